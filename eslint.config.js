@@ -39,7 +39,10 @@ export default defineConfig(
       '@typescript-eslint/consistent-type-definitions': ['error', 'interface'],
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/no-non-null-assertion': 'error',
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/explicit-module-boundary-types': 'error',
       'no-restricted-syntax': [
@@ -73,10 +76,35 @@ export default defineConfig(
       ],
     },
   },
-  forbid(['src/token/**/*.ts'], except(adapters, 'token'), except(drivers, 'pkcs11js', 'graphene-pk11', 'koffi', 'commander'), 'src/token talks to the token only.'),
-  forbid(['src/postgres/**/*.ts'], except(adapters, 'postgres'), except(drivers, 'knex', 'pg'), 'src/postgres talks to PostgreSQL only.'),
-  forbid(['src/http/**/*.ts'], except(adapters, 'http'), except(drivers, 'express'), 'src/http talks HTTP only.'),
-  forbid(['src/client/**/*.ts'], [...except(adapters, 'client')], drivers, 'src/client stands on src/log and the shared formats of src/escrow.'),
-  forbid(['src/cli/**/*.ts'], except(adapters, 'cli', 'client'), except(drivers, 'commander'), 'src/cli stands on src/client.'),
+  forbid(
+    ['src/token/**/*.ts'],
+    except(adapters, 'token'),
+    except(drivers, 'pkcs11js', 'graphene-pk11', 'koffi', 'commander'),
+    'src/token talks to the token only.',
+  ),
+  forbid(
+    ['src/postgres/**/*.ts'],
+    except(adapters, 'postgres'),
+    except(drivers, 'knex', 'pg'),
+    'src/postgres talks to PostgreSQL only.',
+  ),
+  forbid(
+    ['src/http/**/*.ts'],
+    except(adapters, 'http'),
+    except(drivers, 'express'),
+    'src/http talks HTTP only.',
+  ),
+  forbid(
+    ['src/client/**/*.ts'],
+    [...except(adapters, 'client')],
+    drivers,
+    'src/client stands on src/log and the shared formats of src/escrow.',
+  ),
+  forbid(
+    ['src/cli/**/*.ts'],
+    except(adapters, 'cli', 'client'),
+    except(drivers, 'commander'),
+    'src/cli stands on src/client.',
+  ),
   { files: ['**/*.js'], languageOptions: { globals: { process: 'readonly' } } },
 );

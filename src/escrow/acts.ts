@@ -1,0 +1,61 @@
+import type { TokenVerbs } from './ports.js';
+
+/**
+ * The table of means: every act that escrowd knows, and the token verbs it is lent. A use case holds no verb
+ * itself, so an act that is not logged cannot be written. Acts without verbs change records only; the `.read`
+ * acts appear in the log only when they are refused.
+ */
+export const MEANS = {
+  'policy.apply': [],
+  'key.generate': [
+    'generateUserKey',
+    'wrapUnderKek',
+    'generateShareKey',
+    'generateLayerKey',
+    'wrapToDepositary',
+    'wrapToServerFor',
+    'sealUnder',
+    'generateTransferKey',
+    'wrapToOwner',
+    'wrapUnderTransfer',
+  ],
+  'recovery.request': ['createTransport', 'destroyTransport', 'attest'],
+  'recovery.approve': ['unwrapReply', 'openUnder'],
+  'recovery.deny': ['destroyTransport'],
+  'recovery.veto': ['destroyTransport'],
+  'recovery.cancel': ['destroyTransport'],
+  'recovery.expire': ['destroyTransport'],
+  'recovery.activate': [
+    'unwrapReply',
+    'openUnder',
+    'unwrapLayer',
+    'raiseGrant',
+    'destroyGrant',
+    'destroyTransport',
+  ],
+  'recovery.release': [
+    'unwrapReply',
+    'openUnder',
+    'unwrapLayer',
+    'unwrapForRelease',
+    'generateTransferKey',
+    'wrapToDepositary',
+    'wrapUnderTransfer',
+    'destroyTransport',
+  ],
+  'grant.sign': ['sign', 'destroyGrant'],
+  'grant.decrypt': ['decrypt', 'destroyGrant'],
+  'grant.revoke': ['destroyGrant'],
+  'grant.expire': ['destroyGrant'],
+  'policy.read': [],
+  'key.read': [],
+  'recovery.read': [],
+  'grant.read': [],
+  'history.read': [],
+  'log.read': [],
+} as const satisfies Record<string, readonly (keyof TokenVerbs)[]>;
+
+/** The name of an act. */
+export type Act = keyof typeof MEANS;
+/** The verbs that an act is lent. */
+export type LentFor<A extends Act> = Pick<TokenVerbs, (typeof MEANS)[A][number]>;

@@ -1,0 +1,51 @@
+import type { KeyId, PrincipalId } from './ids.js';
+import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { OperateTerms, Purpose, ReleaseTerms } from './policy.js';
+import type { Sealed } from './sealed.js';
+
+/** What one depositary holds of one key for one purpose. */
+export interface Share {
+  readonly depositary: PrincipalId;
+  /** SHA-256 (hex) of the DER SubjectPublicKeyInfo that the share was encrypted to, as read from the token. */
+  readonly recipient: string;
+  /** The recovery information: R, to the depositary's public key. */
+  readonly share: Sealed<'depositary'>;
+  /** The link: L, to the server's key regarding this depositary, and that under R. */
+  readonly link: Sealed<'share-key'>;
+}
+
+/** One set of depositaries that suffices, and the key sealed in one layer for each of them. */
+export interface SealedQuorum {
+  /** Sorted; the first is the outermost layer. */
+  readonly members: readonly PrincipalId[];
+  readonly sealed: Sealed<'layer-key'>;
+}
+
+/** The deposit of one key for one purpose. Mechanisms by their standard names, never by number. */
+export interface PurposeDeposit {
+  readonly purpose: Purpose;
+  readonly kek: string;
+  readonly mechanisms: { readonly wrap: 'RFC5649'; readonly oaep: string; readonly seal: 'A256GCM' };
+  readonly shares: readonly Share[];
+  readonly quorums: readonly SealedQuorum[];
+}
+
+/** A deposited key: the public half, who can bring it back, and within what terms. Never the key. */
+export interface Deposit {
+  readonly key: KeyId;
+  readonly owner: PrincipalId;
+  readonly label: string;
+  readonly spec: KeySpec;
+  readonly use: KeyUse;
+  /** DER SubjectPublicKeyInfo; undefined for symmetric keys. */
+  readonly publicKey: Uint8Array | undefined;
+  readonly createdAt: Date;
+  /** The rule that chose the depositaries, and the policy it stood in. */
+  readonly rule: { readonly name: string; readonly policyVersion: number; readonly policyHash: string };
+  readonly requesters: readonly ('depositary' | 'admin' | 'app')[];
+  readonly operate: OperateTerms | undefined;
+  readonly release: ReleaseTerms | undefined;
+  readonly purposes: readonly PurposeDeposit[];
+  /** SHA-256 (hex) over all of it (see `depositDigest`); also in the log. */
+  readonly digest: string;
+}

@@ -1,0 +1,84 @@
+/**
+ * Every way in which escrowd says no: one closed set of stable codes. Each is part of the API (the problem type
+ * `urn:escrowd:problem:<code>`), and is what the log records for a refusal.
+ */
+export const ERROR_CODES = {
+  // who is calling
+  'request-unsigned': 'The request carries no signature.',
+  'request-malformed': 'The request is not what the interface describes.',
+  'request-too-large': 'The request is larger than the interface allows.',
+  'request-signature-invalid': 'The signature of the request does not verify.',
+  'request-expired': 'The request is outside its time window.',
+  'request-replayed': 'The request has been seen before.',
+  'caller-unknown': 'The signing key belongs to nobody in the directory.',
+  forbidden: 'The caller may not do this.',
+  'route-unknown': 'There is no such resource.',
+  // directory and rules
+  'policy-invalid': 'The policy document is not valid.',
+  'policy-signatures-missing': 'A policy needs the signatures of two different administrators.',
+  'policy-stale': 'The policy has changed since this one was signed.',
+  'owner-unknown': 'There is no such owner.',
+  'rule-missing': 'No rule matches this owner and use.',
+  'depositary-unknown': 'The rule names a depositary that the directory does not have.',
+  'depositary-not-enrolled': 'The rule names a depositary that is not enrolled in the token.',
+  'depositary-retired': 'The rule names a depositary that has been retired.',
+  'quorum-impossible': 'There are too few depositaries for the quorum that the rule asks for.',
+  'quorum-too-large': 'The rule yields more quorums, or larger ones, than can be kept.',
+  // keys
+  'key-spec-unsupported': 'The token cannot make and deposit a key of this specification.',
+  'key-use-unsupported': 'Keys of this specification cannot be used this way.',
+  'key-unknown': 'There is no such key.',
+  'delivery-key-missing': 'The owner has no delivery key registered.',
+  // recovery
+  'recovery-unknown': 'There is no such recovery request.',
+  'recovery-ended': 'The recovery request has ended.',
+  'recovery-expired': 'The recovery request has expired.',
+  'purpose-not-allowed': 'The rule of this key does not allow this purpose.',
+  'scope-not-allowed': 'The scope asked for exceeds what the rule of this key allows.',
+  'app-unknown': 'There is no such app.',
+  'approval-mismatch': 'The statement is about another request.',
+  'approval-signature-invalid': 'The statement is not signed by the caller.',
+  'approval-expired': 'The statement has expired.',
+  'approval-duplicate': 'This depositary has already decided.',
+  'share-malformed': 'The re-encrypted share is not a ciphertext of the transport key.',
+  'share-wrong-key': 'The re-encrypted share does not open with the transport key of this request.',
+  'share-mismatch': 'What was re-encrypted is not the recovery information of this depositary.',
+  'quorum-incomplete': 'Not enough depositaries have approved.',
+  'delay-running': 'The delay that the rule imposes is not over.',
+  'veto-not-allowed': 'The rule of this key gives its owner no veto.',
+  // grants
+  'grant-unknown': 'There is no such grant.',
+  'grant-expired': 'The grant has expired.',
+  'grant-revoked': 'The grant has been revoked.',
+  'grant-exhausted': 'The grant has no uses left.',
+  'operation-not-granted': 'The grant does not cover this operation, mechanism or input.',
+  'mechanism-unsupported': 'The token does not have this mechanism.',
+  'ciphertext-invalid': 'The ciphertext does not decrypt with this key.',
+  // the system
+  busy: 'Another act on the same thing is under way; try again.',
+  'token-unavailable': 'The token does not answer.',
+  'log-unavailable': 'The log cannot be written.',
+  'store-unavailable': 'The database does not answer.',
+  'shutting-down': 'The daemon is shutting down.',
+  interrupted: 'The daemon stopped in the middle of this act.',
+  internal: 'Something went wrong inside.',
+} as const satisfies Record<string, string>;
+
+/** A stable error code. */
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/**
+ * What a caller can act on. `detail` is a sentence that a stranger may read: no SQL, path, handle, PIN or
+ * ciphertext. The reason stays inside, in `cause`.
+ */
+export class EscrowError extends Error {
+  override readonly name = 'EscrowError';
+
+  constructor(
+    readonly code: ErrorCode,
+    readonly detail: string = ERROR_CODES[code],
+    options?: ErrorOptions,
+  ) {
+    super(`${code}: ${detail}`, options);
+  }
+}

@@ -1,0 +1,20 @@
+import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
+import type { KeySpec } from './keySpecs.js';
+import type { Scope } from './recovery.js';
+
+/** Where a grant stands in the records. `expired` holds from `expiresAt` on, recorded or not. */
+export type GrantStatus = 'active' | 'exhausted' | 'expired' | 'revoked';
+
+/** The right of one app to use one recovered key, which stands as a non-exportable object in the token. */
+export interface Grant {
+  readonly id: GrantId;
+  readonly recovery: RecoveryId;
+  readonly key: KeyId;
+  readonly spec: KeySpec;
+  readonly owner: PrincipalId;
+  readonly scope: Scope;
+  readonly used: number;
+  readonly startsAt: Date;
+  readonly expiresAt: Date;
+  readonly status: GrantStatus;
+}

@@ -1,0 +1,49 @@
+/**
+ * Names of things. An identifier is branded, so that a key's cannot stand where a depositary's is meant;
+ * the only ways in are the parse functions below and {@link newId}.
+ */
+declare const brand: unique symbol;
+type Branded<Name extends string> = string & { readonly [brand]: Name };
+
+/** A person or an app of the directory: lower-case letters, digits, `.`, `_`, `-`; at most 64 characters. */
+export type PrincipalId = Branded<'PrincipalId'>;
+/** A deposited user key. */
+export type KeyId = Branded<'KeyId'>;
+/** A recovery request. */
+export type RecoveryId = Branded<'RecoveryId'>;
+/** A grant: the right of one app to use one recovered key. */
+export type GrantId = Branded<'GrantId'>;
+/** One act in the log; shared by its attempt and its outcome. */
+export type ActId = Branded<'ActId'>;
+
+/** Random bytes from the operating system, given by the composition root. */
+export type RandomBytes = (length: number) => Uint8Array;
+
+const PRINCIPAL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+const prefixes = { KeyId: 'key', RecoveryId: 'rec', GrantId: 'grant', ActId: 'act' } as const;
+
+interface Identifiers {
+  readonly KeyId: KeyId;
+  readonly RecoveryId: RecoveryId;
+  readonly GrantId: GrantId;
+  readonly ActId: ActId;
+}
+
+/** Parses the id of a principal; undefined when it is none. */
+export function parsePrincipalId(text: string): PrincipalId | undefined {
+  return PRINCIPAL.test(text) ? (text as PrincipalId) : undefined;
+}
+
+/** Parses the id of a thing made by {@link newId}, such as `key_1f0c…` (32 hex digits); undefined when it is none. */
+export function parseId<Kind extends keyof Identifiers>(
+  kind: Kind,
+  text: string,
+): Identifiers[Kind] | undefined {
+  const pattern = new RegExp(`^${prefixes[kind]}_[0-9a-f]{32}$`);
+  return pattern.test(text) ? (text as unknown as Identifiers[Kind]) : undefined;
+}
+
+/** A new identifier of 128 random bits. */
+export function newId<Kind extends keyof Identifiers>(kind: Kind, random: RandomBytes): Identifiers[Kind] {
+  return `${prefixes[kind]}_${Buffer.from(random(16)).toString('hex')}` as unknown as Identifiers[Kind];
+}

@@ -1,0 +1,54 @@
+import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { PrincipalId } from './ids.js';
+import type { Principal } from './principals.js';
+
+/** Why a key is recovered: used on the owner's behalf inside the token, or handed out encrypted to a depositary. */
+export type Purpose = 'operate' | 'release';
+/** Both purposes, in the order in which they are deposited. */
+export const PURPOSES = ['operate', 'release'] as const satisfies readonly Purpose[];
+
+/** Who must agree: a person of the directory, or a shape over such. A role stands for each of its members. */
+export type QuorumExpression =
+  | { readonly person: PrincipalId }
+  | { readonly attribute: string } // the principal named by this attribute of the owner, e.g. `manager`
+  | { readonly role: string }
+  | { readonly allOf: readonly QuorumExpression[] }
+  | { readonly anyOf: readonly QuorumExpression[] }
+  | { readonly atLeast: number; readonly of: readonly QuorumExpression[] };
+
+/** What a key may be used for on its owner's behalf, at most. */
+export interface OperateTerms {
+  readonly operations: readonly KeyUse[];
+  readonly maxUses: number;
+  readonly maxDurationMs: number;
+}
+
+/** How a key may be handed out. */
+export interface ReleaseTerms {
+  readonly delayMs: number;
+  readonly ownerMayVeto: boolean;
+}
+
+/** One rule: for whom, who decides, and within what bounds. The first that matches holds. */
+export interface Rule {
+  readonly name: string;
+  readonly when: {
+    readonly owner: Readonly<Record<string, string>>;
+    readonly use: KeyUse | undefined;
+    readonly spec: KeySpec | undefined;
+  };
+  readonly depositaries: QuorumExpression;
+  /** Who may file a recovery request. */
+  readonly requesters: readonly ('depositary' | 'admin' | 'app')[];
+  readonly operate: OperateTerms | undefined;
+  readonly release: ReleaseTerms | undefined;
+}
+
+/** Directory and rules in force. Version 0 is the bootstrap: the first administrators, and no rule. */
+export interface Policy {
+  readonly version: number;
+  /** SHA-256 (hex) of the canonical JSON (RFC 8785) of the document. */
+  readonly hash: string;
+  readonly principals: ReadonlyMap<PrincipalId, Principal>;
+  readonly rules: readonly Rule[];
+}

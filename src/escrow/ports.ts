@@ -1,0 +1,343 @@
+import type { Deposit } from './deposit.js';
+import type { Grant, GrantStatus } from './grant.js';
+import type { ActId, GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
+import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { DecryptMechanism, Mechanism, SignMechanism } from './mechanisms.js';
+import type { Policy, Purpose } from './policy.js';
+import type { SigningKey } from './principals.js';
+import type { Recovery } from './recovery.js';
+import type { Held, Opener, Sealed } from './sealed.js';
+
+/* ---------------------------------------------------------------- the token */
+
+/** A depositary as the token knows it: enrolled by the security officer, trusted by the token. */
+export interface EnrolledDepositary {
+  readonly id: PrincipalId;
+  /** DER SubjectPublicKeyInfo of the depositary's own key, read from the trusted token object. */
+  readonly publicKey: Uint8Array;
+  /** SHA-256 (hex) of it. */
+  readonly fingerprint: string;
+}
+
+/** A deposited key under a key-encryption key. */
+export interface Wrapped {
+  readonly sealed: Sealed<'kek'>;
+  /** Which key-encryption key, e.g. `kek:operate:v1`. */
+  readonly kek: string;
+}
+
+/** What a ciphertext may turn out to be: opened, or refused by the token because it is not what it claims. */
+export type Opened<T> = { readonly opened: T } | { readonly refused: true };
+
+/** Input of a decryption, by mechanism. Ciphertext for A256GCM carries its 16-byte tag at the end. */
+export interface DecryptInput {
+  readonly ciphertext: Uint8Array;
+  /** A256GCM only: 96-bit IV. */
+  readonly iv?: Uint8Array;
+  /** A256GCM only. */
+  readonly aad?: Uint8Array;
+}
+
+/**
+ * What the token can be asked to do. Keys go in and out as ciphertext or as references to objects in flight,
+ * which die with the loan (see {@link Token.lend}). Every verb throws EscrowError `token-unavailable` when the
+ * token does not work; a refused ciphertext is an answer, not an error.
+ */
+export interface TokenVerbs {
+  /** Makes a user key in flight: sensitive, extractable for the length of this loan only. */
+  generateUserKey(
+    spec: KeySpec,
+  ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array | undefined }>;
+  /** KWP (RFC 5649) of the user key under the newest key-encryption key of this purpose. */
+  wrapUnderKek(key: Held<'user-key'>, purpose: Purpose): Promise<Wrapped>;
+  /** Makes R: AES-256 in flight, may seal, and may be wrapped under trusted keys only. */
+  generateShareKey(): Promise<Held<'share-key'>>;
+  /** Makes L: AES-256 in flight, may seal, and may be wrapped under trusted keys only. */
+  generateLayerKey(): Promise<Held<'layer-key'>>;
+  /** RSA-OAEP under the trusted object of this depositary. Throws `depositary-not-enrolled` when there is none. */
+  wrapToDepositary(
+    key: Held<'share-key' | 'transfer-key'>,
+    depositary: PrincipalId,
+  ): Promise<Sealed<'depositary'>>;
+  /** RSA-OAEP under the trusted public key of the pair `server-for:<depositary>`. */
+  wrapToServerFor(key: Held<'layer-key'>, depositary: PrincipalId): Promise<Sealed<'server-for'>>;
+  /** AES-256-GCM, fresh 96-bit IV in front, tag behind. What is sealed is itself ciphertext. */
+  sealUnder<By extends 'share-key' | 'layer-key'>(
+    key: Held<By>,
+    inner: Sealed<Opener>,
+    aad: Uint8Array,
+  ): Promise<Sealed<By>>;
+  /** Makes X: AES-256 in flight, wraps user keys, and may be wrapped itself. */
+  generateTransferKey(to: 'depositary' | 'owner'): Promise<Held<'transfer-key'>>;
+  /** RSA-OAEP of X under an owner's registered delivery key (DER SubjectPublicKeyInfo). */
+  wrapToOwner(key: Held<'transfer-key'>, deliveryKey: Uint8Array): Promise<Sealed<'owner'>>;
+  /** KWP of the user key under X. */
+  wrapUnderTransfer(transfer: Held<'transfer-key'>, key: Held<'user-key'>): Promise<Sealed<'transfer-key'>>;
+
+  /** Makes the one-time RSA-3072 pair of a recovery as token objects. Returns its DER SubjectPublicKeyInfo. */
+  createTransport(recovery: RecoveryId): Promise<{ readonly publicKey: Uint8Array }>;
+  /** Destroys that pair; does nothing when it is gone. */
+  destroyTransport(recovery: RecoveryId): Promise<void>;
+  /** Unwraps a depositary's reply with the transport key into R, non-exportable. */
+  unwrapReply(recovery: RecoveryId, reply: Sealed<'transport'>): Promise<Opened<Held<'share-key'>>>;
+  /** Opens one AES-256-GCM layer; the caller says what ciphertext lies inside. */
+  openUnder<By extends 'share-key' | 'layer-key', Inner extends Opener>(
+    key: Held<By>,
+    layer: Sealed<By>,
+    aad: Uint8Array,
+    inner: Inner,
+  ): Promise<Opened<Sealed<Inner>>>;
+  /** Unwraps L with the server's private key regarding this depositary, non-exportable. */
+  unwrapLayer(depositary: PrincipalId, layer: Sealed<'server-for'>): Promise<Opened<Held<'layer-key'>>>;
+  /** Unwraps a user key under the operate KEK into the token object `grant:<id>`, never exportable. */
+  raiseGrant(order: {
+    readonly grant: GrantId;
+    readonly wrapped: Wrapped;
+    readonly spec: KeySpec;
+    readonly use: KeyUse;
+    readonly mechanisms: readonly Mechanism[];
+  }): Promise<Opened<void>>;
+  /** Destroys `grant:<id>`; does nothing when it is gone. */
+  destroyGrant(grant: GrantId): Promise<void>;
+  /** Unwraps a user key under the release KEK, in flight, extractable and sensitive. */
+  unwrapForRelease(order: {
+    readonly wrapped: Wrapped;
+    readonly spec: KeySpec;
+  }): Promise<Opened<Held<'user-key'>>>;
+
+  /**
+   * Signs with `grant:<id>`. `data` is the digest for mechanisms that have one, the message for EdDSA. Returns the
+   * JOSE form of the signature (RFC 7518 section 3.4: r || s for ECDSA).
+   */
+  sign(grant: GrantId, spec: KeySpec, mechanism: SignMechanism, data: Uint8Array): Promise<Uint8Array>;
+  /** Decrypts with `grant:<id>`. */
+  decrypt(
+    grant: GrantId,
+    spec: KeySpec,
+    mechanism: DecryptMechanism,
+    input: DecryptInput,
+  ): Promise<Opened<Uint8Array>>;
+  /** ES256 (r || s) by the identity key over these bytes. */
+  attest(signingInput: Uint8Array): Promise<Uint8Array>;
+}
+
+/** What a token can do, as its profile says and its self-test has shown. */
+export interface TokenAbilities {
+  readonly profile: string;
+  readonly keySpecs: readonly KeySpec[];
+  readonly mechanisms: readonly Mechanism[];
+  /** The standard's name of the OAEP in use: `RSA-OAEP` (SHA-1) or `RSA-OAEP-256`. */
+  readonly oaep: string;
+}
+
+/** The token, as the core sees it. */
+export interface Token {
+  readonly abilities: TokenAbilities;
+  /** The depositaries enrolled now. */
+  enrolled(): Promise<readonly EnrolledDepositary[]>;
+  /** Lends verbs for the length of `use`; whatever is in flight is destroyed when it settles. */
+  lend<V extends keyof TokenVerbs, T>(
+    verbs: readonly V[],
+    use: (lent: Pick<TokenVerbs, V>) => Promise<T>,
+  ): Promise<T>;
+  /** The one-time keys and grants that stand in the token now. */
+  standing(): Promise<{ readonly transports: readonly RecoveryId[]; readonly grants: readonly GrantId[] }>;
+}
+
+/* -------------------------------------------------------------- the journal */
+
+/** What must hold in the transaction that records an attempt. */
+export type Claim =
+  /** A signed request is used once: (kid, jti) is new. */
+  | { readonly claim: 'request-unused'; readonly kid: string; readonly jti: string; readonly expiresAt: Date }
+  /** No other open act works on this recovery; held until the outcome is recorded. */
+  | { readonly claim: 'alone-on-recovery'; readonly recovery: RecoveryId }
+  /** The grant is active at `at` and has `uses` left, which are now counted. */
+  | { readonly claim: 'uses-counted'; readonly grant: GrantId; readonly uses: number; readonly at: Date }
+  /** This policy is still the one in force. */
+  | { readonly claim: 'policy-in-force'; readonly version: number };
+
+/** What follows from an act, written in the transaction that records its outcome. */
+export type Change =
+  | {
+      readonly change: 'policy-applied';
+      readonly version: number;
+      readonly hash: string;
+      readonly document: string;
+    }
+  | { readonly change: 'deposit-created'; readonly deposit: Deposit }
+  /** Inserts at revision 1, else replaces exactly the revision before. */
+  | { readonly change: 'recovery-saved'; readonly recovery: Recovery }
+  | { readonly change: 'grant-created'; readonly grant: Grant }
+  /** From `active` to an end; refused when it has ended already. */
+  | {
+      readonly change: 'grant-ended';
+      readonly grant: GrantId;
+      readonly status: Exclude<GrantStatus, 'active'>;
+    };
+
+/** One entry, and what goes with it in the same transaction. */
+export interface JournalWrite {
+  readonly id: ActId;
+  /** `opens` records an attempt, `closes` its outcome, `alone` a refusal that had no attempt. */
+  readonly role: 'opens' | 'closes' | 'alone';
+  /** The exact canonical bytes of the entry (see `encodeEntry` of src/log). */
+  readonly entry: Uint8Array;
+  /** What the entry is about, for finding it again. */
+  readonly about: Subject;
+  readonly claims: readonly Claim[];
+  readonly changes: readonly Change[];
+}
+
+/** What an act is about. Ids are as asked for: they need not exist. */
+export interface Subject {
+  readonly key?: string;
+  readonly owner?: string;
+  readonly recovery?: string;
+  readonly grant?: string;
+}
+
+/** Thrown by {@link Journal.append}: nothing of this write was recorded, because one part did not hold. */
+export class NotHeld extends Error {
+  override readonly name = 'NotHeld';
+
+  constructor(readonly what: Claim['claim'] | Change['change'] | 'act-open') {
+    super(`does not hold: ${what}`);
+  }
+}
+
+/** The append-only log together with the records, in one transaction. */
+export interface Journal {
+  /**
+   * Appends the entry with its claims and changes, all or nothing. When it resolves, all is durable, and `index`
+   * is the entry's place in the tree. Throws {@link NotHeld} when a claim or change does not hold (`act-open`
+   * when a closing write finds its act closed already), EscrowError `log-unavailable` when it cannot be written
+   * or its fate is unknown. Many may run at once.
+   */
+  append(write: JournalWrite): Promise<{ readonly index: number }>;
+  /** Acts with an attempt and no outcome: this daemon's, and those of daemons that are gone. */
+  openActs(): Promise<readonly OpenAct[]>;
+}
+
+/** An attempt without an outcome yet. */
+export interface OpenAct {
+  readonly id: ActId;
+  /** The exact bytes of the attempt's entry. */
+  readonly entry: Uint8Array;
+  readonly about: Subject;
+  /** Whether the daemon that began it is this one, another that lives, or one that is gone. */
+  readonly by: 'self' | 'other' | 'gone';
+}
+
+/* ---------------------------------------------------------------- the store */
+
+/** One page of a list, newest first, and where the next one starts. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly next: string | undefined;
+}
+
+/** Where a list begins, and how much of it is wanted (1 to 200). */
+export interface PageRequest {
+  readonly after: string | undefined;
+  readonly limit: number;
+}
+
+/** The records, for reading. Each throws EscrowError `store-unavailable` when the database does not answer. */
+export interface Store {
+  /** The policy in force; undefined before the first was applied. */
+  findPolicy(): Promise<
+    { readonly version: number; readonly hash: string; readonly document: string } | undefined
+  >;
+  /** Every policy document that was ever in force, oldest first. */
+  policies(): Promise<
+    readonly { readonly version: number; readonly hash: string; readonly document: string }[]
+  >;
+  findDeposit(key: KeyId): Promise<Deposit | undefined>;
+  /** Deposits of this owner, or those where this depositary has a share, or all. */
+  deposits(
+    of: { readonly owner?: PrincipalId; readonly depositary?: PrincipalId },
+    page: PageRequest,
+  ): Promise<Page<Deposit>>;
+  findRecovery(id: RecoveryId): Promise<Recovery | undefined>;
+  /** Recoveries in which this person has a part (requester, owner, app of the scope, or depositary), or all. */
+  recoveries(
+    of: { readonly participant?: PrincipalId; readonly key?: KeyId },
+    page: PageRequest,
+  ): Promise<Page<Recovery>>;
+  /** Recoveries that have not ended in the records: pending or approved. */
+  openRecoveries(): Promise<readonly Recovery[]>;
+  findGrant(id: GrantId): Promise<Grant | undefined>;
+  grants(
+    of: { readonly owner?: PrincipalId; readonly app?: PrincipalId },
+    page: PageRequest,
+  ): Promise<Page<Grant>>;
+  /** Grants that have not ended in the records. */
+  openGrants(): Promise<readonly Grant[]>;
+  /** Notes (kid, jti) of a request that only reads; false when it was seen before. */
+  seeOnce(request: {
+    readonly kid: string;
+    readonly jti: string;
+    readonly expiresAt: Date;
+  }): Promise<boolean>;
+}
+
+/* ------------------------------------------------------------------ the log */
+
+/** An entry as it stands in the log. */
+export interface StoredEntry {
+  readonly index: number;
+  readonly entry: Uint8Array;
+}
+
+/** The log, for reading. */
+export interface LogReader {
+  /** The newest signed checkpoint (a C2SP signed note); undefined while the log is empty. */
+  checkpoint(): Promise<{ readonly size: number; readonly note: string } | undefined>;
+  /** Entries `from` on, in order, at most `limit`. */
+  entries(from: number, limit: number): Promise<readonly StoredEntry[]>;
+  /** Entries about this owner's keys or themselves, or of this act, newest first. */
+  entriesAbout(about: Subject, page: PageRequest): Promise<Page<StoredEntry>>;
+  /**
+   * The RFC 6962 inclusion proof of an entry in the newest checkpoint's tree; waits until that covers the entry,
+   * EscrowError `log-unavailable` when it takes too long.
+   */
+  inclusion(
+    index: number,
+  ): Promise<{ readonly checkpoint: string; readonly size: number; readonly proof: readonly Uint8Array[] }>;
+  /** The RFC 6962 consistency proof between two sizes, both at most the newest checkpoint's. */
+  consistency(oldSize: number, newSize: number): Promise<readonly Uint8Array[]>;
+}
+
+/* ------------------------------------------------------------------- others */
+
+/** Signs checkpoints with the token's `log` key. */
+export interface CheckpointSigner {
+  /** The log's origin: the name in its checkpoints and of its key. */
+  readonly origin: string;
+  /** The C2SP verifier key: `origin+keyid+base64`. */
+  readonly vkey: string;
+  /** The signature over the note's text, as C2SP signed-note wants it (Ed25519: 64 bytes; ECDSA: ASN.1 DER). */
+  sign(text: Uint8Array): Promise<Uint8Array>;
+}
+
+/** Time, given by the composition root. */
+export interface Clock {
+  now(): Date;
+  pause(ms: number): Promise<void>;
+}
+
+/** A statement whose signature has been checked. */
+export interface VerifiedStatement {
+  readonly jws: string;
+  readonly payload: Readonly<Record<string, unknown>>;
+}
+
+/** Checks signed statements (JWS, RFC 7515). */
+export interface StatementVerifier {
+  /** The payload, when `jws` has this `typ` and verifies under one of the keys with that key's one algorithm. */
+  verify(jws: string, typ: string, keys: readonly SigningKey[]): Promise<VerifiedStatement | undefined>;
+}
+
+/** Turns a policy document (JSON) into the policy it means. Throws EscrowError `policy-invalid`. */
+export type PolicyParser = (document: string, version: number) => Policy;

@@ -1,0 +1,33 @@
+import type { PrincipalId } from './ids.js';
+
+/** What a principal may be in the API. Any other role name is a group that rules can refer to. */
+export const API_ROLES = ['admin', 'depositary', 'owner', 'app', 'auditor'] as const;
+/** A role that the API knows. */
+export type ApiRole = (typeof API_ROLES)[number];
+
+/** A public key that signs requests and statements (RFC 7517), and the one algorithm it may be used with. */
+export interface SigningKey {
+  readonly jwk: Readonly<Record<string, string>>;
+  readonly alg: 'ES256' | 'ES384' | 'EdDSA' | 'PS256';
+  /** RFC 7638 thumbprint (SHA-256, base64url): the `kid` of what the key signs. */
+  readonly thumbprint: string;
+}
+
+/** A person or an app. */
+export interface Principal {
+  readonly id: PrincipalId;
+  readonly kind: 'person' | 'app';
+  readonly name: string;
+  readonly roles: readonly string[];
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly keys: readonly SigningKey[];
+  /** RSA public key (DER SubjectPublicKeyInfo) for the owner's own copies. */
+  readonly deliveryKey: Uint8Array | undefined;
+  /** A retired depositary gets no new deposits; what it holds stays as it is. */
+  readonly retired: boolean;
+}
+
+/** Whether the principal has this role. */
+export function hasRole(principal: Principal, role: string): boolean {
+  return principal.roles.includes(role);
+}
