@@ -30,6 +30,12 @@ export interface PurposeDeposit {
   readonly quorums: readonly SealedQuorum[];
 }
 
+/** The owner's own copy, made at birth when asked for: X to the owner's delivery key, then the key under X. */
+export interface OwnersCopy {
+  readonly transferKey: Sealed<'owner'>;
+  readonly key: Sealed<'transfer-key'>;
+}
+
 /** A deposited key: the public half, who can bring it back, and within what terms. Never the key. */
 export interface Deposit {
   readonly key: KeyId;
@@ -46,6 +52,7 @@ export interface Deposit {
   readonly operate: OperateTerms | undefined;
   readonly release: ReleaseTerms | undefined;
   readonly purposes: readonly PurposeDeposit[];
+  readonly ownersCopy: OwnersCopy | undefined;
   /** SHA-256 (hex) over all of it (see `depositDigest`); also in the log. */
   readonly digest: string;
 }

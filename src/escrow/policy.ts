@@ -40,6 +40,8 @@ export interface Rule {
   readonly depositaries: QuorumExpression;
   /** Who may file a recovery request. */
   readonly requesters: readonly ('depositary' | 'admin' | 'app')[];
+  /** Whether an owner may be given a copy of the key at its birth. */
+  readonly deliver: boolean;
   readonly operate: OperateTerms | undefined;
   readonly release: ReleaseTerms | undefined;
 }
