@@ -1,0 +1,115 @@
+import { createHash } from 'node:crypto';
+
+import type { Json } from '../log/canonical.js';
+import { canonicalJson } from '../log/canonical.js';
+import type { Deposit, PurposeDeposit } from './deposit.js';
+import type { KeyId, PrincipalId } from './ids.js';
+import type { Purpose } from './policy.js';
+import type { Asked } from './recovery.js';
+
+/** SHA-256, lower-case hex. */
+export function sha256Hex(bytes: Uint8Array | string): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** SHA-256 (hex) of the canonical JSON (RFC 8785) of a value. */
+export function canonicalHash(value: Json): string {
+  return sha256Hex(canonicalJson(value));
+}
+
+/** base64url without padding (RFC 4648 section 5). */
+export function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64url');
+}
+
+/**
+ * Associated data of a sealed layer: the SHA-256 of the canonical {version, key, purpose, depositary or quorum}.
+ * It ties every ciphertext to its place; one moved to another key, purpose or quorum does not open.
+ */
+export function layerContext(
+  key: KeyId,
+  purpose: Purpose,
+  place: { readonly depositary: PrincipalId } | { readonly quorum: readonly PrincipalId[] },
+): Uint8Array {
+  return createHash('sha256')
+    .update(canonicalJson({ version: 1, key, purpose, ...place }))
+    .digest();
+}
+
+/** What is asked for, as canonical JSON members: in the request's hash, the attestation and the statements. */
+export function askedAsJson(asked: Asked): { readonly purpose: Purpose; readonly scope: Json } {
+  switch (asked.purpose) {
+    case 'operate':
+      return {
+        purpose: 'operate',
+        scope: {
+          app: asked.scope.app,
+          operations: asked.scope.operations,
+          mechanisms: asked.scope.mechanisms,
+          input: asked.scope.input,
+          maxUses: asked.scope.maxUses,
+          durationMs: asked.scope.durationMs,
+        },
+      };
+    case 'release':
+      return { purpose: 'release', scope: { recipient: asked.recipient } };
+  }
+}
+
+/** SHA-256 (hex) of the canonical request: what depositaries decide on, and what the attestation signs. */
+export function requestHash(request: {
+  readonly recovery: string;
+  readonly key: KeyId;
+  readonly requester: PrincipalId;
+  readonly asked: Asked;
+  readonly reason: string;
+  readonly expiresAt: Date;
+}): string {
+  return canonicalHash({
+    version: 1,
+    recovery: request.recovery,
+    key: request.key,
+    requester: request.requester,
+    ...askedAsJson(request.asked),
+    reason: request.reason,
+    expiresAt: request.expiresAt.toISOString(),
+  });
+}
+
+/** SHA-256 (hex) over everything that a deposit keeps, so that the log pins each ciphertext. */
+export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
+  return canonicalHash({
+    version: 1,
+    key: deposit.key,
+    owner: deposit.owner,
+    label: deposit.label,
+    spec: deposit.spec,
+    use: deposit.use,
+    publicKey: deposit.publicKey === undefined ? null : base64url(deposit.publicKey),
+    createdAt: deposit.createdAt.toISOString(),
+    rule: { ...deposit.rule },
+    requesters: deposit.requesters,
+    operate: deposit.operate === undefined ? null : { ...deposit.operate },
+    release: deposit.release === undefined ? null : { ...deposit.release },
+    purposes: deposit.purposes.map(purposeAsJson),
+    ownersCopy:
+      deposit.ownersCopy === undefined
+        ? null
+        : { transferKey: base64url(deposit.ownersCopy.transferKey), key: base64url(deposit.ownersCopy.key) },
+  });
+}
+
+function purposeAsJson(purpose: PurposeDeposit): Json {
+  return {
+    purpose: purpose.purpose,
+    kek: purpose.kek,
+    mechanisms: { ...purpose.mechanisms },
+    shares: purpose.shares.map((share) => ({
+      depositary: share.depositary,
+      recipient: share.recipient,
+      share: base64url(share.share),
+      link: base64url(share.link),
+    })),
+    quorums: purpose.quorums.map((quorum) => ({ members: quorum.members, sealed: base64url(quorum.sealed) })),
+  };
+}

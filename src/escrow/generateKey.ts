@@ -1,0 +1,214 @@
+import type { LentFor } from './acts.js';
+import type { Call, Escrow } from './context.js';
+import { actorOf } from './context.js';
+import type { Deposit, OwnersCopy, PurposeDeposit, SealedQuorum, Share } from './deposit.js';
+import { depositDigest, layerContext } from './digests.js';
+import { EscrowError } from './errors.js';
+import type { KeyId, PrincipalId } from './ids.js';
+import { newId } from './ids.js';
+import type { KeySpec, KeyUse } from './keySpecs.js';
+import { specAllows } from './keySpecs.js';
+import type { Policy, Purpose, Rule } from './policy.js';
+import { PURPOSES } from './policy.js';
+import type { EnrolledDepositary } from './ports.js';
+import type { Principal } from './principals.js';
+import { hasRole } from './principals.js';
+import type { Quorum } from './quorums.js';
+import { choose, getOwner } from './rules.js';
+import type { Held, Opener, Sealed } from './sealed.js';
+
+/** What kind of key is wanted, and for whom. */
+export interface KeyOrder {
+  readonly owner: PrincipalId;
+  readonly spec: KeySpec;
+  readonly use: KeyUse;
+  readonly label: string;
+  /** Whether the owner gets a copy, encrypted to their delivery key. */
+  readonly deliver: boolean;
+}
+
+/**
+ * Generates a key and deposits it, in one act (DESIGN: deposit): there is no key without a deposit, and none without
+ * a record. Administrators may order keys for anyone, owners for themselves.
+ *
+ * @throws EscrowError `forbidden`, `owner-unknown`, `key-use-unsupported`, `key-spec-unsupported`, `rule-missing`,
+ *   `depositary-unknown`, `depositary-not-enrolled`, `depositary-retired`, `quorum-impossible`, `quorum-too-large`,
+ *   `delivery-not-allowed`, `delivery-key-missing`: each before anything is made; `token-unavailable`,
+ *   `log-unavailable`.
+ */
+export function generateKey(
+  escrow: Escrow,
+  call: Call,
+  order: KeyOrder,
+): Promise<{ readonly answer: Deposit; readonly index: number }> {
+  return escrow.ledger.perform({
+    act: 'key.generate',
+    actor: actorOf(call),
+    decide: async (about) => {
+      about({ owner: order.owner });
+      const plan = await decide(escrow, call.caller, order);
+      about({ key: plan.key });
+      return {
+        detail: {
+          spec: order.spec,
+          use: order.use,
+          rule: plan.rule.name,
+          policyVersion: plan.policy.version,
+          policyHash: plan.policy.hash,
+          quorums: plan.quorums,
+        },
+        claims: [{ claim: 'policy-in-force', version: plan.policy.version }],
+        plan,
+      };
+    },
+    run: async (lent, plan) => {
+      const deposit = await bear(escrow, lent, order, plan);
+      return {
+        detail: {
+          shares: deposit.purposes.map(({ purpose, kek, shares }) => ({
+            purpose,
+            kek,
+            recipients: shares.map(({ depositary, recipient }) => ({ depositary, recipient })),
+          })),
+          delivered: deposit.ownersCopy !== undefined,
+        },
+        digest: deposit.digest,
+        changes: [{ change: 'deposit-created', deposit }],
+        answer: deposit,
+      };
+    },
+  });
+}
+
+interface Plan {
+  readonly key: KeyId;
+  readonly policy: Policy;
+  readonly rule: Rule;
+  readonly quorums: readonly Quorum[];
+  readonly depositaries: readonly EnrolledDepositary[];
+  readonly deliveryKey: Uint8Array | undefined;
+}
+
+async function decide(escrow: Escrow, caller: Principal, order: KeyOrder): Promise<Plan> {
+  if (!hasRole(caller, 'admin') && caller.id !== order.owner) throw new EscrowError('forbidden');
+  const policy = await escrow.directory.current();
+  const owner = getOwner(policy, order.owner);
+  if (!specAllows(order.spec, order.use)) throw new EscrowError('key-use-unsupported');
+  if (!escrow.token.abilities.keySpecs.includes(order.spec)) throw new EscrowError('key-spec-unsupported');
+  const { rule, quorums } = choose(policy, owner, order.spec, order.use);
+  const enrolled = new Map((await escrow.token.enrolled()).map((depositary) => [depositary.id, depositary]));
+  const depositaries = [...new Set(quorums.flat())].sort().map((id) => {
+    const depositary = enrolled.get(id);
+    if (depositary === undefined) throw new EscrowError('depositary-not-enrolled');
+    return depositary;
+  });
+  return {
+    key: newId('KeyId', escrow.random),
+    policy,
+    rule,
+    quorums,
+    depositaries,
+    deliveryKey: order.deliver ? deliveryKey(rule, owner) : undefined,
+  };
+}
+
+function deliveryKey(rule: Rule, owner: Principal): Uint8Array {
+  if (!rule.deliver) throw new EscrowError('delivery-not-allowed');
+  if (owner.deliveryKey === undefined) throw new EscrowError('delivery-key-missing');
+  return owner.deliveryKey;
+}
+
+type Lent = LentFor<'key.generate'>;
+
+async function bear(escrow: Escrow, lent: Lent, order: KeyOrder, plan: Plan): Promise<Deposit> {
+  const { key: user, publicKey } = await lent.generateUserKey(order.spec);
+  const purposes: PurposeDeposit[] = [];
+  for (const purpose of PURPOSES) {
+    if (plan.rule[purpose] !== undefined) purposes.push(await depositFor(purpose, escrow, lent, user, plan));
+  }
+  const deposit: Omit<Deposit, 'digest'> = {
+    key: plan.key,
+    owner: order.owner,
+    label: order.label,
+    spec: order.spec,
+    use: order.use,
+    publicKey,
+    createdAt: escrow.clock.now(),
+    rule: { name: plan.rule.name, policyVersion: plan.policy.version, policyHash: plan.policy.hash },
+    requesters: plan.rule.requesters,
+    operate: plan.rule.operate,
+    release: plan.rule.release,
+    purposes,
+    ownersCopy: plan.deliveryKey === undefined ? undefined : await copyFor(lent, user, plan.deliveryKey),
+  };
+  return { ...deposit, digest: depositDigest(deposit) };
+}
+
+/** One purpose: the key under its KEK, a share and a link for each depositary, and a sealed copy for each quorum. */
+async function depositFor(
+  purpose: Purpose,
+  escrow: Escrow,
+  lent: Lent,
+  user: Held<'user-key'>,
+  plan: Plan,
+): Promise<PurposeDeposit> {
+  const { sealed: wrapped, kek } = await lent.wrapUnderKek(user, purpose);
+  const layers = new Map<PrincipalId, Held<'layer-key'>>();
+  const shares: Share[] = [];
+  for (const { id: depositary, fingerprint } of plan.depositaries) {
+    const r = await lent.generateShareKey();
+    const l = await lent.generateLayerKey();
+    layers.set(depositary, l);
+    const place = layerContext(plan.key, purpose, { depositary });
+    shares.push({
+      depositary,
+      recipient: fingerprint,
+      share: await lent.wrapToDepositary(r, depositary),
+      link: await lent.sealUnder(r, await lent.wrapToServerFor(l, depositary), place),
+    });
+  }
+  const quorums: SealedQuorum[] = [];
+  for (const members of plan.quorums) {
+    quorums.push({
+      members,
+      sealed: await sealFor(
+        lent,
+        wrapped,
+        members,
+        layers,
+        layerContext(plan.key, purpose, { quorum: members }),
+      ),
+    });
+  }
+  const mechanisms = { wrap: 'RFC5649', oaep: escrow.token.abilities.oaep, seal: 'A256GCM' } as const;
+  return { purpose, kek, mechanisms, shares, quorums };
+}
+
+/** One layer for each member; the first member's is the outermost. */
+async function sealFor(
+  lent: Lent,
+  wrapped: Sealed<'kek'>,
+  members: Quorum,
+  layers: ReadonlyMap<PrincipalId, Held<'layer-key'>>,
+  place: Uint8Array,
+): Promise<Sealed<'layer-key'>> {
+  let inner: Sealed<Opener> = wrapped;
+  let outer: Sealed<'layer-key'> | undefined;
+  for (const member of [...members].reverse()) {
+    const layer = layers.get(member);
+    if (layer === undefined) throw new EscrowError('internal');
+    outer = await lent.sealUnder(layer, inner, place);
+    inner = outer;
+  }
+  // a quorum without members would be a deposit that anyone can open
+  if (outer === undefined) throw new EscrowError('quorum-impossible');
+  return outer;
+}
+
+async function copyFor(lent: Lent, user: Held<'user-key'>, key: Uint8Array): Promise<OwnersCopy> {
+  const transfer = await lent.generateTransferKey('owner');
+  return {
+    transferKey: await lent.wrapToOwner(transfer, key),
+    key: await lent.wrapUnderTransfer(transfer, user),
+  };
+}

@@ -1,0 +1,347 @@
+import type { Json } from '../log/canonical.js';
+import type { Entry } from '../log/entry.js';
+import { encodeEntry } from '../log/entry.js';
+import type { Act, LentFor } from './acts.js';
+import { MEANS } from './acts.js';
+import type { ErrorCode } from './errors.js';
+import { EscrowError } from './errors.js';
+import type { ActId, RandomBytes } from './ids.js';
+import { newId } from './ids.js';
+import type { Change, Claim, Clock, Journal, Subject, Token, TokenVerbs } from './ports.js';
+import { NotHeld } from './ports.js';
+
+/** Who acts: a principal by the key that signed the request, or the daemon itself. */
+export interface Actor {
+  readonly id: string;
+  /** The caller's own signed request; the daemon's own acts have none. */
+  readonly request: SignedRequest | undefined;
+}
+
+/** A request as its caller signed it. */
+export interface SignedRequest {
+  /** Compact JWS. */
+  readonly jws: string;
+  readonly kid: string;
+  readonly jti: string;
+  readonly expiresAt: Date;
+}
+
+/** Facts about an act for its log entry: never key material, never message content. */
+export type Detail = Readonly<Record<string, Json>>;
+
+/** What was decided before the token is touched. */
+export interface Plan<P> {
+  readonly detail: Detail;
+  /** What must still hold in the transaction that records the attempt. */
+  readonly claims: readonly Claim[];
+  readonly plan: P;
+}
+
+/** What came of an act. */
+export interface Outcome<R> {
+  readonly detail: Detail;
+  /** SHA-256 (hex) of what was done. */
+  readonly digest: string;
+  readonly changes: readonly Change[];
+  readonly answer: R;
+  /** Takes back what stands in the token when the outcome could not be recorded. */
+  readonly undo?: () => Promise<void>;
+  /** Removes from the token what is no longer needed, once the outcome is durable. */
+  readonly cleanup?: () => Promise<void>;
+}
+
+/** An act to perform. */
+export interface Performance<A extends Act, P, R> {
+  readonly act: A;
+  readonly actor: Actor;
+  /**
+   * Reads and decides; throws EscrowError to refuse. Says with `about` what the act is about as soon as it knows,
+   * so that a refusal is logged with its subject. May run several times, when a claim was lost in a race.
+   */
+  readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P>>;
+  readonly run: (lent: LentFor<A>, plan: P) => Promise<Outcome<R>>;
+}
+
+/** What the ledger stands on. */
+export interface LedgerParts {
+  readonly journal: Journal;
+  readonly token: Token;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  /** For the operator's log: what went wrong without changing the answer. */
+  readonly notice: (message: string, cause: unknown) => void;
+  /** How long an act waits for another act on the same thing. */
+  readonly contentionTimeoutMs: number;
+}
+
+/** How long an act waits before it looks again whether a thing is free. */
+const CONTENTION_PAUSE_MS = 25;
+
+/** Errors that say that something is broken, not that something was refused. */
+const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'token-unavailable',
+  'log-unavailable',
+  'store-unavailable',
+  'interrupted',
+  'internal',
+]);
+
+/** Claims that are lost to another act on the same thing, and are worth another look at it. */
+const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
+  'alone-on-recovery',
+  'uses-counted',
+  'policy-in-force',
+]);
+
+/**
+ * The one door. Whatever changes state or uses the token goes through {@link Ledger.perform}: decide, record the
+ * attempt with its claims, use the token, record the outcome with what follows, answer.
+ */
+export class Ledger {
+  readonly #parts: LedgerParts;
+  readonly #underWay = new Set<ActId>();
+
+  constructor(parts: LedgerParts) {
+    this.#parts = parts;
+  }
+
+  /** Acts that this daemon is in the middle of. */
+  get underWay(): ReadonlySet<ActId> {
+    return this.#underWay;
+  }
+
+  /**
+   * Performs an act. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it
+   * throws an EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at
+   * once.
+   */
+  async perform<A extends Act, P, R>(
+    performance: Performance<A, P, R>,
+  ): Promise<{ readonly answer: R; readonly index: number }> {
+    const id = newId('ActId', this.#parts.random);
+    this.#underWay.add(id);
+    try {
+      const attempt = await this.#attempt(id, performance);
+      return await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
+        this.#execute(id, performance, attempt, lent),
+      );
+    } finally {
+      this.#underWay.delete(id);
+    }
+  }
+
+  /** Records a refusal that was decided before any use case was reached, such as a body that is not valid. */
+  async refuse(act: Act, actor: Actor, subject: Subject, error: EscrowError): Promise<void> {
+    await this.#deny(newId('ActId', this.#parts.random), act, actor, subject, error);
+  }
+
+  /** Records that an act was cut short: by a crash of its daemon, or because its outcome could not be written. */
+  async closeInterrupted(id: ActId, attempt: Entry): Promise<void> {
+    await this.#append({
+      id,
+      role: 'closes',
+      entry: {
+        ...this.#outcomeOf(id, attempt.act, attempt.actor, attempt.subject),
+        phase: 'failed',
+        error: 'interrupted',
+      },
+      claims: [],
+      changes: [],
+    });
+  }
+
+  async #attempt<A extends Act, P, R>(id: ActId, performance: Performance<A, P, R>): Promise<Attempt<P>> {
+    const { act, actor, decide } = performance;
+    const deadline = this.#parts.clock.now().getTime() + this.#parts.contentionTimeoutMs;
+    let subject: Subject = {};
+    const about = (found: Subject): void => {
+      subject = { ...subject, ...found };
+    };
+    for (;;) {
+      try {
+        const plan = await decide(about);
+        await this.#append({
+          id,
+          role: 'opens',
+          entry: {
+            ...this.#entryOf(id, act, actor, subject),
+            phase: 'attempted',
+            detail: plan.detail,
+          },
+          claims: [...freshness(actor), ...plan.claims],
+          changes: [],
+        });
+        return { subject, plan: plan.plan };
+      } catch (error) {
+        const contended = error instanceof NotHeld && CONTENDED.has(error.what);
+        if (contended && this.#parts.clock.now().getTime() < deadline) {
+          await this.#parts.clock.pause(CONTENTION_PAUSE_MS);
+          continue;
+        }
+        const refusal = asEscrowError(error);
+        if (refusal.code !== 'log-unavailable') await this.#deny(id, act, actor, subject, refusal);
+        throw refusal;
+      }
+    }
+  }
+
+  /** Borrows the act's verbs. When the token cannot lend them, that is the attempt's outcome. */
+  async #withMeans<A extends Act, T>(
+    act: A,
+    id: ActId,
+    actor: Actor,
+    subject: Subject,
+    use: (lent: LentFor<A>) => Promise<T>,
+  ): Promise<T> {
+    // the table of means is what LentFor is made of: a loan has exactly these verbs
+    const verbs: readonly (keyof TokenVerbs)[] = MEANS[act];
+    if (verbs.length === 0) return use({} as LentFor<A>);
+    let lentOnce = false;
+    try {
+      return await this.#parts.token.lend(verbs, (lent) => {
+        lentOnce = true;
+        return use(lent as unknown as LentFor<A>);
+      });
+    } catch (error) {
+      throw lentOnce ? error : await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
+    }
+  }
+
+  async #execute<A extends Act, P, R>(
+    id: ActId,
+    performance: Performance<A, P, R>,
+    attempt: Attempt<P>,
+    lent: LentFor<A>,
+  ): Promise<{ readonly answer: R; readonly index: number }> {
+    const { act, actor, run } = performance;
+    const outcomeOf = this.#outcomeOf(id, act, actor.id, attempt.subject);
+    let outcome: Outcome<R>;
+    try {
+      outcome = await run(lent, attempt.plan);
+    } catch (error) {
+      throw await this.#conclude(outcomeOf, error);
+    }
+    try {
+      const { index } = await this.#append({
+        id,
+        role: 'closes',
+        entry: { ...outcomeOf, phase: 'done', detail: outcome.detail, digest: outcome.digest },
+        claims: [],
+        changes: outcome.changes,
+      });
+      await this.#tidy('after an act', outcome.cleanup);
+      return { answer: outcome.answer, index };
+    } catch (error) {
+      // NotHeld: nothing was written, so what was made is taken back. Otherwise the fate of the entry is unknown;
+      // what stands in the token is settled against the records by `reconcile`.
+      if (!(error instanceof NotHeld)) throw error;
+      await this.#tidy('to undo an act', outcome.undo);
+      throw await this.#conclude(outcomeOf, error);
+    }
+  }
+
+  /** Records that an attempt was refused or failed, and returns what to throw. */
+  async #conclude(outcomeOf: OutcomeEntry, error: unknown): Promise<EscrowError> {
+    const refusal = asEscrowError(error);
+    try {
+      await this.#append({
+        id: outcomeOf.id as ActId,
+        role: 'closes',
+        entry: { ...outcomeOf, phase: FAULTS.has(refusal.code) ? 'failed' : 'denied', error: refusal.code },
+        claims: [],
+        changes: [],
+      });
+    } catch (appendError) {
+      // someone else has closed it (this daemon was taken for dead), or the log cannot be written: told as such
+      if (!(appendError instanceof NotHeld)) return asEscrowError(appendError);
+    }
+    return refusal;
+  }
+
+  /** Records a refusal without an attempt. The request is used up by it; one seen before is recorded as that. */
+  async #deny(id: ActId, act: Act, actor: Actor, subject: Subject, error: EscrowError): Promise<void> {
+    const write = (code: ErrorCode, claims: readonly Claim[]): Promise<{ readonly index: number }> =>
+      this.#append({
+        id,
+        role: 'alone',
+        entry: { ...this.#entryOf(id, act, actor, subject), phase: 'denied', error: code },
+        claims,
+        changes: [],
+      });
+    try {
+      await write(error.code, error.code === 'request-replayed' ? [] : freshness(actor));
+    } catch (failure) {
+      if (!(failure instanceof NotHeld)) throw failure;
+      await write('request-replayed', []);
+      throw new EscrowError('request-replayed');
+    }
+  }
+
+  #entryOf(id: ActId, act: Act, actor: Actor, subject: Subject): Omit<Entry, 'phase'> {
+    return {
+      ...this.#outcomeOf(id, act, actor.id, subject),
+      ...(actor.request === undefined ? {} : { request: actor.request.jws }),
+    };
+  }
+
+  #outcomeOf(id: ActId, act: string, actor: string, subject: Subject): OutcomeEntry {
+    return { v: 1, time: this.#parts.clock.now().toISOString(), act, id, actor, subject, detail: {} };
+  }
+
+  async #append(write: {
+    readonly id: ActId;
+    readonly role: 'opens' | 'closes' | 'alone';
+    readonly entry: Entry;
+    readonly claims: readonly Claim[];
+    readonly changes: readonly Change[];
+  }): Promise<{ readonly index: number }> {
+    const { id, role, claims, changes } = write;
+    const entry = encodeEntry({ ...write.entry, time: this.#parts.clock.now().toISOString() });
+    return this.#parts.journal.append({ id, role, entry, about: write.entry.subject, claims, changes });
+  }
+
+  /** Housekeeping in the token must not change the answer: what is left behind is found by `reconcile`. */
+  async #tidy(when: string, work: (() => Promise<void>) | undefined): Promise<void> {
+    try {
+      await work?.();
+    } catch (error) {
+      this.#parts.notice(`cleaning up in the token ${when} failed`, error);
+    }
+  }
+}
+
+interface Attempt<P> {
+  readonly subject: Subject;
+  readonly plan: P;
+}
+
+type OutcomeEntry = Omit<Entry, 'phase' | 'request' | 'digest' | 'error'>;
+
+function freshness(actor: Actor): readonly Claim[] {
+  if (actor.request === undefined) return [];
+  const { kid, jti, expiresAt } = actor.request;
+  return [{ claim: 'request-unused', kid, jti, expiresAt }];
+}
+
+function asEscrowError(error: unknown): EscrowError {
+  if (error instanceof EscrowError) return error;
+  if (error instanceof NotHeld) {
+    switch (error.what) {
+      case 'request-unused':
+        return new EscrowError('request-replayed');
+      case 'policy-applied':
+        return new EscrowError('policy-stale');
+      case 'act-open':
+        return new EscrowError('interrupted', undefined, { cause: error });
+      case 'alone-on-recovery':
+      case 'uses-counted':
+      case 'policy-in-force':
+      case 'deposit-created':
+      case 'recovery-saved':
+      case 'grant-created':
+      case 'grant-ended':
+        return new EscrowError('busy', undefined, { cause: error });
+    }
+  }
+  return new EscrowError('internal', undefined, { cause: error });
+}

@@ -1,0 +1,80 @@
+import { EscrowError } from './errors.js';
+import type { PrincipalId } from './ids.js';
+import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { Policy, QuorumExpression, Rule } from './policy.js';
+import type { Principal } from './principals.js';
+import { hasRole } from './principals.js';
+import type { Quorum, Shape } from './quorums.js';
+import { minimalQuorums } from './quorums.js';
+
+/** What the rules say about one key that is to be made. */
+export interface Choice {
+  readonly rule: Rule;
+  readonly quorums: readonly Quorum[];
+}
+
+/** The owner, when there is such a principal with that role. */
+export function getOwner(policy: Policy, id: PrincipalId): Principal {
+  const owner = policy.principals.get(id);
+  if (owner === undefined || !hasRole(owner, 'owner')) throw new EscrowError('owner-unknown');
+  return owner;
+}
+
+/**
+ * Who must agree before this owner's key can come back: the first rule that matches, and its minimal quorums. The
+ * owner never counts; retired depositaries are left out of roles.
+ *
+ * @throws EscrowError `rule-missing`; `depositary-unknown`, `depositary-retired` when the rule names one by person or
+ *   attribute; `quorum-impossible`, `quorum-too-large`.
+ */
+export function choose(policy: Policy, owner: Principal, spec: KeySpec, use: KeyUse): Choice {
+  const rule = policy.rules.find((candidate) => matches(candidate, owner, spec, use));
+  if (rule === undefined) throw new EscrowError('rule-missing');
+  return { rule, quorums: minimalQuorums(resolve(rule.depositaries, policy, owner)) };
+}
+
+function matches(rule: Rule, owner: Principal, spec: KeySpec, use: KeyUse): boolean {
+  if (rule.when.use !== undefined && rule.when.use !== use) return false;
+  if (rule.when.spec !== undefined && rule.when.spec !== spec) return false;
+  return Object.entries(rule.when.owner).every(([name, value]) => owner.attributes[name] === value);
+}
+
+/** Stands where somebody had to be and nobody can: satisfied by no set of people. */
+const NOBODY: Shape = { atLeast: 1, of: [] };
+
+function resolve(expression: QuorumExpression, policy: Policy, owner: Principal): Shape {
+  if ('anyOf' in expression) {
+    return { atLeast: 1, of: expression.anyOf.flatMap((part) => branches(part, policy, owner)) };
+  }
+  if ('atLeast' in expression) {
+    return {
+      atLeast: expression.atLeast,
+      of: expression.of.flatMap((part) => branches(part, policy, owner)),
+    };
+  }
+  const of =
+    'allOf' in expression
+      ? expression.allOf.flatMap((part) => branches(part, policy, owner))
+      : branches(expression, policy, owner);
+  return of.length === 0 ? NOBODY : { atLeast: of.length, of };
+}
+
+/** A role stands for each of its members, and for nobody when it has none; everything else is one branch. */
+function branches(part: QuorumExpression, policy: Policy, owner: Principal): readonly Shape[] {
+  if ('role' in part) {
+    const members = [...policy.principals.values()]
+      .filter((person) => hasRole(person, part.role) && hasRole(person, 'depositary') && !person.retired)
+      .filter((person) => person.id !== owner.id);
+    return members.length === 0 ? [NOBODY] : members.map((person) => ({ one: person.id }));
+  }
+  if ('person' in part) return [named(part.person, policy, owner)];
+  if ('attribute' in part) return [named(owner.attributes[part.attribute], policy, owner)];
+  return [resolve(part, policy, owner)];
+}
+
+function named(id: string | undefined, policy: Policy, owner: Principal): Shape {
+  const person = id === undefined ? undefined : policy.principals.get(id as PrincipalId);
+  if (person === undefined || !hasRole(person, 'depositary')) throw new EscrowError('depositary-unknown');
+  if (person.retired) throw new EscrowError('depositary-retired');
+  return person.id === owner.id ? NOBODY : { one: person.id };
+}

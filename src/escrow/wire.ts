@@ -1,0 +1,290 @@
+import type { GrantStatus } from './grant.js';
+import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { Mechanism } from './mechanisms.js';
+import type { Purpose } from './policy.js';
+import type { RecoveryStatus } from './recovery.js';
+
+/**
+ * The JSON that goes over the wire, for the server and its clients alike. Types only: requests are validated by the
+ * schemas of src/http. Binary is base64url without padding unless a name ends in `Pem`; instants are RFC 3339 UTC
+ * with milliseconds; durations are ISO 8601 (`PT1H`, `P7D`) in documents and requests.
+ *
+ * Every reply to a call that changes something is an {@link Acted}: it carries the index of its entry in the log.
+ */
+export interface Acted<T> {
+  readonly result: T;
+  /** Index in the log of the entry that recorded the outcome. */
+  readonly entry: number;
+}
+
+/** A page of a list, newest first. */
+export interface WirePage<T> {
+  readonly items: readonly T[];
+  /** Cursor of the next page (query parameter `after`); absent on the last. */
+  readonly next?: string;
+}
+
+/** RFC 9457 problem details; `type` is `urn:escrowd:problem:<code>`. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+}
+
+/** GET /v1/server: what this server says it is. Public; clients pin these from the ceremony's record instead. */
+export interface WireServer {
+  readonly origin: string;
+  /** Public JWK of the token's identity key, which signs attestations. */
+  readonly identityKey: Readonly<Record<string, string>>;
+  /** C2SP verifier key of the log. */
+  readonly logKey: string;
+  readonly token: {
+    readonly profile: string;
+    readonly keySpecs: readonly KeySpec[];
+    readonly mechanisms: readonly Mechanism[];
+    readonly oaep: string;
+  };
+}
+
+/** POST /v1/keys */
+export interface WireKeyOrder {
+  readonly owner: string;
+  readonly spec: KeySpec;
+  readonly use: KeyUse;
+  readonly label?: string;
+  readonly deliver?: boolean;
+}
+
+/** A deposited key, as anyone who may see it sees it. */
+export interface WireKey {
+  readonly key: string;
+  readonly owner: string;
+  readonly label: string;
+  readonly spec: KeySpec;
+  readonly use: KeyUse;
+  /** SubjectPublicKeyInfo PEM (RFC 7468); absent for symmetric keys. */
+  readonly publicKeyPem?: string;
+  readonly createdAt: string;
+  readonly rule: { readonly name: string; readonly policyVersion: number; readonly policyHash: string };
+  readonly purposes: readonly {
+    readonly purpose: Purpose;
+    readonly quorums: readonly (readonly string[])[];
+    readonly recipients: readonly { readonly depositary: string; readonly fingerprint: string }[];
+  }[];
+  readonly terms: {
+    readonly operate?: {
+      readonly operations: readonly KeyUse[];
+      readonly maxUses: number;
+      readonly maxDuration: string;
+    };
+    readonly release?: { readonly delay: string; readonly ownerMayVeto: boolean };
+  };
+  readonly digest: string;
+  /** Only to the owner, when a copy was ordered: CKM_RSA_AES_KEY_WRAP format, to the delivery key. */
+  readonly ownersCopy?: WireRelease;
+}
+
+/** What an app may do. */
+export interface WireScope {
+  readonly app: string;
+  readonly operations: readonly KeyUse[];
+  readonly mechanisms: readonly Mechanism[];
+  readonly input: 'message' | 'digest';
+  readonly maxUses: number;
+  readonly duration: string;
+}
+
+/** POST /v1/recoveries */
+export type WireRecoveryOrder = {
+  readonly key: string;
+  readonly reason: string;
+  /** How long the request stands. */
+  readonly validFor: string;
+} & (
+  | { readonly purpose: 'operate'; readonly scope: WireScope }
+  /** `recipient` defaults to the requester. */
+  | { readonly purpose: 'release'; readonly recipient?: string }
+);
+
+/** A recovery request, as those who have a part in it see it. */
+export interface WireRecovery {
+  readonly recovery: string;
+  readonly key: {
+    readonly key: string;
+    readonly owner: string;
+    readonly label: string;
+    readonly spec: KeySpec;
+    readonly use: KeyUse;
+    readonly publicKeyPem?: string;
+  };
+  readonly requester: string;
+  readonly reason: string;
+  readonly purpose: Purpose;
+  readonly scope?: WireScope;
+  readonly recipient?: string;
+  readonly filedAt: string;
+  readonly expiresAt: string;
+  readonly status: RecoveryStatus;
+  readonly approvedBy: readonly string[];
+  readonly deniedBy: readonly { readonly depositary: string; readonly reason: string }[];
+  readonly quorums: readonly (readonly string[])[];
+  /** Why it ended, and who ended it, where somebody did. */
+  readonly ended?: { readonly by?: string; readonly reason?: string; readonly at: string };
+  readonly grant?: string;
+  /** status approved: when the delay that the rule imposes is over. */
+  readonly releasableAt?: string;
+  /** Only to the recipient of a release. */
+  readonly release?: WireRelease;
+  /** Only to a depositary of this key: all that is needed to decide. */
+  readonly forDepositary?: WireForDepositary;
+}
+
+/** What a depositary checks and uses. */
+export interface WireForDepositary {
+  readonly share: string;
+  /** `RSA-OAEP` (SHA-1) or `RSA-OAEP-256`: how share was, and reply is to be, encrypted. */
+  readonly oaep: string;
+  /** DER SubjectPublicKeyInfo of the one-time key. */
+  readonly transportKey: string;
+  readonly requestHash: string;
+  /** Compact JWS, typ `escrowd-attestation+jwt`, ES256 by the identity key. */
+  readonly attestation: string;
+  /** The log entry that recorded the filing, and its proof. */
+  readonly logged: WireProof;
+}
+
+/** An entry with its inclusion proof (RFC 6962) in the newest checkpoint. */
+export interface WireProof {
+  readonly index: number;
+  /** The entry's exact canonical bytes, as text. */
+  readonly entry: string;
+  readonly proof: readonly string[];
+  /** C2SP signed note. */
+  readonly checkpoint: string;
+}
+
+/** POST /v1/recoveries/{recovery}/approvals: statement typ `escrowd-approval+jwt` signed by the caller. */
+export interface WireApproval {
+  readonly statement: string;
+  /** OAEP(transport key, R). */
+  readonly reply: string;
+}
+
+/** POST /v1/recoveries/{recovery}/denials: statement with decision `deny` and a reason. */
+export interface WireDenial {
+  readonly statement: string;
+}
+
+/**
+ * Payload of an approval or denial statement. `aud` is the log's origin; `iat`, `exp` seconds since the epoch;
+ * `transport` and `reply` SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo and of the reply.
+ */
+export interface StatementPayload {
+  readonly iss: string;
+  readonly aud: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly decision: 'approve' | 'deny';
+  readonly recovery: string;
+  readonly requestHash: string;
+  readonly key: string;
+  readonly purpose: Purpose;
+  readonly scope: unknown;
+  readonly transport: string;
+  readonly reply?: string;
+  readonly reason?: string;
+  /** The checkpoint that the depositary saw: its size and root (base64). */
+  readonly checkpoint: { readonly size: number; readonly root: string };
+}
+
+/** POST .../veto and .../cancel, POST /v1/grants/{grant}/revoke */
+export interface WireReason {
+  readonly reason: string;
+}
+
+/** Key in CKM_RSA_AES_KEY_WRAP format (PKCS#11 2.40 section 2.1.21), in its two parts. */
+export interface WireRelease {
+  /** RSA-OAEP of the AES-256 key X. */
+  readonly transferKey: string;
+  /** AES key wrap with padding (RFC 5649) under X: PKCS#8 DER, or the raw AES key. */
+  readonly wrappedKey: string;
+  readonly oaep: string;
+}
+
+/** A grant. */
+export interface WireGrant {
+  readonly grant: string;
+  readonly recovery: string;
+  readonly key: string;
+  readonly owner: string;
+  readonly spec: KeySpec;
+  readonly scope: WireScope;
+  readonly used: number;
+  readonly startsAt: string;
+  readonly expiresAt: string;
+  readonly status: GrantStatus;
+}
+
+/** POST /v1/grants/{grant}/sign: a batch of messages, or of digests where the grant allows them. */
+export type WireSignOrder =
+  | { readonly mechanism: Mechanism; readonly messages: readonly string[] }
+  | { readonly mechanism: Mechanism; readonly digests: readonly string[] };
+
+/** Signatures in the order of the inputs, in JOSE form; `remaining` uses. */
+export interface WireSignatures {
+  readonly signatures: readonly string[];
+  readonly remaining: number;
+}
+
+/** POST /v1/grants/{grant}/decrypt */
+export interface WireDecryptOrder {
+  readonly mechanism: Mechanism;
+  readonly ciphertexts: readonly {
+    readonly ciphertext: string;
+    readonly iv?: string;
+    readonly aad?: string;
+  }[];
+}
+
+/** Plaintexts in the order of the inputs. */
+export interface WirePlaintexts {
+  readonly plaintexts: readonly string[];
+  readonly remaining: number;
+}
+
+/** POST /v1/policy: `document` is JSON; each signature a compact JWS, typ `escrowd-policy+jwt`. */
+export interface WirePolicyOrder {
+  readonly document: unknown;
+  readonly signatures: readonly string[];
+}
+
+/** Payload of an administrator's signature: over the canonical hash of the document, on top of version `base`. */
+export interface PolicySignaturePayload {
+  readonly iss: string;
+  readonly aud: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly hash: string;
+  readonly base: number;
+}
+
+/** GET /v1/policy */
+export interface WirePolicy {
+  readonly version: number;
+  readonly hash: string;
+  readonly document?: unknown;
+}
+
+/** POST /v1/policy/choice {owner, spec, use}: who would be chosen. */
+export interface WireChoice {
+  readonly rule: string;
+  readonly quorums: readonly (readonly string[])[];
+  readonly notEnrolled: readonly string[];
+}
+
+/** GET /v1/history, newest first: `entry` is the entry's exact canonical bytes, as text. */
+export interface WireEntry {
+  readonly index: number;
+  readonly entry: string;
+}
