@@ -3,10 +3,12 @@ import { EscrowError } from './errors.js';
 import type { GrantId, KeyId, RandomBytes, RecoveryId } from './ids.js';
 import type { Deposit } from './deposit.js';
 import type { Grant } from './grant.js';
-import type { Actor, Ledger, SignedRequest } from './ledger.js';
-import type { Clock, LogReader, StatementVerifier, Store, Token } from './ports.js';
+import type { Ledger } from './ledger.js';
+import type { Actor, SignedRequest } from './performance.js';
+import type { Clock, LogReader, StatementVerifier, Store, Subject, Token } from './ports.js';
 import type { Principal } from './principals.js';
 import type { Recovery } from './recovery.js';
+import { statusAt } from './recovery.js';
 
 /** What the use cases stand on. The token is here for what it can tell; what it can do is lent by the ledger. */
 export interface Escrow {
@@ -52,4 +54,29 @@ export async function getGrant(escrow: Escrow, id: GrantId): Promise<Grant> {
   const grant = await escrow.store.findGrant(id);
   if (grant === undefined) throw new EscrowError('grant-unknown');
   return grant;
+}
+
+/** A request that has not ended, by the records or by the clock. */
+export async function getOpenRecovery(
+  escrow: Escrow,
+  id: RecoveryId,
+  about: (subject: Subject) => void,
+): Promise<Recovery> {
+  about({ recovery: id });
+  const recovery = await getRecovery(escrow, id);
+  about({ key: recovery.key, owner: recovery.owner });
+  switch (statusAt(recovery, escrow.clock.now())) {
+    case 'pending':
+    case 'approved':
+      return recovery;
+    case 'expired':
+      throw new EscrowError('recovery-expired');
+    case 'active':
+    case 'released':
+    case 'denied':
+    case 'vetoed':
+    case 'cancelled':
+    case 'failed':
+      throw new EscrowError('recovery-ended');
+  }
 }

@@ -1,3 +1,4 @@
+import { EscrowError } from './errors.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { OperateTerms, Purpose, ReleaseTerms } from './policy.js';
@@ -55,4 +56,16 @@ export interface Deposit {
   readonly ownersCopy: OwnersCopy | undefined;
   /** SHA-256 (hex) over all of it (see `depositDigest`); also in the log. */
   readonly digest: string;
+}
+
+/** The deposit of a key for one purpose; EscrowError `purpose-not-allowed` when there is none. */
+export function getPurposeDeposit(deposit: Deposit, purpose: Purpose): PurposeDeposit {
+  const found = deposit.purposes.find((candidate) => candidate.purpose === purpose);
+  if (found === undefined) throw new EscrowError('purpose-not-allowed');
+  return found;
+}
+
+/** Whether this person has a share of the key for this purpose. */
+export function isDepositaryOf(deposit: PurposeDeposit, person: PrincipalId): boolean {
+  return deposit.shares.some((share) => share.depositary === person);
 }

@@ -45,6 +45,7 @@ export const ERROR_CODES = {
   'share-wrong-key': 'The re-encrypted share does not open with the transport key of this request.',
   'share-mismatch': 'What was re-encrypted is not the recovery information of this depositary.',
   'quorum-incomplete': 'Not enough depositaries have approved.',
+  'quorum-complete': 'The quorum is complete already.',
   'delay-running': 'The delay that the rule imposes is not over.',
   'veto-not-allowed': 'The rule of this key gives its owner no veto.',
   // grants

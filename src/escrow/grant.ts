@@ -18,3 +18,10 @@ export interface Grant {
   readonly expiresAt: Date;
   readonly status: GrantStatus;
 }
+
+/** Where a grant stands at this instant: an active one past its end has expired, recorded or not. */
+export function grantStatusAt(grant: Grant, now: Date): GrantStatus {
+  if (grant.status !== 'active') return grant.status;
+  if (grant.used >= grant.scope.maxUses) return 'exhausted';
+  return now.getTime() >= grant.expiresAt.getTime() ? 'expired' : 'active';
+}

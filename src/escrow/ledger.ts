@@ -1,66 +1,14 @@
-import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { encodeEntry } from '../log/entry.js';
 import type { Act, LentFor } from './acts.js';
 import { MEANS } from './acts.js';
 import type { ErrorCode } from './errors.js';
 import { EscrowError } from './errors.js';
-import type { ActId, RandomBytes } from './ids.js';
+import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
 import type { Change, Claim, Clock, Journal, Subject, Token, TokenVerbs } from './ports.js';
+import type { Actor, Outcome, Performance } from './performance.js';
 import { NotHeld } from './ports.js';
-
-/** Who acts: a principal by the key that signed the request, or the daemon itself. */
-export interface Actor {
-  readonly id: string;
-  /** The caller's own signed request; the daemon's own acts have none. */
-  readonly request: SignedRequest | undefined;
-}
-
-/** A request as its caller signed it. */
-export interface SignedRequest {
-  /** Compact JWS. */
-  readonly jws: string;
-  readonly kid: string;
-  readonly jti: string;
-  readonly expiresAt: Date;
-}
-
-/** Facts about an act for its log entry: never key material, never message content. */
-export type Detail = Readonly<Record<string, Json>>;
-
-/** What was decided before the token is touched. */
-export interface Plan<P> {
-  readonly detail: Detail;
-  /** What must still hold in the transaction that records the attempt. */
-  readonly claims: readonly Claim[];
-  readonly plan: P;
-}
-
-/** What came of an act. */
-export interface Outcome<R> {
-  readonly detail: Detail;
-  /** SHA-256 (hex) of what was done. */
-  readonly digest: string;
-  readonly changes: readonly Change[];
-  readonly answer: R;
-  /** Takes back what stands in the token when the outcome could not be recorded. */
-  readonly undo?: () => Promise<void>;
-  /** Removes from the token what is no longer needed, once the outcome is durable. */
-  readonly cleanup?: () => Promise<void>;
-}
-
-/** An act to perform. */
-export interface Performance<A extends Act, P, R> {
-  readonly act: A;
-  readonly actor: Actor;
-  /**
-   * Reads and decides; throws EscrowError to refuse. Says with `about` what the act is about as soon as it knows,
-   * so that a refusal is logged with its subject. May run several times, when a claim was lost in a race.
-   */
-  readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P>>;
-  readonly run: (lent: LentFor<A>, plan: P) => Promise<Outcome<R>>;
-}
 
 /** What the ledger stands on. */
 export interface LedgerParts {
@@ -103,6 +51,12 @@ export class Ledger {
 
   constructor(parts: LedgerParts) {
     this.#parts = parts;
+  }
+
+  /** Whether any attempt on this grant, by any daemon, waits for its outcome; `but` is not counted. */
+  async isInUse(grant: GrantId, but?: ActId): Promise<boolean> {
+    const open = await this.#parts.journal.openActs();
+    return open.some((act) => act.about.grant === grant && act.id !== but);
   }
 
   /** Acts that this daemon is in the middle of. */
@@ -193,17 +147,18 @@ export class Ledger {
     subject: Subject,
     use: (lent: LentFor<A>) => Promise<T>,
   ): Promise<T> {
-    // the table of means is what LentFor is made of: a loan has exactly these verbs
     const verbs: readonly (keyof TokenVerbs)[] = MEANS[act];
+    const loan = { begun: false };
+    // the table of means is what LentFor is made of: a loan has exactly these verbs
     if (verbs.length === 0) return use({} as LentFor<A>);
-    let lentOnce = false;
     try {
       return await this.#parts.token.lend(verbs, (lent) => {
-        lentOnce = true;
-        return use(lent as unknown as LentFor<A>);
+        loan.begun = true;
+        return use(lent);
       });
     } catch (error) {
-      throw lentOnce ? error : await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
+      if (loan.begun) throw error;
+      throw await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
     }
   }
 

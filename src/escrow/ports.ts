@@ -254,17 +254,14 @@ export interface Store {
     readonly { readonly version: number; readonly hash: string; readonly document: string }[]
   >;
   findDeposit(key: KeyId): Promise<Deposit | undefined>;
-  /** Deposits of this owner, or those where this depositary has a share, or all. */
+  /** Deposits of this owner together with those where this depositary has a share; all when neither is named. */
   deposits(
     of: { readonly owner?: PrincipalId; readonly depositary?: PrincipalId },
     page: PageRequest,
   ): Promise<Page<Deposit>>;
   findRecovery(id: RecoveryId): Promise<Recovery | undefined>;
-  /** Recoveries in which this person has a part (requester, owner, app of the scope, or depositary), or all. */
-  recoveries(
-    of: { readonly participant?: PrincipalId; readonly key?: KeyId },
-    page: PageRequest,
-  ): Promise<Page<Recovery>>;
+  /** Recoveries in which this person has a part (requester, owner, app of the scope, or depositary); all when not named. */
+  recoveries(of: { readonly participant?: PrincipalId }, page: PageRequest): Promise<Page<Recovery>>;
   /** Recoveries that have not ended in the records: pending or approved. */
   openRecoveries(): Promise<readonly Recovery[]>;
   findGrant(id: GrantId): Promise<Grant | undefined>;
@@ -298,6 +295,8 @@ export interface LogReader {
   entries(from: number, limit: number): Promise<readonly StoredEntry[]>;
   /** Entries about this owner's keys or themselves, or of this act, newest first. */
   entriesAbout(about: Subject, page: PageRequest): Promise<Page<StoredEntry>>;
+  /** The `done` entry of act `recovery.request` about this recovery. */
+  filing(recovery: RecoveryId): Promise<StoredEntry | undefined>;
   /**
    * The RFC 6962 inclusion proof of an entry in the newest checkpoint's tree; waits until that covers the entry,
    * EscrowError `log-unavailable` when it takes too long.

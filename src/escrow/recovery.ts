@@ -1,7 +1,6 @@
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeyUse } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
-import type { Purpose } from './policy.js';
 import type { Sealed } from './sealed.js';
 
 /** What an app may do with a recovered key. The approver signs exactly this. */
@@ -83,7 +82,9 @@ export interface Recovery {
   readonly state: RecoveryState;
 }
 
-/** The purpose of a request. */
-export function purposeOf(recovery: Recovery): Purpose {
-  return recovery.asked.purpose;
+/** Where a request stands at this instant: what has not ended by `expiresAt` has expired, recorded or not. */
+export function statusAt(recovery: Recovery, now: Date): RecoveryStatus {
+  const { status } = recovery.state;
+  const isOpen = status === 'pending' || status === 'approved';
+  return isOpen && now.getTime() >= recovery.expiresAt.getTime() ? 'expired' : status;
 }

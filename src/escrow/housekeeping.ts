@@ -1,0 +1,182 @@
+import { decodeEntry } from '../log/entry.js';
+import type { Escrow } from './context.js';
+import { sha256Hex } from './digests.js';
+import { EscrowError } from './errors.js';
+import type { Grant } from './grant.js';
+import { grantStatusAt } from './grant.js';
+import type { GrantId, RecoveryId } from './ids.js';
+import type { Actor } from './performance.js';
+import { subjectOf } from './operate.js';
+import type { Journal } from './ports.js';
+import { NotHeld } from './ports.js';
+import type { Recovery } from './recovery.js';
+import { statusAt } from './recovery.js';
+
+/** The daemon itself, in the log. */
+const DAEMON: Actor = { id: 'escrowd', request: undefined };
+
+/** What a round of housekeeping did. */
+export interface Housekeeping {
+  readonly interruptedActs: number;
+  readonly expiredRecoveries: number;
+  readonly endedGrants: number;
+  readonly strays: number;
+}
+
+/**
+ * Settles what a crash, a lost database or the passing of time has left: acts cut short get their `failed` entry,
+ * requests and grants past their end are recorded as such, and token objects that belong to no record are destroyed.
+ * Run before serving, and from time to time. Safe beside other daemons, and beside itself.
+ */
+export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<Housekeeping> {
+  return {
+    interruptedActs: await closeInterrupted(escrow, journal),
+    expiredRecoveries: await expireRecoveries(escrow),
+    endedGrants: await endGrants(escrow),
+    strays: await destroyStrays(escrow, journal),
+  };
+}
+
+/** Closes attempts whose daemon is gone, and our own whose outcome could not be written. */
+async function closeInterrupted(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<number> {
+  let closed = 0;
+  for (const act of await journal.openActs()) {
+    const isOurs = act.by === 'self' && !escrow.ledger.underWay.has(act.id);
+    if (act.by !== 'gone' && !isOurs) continue;
+    if (await tolerate(() => escrow.ledger.closeInterrupted(act.id, decodeEntry(act.entry)))) closed += 1;
+  }
+  return closed;
+}
+
+async function expireRecoveries(escrow: Escrow): Promise<number> {
+  const now = escrow.clock.now();
+  let expired = 0;
+  for (const recovery of await escrow.store.openRecoveries()) {
+    if (statusAt(recovery, now) !== 'expired') continue;
+    if (await tolerate(() => expire(escrow, recovery.id))) expired += 1;
+  }
+  return expired;
+}
+
+async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
+  await escrow.ledger.perform({
+    act: 'recovery.expire',
+    actor: DAEMON,
+    decide: async (about) => {
+      const recovery = await escrow.store.findRecovery(id);
+      if (recovery === undefined) throw new EscrowError('recovery-unknown');
+      about({ recovery: id, key: recovery.key, owner: recovery.owner });
+      if (statusAt(recovery, escrow.clock.now()) !== 'expired') throw new EscrowError('recovery-ended');
+      return {
+        detail: { expiresAt: recovery.expiresAt.toISOString() },
+        claims: [{ claim: 'alone-on-recovery', recovery: id }],
+        plan: recovery,
+      };
+    },
+    run: (lent, recovery) => {
+      const state = { status: 'expired', at: recovery.expiresAt } as const;
+      const expired: Recovery = { ...recovery, revision: recovery.revision + 1, state };
+      return Promise.resolve({
+        detail: { status: 'expired' },
+        digest: recovery.requestHash,
+        changes: [{ change: 'recovery-saved', recovery: expired }],
+        answer: undefined,
+        cleanup: () => lent.destroyTransport(id),
+      });
+    },
+  });
+}
+
+async function endGrants(escrow: Escrow): Promise<number> {
+  let ended = 0;
+  for (const grant of await escrow.store.openGrants()) {
+    const status = grantStatusAt(grant, escrow.clock.now());
+    // a use in progress finishes first: its object is not taken from under it
+    if (status !== 'exhausted' && status !== 'expired') continue;
+    if (await escrow.ledger.isInUse(grant.id)) continue;
+    if (await tolerate(() => endGrant(escrow, grant, status))) ended += 1;
+  }
+  return ended;
+}
+
+async function endGrant(escrow: Escrow, grant: Grant, status: 'exhausted' | 'expired'): Promise<void> {
+  await escrow.ledger.perform({
+    act: status === 'exhausted' ? 'grant.exhaust' : 'grant.expire',
+    actor: DAEMON,
+    decide: (about) => {
+      about(subjectOf(grant));
+      return Promise.resolve({ detail: { used: grant.used }, claims: [], plan: undefined });
+    },
+    run: (lent) =>
+      Promise.resolve({
+        detail: { status },
+        digest: sha256Hex(grant.id),
+        changes: [{ change: 'grant-ended', grant: grant.id, status }],
+        answer: undefined,
+        cleanup: () => lent.destroyGrant(grant.id),
+      }),
+  });
+}
+
+/**
+ * Destroys one-time keys and grants in the token that no record and no open act knows. The token is read first: what
+ * it shows then had its attempt recorded before, so an act that is making one now is seen as open.
+ */
+async function destroyStrays(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<number> {
+  const { transports, grants } = await escrow.token.standing();
+  if (transports.length + grants.length === 0) return 0;
+  const open = await journal.openActs();
+  const strayTransports: RecoveryId[] = [];
+  for (const id of transports) {
+    if (open.some(({ about }) => about.recovery === id)) continue;
+    const recovery = await escrow.store.findRecovery(id);
+    if (recovery === undefined || !['pending', 'approved'].includes(recovery.state.status))
+      strayTransports.push(id);
+  }
+  const strayGrants: GrantId[] = [];
+  for (const id of grants) {
+    if (open.some(({ about }) => about.grant === id)) continue;
+    const grant = await escrow.store.findGrant(id);
+    if (grant?.status !== 'active') strayGrants.push(id);
+  }
+  const strays = strayTransports.length + strayGrants.length;
+  if (strays > 0) await tolerate(() => tidy(escrow, strayTransports, strayGrants));
+  return strays;
+}
+
+async function tidy(
+  escrow: Escrow,
+  transports: readonly RecoveryId[],
+  grants: readonly GrantId[],
+): Promise<void> {
+  const objects = [...transports.map((id) => `transport:${id}`), ...grants.map((id) => `grant:${id}`)];
+  await escrow.ledger.perform({
+    act: 'token.tidy',
+    actor: DAEMON,
+    decide: () =>
+      Promise.resolve({ detail: { objects: objects.slice(0, 500) }, claims: [], plan: undefined }),
+    run: async (lent) => {
+      for (const id of transports) await lent.destroyTransport(id);
+      for (const id of grants) await lent.destroyGrant(id);
+      return {
+        detail: { destroyed: objects.length },
+        digest: sha256Hex(objects.join('\n')),
+        changes: [],
+        answer: undefined,
+      };
+    },
+  });
+}
+
+/** Lost to another daemon that did the same, or refused: both are settled. A broken token or log is not. */
+async function tolerate(work: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (error instanceof NotHeld) return false;
+    if (error instanceof EscrowError && (error.code === 'busy' || error.code === 'recovery-ended'))
+      return false;
+    throw error;
+  }
+}

@@ -1,0 +1,228 @@
+import { createHash } from 'node:crypto';
+
+import type { Call, Escrow } from './context.js';
+import { actorOf, getDeposit, getGrant } from './context.js';
+import { isDepositaryOf } from './deposit.js';
+import { sha256Hex } from './digests.js';
+import { EscrowError } from './errors.js';
+import type { Grant } from './grant.js';
+import { grantStatusAt } from './grant.js';
+import type { GrantId } from './ids.js';
+import type { Outcome } from './performance.js';
+import type { DecryptMechanism, Mechanism, SignMechanism } from './mechanisms.js';
+import { DIGEST_BYTES, MECHANISMS, signs } from './mechanisms.js';
+import type { Claim, DecryptInput, Subject } from './ports.js';
+import { hasRole } from './principals.js';
+
+/** What an app wants signed: messages, or digests where the grant allows them. */
+export interface SignOrder {
+  readonly grant: GrantId;
+  readonly mechanism: Mechanism;
+  readonly inputs: { readonly kind: 'message' | 'digest'; readonly items: readonly Uint8Array[] };
+}
+
+/** What an app wants decrypted. */
+export interface DecryptOrder {
+  readonly grant: GrantId;
+  readonly mechanism: Mechanism;
+  readonly inputs: readonly DecryptInput[];
+}
+
+/** Results in the order of the inputs, and the uses that were left when this act had taken its own. */
+export interface Used {
+  readonly outputs: readonly Uint8Array[];
+  readonly remaining: number;
+}
+
+/**
+ * Signs on the owner's behalf. One use for each input, counted durably before the token is used; a use that then
+ * fails stays counted.
+ *
+ * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`,
+ *   `operation-not-granted`, `request-malformed` (a digest of the wrong length), `token-unavailable`.
+ */
+export function signWithGrant(
+  escrow: Escrow,
+  call: Call,
+  order: SignOrder,
+): Promise<{ readonly answer: Used; readonly index: number }> {
+  const { mechanism, inputs } = order;
+  return escrow.ledger.perform({
+    act: 'grant.sign',
+    actor: actorOf(call),
+    decide: async (about) => {
+      const grant = await getUsable(escrow, call, order.grant, inputs.items.length, about);
+      if (!signs(mechanism)) throw new EscrowError('operation-not-granted');
+      checkCovered(grant, 'sign', mechanism);
+      if (inputs.kind === 'digest') checkDigests(grant, mechanism, inputs.items);
+      return {
+        detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex) },
+        claims: [countUses(escrow, grant.id, inputs.items.length)],
+        plan: { grant, mechanism },
+      };
+    },
+    run: (lent, { grant, mechanism: name }) =>
+      use(escrow, grant, inputs.items, (item) =>
+        lent.sign(grant.id, grant.spec, name, inputs.kind === 'digest' ? item : toBeSigned(name, item)),
+      ),
+  });
+}
+
+/**
+ * Decrypts on the owner's behalf. Uses are counted as in {@link signWithGrant}.
+ *
+ * @throws EscrowError as {@link signWithGrant}, and `ciphertext-invalid`.
+ */
+export function decryptWithGrant(
+  escrow: Escrow,
+  call: Call,
+  order: DecryptOrder,
+): Promise<{ readonly answer: Used; readonly index: number }> {
+  const { mechanism, inputs } = order;
+  return escrow.ledger.perform({
+    act: 'grant.decrypt',
+    actor: actorOf(call),
+    decide: async (about) => {
+      const grant = await getUsable(escrow, call, order.grant, inputs.length, about);
+      if (signs(mechanism)) throw new EscrowError('operation-not-granted');
+      checkCovered(grant, 'decrypt', mechanism);
+      const name: DecryptMechanism = mechanism;
+      return {
+        detail: { mechanism, inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)) },
+        claims: [countUses(escrow, grant.id, inputs.length)],
+        plan: { grant, mechanism: name },
+      };
+    },
+    run: (lent, { grant, mechanism: name }) =>
+      use(escrow, grant, inputs, async (input) => {
+        const plain = await lent.decrypt(grant.id, grant.spec, name, input);
+        if ('refused' in plain) throw new EscrowError('ciphertext-invalid');
+        return plain.opened;
+      }),
+  });
+}
+
+/**
+ * Ends a grant at once. For its owner, administrators, and the depositaries of its key.
+ *
+ * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`.
+ */
+export function revokeGrant(
+  escrow: Escrow,
+  call: Call,
+  order: { readonly grant: GrantId; readonly reason: string },
+): Promise<{ readonly answer: Grant; readonly index: number }> {
+  return escrow.ledger.perform({
+    act: 'grant.revoke',
+    actor: actorOf(call),
+    decide: async (about) => {
+      about({ grant: order.grant });
+      const grant = await getGrant(escrow, order.grant);
+      about(subjectOf(grant));
+      const deposit = await getDeposit(escrow, grant.key);
+      const mayRevoke =
+        grant.owner === call.caller.id ||
+        hasRole(call.caller, 'admin') ||
+        deposit.purposes.some((purpose) => isDepositaryOf(purpose, call.caller.id));
+      if (!mayRevoke) throw new EscrowError('forbidden');
+      checkLive(grant, escrow.clock.now());
+      return { detail: { reason: order.reason }, claims: [], plan: grant };
+    },
+    run: (lent, grant) =>
+      Promise.resolve({
+        detail: { status: 'revoked', used: grant.used },
+        digest: sha256Hex(grant.id),
+        changes: [{ change: 'grant-ended', grant: grant.id, status: 'revoked' }],
+        answer: { ...grant, status: 'revoked' },
+        cleanup: () => lent.destroyGrant(grant.id),
+      }),
+  });
+}
+
+/** What a grant is about, for the log. */
+export function subjectOf(grant: Grant): Subject {
+  return { grant: grant.id, recovery: grant.recovery, key: grant.key, owner: grant.owner };
+}
+
+async function getUsable(
+  escrow: Escrow,
+  call: Call,
+  id: GrantId,
+  uses: number,
+  about: (subject: Subject) => void,
+): Promise<Grant> {
+  about({ grant: id });
+  const grant = await getGrant(escrow, id);
+  about(subjectOf(grant));
+  if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
+  checkLive(grant, escrow.clock.now());
+  const left = grant.scope.maxUses - grant.used;
+  if (uses > left)
+    throw new EscrowError('grant-exhausted', `The grant has ${left} uses left; ${uses} were asked for.`);
+  return grant;
+}
+
+function checkLive(grant: Grant, now: Date): void {
+  switch (grantStatusAt(grant, now)) {
+    case 'active':
+      return;
+    case 'revoked':
+      throw new EscrowError('grant-revoked');
+    case 'expired':
+      throw new EscrowError('grant-expired');
+    case 'exhausted':
+      throw new EscrowError('grant-exhausted');
+  }
+}
+
+function checkCovered(grant: Grant, operation: 'sign' | 'decrypt', mechanism: Mechanism): void {
+  if (!grant.scope.operations.includes(operation) || !grant.scope.mechanisms.includes(mechanism)) {
+    throw new EscrowError('operation-not-granted');
+  }
+}
+
+function checkDigests(grant: Grant, mechanism: SignMechanism, digests: readonly Uint8Array[]): void {
+  const { digest } = MECHANISMS[mechanism];
+  if (grant.scope.input !== 'digest' || digest === undefined) throw new EscrowError('operation-not-granted');
+  if (digests.some((item) => item.length !== DIGEST_BYTES[digest])) {
+    throw new EscrowError(
+      'request-malformed',
+      `${mechanism} signs digests of ${DIGEST_BYTES[digest]} bytes.`,
+    );
+  }
+}
+
+function countUses(escrow: Escrow, grant: GrantId, uses: number): Claim {
+  return { claim: 'uses-counted', grant, uses, at: escrow.clock.now() };
+}
+
+/** The digest of a message, or the message itself where the mechanism hashes by itself (RFC 8032). */
+function toBeSigned(mechanism: SignMechanism, message: Uint8Array): Uint8Array {
+  const { digest } = MECHANISMS[mechanism];
+  return digest === undefined ? message : createHash(digest).update(message).digest();
+}
+
+async function use<Input>(
+  escrow: Escrow,
+  grant: Grant,
+  items: readonly Input[],
+  one: (item: Input) => Promise<Uint8Array>,
+): Promise<Outcome<Used>> {
+  const outputs: Uint8Array[] = [];
+  for (const item of items)
+    outputs.push(await one(item).catch((error: unknown) => explain(escrow, grant.id, error)));
+  return {
+    detail: { uses: items.length },
+    digest: sha256Hex(Buffer.concat(outputs)),
+    changes: [],
+    answer: { outputs, remaining: grant.scope.maxUses - grant.used - items.length },
+  };
+}
+
+/** A grant that was ended under a use in progress: that is the answer, not the token's complaint about it. */
+async function explain(escrow: Escrow, id: GrantId, error: unknown): Promise<never> {
+  if (error instanceof EscrowError && error.code === 'token-unavailable') {
+    checkLive(await getGrant(escrow, id), escrow.clock.now());
+  }
+  throw error;
+}

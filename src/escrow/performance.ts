@@ -1,0 +1,55 @@
+import type { Json } from '../log/canonical.js';
+import type { Act, LentFor } from './acts.js';
+import type { Change, Claim, Subject } from './ports.js';
+
+/** Who acts: a principal by the key that signed the request, or the daemon itself. */
+export interface Actor {
+  readonly id: string;
+  /** The caller's own signed request; the daemon's own acts have none. */
+  readonly request: SignedRequest | undefined;
+}
+
+/** A request as its caller signed it. */
+export interface SignedRequest {
+  /** Compact JWS. */
+  readonly jws: string;
+  readonly kid: string;
+  readonly jti: string;
+  readonly expiresAt: Date;
+}
+
+/** Facts about an act for its log entry: never key material, never message content. */
+export type Detail = Readonly<Record<string, Json>>;
+
+/** What was decided before the token is touched. */
+export interface Plan<P> {
+  readonly detail: Detail;
+  /** What must still hold in the transaction that records the attempt. */
+  readonly claims: readonly Claim[];
+  readonly plan: P;
+}
+
+/** What came of an act. */
+export interface Outcome<R> {
+  readonly detail: Detail;
+  /** SHA-256 (hex) of what was done. */
+  readonly digest: string;
+  readonly changes: readonly Change[];
+  readonly answer: R;
+  /** Takes back what stands in the token when the outcome could not be recorded. */
+  readonly undo?: () => Promise<void>;
+  /** Removes from the token what is no longer needed, once the outcome is durable. */
+  readonly cleanup?: () => Promise<void>;
+}
+
+/** An act to perform. */
+export interface Performance<A extends Act, P, R> {
+  readonly act: A;
+  readonly actor: Actor;
+  /**
+   * Reads and decides; throws EscrowError to refuse. Says with `about` what the act is about as soon as it knows,
+   * so that a refusal is logged with its subject. May run several times, when a claim was lost in a race.
+   */
+  readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P>>;
+  readonly run: (lent: LentFor<A>, plan: P) => Promise<Outcome<R>>;
+}

@@ -1,0 +1,77 @@
+import type { Json } from '../log/canonical.js';
+import { canonicalJson } from '../log/canonical.js';
+import { askedAsJson, sha256Hex } from './digests.js';
+import { EscrowError } from './errors.js';
+import type { Clock, StatementVerifier } from './ports.js';
+import type { Principal } from './principals.js';
+import type { Recovery } from './recovery.js';
+
+/** The `typ` of approvals and denials (RFC 7515 section 4.1.9). */
+export const STATEMENT_TYPE = 'escrowd-approval+jwt';
+/** How far a statement's clock may run ahead of ours. */
+const CLOCK_SKEW_SECONDS = 60;
+
+/** What a statement is checked with. */
+export interface StatementCheck {
+  readonly statements: StatementVerifier;
+  readonly clock: Clock;
+  readonly origin: string;
+}
+
+/**
+ * Checks that `jws` is this depositary's own statement about exactly this request, and still holds. Returns the
+ * reason given (for denials), else an empty string.
+ *
+ * @throws EscrowError `approval-signature-invalid`, `approval-mismatch`, `approval-expired`.
+ */
+export async function checkStatement(
+  check: StatementCheck,
+  depositary: Principal,
+  recovery: Recovery,
+  jws: string,
+  decision: { readonly approve: Uint8Array } | 'deny',
+): Promise<string> {
+  const verified = await check.statements.verify(jws, STATEMENT_TYPE, depositary.keys);
+  if (verified === undefined) throw new EscrowError('approval-signature-invalid');
+  const { iat, exp, reason, checkpoint, ...about } = verified.payload;
+  const expected: Readonly<Record<string, Json>> = {
+    iss: depositary.id,
+    aud: check.origin,
+    recovery: recovery.id,
+    requestHash: recovery.requestHash,
+    key: recovery.key,
+    ...askedAsJson(recovery.asked),
+    transport: sha256Hex(recovery.transportKey),
+    ...(decision === 'deny'
+      ? { decision: 'deny' }
+      : { decision: 'approve', reply: sha256Hex(decision.approve) }),
+  };
+  if (!isSame(about, expected) || !isCheckpoint(checkpoint)) throw new EscrowError('approval-mismatch');
+  if (typeof iat !== 'number' || typeof exp !== 'number') throw new EscrowError('approval-mismatch');
+  const now = check.clock.now().getTime() / 1000;
+  if (now >= exp || iat > now + CLOCK_SKEW_SECONDS) throw new EscrowError('approval-expired');
+  if (decision !== 'deny') return '';
+  if (typeof reason !== 'string' || reason.length === 0 || reason.length > 1000) {
+    throw new EscrowError('approval-mismatch', 'A denial gives a reason of at most 1,000 characters.');
+  }
+  return reason;
+}
+
+function isSame(found: Readonly<Record<string, unknown>>, expected: Readonly<Record<string, Json>>): boolean {
+  try {
+    return canonicalJson(found) === canonicalJson(expected);
+  } catch {
+    return false; // not even canonical JSON: certainly not what was expected
+  }
+}
+
+function isCheckpoint(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { size, root, ...rest } = value as Readonly<Record<string, unknown>>;
+  return (
+    Number.isSafeInteger(size) &&
+    typeof root === 'string' &&
+    root.length <= 64 &&
+    Object.keys(rest).length === 0
+  );
+}

@@ -1,0 +1,139 @@
+import type { Call, Escrow } from './context.js';
+import { getDeposit, getGrant, getRecovery } from './context.js';
+import type { Deposit, PurposeDeposit, Share } from './deposit.js';
+import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
+import { EscrowError } from './errors.js';
+import type { Grant, GrantStatus } from './grant.js';
+import { grantStatusAt } from './grant.js';
+import type { GrantId, KeyId, RecoveryId } from './ids.js';
+import type { LogReader, Page, PageRequest, StoredEntry } from './ports.js';
+import type { Principal } from './principals.js';
+import { hasRole } from './principals.js';
+import type { Recovery, RecoveryStatus } from './recovery.js';
+import { statusAt } from './recovery.js';
+
+/** A recovery as one person may see it. */
+export interface RecoveryView {
+  readonly recovery: Recovery;
+  readonly status: RecoveryStatus;
+  readonly deposit: Deposit;
+  readonly sealed: PurposeDeposit;
+  /** The caller's own share, when they are a depositary of the key and the request is open. */
+  readonly share: Share | undefined;
+  /** Whether the caller is the recipient of the release. */
+  readonly isRecipient: boolean;
+}
+
+/** A log entry with its proof. */
+export type LoggedProof = { readonly entry: StoredEntry } & Awaited<ReturnType<LogReader['inclusion']>>;
+
+/** Whether this person sees everything. */
+function seesAll(caller: Principal): boolean {
+  return hasRole(caller, 'admin') || hasRole(caller, 'auditor');
+}
+
+/** A key: for its owner, its depositaries, administrators and auditors. Throws `key-unknown`, `forbidden`. */
+export async function viewKey(escrow: Escrow, call: Pick<Call, 'caller'>, id: KeyId): Promise<Deposit> {
+  const deposit = await getDeposit(escrow, id);
+  const isDepositary = deposit.purposes.some((purpose) => isDepositaryOf(purpose, call.caller.id));
+  if (!seesAll(call.caller) && deposit.owner !== call.caller.id && !isDepositary)
+    throw new EscrowError('forbidden');
+  return deposit;
+}
+
+/** The keys that the caller may see: all, or their own and those they hold shares of. */
+export function listKeys(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  page: PageRequest,
+): Promise<Page<Deposit>> {
+  const { caller } = call;
+  return escrow.store.deposits(seesAll(caller) ? {} : { owner: caller.id, depositary: caller.id }, page);
+}
+
+/** A recovery: for who has a part in it, administrators and auditors. Throws `recovery-unknown`, `forbidden`. */
+export async function viewRecovery(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  id: RecoveryId,
+): Promise<RecoveryView> {
+  const recovery = await getRecovery(escrow, id);
+  return viewOf(escrow, call, recovery);
+}
+
+/** The recoveries that the caller may see, newest first. */
+export async function listRecoveries(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  page: PageRequest,
+): Promise<Page<RecoveryView>> {
+  const of = seesAll(call.caller) ? {} : { participant: call.caller.id };
+  const { items, next } = await escrow.store.recoveries(of, page);
+  return { items: await Promise.all(items.map((recovery) => viewOf(escrow, call, recovery))), next };
+}
+
+/** A recovery that was just decided about, for the person who did. */
+export async function viewOf(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  recovery: Recovery,
+): Promise<RecoveryView> {
+  const { caller } = call;
+  const deposit = await getDeposit(escrow, recovery.key);
+  const sealed = getPurposeDeposit(deposit, recovery.asked.purpose);
+  const share = sealed.shares.find(({ depositary }) => depositary === caller.id);
+  const { asked } = recovery;
+  const hasPart =
+    recovery.requester === caller.id ||
+    recovery.owner === caller.id ||
+    share !== undefined ||
+    (asked.purpose === 'operate' && asked.scope.app === caller.id);
+  if (!hasPart && !seesAll(caller)) throw new EscrowError('forbidden');
+  const status = statusAt(recovery, escrow.clock.now());
+  const isOpen = status === 'pending' || status === 'approved';
+  const isRecipient = asked.purpose === 'release' && asked.recipient === caller.id;
+  return { recovery, status, deposit, sealed, share: isOpen ? share : undefined, isRecipient };
+}
+
+/** The entry that recorded the filing of a request, with its proof: what a depositary checks before deciding. */
+export async function proofOfFiling(escrow: Escrow, recovery: RecoveryId): Promise<LoggedProof> {
+  const entry = await escrow.log.filing(recovery);
+  if (entry === undefined) throw new EscrowError('log-unavailable');
+  return { entry, ...(await escrow.log.inclusion(entry.index)) };
+}
+
+/** A grant: for its app, its owner, administrators, auditors and the depositaries of its key. */
+export async function viewGrant(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  id: GrantId,
+): Promise<{ readonly grant: Grant; readonly status: GrantStatus }> {
+  const grant = await getGrant(escrow, id);
+  const { caller } = call;
+  if (!seesAll(caller) && grant.owner !== caller.id && grant.scope.app !== caller.id) {
+    await viewKey(escrow, call, grant.key);
+  }
+  return { grant, status: grantStatusAt(grant, escrow.clock.now()) };
+}
+
+/** The grants that the caller may see: all, or those of their keys and those they may use. */
+export async function listGrants(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  page: PageRequest,
+): Promise<Page<{ readonly grant: Grant; readonly status: GrantStatus }>> {
+  const { caller } = call;
+  const of = seesAll(caller) ? {} : { owner: caller.id, app: caller.id };
+  const { items, next } = await escrow.store.grants(of, page);
+  const now = escrow.clock.now();
+  return { items: items.map((grant) => ({ grant, status: grantStatusAt(grant, now) })), next };
+}
+
+/** Everything in the log about the caller and the caller's own keys, refusals included, newest first. */
+export function history(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  page: PageRequest,
+): Promise<Page<StoredEntry>> {
+  return escrow.log.entriesAbout({ owner: call.caller.id }, page);
+}
