@@ -1,0 +1,153 @@
+import { canonicalJson, parseCanonicalJson, type Json } from './canonical.js';
+
+/**
+ * Where an act stands. `attempted` is recorded before the token is used; exactly one of the others follows
+ * it. A `denied` entry which carries a request of its own stands alone: the act was refused before any
+ * attempt.
+ */
+export type Phase = 'attempted' | 'done' | 'denied' | 'failed';
+
+/** One entry of the log, version 1. Its place in the tree is its index; the bytes do not repeat it. */
+export interface Entry {
+  readonly v: 1;
+  /** When it was recorded: RFC 3339, UTC, milliseconds, `2026-01-31T23:59:59.999Z`. */
+  readonly time: string;
+  /** The name of the act, e.g. `key.generate`. */
+  readonly act: string;
+  /** The act's unique id, the same in its attempt and its outcome. */
+  readonly id: string;
+  readonly phase: Phase;
+  /** Who acts; the same in an attempt and its outcome. */
+  readonly actor: string;
+  /** What the act is about. */
+  readonly subject: Subject;
+  /**
+   * The compact JWS (RFC 7515 section 7.1) that the caller signed: on an attempt, or on a `denied` standing
+   * alone.
+   */
+  readonly request?: string;
+  /** The stable code of the error: on every `denied` and `failed`, nowhere else. */
+  readonly error?: string;
+  /** Facts of this act. Never key material or message content. */
+  readonly detail: Readonly<Record<string, Json>>;
+  /** SHA-256, lower-case hexadecimal, of what was done: on `done` only. */
+  readonly digest?: string;
+}
+
+/** Ids of what an act is about; those that do not apply are absent. */
+export interface Subject {
+  readonly key?: string;
+  readonly owner?: string;
+  readonly recovery?: string;
+  readonly grant?: string;
+}
+
+/** The longest entry in bytes: the uint16 length of a C2SP tlog-tiles entry bundle holds no more. */
+export const maximumEntryBytes = 65_535;
+
+/** These bytes, or this value, are not an entry; the message says why. */
+export class EntryError extends Error {
+  override readonly name = 'EntryError';
+}
+
+/**
+ * The bytes of an entry, which the tree hashes: canonical JSON (see {@link canonicalJson}) in UTF-8.
+ * @throws EntryError when the entry breaks a rule of its format, TypeError when a value in it has no
+ *   canonical form, RangeError when it is longer than {@link maximumEntryBytes}.
+ */
+export function encodeEntry(entry: Entry): Uint8Array {
+  checkEntry(entry);
+  const bytes = new TextEncoder().encode(canonicalJson(entry));
+  if (bytes.length > maximumEntryBytes)
+    throw new RangeError(`an entry has at most ${maximumEntryBytes} bytes`);
+  return bytes;
+}
+
+/**
+ * Reads an entry from exactly the bytes that {@link encodeEntry} makes of it.
+ * @throws EntryError on anything else: not UTF-8, not JSON, another form of the same JSON, unknown or
+ *   missing members, values that the format does not have.
+ */
+export function decodeEntry(bytes: Uint8Array): Entry {
+  if (bytes.length > maximumEntryBytes) throw new EntryError(`longer than ${maximumEntryBytes} bytes`);
+  // Well-formed UTF-8 and text are one to one, so a text in canonical form means bytes in canonical form.
+  const value = canonicalValue(utf8Text(bytes));
+  checkEntry(value);
+  return value;
+}
+
+function utf8Text(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new EntryError('not UTF-8', { cause });
+  }
+}
+
+function canonicalValue(text: string): unknown {
+  try {
+    return parseCanonicalJson(text);
+  } catch (cause) {
+    throw new EntryError('not canonical JSON', { cause });
+  }
+}
+
+const subjectMembers = ['key', 'owner', 'recovery', 'grant'];
+const requiredMembers = ['v', 'time', 'act', 'id', 'phase', 'actor', 'subject', 'detail'];
+
+/** Which of the optional members an entry of each phase may and must have. */
+const rules = {
+  attempted: { may: ['request'], must: [] },
+  done: { may: ['digest'], must: [] },
+  denied: { may: ['request', 'error'], must: ['error'] },
+  failed: { may: ['error'], must: ['error'] },
+} as const satisfies Record<Phase, { readonly may: readonly string[]; readonly must: readonly string[] }>;
+
+const timePattern = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+const jwsPattern = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+const digestPattern = /^[0-9a-f]{64}$/;
+
+function checkEntry(value: unknown): asserts value is Entry {
+  if (!isObject(value)) throw new EntryError('not an object');
+  const { v, time, phase, subject, detail } = value;
+  if (v !== 1) throw new EntryError('not of version 1');
+  if (!isPhase(phase)) throw new EntryError('has an unknown phase');
+  const { may, must } = rules[phase];
+  checkMembers(value, [...requiredMembers, ...may], [...requiredMembers, ...must]);
+  if (typeof time !== 'string' || !isTime(time))
+    throw new EntryError('its time is not RFC 3339 UTC in milliseconds');
+  if (!isObject(subject)) throw new EntryError('its subject is not an object');
+  checkMembers(subject, subjectMembers, []);
+  if (!isObject(detail)) throw new EntryError('its detail is not an object');
+  for (const name of ['act', 'id', 'actor']) checkString(name, value[name], /./);
+  for (const name of subjectMembers) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
+  if ('request' in value) checkString('request', value['request'], jwsPattern);
+  if ('error' in value) checkString('error', value['error'], /./);
+  if ('digest' in value) checkString('digest', value['digest'], digestPattern);
+}
+
+function checkMembers(value: object, may: readonly string[], must: readonly string[]): void {
+  const unknown = Object.keys(value).find((name) => !may.includes(name));
+  if (unknown !== undefined) throw new EntryError(`must not have the member ${JSON.stringify(unknown)} here`);
+  const missing = must.find((name) => !Object.hasOwn(value, name));
+  if (missing !== undefined) throw new EntryError(`lacks the member ${JSON.stringify(missing)}`);
+}
+
+function checkString(name: string, value: unknown, pattern: RegExp): void {
+  if (typeof value !== 'string' || !pattern.test(value)) throw new EntryError(`its ${name} is malformed`);
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isPhase(value: unknown): value is Phase {
+  return typeof value === 'string' && Object.hasOwn(rules, value);
+}
+
+/** A day or an hour that does not exist is refused: it does not come back from a Date as it went in. */
+function isTime(text: string): boolean {
+  if (!timePattern.test(text)) return false;
+  const date = new Date(text);
+  return !Number.isNaN(date.getTime()) && date.toISOString() === text;
+}

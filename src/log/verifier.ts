@@ -1,0 +1,278 @@
+import type { Json } from './canonical.js';
+import { CheckpointError, openCheckpoint, type Checkpoint } from './checkpoint.js';
+import { decodeEntry, EntryError, type Entry, type Phase } from './entry.js';
+import {
+  ExportError,
+  lineKind,
+  parseCheckpointLine,
+  parseDocumentLine,
+  parseHeaderLine,
+  type ExportDocument,
+} from './export.js';
+import { LineError, LineSplitter } from './lines.js';
+import { Frontier, leafHash, sameBytes } from './merkle.js';
+import { NoteError, noteVerifier, type NoteVerifier } from './noteKey.js';
+import { ActPairing, type OpenAttempt } from './pairing.js';
+
+/**
+ * The act whose `done` entry puts a directory document in force, and the fact in it that names the
+ * document's hash.
+ */
+export const policyAct = 'policy.apply';
+export const policyHashFact = 'policyHash';
+
+/** The directory documents of an export, as an entry sees them. */
+export interface Documents {
+  /** The one in force before this entry; undefined until the first is applied. */
+  readonly inForce: Json | undefined;
+  /** The one with this hash (see `documentHash`), whether in force or not. */
+  find(sha256: string): Json | undefined;
+}
+
+/** What an export is checked against. None of it comes from the export. */
+export interface VerifierOptions {
+  /** The log's public key, pinned: a vkey. */
+  readonly logKey: string;
+  /** The log's origin, pinned. Without it, the export may be of any log that this key signs for. */
+  readonly origin?: string;
+  /**
+   * An older signed checkpoint of this log, which the export must extend. Only this finds an old backup or
+   * a fork.
+   */
+  readonly against?: string;
+  /**
+   * A further check of each entry, e.g. of the signature on its request; returns why it is refused, if it
+   * is.
+   */
+  readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => string | undefined;
+}
+
+/** The export is complete and true to what the log has signed. */
+export interface Believed {
+  readonly ok: true;
+  readonly origin: string;
+  /** The number of entries. */
+  readonly size: number;
+  readonly root: Uint8Array;
+  /** The signed checkpoint that covers exactly these entries: keep it, to check a later export against. */
+  readonly checkpoint: string;
+  readonly counts: Readonly<Record<Phase | 'documents', number>>;
+  /** Attempts without an outcome. Not a fault in itself, yet to be explained when the daemon is at rest. */
+  readonly open: readonly OpenAttempt[];
+}
+
+/** The export is not to be believed, and this is the first reason that was met. */
+export interface Refused {
+  readonly ok: false;
+  /**
+   * The first entry known to be wrong. Undefined when the fault is not in one entry: above all, a changed
+   * entry that is still well-formed shows in nothing but the root.
+   */
+  readonly index: number | undefined;
+  readonly reason: string;
+}
+
+export type Verdict = Believed | Refused;
+
+/**
+ * Verifies an export of the log (see export.ts) as it streams by, offline: every entry's form, that each
+ * outcome belongs to one attempt, the documents, and that the entries are exactly those under the root
+ * which the log's pinned key has signed. Holds the frontier of the tree, the documents and the open
+ * attempts, so its memory does not grow with the log.
+ *
+ * Feed it bytes with {@link write} (or lines with {@link line}) and then {@link finish}. After the first
+ * fault it reads nothing more.
+ */
+export class ExportVerifier {
+  readonly #options: VerifierOptions;
+  readonly #key: NoteVerifier;
+  readonly #splitter = new LineSplitter();
+  readonly #acts = new ActPairing();
+  readonly #documents = new Map<string, ExportDocument>();
+  readonly #applied = new Set<string>();
+  readonly #tree = Frontier.empty();
+  #inForce: Json | undefined;
+  #stage: 'header' | 'documents' | 'entries' | 'complete' = 'header';
+  #origin = '';
+  #older: Checkpoint | undefined;
+  #checkpoint = '';
+  #fault: Fault | undefined;
+
+  /** @throws NoteError when `logKey` is not a vkey. */
+  constructor(options: VerifierOptions) {
+    this.#options = options;
+    this.#key = noteVerifier(options.logKey);
+  }
+
+  /** Takes the next bytes of the export, cut anywhere. */
+  write(chunk: Uint8Array): void {
+    this.#guard(() => {
+      for (const line of this.#splitter.push(chunk)) this.#accept(line);
+    });
+  }
+
+  /** Takes the next line of the export, without its line feed. Lines end at line feeds (0x0A) only. */
+  line(text: string): void {
+    this.#guard(() => {
+      this.#accept(text);
+    });
+  }
+
+  /** Says whether to believe what was read. Nothing may be written afterwards. */
+  finish(): Verdict {
+    this.#guard(() => {
+      this.#checkEnd();
+    });
+    if (this.#fault !== undefined)
+      return { ok: false, index: this.#fault.index, reason: this.#fault.message };
+    return {
+      ok: true,
+      origin: this.#origin,
+      size: this.#tree.size,
+      root: this.#tree.root(),
+      checkpoint: this.#checkpoint,
+      counts: { ...this.#acts.counts, documents: this.#documents.size },
+      open: this.#acts.open,
+    };
+  }
+
+  /** Runs a step unless one has failed, and keeps the first fault. */
+  #guard(step: () => void): void {
+    if (this.#fault !== undefined) return;
+    try {
+      step();
+    } catch (error) {
+      this.#fault = asFault(error);
+    }
+  }
+
+  #accept(line: string): void {
+    if (this.#stage === 'complete') throw new Fault('there are lines after the checkpoint');
+    if (this.#stage === 'header') {
+      this.#acceptHeader(line);
+      return;
+    }
+    switch (lineKind(line)) {
+      case 'document':
+        this.#acceptDocument(line);
+        return;
+      case 'entry':
+        this.#acceptEntry(line, this.#tree.size);
+        return;
+      case 'checkpoint':
+        this.#acceptCheckpoint(line);
+        return;
+    }
+  }
+
+  #acceptHeader(line: string): void {
+    const { origin, logKey } = parseHeaderLine(line);
+    const { logKey: pinnedKey, origin: pinnedOrigin = origin, against } = this.#options;
+    if (logKey !== pinnedKey) throw new Fault('the export is of a log with another key');
+    if (origin !== pinnedOrigin) throw new Fault('the export is of a log with another origin');
+    if (against !== undefined)
+      this.#older = within('the older checkpoint', () => openCheckpoint(against, this.#key, origin));
+    this.#origin = origin;
+    this.#stage = 'documents';
+  }
+
+  #acceptDocument(line: string): void {
+    if (this.#stage !== 'documents') throw new Fault('a document stands among the entries');
+    const document = parseDocumentLine(line);
+    if (this.#documents.has(document.sha256)) throw new Fault('a document stands twice');
+    this.#documents.set(document.sha256, document);
+  }
+
+  #acceptEntry(line: string, index: number): void {
+    this.#stage = 'entries';
+    const bytes = Buffer.from(line);
+    const entry = decoded(bytes, index);
+    const reason = this.#acts.follow(entry, index) ?? this.#check(entry, index);
+    if (reason !== undefined) throw new Fault(reason, index);
+    if (entry.act === policyAct && entry.phase === 'done') this.#apply(entry, index);
+    this.#tree.append(leafHash(bytes));
+    if (this.#tree.size === this.#older?.size && !sameBytes(this.#tree.root(), this.#older.root)) {
+      throw new Fault(
+        `root mismatch: the first ${this.#older.size} entries are not those of the older checkpoint`,
+      );
+    }
+  }
+
+  #check(entry: Entry, index: number): string | undefined {
+    const documents: Documents = {
+      inForce: this.#inForce,
+      find: (sha256) => this.#documents.get(sha256)?.document,
+    };
+    return this.#options.checkEntry?.(entry, index, documents);
+  }
+
+  #apply(entry: Entry, index: number): void {
+    const hash = entry.detail[policyHashFact];
+    const applied = typeof hash === 'string' ? this.#documents.get(hash) : undefined;
+    if (applied === undefined)
+      throw new Fault('puts a document in force that the export does not have', index);
+    this.#applied.add(applied.sha256);
+    this.#inForce = applied.document;
+  }
+
+  #acceptCheckpoint(line: string): void {
+    const note = parseCheckpointLine(line);
+    const { size, root } = within('the checkpoint', () => openCheckpoint(note, this.#key, this.#origin));
+    const held = this.#tree.size;
+    if (held < size)
+      throw new Fault(`the checkpoint covers ${size} entries, the export has ${held}: truncated`, held);
+    if (held > size) throw new Fault(`the checkpoint covers ${size} entries, the export has ${held}`, size);
+    if (!sameBytes(this.#tree.root(), root))
+      throw new Fault('root mismatch: the entries are not those that were signed');
+    this.#checkpoint = note;
+    this.#stage = 'complete';
+  }
+
+  #checkEnd(): void {
+    if (this.#splitter.isMidLine) throw new Fault('the export ends within a line: truncated');
+    if (this.#stage !== 'complete') throw new Fault('the export ends without a checkpoint: truncated');
+    if (this.#older !== undefined && this.#older.size > this.#tree.size) {
+      throw new Fault(
+        `the export has ${this.#tree.size} entries, the older checkpoint ${this.#older.size}: rolled back`,
+      );
+    }
+    const stray = [...this.#documents.keys()].find((hash) => !this.#applied.has(hash));
+    if (stray !== undefined) throw new Fault(`no entry puts the document ${stray} in force`);
+  }
+}
+
+/** Why the export is refused, and the entry where that shows. */
+class Fault extends Error {
+  constructor(
+    message: string,
+    readonly index?: number,
+  ) {
+    super(message);
+  }
+}
+
+/** The faults of the formats are faults of the export; anything else is a bug, and goes through. */
+function asFault(error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  if (error instanceof ExportError || error instanceof LineError) return new Fault(error.message);
+  throw error;
+}
+
+function decoded(bytes: Uint8Array, index: number): Entry {
+  try {
+    return decodeEntry(bytes);
+  } catch (error) {
+    if (error instanceof EntryError) throw new Fault(`not an entry: ${error.message}`, index);
+    throw error;
+  }
+}
+
+function within<T>(what: string, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    if (error instanceof NoteError || error instanceof CheckpointError)
+      throw new Fault(`${what}: ${error.message}`);
+    throw error;
+  }
+}
