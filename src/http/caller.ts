@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto';
+
+import { z } from 'zod';
+
+import type { Call } from '../escrow/context.js';
+import { findByKey } from '../escrow/directory.js';
+import { EscrowError } from '../escrow/errors.js';
+import type { Policy } from '../escrow/policy.js';
+import type { Json } from '../log/canonical.js';
+import type { UnverifiedJws } from './jws.js';
+import { isSignedBy, JwsError, readJws } from './jws.js';
+
+/** The authentication scheme (RFC 9110 section 11.1). */
+export const SCHEME = 'Escrowd-JWS';
+/** The `typ` of request signatures (RFC 7515 section 4.1.9). */
+export const REQUEST_TYPE = 'escrowd-request+jwt';
+/** How long a request may be good for, at most. */
+const MAX_LIFETIME_SECONDS = 60;
+/** How far a caller's clock may be off, either way. */
+const CLOCK_SKEW_SECONDS = 5;
+
+/** A request as it came in. */
+export interface Received {
+  readonly method: string;
+  /** Path and query exactly as received (RFC 9112 section 3.2.1). */
+  readonly target: string;
+  /** All Authorization fields. */
+  readonly authorization: readonly string[];
+  readonly body: Uint8Array;
+}
+
+/**
+ * Who calls. A refusal by which time the signature had been found good says whose it was, so that it can be recorded
+ * as theirs; one without `call` could be anybody's and is not.
+ */
+export type Authentication =
+  | { readonly outcome: 'accepted'; readonly call: Call }
+  | { readonly outcome: 'refused'; readonly call: Call | undefined; readonly error: EscrowError };
+
+/**
+ * Authenticates a request by its signature: the key is in the directory, the signature verifies with that key's one
+ * algorithm, the time is right, and what was signed is this method, this path and query, this body and this server.
+ * Whether the request is new (`jti`) is for the log or the store to say, durably.
+ *
+ * Errors: `request-unsigned`, `request-malformed`, `caller-unknown`, `request-signature-invalid` (also for a good
+ * signature over another request), `request-expired`.
+ */
+export async function authenticate(
+  received: Received,
+  trust: { readonly policy: Policy; readonly origin: string; readonly now: Date },
+): Promise<Authentication> {
+  let call: Call | undefined;
+  try {
+    const { unverified, claims } = read(received.authorization);
+    const signed = await verify(trust.policy, unverified, claims);
+    call = signed;
+    checkTime(claims, trust.now);
+    checkBinding(claims, received, signed, trust.origin);
+    return { outcome: 'accepted', call };
+  } catch (error) {
+    if (error instanceof EscrowError) return { outcome: 'refused', call, error };
+    throw error;
+  }
+}
+
+/** Seconds since the epoch (RFC 7519 section 2, NumericDate), whole, and of a year that a Date can hold. */
+const instant = z.int().min(0).max(253_402_300_799);
+const digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
+
+/** What a request's signature says (RFC 7519, names after RFC 9449), closed. */
+const claimsSchema = z.strictObject({
+  iss: z.string().max(64),
+  aud: z.string().max(255),
+  iat: instant,
+  exp: instant,
+  /** At least 128 bits. */
+  jti: z.string().regex(/^[A-Za-z0-9_-]{22,128}$/),
+  htm: z.string().max(16),
+  htu: z.string().max(4096),
+  /** base64url SHA-256 of the body. */
+  cd: digest,
+});
+type Claims = z.infer<typeof claimsSchema>;
+
+function read(authorization: readonly string[]): {
+  readonly unverified: UnverifiedJws;
+  readonly claims: Claims;
+} {
+  const [field, ...more] = authorization;
+  if (field === undefined) throw new EscrowError('request-unsigned');
+  if (more.length > 0) throw malformed('There is more than one Authorization field.');
+  // the scheme is case-insensitive (RFC 9110 section 11.1), and one space follows it
+  const [scheme, ...rest] = field.split(' ');
+  if (scheme?.toLowerCase() !== SCHEME.toLowerCase()) throw new EscrowError('request-unsigned');
+  const unverified = readToken(rest.join(' '));
+  const claims = claimsSchema.safeParse(unverified.payload satisfies Record<string, Json>);
+  if (!claims.success) throw malformed('The claims of the request signature are not as described.');
+  const { iat, exp } = claims.data;
+  if (exp <= iat || exp - iat > MAX_LIFETIME_SECONDS)
+    throw malformed(`A request signature is good for at most ${MAX_LIFETIME_SECONDS} seconds.`);
+  return { unverified, claims: claims.data };
+}
+
+function readToken(jws: string): UnverifiedJws {
+  try {
+    return readJws(jws, REQUEST_TYPE);
+  } catch (error) {
+    if (!(error instanceof JwsError)) throw error;
+    throw new EscrowError('request-malformed', error.message, { cause: error });
+  }
+}
+
+async function verify(policy: Policy, unverified: UnverifiedJws, claims: Claims): Promise<Call> {
+  const { kid } = unverified.header;
+  const caller = findByKey(policy, kid);
+  const key = caller?.keys.find((candidate) => candidate.thumbprint === kid);
+  if (caller === undefined || key === undefined) throw new EscrowError('caller-unknown');
+  if (!(await isSignedBy(unverified, key))) throw new EscrowError('request-signature-invalid');
+  // the jti is to be remembered for as long as this request could be accepted
+  const expiresAt = new Date((claims.exp + CLOCK_SKEW_SECONDS) * 1000);
+  return { caller, request: { jws: unverified.jws, kid, jti: claims.jti, expiresAt } };
+}
+
+function checkTime({ iat, exp }: Claims, now: Date): void {
+  const seconds = now.getTime() / 1000;
+  if (seconds >= exp + CLOCK_SKEW_SECONDS) throw new EscrowError('request-expired');
+  if (seconds < iat - CLOCK_SKEW_SECONDS)
+    throw new EscrowError('request-expired', 'The request is dated in the future.');
+}
+
+function checkBinding(claims: Claims, received: Received, { caller }: Call, origin: string): void {
+  const refuse = (detail: string): never => {
+    throw new EscrowError('request-signature-invalid', detail);
+  };
+  if (claims.iss !== caller.id) refuse('The signing key is not that of the issuer named.');
+  if (claims.aud !== origin) refuse('The signature is for another server.');
+  if (claims.htm !== received.method) refuse('The signature is for another method.');
+  if (claims.htu !== received.target) refuse('The signature is for another path or query.');
+  const body = createHash('sha256').update(received.body).digest('base64url');
+  if (claims.cd !== body) refuse('The signature is for another body.');
+}
+
+function malformed(detail: string): EscrowError {
+  return new EscrowError('request-malformed', detail);
+}

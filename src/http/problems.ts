@@ -1,0 +1,106 @@
+import type { ErrorCode } from '../escrow/errors.js';
+import { ERROR_CODES, EscrowError } from '../escrow/errors.js';
+import type { Problem } from '../escrow/wire.js';
+import { SCHEME } from './caller.js';
+
+/**
+ * HTTP statuses (RFC 9110 section 15) of everything that escrowd refuses: 401 who are you, 403 not you, 404 no such
+ * thing, 409 not now, 422 not so, 503 not at the moment.
+ */
+export const STATUS = {
+  'request-unsigned': 401,
+  'request-malformed': 400,
+  'request-too-large': 413,
+  'request-signature-invalid': 401,
+  'request-expired': 401,
+  'request-replayed': 401,
+  'caller-unknown': 401,
+  forbidden: 403,
+  'route-unknown': 404,
+  'policy-invalid': 422,
+  'policy-signatures-missing': 422,
+  'policy-stale': 409,
+  'owner-unknown': 422,
+  'rule-missing': 422,
+  'depositary-unknown': 422,
+  'depositary-not-enrolled': 422,
+  'depositary-retired': 422,
+  'quorum-impossible': 422,
+  'quorum-too-large': 422,
+  'key-spec-unsupported': 422,
+  'key-use-unsupported': 422,
+  'key-unknown': 404,
+  'delivery-not-allowed': 403,
+  'delivery-key-missing': 422,
+  'recovery-unknown': 404,
+  'recovery-ended': 409,
+  'recovery-expired': 409,
+  'purpose-not-allowed': 403,
+  'scope-not-allowed': 403,
+  'app-unknown': 422,
+  'approval-mismatch': 422,
+  'approval-signature-invalid': 422,
+  'approval-expired': 422,
+  'approval-duplicate': 409,
+  'share-malformed': 422,
+  'share-wrong-key': 422,
+  'share-mismatch': 422,
+  'quorum-incomplete': 409,
+  'quorum-complete': 409,
+  'delay-running': 409,
+  'veto-not-allowed': 403,
+  'grant-unknown': 404,
+  'grant-expired': 403,
+  'grant-revoked': 403,
+  'grant-exhausted': 403,
+  'operation-not-granted': 403,
+  'mechanism-unsupported': 422,
+  'ciphertext-invalid': 422,
+  busy: 503,
+  'token-unavailable': 503,
+  'log-unavailable': 503,
+  'store-unavailable': 503,
+  'shutting-down': 503,
+  interrupted: 500,
+  internal: 500,
+} as const satisfies Record<ErrorCode, number>;
+
+/** After how many seconds another try may succeed (Retry-After, RFC 9110 section 10.2.3). */
+const RETRY_AFTER_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
+  busy: 1,
+  'token-unavailable': 5,
+  'log-unavailable': 5,
+  'store-unavailable': 5,
+  'shutting-down': 5,
+};
+
+/** An error as it goes over the wire. */
+export interface ProblemReply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Problem;
+  /** Whether something is broken, which the operator should hear about. */
+  readonly isFault: boolean;
+}
+
+/** What the caller is told (RFC 9457). Whatever is not an EscrowError is `internal`, and nothing of it is told. */
+export function problemOf(error: unknown): ProblemReply {
+  const code = error instanceof EscrowError ? error.code : 'internal';
+  const status = STATUS[code];
+  const retryAfter = RETRY_AFTER_SECONDS[code];
+  return {
+    status,
+    headers: {
+      'Content-Type': 'application/problem+json',
+      ...(status === 401 ? { 'WWW-Authenticate': SCHEME } : {}),
+      ...(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }),
+    },
+    body: {
+      type: `urn:escrowd:problem:${code}`,
+      title: ERROR_CODES[code],
+      status,
+      detail: error instanceof EscrowError && status < 500 ? error.detail : ERROR_CODES[code],
+    },
+    isFault: status >= 500 && code !== 'busy' && code !== 'shutting-down',
+  };
+}

@@ -1,0 +1,142 @@
+import { z } from 'zod';
+
+import {
+  binary,
+  compactJws,
+  decimal,
+  distinct,
+  duration,
+  grantId,
+  keyId,
+  keySpec,
+  keyUse,
+  mechanism,
+  principalId,
+  recoveryId,
+  words,
+} from './fields.js';
+
+/*
+ * The requests of src/escrow/wire.ts, as zod objects: every object is closed, every length bounded, and what comes
+ * out is what the use cases take.
+ */
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** At most so many inputs in one call; the size of a body bounds them further. */
+const MAX_BATCH = 256;
+/** No single text or ciphertext is longer than the largest body. */
+const MAX_INPUT_BYTES = 256 * 1024;
+
+/** POST /v1/keys */
+export const keyOrder = z.strictObject({
+  owner: principalId,
+  spec: keySpec,
+  use: keyUse,
+  label: words({ min: 0, max: 200 }).default(''),
+  deliver: z.boolean().default(false),
+});
+
+const scope = z
+  .strictObject({
+    app: principalId,
+    operations: distinct(keyUse, 2),
+    mechanisms: distinct(mechanism, 16),
+    input: z.enum(['message', 'digest']),
+    maxUses: z.int().min(1).max(1_000_000_000),
+    duration: duration({ minMs: 1000, maxMs: 3660 * DAY_MS }),
+  })
+  .transform(({ duration: durationMs, ...rest }) => ({ ...rest, durationMs }));
+
+const recoveryCommon = {
+  key: keyId,
+  reason: words({ min: 1, max: 1000 }),
+  validFor: duration({ minMs: 1000, maxMs: 90 * DAY_MS }),
+};
+
+/** POST /v1/recoveries */
+export const recoveryOrder = z.discriminatedUnion('purpose', [
+  z.strictObject({ ...recoveryCommon, purpose: z.literal('operate'), scope }),
+  z.strictObject({ ...recoveryCommon, purpose: z.literal('release'), recipient: principalId.optional() }),
+]);
+
+/** POST /v1/recoveries/{recovery}/approvals */
+export const approval = z.strictObject({
+  statement: compactJws,
+  reply: binary({ minBytes: 1, maxBytes: 1024 }),
+});
+
+/** POST /v1/recoveries/{recovery}/denials */
+export const denial = z.strictObject({ statement: compactJws });
+
+/** POST .../veto, .../cancel, .../revoke */
+export const reason = z.strictObject({ reason: words({ min: 1, max: 1000 }) });
+
+/** POST .../activate, .../release */
+export const nothing = z.strictObject({});
+
+/** POST /v1/grants/{grant}/sign */
+export const signOrder = z.union([
+  z.strictObject({
+    mechanism,
+    messages: z
+      .array(binary({ minBytes: 0, maxBytes: MAX_INPUT_BYTES }))
+      .min(1)
+      .max(MAX_BATCH),
+  }),
+  z.strictObject({
+    mechanism,
+    digests: z
+      .array(binary({ minBytes: 20, maxBytes: 64 }))
+      .min(1)
+      .max(MAX_BATCH),
+  }),
+]);
+
+/** POST /v1/grants/{grant}/decrypt */
+export const decryptOrder = z.strictObject({
+  mechanism,
+  ciphertexts: z
+    .array(
+      z.strictObject({
+        ciphertext: binary({ minBytes: 1, maxBytes: MAX_INPUT_BYTES }),
+        iv: binary({ minBytes: 12, maxBytes: 12 }).optional(),
+        aad: binary({ minBytes: 0, maxBytes: MAX_INPUT_BYTES }).optional(),
+      }),
+    )
+    .min(1)
+    .max(MAX_BATCH),
+});
+
+/** POST /v1/policy; the document itself is read by `parsePolicy`. */
+export const policyOrder = z.strictObject({
+  document: z.record(z.string(), z.json()),
+  signatures: z.array(compactJws).min(1).max(16),
+});
+
+/** POST /v1/policy/choice */
+export const choiceOrder = z.strictObject({ owner: principalId, spec: keySpec, use: keyUse });
+
+/* what stands in paths and queries */
+
+export const noParameters = z.strictObject({});
+export const keyPath = z.strictObject({ key: keyId });
+export const recoveryPath = z.strictObject({ recovery: recoveryId });
+export const grantPath = z.strictObject({ grant: grantId });
+
+/** Cursor pagination. */
+export const pageQuery = z.strictObject({
+  after: z.string().min(1).max(256).optional(),
+  limit: decimal({ min: 1, max: 200 }).default(50),
+});
+
+/** GET /v1/log/entries */
+export const entriesQuery = z.strictObject({
+  from: decimal({ min: 0, max: Number.MAX_SAFE_INTEGER }).default(0),
+  limit: decimal({ min: 1, max: 1000 }).default(200),
+});
+
+/** GET /v1/log/consistency */
+export const consistencyQuery = z.strictObject({
+  old: decimal({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+  new: decimal({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+});
