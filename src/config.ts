@@ -1,0 +1,125 @@
+import { readFileSync, statSync } from 'node:fs';
+import { dirname, isAbsolute, resolve } from 'node:path';
+
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+
+/** The configuration cannot be used; `message` is a sentence for the operator. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const path = z.string().min(1).max(1024);
+const milliseconds = z.int().min(1).max(86_400_000);
+
+const schema = z.strictObject({
+  origin: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9./_-]{0,127}$/),
+  listen: z.strictObject({ host: z.string().min(1), port: z.int().min(0).max(65_535) }),
+  tls: z.strictObject({ certificate: path, key: path }),
+  token: z.strictObject({
+    profile: path,
+    label: z.string().min(1).max(32),
+    pinFile: path,
+    module: path.optional(),
+    environment: z.record(z.string().regex(/^[A-Z][A-Z0-9_]*$/), z.string()).default({}),
+    acceptUnenforced: z.array(z.string()).default([]),
+    waitMs: milliseconds.default(10_000),
+  }),
+  administrators: path,
+  database: z
+    .strictObject({
+      directory: path.default('postgres'),
+      binaries: path.optional(),
+      runAs: z.string().optional(),
+      waitMs: milliseconds.default(10_000),
+    })
+    .prefault({}),
+  requests: z
+    .strictObject({ contentionMs: milliseconds.default(5_000), drainMs: milliseconds.default(15_000) })
+    .prefault({}),
+  housekeepingMs: milliseconds.default(5_000),
+});
+
+/**
+ * What the daemon runs with. Paths are absolute: in the file they are relative to the file itself. Lengths of time
+ * are in milliseconds. `databaseUrl` comes from the environment (DATABASE_URL) and takes the place of the private
+ * cluster in `database.directory`.
+ */
+export type Config = z.output<typeof schema> & { readonly databaseUrl: string | undefined };
+
+/**
+ * Reads and checks the configuration file (YAML).
+ *
+ * @throws ConfigError naming the file and the member at fault.
+ */
+export function readConfig(file: string, environment: Readonly<Record<string, string | undefined>>): Config {
+  const parsed = schema.safeParse(readYaml(file));
+  if (!parsed.success) {
+    const [first] = parsed.error.issues;
+    throw new ConfigError(`${file}: ${first?.path.join('.') ?? ''}: ${first?.message ?? 'not valid'}`);
+  }
+  const config = parsed.data;
+  const at = (relative: string): string => resolve(dirname(resolve(file)), relative);
+  return {
+    ...config,
+    tls: { certificate: at(config.tls.certificate), key: at(config.tls.key) },
+    administrators: at(config.administrators),
+    token: {
+      ...config.token,
+      pinFile: at(config.token.pinFile),
+      environment: Object.fromEntries(
+        Object.entries(config.token.environment).map(([name, value]) => [
+          name,
+          value.startsWith('./') ? at(value) : value,
+        ]),
+      ),
+    },
+    database: {
+      ...config.database,
+      directory: at(config.database.directory),
+    },
+    databaseUrl: environment['DATABASE_URL'],
+  };
+}
+
+/** The file of a token profile: a path, or the name of one in `hsm-config`. */
+export function profileFile(name: string, packageDirectory: string, configFile: string): string {
+  if (isAbsolute(name)) return name;
+  if (name.includes('/')) return resolve(dirname(resolve(configFile)), name);
+  return resolve(packageDirectory, 'hsm-config', `${name}.yaml`);
+}
+
+/**
+ * Reads a secret of one line. Only its owner may be able to read the file.
+ *
+ * @throws ConfigError when it cannot be read, is empty, or others may read it.
+ */
+export function readSecretFile(file: string): Buffer {
+  let bytes: Buffer;
+  try {
+    if ((statSync(file).mode & 0o077) !== 0) {
+      throw new ConfigError(`${file} can be read by others than its owner; run: chmod 600 ${file}`);
+    }
+    bytes = readFileSync(file);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError(`${file} cannot be read`, { cause: error });
+  }
+  let end = bytes.length;
+  while (end > 0 && (bytes[end - 1] === 0x0a || bytes[end - 1] === 0x0d)) end -= 1;
+  if (end === 0) throw new ConfigError(`${file} is empty`);
+  return bytes.subarray(0, end);
+}
+
+function readYaml(file: string): unknown {
+  try {
+    return parseYaml(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new ConfigError(
+      `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}

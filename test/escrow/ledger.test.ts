@@ -1,0 +1,230 @@
+import { randomBytes } from 'node:crypto';
+
+import { EscrowError } from '../../src/escrow/errors.js';
+import type { RecoveryId } from '../../src/escrow/ids.js';
+import { Ledger } from '../../src/escrow/ledger.js';
+import type { Actor, Outcome, Performance } from '../../src/escrow/performance.js';
+import type { Token } from '../../src/escrow/ports.js';
+import { NotHeld } from '../../src/escrow/ports.js';
+import { MemoryJournal } from './memoryJournal.js';
+
+type Request = Performance<'recovery.request', string, string>;
+
+function setUp(): {
+  journal: MemoryJournal;
+  ledger: Ledger;
+  steps: string[];
+  lentVerbs: () => readonly string[];
+} {
+  const journal = new MemoryJournal();
+  const steps: string[] = [];
+  let verbs: readonly string[] = [];
+  const token = {
+    lend: async (lent: readonly string[], use: (verbs: unknown) => Promise<unknown>) => {
+      verbs = lent;
+      steps.push('token');
+      return use({});
+    },
+  } as unknown as Token;
+  journal.before = (write) => steps.push(write.role);
+  const ledger = new Ledger({
+    journal,
+    token,
+    clock: { now: () => new Date(1_700_000_000_000), pause: () => Promise.resolve() },
+    random: randomBytes,
+    notice: (message) => steps.push(`notice: ${message}`),
+    contentionTimeoutMs: 0,
+  });
+  return { journal, ledger, steps, lentVerbs: () => verbs };
+}
+
+let uses = 0;
+const caller = (): Actor => {
+  uses += 1;
+  return {
+    id: 'ann',
+    request: { jws: 'a.b.c', kid: 'kid', jti: `jti-${String(uses)}`, expiresAt: new Date() },
+  };
+};
+const fine: Outcome<string> = { detail: {}, digest: 'ab'.repeat(32), changes: [], answer: 'answer' };
+const request = (more: Partial<Request> = {}): Request => ({
+  act: 'recovery.request',
+  actor: caller(),
+  decide: (about) => {
+    about({ key: 'key_1' });
+    return Promise.resolve({ detail: { purpose: 'operate' }, claims: [], plan: 'plan' });
+  },
+  run: () => Promise.resolve(fine),
+  ...more,
+});
+
+describe('the ledger', () => {
+  it('logs the attempt before the token is used, and the outcome before the answer', async () => {
+    const { ledger, steps, journal } = setUp();
+    const performed = await ledger.perform(
+      request({ run: () => (steps.push('run'), Promise.resolve(fine)) }),
+    );
+    expect(steps).toEqual(['opens', 'token', 'run', 'closes']);
+    expect(performed).toEqual({ answer: 'answer', index: 1 });
+    expect(journal.entries.map(({ phase }) => phase)).toEqual(['attempted', 'done']);
+    expect(journal.entries[0]?.id).toBe(journal.entries[1]?.id);
+  });
+
+  it('lends exactly the verbs in the table of means', async () => {
+    const { ledger, lentVerbs } = setUp();
+    await ledger.perform(request());
+    expect(lentVerbs()).toEqual(['createTransport', 'destroyTransport', 'attest']);
+  });
+
+  it('does nothing when the attempt cannot be written', async () => {
+    const { ledger, journal, steps } = setUp();
+    journal.broken = 'opens';
+    await expect(ledger.perform(request())).rejects.toMatchObject({ code: 'log-unavailable' });
+    expect(steps).toEqual([]);
+  });
+
+  it('answers nothing when the outcome cannot be written, and leaves the attempt open to be settled', async () => {
+    const { ledger, journal } = setUp();
+    let undone = 0;
+    journal.broken = 'closes';
+    const undo = (): Promise<void> => (undone++, Promise.resolve());
+    const run = (): Promise<Outcome<string>> => Promise.resolve({ ...fine, undo });
+    await expect(ledger.perform(request({ run }))).rejects.toMatchObject({ code: 'log-unavailable' });
+    expect(undone).toBe(0);
+    expect(await journal.openActs()).toHaveLength(1);
+    expect(ledger.underWay.size).toBe(0);
+  });
+
+  it('takes back what stands in the token when the outcome does not hold', async () => {
+    const { ledger, journal } = setUp();
+    const order: string[] = [];
+    journal.before = (write) => {
+      if (write.role === 'closes' && order.length === 0) {
+        order.push('not held');
+        throw new NotHeld('recovery-saved');
+      }
+    };
+    const undo = (): Promise<void> => (order.push('undo'), Promise.resolve());
+    const run = (): Promise<Outcome<string>> => Promise.resolve({ ...fine, undo });
+    await expect(ledger.perform(request({ run }))).rejects.toMatchObject({ code: 'busy' });
+    expect(order).toEqual(['not held', 'undo']);
+    expect(journal.entries.at(-1)).toMatchObject({ phase: 'denied', error: 'busy' });
+  });
+
+  it('records a refusal with its subject and the signed request', async () => {
+    const { ledger, journal, steps } = setUp();
+    const decide: Request['decide'] = (about) => {
+      about({ key: 'key_1', owner: 'olga' });
+      throw new EscrowError('forbidden');
+    };
+    await expect(ledger.perform(request({ decide }))).rejects.toMatchObject({ code: 'forbidden' });
+    expect(steps).toEqual(['alone']);
+    expect(journal.entries).toMatchObject([
+      {
+        phase: 'denied',
+        error: 'forbidden',
+        actor: 'ann',
+        request: 'a.b.c',
+        subject: { key: 'key_1', owner: 'olga' },
+      },
+    ]);
+  });
+
+  it('tells a refusal from a failure', async () => {
+    const { ledger, journal } = setUp();
+    const failing =
+      (error: Error): Request['run'] =>
+      () =>
+        Promise.reject(error);
+    await expect(
+      ledger.perform(request({ run: failing(new EscrowError('share-mismatch')) })),
+    ).rejects.toThrow();
+    await expect(
+      ledger.perform(request({ run: failing(new EscrowError('token-unavailable')) })),
+    ).rejects.toThrow();
+    await expect(ledger.perform(request({ run: failing(new Error('secret reason')) }))).rejects.toMatchObject(
+      {
+        code: 'internal',
+      },
+    );
+    const outcomes = journal.entries.filter(({ phase }) => phase !== 'attempted');
+    expect(outcomes.map(({ phase, error }) => [phase, error])).toEqual([
+      ['denied', 'share-mismatch'],
+      ['failed', 'token-unavailable'],
+      ['failed', 'internal'],
+    ]);
+    expect(JSON.stringify(journal.entries)).not.toContain('secret reason');
+  });
+
+  it('closes the attempt when the token lends nothing', async () => {
+    const { journal } = setUp();
+    const token = { lend: () => Promise.reject(new EscrowError('token-unavailable')) } as unknown as Token;
+    const ledger = new Ledger({
+      journal,
+      token,
+      clock: { now: () => new Date(), pause: () => Promise.resolve() },
+      random: randomBytes,
+      notice: () => undefined,
+      contentionTimeoutMs: 0,
+    });
+    await expect(ledger.perform(request())).rejects.toMatchObject({ code: 'token-unavailable' });
+    expect(journal.entries.map(({ phase }) => phase)).toEqual(['attempted', 'failed']);
+  });
+
+  it('takes a signed request once, whatever came of it, and records the replay', async () => {
+    const { ledger, journal } = setUp();
+    const actor = caller();
+    await ledger.perform(request({ actor }));
+    await expect(ledger.perform(request({ actor }))).rejects.toMatchObject({ code: 'request-replayed' });
+    const refused = caller();
+    const decide: Request['decide'] = () => Promise.reject(new EscrowError('forbidden'));
+    await expect(ledger.perform(request({ actor: refused, decide }))).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+    await expect(ledger.perform(request({ actor: refused }))).rejects.toMatchObject({
+      code: 'request-replayed',
+    });
+    expect(journal.entries.filter(({ error }) => error === 'request-replayed')).toHaveLength(2);
+  });
+
+  it('lets one act work on a recovery at a time; others are told that it is busy', async () => {
+    const { ledger } = setUp();
+    const recovery = 'rec_1' as unknown as RecoveryId;
+    let finish: () => void = () => undefined;
+    const finished = new Promise<void>((resolve) => (finish = resolve));
+    const alone = (run: Request['run']): Request =>
+      request({
+        run,
+        decide: () =>
+          Promise.resolve({ detail: {}, claims: [{ claim: 'alone-on-recovery', recovery }], plan: '' }),
+      });
+    const first = ledger.perform(alone(() => finished.then(() => fine)));
+    await new Promise((resolve) => setImmediate(resolve));
+    await expect(ledger.perform(alone(() => Promise.resolve(fine)))).rejects.toMatchObject({ code: 'busy' });
+    finish();
+    await first;
+    await ledger.perform(alone(() => Promise.resolve(fine)));
+  });
+
+  it('records a refusal decided before any use case', async () => {
+    const { ledger, journal } = setUp();
+    await ledger.refuse('key.generate', caller(), {}, new EscrowError('request-malformed'));
+    expect(journal.entries).toMatchObject([
+      { act: 'key.generate', phase: 'denied', error: 'request-malformed' },
+    ]);
+  });
+
+  it('cleans up in the token only after the outcome is durable, and a failing clean-up does not change the answer', async () => {
+    const { ledger, steps } = setUp();
+    const cleanup = (): Promise<void> => (steps.push('cleanup'), Promise.reject(new Error('gone')));
+    const { answer } = await ledger.perform(request({ run: () => Promise.resolve({ ...fine, cleanup }) }));
+    expect(answer).toBe('answer');
+    expect(steps).toEqual([
+      'opens',
+      'token',
+      'closes',
+      'cleanup',
+      'notice: cleaning up in the token after an act failed',
+    ]);
+  });
+});
