@@ -1,0 +1,192 @@
+import { createHash, createPublicKey } from 'node:crypto';
+import { errors, jwtVerify } from 'jose';
+
+import { askedAsJson, requestHash, sha256Hex } from '../escrow/digests.js';
+import { parseId, parsePrincipalId } from '../escrow/ids.js';
+import type { KeyId, PrincipalId } from '../escrow/ids.js';
+import type { Asked } from '../escrow/recovery.js';
+import type { WireForDepositary, WireRecovery, WireScope } from '../escrow/wire.js';
+import { canonicalJson } from '../log/canonical.js';
+import type { Disbelief } from './errors.js';
+import { NotBelieved } from './errors.js';
+import { parseIsoDuration } from './durations.js';
+import type { Jwk } from './jws.js';
+import { importJwk } from './jws.js';
+
+/** The `typ` of an attestation. */
+export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
+
+/** Smallest modulus of a one-time key, in bits. */
+const MINIMUM_TRANSPORT_BITS = 3072;
+
+/** A request whose attestation holds: what is shown is what the token's identity key has signed. */
+export interface Attested {
+  readonly recovery: string;
+  readonly key: KeyId;
+  readonly asked: Asked;
+  readonly expiresAt: Date;
+  /** Computed here from what is shown. */
+  readonly requestHash: string;
+  /** SHA-256 (hex) of the one-time key's DER SubjectPublicKeyInfo. */
+  readonly transport: string;
+}
+
+/** What an attestation is checked against. */
+export interface AttestationPins {
+  readonly origin: string;
+  readonly identityKey: Jwk;
+}
+
+/**
+ * Checks that the token's identity key attests exactly what is shown: the request by its hash, computed anew, and each
+ * part of it again by itself; the key with its public half; the one-time key; the expiry.
+ * @throws NotBelieved
+ */
+export async function verifyAttestation(
+  shown: WireRecovery,
+  part: WireForDepositary,
+  pins: AttestationPins,
+  now: Date,
+): Promise<Attested> {
+  const claims = await verifiedClaims(part.attestation, pins, now);
+  const { key, requester, asked } = parsedRequest(shown);
+  const expiresAt = new Date(shown.expiresAt);
+  const hash = requestHash({
+    recovery: shown.recovery,
+    key,
+    requester,
+    asked,
+    reason: shown.reason,
+    expiresAt,
+  });
+  const transportDer = Buffer.from(part.transportKey, 'base64url');
+  const transport = sha256Hex(transportDer);
+  const { purpose, scope } = askedAsJson(asked);
+
+  expect('attestation-issuer-mismatch', claims['iss'] === pins.origin);
+  expect('recovery-mismatch', claims['recovery'] === shown.recovery);
+  expect('request-hash-mismatch', claims['requestHash'] === hash && part.requestHash === hash);
+  expect('key-mismatch', claims['key'] === key && claims['publicKey'] === publicKeyHash(shown));
+  expect('purpose-mismatch', claims['purpose'] === purpose);
+  expect('scope-mismatch', isSameJson(claims['scope'], scope));
+  expect('transport-key-mismatch', claims['transport'] === transport);
+  expect('transport-key-weak', isStrongRsa(transportDer));
+  // RFC 7519 section 2: a NumericDate has whole seconds here, the request's expiry milliseconds
+  expect('expiry-mismatch', Math.abs(Number(claims['exp']) * 1000 - expiresAt.getTime()) < 1000);
+  expect('attestation-expired', now < expiresAt);
+  return { recovery: shown.recovery, key, asked, expiresAt, requestHash: hash, transport };
+}
+
+async function verifiedClaims(
+  attestation: string,
+  pins: AttestationPins,
+  now: Date,
+): Promise<Readonly<Record<string, unknown>>> {
+  const key = importJwk(pins.identityKey);
+  if (key === undefined)
+    throw new NotBelieved('attestation-signature-invalid', 'the pinned identity key is not a key');
+  try {
+    const { payload } = await jwtVerify(attestation, key, {
+      algorithms: ['ES256'],
+      typ: ATTESTATION_TYPE,
+      currentDate: now,
+      requiredClaims: [
+        'iss',
+        'iat',
+        'exp',
+        'recovery',
+        'requestHash',
+        'key',
+        'purpose',
+        'scope',
+        'transport',
+      ],
+    });
+    return payload;
+  } catch (cause) {
+    if (!(cause instanceof errors.JOSEError)) throw cause;
+    throw new NotBelieved(disbeliefOf(cause), undefined, { cause });
+  }
+}
+
+function disbeliefOf(error: InstanceType<typeof errors.JOSEError>): Disbelief {
+  if (error instanceof errors.JWTExpired) return 'attestation-expired';
+  return error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JOSEAlgNotAllowed
+    ? 'attestation-signature-invalid'
+    : 'attestation-malformed';
+}
+
+function parsedRequest(shown: WireRecovery): {
+  readonly key: KeyId;
+  readonly requester: PrincipalId;
+  readonly asked: Asked;
+} {
+  const key = parseId('KeyId', shown.key.key);
+  const requester = parsePrincipalId(shown.requester);
+  const asked = parsedAsked(shown);
+  if (key === undefined || requester === undefined || asked === undefined) {
+    throw new NotBelieved(
+      'attestation-malformed',
+      'the request shown is not a request: an id or a scope is none',
+    );
+  }
+  return { key, requester, asked };
+}
+
+function parsedAsked(shown: WireRecovery): Asked | undefined {
+  switch (shown.purpose) {
+    case 'operate': {
+      const app = parsePrincipalId(shown.scope?.app ?? '');
+      const durationMs = parseIsoDuration(shown.scope?.duration ?? '');
+      if (shown.scope === undefined || app === undefined || durationMs === undefined) return undefined;
+      return { purpose: 'operate', scope: { ...scopeWithoutDuration(shown.scope), app, durationMs } };
+    }
+    case 'release': {
+      const recipient = parsePrincipalId(shown.recipient ?? '');
+      return recipient === undefined ? undefined : { purpose: 'release', recipient };
+    }
+  }
+}
+
+function scopeWithoutDuration({
+  operations,
+  mechanisms,
+  input,
+  maxUses,
+}: WireScope): Omit<WireScope, 'app' | 'duration'> {
+  return { operations, mechanisms, input, maxUses };
+}
+
+/** SHA-256 (hex) of the public key shown, in DER; null for a key that has none. */
+function publicKeyHash(shown: WireRecovery): string | null {
+  const { publicKeyPem } = shown.key;
+  if (publicKeyPem === undefined) return null;
+  try {
+    const der = createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });
+    return createHash('sha256').update(der).digest('hex');
+  } catch (cause) {
+    throw new NotBelieved('key-mismatch', 'the public key shown is not a public key', { cause });
+  }
+}
+
+function isStrongRsa(der: Buffer): boolean {
+  try {
+    const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
+    const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+    return key.asymmetricKeyType === 'rsa' && bits >= MINIMUM_TRANSPORT_BITS;
+  } catch {
+    return false;
+  }
+}
+
+function isSameJson(a: unknown, b: unknown): boolean {
+  try {
+    return canonicalJson(a) === canonicalJson(b);
+  } catch {
+    return false;
+  }
+}
+
+function expect(code: Disbelief, holds: boolean): void {
+  if (!holds) throw new NotBelieved(code);
+}

@@ -1,0 +1,153 @@
+import type { KeyObject } from 'node:crypto';
+
+import { askedAsJson, sha256Hex } from '../escrow/digests.js';
+import type {
+  StatementPayload,
+  WireApproval,
+  WireDenial,
+  WireForDepositary,
+  WireRecovery,
+} from '../escrow/wire.js';
+import { encodeBase64 } from '../log/base64.js';
+import type { Checkpoint } from '../log/checkpoint.js';
+import type { Entry } from '../log/entry.js';
+import type { Attested, AttestationPins } from './attestation.js';
+import { verifyAttestation } from './attestation.js';
+import { NotBelieved } from './errors.js';
+import type { LogView } from './logView.js';
+import { reencryptShare } from './share.js';
+import type { Signer } from './signingKey.js';
+
+/** The `typ` of an approval or denial. */
+export const STATEMENT_TYPE = 'escrowd-approval+jwt';
+
+/** What a depositary believes by. */
+export interface DepositaryTrust extends AttestationPins {
+  readonly log: LogView;
+  readonly now: Date;
+}
+
+declare const believed: unique symbol;
+
+/**
+ * A recovery request that has passed every check: attested by the token, in the log, in the one log that this
+ * depositary has been shown all along. Only {@link believeRecovery} makes one, and only of one can an approval or a
+ * denial be made.
+ */
+export interface BelievedRecovery {
+  readonly [believed]: true;
+  /** As the server shows it; what counts of it has been checked. */
+  readonly shown: WireRecovery;
+  readonly attested: Attested;
+  /** The index of the entry that recorded the filing. */
+  readonly index: number;
+  readonly checkpoint: Checkpoint;
+}
+
+/**
+ * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything
+ * shown; the log entry, its place under the checkpoint, the checkpoint against the pinned log key and the last one
+ * seen. Nothing is decrypted here. When it resolves, the checkpoint is remembered.
+ *
+ * @throws NotBelieved at the first thing that does not hold; ServerProblem, ServerUnreachable when the consistency
+ *   proof cannot be had.
+ */
+export async function believeRecovery(
+  shown: WireRecovery,
+  trust: DepositaryTrust,
+): Promise<BelievedRecovery> {
+  const part = partOf(shown);
+  const attested = await verifyAttestation(shown, part, trust, trust.now);
+  const { entry, checkpoint } = await trust.log.believeEntry(part.logged);
+  checkEntry(entry, shown, attested);
+  return { shown, attested, index: part.logged.index, checkpoint } as BelievedRecovery;
+}
+
+/**
+ * Approves: opens this depositary's share with its own key, encrypts it to the one-time key that was attested, and signs
+ * a statement over all of it. The secret is overwritten before this resolves.
+ *
+ * @throws NotBelieved `share-malformed` when the share does not open
+ */
+export async function approve(
+  recovery: BelievedRecovery,
+  signer: Signer,
+  depositaryKey: KeyObject,
+  now: Date,
+): Promise<WireApproval> {
+  const { share, transportKey, oaep } = partOf(recovery.shown);
+  const reply = reencryptShare({
+    share: Buffer.from(share, 'base64url'),
+    depositaryKey,
+    transportKey: Buffer.from(transportKey, 'base64url'),
+    oaep,
+  });
+  const statement = await signStatement(recovery, signer, now, {
+    decision: 'approve',
+    reply: sha256Hex(reply),
+  });
+  return { statement, reply: reply.toString('base64url') };
+}
+
+/** Denies, with a reason that the requester, the owner and the auditor will read. No share is opened. */
+export async function deny(
+  recovery: BelievedRecovery,
+  signer: Signer,
+  reason: string,
+  now: Date,
+): Promise<WireDenial> {
+  return { statement: await signStatement(recovery, signer, now, { decision: 'deny', reason }) };
+}
+
+function partOf(shown: WireRecovery): WireForDepositary {
+  if (shown.forDepositary === undefined) {
+    throw new NotBelieved(
+      'attestation-missing',
+      'the server shows no share of this key to you; you are no depositary of it, or the request has ended',
+    );
+  }
+  return shown.forDepositary;
+}
+
+/** The entry must be the filing of this very request, with this one-time key. */
+function checkEntry(entry: Entry, shown: WireRecovery, attested: Attested): void {
+  const { act, phase, actor, subject, detail } = entry;
+  const isThisFiling =
+    act === 'recovery.request' &&
+    phase === 'done' &&
+    actor === shown.requester &&
+    subject.recovery === attested.recovery &&
+    subject.key === attested.key &&
+    subject.owner === shown.key.owner &&
+    detail['requestHash'] === attested.requestHash &&
+    detail['transport'] === attested.transport;
+  if (!isThisFiling) throw new NotBelieved('entry-mismatch');
+}
+
+type Decision =
+  | { readonly decision: 'approve'; readonly reply: string }
+  | { readonly decision: 'deny'; readonly reason: string };
+
+function signStatement(
+  recovery: BelievedRecovery,
+  signer: Signer,
+  now: Date,
+  decision: Decision,
+): Promise<string> {
+  const { attested, checkpoint } = recovery;
+  const payload: StatementPayload = {
+    iss: signer.id,
+    aud: checkpoint.origin,
+    iat: Math.floor(now.getTime() / 1000),
+    // good for as long as the request stands, and not a second longer
+    exp: Math.floor(attested.expiresAt.getTime() / 1000),
+    ...decision,
+    recovery: attested.recovery,
+    requestHash: attested.requestHash,
+    key: attested.key,
+    ...askedAsJson(attested.asked),
+    transport: attested.transport,
+    checkpoint: { size: checkpoint.size, root: encodeBase64(checkpoint.root) },
+  };
+  return signer.sign(STATEMENT_TYPE, { ...payload });
+}

@@ -1,0 +1,113 @@
+/** Why something that the server showed is not believed: one closed set of stable codes. */
+export const DISBELIEFS = {
+  // the attestation, signed by the token's identity key
+  'attestation-missing': 'The server shows nothing that a depositary could check.',
+  'attestation-malformed': 'The attestation is not a signed statement.',
+  'attestation-signature-invalid': 'The attestation is not signed by the pinned identity key.',
+  'attestation-expired': 'The attestation has expired.',
+  'attestation-issuer-mismatch': 'The attestation is by another server.',
+  'recovery-mismatch': 'The attestation is about another recovery request.',
+  'request-hash-mismatch': 'The request shown is not the one that was attested.',
+  'key-mismatch': 'The attestation is about another key, or another public key is shown.',
+  'purpose-mismatch': 'The attestation is for another purpose.',
+  'scope-mismatch': 'The scope shown is not the one that was attested.',
+  'expiry-mismatch': 'The expiry shown is not the one that was attested.',
+  'transport-key-mismatch': 'The one-time key shown is not the one that was attested.',
+  'transport-key-weak': 'The one-time key is not an RSA key of at least 3072 bits.',
+  // the log
+  'checkpoint-invalid': 'The checkpoint is not signed by the pinned log key, or is of another log.',
+  'log-rolled-back': 'The log shown is older than one that was seen before.',
+  'log-forked': 'The log shown is not a continuation of the one that was seen before.',
+  'entry-mismatch': 'The log entry shown is not about this request.',
+  'entry-not-in-log': 'The log entry shown is not in the log.',
+  'export-refused': 'The export is not what the log has signed.',
+  // keys and answers
+  'share-malformed': 'The share does not open to a recovery secret.',
+  'release-malformed': 'The released key does not open.',
+  'release-mismatch': 'What was released is not the private half of the public key shown.',
+  'challenge-mismatch': 'The challenge is not for this depositary key.',
+} as const satisfies Record<string, string>;
+
+/** A code of {@link DISBELIEFS}. */
+export type Disbelief = keyof typeof DISBELIEFS;
+
+/**
+ * What the server, or a file, showed does not hold. Nothing was decrypted, signed or sent because of it. `evidence`
+ * holds what contradicts itself, where there is such a thing.
+ */
+export class NotBelieved extends Error {
+  override readonly name = 'NotBelieved';
+  readonly evidence: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(
+    readonly code: Disbelief,
+    readonly detail: string = DISBELIEFS[code],
+    options: ErrorOptions & { readonly evidence?: Readonly<Record<string, unknown>> } = {},
+  ) {
+    super(detail, options);
+    this.evidence = options.evidence;
+  }
+}
+
+/** The server said no: RFC 9457 problem details. `code` is the stable last part of the problem's type. */
+export class ServerProblem extends Error {
+  override readonly name = 'ServerProblem';
+
+  constructor(
+    readonly code: string,
+    readonly status: number,
+    readonly detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+/** Why no usable answer came. Whether the server acted on the request is unknown, unless it is `tls` or `refused`. */
+export type UnreachableReason = 'refused' | 'tls' | 'timeout' | 'broken' | 'not-escrowd';
+
+/** No usable answer came from the server. */
+export class ServerUnreachable extends Error {
+  override readonly name = 'ServerUnreachable';
+
+  constructor(
+    readonly reason: UnreachableReason,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** What is wrong with the files that the caller keeps. */
+export type IdentityFault =
+  | 'identity-missing'
+  | 'identity-malformed'
+  | 'identity-exists'
+  | 'server-not-pinned'
+  | 'server-already-pinned'
+  | 'key-missing'
+  | 'key-malformed'
+  | 'key-exposed'
+  | 'record-malformed';
+
+/** The identity directory, or a file that is to become part of it, is not as it must be. */
+export class IdentityError extends Error {
+  override readonly name = 'IdentityError';
+
+  constructor(
+    readonly code: IdentityFault,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** A policy document that cannot be one; `problems` says why, each with its place in the document. */
+export class PolicyDocumentError extends Error {
+  override readonly name = 'PolicyDocumentError';
+
+  constructor(readonly problems: readonly string[]) {
+    super(`the policy document is not valid: ${problems.join('; ')}`);
+  }
+}

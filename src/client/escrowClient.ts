@@ -1,0 +1,276 @@
+import type { z } from 'zod';
+import { ZodError } from 'zod';
+
+import type {
+  Acted,
+  WireApproval,
+  WireChoice,
+  WireDecryptOrder,
+  WireDenial,
+  WireEntry,
+  WireGrant,
+  WireKey,
+  WireKeyOrder,
+  WirePage,
+  WirePlaintexts,
+  WirePolicy,
+  WirePolicyOrder,
+  WireRecovery,
+  WireRecoveryOrder,
+  WireRelease,
+  WireServer,
+  WireSignatures,
+  WireSignOrder,
+} from '../escrow/wire.js';
+import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
+import type { Connection, WireAnswer } from './connection.js';
+import { ServerUnreachable } from './errors.js';
+import { asProblem } from './problem.js';
+import type { AppliedDocument } from './replies.js';
+import { acted, pageOf, REPLIES } from './replies.js';
+import { signRequest } from './requestSignature.js';
+import type { Signer } from './signingKey.js';
+
+/** Where a list begins, and how much of it is wanted at once. */
+export interface PageQuery {
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+/** What /healthz or /readyz says. */
+export interface Health {
+  readonly ok: boolean;
+  readonly report: unknown;
+}
+
+/** What a client stands on. */
+export interface EscrowClientParts {
+  readonly connection: Connection;
+  readonly signer: Signer;
+  /** The log's origin, pinned: requests are good for this server only. */
+  readonly origin: string;
+  readonly now: () => Date;
+}
+
+/**
+ * Every route of the API, typed. Each call that is not public is signed by the caller's key.
+ *
+ * Every method throws ServerProblem when the server says no, and ServerUnreachable when no usable answer came (then a
+ * call that changes something may have been acted on: look before doing it again). Many calls may run at once.
+ */
+export class EscrowClient {
+  readonly #parts: EscrowClientParts;
+
+  constructor(parts: EscrowClientParts) {
+    this.#parts = parts;
+  }
+
+  /** The log's origin that requests are signed for. */
+  get origin(): string {
+    return this.#parts.origin;
+  }
+
+  /** Who calls. */
+  get caller(): string {
+    return this.#parts.signer.id;
+  }
+
+  /** What the server says it is; nothing to be relied on: see the pinned keys. */
+  server(): Promise<WireServer> {
+    return this.#getPublic('/v1/server', REPLIES.server);
+  }
+
+  /** Whether the daemon lives (`healthz`), or can work (`readyz`), and what it says about it. */
+  async health(probe: 'healthz' | 'readyz'): Promise<Health> {
+    const answer = await this.#send('GET', `/${probe}`, undefined, false);
+    return { ok: answer.status === 200, report: jsonOf(answer) };
+  }
+
+  /** The newest checkpoint: a signed note, not checked here. */
+  async checkpoint(): Promise<string> {
+    const answer = await this.#send('GET', '/v1/checkpoint', undefined, false);
+    if (answer.status !== 200) throw asProblem(answer);
+    return answer.body.toString('utf8');
+  }
+
+  /** The consistency proof (RFC 6962 section 2.1.2) between two sizes. */
+  async consistency(oldSize: number, newSize: number): Promise<readonly Uint8Array[]> {
+    const { proof } = await this.#getPublic(
+      `/v1/log/consistency?old=${oldSize}&new=${newSize}`,
+      REPLIES.consistency,
+    );
+    return proof.map((hash) => Buffer.from(hash, 'base64'));
+  }
+
+  applyPolicy(order: WirePolicyOrder): Promise<Acted<WirePolicy>> {
+    return this.#post('/v1/policy', order, acted(REPLIES.policy));
+  }
+
+  policy(): Promise<WirePolicy> {
+    return this.#get('/v1/policy', REPLIES.policy);
+  }
+
+  /** Who would be chosen for a key of this owner. */
+  choice(order: {
+    readonly owner: string;
+    readonly spec: KeySpec;
+    readonly use: KeyUse;
+  }): Promise<WireChoice> {
+    return this.#post('/v1/policy/choice', order, REPLIES.choice);
+  }
+
+  generateKey(order: WireKeyOrder): Promise<Acted<WireKey>> {
+    return this.#post('/v1/keys', order, acted(REPLIES.key));
+  }
+
+  keys(query: PageQuery = {}): Promise<WirePage<WireKey>> {
+    return this.#get(`/v1/keys${queryOf(query)}`, pageOf(REPLIES.key));
+  }
+
+  key(key: string): Promise<WireKey> {
+    return this.#get(`/v1/keys/${encodeURIComponent(key)}`, REPLIES.key);
+  }
+
+  requestRecovery(order: WireRecoveryOrder): Promise<Acted<WireRecovery>> {
+    return this.#post('/v1/recoveries', order, acted(REPLIES.recovery));
+  }
+
+  recoveries(query: PageQuery = {}): Promise<WirePage<WireRecovery>> {
+    return this.#get(`/v1/recoveries${queryOf(query)}`, pageOf(REPLIES.recovery));
+  }
+
+  recovery(recovery: string): Promise<WireRecovery> {
+    return this.#get(recoveryPath(recovery), REPLIES.recovery);
+  }
+
+  /** Hands in an approval made by `approve` (see depositary.ts). */
+  sendApproval(recovery: string, approval: WireApproval): Promise<Acted<WireRecovery>> {
+    return this.#post(`${recoveryPath(recovery)}/approvals`, approval, acted(REPLIES.recovery));
+  }
+
+  /** Hands in a denial made by `deny` (see depositary.ts). */
+  sendDenial(recovery: string, denial: WireDenial): Promise<Acted<WireRecovery>> {
+    return this.#post(`${recoveryPath(recovery)}/denials`, denial, acted(REPLIES.recovery));
+  }
+
+  veto(recovery: string, reason: string): Promise<Acted<WireRecovery>> {
+    return this.#post(`${recoveryPath(recovery)}/veto`, { reason }, acted(REPLIES.recovery));
+  }
+
+  cancel(recovery: string, reason: string): Promise<Acted<WireRecovery>> {
+    return this.#post(`${recoveryPath(recovery)}/cancel`, { reason }, acted(REPLIES.recovery));
+  }
+
+  activate(recovery: string): Promise<Acted<WireGrant>> {
+    return this.#post(`${recoveryPath(recovery)}/activate`, {}, acted(REPLIES.grant));
+  }
+
+  /** The key, encrypted to the recipient: open it with `openRelease`. Works once a request. */
+  release(recovery: string): Promise<Acted<WireRelease>> {
+    return this.#post(`${recoveryPath(recovery)}/release`, {}, acted(REPLIES.release));
+  }
+
+  grants(query: PageQuery = {}): Promise<WirePage<WireGrant>> {
+    return this.#get(`/v1/grants${queryOf(query)}`, pageOf(REPLIES.grant));
+  }
+
+  grant(grant: string): Promise<WireGrant> {
+    return this.#get(`/v1/grants/${encodeURIComponent(grant)}`, REPLIES.grant);
+  }
+
+  revoke(grant: string, reason: string): Promise<Acted<WireGrant>> {
+    return this.#post(`/v1/grants/${encodeURIComponent(grant)}/revoke`, { reason }, acted(REPLIES.grant));
+  }
+
+  sign(grant: string, order: WireSignOrder): Promise<Acted<WireSignatures>> {
+    return this.#post(`/v1/grants/${encodeURIComponent(grant)}/sign`, order, acted(REPLIES.signatures));
+  }
+
+  decrypt(grant: string, order: WireDecryptOrder): Promise<Acted<WirePlaintexts>> {
+    return this.#post(`/v1/grants/${encodeURIComponent(grant)}/decrypt`, order, acted(REPLIES.plaintexts));
+  }
+
+  /** The caller's own history, newest first. */
+  history(query: PageQuery = {}): Promise<WirePage<WireEntry>> {
+    return this.#get(`/v1/history${queryOf(query)}`, REPLIES.history);
+  }
+
+  /** Entries in order, from an index on; the server may return fewer than `limit`. */
+  async entries(from: number, limit: number): Promise<readonly WireEntry[]> {
+    return (await this.#get(`/v1/log/entries?from=${from}&limit=${limit}`, REPLIES.entries)).items;
+  }
+
+  /** Every directory document that was ever in force. */
+  async documents(): Promise<readonly AppliedDocument[]> {
+    return (await this.#get('/v1/log/policies', REPLIES.documents)).items;
+  }
+
+  /** Ends the connections; the client is of no use afterwards. */
+  close(): void {
+    this.#parts.connection.close();
+  }
+
+  async #getPublic<T>(target: string, reply: z.ZodType<T>): Promise<T> {
+    return parsed(await this.#send('GET', target, undefined, false), reply);
+  }
+
+  async #get<T>(target: string, reply: z.ZodType<T>): Promise<T> {
+    return parsed(await this.#send('GET', target, undefined, true), reply);
+  }
+
+  async #post<T>(target: string, body: unknown, reply: z.ZodType<T>): Promise<T> {
+    return parsed(await this.#send('POST', target, body, true), reply);
+  }
+
+  async #send(
+    method: 'GET' | 'POST',
+    target: string,
+    content: unknown,
+    signed: boolean,
+  ): Promise<WireAnswer> {
+    const { connection, signer, origin, now } = this.#parts;
+    const body = content === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(content));
+    const headers: Record<string, string> = { accept: 'application/json, text/plain' };
+    if (content !== undefined) headers['content-type'] = 'application/json';
+    if (signed) {
+      const jws = await signRequest(signer, origin, { method, target, body }, now());
+      headers['authorization'] = `Escrowd-JWS ${jws}`;
+    }
+    return connection.send({ method, target, headers, body });
+  }
+}
+
+function recoveryPath(recovery: string): string {
+  return `/v1/recoveries/${encodeURIComponent(recovery)}`;
+}
+
+function queryOf({ after, limit }: PageQuery): string {
+  const query = new URLSearchParams();
+  if (after !== undefined) query.set('after', after);
+  if (limit !== undefined) query.set('limit', String(limit));
+  return query.size === 0 ? '' : `?${query.toString()}`;
+}
+
+function parsed<T>(answer: WireAnswer, reply: z.ZodType<T>): T {
+  if (answer.status < 200 || answer.status > 299) throw asProblem(answer);
+  try {
+    return reply.parse(jsonOf(answer));
+  } catch (error) {
+    if (!(error instanceof ZodError)) throw error;
+    const where = error.issues[0]?.path.join('.') ?? '';
+    const at = where === '' ? '' : ` (at ${where})`;
+    throw new ServerUnreachable('not-escrowd', `the answer is not what the interface describes${at}`, {
+      cause: error,
+    });
+  }
+}
+
+function jsonOf(answer: WireAnswer): unknown {
+  try {
+    return JSON.parse(answer.body.toString('utf8'));
+  } catch (cause) {
+    throw new ServerUnreachable('not-escrowd', 'the answer is not JSON: is this an escrowd server?', {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,181 @@
+import type { KeyObject } from 'node:crypto';
+import { createPrivateKey } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+
+import { z } from 'zod';
+
+import { HttpsConnection } from './connection.js';
+import { IdentityError } from './errors.js';
+import { EscrowClient } from './escrowClient.js';
+import { FileMemory } from './logMemory.js';
+import { LogView } from './logView.js';
+import type { ServerPins } from './serverPins.js';
+import { checkPinnedKeys } from './serverPins.js';
+import type { Signer } from './signingKey.js';
+import { signerOf } from './signingKey.js';
+
+/** The files of an identity directory. */
+export const FILES = {
+  /** Who this is, and the pins of the server. */
+  identity: 'identity.json',
+  /** PKCS#8: signs requests and statements. */
+  signingKey: 'signing-key.pem',
+  /** PKCS#8, RSA: opens shares and releases. Depositaries only. */
+  depositaryKey: 'depositary-key.pem',
+  /** PKCS#8, RSA: opens an owner's own copies. */
+  deliveryKey: 'delivery-key.pem',
+  /** The last checkpoint that was believed. */
+  state: 'state.json',
+  /** The certificate of the server's CA. */
+  ca: 'ca.pem',
+  /** For the policy document. */
+  publicPart: 'public.json',
+  /** For the ceremony. */
+  depositaryPublic: 'depositary-public.pem',
+} as const;
+
+/** What identity.json says. */
+export interface IdentityFile {
+  readonly id: string;
+  readonly pins: (ServerPins & { readonly ca: string }) | undefined;
+}
+
+const jsonSchema = z.object({
+  id: z.string().min(1),
+  server: z.string().optional(),
+  ca: z.string().optional(),
+  origin: z.string().optional(),
+  identityKey: z.record(z.string(), z.string()).optional(),
+  logKey: z.string().optional(),
+});
+
+/** A principal's own files: who it is, its keys, and what it knows of its server. */
+export class Identity {
+  readonly directory: string;
+  readonly id: string;
+  readonly signer: Signer;
+  readonly #pins: (ServerPins & { readonly ca: string }) | undefined;
+
+  private constructor(directory: string, file: IdentityFile, signer: Signer) {
+    this.directory = directory;
+    this.id = file.id;
+    this.signer = signer;
+    this.#pins = file.pins;
+  }
+
+  /**
+   * Opens an identity directory. Keys other than the signing key are read when they are needed.
+   * @throws IdentityError `identity-missing`, `identity-malformed`, `key-missing`, `key-malformed`, `key-exposed`
+   */
+  static async open(directory: string): Promise<Identity> {
+    const file = await readIdentityFile(directory);
+    const key = await readPrivateKey(join(directory, FILES.signingKey));
+    return new Identity(resolve(directory), file, signerOf(file.id, key));
+  }
+
+  /** The pins of the server. @throws IdentityError `server-not-pinned` */
+  get pins(): ServerPins & { readonly ca: string } {
+    if (this.#pins === undefined) {
+      throw new IdentityError('server-not-pinned', `${this.directory} does not know its server yet`);
+    }
+    return this.#pins;
+  }
+
+  /** Whether the server is pinned. */
+  get isPinned(): boolean {
+    return this.#pins !== undefined;
+  }
+
+  /** The RSA key that opens shares, and releases to this depositary. @throws IdentityError */
+  depositaryKey(): Promise<KeyObject> {
+    return readPrivateKey(join(this.directory, FILES.depositaryKey));
+  }
+
+  /** The RSA key that opens this owner's own copies. @throws IdentityError */
+  deliveryKey(): Promise<KeyObject> {
+    return readPrivateKey(join(this.directory, FILES.deliveryKey));
+  }
+
+  /** Where the last checkpoint seen is kept. */
+  get memory(): FileMemory {
+    return new FileMemory(this.directory, FILES.state);
+  }
+
+  /**
+   * A client of the pinned server in this principal's name. Close it when done.
+   * @throws IdentityError `server-not-pinned`
+   */
+  async connect(options: { readonly deadlineMs: number; readonly now: () => Date }): Promise<EscrowClient> {
+    const { server, origin, ca } = this.pins;
+    const certificate = await readFile(resolve(this.directory, ca), 'utf8');
+    const connection = new HttpsConnection({ url: server, ca: certificate, deadlineMs: options.deadlineMs });
+    return new EscrowClient({ connection, signer: this.signer, origin, now: options.now });
+  }
+
+  /** The log as this principal has seen it so far. */
+  logView(client: Pick<EscrowClient, 'consistency'>): LogView {
+    const { origin, logKey } = this.pins;
+    return new LogView({
+      origin,
+      logKey,
+      memory: this.memory,
+      consistency: (oldSize, newSize) => client.consistency(oldSize, newSize),
+    });
+  }
+}
+
+/** Reads identity.json. @throws IdentityError `identity-missing`, `identity-malformed` */
+export async function readIdentityFile(directory: string): Promise<IdentityFile> {
+  const path = join(directory, FILES.identity);
+  const file = jsonSchema.safeParse(jsonOrUndefined(await readText(path)));
+  if (!file.success) throw new IdentityError('identity-malformed', `${path} is not an identity`);
+  const { id, server, ca, origin, identityKey, logKey } = file.data;
+  if (server === undefined) return { id, pins: undefined };
+  if (ca === undefined || origin === undefined || identityKey === undefined || logKey === undefined) {
+    throw new IdentityError(
+      'identity-malformed',
+      `${path} lacks a pin: server, ca, origin, identityKey, logKey`,
+    );
+  }
+  checkPinnedKeys(identityKey, logKey, origin);
+  return { id, pins: { server, ca, origin, identityKey, logKey } };
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new IdentityError('identity-missing', `${path} cannot be read`, { cause });
+  }
+}
+
+/** A private key that others could read is not used: who knows who has it. */
+async function readPrivateKey(path: string): Promise<KeyObject> {
+  let pem: string;
+  try {
+    const { mode } = await stat(path);
+    if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+      throw new IdentityError('key-exposed', `${path} can be read by others; chmod 600 it`);
+    }
+    pem = await readFile(path, 'utf8');
+  } catch (cause) {
+    if (cause instanceof IdentityError) throw cause;
+    throw new IdentityError('key-missing', `${path} cannot be read`, { cause });
+  }
+  try {
+    return createPrivateKey(pem);
+  } catch (cause) {
+    throw new IdentityError('key-malformed', `${path} is not a private key in PEM without a passphrase`, {
+      cause,
+    });
+  }
+}
+
+function jsonOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

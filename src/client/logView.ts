@@ -1,0 +1,134 @@
+import type { WireProof } from '../escrow/wire.js';
+import { decodeBase64 } from '../log/base64.js';
+import type { Checkpoint } from '../log/checkpoint.js';
+import { CheckpointError, openCheckpoint } from '../log/checkpoint.js';
+import type { Entry } from '../log/entry.js';
+import { decodeEntry, EntryError } from '../log/entry.js';
+import { leafHash } from '../log/merkle.js';
+import type { NoteVerifier } from '../log/noteKey.js';
+import { NoteError, noteVerifier } from '../log/noteKey.js';
+import { ProofError, verifyConsistency, verifyInclusion } from '../log/proof.js';
+import type { Disbelief } from './errors.js';
+import { NotBelieved } from './errors.js';
+import { decodeBase64url } from './jws.js';
+import type { LogMemory } from './logMemory.js';
+
+/** What a view of the log stands on. None of it but the proofs comes from the server. */
+export interface LogViewParts {
+  readonly origin: string;
+  /** Pinned: a C2SP verifier key. */
+  readonly logKey: string;
+  readonly memory: LogMemory;
+  /** Asks the server for a consistency proof (RFC 6962 section 2.1.2). */
+  readonly consistency: (oldSize: number, newSize: number) => Promise<readonly Uint8Array[]>;
+}
+
+/**
+ * The log as one client has seen it. Whatever is shown must be signed by the pinned key and continue what was seen
+ * before; so a server that shows different people different logs, or an old backup, is found by each of them.
+ */
+export class LogView {
+  readonly #parts: LogViewParts;
+  readonly #key: NoteVerifier;
+
+  constructor(parts: LogViewParts) {
+    this.#parts = parts;
+    this.#key = noteVerifier(parts.logKey);
+  }
+
+  /**
+   * Believes a checkpoint, and remembers it when it resolves.
+   * @throws NotBelieved `checkpoint-invalid`, `log-rolled-back`, `log-forked`
+   */
+  async believe(note: string): Promise<Checkpoint> {
+    const shown = this.#open(note);
+    const seenNote = await this.#parts.memory.last();
+    if (seenNote === undefined) {
+      await this.#parts.memory.remember(note);
+      return shown;
+    }
+    const seen = this.#open(seenNote);
+    if (shown.size < seen.size) {
+      throw await this.#contradiction(
+        'log-rolled-back',
+        `the log shown has ${shown.size} entries; this identity has seen ${seen.size}`,
+        { seen: seenNote, shown: note },
+      );
+    }
+    await this.#checkContinues(seen, shown, seenNote, note);
+    if (shown.size > seen.size) await this.#parts.memory.remember(note);
+    return shown;
+  }
+
+  /**
+   * Believes that an entry is in the log.
+   * @throws NotBelieved as {@link believe}; `entry-mismatch` when it is not an entry, `entry-not-in-log`
+   */
+  async believeEntry(shown: WireProof): Promise<{ readonly entry: Entry; readonly checkpoint: Checkpoint }> {
+    const bytes = Buffer.from(shown.entry);
+    const entry = decoded(bytes);
+    const checkpoint = await this.believe(shown.checkpoint);
+    const proof = shown.proof.map((hash) => decodeBase64url(hash) ?? decodeBase64(hash) ?? new Uint8Array(0));
+    try {
+      const { size, root } = checkpoint;
+      verifyInclusion({ index: shown.index, size, leafHash: leafHash(bytes), proof, root });
+    } catch (cause) {
+      if (!(cause instanceof ProofError)) throw cause;
+      throw new NotBelieved('entry-not-in-log', `the entry shown is not in the log: ${cause.message}`, {
+        cause,
+      });
+    }
+    return { entry, checkpoint };
+  }
+
+  #open(note: string): Checkpoint {
+    try {
+      return openCheckpoint(note, this.#key, this.#parts.origin);
+    } catch (cause) {
+      if (!(cause instanceof NoteError) && !(cause instanceof CheckpointError)) throw cause;
+      throw new NotBelieved('checkpoint-invalid', `the checkpoint cannot be believed: ${cause.message}`, {
+        cause,
+      });
+    }
+  }
+
+  async #checkContinues(seen: Checkpoint, shown: Checkpoint, seenNote: string, note: string): Promise<void> {
+    const ask = shown.size > seen.size && seen.size > 0;
+    const proof = ask ? await this.#parts.consistency(seen.size, shown.size) : [];
+    try {
+      verifyConsistency({
+        oldSize: seen.size,
+        newSize: shown.size,
+        oldRoot: seen.root,
+        newRoot: shown.root,
+        proof,
+      });
+    } catch (error) {
+      if (!(error instanceof ProofError)) throw error;
+      throw await this.#contradiction(
+        'log-forked',
+        `the log shown (${shown.size} entries) does not continue the one seen before (${seen.size} entries)`,
+        { seen: seenNote, shown: note, proof: proof.map((hash) => Buffer.from(hash).toString('base64')) },
+      );
+    }
+  }
+
+  /** Two checkpoints signed by the log that cannot both be true are proof; they are kept. */
+  async #contradiction(
+    code: Disbelief,
+    detail: string,
+    evidence: Readonly<Record<string, unknown>>,
+  ): Promise<NotBelieved> {
+    const path = await this.#parts.memory.keepEvidence({ code, ...evidence });
+    return new NotBelieved(code, `${detail}; both signed checkpoints are kept in ${path}`, { evidence });
+  }
+}
+
+function decoded(bytes: Uint8Array): Entry {
+  try {
+    return decodeEntry(bytes);
+  } catch (cause) {
+    if (!(cause instanceof EntryError)) throw cause;
+    throw new NotBelieved('entry-mismatch', `what is shown is not a log entry: ${cause.message}`, { cause });
+  }
+}

@@ -1,0 +1,113 @@
+import type { KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPair } from 'node:crypto';
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { parsePrincipalId } from '../escrow/ids.js';
+import { writeFileAtomically, writeNewFile } from './atomicFile.js';
+import { IdentityError } from './errors.js';
+import { FILES, readIdentityFile } from './identity.js';
+import type { PublicPart } from './publicPart.js';
+import type { ServerPins } from './serverPins.js';
+import { checkAddress } from './serverPins.js';
+import { signerOf } from './signingKey.js';
+
+/** What is to be made. */
+export interface NewIdentity {
+  readonly id: string;
+  /** With the RSA key that shares are encrypted to. */
+  readonly depositary: boolean;
+  /** With the RSA key that an owner's own copies are encrypted to. */
+  readonly deliveryKey: boolean;
+}
+
+const generate = promisify(generateKeyPair);
+const PRIVATE = 0o600;
+const PUBLIC = 0o644;
+
+/**
+ * Makes an identity directory (0700) with fresh keys (0600), and the files to hand out: `public.json`, and for a
+ * depositary `depositary-public.pem`. When it resolves, all of it is durable.
+ *
+ * @throws IdentityError `identity-malformed` when the id is none, `identity-exists` when the directory holds an
+ *   identity or anything with the name of one of its files.
+ */
+export async function createIdentity(directory: string, order: NewIdentity): Promise<PublicPart> {
+  if (parsePrincipalId(order.id) === undefined) {
+    throw new IdentityError(
+      'identity-malformed',
+      `"${order.id}" is not an id: lower-case letters, digits, dots, dashes and underscores, at most 64`,
+    );
+  }
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await refuseToOverwrite(directory);
+  const signing = (await generate('ec', { namedCurve: 'P-256' })).privateKey;
+  await writePrivateKey(directory, FILES.signingKey, signing);
+  if (order.depositary) {
+    const key = (await generate('rsa', { modulusLength: 3072 })).privateKey;
+    await writePrivateKey(directory, FILES.depositaryKey, key);
+    await writeNewFile(join(directory, FILES.depositaryPublic), spkiPem(key), PUBLIC);
+  }
+  const delivery = order.deliveryKey
+    ? (await generate('rsa', { modulusLength: 3072 })).privateKey
+    : undefined;
+  if (delivery !== undefined) await writePrivateKey(directory, FILES.deliveryKey, delivery);
+  const part: PublicPart = {
+    id: order.id,
+    keys: [signerOf(order.id, signing).publicJwk],
+    ...(delivery === undefined ? {} : { deliveryKey: spkiPem(delivery) }),
+  };
+  await writeNewFile(join(directory, FILES.publicPart), json(part), PUBLIC);
+  // last: a directory with this file is an identity
+  await writeNewFile(join(directory, FILES.identity), json({ id: order.id }), PRIVATE);
+  return part;
+}
+
+/**
+ * Adds the pins of a server to an identity, with a copy of its CA certificate (PEM).
+ * @throws IdentityError `identity-missing`, `record-malformed`, `server-already-pinned`: pins are never replaced.
+ */
+export async function pinServer(directory: string, pins: ServerPins, ca: string): Promise<void> {
+  const identity = await readIdentityFile(directory);
+  checkAddress(pins.server, ca);
+  if (identity.pins !== undefined) {
+    throw new IdentityError(
+      'server-already-pinned',
+      `${directory} belongs to the server ${identity.pins.server} already; make another identity for another server`,
+    );
+  }
+  await writeFileAtomically(join(directory, FILES.ca), ca, PUBLIC);
+  const { server, origin, identityKey, logKey } = pins;
+  const content = { id: identity.id, server, ca: FILES.ca, origin, identityKey, logKey };
+  await writeFileAtomically(join(directory, FILES.identity), json(content), PRIVATE);
+}
+
+async function refuseToOverwrite(directory: string): Promise<void> {
+  for (const name of Object.values(FILES)) {
+    if (await exists(join(directory, name))) {
+      throw new IdentityError('identity-exists', `${join(directory, name)} exists; nothing was changed`);
+    }
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function writePrivateKey(directory: string, name: string, key: KeyObject): Promise<void> {
+  return writeNewFile(join(directory, name), key.export({ format: 'pem', type: 'pkcs8' }), PRIVATE);
+}
+
+function spkiPem(key: KeyObject): string {
+  return createPublicKey(key).export({ format: 'pem', type: 'spki' }).toString();
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

@@ -1,0 +1,29 @@
+import { z } from 'zod';
+
+import type { WireAnswer } from './connection.js';
+import { ServerProblem, ServerUnreachable } from './errors.js';
+
+const PROBLEM_TYPE = 'urn:escrowd:problem:';
+
+const schema = z.object({ type: z.string(), detail: z.string().optional(), title: z.string().optional() });
+
+/** What an answer that is not a success says: a ServerProblem, or ServerUnreachable when it is none of escrowd's. */
+export function asProblem(answer: WireAnswer): ServerProblem | ServerUnreachable {
+  const problem = schema.safeParse(jsonOrUndefined(answer.body));
+  if (!problem.success || !problem.data.type.startsWith(PROBLEM_TYPE)) {
+    return new ServerUnreachable(
+      'not-escrowd',
+      `an answer with status ${answer.status} that is not one of escrowd`,
+    );
+  }
+  const { type, detail, title } = problem.data;
+  return new ServerProblem(type.slice(PROBLEM_TYPE.length), answer.status, detail ?? title ?? '');
+}
+
+function jsonOrUndefined(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

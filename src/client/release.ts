@@ -1,0 +1,123 @@
+import type { KeyObject } from 'node:crypto';
+import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto';
+
+import type { WireRelease } from '../escrow/wire.js';
+import { sameBytes } from '../log/merkle.js';
+import { trimToDer } from './der.js';
+import { NotBelieved } from './errors.js';
+import { oaepHashOf, openOaep } from './share.js';
+
+/** A released key, in the clear. Call {@link destroyOpened} when it has been written. */
+export type OpenedKey =
+  | { readonly kind: 'pair'; readonly privateKey: KeyObject }
+  /** AES: 32 bytes, overwritten by {@link destroyOpened}. */
+  | { readonly kind: 'secret'; readonly bytes: Buffer };
+
+/** How an opened key is written. */
+export type KeyFormat = 'pem' | 'jwk' | 'raw';
+
+/** What the release is said to be of. */
+export interface ReleasedKey {
+  /** SPKI PEM; undefined for symmetric keys. */
+  readonly publicKeyPem: string | undefined;
+}
+
+const AES_KEY_BYTES = 32;
+/** RFC 5649 section 3: the alternative initial value. */
+const KWP_INITIAL_VALUE = Buffer.from('A65959A6', 'hex');
+
+/**
+ * Opens a release (CKM_RSA_AES_KEY_WRAP format, PKCS#11 2.40 section 2.1.21): the AES key X by RSA-OAEP, then the key
+ * under X by AES key wrap with padding (RFC 5649), and checks that it is the private half of the public key shown.
+ *
+ * @throws NotBelieved `release-malformed`, `release-mismatch`
+ */
+export function openRelease(release: WireRelease, recipientKey: KeyObject, key: ReleasedKey): OpenedKey {
+  const oaepHash = oaepHashOf(release.oaep);
+  if (oaepHash === undefined) {
+    throw new NotBelieved('release-malformed', `unknown encryption of the released key: ${release.oaep}`);
+  }
+  const transfer = openOaep(recipientKey, Buffer.from(release.transferKey, 'base64url'), oaepHash);
+  if (transfer === undefined) {
+    throw new NotBelieved(
+      'release-malformed',
+      'the release does not open with your key: is it for somebody else?',
+    );
+  }
+  try {
+    const unwrapped = unwrap(transfer, Buffer.from(release.wrappedKey, 'base64url'));
+    return key.publicKeyPem === undefined ? openedSecret(unwrapped) : openedPair(unwrapped, key.publicKeyPem);
+  } finally {
+    transfer.fill(0);
+  }
+}
+
+/**
+ * The bytes of an opened key in a format: PKCS#8 PEM, JWK (RFC 7517), or raw for a secret key.
+ * @throws RangeError when the kind of key has no such format
+ */
+export function exportOpened(key: OpenedKey, format: KeyFormat): Buffer {
+  switch (key.kind) {
+    case 'pair':
+      if (format === 'pem') return Buffer.from(key.privateKey.export({ format: 'pem', type: 'pkcs8' }));
+      if (format === 'jwk') return json(key.privateKey.export({ format: 'jwk' }));
+      throw new RangeError('a private key is written as pem or jwk');
+    case 'secret':
+      if (format === 'raw') return Buffer.from(key.bytes);
+      if (format === 'jwk') return json({ kty: 'oct', k: key.bytes.toString('base64url') });
+      throw new RangeError('a secret key is written as raw or jwk');
+  }
+}
+
+/** Overwrites what can be overwritten. */
+export function destroyOpened(key: OpenedKey): void {
+  if (key.kind === 'secret') key.bytes.fill(0);
+}
+
+function unwrap(transfer: Buffer, wrapped: Buffer): Buffer {
+  try {
+    const decipher = createDecipheriv('id-aes256-wrap-pad', transfer, KWP_INITIAL_VALUE);
+    return Buffer.concat([decipher.update(wrapped), decipher.final()]);
+  } catch (cause) {
+    throw new NotBelieved('release-malformed', 'the wrapped key does not unwrap', { cause });
+  }
+}
+
+function openedSecret(bytes: Buffer): OpenedKey {
+  if (bytes.length !== AES_KEY_BYTES) {
+    bytes.fill(0);
+    throw new NotBelieved('release-malformed', 'what was released is not an AES-256 key');
+  }
+  return { kind: 'secret', bytes };
+}
+
+function openedPair(unwrapped: Buffer, publicKeyPem: string): OpenedKey {
+  try {
+    const privateKey = parsePkcs8(unwrapped);
+    if (!sameBytes(spki(createPublicKey(privateKey)), spki(createPublicKey(publicKeyPem)))) {
+      throw new NotBelieved('release-mismatch');
+    }
+    return { kind: 'pair', privateKey };
+  } finally {
+    unwrapped.fill(0);
+  }
+}
+
+/** Tokens may pad with zero bytes before they wrap (SoftHSM 2.6.1 does, to a multiple of 8). */
+function parsePkcs8(padded: Buffer): KeyObject {
+  const der = trimToDer(padded);
+  if (der === undefined) throw new NotBelieved('release-malformed', 'what was released is not DER');
+  try {
+    return createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' });
+  } catch (cause) {
+    throw new NotBelieved('release-malformed', 'what was released is not a PKCS#8 private key', { cause });
+  }
+}
+
+function spki(key: KeyObject): Buffer {
+  return key.export({ format: 'der', type: 'spki' });
+}
+
+function json(value: unknown): Buffer {
+  return Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`);
+}

@@ -1,0 +1,197 @@
+import { z } from 'zod';
+
+import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
+import { PURPOSES } from '../escrow/policy.js';
+import type {
+  Acted,
+  WireChoice,
+  WireEntry,
+  WireGrant,
+  WireKey,
+  WirePage,
+  WirePlaintexts,
+  WirePolicy,
+  WireRecovery,
+  WireRelease,
+  WireServer,
+  WireSignatures,
+} from '../escrow/wire.js';
+
+/*
+ * What a reply must look like before anything is made of it. Members that this version does not know are left out,
+ * so that a newer server can be talked to.
+ */
+
+const text = z.string();
+const count = z.int().min(0);
+const instant = z.iso.datetime();
+const use = z.enum(['sign', 'decrypt']);
+const spec = z.enum(KEY_SPEC_NAMES as [(typeof KEY_SPEC_NAMES)[number]]);
+const mechanism = z.enum(MECHANISM_NAMES as [(typeof MECHANISM_NAMES)[number]]);
+const purpose = z.enum(PURPOSES);
+const quorums = z.array(z.array(text).readonly()).readonly();
+/** base64url without padding, RFC 4648 section 5. */
+const binary = text.regex(/^[A-Za-z0-9_-]*$/);
+
+/** Turns what was received into what is promised, or throws a ZodError. */
+export type Reply<T> = z.ZodType<T>;
+
+const release: Reply<WireRelease> = z.object({ transferKey: binary, wrappedKey: binary, oaep: text });
+
+const scope = z.object({
+  app: text,
+  operations: z.array(use).readonly(),
+  mechanisms: z.array(mechanism).readonly(),
+  input: z.enum(['message', 'digest']),
+  maxUses: count,
+  duration: text,
+});
+
+const key: Reply<WireKey> = z.object({
+  key: text,
+  owner: text,
+  label: text,
+  spec,
+  use,
+  publicKeyPem: z.exactOptional(text),
+  createdAt: instant,
+  rule: z.object({ name: text, policyVersion: count, policyHash: text }),
+  purposes: z
+    .array(
+      z.object({
+        purpose,
+        quorums,
+        recipients: z.array(z.object({ depositary: text, fingerprint: text })).readonly(),
+      }),
+    )
+    .readonly(),
+  terms: z.object({
+    operate: z.exactOptional(
+      z.object({ operations: z.array(use).readonly(), maxUses: count, maxDuration: text }),
+    ),
+    release: z.exactOptional(z.object({ delay: text, ownerMayVeto: z.boolean() })),
+  }),
+  digest: text,
+  ownersCopy: z.exactOptional(release),
+});
+
+const proof = z.object({ index: count, entry: text, proof: z.array(text).readonly(), checkpoint: text });
+
+const recovery: Reply<WireRecovery> = z.object({
+  recovery: text,
+  key: z.object({ key: text, owner: text, label: text, spec, use, publicKeyPem: z.exactOptional(text) }),
+  requester: text,
+  reason: text,
+  purpose,
+  scope: z.exactOptional(scope),
+  recipient: z.exactOptional(text),
+  filedAt: instant,
+  expiresAt: instant,
+  status: z.enum([
+    'pending',
+    'approved',
+    'active',
+    'released',
+    'denied',
+    'vetoed',
+    'cancelled',
+    'expired',
+    'failed',
+  ]),
+  approvedBy: z.array(text).readonly(),
+  deniedBy: z.array(z.object({ depositary: text, reason: text })).readonly(),
+  quorums,
+  ended: z.exactOptional(z.object({ by: z.exactOptional(text), reason: z.exactOptional(text), at: instant })),
+  grant: z.exactOptional(text),
+  releasableAt: z.exactOptional(instant),
+  release: z.exactOptional(release),
+  forDepositary: z.exactOptional(
+    z.object({
+      share: binary,
+      oaep: text,
+      transportKey: binary,
+      requestHash: text,
+      attestation: text,
+      logged: proof,
+    }),
+  ),
+});
+
+const grant: Reply<WireGrant> = z.object({
+  grant: text,
+  recovery: text,
+  key: text,
+  owner: text,
+  spec,
+  scope,
+  used: count,
+  startsAt: instant,
+  expiresAt: instant,
+  status: z.enum(['active', 'exhausted', 'expired', 'revoked']),
+});
+
+const server: Reply<WireServer> = z.object({
+  origin: text,
+  identityKey: z.record(text, text),
+  logKey: text,
+  token: z.object({
+    profile: text,
+    // what this version does not know it cannot use
+    keySpecs: z.array(text).transform((names) => KEY_SPEC_NAMES.filter((name) => names.includes(name))),
+    mechanisms: z.array(text).transform((names) => MECHANISM_NAMES.filter((name) => names.includes(name))),
+    oaep: text,
+  }),
+});
+
+const policy: Reply<WirePolicy> = z.object({
+  version: count,
+  hash: text,
+  document: z.exactOptional(z.unknown()),
+});
+
+const choice: Reply<WireChoice> = z.object({ rule: text, quorums, notEnrolled: z.array(text).readonly() });
+
+const entry: Reply<WireEntry> = z.object({ index: count, entry: text });
+
+/** A directory document that was in force, for an export. */
+export interface AppliedDocument {
+  readonly version: number;
+  readonly hash: string;
+  readonly document: unknown;
+}
+
+/** The replies, by what they are about. */
+export const REPLIES = {
+  server,
+  key,
+  recovery,
+  grant,
+  policy,
+  choice,
+  release,
+  signatures: z.object({
+    signatures: z.array(binary).readonly(),
+    remaining: count,
+  }) satisfies Reply<WireSignatures>,
+  plaintexts: z.object({
+    plaintexts: z.array(binary).readonly(),
+    remaining: count,
+  }) satisfies Reply<WirePlaintexts>,
+  consistency: z.object({ proof: z.array(text).readonly() }),
+  history: pageOf(entry),
+  entries: z.object({ items: z.array(entry).readonly() }),
+  documents: z.object({
+    items: z.array(z.object({ version: count, hash: text, document: z.unknown() })).readonly(),
+  }) satisfies Reply<{ readonly items: readonly AppliedDocument[] }>,
+} as const;
+
+/** The reply to a call that changed something. */
+export function acted<T>(result: Reply<T>): Reply<Acted<T>> {
+  return z.object({ result, entry: count });
+}
+
+/** One page of a list. */
+export function pageOf<T>(item: Reply<T>): Reply<WirePage<T>> {
+  return z.object({ items: z.array(item).readonly(), next: z.exactOptional(text) });
+}

@@ -1,0 +1,42 @@
+import { createHash, randomBytes } from 'node:crypto';
+
+import { base64url } from '../escrow/digests.js';
+import type { Signer } from './signingKey.js';
+
+/** The `typ` of a signed request. */
+export const REQUEST_TYPE = 'escrowd-request+jwt';
+
+/** How long a signed request stands, in seconds; the server takes no more than 60. */
+export const REQUEST_LIFETIME_S = 60;
+
+/** A request as it is about to be sent. */
+export interface RequestToSign {
+  readonly method: 'GET' | 'POST';
+  /** Path and query exactly as sent, e.g. `/v1/keys?limit=5`. */
+  readonly target: string;
+  /** The exact bytes of the body; empty when there is none. */
+  readonly body: Uint8Array;
+}
+
+/**
+ * Signs one request: a compact JWS that binds the caller, the server (by the log's origin), the method, the target and
+ * the body, for one use within a minute. It is the value after `Escrowd-JWS ` in the `Authorization` header.
+ */
+export function signRequest(
+  signer: Signer,
+  audience: string,
+  request: RequestToSign,
+  now: Date,
+): Promise<string> {
+  const iat = Math.floor(now.getTime() / 1000);
+  return signer.sign(REQUEST_TYPE, {
+    iss: signer.id,
+    aud: audience,
+    iat,
+    exp: iat + REQUEST_LIFETIME_S,
+    jti: base64url(randomBytes(16)),
+    htm: request.method,
+    htu: request.target,
+    cd: base64url(createHash('sha256').update(request.body).digest()),
+  });
+}
