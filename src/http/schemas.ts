@@ -99,8 +99,8 @@ export const decryptOrder = z.strictObject({
     .array(
       z.strictObject({
         ciphertext: binary({ minBytes: 1, maxBytes: MAX_INPUT_BYTES }),
-        iv: binary({ minBytes: 12, maxBytes: 12 }).optional(),
-        aad: binary({ minBytes: 0, maxBytes: MAX_INPUT_BYTES }).optional(),
+        iv: z.exactOptional(binary({ minBytes: 12, maxBytes: 12 })),
+        aad: z.exactOptional(binary({ minBytes: 0, maxBytes: MAX_INPUT_BYTES })),
       }),
     )
     .min(1)
@@ -110,7 +110,7 @@ export const decryptOrder = z.strictObject({
 /** POST /v1/policy; the document itself is read by `parsePolicy`. */
 export const policyOrder = z.strictObject({
   document: z.record(z.string(), z.json()),
-  signatures: z.array(compactJws).min(1).max(16),
+  signatures: z.array(compactJws.max(2048)).min(1).max(8),
 });
 
 /** POST /v1/policy/choice */
@@ -124,10 +124,12 @@ export const recoveryPath = z.strictObject({ recovery: recoveryId });
 export const grantPath = z.strictObject({ grant: grantId });
 
 /** Cursor pagination. */
-export const pageQuery = z.strictObject({
-  after: z.string().min(1).max(256).optional(),
-  limit: decimal({ min: 1, max: 200 }).default(50),
-});
+export const pageQuery = z
+  .strictObject({
+    after: z.string().min(1).max(256).optional(),
+    limit: decimal({ min: 1, max: 200 }).default(50),
+  })
+  .transform(({ after, limit }) => ({ after, limit }));
 
 /** GET /v1/log/entries */
 export const entriesQuery = z.strictObject({

@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto';
+
+import type { Express, NextFunction, Request, RequestHandler, Response } from 'express';
+import express from 'express';
+
+import type { Escrow } from '../escrow/context.js';
+import { EscrowError } from '../escrow/errors.js';
+import { readBody, readJson } from './body.js';
+import type { Incoming } from './endpoint.js';
+import { answerAnyone, answerCaller } from './endpoint.js';
+import type { InFlight } from './inFlight.js';
+import { problemOf } from './problems.js';
+import type { Reply, Route } from './route.js';
+
+/** Whether the daemon can work; the problems are sentences that a stranger may read. */
+export interface Health {
+  readonly ok: boolean;
+  readonly problems: readonly string[];
+}
+
+/** What the application is made of. */
+export interface ApplicationParts {
+  readonly escrow: Escrow;
+  readonly routes: readonly Route[];
+  readonly inFlight: InFlight;
+  readonly maxBodyBytes: number;
+  /** Told of everything that is broken, for the operator's log. */
+  readonly report: (error: unknown, requestId: string) => void;
+  readonly health: () => Promise<Health>;
+}
+
+/** The routes as an Express application. Every answer has a request id, which is also what `report` is given. */
+export function applicationOf(parts: ApplicationParts): Express {
+  const application = express();
+  application.disable('x-powered-by');
+  application.disable('etag');
+  application.enable('case sensitive routing');
+  application.enable('strict routing');
+  // the query is read by the routes, strictly
+  application.set('query parser', false);
+  application.use(frame(parts.inFlight));
+  addProbes(application, parts);
+  for (const route of parts.routes) {
+    const handler = handlerOf(parts, route);
+    if (route.method === 'GET') application.get(route.path, handler);
+    else application.post(route.path, handler);
+  }
+  application.use(() => {
+    throw new EscrowError('route-unknown');
+  });
+  application.use(problems(parts));
+  return application;
+}
+
+/** What every answer carries, and the methods there are: no HEAD or OPTIONS is made up from the routes. */
+function frame(inFlight: InFlight): RequestHandler {
+  return (request, response, next) => {
+    response.locals['requestId'] = randomUUID();
+    response.set({
+      'X-Request-Id': requestIdOf(response),
+      'Cache-Control': 'no-store',
+      'X-Content-Type-Options': 'nosniff',
+      'Strict-Transport-Security': 'max-age=31536000',
+    });
+    if (inFlight.isDraining) response.set('Connection', 'close');
+    const isKnown = request.method === 'GET' || request.method === 'POST';
+    next(isKnown ? undefined : new EscrowError('route-unknown'));
+  };
+}
+
+/** For whoever runs the daemon: `/healthz` says that it lives, `/readyz` that it can work. Neither is ever `busy`. */
+function addProbes(application: Express, { health, inFlight }: ApplicationParts): void {
+  application.get('/healthz', (_request, response) => {
+    response.status(200).json({ status: 'ok' });
+  });
+  application.get('/readyz', async (_request, response) => {
+    const { ok, problems: found } = inFlight.isDraining
+      ? { ok: false, problems: ['The daemon is shutting down.'] }
+      : await health();
+    response.status(ok ? 200 : 503).json({ status: ok ? 'ready' : 'not ready', problems: found });
+  });
+}
+
+function handlerOf({ escrow, inFlight, maxBodyBytes }: ApplicationParts, route: Route): RequestHandler {
+  return async (request, response) => {
+    // a slow sender holds a connection, not a place among the requests under way
+    const body = await readBody(request, maxBodyBytes);
+    const reply = await inFlight.run(() => {
+      const incoming = incomingOf(request, body);
+      return route.access === 'public'
+        ? answerAnyone(escrow, route, incoming)
+        : answerCaller(escrow, route, incoming);
+    });
+    if (inFlight.isDraining) response.set('Connection', 'close');
+    send(response, reply);
+  };
+}
+
+function incomingOf(request: Request, body: Uint8Array): Incoming {
+  const target = request.originalUrl;
+  return {
+    received: {
+      method: request.method,
+      target,
+      authorization: request.headersDistinct['authorization'] ?? [],
+      body,
+    },
+    path: request.params,
+    readRest: () => ({ query: queryOf(target), body: readJson(body, request.headers) }),
+  };
+}
+
+/** The parameters of a query; one given twice would have two meanings. */
+function queryOf(target: string): Readonly<Record<string, string>> {
+  const start = target.indexOf('?');
+  const pairs = start < 0 ? [] : [...new URLSearchParams(target.slice(start + 1))];
+  const query = new Map(pairs);
+  if (query.size !== pairs.length)
+    throw new EscrowError('request-malformed', 'A query parameter stands twice.');
+  return Object.fromEntries(query);
+}
+
+function send(response: Response, reply: Reply): void {
+  response.status(reply.status);
+  if ('text' in reply) response.type('text/plain; charset=utf-8').send(reply.text);
+  else response.json(reply.json);
+}
+
+/** The last handler, which Express knows by its four parameters. */
+function problems({ report }: ApplicationParts) {
+  return (error: unknown, _request: Request, response: Response, next: NextFunction): void => {
+    const problem = problemOf(asRefusal(error));
+    if (problem.isFault) report(error, requestIdOf(response));
+    if (response.headersSent) {
+      next(error);
+      return;
+    }
+    response.status(problem.status).set(problem.headers).json(problem.body);
+  };
+}
+
+/** Express's own complaint about a path that does not decode. */
+function asRefusal(error: unknown): unknown {
+  return error instanceof URIError
+    ? new EscrowError('request-malformed', 'The path does not decode.', { cause: error })
+    : error;
+}
+
+function requestIdOf(response: Response): string {
+  return String(response.locals['requestId']);
+}

@@ -1,0 +1,214 @@
+import type { Deposit } from '../escrow/deposit.js';
+import { base64url } from '../escrow/digests.js';
+import type { Grant, GrantStatus } from '../escrow/grant.js';
+import type { PrincipalId } from '../escrow/ids.js';
+import type { Used } from '../escrow/operate.js';
+import type { Page, StoredEntry } from '../escrow/ports.js';
+import type { Scope } from '../escrow/recovery.js';
+import type { LoggedProof, RecoveryView } from '../escrow/views.js';
+import type {
+  WireEntry,
+  WireForDepositary,
+  WireGrant,
+  WireKey,
+  WirePage,
+  WireProof,
+  WireRecovery,
+  WireRelease,
+  WireScope,
+} from '../escrow/wire.js';
+import { encodeBase64 } from '../log/base64.js';
+import { formatDuration } from './durations.js';
+
+/*
+ * From the core's records to src/escrow/wire.ts: field by field, so that nothing goes out that was not written down
+ * here. Members without a value are absent.
+ */
+
+/** SubjectPublicKeyInfo PEM (RFC 7468 section 13). */
+export function spkiPem(der: Uint8Array): string {
+  const lines = encodeBase64(der).match(/.{1,64}/g) ?? [];
+  return ['-----BEGIN PUBLIC KEY-----', ...lines, '-----END PUBLIC KEY-----', ''].join('\n');
+}
+
+/** A page, each item as `reply` has it. */
+export function pageReply<T, W>(page: Page<T>, reply: (item: T) => W): WirePage<W> {
+  return { items: page.items.map(reply), ...(page.next === undefined ? {} : { next: page.next }) };
+}
+
+/** A key, as this viewer sees it: the owner's copy is for the owner alone. */
+export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
+  const { operate, release, ownersCopy } = deposit;
+  return {
+    key: deposit.key,
+    owner: deposit.owner,
+    label: deposit.label,
+    spec: deposit.spec,
+    use: deposit.use,
+    ...publicKeyPem(deposit),
+    createdAt: deposit.createdAt.toISOString(),
+    rule: {
+      name: deposit.rule.name,
+      policyVersion: deposit.rule.policyVersion,
+      policyHash: deposit.rule.policyHash,
+    },
+    purposes: deposit.purposes.map(({ purpose, quorums, shares }) => ({
+      purpose,
+      quorums: quorums.map(({ members }) => members),
+      recipients: shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient })),
+    })),
+    terms: {
+      ...(operate === undefined
+        ? {}
+        : {
+            operate: {
+              operations: operate.operations,
+              maxUses: operate.maxUses,
+              maxDuration: formatDuration(operate.maxDurationMs),
+            },
+          }),
+      ...(release === undefined
+        ? {}
+        : { release: { delay: formatDuration(release.delayMs), ownerMayVeto: release.ownerMayVeto } }),
+    },
+    digest: deposit.digest,
+    ...(ownersCopy === undefined || viewer !== deposit.owner
+      ? {}
+      : { ownersCopy: releaseReply(ownersCopy, oaepOf(deposit)) }),
+  };
+}
+
+/**
+ * A recovery request, as its viewer sees it. `logged` is the proof of its filing, for a depositary who is to decide;
+ * without it, as in lists, `forDepositary` is absent.
+ *
+ * @param oaep how releases are encrypted: the standard's name
+ */
+export function recoveryReply(view: RecoveryView, oaep: string, logged?: LoggedProof): WireRecovery {
+  const { recovery, deposit, status } = view;
+  const { asked, state } = recovery;
+  const hasRelease = view.isRecipient && state.status === 'released';
+  return {
+    recovery: recovery.id,
+    key: {
+      key: deposit.key,
+      owner: deposit.owner,
+      label: deposit.label,
+      spec: deposit.spec,
+      use: deposit.use,
+      ...publicKeyPem(deposit),
+    },
+    requester: recovery.requester,
+    reason: recovery.reason,
+    purpose: asked.purpose,
+    ...(asked.purpose === 'operate' ? { scope: scopeReply(asked.scope) } : { recipient: asked.recipient }),
+    filedAt: recovery.filedAt.toISOString(),
+    expiresAt: recovery.expiresAt.toISOString(),
+    status,
+    approvedBy: recovery.approvals.map(({ depositary }) => depositary),
+    deniedBy: recovery.denials.map(({ depositary, reason }) => ({ depositary, reason })),
+    quorums: view.sealed.quorums.map(({ members }) => members),
+    ...endReply(view),
+    ...(state.status === 'active' ? { grant: state.grant } : {}),
+    ...(status === 'approved' && state.status === 'approved'
+      ? { releasableAt: state.releasableAt.toISOString() }
+      : {}),
+    ...(hasRelease ? { release: releaseReply(state.answer, oaep) } : {}),
+    ...(logged === undefined ? {} : forDepositary(view, logged)),
+  };
+}
+
+/** A grant where it stands now. */
+export function grantReply(grant: Grant, status: GrantStatus): WireGrant {
+  return {
+    grant: grant.id,
+    recovery: grant.recovery,
+    key: grant.key,
+    owner: grant.owner,
+    spec: grant.spec,
+    scope: scopeReply(grant.scope),
+    used: grant.used,
+    startsAt: grant.startsAt.toISOString(),
+    expiresAt: grant.expiresAt.toISOString(),
+    status,
+  };
+}
+
+/** What came of a use of a grant, in the order of the inputs. */
+export function outputsReply(used: Used): readonly string[] {
+  return used.outputs.map(base64url);
+}
+
+/** A key in two parts: X to its recipient, and the key under X. */
+export function releaseReply(
+  answer: { readonly transferKey: Uint8Array; readonly key: Uint8Array },
+  oaep: string,
+): WireRelease {
+  return { transferKey: base64url(answer.transferKey), wrappedKey: base64url(answer.key), oaep };
+}
+
+/** An entry's exact bytes, which are UTF-8, as text. */
+export function entryReply({ index, entry }: StoredEntry): WireEntry {
+  return { index, entry: Buffer.from(entry).toString('utf8') };
+}
+
+function scopeReply(scope: Scope): WireScope {
+  return {
+    app: scope.app,
+    operations: scope.operations,
+    mechanisms: scope.mechanisms,
+    input: scope.input,
+    maxUses: scope.maxUses,
+    duration: formatDuration(scope.durationMs),
+  };
+}
+
+/** Why it ended: by the records, or by the clock alone. */
+function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended'> {
+  const { state } = recovery;
+  switch (state.status) {
+    case 'pending':
+    case 'approved':
+      return status === 'expired' ? { ended: { at: recovery.expiresAt.toISOString() } } : {};
+    case 'active':
+      return {};
+    case 'released':
+    case 'expired':
+      return { ended: { at: state.at.toISOString() } };
+    case 'denied':
+    case 'vetoed':
+    case 'cancelled':
+      return { ended: { by: state.by, reason: state.reason, at: state.at.toISOString() } };
+    case 'failed':
+      return { ended: { reason: state.reason, at: state.at.toISOString() } };
+  }
+}
+
+function forDepositary(view: RecoveryView, logged: LoggedProof): Pick<WireRecovery, 'forDepositary'> {
+  const { recovery, sealed, share } = view;
+  if (share === undefined) return {};
+  return {
+    forDepositary: {
+      share: base64url(share.share),
+      oaep: sealed.mechanisms.oaep,
+      transportKey: base64url(recovery.transportKey),
+      requestHash: recovery.requestHash,
+      attestation: recovery.attestation,
+      logged: proofReply(logged),
+    } satisfies WireForDepositary,
+  };
+}
+
+function proofReply({ entry, proof, checkpoint }: LoggedProof): WireProof {
+  const { index, entry: text } = entryReply(entry);
+  return { index, entry: text, proof: proof.map(base64url), checkpoint };
+}
+
+function publicKeyPem({ publicKey }: Deposit): { readonly publicKeyPem?: string } {
+  return publicKey === undefined ? {} : { publicKeyPem: spkiPem(publicKey) };
+}
+
+/** All purposes of a deposit are made in one act, with one OAEP; a deposit has at least one. */
+function oaepOf(deposit: Deposit): string {
+  return deposit.purposes[0]?.mechanisms.oaep ?? '';
+}

@@ -1,0 +1,160 @@
+import type { z } from 'zod';
+
+import type { Act } from '../escrow/acts.js';
+import type { Call, Escrow } from '../escrow/context.js';
+import { EscrowError } from '../escrow/errors.js';
+import type { ApiRole } from '../escrow/principals.js';
+import type { Acted } from '../escrow/wire.js';
+import type { Json } from '../log/canonical.js';
+import { firstIssue } from './fields.js';
+import { noParameters } from './schemas.js';
+
+/** What a request carries besides its signature, as it came. */
+export interface Carried {
+  readonly path: Readonly<Record<string, unknown>>;
+  readonly query: Readonly<Record<string, string>>;
+  readonly body: Json | undefined;
+}
+
+/** What a route answers: JSON, or plain text. */
+export type Reply =
+  { readonly status: 200 | 201; readonly json: unknown } | { readonly status: 200; readonly text: string };
+
+/** Who may use a route. A route is closed to everyone whom it does not name. */
+export interface Access {
+  /** What a refusal is logged as. */
+  readonly act: Act;
+  /** One of these is enough to get in; whose key or request it is, the core decides. */
+  readonly roles: readonly ApiRole[];
+  /** Whether the use case goes through the ledger, which records refusals and takes the request's `jti`. */
+  readonly isLedgered: boolean;
+}
+
+interface RouteForm {
+  readonly method: 'GET' | 'POST';
+  /** Path with parameters, `/v1/keys/:key`. */
+  readonly path: string;
+  readonly schemas: {
+    readonly path: z.ZodType;
+    readonly query: z.ZodType;
+    readonly body: z.ZodType | undefined;
+  };
+}
+
+/** One row of the table of routes for signed requests, its types erased. */
+export interface SignedRoute extends RouteForm {
+  readonly access: Access;
+  /** Reads what the request carries, and returns what to do with it. Throws EscrowError `request-malformed`. */
+  readonly prepare: (carried: Carried) => (escrow: Escrow, call: Call) => Promise<Reply>;
+}
+
+/** One row for requests that anybody may make. */
+export interface PublicRoute extends RouteForm {
+  readonly access: 'public';
+  readonly prepare: (carried: Carried) => (escrow: Escrow) => Promise<Reply>;
+}
+
+/** A row of the table. */
+export type Route = SignedRoute | PublicRoute;
+
+/** What rows have in common. A part without a schema must be empty. */
+interface Row<P, Q, B> {
+  readonly path: string;
+  readonly parameters?: z.ZodType<P>;
+  readonly query?: z.ZodType<Q>;
+  readonly body?: z.ZodType<B>;
+}
+
+/** What a row's `run` is given. */
+interface Given<P, Q, B> {
+  readonly path: P;
+  readonly query: Q;
+  readonly body: B;
+}
+
+type Empty = Record<string, never>;
+
+/** A route that performs an act: recorded by the ledger, and answered with the index of its entry. */
+export function act<B, T, P = Empty>(
+  row: Row<P, Empty, B> & {
+    readonly act: Act;
+    readonly roles: readonly ApiRole[];
+    readonly body: z.ZodType<B>;
+    readonly status?: 201;
+    readonly run: (escrow: Escrow, call: Call, given: Given<P, Empty, B>) => Promise<Acted<T>>;
+  },
+): SignedRoute {
+  return {
+    method: 'POST',
+    path: row.path,
+    access: { act: row.act, roles: row.roles, isLedgered: true },
+    schemas: schemasOf(row),
+    prepare: (carried) => {
+      const given = read(row, carried);
+      return async (escrow, call) => ({
+        status: row.status ?? 200,
+        json: await row.run(escrow, call, given),
+      });
+    },
+  };
+}
+
+/** A route that only reads: recorded only when it is refused. POST when it takes a body. */
+export function view<T, P = Empty, Q = Empty, B = undefined>(
+  row: Row<P, Q, B> & {
+    readonly act: Extract<Act, `${string}.read`>;
+    readonly roles: readonly ApiRole[];
+    readonly run: (escrow: Escrow, call: Call, given: Given<P, Q, B>) => Promise<T>;
+  },
+): SignedRoute {
+  return {
+    method: row.body === undefined ? 'GET' : 'POST',
+    path: row.path,
+    access: { act: row.act, roles: row.roles, isLedgered: false },
+    schemas: schemasOf(row),
+    prepare: (carried) => {
+      const given = read(row, carried);
+      return async (escrow, call) => ({ status: 200, json: await row.run(escrow, call, given) });
+    },
+  };
+}
+
+/** A route for everyone: no signature is looked at, and nothing is recorded. */
+export function open<Q = Empty>(
+  row: Row<Empty, Q, undefined> & {
+    readonly run: (escrow: Escrow, given: Given<Empty, Q, undefined>) => Promise<Reply>;
+  },
+): PublicRoute {
+  return {
+    method: 'GET',
+    path: row.path,
+    access: 'public',
+    schemas: schemasOf(row),
+    prepare: (carried) => {
+      const given = read(row, carried);
+      return (escrow) => row.run(escrow, given);
+    },
+  };
+}
+
+function schemasOf<P, Q, B>(row: Row<P, Q, B>): RouteForm['schemas'] {
+  return { path: row.parameters ?? noParameters, query: row.query ?? noParameters, body: row.body };
+}
+
+/** Where a row has no schema, its type parameter is Empty (undefined for the body), and that is what is read. */
+function read<P, Q, B>(row: Row<P, Q, B>, carried: Carried): Given<P, Q, B> {
+  const { path, query, body } = schemasOf(row);
+  if (body === undefined && carried.body !== undefined)
+    throw new EscrowError('request-malformed', 'This request has no body.');
+  return {
+    path: readPart(path, carried.path, 'path') as P,
+    query: readPart(query, carried.query, 'query') as Q,
+    body: (body === undefined ? undefined : readPart(body, carried.body, 'body')) as B,
+  };
+}
+
+function readPart(schema: z.ZodType, value: unknown, part: string): unknown {
+  const found = schema.safeParse(value);
+  if (found.success) return found.data;
+  throw new EscrowError('request-malformed', `In the ${part}: ${firstIssue(found.error)}.`);
+}

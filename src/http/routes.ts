@@ -1,0 +1,37 @@
+import type { WireServer } from '../escrow/wire.js';
+import type { Route } from './route.js';
+import { open } from './route.js';
+import { grantRoutes } from './routes/grants.js';
+import { keyRoutes } from './routes/keys.js';
+import { logRoutes } from './routes/log.js';
+import { policyRoutes } from './routes/policy.js';
+import { recoveryRoutes } from './routes/recoveries.js';
+
+/** The public keys of a server: facts of its token. */
+export interface ServerKeys {
+  /** Public JWK of the identity key. */
+  readonly identityKey: Readonly<Record<string, string>>;
+  /** C2SP verifier key of the log. */
+  readonly logKey: string;
+}
+
+/** Every route of the API. What is not here is refused. */
+export function routesOf(keys: ServerKeys): readonly Route[] {
+  return [serverRoute(keys), ...policyRoutes, ...keyRoutes, ...recoveryRoutes, ...grantRoutes, ...logRoutes];
+}
+
+function serverRoute({ identityKey, logKey }: ServerKeys): Route {
+  return open({
+    path: '/v1/server',
+    run: ({ origin, token }) => {
+      const { profile, keySpecs, mechanisms, oaep } = token.abilities;
+      const reply: WireServer = {
+        origin,
+        identityKey,
+        logKey,
+        token: { profile, keySpecs, mechanisms, oaep },
+      };
+      return Promise.resolve({ status: 200, json: reply });
+    },
+  });
+}

@@ -1,0 +1,72 @@
+import { grantStatusAt } from '../../escrow/grant.js';
+import { decryptWithGrant, revokeGrant, signWithGrant } from '../../escrow/operate.js';
+import { listGrants, viewGrant } from '../../escrow/views.js';
+import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../escrow/wire.js';
+import { grantReply, outputsReply, pageReply } from '../replies.js';
+import type { Route } from '../route.js';
+import { act, view } from '../route.js';
+import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../schemas.js';
+
+const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
+
+/** Grants, and the use of keys on their owners' behalf. */
+export const grantRoutes: readonly Route[] = [
+  view({
+    path: '/v1/grants',
+    act: 'grant.read',
+    roles: EVERYONE,
+    query: pageQuery,
+    run: async (escrow, call, { query }) =>
+      pageReply(await listGrants(escrow, call, query), ({ grant, status }) => grantReply(grant, status)),
+  }),
+  view({
+    path: '/v1/grants/:grant',
+    act: 'grant.read',
+    roles: EVERYONE,
+    parameters: grantPath,
+    run: async (escrow, call, { path }) => {
+      const { grant, status } = await viewGrant(escrow, call, path.grant);
+      return grantReply(grant, status);
+    },
+  }),
+  act({
+    path: '/v1/grants/:grant/revoke',
+    act: 'grant.revoke',
+    roles: ['owner', 'admin', 'depositary'],
+    parameters: grantPath,
+    body: reason,
+    run: async (escrow, call, { path, body }): Promise<Acted<WireGrant>> => {
+      const order = { grant: path.grant, reason: body.reason };
+      const { answer, index } = await revokeGrant(escrow, call, order);
+      return { result: grantReply(answer, grantStatusAt(answer, escrow.clock.now())), entry: index };
+    },
+  }),
+  act({
+    path: '/v1/grants/:grant/sign',
+    act: 'grant.sign',
+    roles: ['app'],
+    parameters: grantPath,
+    body: signOrder,
+    run: async (escrow, call, { path, body }): Promise<Acted<WireSignatures>> => {
+      const inputs =
+        'digests' in body
+          ? ({ kind: 'digest', items: body.digests } as const)
+          : ({ kind: 'message', items: body.messages } as const);
+      const order = { grant: path.grant, mechanism: body.mechanism, inputs };
+      const { answer, index } = await signWithGrant(escrow, call, order);
+      return { result: { signatures: outputsReply(answer), remaining: answer.remaining }, entry: index };
+    },
+  }),
+  act({
+    path: '/v1/grants/:grant/decrypt',
+    act: 'grant.decrypt',
+    roles: ['app'],
+    parameters: grantPath,
+    body: decryptOrder,
+    run: async (escrow, call, { path, body }): Promise<Acted<WirePlaintexts>> => {
+      const order = { grant: path.grant, mechanism: body.mechanism, inputs: body.ciphertexts };
+      const { answer, index } = await decryptWithGrant(escrow, call, order);
+      return { result: { plaintexts: outputsReply(answer), remaining: answer.remaining }, entry: index };
+    },
+  }),
+];

@@ -1,0 +1,36 @@
+import { generateKey } from '../../escrow/generateKey.js';
+import { listKeys, viewKey } from '../../escrow/views.js';
+import { keyReply, pageReply } from '../replies.js';
+import type { Route } from '../route.js';
+import { act, view } from '../route.js';
+import { keyOrder, keyPath, pageQuery } from '../schemas.js';
+
+/** Keys, which are born deposited. */
+export const keyRoutes: readonly Route[] = [
+  act({
+    path: '/v1/keys',
+    act: 'key.generate',
+    roles: ['admin', 'owner'],
+    body: keyOrder,
+    status: 201,
+    run: async (escrow, call, { body }) => {
+      const { answer, index } = await generateKey(escrow, call, body);
+      return { result: keyReply(answer, call.caller.id), entry: index };
+    },
+  }),
+  view({
+    path: '/v1/keys',
+    act: 'key.read',
+    roles: ['admin', 'auditor', 'owner', 'depositary'],
+    query: pageQuery,
+    run: async (escrow, call, { query }) =>
+      pageReply(await listKeys(escrow, call, query), (deposit) => keyReply(deposit, call.caller.id)),
+  }),
+  view({
+    path: '/v1/keys/:key',
+    act: 'key.read',
+    roles: ['admin', 'auditor', 'owner', 'depositary'],
+    parameters: keyPath,
+    run: async (escrow, call, { path }) => keyReply(await viewKey(escrow, call, path.key), call.caller.id),
+  }),
+];

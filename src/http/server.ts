@@ -1,0 +1,145 @@
+import type { Server } from 'node:https';
+import { createServer as createHttpsServer } from 'node:https';
+import { Server as NetServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+import type { Escrow } from '../escrow/context.js';
+import type { Health } from './application.js';
+import { applicationOf } from './application.js';
+import { InFlight } from './inFlight.js';
+import type { ServerKeys } from './routes.js';
+import { routesOf } from './routes.js';
+
+/** What a server grants its callers. */
+export interface Limits {
+  readonly maxBodyBytes: number;
+  /** Requests under way; more are `busy`. */
+  readonly maxInFlight: number;
+  readonly maxConnections: number;
+  /** From the connection to the end of the headers, and of the whole request. */
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+}
+
+/** Limits for a daemon of a usual size. */
+export const DEFAULT_LIMITS: Limits = {
+  maxBodyBytes: 256 * 1024,
+  maxInFlight: 256,
+  maxConnections: 2048,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  keepAliveTimeoutMs: 60_000,
+};
+
+/** What a server is made of. */
+export interface ServerParts {
+  readonly escrow: Escrow;
+  readonly keys: ServerKeys;
+  /** PEM. With `clientCa`, callers need a certificate of that authority as well. */
+  readonly tls: { readonly cert: string; readonly key: string; readonly clientCa?: string };
+  readonly limits?: Partial<Limits>;
+  /** Told of everything that is broken, for the operator's log. */
+  readonly report: (error: unknown, requestId: string) => void;
+  /** Whether the daemon can work; the problems are sentences that a stranger may read. */
+  readonly health: () => Promise<Health>;
+}
+
+/** A server of the API. */
+export interface ApiServer {
+  /** Begins to listen; resolves with where. */
+  listen(host: string, port: number): Promise<{ readonly host: string; readonly port: number }>;
+  /**
+   * Accepts no more connections, answers new requests with `shutting-down`, waits for those under way, and closes.
+   * Resolves with the number of requests that were still under way at the deadline; their acts go on until the
+   * process ends.
+   */
+  drain(deadlineMs: number): Promise<number>;
+}
+
+/** TLS 1.3, and of 1.2 what has forward secrecy and authenticated encryption (RFC 9325 section 4.2). */
+const CIPHERS = [
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+].join(':');
+const MAX_HEADER_BYTES = 16 * 1024;
+/** How long the last answers may take to leave once everything is done. */
+const FLUSH_MS = 1000;
+
+/** The API over HTTPS. Nothing is listened to before `listen`. */
+export function createServer(parts: ServerParts): ApiServer {
+  const limits = { ...DEFAULT_LIMITS, ...parts.limits };
+  const inFlight = new InFlight(limits.maxInFlight);
+  const application = applicationOf({
+    escrow: parts.escrow,
+    routes: routesOf(parts.keys),
+    inFlight,
+    maxBodyBytes: limits.maxBodyBytes,
+    report: parts.report,
+    health: parts.health,
+  });
+  const { cert, key, clientCa } = parts.tls;
+  const server = createHttpsServer(
+    {
+      cert,
+      key,
+      minVersion: 'TLSv1.2',
+      ciphers: CIPHERS,
+      honorCipherOrder: true,
+      ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+      handshakeTimeout: limits.headersTimeoutMs,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      connectionsCheckingInterval: 1000,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
+    application,
+  );
+  server.maxConnections = limits.maxConnections;
+  return {
+    listen: (host, port) => listen(server, host, port),
+    drain: (deadlineMs) => drain(server, inFlight, deadlineMs),
+  };
+}
+
+function listen(
+  server: Server,
+  host: string,
+  port: number,
+): Promise<{ readonly host: string; readonly port: number }> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      // listening on a host and port, so the address is one
+      const { address, port: actual } = server.address() as AddressInfo;
+      resolve({ host: address, port: actual });
+    });
+  });
+}
+
+async function drain(server: Server, inFlight: InFlight, deadlineMs: number): Promise<number> {
+  const closed = new Promise<void>((resolve) => {
+    // https.Server.close would also cut idle connections, on which a request may be coming in: it gets an answer
+    NetServer.prototype.close.call(server, () => {
+      resolve();
+    });
+  });
+  const left = await inFlight.drain(deadlineMs);
+  server.closeIdleConnections();
+  let timer: NodeJS.Timeout | undefined;
+  const flushed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, FLUSH_MS);
+  });
+  await Promise.race([closed, flushed]);
+  clearTimeout(timer);
+  server.closeAllConnections();
+  await closed;
+  return left;
+}
