@@ -1,0 +1,114 @@
+import { constants as osConstants } from 'node:os';
+import { basename } from 'node:path';
+import { existsSync } from 'node:fs';
+import koffi from 'koffi';
+import pkcs11 from 'pkcs11js';
+import type { PKCS11 } from 'pkcs11js';
+import { CKR, readFault, TokenNotReady } from './faults.js';
+import type { TokenProfile } from './profile.js';
+
+/** A PKCS#11 module that is loaded and initialised. */
+export interface LoadedModule {
+  readonly driver: PKCS11;
+  /** Gives the module back; the last user of it in this process finalises it. Nothing may be under way. */
+  release(): void;
+}
+
+/** Environment variables to set before a module is loaded, e.g. SOFTHSM2_CONF. */
+export type ModuleEnvironment = Readonly<Record<string, string>>;
+
+const RTLD_NODELETE = 0x1000;
+const CKF_OS_LOCKING_OK = 0x2;
+
+// C_Initialize and C_Finalize are per process, so their count is too.
+const loaded = new Map<string, { driver: PKCS11; users: number; environment: string }>();
+
+/**
+ * Sets variables where C code looks for them. Assigning to process.env does so only when that is the real one:
+ * a test runner or a worker thread has a copy that getenv(3) never sees.
+ */
+export function setEnvironment(environment: ModuleEnvironment): void {
+  const libc = koffi.load(null);
+  try {
+    const setenv: unknown = libc.func('int setenv(const char *name, const char *value, int overwrite)');
+    if (typeof setenv !== 'function') throw new Error('setenv is not there');
+    for (const [name, value] of Object.entries(environment)) {
+      Reflect.apply(setenv, undefined, [name, value, 1]);
+      process.env[name] = value;
+    }
+  } finally {
+    libc.unload();
+  }
+}
+
+/** The module to load: the one given, else the first of the profile that exists. Throws {@link TokenNotReady}. */
+export function findModule(profile: TokenProfile, given: string | undefined): string {
+  const found = given ?? profile.modules.find((path) => existsSync(path));
+  if (found === undefined || !existsSync(found)) {
+    const tried = given ?? profile.modules.join(', ');
+    throw new TokenNotReady(
+      'module-missing',
+      `There is no PKCS#11 module at ${tried}. Install it, or name it in the configuration.`,
+    );
+  }
+  return found;
+}
+
+/** Loads and initialises the module at `path`, or joins those in this process who already have it. */
+export function loadModule(path: string, environment: ModuleEnvironment = {}): LoadedModule {
+  const wanted = JSON.stringify(Object.entries(environment).sort());
+  const present = loaded.get(path);
+  if (present !== undefined && present.environment !== wanted) {
+    throw new TokenNotReady('module-refused', 'The PKCS#11 module is in use with another environment.');
+  }
+  const entry = present ?? { driver: initialise(path, environment), users: 0, environment: wanted };
+  entry.users += 1;
+  loaded.set(path, entry);
+  let released = false;
+  return {
+    driver: entry.driver,
+    release: () => {
+      if (released) return;
+      released = true;
+      entry.users -= 1;
+      if (entry.users > 0) return;
+      loaded.delete(path);
+      entry.driver.C_Finalize();
+    },
+  };
+}
+
+function initialise(path: string, environment: ModuleEnvironment): PKCS11 {
+  if (basename(path).includes('pkcs11-spy') && environment['PKCS11SPY'] === undefined) {
+    throw new TokenNotReady('module-refused', 'pkcs11-spy writes the PIN to its output: not loaded.');
+  }
+  setEnvironment(environment);
+  try {
+    preload(path);
+    const driver = new pkcs11.PKCS11();
+    driver.load(path);
+    // Without this flag SoftHSM takes no locks, and asynchronous calls crash the process.
+    driver.C_Initialize({ flags: CKF_OS_LOCKING_OK });
+    return driver;
+  } catch (error) {
+    const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;
+    const why = already ? 'something else in this process uses it' : 'it does not load or initialise';
+    throw new TokenNotReady('module-refused', `The PKCS#11 module ${path} was refused: ${why}.`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Binds the module to its own OpenSSL and not to the symbols that Node exports (SoftHSM issue 625). dlopen of
+ * what is no addon throws after loading; RTLD_NODELETE keeps it. Where there is no DEEPBIND (macOS) none is needed.
+ */
+function preload(path: string): void {
+  const flags = osConstants.dlopen;
+  if (!('RTLD_DEEPBIND' in flags)) return;
+  try {
+    process.dlopen({ exports: {} }, path, flags.RTLD_NOW | flags.RTLD_DEEPBIND | RTLD_NODELETE);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.includes('did not self-register')) throw error;
+  }
+}

@@ -1,0 +1,208 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { EscrowError } from '../escrow/errors.js';
+import type { Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
+import type { LogAlgorithm } from './checkpoint.js';
+import { signWithLogKey } from './checkpoint.js';
+import { TokenNotReady } from './faults.js';
+import { Health } from './health.js';
+import { Loan } from './loan.js';
+import { Mechanisms } from './mechanisms.js';
+import type { LoadedModule, ModuleEnvironment } from './module.js';
+import { findModule, loadModule } from './module.js';
+import { TokenObjects } from './objects.js';
+import type { TokenProfile } from './profile.js';
+import type { TokenLog } from './sessions.js';
+import { Sessions } from './sessions.js';
+import { findLongLived, findSlot, importSpki, logIn } from './startup.js';
+import { standingObjects } from './standing.js';
+import { enrolledDepositaries } from './trusted.js';
+import { depositVerbs } from './verbs/deposit.js';
+import { operateVerbs } from './verbs/operate.js';
+import { recoveryVerbs } from './verbs/recovery.js';
+import type { Workbench } from './workbench.js';
+
+/** What {@link openToken} needs. */
+export interface OpenTokenOptions {
+  readonly profile: TokenProfile;
+  /** The token's label, as given at the ceremony. */
+  readonly label: string;
+  /** The user PIN; zeroed once it has been used, whatever came of it. */
+  readonly pin: Buffer;
+  /** The PKCS#11 module; the profile's paths are tried when it is not given. */
+  readonly modulePath?: string;
+  /** Variables for the module, e.g. `{ SOFTHSM2_CONF: '/etc/escrowd/softhsm2.conf' }`. */
+  readonly environment?: ModuleEnvironment;
+  /** How long anything waits for a session or for the queue of token objects. */
+  readonly waitMs?: number;
+  readonly log?: TokenLog;
+}
+
+/** The token, open for service. */
+export interface OpenToken extends Token {
+  /** DER SubjectPublicKeyInfo (EC P-256) of the key that attests. */
+  readonly identityKey: Uint8Array;
+  /** The key that signs checkpoints; `publicKey` is DER SubjectPublicKeyInfo. */
+  readonly logKey: { readonly algorithm: LogAlgorithm; readonly publicKey: Uint8Array };
+  /** Signs a checkpoint's text: 64 bytes for Ed25519, ASN.1 DER for ECDSA. */
+  signCheckpoint(text: Uint8Array): Promise<Uint8Array>;
+  /** Resolves when the token works (known-answer probe); EscrowError `token-unavailable` when it does not. */
+  check(): Promise<void>;
+  /**
+   * Takes no more loans, waits until those under way have ended, and gives the module back. Finalising a module at
+   * work crashes the process: when loans do not end within `drainMs`, it is left as it is and the log says so.
+   */
+  close(drainMs?: number): Promise<void>;
+}
+
+/**
+ * Opens the token: loads the module, logs in (one attempt), and finds what the ceremony has made. Makes nothing.
+ * Throws {@link TokenNotReady} with a sentence that says what to do.
+ */
+export async function openToken(options: OpenTokenOptions): Promise<OpenToken> {
+  try {
+    const module = loadModule(findModule(options.profile, options.modulePath), options.environment);
+    try {
+      return await enter(options, module);
+    } catch (error) {
+      module.release();
+      throw error;
+    }
+  } finally {
+    options.pin.fill(0);
+  }
+}
+
+async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<OpenToken> {
+  const { profile, waitMs = 10_000, log = () => undefined } = options;
+  const { driver } = module;
+  const slot = findSlot(driver, options.label);
+  const login = logIn(driver, slot, options.pin);
+  const sessions = (size: number): Sessions => new Sessions(driver, slot, { size, waitMs }, log);
+  const forObjects = sessions(1);
+  const forLog = sessions(1);
+  const pool = sessions(profile.sessions);
+  const closeSessions = (): void => {
+    for (const some of [pool, forLog, forObjects]) some.close();
+    driver.C_CloseSession(login);
+  };
+  try {
+    const mechanisms = new Mechanisms(profile);
+    const objects = new TokenObjects(driver, forObjects);
+    const { identity, log: logSpki, newestKek } = await findLongLived(objects, profile);
+    const health = new Health(objects, mechanisms, importSpki(identity));
+    await health.check().catch((error: unknown) => {
+      throw new TokenNotReady('objects-wrong', 'The identity key does not sign as its public half says.', {
+        cause: error,
+      });
+    });
+    const bench = { driver, profile, mechanisms, pool, objects, health, newestKek, log };
+    return new ReadyToken(bench, { identity, log: logSpki }, forLog, () => {
+      closeSessions();
+      module.release();
+    });
+  } catch (error) {
+    closeSessions();
+    throw error;
+  }
+}
+
+class ReadyToken implements OpenToken {
+  readonly abilities: TokenAbilities;
+  readonly identityKey: Uint8Array;
+  readonly logKey: OpenToken['logKey'];
+  readonly #bench: Workbench;
+  readonly #forLog: Sessions;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #giveBack: (() => void) | undefined;
+
+  constructor(
+    bench: Workbench,
+    keys: { readonly identity: Buffer; readonly log: Buffer },
+    forLog: Sessions,
+    giveBack: () => void,
+  ) {
+    const { profile, keySpecs, grantMechanisms, oaep, logKey } = bench.profile;
+    this.#bench = bench;
+    this.#forLog = forLog;
+    this.#giveBack = giveBack;
+    this.abilities = { profile, keySpecs, mechanisms: grantMechanisms, oaep };
+    this.identityKey = keys.identity;
+    this.logKey = { algorithm: logKey, publicKey: keys.log };
+  }
+
+  enrolled(): ReturnType<Token['enrolled']> {
+    return this.#use(() => enrolledDepositaries(this.#bench));
+  }
+
+  standing(): ReturnType<Token['standing']> {
+    return this.#use(() => standingObjects(this.#bench));
+  }
+
+  lend<V extends keyof TokenVerbs, T>(
+    verbs: readonly V[],
+    use: (lent: Pick<TokenVerbs, V>) => Promise<T>,
+  ): Promise<T> {
+    return this.#use(async () => {
+      const loan = new Loan(this.#bench.driver, this.#bench.pool, this.#bench.log);
+      try {
+        return await use(lendVerbs(this.#bench, loan, verbs));
+      } finally {
+        await loan.end();
+      }
+    });
+  }
+
+  signCheckpoint(text: Uint8Array): Promise<Uint8Array> {
+    const { objects, mechanisms } = this.#bench;
+    const using = { objects, sessions: this.#forLog, mechanisms };
+    return this.#use(() => signWithLogKey(using, this.logKey.algorithm, text));
+  }
+
+  check(): Promise<void> {
+    return this.#use(() => this.#bench.health.check());
+  }
+
+  async close(drainMs = 30_000): Promise<void> {
+    const giveBack = this.#giveBack;
+    if (giveBack === undefined) return;
+    this.#giveBack = undefined;
+    const drained = Promise.allSettled(this.#underWay).then(() => 'drained' as const);
+    const deadline = new AbortController();
+    const late = pause(drainMs, 'late' as const, { signal: deadline.signal }).catch(() => 'late' as const);
+    const which = await Promise.race([drained, late]);
+    deadline.abort();
+    if (which === 'drained') giveBack();
+    else this.#bench.log('error', 'the token is still at work and is left without being closed');
+  }
+
+  async #use<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#giveBack === undefined) throw new EscrowError('shutting-down');
+    const running = work();
+    this.#underWay.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#underWay.delete(running);
+    }
+  }
+}
+
+/** An object with exactly these verbs, each part of the loan. */
+function lendVerbs<V extends keyof TokenVerbs>(
+  bench: Workbench,
+  loan: Loan,
+  verbs: readonly V[],
+): Pick<TokenVerbs, V> {
+  const all: TokenVerbs = {
+    ...depositVerbs(bench, loan),
+    ...recoveryVerbs(bench, loan),
+    ...operateVerbs(bench, loan),
+  };
+  const rows = verbs.map((verb) => {
+    const run: (...given: never[]) => Promise<unknown> = all[verb];
+    return [verb, (...given: never[]) => loan.during(() => run(...given))] as const;
+  });
+  // Object.fromEntries cannot know that the names are V and each function keeps its type.
+  return Object.freeze(Object.fromEntries(rows)) as unknown as Pick<TokenVerbs, V>;
+}
+

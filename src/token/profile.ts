@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
+
+const mechanism = z.strictObject({
+  name: z.string().regex(/^CKM_[A-Z0-9_]+$/),
+  number: z.int().min(0).max(0xffff_ffff),
+});
+
+const profileSchema = z.strictObject({
+  profile: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,63}$/),
+  device: z.string().min(1).max(200),
+  modules: z.array(z.string().startsWith('/')).min(1),
+  sessions: z.int().min(1).max(256),
+  oaep: z.enum(['RSA-OAEP', 'RSA-OAEP-256']),
+  mechanisms: z.strictObject({
+    aesKeyGen: mechanism,
+    rsaKeyPairGen: mechanism,
+    ecKeyPairGen: mechanism,
+    edwardsKeyPairGen: mechanism.optional(),
+    keyWrapWithPadding: mechanism,
+    rsaOaep: mechanism,
+    aesGcm: mechanism,
+    rsaPkcs: mechanism,
+    rsaPss: mechanism,
+    ecdsa: mechanism,
+    eddsa: mechanism.optional(),
+  }),
+  keySpecs: z.array(z.enum(KEY_SPEC_NAMES)).min(1),
+  grantMechanisms: z.array(z.enum(MECHANISM_NAMES)).min(1),
+  logKey: z.enum(['Ed25519', 'ECDSA-P256']),
+});
+
+/**
+ * What one kind of token can do, and under which numbers. Records keep the standards' names; the numbers, which
+ * differ between devices for the same mechanism, stand here only. Nothing is defaulted or found out by trying.
+ */
+export type TokenProfile = z.infer<typeof profileSchema>;
+
+/** Parses the YAML text of a profile. Throws an Error that says which field is wrong. */
+export function parseProfile(text: string): TokenProfile {
+  const read = profileSchema.safeParse(parse(text));
+  if (!read.success) throw new Error(`The token profile is not valid.\n${z.prettifyError(read.error)}`);
+  const profile = read.data;
+  const edwards = profile.mechanisms.edwardsKeyPairGen !== undefined && profile.mechanisms.eddsa !== undefined;
+  const wanted =
+    profile.logKey === 'Ed25519' ||
+    profile.keySpecs.includes('ed25519') ||
+    profile.grantMechanisms.includes('EdDSA');
+  if (wanted && !edwards) {
+    throw new Error('The token profile is not valid: it uses Ed25519 without edwardsKeyPairGen and eddsa.');
+  }
+  return profile;
+}
+
+/** Reads and parses a profile file, such as those in `hsm-config`. */
+export function readProfile(path: string): TokenProfile {
+  return parseProfile(readFileSync(path, 'utf8'));
+}

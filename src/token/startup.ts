@@ -1,0 +1,114 @@
+import { createPublicKey } from 'node:crypto';
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import { asEscrowError, CKR, readFault, TokenNotReady } from './faults.js';
+import type { TokenObjects } from './objects.js';
+import { findAll, objectNames, readBytes } from './objects.js';
+import type { TokenProfile } from './profile.js';
+import { openSession } from './sessions.js';
+import { ecSpki } from './spki.js';
+
+const CKF_TOKEN_INITIALIZED = 0x400;
+const CKU_USER = 1;
+const CEREMONY = 'Run the ceremony (scripts/ceremony init) first.';
+
+/** The slot of the one token with this label. Throws {@link TokenNotReady}. */
+export function findSlot(driver: PKCS11, label: string): Handle {
+  const [slot, second] = driver.C_GetSlotList(true).filter((candidate) => {
+    const info = driver.C_GetTokenInfo(candidate);
+    return (info.flags & CKF_TOKEN_INITIALIZED) !== 0 && info.label.trimEnd() === label;
+  });
+  if (second !== undefined) {
+    throw new TokenNotReady('token-ambiguous', `More than one token is called "${label}".`);
+  }
+  if (slot === undefined) {
+    throw new TokenNotReady('token-missing', `There is no token called "${label}". ${CEREMONY}`);
+  }
+  return slot;
+}
+
+/**
+ * Opens the session that keeps the login, and logs the user in: one attempt, since tokens lock or erase
+ * themselves. The PIN's bytes are zeroed, whatever happens (the driver takes a string, which cannot be).
+ */
+export function logIn(driver: PKCS11, slot: Handle, pin: Buffer): Handle {
+  const session = openSession(driver, slot);
+  try {
+    driver.C_Login(session, CKU_USER, pin.toString('utf8'));
+    return session;
+  } catch (error) {
+    const fault = readFault(error);
+    if (fault?.code === CKR.CKR_USER_ALREADY_LOGGED_IN) return session;
+    driver.C_CloseSession(session);
+    if (fault?.name.startsWith('CKR_PIN_') === true) {
+      throw new TokenNotReady('pin-refused', 'The token refused the user PIN. It was tried once.', {
+        cause: error,
+      });
+    }
+    throw asEscrowError(error);
+  } finally {
+    pin.fill(0);
+  }
+}
+
+/** What the ceremony must have made, as found in the token. */
+export interface LongLived {
+  /** DER SubjectPublicKeyInfo. */
+  readonly identity: Buffer;
+  /** DER SubjectPublicKeyInfo. */
+  readonly log: Buffer;
+  /** The newest label of each purpose. */
+  readonly newestKek: { readonly operate: string; readonly release: string };
+}
+
+/** Looks for what the ceremony must have made; makes nothing. Throws {@link TokenNotReady}. */
+export async function findLongLived(objects: TokenObjects, profile: TokenProfile): Promise<LongLived> {
+  return objects.alone((session) => {
+    const missing: string[] = [];
+    const publicKey = (label: 'identity' | 'log', curve: 'secp256r1' | 'Ed25519'): Buffer | undefined => {
+      const signing = objects.look(session, objectNames.signing(label));
+      const verifying = objects.look(session, objectNames.verifying(label));
+      if (signing === undefined || verifying === undefined) {
+        missing.push(label);
+        return undefined;
+      }
+      const [point] = readBytes(objects.driver, session, verifying, [pkcs11.CKA_EC_POINT]);
+      return ecSpki(curve, point ?? Buffer.alloc(0));
+    };
+    const identity = publicKey('identity', 'secp256r1');
+    const log = publicKey('log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1');
+    const operate = newestKek(objects, session, 'operate') ?? missing.push('kek:operate:v1');
+    const release = newestKek(objects, session, 'release') ?? missing.push('kek:release:v1');
+    if (
+      identity === undefined ||
+      log === undefined ||
+      typeof operate === 'number' ||
+      typeof release === 'number'
+    ) {
+      const what = missing.join(', ');
+      throw new TokenNotReady('objects-missing', `The token does not hold ${what}. ${CEREMONY}`);
+    }
+    return { identity, log, newestKek: { operate, release } };
+  });
+}
+
+/** Parses DER SubjectPublicKeyInfo that the token itself gave. */
+export function importSpki(spki: Buffer): ReturnType<typeof createPublicKey> {
+  return createPublicKey({ key: spki, format: 'der', type: 'spki' });
+}
+
+function newestKek(objects: TokenObjects, session: Handle, purpose: 'operate' | 'release'): string | undefined {
+  const every = [
+    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
+    { type: pkcs11.CKA_TOKEN, value: true },
+    { type: pkcs11.CKA_UNWRAP, value: true },
+  ];
+  const versions = findAll(objects.driver, session, every).flatMap((handle) => {
+    const [label] = readBytes(objects.driver, session, handle, [pkcs11.CKA_LABEL]);
+    const version = new RegExp(`^kek:${purpose}:v([1-9][0-9]{0,8})$`).exec(String(label))?.[1];
+    return version === undefined ? [] : [Number(version)];
+  });
+  if (versions.length === 0) return undefined;
+  const label = `kek:${purpose}:v${Math.max(...versions)}`;
+  return objects.look(session, objectNames.kek(label)) === undefined ? undefined : label;
+}

@@ -1,0 +1,98 @@
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import type { Template } from './attributes.js';
+import { EscrowError } from '../escrow/errors.js';
+import type { PrincipalId } from '../escrow/ids.js';
+import { parsePrincipalId } from '../escrow/ids.js';
+import type { EnrolledDepositary } from '../escrow/ports.js';
+import { findAll, objectNames, readBytes, readRsaSpki } from './objects.js';
+import { fingerprint } from './spki.js';
+import type { Workbench } from './workbench.js';
+
+/**
+ * The trusted public key of this label, to wrap under; `depositary-not-enrolled` when there is none. The token
+ * shows it as trusted, its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one may claim
+ * the name.
+ */
+export async function trustedKey(
+  bench: Workbench,
+  label: `depositary:${PrincipalId}` | `server-for:${PrincipalId}`,
+): Promise<Handle> {
+  const found = await bench.objects.find(objectNames.trusted(label), (session, handle) =>
+    readChecked(bench.driver, session, handle, label),
+  );
+  if (found !== undefined) return found.handle;
+  await bench.health.check();
+  throw new EscrowError('depositary-not-enrolled');
+}
+
+/** Forgets what was remembered of a trusted key, after a failed use. */
+export function forgetTrustedKey(bench: Workbench, label: string): void {
+  bench.objects.forget(objectNames.trusted(label));
+}
+
+/**
+ * The depositaries with whom the token can deal now: a trusted key of their own, and the server's pair regarding
+ * them, each once. Always read from the token; one that is enrolled twice or by half is left out and reported.
+ */
+export async function enrolledDepositaries(bench: Workbench): Promise<readonly EnrolledDepositary[]> {
+  return bench.objects.alone((session) => {
+    bench.health.checkIn(session);
+    const trusted = byLabel(bench.driver, session, TRUSTED_KEYS);
+    const unwrapping = byLabel(bench.driver, session, UNWRAPPING_KEYS);
+    const enrolled: EnrolledDepositary[] = [];
+    for (const label of trusted.keys()) {
+      const id = label.startsWith(OWN_PREFIX) ? parsePrincipalId(label.slice(OWN_PREFIX.length)) : undefined;
+      if (id === undefined) continue;
+      const own = only(trusted.get(label));
+      const server = only(trusted.get(`server-for:${id}`));
+      const opener = only(unwrapping.get(`server-for:${id}`));
+      if (own === undefined || server === undefined || opener === undefined) {
+        forgetTrustedKey(bench, label);
+        bench.log('warn', 'a depositary is left out: not enrolled exactly once', { depositary: id });
+        continue;
+      }
+      readChecked(bench.driver, session, server, `server-for:${id}`);
+      const publicKey = readChecked(bench.driver, session, own, label);
+      bench.objects.remember(objectNames.trusted(label), { handle: own, publicKey });
+      enrolled.push({ id, publicKey, fingerprint: fingerprint(publicKey).toString('hex') });
+    }
+    return enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
+  });
+}
+
+const OWN_PREFIX = 'depositary:';
+const TRUSTED_KEYS = [
+  { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PUBLIC_KEY },
+  { type: pkcs11.CKA_TOKEN, value: true },
+  { type: pkcs11.CKA_TRUSTED, value: true },
+];
+const UNWRAPPING_KEYS = [
+  { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
+  { type: pkcs11.CKA_TOKEN, value: true },
+  { type: pkcs11.CKA_UNWRAP, value: true },
+];
+
+function byLabel(driver: PKCS11, session: Handle, template: Template): ReadonlyMap<string, readonly Handle[]> {
+  const labelled = new Map<string, Handle[]>();
+  for (const handle of findAll(driver, session, template)) {
+    const label = String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]);
+    labelled.set(label, [...(labelled.get(label) ?? []), handle]);
+  }
+  return labelled;
+}
+
+function only(handles: readonly Handle[] = []): Handle | undefined {
+  return handles.length === 1 ? handles[0] : undefined;
+}
+
+function readChecked(driver: PKCS11, session: Handle, handle: Handle, label: string): Buffer {
+  const spki = readRsaSpki(driver, session, handle);
+  const [id] = readBytes(driver, session, handle, [pkcs11.CKA_ID]);
+  if (!id?.equals(fingerprint(spki))) {
+    throw new EscrowError('token-unavailable', 'The token holds an object that is not what it should be.', {
+      cause: new Error(`CKA_ID of ${label} is not the SHA-256 of its public key`),
+    });
+  }
+  return spki;
+}

@@ -1,0 +1,169 @@
+import { randomBytes } from 'node:crypto';
+import pkcs11 from 'pkcs11js';
+import type { Handle, Mechanism } from 'pkcs11js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { PrincipalId } from '../../escrow/ids.js';
+import type { KeySpec } from '../../escrow/keySpecs.js';
+import { KEY_SPECS } from '../../escrow/keySpecs.js';
+import type { TokenVerbs } from '../../escrow/ports.js';
+import type { Held } from '../../escrow/sealed.js';
+import { sealed } from '../../escrow/sealed.js';
+import { holding } from '../attributes.js';
+import { isStaleHandle } from '../faults.js';
+import type { Loan } from '../loan.js';
+import { GCM } from '../mechanisms.js';
+import { objectNames, readBytes, readRsaSpki } from '../objects.js';
+import { ecSpki, readSpki, rsaNumbers } from '../spki.js';
+import { deliveryKey, sealingKey, transferKey, userPair, userSecret } from '../templates.js';
+import { forgetTrustedKey, trustedKey } from '../trusted.js';
+import type { Workbench } from '../workbench.js';
+import { requireBytes, WRAPPED_KEY_ROOM } from './limits.js';
+
+/** The verbs that make keys and put them away, for a deposit and for the way out to a depositary or owner. */
+export type DepositVerbs = Pick<
+  TokenVerbs,
+  | 'generateUserKey'
+  | 'wrapUnderKek'
+  | 'generateShareKey'
+  | 'generateLayerKey'
+  | 'wrapToDepositary'
+  | 'wrapToServerFor'
+  | 'sealUnder'
+  | 'generateTransferKey'
+  | 'wrapToOwner'
+  | 'wrapUnderTransfer'
+>;
+
+/** The deposit verbs of one loan. */
+export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
+  const { driver, mechanisms } = bench;
+  const kwp = mechanisms.plain('keyWrapWithPadding');
+  const kwpNumber = mechanisms.number('keyWrapWithPadding');
+  const gcmNumber = mechanisms.number('aesGcm');
+
+  const generate = (template: pkcs11Template): Promise<Handle> =>
+    loan.step((session) => driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), template));
+  const wrap = (mechanism: Mechanism, wrapping: Handle, key: Handle): Promise<Buffer> =>
+    loan.step((session) =>
+      Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, Buffer.alloc(WRAPPED_KEY_ROOM))),
+    );
+  const wrapUnderTrusted = async (
+    label: `depositary:${PrincipalId}` | `server-for:${PrincipalId}`,
+    key: Handle,
+  ): Promise<Buffer> => {
+    for (const attempt of ['remembered', 'looked for'] as const) {
+      const wrapping = await trustedKey(bench, label);
+      try {
+        return await wrap(mechanisms.oaep(), wrapping, key);
+      } catch (error) {
+        forgetTrustedKey(bench, label);
+        const stale = error instanceof EscrowError && isStaleHandle(error.cause);
+        if (attempt === 'looked for' || !stale) throw error;
+      }
+    }
+    throw new EscrowError('depositary-not-enrolled');
+  };
+
+  return {
+    generateUserKey: async (spec) => {
+      if (!bench.profile.keySpecs.includes(spec)) throw new EscrowError('key-spec-unsupported');
+      if (spec === 'aes-256') {
+        return { key: loan.hold('user-key', await generate(userSecret(kwpNumber))), publicKey: undefined };
+      }
+      return generateUserPair(bench, loan, spec);
+    },
+
+    wrapUnderKek: async (key, purpose) => {
+      const kek = bench.newestKek[purpose];
+      const handle = loan.handleOf(key);
+      return bench.objects.using(objectNames.kek(kek), () => objectMissing(kek), async (kekHandle) => ({
+        sealed: sealed('kek', await wrap(kwp, kekHandle, handle)),
+        kek,
+      }));
+    },
+
+    generateShareKey: async () => loan.hold('share-key', await generate(sealingKey(gcmNumber))),
+    generateLayerKey: async () => loan.hold('layer-key', await generate(sealingKey(gcmNumber))),
+
+    wrapToDepositary: async (key, depositary) =>
+      sealed('depositary', await wrapUnderTrusted(`depositary:${depositary}`, loan.handleOf(key))),
+    wrapToServerFor: async (key, depositary) =>
+      sealed('server-for', await wrapUnderTrusted(`server-for:${depositary}`, loan.handleOf(key))),
+
+    sealUnder: async <By extends 'share-key' | 'layer-key'>(
+      key: Held<By>,
+      inner: Uint8Array,
+      aad: Uint8Array,
+    ) => {
+      requireBytes(inner, 'ciphertext to seal');
+      const handle = loan.handleOf(key);
+      const iv = randomBytes(GCM.ivBytes);
+      return loan.step((session) => {
+        driver.C_EncryptInit(session, mechanisms.gcm(iv, Buffer.from(aad)), handle);
+        const room = Buffer.alloc(inner.length + GCM.tagBytes);
+        const body = driver.C_Encrypt(session, Buffer.from(inner), room);
+        return sealed(key.held, Buffer.concat([iv, body]));
+      });
+    },
+
+    generateTransferKey: async (to) => loan.hold('transfer-key', await generate(transferKey(to, kwpNumber))),
+
+    wrapToOwner: async (key, spki) => {
+      const read = readSpki(spki);
+      const numbers = read === undefined ? undefined : rsaNumbers(read);
+      if (numbers === undefined || numbers.bits < 2048 || numbers.bits > 8192) {
+        throw new EscrowError('request-malformed', 'The delivery key is not an RSA key of 2048 to 8192 bits.');
+      }
+      const handle = loan.handleOf(key);
+      const template = deliveryKey(numbers, mechanisms.number('rsaOaep'));
+      const recipient = await loan.step((session) => driver.C_CreateObject(session, template));
+      loan.discardLater(recipient);
+      return sealed('owner', await wrap(mechanisms.oaep(), recipient, handle));
+    },
+
+    wrapUnderTransfer: async (transfer, key) =>
+      sealed('transfer-key', await wrap(kwp, loan.handleOf(transfer), loan.handleOf(key))),
+  };
+}
+
+type pkcs11Template = Parameters<Workbench['driver']['C_GenerateKey']>[2];
+
+async function generateUserPair(
+  bench: Workbench,
+  loan: Loan,
+  spec: Exclude<KeySpec, 'aes-256'>,
+): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array }> {
+  const { driver, mechanisms } = bench;
+  const { publicKey, privateKey } = userPair(spec, mechanisms.number('keyWrapWithPadding'));
+  const mechanism = mechanisms.generation(spec);
+  // RSA takes up to seconds and goes to another thread; for curves the way there costs more than it saves.
+  const pair = await loan.step((session) =>
+    KEY_SPECS[spec].kind === 'RSA'
+      ? holding([publicKey, privateKey, mechanism], () =>
+          driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
+        )
+      : driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey),
+  );
+  loan.discardLater(pair.publicKey);
+  const key = loan.hold('user-key', pair.privateKey);
+  const spki = await loan.step((session) => readPublicKey(bench, session, pair.publicKey, spec));
+  return { key, publicKey: spki };
+}
+
+function readPublicKey(
+  bench: Workbench,
+  session: Handle,
+  handle: Handle,
+  spec: Exclude<KeySpec, 'aes-256'>,
+): Buffer {
+  const row = KEY_SPECS[spec];
+  if (!('curve' in row)) return readRsaSpki(bench.driver, session, handle);
+  const [point] = readBytes(bench.driver, session, handle, [pkcs11.CKA_EC_POINT]);
+  if (point === undefined) throw new Error('the token gave no EC point');
+  return ecSpki(row.curve, point);
+}
+
+function objectMissing(label: string): Promise<EscrowError> {
+  const cause = new Error(`${label} is not in the token`);
+  return Promise.resolve(new EscrowError('token-unavailable', undefined, { cause }));
+}

@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto';
+import type { Handle } from 'pkcs11js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { GrantId } from '../../escrow/ids.js';
+import type { KeySpec } from '../../escrow/keySpecs.js';
+import { KEY_SPECS } from '../../escrow/keySpecs.js';
+import type { Mechanism, SignMechanism } from '../../escrow/mechanisms.js';
+import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../escrow/mechanisms.js';
+import type { DecryptInput, Opened, TokenVerbs } from '../../escrow/ports.js';
+import { holding } from '../attributes.js';
+import type { Loan } from '../loan.js';
+import { GCM } from '../mechanisms.js';
+import { objectNames } from '../objects.js';
+import type { Workbench } from '../workbench.js';
+import { MOST_BYTES, requireBytes } from './limits.js';
+import { confirmedBy, openedOrRefused } from './recovery.js';
+
+/** The verbs that use a key. */
+export type OperateVerbs = Pick<TokenVerbs, 'sign' | 'decrypt' | 'attest'>;
+
+/** The verbs of one loan that use a key. */
+export function operateVerbs(bench: Workbench, loan: Loan): OperateVerbs {
+  const { driver, mechanisms, objects } = bench;
+
+  const withGrant = <T>(grant: GrantId, spec: KeySpec, use: (handle: Handle) => Promise<T>): Promise<T> =>
+    objects.using(
+      objectNames.grant(grant, spec),
+      confirmedBy(bench, () => new EscrowError('grant-unknown')),
+      use,
+    );
+
+  return {
+    sign: async (grant, spec, mechanism, data) => {
+      requireMechanism(bench, spec, 'sign', mechanism);
+      requireSignable(mechanism, data);
+      const order = mechanisms.signing(mechanism, Buffer.from(data));
+      const room = Buffer.alloc(signatureBytes(spec));
+      return withGrant(grant, spec, (handle) =>
+        loan.step(async (session) => {
+          driver.C_SignInit(session, order.mechanism, handle);
+          // RSA gains from another thread; for curves the way there costs more than the signature.
+          const signature =
+            KEY_SPECS[spec].kind === 'RSA'
+              ? await holding([order, room], () => driver.C_SignAsync(session, order.input, room))
+              : driver.C_Sign(session, order.input, room);
+          return Buffer.from(signature);
+        }),
+      );
+    },
+
+    decrypt: async (grant, spec, mechanism, input) => {
+      requireMechanism(bench, spec, 'decrypt', mechanism);
+      return withGrant(grant, spec, (handle) =>
+        mechanism === 'A256GCM'
+          ? decryptGcm(bench, loan, handle, input)
+          : decryptRsa(bench, loan, handle, { spec, mechanism, input }),
+      );
+    },
+
+    attest: async (signingInput) => {
+      requireBytes(signingInput, 'signing input');
+      const digest = createHash('sha256').update(signingInput).digest();
+      const name = objectNames.signing('identity');
+      const gone = (): EscrowError => new EscrowError('token-unavailable');
+      return objects.using(name, confirmedBy(bench, gone), (handle) =>
+        loan.step((session) => {
+          driver.C_SignInit(session, mechanisms.plain('ecdsa'), handle);
+          return Buffer.from(driver.C_Sign(session, digest, Buffer.alloc(64)));
+        }),
+      );
+    },
+  };
+}
+
+/** RSAES-OAEP decryption; a ciphertext of another length than the modulus is none (RFC 8017 section 7.1.2). */
+async function decryptRsa(
+  bench: Workbench,
+  loan: Loan,
+  handle: Handle,
+  order: {
+    readonly spec: KeySpec;
+    readonly mechanism: 'RSA-OAEP' | 'RSA-OAEP-256';
+    readonly input: DecryptInput;
+  },
+): Promise<Opened<Uint8Array>> {
+  const { driver, mechanisms } = bench;
+  const ciphertext = Buffer.from(order.input.ciphertext);
+  if (ciphertext.length !== signatureBytes(order.spec)) return { refused: true };
+  const mechanism = mechanisms.oaep(order.mechanism);
+  return openedOrRefused(bench, () =>
+    loan.step(async (session) => {
+      const room = Buffer.alloc(ciphertext.length);
+      driver.C_DecryptInit(session, mechanism, handle);
+      const plain = await holding([ciphertext, room, mechanism], () =>
+        driver.C_DecryptAsync(session, ciphertext, room),
+      );
+      return copyAndClear(plain, room);
+    }),
+  );
+}
+
+/** AES-256-GCM decryption (SP 800-38D section 7.2); the tag is the end of the ciphertext. */
+async function decryptGcm(
+  bench: Workbench,
+  loan: Loan,
+  handle: Handle,
+  input: DecryptInput,
+): Promise<Opened<Uint8Array>> {
+  const { driver, mechanisms } = bench;
+  const iv = Buffer.from(input.iv ?? []);
+  const aad = Buffer.from(input.aad ?? []);
+  if (iv.length !== GCM.ivBytes) throw new EscrowError('request-malformed', 'A256GCM needs an IV of 12 bytes.');
+  if (input.ciphertext.length > MOST_BYTES || aad.length > MOST_BYTES) throw new EscrowError('request-too-large');
+  if (input.ciphertext.length <= GCM.tagBytes) return { refused: true };
+  const ciphertext = Buffer.from(input.ciphertext);
+  return openedOrRefused(bench, () =>
+    loan.step((session) => {
+      const room = Buffer.alloc(ciphertext.length);
+      driver.C_DecryptInit(session, mechanisms.gcm(iv, aad), handle);
+      return copyAndClear(driver.C_Decrypt(session, ciphertext, room), room);
+    }),
+  );
+}
+
+function copyAndClear(plain: Buffer, room: Buffer): Buffer {
+  const copy = Buffer.from(plain);
+  room.fill(0);
+  return copy;
+}
+
+function requireMechanism(
+  bench: Workbench,
+  spec: KeySpec,
+  use: 'sign' | 'decrypt',
+  mechanism: Mechanism,
+): void {
+  if (!bench.profile.grantMechanisms.includes(mechanism)) throw new EscrowError('mechanism-unsupported');
+  if (!mechanismsFor(spec, use).includes(mechanism)) {
+    throw new EscrowError('operation-not-granted', 'The mechanism does not fit the key.');
+  }
+}
+
+function requireSignable(mechanism: SignMechanism, data: Uint8Array): void {
+  const digest = MECHANISMS[mechanism].digest;
+  if (digest === undefined) {
+    requireBytes(data, 'message');
+  } else if (data.length !== DIGEST_BYTES[digest]) {
+    throw new EscrowError('request-malformed', `${mechanism} signs a digest of ${DIGEST_BYTES[digest]} bytes.`);
+  }
+}
+
+/** Bytes of a signature, and for RSA of a ciphertext. */
+function signatureBytes(spec: KeySpec): number {
+  const row = KEY_SPECS[spec];
+  if ('modulusBits' in row) return row.modulusBits / 8;
+  return 'orderBytes' in row ? 2 * row.orderBytes : 64;
+}
+

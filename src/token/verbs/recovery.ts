@@ -1,0 +1,183 @@
+import type { Handle, Mechanism } from 'pkcs11js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { Opened, TokenVerbs } from '../../escrow/ports.js';
+import type { Purpose } from '../../escrow/policy.js';
+import type { Held, Opener, Sealed } from '../../escrow/sealed.js';
+import { sealed } from '../../escrow/sealed.js';
+import { holding } from '../attributes.js';
+import type { HeldKind, Loan } from '../loan.js';
+import { GCM } from '../mechanisms.js';
+import type { ObjectName } from '../objects.js';
+import { findAll, objectNames, readRsaSpki } from '../objects.js';
+import { grantKey, openingKey, unwrappingPair, userInFlight } from '../templates.js';
+import type { Unwrapping } from '../unwrapping.js';
+import { OtherKey, requireKept, unwrapChecked } from '../unwrapping.js';
+import type { Workbench } from '../workbench.js';
+import { fitsKeyWrap, fitsLayer, fitsTokenRsa } from './limits.js';
+
+/** The verbs that bring a key back. */
+export type RecoveryVerbs = Pick<
+  TokenVerbs,
+  | 'createTransport'
+  | 'destroyTransport'
+  | 'unwrapReply'
+  | 'openUnder'
+  | 'unwrapLayer'
+  | 'raiseGrant'
+  | 'destroyGrant'
+  | 'unwrapForRelease'
+>;
+
+const REFUSED = { refused: true } as const;
+
+/** The recovery verbs of one loan. */
+export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
+  const { driver, mechanisms, objects } = bench;
+  const oaepNumber = mechanisms.number('rsaOaep');
+  const intoOpener = openingKey(mechanisms.number('aesGcm'));
+
+  const unwrapWith = <Kind extends HeldKind>(
+    kind: Kind,
+    key: ObjectName,
+    missing: () => EscrowError,
+    order: Omit<Unwrapping, 'with'>,
+  ): Promise<Opened<Held<Kind>>> =>
+    objects.using(key, confirmedBy(bench, missing), (handle) =>
+      openedOrRefused(bench, async () => {
+        const opened = await loan.step((session) =>
+          unwrapChecked(driver, session, { ...order, with: handle }),
+        );
+        return loan.hold(kind, opened);
+      }),
+    );
+
+  return {
+    createTransport: (recovery) =>
+      objects.alone(async (session) => {
+        const name = objectNames.transport(recovery);
+        if (objects.look(session, name) !== undefined) {
+          throw new EscrowError('internal', 'The recovery request has a transport key already.');
+        }
+        const { publicKey, privateKey } = unwrappingPair(`transport:${recovery}`, oaepNumber);
+        const mechanism = mechanisms.plain('rsaKeyPairGen');
+        const pair = await holding([publicKey, privateKey, mechanism], () =>
+          driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
+        );
+        requireKept(driver, session, pair.privateKey, privateKey);
+        objects.remember(name, { handle: pair.privateKey, publicKey: undefined });
+        return { publicKey: readRsaSpki(driver, session, pair.publicKey) };
+      }),
+
+    destroyTransport: (recovery) =>
+      destroyAll(bench, [objectNames.transport(recovery), objectNames.transportPublic(recovery)]),
+
+    unwrapReply: async (recovery, reply) => {
+      if (!fitsTokenRsa(reply)) return REFUSED;
+      const order = { mechanism: mechanisms.oaep(), wrapped: reply, into: intoOpener, spec: undefined };
+      const gone = (): EscrowError => new EscrowError('recovery-ended');
+      return unwrapWith('share-key', objectNames.transport(recovery), gone, order);
+    },
+
+    openUnder: async <By extends 'share-key' | 'layer-key', Inner extends Opener>(
+      key: Held<By>,
+      layer: Sealed<By>,
+      aad: Uint8Array,
+      inner: Inner,
+    ): Promise<Opened<Sealed<Inner>>> => {
+      const handle = loan.handleOf(key);
+      if (!fitsLayer(layer)) return REFUSED;
+      const iv = Buffer.from(layer.subarray(0, GCM.ivBytes));
+      const body = Buffer.from(layer.subarray(GCM.ivBytes));
+      return openedOrRefused(bench, async () => {
+        const opened = await loan.step((session) => {
+          driver.C_DecryptInit(session, mechanisms.gcm(iv, Buffer.from(aad)), handle);
+          return Buffer.from(driver.C_Decrypt(session, body, Buffer.alloc(body.length)));
+        });
+        return sealed(inner, opened);
+      });
+    },
+
+    unwrapLayer: async (depositary, layer) => {
+      if (!fitsTokenRsa(layer)) return REFUSED;
+      const order = { mechanism: mechanisms.oaep(), wrapped: layer, into: intoOpener, spec: undefined };
+      const gone = (): EscrowError => new EscrowError('depositary-not-enrolled');
+      return unwrapWith('layer-key', objectNames.serverFor(depositary), gone, order);
+    },
+
+    raiseGrant: async ({ grant, wrapped, spec, use, mechanisms: granted }) => {
+      if (!isKekOf('operate', wrapped.kek) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
+      const label = `grant:${grant}`;
+      const name = objectNames.grant(grant, spec);
+      const into = grantKey(label, spec, use, mechanisms.allowed(granted));
+      const order = { mechanism: kwp(bench), wrapped: wrapped.sealed, into, spec };
+      return objects.using(objectNames.kek(wrapped.kek), confirmedBy(bench, kekGone), (kek) =>
+        openedOrRefused(bench, () =>
+          objects.alone((session) => {
+            if (objects.look(session, name) !== undefined) {
+              throw new EscrowError('internal', 'The grant stands in the token already.');
+            }
+            const handle = unwrapChecked(driver, session, { ...order, with: kek });
+            objects.remember(name, { handle, publicKey: undefined });
+          }),
+        ),
+      );
+    },
+
+    destroyGrant: (grant) =>
+      destroyAll(bench, [objectNames.grant(grant, 'rsa-2048'), objectNames.grant(grant, 'aes-256')]),
+
+    unwrapForRelease: async ({ wrapped, spec }) => {
+      if (!isKekOf('release', wrapped.kek) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
+      const into = userInFlight(spec, mechanisms.number('keyWrapWithPadding'));
+      const order = { mechanism: kwp(bench), wrapped: wrapped.sealed, into, spec };
+      return unwrapWith('user-key', objectNames.kek(wrapped.kek), kekGone, order);
+    },
+  };
+}
+
+/** What to throw for an object that is not there, once the token has shown that it can look at all. */
+export function confirmedBy(bench: Workbench, missing: () => EscrowError): () => Promise<EscrowError> {
+  return async () => {
+    await bench.health.check();
+    return missing();
+  };
+}
+
+/** Runs a step on a ciphertext; a failure that the ciphertext is to blame for is an answer. */
+export async function openedOrRefused<T>(bench: Workbench, open: () => Promise<T>): Promise<Opened<T>> {
+  try {
+    return { opened: await open() };
+  } catch (error) {
+    if (error instanceof EscrowError && error.cause instanceof OtherKey) return REFUSED;
+    return bench.health.refusal(error);
+  }
+}
+
+/** Destroys all that match. What is not there is gone only if the token works: an empty answer alone says nothing. */
+async function destroyAll(bench: Workbench, names: readonly ObjectName[]): Promise<void> {
+  const { driver, objects, health } = bench;
+  await objects.alone((session: Handle) => {
+    let found = 0;
+    for (const name of names) {
+      objects.forget(name);
+      for (const handle of findAll(driver, session, name.template)) {
+        driver.C_DestroyObject(session, handle);
+        found += 1;
+      }
+    }
+    if (found === 0) health.checkIn(session);
+  });
+}
+
+function isKekOf(purpose: Purpose, label: string): boolean {
+  return new RegExp(`^kek:${purpose}:v[1-9][0-9]{0,8}$`).test(label);
+}
+
+function kwp(bench: Workbench): Mechanism {
+  return bench.mechanisms.plain('keyWrapWithPadding');
+}
+
+function kekGone(): EscrowError {
+  const cause = new Error('a key-encryption key is not in the token');
+  return new EscrowError('token-unavailable', undefined, { cause });
+}

@@ -1,0 +1,19 @@
+import type { PKCS11 } from 'pkcs11js';
+import type { Health } from './health.js';
+import type { Mechanisms } from './mechanisms.js';
+import type { TokenObjects } from './objects.js';
+import type { TokenProfile } from './profile.js';
+import type { Sessions, TokenLog } from './sessions.js';
+
+/** What the verbs work with. */
+export interface Workbench {
+  readonly driver: PKCS11;
+  readonly profile: TokenProfile;
+  readonly mechanisms: Mechanisms;
+  readonly pool: Sessions;
+  readonly objects: TokenObjects;
+  readonly health: Health;
+  /** The newest key-encryption key of each purpose. */
+  readonly newestKek: { readonly operate: string; readonly release: string };
+  readonly log: TokenLog;
+}
