@@ -1,11 +1,14 @@
 import { createReadStream } from 'node:fs';
 
+import type { Entry } from '../log/entry.js';
 import { NoteError } from '../log/noteKey.js';
-import type { Verdict } from '../log/verifier.js';
-import { ExportVerifier } from '../log/verifier.js';
+import type { Documents, Verdict } from '../log/verifier.js';
+import { ExportVerifier, policyAct } from '../log/verifier.js';
+import { DirectoryInForce } from './directoryInForce.js';
 import type { PublicPart } from './publicPart.js';
 import type { RequestCounts } from './requestEvidence.js';
 import { RequestEvidence } from './requestEvidence.js';
+import { StatementEvidence } from './statementEvidence.js';
 
 /** What an export is checked against; nothing of it comes from the export. */
 export interface ExportCheck {
@@ -20,22 +23,30 @@ export interface ExportCheck {
 
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
- * pairing of acts, and the callers' own signatures.
+ * pairing of acts, and the signatures of everyone who asked, decided and made rules.
  */
 export async function verifyExport(
   check: ExportCheck,
 ): Promise<{ readonly verdict: Verdict; readonly requests: RequestCounts }> {
   const origin = originOf(check.logKey);
-  const evidence = new RequestEvidence({ origin, bootstrap: check.bootstrap ?? [] });
+  const directory = new DirectoryInForce(check.bootstrap ?? []);
+  const requests = new RequestEvidence(origin, directory);
+  const statements = new StatementEvidence(origin, directory);
+  const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
+    directory.follow(documents);
+    const reason = requests.check(entry) ?? statements.check(entry);
+    if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
+    return reason;
+  };
   const { logKey, against } = check;
   const verifier = new ExportVerifier({
     logKey,
     origin,
     ...(against === undefined ? {} : { against }),
-    checkEntry: evidence.check,
+    checkEntry,
   });
   for await (const chunk of createReadStream(check.path) as AsyncIterable<Buffer>) verifier.write(chunk);
-  return { verdict: verifier.finish(), requests: evidence.counts };
+  return { verdict: verifier.finish(), requests: requests.counts };
 }
 
 /** The origin that a log key is for. @throws NoteError when it is not a vkey */

@@ -8,6 +8,7 @@ import { parsePrincipalId } from '../escrow/ids.js';
 import { writeFileAtomically, writeNewFile } from './atomicFile.js';
 import { IdentityError } from './errors.js';
 import { FILES, readIdentityFile } from './identity.js';
+import { jwkThumbprint } from './jws.js';
 import type { PublicPart } from './publicPart.js';
 import type { ServerPins } from './serverPins.js';
 import { checkAddress } from './serverPins.js';
@@ -65,22 +66,32 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
 }
 
 /**
- * Adds the pins of a server to an identity, with a copy of its CA certificate (PEM).
- * @throws IdentityError `identity-missing`, `record-malformed`, `server-already-pinned`: pins are never replaced.
+ * Adds the pins of a server to an identity, with a copy of its CA certificate (PEM). Pinning again moves the identity to
+ * another address or CA; origin and keys, once pinned, are never replaced.
+ *
+ * @throws IdentityError `identity-missing`, `record-malformed`, `server-already-pinned`
  */
 export async function pinServer(directory: string, pins: ServerPins, ca: string): Promise<void> {
   const identity = await readIdentityFile(directory);
   checkAddress(pins.server, ca);
-  if (identity.pins !== undefined) {
+  const { server, origin, identityKey, logKey } = pins;
+  if (identity.pins !== undefined && !isSameService(identity.pins, pins)) {
     throw new IdentityError(
       'server-already-pinned',
-      `${directory} belongs to the server ${identity.pins.server} already; make another identity for another server`,
+      `${directory} has pinned other keys, or another origin, than these; nothing was changed`,
     );
   }
   await writeFileAtomically(join(directory, FILES.ca), ca, PUBLIC);
-  const { server, origin, identityKey, logKey } = pins;
   const content = { id: identity.id, server, ca: FILES.ca, origin, identityKey, logKey };
   await writeFileAtomically(join(directory, FILES.identity), json(content), PRIVATE);
+}
+
+function isSameService(pinned: ServerPins, pins: ServerPins): boolean {
+  return (
+    pinned.origin === pins.origin &&
+    pinned.logKey === pins.logKey &&
+    jwkThumbprint(pinned.identityKey) === jwkThumbprint(pins.identityKey)
+  );
 }
 
 async function refuseToOverwrite(directory: string): Promise<void> {

@@ -52,7 +52,7 @@ const principal = z.strictObject({
   attributes: z.record(z.string(), z.string()).default({}),
   keys: z.array(jwk).readonly(),
   deliveryKey: z.exactOptional(nonEmpty),
-  retired: z.exactOptional(z.literal(true)),
+  retired: z.exactOptional(z.boolean()),
 });
 
 const rule = z.strictObject({

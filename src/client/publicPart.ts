@@ -31,6 +31,17 @@ export function parsePublicPart(text: string): PublicPart {
   return part.data;
 }
 
+/**
+ * Reads one `public.json`, or several in an array, such as the file of the first administrators.
+ * @throws IdentityError `record-malformed`
+ */
+export function parsePublicParts(text: string): readonly PublicPart[] {
+  const value = jsonOrUndefined(text);
+  return Array.isArray(value)
+    ? value.map((part) => parsePublicPart(JSON.stringify(part)))
+    : [parsePublicPart(text)];
+}
+
 function jsonOrUndefined(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 
 import { z } from 'zod';
 
-import { noteVerifier } from '../log/noteKey.js';
+import { noteVerifier, vkeyFor } from '../log/noteKey.js';
 import { parseServerUrl } from './connection.js';
 import { IdentityError } from './errors.js';
 import type { Jwk } from './jws.js';
@@ -23,27 +23,42 @@ export interface ServerPins {
 /** The public part of the ceremony's record that a client needs. */
 export type CeremonyRecord = Omit<ServerPins, 'server'>;
 
+const jwkSchema = z.record(z.string(), z.unknown()).transform((jwk) => publicMembersOf(jwk));
 const recordSchema = z.object({
-  origin: z.string().min(1),
-  identityKey: z.record(z.string(), z.string()),
-  logKey: z.string().min(1),
+  origin: z.string().min(1).optional(),
+  identityKey: jwkSchema,
+  logKey: z.union([z.string().min(1), jwkSchema]),
 });
 
 /**
- * Reads the ceremony's record (JSON).
- * @throws IdentityError `record-malformed` when it lacks the origin or a key, or a key is not what it must be.
+ * Reads the ceremony's record (JSON): `identityKey` and `logKey` as public JWKs, the latter also as a C2SP verifier
+ * key. The origin is that of the record, or the one given where the ceremony did not know it.
+ *
+ * @throws IdentityError `record-malformed` when it lacks a key or the origin, or a key is not what it must be.
  */
-export function parseCeremonyRecord(text: string): CeremonyRecord {
+export function parseCeremonyRecord(text: string, givenOrigin?: string): CeremonyRecord {
   const record = recordSchema.safeParse(jsonOrUndefined(text));
-  if (!record.success) {
-    const where = record.error.issues[0]?.path.join('.') ?? '';
-    throw malformed(
-      `the ceremony's record is not JSON with origin, identityKey and logKey (${where || 'all of it'})`,
-    );
+  if (!record.success) throw malformed('the record of the ceremony is not JSON with identityKey and logKey');
+  const { identityKey, logKey } = record.data;
+  const origin = givenOrigin ?? record.data.origin;
+  if (origin === undefined) throw malformed('the record does not say the origin of the log: give it');
+  if (record.data.origin !== undefined && record.data.origin !== origin) {
+    throw malformed(`the record is for the origin ${record.data.origin}, not ${origin}`);
   }
-  const { origin, identityKey, logKey } = record.data;
-  checkPinnedKeys(identityKey, logKey, origin);
-  return { origin, identityKey: publicMembersOf(identityKey), logKey };
+  const vkey = typeof logKey === 'string' ? logKey : vkeyOf(logKey, origin);
+  checkPinnedKeys(identityKey, vkey, origin);
+  return { origin, identityKey, logKey: vkey };
+}
+
+function vkeyOf(jwk: Jwk, origin: string): string {
+  const spkiDer = importJwk(jwk)?.export({ format: 'der', type: 'spki' });
+  if (spkiDer === undefined) throw malformed('the log key is not a public key');
+  try {
+    const algorithm = jwk['kty'] === 'OKP' ? 'Ed25519' : 'ECDSA-P256';
+    return vkeyFor({ name: origin, algorithm, spkiDer });
+  } catch (error) {
+    throw malformed('the log key is neither Ed25519 nor EC P-256, or the origin cannot name it', error);
+  }
 }
 
 /** Refuses pins that could never verify anything. @throws IdentityError `record-malformed` */
@@ -70,9 +85,13 @@ export function checkAddress(server: string, ca: string): void {
   }
 }
 
-function publicMembersOf(jwk: Jwk): Jwk {
+function publicMembersOf(jwk: Readonly<Record<string, unknown>>): Jwk {
   const names = ['kty', 'crv', 'x', 'y'];
-  return Object.fromEntries(Object.entries(jwk).filter(([name]) => names.includes(name)));
+  return Object.fromEntries(
+    Object.entries(jwk).filter(
+      (member): member is [string, string] => names.includes(member[0]) && typeof member[1] === 'string',
+    ),
+  );
 }
 
 function malformed(message: string, cause?: unknown): IdentityError {

@@ -1,0 +1,98 @@
+import { z } from 'zod';
+
+import type { SigningKey } from '../escrow/principals.js';
+import type { Json } from '../log/canonical.js';
+import type { Documents } from '../log/verifier.js';
+import type { Jwk } from './jws.js';
+import { jwkThumbprint } from './jws.js';
+import type { PublicPart } from './publicPart.js';
+
+/** How far the clocks of callers and server may be apart, and how long an act may wait before it is recorded. */
+export const TOLERANCE_MS = 300_000;
+
+/**
+ * Who had which keys, as the log goes by: from the directory documents in force, and before the first of them from the
+ * public parts of the first administrators, where they are given.
+ */
+export class DirectoryInForce {
+  readonly #bootstrap: Directory;
+  #document: Json | undefined;
+  #now: Directory | undefined;
+  #before: Directory | undefined;
+  #changedAtMs = 0;
+
+  constructor(bootstrap: readonly PublicPart[]) {
+    this.#bootstrap = new Map(bootstrap.map(({ id, keys }) => [id, { isAdmin: true, keys: keysOf(keys) }]));
+  }
+
+  /** Takes note of the documents that the next entry sees. */
+  follow({ inForce }: Documents): void {
+    if (inForce === undefined || inForce === this.#document) return;
+    this.#document = inForce;
+    this.#before = this.#now ?? this.#bootstrap;
+    this.#now = directoryOf(inForce);
+  }
+
+  /** Takes note of when the document that the next entry will see came into force. */
+  changed(time: string): void {
+    this.#changedAtMs = Date.parse(time);
+  }
+
+  /**
+   * The keys that a principal had when it made a request at `iat` (seconds) that was recorded at `time`; undefined when
+   * nothing is known of that time.
+   */
+  keysOf(id: string, iat: number, time: string): readonly SigningKey[] | undefined {
+    if (this.#now === undefined) return this.#bootstrap.size === 0 ? undefined : keysIn(this.#bootstrap, id);
+    const now = keysIn(this.#now, id);
+    // a request that was accepted just before the directory changed may be recorded just after
+    const overlaps =
+      iat * 1000 <= this.#changedAtMs + 1000 && Date.parse(time) - this.#changedAtMs <= TOLERANCE_MS;
+    if (!overlaps || this.#before === undefined) return now;
+    if (this.#before.size === 0 && now.length === 0) return undefined;
+    return [...now, ...keysIn(this.#before, id)];
+  }
+
+  /** The administrators and their keys; undefined when nothing is known of this time. */
+  get administrators(): ReadonlyMap<string, readonly SigningKey[]> | undefined {
+    const directory = this.#now ?? (this.#bootstrap.size === 0 ? undefined : this.#bootstrap);
+    if (directory === undefined) return undefined;
+    return new Map([...directory].filter(([, { isAdmin }]) => isAdmin).map(([id, { keys }]) => [id, keys]));
+  }
+}
+
+type Directory = ReadonlyMap<string, { readonly isAdmin: boolean; readonly keys: readonly SigningKey[] }>;
+
+const directorySchema = z.object({
+  principals: z.array(
+    z.object({
+      id: z.string(),
+      roles: z.array(z.string()),
+      keys: z.array(z.record(z.string(), z.string())),
+    }),
+  ),
+});
+const algorithmSchema = z.enum(['ES256', 'ES384', 'EdDSA', 'PS256']);
+
+function directoryOf(document: Json): Directory {
+  const directory = directorySchema.safeParse(document);
+  if (!directory.success) return new Map();
+  return new Map(
+    directory.data.principals.map(({ id, roles, keys }) => [
+      id,
+      { isAdmin: roles.includes('admin'), keys: keysOf(keys) },
+    ]),
+  );
+}
+
+function keysIn(directory: Directory, id: string): readonly SigningKey[] {
+  return directory.get(id)?.keys ?? [];
+}
+
+function keysOf(jwks: readonly Jwk[]): readonly SigningKey[] {
+  return jwks.flatMap((jwk) => {
+    const alg = algorithmSchema.safeParse(jwk['alg']);
+    const thumbprint = jwkThumbprint(jwk);
+    return alg.success && thumbprint !== undefined ? [{ jwk, alg: alg.data, thumbprint }] : [];
+  });
+}

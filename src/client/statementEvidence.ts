@@ -1,0 +1,85 @@
+import type { Entry } from '../log/entry.js';
+import { policyAct, policyHashFact } from '../log/verifier.js';
+import { STATEMENT_TYPE } from './depositary.js';
+import type { DirectoryInForce } from './directoryInForce.js';
+import type { ParsedJws } from './jws.js';
+import { jwsHolds, parseJws } from './jws.js';
+import { POLICY_SIGNATURE_TYPE } from './policyDocument.js';
+
+/** So many different administrators sign a policy. */
+const POLICY_QUORUM = 2;
+
+/**
+ * Checks the statements that people signed for others to rely on: each depositary's approval or denial is their own and
+ * about this request, and each policy was signed by two administrators of the one before it.
+ */
+export class StatementEvidence {
+  readonly #origin: string;
+  readonly #directory: DirectoryInForce;
+
+  constructor(origin: string, directory: DirectoryInForce) {
+    this.#origin = origin;
+    this.#directory = directory;
+  }
+
+  /** Why a statement in this entry is refused, if it is. */
+  check(entry: Entry): string | undefined {
+    if (entry.phase !== 'attempted') return undefined;
+    if (entry.act === 'recovery.approve') return this.#checkDecision(entry, 'approve');
+    if (entry.act === 'recovery.deny') return this.#checkDecision(entry, 'deny');
+    return entry.act === policyAct ? this.#checkPolicy(entry) : undefined;
+  }
+
+  #checkDecision(entry: Entry, decision: 'approve' | 'deny'): string | undefined {
+    const { actor, subject, detail, time } = entry;
+    const jws = parsed(detail['statement'], STATEMENT_TYPE);
+    if (jws === undefined) return `${actor} has signed no statement`;
+    const { iss, aud, recovery, requestHash, decision: decided, iat } = jws.payload;
+    const isAboutThis =
+      iss === actor &&
+      aud === this.#origin &&
+      decided === decision &&
+      recovery === subject.recovery &&
+      requestHash === detail['requestHash'];
+    if (!isAboutThis) return `the statement of ${actor} is about something else`;
+    const keys = this.#directory.keysOf(actor, Number(iat), time);
+    return keys === undefined || keys.some((key) => holds(jws, key))
+      ? undefined
+      : `the statement is not signed by ${actor}`;
+  }
+
+  #checkPolicy({ detail }: Entry): string | undefined {
+    const administrators = this.#directory.administrators;
+    const { signatures, version } = detail;
+    if (administrators === undefined) return undefined;
+    if (!Array.isArray(signatures) || typeof version !== 'number') return 'the policy is not signed';
+    const signers = new Set(
+      (signatures as readonly unknown[]).flatMap((signature) => {
+        const jws = parsed(signature, POLICY_SIGNATURE_TYPE);
+        const iss = jws?.payload['iss'];
+        if (jws === undefined || typeof iss !== 'string') return [];
+        const isForThis =
+          jws.payload['aud'] === this.#origin &&
+          jws.payload['hash'] === detail[policyHashFact] &&
+          jws.payload['base'] === version - 1;
+        const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
+        return isForThis && isTheirs ? [iss] : [];
+      }),
+    );
+    return signers.size >= POLICY_QUORUM
+      ? undefined
+      : `the policy has ${signers.size} signatures of administrators, and needs ${POLICY_QUORUM}`;
+  }
+}
+
+function parsed(value: unknown, typ: string): ParsedJws | undefined {
+  const jws = typeof value === 'string' ? parseJws(value) : undefined;
+  return jws?.header['typ'] === typ ? jws : undefined;
+}
+
+function holds(
+  jws: ParsedJws,
+  key: Parameters<typeof jwsHolds>[1] & { readonly thumbprint: string },
+): boolean {
+  return jws.header['kid'] === key.thumbprint && jwsHolds(jws, key);
+}
