@@ -1,0 +1,194 @@
+import { NotHeld, type JournalWrite } from '../escrow/ports.js';
+import { changeStatements, takeChange } from './changes.js';
+import { claimStatements, heldRecovery, takeClaim } from './claims.js';
+import { faultOf, safeInteger } from './faults.js';
+import { emptyGround, surveysFor, type Ground, type Send, type Statement, type Undo } from './ground.js';
+
+/** What the judge said of each write of a batch. */
+export interface Verdict {
+  readonly kept: readonly JournalWrite[];
+  readonly refused: ReadonlyMap<JournalWrite, NotHeld>;
+}
+
+/** A transaction, by what the server knows it by while it runs and afterwards. */
+export interface TransactionName {
+  readonly xid: string;
+  readonly backend: number;
+}
+
+/** What became of a batch. `unknown`: the connection was lost after the commit had been sent. */
+export type BatchOutcome =
+  | { readonly outcome: 'recorded'; readonly verdict: Verdict; readonly base: number }
+  | {
+      readonly outcome: 'unknown';
+      readonly verdict: Verdict;
+      readonly transaction: TransactionName;
+      readonly cause: unknown;
+    };
+
+/**
+ * Records the writes of a batch, but for those that do not hold, in one transaction (READ COMMITTED) and two round trips:
+ * lock and read what they stand on; judge; write, append and commit. The kept entries have the indexes `base`, `base` + 1
+ * and so on, in their order. Rejects when certainly nothing was recorded, with what the driver says or, when a write
+ * cannot be put in SQL at all, with what says so; the connection may then be in a transaction that is to be rolled back.
+ */
+export async function recordBatch(
+  send: Send,
+  instance: string,
+  writes: readonly JournalWrite[],
+): Promise<BatchOutcome> {
+  const ground = emptyGround();
+  const surveys = surveysFor(writes);
+  const beginning = send(begin);
+  const naming = send<TransactionName>(nameTransaction);
+  await allOf([beginning, naming, ...surveys.map((survey) => survey(send, ground))]);
+  const [transaction] = await naming;
+  if (transaction === undefined) throw new Error('the server did not name the transaction');
+
+  const verdict = judge(writes, ground);
+  if (verdict.kept.length === 0) {
+    await send(rollback);
+    return { outcome: 'recorded', verdict, base: 0 };
+  }
+
+  // All of them before the first is sent: what cannot be put in SQL throws here, with nothing written.
+  const statements = statementsFor(verdict.kept, ground, instance);
+  const appended = append(verdict.kept);
+  try {
+    const sent = statements.map((statement) => send(statement));
+    const appending = send<{ base: string }>(appended);
+    await allOf([...sent, appending, send(commit)]);
+    const [head] = await appending;
+    if (head === undefined) throw new Error('the log has no head');
+    return { outcome: 'recorded', verdict, base: safeInteger(head.base) };
+  } catch (cause) {
+    // A statement that failed has aborted the transaction, and the commit behind it was a rollback.
+    if (faultOf(cause) !== 'lost') throw cause;
+    return { outcome: 'unknown', verdict, transaction, cause };
+  }
+}
+
+/** Judges each write as if those before it that hold were written. Changes `ground` to what it is after all of them. */
+export function judge(writes: readonly JournalWrite[], ground: Ground): Verdict {
+  const kept: JournalWrite[] = [];
+  const refused = new Map<JournalWrite, NotHeld>();
+  for (const write of writes) {
+    const fault = takeWrite(write, ground);
+    if (fault === undefined) kept.push(write);
+    else refused.set(write, new NotHeld(fault));
+  }
+  return { kept, refused };
+}
+
+/** Takes all that a write needs, or nothing and says what does not hold. */
+function takeWrite(write: JournalWrite, ground: Ground): NotHeld['what'] | undefined {
+  const parts: readonly (readonly [NotHeld['what'], () => Undo | undefined])[] = [
+    ...(write.role === 'closes' ? [['act-open', () => takeOpenAct(write, ground)] as const] : []),
+    ...write.claims.map((claim) => [claim.claim, () => takeClaim(claim, ground)] as const),
+    ...write.changes.map((change) => [change.change, () => takeChange(change, ground)] as const),
+  ];
+  const taken: Undo[] = [];
+  for (const [what, take] of parts) {
+    const undo = take();
+    if (undo === undefined) {
+      for (const each of taken.reverse()) each();
+      return what;
+    }
+    taken.push(undo);
+  }
+  if (write.role === 'opens') openAct(write, ground);
+  return undefined;
+}
+
+function openAct(write: JournalWrite, ground: Ground): void {
+  const held = heldRecovery(write);
+  ground.openActs.set(write.id, held);
+  if (held !== undefined) ground.heldRecoveries.add(held);
+}
+
+function takeOpenAct({ id }: JournalWrite, ground: Ground): Undo | undefined {
+  if (!ground.openActs.has(id)) return undefined;
+  const held = ground.openActs.get(id);
+  ground.openActs.delete(id);
+  if (held !== undefined) ground.heldRecoveries.delete(held);
+  return () => {
+    ground.openActs.set(id, held);
+    if (held !== undefined) ground.heldRecoveries.add(held);
+  };
+}
+
+/** All that is written besides the entries. What closes goes first: it may free what another act of the batch holds now. */
+function statementsFor(
+  kept: readonly JournalWrite[],
+  ground: Ground,
+  instance: string,
+): readonly Statement[] {
+  const closing = kept.filter((write) => write.role === 'closes').map(({ id }) => id);
+  const opening = kept.filter((write) => write.role === 'opens' && ground.openActs.has(write.id));
+  return [
+    ...kept.flatMap((write) => write.changes).flatMap(changeStatements),
+    ...claimStatements(kept, ground),
+    ...(closing.length > 0 ? [closeActs(closing)] : []),
+    ...(opening.length > 0 ? [openActs(opening, instance)] : []),
+  ];
+}
+
+function closeActs(ids: readonly string[]): Statement {
+  return { name: 'close-acts', text: 'delete from open_act where id = any($1::text[])', values: [ids] };
+}
+
+function openActs(opening: readonly JournalWrite[], instance: string): Statement {
+  return {
+    name: 'open-acts',
+    text: `insert into open_act (id, instance, holds_recovery)
+           select id, $1, holds_recovery from unnest($2::text[], $3::text[]) as u (id, holds_recovery) order by id`,
+    values: [instance, opening.map(({ id }) => id), opening.map((write) => heldRecovery(write) ?? null)],
+  };
+}
+
+/**
+ * One statement: takes as many indexes as there are entries from the head, which stays locked until the commit, and
+ * inserts the entries there. So indexes are dense, and are seen by others in their order.
+ */
+function append(kept: readonly JournalWrite[]): Statement {
+  const about = (member: keyof JournalWrite['about']): readonly (string | null)[] =>
+    kept.map((write) => write.about[member] ?? null);
+  return {
+    name: 'append',
+    text: `with head as (
+             update log_head set size = size + $1 where id = 1 returning size - $1 as base
+           ), appended as (
+             insert into log_entry (seq, id, role, entry, about_key, about_owner, about_recovery, about_grant)
+             select head.base + u.place - 1, u.id, u.role, u.entry, u.key, u.owner, u.recovery, u.grant_id
+             from head, unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[])
+               with ordinality as u (id, role, entry, key, owner, recovery, grant_id, place)
+           )
+           select base from head`,
+    values: [
+      kept.length,
+      kept.map(({ id }) => id),
+      kept.map(({ role }) => role),
+      kept.map(({ entry }) => Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength)),
+      about('key'),
+      about('owner'),
+      about('recovery'),
+      about('grant'),
+    ],
+  };
+}
+
+/** Waits until all have settled, so that the connection is quiet; then throws the first error, in their order. */
+async function allOf(sent: readonly Promise<unknown>[]): Promise<void> {
+  const settled = await Promise.allSettled(sent);
+  for (const each of settled) if (each.status === 'rejected') throw each.reason;
+}
+
+const begin: Statement = { name: 'begin', text: 'begin isolation level read committed', values: [] };
+const commit: Statement = { name: 'commit', text: 'commit', values: [] };
+/** Ends whatever transaction the connection is in. */
+export const rollback: Statement = { name: 'rollback', text: 'rollback', values: [] };
+const nameTransaction: Statement = {
+  name: 'name-transaction',
+  text: 'select pg_current_xact_id()::text as xid, pg_backend_pid() as backend',
+  values: [],
+};

@@ -1,0 +1,157 @@
+import type { Deposit } from '../escrow/deposit.js';
+import type { Grant } from '../escrow/grant.js';
+import type { Change } from '../escrow/ports.js';
+import type { Recovery } from '../escrow/recovery.js';
+import type { Ground, Statement, Undo } from './ground.js';
+import { depositariesOf, participantsOf, toDocument } from './rows.js';
+
+/** Makes a change on the ground; undefined when it does not fit there. */
+export function takeChange(change: Change, ground: Ground): Undo | undefined {
+  switch (change.change) {
+    case 'policy-applied': {
+      const before = ground.policyVersion;
+      if (change.version !== before + 1) return undefined;
+      ground.policyVersion = change.version;
+      return () => (ground.policyVersion = before);
+    }
+    case 'deposit-created': {
+      const { key } = change.deposit;
+      if (ground.deposits.has(key)) return undefined;
+      ground.deposits.add(key);
+      return () => ground.deposits.delete(key);
+    }
+    case 'recovery-saved': {
+      const { id, revision } = change.recovery;
+      const before = ground.recoveries.get(id);
+      if (revision !== (before ?? 0) + 1) return undefined;
+      ground.recoveries.set(id, revision);
+      return () => (before === undefined ? ground.recoveries.delete(id) : ground.recoveries.set(id, before));
+    }
+    case 'grant-created': {
+      const { id, status, used, scope, startsAt, expiresAt } = change.grant;
+      if (ground.grants.has(id)) return undefined;
+      ground.grants.set(id, { status, used, maxUses: scope.maxUses, startsAt, expiresAt });
+      return () => ground.grants.delete(id);
+    }
+    case 'grant-ended': {
+      const grant = ground.grants.get(change.grant);
+      if (grant?.status !== 'active') return undefined;
+      grant.status = change.status;
+      return () => (grant.status = 'active');
+    }
+  }
+}
+
+/**
+ * Writes a change that the judge let through. That it fits needs no second look: the judge saw the rows under locks which
+ * the transaction holds, and a row that appeared since breaks a primary key.
+ */
+export function changeStatements(change: Change): readonly Statement[] {
+  switch (change.change) {
+    case 'policy-applied':
+      return applyPolicy(change);
+    case 'deposit-created':
+      return [insertDeposit(change.deposit)];
+    case 'recovery-saved':
+      return [
+        change.recovery.revision === 1 ? insertRecovery(change.recovery) : replaceRecovery(change.recovery),
+      ];
+    case 'grant-created':
+      return [insertGrant(change.grant)];
+    case 'grant-ended':
+      return [endGrant(change)];
+  }
+}
+
+function applyPolicy({
+  version,
+  hash,
+  document,
+}: Extract<Change, { change: 'policy-applied' }>): readonly Statement[] {
+  return [
+    {
+      name: 'insert-policy',
+      text: 'insert into policy (version, hash, document) values ($1, $2, $3)',
+      values: [version, hash, document],
+    },
+    { name: 'set-policy-head', text: 'update policy_head set version = $1 where id = 1', values: [version] },
+  ];
+}
+
+function insertDeposit(deposit: Deposit): Statement {
+  return {
+    name: 'insert-deposit',
+    text: `insert into deposit (key, owner, depositaries, created_at, document) values ($1, $2, $3, $4, $5)`,
+    values: [
+      deposit.key,
+      deposit.owner,
+      depositariesOf(deposit),
+      deposit.createdAt.toISOString(),
+      toDocument(deposit),
+    ],
+  };
+}
+
+/** The depositaries of the key take part from the start: they are who is asked. */
+function insertRecovery(recovery: Recovery): Statement {
+  return {
+    name: 'insert-recovery',
+    text: `insert into recovery (id, revision, status, key, filed_at, document, participants)
+           values ($1, $2, $3, $4, $5, $6,
+                   array(select unnest($7::text[]) union select unnest(depositaries) from deposit where key = $4))`,
+    values: recoveryValues(recovery),
+  };
+}
+
+function replaceRecovery(recovery: Recovery): Statement {
+  return {
+    name: 'replace-recovery',
+    text: `update recovery set revision = $2, status = $3, key = $4, filed_at = $5, document = $6,
+                  participants = array(select unnest($7::text[]) union select unnest(participants))
+           where id = $1 and revision = $2 - 1`,
+    values: recoveryValues(recovery),
+  };
+}
+
+function recoveryValues(recovery: Recovery): readonly unknown[] {
+  const { id, revision, state, key, filedAt } = recovery;
+  return [
+    id,
+    revision,
+    state.status,
+    key,
+    filedAt.toISOString(),
+    toDocument(recovery),
+    participantsOf(recovery),
+  ];
+}
+
+function insertGrant(grant: Grant): Statement {
+  return {
+    name: 'insert-grant',
+    text: `insert into grant_ (id, recovery, key, spec, owner, app, scope, used, max_uses, starts_at, expires_at, status)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+    values: [
+      grant.id,
+      grant.recovery,
+      grant.key,
+      grant.spec,
+      grant.owner,
+      grant.scope.app,
+      toDocument(grant.scope),
+      grant.used,
+      grant.scope.maxUses,
+      grant.startsAt.toISOString(),
+      grant.expiresAt.toISOString(),
+      grant.status,
+    ],
+  };
+}
+
+function endGrant({ grant, status }: Extract<Change, { change: 'grant-ended' }>): Statement {
+  return {
+    name: 'end-grant',
+    text: `update grant_ set status = $2 where id = $1 and status = 'active'`,
+    values: [grant, status],
+  };
+}

@@ -1,0 +1,65 @@
+import type { Claim, JournalWrite } from '../escrow/ports.js';
+import { requestKey, type Ground, type Statement, type Undo } from './ground.js';
+
+/** Takes what a claim asks for; undefined when it does not hold. */
+export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {
+  switch (claim.claim) {
+    case 'request-unused': {
+      const key = requestKey(claim.kid, claim.jti);
+      if (!ground.unusedRequests.delete(key)) return undefined;
+      return () => ground.unusedRequests.add(key);
+    }
+    case 'alone-on-recovery':
+      return ground.heldRecoveries.has(claim.recovery) ? undefined : nothing;
+    case 'uses-counted': {
+      const { grant: id, uses, at } = claim;
+      const grant = ground.grants.get(id);
+      if (grant?.status !== 'active' || at < grant.startsAt || at >= grant.expiresAt) return undefined;
+      if (grant.used + uses > grant.maxUses) return undefined;
+      grant.used += uses;
+      return () => (grant.used -= uses);
+    }
+    case 'policy-in-force':
+      return claim.version === ground.policyVersion ? nothing : undefined;
+  }
+}
+
+/** Writes what the claims of these writes leave behind. The ground is as the judge left it. */
+export function claimStatements(kept: readonly JournalWrite[], ground: Ground): readonly Statement[] {
+  const uses = new Map<string, number>();
+  for (const claim of kept.flatMap((write) => write.claims)) {
+    if (claim.claim === 'uses-counted') uses.set(claim.grant, (uses.get(claim.grant) ?? 0) + claim.uses);
+  }
+  const unused = [...ground.unusedRequests].map((key) => JSON.parse(key) as readonly [string, string]);
+  return [
+    ...(uses.size > 0 ? [countUses(uses)] : []),
+    ...(unused.length > 0 ? [forgetRequests(unused)] : []),
+  ];
+}
+
+/** The recovery that a write holds as long as its act is open. */
+export function heldRecovery(write: JournalWrite): string | undefined {
+  return write.claims.find((claim) => claim.claim === 'alone-on-recovery')?.recovery;
+}
+
+function countUses(uses: ReadonlyMap<string, number>): Statement {
+  return {
+    name: 'count-uses',
+    text: `update grant_ g set used = g.used + u.uses
+           from unnest($1::text[], $2::int[]) as u (id, uses) where g.id = u.id`,
+    values: [[...uses.keys()], [...uses.values()]],
+  };
+}
+
+function forgetRequests(requests: readonly (readonly [string, string])[]): Statement {
+  return {
+    name: 'forget-requests',
+    text: `delete from request_seen r using unnest($1::text[], $2::text[]) as u (kid, jti)
+           where r.kid = u.kid and r.jti = u.jti`,
+    values: [requests.map(([kid]) => kid), requests.map(([, jti]) => jti)],
+  };
+}
+
+function nothing(): void {
+  // Holding it took nothing from the ground.
+}

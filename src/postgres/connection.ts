@@ -1,0 +1,36 @@
+import { Client } from 'pg';
+import type { ConnectionSettings } from './clusterLock.js';
+
+/** A database and a role in it: settings of the private cluster, or a `postgresql://` URL. */
+export type Connection = ConnectionSettings | string;
+
+/** What pg and knex both take. */
+export type ClientSettings = (
+  { readonly connectionString: string } | (ConnectionSettings & { readonly ssl: false })
+) & {
+  readonly application_name: string;
+  readonly connectionTimeoutMillis: number;
+  readonly keepAlive: true;
+  readonly keepAliveInitialDelayMillis: number;
+};
+
+/** What the driver needs to connect. `name` is what the server's administrator sees. */
+export function clientConfig(connection: Connection, name: string, connectTimeoutMs: number): ClientSettings {
+  const target =
+    typeof connection === 'string'
+      ? { connectionString: connection }
+      : { ...connection, ssl: false as const };
+  return {
+    ...target,
+    application_name: name,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+  };
+}
+
+/** The role that a connection is made as. */
+export function roleOf(connection: Connection): string {
+  if (typeof connection !== 'string') return connection.user;
+  return new Client({ connectionString: connection }).user ?? '';
+}

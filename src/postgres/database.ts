@@ -1,0 +1,200 @@
+import { randomBytes } from 'node:crypto';
+import type { CheckpointSigner, Clock, Journal, LogReader, Store } from '../escrow/ports.js';
+import { roleOf, type Connection } from './connection.js';
+import { UnsafeDatabase } from './faults.js';
+import { leaseOf, type HeldLease } from './instances.js';
+import { Integrator, newestCheckpoint } from './integrator.js';
+import { PostgresJournal } from './journal.js';
+import { checkLog } from './logCheck.js';
+import { logSize, openLogReader } from './logReader.js';
+import { migrate, pendingMigrations, SchemaMissing } from './migrations.js';
+import { openPool, type Pool } from './pool.js';
+import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
+import { forgetExpiredRequests, openStore } from './store.js';
+
+/** How long things may take, in milliseconds. */
+export interface DatabaseTimeouts {
+  readonly connectMs: number;
+  /** For each statement that reads. */
+  readonly queryMs: number;
+  /** From `append` to its answer, whatever happens meanwhile. */
+  readonly appendMs: number;
+  /** For a checkpoint that a proof needs. */
+  readonly proofMs: number;
+  readonly migrateMs: number;
+}
+
+/** What serves unless the configuration says otherwise. */
+export const defaultTimeouts: DatabaseTimeouts = {
+  connectMs: 5_000,
+  queryMs: 10_000,
+  appendMs: 10_000,
+  proofMs: 10_000,
+  migrateMs: 120_000,
+};
+
+export interface DatabaseOptions {
+  /** The role that owns the schema: brings it up to date. Without it, an outdated schema is refused. */
+  readonly owner?: Connection;
+  /** The role that the daemon works as. */
+  readonly daemon: Connection;
+  readonly signer: CheckpointSigner;
+  readonly clock: Clock;
+  readonly log: { info(message: string): void; warn(message: string): void };
+  /** A lock elsewhere makes this daemon the only one: every other is gone, whatever its lease says. */
+  readonly soleInstance?: boolean;
+  readonly timeouts?: Partial<DatabaseTimeouts>;
+  /** Connections beside the one that appends. */
+  readonly poolSize?: number;
+  /** How long after its last sign of life a daemon is taken for gone. */
+  readonly leaseMs?: number;
+  /** How often, at most, appends alone make a checkpoint. */
+  readonly checkpointIntervalMs?: number;
+  /** How many of the newest entries are hashed again at start. */
+  readonly rehashedAtStart?: number;
+}
+
+/** What the database says of itself. */
+export type DatabaseHealth =
+  | {
+      readonly answers: true;
+      readonly entries: number;
+      /** Entries that the newest checkpoint covers. */
+      readonly checkpointed: number;
+      /** Why the checkpoint does not follow the entries. */
+      readonly integratorFault: string | undefined;
+    }
+  | { readonly answers: false };
+
+/** The records and the log in PostgreSQL. */
+export interface Database {
+  readonly journal: Journal;
+  readonly store: Store;
+  readonly log: LogReader;
+  /** The name of this daemon among those that share the database; another at every start. */
+  readonly instance: string;
+  health(): Promise<DatabaseHealth>;
+  /** Takes no more appends, answers those that wait, makes a last checkpoint, and closes every connection. */
+  close(): Promise<void>;
+}
+
+const forgetEveryMs = 60_000;
+
+/**
+ * Opens the database: brings the schema up to date, and checks the server and the log in it. Throws UnsafeDatabase when
+ * the server may lose what it acknowledges, LogDamaged when the log contradicts itself, SchemaMissing when the schema is
+ * not there and may not be made, EscrowError `store-unavailable` when the database does not answer.
+ */
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const timeouts = { ...defaultTimeouts, ...options.timeouts };
+  if (options.owner !== undefined) await migrate(options.owner, roleOf(options.daemon), timeouts.migrateMs);
+  const pool = openPool(options.daemon, timeouts, options.poolSize ?? 8);
+  try {
+    return await open(pool, options, timeouts);
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
+}
+
+async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTimeouts): Promise<Database> {
+  const { daemon: connection, signer, clock, log } = options;
+  await checkServer(pool);
+  const size = await pool.transaction((ask) => checkLog(ask, signer, options.rehashedAtStart ?? 65_536));
+
+  const leaseMs = options.leaseMs ?? 15_000;
+  const instance = `instance_${randomBytes(16).toString('hex')}`;
+  const lease = leaseOf(pool, { instance, sole: options.soleInstance ?? false, leaseMs });
+  await lease.renew();
+
+  const integrator = new Integrator({
+    pool,
+    signer,
+    log,
+    checkpointIntervalMs: options.checkpointIntervalMs ?? 250,
+  });
+  const journal = new PostgresJournal({
+    connection,
+    pool,
+    lease,
+    timeouts,
+    log,
+    size,
+    onAppended: () => {
+      integrator.appended();
+    },
+  });
+  integrator.appended();
+  const upkeep = keepUp(pool, lease, { clock, log, leaseMs });
+
+  return {
+    journal,
+    store: openStore(pool),
+    log: openLogReader(pool, integrator, timeouts.proofMs),
+    instance,
+    health: () => healthOf(pool, integrator),
+    close: async () => {
+      await journal.close();
+      await integrator.close();
+      await upkeep.stop();
+      await lease.end().catch(() => undefined);
+      await pool.close();
+    },
+  };
+}
+
+async function checkServer(pool: Pool): Promise<void> {
+  const [settings] = await pool.ask<DurabilitySettings>(durabilityQuery);
+  if (settings === undefined) throw new UnsafeDatabase('the server does not say whether it is safe');
+  requireDurable(settings);
+  const pending = await pendingMigrations(pool.ask);
+  if (pending.length > 0) {
+    throw new SchemaMissing(
+      `the database lacks the migrations ${pending.join(', ')}, and its owner's connection is not given`,
+    );
+  }
+}
+
+/** Renews the lease, and forgets old requests now and then, until it is stopped. */
+function keepUp(
+  pool: Pool,
+  lease: HeldLease,
+  { clock, log, leaseMs }: Pick<DatabaseOptions, 'clock' | 'log'> & { readonly leaseMs: number },
+): { stop(): Promise<void> } {
+  let turn: Promise<void> = Promise.resolve();
+  let forgotAt = -Infinity;
+  const once = async (): Promise<void> => {
+    await lease.renew();
+    if (performance.now() - forgotAt < forgetEveryMs) return;
+    forgotAt = performance.now();
+    await forgetExpiredRequests(pool, clock);
+  };
+  const timer = setInterval(() => {
+    turn = turn.then(once).catch((error: unknown) => {
+      log.warn(
+        `the database could not be kept up: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    });
+  }, leaseMs / 3);
+  return {
+    stop: () => {
+      clearInterval(timer);
+      return turn;
+    },
+  };
+}
+
+async function healthOf(pool: Pool, integrator: Integrator): Promise<DatabaseHealth> {
+  try {
+    const entries = await logSize(pool.ask);
+    const checkpoint = await newestCheckpoint(pool.ask);
+    return {
+      answers: true,
+      entries,
+      checkpointed: checkpoint?.size ?? 0,
+      integratorFault: integrator.fault?.message,
+    };
+  } catch {
+    return { answers: false };
+  }
+}

@@ -1,0 +1,222 @@
+import type { QueryResultRow } from 'pg';
+import type { GrantStatus } from '../escrow/grant.js';
+import type { JournalWrite } from '../escrow/ports.js';
+
+/** What counts of a grant. */
+export interface GrantGround {
+  status: GrantStatus;
+  used: number;
+  readonly maxUses: number;
+  readonly startsAt: Date;
+  readonly expiresAt: Date;
+}
+
+/**
+ * What the writes of a batch stand on: the records that their claims and changes are about, as they are in a
+ * transaction that holds them locked until it ends. The judge keeps it up to date with the writes that it lets
+ * through, so that each is judged as if those before it were written.
+ */
+export interface Ground {
+  /** Requests (see {@link requestKey}) that this transaction is the first to note and no write has used yet. */
+  readonly unusedRequests: Set<string>;
+  readonly grants: Map<string, GrantGround>;
+  /** Revisions by recovery. */
+  readonly recoveries: Map<string, number>;
+  readonly deposits: Set<string>;
+  /** The recovery, if any, that each open act holds. */
+  readonly openActs: Map<string, string | undefined>;
+  readonly heldRecoveries: Set<string>;
+  policyVersion: number;
+}
+
+/** Nothing is known yet. */
+export function emptyGround(): Ground {
+  return {
+    unusedRequests: new Set(),
+    grants: new Map(),
+    recoveries: new Map(),
+    deposits: new Set(),
+    openActs: new Map(),
+    heldRecoveries: new Set(),
+    policyVersion: 0,
+  };
+}
+
+/** One name for a request's two. */
+export function requestKey(kid: string, jti: string): string {
+  return JSON.stringify([kid, jti]);
+}
+
+/** A statement that is sent by its name once the server has parsed it. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** Sends a statement behind those sent before, without waiting for them. */
+export type Send = <Row extends QueryResultRow>(statement: Statement) => Promise<readonly Row[]>;
+
+/** Sends what locks and reads a part of the ground, and puts the answer there. What it sends is settled before. */
+export type Survey = (send: Send, ground: Ground) => Promise<void>;
+
+/** Gives back what a write has taken from the ground. */
+export type Undo = () => void;
+
+/**
+ * What has to be locked and read for these writes, and no more. Every daemon sends these in this order, each locks
+ * its rows in the order of their ids, and the head of the log is locked after all of them: of two transactions, one
+ * always gets on, so that there are no deadlocks among them.
+ */
+export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
+  const claims = writes.flatMap((write) => write.claims);
+  const changes = writes.flatMap((write) => write.changes);
+
+  const requests = claims.filter((claim) => claim.claim === 'request-unused');
+  const grants = [
+    ...claims.flatMap((claim) => (claim.claim === 'uses-counted' ? [claim.grant] : [])),
+    ...changes.flatMap((change) => {
+      if (change.change === 'grant-created') return [change.grant.id];
+      return change.change === 'grant-ended' ? [change.grant] : [];
+    }),
+  ];
+  const recoveries = changes.flatMap((each) => (each.change === 'recovery-saved' ? [each.recovery.id] : []));
+  const deposits = changes.flatMap((each) => (each.change === 'deposit-created' ? [each.deposit.key] : []));
+  const closing = writes.flatMap((write) => (write.role === 'closes' ? [write.id] : []));
+  const wanted = claims.flatMap((claim) => (claim.claim === 'alone-on-recovery' ? [claim.recovery] : []));
+  const applies = changes.some((change) => change.change === 'policy-applied');
+  const leans = claims.some((claim) => claim.claim === 'policy-in-force');
+
+  return [
+    ...when(requests.length > 0, () => noteRequests(requests)),
+    ...when(grants.length > 0, () => lockGrants(grants)),
+    ...when(recoveries.length > 0, () => lockRecoveries(recoveries)),
+    ...when(deposits.length > 0, () => findDeposits(deposits)),
+    ...when(closing.length + wanted.length > 0, () => lockOpenActs(closing, wanted)),
+    ...when(applies || leans, () => lockPolicy(applies ? 'update' : 'share')),
+  ];
+}
+
+/** Notes them all; those that no write uses in the end are taken out again before the commit. */
+function noteRequests(
+  requests: readonly { readonly kid: string; readonly jti: string; readonly expiresAt: Date }[],
+): Survey {
+  const statement = {
+    name: 'note-requests',
+    text: `insert into request_seen (kid, jti, expires_at)
+           select distinct on (kid, jti) kid, jti, expires_at
+           from unnest($1::text[], $2::text[], $3::timestamptz[]) as u (kid, jti, expires_at)
+           order by kid, jti, expires_at desc
+           on conflict do nothing returning kid, jti`,
+    values: [
+      requests.map(({ kid }) => kid),
+      requests.map(({ jti }) => jti),
+      requests.map(({ expiresAt }) => expiresAt.toISOString()),
+    ],
+  };
+  return survey(
+    (send) => send<{ kid: string; jti: string }>(statement),
+    ({ kid, jti }, ground) => {
+      ground.unusedRequests.add(requestKey(kid, jti));
+    },
+  );
+}
+
+interface GrantLockRow {
+  readonly id: string;
+  readonly status: GrantStatus;
+  readonly used: number;
+  readonly max_uses: number;
+  readonly starts_at: Date;
+  readonly expires_at: Date;
+}
+
+function lockGrants(ids: readonly string[]): Survey {
+  const statement = {
+    name: 'lock-grants',
+    text: `select id, status, used, max_uses, starts_at, expires_at from grant_
+           where id = any($1::text[]) order by id for no key update`,
+    values: [distinct(ids)],
+  };
+  return survey(
+    (send) => send<GrantLockRow>(statement),
+    ({ id, status, used, max_uses, starts_at, expires_at }, ground) => {
+      ground.grants.set(id, { status, used, maxUses: max_uses, startsAt: starts_at, expiresAt: expires_at });
+    },
+  );
+}
+
+function lockRecoveries(ids: readonly string[]): Survey {
+  const statement = {
+    name: 'lock-recoveries',
+    text: `select id, revision from recovery where id = any($1::text[]) order by id for no key update`,
+    values: [distinct(ids)],
+  };
+  return survey(
+    (send) => send<{ id: string; revision: number }>(statement),
+    ({ id, revision }, ground) => {
+      ground.recoveries.set(id, revision);
+    },
+  );
+}
+
+function findDeposits(keys: readonly string[]): Survey {
+  const statement = {
+    name: 'find-deposits',
+    text: `select key from deposit where key = any($1::text[])`,
+    values: [distinct(keys)],
+  };
+  return survey(
+    (send) => send<{ key: string }>(statement),
+    ({ key }, ground) => {
+      ground.deposits.add(key);
+    },
+  );
+}
+
+function lockOpenActs(ids: readonly string[], recoveries: readonly string[]): Survey {
+  const statement = {
+    name: 'lock-open-acts',
+    text: `select id, holds_recovery from open_act
+           where id = any($1::text[]) or holds_recovery = any($2::text[]) order by id for update`,
+    values: [distinct(ids), distinct(recoveries)],
+  };
+  return survey(
+    (send) => send<{ id: string; holds_recovery: string | null }>(statement),
+    ({ id, holds_recovery }, ground) => {
+      ground.openActs.set(id, holds_recovery ?? undefined);
+      if (holds_recovery !== null) ground.heldRecoveries.add(holds_recovery);
+    },
+  );
+}
+
+function lockPolicy(strength: 'share' | 'update'): Survey {
+  const statement = {
+    name: `lock-policy-for-${strength}`,
+    text: `select version from policy_head where id = 1 for ${strength}`,
+    values: [],
+  };
+  return survey(
+    (send) => send<{ version: number }>(statement),
+    ({ version }, ground) => {
+      ground.policyVersion = version;
+    },
+  );
+}
+
+function survey<Row extends QueryResultRow>(
+  read: (send: Send) => Promise<readonly Row[]>,
+  take: (row: Row, ground: Ground) => void,
+): Survey {
+  return async (send, ground) => {
+    for (const row of await read(send)) take(row, ground);
+  };
+}
+
+function when<T>(needed: boolean, make: () => T): readonly T[] {
+  return needed ? [make()] : [];
+}
+
+function distinct(ids: readonly string[]): readonly string[] {
+  return [...new Set(ids)];
+}

@@ -1,0 +1,256 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { EscrowError } from '../escrow/errors.js';
+import type { CheckpointSigner } from '../escrow/ports.js';
+import { formatCheckpoint, openCheckpoint, type Checkpoint } from '../log/checkpoint.js';
+import { Frontier, leafHash, sameBytes } from '../log/merkle.js';
+import { formatNote, noteSigningBytes } from '../log/note.js';
+import { noteVerifier, type NoteVerifier } from '../log/noteKey.js';
+import { growTree, type CompletedTile } from '../log/tiles.js';
+import { LogDamaged, safeInteger } from './faults.js';
+import type { Ask, Pool } from './pool.js';
+
+/** A signed checkpoint as it is stored. */
+export interface StoredCheckpoint {
+  readonly size: number;
+  readonly note: string;
+}
+
+export interface IntegratorOptions {
+  readonly pool: Pool;
+  readonly signer: CheckpointSigner;
+  readonly log: { warn(message: string): void };
+  /** How often, at most, appends alone make a checkpoint. A reader who waits for one does not wait for this. */
+  readonly checkpointIntervalMs: number;
+}
+
+/** Entries read at a time. */
+const pageLength = 10_000;
+/** Rests between tries: while another daemon integrates, and after a failure. */
+const restMs = 5;
+const retryMs = 1000;
+
+/**
+ * Makes the tree and its checkpoints of the entries that the journal has put in order. Of several daemons one at a time
+ * does so, and each goes on from what the others have stored.
+ */
+export class Integrator {
+  readonly #options: IntegratorOptions;
+  readonly #verifier: NoteVerifier;
+  /** The newest checkpoint that this daemon has signed or checked. */
+  #trusted: (Checkpoint & StoredCheckpoint) | undefined;
+  #running: Promise<boolean> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastRunAt = -Infinity;
+  #fault: Error | undefined;
+  #closed = false;
+
+  constructor(options: IntegratorOptions) {
+    this.#options = options;
+    this.#verifier = noteVerifier(options.signer.vkey);
+  }
+
+  /** Why the last run failed; undefined when it did not. */
+  get fault(): Error | undefined {
+    return this.#fault;
+  }
+
+  /** Says that there are new entries: a checkpoint will cover them soon. */
+  appended(): void {
+    if (this.#timer !== undefined || this.#closed) return;
+    const { checkpointIntervalMs } = this.#options;
+    const passedMs = performance.now() - this.#lastRunAt;
+    const againInMs =
+      this.#fault === undefined ? checkpointIntervalMs : Math.max(checkpointIntervalMs, retryMs);
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#run().then(
+          (complete) => {
+            if (!complete) this.appended();
+          },
+          () => {
+            this.appended();
+          },
+        );
+      },
+      Math.max(0, againInMs - passedMs),
+    );
+  }
+
+  /**
+   * The newest checkpoint, once it covers `size` entries; makes it at once when nobody else does. Throws EscrowError
+   * `log-unavailable` when that takes longer than `timeoutMs`.
+   */
+  async covering(size: number, timeoutMs: number): Promise<StoredCheckpoint> {
+    const deadline = performance.now() + timeoutMs;
+    for (let run = false; ; run = true) {
+      const newest = await newestCheckpoint(this.#options.pool.ask);
+      if (newest !== undefined && newest.size >= size) return newest;
+      if (performance.now() >= deadline || this.#closed) {
+        throw new EscrowError('log-unavailable', undefined, { cause: this.#fault });
+      }
+      if (run) await delay(restMs);
+      await this.#run().catch(() => undefined);
+    }
+  }
+
+  /** Brings the checkpoint up to date a last time, if it can, and stops. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    const pending = this.#timer !== undefined;
+    this.#timer = undefined;
+    this.#closed = true;
+    await this.#running?.catch(() => undefined);
+    if (pending) await this.#run().catch(() => undefined);
+  }
+
+  /** One run at a time; who asks during one gets its result. True when the checkpoint covers what was there. */
+  #run(): Promise<boolean> {
+    this.#running ??= this.#integrate().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #integrate(): Promise<boolean> {
+    this.#lastRunAt = performance.now();
+    try {
+      const complete = await this.#options.pool.transaction((ask) => this.#extend(ask));
+      this.#fault = undefined;
+      return complete;
+    } catch (error) {
+      const fault = error instanceof Error ? error : new Error(String(error));
+      if (this.#fault?.message !== fault.message) {
+        this.#options.log.warn(`the log's checkpoint cannot be brought up to date: ${fault.message}`);
+      }
+      this.#fault = fault;
+      throw error;
+    }
+  }
+
+  /** Reads what is not in the tree yet, and stores the tree and the checkpoint that have it. */
+  async #extend(ask: Ask): Promise<boolean> {
+    const [state] = await ask<{ size: string; frontier: Uint8Array }>(
+      'select size, frontier from log_frontier where id = 1 for update skip locked',
+    );
+    if (state === undefined) return false; // another daemon is at it
+    let frontier = readFrontier(state);
+    await this.#requireTrusted(ask, frontier);
+
+    const completed: CompletedTile[] = [];
+    const from = frontier.size;
+    for (let read = pageLength; read === pageLength;) {
+      const leaves = await readLeaves(ask, frontier.size, pageLength);
+      read = leaves.length;
+      const grown = growTree(frontier, leaves);
+      frontier = grown.frontier;
+      completed.push(...grown.completed);
+    }
+    if (frontier.size === from) return true;
+
+    const checkpoint = await this.#sign(frontier);
+    await ask(
+      `insert into log_tile (level, index, hash)
+       select * from unnest(?::smallint[], ?::bigint[], ?::bytea[])`,
+      [
+        completed.map(({ level }) => level),
+        completed.map(({ index }) => index),
+        completed.map(({ hash }) => Buffer.from(hash)),
+      ],
+    );
+    await ask('insert into log_checkpoint (size, note) values (?, ?)', [checkpoint.size, checkpoint.note]);
+    await ask('update log_frontier set size = ?, frontier = ? where id = 1', [
+      frontier.size,
+      Buffer.from(frontier.toBytes()),
+    ]);
+    return true;
+  }
+
+  /** What is about to be extended must be what was signed last, or this daemon would sign a fork. */
+  async #requireTrusted(ask: Ask, frontier: Frontier): Promise<void> {
+    const newest = await newestCheckpoint(ask);
+    const trusted = this.#trusted;
+    if (trusted !== undefined && (newest === undefined || newest.size < trusted.size)) {
+      throw new LogDamaged(`the checkpoint over ${trusted.size} entries is gone from the database`);
+    }
+    if (newest !== undefined && newest.note !== trusted?.note) {
+      const checkpoint = openStored(newest, this.#verifier, this.#options.signer.origin);
+      if (checkpoint.size === trusted?.size && !sameBytes(checkpoint.root, trusted.root)) {
+        throw new LogDamaged(
+          `there are two checkpoints over ${checkpoint.size} entries with different roots`,
+        );
+      }
+      this.#trusted = { ...checkpoint, ...newest };
+    }
+    requireSame(frontier, this.#trusted);
+  }
+
+  async #sign(frontier: Frontier): Promise<StoredCheckpoint> {
+    const { signer } = this.#options;
+    const checkpoint = { origin: signer.origin, size: frontier.size, root: frontier.root() };
+    const text = formatCheckpoint(checkpoint);
+    const signature = await signer.sign(noteSigningBytes(text));
+    const note = formatNote(text, [{ name: this.#verifier.name, keyId: this.#verifier.keyId, signature }]);
+    // A signature that does not verify would be there for good.
+    openCheckpoint(note, this.#verifier, signer.origin);
+    return { size: frontier.size, note };
+  }
+}
+
+/** The newest checkpoint that is stored. */
+export async function newestCheckpoint(ask: Ask): Promise<StoredCheckpoint | undefined> {
+  const [row] = await ask<{ size: string; note: string }>(
+    'select size, note from log_checkpoint order by size desc limit 1',
+  );
+  return row === undefined ? undefined : { size: safeInteger(row.size), note: row.note };
+}
+
+/** Opens a stored checkpoint. Throws LogDamaged when it is not one that this log's key has signed. */
+export function openStored(stored: StoredCheckpoint, key: NoteVerifier, origin: string): Checkpoint {
+  try {
+    const checkpoint = openCheckpoint(stored.note, key, origin);
+    if (checkpoint.size !== stored.size) throw new Error(`it is over ${checkpoint.size}`);
+    return checkpoint;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new LogDamaged(`the stored checkpoint over ${stored.size} entries is not this log's: ${why}`, {
+      cause,
+    });
+  }
+}
+
+/** Reads the stored frontier. Throws LogDamaged when it is none. */
+export function readFrontier(state: { readonly size: string; readonly frontier: Uint8Array }): Frontier {
+  try {
+    const frontier = Frontier.fromBytes(state.frontier);
+    if (frontier.size === safeInteger(state.size)) return frontier;
+  } catch (cause) {
+    throw new LogDamaged('the stored frontier of the tree cannot be read', { cause });
+  }
+  throw new LogDamaged('the stored frontier of the tree has another size than is written beside it');
+}
+
+/** Throws LogDamaged unless the tree with this frontier is the one that was signed. */
+export function requireSame(frontier: Frontier, signed: Checkpoint | undefined): void {
+  if (frontier.size !== (signed?.size ?? 0)) {
+    throw new LogDamaged(
+      `the tree has ${frontier.size} entries, and the newest checkpoint is over ${signed?.size ?? 0}`,
+    );
+  }
+  if (signed !== undefined && !sameBytes(frontier.root(), signed.root)) {
+    throw new LogDamaged(`the tree of ${signed.size} entries is not the one that was signed`);
+  }
+}
+
+/** Hashes of the entries `from` on, at most `limit`. Throws LogDamaged when one is missing between others. */
+export async function readLeaves(ask: Ask, from: number, limit: number): Promise<readonly Uint8Array[]> {
+  const rows = await ask<{ seq: string; entry: Uint8Array }>(
+    'select seq, entry from log_entry where seq >= ? order by seq limit ?',
+    [from, limit],
+  );
+  return rows.map(({ seq, entry }, place) => {
+    if (safeInteger(seq) !== from + place)
+      throw new LogDamaged(`the entry ${from + place} is gone from the log`);
+    return leafHash(entry);
+  });
+}

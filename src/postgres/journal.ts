@@ -1,0 +1,283 @@
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
+import { DatabaseError } from 'pg';
+import { EscrowError } from '../escrow/errors.js';
+import type { ActId } from '../escrow/ids.js';
+import type { Journal, JournalWrite, OpenAct, Subject } from '../escrow/ports.js';
+import { connectAppender, fateOf, type Appender } from './appender.js';
+import { recordBatch, rollback, type BatchOutcome } from './batch.js';
+import type { Connection } from './connection.js';
+import { faultOf, LogDamaged, UnsafeDatabase } from './faults.js';
+import type { Lease } from './instances.js';
+import type { Pool } from './pool.js';
+
+export interface JournalOptions {
+  readonly connection: Connection;
+  readonly pool: Pool;
+  readonly lease: Lease;
+  readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
+  readonly log: { warn(message: string): void; info(message: string): void };
+  /** The log's size, as far as this daemon knows it. */
+  readonly size: number;
+  /** Told after entries were appended. */
+  readonly onAppended: (size: number) => void;
+}
+
+/** A write whose caller waits. */
+interface Waiting {
+  readonly write: JournalWrite;
+  readonly resolve: (index: number) => void;
+  readonly reject: (error: unknown) => void;
+  /** Answered, or given up by its deadline. */
+  settled: boolean;
+}
+
+const batchLimit = 1000;
+const batchLimitBytes = 4 * 1024 * 1024;
+/** How often a batch is tried as it is when other transactions are in its way; then its writes are tried apart. */
+const contentionLimit = 5;
+const longestPauseMs = 500;
+
+/**
+ * Groups what is appended: while one batch is being recorded, all that comes waits and is the next one. There is one
+ * batch at a time, on one connection.
+ */
+export class PostgresJournal implements Journal {
+  readonly #options: JournalOptions;
+  readonly #queue: Waiting[] = [];
+  #leader: Promise<void> | undefined;
+  #appender: Appender | undefined;
+  #size: number;
+  #pauseMs = 0;
+  #cause: unknown;
+  #closed = false;
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#size = options.size;
+  }
+
+  append(write: JournalWrite): Promise<{ readonly index: number }> {
+    if (this.#closed) return Promise.reject(new EscrowError('shutting-down'));
+    return new Promise((resolve, reject) => {
+      const deadline = setTimeout(() => {
+        waiting.reject(new EscrowError('log-unavailable', undefined, { cause: this.#cause }));
+      }, this.#options.timeouts.appendMs);
+      const once = <T>(answer: (value: T) => void): ((value: T) => void) => {
+        return (value) => {
+          if (waiting.settled) return;
+          waiting.settled = true;
+          clearTimeout(deadline);
+          answer(value);
+        };
+      };
+      const waiting: Waiting = {
+        write,
+        resolve: once((index: number) => {
+          resolve({ index });
+        }),
+        reject: once(reject),
+        settled: false,
+      };
+      this.#queue.push(waiting);
+      this.#leader ??= this.#lead();
+    });
+  }
+
+  async openActs(): Promise<readonly OpenAct[]> {
+    const { pool, lease } = this.#options;
+    const rows = await pool.ask<OpenActRow>(
+      `select a.id, e.entry, e.about_key, e.about_owner, e.about_recovery, e.about_grant, a.instance,
+              coalesce(i.lease_until > now(), false) as lives
+       from open_act a join log_entry e on e.id = a.id and e.role = 'opens'
+       left join instance i on i.id = a.instance
+       order by e.seq`,
+    );
+    return rows.map((row) => ({
+      id: row.id,
+      entry: row.entry,
+      about: toSubject(row),
+      by: row.instance === lease.instance ? 'self' : row.lives && !lease.sole ? 'other' : 'gone',
+    }));
+  }
+
+  /** Takes no more, and resolves when all that waits is answered. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#leader;
+    await this.#appender?.close();
+  }
+
+  async #lead(): Promise<void> {
+    // All that is appended in this turn of the event loop goes into the first batch.
+    await setImmediate();
+    for (let batch = this.#next(); batch.length > 0; batch = this.#next()) await this.#record(batch);
+    this.#leader = undefined;
+  }
+
+  #next(): readonly Waiting[] {
+    const batch: Waiting[] = [];
+    for (let bytes = 0; batch.length < batchLimit && bytes < batchLimitBytes;) {
+      const waiting = this.#queue.shift();
+      if (waiting === undefined) break;
+      if (waiting.settled) continue;
+      batch.push(waiting);
+      bytes += waiting.write.entry.length;
+    }
+    return batch;
+  }
+
+  /** Records a batch and answers its writers; or, when certainly nothing was recorded, puts it back in front. */
+  async #record(batch: readonly Waiting[], attempt = 1): Promise<void> {
+    const appender = await this.#connected();
+    if (appender === undefined) {
+      this.#queue.unshift(...batch);
+      return;
+    }
+    const writes = batch.map(({ write }) => write);
+    try {
+      const outcome = await this.#inTime(
+        appender,
+        recordBatch(appender.send, this.#options.lease.instance, writes),
+      );
+      if (outcome.outcome === 'recorded') this.#answer(batch, outcome);
+      else await this.#resolveUnknown(batch, outcome);
+    } catch (error) {
+      const fault = error instanceof DatabaseError || appender.isLost() ? faultOf(error) : 'refused';
+      await this.#tidy(appender, error);
+      if (fault === 'lost') this.#queue.unshift(...batch);
+      else if (fault === 'contended' && attempt < contentionLimit) await this.#record(batch, attempt + 1);
+      else await this.#recordApart(batch, error);
+    }
+  }
+
+  /** One write of these cannot be recorded: the others must not suffer from it. */
+  async #recordApart(batch: readonly Waiting[], error: unknown): Promise<void> {
+    const [first, ...others] = batch;
+    if (others.length === 0) {
+      first?.reject(new EscrowError('log-unavailable', undefined, { cause: error }));
+      return;
+    }
+    const half = Math.ceil(batch.length / 2);
+    await this.#record(batch.slice(0, half));
+    await this.#record(batch.slice(half));
+  }
+
+  #answer(
+    batch: readonly Waiting[],
+    { verdict, base }: Extract<BatchOutcome, { outcome: 'recorded' }>,
+  ): void {
+    const { kept, refused } = verdict;
+    const indexes = new Map(kept.map((write, place) => [write, base + place]));
+    this.#answerEach(batch, indexes, refused);
+  }
+
+  #answerEach(
+    batch: readonly Waiting[],
+    indexes: ReadonlyMap<JournalWrite, number>,
+    refused: ReadonlyMap<JournalWrite, Error>,
+  ): void {
+    for (const waiting of batch) {
+      const index = indexes.get(waiting.write);
+      if (index === undefined) waiting.reject(refused.get(waiting.write));
+      else waiting.resolve(index);
+    }
+    if (indexes.size === 0) return;
+    this.#size = Math.max(this.#size, ...[...indexes.values()].map((index) => index + 1));
+    this.#options.onAppended(this.#size);
+  }
+
+  /** The commit was sent and its answer was lost: looks the entries up, for as long as somebody waits. */
+  async #resolveUnknown(
+    batch: readonly Waiting[],
+    { verdict, transaction, cause }: Extract<BatchOutcome, { outcome: 'unknown' }>,
+  ): Promise<void> {
+    this.#cause = cause;
+    while (batch.some(({ settled }) => !settled)) {
+      const appender = await this.#connected();
+      if (appender === undefined) continue;
+      try {
+        const fate = await this.#inTime(appender, fateOf(appender.send, transaction, verdict.kept));
+        if (fate === 'running') {
+          await delay(20);
+          continue;
+        }
+        if (fate.size === 0) this.#queue.unshift(...batch);
+        else this.#answerEach(batch, fate, verdict.refused);
+        return;
+      } catch (error) {
+        await this.#tidy(appender, error);
+      }
+    }
+  }
+
+  /** The connection; undefined, after a pause that grows, when there is none to be had. */
+  async #connected(): Promise<Appender | undefined> {
+    if (this.#appender?.isLost() === false) return this.#appender;
+    this.#appender = undefined;
+    await delay(this.#pauseMs);
+    const { connection, timeouts, log } = this.#options;
+    try {
+      this.#appender = await connectAppender(connection, timeouts, this.#size);
+      if (this.#pauseMs > 0) log.info('the log can be written again');
+      this.#pauseMs = 0;
+      return this.#appender;
+    } catch (error) {
+      this.#cause = error;
+      if (this.#pauseMs === 0) log.warn(`the log cannot be written: ${reason(error)}`);
+      this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 10);
+      return undefined;
+    }
+  }
+
+  /** Waits for what was sent, and cuts the connection when that takes longer than anybody waits for it. */
+  async #inTime<T>(appender: Appender, sent: Promise<T>): Promise<T> {
+    const timer = setTimeout(() => {
+      appender.cut();
+    }, this.#options.timeouts.appendMs);
+    try {
+      return await sent;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Leaves the connection without a transaction, or cuts it. */
+  async #tidy(appender: Appender, error: unknown): Promise<void> {
+    this.#cause = error;
+    if (appender.isLost()) return;
+    try {
+      if (error instanceof DatabaseError && error.severity !== 'ERROR') throw error;
+      await this.#inTime(appender, appender.send(rollback));
+    } catch {
+      appender.cut();
+    }
+  }
+}
+
+interface AboutColumns {
+  readonly about_key: string | null;
+  readonly about_owner: string | null;
+  readonly about_recovery: string | null;
+  readonly about_grant: string | null;
+}
+
+interface OpenActRow extends AboutColumns {
+  readonly id: ActId;
+  readonly entry: Uint8Array;
+  readonly instance: string;
+  readonly lives: boolean;
+}
+
+function toSubject(row: AboutColumns): Subject {
+  return {
+    ...(row.about_key === null ? {} : { key: row.about_key }),
+    ...(row.about_owner === null ? {} : { owner: row.about_owner }),
+    ...(row.about_recovery === null ? {} : { recovery: row.about_recovery }),
+    ...(row.about_grant === null ? {} : { grant: row.about_grant }),
+  };
+}
+
+function reason(error: unknown): string {
+  if (error instanceof LogDamaged || error instanceof UnsafeDatabase) return error.message;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,76 @@
+import type { CheckpointSigner } from '../escrow/ports.js';
+import type { Checkpoint } from '../log/checkpoint.js';
+import { Frontier, sameBytes } from '../log/merkle.js';
+import { noteVerifier } from '../log/noteKey.js';
+import { rootOf } from '../log/prover.js';
+import { tileWidth } from '../log/tiles.js';
+import { LogDamaged, safeInteger } from './faults.js';
+import { newestCheckpoint, openStored, readFrontier, readLeaves, requireSame } from './integrator.js';
+import { hashesOf, logSize } from './logReader.js';
+import type { Ask } from './pool.js';
+
+/**
+ * Checks what the log is built on before anything is added: that the head is where the entries end, that the newest
+ * checkpoint is by this log's key, and that the stored tree is the one it signs. Of the entries it hashes again the
+ * newest `rehashed` or more, besides those that no stored hash covers; the verifier of an export hashes them all.
+ * Returns the number of entries. Throws LogDamaged with a sentence for the operator.
+ */
+export async function checkLog(
+  ask: Ask,
+  signer: Pick<CheckpointSigner, 'origin' | 'vkey'>,
+  rehashed: number,
+): Promise<number> {
+  const stored = await newestCheckpoint(ask);
+  const signed =
+    stored === undefined ? undefined : openStored(stored, noteVerifier(signer.vkey), signer.origin);
+  const size = await checkHead(ask);
+  if (signed !== undefined && signed.size > size) {
+    throw new LogDamaged(`the newest checkpoint is over ${signed.size} entries, and the log has ${size}`);
+  }
+  const [state] = await ask<{ size: string; frontier: Uint8Array }>(
+    'select size, frontier from log_frontier where id = 1',
+  );
+  if (state === undefined) throw new LogDamaged('the tree has no frontier');
+  requireSame(readFrontier(state), signed);
+  if (signed !== undefined) await checkTree(ask, signed, rehashed);
+  return size;
+}
+
+/** The head is behind the last entry. Other daemons may append meanwhile, so one statement reads both. */
+async function checkHead(ask: Ask): Promise<number> {
+  const [row] = await ask<{ head: string | null; last: string | null }>(
+    'select (select size from log_head where id = 1) as head, (select max(seq) from log_entry) as last',
+  );
+  const entries = row?.last == null ? 0 : safeInteger(row.last) + 1;
+  const head = row?.head == null ? await logSize(ask) : safeInteger(row.head);
+  if (head !== entries)
+    throw new LogDamaged(`the log's head says ${head} entries, and they end at ${entries}`);
+  return head;
+}
+
+async function checkTree(ask: Ask, signed: Checkpoint, rehashed: number): Promise<void> {
+  const root = await rootOf(hashesOf(ask, signed.size), signed.size);
+  if (!sameBytes(root, signed.root)) {
+    throw new LogDamaged(
+      `the entries and hashes of the tree of ${signed.size} are not those that were signed`,
+    );
+  }
+  const fullTiles = Math.floor(signed.size / tileWidth);
+  const first = Math.max(0, fullTiles - Math.ceil(rehashed / tileWidth));
+  const hashes = hashesOf(ask, signed.size);
+  for (let tile = first; tile < fullTiles; tile += tilesAtOnce) {
+    const count = Math.min(tilesAtOnce, fullTiles - tile);
+    const leaves = await readLeaves(ask, tile * tileWidth, count * tileWidth);
+    const expected = await hashes.readHashes(8, tile, count);
+    expected.forEach((hash, place) => {
+      const frontier = Frontier.empty();
+      for (const leaf of leaves.slice(place * tileWidth, (place + 1) * tileWidth)) frontier.append(leaf);
+      if (!sameBytes(frontier.root(), hash)) {
+        const from = (tile + place) * tileWidth;
+        throw new LogDamaged(`one of the entries ${from} to ${from + tileWidth - 1} is not what was logged`);
+      }
+    });
+  }
+}
+
+const tilesAtOnce = 32;

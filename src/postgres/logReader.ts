@@ -1,0 +1,127 @@
+import { EscrowError } from '../escrow/errors.js';
+import type { LogReader, StoredEntry, Subject } from '../escrow/ports.js';
+import { decodeEntry, type Entry } from '../log/entry.js';
+import { consistencyProof, inclusionProof, type HashReader } from '../log/prover.js';
+import { tileHashReader, tileWidth } from '../log/tiles.js';
+import { pageOf, readCursor } from './cursor.js';
+import { LogDamaged, safeInteger } from './faults.js';
+import { newestCheckpoint, readLeaves, type Integrator } from './integrator.js';
+import type { Ask, Pool } from './pool.js';
+
+interface EntryRow {
+  readonly seq: string;
+  readonly entry: Uint8Array;
+}
+
+/** Opens the log for reading. `proofMs`: how long a proof waits for a checkpoint. */
+export function openLogReader(pool: Pool, integrator: Integrator, proofMs: number): LogReader {
+  return {
+    checkpoint: () => newestCheckpoint(pool.ask),
+
+    entries: async (from, limit) => {
+      const rows = await pool.ask<EntryRow>(
+        'select seq, entry from log_entry where seq >= ? order by seq limit ?',
+        [from, limit],
+      );
+      return rows.map(toEntry);
+    },
+
+    entriesAbout: async (about, page) => {
+      const after = readCursor(page.after, [0]);
+      const { sql, values } = conditionsOf(about);
+      const conditions = after === undefined ? sql : [...sql, 'seq < ?'];
+      const rows = await pool.ask<EntryRow>(
+        `select seq, entry from log_entry
+         ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
+         order by seq desc limit ?`,
+        [...values, ...(after ?? []), page.limit + 1],
+      );
+      return pageOf(rows, page.limit, { item: toEntry, position: ({ seq }) => [safeInteger(seq)] });
+    },
+
+    filing: async (recovery) => {
+      const rows = await pool.ask<EntryRow>(
+        `select seq, entry from log_entry where about_recovery = ? and role = 'closes' order by seq`,
+        [recovery],
+      );
+      const row = rows.find(({ entry }) => isFiling(decodeEntry(entry)));
+      return row === undefined ? undefined : toEntry(row);
+    },
+
+    inclusion: async (index) => {
+      if (index >= (await logSize(pool.ask))) throw noSuchEntry();
+      const { size, note } = await integrator.covering(index + 1, proofMs);
+      const proof = await inclusionProof(hashesOf(pool.ask, size), index, size);
+      return { checkpoint: note, size, proof };
+    },
+
+    consistency: async (oldSize, newSize) => {
+      const newest = await newestCheckpoint(pool.ask);
+      if (oldSize > newSize || newSize > (newest?.size ?? 0)) throw noSuchEntry();
+      return consistencyProof(hashesOf(pool.ask, newSize), oldSize, newSize);
+    },
+  };
+}
+
+/** The number of entries in the log, whether a checkpoint covers them or not. */
+export async function logSize(ask: Ask): Promise<number> {
+  const [head] = await ask<{ size: string }>('select size from log_head where id = 1');
+  if (head === undefined) throw new LogDamaged('the log has no head');
+  return safeInteger(head.size);
+}
+
+/** The hashes of the tree over the first `size` entries: level 0 from the entries themselves, the others as stored. */
+export function hashesOf(ask: Ask, size: number): HashReader {
+  return tileHashReader(size, async (level, index, width) => {
+    const first = index * tileWidth;
+    const hashes =
+      level === 0 ? await readLeaves(ask, first, width) : await readTile(ask, level, first, width);
+    if (hashes.length !== width) {
+      throw new LogDamaged(
+        `the log lacks ${width - hashes.length} of the hashes of level ${level} from ${first} on`,
+      );
+    }
+    return Buffer.concat(hashes);
+  });
+}
+
+async function readTile(
+  ask: Ask,
+  level: number,
+  first: number,
+  width: number,
+): Promise<readonly Uint8Array[]> {
+  const rows = await ask<{ hash: Uint8Array }>(
+    'select hash from log_tile where level = ? and index >= ? and index < ? order by index',
+    [level, first, first + width],
+  );
+  return rows.map(({ hash }) => hash);
+}
+
+/** An entry must match all that is given. */
+function conditionsOf(about: Subject): {
+  readonly sql: readonly string[];
+  readonly values: readonly string[];
+} {
+  const given = (
+    [
+      ['about_key', about.key],
+      ['about_owner', about.owner],
+      ['about_recovery', about.recovery],
+      ['about_grant', about.grant],
+    ] as const
+  ).flatMap(([column, value]) => (value === undefined ? [] : [{ column, value }]));
+  return { sql: given.map(({ column }) => `${column} = ?`), values: given.map(({ value }) => value) };
+}
+
+function isFiling({ act, phase }: Entry): boolean {
+  return act === 'recovery.request' && phase === 'done';
+}
+
+function toEntry({ seq, entry }: EntryRow): StoredEntry {
+  return { index: safeInteger(seq), entry };
+}
+
+function noSuchEntry(): EscrowError {
+  return new EscrowError('request-malformed', 'The log does not reach that far.');
+}

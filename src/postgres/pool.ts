@@ -1,0 +1,69 @@
+import { knex, type Knex } from 'knex';
+import { clientConfig, type Connection } from './connection.js';
+import { unavailable } from './faults.js';
+
+/** Asks one statement in SQL, `?` standing for what is bound. */
+export type Ask = <Row>(sql: string, bindings?: readonly Knex.RawBinding[]) => Promise<readonly Row[]>;
+
+/** The connections of the daemon's role, for everything but appending. Every statement has a deadline. */
+export interface Pool {
+  readonly ask: Ask;
+  /** Runs `work` in one transaction, READ COMMITTED, and commits when it resolves. */
+  transaction<T>(work: (ask: Ask) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the pool; it connects when it is first asked. Throws EscrowError `store-unavailable` from whatever is asked
+ * when the database does not answer in time.
+ */
+export function openPool(
+  connection: Connection,
+  timeouts: { readonly connectMs: number; readonly queryMs: number },
+  size: number,
+): Pool {
+  const database = knex({
+    client: 'pg',
+    connection: {
+      ...clientConfig(connection, 'escrowd', timeouts.connectMs),
+      // On the server as well, so that it does not go on with what nobody waits for.
+      statement_timeout: timeouts.queryMs,
+      idle_in_transaction_session_timeout: timeouts.queryMs * 2,
+    },
+    pool: { min: 0, max: size },
+    acquireConnectionTimeout: timeouts.connectMs,
+    log: { warn: () => undefined },
+  });
+
+  const asking =
+    (through: Knex): Ask =>
+    async <Row>(sql: string, bindings: readonly Knex.RawBinding[] = []) => {
+      try {
+        // knex destroys a connection whose statement ran into this deadline; the driver's own leaves it in the pool.
+        const { rows } = await through.raw<{ rows: Row[] }>(sql, bindings).timeout(timeouts.queryMs);
+        return rows;
+      } catch (error) {
+        throw unavailable(error);
+      }
+    };
+
+  return {
+    ask: asking(database),
+    transaction: async (work) => {
+      let thrown: { readonly error: unknown } | undefined;
+      try {
+        return await database.transaction(async (trx) => {
+          try {
+            return await work(asking(trx));
+          } catch (error) {
+            thrown = { error };
+            throw error;
+          }
+        });
+      } catch (error) {
+        throw thrown === undefined ? unavailable(error) : thrown.error;
+      }
+    },
+    close: () => database.destroy(),
+  };
+}

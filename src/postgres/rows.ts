@@ -1,0 +1,152 @@
+import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/deposit.js';
+import type { Grant } from '../escrow/grant.js';
+import type { Approval, Recovery, RecoveryState } from '../escrow/recovery.js';
+import { sealed, type Opener, type Sealed } from '../escrow/sealed.js';
+
+/** A value as its JSON in the database: bytes in base64, instants in RFC 3339, `null` for what is not given. */
+export type Stored<T> = T extends Uint8Array | Date
+  ? string
+  : T extends undefined
+    ? null
+    : T extends string | number | boolean
+      ? T
+      : T extends readonly (infer Item)[]
+        ? readonly Stored<Item>[]
+        : { readonly [Member in keyof T]: Stored<T[Member]> };
+
+/** The columns of a deposit; all but `document` are there to search by. */
+export interface DepositRow {
+  readonly key: string;
+  readonly created_at: Date;
+  readonly document: Stored<Deposit>;
+}
+
+/** The columns of a recovery; all but `document` are there to search by. */
+export interface RecoveryRow {
+  readonly id: string;
+  readonly filed_at: Date;
+  readonly document: Stored<Recovery>;
+}
+
+/** The columns of a grant. */
+export interface GrantRow {
+  readonly id: Grant['id'];
+  readonly recovery: Grant['recovery'];
+  readonly key: Grant['key'];
+  readonly spec: Grant['spec'];
+  readonly owner: Grant['owner'];
+  readonly scope: Grant['scope'];
+  readonly used: number;
+  readonly starts_at: Date;
+  readonly expires_at: Date;
+  readonly status: Grant['status'];
+}
+
+/** The JSON text of a record. */
+export function toDocument(value: Deposit | Recovery | Grant['scope']): string {
+  return JSON.stringify(stored(value));
+}
+
+export function toDeposit({ document }: Pick<DepositRow, 'document'>): Deposit {
+  return {
+    ...document,
+    publicKey: document.publicKey === null ? undefined : bytes(document.publicKey),
+    createdAt: new Date(document.createdAt),
+    operate: document.operate ?? undefined,
+    release: document.release ?? undefined,
+    purposes: document.purposes.map(toPurpose),
+    ownersCopy: document.ownersCopy === null ? undefined : toOwnersCopy(document.ownersCopy),
+  };
+}
+
+export function toRecovery({ document }: Pick<RecoveryRow, 'document'>): Recovery {
+  return {
+    ...document,
+    filedAt: new Date(document.filedAt),
+    expiresAt: new Date(document.expiresAt),
+    transportKey: bytes(document.transportKey),
+    approvals: document.approvals.map(toApproval),
+    denials: document.denials.map((denial) => ({ ...denial, at: new Date(denial.at) })),
+    state: toState(document.state),
+  };
+}
+
+export function toGrant(row: GrantRow): Grant {
+  const { starts_at: startsAt, expires_at: expiresAt, ...same } = row;
+  return { ...same, startsAt, expiresAt };
+}
+
+/** Everyone who holds a share of the key, for any purpose. */
+export function depositariesOf(deposit: Deposit): readonly string[] {
+  return [...new Set(deposit.purposes.flatMap(({ shares }) => shares.map(({ depositary }) => depositary)))];
+}
+
+/** Everyone whom a recovery names. */
+export function participantsOf({ owner, requester, asked, approvals, denials }: Recovery): readonly string[] {
+  const beneficiary = asked.purpose === 'operate' ? asked.scope.app : asked.recipient;
+  const decided = [...approvals, ...denials].map(({ depositary }) => depositary);
+  return [...new Set([owner, requester, beneficiary, ...decided])];
+}
+
+function toPurpose(stored: Stored<PurposeDeposit>): PurposeDeposit {
+  return {
+    ...stored,
+    shares: stored.shares.map((each) => ({
+      ...each,
+      share: unseal('depositary', each.share),
+      link: unseal('share-key', each.link),
+    })),
+    quorums: stored.quorums.map((each) => ({ ...each, sealed: unseal('layer-key', each.sealed) })),
+  };
+}
+
+function toOwnersCopy({ transferKey, key }: Stored<OwnersCopy>): OwnersCopy {
+  return { transferKey: unseal('owner', transferKey), key: unseal('transfer-key', key) };
+}
+
+function toApproval(stored: Stored<Approval>): Approval {
+  return { ...stored, reply: unseal('transport', stored.reply), at: new Date(stored.at) };
+}
+
+function toState(stored: Stored<RecoveryState>): RecoveryState {
+  switch (stored.status) {
+    case 'pending':
+      return stored;
+    case 'approved':
+      return { ...stored, releasableAt: new Date(stored.releasableAt) };
+    case 'released':
+      return {
+        ...stored,
+        at: new Date(stored.at),
+        answer: {
+          transferKey: unseal('depositary', stored.answer.transferKey),
+          key: unseal('transfer-key', stored.answer.key),
+        },
+      };
+    case 'active':
+    case 'denied':
+    case 'vetoed':
+    case 'cancelled':
+    case 'expired':
+    case 'failed':
+      return { ...stored, at: new Date(stored.at) };
+  }
+}
+
+/** Ciphertext as it was stored; whom it is for is said by its place in the record, as when it was written. */
+function unseal<By extends Opener>(by: By, base64: string): Sealed<By> {
+  return sealed(by, bytes(base64));
+}
+
+function bytes(base64: string): Uint8Array {
+  return new Uint8Array(Buffer.from(base64, 'base64'));
+}
+
+function stored(value: unknown): unknown {
+  if (value === undefined) return null;
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map(stored);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, stored(member)]));
+}

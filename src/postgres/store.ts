@@ -1,0 +1,146 @@
+import type { Clock, Page, PageRequest, Store } from '../escrow/ports.js';
+import { pageOf, readCursor } from './cursor.js';
+import type { Pool } from './pool.js';
+import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type RecoveryRow } from './rows.js';
+
+interface PolicyRow {
+  readonly version: number;
+  readonly hash: string;
+  readonly document: string;
+}
+
+const fromPolicy = 'select version, hash, document from policy';
+const fromDeposit = 'select key, created_at, document from deposit';
+const fromRecovery = 'select id, filed_at, document from recovery';
+const fromGrant =
+  'select id, recovery, key, spec, owner, scope, used, starts_at, expires_at, status from grant_';
+
+/** How long a request is remembered after it has expired: longer than clocks differ. */
+const rememberedAfterExpiryMs = 10 * 60_000;
+
+/** Opens the records for reading. */
+export function openStore(pool: Pool): Store {
+  return {
+    findPolicy: async () => {
+      const [policy] = await pool.ask<PolicyRow>(`${fromPolicy} order by version desc limit 1`);
+      return policy;
+    },
+    policies: () => pool.ask<PolicyRow>(`${fromPolicy} order by version`),
+
+    findDeposit: async (key) => {
+      const [row] = await pool.ask<DepositRow>(`${fromDeposit} where key = ?`, [key]);
+      return row === undefined ? undefined : toDeposit(row);
+    },
+    deposits: ({ owner, depositary }, page) =>
+      readPage<DepositRow, ReturnType<typeof toDeposit>>(pool, page, {
+        from: fromDeposit,
+        where: anyOf([
+          ['owner = ?', owner],
+          ['depositaries @> array[?]', depositary],
+        ]),
+        order: ['created_at', 'key'],
+        position: ({ created_at, key }) => [created_at.getTime(), key],
+        item: toDeposit,
+      }),
+
+    findRecovery: async (id) => {
+      const [row] = await pool.ask<RecoveryRow>(`${fromRecovery} where id = ?`, [id]);
+      return row === undefined ? undefined : toRecovery(row);
+    },
+    recoveries: ({ participant }, page) =>
+      readPage<RecoveryRow, ReturnType<typeof toRecovery>>(pool, page, {
+        from: fromRecovery,
+        where: allOf([['participants @> array[?]', participant]]),
+        order: ['filed_at', 'id'],
+        position: ({ filed_at, id }) => [filed_at.getTime(), id],
+        item: toRecovery,
+      }),
+    openRecoveries: async () => {
+      const rows = await pool.ask<RecoveryRow>(
+        `${fromRecovery} where status in ('pending', 'approved') order by filed_at, id`,
+      );
+      return rows.map(toRecovery);
+    },
+
+    findGrant: async (id) => {
+      const [row] = await pool.ask<GrantRow>(`${fromGrant} where id = ?`, [id]);
+      return row === undefined ? undefined : toGrant(row);
+    },
+    grants: ({ owner, app }, page) =>
+      readPage<GrantRow, ReturnType<typeof toGrant>>(pool, page, {
+        from: fromGrant,
+        where: allOf([
+          ['owner = ?', owner],
+          ['app = ?', app],
+        ]),
+        order: ['starts_at', 'id'],
+        position: ({ starts_at, id }) => [starts_at.getTime(), id],
+        item: toGrant,
+      }),
+    openGrants: async () => {
+      const rows = await pool.ask<GrantRow>(`${fromGrant} where status = 'active' order by starts_at, id`);
+      return rows.map(toGrant);
+    },
+
+    seeOnce: async ({ kid, jti, expiresAt }) => {
+      const rows = await pool.ask(
+        `insert into request_seen (kid, jti, expires_at) values (?, ?, ?)
+         on conflict do nothing returning kid`,
+        [kid, jti, expiresAt.toISOString()],
+      );
+      return rows.length === 1;
+    },
+  };
+}
+
+/** Forgets requests that have expired so long ago that none would be taken for new. */
+export async function forgetExpiredRequests(pool: Pool, clock: Clock): Promise<void> {
+  const before = new Date(clock.now().getTime() - rememberedAfterExpiryMs);
+  await pool.ask('delete from request_seen where expires_at < ?', [before.toISOString()]);
+}
+
+/** A condition in SQL, and what is bound in it. */
+interface Condition {
+  readonly sql: string;
+  readonly values: readonly string[];
+}
+
+/** A list, newest first: `order` is an instant and, among equal ones, an id. */
+interface List<Row, T> {
+  readonly from: string;
+  readonly where: readonly Condition[];
+  readonly order: readonly [instant: string, id: string];
+  readonly position: (row: Row) => readonly [instantMs: number, id: string];
+  readonly item: (row: Row) => T;
+}
+
+/** Reads one page of a list, from where the one before it ended. */
+async function readPage<Row, T>(pool: Pool, page: PageRequest, list: List<Row, T>): Promise<Page<T>> {
+  const after = readCursor(page.after, [0, '']);
+  const [instant, id] = list.order;
+  const further: readonly Condition[] =
+    after === undefined
+      ? []
+      : [{ sql: `(${instant}, ${id}) < (?, ?)`, values: [new Date(after[0]).toISOString(), after[1]] }];
+  const conditions = [...list.where, ...further];
+  const where = conditions.length === 0 ? '' : `where ${conditions.map(({ sql }) => sql).join(' and ')}`;
+  const rows = await pool.ask<Row>(`${list.from} ${where} order by ${instant} desc, ${id} desc limit ?`, [
+    ...conditions.flatMap(({ values }) => values),
+    page.limit + 1,
+  ]);
+  return pageOf(rows, page.limit, list);
+}
+
+/** Each of these whose value is given. */
+function allOf(parts: readonly (readonly [sql: string, value: string | undefined])[]): readonly Condition[] {
+  return parts.flatMap(([sql, value]) => (value === undefined ? [] : [{ sql, values: [value] }]));
+}
+
+/** One of those whose value is given; no condition when none is. */
+function anyOf(parts: Parameters<typeof allOf>[0]): readonly Condition[] {
+  const given = allOf(parts);
+  if (given.length === 0) return [];
+  return [
+    { sql: `(${given.map(({ sql }) => sql).join(' or ')})`, values: given.flatMap(({ values }) => values) },
+  ];
+}

@@ -1,0 +1,52 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { newId, type ActId } from '../../src/escrow/ids.js';
+import type { CheckpointSigner, Clock, JournalWrite } from '../../src/escrow/ports.js';
+import { encodeEntry, type Phase } from '../../src/log/entry.js';
+import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';
+import type { TestServer } from '../support/postgres.js';
+
+export const clock: Clock = { now: () => new Date(), pause: (ms) => delay(ms) };
+export const silent: DatabaseOptions['log'] = { info: () => undefined, warn: () => undefined };
+
+/** Opens a daemon's view of the server's database. */
+export function openOn(
+  server: TestServer,
+  signer: CheckpointSigner,
+  options: Partial<DatabaseOptions> = {},
+): Promise<Database> {
+  return openDatabase({
+    owner: server.owner,
+    daemon: server.daemon,
+    signer,
+    clock,
+    log: silent,
+    ...options,
+  });
+}
+
+/** A write with an entry of its own; `more` says what else is special. */
+export function writeOf(
+  role: JournalWrite['role'],
+  more: Partial<JournalWrite> & { act?: string } = {},
+): JournalWrite {
+  const { act = 'grant.sign', ...parts } = more;
+  const id: ActId = parts.id ?? newId('ActId', randomBytes);
+  const about = parts.about ?? {};
+  const phases = { opens: 'attempted', closes: 'done', alone: 'denied' } as const satisfies Record<
+    string,
+    Phase
+  >;
+  const entry = encodeEntry({
+    v: 1,
+    time: '2026-02-03T04:05:06.789Z',
+    act,
+    id,
+    phase: phases[role],
+    actor: 'test',
+    subject: about,
+    detail: {},
+    ...(role === 'alone' ? { error: 'forbidden' } : {}),
+  });
+  return { id, role, entry, about, claims: [], changes: [], ...parts };
+}

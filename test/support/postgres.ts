@@ -1,0 +1,72 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { startCluster, type Cluster } from '../../src/postgres/cluster.js';
+import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+
+/** A private PostgreSQL server of one test suite, with one database in it. */
+export interface TestServer {
+  readonly owner: ConnectionSettings;
+  readonly daemon: ConnectionSettings;
+  /** Leaves the database as it was before the first migration. Nobody may be connected but idly. */
+  empty(): Promise<void>;
+  /** Shuts the server down; what is in it stays. */
+  halt(): Promise<void>;
+  /** Starts it again, in the same place. */
+  resume(): Promise<void>;
+  /** Shuts it down for good. */
+  stop(): Promise<void>;
+}
+
+const quiet = { info: () => undefined, warn: () => undefined };
+
+/** Starts a server; takes about a second. */
+export async function startTestServer(): Promise<TestServer> {
+  const top = mkdtempSync(join(tmpdir(), 'escrowd-test-'));
+  chmodSync(top, 0o755);
+  const start = (): Promise<Cluster> =>
+    startCluster({
+      directory: join(top, 'data'),
+      sharedDirectory: join(top, 'shared'),
+      packageDirectory: join(__dirname, '..', '..'),
+      startTimeoutMs: 60_000,
+      stopTimeoutMs: 10_000,
+      log: quiet,
+      onLost: () => undefined,
+    });
+  let cluster = await start();
+  const { owner, daemon } = cluster;
+  return {
+    owner,
+    daemon,
+    empty: async () => {
+      await query(owner, 'drop schema public cascade');
+      await query(owner, 'create schema public');
+    },
+    halt: () => cluster.stop(),
+    resume: async () => {
+      cluster = await start();
+    },
+    stop: async () => {
+      await cluster.stop();
+      rmSync(top, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Runs one statement on a connection of its own. */
+export async function query<Row extends object = Record<string, unknown>>(
+  settings: ConnectionSettings,
+  sql: string,
+  values: readonly unknown[] = [],
+): Promise<readonly Row[]> {
+  const client = new Client({ ...settings, ssl: false });
+  await client.connect();
+  try {
+    const { rows } = await client.query<Row & Record<string, unknown>>(sql, [...values]);
+    return rows;
+  } finally {
+    await client.end();
+  }
+}
