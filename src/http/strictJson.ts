@@ -128,7 +128,8 @@ class Reader {
     const digits = this.#match(INTEGER);
     if (digits === '') this.#fail('no value');
     const value = Number(digits);
-    if (!Number.isSafeInteger(value) || Object.is(value, -0)) this.#fail('not a safe integer');
+    const hasMore = /[.eE]/.test(this.#text[this.#at] ?? '');
+    if (hasMore || !Number.isSafeInteger(value) || Object.is(value, -0)) this.#fail('not a safe integer');
     return value;
   }
 
