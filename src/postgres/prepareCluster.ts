@@ -1,0 +1,98 @@
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
+import type { ClusterOptions } from './cluster.js';
+import { ClusterError, errorCode, errorMessage } from './clusterError.js';
+import { choosePlace, exists, missing, openPlace, readPlace, type Place } from './clusterPlace.js';
+import { initialise, settlePasswords, type Passwords } from './initialise.js';
+import { chooseRunUser, type RunUser } from './unprivileged.js';
+
+/** Everything that is settled before the server is. */
+export interface Prepared {
+  readonly options: ClusterOptions;
+  readonly place: Place;
+  readonly user: RunUser | undefined;
+  readonly binaries: Binaries;
+  readonly passwords: Passwords;
+}
+
+/**
+ * Settles user, place, binaries and passwords, and makes the data when there is none yet.
+ * `deadline` is an instant of `performance.now()`.
+ */
+export async function prepare(options: ClusterOptions, deadline: number): Promise<Prepared> {
+  const around = {
+    sharedDirectory: options.sharedDirectory ?? '/var/lib/escrowd',
+    temporaryDirectory: options.temporaryDirectory ?? tmpdir(),
+  };
+  try {
+    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    const directory = await realpath(options.directory);
+    const known = await readPlace(directory);
+    const data = known === undefined ? undefined : await readData(known);
+    if (known?.state === 'ready' && data === undefined) throw missing(known);
+    const user = process.getuid?.() === 0 ? await settleUser(options.runAs, data) : undefined;
+    const chosen = known ?? (await choosePlace(directory, user, around));
+    const place = await openPlace(chosen, user, around);
+    const binaries = await chooseBinaries({
+      configured: options.binariesDirectory,
+      searchPath: options.searchPath,
+      systemPatterns,
+      packageDirectory: options.packageDirectory,
+      copyInto: user === undefined ? directory : around.sharedDirectory,
+      neededMajor: data?.major,
+      user,
+      timeoutMs: remaining(deadline),
+    });
+    const passwords = await settlePasswords(place);
+    if (data === undefined) {
+      options.log.info(`making a PostgreSQL ${binaries.major} cluster in ${place.home}`);
+      await initialise(place, { binaries, user, passwords, timeoutMs: remaining(deadline) });
+    }
+    return { options, place, user, binaries, passwords };
+  } catch (error) {
+    if (errorCode(error) !== 'EACCES' && errorCode(error) !== 'EPERM') throw error;
+    throw new ClusterError(
+      'unreachable',
+      `escrowd's own user may not use ${options.directory}: ${errorMessage(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** The data's major version, and whose it is; undefined when there is none. */
+async function readData(place: Place): Promise<{ major: number; uid: number; gid: number } | undefined> {
+  if (!(await exists(place.data))) return undefined;
+  const written = await readFile(join(place.data, 'PG_VERSION'), 'utf8').catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return '';
+    throw error;
+  });
+  const major = Number(written);
+  if (!Number.isInteger(major) || major <= 0) {
+    throw new ClusterError('damaged', `${place.data} is not the data of a PostgreSQL cluster`);
+  }
+  const { uid, gid } = await stat(place.data);
+  return { major, uid, gid };
+}
+
+/** As root: the owner of the data that is there, else whoever is configured or found. */
+async function settleUser(
+  runAs: string | undefined,
+  data: { uid: number; gid: number } | undefined,
+): Promise<RunUser> {
+  if (data === undefined) return chooseRunUser(runAs);
+  const asked = runAs === undefined ? undefined : await chooseRunUser(runAs);
+  if (data.uid === 0 || (asked !== undefined && asked.uid !== data.uid)) {
+    throw new ClusterError(
+      'no-user',
+      `the PostgreSQL data belongs to user ${data.uid}, but PostgreSQL is to run as ${asked?.name ?? 'another than root'}: change its owner, or the configured user`,
+    );
+  }
+  return { name: asked?.name ?? `with id ${data.uid}`, uid: data.uid, gid: data.gid };
+}
+
+/** What is left for one step; a step that is reached too late gets an instant, and says itself that it was not enough. */
+function remaining(deadline: number): number {
+  return Math.max(1, Math.round(deadline - performance.now()));
+}
