@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { EscrowError } from '../escrow/errors.js';
 
 /** What a PKCS#11 call answered instead of CKR_OK. */
@@ -63,9 +64,9 @@ const STALE_FAULTS: ReadonlySet<number> = new Set([
  * Error whose message holds `NAME:number`.
  */
 export function readFault(error: unknown): Fault | undefined {
-  if (!(error instanceof Error)) return undefined;
   const cause = error instanceof EscrowError ? error.cause : error;
-  if (!(cause instanceof Error)) return undefined;
+  // Not instanceof: what native code throws may come from another realm.
+  if (!types.isNativeError(cause)) return undefined;
   const code = 'code' in cause && typeof cause.code === 'number' && cause.code > 0 ? cause.code : undefined;
   const inMessage = /(CKR_\w+):(\d+)/.exec(cause.message);
   const value = code ?? (inMessage === null ? undefined : Number(inMessage[2]));

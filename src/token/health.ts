@@ -39,7 +39,9 @@ export class Health {
     driver.C_SignInit(session, this.mechanisms.plain('ecdsa'), handle);
     const signature = driver.C_Sign(session, KNOWN_DIGEST, Buffer.alloc(64));
     if (!verify('sha256', KNOWN, { key: this.identity, dsaEncoding: 'ieee-p1363' }, signature)) {
-      throw new EscrowError('token-unavailable', undefined, { cause: new Error('the probe does not verify') });
+      throw new EscrowError('token-unavailable', undefined, {
+        cause: new Error('the probe does not verify'),
+      });
     }
   }
 

@@ -73,7 +73,11 @@ export class Mechanisms {
       case 'PS384':
       case 'PS512': {
         const hash = MECHANISMS[name].digest;
-        const parameter = { type: pkcs11.CK_PARAMS_RSA_PSS, saltLen: DIGEST_BYTES[hash], ...PSS_HASHES[hash] };
+        const parameter = {
+          type: pkcs11.CK_PARAMS_RSA_PSS,
+          saltLen: DIGEST_BYTES[hash],
+          ...PSS_HASHES[hash],
+        };
         return { mechanism: { mechanism: this.number('rsaPss'), parameter }, input: data };
       }
       case 'ES256':

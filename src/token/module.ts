@@ -109,6 +109,6 @@ function preload(path: string): void {
   try {
     process.dlopen({ exports: {} }, path, flags.RTLD_NOW | flags.RTLD_DEEPBIND | RTLD_NODELETE);
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.includes('did not self-register')) throw error;
+    if (!String(error).includes('did not self-register')) throw error;
   }
 }

@@ -163,7 +163,10 @@ export class TokenObjects {
   }
 
   /** The object of this name, remembered or looked for; undefined when there is none. */
-  async find(name: ObjectName, read?: (session: Handle, handle: Handle) => Buffer): Promise<Standing | undefined> {
+  async find(
+    name: ObjectName,
+    read?: (session: Handle, handle: Handle) => Buffer,
+  ): Promise<Standing | undefined> {
     const key = keyOf(name);
     const known = this.#known.get(key);
     if (known !== undefined) return known;

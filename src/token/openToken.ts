@@ -205,4 +205,3 @@ function lendVerbs<V extends keyof TokenVerbs>(
   // Object.fromEntries cannot know that the names are V and each function keeps its type.
   return Object.freeze(Object.fromEntries(rows)) as unknown as Pick<TokenVerbs, V>;
 }
-

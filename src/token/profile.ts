@@ -44,7 +44,8 @@ export function parseProfile(text: string): TokenProfile {
   const read = profileSchema.safeParse(parse(text));
   if (!read.success) throw new Error(`The token profile is not valid.\n${z.prettifyError(read.error)}`);
   const profile = read.data;
-  const edwards = profile.mechanisms.edwardsKeyPairGen !== undefined && profile.mechanisms.eddsa !== undefined;
+  const edwards =
+    profile.mechanisms.edwardsKeyPairGen !== undefined && profile.mechanisms.eddsa !== undefined;
   const wanted =
     profile.logKey === 'Ed25519' ||
     profile.keySpecs.includes('ed25519') ||

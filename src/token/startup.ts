@@ -97,7 +97,11 @@ export function importSpki(spki: Buffer): ReturnType<typeof createPublicKey> {
   return createPublicKey({ key: spki, format: 'der', type: 'spki' });
 }
 
-function newestKek(objects: TokenObjects, session: Handle, purpose: 'operate' | 'release'): string | undefined {
+function newestKek(
+  objects: TokenObjects,
+  session: Handle,
+  purpose: 'operate' | 'release',
+): string | undefined {
   const every = [
     { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
     { type: pkcs11.CKA_TOKEN, value: true },

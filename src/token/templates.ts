@@ -51,14 +51,16 @@ function only<Use extends string>(uses: Readonly<Record<Use, number>>, ...may: r
 const GUARDED: Template = [
   { type: CKA_PRIVATE, value: true },
   { type: CKA_SENSITIVE, value: true },
-  { type: CKA_MODIFIABLE, value: false },
-  { type: CKA_COPYABLE, value: false },
 ];
-const OPEN_TO_SEE: Template = [
-  { type: CKA_PRIVATE, value: false },
-  { type: CKA_MODIFIABLE, value: false },
-  { type: CKA_COPYABLE, value: false },
-];
+const OPEN_TO_SEE: Template = [{ type: CKA_PRIVATE, value: false }];
+
+/**
+ * Never changed and never copied again. MODIFIABLE stands last: SoftHSM 2.6 applies the template of C_UnwrapKey
+ * one attribute after another, and refuses what follows it (CKR_ATTRIBUTE_READ_ONLY).
+ */
+function fixed(...template: Template): Template {
+  return [...template, { type: CKA_COPYABLE, value: false }, { type: CKA_MODIFIABLE, value: false }];
+}
 
 const inToken = (label: string): Template => [
   { type: CKA_TOKEN, value: true },
@@ -98,7 +100,7 @@ const NEVER_READABLE: Template = [
 
 /** `kek:operate:vN` and `kek:release:vN`. */
 export function kekTemplate(purpose: 'operate' | 'release', label: string, kwp: number): Template {
-  return [
+  return fixed(
     ...SECRET_AES,
     ...AES_256,
     ...inToken(label),
@@ -107,7 +109,7 @@ export function kekTemplate(purpose: 'operate' | 'release', label: string, kwp: 
     ...only(SECRET_USES, 'wrap', 'unwrap'),
     ...allowing(kwp),
     ...(purpose === 'operate' ? NEVER_OUT : NEVER_READABLE),
-  ];
+  );
 }
 
 /** A trusted public key: `depositary:<id>`, or the public half of `server-for:<id>`. Only the SO can make it. */
@@ -116,7 +118,7 @@ export function trustedTemplate(
   key: { readonly modulus: Buffer; readonly exponent: Buffer; readonly id: Buffer },
   oaep: number,
 ): Template {
-  return [
+  return fixed(
     ...kind(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_RSA),
     ...inToken(label),
     ...OPEN_TO_SEE,
@@ -126,29 +128,29 @@ export function trustedTemplate(
     { type: pkcs11.CKA_PUBLIC_EXPONENT, value: key.exponent },
     ...only(PUBLIC_USES, 'wrap'),
     ...allowing(oaep),
-  ];
+  );
 }
 
 /** `identity` and `log`: pairs that sign and never leave. */
 export function signingPair(label: string, curve: 'secp256r1' | 'Ed25519', mechanism: number): PairTemplate {
   const keyType = curve === 'Ed25519' ? CKK_EC_EDWARDS : pkcs11.CKK_EC;
   return {
-    publicKey: [
+    publicKey: fixed(
       ...kind(pkcs11.CKO_PUBLIC_KEY, keyType),
       ...inToken(label),
       ...OPEN_TO_SEE,
       { type: pkcs11.CKA_EC_PARAMS, value: CURVES[curve].params },
       ...only(PUBLIC_USES, 'verify'),
       ...allowing(mechanism),
-    ],
-    privateKey: [
+    ),
+    privateKey: fixed(
       ...kind(pkcs11.CKO_PRIVATE_KEY, keyType),
       ...inToken(label),
       ...GUARDED,
       ...extractable(false),
       ...only(PRIVATE_USES, 'sign'),
       ...allowing(mechanism),
-    ],
+    ),
   };
 }
 
@@ -167,7 +169,7 @@ export interface PairTemplate {
 export function unwrappingPair(label: string | undefined, oaep: number): PairTemplate {
   const where = label === undefined ? IN_FLIGHT : inToken(label);
   return {
-    publicKey: [
+    publicKey: fixed(
       ...kind(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_RSA),
       ...where,
       ...OPEN_TO_SEE,
@@ -175,8 +177,8 @@ export function unwrappingPair(label: string | undefined, oaep: number): PairTem
       { type: pkcs11.CKA_PUBLIC_EXPONENT, value: Buffer.from([1, 0, 1]) },
       ...only(PUBLIC_USES, 'wrap'),
       ...allowing(oaep),
-    ],
-    privateKey: [
+    ),
+    privateKey: fixed(
       ...kind(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_RSA),
       ...where,
       ...GUARDED,
@@ -184,7 +186,7 @@ export function unwrappingPair(label: string | undefined, oaep: number): PairTem
       ...only(PRIVATE_USES, 'unwrap'),
       ...allowing(oaep),
       ...NEVER_OUT,
-    ],
+    ),
   };
 }
 
@@ -203,37 +205,37 @@ export function userPair(spec: KeySpec, kwp: number): PairTemplate {
         ? [{ type: pkcs11.CKA_EC_PARAMS, value: CURVES[key.curve].params }]
         : [];
   return {
-    publicKey: [
+    publicKey: fixed(
       ...kind(pkcs11.CKO_PUBLIC_KEY, keyTypeOf(spec)),
       ...IN_FLIGHT,
       ...OPEN_TO_SEE,
       ...numbers,
       ...only(PUBLIC_USES),
-    ],
+    ),
     privateKey: userInFlight(spec, kwp),
   };
 }
 
 /** U as a symmetric key, freshly made. */
 export function userSecret(kwp: number): Template {
-  return [...userInFlight('aes-256', kwp), ...AES_256];
+  return [...AES_256, ...userInFlight('aes-256', kwp)];
 }
 
 /** U in flight, freshly made or unwrapped for a release: sensitive, extractable, without any use. */
 export function userInFlight(spec: KeySpec, kwp: number): Template {
-  return [
+  return fixed(
     ...kindOf(spec),
     ...IN_FLIGHT,
     ...GUARDED,
     ...extractable(true),
     ...(spec === 'aes-256' ? only(SECRET_USES) : only(PRIVATE_USES)),
     ...allowing(kwp),
-  ];
+  );
 }
 
 /** R and L when they are made: seal, and go out under trusted keys only. */
 export function sealingKey(gcm: number): Template {
-  return [
+  return fixed(
     ...SECRET_AES,
     ...AES_256,
     ...IN_FLIGHT,
@@ -242,24 +244,25 @@ export function sealingKey(gcm: number): Template {
     ...onlyUnderTrusted(true),
     ...only(SECRET_USES, 'encrypt'),
     ...allowing(gcm),
-  ];
+  );
 }
 
 /** R and L when they come back: open, and never go out again. */
 export function openingKey(gcm: number): Template {
-  return [
+  return fixed(
     ...SECRET_AES,
     ...IN_FLIGHT,
     ...GUARDED,
     ...extractable(false),
+    ...onlyUnderTrusted(true),
     ...only(SECRET_USES, 'decrypt'),
     ...allowing(gcm),
-  ];
+  );
 }
 
 /** X: wraps one user key. To a depositary it goes out under a trusted key only; an owner's key is not trusted. */
 export function transferKey(to: 'depositary' | 'owner', kwp: number): Template {
-  return [
+  return fixed(
     ...SECRET_AES,
     ...AES_256,
     ...IN_FLIGHT,
@@ -268,7 +271,7 @@ export function transferKey(to: 'depositary' | 'owner', kwp: number): Template {
     ...onlyUnderTrusted(to === 'depositary'),
     ...only(SECRET_USES, 'wrap'),
     ...allowing(kwp),
-  ];
+  );
 }
 
 /** An owner's delivery key, in flight, to wrap X. */
@@ -276,7 +279,7 @@ export function deliveryKey(
   key: { readonly modulus: Buffer; readonly exponent: Buffer },
   oaep: number,
 ): Template {
-  return [
+  return fixed(
     ...kind(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_RSA),
     ...IN_FLIGHT,
     ...OPEN_TO_SEE,
@@ -284,7 +287,7 @@ export function deliveryKey(
     { type: pkcs11.CKA_PUBLIC_EXPONENT, value: key.exponent },
     ...only(PUBLIC_USES, 'wrap'),
     ...allowing(oaep),
-  ];
+  );
 }
 
 /** `grant:<id>`; without a label, the same in flight. It signs or decrypts, and never goes out again. */
@@ -294,14 +297,14 @@ export function grantKey(
   use: KeyUse,
   mechanisms: readonly number[],
 ): Template {
-  return [
+  return fixed(
     ...kindOf(spec),
     ...(label === undefined ? IN_FLIGHT : inToken(label)),
     ...GUARDED,
     ...extractable(false),
     ...(spec === 'aes-256' ? only(SECRET_USES, use) : only(PRIVATE_USES, use)),
     ...allowing(...mechanisms),
-  ];
+  );
 }
 
 function kindOf(spec: KeySpec): Template {

@@ -73,7 +73,11 @@ const UNWRAPPING_KEYS = [
   { type: pkcs11.CKA_UNWRAP, value: true },
 ];
 
-function byLabel(driver: PKCS11, session: Handle, template: Template): ReadonlyMap<string, readonly Handle[]> {
+function byLabel(
+  driver: PKCS11,
+  session: Handle,
+  template: Template,
+): ReadonlyMap<string, readonly Handle[]> {
   const labelled = new Map<string, Handle[]>();
   for (const handle of findAll(driver, session, template)) {
     const label = String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]);

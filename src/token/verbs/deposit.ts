@@ -76,10 +76,14 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
     wrapUnderKek: async (key, purpose) => {
       const kek = bench.newestKek[purpose];
       const handle = loan.handleOf(key);
-      return bench.objects.using(objectNames.kek(kek), () => objectMissing(kek), async (kekHandle) => ({
-        sealed: sealed('kek', await wrap(kwp, kekHandle, handle)),
-        kek,
-      }));
+      return bench.objects.using(
+        objectNames.kek(kek),
+        () => objectMissing(kek),
+        async (kekHandle) => ({
+          sealed: sealed('kek', await wrap(kwp, kekHandle, handle)),
+          kek,
+        }),
+      );
     },
 
     generateShareKey: async () => loan.hold('share-key', await generate(sealingKey(gcmNumber))),
@@ -112,7 +116,10 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
       const read = readSpki(spki);
       const numbers = read === undefined ? undefined : rsaNumbers(read);
       if (numbers === undefined || numbers.bits < 2048 || numbers.bits > 8192) {
-        throw new EscrowError('request-malformed', 'The delivery key is not an RSA key of 2048 to 8192 bits.');
+        throw new EscrowError(
+          'request-malformed',
+          'The delivery key is not an RSA key of 2048 to 8192 bits.',
+        );
       }
       const handle = loan.handleOf(key);
       const template = deliveryKey(numbers, mechanisms.number('rsaOaep'));

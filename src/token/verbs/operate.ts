@@ -109,8 +109,10 @@ async function decryptGcm(
   const { driver, mechanisms } = bench;
   const iv = Buffer.from(input.iv ?? []);
   const aad = Buffer.from(input.aad ?? []);
-  if (iv.length !== GCM.ivBytes) throw new EscrowError('request-malformed', 'A256GCM needs an IV of 12 bytes.');
-  if (input.ciphertext.length > MOST_BYTES || aad.length > MOST_BYTES) throw new EscrowError('request-too-large');
+  if (iv.length !== GCM.ivBytes)
+    throw new EscrowError('request-malformed', 'A256GCM needs an IV of 12 bytes.');
+  if (input.ciphertext.length > MOST_BYTES || aad.length > MOST_BYTES)
+    throw new EscrowError('request-too-large');
   if (input.ciphertext.length <= GCM.tagBytes) return { refused: true };
   const ciphertext = Buffer.from(input.ciphertext);
   return openedOrRefused(bench, () =>
@@ -145,7 +147,10 @@ function requireSignable(mechanism: SignMechanism, data: Uint8Array): void {
   if (digest === undefined) {
     requireBytes(data, 'message');
   } else if (data.length !== DIGEST_BYTES[digest]) {
-    throw new EscrowError('request-malformed', `${mechanism} signs a digest of ${DIGEST_BYTES[digest]} bytes.`);
+    throw new EscrowError(
+      'request-malformed',
+      `${mechanism} signs a digest of ${DIGEST_BYTES[digest]} bytes.`,
+    );
   }
 }
 
@@ -155,4 +160,3 @@ function signatureBytes(spec: KeySpec): number {
   if ('modulusBits' in row) return row.modulusBits / 8;
   return 'orderBytes' in row ? 2 * row.orderBytes : 64;
 }
-

@@ -1,0 +1,99 @@
+import { constants, createHash, createPublicKey, publicEncrypt, timingSafeEqual } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { z } from 'zod';
+import type { PrincipalId } from '../../escrow/ids.js';
+import { parsePrincipalId } from '../../escrow/ids.js';
+import { readSpki, rsaNumbers } from '../spki.js';
+import { CeremonyRefused } from './table.js';
+
+const challengeSchema = z.strictObject({
+  id: z.string(),
+  spki: z.string(),
+  ciphertext: z.string(),
+  nonceHash: z.string().regex(/^[0-9a-f]{64}$/),
+});
+const answerSchema = z.strictObject({ id: z.string(), nonce: z.string() });
+
+/**
+ * What a depositary is asked, to show that it holds its private key: `ciphertext` (base64) is RSA-OAEP-256 of a
+ * nonce to the key `spki` (DER SubjectPublicKeyInfo, base64); `nonceHash` is the nonce's SHA-256 (hex).
+ */
+export type Challenge = z.infer<typeof challengeSchema>;
+/** What the depositary answers: the nonce, base64url. */
+export type ChallengeAnswer = z.infer<typeof answerSchema>;
+
+/** What a depositary has shown to be its own. */
+export interface ProvenDepositary {
+  readonly id: PrincipalId;
+  readonly key: KeyObject;
+}
+
+/** Makes a challenge for the public key (PEM) of a depositary; `nonce` is 32 random bytes. */
+export function makeChallenge(id: string, publicKeyPem: string, nonce: Buffer): Challenge {
+  if (parsePrincipalId(id) === undefined) throw badId(id);
+  const key = importPem(publicKeyPem);
+  requireStrongRsa(key);
+  const padding = { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' };
+  return {
+    id,
+    spki: key.export({ type: 'spki', format: 'der' }).toString('base64'),
+    ciphertext: publicEncrypt(padding, nonce).toString('base64'),
+    nonceHash: createHash('sha256').update(nonce).digest('hex'),
+  };
+}
+
+/** Reads the challenge (JSON) and its answer (JSON), and checks the one against the other. */
+export function checkAnswer(id: string, challengeText: string, answerText: string): ProvenDepositary {
+  const challenge = challengeSchema.safeParse(parseJson(challengeText));
+  const answer = answerSchema.safeParse(parseJson(answerText));
+  if (!challenge.success)
+    throw new CeremonyRefused('The challenge is not one that `ceremony challenge` made.');
+  if (!answer.success) throw new CeremonyRefused('The answer is not one of `escrowctl depositary answer`.');
+  const name = parsePrincipalId(id);
+  if (name === undefined) throw badId(id);
+  if (challenge.data.id !== id || answer.data.id !== id) {
+    throw new CeremonyRefused(`The challenge or the answer is not about ${id}.`);
+  }
+  const hash = createHash('sha256').update(Buffer.from(answer.data.nonce, 'base64url')).digest();
+  if (!timingSafeEqual(hash, Buffer.from(challenge.data.nonceHash, 'hex'))) {
+    throw new CeremonyRefused('The answer is wrong: whoever gave it does not hold the private key.');
+  }
+  const key = readSpki(Buffer.from(challenge.data.spki, 'base64'));
+  if (key === undefined) throw new CeremonyRefused('The challenge holds no public key.');
+  requireStrongRsa(key);
+  return { id: name, key };
+}
+
+function requireStrongRsa(key: KeyObject): void {
+  const bits = rsaNumbers(key)?.bits;
+  if (bits === undefined)
+    throw new CeremonyRefused('The key of a depositary is an RSA key: this one is not.');
+  if (bits < 2048)
+    throw new CeremonyRefused(`The RSA key has ${bits} bits; a depositary needs 2048 or more.`);
+}
+
+/** Takes SubjectPublicKeyInfo or PKCS#1 in PEM; a private key is refused, for it should not be here. */
+function importPem(pem: string): KeyObject {
+  if (pem.includes('PRIVATE KEY')) {
+    throw new CeremonyRefused('This file holds a private key. Only the public half belongs here.');
+  }
+  try {
+    return createPublicKey(pem);
+  } catch (error) {
+    throw new CeremonyRefused('The file holds no public key in PEM.', { cause: error });
+  }
+}
+
+function badId(id: string): CeremonyRefused {
+  return new CeremonyRefused(
+    `"${id}" is no name for a depositary: lower-case letters, digits, ".", "_" and "-", at most 64.`,
+  );
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

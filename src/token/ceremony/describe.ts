@@ -1,0 +1,135 @@
+import pkcs11 from 'pkcs11js';
+import type { Session } from 'graphene-pk11';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import { readUlongs } from '../attributes.js';
+import { CKR, readFault } from '../faults.js';
+import { findAll } from '../objects.js';
+import type { TokenProfile } from '../profile.js';
+import type { Curve } from '../spki.js';
+import { CURVES, ecSpki, fingerprint, rsaSpki } from '../spki.js';
+
+/** One long-lived object as the token shows it. Public: none of it is secret. */
+export interface DescribedObject {
+  readonly label: string;
+  readonly class: 'secret key' | 'private key' | 'public key';
+  /** SHA-256 (hex) of the DER SubjectPublicKeyInfo, for public keys. */
+  readonly fingerprint?: string;
+  /** Yes and no, as read back; what the token does not have for this object is left out. */
+  readonly attributes: Readonly<Record<string, boolean>>;
+  /** Names by the profile; a number that it does not know stays one. */
+  readonly allowedMechanisms: readonly string[];
+  readonly unwrapTemplate: 'present' | 'absent';
+}
+
+const CLASSES = [
+  [pkcs11.CKO_SECRET_KEY, 'secret key'],
+  [pkcs11.CKO_PRIVATE_KEY, 'private key'],
+  [pkcs11.CKO_PUBLIC_KEY, 'public key'],
+] as const;
+
+const SHOWN = {
+  PRIVATE: pkcs11.CKA_PRIVATE,
+  SENSITIVE: pkcs11.CKA_SENSITIVE,
+  EXTRACTABLE: pkcs11.CKA_EXTRACTABLE,
+  ALWAYS_SENSITIVE: pkcs11.CKA_ALWAYS_SENSITIVE,
+  NEVER_EXTRACTABLE: pkcs11.CKA_NEVER_EXTRACTABLE,
+  LOCAL: pkcs11.CKA_LOCAL,
+  TRUSTED: pkcs11.CKA_TRUSTED,
+  WRAP_WITH_TRUSTED: pkcs11.CKA_WRAP_WITH_TRUSTED,
+  MODIFIABLE: pkcs11.CKA_MODIFIABLE,
+  COPYABLE: pkcs11.CKA_COPYABLE,
+  ENCRYPT: pkcs11.CKA_ENCRYPT,
+  DECRYPT: pkcs11.CKA_DECRYPT,
+  SIGN: pkcs11.CKA_SIGN,
+  VERIFY: pkcs11.CKA_VERIFY,
+  WRAP: pkcs11.CKA_WRAP,
+  UNWRAP: pkcs11.CKA_UNWRAP,
+  DERIVE: pkcs11.CKA_DERIVE,
+} as const;
+
+/** Labels of what the ceremony makes. */
+export const LONG_LIVED = /^(kek:(operate|release):v\d+|identity|log|depositary:.+|server-for:.+)$/;
+
+/** All long-lived objects of escrowd, by label; private ones only while the user is logged in. */
+export function describeObjects(
+  driver: PKCS11,
+  session: Session,
+  profile: TokenProfile,
+): readonly DescribedObject[] {
+  return CLASSES.flatMap(([objectClass, name]) =>
+    findAll(driver, session.handle, [
+      { type: pkcs11.CKA_CLASS, value: objectClass },
+      { type: pkcs11.CKA_TOKEN, value: true },
+    ]).flatMap((handle) => {
+      const label = String(attribute(driver, session.handle, handle, pkcs11.CKA_LABEL));
+      return LONG_LIVED.test(label) ? [describe({ driver, session, profile }, handle, name, label)] : [];
+    }),
+  ).sort((a, b) => (`${a.label} ${a.class}` < `${b.label} ${b.class}` ? -1 : 1));
+}
+
+/** DER SubjectPublicKeyInfo of a public key object. */
+export function readPublicKey(driver: PKCS11, session: Handle, object: Handle): Buffer {
+  const modulus = attribute(driver, session, object, pkcs11.CKA_MODULUS);
+  const exponent = attribute(driver, session, object, pkcs11.CKA_PUBLIC_EXPONENT);
+  if (modulus !== undefined && exponent !== undefined) return rsaSpki(modulus, exponent);
+  const params = attribute(driver, session, object, pkcs11.CKA_EC_PARAMS);
+  const point = attribute(driver, session, object, pkcs11.CKA_EC_POINT);
+  const curve = (Object.keys(CURVES) as Curve[]).find((name) => params?.equals(CURVES[name].params));
+  if (curve === undefined || point === undefined)
+    throw new Error('the token holds a public key of no known kind');
+  return ecSpki(curve, point);
+}
+
+function describe(
+  from: { readonly driver: PKCS11; readonly session: Session; readonly profile: TokenProfile },
+  handle: Handle,
+  objectClass: DescribedObject['class'],
+  label: string,
+): DescribedObject {
+  const { driver, session, profile } = from;
+  const attributes = Object.entries(SHOWN).flatMap(([name, type]) => {
+    const value = attribute(driver, session.handle, handle, type);
+    return value?.length === 1 ? [[name, value[0] === 1] as const] : [];
+  });
+  const allowed = attribute(driver, session.handle, handle, pkcs11.CKA_ALLOWED_MECHANISMS) ?? Buffer.alloc(0);
+  return {
+    label,
+    class: objectClass,
+    ...(objectClass === 'public key'
+      ? { fingerprint: fingerprint(readPublicKey(driver, session.handle, handle)).toString('hex') }
+      : {}),
+    attributes: Object.fromEntries(attributes),
+    allowedMechanisms: readUlongs(allowed).map((number) => mechanismName(profile, number)),
+    unwrapTemplate: hasUnwrapTemplate(driver, session.handle, handle) ? 'present' : 'absent',
+  };
+}
+
+function mechanismName(profile: TokenProfile, number: number): string {
+  const known = Object.values(profile.mechanisms).find((row) => row?.number === number);
+  return known?.name ?? `0x${number.toString(16)}`;
+}
+
+/** The value, or undefined when this object has no such attribute, or none that can be shown. */
+function attribute(driver: PKCS11, session: Handle, object: Handle, type: number): Buffer | undefined {
+  try {
+    const value = driver.C_GetAttributeValue(session, object, [{ type }])[0]?.value;
+    return Buffer.isBuffer(value) ? value : undefined;
+  } catch (error) {
+    if (readFault(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * An absent template reads as empty. One that is there cannot be read by this driver, which does not give nested
+ * templates the room that they need (SoftHSM 2.6: CKR_GENERAL_ERROR). That it holds is shown by the self-test.
+ */
+function hasUnwrapTemplate(driver: PKCS11, session: Handle, object: Handle): boolean {
+  try {
+    const value = driver.C_GetAttributeValue(session, object, [{ type: pkcs11.CKA_UNWRAP_TEMPLATE }])[0]
+      ?.value;
+    return Buffer.isBuffer(value) && value.length > 0;
+  } catch (error) {
+    return readFault(error)?.code === CKR.CKR_GENERAL_ERROR;
+  }
+}

@@ -1,0 +1,112 @@
+import type { Session, Slot } from 'graphene-pk11';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import { Mechanisms } from '../mechanisms.js';
+import { kekTemplate, signingPair } from '../templates.js';
+import { requireKept } from '../unwrapping.js';
+import { describeObjects } from './describe.js';
+import type { CeremonyRecord } from './record.js';
+import { makeRecord } from './record.js';
+import type { Table, TokenPlace } from './table.js';
+import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+
+/** What {@link initialise} needs. The PINs are the new ones; the caller zeroes them. */
+export interface Initialisation extends TokenPlace {
+  readonly soPin: Buffer;
+  readonly userPin: Buffer;
+  readonly now: Date;
+}
+
+/**
+ * Initialises a token under this label when there is none, and makes the long-lived keys in it: `kek:operate:v1`,
+ * `kek:release:v1`, `identity` and `log`. A token that is there already is never initialised again; it gets the
+ * keys when it holds nothing of escrowd. What was made is destroyed again when a later step fails.
+ */
+export function initialise(order: Initialisation): Promise<CeremonyRecord> {
+  return atTable(order, async (table) => {
+    requireTwoPins(order);
+    const slot = table.findSlot() ?? (await initialiseToken(table, order));
+    return asUser(slot, order.userPin, (session) => {
+      requireEmpty(table, session);
+      makeLongLivedKeys(table, session);
+      const what = 'initialised: kek:operate:v1, kek:release:v1, identity and log were made';
+      const event = { at: order.now.toISOString(), what };
+      return makeRecord({ driver: table.driver, profile: order.profile, slot }, session, [event]);
+    });
+  });
+}
+
+function requireTwoPins({ soPin, userPin }: Initialisation): void {
+  if (soPin.length < 4 || userPin.length < 4)
+    throw new CeremonyRefused('A PIN has at least four characters.');
+  if (soPin.equals(userPin)) {
+    throw new CeremonyRefused(
+      'The PINs of the security officer and of the user are the same. They belong in different hands.',
+    );
+  }
+}
+
+async function initialiseToken(table: Table, order: Initialisation): Promise<Slot> {
+  const free = table.findFreeSlot();
+  if (free === undefined) throw new CeremonyRefused('No slot has a token that is not initialised yet.');
+  if (Buffer.byteLength(order.label) > 32) throw new CeremonyRefused('A label has at most 32 bytes.');
+  // C_InitToken wants 32 bytes, padded with blanks (PKCS#11 2.40 section 5.5).
+  const padding = ' '.repeat(32 - Buffer.byteLength(order.label));
+  table.driver.C_InitToken(free.handle, order.soPin.toString('utf8'), order.label + padding);
+  // The token may have moved to another slot, as it does in SoftHSM.
+  const slot = getSlot(table);
+  await asSecurityOfficer(slot, order.soPin, (session) => {
+    session.initPin(order.userPin.toString('utf8'));
+  });
+  return slot;
+}
+
+function requireEmpty(table: Table, session: Session): void {
+  const standing = describeObjects(table.driver, session, table.place.profile);
+  if (standing.length > 0) {
+    const labels = [...new Set(standing.map(({ label }) => label))].join(', ');
+    throw new CeremonyRefused(`The token "${table.place.label}" is in use already: it holds ${labels}.`);
+  }
+}
+
+function makeLongLivedKeys({ driver, place }: Table, { handle: session }: Session): void {
+  const mechanisms = new Mechanisms(place.profile);
+  const made: Handle[] = [];
+  try {
+    for (const purpose of ['operate', 'release'] as const) {
+      const template = kekTemplate(purpose, `kek:${purpose}:v1`, mechanisms.number('keyWrapWithPadding'));
+      const kek = driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), template);
+      made.push(kek);
+      requireKept(driver, session, kek, template);
+    }
+    made.push(...makeSigningPair(driver, session, mechanisms, 'identity', 'ECDSA-P256'));
+    made.push(...makeSigningPair(driver, session, mechanisms, 'log', place.profile.logKey));
+  } catch (error) {
+    for (const object of made) driver.C_DestroyObject(session, object);
+    throw error;
+  }
+}
+
+function makeSigningPair(
+  driver: PKCS11,
+  session: Handle,
+  mechanisms: Mechanisms,
+  label: 'identity' | 'log',
+  algorithm: 'Ed25519' | 'ECDSA-P256',
+): readonly Handle[] {
+  const edwards = algorithm === 'Ed25519';
+  const { publicKey, privateKey } = signingPair(
+    label,
+    edwards ? 'Ed25519' : 'secp256r1',
+    mechanisms.number(edwards ? 'eddsa' : 'ecdsa'),
+  );
+  const mechanism = mechanisms.plain(edwards ? 'edwardsKeyPairGen' : 'ecKeyPairGen');
+  const pair = driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey);
+  try {
+    requireKept(driver, session, pair.privateKey, privateKey);
+    return [pair.publicKey, pair.privateKey];
+  } catch (error) {
+    driver.C_DestroyObject(session, pair.publicKey);
+    driver.C_DestroyObject(session, pair.privateKey);
+    throw error;
+  }
+}

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import type { JsonWebKey } from 'node:crypto';
+import pkcs11 from 'pkcs11js';
+import type { Session, Slot } from 'graphene-pk11';
+import type { PKCS11 } from 'pkcs11js';
+import { z } from 'zod';
+import { findAll } from '../objects.js';
+import type { TokenProfile } from '../profile.js';
+import { importSpki } from '../startup.js';
+import type { DescribedObject } from './describe.js';
+import { describeObjects, readPublicKey } from './describe.js';
+import { CeremonyRefused } from './table.js';
+
+const eventSchema = z.strictObject({ at: z.iso.datetime(), what: z.string().max(1000) });
+/** Something that was done in the ceremony. */
+export type CeremonyEvent = z.infer<typeof eventSchema>;
+
+/** A public key for signatures; `kid` is its RFC 7638 thumbprint. */
+export type PublicJwk = JsonWebKey & { readonly kid: string; readonly alg: string };
+
+/**
+ * The record of a ceremony: what stands in the token and what was done. Public; everybody who pins this server's
+ * keys takes them from here, and not from what the server says.
+ */
+export interface CeremonyRecord {
+  readonly format: 'escrowd-ceremony/v1';
+  readonly profile: string;
+  readonly token: { readonly label: string; readonly serial: string; readonly model: string };
+  /** The key that attests (ES256). */
+  readonly identityKey: PublicJwk;
+  /** The key that signs checkpoints. */
+  readonly logKey: PublicJwk;
+  /** The same key as C2SP verifier keys want it: DER SubjectPublicKeyInfo, base64. */
+  readonly log: { readonly algorithm: TokenProfile['logKey']; readonly spki: string };
+  readonly objects: readonly DescribedObject[];
+  readonly events: readonly CeremonyEvent[];
+}
+
+/** Reads what stands in the token; the user is logged in. */
+export function makeRecord(
+  from: { readonly driver: PKCS11; readonly profile: TokenProfile; readonly slot: Slot },
+  session: Session,
+  events: readonly CeremonyEvent[],
+): CeremonyRecord {
+  const { driver, profile, slot } = from;
+  const { label, serialNumber, model } = slot.getToken();
+  const spki = (name: 'identity' | 'log'): Buffer => {
+    const [handle] = findAll(driver, session.handle, [
+      { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PUBLIC_KEY },
+      { type: pkcs11.CKA_TOKEN, value: true },
+      { type: pkcs11.CKA_LABEL, value: name },
+    ]);
+    if (handle === undefined)
+      throw new CeremonyRefused(`The token has no ${name} key: run \`ceremony init\` first.`);
+    return readPublicKey(driver, session.handle, handle);
+  };
+  const logSpki = spki('log');
+  return {
+    format: 'escrowd-ceremony/v1',
+    profile: profile.profile,
+    token: { label: label.trim(), serial: serialNumber.trim(), model: model.trim() },
+    identityKey: publicJwk(spki('identity'), 'ES256'),
+    logKey: publicJwk(logSpki, profile.logKey === 'Ed25519' ? 'EdDSA' : 'ES256'),
+    log: { algorithm: profile.logKey, spki: logSpki.toString('base64') },
+    objects: describeObjects(driver, session, profile),
+    events,
+  };
+}
+
+/** The events of an earlier record, which a new one continues. Throws {@link CeremonyRefused} when it is none. */
+export function readEvents(text: string, token: { readonly label: string }): readonly CeremonyEvent[] {
+  const schema = z.object({
+    format: z.literal('escrowd-ceremony/v1'),
+    token: z.object({ label: z.string() }),
+    events: z.array(eventSchema),
+  });
+  const read = schema.safeParse(parseJson(text));
+  if (!read.success)
+    throw new CeremonyRefused('The file given with --record is not the record of a ceremony.');
+  if (read.data.token.label !== token.label) {
+    throw new CeremonyRefused(`The record is about the token "${read.data.token.label}".`);
+  }
+  return read.data.events;
+}
+
+/** The record for people. */
+export function recordText(record: CeremonyRecord): string {
+  const lines = [
+    `Token      ${record.token.label} (${record.token.model}, serial ${record.token.serial}), profile ${record.profile}`,
+    `Identity   ES256, kid ${record.identityKey.kid}`,
+    `Log key    ${record.log.algorithm}, ${record.log.spki}`,
+    '',
+    ...record.objects.flatMap((object) => [
+      `${object.label}  (${object.class})`,
+      ...(object.fingerprint === undefined ? [] : [`    fingerprint  ${object.fingerprint}`]),
+      `    yes          ${named(object, true)}`,
+      `    no           ${named(object, false)}`,
+      `    mechanisms   ${object.allowedMechanisms.join(', ') || 'any'}`,
+      ...(object.class === 'public key' ? [] : [`    unwrap template ${object.unwrapTemplate}`]),
+    ]),
+    '',
+    ...record.events.map(({ at, what }) => `${at}  ${what}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function named(object: DescribedObject, value: boolean): string {
+  const names = Object.entries(object.attributes).flatMap(([name, is]) => (is === value ? [name] : []));
+  return names.join(' ') || '-';
+}
+
+function publicJwk(spki: Buffer, alg: string): PublicJwk {
+  const jwk = importSpki(spki).export({ format: 'jwk' });
+  const kid = createHash('sha256').update(thumbprintInput(jwk)).digest('base64url');
+  return { ...jwk, alg, use: 'sig', kid };
+}
+
+/** RFC 7638 section 3: the required members in lexicographic order (RFC 8037 section 2 for OKP). */
+function thumbprintInput({ crv, kty, x, y }: JsonWebKey): string {
+  return JSON.stringify(y === undefined ? { crv, kty, x } : { crv, kty, x, y });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

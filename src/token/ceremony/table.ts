@@ -1,0 +1,112 @@
+import { Module, SessionFlag, TokenFlag, UserType } from 'graphene-pk11';
+import type { Session, Slot } from 'graphene-pk11';
+import type { PKCS11 } from 'pkcs11js';
+import { readFault } from '../faults.js';
+import type { ModuleEnvironment } from '../module.js';
+import { findModule, loadModule } from '../module.js';
+import type { TokenProfile } from '../profile.js';
+
+/** Which token the ceremony is about. */
+export interface TokenPlace {
+  readonly profile: TokenProfile;
+  readonly label: string;
+  readonly modulePath?: string;
+  readonly environment?: ModuleEnvironment;
+}
+
+/** The ceremony cannot go on; the message says why, and what a person can do. */
+export class CeremonyRefused extends Error {
+  override readonly name = 'CeremonyRefused';
+}
+
+/** The module, loaded for one act of the ceremony. */
+export interface Table {
+  readonly driver: PKCS11;
+  readonly place: TokenPlace;
+  /** The slot of the token, if it has been initialised under this label. */
+  findSlot(): Slot | undefined;
+  /** A slot whose token nobody has initialised. */
+  findFreeSlot(): Slot | undefined;
+}
+
+/** Loads the module for the length of `work`. Nobody else in this process may have the token open. */
+export async function atTable<T>(place: TokenPlace, work: (table: Table) => Promise<T>): Promise<T> {
+  const loaded = loadModule(findModule(place.profile, place.modulePath), place.environment);
+  const module = new Module(loaded.driver);
+  const slots = (): readonly Slot[] => {
+    const present = module.getSlots(true);
+    return Array.from({ length: present.length }, (_, index) => present.items(index));
+  };
+  const initialised = (slot: Slot): boolean => (slot.getToken().flags & TokenFlag.TOKEN_INITIALIZED) !== 0;
+  try {
+    return await work({
+      driver: loaded.driver,
+      place,
+      findSlot: () => {
+        const [found, second] = slots().filter(
+          (slot) => initialised(slot) && slot.getToken().label === place.label,
+        );
+        if (second !== undefined) {
+          throw new CeremonyRefused(`More than one token is called "${place.label}": remove or rename one.`);
+        }
+        return found;
+      },
+      findFreeSlot: () => slots().find((slot) => !initialised(slot)),
+    });
+  } finally {
+    loaded.release();
+  }
+}
+
+/** The slot of the token. Throws {@link CeremonyRefused} when there is no such token. */
+export function getSlot(table: Table): Slot {
+  const slot = table.findSlot();
+  if (slot === undefined) {
+    throw new CeremonyRefused(
+      `There is no token called "${table.place.label}": run \`ceremony init\` first.`,
+    );
+  }
+  return slot;
+}
+
+/** Logs the user in for the length of `work`. One attempt. */
+export function asUser<T>(slot: Slot, pin: Buffer, work: (session: Session) => T | Promise<T>): Promise<T> {
+  return loggedIn(slot, { type: UserType.USER, name: 'user' }, pin, work);
+}
+
+/** Logs the security officer in for the length of `work`. One attempt. */
+export function asSecurityOfficer<T>(
+  slot: Slot,
+  pin: Buffer,
+  work: (session: Session) => T | Promise<T>,
+): Promise<T> {
+  return loggedIn(slot, { type: UserType.SO, name: 'security officer' }, pin, work);
+}
+
+/** The security officer and the user cannot be logged in at once in one process, so each act logs out again. */
+async function loggedIn<T>(
+  slot: Slot,
+  who: { readonly type: UserType; readonly name: string },
+  pin: Buffer,
+  work: (session: Session) => T | Promise<T>,
+): Promise<T> {
+  const session = slot.open(SessionFlag.SERIAL_SESSION | SessionFlag.RW_SESSION);
+  try {
+    try {
+      session.login(pin.toString('utf8'), who.type);
+    } catch (error) {
+      const fault = readFault(error)?.name ?? 'unknown';
+      const why = fault.startsWith('CKR_PIN_')
+        ? `The token refused the PIN of the ${who.name}. It was tried once; tokens lock after a few tries.`
+        : `The ${who.name} cannot log in (${fault}). Is the token open elsewhere in this process?`;
+      throw new CeremonyRefused(why, { cause: error });
+    }
+    try {
+      return await work(session);
+    } finally {
+      session.logout();
+    }
+  } finally {
+    session.close();
+  }
+}

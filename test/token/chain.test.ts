@@ -1,0 +1,111 @@
+import { constants, createHash, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
+import type { KeySpec } from '../../src/escrow/keySpecs.js';
+import type { SignMechanism } from '../../src/escrow/mechanisms.js';
+import { DIGEST_BYTES, MECHANISMS, mechanismsFor, signs } from '../../src/escrow/mechanisms.js';
+import type { OpenToken } from '../../src/token/openToken.js';
+import {
+  deposit,
+  newGrant,
+  newRecovery,
+  OPENING,
+  opened,
+  openQuorum,
+  reencrypt,
+} from '../support/escrowChain.js';
+import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
+import { makeSoftHsm } from '../support/softhsm.js';
+
+let hsm: SoftHsm;
+let token: OpenToken;
+let people: TestDepositary[];
+
+beforeAll(async () => {
+  hsm = await makeSoftHsm();
+  people = [await hsm.enrolDepositary('alice'), await hsm.enrolDepositary('bob')];
+  token = await hsm.open();
+});
+afterAll(async () => {
+  await token.close();
+  hsm.remove();
+});
+
+describe.each(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384', 'ec-p521'] as const)(
+  '%s',
+  (spec) => {
+    test('deposited under a quorum of two, comes back as a grant that signs by every mechanism', async () => {
+      const kept = await deposit(token, spec, 'operate', people);
+      const mechanisms = mechanismsFor(spec, 'sign').filter(signs);
+      const grant = await raise(kept, spec, 'sign');
+      for (const mechanism of mechanisms) {
+        const message = randomBytes(100);
+        const data = digestOf(mechanism, message);
+        const signature = await token.lend(['sign'], (lent) => lent.sign(grant, spec, mechanism, data));
+        expect(verifies(kept.publicKey, mechanism, message, signature)).toBe(true);
+      }
+      expect(mechanisms.length).toBeGreaterThan(0);
+      await token.lend(['destroyGrant'], (lent) => lent.destroyGrant(grant));
+    });
+  },
+);
+
+test('an RSA key comes back as a grant that decrypts RSA-OAEP', async () => {
+  const kept = await deposit(token, 'rsa-2048', 'operate', people);
+  const grant = await raise(kept, 'rsa-2048', 'decrypt');
+  const key = importKey(kept.publicKey);
+  const ciphertext = publicEncrypt(
+    { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' },
+    Buffer.from('the message'),
+  );
+  const plain = await token.lend(['decrypt'], (lent) =>
+    lent.decrypt(grant, 'rsa-2048', 'RSA-OAEP', { ciphertext }),
+  );
+  expect(Buffer.from(opened(plain)).toString()).toBe('the message');
+});
+
+async function raise(kept: Awaited<ReturnType<typeof deposit>>, spec: KeySpec, use: 'sign' | 'decrypt') {
+  const recovery = newRecovery();
+  const grant = newGrant();
+  const { publicKey } = await token.lend(['createTransport'], (lent) => lent.createTransport(recovery));
+  const replies = kept.members.map(({ share }, index) => reencrypt(person(index), share, publicKey));
+  await token.lend([...OPENING, 'raiseGrant', 'destroyTransport'], async (lent) => {
+    const wrapped = await openQuorum(lent, recovery, kept, replies);
+    const mechanisms = mechanismsFor(spec, use).filter((name) => token.abilities.mechanisms.includes(name));
+    expect(await lent.raiseGrant({ grant, wrapped, spec, use, mechanisms })).toEqual({ opened: undefined });
+    await lent.destroyTransport(recovery);
+  });
+  return grant;
+}
+
+function person(index: number): TestDepositary {
+  const found = people[index];
+  if (found === undefined) throw new Error('nobody');
+  return found;
+}
+
+function importKey(spki: Uint8Array | undefined) {
+  return createPublicKey({ key: Buffer.from(spki ?? []), format: 'der', type: 'spki' });
+}
+
+function digestOf(mechanism: SignMechanism, message: Buffer): Buffer {
+  const name = MECHANISMS[mechanism].digest;
+  return name === undefined ? message : createHash(name).update(message).digest();
+}
+
+function verifies(
+  spki: Uint8Array | undefined,
+  mechanism: SignMechanism,
+  message: Buffer,
+  signature: Uint8Array,
+): boolean {
+  const key = importKey(spki);
+  const name = MECHANISMS[mechanism].digest;
+  if (name === undefined) return verify(null, message, key, signature);
+  const saltLength = DIGEST_BYTES[name];
+  const padding = mechanism.startsWith('PS') ? constants.RSA_PKCS1_PSS_PADDING : constants.RSA_PKCS1_PADDING;
+  const how = mechanism.startsWith('ES')
+    ? { key, dsaEncoding: 'ieee-p1363' as const }
+    : mechanism.startsWith('PS')
+      ? { key, padding, saltLength }
+      : { key, padding };
+  return verify(name, message, how, signature);
+}
