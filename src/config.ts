@@ -43,9 +43,13 @@ const schema = z.strictObject({
 /**
  * What the daemon runs with. Paths are absolute: in the file they are relative to the file itself. Lengths of time
  * are in milliseconds. `databaseUrl` comes from the environment (DATABASE_URL) and takes the place of the private
- * cluster in `database.directory`.
+ * cluster in `database.directory`; `databaseOwnerUrl` (DATABASE_OWNER_URL) is the role that may change the schema.
  */
-export type Config = z.output<typeof schema> & { readonly databaseUrl: string | undefined };
+export type Config = z.output<typeof schema> & {
+  readonly databaseUrl: string | undefined;
+  readonly databaseOwnerUrl: string | undefined;
+  readonly searchPath: string | undefined;
+};
 
 /**
  * Reads and checks the configuration file (YAML).
@@ -79,6 +83,8 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
       directory: at(config.database.directory),
     },
     databaseUrl: environment['DATABASE_URL'],
+    databaseOwnerUrl: environment['DATABASE_OWNER_URL'],
+    searchPath: environment['PATH'],
   };
 }
 

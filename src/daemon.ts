@@ -1,0 +1,255 @@
+import { createPublicKey, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import type { Config } from './config.js';
+import { ConfigError } from './config.js';
+import type { Escrow } from './escrow/context.js';
+import { Directory } from './escrow/directory.js';
+import { keepHouse } from './escrow/housekeeping.js';
+import { Ledger } from './escrow/ledger.js';
+import type { Policy } from './escrow/policy.js';
+import type { CheckpointSigner, Clock } from './escrow/ports.js';
+import type { Health } from './http/application.js';
+import { parsePolicy } from './http/policyDocument.js';
+import { createServer } from './http/server.js';
+import { statementVerifier } from './http/statements.js';
+import type { OperatorLog } from './operatorLog.js';
+import { reasonsOf } from './operatorLog.js';
+import type { Cluster } from './postgres/cluster.js';
+import { startCluster } from './postgres/cluster.js';
+import type { Database } from './postgres/database.js';
+import { openDatabase } from './postgres/database.js';
+import { openProvenToken } from './tokenStart.js';
+
+/** What a daemon is made of. */
+export interface DaemonParts {
+  readonly config: Config;
+  readonly configFile: string;
+  /** Where package.json, node_modules and hsm-config are. */
+  readonly packageDirectory: string;
+  readonly log: OperatorLog;
+}
+
+/** A daemon that serves. */
+export interface Daemon {
+  readonly host: string;
+  readonly port: number;
+  /** Resolves with the reason when the daemon can no longer go on and must be stopped; never rejects. */
+  readonly failed: Promise<Error>;
+  /** Finishes what is under way, gives back token and database, and resolves when all is closed. Once. */
+  stop(): Promise<void>;
+}
+
+const clock: Clock = {
+  now: () => new Date(),
+  pause: async (ms) => {
+    await pause(ms);
+  },
+};
+
+const CLUSTER_START_MS = 60_000;
+const CLUSTER_STOP_MS = 30_000;
+
+/**
+ * Composes and starts everything: token (proved), database, log, use cases, API. What was started is stopped again when
+ * a later part cannot be. Throws what the parts throw; see `exitCodeOf`.
+ */
+export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+  const { config, log } = parts;
+  const stack: (() => Promise<unknown>)[] = [];
+  const unwind = async (): Promise<void> => {
+    for (let close = stack.pop(); close !== undefined; close = stack.pop()) {
+      await close().catch((error: unknown) =>
+        log.error('closing a part failed', { reason: reasonsOf(error) }),
+      );
+    }
+  };
+  let fail: (error: Error) => void = () => undefined;
+  const failed = new Promise<Error>((resolve) => {
+    fail = resolve;
+  });
+  try {
+    const tls = readTls(config);
+    const administrators = readAdministrators(config.administrators);
+    const { token, signer, unenforced } = await openProvenToken(
+      config,
+      parts.configFile,
+      parts.packageDirectory,
+      log,
+    );
+    stack.push(() => token.close(config.requests.drainMs));
+    const database = await startDatabase(parts, signer, stack, fail);
+
+    const ledger = new Ledger({
+      journal: database.journal,
+      token,
+      clock,
+      random: randomBytes,
+      notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
+      contentionTimeoutMs: config.requests.contentionMs,
+    });
+    const directory = new Directory(database.store, parsePolicy, administrators);
+    const { store, log: reader } = database;
+    const escrow: Escrow = {
+      ledger,
+      directory,
+      store,
+      log: reader,
+      token,
+      statements: statementVerifier,
+      clock,
+      random: randomBytes,
+      origin: config.origin,
+    };
+    stack.push(await keepHouseRegularly(escrow, database, config.housekeepingMs, log));
+
+    const server = createServer({
+      escrow,
+      tls,
+      keys: { identityKey: jwkOf(token.identityKey), logKey: signer.vkey },
+      report: (error, requestId) => log.error('a request failed', { requestId, reason: reasonsOf(error) }),
+      health: () => healthOf(token, database, unenforced),
+    });
+    const { host, port } = await server.listen(config.listen.host, config.listen.port);
+    stack.push(() => server.drain(config.requests.drainMs));
+    log.info('serving', { url: `https://${host}:${port}`, origin: config.origin, logKey: signer.vkey });
+    return { host, port, failed, stop: unwind };
+  } catch (error) {
+    await unwind();
+    throw error;
+  }
+}
+
+/** DATABASE_URL's server, or the private cluster in the configured directory. */
+async function startDatabase(
+  { config, packageDirectory, log }: DaemonParts,
+  signer: CheckpointSigner,
+  stack: (() => Promise<unknown>)[],
+  fail: (error: Error) => void,
+): Promise<Database> {
+  const lines = {
+    info: (message: string): void => void log.info(message),
+    warn: (message: string): void => void log.warn(message),
+  };
+  const timeouts = {
+    connectMs: config.database.waitMs,
+    queryMs: config.database.waitMs,
+    appendMs: config.database.waitMs,
+  };
+  const common = { signer, clock, log: lines, timeouts };
+  let database: Database;
+  if (config.databaseUrl !== undefined) {
+    const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };
+    database = await openDatabase({ ...common, ...owner, daemon: config.databaseUrl });
+  } else {
+    const { directory, binaries, runAs } = config.database;
+    const cluster: Cluster = await startCluster({
+      directory,
+      packageDirectory,
+      ...(binaries === undefined ? {} : { binariesDirectory: binaries }),
+      ...(runAs === undefined ? {} : { runAs }),
+      ...(config.searchPath === undefined ? {} : { searchPath: config.searchPath }),
+      startTimeoutMs: CLUSTER_START_MS,
+      stopTimeoutMs: CLUSTER_STOP_MS,
+      log: lines,
+      onLost: (loss) => {
+        if (loss.state === 'taken') fail(loss.cause);
+        else
+          log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
+      },
+    });
+    stack.push(() => cluster.stop());
+    database = await openDatabase({
+      ...common,
+      owner: cluster.owner,
+      daemon: cluster.daemon,
+      soleInstance: true,
+    });
+  }
+  stack.push(() => database.close());
+  return database;
+}
+
+/** Keeps house once before serving and then regularly. Returns how to stop it. */
+async function keepHouseRegularly(
+  escrow: Escrow,
+  database: Database,
+  everyMs: number,
+  log: OperatorLog,
+): Promise<() => Promise<void>> {
+  const first = await keepHouse(escrow, database.journal);
+  log.info('settled what was left', { ...first });
+  const stopping = new AbortController();
+  const rounds = (async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      await pause(everyMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      if (stopping.signal.aborted) return;
+      await keepHouse(escrow, database.journal).catch((error: unknown) => {
+        log.warn('housekeeping failed; it is tried again', { reason: reasonsOf(error) });
+      });
+    }
+  })();
+  return async () => {
+    stopping.abort();
+    await rounds;
+  };
+}
+
+async function healthOf(
+  token: { check(): Promise<void> },
+  database: Pick<Database, 'health'>,
+  unenforced: readonly string[],
+): Promise<Health> {
+  const tokenWorks = await token.check().then(
+    () => true,
+    () => false,
+  );
+  const health = await database.health();
+  const problems = [
+    ...(tokenWorks ? [] : ['The token does not answer.']),
+    ...(health.answers ? [] : ['The database does not answer.']),
+    ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
+  ];
+  return { ok: problems.length === 0, problems, unenforced };
+}
+
+function readTls(config: Config): { readonly cert: string; readonly key: string } {
+  try {
+    return { cert: readFileSync(config.tls.certificate, 'utf8'), key: readFileSync(config.tls.key, 'utf8') };
+  } catch (error) {
+    throw new ConfigError('the TLS certificate or key cannot be read', { cause: error });
+  }
+}
+
+/** Version 0 of the policy: the first administrators, who sign the first real one. */
+function readAdministrators(file: string): Policy {
+  try {
+    const people = JSON.parse(readFileSync(file, 'utf8')) as readonly {
+      readonly id: string;
+      readonly keys: unknown;
+    }[];
+    const principals = people.map(({ id, keys }) => ({
+      id,
+      kind: 'person',
+      name: id,
+      roles: ['admin'],
+      keys,
+    }));
+    return parsePolicy(JSON.stringify({ version: 1, principals, rules: [] }), 0);
+  } catch (error) {
+    throw new ConfigError(
+      `${file} is not a list of administrators: ${error instanceof Error ? error.message : ''}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function jwkOf(spki: Uint8Array): Readonly<Record<string, string>> {
+  const jwk = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }).export({
+    format: 'jwk',
+  });
+  return Object.fromEntries(Object.entries(jwk).map(([name, value]) => [name, String(value)]));
+}

@@ -1,0 +1,43 @@
+import { ConfigError } from './config.js';
+import { ClusterError, ClusterInUse } from './postgres/clusterError.js';
+import { LogDamaged, UnsafeDatabase } from './postgres/faults.js';
+import { SchemaMissing } from './postgres/migrations.js';
+import { TokenNotReady } from './token/faults.js';
+import { TokenNotEnforcing } from './tokenStart.js';
+
+/** What the daemon's exit code says. Stable: service managers decide by it whether to start the daemon again. */
+export const EXIT_CODES = {
+  clean: { code: 0, meaning: 'stopped when asked to' },
+  unexpected: { code: 1, meaning: 'something unexpected went wrong' },
+  usage: { code: 2, meaning: 'the command line or the configuration is not right' },
+  token: { code: 3, meaning: 'the token is not ready: module, label or objects of the ceremony are missing' },
+  pin: {
+    code: 4,
+    meaning: 'the token refused the PIN; it was tried once and must not be tried again by itself',
+  },
+  enforcement: {
+    code: 5,
+    meaning: 'the token does not enforce what the configuration does not excuse it from',
+  },
+  database: { code: 6, meaning: 'the database cannot be started, reached or trusted with durable writes' },
+  inUse: { code: 7, meaning: 'another daemon runs on the same data directory' },
+  logDamaged: {
+    code: 8,
+    meaning: 'the log contradicts itself or its checkpoint; nothing may be built on it',
+  },
+} as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
+
+/** The exit code for what stopped the daemon. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigError) return EXIT_CODES.usage.code;
+  if (error instanceof TokenNotReady) {
+    return error.reason === 'pin-refused' ? EXIT_CODES.pin.code : EXIT_CODES.token.code;
+  }
+  if (error instanceof TokenNotEnforcing) return EXIT_CODES.enforcement.code;
+  if (error instanceof ClusterInUse) return EXIT_CODES.inUse.code;
+  if (error instanceof LogDamaged) return EXIT_CODES.logDamaged.code;
+  if (error instanceof ClusterError || error instanceof UnsafeDatabase || error instanceof SchemaMissing) {
+    return EXIT_CODES.database.code;
+  }
+  return EXIT_CODES.unexpected.code;
+}

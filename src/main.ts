@@ -1,0 +1,93 @@
+#!/usr/bin/env node
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { readConfig } from './config.js';
+import { startDaemon } from './daemon.js';
+import { EXIT_CODES, exitCodeOf } from './exitCodes.js';
+import { createOperatorLog, reasonsOf } from './operatorLog.js';
+
+const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
+
+usage: escrowd --config FILE [--log-level error|warn|info|debug]
+       escrowd --help | --version
+
+Runs in the foreground until SIGTERM or SIGINT, then finishes what is under way and stops.
+The token must have been prepared by scripts/ceremony. The database is a private PostgreSQL in the
+configured directory, or the server that DATABASE_URL names.
+
+exit codes
+${Object.values(EXIT_CODES)
+  .map(({ code, meaning }) => `  ${code}  ${meaning}`)
+  .join('\n')}
+`;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const options = {
+    config: { type: 'string' },
+    'log-level': { type: 'string', default: 'info' },
+    help: { type: 'boolean', short: 'h' },
+    version: { type: 'boolean' },
+  } as const;
+  let values;
+  try {
+    ({ values } = parseArgs({ args: [...argv], options }));
+  } catch (error) {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return EXIT_CODES.usage.code;
+  }
+  const packageDirectory = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+  if (values.help === true) {
+    process.stdout.write(USAGE);
+    return EXIT_CODES.clean.code;
+  }
+  if (values.version === true) {
+    const { version } = await packageOf(packageDirectory);
+    process.stdout.write(`escrowd ${version}\n`);
+    return EXIT_CODES.clean.code;
+  }
+  if (values.config === undefined) {
+    process.stderr.write(`error: --config FILE is needed\n\n${USAGE}`);
+    return EXIT_CODES.usage.code;
+  }
+  const log = createOperatorLog(values['log-level'], process.stdout.isTTY);
+  try {
+    const config = readConfig(values.config, process.env);
+    const stopping = stopSignal();
+    const daemon = await startDaemon({ config, configFile: values.config, packageDirectory, log });
+    const why = await Promise.race([stopping, daemon.failed]);
+    if (typeof why === 'string') {
+      log.info('stopping', { signal: why });
+      await daemon.stop();
+      log.info('stopped');
+      return EXIT_CODES.clean.code;
+    }
+    log.error('stopping after a failure', { reason: reasonsOf(why) });
+    await daemon.stop();
+    return exitCodeOf(why);
+  } catch (error) {
+    log.error('cannot run', { reason: reasonsOf(error) });
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** Resolves with the name of the first signal that asks to stop. SIGUSR1 is taken so that it opens no inspector. */
+function stopSignal(): Promise<string> {
+  process.on('SIGUSR1', () => undefined);
+  return new Promise((resolveSignal) => {
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+      process.on(name, () => {
+        resolveSignal(name);
+      });
+  });
+}
+
+async function packageOf(directory: string): Promise<{ readonly version: string }> {
+  const { readFile } = await import('node:fs/promises');
+  return JSON.parse(await readFile(resolve(directory, 'package.json'), 'utf8')) as { version: string };
+}
+
+// A sudden end is safe (the log says what was under way), but a clean one also waits for the log to be written out.
+process.exitCode = await main(process.argv.slice(2));

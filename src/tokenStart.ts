@@ -1,0 +1,83 @@
+import type { Config } from './config.js';
+import { ConfigError, profileFile, readSecretFile } from './config.js';
+import type { CheckpointSigner } from './escrow/ports.js';
+import { vkeyFor } from './log/noteKey.js';
+import type { OperatorLog } from './operatorLog.js';
+import type { OpenToken } from './token/openToken.js';
+import { openToken } from './token/openToken.js';
+import { readProfile } from './token/profile.js';
+import { selfTest } from './token/selfTest.js';
+
+/** The token let something through that it must refuse, and the configuration does not accept that by name. */
+export class TokenNotEnforcing extends Error {
+  override readonly name = 'TokenNotEnforcing';
+
+  constructor(readonly attacks: readonly string[]) {
+    super(
+      `the token does not refuse: ${attacks.join(', ')}. If your threat model allows it, name them in token.acceptUnenforced`,
+    );
+  }
+}
+
+/** A token that has proved itself, and what it was excused from. */
+export interface ProvenToken {
+  readonly token: OpenToken;
+  readonly signer: CheckpointSigner;
+  /** Attacks that the token does not refuse, accepted by the configuration. */
+  readonly unenforced: readonly string[];
+}
+
+/**
+ * Opens the configured token and has it prove what it enforces, by trying the attacks that it must refuse.
+ *
+ * @throws TokenNotReady, {@link TokenNotEnforcing}, ConfigError
+ */
+export async function openProvenToken(
+  config: Config,
+  configFile: string,
+  packageDirectory: string,
+  log: OperatorLog,
+): Promise<ProvenToken> {
+  const file = profileFile(config.token.profile, packageDirectory, configFile);
+  const token = await openToken({
+    profile: readProfileFile(file),
+    label: config.token.label,
+    pin: readSecretFile(config.token.pinFile),
+    ...(config.token.module === undefined ? {} : { modulePath: config.token.module }),
+    environment: config.token.environment,
+    waitMs: config.token.waitMs,
+    log: (level, message) => log.log(level, message),
+  });
+  try {
+    const unenforced = await prove(token, config.token.acceptUnenforced);
+    if (unenforced.length > 0) log.warn('the token does not enforce everything', { unenforced });
+    return { token, signer: signerOf(token, config.origin), unenforced };
+  } catch (error) {
+    await token.close();
+    throw error;
+  }
+}
+
+async function prove(token: OpenToken, accepted: readonly string[]): Promise<readonly string[]> {
+  const unenforced = (await selfTest(token)).filter(({ refused }) => !refused).map(({ attack }) => attack);
+  const refusedHere = unenforced.filter((attack) => !accepted.includes(attack));
+  if (refusedHere.length > 0) throw new TokenNotEnforcing(refusedHere);
+  return unenforced;
+}
+
+function signerOf(token: OpenToken, origin: string): CheckpointSigner {
+  const { algorithm, publicKey } = token.logKey;
+  return {
+    origin,
+    vkey: vkeyFor({ name: origin, algorithm, spkiDer: publicKey }),
+    sign: (text) => token.signCheckpoint(text),
+  };
+}
+
+function readProfileFile(file: string): ReturnType<typeof readProfile> {
+  try {
+    return readProfile(file);
+  } catch (error) {
+    throw new ConfigError(`the token profile ${file} cannot be used: ${String(error)}`, { cause: error });
+  }
+}
