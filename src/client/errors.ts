@@ -21,6 +21,7 @@ export const DISBELIEFS = {
   'entry-mismatch': 'The log entry shown is not about this request.',
   'entry-not-in-log': 'The log entry shown is not in the log.',
   'export-refused': 'The export is not what the log has signed.',
+  'server-keys-mismatch': 'The server says that it has other keys than those pinned.',
   // keys and answers
   'share-malformed': 'The share does not open to a recovery secret.',
   'release-malformed': 'The released key does not open.',

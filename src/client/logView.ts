@@ -61,6 +61,20 @@ export class LogView {
   }
 
   /**
+   * Believes that the log is empty, when nothing of it was ever seen.
+   * @throws NotBelieved `log-rolled-back`
+   */
+  async expectNothingSeen(): Promise<void> {
+    const seenNote = await this.#parts.memory.last();
+    if (seenNote !== undefined && this.#open(seenNote).size > 0) {
+      throw new NotBelieved(
+        'log-rolled-back',
+        'the log shown is empty; this identity has seen entries in it',
+      );
+    }
+  }
+
+  /**
    * Believes that an entry is in the log.
    * @throws NotBelieved as {@link believe}; `entry-mismatch` when it is not an entry, `entry-not-in-log`
    */

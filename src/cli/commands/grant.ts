@@ -1,0 +1,79 @@
+import { facts, table } from '../columns.js';
+import type { CommandRow, Result } from '../command.js';
+import type { Given } from '../given.js';
+import type { Session } from '../session.js';
+import { collect } from '../pages.js';
+import { when } from '../times.js';
+import { grantFacts } from '../words.js';
+
+/** Grants. */
+export const grantCommands: readonly CommandRow[] = [
+  {
+    usage: 'list',
+    summary: 'lists the grants that you may see, newest first',
+    options: [{ flags: '--limit <n>', about: 'how many', default: '50' }],
+    examples: ['grant list --as ~/.escrowd'],
+    run: list,
+  },
+  {
+    usage: 'show <grant>',
+    summary: 'shows a grant: what it allows, and how much of it is used',
+    examples: ['grant show grant_0123456789abcdef0123456789abcdef'],
+    run: show,
+  },
+  {
+    usage: 'revoke <grant>',
+    summary: 'ends a grant at once',
+    about: 'For the owner of the key, its depositaries, and administrators. The next use is refused.',
+    options: [{ flags: '--reason <text>', about: 'why; everyone concerned will read it', required: true }],
+    examples: ['grant revoke grant_0123456789abcdef0123456789abcdef --reason "back at work"'],
+    run: revoke,
+  },
+];
+
+async function list(session: Session, given: Given): Promise<Result> {
+  const limit = given.count('limit');
+  const { client } = await session.connect();
+  const { items, hasMore } = await session.busy('listing grants', () =>
+    collect((query) => client.grants(query), limit),
+  );
+  const rows = items.map((grant) => [
+    grant.grant,
+    grant.status,
+    grant.scope.app,
+    grant.owner,
+    `${grant.used}/${grant.scope.maxUses}`,
+    when(grant.expiresAt, session.now),
+  ]);
+  return {
+    json: { items, hasMore },
+    lines:
+      items.length === 0 ? ['No grants.'] : table(['GRANT', 'STATUS', 'APP', 'OWNER', 'USED', 'UNTIL'], rows),
+  };
+}
+
+async function show(session: Session, given: Given): Promise<Result> {
+  const { client } = await session.connect();
+  const grant = await session.busy('asking for the grant', () => client.grant(given.argument(0)));
+  return {
+    json: grant,
+    lines: facts(grantFacts(grant, session.now)),
+    ...(grant.status === 'active'
+      ? { next: `to end it at once: escrowctl grant revoke ${grant.grant} --reason TEXT` }
+      : {}),
+  };
+}
+
+async function revoke(session: Session, given: Given): Promise<Result> {
+  const { client } = await session.connect();
+  const { result: grant, entry } = await session.busy('revoking the grant', () =>
+    client.revoke(given.argument(0), given.text('reason')),
+  );
+  return {
+    json: { result: grant, entry },
+    lines: [
+      `Revoked ${grant.grant} (log entry ${entry}). The app ${grant.scope.app} can no longer use the key.`,
+      ...facts([['used', `${grant.used} of ${grant.scope.maxUses}`]]),
+    ],
+  };
+}

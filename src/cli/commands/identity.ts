@@ -1,0 +1,169 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { Identity } from '../../client/identity.js';
+import { FILES } from '../../client/identity.js';
+import { createIdentity, pinServer } from '../../client/newIdentity.js';
+import type { ServerPins } from '../../client/serverPins.js';
+import { parseCeremonyRecord } from '../../client/serverPins.js';
+import { parseCheckpoint } from '../../log/checkpoint.js';
+import { parseNote } from '../../log/note.js';
+import { facts } from '../columns.js';
+import type { CommandRow, OptionRow, Result } from '../command.js';
+import { UsageError } from '../failures.js';
+import type { Given } from '../given.js';
+import type { Session } from '../session.js';
+
+const PIN_OPTIONS = [
+  { flags: '--server <url>', about: 'address of the server, such as https://escrow.example.com:8443' },
+  { flags: '--ca <file>', about: 'certificate of the CA that the server is believed by (PEM)' },
+  { flags: '--record <file>', about: "the ceremony's record: the public keys of identity and log" },
+  { flags: '--origin <name>', about: 'origin of the log, where the record does not say it' },
+] as const satisfies readonly OptionRow[];
+
+/** Making, pinning and showing an identity. */
+export const identityCommands: readonly CommandRow[] = [
+  {
+    usage: 'new <dir>',
+    summary: 'makes your keys, once, in a new directory',
+    about:
+      'Private keys stay in DIR (0600). Hand out public.json, for the policy document, and for a depositary\n' +
+      'depositary-public.pem, for the ceremony. Nothing that is there is overwritten.',
+    options: [
+      { flags: '--id <id>', about: 'your id in the directory', required: true },
+      { flags: '--depositary', about: 'also an RSA key to which shares of keys are encrypted' },
+      { flags: '--delivery-key', about: 'also an RSA key to which copies of your own keys are encrypted' },
+      ...PIN_OPTIONS,
+    ],
+    examples: [
+      'identity new ~/.escrowd --id dana --depositary',
+      'identity new ~/.escrowd --id olga --delivery-key --server https://escrow.example.com:8443 \\\n' +
+        '      --ca ca.pem --record ceremony-record.json',
+    ],
+    run: newIdentity,
+  },
+  {
+    usage: 'pin <dir>',
+    summary: 'tells an identity which server to believe',
+    about:
+      'The keys come from the record of the ceremony, which you were given by people, and never from the server\n' +
+      'itself. Pinning again may change the address or the CA, never the keys.',
+    options: PIN_OPTIONS.map((option) =>
+      option.flags.startsWith('--origin') ? option : { ...option, required: true },
+    ),
+    examples: [
+      'identity pin ~/.escrowd --server https://escrow.example.com:8443 --ca ca.pem --record record.json',
+    ],
+    run: pin,
+  },
+  {
+    usage: 'show',
+    summary: 'shows who you are and what you have pinned',
+    examples: ['identity show --as ~/.escrowd'],
+    run: show,
+  },
+];
+
+async function newIdentity(_session: Session, given: Given): Promise<Result> {
+  const directory = given.argument(0);
+  const isPinned = given.find('server') ?? given.find('ca') ?? given.find('record');
+  // read before anything is made: a bad record must not leave half an identity
+  const pins = isPinned === undefined ? undefined : await pinsOf(given);
+  const depositary = given.flag('depositary');
+  const part = await createIdentity(directory, {
+    id: given.text('id'),
+    depositary,
+    deliveryKey: given.flag('deliveryKey'),
+  });
+  if (pins !== undefined) await pinServer(directory, pins.pins, pins.ca);
+  const files = {
+    publicPart: join(directory, FILES.publicPart),
+    ...(depositary ? { depositaryPublic: join(directory, FILES.depositaryPublic) } : {}),
+  };
+  return {
+    json: { id: part.id, directory, public: part, files, pinned: pins !== undefined },
+    lines: [
+      `Made the identity ${part.id} in ${directory}.`,
+      ...facts([
+        ['signing key', `${part.keys[0]?.['alg'] ?? ''} ${part.keys[0]?.['kid'] ?? ''}`],
+        ['for the policy document', files.publicPart],
+        ['for the ceremony', depositary ? join(directory, FILES.depositaryPublic) : undefined],
+      ]),
+    ],
+    next: depositary
+      ? 'give public.json to an administrator and depositary-public.pem to the security officer, who sends a challenge'
+      : 'give public.json to an administrator',
+  };
+}
+
+async function pin(_session: Session, given: Given): Promise<Result> {
+  const directory = given.argument(0);
+  const { pins, ca } = await pinsOf(given);
+  await pinServer(directory, pins, ca);
+  return {
+    json: { directory, ...pins },
+    lines: [`${directory} now believes this server, and no other:`, ...pinFacts(pins)],
+    next: `escrowctl status --as ${directory}`,
+  };
+}
+
+async function show(session: Session): Promise<Result> {
+  const identity = await session.identity();
+  const seen = await seenSize(identity);
+  const { id, kid, algorithm } = identity.signer;
+  const pins = identity.isPinned ? identity.pins : undefined;
+  return {
+    json: {
+      id,
+      directory: identity.directory,
+      signingKey: { alg: algorithm, kid },
+      ...(pins === undefined
+        ? {}
+        : {
+            server: pins.server,
+            origin: pins.origin,
+            identityKey: pins.identityKey,
+            logKey: pins.logKey,
+          }),
+      ...(seen === undefined ? {} : { logSizeSeen: seen }),
+    },
+    lines: [
+      ...facts([
+        ['id', id],
+        ['directory', identity.directory],
+        ['signing key', `${algorithm} ${kid}`],
+      ]),
+      ...(pins === undefined ? ['  no server is pinned'] : pinFacts(pins)),
+      ...facts([['log seen up to', seen === undefined ? undefined : `${seen} entries`]]),
+    ],
+    ...(pins === undefined
+      ? { next: `escrowctl identity pin ${identity.directory} --server URL --ca FILE --record FILE` }
+      : {}),
+  };
+}
+
+async function pinsOf(given: Given): Promise<{ readonly pins: ServerPins; readonly ca: string }> {
+  const [server, caFile, recordFile] = ['server', 'ca', 'record'].map((name) => given.find(name));
+  if (server === undefined || caFile === undefined || recordFile === undefined) {
+    throw new UsageError(
+      '--server, --ca and --record belong together',
+      'give all three, or none and pin later',
+    );
+  }
+  const record = parseCeremonyRecord(await readFile(recordFile, 'utf8'), given.find('origin'));
+  return { pins: { server, ...record }, ca: await readFile(caFile, 'utf8') };
+}
+
+function pinFacts({ server, origin, identityKey, logKey }: ServerPins): readonly string[] {
+  return facts([
+    ['server', server],
+    ['origin', origin],
+    ['identity key', `${identityKey['crv'] ?? ''} ${identityKey['x'] ?? ''}`],
+    ['log key', logKey],
+  ]);
+}
+
+async function seenSize(identity: Identity): Promise<number | undefined> {
+  const note = await identity.memory.last();
+  return note === undefined ? undefined : parseCheckpoint(parseNote(note).text).size;
+}

@@ -1,0 +1,173 @@
+import { writeFileAtomically, writeNewFile } from '../../client/atomicFile.js';
+import { destroyOpened, exportOpened, openRelease } from '../../client/release.js';
+import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/keySpecs.js';
+import type { WireKey } from '../../escrow/wire.js';
+import { facts, table } from '../columns.js';
+import type { CommandRow, Result } from '../command.js';
+import { UsageError } from '../failures.js';
+import type { Given } from '../given.js';
+import { collect } from '../pages.js';
+import type { Session } from '../session.js';
+import { localTime, when } from '../times.js';
+import { quorumsInWords, termsInWords } from '../words.js';
+
+const USES = ['sign', 'decrypt'] as const;
+const FORMATS = ['pem', 'jwk', 'raw'] as const;
+
+/** Keys. */
+export const keyCommands: readonly CommandRow[] = [
+  {
+    usage: 'generate',
+    summary: 'makes a key in the token, deposited as it is born',
+    about: "The rules say who the depositaries are. Owners make their own keys, administrators anyone's.",
+    options: [
+      { flags: '--owner <id>', about: 'whose key (default: yours)' },
+      { flags: '--spec <spec>', about: 'which kind', required: true, choices: KEY_SPEC_NAMES },
+      {
+        flags: '--use <use>',
+        about: 'what for (default: what the kind allows, if that is one thing)',
+        choices: USES,
+      },
+      { flags: '--label <text>', about: 'what people call it' },
+      { flags: '--deliver', about: 'also give the owner a copy, encrypted to their delivery key' },
+    ],
+    examples: [
+      'key generate --as ~/.escrowd --owner olga --spec ec-p256 --label letters',
+      'key generate --spec rsa-3072 --use decrypt --deliver',
+    ],
+    run: generate,
+  },
+  {
+    usage: 'list',
+    summary: 'lists the keys that you may see, newest first',
+    options: [{ flags: '--limit <n>', about: 'how many', default: '50' }],
+    examples: ['key list --as ~/.escrowd'],
+    run: list,
+  },
+  {
+    usage: 'show <key>',
+    summary: 'shows a key: its depositaries, and what its rule allows',
+    options: [{ flags: '--public-key-out <file>', about: 'also write its public key to this file (PEM)' }],
+    examples: ['key show key_0123456789abcdef0123456789abcdef --public-key-out olga.pem'],
+    run: show,
+  },
+  {
+    usage: 'copy <key>',
+    summary: 'opens your own copy of your key, ordered with --deliver',
+    options: [
+      { flags: '--out <file>', about: 'a new file for the private key', required: true },
+      { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: FORMATS },
+    ],
+    examples: ['key copy key_0123456789abcdef0123456789abcdef --out letters.pem'],
+    run: copy,
+  },
+];
+
+async function generate(session: Session, given: Given): Promise<Result> {
+  const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? 'ec-p256';
+  const [onlyUse, ...otherUses] = KEY_SPECS[spec].uses;
+  const use = given.oneOf('use', USES) ?? (otherUses.length === 0 ? onlyUse : undefined);
+  if (use === undefined)
+    throw new UsageError(`--use is missing: ${spec} can sign or decrypt`, 'add --use sign or --use decrypt');
+  const { identity, client } = await session.connect();
+  const label = given.find('label');
+  const { result: key, entry } = await session.busy('making and depositing the key', () =>
+    client.generateKey({
+      owner: given.find('owner') ?? identity.id,
+      spec,
+      use,
+      ...(label === undefined ? {} : { label }),
+      ...(given.flag('deliver') ? { deliver: true } : {}),
+    }),
+  );
+  return {
+    json: { result: key, entry },
+    lines: [`Made ${key.key} and deposited it (log entry ${entry}).`, ...facts(keyFacts(key, session.now))],
+    next:
+      key.ownersCopy === undefined
+        ? `escrowctl key show ${key.key} --public-key-out FILE`
+        : `escrowctl key copy ${key.key} --out FILE`,
+  };
+}
+
+async function list(session: Session, given: Given): Promise<Result> {
+  const limit = given.count('limit');
+  const { client } = await session.connect();
+  const { items, hasMore } = await session.busy('listing keys', () =>
+    collect((query) => client.keys(query), limit),
+  );
+  const rows = items.map((key) => [
+    key.key,
+    key.owner,
+    key.spec,
+    key.use,
+    localTime(new Date(key.createdAt)),
+    key.label,
+  ]);
+  return {
+    json: { items, hasMore },
+    lines: items.length === 0 ? ['No keys.'] : table(['KEY', 'OWNER', 'KIND', 'USE', 'MADE', 'LABEL'], rows),
+    next: hasMore ? `there are more: --limit ${limit * 2}` : undefined,
+  };
+}
+
+async function show(session: Session, given: Given): Promise<Result> {
+  const { client } = await session.connect();
+  const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
+  const out = given.find('publicKeyOut');
+  if (out !== undefined) {
+    if (key.publicKeyPem === undefined) throw new UsageError(`${key.key} is symmetric and has no public key`);
+    await writeFileAtomically(out, ended(key.publicKeyPem), 0o644);
+  }
+  return {
+    json: key,
+    lines: [
+      ...facts(keyFacts(key, session.now)),
+      ...(out === undefined ? [] : [`The public key is in ${out}.`]),
+    ],
+    next: `when the owner is away: escrowctl recovery request ${key.key} --help`,
+  };
+}
+
+async function copy(session: Session, given: Given): Promise<Result> {
+  const { identity, client } = await session.connect();
+  const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
+  if (key.ownersCopy === undefined) {
+    throw new UsageError(
+      `there is no copy of ${key.key} for you`,
+      'a copy is made with the key: key generate --deliver',
+    );
+  }
+  const opened = openRelease(key.ownersCopy, await identity.deliveryKey(), {
+    publicKeyPem: key.publicKeyPem,
+  });
+  const out = given.text('out');
+  try {
+    const format = given.oneOf('format', FORMATS) ?? (opened.kind === 'pair' ? 'pem' : 'raw');
+    await writeNewFile(out, exportOpened(opened, format), 0o600);
+  } finally {
+    destroyOpened(opened);
+  }
+  return {
+    json: { key: key.key, out },
+    lines: [`The private key of ${key.key} is in ${out}. It fits the public key; keep it safe.`],
+  };
+}
+
+function keyFacts(key: WireKey, now: Date): readonly (readonly [string, string | undefined])[] {
+  return [
+    ['key', key.key],
+    ['owner', key.owner],
+    ['label', key.label === '' ? undefined : key.label],
+    ['kind', `${key.spec}, to ${key.use}`],
+    ['made', when(key.createdAt, now)],
+    ['rule', `${key.rule.name} (policy version ${key.rule.policyVersion})`],
+    ['allows', termsInWords(key)],
+    ...key.purposes.map(({ purpose, quorums }) => [`enough to ${purpose}`, quorumsInWords(quorums)] as const),
+    ['digest', key.digest],
+  ];
+}
+
+function ended(pem: string): string {
+  return pem.endsWith('\n') ? pem : `${pem}\n`;
+}

@@ -1,0 +1,180 @@
+import { readFile } from 'node:fs/promises';
+
+import { writeFileAtomically } from '../../client/atomicFile.js';
+import { exportLog } from '../../client/logExport.js';
+import { verifyExport } from '../../client/logVerification.js';
+import type { PublicPart } from '../../client/publicPart.js';
+import { parsePublicParts } from '../../client/publicPart.js';
+import type { RequestCounts } from '../../client/requestEvidence.js';
+import type { Believed, Refused } from '../../log/verifier.js';
+import { facts } from '../columns.js';
+import type { CommandRow, Result } from '../command.js';
+import { UsageError } from '../failures.js';
+import type { Given } from '../given.js';
+import type { Session } from '../session.js';
+
+/** The log. */
+export const logCommands: readonly CommandRow[] = [
+  {
+    usage: 'checkpoint',
+    summary: 'fetches the newest signed checkpoint, checks it, and remembers it',
+    about: 'It must be signed by the pinned log key, and continue the log that you saw before.',
+    options: [{ flags: '--out <file>', about: 'also write the signed note to this file' }],
+    examples: ['log checkpoint --as ~/.escrowd --out checkpoint.txt'],
+    run: checkpoint,
+  },
+  {
+    usage: 'export <file>',
+    summary: 'writes the whole log to a file, for verification offline',
+    about: 'For auditors. The file appears whole or not at all.',
+    examples: ['log export log.ndjson --as ~/.escrowd'],
+    run: exportCommand,
+  },
+  {
+    usage: 'verify <file>',
+    summary: 'verifies an export offline; exit code 0 says: believe it, 5: do not',
+    about:
+      'Checks every entry, that exactly these entries were signed by the log, that they continue what you saw before,\n' +
+      'and the signatures of everyone who asked, decided or made rules. Needs no server: only the pinned key.',
+    options: [
+      {
+        flags: '--log-key <vkey>',
+        about: 'the pinned verifier key of the log (default: that of your identity)',
+      },
+      {
+        flags: '--against <file>',
+        about: 'an older signed checkpoint (default: the last that your identity saw)',
+      },
+      {
+        flags: '--administrators <file>',
+        about: 'public.json of the first administrators, to check what they signed before the first policy',
+        many: true,
+      },
+    ],
+    examples: [
+      'log verify log.ndjson --as ~/.escrowd',
+      'log verify log.ndjson --log-key escrow.example.com+1a2b3c4d+AX... --against checkpoint.txt',
+    ],
+    run: verify,
+  },
+];
+
+async function checkpoint(session: Session, given: Given): Promise<Result> {
+  const { client, log } = await session.connect();
+  const { note, seen } = await session.busy('fetching the checkpoint', async () => {
+    const fetched = await client.checkpoint();
+    return { note: fetched, seen: await log.believe(fetched) };
+  });
+  const out = given.find('out');
+  if (out !== undefined) await writeFileAtomically(out, note, 0o644);
+  const root = Buffer.from(seen.root).toString('base64');
+  return {
+    json: { origin: seen.origin, size: seen.size, root, note, ...(out === undefined ? {} : { out }) },
+    lines: [
+      'The checkpoint is signed by the log, and continues what you saw before.',
+      ...facts([
+        ['origin', seen.origin],
+        ['entries', String(seen.size)],
+        ['root', root],
+        ['in', out],
+      ]),
+    ],
+  };
+}
+
+async function exportCommand(session: Session, given: Given): Promise<Result> {
+  const path = given.argument(0);
+  const { identity, client, log } = await session.connect();
+  const { origin, logKey } = identity.pins;
+  const { size } = await session.busy('exporting the log', (progress) =>
+    exportLog({
+      client,
+      log,
+      origin,
+      logKey,
+      path,
+      onProgress: (done, total) => {
+        progress(`exporting the log: ${done} of ${total} entries`);
+      },
+    }),
+  );
+  return {
+    json: { out: path, origin, size },
+    lines: [`Exported ${size} entries to ${path}.`],
+    next: `escrowctl log verify ${path}`,
+  };
+}
+
+async function verify(session: Session, given: Given): Promise<Result> {
+  const path = given.argument(0);
+  const { logKey, against } = await trustOf(session, given);
+  const bootstrap = await administratorsOf(given.list('administrators'));
+  const { verdict, requests } = await session.busy('verifying the log', () =>
+    verifyExport({ path, logKey, bootstrap, ...(against === undefined ? {} : { against }) }),
+  );
+  return verdict.ok ? believed(verdict, requests, against !== undefined) : refused(verdict);
+}
+
+async function trustOf(
+  session: Session,
+  given: Given,
+): Promise<{ readonly logKey: string; readonly against: string | undefined }> {
+  const againstFile = given.find('against');
+  const against = againstFile === undefined ? undefined : await readFile(againstFile, 'utf8');
+  const givenKey = given.find('logKey');
+  if (givenKey !== undefined) return { logKey: givenKey, against };
+  if (!session.hasIdentity)
+    throw new UsageError('which log key is to be believed?', 'add --as DIR, or --log-key VKEY');
+  const identity = await session.identity();
+  return { logKey: identity.pins.logKey, against: against ?? (await identity.memory.last()) };
+}
+
+async function administratorsOf(paths: readonly string[]): Promise<readonly PublicPart[]> {
+  const parts = await Promise.all(paths.map(async (path) => parsePublicParts(await readFile(path, 'utf8'))));
+  return parts.flat();
+}
+
+function believed(verdict: Believed, requests: RequestCounts, hasOlder: boolean): Result {
+  const { origin, size, counts, open, checkpoint: note } = verdict;
+  const root = Buffer.from(verdict.root).toString('base64');
+  return {
+    json: { ok: true, origin, size, root, counts, requests, open, checkpoint: note, against: hasOlder },
+    lines: [
+      `Believe it: these ${size} entries are exactly what the log has signed.`,
+      ...facts([
+        ['origin', origin],
+        ['root', root],
+        [
+          'entries',
+          `${counts.attempted} attempted, ${counts.done} done, ${counts.denied} denied, ${counts.failed} failed`,
+        ],
+        ['policies', String(counts.documents)],
+        ['signed requests', `${requests.verified} verified${unknownRequests(requests)}`],
+        [
+          'older checkpoint',
+          hasOlder ? 'continued' : 'none given: an old backup or a fork would not be found',
+        ],
+        [
+          'without an outcome',
+          open.length === 0 ? undefined : open.map(({ index, act }) => `${act} (entry ${index})`).join(', '),
+        ],
+      ]),
+    ],
+    ...(open.length === 0
+      ? {}
+      : { next: 'acts without an outcome were cut short or are under way: ask the operators' }),
+  };
+}
+
+function unknownRequests({ unknown }: RequestCounts): string {
+  return unknown === 0 ? '' : `, ${unknown} from before the first policy not (give --administrators)`;
+}
+
+function refused({ index, reason }: Refused): Result {
+  return {
+    json: { ok: false, index: index ?? null, reason },
+    lines: [`Do not believe it: ${index === undefined ? '' : `entry ${index}: `}${reason}.`],
+    next: 'tell the security team, and keep the file',
+    exit: 'disbelieved',
+  };
+}

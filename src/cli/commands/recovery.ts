@@ -1,0 +1,173 @@
+import { isoDuration } from '../../client/durations.js';
+import type { Mechanism } from '../../escrow/mechanisms.js';
+import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/mechanisms.js';
+import type { WireRecoveryOrder, WireScope } from '../../escrow/wire.js';
+import { facts, table } from '../columns.js';
+import type { CommandRow, Result } from '../command.js';
+import { UsageError } from '../failures.js';
+import type { Given } from '../given.js';
+import { collect } from '../pages.js';
+import type { Session } from '../session.js';
+import { distance } from '../times.js';
+import { nextForRecovery, recoveryFacts } from '../words.js';
+
+const PURPOSES = ['operate', 'release'] as const;
+const USES = ['sign', 'decrypt'] as const;
+
+/** Asking for a key to be brought back, and seeing what came of it. */
+export const recoveryCommands: readonly CommandRow[] = [
+  {
+    usage: 'request <key>',
+    summary: 'asks the depositaries to bring a key back',
+    about:
+      'operate: an app may use the key inside the token, within the scope given here.\n' +
+      'release: a depositary receives the private key itself, where the rule allows it.',
+    options: [
+      { flags: '--purpose <purpose>', about: 'what for', choices: PURPOSES, default: 'operate' },
+      {
+        flags: '--reason <text>',
+        about: 'why; depositaries, owner and auditor will read it',
+        required: true,
+      },
+      { flags: '--valid-for <duration>', about: 'how long the request stands', default: '1d' },
+      { flags: '--app <id>', about: 'operate: which app' },
+      {
+        flags: '--operation <use>',
+        about: 'operate: what it may do (default: what the mechanism does)',
+        many: true,
+        choices: USES,
+      },
+      {
+        flags: '--mechanism <name>',
+        about: 'operate: how, by JOSE name',
+        many: true,
+        choices: MECHANISM_NAMES,
+      },
+      { flags: '--uses <n>', about: 'operate: how many times', default: '1' },
+      { flags: '--for <duration>', about: 'operate: for how long, from activation', default: '1h' },
+      { flags: '--digest', about: 'operate: the app may also send digests instead of messages' },
+      { flags: '--recipient <id>', about: 'release: which depositary receives it (default: you)' },
+    ],
+    examples: [
+      'recovery request KEY --app mailer --mechanism ES256 --uses 3 --for 1h --reason "Olga is ill; letters must go out"',
+      'recovery request KEY --purpose release --valid-for 7d --reason "the archive must be read"',
+    ],
+    run: request,
+  },
+  {
+    usage: 'list',
+    summary: 'lists the requests that you have a part in, newest first',
+    options: [
+      { flags: '--limit <n>', about: 'how many', default: '50' },
+      { flags: '--open', about: 'only those that have not ended' },
+    ],
+    examples: ['recovery list --as ~/.escrowd --open'],
+    run: list,
+  },
+  {
+    usage: 'show <id>',
+    summary: 'shows a request: what it asks for, and who has decided',
+    examples: ['recovery show rec_0123456789abcdef0123456789abcdef'],
+    run: show,
+  },
+];
+
+async function request(session: Session, given: Given): Promise<Result> {
+  const order = orderOf(given);
+  const { client } = await session.connect();
+  const { result: recovery, entry } = await session.busy('filing the request', () =>
+    client.requestRecovery(order),
+  );
+  return {
+    json: { result: recovery, entry },
+    lines: [
+      `Filed ${recovery.recovery} (log entry ${entry}).`,
+      ...facts(recoveryFacts(recovery, session.now)),
+    ],
+    next: nextForRecovery(recovery),
+  };
+}
+
+function orderOf(given: Given): WireRecoveryOrder {
+  const common = {
+    key: given.argument(0),
+    reason: given.text('reason'),
+    validFor: isoDuration(given.duration('validFor')),
+  };
+  switch (given.oneOf('purpose', PURPOSES) ?? 'operate') {
+    case 'operate':
+      return { ...common, purpose: 'operate', scope: scopeOf(given) };
+    case 'release': {
+      const recipient = given.find('recipient');
+      return { ...common, purpose: 'release', ...(recipient === undefined ? {} : { recipient }) };
+    }
+  }
+}
+
+function scopeOf(given: Given): WireScope {
+  const app = given.find('app');
+  if (app === undefined) throw new UsageError('--app is missing: which app may use the key?');
+  const mechanisms = MECHANISM_NAMES.filter((name) => given.list('mechanism').includes(name));
+  if (mechanisms.length === 0) {
+    throw new UsageError(
+      '--mechanism is missing: how may the app use the key?',
+      `one of ${MECHANISM_NAMES.join(', ')}`,
+    );
+  }
+  return {
+    app,
+    operations: operationsOf(given, mechanisms),
+    mechanisms,
+    input: given.flag('digest') ? 'digest' : 'message',
+    maxUses: given.count('uses'),
+    duration: isoDuration(given.duration('for')),
+  };
+}
+
+function operationsOf(given: Given, mechanisms: readonly Mechanism[]): WireScope['operations'] {
+  const needed = new Set(mechanisms.map((name) => MECHANISMS[name].use));
+  const named = given.list('operation');
+  const stray = named.find((use) => !needed.has(use as 'sign' | 'decrypt'));
+  if (stray !== undefined) throw new UsageError(`--operation ${stray} needs a --mechanism that does so`);
+  return USES.filter((use) => (named.length === 0 ? needed.has(use) : named.includes(use)));
+}
+
+async function list(session: Session, given: Given): Promise<Result> {
+  const limit = given.count('limit');
+  const isOpen = given.flag('open');
+  const { client } = await session.connect();
+  const { items, hasMore } = await session.busy('listing requests', () =>
+    collect(
+      (query) => client.recoveries(query),
+      limit,
+      ({ status }) => !isOpen || status === 'pending' || status === 'approved',
+    ),
+  );
+  const rows = items.map((one) => [
+    one.recovery,
+    one.status,
+    one.purpose,
+    one.key.owner,
+    one.requester,
+    distance(new Date(one.filedAt), session.now),
+    one.reason,
+  ]);
+  return {
+    json: { items, hasMore },
+    lines:
+      items.length === 0
+        ? ['No requests.']
+        : table(['REQUEST', 'STATUS', 'PURPOSE', 'OWNER', 'ASKED BY', 'FILED', 'REASON'], rows),
+    next: items.length === 0 ? undefined : 'escrowctl recovery show REQUEST',
+  };
+}
+
+async function show(session: Session, given: Given): Promise<Result> {
+  const { client } = await session.connect();
+  const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
+  return {
+    json: recovery,
+    lines: facts(recoveryFacts(recovery, session.now)),
+    next: nextForRecovery(recovery),
+  };
+}

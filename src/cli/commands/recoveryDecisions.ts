@@ -1,0 +1,200 @@
+import type { BelievedRecovery } from '../../client/depositary.js';
+import { approve, believeRecovery, deny } from '../../client/depositary.js';
+import type { EscrowClient } from '../../client/escrowClient.js';
+import type { Identity } from '../../client/identity.js';
+import type { WireRecovery } from '../../escrow/wire.js';
+import { facts } from '../columns.js';
+import type { CommandRow, Result } from '../command.js';
+import { UsageError } from '../failures.js';
+import type { Given } from '../given.js';
+import type { Session } from '../session.js';
+import { printable } from '../terminal.js';
+import { grantFacts, nextForRecovery, recoveryFacts } from '../words.js';
+
+const REASON = {
+  flags: '--reason <text>',
+  about: 'why; everyone concerned will read it',
+  required: true,
+} as const;
+
+/** Deciding about a request, and ending it. */
+export const decisionCommands: readonly CommandRow[] = [
+  {
+    usage: 'approve <id>',
+    summary: 'approves a request, after checking that the server tells the truth about it',
+    about:
+      "Checks the signature of the token's identity key, the entry in the log, and that the log is the one you saw\n" +
+      'before; shows the whole request and asks; then re-encrypts your share for this one request and signs.',
+    options: [{ flags: '--yes', about: 'do not ask (for scripts)' }],
+    examples: ['recovery approve rec_0123456789abcdef0123456789abcdef --as ~/.escrowd'],
+    run: approveCommand,
+  },
+  {
+    usage: 'deny <id>',
+    summary: 'denies a request, with a signed reason',
+    options: [REASON],
+    examples: ['recovery deny rec_0123456789abcdef0123456789abcdef --reason "Olga is at her desk"'],
+    run: denyCommand,
+  },
+  {
+    usage: 'veto <id>',
+    summary: 'stops the release of your own key, where its rule allows that',
+    options: [REASON],
+    examples: ['recovery veto rec_0123456789abcdef0123456789abcdef --reason "I did not ask for this"'],
+    run: (session, given) => end(session, given, 'Vetoed', (client, id, reason) => client.veto(id, reason)),
+  },
+  {
+    usage: 'cancel <id>',
+    summary: 'takes back a request of your own',
+    options: [REASON],
+    examples: ['recovery cancel rec_0123456789abcdef0123456789abcdef --reason "no longer needed"'],
+    run: (session, given) =>
+      end(session, given, 'Cancelled', (client, id, reason) => client.cancel(id, reason)),
+  },
+  {
+    usage: 'activate <id>',
+    summary: 'brings an approved key back into the token, as a grant for the app',
+    about:
+      'The server does so by itself when the last approval arrives; this is for when that was cut short.',
+    examples: ['recovery activate rec_0123456789abcdef0123456789abcdef'],
+    run: activate,
+  },
+];
+
+async function approveCommand(session: Session, given: Given): Promise<Result> {
+  const { identity, client, believed } = await checked(session, given);
+  // before the question: without the key the answer would be for nothing
+  const depositaryKey = await identity.depositaryKey();
+  if (!given.flag('yes')) await confirm(session, believed);
+  const approval = await approve(believed, identity.signer, depositaryKey, session.now);
+  const { result, entry } = await session.busy('handing in the approval', () =>
+    client.sendApproval(believed.shown.recovery, approval),
+  );
+  return {
+    json: { result, entry },
+    lines: [
+      `Approved ${result.recovery} as ${identity.id} (log entry ${entry}). ${consequence(result)}`,
+      ...facts([
+        ['status', result.status],
+        ['approved by', result.approvedBy.join(', ')],
+        ['grant', result.grant],
+      ]),
+    ],
+    next: nextForRecovery(result),
+  };
+}
+
+async function denyCommand(session: Session, given: Given): Promise<Result> {
+  const { identity, client, believed } = await checked(session, given);
+  const denial = await deny(believed, identity.signer, given.text('reason'), session.now);
+  const { result, entry } = await session.busy('handing in the denial', () =>
+    client.sendDenial(believed.shown.recovery, denial),
+  );
+  return {
+    json: { result, entry },
+    lines: [
+      `Denied ${result.recovery} as ${identity.id} (log entry ${entry}).`,
+      ...facts([['status', result.status]]),
+    ],
+    next:
+      result.status === 'denied' ? 'no quorum is left that could agree; the request has ended' : undefined,
+  };
+}
+
+async function activate(session: Session, given: Given): Promise<Result> {
+  const { client } = await session.connect();
+  const { result: grant, entry } = await session.busy('bringing the key back', () =>
+    client.activate(given.argument(0)),
+  );
+  return {
+    json: { result: grant, entry },
+    lines: [
+      `The app ${grant.scope.app} may use the key now (log entry ${entry}).`,
+      ...facts(grantFacts(grant, session.now)),
+    ],
+    next: `escrowctl ${grant.scope.operations[0] ?? 'sign'} FILE --grant ${grant.grant} --mechanism ${grant.scope.mechanisms[0] ?? 'NAME'}`,
+  };
+}
+
+async function end(
+  session: Session,
+  given: Given,
+  done: string,
+  act: (client: EscrowClient, id: string, reason: string) => ReturnType<EscrowClient['veto']>,
+): Promise<Result> {
+  const { client } = await session.connect();
+  const { result, entry } = await session.busy('ending the request', () =>
+    act(client, given.argument(0), given.text('reason')),
+  );
+  return {
+    json: { result, entry },
+    lines: [`${done} ${result.recovery} (log entry ${entry}).`, ...facts([['status', result.status]])],
+  };
+}
+
+interface Checked {
+  readonly identity: Identity;
+  readonly client: EscrowClient;
+  readonly believed: BelievedRecovery;
+}
+
+async function checked(session: Session, given: Given): Promise<Checked> {
+  const { identity, client, log } = await session.connect();
+  const believed = await session.busy('checking the request', async () => {
+    const shown = await client.recovery(given.argument(0));
+    refuseEnded(shown);
+    const { origin, identityKey } = identity.pins;
+    return believeRecovery(shown, { origin, identityKey, log, now: session.now });
+  });
+  if (believed.attested.recovery !== given.argument(0)) {
+    throw new UsageError('the server shows another request than the one asked for');
+  }
+  return { identity, client, believed };
+}
+
+/** A request that has ended shows no share any more; that is no lie, and is to be told as what it is. */
+function refuseEnded({ recovery, status }: WireRecovery): void {
+  if (status === 'pending' || status === 'approved') return;
+  throw new UsageError(`the request is not open: it is ${status}`, `escrowctl recovery show ${recovery}`);
+}
+
+async function confirm(session: Session, believed: BelievedRecovery): Promise<void> {
+  const { terminal } = session;
+  if (!terminal.isInteractive) {
+    throw new UsageError(
+      'nobody is there to be asked',
+      'add --yes, after reading: escrowctl recovery show ID',
+    );
+  }
+  const lines = [
+    'The token attests this request, and it is in the log that you have seen before:',
+    ...facts([
+      ...recoveryFacts(believed.shown, session.now),
+      ['log entry', `${believed.index}, under a checkpoint of ${believed.checkpoint.size} entries`],
+    ]),
+    '',
+  ];
+  terminal.writeError(`${lines.map(printable).join('\n')}\n`);
+  const answer = await terminal.ask('Approve? Type yes: ');
+  if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not approved; nothing was sent');
+}
+
+function consequence({ status, purpose, grant, scope, recipient }: WireRecovery): string {
+  switch (status) {
+    case 'pending':
+      return 'Others must approve too.';
+    case 'approved':
+      return purpose === 'release'
+        ? `The quorum is complete; ${recipient ?? 'the recipient'} can fetch the key once the delay is over.`
+        : 'The quorum is complete; the key is not active yet.';
+    case 'active':
+      return `The quorum is complete: the app ${scope?.app ?? ''} holds ${grant ?? 'a grant'}.`;
+    case 'released':
+    case 'denied':
+    case 'vetoed':
+    case 'cancelled':
+    case 'expired':
+    case 'failed':
+      return `The request has ended: ${status}.`;
+  }
+}

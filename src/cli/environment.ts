@@ -1,0 +1,8 @@
+import type { Terminal } from './terminal.js';
+
+/** The outside world of one run. */
+export interface Environment {
+  readonly terminal: Terminal;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly now: () => Date;
+}

@@ -1,0 +1,158 @@
+import {
+  IdentityError,
+  NotBelieved,
+  PolicyDocumentError,
+  ServerProblem,
+  ServerUnreachable,
+} from '../client/errors.js';
+import { NoteError } from '../log/noteKey.js';
+import type { ExitName } from './exitCodes.js';
+
+/** The command as typed cannot be carried out; nothing was sent. `next` says what to type instead. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+
+  constructor(
+    message: string,
+    readonly next?: string,
+  ) {
+    super(message);
+  }
+}
+
+/** How a failure is told: one sentence, what to do next, a stable code, and the exit. */
+export interface Failure {
+  readonly exit: ExitName;
+  readonly code: string;
+  readonly sentence: string;
+  readonly next: string | undefined;
+}
+
+/** Codes with which the server says that it cannot, rather than that it will not. */
+const UNAVAILABLE: ReadonlySet<string> = new Set([
+  'token-unavailable',
+  'log-unavailable',
+  'store-unavailable',
+  'shutting-down',
+  'busy',
+  'interrupted',
+]);
+
+/** What helps, by the server's code; where nothing is said, the sentence says enough. */
+const NEXT: Readonly<Record<string, string>> = {
+  'request-expired': "compare this machine's clock with the server's",
+  'caller-unknown': 'an administrator adds your public.json to the policy document: escrowctl policy --help',
+  forbidden: 'see who may: escrowctl key show KEY, escrowctl recovery show ID',
+  'policy-signatures-missing': 'let another administrator run: escrowctl policy sign FILE --out b.jws',
+  'policy-stale': 'both administrators sign again: escrowctl policy sign FILE --out sig.jws',
+  'policy-invalid': 'check the file: escrowctl policy check FILE',
+  'rule-missing': 'see which rules there are: escrowctl policy show',
+  'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',
+  'quorum-incomplete': 'see who is still needed: escrowctl recovery show ID',
+  'quorum-complete': 'see what came of it: escrowctl recovery show ID',
+  'delay-running': 'see when it is over: escrowctl recovery show ID',
+  'recovery-ended':
+    'see how it ended: escrowctl recovery show ID; or file a new one: escrowctl recovery request',
+  'recovery-expired': 'file a new one: escrowctl recovery request KEY',
+  'approval-duplicate': 'see where it stands: escrowctl recovery show ID',
+  'grant-expired': 'a depositary files a new request: escrowctl recovery request KEY',
+  'grant-exhausted': 'a depositary files a new request: escrowctl recovery request KEY',
+  'grant-revoked': 'ask the owner, or see: escrowctl grant show GRANT',
+  'operation-not-granted': 'see what is granted: escrowctl grant show GRANT',
+  'scope-not-allowed': 'see what the rule allows: escrowctl key show KEY',
+  'purpose-not-allowed': 'see what the rule allows: escrowctl key show KEY',
+};
+
+/** What to do about a server that does not answer, by reason. */
+const UNREACHABLE_NEXT = {
+  refused: 'see whether the daemon runs, and the address: escrowctl identity show',
+  tls: 'the CA file may be of another server: escrowctl identity show',
+  timeout: 'it may have been done: look before you repeat it',
+  broken: 'it may have been done: look before you repeat it',
+  'not-escrowd': 'check the address: escrowctl identity show',
+} as const satisfies Record<ServerUnreachable['reason'], string>;
+
+const IDENTITY_NEXT = {
+  'identity-missing': 'make one: escrowctl identity new DIR --id ID; or name yours: --as DIR',
+  'identity-malformed': undefined,
+  'identity-exists': 'choose another directory',
+  'server-not-pinned': 'pin it: escrowctl identity pin DIR --server URL --ca FILE --record FILE',
+  'server-already-pinned': 'make another identity for another server: escrowctl identity new DIR --id ID',
+  'key-missing': undefined,
+  'key-malformed': undefined,
+  'key-exposed': undefined,
+  'record-malformed': undefined,
+} as const satisfies Record<IdentityError['code'], string | undefined>;
+
+const DISBELIEF_NEXT = 'do not go on; tell the security team, and keep what you have been shown';
+
+/** How to tell this error. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof UsageError) {
+    return { exit: 'usage', code: 'usage', sentence: error.message, next: error.next };
+  }
+  if (error instanceof ServerProblem) return problemFailure(error);
+  if (error instanceof ServerUnreachable) {
+    const { reason, message } = error;
+    return {
+      exit: 'unreachable',
+      code: `server-${reason}`,
+      sentence: message,
+      next: UNREACHABLE_NEXT[reason],
+    };
+  }
+  if (error instanceof NotBelieved) {
+    return { exit: 'disbelieved', code: error.code, sentence: error.detail, next: DISBELIEF_NEXT };
+  }
+  if (error instanceof IdentityError) {
+    const { code, message } = error;
+    return { exit: 'usage', code, sentence: message, next: IDENTITY_NEXT[code] };
+  }
+  if (error instanceof PolicyDocumentError) {
+    return { exit: 'usage', code: 'policy-invalid', sentence: error.message, next: undefined };
+  }
+  if (error instanceof NoteError) {
+    return {
+      exit: 'usage',
+      code: 'log-key',
+      sentence: `the log key cannot be used: ${error.message}`,
+      next: undefined,
+    };
+  }
+  return fileFailure(error) ?? unexpected(error);
+}
+
+function problemFailure({ code, status, detail }: ServerProblem): Failure {
+  if (UNAVAILABLE.has(code)) {
+    const sentence = `the server cannot do it now (${code}): ${detail}`;
+    return { exit: 'unavailable', code, sentence, next: 'try again later; see: escrowctl status' };
+  }
+  if (status >= 500) {
+    const sentence = `the server failed (${code}): ${detail}`;
+    return { exit: 'unexpected', code, sentence, next: 'it may have been done: look before you repeat it' };
+  }
+  return { exit: 'refused', code, sentence: `refused (${code}): ${detail}`, next: NEXT[code] };
+}
+
+/** Files that the caller named. */
+function fileFailure(error: unknown): Failure | undefined {
+  if (!(error instanceof Error) || !('syscall' in error) || !('path' in error)) return undefined;
+  const path = String(error.path);
+  const code = 'code' in error ? String(error.code) : '';
+  const why = FILE_REASONS[code] ?? code;
+  return { exit: 'usage', code: 'file', sentence: `${path}: ${why}`, next: undefined };
+}
+
+const FILE_REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file or directory',
+  EEXIST: 'it exists already, and is not overwritten',
+  EACCES: 'no permission',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'a part of the path is not a directory',
+  ENOSPC: 'the disk is full',
+};
+
+function unexpected(error: unknown): Failure {
+  const message = error instanceof Error ? error.message : String(error);
+  return { exit: 'unexpected', code: 'unexpected', sentence: `unexpected: ${message}`, next: undefined };
+}

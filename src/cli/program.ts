@@ -1,0 +1,168 @@
+import { Command, CommanderError, Option } from 'commander';
+
+import { COMMANDS, GROUPS } from './commands.js';
+import type { CommandRow, OptionRow, Result } from './command.js';
+import { parseDurationArgument } from './durationArgument.js';
+import type { Environment } from './environment.js';
+import { EXIT_CODES, exitCodesHelp } from './exitCodes.js';
+import { failureOf, UsageError } from './failures.js';
+import { Given } from './given.js';
+import { Session } from './session.js';
+import { errorMark, printable } from './terminal.js';
+
+/** How long one request may take unless `--timeout` says otherwise: key generation in a token is slow. */
+const DEFAULT_TIMEOUT = '60s';
+
+/**
+ * Runs one command line (without the program's own name) and returns the exit code, see {@link EXIT_CODES}. What was
+ * asked for goes to standard output, everything else to standard error.
+ */
+export async function runEscrowctl(argv: readonly string[], environment: Environment): Promise<number> {
+  const { terminal } = environment;
+  let exit: number = EXIT_CODES.ok.code;
+  const program = programOf(environment, (code) => {
+    exit = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exit;
+  } catch (error) {
+    // commander has written what there is to say; asking for help is no error
+    if (error instanceof CommanderError)
+      return error.exitCode === 0 ? EXIT_CODES.ok.code : EXIT_CODES.usage.code;
+    const failure = failureOf(error);
+    if (argv.includes('--json')) {
+      const { code, sentence, next, exit: name } = failure;
+      const told = {
+        error: {
+          exit: EXIT_CODES[name].code,
+          code,
+          detail: sentence,
+          ...(next === undefined ? {} : { next }),
+        },
+      };
+      terminal.writeError(`${JSON.stringify(told)}\n`);
+    } else {
+      terminal.writeError(`${errorMark(terminal.hasColor)} ${printable(failure.sentence)}\n`);
+      if (failure.next !== undefined) terminal.writeError(`next: ${failure.next}\n`);
+    }
+    return EXIT_CODES[failure.exit].code;
+  }
+}
+
+type SetExit = (code: number) => void;
+
+function programOf(environment: Environment, setExit: SetExit): Command {
+  const { terminal } = environment;
+  const program = new Command('escrowctl')
+    .description('Key escrow in an HSM: keys, recovery, grants and the log, from the command line.')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => {
+        terminal.write(text);
+      },
+      writeErr: (text) => {
+        terminal.writeError(text);
+      },
+    })
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError('next: add --help to see how it is used')
+    .helpCommand(false)
+    .option('--as <dir>', 'your identity directory (or set ESCROWCTL_IDENTITY)')
+    .option('--json', 'write JSON of a stable shape instead of text')
+    .option('--timeout <duration>', 'how long to wait for the server', DEFAULT_TIMEOUT);
+  for (const { name, summary, commands } of GROUPS) {
+    const group = program.command(name).description(summary);
+    group.action(() => group.help({ error: true }));
+    for (const row of commands) addCommand(group, row, environment, setExit);
+  }
+  for (const row of COMMANDS) addCommand(program, row, environment, setExit);
+  addHelp(program, environment);
+  program.addHelpText('after', `\n${TOUR}`);
+  return program;
+}
+
+const TOUR = `How a key lives:
+  escrowctl identity new DIR --id ID          everyone makes their own keys, once
+  escrowctl policy sign FILE, policy apply    two administrators put the rules in force
+  escrowctl key generate                      a key is born, deposited with its depositaries
+  escrowctl recovery request, approve         depositaries agree, each with their own key
+  escrowctl sign, decrypt                     an app uses the key; it stays in the token
+  escrowctl history, log verify               owner and auditor see, and check, everything
+
+escrowctl help exit-codes tells what the exit code of each command says.`;
+
+function addCommand(parent: Command, row: CommandRow, environment: Environment, setExit: SetExit): void {
+  const command = parent
+    .command(row.usage)
+    .summary(row.summary)
+    .description(row.about === undefined ? row.summary : `${row.summary}\n\n${row.about}`)
+    .addHelpText('after', `\nExamples:\n${row.examples.map((line) => `  $ escrowctl ${line}`).join('\n')}`);
+  for (const option of row.options ?? []) command.addOption(optionOf(option));
+  command.action(async () => {
+    const options = command.optsWithGlobals();
+    const result = await runRow(row, new Given(command.args, options), environment);
+    report(result, options['json'] === true, environment);
+    setExit(EXIT_CODES[result.exit ?? 'ok'].code);
+  });
+}
+
+async function runRow(row: CommandRow, given: Given, environment: Environment): Promise<Result> {
+  const deadlineMs = parseDurationArgument(given.find('timeout') ?? DEFAULT_TIMEOUT);
+  if (deadlineMs === undefined) throw new UsageError('--timeout is not a duration', 'write 30s or 2m');
+  const session = new Session(environment, { as: given.find('as'), deadlineMs });
+  try {
+    return await row.run(session, given);
+  } finally {
+    session.close();
+  }
+}
+
+function optionOf(row: OptionRow): Option {
+  const option = new Option(row.flags, row.about);
+  if (row.required === true) option.makeOptionMandatory();
+  if (row.choices !== undefined) option.choices([...row.choices]);
+  if (row.default !== undefined) option.default(row.default);
+  if (row.many === true) {
+    option.argParser((value: string, before: readonly string[] | undefined) => {
+      if (row.choices?.includes(value) === false) {
+        throw new UsageError(`${value} is not one of ${row.choices.join(', ')}`);
+      }
+      return [...(before ?? []), value];
+    });
+  }
+  return option;
+}
+
+function report(result: Result, isJson: boolean, { terminal }: Environment): void {
+  if (result.raw !== undefined) {
+    terminal.write(result.raw);
+    return;
+  }
+  if (isJson) {
+    terminal.write(`${JSON.stringify(result.json, undefined, 2)}\n`);
+    return;
+  }
+  const next = result.next === undefined ? [] : ['', `Next: ${result.next}`];
+  terminal.write(`${[...result.lines, ...next].map(printable).join('\n')}\n`);
+}
+
+function addHelp(program: Command, { terminal }: Environment): void {
+  program
+    .command('help [topic...]')
+    .summary('tells about a command, or about exit-codes')
+    .action((topic: readonly string[]) => {
+      if (topic[0] === 'exit-codes') {
+        terminal.write(`${exitCodesHelp().join('\n')}\n`);
+        return;
+      }
+      let found = program;
+      for (const name of topic) {
+        const next = found.commands.find((command) => command.name() === name);
+        if (next === undefined)
+          throw new UsageError(`there is no command ${topic.join(' ')}`, 'escrowctl --help');
+        found = next;
+      }
+      found.outputHelp();
+    });
+}

@@ -1,0 +1,57 @@
+import { createInterface } from 'node:readline/promises';
+import { buffer } from 'node:stream/consumers';
+import { styleText } from 'node:util';
+
+/** Where a command writes and asks. */
+export interface Terminal {
+  /** What was asked for. Bytes are written as they are. */
+  write(output: string | Uint8Array): void;
+  /** Everything else: errors, questions, progress. */
+  writeError(text: string): void;
+  /** Whether a person sees stderr and can answer. */
+  readonly isInteractive: boolean;
+  /** Whether stderr takes colours. */
+  readonly hasColor: boolean;
+  /** Asks on stderr, reads a line. */
+  ask(question: string): Promise<string>;
+  /** All of standard input. */
+  readInput(): Promise<Buffer>;
+}
+
+/** The process's own terminal. */
+export function processTerminal(): Terminal {
+  const { stdin, stdout, stderr, env } = process;
+  return {
+    write: (output) => stdout.write(output),
+    writeError: (text) => stderr.write(text),
+    isInteractive: stdin.isTTY && stderr.isTTY,
+    // no-color.org: any value that is not empty
+    hasColor: stderr.isTTY && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+    ask: async (question) => {
+      const lines = createInterface({ input: stdin, output: stderr });
+      try {
+        return await lines.question(question);
+      } finally {
+        lines.close();
+      }
+    },
+    readInput: () => buffer(stdin),
+  };
+}
+
+/**
+ * A text as it may stand on a terminal: control characters and marks that turn the direction of writing are shown, not
+ * obeyed, so that nothing the server sends can hide or repaint what a person is asked to approve.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069\u2028\u2029]/gu, (character) => {
+    if (character === '\n') return '\\n';
+    if (character === '\t') return '\\t';
+    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+  });
+}
+
+/** `error:` as it stands before a sentence. */
+export function errorMark(hasColor: boolean): string {
+  return hasColor ? styleText(['bold', 'red'], 'error:', { validateStream: false }) : 'error:';
+}

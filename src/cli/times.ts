@@ -1,0 +1,51 @@
+const UNITS = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1000],
+] as const;
+
+/** An instant for people, in their own zone, and how far it is: `2026-01-31 14:05:09 CET (in 23 hours)`. */
+export function when(instant: string, now: Date): string {
+  const date = new Date(instant);
+  return Number.isNaN(date.getTime()) ? instant : `${localTime(date)} (${distance(date, now)})`;
+}
+
+/** An instant in the zone of the reader: `2026-01-31 14:05:09 CET`. */
+export function localTime(date: Date): string {
+  const parts = new Intl.DateTimeFormat('en-GB', {
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+    timeZoneName: 'short',
+  }).formatToParts(date);
+  const part = (type: Intl.DateTimeFormatPartTypes): string =>
+    parts.find((one) => one.type === type)?.value ?? '';
+  const day = `${part('year')}-${part('month')}-${part('day')}`;
+  return `${day} ${part('hour')}:${part('minute')}:${part('second')} ${part('timeZoneName')}`;
+}
+
+/** `in 3 hours`, `5 minutes ago`, `just now`. */
+export function distance(date: Date, now: Date): string {
+  const ms = date.getTime() - now.getTime();
+  const [unit, sizeMs] = UNITS.find(([, size]) => Math.abs(ms) >= size) ?? ['second', 1000];
+  const count = Math.round(Math.abs(ms) / sizeMs);
+  if (count === 0) return 'just now';
+  const amount = `${count} ${unit}${count === 1 ? '' : 's'}`;
+  return ms > 0 ? `in ${amount}` : `${amount} ago`;
+}
+
+/** A length of time in words: `1 day 2 hours`. */
+export function durationInWords(ms: number): string {
+  let rest = ms;
+  const words = UNITS.flatMap(([unit, sizeMs]) => {
+    const count = Math.floor(rest / sizeMs);
+    rest -= count * sizeMs;
+    return count === 0 ? [] : [`${count} ${unit}${count === 1 ? '' : 's'}`];
+  });
+  return words.length === 0 ? 'no time' : words.join(' ');
+}

@@ -1,0 +1,127 @@
+import { parseIsoDuration } from '../client/durations.js';
+import type { WireGrant, WireKey, WireRecovery, WireScope } from '../escrow/wire.js';
+import { durationInWords, when } from './times.js';
+
+/** Who suffices: `manager and officer-1, or manager and officer-2`. */
+export function quorumsInWords(quorums: readonly (readonly string[])[]): string {
+  return quorums.map((members) => members.join(' and ')).join(', or ');
+}
+
+/** An ISO 8601 duration in words; as it is when it is none. */
+export function isoInWords(text: string): string {
+  const ms = parseIsoDuration(text);
+  return ms === undefined ? text : durationInWords(ms);
+}
+
+/** What an app may do: `the app mailer may sign with ES256, at most 3 times, for 1 hour from activation`. */
+export function scopeInWords(scope: WireScope): string {
+  const { app, operations, mechanisms, input, maxUses, duration } = scope;
+  const times = maxUses === 1 ? 'once' : `at most ${maxUses} times`;
+  const digests = input === 'digest' ? ' (it may send digests, which nobody can read)' : '';
+  const use = `${operations.join(' and ')} with ${mechanisms.join(', ')}`;
+  return `the app ${app} may ${use}, ${times}, for ${isoInWords(duration)} from activation${digests}`;
+}
+
+/** What a request asks for, and what that means for the key. */
+export function askedInWords(recovery: WireRecovery): string {
+  switch (recovery.purpose) {
+    case 'operate': {
+      const scope = recovery.scope === undefined ? 'an unknown scope' : scopeInWords(recovery.scope);
+      return `operate: ${scope}. The key stays in the token.`;
+    }
+    case 'release':
+      return `release: ${recovery.recipient ?? 'somebody'} receives the private key itself, for good.`;
+  }
+}
+
+/** A key in one line. */
+export function keyInWords(key: WireRecovery['key']): string {
+  const label = key.label === '' ? '' : ` "${key.label}"`;
+  return `${key.key}${label}, ${key.spec} to ${key.use}, of ${key.owner}`;
+}
+
+/** A request as rows of facts, in words. */
+export function recoveryFacts(
+  recovery: WireRecovery,
+  now: Date,
+): readonly (readonly [string, string | undefined])[] {
+  const denied = recovery.deniedBy.map(({ depositary, reason }) => `${depositary} ("${reason}")`).join(', ');
+  return [
+    ['request', recovery.recovery],
+    ['key', keyInWords(recovery.key)],
+    ['asked by', recovery.requester],
+    ['reason', recovery.reason],
+    ['asks for', askedInWords(recovery)],
+    ['filed', when(recovery.filedAt, now)],
+    ['stands until', when(recovery.expiresAt, now)],
+    ['status', recovery.status],
+    ['approved by', recovery.approvedBy.length === 0 ? 'nobody yet' : recovery.approvedBy.join(', ')],
+    ['denied by', denied === '' ? undefined : denied],
+    ['enough are', quorumsInWords(recovery.quorums)],
+    [
+      'released from',
+      recovery.releasableAt === undefined || recovery.purpose === 'operate'
+        ? undefined
+        : when(recovery.releasableAt, now),
+    ],
+    ['grant', recovery.grant],
+    ['ended', endInWords(recovery, now)],
+  ];
+}
+
+/** What comes next for a request; undefined when nothing does. */
+export function nextForRecovery(recovery: WireRecovery): string | undefined {
+  const id = recovery.recovery;
+  switch (recovery.status) {
+    case 'pending':
+      return `depositaries decide: escrowctl recovery approve ${id}, or deny`;
+    case 'approved':
+      return recovery.purpose === 'operate'
+        ? `escrowctl recovery activate ${id}`
+        : `${recovery.recipient ?? 'the recipient'} runs: escrowctl recovery release ${id} --out key.pem`;
+    case 'active':
+      return `the app uses it: escrowctl ${recovery.scope?.operations[0] ?? 'sign'} FILE --grant ${recovery.grant ?? 'GRANT'} --mechanism ${recovery.scope?.mechanisms[0] ?? 'NAME'}`;
+    case 'released':
+    case 'denied':
+    case 'vetoed':
+    case 'cancelled':
+    case 'expired':
+    case 'failed':
+      return undefined;
+  }
+}
+
+/** A grant as rows of facts. */
+export function grantFacts(grant: WireGrant, now: Date): readonly (readonly [string, string | undefined])[] {
+  return [
+    ['grant', grant.grant],
+    ['key', `${grant.key}, ${grant.spec}, of ${grant.owner}`],
+    ['request', grant.recovery],
+    ['allows', scopeInWords(grant.scope)],
+    ['used', `${grant.used} of ${grant.scope.maxUses}`],
+    ['since', when(grant.startsAt, now)],
+    ['until', when(grant.expiresAt, now)],
+    ['status', grant.status],
+  ];
+}
+
+/** What the rule of a key allows. */
+export function termsInWords({ terms }: WireKey): string {
+  const { operate, release } = terms;
+  const parts = [
+    operate === undefined
+      ? ''
+      : `${operate.operations.join(' and ')} on behalf, at most ${operate.maxUses} uses in ${isoInWords(operate.maxDuration)}`,
+    release === undefined
+      ? ''
+      : `release to a depositary${release.delay === 'PT0S' ? '' : ` after ${isoInWords(release.delay)}`}${release.ownerMayVeto ? ', unless the owner vetoes' : ''}`,
+  ].filter((part) => part !== '');
+  return `${parts.join('; ')}${release === undefined ? '; it never leaves the token' : ''}`;
+}
+
+function endInWords({ ended }: WireRecovery, now: Date): string | undefined {
+  if (ended === undefined) return undefined;
+  const by = ended.by === undefined ? '' : ` by ${ended.by}`;
+  const reason = ended.reason === undefined ? '' : `: ${ended.reason}`;
+  return `${when(ended.at, now)}${by}${reason}`;
+}
