@@ -106,6 +106,12 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<O
   }
 }
 
+/** For the self-test: the workbench of an open token. The core is never given it. */
+export function withWorkbench<T>(token: OpenToken, use: (bench: Workbench) => Promise<T>): Promise<T> {
+  if (!(token instanceof ReadyToken)) throw new EscrowError('internal', 'Not a token of this adapter.');
+  return token.withWorkbench(use);
+}
+
 class ReadyToken implements OpenToken {
   readonly abilities: TokenAbilities;
   readonly identityKey: Uint8Array;
@@ -160,6 +166,10 @@ class ReadyToken implements OpenToken {
 
   check(): Promise<void> {
     return this.#use(() => this.#bench.health.check());
+  }
+
+  withWorkbench<T>(use: (bench: Workbench) => Promise<T>): Promise<T> {
+    return this.#use(() => use(this.#bench));
   }
 
   async close(drainMs = 30_000): Promise<void> {

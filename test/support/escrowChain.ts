@@ -1,13 +1,12 @@
-import { constants, createPublicKey, privateDecrypt, publicEncrypt } from 'node:crypto';
+import { constants, createPublicKey, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
 import type { GrantId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import { newId, parsePrincipalId } from '../../src/escrow/ids.js';
 import type { KeySpec } from '../../src/escrow/keySpecs.js';
 import type { Purpose } from '../../src/escrow/policy.js';
-import type { Opened, Wrapped } from '../../src/escrow/ports.js';
+import type { Opened, TokenVerbs, Wrapped } from '../../src/escrow/ports.js';
 import type { Held, Sealed } from '../../src/escrow/sealed.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { OpenToken } from '../../src/token/openToken.js';
-import { randomBytes } from 'node:crypto';
 import type { TestDepositary } from './softhsm.js';
 
 /** A deposit of one key under one quorum, as the token suites need it. */
@@ -92,15 +91,7 @@ export function opened<T>(result: Opened<T>): T {
 
 /** Verbs that open a quorum. */
 export const OPENING = ['unwrapReply', 'openUnder', 'unwrapLayer'] as const;
-type Opening = Parameters<Parameters<typeof lendOpening>[1]>[0];
-
-/** Lends the opening verbs; here for its types. */
-function lendOpening<T>(
-  token: OpenToken,
-  use: (lent: Pick<import('../../src/escrow/ports.js').TokenVerbs, (typeof OPENING)[number]>) => Promise<T>,
-): Promise<T> {
-  return token.lend(OPENING, use);
-}
+type Opening = Pick<TokenVerbs, (typeof OPENING)[number]>;
 
 /** Opens a quorum down to the key under its KEK. */
 export async function openQuorum(

@@ -1,0 +1,193 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { readProfile } from '../profile.js';
+import { makeChallenge } from './challenge.js';
+import { enrol } from './enrol.js';
+import { readText, requireAbsent, writeText } from './files.js';
+import { initialise } from './initialise.js';
+import { obtainNewPin, obtainPin } from './pins.js';
+import type { CeremonyRecord } from './record.js';
+import { readEvents, recordText } from './record.js';
+import { show } from './show.js';
+import type { TokenPlace } from './table.js';
+import { CeremonyRefused } from './table.js';
+
+interface PlaceOptions {
+  readonly profile: string;
+  readonly label: string;
+  readonly module?: string;
+  readonly tokenConf?: string;
+}
+interface PinOptions {
+  readonly soPinFile?: string;
+  readonly userPinFile?: string;
+}
+interface OutputOptions {
+  readonly json?: boolean;
+}
+
+/** The `ceremony` command line. `profiles` is the folder of the token profiles, `print` writes to the standard output. */
+export function ceremonyCommands(profiles: string, print: (text: string) => void): Command {
+  const place = (options: PlaceOptions): TokenPlace => ({
+    profile: readProfile(profileFile(profiles, options.profile)),
+    label: options.label,
+    ...(options.module === undefined ? {} : { modulePath: options.module }),
+    ...(options.tokenConf === undefined ? {} : { environment: { SOFTHSM2_CONF: resolve(options.tokenConf) } }),
+  });
+  const tell = (record: CeremonyRecord, options: OutputOptions, next: string): void => {
+    print(
+      options.json === true ? `${JSON.stringify(record, null, 2)}\n` : `${recordText(record)}\n${next}\n`,
+    );
+  };
+  const program = new Command('ceremony')
+    .description(
+      'Prepares a token for escrowd. People run this, with the PINs of the security officer and of the user in\n' +
+        'different hands. The daemon makes none of what is made here, and does not start without it.',
+    )
+    .addHelpText('after', WHOLE_CEREMONY)
+    .showHelpAfterError('(--help says more)');
+
+  withPins(withPlace(program.command('init')))
+    .description('initialise a token and make its long-lived keys: two key-encryption keys, identity and log')
+    .requiredOption('--record <file>', 'where to write the record of the ceremony (JSON, public)')
+    .option('--json', 'print the record as JSON')
+    .addHelpText('after', INIT_HELP)
+    .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
+      requireAbsent(options.record);
+      const at = place(options);
+      const soPin = await obtainNewPin('security officer', options.soPinFile);
+      const userPin = await obtainNewPin('user', options.userPinFile);
+      const record = await zeroing([soPin, userPin], () =>
+        initialise({ ...at, soPin, userPin, now: new Date() }),
+      );
+      writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+      tell(record, options, afterInit(options.record));
+    });
+
+  program
+    .command('challenge')
+    .description('make a challenge by which a depositary shows to hold its private key')
+    .argument('<id>', 'the depositary, as the directory calls it')
+    .requiredOption('--public-key <file>', "the depositary's RSA public key (PEM), 2048 bits or more")
+    .requiredOption('--out <file>', 'where to write the challenge (JSON, public)')
+    .option('--json', 'print the challenge as JSON')
+    .action((id: string, options: OutputOptions & { readonly publicKey: string; readonly out: string }) => {
+      const challenge = makeChallenge(id, readText(options.publicKey), randomBytes(32));
+      const text = `${JSON.stringify(challenge, null, 2)}\n`;
+      writeText(options.out, text);
+      print(options.json === true ? text : afterChallenge(id, options.out));
+    });
+
+  withPins(withPlace(program.command('enrol')))
+    .description('make the public key of a depositary trusted, once it has answered its challenge')
+    .argument('<id>', 'the depositary, as the directory calls it')
+    .requiredOption('--challenge <file>', 'the challenge that was given out')
+    .requiredOption('--answer <file>', 'the answer: { "id", "nonce" }')
+    .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
+    .option('--json', 'print the record as JSON')
+    .addHelpText('after', ENROL_HELP)
+    .action(
+      async (
+        id: string,
+        options: PlaceOptions &
+          PinOptions &
+          OutputOptions & { readonly challenge: string; readonly answer: string; readonly record: string },
+      ) => {
+        const at = place(options);
+        const events = readEvents(readText(options.record), at);
+        const files = { challenge: readText(options.challenge), answer: readText(options.answer) };
+        const soPin = await obtainPin('security officer', options.soPinFile);
+        const userPin = await obtainPin('user', options.userPinFile);
+        const record = await zeroing([soPin, userPin], () =>
+          enrol({ ...at, ...files, id, soPin, userPin, now: new Date(), events }),
+        );
+        writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+        tell(record, options, afterEnrol(id, options.record));
+      },
+    );
+
+  withPlace(program.command('show'))
+    .description(
+      'print the long-lived objects with their attributes as the token gives them back; changes nothing',
+    )
+    .option('--user-pin-file <file>', 'read the user PIN from here instead of asking')
+    .option('--json', 'print as JSON')
+    .action(async (options: PlaceOptions & PinOptions & OutputOptions) => {
+      const at = place(options);
+      const userPin = await obtainPin('user', options.userPinFile);
+      const record = await zeroing([userPin], () => show({ ...at, userPin, events: [] }));
+      tell(
+        record,
+        options,
+        'Compare with the record of the ceremony: fingerprints and attributes do not change.',
+      );
+    });
+  return program;
+}
+
+function withPlace(command: Command): Command {
+  return command
+    .requiredOption('--profile <name or file>', 'the token profile: a name in hsm-config, or a path')
+    .requiredOption('--label <label>', 'the label of the token, at most 32 bytes')
+    .option('--module <file>', "the PKCS#11 module, when it is not where the profile's paths say")
+    .option('--token-conf <file>', 'the configuration of SoftHSM (SOFTHSM2_CONF)');
+}
+
+function withPins(command: Command): Command {
+  return command
+    .option('--so-pin-file <file>', "read the security officer's PIN from here instead of asking")
+    .option('--user-pin-file <file>', 'read the user PIN from here instead of asking');
+}
+
+function profileFile(profiles: string, name: string): string {
+  const file = name.includes('/') || existsSync(name) ? name : join(profiles, `${name}.yaml`);
+  if (!existsSync(file)) throw new CeremonyRefused(`There is no token profile ${file}.`);
+  return file;
+}
+
+async function zeroing<T>(pins: readonly Buffer[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } finally {
+    for (const pin of pins) pin.fill(0);
+  }
+}
+
+const WHOLE_CEREMONY = `
+A whole ceremony, for one depositary called alice:
+  ceremony init --profile softhsm-2.6 --label escrowd --record record.json
+  ceremony challenge alice --public-key alice.pem --out alice.challenge.json
+    (alice, with her own key: escrowctl depositary answer alice.challenge.json --as DIR --out alice.answer.json)
+  ceremony enrol alice --profile softhsm-2.6 --label escrowd --challenge alice.challenge.json \\
+    --answer alice.answer.json --record record.json
+PINs are typed without echo, or read from files that only their owner can read. A refused PIN is not tried again.
+hsm-config/README.md says more.`;
+
+const INIT_HELP = `
+A token that exists under this label is never initialised again: it is refused if it holds anything of escrowd.
+The record says what was made, with the public keys that everyone must pin. It holds no secret.`;
+
+const ENROL_HELP = `
+Stop the daemon of this token first where the token allows one login only; SoftHSM does not ask for that.
+The user makes the server's key regarding this depositary; the security officer makes both public keys trusted.`;
+
+const afterInit = (record: string): string => `The token is ready. The record is in ${record}.
+Next: 1. Keep the PIN of the security officer away from this machine.
+      2. Put the user PIN where the daemon's configuration says (token.pinFile), mode 0600.
+      3. Give everyone the record: the keys in it are what they pin.
+      4. Enrol the depositaries: ceremony challenge <id>, then ceremony enrol <id>.`;
+
+const afterChallenge = (id: string, file: string): string => `The challenge is in ${file}.
+Next: ${id} answers it: escrowctl depositary answer ${file} --as DIR --out answer.json
+      Then: ceremony enrol ${id} --challenge ${file} --answer answer.json ...
+      The public key must have come from ${id} in person, or by a way as good.
+`;
+
+const afterEnrol = (
+  id: string,
+  record: string,
+): string => `${id} is enrolled. The record ${record} is up to date.
+Next: 1. ${id} compares the fingerprint of depositary:${id} above with their own key.
+      2. Name ${id} in the directory and in rules (escrowctl policy). A daemon that runs sees ${id} at once.`;

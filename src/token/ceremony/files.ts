@@ -1,0 +1,33 @@
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { CeremonyRefused } from './table.js';
+
+/** Reads a text file. Throws {@link CeremonyRefused} that names it. */
+export function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new CeremonyRefused(`The file ${file} cannot be read.`, { cause: error });
+  }
+}
+
+/** Writes a public file whole or not at all; it is on disk when this returns. */
+export function writeText(file: string, text: string): void {
+  const fresh = `${file}.new`;
+  try {
+    const descriptor = openSync(fresh, 'w', 0o644);
+    try {
+      writeSync(descriptor, text);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(fresh, file);
+  } catch (error) {
+    throw new CeremonyRefused(`The file ${file} cannot be written.`, { cause: error });
+  }
+}
+
+/** Refuses to write over what is there. */
+export function requireAbsent(file: string): void {
+  if (existsSync(file)) throw new CeremonyRefused(`The file ${file} is there already. Give another name.`);
+}

@@ -1,0 +1,151 @@
+import { constants, createHash, publicEncrypt, randomBytes, verify } from 'node:crypto';
+import pkcs11 from 'pkcs11js';
+import type { Handle } from 'pkcs11js';
+import { EscrowError } from '../escrow/errors.js';
+import { holding } from './attributes.js';
+import type { AttackName, Target } from './attacks.js';
+import { ATTACKS } from './attacks.js';
+import { asEscrowError, readFault } from './faults.js';
+import { Loan } from './loan.js';
+import { objectNames, readBytes, readRsaSpki } from './objects.js';
+import type { OpenToken } from './openToken.js';
+import { withWorkbench } from './openToken.js';
+import { ecSpki } from './spki.js';
+import { importSpki } from './startup.js';
+import { grantKey, sealingKey, transferKey, unwrappingPair, userPair } from './templates.js';
+import { unwrapChecked } from './unwrapping.js';
+import type { Workbench } from './workbench.js';
+
+/** What came of one attack. */
+export interface SelfTestResult {
+  readonly attack: AttackName;
+  readonly refused: boolean;
+}
+
+/**
+ * Proves a token: makes a key, wraps it under the newest operate KEK, brings it back as a grant and signs with it;
+ * then tries every attack that the token must refuse. All in flight: nothing of it stays. Takes about a second.
+ * Throws EscrowError `token-unavailable` when the round trip itself does not work.
+ */
+export function selfTest(token: OpenToken): Promise<readonly SelfTestResult[]> {
+  return withWorkbench(token, async (bench) => {
+    const loan = new Loan(bench.driver, bench.pool, bench.log);
+    try {
+      const target = await makeTarget(bench, loan);
+      const results: SelfTestResult[] = [];
+      for (const attack of Object.keys(ATTACKS) as AttackName[]) {
+        results.push({ attack, refused: await isRefused(loan, target, attack) });
+      }
+      return results;
+    } finally {
+      await loan.end();
+    }
+  });
+}
+
+/** Tries one attack. What it gained is destroyed with the loan. */
+export async function isRefused(loan: Loan, target: Target, attack: AttackName): Promise<boolean> {
+  try {
+    await loan.step((session) => {
+      const gained = ATTACKS[attack](target, session);
+      if (gained !== undefined) loan.discardLater(gained);
+      // The session may be left with an operation begun; a failure closes it, and so does this.
+      throw new Succeeded();
+    });
+    return false;
+  } catch (error) {
+    const cause = error instanceof EscrowError ? error.cause : error;
+    if (cause instanceof Succeeded) return false;
+    if (readFault(cause) === undefined) throw asEscrowError(error);
+    return true;
+  }
+}
+
+class Succeeded extends Error {}
+
+async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
+  const { driver, mechanisms } = bench;
+  const operateKek = await kek(bench, bench.newestKek.operate);
+  const releaseKek = await kek(bench, bench.newestKek.release);
+  const kwp = mechanisms.plain('keyWrapWithPadding');
+  const transport = await makeTransport(bench, loan);
+  return loan.step((session) => {
+    const keep = (handle: Handle): Handle => {
+      loan.discardLater(handle);
+      return handle;
+    };
+    const user = userPair('ec-p256', kwp.mechanism);
+    const pair = driver.C_GenerateKeyPair(
+      session,
+      mechanisms.generation('ec-p256'),
+      user.publicKey,
+      user.privateKey,
+    );
+    keep(pair.publicKey);
+    keep(pair.privateKey);
+    const wrap = (under: Handle): Buffer =>
+      Buffer.from(driver.C_WrapKey(session, kwp, under, pair.privateKey, Buffer.alloc(1024)));
+    const operateBlob = wrap(operateKek);
+    const asGrant = (mechanism: number): Handle =>
+      keep(
+        unwrapChecked(driver, session, {
+          mechanism: kwp,
+          with: operateKek,
+          wrapped: operateBlob,
+          into: grantKey(undefined, 'ec-p256', 'sign', [mechanism]),
+          spec: 'ec-p256',
+        }),
+      );
+    const [point] = readBytes(driver, session, pair.publicKey, [pkcs11.CKA_EC_POINT]);
+    const publicKey = ecSpki('secp256r1', point ?? Buffer.alloc(0));
+    requireSigns(bench, session, asGrant(mechanisms.number('ecdsa')), publicKey);
+    const aes = mechanisms.plain('aesKeyGen');
+    return {
+      driver,
+      mechanisms,
+      operateKek,
+      releaseKek,
+      operateBlob,
+      releaseBlob: wrap(releaseKek),
+      grant: asGrant(mechanisms.number('rsaPss')),
+      share: keep(driver.C_GenerateKey(session, aes, sealingKey(mechanisms.number('aesGcm')))),
+      transfer: keep(driver.C_GenerateKey(session, aes, transferKey('depositary', kwp.mechanism))),
+      transport,
+    };
+  });
+}
+
+async function kek(bench: Workbench, label: string): Promise<Handle> {
+  const standing = await bench.objects.find(objectNames.kek(label));
+  if (standing === undefined) throw new EscrowError('token-unavailable');
+  return standing.handle;
+}
+
+async function makeTransport(
+  { driver, mechanisms, profile }: Workbench,
+  loan: Loan,
+): Promise<Target['transport']> {
+  const { publicKey, privateKey } = unwrappingPair(undefined, mechanisms.number('rsaOaep'));
+  const mechanism = mechanisms.plain('rsaKeyPairGen');
+  const pair = await loan.step((session) =>
+    holding([publicKey, privateKey, mechanism], () =>
+      driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
+    ),
+  );
+  loan.discardLater(pair.publicKey);
+  loan.discardLater(pair.privateKey);
+  const spki = await loan.step((session) => readRsaSpki(driver, session, pair.publicKey));
+  const oaepHash = profile.oaep === 'RSA-OAEP-256' ? 'sha256' : 'sha1';
+  const padding = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash };
+  return { ...pair, reply: publicEncrypt({ key: importSpki(spki), ...padding }, randomBytes(32)) };
+}
+
+function requireSigns({ driver, mechanisms }: Workbench, session: Handle, key: Handle, spki: Buffer): void {
+  const message = Buffer.from('escrowd self-test');
+  driver.C_SignInit(session, mechanisms.plain('ecdsa'), key);
+  const digest = createHash('sha256').update(message).digest();
+  const signature = driver.C_Sign(session, digest, Buffer.alloc(64));
+  if (!verify('sha256', message, { key: importSpki(spki), dsaEncoding: 'ieee-p1363' }, signature)) {
+    throw new EscrowError('token-unavailable', 'The token signs wrongly with a recovered key.');
+  }
+}
