@@ -58,8 +58,12 @@ function write(value: unknown, depth: number): string {
   throw new TypeError(`canonical JSON has no ${typeof value}`);
 }
 
+/** The characters that a JSON string holds as they are: most strings have no others, and are written fast. */
+const plainAscii = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
 /** RFC 8785 section 3.2.2.2 is what ECMAScript's JSON.stringify does, but for lone surrogates. */
 function writeString(text: string): string {
+  if (plainAscii.test(text)) return `"${text}"`;
   if (!isWellFormed(text)) throw new TypeError('canonical JSON has no lone surrogates');
   return JSON.stringify(text);
 }
@@ -75,14 +79,18 @@ function writeArray(items: readonly unknown[], depth: number): string {
   return `[${Array.from(items, (item) => write(item, depth + 1)).join(',')}]`;
 }
 
+/** The default order of `sort` is that of UTF-16 code units, as RFC 8785 section 3.2.3 asks. */
 function writeObject(value: object, depth: number): string {
   if (!isPlain(value)) throw new TypeError('objects in canonical JSON are plain');
-  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${members.map(([name, member]) => `${writeString(name)}:${write(member, depth + 1)}`).join(',')}}`;
+  let text = '';
+  for (const name of Object.keys(value).sort()) {
+    text += `${text === '' ? '' : ','}${writeString(name)}:${write(value[name], depth + 1)}`;
+  }
+  return `{${text}}`;
 }
 
 /** A literal, or what JSON.parse makes, of any realm: its prototype is null or an Object.prototype. */
-function isPlain(value: object): boolean {
+function isPlain(value: object): value is Readonly<Record<string, unknown>> {
   const prototype: unknown = Object.getPrototypeOf(value);
   const plain = prototype === null || Object.getPrototypeOf(prototype) === null;
   return plain && Object.getOwnPropertySymbols(value).length === 0;

@@ -43,6 +43,14 @@ describe('canonical JSON', () => {
     );
   });
 
+  test('every single character is written as JSON.stringify writes it, but for surrogates', () => {
+    for (let unit = 0; unit <= 0xffff; unit += 1) {
+      const text = `a${String.fromCharCode(unit)}b`;
+      if (unit >= 0xd800 && unit <= 0xdfff) expect(() => canonicalJson(text)).toThrow(TypeError);
+      else if (canonicalJson(text) !== JSON.stringify(text)) throw new Error(`U+${unit.toString(16)}`);
+    }
+  });
+
   test('there are no spaces, and members of members are sorted as well', () => {
     expect(canonicalJson({ b: [1, { d: true, c: null }], a: -0 })).toBe(
       '{"a":0,"b":[1,{"c":null,"d":true}]}',
