@@ -16,6 +16,8 @@ import type { Reply, Route } from './route.js';
 export interface Health {
   readonly ok: boolean;
   readonly problems: readonly string[];
+  /** Attacks that the token does not refuse, and that the configuration accepts. */
+  readonly unenforced: readonly string[];
 }
 
 /** What the application is made of. */
@@ -74,10 +76,9 @@ function addProbes(application: Express, { health, inFlight }: ApplicationParts)
     response.status(200).json({ status: 'ok' });
   });
   application.get('/readyz', async (_request, response) => {
-    const { ok, problems: found } = inFlight.isDraining
-      ? { ok: false, problems: ['The daemon is shutting down.'] }
-      : await health();
-    response.status(ok ? 200 : 503).json({ status: ok ? 'ready' : 'not ready', problems: found });
+    const drained = { ok: false, problems: ['The daemon is shutting down.'], unenforced: [] };
+    const { ok, problems: found, unenforced } = inFlight.isDraining ? drained : await health();
+    response.status(ok ? 200 : 503).json({ status: ok ? 'ready' : 'not ready', problems: found, unenforced });
   });
 }
 

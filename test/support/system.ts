@@ -1,0 +1,256 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { stringify } from 'yaml';
+
+import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
+import type { EscrowClient } from '../../src/client/escrowClient.js';
+import { Identity } from '../../src/client/identity.js';
+import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
+import { parseCeremonyRecord } from '../../src/client/serverPins.js';
+import { readConfig } from '../../src/config.js';
+import type { Daemon } from '../../src/daemon.js';
+import { startDaemon } from '../../src/daemon.js';
+import type { WireApproval, WireRecovery } from '../../src/escrow/wire.js';
+import { createOperatorLog } from '../../src/operatorLog.js';
+import type { SoftHsm } from './softhsm.js';
+import { makeSoftHsm } from './softhsm.js';
+
+export const ORIGIN = 'escrow.test/log';
+/** Everybody in the tests' directory, by what they are. */
+export const PEOPLE = {
+  'admin-1': ['admin'],
+  'admin-2': ['admin'],
+  manager: ['depositary'],
+  'officer-1': ['depositary', 'security-officer'],
+  'officer-2': ['depositary', 'security-officer'],
+  owner: ['owner'],
+  'other-owner': ['owner'],
+  app: ['app'],
+  'other-app': ['app'],
+  auditor: ['auditor'],
+} as const satisfies Record<string, readonly string[]>;
+export type PersonName = keyof typeof PEOPLE;
+export const DEPOSITARIES = ['manager', 'officer-1', 'officer-2'] as const satisfies readonly PersonName[];
+
+const twoOfThree = { atLeast: 2, of: ['manager', 'role:security-officer'] };
+/** The rules that the tests run with, unless they bring their own. */
+export const RULES: readonly unknown[] = [
+  {
+    name: 'signing-never-leaves',
+    when: { use: 'sign', 'owner.department': 'finance' },
+    depositaries: twoOfThree,
+    operate: { operations: ['sign'], maxUses: 100, maxDuration: 'PT24H' },
+  },
+  {
+    name: 'finance-decryption',
+    when: { use: 'decrypt', 'owner.department': 'finance' },
+    depositaries: twoOfThree,
+    deliver: true,
+    operate: { operations: ['decrypt'], maxUses: 100, maxDuration: 'P7D' },
+    release: { delay: 'PT0S', ownerMayVeto: true },
+  },
+];
+
+/** A whole escrowd: token, database, daemon, and the people with their keys, in a directory of its own. */
+export interface System {
+  readonly directory: string;
+  readonly configFile: string;
+  readonly hsm: SoftHsm;
+  /** Where the daemon listens. */
+  readonly url: () => string;
+  readonly identity: (name: PersonName) => Identity;
+  readonly client: (name: PersonName) => EscrowClient;
+  /** Two administrators put directory and rules in force. */
+  applyRules(rules?: readonly unknown[], people?: Readonly<Record<string, object>>): Promise<void>;
+  /** The depositary's own part of an approval: checked, decrypted, re-encrypted, signed. Not handed in. */
+  makeApproval(name: PersonName, recovery: string): Promise<WireApproval>;
+  approve(name: PersonName, recovery: string): Promise<WireRecovery>;
+  deny(name: PersonName, recovery: string, reason: string): Promise<WireRecovery>;
+  stopDaemon(): Promise<void>;
+  startDaemon(): Promise<void>;
+  /** Stops and deletes everything. */
+  remove(): Promise<void>;
+}
+
+/** How a system differs from the usual one. */
+export interface SystemOptions {
+  /** Members of the daemon's configuration, merged over the usual ones at the first level. */
+  readonly config?: (hsm: SoftHsm, directory: string) => Readonly<Record<string, unknown>>;
+  /** Changes the token after the ceremony, before the daemon opens it. */
+  readonly prepareToken?: (hsm: SoftHsm) => void;
+  /** The daemon is started by the test, as a process of its own. */
+  readonly withoutDaemon?: boolean;
+  readonly port?: number;
+}
+
+/** Makes a system, with its rules in force. Takes a few seconds. One at a time in a process: the token is. */
+export async function makeSystem(options: SystemOptions = {}): Promise<System> {
+  const directory = mkdtempSync(join(tmpdir(), 'escrowd-system-'));
+  chmodSync(directory, 0o755); // the database's user must reach it
+  const hsm = await makeSoftHsm();
+  const people = join(directory, 'people');
+  mkdirSync(people);
+  const principals: Record<string, object> = {};
+  for (const [id, roles] of Object.entries(PEOPLE)) {
+    const depositary = (roles as readonly string[]).includes('depositary');
+    const part = await createIdentity(join(people, id), { id, depositary, deliveryKey: id === 'owner' });
+    const attributes = id.endsWith('owner') ? { department: 'finance', manager: 'manager' } : {};
+    const kind = roles.some((role) => role === 'app') ? 'app' : 'person';
+    principals[id] = { name: id, roles, kind, attributes, ...part };
+  }
+  for (const id of DEPOSITARIES) {
+    const { privateKeyPem, publicKeyPem } = await hsm.enrolDepositary(id);
+    writeFileSync(join(people, id, 'depositary-key.pem'), privateKeyPem, { mode: 0o600 });
+    writeFileSync(join(people, id, 'depositary-public.pem'), publicKeyPem);
+  }
+  options.prepareToken?.(hsm);
+  makeCertificate(directory);
+  const configFile = writeConfiguration(directory, hsm, principals, options);
+  const record = parseCeremonyRecord(JSON.stringify(hsm.record()), ORIGIN);
+
+  let daemon: Daemon | undefined;
+  let port = options.port ?? 0;
+  const identities = new Map<string, Identity>();
+  const clients = new Map<string, EscrowClient>();
+  const url = (): string => `https://127.0.0.1:${port}`;
+  const found = <T>(map: ReadonlyMap<string, T>, name: string): T => {
+    const value = map.get(name);
+    if (value === undefined) throw new Error(`there is no ${name}`);
+    return value;
+  };
+  const connect = async (): Promise<void> => {
+    const ca = readFileSync(join(directory, 'server.crt'), 'utf8');
+    for (const client of clients.values()) client.close();
+    for (const id of Object.keys(PEOPLE)) {
+      await pinServer(join(people, id), { ...record, server: url() }, ca);
+      const identity = await Identity.open(join(people, id));
+      identities.set(id, identity);
+      clients.set(id, await identity.connect({ deadlineMs: 30_000, now: () => new Date() }));
+    }
+  };
+  const system: System = {
+    directory,
+    configFile,
+    hsm,
+    url,
+    identity: (name) => found(identities, name),
+    client: (name) => found(clients, name),
+    applyRules: async (rules = RULES, changed = {}) => {
+      const document = { version: 1, principals: Object.values({ ...principals, ...changed }), rules };
+      const { version: base } = await system.client('admin-1').policy();
+      const signatures = await Promise.all(
+        (['admin-1', 'admin-2'] as const).map((id) =>
+          signPolicy(system.identity(id).signer, {
+            hash: policyDocumentHash(document),
+            base,
+            origin: ORIGIN,
+            now: new Date(),
+            lifetimeMs: 600_000,
+          }),
+        ),
+      );
+      await system.client('admin-1').applyPolicy({ document, signatures });
+    },
+    makeApproval: async (name, id) => {
+      const { identity, recovery, trust } = await seenBy(system, name, id);
+      const believed = await believeRecovery(recovery, trust);
+      return approve(believed, identity.signer, await identity.depositaryKey(), new Date());
+    },
+    approve: async (name, id) => {
+      const approval = await system.makeApproval(name, id);
+      return (await system.client(name).sendApproval(id, approval)).result;
+    },
+    deny: async (name, id, reason) => {
+      const { identity, recovery, trust } = await seenBy(system, name, id);
+      const denial = await deny(await believeRecovery(recovery, trust), identity.signer, reason, new Date());
+      return (await system.client(name).sendDenial(id, denial)).result;
+    },
+    stopDaemon: async () => {
+      await daemon?.stop();
+      daemon = undefined;
+    },
+    startDaemon: async () => {
+      daemon = await startDaemon({
+        config: readConfig(configFile, { PATH: process.env['PATH'] }),
+        configFile,
+        packageDirectory: process.cwd(),
+        log: createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
+      });
+      ({ port } = daemon);
+      await connect();
+    },
+    remove: async () => {
+      for (const client of clients.values()) client.close();
+      await system.stopDaemon();
+      hsm.remove();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+  if (options.withoutDaemon === true) {
+    await connect();
+    return system;
+  }
+  try {
+    await system.startDaemon();
+    await system.applyRules();
+    return system;
+  } catch (error) {
+    await system.remove();
+    throw error;
+  }
+}
+
+async function seenBy(
+  system: System,
+  name: PersonName,
+  id: string,
+): Promise<{ identity: Identity; recovery: WireRecovery; trust: Parameters<typeof believeRecovery>[1] }> {
+  const identity = system.identity(name);
+  const client = system.client(name);
+  const recovery = await client.recovery(id);
+  const { origin, identityKey } = identity.pins;
+  return {
+    identity,
+    recovery,
+    trust: { origin, identityKey, log: identity.logView(client), now: new Date() },
+  };
+}
+
+function makeCertificate(directory: string): void {
+  const subject = ['-subj', '/CN=escrowd test', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  const files = ['-keyout', join(directory, 'server.key'), '-out', join(directory, 'server.crt')];
+  execFileSync('openssl', ['req', '-x509', '-days', '2', ...key, ...subject, ...files], { stdio: 'ignore' });
+}
+
+function writeConfiguration(
+  directory: string,
+  hsm: SoftHsm,
+  principals: Readonly<Record<string, object>>,
+  options: SystemOptions,
+): string {
+  writeFileSync(join(directory, 'user.pin'), `${hsm.userPin}\n`, { mode: 0o600 });
+  const administrators = [principals['admin-1'], principals['admin-2']];
+  writeFileSync(join(directory, 'administrators.json'), JSON.stringify(administrators));
+  const configFile = join(directory, 'escrowd.yaml');
+  const config = {
+    origin: ORIGIN,
+    listen: { host: '127.0.0.1', port: options.port ?? 0 },
+    tls: { certificate: 'server.crt', key: 'server.key' },
+    token: {
+      profile: 'softhsm-2.6',
+      label: hsm.place.label,
+      pinFile: 'user.pin',
+      environment: hsm.place.environment,
+    },
+    administrators: 'administrators.json',
+    housekeepingMs: 500,
+    ...options.config?.(hsm, directory),
+  };
+  writeFileSync(configFile, stringify(config));
+  return configFile;
+}
