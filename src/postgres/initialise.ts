@@ -1,5 +1,5 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Binaries } from './binaries.js';
 import { ClusterError, errorCode } from './clusterError.js';
@@ -11,6 +11,9 @@ import { runToEnd, type RunUser } from './unprivileged.js';
 export const databaseName = 'escrowd';
 export const ownerRole = 'escrowd_owner';
 export const daemonRole = 'escrowd_daemon';
+
+/** A file's draft exists for milliseconds before it is renamed: an older one is nobody's. */
+const smallDraftAgeMs = 60_000;
 
 /** The passwords of the two roles that may log in. They exist in one file, which only the daemon's user can read. */
 export interface Passwords {
@@ -78,13 +81,23 @@ export async function initialise(
   }
 }
 
-/** Removes what a daemon that was killed while it initialised left. Only who holds the cluster's lock may. */
+/**
+ * Removes what daemons that were killed in their first start left. Only who holds the cluster's lock may: then nobody
+ * needs another draft of the data, and a daemon that is still at one is told that the cluster is in use. Drafts of small
+ * files are left for a while, in which another daemon may be about to rename its own.
+ */
 export async function sweepDrafts(place: Place): Promise<void> {
-  const left = (await readdir(place.home)).filter((name) => /^data\.[0-9a-f]+\.new$/.test(name));
-  // One that a daemon is still at, which this one was quicker than, is removed by that daemon.
-  await Promise.allSettled(
-    left.map(async (name) => rm(join(place.home, name), { recursive: true, force: true })),
-  );
+  for (const directory of new Set([place.directory, place.home])) {
+    const left = (await readdir(directory)).filter((name) => /\.[0-9a-f]{12}\.new$/.test(name));
+    await Promise.allSettled(
+      left.map(async (name) => {
+        const path = join(directory, name);
+        const isData = directory === place.home && name.startsWith('data.');
+        if (!isData && Date.now() - (await stat(path)).mtimeMs < smallDraftAgeMs) return;
+        await rm(path, { recursive: true, force: true });
+      }),
+    );
+  }
 }
 
 async function step(

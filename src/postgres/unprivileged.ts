@@ -76,15 +76,19 @@ export async function runToEnd(
       ...identity(how.user),
       cwd: '/',
       env: bareEnvironment(),
-      timeout: how.timeoutMs,
-      killSignal: 'SIGKILL',
     });
+    // Not spawn's own timeout: its timer stays when the program cannot be run, and would keep the daemon from ending.
+    const timer = setTimeout(() => child.kill('SIGKILL'), how.timeoutMs);
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    child.once('error', reject);
+    child.once('error', (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
     child.once('close', (code) => {
+      clearTimeout(timer);
       resolve({ code, stdout, stderr });
     });
     // A program that ends before it has read everything says why by its exit code, not by EPIPE.

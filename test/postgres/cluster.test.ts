@@ -13,6 +13,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -236,7 +237,7 @@ describe('a start', () => {
   });
 
   it('takes up what a killed first start left, and sweeps it', async () => {
-    const draft = (): string[] => readdirSync(home()).filter((name) => name.endsWith('.new'));
+    const draft = (): string[] => readdirSync(home()).filter((name) => /^data\..*new$/.test(name));
     const child = launchChild();
     await until(
       () => existsSync(join(directory(), 'location.json')) && existsSync(home()) && draft().length > 0,
@@ -244,10 +245,14 @@ describe('a start', () => {
     child.process.kill('SIGKILL');
     await child.ended;
     expect(existsSync(data())).toBe(false);
+    const old = 'passwords.json.0123456789ab.new';
+    writeFileSync(join(directory(), old), '');
+    utimesSync(join(directory(), old), 0, 0);
 
     const cluster = await start();
     expect(await query(cluster.owner, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
     expect(draft()).toEqual([]);
+    expect(readdirSync(directory())).not.toContain(old);
   });
 
   it('makes no new cluster when the data of an old one is gone', async () => {
@@ -393,7 +398,7 @@ describe('two daemons', () => {
       }
       await Promise.all(won.map(async (cluster) => cluster.stop()));
     }
-    expect(readdirSync(home()).filter((name) => name.endsWith('.new'))).toEqual([]);
+    expect(readdirSync(home()).filter((name) => /^data\..*new$/.test(name))).toEqual([]);
   });
 
   it('that start at the same instant in processes of their own: one wins', async () => {
