@@ -100,7 +100,9 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTimeouts): Promise<Database> {
   const { daemon: connection, signer, clock, log } = options;
   await checkServer(pool);
-  const size = await pool.transaction((ask) => checkLog(ask, signer, options.rehashedAtStart ?? 65_536));
+  const { size, trusted } = await pool.snapshot((ask) =>
+    checkLog(ask, signer, options.rehashedAtStart ?? 65_536),
+  );
 
   const leaseMs = options.leaseMs ?? 15_000;
   const instance = `instance_${randomBytes(16).toString('hex')}`;
@@ -111,6 +113,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     pool,
     signer,
     log,
+    trusted,
     checkpointIntervalMs: options.checkpointIntervalMs ?? 250,
   });
   const journal = new PostgresJournal({

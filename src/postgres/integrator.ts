@@ -19,9 +19,14 @@ export interface IntegratorOptions {
   readonly pool: Pool;
   readonly signer: CheckpointSigner;
   readonly log: { warn(message: string): void };
+  /** What the start has found to be signed. */
+  readonly trusted: TrustedCheckpoint;
   /** How often, at most, appends alone make a checkpoint. A reader who waits for one does not wait for this. */
   readonly checkpointIntervalMs: number;
 }
+
+/** The newest tree that this daemon has seen signed. Without a note, it is the empty one, which nobody signs. */
+export type TrustedCheckpoint = Checkpoint & { readonly note: string | undefined };
 
 /** Entries read at a time. */
 const pageLength = 10_000;
@@ -36,8 +41,7 @@ const retryMs = 1000;
 export class Integrator {
   readonly #options: IntegratorOptions;
   readonly #verifier: NoteVerifier;
-  /** The newest checkpoint that this daemon has signed or checked. */
-  #trusted: (Checkpoint & StoredCheckpoint) | undefined;
+  #trusted: TrustedCheckpoint;
   #running: Promise<boolean> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastRunAt = -Infinity;
@@ -47,6 +51,7 @@ export class Integrator {
   constructor(options: IntegratorOptions) {
     this.#options = options;
     this.#verifier = noteVerifier(options.signer.vkey);
+    this.#trusted = options.trusted;
   }
 
   /** Why the last run failed; undefined when it did not. */
@@ -115,9 +120,10 @@ export class Integrator {
   async #integrate(): Promise<boolean> {
     this.#lastRunAt = performance.now();
     try {
-      const complete = await this.#options.pool.transaction((ask) => this.#extend(ask));
+      const extended = await this.#options.pool.transaction((ask) => this.#extend(ask));
+      if (extended !== undefined) this.#trusted = extended;
       this.#fault = undefined;
-      return complete;
+      return extended !== undefined;
     } catch (error) {
       const fault = error instanceof Error ? error : new Error(String(error));
       if (this.#fault?.message !== fault.message) {
@@ -128,14 +134,17 @@ export class Integrator {
     }
   }
 
-  /** Reads what is not in the tree yet, and stores the tree and the checkpoint that have it. */
-  async #extend(ask: Ask): Promise<boolean> {
+  /**
+   * Reads what is not in the tree yet, stores the tree and the checkpoint that have it, and returns that. Undefined when
+   * another daemon is at it.
+   */
+  async #extend(ask: Ask): Promise<TrustedCheckpoint | undefined> {
     const [state] = await ask<{ size: string; frontier: Uint8Array }>(
       'select size, frontier from log_frontier where id = 1 for update skip locked',
     );
-    if (state === undefined) return false; // another daemon is at it
+    if (state === undefined) return undefined;
     let frontier = readFrontier(state);
-    await this.#requireTrusted(ask, frontier);
+    const before = await this.#requireTrusted(ask, frontier);
 
     const completed: CompletedTile[] = [];
     const from = frontier.size;
@@ -146,9 +155,9 @@ export class Integrator {
       frontier = grown.frontier;
       completed.push(...grown.completed);
     }
-    if (frontier.size === from) return true;
+    if (frontier.size === from) return before;
 
-    const checkpoint = await this.#sign(frontier);
+    const { note, ...checkpoint } = await this.#sign(frontier);
     await ask(
       `insert into log_tile (level, index, hash)
        select * from unnest(?::smallint[], ?::bigint[], ?::bytea[])`,
@@ -158,34 +167,37 @@ export class Integrator {
         completed.map(({ hash }) => Buffer.from(hash)),
       ],
     );
-    await ask('insert into log_checkpoint (size, note) values (?, ?)', [checkpoint.size, checkpoint.note]);
+    await ask('insert into log_checkpoint (size, note) values (?, ?)', [checkpoint.size, note]);
     await ask('update log_frontier set size = ?, frontier = ? where id = 1', [
       frontier.size,
       Buffer.from(frontier.toBytes()),
     ]);
-    return true;
+    return { ...checkpoint, note };
   }
 
-  /** What is about to be extended must be what was signed last, or this daemon would sign a fork. */
-  async #requireTrusted(ask: Ask, frontier: Frontier): Promise<void> {
-    const newest = await newestCheckpoint(ask);
+  /**
+   * What is about to be extended must be what was signed last, or this daemon would sign a fork. Returns what that is.
+   * Throws LogDamaged when it is something else, or when what this daemon knows to be signed is gone.
+   */
+  async #requireTrusted(ask: Ask, frontier: Frontier): Promise<TrustedCheckpoint> {
     const trusted = this.#trusted;
-    if (trusted !== undefined && (newest === undefined || newest.size < trusted.size)) {
+    const stored = await newestCheckpoint(ask);
+    const newest =
+      stored === undefined || stored.note === trusted.note
+        ? undefined
+        : openStored(stored, this.#verifier, this.#options.signer.origin);
+    if ((stored?.size ?? 0) < trusted.size) {
       throw new LogDamaged(`the checkpoint over ${trusted.size} entries is gone from the database`);
     }
-    if (newest !== undefined && newest.note !== trusted?.note) {
-      const checkpoint = openStored(newest, this.#verifier, this.#options.signer.origin);
-      if (checkpoint.size === trusted?.size && !sameBytes(checkpoint.root, trusted.root)) {
-        throw new LogDamaged(
-          `there are two checkpoints over ${checkpoint.size} entries with different roots`,
-        );
-      }
-      this.#trusted = { ...checkpoint, ...newest };
+    if (newest?.size === trusted.size && !sameBytes(newest.root, trusted.root)) {
+      throw new LogDamaged(`there are two checkpoints over ${newest.size} entries, with different roots`);
     }
-    requireSame(frontier, this.#trusted);
+    const last = newest === undefined ? trusted : { ...newest, note: stored?.note };
+    requireSame(frontier, last);
+    return last;
   }
 
-  async #sign(frontier: Frontier): Promise<StoredCheckpoint> {
+  async #sign(frontier: Frontier): Promise<Checkpoint & StoredCheckpoint> {
     const { signer } = this.#options;
     const checkpoint = { origin: signer.origin, size: frontier.size, root: frontier.root() };
     const text = formatCheckpoint(checkpoint);
@@ -193,7 +205,7 @@ export class Integrator {
     const note = formatNote(text, [{ name: this.#verifier.name, keyId: this.#verifier.keyId, signature }]);
     // A signature that does not verify would be there for good.
     openCheckpoint(note, this.#verifier, signer.origin);
-    return { size: frontier.size, note };
+    return { ...checkpoint, note };
   }
 }
 
@@ -231,13 +243,13 @@ export function readFrontier(state: { readonly size: string; readonly frontier: 
 }
 
 /** Throws LogDamaged unless the tree with this frontier is the one that was signed. */
-export function requireSame(frontier: Frontier, signed: Checkpoint | undefined): void {
-  if (frontier.size !== (signed?.size ?? 0)) {
+export function requireSame(frontier: Frontier, signed: Checkpoint): void {
+  if (frontier.size !== signed.size) {
     throw new LogDamaged(
-      `the tree has ${frontier.size} entries, and the newest checkpoint is over ${signed?.size ?? 0}`,
+      `the tree has ${frontier.size} entries, and the newest checkpoint is over ${signed.size}`,
     );
   }
-  if (signed !== undefined && !sameBytes(frontier.root(), signed.root)) {
+  if (!sameBytes(frontier.root(), signed.root)) {
     throw new LogDamaged(`the tree of ${signed.size} entries is not the one that was signed`);
   }
 }

@@ -127,12 +127,15 @@ export class PostgresJournal implements Journal {
   }
 
   /** Records a batch and answers its writers; or, when certainly nothing was recorded, puts it back in front. */
-  async #record(batch: readonly Waiting[], attempt = 1): Promise<void> {
+  async #record(taken: readonly Waiting[], attempt = 1): Promise<void> {
     const appender = await this.#connected();
     if (appender === undefined) {
-      this.#queue.unshift(...batch);
+      this.#queue.unshift(...taken);
       return;
     }
+    // Who has given up meanwhile was told that it is not known; better that it is not recorded, then.
+    const batch = taken.filter(({ settled }) => !settled);
+    if (batch.length === 0) return;
     const writes = batch.map(({ write }) => write);
     try {
       const outcome = await this.#inTime(

@@ -1,11 +1,18 @@
 import type { CheckpointSigner } from '../escrow/ports.js';
 import type { Checkpoint } from '../log/checkpoint.js';
-import { Frontier, sameBytes } from '../log/merkle.js';
+import { emptyRoot, Frontier, sameBytes } from '../log/merkle.js';
 import { noteVerifier } from '../log/noteKey.js';
 import { rootOf } from '../log/prover.js';
 import { tileWidth } from '../log/tiles.js';
 import { LogDamaged, safeInteger } from './faults.js';
-import { newestCheckpoint, openStored, readFrontier, readLeaves, requireSame } from './integrator.js';
+import {
+  newestCheckpoint,
+  openStored,
+  readFrontier,
+  readLeaves,
+  requireSame,
+  type TrustedCheckpoint,
+} from './integrator.js';
 import { hashesOf, logSize } from './logReader.js';
 import type { Ask } from './pool.js';
 
@@ -13,39 +20,42 @@ import type { Ask } from './pool.js';
  * Checks what the log is built on before anything is added: that the head is where the entries end, that the newest
  * checkpoint is by this log's key, and that the stored tree is the one it signs. Of the entries it hashes again the
  * newest `rehashed` or more, besides those that no stored hash covers; the verifier of an export hashes them all.
- * Returns the number of entries. Throws LogDamaged with a sentence for the operator.
+ * Returns the number of entries, and what is signed of them. `ask` sees one snapshot: other daemons may append meanwhile. Throws LogDamaged with a sentence for the operator.
  */
 export async function checkLog(
   ask: Ask,
   signer: Pick<CheckpointSigner, 'origin' | 'vkey'>,
   rehashed: number,
-): Promise<number> {
-  const stored = await newestCheckpoint(ask);
-  const signed =
-    stored === undefined ? undefined : openStored(stored, noteVerifier(signer.vkey), signer.origin);
+): Promise<{ readonly size: number; readonly trusted: TrustedCheckpoint }> {
+  const trusted = await readTrusted(ask, signer);
   const size = await checkHead(ask);
-  if (signed !== undefined && signed.size > size) {
-    throw new LogDamaged(`the newest checkpoint is over ${signed.size} entries, and the log has ${size}`);
+  if (trusted.size > size) {
+    throw new LogDamaged(`the newest checkpoint is over ${trusted.size} entries, and the log has ${size}`);
   }
   const [state] = await ask<{ size: string; frontier: Uint8Array }>(
     'select size, frontier from log_frontier where id = 1',
   );
   if (state === undefined) throw new LogDamaged('the tree has no frontier');
-  requireSame(readFrontier(state), signed);
-  if (signed !== undefined) await checkTree(ask, signed, rehashed);
-  return size;
+  requireSame(readFrontier(state), trusted);
+  await checkTree(ask, trusted, rehashed);
+  return { size, trusted };
 }
 
-/** The head is behind the last entry. Other daemons may append meanwhile, so one statement reads both. */
+async function readTrusted(
+  ask: Ask,
+  signer: Pick<CheckpointSigner, 'origin' | 'vkey'>,
+): Promise<TrustedCheckpoint> {
+  const stored = await newestCheckpoint(ask);
+  if (stored === undefined) return { origin: signer.origin, size: 0, root: emptyRoot, note: undefined };
+  return { ...openStored(stored, noteVerifier(signer.vkey), signer.origin), note: stored.note };
+}
+
 async function checkHead(ask: Ask): Promise<number> {
-  const [row] = await ask<{ head: string | null; last: string | null }>(
-    'select (select size from log_head where id = 1) as head, (select max(seq) from log_entry) as last',
-  );
+  const head = await logSize(ask);
+  const [row] = await ask<{ last: string | null }>('select max(seq) as last from log_entry');
   const entries = row?.last == null ? 0 : safeInteger(row.last) + 1;
-  const head = row?.head == null ? await logSize(ask) : safeInteger(row.head);
-  if (head !== entries)
-    throw new LogDamaged(`the log's head says ${head} entries, and they end at ${entries}`);
-  return head;
+  if (head === entries) return head;
+  throw new LogDamaged(`the log's head says ${head} entries, and they end at ${entries}`);
 }
 
 async function checkTree(ask: Ask, signed: Checkpoint, rehashed: number): Promise<void> {

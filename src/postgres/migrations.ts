@@ -1,5 +1,7 @@
 import { knex, type Knex } from 'knex';
 import { clientConfig, type Connection } from './connection.js';
+import { unavailable } from './faults.js';
+import { silent } from './pool.js';
 
 /** The schema that this program needs is not there, and it was not given the owner's connection to make it. */
 export class SchemaMissing extends Error {
@@ -186,7 +188,7 @@ const migrationLock = 0x65736372;
 
 /**
  * Brings the schema to what this program needs, as its owner, and grants `daemonRole` its rights; all in one
- * transaction. Several may do so at once.
+ * transaction. Several may do so at once. Throws EscrowError `store-unavailable` when the database does not answer.
  */
 export async function migrate(owner: Connection, daemonRole: string, timeoutMs: number): Promise<void> {
   const database = knex({
@@ -194,6 +196,7 @@ export async function migrate(owner: Connection, daemonRole: string, timeoutMs: 
     connection: { ...clientConfig(owner, 'escrowd owner', timeoutMs), statement_timeout: timeoutMs },
     pool: { min: 0, max: 1 },
     acquireConnectionTimeout: timeoutMs,
+    log: silent,
   });
   try {
     await database.transaction(async (trx) => {
@@ -201,6 +204,8 @@ export async function migrate(owner: Connection, daemonRole: string, timeoutMs: 
       await trx.migrate.latest({ migrationSource: source });
       await grantTo(trx, daemonRole);
     });
+  } catch (error) {
+    throw unavailable(error);
   } finally {
     await database.destroy();
   }

@@ -5,11 +5,21 @@ import { unavailable } from './faults.js';
 /** Asks one statement in SQL, `?` standing for what is bound. */
 export type Ask = <Row>(sql: string, bindings?: readonly Knex.RawBinding[]) => Promise<readonly Row[]>;
 
+/** What knex would print is thrown as well. */
+export const silent: Knex.Logger = {
+  warn: () => undefined,
+  error: () => undefined,
+  debug: () => undefined,
+  deprecate: () => undefined,
+};
+
 /** The connections of the daemon's role, for everything but appending. Every statement has a deadline. */
 export interface Pool {
   readonly ask: Ask;
   /** Runs `work` in one transaction, READ COMMITTED, and commits when it resolves. */
   transaction<T>(work: (ask: Ask) => Promise<T>): Promise<T>;
+  /** Runs `work` on one snapshot (REPEATABLE READ); it can only read. */
+  snapshot<T>(work: (ask: Ask) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -32,7 +42,7 @@ export function openPool(
     },
     pool: { min: 0, max: size },
     acquireConnectionTimeout: timeouts.connectMs,
-    log: { warn: () => undefined },
+    log: silent,
   });
 
   const asking =
@@ -47,23 +57,29 @@ export function openPool(
       }
     };
 
+  const within = async <T>(
+    work: (ask: Ask) => Promise<T>,
+    isolation: Pick<Knex.TransactionConfig, 'isolationLevel' | 'readOnly'>,
+  ): Promise<T> => {
+    let thrown: { readonly error: unknown } | undefined;
+    try {
+      return await database.transaction(async (trx) => {
+        try {
+          return await work(asking(trx));
+        } catch (error) {
+          thrown = { error };
+          throw error;
+        }
+      }, isolation);
+    } catch (error) {
+      throw thrown === undefined ? unavailable(error) : thrown.error;
+    }
+  };
+
   return {
     ask: asking(database),
-    transaction: async (work) => {
-      let thrown: { readonly error: unknown } | undefined;
-      try {
-        return await database.transaction(async (trx) => {
-          try {
-            return await work(asking(trx));
-          } catch (error) {
-            thrown = { error };
-            throw error;
-          }
-        });
-      } catch (error) {
-        throw thrown === undefined ? unavailable(error) : thrown.error;
-      }
-    },
+    transaction: (work) => within(work, { isolationLevel: 'read committed' }),
+    snapshot: (work) => within(work, { isolationLevel: 'repeatable read', readOnly: true }),
     close: () => database.destroy(),
   };
 }

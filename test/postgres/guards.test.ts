@@ -1,0 +1,126 @@
+import { UnsafeDatabase } from '../../src/postgres/faults.js';
+import { SchemaMissing } from '../../src/postgres/migrations.js';
+import { requireDurable } from '../../src/postgres/safety.js';
+import { query, startTestServer, type TestServer } from '../support/postgres.js';
+import { softwareSigner } from '../support/signer.js';
+import { openOn, writeOf } from './fixtures.js';
+
+const signer = softwareSigner();
+let server: TestServer;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  const database = await openOn(server, signer);
+  await database.journal.append(
+    writeOf('alone', { changes: [{ change: 'policy-applied', version: 1, hash: 'h', document: '{}' }] }),
+  );
+  await database.log.inclusion(0);
+  await database.close();
+});
+afterAll(() => server.stop());
+
+describe.each(['log_entry', 'log_tile', 'log_checkpoint', 'policy'])('%s is append-only', (table) => {
+  const column = { log_entry: 'id', log_tile: 'index', log_checkpoint: 'note', policy: 'hash' }[table] ?? '';
+  const attempts = [
+    `update ${table} set ${column} = ${column}`,
+    `update ${table} set ${column} = ${column} where false`,
+    `delete from ${table}`,
+    `truncate ${table}`,
+  ];
+
+  it.each(attempts)('for its owner: %s', async (sql) => {
+    await expect(query(server.owner, sql)).rejects.toMatchObject({
+      code: '42501',
+      message: expect.stringContaining('append-only') as string,
+    });
+  });
+
+  it.each(attempts)("for the daemon's role, which has no such right: %s", async (sql) => {
+    await expect(query(server.daemon, sql)).rejects.toMatchObject({
+      code: '42501',
+      message: `permission denied for table ${table}`,
+    });
+  });
+
+  it("for the daemon's role, which can neither drop it nor switch the guard off", async () => {
+    const attacks = [
+      `drop table ${table}`,
+      `alter table ${table} disable trigger append_only`,
+      `drop trigger append_only on ${table}`,
+      `create or replace function refuse_change() returns trigger language plpgsql as 'begin return new; end'`,
+    ];
+    for (const sql of attacks)
+      await expect(query(server.daemon, sql)).rejects.toMatchObject({ code: '42501' });
+    await expect(query(server.daemon, `set session_replication_role = replica`)).rejects.toMatchObject({
+      code: '42501',
+    });
+  });
+});
+
+it('the entries can be read in psql', async () => {
+  expect(await query(server.daemon, 'select seq, act, phase, actor from log_reading')).toEqual([
+    { seq: '0', act: 'grant.sign', phase: 'denied', actor: 'test' },
+  ]);
+});
+
+it('a server that forgets what it acknowledged is refused', async () => {
+  const safe = { fsync: 'on', full_page_writes: 'on', synchronous_commit: 'on' };
+  expect(() => {
+    requireDurable(safe);
+  }).not.toThrow();
+  for (const unsafe of [
+    { fsync: 'off' },
+    { full_page_writes: 'off' },
+    { synchronous_commit: 'off' },
+    { synchronous_commit: 'local' },
+    { synchronous_commit: 'remote_write' },
+  ]) {
+    expect(() => {
+      requireDurable({ ...safe, ...unsafe });
+    }).toThrow(UnsafeDatabase);
+  }
+  await query(server.daemon, 'alter role current_user set synchronous_commit = off');
+  await expect(openOn(server, signer)).rejects.toThrow(/synchronous_commit must be on/);
+  await query(server.daemon, 'alter role current_user reset synchronous_commit');
+});
+
+describe('the schema', () => {
+  it('is made once by daemons that start together', async () => {
+    await server.empty();
+    const databases = await Promise.all(Array.from({ length: 4 }, () => openOn(server, signer)));
+    await databases[3]?.journal.append(writeOf('alone'));
+    await Promise.all(databases.map((database) => database.close()));
+  });
+
+  it("is not missed by a daemon without its owner's connection", async () => {
+    const { openDatabase } = await import('../../src/postgres/database.js');
+    const { clock, silent } = await import('./fixtures.js');
+    const options = { daemon: server.daemon, signer, clock, log: silent };
+    await (await openDatabase(options)).close();
+    await server.empty();
+    await query(server.owner, `grant usage on schema public to ${server.daemon.user}`);
+    await expect(openDatabase(options)).rejects.toBeInstanceOf(SchemaMissing);
+  });
+
+  it('can be made and used by one role alone, given as a URL', async () => {
+    await server.empty();
+    const { user, password, host, database: name } = server.owner;
+    const url = `postgresql://${user}:${encodeURIComponent(password)}@/${name}?host=${encodeURIComponent(host)}&port=${server.owner.port}`;
+    const database = await openOn(server, signer, { owner: url, daemon: url });
+    await database.journal.append(writeOf('alone'));
+    await database.close();
+    await expect(query(server.owner, 'delete from log_entry')).rejects.toMatchObject({ code: '42501' });
+  });
+});
+
+it('a database that does not answer is said to be unavailable', async () => {
+  const away = { ...server.daemon, host: '/nonexistent' };
+  const { openDatabase } = await import('../../src/postgres/database.js');
+  const { clock, silent } = await import('./fixtures.js');
+  await expect(openDatabase({ daemon: away, signer, clock, log: silent })).rejects.toMatchObject({
+    code: 'store-unavailable',
+  });
+  await expect(openDatabase({ owner: away, daemon: away, signer, clock, log: silent })).rejects.toMatchObject(
+    { code: 'store-unavailable' },
+  );
+});

@@ -1,0 +1,333 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { CheckpointSigner } from '../../src/escrow/ports.js';
+import { openCheckpoint } from '../../src/log/checkpoint.js';
+import { Frontier, leafHash } from '../../src/log/merkle.js';
+import { verifyConsistency, verifyInclusion } from '../../src/log/proof.js';
+import { LogDamaged } from '../../src/postgres/faults.js';
+import type { Database } from '../../src/postgres/database.js';
+import { query, startTestServer, type TestServer } from '../support/postgres.js';
+import { softwareSigner } from '../support/signer.js';
+import { openOn, writeOf } from './fixtures.js';
+import { aRecovery } from './records.js';
+
+const signer = softwareSigner();
+let server: TestServer;
+let open: Database[];
+
+beforeAll(async () => {
+  server = await startTestServer();
+});
+beforeEach(async () => {
+  open = [];
+  await server.empty();
+});
+afterEach(() => Promise.all(open.map((database) => database.close())));
+afterAll(() => server.stop());
+
+async function opened(
+  options: Parameters<typeof openOn>[2] = {},
+  by: CheckpointSigner = signer,
+): Promise<Database> {
+  const database = await openOn(server, by, options);
+  open.push(database);
+  return database;
+}
+
+async function append(database: Database, count: number): Promise<void> {
+  await Promise.all(Array.from({ length: count }, () => database.journal.append(writeOf('alone'))));
+}
+
+/** The roots of the log's trees by size, from the entries alone. */
+async function rootsOf(database: Database): Promise<{ leaves: Uint8Array[]; roots: Uint8Array[] }> {
+  const leaves: Uint8Array[] = [];
+  const frontier = Frontier.empty();
+  const roots = [frontier.root()];
+  for (const { entry } of await database.log.entries(0, 100_000)) {
+    leaves.push(leafHash(entry));
+    frontier.append(leafHash(entry));
+    roots.push(frontier.root());
+  }
+  return { leaves, roots };
+}
+
+/** Runs statements as a superuser would who has switched the guards off. */
+async function tamper(...statements: readonly string[]): Promise<void> {
+  const tables = ['log_entry', 'log_tile', 'log_checkpoint'];
+  for (const table of tables) await query(server.owner, `alter table ${table} disable trigger all`);
+  for (const sql of statements) await query(server.owner, sql);
+  for (const table of tables)
+    await query(server.owner, `alter table ${table} enable always trigger append_only`);
+}
+
+describe('the tree', () => {
+  it('proves every entry, and every size from every smaller one', async () => {
+    const database = await opened();
+    await append(database, 600);
+    const { leaves, roots } = await rootsOf(database);
+    const proven = await database.log.inclusion(599);
+    expect(openCheckpoint(proven.checkpoint, signer.vkey, signer.origin)).toMatchObject({ size: 600 });
+    for (let index = 0; index < 600; index += 1) {
+      const { checkpoint, size, proof } = await database.log.inclusion(index);
+      const { root } = openCheckpoint(checkpoint, signer.vkey, signer.origin);
+      verifyInclusion({ index, size, leafHash: leaves[index] ?? new Uint8Array(), proof, root });
+    }
+    const sizes = [0, 1, 2, 3, 255, 256, 257, 300, 511, 512, 513, 599, 600];
+    for (const newSize of sizes) {
+      for (const oldSize of sizes.filter((size) => size <= newSize)) {
+        const proof = await database.log.consistency(oldSize, newSize);
+        const [oldRoot = new Uint8Array(), newRoot = new Uint8Array()] = [roots[oldSize], roots[newSize]];
+        verifyConsistency({ oldSize, newSize, oldRoot, newRoot, proof });
+      }
+    }
+  });
+
+  it('has no proof of what is not there', async () => {
+    const database = await opened();
+    expect(await database.log.checkpoint()).toBeUndefined();
+    await append(database, 2);
+    await database.log.inclusion(1);
+    const refused = { code: 'request-malformed' };
+    await expect(database.log.inclusion(2)).rejects.toMatchObject(refused);
+    await expect(database.log.consistency(1, 3)).rejects.toMatchObject(refused);
+    await expect(database.log.consistency(2, 1)).rejects.toMatchObject(refused);
+  });
+
+  it('is integrated by two daemons without contradiction, while both append', async () => {
+    const [one, two] = [await opened({ checkpointIntervalMs: 0 }), await opened({ checkpointIntervalMs: 0 })];
+    await Promise.all(
+      [one, two].map(async (database) => {
+        for (let round = 0; round < 30; round += 1) {
+          const { index } = await database.journal.append(writeOf('alone'));
+          const { checkpoint, size } = await database.log.inclusion(index);
+          expect(size).toBeGreaterThan(index);
+          expect(openCheckpoint(checkpoint, signer.vkey, signer.origin).size).toBe(size);
+        }
+      }),
+    );
+    const { roots } = await rootsOf(one);
+    const stored = await query<{ note: string }>(
+      server.owner,
+      'select note from log_checkpoint order by size',
+    );
+    expect(stored.length).toBeGreaterThan(10);
+    for (const { note } of stored) {
+      const { size, root } = openCheckpoint(note, signer.vkey, signer.origin);
+      expect(Buffer.from(root)).toEqual(Buffer.from(roots[size] ?? []));
+    }
+  });
+
+  it('does not look damaged to a daemon that starts while others append and integrate', async () => {
+    const busy = await opened({ checkpointIntervalMs: 0 });
+    const over = new AbortController();
+    const appending = (async () => {
+      while (!over.signal.aborted) await busy.journal.append(writeOf('alone'));
+    })();
+    for (let start = 0; start < 10; start += 1) await (await openOn(server, signer)).close();
+    over.abort();
+    await appending;
+  });
+
+  it('follows appends without anybody asking', async () => {
+    const database = await opened({ checkpointIntervalMs: 20 });
+    await append(database, 3);
+    for (let wait = 0; wait < 100 && (await database.log.checkpoint())?.size !== 3; wait += 1)
+      await delay(20);
+    expect(await database.log.checkpoint()).toMatchObject({ size: 3 });
+  });
+
+  it('is brought up to date at the next start when the signer failed', async () => {
+    const broken = { ...signer, sign: () => Promise.reject(new Error('the token is away')) };
+    const database = await opened({ timeouts: { proofMs: 200 } }, broken);
+    await append(database, 3);
+    await expect(database.log.inclusion(0)).rejects.toMatchObject({ code: 'log-unavailable' });
+    expect(await database.health()).toMatchObject({
+      answers: true,
+      entries: 3,
+      checkpointed: 0,
+      integratorFault: 'the token is away',
+    });
+    await database.close();
+    expect((await (await opened()).log.inclusion(2)).size).toBe(3);
+  });
+
+  it('is never signed with a signature that does not verify', async () => {
+    const other = softwareSigner();
+    const confused = { ...signer, sign: (text: Uint8Array) => other.sign(text) };
+    const database = await opened({ timeouts: { proofMs: 200 } }, confused);
+    await append(database, 1);
+    await expect(database.log.inclusion(0)).rejects.toMatchObject({ code: 'log-unavailable' });
+    expect(await query(server.owner, 'select from log_checkpoint')).toHaveLength(0);
+  });
+});
+
+describe('entries', () => {
+  it('come in order, from where they are asked for', async () => {
+    const database = await opened();
+    await append(database, 10);
+    const some = await database.log.entries(4, 3);
+    expect(some.map(({ index }) => index)).toEqual([4, 5, 6]);
+    expect(await database.log.entries(10, 5)).toEqual([]);
+  });
+
+  it('about a subject come newest first, page by page, and no others', async () => {
+    const database = await opened();
+    for (let at = 0; at < 7; at += 1) {
+      await database.journal.append(writeOf('alone', { about: { owner: 'anna', key: `key_${at % 2}` } }));
+      await database.journal.append(writeOf('alone', { about: { owner: 'bert', key: 'key_0' } }));
+    }
+    const seen: number[] = [];
+    let after: string | undefined;
+    do {
+      const page = await database.log.entriesAbout({ owner: 'anna' }, { after, limit: 3 });
+      expect(page.items.length).toBeLessThanOrEqual(3);
+      seen.push(...page.items.map(({ index }) => index));
+      after = page.next;
+    } while (after !== undefined);
+    expect(seen).toEqual([12, 10, 8, 6, 4, 2, 0]);
+    const both = await database.log.entriesAbout(
+      { owner: 'anna', key: 'key_1' },
+      { after: undefined, limit: 9 },
+    );
+    expect(both.items.map(({ index }) => index)).toEqual([10, 6, 2]);
+  });
+
+  it('have the filing of a recovery among them', async () => {
+    const database = await opened();
+    const { id: recovery } = aRecovery();
+    const about = { recovery };
+    const filing = writeOf('opens', { about, act: 'recovery.request' });
+    expect(await database.log.filing(recovery)).toBeUndefined();
+    await database.journal.append(filing);
+    expect(await database.log.filing(recovery)).toBeUndefined();
+    const done = writeOf('closes', { id: filing.id, about, act: 'recovery.request' });
+    const { index } = await database.journal.append(done);
+    const other = writeOf('opens', { about, act: 'recovery.approve' });
+    await database.journal.append(other);
+    await database.journal.append(writeOf('closes', { id: other.id, about, act: 'recovery.approve' }));
+    expect(await database.log.filing(recovery)).toEqual({ index, entry: Buffer.from(done.entry) });
+  });
+});
+
+describe('a log is refused at start', () => {
+  async function filled(count: number): Promise<void> {
+    const database = await openOn(server, signer);
+    await append(database, count);
+    await database.log.inclusion(count - 1);
+    await database.close();
+  }
+
+  async function refusedWith(message: RegExp): Promise<void> {
+    const refusal = await openOn(server, signer).catch((error: unknown) => error);
+    expect(refusal).toBeInstanceOf(LogDamaged);
+    expect((refusal as LogDamaged).message).toMatch(message);
+  }
+
+  it('not when nothing was done to it', async () => {
+    await filled(300);
+    await opened();
+  });
+
+  it.each([299, 5])('when entry %d was edited', async (seq) => {
+    await filled(300);
+    await tamper(`update log_entry set entry = entry || 'x' where seq = ${seq}`);
+    await refusedWith(
+      seq === 5 ? /one of the entries 0 to 255 is not what was logged/ : /not those that were signed/,
+    );
+  });
+
+  it('when two entries were swapped', async () => {
+    await filled(10);
+    await tamper(
+      'update log_entry set seq = 100 where seq = 3',
+      'update log_entry set seq = 3 where seq = 4',
+      'update log_entry set seq = 4 where seq = 100',
+    );
+    await refusedWith(/not those that were signed/);
+  });
+
+  it('when an entry is gone from the middle', async () => {
+    await filled(10);
+    await tamper('delete from log_entry where seq = 3');
+    await refusedWith(/the entry 3 is gone/);
+  });
+
+  it('when its last entry is gone', async () => {
+    await filled(10);
+    await tamper('delete from log_entry where seq = 9');
+    await refusedWith(/the log's head says 10 entries, and they end at 9/);
+  });
+
+  it('when it was cut off, head and all: the checkpoint is newer than the entries', async () => {
+    await filled(10);
+    await tamper('delete from log_entry where seq >= 7', 'update log_head set size = 7');
+    await refusedWith(/the newest checkpoint is over 10 entries, and the log has 7/);
+  });
+
+  it('when the frontier was changed', async () => {
+    await filled(10);
+    await tamper(`update log_frontier set frontier = set_byte(frontier, 20, 1 - get_byte(frontier, 20) % 2)`);
+    await refusedWith(/the tree of 10 entries is not the one that was signed/);
+  });
+
+  it('when the frontier went back', async () => {
+    await filled(10);
+    await tamper(`update log_frontier set size = 0, frontier = '\\x0000000000000000'`);
+    await refusedWith(/the tree has 0 entries, and the newest checkpoint is over 10/);
+  });
+
+  it('when a stored hash was changed', async () => {
+    await filled(300);
+    await tamper(`update log_tile set hash = sha256(hash)`);
+    await refusedWith(/not those that were signed/);
+  });
+
+  it('when a stored hash is gone', async () => {
+    await filled(300);
+    await tamper(`delete from log_tile`);
+    await refusedWith(/the log lacks 1 of the hashes of level 1/);
+  });
+
+  it('when the checkpoint is by another key', async () => {
+    await filled(10);
+    const refusal = await openOn(server, softwareSigner()).catch((error: unknown) => error);
+    expect(refusal).toBeInstanceOf(LogDamaged);
+  });
+
+  it('when the checkpoint is of another log', async () => {
+    await filled(10);
+    const refusal = await openOn(server, { ...signer, origin: 'other.test/log' }).catch(
+      (error: unknown) => error,
+    );
+    expect(refusal).toBeInstanceOf(LogDamaged);
+  });
+});
+
+describe('while the daemon runs', () => {
+  it('a tree that is not the one that was signed is not signed', async () => {
+    const database = await opened({ timeouts: { proofMs: 200 } });
+    await append(database, 10);
+    await database.log.inclusion(9);
+    await tamper(
+      `update log_frontier set frontier = set_byte(frontier, 20, (get_byte(frontier, 20) + 1) % 256)`,
+    );
+    const { index } = await database.journal.append(writeOf('alone'));
+    await expect(database.log.inclusion(index)).rejects.toMatchObject({
+      code: 'log-unavailable',
+      cause: { name: 'LogDamaged' },
+    });
+    expect(await database.log.checkpoint()).toMatchObject({ size: 10 });
+  });
+
+  it('a log whose checkpoint is gone is not signed again', async () => {
+    const database = await opened({ timeouts: { proofMs: 200 } });
+    await append(database, 10);
+    await database.log.inclusion(9);
+    await tamper(
+      'delete from log_checkpoint',
+      `update log_frontier set size = 0, frontier = '\\x0000000000000000'`,
+      `update log_entry set entry = entry || 'x' where seq = 5`,
+    );
+    await expect(database.log.inclusion(9)).rejects.toMatchObject({ code: 'log-unavailable' });
+    expect(await query(server.owner, 'select from log_checkpoint')).toHaveLength(0);
+  });
+});

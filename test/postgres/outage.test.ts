@@ -1,0 +1,225 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { EscrowError } from '../../src/escrow/errors.js';
+import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/ports.js';
+import type { Database } from '../../src/postgres/database.js';
+import { query, startTestServer, type TestServer } from '../support/postgres.js';
+import { softwareSigner } from '../support/signer.js';
+import { startCuttingProxy, type CuttingProxy } from './cuttingProxy.js';
+import { openOn, writeOf } from './fixtures.js';
+import { aGrant } from './records.js';
+
+const signer = softwareSigner();
+const later = new Date('2100-01-01T00:00:00.000Z');
+let server: TestServer;
+let open: Database[];
+let proxy: CuttingProxy | undefined;
+
+beforeAll(async () => {
+  server = await startTestServer();
+});
+beforeEach(async () => {
+  open = [];
+  await server.empty();
+});
+afterEach(async () => {
+  await Promise.all(open.map((database) => database.close()));
+  proxy?.close();
+  proxy = undefined;
+});
+afterAll(() => server.stop());
+
+async function opened(options: Parameters<typeof openOn>[2] = {}): Promise<Database> {
+  const database = await openOn(server, signer, options);
+  open.push(database);
+  return database;
+}
+
+async function throughProxy(): Promise<{ readonly database: Database; readonly proxy: CuttingProxy }> {
+  proxy = await startCuttingProxy(server.daemon);
+  const database = await opened({ daemon: proxy.settings });
+  // So that all statements are known to the server and the next commit is the one that is cut.
+  await database.journal.append(writeOf('alone'));
+  return { database, proxy };
+}
+
+/** Indexes by act, of all that stand in the log; fails when one stands there twice. */
+async function standing(): Promise<ReadonlyMap<string, number>> {
+  const rows = await query<{ seq: string; id: string }>(
+    server.owner,
+    'select seq, id from log_entry order by seq',
+  );
+  expect(rows.map(({ seq }) => Number(seq))).toEqual(rows.map((_, at) => at));
+  const byId = new Map(rows.map(({ id, seq }) => [id, Number(seq)]));
+  expect(byId.size).toBe(rows.length);
+  return byId;
+}
+
+/** Ends the connections that append; the daemon's role may end its own. */
+function killAppenders(): Promise<unknown> {
+  return query(
+    server.daemon,
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'escrowd journal'`,
+  );
+}
+
+it('what is answered is true, however often the connections are killed in a storm of appends', async () => {
+  const [one, two] = [await opened(), await opened()];
+  const grant = aGrant({ scope: { ...aGrant().scope, maxUses: 300 } });
+  await one.journal.append(writeOf('alone', { changes: [{ change: 'grant-created', grant }] }));
+
+  const recorded = new Map<string, number>();
+  const notHeld: string[] = [];
+  const unknown: string[] = [];
+  const claim: Claim = { claim: 'uses-counted', grant: grant.id, uses: 1, at: grant.startsAt };
+  let over = false;
+  const caller = async (database: Database): Promise<void> => {
+    while (!over) {
+      const write = writeOf('alone', { claims: [claim] });
+      try {
+        recorded.set(write.id, (await database.journal.append(write)).index);
+      } catch (error) {
+        if (error instanceof NotHeld) notHeld.push(write.id);
+        else if (error instanceof EscrowError && error.code === 'log-unavailable') unknown.push(write.id);
+        else throw error;
+      }
+      await delay(Math.random() * 20);
+    }
+  };
+  const callers = Array.from({ length: 32 }, (_, at) => caller(at % 2 === 0 ? one : two));
+  for (let kill = 0; kill < 60; kill += 1) {
+    await delay(Math.random() * 40);
+    await killAppenders();
+  }
+  over = true;
+  await Promise.all(callers);
+
+  const log = await standing();
+  for (const [id, index] of recorded) expect(log.get(id)).toBe(index);
+  for (const id of notHeld) expect(log.has(id)).toBe(false);
+  expect(unknown).toEqual([]);
+  expect(recorded.size).toBe(300);
+  expect(notHeld.length).toBeGreaterThan(0);
+  expect(log.size).toBe(301);
+  const [row] = await query(server.owner, 'select used from grant_');
+  expect(row).toEqual({ used: 300 });
+});
+
+describe('when the line is cut at the commit', () => {
+  const writes = (): readonly JournalWrite[] => {
+    const request: Claim = { claim: 'request-unused', kid: 'kid', jti: 'jti', expiresAt: later };
+    return [
+      writeOf('opens', { claims: [request] }),
+      writeOf('opens', { claims: [request] }),
+      writeOf('alone'),
+    ];
+  };
+  const statuses = ['fulfilled', 'rejected', 'fulfilled'];
+
+  it('what was committed is found and answered with its index', async () => {
+    const { database, proxy: line } = await throughProxy();
+    line.cutAt('answer');
+    const batch = writes();
+    const settled = await Promise.allSettled(batch.map((write) => database.journal.append(write)));
+    expect(line.cuts).toBe(1);
+    expect(settled.map(({ status }) => status)).toEqual(statuses);
+    expect(settled[1]).toMatchObject({ reason: { what: 'request-unused' } });
+    const log = await standing();
+    expect(log.size).toBe(3);
+    expect(settled[0]).toMatchObject({ value: { index: log.get(batch[0]?.id ?? '') } });
+    expect(settled[2]).toMatchObject({ value: { index: log.get(batch[2]?.id ?? '') } });
+  });
+
+  it('what never arrived is recorded on the next connection', async () => {
+    const { database, proxy: line } = await throughProxy();
+    line.cutAt('commit');
+    const settled = await Promise.allSettled(writes().map((write) => database.journal.append(write)));
+    expect(line.cuts).toBe(1);
+    expect(settled.map(({ status }) => status)).toEqual(statuses);
+    expect((await standing()).size).toBe(3);
+    expect(await database.journal.openActs()).toHaveLength(1);
+  });
+});
+
+it('an append fails in time while the database is away, and works again when it is back', async () => {
+  const database = await opened({ timeouts: { appendMs: 700, connectMs: 500, queryMs: 500 } });
+  await database.journal.append(writeOf('alone'));
+  await server.halt();
+  const begun = performance.now();
+  const lost = writeOf('alone');
+  await expect(database.journal.append(lost)).rejects.toMatchObject({ code: 'log-unavailable' });
+  expect(performance.now() - begun).toBeLessThan(1500);
+  await expect(database.store.findPolicy()).rejects.toMatchObject({ code: 'store-unavailable' });
+  await expect(database.log.checkpoint()).rejects.toMatchObject({ code: 'store-unavailable' });
+  expect(await database.health()).toEqual({ answers: false });
+
+  await server.resume();
+  const write = writeOf('alone');
+  const { index } = await database.journal.append(write);
+  expect(await database.store.findPolicy()).toBeUndefined();
+  const log = await standing();
+  expect(log.get(write.id)).toBe(index);
+  expect(log.has(lost.id)).toBe(false);
+  expect((await database.log.inclusion(index)).size).toBe(2);
+});
+
+it('an append fails in time while the server hangs, and works again afterwards', async () => {
+  const database = await opened({ timeouts: { appendMs: 700, connectMs: 500, queryMs: 500 } });
+  await database.journal.append(writeOf('alone'));
+  const [backend] = await query<{ pid: number }>(
+    server.daemon,
+    `select pid from pg_stat_activity where application_name = 'escrowd journal'`,
+  );
+  const pid = backend?.pid ?? 0;
+  process.kill(pid, 'SIGSTOP');
+  const lost = writeOf('alone');
+  try {
+    const begun = performance.now();
+    await expect(database.journal.append(lost)).rejects.toMatchObject({ code: 'log-unavailable' });
+    expect(performance.now() - begun).toBeLessThan(1500);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  const write = writeOf('alone');
+  const { index } = await database.journal.append(write);
+  expect((await standing()).get(write.id)).toBe(index);
+});
+
+it('an append fails in time while another transaction holds the head of the log', async () => {
+  const database = await opened({ timeouts: { appendMs: 700 } });
+  await database.journal.append(writeOf('alone'));
+  const holding = query(
+    server.owner,
+    `do $$ begin perform from log_head for update; perform pg_sleep(1.5); end $$`,
+  );
+  await delay(100);
+  const lost = writeOf('alone');
+  await expect(database.journal.append(lost)).rejects.toMatchObject({ code: 'log-unavailable' });
+  await holding;
+  const write = writeOf('alone');
+  const { index } = await database.journal.append(write);
+  expect((await standing()).get(write.id)).toBe(index);
+});
+
+it('a daemon whose log has become shorter appends nothing more', async () => {
+  const database = await opened({ timeouts: { appendMs: 500 } });
+  for (let at = 0; at < 3; at += 1) await database.journal.append(writeOf('alone'));
+  await query(server.owner, 'alter table log_entry disable trigger all');
+  await query(server.owner, 'delete from log_entry where seq = 2');
+  await query(server.owner, 'update log_head set size = 2');
+  await killAppenders();
+  await expect(database.journal.append(writeOf('alone'))).rejects.toMatchObject({
+    code: 'log-unavailable',
+    cause: { name: 'LogDamaged' },
+  });
+  expect((await standing()).size).toBe(2);
+});
+
+it('close answers what waits, and nothing is taken after it', async () => {
+  const database = await openOn(server, signer);
+  const appended = Array.from({ length: 50 }, () => database.journal.append(writeOf('alone')));
+  await database.close();
+  expect((await Promise.all(appended)).map(({ index }) => index)).toEqual(appended.map((_, at) => at));
+  await expect(database.journal.append(writeOf('alone'))).rejects.toMatchObject({ code: 'shutting-down' });
+  const [row] = await query(server.owner, 'select max(size)::int as size from log_checkpoint');
+  expect(row).toEqual({ size: 50 });
+});

@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto';
+import type { Deposit } from '../../src/escrow/deposit.js';
+import type { Grant } from '../../src/escrow/grant.js';
+import { newId, parsePrincipalId, type PrincipalId } from '../../src/escrow/ids.js';
+import type { Recovery, RecoveryState } from '../../src/escrow/recovery.js';
+import { sealed, type Opener, type Sealed } from '../../src/escrow/sealed.js';
+
+export function person(name: string): PrincipalId {
+  const id = parsePrincipalId(name);
+  if (id === undefined) throw new Error(`${name} is no principal`);
+  return id;
+}
+
+export const anna = person('anna');
+export const dora = person('dora');
+export const dieter = person('dieter');
+export const mailApp = person('mail-app');
+
+const ciphertext = <By extends Opener>(by: By, length = 40): Sealed<By> =>
+  sealed(by, new Uint8Array(randomBytes(length)));
+
+export function aDeposit(more: Partial<Deposit> = {}): Deposit {
+  const purpose = (name: 'operate' | 'release'): Deposit['purposes'][number] => ({
+    purpose: name,
+    kek: `kek:${name}:v1`,
+    mechanisms: { wrap: 'RFC5649', oaep: 'RSA-OAEP', seal: 'A256GCM' },
+    shares: [dora, dieter].map((depositary) => ({
+      depositary,
+      recipient: randomBytes(32).toString('hex'),
+      share: ciphertext('depositary', 256),
+      link: ciphertext('share-key', 412),
+    })),
+    quorums: [{ members: [dieter, dora], sealed: ciphertext('layer-key', 1300) }],
+  });
+  return {
+    key: newId('KeyId', randomBytes),
+    owner: anna,
+    label: 'post – „E-Mail“ \\ "2026"',
+    spec: 'ec-p256',
+    use: 'sign',
+    publicKey: new Uint8Array(randomBytes(91)),
+    createdAt: new Date('2026-01-02T03:04:05.678Z'),
+    rule: { name: 'mail', policyVersion: 1, policyHash: 'ab'.repeat(32) },
+    requesters: ['depositary', 'app'],
+    operate: { operations: ['sign'], maxUses: 100, maxDurationMs: 86_400_000 },
+    release: { delayMs: 14_400_000, ownerMayVeto: true },
+    purposes: [purpose('operate'), purpose('release')],
+    ownersCopy: { transferKey: ciphertext('owner'), key: ciphertext('transfer-key') },
+    digest: 'cd'.repeat(32),
+    ...more,
+  };
+}
+
+export function aRecovery(more: Partial<Recovery> = {}): Recovery {
+  const at = new Date('2026-02-01T00:00:00.001Z');
+  return {
+    id: newId('RecoveryId', randomBytes),
+    revision: 1,
+    key: newId('KeyId', randomBytes),
+    owner: anna,
+    requester: person('rita'),
+    asked: {
+      purpose: 'operate',
+      scope: {
+        app: mailApp,
+        operations: ['sign'],
+        mechanisms: ['ES256'],
+        input: 'digest',
+        maxUses: 3,
+        durationMs: 1000,
+      },
+    },
+    reason: 'away',
+    filedAt: at,
+    expiresAt: new Date('2026-02-08T00:00:00.000Z'),
+    requestHash: 'ef'.repeat(32),
+    transportKey: new Uint8Array(randomBytes(422)),
+    attestation: 'a.b.c',
+    approvals: [{ depositary: dora, statement: 'd.e.f', reply: ciphertext('transport', 384), at }],
+    denials: [{ depositary: dieter, statement: 'g.h.i', reason: 'no', at }],
+    state: { status: 'pending' },
+    ...more,
+  };
+}
+
+export function aGrant(more: Partial<Grant> = {}): Grant {
+  return {
+    id: newId('GrantId', randomBytes),
+    recovery: newId('RecoveryId', randomBytes),
+    key: newId('KeyId', randomBytes),
+    spec: 'ec-p256',
+    owner: anna,
+    scope: {
+      app: mailApp,
+      operations: ['sign'],
+      mechanisms: ['ES256'],
+      input: 'message',
+      maxUses: 3,
+      durationMs: 3_600_000,
+    },
+    used: 0,
+    startsAt: new Date('2026-03-01T00:00:00.000Z'),
+    expiresAt: new Date('2026-03-01T01:00:00.000Z'),
+    status: 'active',
+    ...more,
+  };
+}
+
+/** One of each state that a recovery can be in. */
+export function everyState(): readonly RecoveryState[] {
+  const at = new Date('2026-02-02T02:02:02.002Z');
+  return [
+    { status: 'pending' },
+    { status: 'approved', releasableAt: at },
+    { status: 'active', grant: newId('GrantId', randomBytes), at },
+    {
+      status: 'released',
+      at,
+      answer: { transferKey: ciphertext('depositary', 256), key: ciphertext('transfer-key') },
+    },
+    { status: 'denied', by: dora, reason: 'no', at },
+    { status: 'vetoed', by: anna, reason: 'back again', at },
+    { status: 'cancelled', by: dora, reason: 'found it', at },
+    { status: 'expired', at },
+    { status: 'failed', reason: 'token', at },
+  ];
+}

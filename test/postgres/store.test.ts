@@ -1,0 +1,220 @@
+import type { Change, Page } from '../../src/escrow/ports.js';
+import type { Database } from '../../src/postgres/database.js';
+import { startTestServer, query, type TestServer } from '../support/postgres.js';
+import { softwareSigner } from '../support/signer.js';
+import { clock, openOn, writeOf } from './fixtures.js';
+import { aDeposit, aGrant, anna, aRecovery, dieter, dora, everyState, mailApp, person } from './records.js';
+
+let server: TestServer;
+let database: Database;
+
+beforeAll(async () => {
+  server = await startTestServer();
+});
+beforeEach(async () => {
+  await server.empty();
+  database = await openOn(server, softwareSigner());
+});
+afterEach(() => database.close());
+afterAll(() => server.stop());
+
+async function record(...changes: readonly Change[]): Promise<void> {
+  await database.journal.append(writeOf('alone', { changes }));
+}
+
+/** All items of a list, read in pages of `limit`. */
+async function all<T>(
+  limit: number,
+  read: (page: { after: string | undefined; limit: number }) => Promise<Page<T>>,
+): Promise<readonly T[]> {
+  const items: T[] = [];
+  let after: string | undefined;
+  do {
+    const page = await read({ after, limit });
+    expect(page.items.length).toBeLessThanOrEqual(limit);
+    items.push(...page.items);
+    after = page.next;
+  } while (after !== undefined);
+  return items;
+}
+
+describe('what is read is what was written', () => {
+  it('of a deposit', async () => {
+    const deposit = aDeposit();
+    await record({ change: 'deposit-created', deposit });
+    expect(await database.store.findDeposit(deposit.key)).toStrictEqual(deposit);
+  });
+
+  it('of a deposit with as little as there can be', async () => {
+    const deposit = aDeposit({
+      publicKey: undefined,
+      operate: undefined,
+      release: undefined,
+      ownersCopy: undefined,
+      purposes: [],
+      requesters: [],
+    });
+    await record({ change: 'deposit-created', deposit });
+    expect(await database.store.findDeposit(deposit.key)).toStrictEqual(deposit);
+  });
+
+  it.each(everyState().map((state) => [state.status, state] as const))(
+    'of a recovery that is %s',
+    async (_, state) => {
+      const recovery = aRecovery({ state, asked: { purpose: 'release', recipient: dora } });
+      await record({ change: 'recovery-saved', recovery });
+      expect(await database.store.findRecovery(recovery.id)).toStrictEqual(recovery);
+      const next = aRecovery({ ...recovery, revision: 2, approvals: [], denials: [] });
+      await record({ change: 'recovery-saved', recovery: next });
+      expect(await database.store.findRecovery(recovery.id)).toStrictEqual(next);
+    },
+  );
+
+  it('of a grant, with its uses and its end', async () => {
+    const grant = aGrant();
+    await record({ change: 'grant-created', grant });
+    expect(await database.store.findGrant(grant.id)).toStrictEqual(grant);
+    const claim = { claim: 'uses-counted', grant: grant.id, uses: 2, at: grant.startsAt } as const;
+    await database.journal.append(writeOf('opens', { claims: [claim] }));
+    await record({ change: 'grant-ended', grant: grant.id, status: 'exhausted' });
+    expect(await database.store.findGrant(grant.id)).toStrictEqual({
+      ...grant,
+      used: 2,
+      status: 'exhausted',
+    });
+  });
+
+  it('of policies', async () => {
+    expect(await database.store.findPolicy()).toBeUndefined();
+    const policies = [1, 2].map((version) => ({
+      version,
+      hash: `h${version}`,
+      document: `{ "v": ${version} }\n`,
+    }));
+    for (const policy of policies) await record({ change: 'policy-applied', ...policy });
+    expect(await database.store.findPolicy()).toStrictEqual(policies[1]);
+    expect(await database.store.policies()).toStrictEqual(policies);
+  });
+
+  it('and nothing where nothing was', async () => {
+    expect(await database.store.findDeposit(aDeposit().key)).toBeUndefined();
+    expect(await database.store.findRecovery(aRecovery().id)).toBeUndefined();
+    expect(await database.store.findGrant(aGrant().id)).toBeUndefined();
+  });
+});
+
+describe('a list', () => {
+  it('of deposits is newest first, whole in pages of any size, and of its owner and depositary together', async () => {
+    const bert = person('bert');
+    const deposits = Array.from({ length: 11 }, (_, at) =>
+      // Several of the same instant: the id decides.
+      aDeposit({
+        owner: at % 3 === 0 ? bert : anna,
+        createdAt: new Date(Date.UTC(2026, 0, 1 + Math.floor(at / 4))),
+      }),
+    );
+    const unshared = aDeposit({ owner: bert, purposes: [], createdAt: new Date(Date.UTC(2025, 0, 1)) });
+    for (const deposit of [...deposits, unshared]) await record({ change: 'deposit-created', deposit });
+    const order = [...deposits, unshared]
+      .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.key < b.key ? 1 : -1))
+      .map(({ key }) => key);
+    for (const limit of [1, 3, 4, 12, 200]) {
+      const read = await all(limit, (page) => database.store.deposits({}, page));
+      expect(read.map(({ key }) => key)).toEqual(order);
+    }
+    const countOf = async (of: Parameters<Database['store']['deposits']>[0]): Promise<number> =>
+      (await all(2, (page) => database.store.deposits(of, page))).length;
+    expect(await countOf({ owner: bert })).toBe(5);
+    expect(await countOf({ depositary: dora })).toBe(11);
+    expect(await countOf({ owner: bert, depositary: dora })).toBe(12);
+    expect(await countOf({ owner: dora, depositary: bert })).toBe(0);
+  });
+
+  it('of recoveries is of whoever has a part in them, the depositaries of the key among them', async () => {
+    const deposit = aDeposit();
+    await record({ change: 'deposit-created', deposit });
+    const recovery = aRecovery({ key: deposit.key, approvals: [], denials: [] });
+    await record(
+      { change: 'recovery-saved', recovery },
+      { change: 'recovery-saved', recovery: aRecovery({ owner: mailApp }) },
+    );
+    const idsOf = async (name: string): Promise<readonly string[]> => {
+      const page = await database.store.recoveries(
+        { participant: person(name) },
+        { after: undefined, limit: 9 },
+      );
+      return page.items.map(({ id }) => id);
+    };
+    for (const name of ['anna']) expect(await idsOf(name)).toEqual([recovery.id]);
+    for (const name of ['rita', 'mail-app', 'dora', 'dieter'])
+      expect(await idsOf(name)).toContain(recovery.id);
+    expect(await idsOf('bert')).toEqual([]);
+    await record({ change: 'recovery-saved', recovery: { ...recovery, revision: 2 } });
+    for (const name of ['rita', 'mail-app', 'dora', 'dieter'])
+      expect(await idsOf(name)).toContain(recovery.id);
+    const read = await all(1, (page) => database.store.recoveries({}, page));
+    expect(read).toHaveLength(2);
+  });
+
+  it('of open recoveries has those that have not ended', async () => {
+    for (const state of everyState())
+      await record({ change: 'recovery-saved', recovery: aRecovery({ state }) });
+    const open = await database.store.openRecoveries();
+    expect(open.map(({ state }) => state.status).sort()).toEqual(['approved', 'pending']);
+  });
+
+  it('of grants is of its owner and its app, and the open ones are those that are active', async () => {
+    const grants = [aGrant(), aGrant({ owner: dieter }), aGrant({ status: 'expired' })];
+    for (const grant of grants) await record({ change: 'grant-created', grant });
+    expect(await all(1, (page) => database.store.grants({ owner: anna }, page))).toHaveLength(2);
+    expect(await all(1, (page) => database.store.grants({ owner: dieter, app: mailApp }, page))).toHaveLength(
+      1,
+    );
+    expect(await all(2, (page) => database.store.grants({}, page))).toHaveLength(3);
+    expect(await database.store.openGrants()).toHaveLength(2);
+  });
+
+  it('does not begin at a cursor that was not given out', async () => {
+    const cursors = ['', 'x', '[]', '["a","b"]', '[1]', '[1e99,"a"]', '[0.5,"a"]', '{"0":1}', 'null'].map(
+      (text) => Buffer.from(text).toString('base64url'),
+    );
+    for (const after of [...cursors, '*', '\0']) {
+      await expect(database.store.deposits({}, { after, limit: 1 })).rejects.toMatchObject({
+        code: 'request-malformed',
+      });
+    }
+    const ofAnotherList = Buffer.from('[1,"a"]').toString('base64url');
+    await expect(database.log.entriesAbout({}, { after: ofAnotherList, limit: 1 })).rejects.toMatchObject({
+      code: 'request-malformed',
+    });
+  });
+});
+
+it('a request that only reads is seen once, of 20 at once, and by the journal as well', async () => {
+  const request = { kid: 'kid', jti: 'jti', expiresAt: new Date('2100-01-01') };
+  const seen = await Promise.all(Array.from({ length: 20 }, () => database.store.seeOnce(request)));
+  expect(seen.filter((first) => first)).toHaveLength(1);
+  await expect(
+    database.journal.append(writeOf('opens', { claims: [{ claim: 'request-unused', ...request }] })),
+  ).rejects.toMatchObject({ what: 'request-unused' });
+});
+
+it('requests are forgotten some time after they expired, by the clock of the daemon', async () => {
+  let now = new Date('2026-05-01T00:00:00Z');
+  const other = await openOn(server, softwareSigner(), {
+    clock: { ...clock, now: () => now },
+    leaseMs: 60,
+  });
+  const request = (jti: string): Promise<boolean> =>
+    other.store.seeOnce({ kid: 'kid', jti, expiresAt: new Date('2026-05-01T00:01:00Z') });
+  await request('a');
+  const remembered = async (): Promise<number> =>
+    (await query(server.owner, 'select from request_seen')).length;
+  expect(await remembered()).toBe(1);
+  now = new Date('2026-05-01T00:30:00Z');
+  await other.close();
+  const next = await openOn(server, softwareSigner(), { clock: { ...clock, now: () => now }, leaseMs: 60 });
+  for (let wait = 0; wait < 100 && (await remembered()) > 0; wait += 1) await clock.pause(20);
+  expect(await remembered()).toBe(0);
+  await next.close();
+});
