@@ -68,7 +68,7 @@ export function statement(by: Identity, typ: string, payload: unknown): string {
 export interface Target {
   readonly method: string;
   readonly target: string;
-  readonly body?: string;
+  readonly body?: string | Uint8Array;
 }
 
 /** The claims of a good request; `changes` replaces members, and takes out those that are undefined. */

@@ -1,0 +1,299 @@
+import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/applyPolicy.js';
+import { parsePolicy } from '../../src/http/policyDocument.js';
+import { spkiPem } from '../../src/http/replies.js';
+import type { Answer } from './apiClient.js';
+import type { Identity } from './identities.js';
+import { NOW, ORIGIN, statement } from './identities.js';
+import { PEOPLE, policy, policyDocument } from './people.js';
+import type { Running } from './runningServer.js';
+import { startServer } from './runningServer.js';
+import { DEPOSIT, GRANT, GRANT_RECORD, KEY, RECOVERY, RECOVERY_RECORD, RELEASED } from './world.js';
+
+const { ann, bob, olga, dana, dave, mailer, zed } = PEOPLE;
+const base64url = (text: string): string => Buffer.from(text).toString('base64url');
+
+let running: Running;
+beforeEach(async () => {
+  running = await startServer();
+});
+afterEach(() => running.stop());
+
+const get = async (by: Identity, target: string): Promise<Answer['json']> => {
+  const answer = await running.client.call(by, 'GET', target);
+  expect(answer.status).toBe(200);
+  return answer.json;
+};
+
+const scope = {
+  app: 'mailer',
+  operations: ['sign'],
+  mechanisms: ['ES256'],
+  input: 'message',
+  maxUses: 10,
+  duration: 'P1D',
+};
+const key = {
+  key: KEY,
+  owner: 'olga',
+  label: 'mail',
+  spec: 'ec-p256',
+  use: 'sign',
+  publicKeyPem: spkiPem(DEPOSIT.publicKey ?? new Uint8Array()),
+};
+const recovery = {
+  key,
+  requester: 'dana',
+  reason: 'olga is ill',
+  filedAt: NOW.toISOString(),
+  expiresAt: new Date(NOW.getTime() + 86_400_000).toISOString(),
+  quorums: [['dana', 'dave']],
+  deniedBy: [],
+};
+
+test('no answer about records holds more than the interface describes', async () => {
+  for (const by of [ann, olga, dana, dave, mailer, zed]) {
+    const seen = [`/v1/recoveries/${RECOVERY}`, `/v1/grants/${GRANT}`];
+    const seenByPeople = ['/v1/keys', `/v1/keys/${KEY}`, '/v1/recoveries', `/v1/recoveries/${RELEASED}`];
+    for (const target of by === mailer ? seen : [...seen, ...seenByPeople]) {
+      const text = JSON.stringify(await get(by, target));
+      for (const secret of ['secret link', 'secret sealed', 'secret reply', 'kek:']) {
+        expect(text).not.toContain(secret);
+        expect(text).not.toContain(base64url(secret));
+      }
+    }
+  }
+});
+
+describe('a key', () => {
+  const shown = {
+    ...key,
+    createdAt: NOW.toISOString(),
+    rule: { name: 'finance', policyVersion: 1, policyHash: 'cd'.repeat(32) },
+    purposes: ['operate', 'release'].map((purpose) => ({
+      purpose,
+      quorums: [['dana', 'dave']],
+      recipients: ['dana', 'dave'].map((depositary) => ({ depositary, fingerprint: 'ab'.repeat(32) })),
+    })),
+    terms: {
+      operate: { operations: ['sign'], maxUses: 100, maxDuration: 'P7D' },
+      release: { delay: 'PT1H', ownerMayVeto: true },
+    },
+    digest: 'ef'.repeat(32),
+  };
+
+  test('is shown in full, and the owner’s copy to its owner alone', async () => {
+    for (const by of [ann, dana, zed]) expect(await get(by, `/v1/keys/${KEY}`)).toEqual(shown);
+    const ownersCopy = {
+      transferKey: base64url('copy X'),
+      wrappedKey: base64url('copy key'),
+      oaep: 'RSA-OAEP',
+    };
+    expect(await get(olga, `/v1/keys/${KEY}`)).toEqual({ ...shown, ownersCopy });
+    expect(await get(ann, '/v1/keys')).toEqual({ items: [shown] });
+  });
+});
+
+describe('a recovery', () => {
+  const pending = {
+    ...recovery,
+    recovery: RECOVERY,
+    purpose: 'operate',
+    scope,
+    status: 'pending',
+    approvedBy: [],
+  };
+
+  test('is shown with what is needed to decide, to its depositaries alone', async () => {
+    for (const by of [ann, olga, mailer, zed])
+      expect(await get(by, `/v1/recoveries/${RECOVERY}`)).toEqual(pending);
+    for (const by of [dana, dave]) {
+      expect(await get(by, `/v1/recoveries/${RECOVERY}`)).toEqual({
+        ...pending,
+        forDepositary: {
+          share: base64url(`share of ${by.id}`),
+          oaep: 'RSA-OAEP',
+          transportKey: base64url('transport SPKI'),
+          requestHash: '12'.repeat(32),
+          attestation: 'a.b.c',
+          logged: {
+            index: 7,
+            entry: '{"v":1,"was":"filed €"}',
+            proof: [Buffer.alloc(32).toString('base64url')],
+            checkpoint: 'the note',
+          },
+        },
+      });
+    }
+  });
+
+  test('that was released is shown with the key to its recipient alone', async () => {
+    const released = {
+      ...recovery,
+      recovery: RELEASED,
+      purpose: 'release',
+      recipient: 'dana',
+      status: 'released',
+      approvedBy: ['dana'],
+      ended: { at: NOW.toISOString() },
+    };
+    for (const by of [ann, olga, dave]) expect(await get(by, `/v1/recoveries/${RELEASED}`)).toEqual(released);
+    expect(await get(dana, `/v1/recoveries/${RELEASED}`)).toEqual({
+      ...released,
+      release: { transferKey: base64url('X'), wrappedKey: base64url('U under X'), oaep: 'RSA-OAEP' },
+    });
+  });
+
+  test('in a list comes without the proof of its filing', async () => {
+    expect(await get(dave, '/v1/recoveries?limit=2')).toMatchObject({
+      items: [pending, { recovery: RELEASED }],
+    });
+    expect(JSON.stringify(await get(dave, '/v1/recoveries'))).not.toContain('forDepositary');
+  });
+
+  test('past its end has expired, recorded or not', async () => {
+    running.world.store.findRecovery = () => Promise.resolve({ ...RECOVERY_RECORD, expiresAt: NOW });
+    expect(await get(dana, `/v1/recoveries/${RECOVERY}`)).toEqual({
+      ...pending,
+      expiresAt: NOW.toISOString(),
+      status: 'expired',
+      ended: { at: NOW.toISOString() },
+    });
+  });
+
+  test('that was taken back says by whom and why', async () => {
+    const answer = await running.client.call(dana, 'POST', `/v1/recoveries/${RECOVERY}/cancel`, {
+      reason: 'olga is back',
+    });
+    expect(answer.json).toMatchObject({
+      result: {
+        status: 'cancelled',
+        ended: { by: 'dana', reason: 'olga is back', at: NOW.toISOString() },
+      },
+      entry: 1,
+    });
+  });
+
+  test('while its delay runs says until when', async () => {
+    const releasableAt = new Date(NOW.getTime() + 3_600_000);
+    running.world.store.findRecovery = () =>
+      Promise.resolve({ ...RECOVERY_RECORD, state: { status: 'approved', releasableAt } });
+    expect(await get(ann, `/v1/recoveries/${RECOVERY}`)).toEqual({
+      ...pending,
+      status: 'approved',
+      releasableAt: releasableAt.toISOString(),
+    });
+  });
+});
+
+describe('a grant', () => {
+  const shown = {
+    grant: GRANT,
+    recovery: RECOVERY,
+    key: KEY,
+    owner: 'olga',
+    spec: 'ec-p256',
+    scope,
+    used: 3,
+    startsAt: NOW.toISOString(),
+    expiresAt: GRANT_RECORD.expiresAt.toISOString(),
+    status: 'active',
+  };
+
+  test('is shown to its app, its owner and the depositaries', async () => {
+    for (const by of [mailer, olga, dana, ann]) expect(await get(by, `/v1/grants/${GRANT}`)).toEqual(shown);
+    expect(await get(mailer, '/v1/grants')).toEqual({ items: [shown] });
+  });
+
+  test('is revoked at once', async () => {
+    const answer = await running.client.call(olga, 'POST', `/v1/grants/${GRANT}/revoke`, { reason: 'back' });
+    expect(answer.json).toEqual({ result: { ...shown, status: 'revoked' }, entry: 1 });
+  });
+});
+
+describe('the log', () => {
+  test('is shown to everyone by its checkpoint and proofs', async () => {
+    const send = (target: string) => running.client.send({ method: 'GET', target });
+    const checkpoint = await send('/v1/checkpoint');
+    expect(checkpoint.text).toBe('the note\n\n— name sig\n');
+    expect(checkpoint.headers['content-type']).toBe('text/plain; charset=utf-8');
+    const proof = [Buffer.alloc(32, 255).toString('base64')];
+    expect((await send('/v1/log/consistency?old=3&new=8')).json).toEqual({ proof });
+    for (const query of ['', '?old=3', '?old=3&new=9', '?old=5&new=4', '?old=-1&new=4', '?old=1&new=2&x=3'])
+      expect((await send(`/v1/log/consistency${query}`)).status).toBe(400);
+  });
+
+  test('is shown to owners and auditors by its entries, as they are', async () => {
+    const items = [{ index: 7, entry: '{"v":1,"was":"filed €"}' }];
+    expect(await get(olga, '/v1/history')).toEqual({ items, next: '7' });
+    expect(await get(zed, '/v1/log/entries?from=0&limit=1000')).toEqual({ items });
+    expect(await get(zed, '/v1/log/policies')).toEqual({
+      items: [{ version: 1, hash: policy().hash, document: policyDocument() }],
+    });
+  });
+});
+
+describe('a policy', () => {
+  const document = { ...policyDocument(), rules: [] };
+  const { hash } = parsePolicy(JSON.stringify(document), 2);
+  const signature = (by: Identity, changes: object = {}): string => {
+    const seconds = NOW.getTime() / 1000;
+    const payload = { iss: by.id, aud: ORIGIN, iat: seconds, exp: seconds + 600, hash, base: 1, ...changes };
+    return statement(by, POLICY_SIGNATURE_TYPE, payload);
+  };
+
+  test('is put in force by two administrators', async () => {
+    const order = { document, signatures: [signature(ann), signature(bob)] };
+    const answer = await running.client.call(ann, 'POST', '/v1/policy', order);
+    expect(answer.json).toEqual({ result: { version: 2, hash }, entry: 1 });
+  });
+
+  test.each([
+    ['one administrator', [signature(ann)], 'policy-signatures-missing'],
+    ['one administrator twice', [signature(ann), signature(ann)], 'policy-signatures-missing'],
+    ['another document', [signature(ann), signature(bob, { hash: 'ab' })], 'policy-signatures-missing'],
+    ['another version', [signature(ann), signature(bob, { base: 0 })], 'policy-stale'],
+  ])('is not, with the signature of %s', async (_whose, signatures, code) => {
+    const answer = await running.client.call(ann, 'POST', '/v1/policy', { document, signatures });
+    expect(answer.json).toMatchObject({ type: `urn:escrowd:problem:${code}` });
+  });
+
+  test('that is not valid is refused, and told where', async () => {
+    const spoiled = { ...document, principals: [] };
+    const answer = await running.client.call(ann, 'POST', '/v1/policy', {
+      document: spoiled,
+      signatures: [signature(ann)],
+    });
+    expect(answer.json).toMatchObject({
+      type: 'urn:escrowd:problem:policy-invalid',
+      status: 422,
+      detail: 'principals: there must be two administrators with keys.',
+    });
+  });
+
+  test('is shown, and says who would be chosen', async () => {
+    expect(await get(zed, '/v1/policy')).toEqual({
+      version: 1,
+      hash: policy().hash,
+      document: policyDocument(),
+    });
+    const order = { owner: 'olga', spec: 'ec-p256', use: 'sign' };
+    const answer = await running.client.call(ann, 'POST', '/v1/policy/choice', order);
+    expect(answer.json).toEqual({ rule: 'finance', quorums: [['dana', 'dave']], notEnrolled: ['dave'] });
+    expect(running.world.journal.entries).toEqual([]);
+  });
+
+  test('before the first is that of the first administrators', async () => {
+    running.world.store.findPolicy = () => Promise.resolve(undefined);
+    expect(await get(ann, '/v1/policy')).toEqual({ version: 0, hash: policy().hash });
+  });
+});
+
+test('the server says what it is', async () => {
+  const { json } = await running.client.send({ method: 'GET', target: '/v1/server' });
+  expect(json).toMatchObject({
+    origin: ORIGIN,
+    identityKey: { kty: 'EC', crv: 'P-256' },
+    logKey: 'log+0000+key',
+    token: { profile: 'test', oaep: 'RSA-OAEP' },
+  });
+});

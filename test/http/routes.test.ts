@@ -1,0 +1,111 @@
+import { API_ROLES } from '../../src/escrow/principals.js';
+import { routesOf } from '../../src/http/routes.js';
+import { ApiClient, problemCode } from './apiClient.js';
+import { PEOPLE } from './people.js';
+import type { Running } from './runningServer.js';
+import { startServer, tls } from './runningServer.js';
+import { GRANT, KEY, RECOVERY } from './world.js';
+
+/** Route by route, who gets in and what a refusal is logged as. Who is not named here does not get in. */
+const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]]>> = {
+  'POST /v1/policy': ['policy.apply', 'admin'],
+  'GET /v1/policy': ['policy.read', 'admin', 'auditor'],
+  'POST /v1/policy/choice': ['policy.read', 'admin'],
+  'POST /v1/keys': ['key.generate', 'admin', 'owner'],
+  'GET /v1/keys': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
+  'GET /v1/keys/:key': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
+  'POST /v1/recoveries': ['recovery.request', 'admin', 'depositary', 'app'],
+  'GET /v1/recoveries': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
+  'GET /v1/recoveries/:recovery': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
+  'POST /v1/recoveries/:recovery/approvals': ['recovery.approve', 'depositary'],
+  'POST /v1/recoveries/:recovery/denials': ['recovery.deny', 'depositary'],
+  'POST /v1/recoveries/:recovery/veto': ['recovery.veto', 'owner'],
+  'POST /v1/recoveries/:recovery/cancel': ['recovery.cancel', 'admin', 'depositary', 'app'],
+  'POST /v1/recoveries/:recovery/activate': ['recovery.activate', 'admin', 'depositary', 'app'],
+  'POST /v1/recoveries/:recovery/release': ['recovery.release', 'depositary'],
+  'GET /v1/grants': ['grant.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
+  'GET /v1/grants/:grant': ['grant.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
+  'POST /v1/grants/:grant/revoke': ['grant.revoke', 'owner', 'admin', 'depositary'],
+  'POST /v1/grants/:grant/sign': ['grant.sign', 'app'],
+  'POST /v1/grants/:grant/decrypt': ['grant.decrypt', 'app'],
+  'GET /v1/history': ['history.read', 'owner'],
+  'GET /v1/log/entries': ['log.read', 'auditor'],
+  'GET /v1/log/policies': ['log.read', 'auditor'],
+};
+const PUBLIC = ['GET /v1/server', 'GET /v1/checkpoint', 'GET /v1/log/consistency'];
+
+let running: Running;
+let client: ApiClient;
+
+beforeAll(async () => {
+  running = await startServer();
+  client = new ApiClient(running.port, tls.cert, true);
+});
+afterAll(async () => {
+  client.close();
+  await running.stop();
+});
+/** What was logged since the last test. */
+const newlyLogged = (): object[] =>
+  running.world.journal.entries
+    .splice(0)
+    .map(({ act, phase, actor, error }) => ({ act, phase, actor, error }));
+
+test('the table of routes is exactly this one', () => {
+  const routes = routesOf({ identityKey: {}, logKey: '' });
+  const signed = routes.filter(({ access }) => access !== 'public');
+  const names = (list: typeof routes): string[] => list.map(({ method, path }) => `${method} ${path}`).sort();
+  expect(names(signed)).toEqual(Object.keys(OPEN_TO).sort());
+  expect(names(routes.filter((route) => !signed.includes(route)))).toEqual([...PUBLIC].sort());
+});
+
+const people = [PEOPLE.ann, PEOPLE.olga, PEOPLE.dave, PEOPLE.mailer, PEOPLE.zed, PEOPLE.gus] as const;
+
+test('everybody of the table below has one role, and one has none that the API knows', () => {
+  const roles = people.flatMap((person) => [...person.roles] as string[]);
+  expect(roles.sort()).toEqual([...API_ROLES, 'gardener'].sort());
+});
+
+describe.each(Object.entries(OPEN_TO))('%s', (name, [act, ...roles]) => {
+  const [method = '', path = ''] = name.split(' ');
+  const filled = path.replace(':key', KEY).replace(':recovery', RECOVERY).replace(':grant', GRANT);
+  // what nobody may ask: who gets in is told so, who does not is not even heard
+  const target = method === 'GET' ? `${filled}?unknown=1` : filled;
+  const content = method === 'GET' ? undefined : { unknown: 1 };
+
+  test.each(people)('is open to $id ($roles) only by the table', async (person) => {
+    const isOpen = person.roles.some((role) => roles.includes(role));
+    const answer = await client.call(person, method, target, content);
+    expect(problemCode(answer)).toBe(isOpen ? 'request-malformed' : 'forbidden');
+    expect(answer.status).toBe(isOpen ? 400 : 403);
+    const isRecorded = !isOpen || (method === 'POST' && name !== 'POST /v1/policy/choice');
+    const error = isOpen ? 'request-malformed' : 'forbidden';
+    expect(newlyLogged()).toEqual(isRecorded ? [{ act, phase: 'denied', actor: person.id, error }] : []);
+  });
+
+  test('is closed to who does not sign', async () => {
+    const answer = await client.send({ method, target });
+    expect([answer.status, problemCode(answer)]).toEqual([401, 'request-unsigned']);
+    expect(answer.headers['www-authenticate']).toBe('Escrowd-JWS');
+    expect(newlyLogged()).toEqual([]);
+  });
+});
+
+test.each([
+  ['GET', '/'],
+  ['GET', '/v1'],
+  ['GET', '/v1/keys/'],
+  ['GET', '/V1/keys'],
+  ['GET', '//v1/keys'],
+  ['POST', '/v1/history'],
+  ['POST', '/healthz'],
+  ['HEAD', '/v1/checkpoint'],
+  ['OPTIONS', '/v1/keys'],
+  ['PUT', '/v1/keys'],
+  ['DELETE', `/v1/keys/${KEY}`],
+  ['TRACE', '/v1/keys'],
+])('%s %s is no route', async (method, target) => {
+  const answer = await client.send({ method, target });
+  expect(answer.status).toBe(404);
+  if (method !== 'HEAD') expect(problemCode(answer)).toBe('route-unknown');
+});

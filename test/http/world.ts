@@ -1,0 +1,210 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Escrow } from '../../src/escrow/context.js';
+import type { Deposit } from '../../src/escrow/deposit.js';
+import { Directory } from '../../src/escrow/directory.js';
+import type { Grant } from '../../src/escrow/grant.js';
+import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
+import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
+import { Ledger } from '../../src/escrow/ledger.js';
+import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
+import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
+import type { Recovery } from '../../src/escrow/recovery.js';
+import { sealed } from '../../src/escrow/sealed.js';
+import { statementVerifier } from '../../src/http/statements.js';
+import { parsePolicy } from '../../src/http/policyDocument.js';
+import { MemoryJournal } from '../escrow/memoryJournal.js';
+import { NOW, ORIGIN } from './identities.js';
+import { policy, policyDocument } from './people.js';
+
+export const KEY = `key_${'1'.repeat(32)}` as KeyId;
+export const RECOVERY = `rec_${'2'.repeat(32)}` as RecoveryId;
+export const RELEASED = `rec_${'4'.repeat(32)}` as RecoveryId;
+export const GRANT = `grant_${'3'.repeat(32)}` as GrantId;
+const olga = 'olga' as PrincipalId;
+const dana = 'dana' as PrincipalId;
+const dave = 'dave' as PrincipalId;
+const mailer = 'mailer' as PrincipalId;
+
+const bytes = (text: string): Uint8Array => Buffer.from(text);
+const purposeOf = (purpose: 'operate' | 'release'): Deposit['purposes'][number] => ({
+  purpose,
+  kek: `kek:${purpose}:v1`,
+  mechanisms: { wrap: 'RFC5649', oaep: 'RSA-OAEP', seal: 'A256GCM' },
+  shares: [dana, dave].map((depositary) => ({
+    depositary,
+    recipient: 'ab'.repeat(32),
+    share: sealed('depositary', bytes(`share of ${depositary}`)),
+    link: sealed('share-key', bytes('secret link')),
+  })),
+  quorums: [{ members: [dana, dave], sealed: sealed('layer-key', bytes('secret sealed')) }],
+});
+
+export const DEPOSIT: Deposit = {
+  key: KEY,
+  owner: olga,
+  label: 'mail',
+  spec: 'ec-p256',
+  use: 'sign',
+  publicKey: bytes('a DER SubjectPublicKeyInfo, for all that this test knows'),
+  createdAt: NOW,
+  rule: { name: 'finance', policyVersion: 1, policyHash: 'cd'.repeat(32) },
+  requesters: ['depositary'],
+  operate: { operations: ['sign'], maxUses: 100, maxDurationMs: 7 * 86_400_000 },
+  release: { delayMs: 3_600_000, ownerMayVeto: true },
+  purposes: [purposeOf('operate'), purposeOf('release')],
+  ownersCopy: {
+    transferKey: sealed('owner', bytes('copy X')),
+    key: sealed('transfer-key', bytes('copy key')),
+  },
+  digest: 'ef'.repeat(32),
+};
+
+export const RECOVERY_RECORD: Recovery = {
+  id: RECOVERY,
+  revision: 1,
+  key: KEY,
+  owner: olga,
+  requester: dana,
+  asked: {
+    purpose: 'operate',
+    scope: {
+      app: mailer,
+      operations: ['sign'],
+      mechanisms: ['ES256'],
+      input: 'message',
+      maxUses: 10,
+      durationMs: 86_400_000,
+    },
+  },
+  reason: 'olga is ill',
+  filedAt: NOW,
+  expiresAt: new Date(NOW.getTime() + 86_400_000),
+  requestHash: '12'.repeat(32),
+  transportKey: bytes('transport SPKI'),
+  attestation: 'a.b.c',
+  approvals: [],
+  denials: [],
+  state: { status: 'pending' },
+};
+
+export const RELEASED_RECORD: Recovery = {
+  ...RECOVERY_RECORD,
+  id: RELEASED,
+  asked: { purpose: 'release', recipient: dana },
+  approvals: [
+    { depositary: dana, statement: 'a.b.c', reply: sealed('transport', bytes('secret reply')), at: NOW },
+  ],
+  state: {
+    status: 'released',
+    at: NOW,
+    answer: {
+      transferKey: sealed('depositary', bytes('X')),
+      key: sealed('transfer-key', bytes('U under X')),
+    },
+  },
+};
+
+export const GRANT_RECORD: Grant = {
+  id: GRANT,
+  recovery: RECOVERY,
+  key: KEY,
+  spec: 'ec-p256',
+  owner: olga,
+  scope: {
+    app: mailer,
+    operations: ['sign'],
+    mechanisms: ['ES256'],
+    input: 'message',
+    maxUses: 10,
+    durationMs: 86_400_000,
+  },
+  used: 3,
+  startsAt: NOW,
+  expiresAt: new Date(NOW.getTime() + 86_400_000),
+  status: 'active',
+};
+
+/** An escrow whose ledger is real, on a journal in memory; store, log and token are made of the records above. */
+export interface World {
+  readonly escrow: Escrow;
+  readonly journal: MemoryJournal;
+  /** Replaced by tests that need the store or the token to misbehave. */
+  readonly store: { -readonly [Member in keyof Store]: Store[Member] };
+  readonly verbs: { sign: () => Promise<Uint8Array> };
+  now: Date;
+}
+
+export function newWorld(): World {
+  const journal = new MemoryJournal();
+  const seen = new Set<string>();
+  const page = <T>(...items: T[]): Promise<{ items: T[]; next: string | undefined }> =>
+    Promise.resolve({ items, next: undefined });
+  const document = JSON.stringify(policyDocument());
+  const current = { version: 1, hash: policy().hash, document };
+  const store: World['store'] = {
+    findPolicy: () => Promise.resolve(current),
+    policies: () => Promise.resolve([current]),
+    findDeposit: (key) => Promise.resolve(key === KEY ? DEPOSIT : undefined),
+    deposits: () => page(DEPOSIT),
+    findRecovery: (id) =>
+      Promise.resolve([RECOVERY_RECORD, RELEASED_RECORD].find((record) => record.id === id)),
+    recoveries: () => page(RECOVERY_RECORD, RELEASED_RECORD),
+    openRecoveries: () => Promise.resolve([RECOVERY_RECORD]),
+    findGrant: (id) => Promise.resolve(id === GRANT ? GRANT_RECORD : undefined),
+    grants: () => page(GRANT_RECORD),
+    openGrants: () => Promise.resolve([GRANT_RECORD]),
+    seeOnce: ({ kid, jti }) => {
+      const isNew = !seen.has(`${kid} ${jti}`);
+      seen.add(`${kid} ${jti}`);
+      return Promise.resolve(isNew);
+    },
+  };
+  const entry = { index: 7, entry: bytes('{"v":1,"was":"filed €"}') };
+  const log: LogReader = {
+    checkpoint: () => Promise.resolve({ size: 8, note: 'the note\n\n— name sig\n' }),
+    entries: (from, limit) => Promise.resolve([entry].slice(from, limit)),
+    entriesAbout: () => Promise.resolve({ items: [entry], next: '7' }),
+    filing: () => Promise.resolve(entry),
+    inclusion: () => Promise.resolve({ checkpoint: 'the note', size: 8, proof: [new Uint8Array(32)] }),
+    consistency: () => Promise.resolve([new Uint8Array(32).fill(255)]),
+  };
+  const verbs: World['verbs'] = { sign: () => Promise.resolve(bytes('signature')) };
+  const token = {
+    abilities: {
+      profile: 'test',
+      keySpecs: KEY_SPEC_NAMES,
+      mechanisms: MECHANISM_NAMES,
+      oaep: 'RSA-OAEP',
+    },
+    enrolled: () => Promise.resolve([{ id: dana, publicKey: bytes('SPKI'), fingerprint: 'ab'.repeat(32) }]),
+    standing: () => Promise.resolve({ transports: [], grants: [] }),
+    lend: (_names: readonly string[], use: (lent: unknown) => Promise<unknown>) =>
+      use({
+        sign: () => verbs.sign(),
+        destroyTransport: () => Promise.resolve(),
+        destroyGrant: () => Promise.resolve(),
+      }),
+  } as unknown as Token;
+  const world = { now: NOW };
+  const clock = { now: () => world.now, pause: () => Promise.resolve() };
+  const escrow: Escrow = {
+    ledger: new Ledger({
+      journal,
+      token,
+      clock,
+      random: randomBytes,
+      notice: () => undefined,
+      contentionTimeoutMs: 0,
+    }),
+    directory: new Directory(store, parsePolicy, policy(0)),
+    store,
+    log,
+    token,
+    statements: statementVerifier,
+    clock,
+    random: randomBytes,
+    origin: ORIGIN,
+  };
+  return Object.assign(world, { escrow, journal, store, verbs });
+}
