@@ -133,7 +133,9 @@ export class Ledger {
           continue;
         }
         const refusal = asEscrowError(error);
-        if (refusal.code !== 'log-unavailable') await this.#deny(id, act, actor, subject, refusal);
+        // what the daemon itself decides not to begin is nobody's refusal: there is nothing to record
+        const isAsked = actor.request !== undefined && refusal.code !== 'log-unavailable';
+        if (isAsked) await this.#deny(id, act, actor, subject, refusal);
         throw refusal;
       }
     }

@@ -130,6 +130,16 @@ describe('the ledger', () => {
     ]);
   });
 
+  it('records nothing of what the daemon itself decides not to begin', async () => {
+    const { ledger, journal } = setUp();
+    const decide: Request['decide'] = () => Promise.reject(new EscrowError('recovery-ended'));
+    const actor: Actor = { id: 'escrowd', request: undefined };
+    await expect(ledger.perform(request({ actor, decide }))).rejects.toMatchObject({
+      code: 'recovery-ended',
+    });
+    expect(journal.entries).toEqual([]);
+  });
+
   it('tells a refusal from a failure', async () => {
     const { ledger, journal } = setUp();
     const failing =
