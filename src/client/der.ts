@@ -18,6 +18,8 @@ function derLength(bytes: Uint8Array): number | undefined {
   if (lengthBytes.length === 0 || lengthBytes.length > 4 || lengthBytes.length < (first & 0x7f)) {
     return undefined;
   }
+  // X.690 section 10.1: the shortest form
+  if (lengthBytes[0] === 0 || (lengthBytes.length === 1 && (lengthBytes[0] ?? 0) < 0x80)) return undefined;
   return 2 + lengthBytes.length + lengthBytes.reduce((length, byte) => length * 256 + byte, 0);
 }
 

@@ -33,7 +33,7 @@ export class FileMemory implements LogMemory {
     try {
       text = await readFile(path, 'utf8');
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
     // a memory that cannot be read is not an empty one: forgetting would let a fork through

@@ -1,0 +1,178 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { verifyExport } from '../../src/client/logVerification.js';
+import type { PublicPart } from '../../src/client/publicPart.js';
+import type { Entry } from '../../src/log/entry.js';
+import type { Forgery } from './sampleLog.js';
+import {
+  administrators,
+  exportOf,
+  logKey,
+  people,
+  RECOVERY,
+  request,
+  sampleEntries,
+  statement,
+} from './sampleLog.js';
+
+let directory: string;
+let path: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'escrowctl-'));
+  path = join(directory, 'log.ndjson');
+});
+afterEach(() => {
+  rmSync(directory, { recursive: true });
+});
+
+async function verdictOn(
+  entries: readonly Entry[],
+  bootstrap: readonly PublicPart[] = administrators,
+): Promise<Awaited<ReturnType<typeof verifyExport>>> {
+  writeFileSync(path, `${exportOf(entries).join('\n')}\n`);
+  return verifyExport({ path, logKey: logKey.vkey, bootstrap });
+}
+
+test('an honest log is believed, and every request in it was verified', async () => {
+  const { verdict, requests } = await verdictOn(await sampleEntries());
+  expect(verdict).toMatchObject({ ok: true, size: 4 });
+  expect(requests).toEqual({ verified: 2, unknown: 0 });
+});
+
+test('without the first administrators, what they signed before the first policy is counted as unknown', async () => {
+  const { verdict, requests } = await verdictOn(await sampleEntries(), []);
+  expect(verdict).toMatchObject({ ok: true });
+  expect(requests).toEqual({ verified: 1, unknown: 1 });
+});
+
+test('one byte changed anywhere is found', async () => {
+  await verdictOn(await sampleEntries());
+  const whole = readFileSync(path);
+  // every 37th byte: each part of the file is hit, and the test stays short
+  for (let place = 0; place < whole.length; place += 37) {
+    const spoiled = Buffer.from(whole);
+    spoiled[place] = (spoiled[place] ?? 0) ^ 1;
+    writeFileSync(path, spoiled);
+    const { verdict } = await verifyExport({ path, logKey: logKey.vkey });
+    expect({ place, ok: verdict.ok }).toEqual({ place, ok: false });
+  }
+});
+
+describe('even a log that its key has signed is refused, at the entry, when', () => {
+  const approvals = `/v1/recoveries/${RECOVERY}/approvals`;
+  const cases: readonly (readonly [name: string, reason: RegExp, forge: () => Promise<Forgery>])[] = [
+    [
+      'a request is signed by somebody else',
+      /not signed by a key of dana/,
+      async () => ({ approvalRequest: await request(people.eve, 30, approvals, { iss: 'dana' }) }),
+    ],
+    [
+      'a request says that it is by somebody else',
+      /is by ann, not by dana/,
+      async () => ({ approvalRequest: await request(people.dana, 30, approvals, { iss: 'ann' }) }),
+    ],
+    [
+      'a request is for another act',
+      /for another act/,
+      async () => ({ approvalRequest: await request(people.dana, 30, `/v1/recoveries/${RECOVERY}/denials`) }),
+    ],
+    [
+      'a request is about another thing',
+      /for another act or another thing/,
+      async () => ({ approvalRequest: await request(people.dana, 30, approvals.replace(/2/g, '3')) }),
+    ],
+    [
+      'a request is for another server',
+      /for another server/,
+      async () => ({ approvalRequest: await request(people.dana, 30, approvals, { aud: 'elsewhere' }) }),
+    ],
+    [
+      'a request is of another time',
+      /of another time/,
+      async () => ({ approvalRequest: await request(people.dana, 3, approvals) }),
+    ],
+    [
+      'an act has no request at all',
+      /without a signed request/,
+      async () => {
+        const [, , attempt] = await sampleEntries();
+        if (attempt === undefined) throw new Error('the sample has an attempt');
+        const invented: { -readonly [Member in keyof Entry]: Entry[Member] } = { ...attempt, id: 'act_3' };
+        delete invented.request;
+        return { more: [invented] };
+      },
+    ],
+    [
+      'a request stands twice',
+      /used twice/,
+      async () => {
+        const approvalRequest = await request(people.dana, 30, approvals);
+        const [, , attempt] = await sampleEntries({ approvalRequest });
+        return { approvalRequest, more: attempt === undefined ? [] : [{ ...attempt, id: 'act_3' }] };
+      },
+    ],
+    [
+      'an administrator who is none applies a policy',
+      /not signed by a key of ann/,
+      async () => ({ policyRequest: await request(people.eve, 1, '/v1/policy', { iss: 'ann' }) }),
+    ],
+    [
+      'a policy has one signature',
+      /1 signatures of administrators/,
+      () => Promise.resolve({ policySigners: [people.ann, people.ann] }),
+    ],
+    [
+      'a policy is signed by somebody who is no administrator',
+      /1 signatures of administrators/,
+      () => Promise.resolve({ policySigners: [people.ann, people.eve] }),
+    ],
+    [
+      'a policy was signed on top of another version',
+      /0 signatures/,
+      () => Promise.resolve({ policyBase: 7 }),
+    ],
+    [
+      'an approval is not signed by the depositary',
+      /statement is not signed by dana/,
+      async () => ({ statement: await statement(people.eve, { iss: 'dana' }) }),
+    ],
+    [
+      'an approval is about another request',
+      /about something else/,
+      async () => ({ statement: await statement(people.dana, { requestHash: 'cd'.repeat(32) }) }),
+    ],
+    [
+      'a denial is recorded as an approval',
+      /about something else/,
+      async () => ({ statement: await statement(people.dana, { decision: 'deny' }) }),
+    ],
+    ['there is no statement', /has signed no statement/, () => Promise.resolve({ statement: 'none' })],
+  ];
+  test.each(cases)('%s', async (_name, reason, forge) => {
+    const { verdict } = await verdictOn(await sampleEntries(await forge()));
+    expect(verdict).toMatchObject({ ok: false, reason: expect.stringMatching(reason) as string });
+  });
+});
+
+test('a request that was refused for what it says is no evidence against the log', async () => {
+  const refused: Entry = {
+    v: 1,
+    time: '2026-03-01T12:31:00.000Z',
+    act: 'recovery.approve',
+    id: 'act_3',
+    phase: 'denied',
+    actor: 'dana',
+    subject: {},
+    request: await request(people.dana, 31, '/v1/elsewhere', { aud: 'elsewhere' }),
+    error: 'request-signature-invalid',
+    detail: {},
+  };
+  expect((await verdictOn(await sampleEntries({ more: [refused] }))).verdict).toMatchObject({ ok: true });
+  const byEve = { ...refused, request: await request(people.eve, 31, '/v1/elsewhere', { iss: 'dana' }) };
+  expect((await verdictOn(await sampleEntries({ more: [byEve] }))).verdict).toMatchObject({
+    ok: false,
+    index: 4,
+  });
+});

@@ -1,0 +1,25 @@
+import type { LogMemory } from '../../src/client/logMemory.js';
+
+/** A memory that is one, for tests of what is remembered. */
+export class TestMemory implements LogMemory {
+  note: string | undefined;
+  readonly evidence: Readonly<Record<string, unknown>>[] = [];
+
+  constructor(note?: string) {
+    this.note = note;
+  }
+
+  last(): Promise<string | undefined> {
+    return Promise.resolve(this.note);
+  }
+
+  remember(note: string): Promise<void> {
+    this.note = note;
+    return Promise.resolve();
+  }
+
+  keepEvidence(evidence: Readonly<Record<string, unknown>>): Promise<string> {
+    this.evidence.push(evidence);
+    return Promise.resolve('evidence.json');
+  }
+}

@@ -1,0 +1,128 @@
+import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+
+import { signPolicy } from '../../src/client/policyDocument.js';
+import type { Signer } from '../../src/client/signingKey.js';
+import { signerOf } from '../../src/client/signingKey.js';
+import type { Json } from '../../src/log/canonical.js';
+import { encodeEntry, type Entry } from '../../src/log/entry.js';
+import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export.js';
+import { Frontier, leafHash } from '../../src/log/merkle.js';
+import { signCheckpoint, testKey, type TestKey } from '../log/noteKeys.js';
+import { ORIGIN } from './fakeServer.js';
+
+export const RECOVERY = `rec_${'2'.repeat(32)}`;
+
+const person = (id: string): Signer =>
+  signerOf(id, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+export const people = { ann: person('ann'), bob: person('bob'), dana: person('dana'), eve: person('eve') };
+
+/** The directory: eve has a key, and no place in it. */
+export const document = {
+  version: 1,
+  principals: [
+    { id: 'ann', kind: 'person', name: 'Ann', roles: ['admin'], keys: [people.ann.publicJwk] },
+    { id: 'bob', kind: 'person', name: 'Bob', roles: ['admin'], keys: [people.bob.publicJwk] },
+    { id: 'dana', kind: 'person', name: 'Dana', roles: ['depositary'], keys: [people.dana.publicJwk] },
+  ],
+  rules: [],
+} as unknown as Json;
+
+/** The first administrators, as they are known outside the log. */
+export const administrators = [people.ann, people.bob].map(({ id, publicJwk }) => ({
+  id,
+  keys: [publicJwk],
+}));
+
+const at = (minute: number): string => `2026-03-01T12:${String(minute).padStart(2, '0')}:00.500Z`;
+
+/** A request signed by this person at this minute; `claims` replaces what an honest client says. */
+export function request(by: Signer, minute: number, htu: string, claims: object = {}): Promise<string> {
+  const iat = Date.parse(at(minute)) / 1000 - 0.5;
+  return by.sign('escrowd-request+jwt', {
+    iss: by.id,
+    aud: ORIGIN,
+    iat,
+    exp: iat + 60,
+    jti: randomBytes(16).toString('base64url'),
+    htm: 'POST',
+    htu,
+    cd: createHash('sha256').update('').digest('base64url'),
+    ...claims,
+  });
+}
+
+/** What a test changes in an otherwise honest log. */
+export interface Forgery {
+  readonly policyRequest?: string;
+  readonly policySigners?: readonly Signer[];
+  readonly policyBase?: number;
+  /** Replaces members of the attempt to approve. */
+  readonly approval?: Partial<Entry>;
+  readonly approvalRequest?: string;
+  readonly statement?: string;
+  readonly more?: readonly Entry[];
+}
+
+/** A statement of this person about the sample request. */
+export function statement(by: Signer, changes: object = {}): Promise<string> {
+  return by.sign('escrowd-approval+jwt', {
+    iss: by.id,
+    aud: ORIGIN,
+    iat: Date.parse(at(5)) / 1000 - 0.5,
+    exp: Date.parse(at(59)) / 1000 - 0.5,
+    decision: 'approve',
+    recovery: RECOVERY,
+    requestHash: 'ab'.repeat(32),
+    ...changes,
+  });
+}
+
+/** The entries of a small log: two administrators put a policy in force, a depositary approves. */
+export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entry[]> {
+  const hash = documentHash(document);
+  const now = new Date(at(1));
+  const signers = forged.policySigners ?? [people.ann, people.bob];
+  const order = { hash, base: forged.policyBase ?? 0, origin: ORIGIN, now, lifetimeMs: 3_600_000 };
+  const signatures = await Promise.all(signers.map((signer) => signPolicy(signer, order)));
+  const common = { v: 1, subject: {}, detail: {} } as const;
+  const apply = { ...common, act: 'policy.apply', id: 'act_1', actor: 'ann' } as const;
+  const subject = { recovery: RECOVERY, key: 'key_1', owner: 'olga' };
+  const approve = { ...common, act: 'recovery.approve', id: 'act_2', actor: 'dana', subject } as const;
+  return [
+    {
+      ...apply,
+      time: at(1),
+      phase: 'attempted',
+      request: forged.policyRequest ?? (await request(people.ann, 1, '/v1/policy')),
+      detail: { version: 1, policyHash: hash, signatures },
+    },
+    { ...apply, time: at(1), phase: 'done', detail: { version: 1, policyHash: hash }, digest: hash },
+    {
+      ...approve,
+      time: at(30),
+      phase: 'attempted',
+      request:
+        forged.approvalRequest ?? (await request(people.dana, 30, `/v1/recoveries/${RECOVERY}/approvals`)),
+      detail: { requestHash: 'ab'.repeat(32), statement: forged.statement ?? (await statement(people.dana)) },
+      ...forged.approval,
+    },
+    { ...approve, time: at(30), phase: 'done', digest: hash, actor: forged.approval?.actor ?? 'dana' },
+    ...(forged.more ?? []),
+  ];
+}
+
+export const logKey: TestKey = testKey(ORIGIN);
+
+/** The lines of an export of these entries, signed by the log. */
+export function exportOf(entries: readonly Entry[]): readonly string[] {
+  const lines = entries.map((entry) => Buffer.from(encodeEntry(entry)).toString());
+  const tree = Frontier.empty();
+  for (const line of lines) tree.append(leafHash(Buffer.from(line)));
+  const note = signCheckpoint(logKey, { origin: ORIGIN, size: tree.size, root: tree.root() });
+  return [
+    headerLine({ origin: ORIGIN, logKey: logKey.vkey }),
+    documentLine(document),
+    ...lines,
+    checkpointLine(note),
+  ];
+}

@@ -1,0 +1,167 @@
+import {
+  constants,
+  createHash,
+  generateKeyPairSync,
+  publicEncrypt,
+  randomBytes,
+  type KeyObject,
+} from 'node:crypto';
+
+import type { WireForDepositary, WireRecovery } from '../../src/escrow/wire.js';
+import { canonicalJson } from '../../src/log/canonical.js';
+import type { FakeServer } from './fakeServer.js';
+import { es256, ORIGIN } from './fakeServer.js';
+
+export const NOW = new Date('2026-03-01T12:00:00.000Z');
+export const RECOVERY = `rec_${'2'.repeat(32)}`;
+export const KEY = `key_${'1'.repeat(32)}`;
+
+/** Made once: RSA keys are slow. */
+export const depositaryPair = generateKeyPairSync('rsa', { modulusLength: 3072 });
+export const transportPair = generateKeyPairSync('rsa', { modulusLength: 3072 });
+export const thievesPair = generateKeyPairSync('rsa', { modulusLength: 3072 });
+export const userPair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+/** R */
+export const SECRET = randomBytes(32);
+
+const hex = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const der = (key: KeyObject): Buffer => key.export({ format: 'der', type: 'spki' });
+
+/** What a server says of one recovery request; a test changes what is to be a lie. */
+export interface Scene {
+  readonly recovery: WireRecovery;
+  /** The attestation's payload. */
+  readonly attested: Record<string, unknown>;
+  /** The detail of the entry that recorded the filing. */
+  readonly filed: Record<string, string>;
+}
+
+const shownScope = {
+  app: 'mailer',
+  operations: ['sign'],
+  mechanisms: ['ES256'],
+  input: 'message',
+  maxUses: 3,
+} as const;
+const SCOPE = { ...shownScope, durationMs: 3_600_000 };
+
+/** An honest scene: everything fits. */
+export function honestScene(): Scene {
+  const expiresAt = '2026-03-02T12:00:00.000Z';
+  const request = {
+    version: 1,
+    recovery: RECOVERY,
+    key: KEY,
+    requester: 'dave',
+    purpose: 'operate',
+    scope: SCOPE,
+    reason: 'olga is ill',
+    expiresAt,
+  };
+  const requestHash = hex(canonicalJson(request));
+  const transport = hex(der(transportPair.publicKey));
+  return {
+    recovery: {
+      recovery: RECOVERY,
+      key: {
+        key: KEY,
+        owner: 'olga',
+        label: 'letters',
+        spec: 'ec-p256',
+        use: 'sign',
+        publicKeyPem: userPair.publicKey.export({ format: 'pem', type: 'spki' }).toString(),
+      },
+      requester: 'dave',
+      reason: 'olga is ill',
+      purpose: 'operate',
+      scope: { ...shownScope, duration: 'PT1H' },
+      filedAt: '2026-03-01T12:00:00.000Z',
+      expiresAt,
+      status: 'pending',
+      approvedBy: [],
+      deniedBy: [],
+      quorums: [['dana', 'dave']],
+    },
+    attested: {
+      iss: ORIGIN,
+      iat: NOW.getTime() / 1000,
+      exp: Date.parse(expiresAt) / 1000,
+      recovery: RECOVERY,
+      requestHash,
+      key: KEY,
+      publicKey: hex(der(userPair.publicKey)),
+      purpose: 'operate',
+      scope: SCOPE,
+      transport,
+    },
+    filed: { requestHash, transport },
+  };
+}
+
+/** What the server can lie about beside the scene itself. */
+export interface Lies {
+  readonly recovery?: Partial<WireRecovery>;
+  readonly attested?: Record<string, unknown>;
+  readonly filed?: Record<string, string>;
+  readonly filedSubject?: Record<string, string>;
+  readonly filedAct?: string;
+  readonly part?: Partial<WireForDepositary>;
+  readonly attestationKey?: KeyObject;
+  readonly attestationType?: string;
+  /** The entry shown is not the one in the tree. */
+  readonly isEntryOutsideTree?: true;
+}
+
+/** Puts the filing in the server's log and says what the server then shows. */
+export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRecovery> {
+  const scene = honestScene();
+  const { log } = server;
+  log.fill(3);
+  const index = log.append({
+    v: 1,
+    time: '2026-03-01T12:00:00.000Z',
+    act: lies.filedAct ?? 'recovery.request',
+    id: 'act_filing',
+    phase: 'done',
+    actor: 'dave',
+    subject: { key: KEY, owner: 'olga', recovery: RECOVERY, ...lies.filedSubject },
+    detail: { ...scene.filed, ...lies.filed },
+    digest: 'ab'.repeat(32),
+  });
+  log.fill(2);
+  const entry = log.entries[index] ?? '';
+  const attestation = es256(
+    lies.attestationKey ?? server.identity.privateKey,
+    { alg: 'ES256', typ: lies.attestationType ?? 'escrowd-attestation+jwt' },
+    { ...scene.attested, ...lies.attested },
+  );
+  return {
+    ...scene.recovery,
+    ...lies.recovery,
+    forDepositary: {
+      share: share(),
+      oaep: 'RSA-OAEP',
+      transportKey: der(transportPair.publicKey).toString('base64url'),
+      requestHash: String(scene.attested['requestHash']),
+      attestation,
+      logged: {
+        index,
+        entry: lies.isEntryOutsideTree === true ? entry.replace('T12:00:00.000Z', 'T12:00:00.001Z') : entry,
+        proof: await log.inclusion(index),
+        checkpoint: log.checkpoint(),
+      },
+      ...lies.part,
+    },
+  };
+}
+
+/** OAEP(depositary, R), as the token makes it: SHA-1. */
+export function share(secret: Uint8Array = SECRET): string {
+  const padding = constants.RSA_PKCS1_OAEP_PADDING;
+  return publicEncrypt({ key: depositaryPair.publicKey, padding, oaepHash: 'sha1' }, secret).toString(
+    'base64url',
+  );
+}
+
+export const derOf = der;
+export const hexOf = hex;
