@@ -1,8 +1,8 @@
 import type { Call, Escrow } from '../escrow/context.js';
-import { actorOf } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { Subject } from '../escrow/ports.js';
+import { recordRefusal } from '../escrow/refusal.js';
 import { hasRole } from '../escrow/principals.js';
 import type { Received } from './caller.js';
 import { authenticate } from './caller.js';
@@ -92,7 +92,7 @@ async function record(
   incoming: Incoming,
   error: EscrowError,
 ): Promise<void> {
-  await escrow.ledger.refuse(access.act, actorOf(call), subjectOf(incoming), error);
+  await recordRefusal(escrow, access.act, call, subjectOf(incoming), error);
 }
 
 /** What a refused request was about, as far as it says so in the right form; what it says need not exist. */

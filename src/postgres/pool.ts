@@ -1,4 +1,4 @@
-import { knex, type Knex } from 'knex';
+import knex, { type Knex } from 'knex';
 import { clientConfig, type Connection } from './connection.js';
 import { unavailable } from './faults.js';
 

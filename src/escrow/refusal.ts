@@ -1,0 +1,36 @@
+import type { Act } from './acts.js';
+import type { Call, Escrow } from './context.js';
+import { actorOf } from './context.js';
+import type { EscrowError } from './errors.js';
+import { parseId } from './ids.js';
+import { subjectOf } from './operate.js';
+import type { Subject } from './ports.js';
+
+/**
+ * Records a refusal that was decided before any use case was reached: a role that is not allowed, a body that is not
+ * valid. `said` is what the request says it is about; the owner is found from it, so that they see the refusal in
+ * their history.
+ *
+ * @throws EscrowError `log-unavailable`; `request-replayed` when the request had been used up before.
+ */
+export async function recordRefusal(
+  escrow: Escrow,
+  act: Act,
+  call: Call,
+  said: Subject,
+  error: EscrowError,
+): Promise<void> {
+  await escrow.ledger.refuse(act, actorOf(call), await complete(escrow, said), error);
+}
+
+async function complete(escrow: Escrow, said: Subject): Promise<Subject> {
+  const grant = parseId('GrantId', said.grant ?? '');
+  const foundGrant = grant === undefined ? undefined : await escrow.store.findGrant(grant);
+  if (foundGrant !== undefined) return subjectOf(foundGrant);
+  const recovery = parseId('RecoveryId', said.recovery ?? '');
+  const foundRecovery = recovery === undefined ? undefined : await escrow.store.findRecovery(recovery);
+  if (foundRecovery !== undefined) return { ...said, key: foundRecovery.key, owner: foundRecovery.owner };
+  const key = parseId('KeyId', said.key ?? '');
+  const deposit = key === undefined ? undefined : await escrow.store.findDeposit(key);
+  return deposit === undefined ? said : { ...said, owner: deposit.owner };
+}
