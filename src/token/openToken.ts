@@ -3,7 +3,6 @@ import { EscrowError } from '../escrow/errors.js';
 import type { Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
 import type { LogAlgorithm } from './checkpoint.js';
 import { signWithLogKey } from './checkpoint.js';
-import { TokenNotReady } from './faults.js';
 import { Health } from './health.js';
 import { Loan } from './loan.js';
 import { Mechanisms } from './mechanisms.js';
@@ -13,7 +12,7 @@ import { TokenObjects } from './objects.js';
 import type { TokenProfile } from './profile.js';
 import type { TokenLog } from './sessions.js';
 import { Sessions } from './sessions.js';
-import { findLongLived, findSlot, importSpki, logIn } from './startup.js';
+import { findLongLived, findSlot, importSpki, logIn, objectsWrong } from './startup.js';
 import { standingObjects } from './standing.js';
 import { enrolledDepositaries } from './trusted.js';
 import { depositVerbs } from './verbs/deposit.js';
@@ -49,7 +48,8 @@ export interface OpenToken extends Token {
   check(): Promise<void>;
   /**
    * Takes no more loans, waits until those under way have ended, and gives the module back. Finalising a module at
-   * work crashes the process: when loans do not end within `drainMs`, it is left as it is and the log says so.
+   * work crashes the process: when loans do not end within `drainMs`, this resolves without having done so, the log
+   * says it, and the module is given back whenever they end.
    */
   close(drainMs?: number): Promise<void>;
 }
@@ -91,9 +91,7 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<O
     const { identity, log: logSpki, newestKek } = await findLongLived(objects, profile);
     const health = new Health(objects, mechanisms, importSpki(identity));
     await health.check().catch((error: unknown) => {
-      throw new TokenNotReady('objects-wrong', 'The identity key does not sign as its public half says.', {
-        cause: error,
-      });
+      throw objectsWrong(error);
     });
     const bench = { driver, profile, mechanisms, pool, objects, health, newestKek, log };
     return new ReadyToken(bench, { identity, log: logSpki }, forLog, () => {
@@ -176,13 +174,16 @@ class ReadyToken implements OpenToken {
     const giveBack = this.#giveBack;
     if (giveBack === undefined) return;
     this.#giveBack = undefined;
-    const drained = Promise.allSettled(this.#underWay).then(() => 'drained' as const);
+    const drained = Promise.allSettled(this.#underWay).then(() => {
+      giveBack();
+      return 'drained' as const;
+    });
     const deadline = new AbortController();
     const late = pause(drainMs, 'late' as const, { signal: deadline.signal }).catch(() => 'late' as const);
     const which = await Promise.race([drained, late]);
     deadline.abort();
-    if (which === 'drained') giveBack();
-    else this.#bench.log('error', 'the token is still at work and is left without being closed');
+    if (which === 'late')
+      this.#bench.log('error', 'the token is still at work and is left without being closed');
   }
 
   async #use<T>(work: () => Promise<T>): Promise<T> {

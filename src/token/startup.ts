@@ -63,38 +63,47 @@ export interface LongLived {
 
 /** Looks for what the ceremony must have made; makes nothing. Throws {@link TokenNotReady}. */
 export async function findLongLived(objects: TokenObjects, profile: TokenProfile): Promise<LongLived> {
-  return objects.alone((session) => {
-    const missing: string[] = [];
-    const publicKey = (label: 'identity' | 'log', curve: 'secp256r1' | 'Ed25519'): Buffer | undefined => {
-      const signing = objects.look(session, objectNames.signing(label));
-      const verifying = objects.look(session, objectNames.verifying(label));
-      if (signing === undefined || verifying === undefined) {
-        missing.push(label);
-        return undefined;
-      }
-      const [point] = readBytes(objects.driver, session, verifying, [pkcs11.CKA_EC_POINT]);
-      return ecSpki(curve, point ?? Buffer.alloc(0));
-    };
-    const identity = publicKey('identity', 'secp256r1');
-    const log = publicKey('log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1');
-    const operate = newestKek(objects, session, 'operate') ?? missing.push('kek:operate:v1');
-    const release = newestKek(objects, session, 'release') ?? missing.push('kek:release:v1');
-    if (
-      identity === undefined ||
-      log === undefined ||
-      typeof operate === 'number' ||
-      typeof release === 'number'
-    ) {
-      const what = missing.join(', ');
-      throw new TokenNotReady('objects-missing', `The token does not hold ${what}. ${CEREMONY}`);
-    }
+  const { identity, log, operate, release } = await objects
+    .alone((session) => ({
+      identity: publicKey(objects, session, 'identity', 'secp256r1'),
+      log: publicKey(objects, session, 'log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1'),
+      operate: newestKek(objects, session, 'operate'),
+      release: newestKek(objects, session, 'release'),
+    }))
+    .catch((error: unknown) => {
+      throw readFault(error) === undefined ? objectsWrong(error) : error;
+    });
+  if (identity !== undefined && log !== undefined && operate !== undefined && release !== undefined) {
     return { identity, log, newestKek: { operate, release } };
-  });
+  }
+  const wanted = { 'kek:operate:v1': operate, 'kek:release:v1': release, identity, log };
+  const missing = Object.entries(wanted).flatMap(([label, found]) => (found === undefined ? [label] : []));
+  throw new TokenNotReady('objects-missing', `The token does not hold ${missing.join(', ')}. ${CEREMONY}`);
+}
+
+/** The long-lived objects are there, but not as the ceremony makes them. */
+export function objectsWrong(cause: unknown): TokenNotReady {
+  const sentence =
+    'The long-lived objects of the token are not as the ceremony made them. Find out who changed them.';
+  return new TokenNotReady('objects-wrong', sentence, { cause });
 }
 
 /** Parses DER SubjectPublicKeyInfo that the token itself gave. */
 export function importSpki(spki: Buffer): ReturnType<typeof createPublicKey> {
   return createPublicKey({ key: spki, format: 'der', type: 'spki' });
+}
+
+function publicKey(
+  objects: TokenObjects,
+  session: Handle,
+  label: 'identity' | 'log',
+  curve: 'secp256r1' | 'Ed25519',
+): Buffer | undefined {
+  const signing = objects.look(session, objectNames.signing(label));
+  const verifying = objects.look(session, objectNames.verifying(label));
+  if (signing === undefined || verifying === undefined) return undefined;
+  const [point] = readBytes(objects.driver, session, verifying, [pkcs11.CKA_EC_POINT]);
+  return ecSpki(curve, point ?? Buffer.alloc(0));
 }
 
 function newestKek(

@@ -1,7 +1,8 @@
 import { constants, createPublicKey, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
 import type { GrantId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import { newId, parsePrincipalId } from '../../src/escrow/ids.js';
-import type { KeySpec } from '../../src/escrow/keySpecs.js';
+import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
+import { mechanismsFor } from '../../src/escrow/mechanisms.js';
 import type { Purpose } from '../../src/escrow/policy.js';
 import type { Opened, TokenVerbs, Wrapped } from '../../src/escrow/ports.js';
 import type { Held, Sealed } from '../../src/escrow/sealed.js';
@@ -34,41 +35,66 @@ export function principal(text: string): PrincipalId {
 export const newRecovery = (): RecoveryId => newId('RecoveryId', (length) => randomBytes(length));
 export const newGrant = (): GrantId => newId('GrantId', (length) => randomBytes(length));
 
-/** Generates a key and deposits it under one quorum of these depositaries, in one loan. */
-export function deposit(
+/** Generates a key and deposits it for one purpose under one quorum of these depositaries, in one loan. */
+export async function deposit(
   token: OpenToken,
   spec: KeySpec,
   purpose: Purpose,
   depositaries: readonly TestDepositary[],
 ): Promise<TestDeposit> {
-  const verbs = [
-    'generateUserKey',
-    'wrapUnderKek',
-    'generateShareKey',
-    'generateLayerKey',
-    'wrapToDepositary',
-    'wrapToServerFor',
-    'sealUnder',
-  ] as const;
+  const [made] = await depositFor(token, spec, [purpose], depositaries);
+  if (made === undefined) throw new Error('nothing was deposited');
+  return made;
+}
+
+/** The same for several purposes: one key, and one deposit for each. */
+export function depositFor(
+  token: OpenToken,
+  spec: KeySpec,
+  purposes: readonly Purpose[],
+  depositaries: readonly TestDepositary[],
+): Promise<readonly TestDeposit[]> {
+  const verbs = ['generateUserKey', ...SEALING] as const;
   return token.lend(verbs, async (lent) => {
     const { key, publicKey } = await lent.generateUserKey(spec);
-    const wrapped = await lent.wrapUnderKek(key, purpose);
-    const members = [];
-    let inner: Sealed<'kek'> | Sealed<'layer-key'> = wrapped.sealed;
-    let sealedQuorum: Sealed<'layer-key'> | undefined;
-    for (const { id } of [...depositaries].reverse()) {
-      const depositary = principal(id);
-      const share = await lent.generateShareKey();
-      const layer = await lent.generateLayerKey();
-      const wrappedShare = await lent.wrapToDepositary(share, depositary);
-      const link = await lent.sealUnder(share, await lent.wrapToServerFor(layer, depositary), AAD);
-      sealedQuorum = await lent.sealUnder(layer, inner, AAD);
-      inner = sealedQuorum;
-      members.unshift({ depositary, share: wrappedShare, link });
+    const made: TestDeposit[] = [];
+    for (const purpose of purposes) {
+      const wrapped = await lent.wrapUnderKek(key, purpose);
+      made.push({ spec, publicKey, ...(await sealQuorum(lent, wrapped, depositaries)) });
     }
-    if (sealedQuorum === undefined) throw new Error('a quorum has members');
-    return { spec, publicKey, kek: wrapped.kek, members, sealedQuorum };
+    return made;
   });
+}
+
+const SEALING = [
+  'wrapUnderKek',
+  'generateShareKey',
+  'generateLayerKey',
+  'wrapToDepositary',
+  'wrapToServerFor',
+  'sealUnder',
+] as const;
+
+async function sealQuorum(
+  lent: Pick<TokenVerbs, (typeof SEALING)[number]>,
+  wrapped: Wrapped,
+  depositaries: readonly TestDepositary[],
+): Promise<Omit<TestDeposit, 'spec' | 'publicKey'>> {
+  const members = [];
+  let inner: Sealed<'kek'> | Sealed<'layer-key'> = wrapped.sealed;
+  let sealedQuorum: Sealed<'layer-key'> | undefined;
+  for (const { id } of [...depositaries].reverse()) {
+    const depositary = principal(id);
+    const share = await lent.generateShareKey();
+    const layer = await lent.generateLayerKey();
+    const wrappedShare = await lent.wrapToDepositary(share, depositary);
+    const link = await lent.sealUnder(share, await lent.wrapToServerFor(layer, depositary), AAD);
+    sealedQuorum = await lent.sealUnder(layer, inner, AAD);
+    inner = sealedQuorum;
+    members.unshift({ depositary, share: wrappedShare, link });
+  }
+  if (sealedQuorum === undefined) throw new Error('a quorum has members');
+  return { kek: wrapped.kek, members, sealedQuorum };
 }
 
 /** What a depositary's client does with its share, for the OAEP of SoftHSM. */
@@ -114,3 +140,64 @@ export async function openQuorum(
   if (last === undefined) throw new Error('a quorum has members');
   return { sealed: opened(await lent.openUnder(last, rest, AAD, 'kek')), kek: kept.kek };
 }
+
+/** Makes the transport key of a new recovery, and has everyone in `people` answer to it. */
+export async function gatherReplies(
+  token: OpenToken,
+  kept: TestDeposit,
+  people: readonly TestDepositary[],
+): Promise<{ readonly recovery: RecoveryId; readonly replies: readonly Sealed<'transport'>[] }> {
+  const recovery = newRecovery();
+  const { publicKey } = await token.lend(['createTransport'], (lent) => lent.createTransport(recovery));
+  const replies = kept.members.map(({ depositary, share }) => {
+    const person = people.find(({ id }) => id === depositary);
+    if (person === undefined) throw new Error(`${depositary} is not there`);
+    return reencrypt(person, share, publicKey);
+  });
+  return { recovery, replies };
+}
+
+/** Brings a deposit back as a grant that may do all that the key can. */
+export async function raiseGrant(
+  token: OpenToken,
+  kept: TestDeposit,
+  use: KeyUse,
+  people: readonly TestDepositary[],
+): Promise<GrantId> {
+  const { recovery, replies } = await gatherReplies(token, kept, people);
+  const grant = newGrant();
+  const { spec } = kept;
+  const mechanisms = mechanismsFor(spec, use).filter((name) => token.abilities.mechanisms.includes(name));
+  await token.lend([...OPENING, 'raiseGrant', 'destroyTransport'], async (lent) => {
+    const wrapped = await openQuorum(lent, recovery, kept, replies);
+    opened(await lent.raiseGrant({ grant, wrapped, spec, use, mechanisms }));
+    await lent.destroyTransport(recovery);
+  });
+  return grant;
+}
+
+/** Releases a deposit to the first of `people`: what the client gets. */
+export async function release(
+  token: OpenToken,
+  kept: TestDeposit,
+  people: readonly [TestDepositary, ...TestDepositary[]],
+): Promise<{ readonly transferKey: Sealed<'depositary'>; readonly key: Sealed<'transfer-key'> }> {
+  const { recovery, replies } = await gatherReplies(token, kept, people);
+  return token.lend([...OPENING, ...RELEASING], async (lent) => {
+    const wrapped = await openQuorum(lent, recovery, kept, replies);
+    const key = opened(await lent.unwrapForRelease({ wrapped, spec: kept.spec }));
+    const transfer = await lent.generateTransferKey('depositary');
+    const transferKey = await lent.wrapToDepositary(transfer, principal(people[0].id));
+    const answer = { transferKey, key: await lent.wrapUnderTransfer(transfer, key) };
+    await lent.destroyTransport(recovery);
+    return answer;
+  });
+}
+
+const RELEASING = [
+  'unwrapForRelease',
+  'generateTransferKey',
+  'wrapToDepositary',
+  'wrapUnderTransfer',
+  'destroyTransport',
+] as const;

@@ -3,11 +3,14 @@ import type { KeyObject } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pkcs11 from 'pkcs11js';
 import { makeChallenge } from '../../src/token/ceremony/challenge.js';
 import { enrol } from '../../src/token/ceremony/enrol.js';
 import { initialise } from '../../src/token/ceremony/initialise.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import type { TokenPlace } from '../../src/token/ceremony/table.js';
+import { CKR, readFault, TokenNotReady } from '../../src/token/faults.js';
+import { findModule } from '../../src/token/module.js';
 import type { OpenToken, OpenTokenOptions } from '../../src/token/openToken.js';
 import { openToken } from '../../src/token/openToken.js';
 import { readProfile } from '../../src/token/profile.js';
@@ -61,7 +64,11 @@ export async function makeSoftHsm(label = 'escrowd-test'): Promise<SoftHsm> {
     soPin: Buffer.from(soPin),
     userPin: Buffer.from(userPin),
   });
-  let record = await initialise({ ...place, ...pins(), now: new Date() });
+  const ceremony = (): Promise<CeremonyRecord> => initialise({ ...place, ...pins(), now: new Date() });
+  let record = await ceremony().catch((error: unknown) => {
+    finaliseLeftover(error, findModule(profile, undefined));
+    return ceremony();
+  });
 
   return {
     directory,
@@ -93,6 +100,15 @@ export async function makeSoftHsm(label = 'escrowd-test'): Promise<SoftHsm> {
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** A suite that failed in this worker may have left the module initialised; anything else is thrown again. */
+function finaliseLeftover(error: unknown, modulePath: string): void {
+  const cause = error instanceof TokenNotReady ? error.cause : undefined;
+  if (readFault(cause)?.code !== CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED) throw error;
+  const driver = new pkcs11.PKCS11();
+  driver.load(modulePath);
+  driver.C_Finalize();
 }
 
 /** A depositary's key pair, not enrolled. */

@@ -1,17 +1,8 @@
 import { constants, createHash, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
-import type { KeySpec } from '../../src/escrow/keySpecs.js';
 import type { SignMechanism } from '../../src/escrow/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor, signs } from '../../src/escrow/mechanisms.js';
 import type { OpenToken } from '../../src/token/openToken.js';
-import {
-  deposit,
-  newGrant,
-  newRecovery,
-  OPENING,
-  opened,
-  openQuorum,
-  reencrypt,
-} from '../support/escrowChain.js';
+import { deposit, opened, raiseGrant } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { makeSoftHsm } from '../support/softhsm.js';
 
@@ -35,7 +26,7 @@ describe.each(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384', 'ec-p52
     test('deposited under a quorum of two, comes back as a grant that signs by every mechanism', async () => {
       const kept = await deposit(token, spec, 'operate', people);
       const mechanisms = mechanismsFor(spec, 'sign').filter(signs);
-      const grant = await raise(kept, spec, 'sign');
+      const grant = await raiseGrant(token, kept, 'sign', people);
       for (const mechanism of mechanisms) {
         const message = randomBytes(100);
         const data = digestOf(mechanism, message);
@@ -50,7 +41,7 @@ describe.each(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384', 'ec-p52
 
 test('an RSA key comes back as a grant that decrypts RSA-OAEP', async () => {
   const kept = await deposit(token, 'rsa-2048', 'operate', people);
-  const grant = await raise(kept, 'rsa-2048', 'decrypt');
+  const grant = await raiseGrant(token, kept, 'decrypt', people);
   const key = importKey(kept.publicKey);
   const ciphertext = publicEncrypt(
     { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' },
@@ -61,26 +52,6 @@ test('an RSA key comes back as a grant that decrypts RSA-OAEP', async () => {
   );
   expect(Buffer.from(opened(plain)).toString()).toBe('the message');
 });
-
-async function raise(kept: Awaited<ReturnType<typeof deposit>>, spec: KeySpec, use: 'sign' | 'decrypt') {
-  const recovery = newRecovery();
-  const grant = newGrant();
-  const { publicKey } = await token.lend(['createTransport'], (lent) => lent.createTransport(recovery));
-  const replies = kept.members.map(({ share }, index) => reencrypt(person(index), share, publicKey));
-  await token.lend([...OPENING, 'raiseGrant', 'destroyTransport'], async (lent) => {
-    const wrapped = await openQuorum(lent, recovery, kept, replies);
-    const mechanisms = mechanismsFor(spec, use).filter((name) => token.abilities.mechanisms.includes(name));
-    expect(await lent.raiseGrant({ grant, wrapped, spec, use, mechanisms })).toEqual({ opened: undefined });
-    await lent.destroyTransport(recovery);
-  });
-  return grant;
-}
-
-function person(index: number): TestDepositary {
-  const found = people[index];
-  if (found === undefined) throw new Error('nobody');
-  return found;
-}
 
 function importKey(spki: Uint8Array | undefined) {
   return createPublicKey({ key: Buffer.from(spki ?? []), format: 'der', type: 'spki' });

@@ -34,7 +34,9 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     profile: readProfile(profileFile(profiles, options.profile)),
     label: options.label,
     ...(options.module === undefined ? {} : { modulePath: options.module }),
-    ...(options.tokenConf === undefined ? {} : { environment: { SOFTHSM2_CONF: resolve(options.tokenConf) } }),
+    ...(options.tokenConf === undefined
+      ? {}
+      : { environment: { SOFTHSM2_CONF: resolve(options.tokenConf) } }),
   });
   const tell = (record: CeremonyRecord, options: OutputOptions, next: string): void => {
     print(

@@ -1,0 +1,37 @@
+import type { Handle, PKCS11 } from 'pkcs11js';
+import type { Template } from '../../src/token/attributes.js';
+import { findModule, loadModule } from '../../src/token/module.js';
+import { findAll } from '../../src/token/objects.js';
+import { openSession } from '../../src/token/sessions.js';
+import { findSlot } from '../../src/token/startup.js';
+import type { SoftHsm } from './softhsm.js';
+
+/** The token as an attacker on the host has it: the driver and a session, with no template of ours in between. */
+export interface RawToken {
+  readonly driver: PKCS11;
+  readonly slot: Handle;
+  readonly session: Handle;
+  find(template: Template): readonly Handle[];
+  close(): void;
+}
+
+/** Opens the token beside whatever this process has open; logs in as `who` unless somebody is in already. */
+export function openRaw(hsm: SoftHsm, who: 'user' | 'security officer' | 'as is'): RawToken {
+  const loaded = loadModule(findModule(hsm.place.profile, undefined), hsm.place.environment);
+  const { driver } = loaded;
+  const slot = findSlot(driver, hsm.place.label);
+  const session = openSession(driver, slot);
+  if (who === 'user') driver.C_Login(session, 1, hsm.userPin);
+  if (who === 'security officer') driver.C_Login(session, 0, hsm.soPin);
+  return {
+    driver,
+    slot,
+    session,
+    find: (template) => findAll(driver, session, template),
+    close: () => {
+      if (who !== 'as is') driver.C_Logout(session);
+      driver.C_CloseSession(session);
+      loaded.release();
+    },
+  };
+}
