@@ -1,3 +1,6 @@
+import { types } from 'node:util';
+
+import { errorCodeOf } from '../client/errorCode.js';
 import {
   IdentityError,
   NotBelieved,
@@ -136,9 +139,11 @@ function problemFailure({ code, status, detail }: ServerProblem): Failure {
 
 /** Files that the caller named. */
 function fileFailure(error: unknown): Failure | undefined {
-  if (!(error instanceof Error) || !('syscall' in error) || !('path' in error)) return undefined;
+  const code = errorCodeOf(error);
+  if (code === undefined || !types.isNativeError(error) || !('syscall' in error) || !('path' in error)) {
+    return undefined;
+  }
   const path = String(error.path);
-  const code = 'code' in error ? String(error.code) : '';
   const why = FILE_REASONS[code] ?? code;
   return { exit: 'usage', code: 'file', sentence: `${path}: ${why}`, next: undefined };
 }
@@ -153,6 +158,6 @@ const FILE_REASONS: Readonly<Record<string, string>> = {
 };
 
 function unexpected(error: unknown): Failure {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = types.isNativeError(error) ? error.message : String(error);
   return { exit: 'unexpected', code: 'unexpected', sentence: `unexpected: ${message}`, next: undefined };
 }

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
+import { types } from 'node:util';
 
+import { errorCodeOf } from './errorCode.js';
 import { ServerUnreachable } from './errors.js';
 
 /** One request over the wire. */
@@ -130,9 +132,10 @@ function bareHost(url: URL): string {
 }
 
 function codeOf(error: unknown): string {
-  if (error instanceof AggregateError) return codeOf(error.errors[0]);
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : 'unknown';
+  // several addresses were tried: the first failure speaks for all
+  if (types.isNativeError(error) && 'errors' in error && Array.isArray(error.errors))
+    return codeOf(error.errors[0]);
+  return errorCodeOf(error) ?? 'unknown';
 }
 
 async function readAnswer(incoming: IncomingMessage): Promise<WireAnswer> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 import { writeFileAtomically } from './atomicFile.js';
+import { errorCodeOf } from './errorCode.js';
 import { IdentityError } from './errors.js';
 
 /** Remembers the last checkpoint (a signed note) that was believed. */
@@ -33,7 +34,7 @@ export class FileMemory implements LogMemory {
     try {
       text = await readFile(path, 'utf8');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if (errorCodeOf(error) === 'ENOENT') return undefined;
       throw error;
     }
     // a memory that cannot be read is not an empty one: forgetting would let a fork through

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { types } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
 
 import { IdentityError, PolicyDocumentError } from './errors.js';
@@ -27,7 +28,8 @@ function parseYaml(text: string): unknown {
     // YAML 1.2 core: a date or `yes` is a string; a member twice is an error; aliases are not what people sign
     return parse(text, { version: '1.2', schema: 'core', uniqueKeys: true, maxAliasCount: 0 });
   } catch (error) {
-    const message = error instanceof YAMLParseError || error instanceof Error ? error.message : 'unreadable';
+    const message =
+      error instanceof YAMLParseError || types.isNativeError(error) ? error.message : 'unreadable';
     throw new PolicyDocumentError([`not YAML: ${message.split('\n', 1)[0] ?? message}`]);
   }
 }

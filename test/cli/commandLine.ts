@@ -1,0 +1,49 @@
+import type { Terminal } from '../../src/cli/terminal.js';
+import { runEscrowctl } from '../../src/cli/program.js';
+
+/** What came of a command line. */
+export interface Ran {
+  readonly exit: number;
+  readonly out: string;
+  readonly bytes: Buffer;
+  readonly err: string;
+}
+
+/** How the world is for one command line. */
+export interface World {
+  readonly now?: Date;
+  readonly variables?: Readonly<Record<string, string>>;
+  /** Answers of a person at the terminal; without them nobody is there. */
+  readonly answers?: readonly string[];
+  readonly input?: Buffer;
+}
+
+/** Runs `escrowctl` with these arguments, in this process. */
+export async function escrowctl(argv: readonly string[], world: World = {}): Promise<Ran> {
+  const out: Buffer[] = [];
+  const err: string[] = [];
+  const answers = [...(world.answers ?? [])];
+  const terminal: Terminal = {
+    write: (output) => out.push(Buffer.from(output)),
+    writeError: (text) => err.push(text),
+    isInteractive: world.answers !== undefined,
+    hasColor: false,
+    ask: (question) => {
+      err.push(question);
+      return Promise.resolve(answers.shift() ?? '');
+    },
+    readInput: () => Promise.resolve(world.input ?? Buffer.alloc(0)),
+  };
+  const exit = await runEscrowctl(argv, {
+    terminal,
+    variables: world.variables ?? {},
+    now: () => world.now ?? new Date(),
+  });
+  const bytes = Buffer.concat(out);
+  return { exit, out: bytes.toString('utf8'), bytes, err: err.join('') };
+}
+
+/** What `--json` wrote. */
+export function jsonOf(ran: Ran): Record<string, unknown> {
+  return JSON.parse(ran.out) as Record<string, unknown>;
+}
