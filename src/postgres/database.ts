@@ -61,6 +61,8 @@ export type DatabaseHealth =
       readonly entries: number;
       /** Entries that the newest checkpoint covers. */
       readonly checkpointed: number;
+      /** Why nothing can be appended, as far as it was tried. */
+      readonly journalFault: string | undefined;
       /** Why the checkpoint does not follow the entries. */
       readonly integratorFault: string | undefined;
     }
@@ -135,7 +137,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     store: openStore(pool),
     log: openLogReader(pool, integrator, timeouts.proofMs),
     instance,
-    health: () => healthOf(pool, integrator),
+    health: () => healthOf(pool, journal, integrator),
     close: async () => {
       await journal.close();
       await integrator.close();
@@ -164,30 +166,36 @@ function keepUp(
   lease: HeldLease,
   { clock, log, leaseMs }: Pick<DatabaseOptions, 'clock' | 'log'> & { readonly leaseMs: number },
 ): { stop(): Promise<void> } {
-  let turn: Promise<void> = Promise.resolve();
+  let turn: Promise<void> | undefined;
   let forgotAt = -Infinity;
   const once = async (): Promise<void> => {
-    await lease.renew();
-    if (performance.now() - forgotAt < forgetEveryMs) return;
-    forgotAt = performance.now();
-    await forgetExpiredRequests(pool, clock);
+    try {
+      await lease.renew();
+      if (performance.now() - forgotAt < forgetEveryMs) return;
+      forgotAt = performance.now();
+      await forgetExpiredRequests(pool, clock);
+    } catch (error) {
+      log.warn(`the lease of this daemon could not be renewed: ${messageOf(error)}`);
+    } finally {
+      turn = undefined;
+    }
   };
   const timer = setInterval(() => {
-    turn = turn.then(once).catch((error: unknown) => {
-      log.warn(
-        `the database could not be kept up: ${error instanceof Error ? error.message : String(error)}`,
-      );
-    });
+    turn ??= once();
   }, leaseMs / 3);
   return {
-    stop: () => {
+    stop: async () => {
       clearInterval(timer);
-      return turn;
+      await turn;
     },
   };
 }
 
-async function healthOf(pool: Pool, integrator: Integrator): Promise<DatabaseHealth> {
+async function healthOf(
+  pool: Pool,
+  journal: PostgresJournal,
+  integrator: Integrator,
+): Promise<DatabaseHealth> {
   try {
     const entries = await logSize(pool.ask);
     const checkpoint = await newestCheckpoint(pool.ask);
@@ -195,9 +203,14 @@ async function healthOf(pool: Pool, integrator: Integrator): Promise<DatabaseHea
       answers: true,
       entries,
       checkpointed: checkpoint?.size ?? 0,
+      journalFault: journal.fault === undefined ? undefined : messageOf(journal.fault),
       integratorFault: integrator.fault?.message,
     };
   } catch {
     return { answers: false };
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -83,6 +83,11 @@ export class PostgresJournal implements Journal {
     });
   }
 
+  /** Why there is no connection that appends; undefined as long as nothing speaks against one. */
+  get fault(): unknown {
+    return this.#pauseMs === 0 ? undefined : this.#cause;
+  }
+
   async openActs(): Promise<readonly OpenAct[]> {
     const { pool, lease } = this.#options;
     const rows = await pool.ask<OpenActRow>(

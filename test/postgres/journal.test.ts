@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
 import { newId } from '../../src/escrow/ids.js';
 import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/ports.js';
 import type { Database } from '../../src/postgres/database.js';
@@ -273,6 +275,59 @@ describe('a change', () => {
       [21, expect.objectContaining({ code: 'log-unavailable' })],
     ]);
     expect(await query(server.owner, 'select from log_entry')).toHaveLength(40);
+  });
+});
+
+describe('while another transaction changes what a write stands on, it waits and sees the change', () => {
+  const grant = aGrant();
+  const recovery = aRecovery();
+  const act = writeOf('opens', { claims: [{ claim: 'alone-on-recovery', recovery: aRecovery().id }] });
+  const uses: Claim = { claim: 'uses-counted', grant: grant.id, uses: 1, at: inGrant };
+  const cases: readonly (readonly [string, JournalWrite, NotHeld['what']])[] = [
+    ['update grant_ set used = 3', writeOf('opens', { claims: [uses] }), 'uses-counted'],
+    [`update grant_ set status = 'revoked'`, writeOf('opens', { claims: [uses] }), 'uses-counted'],
+    [
+      `update grant_ set status = 'expired'`,
+      writeOf('alone', { changes: [{ change: 'grant-ended', grant: grant.id, status: 'revoked' }] }),
+      'grant-ended',
+    ],
+    [
+      'update recovery set revision = 2',
+      writeOf('alone', { changes: [{ change: 'recovery-saved', recovery: { ...recovery, revision: 2 } }] }),
+      'recovery-saved',
+    ],
+    [
+      'update policy_head set version = 1',
+      writeOf('opens', { claims: [{ claim: 'policy-in-force', version: 0 }] }),
+      'policy-in-force',
+    ],
+    ['delete from open_act', writeOf('closes', { id: act.id }), 'act-open'],
+    [
+      `insert into request_seen values ('kid', 'jti', now())`,
+      writeOf('opens', { claims: [{ claim: 'request-unused', kid: 'kid', jti: 'jti', expiresAt: later }] }),
+      'request-unused',
+    ],
+  ];
+
+  it.each(cases)('%s', async (sql, write, what) => {
+    await appendWith([
+      { change: 'grant-created', grant },
+      { change: 'recovery-saved', recovery },
+    ]);
+    await one.journal.append(act);
+    const other = new Client({ ...server.owner, ssl: false });
+    await other.connect();
+    try {
+      await other.query('begin');
+      await other.query(sql);
+      const [settled] = await Promise.all([
+        Promise.allSettled([one.journal.append(write)]),
+        delay(100).then(() => other.query('commit')),
+      ]);
+      expect(settled).toEqual([{ status: 'rejected', reason: new NotHeld(what) }]);
+    } finally {
+      await other.end();
+    }
   });
 });
 

@@ -211,6 +211,9 @@ it('a daemon whose log has become shorter appends nothing more', async () => {
     code: 'log-unavailable',
     cause: { name: 'LogDamaged' },
   });
+  expect(await database.health()).toMatchObject({
+    journalFault: expect.stringMatching(/shorter than the 3 entries/) as string,
+  });
   expect((await standing()).size).toBe(2);
 });
 
