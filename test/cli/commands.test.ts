@@ -1,0 +1,350 @@
+import { execFileSync } from 'node:child_process';
+import {
+  constants,
+  createCipheriv,
+  generateKeyPairSync,
+  publicEncrypt,
+  randomBytes,
+  sign,
+} from 'node:crypto';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { parseCeremonyRecord } from '../../src/client/serverPins.js';
+import { encodeEntry } from '../../src/log/entry.js';
+import type { Answer } from '../client/fakeServer.js';
+import { FakeServer, ORIGIN, problem } from '../client/fakeServer.js';
+import { depositaryPair, honestScene, KEY, RECOVERY, userPair } from '../client/scene.js';
+import { escrowctl, jsonOf } from './commandLine.js';
+import type { Office } from './office.js';
+import { openOffice } from './office.js';
+
+let office: Office;
+beforeEach(async () => {
+  office = await openOffice();
+});
+afterEach(() => office.close());
+
+const GRANT = `grant_${'3'.repeat(32)}`;
+const route = (line: string, answer: Answer): Map<string, unknown> =>
+  office.server.routes.set(line, () => answer);
+const as = (...argv: string[]): string[] => [...argv, '--as', office.dana];
+const posted = (): unknown => JSON.parse(office.server.posted.at(-1)?.body.toString() ?? '');
+const publicKeyPem = userPair.publicKey.export({ format: 'pem', type: 'spki' }).toString();
+
+describe('signing under a grant', () => {
+  const letter = Buffer.from('Pay 100 to the bearer.\n');
+  beforeEach(() => {
+    writeFileSync(office.path('letter.txt'), letter);
+    const signature = sign('sha256', letter, { key: userPair.privateKey, dsaEncoding: 'ieee-p1363' });
+    const result = { signatures: [signature.toString('base64url')], remaining: 2 };
+    route(`POST /v1/grants/${GRANT}/sign`, { json: { result, entry: 12 } });
+  });
+
+  test('gives openssl what it verifies', async () => {
+    const out = office.path('letter.sig');
+    const options = ['--grant', GRANT, '--mechanism', 'ES256', '--format', 'der', '--out', out];
+    const ran = await escrowctl(as('sign', office.path('letter.txt'), ...options));
+    expect(ran).toMatchObject({ exit: 0, err: '' });
+    expect(ran.out).toContain('2 uses left');
+    writeFileSync(office.path('public.pem'), publicKeyPem);
+    const args = [
+      'dgst',
+      '-sha256',
+      '-verify',
+      office.path('public.pem'),
+      '-signature',
+      out,
+      office.path('letter.txt'),
+    ];
+    expect(execFileSync('openssl', args, { encoding: 'utf8' })).toContain('Verified OK');
+    expect(posted()).toEqual({ mechanism: 'ES256', messages: [letter.toString('base64url')] });
+  });
+
+  test('sends a digest in place of the message when told so', async () => {
+    await escrowctl(as('sign', '-', '--grant', GRANT, '--mechanism', 'ES256', '--digest'), { input: letter });
+    const digest = execFileSync('openssl', ['dgst', '-sha256', '-binary', office.path('letter.txt')]);
+    expect(posted()).toEqual({ mechanism: 'ES256', digests: [digest.toString('base64url')] });
+  });
+
+  test('writes r || s in base64url to standard output, and leaves no file when it is refused', async () => {
+    const ran = await escrowctl(
+      as('sign', office.path('letter.txt'), '--grant', GRANT, '--mechanism', 'ES256'),
+    );
+    expect(Buffer.from(ran.out.trim(), 'base64url')).toHaveLength(64);
+    route(`POST /v1/grants/${GRANT}/sign`, problem(403, 'grant-exhausted'));
+    const out = office.path('none.sig');
+    const refused = await escrowctl(
+      as('sign', office.path('letter.txt'), '--grant', GRANT, '--mechanism', 'ES256', '--out', out),
+    );
+    expect(refused.exit).toBe(3);
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+test('what is decrypted goes to standard output as it is, and as base64url in JSON', async () => {
+  const plaintext = randomBytes(40);
+  const result = { plaintexts: [plaintext.toString('base64url')], remaining: 0 };
+  route(`POST /v1/grants/${GRANT}/decrypt`, { json: { result, entry: 12 } });
+  const argv = as('decrypt', '-', '--grant', GRANT, '--mechanism', 'RSA-OAEP');
+  const input = randomBytes(256);
+  expect((await escrowctl(argv, { input })).bytes).toEqual(plaintext);
+  expect(posted()).toEqual({
+    mechanism: 'RSA-OAEP',
+    ciphertexts: [{ ciphertext: input.toString('base64url') }],
+  });
+  expect(jsonOf(await escrowctl([...argv, '--json'], { input }))).toMatchObject({
+    plaintext: plaintext.toString('base64url'),
+    remaining: 0,
+  });
+});
+
+describe('a released key', () => {
+  const { privateKey } = userPair;
+  const answer = (oaepHash: 'sha1' | 'sha256' = 'sha1'): Record<string, string> => {
+    const x = randomBytes(32);
+    const content = privateKey.export({ format: 'der', type: 'pkcs8' });
+    const padded = Buffer.concat([content, Buffer.alloc((8 - (content.length % 8)) % 8)]);
+    const cipher = createCipheriv('id-aes256-wrap-pad', x, Buffer.from('A65959A6', 'hex'));
+    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    return {
+      transferKey: publicEncrypt({ key: depositaryPair.publicKey, padding, oaepHash }, x).toString(
+        'base64url',
+      ),
+      wrappedKey: Buffer.concat([cipher.update(padded), cipher.final()]).toString('base64url'),
+      oaep: oaepHash === 'sha1' ? 'RSA-OAEP' : 'RSA-OAEP-256',
+    };
+  };
+  const shown = { ...honestScene().recovery, purpose: 'release', recipient: 'dana', status: 'approved' };
+  const release = (...more: string[]): string[] => as('recovery', 'release', RECOVERY, ...more);
+
+  beforeEach(() => {
+    route(`GET /v1/recoveries/${RECOVERY}`, { json: shown });
+    route(`POST /v1/recoveries/${RECOVERY}/release`, { json: { result: answer(), entry: 20 } });
+  });
+
+  test('is opened to PKCS#8, for its owner only, and is the private half of the public key', async () => {
+    const out = office.path('key.pem');
+    expect((await escrowctl(release('--out', out))).exit).toBe(0);
+    expect(statSync(out).mode & 0o777).toBe(0o600);
+    const pub = execFileSync('openssl', ['pkey', '-in', out, '-pubout'], { encoding: 'utf8' });
+    expect(pub).toBe(publicKeyPem);
+  });
+
+  test('can be opened by openssl alone from its sealed parts', async () => {
+    const prefix = office.path('sealed');
+    const ran = await escrowctl(release('--no-open', '--sealed-out', prefix));
+    expect(ran.exit).toBe(0);
+    const inkey = join(office.dana, 'depositary-key.pem');
+    const x = execFileSync('openssl', [
+      ...['pkeyutl', '-decrypt', '-inkey', inkey, '-in', `${prefix}.transfer`],
+      ...['-pkeyopt', 'rsa_padding_mode:oaep'],
+    ]);
+    const der = execFileSync('openssl', [
+      ...['enc', '-d', '-id-aes256-wrap-pad', '-iv', 'A65959A6', '-K', x.toString('hex')],
+      ...['-in', `${prefix}.wrapped`],
+    ]);
+    const pub = execFileSync('openssl', ['pkey', '-inform', 'DER', '-pubout'], { input: der });
+    expect(pub.toString()).toBe(publicKeyPem);
+  });
+
+  test('that was handed out before is fetched again without another act', async () => {
+    route(`GET /v1/recoveries/${RECOVERY}`, {
+      json: { ...shown, status: 'released', release: answer('sha256') },
+    });
+    expect((await escrowctl(release('--out', office.path('key.jwk'), '--format', 'jwk'))).exit).toBe(0);
+    expect(JSON.parse(readFileSync(office.path('key.jwk'), 'utf8'))).toEqual(
+      privateKey.export({ format: 'jwk' }),
+    );
+    expect(office.server.posted).toHaveLength(0);
+  });
+
+  test('is not asked for when it has nowhere to go', async () => {
+    writeFileSync(office.path('taken.pem'), 'mine');
+    expect((await escrowctl(release('--out', office.path('taken.pem')))).exit).toBe(2);
+    expect(office.server.received).toHaveLength(0);
+  });
+
+  test('that is another key is not written, and exits with 5', async () => {
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
+    const key = { ...shown.key, publicKeyPem: other.export({ format: 'pem', type: 'spki' }) };
+    route(`GET /v1/recoveries/${RECOVERY}`, { json: { ...shown, key } });
+    expect((await escrowctl(release('--out', office.path('key.pem')))).exit).toBe(5);
+    expect(existsSync(office.path('key.pem'))).toBe(false);
+  });
+});
+
+describe('a policy', () => {
+  const yaml = (): string => {
+    const file = office.path('escrow.yaml');
+    writeFileSync(
+      file,
+      [
+        'version: 1',
+        'principals:',
+        '  - { id: dana, kind: person, name: Dana, roles: [admin], keysFrom: dana/public.json }',
+        '  - { id: eve, kind: person, name: Eve, roles: [admin, depositary], keysFrom: eve/public.json }',
+        'rules:',
+        '  - { name: all, depositaries: person:eve, operate: { operations: [sign], maxUses: 1, maxDuration: PT1H } }',
+      ].join('\n'),
+    );
+    return file;
+  };
+
+  test('is signed by two on the version in force, and applied with both signatures over the same document', async () => {
+    const eve = office.path('eve');
+    await createIdentity(eve, { id: 'eve', depositary: false, deliveryKey: false });
+    const { server } = office;
+    await pinServer(
+      eve,
+      { server: server.url, ...parseCeremonyRecord(JSON.stringify(server.record)) },
+      server.ca,
+    );
+    route('GET /v1/policy', { json: { version: 4, hash: 'ab'.repeat(32) } });
+    route('POST /v1/policy', { json: { result: { version: 5, hash: 'cd'.repeat(32) }, entry: 3 } });
+    const file = yaml();
+    const [a, b] = [office.path('a.jws'), office.path('b.jws')];
+    const signed = jsonOf(await escrowctl(as('policy', 'sign', file, '--out', a, '--json')));
+    await escrowctl(['policy', 'sign', file, '--out', b, '--as', eve]);
+    expect(signed).toMatchObject({ base: 4, signer: 'dana' });
+    const applied = await escrowctl(as('policy', 'apply', file, '--signature', a, '--signature', b));
+    expect(applied.exit).toBe(0);
+    expect(applied.out).toContain('Policy version 5 is in force');
+    const { document, signatures } = posted() as {
+      document: { principals: unknown[] };
+      signatures: string[];
+    };
+    expect(signatures).toHaveLength(2);
+    expect(JSON.stringify(document)).not.toContain('keysFrom');
+    // changed after it was signed: found here, before anything is sent
+    const before = office.server.posted.length;
+    writeFileSync(file, readFileSync(file, 'utf8').replace('maxUses: 1', 'maxUses: 1000'));
+    const late = await escrowctl(as('policy', 'apply', file, '--signature', a, '--signature', b));
+    expect(late.exit).toBe(2);
+    expect(late.err).toContain('under another document');
+    expect(office.server.posted).toHaveLength(before);
+  });
+
+  test('is checked without a server', async () => {
+    await createIdentity(office.path('eve'), { id: 'eve', depositary: false, deliveryKey: false });
+    const ran = await escrowctl(['policy', 'check', yaml(), '--json']);
+    expect(ran.exit).toBe(0);
+    expect(jsonOf(ran)).toMatchObject({ ok: true, principals: 2, rules: 1, hints: [] });
+    writeFileSync(office.path('bad.yaml'), 'version: 2\n');
+    expect((await escrowctl(['policy', 'check', office.path('bad.yaml')])).exit).toBe(2);
+  });
+});
+
+describe('status', () => {
+  const says = (changes: object = {}): Answer => ({
+    json: {
+      ...office.server.record,
+      token: {
+        profile: 'softhsm-2.6',
+        keySpecs: ['ec-p256', 'ml-dsa'],
+        mechanisms: ['ES256'],
+        oaep: 'RSA-OAEP',
+      },
+      ...changes,
+    },
+  });
+  const ready = { status: 200, json: { status: 'ready', problems: [] } };
+
+  test('is 0 when the server can work, also with an empty log', async () => {
+    route('GET /v1/server', says());
+    route('GET /readyz', ready);
+    route('GET /v1/checkpoint', problem(404, 'route-unknown'));
+    const ran = await escrowctl(as('status', '--json'));
+    expect(ran.exit).toBe(0);
+    expect(jsonOf(ran)).toMatchObject({ ready: true, log: null, token: { keySpecs: ['ec-p256'] } });
+  });
+
+  test('is 6 when it is there and cannot work', async () => {
+    route('GET /v1/server', says());
+    route('GET /readyz', {
+      status: 503,
+      json: { status: 'not ready', problems: ['The token does not answer.'] },
+    });
+    const ran = await escrowctl(as('status'));
+    expect(ran.exit).toBe(6);
+    expect(ran.out).toContain('The token does not answer.');
+  });
+
+  test('is 5 when the server has other keys than those pinned, or has lost its log', async () => {
+    route('GET /readyz', ready);
+    route('GET /v1/server', says({ identityKey: new FakeServer().record.identityKey }));
+    expect((await escrowctl(as('status'))).exit).toBe(5);
+    route('GET /v1/server', says());
+    office.server.log.fill(3);
+    expect((await escrowctl(as('status'))).exit).toBe(0);
+    route('GET /v1/checkpoint', problem(404, 'route-unknown'));
+    expect((await escrowctl(as('status'))).exit).toBe(5);
+  });
+});
+
+test('the history shows acts, outcomes and refusals, of one key when asked', async () => {
+  const entry = (index: number, key: string, error?: string): object => ({
+    index,
+    entry: Buffer.from(
+      encodeEntry({
+        v: 1,
+        time: '2026-03-01T12:00:00.000Z',
+        act: 'grant.sign',
+        id: `act_${index}`,
+        phase: error === undefined ? 'done' : 'denied',
+        actor: 'mailer',
+        subject: { owner: 'dana', key, grant: GRANT },
+        detail: {},
+        ...(error === undefined ? { digest: 'ab'.repeat(32) } : { error }),
+      }),
+    ).toString(),
+  });
+  route('GET /v1/history', { json: { items: [entry(8, KEY, 'grant-exhausted'), entry(7, 'key_other')] } });
+  const all = await escrowctl(as('history'));
+  expect(all.out).toMatch(/8 .*mailer +grant\.sign +denied: grant-exhausted +grant_3+/);
+  expect(all.out).toMatch(/7 .*mailer +grant\.sign +done/);
+  const one = jsonOf(await escrowctl(as('history', '--key', KEY, '--json')));
+  expect(one['items']).toEqual([
+    { index: 8, entry: expect.objectContaining({ error: 'grant-exhausted' }) as object },
+  ]);
+});
+
+test('an identity is made and pinned in one command, and shown', async () => {
+  const { server } = office;
+  writeFileSync(office.path('record.json'), JSON.stringify({ ...server.record, origin: undefined }));
+  writeFileSync(office.path('ca.crt'), server.ca);
+  const pins = [
+    '--server',
+    server.url,
+    '--ca',
+    office.path('ca.crt'),
+    '--record',
+    office.path('record.json'),
+  ];
+  const without = await escrowctl(['identity', 'new', office.path('olga'), '--id', 'olga', ...pins]);
+  expect(without.exit).toBe(2);
+  expect(existsSync(office.path('olga'))).toBe(false);
+  const made = await escrowctl([
+    'identity',
+    'new',
+    office.path('olga'),
+    '--id',
+    'olga',
+    ...pins,
+    '--origin',
+    ORIGIN,
+  ]);
+  expect(made.exit).toBe(0);
+  const shown = jsonOf(
+    await escrowctl(['identity', 'show', '--json'], {
+      variables: { ESCROWCTL_IDENTITY: office.path('olga') },
+    }),
+  );
+  expect(shown).toMatchObject({
+    id: 'olga',
+    server: server.url,
+    origin: ORIGIN,
+    logKey: server.log.key.vkey,
+  });
+});
