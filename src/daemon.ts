@@ -29,6 +29,8 @@ export interface DaemonParts {
   /** Where package.json, node_modules and hsm-config are. */
   readonly packageDirectory: string;
   readonly log: OperatorLog;
+  /** Time; that of the system when it is not given. */
+  readonly clock?: Clock;
 }
 
 /** A daemon that serves. */
@@ -41,7 +43,7 @@ export interface Daemon {
   stop(): Promise<void>;
 }
 
-const clock: Clock = {
+const systemClock: Clock = {
   now: () => new Date(),
   pause: async (ms) => {
     await pause(ms);
@@ -56,7 +58,7 @@ const CLUSTER_STOP_MS = 30_000;
  * a later part cannot be. Throws what the parts throw; see `exitCodeOf`.
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
-  const { config, log } = parts;
+  const { config, log, clock = systemClock } = parts;
   const stack: (() => Promise<unknown>)[] = [];
   const unwind = async (): Promise<void> => {
     for (let close = stack.pop(); close !== undefined; close = stack.pop()) {
@@ -123,7 +125,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
 /** DATABASE_URL's server, or the private cluster in the configured directory. */
 async function startDatabase(
-  { config, packageDirectory, log }: DaemonParts,
+  { config, packageDirectory, log, clock = systemClock }: DaemonParts,
   signer: CheckpointSigner,
   stack: (() => Promise<unknown>)[],
   fail: (error: Error) => void,
@@ -209,6 +211,7 @@ async function healthOf(
   const problems = [
     ...(tokenWorks ? [] : ['The token does not answer.']),
     ...(health.answers ? [] : ['The database does not answer.']),
+    ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
     ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
   ];
   return { ok: problems.length === 0, problems, unenforced };

@@ -31,7 +31,7 @@ step() {
 show() {
   local word line='   $'
   for word in "$@"; do
-    case "$word" in *[!A-Za-z0-9_./:=,@%+-]*) line+=" '$word'" ;; *) line+=" $word" ;; esac
+    case "$word" in *[!A-Za-z0-9_./:=,@%+-]*) line+=" '${word//\'/\'\\\'\'}'" ;; *) line+=" $word" ;; esac
   done
   printf '%s\n' "${line//$DATA\//}"
   CODE=0
@@ -226,14 +226,15 @@ verify_log() {
   rm -f "$DATA/story/log.ndjson"
   show escrowctl log export story/log.ndjson --as people/auditor
   [ "$CODE" -eq 0 ] || return 1
-  show escrowctl log verify story/log.ndjson --as people/auditor
+  show escrowctl log verify story/log.ndjson --as people/auditor --administrators administrators.json
   [ "$CODE" -eq 0 ]
 }
 
 tamper_log() {
-  show bash -c "sed 's/the owner is away/the owner is aware/' story/log.ndjson > story/tampered.ndjson"
+  cp "$DATA/story/log.ndjson" "$DATA/story/tampered.ndjson"
+  show sed -i.bak 's/the owner is away/the owner is aware/' story/tampered.ndjson
   cmp -s "$DATA/story/log.ndjson" "$DATA/story/tampered.ndjson" && return 1
-  show escrowctl log verify story/tampered.ndjson --as people/auditor
+  show escrowctl log verify story/tampered.ndjson --as people/auditor --administrators administrators.json
   [ "$CODE" -eq 5 ]
 }
 
