@@ -16,6 +16,8 @@ export interface Standing {
 
 /** How to find one object: what it must match, and what must then be true of it. */
 export interface ObjectName {
+  /** What it is remembered by. */
+  readonly key: string;
   readonly label: string;
   readonly template: Template;
   /** Read back after finding; an object that differs is not the one. */
@@ -40,10 +42,11 @@ function named(objectClass: number, label: string, more: Template, mustBe: Objec
     { type: CKA_LABEL, value: label },
     ...more,
   ];
-  return { label, template, mustBe };
+  return { key: `${objectClass} ${more === TRUSTED ? 'trusted ' : ''}${label}`, label, template, mustBe };
 }
 
 const HIDDEN: Template = [{ type: CKA_PRIVATE, value: true }];
+const TRUSTED: Template = [{ type: CKA_TRUSTED, value: true }];
 
 /** Names of what stands in the token. */
 export const objectNames = {
@@ -56,8 +59,7 @@ export const objectNames = {
   transportPublic: (id: RecoveryId) => named(pkcs11.CKO_PUBLIC_KEY, `transport:${id}`, [], {}),
   grant: (id: GrantId, spec: KeySpec) => named(grantClass(spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
   /** Only what the security officer has marked; a copy that anyone else made under the same label is not seen. */
-  trusted: (label: string) =>
-    named(pkcs11.CKO_PUBLIC_KEY, label, [{ type: CKA_TRUSTED, value: true }], { [CKA_TRUSTED]: true }),
+  trusted: (label: string) => named(pkcs11.CKO_PUBLIC_KEY, label, TRUSTED, { [CKA_TRUSTED]: true }),
 } as const;
 
 function grantClass(spec: KeySpec): number {
@@ -167,14 +169,13 @@ export class TokenObjects {
     name: ObjectName,
     read?: (session: Handle, handle: Handle) => Buffer,
   ): Promise<Standing | undefined> {
-    const key = keyOf(name);
-    const known = this.#known.get(key);
+    const known = this.#known.get(name.key);
     if (known !== undefined) return known;
     return this.alone((session) => {
       const handle = this.look(session, name);
       if (handle === undefined) return undefined;
       const standing = { handle, publicKey: read?.(session, handle) };
-      this.#known.set(key, standing);
+      this.#known.set(name.key, standing);
       return standing;
     });
   }
@@ -202,14 +203,10 @@ export class TokenObjects {
   }
 
   remember(name: ObjectName, standing: Standing): void {
-    this.#known.set(keyOf(name), standing);
+    this.#known.set(name.key, standing);
   }
 
   forget(name: ObjectName): void {
-    this.#known.delete(keyOf(name));
+    this.#known.delete(name.key);
   }
-}
-
-function keyOf(name: ObjectName): string {
-  return JSON.stringify(name.template);
 }

@@ -146,6 +146,29 @@ test('the identity key attests, and the log key signs checkpoints', async () => 
   expect(verify(null, input, log, await token.signCheckpoint(input))).toBe(true);
 });
 
+test('what somebody else destroyed is noticed: a grant signs no more, a depositary gets no more shares', async () => {
+  const kept = await deposit(token, 'ec-p256', 'operate', [alice]);
+  const grant = await raiseGrant(token, kept, 'sign', [alice]);
+  const destroy = (label: string): void => {
+    for (const object of raw.find([{ type: pkcs11.CKA_LABEL, value: label }])) {
+      raw.driver.C_DestroyObject(raw.session, object);
+    }
+  };
+  await token.lend(['sign', 'generateShareKey', 'wrapToDepositary'], async (lent) => {
+    const digest = Buffer.alloc(32, 1);
+    await lent.sign(grant, 'ec-p256', 'ES256', digest);
+    destroy(`grant:${grant}`);
+    const signing = lent.sign(grant, 'ec-p256', 'ES256', digest);
+    await expect(signing).rejects.toMatchObject({ code: 'grant-unknown' });
+    const share = await lent.generateShareKey();
+    await lent.wrapToDepositary(share, principal('alice'));
+    destroy('depositary:alice');
+    const wrapping = lent.wrapToDepositary(share, principal('alice'));
+    await expect(wrapping).rejects.toMatchObject({ code: 'depositary-not-enrolled' });
+  });
+  expect(await token.enrolled()).toEqual([]);
+});
+
 test('a failure inside a verb is an error of the closed set, with the reason kept inside', async () => {
   const name: keyof TokenVerbs = 'wrapUnderTransfer';
   const failed = token.lend(['generateTransferKey', 'generateUserKey', name], async (lent) => {

@@ -1,6 +1,7 @@
 import { constants, createPublicKey, publicEncrypt, randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
+import pkcs11 from 'pkcs11js';
 import type { GrantId } from '../../src/escrow/ids.js';
 import type { Opened } from '../../src/escrow/ports.js';
 import { sealed } from '../../src/escrow/sealed.js';
@@ -18,6 +19,7 @@ import {
   principal,
   raiseGrant,
 } from '../support/escrowChain.js';
+import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { makeSoftHsm } from '../support/softhsm.js';
 
@@ -183,6 +185,32 @@ test('what stands in the token is listed: transports with their pair, grants of 
   const { transports, grants } = await token.standing();
   expect(transports).toContain(recovery);
   expect(grants).toEqual(expect.arrayContaining([grant, aes]));
+});
+
+test('a device that ignores what was asked of an unwrapped key is not believed, and the key is destroyed', async () => {
+  const { recovery, replies } = await gatherReplies(token, kept, [alice]);
+  const raw = openRaw(hsm, 'as is');
+  const read = raw.driver.C_GetAttributeValue.bind(raw.driver);
+  const lying = jest.spyOn(raw.driver, 'C_GetAttributeValue').mockImplementation((session, object, wanted) =>
+    read(session, object, wanted).map(({ type, value }) => ({
+      type,
+      value: type === pkcs11.CKA_EXTRACTABLE ? Buffer.from([1]) : value,
+    })),
+  );
+  try {
+    await token.lend(['unwrapReply'], async (lent) => {
+      const [reply] = replies;
+      if (reply === undefined) throw new Error('no reply');
+      const inFlight = raw.find([{ type: pkcs11.CKA_TOKEN, value: false }]).length;
+      const unwrapping = lent.unwrapReply(recovery, reply);
+      await expect(unwrapping).rejects.toMatchObject({ code: 'token-unavailable' });
+      expect(raw.find([{ type: pkcs11.CKA_TOKEN, value: false }])).toHaveLength(inFlight);
+    });
+  } finally {
+    lying.mockRestore();
+    raw.close();
+  }
+  await token.lend(['destroyTransport'], (lent) => lent.destroyTransport(recovery));
 });
 
 test('when the storage of the token is gone nothing is called refused, absent or done', async () => {

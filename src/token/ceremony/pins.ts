@@ -51,7 +51,8 @@ async function typePin(question: string): Promise<Buffer> {
   // readline in terminal mode turns the echo of the terminal off and writes its own to `output`.
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
   try {
-    const pin = Buffer.from(await lines.question(''));
+    const typed = await lines.question('').catch(() => '');
+    const pin = Buffer.from(typed);
     if (pin.length === 0) throw new CeremonyRefused('No PIN was given. Nothing was done.');
     return pin;
   } finally {

@@ -1,10 +1,11 @@
-import type { Handle, Mechanism } from 'pkcs11js';
+import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../../escrow/errors.js';
 import type { Opened, TokenVerbs } from '../../escrow/ports.js';
 import type { Purpose } from '../../escrow/policy.js';
 import type { Held, Opener, Sealed } from '../../escrow/sealed.js';
 import { sealed } from '../../escrow/sealed.js';
 import { holding } from '../attributes.js';
+import { isStaleHandle } from '../faults.js';
 import type { HeldKind, Loan } from '../loan.js';
 import { GCM } from '../mechanisms.js';
 import type { ObjectName } from '../objects.js';
@@ -161,12 +162,21 @@ async function destroyAll(bench: Workbench, names: readonly ObjectName[]): Promi
     for (const name of names) {
       objects.forget(name);
       for (const handle of findAll(driver, session, name.template)) {
-        driver.C_DestroyObject(session, handle);
+        destroyUnlessGone(driver, session, handle);
         found += 1;
       }
     }
     if (found === 0) health.checkIn(session);
   });
+}
+
+/** Another daemon may destroy the same orphan between finding and destroying. */
+function destroyUnlessGone(driver: PKCS11, session: Handle, handle: Handle): void {
+  try {
+    driver.C_DestroyObject(session, handle);
+  } catch (error) {
+    if (!isStaleHandle(error)) throw error;
+  }
 }
 
 function isKekOf(purpose: Purpose, label: string): boolean {
