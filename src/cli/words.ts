@@ -119,6 +119,13 @@ export function termsInWords({ terms }: WireKey): string {
   return `${parts.join('; ')}${release === undefined ? '; it never leaves the token' : ''}`;
 }
 
+/** Where an opened key is, and what was checked of it. */
+export function openedInWords(key: Pick<WireKey, 'key' | 'publicKeyPem'>, out: string): string {
+  return key.publicKeyPem === undefined
+    ? `The secret key ${key.key} is in ${out}; keep it safe.`
+    : `The private key of ${key.key} is in ${out}. It fits the public key; keep it safe.`;
+}
+
 function endInWords({ ended }: WireRecovery, now: Date): string | undefined {
   if (ended === undefined) return undefined;
   const by = ended.by === undefined ? '' : ` by ${ended.by}`;

@@ -7,6 +7,7 @@ import { ExportVerifier, policyAct } from '../log/verifier.js';
 import { DirectoryInForce } from './directoryInForce.js';
 import type { PublicPart } from './publicPart.js';
 import type { RequestCounts } from './requestEvidence.js';
+import { QuorumEvidence } from './quorumEvidence.js';
 import { RequestEvidence } from './requestEvidence.js';
 import { StatementEvidence } from './statementEvidence.js';
 
@@ -23,7 +24,8 @@ export interface ExportCheck {
 
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
- * pairing of acts, and the signatures of everyone who asked, decided and made rules.
+ * pairing of acts, the signatures of everyone who
+ * asked, decided and made rules, and that no key came back without a quorum.
  */
 export async function verifyExport(
   check: ExportCheck,
@@ -32,9 +34,10 @@ export async function verifyExport(
   const directory = new DirectoryInForce(check.bootstrap ?? []);
   const requests = new RequestEvidence(origin, directory);
   const statements = new StatementEvidence(origin, directory);
+  const quorums = new QuorumEvidence();
   const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
-    const reason = requests.check(entry) ?? statements.check(entry);
+    const reason = requests.check(entry) ?? statements.check(entry) ?? quorums.check(entry);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };

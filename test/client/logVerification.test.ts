@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import { verifyExport } from '../../src/client/logVerification.js';
 import type { PublicPart } from '../../src/client/publicPart.js';
+import { QuorumEvidence } from '../../src/client/quorumEvidence.js';
 import type { Entry } from '../../src/log/entry.js';
 import type { Forgery } from './sampleLog.js';
 import {
@@ -174,5 +175,76 @@ test('a request that was refused for what it says is no evidence against the log
   expect((await verdictOn(await sampleEntries({ more: [byEve] }))).verdict).toMatchObject({
     ok: false,
     index: 4,
+  });
+});
+
+describe('a key that came back', () => {
+  const KEY = 'key_1';
+  const common = { v: 1, time: '2026-03-01T12:32:00.000Z', actor: 'escrowd' } as const;
+  const deposited = (quorums: readonly (readonly string[])[]): readonly Entry[] => {
+    const act = { ...common, act: 'key.generate', id: 'act_9', subject: { key: KEY } };
+    return [
+      { ...act, phase: 'attempted', detail: { quorums } },
+      { ...act, phase: 'done', detail: {} },
+    ];
+  };
+  const activated = (quorum: readonly string[], recovery = RECOVERY): Entry => ({
+    ...common,
+    act: 'recovery.activate',
+    id: 'act_10',
+    phase: 'attempted',
+    subject: { key: KEY, recovery },
+    detail: { quorum },
+  });
+  /** The sample log has an approval by dana; what it takes for a key of hers alone is left to be said. */
+  const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
+    const evidence = new QuorumEvidence();
+    return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
+  };
+  const approved = async (): Promise<readonly Entry[]> => sampleEntries();
+
+  test('by a quorum that approved is no ground to refuse the log', async () => {
+    expect(
+      check([...deposited([['dana'], ['bob', 'eve']]), ...(await approved()), activated(['dana'])]),
+    ).toEqual([]);
+  });
+
+  test.each<[string, readonly (readonly string[])[], Entry, RegExp]>([
+    ['without a quorum', [['dana']], activated([]), /without a quorum/],
+    [
+      'without an approval of one of them',
+      [['dana', 'eve']],
+      activated(['dana', 'eve']),
+      /without the approval of eve/,
+    ],
+    [
+      'by fewer than it was deposited with',
+      [['dana', 'eve']],
+      activated(['dana']),
+      /dana, which is no quorum/,
+    ],
+    [
+      'by approvals of another request',
+      [['dana']],
+      activated(['dana'], 'rec_other'),
+      /without the approval of dana/,
+    ],
+  ])('%s is found', async (_name, quorums, entry, reason) => {
+    expect(check([...deposited(quorums), ...(await approved()), entry])).toEqual([
+      expect.stringMatching(reason),
+    ]);
+  });
+
+  test('that was never deposited is found', async () => {
+    expect(check([...(await approved()), activated(['dana'])])).toEqual([
+      expect.stringMatching(/deposit is not in the log/),
+    ]);
+  });
+
+  test('twice by one round of approvals is found', async () => {
+    const done: Entry = { ...activated(['dana']), phase: 'done', detail: {} };
+    const again = { ...activated(['dana']), id: 'act_11' };
+    const entries = [...deposited([['dana']]), ...(await approved()), activated(['dana']), done, again];
+    expect(check(entries)).toEqual([expect.stringMatching(/without the approval of dana/)]);
   });
 });

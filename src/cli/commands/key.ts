@@ -9,7 +9,7 @@ import type { Given } from '../given.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
-import { quorumsInWords, termsInWords } from '../words.js';
+import { openedInWords, quorumsInWords, termsInWords } from '../words.js';
 
 const USES = ['sign', 'decrypt'] as const;
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
@@ -85,7 +85,7 @@ async function generate(session: Session, given: Given): Promise<Result> {
     lines: [`Made ${key.key} and deposited it (log entry ${entry}).`, ...facts(keyFacts(key, session.now))],
     next:
       key.ownersCopy === undefined
-        ? `escrowctl key show ${key.key} --public-key-out FILE`
+        ? `escrowctl key show ${key.key}${key.publicKeyPem === undefined ? '' : ' --public-key-out FILE'}`
         : `escrowctl key copy ${key.key} --out FILE`,
   };
 }
@@ -150,7 +150,7 @@ async function copy(session: Session, given: Given): Promise<Result> {
   }
   return {
     json: { key: key.key, out },
-    lines: [`The private key of ${key.key} is in ${out}. It fits the public key; keep it safe.`],
+    lines: [openedInWords(key, out)],
   };
 }
 

@@ -35,7 +35,8 @@ export const logCommands: readonly CommandRow[] = [
     summary: 'verifies an export offline; exit code 0 says: believe it, 5: do not',
     about:
       'Checks every entry, that exactly these entries were signed by the log, that they continue what you saw before,\n' +
-      'and the signatures of everyone who asked, decided or made rules. Needs no server: only the pinned key.',
+      'the signatures of everyone who asked, decided or made rules, and that no key came back without its quorum.\n' +
+      'Needs no server: only the pinned key.',
     options: [
       {
         flags: '--log-key <vkey>',

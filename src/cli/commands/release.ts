@@ -9,6 +9,7 @@ import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
+import { openedInWords } from '../words.js';
 
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
 
@@ -58,9 +59,7 @@ async function release(session: Session, given: Given): Promise<Result> {
       oaep: answer.oaep,
     },
     lines: [
-      ...(out === undefined
-        ? []
-        : [`The private key of ${recovery.key.key} is in ${out}. It fits the public key; keep it safe.`]),
+      ...(out === undefined ? [] : [openedInWords(recovery.key, out)]),
       ...(sealed === undefined ? [] : [`Still encrypted to you: ${sealed.transfer} and ${sealed.wrapped}.`]),
     ],
     ...(out === undefined
