@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { stringify } from 'yaml';
 
@@ -15,6 +16,7 @@ import { readConfig } from '../../src/config.js';
 import type { Daemon } from '../../src/daemon.js';
 import { startDaemon } from '../../src/daemon.js';
 import type { WireApproval, WireRecovery } from '../../src/escrow/wire.js';
+import type { OperatorLog } from '../../src/operatorLog.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import type { SoftHsm } from './softhsm.js';
 import { makeSoftHsm } from './softhsm.js';
@@ -85,6 +87,10 @@ export interface SystemOptions {
   /** The daemon is started by the test, as a process of its own. */
   readonly withoutDaemon?: boolean;
   readonly port?: number;
+  /** Where the daemon tells its operator; the console, when it is not given. */
+  readonly operatorLog?: OperatorLog;
+  /** The time of the daemon and of everybody else; that of the system when it is not given. */
+  readonly now?: () => Date;
 }
 
 /** Makes a system, with its rules in force. Takes a few seconds. One at a time in a process: the token is. */
@@ -114,6 +120,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
 
   let daemon: Daemon | undefined;
   let port = options.port ?? 0;
+  const now = options.now ?? ((): Date => new Date());
   const identities = new Map<string, Identity>();
   const clients = new Map<string, EscrowClient>();
   const url = (): string => `https://127.0.0.1:${port}`;
@@ -129,7 +136,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       await pinServer(join(people, id), { ...record, server: url() }, ca);
       const identity = await Identity.open(join(people, id));
       identities.set(id, identity);
-      clients.set(id, await identity.connect({ deadlineMs: 30_000, now: () => new Date() }));
+      clients.set(id, await identity.connect({ deadlineMs: 30_000, now }));
     }
   };
   const system: System = {
@@ -148,7 +155,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
             hash: policyDocumentHash(document),
             base,
             origin: ORIGIN,
-            now: new Date(),
+            now: now(),
             lifetimeMs: 600_000,
           }),
         ),
@@ -156,17 +163,17 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       await system.client('admin-1').applyPolicy({ document, signatures });
     },
     makeApproval: async (name, id) => {
-      const { identity, recovery, trust } = await seenBy(system, name, id);
+      const { identity, recovery, trust } = await seenBy(system, name, id, now());
       const believed = await believeRecovery(recovery, trust);
-      return approve(believed, identity.signer, await identity.depositaryKey(), new Date());
+      return approve(believed, identity.signer, await identity.depositaryKey(), trust.now);
     },
     approve: async (name, id) => {
       const approval = await system.makeApproval(name, id);
       return (await system.client(name).sendApproval(id, approval)).result;
     },
     deny: async (name, id, reason) => {
-      const { identity, recovery, trust } = await seenBy(system, name, id);
-      const denial = await deny(await believeRecovery(recovery, trust), identity.signer, reason, new Date());
+      const { identity, recovery, trust } = await seenBy(system, name, id, now());
+      const denial = await deny(await believeRecovery(recovery, trust), identity.signer, reason, trust.now);
       return (await system.client(name).sendDenial(id, denial)).result;
     },
     stopDaemon: async () => {
@@ -178,7 +185,8 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
         config: readConfig(configFile, { PATH: process.env['PATH'] }),
         configFile,
         packageDirectory: process.cwd(),
-        log: createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
+        log: options.operatorLog ?? createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
+        clock: { now, pause: (ms) => pause(ms) },
       });
       ({ port } = daemon);
       await connect();
@@ -208,6 +216,7 @@ async function seenBy(
   system: System,
   name: PersonName,
   id: string,
+  now: Date,
 ): Promise<{ identity: Identity; recovery: WireRecovery; trust: Parameters<typeof believeRecovery>[1] }> {
   const identity = system.identity(name);
   const client = system.client(name);
@@ -216,7 +225,7 @@ async function seenBy(
   return {
     identity,
     recovery,
-    trust: { origin, identityKey, log: identity.logView(client), now: new Date() },
+    trust: { origin, identityKey, log: identity.logView(client), now },
   };
 }
 

@@ -1,0 +1,412 @@
+import {
+  constants,
+  createCipheriv,
+  createHash,
+  createPublicKey,
+  publicEncrypt,
+  randomBytes,
+  verify,
+} from 'node:crypto';
+
+import { openRelease } from '../../src/client/release.js';
+import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
+import type { Mechanism } from '../../src/escrow/mechanisms.js';
+import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../src/escrow/mechanisms.js';
+import type { WireDecryptOrder, WireGrant, WireKey } from '../../src/escrow/wire.js';
+import { decodeEntry } from '../../src/log/entry.js';
+import type { System } from '../support/system.js';
+import { makeSystem, RULES } from '../support/system.js';
+import { filed, granted, toOperate, toRelease } from './recoveries.js';
+import { refusalOf } from './refusals.js';
+import { entriesFrom, expectLogHolds } from './wholeLog.js';
+
+const HOUR_MS = 3_600_000;
+const DELAYED_RELEASES = RULES.map((rule) =>
+  Object.hasOwn(rule as object, 'release')
+    ? { ...(rule as object), release: { delay: 'PT4H', ownerMayVeto: true } }
+    : rule,
+);
+
+let system: System;
+/** How far the system's time has been moved on. */
+let aheadMs = 0;
+
+beforeAll(async () => {
+  system = await makeSystem({ now: () => new Date(Date.now() + aheadMs) });
+  await system.applyRules(DELAYED_RELEASES);
+});
+afterAll(() => system.remove());
+
+const message = Buffer.from('pay 100 to the landlord');
+const text = message.toString('base64url');
+
+async function generated(spec: KeySpec, use: KeyUse, deliver = false): Promise<WireKey> {
+  const order = { owner: 'owner', spec, use, label: `${spec} to ${use}`, deliver };
+  return (await system.client('owner').generateKey(order)).result;
+}
+
+/** Whether node:crypto holds this for a signature of the message by the key. */
+function verifies(key: WireKey, mechanism: Mechanism, signature: string | undefined): boolean {
+  const found = MECHANISMS[mechanism];
+  if (found.digest === undefined) throw new Error(`${mechanism} does not sign digests`);
+  const publicKey = createPublicKey(key.publicKeyPem ?? '');
+  const bytes = Buffer.from(signature ?? '', 'base64url');
+  if (found.kind === 'EC')
+    return verify(found.digest, message, { key: publicKey, dsaEncoding: 'ieee-p1363' }, bytes);
+  const padding = mechanism.startsWith('PS') ? constants.RSA_PKCS1_PSS_PADDING : constants.RSA_PKCS1_PADDING;
+  const saltLength = DIGEST_BYTES[found.digest];
+  return verify(found.digest, message, { key: publicKey, padding, saltLength }, bytes);
+}
+
+describe('the life of a key', () => {
+  let key: WireKey;
+  let grant: WireGrant;
+
+  afterEach(async () => {
+    await expectLogHolds(system);
+  });
+
+  test('it is born deposited: for its quorums, under the rule, with a digest that the log holds as well', async () => {
+    const { result, entry } = await system
+      .client('owner')
+      .generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign', label: 'contracts' });
+    key = result;
+    const [operate, ...others] = key.purposes;
+    expect(others).toEqual([]);
+    expect(operate).toMatchObject({
+      purpose: 'operate',
+      quorums: [
+        ['manager', 'officer-1'],
+        ['manager', 'officer-2'],
+        ['officer-1', 'officer-2'],
+      ],
+    });
+    expect(operate?.recipients.map(({ depositary }) => depositary)).toEqual([
+      'manager',
+      'officer-1',
+      'officer-2',
+    ]);
+    const [done] = await entriesFrom(system, entry);
+    expect(done).toMatchObject({
+      act: 'key.generate',
+      phase: 'done',
+      actor: 'owner',
+      subject: { key: key.key, owner: 'owner' },
+      digest: key.digest,
+    });
+  });
+
+  test('outsiders neither see it nor can ask for it', async () => {
+    expect(await refusalOf(system.client('other-owner').key(key.key))).toBe('forbidden');
+    for (const outsider of ['app', 'admin-1', 'other-owner', 'auditor'] as const) {
+      expect(await refusalOf(system.client(outsider).requestRecovery(toOperate(key)))).toBe('forbidden');
+    }
+    expect((await system.client('other-owner').keys()).items).toEqual([]);
+  });
+
+  test('one depositary alone does not get it back', async () => {
+    const { recovery } = await filed(system, toOperate(key));
+    expect(await system.approve('manager', recovery)).toMatchObject({
+      status: 'pending',
+      approvedBy: ['manager'],
+    });
+    expect(await refusalOf(system.client('manager').activate(recovery))).toBe('quorum-incomplete');
+    expect(await refusalOf(system.client('other-app').activate(recovery))).toBe('forbidden');
+    const { status } = (await system.client('manager').cancel(recovery, 'not needed')).result;
+    expect(status).toBe('cancelled');
+  });
+
+  test('with the last approval of a quorum it is back, for the app that was named', async () => {
+    const { recovery } = await filed(
+      system,
+      toOperate(key, { input: 'digest', maxUses: 6, mechanisms: ['ES256'] }),
+    );
+    await system.approve('manager', recovery);
+    const approved = await system.approve('officer-2', recovery);
+    expect(approved).toMatchObject({ status: 'active', approvedBy: ['manager', 'officer-2'] });
+    grant = await system.client('app').grant(approved.grant ?? '');
+    expect(grant).toMatchObject({ key: key.key, status: 'active', used: 0, scope: { app: 'app' } });
+  });
+
+  test('what the app has signed with it verifies under its public key, by message and by digest', async () => {
+    const { result } = await system.client('app').sign(grant.grant, { mechanism: 'ES256', messages: [text] });
+    expect(verifies(key, 'ES256', result.signatures[0])).toBe(true);
+    const digest = createHash('sha256').update(message).digest('base64url');
+    const byDigest = await system.client('app').sign(grant.grant, { mechanism: 'ES256', digests: [digest] });
+    expect(verifies(key, 'ES256', byDigest.result.signatures[0])).toBe(true);
+    expect(byDigest.result.remaining).toBe(4);
+  });
+
+  test('each input of a batch is a use, and a batch beyond what is left is refused whole', async () => {
+    const batch = (count: number): Promise<unknown> =>
+      system.client('app').sign(grant.grant, {
+        mechanism: 'ES256',
+        messages: Array.from({ length: count }, () => text),
+      });
+    expect(await refusalOf(batch(5))).toBe('grant-exhausted');
+    expect(await system.client('app').grant(grant.grant)).toMatchObject({ used: 2, status: 'active' });
+    await expect(batch(3)).resolves.toMatchObject({ result: { remaining: 1 } });
+    await expect(batch(1)).resolves.toMatchObject({ result: { remaining: 0 } });
+    expect(await refusalOf(batch(1))).toBe('grant-exhausted');
+  });
+
+  test('a grant that was revoked signs no more, whoever of those concerned revoked it', async () => {
+    for (const who of ['owner', 'officer-2', 'admin-1'] as const) {
+      const revoked = await granted(system, key);
+      const order = { mechanism: 'ES256', messages: [text] } as const;
+      await system.client('app').sign(revoked.grant, order);
+      expect(await refusalOf(system.client('app').revoke(revoked.grant, 'mine'))).toBe('forbidden');
+      const { status } = (await system.client(who).revoke(revoked.grant, 'enough')).result;
+      expect(status).toBe('revoked');
+      expect(await refusalOf(system.client('app').sign(revoked.grant, order))).toBe('grant-revoked');
+    }
+  });
+
+  test('a grant ends when its time is over', async () => {
+    const short = await granted(system, key, { duration: 'PT10M' });
+    aheadMs += HOUR_MS / 6;
+    const order = { mechanism: 'ES256', messages: [text] } as const;
+    expect(await refusalOf(system.client('app').sign(short.grant, order))).toBe('grant-expired');
+  });
+
+  test('a key whose rule has no release is not released, whoever agrees', async () => {
+    expect(await refusalOf(system.client('manager').requestRecovery(toRelease(key)))).toBe(
+      'purpose-not-allowed',
+    );
+    const { recovery } = await filed(system, toOperate(key));
+    expect(await refusalOf(system.client('manager').release(recovery))).toBe('purpose-not-allowed');
+    await system.client('manager').cancel(recovery, 'it was a try');
+  });
+});
+
+describe('a key that its rule lets out', () => {
+  let key: WireKey;
+
+  beforeAll(async () => {
+    key = await generated('rsa-2048', 'decrypt', true);
+  });
+  afterEach(async () => {
+    await expectLogHolds(system);
+  });
+
+  function encrypted(): WireDecryptOrder {
+    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    const ciphertext = publicEncrypt({ key: key.publicKeyPem ?? '', padding, oaepHash: 'sha1' }, message);
+    return { mechanism: 'RSA-OAEP', ciphertexts: [{ ciphertext: ciphertext.toString('base64url') }] };
+  }
+
+  test('comes to its owner as a copy that opens with the delivery key, and is shown to nobody else', async () => {
+    const { ownersCopy } = await system.client('owner').key(key.key);
+    if (ownersCopy === undefined) throw new Error('the owner has no copy');
+    const opened = openRelease(ownersCopy, await system.identity('owner').deliveryKey(), {
+      publicKeyPem: key.publicKeyPem,
+    });
+    expect(opened.kind).toBe('pair');
+    for (const other of ['manager', 'admin-1', 'auditor'] as const) {
+      expect(await system.client(other).key(key.key)).not.toHaveProperty('ownersCopy');
+    }
+  });
+
+  test('decrypts on behalf of its owner', async () => {
+    const grant = await granted(system, key, { operations: ['decrypt'], mechanisms: ['RSA-OAEP'] });
+    const { result } = await system.client('app').decrypt(grant.grant, encrypted());
+    expect(result).toEqual({ plaintexts: [text], remaining: 9 });
+    await system.client('owner').revoke(grant.grant, 'back again');
+  });
+
+  test('is released after its delay, once, to the one who asked; and is the private half of the public key', async () => {
+    const { recovery } = await filed(system, toRelease(key));
+    await system.approve('manager', recovery);
+    expect(await refusalOf(system.client('manager').release(recovery))).toBe('quorum-incomplete');
+    expect(await system.approve('officer-1', recovery)).toMatchObject({ status: 'approved' });
+    expect(await refusalOf(system.client('manager').release(recovery))).toBe('delay-running');
+    aheadMs += 4 * HOUR_MS;
+    expect(await refusalOf(system.client('officer-1').release(recovery))).toBe('forbidden');
+    const { result } = await system.client('manager').release(recovery);
+    const opened = openRelease(result, await system.identity('manager').depositaryKey(), {
+      publicKeyPem: key.publicKeyPem,
+    });
+    if (opened.kind !== 'pair') throw new Error('what was released is no pair');
+    const released = createPublicKey(opened.privateKey).export({ type: 'spki', format: 'pem' });
+    expect(released).toBe(createPublicKey(key.publicKeyPem ?? '').export({ type: 'spki', format: 'pem' }));
+    expect(await refusalOf(system.client('manager').release(recovery))).toBe('recovery-ended');
+  });
+
+  test('stays where it is when so many have denied that no quorum is left', async () => {
+    const { recovery } = await filed(system, toRelease(key));
+    expect(await system.deny('officer-1', recovery, 'ask the owner first')).toMatchObject({
+      status: 'pending',
+    });
+    const approval = await system.makeApproval('manager', recovery);
+    expect(await system.deny('officer-2', recovery, 'no')).toMatchObject({
+      status: 'denied',
+      deniedBy: [
+        { depositary: 'officer-1', reason: 'ask the owner first' },
+        { depositary: 'officer-2', reason: 'no' },
+      ],
+    });
+    expect(await refusalOf(system.client('manager').sendApproval(recovery, approval))).toBe('recovery-ended');
+  });
+
+  test('stays where it is when its owner vetoes, even after the quorum has agreed', async () => {
+    const { recovery } = await filed(system, toRelease(key));
+    await system.approve('manager', recovery);
+    await system.approve('officer-2', recovery);
+    expect(await refusalOf(system.client('other-owner').veto(recovery, 'no'))).toBe('forbidden');
+    const { result } = await system.client('owner').veto(recovery, 'I am here');
+    expect(result).toMatchObject({ status: 'vetoed', ended: { by: 'owner', reason: 'I am here' } });
+    aheadMs += 4 * HOUR_MS;
+    expect(await refusalOf(system.client('manager').release(recovery))).toBe('recovery-ended');
+  });
+
+  test('stays where it is when the requester takes the request back, and nobody else can', async () => {
+    const { recovery } = await filed(system, toRelease(key));
+    await system.approve('manager', recovery);
+    expect(await refusalOf(system.client('officer-1').cancel(recovery, 'no'))).toBe('forbidden');
+    const approval = await system.makeApproval('officer-1', recovery);
+    await system.client('manager').cancel(recovery, 'found it');
+    expect(await refusalOf(system.client('officer-1').sendApproval(recovery, approval))).toBe(
+      'recovery-ended',
+    );
+  });
+
+  test('stays where it is when the request runs out of time', async () => {
+    const { recovery } = await filed(system, toRelease(key, 'PT1H'));
+    const approval = await system.makeApproval('manager', recovery);
+    aheadMs += HOUR_MS;
+    expect(await system.client('manager').recovery(recovery)).toMatchObject({ status: 'expired' });
+    const refusal = await refusalOf(system.client('manager').sendApproval(recovery, approval));
+    // housekeeping may have recorded it in the meantime
+    expect(['recovery-expired', 'recovery-ended']).toContain(refusal);
+  });
+});
+
+describe('every kind of key', () => {
+  afterEach(async () => {
+    await expectLogHolds(system);
+  });
+
+  const SIGNING: readonly KeySpec[] = ['ec-p256', 'ec-p384', 'ec-p521', 'rsa-2048', 'rsa-3072', 'rsa-4096'];
+  test.each(SIGNING)('%s is deposited, recovered, and signs by every mechanism that fits', async (spec) => {
+    const key = await generated(spec, 'sign');
+    const mechanisms = await fitting(spec, 'sign');
+    expect(mechanisms).toHaveLength(spec.startsWith('rsa') ? 6 : 1);
+    const grant = await granted(system, key, { mechanisms });
+    for (const mechanism of mechanisms) {
+      const { result } = await system.client('app').sign(grant.grant, { mechanism, messages: [text] });
+      expect([mechanism, verifies(key, mechanism, result.signatures[0])]).toEqual([mechanism, true]);
+    }
+    await system.client('owner').revoke(grant.grant, 'done');
+  });
+
+  const DECRYPTING: readonly KeySpec[] = ['rsa-2048', 'rsa-3072', 'rsa-4096'];
+  test.each(DECRYPTING)('%s is deposited, recovered, and decrypts', async (spec) => {
+    const key = await generated(spec, 'decrypt');
+    const mechanisms = await fitting(spec, 'decrypt');
+    expect(mechanisms).toEqual(['RSA-OAEP']);
+    const grant = await granted(system, key, { operations: ['decrypt'], mechanisms });
+    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    const ciphertext = publicEncrypt({ key: key.publicKeyPem ?? '', padding, oaepHash: 'sha1' }, message);
+    const { result } = await system.client('app').decrypt(grant.grant, {
+      mechanism: 'RSA-OAEP',
+      ciphertexts: [{ ciphertext: ciphertext.toString('base64url') }],
+    });
+    expect(result.plaintexts).toEqual([text]);
+    await system.client('owner').revoke(grant.grant, 'done');
+  });
+
+  test('aes-256 is deposited, recovered, and decrypts what its owner has encrypted with the copy', async () => {
+    const key = await generated('aes-256', 'decrypt', true);
+    expect(key).not.toHaveProperty('publicKeyPem');
+    const { ownersCopy } = await system.client('owner').key(key.key);
+    if (ownersCopy === undefined) throw new Error('the owner has no copy');
+    const copy = openRelease(ownersCopy, await system.identity('owner').deliveryKey(), {
+      publicKeyPem: undefined,
+    });
+    if (copy.kind !== 'secret') throw new Error('the copy is no secret key');
+    const iv = randomBytes(12);
+    const aad = Buffer.from('to whom it may concern');
+    const cipher = createCipheriv('aes-256-gcm', copy.bytes, iv).setAAD(aad);
+    const ciphertext = Buffer.concat([cipher.update(message), cipher.final(), cipher.getAuthTag()]);
+    const mechanisms = await fitting('aes-256', 'decrypt');
+    expect(mechanisms).toEqual(['A256GCM']);
+    const grant = await granted(system, key, { operations: ['decrypt'], mechanisms });
+    const { result } = await system.client('app').decrypt(grant.grant, {
+      mechanism: 'A256GCM',
+      ciphertexts: [
+        {
+          ciphertext: ciphertext.toString('base64url'),
+          iv: iv.toString('base64url'),
+          aad: aad.toString('base64url'),
+        },
+      ],
+    });
+    expect(result.plaintexts).toEqual([text]);
+    await system.client('owner').revoke(grant.grant, 'done');
+  });
+
+  test('ed25519 is refused before anything is made: SoftHSM cannot wrap it', async () => {
+    const { size } = await expectLogHolds(system);
+    const before = (await system.client('auditor').keys({ limit: 200 })).items;
+    expect(await refusalOf(generated('ed25519', 'sign'))).toBe('key-spec-unsupported');
+    const recorded = await entriesFrom(system, size);
+    expect(recorded.filter(({ act }) => act === 'key.generate')).toMatchObject([
+      { phase: 'denied', error: 'key-spec-unsupported', actor: 'owner', subject: { owner: 'owner' } },
+    ]);
+    expect((await system.client('auditor').keys({ limit: 200 })).items).toEqual(before);
+  });
+
+  async function fitting(spec: KeySpec, use: KeyUse): Promise<readonly Mechanism[]> {
+    const { token } = await system.client('app').server();
+    return mechanismsFor(spec, use).filter((name) => token.mechanisms.includes(name));
+  }
+});
+
+test('the history of the owner has everything about them and their keys, refusals included', async () => {
+  const history: string[] = [];
+  let after: string | undefined;
+  do {
+    const page = await system.client('owner').history(after === undefined ? {} : { after });
+    history.push(...page.items.map(({ entry }) => entry));
+    after = page.next;
+  } while (after !== undefined);
+  const told = history.map((entry) => decodeEntry(Buffer.from(entry))).reverse();
+  const all = await entriesFrom(system, 0);
+  expect(told).toEqual(all.filter(({ subject }) => subject.owner === 'owner'));
+  const refused = told
+    .filter(({ phase }) => phase === 'denied')
+    .map(({ act, error, actor }) => [act, error, actor]);
+  expect(refused).toEqual(
+    expect.arrayContaining([
+      ['key.read', 'forbidden', 'other-owner'],
+      ['recovery.request', 'forbidden', 'other-owner'],
+      ['recovery.activate', 'quorum-incomplete', 'manager'],
+      ['recovery.release', 'delay-running', 'manager'],
+      ['recovery.veto', 'forbidden', 'other-owner'],
+      ['grant.sign', 'grant-exhausted', 'app'],
+      ['grant.sign', 'grant-revoked', 'app'],
+      ['key.generate', 'key-spec-unsupported', 'owner'],
+    ]),
+  );
+  const done = new Set(told.filter(({ phase }) => phase === 'done').map(({ act }) => act));
+  expect([...done].filter((act) => act.startsWith('grant.')).sort()).toEqual([
+    'grant.decrypt',
+    'grant.exhaust',
+    'grant.expire',
+    'grant.revoke',
+    'grant.sign',
+  ]);
+});
+
+test('at last the token holds no one-time key and no grant', async () => {
+  await system.stopDaemon();
+  await system.startDaemon(); // settles what the last one may not have come to
+  await expectLogHolds(system);
+  await system.stopDaemon();
+  const token = await system.hsm.open();
+  try {
+    expect(await token.standing()).toEqual({ transports: [], grants: [] });
+  } finally {
+    await token.close();
+  }
+});
