@@ -19,7 +19,7 @@ export function readUlongs(bytes: Buffer): readonly number[] {
 }
 
 /**
- * A nested template of booleans (PKCS#11 2.40 section 4.10: CKA_UNWRAP_TEMPLATE), which pkcs11js cannot build:
+ * A nested template of booleans (CKA_UNWRAP_TEMPLATE, PKCS#11 2.40 sections 4.9 and 4.10), which pkcs11js cannot build:
  * CK_ATTRIBUTE is { type, pointer to value, length }, 24 bytes. The values stand behind the array in the same
  * allocation, so the pointers live exactly as long as what is returned. It must not be copied.
  */

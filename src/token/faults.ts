@@ -7,7 +7,7 @@ export interface Fault {
   readonly name: string;
 }
 
-/** Return values by name (PKCS#11 2.40 section 3.6 and 3.0) that this adapter decides by. */
+/** Return values by name (PKCS#11 2.40 section 5.1, and 3.0) that this adapter decides by. */
 export const CKR = {
   CKR_GENERAL_ERROR: 0x5,
   CKR_FUNCTION_FAILED: 0x6,

@@ -2,165 +2,29 @@ import pkcs11 from 'pkcs11js';
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
 import type { Template } from './attributes.js';
-import { nestedBooleans, ulongs } from './attributes.js';
 import { CURVES } from './spki.js';
-
-/*
- * Every template that this program hands to a token. A secret or private object is PRIVATE, SENSITIVE, not
- * MODIFIABLE, not COPYABLE, names its mechanisms, and may do one thing (PKCS#11 2.40 sections 4.4 to 4.10).
- * What a template leaves out is a device's default, so each says yes or no to every use.
- */
-
-/** Key types that the driver does not name. */
-export const CKK_EC_EDWARDS = 0x40;
-/** Bits of the RSA pairs that the token makes for itself, and bytes of what is encrypted to them. */
-export const TOKEN_RSA = { modulusBits: 3072, ciphertextBytes: 384 } as const;
-
-const { CKA_CLASS, CKA_KEY_TYPE, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_ID } = pkcs11;
-const { CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_MODIFIABLE, CKA_COPYABLE, CKA_TRUSTED } = pkcs11;
-const { CKA_WRAP_WITH_TRUSTED, CKA_UNWRAP_TEMPLATE, CKA_ALLOWED_MECHANISMS } = pkcs11;
-
-const SECRET_USES = {
-  encrypt: pkcs11.CKA_ENCRYPT,
-  decrypt: pkcs11.CKA_DECRYPT,
-  sign: pkcs11.CKA_SIGN,
-  verify: pkcs11.CKA_VERIFY,
-  wrap: pkcs11.CKA_WRAP,
-  unwrap: pkcs11.CKA_UNWRAP,
-  derive: pkcs11.CKA_DERIVE,
-} as const;
-const PRIVATE_USES = {
-  decrypt: pkcs11.CKA_DECRYPT,
-  sign: pkcs11.CKA_SIGN,
-  signRecover: pkcs11.CKA_SIGN_RECOVER,
-  unwrap: pkcs11.CKA_UNWRAP,
-  derive: pkcs11.CKA_DERIVE,
-} as const;
-const PUBLIC_USES = {
-  encrypt: pkcs11.CKA_ENCRYPT,
-  verify: pkcs11.CKA_VERIFY,
-  verifyRecover: pkcs11.CKA_VERIFY_RECOVER,
-  wrap: pkcs11.CKA_WRAP,
-  derive: pkcs11.CKA_DERIVE,
-} as const;
-
-function only<Use extends string>(uses: Readonly<Record<Use, number>>, ...may: readonly Use[]): Template {
-  return (Object.keys(uses) as Use[]).map((use) => ({ type: uses[use], value: may.includes(use) }));
-}
-
-const GUARDED: Template = [
-  { type: CKA_PRIVATE, value: true },
-  { type: CKA_SENSITIVE, value: true },
-];
-const OPEN_TO_SEE: Template = [{ type: CKA_PRIVATE, value: false }];
-
-/**
- * Never changed and never copied again. MODIFIABLE stands last: SoftHSM 2.6 applies the template of C_UnwrapKey
- * one attribute after another, and refuses what follows it (CKR_ATTRIBUTE_READ_ONLY).
- */
-function fixed(...template: Template): Template {
-  return [...template, { type: CKA_COPYABLE, value: false }, { type: CKA_MODIFIABLE, value: false }];
-}
-
-const inToken = (label: string): Template => [
-  { type: CKA_TOKEN, value: true },
-  { type: CKA_LABEL, value: label },
-];
-const IN_FLIGHT: Template = [{ type: CKA_TOKEN, value: false }];
-const extractable = (value: boolean): Template => [{ type: CKA_EXTRACTABLE, value }];
-const onlyUnderTrusted = (value: boolean): Template => [{ type: CKA_WRAP_WITH_TRUSTED, value }];
-const allowing = (...mechanisms: readonly number[]): Template => [
-  { type: CKA_ALLOWED_MECHANISMS, value: ulongs(...mechanisms) },
-];
-const kind = (objectClass: number, keyType: number): Template => [
-  { type: CKA_CLASS, value: objectClass },
-  { type: CKA_KEY_TYPE, value: keyType },
-];
-const SECRET_AES = kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_AES);
-const AES_256: Template = [{ type: pkcs11.CKA_VALUE_LEN, value: 32 }];
-
-/*
- * What an unwrapping key insists on. The caller of C_UnwrapKey must say the same, or is refused: so not even
- * somebody with the PIN can bring a key out of its blob readable, or an operate-only key out exportable.
- */
-const NEVER_OUT: Template = [
-  {
-    type: CKA_UNWRAP_TEMPLATE,
-    value: nestedBooleans([
-      [CKA_SENSITIVE, true],
-      [CKA_EXTRACTABLE, false],
-    ]),
-  },
-];
-const NEVER_READABLE: Template = [
-  { type: CKA_UNWRAP_TEMPLATE, value: nestedBooleans([[CKA_SENSITIVE, true]]) },
-];
-
-/* ----------------------------------------------------------- made by people */
-
-/** `kek:operate:vN` and `kek:release:vN`. */
-export function kekTemplate(purpose: 'operate' | 'release', label: string, kwp: number): Template {
-  return fixed(
-    ...SECRET_AES,
-    ...AES_256,
-    ...inToken(label),
-    ...GUARDED,
-    ...extractable(false),
-    ...only(SECRET_USES, 'wrap', 'unwrap'),
-    ...allowing(kwp),
-    ...(purpose === 'operate' ? NEVER_OUT : NEVER_READABLE),
-  );
-}
-
-/** A trusted public key: `depositary:<id>`, or the public half of `server-for:<id>`. Only the SO can make it. */
-export function trustedTemplate(
-  label: string,
-  key: { readonly modulus: Buffer; readonly exponent: Buffer; readonly id: Buffer },
-  oaep: number,
-): Template {
-  return fixed(
-    ...kind(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_RSA),
-    ...inToken(label),
-    ...OPEN_TO_SEE,
-    { type: CKA_TRUSTED, value: true },
-    { type: CKA_ID, value: key.id },
-    { type: pkcs11.CKA_MODULUS, value: key.modulus },
-    { type: pkcs11.CKA_PUBLIC_EXPONENT, value: key.exponent },
-    ...only(PUBLIC_USES, 'wrap'),
-    ...allowing(oaep),
-  );
-}
-
-/** `identity` and `log`: pairs that sign and never leave. */
-export function signingPair(label: string, curve: 'secp256r1' | 'Ed25519', mechanism: number): PairTemplate {
-  const keyType = curve === 'Ed25519' ? CKK_EC_EDWARDS : pkcs11.CKK_EC;
-  return {
-    publicKey: fixed(
-      ...kind(pkcs11.CKO_PUBLIC_KEY, keyType),
-      ...inToken(label),
-      ...OPEN_TO_SEE,
-      { type: pkcs11.CKA_EC_PARAMS, value: CURVES[curve].params },
-      ...only(PUBLIC_USES, 'verify'),
-      ...allowing(mechanism),
-    ),
-    privateKey: fixed(
-      ...kind(pkcs11.CKO_PRIVATE_KEY, keyType),
-      ...inToken(label),
-      ...GUARDED,
-      ...extractable(false),
-      ...only(PRIVATE_USES, 'sign'),
-      ...allowing(mechanism),
-    ),
-  };
-}
-
-/* ------------------------------------------------- made by people and daemon */
-
-/** Both halves of a pair. */
-export interface PairTemplate {
-  readonly publicKey: Template;
-  readonly privateKey: Template;
-}
+import type { PairTemplate } from './templateParts.js';
+import {
+  AES_256,
+  allowing,
+  extractable,
+  fixed,
+  GUARDED,
+  IN_FLIGHT,
+  inToken,
+  keyTypeOf,
+  kind,
+  kindOf,
+  NEVER_OUT,
+  only,
+  onlyUnderTrusted,
+  OPEN_TO_SEE,
+  PRIVATE_USES,
+  PUBLIC_USES,
+  SECRET_AES,
+  SECRET_USES,
+  TOKEN_RSA,
+} from './templateParts.js';
 
 /**
  * RSA-3072 pairs that unwrap what never leaves again: `server-for:<id>` (ceremony) and `transport:<recovery>`
@@ -189,8 +53,6 @@ export function unwrappingPair(label: string | undefined, oaep: number): PairTem
     ),
   };
 }
-
-/* ------------------------------------------------------------- made in flight */
 
 /** U, freshly made: may be wrapped for the length of one loan, and nothing else. */
 export function userPair(spec: KeySpec, kwp: number): PairTemplate {
@@ -305,23 +167,4 @@ export function grantKey(
     ...(spec === 'aes-256' ? only(SECRET_USES, use) : only(PRIVATE_USES, use)),
     ...allowing(...mechanisms),
   );
-}
-
-function kindOf(spec: KeySpec): Template {
-  const objectClass = spec === 'aes-256' ? pkcs11.CKO_SECRET_KEY : pkcs11.CKO_PRIVATE_KEY;
-  return kind(objectClass, keyTypeOf(spec));
-}
-
-function keyTypeOf(spec: KeySpec): number {
-  const name = KEY_SPECS[spec].kind;
-  switch (name) {
-    case 'RSA':
-      return pkcs11.CKK_RSA;
-    case 'EC':
-      return pkcs11.CKK_EC;
-    case 'OKP':
-      return CKK_EC_EDWARDS;
-    case 'AES':
-      return pkcs11.CKK_AES;
-  }
 }

@@ -3,7 +3,7 @@ import pkcs11 from 'pkcs11js';
 import type { OpenToken } from '../../src/token/openToken.js';
 import { Mechanisms } from '../../src/token/mechanisms.js';
 import { fingerprint, rsaNumbers } from '../../src/token/spki.js';
-import { trustedTemplate } from '../../src/token/templates.js';
+import { trustedTemplate } from '../../src/token/ceremony/templates.js';
 import { principal } from '../support/escrowChain.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';

@@ -7,13 +7,14 @@ import { Mechanisms } from '../mechanisms.js';
 import { findAll, readBytes, readRsaSpki, readsBack } from '../objects.js';
 import { fingerprint, rsaNumbers } from '../spki.js';
 import { importSpki } from '../startup.js';
-import { trustedTemplate, unwrappingPair } from '../templates.js';
+import { unwrappingPair } from '../templates.js';
 import { requireKept } from '../unwrapping.js';
 import type { ProvenDepositary } from './challenge.js';
 import { checkAnswer } from './challenge.js';
 import type { CeremonyEvent, CeremonyRecord } from './record.js';
 import { makeRecord } from './record.js';
 import type { Table, TokenPlace } from './table.js';
+import { trustedTemplate } from './templates.js';
 import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 
 /** What {@link enrol} needs. The caller zeroes the PINs. */

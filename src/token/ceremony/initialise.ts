@@ -1,12 +1,12 @@
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { Mechanisms } from '../mechanisms.js';
-import { kekTemplate, signingPair } from '../templates.js';
 import { requireKept } from '../unwrapping.js';
 import { describeObjects } from './describe.js';
 import type { CeremonyRecord } from './record.js';
 import { makeRecord } from './record.js';
 import type { Table, TokenPlace } from './table.js';
+import { kekTemplate, signingPair } from './templates.js';
 import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 
 /** What {@link initialise} needs. The PINs are the new ones; the caller zeroes them. */
