@@ -265,10 +265,8 @@ export interface Store {
   /** Recoveries that have not ended in the records: pending or approved. */
   openRecoveries(): Promise<readonly Recovery[]>;
   findGrant(id: GrantId): Promise<Grant | undefined>;
-  grants(
-    of: { readonly owner?: PrincipalId; readonly app?: PrincipalId },
-    page: PageRequest,
-  ): Promise<Page<Grant>>;
+  /** Grants that this person owns the key of, may use, or has a share in; all when not named. */
+  grants(of: { readonly participant?: PrincipalId }, page: PageRequest): Promise<Page<Grant>>;
   /** Grants that have not ended in the records. */
   openGrants(): Promise<readonly Grant[]>;
   /** Notes (kid, jti) of a request that only reads; false when it was seen before. */

@@ -116,14 +116,14 @@ export async function viewGrant(
   return { grant, status: grantStatusAt(grant, escrow.clock.now()) };
 }
 
-/** The grants that the caller may see: all, or those of their keys and those they may use. */
+/** The grants that the caller may see: all, or those of keys that are theirs or they hold shares of, and those they may use. */
 export async function listGrants(
   escrow: Escrow,
   call: Pick<Call, 'caller'>,
   page: PageRequest,
 ): Promise<Page<{ readonly grant: Grant; readonly status: GrantStatus }>> {
   const { caller } = call;
-  const of = seesAll(caller) ? {} : { owner: caller.id, app: caller.id };
+  const of = seesAll(caller) ? {} : { participant: caller.id };
   const { items, next } = await escrow.store.grants(of, page);
   const now = escrow.clock.now();
   return { items: items.map((grant) => ({ grant, status: grantStatusAt(grant, now) })), next };

@@ -66,12 +66,13 @@ export function openStore(pool: Pool): Store {
       const [row] = await pool.ask<GrantRow>(`${fromGrant} where id = ?`, [id]);
       return row === undefined ? undefined : toGrant(row);
     },
-    grants: ({ owner, app }, page) =>
+    grants: ({ participant }, page) =>
       readPage<GrantRow, ReturnType<typeof toGrant>>(pool, page, {
         from: fromGrant,
-        where: allOf([
-          ['owner = ?', owner],
-          ['app = ?', app],
+        where: anyOf([
+          ['owner = ?', participant],
+          ['app = ?', participant],
+          ['key in (select key from deposit where depositaries @> array[?])', participant],
         ]),
         order: ['starts_at', 'id'],
         position: ({ starts_at, id }) => [starts_at.getTime(), id],

@@ -1,3 +1,4 @@
+import type { PrincipalId } from '../../src/escrow/ids.js';
 import type { Change, Page } from '../../src/escrow/ports.js';
 import type { Database } from '../../src/postgres/database.js';
 import { startTestServer, query, type TestServer } from '../support/postgres.js';
@@ -163,13 +164,19 @@ describe('a list', () => {
     expect(open.map(({ state }) => state.status).sort()).toEqual(['approved', 'pending']);
   });
 
-  it('of grants is of its owner and its app, and the open ones are those that are active', async () => {
-    const grants = [aGrant(), aGrant({ owner: dieter }), aGrant({ status: 'expired' })];
+  it('of grants is of the owner, the app and the depositaries, and the open ones are those that are active', async () => {
+    const deposit = aDeposit();
+    await record({ change: 'deposit-created', deposit });
+    const grants = [aGrant({ key: deposit.key }), aGrant({ owner: dieter }), aGrant({ status: 'expired' })];
     for (const grant of grants) await record({ change: 'grant-created', grant });
-    expect(await all(1, (page) => database.store.grants({ owner: anna }, page))).toHaveLength(2);
-    expect(await all(1, (page) => database.store.grants({ owner: dieter, app: mailApp }, page))).toHaveLength(
-      1,
-    );
+    const idsOf = async (participant: PrincipalId): Promise<readonly string[]> =>
+      (await all(1, (page) => database.store.grants({ participant }, page))).map(({ id }) => id).sort();
+    const ids = (...which: readonly number[]): readonly string[] =>
+      grants.flatMap(({ id }, index) => (which.includes(index) ? [id] : [])).sort();
+    expect(await idsOf(anna)).toEqual(ids(0, 2));
+    expect(await idsOf(mailApp)).toEqual(ids(0, 1, 2));
+    expect(await idsOf(dora)).toEqual(ids(0));
+    expect(await idsOf(dieter)).toEqual(ids(0, 1));
     expect(await all(2, (page) => database.store.grants({}, page))).toHaveLength(3);
     expect(await database.store.openGrants()).toHaveLength(2);
   });
