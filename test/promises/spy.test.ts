@@ -1,0 +1,296 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import winston from 'winston';
+import type { WireAnswer, WireRequest } from '../../src/client/connection.js';
+import { HttpsConnection } from '../../src/client/connection.js';
+import { exportOpened } from '../../src/client/release.js';
+import type { OperatorLog } from '../../src/operatorLog.js';
+import { createOperatorLog } from '../../src/operatorLog.js';
+import type { LoadedModule } from '../../src/token/module.js';
+import { findModule, loadModule } from '../../src/token/module.js';
+import { openSession } from '../../src/token/sessions.js';
+import { findSlot } from '../../src/token/startup.js';
+import { byteStringsIn } from '../support/byteStrings.js';
+import type { DatabaseDump } from '../support/databaseDump.js';
+import { dumpDatabase } from '../support/databaseDump.js';
+import type { Life } from '../support/life.js';
+import { liveThrough } from '../support/life.js';
+import type { OpenedDeposit, TokenKeys } from '../support/openedDeposit.js';
+import { openDeposit, openOaep, partsOfUser, tokenKeys, unwrapPadded } from '../support/openedDeposit.js';
+import type { SpyLog } from '../support/spyLog.js';
+import { readSpyLog } from '../support/spyLog.js';
+import type { System } from '../support/system.js';
+import { DEPOSITARIES, makeSystem } from '../support/system.js';
+import type { Secrets } from '../support/windows.js';
+import { WindowSearch } from '../support/windows.js';
+
+/*
+ * Every buffer that crosses the PKCS#11 interface while keys are made, used and released is written down by
+ * pkcs11-spy, and looked through for every secret there was. The secrets are opened from the database by the
+ * depositaries' own keys and the keys in the token's files, so they are the real ones.
+ */
+let system: System;
+let life: Life;
+let spyFile: string;
+let spying: LoadedModule;
+let spied: SpyLog;
+let dump: DatabaseDump;
+let token: TokenKeys;
+let opened: readonly OpenedDeposit[];
+let secrets: Secrets;
+const wire: Buffer[] = [];
+const operatorLines: Buffer[] = [];
+
+beforeAll(async () => {
+  const spy = findSpy();
+  listenToTheWire();
+  system = await makeSystem({
+    operatorLog: loudLog(),
+    config: ({ place }, directory) => {
+      spyFile = join(directory, 'spy.log');
+      const environment = {
+        ...place.environment,
+        PKCS11SPY: findModule(place.profile, undefined),
+        PKCS11SPY_OUTPUT: spyFile,
+      };
+      spying = loadModule(spy, environment);
+      callOnOneThread(spying.driver);
+      const where = { profile: 'softhsm-2.6', label: place.label, pinFile: 'user.pin' };
+      return { token: { ...where, module: spy, environment } };
+    },
+  });
+  life = await liveThrough(system);
+  spied = readSpyLog(spyFile);
+  dump = await dumpDatabase(system);
+  token = tokenKeys(system.hsm);
+  const people = new Map(
+    await Promise.all(
+      DEPOSITARIES.map(async (id) => [id, await system.identity(id).depositaryKey()] as const),
+    ),
+  );
+  opened = dump.deposits.flatMap((deposit) => openDeposit(deposit, people, token));
+  secrets = new Map([...token.secrets, ...secretsOf(opened), ...(await transferKeys())]);
+});
+
+afterAll(async () => {
+  await system.remove();
+  spying.release();
+});
+
+test('the secrets looked for are the real ones: what was released is what the deposits hold', () => {
+  expect(opened.map(({ purpose }) => purpose).sort()).toEqual(
+    ['operate', 'operate', 'operate', 'release', 'release'].sort(),
+  );
+  for (const release of life.releases) {
+    const users = opened.filter(({ key }) => key === release.key).map(({ user }) => user.toString('hex'));
+    const bytes =
+      release.opened.kind === 'secret'
+        ? exportOpened(release.opened, 'raw')
+        : release.opened.privateKey.export({ type: 'pkcs8', format: 'der' });
+    const [first] = users;
+    expect(users).toEqual([first, first]);
+    expect(partsOfUser('', bytes).get('d of ')).toEqual(
+      partsOfUser('', Buffer.from(first ?? '', 'hex')).get('d of '),
+    );
+    if (release.opened.kind === 'secret') expect(bytes.toString('hex')).toBe(first);
+  }
+  const distinct = new Set(opened.flatMap(({ r, l }) => [...r.values(), ...l.values()].map(String)));
+  expect(distinct.size).toBe(opened.length * 2 * DEPOSITARIES.length);
+});
+
+test('every buffer that crosses the PKCS#11 interface is read, in and out', () => {
+  const used = new Set(spied.calls);
+  for (const call of ['C_GenerateKeyPair', 'C_WrapKey', 'C_UnwrapKey', 'C_Encrypt', 'C_Decrypt', 'C_Sign']) {
+    expect(used).toContain(call);
+  }
+  const unread = spied.buffers.filter(({ bytes, length }) => bytes.length !== length);
+  expect(unread.filter(({ length }) => length > 1)).toEqual([]);
+  const crossed = new Set(spied.buffers.map(({ bytes }) => bytes.toString('hex')));
+  for (const deposit of dump.deposits) {
+    for (const { shares, quorums } of deposit.purposes) {
+      for (const { share } of shares) expect(crossed).toContain(hex(share));
+      for (const { sealed } of quorums) expect(crossed).toContain(hex(sealed.subarray(12)));
+    }
+  }
+  for (const { wrapped } of opened) expect(crossed).toContain(hex(wrapped));
+  for (const { approvals } of dump.recoveries)
+    for (const { reply } of approvals) expect(crossed).toContain(hex(reply));
+});
+
+test('no part of any user key, R, L, X or key of the token crosses the PKCS#11 interface', () => {
+  const search = new WindowSearch(secrets);
+  expect(secrets.size).toBeGreaterThan(60);
+  expect(search.findInAll(spied.buffers.map(({ bytes }) => bytes))).toEqual([]);
+});
+
+test('the same search finds each kind of secret when it does cross', () => {
+  const [first] = opened;
+  const r = first?.r.get('manager');
+  const body = [...secretsOf(opened)].find(([name]) => name.startsWith('body of'))?.[1];
+  if (r === undefined || body === undefined) throw new Error('nothing was opened');
+  const search = new WindowSearch(secrets);
+  const before = readSpyLog(spyFile).buffers.length;
+  withSpiedSession((driver, session) => {
+    leak(driver, session, pkcs11.CKK_AES, r);
+    leak(driver, session, pkcs11.CKK_GENERIC_SECRET, Buffer.concat([Buffer.alloc(5), body.subarray(20, 36)]));
+    leak(driver, session, pkcs11.CKK_GENERIC_SECRET, Buffer.concat([Buffer.alloc(5), body.subarray(20, 35)]));
+  });
+  const leaked = readSpyLog(spyFile).buffers.slice(before);
+  const found = leaked.flatMap(({ call, direction, bytes }) =>
+    search.findIn(bytes).map((name) => `${call} ${direction} ${name.split(' ')[0] ?? ''}`),
+  );
+  expect(found.sort()).toEqual([
+    'C_CreateObject in R',
+    'C_CreateObject in body',
+    'C_GetAttributeValue out R',
+    'C_GetAttributeValue out body',
+  ]);
+});
+
+test('none of the secrets is in the database, in any column or encoding', () => {
+  const all = [
+    ...secrets,
+    ...opened.map(({ key, purpose, wrapped }) => [`C of ${key} ${purpose}`, wrapped] as const),
+  ];
+  const search = new WindowSearch(new Map(all));
+  const rows = dump.rows.map(({ text }) => Buffer.from(text));
+  expect(new Set(dump.rows.map(({ table }) => table)).size).toBeGreaterThan(8);
+  expect(search.findInAll(rows.flatMap((row) => byteStringsIn(row, 'anywhere')))).toEqual([]);
+});
+
+test('none of the secrets is in what the operator is told or in what goes over the wire', () => {
+  const search = new WindowSearch(secrets);
+  expect(operatorLines.length).toBeGreaterThan(3);
+  expect(wire.length).toBeGreaterThan(60);
+  const heard = [...operatorLines, ...wire].flatMap((bytes) => byteStringsIn(bytes, 'anywhere'));
+  expect(search.findInAll(heard)).toEqual([]);
+});
+
+test('the search of text finds a part of a secret in hexadecimal, base64 and base64url, inside others', () => {
+  const [first] = opened;
+  const r = first?.r.get('manager') ?? Buffer.alloc(0);
+  const search = new WindowSearch(secrets);
+  const hidden = (text: string): readonly string[] =>
+    search.findInAll(byteStringsIn(Buffer.from(text), 'anywhere'));
+  const part = r.subarray(3, 28);
+  for (const text of [
+    `{"a":"${part.toString('hex')}"}`,
+    `zz0${part.toString('hex').toUpperCase()}`,
+    `a${part.toString('base64')}`,
+    `ab${part.toString('base64url')}`,
+    `abc${part.toString('base64url')}`,
+    `x.${Buffer.from(JSON.stringify({ inner: part.toString('base64') })).toString('base64url')}.y`,
+    `"\\\\x${Buffer.from(`{"jws":"h.${Buffer.from(part.toString('hex')).toString('base64url')}.s"}`).toString('hex')}"`,
+  ]) {
+    expect(hidden(text)).toEqual([expect.stringMatching(/^R of /)]);
+  }
+});
+
+/** OpenSC's, which writes down every call to the module that PKCS11SPY names. */
+function findSpy(): string {
+  const places = ['x86_64-linux-gnu', 'aarch64-linux-gnu', '.'];
+  const found = places
+    .map((place) => join('/usr/lib', place, 'pkcs11-spy.so'))
+    .find((path) => existsSync(path));
+  if (found === undefined) throw new Error('pkcs11-spy.so is not there: install opensc-pkcs11');
+  return found;
+}
+
+function secretsOf(deposits: readonly OpenedDeposit[]): Secrets {
+  const found = new Map<string, Buffer>();
+  for (const { key, purpose, r, l, user } of deposits) {
+    for (const [person, secret] of r) found.set(`R of ${person} for ${key} ${purpose}`, secret);
+    for (const [person, secret] of l) found.set(`L of ${person} for ${key} ${purpose}`, secret);
+    for (const [name, part] of partsOfUser(`U ${key}`, user)) found.set(name, part);
+  }
+  return found;
+}
+
+/** X of every release, and of the owner's copies. */
+async function transferKeys(): Promise<Secrets> {
+  const managers = await system.identity('manager').depositaryKey();
+  const owners = await system.identity('owner').deliveryKey();
+  const found = new Map<string, Buffer>();
+  for (const { id, key, state } of dump.recoveries) {
+    if (state.status !== 'released') continue;
+    const x = openOaep(managers, state.answer.transferKey);
+    expect(unwrapPadded(x, state.answer.key)).toBeDefined();
+    found.set(`X of ${id} for ${key}`, x);
+  }
+  for (const { key, ownersCopy } of dump.deposits) {
+    if (ownersCopy === undefined) continue;
+    const x = openOaep(owners, ownersCopy.transferKey);
+    expect(unwrapPadded(x, ownersCopy.key)).toBeDefined();
+    found.set(`X of the owner's copy of ${key}`, x);
+  }
+  expect(found.size).toBe(4);
+  return found;
+}
+
+/** pkcs11-spy writes a call piece by piece from whatever thread calls: here, from one. */
+function callOnOneThread(driver: PKCS11): void {
+  for (const name of ['C_GenerateKeyPair', 'C_Sign', 'C_Decrypt']) {
+    const call: unknown = Reflect.get(driver, name);
+    if (typeof call !== 'function') throw new Error(`the driver has no ${name}`);
+    const inThisThread = (...given: unknown[]): Promise<unknown> =>
+      Promise.resolve(Reflect.apply(call, driver, given));
+    Object.assign(driver, { [`${name}Async`]: inThisThread });
+  }
+}
+
+/** Both directions, as the clients see them: what TLS protects. */
+function listenToTheWire(): void {
+  const send: unknown = Reflect.get(HttpsConnection.prototype, 'send');
+  if (typeof send !== 'function') throw new Error('nothing is sent');
+  Object.assign(HttpsConnection.prototype, {
+    send: async function (this: HttpsConnection, request: WireRequest): Promise<WireAnswer> {
+      wire.push(Buffer.from(JSON.stringify(request.headers)), Buffer.from(request.body));
+      const answer = (await Reflect.apply(send, this, [request])) as WireAnswer;
+      wire.push(answer.body);
+      return answer;
+    },
+  });
+}
+
+/** Everything that the daemon could tell its operator. */
+function loudLog(): OperatorLog {
+  const stream = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      operatorLines.push(Buffer.from(chunk));
+      done();
+    },
+  });
+  const log = createOperatorLog('silly', false);
+  log.clear();
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- winston's own transport, by its own types
+  return log.add(new winston.transports.Stream({ stream }));
+}
+
+function withSpiedSession(use: (driver: PKCS11, session: Handle) => void): void {
+  const { driver } = spying;
+  const session = openSession(driver, findSlot(driver, system.hsm.place.label));
+  try {
+    use(driver, session);
+  } finally {
+    driver.C_CloseSession(session);
+  }
+}
+
+function leak(driver: PKCS11, session: Handle, keyType: number, value: Buffer): void {
+  const object = driver.C_CreateObject(session, [
+    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
+    { type: pkcs11.CKA_KEY_TYPE, value: keyType },
+    { type: pkcs11.CKA_TOKEN, value: false },
+    { type: pkcs11.CKA_SENSITIVE, value: false },
+    { type: pkcs11.CKA_EXTRACTABLE, value: true },
+    { type: pkcs11.CKA_VALUE, value },
+  ]);
+  driver.C_GetAttributeValue(session, object, [{ type: pkcs11.CKA_VALUE }]);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
