@@ -5,7 +5,7 @@ import type { PurposeDeposit, Share } from './deposit.js';
 import { getPurposeDeposit } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
-import type { Change, Subject } from './ports.js';
+import type { Change, Subject } from './journal.js';
 import { completeQuorum } from './quorums.js';
 import type { Recovery, RecoveryState } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';

@@ -7,8 +7,8 @@ import { grantStatusAt } from './grant.js';
 import type { GrantId, RecoveryId } from './ids.js';
 import type { Actor } from './performance.js';
 import { subjectOf } from './operate.js';
-import type { Journal } from './ports.js';
-import { NotHeld } from './ports.js';
+import type { Journal } from './journal.js';
+import { NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
 import { statusAt } from './recovery.js';
 

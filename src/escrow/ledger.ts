@@ -6,9 +6,10 @@ import type { ErrorCode } from './errors.js';
 import { EscrowError } from './errors.js';
 import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
-import type { Change, Claim, Clock, Journal, Subject, Token, TokenVerbs } from './ports.js';
+import type { Change, Claim, Journal, Subject } from './journal.js';
+import type { Clock, Token, TokenVerbs } from './ports.js';
 import type { Actor, Outcome, Performance } from './performance.js';
-import { NotHeld } from './ports.js';
+import { NotHeld } from './journal.js';
 
 /** What the ledger stands on. */
 export interface LedgerParts {

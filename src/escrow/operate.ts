@@ -11,7 +11,8 @@ import type { GrantId } from './ids.js';
 import type { Outcome } from './performance.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from './mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, signs } from './mechanisms.js';
-import type { Claim, DecryptInput, Subject } from './ports.js';
+import type { Claim, Subject } from './journal.js';
+import type { DecryptInput } from './ports.js';
 import { hasRole } from './principals.js';
 
 /** What an app wants signed: messages, or digests where the grant allows them. */

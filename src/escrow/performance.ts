@@ -1,6 +1,6 @@
 import type { Json } from '../log/canonical.js';
 import type { Act, LentFor } from './acts.js';
-import type { Change, Claim, Subject } from './ports.js';
+import type { Change, Claim, Subject } from './journal.js';
 
 /** Who acts: a principal by the key that signed the request, or the daemon itself. */
 export interface Actor {

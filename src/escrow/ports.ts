@@ -1,6 +1,7 @@
 import type { Deposit } from './deposit.js';
-import type { Grant, GrantStatus } from './grant.js';
-import type { ActId, GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
+import type { Grant } from './grant.js';
+import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
+import type { Subject } from './journal.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from './mechanisms.js';
 import type { Policy, Purpose } from './policy.js';
@@ -142,91 +143,6 @@ export interface Token {
   ): Promise<T>;
   /** The one-time keys and grants that stand in the token now. */
   standing(): Promise<{ readonly transports: readonly RecoveryId[]; readonly grants: readonly GrantId[] }>;
-}
-
-/* -------------------------------------------------------------- the journal */
-
-/** What must hold in the transaction that records an attempt. */
-export type Claim =
-  /** A signed request is used once: (kid, jti) is new. */
-  | { readonly claim: 'request-unused'; readonly kid: string; readonly jti: string; readonly expiresAt: Date }
-  /** No other open act works on this recovery; held until the outcome is recorded. */
-  | { readonly claim: 'alone-on-recovery'; readonly recovery: RecoveryId }
-  /** The grant is active at `at` and has `uses` left, which are now counted. */
-  | { readonly claim: 'uses-counted'; readonly grant: GrantId; readonly uses: number; readonly at: Date }
-  /** This policy is still the one in force. */
-  | { readonly claim: 'policy-in-force'; readonly version: number };
-
-/** What follows from an act, written in the transaction that records its outcome. */
-export type Change =
-  | {
-      readonly change: 'policy-applied';
-      readonly version: number;
-      readonly hash: string;
-      readonly document: string;
-    }
-  | { readonly change: 'deposit-created'; readonly deposit: Deposit }
-  /** Inserts at revision 1, else replaces exactly the revision before. */
-  | { readonly change: 'recovery-saved'; readonly recovery: Recovery }
-  | { readonly change: 'grant-created'; readonly grant: Grant }
-  /** From `active` to an end; refused when it has ended already. */
-  | {
-      readonly change: 'grant-ended';
-      readonly grant: GrantId;
-      readonly status: Exclude<GrantStatus, 'active'>;
-    };
-
-/** One entry, and what goes with it in the same transaction. */
-export interface JournalWrite {
-  readonly id: ActId;
-  /** `opens` records an attempt, `closes` its outcome, `alone` a refusal that had no attempt. */
-  readonly role: 'opens' | 'closes' | 'alone';
-  /** The exact canonical bytes of the entry (see `encodeEntry` of src/log). */
-  readonly entry: Uint8Array;
-  /** What the entry is about, for finding it again. */
-  readonly about: Subject;
-  readonly claims: readonly Claim[];
-  readonly changes: readonly Change[];
-}
-
-/** What an act is about. Ids are as asked for: they need not exist. */
-export interface Subject {
-  readonly key?: string;
-  readonly owner?: string;
-  readonly recovery?: string;
-  readonly grant?: string;
-}
-
-/** Thrown by {@link Journal.append}: nothing of this write was recorded, because one part did not hold. */
-export class NotHeld extends Error {
-  override readonly name = 'NotHeld';
-
-  constructor(readonly what: Claim['claim'] | Change['change'] | 'act-open') {
-    super(`does not hold: ${what}`);
-  }
-}
-
-/** The append-only log together with the records, in one transaction. */
-export interface Journal {
-  /**
-   * Appends the entry with its claims and changes, all or nothing. When it resolves, all is durable, and `index`
-   * is the entry's place in the tree. Throws {@link NotHeld} when a claim or change does not hold (`act-open`
-   * when a closing write finds its act closed already), EscrowError `log-unavailable` when it cannot be written
-   * or its fate is unknown. Many may run at once.
-   */
-  append(write: JournalWrite): Promise<{ readonly index: number }>;
-  /** Acts with an attempt and no outcome: this daemon's, and those of daemons that are gone. */
-  openActs(): Promise<readonly OpenAct[]>;
-}
-
-/** An attempt without an outcome yet. */
-export interface OpenAct {
-  readonly id: ActId;
-  /** The exact bytes of the attempt's entry. */
-  readonly entry: Uint8Array;
-  readonly about: Subject;
-  /** Whether the daemon that began it is this one, another that lives, or one that is gone. */
-  readonly by: 'self' | 'other' | 'gone';
 }
 
 /* ---------------------------------------------------------------- the store */

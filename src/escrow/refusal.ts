@@ -4,7 +4,7 @@ import { actorOf } from './context.js';
 import type { EscrowError } from './errors.js';
 import { parseId } from './ids.js';
 import { subjectOf } from './operate.js';
-import type { Subject } from './ports.js';
+import type { Subject } from './journal.js';
 
 /**
  * Records a refusal that was decided before any use case was reached: a role that is not allowed, a body that is not

@@ -1,7 +1,7 @@
 import type { Call, Escrow } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
-import type { Subject } from '../escrow/ports.js';
+import type { Subject } from '../escrow/journal.js';
 import { recordRefusal } from '../escrow/refusal.js';
 import { hasRole } from '../escrow/principals.js';
 import type { Received } from './caller.js';

@@ -1,5 +1,5 @@
 import { Client, DatabaseError, type QueryResultRow } from 'pg';
-import type { JournalWrite } from '../escrow/ports.js';
+import type { JournalWrite } from '../escrow/journal.js';
 import { clientConfig, type Connection } from './connection.js';
 import { LogDamaged, safeInteger } from './faults.js';
 import type { Send } from './ground.js';

@@ -1,4 +1,4 @@
-import { NotHeld, type JournalWrite } from '../escrow/ports.js';
+import { NotHeld, type JournalWrite } from '../escrow/journal.js';
 import { changeStatements, takeChange } from './changes.js';
 import { claimStatements, heldRecovery, takeClaim } from './claims.js';
 import { faultOf, safeInteger } from './faults.js';

@@ -1,6 +1,6 @@
 import type { Deposit } from '../escrow/deposit.js';
 import type { Grant } from '../escrow/grant.js';
-import type { Change } from '../escrow/ports.js';
+import type { Change } from '../escrow/journal.js';
 import type { Recovery } from '../escrow/recovery.js';
 import type { Ground, Statement, Undo } from './ground.js';
 import { depositariesOf, participantsOf, toDocument } from './rows.js';

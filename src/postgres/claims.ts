@@ -1,4 +1,4 @@
-import type { Claim, JournalWrite } from '../escrow/ports.js';
+import type { Claim, JournalWrite } from '../escrow/journal.js';
 import { requestKey, type Ground, type Statement, type Undo } from './ground.js';
 
 /** Takes what a claim asks for; undefined when it does not hold. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { CheckpointSigner, Clock, Journal, LogReader, Store } from '../escrow/ports.js';
+import type { Journal } from '../escrow/journal.js';
+import type { CheckpointSigner, Clock, LogReader, Store } from '../escrow/ports.js';
 import { roleOf, type Connection } from './connection.js';
 import { UnsafeDatabase } from './faults.js';
 import { leaseOf, type HeldLease } from './instances.js';

@@ -1,6 +1,6 @@
 import type { QueryResultRow } from 'pg';
 import type { GrantStatus } from '../escrow/grant.js';
-import type { JournalWrite } from '../escrow/ports.js';
+import type { JournalWrite } from '../escrow/journal.js';
 
 /** What counts of a grant. */
 export interface GrantGround {

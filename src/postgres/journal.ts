@@ -2,7 +2,7 @@ import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { EscrowError } from '../escrow/errors.js';
 import type { ActId } from '../escrow/ids.js';
-import type { Journal, JournalWrite, OpenAct, Subject } from '../escrow/ports.js';
+import type { Journal, JournalWrite, OpenAct, Subject } from '../escrow/journal.js';
 import { connectAppender, fateOf, type Appender } from './appender.js';
 import { recordBatch, rollback, type BatchOutcome } from './batch.js';
 import type { Connection } from './connection.js';

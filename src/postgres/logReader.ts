@@ -1,5 +1,6 @@
 import { EscrowError } from '../escrow/errors.js';
-import type { LogReader, StoredEntry, Subject } from '../escrow/ports.js';
+import type { Subject } from '../escrow/journal.js';
+import type { LogReader, StoredEntry } from '../escrow/ports.js';
 import { decodeEntry, type Entry } from '../log/entry.js';
 import { consistencyProof, inclusionProof, type HashReader } from '../log/prover.js';
 import { tileHashReader, tileWidth } from '../log/tiles.js';

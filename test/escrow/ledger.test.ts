@@ -5,7 +5,7 @@ import type { RecoveryId } from '../../src/escrow/ids.js';
 import { Ledger } from '../../src/escrow/ledger.js';
 import type { Actor, Outcome, Performance } from '../../src/escrow/performance.js';
 import type { Token } from '../../src/escrow/ports.js';
-import { NotHeld } from '../../src/escrow/ports.js';
+import { NotHeld } from '../../src/escrow/journal.js';
 import { MemoryJournal } from './memoryJournal.js';
 
 type Request = Performance<'recovery.request', string, string>;

@@ -1,8 +1,8 @@
 import type { Entry } from '../../src/log/entry.js';
 import { decodeEntry } from '../../src/log/entry.js';
 import { EscrowError } from '../../src/escrow/errors.js';
-import type { Journal, JournalWrite, OpenAct } from '../../src/escrow/ports.js';
-import { NotHeld } from '../../src/escrow/ports.js';
+import type { Journal, JournalWrite, OpenAct } from '../../src/escrow/journal.js';
+import { NotHeld } from '../../src/escrow/journal.js';
 
 /** A journal in memory that keeps the promises of the port, for tests of the ledger's own steps. */
 export class MemoryJournal implements Journal {

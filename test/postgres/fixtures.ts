@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { newId, type ActId } from '../../src/escrow/ids.js';
-import type { CheckpointSigner, Clock, JournalWrite } from '../../src/escrow/ports.js';
+import type { JournalWrite } from '../../src/escrow/journal.js';
+import type { CheckpointSigner, Clock } from '../../src/escrow/ports.js';
 import { encodeEntry, type Phase } from '../../src/log/entry.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';
 import type { TestServer } from '../support/postgres.js';

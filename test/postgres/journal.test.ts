@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { newId } from '../../src/escrow/ids.js';
-import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/ports.js';
+import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
 import type { Database } from '../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EscrowError } from '../../src/escrow/errors.js';
-import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/ports.js';
+import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
 import type { Database } from '../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';

@@ -1,5 +1,6 @@
 import type { PrincipalId } from '../../src/escrow/ids.js';
-import type { Change, Page } from '../../src/escrow/ports.js';
+import type { Change } from '../../src/escrow/journal.js';
+import type { Page } from '../../src/escrow/ports.js';
 import type { Database } from '../../src/postgres/database.js';
 import { startTestServer, query, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
