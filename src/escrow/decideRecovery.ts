@@ -5,6 +5,7 @@ import type { PurposeDeposit, Share } from './deposit.js';
 import { getPurposeDeposit } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
+import { aloneOn } from './journal.js';
 import type { Change, Subject } from './journal.js';
 import { completeQuorum } from './quorums.js';
 import type { Recovery, RecoveryState } from './recovery.js';
@@ -43,7 +44,7 @@ export async function approveRecovery(
       if (order.reply.length !== REPLY_BYTES) throw new EscrowError('share-malformed');
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
-        claims: [{ claim: 'alone-on-recovery', recovery: recovery.id }],
+        claims: [aloneOn(recovery)],
         plan: { recovery, deposit, share },
       };
     },
@@ -99,7 +100,7 @@ export function denyRecovery(
       const reason = await checkStatement(escrow, call.caller, recovery, order.statement, 'deny');
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement, reason },
-        claims: [{ claim: 'alone-on-recovery', recovery: recovery.id }],
+        claims: [aloneOn(recovery)],
         plan: { recovery, deposit, reason },
       };
     },
@@ -176,7 +177,7 @@ function end(
       await check(recovery);
       return {
         detail: { reason: order.reason, requestHash: recovery.requestHash },
-        claims: [{ claim: 'alone-on-recovery', recovery: recovery.id }],
+        claims: [aloneOn(recovery)],
         plan: recovery,
       };
     },

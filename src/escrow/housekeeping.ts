@@ -8,7 +8,7 @@ import type { GrantId, RecoveryId } from './ids.js';
 import type { Actor } from './performance.js';
 import { subjectOf } from './operate.js';
 import type { Journal } from './journal.js';
-import { NotHeld } from './journal.js';
+import { aloneOn, NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
 import { statusAt } from './recovery.js';
 
@@ -69,7 +69,7 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
       if (statusAt(recovery, escrow.clock.now()) !== 'expired') throw new EscrowError('recovery-ended');
       return {
         detail: { expiresAt: recovery.expiresAt.toISOString() },
-        claims: [{ claim: 'alone-on-recovery', recovery: id }],
+        claims: [aloneOn(recovery)],
         plan: recovery,
       };
     },

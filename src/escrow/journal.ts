@@ -7,8 +7,8 @@ import type { Recovery } from './recovery.js';
 export type Claim =
   /** A signed request is used once: (kid, jti) is new. */
   | { readonly claim: 'request-unused'; readonly kid: string; readonly jti: string; readonly expiresAt: Date }
-  /** No other open act works on this recovery; held until the outcome is recorded. */
-  | { readonly claim: 'alone-on-recovery'; readonly recovery: RecoveryId }
+  /** The recovery is at this revision, and no other open act works on it; held until the outcome is recorded. */
+  | { readonly claim: 'alone-on-recovery'; readonly recovery: RecoveryId; readonly revision: number }
   /** The grant is active at `at` and has `uses` left, which are now counted. */
   | { readonly claim: 'uses-counted'; readonly grant: GrantId; readonly uses: number; readonly at: Date }
   /** This policy is still the one in force. */
@@ -84,4 +84,9 @@ export interface OpenAct {
   readonly about: Subject;
   /** Whether the daemon that began it is this one, another that lives, or one that is gone. */
   readonly by: 'self' | 'other' | 'gone';
+}
+
+/** The claim to be alone on a recovery as it was read. */
+export function aloneOn({ id, revision }: Pick<Recovery, 'id' | 'revision'>): Claim {
+  return { claim: 'alone-on-recovery', recovery: id, revision };
 }

@@ -8,6 +8,7 @@ import type { Grant } from './grant.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
 import { newId } from './ids.js';
 import type { Actor } from './performance.js';
+import { aloneOn } from './journal.js';
 import type { Subject } from './journal.js';
 import type { TokenVerbs, Wrapped } from './ports.js';
 import { hasRole } from './principals.js';
@@ -70,7 +71,7 @@ function activate(
       about({ grant });
       return {
         detail: { requestHash: recovery.requestHash, quorum: found.quorum.members, ...because },
-        claims: [{ claim: 'alone-on-recovery', recovery: id }],
+        claims: [aloneOn(recovery)],
         plan: { ...found, grant, scope: asked.scope },
       };
     },
@@ -142,7 +143,7 @@ export function releaseKey(
       }
       return {
         detail: { requestHash: recovery.requestHash, quorum: quorum.members },
-        claims: [{ claim: 'alone-on-recovery', recovery: recovery.id }],
+        claims: [aloneOn(recovery)],
         plan: found,
       };
     },

@@ -10,7 +10,8 @@ export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {
       return () => ground.unusedRequests.add(key);
     }
     case 'alone-on-recovery':
-      return ground.heldRecoveries.has(claim.recovery) ? undefined : nothing;
+      if (ground.heldRecoveries.has(claim.recovery)) return undefined;
+      return ground.recoveries.get(claim.recovery) === claim.revision ? nothing : undefined;
     case 'uses-counted': {
       const { grant: id, uses, at } = claim;
       const grant = ground.grants.get(id);

@@ -80,10 +80,11 @@ export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
       return change.change === 'grant-ended' ? [change.grant] : [];
     }),
   ];
-  const recoveries = changes.flatMap((each) => (each.change === 'recovery-saved' ? [each.recovery.id] : []));
   const deposits = changes.flatMap((each) => (each.change === 'deposit-created' ? [each.deposit.key] : []));
   const closing = writes.flatMap((write) => (write.role === 'closes' ? [write.id] : []));
   const wanted = claims.flatMap((claim) => (claim.claim === 'alone-on-recovery' ? [claim.recovery] : []));
+  const saved = changes.flatMap((each) => (each.change === 'recovery-saved' ? [each.recovery.id] : []));
+  const recoveries = [...saved, ...wanted];
   const applies = changes.some((change) => change.change === 'policy-applied');
   const leans = claims.some((claim) => claim.claim === 'policy-in-force');
 

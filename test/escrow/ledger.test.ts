@@ -206,7 +206,11 @@ describe('the ledger', () => {
       request({
         run,
         decide: () =>
-          Promise.resolve({ detail: {}, claims: [{ claim: 'alone-on-recovery', recovery }], plan: '' }),
+          Promise.resolve({
+            detail: {},
+            claims: [{ claim: 'alone-on-recovery', recovery, revision: 1 }],
+            plan: '',
+          }),
       });
     const first = ledger.perform(alone(() => finished.then(() => fine)));
     await new Promise((resolve) => setImmediate(resolve));

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { newId } from '../../src/escrow/ids.js';
-import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
+import { aloneOn, NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
 import type { Database } from '../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
@@ -144,13 +144,25 @@ describe('a claim', () => {
   });
 
   it('on being alone holds for one of 20, and again when the act is closed', async () => {
-    const { id: recovery } = aRecovery();
-    const writes = times(20, () => [{ claim: 'alone-on-recovery', recovery }]);
+    const recovery = aRecovery();
+    await appendWith([{ change: 'recovery-saved', recovery }]);
+    const writes = times(20, () => [aloneOn(recovery)]);
     const settled = await race(writes);
     expect(refusals(settled)).toEqual(Array.from({ length: 19 }, () => 'alone-on-recovery'));
     const winner = writes[settled.findIndex(({ status }) => status === 'fulfilled')];
     await two.journal.append(writeOf('closes', { id: winner?.id ?? newId('ActId', randomBytes) }));
-    await one.journal.append(writeOf('opens', { claims: [{ claim: 'alone-on-recovery', recovery }] }));
+    await one.journal.append(writeOf('opens', { claims: [aloneOn(recovery)] }));
+  });
+
+  it('on being alone holds at the revision that was read, and not after a change', async () => {
+    const recovery = aRecovery();
+    await appendWith([{ change: 'recovery-saved', recovery }]);
+    await appendWith([{ change: 'recovery-saved', recovery: { ...recovery, revision: 2 } }]);
+    const alone = (revision: number): Promise<unknown> =>
+      two.journal.append(writeOf('opens', { claims: [aloneOn({ ...recovery, revision })] }));
+    await expect(alone(1)).rejects.toMatchObject({ what: 'alone-on-recovery' });
+    await alone(2);
+    await expect(alone(2)).rejects.toMatchObject({ what: 'alone-on-recovery' });
   });
 
   it('on the policy holds for the one in force, from version 0 on', async () => {
@@ -281,7 +293,8 @@ describe('a change', () => {
 describe('while another transaction changes what a write stands on, it waits and sees the change', () => {
   const grant = aGrant();
   const recovery = aRecovery();
-  const act = writeOf('opens', { claims: [{ claim: 'alone-on-recovery', recovery: aRecovery().id }] });
+  const free = aRecovery();
+  const act = writeOf('opens', { claims: [aloneOn(recovery)] });
   const uses: Claim = { claim: 'uses-counted', grant: grant.id, uses: 1, at: inGrant };
   const cases: readonly (readonly [string, JournalWrite, NotHeld['what']])[] = [
     ['update grant_ set used = 3', writeOf('opens', { claims: [uses] }), 'uses-counted'],
@@ -296,6 +309,7 @@ describe('while another transaction changes what a write stands on, it waits and
       writeOf('alone', { changes: [{ change: 'recovery-saved', recovery: { ...recovery, revision: 2 } }] }),
       'recovery-saved',
     ],
+    ['update recovery set revision = 2', writeOf('opens', { claims: [aloneOn(free)] }), 'alone-on-recovery'],
     [
       'update policy_head set version = 1',
       writeOf('opens', { claims: [{ claim: 'policy-in-force', version: 0 }] }),
@@ -313,6 +327,7 @@ describe('while another transaction changes what a write stands on, it waits and
     await appendWith([
       { change: 'grant-created', grant },
       { change: 'recovery-saved', recovery },
+      { change: 'recovery-saved', recovery: free },
     ]);
     await one.journal.append(act);
     const other = new Client({ ...server.owner, ssl: false });
