@@ -59,8 +59,10 @@ export type Config = z.output<typeof schema> & {
 export function readConfig(file: string, environment: Readonly<Record<string, string | undefined>>): Config {
   const parsed = schema.safeParse(readYaml(file));
   if (!parsed.success) {
-    const [first] = parsed.error.issues;
-    throw new ConfigError(`${file}: ${first?.path.join('.') ?? ''}: ${first?.message ?? 'not valid'}`);
+    const faults = parsed.error.issues.map(({ path: at, message }) =>
+      [at.join('.'), message].filter(Boolean).join(': '),
+    );
+    throw new ConfigError(`${file}: ${faults.join('; ')}`);
   }
   const config = parsed.data;
   const at = (relative: string): string => resolve(dirname(resolve(file)), relative);

@@ -1,0 +1,138 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { parse, stringify } from 'yaml';
+
+import { EXIT_CODES } from '../src/exitCodes.js';
+import { runTs } from './support/runTs.js';
+import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';
+import type { System } from './support/system.js';
+import { makeSystem } from './support/system.js';
+
+type Changes = (config: Record<string, Record<string, unknown>>) => void;
+
+let system: System;
+const children: ChildProcess[] = [];
+const scratch: string[] = [];
+
+beforeAll(async () => {
+  system = await makeSystem({ withoutDaemon: true });
+});
+afterEach(async () => {
+  for (const child of children.splice(0)) await ended(child, 'SIGKILL');
+});
+afterAll(async () => {
+  for (const directory of scratch) rmSync(directory, { recursive: true, force: true });
+  await system.remove();
+});
+
+/** Starts the daemon as a process of its own, with the system's configuration changed so. */
+function daemon(change: Changes = () => undefined): ChildProcess {
+  const config = parse(readFileSync(system.configFile, 'utf8')) as Record<string, Record<string, unknown>>;
+  config['token'] = { ...config['token'], profile: SOFTHSM_PROFILE_FILE };
+  change(config);
+  const file = join(system.directory, `escrowd-${String(children.length)}-${String(scratch.length)}.yaml`);
+  writeFileSync(file, stringify(config));
+  const into = mkdtempSync(join(tmpdir(), 'escrowd-process-'));
+  scratch.push(into);
+  const child = runTs(join(__dirname, '..', 'src', 'main.ts'), into, { args: ['--config', file] });
+  children.push(child);
+  return child;
+}
+
+/** The port that the daemon says it serves on. */
+function serving(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+      const found = /"url":"https:\/\/127\.0\.0\.1:(\d+)"/.exec(said);
+      if (found !== null) resolve(Number(found[1]));
+    });
+    child.once('exit', () => {
+      reject(new Error(`the daemon ended: ${said}`));
+    });
+  });
+}
+
+async function ended(child: ChildProcess, signal?: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  if (signal !== undefined) child.kill(signal);
+  return exit;
+}
+
+describe('the daemon as a process', () => {
+  it('serves, and ends with 0 when asked to; SIGUSR1 opens no inspector', async () => {
+    const child = daemon();
+    await serving(child);
+    child.kill('SIGUSR1');
+    const inspector = await new Promise((resolve) => {
+      const socket = connect(9229, '127.0.0.1');
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve('open');
+      });
+      socket.once('error', () => {
+        resolve('closed');
+      });
+    });
+    expect(inspector).toBe('closed');
+    expect(await ended(child, 'SIGTERM')).toBe(EXIT_CODES.clean.code);
+  });
+
+  it('is refused beside another on the same directory, which goes on', async () => {
+    const first = daemon();
+    await serving(first);
+    expect(await ended(daemon())).toBe(EXIT_CODES.inUse.code);
+    expect(await ended(first, 'SIGTERM')).toBe(EXIT_CODES.clean.code);
+  });
+
+  it('starts again where one was killed', async () => {
+    const first = daemon();
+    await serving(first);
+    await ended(first, 'SIGKILL');
+    const second = daemon();
+    await serving(second);
+    expect(await ended(second, 'SIGTERM')).toBe(EXIT_CODES.clean.code);
+  });
+
+  const refusals: readonly (readonly [string, Changes, keyof typeof EXIT_CODES])[] = [
+    ['an unknown member in the configuration', (config) => (config['lissen'] = {}), 'usage'],
+    [
+      'a PIN file that others can read',
+      (config) => {
+        const pinFile = join(system.directory, 'open.pin');
+        writeFileSync(pinFile, 'pin', { mode: 0o644 });
+        config['token'] = { ...config['token'], pinFile };
+      },
+      'usage',
+    ],
+    [
+      'a wrong PIN',
+      (config) => {
+        const pinFile = join(system.directory, 'wrong.pin');
+        writeFileSync(pinFile, 'not the pin', { mode: 0o600 });
+        config['token'] = { ...config['token'], pinFile };
+      },
+      'pin',
+    ],
+    [
+      'a label that no token has',
+      (config) => (config['token'] = { ...config['token'], label: 'nobody' }),
+      'token',
+    ],
+    [
+      'a database directory without binaries',
+      (config) => (config['database'] = { directory: 'postgres', binaries: '/nonexistent' }),
+      'database',
+    ],
+  ];
+
+  it.each(refusals)('does not start with %s', async (_what, change, reason) => {
+    expect(await ended(daemon(change))).toBe(EXIT_CODES[reason].code);
+  });
+});
