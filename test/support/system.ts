@@ -84,6 +84,8 @@ export interface SystemOptions {
   readonly config?: (hsm: SoftHsm, directory: string) => Readonly<Record<string, unknown>>;
   /** Changes the token after the ceremony, before the daemon opens it. */
   readonly prepareToken?: (hsm: SoftHsm) => void;
+  /** Variables of the daemon's environment. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** The daemon is started by the test, as a process of its own. */
   readonly withoutDaemon?: boolean;
   readonly port?: number;
@@ -182,7 +184,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
     },
     startDaemon: async () => {
       daemon = await startDaemon({
-        config: readConfig(configFile, { PATH: process.env['PATH'] }),
+        config: readConfig(configFile, { PATH: process.env['PATH'], ...options.environment }),
         configFile,
         packageDirectory: process.cwd(),
         log: options.operatorLog ?? createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
