@@ -5,8 +5,8 @@ const BASE64 = /[A-Za-z0-9+/_-]{22,}/g;
 
 /**
  * The bytes themselves, and whatever they hold in hexadecimal, base64 or base64url, and what that holds in turn.
- * `whole` decodes each run of letters from its start; `anywhere` also from within, so that no secret can hide by
- * standing at another offset.
+ * `whole` takes each run of letters for what it looks like, from its start; `anywhere` in every way and also from
+ * within, so that no secret can hide by standing at another offset.
  */
 export function byteStringsIn(bytes: Buffer, from: 'whole' | 'anywhere'): readonly Buffer[] {
   const found = new Map<string, Buffer>();
@@ -23,6 +23,7 @@ function decodings(text: string, from: 'whole' | 'anywhere'): readonly Buffer[] 
   const decoded: Buffer[] = [];
   const decode = (pattern: RegExp, encoding: 'hex' | 'base64', shifts: number): void => {
     for (const [run] of text.matchAll(pattern)) {
+      if (from === 'whole' && encoding === 'base64' && /^[0-9A-Fa-f]+$/.test(run)) continue;
       for (let shift = 0; shift < (from === 'whole' ? 1 : shifts); shift += 1) {
         decoded.push(Buffer.from(run.slice(shift), encoding));
       }
