@@ -7,6 +7,7 @@ import type { PrincipalId } from './ids.js';
 import type { Policy } from './policy.js';
 import type { PolicyParser } from './ports.js';
 import { hasRole } from './principals.js';
+import type { Performed } from './performance.js';
 
 /** The `typ` of an administrator's signature on a policy (RFC 7515 section 4.1.9). */
 export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
@@ -30,7 +31,7 @@ export function applyPolicy(
   call: Call,
   parse: PolicyParser,
   order: PolicyOrder,
-): Promise<{ readonly answer: Policy; readonly index: number }> {
+): Promise<Performed<Policy>> {
   const document = canonicalJson(order.document);
   return escrow.ledger.perform({
     act: 'policy.apply',

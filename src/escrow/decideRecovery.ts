@@ -12,15 +12,10 @@ import type { Recovery, RecoveryState } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';
 import type { Sealed } from './sealed.js';
 import { checkStatement } from './statement.js';
+import type { Performed } from './performance.js';
 
 /** Length of a ciphertext of the transport key (RSA-3072), in bytes. */
 const REPLY_BYTES = 384;
-
-/** What comes of a decision about a request. */
-export interface Decided {
-  readonly answer: Recovery;
-  readonly index: number;
-}
 
 /**
  * A depositary approves: their signed statement, and their share re-encrypted to the transport key, which the token
@@ -34,7 +29,7 @@ export async function approveRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statement: string; readonly reply: Sealed<'transport'> },
-): Promise<Decided> {
+): Promise<Performed<Recovery>> {
   const decided = await escrow.ledger.perform({
     act: 'recovery.approve',
     actor: actorOf(call),
@@ -91,7 +86,7 @@ export function denyRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statement: string },
-): Promise<Decided> {
+): Promise<Performed<Recovery>> {
   return escrow.ledger.perform({
     act: 'recovery.deny',
     actor: actorOf(call),
@@ -136,7 +131,7 @@ export function vetoRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Decided> {
+): Promise<Performed<Recovery>> {
   return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
     if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
     const deposit = await getDeposit(escrow, recovery.key);
@@ -154,7 +149,7 @@ export function cancelRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Decided> {
+): Promise<Performed<Recovery>> {
   return end(escrow, call, order, 'recovery.cancel', 'cancelled', (recovery) => {
     if (recovery.requester !== call.caller.id) throw new EscrowError('forbidden');
     return Promise.resolve();
@@ -168,7 +163,7 @@ function end(
   act: 'recovery.veto' | 'recovery.cancel',
   status: 'vetoed' | 'cancelled',
   check: (recovery: Recovery) => Promise<void>,
-): Promise<Decided> {
+): Promise<Performed<Recovery>> {
   return escrow.ledger.perform({
     act,
     actor: actorOf(call),

@@ -16,6 +16,7 @@ import { hasRole } from './principals.js';
 import type { Quorum } from './quorums.js';
 import { choose, getOwner } from './rules.js';
 import type { Held, Opener, Sealed } from './sealed.js';
+import type { Performed } from './performance.js';
 
 /** What kind of key is wanted, and for whom. */
 export interface KeyOrder {
@@ -36,11 +37,7 @@ export interface KeyOrder {
  *   `delivery-not-allowed`, `delivery-key-missing`: each before anything is made; `token-unavailable`,
  *   `log-unavailable`.
  */
-export function generateKey(
-  escrow: Escrow,
-  call: Call,
-  order: KeyOrder,
-): Promise<{ readonly answer: Deposit; readonly index: number }> {
+export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promise<Performed<Deposit>> {
   return escrow.ledger.perform({
     act: 'key.generate',
     actor: actorOf(call),

@@ -8,7 +8,7 @@ import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
 import type { Change, Claim, Journal, Subject } from './journal.js';
 import type { Clock, Token, TokenVerbs } from './ports.js';
-import type { Actor, Outcome, Performance } from './performance.js';
+import type { Actor, Outcome, Performance, Performed } from './performance.js';
 import { NotHeld } from './journal.js';
 
 /** What the ledger stands on. */
@@ -70,9 +70,7 @@ export class Ledger {
    * throws an EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at
    * once.
    */
-  async perform<A extends Act, P, R>(
-    performance: Performance<A, P, R>,
-  ): Promise<{ readonly answer: R; readonly index: number }> {
+  async perform<A extends Act, P, R>(performance: Performance<A, P, R>): Promise<Performed<R>> {
     const id = newId('ActId', this.#parts.random);
     this.#underWay.add(id);
     try {
@@ -170,7 +168,7 @@ export class Ledger {
     performance: Performance<A, P, R>,
     attempt: Attempt<P>,
     lent: LentFor<A>,
-  ): Promise<{ readonly answer: R; readonly index: number }> {
+  ): Promise<Performed<R>> {
     const { act, actor, run } = performance;
     const outcomeOf = this.#outcomeOf(id, act, actor.id, attempt.subject);
     let outcome: Outcome<R>;

@@ -8,7 +8,7 @@ import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId } from './ids.js';
-import type { Outcome } from './performance.js';
+import type { Outcome, Performed } from './performance.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from './mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, signs } from './mechanisms.js';
 import type { Claim, Subject } from './journal.js';
@@ -42,11 +42,7 @@ export interface Used {
  * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`,
  *   `operation-not-granted`, `request-malformed` (a digest of the wrong length), `token-unavailable`.
  */
-export function signWithGrant(
-  escrow: Escrow,
-  call: Call,
-  order: SignOrder,
-): Promise<{ readonly answer: Used; readonly index: number }> {
+export function signWithGrant(escrow: Escrow, call: Call, order: SignOrder): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
   return escrow.ledger.perform({
     act: 'grant.sign',
@@ -74,11 +70,7 @@ export function signWithGrant(
  *
  * @throws EscrowError as {@link signWithGrant}, and `ciphertext-invalid`.
  */
-export function decryptWithGrant(
-  escrow: Escrow,
-  call: Call,
-  order: DecryptOrder,
-): Promise<{ readonly answer: Used; readonly index: number }> {
+export function decryptWithGrant(escrow: Escrow, call: Call, order: DecryptOrder): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
   return escrow.ledger.perform({
     act: 'grant.decrypt',
@@ -112,7 +104,7 @@ export function revokeGrant(
   escrow: Escrow,
   call: Call,
   order: { readonly grant: GrantId; readonly reason: string },
-): Promise<{ readonly answer: Grant; readonly index: number }> {
+): Promise<Performed<Grant>> {
   return escrow.ledger.perform({
     act: 'grant.revoke',
     actor: actorOf(call),

@@ -53,3 +53,9 @@ export interface Performance<A extends Act, P, R> {
   readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P>>;
   readonly run: (lent: LentFor<A>, plan: P) => Promise<Outcome<R>>;
 }
+
+/** What the caller gets of an act that was done: the answer, and the place of its outcome in the log. */
+export interface Performed<R> {
+  readonly answer: R;
+  readonly index: number;
+}

@@ -7,7 +7,7 @@ import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
 import { newId } from './ids.js';
-import type { Actor } from './performance.js';
+import type { Actor, Performed } from './performance.js';
 import { aloneOn } from './journal.js';
 import type { Subject } from './journal.js';
 import type { TokenVerbs, Wrapped } from './ports.js';
@@ -26,7 +26,7 @@ export function activateRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId },
-): Promise<{ readonly answer: Grant; readonly index: number }> {
+): Promise<Performed<Grant>> {
   return activate(escrow, actorOf(call), order.recovery, {}, (recovery, deposit) => {
     const hasPart =
       recovery.requester === call.caller.id ||
@@ -60,7 +60,7 @@ function activate(
   id: RecoveryId,
   because: { readonly approval?: number },
   check: (recovery: Recovery, deposit: PurposeDeposit) => void,
-): Promise<{ readonly answer: Grant; readonly index: number }> {
+): Promise<Performed<Grant>> {
   return escrow.ledger.perform({
     act: 'recovery.activate',
     actor,
@@ -127,7 +127,7 @@ export function releaseKey(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId },
-): Promise<{ readonly answer: Recovery; readonly index: number }> {
+): Promise<Performed<Recovery>> {
   return escrow.ledger.perform({
     act: 'recovery.release',
     actor: actorOf(call),

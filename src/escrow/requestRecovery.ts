@@ -12,6 +12,7 @@ import type { Policy } from './policy.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
 import type { Asked, Recovery, Scope } from './recovery.js';
+import type { Performed } from './performance.js';
 
 /** The `typ` of attestations (RFC 7515 section 4.1.9). */
 export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
@@ -36,7 +37,7 @@ export function requestRecovery(
   escrow: Escrow,
   call: Call,
   order: RecoveryOrder,
-): Promise<{ readonly answer: Recovery; readonly index: number }> {
+): Promise<Performed<Recovery>> {
   return escrow.ledger.perform({
     act: 'recovery.request',
     actor: actorOf(call),
