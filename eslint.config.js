@@ -106,5 +106,10 @@ export default defineConfig(
     except(drivers, 'commander'),
     'src/cli stands on src/client.',
   ),
-  { files: ['**/*.js'], languageOptions: { globals: { process: 'readonly' } } },
+  {
+    files: ['**/*.js', '**/*.mjs'],
+    languageOptions: {
+      globals: { process: 'readonly', Buffer: 'readonly', URL: 'readonly', console: 'readonly' },
+    },
+  },
 );

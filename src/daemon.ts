@@ -184,9 +184,7 @@ async function keepHouseRegularly(
   log.info('settled what was left', { ...first });
   const stopping = new AbortController();
   const rounds = (async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      await pause(everyMs, undefined, { signal: stopping.signal }).catch(() => undefined);
-      if (stopping.signal.aborted) return;
+    while (await pausedFor(everyMs, stopping.signal)) {
       await keepHouse(escrow, database.journal).catch((error: unknown) => {
         log.warn('housekeeping failed; it is tried again', { reason: reasonsOf(error) });
       });
@@ -196,6 +194,12 @@ async function keepHouseRegularly(
     stopping.abort();
     await rounds;
   };
+}
+
+/** Whether the time passed without being told to stop. */
+async function pausedFor(ms: number, stop: AbortSignal): Promise<boolean> {
+  await pause(ms, undefined, { signal: stop }).catch(() => undefined);
+  return !stop.aborted;
 }
 
 async function healthOf(
