@@ -7,8 +7,7 @@ const repository = join(__dirname, '..', '..');
 
 /**
  * Starts a TypeScript file of this repository in a node of its own, for tests that kill a process or run it as another
- * user. It, and what it imports from this repository, is transpiled (not type-checked) to ES modules in `into`, an empty
- * directory that the child's user can read; packages come from the repository's node_modules.
+ * user; see {@link transpileTs} for `into`.
  *
  * The child's messages are its lines on stdout; stdin is a pipe.
  */
@@ -22,6 +21,23 @@ export function runTs(
     readonly detached?: boolean;
   } = {},
 ): ChildProcess {
+  const program = transpileTs(entry, into);
+  const { args = [], uid, gid, detached } = how;
+  return spawn(process.execPath, [program, ...args], {
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(detached === undefined ? {} : { detached }),
+    cwd: '/',
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+}
+
+/**
+ * Transpiles (does not type-check) a TypeScript file of this repository, and what it imports from it, to ES modules in
+ * `into`: an empty directory that whoever runs them can read. Packages come from the repository's node_modules. Returns
+ * the file to run, as often as needed.
+ */
+export function transpileTs(entry: string, into: string): string {
   writeFileSync(join(into, 'package.json'), '{ "type": "module" }\n');
   symlinkSync(join(repository, 'node_modules'), join(into, 'node_modules'));
   const done = new Set<string>();
@@ -42,14 +58,7 @@ export function runTs(
   };
   visit(entry);
   chmodSync(into, 0o755);
-  const { args = [], uid, gid, detached } = how;
-  return spawn(process.execPath, [outputOf(entry, into), ...args], {
-    ...(uid === undefined ? {} : { uid }),
-    ...(gid === undefined ? {} : { gid }),
-    ...(detached === undefined ? {} : { detached }),
-    cwd: '/',
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  return outputOf(entry, into);
 }
 
 function outputOf(source: string, into: string): string {
