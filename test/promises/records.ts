@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import { openRaw } from '../support/rawToken.js';
+import { query } from '../support/postgres.js';
+import type { System } from '../support/system.js';
+
+/** Everything that acts change: the records, and how many objects stand in the token. */
+export interface Records {
+  readonly policies: readonly object[];
+  readonly deposits: readonly object[];
+  readonly recoveries: readonly object[];
+  readonly grants: readonly object[];
+  readonly openActs: readonly object[];
+  readonly tokenObjects: number;
+}
+
+/** Reads it all, past the daemon. The daemon runs in this process. */
+export async function recordsOf(system: System): Promise<Records> {
+  const settings = databaseOf(system);
+  const ask = (sql: string): Promise<readonly object[]> => query(settings, sql);
+  return {
+    policies: await ask('select version, hash from policy order by version'),
+    deposits: await ask('select key, document::text from deposit order by key'),
+    recoveries: await ask('select id, revision, status, document::text from recovery order by id'),
+    grants: await ask('select id, used, status, scope::text from grant_ order by id'),
+    openActs: await ask('select id from open_act'),
+    tokenObjects: countObjects(system),
+  };
+}
+
+/** The private database of a system, as its owner. */
+function databaseOf(system: System): ConnectionSettings {
+  const directory = join(system.directory, 'postgres');
+  const { owner } = JSON.parse(readFileSync(join(directory, 'passwords.json'), 'utf8')) as { owner: string };
+  const host = join(directory, 'socket');
+  return { host, port: 5432, user: 'escrowd_owner', password: owner, database: 'escrowd' };
+}
+
+function countObjects(system: System): number {
+  const raw = openRaw(system.hsm, 'as is'); // the daemon is logged in, and with it this process
+  try {
+    return raw.find([]).length;
+  } finally {
+    raw.close();
+  }
+}
