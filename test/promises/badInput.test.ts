@@ -402,6 +402,9 @@ describe('approvals', () => {
     'with a random secret of another length, properly encrypted': approved('share-mismatch', (recovery) =>
       properlyEncrypted('manager', recovery, randomBytes(16)),
     ),
+    'with bytes that are no key, properly encrypted': approved('share-mismatch', (recovery) =>
+      properlyEncrypted('manager', recovery, randomBytes(20)),
+    ),
     "with somebody else's statement": approved(
       'approval-signature-invalid',
       (recovery) => system.makeApproval('manager', recovery),
