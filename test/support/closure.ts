@@ -18,9 +18,9 @@ export interface Known {
 export type Loot = ReadonlySet<string>;
 
 /** AES key wrap of a key of 128 bits; nothing shorter hides a key. */
-const SHORTEST_CIPHERTEXT = 24;
+export const SHORTEST_CIPHERTEXT = 24;
 /** IV and tag of AES-GCM around that. */
-const SHORTEST_LAYER = SHORTEST_CIPHERTEXT + 28;
+export const SHORTEST_LAYER = SHORTEST_CIPHERTEXT + 28;
 
 /**
  * Decrypts what can be decrypted from a dump: each known key is tried on each byte string by RSA-OAEP, by AES-256-GCM
@@ -106,7 +106,7 @@ function openByAes(
 }
 
 /** All associated data that anyone who reads the records can compute, and none. */
-function contextsOf(dump: DatabaseDump): readonly (Buffer | undefined)[] {
+export function contextsOf(dump: DatabaseDump): readonly (Buffer | undefined)[] {
   const contexts: (Buffer | undefined)[] = [undefined];
   for (const { key, purposes } of dump.deposits) {
     const people = purposes.flatMap(({ shares }) => shares.map(({ depositary }) => depositary));
@@ -129,7 +129,7 @@ function asRsa(der: Uint8Array): KeyObject {
 }
 
 /** Text is no ciphertext; what it encodes has been taken out of it. */
-function isText(bytes: Buffer): boolean {
+export function isText(bytes: Buffer): boolean {
   return bytes.every((byte) => byte >= 0x09 && byte < 0x7f);
 }
 
