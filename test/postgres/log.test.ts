@@ -60,6 +60,13 @@ async function tamper(...statements: readonly string[]): Promise<void> {
 }
 
 describe('the tree', () => {
+  it('has a checkpoint as soon as anybody asks, once there is an entry', async () => {
+    const database = await opened({ checkpointIntervalMs: 60_000 });
+    expect(await database.log.checkpoint()).toBeUndefined();
+    await append(database, 1);
+    expect(await database.log.checkpoint()).toMatchObject({ size: 1 });
+  });
+
   it('proves every entry, and every size from every smaller one', async () => {
     const database = await opened();
     await append(database, 600);
