@@ -91,7 +91,11 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
       contentionTimeoutMs: config.requests.contentionMs,
     });
-    const directory = new Directory(database.store, parsePolicy, administrators);
+    const directory = new Directory(database.store, parsePolicy, administrators, {
+      statements: statementVerifier,
+      origin: config.origin,
+    });
+    await directory.current();
     const { store, log: reader } = database;
     const escrow: Escrow = {
       ledger,

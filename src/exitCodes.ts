@@ -1,4 +1,5 @@
 import { ConfigError } from './config.js';
+import { PolicyNotSigned } from './escrow/directory.js';
 import { ClusterError, ClusterInUse } from './postgres/clusterError.js';
 import { LogDamaged, UnsafeDatabase } from './postgres/faults.js';
 import { SchemaMissing } from './postgres/migrations.js';
@@ -25,6 +26,7 @@ export const EXIT_CODES = {
     code: 8,
     meaning: 'the log contradicts itself or its checkpoint; nothing may be built on it',
   },
+  policy: { code: 9, meaning: 'the database holds a policy that its administrators have not signed' },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 
 /** The exit code for what stopped the daemon. */
@@ -35,6 +37,7 @@ export function exitCodeOf(error: unknown): number {
   }
   if (error instanceof TokenNotEnforcing) return EXIT_CODES.enforcement.code;
   if (error instanceof ClusterInUse) return EXIT_CODES.inUse.code;
+  if (error instanceof PolicyNotSigned) return EXIT_CODES.policy.code;
   if (error instanceof LogDamaged) return EXIT_CODES.logDamaged.code;
   if (error instanceof ClusterError || error instanceof UnsafeDatabase || error instanceof SchemaMissing) {
     return EXIT_CODES.database.code;

@@ -5,14 +5,10 @@ import { actorOf } from './context.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
 import type { Policy } from './policy.js';
+import { POLICY_QUORUM, policySignatures, signersOf } from './policySignatures.js';
 import type { PolicyParser } from './ports.js';
 import { hasRole } from './principals.js';
 import type { Performed } from './performance.js';
-
-/** The `typ` of an administrator's signature on a policy (RFC 7515 section 4.1.9). */
-export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
-/** So many different administrators sign a policy. */
-export const POLICY_QUORUM = 2;
 
 /** A policy document and the administrators' signatures on its hash. */
 export interface PolicyOrder {
@@ -40,7 +36,7 @@ export function applyPolicy(
       const current = await escrow.directory.current();
       if (!hasRole(call.caller, 'admin')) throw new EscrowError('forbidden');
       const policy = parse(document, current.version + 1);
-      const signers = await signersOf(escrow, current, policy.hash, order.signatures);
+      const signers = await freshSigners(escrow, current, policy.hash, order.signatures);
       if (signers.length < POLICY_QUORUM) throw new EscrowError('policy-signatures-missing');
       return {
         detail: { version: policy.version, policyHash: policy.hash, signers, signatures: order.signatures },
@@ -53,32 +49,23 @@ export function applyPolicy(
       return Promise.resolve({
         detail: { version, policyHash: hash },
         digest: hash,
-        changes: [{ change: 'policy-applied', version, hash, document }],
+        changes: [{ change: 'policy-applied', version, hash, document, signatures: order.signatures }],
         answer: policy,
       });
     },
   });
 }
 
-/** The different administrators of the policy in force whose signatures say this hash on this version. */
-async function signersOf(
+/** The different administrators of the policy in force whose signatures say this hash on this version, and still hold. */
+async function freshSigners(
   escrow: Escrow,
   current: Policy,
   hash: string,
   signatures: readonly string[],
 ): Promise<readonly PrincipalId[]> {
-  const signers = new Set<PrincipalId>();
-  const admins = [...current.principals.values()].filter((person) => hasRole(person, 'admin'));
-  for (const jws of signatures) {
-    for (const admin of admins) {
-      const verified = await escrow.statements.verify(jws, POLICY_SIGNATURE_TYPE, admin.keys);
-      if (verified === undefined) continue;
-      const { iss, aud, base, exp } = verified.payload;
-      if (iss !== admin.id || aud !== escrow.origin || verified.payload['hash'] !== hash) continue;
-      if (typeof exp !== 'number' || exp <= escrow.clock.now().getTime() / 1000) continue;
-      if (base !== current.version) throw new EscrowError('policy-stale');
-      signers.add(admin.id);
-    }
-  }
-  return [...signers].sort();
+  const now = escrow.clock.now().getTime() / 1000;
+  const valid = await policySignatures(escrow, current, hash, signatures);
+  const fresh = valid.filter(({ expiresAt }) => expiresAt > now);
+  if (fresh.some(({ base }) => base !== current.version)) throw new EscrowError('policy-stale');
+  return signersOf(fresh);
 }

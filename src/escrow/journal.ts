@@ -21,6 +21,8 @@ export type Change =
       readonly version: number;
       readonly hash: string;
       readonly document: string;
+      /** The administrators' signatures (compact JWS). */
+      readonly signatures: readonly string[];
     }
   | { readonly change: 'deposit-created'; readonly deposit: Deposit }
   /** Inserts at revision 1, else replaces exactly the revision before. */

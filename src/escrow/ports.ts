@@ -159,16 +159,20 @@ export interface PageRequest {
   readonly limit: number;
 }
 
+/** A policy as it was applied. What it says is believed for its signatures (compact JWS), not for where it stands. */
+export interface StoredPolicy {
+  readonly version: number;
+  readonly hash: string;
+  readonly document: string;
+  readonly signatures: readonly string[];
+}
+
 /** The records, for reading. Each throws EscrowError `store-unavailable` when the database does not answer. */
 export interface Store {
   /** The policy in force; undefined before the first was applied. */
-  findPolicy(): Promise<
-    { readonly version: number; readonly hash: string; readonly document: string } | undefined
-  >;
-  /** Every policy document that was ever in force, oldest first. */
-  policies(): Promise<
-    readonly { readonly version: number; readonly hash: string; readonly document: string }[]
-  >;
+  findPolicy(): Promise<StoredPolicy | undefined>;
+  /** Every policy that was ever in force, oldest first. */
+  policies(): Promise<readonly StoredPolicy[]>;
   findDeposit(key: KeyId): Promise<Deposit | undefined>;
   /** Deposits of this owner together with those where this depositary has a share; all when neither is named. */
   deposits(

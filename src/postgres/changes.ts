@@ -67,12 +67,13 @@ function applyPolicy({
   version,
   hash,
   document,
+  signatures,
 }: Extract<Change, { change: 'policy-applied' }>): readonly Statement[] {
   return [
     {
       name: 'insert-policy',
-      text: 'insert into policy (version, hash, document) values ($1, $2, $3)',
-      values: [version, hash, document],
+      text: 'insert into policy (version, hash, document, signatures) values ($1, $2, $3, $4)',
+      values: [version, hash, document, [...signatures]],
     },
     { name: 'set-policy-head', text: 'update policy_head set version = $1 where id = 1', values: [version] },
   ];

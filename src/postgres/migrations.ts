@@ -162,6 +162,11 @@ const migrations: readonly Migration[] = [
         .join('')}
     `,
   },
+  {
+    name: '004-policy-signatures',
+    // A policy from before has none, and is not followed.
+    sql: `alter table policy add column signatures text[] not null default '{}';`,
+  },
 ];
 
 /** What the daemon's role may do; nothing else. */

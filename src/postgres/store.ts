@@ -1,15 +1,9 @@
-import type { Clock, Page, PageRequest, Store } from '../escrow/ports.js';
+import type { Clock, Page, PageRequest, Store, StoredPolicy } from '../escrow/ports.js';
 import { pageOf, readCursor } from './cursor.js';
 import type { Pool } from './pool.js';
 import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type RecoveryRow } from './rows.js';
 
-interface PolicyRow {
-  readonly version: number;
-  readonly hash: string;
-  readonly document: string;
-}
-
-const fromPolicy = 'select version, hash, document from policy';
+const fromPolicy = 'select version, hash, document, signatures from policy';
 const fromDeposit = 'select key, created_at, document from deposit';
 const fromRecovery = 'select id, filed_at, document from recovery';
 const fromGrant =
@@ -22,10 +16,10 @@ const rememberedAfterExpiryMs = 10 * 60_000;
 export function openStore(pool: Pool): Store {
   return {
     findPolicy: async () => {
-      const [policy] = await pool.ask<PolicyRow>(`${fromPolicy} order by version desc limit 1`);
+      const [policy] = await pool.ask<StoredPolicy>(`${fromPolicy} order by version desc limit 1`);
       return policy;
     },
-    policies: () => pool.ask<PolicyRow>(`${fromPolicy} order by version`),
+    policies: () => pool.ask<StoredPolicy>(`${fromPolicy} order by version`),
 
     findDeposit: async (key) => {
       const [row] = await pool.ask<DepositRow>(`${fromDeposit} where key = ?`, [key]);

@@ -1,4 +1,4 @@
-import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/applyPolicy.js';
+import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/policySignatures.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { spkiPem } from '../../src/http/replies.js';
 import type { Answer } from './apiClient.js';

@@ -141,7 +141,11 @@ export function newWorld(): World {
   const page = <T>(...items: T[]): Promise<{ items: T[]; next: string | undefined }> =>
     Promise.resolve({ items, next: undefined });
   const document = JSON.stringify(policyDocument());
-  const current = { version: 1, hash: policy().hash, document };
+  // the signatures of ann and bob, as the trust below reads them
+  const signatures = ['ann', 'bob'].map((iss) =>
+    JSON.stringify({ iss, aud: ORIGIN, hash: policy().hash, base: 0, exp: 0 }),
+  );
+  const current = { version: 1, hash: policy().hash, document, signatures };
   const store: World['store'] = {
     findPolicy: () => Promise.resolve(current),
     policies: () => Promise.resolve([current]),
@@ -197,7 +201,13 @@ export function newWorld(): World {
       notice: () => undefined,
       contentionTimeoutMs: 0,
     }),
-    directory: new Directory(store, parsePolicy, policy(0)),
+    directory: new Directory(store, parsePolicy, policy(0), {
+      statements: {
+        verify: (jws) =>
+          Promise.resolve({ jws, payload: JSON.parse(jws) as Readonly<Record<string, unknown>> }),
+      },
+      origin: ORIGIN,
+    }),
     store,
     log,
     token,

@@ -12,7 +12,9 @@ beforeAll(async () => {
   server = await startTestServer();
   const database = await openOn(server, signer);
   await database.journal.append(
-    writeOf('alone', { changes: [{ change: 'policy-applied', version: 1, hash: 'h', document: '{}' }] }),
+    writeOf('alone', {
+      changes: [{ change: 'policy-applied', version: 1, hash: 'h', document: '{}', signatures: [] }],
+    }),
   );
   await database.log.inclusion(0);
   await database.close();

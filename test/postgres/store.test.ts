@@ -92,6 +92,7 @@ describe('what is read is what was written', () => {
       version,
       hash: `h${version}`,
       document: `{ "v": ${version} }\n`,
+      signatures: [`a${version}.b.c`, `d${version}."e",{f}`],
     }));
     for (const policy of policies) await record({ change: 'policy-applied', ...policy });
     expect(await database.store.findPolicy()).toStrictEqual(policies[1]);

@@ -1,0 +1,51 @@
+import type { PrincipalId } from './ids.js';
+import type { Policy } from './policy.js';
+import type { StatementVerifier } from './ports.js';
+import { hasRole } from './principals.js';
+
+/** The `typ` of an administrator's signature on a policy (RFC 7515 section 4.1.9). */
+export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
+/** So many different administrators sign a policy. */
+export const POLICY_QUORUM = 2;
+
+/** What policy signatures are believed by. */
+export interface PolicyTrust {
+  readonly statements: StatementVerifier;
+  /** The log's origin: the audience of the signatures. */
+  readonly origin: string;
+}
+
+/** An administrator's word that a document follows the policy of version `base`. */
+export interface PolicySignature {
+  readonly signer: PrincipalId;
+  readonly base: unknown;
+  /** Seconds since the epoch: until when it could be handed in. */
+  readonly expiresAt: number;
+}
+
+/** Of these signatures, those by administrators of `policy` on the document with this hash. */
+export async function policySignatures(
+  { statements, origin }: PolicyTrust,
+  policy: Policy,
+  hash: string,
+  signatures: readonly string[],
+): Promise<readonly PolicySignature[]> {
+  const administrators = [...policy.principals.values()].filter((person) => hasRole(person, 'admin'));
+  const found: PolicySignature[] = [];
+  for (const jws of signatures) {
+    for (const { id, keys } of administrators) {
+      const verified = await statements.verify(jws, POLICY_SIGNATURE_TYPE, keys);
+      if (verified === undefined) continue;
+      const { iss, aud, base, exp } = verified.payload;
+      if (iss !== id || aud !== origin || verified.payload['hash'] !== hash || typeof exp !== 'number')
+        continue;
+      found.push({ signer: id, base, expiresAt: exp });
+    }
+  }
+  return found;
+}
+
+/** The different signers. */
+export function signersOf(signatures: readonly PolicySignature[]): readonly PrincipalId[] {
+  return [...new Set(signatures.map(({ signer }) => signer))].sort();
+}

@@ -1,0 +1,90 @@
+import { Directory, PolicyNotSigned } from '../../src/escrow/directory.js';
+import type { Policy } from '../../src/escrow/policy.js';
+import type { PolicyParser, StoredPolicy } from '../../src/escrow/ports.js';
+import { principal } from '../support/escrowChain.js';
+
+/* Signatures here are JSON that says who signed what; which keys they were checked by is the verifier's part. */
+const ORIGIN = 'escrow.test/log';
+
+/** A policy document is the list of its administrators. */
+const parse: PolicyParser = (document, version): Policy => ({
+  version,
+  hash: `hash of ${document}`,
+  principals: new Map(
+    document.split(' ').map((name) => {
+      const id = principal(name);
+      const person = { kind: 'person', name, roles: ['admin'], attributes: {}, retired: false } as const;
+      return [id, { id, ...person, keys: [], deliveryKey: undefined }];
+    }),
+  ),
+  rules: [],
+});
+
+function signed(version: number, document: string, ...signers: readonly string[]): StoredPolicy {
+  const hash = `hash of ${document}`;
+  const signatures = signers.map((iss) =>
+    JSON.stringify({ iss, aud: ORIGIN, hash, base: version - 1, exp: 0 }),
+  );
+  return { version, hash, document, signatures };
+}
+
+function directoryOf(stored: readonly StoredPolicy[]): Directory {
+  const store = {
+    findPolicy: () => Promise.resolve(stored.at(-1)),
+    policies: () => Promise.resolve(stored),
+  };
+  const verify = (jws: string): Promise<{ jws: string; payload: Readonly<Record<string, unknown>> }> =>
+    Promise.resolve({ jws, payload: JSON.parse(jws) as Readonly<Record<string, unknown>> });
+  return new Directory(store, parse, parse('ann bob', 0), { statements: { verify }, origin: ORIGIN });
+}
+
+const names = async (stored: readonly StoredPolicy[]): Promise<string> =>
+  [...(await directoryOf(stored).current()).principals.keys()].join(' ');
+
+test('the first administrators are in force until they have signed a policy', async () => {
+  expect(await names([])).toBe('ann bob');
+  expect(await names([signed(1, 'ann bob cleo', 'ann', 'bob')])).toBe('ann bob cleo');
+});
+
+test('a policy is followed when two administrators of the one before it have signed it', async () => {
+  const first = signed(1, 'cleo dan', 'ann', 'bob');
+  expect(await names([first, signed(2, 'eve fay', 'cleo', 'dan')])).toBe('eve fay');
+  await expect(names([first, signed(2, 'eve fay', 'ann', 'bob')])).rejects.toThrow(PolicyNotSigned);
+});
+
+test.each<[string, StoredPolicy]>([
+  ['nobody has signed', signed(1, 'mallory mel')],
+  ['one administrator has signed, once or twice', signed(1, 'mallory mel', 'ann', 'ann')],
+  ['those have signed whom it makes administrators', signed(1, 'mallory mel', 'mallory', 'mel')],
+  ['was signed for another place', { ...signed(2, 'mallory mel', 'ann', 'bob'), version: 1 }],
+  [
+    'is not the document that was signed',
+    { ...signed(1, 'cleo dan', 'ann', 'bob'), document: 'mallory mel' },
+  ],
+  [
+    'was signed for another server',
+    {
+      ...signed(1, 'cleo dan'),
+      signatures: ['ann', 'bob'].map((iss) =>
+        JSON.stringify({ iss, aud: 'another/log', hash: 'hash of cleo dan', base: 0, exp: 0 }),
+      ),
+    },
+  ],
+  ['comes without those before it', signed(2, 'mallory mel', 'ann', 'bob')],
+])('a policy that %s is not followed', async (_what, policy) => {
+  await expect(names([policy])).rejects.toThrow(PolicyNotSigned);
+});
+
+test('a policy in the middle that was changed later is found, though the last one is signed', async () => {
+  const last = signed(2, 'eve fay', 'mallory', 'mel');
+  const changed = { ...signed(1, 'cleo dan', 'ann', 'bob'), document: 'mallory mel' };
+  await expect(names([changed, last])).rejects.toThrow(PolicyNotSigned);
+});
+
+test('a policy that was taken back under a daemon is not forgotten', async () => {
+  const stored = [signed(1, 'cleo dan', 'ann', 'bob'), signed(2, 'eve fay', 'cleo', 'dan')];
+  const directory = directoryOf(stored);
+  expect((await directory.current()).version).toBe(2);
+  stored.pop();
+  await expect(directory.current()).rejects.toThrow(PolicyNotSigned);
+});
