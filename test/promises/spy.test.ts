@@ -102,7 +102,7 @@ test('the secrets looked for are the real ones: what was released is what the de
 });
 
 test('every buffer that crosses the PKCS#11 interface is read, in and out', () => {
-  const used = new Set(spied.calls);
+  const used = new Set(spied.calls.map(({ name }) => name));
   for (const call of ['C_GenerateKeyPair', 'C_WrapKey', 'C_UnwrapKey', 'C_Encrypt', 'C_Decrypt', 'C_Sign']) {
     expect(used).toContain(call);
   }
@@ -119,6 +119,27 @@ test('every buffer that crosses the PKCS#11 interface is read, in and out', () =
   for (const { approvals } of dump.recoveries)
     for (const { reply } of approvals) expect(crossed).toContain(hex(reply));
 });
+
+test('every secret or private key that comes to be in the token is sensitive and hidden from the first', () => {
+  const made = spied.calls.filter(
+    ({ name, returned }) => returned === 'CKR_OK' && Object.hasOwn(TEMPLATE_OF_WHAT_IS_MADE, name),
+  );
+  expect(made.length).toBeGreaterThan(80);
+  for (const { name, given } of made) {
+    const template = TEMPLATE_OF_WHAT_IS_MADE[name] ?? '';
+    if (given.get(`${template} CKA_CLASS`) === 'CKO_PUBLIC_KEY') continue;
+    const word = (attribute: string): string | undefined => given.get(`${template} ${attribute}`);
+    expect([name, word('CKA_PRIVATE'), word('CKA_SENSITIVE')]).toEqual([name, 'True', 'True']);
+  }
+});
+
+const TEMPLATE_OF_WHAT_IS_MADE: Readonly<Record<string, string>> = {
+  C_GenerateKey: 'pTemplate',
+  C_GenerateKeyPair: 'pPrivateKeyTemplate',
+  C_UnwrapKey: 'pTemplate',
+  C_CreateObject: 'pTemplate',
+  C_CopyObject: 'pTemplate',
+};
 
 test('no part of any user key, R, L, X or key of the token crosses the PKCS#11 interface', () => {
   const search = new WindowSearch(secrets);

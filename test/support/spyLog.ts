@@ -12,15 +12,26 @@ export interface SpiedBuffer {
   readonly bytes: Buffer;
 }
 
+/** A call, as pkcs11-spy wrote it down. */
+export interface SpiedCall {
+  readonly name: string;
+  /** What it returned; undefined where the log ends before that. */
+  returned: string | undefined;
+  /** Attributes of the templates given that pkcs11-spy prints as words: `pTemplate CKA_SENSITIVE` is `True`. */
+  readonly given: ReadonlyMap<string, string>;
+}
+
 /** What pkcs11-spy wrote. */
 export interface SpyLog {
-  readonly calls: readonly string[];
+  readonly calls: readonly SpiedCall[];
   readonly buffers: readonly SpiedBuffer[];
 }
 
 const CALL = /^\d+: (C_\w+)$/;
-const ARGUMENT = /^\[(in|out)\] (\S+)/;
+const ARGUMENT = /^\[(in|out)\] ([^\s[]+)/;
 const ATTRIBUTE = /^ {4}(CKA_\w+(?:\? \(0x[0-9A-F]+\))?|CKA_\? \(0x[0-9A-F]+\)) /;
+const WORD = / (True|False|CKO_\w+) *$/;
+const RETURNED = /^Returned: +\d+ (\S+)$/;
 const ANNOUNCED = / ([0-9a-f]{16}) \/ (\d+)$/;
 /** `    00000010  0A 0B ...  ascii`, 16 bytes a line. */
 const DUMP = /^ {4}[0-9A-F]{8} {2}(?:[0-9A-F]{2} )/;
@@ -31,17 +42,20 @@ const WHOLE_LINE = 75;
 
 /** Reads a log of pkcs11-spy. Throws when a buffer was printed in part. */
 export function readSpyLog(file: string): SpyLog {
-  const calls: string[] = [];
+  const calls: (SpiedCall & { readonly given: Map<string, string> })[] = [];
   const buffers: { call: string; direction: 'in' | 'out'; name: string; length: number; hex: string[] }[] =
     [];
   let direction: 'in' | 'out' = 'in';
   let argument = '';
   let open = false;
   // the lengths asked for, not bytes
-  const isQuery = (): boolean => calls.at(-1) === 'C_GetAttributeValue' && direction === 'in';
+  const isQuery = (): boolean => calls.at(-1)?.name === 'C_GetAttributeValue' && direction === 'in';
   for (const line of readFileSync(file, 'latin1').split('\n')) {
     const call = CALL.exec(line)?.[1];
-    if (call !== undefined) calls.push(call);
+    if (call !== undefined) calls.push({ name: call, returned: undefined, given: new Map() });
+    const latest = calls.at(-1);
+    if (latest === undefined) continue;
+    latest.returned ??= RETURNED.exec(line)?.[1];
     const hex = hexOf(line);
     if (hex !== undefined && open) {
       buffers.at(-1)?.hex.push(hex);
@@ -52,11 +66,13 @@ export function readSpyLog(file: string): SpyLog {
     // the rest is what pkcs11-spy makes of the bytes as text
     if (named === null && attribute === undefined && call === undefined) continue;
     if (named !== null) [direction, argument] = [named[1] === 'in' ? 'in' : 'out', named[2] ?? ''];
+    const word = WORD.exec(line)?.[1];
+    if (word !== undefined && direction === 'in') latest.given.set(`${argument} ${attribute ?? ''}`, word);
     const announced = ANNOUNCED.exec(line);
     open = announced !== null && /[^0]/.test(announced[1] ?? '') && announced[2] !== '0' && !isQuery();
     if (!open) continue;
     const name = attribute ?? argument;
-    buffers.push({ call: calls.at(-1) ?? '', direction, name, length: Number(announced?.[2]), hex: [] });
+    buffers.push({ call: latest.name, direction, name, length: Number(announced?.[2]), hex: [] });
   }
   return { calls, buffers: buffers.map(checked) };
 }
