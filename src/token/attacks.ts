@@ -1,17 +1,24 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
+import type { AttackName } from './attackNames.js';
 import type { Template } from './attributes.js';
+import type { Dialect } from './dialect.js';
 import type { Mechanisms } from './mechanisms.js';
+import { BORN_HERE, readsBack } from './objects.js';
 
 /** What the attacks are tried on: keys made for this, under the templates in use, and the real KEKs. */
 export interface Target {
   readonly driver: PKCS11;
   readonly mechanisms: Mechanisms;
+  readonly dialect: Dialect;
   readonly operateKek: Handle;
   readonly releaseKek: Handle;
   /** An EC P-256 key under each. */
   readonly operateBlob: Buffer;
   readonly releaseBlob: Buffer;
+  /** That key as it is made for a deposit, and its CKA_EC_POINT. */
+  readonly user: Handle;
+  readonly point: Buffer;
   /** The same key as a grant that may sign by other mechanisms than ECDSA. */
   readonly grant: Handle;
   /** R as it is made for a deposit. */
@@ -26,6 +33,7 @@ export interface Target {
 export type Attack = (target: Target, session: Handle) => Handle | undefined;
 
 const { CKA_CLASS, CKA_KEY_TYPE, CKA_TOKEN, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_LABEL } = pkcs11;
+const CKD_NULL = 1;
 const IN_FLIGHT: Template = [{ type: CKA_TOKEN, value: false }];
 const EC_PRIVATE: Template = [
   { type: CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
@@ -47,36 +55,29 @@ const protection = (sensitive: boolean, extractable: boolean): Template => [
   { type: CKA_EXTRACTABLE, value: extractable },
 ];
 
-/**
- * What somebody with the host and the user PIN would try, and the token must refuse. The names are stable: a
- * configuration that lives with one of them names it.
- */
-export const ATTACKS = {
-  /** A key deposited for operation only, brought out exportable. */
+/** The token took what should have gained something, and it gained nothing. */
+export class NothingGained extends Error {
+  override readonly name = 'NothingGained';
+}
+
+/** How each attack is made. */
+export const ATTACKS: Readonly<Record<AttackName, Attack>> = {
   'unwrap-operate-extractable': (target, session) =>
     unwrapOperate(target, session, [...EC_PRIVATE, ...protection(true, true)]),
-  /** The same, as bytes that can be read. */
   'unwrap-operate-readable': (target, session) =>
     unwrapOperate(target, session, [...GENERIC_SECRET, ...protection(false, false)]),
-  /** The same, hoping for defaults. */
   'unwrap-operate-defaults': (target, session) => unwrapOperate(target, session, EC_PRIVATE),
-  /** A key deposited for release, as bytes that can be read. */
   'unwrap-release-readable': ({ driver, mechanisms, releaseKek, releaseBlob }, session) =>
     driver.C_UnwrapKey(session, mechanisms.plain('keyWrapWithPadding'), releaseKek, releaseBlob, [
       ...GENERIC_SECRET,
       ...protection(false, true),
     ]),
-  /** A depositary's recovery secret, exportable. */
   'unwrap-reply-extractable': (target, session) =>
     unwrapReply(target, session, [...AES_SECRET, ...protection(true, true)]),
-  /** The same, as bytes that can be read. */
   'unwrap-reply-readable': (target, session) =>
     unwrapReply(target, session, [...GENERIC_SECRET, ...protection(false, false)]),
-  /** A recovery secret encrypted to a key that the security officer has not enrolled. */
   'wrap-share-untrusted': (target, session) => wrapUntrusted(target, session, target.share),
-  /** The key inside a release encrypted to such a key. */
   'wrap-transfer-untrusted': (target, session) => wrapUntrusted(target, session, target.transfer),
-  /** A user who enrols a key of his own. */
   'trust-as-user': ({ driver, transport }, session) => {
     const read = driver.C_GetAttributeValue(session, transport.publicKey, [
       { type: pkcs11.CKA_MODULUS },
@@ -91,50 +92,78 @@ export const ATTACKS = {
       { type: pkcs11.CKA_TRUSTED, value: true },
     ]);
   },
-  /** A KEK that also decrypts gives every key away (Clulow's attack). */
-  'kek-gains-decrypt': ({ driver, operateKek }, session) => {
-    driver.C_SetAttributeValue(session, operateKek, [{ type: pkcs11.CKA_DECRYPT, value: true }]);
-    driver.C_SetAttributeValue(session, operateKek, [{ type: pkcs11.CKA_DECRYPT, value: false }]);
+  'import-as-born-here': ({ driver, dialect }, session) => {
+    const made = driver.C_CreateObject(session, [
+      ...AES_SECRET,
+      ...protection(true, false),
+      { type: pkcs11.CKA_WRAP, value: true },
+      { type: pkcs11.CKA_VALUE, value: Buffer.alloc(32, 1) },
+    ]);
+    if (readsBack(driver, session, made, dialect.expected(BORN_HERE))) return made;
+    driver.C_DestroyObject(session, made);
+    throw new NothingGained('the token knows that the key was brought');
+  },
+  'read-user-key': ({ driver, user }, session) => {
+    driver.C_GetAttributeValue(session, user, [{ type: pkcs11.CKA_VALUE }]);
     return undefined;
   },
-  /** The KEK used for what it was not made for. */
-  'kek-decrypts': ({ driver, operateKek }, session) => {
-    driver.C_DecryptInit(session, { mechanism: pkcs11.CKM_AES_ECB }, operateKek);
+  'user-key-loses-sensitive': ({ driver, user }, session) => {
+    driver.C_SetAttributeValue(session, user, [{ type: CKA_SENSITIVE, value: false }]);
     return undefined;
   },
-  /** A copy of a KEK with other attributes. */
+  'kek-gains-decrypt': ({ driver, operateKek }, session) => gainDecrypt(driver, session, operateKek),
+  'release-kek-gains-decrypt': ({ driver, releaseKek }, session) => gainDecrypt(driver, session, releaseKek),
+  'kek-decrypts': (target, session) => decryptWrapped(target, session, target.operateKek),
+  'release-kek-decrypts': (target, session) => decryptWrapped(target, session, target.releaseKek),
+  'transfer-decrypts': (target, session) => decryptWrapped(target, session, target.transfer),
+  'transport-decrypts': ({ driver, mechanisms, transport }, session) => {
+    driver.C_DecryptInit(session, mechanisms.oaep(), transport.privateKey);
+    return undefined;
+  },
+  'share-decrypts': (target, session) => decryptWrapped(target, session, target.share),
+  'share-wraps': ({ driver, mechanisms, share, user }, session) => {
+    driver.C_WrapKey(session, mechanisms.plain('keyWrapWithPadding'), share, user, Buffer.alloc(1024));
+    return undefined;
+  },
   'copy-kek': ({ driver, operateKek }, session) => copy(driver, session, operateKek),
-  /** A copy of a recovered key with other attributes. */
+  'copy-release-kek': ({ driver, releaseKek }, session) => copy(driver, session, releaseKek),
   'copy-grant': ({ driver, grant }, session) => copy(driver, session, grant),
-  /** A recovered key, taken out under a key at hand. */
+  'wrap-kek': ({ driver, mechanisms, operateKek, releaseKek }, session) => {
+    const kwp = mechanisms.plain('keyWrapWithPadding');
+    driver.C_WrapKey(session, kwp, releaseKek, operateKek, Buffer.alloc(1024));
+    return undefined;
+  },
   'wrap-grant': ({ driver, mechanisms, operateKek, grant }, session) => {
     const kwp = mechanisms.plain('keyWrapWithPadding');
     driver.C_WrapKey(session, kwp, operateKek, grant, Buffer.alloc(1024));
     return undefined;
   },
-  /** A recovered key that becomes exportable after all. */
   'grant-gains-extractable': ({ driver, grant }, session) => {
     driver.C_SetAttributeValue(session, grant, [{ type: CKA_EXTRACTABLE, value: true }]);
     return undefined;
   },
-  /** A recovered key used by a mechanism that was not granted. */
   'grant-other-mechanism': ({ driver, mechanisms, grant }, session) => {
     driver.C_SignInit(session, mechanisms.plain('ecdsa'), grant);
     return undefined;
   },
-} as const satisfies Record<string, Attack>;
-
-/** The name of an attack. */
-export type AttackName = keyof typeof ATTACKS;
+  'grant-other-use': ({ driver, grant, point }, session) => {
+    const parameter = { type: pkcs11.CK_PARAMS_EC_DH, kdf: CKD_NULL, publicData: point };
+    return driver.C_DeriveKey(session, { mechanism: pkcs11.CKM_ECDH1_DERIVE, parameter }, grant, [
+      ...GENERIC_SECRET,
+      ...protection(false, true),
+      { type: pkcs11.CKA_VALUE_LEN, value: 32 },
+    ]);
+  },
+};
 
 function unwrapOperate(target: Target, session: Handle, template: Template): Handle {
-  const { driver, mechanisms, operateKek, operateBlob } = target;
+  const { driver, mechanisms, dialect, operateKek, operateBlob } = target;
   return driver.C_UnwrapKey(
     session,
     mechanisms.plain('keyWrapWithPadding'),
     operateKek,
     operateBlob,
-    template,
+    dialect.unwrapping(template),
   );
 }
 
@@ -149,6 +178,32 @@ function wrapUntrusted(
 ): Handle | undefined {
   driver.C_WrapKey(session, mechanisms.oaep(), transport.publicKey, key, Buffer.alloc(1024));
   return undefined;
+}
+
+/** Back again when it worked: the key is the real one. */
+function gainDecrypt(driver: PKCS11, session: Handle, key: Handle): undefined {
+  driver.C_SetAttributeValue(session, key, [{ type: pkcs11.CKA_DECRYPT, value: true }]);
+  driver.C_SetAttributeValue(session, key, [{ type: pkcs11.CKA_DECRYPT, value: false }]);
+}
+
+/** Tries every mechanism by which a wrapped key could be decrypted with an AES key. */
+function decryptWrapped({ driver, mechanisms }: Target, session: Handle, key: Handle): undefined {
+  const tries = [
+    { mechanism: pkcs11.CKM_AES_ECB },
+    { mechanism: pkcs11.CKM_AES_CBC, parameter: Buffer.alloc(16) },
+    mechanisms.gcm(Buffer.alloc(12), Buffer.alloc(0)),
+    mechanisms.plain('keyWrapWithPadding'),
+  ];
+  let refusal: unknown;
+  for (const mechanism of tries) {
+    try {
+      driver.C_DecryptInit(session, mechanism, key);
+      return;
+    } catch (error) {
+      refusal = error;
+    }
+  }
+  throw refusal;
 }
 
 function copy(driver: PKCS11, session: Handle, object: Handle): Handle {

@@ -16,6 +16,11 @@ const OAEP_HASHES = {
   'RSA-OAEP-256': { hashAlg: pkcs11.CKM_SHA256, mgf: pkcs11.CKG_MGF1_SHA256 },
 } as const;
 
+const GCM_LAYOUTS = {
+  'with-iv-bits': pkcs11.CK_PARAMS_AES_GCM_v240,
+  'without-iv-bits': pkcs11.CK_PARAMS_AES_GCM,
+} as const satisfies Record<TokenProfile['gcmParameters'], number>;
+
 const PSS_HASHES = {
   sha256: { hashAlg: pkcs11.CKM_SHA256, mgf: pkcs11.CKG_MGF1_SHA256 },
   sha384: { hashAlg: pkcs11.CKM_SHA384, mgf: pkcs11.CKG_MGF1_SHA384 },
@@ -51,10 +56,10 @@ export class Mechanisms {
     return { mechanism: this.number('rsaOaep'), parameter };
   }
 
-  /** AES-GCM. The parameter is CK_GCM_PARAMS of PKCS#11 2.40, the one with ulIvBits. */
+  /** AES-GCM. CK_GCM_PARAMS has ulIvBits in the header files of PKCS#11 2.40, and not in its text (section 2.12.3). */
   gcm(iv: Buffer, aad: Buffer): CkMechanism {
     const bits = { ivBits: 8 * GCM.ivBytes, tagBits: 8 * GCM.tagBytes };
-    const parameter = { type: pkcs11.CK_PARAMS_AES_GCM_v240, iv, aad, ...bits };
+    const parameter = { type: GCM_LAYOUTS[this.profile.gcmParameters], iv, aad, ...bits };
     return { mechanism: this.number('aesGcm'), parameter };
   }
 

@@ -54,14 +54,47 @@ export function findModule(profile: TokenProfile, given: string | undefined): st
   return found;
 }
 
+/**
+ * What the profile passes to C_Initialize, if anything: `{label}` stands for the token's label, `{NAME}` for the variable
+ * of that name in `environment`. Throws {@link TokenNotReady} when one is missing, or would end the quoted value.
+ */
+export function libraryParameters(
+  profile: TokenProfile,
+  label: string,
+  environment: ModuleEnvironment = {},
+): string | undefined {
+  return profile.libraryParameters?.replace(/\{(\w+)\}/g, (_whole, name: string) => {
+    const value = name === 'label' ? label : environment[name];
+    if (value === undefined)
+      throw new TokenNotReady(
+        'module-refused',
+        `The token profile needs ${name} in the environment of the module.`,
+      );
+    if (!/^[^'"\\\p{Cc}]+$/u.test(value))
+      throw new TokenNotReady(
+        'module-refused',
+        `The module cannot be given this value of ${name}: "${value}".`,
+      );
+    return value;
+  });
+}
+
 /** Loads and initialises the module at `path`, or joins those in this process who already have it. */
-export function loadModule(path: string, environment: ModuleEnvironment = {}): LoadedModule {
-  const wanted = JSON.stringify(Object.entries(environment).sort());
+export function loadModule(
+  path: string,
+  environment: ModuleEnvironment = {},
+  parameters?: string,
+): LoadedModule {
+  const wanted = JSON.stringify([Object.entries(environment).sort(), parameters ?? null]);
   const present = loaded.get(path);
   if (present !== undefined && present.environment !== wanted) {
     throw new TokenNotReady('module-refused', 'The PKCS#11 module is in use with another environment.');
   }
-  const entry = present ?? { driver: initialise(path, environment), users: 0, environment: wanted };
+  const entry = present ?? {
+    driver: initialise(path, environment, parameters),
+    users: 0,
+    environment: wanted,
+  };
   entry.users += 1;
   loaded.set(path, entry);
   let released = false;
@@ -78,7 +111,7 @@ export function loadModule(path: string, environment: ModuleEnvironment = {}): L
   };
 }
 
-function initialise(path: string, environment: ModuleEnvironment): PKCS11 {
+function initialise(path: string, environment: ModuleEnvironment, parameters: string | undefined): PKCS11 {
   if (basename(path).includes('pkcs11-spy') && environment['PKCS11SPY'] === undefined) {
     throw new TokenNotReady('module-refused', 'pkcs11-spy writes the PIN to its output: not loaded.');
   }
@@ -88,7 +121,11 @@ function initialise(path: string, environment: ModuleEnvironment): PKCS11 {
     const driver = new pkcs11.PKCS11();
     driver.load(path);
     // Without this flag SoftHSM takes no locks, and asynchronous calls crash the process.
-    driver.C_Initialize({ flags: CKF_OS_LOCKING_OK });
+    driver.C_Initialize({
+      flags: CKF_OS_LOCKING_OK,
+      // pkcs11js 2.1 hands over all but the last character.
+      ...(parameters === undefined ? {} : { libraryParameters: `${parameters} ` }),
+    });
     return driver;
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;

@@ -4,7 +4,9 @@ import { EscrowError } from '../escrow/errors.js';
 import type { GrantId, RecoveryId } from '../escrow/ids.js';
 import type { KeySpec } from '../escrow/keySpecs.js';
 import type { Template } from './attributes.js';
+import type { Dialect } from './dialect.js';
 import { isStaleHandle } from './faults.js';
+import type { TokenProfile } from './profile.js';
 import type { Sessions } from './sessions.js';
 import { rsaSpki } from './spki.js';
 
@@ -28,7 +30,7 @@ const { CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_TRUSTED } = pkcs11;
 
 const NEVER_LEFT = { [pkcs11.CKA_SENSITIVE]: true, [pkcs11.CKA_EXTRACTABLE]: false };
 /** An imported key can be SENSITIVE, but never LOCAL: what was born here has been seen nowhere else. */
-const BORN_HERE = {
+export const BORN_HERE = {
   ...NEVER_LEFT,
   [pkcs11.CKA_LOCAL]: true,
   [pkcs11.CKA_ALWAYS_SENSITIVE]: true,
@@ -58,8 +60,14 @@ export const objectNames = {
   transport: (id: RecoveryId) => named(pkcs11.CKO_PRIVATE_KEY, `transport:${id}`, HIDDEN, BORN_HERE),
   transportPublic: (id: RecoveryId) => named(pkcs11.CKO_PUBLIC_KEY, `transport:${id}`, [], {}),
   grant: (id: GrantId, spec: KeySpec) => named(grantClass(spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
-  /** Only what the security officer has marked; a copy that anyone else made under the same label is not seen. */
-  trusted: (label: string) => named(pkcs11.CKO_PUBLIC_KEY, label, TRUSTED, { [CKA_TRUSTED]: true }),
+  /**
+   * The key to wrap under. Where the token marks trusted keys, only what the security officer has marked: a copy that
+   * anyone else made under the same label is not seen. Else a copy is a second object of the name, which is an error.
+   */
+  recipient: (label: string, how: TokenProfile['depositaryKeys']) =>
+    how === 'trusted'
+      ? named(pkcs11.CKO_PUBLIC_KEY, label, TRUSTED, { [CKA_TRUSTED]: true })
+      : named(pkcs11.CKO_PUBLIC_KEY, label, [], { [pkcs11.CKA_WRAP]: true }),
 } as const;
 
 function grantClass(spec: KeySpec): number {
@@ -108,6 +116,16 @@ export function readsBack(
   object: Handle,
   expected: Readonly<Record<number, boolean>>,
 ): boolean {
+  return readDifferently(driver, session, object, expected).length === 0;
+}
+
+/** The types of those attributes that do not read back as given. */
+export function readDifferently(
+  driver: PKCS11,
+  session: Handle,
+  object: Handle,
+  expected: Readonly<Record<number, boolean>>,
+): readonly number[] {
   const rows = Object.entries(expected);
   const read = readBytes(
     driver,
@@ -115,7 +133,7 @@ export function readsBack(
     object,
     rows.map(([type]) => Number(type)),
   );
-  return rows.every(([, value], index) => read[index]?.[0] === (value ? 1 : 0));
+  return rows.flatMap(([type, value], index) => (read[index]?.[0] === (value ? 1 : 0) ? [] : [Number(type)]));
 }
 
 /** The DER SubjectPublicKeyInfo of an RSA public key object. */
@@ -139,6 +157,7 @@ export class TokenObjects {
   constructor(
     readonly driver: PKCS11,
     private readonly queue: Sessions,
+    private readonly dialect: Dialect,
   ) {}
 
   /** Runs `work` alone among all that touches token objects. */
@@ -156,7 +175,7 @@ export class TokenObjects {
       });
     }
     if (handle === undefined) return undefined;
-    if (!readsBack(this.driver, session, handle, name.mustBe)) {
+    if (!readsBack(this.driver, session, handle, this.dialect.expected(name.mustBe))) {
       throw new EscrowError('token-unavailable', 'The token holds an object that is not what it should be.', {
         cause: new Error(`${name.label} has other attributes than it was made with`),
       });

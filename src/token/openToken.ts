@@ -3,11 +3,12 @@ import { EscrowError } from '../escrow/errors.js';
 import type { Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
 import type { LogAlgorithm } from './checkpoint.js';
 import { signWithLogKey } from './checkpoint.js';
+import { Dialect } from './dialect.js';
 import { Health } from './health.js';
 import { Loan } from './loan.js';
 import { Mechanisms } from './mechanisms.js';
 import type { LoadedModule, ModuleEnvironment } from './module.js';
-import { findModule, loadModule } from './module.js';
+import { findModule, libraryParameters, loadModule } from './module.js';
 import { TokenObjects } from './objects.js';
 import type { TokenProfile } from './profile.js';
 import type { TokenLog } from './sessions.js';
@@ -60,7 +61,11 @@ export interface OpenToken extends Token {
  */
 export async function openToken(options: OpenTokenOptions): Promise<OpenToken> {
   try {
-    const module = loadModule(findModule(options.profile, options.modulePath), options.environment);
+    const module = loadModule(
+      findModule(options.profile, options.modulePath),
+      options.environment,
+      libraryParameters(options.profile, options.label, options.environment),
+    );
     try {
       return await enter(options, module);
     } catch (error) {
@@ -87,13 +92,14 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<O
   };
   try {
     const mechanisms = new Mechanisms(profile);
-    const objects = new TokenObjects(driver, forObjects);
+    const dialect = new Dialect(profile);
+    const objects = new TokenObjects(driver, forObjects, dialect);
     const { identity, log: logSpki, newestKek } = await findLongLived(objects, profile);
     const health = new Health(objects, mechanisms, importSpki(identity));
     await health.check().catch((error: unknown) => {
       throw objectsWrong(error);
     });
-    const bench = { driver, profile, mechanisms, pool, objects, health, newestKek, log };
+    const bench = { driver, profile, mechanisms, dialect, pool, objects, health, newestKek, log };
     return new ReadyToken(bench, { identity, log: logSpki }, forLog, () => {
       closeSessions();
       module.release();

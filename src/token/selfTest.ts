@@ -3,8 +3,10 @@ import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../escrow/errors.js';
 import { holding } from './attributes.js';
-import type { AttackName, Target } from './attacks.js';
-import { ATTACKS } from './attacks.js';
+import type { AttackName } from './attackNames.js';
+import { ATTACK_NAMES } from './attackNames.js';
+import type { Target } from './attacks.js';
+import { ATTACKS, NothingGained } from './attacks.js';
 import { asEscrowError, readFault } from './faults.js';
 import { Loan } from './loan.js';
 import { objectNames, readBytes, readRsaSpki } from './objects.js';
@@ -33,7 +35,7 @@ export function selfTest(token: OpenToken): Promise<readonly SelfTestResult[]> {
     try {
       const target = await makeTarget(bench, loan);
       const results: SelfTestResult[] = [];
-      for (const attack of Object.keys(ATTACKS) as AttackName[]) {
+      for (const attack of ATTACK_NAMES) {
         results.push({ attack, refused: await isRefused(loan, target, attack) });
       }
       return results;
@@ -56,6 +58,7 @@ export async function isRefused(loan: Loan, target: Target, attack: AttackName):
   } catch (error) {
     const cause = error instanceof EscrowError ? error.cause : error;
     if (cause instanceof Succeeded) return false;
+    if (cause instanceof NothingGained) return true;
     if (readFault(cause) === undefined) throw asEscrowError(error);
     return true;
   }
@@ -64,7 +67,7 @@ export async function isRefused(loan: Loan, target: Target, attack: AttackName):
 class Succeeded extends Error {}
 
 async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
-  const { driver, mechanisms } = bench;
+  const { driver, mechanisms, dialect } = bench;
   const operateKek = await kek(bench, bench.newestKek.operate);
   const releaseKek = await kek(bench, bench.newestKek.release);
   const kwp = mechanisms.plain('keyWrapWithPadding');
@@ -74,7 +77,7 @@ async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
       loan.discardLater(handle);
       return handle;
     };
-    const user = userPair('ec-p256', kwp.mechanism);
+    const user = dialect.pair(userPair('ec-p256', kwp.mechanism));
     const pair = driver.C_GenerateKeyPair(
       session,
       mechanisms.generation('ec-p256'),
@@ -88,7 +91,7 @@ async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
     const operateBlob = wrap(operateKek);
     const asGrant = (mechanism: number): Handle =>
       keep(
-        unwrapChecked(driver, session, {
+        unwrapChecked(bench, session, {
           mechanism: kwp,
           with: operateKek,
           wrapped: operateBlob,
@@ -96,20 +99,27 @@ async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
           spec: 'ec-p256',
         }),
       );
-    const [point] = readBytes(driver, session, pair.publicKey, [pkcs11.CKA_EC_POINT]);
-    const publicKey = ecSpki('secp256r1', point ?? Buffer.alloc(0));
+    const [point = Buffer.alloc(0)] = readBytes(driver, session, pair.publicKey, [pkcs11.CKA_EC_POINT]);
+    const publicKey = ecSpki('secp256r1', point);
     requireSigns(bench, session, asGrant(mechanisms.number('ecdsa')), publicKey);
     const aes = mechanisms.plain('aesKeyGen');
     return {
       driver,
       mechanisms,
+      dialect,
       operateKek,
       releaseKek,
       operateBlob,
       releaseBlob: wrap(releaseKek),
+      user: pair.privateKey,
+      point,
       grant: asGrant(mechanisms.number('rsaPss')),
-      share: keep(driver.C_GenerateKey(session, aes, sealingKey(mechanisms.number('aesGcm')))),
-      transfer: keep(driver.C_GenerateKey(session, aes, transferKey('depositary', kwp.mechanism))),
+      share: keep(
+        driver.C_GenerateKey(session, aes, dialect.template(sealingKey(mechanisms.number('aesGcm')))),
+      ),
+      transfer: keep(
+        driver.C_GenerateKey(session, aes, dialect.template(transferKey('depositary', kwp.mechanism))),
+      ),
       transport,
     };
   });
@@ -122,10 +132,10 @@ async function kek(bench: Workbench, label: string): Promise<Handle> {
 }
 
 async function makeTransport(
-  { driver, mechanisms, profile }: Workbench,
+  { driver, mechanisms, dialect, profile }: Workbench,
   loan: Loan,
 ): Promise<Target['transport']> {
-  const { publicKey, privateKey } = unwrappingPair(undefined, mechanisms.number('rsaOaep'));
+  const { publicKey, privateKey } = dialect.pair(unwrappingPair(undefined, mechanisms.number('rsaOaep')));
   const mechanism = mechanisms.plain('rsaKeyPairGen');
   const pair = await loan.step((session) =>
     holding([publicKey, privateKey, mechanism], () =>

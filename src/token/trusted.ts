@@ -5,20 +5,22 @@ import { EscrowError } from '../escrow/errors.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import { parsePrincipalId } from '../escrow/ids.js';
 import type { EnrolledDepositary } from '../escrow/ports.js';
+import type { ObjectName } from './objects.js';
 import { findAll, objectNames, readBytes, readRsaSpki } from './objects.js';
+import type { TokenProfile } from './profile.js';
 import { fingerprint } from './spki.js';
 import type { Workbench } from './workbench.js';
 
 /**
  * The trusted public key of this label, to wrap under; `depositary-not-enrolled` when there is none. The token
- * shows it as trusted, its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one may claim
- * the name.
+ * shows it as trusted (where it can), its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one
+ * may claim the name.
  */
 export async function trustedKey(
   bench: Workbench,
   label: `depositary:${PrincipalId}` | `server-for:${PrincipalId}`,
 ): Promise<Handle> {
-  const found = await bench.objects.find(objectNames.trusted(label), (session, handle) =>
+  const found = await bench.objects.find(recipient(bench, label), (session, handle) =>
     readChecked(bench.driver, session, handle, label),
   );
   if (found !== undefined) return found.handle;
@@ -28,7 +30,7 @@ export async function trustedKey(
 
 /** Forgets what was remembered of a trusted key, after a failed use. */
 export function forgetTrustedKey(bench: Workbench, label: string): void {
-  bench.objects.forget(objectNames.trusted(label));
+  bench.objects.forget(recipient(bench, label));
 }
 
 /**
@@ -38,7 +40,7 @@ export function forgetTrustedKey(bench: Workbench, label: string): void {
 export async function enrolledDepositaries(bench: Workbench): Promise<readonly EnrolledDepositary[]> {
   return bench.objects.alone((session) => {
     bench.health.checkIn(session);
-    const trusted = byLabel(bench.driver, session, TRUSTED_KEYS);
+    const trusted = byLabel(bench.driver, session, RECIPIENTS[bench.profile.depositaryKeys]);
     const unwrapping = byLabel(bench.driver, session, UNWRAPPING_KEYS);
     const enrolled: EnrolledDepositary[] = [];
     for (const label of trusted.keys()) {
@@ -54,7 +56,7 @@ export async function enrolledDepositaries(bench: Workbench): Promise<readonly E
       }
       readChecked(bench.driver, session, server, `server-for:${id}`);
       const publicKey = readChecked(bench.driver, session, own, label);
-      bench.objects.remember(objectNames.trusted(label), { handle: own, publicKey });
+      bench.objects.remember(recipient(bench, label), { handle: own, publicKey });
       enrolled.push({ id, publicKey, fingerprint: fingerprint(publicKey).toString('hex') });
     }
     return enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -62,16 +64,23 @@ export async function enrolledDepositaries(bench: Workbench): Promise<readonly E
 }
 
 const OWN_PREFIX = 'depositary:';
-const TRUSTED_KEYS = [
+const PUBLIC_KEYS = [
   { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PUBLIC_KEY },
   { type: pkcs11.CKA_TOKEN, value: true },
-  { type: pkcs11.CKA_TRUSTED, value: true },
 ];
+const RECIPIENTS = {
+  trusted: [...PUBLIC_KEYS, { type: pkcs11.CKA_TRUSTED, value: true }],
+  'by-label': [...PUBLIC_KEYS, { type: pkcs11.CKA_WRAP, value: true }],
+} as const satisfies Record<TokenProfile['depositaryKeys'], Template>;
 const UNWRAPPING_KEYS = [
   { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
   { type: pkcs11.CKA_TOKEN, value: true },
   { type: pkcs11.CKA_UNWRAP, value: true },
 ];
+
+function recipient(bench: Workbench, label: string): ObjectName {
+  return objectNames.recipient(label, bench.profile.depositaryKeys);
+}
 
 function byLabel(
   driver: PKCS11,

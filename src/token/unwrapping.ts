@@ -4,8 +4,9 @@ import { EscrowError } from '../escrow/errors.js';
 import type { KeySpec } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
 import type { Template } from './attributes.js';
-import { readBytes, readsBack } from './objects.js';
+import { readBytes, readDifferently } from './objects.js';
 import { CURVES } from './spki.js';
+import type { Workbench } from './workbench.js';
 
 /** One unwrapping: which ciphertext, with which key, into what. */
 export interface Unwrapping {
@@ -23,20 +24,24 @@ export class OtherKey extends Error {
 }
 
 /**
- * C_UnwrapKey (PKCS#11 2.40 section 5.13), then every yes and no of the template read back, since a device may
+ * C_UnwrapKey (PKCS#11 2.40 section 5.13), then every yes and no of the template that the token has read back, since a device may
  * take an attribute and ignore it (opencryptoki 3.8.1 does). What differs is destroyed and EscrowError
  * `token-unavailable` thrown; a key of another specification is destroyed and {@link OtherKey} thrown.
  */
-export function unwrapChecked(driver: PKCS11, session: Handle, order: Unwrapping): Handle {
+export function unwrapChecked(
+  { driver, dialect }: Pick<Workbench, 'driver' | 'dialect'>,
+  session: Handle,
+  order: Unwrapping,
+): Handle {
   const handle = driver.C_UnwrapKey(
     session,
     order.mechanism,
     order.with,
     Buffer.from(order.wrapped),
-    order.into,
+    dialect.unwrapping(order.into),
   );
   try {
-    requireKept(driver, session, handle, order.into);
+    requireKept(driver, session, handle, dialect.keptOnUnwrapping(order.into));
     if (order.spec !== undefined) requireSpec(driver, session, handle, order.spec);
     return handle;
   } catch (error) {
@@ -45,14 +50,18 @@ export function unwrapChecked(driver: PKCS11, session: Handle, order: Unwrapping
   }
 }
 
-/** Throws EscrowError `token-unavailable` when a boolean of the template does not read back as given. */
-export function requireKept(driver: PKCS11, session: Handle, handle: Handle, template: Template): void {
-  const booleans = template.flatMap(({ type, value }) =>
-    typeof value === 'boolean' ? [[type, value] as const] : [],
-  );
-  if (!readsBack(driver, session, handle, Object.fromEntries(booleans))) {
+/** Throws EscrowError `token-unavailable` when these do not read back as given. */
+export function requireKept(
+  driver: PKCS11,
+  session: Handle,
+  handle: Handle,
+  expected: Readonly<Record<number, boolean>>,
+): void {
+  const different = readDifferently(driver, session, handle, expected);
+  if (different.length > 0) {
+    const named = different.map((type) => `0x${type.toString(16)}`).join(', ');
     throw new EscrowError('token-unavailable', 'The token did not keep what was asked of a key.', {
-      cause: new Error('an attribute reads back differently'),
+      cause: new Error(`attributes read back differently: ${named}`),
     });
   }
 }

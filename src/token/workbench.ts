@@ -1,4 +1,5 @@
 import type { PKCS11 } from 'pkcs11js';
+import type { Dialect } from './dialect.js';
 import type { Health } from './health.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenObjects } from './objects.js';
@@ -10,6 +11,7 @@ export interface Workbench {
   readonly driver: PKCS11;
   readonly profile: TokenProfile;
   readonly mechanisms: Mechanisms;
+  readonly dialect: Dialect;
   readonly pool: Sessions;
   readonly objects: TokenObjects;
   readonly health: Health;

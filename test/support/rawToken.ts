@@ -1,10 +1,10 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
 import type { Template } from '../../src/token/attributes.js';
-import { findModule, loadModule } from '../../src/token/module.js';
+import { findModule, libraryParameters, loadModule } from '../../src/token/module.js';
 import { findAll } from '../../src/token/objects.js';
 import { openSession } from '../../src/token/sessions.js';
 import { findSlot } from '../../src/token/startup.js';
-import type { SoftHsm } from './softhsm.js';
+import type { TestToken } from './testToken.js';
 
 /** The token as an attacker on the host has it: the driver and a session, with no template of ours in between. */
 export interface RawToken {
@@ -16,13 +16,18 @@ export interface RawToken {
 }
 
 /** Opens the token beside whatever this process has open; logs in as `who` unless somebody is in already. */
-export function openRaw(hsm: SoftHsm, who: 'user' | 'security officer' | 'as is'): RawToken {
-  const loaded = loadModule(findModule(hsm.place.profile, undefined), hsm.place.environment);
+export function openRaw(
+  { place, userPin, soPin }: TestToken,
+  who: 'user' | 'security officer' | 'as is',
+): RawToken {
+  const { profile, label, environment } = place;
+  const parameters = libraryParameters(profile, label, environment);
+  const loaded = loadModule(findModule(profile, undefined), environment, parameters);
   const { driver } = loaded;
-  const slot = findSlot(driver, hsm.place.label);
+  const slot = findSlot(driver, label);
   const session = openSession(driver, slot);
-  if (who === 'user') driver.C_Login(session, 1, hsm.userPin);
-  if (who === 'security officer') driver.C_Login(session, 0, hsm.soPin);
+  if (who === 'user') driver.C_Login(session, 1, userPin);
+  if (who === 'security officer') driver.C_Login(session, 0, soPin);
   return {
     driver,
     slot,

@@ -1,49 +1,24 @@
-import { constants, generateKeyPairSync, privateDecrypt, randomBytes } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pkcs11 from 'pkcs11js';
-import { makeChallenge } from '../../src/token/ceremony/challenge.js';
-import { enrol } from '../../src/token/ceremony/enrol.js';
-import { initialise } from '../../src/token/ceremony/initialise.js';
-import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import type { TokenPlace } from '../../src/token/ceremony/table.js';
-import { CKR, readFault, TokenNotReady } from '../../src/token/faults.js';
-import { findModule } from '../../src/token/module.js';
-import type { OpenToken, OpenTokenOptions } from '../../src/token/openToken.js';
-import { openToken } from '../../src/token/openToken.js';
 import { readProfile } from '../../src/token/profile.js';
+import type { TestToken } from './testToken.js';
+import { makeTestToken } from './testToken.js';
+
+export type { TestDepositary } from './testToken.js';
+export { makeDepositary } from './testToken.js';
 
 /** The profile in hsm-config that the suites run with. */
 export const SOFTHSM_PROFILE_FILE = join(process.cwd(), 'hsm-config', 'softhsm-2.6.yaml');
 
-/** A person's own key, as a depositary keeps it. */
-export interface TestDepositary {
-  readonly id: string;
-  readonly privateKey: KeyObject;
-  readonly privateKeyPem: string;
-  readonly publicKeyPem: string;
-}
-
 /** A fresh SoftHSM token that went through the ceremony. */
-export interface SoftHsm {
-  readonly directory: string;
+export interface SoftHsm extends TestToken {
   readonly place: TokenPlace & { readonly environment: { readonly SOFTHSM2_CONF: string } };
-  readonly soPin: string;
-  readonly userPin: string;
-  /** As the last ceremony left it. */
-  readonly record: () => CeremonyRecord;
-  /** Enrols a new RSA-2048 key. Only while this process has no token open: the officer cannot log in beside a user. */
-  enrolDepositary(id: string): Promise<TestDepositary>;
-  /** Opens it as the daemon does. Close what you open: the module is the process's. */
-  open(options?: Partial<Pick<OpenTokenOptions, 'waitMs' | 'log' | 'profile'>>): Promise<OpenToken>;
-  /** Deletes the token. */
-  remove(): void;
 }
 
 /** Makes a directory, a configuration and a token of its own, by the ceremony's own functions. */
-export async function makeSoftHsm(label = 'escrowd-test'): Promise<SoftHsm> {
+export function makeSoftHsm(label = 'escrowd-test'): Promise<SoftHsm> {
   const directory = mkdtempSync(join(tmpdir(), 'escrowd-softhsm-'));
   mkdirSync(join(directory, 'tokens'));
   const conf = join(directory, 'softhsm2.conf');
@@ -57,67 +32,5 @@ export async function makeSoftHsm(label = 'escrowd-test'): Promise<SoftHsm> {
     ].join('\n'),
   );
   const profile = readProfile(SOFTHSM_PROFILE_FILE);
-  const place = { profile, label, environment: { SOFTHSM2_CONF: conf } };
-  const soPin = `so-${randomBytes(8).toString('hex')}`;
-  const userPin = `user-${randomBytes(8).toString('hex')}`;
-  const pins = (): { soPin: Buffer; userPin: Buffer } => ({
-    soPin: Buffer.from(soPin),
-    userPin: Buffer.from(userPin),
-  });
-  const ceremony = (): Promise<CeremonyRecord> => initialise({ ...place, ...pins(), now: new Date() });
-  let record = await ceremony().catch((error: unknown) => {
-    finaliseLeftover(error, findModule(profile, undefined));
-    return ceremony();
-  });
-
-  return {
-    directory,
-    place,
-    soPin,
-    userPin,
-    record: () => record,
-    enrolDepositary: async (id) => {
-      const depositary = makeDepositary(id);
-      const challenge = makeChallenge(id, depositary.publicKeyPem, randomBytes(32));
-      const nonce = privateDecrypt(
-        { key: depositary.privateKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' },
-        Buffer.from(challenge.ciphertext, 'base64'),
-      );
-      const answer = { id, nonce: nonce.toString('base64url') };
-      record = await enrol({
-        ...place,
-        ...pins(),
-        id,
-        challenge: JSON.stringify(challenge),
-        answer: JSON.stringify(answer),
-        now: new Date(),
-        events: record.events,
-      });
-      return depositary;
-    },
-    open: (options = {}) => openToken({ ...place, pin: pins().userPin, ...options }),
-    remove: () => {
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
-}
-
-/** A suite that failed in this worker may have left the module initialised; anything else is thrown again. */
-function finaliseLeftover(error: unknown, modulePath: string): void {
-  const cause = error instanceof TokenNotReady ? error.cause : undefined;
-  if (readFault(cause)?.code !== CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED) throw error;
-  const driver = new pkcs11.PKCS11();
-  driver.load(modulePath);
-  driver.C_Finalize();
-}
-
-/** A depositary's key pair, not enrolled. */
-export function makeDepositary(id: string): TestDepositary {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  return {
-    id,
-    privateKey,
-    privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-  };
+  return makeTestToken(directory, { profile, label, environment: { SOFTHSM2_CONF: conf } });
 }

@@ -3,6 +3,7 @@ import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
 import type { PrincipalId } from '../../escrow/ids.js';
 import { holding } from '../attributes.js';
+import { Dialect } from '../dialect.js';
 import { Mechanisms } from '../mechanisms.js';
 import { findAll, readBytes, readRsaSpki, readsBack } from '../objects.js';
 import { fingerprint, rsaNumbers } from '../spki.js';
@@ -44,7 +45,7 @@ export function enrol(order: Enrolment): Promise<CeremonyRecord> {
       makeServerPair(table, session, depositary.id),
     );
     try {
-      await asSecurityOfficer(slot, order.soPin, (session) => {
+      await asKeeper(slot, order, (session) => {
         makeTrusted(table, session, depositary, server);
       });
     } catch (error) {
@@ -57,18 +58,27 @@ export function enrol(order: Enrolment): Promise<CeremonyRecord> {
   });
 }
 
+/** The security officer; where the token has none by now, the user. */
+function asKeeper(slot: Slot, order: Enrolment, work: (session: Session) => void): Promise<void> {
+  return order.profile.securityOfficer === 'throughout'
+    ? asSecurityOfficer(slot, order.soPin, work)
+    : asUser(slot, order.userPin, work);
+}
+
 /** Makes the pair, and removes its public half: the user's is untrusted, and the officer makes a trusted one. */
 async function makeServerPair(table: Table, { handle: session }: Session, id: PrincipalId): Promise<Buffer> {
   const { driver, place } = table;
   requireNone(table, session, id);
   const mechanisms = new Mechanisms(place.profile);
-  const { publicKey, privateKey } = unwrappingPair(`server-for:${id}`, mechanisms.number('rsaOaep'));
+  const dialect = new Dialect(place.profile);
+  const asked = unwrappingPair(`server-for:${id}`, mechanisms.number('rsaOaep'));
+  const { publicKey, privateKey } = dialect.pair(asked);
   const mechanism = mechanisms.plain('rsaKeyPairGen');
   const pair = await holding([publicKey, privateKey, mechanism], () =>
     driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
   );
   try {
-    requireKept(driver, session, pair.privateKey, privateKey);
+    requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
     const spki = readRsaSpki(driver, session, pair.publicKey);
     driver.C_DestroyObject(session, pair.publicKey);
     return spki;
@@ -95,6 +105,7 @@ function makeTrusted(
   serverSpki: Buffer,
 ): void {
   const oaep = new Mechanisms(place.profile).number('rsaOaep');
+  const dialect = new Dialect(place.profile);
   const made: Handle[] = [];
   try {
     for (const [label, key] of [
@@ -104,10 +115,10 @@ function makeTrusted(
       const numbers = rsaNumbers(key);
       if (numbers === undefined) throw new CeremonyRefused(`${label} is not an RSA key.`);
       const id = fingerprint(key.export({ type: 'spki', format: 'der' }));
-      const template = trustedTemplate(label, { ...numbers, id }, oaep);
+      const template = dialect.template(trustedTemplate(label, { ...numbers, id }, oaep));
       const handle = driver.C_CreateObject(session, template);
       made.push(handle);
-      const trusted = readsBack(driver, session, handle, { [pkcs11.CKA_TRUSTED]: true });
+      const trusted = readsBack(driver, session, handle, dialect.expected({ [pkcs11.CKA_TRUSTED]: true }));
       if (!trusted) throw new CeremonyRefused(`The token did not make ${label} trusted.`);
       const [readId] = readBytes(driver, session, handle, [pkcs11.CKA_ID]);
       const whole = readRsaSpki(driver, session, handle).equals(key.export({ type: 'spki', format: 'der' }));

@@ -1,5 +1,6 @@
 import type { Session, Slot } from 'graphene-pk11';
-import type { Handle, PKCS11 } from 'pkcs11js';
+import type { Handle } from 'pkcs11js';
+import { Dialect } from '../dialect.js';
 import { Mechanisms } from '../mechanisms.js';
 import { requireKept } from '../unwrapping.js';
 import { describeObjects } from './describe.js';
@@ -9,7 +10,10 @@ import type { Table, TokenPlace } from './table.js';
 import { kekTemplate, signingPair } from './templates.js';
 import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 
-/** What {@link initialise} needs. The PINs are the new ones; the caller zeroes them. */
+/**
+ * What {@link initialise} needs. The PINs are the new ones; the caller zeroes them. Where the token has no security
+ * officer after the first PIN, `soPin` is not used and may be empty.
+ */
 export interface Initialisation extends TokenPlace {
   readonly soPin: Buffer;
   readonly userPin: Buffer;
@@ -35,9 +39,9 @@ export function initialise(order: Initialisation): Promise<CeremonyRecord> {
   });
 }
 
-function requireTwoPins({ soPin, userPin }: Initialisation): void {
-  if (soPin.length < 4 || userPin.length < 4)
-    throw new CeremonyRefused('A PIN has at least four characters.');
+function requireTwoPins({ profile, soPin, userPin }: Initialisation): void {
+  const pins = profile.securityOfficer === 'throughout' ? [soPin, userPin] : [userPin];
+  if (pins.some(({ length }) => length < 4)) throw new CeremonyRefused('A PIN has at least four characters.');
   if (soPin.equals(userPin)) {
     throw new CeremonyRefused(
       'The PINs of the security officer and of the user are the same. They belong in different hands.',
@@ -48,6 +52,7 @@ function requireTwoPins({ soPin, userPin }: Initialisation): void {
 async function initialiseToken(table: Table, order: Initialisation): Promise<Slot> {
   const free = table.findFreeSlot();
   if (free === undefined) throw new CeremonyRefused('No slot has a token that is not initialised yet.');
+  if (order.profile.securityOfficer === 'until-first-pin') return setFirstPin(free, order);
   if (Buffer.byteLength(order.label) > 32) throw new CeremonyRefused('A label has at most 32 bytes.');
   // C_InitToken wants 32 bytes, padded with blanks (PKCS#11 2.40 section 5.5).
   const padding = ' '.repeat(32 - Buffer.byteLength(order.label));
@@ -60,6 +65,16 @@ async function initialiseToken(table: Table, order: Initialisation): Promise<Slo
   return slot;
 }
 
+/** A token without a security officer of its own: who comes first, with the empty PIN, sets the user's. */
+async function setFirstPin(free: Slot, order: Initialisation): Promise<Slot> {
+  if (free.getToken().label !== order.label)
+    throw new CeremonyRefused(`The token that is free calls itself "${free.getToken().label}".`);
+  await asSecurityOfficer(free, Buffer.alloc(0), (session) => {
+    session.initPin(order.userPin.toString('utf8'));
+  });
+  return free;
+}
+
 function requireEmpty(table: Table, session: Session): void {
   const standing = describeObjects(table.driver, session, table.place.profile);
   if (standing.length > 0) {
@@ -68,18 +83,20 @@ function requireEmpty(table: Table, session: Session): void {
   }
 }
 
-function makeLongLivedKeys({ driver, place }: Table, { handle: session }: Session): void {
+function makeLongLivedKeys(table: Table, { handle: session }: Session): void {
+  const { driver, place } = table;
   const mechanisms = new Mechanisms(place.profile);
+  const dialect = new Dialect(place.profile);
   const made: Handle[] = [];
   try {
     for (const purpose of ['operate', 'release'] as const) {
       const template = kekTemplate(purpose, `kek:${purpose}:v1`, mechanisms.number('keyWrapWithPadding'));
-      const kek = driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), template);
+      const kek = driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), dialect.template(template));
       made.push(kek);
-      requireKept(driver, session, kek, template);
+      requireKept(driver, session, kek, dialect.kept(template));
     }
-    made.push(...makeSigningPair(driver, session, mechanisms, 'identity', 'ECDSA-P256'));
-    made.push(...makeSigningPair(driver, session, mechanisms, 'log', place.profile.logKey));
+    made.push(...makeSigningPair(table, session, 'identity', 'ECDSA-P256'));
+    made.push(...makeSigningPair(table, session, 'log', place.profile.logKey));
   } catch (error) {
     for (const object of made) driver.C_DestroyObject(session, object);
     throw error;
@@ -87,22 +104,24 @@ function makeLongLivedKeys({ driver, place }: Table, { handle: session }: Sessio
 }
 
 function makeSigningPair(
-  driver: PKCS11,
+  { driver, place }: Table,
   session: Handle,
-  mechanisms: Mechanisms,
   label: 'identity' | 'log',
   algorithm: 'Ed25519' | 'ECDSA-P256',
 ): readonly Handle[] {
+  const mechanisms = new Mechanisms(place.profile);
+  const dialect = new Dialect(place.profile);
   const edwards = algorithm === 'Ed25519';
-  const { publicKey, privateKey } = signingPair(
+  const asked = signingPair(
     label,
     edwards ? 'Ed25519' : 'secp256r1',
     mechanisms.number(edwards ? 'eddsa' : 'ecdsa'),
   );
+  const { publicKey, privateKey } = dialect.pair(asked);
   const mechanism = mechanisms.plain(edwards ? 'edwardsKeyPairGen' : 'ecKeyPairGen');
   const pair = driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey);
   try {
-    requireKept(driver, session, pair.privateKey, privateKey);
+    requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
     return [pair.publicKey, pair.privateKey];
   } catch (error) {
     driver.C_DestroyObject(session, pair.publicKey);

@@ -3,7 +3,7 @@ import type { Session, Slot } from 'graphene-pk11';
 import type { PKCS11 } from 'pkcs11js';
 import { readFault } from '../faults.js';
 import type { ModuleEnvironment } from '../module.js';
-import { findModule, loadModule } from '../module.js';
+import { findModule, libraryParameters, loadModule } from '../module.js';
 import type { TokenProfile } from '../profile.js';
 
 /** Which token the ceremony is about. */
@@ -31,7 +31,11 @@ export interface Table {
 
 /** Loads the module for the length of `work`. Nobody else in this process may have the token open. */
 export async function atTable<T>(place: TokenPlace, work: (table: Table) => Promise<T>): Promise<T> {
-  const loaded = loadModule(findModule(place.profile, place.modulePath), place.environment);
+  const loaded = loadModule(
+    findModule(place.profile, place.modulePath),
+    place.environment,
+    libraryParameters(place.profile, place.label, place.environment),
+  );
   const module = new Module(loaded.driver);
   const slots = (): readonly Slot[] => {
     const present = module.getSlots(true);

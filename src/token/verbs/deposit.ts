@@ -36,13 +36,15 @@ export type DepositVerbs = Pick<
 
 /** The deposit verbs of one loan. */
 export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
-  const { driver, mechanisms } = bench;
+  const { driver, mechanisms, dialect } = bench;
   const kwp = mechanisms.plain('keyWrapWithPadding');
   const kwpNumber = mechanisms.number('keyWrapWithPadding');
   const gcmNumber = mechanisms.number('aesGcm');
 
   const generate = (template: pkcs11Template): Promise<Handle> =>
-    loan.step((session) => driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), template));
+    loan.step((session) =>
+      driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), dialect.template(template)),
+    );
   const wrap = (mechanism: Mechanism, wrapping: Handle, key: Handle): Promise<Buffer> =>
     loan.step((session) =>
       Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, Buffer.alloc(WRAPPED_KEY_ROOM))),
@@ -122,7 +124,7 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
         );
       }
       const handle = loan.handleOf(key);
-      const template = deliveryKey(numbers, mechanisms.number('rsaOaep'));
+      const template = dialect.template(deliveryKey(numbers, mechanisms.number('rsaOaep')));
       const recipient = await loan.step((session) => driver.C_CreateObject(session, template));
       loan.discardLater(recipient);
       return sealed('owner', await wrap(mechanisms.oaep(), recipient, handle));
@@ -140,8 +142,8 @@ async function generateUserPair(
   loan: Loan,
   spec: Exclude<KeySpec, 'aes-256'>,
 ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array }> {
-  const { driver, mechanisms } = bench;
-  const { publicKey, privateKey } = userPair(spec, mechanisms.number('keyWrapWithPadding'));
+  const { driver, mechanisms, dialect } = bench;
+  const { publicKey, privateKey } = dialect.pair(userPair(spec, mechanisms.number('keyWrapWithPadding')));
   const mechanism = mechanisms.generation(spec);
   // RSA takes up to seconds and goes to another thread; for curves the way there costs more than it saves.
   const pair = await loan.step((session) =>

@@ -33,7 +33,7 @@ const REFUSED = { refused: true } as const;
 
 /** The recovery verbs of one loan. */
 export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
-  const { driver, mechanisms, objects } = bench;
+  const { driver, mechanisms, dialect, objects } = bench;
   const oaepNumber = mechanisms.number('rsaOaep');
   const intoOpener = openingKey(mechanisms.number('aesGcm'));
 
@@ -46,7 +46,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
     objects.using(key, confirmedBy(bench, missing), (handle) =>
       openedOrRefused(bench, async () => {
         const opened = await loan.step((session) =>
-          unwrapChecked(driver, session, { ...order, with: handle }),
+          unwrapChecked(bench, session, { ...order, with: handle }),
         );
         return loan.hold(kind, opened);
       }),
@@ -59,12 +59,13 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
         if (objects.look(session, name) !== undefined) {
           throw new EscrowError('internal', 'The recovery request has a transport key already.');
         }
-        const { publicKey, privateKey } = unwrappingPair(`transport:${recovery}`, oaepNumber);
+        const asked = unwrappingPair(`transport:${recovery}`, oaepNumber);
+        const { publicKey, privateKey } = dialect.pair(asked);
         const mechanism = mechanisms.plain('rsaKeyPairGen');
         const pair = await holding([publicKey, privateKey, mechanism], () =>
           driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
         );
-        requireKept(driver, session, pair.privateKey, privateKey);
+        requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
         objects.remember(name, { handle: pair.privateKey, publicKey: undefined });
         return { publicKey: readRsaSpki(driver, session, pair.publicKey) };
       }),
@@ -117,7 +118,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
             if (objects.look(session, name) !== undefined) {
               throw new EscrowError('internal', 'The grant stands in the token already.');
             }
-            const handle = unwrapChecked(driver, session, { ...order, with: kek });
+            const handle = unwrapChecked(bench, session, { ...order, with: kek });
             objects.remember(name, { handle, publicKey: undefined });
           }),
         ),
