@@ -11,6 +11,7 @@ import { decisionCommands } from './commands/recoveryDecisions.js';
 import { releaseCommand } from './commands/release.js';
 import { rulesCommands } from './commands/rules.js';
 import { statusCommand } from './commands/status.js';
+import { tokenCommands } from './commands/token.js';
 import { useCommands } from './commands/use.js';
 
 /** Commands by what they are about, in the order in which one needs them. */
@@ -30,6 +31,7 @@ export const GROUPS: readonly GroupRow[] = [
     commands: [...recoveryCommands, ...decisionCommands, releaseCommand],
   },
   { name: 'grant', summary: 'the right of an app to use a recovered key', commands: grantCommands },
+  { name: 'token', summary: 'what the token can do, and enforces', commands: tokenCommands },
   { name: 'log', summary: 'the record of everything, and its verification', commands: logCommands },
 ];
 

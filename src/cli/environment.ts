@@ -5,4 +5,6 @@ export interface Environment {
   readonly terminal: Terminal;
   readonly variables: Readonly<Record<string, string | undefined>>;
   readonly now: () => Date;
+  /** Where the programs beside escrowctl are. */
+  readonly programs: string;
 }

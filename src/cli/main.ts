@@ -1,4 +1,7 @@
 #!/usr/bin/env node
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
 import { runEscrowctl } from './program.js';
 import { processTerminal } from './terminal.js';
 
@@ -6,4 +9,5 @@ process.exitCode = await runEscrowctl(process.argv.slice(2), {
   terminal: processTerminal(),
   variables: process.env,
   now: () => new Date(),
+  programs: join(dirname(fileURLToPath(import.meta.url)), '..'),
 });

@@ -31,6 +31,11 @@ export class Session {
     return this.#environment.now();
   }
 
+  /** Where the programs beside escrowctl are. */
+  get programs(): string {
+    return this.#environment.programs;
+  }
+
   /** Whether an identity was named at all. */
   get hasIdentity(): boolean {
     return this.#as !== undefined && this.#as !== '';

@@ -16,6 +16,8 @@ export interface World {
   /** Answers of a person at the terminal; without them nobody is there. */
   readonly answers?: readonly string[];
   readonly input?: Buffer;
+  /** Where the programs beside escrowctl are; none, when it is not given. */
+  readonly programs?: string;
 }
 
 /** Runs `escrowctl` with these arguments, in this process. */
@@ -38,6 +40,7 @@ export async function escrowctl(argv: readonly string[], world: World = {}): Pro
     terminal,
     variables: world.variables ?? {},
     now: () => world.now ?? new Date(),
+    programs: world.programs ?? '/nonexistent',
   });
   const bytes = Buffer.concat(out);
   return { exit, out: bytes.toString('utf8'), bytes, err: err.join('') };

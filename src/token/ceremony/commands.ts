@@ -1,25 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { readProfile } from '../profile.js';
 import { makeChallenge } from './challenge.js';
 import { enrol } from './enrol.js';
 import { readText, requireAbsent, writeText } from './files.js';
 import { initialise } from './initialise.js';
 import { obtainNewPin, obtainPin } from './pins.js';
+import type { PlaceOptions } from './place.js';
+import { readPlace, withPlace } from './place.js';
 import type { CeremonyRecord } from './record.js';
 import { readEvents, recordText } from './record.js';
 import { show } from './show.js';
 import type { TokenPlace } from './table.js';
-import { CeremonyRefused } from './table.js';
 
-interface PlaceOptions {
-  readonly profile: string;
-  readonly label: string;
-  readonly module?: string;
-  readonly tokenConf?: string;
-}
 interface PinOptions {
   readonly soPinFile?: string;
   readonly userPinFile?: string;
@@ -30,14 +22,7 @@ interface OutputOptions {
 
 /** The `ceremony` command line. `profiles` is the folder of the token profiles, `print` writes to the standard output. */
 export function ceremonyCommands(profiles: string, print: (text: string) => void): Command {
-  const place = (options: PlaceOptions): TokenPlace => ({
-    profile: readProfile(profileFile(profiles, options.profile)),
-    label: options.label,
-    ...(options.module === undefined ? {} : { modulePath: options.module }),
-    ...(options.tokenConf === undefined
-      ? {}
-      : { environment: { SOFTHSM2_CONF: resolve(options.tokenConf) } }),
-  });
+  const place = (options: PlaceOptions): TokenPlace => readPlace(profiles, options);
   const tell = (record: CeremonyRecord, options: OutputOptions, next: string): void => {
     print(
       options.json === true ? `${JSON.stringify(record, null, 2)}\n` : `${recordText(record)}\n${next}\n`,
@@ -59,7 +44,9 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
       requireAbsent(options.record);
       const at = place(options);
-      const soPin = await obtainNewPin('security officer', options.soPinFile);
+      const soPin = hasOfficer(at)
+        ? await obtainNewPin('security officer', options.soPinFile)
+        : Buffer.alloc(0);
       const userPin = await obtainNewPin('user', options.userPinFile);
       const record = await zeroing([soPin, userPin], () =>
         initialise({ ...at, soPin, userPin, now: new Date() }),
@@ -100,7 +87,9 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
         const at = place(options);
         const events = readEvents(readText(options.record), at);
         const files = { challenge: readText(options.challenge), answer: readText(options.answer) };
-        const soPin = await obtainPin('security officer', options.soPinFile);
+        const soPin = hasOfficer(at)
+          ? await obtainPin('security officer', options.soPinFile)
+          : Buffer.alloc(0);
         const userPin = await obtainPin('user', options.userPinFile);
         const record = await zeroing([soPin, userPin], () =>
           enrol({ ...at, ...files, id, soPin, userPin, now: new Date(), events }),
@@ -129,24 +118,15 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
   return program;
 }
 
-function withPlace(command: Command): Command {
-  return command
-    .requiredOption('--profile <name or file>', 'the token profile: a name in hsm-config, or a path')
-    .requiredOption('--label <label>', 'the label of the token, at most 32 bytes')
-    .option('--module <file>', "the PKCS#11 module, when it is not where the profile's paths say")
-    .option('--token-conf <file>', 'the configuration of SoftHSM (SOFTHSM2_CONF)');
-}
-
 function withPins(command: Command): Command {
   return command
     .option('--so-pin-file <file>', "read the security officer's PIN from here instead of asking")
     .option('--user-pin-file <file>', 'read the user PIN from here instead of asking');
 }
 
-function profileFile(profiles: string, name: string): string {
-  const file = name.includes('/') || existsSync(name) ? name : join(profiles, `${name}.yaml`);
-  if (!existsSync(file)) throw new CeremonyRefused(`There is no token profile ${file}.`);
-  return file;
+/** Whether there is a security officer whose PIN to ask for. */
+function hasOfficer({ profile }: TokenPlace): boolean {
+  return profile.securityOfficer === 'throughout';
 }
 
 async function zeroing<T>(pins: readonly Buffer[], work: () => Promise<T>): Promise<T> {
