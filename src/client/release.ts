@@ -45,7 +45,7 @@ export function openRelease(release: WireRelease, recipientKey: KeyObject, key: 
     );
   }
   try {
-    const unwrapped = unwrap(transfer, Buffer.from(release.wrappedKey, 'base64url'));
+    const unwrapped = unwrapPadded(transfer, Buffer.from(release.wrappedKey, 'base64url'));
     return key.publicKeyPem === undefined ? openedSecret(unwrapped) : openedPair(unwrapped, key.publicKeyPem);
   } finally {
     transfer.fill(0);
@@ -74,7 +74,11 @@ export function destroyOpened(key: OpenedKey): void {
   if (key.kind === 'secret') key.bytes.fill(0);
 }
 
-function unwrap(transfer: Buffer, wrapped: Buffer): Buffer {
+/**
+ * AES key wrap with padding, unwrapped (RFC 5649 section 4.2), under an AES-256 key.
+ * @throws NotBelieved `release-malformed` when it is none under this key
+ */
+export function unwrapPadded(transfer: Buffer, wrapped: Buffer): Buffer {
   try {
     const decipher = createDecipheriv('id-aes256-wrap-pad', transfer, KWP_INITIAL_VALUE);
     return Buffer.concat([decipher.update(wrapped), decipher.final()]);

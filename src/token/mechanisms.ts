@@ -1,3 +1,4 @@
+import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { Mechanism as CkMechanism } from 'pkcs11js';
 import type { KeySpec } from '../escrow/keySpecs.js';
@@ -15,11 +16,6 @@ const OAEP_HASHES = {
   'RSA-OAEP': { hashAlg: pkcs11.CKM_SHA_1, mgf: pkcs11.CKG_MGF1_SHA1 },
   'RSA-OAEP-256': { hashAlg: pkcs11.CKM_SHA256, mgf: pkcs11.CKG_MGF1_SHA256 },
 } as const;
-
-const GCM_LAYOUTS = {
-  'with-iv-bits': pkcs11.CK_PARAMS_AES_GCM_v240,
-  'without-iv-bits': pkcs11.CK_PARAMS_AES_GCM,
-} as const satisfies Record<TokenProfile['gcmParameters'], number>;
 
 const PSS_HASHES = {
   sha256: { hashAlg: pkcs11.CKM_SHA256, mgf: pkcs11.CKG_MGF1_SHA256 },
@@ -58,9 +54,13 @@ export class Mechanisms {
 
   /** AES-GCM. CK_GCM_PARAMS has ulIvBits in the header files of PKCS#11 2.40, and not in its text (section 2.12.3). */
   gcm(iv: Buffer, aad: Buffer): CkMechanism {
+    const mechanism = this.number('aesGcm');
+    if (this.profile.gcmParameters === 'without-iv-bits') {
+      return { mechanism, parameter: gcmWithoutIvBits(iv, aad) };
+    }
     const bits = { ivBits: 8 * GCM.ivBytes, tagBits: 8 * GCM.tagBytes };
-    const parameter = { type: GCM_LAYOUTS[this.profile.gcmParameters], iv, aad, ...bits };
-    return { mechanism: this.number('aesGcm'), parameter };
+    const parameter = { type: pkcs11.CK_PARAMS_AES_GCM_v240, iv, aad, ...bits };
+    return { mechanism, parameter };
   }
 
   /** How a JOSE signature is asked of the token: the mechanism, and what it is fed (RFC 7518 section 3). */
@@ -113,6 +113,25 @@ export class Mechanisms {
         return this.plain('aesKeyGen');
     }
   }
+}
+
+/**
+ * CK_GCM_PARAMS { pIv, ulIvLen, pAAD, ulAADLen, ulTagBits }, which pkcs11js cannot build: both of its constants have
+ * ulIvBits. IV and AAD stand behind it in the same allocation, so the pointers live as long as what is returned.
+ */
+function gcmWithoutIvBits(iv: Buffer, aad: Buffer): Buffer {
+  const STRUCT_BYTES = 40;
+  const whole = Buffer.concat([Buffer.alloc(STRUCT_BYTES), iv, aad]);
+  const start = koffi.address(whole);
+  const fields = [
+    start + BigInt(STRUCT_BYTES),
+    BigInt(iv.length),
+    start + BigInt(STRUCT_BYTES + iv.length),
+    BigInt(aad.length),
+    BigInt(8 * GCM.tagBytes),
+  ];
+  fields.forEach((field, index) => whole.writeBigUInt64LE(field, 8 * index));
+  return whole.subarray(0, STRUCT_BYTES);
 }
 
 const GRANT_MECHANISMS = {

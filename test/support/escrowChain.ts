@@ -8,7 +8,7 @@ import type { Opened, TokenVerbs, Wrapped } from '../../src/escrow/ports.js';
 import type { Held, Sealed } from '../../src/escrow/sealed.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { OpenToken } from '../../src/token/openToken.js';
-import type { TestDepositary } from './softhsm.js';
+import type { TestDepositary } from './testToken.js';
 
 /** A deposit of one key under one quorum, as the token suites need it. */
 export interface TestDeposit {
@@ -97,13 +97,20 @@ async function sealQuorum(
   return { kek: wrapped.kek, members, sealedQuorum };
 }
 
-/** What a depositary's client does with its share, for the OAEP of SoftHSM. */
+/** RSA-OAEP by its JOSE name, for node:crypto. */
+export function nodeOaep(how: string): { readonly padding: number; readonly oaepHash: string } {
+  const oaepHash = how === 'RSA-OAEP-256' ? 'sha256' : 'sha1';
+  return { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash };
+}
+
+/** What a depositary's client does with its share. */
 export function reencrypt(
   depositary: TestDepositary,
   share: Sealed<'depositary'>,
   transportKey: Uint8Array,
+  how = 'RSA-OAEP',
 ): Sealed<'transport'> {
-  const oaep = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' };
+  const oaep = nodeOaep(how);
   const secret = privateDecrypt({ key: depositary.privateKey, ...oaep }, share);
   const key = createPublicKey({ key: Buffer.from(transportKey), format: 'der', type: 'spki' });
   return sealed('transport', publicEncrypt({ key, ...oaep }, secret));
@@ -152,7 +159,7 @@ export async function gatherReplies(
   const replies = kept.members.map(({ depositary, share }) => {
     const person = people.find(({ id }) => id === depositary);
     if (person === undefined) throw new Error(`${depositary} is not there`);
-    return reencrypt(person, share, publicKey);
+    return reencrypt(person, share, publicKey, token.abilities.oaep);
   });
   return { recovery, replies };
 }
