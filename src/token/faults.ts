@@ -11,6 +11,7 @@ export interface Fault {
 export const CKR = {
   CKR_GENERAL_ERROR: 0x5,
   CKR_FUNCTION_FAILED: 0x6,
+  CKR_ARGUMENTS_BAD: 0x7,
   CKR_ACTION_PROHIBITED: 0x1b,
   CKR_DATA_INVALID: 0x20,
   CKR_DATA_LEN_RANGE: 0x21,
@@ -46,6 +47,8 @@ const CIPHERTEXT_FAULTS: ReadonlySet<number> = new Set([
   CKR.CKR_AEAD_DECRYPT_FAILED,
   CKR.CKR_ENCRYPTED_DATA_INVALID,
   CKR.CKR_ENCRYPTED_DATA_LEN_RANGE,
+  // NSS softokn, for an RSA ciphertext that is not below the modulus
+  CKR.CKR_ARGUMENTS_BAD,
   CKR.CKR_KEY_SIZE_RANGE,
   // what was unwrapped is no AES key in length, and SoftHSM 2.6 says so only when it is to be used
   CKR.CKR_MECHANISM_INVALID,
