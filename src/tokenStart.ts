@@ -33,7 +33,7 @@ export interface ProvenToken {
  * @throws TokenNotReady, {@link TokenNotEnforcing}, ConfigError
  */
 export async function openProvenToken(
-  config: Config,
+  config: Pick<Config, 'token' | 'origin'>,
   configFile: string,
   packageDirectory: string,
   log: OperatorLog,

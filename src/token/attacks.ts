@@ -181,13 +181,14 @@ function wrapUntrusted(
 }
 
 /** Back again when it worked: the key is the real one. */
-function gainDecrypt(driver: PKCS11, session: Handle, key: Handle): undefined {
+function gainDecrypt(driver: PKCS11, session: Handle, key: Handle): ReturnType<Attack> {
   driver.C_SetAttributeValue(session, key, [{ type: pkcs11.CKA_DECRYPT, value: true }]);
   driver.C_SetAttributeValue(session, key, [{ type: pkcs11.CKA_DECRYPT, value: false }]);
+  return undefined;
 }
 
 /** Tries every mechanism by which a wrapped key could be decrypted with an AES key. */
-function decryptWrapped({ driver, mechanisms }: Target, session: Handle, key: Handle): undefined {
+function decryptWrapped({ driver, mechanisms }: Target, session: Handle, key: Handle): ReturnType<Attack> {
   const tries = [
     { mechanism: pkcs11.CKM_AES_ECB },
     { mechanism: pkcs11.CKM_AES_CBC, parameter: Buffer.alloc(16) },
@@ -198,7 +199,7 @@ function decryptWrapped({ driver, mechanisms }: Target, session: Handle, key: Ha
   for (const mechanism of tries) {
     try {
       driver.C_DecryptInit(session, mechanism, key);
-      return;
+      return undefined;
     } catch (error) {
       refusal = error;
     }

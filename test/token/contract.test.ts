@@ -366,7 +366,7 @@ function attribute(raw: ReturnType<typeof openRaw>, object: Buffer, type: number
     return Buffer.isBuffer(value) && (type !== pkcs11.CKA_LOCAL || value[0] === 1);
   } catch (error) {
     // An unwrap template that is there cannot be read by this driver; see ceremony/describe.ts.
-    return type === pkcs11.CKA_UNWRAP_TEMPLATE && /CKR_GENERAL_ERROR/.test(String(error));
+    return type === pkcs11.CKA_UNWRAP_TEMPLATE && String(error).includes('CKR_GENERAL_ERROR');
   }
 }
 

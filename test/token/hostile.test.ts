@@ -69,7 +69,7 @@ describe.each([
   beforeAll(async () => {
     made = await make();
     alice = await made.enrolDepositary('alice');
-    token = await made.open();
+    token = await made.open({ waitMs: 300_000 });
     const kept = await deposit(token, 'rsa-2048', 'operate', [alice]);
     const other = await deposit(token, 'rsa-2048', 'operate', [alice]);
     const { recovery, replies } = await gatherReplies(token, kept, [alice]);

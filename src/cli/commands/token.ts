@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
-import type { CommandRow } from '../command.js';
+import type { CommandRow, Result } from '../command.js';
 import type { ExitName } from '../exitCodes.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
+import type { Session } from '../session.js';
 
 /** What concerns the token itself, on a machine that has it. */
 export const tokenCommands: readonly CommandRow[] = [
@@ -31,14 +32,16 @@ export const tokenCommands: readonly CommandRow[] = [
       'token probe --profile softhsm-2.6 --label escrowd --token-conf softhsm2.conf > probe.txt',
       'token probe --profile nss-softokn-3 --label escrowd --env NSS_CONFIG_DIR=/var/lib/nss --json',
     ],
-    run: async (session, given) => {
-      const { code, out } = await runProbe(join(session.programs, 'token', 'probe', 'main.js'), given);
-      const exit = PROBE_EXITS[code ?? -1];
-      if (exit === undefined) throw new UsageError('the token could not be tried', 'see what is said above');
-      return { json: undefined, lines: [], raw: out, exit };
-    },
+    run: probe,
   },
 ];
+
+async function probe(session: Session, given: Given): Promise<Result> {
+  const { code, out } = await runProbe(join(session.programs, 'token', 'probe', 'main.js'), given);
+  const exit = PROBE_EXITS[code ?? -1];
+  if (exit === undefined) throw new UsageError('the token could not be tried', 'see what is said above');
+  return { json: undefined, lines: [], raw: out, exit };
+}
 
 /** The probe is a program of its own: nothing in escrowctl can load a token's module. */
 const PROBE_EXITS: Readonly<Record<number, ExitName>> = { 0: 'ok', 1: 'disbelieved' };

@@ -25,7 +25,7 @@ export function withPlace(command: Command): Command {
     .option(
       '--env <NAME=VALUE>',
       'a variable for the module, as in token.environment of the configuration; may stand several times',
-      (value: string, before: readonly string[] = []) => [...before, value],
+      (value: string, before: readonly string[] | undefined) => [...(before ?? []), value],
     );
 }
 
