@@ -95,6 +95,7 @@ export const ATTACKS: Readonly<Record<AttackName, Attack>> = {
   'import-as-born-here': ({ driver, dialect }, session) => {
     const made = driver.C_CreateObject(session, [
       ...AES_SECRET,
+      { type: pkcs11.CKA_PRIVATE, value: true },
       ...protection(true, false),
       { type: pkcs11.CKA_WRAP, value: true },
       { type: pkcs11.CKA_VALUE, value: Buffer.alloc(32, 1) },
