@@ -109,7 +109,8 @@ export type NotReadyReason =
   | 'token-ambiguous'
   | 'pin-refused'
   | 'objects-missing'
-  | 'objects-wrong';
+  | 'objects-wrong'
+  | 'keys-changed';
 
 /** The token is not ready for the daemon, which must not start. The message says what a person should do. */
 export class TokenNotReady extends Error {

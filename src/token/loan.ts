@@ -26,6 +26,7 @@ export class Loan {
   #tail: Promise<unknown> = Promise.resolve();
   #lease: Lease | undefined;
   #over = false;
+  #made = 0;
 
   constructor(
     private readonly driver: PKCS11,
@@ -69,15 +70,27 @@ export class Loan {
     return run;
   }
 
+  /** How many objects were made, in flight and in the token. */
+  get made(): number {
+    return this.#made;
+  }
+
+  /** Counts objects that stand in the token from now on; they outlive the loan. */
+  countStanding(objects: number): void {
+    this.#made += objects;
+  }
+
   /** Takes a key in flight into the loan and gives the reference that the core sees. */
   hold<Kind extends HeldKind>(kind: Kind, handle: Handle): Held<Kind> {
     lastReference += 1;
+    this.#made += 1;
     this.#held.set(lastReference, { kind, handle });
     return { held: kind, reference: lastReference };
   }
 
   /** Takes an object into the loan that the core does not see; it goes when the loan ends. */
   discardLater(handle: Handle): void {
+    this.#made += 1;
     this.#scrap.push(handle);
   }
 

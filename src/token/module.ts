@@ -1,6 +1,6 @@
 import { constants as osConstants } from 'node:os';
 import { basename } from 'node:path';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
@@ -20,35 +20,56 @@ export type ModuleEnvironment = Readonly<Record<string, string>>;
 const RTLD_NODELETE = 0x1000;
 const CKF_OS_LOCKING_OK = 0x2;
 
-// C_Initialize and C_Finalize are per process, so their count is too.
+// The environment, C_Initialize and C_Finalize are per process, so what is known of them is too.
+const given = new Map<string, string>();
 const loaded = new Map<string, { driver: PKCS11; users: number; environment: string }>();
 
 /**
  * Sets variables where C code looks for them. Assigning to process.env does so only when that is the real one:
- * a test runner or a worker thread has a copy that getenv(3) never sees.
+ * a test runner or a worker thread has a copy that getenv(3) never sees. What is set already is left alone: opening
+ * a token anew must not change the environment under other threads that read it.
  */
 export function setEnvironment(environment: ModuleEnvironment): void {
+  const changed = Object.entries(environment).filter(([name, value]) => given.get(name) !== value);
+  if (changed.length === 0) return;
   const libc = koffi.load(null);
   try {
     const setenv: unknown = libc.func('int setenv(const char *name, const char *value, int overwrite)');
     if (typeof setenv !== 'function') throw new Error('setenv is not there');
-    for (const [name, value] of Object.entries(environment)) {
+    for (const [name, value] of changed) {
       Reflect.apply(setenv, undefined, [name, value, 1]);
       process.env[name] = value;
+      given.set(name, value);
     }
   } finally {
     libc.unload();
   }
 }
 
-/** The module to load: the one given, else the first of the profile that exists. Throws {@link TokenNotReady}. */
-export function findModule(profile: TokenProfile, given: string | undefined): string {
-  const found = given ?? profile.modules.find((path) => existsSync(path));
+/** Whether a module that writes down every call, PINs included, may be used. */
+export type SpyAllowance = 'spy refused' | 'spy allowed';
+
+/**
+ * The module to load: the one named, else the first of the profile that exists. Throws {@link TokenNotReady} when there
+ * is none, and when it is pkcs11-spy, under whatever name, unless that is allowed.
+ */
+export function findModule(
+  profile: TokenProfile,
+  named: string | undefined,
+  spy: SpyAllowance = 'spy refused',
+): string {
+  const found = named ?? profile.modules.find((path) => existsSync(path));
   if (found === undefined || !existsSync(found)) {
-    const tried = given ?? profile.modules.join(', ');
+    const tried = named ?? profile.modules.join(', ');
     throw new TokenNotReady(
       'module-missing',
       `There is no PKCS#11 module at ${tried}. Install it, or name it in the configuration.`,
+    );
+  }
+  if (spy === 'spy refused' && isSpy(found)) {
+    throw new TokenNotReady(
+      'module-refused',
+      `${found} is pkcs11-spy, which writes the PIN down with every other call: not loaded.`,
     );
   }
   return found;
@@ -79,6 +100,12 @@ export function libraryParameters(
   });
 }
 
+/** By its name, or by the variable that it reads; a proxy that loads it from elsewhere is not seen through. */
+function isSpy(path: string): boolean {
+  const names = [path, realpathSync(path)].map((name) => basename(name));
+  return names.some((name) => name.includes('pkcs11-spy')) || readFileSync(path).includes('PKCS11SPY');
+}
+
 /** Loads and initialises the module at `path`, or joins those in this process who already have it. */
 export function loadModule(
   path: string,
@@ -106,15 +133,16 @@ export function loadModule(
       entry.users -= 1;
       if (entry.users > 0) return;
       loaded.delete(path);
-      entry.driver.C_Finalize();
+      try {
+        entry.driver.C_Finalize();
+      } finally {
+        entry.driver.close();
+      }
     },
   };
 }
 
 function initialise(path: string, environment: ModuleEnvironment, parameters: string | undefined): PKCS11 {
-  if (basename(path).includes('pkcs11-spy') && environment['PKCS11SPY'] === undefined) {
-    throw new TokenNotReady('module-refused', 'pkcs11-spy writes the PIN to its output: not loaded.');
-  }
   setEnvironment(environment);
   try {
     preload(path);

@@ -7,12 +7,12 @@ import { Dialect } from './dialect.js';
 import { Health } from './health.js';
 import { Loan } from './loan.js';
 import { Mechanisms } from './mechanisms.js';
-import type { LoadedModule, ModuleEnvironment } from './module.js';
+import type { LoadedModule, ModuleEnvironment, SpyAllowance } from './module.js';
 import { findModule, libraryParameters, loadModule } from './module.js';
 import { TokenObjects } from './objects.js';
 import type { TokenProfile } from './profile.js';
 import type { TokenLog } from './sessions.js';
-import { Sessions } from './sessions.js';
+import { closeSession, Sessions } from './sessions.js';
 import { findLongLived, findSlot, importSpki, logIn, objectsWrong } from './startup.js';
 import { standingObjects } from './standing.js';
 import { enrolledDepositaries } from './trusted.js';
@@ -30,6 +30,8 @@ export interface OpenTokenOptions {
   readonly pin: Buffer;
   /** The PKCS#11 module; the profile's paths are tried when it is not given. */
   readonly modulePath?: string;
+  /** Whether the module may be pkcs11-spy, which writes the PIN down; refused when it is not given. */
+  readonly spy?: SpyAllowance;
   /** Variables for the module, e.g. `{ SOFTHSM2_CONF: '/etc/escrowd/softhsm2.conf' }`. */
   readonly environment?: ModuleEnvironment;
   /** How long anything waits for a session or for the queue of token objects. */
@@ -55,14 +57,20 @@ export interface OpenToken extends Token {
   close(drainMs?: number): Promise<void>;
 }
 
+/** The token as it was opened once: from C_Initialize to C_Finalize. */
+export interface TokenGeneration extends OpenToken {
+  /** How many objects were made since it was opened. Tokens may leak for each until they are finalised. */
+  objectsMade(): number;
+}
+
 /**
  * Opens the token: loads the module, logs in (one attempt), and finds what the ceremony has made. Makes nothing.
  * Throws {@link TokenNotReady} with a sentence that says what to do.
  */
-export async function openToken(options: OpenTokenOptions): Promise<OpenToken> {
+export async function openToken(options: OpenTokenOptions): Promise<TokenGeneration> {
   try {
     const module = loadModule(
-      findModule(options.profile, options.modulePath),
+      findModule(options.profile, options.modulePath, options.spy),
       options.environment,
       libraryParameters(options.profile, options.label, options.environment),
     );
@@ -77,7 +85,7 @@ export async function openToken(options: OpenTokenOptions): Promise<OpenToken> {
   }
 }
 
-async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<OpenToken> {
+async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<TokenGeneration> {
   const { profile, waitMs = 10_000, log = () => undefined } = options;
   const { driver } = module;
   const slot = findSlot(driver, options.label);
@@ -88,7 +96,7 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<O
   const pool = sessions(profile.sessions);
   const closeSessions = (): void => {
     for (const some of [pool, forLog, forObjects]) some.close();
-    driver.C_CloseSession(login);
+    closeSession(driver, login, log);
   };
   try {
     const mechanisms = new Mechanisms(profile);
@@ -102,7 +110,11 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<O
     const bench = { driver, profile, mechanisms, dialect, pool, objects, health, newestKek, log };
     return new ReadyToken(bench, { identity, log: logSpki }, forLog, () => {
       closeSessions();
-      module.release();
+      try {
+        module.release();
+      } catch (error) {
+        log('error', 'the PKCS#11 module could not be finalised', { error: String(error) });
+      }
     });
   } catch (error) {
     closeSessions();
@@ -116,7 +128,7 @@ export function withWorkbench<T>(token: OpenToken, use: (bench: Workbench) => Pr
   return token.withWorkbench(use);
 }
 
-class ReadyToken implements OpenToken {
+class ReadyToken implements TokenGeneration {
   readonly abilities: TokenAbilities;
   readonly identityKey: Uint8Array;
   readonly logKey: OpenToken['logKey'];
@@ -124,6 +136,7 @@ class ReadyToken implements OpenToken {
   readonly #forLog: Sessions;
   readonly #underWay = new Set<Promise<unknown>>();
   #giveBack: (() => void) | undefined;
+  #objectsMade = 0;
 
   constructor(
     bench: Workbench,
@@ -158,8 +171,13 @@ class ReadyToken implements OpenToken {
         return await use(lendVerbs(this.#bench, loan, verbs));
       } finally {
         await loan.end();
+        this.#objectsMade += loan.made;
       }
     });
+  }
+
+  objectsMade(): number {
+    return this.#objectsMade;
   }
 
   signCheckpoint(text: Uint8Array): Promise<Uint8Array> {

@@ -22,6 +22,11 @@ export interface Lease {
   release(): void;
 }
 
+/** Why a `token-unavailable` was thrown that says nothing about the token: its sessions were all at work. */
+export class SessionsBusy extends Error {
+  override readonly name = 'SessionsBusy';
+}
+
 interface Waiting {
   readonly admit: () => void;
   readonly timer: NodeJS.Timeout;
@@ -32,6 +37,15 @@ export function openSession(driver: PKCS11, slot: Handle): Handle {
   const CKF_RW_SESSION = 0x2;
   const CKF_SERIAL_SESSION = 0x4;
   return driver.C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION);
+}
+
+/** Closes a session. One that cannot be closed is told and left: its token is gone, or soon finalised. */
+export function closeSession(driver: PKCS11, session: Handle, log: TokenLog): void {
+  try {
+    driver.C_CloseSession(session);
+  } catch (error) {
+    log('error', 'a token session could not be closed', { error: String(error) });
+  }
 }
 
 /**
@@ -72,14 +86,15 @@ export class Sessions {
 
   /** Closes what is idle. Call it when nothing is leased. */
   close(): void {
-    for (const session of this.#idle.splice(0)) this.#closeSession(session);
+    for (const session of this.#idle.splice(0)) closeSession(this.driver, session, this.log);
   }
 
   #wait(): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-        reject(new EscrowError('token-unavailable', 'The token is busy; try again.'));
+        const cause = new SessionsBusy(`all ${this.bounds.size} sessions are at work`);
+        reject(new EscrowError('token-unavailable', 'The token is busy; try again.', { cause }));
       }, this.bounds.waitMs);
       const waiting = { admit: resolve, timer };
       this.#waiting.push(waiting);
@@ -99,7 +114,7 @@ export class Sessions {
       release: () => {
         if (released) return;
         released = true;
-        for (const session of spoiled) this.#closeSession(session);
+        for (const session of spoiled) closeSession(this.driver, session, this.log);
         if (current !== undefined) this.#idle.push(current);
         const next = this.#waiting.shift();
         if (next === undefined) {
@@ -110,13 +125,5 @@ export class Sessions {
         }
       },
     };
-  }
-
-  #closeSession(session: Handle): void {
-    try {
-      this.driver.C_CloseSession(session);
-    } catch (error) {
-      this.log('error', 'a token session could not be closed', { error: String(error) });
-    }
   }
 }

@@ -13,7 +13,6 @@ export async function standingObjects(
 ): Promise<{ readonly transports: readonly RecoveryId[]; readonly grants: readonly GrantId[] }> {
   const { driver, objects, health } = bench;
   return objects.alone((session) => {
-    health.checkIn(session);
     const transports = new Set<RecoveryId>();
     const grants = new Set<GrantId>();
     for (const objectClass of [pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PUBLIC_KEY]) {
@@ -30,6 +29,8 @@ export async function standingObjects(
         if (grant !== undefined && objectClass !== pkcs11.CKO_PUBLIC_KEY) grants.add(grant);
       }
     }
+    // After looking: a token that is gone finds nothing from then on, and it may have gone in between.
+    health.checkIn(session);
     return { transports: [...transports], grants: [...grants] };
   });
 }

@@ -39,9 +39,10 @@ export function forgetTrustedKey(bench: Workbench, label: string): void {
  */
 export async function enrolledDepositaries(bench: Workbench): Promise<readonly EnrolledDepositary[]> {
   return bench.objects.alone((session) => {
-    bench.health.checkIn(session);
     const trusted = byLabel(bench.driver, session, RECIPIENTS[bench.profile.depositaryKeys]);
     const unwrapping = byLabel(bench.driver, session, UNWRAPPING_KEYS);
+    // After looking: a token that is gone finds nothing from then on, and it may have gone in between.
+    bench.health.checkIn(session);
     const enrolled: EnrolledDepositary[] = [];
     for (const label of trusted.keys()) {
       const id = label.startsWith(OWN_PREFIX) ? parsePrincipalId(label.slice(OWN_PREFIX.length)) : undefined;

@@ -9,7 +9,7 @@ import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import type { TokenPlace } from '../../src/token/ceremony/table.js';
 import { CKR, readFault, TokenNotReady } from '../../src/token/faults.js';
 import { findModule } from '../../src/token/module.js';
-import type { OpenToken, OpenTokenOptions } from '../../src/token/openToken.js';
+import type { OpenTokenOptions, TokenGeneration } from '../../src/token/openToken.js';
 import { openToken } from '../../src/token/openToken.js';
 
 /** A person's own key, as a depositary keeps it. */
@@ -31,7 +31,7 @@ export interface TestToken {
   /** Enrols a new RSA-2048 key. Only while this process has no token open: the officer cannot log in beside a user. */
   enrolDepositary(id: string): Promise<TestDepositary>;
   /** Opens it as the daemon does. Close what you open: the module is the process's. */
-  open(options?: Partial<Pick<OpenTokenOptions, 'waitMs' | 'log' | 'profile'>>): Promise<OpenToken>;
+  open(options?: Partial<Pick<OpenTokenOptions, 'waitMs' | 'log' | 'profile'>>): Promise<TokenGeneration>;
   /** Deletes the token. */
   remove(): void;
 }

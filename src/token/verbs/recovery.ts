@@ -65,6 +65,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
         const pair = await holding([publicKey, privateKey, mechanism], () =>
           driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
         );
+        loan.countStanding(2);
         requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
         objects.remember(name, { handle: pair.privateKey, publicKey: undefined });
         return { publicKey: readRsaSpki(driver, session, pair.publicKey) };
@@ -119,6 +120,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
               throw new EscrowError('internal', 'The grant stands in the token already.');
             }
             const handle = unwrapChecked(bench, session, { ...order, with: kek });
+            loan.countStanding(1);
             objects.remember(name, { handle, publicKey: undefined });
           }),
         ),
