@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { dirname, isAbsolute, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
@@ -24,6 +24,9 @@ const schema = z.strictObject({
     environment: z.record(z.string().regex(/^[A-Z][A-Z0-9_]*$/), z.string()).default({}),
     acceptUnenforced: z.array(z.string()).default([]),
     waitMs: milliseconds.default(10_000),
+    probeMs: milliseconds.default(1_000),
+    recycleAfterObjects: z.int().min(0).default(100_000),
+    allowSpy: z.boolean().default(false),
   }),
   administrators: path,
   database: z
@@ -65,6 +68,7 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
     throw new ConfigError(`${file}: ${faults.join('; ')}`);
   }
   const config = parsed.data;
+  refuseSpy(file, config.token, environment);
   const at = (relative: string): string => resolve(dirname(resolve(file)), relative);
   return {
     ...config,
@@ -72,7 +76,7 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
     administrators: at(config.administrators),
     token: {
       ...config.token,
-      pinFile: at(config.token.pinFile),
+      pinFile: credentialOf(file, config.token.pinFile, environment) ?? at(config.token.pinFile),
       environment: Object.fromEntries(
         Object.entries(config.token.environment).map(([name, value]) => [
           name,
@@ -88,6 +92,43 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
     databaseOwnerUrl: environment['DATABASE_OWNER_URL'],
     searchPath: environment['PATH'],
   };
+}
+
+/** pkcs11-spy writes the PIN down; its variables have no place where a daemon runs, whatever module is configured. */
+function refuseSpy(
+  file: string,
+  token: { readonly environment: Readonly<Record<string, string>>; readonly allowSpy: boolean },
+  environment: Readonly<Record<string, string | undefined>>,
+): void {
+  const where = [
+    ...(token.environment['PKCS11SPY'] === undefined ? [] : [`${file}: token.environment`]),
+    ...(environment['PKCS11SPY'] === undefined ? [] : ['the environment']),
+  ];
+  if (where.length === 0 || token.allowSpy) return;
+  throw new ConfigError(
+    `PKCS11SPY is set in ${where.join(' and in ')}: a spy on the token writes the PIN down`,
+  );
+}
+
+/** The file that `credential:NAME` means: a credential that systemd has loaded for this service. */
+function credentialOf(
+  file: string,
+  pinFile: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  const name = /^credential:(.*)$/.exec(pinFile)?.[1];
+  if (name === undefined) return undefined;
+  // systemd.exec(5): the name of a credential is that of a file in this directory
+  const directory = environment['CREDENTIALS_DIRECTORY'];
+  if (!/^[^/]+$/.test(name) || name.startsWith('.')) {
+    throw new ConfigError(`${file}: token.pinFile: "${name}" is no name of a credential`);
+  }
+  if (directory === undefined) {
+    throw new ConfigError(
+      `${file}: token.pinFile: systemd has given no credentials (LoadCredential=${name}:...)`,
+    );
+  }
+  return join(directory, name);
 }
 
 /** The file of a token profile: a path, or the name of one in `hsm-config`. */

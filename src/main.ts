@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { readConfig } from './config.js';
+import { forbidCoreDumps } from './coreDumps.js';
 import { startDaemon } from './daemon.js';
 import { EXIT_CODES, exitCodeOf } from './exitCodes.js';
 import { createOperatorLog, reasonsOf } from './operatorLog.js';
@@ -52,7 +53,10 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT_CODES.usage.code;
   }
   const log = createOperatorLog(values['log-level'], process.stdout.isTTY);
+  // Node opens its inspector on SIGUSR1 unless somebody takes the signal, and through it everything can be read.
+  process.on('SIGUSR1', () => undefined);
   try {
+    forbidCoreDumps();
     const config = readConfig(values.config, process.env);
     const stopping = stopSignal();
     const daemon = await startDaemon({ config, configFile: values.config, packageDirectory, log });
@@ -73,9 +77,8 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** Resolves with the name of the first signal that asks to stop. SIGUSR1 is taken so that it opens no inspector. */
+/** Resolves with the name of the first signal that asks to stop. */
 function stopSignal(): Promise<string> {
-  process.on('SIGUSR1', () => undefined);
   return new Promise((resolveSignal) => {
     for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
       process.on(name, () => {

@@ -3,10 +3,13 @@ import { ConfigError, profileFile, readSecretFile } from './config.js';
 import type { CheckpointSigner } from './escrow/ports.js';
 import { vkeyFor } from './log/noteKey.js';
 import type { OperatorLog } from './operatorLog.js';
-import type { OpenToken } from './token/openToken.js';
+import type { OpenToken, TokenGeneration } from './token/openToken.js';
 import { openToken } from './token/openToken.js';
 import { readProfile } from './token/profile.js';
 import { selfTest } from './token/selfTest.js';
+import type { TokenLog } from './token/sessions.js';
+import type { SupervisedToken } from './token/supervisedToken.js';
+import { superviseToken } from './token/supervisedToken.js';
 
 /** The token let something through that it must refuse, or its profile says so, and the configuration does not accept it by name. */
 export class TokenNotEnforcing extends Error {
@@ -19,16 +22,17 @@ export class TokenNotEnforcing extends Error {
   }
 }
 
-/** A token that has proved itself, and what it was excused from. */
+/** A token that has proved itself and is watched, and what it was excused from. */
 export interface ProvenToken {
-  readonly token: OpenToken;
+  readonly token: SupervisedToken;
   readonly signer: CheckpointSigner;
   /** Attacks that the token does not refuse, accepted by the configuration. */
   readonly unenforced: readonly string[];
 }
 
 /**
- * Opens the configured token and has it prove what it enforces, by trying the attacks that it must refuse.
+ * Opens the configured token and has it prove what it enforces, by trying the attacks that it must refuse. From then on
+ * it is watched and opened anew when it was gone; the PIN is read from its file each time, and kept nowhere.
  *
  * @throws TokenNotReady, {@link TokenNotEnforcing}, ConfigError
  */
@@ -38,23 +42,29 @@ export async function openProvenToken(
   packageDirectory: string,
   log: OperatorLog,
 ): Promise<ProvenToken> {
-  const file = profileFile(config.token.profile, packageDirectory, configFile);
-  const profile = readProfileFile(file);
-  const token = await openToken({
-    profile,
-    label: config.token.label,
-    pin: readSecretFile(config.token.pinFile),
-    ...(config.token.module === undefined ? {} : { modulePath: config.token.module }),
-    environment: config.token.environment,
-    waitMs: config.token.waitMs,
-    log: (level, message) => log.log(level, message),
-  });
+  const { module, waitMs, probeMs, recycleAfterObjects, ...given } = config.token;
+  const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
+  const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
+  const open = async (): Promise<TokenGeneration> =>
+    openToken({
+      profile,
+      label: given.label,
+      pin: readSecretFile(given.pinFile),
+      ...(module === undefined ? {} : { modulePath: module }),
+      spy: given.allowSpy ? 'spy allowed' : 'spy refused',
+      environment: given.environment,
+      waitMs,
+      log: lines,
+    });
+  if (given.allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');
+  const first = await open();
   try {
-    const unenforced = await prove(token, profile.unenforced, config.token.acceptUnenforced);
+    const unenforced = await prove(first, profile.unenforced, given.acceptUnenforced);
     if (unenforced.length > 0) log.warn('the token does not enforce everything', { unenforced });
+    const token = superviseToken(first, { open, probeMs, waitMs, recycleAfterObjects, log: lines });
     return { token, signer: signerOf(token, config.origin), unenforced };
   } catch (error) {
-    await token.close();
+    await first.close();
     throw error;
   }
 }

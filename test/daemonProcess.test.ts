@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,10 +8,13 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 
 import { EXIT_CODES } from '../src/exitCodes.js';
+import { findModule } from '../src/token/module.js';
 import { runTs } from './support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';
 import type { System } from './support/system.js';
 import { makeSystem } from './support/system.js';
+
+const SPY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
 
 type Changes = (config: Record<string, Record<string, unknown>>) => void;
 
@@ -58,6 +62,26 @@ function serving(child: ChildProcess): Promise<number> {
   });
 }
 
+/** Configuration with which OpenSC's spy writes every call to the token into a file. */
+function spyingTo(file: string): {
+  readonly module: string;
+  readonly allowSpy: true;
+  readonly environment: Readonly<Record<string, string>>;
+} {
+  const { place } = system.hsm;
+  const target = findModule(place.profile, undefined);
+  const environment = { ...place.environment, PKCS11SPY: target, PKCS11SPY_OUTPUT: file };
+  return { module: SPY, allowSpy: true, environment };
+}
+
+/** What each C_Login answered, as the spy wrote it down. */
+function loginsIn(file: string): readonly (string | undefined)[] {
+  const text = readFileSync(file, 'latin1');
+  return [...text.matchAll(/^\d+: C_Login\n(?:(?!\d+: C_).*\n)*?Returned: +\d+ (CKR_\w+)$/gm)].map(
+    ([, answer]) => answer,
+  );
+}
+
 async function ended(child: ChildProcess, signal?: NodeJS.Signals): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
@@ -100,6 +124,32 @@ describe('the daemon as a process', () => {
     expect(await ended(second, 'SIGTERM')).toBe(EXIT_CODES.clean.code);
   });
 
+  it('leaves no core dump, whatever limit it was started with', async () => {
+    const setLimit = (core: string): void => {
+      execFileSync('prlimit', ['--pid', String(process.pid), `--core=${core}:`]);
+    };
+    const [limit = '0'] = execFileSync('prlimit', ['--core', '--noheadings', '--output=SOFT', '--raw'], {
+      encoding: 'utf8',
+    }).split('\n');
+    setLimit('4096');
+    const child = daemon();
+    setLimit(limit.trim());
+    await serving(child);
+    const limits = readFileSync(`/proc/${String(child.pid)}/limits`, 'utf8');
+    expect(limits).toMatch(/^Max core file size +0 +0 /m);
+  });
+
+  it('tries a wrong PIN once, and says so by its exit code', async () => {
+    const spied = join(system.directory, 'wrong-pin.spy');
+    const pinFile = join(system.directory, 'refused.pin');
+    writeFileSync(pinFile, 'not the pin', { mode: 0o600 });
+    const child = daemon((config) => {
+      config['token'] = { ...config['token'], ...spyingTo(spied), pinFile };
+    });
+    expect(await ended(child)).toBe(EXIT_CODES.pin.code);
+    expect(loginsIn(spied)).toEqual(['CKR_PIN_INCORRECT']);
+  });
+
   const refusals: readonly (readonly [string, Changes, keyof typeof EXIT_CODES])[] = [
     ['an unknown member in the configuration', (config) => (config['lissen'] = {}), 'usage'],
     [
@@ -120,6 +170,15 @@ describe('the daemon as a process', () => {
       },
       'pin',
     ],
+    [
+      'a spy on the token',
+      (config) => {
+        const { environment } = spyingTo(join(system.directory, 'refused.spy'));
+        config['token'] = { ...config['token'], environment };
+      },
+      'usage',
+    ],
+    ['a spy for a module', (config) => (config['token'] = { ...config['token'], module: SPY }), 'token'],
     [
       'a label that no token has',
       (config) => (config['token'] = { ...config['token'], label: 'nobody' }),

@@ -1,0 +1,90 @@
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { stringify } from 'yaml';
+
+import type { Config } from '../src/config.js';
+import { ConfigError, readConfig, readSecretFile } from '../src/config.js';
+import { findModule } from '../src/token/module.js';
+import { readProfile } from '../src/token/profile.js';
+import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';
+
+const SPY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
+
+let directory: string;
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'escrowd-config-'));
+});
+afterAll(() => {
+  rmSync(directory, { recursive: true });
+});
+
+function read(token: object = {}, environment: Readonly<Record<string, string>> = {}): Config {
+  const file = join(directory, 'escrowd.yaml');
+  const config = {
+    origin: 'escrow.test/log',
+    listen: { host: '127.0.0.1', port: 0 },
+    tls: { certificate: 'server.crt', key: 'server.key' },
+    token: { profile: 'softhsm-2.6', label: 'escrowd', pinFile: 'user.pin', ...token },
+    administrators: 'administrators.json',
+  };
+  writeFileSync(file, stringify(config));
+  return readConfig(file, environment);
+}
+
+test('the PIN comes from a file beside the configuration, or from a credential of systemd', () => {
+  expect(read().token.pinFile).toBe(join(directory, 'user.pin'));
+  const environment = { CREDENTIALS_DIRECTORY: '/run/credentials/escrowd.service' };
+  expect(read({ pinFile: 'credential:user.pin' }, environment).token.pinFile).toBe(
+    '/run/credentials/escrowd.service/user.pin',
+  );
+});
+
+test.each(['credential:', 'credential:../user.pin', 'credential:a/b', 'credential:.', 'credential:..'])(
+  '%s names no credential',
+  (pinFile) => {
+    const environment = { CREDENTIALS_DIRECTORY: directory };
+    expect(() => read({ pinFile }, environment)).toThrow(ConfigError);
+  },
+);
+
+test('a credential is not looked for when systemd has given none', () => {
+  expect(() => read({ pinFile: 'credential:user.pin' })).toThrow(/LoadCredential=user.pin/);
+});
+
+test('a PIN has no place in the configuration or in the environment', () => {
+  expect(() => read({ pin: '1234' })).toThrow(ConfigError);
+  const { token } = read({}, { PIN: '1234', ESCROWD_PIN: '1234', TOKEN_PIN: '1234' });
+  expect(JSON.stringify(token)).not.toContain('1234');
+});
+
+test('a PIN that others can read is not read', () => {
+  const file = join(directory, 'user.pin');
+  writeFileSync(file, '1234\n', { mode: 0o600 });
+  expect(readSecretFile(file).toString()).toBe('1234');
+  chmodSync(file, 0o640);
+  expect(() => readSecretFile(file)).toThrow(/chmod 600/);
+});
+
+test('variables of a spy on the token are refused, wherever they are set, unless a spy is allowed', () => {
+  const PKCS11SPY = '/usr/lib/softhsm/libsofthsm2.so';
+  expect(() => read({ environment: { PKCS11SPY } })).toThrow(/token\.environment/);
+  expect(() => read({}, { PKCS11SPY })).toThrow(/the environment/);
+  expect(read({ environment: { PKCS11SPY }, allowSpy: true }, { PKCS11SPY }).token.allowSpy).toBe(true);
+  expect(read().token.allowSpy).toBe(false);
+});
+
+test('a spy is refused as the module, by its name, by a link to it and as a copy under another name', () => {
+  const profile = readProfile(SOFTHSM_PROFILE_FILE);
+  const [link, copy] = [join(directory, 'link.so'), join(directory, 'copy.so')];
+  symlinkSync(SPY, link);
+  copyFileSync(SPY, copy);
+  for (const path of [SPY, link, copy]) {
+    expect(() => findModule(profile, path)).toThrow(/writes the PIN down/);
+    expect(() => findModule({ ...profile, modules: [path] }, undefined)).toThrow(/writes the PIN down/);
+    expect(findModule(profile, path, 'spy allowed')).toBe(path);
+  }
+  expect(profile.modules).toContain(findModule(profile, undefined));
+});
