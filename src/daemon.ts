@@ -81,6 +81,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log,
     );
     stack.push(() => token.close(config.requests.drainMs));
+    void token.failed.then(fail);
     const database = await startDatabase(parts, signer, stack, fail);
 
     const ledger = new Ledger({

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,6 +58,18 @@ function serving(child: ChildProcess): Promise<number> {
     });
     child.once('exit', () => {
       reject(new Error(`the daemon ended: ${said}`));
+    });
+  });
+}
+
+/** Resolves when the daemon's output has this in it. */
+function said(child: ChildProcess, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.stdout?.on('data', (chunk: Buffer) => {
+      if (chunk.toString().includes(text)) resolve();
+    });
+    child.once('exit', () => {
+      reject(new Error(`the daemon ended before it said: ${text}`));
     });
   });
 }
@@ -148,6 +160,25 @@ describe('the daemon as a process', () => {
     });
     expect(await ended(child)).toBe(EXIT_CODES.pin.code);
     expect(loginsIn(spied)).toEqual(['CKR_PIN_INCORRECT']);
+  });
+
+  it('ends with that code when the PIN is refused at the return of a token that was gone: tried once', async () => {
+    const spied = join(system.directory, 'returned.spy');
+    const pinFile = join(system.directory, 'changed.pin');
+    writeFileSync(pinFile, system.hsm.userPin, { mode: 0o600 });
+    const child = daemon((config) => {
+      config['token'] = { ...config['token'], ...spyingTo(spied), pinFile, probeMs: 50 };
+    });
+    await serving(child);
+    const tokens = join(system.hsm.directory, 'tokens');
+    const aside = join(system.hsm.directory, 'aside');
+    const [name = ''] = readdirSync(tokens);
+    renameSync(join(tokens, name), aside);
+    await said(child, 'it is opened anew');
+    writeFileSync(pinFile, 'not the pin');
+    renameSync(aside, join(tokens, name));
+    expect(await ended(child)).toBe(EXIT_CODES.pin.code);
+    expect(loginsIn(spied)).toEqual(['CKR_OK', 'CKR_PIN_INCORRECT']);
   });
 
   const refusals: readonly (readonly [string, Changes, keyof typeof EXIT_CODES])[] = [
