@@ -18,11 +18,13 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
+const WATCHED = { probeMs: 1_000, recycleAfterObjects: 0, allowSpy: false };
+
 function start(made: TestToken, profile: string, acceptUnenforced: string[]): Promise<ProvenToken> {
   const pinFile = join(directory, 'pin');
   writeFileSync(pinFile, made.userPin, { mode: 0o600 });
   const { label, environment = {} } = made.place;
-  const token = { profile, label, pinFile, environment, acceptUnenforced, waitMs: 10_000 };
+  const token = { profile, label, pinFile, environment, acceptUnenforced, waitMs: 10_000, ...WATCHED };
   const log = createLogger({ silent: true });
   return openProvenToken({ token, origin: 'escrow.test' }, join(directory, 'escrowd.yaml'), directory, log);
 }
