@@ -24,8 +24,6 @@ import { WindowSearch } from '../support/windows.js';
  * Somebody has the host, the token, its user PIN and the database, talks PKCS#11 without this program, and says in
  * templates what they like.
  */
-jest.setTimeout(180_000);
-
 let system: System;
 let life: Life;
 let dump: DatabaseDump;
