@@ -1,6 +1,6 @@
 /** Tests run as CommonJS (jest's stable mode); the build is ESM. swc only strips and converts: types are checked by `npm run check`. */
 const config = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/cleanEnvironment.ts',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
   extensionsToTreatAsEsm: [],
