@@ -3,10 +3,11 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 /**
- * Who may import whom (main -> daemon -> { http, postgres, token } -> escrow -> log; cli -> client -> log).
+ * Who may import whom (main -> daemon -> { http, postgres, token } -> escrow -> log; cli -> client -> log; http and
+ * client -> policy -> escrow).
  * Each row: a folder of src, and what its files must not import.
  */
-const adapters = ['token', 'postgres', 'http', 'client', 'cli'];
+const adapters = ['token', 'postgres', 'http', 'client', 'cli', 'policy'];
 const drivers = ['pkcs11js', 'graphene-pk11', 'koffi', 'knex', 'pg', 'express', 'winston', 'commander'];
 const outerFiles = ['daemon', 'main', 'config', 'operatorLog'];
 
@@ -77,6 +78,12 @@ export default defineConfig(
     },
   },
   forbid(
+    ['src/policy/**/*.ts'],
+    except(adapters, 'policy'),
+    [...drivers, 'jose', 'yaml', 'node:(?!crypto$).*', 'fs', 'process'],
+    'src/policy reads documents: it imports only itself, src/escrow, src/log, zod and node:crypto.',
+  ),
+  forbid(
     ['src/token/**/*.ts'],
     except(adapters, 'token'),
     except(drivers, 'pkcs11js', 'graphene-pk11', 'koffi', 'commander'),
@@ -90,19 +97,19 @@ export default defineConfig(
   ),
   forbid(
     ['src/http/**/*.ts'],
-    except(adapters, 'http'),
+    except(adapters, 'http', 'policy'),
     except(drivers, 'express'),
     'src/http talks HTTP only.',
   ),
   forbid(
     ['src/client/**/*.ts'],
-    [...except(adapters, 'client')],
+    except(adapters, 'client', 'policy'),
     drivers,
     'src/client stands on src/log and the shared formats of src/escrow.',
   ),
   forbid(
     ['src/cli/**/*.ts'],
-    except(adapters, 'cli', 'client'),
+    except(adapters, 'cli', 'client', 'policy'),
     except(drivers, 'commander'),
     'src/cli stands on src/client.',
   ),

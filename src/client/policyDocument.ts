@@ -1,133 +1,30 @@
-import { z } from 'zod';
-
 import { canonicalHash } from '../escrow/digests.js';
-import { parsePrincipalId } from '../escrow/ids.js';
-import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
+import type { Policy } from '../escrow/policy.js';
 import type { PolicySignaturePayload } from '../escrow/wire.js';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
-import { parseIsoDuration } from './durations.js';
+import { PolicyProblems, policyOf } from '../policy/document.js';
 import { PolicyDocumentError } from './errors.js';
-import { importJwk, parseJws } from './jws.js';
+import { parseJws } from './jws.js';
 import type { Signer } from './signingKey.js';
 
 /** The `typ` of an administrator's signature under a policy. */
 export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
 
-/** Who must agree, as a document writes it. */
-export type ExpressionText =
-  | string
-  | { readonly allOf: readonly ExpressionText[] }
-  | { readonly anyOf: readonly ExpressionText[] }
-  | { readonly atLeast: number; readonly of: readonly ExpressionText[] };
-
-const nonEmpty = z.string().min(1);
-const principalId = nonEmpty.refine((id) => parsePrincipalId(id) !== undefined, 'not an id of a principal');
-const duration = nonEmpty.refine(
-  (value) => parseIsoDuration(value) !== undefined,
-  'not an ISO 8601 duration, such as PT1H or P7D',
-);
-const jwk = z.record(z.string(), z.string()).superRefine((key, context) => {
-  if ('d' in key) context.addIssue({ code: 'custom', message: 'a private key; list public keys only' });
-  else if (importJwk(key) === undefined)
-    context.addIssue({ code: 'custom', message: 'not a public key (JWK)' });
-  else if (!['ES256', 'ES384', 'EdDSA', 'PS256'].includes(key['alg'] ?? '')) {
-    context.addIssue({ code: 'custom', message: 'the key has no alg of ES256, ES384, EdDSA or PS256' });
-  }
-});
-const expression: z.ZodType<ExpressionText> = z.lazy(() =>
-  z.union([
-    nonEmpty.regex(/^(?:[A-Za-z][A-Za-z0-9_-]*|role:\S+|person:\S+)$/, 'neither a word, role:x nor person:x'),
-    z.strictObject({ allOf: z.array(expression).min(1).readonly() }),
-    z.strictObject({ anyOf: z.array(expression).min(1).readonly() }),
-    z.strictObject({ atLeast: z.int().min(1), of: z.array(expression).min(1).readonly() }),
-  ]),
-);
-
-const principal = z.strictObject({
-  id: principalId,
-  kind: z.enum(['person', 'app']),
-  name: nonEmpty,
-  roles: z.array(nonEmpty).readonly(),
-  attributes: z.record(z.string(), z.string()).default({}),
-  keys: z.array(jwk).readonly(),
-  deliveryKey: z.exactOptional(nonEmpty),
-  retired: z.exactOptional(z.boolean()),
-});
-
-const rule = z.strictObject({
-  name: nonEmpty,
-  when: z.exactOptional(
-    z.record(
-      z.string().regex(/^(?:owner\.[A-Za-z0-9_.-]+|use|key\.spec)$/, 'neither owner.x, use nor key.spec'),
-      z.string(),
-    ),
-  ),
-  depositaries: expression,
-  requesters: z.exactOptional(
-    z
-      .array(z.enum(['depositary', 'admin', 'app']))
-      .min(1)
-      .readonly(),
-  ),
-  deliver: z.exactOptional(z.boolean()),
-  operate: z.exactOptional(
-    z.strictObject({
-      operations: z
-        .array(z.enum(['sign', 'decrypt']))
-        .min(1)
-        .readonly(),
-      maxUses: z.int().min(1),
-      maxDuration: duration,
-    }),
-  ),
-  release: z.exactOptional(
-    z.strictObject({ delay: z.exactOptional(duration), ownerMayVeto: z.exactOptional(z.boolean()) }),
-  ),
-});
-
-const documentSchema = z
-  .strictObject({
-    version: z.literal(1),
-    principals: z.array(principal).min(1).readonly(),
-    rules: z.array(rule).readonly(),
-  })
-  .superRefine((document, context) => {
-    const report = (path: (string | number)[], message: string): void => {
-      context.addIssue({ code: 'custom', path, message });
-    };
-    const ids = document.principals.map(({ id }) => id);
-    ids.forEach((id, at) => {
-      if (ids.indexOf(id) !== at) report(['principals', at, 'id'], `there are two with the id ${id}`);
-    });
-    document.rules.forEach(({ when, operate, release }, at) => {
-      if (operate === undefined && release === undefined) {
-        report(['rules', at], 'it has neither operate nor release: nothing could be recovered');
-      }
-      const { use, 'key.spec': spec } = when ?? {};
-      if (use !== undefined && use !== 'sign' && use !== 'decrypt') {
-        report(['rules', at, 'when', 'use'], 'neither sign nor decrypt');
-      }
-      if (spec !== undefined && !(KEY_SPEC_NAMES as readonly string[]).includes(spec)) {
-        report(['rules', at, 'when', 'key.spec'], `not one of ${KEY_SPEC_NAMES.join(', ')}`);
-      }
-    });
-  });
-
-/** A policy document whose form is right, as far as can be said without the server. */
-export type PolicyDocument = z.infer<typeof documentSchema>;
-
 /**
- * Checks the form of a document. The server has the last word when it is applied.
+ * Reads a document as the server will, without the server, which has the last word when it is applied. The version of
+ * what comes out is 0: it is not in force.
+ *
  * @throws PolicyDocumentError with every problem and its place
  */
-export function checkPolicyDocument(document: unknown): PolicyDocument {
-  const result = documentSchema.safeParse(document);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) =>
-    path.length === 0 ? message : `${path.join('.')}: ${message}`,
-  );
-  throw new PolicyDocumentError(problems);
+export function checkPolicyDocument(document: unknown): Policy {
+  try {
+    canonicalJson(document);
+    return policyOf(document as Json, 0);
+  } catch (error) {
+    if (error instanceof PolicyProblems) throw new PolicyDocumentError(error.problems);
+    throw new PolicyDocumentError([error instanceof Error ? error.message : 'not JSON']);
+  }
 }
 
 /**

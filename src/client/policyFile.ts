@@ -18,7 +18,7 @@ export async function readPolicyFile(path: string): Promise<unknown> {
   const document = parseYaml(await readFile(path, 'utf8'));
   if (!isObject(document) || !Array.isArray(document['principals'])) return document;
   const principals = await Promise.all(
-    document['principals'].map((principal, at) => withKeys(principal, `principals.${at}`, dirname(path))),
+    document['principals'].map((principal, at) => withKeys(principal, `principals[${at}]`, dirname(path))),
   );
   return { ...document, principals };
 }

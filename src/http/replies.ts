@@ -18,7 +18,7 @@ import type {
   WireScope,
 } from '../escrow/wire.js';
 import { encodeBase64 } from '../log/base64.js';
-import { formatDuration } from './durations.js';
+import { formatDuration } from '../policy/durations.js';
 
 /*
  * From the core's records to src/escrow/wire.ts: field by field, so that nothing goes out that was not written down

@@ -1,20 +1,7 @@
 import { z } from 'zod';
 
-import {
-  binary,
-  compactJws,
-  decimal,
-  distinct,
-  duration,
-  grantId,
-  keyId,
-  keySpec,
-  keyUse,
-  mechanism,
-  principalId,
-  recoveryId,
-  words,
-} from './fields.js';
+import { distinct, duration, keySpec, keyUse, principalId, words } from '../policy/fields.js';
+import { binary, compactJws, decimal, grantId, keyId, mechanism, recoveryId } from './fields.js';
 
 /*
  * The requests of src/escrow/wire.ts, as zod objects: every object is closed, every length bounded, and what comes

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 
 import { isoDuration, parseIsoDuration } from '../../src/client/durations.js';
 import { parseDurationArgument } from '../../src/cli/durationArgument.js';
-import { formatDuration, parseDuration } from '../../src/http/durations.js';
+import { formatDuration, parseDuration } from '../../src/policy/durations.js';
 
 test.each([
   ['P7D', 604_800_000],

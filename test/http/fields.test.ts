@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 import { decodeBase64url } from '../../src/http/base64url.js';
-import { formatDuration, parseDuration } from '../../src/http/durations.js';
+import { formatDuration, parseDuration } from '../../src/policy/durations.js';
 import { decryptOrder, keyOrder, pageQuery, recoveryOrder, signOrder } from '../../src/http/schemas.js';
 
 describe('a duration', () => {

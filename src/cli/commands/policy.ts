@@ -9,6 +9,7 @@ import {
 } from '../../client/policyDocument.js';
 import { readPolicyFile } from '../../client/policyFile.js';
 import { policyHints } from '../../client/policyHints.js';
+import { ruleInWords } from '../../policy/inWords.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -60,9 +61,9 @@ async function check(_session: Session, given: Given): Promise<Result> {
   const hash = policyDocumentHash(document);
   const { principals, rules } = checked;
   return {
-    json: { ok: true, hash, principals: principals.length, rules: rules.length, hints },
+    json: { ok: true, hash, principals: principals.size, rules: rules.length, hints },
     lines: [
-      `The form is right: ${principals.length} principals, ${rules.length} rules.`,
+      `The form is right: ${principals.size} principals, ${rules.length} rules.`,
       ...facts([['hash', hash]]),
       ...(hints.length === 0 ? [] : ['', 'Is this meant?', ...hints.map((hint) => `  - ${hint}`)]),
     ],
@@ -85,7 +86,7 @@ async function sign(session: Session, given: Given): Promise<Result> {
   return {
     json: { hash, base, signer: identity.id, out },
     lines: [
-      `${identity.id} signed ${file}: ${principals.length} principals, ${rules.length} rules.`,
+      `${identity.id} signed ${file}: ${principals.size} principals, ${rules.length} rules.`,
       ...facts([
         ['hash', hash],
         ['on top of', `version ${base}`],
@@ -159,30 +160,13 @@ function documentLines(document: unknown): readonly string[] {
     '',
     'Principals',
     ...facts(
-      principals.map(({ id, name, roles, retired }) => [
+      [...principals.values()].map(({ id, name, roles, retired }) => [
         id,
-        `${name} (${roles.join(', ')})${retired === true ? ', retired' : ''}`,
+        `${name} (${roles.join(', ')})${retired ? ', retired' : ''}`,
       ]),
     ),
     '',
     'Rules, the first that matches holds',
     ...facts(rules.map((rule) => [rule.name, ruleInWords(rule)])),
   ];
-}
-
-function ruleInWords(rule: ReturnType<typeof checkPolicyDocument>['rules'][number]): string {
-  const when = Object.entries(rule.when ?? {}).map(([name, value]) => `${name} = ${value}`);
-  const purposes = [
-    rule.operate === undefined
-      ? ''
-      : `operate: ${rule.operate.operations.join(', ')}, at most ${rule.operate.maxUses} uses in ${rule.operate.maxDuration}`,
-    rule.release === undefined
-      ? ''
-      : `release${rule.release.delay === undefined ? '' : ` after ${rule.release.delay}`}${rule.release.ownerMayVeto === true ? ', the owner may veto' : ''}`,
-  ].filter((text) => text !== '');
-  return [
-    when.length === 0 ? 'always' : `when ${when.join(' and ')}`,
-    `depositaries ${JSON.stringify(rule.depositaries)}`,
-    ...purposes,
-  ].join('; ');
 }

@@ -1,0 +1,64 @@
+import { z } from 'zod';
+
+import { parsePrincipalId } from '../escrow/ids.js';
+import type { PrincipalId } from '../escrow/ids.js';
+import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
+import { isWellFormed } from '../log/canonical.js';
+import { parseDuration } from './durations.js';
+
+/** A schema that takes a text and yields what it says. */
+export type TextSchema<T> = z.ZodType<T, string>;
+
+/** Takes what `parse` knows, and refuses the rest: it must be `what`. */
+export function parsed<T>(
+  maxCharacters: number,
+  what: string,
+  parse: (text: string) => T | undefined,
+): TextSchema<T> {
+  return z
+    .string()
+    .max(maxCharacters)
+    .transform((text, context): T => {
+      const value = parse(text);
+      if (value !== undefined) return value;
+      context.addIssue({ code: 'custom', message: `must be ${what}` });
+      return z.NEVER;
+    });
+}
+
+export const principalId: TextSchema<PrincipalId> = parsed(64, 'the id of a principal', parsePrincipalId);
+export const keySpec = z.enum(KEY_SPEC_NAMES);
+export const keyUse = z.enum(['sign', 'decrypt']);
+
+/** An ISO 8601 duration within bounds, as milliseconds. */
+export function duration(bounds: { readonly minMs: number; readonly maxMs: number }): TextSchema<number> {
+  return parsed(64, 'an ISO 8601 duration such as P7D or PT1H, within bounds', (text) => {
+    const ms = parseDuration(text);
+    return ms !== undefined && ms >= bounds.minMs && ms <= bounds.maxMs ? ms : undefined;
+  });
+}
+
+/** A text for people: well-formed, without control characters but line breaks and tabs. */
+export function words(bounds: { readonly min: number; readonly max: number }): TextSchema<string> {
+  return z
+    .string()
+    .min(bounds.min)
+    .max(bounds.max)
+    .refine((text) => isWellFormed(text) && !/[^\P{Cc}\n\t]/u.test(text), 'must be plain text');
+}
+
+/** At least one choice, none twice. */
+export function distinct<T extends z.ZodType>(item: T, max: number): z.ZodType<readonly z.output<T>[]> {
+  return z
+    .array(item)
+    .min(1)
+    .max(max)
+    .refine((items) => new Set(items).size === items.length, 'must not name anything twice');
+}
+
+/** What is wrong, and where: `scope.maxUses: Too small: expected number to be >=1`. Never the value itself. */
+export function issueInWords({ path, message }: z.core.$ZodIssue): string {
+  const where = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`)).join('');
+  const sentence = where === '' ? message : `${where.replace(/^\./, '')}: ${message}`;
+  return sentence.length > 300 ? `${sentence.slice(0, 300)}…` : sentence;
+}

@@ -1,0 +1,134 @@
+import { z } from 'zod';
+
+import { parsePrincipalId } from '../escrow/ids.js';
+import type { QuorumExpression, Rule } from '../escrow/policy.js';
+import type { Principal } from '../escrow/principals.js';
+import { distinct, duration, keySpec, keyUse, parsed, principalId, words } from './fields.js';
+import { deliveryKey, signingKey } from './keys.js';
+
+/*
+ * The format of a policy document: the one place where it stands. The server reads documents with it, escrowctl checks
+ * them with it before anybody signs, and the JSON Schema for editors is made of it.
+ */
+
+const YEARS_MS = 3660 * 24 * 60 * 60 * 1000;
+
+const attributeName = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'is not the name of an attribute');
+const roleName = z.string().regex(/^[a-z][a-z0-9-]{0,63}$/, 'is not the name of a role');
+const attributeValue = words({ min: 1, max: 256 });
+
+const principal = z
+  .strictObject({
+    id: principalId,
+    kind: z.enum(['person', 'app']),
+    name: words({ min: 1, max: 200 }),
+    roles: z.array(roleName).max(32),
+    attributes: z.record(attributeName, attributeValue).default({}),
+    keys: z.array(signingKey).max(8),
+    deliveryKey: deliveryKey.optional(),
+    retired: z.boolean().default(false),
+  })
+  .transform((found): Principal => ({
+    id: found.id,
+    kind: found.kind,
+    name: found.name,
+    roles: found.roles,
+    attributes: found.attributes,
+    keys: found.keys,
+    deliveryKey: found.deliveryKey,
+    retired: found.retired,
+  }));
+
+/** `role:<name>`, `person:<id>`, or the name of an attribute of the owner, such as `manager`. */
+const word = parsed(80, 'role:<name>, person:<id> or an attribute of the owner', (text) => {
+  const [kind, name] = text.includes(':') ? text.split(/:(.*)/s) : ['attribute', text];
+  return readWord(kind ?? '', name ?? '');
+});
+
+function readWord(kind: string, name: string): QuorumExpression | undefined {
+  if (kind === 'role') return roleName.safeParse(name).success ? { role: name } : undefined;
+  if (kind === 'attribute') return attributeName.safeParse(name).success ? { attribute: name } : undefined;
+  const person = kind === 'person' ? parsePrincipalId(name) : undefined;
+  return person === undefined ? undefined : { person };
+}
+
+const expression: z.ZodType<QuorumExpression> = z.lazy(() =>
+  z.union(
+    [
+      word,
+      z.strictObject({ allOf: choices }),
+      z.strictObject({ anyOf: choices }),
+      z
+        .strictObject({ atLeast: z.int().min(1).max(64), of: choices })
+        .refine(({ atLeast, of }) => atLeast <= of.length || of.some((choice) => 'role' in choice)),
+    ],
+    'must be a name, or one of allOf, anyOf, and atLeast with enough choices in of',
+  ),
+);
+const choices = z.array(expression).min(1).max(64);
+
+/** `{ "owner.<attribute>": value, use, "key.spec" }`: all must hold. */
+const when = z.record(z.string().max(80), attributeValue).transform((conditions, context): Rule['when'] => {
+  const { use, 'key.spec': spec, ...others } = conditions;
+  const attributes = Object.entries(others).map(([name, value]) => {
+    const attribute = name.startsWith('owner.') ? name.slice('owner.'.length) : '';
+    if (!attributeName.safeParse(attribute).success) refuseCondition(context, name);
+    return [attribute, value] as const;
+  });
+  const known = {
+    use: keyUse.optional().safeParse(use).data,
+    spec: keySpec.optional().safeParse(spec).data,
+  };
+  if (known.use !== use) refuseCondition(context, 'use');
+  if (known.spec !== spec) refuseCondition(context, 'key.spec');
+  return { owner: Object.fromEntries(attributes), use: known.use, spec: known.spec };
+});
+
+function refuseCondition(context: z.RefinementCtx, name: string): void {
+  context.addIssue({ code: 'custom', path: [name], message: 'is not a condition' });
+}
+
+const operate = z
+  .strictObject({
+    operations: distinct(keyUse, 2),
+    maxUses: z.int().min(1).max(1_000_000_000),
+    maxDuration: duration({ minMs: 1000, maxMs: YEARS_MS }),
+  })
+  .transform(({ operations, maxUses, maxDuration }) => ({ operations, maxUses, maxDurationMs: maxDuration }));
+
+const release = z
+  .strictObject({
+    delay: duration({ minMs: 0, maxMs: YEARS_MS }).default(0),
+    ownerMayVeto: z.boolean().default(false),
+  })
+  .transform(({ delay, ownerMayVeto }) => ({ delayMs: delay, ownerMayVeto }));
+
+const rule = z
+  .strictObject({
+    name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'is not the name of a rule'),
+    when: when.default({ owner: {}, use: undefined, spec: undefined }),
+    depositaries: expression,
+    requesters: distinct(z.enum(['depositary', 'admin', 'app']), 3).default(['depositary']),
+    deliver: z.boolean().default(false),
+    operate: operate.optional(),
+    release: release.optional(),
+  })
+  .refine((found) => found.operate !== undefined || found.release !== undefined, {
+    message: 'has neither operate nor release',
+  })
+  .transform((found): Rule => ({
+    name: found.name,
+    when: found.when,
+    depositaries: found.depositaries,
+    requesters: found.requesters,
+    deliver: found.deliver,
+    operate: found.operate,
+    release: found.release,
+  }));
+
+/** A policy document; what comes out is what it means. What must hold between its parts: see `document.ts`. */
+export const policyDocument = z.strictObject({
+  version: z.literal(1),
+  principals: z.array(principal).max(10_000),
+  rules: z.array(rule).max(1000),
+});
