@@ -4,6 +4,8 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
+import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/policySignatures.js';
+
 /** The configuration cannot be used; `message` is a sentence for the operator. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
@@ -29,6 +31,7 @@ const schema = z.strictObject({
     allowSpy: z.boolean().default(false),
   }),
   administrators: path,
+  policyFloor: z.int().min(POLICY_QUORUM).max(MAX_POLICY_SIGNATURES).default(POLICY_QUORUM),
   database: z
     .strictObject({
       directory: path.default('postgres'),

@@ -92,10 +92,13 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
       contentionTimeoutMs: config.requests.contentionMs,
     });
-    const directory = new Directory(database.store, parsePolicy, administrators, {
-      statements: statementVerifier,
-      origin: config.origin,
-    });
+    const directory = new Directory(
+      database.store,
+      parsePolicy,
+      administrators,
+      { statements: statementVerifier, origin: config.origin },
+      config.policyFloor,
+    );
     await directory.current();
     const { store, log: reader } = database;
     const escrow: Escrow = {
@@ -241,13 +244,10 @@ function readAdministrators(file: string): Policy {
       readonly id: string;
       readonly keys: unknown;
     }[];
-    const principals = people.map(({ id, keys }) => ({
-      id,
-      kind: 'person',
-      name: id,
-      roles: ['admin'],
-      keys,
-    }));
+    // the first policy names the hash of this one: the order of people in the file means nothing
+    const principals = [...people]
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .map(({ id, keys }) => ({ id, kind: 'person', name: id, roles: ['admin'], keys }));
     return parsePolicy(JSON.stringify({ version: 1, principals, rules: [] }), 0);
   } catch (error) {
     throw new ConfigError(

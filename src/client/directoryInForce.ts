@@ -1,7 +1,9 @@
 import { z } from 'zod';
 
+import { POLICY_QUORUM } from '../escrow/policySignatures.js';
 import type { SigningKey } from '../escrow/principals.js';
 import type { Json } from '../log/canonical.js';
+import { documentHash } from '../log/export.js';
 import type { Documents } from '../log/verifier.js';
 import type { Jwk } from './jws.js';
 import { jwkThumbprint } from './jws.js';
@@ -20,6 +22,8 @@ export class DirectoryInForce {
   #now: Directory | undefined;
   #before: Directory | undefined;
   #changedAtMs = 0;
+  #quorum = POLICY_QUORUM;
+  #hash: string | undefined;
 
   constructor(bootstrap: readonly PublicPart[]) {
     this.#bootstrap = new Map(bootstrap.map(({ id, keys }) => [id, { isAdmin: true, keys: keysOf(keys) }]));
@@ -31,6 +35,8 @@ export class DirectoryInForce {
     this.#document = inForce;
     this.#before = this.#now ?? this.#bootstrap;
     this.#now = directoryOf(inForce);
+    this.#quorum = quorumOf(inForce);
+    this.#hash = documentHash(inForce);
   }
 
   /** Takes note of when the document that the next entry will see came into force. */
@@ -53,6 +59,16 @@ export class DirectoryInForce {
     return [...now, ...keysIn(this.#before, id)];
   }
 
+  /** How many administrators must sign the next document. */
+  get quorum(): number {
+    return this.#quorum;
+  }
+
+  /** The hash of the document in force; undefined before the first. */
+  get hash(): string | undefined {
+    return this.#hash;
+  }
+
   /** The administrators and their keys; undefined when nothing is known of this time. */
   get administrators(): ReadonlyMap<string, readonly SigningKey[]> | undefined {
     const directory = this.#now ?? (this.#bootstrap.size === 0 ? undefined : this.#bootstrap);
@@ -72,6 +88,7 @@ const directorySchema = z.object({
     }),
   ),
 });
+const administrationSchema = z.object({ administration: z.object({ quorum: z.int().min(POLICY_QUORUM) }) });
 const algorithmSchema = z.enum(['ES256', 'ES384', 'EdDSA', 'PS256']);
 
 function directoryOf(document: Json): Directory {
@@ -83,6 +100,11 @@ function directoryOf(document: Json): Directory {
       { isAdmin: roles.includes('admin'), keys: keysOf(keys) },
     ]),
   );
+}
+
+function quorumOf(document: Json): number {
+  const found = administrationSchema.safeParse(document);
+  return found.success ? found.data.administration.quorum : POLICY_QUORUM;
 }
 
 function keysIn(directory: Directory, id: string): readonly SigningKey[] {

@@ -4,6 +4,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
+import { sha256Hex } from '../escrow/digests.js';
 import { parsePrincipalId } from '../escrow/ids.js';
 import { writeFileAtomically, writeNewFile } from './atomicFile.js';
 import { IdentityError } from './errors.js';
@@ -45,10 +46,12 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
   await refuseToOverwrite(directory);
   const signing = (await generate('ec', { namedCurve: 'P-256' })).privateKey;
   await writePrivateKey(directory, FILES.signingKey, signing);
+  let depositaryKey: string | undefined;
   if (order.depositary) {
     const key = (await generate('rsa', { modulusLength: 3072 })).privateKey;
     await writePrivateKey(directory, FILES.depositaryKey, key);
     await writeNewFile(join(directory, FILES.depositaryPublic), spkiPem(key), PUBLIC);
+    depositaryKey = sha256Hex(createPublicKey(key).export({ format: 'der', type: 'spki' }));
   }
   const delivery = order.deliveryKey
     ? (await generate('rsa', { modulusLength: 3072 })).privateKey
@@ -57,6 +60,7 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
   const part: PublicPart = {
     id: order.id,
     keys: [signerOf(order.id, signing).publicJwk],
+    ...(depositaryKey === undefined ? {} : { depositaryKey }),
     ...(delivery === undefined ? {} : { deliveryKey: spkiPem(delivery) }),
   };
   await writeNewFile(join(directory, FILES.publicPart), json(part), PUBLIC);

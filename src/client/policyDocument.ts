@@ -40,12 +40,13 @@ export function policyDocumentHash(document: unknown): string {
   return canonicalHash(document as Json);
 }
 
-/** An administrator's signature: this document, on top of this version, for this server, for a while. */
+/** An administrator's signature: this document, on top of this version with this hash, for this server, for a while. */
 export function signPolicy(
   signer: Signer,
   order: {
     readonly hash: string;
     readonly base: number;
+    readonly replaces: string;
     readonly origin: string;
     readonly now: Date;
     readonly lifetimeMs: number;
@@ -59,6 +60,7 @@ export function signPolicy(
     exp: iat + Math.floor(order.lifetimeMs / 1000),
     hash: order.hash,
     base: order.base,
+    replaces: order.replaces,
   };
   return signer.sign(POLICY_SIGNATURE_TYPE, { ...payload });
 }

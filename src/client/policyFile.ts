@@ -9,7 +9,7 @@ import { parsePublicPart } from './publicPart.js';
 
 /**
  * Reads a policy document from YAML or JSON. A principal's `keysFrom: path` (relative to the file) is replaced by the
- * keys, and the delivery key if any, of that `public.json`, so that what is signed holds the keys themselves.
+ * keys, with the fingerprint of the depositary key and the delivery key if any, of that `public.json`, so that what is signed holds the keys themselves.
  *
  * The form of the document is not checked: see `checkPolicyDocument`.
  * @throws PolicyDocumentError when it is not YAML, or a `keysFrom` does not lead to the keys of that principal
@@ -46,8 +46,13 @@ async function withKeys(principal: unknown, place: string, directory: string): P
   if (part.id !== rest['id']) {
     throw new PolicyDocumentError([`${place}.keysFrom: ${keysFrom} holds the keys of ${part.id}`]);
   }
-  const delivery = part.deliveryKey === undefined ? {} : { deliveryKey: part.deliveryKey };
-  return { ...delivery, ...rest, keys: part.keys };
+  const { depositaryKey, deliveryKey } = part;
+  return {
+    ...(depositaryKey === undefined ? {} : { depositaryKey }),
+    ...(deliveryKey === undefined ? {} : { deliveryKey }),
+    ...rest,
+    keys: part.keys,
+  };
 }
 
 async function readPart(path: string, place: string): Promise<PublicPart> {

@@ -7,6 +7,8 @@ import type { Jwk } from './jws.js';
 export interface PublicPart {
   readonly id: string;
   readonly keys: readonly Jwk[];
+  /** Of a depositary: SHA-256 (hex) of the DER SubjectPublicKeyInfo of the key that the token is to enrol. */
+  readonly depositaryKey?: string;
   /** SPKI PEM, RSA-3072. */
   readonly deliveryKey?: string;
 }
@@ -14,6 +16,7 @@ export interface PublicPart {
 const schema: z.ZodType<PublicPart> = z.object({
   id: z.string(),
   keys: z.array(z.record(z.string(), z.string())).min(1).readonly(),
+  depositaryKey: z.exactOptional(z.string()),
   deliveryKey: z.exactOptional(z.string()),
 });
 

@@ -6,12 +6,9 @@ import type { ParsedJws } from './jws.js';
 import { jwsHolds, parseJws } from './jws.js';
 import { POLICY_SIGNATURE_TYPE } from './policyDocument.js';
 
-/** So many different administrators sign a policy. */
-const POLICY_QUORUM = 2;
-
 /**
  * Checks the statements that people signed for others to rely on: each depositary's approval or denial is their own and
- * about this request, and each policy was signed by two administrators of the one before it.
+ * about this request, and each policy was signed by as many administrators of the one before it as that asks for.
  */
 export class StatementEvidence {
   readonly #origin: string;
@@ -51,6 +48,7 @@ export class StatementEvidence {
   #checkPolicy({ detail }: Entry): string | undefined {
     const administrators = this.#directory.administrators;
     const { signatures, version } = detail;
+    const { hash: before, quorum } = this.#directory;
     if (administrators === undefined) return undefined;
     if (!Array.isArray(signatures) || typeof version !== 'number') return 'the policy is not signed';
     const signers = new Set(
@@ -61,14 +59,15 @@ export class StatementEvidence {
         const isForThis =
           jws.payload['aud'] === this.#origin &&
           jws.payload['hash'] === detail[policyHashFact] &&
-          jws.payload['base'] === version - 1;
+          jws.payload['base'] === version - 1 &&
+          (before === undefined || jws.payload['replaces'] === before);
         const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
         return isForThis && isTheirs ? [iss] : [];
       }),
     );
-    return signers.size >= POLICY_QUORUM
+    return signers.size >= quorum
       ? undefined
-      : `the policy has ${signers.size} signatures of administrators, and needs ${POLICY_QUORUM}`;
+      : `the policy has ${signers.size} signatures of administrators, and needs ${quorum}`;
   }
 }
 

@@ -5,7 +5,7 @@ import { actorOf } from './context.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
 import type { Policy } from './policy.js';
-import { POLICY_QUORUM, policySignatures, signersOf } from './policySignatures.js';
+import { isOnTopOf, policySignatures, signersOf } from './policySignatures.js';
 import type { PolicyParser } from './ports.js';
 import { hasRole } from './principals.js';
 import type { Performed } from './performance.js';
@@ -17,8 +17,8 @@ export interface PolicyOrder {
 }
 
 /**
- * Puts directory and rules in force, when two administrators of the policy in force have signed the identical
- * document on top of that version.
+ * Puts directory and rules in force, when as many administrators of the policy in force as it asks for have signed the
+ * identical document on top of exactly that policy.
  *
  * @throws EscrowError `forbidden`, `policy-invalid`, `policy-signatures-missing`, `policy-stale`.
  */
@@ -36,10 +36,22 @@ export function applyPolicy(
       const current = await escrow.directory.current();
       if (!hasRole(call.caller, 'admin')) throw new EscrowError('forbidden');
       const policy = parse(document, current.version + 1);
+      await checkSuccession(escrow, policy);
       const signers = await freshSigners(escrow, current, policy.hash, order.signatures);
-      if (signers.length < POLICY_QUORUM) throw new EscrowError('policy-signatures-missing');
+      const needed = escrow.directory.signersNeeded(current);
+      if (signers.length < needed)
+        throw new EscrowError(
+          'policy-signatures-missing',
+          `A policy needs the signatures of ${needed} different administrators, and this one has ${signers.length}.`,
+        );
       return {
-        detail: { version: policy.version, policyHash: policy.hash, signers, signatures: order.signatures },
+        detail: {
+          version: policy.version,
+          policyHash: policy.hash,
+          replaces: current.hash,
+          signers,
+          signatures: order.signatures,
+        },
         claims: [{ claim: 'policy-in-force', version: current.version }],
         plan: policy,
       };
@@ -56,6 +68,18 @@ export function applyPolicy(
   });
 }
 
+/** What a policy must keep of those before it, and of what the daemon is configured with. */
+async function checkSuccession({ directory }: Escrow, next: Policy): Promise<void> {
+  const { quorum } = next.administration;
+  if (quorum < directory.floor)
+    throw new EscrowError(
+      'policy-invalid',
+      `administration.quorum: ${quorum} is below the floor of ${directory.floor} that the daemon is configured with.`,
+    );
+  const problem = await directory.idProblem(next);
+  if (problem !== undefined) throw new EscrowError('policy-invalid', `principals: ${problem}.`);
+}
+
 /** The different administrators of the policy in force whose signatures say this hash on this version, and still hold. */
 async function freshSigners(
   escrow: Escrow,
@@ -66,6 +90,6 @@ async function freshSigners(
   const now = escrow.clock.now().getTime() / 1000;
   const valid = await policySignatures(escrow, current, hash, signatures);
   const fresh = valid.filter(({ expiresAt }) => expiresAt > now);
-  if (fresh.some(({ base }) => base !== current.version)) throw new EscrowError('policy-stale');
+  if (fresh.some((signature) => !isOnTopOf(current, signature))) throw new EscrowError('policy-stale');
   return signersOf(fresh);
 }

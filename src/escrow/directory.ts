@@ -1,7 +1,8 @@
 import type { PrincipalId } from './ids.js';
 import type { Policy } from './policy.js';
 import type { PolicyTrust } from './policySignatures.js';
-import { POLICY_QUORUM, policySignatures, signersOf } from './policySignatures.js';
+import { IdHistory } from './idHistory.js';
+import { isOnTopOf, POLICY_QUORUM, policySignatures, signersOf } from './policySignatures.js';
 import type { PolicyParser, Store } from './ports.js';
 import type { Principal } from './principals.js';
 
@@ -11,7 +12,7 @@ export class PolicyNotSigned extends Error {
 
   constructor(readonly version: number) {
     super(
-      `the policy of version ${version} in the database is not signed by ${POLICY_QUORUM} administrators of the one before it`,
+      `the policy of version ${version} in the database is not signed by as many administrators of the one before it as must sign`,
     );
   }
 }
@@ -26,19 +27,43 @@ export class Directory {
   readonly #parse: PolicyParser;
   readonly #bootstrap: Policy;
   readonly #trust: PolicyTrust;
+  readonly #floor: number;
+  #ids: IdHistory;
   #current: Policy | undefined;
 
-  /** @param bootstrap version 0: the first administrators, in force until the first policy is applied. */
+  /**
+   * @param bootstrap version 0: the first administrators, in force until the first policy is applied.
+   * @param floor so many administrators sign at least, whatever a policy says of it.
+   */
   constructor(
     store: Pick<Store, 'findPolicy' | 'policies'>,
     parse: PolicyParser,
     bootstrap: Policy,
     trust: PolicyTrust,
+    floor: number = POLICY_QUORUM,
   ) {
     this.#store = store;
     this.#parse = parse;
     this.#bootstrap = bootstrap;
     this.#trust = trust;
+    this.#floor = floor;
+    this.#ids = new IdHistory(bootstrap);
+  }
+
+  /** The configured floor: no policy may ask for fewer signatures. */
+  get floor(): number {
+    return this.#floor;
+  }
+
+  /** How many administrators must sign what follows this policy. */
+  signersNeeded({ administration }: Policy): number {
+    return Math.max(administration.quorum, this.#floor);
+  }
+
+  /** Which of the rules on ids and keys a policy would break that follows the one in force (see {@link IdHistory}). */
+  async idProblem(next: Policy): Promise<string | undefined> {
+    const current = await this.current();
+    return this.#ids.problem(current, next);
   }
 
   /** The policy in force now. Throws EscrowError `store-unavailable`, {@link PolicyNotSigned}. */
@@ -52,18 +77,21 @@ export class Directory {
   /** Follows the signatures to the policy of this version: from the one that was followed last, or the very first. */
   async #follow(version: number): Promise<Policy> {
     let policy = this.#current ?? this.#bootstrap;
+    const ids = this.#ids.copy();
     for (const stored of await this.#store.policies()) {
       if (stored.version <= policy.version) continue;
       if (stored.version > version) break;
       const next = this.#parse(stored.document, stored.version);
-      const signatures = await policySignatures(this.#trust, policy, next.hash, stored.signatures);
-      const { version: before } = policy;
-      const signers = signersOf(signatures.filter(({ base }) => base === before));
-      if (next.version !== before + 1 || signers.length < POLICY_QUORUM)
+      const before = policy;
+      const signatures = await policySignatures(this.#trust, before, next.hash, stored.signatures);
+      const signers = signersOf(signatures.filter((signature) => isOnTopOf(before, signature)));
+      if (next.version !== before.version + 1 || signers.length < before.administration.quorum)
         throw new PolicyNotSigned(next.version);
+      ids.note(next);
       policy = next;
     }
     if (policy.version !== version) throw new PolicyNotSigned(version);
+    if (ids.version > this.#ids.version) this.#ids = ids;
     return policy;
   }
 }

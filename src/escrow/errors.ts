@@ -15,12 +15,13 @@ export const ERROR_CODES = {
   'route-unknown': 'There is no such resource.',
   // directory and rules
   'policy-invalid': 'The policy document is not valid.',
-  'policy-signatures-missing': 'A policy needs the signatures of two different administrators.',
+  'policy-signatures-missing': 'A policy needs the signatures of several different administrators.',
   'policy-stale': 'The policy has changed since this one was signed.',
   'owner-unknown': 'There is no such owner.',
   'rule-missing': 'No rule matches this owner and use.',
   'depositary-unknown': 'The rule names a depositary that the directory does not have.',
-  'depositary-not-enrolled': 'The rule names a depositary that is not enrolled in the token.',
+  'depositary-not-enrolled':
+    'The rule names a depositary that is not enrolled in the token with the key that the directory lists.',
   'depositary-retired': 'The rule names a depositary that has been retired.',
   'quorum-impossible': 'There are too few depositaries for the quorum that the rule asks for.',
   'quorum-too-large': 'The rule yields more quorums, or larger ones, than can be kept.',

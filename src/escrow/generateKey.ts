@@ -96,7 +96,9 @@ async function decide(escrow: Escrow, caller: Principal, order: KeyOrder): Promi
   const enrolled = new Map((await escrow.token.enrolled()).map((depositary) => [depositary.id, depositary]));
   const depositaries = [...new Set(quorums.flat())].sort().map((id) => {
     const depositary = enrolled.get(id);
-    if (depositary === undefined) throw new EscrowError('depositary-not-enrolled');
+    // the administrators list the fingerprint, the security officer makes the key trusted: neither alone says who gets shares
+    const isListed = depositary?.fingerprint === policy.principals.get(id)?.depositaryKey;
+    if (depositary === undefined || !isListed) throw new EscrowError('depositary-not-enrolled');
     return depositary;
   });
   return {

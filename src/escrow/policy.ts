@@ -46,11 +46,20 @@ export interface Rule {
   readonly release: ReleaseTerms | undefined;
 }
 
+/** How policies come into force. */
+export interface Administration {
+  /** So many different administrators sign the policy that follows this one. */
+  readonly quorum: number;
+  /** The quorum may not be less than this; only a policy signed by the quorum in force changes it. */
+  readonly floor: number;
+}
+
 /** Directory and rules in force. Version 0 is the bootstrap: the first administrators, and no rule. */
 export interface Policy {
   readonly version: number;
   /** SHA-256 (hex) of the canonical JSON (RFC 8785) of the document. */
   readonly hash: string;
+  readonly administration: Administration;
   readonly principals: ReadonlyMap<PrincipalId, Principal>;
   readonly rules: readonly Rule[];
 }

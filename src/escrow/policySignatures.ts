@@ -5,8 +5,10 @@ import { hasRole } from './principals.js';
 
 /** The `typ` of an administrator's signature on a policy (RFC 7515 section 4.1.9). */
 export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
-/** So many different administrators sign a policy. */
+/** At least so many different administrators sign a policy: no single one changes rules, roles or keys. */
 export const POLICY_QUORUM = 2;
+/** At most so many signatures are asked for: they stand in one log entry. */
+export const MAX_POLICY_SIGNATURES = 8;
 
 /** What policy signatures are believed by. */
 export interface PolicyTrust {
@@ -15,10 +17,11 @@ export interface PolicyTrust {
   readonly origin: string;
 }
 
-/** An administrator's word that a document follows the policy of version `base`. */
+/** An administrator's word that a document follows the policy of version `base`, whose hash is `replaces`. */
 export interface PolicySignature {
   readonly signer: PrincipalId;
   readonly base: unknown;
+  readonly replaces: unknown;
   /** Seconds since the epoch: until when it could be handed in. */
   readonly expiresAt: number;
 }
@@ -36,13 +39,18 @@ export async function policySignatures(
     for (const { id, keys } of administrators) {
       const verified = await statements.verify(jws, POLICY_SIGNATURE_TYPE, keys);
       if (verified === undefined) continue;
-      const { iss, aud, base, exp } = verified.payload;
+      const { iss, aud, base, replaces, exp } = verified.payload;
       if (iss !== id || aud !== origin || verified.payload['hash'] !== hash || typeof exp !== 'number')
         continue;
-      found.push({ signer: id, base, expiresAt: exp });
+      found.push({ signer: id, base, replaces, expiresAt: exp });
     }
   }
   return found;
+}
+
+/** Whether the signature is for the policy that follows this one, and no other of the same version. */
+export function isOnTopOf({ version, hash }: Policy, signature: PolicySignature): boolean {
+  return signature.base === version && signature.replaces === hash;
 }
 
 /** The different signers. */

@@ -21,10 +21,17 @@ export interface Principal {
   readonly roles: readonly string[];
   readonly attributes: Readonly<Record<string, string>>;
   readonly keys: readonly SigningKey[];
+  /**
+   * SHA-256 (hex) of the DER SubjectPublicKeyInfo that shares are encrypted to. The key itself stands in the token; it is
+   * used when its fingerprint is this one. Undefined: no share is made for this principal.
+   */
+  readonly depositaryKey: string | undefined;
   /** RSA public key (DER SubjectPublicKeyInfo) for the owner's own copies. */
   readonly deliveryKey: Uint8Array | undefined;
   /** A retired depositary gets no new deposits; what it holds stays as it is. */
   readonly retired: boolean;
+  /** Of an id that had left the directory: the last version that listed it. Says that it is the same person or app. */
+  readonly returns: number | undefined;
 }
 
 /** Whether the principal has this role. */

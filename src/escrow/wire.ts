@@ -259,7 +259,7 @@ export interface WirePolicyOrder {
   readonly signatures: readonly string[];
 }
 
-/** Payload of an administrator's signature: over the canonical hash of the document, on top of version `base`. */
+/** Payload of an administrator's signature: over the canonical hash of the document, on top of version `base`, whose hash is `replaces`. */
 export interface PolicySignaturePayload {
   readonly iss: string;
   readonly aud: string;
@@ -267,6 +267,7 @@ export interface PolicySignaturePayload {
   readonly exp: number;
   readonly hash: string;
   readonly base: number;
+  readonly replaces: string;
 }
 
 /** GET /v1/policy */

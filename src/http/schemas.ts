@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
 import { distinct, duration, keySpec, keyUse, principalId, words } from '../policy/fields.js';
 import { binary, compactJws, decimal, grantId, keyId, mechanism, recoveryId } from './fields.js';
 
@@ -97,7 +98,7 @@ export const decryptOrder = z.strictObject({
 /** POST /v1/policy; the document itself is read by `parsePolicy`. */
 export const policyOrder = z.strictObject({
   document: z.record(z.string(), z.json()),
-  signatures: z.array(compactJws.max(2048)).min(1).max(8),
+  signatures: z.array(compactJws.max(2048)).min(1).max(MAX_POLICY_SIGNATURES),
 });
 
 /** POST /v1/policy/choice */

@@ -1,13 +1,10 @@
 import { canonicalHash } from '../escrow/digests.js';
-import type { Policy, QuorumExpression, Rule } from '../escrow/policy.js';
+import type { Administration, Policy, QuorumExpression, Rule } from '../escrow/policy.js';
 import type { Principal } from '../escrow/principals.js';
 import { hasRole } from '../escrow/principals.js';
 import type { Json } from '../log/canonical.js';
 import { issueInWords } from './fields.js';
 import { policyDocument } from './schema.js';
-
-/** A policy takes the signatures of two administrators, so there must be two who can sign the next one. */
-const MIN_ADMINISTRATORS = 2;
 
 /** A document that is no policy: each thing that is wrong with it, and where. Tells no values but ids and names. */
 export class PolicyProblems extends Error {
@@ -27,12 +24,17 @@ export class PolicyProblems extends Error {
 export function policyOf(document: Json, version: number): Policy {
   const found = policyDocument.safeParse(document);
   if (!found.success) throw new PolicyProblems(found.error.issues.map(issueInWords));
-  const { principals, rules } = found.data;
-  const problems = [...principalProblems(principals), ...ruleProblems(rules, principals)];
+  const { administration, principals, rules } = found.data;
+  const problems = [
+    ...principalProblems(principals),
+    ...administrationProblems(administration, principals),
+    ...ruleProblems(rules, principals),
+  ];
   if (problems.length > 0) throw new PolicyProblems(problems);
   return {
     version,
     hash: canonicalHash(document),
+    administration,
     principals: new Map(principals.map((principal) => [principal.id, principal])),
     rules,
   };
@@ -42,22 +44,31 @@ function principalProblems(principals: readonly Principal[]): readonly string[] 
   const problems: string[] = [];
   const ids = new Set<string>();
   const thumbprints = new Set<string>();
-  for (const [index, { id, roles, keys }] of principals.entries()) {
+  for (const [index, { id, roles, keys, depositaryKey }] of principals.entries()) {
     if (ids.has(id)) problems.push(`principals[${index}].id: ${id} stands twice`);
     ids.add(id);
     if (new Set(roles).size !== roles.length) problems.push(`principals[${index}].roles: one stands twice`);
+    if (depositaryKey !== undefined) {
+      if (thumbprints.has(depositaryKey)) problems.push(`principals[${index}].depositaryKey: stands twice`);
+      thumbprints.add(depositaryKey);
+    }
     for (const [position, { thumbprint }] of keys.entries()) {
       // a key that two have would make their requests indistinguishable
       if (thumbprints.has(thumbprint)) problems.push(`principals[${index}].keys[${position}]: stands twice`);
       thumbprints.add(thumbprint);
     }
   }
-  const administrators = principals.filter(
-    (one) => hasRole(one, 'admin') && one.keys.length > 0 && !one.retired,
-  );
-  if (administrators.length < MIN_ADMINISTRATORS)
-    problems.push('principals: there must be two administrators with keys');
   return problems;
+}
+
+/** There must be as many administrators as must sign the next policy, or there will never be one. */
+function administrationProblems(
+  { quorum }: Administration,
+  principals: readonly Principal[],
+): readonly string[] {
+  const able = principals.filter((one) => hasRole(one, 'admin') && one.keys.length > 0 && !one.retired);
+  if (able.length >= quorum) return [];
+  return [`principals: there must be ${quorum === 2 ? 'two' : quorum} administrators with keys`];
 }
 
 function ruleProblems(rules: readonly Rule[], principals: readonly Principal[]): readonly string[] {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { parsePrincipalId } from '../escrow/ids.js';
 import type { QuorumExpression, Rule } from '../escrow/policy.js';
 import type { Principal } from '../escrow/principals.js';
+import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/policySignatures.js';
 import { distinct, duration, keySpec, keyUse, parsed, principalId, words } from './fields.js';
 import { deliveryKey, signingKey } from './keys.js';
 
@@ -25,8 +26,13 @@ const principal = z
     roles: z.array(roleName).max(32),
     attributes: z.record(attributeName, attributeValue).default({}),
     keys: z.array(signingKey).max(8),
+    depositaryKey: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in hexadecimal')
+      .optional(),
     deliveryKey: deliveryKey.optional(),
     retired: z.boolean().default(false),
+    returns: z.int().min(0).optional(),
   })
   .transform((found): Principal => ({
     id: found.id,
@@ -35,8 +41,10 @@ const principal = z
     roles: found.roles,
     attributes: found.attributes,
     keys: found.keys,
+    depositaryKey: found.depositaryKey,
     deliveryKey: found.deliveryKey,
     retired: found.retired,
+    returns: found.returns,
   }));
 
 /** `role:<name>`, `person:<id>`, or the name of an attribute of the owner, such as `manager`. */
@@ -126,9 +134,15 @@ const rule = z
     release: found.release,
   }));
 
+const signers = z.int().min(POLICY_QUORUM).max(MAX_POLICY_SIGNATURES);
+const administration = z
+  .strictObject({ quorum: signers.default(POLICY_QUORUM), floor: signers.default(POLICY_QUORUM) })
+  .refine(({ quorum, floor }) => quorum >= floor, { message: 'is below its floor', path: ['quorum'] });
+
 /** A policy document; what comes out is what it means. What must hold between its parts: see `document.ts`. */
 export const policyDocument = z.strictObject({
   version: z.literal(1),
+  administration: administration.prefault({}),
   principals: z.array(principal).max(10_000),
   rules: z.array(rule).max(1000),
 });

@@ -79,7 +79,14 @@ test('the hash is SHA-256 of RFC 8785: the order of members and spaces mean noth
 test('a signature says the hash, the version under it, the server and the time', async () => {
   const ann = signerOf('ann', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
   const now = new Date('2026-03-01T12:00:00.000Z');
-  const order = { hash: 'ab'.repeat(32), base: 4, origin: 'o', now, lifetimeMs: 3_600_000 };
+  const order = {
+    hash: 'ab'.repeat(32),
+    base: 4,
+    replaces: 'cd'.repeat(32),
+    origin: 'o',
+    now,
+    lifetimeMs: 3_600_000,
+  };
   const jws = await signPolicy(ann, order);
   expect(readPolicySignature(jws)).toEqual({ iss: 'ann', hash: 'ab'.repeat(32), base: 4 });
   expect(readPolicySignature('nonsense')).toBeUndefined();

@@ -82,7 +82,14 @@ export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entr
   const hash = documentHash(document);
   const now = new Date(at(1));
   const signers = forged.policySigners ?? [people.ann, people.bob];
-  const order = { hash, base: forged.policyBase ?? 0, origin: ORIGIN, now, lifetimeMs: 3_600_000 };
+  const order = {
+    hash,
+    base: forged.policyBase ?? 0,
+    replaces: '00'.repeat(32),
+    origin: ORIGIN,
+    now,
+    lifetimeMs: 3_600_000,
+  };
   const signatures = await Promise.all(signers.map((signer) => signPolicy(signer, order)));
   const common = { v: 1, subject: {}, detail: {} } as const;
   const apply = { ...common, act: 'policy.apply', id: 'act_1', actor: 'ann' } as const;

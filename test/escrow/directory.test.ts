@@ -10,11 +10,15 @@ const ORIGIN = 'escrow.test/log';
 const parse: PolicyParser = (document, version): Policy => ({
   version,
   hash: `hash of ${document}`,
+  administration: { quorum: document.startsWith('three') ? 3 : 2, floor: 2 },
   principals: new Map(
     document.split(' ').map((name) => {
       const id = principal(name);
       const person = { kind: 'person', name, roles: ['admin'], attributes: {}, retired: false } as const;
-      return [id, { id, ...person, keys: [], deliveryKey: undefined }];
+      return [
+        id,
+        { id, ...person, keys: [], depositaryKey: undefined, deliveryKey: undefined, returns: undefined },
+      ];
     }),
   ),
   rules: [],
@@ -33,8 +37,12 @@ function directoryOf(stored: readonly StoredPolicy[]): Directory {
     findPolicy: () => Promise.resolve(stored.at(-1)),
     policies: () => Promise.resolve(stored),
   };
-  const verify = (jws: string): Promise<{ jws: string; payload: Readonly<Record<string, unknown>> }> =>
-    Promise.resolve({ jws, payload: JSON.parse(jws) as Readonly<Record<string, unknown>> });
+  // a signature is on top of the version before, unless it says otherwise
+  const before = ['ann bob', ...stored.map(({ document }) => document)].map((name) => `hash of ${name}`);
+  const verify = (jws: string): Promise<{ jws: string; payload: Readonly<Record<string, unknown>> }> => {
+    const payload = JSON.parse(jws) as Readonly<Record<string, unknown>>;
+    return Promise.resolve({ jws, payload: { replaces: before[Number(payload['base'])], ...payload } });
+  };
   return new Directory(store, parse, parse('ann bob', 0), { statements: { verify }, origin: ORIGIN });
 }
 
@@ -87,4 +95,19 @@ test('a policy that was taken back under a daemon is not forgotten', async () =>
   expect((await directory.current()).version).toBe(2);
   stored.pop();
   await expect(directory.current()).rejects.toThrow(PolicyNotSigned);
+});
+
+test('a version that was signed on top of another policy of the same number is not followed', async () => {
+  const [first, second] = [signed(1, 'ann bob', 'ann', 'bob'), signed(2, 'ann bob cleo', 'ann', 'bob')];
+  const elsewhere = second.signatures.map((jws) =>
+    JSON.stringify({ ...(JSON.parse(jws) as object), replaces: 'hash of ann eve' }),
+  );
+  expect(await names([first, second])).toBe('ann bob cleo');
+  await expect(names([first, { ...second, signatures: elsewhere }])).rejects.toThrow(PolicyNotSigned);
+});
+
+test('a policy that asks for three signatures is followed by one with three', async () => {
+  const first = signed(1, 'three ann bob cleo', 'ann', 'bob');
+  await expect(names([first, signed(2, 'ann bob', 'ann', 'bob')])).rejects.toThrow(PolicyNotSigned);
+  expect(await names([first, signed(2, 'ann bob', 'ann', 'bob', 'cleo')])).toBe('ann bob');
 });

@@ -16,6 +16,8 @@ function person(name: string, roles: readonly string[], more: Partial<Principal>
     keys: [],
     deliveryKey: undefined,
     retired: false,
+    depositaryKey: undefined,
+    returns: undefined,
     ...more,
   };
 }
@@ -30,7 +32,13 @@ function policyOf(depositaries: QuorumExpression, principals: readonly Principal
     operate: { operations: ['sign'], maxUses: 1, maxDurationMs: 1000 },
     release: undefined,
   };
-  return { version: 1, hash: '', principals: new Map(principals.map((one) => [one.id, one])), rules: [rule] };
+  return {
+    version: 1,
+    hash: '',
+    administration: { quorum: 2, floor: 2 },
+    principals: new Map(principals.map((one) => [one.id, one])),
+    rules: [rule],
+  };
 }
 
 const owner = person('owner', ['owner'], { attributes: { manager: 'boss', department: 'finance' } });

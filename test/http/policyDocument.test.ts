@@ -45,6 +45,8 @@ describe('a policy document', () => {
       keys: [{ jwk: PEOPLE.olga.jwk, alg: 'ES384', thumbprint: PEOPLE.olga.kid }],
       deliveryKey: expect.any(Uint8Array) as Uint8Array,
       retired: false,
+      depositaryKey: undefined,
+      returns: undefined,
     });
     expect(rules).toEqual([
       {

@@ -237,7 +237,9 @@ describe('a policy', () => {
   const { hash } = parsePolicy(JSON.stringify(document), 2);
   const signature = (by: Identity, changes: object = {}): string => {
     const seconds = NOW.getTime() / 1000;
-    const payload = { iss: by.id, aud: ORIGIN, iat: seconds, exp: seconds + 600, hash, base: 1, ...changes };
+    const times = { iat: seconds, exp: seconds + 600 };
+    const replaces = policy().hash;
+    const payload = { iss: by.id, aud: ORIGIN, ...times, hash, base: 1, replaces, ...changes };
     return statement(by, POLICY_SIGNATURE_TYPE, payload);
   };
 
@@ -252,6 +254,7 @@ describe('a policy', () => {
     ['one administrator twice', [signature(ann), signature(ann)], 'policy-signatures-missing'],
     ['another document', [signature(ann), signature(bob, { hash: 'ab' })], 'policy-signatures-missing'],
     ['another version', [signature(ann), signature(bob, { base: 0 })], 'policy-stale'],
+    ['another policy before', [signature(ann), signature(bob, { replaces: 'ab' })], 'policy-stale'],
   ])('is not, with the signature of %s', async (_whose, signatures, code) => {
     const answer = await running.client.call(ann, 'POST', '/v1/policy', { document, signatures });
     expect(answer.json).toMatchObject({ type: `urn:escrowd:problem:${code}` });

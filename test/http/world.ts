@@ -143,7 +143,7 @@ export function newWorld(): World {
   const document = JSON.stringify(policyDocument());
   // the signatures of ann and bob, as the trust below reads them
   const signatures = ['ann', 'bob'].map((iss) =>
-    JSON.stringify({ iss, aud: ORIGIN, hash: policy().hash, base: 0, exp: 0 }),
+    JSON.stringify({ iss, aud: ORIGIN, hash: policy().hash, base: 0, replaces: policy(0).hash, exp: 0 }),
   );
   const current = { version: 1, hash: policy().hash, document, signatures };
   const store: World['store'] = {

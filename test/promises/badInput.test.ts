@@ -755,6 +755,7 @@ describe('policies', () => {
   interface Order {
     readonly signers?: readonly PersonName[];
     readonly base?: number;
+    readonly replaces?: string;
     readonly changed?: (document: Document) => Document;
     readonly lifetimeMs?: number;
     readonly by?: PersonName;
@@ -771,6 +772,7 @@ describe('policies', () => {
           signPolicy(system.identity(name).signer, {
             hash: policyDocumentHash(document),
             base: inForce.version + (order.base ?? 0),
+            replaces: order.replaces ?? inForce.hash,
             origin: ORIGIN,
             now: now(),
             lifetimeMs: order.lifetimeMs ?? HOUR_MS,
@@ -791,6 +793,9 @@ describe('policies', () => {
       signers: ['admin-1', 'owner'],
     }),
     'with signatures for another version': policy('policy-stale', { base: -1 }),
+    'with signatures on top of another policy of that version': policy('policy-stale', {
+      replaces: 'ab'.repeat(32),
+    }),
     'with signatures that have expired': policy('policy-signatures-missing', { lifetimeMs: -MINUTE_MS }),
     'changed after it was signed': policy('policy-signatures-missing', {
       changed: (document) => ({ ...document, rules: [] }),

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createPublicKey } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import { readConfig } from '../../src/config.js';
 import type { Daemon } from '../../src/daemon.js';
 import { startDaemon } from '../../src/daemon.js';
+import { sha256Hex } from '../../src/escrow/digests.js';
 import type { WireApproval, WireRecovery } from '../../src/escrow/wire.js';
 import type { OperatorLog } from '../../src/operatorLog.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
@@ -112,6 +114,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
   }
   for (const id of DEPOSITARIES) {
     const { privateKeyPem, publicKeyPem } = await hsm.enrolDepositary(id);
+    principals[id] = { ...principals[id], depositaryKey: fingerprintOf(publicKeyPem) };
     writeFileSync(join(people, id, 'depositary-key.pem'), privateKeyPem, { mode: 0o600 });
     writeFileSync(join(people, id, 'depositary-public.pem'), publicKeyPem);
   }
@@ -150,12 +153,13 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
     client: (name) => found(clients, name),
     applyRules: async (rules = RULES, changed = {}) => {
       const document = { version: 1, principals: Object.values({ ...principals, ...changed }), rules };
-      const { version: base } = await system.client('admin-1').policy();
+      const { version: base, hash: replaces } = await system.client('admin-1').policy();
       const signatures = await Promise.all(
         (['admin-1', 'admin-2'] as const).map((id) =>
           signPolicy(system.identity(id).signer, {
             hash: policyDocumentHash(document),
             base,
+            replaces,
             origin: ORIGIN,
             now: now(),
             lifetimeMs: 600_000,
@@ -229,6 +233,10 @@ async function seenBy(
     recovery,
     trust: { origin, identityKey, log: identity.logView(client), now },
   };
+}
+
+function fingerprintOf(publicKeyPem: string): string {
+  return sha256Hex(createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' }));
 }
 
 function makeCertificate(directory: string): void {

@@ -78,9 +78,18 @@ async function sign(session: Session, given: Given): Promise<Result> {
   const hash = policyDocumentHash(document);
   const lifetimeMs = given.duration('validFor');
   const { identity, client } = await session.connect();
-  const { version: base } = await session.busy('asking for the version in force', () => client.policy());
+  const { version: base, hash: replaces } = await session.busy('asking for the version in force', () =>
+    client.policy(),
+  );
   const { origin } = identity.pins;
-  const jws = await signPolicy(identity.signer, { hash, base, origin, now: session.now, lifetimeMs });
+  const jws = await signPolicy(identity.signer, {
+    hash,
+    base,
+    replaces,
+    origin,
+    now: session.now,
+    lifetimeMs,
+  });
   const out = given.text('out');
   await writeFileAtomically(out, `${jws}\n`, 0o644);
   return {
