@@ -44,6 +44,7 @@ const schema = z.strictObject({
     .strictObject({ contentionMs: milliseconds.default(5_000), drainMs: milliseconds.default(15_000) })
     .prefault({}),
   housekeepingMs: milliseconds.default(5_000),
+  anchorMs: milliseconds.default(60_000),
 });
 
 /**

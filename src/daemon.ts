@@ -8,8 +8,9 @@ import type { Escrow } from './escrow/context.js';
 import { Directory } from './escrow/directory.js';
 import { keepHouse } from './escrow/housekeeping.js';
 import { Ledger } from './escrow/ledger.js';
+import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
-import type { CheckpointSigner, Clock } from './escrow/ports.js';
+import type { Anchorage, CheckpointSigner, Clock } from './escrow/ports.js';
 import type { Health } from './http/application.js';
 import { parsePolicy } from './http/policyDocument.js';
 import { createServer } from './http/server.js';
@@ -82,7 +83,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     );
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);
-    const database = await startDatabase(parts, signer, stack, fail);
+    const database = await startDatabase(parts, { signer, anchorage: token }, stack, fail);
 
     const ledger = new Ledger({
       journal: database.journal,
@@ -112,6 +113,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       random: randomBytes,
       origin: config.origin,
     };
+    if (database.lost !== undefined) {
+      log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
+      await recordLoss(escrow, database.lost);
+    }
     stack.push(await keepHouseRegularly(escrow, database, config.housekeepingMs, log));
 
     const server = createServer({
@@ -134,7 +139,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 /** DATABASE_URL's server, or the private cluster in the configured directory. */
 async function startDatabase(
   { config, packageDirectory, log, clock = systemClock }: DaemonParts,
-  signer: CheckpointSigner,
+  using: { readonly signer: CheckpointSigner; readonly anchorage: Anchorage },
   stack: (() => Promise<unknown>)[],
   fail: (error: Error) => void,
 ): Promise<Database> {
@@ -147,7 +152,7 @@ async function startDatabase(
     queryMs: config.database.waitMs,
     appendMs: config.database.waitMs,
   };
-  const common = { signer, clock, log: lines, timeouts };
+  const common = { ...using, anchorMs: config.anchorMs, clock, log: lines, timeouts };
   let database: Database;
   if (config.databaseUrl !== undefined) {
     const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };

@@ -24,7 +24,8 @@ export const EXIT_CODES = {
   inUse: { code: 7, meaning: 'another daemon runs on the same data directory' },
   logDamaged: {
     code: 8,
-    meaning: 'the log contradicts itself or its checkpoint; nothing may be built on it',
+    meaning:
+      'the log contradicts itself, its checkpoint or what the token remembers of it; nothing may be built on it',
   },
   policy: { code: 9, meaning: 'the database holds a policy that its administrators have not signed' },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;

@@ -61,6 +61,8 @@ export async function openProvenToken(
   try {
     const unenforced = await prove(first, profile.unenforced, given.acceptUnenforced);
     if (unenforced.length > 0) log.warn('the token does not enforce everything', { unenforced });
+    if (!profile.dataObjects)
+      log.warn('the token remembers nothing of the log: an old copy of the database is not noticed at start');
     const token = superviseToken(first, { open, probeMs, waitMs, recycleAfterObjects, log: lines });
     return { token, signer: signerOf(token, config.origin), unenforced };
   } catch (error) {

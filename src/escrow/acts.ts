@@ -48,6 +48,7 @@ export const MEANS = {
   'grant.revoke': ['destroyGrant'],
   'grant.expire': ['destroyGrant'],
   'grant.exhaust': ['destroyGrant'],
+  'log.loss': [],
   'token.tidy': ['destroyTransport', 'destroyGrant'],
   'policy.read': [],
   'key.read': [],

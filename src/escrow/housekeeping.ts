@@ -5,15 +5,12 @@ import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId, RecoveryId } from './ids.js';
-import type { Actor } from './performance.js';
+import { DAEMON } from './performance.js';
 import { subjectOf } from './operate.js';
 import type { Journal } from './journal.js';
 import { aloneOn, NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
 import { statusAt } from './recovery.js';
-
-/** The daemon itself, in the log. */
-const DAEMON: Actor = { id: 'escrowd', request: undefined };
 
 /** What a round of housekeeping did. */
 export interface Housekeeping {

@@ -9,6 +9,9 @@ export interface Actor {
   readonly request: SignedRequest | undefined;
 }
 
+/** The daemon itself, in the log. */
+export const DAEMON: Actor = { id: 'escrowd', request: undefined };
+
 /** A request as its caller signed it. */
 export interface SignedRequest {
   /** Compact JWS. */

@@ -1,3 +1,4 @@
+import type { Anchor } from '../log/anchor.js';
 import type { Deposit } from './deposit.js';
 import type { Grant } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
@@ -236,6 +237,14 @@ export interface CheckpointSigner {
   readonly vkey: string;
   /** The signature over the note's text, as C2SP signed-note wants it (Ed25519: 64 bytes; ECDSA: ASN.1 DER). */
   sign(text: Uint8Array): Promise<Uint8Array>;
+}
+
+/** Where the log is remembered outside the database: in the token. */
+export interface Anchorage {
+  /** What is remembered. Throws EscrowError `token-unavailable`, also when there is none: it is made by people. */
+  readAnchor(): Promise<Anchor>;
+  /** Remembers a longer log, unless a longer one still is remembered. Throws EscrowError `token-unavailable`. */
+  writeAnchor(anchor: Anchor): Promise<void>;
 }
 
 /** Time, given by the composition root. */

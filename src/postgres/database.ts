@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Journal } from '../escrow/journal.js';
-import type { CheckpointSigner, Clock, LogReader, Store } from '../escrow/ports.js';
+import type { Anchorage, CheckpointSigner, Clock, LogReader, Store } from '../escrow/ports.js';
+import { AnchorKeeper, requireAnchored } from './anchoring.js';
+import type { TreeHead } from '../log/anchor.js';
 import { roleOf, type Connection } from './connection.js';
 import { UnsafeDatabase } from './faults.js';
 import { leaseOf, type HeldLease } from './instances.js';
@@ -40,6 +42,7 @@ export interface DatabaseOptions {
   /** The role that the daemon works as. */
   readonly daemon: Connection;
   readonly signer: CheckpointSigner;
+  readonly anchorage: Anchorage;
   readonly clock: Clock;
   readonly log: { info(message: string): void; warn(message: string): void };
   /** A lock elsewhere makes this daemon the only one: every other is gone, whatever its lease says. */
@@ -51,6 +54,8 @@ export interface DatabaseOptions {
   readonly leaseMs?: number;
   /** How often, at most, appends alone make a checkpoint. */
   readonly checkpointIntervalMs?: number;
+  /** How often the newest checkpoint is remembered in the anchorage. */
+  readonly anchorMs?: number;
   /** How many of the newest entries are hashed again at start. */
   readonly rehashedAtStart?: number;
 }
@@ -74,10 +79,12 @@ export interface Database {
   readonly journal: Journal;
   readonly store: Store;
   readonly log: LogReader;
+  /** What people accepted as lost since the last start, and the log does not say yet. */
+  readonly lost: TreeHead | undefined;
   /** The name of this daemon among those that share the database; another at every start. */
   readonly instance: string;
   health(): Promise<DatabaseHealth>;
-  /** Takes no more appends, answers those that wait, makes a last checkpoint, and closes every connection. */
+  /** Takes no more appends, answers those that wait, makes a last checkpoint, has it remembered, and closes every connection. */
   close(): Promise<void>;
 }
 
@@ -85,8 +92,9 @@ const forgetEveryMs = 60_000;
 
 /**
  * Opens the database: brings the schema up to date, and checks the server and the log in it. Throws UnsafeDatabase when
- * the server may lose what it acknowledges, LogDamaged when the log contradicts itself, SchemaMissing when the schema is
- * not there and may not be made, EscrowError `store-unavailable` when the database does not answer.
+ * the server may lose what it acknowledges, LogDamaged when the log contradicts itself or what the anchorage remembers of
+ * it, SchemaMissing when the schema is not there and may not be made, EscrowError `store-unavailable` when the database does
+ * not answer, and `token-unavailable` when the anchorage does not.
  */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
@@ -103,9 +111,13 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTimeouts): Promise<Database> {
   const { daemon: connection, signer, clock, log } = options;
   await checkServer(pool);
-  const { size, trusted } = await pool.snapshot((ask) =>
-    checkLog(ask, signer, options.rehashedAtStart ?? 65_536),
-  );
+  // Read first: what another daemon adds to both meanwhile does not make the database older than the anchor.
+  const anchor = await options.anchorage.readAnchor();
+  const { size, trusted } = await pool.snapshot(async (ask) => {
+    const checked = await checkLog(ask, signer, options.rehashedAtStart ?? 65_536);
+    await requireAnchored(ask, checked.trusted, anchor);
+    return checked;
+  });
 
   const leaseMs = options.leaseMs ?? 15_000;
   const instance = `instance_${randomBytes(16).toString('hex')}`;
@@ -131,6 +143,13 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     },
   });
   integrator.appended();
+  const anchorKeeper = new AnchorKeeper({
+    pool,
+    anchorage: options.anchorage,
+    signed: () => integrator.trusted,
+    everyMs: options.anchorMs ?? 60_000,
+    log,
+  });
   const upkeep = keepUp(pool, lease, { clock, log, leaseMs });
 
   return {
@@ -138,10 +157,12 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     store: openStore(pool),
     log: openLogReader(pool, integrator, timeouts.proofMs),
     instance,
+    lost: anchor.lost,
     health: () => healthOf(pool, journal, integrator),
     close: async () => {
       await journal.close();
       await integrator.close();
+      await anchorKeeper.close();
       await upkeep.stop();
       await lease.end().catch(() => undefined);
       await pool.close();

@@ -1,6 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Handle, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../escrow/errors.js';
-import type { Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
+import type { Anchorage, Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
+import type { Anchor } from '../log/anchor.js';
+import { emptyAnchor } from '../log/anchor.js';
+import { readAnchor, writeAnchor } from './anchor.js';
 import type { LogAlgorithm } from './checkpoint.js';
 import { signWithLogKey } from './checkpoint.js';
 import { Dialect } from './dialect.js';
@@ -40,7 +44,7 @@ export interface OpenTokenOptions {
 }
 
 /** The token, open for service. */
-export interface OpenToken extends Token {
+export interface OpenToken extends Token, Anchorage {
   /** DER SubjectPublicKeyInfo (EC P-256) of the key that attests. */
   readonly identityKey: Uint8Array;
   /** The key that signs checkpoints; `publicKey` is DER SubjectPublicKeyInfo. */
@@ -190,6 +194,24 @@ class ReadyToken implements TokenGeneration {
     return this.#use(() => this.#bench.health.check());
   }
 
+  readAnchor(): Promise<Anchor> {
+    const { driver, objects, profile } = this.#bench;
+    if (!profile.dataObjects) return Promise.resolve(emptyAnchor);
+    return this.#use(() => objects.alone((session) => getAnchor(driver, session)));
+  }
+
+  writeAnchor(anchor: Anchor): Promise<void> {
+    const { driver, objects, health, profile } = this.#bench;
+    if (!profile.dataObjects) return Promise.resolve();
+    return this.#use(() =>
+      objects.alone((session) => {
+        // A token that is gone finds no anchor, and would take any for the first.
+        health.checkIn(session);
+        writeAnchor(driver, session, anchor);
+      }),
+    );
+  }
+
   withWorkbench<T>(use: (bench: Workbench) => Promise<T>): Promise<T> {
     return this.#use(() => use(this.#bench));
   }
@@ -220,6 +242,14 @@ class ReadyToken implements TokenGeneration {
       this.#underWay.delete(running);
     }
   }
+}
+
+/** Throws EscrowError `token-unavailable` when there is none: absence is never taken for a log that has not begun. */
+function getAnchor(driver: PKCS11, session: Handle): Anchor {
+  const anchor = readAnchor(driver, session);
+  if (anchor !== undefined) return anchor;
+  const cause = new Error('the token holds no anchor of the log');
+  throw new EscrowError('token-unavailable', undefined, { cause });
 }
 
 /** An object with exactly these verbs, each part of the loan. */

@@ -56,6 +56,7 @@ const profileSchema = z.strictObject({
   keySpecs: z.array(z.enum(KEY_SPEC_NAMES)).min(1),
   grantMechanisms: z.array(z.enum(MECHANISM_NAMES)).min(1),
   logKey: z.enum(['Ed25519', 'ECDSA-P256']),
+  dataObjects: z.boolean(),
 });
 
 /**

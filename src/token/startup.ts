@@ -2,6 +2,8 @@ import { createPublicKey } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { asEscrowError, CKR, readFault, TokenNotReady } from './faults.js';
+import { emptyAnchor } from '../log/anchor.js';
+import { readAnchor } from './anchor.js';
 import type { TokenObjects } from './objects.js';
 import { findAll, objectNames, readBytes } from './objects.js';
 import type { TokenProfile } from './profile.js';
@@ -63,20 +65,33 @@ export interface LongLived {
 
 /** Looks for what the ceremony must have made; makes nothing. Throws {@link TokenNotReady}. */
 export async function findLongLived(objects: TokenObjects, profile: TokenProfile): Promise<LongLived> {
-  const { identity, log, operate, release } = await objects
+  const { identity, log, operate, release, anchor } = await objects
     .alone((session) => ({
       identity: publicKey(objects, session, 'identity', 'secp256r1'),
       log: publicKey(objects, session, 'log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1'),
       operate: newestKek(objects, session, 'operate'),
       release: newestKek(objects, session, 'release'),
+      anchor: profile.dataObjects ? readAnchor(objects.driver, session) : emptyAnchor,
     }))
     .catch((error: unknown) => {
       throw readFault(error) === undefined ? objectsWrong(error) : error;
     });
-  if (identity !== undefined && log !== undefined && operate !== undefined && release !== undefined) {
+  if (
+    identity !== undefined &&
+    log !== undefined &&
+    operate !== undefined &&
+    release !== undefined &&
+    anchor !== undefined
+  ) {
     return { identity, log, newestKek: { operate, release } };
   }
-  const wanted = { 'kek:operate:v1': operate, 'kek:release:v1': release, identity, log };
+  const wanted = {
+    'kek:operate:v1': operate,
+    'kek:release:v1': release,
+    identity,
+    log,
+    'anchor:log': anchor,
+  };
   const missing = Object.entries(wanted).flatMap(([label, found]) => (found === undefined ? [label] : []));
   throw new TokenNotReady('objects-missing', `The token does not hold ${missing.join(', ')}. ${CEREMONY}`);
 }

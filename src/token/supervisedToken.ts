@@ -1,5 +1,6 @@
 import { EscrowError } from '../escrow/errors.js';
 import type { Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
+import type { Anchor } from '../log/anchor.js';
 import { Admission } from './admission.js';
 import { TokenNotReady } from './faults.js';
 import type { OpenToken, TokenGeneration } from './openToken.js';
@@ -110,6 +111,14 @@ class Supervisor implements SupervisedToken {
 
   check(): Promise<void> {
     return this.#use((token) => token.check());
+  }
+
+  readAnchor(): Promise<Anchor> {
+    return this.#use((token) => token.readAnchor());
+  }
+
+  writeAnchor(anchor: Anchor): Promise<void> {
+    return this.#use((token) => token.writeAnchor(anchor));
   }
 
   recycle(): Promise<boolean> {

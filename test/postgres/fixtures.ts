@@ -2,13 +2,27 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { newId, type ActId } from '../../src/escrow/ids.js';
 import type { JournalWrite } from '../../src/escrow/journal.js';
-import type { CheckpointSigner, Clock } from '../../src/escrow/ports.js';
+import type { Anchorage, CheckpointSigner, Clock } from '../../src/escrow/ports.js';
 import { encodeEntry, type Phase } from '../../src/log/entry.js';
+import { emptyAnchor, type Anchor } from '../../src/log/anchor.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';
 import type { TestServer } from '../support/postgres.js';
 
 export const clock: Clock = { now: () => new Date(), pause: (ms) => delay(ms) };
 export const silent: DatabaseOptions['log'] = { info: () => undefined, warn: () => undefined };
+
+/** A token's anchor: the longest log that was written to it. */
+export function anchorage(first: Anchor = emptyAnchor): Anchorage & { anchor: Anchor } {
+  const kept = {
+    anchor: first,
+    readAnchor: () => Promise.resolve(kept.anchor),
+    writeAnchor: (anchor: Anchor) => {
+      if (anchor.size > kept.anchor.size) kept.anchor = anchor;
+      return Promise.resolve();
+    },
+  };
+  return kept;
+}
 
 /** Opens a daemon's view of the server's database. */
 export function openOn(
@@ -20,6 +34,7 @@ export function openOn(
     owner: server.owner,
     daemon: server.daemon,
     signer,
+    anchorage: anchorage(),
     clock,
     log: silent,
     ...options,

@@ -1,5 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { CheckpointSigner } from '../../src/escrow/ports.js';
+import { canonicalHash } from '../../src/escrow/digests.js';
+import { EscrowError } from '../../src/escrow/errors.js';
+import type { Anchorage, CheckpointSigner } from '../../src/escrow/ports.js';
+import type { Anchor } from '../../src/log/anchor.js';
 import { openCheckpoint } from '../../src/log/checkpoint.js';
 import { Frontier, leafHash } from '../../src/log/merkle.js';
 import { verifyConsistency, verifyInclusion } from '../../src/log/proof.js';
@@ -7,7 +10,7 @@ import { LogDamaged } from '../../src/postgres/faults.js';
 import type { Database } from '../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
-import { openOn, writeOf } from './fixtures.js';
+import { anchorage, openOn, writeOf } from './fixtures.js';
 import { aRecovery } from './records.js';
 
 const signer = softwareSigner();
@@ -52,7 +55,7 @@ async function rootsOf(database: Database): Promise<{ leaves: Uint8Array[]; root
 
 /** Runs statements as a superuser would who has switched the guards off. */
 async function tamper(...statements: readonly string[]): Promise<void> {
-  const tables = ['log_entry', 'log_tile', 'log_checkpoint'];
+  const tables = ['log_entry', 'log_tile', 'log_checkpoint', 'policy'];
   for (const table of tables) await query(server.owner, `alter table ${table} disable trigger all`);
   for (const sql of statements) await query(server.owner, sql);
   for (const table of tables)
@@ -306,6 +309,77 @@ describe('a log is refused at start', () => {
       (error: unknown) => error,
     );
     expect(refusal).toBeInstanceOf(LogDamaged);
+  });
+});
+
+describe('an old database', () => {
+  const policy = { version: 1, hash: canonicalHash({ version: 1 }) };
+
+  async function anchoredAfter(count: number): Promise<Anchorage & { anchor: Anchor }> {
+    const kept = anchorage();
+    const database = await openOn(server, signer, { anchorage: kept });
+    await append(database, count);
+    await query(
+      server.owner,
+      `insert into policy (version, hash, document, signatures) values (1, '${policy.hash}', '{"version":1}', '{}')`,
+    );
+    await database.close();
+    return kept;
+  }
+
+  it('is what its owner had at the end: tree and policy are remembered when the daemon stops', async () => {
+    const kept = await anchoredAfter(300);
+    expect(kept.anchor).toMatchObject({ size: 300, policy, lost: undefined });
+    open.push(await openOn(server, signer, { anchorage: kept }));
+  });
+
+  it('is remembered while the daemon runs, at intervals', async () => {
+    const kept = anchorage();
+    const database = await openOn(server, signer, { anchorage: kept, anchorMs: 5 });
+    open.push(database);
+    await append(database, 1);
+    await database.log.inclusion(0);
+    while (kept.anchor.size === 0) await delay(5);
+    expect(kept.anchor.size).toBe(1);
+  });
+
+  it('is refused, with the size that it has and the size that it should have', async () => {
+    const kept = await anchoredAfter(300);
+    const later = { ...kept.anchor, size: 300 + 12 };
+    await expect(openOn(server, signer, { anchorage: anchorage(later) })).rejects.toThrow(
+      /is over 300 entries, and the token remembers one over 312: this is an older copy/,
+    );
+  });
+
+  it('is refused when it has grown again since, into another log', async () => {
+    const kept = await anchoredAfter(300);
+    const other = { ...kept.anchor, size: 299 };
+    const refusal = await openOn(server, signer, { anchorage: anchorage(other) }).catch(
+      (error: unknown) => error,
+    );
+    expect(refusal).toBeInstanceOf(LogDamaged);
+    expect((refusal as LogDamaged).message).toMatch(/the first 299 of the 300 entries .* another log/);
+  });
+
+  it.each([
+    ['is gone', 'delete from policy'],
+    ['says something else under the same hash', `update policy set document = '{"version":2}'`],
+  ])('is refused when the policy that was in force %s', async (_what, change) => {
+    const kept = await anchoredAfter(3);
+    await tamper(change);
+    await expect(openOn(server, signer, { anchorage: kept })).rejects.toThrow(
+      /does not hold version 1 of the policy/,
+    );
+  });
+
+  it('is not opened while the token cannot say what it remembers', async () => {
+    const silentToken = {
+      ...anchorage(),
+      readAnchor: () => Promise.reject(new EscrowError('token-unavailable')),
+    };
+    await expect(openOn(server, signer, { anchorage: silentToken })).rejects.toMatchObject({
+      code: 'token-unavailable',
+    });
   });
 });
 

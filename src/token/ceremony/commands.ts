@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Command } from 'commander';
+import { acceptLoss } from './acceptLoss.js';
 import { makeChallenge } from './challenge.js';
 import { enrol } from './enrol.js';
 import { readText, requireAbsent, writeText } from './files.js';
@@ -99,6 +100,21 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       },
     );
 
+  withPlace(program.command('accept-loss'))
+    .description('accept that the database has lost entries of the log that the token remembers')
+    .option('--user-pin-file <file>', 'read the user PIN from here instead of asking')
+    .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
+    .option('--json', 'print the record as JSON')
+    .addHelpText('after', ACCEPT_LOSS_HELP)
+    .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
+      const at = place(options);
+      const events = readEvents(readText(options.record), at);
+      const userPin = await obtainPin('user', options.userPinFile);
+      const record = await zeroing([userPin], () => acceptLoss({ ...at, userPin, now: new Date(), events }));
+      writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+      tell(record, options, AFTER_ACCEPT_LOSS);
+    });
+
   withPlace(program.command('show'))
     .description(
       'print the long-lived objects with their attributes as the token gives them back; changes nothing',
@@ -154,6 +170,17 @@ The record says what was made, with the public keys that everyone must pin. It h
 const ENROL_HELP = `
 Stop the daemon of this token first where the token allows one login only; SoftHSM does not ask for that.
 The user makes the server's key regarding this depositary; the security officer makes both public keys trusted.`;
+
+const ACCEPT_LOSS_HELP = `
+The token remembers how far the log had come, so that nobody puts an old copy of the database in its place unseen. Only
+when the newest copy there is has been restored, and the daemon still says that the token remembers more, is the rest
+lost. The next start of the daemon writes into the log what was accepted. Whoever saw a newer checkpoint is told that the
+log was changed, and must be told why.`;
+
+const AFTER_ACCEPT_LOSS = `The token will take the log that the database holds now.
+Next: 1. Start the daemon. Its first entry (log.loss) says what was accepted.
+      2. Compare policy and deposits with what people remember: both may be older.
+      3. Tell depositaries and auditors: their clients refuse the log until they start anew with it (docs/operations.md).`;
 
 const afterInit = (record: string): string => `The token is ready. The record is in ${record}.
 Next: 1. Keep the PIN of the security officer away from this machine.

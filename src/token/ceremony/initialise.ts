@@ -1,5 +1,7 @@
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
+import { emptyAnchor } from '../../log/anchor.js';
+import { readAnchor, writeAnchor } from '../anchor.js';
 import { Dialect } from '../dialect.js';
 import { Mechanisms } from '../mechanisms.js';
 import { requireKept } from '../unwrapping.js';
@@ -22,7 +24,7 @@ export interface Initialisation extends TokenPlace {
 
 /**
  * Initialises a token under this label when there is none, and makes the long-lived keys in it: `kek:operate:v1`,
- * `kek:release:v1`, `identity` and `log`. A token that is there already is never initialised again; it gets the
+ * `kek:release:v1`, `identity` and `log`, and the anchor of a log that has not begun. A token that is there already is never initialised again; it gets the
  * keys when it holds nothing of escrowd. What was made is destroyed again when a later step fails.
  */
 export function initialise(order: Initialisation): Promise<CeremonyRecord> {
@@ -32,7 +34,8 @@ export function initialise(order: Initialisation): Promise<CeremonyRecord> {
     return asUser(slot, order.userPin, (session) => {
       requireEmpty(table, session);
       makeLongLivedKeys(table, session);
-      const what = 'initialised: kek:operate:v1, kek:release:v1, identity and log were made';
+      const anchor = order.profile.dataObjects ? ', and anchor:log' : '';
+      const what = `initialised: kek:operate:v1, kek:release:v1, identity and log were made${anchor}`;
       const event = { at: order.now.toISOString(), what };
       return makeRecord({ driver: table.driver, profile: order.profile, slot }, session, [event]);
     });
@@ -77,8 +80,11 @@ async function setFirstPin(free: Slot, order: Initialisation): Promise<Slot> {
 
 function requireEmpty(table: Table, session: Session): void {
   const standing = describeObjects(table.driver, session, table.place.profile);
-  if (standing.length > 0) {
-    const labels = [...new Set(standing.map(({ label }) => label))].join(', ');
+  const { dataObjects } = table.place.profile;
+  const anchored =
+    dataObjects && readAnchor(table.driver, session.handle) !== undefined ? ['anchor:log'] : [];
+  const labels = [...new Set([...standing.map(({ label }) => label), ...anchored])].join(', ');
+  if (labels !== '') {
     throw new CeremonyRefused(`The token "${table.place.label}" is in use already: it holds ${labels}.`);
   }
 }
@@ -97,6 +103,7 @@ function makeLongLivedKeys(table: Table, { handle: session }: Session): void {
     }
     made.push(...makeSigningPair(table, session, 'identity', 'ECDSA-P256'));
     made.push(...makeSigningPair(table, session, 'log', place.profile.logKey));
+    if (place.profile.dataObjects) writeAnchor(driver, session, emptyAnchor);
   } catch (error) {
     for (const object of made) driver.C_DestroyObject(session, object);
     throw error;

@@ -1,0 +1,25 @@
+import type { TreeHead } from '../log/anchor.js';
+import { encodeBase64 } from '../log/base64.js';
+import type { Escrow } from './context.js';
+import { sha256Hex } from './digests.js';
+import { DAEMON } from './performance.js';
+
+/**
+ * Writes into the log that entries of it are gone: people accepted, by the ceremony, that the database lost what the token
+ * remembered. From then on the token remembers this log instead.
+ */
+export async function recordLoss(escrow: Pick<Escrow, 'ledger'>, lost: TreeHead): Promise<void> {
+  const detail = { size: lost.size, root: encodeBase64(lost.root) };
+  await escrow.ledger.perform({
+    act: 'log.loss',
+    actor: DAEMON,
+    decide: () => Promise.resolve({ detail, claims: [], plan: undefined }),
+    run: () =>
+      Promise.resolve({
+        detail,
+        digest: sha256Hex(`${detail.size}\n${detail.root}`),
+        changes: [],
+        answer: undefined,
+      }),
+  });
+}

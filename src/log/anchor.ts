@@ -1,0 +1,77 @@
+import { decodeBase64, encodeBase64 } from './base64.js';
+import { canonicalJson } from './canonical.js';
+import { emptyRoot, hashLengthBytes } from './merkle.js';
+
+/** A tree of the log, by its size and its root (32 bytes). */
+export interface TreeHead {
+  readonly size: number;
+  readonly root: Uint8Array;
+}
+
+/**
+ * What is remembered of the log outside the database: a tree that every later one must extend, and the policy that was
+ * in force. A database that does not hold them is an older copy, or another one.
+ */
+export interface Anchor extends TreeHead {
+  readonly policy: { readonly version: number; readonly hash: string } | undefined;
+  /** What was remembered before people accepted that the database has lost it. Recorded in the log, then forgotten. */
+  readonly lost: TreeHead | undefined;
+}
+
+/** The anchor of a log that has not begun. */
+export const emptyAnchor: Anchor = { size: 0, root: emptyRoot, policy: undefined, lost: undefined };
+
+/** The bytes of an anchor: canonical JSON. At most 400 bytes. */
+export function encodeAnchor({ size, root, policy, lost }: Anchor): Uint8Array {
+  const text = canonicalJson({
+    v: 1,
+    ...headToJson({ size, root }),
+    ...(policy === undefined ? {} : { policy: { ...policy } }),
+    ...(lost === undefined ? {} : { lost: headToJson(lost) }),
+  });
+  return new TextEncoder().encode(text);
+}
+
+/** Reads an anchor; undefined for whatever {@link encodeAnchor} does not write. */
+export function decodeAnchor(bytes: Uint8Array): Anchor | undefined {
+  const anchor = parseAnchor(new TextDecoder().decode(bytes));
+  return anchor !== undefined && Buffer.from(encodeAnchor(anchor)).equals(bytes) ? anchor : undefined;
+}
+
+function parseAnchor(text: string): Anchor | undefined {
+  const value = parseObject(text);
+  const head = readHead(value);
+  if (head === undefined) return undefined;
+  const { policy, lost } = value;
+  const policyRead = isObject(policy) ? readPolicy(policy) : undefined;
+  const lostRead = isObject(lost) ? readHead(lost) : undefined;
+  return { ...head, policy: policyRead, lost: lostRead };
+}
+
+function readHead({ size, root }: Readonly<Record<string, unknown>>): TreeHead | undefined {
+  const bytes = typeof root === 'string' ? decodeBase64(root) : undefined;
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined;
+  return bytes?.length === hashLengthBytes ? { size, root: bytes } : undefined;
+}
+
+function readPolicy({ version, hash }: Readonly<Record<string, unknown>>): Anchor['policy'] {
+  if (typeof version !== 'number' || !Number.isSafeInteger(version)) return undefined;
+  return typeof hash === 'string' && /^[0-9a-f]{64}$/.test(hash) ? { version, hash } : undefined;
+}
+
+function headToJson({ size, root }: TreeHead): { readonly size: number; readonly root: string } {
+  return { size, root: encodeBase64(root) };
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}

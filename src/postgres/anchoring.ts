@@ -1,0 +1,108 @@
+import { canonicalHash } from '../escrow/digests.js';
+import type { Anchorage } from '../escrow/ports.js';
+import type { Anchor, TreeHead } from '../log/anchor.js';
+import type { Json } from '../log/canonical.js';
+import type { Checkpoint } from '../log/checkpoint.js';
+import { sameBytes } from '../log/merkle.js';
+import { rootOf } from '../log/prover.js';
+import { LogDamaged } from './faults.js';
+import { hashesOf } from './logReader.js';
+import type { Ask, Pool } from './pool.js';
+
+/**
+ * Checks that the log and the policy in the database are those that are remembered elsewhere, or have grown out of them.
+ * `signed` is the newest checkpoint, which the stored tree has been checked against. Throws LogDamaged with a sentence
+ * for the operator when the database is an older copy, or another one.
+ */
+export async function requireAnchored(ask: Ask, signed: Checkpoint, anchor: Anchor): Promise<void> {
+  if (signed.size < anchor.size) {
+    throw new LogDamaged(
+      `the newest checkpoint in the database is over ${signed.size} entries, and the token remembers one over ` +
+        `${anchor.size}: this is an older copy of the database. ${WHAT_TO_DO}`,
+    );
+  }
+  const root = await rootOf(hashesOf(ask, anchor.size), anchor.size);
+  if (!sameBytes(root, anchor.root)) {
+    throw new LogDamaged(
+      `the first ${anchor.size} of the ${signed.size} entries in the database are not those that the token remembers: ` +
+        `this is the database of another log, or it was changed. ${WHAT_TO_DO}`,
+    );
+  }
+  const { policy } = anchor;
+  if (policy !== undefined && (await policyOf(ask, policy.version))?.hash !== policy.hash) {
+    throw new LogDamaged(
+      `the database does not hold version ${policy.version} of the policy, which the token remembers: it was put back ` +
+        `to an older one, or changed. ${WHAT_TO_DO}`,
+    );
+  }
+}
+
+const WHAT_TO_DO =
+  'Restore the newest copy there is; if what came after it is lost for good, see "An old database" in docs/operations.md.';
+
+/** A policy by its own words, whatever hash stands beside it. */
+async function policyOf(ask: Ask, version: number | 'newest'): Promise<Anchor['policy']> {
+  const [row] = await ask<{ version: number; document: string }>(
+    version === 'newest'
+      ? 'select version, document from policy order by version desc limit 1'
+      : 'select version, document from policy where version = ?',
+    version === 'newest' ? [] : [version],
+  );
+  return row === undefined
+    ? undefined
+    : { version: row.version, hash: canonicalHash(JSON.parse(row.document) as Json) };
+}
+
+export interface AnchorKeeperOptions {
+  readonly pool: Pool;
+  readonly anchorage: Anchorage;
+  /** The newest tree that is known to be signed. */
+  readonly signed: () => TreeHead;
+  readonly everyMs: number;
+  readonly log: { warn(message: string): void };
+}
+
+/** Has the newest checkpoint remembered outside the database, at intervals and at the end. */
+export class AnchorKeeper {
+  readonly #options: AnchorKeeperOptions;
+  readonly #timer: NodeJS.Timeout;
+  #running: Promise<void> | undefined;
+  #anchoredSize = -1;
+  #lastFault = '';
+
+  constructor(options: AnchorKeeperOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => void this.#refresh(), options.everyMs);
+  }
+
+  /** Has it remembered a last time, if that can be done, and stops. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+    await this.#refresh();
+  }
+
+  #refresh(): Promise<void> {
+    this.#running ??= this.#write().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #write(): Promise<void> {
+    const { pool, anchorage, log } = this.#options;
+    try {
+      // The policy is read first: the tree has its entry then.
+      const policy = await policyOf(pool.ask, 'newest');
+      const { size, root } = this.#options.signed();
+      if (size <= this.#anchoredSize) return;
+      await anchorage.writeAnchor({ size, root, policy, lost: undefined });
+      this.#anchoredSize = size;
+      this.#lastFault = '';
+    } catch (error) {
+      const fault = error instanceof Error ? error.message : String(error);
+      if (fault !== this.#lastFault) log.warn(`the log's anchor in the token is not up to date: ${fault}`);
+      this.#lastFault = fault;
+    }
+  }
+}

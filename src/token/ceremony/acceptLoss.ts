@@ -1,0 +1,48 @@
+import { EscrowError } from '../../escrow/errors.js';
+import type { TreeHead } from '../../log/anchor.js';
+import { emptyAnchor } from '../../log/anchor.js';
+import { readAnchor, writeAnchor } from '../anchor.js';
+import type { CeremonyEvent, CeremonyRecord } from './record.js';
+import { makeRecord } from './record.js';
+import type { TokenPlace } from './table.js';
+import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+
+/**
+ * Has the token forget the log that it remembers, so that the daemon starts on a database that is shorter, or another.
+ * What was remembered stays in the anchor as lost, and the daemon's next start writes that into the log.
+ */
+export function acceptLoss(
+  order: TokenPlace & {
+    readonly userPin: Buffer;
+    readonly now: Date;
+    readonly events: readonly CeremonyEvent[];
+  },
+): Promise<CeremonyRecord> {
+  return atTable(order, (table) => {
+    if (!order.profile.dataObjects)
+      throw new CeremonyRefused(
+        'This kind of token remembers nothing of the log: there is nothing to accept.',
+      );
+    const slot = getSlot(table);
+    const { driver } = table;
+    return asUser(slot, order.userPin, (session) => {
+      const lost = remembered(() => readAnchor(driver, session.handle));
+      writeAnchor(driver, session.handle, { ...emptyAnchor, lost }, 'accepting a loss');
+      const root = Buffer.from(lost.root).toString('base64');
+      const what = `accepted that the log over ${lost.size} entries (root ${root}), which the token remembered, may be lost`;
+      const event = { at: order.now.toISOString(), what };
+      return makeRecord({ driver, profile: order.profile, slot }, session, [...order.events, event]);
+    });
+  });
+}
+
+/** What the token remembers; the empty tree when somebody took that away. */
+function remembered(read: () => TreeHead | undefined): TreeHead {
+  try {
+    const { size, root } = read() ?? emptyAnchor;
+    return { size, root };
+  } catch (error) {
+    if (error instanceof EscrowError) return { size: emptyAnchor.size, root: emptyAnchor.root };
+    throw error;
+  }
+}
