@@ -6,9 +6,11 @@ import express from 'express';
 import type { Escrow } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
 import { readBody, readJson } from './body.js';
+import { apiPageOf } from './apiPage.js';
 import type { Incoming } from './endpoint.js';
 import { answerAnyone, answerCaller } from './endpoint.js';
 import type { InFlight } from './inFlight.js';
+import { openApiOf } from './openapi.js';
 import { problemOf } from './problems.js';
 import type { Reply, Route } from './route.js';
 
@@ -42,6 +44,7 @@ export function applicationOf(parts: ApplicationParts): Express {
   application.set('query parser', false);
   application.use(frame(parts.inFlight));
   addProbes(application, parts);
+  addDescription(application, parts.routes);
   for (const route of parts.routes) {
     const handler = handlerOf(parts, route);
     if (route.method === 'GET') application.get(route.path, handler);
@@ -79,6 +82,22 @@ function addProbes(application: Express, { health, inFlight }: ApplicationParts)
     const drained = { ok: false, problems: ['The daemon is shutting down.'], unenforced: [] };
     const { ok, problems: found, unenforced } = inFlight.isDraining ? drained : await health();
     response.status(ok ? 200 : 503).json({ status: ok ? 'ready' : 'not ready', problems: found, unenforced });
+  });
+}
+
+/** The interface, for machines and for people: made once, from the rows that are served. */
+function addDescription(application: Express, routes: readonly Route[]): void {
+  const document = openApiOf(routes);
+  const json = JSON.stringify(document);
+  const { html, contentSecurityPolicy } = apiPageOf(document);
+  application.get('/openapi.json', (_request, response) => {
+    response.type('application/json').send(json);
+  });
+  application.get('/docs', (_request, response) => {
+    response
+      .set('Content-Security-Policy', contentSecurityPolicy)
+      .type('text/html; charset=utf-8')
+      .send(html);
   });
 }
 

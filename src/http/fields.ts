@@ -6,10 +6,26 @@ import type { TextSchema } from '../policy/fields.js';
 import { issueInWords, parsed } from '../policy/fields.js';
 import { decodeBase64url } from './base64url.js';
 
+/** The key of metadata that is the whole JSON Schema of a field, where what is read is not what it means. */
+export const AS_SENT = 'asSent';
+
+/*
+ * What `parse` knows a JSON Schema cannot see: `meta` says as much of it as a pattern can. openapi.json has it, and a
+ * test holds every text to have one.
+ */
+
 /** Ids of things, by kind. */
-export const keyId = parsed(64, 'the id of a key', (text) => parseId('KeyId', text));
-export const recoveryId = parsed(64, 'the id of a recovery', (text) => parseId('RecoveryId', text));
-export const grantId = parsed(64, 'the id of a grant', (text) => parseId('GrantId', text));
+export const keyId = parsed(64, 'the id of a key', (text) => parseId('KeyId', text)).meta(idPattern('key'));
+export const recoveryId = parsed(64, 'the id of a recovery', (text) => parseId('RecoveryId', text)).meta(
+  idPattern('rec'),
+);
+export const grantId = parsed(64, 'the id of a grant', (text) => parseId('GrantId', text)).meta(
+  idPattern('grant'),
+);
+
+function idPattern(prefix: string): { readonly pattern: string } {
+  return { pattern: `^${prefix}_[0-9a-f]{32}$` };
+}
 
 export const mechanism = z.enum(MECHANISM_NAMES);
 
@@ -22,7 +38,7 @@ export function binary(bounds: {
   return parsed(Math.ceil((maxBytes * 4) / 3), `base64url of ${minBytes} to ${maxBytes} bytes`, (text) => {
     const bytes = decodeBase64url(text);
     return bytes !== undefined && bytes.length >= minBytes && bytes.length <= maxBytes ? bytes : undefined;
-  });
+  }).meta({ pattern: '^[A-Za-z0-9_-]*$', minLength: Math.ceil((minBytes * 4) / 3) });
 }
 
 /** Compact JWS: looked at closely only where it is verified. */
@@ -36,7 +52,7 @@ export function decimal(bounds: { readonly min: number; readonly max: number }):
   return parsed(16, `an integer from ${bounds.min} to ${bounds.max}`, (text) => {
     const value = /^(?:0|[1-9][0-9]*)$/.test(text) ? Number(text) : NaN;
     return value >= bounds.min && value <= bounds.max ? value : undefined;
-  });
+  }).meta({ [AS_SENT]: { type: 'integer', minimum: bounds.min, maximum: bounds.max } });
 }
 
 /** What is wrong first, and where. Of the value itself it tells only names of members. */

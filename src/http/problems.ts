@@ -5,7 +5,7 @@ import { SCHEME } from './caller.js';
 
 /**
  * HTTP statuses (RFC 9110 section 15) of everything that escrowd refuses: 401 who are you, 403 not you, 404 no such
- * thing, 409 not now, 422 not so, 503 not at the moment.
+ * thing, 409 not now, 422 not so, 429 not so often, 503 not at the moment.
  */
 export const STATUS = {
   'request-unsigned': 401,
@@ -17,6 +17,10 @@ export const STATUS = {
   'caller-unknown': 401,
   forbidden: 403,
   'route-unknown': 404,
+  'rate-limited': 429,
+  'idempotency-key-reused': 422,
+  'idempotency-in-progress': 409,
+  'deadline-exceeded': 503,
   'policy-invalid': 422,
   'policy-signatures-missing': 422,
   'policy-stale': 409,
@@ -66,7 +70,10 @@ export const STATUS = {
 } as const satisfies Record<ErrorCode, number>;
 
 /** After how many seconds another try may succeed (Retry-After, RFC 9110 section 10.2.3). */
-const RETRY_AFTER_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
+export const RETRY_AFTER_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
+  'rate-limited': 1,
+  'idempotency-in-progress': 1,
+  'deadline-exceeded': 5,
   busy: 1,
   'token-unavailable': 5,
   'log-unavailable': 5,

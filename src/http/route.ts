@@ -2,11 +2,13 @@ import type { z } from 'zod';
 
 import type { Act } from '../escrow/acts.js';
 import type { Call, Escrow } from '../escrow/context.js';
+import type { ErrorCode } from '../escrow/errors.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { ApiRole } from '../escrow/principals.js';
 import type { Acted } from '../escrow/wire.js';
 import type { Json } from '../log/canonical.js';
 import { firstIssue } from './fields.js';
+import { actedOf } from './replySchemas.js';
 import { noParameters } from './schemas.js';
 
 /** What a request carries besides its signature, as it came. */
@@ -30,10 +32,27 @@ export interface Access {
   readonly isLedgered: boolean;
 }
 
+/** What a route tells the world about itself: openapi.json and docs/errors.md are made of it. */
+interface Description {
+  /** The name of the operation, unique and stable: clients are generated from it. */
+  readonly name: string;
+  /** One sentence for people. */
+  readonly summary: string;
+  /** What it can be refused with, besides what every request can (see `problemsOf`). */
+  readonly problems: readonly ErrorCode[];
+}
+
 interface RouteForm {
   readonly method: 'GET' | 'POST';
   /** Path with parameters, `/v1/keys/:key`. */
   readonly path: string;
+  readonly about: Description;
+  /** The status of what went well, and the form of the answer then: JSON, or plain text. */
+  readonly success: {
+    readonly status: 200 | 201;
+    readonly media: 'application/json' | 'text/plain';
+    readonly reply: z.ZodType;
+  };
   readonly schemas: {
     readonly path: z.ZodType;
     readonly query: z.ZodType;
@@ -58,7 +77,7 @@ export interface PublicRoute extends RouteForm {
 export type Route = SignedRoute | PublicRoute;
 
 /** What rows have in common. A part without a schema must be empty. */
-interface Row<P, Q, B> {
+interface Row<P, Q, B> extends Description {
   readonly path: string;
   readonly parameters?: z.ZodType<P>;
   readonly query?: z.ZodType<Q>;
@@ -80,6 +99,7 @@ export function act<B, T, P = Empty>(
     readonly act: Act;
     readonly roles: readonly ApiRole[];
     readonly body: z.ZodType<B>;
+    readonly reply: z.ZodType<T>;
     readonly status?: 201;
     readonly run: (escrow: Escrow, call: Call, given: Given<P, Empty, B>) => Promise<Acted<T>>;
   },
@@ -87,6 +107,8 @@ export function act<B, T, P = Empty>(
   return {
     method: 'POST',
     path: row.path,
+    about: aboutOf(row),
+    success: { status: row.status ?? 200, media: 'application/json', reply: actedOf(row.reply) },
     access: { act: row.act, roles: row.roles, isLedgered: true },
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -104,12 +126,15 @@ export function view<T, P = Empty, Q = Empty, B = undefined>(
   row: Row<P, Q, B> & {
     readonly act: Extract<Act, `${string}.read`>;
     readonly roles: readonly ApiRole[];
+    readonly reply: z.ZodType<T>;
     readonly run: (escrow: Escrow, call: Call, given: Given<P, Q, B>) => Promise<T>;
   },
 ): SignedRoute {
   return {
     method: row.body === undefined ? 'GET' : 'POST',
     path: row.path,
+    about: aboutOf(row),
+    success: { status: 200, media: 'application/json', reply: row.reply },
     access: { act: row.act, roles: row.roles, isLedgered: false },
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -120,14 +145,18 @@ export function view<T, P = Empty, Q = Empty, B = undefined>(
 }
 
 /** A route for everyone: no signature is looked at, and nothing is recorded. */
-export function open<Q = Empty>(
-  row: Row<Empty, Q, undefined> & {
-    readonly run: (escrow: Escrow, given: Given<Empty, Q, undefined>) => Promise<Reply>;
+export function open<Q = Empty, P = Empty>(
+  row: Row<P, Q, undefined> & {
+    readonly reply: z.ZodType;
+    readonly media?: 'text/plain';
+    readonly run: (escrow: Escrow, given: Given<P, Q, undefined>) => Promise<Reply>;
   },
 ): PublicRoute {
   return {
     method: 'GET',
     path: row.path,
+    about: aboutOf(row),
+    success: { status: 200, media: row.media ?? 'application/json', reply: row.reply },
     access: 'public',
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -135,6 +164,10 @@ export function open<Q = Empty>(
       return (escrow) => row.run(escrow, given);
     },
   };
+}
+
+function aboutOf({ name, summary, problems }: Description): Description {
+  return { name, summary, problems };
 }
 
 function schemasOf<P, Q, B>(row: Row<P, Q, B>): RouteForm['schemas'] {

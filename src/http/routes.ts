@@ -1,4 +1,5 @@
 import type { WireServer } from '../escrow/wire.js';
+import { REPLIES } from './replySchemas.js';
 import type { Route } from './route.js';
 import { open } from './route.js';
 import { grantRoutes } from './routes/grants.js';
@@ -23,6 +24,10 @@ export function routesOf(keys: ServerKeys): readonly Route[] {
 function serverRoute({ identityKey, logKey }: ServerKeys): Route {
   return open({
     path: '/v1/server',
+    name: 'getServer',
+    summary: 'What this server says it is; clients pin its keys from the ceremony’s record instead.',
+    problems: [],
+    reply: REPLIES.server,
     run: ({ origin, token }) => {
       const { profile, keySpecs, mechanisms, oaep } = token.abilities;
       const reply: WireServer = {

@@ -97,7 +97,13 @@ export const decryptOrder = z.strictObject({
 
 /** POST /v1/policy; the document itself is read by `parsePolicy`. */
 export const policyOrder = z.strictObject({
-  document: z.record(z.string(), z.json()),
+  document: z.record(
+    z
+      .string()
+      .max(64)
+      .regex(/^[$A-Za-z][A-Za-z0-9_-]*$/),
+    z.json(),
+  ),
   signatures: z.array(compactJws.max(2048)).min(1).max(MAX_POLICY_SIGNATURES),
 });
 
@@ -114,7 +120,12 @@ export const grantPath = z.strictObject({ grant: grantId });
 /** Cursor pagination. */
 export const pageQuery = z
   .strictObject({
-    after: z.string().min(1).max(256).optional(),
+    after: z
+      .string()
+      .min(1)
+      .max(256)
+      .regex(/^[\x21-\x7e]+$/)
+      .optional(),
     limit: decimal({ min: 1, max: 200 }).default(50),
   })
   .transform(({ after, limit }) => ({ after, limit }));

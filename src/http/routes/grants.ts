@@ -3,6 +3,7 @@ import { decryptWithGrant, revokeGrant, signWithGrant } from '../../escrow/opera
 import { listGrants, viewGrant } from '../../escrow/views.js';
 import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../escrow/wire.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
+import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../schemas.js';
@@ -13,6 +14,10 @@ const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
 export const grantRoutes: readonly Route[] = [
   view({
     path: '/v1/grants',
+    name: 'listGrants',
+    summary: 'Grants that the caller has a part in, newest first.',
+    problems: [],
+    reply: pageOf(REPLIES.grant),
     act: 'grant.read',
     roles: EVERYONE,
     query: pageQuery,
@@ -21,6 +26,10 @@ export const grantRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/grants/:grant',
+    name: 'getGrant',
+    summary: 'A grant.',
+    problems: ['grant-unknown'],
+    reply: REPLIES.grant,
     act: 'grant.read',
     roles: EVERYONE,
     parameters: grantPath,
@@ -31,6 +40,10 @@ export const grantRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/grants/:grant/revoke',
+    name: 'revokeGrant',
+    summary: 'Ends a grant at once.',
+    problems: ['grant-unknown', 'grant-revoked', 'grant-expired', 'grant-exhausted'],
+    reply: REPLIES.grant,
     act: 'grant.revoke',
     roles: ['owner', 'admin', 'depositary'],
     parameters: grantPath,
@@ -43,6 +56,17 @@ export const grantRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/grants/:grant/sign',
+    name: 'sign',
+    summary: 'Signs a batch of messages or digests on the owner’s behalf; one use each.',
+    problems: [
+      'grant-unknown',
+      'grant-revoked',
+      'grant-expired',
+      'grant-exhausted',
+      'operation-not-granted',
+      'mechanism-unsupported',
+    ],
+    reply: REPLIES.signatures,
     act: 'grant.sign',
     roles: ['app'],
     parameters: grantPath,
@@ -59,6 +83,18 @@ export const grantRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/grants/:grant/decrypt',
+    name: 'decrypt',
+    summary: 'Decrypts a batch of ciphertexts on the owner’s behalf; one use each.',
+    problems: [
+      'grant-unknown',
+      'grant-revoked',
+      'grant-expired',
+      'grant-exhausted',
+      'operation-not-granted',
+      'mechanism-unsupported',
+      'ciphertext-invalid',
+    ],
+    reply: REPLIES.plaintexts,
     act: 'grant.decrypt',
     roles: ['app'],
     parameters: grantPath,

@@ -1,6 +1,7 @@
 import { generateKey } from '../../escrow/generateKey.js';
 import { listKeys, viewKey } from '../../escrow/views.js';
 import { keyReply, pageReply } from '../replies.js';
+import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import { keyOrder, keyPath, pageQuery } from '../schemas.js';
@@ -9,6 +10,22 @@ import { keyOrder, keyPath, pageQuery } from '../schemas.js';
 export const keyRoutes: readonly Route[] = [
   act({
     path: '/v1/keys',
+    name: 'generateKey',
+    summary: 'Generates a key in the token and deposits it in the same act.',
+    problems: [
+      'owner-unknown',
+      'rule-missing',
+      'depositary-unknown',
+      'depositary-retired',
+      'quorum-impossible',
+      'quorum-too-large',
+      'depositary-not-enrolled',
+      'key-use-unsupported',
+      'key-spec-unsupported',
+      'delivery-not-allowed',
+      'delivery-key-missing',
+    ],
+    reply: REPLIES.key,
     act: 'key.generate',
     roles: ['admin', 'owner'],
     body: keyOrder,
@@ -20,6 +37,10 @@ export const keyRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/keys',
+    name: 'listKeys',
+    summary: 'Deposited keys that the caller has a part in, newest first.',
+    problems: [],
+    reply: pageOf(REPLIES.key),
     act: 'key.read',
     roles: ['admin', 'auditor', 'owner', 'depositary'],
     query: pageQuery,
@@ -28,6 +49,10 @@ export const keyRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/keys/:key',
+    name: 'getKey',
+    summary: 'A deposited key.',
+    problems: ['key-unknown'],
+    reply: REPLIES.key,
     act: 'key.read',
     roles: ['admin', 'auditor', 'owner', 'depositary'],
     parameters: keyPath,

@@ -2,6 +2,7 @@ import { EscrowError } from '../../escrow/errors.js';
 import { history } from '../../escrow/views.js';
 import { encodeBase64 } from '../../log/base64.js';
 import { entryReply, pageReply } from '../replies.js';
+import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { open, view } from '../route.js';
 import { consistencyQuery, entriesQuery, pageQuery } from '../schemas.js';
@@ -11,6 +12,11 @@ import { parseStrictJson } from '../strictJson.js';
 export const logRoutes: readonly Route[] = [
   open({
     path: '/v1/checkpoint',
+    name: 'getCheckpoint',
+    summary: 'The newest signed checkpoint of the log: a C2SP signed note.',
+    problems: ['route-unknown'],
+    reply: REPLIES.checkpoint,
+    media: 'text/plain',
     run: async (escrow) => {
       const newest = await escrow.log.checkpoint();
       if (newest === undefined) throw new EscrowError('route-unknown', 'The log is empty.');
@@ -19,6 +25,10 @@ export const logRoutes: readonly Route[] = [
   }),
   open({
     path: '/v1/log/consistency',
+    name: 'getConsistency',
+    summary: 'The consistency proof between two sizes of the log, RFC 6962 section 2.1.2.',
+    problems: [],
+    reply: REPLIES.consistency,
     query: consistencyQuery,
     run: async (escrow, { query }) => {
       const size = (await escrow.log.checkpoint())?.size ?? 0;
@@ -33,6 +43,10 @@ export const logRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/history',
+    name: 'listHistory',
+    summary: 'Every entry about the caller and their keys, newest first.',
+    problems: [],
+    reply: pageOf(REPLIES.logEntry),
     act: 'history.read',
     roles: ['owner'],
     query: pageQuery,
@@ -40,6 +54,10 @@ export const logRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/log/entries',
+    name: 'listEntries',
+    summary: 'Entries of the log in order, for an export.',
+    problems: [],
+    reply: REPLIES.entries,
     act: 'log.read',
     roles: ['auditor'],
     query: entriesQuery,
@@ -49,6 +67,10 @@ export const logRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/log/policies',
+    name: 'listPolicies',
+    summary: 'Every policy that was ever in force, oldest first.',
+    problems: [],
+    reply: REPLIES.documents,
     act: 'log.read',
     roles: ['auditor'],
     run: async (escrow) => ({

@@ -2,6 +2,7 @@ import { applyPolicy } from '../../escrow/applyPolicy.js';
 import { choose, getOwner } from '../../escrow/rules.js';
 import type { WireChoice, WirePolicy } from '../../escrow/wire.js';
 import { parsePolicy } from '../policyDocument.js';
+import { REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import { choiceOrder, policyOrder } from '../schemas.js';
@@ -11,6 +12,10 @@ import { parseStrictJson } from '../strictJson.js';
 export const policyRoutes: readonly Route[] = [
   act({
     path: '/v1/policy',
+    name: 'applyPolicy',
+    summary: 'Puts a directory and rules in force that two administrators have signed.',
+    problems: ['policy-invalid', 'policy-signatures-missing', 'policy-stale'],
+    reply: REPLIES.policy,
     act: 'policy.apply',
     roles: ['admin'],
     body: policyOrder,
@@ -21,6 +26,10 @@ export const policyRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/policy',
+    name: 'getPolicy',
+    summary: 'The directory and rules in force.',
+    problems: [],
+    reply: REPLIES.policy,
     act: 'policy.read',
     roles: ['admin', 'auditor'],
     run: async (escrow): Promise<WirePolicy> => {
@@ -33,6 +42,17 @@ export const policyRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/policy/choice',
+    name: 'chooseDepositaries',
+    summary: 'Who would be chosen for a key of this owner, before anything is made.',
+    problems: [
+      'owner-unknown',
+      'rule-missing',
+      'depositary-unknown',
+      'depositary-retired',
+      'quorum-impossible',
+      'quorum-too-large',
+    ],
+    reply: REPLIES.choice,
     act: 'policy.read',
     roles: ['admin'],
     body: choiceOrder,

@@ -9,17 +9,38 @@ import { sealed } from '../../escrow/sealed.js';
 import { listRecoveries, proofOfFiling, viewOf, viewRecovery } from '../../escrow/views.js';
 import type { Acted, WireGrant, WireRecovery, WireRelease } from '../../escrow/wire.js';
 import { grantReply, pageReply, recoveryReply, releaseReply } from '../replies.js';
+import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import { approval, denial, nothing, pageQuery, reason, recoveryOrder, recoveryPath } from '../schemas.js';
 
 const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
+/** What can be wrong with the request that is named. */
+const STANDING = ['recovery-unknown', 'recovery-ended', 'recovery-expired'] as const;
+/** What can be wrong with a decision, besides. */
+const UNDECIDED = [
+  ...STANDING,
+  'approval-duplicate',
+  'approval-signature-invalid',
+  'approval-mismatch',
+  'approval-expired',
+] as const;
 const REQUESTERS = ['admin', 'depositary', 'app'] as const;
 
 /** Recovery requests: filing, deciding, and what comes of them. */
 export const recoveryRoutes: readonly Route[] = [
   act({
     path: '/v1/recoveries',
+    name: 'requestRecovery',
+    summary: 'Files a recovery request, for depositaries to decide.',
+    problems: [
+      'key-unknown',
+      'purpose-not-allowed',
+      'scope-not-allowed',
+      'app-unknown',
+      'mechanism-unsupported',
+    ],
+    reply: REPLIES.recovery,
     act: 'recovery.request',
     roles: REQUESTERS,
     body: recoveryOrder,
@@ -39,6 +60,10 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/recoveries',
+    name: 'listRecoveries',
+    summary: 'Recovery requests that the caller has a part in, newest first.',
+    problems: [],
+    reply: pageOf(REPLIES.recovery),
     act: 'recovery.read',
     roles: EVERYONE,
     query: pageQuery,
@@ -49,6 +74,10 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/recoveries/:recovery',
+    name: 'getRecovery',
+    summary: 'A recovery request; to a depositary of the key with all that is needed to decide.',
+    problems: ['recovery-unknown'],
+    reply: REPLIES.recovery,
     act: 'recovery.read',
     roles: EVERYONE,
     parameters: recoveryPath,
@@ -60,6 +89,10 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/recoveries/:recovery/approvals',
+    name: 'approveRecovery',
+    summary: 'Hands in a depositary’s signed approval and re-encrypted share.',
+    problems: [...UNDECIDED, 'quorum-complete', 'share-malformed', 'share-wrong-key', 'share-mismatch'],
+    reply: REPLIES.recovery,
     act: 'recovery.approve',
     roles: ['depositary'],
     parameters: recoveryPath,
@@ -72,6 +105,10 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/recoveries/:recovery/denials',
+    name: 'denyRecovery',
+    summary: 'Hands in a depositary’s signed denial.',
+    problems: [...UNDECIDED, 'quorum-complete'],
+    reply: REPLIES.recovery,
     act: 'recovery.deny',
     roles: ['depositary'],
     parameters: recoveryPath,
@@ -83,6 +120,10 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/recoveries/:recovery/veto',
+    name: 'vetoRecovery',
+    summary: 'The owner stops a release, where the rule allows it.',
+    problems: [...STANDING, 'veto-not-allowed'],
+    reply: REPLIES.recovery,
     act: 'recovery.veto',
     roles: ['owner'],
     parameters: recoveryPath,
@@ -94,6 +135,10 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/recoveries/:recovery/cancel',
+    name: 'cancelRecovery',
+    summary: 'The requester takes a request back.',
+    problems: [...STANDING],
+    reply: REPLIES.recovery,
     act: 'recovery.cancel',
     roles: REQUESTERS,
     parameters: recoveryPath,
@@ -105,6 +150,10 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/recoveries/:recovery/activate',
+    name: 'activateRecovery',
+    summary: 'Makes the grant of an approved request, where that was cut short.',
+    problems: [...STANDING, 'purpose-not-allowed', 'quorum-incomplete', 'delay-running'],
+    reply: REPLIES.grant,
     act: 'recovery.activate',
     roles: REQUESTERS,
     parameters: recoveryPath,
@@ -116,6 +165,16 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   act({
     path: '/v1/recoveries/:recovery/release',
+    name: 'releaseKey',
+    summary: 'The key, encrypted to the recipient; once for each request.',
+    problems: [
+      ...STANDING,
+      'purpose-not-allowed',
+      'quorum-incomplete',
+      'delay-running',
+      'depositary-not-enrolled',
+    ],
+    reply: REPLIES.release,
     act: 'recovery.release',
     roles: ['depositary'],
     parameters: recoveryPath,

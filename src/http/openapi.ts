@@ -1,0 +1,295 @@
+import { z } from 'zod';
+
+import type { ErrorCode } from '../escrow/errors.js';
+import { isJsonObject } from './strictJson.js';
+import type { Json } from '../log/canonical.js';
+import { SCHEME } from './caller.js';
+import { AS_SENT } from './fields.js';
+import { STATUS } from './problems.js';
+import { REPLIES } from './replySchemas.js';
+import type { Route } from './route.js';
+import * as requests from './schemas.js';
+
+type JsonObject = Readonly<Record<string, Json>>;
+
+/** Of the interface, not of the program: a change that breaks a client makes it the next one. */
+const API_VERSION = '1.0.0';
+const JSON_TYPE = 'application/json';
+const PROBLEM_TYPE = 'application/problem+json';
+const COMPONENTS = '#/components/schemas/';
+
+/** What any request at all can be refused with. */
+const OF_ALL = [
+  'request-malformed',
+  'request-too-large',
+  'rate-limited',
+  'deadline-exceeded',
+  'busy',
+  'log-unavailable',
+  'store-unavailable',
+  'token-unavailable',
+  'shutting-down',
+  'internal',
+] as const satisfies readonly ErrorCode[];
+/** What a signed request can be refused with, besides. */
+const OF_SIGNED = [
+  'request-unsigned',
+  'request-signature-invalid',
+  'request-expired',
+  'request-replayed',
+  'caller-unknown',
+  'forbidden',
+] as const satisfies readonly ErrorCode[];
+/** What an act can be refused with, besides: it may be cut short. */
+const OF_ACTS = ['interrupted'] as const satisfies readonly ErrorCode[];
+
+/** Everything that a route can be refused with; an answer with another problem is a fault of the daemon. */
+export function problemsOf(route: Route): readonly ErrorCode[] {
+  const { access, about } = route;
+  const common =
+    access === 'public' ? OF_ALL : [...OF_ALL, ...OF_SIGNED, ...(access.isLedgered ? OF_ACTS : [])];
+  return [...new Set<ErrorCode>([...about.problems, ...common])].sort();
+}
+
+/**
+ * The OpenAPI 3.1 document of these routes: from the schemas that validate the requests, and from those that the
+ * answers are held against. Deterministic: the same routes give the same bytes.
+ */
+export function openApiOf(routes: readonly Route[]): JsonObject {
+  const schemas = new Schemas(routes);
+  const paths: Record<string, Record<string, Json>> = { ...PROBES };
+  for (const route of routes) {
+    const path = templateOf(route.path);
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route, schemas) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'escrowd',
+      version: API_VERSION,
+      summary: 'Key escrow on a hardware token',
+      description:
+        'Every request but the public ones is signed by its caller; what changes something answers with the index ' +
+        'of its entry in the log. See docs/api.md for how requests are signed, and docs/errors.md for the problems.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      contact: { name: 'The operators of this server', url: 'https://escrowd.invalid/' },
+    },
+    servers: [{ url: '/', description: 'This server' }],
+    security: [{ signedRequest: [] }],
+    tags: TAGS.map(([name, description]) => ({ name, description })),
+    paths: sorted(paths),
+    components: {
+      schemas: schemas.all(),
+      headers: HEADERS,
+      securitySchemes: {
+        signedRequest: {
+          type: 'http',
+          scheme: SCHEME,
+          bearerFormat: 'JWS',
+          description:
+            'A compact JWS (RFC 7515) of type escrowd-request+jwt by the caller’s own key, good for this one request.',
+        },
+      },
+    },
+  };
+}
+
+const TAGS = [
+  ['policy', 'Directory and rules.'],
+  ['keys', 'Keys, which are born deposited.'],
+  ['recoveries', 'Recovery requests: filing, deciding, and what comes of them.'],
+  ['grants', 'The use of keys on their owners’ behalf.'],
+  ['log', 'The log, and who may read what of it.'],
+  ['server', 'What this server is, and whether it works.'],
+] as const;
+
+function tagOf(path: string): string {
+  const first = path.split('/')[2] ?? '';
+  const found = TAGS.find(([name]) => name === first);
+  if (found !== undefined) return found[0];
+  return ['checkpoint', 'history', 'tiles'].includes(first) ? 'log' : 'server';
+}
+
+function templateOf(path: string): string {
+  return path.replace(/:(\w+)/g, '{$1}');
+}
+
+function operationOf(route: Route, schemas: Schemas): JsonObject {
+  const { about, access, path, success } = route;
+  const { body } = route.schemas;
+  const roles = access === 'public' ? undefined : [...access.roles];
+  return {
+    operationId: about.name,
+    tags: [tagOf(path)],
+    summary: about.summary,
+    description:
+      roles === undefined ? `${about.summary} For everyone.` : `${about.summary} For: ${roles.join(', ')}.`,
+    ...(roles === undefined ? { security: [] } : { 'x-escrowd-roles': roles }),
+    parameters: [...schemas.parameters(route, 'path'), ...schemas.parameters(route, 'query')],
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { [JSON_TYPE]: { schema: schemas.refer(body) } } } }),
+    responses: {
+      [String(success.status)]: {
+        description: about.summary,
+        headers: refersTo(Object.keys(HEADERS).filter((name) => name !== 'Retry-After')),
+        content: { [success.media]: { schema: schemas.refer(success.reply) } },
+      },
+      ...problemResponses(problemsOf(route)),
+    },
+  };
+}
+
+/** The problems of a route by their status; an answer names one of the codes. */
+function problemResponses(codes: readonly ErrorCode[]): Readonly<Record<string, JsonObject>> {
+  const byStatus = new Map<number, readonly ErrorCode[]>();
+  for (const code of codes) byStatus.set(STATUS[code], [...(byStatus.get(STATUS[code]) ?? []), code]);
+  const responses = [...byStatus].map(([status, found]) => [
+    String(status),
+    {
+      description: `Refused: ${found.join(', ')}.`,
+      headers: refersTo(Object.keys(HEADERS).filter((name) => name !== 'Retry-After' || status >= 429)),
+      content: {
+        [PROBLEM_TYPE]: {
+          schema: {
+            allOf: [{ $ref: `${COMPONENTS}Problem` }],
+            type: 'object',
+            properties: { type: { enum: found.map((code) => `urn:escrowd:problem:${code}`) } },
+          },
+        },
+      },
+    },
+  ]);
+  return Object.fromEntries(responses) as Readonly<Record<string, JsonObject>>;
+}
+
+const HEADERS = {
+  'X-Request-Id': {
+    description: 'Names this request in the operator’s log.',
+    schema: { type: 'string', format: 'uuid', maxLength: 36 },
+  },
+  'Retry-After': {
+    description: 'After how many seconds another try may succeed.',
+    schema: { type: 'integer', minimum: 0, maximum: 3600 },
+  },
+} as const satisfies JsonObject;
+
+function refersTo(names: readonly string[]): JsonObject {
+  return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
+}
+
+const probe = (name: string, summary: string, statuses: readonly string[], schema: string): JsonObject => ({
+  get: {
+    operationId: name,
+    tags: ['server'],
+    summary,
+    description: `${summary} For everyone.`,
+    security: [],
+    parameters: [],
+    responses: Object.fromEntries(
+      statuses.map((status) => [
+        status,
+        { description: summary, content: { [JSON_TYPE]: { schema: { $ref: `${COMPONENTS}${schema}` } } } },
+      ]),
+    ),
+  },
+});
+const PROBES: Readonly<Record<string, Record<string, Json>>> = {
+  '/healthz': probe('getHealth', 'That the daemon lives.', ['200'], 'Health'),
+  '/readyz': probe('getReadiness', 'Whether the daemon can work.', ['200', '503'], 'Readiness'),
+};
+
+/** The schemas that have names of their own; others are named after their operation. */
+const NAMED: Readonly<Record<string, z.ZodType>> = {
+  Server: REPLIES.server,
+  Key: REPLIES.key,
+  Recovery: REPLIES.recovery,
+  Grant: REPLIES.grant,
+  Scope: REPLIES.scope,
+  Proof: REPLIES.proof,
+  ForDepositary: REPLIES.forDepositary,
+  Policy: REPLIES.policy,
+  Choice: REPLIES.choice,
+  Release: REPLIES.release,
+  Signatures: REPLIES.signatures,
+  Plaintexts: REPLIES.plaintexts,
+  LogEntry: REPLIES.logEntry,
+  Problem: REPLIES.problem,
+  Health: REPLIES.probe,
+  Readiness: REPLIES.readiness,
+  Reason: requests.reason,
+  Nothing: requests.nothing,
+};
+
+/** Every schema of the routes as JSON Schema (draft 2020-12), each under one name. */
+class Schemas {
+  readonly #registry = z.registry<{ id: string }>();
+  readonly #parameters = new Map<string, z.ZodType>();
+  readonly #rendered: Readonly<Record<string, JsonObject>>;
+
+  constructor(routes: readonly Route[]) {
+    for (const [id, schema] of Object.entries(NAMED)) this.#name(schema, id);
+    for (const { about, schemas, success } of routes) {
+      const name = `${about.name[0]?.toUpperCase() ?? ''}${about.name.slice(1)}`;
+      if (schemas.body !== undefined) this.#name(schemas.body, `${name}Order`);
+      this.#name(success.reply, `${name}Reply`);
+      for (const place of ['path', 'query'] as const) {
+        const id = `parameters:${about.name}:${place}`;
+        this.#parameters.set(id, schemas[place]);
+      }
+    }
+    // what clients send is described, not what the daemon makes of it
+    const { schemas } = z.toJSONSchema(this.#registry, {
+      io: 'input',
+      target: 'draft-2020-12',
+      uri: (id) => `${COMPONENTS}${id}`,
+    });
+    this.#rendered = Object.fromEntries(
+      Object.entries(schemas)
+        .filter(([id]) => !id.startsWith('__'))
+        .map(([id, schema]) => [id, cleaned(schema as Json) as JsonObject]),
+    );
+  }
+
+  #name(schema: z.ZodType, id: string): void {
+    if (!this.#registry.has(schema)) this.#registry.add(schema, { id });
+  }
+
+  all(): JsonObject {
+    return sorted(this.#rendered);
+  }
+
+  refer(schema: z.ZodType): JsonObject {
+    return { $ref: `${COMPONENTS}${this.#registry.get(schema)?.id ?? ''}` };
+  }
+
+  parameters({ about }: Route, place: 'path' | 'query'): readonly JsonObject[] {
+    const schema = this.#parameters.get(`parameters:${about.name}:${place}`);
+    if (schema === undefined) return [];
+    const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
+    return Object.entries(properties).map(([name, property]) => ({
+      name,
+      in: place,
+      required: place === 'path' || required.includes(name),
+      schema: cleaned(property as Json),
+    }));
+  }
+}
+
+/** Without what says where a schema stood; and where a field says what it is as sent, that. */
+function cleaned(value: Json): Json {
+  if (Array.isArray(value)) return (value as readonly Json[]).map(cleaned);
+  if (!isJsonObject(value)) return value;
+  const asSent = value[AS_SENT];
+  const { $ref } = value;
+  if (typeof $ref === 'string' && $ref.includes('__shared')) return {};
+  const kept = Object.entries(value)
+    .filter(([name]) => name !== '$schema' && name !== '$id' && name !== AS_SENT)
+    .filter(([name]) => asSent === undefined || name === 'default')
+    .map(([name, member]) => [name, cleaned(member)] as const);
+  return Object.fromEntries([...(isJsonObject(asSent) ? Object.entries(asSent) : []), ...kept]);
+}
+
+function sorted<T extends Json>(members: Readonly<Record<string, T>>): Readonly<Record<string, T>> {
+  return Object.fromEntries(Object.entries(members).sort(([a], [b]) => (a < b ? -1 : 1)));
+}

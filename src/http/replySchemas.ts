@@ -1,0 +1,307 @@
+import { z } from 'zod';
+
+import type { GrantStatus } from '../escrow/grant.js';
+import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
+import { PURPOSES } from '../escrow/policy.js';
+import type { RecoveryStatus } from '../escrow/recovery.js';
+import type {
+  Problem,
+  WireChoice,
+  WireEntry,
+  WireForDepositary,
+  WireGrant,
+  WireKey,
+  WirePage,
+  WirePlaintexts,
+  WirePolicy,
+  WireProof,
+  WireRecovery,
+  WireRelease,
+  WireScope,
+  WireServer,
+  WireSignatures,
+} from '../escrow/wire.js';
+import type { Acted } from '../escrow/wire.js';
+
+/*
+ * The replies of src/escrow/wire.ts, as zod objects: what openapi.json promises, and what tests hold every answer
+ * against. Every object is closed and every length bounded; a bound says what can come, not what is cut off.
+ */
+
+const MAX_TEXT = 64 * 1024;
+/** More than the largest body asks for: as many outputs as inputs. */
+const MAX_OUTPUTS = 256;
+const MAX_OUTPUT_CHARACTERS = 512 * 1024;
+const MAX_PEOPLE = 64;
+const MAX_PAGE = 1000;
+
+const count = z.int().min(0);
+const instant = z
+  .string()
+  .max(24)
+  .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/)
+  .meta({ format: 'date-time' });
+const period = z
+  .string()
+  .max(32)
+  .regex(/^P[0-9DTHMSW]+$/);
+const principal = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/)
+  .max(64);
+const idOf = (prefix: string): z.ZodString =>
+  z
+    .string()
+    .max(prefix.length + 33)
+    .regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`));
+const hex256 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .max(64);
+const binary = z
+  .string()
+  .max(MAX_OUTPUT_CHARACTERS)
+  .regex(/^[A-Za-z0-9_-]*$/);
+const base64 = z
+  .string()
+  .max(64)
+  .regex(/^[A-Za-z0-9+/=]*$/);
+const text = (max: number): z.ZodString => z.string().max(max);
+const use = z.enum(['sign', 'decrypt']);
+const spec = z.enum(KEY_SPEC_NAMES);
+const mechanism = z.enum(MECHANISM_NAMES);
+const purpose = z.enum(PURPOSES);
+const oaep = z.enum(['RSA-OAEP', 'RSA-OAEP-256']);
+const pem = text(4096);
+const quorums = z.array(z.array(principal).max(MAX_PEOPLE)).max(MAX_PEOPLE).readonly();
+const entry = count;
+
+const RECOVERY_STATUSES = [
+  'pending',
+  'approved',
+  'active',
+  'released',
+  'denied',
+  'vetoed',
+  'cancelled',
+  'expired',
+  'failed',
+] as const satisfies readonly RecoveryStatus[];
+const GRANT_STATUSES = [
+  'active',
+  'exhausted',
+  'expired',
+  'revoked',
+] as const satisfies readonly GrantStatus[];
+
+const release = z.strictObject({
+  transferKey: binary,
+  wrappedKey: binary,
+  oaep,
+}) satisfies z.ZodType<WireRelease>;
+
+const scope = z.strictObject({
+  app: principal,
+  operations: z.array(use).max(2).readonly(),
+  mechanisms: z.array(mechanism).max(16).readonly(),
+  input: z.enum(['message', 'digest']),
+  maxUses: count,
+  duration: period,
+}) satisfies z.ZodType<WireScope>;
+
+const key = z.strictObject({
+  key: idOf('key'),
+  owner: principal,
+  label: text(200),
+  spec,
+  use,
+  publicKeyPem: z.exactOptional(pem),
+  createdAt: instant,
+  rule: z.strictObject({ name: text(64), policyVersion: count, policyHash: hex256 }),
+  purposes: z
+    .array(
+      z.strictObject({
+        purpose,
+        quorums,
+        recipients: z
+          .array(z.strictObject({ depositary: principal, fingerprint: hex256 }))
+          .max(MAX_PEOPLE * 9)
+          .readonly(),
+      }),
+    )
+    .max(2)
+    .readonly(),
+  terms: z.strictObject({
+    operate: z.exactOptional(
+      z.strictObject({ operations: z.array(use).max(2).readonly(), maxUses: count, maxDuration: period }),
+    ),
+    release: z.exactOptional(z.strictObject({ delay: period, ownerMayVeto: z.boolean() })),
+  }),
+  digest: hex256,
+  ownersCopy: z.exactOptional(release),
+}) satisfies z.ZodType<WireKey>;
+
+const proof = z.strictObject({
+  index: count,
+  entry: text(MAX_TEXT),
+  proof: z.array(binary).max(64).readonly(),
+  checkpoint: text(MAX_TEXT),
+}) satisfies z.ZodType<WireProof>;
+
+const forDepositary = z.strictObject({
+  share: binary,
+  oaep,
+  transportKey: binary,
+  requestHash: hex256,
+  attestation: text(8192),
+  logged: proof,
+}) satisfies z.ZodType<WireForDepositary>;
+
+const recovery = z.strictObject({
+  recovery: idOf('rec'),
+  key: z.strictObject({
+    key: idOf('key'),
+    owner: principal,
+    label: text(200),
+    spec,
+    use,
+    publicKeyPem: z.exactOptional(pem),
+  }),
+  requester: principal,
+  reason: text(1000),
+  purpose,
+  scope: z.exactOptional(scope),
+  recipient: z.exactOptional(principal),
+  filedAt: instant,
+  expiresAt: instant,
+  status: z.enum(RECOVERY_STATUSES),
+  approvedBy: z
+    .array(principal)
+    .max(MAX_PEOPLE * 9)
+    .readonly(),
+  deniedBy: z
+    .array(z.strictObject({ depositary: principal, reason: text(1000) }))
+    .max(MAX_PEOPLE * 9)
+    .readonly(),
+  quorums,
+  ended: z.exactOptional(
+    z.strictObject({
+      by: z.exactOptional(principal),
+      reason: z.exactOptional(text(1000)),
+      at: instant,
+    }),
+  ),
+  grant: z.exactOptional(idOf('grant')),
+  releasableAt: z.exactOptional(instant),
+  release: z.exactOptional(release),
+  forDepositary: z.exactOptional(forDepositary),
+}) satisfies z.ZodType<WireRecovery>;
+
+const grant = z.strictObject({
+  grant: idOf('grant'),
+  recovery: idOf('rec'),
+  key: idOf('key'),
+  owner: principal,
+  spec,
+  scope,
+  used: count,
+  startsAt: instant,
+  expiresAt: instant,
+  status: z.enum(GRANT_STATUSES),
+}) satisfies z.ZodType<WireGrant>;
+
+const server = z.strictObject({
+  origin: text(128),
+  identityKey: z.record(text(16), text(1024)),
+  logKey: text(256),
+  token: z.strictObject({
+    profile: text(64),
+    keySpecs: z.array(spec).max(16).readonly(),
+    mechanisms: z.array(mechanism).max(32).readonly(),
+    oaep,
+  }),
+}) satisfies z.ZodType<WireServer>;
+
+/** A document as administrators signed it; its own form is that of the policy. */
+const document: z.ZodType = z.record(text(64), z.unknown());
+
+const policy = z.strictObject({
+  version: count,
+  hash: hex256,
+  document: z.exactOptional(document),
+}) satisfies z.ZodType<WirePolicy>;
+
+const choice = z.strictObject({
+  rule: text(64),
+  quorums,
+  notEnrolled: z
+    .array(principal)
+    .max(MAX_PEOPLE * 9)
+    .readonly(),
+}) satisfies z.ZodType<WireChoice>;
+
+const logEntry = z.strictObject({ index: count, entry: text(MAX_TEXT) }) satisfies z.ZodType<WireEntry>;
+
+const outputs = z.array(binary).max(MAX_OUTPUTS).readonly();
+
+const problem = z.strictObject({
+  type: text(128).regex(/^urn:escrowd:problem:[a-z0-9-]+$/),
+  title: text(256),
+  status: z.int().min(400).max(599),
+  detail: text(1024),
+}) satisfies z.ZodType<Problem>;
+
+const probe = z.strictObject({ status: z.enum(['ok']) });
+const readiness = z.looseObject({
+  status: z.enum(['ready', 'not ready']),
+  problems: z.array(text(256)).max(16).readonly(),
+});
+
+/** The replies, by what they are about. */
+export const REPLIES = {
+  server,
+  key,
+  recovery,
+  grant,
+  policy,
+  choice,
+  release,
+  signatures: z.strictObject({
+    signatures: outputs,
+    remaining: count,
+  }) satisfies z.ZodType<WireSignatures>,
+  plaintexts: z.strictObject({
+    plaintexts: outputs,
+    remaining: count,
+  }) satisfies z.ZodType<WirePlaintexts>,
+  checkpoint: text(MAX_TEXT),
+  consistency: z.strictObject({ proof: z.array(base64).max(64).readonly() }),
+  logEntry,
+  entries: z.strictObject({ items: z.array(logEntry).max(MAX_PAGE).readonly() }),
+  documents: z.strictObject({
+    items: z
+      .array(z.strictObject({ version: count, hash: hex256, document }))
+      .max(MAX_PAGE)
+      .readonly(),
+  }),
+  scope,
+  proof,
+  forDepositary,
+  problem,
+  probe,
+  readiness,
+} as const;
+
+/** The reply to a call that changes something. */
+export function actedOf<T>(result: z.ZodType<T>): z.ZodType<Acted<T>> {
+  return z.strictObject({ result, entry });
+}
+
+/** One page of a list. */
+export function pageOf<T>(item: z.ZodType<T>): z.ZodType<WirePage<T>> {
+  return z.strictObject({
+    items: z.array(item).max(200).readonly(),
+    next: z.exactOptional(text(256)),
+  });
+}

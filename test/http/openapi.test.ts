@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs';
+
+import { ERROR_CODES } from '../../src/escrow/errors.js';
+import { openApiOf } from '../../src/http/openapi.js';
+import { routesOf } from '../../src/http/routes.js';
+import { isJsonObject } from '../../src/http/strictJson.js';
+import type { Json } from '../../src/log/canonical.js';
+import { PEOPLE } from './people.js';
+import { generatedDocuments } from './generated.js';
+import type { Running } from './runningServer.js';
+import { startServer } from './runningServer.js';
+import { GRANT, KEY, RECOVERY, RELEASED } from './world.js';
+
+const routes = routesOf({ identityKey: {}, logKey: '' });
+const document = openApiOf(routes);
+
+describe('what docs/ says of the interface', () => {
+  test.each(Object.entries(generatedDocuments()))('%s is not stale', (file, text) => {
+    // npm run generate
+    expect(readFileSync(file, 'utf8') === text).toBe(true);
+  });
+
+  test('every error code has its section', () => {
+    const text = readFileSync('docs/errors.md', 'utf8');
+    const sections = [...text.matchAll(/^## (.*)$/gm)].map(([, code]) => code);
+    expect(sections).toEqual(Object.keys(ERROR_CODES));
+  });
+});
+
+describe('the document', () => {
+  test('has every route once, under a name of its own', () => {
+    const names = routes.map(({ about }) => about.name);
+    expect(new Set(names).size).toBe(names.length);
+    const described = Object.entries(document['paths'] as Record<string, Record<string, Json>>).flatMap(
+      ([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    const served = routes.map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`);
+    expect(described.sort()).toEqual([...served, 'GET /healthz', 'GET /readyz'].sort());
+  });
+
+  test('refers only to what it has', () => {
+    const schemas = (document['components'] as Record<string, Record<string, Json>>)['schemas'] ?? {};
+    const dangling = nodes(document).flatMap(({ node: { $ref } }) =>
+      typeof $ref === 'string' && $ref.startsWith('#/components/schemas/') && !($ref.slice(21) in schemas)
+        ? [$ref]
+        : [],
+    );
+    expect(dangling).toEqual([]);
+  });
+
+  const schemaNodes = nodes(document).filter(({ at }) => /\.schemas?(\.|$)/.test(at));
+  const found = (isWrong: (node: Readonly<Record<string, Json>>) => boolean): string[] =>
+    schemaNodes.filter(({ node }) => isWrong(node)).map(({ at }) => at);
+
+  test('closes every object that clients send or are sent', () => {
+    // a problem names its types on top of a closed schema; what is ready may say more
+    const open = found(
+      (node) =>
+        isJsonObject(node['properties']) &&
+        node['type'] === 'object' &&
+        node['additionalProperties'] !== false,
+    ).filter((at) => !at.includes('application/problem+json') && !at.endsWith('.Readiness'));
+    expect(open).toEqual([]);
+  });
+
+  test('bounds every list and every text, and says what a text is made of', () => {
+    const isText = (node: Readonly<Record<string, Json>>): boolean => node['type'] === 'string';
+    const isChoice = (node: Readonly<Record<string, Json>>): boolean => 'enum' in node || 'const' in node;
+    expect(found((node) => node['type'] === 'array' && typeof node['maxItems'] !== 'number')).toEqual([]);
+    expect(found((node) => isText(node) && !isChoice(node) && typeof node['maxLength'] !== 'number')).toEqual(
+      [],
+    );
+    const asked = schemaNodes.filter(({ at }) => /Order\b|Reason|parameters/.test(at));
+    const vague = asked.filter(({ node }) => isText(node) && !isChoice(node) && !('pattern' in node));
+    expect(vague.map(({ at }) => at)).toEqual([]);
+  });
+
+  test('bounds every number', () => {
+    expect(
+      found(
+        ({ type, minimum, maximum }) =>
+          type === 'integer' && (typeof minimum !== 'number' || typeof maximum !== 'number'),
+      ),
+    ).toEqual([]);
+    expect(found(({ type }) => type === 'number')).toEqual([]);
+  });
+});
+
+describe('an answer', () => {
+  let running: Running;
+  beforeAll(async () => {
+    running = await startServer();
+  });
+  afterAll(() => running.stop());
+
+  const reads = routes.filter(({ method }) => method === 'GET');
+  test.each(reads.map((route) => [route.path, route] as const))(
+    'of GET %s is what the document says, to everyone whom it is open to',
+    async (path, route) => {
+      const target = targetOf(path);
+      const people = Object.values(PEOPLE).filter(
+        ({ roles }) =>
+          route.access !== 'public' &&
+          roles.some((role) => (route.access as { roles: readonly string[] }).roles.includes(role)),
+      );
+      const answers =
+        route.access === 'public'
+          ? [await running.client.send({ method: 'GET', target })]
+          : await Promise.all(people.map((person) => running.client.call(person, 'GET', target)));
+      const good = answers.filter(({ status }) => status === 200);
+      expect(good.length).toBeGreaterThan(0);
+      for (const answer of good) {
+        const said = route.success.media === 'text/plain' ? answer.text : answer.json;
+        expect(route.success.reply.parse(said)).toEqual(said);
+      }
+    },
+  );
+
+  test('of a release is shown to its recipient as the document says', async () => {
+    const target = `/v1/recoveries/${RELEASED}`;
+    const { json } = await running.client.call(PEOPLE.dana, 'GET', target);
+    const route = routes.find(({ about }) => about.name === 'getRecovery');
+    expect(route?.success.reply.parse(json)).toEqual(json);
+    expect(json).toHaveProperty('release');
+  });
+
+  test('says the interface to machines and people, the page without scripts', async () => {
+    const { json } = await running.client.send({ method: 'GET', target: '/openapi.json' });
+    expect(json).toEqual(document);
+    const page = await running.client.send({ method: 'GET', target: '/docs' });
+    expect(page.headers['content-security-policy']).toMatch(/^default-src 'none'; style-src 'sha256-/);
+    expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
+    expect(page.text).not.toMatch(/<script|javascript:|https?:\/\/(?!escrowd\.invalid)/i);
+    for (const { about } of routes) expect(page.text).toContain(`id="${about.name}"`);
+  });
+});
+
+function targetOf(path: string): string {
+  const filled = path.replace(':key', KEY).replace(':recovery', RECOVERY).replace(':grant', GRANT);
+  return path === '/v1/log/consistency' ? `${filled}?old=1&new=8` : filled;
+}
+
+/** Every object of a document, and where it stands. */
+function nodes(
+  value: Json,
+  at = '',
+): readonly { readonly at: string; readonly node: Readonly<Record<string, Json>> }[] {
+  if (Array.isArray(value))
+    return (value as readonly Json[]).flatMap((item, index) => nodes(item, `${at}.${index}`));
+  if (!isJsonObject(value)) return [];
+  return [
+    { at, node: value },
+    ...Object.entries(value).flatMap(([name, member]) => nodes(member, `${at}.${name}`)),
+  ];
+}
