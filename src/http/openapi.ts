@@ -151,16 +151,29 @@ function problemResponses(codes: readonly ErrorCode[]): Readonly<Record<string, 
       headers: refersTo(Object.keys(HEADERS).filter((name) => name !== 'Retry-After' || status >= 429)),
       content: {
         [PROBLEM_TYPE]: {
-          schema: {
-            allOf: [{ $ref: `${COMPONENTS}Problem` }],
-            type: 'object',
-            properties: { type: { enum: found.map((code) => `urn:escrowd:problem:${code}`) } },
-          },
+          schema: problemSchema(status, found),
         },
       },
     },
   ]);
   return Object.fromEntries(responses) as Readonly<Record<string, JsonObject>>;
+}
+
+/** The component `Problem` (RFC 9457 section 3.1), narrowed to one status and its types. */
+function problemSchema(status: number, codes: readonly ErrorCode[]): JsonObject {
+  const member = (name: string): JsonObject => ({ $ref: `${COMPONENTS}Problem/properties/${name}` });
+  return {
+    allOf: [{ $ref: `${COMPONENTS}Problem` }],
+    type: 'object',
+    properties: {
+      type: { type: 'string', enum: codes.map((code) => `urn:escrowd:problem:${code}`) },
+      title: member('title'),
+      status: { type: 'integer', const: status, minimum: status, maximum: status },
+      detail: member('detail'),
+    },
+    required: ['type', 'title', 'status', 'detail'],
+    additionalProperties: false,
+  };
 }
 
 const HEADERS = {
@@ -189,7 +202,11 @@ const probe = (name: string, summary: string, statuses: readonly string[], schem
     responses: Object.fromEntries(
       statuses.map((status) => [
         status,
-        { description: summary, content: { [JSON_TYPE]: { schema: { $ref: `${COMPONENTS}${schema}` } } } },
+        {
+          description: summary,
+          headers: refersTo(['X-Request-Id']),
+          content: { [JSON_TYPE]: { schema: { $ref: `${COMPONENTS}${schema}` } } },
+        },
       ]),
     ),
   },
