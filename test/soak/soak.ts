@@ -14,8 +14,8 @@ import { rawWork } from './rawWork.js';
  *   npm run soak -- --signatures 200000 --recoveries 2000
  *
  * A recovery makes a transport key, opens a quorum of two, raises a grant, and destroys transport key and grant again;
- * the signatures are spread over the grants. The bare token makes and destroys as many objects of the same kinds in
- * flight and in the token, and as many signatures, in a process of its own, by plain pkcs11js.
+ * the signatures are spread over the grants. The bare token makes and destroys as many objects under the same templates,
+ * in flight and in the token, and as many signatures, in a process of its own, by plain pkcs11js and nothing asynchronous.
  */
 const { values } = parseArgs({
   options: {
