@@ -25,6 +25,7 @@ const schema = z.strictObject({
     module: path.optional(),
     environment: z.record(z.string().regex(/^[A-Z][A-Z0-9_]*$/), z.string()).default({}),
     acceptUnenforced: z.array(z.string()).default([]),
+    selfTest: z.enum(['full', 'quick']).default('full'),
     waitMs: milliseconds.default(10_000),
     probeMs: milliseconds.default(1_000),
     recycleAfterObjects: z.int().min(0).default(100_000),

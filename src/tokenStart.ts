@@ -3,13 +3,16 @@ import { ConfigError, profileFile, readSecretFile } from './config.js';
 import type { CheckpointSigner } from './escrow/ports.js';
 import { vkeyFor } from './log/noteKey.js';
 import type { OperatorLog } from './operatorLog.js';
+import { TokenNotReady } from './token/faults.js';
 import type { OpenToken, TokenGeneration } from './token/openToken.js';
 import { openToken } from './token/openToken.js';
 import { readProfile } from './token/profile.js';
+import type { AttackResult } from './token/selfTest.js';
 import { selfTest } from './token/selfTest.js';
 import type { TokenLog } from './token/sessions.js';
 import type { SupervisedToken } from './token/supervisedToken.js';
 import { superviseToken } from './token/supervisedToken.js';
+import type { Trip } from './token/trips.js';
 
 /** The token let something through that it must refuse, or its profile says so, and the configuration does not accept it by name. */
 export class TokenNotEnforcing extends Error {
@@ -31,8 +34,8 @@ export interface ProvenToken {
 }
 
 /**
- * Opens the configured token and has it prove what it enforces, by trying the attacks that it must refuse. From then on
- * it is watched and opened anew when it was gone; the PIN is read from its file each time, and kept nowhere.
+ * Opens the configured token and has it prove what it does and enforces: every verb at the key specifications of its
+ * profile, and the attacks that it must refuse. From then on it is watched and opened anew when it was gone; the PIN is read from its file each time, and kept nowhere.
  *
  * @throws TokenNotReady, {@link TokenNotEnforcing}, ConfigError
  */
@@ -42,7 +45,7 @@ export async function openProvenToken(
   packageDirectory: string,
   log: OperatorLog,
 ): Promise<ProvenToken> {
-  const { module, waitMs, probeMs, recycleAfterObjects, ...given } = config.token;
+  const { module, waitMs, probeMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
   const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
   const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
   const open = async (): Promise<TokenGeneration> =>
@@ -59,7 +62,16 @@ export async function openProvenToken(
   if (given.allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');
   const first = await open();
   try {
-    const unenforced = await prove(first, profile.unenforced, given.acceptUnenforced);
+    const startedAt = performance.now();
+    const found = await selfTest(first, extent);
+    requireClaims(found.trips);
+    const unenforced = requireEnforced(found.attacks, profile.unenforced, given.acceptUnenforced);
+    log.info('the token has proved itself', {
+      selfTest: extent,
+      trips: found.trips.length,
+      attacks: found.attacks.length,
+      tookMs: Math.round(performance.now() - startedAt),
+    });
     if (unenforced.length > 0) log.warn('the token does not enforce everything', { unenforced });
     if (!profile.dataObjects)
       log.warn('the token remembers nothing of the log: an old copy of the database is not noticed at start');
@@ -71,13 +83,21 @@ export async function openProvenToken(
   }
 }
 
+/** Throws TokenNotReady that names the round trips which do not work, with why. */
+function requireClaims(trips: readonly Trip[]): void {
+  const failing = trips.filter(({ outcome }) => outcome === 'fails');
+  if (failing.length === 0) return;
+  const named = failing.map(({ trip, detail = '' }) => `${trip} (${detail})`).join('; ');
+  throw new TokenNotReady('not-as-claimed', `The token does not do what its profile claims: ${named}`);
+}
+
 /** What the token did not refuse, and what its profile says that it cannot: a single try may be lucky. */
-async function prove(
-  token: OpenToken,
+function requireEnforced(
+  attacks: readonly AttackResult[],
   admitted: readonly string[],
   accepted: readonly string[],
-): Promise<readonly string[]> {
-  const unenforced = (await selfTest(token))
+): readonly string[] {
+  const unenforced = attacks
     .filter(({ attack, refused }) => !refused || admitted.includes(attack))
     .map(({ attack }) => attack);
   const refusedHere = unenforced.filter((attack) => !accepted.includes(attack));

@@ -88,3 +88,9 @@ test('a spy is refused as the module, by its name, by a link to it and as a copy
   }
   expect(profile.modules).toContain(findModule(profile, undefined));
 });
+
+test('the self-test is a full one, unless a quick one is asked for', () => {
+  expect(read().token.selfTest).toBe('full');
+  expect(read({ selfTest: 'quick' }).token.selfTest).toBe('quick');
+  expect(() => read({ selfTest: 'none' })).toThrow(/token\.selfTest/);
+});

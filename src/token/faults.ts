@@ -110,7 +110,8 @@ export type NotReadyReason =
   | 'pin-refused'
   | 'objects-missing'
   | 'objects-wrong'
-  | 'keys-changed';
+  | 'keys-changed'
+  | 'not-as-claimed';
 
 /** The token is not ready for the daemon, which must not start. The message says what a person should do. */
 export class TokenNotReady extends Error {

@@ -59,7 +59,7 @@ beforeAll(async () => {
       spying = loadModule(spy, environment);
       callOnOneThread(spying.driver);
       const where = { profile: 'softhsm-2.6', label: place.label, pinFile: 'user.pin' };
-      return { token: { ...where, module: spy, environment, allowSpy: true } };
+      return { token: { ...where, module: spy, environment, allowSpy: true, selfTest: 'quick' } };
     },
   });
   life = await liveThrough(system);

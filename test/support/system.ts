@@ -265,6 +265,7 @@ function writeConfiguration(
       label: hsm.place.label,
       pinFile: 'user.pin',
       environment: hsm.place.environment,
+      selfTest: 'quick',
     },
     administrators: 'administrators.json',
     housekeepingMs: 500,

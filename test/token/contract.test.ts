@@ -20,8 +20,8 @@ import { Mechanisms } from '../../src/token/mechanisms.js';
 import type { OpenToken } from '../../src/token/openToken.js';
 import type { TokenProfile } from '../../src/token/profile.js';
 import { readProfile } from '../../src/token/profile.js';
-import type { SelfTestResult } from '../../src/token/selfTest.js';
-import { selfTest } from '../../src/token/selfTest.js';
+import type { AttackResult } from '../../src/token/selfTest.js';
+import { tryAttacks } from '../../src/token/selfTest.js';
 import { importSpki } from '../../src/token/startup.js';
 import { signable, verifies } from '../../src/token/verifying.js';
 import {
@@ -58,13 +58,13 @@ describe.each([
   let made: TestToken;
   let token: OpenToken;
   let people: [TestDepositary, TestDepositary];
-  let results: readonly SelfTestResult[];
+  let results: readonly AttackResult[];
 
   beforeAll(async () => {
     made = await make();
     people = [await made.enrolDepositary('alice'), await made.enrolDepositary('bob')];
     token = await made.open();
-    results = await selfTest(token);
+    results = await tryAttacks(token);
   });
   afterAll(async () => {
     await token.close();

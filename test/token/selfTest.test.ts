@@ -9,7 +9,7 @@ import type { Template } from '../../src/token/attributes.js';
 import { ulongs } from '../../src/token/attributes.js';
 import { Mechanisms } from '../../src/token/mechanisms.js';
 import { readRsaSpki } from '../../src/token/objects.js';
-import { selfTest } from '../../src/token/selfTest.js';
+import { tryAttacks } from '../../src/token/selfTest.js';
 import { openSession } from '../../src/token/sessions.js';
 import { CURVES } from '../../src/token/spki.js';
 import { importSpki } from '../../src/token/startup.js';
@@ -30,7 +30,7 @@ afterAll(() => {
 const notRefused = async (): Promise<readonly AttackName[]> => {
   const token = await hsm.open();
   try {
-    const results = await selfTest(token);
+    const results = await tryAttacks(token);
     expect(results.map(({ attack }) => attack)).toEqual(ATTACK_NAMES);
     const raw = openRaw(hsm, 'as is');
     expect(raw.find([{ type: pkcs11.CKA_TOKEN, value: false }])).toHaveLength(0);
@@ -43,11 +43,11 @@ const notRefused = async (): Promise<readonly AttackName[]> => {
   }
 };
 
-test('SoftHSM refuses every attack, and nothing of the self-test stays', async () => {
+test('SoftHSM refuses every attack, and nothing of the attacks stays', async () => {
   expect(await notRefused()).toEqual([]);
 });
 
-test('with a KEK that enforces nothing, the self-test says which attacks succeed', async () => {
+test('with a KEK that enforces nothing, it is said which attacks succeed', async () => {
   replaceKek('operate', [
     { type: pkcs11.CKA_MODIFIABLE, value: true },
     { type: pkcs11.CKA_COPYABLE, value: true },

@@ -3,8 +3,7 @@ import { ATTACKS_TRY } from '../attackNames.js';
 import type { OpenToken } from '../openToken.js';
 import type { TokenProfile } from '../profile.js';
 import { selfTest } from '../selfTest.js';
-import type { Trip } from './trips.js';
-import { tryTrips } from './trips.js';
+import type { Trip } from '../trips.js';
 
 /** What the profile says of an attack, and what the token did. */
 export type Verdict =
@@ -42,8 +41,9 @@ export async function probe(
   about: { readonly profile: TokenProfile; readonly label: string; readonly now: Date },
 ): Promise<ProbeReport> {
   const { profile, label, now } = about;
-  const trips = await tryTrips(token);
-  const attacks = (await selfTest(token)).map(({ attack, refused }) => {
+  const found = await selfTest(token, 'full');
+  const { trips } = found;
+  const attacks = found.attacks.map(({ attack, refused }) => {
     const claimed = profile.unenforced.includes(attack) ? ('unenforced' as const) : ('enforced' as const);
     return { attack, tries: ATTACKS_TRY[attack], refused, claimed, verdict: VERDICTS[claimed][`${refused}`] };
   });

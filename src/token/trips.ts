@@ -11,17 +11,17 @@ import {
 } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { newId } from '../../escrow/ids.js';
-import type { KeySpec } from '../../escrow/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/keySpecs.js';
-import type { DecryptMechanism, Mechanism } from '../../escrow/mechanisms.js';
-import { mechanismsFor, signs } from '../../escrow/mechanisms.js';
-import type { Opened, Wrapped } from '../../escrow/ports.js';
-import { sealed } from '../../escrow/sealed.js';
-import { GCM } from '../mechanisms.js';
-import type { OpenToken } from '../openToken.js';
-import { importSpki } from '../startup.js';
-import { signable, verifies } from '../verifying.js';
+import { newId } from '../escrow/ids.js';
+import type { KeySpec } from '../escrow/keySpecs.js';
+import { KEY_SPECS } from '../escrow/keySpecs.js';
+import type { DecryptMechanism, Mechanism } from '../escrow/mechanisms.js';
+import { mechanismsFor, signs } from '../escrow/mechanisms.js';
+import type { Opened, Wrapped } from '../escrow/ports.js';
+import { sealed } from '../escrow/sealed.js';
+import { GCM } from './mechanisms.js';
+import type { OpenToken } from './openToken.js';
+import { importSpki } from './startup.js';
+import { signable, verifies } from './verifying.js';
 
 /** One way through the verbs, and whether what came out at the other end is what went in. */
 export interface Trip {
@@ -31,36 +31,94 @@ export interface Trip {
   readonly detail?: string;
 }
 
+/** What {@link tryTrips} tries. */
+export interface TripsWanted {
+  readonly specs: readonly KeySpec[];
+  /** Whether a transport pair (RSA-3072) is made as well. */
+  readonly transport: 'tried' | 'left out';
+  /** How many keys are in the making at once: RSA takes seconds, and a token has few sessions. */
+  readonly lanes: number;
+}
+
 /**
- * Takes every verb at every key specification of the profile through its round trip, and checks the results outside
- * of the token. The keys are made for this and destroyed; some are in the clear in this process for a moment, which is
- * why the daemon never does this.
+ * Takes every verb at each of these key specifications through its round trip, and checks the results outside of the
+ * token. The keys are made for this and destroyed. They were never anybody's, which is why they may be in the clear in
+ * this process for a moment. In the order of `specs`; a trip that fails is a result.
  */
-export async function tryTrips(token: OpenToken): Promise<readonly Trip[]> {
+export async function tryTrips(
+  token: OpenToken,
+  { specs, transport, lanes }: TripsWanted,
+): Promise<readonly Trip[]> {
   const owner = await promisify(generateKeyPair)('rsa', { modulusLength: 2048 });
-  const trips: Trip[] = [
-    await tried('identity signs an attestation', () => attestation(token)),
-    await tried('log signs a checkpoint', () => token.signCheckpoint(MESSAGE)),
-    await tried('a reply opens, and the layer under it', () => reply(token)),
-    await depositaryTrip(token),
+  const work: Work[] = [
+    async () => [await tried('identity signs an attestation', () => attestation(token))],
+    async () => [await tried('log signs a checkpoint', () => token.signCheckpoint(MESSAGE))],
+    async () => [await depositaryTrip(token)],
+    async () => [
+      transport === 'tried'
+        ? await tried(REPLY_TRIP, () => reply(token))
+        : { trip: REPLY_TRIP, outcome: 'not tried', detail: 'left out' },
+    ],
+    ...specs.map((spec) => () => tripsOf(token, spec, owner)),
   ];
-  for (const spec of token.abilities.keySpecs) {
-    trips.push(await tried(`${spec}: made, deposited, released`, () => release(token, spec, owner)));
-    for (const use of KEY_SPECS[spec].uses) {
-      for (const mechanism of mechanismsFor(spec, use)) {
-        if (!token.abilities.mechanisms.includes(mechanism)) continue;
-        const name = `${spec}: made, deposited, granted, ${mechanism}`;
-        trips.push(await tried(name, () => grant(token, spec, mechanism, owner)));
-      }
+  return (await inLanes(work, lanes)).flat();
+}
+
+const REPLY_TRIP = 'a reply opens, and the layer under it';
+
+type Work = () => Promise<readonly Trip[]>;
+
+/** The results in the order of `work`, which is begun from its end: what takes longest stands there. */
+async function inLanes(work: readonly Work[], lanes: number): Promise<readonly (readonly Trip[])[]> {
+  const results: (readonly Trip[])[] = [];
+  const left = [...work.entries()];
+  const lane = async (): Promise<void> => {
+    for (let next = left.pop(); next !== undefined; next = left.pop()) {
+      const [index, one] = next;
+      results[index] = await one();
     }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return results;
+}
+
+/** One key of this specification: made, deposited, released, and granted for each mechanism of the profile. */
+async function tripsOf(token: OpenToken, spec: KeySpec, owner: KeyPair): Promise<readonly Trip[]> {
+  let made: Deposited | undefined;
+  const released = await tried(`${spec}: made, deposited, released`, async () => {
+    made = await deposited(token, spec, owner);
+    requireReleased(made);
+  });
+  const trips = [released];
+  const mechanisms = KEY_SPECS[spec].uses
+    .flatMap((use) => mechanismsFor(spec, use))
+    .filter((name) => token.abilities.mechanisms.includes(name));
+  for (const mechanism of mechanisms) {
+    const trip = `${spec}: made, deposited, granted, ${mechanism}`;
+    const kept = made;
+    trips.push(
+      kept === undefined
+        ? { trip, outcome: 'fails', detail: 'the key was not made and deposited' }
+        : await tried(trip, () => grant(token, spec, mechanism, kept)),
+    );
   }
+  made?.bytes.fill(0);
   return trips;
 }
 
 const MESSAGE = Buffer.from('escrowd probe');
 const AAD = Buffer.alloc(32, 1);
 
+/**
+ * Tries a trip, and once more when it fails: another daemon on the same token may take what stands there for a moment,
+ * and is in no record, for what a crash left behind.
+ */
 async function tried(trip: string, go: () => Promise<unknown>): Promise<Trip> {
+  const first = await once(trip, go);
+  return first.outcome === 'works' ? first : once(trip, go);
+}
+
+async function once(trip: string, go: () => Promise<unknown>): Promise<Trip> {
   try {
     await go();
     return { trip, outcome: 'works' };
@@ -134,22 +192,18 @@ interface KeyPair {
   readonly privateKey: KeyObject;
 }
 
-/** generateUserKey, wrapUnderKek, unwrapForRelease, generateTransferKey, wrapToOwner, wrapUnderTransfer. */
-async function release(token: OpenToken, spec: KeySpec, owner: KeyPair): Promise<void> {
-  const made = await deposited(token, spec, owner);
-  made.bytes.fill(0);
-}
-
-/** Makes a key, deposits it, and has its release sent to `owner`: the way back is checked here. */
-async function deposited(
-  token: OpenToken,
-  spec: KeySpec,
-  owner: KeyPair,
-): Promise<{
+/** A key as the deposit keeps it, and as its release brought it out. */
+interface Deposited {
   readonly forGrant: Wrapped;
   readonly bytes: Buffer;
   readonly publicKey: KeyObject | undefined;
-}> {
+}
+
+/**
+ * generateUserKey, wrapUnderKek, unwrapForRelease, generateTransferKey, wrapToOwner, wrapUnderTransfer: makes a key,
+ * deposits it, and has its release sent to `owner`.
+ */
+async function deposited(token: OpenToken, spec: KeySpec, owner: KeyPair): Promise<Deposited> {
   const verbs = [
     'generateUserKey',
     'wrapUnderKek',
@@ -172,16 +226,28 @@ async function deposited(
   // RFC 5649 by OpenSSL.
   const cipher = createDecipheriv('id-aes256-wrap-pad', transfer, Buffer.from('a65959a6', 'hex'));
   const bytes = Buffer.concat([cipher.update(made.key), cipher.final()]);
-  if (made.publicKey === undefined) return { forGrant: made.forGrant, bytes, publicKey: undefined };
-  const publicKey = importSpki(Buffer.from(made.publicKey));
-  const released = createPublicKey(createPrivateKey({ key: bytes, format: 'der', type: 'pkcs8' }));
-  requireTrue(released.equals(publicKey), 'the released key');
+  const publicKey = made.publicKey === undefined ? undefined : importSpki(Buffer.from(made.publicKey));
   return { forGrant: made.forGrant, bytes, publicKey };
 }
 
+function requireReleased({ bytes, publicKey }: Deposited): void {
+  if (publicKey === undefined) {
+    requireTrue(bytes.length === AES_KEY_BYTES, 'the released key');
+    return;
+  }
+  const released = createPublicKey(createPrivateKey({ key: bytes, format: 'der', type: 'pkcs8' }));
+  requireTrue(released.equals(publicKey), 'the released key');
+}
+
+const AES_KEY_BYTES = 32;
+
 /** raiseGrant, sign or decrypt, destroyGrant. */
-async function grant(token: OpenToken, spec: KeySpec, mechanism: Mechanism, owner: KeyPair): Promise<void> {
-  const { forGrant, bytes, publicKey } = await deposited(token, spec, owner);
+async function grant(
+  token: OpenToken,
+  spec: KeySpec,
+  mechanism: Mechanism,
+  { forGrant, bytes, publicKey }: Deposited,
+): Promise<void> {
   const id = newId('GrantId', (length) => randomBytes(length));
   await token.lend(['raiseGrant', 'sign', 'decrypt', 'destroyGrant'], async (lent) => {
     const use = signs(mechanism) ? 'sign' : 'decrypt';
@@ -199,7 +265,6 @@ async function grant(token: OpenToken, spec: KeySpec, mechanism: Mechanism, owne
       const plain = opened(await lent.decrypt(id, spec, mechanism, input));
       requireTrue(Buffer.compare(plain, MESSAGE) === 0, 'what was decrypted');
     } finally {
-      bytes.fill(0);
       await lent.destroyGrant(id);
     }
   });
