@@ -22,6 +22,7 @@ const schema = z.strictObject({
     profile: path,
     label: z.string().min(1).max(32),
     pinFile: path,
+    record: path.optional(),
     module: path.optional(),
     environment: z.record(z.string().regex(/^[A-Z][A-Z0-9_]*$/), z.string()).default({}),
     acceptUnenforced: z.array(z.string()).default([]),
@@ -81,6 +82,7 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
     administrators: at(config.administrators),
     token: {
       ...config.token,
+      ...(config.token.record === undefined ? {} : { record: at(config.token.record) }),
       pinFile: credentialOf(file, config.token.pinFile, environment) ?? at(config.token.pinFile),
       environment: Object.fromEntries(
         Object.entries(config.token.environment).map(([name, value]) => [

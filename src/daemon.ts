@@ -124,7 +124,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       tls,
       keys: { identityKey: jwkOf(token.identityKey), logKey: signer.vkey },
       report: (error, requestId) => log.error('a request failed', { requestId, reason: reasonsOf(error) }),
-      health: () => healthOf(token, database, unenforced),
+      health: () => healthOf(token, database),
+      unenforced,
     });
     const { host, port } = await server.listen(config.listen.host, config.listen.port);
     stack.push(() => server.drain(config.requests.drainMs));
@@ -218,7 +219,6 @@ async function pausedFor(ms: number, stop: AbortSignal): Promise<boolean> {
 async function healthOf(
   token: { check(): Promise<void> },
   database: Pick<Database, 'health'>,
-  unenforced: readonly string[],
 ): Promise<Health> {
   const tokenWorks = await token.check().then(
     () => true,
@@ -231,7 +231,7 @@ async function healthOf(
     ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
     ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
   ];
-  return { ok: problems.length === 0, problems, unenforced };
+  return { ok: problems.length === 0, problems };
 }
 
 function readTls(config: Config): { readonly cert: string; readonly key: string } {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Config } from './config.js';
 import { ConfigError, profileFile, readSecretFile } from './config.js';
 import type { CheckpointSigner } from './escrow/ports.js';
@@ -6,6 +7,8 @@ import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from './token/faults.js';
 import type { OpenToken, TokenGeneration } from './token/openToken.js';
 import { openToken } from './token/openToken.js';
+import type { TokenPins } from './token/pins.js';
+import { readPins } from './token/pins.js';
 import { readProfile } from './token/profile.js';
 import type { AttackResult } from './token/selfTest.js';
 import { selfTest } from './token/selfTest.js';
@@ -48,6 +51,11 @@ export async function openProvenToken(
   const { module, waitMs, probeMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
   const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
   const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
+  const pins = given.record === undefined ? undefined : readRecord(given.record, given.label);
+  if (pins === undefined)
+    log.warn(
+      "token.record is not configured: a key-encryption key that somebody planted may pass for the ceremony's",
+    );
   const open = async (): Promise<TokenGeneration> =>
     openToken({
       profile,
@@ -56,6 +64,7 @@ export async function openProvenToken(
       ...(module === undefined ? {} : { modulePath: module }),
       spy: given.allowSpy ? 'spy allowed' : 'spy refused',
       environment: given.environment,
+      ...(pins === undefined ? {} : { pins }),
       waitMs,
       log: lines,
     });
@@ -112,6 +121,15 @@ function signerOf(token: OpenToken, origin: string): CheckpointSigner {
     vkey: vkeyFor({ name: origin, algorithm, spkiDer: publicKey }),
     sign: (text) => token.signCheckpoint(text),
   };
+}
+
+function readRecord(file: string, label: string): TokenPins {
+  try {
+    return readPins(readFileSync(file, 'utf8'), { label });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`the record of the ceremony ${file} cannot be used: ${why}`, { cause: error });
+  }
 }
 
 function readProfileFile(file: string): ReturnType<typeof readProfile> {

@@ -18,8 +18,6 @@ import type { Reply, Route } from './route.js';
 export interface Health {
   readonly ok: boolean;
   readonly problems: readonly string[];
-  /** Attacks that the token does not refuse, and that the configuration accepts. */
-  readonly unenforced: readonly string[];
 }
 
 /** What the application is made of. */
@@ -31,6 +29,8 @@ export interface ApplicationParts {
   /** Told of everything that is broken, for the operator's log. */
   readonly report: (error: unknown, requestId: string) => void;
   readonly health: () => Promise<Health>;
+  /** Attacks that the token does not refuse, and that the configuration accepts: for `/healthz` and `/readyz` to say. */
+  readonly unenforced: readonly string[];
 }
 
 /** The routes as an Express application. Every answer has a request id, which is also what `report` is given. */
@@ -74,13 +74,13 @@ function frame(inFlight: InFlight): RequestHandler {
 }
 
 /** For whoever runs the daemon: `/healthz` says that it lives, `/readyz` that it can work. Neither is ever `busy`. */
-function addProbes(application: Express, { health, inFlight }: ApplicationParts): void {
+function addProbes(application: Express, { health, inFlight, unenforced }: ApplicationParts): void {
   application.get('/healthz', (_request, response) => {
-    response.status(200).json({ status: 'ok' });
+    response.status(200).json({ status: 'ok', unenforced });
   });
   application.get('/readyz', async (_request, response) => {
-    const drained = { ok: false, problems: ['The daemon is shutting down.'], unenforced: [] };
-    const { ok, problems: found, unenforced } = inFlight.isDraining ? drained : await health();
+    const drained = { ok: false, problems: ['The daemon is shutting down.'] };
+    const { ok, problems: found } = inFlight.isDraining ? drained : await health();
     response.status(ok ? 200 : 503).json({ status: ok ? 'ready' : 'not ready', problems: found, unenforced });
   });
 }

@@ -43,6 +43,8 @@ export interface ServerParts {
   readonly report: (error: unknown, requestId: string) => void;
   /** Whether the daemon can work; the problems are sentences that a stranger may read. */
   readonly health: () => Promise<Health>;
+  /** Attacks that the token does not refuse, and that the configuration accepts, by name. */
+  readonly unenforced: readonly string[];
 }
 
 /** A server of the API. */
@@ -82,6 +84,7 @@ export function createServer(parts: ServerParts): ApiServer {
     maxBodyBytes: limits.maxBodyBytes,
     report: parts.report,
     health: parts.health,
+    unenforced: parts.unenforced,
   });
   const { cert, key, clientCa } = parts.tls;
   const server = createHttpsServer(

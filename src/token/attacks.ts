@@ -4,7 +4,8 @@ import type { AttackName } from './attackNames.js';
 import type { Template } from './attributes.js';
 import type { Dialect } from './dialect.js';
 import type { Mechanisms } from './mechanisms.js';
-import { BORN_HERE, readsBack } from './objects.js';
+import { BORN_HERE } from './objectNames.js';
+import { readsBack } from './objects.js';
 
 /** What the attacks are tried on: keys made for this, under the templates in use, and the real KEKs. */
 export interface Target {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Sessions } from './sessions.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenObjects } from './objects.js';
-import { objectNames } from './objects.js';
+import { objectNames } from './objectNames.js';
 import { EscrowError } from '../escrow/errors.js';
 
 /** How the `log` key signs. */

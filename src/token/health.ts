@@ -5,7 +5,7 @@ import { EscrowError } from '../escrow/errors.js';
 import { mayBeCiphertext } from './faults.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenObjects } from './objects.js';
-import { objectNames } from './objects.js';
+import { objectNames } from './objectNames.js';
 
 const KNOWN = Buffer.from('escrowd: does the token answer as it should?');
 const KNOWN_DIGEST = createHash('sha256').update(KNOWN).digest();

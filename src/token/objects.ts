@@ -1,12 +1,10 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
-import { EscrowError } from '../escrow/errors.js';
-import type { GrantId, RecoveryId } from '../escrow/ids.js';
-import type { KeySpec } from '../escrow/keySpecs.js';
+import type { EscrowError } from '../escrow/errors.js';
 import type { Template } from './attributes.js';
-import type { Dialect } from './dialect.js';
 import { isStaleHandle } from './faults.js';
-import type { TokenProfile } from './profile.js';
+import type { ObjectCheck } from './objectCheck.js';
+import type { ObjectName } from './objectNames.js';
 import type { Sessions } from './sessions.js';
 import { rsaSpki } from './spki.js';
 
@@ -14,64 +12,6 @@ import { rsaSpki } from './spki.js';
 export interface Standing {
   readonly handle: Handle;
   readonly publicKey: Buffer | undefined;
-}
-
-/** How to find one object: what it must match, and what must then be true of it. */
-export interface ObjectName {
-  /** What it is remembered by. */
-  readonly key: string;
-  readonly label: string;
-  readonly template: Template;
-  /** Read back after finding; an object that differs is not the one. */
-  readonly mustBe: Readonly<Record<number, boolean>>;
-}
-
-const { CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_TRUSTED } = pkcs11;
-
-const NEVER_LEFT = { [pkcs11.CKA_SENSITIVE]: true, [pkcs11.CKA_EXTRACTABLE]: false };
-/** An imported key can be SENSITIVE, but never LOCAL: what was born here has been seen nowhere else. */
-export const BORN_HERE = {
-  ...NEVER_LEFT,
-  [pkcs11.CKA_LOCAL]: true,
-  [pkcs11.CKA_ALWAYS_SENSITIVE]: true,
-  [pkcs11.CKA_NEVER_EXTRACTABLE]: true,
-};
-
-function named(objectClass: number, label: string, more: Template, mustBe: ObjectName['mustBe']): ObjectName {
-  const template = [
-    { type: CKA_CLASS, value: objectClass },
-    { type: CKA_TOKEN, value: true },
-    { type: CKA_LABEL, value: label },
-    ...more,
-  ];
-  return { key: `${objectClass} ${more === TRUSTED ? 'trusted ' : ''}${label}`, label, template, mustBe };
-}
-
-const HIDDEN: Template = [{ type: CKA_PRIVATE, value: true }];
-const TRUSTED: Template = [{ type: CKA_TRUSTED, value: true }];
-
-/** Names of what stands in the token. */
-export const objectNames = {
-  kek: (label: string) => named(pkcs11.CKO_SECRET_KEY, label, HIDDEN, BORN_HERE),
-  /** `identity` and `log`: the private half signs, the public half is read once. */
-  signing: (label: 'identity' | 'log') => named(pkcs11.CKO_PRIVATE_KEY, label, HIDDEN, BORN_HERE),
-  verifying: (label: 'identity' | 'log') => named(pkcs11.CKO_PUBLIC_KEY, label, [], {}),
-  serverFor: (id: string) => named(pkcs11.CKO_PRIVATE_KEY, `server-for:${id}`, HIDDEN, BORN_HERE),
-  transport: (id: RecoveryId) => named(pkcs11.CKO_PRIVATE_KEY, `transport:${id}`, HIDDEN, BORN_HERE),
-  transportPublic: (id: RecoveryId) => named(pkcs11.CKO_PUBLIC_KEY, `transport:${id}`, [], {}),
-  grant: (id: GrantId, spec: KeySpec) => named(grantClass(spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
-  /**
-   * The key to wrap under. Where the token marks trusted keys, only what the security officer has marked: a copy that
-   * anyone else made under the same label is not seen. Else a copy is a second object of the name, which is an error.
-   */
-  recipient: (label: string, how: TokenProfile['depositaryKeys']) =>
-    how === 'trusted'
-      ? named(pkcs11.CKO_PUBLIC_KEY, label, TRUSTED, { [CKA_TRUSTED]: true })
-      : named(pkcs11.CKO_PUBLIC_KEY, label, [], { [pkcs11.CKA_WRAP]: true }),
-} as const;
-
-function grantClass(spec: KeySpec): number {
-  return spec === 'aes-256' ? pkcs11.CKO_SECRET_KEY : pkcs11.CKO_PRIVATE_KEY;
 }
 
 /** Every object that matches. */
@@ -157,7 +97,7 @@ export class TokenObjects {
   constructor(
     readonly driver: PKCS11,
     private readonly queue: Sessions,
-    private readonly dialect: Dialect,
+    readonly check: ObjectCheck,
   ) {}
 
   /** Runs `work` alone among all that touches token objects. */
@@ -165,22 +105,12 @@ export class TokenObjects {
     return this.queue.exclusive(work);
   }
 
-  /** The one object of this name, or undefined. `alone` must be held: `session` is its. */
+  /**
+   * The one object of this name, or undefined. `alone` must be held: `session` is its. EscrowError `token-unavailable`,
+   * and an alarm, when there are several, or it is not as it was made.
+   */
   look(session: Handle, name: ObjectName): Handle | undefined {
-    const found = findAll(this.driver, session, name.template);
-    const [handle, second] = found;
-    if (second !== undefined) {
-      throw new EscrowError('token-unavailable', 'The token holds an object twice.', {
-        cause: new Error(`${found.length} objects are called ${name.label}`),
-      });
-    }
-    if (handle === undefined) return undefined;
-    if (!readsBack(this.driver, session, handle, this.dialect.expected(name.mustBe))) {
-      throw new EscrowError('token-unavailable', 'The token holds an object that is not what it should be.', {
-        cause: new Error(`${name.label} has other attributes than it was made with`),
-      });
-    }
-    return handle;
+    return this.check.only(session, name, findAll(this.driver, session, name.template));
   }
 
   /** The object of this name, remembered or looked for; undefined when there is none. */

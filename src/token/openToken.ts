@@ -13,11 +13,13 @@ import { Loan } from './loan.js';
 import { Mechanisms } from './mechanisms.js';
 import type { LoadedModule, ModuleEnvironment, SpyAllowance } from './module.js';
 import { findModule, libraryParameters, loadModule } from './module.js';
+import { ObjectCheck } from './objectCheck.js';
 import { TokenObjects } from './objects.js';
+import type { TokenPins } from './pins.js';
 import type { TokenProfile } from './profile.js';
 import type { TokenLog } from './sessions.js';
 import { closeSession, Sessions } from './sessions.js';
-import { findLongLived, findSlot, importSpki, logIn, objectsWrong } from './startup.js';
+import { findLongLived, findSlot, importSpki, logIn, objectsWrong, requirePinned } from './startup.js';
 import { standingObjects } from './standing.js';
 import { enrolledDepositaries } from './trusted.js';
 import { depositVerbs } from './verbs/deposit.js';
@@ -40,6 +42,8 @@ export interface OpenTokenOptions {
   readonly environment?: ModuleEnvironment;
   /** How long anything waits for a session or for the queue of token objects. */
   readonly waitMs?: number;
+  /** What the record of the ceremony says of the long-lived keys. Without it they are judged by their attributes alone. */
+  readonly pins?: TokenPins;
   readonly log?: TokenLog;
 }
 
@@ -90,7 +94,7 @@ export async function openToken(options: OpenTokenOptions): Promise<TokenGenerat
 }
 
 async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<TokenGeneration> {
-  const { profile, waitMs = 10_000, log = () => undefined } = options;
+  const { profile, waitMs = 10_000, pins, log = () => undefined } = options;
   const { driver } = module;
   const slot = findSlot(driver, options.label);
   const login = logIn(driver, slot, options.pin);
@@ -105,8 +109,10 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
   try {
     const mechanisms = new Mechanisms(profile);
     const dialect = new Dialect(profile);
-    const objects = new TokenObjects(driver, forObjects, dialect);
+    const check = new ObjectCheck({ driver, profile, mechanisms, dialect, pins, log });
+    const objects = new TokenObjects(driver, forObjects, check);
     const { identity, log: logSpki, newestKek } = await findLongLived(objects, profile);
+    requirePinned({ identity, log: logSpki }, pins);
     const health = new Health(objects, mechanisms, importSpki(identity));
     await health.check().catch((error: unknown) => {
       throw objectsWrong(error);

@@ -5,7 +5,9 @@ import { asEscrowError, CKR, readFault, TokenNotReady } from './faults.js';
 import { emptyAnchor } from '../log/anchor.js';
 import { readAnchor } from './anchor.js';
 import type { TokenObjects } from './objects.js';
-import { findAll, objectNames, readBytes } from './objects.js';
+import { objectNames } from './objectNames.js';
+import { findAll, readBytes } from './objects.js';
+import type { TokenPins } from './pins.js';
 import type { TokenProfile } from './profile.js';
 import { openSession } from './sessions.js';
 import { ecSpki } from './spki.js';
@@ -103,6 +105,15 @@ export function objectsWrong(cause: unknown): TokenNotReady {
   return new TokenNotReady('objects-wrong', sentence, { cause });
 }
 
+/** Throws {@link TokenNotReady} when the token's own keys are others than the record of the ceremony says. */
+export function requirePinned(keys: Pick<LongLived, 'identity' | 'log'>, pins: TokenPins | undefined): void {
+  if (pins === undefined) return;
+  for (const name of ['identity', 'log'] as const) {
+    if (!keys[name].equals(pins[name]))
+      throw objectsWrong(new Error(`${name} is another key than the record of the ceremony says`));
+  }
+}
+
 /** Parses DER SubjectPublicKeyInfo that the token itself gave. */
 export function importSpki(spki: Buffer): ReturnType<typeof createPublicKey> {
   return createPublicKey({ key: spki, format: 'der', type: 'spki' });
@@ -129,13 +140,16 @@ function newestKek(
   const every = [
     { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
     { type: pkcs11.CKA_TOKEN, value: true },
-    { type: pkcs11.CKA_UNWRAP, value: true },
   ];
-  const versions = findAll(objects.driver, session, every).flatMap((handle) => {
-    const [label] = readBytes(objects.driver, session, handle, [pkcs11.CKA_LABEL]);
-    const version = new RegExp(`^kek:${purpose}:v([1-9][0-9]{0,8})$`).exec(String(label))?.[1];
-    return version === undefined ? [] : [Number(version)];
-  });
+  const labels = findAll(objects.driver, session, every).map((handle) =>
+    String(readBytes(objects.driver, session, handle, [pkcs11.CKA_LABEL])[0]),
+  );
+  const versions = objects.check
+    .recorded(labels.filter((label) => label.startsWith(`kek:${purpose}:v`)))
+    .flatMap((label) => {
+      const version = new RegExp(`^kek:${purpose}:v([1-9][0-9]{0,8})$`).exec(label)?.[1];
+      return version === undefined ? [] : [Number(version)];
+    });
   if (versions.length === 0) return undefined;
   const label = `kek:${purpose}:v${Math.max(...versions)}`;
   return objects.look(session, objectNames.kek(label)) === undefined ? undefined : label;

@@ -4,6 +4,7 @@ import { EscrowError } from '../escrow/errors.js';
 import type { KeySpec } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
 import type { Template } from './attributes.js';
+import { attributeName } from './objectCheck.js';
 import { readBytes, readDifferently } from './objects.js';
 import { CURVES } from './spki.js';
 import type { Workbench } from './workbench.js';
@@ -25,11 +26,11 @@ export class OtherKey extends Error {
 
 /**
  * C_UnwrapKey (PKCS#11 2.40 section 5.13), then every yes and no of the template that the token has read back, since a device may
- * take an attribute and ignore it (opencryptoki 3.8.1 does). What differs is destroyed and EscrowError
+ * take an attribute and ignore it (opencryptoki 3.8.1 does). What differs is destroyed, an alarm raised, and EscrowError
  * `token-unavailable` thrown; a key of another specification is destroyed and {@link OtherKey} thrown.
  */
 export function unwrapChecked(
-  { driver, dialect }: Pick<Workbench, 'driver' | 'dialect'>,
+  { driver, dialect, log }: Pick<Workbench, 'driver' | 'dialect' | 'log'>,
   session: Handle,
   order: Unwrapping,
 ): Handle {
@@ -45,8 +46,36 @@ export function unwrapChecked(
     if (order.spec !== undefined) requireSpec(driver, session, handle, order.spec);
     return handle;
   } catch (error) {
-    driver.C_DestroyObject(session, handle);
+    const destroyed = destroy(driver, session, handle);
+    const cause = error instanceof EscrowError ? error.cause : undefined;
+    if (cause instanceof OtherAttributes) {
+      const attributes = cause.types.map(attributeName).join(', ');
+      log('error', 'the token unwrapped a key with other attributes than were asked for', {
+        alarm: 'unwrapped-key-differs',
+        attributes,
+        destroyed,
+      });
+    }
     throw error;
+  }
+}
+
+/** Whether it is gone. In flight it also dies with the session, which a failure closes. */
+function destroy(driver: PKCS11, session: Handle, handle: Handle): boolean {
+  try {
+    driver.C_DestroyObject(session, handle);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Attributes of a key that the token has just made did not read back as given. */
+class OtherAttributes extends Error {
+  override readonly name = 'OtherAttributes';
+
+  constructor(readonly types: readonly number[]) {
+    super(`attributes read back differently: ${types.map(attributeName).join(', ')}`);
   }
 }
 
@@ -59,9 +88,8 @@ export function requireKept(
 ): void {
   const different = readDifferently(driver, session, handle, expected);
   if (different.length > 0) {
-    const named = different.map((type) => `0x${type.toString(16)}`).join(', ');
     throw new EscrowError('token-unavailable', 'The token did not keep what was asked of a key.', {
-      cause: new Error(`attributes read back differently: ${named}`),
+      cause: new OtherAttributes(different),
     });
   }
 }

@@ -10,6 +10,7 @@ import type { TestDeposit } from '../support/escrowChain.js';
 import {
   AAD,
   deposit,
+  depositFor,
   gatherReplies,
   newGrant,
   newRecovery,
@@ -27,11 +28,13 @@ let hsm: SoftHsm;
 let token: OpenToken;
 let alice: TestDepositary;
 let kept: TestDeposit;
+/** What the operator was told. */
+const told: object[] = [];
 
 beforeAll(async () => {
   hsm = await makeSoftHsm();
   alice = await hsm.enrolDepositary('alice');
-  token = await hsm.open();
+  token = await hsm.open({ log: (level, message, fields) => told.push({ level, message, ...fields }) });
   kept = await deposit(token, 'ec-p256', 'operate', [alice]);
 });
 afterAll(async () => {
@@ -187,30 +190,66 @@ test('what stands in the token is listed: transports with their pair, grants of 
   expect(grants).toEqual(expect.arrayContaining([grant, aes]));
 });
 
-test('a device that ignores what was asked of an unwrapped key is not believed, and the key is destroyed', async () => {
-  const { recovery, replies } = await gatherReplies(token, kept, [alice]);
-  const raw = openRaw(hsm, 'as is');
-  const read = raw.driver.C_GetAttributeValue.bind(raw.driver);
-  const lying = jest.spyOn(raw.driver, 'C_GetAttributeValue').mockImplementation((session, object, wanted) =>
-    read(session, object, wanted).map(({ type, value }) => ({
-      type,
-      value: type === pkcs11.CKA_EXTRACTABLE ? Buffer.from([1]) : value,
-    })),
-  );
-  try {
-    await token.lend(['unwrapReply'], async (lent) => {
-      const [reply] = replies;
-      if (reply === undefined) throw new Error('no reply');
-      const inFlight = raw.find([{ type: pkcs11.CKA_TOKEN, value: false }]).length;
-      const unwrapping = lent.unwrapReply(recovery, reply);
-      await expect(unwrapping).rejects.toMatchObject({ code: 'token-unavailable' });
-      expect(raw.find([{ type: pkcs11.CKA_TOKEN, value: false }])).toHaveLength(inFlight);
-    });
-  } finally {
-    lying.mockRestore();
-    raw.close();
+describe('a device that ignores what was asked of an unwrapped key is not believed: it is destroyed, and an alarm raised', () => {
+  const ALARM = {
+    level: 'error',
+    message: 'the token unwrapped a key with other attributes than were asked for',
+    alarm: 'unwrapped-key-differs',
+    attributes: 'CKA_EXTRACTABLE',
+    destroyed: true,
+  };
+
+  /** Runs `verb` with a device that says of what is EXTRACTABLE and what is not that it is the other. */
+  async function lyingDevice(verb: () => Promise<unknown>): Promise<void> {
+    const raw = openRaw(hsm, 'as is');
+    const read = raw.driver.C_GetAttributeValue.bind(raw.driver);
+    const before = raw.find([]).length;
+    const spy = jest.spyOn(raw.driver, 'C_GetAttributeValue').mockImplementation((session, object, wanted) =>
+      read(session, object, wanted).map(({ type, value }) => ({
+        type,
+        value:
+          type === pkcs11.CKA_EXTRACTABLE && Buffer.isBuffer(value)
+            ? Buffer.from([value[0] === 1 ? 0 : 1])
+            : value,
+      })),
+    );
+    told.splice(0);
+    try {
+      await expect(verb()).rejects.toMatchObject({ code: 'token-unavailable' });
+      expect(raw.find([])).toHaveLength(before);
+      expect(told).toEqual([ALARM]);
+    } finally {
+      spy.mockRestore();
+      raw.close();
+    }
   }
-  await token.lend(['destroyTransport'], (lent) => lent.destroyTransport(recovery));
+
+  test('as an R from a reply, an L from its layer, a grant, and a key on its way out', async () => {
+    const [operate, outgoing] = await depositFor(token, 'ec-p256', ['operate', 'release'], [alice]);
+    if (operate === undefined || outgoing === undefined) throw new Error('nothing was deposited');
+    const { recovery, replies } = await gatherReplies(token, operate, [alice]);
+    const { recovery: other, replies: answers } = await gatherReplies(token, outgoing, [alice]);
+    const [reply] = replies;
+    const [member] = operate.members;
+    if (reply === undefined || member === undefined) throw new Error('no reply');
+    const verbs = [...OPENING, 'raiseGrant', 'unwrapForRelease', 'destroyTransport'] as const;
+    await token.lend(verbs, async (lent) => {
+      const share = opened(await lent.unwrapReply(recovery, reply));
+      const link = opened(await lent.openUnder(share, member.link, AAD, 'server-for'));
+      const wrapped = await openQuorum(lent, recovery, operate, replies);
+      const released = await openQuorum(lent, other, outgoing, answers);
+      const order = { wrapped, spec: 'ec-p256', use: 'sign', mechanisms: ['ES256'] } as const;
+      // what is looked up while the device lies is known by now, as it is in a daemon at work
+      opened(await lent.raiseGrant({ ...order, grant: newGrant() }));
+      opened(await lent.unwrapForRelease({ wrapped: released, spec: 'ec-p256' }));
+      await lyingDevice(() => lent.unwrapReply(recovery, reply));
+      await lyingDevice(() => lent.unwrapLayer(member.depositary, link));
+      await lyingDevice(() => lent.raiseGrant({ ...order, grant: newGrant() }));
+      await lyingDevice(() => lent.unwrapForRelease({ wrapped: released, spec: 'ec-p256' }));
+      await lent.destroyTransport(recovery);
+      await lent.destroyTransport(other);
+    });
+  });
 });
 
 test('when the storage of the token is gone nothing is called refused, absent or done', async () => {

@@ -1,9 +1,15 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
+import type { Handle } from 'pkcs11js';
+import type { Template } from '../../src/token/attributes.js';
+import { kekTemplate } from '../../src/token/ceremony/templates.js';
+import { Mechanisms } from '../../src/token/mechanisms.js';
 import type { OpenTokenOptions } from '../../src/token/openToken.js';
 import { openToken } from '../../src/token/openToken.js';
+import { readPins } from '../../src/token/pins.js';
 import { deposit } from '../support/escrowChain.js';
+import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { makeSoftHsm } from '../support/softhsm.js';
@@ -106,6 +112,165 @@ test('a KEK that was not born in the token is not used', async () => {
   } finally {
     other.remove();
   }
+});
+
+describe('somebody with the user PIN plants a newer KEK', () => {
+  type Planted = (raw: RawToken) => void;
+  const kwp = (): number => new Mechanisms(hsm.place.profile).number('keyWrapWithPadding');
+  const V2 = 'kek:operate:v2';
+  const generate = (raw: RawToken, template: Template): Handle =>
+    raw.driver.C_GenerateKey(raw.session, { mechanism: pkcs11.CKM_AES_KEY_GEN }, template);
+  const without = (template: Template, ...types: number[]): Template =>
+    template.filter(({ type }) => !types.includes(type));
+  const first = (template: Template, ...more: Template): Template => [
+    ...more,
+    ...without(template, ...more.map(({ type }) => type)),
+  ];
+  const genuine = (): Template => kekTemplate('operate', V2, kwp());
+
+  /** A token of its own, and what it says when it is opened. */
+  async function planted(
+    plant: Planted,
+    pinned: 'record' | 'no record',
+    label = 'planted',
+  ): Promise<{ readonly outcome: unknown; readonly alarms: readonly unknown[] }> {
+    const other = await makeSoftHsm(label);
+    const alarms: unknown[] = [];
+    try {
+      const pins = readPins(JSON.stringify(other.record()), { label });
+      const raw = openRaw(other, 'user');
+      try {
+        plant(raw);
+      } finally {
+        raw.close();
+      }
+      const token = await openToken({
+        ...other.place,
+        pin: Buffer.from(other.userPin),
+        ...(pinned === 'record' ? { pins } : {}),
+        log: (level, _message, fields) => alarms.push({ level, ...fields }),
+      });
+      try {
+        const wrapped = await token.lend(['generateUserKey', 'wrapUnderKek'], async (lent) =>
+          lent.wrapUnderKek((await lent.generateUserKey('aes-256')).key, 'operate'),
+        );
+        return { outcome: wrapped.kek, alarms };
+      } finally {
+        await token.close();
+      }
+    } catch (error) {
+      return { outcome: error, alarms };
+    } finally {
+      other.remove();
+    }
+  }
+
+  const deviating: readonly (readonly [string, string, () => Template])[] = [
+    ['may decrypt', 'CKA_DECRYPT', () => first(genuine(), { type: pkcs11.CKA_DECRYPT, value: true })],
+    [
+      'can be changed',
+      'CKA_MODIFIABLE',
+      () => first(genuine(), { type: pkcs11.CKA_MODIFIABLE, value: true }),
+    ],
+    ['can be copied', 'CKA_COPYABLE', () => first(genuine(), { type: pkcs11.CKA_COPYABLE, value: true })],
+    [
+      'has no template for what it unwraps',
+      'CKA_UNWRAP_TEMPLATE',
+      () => without(genuine(), pkcs11.CKA_UNWRAP_TEMPLATE),
+    ],
+    [
+      'may do any mechanism',
+      'CKA_ALLOWED_MECHANISMS',
+      () => without(genuine(), pkcs11.CKA_ALLOWED_MECHANISMS),
+    ],
+    ['is shorter', 'CKA_VALUE_LEN', () => first(genuine(), { type: pkcs11.CKA_VALUE_LEN, value: 16 })],
+    [
+      'is seen by everybody',
+      'CKA_PRIVATE',
+      () => first(genuine(), { type: pkcs11.CKA_PRIVATE, value: false }),
+    ],
+  ];
+  test.each(deviating)(
+    'that %s: it is not used, and an alarm names %s',
+    async (_how, attribute, template) => {
+      const { outcome, alarms } = await planted((raw) => generate(raw, template()), 'no record');
+      expect(outcome).toMatchObject({ name: 'TokenNotReady', reason: 'objects-wrong' });
+      const what = expect.stringContaining(attribute) as string;
+      expect(alarms).toContainEqual({ level: 'error', alarm: 'token-object-differs', what });
+    },
+  );
+
+  test('that cannot be told by its attributes: the record of the ceremony does not have it, and it is not used', async () => {
+    const perfect: Planted = (raw) => generate(raw, genuine());
+    const unpinned = await planted(perfect, 'no record');
+    expect(unpinned).toEqual({ outcome: V2, alarms: [] });
+    const { outcome, alarms } = await planted(perfect, 'record');
+    expect(outcome).toBe('kek:operate:v1');
+    expect(alarms).toEqual([
+      { level: 'error', alarm: 'token-object-unrecorded', what: expect.stringContaining(V2) as string },
+    ]);
+  });
+
+  test('in the place of the one of the ceremony: it has another check value, and it is not used', async () => {
+    const swap: Planted = (raw) => {
+      const label = { type: pkcs11.CKA_LABEL, value: 'kek:operate:v1' };
+      for (const object of raw.find([label])) raw.driver.C_DestroyObject(raw.session, object);
+      generate(raw, kekTemplate('operate', 'kek:operate:v1', kwp()));
+    };
+    const { outcome, alarms } = await planted(swap, 'record');
+    expect(outcome).toMatchObject({ name: 'TokenNotReady', reason: 'objects-wrong' });
+    expect(alarms).toContainEqual(expect.objectContaining({ alarm: 'token-object-unrecorded' }));
+  });
+
+  test('beside the one of the ceremony, under its label: neither is used', async () => {
+    const beside: Planted = (raw) =>
+      generate(raw, first(genuine(), { type: pkcs11.CKA_LABEL, value: 'kek:operate:v1' }));
+    const { outcome, alarms } = await planted(beside, 'record');
+    expect(outcome).toMatchObject({ name: 'TokenNotReady', reason: 'objects-wrong' });
+    expect(alarms).toContainEqual(expect.objectContaining({ alarm: 'token-object-twice' }));
+  });
+
+  test.each(['identity', 'log'] as const)(
+    'and a second %s that is no secret: neither is used',
+    async (label) => {
+      const { outcome, alarms } = await planted((raw) => {
+        const params = { type: pkcs11.CKA_EC_PARAMS, value: Buffer.from('06082a8648ce3d030107', 'hex') };
+        raw.driver.C_GenerateKeyPair(
+          raw.session,
+          { mechanism: pkcs11.CKM_EC_KEY_PAIR_GEN },
+          [{ type: pkcs11.CKA_TOKEN, value: false }, params],
+          [
+            { type: pkcs11.CKA_TOKEN, value: true },
+            { type: pkcs11.CKA_PRIVATE, value: false },
+            { type: pkcs11.CKA_LABEL, value: label },
+          ],
+        );
+      }, 'no record');
+      expect(outcome).toMatchObject({ name: 'TokenNotReady', reason: 'objects-wrong' });
+      expect(alarms).toContainEqual(expect.objectContaining({ alarm: 'token-object-twice' }));
+    },
+  );
+
+  test('and the keys of another ceremony: the record is of others', async () => {
+    const other = await makeSoftHsm('other');
+    const pins = readPins(JSON.stringify(other.record()), { label: 'other' });
+    other.remove();
+    await expect(openToken(options({ pins }))).rejects.toMatchObject({ reason: 'objects-wrong' });
+  });
+});
+
+test('a record is read for its own token only, and when it has check values', () => {
+  const record = hsm.record();
+  expect([...readPins(JSON.stringify(record), hsm.place).keks.keys()]).toEqual([
+    'kek:operate:v1',
+    'kek:release:v1',
+  ]);
+  expect(() => readPins('{}', hsm.place)).toThrow('not the record of a ceremony');
+  expect(() => readPins(JSON.stringify(record), { label: 'x' })).toThrow('of the token "escrowd-test"');
+  const objects = record.objects.map(({ label }) => ({ label }));
+  expect(() => readPins(JSON.stringify({ ...record, objects }), hsm.place)).toThrow(
+    'no check value of kek:operate:v1',
+  );
 });
 
 test('an identity key with another public half is not ready', async () => {

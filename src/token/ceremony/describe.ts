@@ -2,7 +2,11 @@ import pkcs11 from 'pkcs11js';
 import type { Session } from 'graphene-pk11';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { readUlongs } from '../attributes.js';
-import { CKR, readFault } from '../faults.js';
+import { kekCheckValue } from '../checkValue.js';
+import { Dialect } from '../dialect.js';
+import { readFault } from '../faults.js';
+import { Mechanisms } from '../mechanisms.js';
+import { hasUnwrapTemplate } from '../objectCheck.js';
 import { findAll } from '../objects.js';
 import type { TokenProfile } from '../profile.js';
 import type { Curve } from '../spki.js';
@@ -14,6 +18,8 @@ export interface DescribedObject {
   readonly class: 'secret key' | 'private key' | 'public key';
   /** SHA-256 (hex) of the DER SubjectPublicKeyInfo, for public keys. */
   readonly fingerprint?: string;
+  /** What the key is known by ({@link kekCheckValue}), for key-encryption keys. */
+  readonly checkValue?: string;
   /** Yes and no, as read back; what the token does not have for this object is left out. */
   readonly attributes: Readonly<Record<string, boolean>>;
   /** Names by the profile; a number that it does not know stays one. */
@@ -91,12 +97,16 @@ function describe(
     const value = attribute(driver, session.handle, handle, type);
     return value?.length === 1 ? [[name, value[0] === 1] as const] : [];
   });
+  const [dialect, mechanisms] = [new Dialect(profile), new Mechanisms(profile)];
   const allowed = attribute(driver, session.handle, handle, pkcs11.CKA_ALLOWED_MECHANISMS) ?? Buffer.alloc(0);
   return {
     label,
     class: objectClass,
     ...(objectClass === 'public key'
       ? { fingerprint: fingerprint(readPublicKey(driver, session.handle, handle)).toString('hex') }
+      : {}),
+    ...(objectClass === 'secret key'
+      ? { checkValue: kekCheckValue({ driver, dialect, mechanisms }, session.handle, handle) }
       : {}),
     attributes: Object.fromEntries(attributes),
     allowedMechanisms: readUlongs(allowed).map((number) => mechanismName(profile, number)),
@@ -117,19 +127,5 @@ function attribute(driver: PKCS11, session: Handle, object: Handle, type: number
   } catch (error) {
     if (readFault(error) === undefined) throw error;
     return undefined;
-  }
-}
-
-/**
- * An absent template reads as empty. One that is there cannot be read by this driver, which does not give nested
- * templates the room that they need (SoftHSM 2.6: CKR_GENERAL_ERROR). That it holds is shown by the self-test.
- */
-function hasUnwrapTemplate(driver: PKCS11, session: Handle, object: Handle): boolean {
-  try {
-    const value = driver.C_GetAttributeValue(session, object, [{ type: pkcs11.CKA_UNWRAP_TEMPLATE }])[0]
-      ?.value;
-    return Buffer.isBuffer(value) && value.length > 0;
-  } catch (error) {
-    return readFault(error)?.code === CKR.CKR_GENERAL_ERROR;
   }
 }

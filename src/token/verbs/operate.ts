@@ -10,7 +10,7 @@ import type { DecryptInput, Opened, TokenVerbs } from '../../escrow/ports.js';
 import { holding } from '../attributes.js';
 import type { Loan } from '../loan.js';
 import { GCM } from '../mechanisms.js';
-import { objectNames } from '../objects.js';
+import { objectNames } from '../objectNames.js';
 import type { Workbench } from '../workbench.js';
 import { MOST_BYTES, requireBytes } from './limits.js';
 import { confirmedBy, openedOrRefused } from './recovery.js';
