@@ -89,6 +89,9 @@ make_configuration() {
       fs.writeFileSync(out, JSON.stringify(files.map((file) => JSON.parse(fs.readFileSync(file, "utf8"))), null, 2) + "\n");
     ' "$DATA/administrators.json" "$DATA/people/admin-1/public.json" "$DATA/people/admin-2/public.json"
   fi
+  # a record from before check values were recorded pins nothing
+  local record=""
+  grep -q '"checkValue"' "$DATA/ceremony/record.json" && record="record: ceremony/record.json"
   cat >"$DATA/escrowd.yaml.new" <<TEXT
 # Paths are relative to this file.
 origin: escrowd.quickstart
@@ -98,6 +101,7 @@ token:
   profile: softhsm-2.6
   label: escrowd
   pinFile: pins/user.pin
+  $record
   environment: { SOFTHSM2_CONF: ./token/softhsm2.conf }
 administrators: administrators.json
 database: { directory: postgres }

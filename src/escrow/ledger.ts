@@ -66,7 +66,8 @@ export class Ledger {
   }
 
   /**
-   * Performs an act. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it
+   * Performs an act. What it claims, such as uses of a grant, is claimed with the attempt and stays so; an act that needs the
+   * token is refused before that while the token is known to be out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it
    * throws an EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at
    * once.
    */
@@ -113,6 +114,7 @@ export class Ledger {
     for (;;) {
       try {
         const plan = await decide(about);
+        if (MEANS[act].length > 0) this.#parts.token.requireInService();
         await this.#append({
           id,
           role: 'opens',

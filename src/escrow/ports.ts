@@ -135,6 +135,11 @@ export interface TokenAbilities {
 /** The token, as the core sees it. */
 export interface Token {
   readonly abilities: TokenAbilities;
+  /**
+   * Throws EscrowError `token-unavailable` when the token is known not to work, without asking it. Asked before anything is
+   * claimed, so that an outage costs nobody a use. When it does not throw, the token may still turn out not to work.
+   */
+  requireInService(): void;
   /** The depositaries enrolled now. */
   enrolled(): Promise<readonly EnrolledDepositary[]>;
   /** Lends verbs for the length of `use`; whatever is in flight is destroyed when it settles. */

@@ -8,6 +8,11 @@ export class Admission {
   #isShut = false;
   #inside = 0;
 
+  /** Whether who comes now waits outside. */
+  get isShut(): boolean {
+    return this.#isShut;
+  }
+
   /** Whoever comes from now on waits outside. */
   shut(): void {
     this.#isShut = true;

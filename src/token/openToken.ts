@@ -163,6 +163,10 @@ class ReadyToken implements TokenGeneration {
     this.logKey = { algorithm: logKey, publicKey: keys.log };
   }
 
+  requireInService(): void {
+    if (this.#giveBack === undefined) throw new EscrowError('shutting-down');
+  }
+
   enrolled(): ReturnType<Token['enrolled']> {
     return this.#use(() => enrolledDepositaries(this.#bench));
   }

@@ -90,6 +90,11 @@ class Supervisor implements SupervisedToken {
     });
   }
 
+  requireInService(): void {
+    // one that is opened anew though it works will be back before a use has waited for it
+    if (this.#state.is !== 'recycling' && !this.#admission.isShut) this.#inService();
+  }
+
   enrolled(): ReturnType<Token['enrolled']> {
     return this.#use((token) => token.enrolled());
   }

@@ -20,6 +20,7 @@ function setUp(): {
   const steps: string[] = [];
   let verbs: readonly string[] = [];
   const token = {
+    requireInService: () => undefined,
     lend: async (lent: readonly string[], use: (verbs: unknown) => Promise<unknown>) => {
       verbs = lent;
       steps.push('token');
@@ -166,9 +167,43 @@ describe('the ledger', () => {
     expect(JSON.stringify(journal.entries)).not.toContain('secret reason');
   });
 
+  it('claims nothing for an act that needs the token while that is known to be out: the refusal is recorded', async () => {
+    const { journal } = setUp();
+    const token = {
+      requireInService: () => {
+        throw new EscrowError('token-unavailable');
+      },
+    } as unknown as Token;
+    const ledger = new Ledger({
+      journal,
+      token,
+      clock: { now: () => new Date(), pause: () => Promise.resolve() },
+      random: randomBytes,
+      notice: () => undefined,
+      contentionTimeoutMs: 0,
+    });
+    const decide: Request['decide'] = () =>
+      Promise.resolve({
+        detail: {},
+        claims: [{ claim: 'alone-on-recovery', recovery: 'rec_1' as RecoveryId, revision: 1 }],
+        plan: 'plan',
+      });
+    const claimed: string[] = [];
+    journal.before = ({ claims }) => claimed.push(...claims.map(({ claim }) => claim));
+    await expect(ledger.perform(request({ decide }))).rejects.toMatchObject({ code: 'token-unavailable' });
+    expect(claimed).toEqual(['request-unused']);
+    expect(journal.entries).toMatchObject([{ phase: 'denied', error: 'token-unavailable' }]);
+    // who may not do it is told that, whatever the token does
+    const forbidden: Request['decide'] = () => Promise.reject(new EscrowError('forbidden'));
+    await expect(ledger.perform(request({ decide: forbidden }))).rejects.toMatchObject({ code: 'forbidden' });
+  });
+
   it('closes the attempt when the token lends nothing', async () => {
     const { journal } = setUp();
-    const token = { lend: () => Promise.reject(new EscrowError('token-unavailable')) } as unknown as Token;
+    const token = {
+      requireInService: () => undefined,
+      lend: () => Promise.reject(new EscrowError('token-unavailable')),
+    } as unknown as Token;
     const ledger = new Ledger({
       journal,
       token,

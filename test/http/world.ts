@@ -183,6 +183,7 @@ export function newWorld(): World {
     },
     enrolled: () => Promise.resolve([{ id: dana, publicKey: bytes('SPKI'), fingerprint: 'ab'.repeat(32) }]),
     standing: () => Promise.resolve({ transports: [], grants: [] }),
+    requireInService: () => undefined,
     lend: (_names: readonly string[], use: (lent: unknown) => Promise<unknown>) =>
       use({
         sign: () => verbs.sign(),

@@ -109,6 +109,11 @@ function storage(): { readonly away: () => void; readonly back: () => void } {
   };
 }
 
+/** How many uses of the grant are counted. */
+async function used(): Promise<number> {
+  return (await system.client('app').grant(grant.grant)).used;
+}
+
 /** A signed request's answer with its headers. */
 async function ask(): Promise<{
   readonly status: number;
@@ -135,7 +140,7 @@ async function ask(): Promise<{
   });
 }
 
-test('a token that goes and comes back under load: 503 meanwhile, then all is well again by itself, and the log holds', async () => {
+test('a token that goes and comes back under load: 503 meanwhile and no use of a grant lost, then all is well again by itself, and the log holds', async () => {
   const { size } = await expectLogHolds(system);
   const { away, back } = storage();
   let tookMs = Infinity;
@@ -143,7 +148,9 @@ test('a token that goes and comes back under load: 503 meanwhile, then all is we
     await pause(1_000);
     away();
     await pause(GONE_MS / 2);
+    const usedBefore = await used();
     const refused = await ask();
+    expect(await used()).toBe(usedBefore);
     expect(refused).toMatchObject({ status: 503, retryAfter: '5' });
     expect(JSON.parse(refused.body)).toMatchObject({ type: 'urn:escrowd:problem:token-unavailable' });
     expect(await system.client('app').health('healthz')).toMatchObject({ ok: true });

@@ -253,6 +253,7 @@ function writeConfiguration(
   options: SystemOptions,
 ): string {
   writeFileSync(join(directory, 'user.pin'), `${hsm.userPin}\n`, { mode: 0o600 });
+  writeFileSync(join(directory, 'record.json'), JSON.stringify(hsm.record()));
   const administrators = [principals['admin-1'], principals['admin-2']];
   writeFileSync(join(directory, 'administrators.json'), JSON.stringify(administrators));
   const configFile = join(directory, 'escrowd.yaml');
@@ -264,6 +265,7 @@ function writeConfiguration(
       profile: 'softhsm-2.6',
       label: hsm.place.label,
       pinFile: 'user.pin',
+      record: 'record.json',
       environment: hsm.place.environment,
       selfTest: 'quick',
     },

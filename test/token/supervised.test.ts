@@ -215,9 +215,15 @@ async function untilUnavailable(token: SupervisedToken): Promise<void> {
 test('while the token is gone each use is refused at once, and opening it is tried at most once a second', async () => {
   await supervised(async (token) => {
     const { away, back } = storage(hsm);
+    expect(() => {
+      token.requireInService();
+    }).not.toThrow();
     away();
     try {
       await untilUnavailable(token);
+      expect(() => {
+        token.requireInService();
+      }).toThrow('token-unavailable');
       await pause(1_000);
       watched.initialise.mockClear();
       const startedAt = performance.now();
