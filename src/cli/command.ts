@@ -45,5 +45,7 @@ export interface CommandRow {
 export interface GroupRow {
   readonly name: string;
   readonly summary: string;
+  /** What the name does by itself. */
+  readonly itself?: CommandRow;
   readonly commands: readonly CommandRow[];
 }

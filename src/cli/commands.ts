@@ -1,7 +1,7 @@
 import type { CommandRow, GroupRow } from './command.js';
 import { depositaryCommands } from './commands/depositary.js';
 import { grantCommands } from './commands/grant.js';
-import { historyCommand } from './commands/history.js';
+import { historyCommand, historyCommands } from './commands/history.js';
 import { identityCommands } from './commands/identity.js';
 import { keyCommands } from './commands/key.js';
 import { logCommands } from './commands/log.js';
@@ -32,8 +32,14 @@ export const GROUPS: readonly GroupRow[] = [
   },
   { name: 'grant', summary: 'the right of an app to use a recovered key', commands: grantCommands },
   { name: 'token', summary: 'what the token can do, and enforces', commands: tokenCommands },
+  {
+    name: 'history',
+    summary: 'everything that was done, or tried, with your keys, and its proof',
+    itself: historyCommand,
+    commands: historyCommands,
+  },
   { name: 'log', summary: 'the record of everything, and its verification', commands: logCommands },
 ];
 
 /** Commands that stand by themselves. */
-export const COMMANDS: readonly CommandRow[] = [...useCommands, historyCommand, statusCommand];
+export const COMMANDS: readonly CommandRow[] = [...useCommands, statusCommand];

@@ -71,9 +71,12 @@ function programOf(environment: Environment, setExit: SetExit): Command {
     .option('--as <dir>', 'your identity directory (or set ESCROWCTL_IDENTITY)')
     .option('--json', 'write JSON of a stable shape instead of text')
     .option('--timeout <duration>', 'how long to wait for the server', DEFAULT_TIMEOUT);
-  for (const { name, summary, commands } of GROUPS) {
-    const group = program.command(name).description(summary);
-    group.action(() => group.help({ error: true }));
+  for (const { name, summary, itself, commands } of GROUPS) {
+    const group =
+      itself === undefined
+        ? program.command(name).description(summary)
+        : addCommand(program, itself, environment, setExit);
+    if (itself === undefined) group.action(() => group.help({ error: true }));
     for (const row of commands) addCommand(group, row, environment, setExit);
   }
   for (const row of COMMANDS) addCommand(program, row, environment, setExit);
@@ -92,7 +95,7 @@ const TOUR = `How a key lives:
 
 escrowctl help exit-codes tells what the exit code of each command says.`;
 
-function addCommand(parent: Command, row: CommandRow, environment: Environment, setExit: SetExit): void {
+function addCommand(parent: Command, row: CommandRow, environment: Environment, setExit: SetExit): Command {
   const command = parent
     .command(row.usage)
     .summary(row.summary)
@@ -105,6 +108,7 @@ function addCommand(parent: Command, row: CommandRow, environment: Environment, 
     report(result, options['json'] === true, environment);
     setExit(EXIT_CODES[result.exit ?? 'ok'].code);
   });
+  return command;
 }
 
 async function runRow(row: CommandRow, given: Given, environment: Environment): Promise<Result> {

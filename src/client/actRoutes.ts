@@ -15,6 +15,7 @@ const ROUTES = {
   'grant.sign': 'POST /v1/grants/:grant/sign',
   'grant.decrypt': 'POST /v1/grants/:grant/decrypt',
   'grant.revoke': 'POST /v1/grants/:grant/revoke',
+  'history.attest': 'POST /v1/history/statement',
 } as const satisfies Partial<Record<Act, string>>;
 
 /** Acts that the daemon may do by itself as well. */

@@ -20,6 +20,8 @@ export const DISBELIEFS = {
   'log-forked': 'The log shown is not a continuation of the one that was seen before.',
   'entry-mismatch': 'The log entry shown is not about this request.',
   'entry-not-in-log': 'The log entry shown is not in the log.',
+  'history-refused': 'The history shown is not all, or not only, what the log has about its owner.',
+  'history-statement-invalid': 'The statement that the history is complete does not hold.',
   'export-refused': 'The export is not what the log has signed.',
   'server-keys-mismatch': 'The server says that it has other keys than those pinned.',
   // keys and answers

@@ -9,6 +9,9 @@ import type {
   WireDenial,
   WireEntry,
   WireGrant,
+  WireHistory,
+  WireHistoryOrder,
+  WireHistoryStatement,
   WireKey,
   WireKeyOrder,
   WirePage,
@@ -35,6 +38,11 @@ import type { Signer } from './signingKey.js';
 export interface PageQuery {
   readonly after?: string;
   readonly limit?: number;
+}
+
+/** Which part of a history; `upTo` is the size of the checkpoint that the proofs are to be in. */
+export interface HistoryQuery extends PageQuery, WireHistoryOrder {
+  readonly upTo?: number;
 }
 
 /** What /healthz or /readyz says. */
@@ -190,9 +198,14 @@ export class EscrowClient {
     return this.#post(`/v1/grants/${encodeURIComponent(grant)}/decrypt`, order, acted(REPLIES.plaintexts));
   }
 
-  /** The caller's own history, newest first. */
-  history(query: PageQuery = {}): Promise<WirePage<WireEntry>> {
+  /** The caller's own history, newest first, with proofs that are not checked here (see ownHistory.ts). */
+  history(query: HistoryQuery = {}): Promise<WireHistory> {
     return this.#get(`/v1/history${queryOf(query)}`, REPLIES.history);
+  }
+
+  /** The token's statement that the caller's history up to its checkpoint is complete; not checked here. */
+  historyStatement(order: WireHistoryOrder = {}): Promise<Acted<WireHistoryStatement>> {
+    return this.#post('/v1/history/statement', order, acted(REPLIES.historyStatement));
   }
 
   /** Entries in order, from an index on; the server may return fewer than `limit`. */
@@ -244,10 +257,11 @@ function recoveryPath(recovery: string): string {
   return `/v1/recoveries/${encodeURIComponent(recovery)}`;
 }
 
-function queryOf({ after, limit }: PageQuery): string {
+function queryOf({ after, limit, key, act, since, until, upTo }: HistoryQuery): string {
   const query = new URLSearchParams();
-  if (after !== undefined) query.set('after', after);
-  if (limit !== undefined) query.set('limit', String(limit));
+  for (const [name, value] of Object.entries({ after, limit, key, act, since, until, upTo })) {
+    if (value !== undefined) query.set(name, String(value));
+  }
   return query.size === 0 ? '' : `?${query.toString()}`;
 }
 

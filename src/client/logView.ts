@@ -83,16 +83,33 @@ export class LogView {
     const entry = decoded(bytes);
     const checkpoint = await this.believe(shown.checkpoint);
     const proof = shown.proof.map((hash) => decodeBase64url(hash) ?? decodeBase64(hash) ?? new Uint8Array(0));
+    this.believeInclusion({ index: shown.index, entry: bytes, proof }, checkpoint);
+    return { entry, checkpoint };
+  }
+
+  /**
+   * Believes that these bytes are an entry under a checkpoint that was believed before.
+   * @throws NotBelieved `entry-mismatch` when they are not an entry, `entry-not-in-log`
+   */
+  believeInclusion(
+    shown: {
+      readonly index: number;
+      readonly entry: Uint8Array;
+      readonly proof: readonly Uint8Array[];
+    },
+    { size, root }: Checkpoint,
+  ): Entry {
+    const { index, entry: bytes, proof } = shown;
+    const entry = decoded(bytes);
     try {
-      const { size, root } = checkpoint;
-      verifyInclusion({ index: shown.index, size, leafHash: leafHash(bytes), proof, root });
+      verifyInclusion({ index, size, leafHash: leafHash(bytes), proof, root });
     } catch (cause) {
       if (!(cause instanceof ProofError)) throw cause;
       throw new NotBelieved('entry-not-in-log', `the entry shown is not in the log: ${cause.message}`, {
         cause,
       });
     }
-    return { entry, checkpoint };
+    return entry;
   }
 
   #open(note: string): Checkpoint {

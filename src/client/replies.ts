@@ -8,6 +8,8 @@ import type {
   WireChoice,
   WireEntry,
   WireGrant,
+  WireHistory,
+  WireHistoryStatement,
   WireKey,
   WirePage,
   WirePlaintexts,
@@ -152,7 +154,8 @@ const policy: Reply<WirePolicy> = z.object({
 
 const choice: Reply<WireChoice> = z.object({ rule: text, quorums, notEnrolled: z.array(text).readonly() });
 
-const entry: Reply<WireEntry> = z.object({ index: count, entry: text });
+const entryOf = z.object({ index: count, entry: text });
+const entry: Reply<WireEntry> = entryOf;
 
 /** A directory document that was in force, for an export. */
 export interface AppliedDocument {
@@ -179,7 +182,12 @@ export const REPLIES = {
     remaining: count,
   }) satisfies Reply<WirePlaintexts>,
   consistency: z.object({ proof: z.array(text).readonly() }),
-  history: pageOf(entry),
+  history: z.object({
+    items: z.array(entryOf.extend({ proof: z.array(binary).readonly() })).readonly(),
+    next: z.exactOptional(text),
+    checkpoint: z.exactOptional(text),
+  }) satisfies Reply<WireHistory>,
+  historyStatement: z.object({ statement: text, checkpoint: text }) satisfies Reply<WireHistoryStatement>,
   entries: z.object({ items: z.array(entry).readonly() }),
   documents: z.object({
     items: z.array(z.object({ version: count, hash: text, document: z.unknown() })).readonly(),

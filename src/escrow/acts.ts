@@ -50,6 +50,7 @@ export const MEANS = {
   'grant.exhaust': ['destroyGrant'],
   'log.loss': [],
   'token.tidy': ['destroyTransport', 'destroyGrant'],
+  'history.attest': ['attest'],
   'policy.read': [],
   'key.read': [],
   'recovery.read': [],

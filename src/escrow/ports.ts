@@ -1,4 +1,5 @@
 import type { Anchor } from '../log/anchor.js';
+import type { Tile } from '../log/tiles.js';
 import type { Deposit } from './deposit.js';
 import type { Grant } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
@@ -217,8 +218,8 @@ export interface LogReader {
   checkpoint(): Promise<{ readonly size: number; readonly note: string } | undefined>;
   /** Entries `from` on, in order, at most `limit`. */
   entries(from: number, limit: number): Promise<readonly StoredEntry[]>;
-  /** Entries about this owner's keys or themselves, or of this act, newest first. */
-  entriesAbout(about: Subject, page: PageRequest): Promise<Page<StoredEntry>>;
+  /** Entries that have all of this as their subject, newest first; with `below`, only those of a lower index. */
+  entriesAbout(about: Subject, page: PageRequest, below?: number): Promise<Page<StoredEntry>>;
   /** The `done` entry of act `recovery.request` about this recovery. */
   filing(recovery: RecoveryId): Promise<StoredEntry | undefined>;
   /**
@@ -228,8 +229,25 @@ export interface LogReader {
   inclusion(
     index: number,
   ): Promise<{ readonly checkpoint: string; readonly size: number; readonly proof: readonly Uint8Array[] }>;
+  /**
+   * Inclusion proofs of several entries in one tree: in that of the checkpoint over `size`, EscrowError
+   * `request-malformed` when none was signed or it does not have them all; without `size` in that of a checkpoint which
+   * covers them all, as {@link inclusion} does. `checkpoint` is undefined only while the log is empty.
+   */
+  inclusions(
+    indexes: readonly number[],
+    size: number | undefined,
+  ): Promise<{
+    readonly checkpoint: string | undefined;
+    readonly proofs: readonly (readonly Uint8Array[])[];
+  }>;
   /** The RFC 6962 consistency proof between two sizes, both at most the newest checkpoint's. */
   consistency(oldSize: number, newSize: number): Promise<readonly Uint8Array[]>;
+  /**
+   * The first `width` hashes of a C2SP tile, one after the other; undefined when the newest checkpoint's tree does not
+   * have so many there.
+   */
+  tile(tile: Tile): Promise<Uint8Array | undefined>;
 }
 
 /* ------------------------------------------------------------------- others */

@@ -1,3 +1,4 @@
+import { entryBundle, tileWidth, tileWidthAt, type Tile } from '../log/tiles.js';
 import type { Call, Escrow } from './context.js';
 import { getDeposit, getGrant, getRecovery } from './context.js';
 import type { Deposit, PurposeDeposit, Share } from './deposit.js';
@@ -102,6 +103,17 @@ export async function proofOfFiling(escrow: Escrow, recovery: RecoveryId): Promi
   return { entry, ...(await escrow.log.inclusion(entry.index)) };
 }
 
+/**
+ * A C2SP entry bundle: the entries under a tile of level 0. For auditors, who may read everything.
+ * @throws EscrowError `route-unknown` when the newest checkpoint does not cover it.
+ */
+export async function viewBundle({ log }: Pick<Escrow, 'log'>, tile: Tile): Promise<Uint8Array> {
+  const size = (await log.checkpoint())?.size ?? 0;
+  if (tileWidthAt(size, 0, tile.index) < tile.width) throw new EscrowError('route-unknown');
+  const entries = await log.entries(tile.index * tileWidth, tile.width);
+  return entryBundle(entries.map(({ entry }) => entry));
+}
+
 /** A grant: for its app, its owner, administrators, auditors and the depositaries of its key. */
 export async function viewGrant(
   escrow: Escrow,
@@ -127,13 +139,4 @@ export async function listGrants(
   const { items, next } = await escrow.store.grants(of, page);
   const now = escrow.clock.now();
   return { items: items.map((grant) => ({ grant, status: grantStatusAt(grant, now) })), next };
-}
-
-/** Everything in the log about the caller and the caller's own keys, refusals included, newest first. */
-export function history(
-  escrow: Escrow,
-  call: Pick<Call, 'caller'>,
-  page: PageRequest,
-): Promise<Page<StoredEntry>> {
-  return escrow.log.entriesAbout({ owner: call.caller.id }, page);
 }

@@ -1,6 +1,7 @@
 import type { GrantStatus } from './grant.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
+import type { HistoryFilter } from './ownerHistory.js';
 import type { Purpose } from './policy.js';
 import type { RecoveryStatus } from './recovery.js';
 
@@ -284,8 +285,26 @@ export interface WireChoice {
   readonly notEnrolled: readonly string[];
 }
 
-/** GET /v1/history, newest first: `entry` is the entry's exact canonical bytes, as text. */
+/** An entry of the log: `entry` is its exact canonical bytes, as text. */
 export interface WireEntry {
   readonly index: number;
   readonly entry: string;
+}
+
+/**
+ * GET /v1/history?key=&act=&since=&until=&upTo=, newest first: each entry with its inclusion proof (base64url) in the
+ * tree of `checkpoint`, a signed note. With `upTo`, the size of a checkpoint, the tree is that one.
+ */
+export interface WireHistory extends WirePage<WireEntry & { readonly proof: readonly string[] }> {
+  /** Absent only while the log is empty. */
+  readonly checkpoint?: string;
+}
+
+/** POST /v1/history/statement: which part of the caller's history. */
+export type WireHistoryOrder = HistoryFilter;
+
+/** That a history up to this checkpoint (a signed note) is complete: a compact JWS by the identity key. */
+export interface WireHistoryStatement {
+  readonly statement: string;
+  readonly checkpoint: string;
 }

@@ -125,9 +125,28 @@ function incomingOf(request: Request, body: Uint8Array): Incoming {
       authorization: request.headersDistinct['authorization'] ?? [],
       body,
     },
-    path: request.params,
+    path: pathOf(request.params, target),
     readRest: () => ({ query: queryOf(target), body: readJson(body, request.headers) }),
   };
+}
+
+/**
+ * The parameters in a path. One that stands for several segments (`*name`) is taken as it was spelt: what is not
+ * spelt in the one way, as with percent signs, is no path of ours.
+ */
+function pathOf(
+  parameters: Readonly<Record<string, string | string[]>>,
+  target: string,
+): Readonly<Record<string, string>> {
+  const [path = ''] = target.split('?', 1);
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, value]) => {
+      if (typeof value === 'string') return [name, value];
+      const rest = value.join('/');
+      if (!path.endsWith(`/${rest}`)) throw new EscrowError('route-unknown');
+      return [name, rest];
+    }),
+  );
 }
 
 /** The parameters of a query; one given twice would have two meanings. */
@@ -142,7 +161,10 @@ function queryOf(target: string): Readonly<Record<string, string>> {
 
 function send(response: Response, reply: Reply): void {
   response.status(reply.status);
-  if ('text' in reply) response.type('text/plain; charset=utf-8').send(reply.text);
+  if ('bytes' in reply) {
+    response.set('Cache-Control', `${reply.cache}, max-age=31536000, immutable`);
+    response.type('application/octet-stream').send(Buffer.from(reply.bytes));
+  } else if ('text' in reply) response.type('text/plain; charset=utf-8').send(reply.text);
   else response.json(reply.json);
 }
 

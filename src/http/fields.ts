@@ -41,6 +41,12 @@ export function binary(bounds: {
   }).meta({ pattern: '^[A-Za-z0-9_-]*$', minLength: Math.ceil((minBytes * 4) / 3) });
 }
 
+/** An instant as it stands in entries of the log: RFC 3339, UTC, milliseconds. */
+export const instant = parsed(24, 'an instant such as 2026-01-31T23:59:59.999Z', (text) => {
+  const date = new Date(text);
+  return !Number.isNaN(date.getTime()) && date.toISOString() === text ? text : undefined;
+}).meta({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$' });
+
 /** Compact JWS: looked at closely only where it is verified. */
 export const compactJws = z
   .string()

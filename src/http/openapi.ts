@@ -111,7 +111,7 @@ function tagOf(path: string): string {
 }
 
 function templateOf(path: string): string {
-  return path.replace(/:(\w+)/g, '{$1}');
+  return path.replace(/[:*](\w+)/g, '{$1}');
 }
 
 function operationOf(route: Route, schemas: Schemas): JsonObject {
@@ -231,6 +231,8 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   Signatures: REPLIES.signatures,
   Plaintexts: REPLIES.plaintexts,
   LogEntry: REPLIES.logEntry,
+  Bytes: REPLIES.bytes,
+  Checkpoint: REPLIES.checkpoint,
   Problem: REPLIES.problem,
   Health: REPLIES.probe,
   Readiness: REPLIES.readiness,

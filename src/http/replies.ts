@@ -1,6 +1,7 @@
 import type { Deposit } from '../escrow/deposit.js';
 import { base64url } from '../escrow/digests.js';
 import type { Grant, GrantStatus } from '../escrow/grant.js';
+import type { HistoryPage } from '../escrow/history.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import type { Used } from '../escrow/operate.js';
 import type { Page, StoredEntry } from '../escrow/ports.js';
@@ -10,6 +11,7 @@ import type {
   WireEntry,
   WireForDepositary,
   WireGrant,
+  WireHistory,
   WireKey,
   WirePage,
   WireProof,
@@ -150,6 +152,17 @@ export function releaseReply(
 /** An entry's exact bytes, which are UTF-8, as text. */
 export function entryReply({ index, entry }: StoredEntry): WireEntry {
   return { index, entry: Buffer.from(entry).toString('utf8') };
+}
+
+/** A page of a history, with its proofs. */
+export function historyReply(page: HistoryPage): WireHistory {
+  return {
+    ...pageReply(page, ({ index, entry, proof }) => ({
+      ...entryReply({ index, entry }),
+      proof: proof.map(base64url),
+    })),
+    ...(page.checkpoint === undefined ? {} : { checkpoint: page.checkpoint }),
+  };
 }
 
 function scopeReply(scope: Scope): WireScope {

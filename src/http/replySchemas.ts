@@ -11,6 +11,8 @@ import type {
   WireEntry,
   WireForDepositary,
   WireGrant,
+  WireHistory,
+  WireHistoryStatement,
   WireKey,
   WirePage,
   WirePlaintexts,
@@ -243,6 +245,20 @@ const choice = z.strictObject({
 
 const logEntry = z.strictObject({ index: count, entry: text(MAX_TEXT) }) satisfies z.ZodType<WireEntry>;
 
+const history = z.strictObject({
+  items: z
+    .array(logEntry.extend({ proof: z.array(binary).max(64).readonly() }))
+    .max(200)
+    .readonly(),
+  next: z.exactOptional(text(256)),
+  checkpoint: z.exactOptional(text(MAX_TEXT)),
+}) satisfies z.ZodType<WireHistory>;
+
+const historyStatement = z.strictObject({
+  statement: text(8192),
+  checkpoint: text(MAX_TEXT),
+}) satisfies z.ZodType<WireHistoryStatement>;
+
 const outputs = z.array(binary).max(MAX_OUTPUTS).readonly();
 
 const problem = z.strictObject({
@@ -278,6 +294,10 @@ export const REPLIES = {
   checkpoint: text(MAX_TEXT),
   consistency: z.strictObject({ proof: z.array(base64).max(64).readonly() }),
   logEntry,
+  history,
+  historyStatement,
+  /** 256 entries and their lengths are the most that comes. */
+  bytes: text(256 * (MAX_TEXT + 1)).meta({ format: 'binary' }),
   entries: z.strictObject({ items: z.array(logEntry).max(MAX_PAGE).readonly() }),
   documents: z.strictObject({
     items: z

@@ -8,7 +8,7 @@ import type { ApiRole } from '../escrow/principals.js';
 import type { Acted } from '../escrow/wire.js';
 import type { Json } from '../log/canonical.js';
 import { firstIssue } from './fields.js';
-import { actedOf } from './replySchemas.js';
+import { actedOf, REPLIES } from './replySchemas.js';
 import { noParameters } from './schemas.js';
 
 /** What a request carries besides its signature, as it came. */
@@ -18,9 +18,11 @@ export interface Carried {
   readonly body: Json | undefined;
 }
 
-/** What a route answers: JSON, or plain text. */
+/** What a route answers: JSON, plain text, or bytes that never change and may be kept by whom `cache` says. */
 export type Reply =
-  { readonly status: 200 | 201; readonly json: unknown } | { readonly status: 200; readonly text: string };
+  | { readonly status: 200 | 201; readonly json: unknown }
+  | { readonly status: 200; readonly text: string }
+  | { readonly status: 200; readonly bytes: Uint8Array; readonly cache: 'public' | 'private' };
 
 /** Who may use a route. A route is closed to everyone whom it does not name. */
 export interface Access {
@@ -47,10 +49,10 @@ interface RouteForm {
   /** Path with parameters, `/v1/keys/:key`. */
   readonly path: string;
   readonly about: Description;
-  /** The status of what went well, and the form of the answer then: JSON, or plain text. */
+  /** The status of what went well, and the form of the answer then: JSON, plain text, or bytes. */
   readonly success: {
     readonly status: 200 | 201;
-    readonly media: 'application/json' | 'text/plain';
+    readonly media: 'application/json' | 'text/plain' | 'application/octet-stream';
     readonly reply: z.ZodType;
   };
   readonly schemas: {
@@ -144,11 +146,33 @@ export function view<T, P = Empty, Q = Empty, B = undefined>(
   };
 }
 
+/** A route that reads bytes which never change: recorded only when it is refused. */
+export function download<P = Empty>(
+  row: Row<P, Empty, undefined> & {
+    readonly act: Extract<Act, `${string}.read`>;
+    readonly roles: readonly ApiRole[];
+    readonly run: (escrow: Escrow, given: Given<P, Empty, undefined>) => Promise<Uint8Array>;
+  },
+): SignedRoute {
+  return {
+    method: 'GET',
+    path: row.path,
+    about: aboutOf(row),
+    success: { status: 200, media: 'application/octet-stream', reply: REPLIES.bytes },
+    access: { act: row.act, roles: row.roles, isLedgered: false },
+    schemas: schemasOf(row),
+    prepare: (carried) => {
+      const given = read(row, carried);
+      return async (escrow) => ({ status: 200, bytes: await row.run(escrow, given), cache: 'private' });
+    },
+  };
+}
+
 /** A route for everyone: no signature is looked at, and nothing is recorded. */
 export function open<Q = Empty, P = Empty>(
   row: Row<P, Q, undefined> & {
     readonly reply: z.ZodType;
-    readonly media?: 'text/plain';
+    readonly media?: 'text/plain' | 'application/octet-stream';
     readonly run: (escrow: Escrow, given: Given<P, Q, undefined>) => Promise<Reply>;
   },
 ): PublicRoute {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
 import { distinct, duration, keySpec, keyUse, principalId, words } from '../policy/fields.js';
-import { binary, compactJws, decimal, grantId, keyId, mechanism, recoveryId } from './fields.js';
+import { binary, compactJws, decimal, grantId, instant, keyId, mechanism, recoveryId } from './fields.js';
 
 /*
  * The requests of src/escrow/wire.ts, as zod objects: every object is closed, every length bounded, and what comes
@@ -117,6 +117,14 @@ export const keyPath = z.strictObject({ key: keyId });
 export const recoveryPath = z.strictObject({ recovery: recoveryId });
 export const grantPath = z.strictObject({ grant: grantId });
 
+/** Levels and tiles as C2SP tlog-tiles spells them: read where the tile is looked for. */
+export const tilePath = z.strictObject({
+  tile: z
+    .string()
+    .max(256)
+    .meta({ pattern: '^(?:\\d+/)?(?:x\\d{3}/)*\\d{3}(?:\\.p/\\d{1,3})?$' }),
+});
+
 /** Cursor pagination. */
 export const pageQuery = z
   .strictObject({
@@ -129,6 +137,31 @@ export const pageQuery = z
     limit: decimal({ min: 1, max: 200 }).default(50),
   })
   .transform(({ after, limit }) => ({ after, limit }));
+
+const historyMembers = {
+  key: z.exactOptional(keyId),
+  act: z.exactOptional(
+    z
+      .string()
+      .max(64)
+      .regex(/^[a-z]+\.[a-z-]+$/),
+  ),
+  since: z.exactOptional(instant),
+  until: z.exactOptional(instant),
+};
+
+/** POST /v1/history/statement */
+export const historyFilter = z.strictObject(historyMembers);
+
+/** GET /v1/history */
+export const historyQuery = z
+  .strictObject({
+    ...historyMembers,
+    upTo: decimal({ min: 1, max: Number.MAX_SAFE_INTEGER }).optional(),
+    after: z.string().min(1).max(256).optional(),
+    limit: decimal({ min: 1, max: 200 }).default(50),
+  })
+  .transform(({ after, limit, upTo, ...filter }) => ({ filter, upTo, page: { after, limit } }));
 
 /** GET /v1/log/entries */
 export const entriesQuery = z.strictObject({

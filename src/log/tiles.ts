@@ -1,3 +1,4 @@
+import { maximumEntryBytes } from './entry.js';
 import { Frontier, hashLengthBytes } from './merkle.js';
 import type { HashReader } from './prover.js';
 
@@ -42,6 +43,48 @@ export function parseTilePath(path: string): Tile | undefined {
   // Leading zeros, a width of 256 spelt out and the like are other spellings of a tile that has its one
   // path.
   return isTile(tile) && tilePath(tile.level, tile.index, tile.width) === path ? tile : undefined;
+}
+
+/**
+ * The bundle that a path names, `tile/entries/<N>` with `.p/<W>` behind it where it is partial (C2SP tlog-tiles, "Log
+ * Entries"); undefined for every other spelling. Level 0 stands for its leaves.
+ */
+export function parseBundlePath(path: string): Tile | undefined {
+  return path.startsWith('tile/entries/')
+    ? parseTilePath(path.replace('tile/entries/', 'tile/0/'))
+    : undefined;
+}
+
+/**
+ * An entry bundle (C2SP tlog-tiles, "Log Entries"): each entry behind its length as a big-endian uint16.
+ * @throws RangeError on an entry that is longer than such a length can say: 65,535 bytes.
+ */
+export function entryBundle(entries: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(
+    entries.flatMap((entry) => {
+      if (entry.length > maximumEntryBytes) throw new RangeError('an entry is too long for a bundle');
+      const length = Buffer.alloc(2);
+      length.writeUInt16BE(entry.length);
+      return [length, entry];
+    }),
+  );
+}
+
+/**
+ * The entries of a bundle, in order.
+ * @throws RangeError when it ends within an entry.
+ */
+export function entriesOfBundle(bundle: Uint8Array): readonly Uint8Array[] {
+  const entries: Uint8Array[] = [];
+  const view = new DataView(bundle.buffer, bundle.byteOffset, bundle.byteLength);
+  for (let at = 0; at < bundle.length;) {
+    const start = at + 2;
+    const end = start > bundle.length ? Infinity : start + view.getUint16(at);
+    if (end > bundle.length) throw new RangeError('the bundle ends within an entry');
+    entries.push(bundle.subarray(start, end));
+    at = end;
+  }
+  return entries;
 }
 
 /**

@@ -3,10 +3,10 @@ import type { Subject } from '../escrow/journal.js';
 import type { LogReader, StoredEntry } from '../escrow/ports.js';
 import { decodeEntry, type Entry } from '../log/entry.js';
 import { consistencyProof, inclusionProof, type HashReader } from '../log/prover.js';
-import { tileHashReader, tileWidth } from '../log/tiles.js';
+import { tileHashReader, tileWidth, tileWidthAt } from '../log/tiles.js';
 import { pageOf, readCursor } from './cursor.js';
 import { LogDamaged, safeInteger } from './faults.js';
-import { newestCheckpoint, readLeaves, type Integrator } from './integrator.js';
+import { newestCheckpoint, readLeaves, type Integrator, type StoredCheckpoint } from './integrator.js';
 import type { Ask, Pool } from './pool.js';
 
 interface EntryRow {
@@ -16,13 +16,25 @@ interface EntryRow {
 
 /** Opens the log for reading. `proofMs`: how long a proof waits for a checkpoint. */
 export function openLogReader(pool: Pool, integrator: Integrator, proofMs: number): LogReader {
+  const checkpoint = async (): Promise<StoredCheckpoint | undefined> => {
+    const newest = await newestCheckpoint(pool.ask);
+    // the first entries may be there before their checkpoint is
+    if (newest !== undefined || (await logSize(pool.ask)) === 0) return newest;
+    return integrator.covering(1, proofMs);
+  };
+  const checkpointFor = async (
+    covering: number,
+    wanted: number | undefined,
+  ): Promise<StoredCheckpoint | undefined> => {
+    if (wanted === undefined) return covering === 0 ? checkpoint() : integrator.covering(covering, proofMs);
+    const [row] = await pool.ask<{ note: string }>('select note from log_checkpoint where size = ?', [
+      wanted,
+    ]);
+    if (row === undefined) throw noSuchEntry();
+    return { size: wanted, note: row.note };
+  };
   return {
-    checkpoint: async () => {
-      const newest = await newestCheckpoint(pool.ask);
-      // the first entries may be there before their checkpoint is
-      if (newest !== undefined || (await logSize(pool.ask)) === 0) return newest;
-      return integrator.covering(1, proofMs);
-    },
+    checkpoint,
 
     entries: async (from, limit) => {
       const rows = await pool.ask<EntryRow>(
@@ -32,15 +44,16 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
       return rows.map(toEntry);
     },
 
-    entriesAbout: async (about, page) => {
-      const after = readCursor(page.after, [0]);
+    entriesAbout: async (about, page, below) => {
+      const after = readCursor(page.after, [0])?.[0];
       const { sql, values } = conditionsOf(about);
-      const conditions = after === undefined ? sql : [...sql, 'seq < ?'];
+      const bounds = [after, below].filter((bound) => bound !== undefined);
+      const conditions = [...sql, ...bounds.map(() => 'seq < ?')];
       const rows = await pool.ask<EntryRow>(
         `select seq, entry from log_entry
          ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
          order by seq desc limit ?`,
-        [...values, ...(after ?? []), page.limit + 1],
+        [...values, ...bounds, page.limit + 1],
       );
       return pageOf(rows, page.limit, { item: toEntry, position: ({ seq }) => [safeInteger(seq)] });
     },
@@ -61,10 +74,29 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
       return { checkpoint: note, size, proof };
     },
 
+    inclusions: async (indexes, wanted) => {
+      const newest = Math.max(-1, ...indexes);
+      const found = await checkpointFor(newest + 1, wanted);
+      if (found === undefined) return { checkpoint: undefined, proofs: [] };
+      if (newest >= found.size) throw noSuchEntry();
+      const hashes = hashesOf(pool.ask, found.size);
+      const proofs: (readonly Uint8Array[])[] = [];
+      // one after the other: whoever asks for many does not take the connections of all
+      for (const index of indexes) proofs.push(await inclusionProof(hashes, index, found.size));
+      return { checkpoint: found.note, proofs };
+    },
+
     consistency: async (oldSize, newSize) => {
       const newest = await newestCheckpoint(pool.ask);
       if (oldSize > newSize || newSize > (newest?.size ?? 0)) throw noSuchEntry();
       return consistencyProof(hashesOf(pool.ask, newSize), oldSize, newSize);
+    },
+
+    tile: async ({ level, index, width }) => {
+      const size = (await newestCheckpoint(pool.ask))?.size ?? 0;
+      return tileWidthAt(size, level, index) < width
+        ? undefined
+        : readHashes(pool.ask, level, index * tileWidth, width);
     },
   };
 }
@@ -78,17 +110,18 @@ export async function logSize(ask: Ask): Promise<number> {
 
 /** The hashes of the tree over the first `size` entries: level 0 from the entries themselves, the others as stored. */
 export function hashesOf(ask: Ask, size: number): HashReader {
-  return tileHashReader(size, async (level, index, width) => {
-    const first = index * tileWidth;
-    const hashes =
-      level === 0 ? await readLeaves(ask, first, width) : await readTile(ask, level, first, width);
-    if (hashes.length !== width) {
-      throw new LogDamaged(
-        `the log lacks ${width - hashes.length} of the hashes of level ${level} from ${first} on`,
-      );
-    }
-    return Buffer.concat(hashes);
-  });
+  return tileHashReader(size, (level, index, width) => readHashes(ask, level, index * tileWidth, width));
+}
+
+/** Adjacent hashes of one level. Throws LogDamaged when one is not there. */
+async function readHashes(ask: Ask, level: number, first: number, width: number): Promise<Uint8Array> {
+  const hashes = level === 0 ? await readLeaves(ask, first, width) : await readTile(ask, level, first, width);
+  if (hashes.length !== width) {
+    throw new LogDamaged(
+      `the log lacks ${width - hashes.length} of the hashes of level ${level} from ${first} on`,
+    );
+  }
+  return Buffer.concat(hashes);
 }
 
 async function readTile(

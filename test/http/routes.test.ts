@@ -29,10 +29,18 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'POST /v1/grants/:grant/sign': ['grant.sign', 'app'],
   'POST /v1/grants/:grant/decrypt': ['grant.decrypt', 'app'],
   'GET /v1/history': ['history.read', 'owner'],
+  'POST /v1/history/statement': ['history.attest', 'owner'],
   'GET /v1/log/entries': ['log.read', 'auditor'],
+  'GET /v1/log/tile/entries/*tile': ['log.read', 'auditor'],
   'GET /v1/log/policies': ['log.read', 'auditor'],
 };
-const PUBLIC = ['GET /v1/server', 'GET /v1/checkpoint', 'GET /v1/log/consistency'];
+const PUBLIC = [
+  'GET /v1/server',
+  'GET /v1/checkpoint',
+  'GET /v1/log/checkpoint',
+  'GET /v1/log/consistency',
+  'GET /v1/log/tile/*tile',
+];
 
 let running: Running;
 let client: ApiClient;

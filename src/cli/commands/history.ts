@@ -1,57 +1,97 @@
-import type { WireEntry } from '../../escrow/wire.js';
+import { readFile } from 'node:fs/promises';
+
+import type { BelievedHistory, HistoryPins } from '../../client/historyFile.js';
+import { exportHistory, readHistory, reasonOf, verifyHistory } from '../../client/ownHistory.js';
+import { parseCeremonyRecord } from '../../client/serverPins.js';
+import type { HistoryFilter } from '../../escrow/ownerHistory.js';
 import type { Entry } from '../../log/entry.js';
-import { decodeEntry, EntryError } from '../../log/entry.js';
-import { table } from '../columns.js';
-import type { CommandRow, Result } from '../command.js';
+import { facts, table } from '../columns.js';
+import type { CommandRow, OptionRow, Result } from '../command.js';
+import { parseDurationArgument } from '../durationArgument.js';
+import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
-import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime } from '../times.js';
+
+const FILTERS: readonly OptionRow[] = [
+  { flags: '--key <key>', about: 'only this key' },
+  { flags: '--act <act>', about: 'only this act, e.g. grant.sign, recovery.request, key.generate' },
+  {
+    flags: '--since <time>',
+    about: 'from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or 7d for 7 days ago',
+  },
+  { flags: '--until <time>', about: 'up to this time' },
+];
 
 /** What was done with the caller's keys. */
 export const historyCommand: CommandRow = {
   usage: 'history',
   summary: 'shows everything that was done, or tried, with your keys, newest first',
-  options: [
-    { flags: '--key <key>', about: 'only this key' },
-    { flags: '--limit <n>', about: 'how many entries', default: '100' },
+  about:
+    'Every entry shown is proven to be in the log, which must continue what you saw before. That none was left out is\n' +
+    'what history export proves.',
+  options: [...FILTERS, { flags: '--limit <n>', about: 'how many entries', default: '100' }],
+  examples: [
+    'history --as ~/.escrowd',
+    'history --key key_0123456789abcdef0123456789abcdef --act grant.sign --since 7d --json',
+    'history export history.ndjson --as ~/.escrowd',
+    'history verify history.ndjson --as ~/.escrowd',
   ],
-  examples: ['history --as ~/.escrowd', 'history --key key_0123456789abcdef0123456789abcdef --json'],
   run: history,
 };
 
-interface Read {
-  readonly index: number;
-  readonly entry: Entry | undefined;
-}
+/** The history as evidence. */
+export const historyCommands: readonly CommandRow[] = [
+  {
+    usage: 'export <file>',
+    summary: 'writes your history with all proofs, and the signed statement that it is complete',
+    about:
+      'The token signs that these are all entries up to the newest checkpoint. Everything is verified as it is written;\n' +
+      'the file appears whole or not at all.',
+    options: FILTERS,
+    examples: ['history export history.ndjson --as ~/.escrowd'],
+    run: exportCommand,
+  },
+  {
+    usage: 'verify <file>',
+    summary: 'verifies an exported history offline; exit code 0 says: believe it, 5: do not',
+    about:
+      'Checks the signatures of the log and of the token, that every entry is in the log and about this owner, and that\n' +
+      'none is missing. Needs no server: only what you have pinned, or the record of the ceremony.',
+    options: [
+      { flags: '--record <file>', about: "the ceremony's record (default: what your identity has pinned)" },
+      { flags: '--origin <origin>', about: 'with --record, when the record does not say it' },
+      { flags: '--owner <id>', about: 'whose history it has to be (default: yours)' },
+      {
+        flags: '--against <file>',
+        about: 'a signed checkpoint that you kept (default: the last that you saw)',
+      },
+    ],
+    examples: [
+      'history verify history.ndjson --as ~/.escrowd',
+      'history verify history.ndjson --record record.json --owner olga',
+    ],
+    run: verify,
+  },
+];
 
 async function history(session: Session, given: Given): Promise<Result> {
-  const key = given.find('key');
-  const { client } = await session.connect();
+  const filter = filterOf(session, given);
+  const { identity, client, log } = await session.connect();
+  const owner = identity.signer.id;
   const { items, hasMore } = await session.busy('reading the history', () =>
-    collect(
-      async (query) => {
-        const page = await client.history(query);
-        return { ...page, items: page.items.map(read) };
-      },
-      given.count('limit'),
-      ({ entry }) => key === undefined || entry?.subject.key === key,
-    ),
+    readHistory({ client, log, owner }, filter, given.count('limit')),
   );
-  const rows = items.map(({ index, entry }) =>
-    entry === undefined
-      ? [String(index), '', '', '', 'not an entry that this version can read', '']
-      : [
-          String(index),
-          localTime(new Date(entry.time)),
-          entry.actor,
-          entry.act,
-          entry.error === undefined ? entry.phase : `${entry.phase}: ${entry.error}`,
-          aboutOf(entry),
-        ],
-  );
+  const rows = items.map(({ index, entry }) => [
+    String(index),
+    localTime(new Date(entry.time)),
+    entry.actor,
+    entry.act,
+    entry.error === undefined ? entry.phase : `${entry.phase}: ${entry.error}`,
+    aboutOf(entry),
+  ]);
   return {
-    json: { items: items.map(({ index, entry }) => ({ index, entry: entry ?? null })), hasMore },
+    json: { items, hasMore },
     lines:
       items.length === 0
         ? ['Nothing yet.']
@@ -60,13 +100,123 @@ async function history(session: Session, given: Given): Promise<Result> {
   };
 }
 
-function read({ index, entry }: WireEntry): Read {
-  try {
-    return { index, entry: decodeEntry(Buffer.from(entry)) };
-  } catch (error) {
-    if (error instanceof EntryError) return { index, entry: undefined };
-    throw error;
+async function exportCommand(session: Session, given: Given): Promise<Result> {
+  const path = given.argument(0);
+  const filter = filterOf(session, given);
+  const { identity, client, log } = await session.connect();
+  const believed = await session.busy('exporting the history', (progress) =>
+    exportHistory({
+      client,
+      log,
+      owner: identity.signer.id,
+      pins: identity.pins,
+      filter,
+      path,
+      now: session.now,
+      onProgress: (done, total) => {
+        progress(`exporting the history: ${done} of ${total} entries`);
+      },
+    }),
+  );
+  return {
+    json: { out: path, ...toldOf(believed) },
+    lines: [`Exported ${believed.count} entries to ${path}: all that there are.`, ...factsOf(believed)],
+    next: `escrowctl history verify ${path}`,
+  };
+}
+
+async function verify(session: Session, given: Given): Promise<Result> {
+  const path = given.argument(0);
+  const pins = await pinsOf(session, given);
+  const verdict = await session.busy('verifying the history', () => verifyHistory(path, pins));
+  if (!verdict.ok) {
+    return {
+      json: { ok: false, index: verdict.index ?? null, reason: verdict.reason },
+      lines: [`Do not believe it: ${reasonOf(verdict)}.`],
+      next: 'tell the security team, and keep the file',
+      exit: 'disbelieved',
+    };
   }
+  return {
+    json: { ok: true, ...toldOf(verdict), isOlder: verdict.isOlder },
+    lines: [
+      `Believe it: these ${verdict.count} entries are all that the log has about ${verdict.owner} up to its entry ${verdict.size - 1}.`,
+      ...factsOf(verdict),
+    ],
+    ...(verdict.isOlder ? { next: 'you have seen a longer log since: export again for what is newer' } : {}),
+  };
+}
+
+async function pinsOf(session: Session, given: Given): Promise<HistoryPins> {
+  const record = given.find('record');
+  const owner = given.find('owner');
+  const againstFile = given.find('against');
+  const against = againstFile === undefined ? undefined : await readFile(againstFile, 'utf8');
+  if (record !== undefined) {
+    const pins = parseCeremonyRecord(await readFile(record, 'utf8'), given.find('origin'));
+    return pinned(pins, owner, against);
+  }
+  if (!session.hasIdentity) {
+    throw new UsageError('which keys are to be believed?', 'add --as DIR, or --record FILE');
+  }
+  const identity = await session.identity();
+  return pinned(identity.pins, owner ?? identity.signer.id, against ?? (await identity.memory.last()));
+}
+
+function pinned(pins: HistoryPins, owner: string | undefined, against: string | undefined): HistoryPins {
+  const { origin, logKey, identityKey } = pins;
+  return {
+    origin,
+    logKey,
+    identityKey,
+    ...(owner === undefined ? {} : { owner }),
+    ...(against === undefined ? {} : { against }),
+  };
+}
+
+function toldOf({ owner, filter, size, root, count, issuedAt }: BelievedHistory): object {
+  const checkpoint = { size, root: Buffer.from(root).toString('base64') };
+  return { owner, filter, count, checkpoint, issuedAt: issuedAt.toISOString() };
+}
+
+function factsOf({ owner, filter, size, root, issuedAt }: BelievedHistory): readonly string[] {
+  return facts([
+    ['owner', owner],
+    ['only key', filter.key],
+    ['only act', filter.act],
+    ['since', filter.since],
+    ['until', filter.until],
+    ['log', `${size} entries, root ${Buffer.from(root).toString('base64')}`],
+    ['signed by the token', localTime(issuedAt)],
+  ]);
+}
+
+function filterOf(session: Session, given: Given): HistoryFilter {
+  const [key, act, since, until] = [
+    given.find('key'),
+    given.find('act'),
+    instantOf(session, given, 'since'),
+    instantOf(session, given, 'until'),
+  ];
+  return {
+    ...(key === undefined ? {} : { key }),
+    ...(act === undefined ? {} : { act }),
+    ...(since === undefined ? {} : { since }),
+    ...(until === undefined ? {} : { until }),
+  };
+}
+
+/** A date, an instant, or how long ago; as it stands in entries. */
+function instantOf(session: Session, given: Given, name: string): string | undefined {
+  const text = given.find(name);
+  if (text === undefined) return undefined;
+  const agoMs = parseDurationArgument(text);
+  const isDate = /^\d{4}-\d{2}-\d{2}(?:T[\d:.]+(?:Z|[+-]\d{2}:\d{2}))?$/.test(text);
+  const date = agoMs === undefined ? new Date(isDate ? text : NaN) : new Date(session.now.getTime() - agoMs);
+  if (Number.isNaN(date.getTime())) {
+    throw new UsageError(`--${name} ${text} is not a time`, 'write 2026-01-31, 2026-01-31T12:00:00Z, or 7d');
+  }
+  return date.toISOString();
 }
 
 function aboutOf({ subject }: Entry): string {

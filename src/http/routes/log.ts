@@ -1,11 +1,15 @@
+import type { Escrow } from '../../escrow/context.js';
 import { EscrowError } from '../../escrow/errors.js';
-import { history } from '../../escrow/views.js';
+import { attestHistory, history } from '../../escrow/history.js';
+import { viewBundle } from '../../escrow/views.js';
+import type { Acted, WireHistoryStatement } from '../../escrow/wire.js';
 import { encodeBase64 } from '../../log/base64.js';
-import { entryReply, pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../replySchemas.js';
-import type { Route } from '../route.js';
-import { open, view } from '../route.js';
-import { consistencyQuery, entriesQuery, pageQuery } from '../schemas.js';
+import { parseBundlePath, parseTilePath } from '../../log/tiles.js';
+import { entryReply, historyReply } from '../replies.js';
+import { REPLIES } from '../replySchemas.js';
+import type { Reply, Route } from '../route.js';
+import { act, download, open, view } from '../route.js';
+import { consistencyQuery, entriesQuery, historyFilter, historyQuery, tilePath } from '../schemas.js';
 import { parseStrictJson } from '../strictJson.js';
 
 /** The log: checkpoints and proofs for everyone, owners' own entries, and everything for auditors. */
@@ -17,10 +21,39 @@ export const logRoutes: readonly Route[] = [
     problems: ['route-unknown'],
     reply: REPLIES.checkpoint,
     media: 'text/plain',
-    run: async (escrow) => {
-      const newest = await escrow.log.checkpoint();
-      if (newest === undefined) throw new EscrowError('route-unknown', 'The log is empty.');
-      return { status: 200, text: newest.note };
+    run: newestCheckpoint,
+  }),
+  // C2SP tlog-tiles, with the prefix /v1/log: checkpoint, hashes, entries
+  open({
+    path: '/v1/log/checkpoint',
+    name: 'getLogCheckpoint',
+    summary: 'The same checkpoint, where C2SP tlog-tiles has it.',
+    problems: ['route-unknown'],
+    reply: REPLIES.checkpoint,
+    media: 'text/plain',
+    run: newestCheckpoint,
+  }),
+  download({
+    path: '/v1/log/tile/entries/*tile',
+    name: 'getEntryBundle',
+    summary: 'An entry bundle of the log: C2SP tlog-tiles, <N>[.p/<W>].',
+    problems: ['route-unknown'],
+    act: 'log.read',
+    roles: ['auditor'],
+    parameters: tilePath,
+    run: (escrow, { path }) => viewBundle(escrow, known(parseBundlePath(`tile/entries/${path.tile}`))),
+  }),
+  open({
+    path: '/v1/log/tile/*tile',
+    name: 'getTile',
+    summary: 'A tile of hashes of the log: C2SP tlog-tiles, <L>/<N>[.p/<W>].',
+    problems: ['route-unknown'],
+    reply: REPLIES.bytes,
+    media: 'application/octet-stream',
+    parameters: tilePath,
+    run: async (escrow, { path }) => {
+      const tile = known(parseTilePath(`tile/${path.tile}`));
+      return { status: 200, bytes: known(await escrow.log.tile(tile)), cache: 'public' };
     },
   }),
   open({
@@ -44,13 +77,28 @@ export const logRoutes: readonly Route[] = [
   view({
     path: '/v1/history',
     name: 'listHistory',
-    summary: 'Every entry about the caller and their keys, newest first.',
+    summary: 'Every entry about the caller and their keys, newest first, with its inclusion proof.',
     problems: [],
-    reply: pageOf(REPLIES.logEntry),
+    reply: REPLIES.history,
     act: 'history.read',
     roles: ['owner'],
-    query: pageQuery,
-    run: async (escrow, call, { query }) => pageReply(await history(escrow, call, query), entryReply),
+    query: historyQuery,
+    run: async (escrow, call, { query }) => historyReply(await history(escrow, call, query)),
+  }),
+  act({
+    path: '/v1/history/statement',
+    name: 'attestHistory',
+    summary: 'The token’s signed statement that the history of the caller is complete.',
+    problems: [],
+    reply: REPLIES.historyStatement,
+    act: 'history.attest',
+    roles: ['owner'],
+    body: historyFilter,
+    run: async (escrow, call, { body }): Promise<Acted<WireHistoryStatement>> => {
+      const { answer, index } = await attestHistory(escrow, call, body);
+      const { statement, checkpoint } = answer;
+      return { result: { statement, checkpoint }, entry: index };
+    },
   }),
   view({
     path: '/v1/log/entries',
@@ -82,3 +130,15 @@ export const logRoutes: readonly Route[] = [
     }),
   }),
 ];
+
+async function newestCheckpoint({ log }: Escrow): Promise<Reply> {
+  const newest = await log.checkpoint();
+  if (newest === undefined) throw new EscrowError('route-unknown', 'The log is empty.');
+  return { status: 200, text: newest.note };
+}
+
+/** A path that names no tile, and a tile that the tree does not have, are the same answer. */
+function known<T>(found: T | undefined): T {
+  if (found === undefined) throw new EscrowError('route-unknown');
+  return found;
+}
