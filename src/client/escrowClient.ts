@@ -26,6 +26,7 @@ import type {
   WireSignOrder,
 } from '../escrow/wire.js';
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
+import { tilePath } from '../log/tiles.js';
 import type { Connection, WireAnswer } from './connection.js';
 import { ServerUnreachable } from './errors.js';
 import { asProblem } from './problem.js';
@@ -108,6 +109,17 @@ export class EscrowClient {
       REPLIES.consistency,
     );
     return proof.map((hash) => Buffer.from(hash, 'base64'));
+  }
+
+  /** A C2SP tile: the first `width` hashes, one after the other, not checked here. */
+  async tile(level: number, index: number, width: number): Promise<Uint8Array> {
+    return bytesOf(await this.#send('GET', `/v1/log/${tilePath(level, index, width)}`, undefined, false));
+  }
+
+  /** A C2SP entry bundle, for auditors: see `entriesOfBundle`. Not checked here. */
+  async bundle(index: number, width: number): Promise<Uint8Array> {
+    const path = tilePath(0, index, width).replace('tile/0/', 'tile/entries/');
+    return bytesOf(await this.#send('GET', `/v1/log/${path}`, undefined, true));
   }
 
   applyPolicy(order: WirePolicyOrder): Promise<Acted<WirePolicy>> {
@@ -277,6 +289,11 @@ function parsed<T>(answer: WireAnswer, reply: z.ZodType<T>): T {
       cause: error,
     });
   }
+}
+
+function bytesOf(answer: WireAnswer): Uint8Array {
+  if (answer.status !== 200) throw asProblem(answer);
+  return answer.body;
 }
 
 function jsonOf(answer: WireAnswer): unknown {

@@ -63,8 +63,8 @@ export class FakeLog {
     });
   }
 
-  async inclusion(index: number): Promise<readonly string[]> {
-    return texts(await inclusionProof(leafReader(this.#leaves()), index, this.entries.length));
+  async inclusion(index: number, size = this.entries.length): Promise<readonly string[]> {
+    return texts(await inclusionProof(leafReader(this.#leaves()), index, size));
   }
 
   async consistency(oldSize: number, newSize: number): Promise<readonly string[]> {

@@ -1,13 +1,15 @@
 import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/policySignatures.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { spkiPem } from '../../src/http/replies.js';
+import { encodeEntry } from '../../src/log/entry.js';
 import type { Answer } from './apiClient.js';
+import { problemCode } from './apiClient.js';
 import type { Identity } from './identities.js';
 import { NOW, ORIGIN, statement } from './identities.js';
 import { PEOPLE, policy, policyDocument } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer } from './runningServer.js';
-import { DEPOSIT, GRANT, GRANT_RECORD, KEY, RECOVERY, RECOVERY_RECORD, RELEASED } from './world.js';
+import { DEPOSIT, FILED, GRANT, GRANT_RECORD, KEY, RECOVERY, RECOVERY_RECORD, RELEASED } from './world.js';
 
 const { ann, bob, olga, dana, dave, mailer, zed } = PEOPLE;
 const base64url = (text: string): string => Buffer.from(text).toString('base64url');
@@ -117,7 +119,7 @@ describe('a recovery', () => {
           attestation: 'a.b.c',
           logged: {
             index: 7,
-            entry: '{"v":1,"was":"filed €"}',
+            entry: Buffer.from(encodeEntry(FILED)).toString(),
             proof: [Buffer.alloc(32).toString('base64url')],
             checkpoint: 'the note',
           },
@@ -223,12 +225,83 @@ describe('the log', () => {
   });
 
   test('is shown to owners and auditors by its entries, as they are', async () => {
-    const items = [{ index: 7, entry: '{"v":1,"was":"filed €"}' }];
-    expect(await get(olga, '/v1/history')).toEqual({ items, next: '7' });
+    const items = [{ index: 7, entry: Buffer.from(encodeEntry(FILED)).toString() }];
+    const proven = items.map((item) => ({ ...item, proof: ['A'.repeat(43)] }));
+    const page = { items: proven, next: '7', checkpoint: 'the note' };
+    expect(await get(olga, '/v1/history')).toEqual(page);
+    expect(await get(olga, `/v1/history?key=${KEY}&act=recovery.request&upTo=8`)).toEqual(page);
+    for (const query of ['act=Key', 'since=2026-01-01', 'upTo=0', 'key=1', 'owner=dana', 'act=a.b&act=a.b']) {
+      const answer = await running.client.call(olga, 'GET', `/v1/history?${query}`);
+      expect(problemCode(answer)).toBe('request-malformed');
+    }
     expect(await get(zed, '/v1/log/entries?from=0&limit=1000')).toEqual({ items });
     expect(await get(zed, '/v1/log/policies')).toEqual({
       items: [{ version: 1, hash: policy().hash, document: policyDocument() }],
     });
+  });
+
+  const bytesAt = async (target: string): Promise<readonly unknown[]> => {
+    const { status, headers, text } = await running.client.send({ method: 'GET', target });
+    return [status, headers['content-type'], headers['cache-control'], text];
+  };
+
+  test('is shown to everyone by its tiles of hashes, which may be kept for ever', async () => {
+    const kept = 'public, max-age=31536000, immutable';
+    expect(await bytesAt('/v1/log/tile/0/000.p/3')).toEqual([
+      200,
+      'application/octet-stream',
+      kept,
+      '\u0007'.repeat(96),
+    ]);
+    expect(await bytesAt('/v1/log/checkpoint')).toEqual([
+      200,
+      'text/plain; charset=utf-8',
+      'no-store',
+      'the note\n\n— name sig\n',
+    ]);
+  });
+
+  test.each([
+    ['beyond the tree', '0/000.p/9'],
+    ['that is not full yet', '0/000'],
+    ['of a level that is not there', '1/000.p/1'],
+    ['in another spelling', '00/000.p/3'],
+    ['in another spelling of its index', '0/0.p/3'],
+    ['behind percent signs', '0/%30%30%30.p/3'],
+    ['with a slash too many', '0//000.p/3'],
+    ['with a slash at the end', '0/000.p/3/'],
+    ['of a width that no tile has', '0/000.p/0'],
+    ['that climbs', '../checkpoint'],
+    ['without a name', ''],
+  ])('a tile %s is not there, and that is not kept', async (_name, tile) => {
+    const answer = await running.client.send({ method: 'GET', target: `/v1/log/tile/${tile}` });
+    expect([answer.status, problemCode(answer), answer.headers['cache-control']]).toEqual([
+      404,
+      'route-unknown',
+      'no-store',
+    ]);
+  });
+
+  test('a tile takes no query: it has one address', async () => {
+    expect((await running.client.send({ method: 'GET', target: '/v1/log/tile/0/000.p/3?x=1' })).status).toBe(
+      400,
+    );
+  });
+
+  test('is shown to auditors, and to nobody else, by bundles of entries', async () => {
+    const bundle = async (by: Identity, path: string) =>
+      running.client.call(by, 'GET', `/v1/log/tile/entries/${path}`);
+    const answer = await bundle(zed, '000.p/1');
+    const entry = Buffer.from(encodeEntry(FILED));
+    expect(answer.headers).toMatchObject({
+      'content-type': 'application/octet-stream',
+      'cache-control': 'private, max-age=31536000, immutable',
+    });
+    expect(Number(answer.headers['content-length'])).toBe(entry.length + 2);
+    expect(answer.text).toContain(entry.toString());
+    expect(problemCode(await bundle(olga, '000.p/1'))).toBe('forbidden');
+    for (const path of ['000', '000.p/9', '0', '001.p/1', 'x000/000.p/1'])
+      expect(problemCode(await bundle(zed, path))).toBe('route-unknown');
   });
 });
 

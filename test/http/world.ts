@@ -11,6 +11,8 @@ import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
 import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
+import type { Entry } from '../../src/log/entry.js';
+import { encodeEntry } from '../../src/log/entry.js';
 import { statementVerifier } from '../../src/http/statements.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { MemoryJournal } from '../escrow/memoryJournal.js';
@@ -125,6 +127,18 @@ export const GRANT_RECORD: Grant = {
   status: 'active',
 };
 
+/** The one entry that the log has to show. */
+export const FILED: Entry = {
+  v: 1,
+  time: NOW.toISOString(),
+  act: 'recovery.request',
+  id: 'act_filing',
+  phase: 'done',
+  actor: 'dave',
+  subject: { key: KEY, owner: 'olga', recovery: RECOVERY },
+  detail: { was: 'filed €' },
+};
+
 /** An escrow whose ledger is real, on a journal in memory; store, log and token are made of the records above. */
 export interface World {
   readonly escrow: Escrow;
@@ -164,7 +178,7 @@ export function newWorld(): World {
       return Promise.resolve(isNew);
     },
   };
-  const entry = { index: 7, entry: bytes('{"v":1,"was":"filed €"}') };
+  const entry = { index: 7, entry: encodeEntry(FILED) };
   const log: LogReader = {
     checkpoint: () => Promise.resolve({ size: 8, note: 'the note\n\n— name sig\n' }),
     entries: (from, limit) => Promise.resolve([entry].slice(from, limit)),

@@ -3,6 +3,9 @@ import { Frontier } from '../../src/log/merkle.js';
 import { verifyConsistency, verifyInclusion } from '../../src/log/proof.js';
 import { consistencyProof, inclusionProof, rootOf } from '../../src/log/prover.js';
 import {
+  entriesOfBundle,
+  entryBundle,
+  parseBundlePath,
   growTree,
   parseTilePath,
   tileHashReader,
@@ -79,6 +82,45 @@ describe('tile paths (C2SP tlog-tiles)', () => {
     expect(widths(1)).toEqual([256, 17]);
     expect(widths(2)).toEqual([1]);
     expect(widths(3)).toEqual([]);
+  });
+});
+
+describe('entry bundles (C2SP tlog-tiles)', () => {
+  test('their paths are those of the tiles of level 0, in one spelling', () => {
+    expect(parseBundlePath('tile/entries/x001/x234/067.p/9')).toEqual({
+      level: 0,
+      index: 1_234_067,
+      width: 9,
+    });
+    for (const path of [
+      'tile/0/000',
+      'tile/entries/0',
+      'tile/entries/000.p/256',
+      'tile/entries/0/000',
+      'entries/000',
+    ])
+      expect(parseBundlePath(path)).toBeUndefined();
+  });
+
+  test('hold each entry behind its length', () => {
+    const bundle = entryBundle([Buffer.from('ab'), Buffer.from(''), Buffer.alloc(258, 1)]);
+    expect(hex(bundle.subarray(0, 10))).toBe('00026162' + '0000' + '0102' + '0101');
+    expect(() => entryBundle([Buffer.alloc(65_536)])).toThrow(RangeError);
+  });
+
+  test('give back the entries that were put in, and are refused when cut', () => {
+    const longest = new Uint8Array(65_535).fill(7);
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 20 }), (entries) => {
+        const all = [longest, ...entries];
+        const bundle = Buffer.concat([Buffer.alloc(3), entryBundle(all)]).subarray(3);
+        expect(entriesOfBundle(bundle).map(hex)).toEqual(all.map(hex));
+        expect(() => entriesOfBundle(bundle.subarray(0, 65_536))).toThrow(RangeError);
+      }),
+      { numRuns: 20 },
+    );
+    expect(() => entriesOfBundle(Buffer.alloc(1))).toThrow(RangeError);
+    expect(entriesOfBundle(new Uint8Array(0))).toEqual([]);
   });
 });
 

@@ -6,6 +6,8 @@ import type { Anchor } from '../../src/log/anchor.js';
 import { openCheckpoint } from '../../src/log/checkpoint.js';
 import { Frontier, leafHash } from '../../src/log/merkle.js';
 import { verifyConsistency, verifyInclusion } from '../../src/log/proof.js';
+import { rootOf } from '../../src/log/prover.js';
+import { tileHashReader, type TileReader } from '../../src/log/tiles.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
 import type { Database } from '../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
@@ -91,9 +93,65 @@ describe('the tree', () => {
     }
   });
 
+  it('gives tiles from which anybody computes its root, and none that is not under the checkpoint', async () => {
+    const database = await opened({ checkpointIntervalMs: 60_000 });
+    await append(database, 700);
+    const { size, checkpoint } = await database.log.inclusion(699);
+    const read: TileReader = async (level, index, width) => {
+      const tile = await database.log.tile({ level, index, width });
+      if (tile === undefined) throw new Error('no such tile');
+      return tile;
+    };
+    const { root } = openCheckpoint(checkpoint, signer.vkey, signer.origin);
+    expect(Buffer.from(await rootOf(tileHashReader(size, read), size))).toEqual(Buffer.from(root));
+    await append(database, 1); // not integrated yet: no tile tells of it
+    const there = async (level: number, index: number, width: number): Promise<boolean> =>
+      (await database.log.tile({ level, index, width })) !== undefined;
+    expect([await there(0, 2, 188), await there(0, 2, 189), await there(0, 3, 1)]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect([await there(1, 0, 2), await there(1, 0, 3), await there(2, 0, 1)]).toEqual([true, false, false]);
+    // a narrower tile is the beginning of the wider one
+    const [narrow, wide] = [await read(0, 0, 5), await read(0, 0, 256)];
+    expect(Buffer.from(narrow)).toEqual(Buffer.from(wide.subarray(0, 160)));
+  });
+
+  it('proves several entries under one checkpoint, also under an older one that was given out', async () => {
+    const database = await opened({ checkpointIntervalMs: 60_000 });
+    await append(database, 300);
+    const older = await database.log.inclusion(299);
+    await append(database, 300);
+    const { leaves, roots } = await rootsOf(database);
+    const indexes = [599, 256, 255, 3, 0];
+    const check = async (
+      wanted: number | undefined,
+      which: readonly number[],
+      size: number,
+    ): Promise<void> => {
+      const { checkpoint = '', proofs } = await database.log.inclusions(which, wanted);
+      const opening = openCheckpoint(checkpoint, signer.vkey, signer.origin);
+      expect(opening.size).toBe(size);
+      expect(Buffer.from(opening.root)).toEqual(Buffer.from(roots[size] ?? []));
+      which.forEach((index, place) => {
+        const leaf = leaves[index] ?? new Uint8Array();
+        verifyInclusion({ index, size, leafHash: leaf, proof: proofs[place] ?? [], root: opening.root });
+      });
+    };
+    await check(undefined, indexes, 600);
+    await check(older.size, indexes.slice(1), 300);
+    await check(undefined, [], 600);
+    const refused = { code: 'request-malformed' };
+    await expect(database.log.inclusions(indexes, older.size)).rejects.toMatchObject(refused);
+    await expect(database.log.inclusions([0], 299)).rejects.toMatchObject(refused);
+  });
+
   it('has no proof of what is not there', async () => {
     const database = await opened();
     expect(await database.log.checkpoint()).toBeUndefined();
+    expect(await database.log.inclusions([], undefined)).toEqual({ checkpoint: undefined, proofs: [] });
+    expect(await database.log.tile({ level: 0, index: 0, width: 1 })).toBeUndefined();
     await append(database, 2);
     await database.log.inclusion(1);
     const refused = { code: 'request-malformed' };

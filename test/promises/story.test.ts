@@ -7,13 +7,18 @@ import {
   randomBytes,
   verify,
 } from 'node:crypto';
+import { join } from 'node:path';
 
+import { exportHistory, readHistory, verifyHistory } from '../../src/client/ownHistory.js';
 import { openRelease } from '../../src/client/release.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../src/escrow/mechanisms.js';
 import type { WireDecryptOrder, WireGrant, WireKey } from '../../src/escrow/wire.js';
 import { decodeEntry } from '../../src/log/entry.js';
+import { Frontier, leafHash } from '../../src/log/merkle.js';
+import { rootOf } from '../../src/log/prover.js';
+import { entriesOfBundle, tileHashReader, tileWidthAt } from '../../src/log/tiles.js';
 import type { System } from '../support/system.js';
 import { makeSystem, RULES } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
@@ -360,6 +365,46 @@ describe('every kind of key', () => {
     const { token } = await system.client('app').server();
     return mechanismsFor(spec, use).filter((name) => token.mechanisms.includes(name));
   }
+});
+
+test('the history of the owner is exported with the token’s statement, and verified offline', async () => {
+  const identity = system.identity('owner');
+  const { pins } = identity;
+  const client = system.client('owner');
+  const path = join(system.directory, 'history.ndjson');
+  const now = new Date(Date.now() + aheadMs);
+  const common = { client, log: identity.logView(client), owner: 'owner', pins, path, now };
+  const before = (await entriesFrom(system, 0)).filter(({ subject }) => subject.owner === 'owner');
+  const believed = await exportHistory({ ...common, filter: {} });
+  expect(believed.count).toBe(before.length);
+  expect(await verifyHistory(path, { ...pins, owner: 'owner' })).toMatchObject({
+    ok: true,
+    count: before.length,
+  });
+  expect(await verifyHistory(path, { ...pins, owner: 'other-owner' })).toMatchObject({ ok: false });
+  const signed = await exportHistory({ ...common, filter: { act: 'grant.sign' } });
+  expect(signed.count).toBe(before.filter(({ act }) => act === 'grant.sign').length);
+  // the statement itself is an act: its owner sees that it was made
+  const { items } = await readHistory(common, { act: 'history.attest' }, 100);
+  expect(items.map(({ entry }) => entry.phase)).toEqual(['done', 'attempted', 'done', 'attempted']);
+});
+
+test('an auditor reads the log by bundles, and anybody computes its root from tiles', async () => {
+  const client = system.client('auditor');
+  const { size, root } = await system
+    .identity('auditor')
+    .logView(client)
+    .believe(await client.checkpoint());
+  const frontier = Frontier.empty();
+  for (let index = 0; frontier.size < size; index += 1) {
+    const bundle = await client.bundle(index, tileWidthAt(size, 0, index));
+    for (const entry of entriesOfBundle(bundle)) frontier.append(leafHash(entry));
+  }
+  expect(Buffer.from(frontier.root())).toEqual(Buffer.from(root));
+  const tiles = tileHashReader(size, (level, index, width) => client.tile(level, index, width));
+  expect(Buffer.from(await rootOf(tiles, size))).toEqual(Buffer.from(root));
+  expect(await refusalOf(system.client('owner').bundle(0, 1))).toBe('forbidden');
+  expect(await refusalOf(client.tile(0, Math.ceil(size / 256), 1))).toBe('route-unknown');
 });
 
 test('the history of the owner has everything about them and their keys, refusals included', async () => {
