@@ -119,21 +119,21 @@ export const grantPath = z.strictObject({ grant: grantId });
 
 /** Levels and tiles as C2SP tlog-tiles spells them: read where the tile is looked for. */
 export const tilePath = z.strictObject({
-  tile: z
-    .string()
-    .max(256)
-    .meta({ pattern: '^(?:\\d+/)?(?:x\\d{3}/)*\\d{3}(?:\\.p/\\d{1,3})?$' }),
+  tile: z.string().max(256).meta({ pattern: '^(?:\\d+/)?(?:x\\d{3}/)*\\d{3}(?:\\.p/\\d{1,3})?$' }),
 });
+
+/** Where a page begins: what the one before it said. */
+const cursor = z
+  .string()
+  .min(1)
+  .max(256)
+  .regex(/^[\x21-\x7e]+$/)
+  .optional();
 
 /** Cursor pagination. */
 export const pageQuery = z
   .strictObject({
-    after: z
-      .string()
-      .min(1)
-      .max(256)
-      .regex(/^[\x21-\x7e]+$/)
-      .optional(),
+    after: cursor,
     limit: decimal({ min: 1, max: 200 }).default(50),
   })
   .transform(({ after, limit }) => ({ after, limit }));
@@ -158,7 +158,7 @@ export const historyQuery = z
   .strictObject({
     ...historyMembers,
     upTo: decimal({ min: 1, max: Number.MAX_SAFE_INTEGER }).optional(),
-    after: z.string().min(1).max(256).optional(),
+    after: cursor,
     limit: decimal({ min: 1, max: 200 }).default(50),
   })
   .transform(({ after, limit, upTo, ...filter }) => ({ filter, upTo, page: { after, limit } }));
