@@ -43,7 +43,27 @@ const schema = z.strictObject({
     })
     .prefault({}),
   requests: z
-    .strictObject({ contentionMs: milliseconds.default(5_000), drainMs: milliseconds.default(15_000) })
+    .strictObject({
+      contentionMs: milliseconds.default(5_000),
+      drainMs: milliseconds.default(15_000),
+      receiveMs: milliseconds.default(30_000),
+      answerMs: milliseconds.default(60_000),
+      maxBodyBytes: z.int().min(1024).max(1_048_576).default(262_144),
+      atOnce: z.int().min(1).max(100_000).default(256),
+      perCaller: z
+        .strictObject({
+          perSecond: z.number().min(1).max(1_000_000).default(500),
+          burst: z.int().min(1).max(1_000_000).default(1000),
+          atOnce: z.int().min(1).max(100_000).default(64),
+        })
+        .prefault({}),
+      perAddress: z
+        .strictObject({
+          perSecond: z.number().min(1).max(1_000_000).default(50),
+          burst: z.int().min(1).max(1_000_000).default(500),
+        })
+        .prefault({}),
+    })
     .prefault({}),
   housekeepingMs: milliseconds.default(5_000),
   anchorMs: milliseconds.default(60_000),

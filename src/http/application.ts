@@ -12,6 +12,7 @@ import { answerAnyone, answerCaller } from './endpoint.js';
 import type { InFlight } from './inFlight.js';
 import { openApiOf } from './openapi.js';
 import { problemOf } from './problems.js';
+import type { Gate } from './rates.js';
 import type { Reply, Route } from './route.js';
 
 /** Whether the daemon can work; the problems are sentences that a stranger may read. */
@@ -25,7 +26,10 @@ export interface ApplicationParts {
   readonly escrow: Escrow;
   readonly routes: readonly Route[];
   readonly inFlight: InFlight;
+  readonly gate: Gate;
   readonly maxBodyBytes: number;
+  /** After so long a request is answered, done or not. */
+  readonly answerTimeoutMs: number;
   /** Told of everything that is broken, for the operator's log. */
   readonly report: (error: unknown, requestId: string) => void;
   readonly health: () => Promise<Health>;
@@ -101,24 +105,51 @@ function addDescription(application: Express, routes: readonly Route[]): void {
   });
 }
 
-function handlerOf({ escrow, inFlight, maxBodyBytes }: ApplicationParts, route: Route): RequestHandler {
+function handlerOf(parts: ApplicationParts, route: Route): RequestHandler {
+  const { escrow, inFlight, gate, maxBodyBytes, answerTimeoutMs, report } = parts;
   return async (request, response) => {
     // a slow sender holds a connection, not a place among the requests under way
     const body = await readBody(request, maxBodyBytes);
-    const reply = await inFlight.run(() => {
+    const work = inFlight.run(() => {
       const incoming = incomingOf(request, body);
       return route.access === 'public'
-        ? answerAnyone(escrow, route, incoming)
-        : answerCaller(escrow, route, incoming);
+        ? answerAnyone({ escrow, gate }, route, incoming)
+        : answerCaller({ escrow, gate }, route, incoming);
+    });
+    const reply = await answeredWithin(answerTimeoutMs, work, (error) => {
+      if (problemOf(error).isFault) report(error, requestIdOf(response));
     });
     if (inFlight.isDraining) response.set('Connection', 'close');
     send(response, reply);
   };
 }
 
+/** What came of the work, or `deadline-exceeded`: the work then goes on, and `late` is told how it failed. */
+async function answeredWithin<T>(ms: number, work: Promise<T>, late: (error: unknown) => void): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<'deadline'>((resolve) => {
+    timer = setTimeout(resolve, ms, 'deadline' as const);
+  });
+  try {
+    const first = await Promise.race([work.then((value) => ({ value })), deadline]);
+    if (first !== 'deadline') return first.value;
+    work.catch(late);
+    throw new EscrowError('deadline-exceeded');
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** An IPv6 network of one customer is one address (RFC 6177). */
+function addressOf(request: Request): string {
+  const address = request.socket.remoteAddress ?? '';
+  return address.startsWith('::ffff:') ? address.slice(7) : address.split(':').slice(0, 4).join(':');
+}
+
 function incomingOf(request: Request, body: Uint8Array): Incoming {
   const target = request.originalUrl;
   return {
+    address: addressOf(request),
     received: {
       method: request.method,
       target,

@@ -35,7 +35,8 @@ export interface Received {
  */
 export type Authentication =
   | { readonly outcome: 'accepted'; readonly call: Call }
-  | { readonly outcome: 'refused'; readonly call: Call | undefined; readonly error: EscrowError };
+  | { readonly outcome: 'refused'; readonly call: Call; readonly error: EscrowError }
+  | { readonly outcome: 'refused'; readonly call: undefined; readonly error: EscrowError };
 
 /**
  * Authenticates a request by its signature: the key is in the directory, the signature verifies with that key's one
@@ -58,8 +59,10 @@ export async function authenticate(
     checkBinding(claims, received, signed, trust.origin);
     return { outcome: 'accepted', call };
   } catch (error) {
-    if (error instanceof EscrowError) return { outcome: 'refused', call, error };
-    throw error;
+    if (!(error instanceof EscrowError)) throw error;
+    return call === undefined
+      ? { outcome: 'refused', call: undefined, error }
+      : { outcome: 'refused', call, error };
   }
 }
 

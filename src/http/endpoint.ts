@@ -4,14 +4,17 @@ import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { Subject } from '../escrow/journal.js';
 import { recordRefusal } from '../escrow/refusal.js';
 import { hasRole } from '../escrow/principals.js';
-import type { Received } from './caller.js';
+import type { Authentication, Received } from './caller.js';
 import { authenticate } from './caller.js';
+import type { Gate } from './rates.js';
 import { isJsonObject } from './strictJson.js';
 import type { Access, Carried, PublicRoute, Reply, SignedRoute } from './route.js';
 
 /** A request for a route, before anything of it is believed. */
 export interface Incoming {
   readonly received: Received;
+  /** Where it came from, as far as the network says. */
+  readonly address: string;
   /** Path parameters. */
   readonly path: Readonly<Record<string, unknown>>;
   /** Reads query and body. Throws EscrowError `request-malformed`. */
@@ -19,19 +22,51 @@ export interface Incoming {
 }
 
 /** Answers a request that anybody may make. @throws EscrowError */
-export async function answerAnyone(escrow: Escrow, route: PublicRoute, incoming: Incoming): Promise<Reply> {
+export async function answerAnyone(
+  { escrow, gate }: Door,
+  route: PublicRoute,
+  incoming: Incoming,
+): Promise<Reply> {
+  gate.takeFromAddress(incoming.address);
   return route.prepare({ path: incoming.path, ...incoming.readRest() })(escrow);
+}
+
+/** What stands behind every route. */
+export interface Door {
+  readonly escrow: Escrow;
+  readonly gate: Gate;
 }
 
 /**
  * Answers a signed request: who calls, whether the route is open to them, what they ask, and then the use case. A
- * known caller who is refused is recorded: by the ledger where the use case goes through it, else here.
+ * known caller who is refused is recorded: by the ledger where the use case goes through it, else here. One who asks too
+ * often is not: the log is not theirs to fill.
  *
  * @throws EscrowError for every refusal; `log-unavailable` when it could not be recorded.
  */
-export async function answerCaller(escrow: Escrow, route: SignedRoute, incoming: Incoming): Promise<Reply> {
+export async function answerCaller(
+  { escrow, gate }: Door,
+  route: SignedRoute,
+  incoming: Incoming,
+): Promise<Reply> {
+  const policy = await escrow.directory.current();
+  const trust = { policy, origin: escrow.origin, now: escrow.clock.now() };
+  const found = await authenticate(incoming.received, trust);
+  if (found.call === undefined) {
+    gate.takeFromAddress(incoming.address);
+    throw found.error;
+  }
+  return gate.runFor(found.call.caller.id, () => answerKnown(escrow, route, incoming, found));
+}
+
+async function answerKnown(
+  escrow: Escrow,
+  route: SignedRoute,
+  incoming: Incoming,
+  found: Known,
+): Promise<Reply> {
   const { access } = route;
-  const call = await admit(escrow, access, incoming);
+  const call = await admit(escrow, access, incoming, found);
   let run: ReturnType<SignedRoute['prepare']>;
   try {
     run = route.prepare({ path: incoming.path, ...incoming.readRest() });
@@ -45,18 +80,15 @@ export async function answerCaller(escrow: Escrow, route: SignedRoute, incoming:
     : readOnce(escrow, access, call, incoming, () => run(escrow, call));
 }
 
-/** Lets in who signed the request and has one of the route's roles. */
-async function admit(escrow: Escrow, access: Access, incoming: Incoming): Promise<Call> {
-  const policy = await escrow.directory.current();
-  const trust = { policy, origin: escrow.origin, now: escrow.clock.now() };
-  const found = await authenticate(incoming.received, trust);
-  if (found.outcome === 'refused') {
-    if (found.call !== undefined) await record(escrow, access, found.call, incoming, found.error);
-    throw found.error;
-  }
+/** Whose signature was found good, whatever came of it. */
+type Known = Exclude<Authentication, { readonly call: undefined }>;
+
+/** Lets in whose request is good and who has one of the route's roles. */
+async function admit(escrow: Escrow, access: Access, incoming: Incoming, found: Known): Promise<Call> {
   const { call } = found;
-  if (access.roles.some((role) => hasRole(call.caller, role))) return call;
-  const error = new EscrowError('forbidden');
+  const isOpen = access.roles.some((role) => hasRole(call.caller, role));
+  if (found.outcome === 'accepted' && isOpen) return call;
+  const error = found.outcome === 'refused' ? found.error : new EscrowError('forbidden');
   await record(escrow, access, call, incoming, error);
   throw error;
 }

@@ -7,11 +7,13 @@ import type { Escrow } from '../escrow/context.js';
 import type { Health } from './application.js';
 import { applicationOf } from './application.js';
 import { InFlight } from './inFlight.js';
+import type { Rates } from './rates.js';
+import { Gate } from './rates.js';
 import type { ServerKeys } from './routes.js';
 import { routesOf } from './routes.js';
 
 /** What a server grants its callers. */
-export interface Limits {
+export interface Limits extends Rates {
   readonly maxBodyBytes: number;
   /** Requests under way; more are `busy`. */
   readonly maxInFlight: number;
@@ -20,6 +22,8 @@ export interface Limits {
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
+  /** From the end of the request to the answer, which then is `deadline-exceeded`. */
+  readonly answerTimeoutMs: number;
 }
 
 /** Limits for a daemon of a usual size. */
@@ -30,6 +34,9 @@ export const DEFAULT_LIMITS: Limits = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   keepAliveTimeoutMs: 60_000,
+  answerTimeoutMs: 60_000,
+  perCaller: { perSecond: 500, burst: 1000, atOnce: 64 },
+  perAddress: { perSecond: 50, burst: 500 },
 };
 
 /** What a server is made of. */
@@ -81,7 +88,9 @@ export function createServer(parts: ServerParts): ApiServer {
     escrow: parts.escrow,
     routes: routesOf(parts.keys),
     inFlight,
+    gate: new Gate(limits, () => parts.escrow.clock.now()),
     maxBodyBytes: limits.maxBodyBytes,
+    answerTimeoutMs: limits.answerTimeoutMs,
     report: parts.report,
     health: parts.health,
     unenforced: parts.unenforced,
