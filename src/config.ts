@@ -59,8 +59,8 @@ const schema = z.strictObject({
         .prefault({}),
       perAddress: z
         .strictObject({
-          perSecond: z.number().min(1).max(1_000_000).default(50),
-          burst: z.int().min(1).max(1_000_000).default(500),
+          perSecond: z.number().min(1).max(1_000_000).default(200),
+          burst: z.int().min(1).max(1_000_000).default(2000),
         })
         .prefault({}),
     })

@@ -14,8 +14,6 @@ export const ERROR_CODES = {
   forbidden: 'The caller may not do this.',
   'route-unknown': 'There is no such resource.',
   'rate-limited': 'The caller asks more often, or for more at once, than is allowed.',
-  'idempotency-key-reused': 'The idempotency key was used for another request.',
-  'idempotency-in-progress': 'The request with this idempotency key is still under way.',
   'deadline-exceeded': 'The answer took too long; what was asked may still be done.',
   // directory and rules
   'policy-invalid': 'The policy document is not valid.',

@@ -4,8 +4,7 @@ const SIGN_AGAIN = 'Sign the request anew, exactly as it is sent, and send it on
 const ASK_SECURITY = 'Ask the security team: directory, rules or enrolments are to be changed.';
 const LOOK_AGAIN = 'Read the request again; what it says now decides what can be done.';
 const LATER = 'Try again after Retry-After.';
-const LATER_WITH_KEY =
-  'Try again after Retry-After; a creation with the same Idempotency-Key, so that it is not done twice.';
+const LATER_AND_LOOK = 'Try again after Retry-After; look first whether what was to be made is there.';
 const GIVE_UP = 'Do not try again with this grant; another needs another recovery request.';
 
 /** What a caller can do about each problem. docs/errors.md shows it. */
@@ -20,10 +19,7 @@ export const ADVICE = {
   forbidden: 'Ask somebody whose role or part in the matter allows it.',
   'route-unknown': 'Look the route up in openapi.json.',
   'rate-limited': LATER,
-  'idempotency-key-reused': 'Take a new Idempotency-Key for what is another creation.',
-  'idempotency-in-progress':
-    'Try again after Retry-After with the same Idempotency-Key: the answer is that of the first.',
-  'deadline-exceeded': `It may still be done, or have been done: look before doing it again. ${LATER_WITH_KEY}`,
+  'deadline-exceeded': `It may still be done, or have been done: look before doing it again. ${LATER_AND_LOOK}`,
   'policy-invalid': 'Correct the document; `detail` says where.',
   'policy-signatures-missing': 'Have two different administrators sign this very document.',
   'policy-stale': 'Sign again on top of the policy in force.',
@@ -64,11 +60,11 @@ export const ADVICE = {
   'mechanism-unsupported': 'Take a mechanism that GET /v1/server lists.',
   'ciphertext-invalid':
     'Nothing: this was not encrypted to this key, or was changed on its way. The use is counted.',
-  busy: LATER_WITH_KEY,
-  'token-unavailable': LATER_WITH_KEY,
-  'log-unavailable': LATER_WITH_KEY,
-  'store-unavailable': LATER_WITH_KEY,
-  'shutting-down': LATER_WITH_KEY,
+  busy: LATER_AND_LOOK,
+  'token-unavailable': LATER_AND_LOOK,
+  'log-unavailable': LATER_AND_LOOK,
+  'store-unavailable': LATER_AND_LOOK,
+  'shutting-down': LATER_AND_LOOK,
   interrupted: 'Look whether it was done before doing it again.',
   internal: 'Tell the operator, with the X-Request-Id of the answer.',
 } as const satisfies Record<ErrorCode, string>;

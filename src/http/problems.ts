@@ -18,8 +18,6 @@ export const STATUS = {
   forbidden: 403,
   'route-unknown': 404,
   'rate-limited': 429,
-  'idempotency-key-reused': 422,
-  'idempotency-in-progress': 409,
   'deadline-exceeded': 503,
   'policy-invalid': 422,
   'policy-signatures-missing': 422,
@@ -72,7 +70,6 @@ export const STATUS = {
 /** After how many seconds another try may succeed (Retry-After, RFC 9110 section 10.2.3). */
 export const RETRY_AFTER_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
   'rate-limited': 1,
-  'idempotency-in-progress': 1,
   'deadline-exceeded': 5,
   busy: 1,
   'token-unavailable': 5,

@@ -268,10 +268,13 @@ const problem = z.strictObject({
   detail: text(1024),
 }) satisfies z.ZodType<Problem>;
 
-const probe = z.strictObject({ status: z.enum(['ok']) });
-const readiness = z.looseObject({
+/** Attacks that the token does not refuse, and that the configuration accepts. */
+const unenforced = z.array(text(64)).max(64).readonly();
+const probe = z.strictObject({ status: z.enum(['ok']), unenforced });
+const readiness = z.strictObject({
   status: z.enum(['ready', 'not ready']),
   problems: z.array(text(256)).max(16).readonly(),
+  unenforced,
 });
 
 /** The replies, by what they are about. */

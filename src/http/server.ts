@@ -36,7 +36,7 @@ export const DEFAULT_LIMITS: Limits = {
   keepAliveTimeoutMs: 60_000,
   answerTimeoutMs: 60_000,
   perCaller: { perSecond: 500, burst: 1000, atOnce: 64 },
-  perAddress: { perSecond: 50, burst: 500 },
+  perAddress: { perSecond: 200, burst: 2000 },
 };
 
 /** What a server is made of. */

@@ -250,7 +250,7 @@ function complaint({ operation }: Sent, answer: Awaited<ReturnType<ApiClient['se
     .join('/');
   const validate = ajv.getSchema(`escrowd#/${pointer}`);
   if (validate === undefined) return 'no schema';
-  return validate(media === 'text/plain' ? answer.text : answer.json) === true
+  return validate(media.endsWith('json') ? answer.json : answer.text) === true
     ? undefined
     : ajv.errorsText(validate.errors);
 }
