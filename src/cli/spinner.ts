@@ -33,3 +33,13 @@ export async function withSpinner<T>(
     if (shown.frame >= 0) terminal.writeError('\r\u001b[K');
   }
 }
+
+const BAR_CELLS = 24;
+
+/** How far a piece of work has come: `[██████······]  50 %`. */
+export function bar(done: number, total: number): string {
+  const share = total <= 0 ? 1 : Math.min(1, Math.max(0, done / total));
+  const full = Math.floor(share * BAR_CELLS);
+  const percent = String(Math.floor(share * 100)).padStart(3);
+  return `[${'█'.repeat(full)}${'·'.repeat(BAR_CELLS - full)}] ${percent} %`;
+}

@@ -5,6 +5,7 @@ import { NoteError } from '../log/noteKey.js';
 import type { Documents, Verdict } from '../log/verifier.js';
 import { ExportVerifier, policyAct } from '../log/verifier.js';
 import { DirectoryInForce } from './directoryInForce.js';
+import { GrantEvidence } from './grantEvidence.js';
 import type { PublicPart } from './publicPart.js';
 import type { RequestCounts } from './requestEvidence.js';
 import { QuorumEvidence } from './quorumEvidence.js';
@@ -24,8 +25,8 @@ export interface ExportCheck {
 
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
- * pairing of acts, the signatures of everyone who
- * asked, decided and made rules, and that no key came back without a quorum.
+ * pairing of acts, the signatures of everyone who asked, decided and made rules, that no key came back without a quorum,
+ * and that no grant was used beyond what it allows.
  */
 export async function verifyExport(
   check: ExportCheck,
@@ -35,9 +36,11 @@ export async function verifyExport(
   const requests = new RequestEvidence(origin, directory);
   const statements = new StatementEvidence(origin, directory);
   const quorums = new QuorumEvidence();
+  const grants = new GrantEvidence();
   const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
-    const reason = requests.check(entry) ?? statements.check(entry) ?? quorums.check(entry);
+    const reason =
+      requests.check(entry) ?? statements.check(entry) ?? quorums.check(entry) ?? grants.check(entry);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };

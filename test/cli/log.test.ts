@@ -1,11 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 import { openCheckpoint } from '../../src/log/checkpoint.js';
 import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry } from '../../src/log/entry.js';
 import { documentHash } from '../../src/log/export.js';
 import type { Incoming } from '../client/fakeServer.js';
-import { FakeLog, ORIGIN } from '../client/fakeServer.js';
+import { FakeLog, ORIGIN, problem } from '../client/fakeServer.js';
 import { administrators, document, exportOf, logKey, sampleEntries } from '../client/sampleLog.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
@@ -115,6 +115,60 @@ describe('an export from a server', () => {
     const stale = await escrowctl(['log', 'verify', out, '--as', office.dana]);
     expect(stale.exit).toBe(5);
     expect(stale.out).toContain('rolled back');
+  });
+
+  /** Answers pages until so many entries were given, and then breaks off. */
+  function breakAfter(log: FakeLog, count: number): void {
+    office.server.routes.set('GET /v1/log/entries', ({ target }: Incoming) => {
+      const from = Number(new URL(target, 'https://x').searchParams.get('from'));
+      if (from >= count) return problem(503, 'store-unavailable');
+      const items = log.entries.slice(from, from + 3).map((entry, at) => ({ index: from + at, entry }));
+      return { json: { items } };
+    });
+  }
+  const exported = (out: string) => escrowctl(['log', 'export', out, '--as', office.dana, '--json']);
+
+  test.each([
+    ['between entries', ''],
+    ['within a line', '{"act":"grant.exp'],
+  ])('that is interrupted %s goes on where it stopped, to the same bytes', async (_name, torn) => {
+    const log = serve(40);
+    const [whole, out] = [office.path('whole.ndjson'), office.path('resumed.ndjson')];
+    rmSync(out, { force: true });
+    expect((await exported(whole)).exit).toBe(0);
+    breakAfter(log, 20);
+    expect((await exported(out)).exit).toBe(6);
+    expect(existsSync(out)).toBe(false);
+    expect(statSync(`${out}.partial`).mode & 0o077).toBe(0);
+    appendFileSync(`${out}.partial`, torn);
+    breakAfter(log, 1000);
+    office.server.received.length = 0;
+    const again = await exported(out);
+    expect(again.exit).toBe(0);
+    expect(jsonOf(again)).toMatchObject({ size: 44, resumedAt: 21 });
+    expect(readFileSync(out, 'utf8')).toBe(readFileSync(whole, 'utf8'));
+    expect(existsSync(`${out}.partial`)).toBe(false);
+    const asked = office.server.received.filter(({ target }) => target.startsWith('/v1/log/entries'));
+    expect(asked[0]?.target).toContain('from=21');
+  });
+
+  test.each([
+    ['was changed', (text: string) => text.replace('"grant.expire"', '"grant.revoke"')],
+    ['lacks its beginning', (text: string) => text.slice(text.indexOf('\n') + 1)],
+    ['is longer than the log', (text: string) => text.repeat(5)],
+  ])('does not go on from a part that %s, and exits with 5', async (_name, change) => {
+    const log = serve(40);
+    const out = office.path('spoiled.ndjson');
+    breakAfter(log, 20);
+    await exported(out);
+    const spoiled = change(readFileSync(`${out}.partial`, 'utf8'));
+    writeFileSync(`${out}.partial`, spoiled);
+    breakAfter(log, 1000);
+    const again = await exported(out);
+    expect(again.exit).toBe(5);
+    expect(JSON.parse(again.err)).toMatchObject({ error: { code: 'export-refused' } });
+    expect(readFileSync(`${out}.partial`, 'utf8')).toBe(spoiled);
+    rmSync(`${out}.partial`);
   });
 
   test('leaves the old file alone when the server hides an entry', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import { verifyExport } from '../../src/client/logVerification.js';
 import type { PublicPart } from '../../src/client/publicPart.js';
+import { GrantEvidence } from '../../src/client/grantEvidence.js';
 import { QuorumEvidence } from '../../src/client/quorumEvidence.js';
 import type { Entry } from '../../src/log/entry.js';
 import type { Forgery } from './sampleLog.js';
@@ -246,5 +247,71 @@ describe('a key that came back', () => {
     const again = { ...activated(['dana']), id: 'act_11' };
     const entries = [...deposited([['dana']]), ...(await approved()), activated(['dana']), done, again];
     expect(check(entries)).toEqual([expect.stringMatching(/without the approval of dana/)]);
+  });
+});
+
+describe('a grant', () => {
+  const GRANT = 'grant_1';
+  const subject = { recovery: RECOVERY, grant: GRANT };
+  const at = (minute: number): string => new Date(Date.UTC(2026, 2, 1, 12, minute)).toISOString();
+  const act = (
+    name: string,
+    phase: Entry['phase'],
+    detail: Entry['detail'],
+    more: Partial<Entry> = {},
+  ): Entry => ({
+    v: 1,
+    time: at(0),
+    act: name,
+    id: 'act_1',
+    phase,
+    actor: 'mailer',
+    subject,
+    detail,
+    ...more,
+  });
+  const asked = act('recovery.request', 'attempted', {
+    purpose: 'operate',
+    scope: { app: 'mailer', maxUses: 3 },
+  });
+  const made = (detail: Entry['detail'] = {}): Entry =>
+    act('recovery.activate', 'done', { app: 'mailer', maxUses: 3, expiresAt: at(60), ...detail });
+  const used = (inputs: number, more: Partial<Entry> = {}): Entry =>
+    act('grant.sign', 'attempted', { mechanism: 'ES256', inputs: Array<string>(inputs).fill('ab') }, more);
+  const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
+    const evidence = new GrantEvidence();
+    return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
+  };
+  const revoked = (minute: number): Entry => act('grant.revoke', 'done', {}, { time: at(minute) });
+
+  test('that was used within what it allows is no ground to refuse the log', () => {
+    expect(check([asked, made(), used(2), used(1), act('grant.exhaust', 'done', {})])).toEqual([]);
+    // an act that was decided before the end may be recorded right after it
+    expect(check([asked, made(), revoked(1), used(1, { time: at(1) })])).toEqual([]);
+  });
+
+  test.each<[string, readonly Entry[], RegExp]>([
+    ['used more often than it allows', [asked, made(), used(2), used(2)], /beyond the uses/],
+    [
+      'used by decryption more often than it allows',
+      [asked, made(), used(3), used(1, { act: 'grant.decrypt' })],
+      /beyond/,
+    ],
+    ['used by another app', [asked, made(), used(1, { actor: 'eve' })], /by eve under a grant of mailer/],
+    ['used long after it expired', [asked, made(), used(1, { time: at(66) })], /after its grant had ended/],
+    [
+      'used long after it was revoked',
+      [asked, made(), revoked(1), used(1, { time: at(7) })],
+      /after its grant/,
+    ],
+    ['never made, and used', [asked, used(1)], /not made/],
+    ['made for more uses than were asked for', [asked, made({ maxUses: 4 })], /4 uses, and 3 were asked for/],
+    ['made for another app', [asked, made({ app: 'eve' })], /for eve, and was asked for mailer/],
+    ['made without a request', [made()], /nobody has asked/],
+    ['made twice of one request', [asked, made(), made()], /nobody has asked/],
+    ['made without terms', [asked, act('recovery.activate', 'done', {})], /without saying/],
+    ['used for nothing', [asked, made(), used(0)], /does not say of what/],
+  ])('%s is found', (_name, entries, reason) => {
+    expect(check(entries)).toEqual([expect.stringMatching(reason)]);
   });
 });

@@ -11,6 +11,7 @@ import { parseDurationArgument } from '../durationArgument.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
+import { bar } from '../spinner.js';
 import { localTime } from '../times.js';
 
 const FILTERS: readonly OptionRow[] = [
@@ -114,7 +115,7 @@ async function exportCommand(session: Session, given: Given): Promise<Result> {
       path,
       now: session.now,
       onProgress: (done, total) => {
-        progress(`exporting the history: ${done} of ${total} entries`);
+        progress(`exporting the history ${bar(done, total)} ${done} of ${total} entries`);
       },
     }),
   );

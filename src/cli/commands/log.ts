@@ -12,6 +12,7 @@ import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
+import { bar } from '../spinner.js';
 
 /** The log. */
 export const logCommands: readonly CommandRow[] = [
@@ -26,7 +27,9 @@ export const logCommands: readonly CommandRow[] = [
   {
     usage: 'export <file>',
     summary: 'writes the whole log to a file, for verification offline',
-    about: 'For auditors. The file appears whole or not at all.',
+    about:
+      'For auditors. The file appears whole or not at all. An export that was interrupted leaves <file>.partial, and goes\n' +
+      'on from there when it is run again, after a proof that what is there is the beginning of the log.',
     examples: ['log export log.ndjson --as ~/.escrowd'],
     run: exportCommand,
   },
@@ -35,7 +38,8 @@ export const logCommands: readonly CommandRow[] = [
     summary: 'verifies an export offline; exit code 0 says: believe it, 5: do not',
     about:
       'Checks every entry, that exactly these entries were signed by the log, that they continue what you saw before,\n' +
-      'the signatures of everyone who asked, decided or made rules, and that no key came back without its quorum.\n' +
+      'the signatures of everyone who asked, decided or made rules, that no key came back without its quorum, and that no\n' +
+      'grant was used beyond what it allows.\n' +
       'Needs no server: only the pinned key.',
     options: [
       {
@@ -87,7 +91,7 @@ async function exportCommand(session: Session, given: Given): Promise<Result> {
   const path = given.argument(0);
   const { identity, client, log } = await session.connect();
   const { origin, logKey } = identity.pins;
-  const { size } = await session.busy('exporting the log', (progress) =>
+  const { size, resumedAt } = await session.busy('exporting the log', (progress) =>
     exportLog({
       client,
       log,
@@ -95,13 +99,15 @@ async function exportCommand(session: Session, given: Given): Promise<Result> {
       logKey,
       path,
       onProgress: (done, total) => {
-        progress(`exporting the log: ${done} of ${total} entries`);
+        progress(`exporting the log ${bar(done, total)} ${done} of ${total} entries`);
       },
     }),
   );
   return {
-    json: { out: path, origin, size },
-    lines: [`Exported ${size} entries to ${path}.`],
+    json: { out: path, origin, size, resumedAt },
+    lines: [
+      `Exported ${size} entries to ${path}${resumedAt === 0 ? '' : `, ${resumedAt} of them from before`}.`,
+    ],
     next: `escrowctl log verify ${path}`,
   };
 }

@@ -1,0 +1,85 @@
+import { z } from 'zod';
+
+import type { Entry } from '../log/entry.js';
+import { TOLERANCE_MS } from './directoryInForce.js';
+
+/** What a grant allows, and what is left of it. */
+interface Allowed {
+  readonly app: string;
+  left: number;
+  /** When it ended, by the log or by the clock. */
+  endMs: number;
+}
+
+const scopeSchema = z.object({ app: z.string(), maxUses: z.int().min(0) });
+const grantSchema = scopeSchema.extend({ expiresAt: z.iso.datetime() });
+
+/** Acts that end a request without a grant. */
+const ENDING: ReadonlySet<string> = new Set(['recovery.veto', 'recovery.cancel', 'recovery.expire']);
+
+/**
+ * Checks that grants were used within what they allow: each was made of a request that asked for its app and for no
+ * fewer uses, and is used by that app, while it stands, at most so often. Uses count when they are attempted, whatever
+ * becomes of them.
+ *
+ * Remembers requests and grants that have not ended, and those that ended lately.
+ */
+export class GrantEvidence {
+  readonly #asked = new Map<string, z.infer<typeof scopeSchema>>();
+  readonly #grants = new Map<string, Allowed>();
+  #sweptAtMs = 0;
+
+  /** Why this entry is refused, if it is. */
+  check(entry: Entry): string | undefined {
+    const { act, phase, subject, detail, time } = entry;
+    const atMs = Date.parse(time);
+    if (atMs - this.#sweptAtMs > TOLERANCE_MS) this.#sweep(atMs);
+    if (act === 'recovery.request' && phase === 'attempted' && subject.recovery !== undefined) {
+      const scope = scopeSchema.safeParse(detail['scope']);
+      if (scope.success) this.#asked.set(subject.recovery, scope.data);
+    }
+    if (ENDING.has(act) && phase === 'done' && subject.recovery !== undefined) {
+      this.#asked.delete(subject.recovery);
+    }
+    if (act === 'recovery.activate' && phase === 'done') return this.#checkMade(entry);
+    if ((act === 'grant.sign' || act === 'grant.decrypt') && phase === 'attempted') {
+      return this.#checkUse(entry, atMs);
+    }
+    const isEnd = act === 'grant.revoke' || act === 'grant.expire' || act === 'grant.exhaust';
+    const ended = isEnd && phase === 'done' ? this.#grants.get(subject.grant ?? '') : undefined;
+    if (ended !== undefined) ended.endMs = Math.min(ended.endMs, atMs);
+    return undefined;
+  }
+
+  #checkMade({ subject, detail }: Entry): string | undefined {
+    const made = grantSchema.safeParse(detail);
+    if (!made.success || subject.grant === undefined) return 'a grant is made without saying what it allows';
+    const { app, maxUses, expiresAt } = made.data;
+    const asked = this.#asked.get(subject.recovery ?? '');
+    if (asked === undefined) return 'a grant is made that nobody has asked for';
+    this.#asked.delete(subject.recovery ?? '');
+    if (asked.app !== app) return `the grant is for ${app}, and was asked for ${asked.app}`;
+    if (maxUses > asked.maxUses) {
+      return `the grant allows ${maxUses} uses, and ${asked.maxUses} were asked for`;
+    }
+    this.#grants.set(subject.grant, { app, left: maxUses, endMs: Date.parse(expiresAt) });
+    return undefined;
+  }
+
+  #checkUse({ act, actor, subject, detail }: Entry, atMs: number): string | undefined {
+    const grant = this.#grants.get(subject.grant ?? '');
+    if (grant === undefined) return `${act} under a grant that was not made, or has ended`;
+    if (grant.app !== actor) return `${act} by ${actor} under a grant of ${grant.app}`;
+    // acts that were under way together may be recorded in another order than they were decided
+    if (atMs > grant.endMs + TOLERANCE_MS) return `${act} after its grant had ended`;
+    const inputs = detail['inputs'];
+    if (!Array.isArray(inputs) || inputs.length === 0) return `${act} does not say of what`;
+    grant.left -= inputs.length;
+    return grant.left < 0 ? `${act} beyond the uses that its grant allows` : undefined;
+  }
+
+  #sweep(nowMs: number): void {
+    this.#sweptAtMs = nowMs;
+    for (const [id, { endMs }] of this.#grants) if (nowMs > endMs + 2 * TOLERANCE_MS) this.#grants.delete(id);
+  }
+}
