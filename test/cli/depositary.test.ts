@@ -113,17 +113,50 @@ describe('when the server lies, approve exits with 5, sends nothing and does not
   const { scope } = honestScene().recovery;
   if (scope === undefined) throw new Error('the scene has a scope');
 
-  test.each<[string, Lies]>([
-    ['another transport key', { part: { transportKey: thieves } }],
-    ['another request hash', { attested: { requestHash: '00'.repeat(32) } }],
-    ['another scope', { recovery: { scope: { ...scope, maxUses: 1 } } }],
-    ['an entry that is not in the log', { isEntryOutsideTree: true }],
-    ['an expired attestation', { attested: { exp: NOW.getTime() / 1000 - 1 } }],
-  ])('%s', async (_name, lies) => {
+  test.each<[string, string, RegExp, Lies]>([
+    [
+      'a swapped transport key',
+      'transport-key-mismatch',
+      /one-time key shown is not the one/,
+      { part: { transportKey: thieves } },
+    ],
+    [
+      'another request hash',
+      'request-hash-mismatch',
+      /not the one that was attested/,
+      { attested: { requestHash: '00'.repeat(32) } },
+    ],
+    [
+      'another scope',
+      'request-hash-mismatch',
+      /not the one that was attested/,
+      { recovery: { scope: { ...scope, maxUses: 1 } } },
+    ],
+    [
+      'a request that it hides from the log',
+      'entry-not-in-log',
+      /not in the log/,
+      { isEntryOutsideTree: true },
+    ],
+    [
+      'another request of the log in its place',
+      'entry-mismatch',
+      /not about this request/,
+      { filedSubject: { recovery: `rec_${'9'.repeat(32)}` } },
+    ],
+    [
+      'an expired attestation',
+      'attestation-expired',
+      /expired/,
+      { attested: { exp: NOW.getTime() / 1000 - 1 } },
+    ],
+  ])('%s (%s)', async (_name, code, sentence, lies) => {
     await serve(lies);
     rmSync(join(office.dana, 'depositary-key.pem'));
-    const ran = await escrowctl(approve('--yes'), { now: NOW });
+    const ran = await escrowctl(approve('--yes', '--json'), { now: NOW });
     expect(ran).toMatchObject({ exit: 5, out: '' });
+    const detail = expect.stringMatching(sentence) as string;
+    expect(JSON.parse(ran.err)).toMatchObject({ error: { exit: 5, code, detail } });
     expect(office.server.posted).toHaveLength(0);
   });
 
