@@ -1,6 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { randomBytes, verify } from 'node:crypto';
+import { execFile } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
@@ -13,6 +16,7 @@ import type { Schema } from '../support/schemaArbitrary.js';
 import { SchemaArbitraries } from '../support/schemaArbitrary.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem, ORIGIN, PEOPLE } from '../support/system.js';
+import { transpileTs } from '../support/runTs.js';
 
 /** So many requests to each operation, half of them hostile. */
 const RUNS = 24;
@@ -72,6 +76,7 @@ let system: System;
 let client: ApiClient;
 let document: Schema;
 let pool: readonly string[];
+let signing: { readonly grant: string; readonly publicKeyPem: string };
 const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: false });
 
 beforeAll(async () => {
@@ -87,6 +92,7 @@ beforeAll(async () => {
   const key = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
   const active = await askToOperate(system, key.key);
   const grant = grantOf(await agree(system, active.recovery));
+  signing = { grant, publicKeyPem: key.publicKeyPem ?? '' };
   const pending = await askToOperate(system, key.key);
   pool = [key.key, active.recovery, pending.recovery, grant, ...Object.keys(PEOPLE), 'PT1H', 'AAAA'];
   document = (await client.send({ method: 'GET', target: '/openapi.json' })).json ?? {};
@@ -254,6 +260,49 @@ function complaint({ operation }: Sent, answer: Awaited<ReturnType<ApiClient['se
     ? undefined
     : ajv.errorsText(validate.errors);
 }
+
+describe('the client library', () => {
+  const { exports: entries } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
+  };
+  const sources = Object.entries(entries).flatMap(([name, target]) =>
+    typeof target === 'string'
+      ? []
+      : [[name, target, (target['default'] ?? '').replace(/^\.\/dist\/(.*)\.js$/, 'src/$1.ts')] as const],
+  );
+
+  test.each(sources)('%s is there, with its types, and is described', (name, target, source) => {
+    expect(existsSync(source)).toBe(true);
+    expect(target['types']).toBe(target['default']?.replace(/\.js$/, '.d.ts'));
+    expect(readFileSync('docs/client.md', 'utf8')).toContain(`\`escrowd${name.slice(1)}\``);
+  });
+
+  test('signs in the example of its description', async () => {
+    const place = mkdtempSync(join(tmpdir(), 'escrowd-client-'));
+    try {
+      for (const [, , source] of sources) transpileTs(join(process.cwd(), source), place);
+      const map = JSON.stringify(entries).replaceAll('./dist/', './src/');
+      writeFileSync(join(place, 'package.json'), `{"name":"escrowd","type":"module","exports":${map}}`);
+      mkdirSync(join(place, 'examples'));
+      cpSync('docs/examples/sign-with-client.mjs', join(place, 'examples', 'sign.mjs'));
+      const [letter, signature] = [join(place, 'letter'), join(place, 'signature')];
+      writeFileSync(letter, 'dear customer');
+      const args = [
+        join(place, 'examples', 'sign.mjs'),
+        join(system.directory, 'people', 'app'),
+        signing.grant,
+        letter,
+        signature,
+      ];
+      const { stdout } = await promisify(execFile)(process.execPath, args);
+      expect(stdout).toMatch(/^signed; entry \d+ of the log; 2 uses left\n$/);
+      const key = { key: signing.publicKeyPem, dsaEncoding: 'ieee-p1363' } as const;
+      expect(verify('sha256', readFileSync(letter), key, readFileSync(signature))).toBe(true);
+    } finally {
+      rmSync(place, { recursive: true, force: true });
+    }
+  });
+});
 
 test('whatever is asked, valid or hostile, every answer is one that the document declares, and none is a fault', async () => {
   const seed = randomBytes(4).readInt32BE();

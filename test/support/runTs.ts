@@ -41,8 +41,9 @@ export function runTs(
  */
 export function transpileTs(entry: string, into: string, packages?: readonly string[]): string {
   writeFileSync(join(into, 'package.json'), '{ "type": "module" }\n');
-  if (packages === undefined) symlinkSync(join(repository, 'node_modules'), join(into, 'node_modules'));
-  else for (const name of packages) copyPackage(name, into);
+  const modules = join(into, 'node_modules');
+  if (packages === undefined && !existsSync(modules)) symlinkSync(join(repository, 'node_modules'), modules);
+  for (const name of packages ?? []) copyPackage(name, into);
   const done = new Set<string>();
   const visit = (source: string): void => {
     if (done.has(source)) return;
