@@ -29,6 +29,7 @@ const schema = z.strictObject({
     selfTest: z.enum(['full', 'quick']).default('full'),
     waitMs: milliseconds.default(10_000),
     probeMs: milliseconds.default(1_000),
+    hangMs: milliseconds.default(60_000),
     recycleAfterObjects: z.int().min(0).default(100_000),
     allowSpy: z.boolean().default(false),
   }),

@@ -28,6 +28,7 @@ export const EXIT_CODES = {
       'the log contradicts itself, its checkpoint or what the token remembers of it; nothing may be built on it',
   },
   policy: { code: 9, meaning: 'the database holds a policy that its administrators have not signed' },
+  hang: { code: 10, meaning: 'a call into the token did not come back (token.hangMs); to be started again' },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 
 /** The exit code for what stopped the daemon. */

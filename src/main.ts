@@ -7,7 +7,9 @@ import { readConfig } from './config.js';
 import { forbidCoreDumps } from './coreDumps.js';
 import { startDaemon } from './daemon.js';
 import { EXIT_CODES, exitCodeOf } from './exitCodes.js';
+import { watchForHangs } from './hangWatch.js';
 import { createOperatorLog, reasonsOf } from './operatorLog.js';
+import { oldestCallMs } from './token/attributes.js';
 
 const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
 
@@ -58,6 +60,7 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     forbidCoreDumps();
     const config = readConfig(values.config, process.env);
+    watchForHangs({ hangMs: config.token.hangMs, exitCode: EXIT_CODES.hang.code, oldestCallMs });
     const stopping = stopSignal();
     const daemon = await startDaemon({ config, configFile: values.config, packageDirectory, log });
     const why = await Promise.race([stopping, daemon.failed]);

@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { parse, stringify } from 'yaml';
 
@@ -15,6 +16,8 @@ import type { System } from './support/system.js';
 import { makeSystem } from './support/system.js';
 
 const SPY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
+
+const NOBODY = 65_534;
 
 type Changes = (config: Record<string, Record<string, unknown>>) => void;
 
@@ -179,6 +182,71 @@ describe('the daemon as a process', () => {
     renameSync(aside, join(tokens, name));
     expect(await ended(child)).toBe(EXIT_CODES.pin.code);
     expect(loginsIn(spied)).toEqual(['CKR_OK', 'CKR_PIN_INCORRECT']);
+  });
+
+  describe('ends by itself when a call into the token does not come back', () => {
+    let module: string;
+    let when: string;
+    beforeAll(() => {
+      module = join(system.directory, 'hanging.so');
+      when = join(system.directory, 'hang-now');
+      const source = join(__dirname, 'support', 'hangingModule.c');
+      execFileSync('gcc', ['-shared', '-fPIC', '-o', module, source, '-ldl']);
+    });
+    afterEach(() => {
+      rmSync(when, { force: true });
+    });
+
+    const hanging: Changes = (config) => {
+      const { place } = system.hsm;
+      const environment = {
+        ...place.environment,
+        HANGING_TARGET: findModule(place.profile, undefined),
+        HANGING_WHEN: when,
+      };
+      config['token'] = { ...config['token'], module, environment, probeMs: 50, hangMs: 8_000 };
+    };
+
+    it('on the main thread, where it stops everything: the next one starts and settles what was left', async () => {
+      const child = daemon(hanging);
+      await serving(child);
+      const alarm = said(child, '"alarm":"token-call-hangs"');
+      writeFileSync(when, 'sign');
+      await alarm;
+      expect(await ended(child)).toBe(EXIT_CODES.hang.code);
+      rmSync(when);
+      const next = daemon(hanging);
+      await serving(next);
+      expect(await ended(next, 'SIGTERM')).toBe(EXIT_CODES.clean.code);
+    });
+
+    it('on another thread, where it holds a session for ever', async () => {
+      // the self-test makes an RSA pair
+      writeFileSync(when, 'rsa');
+      const child = daemon(hanging);
+      await said(child, '"alarm":"token-call-hangs"');
+      expect(await ended(child)).toBe(EXIT_CODES.hang.code);
+    });
+  });
+
+  it('cannot be looked into by others of its user, and its core is dumped nowhere', async () => {
+    // what reads its configuration from a pipe waits, and is past the point where it forbids itself core dumps
+    const into = mkdtempSync(join(tmpdir(), 'escrowd-process-'));
+    scratch.push(into);
+    const pipe = join(into, 'config.yaml');
+    execFileSync('mkfifo', ['-m', '0644', pipe]);
+    const asNobody = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
+    const entry = join(__dirname, '..', 'src', 'main.ts');
+    const child = runTs(entry, into, { args: ['--config', pipe], ...asNobody });
+    children.push(child);
+    // PR_SET_DUMPABLE 0 gives the files in /proc to root (proc(5)): else they are the user's
+    const proc = `/proc/${String(child.pid)}/status`;
+    const deadline = performance.now() + 20_000;
+    while (statSync(proc).uid !== 0 && performance.now() < deadline) await pause(20);
+    expect(statSync(proc).uid).toBe(0);
+    expect(readFileSync(proc, 'utf8')).toMatch(
+      new RegExp(`^Uid:\\t${String(asNobody.uid ?? process.getuid?.())}\\t`, 'm'),
+    );
   });
 
   const refusals: readonly (readonly [string, Changes, keyof typeof EXIT_CODES])[] = [

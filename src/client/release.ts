@@ -98,7 +98,8 @@ function openedSecret(bytes: Buffer): OpenedKey {
 function openedPair(unwrapped: Buffer, publicKeyPem: string): OpenedKey {
   try {
     const privateKey = parsePkcs8(unwrapped);
-    if (!sameBytes(spki(createPublicKey(privateKey)), spki(createPublicKey(publicKeyPem)))) {
+    const released = spkiOf(privateKey, 'what was released is a private key without a proper public half');
+    if (!sameBytes(released, spkiOf(publicKeyPem, 'the public key shown for this release is not one'))) {
       throw new NotBelieved('release-mismatch');
     }
     return { kind: 'pair', privateKey };
@@ -118,8 +119,13 @@ function parsePkcs8(padded: Buffer): KeyObject {
   }
 }
 
-function spki(key: KeyObject): Buffer {
-  return key.export({ format: 'der', type: 'spki' });
+/** DER SubjectPublicKeyInfo of a private key or of a public one in PEM. @throws NotBelieved `release-malformed` */
+function spkiOf(key: KeyObject | string, otherwise: string): Buffer {
+  try {
+    return createPublicKey(key).export({ format: 'der', type: 'spki' });
+  } catch (cause) {
+    throw new NotBelieved('release-malformed', otherwise, { cause });
+  }
 }
 
 function json(value: unknown): Buffer {

@@ -36,18 +36,23 @@ export function nestedBooleans(rows: readonly (readonly [type: number, value: bo
   return whole.subarray(0, 24 * rows.length);
 }
 
-const inUse = new Set<readonly unknown[]>();
+const inUse = new Map<readonly unknown[], number>();
 
 /**
  * Keeps `buffers` reachable until the call settles: pkcs11js hands the bytes of a Buffer to another thread
- * without holding it, and a collected one is a crash.
+ * without holding it, and a collected one is a crash. Every call on another thread goes through here.
  */
 export async function holding<T>(buffers: readonly unknown[], call: () => Promise<T>): Promise<T> {
   const held = [...buffers];
-  inUse.add(held);
+  inUse.set(held, performance.now());
   try {
     return await call();
   } finally {
     inUse.delete(held);
   }
+}
+
+/** For how long the oldest call on another thread has been under way, in milliseconds; 0 when there is none. */
+export function oldestCallMs(): number {
+  return inUse.size === 0 ? 0 : performance.now() - Math.min(...inUse.values());
 }

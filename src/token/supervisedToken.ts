@@ -277,7 +277,7 @@ class Supervisor implements SupervisedToken {
       if (this.#closing) return false;
       this.#supervision.log(
         'error',
-        'calls into the token do not come back; restart the daemon if this lasts',
+        'calls into the token do not come back; the daemon ends itself if this lasts (token.hangMs)',
       );
     }
     await generation.close();

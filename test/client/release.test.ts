@@ -161,3 +161,21 @@ describe('DER', () => {
     }
   });
 });
+
+describe('a public key that is none is not believed', () => {
+  const { privateKey, publicKey } = pairs['ec-p256'];
+  const der = publicKey.export({ format: 'der', type: 'spki' });
+  const asPem = (bytes: Buffer): string =>
+    `-----BEGIN PUBLIC KEY-----\n${bytes.toString('base64')}\n-----END PUBLIC KEY-----\n`;
+  const offCurve = Buffer.concat([der.subarray(0, -1), Buffer.of((der.at(-1) ?? 0) ^ 1)]);
+
+  test.each([
+    ['a point that is not on the curve', asPem(offCurve)],
+    ['a point that is cut off', asPem(der.subarray(0, -1))],
+    ['no PEM at all', 'public key'],
+  ])('%s', (_what, publicKeyPem) => {
+    const opening = (): unknown =>
+      openRelease(released(pkcs8(privateKey)), recipient.privateKey, { publicKeyPem });
+    expect(errorCode(opening)).toBe('release-malformed');
+  });
+});

@@ -45,6 +45,9 @@ import type { TestDepositary, TestToken } from '../support/testToken.js';
 /*
  * What escrowd relies on, on every kind of token at hand. Where a profile says that its token lacks something, the test
  * shows that it does: nothing is skipped. The names of the tests are the table of what each token supports.
+ *
+ * There is no in-memory token: the suites of the core that need no token stub the verbs that they name (test/escrow, test/http),
+ * and everything that is said about keys is tested on these.
  */
 
 const MESSAGE = Buffer.from('the message');

@@ -54,6 +54,8 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
     );
 
   return {
+    // The queue of token objects is held while the pair is made, a second or so: it must be born in the token under its label
+    // (MODIFIABLE and COPYABLE are false, so a ready one could not be renamed or copied). Uses of known keys do not pass here.
     createTransport: (recovery) =>
       objects.alone(async (session) => {
         const name = objectNames.transport(recovery);
