@@ -1,4 +1,5 @@
-import type { CommandRow, GroupRow } from './command.js';
+import type { CommandRow, GroupRow, OptionRow } from './command.js';
+import { completionCommand } from './commands/completion.js';
 import { depositaryCommands } from './commands/depositary.js';
 import { grantCommands } from './commands/grant.js';
 import { historyCommand, historyCommands } from './commands/history.js';
@@ -13,6 +14,7 @@ import { rulesCommands } from './commands/rules.js';
 import { statusCommand } from './commands/status.js';
 import { tokenCommands } from './commands/token.js';
 import { useCommands } from './commands/use.js';
+import { DEFAULT_TIMEOUT } from './session.js';
 
 /** Commands by what they are about, in the order in which one needs them. */
 export const GROUPS: readonly GroupRow[] = [
@@ -41,5 +43,25 @@ export const GROUPS: readonly GroupRow[] = [
   { name: 'log', summary: 'the record of everything, and its verification', commands: logCommands },
 ];
 
+/** Options of every command. */
+export const OPTIONS: readonly OptionRow[] = [
+  { flags: '--as <dir>', about: 'your identity directory (ESCROWCTL_IDENTITY)' },
+  { flags: '--json', about: 'write JSON of a stable shape instead of text' },
+  {
+    flags: '--timeout <duration>',
+    about: `how long to wait for the server (ESCROWCTL_TIMEOUT; default: ${DEFAULT_TIMEOUT})`,
+  },
+  {
+    flags: '--passphrase-file <file>',
+    about: 'the passphrase of your keys, instead of asking (ESCROWCTL_PASSPHRASE_FILE)',
+  },
+  {
+    flags: '--card-pin-file <file>',
+    about: 'the PIN of your card, instead of asking (ESCROWCTL_CARD_PIN_FILE)',
+  },
+];
+
+const USES: readonly CommandRow[] = [...useCommands, statusCommand];
+
 /** Commands that stand by themselves. */
-export const COMMANDS: readonly CommandRow[] = [...useCommands, statusCommand];
+export const COMMANDS: readonly CommandRow[] = [...USES, completionCommand(GROUPS, USES, OPTIONS)];

@@ -84,6 +84,7 @@ const IDENTITY_NEXT = {
   'key-missing': undefined,
   'key-malformed': undefined,
   'key-exposed': undefined,
+  'key-locked': 'give it when asked, or: --passphrase-file FILE (ESCROWCTL_PASSPHRASE_FILE)',
   'record-malformed': undefined,
 } as const satisfies Record<IdentityError['code'], string | undefined>;
 

@@ -1,17 +1,14 @@
 import { Command, CommanderError, Option } from 'commander';
 
-import { COMMANDS, GROUPS } from './commands.js';
+import { COMMANDS, GROUPS, OPTIONS } from './commands.js';
 import type { CommandRow, OptionRow, Result } from './command.js';
-import { parseDurationArgument } from './durationArgument.js';
 import type { Environment } from './environment.js';
 import { EXIT_CODES, exitCodesHelp } from './exitCodes.js';
 import { failureOf, UsageError } from './failures.js';
 import { Given } from './given.js';
 import { Session } from './session.js';
+import { readSettings } from './settings.js';
 import { errorMark, printable } from './terminal.js';
-
-/** How long one request may take unless `--timeout` says otherwise: key generation in a token is slow. */
-const DEFAULT_TIMEOUT = '60s';
 
 /**
  * Runs one command line (without the program's own name) and returns the exit code, see {@link EXIT_CODES}. What was
@@ -67,10 +64,8 @@ function programOf(environment: Environment, setExit: SetExit): Command {
     })
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('next: add --help to see how it is used')
-    .helpCommand(false)
-    .option('--as <dir>', 'your identity directory (or set ESCROWCTL_IDENTITY)')
-    .option('--json', 'write JSON of a stable shape instead of text')
-    .option('--timeout <duration>', 'how long to wait for the server', DEFAULT_TIMEOUT);
+    .helpCommand(false);
+  for (const option of OPTIONS) program.addOption(optionOf(option));
   for (const { name, summary, itself, commands } of GROUPS) {
     const group =
       itself === undefined
@@ -112,9 +107,7 @@ function addCommand(parent: Command, row: CommandRow, environment: Environment, 
 }
 
 async function runRow(row: CommandRow, given: Given, environment: Environment): Promise<Result> {
-  const deadlineMs = parseDurationArgument(given.find('timeout') ?? DEFAULT_TIMEOUT);
-  if (deadlineMs === undefined) throw new UsageError('--timeout is not a duration', 'write 30s or 2m');
-  const session = new Session(environment, { as: given.find('as'), deadlineMs });
+  const session = new Session(environment, readSettings(given, environment.variables));
   try {
     return await row.run(session, given);
   } finally {

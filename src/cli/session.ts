@@ -1,30 +1,40 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import type { EscrowClient } from '../client/escrowClient.js';
 import { Identity } from '../client/identity.js';
 import type { LogView } from '../client/logView.js';
+import type { CardKey, CardProgram } from './card.js';
+import { cardKey } from './card.js';
+import { parseDurationArgument } from './durationArgument.js';
 import type { Environment } from './environment.js';
 import { UsageError } from './failures.js';
+import { readSecretLine } from './secretFile.js';
+import type { Settings } from './settings.js';
 import type { Progress } from './spinner.js';
 import { withSpinner } from './spinner.js';
 import type { Terminal } from './terminal.js';
+
+/** How long one request may take unless the settings say otherwise: key generation in a token is slow. */
+export const DEFAULT_TIMEOUT = '60s';
 
 /** What every command is given: who acts, the way to the server, the terminal and the time. */
 export class Session {
   readonly terminal: Terminal;
   readonly #environment: Environment;
-  readonly #as: string | undefined;
+  readonly #settings: Settings;
   readonly #deadlineMs: number;
   #client: EscrowClient | undefined;
+  #card: CardKey | undefined;
 
-  constructor(
-    environment: Environment,
-    options: { readonly as: string | undefined; readonly deadlineMs: number },
-  ) {
+  /** @throws UsageError when the timeout is none */
+  constructor(environment: Environment, settings: Settings) {
     this.terminal = environment.terminal;
     this.#environment = environment;
-    this.#as = options.as ?? environment.variables['ESCROWCTL_IDENTITY'];
-    this.#deadlineMs = options.deadlineMs;
+    this.#settings = settings;
+    const deadlineMs = parseDurationArgument(settings.timeout ?? DEFAULT_TIMEOUT);
+    if (deadlineMs === undefined)
+      throw new UsageError('--timeout (or ESCROWCTL_TIMEOUT) is not a duration', 'write 30s or 2m');
+    this.#deadlineMs = deadlineMs;
   }
 
   get now(): Date {
@@ -38,18 +48,41 @@ export class Session {
 
   /** Whether an identity was named at all. */
   get hasIdentity(): boolean {
-    return this.#as !== undefined && this.#as !== '';
+    return this.#settings.identity !== undefined;
   }
 
-  /** The identity named by `--as` or ESCROWCTL_IDENTITY. */
+  /** The identity named by `--as`, ESCROWCTL_IDENTITY or the configuration file. */
   identity(): Promise<Identity> {
-    if (this.#as === undefined || this.#as === '') {
+    const directory = this.#settings.identity;
+    if (directory === undefined) {
       throw new UsageError(
         'who are you?',
         'add --as DIR, or set ESCROWCTL_IDENTITY to your identity directory',
       );
     }
-    return Identity.open(resolve(this.#as));
+    return Identity.open(resolve(directory), {
+      passphrase: (file) => this.passphrase(`Passphrase of ${file}: `),
+      card: (place, publicKeyPem) => {
+        this.#card ??= cardKey(this.cards, place, publicKeyPem);
+        return Promise.resolve(this.#card);
+      },
+    });
+  }
+
+  /** A passphrase: from the file that the settings name, else typed; undefined when nobody is there to type. */
+  async passphrase(question: string): Promise<Buffer | undefined> {
+    const { passphraseFile } = this.#settings;
+    if (passphraseFile !== undefined) return readSecretLine(resolve(passphraseFile));
+    return this.terminal.isInteractive ? this.terminal.askHidden(question) : undefined;
+  }
+
+  /** How cards are reached. */
+  get cards(): CardProgram {
+    const { cardPinFile } = this.#settings;
+    return {
+      program: join(this.programs, 'token', 'card', 'main.js'),
+      pinFile: cardPinFile === undefined ? undefined : resolve(cardPinFile),
+    };
   }
 
   /** The pinned server, in the identity's name. Closed when the command ends. */
@@ -71,5 +104,6 @@ export class Session {
 
   close(): void {
     this.#client?.close();
+    this.#card?.close();
   }
 }

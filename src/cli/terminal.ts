@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { styleText } from 'node:util';
 
@@ -14,6 +15,8 @@ export interface Terminal {
   readonly hasColor: boolean;
   /** Asks on stderr, reads a line. */
   ask(question: string): Promise<string>;
+  /** Asks on stderr, reads a line that is not shown. */
+  askHidden(question: string): Promise<Buffer>;
   /** All of standard input. */
   readInput(): Promise<Buffer>;
 }
@@ -33,6 +36,22 @@ export function processTerminal(): Terminal {
         return await lines.question(question);
       } finally {
         lines.close();
+      }
+    },
+    askHidden: async (question) => {
+      stderr.write(question);
+      // readline in terminal mode turns the echo of the terminal off and writes its own to `output`
+      const output = new Writable({
+        write: (_chunk, _encoding, done) => {
+          done();
+        },
+      });
+      const lines = createInterface({ input: stdin, output, terminal: true });
+      try {
+        return Buffer.from(await lines.question(''));
+      } finally {
+        lines.close();
+        stderr.write('\n');
       }
     },
     readInput: () => buffer(stdin),

@@ -1,18 +1,19 @@
-import type { KeyObject } from 'node:crypto';
 import { createPublicKey } from 'node:crypto';
 
 import { z } from 'zod';
 
 import { sha256Hex } from '../escrow/digests.js';
 import { IdentityError, NotBelieved } from './errors.js';
-import { openOaep } from './share.js';
+import type { OaepName } from './decryptionKey.js';
+import type { DecryptionKey } from './decryptionKey.js';
 
 /** What the ceremony gives a depositary, to see that it holds the private key. */
 export interface Challenge {
   readonly id: string;
   /** SPKI PEM, or DER in base64, of the depositary key that was handed in. */
   readonly spki: string;
-  /** RSA-OAEP-256 of the nonce, base64. */
+  readonly oaep: OaepName;
+  /** The nonce by that OAEP, base64. */
   readonly ciphertext: string;
   /** SHA-256 of the nonce, hex. */
   readonly nonceHash: string;
@@ -28,6 +29,7 @@ export interface ChallengeAnswer {
 const schema: z.ZodType<Challenge> = z.object({
   id: z.string(),
   spki: z.string(),
+  oaep: z.enum(['RSA-OAEP', 'RSA-OAEP-256']),
   ciphertext: z.string(),
   nonceHash: z.string(),
 });
@@ -42,7 +44,7 @@ export function parseChallenge(text: string): Challenge {
   }
   const challenge = schema.safeParse(value);
   if (!challenge.success) {
-    throw new IdentityError('record-malformed', 'not a challenge: {id, spki, ciphertext, nonceHash}');
+    throw new IdentityError('record-malformed', 'not a challenge: {id, spki, oaep, ciphertext, nonceHash}');
   }
   return challenge.data;
 }
@@ -52,15 +54,18 @@ export function parseChallenge(text: string): Challenge {
  * @throws NotBelieved `challenge-mismatch` when it is for another key, or what it opens to is not what it says: a
  *   ciphertext from elsewhere (a share, say) is never opened for whoever asks
  */
-export function answerChallenge(challenge: Challenge, id: string, depositaryKey: KeyObject): ChallengeAnswer {
-  const own = createPublicKey(depositaryKey).export({ format: 'der', type: 'spki' });
-  if (challenge.id !== id || !spkiOf(challenge.spki).equals(own)) {
+export async function answerChallenge(
+  challenge: Challenge,
+  id: string,
+  depositaryKey: DecryptionKey,
+): Promise<ChallengeAnswer> {
+  if (challenge.id !== id || !spkiOf(challenge.spki).equals(depositaryKey.publicKey)) {
     throw new NotBelieved(
       'challenge-mismatch',
       `the challenge is for ${challenge.id}, or for another key of yours`,
     );
   }
-  const nonce = openOaep(depositaryKey, Buffer.from(challenge.ciphertext, 'base64'), 'sha256');
+  const nonce = await depositaryKey.open(Buffer.from(challenge.ciphertext, 'base64'), challenge.oaep);
   if (nonce === undefined || sha256Hex(nonce) !== challenge.nonceHash) {
     throw new NotBelieved('challenge-mismatch', 'the challenge does not open to what it says');
   }

@@ -1,5 +1,3 @@
-import type { KeyObject } from 'node:crypto';
-
 import { askedAsJson, sha256Hex } from '../escrow/digests.js';
 import type {
   StatementPayload,
@@ -13,6 +11,7 @@ import type { Checkpoint } from '../log/checkpoint.js';
 import type { Entry } from '../log/entry.js';
 import type { Attested, AttestationPins } from './attestation.js';
 import { verifyAttestation } from './attestation.js';
+import type { DecryptionKey } from './decryptionKey.js';
 import { NotBelieved } from './errors.js';
 import type { LogView } from './logView.js';
 import { reencryptShare } from './share.js';
@@ -72,11 +71,11 @@ export async function believeRecovery(
 export async function approve(
   recovery: BelievedRecovery,
   signer: Signer,
-  depositaryKey: KeyObject,
+  depositaryKey: DecryptionKey,
   now: Date,
 ): Promise<WireApproval> {
   const { share, transportKey, oaep } = partOf(recovery.shown);
-  const reply = reencryptShare({
+  const reply = await reencryptShare({
     share: Buffer.from(share, 'base64url'),
     depositaryKey,
     transportKey: Buffer.from(transportKey, 'base64url'),

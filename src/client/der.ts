@@ -36,19 +36,27 @@ export function ecdsaToDer(signature: Uint8Array): Buffer {
     derInteger(signature.subarray(0, half)),
     derInteger(signature.subarray(half)),
   ]);
-  return Buffer.concat([derHeader(0x30, content.length), content]);
+  return derValue(0x30, content);
 }
 
 /** A non-negative INTEGER: no leading zeros but one before a set high bit (X.690 section 8.3.2). */
-function derInteger(bigEndian: Uint8Array): Buffer {
+export function derInteger(bigEndian: Uint8Array): Buffer {
   let start = 0;
   while (start < bigEndian.length - 1 && bigEndian[start] === 0) start += 1;
   const digits = bigEndian.subarray(start);
   const isHigh = ((digits[0] ?? 0) & 0x80) !== 0;
   const content = isHigh ? Buffer.concat([Buffer.of(0), digits]) : Buffer.from(digits);
-  return Buffer.concat([derHeader(0x02, content.length), content]);
+  return derValue(0x02, content);
+}
+
+/** A value with its tag and length (X.690 section 8.1.3, the shortest form); less than 65,536 bytes. */
+export function derValue(tag: number, content: Buffer): Buffer {
+  return Buffer.concat([derHeader(tag, content.length), content]);
 }
 
 function derHeader(tag: number, length: number): Buffer {
-  return length < 0x80 ? Buffer.of(tag, length) : Buffer.of(tag, 0x81, length);
+  if (length < 0x80) return Buffer.of(tag, length);
+  return length < 0x100
+    ? Buffer.of(tag, 0x81, length)
+    : Buffer.of(tag, 0x82, Math.floor(length / 0x100), length % 0x100);
 }

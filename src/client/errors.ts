@@ -91,6 +91,7 @@ export type IdentityFault =
   | 'key-missing'
   | 'key-malformed'
   | 'key-exposed'
+  | 'key-locked'
   | 'record-malformed';
 
 /** The identity directory, or a file that is to become part of it, is not as it must be. */

@@ -1,15 +1,18 @@
 import type { KeyObject } from 'node:crypto';
-import { createPrivateKey } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import { z } from 'zod';
 
+import type { DecryptionKey } from './decryptionKey.js';
+import { softwareKey } from './decryptionKey.js';
 import { HttpsConnection } from './connection.js';
 import { IdentityError } from './errors.js';
 import { EscrowClient } from './escrowClient.js';
 import { FileMemory } from './logMemory.js';
 import { LogView } from './logView.js';
+import type { AskPassphrase } from './privateKeyFile.js';
+import { readPrivateKey } from './privateKeyFile.js';
 import type { ServerPins } from './serverPins.js';
 import { checkPinnedKeys } from './serverPins.js';
 import type { Signer } from './signingKey.js';
@@ -35,9 +38,27 @@ export const FILES = {
   depositaryPublic: 'depositary-public.pem',
 } as const;
 
+/** Where a depositary's key is that never leaves its card: a PKCS#11 token of the depositary's own. */
+export interface CardPlace {
+  /** Absolute path of the card's PKCS#11 module. */
+  readonly module: string;
+  /** The card's label (CKA_LABEL of the token). */
+  readonly token: string;
+  /** The label of the key on it. */
+  readonly key: string;
+}
+
+/** How locked keys are opened; what is not given cannot be. */
+export interface Unlocking {
+  readonly passphrase?: AskPassphrase;
+  /** The key on a card; `publicKey` is what it is known by (SPKI PEM). */
+  readonly card?: (place: CardPlace, publicKey: string) => Promise<DecryptionKey>;
+}
+
 /** What identity.json says. */
 export interface IdentityFile {
   readonly id: string;
+  readonly card: CardPlace | undefined;
   readonly pins: (ServerPins & { readonly ca: string }) | undefined;
 }
 
@@ -48,6 +69,7 @@ const jsonSchema = z.object({
   origin: z.string().optional(),
   identityKey: z.record(z.string(), z.string()).optional(),
   logKey: z.string().optional(),
+  card: z.object({ module: z.string(), token: z.string(), key: z.string() }).optional(),
 });
 
 /** A principal's own files: who it is, its keys, and what it knows of its server. */
@@ -56,22 +78,27 @@ export class Identity {
   readonly id: string;
   readonly signer: Signer;
   readonly #pins: (ServerPins & { readonly ca: string }) | undefined;
+  readonly #card: CardPlace | undefined;
+  readonly #unlocking: Unlocking;
 
-  private constructor(directory: string, file: IdentityFile, signer: Signer) {
+  private constructor(directory: string, file: IdentityFile, signer: Signer, unlocking: Unlocking) {
     this.directory = directory;
     this.id = file.id;
     this.signer = signer;
     this.#pins = file.pins;
+    this.#card = file.card;
+    this.#unlocking = unlocking;
   }
 
   /**
    * Opens an identity directory. Keys other than the signing key are read when they are needed.
-   * @throws IdentityError `identity-missing`, `identity-malformed`, `key-missing`, `key-malformed`, `key-exposed`
+   * @throws IdentityError `identity-missing`, `identity-malformed`, `key-missing`, `key-malformed`, `key-exposed`,
+   *   `key-locked`
    */
-  static async open(directory: string): Promise<Identity> {
+  static async open(directory: string, unlocking: Unlocking = {}): Promise<Identity> {
     const file = await readIdentityFile(directory);
-    const key = await readPrivateKey(join(directory, FILES.signingKey));
-    return new Identity(resolve(directory), file, signerOf(file.id, key));
+    const key = await readPrivateKey(join(directory, FILES.signingKey), askOf(unlocking));
+    return new Identity(resolve(directory), file, signerOf(file.id, key), unlocking);
   }
 
   /** The pins of the server. @throws IdentityError `server-not-pinned` */
@@ -89,12 +116,24 @@ export class Identity {
 
   /** The RSA key that opens shares, and releases to this depositary. @throws IdentityError */
   depositaryKey(): Promise<KeyObject> {
-    return readPrivateKey(join(this.directory, FILES.depositaryKey));
+    return this.#read(FILES.depositaryKey);
+  }
+
+  /** The same, wherever it is: in its file, or on the card that identity.json names. @throws IdentityError */
+  async depositaryOpener(): Promise<DecryptionKey> {
+    if (this.#card === undefined) return softwareKey(await this.depositaryKey());
+    const { card } = this.#unlocking;
+    if (card === undefined) throw new IdentityError('key-locked', 'the depositary key is on a card');
+    return card(this.#card, await readText(join(this.directory, FILES.depositaryPublic)));
   }
 
   /** The RSA key that opens this owner's own copies. @throws IdentityError */
   deliveryKey(): Promise<KeyObject> {
-    return readPrivateKey(join(this.directory, FILES.deliveryKey));
+    return this.#read(FILES.deliveryKey);
+  }
+
+  #read(name: string): Promise<KeyObject> {
+    return readPrivateKey(join(this.directory, name), askOf(this.#unlocking));
   }
 
   /** Where the last checkpoint seen is kept. */
@@ -130,8 +169,8 @@ export async function readIdentityFile(directory: string): Promise<IdentityFile>
   const path = join(directory, FILES.identity);
   const file = jsonSchema.safeParse(jsonOrUndefined(await readText(path)));
   if (!file.success) throw new IdentityError('identity-malformed', `${path} is not an identity`);
-  const { id, server, ca, origin, identityKey, logKey } = file.data;
-  if (server === undefined) return { id, pins: undefined };
+  const { id, server, ca, origin, identityKey, logKey, card } = file.data;
+  if (server === undefined) return { id, card, pins: undefined };
   if (ca === undefined || origin === undefined || identityKey === undefined || logKey === undefined) {
     throw new IdentityError(
       'identity-malformed',
@@ -139,7 +178,11 @@ export async function readIdentityFile(directory: string): Promise<IdentityFile>
     );
   }
   checkPinnedKeys(identityKey, logKey, origin);
-  return { id, pins: { server, ca, origin, identityKey, logKey } };
+  return { id, card, pins: { server, ca, origin, identityKey, logKey } };
+}
+
+function askOf({ passphrase }: Unlocking): AskPassphrase {
+  return passphrase ?? (() => Promise.resolve(undefined));
 }
 
 async function readText(path: string): Promise<string> {
@@ -147,28 +190,6 @@ async function readText(path: string): Promise<string> {
     return await readFile(path, 'utf8');
   } catch (cause) {
     throw new IdentityError('identity-missing', `${path} cannot be read`, { cause });
-  }
-}
-
-/** A private key that others could read is not used: who knows who has it. */
-async function readPrivateKey(path: string): Promise<KeyObject> {
-  let pem: string;
-  try {
-    const { mode } = await stat(path);
-    if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
-      throw new IdentityError('key-exposed', `${path} can be read by others; chmod 600 it`);
-    }
-    pem = await readFile(path, 'utf8');
-  } catch (cause) {
-    if (cause instanceof IdentityError) throw cause;
-    throw new IdentityError('key-missing', `${path} cannot be read`, { cause });
-  }
-  try {
-    return createPrivateKey(pem);
-  } catch (cause) {
-    throw new IdentityError('key-malformed', `${path} is not a private key in PEM without a passphrase`, {
-      cause,
-    });
   }
 }
 

@@ -7,7 +7,9 @@ import { promisify } from 'node:util';
 import { sha256Hex } from '../escrow/digests.js';
 import { parsePrincipalId } from '../escrow/ids.js';
 import { writeFileAtomically, writeNewFile } from './atomicFile.js';
+import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from './errors.js';
+import type { CardPlace } from './identity.js';
 import { FILES, readIdentityFile } from './identity.js';
 import { jwkThumbprint } from './jws.js';
 import type { PublicPart } from './publicPart.js';
@@ -22,6 +24,10 @@ export interface NewIdentity {
   readonly depositary: boolean;
   /** With the RSA key that an owner's own copies are encrypted to. */
   readonly deliveryKey: boolean;
+  /** Private keys are written under this passphrase; overwritten by the caller. */
+  readonly passphrase?: Buffer;
+  /** The depositary's key, when it is on a card: nothing of it is made. */
+  readonly card?: { readonly place: CardPlace; readonly publicKeyPem: string };
 }
 
 const generate = promisify(generateKeyPair);
@@ -45,27 +51,35 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await refuseToOverwrite(directory);
   const signing = (await generate('ec', { namedCurve: 'P-256' })).privateKey;
-  await writePrivateKey(directory, FILES.signingKey, signing);
-  let depositaryKey: string | undefined;
-  if (order.depositary) {
+  const write = (name: string, key: KeyObject): Promise<void> =>
+    writePrivateKey(join(directory, name), key, order.passphrase);
+  await write(FILES.signingKey, signing);
+  let depositaryPem = order.card?.publicKeyPem;
+  if (order.depositary && depositaryPem === undefined) {
     const key = (await generate('rsa', { modulusLength: 3072 })).privateKey;
-    await writePrivateKey(directory, FILES.depositaryKey, key);
-    await writeNewFile(join(directory, FILES.depositaryPublic), spkiPem(key), PUBLIC);
-    depositaryKey = sha256Hex(createPublicKey(key).export({ format: 'der', type: 'spki' }));
+    await write(FILES.depositaryKey, key);
+    depositaryPem = spkiPem(key);
+  }
+  if (depositaryPem !== undefined) {
+    await writeNewFile(join(directory, FILES.depositaryPublic), depositaryPem, PUBLIC);
   }
   const delivery = order.deliveryKey
     ? (await generate('rsa', { modulusLength: 3072 })).privateKey
     : undefined;
-  if (delivery !== undefined) await writePrivateKey(directory, FILES.deliveryKey, delivery);
+  if (delivery !== undefined) await write(FILES.deliveryKey, delivery);
   const part: PublicPart = {
     id: order.id,
     keys: [signerOf(order.id, signing).publicJwk],
-    ...(depositaryKey === undefined ? {} : { depositaryKey }),
+    ...(depositaryPem === undefined ? {} : { depositaryKey: fingerprintOf(depositaryPem) }),
     ...(delivery === undefined ? {} : { deliveryKey: spkiPem(delivery) }),
   };
   await writeNewFile(join(directory, FILES.publicPart), json(part), PUBLIC);
   // last: a directory with this file is an identity
-  await writeNewFile(join(directory, FILES.identity), json({ id: order.id }), PRIVATE);
+  await writeNewFile(
+    join(directory, FILES.identity),
+    json({ id: order.id, ...(order.card === undefined ? {} : { card: order.card.place }) }),
+    PRIVATE,
+  );
   return part;
 }
 
@@ -86,7 +100,9 @@ export async function pinServer(directory: string, pins: ServerPins, ca: string)
     );
   }
   await writeFileAtomically(join(directory, FILES.ca), ca, PUBLIC);
-  const content = { id: identity.id, server, ca: FILES.ca, origin, identityKey, logKey };
+  const { id, card } = identity;
+  const kept = card === undefined ? {} : { card };
+  const content = { id, server, ca: FILES.ca, origin, identityKey, logKey, ...kept };
   await writeFileAtomically(join(directory, FILES.identity), json(content), PRIVATE);
 }
 
@@ -115,8 +131,16 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-function writePrivateKey(directory: string, name: string, key: KeyObject): Promise<void> {
-  return writeNewFile(join(directory, name), key.export({ format: 'pem', type: 'pkcs8' }), PRIVATE);
+async function writePrivateKey(path: string, key: KeyObject, passphrase: Buffer | undefined): Promise<void> {
+  const pem =
+    passphrase === undefined
+      ? key.export({ format: 'pem', type: 'pkcs8' })
+      : await encryptedPem(key, passphrase);
+  await writeNewFile(path, pem, PRIVATE);
+}
+
+function fingerprintOf(publicKeyPem: string): string {
+  return sha256Hex(createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' }));
 }
 
 function spkiPem(key: KeyObject): string {

@@ -3,9 +3,10 @@ import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto
 
 import type { WireRelease } from '../escrow/wire.js';
 import { sameBytes } from '../log/merkle.js';
+import type { DecryptionKey, OaepName } from './decryptionKey.js';
+import { oaepNamed, openOaep } from './decryptionKey.js';
 import { trimToDer } from './der.js';
 import { NotBelieved } from './errors.js';
-import { oaepHashOf, openOaep } from './share.js';
 
 /** A released key, in the clear. Call {@link destroyOpened} when it has been written. */
 export type OpenedKey =
@@ -33,11 +34,30 @@ const KWP_INITIAL_VALUE = Buffer.from('A65959A6', 'hex');
  * @throws NotBelieved `release-malformed`, `release-mismatch`
  */
 export function openRelease(release: WireRelease, recipientKey: KeyObject, key: ReleasedKey): OpenedKey {
-  const oaepHash = oaepHashOf(release.oaep);
-  if (oaepHash === undefined) {
-    throw new NotBelieved('release-malformed', `unknown encryption of the released key: ${release.oaep}`);
-  }
-  const transfer = openOaep(recipientKey, Buffer.from(release.transferKey, 'base64url'), oaepHash);
+  return openUnder(
+    openOaep(recipientKey, Buffer.from(release.transferKey, 'base64url'), oaepOf(release)),
+    release,
+    key,
+  );
+}
+
+/** The same with a key that may be on a card. */
+export async function openReleaseWith(
+  release: WireRelease,
+  recipientKey: DecryptionKey,
+  key: ReleasedKey,
+): Promise<OpenedKey> {
+  const transferKey = Buffer.from(release.transferKey, 'base64url');
+  return openUnder(await recipientKey.open(transferKey, oaepOf(release)), release, key);
+}
+
+function oaepOf({ oaep }: WireRelease): OaepName {
+  const known = oaepNamed(oaep);
+  if (known !== undefined) return known;
+  throw new NotBelieved('release-malformed', `unknown encryption of the released key: ${oaep}`);
+}
+
+function openUnder(transfer: Buffer | undefined, release: WireRelease, key: ReleasedKey): OpenedKey {
   if (transfer === undefined) {
     throw new NotBelieved(
       'release-malformed',

@@ -12,7 +12,8 @@ export const GCM = { ivBytes: 12, tagBytes: 16 } as const;
 
 const CKZ_DATA_SPECIFIED = 1;
 
-const OAEP_HASHES = {
+/** The hash of each RSA-OAEP and of its MGF1, by the JOSE name (RFC 7518 section 4.3). */
+export const OAEP_HASHES = {
   'RSA-OAEP': { hashAlg: pkcs11.CKM_SHA_1, mgf: pkcs11.CKG_MGF1_SHA1 },
   'RSA-OAEP-256': { hashAlg: pkcs11.CKM_SHA256, mgf: pkcs11.CKG_MGF1_SHA256 },
 } as const;

@@ -34,6 +34,10 @@ export async function escrowctl(argv: readonly string[], world: World = {}): Pro
       err.push(question);
       return Promise.resolve(answers.shift() ?? '');
     },
+    askHidden: (question) => {
+      err.push(question);
+      return Promise.resolve(Buffer.from(answers.shift() ?? ''));
+    },
     readInput: () => Promise.resolve(world.input ?? Buffer.alloc(0)),
   };
   const exit = await runEscrowctl(argv, {

@@ -1,3 +1,4 @@
+import { softwareKey } from '../../src/client/decryptionKey.js';
 import { constants, privateDecrypt, verify } from 'node:crypto';
 import { generateKeyPairSync } from 'node:crypto';
 
@@ -69,7 +70,7 @@ describe('an honest request', () => {
 
   test('is approved by the same secret, under the transport key', async () => {
     const believed = await believe(await show(server));
-    const { reply } = await approve(believed, dana, depositaryPair.privateKey, NOW);
+    const { reply } = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
     const padding = constants.RSA_PKCS1_OAEP_PADDING;
     const opened = privateDecrypt(
       { key: transportPair.privateKey, padding, oaepHash: 'sha1' },
@@ -84,14 +85,14 @@ describe('an honest request', () => {
     const sealed = publicEncrypt({ key: depositaryPair.publicKey, padding, oaepHash: 'sha256' }, SECRET);
     const part = { oaep: 'RSA-OAEP-256', share: sealed.toString('base64url') };
     const believed = await believe(await show(server, { part }));
-    const { reply } = await approve(believed, dana, depositaryPair.privateKey, NOW);
+    const { reply } = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
     const key = { key: transportPair.privateKey, padding, oaepHash: 'sha256' };
     expect(privateDecrypt(key, Buffer.from(reply, 'base64url'))).toEqual(SECRET);
   });
 
   test('the approval states what was checked, in the form that the server expects, and no longer than the request', async () => {
     const believed = await believe(await show(server));
-    const { statement, reply } = await approve(believed, dana, depositaryPair.privateKey, NOW);
+    const { statement, reply } = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
     const jws = parseJws(statement);
     const { attested } = honestScene();
     expect(jws?.header).toEqual({ typ: 'escrowd-approval+jwt', alg: 'ES256', kid: dana.kid });
@@ -257,14 +258,14 @@ describe('a lying server is not believed:', () => {
 
   test('a share that is not for this key', async () => {
     const believed = await believe(await show(server));
-    await expect(approve(believed, dana, thievesPair.privateKey, NOW)).rejects.toMatchObject({
+    await expect(approve(believed, dana, softwareKey(thievesPair.privateKey), NOW)).rejects.toMatchObject({
       code: 'share-malformed',
     });
   });
 
   test('a share that holds anything but 32 bytes', async () => {
     const believed = await believe(await show(server, { part: { share: share(Buffer.from('a password')) } }));
-    await expect(approve(believed, dana, depositaryPair.privateKey, NOW)).rejects.toMatchObject({
+    await expect(approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW)).rejects.toMatchObject({
       code: 'share-malformed',
     });
   });
@@ -280,5 +281,5 @@ test('an approval cannot be made of a request that was not checked', async () =>
   const shown = await show(server);
   const unchecked = { shown };
   // @ts-expect-error: only believeRecovery makes a BelievedRecovery
-  expect(() => approve(unchecked, dana, depositaryPair.privateKey, NOW)).toBeDefined();
+  expect(() => approve(unchecked, dana, softwareKey(depositaryPair.privateKey), NOW)).toBeDefined();
 });

@@ -171,7 +171,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
     makeApproval: async (name, id) => {
       const { identity, recovery, trust } = await seenBy(system, name, id, now());
       const believed = await believeRecovery(recovery, trust);
-      return approve(believed, identity.signer, await identity.depositaryKey(), trust.now);
+      return approve(believed, identity.signer, await identity.depositaryOpener(), trust.now);
     },
     approve: async (name, id) => {
       const approval = await system.makeApproval(name, id);

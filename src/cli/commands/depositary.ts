@@ -20,7 +20,7 @@ export const depositaryCommands: readonly CommandRow[] = [
 async function answer(session: Session, given: Given): Promise<Result> {
   const identity = await session.identity();
   const challenge = parseChallenge(await readFile(given.argument(0), 'utf8'));
-  const answered = answerChallenge(challenge, identity.id, await identity.depositaryKey());
+  const answered = await answerChallenge(challenge, identity.id, await identity.depositaryOpener());
   const out = given.text('out');
   await writeFileAtomically(out, `${JSON.stringify(answered, undefined, 2)}\n`, 0o644);
   return {

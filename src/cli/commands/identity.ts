@@ -1,13 +1,15 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import type { Identity } from '../../client/identity.js';
 import { FILES } from '../../client/identity.js';
+import type { NewIdentity } from '../../client/newIdentity.js';
 import { createIdentity, pinServer } from '../../client/newIdentity.js';
 import type { ServerPins } from '../../client/serverPins.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
 import { parseCheckpoint } from '../../log/checkpoint.js';
 import { parseNote } from '../../log/note.js';
+import { cardPublicKey } from '../card.js';
 import { facts } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -33,9 +35,15 @@ export const identityCommands: readonly CommandRow[] = [
       { flags: '--id <id>', about: 'your id in the directory', required: true },
       { flags: '--depositary', about: 'also an RSA key to which shares of keys are encrypted' },
       { flags: '--delivery-key', about: 'also an RSA key to which copies of your own keys are encrypted' },
+      { flags: '--encrypt', about: 'keep your private keys under a passphrase' },
+      { flags: '--card-module <file>', about: 'PKCS#11 module of the card that your depositary key is on' },
+      { flags: '--card-token <label>', about: 'label of the card' },
+      { flags: '--card-key <label>', about: 'label of the key on the card' },
       ...PIN_OPTIONS,
     ],
     examples: [
+      'identity new ~/.escrowd --id dana --depositary --encrypt',
+      'identity new ~/.escrowd --id dana --card-module /usr/lib/opensc-pkcs11.so --card-token Dana --card-key escrow',
       'identity new ~/.escrowd --id dana --depositary',
       'identity new ~/.escrowd --id olga --delivery-key --server https://escrow.example.com:8443 \\\n' +
         '      --ca ca.pem --record ceremony-record.json',
@@ -64,17 +72,22 @@ export const identityCommands: readonly CommandRow[] = [
   },
 ];
 
-async function newIdentity(_session: Session, given: Given): Promise<Result> {
+async function newIdentity(session: Session, given: Given): Promise<Result> {
   const directory = given.argument(0);
   const isPinned = given.find('server') ?? given.find('ca') ?? given.find('record');
   // read before anything is made: a bad record must not leave half an identity
   const pins = isPinned === undefined ? undefined : await pinsOf(given);
-  const depositary = given.flag('depositary');
+  const card = await cardOf(session, given);
+  const depositary = given.flag('depositary') || card !== undefined;
+  const passphrase = given.flag('encrypt') ? await newPassphrase(session) : undefined;
   const part = await createIdentity(directory, {
     id: given.text('id'),
     depositary,
     deliveryKey: given.flag('deliveryKey'),
+    ...(card === undefined ? {} : { card }),
+    ...(passphrase === undefined ? {} : { passphrase }),
   });
+  passphrase?.fill(0);
   if (pins !== undefined) await pinServer(directory, pins.pins, pins.ca);
   const files = {
     publicPart: join(directory, FILES.publicPart),
@@ -94,6 +107,27 @@ async function newIdentity(_session: Session, given: Given): Promise<Result> {
       ? 'give public.json to an administrator and depositary-public.pem to the security officer, who sends a challenge'
       : 'give public.json to an administrator',
   };
+}
+
+async function cardOf(session: Session, given: Given): Promise<NewIdentity['card']> {
+  const [module, token, key] = ['cardModule', 'cardToken', 'cardKey'].map((name) => given.find(name));
+  if (module === undefined && token === undefined && key === undefined) return undefined;
+  if (module === undefined || token === undefined || key === undefined) {
+    throw new UsageError('--card-module, --card-token and --card-key belong together');
+  }
+  const place = { module: resolve(module), token, key };
+  return { place, publicKeyPem: await cardPublicKey(session.cards, place) };
+}
+
+async function newPassphrase(session: Session): Promise<Buffer> {
+  const first = await session.passphrase('New passphrase of your keys: ');
+  const second = await session.passphrase('The same again: ');
+  if (first === undefined || second === undefined) {
+    throw new UsageError('nobody is there to give a passphrase', 'add --passphrase-file FILE');
+  }
+  if (first.length === 0) throw new UsageError('an empty passphrase is none');
+  if (!first.equals(second)) throw new UsageError('the two passphrases differ; nothing was made');
+  return first;
 }
 
 async function pin(_session: Session, given: Given): Promise<Result> {

@@ -64,7 +64,7 @@ export const decisionCommands: readonly CommandRow[] = [
 async function approveCommand(session: Session, given: Given): Promise<Result> {
   const { identity, client, believed } = await checked(session, given);
   // before the question: without the key the answer would be for nothing
-  const depositaryKey = await identity.depositaryKey();
+  const depositaryKey = await identity.depositaryOpener();
   if (!given.flag('yes')) await confirm(session, believed);
   const approval = await approve(believed, identity.signer, depositaryKey, session.now);
   const { result, entry } = await session.busy('handing in the approval', () =>

@@ -3,7 +3,7 @@ import { access } from 'node:fs/promises';
 import { writeNewFile } from '../../client/atomicFile.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import type { Identity } from '../../client/identity.js';
-import { destroyOpened, exportOpened, openRelease } from '../../client/release.js';
+import { destroyOpened, exportOpened, openReleaseWith } from '../../client/release.js';
 import type { WireRecovery, WireRelease } from '../../escrow/wire.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -114,7 +114,7 @@ async function open(
   given: Given,
 ): Promise<void> {
   const { publicKeyPem } = recovery.key;
-  const opened = openRelease(answer, await identity.depositaryKey(), { publicKeyPem });
+  const opened = await openReleaseWith(answer, await identity.depositaryOpener(), { publicKeyPem });
   try {
     const format = given.oneOf('format', FORMATS) ?? (opened.kind === 'pair' ? 'pem' : 'raw');
     await writeNewFile(out, exportOpened(opened, format), 0o600);

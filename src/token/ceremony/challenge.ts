@@ -9,14 +9,15 @@ import { CeremonyRefused } from './table.js';
 const challengeSchema = z.strictObject({
   id: z.string(),
   spki: z.string(),
+  oaep: z.enum(['RSA-OAEP', 'RSA-OAEP-256']),
   ciphertext: z.string(),
   nonceHash: z.string().regex(/^[0-9a-f]{64}$/),
 });
 const answerSchema = z.strictObject({ id: z.string(), nonce: z.string() });
 
 /**
- * What a depositary is asked, to show that it holds its private key: `ciphertext` (base64) is RSA-OAEP-256 of a
- * nonce to the key `spki` (DER SubjectPublicKeyInfo, base64); `nonceHash` is the nonce's SHA-256 (hex).
+ * What a depositary is asked, to show that it holds its private key: `ciphertext` (base64) is a nonce by the
+ * RSA-OAEP named `oaep` (RFC 7518 section 4.3) to the key `spki` (DER SubjectPublicKeyInfo, base64); `nonceHash` is the nonce's SHA-256 (hex).
  */
 export type Challenge = z.infer<typeof challengeSchema>;
 /** What the depositary answers: the nonce, base64url. */
@@ -29,14 +30,24 @@ export interface ProvenDepositary {
 }
 
 /** Makes a challenge for the public key (PEM) of a depositary; `nonce` is 32 random bytes. */
-export function makeChallenge(id: string, publicKeyPem: string, nonce: Buffer): Challenge {
+export function makeChallenge(
+  id: string,
+  publicKeyPem: string,
+  nonce: Buffer,
+  oaep: Challenge['oaep'] = 'RSA-OAEP-256',
+): Challenge {
   if (parsePrincipalId(id) === undefined) throw badId(id);
   const key = importPem(publicKeyPem);
   requireStrongRsa(key);
-  const padding = { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' };
+  const padding = {
+    key,
+    padding: constants.RSA_PKCS1_OAEP_PADDING,
+    oaepHash: oaep === 'RSA-OAEP' ? 'sha1' : 'sha256',
+  };
   return {
     id,
     spki: key.export({ type: 'spki', format: 'der' }).toString('base64'),
+    oaep,
     ciphertext: publicEncrypt(padding, nonce).toString('base64'),
     nonceHash: createHash('sha256').update(nonce).digest('hex'),
   };

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { acceptLoss } from './acceptLoss.js';
 import { makeChallenge } from './challenge.js';
 import { enrol } from './enrol.js';
@@ -62,13 +62,30 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .argument('<id>', 'the depositary, as the directory calls it')
     .requiredOption('--public-key <file>', "the depositary's RSA public key (PEM), 2048 bits or more")
     .requiredOption('--out <file>', 'where to write the challenge (JSON, public)')
+    .addOption(
+      new Option(
+        '--oaep <name>',
+        'RSA-OAEP (SHA-1), for a key on a card that knows no other, or RSA-OAEP-256',
+      )
+        .choices(['RSA-OAEP', 'RSA-OAEP-256'] as const)
+        .default('RSA-OAEP-256'),
+    )
     .option('--json', 'print the challenge as JSON')
-    .action((id: string, options: OutputOptions & { readonly publicKey: string; readonly out: string }) => {
-      const challenge = makeChallenge(id, readText(options.publicKey), randomBytes(32));
-      const text = `${JSON.stringify(challenge, null, 2)}\n`;
-      writeText(options.out, text);
-      print(options.json === true ? text : afterChallenge(id, options.out));
-    });
+    .action(
+      (
+        id: string,
+        options: OutputOptions & {
+          readonly publicKey: string;
+          readonly out: string;
+          readonly oaep: 'RSA-OAEP' | 'RSA-OAEP-256';
+        },
+      ) => {
+        const challenge = makeChallenge(id, readText(options.publicKey), randomBytes(32), options.oaep);
+        const text = `${JSON.stringify(challenge, null, 2)}\n`;
+        writeText(options.out, text);
+        print(options.json === true ? text : afterChallenge(id, options.out));
+      },
+    );
 
   withPins(withPlace(program.command('enrol')))
     .description('make the public key of a depositary trusted, once it has answered its challenge')

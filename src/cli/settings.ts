@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs';
+
+import { dirname, join, resolve } from 'node:path';
+
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+import { errorCodeOf } from '../client/errorCode.js';
+import { UsageError } from './failures.js';
+import type { Given } from './given.js';
+
+const path = z.string().min(1).max(4096);
+
+const schema = z.strictObject({
+  identity: path.optional(),
+  timeout: z.string().min(1).max(64).optional(),
+  passphraseFile: path.optional(),
+  cardPinFile: path.optional(),
+});
+
+/** What holds for every command unless its command line says otherwise. Paths are absolute. */
+export type Settings = Readonly<Record<keyof z.infer<typeof schema>, string | undefined>>;
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The settings of one run: an option, else its variable (ESCROWCTL_IDENTITY and so on), else the configuration file. That is
+ * the file that ESCROWCTL_CONFIG names, else `escrowctl/config.yaml` under XDG_CONFIG_HOME or ~/.config when it is there.
+ * Paths in it are relative to the file itself.
+ * @throws UsageError when the file is not as it must be, or is named and not there
+ */
+export function readSettings(given: Pick<Given, 'find'>, variables: Variables): Settings {
+  const file = readFile(variables);
+  const pick = (option: string, variable: string, inFile: string | undefined): string | undefined =>
+    given.find(option) ?? nonEmpty(variables[variable]) ?? inFile;
+  return {
+    identity: pick('as', 'ESCROWCTL_IDENTITY', file.identity),
+    timeout: pick('timeout', 'ESCROWCTL_TIMEOUT', file.timeout),
+    passphraseFile: pick('passphraseFile', 'ESCROWCTL_PASSPHRASE_FILE', file.passphraseFile),
+    cardPinFile: pick('cardPinFile', 'ESCROWCTL_CARD_PIN_FILE', file.cardPinFile),
+  };
+}
+
+function readFile(variables: Variables): Partial<Settings> {
+  const named = nonEmpty(variables['ESCROWCTL_CONFIG']);
+  const file = named === undefined ? usualFile(variables) : resolve(named);
+  const text = file === undefined ? undefined : readText(file, named !== undefined);
+  if (file === undefined || text === undefined) return {};
+  const read = schema.safeParse(parseYaml(text, file));
+  if (!read.success) {
+    const [issue] = read.error.issues;
+    throw new UsageError(`${file}: ${[issue?.path.join('.'), issue?.message].filter(Boolean).join(': ')}`);
+  }
+  const at = (value: string | undefined): string | undefined =>
+    value === undefined ? undefined : resolve(dirname(file), value);
+  return {
+    identity: at(read.data.identity),
+    timeout: read.data.timeout,
+    passphraseFile: at(read.data.passphraseFile),
+    cardPinFile: at(read.data.cardPinFile),
+  };
+}
+
+/** XDG Base Directory Specification: a relative path in the variable is not used. */
+function usualFile(variables: Variables): string | undefined {
+  const home = nonEmpty(variables['HOME']);
+  const xdg = nonEmpty(variables['XDG_CONFIG_HOME']);
+  const base = xdg?.startsWith('/') === true ? xdg : home && join(home, '.config');
+  return base === undefined ? undefined : join(base, 'escrowctl', 'config.yaml');
+}
+
+function readText(file: string, mustBe: boolean): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errorCodeOf(error) === 'ENOENT' && !mustBe) return undefined;
+    throw new UsageError(`${file} cannot be read`, 'unset ESCROWCTL_CONFIG, or make the file');
+  }
+}
+
+/** An empty file sets nothing. */
+function parseYaml(text: string, file: string): unknown {
+  try {
+    const value: unknown = parse(text);
+    return value ?? {};
+  } catch {
+    throw new UsageError(`${file} is not YAML`);
+  }
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
+}

@@ -1,0 +1,134 @@
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import { CKR, readFault, TokenNotReady } from '../faults.js';
+import { OAEP_HASHES } from '../mechanisms.js';
+import type { LoadedModule } from '../module.js';
+import { loadModule } from '../module.js';
+import { findAll, readRsaSpki } from '../objects.js';
+import { closeSession, openSession } from '../sessions.js';
+import { findSlot, importSpki, logIn } from '../startup.js';
+
+/*
+ * A depositary's own card: a PKCS#11 token that holds the one RSA key to which shares are encrypted. It has nothing of
+ * escrowd's server, and no profile: all that is asked of it is CKM_RSA_PKCS_OAEP (PKCS#11 2.40 section 2.1.8).
+ */
+
+/** Where the key is. */
+export interface CardPlace {
+  readonly module: string;
+  readonly token: string;
+  readonly key: string;
+}
+
+/** What the card is asked to open by, JOSE names. */
+export type CardOaep = keyof typeof OAEP_HASHES;
+
+/** Answers that say that the card does not know this OAEP at all. */
+const UNKNOWN: ReadonlySet<number> = new Set([
+  CKR.CKR_ARGUMENTS_BAD,
+  CKR.CKR_MECHANISM_INVALID,
+  CKR.CKR_MECHANISM_PARAM_INVALID,
+]);
+
+/** A card with its user logged in. */
+export interface OpenCard {
+  /** Undefined when it does not open. @throws TokenNotReady when the card cannot do this. */
+  decrypt(ciphertext: Buffer, oaep: CardOaep): Buffer | undefined;
+  close(): void;
+}
+
+/** The public key of the card's key (SPKI PEM); nobody logs in. @throws TokenNotReady */
+export function readCardKey(place: CardPlace): string {
+  return atCard(place, ({ driver, slot }) => {
+    const session = openSession(driver, slot);
+    try {
+      const handle = theOnly(driver, session, pkcs11.CKO_PUBLIC_KEY, place);
+      const key = importSpki(readRsaSpki(driver, session, handle));
+      return key.export({ format: 'pem', type: 'spki' }).toString();
+    } finally {
+      driver.C_CloseSession(session);
+    }
+  });
+}
+
+/** Logs in, once, and finds the key. The PIN is overwritten. @throws TokenNotReady */
+export function openCard(place: CardPlace, pin: Buffer): OpenCard {
+  const card = loadCard(place);
+  try {
+    const session = logIn(card.driver, card.slot, pin);
+    const handle = theOnly(card.driver, session, pkcs11.CKO_PRIVATE_KEY, place);
+    return {
+      decrypt: (ciphertext, oaep) => decrypt(card.driver, session, { handle, ciphertext, oaep }),
+      close: () => {
+        closeSession(card.driver, session, () => undefined);
+        card.loaded.release();
+      },
+    };
+  } catch (error) {
+    card.loaded.release();
+    throw error;
+  } finally {
+    pin.fill(0);
+  }
+}
+
+function decrypt(
+  driver: PKCS11,
+  session: Handle,
+  {
+    handle,
+    ciphertext,
+    oaep,
+  }: { readonly handle: Handle; readonly ciphertext: Buffer; readonly oaep: CardOaep },
+): Buffer | undefined {
+  const parameter = { type: pkcs11.CK_PARAMS_RSA_OAEP, source: 1, ...OAEP_HASHES[oaep] };
+  try {
+    driver.C_DecryptInit(session, { mechanism: pkcs11.CKM_RSA_PKCS_OAEP, parameter }, handle);
+    return Buffer.from(driver.C_Decrypt(session, ciphertext, Buffer.alloc(ciphertext.length)));
+  } catch (error) {
+    const code = readFault(error)?.code;
+    if (code !== undefined && UNKNOWN.has(code)) {
+      throw new TokenNotReady('module-refused', `The card does not decrypt by ${oaep}.`, { cause: error });
+    }
+    return undefined;
+  }
+}
+
+interface Card {
+  readonly loaded: LoadedModule;
+  readonly driver: PKCS11;
+  readonly slot: Handle;
+}
+
+function atCard<T>(place: CardPlace, work: (card: Card) => T): T {
+  const card = loadCard(place);
+  try {
+    return work(card);
+  } finally {
+    card.loaded.release();
+  }
+}
+
+function loadCard({ module, token }: CardPlace): Card {
+  const loaded = loadModule(module);
+  try {
+    return { loaded, driver: loaded.driver, slot: findSlot(loaded.driver, token) };
+  } catch (error) {
+    loaded.release();
+    if (error instanceof TokenNotReady && error.reason === 'token-missing') {
+      throw new TokenNotReady('token-missing', `There is no card called "${token}". Is it in its reader?`);
+    }
+    throw error;
+  }
+}
+
+function theOnly(driver: PKCS11, session: Handle, objectClass: number, place: CardPlace): Handle {
+  const [handle, second] = findAll(driver, session, [
+    { type: pkcs11.CKA_CLASS, value: objectClass },
+    { type: pkcs11.CKA_KEY_TYPE, value: pkcs11.CKK_RSA },
+    { type: pkcs11.CKA_LABEL, value: place.key },
+  ]);
+  if (handle !== undefined && second === undefined) return handle;
+  const how = handle === undefined ? 'no RSA key' : 'more than one RSA key';
+  throw new TokenNotReady('objects-missing', `The card "${place.token}" holds ${how} called "${place.key}".`);
+}
