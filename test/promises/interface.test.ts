@@ -335,3 +335,15 @@ test('whatever is asked, valid or hostile, every answer is one that the document
   const usual = ['getServer', 'listKeys', 'getKey', 'listRecoveries', 'listGrants', 'listEntries'];
   expect([...succeeded]).toEqual(expect.arrayContaining(usual));
 });
+
+test('a key that is taken out of the directory signs nothing from then on, on an open connection as well', async () => {
+  await expect(system.client('other-app').grants()).resolves.toBeDefined();
+  const { document: policy } = await system.client('admin-1').policy();
+  const { principals } = policy as { readonly principals: readonly { readonly id: string }[] };
+  const found = principals.find(({ id }) => id === 'other-app');
+  await system.applyRules(undefined, { 'other-app': { ...found, keys: [] } });
+  await expect(system.client('other-app').grants()).rejects.toMatchObject({ code: 'caller-unknown' });
+  // and works again once it is back
+  await system.applyRules(undefined, { 'other-app': { ...found } });
+  await expect(system.client('other-app').grants()).resolves.toBeDefined();
+});
