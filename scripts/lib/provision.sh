@@ -109,8 +109,9 @@ TEXT
   # only the port can differ between runs
   mv "$DATA/escrowd.yaml.new" "$DATA/escrowd.yaml"
   [ -f "$DATA/escrow.yaml" ] && return 0
-  cat >"$DATA/escrow.yaml" <<'TEXT'
-# Directory and rules. Two administrators sign this file; see: escrowctl policy --help
+  printf '# yaml-language-server: $schema=%s\n' "$ROOT/docs/escrow.schema.json" >"$DATA/escrow.yaml.new"
+  cat >>"$DATA/escrow.yaml.new" <<'TEXT'
+# Directory and rules. Two administrators sign what it changes; see: escrowctl plan --help, docs/policy.md
 version: 1
 principals:
   - { id: admin-1, kind: person, name: First administrator, roles: [admin], keysFrom: people/admin-1/public.json }
@@ -139,6 +140,7 @@ rules:
     operate: { operations: [decrypt], maxUses: 1000, maxDuration: P7D }
     release: { delay: PT0S, ownerMayVeto: true }
 TEXT
+  mv "$DATA/escrow.yaml.new" "$DATA/escrow.yaml"
 }
 
 # Each depositary proves to hold the private key; then the security officer makes its public key trusted in the token.

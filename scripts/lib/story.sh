@@ -96,9 +96,9 @@ apply_policy() {
     [ "$CODE" -eq 0 ]
     return
   fi
-  show escrowctl policy sign escrow.yaml --as people/admin-1 --out story/admin-1.jws && [ "$CODE" -eq 0 ] || return 1
-  show escrowctl policy sign escrow.yaml --as people/admin-2 --out story/admin-2.jws && [ "$CODE" -eq 0 ] || return 1
-  show escrowctl policy apply escrow.yaml --as people/admin-1 --signature story/admin-1.jws --signature story/admin-2.jws
+  show escrowctl plan -f escrow.yaml --as people/admin-1 --sign story/admin-1.jws --yes && [ "$CODE" -eq 0 ] || return 1
+  show escrowctl plan -f escrow.yaml --as people/admin-2 --sign story/admin-2.jws --yes && [ "$CODE" -eq 0 ] || return 1
+  show escrowctl apply -f escrow.yaml --as people/admin-1 --signature story/admin-1.jws --signature story/admin-2.jws
   [ "$CODE" -eq 0 ]
 }
 

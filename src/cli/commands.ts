@@ -6,6 +6,7 @@ import { historyCommand, historyCommands } from './commands/history.js';
 import { identityCommands } from './commands/identity.js';
 import { keyCommands } from './commands/key.js';
 import { logCommands } from './commands/log.js';
+import { applyCommand, planCommand } from './commands/plan.js';
 import { policyCommands } from './commands/policy.js';
 import { recoveryCommands } from './commands/recovery.js';
 import { decisionCommands } from './commands/recoveryDecisions.js';
@@ -24,8 +25,12 @@ export const GROUPS: readonly GroupRow[] = [
     commands: identityCommands,
   },
   { name: 'depositary', summary: 'enrolment of depositaries', commands: depositaryCommands },
-  { name: 'policy', summary: 'directory and rules, signed by two administrators', commands: policyCommands },
-  { name: 'rules', summary: 'what the rules in force would say', commands: rulesCommands },
+  {
+    name: 'policy',
+    summary: 'directory and rules: what is in force, and what was',
+    commands: policyCommands,
+  },
+  { name: 'rules', summary: 'what the rules would say', commands: rulesCommands },
   { name: 'key', summary: 'keys, deposited as they are born', commands: keyCommands },
   {
     name: 'recovery',
@@ -61,7 +66,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
 ];
 
-const USES: readonly CommandRow[] = [...useCommands, statusCommand];
+const USES: readonly CommandRow[] = [planCommand, applyCommand, ...useCommands, statusCommand];
 
 /** Commands that stand by themselves. */
 export const COMMANDS: readonly CommandRow[] = [...USES, completionCommand(GROUPS, USES, OPTIONS)];

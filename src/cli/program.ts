@@ -82,7 +82,7 @@ function programOf(environment: Environment, setExit: SetExit): Command {
 
 const TOUR = `How a key lives:
   escrowctl identity new DIR --id ID          everyone makes their own keys, once
-  escrowctl policy sign FILE, policy apply    two administrators put the rules in force
+  escrowctl plan --sign OUT, apply            two administrators put the rules in force
   escrowctl key generate                      a key is born, deposited with its depositaries
   escrowctl recovery request, approve         depositaries agree, each with their own key
   escrowctl sign, decrypt                     an app uses the key; it stays in the token

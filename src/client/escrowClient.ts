@@ -17,6 +17,7 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
+  WirePolicyHistory,
   WirePolicyOrder,
   WireRecovery,
   WireRecoveryOrder,
@@ -24,6 +25,8 @@ import type {
   WireServer,
   WireSignatures,
   WireSignOrder,
+  WireStanding,
+  WireWarnings,
 } from '../escrow/wire.js';
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
 import { tilePath } from '../log/tiles.js';
@@ -130,11 +133,27 @@ export class EscrowClient {
     return this.#get('/v1/policy', REPLIES.policy);
   }
 
-  /** Who would be chosen for a key of this owner. */
+  /** What a new policy is weighed against: who is enrolled, and which quorums deposits have. */
+  standing(): Promise<WireStanding> {
+    return this.#get('/v1/policy/standing', REPLIES.standing);
+  }
+
+  /** Quorums that are impossible, or soon would be. */
+  warnings(): Promise<WireWarnings> {
+    return this.#get('/v1/policy/warnings', REPLIES.warnings);
+  }
+
+  /** Every policy that was in force. */
+  policyHistory(): Promise<WirePolicyHistory> {
+    return this.#get('/v1/policy/history', REPLIES.policyHistory);
+  }
+
+  /** Who would be chosen for a key of this owner, and why. */
   choice(order: {
     readonly owner: string;
     readonly spec: KeySpec;
     readonly use: KeyUse;
+    readonly app?: string;
   }): Promise<WireChoice> {
     return this.#post('/v1/policy/choice', order, REPLIES.choice);
   }

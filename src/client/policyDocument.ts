@@ -68,11 +68,12 @@ export function signPolicy(
 /** What a signature file says it signs, unverified: for telling people before the server is asked. */
 export function readPolicySignature(
   jws: string,
-): { readonly iss: string; readonly hash: string; readonly base: number } | undefined {
+):
+  | { readonly iss: string; readonly hash: string; readonly base: number; readonly replaces: string }
+  | undefined {
   const parsed = parseJws(jws);
   if (parsed?.header['typ'] !== POLICY_SIGNATURE_TYPE) return undefined;
-  const { iss, hash, base } = parsed.payload;
-  return typeof iss === 'string' && typeof hash === 'string' && typeof base === 'number'
-    ? { iss, hash, base }
-    : undefined;
+  const { iss, hash, base, replaces } = parsed.payload;
+  const isWhole = typeof iss === 'string' && typeof hash === 'string' && typeof replaces === 'string';
+  return isWhole && typeof base === 'number' ? { iss, hash, base, replaces } : undefined;
 }

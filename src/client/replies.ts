@@ -14,10 +14,13 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
+  WirePolicyHistory,
   WireRecovery,
   WireRelease,
   WireServer,
   WireSignatures,
+  WireStanding,
+  WireWarnings,
 } from '../escrow/wire.js';
 
 /*
@@ -152,7 +155,35 @@ const policy: Reply<WirePolicy> = z.object({
   document: z.exactOptional(z.unknown()),
 });
 
-const choice: Reply<WireChoice> = z.object({ rule: text, quorums, notEnrolled: z.array(text).readonly() });
+const texts = z.array(text).readonly();
+const choice: Reply<WireChoice> = z.object({
+  considered: z.array(z.object({ rule: text, because: texts })).readonly(),
+  rule: z.exactOptional(text),
+  quorums,
+  candidates: z
+    .array(
+      z.object({ id: text, name: text, keys: texts, depositaryKey: z.exactOptional(text), problems: texts }),
+    )
+    .readonly(),
+  missing: texts,
+  error: z.exactOptional(text),
+});
+
+const standing: Reply<WireStanding> = z.object({
+  version: count,
+  hash: text,
+  signersNeeded: count,
+  enrolled: z.array(z.object({ id: text, fingerprint: text })).readonly(),
+  deposits: z
+    .array(z.object({ purpose: z.enum(['operate', 'release']), quorums, deposits: count }))
+    .readonly(),
+});
+
+const policyHistory: Reply<WirePolicyHistory> = z.object({
+  items: z
+    .array(z.object({ version: count, hash: text, appliedAt: z.exactOptional(text), signers: texts }))
+    .readonly(),
+});
 
 const entryOf = z.object({ index: count, entry: text });
 const entry: Reply<WireEntry> = entryOf;
@@ -172,6 +203,9 @@ export const REPLIES = {
   grant,
   policy,
   choice,
+  standing,
+  warnings: z.object({ warnings: texts }) satisfies Reply<WireWarnings>,
+  policyHistory,
   release,
   signatures: z.object({
     signatures: z.array(binary).readonly(),

@@ -61,7 +61,16 @@ export function applyPolicy(
       return Promise.resolve({
         detail: { version, policyHash: hash },
         digest: hash,
-        changes: [{ change: 'policy-applied', version, hash, document, signatures: order.signatures }],
+        changes: [
+          {
+            change: 'policy-applied',
+            version,
+            hash,
+            document,
+            signatures: order.signatures,
+            at: escrow.clock.now(),
+          },
+        ],
         answer: policy,
       });
     },

@@ -23,7 +23,7 @@ export class PolicyNotSigned extends Error {
  * somebody with the database puts in a key or a rule.
  */
 export class Directory {
-  readonly #store: Pick<Store, 'findPolicy' | 'policies'>;
+  readonly #store: Pick<Store, 'policyVersion' | 'policies'>;
   readonly #parse: PolicyParser;
   readonly #bootstrap: Policy;
   readonly #trust: PolicyTrust;
@@ -36,7 +36,7 @@ export class Directory {
    * @param floor so many administrators sign at least, whatever a policy says of it.
    */
   constructor(
-    store: Pick<Store, 'findPolicy' | 'policies'>,
+    store: Pick<Store, 'policyVersion' | 'policies'>,
     parse: PolicyParser,
     bootstrap: Policy,
     trust: PolicyTrust,
@@ -68,9 +68,9 @@ export class Directory {
 
   /** The policy in force now. Throws EscrowError `store-unavailable`, {@link PolicyNotSigned}. */
   async current(): Promise<Policy> {
-    const newest = await this.#store.findPolicy();
-    if (newest === undefined) return this.#bootstrap;
-    if (this.#current?.version !== newest.version) this.#current = await this.#follow(newest.version);
+    const newest = await this.#store.policyVersion();
+    if (newest === 0) return this.#bootstrap;
+    if (this.#current?.version !== newest) this.#current = await this.#follow(newest);
     return this.#current;
   }
 
@@ -78,8 +78,7 @@ export class Directory {
   async #follow(version: number): Promise<Policy> {
     let policy = this.#current ?? this.#bootstrap;
     const ids = this.#ids.copy();
-    for (const stored of await this.#store.policies()) {
-      if (stored.version <= policy.version) continue;
+    for (const stored of await this.#store.policies(policy.version)) {
       if (stored.version > version) break;
       const next = this.#parse(stored.document, stored.version);
       const before = policy;

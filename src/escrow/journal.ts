@@ -23,6 +23,7 @@ export type Change =
       readonly document: string;
       /** The administrators' signatures (compact JWS). */
       readonly signatures: readonly string[];
+      readonly at: Date;
     }
   | { readonly change: 'deposit-created'; readonly deposit: Deposit }
   /** Inserts at revision 1, else replaces exactly the revision before. */

@@ -10,6 +10,7 @@ import type { Policy, Purpose } from './policy.js';
 import type { SigningKey } from './principals.js';
 import type { Recovery } from './recovery.js';
 import type { Held, Opener, Sealed } from './sealed.js';
+import type { DepositedQuorums } from './warnings.js';
 
 /* ---------------------------------------------------------------- the token */
 
@@ -172,14 +173,20 @@ export interface StoredPolicy {
   readonly hash: string;
   readonly document: string;
   readonly signatures: readonly string[];
+  /** Undefined for one that was applied before this was kept. */
+  readonly appliedAt: Date | undefined;
 }
 
 /** The records, for reading. Each throws EscrowError `store-unavailable` when the database does not answer. */
 export interface Store {
   /** The policy in force; undefined before the first was applied. */
   findPolicy(): Promise<StoredPolicy | undefined>;
-  /** Every policy that was ever in force, oldest first. */
-  policies(): Promise<readonly StoredPolicy[]>;
+  /** The version in force; 0 before the first was applied. Asked for every call. */
+  policyVersion(): Promise<number>;
+  /** Every policy that was ever in force, oldest first; those newer than version `after`, when that is given. */
+  policies(after?: number): Promise<readonly StoredPolicy[]>;
+  /** How many deposits there are of each set of quorums. */
+  depositedQuorums(): Promise<readonly DepositedQuorums[]>;
   findDeposit(key: KeyId): Promise<Deposit | undefined>;
   /** Deposits of this owner together with those where this depositary has a share; all when neither is named. */
   deposits(

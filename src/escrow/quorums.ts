@@ -16,8 +16,8 @@ export type Shape =
 export type Quorum = readonly PrincipalId[];
 
 /**
- * All minimal quorums of a shape, each sorted, in lexical order. Nobody counts twice: two branches satisfied by the
- * same person are satisfied by one.
+ * All minimal quorums of a shape, each sorted, in lexical order. Nobody counts twice: the branches of a shape are
+ * satisfied by people of their own, so that two of them are never satisfied by one person with two roles.
  *
  * @throws EscrowError `quorum-impossible` when no set of people suffices, `quorum-too-large` beyond
  *   {@link MAX_QUORUMS} quorums or {@link MAX_QUORUM_MEMBERS} members.
@@ -48,15 +48,23 @@ function sufficient(shape: Shape): readonly Quorum[] {
     chosen = Array.from({ length: Math.min(chosen.length, shape.atLeast) + 1 }, (_, k) =>
       minimal([
         ...(chosen[k] ?? []),
-        ...(k === 0 ? [] : (chosen[k - 1] ?? []).flatMap((base) => sets.map((set) => union(base, set)))),
+        ...(k === 0
+          ? []
+          : (chosen[k - 1] ?? []).flatMap((base) =>
+              sets.filter((set) => isApart(base, set)).map((set) => union(base, set)),
+            )),
       ]),
     );
   }
   return chosen[shape.atLeast] ?? [];
 }
 
+function isApart(a: Quorum, b: Quorum): boolean {
+  return !a.some((member) => b.includes(member));
+}
+
 function union(a: Quorum, b: Quorum): Quorum {
-  return [...new Set([...a, ...b])].sort(compare);
+  return [...a, ...b].sort(compare);
 }
 
 /** Drops doubles and every set that contains another. */

@@ -28,15 +28,23 @@ export function getOwner(policy: Policy, id: PrincipalId): Principal {
  *   attribute; `quorum-impossible`, `quorum-too-large`.
  */
 export function choose(policy: Policy, owner: Principal, spec: KeySpec, use: KeyUse): Choice {
-  const rule = policy.rules.find((candidate) => matches(candidate, owner, spec, use));
+  const rule = policy.rules.find((candidate) => mismatches(candidate, owner, spec, use).length === 0);
   if (rule === undefined) throw new EscrowError('rule-missing');
   return { rule, quorums: minimalQuorums(resolve(rule.depositaries, policy, owner)) };
 }
 
-function matches(rule: Rule, owner: Principal, spec: KeySpec, use: KeyUse): boolean {
-  if (rule.when.use !== undefined && rule.when.use !== use) return false;
-  if (rule.when.spec !== undefined && rule.when.spec !== spec) return false;
-  return Object.entries(rule.when.owner).every(([name, value]) => owner.attributes[name] === value);
+/** Why a rule is not for such a key, in words; empty when it is. */
+export function mismatches(rule: Rule, owner: Principal, spec: KeySpec, use: KeyUse): readonly string[] {
+  const { when } = rule;
+  return [
+    ...(when.use === undefined || when.use === use ? [] : [`it is for keys to ${when.use}`]),
+    ...(when.spec === undefined || when.spec === spec ? [] : [`it is for ${when.spec} keys`]),
+    ...Object.entries(when.owner).flatMap(([name, value]) => {
+      const own = owner.attributes[name];
+      if (own === value) return [];
+      return [`it is for owners whose ${name} is ${value}; ${owner.id} has ${own ?? 'none'}`];
+    }),
+  ];
 }
 
 /** Stands where somebody had to be and nobody can: satisfied by no set of people. */
@@ -54,9 +62,20 @@ function resolve(expression: QuorumExpression, policy: Policy, owner: Principal)
   }
   const of =
     'allOf' in expression
-      ? expression.allOf.flatMap((part) => branches(part, policy, owner))
+      ? eachOnce(expression.allOf.flatMap((part) => branches(part, policy, owner)))
       : branches(expression, policy, owner);
   return of.length === 0 ? NOBODY : { atLeast: of.length, of };
+}
+
+/** Who is asked for twice, by a role and by name, is asked for once. */
+function eachOnce(shapes: readonly Shape[]): readonly Shape[] {
+  const seen = new Set<PrincipalId>();
+  return shapes.filter((shape) => {
+    if (!('one' in shape)) return true;
+    const isNew = !seen.has(shape.one);
+    seen.add(shape.one);
+    return isNew;
+  });
 }
 
 /** A role stands for each of its members, and for nobody when it has none; everything else is one branch. */

@@ -278,11 +278,54 @@ export interface WirePolicy {
   readonly document?: unknown;
 }
 
-/** POST /v1/policy/choice {owner, spec, use}: who would be chosen. */
+/** POST /v1/policy/choice {owner, spec, use, app?}: who would be chosen, and why; see `Explanation` in explain.ts. */
 export interface WireChoice {
-  readonly rule: string;
+  /** The rules in order, up to the one that holds, with why those before it do not. */
+  readonly considered: readonly { readonly rule: string; readonly because: readonly string[] }[];
+  /** Absent when no rule matches. */
+  readonly rule?: string;
   readonly quorums: readonly (readonly string[])[];
-  readonly notEnrolled: readonly string[];
+  readonly candidates: readonly {
+    readonly id: string;
+    readonly name: string;
+    /** RFC 7638 thumbprints. */
+    readonly keys: readonly string[];
+    /** SHA-256 (hex) of the SubjectPublicKeyInfo. */
+    readonly depositaryKey?: string;
+    readonly problems: readonly string[];
+  }[];
+  readonly missing: readonly string[];
+  /** The code that generating such a key would be refused with. */
+  readonly error?: string;
+}
+
+/** GET /v1/policy/standing: what a new policy is weighed against. */
+export interface WireStanding {
+  readonly version: number;
+  readonly hash: string;
+  /** So many administrators must sign the next policy. */
+  readonly signersNeeded: number;
+  readonly enrolled: readonly { readonly id: string; readonly fingerprint: string }[];
+  readonly deposits: readonly {
+    readonly purpose: Purpose;
+    readonly quorums: readonly (readonly string[])[];
+    readonly deposits: number;
+  }[];
+}
+
+/** GET /v1/policy/warnings: to administrators and auditors all of them; to others those about themselves. */
+export interface WireWarnings {
+  readonly warnings: readonly string[];
+}
+
+/** GET /v1/policy/history: every policy that was in force, oldest first. */
+export interface WirePolicyHistory {
+  readonly items: readonly {
+    readonly version: number;
+    readonly hash: string;
+    readonly appliedAt?: string;
+    readonly signers: readonly string[];
+  }[];
 }
 
 /** An entry of the log: `entry` is its exact canonical bytes, as text. */

@@ -109,7 +109,7 @@ function handlerOf(parts: ApplicationParts, route: Route): RequestHandler {
   const { escrow, inFlight, gate, maxBodyBytes, answerTimeoutMs, report } = parts;
   return async (request, response) => {
     // a slow sender holds a connection, not a place among the requests under way
-    const body = await readBody(request, maxBodyBytes);
+    const body = await readBody(request, route.maxBodyBytes ?? maxBodyBytes);
     const work = inFlight.run(() => {
       const incoming = incomingOf(request, body);
       return route.access === 'public'

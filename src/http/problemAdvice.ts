@@ -21,7 +21,7 @@ export const ADVICE = {
   'rate-limited': LATER,
   'deadline-exceeded': `It may still be done, or have been done: look before doing it again. ${LATER_AND_LOOK}`,
   'policy-invalid': 'Correct the document; `detail` says where.',
-  'policy-signatures-missing': 'Have two different administrators sign this very document.',
+  'policy-signatures-missing': 'Have as many different administrators as are needed sign this very plan.',
   'policy-stale': 'Sign again on top of the policy in force.',
   'owner-unknown': ASK_SECURITY,
   'rule-missing': ASK_SECURITY,

@@ -17,12 +17,15 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
+  WirePolicyHistory,
   WireProof,
   WireRecovery,
   WireRelease,
   WireScope,
   WireServer,
   WireSignatures,
+  WireStanding,
+  WireWarnings,
 } from '../escrow/wire.js';
 import type { Acted } from '../escrow/wire.js';
 
@@ -37,6 +40,10 @@ const MAX_OUTPUTS = 256;
 const MAX_OUTPUT_CHARACTERS = 512 * 1024;
 const MAX_PEOPLE = 64;
 const MAX_PAGE = 1000;
+const MAX_RULES = 1000;
+const MAX_PRINCIPALS = 10_000;
+/** Sets of quorums that deposits have, versions of the policy, and warnings about both: far more than there are. */
+const MAX_QUORUM_SETS = 1_000_000;
 
 const count = z.int().min(0);
 const instant = z
@@ -234,14 +241,63 @@ const policy = z.strictObject({
   document: z.exactOptional(document),
 }) satisfies z.ZodType<WirePolicy>;
 
+const sentence = text(1024);
+const sentences = z.array(sentence).max(MAX_RULES).readonly();
+
 const choice = z.strictObject({
-  rule: text(64),
+  considered: z
+    .array(z.strictObject({ rule: text(64), because: sentences }))
+    .max(MAX_RULES)
+    .readonly(),
+  rule: z.exactOptional(text(64)),
   quorums,
-  notEnrolled: z
-    .array(principal)
+  candidates: z
+    .array(
+      z.strictObject({
+        id: principal,
+        name: text(200),
+        keys: z.array(text(64)).max(8).readonly(),
+        depositaryKey: z.exactOptional(hex256),
+        problems: sentences,
+      }),
+    )
     .max(MAX_PEOPLE * 9)
     .readonly(),
+  missing: sentences,
+  error: z.exactOptional(text(64)),
 }) satisfies z.ZodType<WireChoice>;
+
+const standing = z.strictObject({
+  version: count,
+  hash: hex256,
+  signersNeeded: count,
+  enrolled: z
+    .array(z.strictObject({ id: principal, fingerprint: hex256 }))
+    .max(MAX_PRINCIPALS)
+    .readonly(),
+  deposits: z
+    .array(z.strictObject({ purpose: z.enum(['operate', 'release']), quorums, deposits: count }))
+    .max(MAX_QUORUM_SETS)
+    .readonly(),
+}) satisfies z.ZodType<WireStanding>;
+
+const warnings = z.strictObject({
+  warnings: z.array(sentence).max(MAX_QUORUM_SETS).readonly(),
+}) satisfies z.ZodType<WireWarnings>;
+
+const policyHistory = z.strictObject({
+  items: z
+    .array(
+      z.strictObject({
+        version: count,
+        hash: hex256,
+        appliedAt: z.exactOptional(instant),
+        signers: z.array(principal).max(8).readonly(),
+      }),
+    )
+    .max(MAX_QUORUM_SETS)
+    .readonly(),
+}) satisfies z.ZodType<WirePolicyHistory>;
 
 const logEntry = z.strictObject({ index: count, entry: text(MAX_TEXT) }) satisfies z.ZodType<WireEntry>;
 
@@ -285,6 +341,9 @@ export const REPLIES = {
   grant,
   policy,
   choice,
+  standing,
+  warnings,
+  policyHistory,
   release,
   signatures: z.strictObject({
     signatures: outputs,

@@ -45,6 +45,8 @@ interface Description {
 }
 
 interface RouteForm {
+  /** How large a body may be, where it may be larger than others. */
+  readonly maxBodyBytes: number | undefined;
   readonly method: 'GET' | 'POST';
   /** Path with parameters, `/v1/keys/:key`. */
   readonly path: string;
@@ -80,6 +82,7 @@ export type Route = SignedRoute | PublicRoute;
 
 /** What rows have in common. A part without a schema must be empty. */
 interface Row<P, Q, B> extends Description {
+  readonly maxBodyBytes?: number;
   readonly path: string;
   readonly parameters?: z.ZodType<P>;
   readonly query?: z.ZodType<Q>;
@@ -112,6 +115,7 @@ export function act<B, T, P = Empty>(
     about: aboutOf(row),
     success: { status: row.status ?? 200, media: 'application/json', reply: actedOf(row.reply) },
     access: { act: row.act, roles: row.roles, isLedgered: true },
+    maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
@@ -138,6 +142,7 @@ export function view<T, P = Empty, Q = Empty, B = undefined>(
     about: aboutOf(row),
     success: { status: 200, media: 'application/json', reply: row.reply },
     access: { act: row.act, roles: row.roles, isLedgered: false },
+    maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
@@ -160,6 +165,7 @@ export function download<P = Empty>(
     about: aboutOf(row),
     success: { status: 200, media: 'application/octet-stream', reply: REPLIES.bytes },
     access: { act: row.act, roles: row.roles, isLedgered: false },
+    maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
@@ -182,6 +188,7 @@ export function open<Q = Empty, P = Empty>(
     about: aboutOf(row),
     success: { status: 200, media: row.media ?? 'application/json', reply: row.reply },
     access: 'public',
+    maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);

@@ -108,7 +108,12 @@ export const policyOrder = z.strictObject({
 });
 
 /** POST /v1/policy/choice */
-export const choiceOrder = z.strictObject({ owner: principalId, spec: keySpec, use: keyUse });
+export const choiceOrder = z.strictObject({
+  owner: principalId,
+  spec: keySpec,
+  use: keyUse,
+  app: principalId.optional(),
+});
 
 /* what stands in paths and queries */
 

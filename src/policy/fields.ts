@@ -18,6 +18,7 @@ export function parsed<T>(
   return z
     .string()
     .max(maxCharacters)
+    .meta({ description: `must be ${what}` })
     .transform((text, context): T => {
       const value = parse(text);
       if (value !== undefined) return value;

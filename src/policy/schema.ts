@@ -20,19 +20,30 @@ const attributeValue = words({ min: 1, max: 256 });
 
 const principal = z
   .strictObject({
-    id: principalId,
+    id: principalId.describe('For good: an id is never given to another person or app.'),
     kind: z.enum(['person', 'app']),
-    name: words({ min: 1, max: 200 }),
-    roles: z.array(roleName).max(32),
-    attributes: z.record(attributeName, attributeValue).default({}),
-    keys: z.array(signingKey).max(8),
+    name: words({ min: 1, max: 200 }).describe('For people to read; nothing depends on it.'),
+    roles: z
+      .array(roleName)
+      .max(32)
+      .describe('admin, depositary, owner, app, auditor; any other role is a group that rules can name.'),
+    attributes: z
+      .record(attributeName, attributeValue)
+      .default({})
+      .describe('What rules look at, such as department, or manager with the id of a depositary.'),
+    keys: z.array(signingKey).max(8).describe('Public keys (JWK) that sign requests and approvals.'),
     depositaryKey: z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in hexadecimal')
-      .optional(),
-    deliveryKey: deliveryKey.optional(),
-    retired: z.boolean().default(false),
-    returns: z.int().min(0).optional(),
+      .optional()
+      .describe('SHA-256 of the SubjectPublicKeyInfo that shares go to, enrolled in the token.'),
+    deliveryKey: deliveryKey.optional().describe("RSA public key (PEM) for an owner's own copies."),
+    retired: z.boolean().default(false).describe('Gets no new deposits; decides on those there are.'),
+    returns: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('Of an id that was removed: the last version that listed it. It is the same principal.'),
   })
   .transform((found): Principal => ({
     id: found.id,

@@ -68,12 +68,13 @@ function applyPolicy({
   hash,
   document,
   signatures,
+  at,
 }: Extract<Change, { change: 'policy-applied' }>): readonly Statement[] {
   return [
     {
       name: 'insert-policy',
-      text: 'insert into policy (version, hash, document, signatures) values ($1, $2, $3, $4)',
-      values: [version, hash, document, [...signatures]],
+      text: 'insert into policy (version, hash, document, signatures, applied_at) values ($1, $2, $3, $4, $5)',
+      values: [version, hash, document, [...signatures], at.toISOString()],
     },
     { name: 'set-policy-head', text: 'update policy_head set version = $1 where id = 1', values: [version] },
   ];

@@ -167,6 +167,21 @@ const migrations: readonly Migration[] = [
     // A policy from before has none, and is not followed.
     sql: `alter table policy add column signatures text[] not null default '{}';`,
   },
+  {
+    name: '008-policy-history',
+    // The quorums of a deposit, apart from the ciphertexts beside them, so that all of them are soon counted.
+    sql: `
+      alter table policy add column applied_at timestamptz;
+      create function deposit_quorums(document jsonb) returns text language sql immutable as $$
+        select coalesce(jsonb_agg(jsonb_build_object('purpose', p -> 'purpose', 'quorums', (
+          select jsonb_agg(q -> 'members' order by place)
+          from jsonb_array_elements(p -> 'quorums') with ordinality as quorum (q, place)
+        )) order by number), '[]')::text
+        from jsonb_array_elements(document -> 'purposes') with ordinality as purpose (p, number)
+      $$;
+      alter table deposit add column quorums text generated always as (deposit_quorums(document)) stored;
+    `,
+  },
 ];
 
 /** What the daemon's role may do; nothing else. */

@@ -1,9 +1,10 @@
 import type { Clock, Page, PageRequest, Store, StoredPolicy } from '../escrow/ports.js';
+import type { DepositedQuorums } from '../escrow/warnings.js';
 import { pageOf, readCursor } from './cursor.js';
 import type { Pool } from './pool.js';
 import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type RecoveryRow } from './rows.js';
 
-const fromPolicy = 'select version, hash, document, signatures from policy';
+const fromPolicy = 'select version, hash, document, signatures, applied_at from policy';
 const fromDeposit = 'select key, created_at, document from deposit';
 const fromRecovery = 'select id, filed_at, document from recovery';
 const fromGrant =
@@ -16,10 +17,30 @@ const rememberedAfterExpiryMs = 10 * 60_000;
 export function openStore(pool: Pool): Store {
   return {
     findPolicy: async () => {
-      const [policy] = await pool.ask<StoredPolicy>(`${fromPolicy} order by version desc limit 1`);
-      return policy;
+      const [row] = await pool.ask<PolicyRow>(`${fromPolicy} order by version desc limit 1`);
+      return row === undefined ? undefined : toPolicy(row);
     },
-    policies: () => pool.ask<StoredPolicy>(`${fromPolicy} order by version`),
+    policyVersion: async () => {
+      const [row] = await pool.ask<{ version: number }>(
+        'select version from policy order by version desc limit 1',
+      );
+      return row?.version ?? 0;
+    },
+    policies: async (after = 0) =>
+      (await pool.ask<PolicyRow>(`${fromPolicy} where version > ? order by version`, [after])).map(toPolicy),
+
+    depositedQuorums: async () => {
+      const rows = await pool.ask<{ quorums: string; deposits: number }>(
+        'select quorums, count(*)::int as deposits from deposit group by quorums',
+      );
+      return rows.flatMap(({ quorums, deposits }) =>
+        (JSON.parse(quorums) as readonly Omit<DepositedQuorums, 'deposits'>[]).map((each) => ({
+          purpose: each.purpose,
+          quorums: each.quorums,
+          deposits,
+        })),
+      );
+    },
 
     findDeposit: async (key) => {
       const [row] = await pool.ask<DepositRow>(`${fromDeposit} where key = ?`, [key]);
@@ -86,6 +107,14 @@ export function openStore(pool: Pool): Store {
       return rows.length === 1;
     },
   };
+}
+
+interface PolicyRow extends Omit<StoredPolicy, 'appliedAt'> {
+  readonly applied_at: Date | null;
+}
+
+function toPolicy({ applied_at: appliedAt, ...policy }: PolicyRow): StoredPolicy {
+  return { ...policy, appliedAt: appliedAt ?? undefined };
 }
 
 /** Forgets requests that have expired so long ago that none would be taken for new. */

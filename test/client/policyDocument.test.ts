@@ -11,8 +11,8 @@ import {
   signPolicy,
 } from '../../src/client/policyDocument.js';
 import { readPolicyFile } from '../../src/client/policyFile.js';
-import { policyHints } from '../../src/client/policyHints.js';
 import { signerOf } from '../../src/client/signingKey.js';
+import { policyWarnings } from '../../src/escrow/warnings.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 
 let directory: string;
@@ -88,7 +88,12 @@ test('a signature says the hash, the version under it, the server and the time',
     lifetimeMs: 3_600_000,
   };
   const jws = await signPolicy(ann, order);
-  expect(readPolicySignature(jws)).toEqual({ iss: 'ann', hash: 'ab'.repeat(32), base: 4 });
+  expect(readPolicySignature(jws)).toEqual({
+    iss: 'ann',
+    hash: 'ab'.repeat(32),
+    base: 4,
+    replaces: 'cd'.repeat(32),
+  });
   expect(readPolicySignature('nonsense')).toBeUndefined();
 });
 
@@ -155,10 +160,13 @@ test('a person is told what is allowed and hardly meant', async () => {
     '  - { id: gus, kind: person, name: Gus, roles: [gardener], keysFrom: gus.json }\nrules:',
   );
   write('gus.json', publicPart('gus'));
-  const hints = policyHints(checkPolicyDocument(await readPolicyFile(writeAll(spoiled))));
+  const hints = policyWarnings(checkPolicyDocument(await readPolicyFile(writeAll(spoiled))), {
+    enrolled: undefined,
+    deposits: undefined,
+  });
   expect(hints).toEqual([
-    expect.stringContaining('gus has none of the roles'),
-    'rule signing: the owner olga has no attribute manager',
-    'rule signing: no depositary has the role security',
+    'no rule is for olga',
+    expect.stringMatching(/^2 administrators have keys, and 2 must sign: if one leaves/),
+    expect.stringMatching(/^gus has none of the roles/),
   ]);
 });

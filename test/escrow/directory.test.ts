@@ -29,13 +29,13 @@ function signed(version: number, document: string, ...signers: readonly string[]
   const signatures = signers.map((iss) =>
     JSON.stringify({ iss, aud: ORIGIN, hash, base: version - 1, exp: 0 }),
   );
-  return { version, hash, document, signatures };
+  return { version, hash, document, signatures, appliedAt: undefined };
 }
 
 function directoryOf(stored: readonly StoredPolicy[]): Directory {
   const store = {
-    findPolicy: () => Promise.resolve(stored.at(-1)),
-    policies: () => Promise.resolve(stored),
+    policyVersion: () => Promise.resolve(stored.at(-1)?.version ?? 0),
+    policies: (after = 0) => Promise.resolve(stored.filter(({ version }) => version > after)),
   };
   // a signature is on top of the version before, unless it says otherwise
   const before = ['ann bob', ...stored.map(({ document }) => document)].map((name) => `hash of ${name}`);

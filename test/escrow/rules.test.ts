@@ -82,6 +82,25 @@ describe('rules choose', () => {
     expect(errorCode(() => chosen(both, principals, self))).toBe('quorum-impossible');
   });
 
+  it('who is in two roles once, and never as two who agree', () => {
+    const two = [
+      person('off-1', ['depositary', 'officer', 'board']),
+      person('off-2', ['depositary', 'officer']),
+    ];
+    const principals = [owner, boss, ...two];
+    expect(chosen({ atLeast: 2, of: [{ role: 'officer' }, { role: 'board' }] }, principals)).toEqual([
+      ['off-1', 'off-2'],
+    ]);
+    // everyone of a role, and one of them by name: that one need agree once
+    expect(chosen({ allOf: [{ role: 'officer' }, { person: id('off-1') }] }, principals)).toEqual([
+      ['off-1', 'off-2'],
+    ]);
+    // the manager is the only officer there is: the manager alone is not enough
+    const sole = [owner, person('boss', ['depositary', 'officer'])];
+    const both = { allOf: [{ attribute: 'manager' }, { anyOf: [{ role: 'officer' }] }] };
+    expect(errorCode(() => chosen(both, sole))).toBe('quorum-impossible');
+  });
+
   it('nobody for an empty role: what needs it cannot be met', () => {
     expect(errorCode(() => chosen({ allOf: [{ attribute: 'manager' }, { role: 'nobody-has-it' }] }))).toBe(
       'quorum-impossible',

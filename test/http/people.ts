@@ -33,6 +33,7 @@ export function policyDocument(): PolicyDocument {
       attributes: id === 'olga' ? { department: 'finance', manager: 'dave' } : {},
       keys: [{ ...jwk, alg }],
       ...(id === 'olga' ? { deliveryKey: DELIVERY_PEM } : {}),
+      ...(id === 'dana' ? { depositaryKey: 'ab'.repeat(32) } : {}),
     })),
     rules: [
       {

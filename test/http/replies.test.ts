@@ -354,12 +354,33 @@ describe('a policy', () => {
     });
     const order = { owner: 'olga', spec: 'ec-p256', use: 'sign' };
     const answer = await running.client.call(ann, 'POST', '/v1/policy/choice', order);
-    expect(answer.json).toEqual({ rule: 'finance', quorums: [['dana', 'dave']], notEnrolled: ['dave'] });
+    expect(answer.json).toEqual({
+      considered: [{ rule: 'finance', because: [] }],
+      rule: 'finance',
+      quorums: [['dana', 'dave']],
+      candidates: [
+        { id: 'dana', name: 'DANA', keys: [dana.kid], depositaryKey: 'ab'.repeat(32), problems: [] },
+        {
+          id: 'dave',
+          name: 'DAVE',
+          keys: [PEOPLE.dave.kid],
+          problems: [
+            'has no depositaryKey in the directory, and gets no share',
+            'is not enrolled in the token',
+          ],
+        },
+      ],
+      missing: [
+        'dave has no depositaryKey in the directory, and gets no share',
+        'dave is not enrolled in the token',
+      ],
+    });
     expect(running.world.journal.entries).toEqual([]);
   });
 
   test('before the first is that of the first administrators', async () => {
     running.world.store.findPolicy = () => Promise.resolve(undefined);
+    running.world.store.policyVersion = () => Promise.resolve(0);
     expect(await get(ann, '/v1/policy')).toEqual({ version: 0, hash: policy().hash });
   });
 });

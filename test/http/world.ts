@@ -159,10 +159,12 @@ export function newWorld(): World {
   const signatures = ['ann', 'bob'].map((iss) =>
     JSON.stringify({ iss, aud: ORIGIN, hash: policy().hash, base: 0, replaces: policy(0).hash, exp: 0 }),
   );
-  const current = { version: 1, hash: policy().hash, document, signatures };
+  const current = { version: 1, hash: policy().hash, document, signatures, appliedAt: NOW };
   const store: World['store'] = {
     findPolicy: () => Promise.resolve(current),
+    policyVersion: () => Promise.resolve(1),
     policies: () => Promise.resolve([current]),
+    depositedQuorums: () => Promise.resolve([{ purpose: 'operate', quorums: [[dana, dave]], deposits: 1 }]),
     findDeposit: (key) => Promise.resolve(key === KEY ? DEPOSIT : undefined),
     deposits: () => page(DEPOSIT),
     findRecovery: (id) =>

@@ -13,7 +13,9 @@ beforeAll(async () => {
   const database = await openOn(server, signer);
   await database.journal.append(
     writeOf('alone', {
-      changes: [{ change: 'policy-applied', version: 1, hash: 'h', document: '{}', signatures: [] }],
+      changes: [
+        { change: 'policy-applied', version: 1, hash: 'h', document: '{}', signatures: [], at: new Date(0) },
+      ],
     }),
   );
   await database.log.inclusion(0);

@@ -170,7 +170,9 @@ describe('a claim', () => {
       two.journal.append(writeOf('opens', { claims: [{ claim: 'policy-in-force', version }] }));
     await inForce(0);
     await expect(inForce(1)).rejects.toMatchObject({ what: 'policy-in-force' });
-    await appendWith([{ change: 'policy-applied', version: 1, hash: 'h', document: '{}', signatures: [] }]);
+    await appendWith([
+      { change: 'policy-applied', version: 1, hash: 'h', document: '{}', signatures: [], at: new Date(0) },
+    ]);
     await inForce(1);
     await expect(inForce(0)).rejects.toMatchObject({ what: 'policy-in-force' });
   });
@@ -250,7 +252,7 @@ describe('a change', () => {
       { change: 'deposit-created', deposit },
       { change: 'recovery-saved', recovery },
       { change: 'grant-created', grant },
-      { change: 'policy-applied', version: 1, hash: 'h', document: '{}', signatures: [] },
+      { change: 'policy-applied', version: 1, hash: 'h', document: '{}', signatures: [], at: new Date(0) },
     ];
     for (const change of changes) {
       const settled = await race(Array.from({ length: 20 }, () => writeOf('alone', { changes: [change] })));

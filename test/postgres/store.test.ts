@@ -88,13 +88,18 @@ describe('what is read is what was written', () => {
 
   it('of policies', async () => {
     expect(await database.store.findPolicy()).toBeUndefined();
+    expect(await database.store.policyVersion()).toBe(0);
     const policies = [1, 2].map((version) => ({
       version,
       hash: `h${version}`,
       document: `{ "v": ${version} }\n`,
       signatures: [`a${version}.b.c`, `d${version}."e",{f}`],
+      appliedAt: new Date(version * 1000),
     }));
-    for (const policy of policies) await record({ change: 'policy-applied', ...policy });
+    for (const { appliedAt: at, ...policy } of policies)
+      await record({ change: 'policy-applied', ...policy, at });
+    expect(await database.store.policyVersion()).toBe(2);
+    expect(await database.store.policies(1)).toStrictEqual(policies.slice(1));
     expect(await database.store.findPolicy()).toStrictEqual(policies[1]);
     expect(await database.store.policies()).toStrictEqual(policies);
   });

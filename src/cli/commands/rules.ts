@@ -1,8 +1,16 @@
+import { checkPolicyDocument } from '../../client/policyDocument.js';
+import { readPolicyFile } from '../../client/policyFile.js';
+import type { Explanation } from '../../escrow/explain.js';
+import { explain } from '../../escrow/explain.js';
 import { KEY_SPEC_NAMES } from '../../escrow/keySpecs.js';
+import type { KeySpec, KeyUse } from '../../escrow/keySpecs.js';
+import type { WireChoice } from '../../escrow/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
+import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
+import { printable } from '../terminal.js';
 import { quorumsInWords } from '../words.js';
 
 const USES = ['sign', 'decrypt'] as const;
@@ -11,7 +19,10 @@ const USES = ['sign', 'decrypt'] as const;
 export const rulesCommands: readonly CommandRow[] = [
   {
     usage: 'test',
-    summary: 'says who would be the depositaries of a key, without making one',
+    summary: 'explains who would be the depositaries of a key, without making one',
+    about:
+      'Says which rule matches and why the earlier ones do not, which quorums result, and who is missing.\n' +
+      'Asks the server about what runs; with -f, looks into a file instead, and at the token where --as is given.',
     options: [
       { flags: '--owner <id>', about: 'whose key', required: true },
       { flags: '--use <use>', about: 'what for', required: true, choices: USES },
@@ -20,30 +31,86 @@ export const rulesCommands: readonly CommandRow[] = [
         about: 'which kind (default: ec-p256 to sign, rsa-3072 to decrypt)',
         choices: KEY_SPEC_NAMES,
       },
+      { flags: '--app <id>', about: 'which app would use it' },
+      { flags: '-f, --file <file>', about: 'a policy file, instead of what runs' },
     ],
-    examples: ['rules test --as ~/.escrowd --owner olga --use sign'],
+    examples: [
+      'rules test --as ~/.escrowd --owner olga --use sign',
+      'rules test -f escrow.yaml --owner olga --use sign',
+    ],
     run: test,
   },
 ];
 
+interface Asked {
+  readonly owner: string;
+  readonly use: KeyUse;
+  readonly spec: KeySpec;
+  readonly app?: string;
+}
+
 async function test(session: Session, given: Given): Promise<Result> {
-  const owner = given.text('owner');
   const use = given.oneOf('use', USES) ?? 'sign';
   const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? (use === 'sign' ? 'ec-p256' : 'rsa-3072');
-  const { client } = await session.connect();
-  const choice = await session.busy('asking the rules', () => client.choice({ owner, spec, use }));
+  const app = given.find('app');
+  const asked: Asked = { owner: given.text('owner'), use, spec, ...(app === undefined ? {} : { app }) };
+  const file = given.find('file');
+  const answer = file === undefined ? await askServer(session, asked) : await askFile(session, asked, file);
   return {
-    json: { owner, spec, use, ...choice },
-    lines: [
-      ...facts([
-        ['rule', choice.rule],
-        ['enough are', quorumsInWords(choice.quorums)],
-        ['not enrolled', choice.notEnrolled.length === 0 ? undefined : choice.notEnrolled.join(', ')],
-      ]),
-    ],
+    json: { ...asked, ...answer },
+    lines: explanationLines(answer),
     next:
-      choice.notEnrolled.length === 0
-        ? `escrowctl key generate --owner ${owner} --use ${use} --spec ${spec}`
-        : 'the security officer enrols those who are not; until then no key can be made',
+      answer.missing.length > 0 || file !== undefined
+        ? undefined
+        : `escrowctl key generate --owner ${asked.owner} --use ${use} --spec ${spec}`,
   };
+}
+
+async function askServer(session: Session, asked: Asked): Promise<WireChoice> {
+  const { client } = await session.connect();
+  return session.busy('asking the rules', () => client.choice(asked));
+}
+
+async function askFile(session: Session, asked: Asked, file: string): Promise<Explanation> {
+  const policy = checkPolicyDocument(await readPolicyFile(file));
+  const owner = [...policy.principals.values()].find(
+    ({ id, roles }) => id === asked.owner && roles.includes('owner'),
+  );
+  if (owner === undefined) throw new UsageError(`${file} has no owner ${asked.owner}`);
+  return explain(policy, { ...asked, owner }, await enrolledNow(session));
+}
+
+async function enrolledNow(session: Session): Promise<ReadonlyMap<string, string> | undefined> {
+  if (!session.hasIdentity) return undefined;
+  const { client } = await session.connect();
+  const { enrolled } = await client.standing();
+  return new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint]));
+}
+
+function explanationLines(answer: WireChoice | Explanation): readonly string[] {
+  const { considered, rule, quorums, candidates, missing, error } = answer;
+  return [
+    'Rules, in order',
+    ...facts(
+      considered.map(({ rule: name, because }) => [
+        name,
+        because.length === 0 ? 'matches' : `does not match: ${because.join('; ')}`,
+      ]),
+    ),
+    '',
+    ...facts([
+      ['rule', rule ?? 'none'],
+      ['enough are', quorums.length === 0 ? 'nobody' : quorumsInWords(quorums)],
+      ['refused with', error],
+    ]),
+    ...candidates.flatMap(({ id, name, keys, depositaryKey }) => [
+      '',
+      `  ${printable(`${id} (${name})`)}`,
+      ...facts([
+        ['  signs with', keys.length === 0 ? 'no key' : keys.join(', ')],
+        ['  shares to', depositaryKey ?? 'no key'],
+      ]),
+    ]),
+    ...(missing.length === 0 ? [] : ['', 'Missing', ...missing.map((text) => `  ! ${printable(text)}`)]),
+  ];
 }

@@ -7,6 +7,7 @@ import type { WireServer } from '../../escrow/wire.js';
 import type { Checkpoint } from '../../log/checkpoint.js';
 import { facts } from '../columns.js';
 import type { CommandRow } from '../command.js';
+import { printable } from '../terminal.js';
 
 /** How the server is. */
 export const statusCommand: CommandRow = {
@@ -17,10 +18,16 @@ export const statusCommand: CommandRow = {
   examples: ['status --as ~/.escrowd'],
   run: async (session) => {
     const { identity, client, log } = await session.connect();
-    const { server, ready, seen } = await session.busy('asking the server', async () => {
+    const { server, ready, seen, warnings } = await session.busy('asking the server', async () => {
       const says = await client.server();
       checkPins(says, identity.pins);
-      return { server: says, ready: await client.health('readyz'), seen: await newest(client, log) };
+      const health = await client.health('readyz');
+      return {
+        server: says,
+        ready: health,
+        seen: await newest(client, log),
+        warnings: health.ok ? await warningsFor(client) : [],
+      };
     });
     return {
       json: {
@@ -29,6 +36,7 @@ export const statusCommand: CommandRow = {
         ready: ready.ok,
         report: ready.report,
         token: server.token,
+        warnings,
         log: seen === undefined ? null : { size: seen.size, root: Buffer.from(seen.root).toString('base64') },
       },
       lines: [
@@ -42,11 +50,26 @@ export const statusCommand: CommandRow = {
           ['mechanisms', server.token.mechanisms.join(', ')],
           ['report', ready.ok ? undefined : JSON.stringify(ready.report)],
         ]),
+        ...(warnings.length === 0
+          ? []
+          : ['', 'Warnings', ...warnings.map((text) => `  ! ${printable(text)}`)]),
       ],
       ...(ready.ok ? {} : { exit: 'unavailable' as const }),
     };
   },
 };
+
+/** What the policy warns of; nothing to those whom the directory does not list, or gives no role. */
+async function warningsFor(client: EscrowClient): Promise<readonly string[]> {
+  try {
+    return (await client.warnings()).warnings;
+  } catch (error) {
+    const isOutside =
+      error instanceof ServerProblem && (error.code === 'caller-unknown' || error.code === 'forbidden');
+    if (isOutside) return [];
+    throw error;
+  }
+}
 
 function checkPins(server: WireServer, pins: ServerPins): void {
   const isPinned =

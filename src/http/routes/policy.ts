@@ -1,6 +1,19 @@
 import { applyPolicy } from '../../escrow/applyPolicy.js';
-import { choose, getOwner } from '../../escrow/rules.js';
-import type { WireChoice, WirePolicy } from '../../escrow/wire.js';
+import type { Escrow } from '../../escrow/context.js';
+import type { Explanation } from '../../escrow/explain.js';
+import { depositaryProblems, explain } from '../../escrow/explain.js';
+import { POLICY_SIGNATURE_TYPE } from '../../escrow/policySignatures.js';
+import { API_ROLES, hasRole } from '../../escrow/principals.js';
+import { getOwner } from '../../escrow/rules.js';
+import { policyWarnings } from '../../escrow/warnings.js';
+import type {
+  WireChoice,
+  WirePolicy,
+  WirePolicyHistory,
+  WireStanding,
+  WireWarnings,
+} from '../../escrow/wire.js';
+import { readJws } from '../jws.js';
 import { parsePolicy } from '../policyDocument.js';
 import { REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
@@ -8,17 +21,21 @@ import { act, view } from '../route.js';
 import { choiceOrder, policyOrder } from '../schemas.js';
 import { parseStrictJson } from '../strictJson.js';
 
+/** A document of 10,000 principals has about 5 MiB: the only request that may be so large. */
+export const MAX_POLICY_BYTES = 8 * 1024 * 1024;
+
 /** Directory and rules. */
 export const policyRoutes: readonly Route[] = [
   act({
     path: '/v1/policy',
     name: 'applyPolicy',
-    summary: 'Puts a directory and rules in force that two administrators have signed.',
+    summary: 'Puts a directory and rules in force that enough administrators have signed.',
     problems: ['policy-invalid', 'policy-signatures-missing', 'policy-stale'],
     reply: REPLIES.policy,
     act: 'policy.apply',
     roles: ['admin'],
     body: policyOrder,
+    maxBodyBytes: MAX_POLICY_BYTES,
     run: async (escrow, call, { body }) => {
       const { answer, index } = await applyPolicy(escrow, call, parsePolicy, body);
       return { result: { version: answer.version, hash: answer.hash } satisfies WirePolicy, entry: index };
@@ -43,25 +60,106 @@ export const policyRoutes: readonly Route[] = [
   view({
     path: '/v1/policy/choice',
     name: 'chooseDepositaries',
-    summary: 'Who would be chosen for a key of this owner, before anything is made.',
-    problems: [
-      'owner-unknown',
-      'rule-missing',
-      'depositary-unknown',
-      'depositary-retired',
-      'quorum-impossible',
-      'quorum-too-large',
-    ],
+    summary: 'Who would be chosen for a key of this owner, and why, before anything is made.',
+    problems: ['owner-unknown'],
     reply: REPLIES.choice,
     act: 'policy.read',
     roles: ['admin'],
     body: choiceOrder,
     run: async (escrow, _call, { body }): Promise<WireChoice> => {
       const policy = await escrow.directory.current();
-      const { rule, quorums } = choose(policy, getOwner(policy, body.owner), body.spec, body.use);
-      const enrolled = new Set((await escrow.token.enrolled()).map(({ id }) => id));
-      const notEnrolled = [...new Set(quorums.flat())].filter((id) => !enrolled.has(id)).sort();
-      return { rule: rule.name, quorums, notEnrolled };
+      const question = { ...body, owner: getOwner(policy, body.owner) };
+      return choiceReply(explain(policy, question, await enrolledKeys(escrow)));
     },
   }),
+  view({
+    path: '/v1/policy/standing',
+    name: 'getPolicyStanding',
+    summary: 'What a new policy is weighed against: who is enrolled, and which quorums deposits have.',
+    problems: [],
+    reply: REPLIES.standing,
+    act: 'policy.read',
+    roles: ['admin', 'auditor'],
+    run: async (escrow): Promise<WireStanding> => {
+      const policy = await escrow.directory.current();
+      return {
+        version: policy.version,
+        hash: policy.hash,
+        signersNeeded: escrow.directory.signersNeeded(policy),
+        enrolled: (await escrow.token.enrolled()).map(({ id, fingerprint }) => ({ id, fingerprint })),
+        deposits: (await escrow.store.depositedQuorums()).map(({ purpose, quorums, deposits }) => ({
+          purpose,
+          quorums,
+          deposits,
+        })),
+      };
+    },
+  }),
+  view({
+    path: '/v1/policy/warnings',
+    name: 'getPolicyWarnings',
+    summary: 'Quorums that are impossible or soon would be; to most callers only about themselves.',
+    problems: [],
+    reply: REPLIES.warnings,
+    act: 'policy.read',
+    roles: API_ROLES,
+    run: async (escrow, { caller }): Promise<WireWarnings> => {
+      const policy = await escrow.directory.current();
+      const enrolled = await enrolledKeys(escrow);
+      if (hasRole(caller, 'admin') || hasRole(caller, 'auditor')) {
+        const deposits = await escrow.store.depositedQuorums();
+        return { warnings: policyWarnings(policy, { enrolled, deposits }) };
+      }
+      const problems = hasRole(caller, 'depositary') ? depositaryProblems(caller, enrolled) : [];
+      return { warnings: problems.map((problem) => `${caller.id} ${problem}`) };
+    },
+  }),
+  view({
+    path: '/v1/policy/history',
+    name: 'listPolicies',
+    summary: 'Every policy that was in force: its hash, its signers, and when.',
+    problems: [],
+    reply: REPLIES.policyHistory,
+    act: 'policy.read',
+    roles: ['admin', 'auditor'],
+    run: async (escrow): Promise<WirePolicyHistory> => ({
+      items: (await escrow.store.policies()).map(({ version, hash, appliedAt, signatures }) => ({
+        version,
+        hash,
+        ...(appliedAt === undefined ? {} : { appliedAt: appliedAt.toISOString() }),
+        signers: signersIn(signatures),
+      })),
+    }),
+  }),
 ];
+
+async function enrolledKeys(escrow: Escrow): Promise<ReadonlyMap<string, string>> {
+  return new Map((await escrow.token.enrolled()).map(({ id, fingerprint }) => [id, fingerprint]));
+}
+
+/** Who signed, by the signatures' own words: the directory has verified them before it followed the policy. */
+function signersIn(signatures: readonly string[]): readonly string[] {
+  const signers = signatures.flatMap((jws) => {
+    const { iss } = readJws(jws, POLICY_SIGNATURE_TYPE).payload;
+    return typeof iss === 'string' ? [iss] : [];
+  });
+  return [...new Set(signers)].sort();
+}
+
+function choiceReply(explanation: Explanation): WireChoice {
+  const { considered, rule, quorums, candidates, missing, error } = explanation;
+  return {
+    considered,
+    ...(rule === undefined ? {} : { rule }),
+    quorums,
+    candidates: candidates.map(({ id, name, keys, depositaryKey, problems }) => ({
+      id,
+      name,
+      keys,
+      ...(depositaryKey === undefined ? {} : { depositaryKey }),
+      problems,
+    })),
+    missing,
+    ...(error === undefined ? {} : { error }),
+  };
+}

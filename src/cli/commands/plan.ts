@@ -1,0 +1,149 @@
+import { readFile } from 'node:fs/promises';
+
+import { writeFileAtomically } from '../../client/atomicFile.js';
+import { readPolicySignature, signPolicy } from '../../client/policyDocument.js';
+import type { PolicyPlan } from '../../client/policyPlan.js';
+import { planPolicy } from '../../client/policyPlan.js';
+import { facts } from '../columns.js';
+import type { CommandRow, OptionRow, Result } from '../command.js';
+import { UsageError } from '../failures.js';
+import type { Given } from '../given.js';
+import type { Session } from '../session.js';
+import { printable } from '../terminal.js';
+
+const FILE: OptionRow = {
+  flags: '-f, --file <file>',
+  about: 'directory and rules, YAML or JSON',
+  default: 'escrow.yaml',
+};
+
+/** Shows what a policy file would change. */
+export const planCommand: CommandRow = {
+  usage: 'plan',
+  summary: 'shows what a policy file would change, and signs exactly that',
+  about:
+    'Compares the file with what runs, in words, and warns of quorums that would be impossible.\n' +
+    'With --sign, an administrator signs what was shown: this document, instead of this very policy.\n' +
+    'Others who are to sign run the same command. A policy that has changed meanwhile needs a new plan.',
+  options: [
+    FILE,
+    { flags: '--sign <out>', about: 'sign the plan, and write the signature to this file' },
+    { flags: '--valid-for <duration>', about: 'how long the signature stands', default: '1d' },
+    { flags: '--yes', about: 'do not ask before signing (for scripts)' },
+  ],
+  examples: ['plan -f escrow.yaml --as ~/.escrowd', 'plan -f escrow.yaml --as ~/.escrowd --sign dana.jws'],
+  run: plan,
+};
+
+/** Puts a policy file in force. */
+export const applyCommand: CommandRow = {
+  usage: 'apply',
+  summary: 'puts a policy file in force, when enough administrators have signed the identical plan',
+  about: 'Shows the plan once more. Who applies it need not have signed.',
+  options: [
+    FILE,
+    { flags: '--signature <file>', about: 'made by `plan --sign`; give as many as are needed', many: true },
+  ],
+  examples: ['apply -f escrow.yaml --as ~/.escrowd --signature dana.jws --signature eve.jws'],
+  run: apply,
+};
+
+async function plan(session: Session, given: Given): Promise<Result> {
+  const { identity, client } = await session.connect();
+  const file = given.text('file');
+  const made = await session.busy('comparing with what runs', () => planPolicy(client, file));
+  const out = given.find('sign');
+  const json = planJson(made);
+  const lines = planLines(made);
+  if (out === undefined) {
+    const next =
+      made.changes.length === 0 ? undefined : `escrowctl plan -f ${file} --sign ${identity.id}.jws`;
+    return { json, lines, next };
+  }
+  if (!given.flag('yes')) await confirm(session, lines);
+  const { hash, base, replaces } = made;
+  const { origin } = identity.pins;
+  const lifetimeMs = given.duration('validFor');
+  const order = { hash, base, replaces, origin, now: session.now, lifetimeMs };
+  await writeFileAtomically(out, `${await signPolicy(identity.signer, order)}\n`, 0o644);
+  return {
+    json: { ...json, signer: identity.id, signature: out },
+    lines: [...lines, '', `${identity.id} signed this plan.`, ...facts([['signature', out]])],
+    next: `when ${made.signersNeeded} administrators have signed: escrowctl apply -f ${file} --signature ${out} --signature OTHER`,
+  };
+}
+
+async function confirm(session: Session, lines: readonly string[]): Promise<void> {
+  const { terminal } = session;
+  if (!terminal.isInteractive)
+    throw new UsageError('nobody is there to be asked', 'add --yes, after reading: escrowctl plan');
+  terminal.writeError(`${lines.join('\n')}\n\n`);
+  const answer = await terminal.ask('Sign this plan? Type yes: ');
+  if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not signed; nothing was written');
+}
+
+async function apply(session: Session, given: Given): Promise<Result> {
+  const { client } = await session.connect();
+  const files = given.list('signature');
+  if (files.length === 0)
+    throw new UsageError(
+      'there is no --signature',
+      'let administrators run: escrowctl plan -f FILE --sign NAME.jws',
+    );
+  const made = await session.busy('comparing with what runs', () => planPolicy(client, given.text('file')));
+  const signatures = await Promise.all(files.map((path) => readSignature(path, made)));
+  const { document } = made;
+  const { result, entry } = await session.busy('applying the policy', () =>
+    client.applyPolicy({ document, signatures }),
+  );
+  return {
+    json: { ...planJson(made), result, entry },
+    lines: [
+      ...planLines(made),
+      '',
+      `Policy version ${result.version} is in force (log entry ${entry}).`,
+      ...facts([['hash', result.hash]]),
+    ],
+    next: 'escrowctl rules test --owner ID --use sign',
+  };
+}
+
+/** A signature under another plan is found here, where the file is, rather than refused by the server. */
+async function readSignature(path: string, { hash, base, replaces }: PolicyPlan): Promise<string> {
+  const jws = (await readFile(path, 'utf8')).trim();
+  const says = readPolicySignature(jws);
+  if (says === undefined) throw new UsageError(`${path} is not a signature made by escrowctl plan --sign`);
+  if (says.hash !== hash)
+    throw new UsageError(`${path} is ${says.iss}'s signature under another document`, 'sign this plan again');
+  if (says.base !== base || says.replaces !== replaces) {
+    throw new UsageError(
+      `${path} is ${says.iss}'s signature under a plan for version ${says.base}; version ${base} is in force`,
+      'look at the plan again, and sign it again',
+    );
+  }
+  return jws;
+}
+
+function planJson(made: PolicyPlan): Readonly<Record<string, unknown>> {
+  const { hash, base, replaces, signersNeeded, changes, warnings } = made;
+  return { hash, base, replaces, signersNeeded, changes, warnings };
+}
+
+function planLines(made: PolicyPlan): readonly string[] {
+  const { hash, base, replaces, signersNeeded, changes, warnings, next } = made;
+  return [
+    `${next.principals.size} principals and ${next.rules.length} rules would replace version ${base}.`,
+    ...facts([
+      ['document', hash],
+      ['replaces', replaces],
+      ['signatures needed', String(signersNeeded)],
+    ]),
+    '',
+    ...(changes.length === 0 ? ['Nothing would change.'] : ['Changes', ...changes.map(indented)]),
+    ...(warnings.length === 0 ? [] : ['', 'Warnings', ...warnings.map((text) => indented(`! ${text}`))]),
+  ];
+}
+
+function indented(text: string): string {
+  return `  ${printable(text)}`;
+}

@@ -1,0 +1,155 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { HttpsConnection } from '../../src/client/connection.js';
+import { EscrowClient } from '../../src/client/escrowClient.js';
+import { signerOf } from '../../src/client/signingKey.js';
+import { ServerProblem } from '../../src/client/errors.js';
+import type { WireKey } from '../../src/escrow/wire.js';
+import { makeKey } from '../support/life.js';
+import type { PolicyDraft } from '../support/policies.js';
+import { documentInForce, putInForce, withPrincipal } from '../support/policies.js';
+import type { System } from '../support/system.js';
+import { makeSystem, ORIGIN, RULES } from '../support/system.js';
+import { filed, toOperate } from './recoveries.js';
+import { expectLogHolds } from './wholeLog.js';
+
+/*
+ * Directory and rules while they change: each test puts a policy in force and takes it back, so that the next one finds
+ * what it knows.
+ */
+let system: System;
+let usual: PolicyDraft;
+let key: WireKey;
+
+beforeAll(async () => {
+  system = await makeSystem();
+  usual = await documentInForce(system);
+  key = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
+});
+afterEach(async () => {
+  const inForce = await documentInForce(system);
+  const gone = usual.principals.filter(({ id }) => !inForce.principals.some((one) => one.id === id));
+  const { version } = await system.client('admin-1').policy();
+  const back = gone.reduce((draft, { id }) => withPrincipal(draft, id, { returns: version - 1 }), usual);
+  if (JSON.stringify(inForce) !== JSON.stringify(back)) await putInForce(system, back);
+  await expectLogHolds(system);
+});
+afterAll(() => system.remove());
+
+const code = (doing: Promise<unknown>): Promise<string> =>
+  doing.then(
+    () => 'done',
+    (error: unknown) => (error instanceof ServerProblem ? error.code : String(error)),
+  );
+
+test('no single administrator changes rules, roles, keys or who administers', async () => {
+  const attempts: readonly PolicyDraft[] = [
+    { ...usual, rules: [] },
+    withPrincipal(usual, 'app', { roles: ['app', 'depositary'] }),
+    withPrincipal(usual, 'manager', { depositaryKey: 'ab'.repeat(32) }),
+    withPrincipal(usual, 'owner', { roles: ['owner', 'admin'] }),
+  ];
+  for (const draft of attempts) {
+    expect(await code(putInForce(system, draft, ['admin-1']))).toBe('policy-signatures-missing');
+    expect(await code(putInForce(system, draft, ['admin-1', 'admin-1']))).toBe('policy-signatures-missing');
+    expect(await code(putInForce(system, draft, ['admin-1', 'manager']))).toBe('policy-signatures-missing');
+  }
+  expect(await documentInForce(system)).toEqual(usual);
+});
+
+test('a quorum of three is taken back by three, not by two', async () => {
+  const three = {
+    ...withPrincipal(usual, 'auditor', { roles: ['auditor', 'admin'] }),
+    administration: { quorum: 3, floor: 3 },
+  };
+  await putInForce(system, three);
+  expect((await system.client('auditor').standing()).signersNeeded).toBe(3);
+  expect(await code(putInForce(system, usual))).toBe('policy-signatures-missing');
+  expect(await code(putInForce(system, { ...three, administration: { quorum: 2, floor: 3 } }))).toMatch(
+    /below its floor/,
+  );
+  await putInForce(system, usual, ['admin-1', 'admin-2', 'auditor']);
+});
+
+test('a rotated key holds at once: the old one signs nothing more, the new one does', async () => {
+  const fresh = signerOf('manager', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+  const { changes } = await putInForce(system, withPrincipal(usual, 'manager', { keys: [fresh.publicJwk] }));
+  expect(changes).toContain(
+    '~ manager: every signing key is another: make sure that it is the same principal',
+  );
+  expect(await code(system.client('manager').keys())).toBe('caller-unknown');
+  const ca = readFileSync(join(system.directory, 'server.crt'), 'utf8');
+  const connection = new HttpsConnection({ url: system.url(), ca, deadlineMs: 30_000 });
+  const client = new EscrowClient({
+    connection,
+    signer: fresh,
+    origin: ORIGIN,
+    now: () => new Date(),
+  });
+  expect(await code(client.keys())).toBe('done');
+  client.close();
+});
+
+test('an approval by a depositary whose keys were removed meanwhile is refused', async () => {
+  const { recovery } = await filed(system, toOperate(key));
+  const approval = await system.makeApproval('officer-1', recovery);
+  const { warnings } = await putInForce(system, withPrincipal(usual, 'officer-1', { keys: [] }));
+  expect(warnings.join('\n')).toMatch(/1 deposit to operate would be left with one quorum/);
+  expect(await code(system.client('officer-1').sendApproval(recovery, approval))).toBe('caller-unknown');
+});
+
+test('a rule that changes while a request is pending changes nothing for it: the terms of its deposit hold', async () => {
+  const { recovery } = await filed(system, toOperate(key, { maxUses: 50 }));
+  await system.approve('manager', recovery);
+  const [signing, ...others] = RULES as readonly { readonly name: string }[];
+  const stricter = {
+    ...signing,
+    depositaries: { allOf: ['manager', 'role:security-officer'] },
+    operate: { operations: ['sign'], maxUses: 1, maxDuration: 'PT1H' },
+  };
+  await putInForce(system, { ...usual, rules: [stricter, ...others] });
+  const { status, grant } = await system.approve('officer-1', recovery);
+  expect(status).toBe('active');
+  expect((await system.client('app').grant(grant ?? '')).scope.maxUses).toBe(50);
+  // and a key that is made now is under the new one
+  const later = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
+  expect(later.purposes[0]?.quorums).toEqual([['manager', 'officer-1', 'officer-2']]);
+});
+
+test('a group that is renamed for its members leaves rules with nobody, not with somebody else', async () => {
+  const renamed = ['officer-1', 'officer-2'].reduce(
+    (draft, id) => withPrincipal(draft, id, { roles: ['depositary', 'guard'] }),
+    usual,
+  );
+  const { warnings } = await putInForce(system, renamed);
+  expect(warnings.join('\n')).toMatch(/no quorum is possible: .*has the role security-officer/);
+  expect(await code(makeKey(system, { spec: 'ec-p256', use: 'sign' }))).toBe('quorum-impossible');
+});
+
+test('shares go to the key that the directory lists, and to no other that is enrolled', async () => {
+  for (const depositaryKey of ['ab'.repeat(32), undefined]) {
+    await putInForce(system, withPrincipal(usual, 'officer-2', { depositaryKey }));
+    expect(await code(makeKey(system, { spec: 'ec-p256', use: 'sign' }))).toBe('depositary-not-enrolled');
+    const said = await system.client('admin-1').choice({ owner: 'owner', spec: 'ec-p256', use: 'sign' });
+    expect(said.missing.join('\n')).toMatch(/^officer-2 /);
+  }
+});
+
+test('an id that was removed is not given to another; it comes back as the same, when the plan says so', async () => {
+  await putInForce(system, withPrincipal(usual, 'other-app', undefined));
+  const { version } = await system.client('admin-1').policy();
+  const other = signerOf('other-app', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+  const reused = withPrincipal(usual, 'other-app', { keys: [other.publicJwk] });
+  expect(await code(putInForce(system, reused))).toBe('policy-invalid');
+  await putInForce(system, withPrincipal(usual, 'other-app', { returns: version - 1 }));
+});
+
+test('every version is listed with its hash, its signers and its time', async () => {
+  const { version, hash } = await system.client('auditor').policy();
+  const { items } = await system.client('auditor').policyHistory();
+  expect(items).toHaveLength(version);
+  expect(items.at(-1)).toMatchObject({ version, hash, signers: ['admin-1', 'admin-2'] });
+  expect(Date.parse(items.at(-1)?.appliedAt ?? '')).toBeLessThanOrEqual(Date.now());
+});
