@@ -61,6 +61,7 @@ try {
     applyMs: applied - signed,
     provisionMs: applied - began,
     rulesTestMedianMs: took[QUESTIONS / 2],
+    rulesTest95thMs: took[Math.floor(QUESTIONS * 0.95)],
     rulesTestSlowestMs: took.at(-1),
   };
   process.stdout.write(`${JSON.stringify(result)}\n`);

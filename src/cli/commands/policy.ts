@@ -25,7 +25,7 @@ export const policyCommands: readonly CommandRow[] = [
     summary: 'prints the JSON Schema of policy files, for editors',
     about: 'In the file: # yaml-language-server: $schema=escrow.schema.json',
     examples: ['policy schema > escrow.schema.json'],
-    run: () => {
+    run: (): Promise<Result> => {
       const schema = policyFileSchema();
       return Promise.resolve({ json: schema, lines: JSON.stringify(schema, undefined, 2).split('\n') });
     },
