@@ -1,12 +1,14 @@
 import { errorReferenceOf } from '../../src/http/errorReference.js';
 import { openApiOf } from '../../src/http/openapi.js';
 import { routesOf } from '../../src/http/routes.js';
+import { policyFileSchema } from '../../src/policy/jsonSchema.js';
 
-/** What of docs/ is made from the rows of the routes: file by file, as it must be. */
+/** What of docs/ is made from the rows of the routes and the schema of policies: file by file, as it must be. */
 export function generatedDocuments(): Readonly<Record<string, string>> {
   const routes = routesOf({ identityKey: {}, logKey: '' });
   return {
     'docs/openapi.json': `${JSON.stringify(openApiOf(routes), null, 2)}\n`,
+    'docs/escrow.schema.json': `${JSON.stringify(policyFileSchema(), null, 2)}\n`,
     'docs/errors.md': errorReferenceOf(routes),
   };
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import { policyFileSchema } from '../../src/policy/jsonSchema.js';
 
-test('docs/escrow.schema.json is what the schema of policies says now (escrowctl policy schema)', () => {
+test('docs/escrow.schema.json is what the schema of policies says now (npm run generate)', () => {
   const written: unknown = JSON.parse(readFileSync('docs/escrow.schema.json', 'utf8'));
   expect(written).toEqual(JSON.parse(JSON.stringify(policyFileSchema())));
 });

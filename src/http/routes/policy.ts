@@ -13,7 +13,7 @@ import type {
   WireStanding,
   WireWarnings,
 } from '../../escrow/wire.js';
-import { readJws } from '../jws.js';
+import { JwsError, readJws } from '../jws.js';
 import { parsePolicy } from '../policyDocument.js';
 import { REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
@@ -116,7 +116,7 @@ export const policyRoutes: readonly Route[] = [
   }),
   view({
     path: '/v1/policy/history',
-    name: 'listPolicies',
+    name: 'getPolicyHistory',
     summary: 'Every policy that was in force: its hash, its signers, and when.',
     problems: [],
     reply: REPLIES.policyHistory,
@@ -139,11 +139,17 @@ async function enrolledKeys(escrow: Escrow): Promise<ReadonlyMap<string, string>
 
 /** Who signed, by the signatures' own words: the directory has verified them before it followed the policy. */
 function signersIn(signatures: readonly string[]): readonly string[] {
-  const signers = signatures.flatMap((jws) => {
+  return [...new Set(signatures.flatMap(signerOf))].sort();
+}
+
+function signerOf(jws: string): readonly string[] {
+  try {
     const { iss } = readJws(jws, POLICY_SIGNATURE_TYPE).payload;
     return typeof iss === 'string' ? [iss] : [];
-  });
-  return [...new Set(signers)].sort();
+  } catch (error) {
+    if (error instanceof JwsError) return [];
+    throw error;
+  }
 }
 
 function choiceReply(explanation: Explanation): WireChoice {
