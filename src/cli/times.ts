@@ -38,14 +38,3 @@ export function distance(date: Date, now: Date): string {
   const amount = `${count} ${unit}${count === 1 ? '' : 's'}`;
   return ms > 0 ? `in ${amount}` : `${amount} ago`;
 }
-
-/** A length of time in words: `1 day 2 hours`. */
-export function durationInWords(ms: number): string {
-  let rest = ms;
-  const words = UNITS.flatMap(([unit, sizeMs]) => {
-    const count = Math.floor(rest / sizeMs);
-    rest -= count * sizeMs;
-    return count === 0 ? [] : [`${count} ${unit}${count === 1 ? '' : 's'}`];
-  });
-  return words.length === 0 ? 'no time' : words.join(' ');
-}

@@ -1,6 +1,8 @@
+import { parsedScope } from '../client/attestation.js';
 import { parseIsoDuration } from '../client/durations.js';
+import { durationInWords, scopeInWords } from '../escrow/summary.js';
 import type { WireGrant, WireKey, WireRecovery, WireScope } from '../escrow/wire.js';
-import { durationInWords, when } from './times.js';
+import { when } from './times.js';
 
 /** Who suffices: `manager and officer-1, or manager and officer-2`. */
 export function quorumsInWords(quorums: readonly (readonly string[])[]): string {
@@ -13,22 +15,17 @@ export function isoInWords(text: string): string {
   return ms === undefined ? text : durationInWords(ms);
 }
 
-/** What an app may do: `the app mailer may sign with ES256, at most 3 times, for 1 hour from activation`. */
-export function scopeInWords(scope: WireScope): string {
-  const { app, operations, mechanisms, input, maxUses, duration } = scope;
-  const times = maxUses === 1 ? 'once' : `at most ${maxUses} times`;
-  const digests = input === 'digest' ? ' (it may send digests, which nobody can read)' : '';
-  const use = `${operations.join(' and ')} with ${mechanisms.join(', ')}`;
-  return `the app ${app} may ${use}, ${times}, for ${isoInWords(duration)} from activation${digests}`;
+/** What an app may do, as far as what the server shows has the form of it. */
+function shownScopeInWords(shown: WireScope | undefined): string {
+  const scope = shown && parsedScope(shown);
+  return scope === undefined ? 'an unknown scope' : scopeInWords(scope);
 }
 
 /** What a request asks for, and what that means for the key. */
 export function askedInWords(recovery: WireRecovery): string {
   switch (recovery.purpose) {
-    case 'operate': {
-      const scope = recovery.scope === undefined ? 'an unknown scope' : scopeInWords(recovery.scope);
-      return `operate: ${scope}. The key stays in the token.`;
-    }
+    case 'operate':
+      return `operate: ${shownScopeInWords(recovery.scope)}. The key stays in the token.`;
     case 'release':
       return `release: ${recovery.recipient ?? 'somebody'} receives the private key itself, for good.`;
   }
@@ -53,7 +50,8 @@ export function recoveryFacts(
     ['reason', recovery.reason],
     ['asks for', askedInWords(recovery)],
     ['filed', when(recovery.filedAt, now)],
-    ['stands until', when(recovery.expiresAt, now)],
+    ['can be approved until', when(recovery.expiresAt, now)],
+    ['an approval counts for', isoInWords(recovery.approvalsHold)],
     ['status', recovery.status],
     ['approved by', recovery.approvedBy.length === 0 ? 'nobody yet' : recovery.approvedBy.join(', ')],
     ['denied by', denied === '' ? undefined : denied],
@@ -64,6 +62,13 @@ export function recoveryFacts(
         ? undefined
         : when(recovery.releasableAt, now),
     ],
+    [
+      'active from',
+      recovery.releasableAt === undefined || recovery.purpose === 'release'
+        ? undefined
+        : when(recovery.releasableAt, now),
+    ],
+    ['approvals count until', recovery.holdsUntil === undefined ? undefined : when(recovery.holdsUntil, now)],
     ['grant', recovery.grant],
     ['ended', endInWords(recovery, now)],
   ];
@@ -82,6 +87,8 @@ export function nextForRecovery(recovery: WireRecovery): string | undefined {
     case 'active':
       return `the app uses it: escrowctl ${recovery.scope?.operations[0] ?? 'sign'} FILE --grant ${recovery.grant ?? 'GRANT'} --mechanism ${recovery.scope?.mechanisms[0] ?? 'NAME'}`;
     case 'released':
+    case 'exhausted':
+    case 'revoked':
     case 'denied':
     case 'vetoed':
     case 'cancelled':
@@ -97,7 +104,7 @@ export function grantFacts(grant: WireGrant, now: Date): readonly (readonly [str
     ['grant', grant.grant],
     ['key', `${grant.key}, ${grant.spec}, of ${grant.owner}`],
     ['request', grant.recovery],
-    ['allows', scopeInWords(grant.scope)],
+    ['allows', shownScopeInWords(grant.scope)],
     ['used', `${grant.used} of ${grant.scope.maxUses}`],
     ['since', when(grant.startsAt, now)],
     ['until', when(grant.expiresAt, now)],
@@ -109,14 +116,25 @@ export function grantFacts(grant: WireGrant, now: Date): readonly (readonly [str
 export function termsInWords({ terms }: WireKey): string {
   const { operate, release } = terms;
   const parts = [
-    operate === undefined
-      ? ''
-      : `${operate.operations.join(' and ')} on behalf, at most ${operate.maxUses} uses in ${isoInWords(operate.maxDuration)}`,
+    operate === undefined ? '' : operateInWords(operate),
     release === undefined
       ? ''
       : `release to a depositary${release.delay === 'PT0S' ? '' : ` after ${isoInWords(release.delay)}`}${release.ownerMayVeto ? ', unless the owner vetoes' : ''}`,
   ].filter((part) => part !== '');
   return `${parts.join('; ')}${release === undefined ? '; it never leaves the token' : ''}`;
+}
+
+function operateInWords(operate: NonNullable<WireKey['terms']['operate']>): string {
+  const { operations, mechanisms, input, maxUses, maxDuration, rate, delay, ownerMayVeto } = operate;
+  return [
+    `${operations.join(' and ')} on behalf`,
+    mechanisms === undefined ? '' : ` with ${mechanisms.join(', ')}`,
+    input === 'message' ? ', messages only' : '',
+    `, at most ${maxUses} uses in ${isoInWords(maxDuration)}`,
+    rate === undefined ? '' : ` and ${rate.uses} in any ${isoInWords(rate.per)}`,
+    delay === 'PT0S' ? '' : `, after ${isoInWords(delay)}`,
+    ownerMayVeto ? ', unless the owner vetoes' : '',
+  ].join('');
 }
 
 /** Where an opened key is, and what was checked of it. */

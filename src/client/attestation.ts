@@ -4,7 +4,7 @@ import { errors, jwtVerify } from 'jose';
 import { askedAsJson, requestHash, sha256Hex } from '../escrow/digests.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { KeyId, PrincipalId } from '../escrow/ids.js';
-import type { Asked } from '../escrow/recovery.js';
+import type { Asked, Scope } from '../escrow/recovery.js';
 import type { WireForDepositary, WireRecovery, WireScope } from '../escrow/wire.js';
 import { canonicalJson } from '../log/canonical.js';
 import type { Disbelief } from './errors.js';
@@ -23,8 +23,13 @@ const MINIMUM_TRANSPORT_BITS = 3072;
 export interface Attested {
   readonly recovery: string;
   readonly key: KeyId;
+  /** As shown: the log entry of the filing says it too (see `believeRecovery`). */
+  readonly owner: PrincipalId;
+  readonly requester: PrincipalId;
+  readonly reason: string;
   readonly asked: Asked;
   readonly expiresAt: Date;
+  readonly approvalsHoldMs: number;
   /** Computed here from what is shown. */
   readonly requestHash: string;
   /** SHA-256 (hex) of the one-time key's DER SubjectPublicKeyInfo. */
@@ -49,7 +54,7 @@ export async function verifyAttestation(
   now: Date,
 ): Promise<Attested> {
   const claims = await verifiedClaims(part.attestation, pins, now);
-  const { key, requester, asked } = parsedRequest(shown);
+  const { key, owner, requester, asked, approvalsHoldMs } = parsedRequest(shown);
   const expiresAt = new Date(shown.expiresAt);
   const hash = requestHash({
     recovery: shown.recovery,
@@ -58,6 +63,7 @@ export async function verifyAttestation(
     asked,
     reason: shown.reason,
     expiresAt,
+    approvalsHoldMs,
   });
   const transportDer = Buffer.from(part.transportKey, 'base64url');
   const transport = sha256Hex(transportDer);
@@ -74,7 +80,18 @@ export async function verifyAttestation(
   // RFC 7519 section 2: a NumericDate has whole seconds here, the request's expiry milliseconds
   expect('expiry-mismatch', Math.abs(Number(claims['exp']) * 1000 - expiresAt.getTime()) < 1000);
   expect('attestation-expired', now < expiresAt);
-  return { recovery: shown.recovery, key, asked, expiresAt, requestHash: hash, transport };
+  return {
+    recovery: shown.recovery,
+    key,
+    owner,
+    requester,
+    reason: shown.reason,
+    asked,
+    expiresAt,
+    approvalsHoldMs,
+    requestHash: hash,
+    transport,
+  };
 }
 
 async function verifiedClaims(
@@ -118,28 +135,37 @@ function disbeliefOf(error: InstanceType<typeof errors.JOSEError>): Disbelief {
 
 function parsedRequest(shown: WireRecovery): {
   readonly key: KeyId;
+  readonly owner: PrincipalId;
   readonly requester: PrincipalId;
   readonly asked: Asked;
+  readonly approvalsHoldMs: number;
 } {
   const key = parseId('KeyId', shown.key.key);
+  const owner = parsePrincipalId(shown.key.owner);
   const requester = parsePrincipalId(shown.requester);
   const asked = parsedAsked(shown);
-  if (key === undefined || requester === undefined || asked === undefined) {
+  const approvalsHoldMs = parseIsoDuration(shown.approvalsHold);
+  if (
+    key === undefined ||
+    owner === undefined ||
+    requester === undefined ||
+    asked === undefined ||
+    approvalsHoldMs === undefined
+  ) {
     throw new NotBelieved(
       'attestation-malformed',
       'the request shown is not a request: an id or a scope is none',
     );
   }
-  return { key, requester, asked };
+  return { key, owner, requester, asked, approvalsHoldMs };
 }
 
-function parsedAsked(shown: WireRecovery): Asked | undefined {
+/** What is asked for, of what a server shows; undefined when it is not of the form. */
+export function parsedAsked(shown: Pick<WireRecovery, 'purpose' | 'scope' | 'recipient'>): Asked | undefined {
   switch (shown.purpose) {
     case 'operate': {
-      const app = parsePrincipalId(shown.scope?.app ?? '');
-      const durationMs = parseIsoDuration(shown.scope?.duration ?? '');
-      if (shown.scope === undefined || app === undefined || durationMs === undefined) return undefined;
-      return { purpose: 'operate', scope: { ...scopeWithoutDuration(shown.scope), app, durationMs } };
+      const scope = shown.scope && parsedScope(shown.scope);
+      return scope && { purpose: 'operate', scope };
     }
     case 'release': {
       const recipient = parsePrincipalId(shown.recipient ?? '');
@@ -148,13 +174,18 @@ function parsedAsked(shown: WireRecovery): Asked | undefined {
   }
 }
 
-function scopeWithoutDuration({
-  operations,
-  mechanisms,
-  input,
-  maxUses,
-}: WireScope): Omit<WireScope, 'app' | 'duration'> {
-  return { operations, mechanisms, input, maxUses };
+/** A scope, of what a server shows; undefined when it is not of the form. */
+export function parsedScope(shown: WireScope): Scope | undefined {
+  const { operations, mechanisms, input, maxUses } = shown;
+  const app = parsePrincipalId(shown.app);
+  const durationMs = parseIsoDuration(shown.duration);
+  const perMs = parseIsoDuration(shown.rate?.per ?? 'PT0S');
+  const notBefore = shown.notBefore === undefined ? undefined : new Date(shown.notBefore);
+  const notAfter = shown.notAfter === undefined ? undefined : new Date(shown.notAfter);
+  const isWrong = [notBefore, notAfter].some((at) => at !== undefined && Number.isNaN(at.getTime()));
+  if (app === undefined || durationMs === undefined || perMs === undefined || isWrong) return undefined;
+  const rate = shown.rate === undefined ? undefined : { uses: shown.rate.uses, perMs };
+  return { app, operations, mechanisms, input, maxUses, rate, durationMs, notBefore, notAfter };
 }
 
 /** SHA-256 (hex) of the public key shown, in DER; null for a key that has none. */

@@ -64,7 +64,8 @@ export async function believeRecovery(
 
 /**
  * Approves: opens this depositary's share with its own key, encrypts it to the one-time key that was attested, and signs
- * a statement over all of it. The secret is overwritten before this resolves.
+ * a statement over all of it, which counts for `holdsMs`, or for as long as the request lets an approval count. The secret is
+ * overwritten before this resolves.
  *
  * @throws NotBelieved `share-malformed` when the share does not open
  */
@@ -73,6 +74,7 @@ export async function approve(
   signer: Signer,
   depositaryKey: DecryptionKey,
   now: Date,
+  holdsMs = recovery.attested.approvalsHoldMs,
 ): Promise<WireApproval> {
   const { share, transportKey, oaep } = partOf(recovery.shown);
   const reply = await reencryptShare({
@@ -81,7 +83,8 @@ export async function approve(
     transportKey: Buffer.from(transportKey, 'base64url'),
     oaep,
   });
-  const statement = await signStatement(recovery, signer, now, {
+  const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
+  const statement = await signStatement(recovery, signer, now, until, {
     decision: 'approve',
     reply: sha256Hex(reply),
   });
@@ -95,7 +98,8 @@ export async function deny(
   reason: string,
   now: Date,
 ): Promise<WireDenial> {
-  return { statement: await signStatement(recovery, signer, now, { decision: 'deny', reason }) };
+  const until = recovery.attested.expiresAt;
+  return { statement: await signStatement(recovery, signer, now, until, { decision: 'deny', reason }) };
 }
 
 function partOf(shown: WireRecovery): WireForDepositary {
@@ -131,6 +135,7 @@ function signStatement(
   recovery: BelievedRecovery,
   signer: Signer,
   now: Date,
+  until: Date,
   decision: Decision,
 ): Promise<string> {
   const { attested, checkpoint } = recovery;
@@ -138,8 +143,7 @@ function signStatement(
     iss: signer.id,
     aud: checkpoint.origin,
     iat: Math.floor(now.getTime() / 1000),
-    // good for as long as the request stands, and not a second longer
-    exp: Math.floor(attested.expiresAt.getTime() / 1000),
+    exp: Math.floor(until.getTime() / 1000),
     ...decision,
     recovery: attested.recovery,
     requestHash: attested.requestHash,

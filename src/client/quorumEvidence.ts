@@ -1,5 +1,7 @@
 import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
+import { TOLERANCE_MS } from './directoryInForce.js';
+import { parseJws } from './jws.js';
 
 /** Acts that bring a key back. */
 const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release']);
@@ -13,48 +15,67 @@ const ENDING: ReadonlySet<string> = new Set([
 
 /**
  * Checks that no key came back without a quorum: whenever one does, each member of the quorum that is named has approved
- * this very request before, and the quorum is one of those that the key was deposited with.
+ * this very request before, the approval has not expired, and the quorum is one of those that the key was deposited with.
  *
  * Remembers the quorums of each key, and the approvals of requests that have not ended.
  */
 export class QuorumEvidence {
   readonly #quorums = new Map<string, readonly string[]>();
-  readonly #approvals = new Map<string, Set<string>>();
+  /** Until when each approval counts, in milliseconds, by request and depositary. */
+  readonly #approvals = new Map<string, Map<string, number>>();
+  /** As its statement says, of each approval whose outcome is to come. */
+  readonly #expiries = new Map<string, number>();
 
   /** Why this entry is refused, if it is. */
   check(entry: Entry): string | undefined {
-    const { act, phase, actor, subject, detail } = entry;
+    const { act, phase, actor, subject, detail, id, time } = entry;
     if (act === 'key.generate' && phase === 'attempted' && subject.key !== undefined) {
       this.#quorums.set(subject.key, quorumsOf(detail['quorums']));
     }
     if (subject.recovery === undefined) return undefined;
-    if (act === 'recovery.approve' && phase === 'done') {
-      const approvals = this.#approvals.get(subject.recovery) ?? new Set();
-      this.#approvals.set(subject.recovery, approvals.add(actor));
+    if (act === 'recovery.approve') {
+      const expiresMs = this.#expiries.get(id) ?? expiryOf(detail['statement']);
+      if (phase === 'attempted') this.#expiries.set(id, expiresMs);
+      else this.#expiries.delete(id);
+      if (phase === 'done') this.#approved(subject.recovery, actor, expiresMs);
     }
     if (RECOVERING.has(act) && phase === 'attempted') {
-      return this.#checkQuorum(act, subject.recovery, subject.key, detail['quorum']);
+      return this.#checkQuorum(entry, subject.recovery, Date.parse(time));
+    }
+    if (act === 'recovery.deny' && phase === 'done' && detail['status'] === 'denied') {
+      this.#approvals.delete(subject.recovery);
     }
     if (ENDING.has(act) && phase === 'done') this.#approvals.delete(subject.recovery);
     return undefined;
   }
 
-  #checkQuorum(
-    act: string,
-    recovery: string,
-    key: string | undefined,
-    quorum: Json | undefined,
-  ): string | undefined {
-    const members = membersOf(quorum);
+  #approved(recovery: string, depositary: string, expiresMs: number): void {
+    const approvals = this.#approvals.get(recovery) ?? new Map<string, number>();
+    this.#approvals.set(recovery, approvals.set(depositary, expiresMs));
+  }
+
+  #checkQuorum({ act, subject, detail }: Entry, recovery: string, atMs: number): string | undefined {
+    const { key } = subject;
+    const members = membersOf(detail['quorum']);
     if (members.length === 0) return `${act} without a quorum`;
-    const missing = members.find((member) => this.#approvals.get(recovery)?.has(member) !== true);
+    const approvals = this.#approvals.get(recovery);
+    const missing = members.find((member) => approvals?.has(member) !== true);
     if (missing !== undefined) return `${act} without the approval of ${missing}`;
+    const late = members.find((member) => atMs > (approvals?.get(member) ?? 0) + TOLERANCE_MS);
+    if (late !== undefined) return `${act} after the approval of ${late} had expired`;
     const deposited = key === undefined ? undefined : this.#quorums.get(key);
     if (deposited === undefined) return `${act} of a key whose deposit is not in the log`;
     return deposited.includes(nameOf(members))
       ? undefined
       : `${act} by ${members.join(' and ')}, which is no quorum of this key`;
   }
+}
+
+/** Milliseconds; 0, which is past, when the statement does not say. */
+function expiryOf(statement: Json | undefined): number {
+  const jws = typeof statement === 'string' ? parseJws(statement) : undefined;
+  const exp = jws?.payload['exp'];
+  return typeof exp === 'number' ? exp * 1000 : 0;
 }
 
 function quorumsOf(quorums: Json | undefined): readonly string[] {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
-import { PURPOSES } from '../escrow/policy.js';
+import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
 import type {
   Acted,
   WireChoice,
@@ -44,13 +44,18 @@ export type Reply<T> = z.ZodType<T>;
 
 const release: Reply<WireRelease> = z.object({ transferKey: binary, wrappedKey: binary, oaep: text });
 
+const rate = z.object({ uses: count, per: text });
+
 const scope = z.object({
   app: text,
   operations: z.array(use).readonly(),
   mechanisms: z.array(mechanism).readonly(),
   input: z.enum(['message', 'digest']),
   maxUses: count,
+  rate: z.exactOptional(rate),
   duration: text,
+  notBefore: z.exactOptional(instant),
+  notAfter: z.exactOptional(instant),
 });
 
 const key: Reply<WireKey> = z.object({
@@ -73,9 +78,24 @@ const key: Reply<WireKey> = z.object({
     .readonly(),
   terms: z.object({
     operate: z.exactOptional(
-      z.object({ operations: z.array(use).readonly(), maxUses: count, maxDuration: text }),
+      z.object({
+        operations: z.array(use).readonly(),
+        maxUses: count,
+        maxDuration: text,
+        rate: z.exactOptional(rate),
+        mechanisms: z.exactOptional(z.array(mechanism).readonly()),
+        input: z.enum(['message', 'digest']),
+        delay: text,
+        ownerMayVeto: z.boolean(),
+      }),
     ),
     release: z.exactOptional(z.object({ delay: text, ownerMayVeto: z.boolean() })),
+    requests: z.object({
+      maxValidFor: text,
+      approvalsHold: text,
+      denialsToEnd: z.exactOptional(count),
+      distinct: z.array(z.enum(DISTINCTIONS)).readonly(),
+    }),
   }),
   digest: text,
   ownersCopy: z.exactOptional(release),
@@ -93,10 +113,14 @@ const recovery: Reply<WireRecovery> = z.object({
   recipient: z.exactOptional(text),
   filedAt: instant,
   expiresAt: instant,
+  approvalsHold: text,
+  summary: text,
   status: z.enum([
     'pending',
     'approved',
     'active',
+    'exhausted',
+    'revoked',
     'released',
     'denied',
     'vetoed',
@@ -110,6 +134,7 @@ const recovery: Reply<WireRecovery> = z.object({
   ended: z.exactOptional(z.object({ by: z.exactOptional(text), reason: z.exactOptional(text), at: instant })),
   grant: z.exactOptional(text),
   releasableAt: z.exactOptional(instant),
+  holdsUntil: z.exactOptional(instant),
   release: z.exactOptional(release),
   forDepositary: z.exactOptional(
     z.object({

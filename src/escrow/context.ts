@@ -57,19 +57,23 @@ export async function getGrant(escrow: Escrow, id: GrantId): Promise<Grant> {
   return grant;
 }
 
-/** A request that has not ended, by the records or by the clock. */
+/**
+ * A request that has not ended, by the records or by the clock, and where it stands now; else EscrowError
+ * `recovery-unknown`, `recovery-expired`, `recovery-ended`.
+ */
 export async function getOpenRecovery(
   escrow: Escrow,
   id: RecoveryId,
   about: (subject: Subject) => void,
-): Promise<Recovery> {
+): Promise<{ readonly recovery: Recovery; readonly status: 'pending' | 'approved' }> {
   about({ recovery: id });
   const recovery = await getRecovery(escrow, id);
   about({ key: recovery.key, owner: recovery.owner });
-  switch (statusAt(recovery, escrow.clock.now())) {
+  const status = statusAt(recovery, escrow.clock.now());
+  switch (status) {
     case 'pending':
     case 'approved':
-      return recovery;
+      return { recovery, status };
     case 'expired':
       throw new EscrowError('recovery-expired');
     case 'active':

@@ -1,18 +1,18 @@
 import type { Call, Escrow } from './context.js';
 import { actorOf, getDeposit, getOpenRecovery } from './context.js';
 import { layerContext, sha256Hex } from './digests.js';
-import type { PurposeDeposit, Share } from './deposit.js';
-import { getPurposeDeposit } from './deposit.js';
+import type { Deposit, PurposeDeposit, Share } from './deposit.js';
+import { brakesOf, getPurposeDeposit } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
 import { aloneOn } from './journal.js';
 import type { Change, Subject } from './journal.js';
-import { completeQuorum } from './quorums.js';
-import type { Recovery, RecoveryState } from './recovery.js';
+import type { Approval, Recovery, RecoveryState } from './recovery.js';
+import { approvalsAt } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';
 import type { Sealed } from './sealed.js';
 import { checkStatement } from './statement.js';
-import type { Performed } from './performance.js';
+import type { Detail, Performed } from './performance.js';
 
 /** Length of a ciphertext of the transport key (RSA-3072), in bytes. */
 const REPLY_BYTES = 384;
@@ -22,8 +22,8 @@ const REPLY_BYTES = 384;
  * checks at once. When this completes a quorum for `operate`, the key is brought back in the same call.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `quorum-complete`, `forbidden`,
- *   `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `share-malformed`,
- *   `share-wrong-key`, `share-mismatch`.
+ *   `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`,
+ *   `share-malformed`, `share-wrong-key`, `share-mismatch`.
  */
 export async function approveRecovery(
   escrow: Escrow,
@@ -34,40 +34,46 @@ export async function approveRecovery(
     act: 'recovery.approve',
     actor: actorOf(call),
     decide: async (about) => {
-      const { recovery, deposit, share } = await getUndecided(escrow, call.caller.id, order.recovery, about);
-      await checkStatement(escrow, call.caller, recovery, order.statement, { approve: order.reply });
+      const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
+      const { recovery } = found;
+      if (found.status === 'approved') throw new EscrowError('quorum-complete');
+      const { expiresAt } = await checkStatement(escrow, call.caller, recovery, order.statement, {
+        approve: order.reply,
+      });
       if (order.reply.length !== REPLY_BYTES) throw new EscrowError('share-malformed');
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
         claims: [aloneOn(recovery)],
-        plan: { recovery, deposit, share },
+        plan: { ...found, expiresAt },
       };
     },
-    run: async (lent, { recovery, deposit, share }) => {
+    run: async (lent, { recovery, deposit, sealed, share, expiresAt }) => {
       const r = await lent.unwrapReply(recovery.id, order.reply);
       if ('refused' in r) throw new EscrowError('share-wrong-key');
-      const place = layerContext(recovery.key, deposit.purpose, { depositary: share.depositary });
+      const place = layerContext(recovery.key, sealed.purpose, { depositary: share.depositary });
       const link = await lent.openUnder(r.opened, share.link, place, 'server-for');
       if ('refused' in link) throw new EscrowError('share-mismatch');
       const at = escrow.clock.now();
       const { statement, reply } = order;
-      const approvals = [...recovery.approvals, { depositary: share.depositary, statement, reply, at }];
-      const quorum = completeQuorum(deposit.quorums, new Set(approvals.map(({ depositary }) => depositary)));
-      const delayMs = recovery.asked.purpose === 'release' ? await delayOf(escrow, recovery) : 0;
-      const approved: Recovery = {
-        ...recovery,
-        revision: recovery.revision + 1,
-        approvals,
-        state:
-          quorum === undefined
-            ? { status: 'pending' }
-            : { status: 'approved', releasableAt: new Date(at.getTime() + delayMs) },
-      };
+      const { depositary } = share;
+      const approvals = [
+        // an approval of theirs that has expired gives way to the new one; the log has both
+        ...recovery.approvals.filter((approval) => approval.depositary !== depositary),
+        { depositary, statement, reply, at, expiresAt },
+      ];
+      const complete = completion(sealed, approvalsAt({ approvals }, at));
+      const { delayMs } = brakesOf(deposit, sealed.purpose);
+      const state: RecoveryState =
+        complete === undefined
+          ? { status: 'pending' }
+          : {
+              status: 'approved',
+              releasableAt: new Date(at.getTime() + delayMs),
+              holdsUntil: complete.holdsUntil,
+            };
+      const approved: Recovery = { ...recovery, revision: recovery.revision + 1, approvals, state };
       return {
-        detail: {
-          status: approved.state.status,
-          ...(quorum === undefined ? {} : { quorum: quorum.members }),
-        },
+        detail: { expiresAt: expiresAt.toISOString(), ...stateFacts(state), ...quorumFact(complete) },
         digest: sha256Hex(order.reply),
         changes: [{ change: 'recovery-saved', recovery: approved }],
         answer: approved,
@@ -78,7 +84,9 @@ export async function approveRecovery(
 }
 
 /**
- * A depositary denies, with a signed reason. The request ends when no quorum is left that could still agree.
+ * A depositary denies, with a signed reason. The request ends when as many have as the rule says, or when no quorum is
+ * left that could still agree. Where the rule gives no number, a quorum that is complete is not undone by a denial; where
+ * it does, denials count until the delay is over.
  *
  * @throws EscrowError as {@link approveRecovery}, but for the share.
  */
@@ -91,23 +99,31 @@ export function denyRecovery(
     act: 'recovery.deny',
     actor: actorOf(call),
     decide: async (about) => {
-      const { recovery, deposit } = await getUndecided(escrow, call.caller.id, order.recovery, about);
-      const reason = await checkStatement(escrow, call.caller, recovery, order.statement, 'deny');
+      const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
+      const { recovery, deposit, status } = found;
+      if (status === 'approved' && deposit.requests.denialsToEnd === undefined) {
+        throw new EscrowError('quorum-complete');
+      }
+      const { reason } = await checkStatement(escrow, call.caller, recovery, order.statement, 'deny');
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement, reason },
         claims: [aloneOn(recovery)],
-        plan: { recovery, deposit, reason },
+        plan: { ...found, reason },
       };
     },
-    run: (lent, { recovery, deposit, reason }) => {
+    run: (lent, { recovery, deposit, sealed, reason }) => {
       const at = escrow.clock.now();
       const denial = { depositary: call.caller.id, statement: order.statement, reason, at };
       const denials = [...recovery.denials, denial];
-      const against = new Set(denials.map(({ depositary }) => depositary));
-      const isHopeless = deposit.quorums.every(({ members }) =>
-        members.some((member) => against.has(member)),
-      );
-      const state: RecoveryState = isHopeless
+      const isOver =
+        denials.length >= (deposit.requests.denialsToEnd ?? Infinity) ||
+        isHopeless(
+          recovery,
+          deposit,
+          sealed,
+          denials.map(({ depositary }) => depositary),
+        );
+      const state: RecoveryState = isOver
         ? { status: 'denied', by: call.caller.id, reason, at }
         : recovery.state;
       const denied: Recovery = { ...recovery, revision: recovery.revision + 1, denials, state };
@@ -116,14 +132,14 @@ export function denyRecovery(
         digest: sha256Hex(order.statement),
         changes: [saved(denied)],
         answer: denied,
-        ...(isHopeless ? { cleanup: () => lent.destroyTransport(recovery.id) } : {}),
+        ...(isOver ? { cleanup: () => lent.destroyTransport(recovery.id) } : {}),
       });
     },
   });
 }
 
 /**
- * The owner stops a release, where the rule lets them.
+ * The owner stops what is asked for, where the rule lets them, at any time before the key is back.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `veto-not-allowed`.
  */
@@ -134,9 +150,8 @@ export function vetoRecovery(
 ): Promise<Performed<Recovery>> {
   return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
     if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
-    const deposit = await getDeposit(escrow, recovery.key);
-    const mayVeto = recovery.asked.purpose === 'release' && deposit.release?.ownerMayVeto === true;
-    if (!mayVeto) throw new EscrowError('veto-not-allowed');
+    const { ownerMayVeto } = brakesOf(await getDeposit(escrow, recovery.key), recovery.asked.purpose);
+    if (!ownerMayVeto) throw new EscrowError('veto-not-allowed');
   });
 }
 
@@ -168,7 +183,7 @@ function end(
     act,
     actor: actorOf(call),
     decide: async (about) => {
-      const recovery = await getOpenRecovery(escrow, order.recovery, about);
+      const { recovery } = await getOpenRecovery(escrow, order.recovery, about);
       await check(recovery);
       return {
         detail: { reason: order.reason, requestHash: recovery.requestHash },
@@ -195,25 +210,84 @@ function end(
   });
 }
 
-/** A pending request that this depositary has a share in and has not decided yet. */
+interface Undecided {
+  readonly recovery: Recovery;
+  readonly status: 'pending' | 'approved';
+  readonly deposit: Deposit;
+  readonly sealed: PurposeDeposit;
+  readonly share: Share;
+}
+
+/** An open request that this depositary has a share in, and no say that still counts. */
 async function getUndecided(
   escrow: Escrow,
   depositary: PrincipalId,
   id: RecoveryId,
   about: (subject: Subject) => void,
-): Promise<{ readonly recovery: Recovery; readonly deposit: PurposeDeposit; readonly share: Share }> {
-  const recovery = await getOpenRecovery(escrow, id, about);
-  const deposit = getPurposeDeposit(await getDeposit(escrow, recovery.key), recovery.asked.purpose);
-  const share = deposit.shares.find((candidate) => candidate.depositary === depositary);
-  if (share === undefined) throw new EscrowError('forbidden');
-  const decided = [...recovery.approvals, ...recovery.denials].some((one) => one.depositary === depositary);
-  if (decided) throw new EscrowError('approval-duplicate');
-  if (recovery.state.status === 'approved') throw new EscrowError('quorum-complete');
-  return { recovery, deposit, share };
+): Promise<Undecided> {
+  const { recovery, status } = await getOpenRecovery(escrow, id, about);
+  const deposit = await getDeposit(escrow, recovery.key);
+  const sealed = getPurposeDeposit(deposit, recovery.asked.purpose);
+  const share = sealed.shares.find((candidate) => candidate.depositary === depositary);
+  // no share is ever made for an owner; should one be found, it counts for nothing
+  if (share === undefined || depositary === deposit.owner) throw new EscrowError('forbidden');
+  if (!mayDecide(recovery, deposit, depositary)) {
+    throw new EscrowError('forbidden', 'The rule of this key does not let the requester decide.');
+  }
+  const counting = [...approvalsAt(recovery, escrow.clock.now()), ...recovery.denials];
+  if (counting.some((one) => one.depositary === depositary)) throw new EscrowError('approval-duplicate');
+  return { recovery, status, deposit, sealed, share };
 }
 
-async function delayOf(escrow: Escrow, recovery: Recovery): Promise<number> {
-  return (await getDeposit(escrow, recovery.key)).release?.delayMs ?? 0;
+/** Whether the rule lets this depositary decide on a request of this requester. */
+export function mayDecide(
+  { requester }: Pick<Recovery, 'requester'>,
+  { requests }: Pick<Deposit, 'requests'>,
+  depositary: PrincipalId,
+): boolean {
+  return requester !== depositary || !requests.distinct.includes('requester-depositary');
+}
+
+/** Whether every quorum has somebody who has denied, or may not approve. */
+function isHopeless(
+  recovery: Recovery,
+  deposit: Deposit,
+  { quorums }: PurposeDeposit,
+  against: readonly PrincipalId[],
+): boolean {
+  return quorums.every(({ members }) =>
+    members.some((member) => against.includes(member) || !mayDecide(recovery, deposit, member)),
+  );
+}
+
+/** The complete quorum whose approvals hold the longest, and until when: the first of them to expire. */
+function completion(
+  { quorums }: PurposeDeposit,
+  approvals: readonly Approval[],
+): { readonly members: readonly PrincipalId[]; readonly holdsUntil: Date } | undefined {
+  const until = new Map(approvals.map(({ depositary, expiresAt }) => [depositary, expiresAt.getTime()]));
+  const complete = quorums
+    .filter(({ members }) => members.every((member) => until.has(member)))
+    .map(({ members }) => ({
+      members,
+      untilMs: Math.min(...members.map((member) => until.get(member) ?? 0)),
+    }));
+  const [longest] = complete.sort((a, b) => b.untilMs - a.untilMs);
+  return longest && { members: longest.members, holdsUntil: new Date(longest.untilMs) };
+}
+
+function quorumFact(complete: { readonly members: readonly PrincipalId[] } | undefined): Detail {
+  return complete === undefined ? {} : { quorum: complete.members };
+}
+
+/** A state as the log has it. */
+function stateFacts(state: RecoveryState): Detail {
+  if (state.status !== 'approved') return { status: state.status };
+  return {
+    status: state.status,
+    releasableAt: state.releasableAt.toISOString(),
+    holdsUntil: state.holdsUntil.toISOString(),
+  };
 }
 
 function saved(recovery: Recovery): Change {

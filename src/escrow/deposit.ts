@@ -1,7 +1,7 @@
 import { EscrowError } from './errors.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
-import type { OperateTerms, Purpose, ReleaseTerms } from './policy.js';
+import type { Brakes, OperateTerms, Purpose, ReleaseTerms, RequestTerms } from './policy.js';
 import type { Sealed } from './sealed.js';
 
 /** What one depositary holds of one key for one purpose. */
@@ -50,6 +50,8 @@ export interface Deposit {
   /** The rule that chose the depositaries, and the policy it stood in. */
   readonly rule: { readonly name: string; readonly policyVersion: number; readonly policyHash: string };
   readonly requesters: readonly ('depositary' | 'admin' | 'app')[];
+  /** The terms of the rule as it stood when the key was made: they hold as long as the key does. */
+  readonly requests: RequestTerms;
   readonly operate: OperateTerms | undefined;
   readonly release: ReleaseTerms | undefined;
   readonly purposes: readonly PurposeDeposit[];
@@ -63,6 +65,11 @@ export function getPurposeDeposit(deposit: Deposit, purpose: Purpose): PurposeDe
   const found = deposit.purposes.find((candidate) => candidate.purpose === purpose);
   if (found === undefined) throw new EscrowError('purpose-not-allowed');
   return found;
+}
+
+/** What stands between a complete quorum and the key; none where there is no such purpose. */
+export function brakesOf(deposit: Deposit, purpose: Purpose): Brakes {
+  return deposit[purpose] ?? { delayMs: 0, ownerMayVeto: false };
 }
 
 /** Whether this person has a share of the key for this purpose. */

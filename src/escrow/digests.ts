@@ -4,7 +4,7 @@ import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import type { KeyId, PrincipalId } from './ids.js';
-import type { Purpose } from './policy.js';
+import type { OperateTerms, Purpose } from './policy.js';
 import type { Asked } from './recovery.js';
 
 /** SHA-256, lower-case hex. */
@@ -48,7 +48,13 @@ export function askedAsJson(asked: Asked): { readonly purpose: Purpose; readonly
           mechanisms: asked.scope.mechanisms,
           input: asked.scope.input,
           maxUses: asked.scope.maxUses,
+          rate:
+            asked.scope.rate === undefined
+              ? null
+              : { uses: asked.scope.rate.uses, perMs: asked.scope.rate.perMs },
           durationMs: asked.scope.durationMs,
+          notBefore: asked.scope.notBefore?.toISOString() ?? null,
+          notAfter: asked.scope.notAfter?.toISOString() ?? null,
         },
       };
     case 'release':
@@ -64,22 +70,24 @@ export function requestHash(request: {
   readonly asked: Asked;
   readonly reason: string;
   readonly expiresAt: Date;
+  readonly approvalsHoldMs: number;
 }): string {
   return canonicalHash({
-    version: 1,
+    version: 2,
     recovery: request.recovery,
     key: request.key,
     requester: request.requester,
     ...askedAsJson(request.asked),
     reason: request.reason,
     expiresAt: request.expiresAt.toISOString(),
+    approvalsHoldMs: request.approvalsHoldMs,
   });
 }
 
 /** SHA-256 (hex) over everything that a deposit keeps, so that the log pins each ciphertext. */
 export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
   return canonicalHash({
-    version: 1,
+    version: 2,
     key: deposit.key,
     owner: deposit.owner,
     label: deposit.label,
@@ -89,7 +97,8 @@ export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
     createdAt: deposit.createdAt.toISOString(),
     rule: { ...deposit.rule },
     requesters: deposit.requesters,
-    operate: deposit.operate === undefined ? null : { ...deposit.operate },
+    requests: { ...deposit.requests, denialsToEnd: deposit.requests.denialsToEnd ?? null },
+    operate: deposit.operate === undefined ? null : operateAsJson(deposit.operate),
     release: deposit.release === undefined ? null : { ...deposit.release },
     purposes: deposit.purposes.map(purposeAsJson),
     ownersCopy:
@@ -97,6 +106,11 @@ export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
         ? null
         : { transferKey: base64url(deposit.ownersCopy.transferKey), key: base64url(deposit.ownersCopy.key) },
   });
+}
+
+function operateAsJson(terms: OperateTerms): Json {
+  const { rate, mechanisms, ...rest } = terms;
+  return { ...rest, rate: rate === undefined ? null : { ...rate }, mechanisms: mechanisms ?? null };
 }
 
 function purposeAsJson(purpose: PurposeDeposit): Json {

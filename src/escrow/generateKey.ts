@@ -135,6 +135,7 @@ async function bear(escrow: Escrow, lent: Lent, order: KeyOrder, plan: Plan): Pr
     createdAt: escrow.clock.now(),
     rule: { name: plan.rule.name, policyVersion: plan.policy.version, policyHash: plan.policy.hash },
     requesters: plan.rule.requesters,
+    requests: plan.rule.requests,
     operate: plan.rule.operate,
     release: plan.rule.release,
     purposes,

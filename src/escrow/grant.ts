@@ -1,5 +1,6 @@
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeySpec } from './keySpecs.js';
+import type { RecentUses } from './rate.js';
 import type { Scope } from './recovery.js';
 
 /** Where a grant stands in the records. `expired` holds from `expiresAt` on, recorded or not. */
@@ -14,7 +15,11 @@ export interface Grant {
   readonly owner: PrincipalId;
   readonly scope: Scope;
   readonly used: number;
+  /** What of it the rate of the scope still counts; empty where there is none. */
+  readonly recent: RecentUses;
+  /** No use before it: activation, or later where the scope says so. */
   readonly startsAt: Date;
+  /** The end of the duration, which is counted from activation, or earlier where the scope says so. */
   readonly expiresAt: Date;
   readonly status: GrantStatus;
 }

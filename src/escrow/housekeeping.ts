@@ -1,5 +1,6 @@
 import { decodeEntry } from '../log/entry.js';
 import type { Escrow } from './context.js';
+import { brakesOf } from './deposit.js';
 import { sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
@@ -10,7 +11,8 @@ import { subjectOf } from './operate.js';
 import type { Journal } from './journal.js';
 import { aloneOn, NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
-import { statusAt } from './recovery.js';
+import { endOf, statusAt } from './recovery.js';
+import { activateWhenDue } from './recoverKey.js';
 
 /** What a round of housekeeping did. */
 export interface Housekeeping {
@@ -18,11 +20,14 @@ export interface Housekeeping {
   readonly expiredRecoveries: number;
   readonly endedGrants: number;
   readonly strays: number;
+  readonly activated: number;
 }
 
 /**
  * Settles what a crash, a lost database or the passing of time has left: acts cut short get their `failed` entry,
- * requests and grants past their end are recorded as such, and token objects that belong to no record are destroyed.
+ * requests and grants past their end are recorded as such, token objects that belong to no record are destroyed, and what
+ * was approved for use is activated when its delay is over. Nothing waits for it that decides anything: what is over is
+ * over by the clock, and what is due can be activated by whoever has a part in it.
  * Run before serving, and from time to time. Safe beside other daemons, and beside itself.
  */
 export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<Housekeeping> {
@@ -31,6 +36,8 @@ export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs
     expiredRecoveries: await expireRecoveries(escrow),
     endedGrants: await endGrants(escrow),
     strays: await destroyStrays(escrow, journal),
+    // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
+    activated: await activateDue(escrow),
   };
 }
 
@@ -65,13 +72,13 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
       about({ recovery: id, key: recovery.key, owner: recovery.owner });
       if (statusAt(recovery, escrow.clock.now()) !== 'expired') throw new EscrowError('recovery-ended');
       return {
-        detail: { expiresAt: recovery.expiresAt.toISOString() },
+        detail: { expiresAt: endOf(recovery).toISOString() },
         claims: [aloneOn(recovery)],
         plan: recovery,
       };
     },
     run: (lent, recovery) => {
-      const state = { status: 'expired', at: recovery.expiresAt } as const;
+      const state = { status: 'expired', at: endOf(recovery) } as const;
       const expired: Recovery = { ...recovery, revision: recovery.revision + 1, state };
       return Promise.resolve({
         detail: { status: 'expired' },
@@ -82,6 +89,21 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
       });
     },
   });
+}
+
+/** Uses whose delay has run out. Those without a delay are activated with the last approval. */
+async function activateDue(escrow: Escrow): Promise<number> {
+  let activated = 0;
+  const now = escrow.clock.now();
+  for (const recovery of await escrow.store.openRecoveries()) {
+    const { asked, state } = recovery;
+    if (asked.purpose !== 'operate' || state.status !== 'approved') continue;
+    if (statusAt(recovery, now) !== 'approved' || now < state.releasableAt) continue;
+    const deposit = await escrow.store.findDeposit(recovery.key);
+    if (deposit === undefined || brakesOf(deposit, 'operate').delayMs === 0) continue;
+    if (await activateWhenDue(escrow, recovery.id)) activated += 1;
+  }
+  return activated;
 }
 
 async function endGrants(escrow: Escrow): Promise<number> {

@@ -9,6 +9,7 @@ import { newId } from './ids.js';
 import type { Change, Claim, Journal, Subject } from './journal.js';
 import type { Clock, Token, TokenVerbs } from './ports.js';
 import type { Actor, Outcome, Performance, Performed } from './performance.js';
+import { CameToNothing } from './performance.js';
 import { NotHeld } from './journal.js';
 
 /** What the ledger stands on. */
@@ -32,6 +33,7 @@ const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'log-unavailable',
   'store-unavailable',
   'interrupted',
+  'recovery-failed',
   'internal',
 ]);
 
@@ -201,14 +203,22 @@ export class Ledger {
   /** Records that an attempt was refused or failed, and returns what to throw. */
   async #conclude(outcomeOf: OutcomeEntry, error: unknown): Promise<EscrowError> {
     const refusal = asEscrowError(error);
+    const ending: CameToNothing['ending'] =
+      refusal instanceof CameToNothing ? refusal.ending : { detail: {}, changes: [] };
     try {
       await this.#append({
         id: outcomeOf.id as ActId,
         role: 'closes',
-        entry: { ...outcomeOf, phase: FAULTS.has(refusal.code) ? 'failed' : 'denied', error: refusal.code },
+        entry: {
+          ...outcomeOf,
+          phase: FAULTS.has(refusal.code) ? 'failed' : 'denied',
+          error: refusal.code,
+          detail: ending.detail,
+        },
         claims: [],
-        changes: [],
+        changes: ending.changes,
       });
+      await this.#tidy('after an act', ending.cleanup);
     } catch (appendError) {
       // someone else has closed it (this daemon was taken for dead), or the log cannot be written: told as such
       if (!(appendError instanceof NotHeld)) return asEscrowError(appendError);

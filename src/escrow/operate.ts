@@ -14,6 +14,7 @@ import { DIGEST_BYTES, MECHANISMS, signs } from './mechanisms.js';
 import type { Claim, Subject } from './journal.js';
 import type { DecryptInput } from './ports.js';
 import { hasRole } from './principals.js';
+import { usesLeft } from './rate.js';
 
 /** What an app wants signed: messages, or digests where the grant allows them. */
 export interface SignOrder {
@@ -39,8 +40,9 @@ export interface Used {
  * Signs on the owner's behalf. One use for each input, counted durably before the token is used; a use that then
  * fails stays counted.
  *
- * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`,
- *   `operation-not-granted`, `request-malformed` (a digest of the wrong length), `token-unavailable`.
+ * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-not-started`, `grant-expired`,
+ *   `grant-exhausted`, `grant-rate-exceeded`, `operation-not-granted`, `request-malformed` (a digest of the wrong
+ *   length), `token-unavailable`.
  */
 export function signWithGrant(escrow: Escrow, call: Call, order: SignOrder): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
@@ -148,10 +150,13 @@ async function getUsable(
   const grant = await getGrant(escrow, id);
   about(subjectOf(grant));
   if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
-  checkLive(grant, escrow.clock.now());
+  const now = escrow.clock.now();
+  checkLive(grant, now);
+  if (now < grant.startsAt) throw new EscrowError('grant-not-started');
   const left = grant.scope.maxUses - grant.used;
   if (uses > left)
     throw new EscrowError('grant-exhausted', `The grant has ${left} uses left; ${uses} were asked for.`);
+  checkRate(grant, uses, now);
   return grant;
 }
 
@@ -166,6 +171,16 @@ function checkLive(grant: Grant, now: Date): void {
     case 'exhausted':
       throw new EscrowError('grant-exhausted');
   }
+}
+
+function checkRate({ scope: { rate }, recent }: Grant, uses: number, now: Date): void {
+  if (rate === undefined) return;
+  const left = usesLeft(rate, recent, now);
+  if (uses <= left) return;
+  throw new EscrowError(
+    'grant-rate-exceeded',
+    `The grant allows ${rate.uses} uses in ${rate.perMs / 1000} seconds, of which ${left} are left now; ${uses} were asked for.`,
+  );
 }
 
 function checkCovered(grant: Grant, operation: 'sign' | 'decrypt', mechanism: Mechanism): void {

@@ -1,5 +1,7 @@
 import type { Json } from '../log/canonical.js';
 import type { Act, LentFor } from './acts.js';
+import type { ErrorCode } from './errors.js';
+import { EscrowError } from './errors.js';
 import type { Change, Claim, Subject } from './journal.js';
 
 /** Who acts: a principal by the key that signed the request, or the daemon itself. */
@@ -43,6 +45,19 @@ export interface Outcome<R> {
   readonly undo?: () => Promise<void>;
   /** Removes from the token what is no longer needed, once the outcome is durable. */
   readonly cleanup?: () => Promise<void>;
+}
+
+/**
+ * Thrown by `run` when an act came to nothing for good: its `failed` entry says so, and is recorded together with what
+ * follows from that.
+ */
+export class CameToNothing extends EscrowError {
+  constructor(
+    code: ErrorCode,
+    readonly ending: Pick<Outcome<unknown>, 'detail' | 'changes' | 'cleanup'>,
+  ) {
+    super(code);
+  }
 }
 
 /** An act to perform. */

@@ -1,4 +1,6 @@
 import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { Mechanism } from './mechanisms.js';
+import type { Rate } from './rate.js';
 import type { PrincipalId } from './ids.js';
 import type { Principal } from './principals.js';
 
@@ -17,16 +19,55 @@ export type QuorumExpression =
   | { readonly atLeast: number; readonly of: readonly QuorumExpression[] };
 
 /** What a key may be used for on its owner's behalf, at most. */
-export interface OperateTerms {
+export interface OperateTerms extends Brakes {
   readonly operations: readonly KeyUse[];
   readonly maxUses: number;
+  /** Counted from activation. */
   readonly maxDurationMs: number;
+  /** How fast, at most; undefined: as fast as an app likes. */
+  readonly rate: Rate | undefined;
+  /** Which mechanisms; undefined: all that fit the key. */
+  readonly mechanisms: readonly Mechanism[] | undefined;
+  /** Whether an app may be allowed digests, which nobody can read, or messages only. */
+  readonly input: 'message' | 'digest';
 }
 
 /** How a key may be handed out. */
-export interface ReleaseTerms {
+export type ReleaseTerms = Brakes;
+
+/** What stands between a complete quorum and the key. */
+export interface Brakes {
+  /** Counted from the approval that completes the quorum. */
   readonly delayMs: number;
   readonly ownerMayVeto: boolean;
+}
+
+/** Who must not be the same person in one request. That the owner is none of the depositaries needs no saying. */
+export const DISTINCTIONS = ['requester-depositary', 'requester-owner', 'requester-recipient'] as const;
+/** One such pair. */
+export type Distinction = (typeof DISTINCTIONS)[number];
+
+/** How a request for a key is decided. */
+export interface RequestTerms {
+  /** How long a request can be approved, at most. */
+  readonly maxValidForMs: number;
+  /** How long one approval counts, at most; more than every delay, or nothing could ever come of it. */
+  readonly approvalsHoldMs: number;
+  /** So many denials end a request; undefined: it ends when no quorum is left that could agree. */
+  readonly denialsToEnd: number | undefined;
+  readonly distinct: readonly Distinction[];
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** What holds where a rule says nothing about requests. */
+export function usualRequestTerms(longestDelayMs: number): RequestTerms {
+  return {
+    maxValidForMs: 90 * DAY_MS,
+    approvalsHoldMs: longestDelayMs + 7 * DAY_MS,
+    denialsToEnd: undefined,
+    distinct: [],
+  };
 }
 
 /** One rule: for whom, who decides, and within what bounds. The first that matches holds. */
@@ -42,6 +83,7 @@ export interface Rule {
   readonly requesters: readonly ('depositary' | 'admin' | 'app')[];
   /** Whether an owner may be given a copy of the key at its birth. */
   readonly deliver: boolean;
+  readonly requests: RequestTerms;
   readonly operate: OperateTerms | undefined;
   readonly release: ReleaseTerms | undefined;
 }

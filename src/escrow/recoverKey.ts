@@ -8,19 +8,22 @@ import type { Grant } from './grant.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
 import { newId } from './ids.js';
 import type { Actor, Performed } from './performance.js';
+import { CameToNothing } from './performance.js';
 import { aloneOn } from './journal.js';
 import type { Subject } from './journal.js';
 import type { TokenVerbs, Wrapped } from './ports.js';
 import { hasRole } from './principals.js';
 import { completeQuorum } from './quorums.js';
-import type { Recovery, RecoveryState } from './recovery.js';
+import type { Recovery, RecoveryState, Scope } from './recovery.js';
+import { approvalsAt } from './recovery.js';
 import type { Held } from './sealed.js';
 
 /**
  * Brings an approved key back into the token as a grant: non-exportable, for the app and the mechanisms that were
  * approved. The daemon does so by itself when the last approval arrives; this is for when that was cut short.
  *
- * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`.
+ * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
+ *   `delay-running`, `grant-expired` (the time that was asked for is over), `recovery-failed` (the request has ended).
  */
 export function activateRecovery(
   escrow: Escrow,
@@ -44,15 +47,27 @@ export async function activateOnQuorum(
   approval: number,
 ): Promise<Recovery> {
   if (recovery.asked.purpose !== 'operate' || recovery.state.status !== 'approved') return recovery;
-  const daemon: Actor = { id: 'escrowd', request: undefined };
   try {
-    await activate(escrow, daemon, recovery.id, { approval }, () => undefined);
-    return (await escrow.store.findRecovery(recovery.id)) ?? recovery;
+    await activate(escrow, DAEMON, recovery.id, { approval }, () => undefined);
   } catch (error) {
-    if (error instanceof EscrowError) return recovery;
+    if (!(error instanceof EscrowError)) throw error;
+  }
+  return (await escrow.store.findRecovery(recovery.id)) ?? recovery;
+}
+
+/** After a delay: activates what is due. What speaks against it is in the log, or will be again for whoever asks. */
+export async function activateWhenDue(escrow: Escrow, id: RecoveryId): Promise<boolean> {
+  try {
+    await activate(escrow, DAEMON, id, {}, () => undefined);
+    return true;
+  } catch (error) {
+    if (error instanceof EscrowError) return false;
     throw error;
   }
 }
+
+/** The daemon itself, in the log. */
+const DAEMON: Actor = { id: 'escrowd', request: undefined };
 
 function activate(
   escrow: Escrow,
@@ -67,6 +82,7 @@ function activate(
     decide: async (about) => {
       const found = await getRecoverable(escrow, id, about, 'operate', check);
       const { recovery, asked } = found;
+      checkNotOver(asked.scope, escrow.clock.now());
       const grant = newId('GrantId', escrow.random);
       about({ grant });
       return {
@@ -76,18 +92,16 @@ function activate(
       };
     },
     run: async (lent, { recovery, deposit, sealed, quorum, grant, scope }) => {
-      const wrapped = await bringBack(lent, recovery, sealed, quorum);
-      const { mechanisms } = scope;
-      const raised = await lent.raiseGrant({
-        grant,
-        wrapped,
-        spec: deposit.spec,
-        use: deposit.use,
-        mechanisms,
+      await orEnd(escrow, lent, recovery, async () => {
+        const wrapped = await bringBack(lent, recovery, sealed, quorum);
+        const { mechanisms } = scope;
+        opened(
+          await lent.raiseGrant({ grant, wrapped, spec: deposit.spec, use: deposit.use, mechanisms }),
+          'key',
+        );
       });
-      if ('refused' in raised) throw new EscrowError('internal');
-      const startsAt = escrow.clock.now();
-      const expiresAt = new Date(startsAt.getTime() + scope.durationMs);
+      const at = escrow.clock.now();
+      const { startsAt, expiresAt } = grantTimes(scope, at);
       const { key, spec, owner } = deposit;
       const made: Grant = {
         id: grant,
@@ -97,15 +111,21 @@ function activate(
         owner,
         scope,
         used: 0,
+        recent: [],
         startsAt,
         expiresAt,
         status: 'active',
       };
       return {
-        detail: { app: scope.app, maxUses: scope.maxUses, expiresAt: expiresAt.toISOString() },
+        detail: {
+          app: scope.app,
+          maxUses: scope.maxUses,
+          startsAt: startsAt.toISOString(),
+          expiresAt: expiresAt.toISOString(),
+        },
         digest: sha256Hex(`${grant} ${recovery.requestHash}`),
         changes: [
-          { change: 'recovery-saved', recovery: next(recovery, { status: 'active', grant, at: startsAt }) },
+          { change: 'recovery-saved', recovery: next(recovery, { status: 'active', grant, at }) },
           { change: 'grant-created', grant: made },
         ],
         answer: made,
@@ -121,7 +141,7 @@ function activate(
  * recipient's public key (CKM_RSA_AES_KEY_WRAP). Once for each request; the answer stays readable for the recipient.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
- *   `delay-running`.
+ *   `delay-running`, `recovery-failed` (the request has ended).
  */
 export function releaseKey(
   escrow: Escrow,
@@ -148,13 +168,14 @@ export function releaseKey(
       };
     },
     run: async (lent, { recovery, deposit, sealed, quorum }) => {
-      const wrapped = await bringBack(lent, recovery, sealed, quorum);
-      const user = await lent.unwrapForRelease({ wrapped, spec: deposit.spec });
-      if ('refused' in user) throw new EscrowError('internal');
+      const user = await orEnd(escrow, lent, recovery, async () => {
+        const wrapped = await bringBack(lent, recovery, sealed, quorum);
+        return opened(await lent.unwrapForRelease({ wrapped, spec: deposit.spec }), 'key');
+      });
       const x = await lent.generateTransferKey('depositary');
       const answer = {
         transferKey: await lent.wrapToDepositary(x, call.caller.id),
-        key: await lent.wrapUnderTransfer(x, user.opened),
+        key: await lent.wrapUnderTransfer(x, user),
       };
       const released = next(recovery, { status: 'released', at: escrow.clock.now(), answer });
       return {
@@ -183,19 +204,19 @@ async function getRecoverable<P extends 'operate' | 'release'>(
   purpose: P,
   check: (recovery: Recovery, deposit: PurposeDeposit) => void,
 ): Promise<Recoverable<P>> {
-  const recovery = await getOpenRecovery(escrow, id, about);
+  const { recovery, status } = await getOpenRecovery(escrow, id, about);
   const deposit = await getDeposit(escrow, recovery.key);
   const sealed = getPurposeDeposit(deposit, recovery.asked.purpose);
   check(recovery, sealed);
   const { asked } = recovery;
   if (!isFor(asked, purpose))
     throw new EscrowError('purpose-not-allowed', `This request is for ${asked.purpose}.`);
-  const agreed = new Set<PrincipalId>(recovery.approvals.map(({ depositary }) => depositary));
+  const now = escrow.clock.now();
+  const agreed = new Set<PrincipalId>(approvalsAt(recovery, now).map(({ depositary }) => depositary));
   const quorum = completeQuorum(sealed.quorums, agreed);
-  if (quorum === undefined || recovery.state.status !== 'approved')
+  if (quorum === undefined || status !== 'approved' || recovery.state.status !== 'approved')
     throw new EscrowError('quorum-incomplete');
-  if (escrow.clock.now().getTime() < recovery.state.releasableAt.getTime())
-    throw new EscrowError('delay-running');
+  if (now < recovery.state.releasableAt) throw new EscrowError('delay-running');
   return { recovery, asked, deposit, sealed, quorum };
 }
 
@@ -222,9 +243,9 @@ async function bringBack(
     const layer = await layerOf(lent, recovery, deposit, member);
     if (position === quorum.members.length - 1) {
       const core = await lent.openUnder(layer, rest, place, 'kek');
-      return { sealed: opened(core), kek: deposit.kek };
+      return { sealed: opened(core, 'seal'), kek: deposit.kek };
     }
-    rest = opened(await lent.openUnder(layer, rest, place, 'layer-key'));
+    rest = opened(await lent.openUnder(layer, rest, place, 'layer-key'), 'seal');
   }
   throw new EscrowError('internal'); // a quorum has at least one member
 }
@@ -238,16 +259,73 @@ async function layerOf(
   const approval = recovery.approvals.find(({ depositary }) => depositary === member);
   const share = deposit.shares.find(({ depositary }) => depositary === member);
   if (approval === undefined || share === undefined) throw new EscrowError('internal');
-  const r = opened(await lent.unwrapReply(recovery.id, approval.reply));
+  const r = opened(await lent.unwrapReply(recovery.id, approval.reply), 'reply');
   const place = layerContext(recovery.key, deposit.purpose, { depositary: member });
-  const link = opened(await lent.openUnder(r, share.link, place, 'server-for'));
-  return opened(await lent.unwrapLayer(member, link));
+  const link = opened(await lent.openUnder(r, share.link, place, 'server-for'), 'link');
+  return opened(await lent.unwrapLayer(member, link), 'link');
 }
 
-/** Approvals were checked when they came and the deposit when it was made: a refusal now is damage, not bad input. */
-function opened<T>(answer: { readonly opened: T } | { readonly refused: true }): T {
-  if ('refused' in answer) throw new EscrowError('internal');
+/** The token works and does not open this part: damage, for approvals were checked when they came. */
+class DoesNotOpen extends Error {
+  override readonly name = 'DoesNotOpen';
+
+  constructor(readonly part: 'reply' | 'link' | 'seal' | 'key') {
+    super(`the token does not open the ${part}`);
+  }
+}
+
+function opened<T>(
+  answer: { readonly opened: T } | { readonly refused: true },
+  part: DoesNotOpen['part'],
+): T {
+  if ('refused' in answer) throw new DoesNotOpen(part);
   return answer.opened;
+}
+
+/**
+ * Brings a key back, or ends the request: what a token that works does not open now it will not open on another try, and
+ * a request that can only fail must not stand.
+ */
+async function orEnd<T>(
+  escrow: Escrow,
+  lent: Pick<TokenVerbs, 'destroyTransport'>,
+  recovery: Recovery,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DoesNotOpen)) throw error;
+    const state = { status: 'failed', reason: error.message, at: escrow.clock.now() } as const;
+    throw new CameToNothing('recovery-failed', {
+      detail: { status: 'failed', part: error.part },
+      changes: [{ change: 'recovery-saved', recovery: next(recovery, state) }],
+      cleanup: () => lent.destroyTransport(recovery.id),
+    });
+  }
+}
+
+/** A grant begins with its activation and lasts its duration, within the instants that the scope may name. */
+function grantTimes(
+  { notBefore, notAfter, durationMs }: Scope,
+  activatedAt: Date,
+): { readonly startsAt: Date; readonly expiresAt: Date } {
+  const lasts = new Date(activatedAt.getTime() + durationMs);
+  return {
+    startsAt: notBefore !== undefined && notBefore > activatedAt ? notBefore : activatedAt,
+    expiresAt: notAfter !== undefined && notAfter < lasts ? notAfter : lasts,
+  };
+}
+
+/** A grant that could never be used is not made. */
+function checkNotOver(scope: Scope, now: Date): void {
+  const { startsAt, expiresAt } = grantTimes(scope, now);
+  if (startsAt >= expiresAt) {
+    throw new EscrowError(
+      'grant-expired',
+      'The time that was asked for is over, or begins after the grant ends.',
+    );
+  }
 }
 
 function next(recovery: Recovery, state: RecoveryState): Recovery {

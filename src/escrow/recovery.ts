@@ -1,6 +1,9 @@
+import type { Grant, GrantStatus } from './grant.js';
+import { grantStatusAt } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeyUse } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
+import type { Rate } from './rate.js';
 import type { Sealed } from './sealed.js';
 
 /** What an app may do with a recovered key. The approver signs exactly this. */
@@ -11,8 +14,13 @@ export interface Scope {
   /** Whether the app sends messages (hashed by the daemon) or may send digests as well. */
   readonly input: 'message' | 'digest';
   readonly maxUses: number;
+  readonly rate: Rate | undefined;
   /** Counted from activation. */
   readonly durationMs: number;
+  /** No use before this instant; undefined: from activation. */
+  readonly notBefore: Date | undefined;
+  /** No use from this instant on, however long the duration; undefined: as long as that. */
+  readonly notAfter: Date | undefined;
 }
 
 /** What is asked for: the request that depositaries decide on. */
@@ -26,6 +34,8 @@ export interface Approval {
   readonly statement: string;
   readonly reply: Sealed<'transport'>;
   readonly at: Date;
+  /** As its signer said: from then on it counts no more. */
+  readonly expiresAt: Date;
 }
 
 /** One depositary's signed no. */
@@ -36,10 +46,11 @@ export interface Denial {
   readonly at: Date;
 }
 
-/** Where a request stands, with what each state has. `expired` is recorded when seen, and holds from `expiresAt` on. */
+/** Where a request stands in the records, with what each state has; where it stands now says {@link statusAt}. */
 export type RecoveryState =
   | { readonly status: 'pending' }
-  | { readonly status: 'approved'; readonly releasableAt: Date } // quorum complete, delay running or over
+  /** A quorum is complete, its delay running until `releasableAt`; it is one until the first of its approvals expires. */
+  | { readonly status: 'approved'; readonly releasableAt: Date; readonly holdsUntil: Date }
   | { readonly status: 'active'; readonly grant: GrantId; readonly at: Date }
   | {
       readonly status: 'released';
@@ -56,8 +67,10 @@ export type RecoveryState =
   | { readonly status: 'expired'; readonly at: Date }
   | { readonly status: 'failed'; readonly reason: string; readonly at: Date };
 
-/** The name of a state. */
+/** The name of a state in the records. */
 export type RecoveryStatus = RecoveryState['status'];
+/** Where a request stands with what came of it: an active one is what its grant is. */
+export type LifeStatus = RecoveryStatus | Exclude<GrantStatus, 'active'>;
 
 /** A recovery request, with everything decided about it so far. */
 export interface Recovery {
@@ -70,7 +83,10 @@ export interface Recovery {
   readonly asked: Asked;
   readonly reason: string;
   readonly filedAt: Date;
+  /** Until when it can be approved. What was approved by then can be carried out for as long as the approvals hold. */
   readonly expiresAt: Date;
+  /** How long one approval of it counts, at most. */
+  readonly approvalsHoldMs: number;
   /** SHA-256 (hex) of the canonical request (see `requestHash`). */
   readonly requestHash: string;
   /** DER SubjectPublicKeyInfo of the one-time key of this request. */
@@ -82,9 +98,33 @@ export interface Recovery {
   readonly state: RecoveryState;
 }
 
-/** Where a request stands at this instant: what has not ended by `expiresAt` has expired, recorded or not. */
-export function statusAt(recovery: Recovery, now: Date): RecoveryStatus {
-  const { status } = recovery.state;
-  const isOpen = status === 'pending' || status === 'approved';
-  return isOpen && now.getTime() >= recovery.expiresAt.getTime() ? 'expired' : status;
+/**
+ * Where a request stands at this instant, by the clock and what is recorded, so that nothing depends on somebody having
+ * looked: it is pending until `expiresAt`, and approved for as long as the approvals of its quorum hold. When these have
+ * expired it is pending again, if there is time, and can be approved anew.
+ */
+export function statusAt(
+  { state, expiresAt }: Pick<Recovery, 'state' | 'expiresAt'>,
+  now: Date,
+): RecoveryStatus {
+  if (state.status !== 'pending' && state.status !== 'approved') return state.status;
+  if (state.status === 'approved' && now < state.holdsUntil) return 'approved';
+  return now < expiresAt ? 'pending' : 'expired';
+}
+
+/** When an open request is over, if nobody decides anything more. */
+export function endOf({ state, expiresAt }: Pick<Recovery, 'state' | 'expiresAt'>): Date {
+  if (state.status !== 'approved' || state.holdsUntil < expiresAt) return expiresAt;
+  return state.holdsUntil;
+}
+
+/** The approvals that count at this instant. */
+export function approvalsAt({ approvals }: Pick<Recovery, 'approvals'>, now: Date): readonly Approval[] {
+  return approvals.filter(({ expiresAt }) => now < expiresAt);
+}
+
+/** As {@link statusAt}, and what became of the grant of an active one. */
+export function lifeAt(recovery: Recovery, grant: Grant | undefined, now: Date): LifeStatus {
+  const status = statusAt(recovery, now);
+  return status === 'active' && grant !== undefined ? grantStatusAt(grant, now) : status;
 }

@@ -1,6 +1,6 @@
 import type { Call, Escrow } from './context.js';
 import { actorOf, getDeposit } from './context.js';
-import type { Deposit } from './deposit.js';
+import type { Deposit, PurposeDeposit } from './deposit.js';
 import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
 import { askedAsJson, base64url, requestHash, sha256Hex } from './digests.js';
 import { canonicalJson } from '../log/canonical.js';
@@ -11,13 +11,14 @@ import { mechanismsFor } from './mechanisms.js';
 import type { Policy } from './policy.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
+import { isWithin } from './rate.js';
 import type { Asked, Recovery, Scope } from './recovery.js';
 import type { Performed } from './performance.js';
 
 /** The `typ` of attestations (RFC 7515 section 4.1.9). */
 export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
 
-/** What is asked for. */
+/** What is asked for: a scope without a rate takes the rule's. */
 export interface RecoveryOrder {
   readonly key: KeyId;
   readonly reason: string;
@@ -30,8 +31,11 @@ export interface RecoveryOrder {
 /**
  * Files a recovery request: makes its one-time transport key, and signs with the identity key what is asked.
  *
+ * The terms are those of the rule that the key was deposited by, as it stood then: a rule that was changed since holds for
+ * keys made since. The directory is the one in force.
+ *
  * @throws EscrowError `key-unknown`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
- *   `mechanism-unsupported`, `token-unavailable`, `log-unavailable`.
+ *   `mechanism-unsupported`, `quorum-impossible`, `token-unavailable`, `log-unavailable`.
  */
 export function requestRecovery(
   escrow: Escrow,
@@ -48,6 +52,7 @@ export function requestRecovery(
       const policy = await escrow.directory.current();
       const asked = decide(escrow, policy, call.caller, deposit, order);
       const filedAt = escrow.clock.now();
+      checkTimes(deposit, order, asked, filedAt);
       const plan = {
         id: newId('RecoveryId', escrow.random),
         key: deposit.key,
@@ -57,6 +62,7 @@ export function requestRecovery(
         reason: order.reason,
         filedAt,
         expiresAt: new Date(filedAt.getTime() + order.validForMs),
+        approvalsHoldMs: deposit.requests.approvalsHoldMs,
       };
       about({ recovery: plan.id });
       const hash = requestHash({ ...plan, recovery: plan.id });
@@ -65,6 +71,7 @@ export function requestRecovery(
           ...askedAsJson(asked),
           reason: order.reason,
           expiresAt: plan.expiresAt.toISOString(),
+          approvalsHoldMs: plan.approvalsHoldMs,
           requestHash: hash,
         },
         claims: [],
@@ -111,15 +118,59 @@ function decide(
     (deposit.requesters.includes('app') && hasRole(caller, 'app'));
   if (!isRequester) throw new EscrowError('forbidden');
   const sealed = getPurposeDeposit(deposit, purpose);
+  checkDistinct(deposit, sealed, caller);
   if (order.asked.purpose === 'release') {
     const recipient = order.asked.recipient ?? caller.id;
-    if (!isDepositaryOf(sealed, recipient)) {
-      throw new EscrowError('scope-not-allowed', 'A key is released only to a depositary of it.');
-    }
+    checkRecipient(deposit, sealed, caller, recipient);
     return { purpose: 'release', recipient };
   }
-  checkScope(escrow, policy, deposit, order.asked.scope);
-  return order.asked;
+  const scope = { ...order.asked.scope, rate: order.asked.scope.rate ?? deposit.operate?.rate };
+  checkScope(escrow, policy, deposit, scope);
+  return { purpose: 'operate', scope };
+}
+
+/** Who must be others than the requester, by the rule; and whether enough are left to agree then. */
+function checkDistinct({ requests, owner }: Deposit, sealed: PurposeDeposit, { id }: Principal): void {
+  if (requests.distinct.includes('requester-owner') && id === owner) {
+    throw new EscrowError('forbidden', 'The rule of this key does not let its owner ask for it.');
+  }
+  if (!requests.distinct.includes('requester-depositary')) return;
+  if (sealed.quorums.some(({ members }) => !members.includes(id))) return;
+  throw new EscrowError(
+    'quorum-impossible',
+    'The rule does not let the requester approve, and without them there is no quorum.',
+  );
+}
+
+function checkRecipient(
+  { requests }: Deposit,
+  sealed: PurposeDeposit,
+  { id: requester }: Principal,
+  recipient: PrincipalId,
+): void {
+  if (!isDepositaryOf(sealed, recipient)) {
+    throw new EscrowError('scope-not-allowed', 'A key is released only to a depositary of it.');
+  }
+  // a recipient must approve, which the requester may not where they must not be a depositary
+  const mustDiffer =
+    requests.distinct.includes('requester-recipient') || requests.distinct.includes('requester-depositary');
+  if (mustDiffer && recipient === requester) {
+    throw new EscrowError('scope-not-allowed', 'The rule does not let the requester receive the key.');
+  }
+}
+
+/** How long the request stands, and when the grant begins and ends. */
+function checkTimes({ requests }: Deposit, order: RecoveryOrder, asked: Asked, filedAt: Date): void {
+  if (order.validForMs > requests.maxValidForMs) {
+    throw new EscrowError(
+      'scope-not-allowed',
+      `The rule of this key lets a request stand for at most ${requests.maxValidForMs / 1000} seconds.`,
+    );
+  }
+  if (asked.purpose !== 'operate') return;
+  const { notBefore, notAfter } = asked.scope;
+  const isOver = notAfter !== undefined && notAfter <= (notBefore ?? filedAt);
+  if (isOver) throw new EscrowError('scope-not-allowed', 'The time asked for ends before it begins.');
 }
 
 function checkScope(escrow: Escrow, policy: Policy, deposit: Deposit, scope: Scope): void {
@@ -138,6 +189,16 @@ function checkScope(escrow: Escrow, policy: Policy, deposit: Deposit, scope: Sco
   const fitting = mechanismsFor(deposit.spec, deposit.use);
   if (!scope.mechanisms.every((mechanism) => fitting.includes(mechanism))) {
     refuse('These mechanisms do not fit this key.');
+  }
+  const { mechanisms: allowed, rate } = terms;
+  if (allowed !== undefined && !scope.mechanisms.every((mechanism) => allowed.includes(mechanism))) {
+    refuse(`The rule of this key allows ${allowed.join(', ')} only.`);
+  }
+  if (scope.input === 'digest' && terms.input === 'message') {
+    refuse('The rule of this key allows messages only, no digests.');
+  }
+  if (rate !== undefined && scope.rate !== undefined && !isWithin(scope.rate, rate)) {
+    refuse(`The rule of this key allows at most ${rate.uses} uses in ${rate.perMs / 1000} seconds.`);
   }
   if (!scope.mechanisms.every((mechanism) => escrow.token.abilities.mechanisms.includes(mechanism))) {
     throw new EscrowError('mechanism-unsupported');

@@ -18,11 +18,18 @@ export interface StatementCheck {
   readonly origin: string;
 }
 
+/** What a statement says beside what it must say. */
+export interface Said {
+  /** From then on it counts no more. */
+  readonly expiresAt: Date;
+  /** Of a denial; empty for an approval. */
+  readonly reason: string;
+}
+
 /**
- * Checks that `jws` is this depositary's own statement about exactly this request, and still holds. Returns the
- * reason given (for denials), else an empty string.
+ * Checks that `jws` is this depositary's own statement about exactly this request, and still holds.
  *
- * @throws EscrowError `approval-signature-invalid`, `approval-mismatch`, `approval-expired`.
+ * @throws EscrowError `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`.
  */
 export async function checkStatement(
   check: StatementCheck,
@@ -30,7 +37,7 @@ export async function checkStatement(
   recovery: Recovery,
   jws: string,
   decision: { readonly approve: Uint8Array } | 'deny',
-): Promise<string> {
+): Promise<Said> {
   const verified = await check.statements.verify(jws, STATEMENT_TYPE, depositary.keys);
   if (verified === undefined) throw new EscrowError('approval-signature-invalid');
   const { iat, exp, reason, checkpoint, ...about } = verified.payload;
@@ -50,11 +57,16 @@ export async function checkStatement(
   if (typeof iat !== 'number' || typeof exp !== 'number') throw new EscrowError('approval-mismatch');
   const now = check.clock.now().getTime() / 1000;
   if (now >= exp || iat > now + CLOCK_SKEW_SECONDS) throw new EscrowError('approval-expired');
-  if (decision !== 'deny') return '';
+  const expiresAt = new Date(Math.floor(exp * 1000));
+  if (decision !== 'deny') {
+    // `iat` is at most the skew ahead of our clock, so this bounds how long it counts from now on as well
+    if ((exp - iat) * 1000 > recovery.approvalsHoldMs) throw new EscrowError('approval-too-long');
+    return { expiresAt, reason: '' };
+  }
   if (typeof reason !== 'string' || reason.length === 0 || reason.length > 1000) {
     throw new EscrowError('approval-mismatch', 'A denial gives a reason of at most 1,000 characters.');
   }
-  return reason;
+  return { expiresAt, reason };
 }
 
 function isSame(found: Readonly<Record<string, unknown>>, expected: Readonly<Record<string, Json>>): boolean {

@@ -10,16 +10,19 @@ import type { GrantId, KeyId, RecoveryId } from './ids.js';
 import type { LogReader, Page, PageRequest, StoredEntry } from './ports.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
-import type { Recovery, RecoveryStatus } from './recovery.js';
-import { statusAt } from './recovery.js';
+import type { Approval, LifeStatus, Recovery } from './recovery.js';
+import { approvalsAt, lifeAt } from './recovery.js';
+import { mayDecide } from './decideRecovery.js';
 
 /** A recovery as one person may see it. */
 export interface RecoveryView {
   readonly recovery: Recovery;
-  readonly status: RecoveryStatus;
+  readonly status: LifeStatus;
+  /** The approvals that count now; of a request that has ended, all. */
+  readonly approvals: readonly Approval[];
   readonly deposit: Deposit;
   readonly sealed: PurposeDeposit;
-  /** The caller's own share, when they are a depositary of the key and the request is open. */
+  /** The caller's own share, when the request is open and the caller is a depositary of the key who may decide. */
   readonly share: Share | undefined;
   /** Whether the caller is the recipient of the release. */
   readonly isRecipient: boolean;
@@ -88,12 +91,19 @@ export async function viewOf(
     recovery.requester === caller.id ||
     recovery.owner === caller.id ||
     share !== undefined ||
+    [...recovery.approvals, ...recovery.denials].some(({ depositary }) => depositary === caller.id) ||
+    (asked.purpose === 'release' && asked.recipient === caller.id) ||
     (asked.purpose === 'operate' && asked.scope.app === caller.id);
   if (!hasPart && !seesAll(caller)) throw new EscrowError('forbidden');
-  const status = statusAt(recovery, escrow.clock.now());
+  const now = escrow.clock.now();
+  const { state } = recovery;
+  const grant = state.status === 'active' ? await escrow.store.findGrant(state.grant) : undefined;
+  const status = lifeAt(recovery, grant, now);
   const isOpen = status === 'pending' || status === 'approved';
   const isRecipient = asked.purpose === 'release' && asked.recipient === caller.id;
-  return { recovery, status, deposit, sealed, share: isOpen ? share : undefined, isRecipient };
+  const isAsked = isOpen && mayDecide(recovery, deposit, caller.id);
+  const approvals = isOpen ? approvalsAt(recovery, now) : recovery.approvals;
+  return { recovery, status, approvals, deposit, sealed, share: isAsked ? share : undefined, isRecipient };
 }
 
 /** The entry that recorded the filing of a request, with its proof: what a depositary checks before deciding. */

@@ -2,8 +2,8 @@ import type { GrantStatus } from './grant.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
 import type { HistoryFilter } from './ownerHistory.js';
-import type { Purpose } from './policy.js';
-import type { RecoveryStatus } from './recovery.js';
+import type { Distinction, Purpose } from './policy.js';
+import type { LifeStatus } from './recovery.js';
 
 /**
  * The JSON that goes over the wire, for the server and its clients alike. Types only: requests are validated by the
@@ -78,29 +78,51 @@ export interface WireKey {
       readonly operations: readonly KeyUse[];
       readonly maxUses: number;
       readonly maxDuration: string;
+      readonly rate?: WireRate;
+      readonly mechanisms?: readonly Mechanism[];
+      readonly input: 'message' | 'digest';
+      readonly delay: string;
+      readonly ownerMayVeto: boolean;
     };
     readonly release?: { readonly delay: string; readonly ownerMayVeto: boolean };
+    /** How requests for the key are decided. */
+    readonly requests: {
+      readonly maxValidFor: string;
+      readonly approvalsHold: string;
+      readonly denialsToEnd?: number;
+      readonly distinct: readonly Distinction[];
+    };
   };
   readonly digest: string;
   /** Only to the owner, when a copy was ordered: CKM_RSA_AES_KEY_WRAP format, to the delivery key. */
   readonly ownersCopy?: WireRelease;
 }
 
-/** What an app may do. */
+/** At most so many uses in any stretch of time of this length. */
+export interface WireRate {
+  readonly uses: number;
+  readonly per: string;
+}
+
+/** What an app may do. `duration` is counted from activation; `notBefore` and `notAfter` are instants. */
 export interface WireScope {
   readonly app: string;
   readonly operations: readonly KeyUse[];
   readonly mechanisms: readonly Mechanism[];
   readonly input: 'message' | 'digest';
   readonly maxUses: number;
+  /** In an order: the rule's, where it is not given. */
+  readonly rate?: WireRate;
   readonly duration: string;
+  readonly notBefore?: string;
+  readonly notAfter?: string;
 }
 
 /** POST /v1/recoveries */
 export type WireRecoveryOrder = {
   readonly key: string;
   readonly reason: string;
-  /** How long the request stands. */
+  /** How long the request can be approved. */
   readonly validFor: string;
 } & (
   | { readonly purpose: 'operate'; readonly scope: WireScope }
@@ -125,8 +147,15 @@ export interface WireRecovery {
   readonly scope?: WireScope;
   readonly recipient?: string;
   readonly filedAt: string;
+  /** Until when it can be approved. */
   readonly expiresAt: string;
-  readonly status: RecoveryStatus;
+  /** How long one approval counts, at most. */
+  readonly approvalsHold: string;
+  /** The request in words; a depositary's client makes its own of what is attested. */
+  readonly summary: string;
+  /** An active request is what its grant is: `active`, `exhausted`, `expired` or `revoked`. */
+  readonly status: LifeStatus;
+  /** Whose approval counts, or counted when the request ended. */
   readonly approvedBy: readonly string[];
   readonly deniedBy: readonly { readonly depositary: string; readonly reason: string }[];
   readonly quorums: readonly (readonly string[])[];
@@ -135,6 +164,8 @@ export interface WireRecovery {
   readonly grant?: string;
   /** status approved: when the delay that the rule imposes is over. */
   readonly releasableAt?: string;
+  /** status approved: when the first approval of the quorum expires. */
+  readonly holdsUntil?: string;
   /** Only to the recipient of a release. */
   readonly release?: WireRelease;
   /** Only to a depositary of this key: all that is needed to decide. */

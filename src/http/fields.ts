@@ -1,7 +1,6 @@
 import { z } from 'zod';
 
 import { parseId } from '../escrow/ids.js';
-import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
 import type { TextSchema } from '../policy/fields.js';
 import { issueInWords, parsed } from '../policy/fields.js';
 import { decodeBase64url } from './base64url.js';
@@ -27,8 +26,6 @@ function idPattern(prefix: string): { readonly pattern: string } {
   return { pattern: `^${prefix}_[0-9a-f]{32}$` };
 }
 
-export const mechanism = z.enum(MECHANISM_NAMES);
-
 /** Bytes as canonical base64url without padding. */
 export function binary(bounds: {
   readonly minBytes: number;
@@ -41,7 +38,7 @@ export function binary(bounds: {
   }).meta({ pattern: '^[A-Za-z0-9_-]*$', minLength: Math.ceil((minBytes * 4) / 3) });
 }
 
-/** An instant as it stands in entries of the log: RFC 3339, UTC, milliseconds. */
+/** An instant as it stands in entries of the log: RFC 3339, UTC, with milliseconds. */
 export const instant = parsed(24, 'an instant such as 2026-01-31T23:59:59.999Z', (text) => {
   const date = new Date(text);
   return !Number.isNaN(date.getTime()) && date.toISOString() === text ? text : undefined;

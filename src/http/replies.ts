@@ -5,7 +5,10 @@ import type { HistoryPage } from '../escrow/history.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import type { Used } from '../escrow/operate.js';
 import type { Page, StoredEntry } from '../escrow/ports.js';
+import type { Rate } from '../escrow/rate.js';
+import { endOf } from '../escrow/recovery.js';
 import type { Scope } from '../escrow/recovery.js';
+import { requestInWords } from '../escrow/summary.js';
 import type { LoggedProof, RecoveryView } from '../escrow/views.js';
 import type {
   WireEntry,
@@ -15,6 +18,7 @@ import type {
   WireKey,
   WirePage,
   WireProof,
+  WireRate,
   WireRecovery,
   WireRelease,
   WireScope,
@@ -40,7 +44,7 @@ export function pageReply<T, W>(page: Page<T>, reply: (item: T) => W): WirePage<
 
 /** A key, as this viewer sees it: the owner's copy is for the owner alone. */
 export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
-  const { operate, release, ownersCopy } = deposit;
+  const { operate, release, requests, ownersCopy } = deposit;
   return {
     key: deposit.key,
     owner: deposit.owner,
@@ -67,11 +71,22 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
               operations: operate.operations,
               maxUses: operate.maxUses,
               maxDuration: formatDuration(operate.maxDurationMs),
+              ...rateReply(operate.rate),
+              ...(operate.mechanisms === undefined ? {} : { mechanisms: operate.mechanisms }),
+              input: operate.input,
+              delay: formatDuration(operate.delayMs),
+              ownerMayVeto: operate.ownerMayVeto,
             },
           }),
       ...(release === undefined
         ? {}
         : { release: { delay: formatDuration(release.delayMs), ownerMayVeto: release.ownerMayVeto } }),
+      requests: {
+        maxValidFor: formatDuration(requests.maxValidForMs),
+        approvalsHold: formatDuration(requests.approvalsHoldMs),
+        ...(requests.denialsToEnd === undefined ? {} : { denialsToEnd: requests.denialsToEnd }),
+        distinct: requests.distinct,
+      },
     },
     digest: deposit.digest,
     ...(ownersCopy === undefined || viewer !== deposit.owner
@@ -106,14 +121,16 @@ export function recoveryReply(view: RecoveryView, oaep: string, logged?: LoggedP
     ...(asked.purpose === 'operate' ? { scope: scopeReply(asked.scope) } : { recipient: asked.recipient }),
     filedAt: recovery.filedAt.toISOString(),
     expiresAt: recovery.expiresAt.toISOString(),
+    approvalsHold: formatDuration(recovery.approvalsHoldMs),
+    summary: requestInWords(recovery),
     status,
-    approvedBy: recovery.approvals.map(({ depositary }) => depositary),
+    approvedBy: view.approvals.map(({ depositary }) => depositary),
     deniedBy: recovery.denials.map(({ depositary, reason }) => ({ depositary, reason })),
     quorums: view.sealed.quorums.map(({ members }) => members),
     ...endReply(view),
     ...(state.status === 'active' ? { grant: state.grant } : {}),
     ...(status === 'approved' && state.status === 'approved'
-      ? { releasableAt: state.releasableAt.toISOString() }
+      ? { releasableAt: state.releasableAt.toISOString(), holdsUntil: state.holdsUntil.toISOString() }
       : {}),
     ...(hasRelease ? { release: releaseReply(state.answer, oaep) } : {}),
     ...(logged === undefined ? {} : forDepositary(view, logged)),
@@ -172,8 +189,15 @@ function scopeReply(scope: Scope): WireScope {
     mechanisms: scope.mechanisms,
     input: scope.input,
     maxUses: scope.maxUses,
+    ...rateReply(scope.rate),
     duration: formatDuration(scope.durationMs),
+    ...(scope.notBefore === undefined ? {} : { notBefore: scope.notBefore.toISOString() }),
+    ...(scope.notAfter === undefined ? {} : { notAfter: scope.notAfter.toISOString() }),
   };
+}
+
+function rateReply(rate: Rate | undefined): { readonly rate?: WireRate } {
+  return rate === undefined ? {} : { rate: { uses: rate.uses, per: formatDuration(rate.perMs) } };
 }
 
 /** Why it ended: by the records, or by the clock alone. */
@@ -182,7 +206,7 @@ function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended
   switch (state.status) {
     case 'pending':
     case 'approved':
-      return status === 'expired' ? { ended: { at: recovery.expiresAt.toISOString() } } : {};
+      return status === 'expired' ? { ended: { at: endOf(recovery).toISOString() } } : {};
     case 'active':
       return {};
     case 'released':

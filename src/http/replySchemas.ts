@@ -3,8 +3,8 @@ import { z } from 'zod';
 import type { GrantStatus } from '../escrow/grant.js';
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
-import { PURPOSES } from '../escrow/policy.js';
-import type { RecoveryStatus } from '../escrow/recovery.js';
+import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
+import type { LifeStatus } from '../escrow/recovery.js';
 import type {
   Problem,
   WireChoice,
@@ -19,6 +19,7 @@ import type {
   WirePolicy,
   WirePolicyHistory,
   WireProof,
+  WireRate,
   WireRecovery,
   WireRelease,
   WireScope,
@@ -90,13 +91,15 @@ const RECOVERY_STATUSES = [
   'pending',
   'approved',
   'active',
+  'exhausted',
+  'revoked',
   'released',
   'denied',
   'vetoed',
   'cancelled',
   'expired',
   'failed',
-] as const satisfies readonly RecoveryStatus[];
+] as const satisfies readonly LifeStatus[];
 const GRANT_STATUSES = [
   'active',
   'exhausted',
@@ -110,13 +113,18 @@ const release = z.strictObject({
   oaep,
 }) satisfies z.ZodType<WireRelease>;
 
+const rate = z.strictObject({ uses: count, per: period }) satisfies z.ZodType<WireRate>;
+
 const scope = z.strictObject({
   app: principal,
   operations: z.array(use).max(2).readonly(),
   mechanisms: z.array(mechanism).max(16).readonly(),
   input: z.enum(['message', 'digest']),
   maxUses: count,
+  rate: z.exactOptional(rate),
   duration: period,
+  notBefore: z.exactOptional(instant),
+  notAfter: z.exactOptional(instant),
 }) satisfies z.ZodType<WireScope>;
 
 const key = z.strictObject({
@@ -143,9 +151,24 @@ const key = z.strictObject({
     .readonly(),
   terms: z.strictObject({
     operate: z.exactOptional(
-      z.strictObject({ operations: z.array(use).max(2).readonly(), maxUses: count, maxDuration: period }),
+      z.strictObject({
+        operations: z.array(use).max(2).readonly(),
+        maxUses: count,
+        maxDuration: period,
+        rate: z.exactOptional(rate),
+        mechanisms: z.exactOptional(z.array(mechanism).max(16).readonly()),
+        input: z.enum(['message', 'digest']),
+        delay: period,
+        ownerMayVeto: z.boolean(),
+      }),
     ),
     release: z.exactOptional(z.strictObject({ delay: period, ownerMayVeto: z.boolean() })),
+    requests: z.strictObject({
+      maxValidFor: period,
+      approvalsHold: period,
+      denialsToEnd: z.exactOptional(count),
+      distinct: z.array(z.enum(DISTINCTIONS)).max(DISTINCTIONS.length).readonly(),
+    }),
   }),
   digest: hex256,
   ownersCopy: z.exactOptional(release),
@@ -184,6 +207,8 @@ const recovery = z.strictObject({
   recipient: z.exactOptional(principal),
   filedAt: instant,
   expiresAt: instant,
+  approvalsHold: period,
+  summary: text(4096),
   status: z.enum(RECOVERY_STATUSES),
   approvedBy: z
     .array(principal)
@@ -203,6 +228,7 @@ const recovery = z.strictObject({
   ),
   grant: z.exactOptional(idOf('grant')),
   releasableAt: z.exactOptional(instant),
+  holdsUntil: z.exactOptional(instant),
   release: z.exactOptional(release),
   forDepositary: z.exactOptional(forDepositary),
 }) satisfies z.ZodType<WireRecovery>;

@@ -1,8 +1,17 @@
 import { z } from 'zod';
 
 import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
-import { distinct, duration, keySpec, keyUse, principalId, words } from '../policy/fields.js';
-import { binary, compactJws, decimal, grantId, instant, keyId, mechanism, recoveryId } from './fields.js';
+import {
+  distinct,
+  duration,
+  keySpec,
+  keyUse,
+  mechanism,
+  principalId,
+  rate,
+  words,
+} from '../policy/fields.js';
+import { binary, compactJws, decimal, grantId, instant, keyId, recoveryId } from './fields.js';
 
 /*
  * The requests of src/escrow/wire.ts, as zod objects: every object is closed, every length bounded, and what comes
@@ -31,9 +40,18 @@ const scope = z
     mechanisms: distinct(mechanism, 16),
     input: z.enum(['message', 'digest']),
     maxUses: z.int().min(1).max(1_000_000_000),
+    rate: rate.optional(),
     duration: duration({ minMs: 1000, maxMs: 3660 * DAY_MS }),
+    notBefore: instant.optional(),
+    notAfter: instant.optional(),
   })
-  .transform(({ duration: durationMs, ...rest }) => ({ ...rest, durationMs }));
+  .transform(({ duration: durationMs, rate, notBefore, notAfter, ...rest }) => ({
+    ...rest,
+    rate,
+    durationMs,
+    notBefore: notBefore === undefined ? undefined : new Date(notBefore),
+    notAfter: notAfter === undefined ? undefined : new Date(notAfter),
+  }));
 
 const recoveryCommon = {
   key: keyId,

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { parsePrincipalId } from '../escrow/ids.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
+import type { Rate } from '../escrow/rate.js';
 import { isWellFormed } from '../log/canonical.js';
 import { parseDuration } from './durations.js';
 
@@ -40,6 +42,7 @@ export const principalId: TextSchema<PrincipalId> = parsed(
 });
 export const keySpec = z.enum(KEY_SPEC_NAMES);
 export const keyUse = z.enum(['sign', 'decrypt']);
+export const mechanism = z.enum(MECHANISM_NAMES);
 
 /** An ISO 8601 duration within bounds, as milliseconds. */
 export function duration(bounds: { readonly minMs: number; readonly maxMs: number }): TextSchema<number> {
@@ -48,6 +51,14 @@ export function duration(bounds: { readonly minMs: number; readonly maxMs: numbe
     return ms !== undefined && ms >= bounds.minMs && ms <= bounds.maxMs ? ms : undefined;
   }).meta({ pattern: '^P[0-9DTHMSW]+$' });
 }
+
+/** At most so many uses in any stretch of time of this length. */
+export const rate = z
+  .strictObject({
+    uses: z.int().min(1).max(1_000_000_000),
+    per: duration({ minMs: 1000, maxMs: 366 * 24 * 60 * 60 * 1000 }),
+  })
+  .transform(({ uses, per }): Rate => ({ uses, perMs: per }));
 
 /** A text for people: well-formed, without control characters but line breaks and tabs. */
 export function words(bounds: { readonly min: number; readonly max: number }): TextSchema<string> {

@@ -1,4 +1,4 @@
-import type { QuorumExpression, Rule } from '../escrow/policy.js';
+import type { Brakes, QuorumExpression, RequestTerms, Rule } from '../escrow/policy.js';
 import { formatDuration } from './durations.js';
 
 /** Who must agree, in words: `2 of (manager, any security-officer)`. */
@@ -30,14 +30,26 @@ export function ruleInWords(rule: Rule): string {
     ...(operate === undefined
       ? []
       : [
-          `operate: ${operate.operations.join(', ')}, at most ${operate.maxUses} uses in ${formatDuration(operate.maxDurationMs)}`,
+          `operate: ${operate.operations.join(', ')}${operate.mechanisms === undefined ? '' : ` with ${operate.mechanisms.join(', ')}`}, ${operate.input === 'message' ? 'messages only, ' : ''}at most ${operate.maxUses} uses in ${formatDuration(operate.maxDurationMs)}${operate.rate === undefined ? '' : ` and ${operate.rate.uses} in any ${formatDuration(operate.rate.perMs)}`}${brakesInWords(operate)}`,
         ]),
-    ...(release === undefined
-      ? []
-      : [
-          `release${release.delayMs === 0 ? '' : ` after ${formatDuration(release.delayMs)}`}${release.ownerMayVeto ? ', the owner may veto' : ''}`,
-        ]),
+    ...(release === undefined ? [] : [`release${brakesInWords(release)}`]),
     ...(rule.deliver ? ['the owner may have a copy at birth'] : []),
     `filed by: ${rule.requesters.join(', ')}`,
+    ...requestTermsInWords(rule.requests),
   ].join('; ');
+}
+
+function brakesInWords({ delayMs, ownerMayVeto }: Brakes): string {
+  const delay = delayMs === 0 ? '' : ` after ${formatDuration(delayMs)}`;
+  return `${delay}${ownerMayVeto ? ', the owner may veto' : ''}`;
+}
+
+function requestTermsInWords(terms: RequestTerms): readonly string[] {
+  return [
+    `a request stands for at most ${formatDuration(terms.maxValidForMs)}, an approval counts for at most ${formatDuration(terms.approvalsHoldMs)}`,
+    ...(terms.denialsToEnd === undefined ? [] : [`denials that end it: ${terms.denialsToEnd}`]),
+    ...(terms.distinct.length === 0
+      ? []
+      : [`must differ: ${terms.distinct.map((pair) => pair.replace('-', ' and ')).join(', ')}`]),
+  ];
 }

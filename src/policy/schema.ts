@@ -1,10 +1,21 @@
 import { z } from 'zod';
 
 import { parsePrincipalId } from '../escrow/ids.js';
-import type { QuorumExpression, Rule } from '../escrow/policy.js';
+import type { OperateTerms, QuorumExpression, ReleaseTerms, RequestTerms, Rule } from '../escrow/policy.js';
+import { DISTINCTIONS, usualRequestTerms } from '../escrow/policy.js';
 import type { Principal } from '../escrow/principals.js';
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/policySignatures.js';
-import { distinct, duration, keySpec, keyUse, parsed, principalId, words } from './fields.js';
+import {
+  distinct,
+  duration,
+  keySpec,
+  keyUse,
+  mechanism,
+  parsed,
+  principalId,
+  rate,
+  words,
+} from './fields.js';
 import { deliveryKey, signingKey } from './keys.js';
 
 /*
@@ -12,7 +23,8 @@ import { deliveryKey, signingKey } from './keys.js';
  * them with it before anybody signs, and the JSON Schema for editors is made of it.
  */
 
-const YEARS_MS = 3660 * 24 * 60 * 60 * 1000;
+const DAY_MS = 24 * 60 * 60 * 1000;
+const YEARS_MS = 3660 * DAY_MS;
 
 const attributeName = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'is not the name of an attribute');
 const roleName = z.string().regex(/^[a-z][a-z0-9-]{0,63}$/, 'is not the name of a role');
@@ -107,20 +119,44 @@ function refuseCondition(context: z.RefinementCtx, name: string): void {
   context.addIssue({ code: 'custom', path: [name], message: 'is not a condition' });
 }
 
+/** What stands between a complete quorum and the key. */
+const brakes = {
+  delay: duration({ minMs: 0, maxMs: YEARS_MS }).default(0),
+  ownerMayVeto: z.boolean().default(false),
+};
+
 const operate = z
   .strictObject({
     operations: distinct(keyUse, 2),
     maxUses: z.int().min(1).max(1_000_000_000),
     maxDuration: duration({ minMs: 1000, maxMs: YEARS_MS }),
+    rate: rate.optional(),
+    mechanisms: distinct(mechanism, 16).optional(),
+    input: z.enum(['message', 'digest']).default('digest'),
+    ...brakes,
   })
-  .transform(({ operations, maxUses, maxDuration }) => ({ operations, maxUses, maxDurationMs: maxDuration }));
+  .transform((found): OperateTerms => ({
+    operations: found.operations,
+    maxUses: found.maxUses,
+    maxDurationMs: found.maxDuration,
+    rate: found.rate,
+    mechanisms: found.mechanisms,
+    input: found.input,
+    delayMs: found.delay,
+    ownerMayVeto: found.ownerMayVeto,
+  }));
 
 const release = z
-  .strictObject({
-    delay: duration({ minMs: 0, maxMs: YEARS_MS }).default(0),
-    ownerMayVeto: z.boolean().default(false),
-  })
+  .strictObject(brakes)
   .transform(({ delay, ownerMayVeto }) => ({ delayMs: delay, ownerMayVeto }));
+
+/** How requests are decided; what is not given is as `usualRequestTerms` has it. */
+const requests = z.strictObject({
+  maxValidFor: duration({ minMs: 1000, maxMs: 90 * DAY_MS }).optional(),
+  approvalsHold: duration({ minMs: 60_000, maxMs: YEARS_MS }).optional(),
+  denialsToEnd: z.int().min(1).max(64).optional(),
+  distinct: distinct(z.enum(DISTINCTIONS), DISTINCTIONS.length).optional(),
+});
 
 const rule = z
   .strictObject({
@@ -129,11 +165,15 @@ const rule = z
     depositaries: expression,
     requesters: distinct(z.enum(['depositary', 'admin', 'app']), 3).default(['depositary']),
     deliver: z.boolean().default(false),
+    requests: requests.default({}),
     operate: operate.optional(),
     release: release.optional(),
   })
   .refine((found) => found.operate !== undefined || found.release !== undefined, {
     message: 'has neither operate nor release',
+  })
+  .refine((found) => requestTerms(found).approvalsHoldMs > longestDelayMs(found), {
+    message: 'has a delay that no approval outlives: requests.approvalsHold must be longer',
   })
   .transform((found): Rule => ({
     name: found.name,
@@ -141,6 +181,7 @@ const rule = z
     depositaries: found.depositaries,
     requesters: found.requesters,
     deliver: found.deliver,
+    requests: requestTerms(found),
     operate: found.operate,
     release: found.release,
   }));
@@ -149,6 +190,27 @@ const signers = z.int().min(POLICY_QUORUM).max(MAX_POLICY_SIGNATURES);
 const administration = z
   .strictObject({ quorum: signers.default(POLICY_QUORUM), floor: signers.default(POLICY_QUORUM) })
   .refine(({ quorum, floor }) => quorum >= floor, { message: 'is below its floor', path: ['quorum'] });
+
+interface TimedRule {
+  readonly requests: z.output<typeof requests>;
+  readonly operate?: OperateTerms | undefined;
+  readonly release?: ReleaseTerms | undefined;
+}
+
+function requestTerms(found: TimedRule): RequestTerms {
+  const usual = usualRequestTerms(longestDelayMs(found));
+  const { maxValidFor, approvalsHold, denialsToEnd, distinct: pairs } = found.requests;
+  return {
+    maxValidForMs: maxValidFor ?? usual.maxValidForMs,
+    approvalsHoldMs: approvalsHold ?? usual.approvalsHoldMs,
+    denialsToEnd,
+    distinct: pairs ?? usual.distinct,
+  };
+}
+
+function longestDelayMs(found: TimedRule): number {
+  return Math.max(found.operate?.delayMs ?? 0, found.release?.delayMs ?? 0);
+}
 
 /** A policy document; what comes out is what it means. What must hold between its parts: see `document.ts`. */
 export const policyDocument = z.strictObject({

@@ -28,9 +28,10 @@ export function takeChange(change: Change, ground: Ground): Undo | undefined {
       return () => (before === undefined ? ground.recoveries.delete(id) : ground.recoveries.set(id, before));
     }
     case 'grant-created': {
-      const { id, status, used, scope, startsAt, expiresAt } = change.grant;
+      const { id, status, used, recent, scope, startsAt, expiresAt } = change.grant;
       if (ground.grants.has(id)) return undefined;
-      ground.grants.set(id, { status, used, maxUses: scope.maxUses, startsAt, expiresAt });
+      const { maxUses, rate } = scope;
+      ground.grants.set(id, { status, used, maxUses, rate, recent, startsAt, expiresAt });
       return () => ground.grants.delete(id);
     }
     case 'grant-ended': {
@@ -131,8 +132,9 @@ function recoveryValues(recovery: Recovery): readonly unknown[] {
 function insertGrant(grant: Grant): Statement {
   return {
     name: 'insert-grant',
-    text: `insert into grant_ (id, recovery, key, spec, owner, app, scope, used, max_uses, starts_at, expires_at, status)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+    text: `insert into grant_ (id, recovery, key, spec, owner, app, scope, used, max_uses, starts_at, expires_at, status,
+                               recent)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
     values: [
       grant.id,
       grant.recovery,
@@ -146,6 +148,7 @@ function insertGrant(grant: Grant): Statement {
       grant.startsAt.toISOString(),
       grant.expiresAt.toISOString(),
       grant.status,
+      JSON.stringify(grant.recent),
     ],
   };
 }

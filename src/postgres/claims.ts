@@ -1,4 +1,5 @@
 import type { Claim, JournalWrite } from '../escrow/journal.js';
+import { takeUses } from '../escrow/rate.js';
 import { requestKey, type Ground, type Statement, type Undo } from './ground.js';
 
 /** Takes what a claim asks for; undefined when it does not hold. */
@@ -17,8 +18,15 @@ export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {
       const grant = ground.grants.get(id);
       if (grant?.status !== 'active' || at < grant.startsAt || at >= grant.expiresAt) return undefined;
       if (grant.used + uses > grant.maxUses) return undefined;
+      const { recent: before } = grant;
+      const recent = grant.rate === undefined ? before : takeUses(grant.rate, before, uses, at);
+      if (recent === undefined) return undefined;
       grant.used += uses;
-      return () => (grant.used -= uses);
+      grant.recent = recent;
+      return () => {
+        grant.used -= uses;
+        grant.recent = before;
+      };
     }
     case 'policy-in-force':
       return claim.version === ground.policyVersion ? nothing : undefined;
@@ -34,6 +42,7 @@ export function claimStatements(kept: readonly JournalWrite[], ground: Ground): 
   const unused = [...ground.unusedRequests].map((key) => JSON.parse(key) as readonly [string, string]);
   return [
     ...(uses.size > 0 ? [countUses(uses)] : []),
+    ...rememberUses([...uses.keys()], ground),
     ...(unused.length > 0 ? [forgetRequests(unused)] : []),
   ];
 }
@@ -50,6 +59,23 @@ function countUses(uses: ReadonlyMap<string, number>): Statement {
            from unnest($1::text[], $2::int[]) as u (id, uses) where g.id = u.id`,
     values: [[...uses.keys()], [...uses.values()]],
   };
+}
+
+/** What the rates of these grants count from now on; nothing where there is no rate. */
+function rememberUses(grants: readonly string[], ground: Ground): readonly Statement[] {
+  const rated = grants.flatMap((id) => {
+    const grant = ground.grants.get(id);
+    return grant?.rate === undefined ? [] : [{ id, recent: JSON.stringify(grant.recent) }];
+  });
+  if (rated.length === 0) return [];
+  return [
+    {
+      name: 'remember-uses',
+      text: `update grant_ g set recent = u.recent::jsonb
+             from unnest($1::text[], $2::text[]) as u (id, recent) where g.id = u.id`,
+      values: [rated.map(({ id }) => id), rated.map(({ recent }) => recent)],
+    },
+  ];
 }
 
 function forgetRequests(requests: readonly (readonly [string, string])[]): Statement {

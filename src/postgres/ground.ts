@@ -1,12 +1,15 @@
 import type { QueryResultRow } from 'pg';
 import type { GrantStatus } from '../escrow/grant.js';
 import type { JournalWrite } from '../escrow/journal.js';
+import type { Rate, RecentUses } from '../escrow/rate.js';
 
 /** What counts of a grant. */
 export interface GrantGround {
   status: GrantStatus;
   used: number;
   readonly maxUses: number;
+  readonly rate: Rate | undefined;
+  recent: RecentUses;
   readonly startsAt: Date;
   readonly expiresAt: Date;
 }
@@ -128,6 +131,8 @@ interface GrantLockRow {
   readonly status: GrantStatus;
   readonly used: number;
   readonly max_uses: number;
+  readonly rate: Rate | null;
+  readonly recent: RecentUses;
   readonly starts_at: Date;
   readonly expires_at: Date;
 }
@@ -135,14 +140,14 @@ interface GrantLockRow {
 function lockGrants(ids: readonly string[]): Survey {
   const statement = {
     name: 'lock-grants',
-    text: `select id, status, used, max_uses, starts_at, expires_at from grant_
+    text: `select id, status, used, max_uses, scope -> 'rate' as rate, recent, starts_at, expires_at from grant_
            where id = any($1::text[]) order by id for no key update`,
     values: [distinct(ids)],
   };
   return survey(
     (send) => send<GrantLockRow>(statement),
-    ({ id, status, used, max_uses, starts_at, expires_at }, ground) => {
-      ground.grants.set(id, { status, used, maxUses: max_uses, startsAt: starts_at, expiresAt: expires_at });
+    ({ id, max_uses: maxUses, rate, starts_at: startsAt, expires_at: expiresAt, ...same }, ground) => {
+      ground.grants.set(id, { ...same, maxUses, rate: rate ?? undefined, startsAt, expiresAt });
     },
   );
 }

@@ -168,6 +168,31 @@ const migrations: readonly Migration[] = [
     sql: `alter table policy add column signatures text[] not null default '{}';`,
   },
   {
+    name: '006-scope-and-terms',
+    // What was recorded before gets the members that came since, with what held until now. Requests that were open then
+    // are attested in a form that clients no longer take for one, and end by their own expiry.
+    sql: `
+      alter table grant_ add column recent jsonb not null default '[]';
+      update grant_ set scope = scope || '{"rate": null, "notBefore": null, "notAfter": null}';
+      update deposit set document = document || jsonb_build_object('requests', jsonb_build_object(
+        'maxValidForMs', 7776000000,
+        'approvalsHoldMs', 604800000 + coalesce((document #>> '{release,delayMs}')::bigint, 0),
+        'denialsToEnd', null,
+        'distinct', '[]'::jsonb));
+      update deposit set document = jsonb_set(document, '{operate}', document -> 'operate' ||
+          '{"rate": null, "mechanisms": null, "input": "digest", "delayMs": 0, "ownerMayVeto": false}')
+        where jsonb_typeof(document -> 'operate') = 'object';
+      update recovery set document = document || jsonb_build_object('approvalsHoldMs', 0, 'approvals', (
+        select coalesce(jsonb_agg(each || jsonb_build_object('expiresAt', document -> 'expiresAt')), '[]')
+        from jsonb_array_elements(document -> 'approvals') as each));
+      update recovery set document = jsonb_set(document, '{asked,scope}',
+          document #> '{asked,scope}' || '{"rate": null, "notBefore": null, "notAfter": null}')
+        where document #>> '{asked,purpose}' = 'operate';
+      update recovery set document = jsonb_set(document, '{state,holdsUntil}', document -> 'expiresAt')
+        where status = 'approved';
+    `,
+  },
+  {
     name: '008-policy-history',
     // The quorums of a deposit, apart from the ciphertexts beside them, so that all of them are soon counted.
     sql: `

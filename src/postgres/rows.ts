@@ -1,6 +1,8 @@
 import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/deposit.js';
 import type { Grant } from '../escrow/grant.js';
-import type { Approval, Recovery, RecoveryState } from '../escrow/recovery.js';
+import type { RecentUses } from '../escrow/rate.js';
+import type { Approval, Asked, Recovery, RecoveryState, Scope } from '../escrow/recovery.js';
+import type { OperateTerms } from '../escrow/policy.js';
 import { sealed, type Opener, type Sealed } from '../escrow/sealed.js';
 
 /** A value as its JSON in the database: bytes in base64, instants in RFC 3339, `null` for what is not given. */
@@ -35,8 +37,9 @@ export interface GrantRow {
   readonly key: Grant['key'];
   readonly spec: Grant['spec'];
   readonly owner: Grant['owner'];
-  readonly scope: Grant['scope'];
+  readonly scope: Stored<Scope>;
   readonly used: number;
+  readonly recent: RecentUses;
   readonly starts_at: Date;
   readonly expires_at: Date;
   readonly status: Grant['status'];
@@ -52,7 +55,8 @@ export function toDeposit({ document }: Pick<DepositRow, 'document'>): Deposit {
     ...document,
     publicKey: document.publicKey === null ? undefined : bytes(document.publicKey),
     createdAt: new Date(document.createdAt),
-    operate: document.operate ?? undefined,
+    requests: { ...document.requests, denialsToEnd: document.requests.denialsToEnd ?? undefined },
+    operate: document.operate === null ? undefined : toOperateTerms(document.operate),
     release: document.release ?? undefined,
     purposes: document.purposes.map(toPurpose),
     ownersCopy: document.ownersCopy === null ? undefined : toOwnersCopy(document.ownersCopy),
@@ -62,6 +66,7 @@ export function toDeposit({ document }: Pick<DepositRow, 'document'>): Deposit {
 export function toRecovery({ document }: Pick<RecoveryRow, 'document'>): Recovery {
   return {
     ...document,
+    asked: toAsked(document.asked),
     filedAt: new Date(document.filedAt),
     expiresAt: new Date(document.expiresAt),
     transportKey: bytes(document.transportKey),
@@ -72,8 +77,8 @@ export function toRecovery({ document }: Pick<RecoveryRow, 'document'>): Recover
 }
 
 export function toGrant(row: GrantRow): Grant {
-  const { starts_at: startsAt, expires_at: expiresAt, ...same } = row;
-  return { ...same, startsAt, expiresAt };
+  const { starts_at: startsAt, expires_at: expiresAt, scope, ...same } = row;
+  return { ...same, scope: toScope(scope), startsAt, expiresAt };
 }
 
 /** Everyone who holds a share of the key, for any purpose. */
@@ -86,6 +91,23 @@ export function participantsOf({ owner, requester, asked, approvals, denials }: 
   const beneficiary = asked.purpose === 'operate' ? asked.scope.app : asked.recipient;
   const decided = [...approvals, ...denials].map(({ depositary }) => depositary);
   return [...new Set([owner, requester, beneficiary, ...decided])];
+}
+
+function toOperateTerms(stored: Stored<OperateTerms>): OperateTerms {
+  return { ...stored, rate: stored.rate ?? undefined, mechanisms: stored.mechanisms ?? undefined };
+}
+
+function toAsked(stored: Stored<Asked>): Asked {
+  return stored.purpose === 'operate' ? { ...stored, scope: toScope(stored.scope) } : stored;
+}
+
+function toScope(stored: Stored<Scope>): Scope {
+  return {
+    ...stored,
+    rate: stored.rate ?? undefined,
+    notBefore: stored.notBefore === null ? undefined : new Date(stored.notBefore),
+    notAfter: stored.notAfter === null ? undefined : new Date(stored.notAfter),
+  };
 }
 
 function toPurpose(stored: Stored<PurposeDeposit>): PurposeDeposit {
@@ -105,7 +127,12 @@ function toOwnersCopy({ transferKey, key }: Stored<OwnersCopy>): OwnersCopy {
 }
 
 function toApproval(stored: Stored<Approval>): Approval {
-  return { ...stored, reply: unseal('transport', stored.reply), at: new Date(stored.at) };
+  return {
+    ...stored,
+    reply: unseal('transport', stored.reply),
+    at: new Date(stored.at),
+    expiresAt: new Date(stored.expiresAt),
+  };
 }
 
 function toState(stored: Stored<RecoveryState>): RecoveryState {
@@ -113,7 +140,11 @@ function toState(stored: Stored<RecoveryState>): RecoveryState {
     case 'pending':
       return stored;
     case 'approved':
-      return { ...stored, releasableAt: new Date(stored.releasableAt) };
+      return {
+        ...stored,
+        releasableAt: new Date(stored.releasableAt),
+        holdsUntil: new Date(stored.holdsUntil),
+      };
     case 'released':
       return {
         ...stored,

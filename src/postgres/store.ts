@@ -8,7 +8,7 @@ const fromPolicy = 'select version, hash, document, signatures, applied_at from 
 const fromDeposit = 'select key, created_at, document from deposit';
 const fromRecovery = 'select id, filed_at, document from recovery';
 const fromGrant =
-  'select id, recovery, key, spec, owner, scope, used, starts_at, expires_at, status from grant_';
+  'select id, recovery, key, spec, owner, scope, used, recent, starts_at, expires_at, status from grant_';
 
 /** How long a request is remembered after it has expired: longer than clocks differ. */
 const rememberedAfterExpiryMs = 10 * 60_000;

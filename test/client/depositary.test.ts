@@ -4,6 +4,7 @@ import { generateKeyPairSync } from 'node:crypto';
 
 import type { BelievedRecovery } from '../../src/client/depositary.js';
 import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
+import { requestInWords } from '../../src/escrow/summary.js';
 import { NotBelieved } from '../../src/client/errors.js';
 import { parseJws } from '../../src/client/jws.js';
 import { LogView } from '../../src/client/logView.js';
@@ -90,7 +91,7 @@ describe('an honest request', () => {
     expect(privateDecrypt(key, Buffer.from(reply, 'base64url'))).toEqual(SECRET);
   });
 
-  test('the approval states what was checked, in the form that the server expects, and no longer than the request', async () => {
+  test('the approval states what was checked, in the form that the server expects, and counts as long as the request lets it', async () => {
     const believed = await believe(await show(server));
     const { statement, reply } = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
     const jws = parseJws(statement);
@@ -100,7 +101,7 @@ describe('an honest request', () => {
       iss: 'dana',
       aud: ORIGIN,
       iat: NOW.getTime() / 1000,
-      exp: attested['exp'],
+      exp: NOW.getTime() / 1000 + 7200,
       decision: 'approve',
       recovery: RECOVERY,
       requestHash: attested['requestHash'],
@@ -114,6 +115,23 @@ describe('an honest request', () => {
     const input = statement.slice(0, statement.lastIndexOf('.'));
     const key = { key: signing.publicKey, dsaEncoding: 'ieee-p1363' as const };
     expect(verify('sha256', Buffer.from(input), key, jws?.signature ?? Buffer.alloc(0))).toBe(true);
+  });
+
+  test('an approval counts for as long as its depositary says, and never longer than the request lets it', async () => {
+    const believed = await believe(await show(server));
+    const expOf = async (holdsMs: number): Promise<unknown> => {
+      const approval = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW, holdsMs);
+      return parseJws(approval.statement)?.payload['exp'];
+    };
+    expect(await expOf(60_000)).toBe(NOW.getTime() / 1000 + 60);
+    expect(await expOf(365 * 86_400_000)).toBe(NOW.getTime() / 1000 + 7200);
+  });
+
+  test('the words of a request are made of what is attested, not of what the server says in words', async () => {
+    const { attested } = await believe(await show(server));
+    expect(requestInWords(attested)).toBe(
+      `dave asks that the app mailer may sign with ES256, at most 3 times, for 1 hour from activation, sending messages, no digests, on behalf of olga, with the key ${KEY}. The key stays in the token. Reason given: "olga is ill". It can be approved until 2026-03-02T12:00:00.000Z; an approval counts for at most 2 hours.`,
+    );
   });
 
   test('a denial is signed as well, with its reason and without a reply', async () => {
@@ -171,6 +189,17 @@ describe('a lying server is not believed:', () => {
       'request-hash-mismatch',
       { recovery: { scope: { ...scope, duration: 'PT1M' } } },
     ],
+    [
+      'a slower rate is shown',
+      'request-hash-mismatch',
+      { recovery: { scope: { ...scope, rate: { uses: 1, per: 'PT1H' } } } },
+    ],
+    [
+      'a later start is shown',
+      'request-hash-mismatch',
+      { recovery: { scope: { ...scope, notBefore: '2026-03-05T12:00:00.000Z' } } },
+    ],
+    ['approvals are to count longer', 'request-hash-mismatch', { recovery: { approvalsHold: 'P9D' } }],
     ['another app is shown', 'request-hash-mismatch', { recovery: { scope: { ...scope, app: 'printer' } } }],
     [
       'another scope is attested',

@@ -43,13 +43,13 @@ const shownScope = {
   input: 'message',
   maxUses: 3,
 } as const;
-const SCOPE = { ...shownScope, durationMs: 3_600_000 };
+const SCOPE = { ...shownScope, rate: null, durationMs: 3_600_000, notBefore: null, notAfter: null };
 
 /** An honest scene: everything fits. */
 export function honestScene(): Scene {
   const expiresAt = '2026-03-02T12:00:00.000Z';
   const request = {
-    version: 1,
+    version: 2,
     recovery: RECOVERY,
     key: KEY,
     requester: 'dave',
@@ -57,6 +57,7 @@ export function honestScene(): Scene {
     scope: SCOPE,
     reason: 'olga is ill',
     expiresAt,
+    approvalsHoldMs: 7_200_000,
   };
   const requestHash = hex(canonicalJson(request));
   const transport = hex(der(transportPair.publicKey));
@@ -77,6 +78,8 @@ export function honestScene(): Scene {
       scope: { ...shownScope, duration: 'PT1H' },
       filedAt: '2026-03-01T12:00:00.000Z',
       expiresAt,
+      approvalsHold: 'PT2H',
+      summary: 'the words of the server, which nobody relies on',
       status: 'pending',
       approvedBy: [],
       deniedBy: [],

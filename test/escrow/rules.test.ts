@@ -1,5 +1,6 @@
 import type { PrincipalId } from '../../src/escrow/ids.js';
 import type { Policy, QuorumExpression, Rule } from '../../src/escrow/policy.js';
+import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { Principal } from '../../src/escrow/principals.js';
 import { choose, getOwner } from '../../src/escrow/rules.js';
 import { errorCode } from '../support/errorCode.js';
@@ -28,8 +29,18 @@ function policyOf(depositaries: QuorumExpression, principals: readonly Principal
     when: { owner: {}, use: undefined, spec: undefined, ...when },
     depositaries,
     requesters: ['depositary'],
+    requests: usualRequestTerms(0),
     deliver: false,
-    operate: { operations: ['sign'], maxUses: 1, maxDurationMs: 1000 },
+    operate: {
+      operations: ['sign'],
+      maxUses: 1,
+      maxDurationMs: 1000,
+      rate: undefined,
+      mechanisms: undefined,
+      input: 'digest',
+      delayMs: 0,
+      ownerMayVeto: false,
+    },
     release: undefined,
   };
   return {

@@ -4,6 +4,7 @@ import { canonicalHash } from '../../src/escrow/digests.js';
 import { EscrowError } from '../../src/escrow/errors.js';
 import type { PrincipalId } from '../../src/escrow/ids.js';
 import type { Json } from '../../src/log/canonical.js';
+import { usualRequestTerms } from '../../src/escrow/policy.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { newIdentity } from './identities.js';
 import type { PolicyDocument } from './people.js';
@@ -55,7 +56,17 @@ describe('a policy document', () => {
         depositaries: { atLeast: 2, of: [{ attribute: 'manager' }, { person: 'dana' }] },
         requesters: ['depositary'],
         deliver: true,
-        operate: { operations: ['sign'], maxUses: 100, maxDurationMs: 7 * 86_400_000 },
+        requests: usualRequestTerms(4 * 3_600_000),
+        operate: {
+          operations: ['sign'],
+          maxUses: 100,
+          maxDurationMs: 7 * 86_400_000,
+          rate: undefined,
+          mechanisms: undefined,
+          input: 'digest',
+          delayMs: 0,
+          ownerMayVeto: false,
+        },
         release: { delayMs: 4 * 3_600_000, ownerMayVeto: true },
       },
       {
@@ -64,6 +75,7 @@ describe('a policy document', () => {
         depositaries: { anyOf: [{ role: 'security-officer' }, { person: 'dave' }] },
         requesters: ['depositary', 'admin'],
         deliver: false,
+        requests: usualRequestTerms(0),
         operate: undefined,
         release: { delayMs: 0, ownerMayVeto: false },
       },

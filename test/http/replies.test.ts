@@ -77,8 +77,16 @@ describe('a key', () => {
       recipients: ['dana', 'dave'].map((depositary) => ({ depositary, fingerprint: 'ab'.repeat(32) })),
     })),
     terms: {
-      operate: { operations: ['sign'], maxUses: 100, maxDuration: 'P7D' },
+      operate: {
+        operations: ['sign'],
+        maxUses: 100,
+        maxDuration: 'P7D',
+        input: 'digest',
+        delay: 'PT0S',
+        ownerMayVeto: false,
+      },
       release: { delay: 'PT1H', ownerMayVeto: true },
+      requests: { maxValidFor: 'P90D', approvalsHold: 'P7D', distinct: [] },
     },
     digest: 'ef'.repeat(32),
   };
@@ -101,6 +109,8 @@ describe('a recovery', () => {
     recovery: RECOVERY,
     purpose: 'operate',
     scope,
+    approvalsHold: 'P1D',
+    summary: expect.stringContaining('dana asks that the app mailer may sign with ES256') as unknown,
     status: 'pending',
     approvedBy: [],
   };
@@ -134,6 +144,8 @@ describe('a recovery', () => {
       recovery: RELEASED,
       purpose: 'release',
       recipient: 'dana',
+      approvalsHold: 'P1D',
+      summary: expect.stringContaining('handed out to dana, who then has it for good') as unknown,
       status: 'released',
       approvedBy: ['dana'],
       ended: { at: NOW.toISOString() },
@@ -177,12 +189,14 @@ describe('a recovery', () => {
 
   test('while its delay runs says until when', async () => {
     const releasableAt = new Date(NOW.getTime() + 3_600_000);
+    const holdsUntil = new Date(NOW.getTime() + 7_200_000);
     running.world.store.findRecovery = () =>
-      Promise.resolve({ ...RECOVERY_RECORD, state: { status: 'approved', releasableAt } });
+      Promise.resolve({ ...RECOVERY_RECORD, state: { status: 'approved', releasableAt, holdsUntil } });
     expect(await get(ann, `/v1/recoveries/${RECOVERY}`)).toEqual({
       ...pending,
       status: 'approved',
       releasableAt: releasableAt.toISOString(),
+      holdsUntil: holdsUntil.toISOString(),
     });
   });
 });

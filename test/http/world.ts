@@ -8,6 +8,7 @@ import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/i
 import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
 import { Ledger } from '../../src/escrow/ledger.js';
 import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
+import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
@@ -52,7 +53,17 @@ export const DEPOSIT: Deposit = {
   createdAt: NOW,
   rule: { name: 'finance', policyVersion: 1, policyHash: 'cd'.repeat(32) },
   requesters: ['depositary'],
-  operate: { operations: ['sign'], maxUses: 100, maxDurationMs: 7 * 86_400_000 },
+  requests: usualRequestTerms(0),
+  operate: {
+    operations: ['sign'],
+    maxUses: 100,
+    maxDurationMs: 7 * 86_400_000,
+    rate: undefined,
+    mechanisms: undefined,
+    input: 'digest',
+    delayMs: 0,
+    ownerMayVeto: false,
+  },
   release: { delayMs: 3_600_000, ownerMayVeto: true },
   purposes: [purposeOf('operate'), purposeOf('release')],
   ownersCopy: {
@@ -77,11 +88,15 @@ export const RECOVERY_RECORD: Recovery = {
       input: 'message',
       maxUses: 10,
       durationMs: 86_400_000,
+      rate: undefined,
+      notBefore: undefined,
+      notAfter: undefined,
     },
   },
   reason: 'olga is ill',
   filedAt: NOW,
   expiresAt: new Date(NOW.getTime() + 86_400_000),
+  approvalsHoldMs: 86_400_000,
   requestHash: '12'.repeat(32),
   transportKey: bytes('transport SPKI'),
   attestation: 'a.b.c',
@@ -95,7 +110,13 @@ export const RELEASED_RECORD: Recovery = {
   id: RELEASED,
   asked: { purpose: 'release', recipient: dana },
   approvals: [
-    { depositary: dana, statement: 'a.b.c', reply: sealed('transport', bytes('secret reply')), at: NOW },
+    {
+      depositary: dana,
+      statement: 'a.b.c',
+      reply: sealed('transport', bytes('secret reply')),
+      at: NOW,
+      expiresAt: NOW,
+    },
   ],
   state: {
     status: 'released',
@@ -120,8 +141,12 @@ export const GRANT_RECORD: Grant = {
     input: 'message',
     maxUses: 10,
     durationMs: 86_400_000,
+    rate: undefined,
+    notBefore: undefined,
+    notAfter: undefined,
   },
   used: 3,
+  recent: [],
   startsAt: NOW,
   expiresAt: new Date(NOW.getTime() + 86_400_000),
   status: 'active',

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Deposit } from '../../src/escrow/deposit.js';
 import type { Grant } from '../../src/escrow/grant.js';
 import { newId, parsePrincipalId, type PrincipalId } from '../../src/escrow/ids.js';
+import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { Recovery, RecoveryState } from '../../src/escrow/recovery.js';
 import { sealed, type Opener, type Sealed } from '../../src/escrow/sealed.js';
 
@@ -42,7 +43,17 @@ export function aDeposit(more: Partial<Deposit> = {}): Deposit {
     createdAt: new Date('2026-01-02T03:04:05.678Z'),
     rule: { name: 'mail', policyVersion: 1, policyHash: 'ab'.repeat(32) },
     requesters: ['depositary', 'app'],
-    operate: { operations: ['sign'], maxUses: 100, maxDurationMs: 86_400_000 },
+    requests: { ...usualRequestTerms(0), denialsToEnd: 2, distinct: ['requester-depositary'] },
+    operate: {
+      operations: ['sign'],
+      maxUses: 100,
+      maxDurationMs: 86_400_000,
+      rate: undefined,
+      mechanisms: undefined,
+      input: 'digest',
+      delayMs: 0,
+      ownerMayVeto: false,
+    },
     release: { delayMs: 14_400_000, ownerMayVeto: true },
     purposes: [purpose('operate'), purpose('release')],
     ownersCopy: { transferKey: ciphertext('owner'), key: ciphertext('transfer-key') },
@@ -68,15 +79,21 @@ export function aRecovery(more: Partial<Recovery> = {}): Recovery {
         input: 'digest',
         maxUses: 3,
         durationMs: 1000,
+        rate: undefined,
+        notBefore: undefined,
+        notAfter: undefined,
       },
     },
     reason: 'away',
     filedAt: at,
     expiresAt: new Date('2026-02-08T00:00:00.000Z'),
+    approvalsHoldMs: 86_400_000,
     requestHash: 'ef'.repeat(32),
     transportKey: new Uint8Array(randomBytes(422)),
     attestation: 'a.b.c',
-    approvals: [{ depositary: dora, statement: 'd.e.f', reply: ciphertext('transport', 384), at }],
+    approvals: [
+      { depositary: dora, statement: 'd.e.f', reply: ciphertext('transport', 384), at, expiresAt: at },
+    ],
     denials: [{ depositary: dieter, statement: 'g.h.i', reason: 'no', at }],
     state: { status: 'pending' },
     ...more,
@@ -97,8 +114,12 @@ export function aGrant(more: Partial<Grant> = {}): Grant {
       input: 'message',
       maxUses: 3,
       durationMs: 3_600_000,
+      rate: undefined,
+      notBefore: undefined,
+      notAfter: undefined,
     },
     used: 0,
+    recent: [],
     startsAt: new Date('2026-03-01T00:00:00.000Z'),
     expiresAt: new Date('2026-03-01T01:00:00.000Z'),
     status: 'active',
@@ -111,7 +132,7 @@ export function everyState(): readonly RecoveryState[] {
   const at = new Date('2026-02-02T02:02:02.002Z');
   return [
     { status: 'pending' },
-    { status: 'approved', releasableAt: at },
+    { status: 'approved', releasableAt: at, holdsUntil: at },
     { status: 'active', grant: newId('GrantId', randomBytes), at },
     {
       status: 'released',

@@ -71,8 +71,8 @@ export interface System {
   /** Two administrators put directory and rules in force. */
   applyRules(rules?: readonly unknown[], people?: Readonly<Record<string, object>>): Promise<void>;
   /** The depositary's own part of an approval: checked, decrypted, re-encrypted, signed. Not handed in. */
-  makeApproval(name: PersonName, recovery: string): Promise<WireApproval>;
-  approve(name: PersonName, recovery: string): Promise<WireRecovery>;
+  makeApproval(name: PersonName, recovery: string, holdsMs?: number): Promise<WireApproval>;
+  approve(name: PersonName, recovery: string, holdsMs?: number): Promise<WireRecovery>;
   deny(name: PersonName, recovery: string, reason: string): Promise<WireRecovery>;
   stopDaemon(): Promise<void>;
   startDaemon(): Promise<void>;
@@ -168,13 +168,13 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       );
       await system.client('admin-1').applyPolicy({ document, signatures });
     },
-    makeApproval: async (name, id) => {
+    makeApproval: async (name, id, holdsMs) => {
       const { identity, recovery, trust } = await seenBy(system, name, id, now());
       const believed = await believeRecovery(recovery, trust);
-      return approve(believed, identity.signer, await identity.depositaryOpener(), trust.now);
+      return approve(believed, identity.signer, await identity.depositaryOpener(), trust.now, holdsMs);
     },
-    approve: async (name, id) => {
-      const approval = await system.makeApproval(name, id);
+    approve: async (name, id, holdsMs) => {
+      const approval = await system.makeApproval(name, id, holdsMs);
       return (await system.client(name).sendApproval(id, approval)).result;
     },
     deny: async (name, id, reason) => {

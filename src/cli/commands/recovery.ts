@@ -6,6 +6,7 @@ import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
+import { parseDurationArgument } from '../durationArgument.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { distance } from '../times.js';
@@ -29,7 +30,7 @@ export const recoveryCommands: readonly CommandRow[] = [
         about: 'why; depositaries, owner and auditor will read it',
         required: true,
       },
-      { flags: '--valid-for <duration>', about: 'how long the request stands', default: '1d' },
+      { flags: '--valid-for <duration>', about: 'how long the request can be approved', default: '1d' },
       { flags: '--app <id>', about: 'operate: which app' },
       {
         flags: '--operation <use>',
@@ -45,6 +46,12 @@ export const recoveryCommands: readonly CommandRow[] = [
       },
       { flags: '--uses <n>', about: 'operate: how many times', default: '1' },
       { flags: '--for <duration>', about: 'operate: for how long, from activation', default: '1h' },
+      {
+        flags: '--rate <n/duration>',
+        about: 'operate: how fast at most, such as 10/1m (default: as the rule says)',
+      },
+      { flags: '--from <instant>', about: 'operate: not before, such as 2026-01-31T08:00:00Z' },
+      { flags: '--until <instant>', about: 'operate: not after, however long --for is' },
       { flags: '--digest', about: 'operate: the app may also send digests instead of messages' },
       { flags: '--recipient <id>', about: 'release: which depositary receives it (default: you)' },
     ],
@@ -120,8 +127,36 @@ function scopeOf(given: Given): WireScope {
     mechanisms,
     input: given.flag('digest') ? 'digest' : 'message',
     maxUses: given.count('uses'),
+    ...rateOf(given),
     duration: isoDuration(given.duration('for')),
+    ...instantOf(given, 'from', 'notBefore'),
+    ...instantOf(given, 'until', 'notAfter'),
   };
+}
+
+function rateOf(given: Given): Pick<WireScope, 'rate'> {
+  const text = given.find('rate');
+  if (text === undefined) return {};
+  const [, uses, length] = /^([1-9][0-9]{0,8})\/(.+)$/.exec(text) ?? [];
+  const perMs = parseDurationArgument(length ?? '');
+  if (uses === undefined || perMs === undefined) {
+    throw new UsageError(`--rate ${text} is not a rate`, 'write 10/1m for at most 10 uses in any minute');
+  }
+  return { rate: { uses: Number(uses), per: isoDuration(perMs) } };
+}
+
+function instantOf<M extends 'notBefore' | 'notAfter'>(
+  given: Given,
+  option: string,
+  member: M,
+): Partial<Record<M, string>> {
+  const text = given.find(option);
+  if (text === undefined) return {};
+  const instant = new Date(text);
+  if (!/^\d{4}-\d{2}-\d{2}T/.test(text) || Number.isNaN(instant.getTime())) {
+    throw new UsageError(`--${option} ${text} is not an instant`, 'write 2026-01-31T08:00:00Z');
+  }
+  return { [member]: instant.toISOString() } as Partial<Record<M, string>>;
 }
 
 function operationsOf(given: Given, mechanisms: readonly Mechanism[]): WireScope['operations'] {

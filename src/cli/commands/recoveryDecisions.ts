@@ -2,6 +2,7 @@ import type { BelievedRecovery } from '../../client/depositary.js';
 import { approve, believeRecovery, deny } from '../../client/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import type { Identity } from '../../client/identity.js';
+import { requestInWords } from '../../escrow/summary.js';
 import type { WireRecovery } from '../../escrow/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -25,8 +26,17 @@ export const decisionCommands: readonly CommandRow[] = [
     about:
       "Checks the signature of the token's identity key, the entry in the log, and that the log is the one you saw\n" +
       'before; shows the whole request and asks; then re-encrypts your share for this one request and signs.',
-    options: [{ flags: '--yes', about: 'do not ask (for scripts)' }],
-    examples: ['recovery approve rec_0123456789abcdef0123456789abcdef --as ~/.escrowd'],
+    options: [
+      { flags: '--yes', about: 'do not ask (for scripts)' },
+      {
+        flags: '--holds <duration>',
+        about: 'how long your approval counts (default: as long as the request lets it)',
+      },
+    ],
+    examples: [
+      'recovery approve rec_0123456789abcdef0123456789abcdef --as ~/.escrowd',
+      'recovery approve rec_0123456789abcdef0123456789abcdef --holds 2h',
+    ],
     run: approveCommand,
   },
   {
@@ -38,7 +48,7 @@ export const decisionCommands: readonly CommandRow[] = [
   },
   {
     usage: 'veto <id>',
-    summary: 'stops the release of your own key, where its rule allows that',
+    summary: 'stops a request for your own key, where its rule allows that',
     options: [REASON],
     examples: ['recovery veto rec_0123456789abcdef0123456789abcdef --reason "I did not ask for this"'],
     run: (session, given) => end(session, given, 'Vetoed', (client, id, reason) => client.veto(id, reason)),
@@ -66,7 +76,8 @@ async function approveCommand(session: Session, given: Given): Promise<Result> {
   // before the question: without the key the answer would be for nothing
   const depositaryKey = await identity.depositaryOpener();
   if (!given.flag('yes')) await confirm(session, believed);
-  const approval = await approve(believed, identity.signer, depositaryKey, session.now);
+  const holdsMs = given.find('holds') === undefined ? undefined : given.duration('holds');
+  const approval = await approve(believed, identity.signer, depositaryKey, session.now, holdsMs);
   const { result, entry } = await session.busy('handing in the approval', () =>
     client.sendApproval(believed.shown.recovery, approval),
   );
@@ -168,6 +179,10 @@ async function confirm(session: Session, believed: BelievedRecovery): Promise<vo
   }
   const lines = [
     'The token attests this request, and it is in the log that you have seen before:',
+    '',
+    // made here of what is attested, and of nothing else
+    requestInWords(believed.attested),
+    '',
     ...facts([
       ...recoveryFacts(believed.shown, session.now),
       ['log entry', `${believed.index}, under a checkpoint of ${believed.checkpoint.size} entries`],
@@ -190,6 +205,8 @@ function consequence({ status, purpose, grant, scope, recipient }: WireRecovery)
     case 'active':
       return `The quorum is complete: the app ${scope?.app ?? ''} holds ${grant ?? 'a grant'}.`;
     case 'released':
+    case 'exhausted':
+    case 'revoked':
     case 'denied':
     case 'vetoed':
     case 'cancelled':

@@ -1,0 +1,70 @@
+import type { KeyId, PrincipalId } from './ids.js';
+import type { Asked, Scope } from './recovery.js';
+
+/** What a depositary signs, in short: everything that the request's hash covers. */
+export interface Summarised {
+  readonly requester: PrincipalId;
+  readonly owner: PrincipalId;
+  readonly key: KeyId;
+  readonly asked: Asked;
+  readonly reason: string;
+  readonly expiresAt: Date;
+  readonly approvalsHoldMs: number;
+}
+
+/**
+ * A request in words, for whoever is about to approve it. A depositary's client makes these words by itself of what the
+ * token attests, and does not take them from the server.
+ */
+export function requestInWords(request: Summarised): string {
+  const { requester, asked, reason, expiresAt, approvalsHoldMs } = request;
+  return [
+    `${requester} asks that ${askedInWords(request, asked)}`,
+    `Reason given: "${reason}".`,
+    `It can be approved until ${expiresAt.toISOString()}; an approval counts for at most ${durationInWords(approvalsHoldMs)}.`,
+  ].join(' ');
+}
+
+function askedInWords({ key, owner }: Summarised, asked: Asked): string {
+  switch (asked.purpose) {
+    case 'operate':
+      return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with the key ${key}. The key stays in the token.`;
+    case 'release':
+      return `the private key ${key} of ${owner} is handed out to ${asked.recipient}, who then has it for good.`;
+  }
+}
+
+/** What an app may do: `the app mailer may sign with ES256, at most 3 times, for 1 hour from activation, ...`. */
+export function scopeInWords(scope: Scope): string {
+  const { app, operations, mechanisms, input, maxUses, rate, durationMs, notBefore, notAfter } = scope;
+  const parts = [
+    `the app ${app} may ${operations.join(' and ')} with ${mechanisms.join(', ')}`,
+    maxUses === 1 ? 'once' : `at most ${maxUses} times`,
+    ...(rate === undefined ? [] : [`at most ${rate.uses} in any ${durationInWords(rate.perMs)}`]),
+    `for ${durationInWords(durationMs)} from activation`,
+    ...(notBefore === undefined ? [] : [`not before ${notBefore.toISOString()}`]),
+    ...(notAfter === undefined ? [] : [`not after ${notAfter.toISOString()}`]),
+    input === 'digest'
+      ? 'sending messages or digests, which nobody can read'
+      : 'sending messages, no digests',
+  ];
+  return parts.join(', ');
+}
+
+const UNITS = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1000],
+] as const;
+
+/** A length of time in words, down to seconds: `1 day 2 hours`. */
+export function durationInWords(ms: number): string {
+  let rest = ms;
+  const words = UNITS.flatMap(([unit, sizeMs]) => {
+    const count = Math.floor(rest / sizeMs);
+    rest -= count * sizeMs;
+    return count === 0 ? [] : [`${count} ${unit}${count === 1 ? '' : 's'}`];
+  });
+  return words.length === 0 ? 'no time' : words.join(' ');
+}
