@@ -57,9 +57,23 @@ export async function connectAppender(
   } finally {
     clearTimeout(timer);
   }
+  const { stream } = client.connection;
+  let isCorked = false;
+  /** What is sent in one go of the program leaves in one go. */
+  const cork = (): void => {
+    if (isCorked) return;
+    isCorked = true;
+    stream.cork();
+    process.nextTick(() => {
+      isCorked = false;
+      stream.uncork();
+    });
+  };
   return {
-    send: async <Row extends QueryResultRow>({ name, text, values }: Parameters<Send>[0]) =>
-      (await client.query<Row>({ name, text, values: [...values] })).rows,
+    send: async <Row extends QueryResultRow>({ name, text, values }: Parameters<Send>[0]) => {
+      cork();
+      return (await client.query<Row>({ name, text, values: [...values] })).rows;
+    },
     isLost: () => lost,
     cut,
     close: async () => {

@@ -26,38 +26,70 @@ export type BatchOutcome =
       readonly cause: unknown;
     };
 
+/** A transaction that was begun for these writes: what they stand on is being locked and read. */
+export interface BegunBatch {
+  readonly ground: Promise<Ground>;
+  readonly transaction: Promise<TransactionName>;
+}
+
 /**
- * Records the writes of a batch, but for those that do not hold, in one transaction (READ COMMITTED) and two round trips:
- * lock and read what they stand on; judge; write, append and commit. The kept entries have the indexes `base`, `base` + 1
- * and so on, in their order. Rejects when certainly nothing was recorded, with what the driver says or, when a write
- * cannot be put in SQL at all, with what says so; the connection may then be in a transaction that is to be rolled back.
+ * Begins to record the writes of a batch in one transaction (READ COMMITTED): sends what locks and reads what they stand on,
+ * behind whatever was sent before, and waits for nothing. {@link writeBatch} goes on from there.
  */
-export async function recordBatch(
-  send: Send,
-  instance: string,
-  writes: readonly JournalWrite[],
-): Promise<BatchOutcome> {
+export function beginBatch(send: Send, writes: readonly JournalWrite[]): BegunBatch {
   const ground = emptyGround();
-  const surveys = surveysFor(writes);
   const beginning = send(begin);
   const naming = send<TransactionName>(nameTransaction);
-  await allOf([beginning, naming, ...surveys.map((survey) => survey(send, ground))]);
-  const [transaction] = await naming;
-  if (transaction === undefined) throw new Error('the server did not name the transaction');
+  const surveying = allOf([beginning, naming, ...surveysFor(writes).map((survey) => survey(send, ground))]);
+  const begun = {
+    ground: surveying.then(() => ground),
+    transaction: surveying.then(async () => {
+      const [transaction] = await naming;
+      if (transaction === undefined) throw new Error('the server did not name the transaction');
+      return transaction;
+    }),
+  };
+  // Who has begun a batch may find that it is not to be written.
+  for (const each of Object.values(begun)) each.catch(() => undefined);
+  return begun;
+}
 
+/**
+ * Records those of a begun batch's `writes` that hold: judges them, and sends what writes them, the entries, and the commit.
+ * Resolves when all is sent, so that the next batch can be begun behind it; what is sent is answered in `outcome`. The kept
+ * entries have the indexes `base`, `base` + 1 and so on, in their order. Either rejects when certainly nothing was recorded,
+ * with what the driver says or, when a write cannot be put in SQL at all, with what says so; the connection may then be in a
+ * transaction that is to be rolled back.
+ */
+export async function writeBatch(
+  send: Send,
+  instance: string,
+  begun: BegunBatch,
+  writes: readonly JournalWrite[],
+): Promise<{ readonly outcome: Promise<BatchOutcome> }> {
+  const [ground, transaction] = await Promise.all([begun.ground, begun.transaction]);
   const verdict = judge(writes, ground);
   if (verdict.kept.length === 0) {
-    await send(rollback);
-    return { outcome: 'recorded', verdict, base: 0 };
+    const nothing = { outcome: 'recorded', verdict, base: 0 } as const;
+    return { outcome: send(rollback).then(() => nothing) };
   }
-
   // All of them before the first is sent: what cannot be put in SQL throws here, with nothing written.
   const statements = statementsFor(verdict.kept, ground, instance);
   const appended = append(verdict.kept);
+  const sent = statements.map((statement) => send(statement));
+  const appending = send<{ base: string }>(appended);
+  const all = allOf([...sent, appending, send(commit)]);
+  return { outcome: outcomeOf(all, appending, verdict, transaction) };
+}
+
+async function outcomeOf(
+  all: Promise<void>,
+  appending: Promise<readonly { readonly base: string }[]>,
+  verdict: Verdict,
+  transaction: TransactionName,
+): Promise<BatchOutcome> {
   try {
-    const sent = statements.map((statement) => send(statement));
-    const appending = send<{ base: string }>(appended);
-    await allOf([...sent, appending, send(commit)]);
+    await all;
     const [head] = await appending;
     if (head === undefined) throw new Error('the log has no head');
     return { outcome: 'recorded', verdict, base: safeInteger(head.base) };
@@ -148,27 +180,37 @@ function openActs(opening: readonly JournalWrite[], instance: string): Statement
 
 /**
  * One statement: takes as many indexes as there are entries from the head, which stays locked until the commit, and
- * inserts the entries there. So indexes are dense, and are seen by others in their order.
+ * inserts the entries there. So indexes are dense, and are seen by others in their order. The entries go as one byte
+ * string, which is cut up there: bytes in an array would be sent and read in hexadecimal.
  */
 function append(kept: readonly JournalWrite[]): Statement {
   const about = (member: keyof JournalWrite['about']): readonly (string | null)[] =>
     kept.map((write) => write.about[member] ?? null);
+  const starts: number[] = [];
+  let end = 0;
+  for (const { entry } of kept) {
+    starts.push(end + 1);
+    end += entry.length;
+  }
   return {
     name: 'append',
     text: `with head as (
              update log_head set size = size + $1 where id = 1 returning size - $1 as base
            ), appended as (
              insert into log_entry (seq, id, role, entry, about_key, about_owner, about_recovery, about_grant)
-             select head.base + u.place - 1, u.id, u.role, u.entry, u.key, u.owner, u.recovery, u.grant_id
-             from head, unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[])
-               with ordinality as u (id, role, entry, key, owner, recovery, grant_id, place)
+             select head.base + u.place - 1, u.id, u.role, substring($4::bytea from u.start for u.length),
+                    u.key, u.owner, u.recovery, u.grant_id
+             from head, unnest($2::text[], $3::text[], $5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[])
+               with ordinality as u (id, role, start, length, key, owner, recovery, grant_id, place)
            )
            select base from head`,
     values: [
       kept.length,
       kept.map(({ id }) => id),
       kept.map(({ role }) => role),
-      kept.map(({ entry }) => Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength)),
+      Buffer.concat(kept.map(({ entry }) => entry)),
+      starts,
+      kept.map(({ entry }) => entry.length),
       about('key'),
       about('owner'),
       about('recovery'),

@@ -101,21 +101,26 @@ export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
   ];
 }
 
-/** Notes them all; those that no write uses in the end are taken out again before the commit. */
+/** Notes them all, in one order; those that no write uses in the end are taken out again before the commit. */
 function noteRequests(
   requests: readonly { readonly kid: string; readonly jti: string; readonly expiresAt: Date }[],
 ): Survey {
+  const byKey = new Map<string, (typeof requests)[number]>();
+  for (const request of requests) {
+    const key = requestKey(request.kid, request.jti);
+    const before = byKey.get(key);
+    if (before === undefined || before.expiresAt < request.expiresAt) byKey.set(key, request);
+  }
+  const noted = [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, request]) => request);
   const statement = {
     name: 'note-requests',
     text: `insert into request_seen (kid, jti, expires_at)
-           select distinct on (kid, jti) kid, jti, expires_at
-           from unnest($1::text[], $2::text[], $3::timestamptz[]) as u (kid, jti, expires_at)
-           order by kid, jti, expires_at desc
+           select kid, jti, expires_at from unnest($1::text[], $2::text[], $3::timestamptz[]) as u (kid, jti, expires_at)
            on conflict do nothing returning kid, jti`,
     values: [
-      requests.map(({ kid }) => kid),
-      requests.map(({ jti }) => jti),
-      requests.map(({ expiresAt }) => expiresAt.toISOString()),
+      noted.map(({ kid }) => kid),
+      noted.map(({ jti }) => jti),
+      noted.map(({ expiresAt }) => expiresAt.toISOString()),
     ],
   };
   return survey(

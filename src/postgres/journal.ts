@@ -4,7 +4,7 @@ import { EscrowError } from '../escrow/errors.js';
 import type { ActId } from '../escrow/ids.js';
 import type { Journal, JournalWrite, OpenAct, Subject } from '../escrow/journal.js';
 import { connectAppender, fateOf, type Appender } from './appender.js';
-import { recordBatch, rollback, type BatchOutcome } from './batch.js';
+import { beginBatch, rollback, writeBatch, type BatchOutcome, type BegunBatch } from './batch.js';
 import type { Connection } from './connection.js';
 import { faultOf, LogDamaged, UnsafeDatabase } from './faults.js';
 import type { Lease } from './instances.js';
@@ -31,6 +31,13 @@ interface Waiting {
   settled: boolean;
 }
 
+/** Writes that are recorded together, or not at all, on the connection where that was begun. */
+interface Batch {
+  readonly appender: Appender;
+  readonly waiting: readonly Waiting[];
+  readonly begun: BegunBatch;
+}
+
 const batchLimit = 1000;
 const batchLimitBytes = 4 * 1024 * 1024;
 /** How often a batch is tried as it is when other transactions are in its way; then its writes are tried apart. */
@@ -39,7 +46,7 @@ const longestPauseMs = 500;
 
 /**
  * Groups what is appended: while one batch is being recorded, all that comes waits and is the next one. There is one
- * batch at a time, on one connection.
+ * transaction at a time, on one connection.
  */
 export class PostgresJournal implements Journal {
   readonly #options: JournalOptions;
@@ -112,50 +119,106 @@ export class PostgresJournal implements Journal {
     await this.#appender?.close();
   }
 
+  /**
+   * Records what waits, batch by batch. The next is begun behind the commit of the one before, so that the server has work
+   * while that one's callers are answered and come back; on the connection each still comes after the other.
+   */
   async #lead(): Promise<void> {
     // All that is appended in this turn of the event loop goes into the first batch.
     await setImmediate();
-    for (let batch = this.#next(); batch.length > 0; batch = this.#next()) await this.#record(batch);
+    let batch: Batch | undefined;
+    do batch = await (batch === undefined ? this.#begin() : this.#record(batch));
+    while (batch !== undefined || this.#queue.length > 0);
     this.#leader = undefined;
   }
 
-  #next(): readonly Waiting[] {
-    const batch: Waiting[] = [];
-    for (let bytes = 0; batch.length < batchLimit && bytes < batchLimitBytes;) {
-      const waiting = this.#queue.shift();
-      if (waiting === undefined) break;
-      if (waiting.settled) continue;
-      batch.push(waiting);
-      bytes += waiting.write.entry.length;
+  /** Begins a batch of what waits, as soon as there is a connection; undefined when nothing waits any more. */
+  async #begin(): Promise<Batch | undefined> {
+    while (this.#queue.some(({ settled }) => !settled)) {
+      const appender = await this.#connected();
+      // Who has given up meanwhile was told that it is not known; better that it is not recorded, then.
+      const batch = appender === undefined ? undefined : this.#beginOn(appender);
+      if (batch !== undefined) return batch;
     }
-    return batch;
+    this.#queue.length = 0;
+    return undefined;
   }
 
-  /** Records a batch and answers its writers; or, when certainly nothing was recorded, puts it back in front. */
-  async #record(taken: readonly Waiting[], attempt = 1): Promise<void> {
+  /** Begins a batch of what waits now, if anything does. */
+  #beginOn(appender: Appender): Batch | undefined {
+    const waiting: Waiting[] = [];
+    let taken = 0;
+    for (let bytes = 0; waiting.length < batchLimit && bytes < batchLimitBytes; taken += 1) {
+      const next = this.#queue[taken];
+      if (next === undefined) break;
+      if (next.settled) continue;
+      waiting.push(next);
+      bytes += next.write.entry.length;
+    }
+    this.#queue.splice(0, taken);
+    if (waiting.length === 0) return undefined;
+    return { appender, waiting, begun: beginBatch(appender.send, writesOf(waiting)) };
+  }
+
+  /**
+   * Records a batch and answers its writers, or, when certainly nothing was recorded, puts it back in front. Returns the
+   * next one, begun.
+   */
+  async #record(batch: Batch): Promise<Batch | undefined> {
+    let next: Batch | undefined;
+    try {
+      const written = await this.#write(batch);
+      next = this.#beginOn(batch.appender);
+      await this.#settle(batch, await this.#inTime(batch.appender, written.outcome));
+      if (next?.appender.isLost() !== true) return next ?? (await this.#begin());
+      this.#queue.unshift(...next.waiting);
+    } catch (error) {
+      if (next !== undefined) this.#queue.unshift(...next.waiting);
+      await this.#recover(batch, error, 1);
+    }
+    return this.#begin();
+  }
+
+  /** Records these in a batch of their own, with nothing begun behind it. */
+  async #recordAlone(waiting: readonly Waiting[], attempt: number): Promise<void> {
     const appender = await this.#connected();
     if (appender === undefined) {
-      this.#queue.unshift(...taken);
+      this.#queue.unshift(...waiting);
       return;
     }
-    // Who has given up meanwhile was told that it is not known; better that it is not recorded, then.
-    const batch = taken.filter(({ settled }) => !settled);
-    if (batch.length === 0) return;
-    const writes = batch.map(({ write }) => write);
+    const left = waiting.filter(({ settled }) => !settled);
+    if (left.length === 0) return;
+    const batch = { appender, waiting: left, begun: beginBatch(appender.send, writesOf(left)) };
     try {
-      const outcome = await this.#inTime(
-        appender,
-        recordBatch(appender.send, this.#options.lease.instance, writes),
-      );
-      if (outcome.outcome === 'recorded') this.#answer(batch, outcome);
-      else await this.#resolveUnknown(batch, outcome);
+      const written = await this.#write(batch);
+      await this.#settle(batch, await this.#inTime(appender, written.outcome));
     } catch (error) {
-      const fault = error instanceof DatabaseError || appender.isLost() ? faultOf(error) : 'refused';
-      await this.#tidy(appender, error);
-      if (fault === 'lost') this.#queue.unshift(...batch);
-      else if (fault === 'contended' && attempt < contentionLimit) await this.#record(batch, attempt + 1);
-      else await this.#recordApart(batch, error);
+      await this.#recover(batch, error, attempt);
     }
+  }
+
+  #write({ appender, waiting, begun }: Batch): ReturnType<typeof writeBatch> {
+    const left = async (): ReturnType<typeof writeBatch> => {
+      await begun.ground;
+      const unsettled = waiting.filter(({ settled }) => !settled);
+      return writeBatch(appender.send, this.#options.lease.instance, begun, writesOf(unsettled));
+    };
+    return this.#inTime(appender, left());
+  }
+
+  async #settle({ waiting }: Batch, outcome: BatchOutcome): Promise<void> {
+    if (outcome.outcome === 'recorded') this.#answer(waiting, outcome);
+    else await this.#resolveUnknown(waiting, outcome);
+  }
+
+  /** Certainly nothing of this batch was recorded: puts it back in front, or tries it again, or its writes apart. */
+  async #recover({ appender, waiting }: Batch, error: unknown, attempt: number): Promise<void> {
+    const fault = error instanceof DatabaseError || appender.isLost() ? faultOf(error) : 'refused';
+    await this.#tidy(appender, error);
+    if (fault === 'lost') this.#queue.unshift(...waiting);
+    else if (fault === 'contended' && attempt < contentionLimit)
+      await this.#recordAlone(waiting, attempt + 1);
+    else await this.#recordApart(waiting, error);
   }
 
   /** One write of these cannot be recorded: the others must not suffer from it. */
@@ -166,8 +229,8 @@ export class PostgresJournal implements Journal {
       return;
     }
     const half = Math.ceil(batch.length / 2);
-    await this.#record(batch.slice(0, half));
-    await this.#record(batch.slice(half));
+    await this.#recordAlone(batch.slice(0, half), 1);
+    await this.#recordAlone(batch.slice(half), 1);
   }
 
   #answer(
@@ -260,6 +323,10 @@ export class PostgresJournal implements Journal {
       appender.cut();
     }
   }
+}
+
+function writesOf(waiting: readonly Waiting[]): readonly JournalWrite[] {
+  return waiting.map(({ write }) => write);
 }
 
 interface AboutColumns {
