@@ -51,9 +51,15 @@ export async function verifyExport(
     ...(against === undefined ? {} : { against }),
     checkEntry,
   });
-  for await (const chunk of createReadStream(check.path) as AsyncIterable<Buffer>) verifier.write(chunk);
+  for await (const chunk of createReadStream(check.path, {
+    highWaterMark: CHUNK_BYTES,
+  }) as AsyncIterable<Buffer>)
+    verifier.write(chunk);
   return { verdict: verifier.finish(), requests: requests.counts };
 }
+
+/** Read at a time: large enough that reading is not waited for. */
+const CHUNK_BYTES = 1024 * 1024;
 
 /** The origin that a log key is for. @throws NoteError when it is not a vkey */
 function originOf(logKey: string): string {

@@ -69,9 +69,17 @@ export function encodeEntry(entry: Entry): Uint8Array {
  *   missing members, values that the format does not have.
  */
 export function decodeEntry(bytes: Uint8Array): Entry {
-  if (bytes.length > maximumEntryBytes) throw new EntryError(`longer than ${maximumEntryBytes} bytes`);
   // Well-formed UTF-8 and text are one to one, so a text in canonical form means bytes in canonical form.
-  const value = canonicalValue(utf8Text(bytes));
+  return parseEntry(utf8Text(bytes), bytes.length);
+}
+
+/**
+ * {@link decodeEntry} for who has decoded the UTF-8 already.
+ * @param lengthBytes the length of that UTF-8
+ */
+export function parseEntry(text: string, lengthBytes: number): Entry {
+  if (lengthBytes > maximumEntryBytes) throw new EntryError(`longer than ${maximumEntryBytes} bytes`);
+  const value = canonicalValue(text);
   checkEntry(value);
   return value;
 }
@@ -95,15 +103,15 @@ function canonicalValue(text: string): unknown {
 const subjectMembers = ['key', 'owner', 'recovery', 'grant'];
 const requiredMembers = ['v', 'time', 'act', 'id', 'phase', 'actor', 'subject', 'detail'];
 
-/** Which of the optional members an entry of each phase may and must have. */
+/** Which members an entry of each phase may and must have. */
 const rules = {
-  attempted: { may: ['request'], must: [] },
-  done: { may: ['digest'], must: [] },
-  denied: { may: ['request', 'error'], must: ['error'] },
-  failed: { may: ['error'], must: ['error'] },
+  attempted: { may: [...requiredMembers, 'request'], must: requiredMembers },
+  done: { may: [...requiredMembers, 'digest'], must: requiredMembers },
+  denied: { may: [...requiredMembers, 'request', 'error'], must: [...requiredMembers, 'error'] },
+  failed: { may: [...requiredMembers, 'error'], must: [...requiredMembers, 'error'] },
 } as const satisfies Record<Phase, { readonly may: readonly string[]; readonly must: readonly string[] }>;
 
-const timePattern = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+const timePattern = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})\.\d{3}Z$/;
 const jwsPattern = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 const digestPattern = /^[0-9a-f]{64}$/;
 
@@ -113,7 +121,7 @@ function checkEntry(value: unknown): asserts value is Entry {
   if (v !== 1) throw new EntryError('not of version 1');
   if (!isPhase(phase)) throw new EntryError('has an unknown phase');
   const { may, must } = rules[phase];
-  checkMembers(value, [...requiredMembers, ...may], [...requiredMembers, ...must]);
+  checkMembers(value, may, must);
   if (typeof time !== 'string' || !isTime(time))
     throw new EntryError('its time is not RFC 3339 UTC in milliseconds');
   if (!isObject(subject)) throw new EntryError('its subject is not an object');
@@ -145,9 +153,17 @@ function isPhase(value: unknown): value is Phase {
   return typeof value === 'string' && Object.hasOwn(rules, value);
 }
 
-/** A day or an hour that does not exist is refused: it does not come back from a Date as it went in. */
+/** A day or an hour that does not exist is refused; so is a leap second. */
 function isTime(text: string): boolean {
-  if (!timePattern.test(text)) return false;
-  const date = new Date(text);
-  return !Number.isNaN(date.getTime()) && date.toISOString() === text;
+  const [whole, year, month, day, hour, minute, second] = timePattern.exec(text) ?? [];
+  if (whole === undefined || Number(day) < 1) return false;
+  if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59) return false;
+  return Number(day) <= daysIn(Number(year), Number(month));
+}
+
+/** The days of a month of the proleptic Gregorian calendar (RFC 3339 section 5.7); of none when there is no such month. */
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
+  if (month < 1 || month > 12) return 0;
+  return [4, 6, 9, 11].includes(month) ? 30 : 31;
 }

@@ -1,6 +1,6 @@
 import type { Json } from './canonical.js';
 import { CheckpointError, openCheckpoint, type Checkpoint } from './checkpoint.js';
-import { decodeEntry, EntryError, type Entry, type Phase } from './entry.js';
+import { EntryError, parseEntry, type Entry, type Phase } from './entry.js';
 import {
   ExportError,
   lineKind,
@@ -9,7 +9,7 @@ import {
   parseHeaderLine,
   type ExportDocument,
 } from './export.js';
-import { LineError, LineSplitter } from './lines.js';
+import { LineError, LineSplitter, type Line } from './lines.js';
 import { Frontier, leafHash, sameBytes } from './merkle.js';
 import { NoteError, noteVerifier, type NoteVerifier } from './noteKey.js';
 import { ActPairing, type OpenAttempt } from './pairing.js';
@@ -114,7 +114,7 @@ export class ExportVerifier {
   /** Takes the next line of the export, without its line feed. Lines end at line feeds (0x0A) only. */
   line(text: string): void {
     this.#guard(() => {
-      this.#accept(text);
+      this.#accept({ text, bytes: Buffer.from(text) });
     });
   }
 
@@ -146,21 +146,21 @@ export class ExportVerifier {
     }
   }
 
-  #accept(line: string): void {
+  #accept(line: Line): void {
     if (this.#stage === 'complete') throw new Fault('there are lines after the checkpoint');
     if (this.#stage === 'header') {
-      this.#acceptHeader(line);
+      this.#acceptHeader(line.text);
       return;
     }
-    switch (lineKind(line)) {
+    switch (lineKind(line.text)) {
       case 'document':
-        this.#acceptDocument(line);
+        this.#acceptDocument(line.text);
         return;
       case 'entry':
         this.#acceptEntry(line, this.#tree.size);
         return;
       case 'checkpoint':
-        this.#acceptCheckpoint(line);
+        this.#acceptCheckpoint(line.text);
         return;
     }
   }
@@ -183,14 +183,13 @@ export class ExportVerifier {
     this.#documents.set(document.sha256, document);
   }
 
-  #acceptEntry(line: string, index: number): void {
+  #acceptEntry(line: Line, index: number): void {
     this.#stage = 'entries';
-    const bytes = Buffer.from(line);
-    const entry = decoded(bytes, index);
+    const entry = parsed(line, index);
     const reason = this.#acts.follow(entry, index) ?? this.#check(entry, index);
     if (reason !== undefined) throw new Fault(reason, index);
     if (entry.act === policyAct && entry.phase === 'done') this.#apply(entry, index);
-    this.#tree.append(leafHash(bytes));
+    this.#tree.append(leafHash(line.bytes));
     if (this.#tree.size === this.#older?.size && !sameBytes(this.#tree.root(), this.#older.root)) {
       throw new Fault(
         `root mismatch: the first ${this.#older.size} entries are not those of the older checkpoint`,
@@ -258,9 +257,9 @@ function asFault(error: unknown): Fault {
   throw error;
 }
 
-function decoded(bytes: Uint8Array, index: number): Entry {
+function parsed({ text, bytes }: Line, index: number): Entry {
   try {
-    return decodeEntry(bytes);
+    return parseEntry(text, bytes.length);
   } catch (error) {
     if (error instanceof EntryError) throw new Fault(`not an entry: ${error.message}`, index);
     throw error;

@@ -117,6 +117,48 @@ describe('canonical JSON', () => {
     expect(() => parseCanonicalJson(text)).toThrow();
   });
 
+  test('a text is read if it is what is written for its value, and else refused', () => {
+    const alike = (text: string): boolean => {
+      try {
+        return canonicalJson(JSON.parse(text)) === text;
+      } catch {
+        return false;
+      }
+    };
+    const reads = (text: string): boolean => {
+      try {
+        parseCanonicalJson(text);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const anyText = fc.oneof(
+      fc.json({ maxDepth: 3 }),
+      fc
+        .tuple(anyJson, fc.nat(), fc.constantFrom('0', '9', '"', '\\', 'u', 'd', ',', ' ', '{', 'a'))
+        .map(([value, at, unit]) => {
+          const text = canonicalJson(value);
+          const place = at % (text.length + 1);
+          return `${text.slice(0, place)}${unit}${text.slice(place + (at % 2))}`;
+        }),
+      // members whose order in an object is not that of their names, and a surrogate spelled out
+      fc.constantFrom(
+        '{"10":1,"9":1}',
+        '{"9":1,"10":1}',
+        '{"a":{"2":0,"1":0}}',
+        '["\\ud83d\\ude00"]',
+        '["\\udead"]',
+      ),
+    );
+    fc.assert(
+      fc.property(anyText, (text) => {
+        expect([text, reads(text)]).toEqual([text, alike(text)]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   test('a text that nests without end is refused, not a stack overflow', () => {
     expect(() => parseCanonicalJson(`${'['.repeat(30_000)}${']'.repeat(30_000)}`)).toThrow('canonical form');
   });

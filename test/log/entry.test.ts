@@ -128,4 +128,28 @@ describe('the entry of the log', () => {
       { numRuns: 2000 },
     );
   });
+
+  test('times are those that there are: every day that a Date has, and no other', () => {
+    const isTaken = (time: string): boolean => {
+      try {
+        encodeEntry({ ...attempted, time });
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const isInstant = (time: string): boolean => {
+      const date = new Date(time);
+      return !Number.isNaN(date.getTime()) && date.toISOString() === time;
+    };
+    const two = (value: number): string => String(value).padStart(2, '0');
+    for (const year of ['0000', '1900', '2000', '2023', '2024', '2100', '9999'])
+      for (let month = 0; month <= 13; month += 1)
+        for (let day = 0; day <= 32; day += 1) {
+          const time = `${year}-${two(month)}-${two(day)}T12:00:00.000Z`;
+          if (isTaken(time) !== isInstant(time)) throw new Error(time);
+        }
+    for (const time of ['23:59:59', '24:00:00', '23:60:00', '23:59:60'].map((at) => `2026-01-31T${at}.000Z`))
+      if (isTaken(time) !== isInstant(time)) throw new Error(time);
+  });
 });
