@@ -29,7 +29,7 @@ export async function startTestServer(): Promise<TestServer> {
     startCluster({
       directory: join(top, 'data'),
       sharedDirectory: join(top, 'shared'),
-      packageDirectory: join(__dirname, '..', '..'),
+      packageDirectory: process.cwd(),
       startTimeoutMs: 60_000,
       stopTimeoutMs: 10_000,
       log: quiet,

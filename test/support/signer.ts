@@ -1,17 +1,25 @@
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import type { CheckpointSigner } from '../../src/escrow/ports.js';
 import { vkeyFor } from '../../src/log/noteKey.js';
 
 /** A checkpoint signer with an Ed25519 key of its own, which no token holds. */
 export function softwareSigner(origin = 'escrow.test/log'): CheckpointSigner {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  return signerOf(softwareLogKey(), origin);
+}
+
+/** An Ed25519 private key: PKCS#8 in PEM. */
+export function softwareLogKey(): string {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+/** A checkpoint signer with this key; several processes can be one log's with it. */
+export function signerOf(logKey: string, origin = 'escrow.test/log'): CheckpointSigner {
+  const privateKey = createPrivateKey(logKey);
+  const spkiDer = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
   return {
     origin,
-    vkey: vkeyFor({
-      name: origin,
-      algorithm: 'Ed25519',
-      spkiDer: publicKey.export({ type: 'spki', format: 'der' }),
-    }),
+    vkey: vkeyFor({ name: origin, algorithm: 'Ed25519', spkiDer }),
     sign: (text) => Promise.resolve(sign(null, text, privateKey)),
   };
 }

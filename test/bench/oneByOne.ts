@@ -1,0 +1,42 @@
+import type { Journal } from '../../src/escrow/journal.js';
+import { connectAppender, type Appender } from '../../src/postgres/appender.js';
+import { beginBatch, writeBatch } from '../../src/postgres/batch.js';
+import type { Connection } from '../../src/postgres/connection.js';
+
+/** What a daemon without group commit would do. */
+export interface OneByOne {
+  readonly append: Journal['append'];
+  close(): Promise<void>;
+}
+
+/**
+ * Appends with one transaction for each: the same statements over the same pipelined connections to the same server, each
+ * append in a transaction of its own, on so many connections at once.
+ */
+export async function connectOneByOne(connection: Connection, connections: number): Promise<OneByOne> {
+  const timeouts = { connectMs: 10_000, appendMs: 60_000 };
+  const all = await Promise.all(
+    Array.from({ length: connections }, () => connectAppender(connection, timeouts, 0)),
+  );
+  const idle = [...all];
+  const waiting: ((appender: Appender) => void)[] = [];
+  return {
+    append: async (write) => {
+      const appender = idle.pop() ?? (await new Promise<Appender>((resolve) => waiting.push(resolve)));
+      try {
+        const begun = beginBatch(appender.send, [write]);
+        const written = await writeBatch(appender.send, 'bench', begun, [write]);
+        const outcome = await written.outcome;
+        if (outcome.outcome === 'recorded') return { index: outcome.base };
+        throw new Error('the connection was lost', { cause: outcome.cause });
+      } finally {
+        const next = waiting.shift();
+        if (next === undefined) idle.push(appender);
+        else next(appender);
+      }
+    },
+    close: async () => {
+      await Promise.all(all.map((appender) => appender.close()));
+    },
+  };
+}
