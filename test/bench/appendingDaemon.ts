@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Grant } from '../../src/escrow/grant.js';
 import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
 import { openDatabase } from '../../src/postgres/database.js';
-import { clock, silent } from '../postgres/fixtures.js';
+import { anchorage, clock, silent } from '../postgres/fixtures.js';
 import { signerOf } from '../support/signer.js';
 import { measureActs } from './acts.js';
 
@@ -24,7 +24,13 @@ const order = JSON.parse(process.argv[2] ?? '', (name: string, value: unknown) =
   name.endsWith('At') ? new Date(String(value)) : value,
 ) as AppendingOrder;
 const { daemon, logKey, grants, callers, seconds } = order;
-const database = await openDatabase({ daemon, signer: signerOf(logKey), clock, log: silent });
+const database = await openDatabase({
+  daemon,
+  signer: signerOf(logKey),
+  anchorage: anchorage(),
+  clock,
+  log: silent,
+});
 const append = database.journal.append.bind(database.journal);
 await measureActs(append, grants, callers, seconds / 2);
 say('ready');

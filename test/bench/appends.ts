@@ -1,7 +1,7 @@
 import type { Grant } from '../../src/escrow/grant.js';
 import type { Database } from '../../src/postgres/database.js';
 import { openDatabase } from '../../src/postgres/database.js';
-import { clock, silent, writeOf } from '../postgres/fixtures.js';
+import { anchorage, clock, silent, writeOf } from '../postgres/fixtures.js';
 import { signerOf, softwareLogKey } from '../support/signer.js';
 import { grantForBench, measureActs, type Rate } from './acts.js';
 import type { AppendingOrder } from './appendingDaemon.js';
@@ -30,7 +30,13 @@ interface Figure {
 export const appendBench: Bench = ({ seconds, progress }) =>
   withServer(progress, async (roles): Promise<Findings> => {
     const logKey = softwareLogKey();
-    const database = await openDatabase({ ...roles, signer: signerOf(logKey), clock, log: silent });
+    const database = await openDatabase({
+      ...roles,
+      signer: signerOf(logKey),
+      anchorage: anchorage(),
+      clock,
+      log: silent,
+    });
     const grants = await makeGrants(database);
     await measureActs((write) => database.journal.append(write), grants, 64, seconds / 2);
     const figures: Figure[] = [];

@@ -3,7 +3,7 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, wr
 import { dirname, join, relative } from 'node:path';
 import { transformSync } from '@swc/core';
 
-const repository = join(__dirname, '..', '..');
+const repository = process.cwd();
 
 /**
  * Starts a TypeScript file of this repository in a node of its own, for tests that kill a process or run it as another
@@ -48,11 +48,7 @@ export function transpileTs(entry: string, into: string, packages?: readonly str
   const visit = (source: string): void => {
     if (done.has(source)) return;
     done.add(source);
-    const { code } = transformSync(readFileSync(source, 'utf8'), {
-      filename: source,
-      jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
-      module: { type: 'es6' },
-    });
+    const code = transpiled(source);
     const target = outputOf(source, into);
     mkdirSync(dirname(target), { recursive: true });
     writeFileSync(target, code);
@@ -63,6 +59,15 @@ export function transpileTs(entry: string, into: string, packages?: readonly str
   visit(entry);
   chmodSync(into, 0o755);
   return outputOf(entry, into);
+}
+
+/** The ES module that a TypeScript file is. */
+export function transpiled(source: string): string {
+  return transformSync(readFileSync(source, 'utf8'), {
+    filename: source,
+    jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+    module: { type: 'es6' },
+  }).code;
 }
 
 /** Copies an installed package and what it depends on. */

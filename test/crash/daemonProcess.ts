@@ -1,0 +1,72 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { transpiled, transpileTs } from '../support/runTs.js';
+
+/** The daemon as a process that can be killed and started again. */
+export interface DaemonProcess {
+  /** Starts it; resolves when it serves. Throws with what it said when it ends instead. */
+  start(): Promise<void>;
+  /** Sends a signal and waits for its end. */
+  stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
+  /** Whether it has ended though nobody stopped it. */
+  hasEnded(): boolean;
+  /** Removes the program. */
+  remove(): void;
+}
+
+/** Makes the program out of src: as it is, or, for the control, with a journal that answers before it writes. */
+export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): DaemonProcess {
+  const directory = mkdtempSync(join(tmpdir(), 'escrowd-package-'));
+  const program = transpileTs(join(process.cwd(), 'src', 'main.ts'), directory);
+  symlinkSync(join(process.cwd(), 'hsm-config'), join(directory, 'hsm-config'));
+  if (journal === 'hasty') replaceJournal(join(directory, 'src', 'postgres'));
+  let running: ChildProcess | undefined;
+  return {
+    start: async () => {
+      const child = spawn(process.execPath, [program, '--config', configFile], {
+        cwd: '/',
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      running = child;
+      const said: string[] = [];
+      await new Promise<void>((resolve, reject) => {
+        child.stdout.on('data', (chunk: Buffer) => {
+          if (said.length < 1000) said.push(chunk.toString());
+          if (said.join('').includes('"serving"')) resolve();
+        });
+        child.once('exit', (code, signal) => {
+          reject(new Error(`the daemon ended with ${code ?? signal ?? 'nothing'}: ${said.join('')}`));
+        });
+      });
+    },
+    stop: async (signal) => {
+      const child = running;
+      running = undefined;
+      if (child === undefined || hasEnded(child)) return;
+      const exit = once(child, 'exit');
+      child.kill(signal);
+      await exit;
+    },
+    hasEnded: () => running !== undefined && hasEnded(running),
+    remove: () => {
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+function replaceJournal(directory: string): void {
+  renameSync(join(directory, 'journal.js'), join(directory, 'honestJournal.js'));
+  const code = transpiled(join(process.cwd(), 'test', 'crash', 'hastyJournal.ts'));
+  writeFileSync(
+    join(directory, 'journal.js'),
+    code.replace('../../src/postgres/journal.js', './honestJournal.js'),
+  );
+}
