@@ -3,7 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { newId } from '../../src/escrow/ids.js';
 import { aloneOn, NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
+import { connectAppender } from '../../src/postgres/appender.js';
+import { beginBatch, writeBatch, type BatchOutcome } from '../../src/postgres/batch.js';
 import type { Database } from '../../src/postgres/database.js';
+import type { Send, Statement } from '../../src/postgres/ground.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { openOn, writeOf } from './fixtures.js';
@@ -96,6 +99,64 @@ describe('append', () => {
       Array.from({ length: 2500 }, () => one.journal.append(writeOf('alone'))),
     );
     expect(answers.map(({ index }) => index)).toEqual(answers.map((_, at) => at));
+  });
+});
+
+describe('of two daemons that append in the same instant', () => {
+  /** What a daemon on a connection of its own sends, each statement as `change` makes it. */
+  async function inSlowMotion(
+    change: (statement: Statement) => Statement,
+  ): Promise<{ readonly commit: () => Promise<BatchOutcome>; readonly close: () => Promise<void> }> {
+    const appender = await connectAppender(server.daemon, { connectMs: 5000, appendMs: 5000 }, 0);
+    let commit: () => void = () => undefined;
+    const mayCommit = new Promise<void>((resolve) => (commit = resolve));
+    const send: Send = async (statement) => {
+      if (statement.name === 'commit') await mayCommit;
+      return appender.send(change(statement));
+    };
+    const write = writeOf('alone');
+    const { outcome } = await writeBatch(send, 'slow', beginBatch(send, [write]), [write]);
+    return {
+      commit: () => {
+        commit();
+        return outcome;
+      },
+      close: () => appender.close(),
+    };
+  }
+
+  it('one waits for the other, and they have different indexes', async () => {
+    const slow = await inSlowMotion((statement) => statement);
+    const told: string[] = [];
+    const other = one.journal.append(writeOf('alone')).then((answer) => {
+      told.push('other');
+      return answer;
+    });
+    await delay(200);
+    told.push('slow');
+    expect(await slow.commit()).toMatchObject({ outcome: 'recorded', base: 0 });
+    expect(await other).toEqual({ index: 1 });
+    expect(told).toEqual(['slow', 'other']);
+    await slow.close();
+  });
+
+  it('each would have the same index without the lock on the head and the key on the index', async () => {
+    await query(server.owner, 'alter table log_entry drop constraint log_entry_pkey');
+    const taking = 'update log_head set size = size + $1 where id = 1 returning size - $1 as base';
+    const unguarded = (statement: Statement): Statement => {
+      if (statement.name !== 'append') return statement;
+      expect(statement.text).toContain(taking);
+      const looking = 'select size + 0 * $1::bigint as base from log_head where id = 1';
+      return { ...statement, text: statement.text.replace(taking, looking) };
+    };
+    const both = [await inSlowMotion(unguarded), await inSlowMotion(unguarded)];
+    const outcomes = await Promise.all(both.map((each) => each.commit()));
+    expect(outcomes).toMatchObject([
+      { outcome: 'recorded', base: 0 },
+      { outcome: 'recorded', base: 0 },
+    ]);
+    expect(await query(server.owner, 'select seq::int from log_entry')).toEqual([{ seq: 0 }, { seq: 0 }]);
+    await Promise.all(both.map((each) => each.close()));
   });
 });
 

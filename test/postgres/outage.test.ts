@@ -1,7 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EscrowError } from '../../src/escrow/errors.js';
 import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
+import { connectAppender } from '../../src/postgres/appender.js';
+import { beginBatch, writeBatch } from '../../src/postgres/batch.js';
 import type { Database } from '../../src/postgres/database.js';
+import type { Send } from '../../src/postgres/ground.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { startCuttingProxy, type CuttingProxy } from './cuttingProxy.js';
@@ -198,6 +201,45 @@ it('an append fails in time while another transaction holds the head of the log'
   const write = writeOf('alone');
   const { index } = await database.journal.append(write);
   expect((await standing()).get(write.id)).toBe(index);
+});
+
+it('a daemon that stands still with the head of the log in its hands is not waited for', async () => {
+  const other = await opened();
+  const still = await connectAppender(server.daemon, { connectMs: 5000, appendMs: 500 }, 0);
+  const send: Send = (statement) =>
+    statement.name === 'commit' ? new Promise(() => undefined) : still.send(statement);
+  const held = writeOf('alone');
+  await writeBatch(send, 'still', beginBatch(send, [held]), [held]);
+  // answered behind the append: the head is held
+  await still.send({ name: 'behind', text: 'select 1', values: [] });
+  const write = writeOf('alone');
+  expect(await other.journal.append(write)).toEqual({ index: 0 });
+  expect([...(await standing()).keys()]).toEqual([write.id]);
+  still.cut();
+});
+
+it('a daemon that stands still with the tree in its hands is not waited for', async () => {
+  let goOn: () => void = () => undefined;
+  const stands = new Promise<void>((resolve) => (goOn = resolve));
+  let asked: () => void = () => undefined;
+  const isAsked = new Promise<void>((resolve) => (asked = resolve));
+  const stuck = {
+    ...signer,
+    sign: async (text: Uint8Array) => {
+      asked();
+      await stands;
+      return signer.sign(text);
+    },
+  };
+  const still = await openOn(server, stuck, { checkpointIntervalMs: 1, timeouts: { queryMs: 300 } });
+  const other = await opened();
+  const { index } = await still.journal.append(writeOf('alone'));
+  await isAsked;
+  expect(await other.log.inclusion(index)).toMatchObject({ size: 1 });
+  goOn();
+  await still.close();
+  const stored = await query(server.owner, 'select size::int from log_checkpoint');
+  expect(stored).toEqual([{ size: 1 }]);
 });
 
 it('a daemon whose log has become shorter appends nothing more', async () => {
