@@ -103,7 +103,7 @@ export class HistoryVerifier {
   /** Takes the next bytes, cut anywhere. */
   write(chunk: Uint8Array): void {
     this.#guard(() => {
-      for (const line of this.#splitter.push(chunk)) this.#accept(line);
+      for (const { text } of this.#splitter.push(chunk)) this.#accept(text);
     });
   }
 

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { Client } from 'pg';
 import pkcs11 from 'pkcs11js';
 
 import type { WireKey, WirePage, WireRecovery } from '../../src/escrow/wire.js';
@@ -19,6 +20,7 @@ import { transpileTs } from '../support/runTs.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { toOperate } from './recoveries.js';
+import { databaseOf } from './records.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 
 const CALLERS = 3;
@@ -109,6 +111,25 @@ test('a kill at any instant of a request leaves the request with its one-time ke
   await start();
   for (const recovery of open) await system.client('manager').cancel(recovery ?? '', 'enough');
 }, 120_000);
+
+test('while the log cannot be written nothing is done and callers are told 503; afterwards all is well by itself', async () => {
+  const keys = (await all<WireKey>('keys')).length;
+  const other = new Client({ ...databaseOf(system), ssl: false });
+  await other.connect();
+  try {
+    await other.query('begin');
+    await other.query('select from log_head for update');
+    await expect(generate()).rejects.toMatchObject({ status: 503, code: 'log-unavailable' });
+  } finally {
+    await other.end();
+  }
+  expect(await all<WireKey>('keys')).toHaveLength(keys);
+  await generate();
+  expect(await all<WireKey>('keys')).toHaveLength(keys + 1);
+  await expectLogHolds(system);
+  await readOn();
+  expect(withoutOutcome()).toEqual([]);
+});
 
 test('at last the token holds what the ceremony made, and nothing else', async () => {
   await expectLogHolds(system);

@@ -31,7 +31,7 @@ export async function recordsOf(system: System): Promise<Records> {
 }
 
 /** The private database of a system, as its owner. */
-function databaseOf(system: System): ConnectionSettings {
+export function databaseOf(system: System): ConnectionSettings {
   const directory = join(system.directory, 'postgres');
   const { owner } = JSON.parse(readFileSync(join(directory, 'passwords.json'), 'utf8')) as { owner: string };
   const host = join(directory, 'socket');
