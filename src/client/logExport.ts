@@ -93,10 +93,9 @@ async function readPartial(path: string): Promise<Held> {
   try {
     await withFile(path, 'r', async (file) => {
       for await (const chunk of file.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
-        for (const line of splitter.push(chunk)) {
-          const bytes = Buffer.from(line);
+        for (const { text, bytes } of splitter.push(chunk)) {
           held.tree.append(leafHash(bytes));
-          noteDocument(held, line);
+          noteDocument(held, text);
           wholeBytes += bytes.length + 1;
         }
       }
