@@ -3,11 +3,12 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 /**
- * Who may import whom (main -> daemon -> { http, postgres, token } -> escrow -> log; cli -> client -> log; http and
- * client -> policy -> escrow).
+/**
+ * Who may import whom (main -> daemon -> { http, postgres, token, witness } -> escrow -> log;
+ * cli -> { client, cosigner } -> log; http and client -> policy -> escrow).
  * Each row: a folder of src, and what its files must not import.
  */
-const adapters = ['token', 'postgres', 'http', 'client', 'cli', 'policy'];
+const adapters = ['token', 'postgres', 'http', 'witness', 'client', 'cosigner', 'cli', 'policy'];
 const drivers = ['pkcs11js', 'graphene-pk11', 'koffi', 'knex', 'pg', 'express', 'winston', 'commander'];
 const outerFiles = ['daemon', 'main', 'config', 'operatorLog'];
 
@@ -102,6 +103,18 @@ export default defineConfig(
     'src/http talks HTTP only.',
   ),
   forbid(
+    ['src/witness/**/*.ts'],
+    except(adapters, 'witness'),
+    drivers,
+    'src/witness talks to the witnesses of the log only.',
+  ),
+  forbid(
+    ['src/cosigner/**/*.ts'],
+    [...except(adapters, 'cosigner', 'client'), 'escrow'],
+    except(drivers, 'koffi'),
+    'src/cosigner is a witness, a program of its own: it stands on src/log, and the files of src/client.',
+  ),
+  forbid(
     ['src/client/**/*.ts'],
     except(adapters, 'client', 'policy'),
     drivers,
@@ -109,9 +122,9 @@ export default defineConfig(
   ),
   forbid(
     ['src/cli/**/*.ts'],
-    except(adapters, 'cli', 'client', 'policy'),
+    except(adapters, 'cli', 'client', 'policy', 'cosigner'),
     except(drivers, 'commander'),
-    'src/cli stands on src/client.',
+    'src/cli stands on src/client, and starts src/cosigner.',
   ),
   {
     files: ['**/*.js', '**/*.mjs'],

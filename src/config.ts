@@ -5,6 +5,8 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/policySignatures.js';
+import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/cosignature.js';
+import { NoteError } from './log/noteKey.js';
 
 /** The configuration cannot be used; `message` is a sentence for the operator. */
 export class ConfigError extends Error {
@@ -13,6 +15,24 @@ export class ConfigError extends Error {
 
 const path = z.string().min(1).max(1024);
 const milliseconds = z.int().min(1).max(86_400_000);
+
+/** Somebody who cosigns the log: its C2SP vkey, and where it is asked. */
+const witness = z.strictObject({
+  key: z
+    .string()
+    .max(512)
+    .transform((vkey, context) => {
+      try {
+        return parseWitnessKey(vkey);
+      } catch (error) {
+        const message = error instanceof NoteError ? error.message : 'not a verifier key';
+        context.addIssue({ code: 'custom', message });
+        return z.NEVER;
+      }
+    }),
+  url: z.url({ protocol: /^https?$/, hostname: /./ }).max(1024),
+  ca: path.optional(),
+});
 
 const schema = z.strictObject({
   origin: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9./_-]{0,127}$/),
@@ -68,6 +88,10 @@ const schema = z.strictObject({
     .prefault({}),
   housekeepingMs: milliseconds.default(5_000),
   anchorMs: milliseconds.default(60_000),
+  witnesses: z.array(witness).max(maximumWitnesses).default([]),
+  witnessing: z
+    .strictObject({ timeoutMs: milliseconds.default(5_000), intervalMs: milliseconds.default(1_000) })
+    .prefault({}),
 });
 
 /**
@@ -116,10 +140,26 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
       ...config.database,
       directory: at(config.database.directory),
     },
+    witnesses: witnessesOf(file, config.witnesses, at),
     databaseUrl: environment['DATABASE_URL'],
     databaseOwnerUrl: environment['DATABASE_OWNER_URL'],
     searchPath: environment['PATH'],
   };
+}
+
+/** Each witness once: one that stood there twice would be asked twice and count once. */
+function witnessesOf<W extends { readonly key: { readonly vkey: string }; readonly ca?: string | undefined }>(
+  file: string,
+  witnesses: readonly W[],
+  at: (relative: string) => string,
+): W[] {
+  try {
+    parseWitnessKeys(witnesses.map(({ key }) => key.vkey));
+  } catch (error) {
+    if (!(error instanceof NoteError)) throw error;
+    throw new ConfigError(`${file}: witnesses: ${error.message}`, { cause: error });
+  }
+  return witnesses.map((each) => (each.ca === undefined ? each : { ...each, ca: at(each.ca) }));
 }
 
 /** pkcs11-spy writes the PIN down; its variables have no place where a daemon runs, whatever module is configured. */

@@ -22,6 +22,9 @@ import { startCluster } from './postgres/cluster.js';
 import type { Database } from './postgres/database.js';
 import { openDatabase } from './postgres/database.js';
 import { openProvenToken } from './tokenStart.js';
+import type { WitnessAt } from './witness/submission.js';
+import type { Witnessing } from './witness/witnessing.js';
+import { startWitnessing } from './witness/witnessing.js';
 
 /** What a daemon is made of. */
 export interface DaemonParts {
@@ -118,6 +121,16 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       await recordLoss(escrow, database.lost);
     }
     stack.push(await keepHouseRegularly(escrow, database, config.housekeepingMs, log));
+    const witnessing = startWitnessing({
+      witnesses: readWitnesses(config),
+      log: database.witnessed,
+      ...config.witnessing,
+      tell: {
+        info: (message) => void log.info(message),
+        warn: (message) => void log.warn(message),
+      },
+    });
+    stack.push(() => witnessing.stop());
 
     const server = createServer({
       escrow,
@@ -133,7 +146,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
         perAddress: config.requests.perAddress,
       },
       report: (error, requestId) => log.error('a request failed', { requestId, reason: reasonsOf(error) }),
-      health: () => healthOf(token, database),
+      health: () => healthOf({ token, database, witnessing }),
       unenforced,
     });
     const { host, port } = await server.listen(config.listen.host, config.listen.port);
@@ -225,10 +238,12 @@ async function pausedFor(ms: number, stop: AbortSignal): Promise<boolean> {
   return !stop.aborted;
 }
 
-async function healthOf(
-  token: { check(): Promise<void> },
-  database: Pick<Database, 'health'>,
-): Promise<Health> {
+async function healthOf(parts: {
+  readonly token: { check(): Promise<void> };
+  readonly database: Pick<Database, 'health'>;
+  readonly witnessing: Witnessing;
+}): Promise<Health> {
+  const { token, database, witnessing } = parts;
   const tokenWorks = await token.check().then(
     () => true,
     () => false,
@@ -240,7 +255,18 @@ async function healthOf(
     ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
     ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
   ];
-  return { ok: problems.length === 0, problems };
+  const notes = witnessing.silent.map((name) => `The witness ${name} does not cosign now.`);
+  return { ok: problems.length === 0, problems, notes };
+}
+
+function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {
+  return witnesses.map(({ key, url, ca: file }) => {
+    try {
+      return { key, url, ...(file === undefined ? {} : { ca: readFileSync(file, 'utf8') }) };
+    } catch (error) {
+      throw new ConfigError(`the CA of the witness ${key.name} cannot be read`, { cause: error });
+    }
+  });
 }
 
 function readTls(config: Config): { readonly cert: string; readonly key: string } {

@@ -15,6 +15,7 @@ import { rulesCommands } from './commands/rules.js';
 import { statusCommand } from './commands/status.js';
 import { tokenCommands } from './commands/token.js';
 import { useCommands } from './commands/use.js';
+import { witnessCommands } from './commands/witness.js';
 import { DEFAULT_TIMEOUT } from './session.js';
 
 /** Commands by what they are about, in the order in which one needs them. */
@@ -46,6 +47,11 @@ export const GROUPS: readonly GroupRow[] = [
     commands: historyCommands,
   },
   { name: 'log', summary: 'the record of everything, and its verification', commands: logCommands },
+  {
+    name: 'witness',
+    summary: 'a small witness, which keeps a log from showing different things to different people',
+    commands: witnessCommands,
+  },
 ];
 
 /** Options of every command. */

@@ -7,4 +7,6 @@ export interface Environment {
   readonly now: () => Date;
   /** Where the programs beside escrowctl are. */
   readonly programs: string;
+  /** Resolves when the process is asked to end (SIGTERM, SIGINT); for what runs until then. */
+  readonly stopped: () => Promise<void>;
 }

@@ -8,6 +8,8 @@ import {
   ServerProblem,
   ServerUnreachable,
 } from '../client/errors.js';
+import type { WitnessFaultCode } from '../cosigner/errors.js';
+import { WitnessFault } from '../cosigner/errors.js';
 import { NoteError } from '../log/noteKey.js';
 import type { ExitName } from './exitCodes.js';
 
@@ -88,7 +90,20 @@ const IDENTITY_NEXT = {
   'record-malformed': undefined,
 } as const satisfies Record<IdentityError['code'], string | undefined>;
 
+const WITNESS_NEXT = {
+  'witness-exists': 'choose other places: a key and its state stay together for good',
+  'witness-key': 'make one: escrowctl witness init --key FILE --state DIR --name NAME',
+  'witness-state':
+    'do not make a new state for this key: bring the latest one back, or retire the key and make a new witness',
+  'witness-in-use': 'one witness, one state: see which process serves from it',
+  'witness-log': 'give the log key of the ceremony record: --log VKEY',
+} as const satisfies Record<WitnessFaultCode, string>;
+
 const DISBELIEF_NEXT = 'do not go on; tell the security team, and keep what you have been shown';
+
+/** It may be an outage, and it may be a log that honest witnesses refuse: only they can say. */
+const WITNESSES_NEXT =
+  'ask those who run the witnesses whether they refuse this log, or are away; try again when they cosign';
 
 /** How to tell this error. */
 export function failureOf(error: unknown): Failure {
@@ -106,11 +121,16 @@ export function failureOf(error: unknown): Failure {
     };
   }
   if (error instanceof NotBelieved) {
-    return { exit: 'disbelieved', code: error.code, sentence: error.detail, next: DISBELIEF_NEXT };
+    const next = error.code === 'witnesses-missing' ? WITNESSES_NEXT : DISBELIEF_NEXT;
+    return { exit: 'disbelieved', code: error.code, sentence: error.detail, next };
   }
   if (error instanceof IdentityError) {
     const { code, message } = error;
     return { exit: 'usage', code, sentence: message, next: IDENTITY_NEXT[code] };
+  }
+  if (error instanceof WitnessFault) {
+    const { code, message } = error;
+    return { exit: 'usage', code, sentence: message, next: WITNESS_NEXT[code] };
   }
   if (error instanceof PolicyDocumentError) {
     return { exit: 'usage', code: 'policy-invalid', sentence: error.message, next: undefined };
@@ -119,7 +139,7 @@ export function failureOf(error: unknown): Failure {
     return {
       exit: 'usage',
       code: 'log-key',
-      sentence: `the log key cannot be used: ${error.message}`,
+      sentence: `the key of the log or of a witness cannot be used: ${error.message}`,
       next: undefined,
     };
   }

@@ -10,4 +10,14 @@ process.exitCode = await runEscrowctl(process.argv.slice(2), {
   variables: process.env,
   now: () => new Date(),
   programs: join(dirname(fileURLToPath(import.meta.url)), '..'),
+  stopped,
 });
+
+function stopped(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const)
+      process.once(name, () => {
+        resolve();
+      });
+  });
+}

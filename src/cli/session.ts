@@ -46,6 +46,11 @@ export class Session {
     return this.#environment.programs;
   }
 
+  /** Resolves when the process is asked to end. */
+  stopped(): Promise<void> {
+    return this.#environment.stopped();
+  }
+
   /** Whether an identity was named at all. */
   get hasIdentity(): boolean {
     return this.#settings.identity !== undefined;

@@ -16,6 +16,8 @@ export const DISBELIEFS = {
   'transport-key-weak': 'The one-time key is not an RSA key of at least 3072 bits.',
   // the log
   'checkpoint-invalid': 'The checkpoint is not signed by the pinned log key, or is of another log.',
+  'witnesses-missing': 'Too few of the pinned witnesses have cosigned the log.',
+  'cosignature-invalid': 'A cosignature of a pinned witness does not hold.',
   'log-rolled-back': 'The log shown is older than one that was seen before.',
   'log-forked': 'The log shown is not a continuation of the one that was seen before.',
   'entry-mismatch': 'The log entry shown is not about this request.',

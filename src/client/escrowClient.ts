@@ -31,7 +31,7 @@ import type {
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
 import { tilePath } from '../log/tiles.js';
 import type { Connection, WireAnswer } from './connection.js';
-import { ServerUnreachable } from './errors.js';
+import { ServerProblem, ServerUnreachable } from './errors.js';
 import { asProblem } from './problem.js';
 import type { AppliedDocument } from './replies.js';
 import { acted, pageOf, REPLIES } from './replies.js';
@@ -103,6 +103,19 @@ export class EscrowClient {
     const answer = await this.#send('GET', '/v1/checkpoint', undefined, false);
     if (answer.status !== 200) throw asProblem(answer);
     return answer.body.toString('utf8');
+  }
+
+  /**
+   * The newest checkpoint that `count` of the witnesses with these key ids (eight hexadecimal digits) are said to have
+   * cosigned: a signed note, not checked here. Undefined when there is none yet.
+   */
+  async witnessedCheckpoint(count: number, keyIds: readonly string[]): Promise<string | undefined> {
+    const target = `/v1/checkpoint?witnessed=${count}&by=${keyIds.join(',')}`;
+    const answer = await this.#send('GET', target, undefined, false);
+    if (answer.status === 200) return answer.body.toString('utf8');
+    const problem = asProblem(answer);
+    if (problem instanceof ServerProblem && problem.code === 'checkpoint-unwitnessed') return undefined;
+    throw problem;
   }
 
   /** The consistency proof (RFC 6962 section 2.1.2) between two sizes. */

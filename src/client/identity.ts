@@ -4,12 +4,14 @@ import { join, resolve } from 'node:path';
 
 import { z } from 'zod';
 
+import { NoteError } from '../log/noteKey.js';
 import type { DecryptionKey } from './decryptionKey.js';
 import { softwareKey } from './decryptionKey.js';
 import { HttpsConnection } from './connection.js';
 import { IdentityError } from './errors.js';
 import { EscrowClient } from './escrowClient.js';
 import { FileMemory } from './logMemory.js';
+import type { LogViewParts } from './logView.js';
 import { LogView } from './logView.js';
 import type { AskPassphrase } from './privateKeyFile.js';
 import { readPrivateKey } from './privateKeyFile.js';
@@ -17,6 +19,8 @@ import type { ServerPins } from './serverPins.js';
 import { checkPinnedKeys } from './serverPins.js';
 import type { Signer } from './signingKey.js';
 import { signerOf } from './signingKey.js';
+import type { WitnessPins } from './witnessPins.js';
+import { readWitnessPins } from './witnessPins.js';
 
 /** The files of an identity directory. */
 export const FILES = {
@@ -60,6 +64,8 @@ export interface IdentityFile {
   readonly id: string;
   readonly card: CardPlace | undefined;
   readonly pins: (ServerPins & { readonly ca: string }) | undefined;
+  /** Undefined: no witness is asked for. */
+  readonly witnesses: WitnessPins | undefined;
 }
 
 const jsonSchema = z.object({
@@ -70,6 +76,7 @@ const jsonSchema = z.object({
   identityKey: z.record(z.string(), z.string()).optional(),
   logKey: z.string().optional(),
   card: z.object({ module: z.string(), token: z.string(), key: z.string() }).optional(),
+  witnesses: z.strictObject({ keys: z.array(z.string()), require: z.int() }).optional(),
 });
 
 /** A principal's own files: who it is, its keys, and what it knows of its server. */
@@ -77,6 +84,8 @@ export class Identity {
   readonly directory: string;
   readonly id: string;
   readonly signer: Signer;
+  /** The witnesses that must have cosigned what this principal is shown; undefined: none. */
+  readonly witnesses: WitnessPins | undefined;
   readonly #pins: (ServerPins & { readonly ca: string }) | undefined;
   readonly #card: CardPlace | undefined;
   readonly #unlocking: Unlocking;
@@ -85,6 +94,7 @@ export class Identity {
     this.directory = directory;
     this.id = file.id;
     this.signer = signer;
+    this.witnesses = file.witnesses;
     this.#pins = file.pins;
     this.#card = file.card;
     this.#unlocking = unlocking;
@@ -152,14 +162,23 @@ export class Identity {
     return new EscrowClient({ connection, signer: this.signer, origin, now: options.now });
   }
 
-  /** The log as this principal has seen it so far. */
-  logView(client: Pick<EscrowClient, 'consistency'>): LogView {
+  /**
+   * The log as this principal has seen it so far.
+   * @param patience how long cosignatures are waited for; see {@link LogViewParts}
+   */
+  logView(
+    client: Pick<EscrowClient, 'consistency' | 'witnessedCheckpoint'>,
+    patience?: LogViewParts['patience'],
+  ): LogView {
     const { origin, logKey } = this.pins;
     return new LogView({
       origin,
       logKey,
       memory: this.memory,
       consistency: (oldSize, newSize) => client.consistency(oldSize, newSize),
+      witnesses: this.witnesses === undefined ? undefined : readWitnessPins(this.witnesses),
+      witnessed: (count, keyIds) => client.witnessedCheckpoint(count, keyIds),
+      ...(patience === undefined ? {} : { patience }),
     });
   }
 }
@@ -169,8 +188,9 @@ export async function readIdentityFile(directory: string): Promise<IdentityFile>
   const path = join(directory, FILES.identity);
   const file = jsonSchema.safeParse(jsonOrUndefined(await readText(path)));
   if (!file.success) throw new IdentityError('identity-malformed', `${path} is not an identity`);
-  const { id, server, ca, origin, identityKey, logKey, card } = file.data;
-  if (server === undefined) return { id, card, pins: undefined };
+  const { id, server, ca, origin, identityKey, logKey, card, witnesses } = file.data;
+  checkWitnesses(path, witnesses);
+  if (server === undefined) return { id, card, pins: undefined, witnesses };
   if (ca === undefined || origin === undefined || identityKey === undefined || logKey === undefined) {
     throw new IdentityError(
       'identity-malformed',
@@ -178,7 +198,17 @@ export async function readIdentityFile(directory: string): Promise<IdentityFile>
     );
   }
   checkPinnedKeys(identityKey, logKey, origin);
-  return { id, card, pins: { server, ca, origin, identityKey, logKey } };
+  return { id, card, pins: { server, ca, origin, identityKey, logKey }, witnesses };
+}
+
+function checkWitnesses(path: string, witnesses: WitnessPins | undefined): void {
+  if (witnesses === undefined) return;
+  try {
+    readWitnessPins(witnesses);
+  } catch (cause) {
+    if (!(cause instanceof NoteError)) throw cause;
+    throw new IdentityError('identity-malformed', `${path}: witnesses: ${cause.message}`, { cause });
+  }
 }
 
 function askOf({ passphrase }: Unlocking): AskPassphrase {

@@ -51,8 +51,7 @@ export interface Exported {
  * @throws NotBelieved, ServerProblem, ServerUnreachable
  */
 export async function exportLog(order: LogExport): Promise<Exported> {
-  const note = await order.client.checkpoint();
-  const checkpoint = await order.log.believe(note);
+  const { note, checkpoint } = await newestBelieved(order);
   const { size } = checkpoint;
   const partialPath = `${order.path}.partial`;
   const wholePath = temporaryBeside(order.path);
@@ -76,6 +75,16 @@ export async function exportLog(order: LogExport): Promise<Exported> {
   } finally {
     await rm(wholePath, { force: true });
   }
+}
+
+/** The newest checkpoint; with the cosignatures of the witnesses that are required, when there are any. */
+async function newestBelieved({
+  client,
+  log,
+}: LogExport): Promise<{ readonly note: string; readonly checkpoint: Checkpoint }> {
+  const note = await client.checkpoint();
+  const checkpoint = await log.believe(note);
+  return (await log.believeWitnessed(checkpoint.size)) ?? { note, checkpoint };
 }
 
 /** The entries that an interrupted export has left. */

@@ -11,6 +11,8 @@ import type { RequestCounts } from './requestEvidence.js';
 import { QuorumEvidence } from './quorumEvidence.js';
 import { RequestEvidence } from './requestEvidence.js';
 import { StatementEvidence } from './statementEvidence.js';
+import type { WitnessPins } from './witnessPins.js';
+import { readWitnessPins } from './witnessPins.js';
 
 /** What an export is checked against; nothing of it comes from the export. */
 export interface ExportCheck {
@@ -19,6 +21,8 @@ export interface ExportCheck {
   readonly logKey: string;
   /** An older signed checkpoint that the export must extend. */
   readonly against?: string;
+  /** Pinned witnesses of whom so many must have cosigned the export's checkpoint. */
+  readonly witnesses?: WitnessPins;
   /** Public parts of the first administrators, when they are known. */
   readonly bootstrap?: readonly PublicPart[];
 }
@@ -44,11 +48,12 @@ export async function verifyExport(
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };
-  const { logKey, against } = check;
+  const { logKey, against, witnesses } = check;
   const verifier = new ExportVerifier({
     logKey,
     origin,
     ...(against === undefined ? {} : { against }),
+    ...(witnesses === undefined ? {} : { witnesses: readWitnessPins(witnesses) }),
     checkEntry,
   });
   for await (const chunk of createReadStream(check.path, {

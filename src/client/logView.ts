@@ -1,7 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises';
+
 import type { WireProof } from '../escrow/wire.js';
 import { decodeBase64 } from '../log/base64.js';
 import type { Checkpoint } from '../log/checkpoint.js';
 import { CheckpointError, openCheckpoint } from '../log/checkpoint.js';
+import { cosignaturesOn, keyIdHex } from '../log/cosignature.js';
 import type { Entry } from '../log/entry.js';
 import { decodeEntry, EntryError } from '../log/entry.js';
 import { leafHash } from '../log/merkle.js';
@@ -12,6 +15,7 @@ import type { Disbelief } from './errors.js';
 import { NotBelieved } from './errors.js';
 import { decodeBase64url } from './jws.js';
 import type { LogMemory } from './logMemory.js';
+import type { RequiredWitnesses } from './witnessPins.js';
 
 /** What a view of the log stands on. None of it but the proofs comes from the server. */
 export interface LogViewParts {
@@ -21,7 +25,23 @@ export interface LogViewParts {
   readonly memory: LogMemory;
   /** Asks the server for a consistency proof (RFC 6962 section 2.1.2). */
   readonly consistency: (oldSize: number, newSize: number) => Promise<readonly Uint8Array[]>;
+  /** Pinned: who must have cosigned the log before an entry of it is believed. Without it, nobody. */
+  readonly witnesses?: RequiredWitnesses | undefined;
+  /** Asks the server for the newest checkpoint with so many cosignatures by witnesses with these key ids. */
+  readonly witnessed?: (count: number, keyIds: readonly string[]) => Promise<string | undefined>;
+  /** How long cosignatures are waited for: witnesses follow the log within a second or so, not at once. */
+  readonly patience?: { readonly totalMs: number; readonly retryMs: number };
 }
+
+/** A checkpoint that the required witnesses have cosigned. */
+export interface WitnessedCheckpoint {
+  readonly checkpoint: Checkpoint;
+  readonly note: string;
+  /** Names of the pinned witnesses that have cosigned it. */
+  readonly by: readonly string[];
+}
+
+const defaultPatience = { totalMs: 15_000, retryMs: 500 };
 
 /**
  * The log as one client has seen it. Whatever is shown must be signed by the pinned key and continue what was seen
@@ -75,8 +95,9 @@ export class LogView {
   }
 
   /**
-   * Believes that an entry is in the log.
-   * @throws NotBelieved as {@link believe}; `entry-mismatch` when it is not an entry, `entry-not-in-log`
+   * Believes that an entry is in the log, and that the required witnesses have seen it there.
+   * @throws NotBelieved as {@link believe} and {@link believeWitnessed}; `entry-mismatch` when it is not an entry,
+   *   `entry-not-in-log`
    */
   async believeEntry(shown: WireProof): Promise<{ readonly entry: Entry; readonly checkpoint: Checkpoint }> {
     const bytes = Buffer.from(shown.entry);
@@ -84,6 +105,8 @@ export class LogView {
     const checkpoint = await this.believe(shown.checkpoint);
     const proof = shown.proof.map((hash) => decodeBase64url(hash) ?? decodeBase64(hash) ?? new Uint8Array(0));
     this.believeInclusion({ index: shown.index, entry: bytes, proof }, checkpoint);
+    // the entry is under this checkpoint, and one log has this one and the witnessed one: so it is under that as well
+    await this.believeWitnessed(shown.index + 1);
     return { entry, checkpoint };
   }
 
@@ -110,6 +133,74 @@ export class LogView {
       });
     }
     return entry;
+  }
+
+  /**
+   * Believes a checkpoint over at least `covering` entries that the required witnesses have cosigned, and that is one
+   * log with what was seen before; waits for it. Undefined when no witnesses are required.
+   * @throws NotBelieved as {@link believe}; `cosignature-invalid`, `witnesses-missing`
+   */
+  async believeWitnessed(covering: number): Promise<WitnessedCheckpoint | undefined> {
+    const { witnesses, witnessed, patience = defaultPatience } = this.#parts;
+    if (witnesses === undefined || witnessed === undefined) return undefined;
+    const { require } = witnesses;
+    const deadline = performance.now() + patience.totalMs;
+    for (;;) {
+      const found = await this.#cosigned(require, covering);
+      if (found !== undefined && found.by.length >= require) {
+        await this.#believeBeside(found);
+        return found;
+      }
+      if (performance.now() >= deadline) break;
+      await pause(patience.retryMs);
+    }
+    const found = await this.#mostCosigned(covering);
+    throw new NotBelieved(
+      'witnesses-missing',
+      `${found} of the ${require} witnesses required have cosigned a log of at least ${covering} entries`,
+    );
+  }
+
+  /** What the server shows when it is asked for so many cosignatures, when that covers enough entries. */
+  async #cosigned(count: number, covering: number): Promise<WitnessedCheckpoint | undefined> {
+    const { witnesses, witnessed } = this.#parts;
+    if (witnesses === undefined || witnessed === undefined) return undefined;
+    const note = await witnessed(
+      count,
+      witnesses.keys.map(({ keyId }) => keyIdHex(keyId)),
+    );
+    if (note === undefined) return undefined;
+    const checkpoint = this.#open(note);
+    if (checkpoint.size < covering) return undefined;
+    try {
+      const by = cosignaturesOn(note, witnesses.keys).map(({ witness }) => witness.name);
+      return { checkpoint, note, by };
+    } catch (cause) {
+      if (!(cause instanceof NoteError)) throw cause;
+      throw new NotBelieved('cosignature-invalid', `the checkpoint cannot be believed: ${cause.message}`, {
+        cause,
+      });
+    }
+  }
+
+  /** How many cosignatures there are, where they are too few. */
+  async #mostCosigned(covering: number): Promise<number> {
+    for (let count = (this.#parts.witnesses?.require ?? 0) - 1; count > 0; count -= 1) {
+      const found = await this.#cosigned(count, covering);
+      if (found !== undefined) return found.by.length;
+    }
+    return 0;
+  }
+
+  /** The witnessed checkpoint may be older than what was seen last, or newer: both must be of one log. */
+  async #believeBeside({ checkpoint, note }: WitnessedCheckpoint): Promise<void> {
+    const seenNote = await this.#parts.memory.last();
+    const seen = seenNote === undefined ? undefined : this.#open(seenNote);
+    if (seenNote === undefined || seen === undefined || checkpoint.size >= seen.size) {
+      await this.believe(note);
+      return;
+    }
+    await this.#checkContinues(checkpoint, seen, note, seenNote);
   }
 
   #open(note: string): Checkpoint {

@@ -9,13 +9,15 @@ import { parsePrincipalId } from '../escrow/ids.js';
 import { writeFileAtomically, writeNewFile } from './atomicFile.js';
 import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from './errors.js';
-import type { CardPlace } from './identity.js';
+import type { CardPlace, IdentityFile } from './identity.js';
 import { FILES, readIdentityFile } from './identity.js';
 import { jwkThumbprint } from './jws.js';
 import type { PublicPart } from './publicPart.js';
 import type { ServerPins } from './serverPins.js';
 import { checkAddress } from './serverPins.js';
 import { signerOf } from './signingKey.js';
+import type { WitnessPins } from './witnessPins.js';
+import { readWitnessPins } from './witnessPins.js';
 
 /** What is to be made. */
 export interface NewIdentity {
@@ -100,9 +102,31 @@ export async function pinServer(directory: string, pins: ServerPins, ca: string)
     );
   }
   await writeFileAtomically(join(directory, FILES.ca), ca, PUBLIC);
-  const { id, card } = identity;
-  const kept = card === undefined ? {} : { card };
-  const content = { id, server, ca: FILES.ca, origin, identityKey, logKey, ...kept };
+  const pinned = { server, ca: FILES.ca, origin, identityKey, logKey };
+  await writeIdentityFile(directory, { ...identity, pins: pinned });
+}
+
+/**
+ * Pins the witnesses that must have cosigned what this identity is shown, in place of those pinned before; none, when
+ * `witnesses` is not given.
+ *
+ * @throws IdentityError `identity-missing`, `identity-malformed`; NoteError when a key is none or stands twice, or more
+ *   are required than there are
+ */
+export async function pinWitnesses(directory: string, witnesses: WitnessPins | undefined): Promise<void> {
+  const identity = await readIdentityFile(directory);
+  if (witnesses !== undefined) readWitnessPins(witnesses);
+  await writeIdentityFile(directory, { ...identity, witnesses });
+}
+
+async function writeIdentityFile(directory: string, identity: IdentityFile): Promise<void> {
+  const { id, card, pins, witnesses } = identity;
+  const content = {
+    id,
+    ...pins,
+    ...(card === undefined ? {} : { card }),
+    ...(witnesses === undefined ? {} : { witnesses }),
+  };
   await writeFileAtomically(join(directory, FILES.identity), json(content), PRIVATE);
 }
 

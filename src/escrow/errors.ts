@@ -64,6 +64,8 @@ export const ERROR_CODES = {
   'operation-not-granted': 'The grant does not cover this operation, mechanism or input.',
   'mechanism-unsupported': 'The token does not have this mechanism.',
   'ciphertext-invalid': 'The ciphertext does not decrypt with this key.',
+  // the log
+  'checkpoint-unwitnessed': 'No checkpoint has as many cosignatures by these witnesses yet.',
   // the system
   busy: 'Another act on the same thing is under way; try again.',
   'token-unavailable': 'The token does not answer.',

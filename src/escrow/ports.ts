@@ -219,10 +219,51 @@ export interface StoredEntry {
   readonly entry: Uint8Array;
 }
 
+/** A signed checkpoint (a C2SP signed note), with the cosignatures of witnesses that are known of it. */
+export interface SignedCheckpoint {
+  readonly size: number;
+  readonly note: string;
+}
+
+/** How many witnesses must have cosigned a checkpoint, and which of them count; all, when it is not said. */
+export interface Witnessed {
+  readonly count: number;
+  /** Key ids, eight hexadecimal digits each. */
+  readonly by: readonly string[] | undefined;
+}
+
+/** A cosignature (C2SP tlog-cosignature) of the checkpoint of this size, which has been checked. */
+export interface KeptCosignature {
+  readonly size: number;
+  /** The name of the witness's key. */
+  readonly name: string;
+  /** Eight hexadecimal digits. */
+  readonly keyId: string;
+  /** The line of the note, with its newline. */
+  readonly line: string;
+}
+
+/** What those who show the log to witnesses need of it. Each throws EscrowError `store-unavailable`. */
+export interface WitnessedLog {
+  /** The newest checkpoint as the log has signed it, without cosignatures; undefined while there is none. */
+  newest(): Promise<SignedCheckpoint | undefined>;
+  /** The size of the largest checkpoint that this witness has cosigned, as far as is kept; 0 for none. */
+  cosignedBy(name: string, keyId: string): Promise<number>;
+  /** RFC 6962 section 2.1.2; both sizes at most that of the newest checkpoint. */
+  consistency(oldSize: number, newSize: number): Promise<readonly Uint8Array[]>;
+  /** Durable when it resolves. One that is kept already stays as it is. */
+  keep(cosignature: KeptCosignature): Promise<void>;
+}
+
 /** The log, for reading. */
 export interface LogReader {
-  /** The newest signed checkpoint (a C2SP signed note); undefined while the log is empty. */
-  checkpoint(): Promise<{ readonly size: number; readonly note: string } | undefined>;
+  /** The newest signed checkpoint; undefined while the log is empty. */
+  checkpoint(): Promise<SignedCheckpoint | undefined>;
+  /**
+   * The newest checkpoint that so many witnesses have cosigned, looked for among the 10,000 newest cosignatures; undefined
+   * when there is none.
+   */
+  witnessed(by: Witnessed): Promise<SignedCheckpoint | undefined>;
   /** Entries `from` on, in order, at most `limit`. */
   entries(from: number, limit: number): Promise<readonly StoredEntry[]>;
   /** Entries that have all of this as their subject, newest first; with `below`, only those of a lower index. */

@@ -19,6 +19,8 @@ import type { Reply, Route } from './route.js';
 export interface Health {
   readonly ok: boolean;
   readonly problems: readonly string[];
+  /** What is not as it should be and keeps the daemon from nothing, such as a witness that does not answer. */
+  readonly notes: readonly string[];
 }
 
 /** What the application is made of. */
@@ -83,9 +85,10 @@ function addProbes(application: Express, { health, inFlight, unenforced }: Appli
     response.status(200).json({ status: 'ok', unenforced });
   });
   application.get('/readyz', async (_request, response) => {
-    const drained = { ok: false, problems: ['The daemon is shutting down.'] };
-    const { ok, problems: found } = inFlight.isDraining ? drained : await health();
-    response.status(ok ? 200 : 503).json({ status: ok ? 'ready' : 'not ready', problems: found, unenforced });
+    const drained = { ok: false, problems: ['The daemon is shutting down.'], notes: [] };
+    const { ok, problems: found, notes } = inFlight.isDraining ? drained : await health();
+    const status = ok ? 'ready' : 'not ready';
+    response.status(ok ? 200 : 503).json({ status, problems: found, unenforced, notes });
   });
 }
 

@@ -62,6 +62,7 @@ export const STATUS = {
   'operation-not-granted': 403,
   'mechanism-unsupported': 422,
   'ciphertext-invalid': 422,
+  'checkpoint-unwitnessed': 404,
   busy: 503,
   'token-unavailable': 503,
   'log-unavailable': 503,
@@ -75,6 +76,7 @@ export const STATUS = {
 export const RETRY_AFTER_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
   'rate-limited': 1,
   'deadline-exceeded': 5,
+  'checkpoint-unwitnessed': 1,
   busy: 1,
   'token-unavailable': 5,
   'log-unavailable': 5,

@@ -1,12 +1,14 @@
 import { z } from 'zod';
 
 import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
+import { maximumWitnesses } from '../log/cosignature.js';
 import {
   distinct,
   duration,
   keySpec,
   keyUse,
   mechanism,
+  parsed,
   principalId,
   rate,
   words,
@@ -197,3 +199,16 @@ export const consistencyQuery = z.strictObject({
   old: decimal({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   new: decimal({ min: 0, max: Number.MAX_SAFE_INTEGER }),
 });
+
+/** GET /v1/checkpoint: how many witnesses must have cosigned it, and the key ids of those who count. */
+export const checkpointQuery = z
+  .strictObject({
+    witnessed: decimal({ min: 1, max: maximumWitnesses }).optional(),
+    by: parsed(9 * maximumWitnesses, 'key ids of witnesses, separated by commas', keyIdList).optional(),
+  })
+  .refine(({ witnessed, by }) => by === undefined || witnessed !== undefined, 'by stands with witnessed');
+
+function keyIdList(text: string): readonly string[] | undefined {
+  const ids = text.split(',');
+  return ids.every((id) => /^[0-9a-f]{8}$/.test(id)) ? ids : undefined;
+}

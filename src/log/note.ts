@@ -82,9 +82,18 @@ export function parseNote(note: string): ParsedNote {
   if (textEnd === 0 || !note.endsWith('\n')) throw new NoteError('malformed note');
   const text = note.slice(0, textEnd);
   checkText(text);
-  const lines = note.slice(textEnd + 1, -1).split('\n');
-  if (lines.length > maximumSignatures) throw new NoteError('the note has too many signatures');
-  return { text, claimed: lines.map(parseSignatureLine) };
+  return { text, claimed: parseSignatureLines(note.slice(textEnd + 1)) };
+}
+
+/**
+ * Reads signature lines, each ended by a newline, without believing them.
+ * @throws NoteError when they are malformed, more than {@link maximumSignatures}, or none.
+ */
+export function parseSignatureLines(lines: string): readonly NoteSignature[] {
+  if (!lines.endsWith('\n')) throw new NoteError('malformed signature line');
+  const each = lines.slice(0, -1).split('\n');
+  if (each.length > maximumSignatures) throw new NoteError('the note has too many signatures');
+  return each.map(parseSignatureLine);
 }
 
 /**
@@ -96,8 +105,12 @@ export function isNoteText(text: string): boolean {
   return text.endsWith('\n') && !/[\0-\x09\x0B-\x1F]/.test(text) && isWellFormed(text);
 }
 
-/** `— <name> base64(key id || signature)`, with an em dash. */
-function signatureLine({ name, keyId, signature }: NoteSignature): string {
+/**
+ * A signature as a line of a note, with its newline: `— <name> base64(key id || signature)`, with an em dash (C2SP
+ * signed-note, "Format").
+ * @throws NoteError when no note can hold it.
+ */
+export function signatureLine({ name, keyId, signature }: NoteSignature): string {
   if (!isKeyName(name) || signature.length === 0) throw new NoteError('not a signature that a note can hold');
   const bytes = Buffer.alloc(4 + signature.length);
   bytes.writeUInt32BE(keyId);

@@ -1,5 +1,6 @@
 import type { Json } from './canonical.js';
 import { CheckpointError, openCheckpoint, type Checkpoint } from './checkpoint.js';
+import { cosignaturesOn, type WitnessKey } from './cosignature.js';
 import { EntryError, parseEntry, type Entry, type Phase } from './entry.js';
 import {
   ExportError,
@@ -40,6 +41,8 @@ export interface VerifierOptions {
    * a fork.
    */
   readonly against?: string;
+  /** Witnesses of whom so many must have cosigned the checkpoint of the export. */
+  readonly witnesses?: { readonly keys: readonly WitnessKey[]; readonly require: number };
   /**
    * A further check of each entry, e.g. of the signature on its request; returns why it is refused, if it
    * is.
@@ -56,6 +59,8 @@ export interface Believed {
   readonly root: Uint8Array;
   /** The signed checkpoint that covers exactly these entries: keep it, to check a later export against. */
   readonly checkpoint: string;
+  /** Names of the witnesses, of those given, that have cosigned it. */
+  readonly cosignedBy: readonly string[];
   readonly counts: Readonly<Record<Phase | 'documents', number>>;
   /** Attempts without an outcome. Not a fault in itself, yet to be explained when the daemon is at rest. */
   readonly open: readonly OpenAttempt[];
@@ -96,6 +101,7 @@ export class ExportVerifier {
   #origin = '';
   #older: Checkpoint | undefined;
   #checkpoint = '';
+  #cosignedBy: readonly string[] = [];
   #fault: Fault | undefined;
 
   /** @throws NoteError when `logKey` is not a vkey. */
@@ -131,6 +137,7 @@ export class ExportVerifier {
       size: this.#tree.size,
       root: this.#tree.root(),
       checkpoint: this.#checkpoint,
+      cosignedBy: this.#cosignedBy,
       counts: { ...this.#acts.counts, documents: this.#documents.size },
       open: this.#acts.open,
     };
@@ -223,8 +230,20 @@ export class ExportVerifier {
     if (held > size) throw new Fault(`the checkpoint covers ${size} entries, the export has ${held}`, size);
     if (!sameBytes(this.#tree.root(), root))
       throw new Fault('root mismatch: the entries are not those that were signed');
+    this.#checkCosignatures(note);
     this.#checkpoint = note;
     this.#stage = 'complete';
+  }
+
+  #checkCosignatures(note: string): void {
+    const { keys, require } = this.#options.witnesses ?? { keys: [], require: 0 };
+    const found = within('the checkpoint', () => cosignaturesOn(note, keys));
+    if (found.length < require) {
+      throw new Fault(
+        `the checkpoint is cosigned by ${found.length} of the witnesses given, and ${require} are required`,
+      );
+    }
+    this.#cosignedBy = found.map(({ witness }) => witness.name);
   }
 
   #checkEnd(): void {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Journal } from '../escrow/journal.js';
-import type { Anchorage, CheckpointSigner, Clock, LogReader, Store } from '../escrow/ports.js';
+import type { Anchorage, CheckpointSigner, Clock, LogReader, Store, WitnessedLog } from '../escrow/ports.js';
 import { AnchorKeeper, requireAnchored } from './anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
 import { roleOf, type Connection } from './connection.js';
@@ -14,6 +14,7 @@ import { migrate, pendingMigrations, SchemaMissing } from './migrations.js';
 import { openPool, type Pool } from './pool.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
 import { forgetExpiredRequests, openStore } from './store.js';
+import { openWitnessedLog } from './witnessedLog.js';
 
 /** How long things may take, in milliseconds. */
 export interface DatabaseTimeouts {
@@ -81,6 +82,7 @@ export interface Database {
   readonly log: LogReader;
   /** What people accepted as lost since the last start, and the log does not say yet. */
   readonly lost: TreeHead | undefined;
+  readonly witnessed: WitnessedLog;
   /** The name of this daemon among those that share the database; another at every start. */
   readonly instance: string;
   health(): Promise<DatabaseHealth>;
@@ -156,6 +158,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     journal,
     store: openStore(pool),
     log: openLogReader(pool, integrator, timeouts.proofMs),
+    witnessed: openWitnessedLog(pool),
     instance,
     lost: anchor.lost,
     health: () => healthOf(pool, journal, integrator),

@@ -4,6 +4,7 @@ import type { LogReader, StoredEntry } from '../escrow/ports.js';
 import { decodeEntry, type Entry } from '../log/entry.js';
 import { consistencyProof, inclusionProof, type HashReader } from '../log/prover.js';
 import { tileHashReader, tileWidth, tileWidthAt } from '../log/tiles.js';
+import { newestWitnessed, withCosignatures } from './cosignatures.js';
 import { pageOf, readCursor } from './cursor.js';
 import { LogDamaged, safeInteger } from './faults.js';
 import { newestCheckpoint, readLeaves, type Integrator, type StoredCheckpoint } from './integrator.js';
@@ -34,7 +35,15 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
     return { size: wanted, note: row.note };
   };
   return {
-    checkpoint,
+    checkpoint: async () => {
+      const newest = await checkpoint();
+      return newest === undefined ? undefined : withCosignatures(pool.ask, newest);
+    },
+
+    witnessed: async (by) => {
+      const found = await newestWitnessed(pool.ask, by);
+      return found === undefined ? undefined : withCosignatures(pool.ask, found);
+    },
 
     entries: async (from, limit) => {
       const rows = await pool.ask<EntryRow>(

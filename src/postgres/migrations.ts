@@ -168,6 +168,23 @@ const migrations: readonly Migration[] = [
     sql: `alter table policy add column signatures text[] not null default '{}';`,
   },
   {
+    name: '005-cosignatures',
+    // What witnesses have said of a checkpoint, each as the line of the note that it is.
+    sql: `
+      create table log_cosignature (
+        size bigint not null references log_checkpoint (size),
+        name text not null,
+        key_id text not null check (key_id ~ '^[0-9a-f]{8}$'),
+        line text not null,
+        primary key (name, key_id, size)
+      );
+      create index log_cosignature_newest on log_cosignature (size);
+      create trigger append_only before update or delete or truncate on log_cosignature
+        for each statement execute function refuse_change();
+      alter table log_cosignature enable always trigger append_only;
+    `,
+  },
+  {
     name: '006-scope-and-terms',
     // What was recorded before gets the members that came since, with what held until now. Requests that were open then
     // are attested in a form that clients no longer take for one, and end by their own expiry.
@@ -214,6 +231,7 @@ const grants: Readonly<Record<string, string>> = {
   log_entry: 'select, insert',
   log_tile: 'select, insert',
   log_checkpoint: 'select, insert',
+  log_cosignature: 'select, insert',
   log_reading: 'select',
   log_head: 'select, update',
   log_frontier: 'select, update',

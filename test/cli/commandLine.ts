@@ -18,6 +18,10 @@ export interface World {
   readonly input?: Buffer;
   /** Where the programs beside escrowctl are; none, when it is not given. */
   readonly programs?: string;
+  /** When the process is asked to end; at once, when it is not given. */
+  readonly stopped?: Promise<void>;
+  /** Told of everything that goes to standard output, as it is written. */
+  readonly onOutput?: (text: string) => void;
 }
 
 /** Runs `escrowctl` with these arguments, in this process. */
@@ -26,7 +30,10 @@ export async function escrowctl(argv: readonly string[], world: World = {}): Pro
   const err: string[] = [];
   const answers = [...(world.answers ?? [])];
   const terminal: Terminal = {
-    write: (output) => out.push(Buffer.from(output)),
+    write: (output) => {
+      out.push(Buffer.from(output));
+      world.onOutput?.(Buffer.from(output).toString());
+    },
     writeError: (text) => err.push(text),
     isInteractive: world.answers !== undefined,
     hasColor: false,
@@ -45,6 +52,7 @@ export async function escrowctl(argv: readonly string[], world: World = {}): Pro
     variables: world.variables ?? {},
     now: () => world.now ?? new Date(),
     programs: world.programs ?? '/nonexistent',
+    stopped: () => world.stopped ?? Promise.resolve(),
   });
   const bytes = Buffer.concat(out);
   return { exit, out: bytes.toString('utf8'), bytes, err: err.join('') };

@@ -27,7 +27,7 @@ export interface Running {
 export async function startServer(limits: Partial<Limits> = {}): Promise<Running> {
   const world = newWorld();
   const reported: { readonly error: unknown; readonly requestId: string }[] = [];
-  const state = { health: { ok: true, problems: [] } as Health };
+  const state = { health: { ok: true, problems: [], notes: [] } as Health };
   const server = createServer({
     escrow: world.escrow,
     keys: { identityKey: { kty: 'EC', crv: 'P-256' }, logKey: 'log+0000+key' },

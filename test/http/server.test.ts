@@ -241,12 +241,16 @@ describe('probes', () => {
     expect((await get('/healthz')).json).toEqual({ status: 'ok', unenforced: UNENFORCED });
     expect(await get('/readyz')).toMatchObject({
       status: 200,
-      json: { status: 'ready', problems: [], unenforced: UNENFORCED },
+      json: { status: 'ready', problems: [], unenforced: UNENFORCED, notes: [] },
     });
-    running.health = { ok: false, problems: ['The token does not answer.'] };
+    const told = {
+      problems: ['The token does not answer.'],
+      notes: ['The witness w.example does not cosign now.'],
+    };
+    running.health = { ok: false, ...told };
     expect(await get('/readyz')).toMatchObject({
       status: 503,
-      json: { status: 'not ready', problems: ['The token does not answer.'], unenforced: UNENFORCED },
+      json: { status: 'not ready', ...told, unenforced: UNENFORCED },
     });
     expect((await get('/healthz')).status).toBe(200);
   });

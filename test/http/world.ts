@@ -208,6 +208,10 @@ export function newWorld(): World {
   const entry = { index: 7, entry: encodeEntry(FILED) };
   const log: LogReader = {
     checkpoint: () => Promise.resolve({ size: 8, note: 'the note\n\n— name sig\n' }),
+    witnessed: ({ count, by }) =>
+      Promise.resolve(
+        count > 1 ? undefined : { size: 7, note: `cosigned by ${by?.join(' and ') ?? 'anybody'}\n` },
+      ),
     entries: (from, limit) => Promise.resolve([entry].slice(from, limit)),
     entriesAbout: () => Promise.resolve({ items: [entry], next: '7' }),
     filing: () => Promise.resolve(entry),

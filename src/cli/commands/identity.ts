@@ -4,9 +4,10 @@ import { join, resolve } from 'node:path';
 import type { Identity } from '../../client/identity.js';
 import { FILES } from '../../client/identity.js';
 import type { NewIdentity } from '../../client/newIdentity.js';
-import { createIdentity, pinServer } from '../../client/newIdentity.js';
+import { createIdentity, pinServer, pinWitnesses } from '../../client/newIdentity.js';
 import type { ServerPins } from '../../client/serverPins.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
+import type { WitnessPins } from '../../client/witnessPins.js';
 import { parseCheckpoint } from '../../log/checkpoint.js';
 import { parseNote } from '../../log/note.js';
 import { cardPublicKey } from '../card.js';
@@ -15,6 +16,7 @@ import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
+import { witnessesIn } from '../witnessesIn.js';
 
 const PIN_OPTIONS = [
   { flags: '--server <url>', about: 'address of the server, such as https://escrow.example.com:8443' },
@@ -63,6 +65,24 @@ export const identityCommands: readonly CommandRow[] = [
       'identity pin ~/.escrowd --server https://escrow.example.com:8443 --ca ca.pem --record record.json',
     ],
     run: pin,
+  },
+  {
+    usage: 'witnesses <dir>',
+    summary: 'tells an identity which witnesses must have cosigned the log, and how many of them',
+    about:
+      'Before anything is approved or exported, so many of these witnesses must have cosigned the log that the server\n' +
+      'shows. Their keys come from those who run them, never from the server. What was pinned before is replaced.',
+    options: [
+      { flags: '--witness <vkey>', about: 'verifier key of a witness, type 0x04', many: true },
+      { flags: '--require <k>', about: 'how many of them' },
+      { flags: '--none', about: 'require none, and forget those pinned' },
+    ],
+    examples: [
+      'identity witnesses ~/.escrowd --witness w1.example.org+1a2b3c4d+BA... \\\n' +
+        '      --witness w2.example.net+5e6f7a8b+BB... --require 2',
+      'identity witnesses ~/.escrowd --none',
+    ],
+    run: witnesses,
   },
   {
     usage: 'show',
@@ -141,6 +161,23 @@ async function pin(_session: Session, given: Given): Promise<Result> {
   };
 }
 
+async function witnesses(_session: Session, given: Given): Promise<Result> {
+  const directory = given.argument(0);
+  const pins = witnessesIn(given);
+  if (given.flag('none') ? pins !== undefined : pins === undefined) {
+    throw new UsageError('which witnesses?', 'give --witness VKEY and --require K, or --none');
+  }
+  await pinWitnesses(directory, pins);
+  return {
+    json: { directory, witnesses: pins ?? null },
+    lines:
+      pins === undefined
+        ? [`${directory} asks for no witness.`]
+        : [`${directory} now asks for witnesses:`, ...witnessFacts(pins)],
+    next: `escrowctl log checkpoint --as ${directory}`,
+  };
+}
+
 async function show(session: Session): Promise<Result> {
   const identity = await session.identity();
   const seen = await seenSize(identity);
@@ -159,6 +196,7 @@ async function show(session: Session): Promise<Result> {
             identityKey: pins.identityKey,
             logKey: pins.logKey,
           }),
+      ...(identity.witnesses === undefined ? {} : { witnesses: identity.witnesses }),
       ...(seen === undefined ? {} : { logSizeSeen: seen }),
     },
     lines: [
@@ -168,6 +206,7 @@ async function show(session: Session): Promise<Result> {
         ['signing key', `${algorithm} ${kid}`],
       ]),
       ...(pins === undefined ? ['  no server is pinned'] : pinFacts(pins)),
+      ...(identity.witnesses === undefined ? [] : witnessFacts(identity.witnesses)),
       ...facts([['log seen up to', seen === undefined ? undefined : `${seen} entries`]]),
     ],
     ...(pins === undefined
@@ -194,6 +233,13 @@ function pinFacts({ server, origin, identityKey, logKey }: ServerPins): readonly
     ['origin', origin],
     ['identity key', `${identityKey['crv'] ?? ''} ${identityKey['x'] ?? ''}`],
     ['log key', logKey],
+  ]);
+}
+
+function witnessFacts({ keys, require }: WitnessPins): readonly string[] {
+  return facts([
+    ['witnesses', `${require} of ${keys.length} must have cosigned`],
+    ...keys.map((vkey): [string, string] => ['witness', vkey]),
   ]);
 }
 

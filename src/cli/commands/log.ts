@@ -6,6 +6,7 @@ import { verifyExport } from '../../client/logVerification.js';
 import type { PublicPart } from '../../client/publicPart.js';
 import { parsePublicParts } from '../../client/publicPart.js';
 import type { RequestCounts } from '../../client/requestEvidence.js';
+import type { WitnessPins } from '../../client/witnessPins.js';
 import type { Believed, Refused } from '../../log/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -13,13 +14,16 @@ import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
+import { witnessesIn } from '../witnessesIn.js';
 
 /** The log. */
 export const logCommands: readonly CommandRow[] = [
   {
     usage: 'checkpoint',
     summary: 'fetches the newest signed checkpoint, checks it, and remembers it',
-    about: 'It must be signed by the pinned log key, and continue the log that you saw before.',
+    about:
+      'It must be signed by the pinned log key, and continue the log that you saw before. Where you have pinned\n' +
+      'witnesses, it is the newest that enough of them have cosigned.',
     options: [{ flags: '--out <file>', about: 'also write the signed note to this file' }],
     examples: ['log checkpoint --as ~/.escrowd --out checkpoint.txt'],
     run: checkpoint,
@@ -51,6 +55,12 @@ export const logCommands: readonly CommandRow[] = [
         about: 'an older signed checkpoint (default: the last that your identity saw)',
       },
       {
+        flags: '--witness <vkey>',
+        about: 'verifier key of a witness that counts (default: those of your identity)',
+        many: true,
+      },
+      { flags: '--require <k>', about: 'how many of the witnesses must have cosigned the checkpoint' },
+      {
         flags: '--administrators <file>',
         about: 'public.json of the first administrators, to check what they signed before the first policy',
         many: true,
@@ -59,6 +69,7 @@ export const logCommands: readonly CommandRow[] = [
     examples: [
       'log verify log.ndjson --as ~/.escrowd',
       'log verify log.ndjson --log-key escrow.example.com+1a2b3c4d+AX... --against checkpoint.txt',
+      'log verify log.ndjson --as ~/.escrowd --witness w1.example.org+1a2b3c4d+BA... --require 1',
     ],
     run: verify,
   },
@@ -66,21 +77,32 @@ export const logCommands: readonly CommandRow[] = [
 
 async function checkpoint(session: Session, given: Given): Promise<Result> {
   const { client, log } = await session.connect();
-  const { note, seen } = await session.busy('fetching the checkpoint', async () => {
+  const { note, seen, by } = await session.busy('fetching the checkpoint', async () => {
     const fetched = await client.checkpoint();
-    return { note: fetched, seen: await log.believe(fetched) };
+    const newest = await log.believe(fetched);
+    const witnessed = await log.believeWitnessed(newest.size);
+    if (witnessed === undefined) return { note: fetched, seen: newest, by: undefined };
+    return { note: witnessed.note, seen: witnessed.checkpoint, by: witnessed.by };
   });
   const out = given.find('out');
   if (out !== undefined) await writeFileAtomically(out, note, 0o644);
   const root = Buffer.from(seen.root).toString('base64');
   return {
-    json: { origin: seen.origin, size: seen.size, root, note, ...(out === undefined ? {} : { out }) },
+    json: {
+      origin: seen.origin,
+      size: seen.size,
+      root,
+      note,
+      ...(by === undefined ? {} : { cosignedBy: by }),
+      ...(out === undefined ? {} : { out }),
+    },
     lines: [
       'The checkpoint is signed by the log, and continues what you saw before.',
       ...facts([
         ['origin', seen.origin],
         ['entries', String(seen.size)],
         ['root', root],
+        ['cosigned by', by?.join(', ')],
         ['in', out],
       ]),
     ],
@@ -114,26 +136,40 @@ async function exportCommand(session: Session, given: Given): Promise<Result> {
 
 async function verify(session: Session, given: Given): Promise<Result> {
   const path = given.argument(0);
-  const { logKey, against } = await trustOf(session, given);
+  const { logKey, against, witnesses } = await trustOf(session, given);
   const bootstrap = await administratorsOf(given.list('administrators'));
   const { verdict, requests } = await session.busy('verifying the log', () =>
-    verifyExport({ path, logKey, bootstrap, ...(against === undefined ? {} : { against }) }),
+    verifyExport({
+      path,
+      logKey,
+      bootstrap,
+      ...(against === undefined ? {} : { against }),
+      ...(witnesses === undefined ? {} : { witnesses }),
+    }),
   );
-  return verdict.ok ? believed(verdict, requests, against !== undefined) : refused(verdict);
+  return verdict.ok ? believed(verdict, requests, { against, witnesses }) : refused(verdict);
 }
 
-async function trustOf(
-  session: Session,
-  given: Given,
-): Promise<{ readonly logKey: string; readonly against: string | undefined }> {
+/** What an export is believed by, besides the log key. */
+interface Trust {
+  readonly against: string | undefined;
+  readonly witnesses: WitnessPins | undefined;
+}
+
+async function trustOf(session: Session, given: Given): Promise<Trust & { readonly logKey: string }> {
+  const witnesses = witnessesIn(given);
   const againstFile = given.find('against');
   const against = againstFile === undefined ? undefined : await readFile(againstFile, 'utf8');
   const givenKey = given.find('logKey');
-  if (givenKey !== undefined) return { logKey: givenKey, against };
+  if (givenKey !== undefined) return { logKey: givenKey, against, witnesses };
   if (!session.hasIdentity)
     throw new UsageError('which log key is to be believed?', 'add --as DIR, or --log-key VKEY');
   const identity = await session.identity();
-  return { logKey: identity.pins.logKey, against: against ?? (await identity.memory.last()) };
+  return {
+    logKey: identity.pins.logKey,
+    against: against ?? (await identity.memory.last()),
+    witnesses: witnesses ?? identity.witnesses,
+  };
 }
 
 async function administratorsOf(paths: readonly string[]): Promise<readonly PublicPart[]> {
@@ -141,11 +177,23 @@ async function administratorsOf(paths: readonly string[]): Promise<readonly Publ
   return parts.flat();
 }
 
-function believed(verdict: Believed, requests: RequestCounts, hasOlder: boolean): Result {
-  const { origin, size, counts, open, checkpoint: note } = verdict;
+function believed(verdict: Believed, requests: RequestCounts, { against, witnesses }: Trust): Result {
+  const { origin, size, counts, open, checkpoint: note, cosignedBy } = verdict;
+  const hasOlder = against !== undefined;
   const root = Buffer.from(verdict.root).toString('base64');
   return {
-    json: { ok: true, origin, size, root, counts, requests, open, checkpoint: note, against: hasOlder },
+    json: {
+      ok: true,
+      origin,
+      size,
+      root,
+      counts,
+      requests,
+      open,
+      checkpoint: note,
+      against: hasOlder,
+      ...(witnesses === undefined ? {} : { cosignedBy, required: witnesses.require }),
+    },
     lines: [
       `Believe it: these ${size} entries are exactly what the log has signed.`,
       ...facts([
@@ -160,6 +208,12 @@ function believed(verdict: Believed, requests: RequestCounts, hasOlder: boolean)
         [
           'older checkpoint',
           hasOlder ? 'continued' : 'none given: an old backup or a fork would not be found',
+        ],
+        [
+          'witnesses',
+          witnesses === undefined
+            ? undefined
+            : `cosigned by ${cosignedBy.join(', ')}; ${witnesses.require} required`,
         ],
         [
           'without an outcome',

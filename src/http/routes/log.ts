@@ -2,6 +2,7 @@ import type { Escrow } from '../../escrow/context.js';
 import { EscrowError } from '../../escrow/errors.js';
 import { attestHistory, history } from '../../escrow/history.js';
 import { viewBundle } from '../../escrow/views.js';
+import type { Witnessed } from '../../escrow/ports.js';
 import type { Acted, WireHistoryStatement } from '../../escrow/wire.js';
 import { encodeBase64 } from '../../log/base64.js';
 import { parseBundlePath, parseTilePath } from '../../log/tiles.js';
@@ -9,7 +10,14 @@ import { entryReply, historyReply } from '../replies.js';
 import { REPLIES } from '../replySchemas.js';
 import type { Reply, Route } from '../route.js';
 import { act, download, open, view } from '../route.js';
-import { consistencyQuery, entriesQuery, historyFilter, historyQuery, tilePath } from '../schemas.js';
+import {
+  checkpointQuery,
+  consistencyQuery,
+  entriesQuery,
+  historyFilter,
+  historyQuery,
+  tilePath,
+} from '../schemas.js';
 import { parseStrictJson } from '../strictJson.js';
 
 /** The log: checkpoints and proofs for everyone, owners' own entries, and everything for auditors. */
@@ -17,11 +25,14 @@ export const logRoutes: readonly Route[] = [
   open({
     path: '/v1/checkpoint',
     name: 'getCheckpoint',
-    summary: 'The newest signed checkpoint of the log: a C2SP signed note.',
-    problems: ['route-unknown'],
+    summary:
+      'The newest signed checkpoint of the log, or the newest that so many witnesses have cosigned: a C2SP signed note.',
+    problems: ['route-unknown', 'checkpoint-unwitnessed'],
+    query: checkpointQuery,
     reply: REPLIES.checkpoint,
     media: 'text/plain',
-    run: newestCheckpoint,
+    run: (escrow, { query: { witnessed: count, by } }) =>
+      count === undefined ? newestCheckpoint(escrow) : witnessedCheckpoint(escrow, { count, by }),
   }),
   // C2SP tlog-tiles, with the prefix /v1/log: checkpoint, hashes, entries
   open({
@@ -135,6 +146,12 @@ async function newestCheckpoint({ log }: Escrow): Promise<Reply> {
   const newest = await log.checkpoint();
   if (newest === undefined) throw new EscrowError('route-unknown', 'The log is empty.');
   return { status: 200, text: newest.note };
+}
+
+async function witnessedCheckpoint({ log }: Escrow, by: Witnessed): Promise<Reply> {
+  const found = await log.witnessed(by);
+  if (found === undefined) throw new EscrowError('checkpoint-unwitnessed');
+  return { status: 200, text: found.note };
 }
 
 /** A path that names no tile, and a tile that the tree does not have, are the same answer. */

@@ -1,0 +1,103 @@
+import type { SignedCheckpoint, WitnessedLog } from '../escrow/ports.js';
+import { formatAddCheckpoint, readSize, sizeMediaType } from '../log/addCheckpoint.js';
+import { keyIdHex, readCosignature, type WitnessKey } from '../log/cosignature.js';
+import { parseNote, signatureLine } from '../log/note.js';
+import { NoteError } from '../log/noteKey.js';
+import type { Submission, WitnessReply } from './submission.js';
+
+/** A witness that answered, and did not cosign; the message says why, for the operator. */
+export class NotCosigned extends Error {
+  override readonly name = 'NotCosigned';
+}
+
+/** How often, in a row, a witness may say that it has cosigned another size than was thought. */
+const triesLimit = 3;
+
+/**
+ * Has one witness cosign the newest checkpoint, unless it has done so, and keeps what it says (C2SP tlog-witness, the
+ * client's side). One call at a time.
+ */
+export class Cosigning {
+  readonly #witness: WitnessKey;
+  readonly #log: WitnessedLog;
+  readonly #submission: Pick<Submission, 'send'>;
+  /** What the witness has cosigned last, as far as is known. */
+  #known: number | undefined;
+
+  constructor(witness: WitnessKey, log: WitnessedLog, submission: Pick<Submission, 'send'>) {
+    this.#witness = witness;
+    this.#log = log;
+    this.#submission = submission;
+  }
+
+  /**
+   * When it resolves, the newest checkpoint has the cosignature, durably, or there is no checkpoint yet.
+   * @throws NotCosigned, WitnessUnreachable, and what the log throws
+   */
+  async bringUpToDate(): Promise<void> {
+    const { name, keyId } = this.#witness;
+    let newest = await this.#log.newest();
+    if (newest === undefined) return;
+    const kept = await this.#log.cosignedBy(name, keyIdHex(keyId));
+    if (kept >= newest.size) return;
+    let old = Math.max(this.#known ?? 0, kept);
+    for (let tries = 1; ; tries += 1) {
+      if (old > newest.size) newest = await this.#newestFrom(old);
+      const reply = await this.#submit(newest, old);
+      if (reply.status === 200) {
+        await this.#keep(newest, reply.body);
+        this.#known = newest.size;
+        return;
+      }
+      const size =
+        reply.status === 409 && reply.mediaType === sizeMediaType ? readSize(reply.body) : undefined;
+      if (size === undefined) throw new NotCosigned(refusalOf(reply));
+      if (size === old) throw new NotCosigned(`it has cosigned another tree of ${size} entries: a fork`);
+      if (tries === triesLimit) throw new NotCosigned('it says another size each time that it is asked');
+      old = size;
+      this.#known = size;
+    }
+  }
+
+  async #submit(newest: SignedCheckpoint, oldSize: number): Promise<WitnessReply> {
+    const proof = await this.#log.consistency(oldSize, newest.size);
+    return this.#submission.send(formatAddCheckpoint({ oldSize, proof, note: newest.note }));
+  }
+
+  /** Another daemon may have signed, and shown, a newer one meanwhile; but what was shown is in the database. */
+  async #newestFrom(size: number): Promise<SignedCheckpoint> {
+    const newest = await this.#log.newest();
+    if (newest !== undefined && newest.size >= size) return newest;
+    // it may be the database that forgot, and be brought back: what the witness says is asked again
+    this.#known = undefined;
+    throw new NotCosigned(
+      `it has cosigned ${size} entries, and the log here ends at ${newest?.size ?? 0}: an old backup, or a fork`,
+    );
+  }
+
+  async #keep({ size, note }: SignedCheckpoint, answer: string): Promise<void> {
+    const { name, keyId } = this.#witness;
+    try {
+      const { signature } = readCosignature(answer, parseNote(note).text, this.#witness);
+      await this.#log.keep({ size, name, keyId: keyIdHex(keyId), line: signatureLine(signature) });
+    } catch (cause) {
+      if (!(cause instanceof NoteError)) throw cause;
+      throw new NotCosigned(`its answer is not its cosignature: ${cause.message}`, { cause });
+    }
+  }
+}
+
+function refusalOf({ status, body }: WitnessReply): string {
+  const said = body.split('\n', 1)[0]?.slice(0, 200) ?? '';
+  const meaning = meanings[status] ?? 'it answers what no witness answers';
+  return `${meaning} (${status}${said === '' ? '' : `: ${said}`})`;
+}
+
+/** C2SP tlog-witness, "add-checkpoint". */
+const meanings: Readonly<Record<number, string>> = {
+  400: 'it does not understand the request',
+  403: 'it does not know the key of this log',
+  404: 'it does not know this log, or is not at this address',
+  409: 'it has cosigned another tree of this size: a fork',
+  422: 'it says that the log does not continue what it has cosigned: a fork',
+};

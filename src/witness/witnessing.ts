@@ -1,0 +1,78 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { types } from 'node:util';
+
+import type { WitnessedLog } from '../escrow/ports.js';
+import { Cosigning } from './cosigning.js';
+import { submissionTo, type WitnessAt } from './submission.js';
+
+/** What the showing of the log to its witnesses is made of. */
+export interface WitnessingParts {
+  readonly witnesses: readonly WitnessAt[];
+  readonly log: WitnessedLog;
+  /** For each request to a witness. */
+  readonly timeoutMs: number;
+  /** How often, at most, a witness is asked; after failures less and less often, down to 60 times less. */
+  readonly intervalMs: number;
+  /** The operator's log: told when a witness ceases to cosign, or gives another reason, and when it begins again. */
+  readonly tell: { info(message: string): void; warn(message: string): void };
+}
+
+/** The log is shown to its witnesses, until it is stopped. */
+export interface Witnessing {
+  /** Names of the witnesses that do not cosign now. */
+  readonly silent: readonly string[];
+  /** Waits for what is under way, at most as long as one request may take. */
+  stop(): Promise<void>;
+}
+
+const longestBackOff = 60;
+
+/**
+ * Shows each new checkpoint to the witnesses and keeps what they say: each by itself, so that one that hangs holds up
+ * nobody, and beside everything else that the daemon does. The newest checkpoint is shown; those between are not.
+ * Several daemons may do so at once.
+ */
+export function startWitnessing(parts: WitnessingParts): Witnessing {
+  const stopping = new AbortController();
+  const silent = new Map<string, string>();
+  const lanes = parts.witnesses.map((witness) => keepUp(parts, witness, silent, stopping.signal));
+  return {
+    get silent() {
+      return [...silent.keys()];
+    },
+    stop: async () => {
+      stopping.abort();
+      await Promise.all(lanes);
+    },
+  };
+}
+
+async function keepUp(
+  { log, timeoutMs, intervalMs, tell }: WitnessingParts,
+  witness: WitnessAt,
+  silent: Map<string, string>,
+  stop: AbortSignal,
+): Promise<void> {
+  const { name } = witness.key;
+  const submission = submissionTo(witness, timeoutMs);
+  const cosigning = new Cosigning(witness.key, log, submission);
+  let backOff = 1;
+  try {
+    while (!stop.aborted) {
+      try {
+        await cosigning.bringUpToDate();
+        if (silent.delete(name)) tell.info(`the witness ${name} cosigns again`);
+        backOff = 1;
+      } catch (error) {
+        // once for each kind of reason: that it refuses is news after that it did not answer
+        const { name: kind, message } = types.isNativeError(error) ? error : new Error(String(error));
+        if (silent.get(name) !== kind) tell.warn(`the witness ${name} does not cosign: ${message}`);
+        silent.set(name, kind);
+        backOff = Math.min(longestBackOff, backOff * 2);
+      }
+      await pause(intervalMs * backOff, undefined, { signal: stop }).catch(() => undefined);
+    }
+  } finally {
+    submission.close();
+  }
+}
