@@ -172,7 +172,7 @@ const migrations: readonly Migration[] = [
     // What witnesses have said of a checkpoint, each as the line of the note that it is.
     sql: `
       create table log_cosignature (
-        size bigint not null references log_checkpoint (size),
+        size bigint not null check (size >= 0),
         name text not null,
         key_id text not null check (key_id ~ '^[0-9a-f]{8}$'),
         line text not null,

@@ -19,50 +19,87 @@ beforeAll(async () => {
     }),
   );
   await database.log.inclusion(0);
+  await database.witnessed.keep({ size: 1, name: 'w.example', keyId: '01234567', line: 'line\n' });
   await database.close();
 });
 afterAll(() => server.stop());
 
-describe.each(['log_entry', 'log_tile', 'log_checkpoint', 'policy'])('%s is append-only', (table) => {
-  const column = { log_entry: 'id', log_tile: 'index', log_checkpoint: 'note', policy: 'hash' }[table] ?? '';
-  const attempts = [
-    `update ${table} set ${column} = ${column}`,
-    `update ${table} set ${column} = ${column} where false`,
-    `delete from ${table}`,
-    `truncate ${table}`,
-  ];
-
-  it.each(attempts)('for its owner: %s', async (sql) => {
-    await expect(query(server.owner, sql)).rejects.toMatchObject({
-      code: '42501',
-      message: expect.stringContaining('append-only') as string,
-    });
-  });
-
-  it.each(attempts)("for the daemon's role, which has no such right: %s", async (sql) => {
-    await expect(query(server.daemon, sql)).rejects.toMatchObject({
-      code: '42501',
-      message: `permission denied for table ${table}`,
-    });
-  });
-
-  it("for the daemon's role, which can neither drop it nor switch the guard off", async () => {
-    const attacks = [
-      `drop table ${table}`,
-      `alter table ${table} disable trigger append_only`,
-      `drop trigger append_only on ${table}`,
-      `create or replace function refuse_change() returns trigger language plpgsql as 'begin return new; end'`,
+describe.each(['log_entry', 'log_tile', 'log_checkpoint', 'log_cosignature', 'policy'])(
+  '%s is append-only',
+  (table) => {
+    const columns = { log_entry: 'id', log_tile: 'index', log_checkpoint: 'note', policy: 'hash' };
+    const column = { ...columns, log_cosignature: 'line' }[table] ?? '';
+    const attempts = [
+      `update ${table} set ${column} = ${column}`,
+      `update ${table} set ${column} = ${column} where false`,
+      `delete from ${table}`,
+      `truncate ${table}`,
     ];
-    for (const sql of attacks)
-      await expect(query(server.daemon, sql)).rejects.toMatchObject({ code: '42501' });
-    await expect(query(server.daemon, `set session_replication_role = replica`)).rejects.toMatchObject({
-      code: '42501',
+
+    it.each(attempts)('for its owner: %s', async (sql) => {
+      await expect(query(server.owner, sql)).rejects.toMatchObject({
+        code: '42501',
+        message: expect.stringContaining('append-only') as string,
+      });
     });
-  });
+
+    it.each(attempts)("for the daemon's role, which has no such right: %s", async (sql) => {
+      await expect(query(server.daemon, sql)).rejects.toMatchObject({
+        code: '42501',
+        message: `permission denied for table ${table}`,
+      });
+    });
+
+    it("for the daemon's role, which can neither drop it nor switch the guard off", async () => {
+      const attacks = [
+        `drop table ${table}`,
+        `alter table ${table} disable trigger append_only`,
+        `drop trigger append_only on ${table}`,
+        `create or replace function refuse_change() returns trigger language plpgsql as 'begin return new; end'`,
+      ];
+      for (const sql of attacks)
+        await expect(query(server.daemon, sql)).rejects.toMatchObject({ code: '42501' });
+      await expect(query(server.daemon, `set session_replication_role = replica`)).rejects.toMatchObject({
+        code: '42501',
+      });
+    });
+  },
+);
+
+it('a checkpoint is found by how many witnesses have cosigned it, and carries their lines', async () => {
+  const database = await openOn(server, signer);
+  const { witnessed, log } = database;
+  const keep = (size: number, name: string, keyId: string): Promise<void> =>
+    witnessed.keep({ size, name, keyId, line: `\u2014 ${name} ${size}\n` });
+  const [one, two] = ['0000000a', '0000000b'];
+  for (let size = 2; size <= 4; size += 1) {
+    const { index } = await database.journal.append(writeOf('alone'));
+    await log.inclusion(index);
+  }
+  await keep(2, 'one.example', one);
+  await keep(2, 'two.example', two);
+  await keep(3, 'one.example', one);
+  await keep(3, 'one.example', one);
+  const found = async (count: number, by?: readonly string[]): Promise<number | undefined> =>
+    (await log.witnessed({ count, by }))?.size;
+  expect([await found(1), await found(2), await found(3)]).toEqual([3, 2, undefined]);
+  expect([await found(1, [two]), await found(2, [one, two]), await found(2, [one])]).toEqual([
+    2,
+    2,
+    undefined,
+  ]);
+  const { note = '' } = (await log.witnessed({ count: 2, by: undefined })) ?? {};
+  expect(note.endsWith('\u2014 one.example 2\n\u2014 two.example 2\n')).toBe(true);
+  expect([await witnessed.cosignedBy('one.example', one), await witnessed.cosignedBy('x', one)]).toEqual([
+    3, 0,
+  ]);
+  const newest = await log.checkpoint();
+  expect([newest?.size, newest?.note]).toEqual([4, (await witnessed.newest())?.note]);
+  await database.close();
 });
 
 it('the entries can be read in psql', async () => {
-  expect(await query(server.daemon, 'select seq, act, phase, actor from log_reading')).toEqual([
+  expect(await query(server.daemon, 'select seq, act, phase, actor from log_reading where seq = 0')).toEqual([
     { seq: '0', act: 'grant.sign', phase: 'denied', actor: 'test' },
   ]);
 });
