@@ -204,12 +204,29 @@ describe('the state of a witness', () => {
   });
 
   test.each([
-    ['is gone', (file: string) => { rmSync(file); }],
-    ['is empty', (file: string) => { writeFileSync(file, ''); }],
-    ['is cut short', (file: string) => { writeFileSync(file, readFileSync(file).subarray(0, -5)); }],
+    [
+      'is gone',
+      (file: string) => {
+        rmSync(file);
+      },
+    ],
+    [
+      'is empty',
+      (file: string) => {
+        writeFileSync(file, '');
+      },
+    ],
+    [
+      'is cut short',
+      (file: string) => {
+        writeFileSync(file, readFileSync(file).subarray(0, -5));
+      },
+    ],
     [
       'is of another witness',
-      (file: string) => { writeFileSync(file, readFileSync(file, 'utf8').replace('w.example', 'v.example')); },
+      (file: string) => {
+        writeFileSync(file, readFileSync(file, 'utf8').replace('w.example', 'v.example'));
+      },
     ],
   ])('is not taken for an empty one when it %s, also while the witness runs', async (_what, spoil) => {
     await serving(async (port) => {
@@ -228,7 +245,11 @@ describe('the state of a witness', () => {
     const child = runTs(join(__dirname, 'killedWitness.ts'), into, {
       args: [path('state'), vkey, logKey.vkey, body],
     });
-    const signal = await new Promise((resolve) => child.once('exit', (_code, by) => { resolve(by); }));
+    const signal = await new Promise((resolve) =>
+      child.once('exit', (_code, by) => {
+        resolve(by);
+      }),
+    );
     rmSync(into, { recursive: true });
     expect(signal).toBe('SIGKILL');
     await serving(async (port) => {

@@ -232,6 +232,18 @@ describe('the log', () => {
     const checkpoint = await send('/v1/checkpoint');
     expect(checkpoint.text).toBe('the note\n\n— name sig\n');
     expect(checkpoint.headers['content-type']).toBe('text/plain; charset=utf-8');
+    expect((await send('/v1/checkpoint?witnessed=1')).text).toBe('cosigned by anybody\n');
+    const two = '01234567,89abcdef';
+    expect((await send(`/v1/checkpoint?witnessed=1&by=${two}`)).text).toBe(
+      'cosigned by 01234567 and 89abcdef\n',
+    );
+    const none = await send('/v1/checkpoint?witnessed=2');
+    expect([none.status, none.json]).toMatchObject([
+      404,
+      { type: 'urn:escrowd:problem:checkpoint-unwitnessed' },
+    ]);
+    for (const query of ['witnessed=0', 'witnessed=17', `by=${two}`, 'witnessed=1&by=', 'witnessed=1&by=xyz'])
+      expect((await send(`/v1/checkpoint?${query}`)).status).toBe(400);
     const proof = [Buffer.alloc(32, 255).toString('base64')];
     expect((await send('/v1/log/consistency?old=3&new=8')).json).toEqual({ proof });
     for (const query of ['', '?old=3', '?old=3&new=9', '?old=5&new=4', '?old=-1&new=4', '?old=1&new=2&x=3'])
