@@ -204,7 +204,9 @@ export const consistencyQuery = z.strictObject({
 export const checkpointQuery = z
   .strictObject({
     witnessed: decimal({ min: 1, max: maximumWitnesses }).optional(),
-    by: parsed(9 * maximumWitnesses, 'key ids of witnesses, separated by commas', keyIdList).optional(),
+    by: parsed(9 * maximumWitnesses, 'key ids of witnesses, separated by commas', keyIdList)
+      .meta({ pattern: '^[0-9a-f]{8}(,[0-9a-f]{8})*$' })
+      .optional(),
   })
   .refine(({ witnessed, by }) => by === undefined || witnessed !== undefined, 'by stands with witnessed');
 
