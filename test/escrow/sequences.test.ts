@@ -1,0 +1,431 @@
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+
+import { applyPolicy } from '../../src/escrow/applyPolicy.js';
+import type { Call } from '../../src/escrow/context.js';
+import {
+  approveRecovery,
+  cancelRecovery,
+  denyRecovery,
+  vetoRecovery,
+} from '../../src/escrow/decideRecovery.js';
+import { askedAsJson, sha256Hex } from '../../src/escrow/digests.js';
+import { EscrowError } from '../../src/escrow/errors.js';
+import { generateKey } from '../../src/escrow/generateKey.js';
+import { keepHouse } from '../../src/escrow/housekeeping.js';
+import type { GrantId, PrincipalId } from '../../src/escrow/ids.js';
+import { revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
+import type { Policy } from '../../src/escrow/policy.js';
+import { usualRequestTerms } from '../../src/escrow/policy.js';
+import type { Principal } from '../../src/escrow/principals.js';
+import { activateRecovery, releaseKey } from '../../src/escrow/recoverKey.js';
+import type { Recovery } from '../../src/escrow/recovery.js';
+import { requestRecovery } from '../../src/escrow/requestRecovery.js';
+import { sealed } from '../../src/escrow/sealed.js';
+import type { Entry } from '../../src/log/entry.js';
+import type { SymbolicWorld } from './symbolicWorld.js';
+import { ORIGIN, reencrypted, symbolicWorld } from './symbolicWorld.js';
+
+const MINUTE_MS = 60_000;
+const ROLES: Readonly<Record<string, readonly string[]>> = {
+  ann: ['admin'],
+  bob: ['admin'],
+  dana: ['depositary', 'officer'],
+  dave: ['depositary', 'officer'],
+  dora: ['depositary'],
+  olga: ['owner', 'depositary', 'officer'],
+  mailer: ['app'],
+};
+const NAMES = Object.keys(ROLES);
+const DEPOSITARIES = ['dana', 'dave', 'dora', 'olga'];
+
+function person(id: string): Principal {
+  const depositaryKey = DEPOSITARIES.includes(id) ? sha256Hex(id) : undefined;
+  return {
+    id: id as PrincipalId,
+    kind: id === 'mailer' ? 'app' : 'person',
+    name: id,
+    roles: ROLES[id] ?? [],
+    attributes: { manager: 'dora' },
+    keys: [{ jwk: {}, alg: 'ES256', thumbprint: id }],
+    deliveryKey: undefined,
+    depositaryKey,
+    retired: false,
+    returns: undefined,
+  };
+}
+
+const POLICY = {
+  version: 1,
+  hash: '00'.repeat(32),
+  administration: { quorum: 2, floor: 2 },
+  principals: new Map(NAMES.map((id) => [id as PrincipalId, person(id)])),
+  rules: [
+    {
+      name: 'all',
+      when: { owner: {}, use: undefined, spec: undefined },
+      depositaries: { atLeast: 2, of: [{ attribute: 'manager' }, { role: 'officer' }] },
+      requesters: ['depositary', 'admin'],
+      deliver: false,
+      requests: { ...usualRequestTerms(0), approvalsHoldMs: 90 * MINUTE_MS, denialsToEnd: 2 },
+      operate: {
+        operations: ['sign'],
+        maxUses: 3,
+        maxDurationMs: 60 * MINUTE_MS,
+        rate: { uses: 2, perMs: MINUTE_MS },
+        mechanisms: undefined,
+        input: 'digest',
+        delayMs: 0,
+        ownerMayVeto: true,
+      },
+      release: { delayMs: 30 * MINUTE_MS, ownerMayVeto: true },
+    },
+  ],
+} as unknown as Policy;
+
+/** One call of somebody; who and what it is about are taken from what there is, so that most calls are about something. */
+interface Step {
+  readonly act: (typeof ACTS)[number];
+  readonly who: string;
+  readonly at: number;
+  readonly amount: number;
+  readonly signedBy: readonly string[];
+}
+
+const ACTS = [
+  'request-operate',
+  'request-release',
+  'approve',
+  'approve',
+  'approve',
+  'approve-another',
+  'deny',
+  'veto',
+  'cancel',
+  'activate',
+  'release',
+  'sign',
+  'sign',
+  'revoke',
+  'wait',
+  'keep-house',
+  'apply-policy',
+] as const;
+
+const step: fc.Arbitrary<Step> = fc.record({
+  act: fc.constantFrom(...ACTS),
+  who: fc.oneof(fc.constantFrom(...DEPOSITARIES), fc.constantFrom(...NAMES)),
+  at: fc.nat({ max: 5 }),
+  amount: fc.integer({ min: 1, max: 60 }),
+  signedBy: fc.array(fc.constantFrom('ann', 'bob', 'dana'), { maxLength: 3 }),
+});
+/** What leads to a key, when nothing of it is left out and nothing comes between. */
+const plot = (purpose: 'operate' | 'release', approvers: readonly [string, string]): readonly Step[] =>
+  (
+    [
+      [`request-${purpose}`, 'dana', 59],
+      ['approve', approvers[0], 60],
+      ['approve', approvers[1], 60],
+      ['wait', 'dana', 30],
+      ['release', 'dana', 1],
+      ['sign', 'mailer', 1],
+      ['sign', 'mailer', 1],
+      ['revoke', 'olga', 1],
+      ['sign', 'mailer', 1],
+    ] as const
+  ).map(([act, who, amount]) => ({ act, who, amount, at: 0, signedBy: [] }));
+const plots = fc
+  .record({
+    purpose: fc.constantFrom('operate' as const, 'release' as const),
+    approvers: fc.constantFrom(
+      ['dana', 'dave'] as const,
+      ['dora', 'dana'] as const,
+      ['dana', 'olga'] as const,
+    ),
+  })
+  .chain(({ purpose, approvers }) =>
+    fc.oneof(fc.constant(plot(purpose, approvers)), fc.subarray([...plot(purpose, approvers)])),
+  );
+/** Plots with steps left out, and between them anything by anybody. */
+const steps: fc.Arbitrary<readonly Step[]> = fc
+  .array(fc.oneof(fc.array(step, { maxLength: 6 }), plots), { minLength: 2, maxLength: 10 })
+  .map((parts) => parts.flat());
+
+function callOf(id: string): Call {
+  const jti = randomBytes(8).toString('hex');
+  return { caller: person(id), request: { jws: 'a.b.c', kid: id, jti, expiresAt: new Date(8e15) } };
+}
+
+/** What the test itself saw succeed: the ground truth that the world is held to. */
+class Witness {
+  readonly approvals: { readonly recovery: string; readonly by: string; readonly untilMs: number }[] = [];
+  readonly revoked = new Set<string>();
+  readonly uses = new Map<string, number>();
+  done = { grants: 0, releases: 0, refused: 0, signed: 0 };
+
+  hasQuorum(recovery: Recovery, now: Date): boolean {
+    const agreed = new Set(
+      this.approvals
+        .filter(
+          (one) => one.recovery === recovery.id && now.getTime() < one.untilMs && one.by !== recovery.owner,
+        )
+        .map(({ by }) => by),
+    );
+    // the rule, again and by hand: two of dora (the manager), dana and dave; olga owns the key
+    return ['dora', 'dana', 'dave'].filter((id) => agreed.has(id)).length >= 2;
+  }
+}
+
+async function take(world: SymbolicWorld, witness: Witness, step: Step): Promise<void> {
+  const { escrow } = world;
+  const call = callOf(step.who);
+  const [deposit] = [...world.deposits.values()];
+  if (deposit === undefined) throw new Error('no key');
+  const recoveries = [...world.recoveries.values()];
+  const recovery = recoveries.at(-1 - (step.at % Math.max(1, recoveries.length)));
+  const grants = [...world.grants.values()];
+  const grant = grants.at(-1 - (step.at % Math.max(1, grants.length)));
+  const reason = 'because';
+  switch (step.act) {
+    case 'request-operate':
+    case 'request-release': {
+      const scope = {
+        app: 'mailer' as PrincipalId,
+        operations: ['sign'],
+        mechanisms: ['ES256'],
+        input: 'message',
+        maxUses: (step.amount % 3) + 1,
+        rate: undefined,
+        durationMs: step.amount * MINUTE_MS,
+        notBefore: undefined,
+        notAfter: undefined,
+      } as const;
+      const asked =
+        step.act === 'request-operate'
+          ? ({ purpose: 'operate', scope } as const)
+          : ({ purpose: 'release', recipient: undefined } as const);
+      await requestRecovery(escrow, call, { key: deposit.key, reason, validForMs: 60 * MINUTE_MS, asked });
+      return;
+    }
+    case 'approve':
+    case 'approve-another': {
+      if (recovery === undefined) return;
+      // a statement and a share of another request, handed in for this one
+      const other = step.act === 'approve' ? recovery : (recoveries[step.at] ?? recovery);
+      await approve(world, witness, call, recovery, other, step.amount);
+      return;
+    }
+    case 'deny':
+      if (recovery === undefined) return;
+      await denyRecovery(escrow, call, {
+        recovery: recovery.id,
+        statement: statement(world, step.who, recovery, { decision: 'deny', reason }, step.amount),
+      });
+      return;
+    case 'veto':
+    case 'cancel':
+      if (recovery === undefined) return;
+      await (step.act === 'veto' ? vetoRecovery : cancelRecovery)(escrow, call, {
+        recovery: recovery.id,
+        reason,
+      });
+      return;
+    case 'activate':
+      if (recovery !== undefined) await activateRecovery(escrow, call, { recovery: recovery.id });
+      return;
+    case 'release':
+      if (recovery !== undefined) await releaseKey(escrow, call, { recovery: recovery.id });
+      return;
+    case 'sign':
+      if (grant !== undefined)
+        await sign(world, witness, step.at % 2 === 0 ? callOf('mailer') : call, grant.id);
+      return;
+    case 'revoke':
+      if (grant === undefined) return;
+      await revokeGrant(escrow, call, { grant: grant.id, reason });
+      witness.revoked.add(grant.id);
+      return;
+    case 'wait':
+      world.now = new Date(world.now.getTime() + step.amount * MINUTE_MS);
+      return;
+    case 'keep-house':
+      await keepHouse(escrow, world.journal);
+      return;
+    case 'apply-policy':
+      await changePolicy(world, call, step.signedBy);
+      return;
+  }
+}
+
+async function approve(
+  world: SymbolicWorld,
+  witness: Witness,
+  call: Call,
+  recovery: Recovery,
+  other: Recovery,
+  minutes: number,
+): Promise<void> {
+  const by = call.caller.id;
+  const purpose = world.deposits.get(other.key)?.purposes.find((one) => one.purpose === other.asked.purpose);
+  const share = purpose?.shares.find(({ depositary }) => depositary === by)?.share ?? new Uint8Array(0);
+  const reply = sealed('transport', reencrypted(share, by, other.id));
+  const said = statement(world, by, other, { decision: 'approve', reply: sha256Hex(reply) }, minutes);
+  await approveRecovery(world.escrow, call, { recovery: recovery.id, statement: said, reply });
+  expect(other.id).toBe(recovery.id);
+  witness.approvals.push({ recovery: recovery.id, by, untilMs: world.now.getTime() + minutes * MINUTE_MS });
+}
+
+async function sign(world: SymbolicWorld, witness: Witness, call: Call, id: GrantId): Promise<void> {
+  const inputs = { kind: 'message', items: [Buffer.from('letter')] } as const;
+  await signWithGrant(world.escrow, call, { grant: id, mechanism: 'ES256', inputs });
+  const grant = world.grants.get(id);
+  if (grant === undefined) throw new Error('signed without a grant');
+  const uses = (witness.uses.get(id) ?? 0) + 1;
+  witness.uses.set(id, uses);
+  witness.done.signed += 1;
+  expect(call.caller.id).toBe('mailer');
+  expect(witness.revoked.has(id)).toBe(false);
+  expect(uses).toBeLessThanOrEqual(grant.scope.maxUses);
+  expect(world.now.getTime()).toBeLessThan(grant.expiresAt.getTime());
+}
+
+async function changePolicy(world: SymbolicWorld, call: Call, signedBy: readonly string[]): Promise<void> {
+  const { version, hash: replaces } = world.policy;
+  const document = { version: 1, change: version };
+  const parse = (text: string, next: number): Policy => ({
+    ...world.policy,
+    version: next,
+    hash: sha256Hex(text),
+  });
+  const hash = parse(JSON.stringify({ change: version, version: 1 }), version + 1).hash;
+  const exp = world.now.getTime() / 1000 + 600;
+  const signatures = signedBy.map((iss) =>
+    JSON.stringify({
+      typ: 'escrowd-policy+jwt',
+      by: iss,
+      payload: { iss, aud: ORIGIN, hash, base: version, replaces, exp },
+    }),
+  );
+  const { answer } = await applyPolicy(world.escrow, call, parse, { document, signatures });
+  expect(['ann', 'bob'].every((id) => signedBy.includes(id))).toBe(true);
+  expect(call.caller.roles).toContain('admin');
+  world.policy = answer;
+}
+
+function statement(
+  world: SymbolicWorld,
+  by: string,
+  recovery: Recovery,
+  decision: Readonly<Record<string, string>>,
+  minutes: number,
+): string {
+  const iat = world.now.getTime() / 1000;
+  const payload = {
+    iss: by,
+    aud: ORIGIN,
+    iat,
+    exp: iat + minutes * 60,
+    ...decision,
+    recovery: recovery.id,
+    requestHash: recovery.requestHash,
+    key: recovery.key,
+    ...askedAsJson(recovery.asked),
+    transport: sha256Hex(recovery.transportKey),
+    checkpoint: { size: 1, root: 'root' },
+  };
+  return JSON.stringify({ typ: 'escrowd-approval+jwt', by, payload });
+}
+
+function statusOf(fact: unknown): string {
+  return typeof fact === 'string' ? fact : 'unknown';
+}
+
+/** What the log says that became of requests and grants, from its entries alone. */
+function replayed(entries: readonly Entry[]): {
+  readonly recoveries: Readonly<Record<string, string>>;
+  readonly grants: Readonly<Record<string, readonly [status: string, used: number]>>;
+} {
+  const recoveries: Record<string, string> = {};
+  const grants: Record<string, [string, number]> = {};
+  const ends: Readonly<Record<string, string>> = {
+    'recovery.request': 'pending',
+    'recovery.activate': 'active',
+    'recovery.release': 'released',
+    'recovery.veto': 'vetoed',
+    'recovery.cancel': 'cancelled',
+    'recovery.expire': 'expired',
+  };
+  for (const { act, phase, subject, detail, error } of entries) {
+    const { recovery = '', grant = '' } = subject;
+    if (phase === 'attempted' && act === 'grant.sign') {
+      const entry = grants[grant];
+      if (entry !== undefined) entry[1] += (detail['inputs'] as readonly unknown[]).length;
+    }
+    if (phase === 'failed' && error === 'recovery-failed') recoveries[recovery] = 'failed';
+    if (phase !== 'done') continue;
+    const end =
+      ends[act] ?? (/^recovery\.(approve|deny)$/.test(act) ? statusOf(detail['status']) : undefined);
+    if (end !== undefined) recoveries[recovery] = end;
+    if (act === 'recovery.activate') grants[grant] = ['active', 0];
+    const ending = { 'grant.revoke': 'revoked', 'grant.expire': 'expired', 'grant.exhaust': 'exhausted' }[
+      act
+    ];
+    const ended = grants[grant];
+    if (ending !== undefined && ended !== undefined) ended[0] = ending;
+  }
+  return { recoveries, grants };
+}
+
+const seen = { grants: 0, releases: 0, refused: 0, signed: 0, ended: new Set<string>() };
+
+test('no sequence of calls brings a key back without a full quorum in time, lets what has ended act, or leaves the log and the records apart', async () => {
+  await fc.assert(
+    fc.asyncProperty(steps, async (sequence) => {
+      const world = symbolicWorld(POLICY, DEPOSITARIES);
+      const witness = new Witness();
+      await generateKey(world.escrow, callOf('ann'), {
+        owner: 'olga' as PrincipalId,
+        spec: 'ec-p256',
+        use: 'sign',
+        label: '',
+        deliver: false,
+      });
+      for (const step of sequence) {
+        const before = new Map(world.recoveries);
+        const { version } = world.policy;
+        try {
+          await take(world, witness, step);
+        } catch (error) {
+          if (!(error instanceof EscrowError)) throw error;
+          expect(error.code).not.toBe('internal');
+          seen.refused += 1;
+          expect(world.policy.version).toBe(version);
+        }
+        for (const [id, recovery] of world.recoveries) {
+          const { status } = recovery.state;
+          if (before.get(id)?.state.status === status) continue;
+          seen.ended.add(status);
+          if (status !== 'active' && status !== 'released') continue;
+          expect(witness.hasQuorum(recovery, world.now)).toBe(true);
+          seen[status === 'active' ? 'grants' : 'releases'] += 1;
+        }
+      }
+      seen.signed += witness.done.signed;
+      const { recoveries, grants } = replayed(world.entries);
+      expect(recoveries).toEqual(
+        Object.fromEntries([...world.recoveries].map(([id, { state }]) => [id, state.status])),
+      );
+      expect(grants).toEqual(
+        Object.fromEntries([...world.grants].map(([id, { status, used }]) => [id, [status, used]])),
+      );
+      const policies = world.entries.filter(({ act, phase }) => act === 'policy.apply' && phase === 'done');
+      expect(world.policy.version).toBe(POLICY.version + policies.length);
+    }),
+    { numRuns: 300 },
+  );
+  // sequences that never get anywhere would show nothing
+  expect(Math.min(seen.grants, seen.releases, seen.refused, seen.signed)).toBeGreaterThan(0);
+  expect([...seen.ended]).toEqual(
+    expect.arrayContaining(['active', 'released', 'denied', 'vetoed', 'cancelled', 'expired']),
+  );
+});

@@ -1,0 +1,228 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Escrow } from '../../src/escrow/context.js';
+import type { Deposit } from '../../src/escrow/deposit.js';
+import { sha256Hex } from '../../src/escrow/digests.js';
+import type { Directory } from '../../src/escrow/directory.js';
+import { EscrowError } from '../../src/escrow/errors.js';
+import type { Grant } from '../../src/escrow/grant.js';
+import type { Change, Journal, OpenAct } from '../../src/escrow/journal.js';
+import { Ledger } from '../../src/escrow/ledger.js';
+import type { Policy } from '../../src/escrow/policy.js';
+import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
+import type { Recovery } from '../../src/escrow/recovery.js';
+import type { Entry } from '../../src/log/entry.js';
+import { decodeEntry } from '../../src/log/entry.js';
+import { judge } from '../../src/postgres/batch.js';
+import { emptyGround, requestKey } from '../../src/postgres/ground.js';
+
+/** A ciphertext says who can open it and what is inside; nobody else opens it. */
+interface Box {
+  readonly to: string;
+  readonly inside: string;
+  readonly aad?: string;
+}
+
+function boxed(box: Box, length = 0): Uint8Array {
+  return Buffer.from(JSON.stringify(box).padEnd(length));
+}
+
+function opened(bytes: Uint8Array, to: string, aad?: string): string | undefined {
+  try {
+    const box = JSON.parse(Buffer.from(bytes).toString()) as Box;
+    return box.to === to && box.aad === aad ? box.inside : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a depositary makes of their share for a request: 384 bytes, as a ciphertext of its one-time key has. */
+export function reencrypted(share: Uint8Array, depositary: string, recovery: string): Uint8Array {
+  return boxed(
+    { to: `transport:${recovery}`, inside: opened(share, `depositary:${depositary}`) ?? 'nothing' },
+    384,
+  );
+}
+
+/** The use cases, the ledger and the judge of the journal as they are; store and token in memory, the token's ciphers by name. */
+export interface SymbolicWorld {
+  readonly escrow: Escrow;
+  readonly journal: Pick<Journal, 'openActs'>;
+  readonly entries: Entry[];
+  readonly recoveries: Map<string, Recovery>;
+  readonly grants: Map<string, Grant>;
+  readonly deposits: Map<string, Deposit>;
+  policy: Policy;
+  now: Date;
+}
+
+export const ORIGIN = 'escrow.test/log';
+
+export function symbolicWorld(policy: Policy, enrolled: readonly string[]): SymbolicWorld {
+  const entries: Entry[] = [];
+  const recoveries = new Map<string, Recovery>();
+  const grants = new Map<string, Grant>();
+  const deposits = new Map<string, Deposit>();
+  const world: { policy: Policy; now: Date } = { policy, now: new Date('2026-03-01T12:00:00.000Z') };
+  const clock = { now: () => world.now, pause: () => Promise.resolve() };
+
+  const ground = emptyGround();
+  ground.policyVersion = policy.version;
+  const seen = new Set<string>();
+  const open = new Map<string, OpenAct>();
+  const apply = (change: Change): void => {
+    switch (change.change) {
+      case 'deposit-created':
+        deposits.set(change.deposit.key, change.deposit);
+        return;
+      case 'recovery-saved':
+        recoveries.set(change.recovery.id, change.recovery);
+        return;
+      case 'grant-created':
+        grants.set(change.grant.id, change.grant);
+        return;
+      case 'grant-ended':
+      case 'policy-applied':
+        return;
+    }
+  };
+  const journal: Journal = {
+    append: async (write) => {
+      await Promise.resolve();
+      for (const claim of write.claims) {
+        if (claim.claim !== 'request-unused') continue;
+        const name = requestKey(claim.kid, claim.jti);
+        if (!seen.has(name)) ground.unusedRequests.add(name);
+        seen.add(name);
+      }
+      const { refused } = judge([write], ground);
+      const fault = refused.get(write);
+      if (fault !== undefined) throw fault;
+      write.changes.forEach(apply);
+      for (const [id, { status, used, recent }] of ground.grants) {
+        const grant = grants.get(id);
+        if (grant !== undefined) grants.set(id, { ...grant, status, used, recent });
+      }
+      if (write.role === 'closes') open.delete(write.id);
+      if (write.role === 'opens')
+        open.set(write.id, { id: write.id, entry: write.entry, about: write.about, by: 'self' });
+      return { index: entries.push(decodeEntry(write.entry)) - 1 };
+    },
+    openActs: () => Promise.resolve([...open.values()]),
+  };
+
+  const nowhere = (): never => {
+    throw new Error('not part of this world');
+  };
+  const store: Store = {
+    findDeposit: (key) => Promise.resolve(deposits.get(key)),
+    findRecovery: (id) => Promise.resolve(recoveries.get(id)),
+    openRecoveries: () =>
+      Promise.resolve(
+        [...recoveries.values()].filter(({ state }) => ['pending', 'approved'].includes(state.status)),
+      ),
+    findGrant: (id) => Promise.resolve(grants.get(id)),
+    openGrants: () => Promise.resolve([...grants.values()].filter(({ status }) => status === 'active')),
+  } as Partial<Store> as Store;
+
+  const token = symbolicToken(enrolled);
+  const escrow: Escrow = {
+    ledger: new Ledger({
+      journal,
+      token,
+      clock,
+      random: randomBytes,
+      notice: nowhere,
+      contentionTimeoutMs: 0,
+    }),
+    directory: {
+      current: () => Promise.resolve(world.policy),
+      floor: 2,
+      idProblem: () => Promise.resolve(undefined),
+      signersNeeded: () => 2,
+    } as Partial<Directory> as Directory,
+    store,
+    log: {} as LogReader,
+    token,
+    statements: {
+      verify: (jws, typ, keys) => {
+        const said = JSON.parse(jws) as { typ: string; by: string; payload: Record<string, unknown> };
+        const isTheirs = said.typ === typ && keys.some(({ thumbprint }) => thumbprint === said.by);
+        return Promise.resolve(isTheirs ? { jws, payload: said.payload } : undefined);
+      },
+    },
+    clock,
+    random: randomBytes,
+    origin: ORIGIN,
+  };
+  return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits });
+}
+
+/** A reference to what the token holds. */
+interface InFlight {
+  readonly reference: number;
+}
+
+function symbolicToken(enrolled: readonly string[]): Token {
+  const transports = new Set<string>();
+  const raised = new Set<string>();
+  const held = new Map<number, string>();
+  const hold = (kind: string, secret: string): { held: string; reference: number } => {
+    held.set(held.size, secret);
+    return { held: kind, reference: held.size - 1 };
+  };
+  const secretOf = ({ reference }: { reference: number }): string => held.get(reference) ?? 'gone';
+  const fresh = (): string => randomBytes(16).toString('hex');
+  const answer = (found: string | undefined, use: (found: string) => unknown): unknown =>
+    Promise.resolve(found === undefined ? { refused: true } : { opened: use(found) });
+  const hex = (aad: Uint8Array): string => Buffer.from(aad).toString('hex');
+  const verbs: Record<string, (...given: never[]) => unknown> = {
+    generateUserKey: () =>
+      Promise.resolve({ key: hold('user-key', fresh()), publicKey: Buffer.from('SPKI') }),
+    wrapUnderKek: (key: InFlight, purpose: string) =>
+      Promise.resolve({
+        sealed: boxed({ to: `kek:${purpose}`, inside: secretOf(key) }),
+        kek: `kek:${purpose}`,
+      }),
+    generateShareKey: () => Promise.resolve(hold('share-key', fresh())),
+    generateLayerKey: () => Promise.resolve(hold('layer-key', fresh())),
+    generateTransferKey: () => Promise.resolve(hold('transfer-key', fresh())),
+    wrapToDepositary: (key: InFlight, id: string) =>
+      Promise.resolve(boxed({ to: `depositary:${id}`, inside: secretOf(key) })),
+    wrapToServerFor: (key: InFlight, id: string) =>
+      Promise.resolve(boxed({ to: `server-for:${id}`, inside: secretOf(key) })),
+    wrapUnderTransfer: (x: InFlight, key: InFlight) =>
+      Promise.resolve(boxed({ to: secretOf(x), inside: secretOf(key) })),
+    sealUnder: (key: InFlight, inner: Uint8Array, aad: Uint8Array) =>
+      Promise.resolve(boxed({ to: secretOf(key), inside: Buffer.from(inner).toString(), aad: hex(aad) })),
+    createTransport: (id: string) =>
+      Promise.resolve({ publicKey: Buffer.from([...transports.add(id)].at(-1) ?? '') }),
+    destroyTransport: (id: string) => Promise.resolve(void transports.delete(id)),
+    attest: () => Promise.resolve(Buffer.from('signature')),
+    unwrapReply: (id: string, reply: Uint8Array) =>
+      answer(transports.has(id) ? opened(reply, `transport:${id}`) : undefined, (secret) =>
+        hold('share-key', secret),
+      ),
+    openUnder: (key: InFlight, layer: Uint8Array, aad: Uint8Array) =>
+      answer(opened(layer, secretOf(key), hex(aad)), (inside) => Buffer.from(inside)),
+    unwrapLayer: (id: string, layer: Uint8Array) =>
+      answer(opened(layer, `server-for:${id}`), (secret) => hold('layer-key', secret)),
+    raiseGrant: ({ grant, wrapped }: { grant: string; wrapped: { sealed: Uint8Array } }) =>
+      answer(opened(wrapped.sealed, 'kek:operate'), () => void raised.add(grant)),
+    destroyGrant: (id: string) => Promise.resolve(void raised.delete(id)),
+    unwrapForRelease: ({ wrapped }: { wrapped: { sealed: Uint8Array } }) =>
+      answer(opened(wrapped.sealed, 'kek:release'), (secret) => hold('user-key', secret)),
+    sign: (id: string) =>
+      raised.has(id)
+        ? Promise.resolve(Buffer.from('signed'))
+        : Promise.reject(new EscrowError('token-unavailable')),
+  };
+  return {
+    abilities: { profile: 'symbolic', keySpecs: ['ec-p256'], mechanisms: ['ES256'], oaep: 'RSA-OAEP' },
+    enrolled: () =>
+      Promise.resolve(enrolled.map((id) => ({ id, publicKey: Buffer.from(id), fingerprint: sha256Hex(id) }))),
+    requireInService: () => undefined,
+    lend: (_names: unknown, use: (lent: unknown) => Promise<unknown>) => use(verbs),
+    standing: () => Promise.resolve({ transports: [...transports], grants: [...raised] }),
+  } as unknown as Token;
+}
