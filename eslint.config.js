@@ -3,14 +3,23 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 /**
-/**
- * Who may import whom (main -> daemon -> { http, postgres, token, witness } -> escrow -> log;
+ * Who may import whom (main -> daemon -> { http, notify, postgres, token, witness } -> escrow -> log;
  * cli -> { client, cosigner } -> log; http and client -> policy -> escrow).
  * Each row: a folder of src, and what its files must not import.
  */
-const adapters = ['token', 'postgres', 'http', 'witness', 'client', 'cosigner', 'cli', 'policy'];
-const drivers = ['pkcs11js', 'graphene-pk11', 'koffi', 'knex', 'pg', 'express', 'winston', 'commander'];
-const outerFiles = ['daemon', 'main', 'config', 'operatorLog'];
+const adapters = ['token', 'postgres', 'http', 'notify', 'witness', 'client', 'cosigner', 'cli', 'policy'];
+const drivers = [
+  'pkcs11js',
+  'graphene-pk11',
+  'koffi',
+  'knex',
+  'pg',
+  'express',
+  'nodemailer',
+  'winston',
+  'commander',
+];
+const outerFiles = ['daemon', 'main', 'config', 'notificationConfig', 'notificationStart', 'operatorLog'];
 
 /** An import pattern for any path that leads into one of `folders` of src. */
 const folders = (names) => names.map((name) => `**/${name}/**`);
@@ -113,6 +122,12 @@ export default defineConfig(
     [...except(adapters, 'cosigner', 'client'), 'escrow'],
     except(drivers, 'koffi'),
     'src/cosigner is a witness, a program of its own: it stands on src/log, and the files of src/client.',
+  ),
+  forbid(
+    ['src/notify/**/*.ts'],
+    except(adapters, 'notify'),
+    [...except(drivers, 'nodemailer'), 'zod', 'jose', 'yaml'],
+    'src/notify tells people: it talks to webhooks, SMTP servers and files only.',
   ),
   forbid(
     ['src/client/**/*.ts'],

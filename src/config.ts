@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/policySignatures.js';
 import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/cosignature.js';
 import { NoteError } from './log/noteKey.js';
+import { notificationsSchema, withPaths } from './notificationConfig.js';
 
 /** The configuration cannot be used; `message` is a sentence for the operator. */
 export class ConfigError extends Error {
@@ -92,6 +93,7 @@ const schema = z.strictObject({
   witnessing: z
     .strictObject({ timeoutMs: milliseconds.default(5_000), intervalMs: milliseconds.default(1_000) })
     .prefault({}),
+  notifications: notificationsSchema,
 });
 
 /**
@@ -141,6 +143,7 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
       directory: at(config.database.directory),
     },
     witnesses: witnessesOf(file, config.witnesses, at),
+    notifications: withPaths(config.notifications, at),
     databaseUrl: environment['DATABASE_URL'],
     databaseOwnerUrl: environment['DATABASE_OWNER_URL'],
     searchPath: environment['PATH'],

@@ -15,6 +15,8 @@ import type { Health } from './http/application.js';
 import { parsePolicy } from './http/policyDocument.js';
 import { createServer } from './http/server.js';
 import { statementVerifier } from './http/statements.js';
+import type { Notifications } from './notificationStart.js';
+import { openNotifications } from './notificationStart.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';
 import type { Cluster } from './postgres/cluster.js';
@@ -120,6 +122,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
       await recordLoss(escrow, database.lost);
     }
+    const notifications = await openNotifications(config.notifications, escrow, database.outbox, log);
     stack.push(await keepHouseRegularly(escrow, database, config.housekeepingMs, log));
     const witnessing = startWitnessing({
       witnesses: readWitnesses(config),
@@ -146,11 +149,13 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
         perAddress: config.requests.perAddress,
       },
       report: (error, requestId) => log.error('a request failed', { requestId, reason: reasonsOf(error) }),
-      health: () => healthOf({ token, database, witnessing }),
+      health: () => healthOf({ token, database, witnessing, notifications }),
       unenforced,
     });
     const { host, port } = await server.listen(config.listen.host, config.listen.port);
     stack.push(() => server.drain(config.requests.drainMs));
+    const stopNotifying = notifications.start();
+    stack.push(() => stopNotifying(config.requests.drainMs));
     log.info('serving', { url: `https://${host}:${port}`, origin: config.origin, logKey: signer.vkey });
     return { host, port, failed, stop: unwind };
   } catch (error) {
@@ -242,8 +247,9 @@ async function healthOf(parts: {
   readonly token: { check(): Promise<void> };
   readonly database: Pick<Database, 'health'>;
   readonly witnessing: Witnessing;
+  readonly notifications: Pick<Notifications, 'states'>;
 }): Promise<Health> {
-  const { token, database, witnessing } = parts;
+  const { token, database, witnessing, notifications } = parts;
   const tokenWorks = await token.check().then(
     () => true,
     () => false,
@@ -256,7 +262,9 @@ async function healthOf(parts: {
     ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
   ];
   const notes = witnessing.silent.map((name) => `The witness ${name} does not cosign now.`);
-  return { ok: problems.length === 0, problems, notes };
+  // who is not told yet is told later: that keeps nobody from working
+  const sinks = health.answers ? await notifications.states().catch(() => []) : [];
+  return { ok: problems.length === 0, problems, notes, notifications: sinks };
 }
 
 function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {

@@ -5,6 +5,7 @@ import express from 'express';
 
 import type { Escrow } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
+import type { SinkState } from '../escrow/outbox.js';
 import { readBody, readJson } from './body.js';
 import { apiPageOf } from './apiPage.js';
 import type { Incoming } from './endpoint.js';
@@ -21,6 +22,8 @@ export interface Health {
   readonly problems: readonly string[];
   /** What is not as it should be and keeps the daemon from nothing, such as a witness that does not answer. */
   readonly notes: readonly string[];
+  /** How far those are who are told outside of the API. */
+  readonly notifications?: readonly SinkState[];
 }
 
 /** What the application is made of. */
@@ -86,9 +89,24 @@ function addProbes(application: Express, { health, inFlight, unenforced }: Appli
   });
   application.get('/readyz', async (_request, response) => {
     const drained = { ok: false, problems: ['The daemon is shutting down.'], notes: [] };
-    const { ok, problems: found, notes } = inFlight.isDraining ? drained : await health();
-    const status = ok ? 'ready' : 'not ready';
-    response.status(ok ? 200 : 503).json({ status, problems: found, unenforced, notes });
+    const {
+      ok,
+      problems: found,
+      notes,
+      notifications = [],
+    }: Health = inFlight.isDraining ? drained : await health();
+    response.status(ok ? 200 : 503).json({
+      status: ok ? 'ready' : 'not ready',
+      problems: found,
+      unenforced,
+      notes,
+      notifications: notifications.map(({ sink, waiting, fault, dropped }) => ({
+        sink,
+        waiting,
+        dropped,
+        ...(fault === undefined ? {} : { fault }),
+      })),
+    });
   });
 }
 

@@ -357,6 +357,12 @@ const readiness = z.strictObject({
   status: z.enum(['ready', 'not ready']),
   problems: z.array(text(256)).max(16).readonly(),
   unenforced,
+  notes: z.array(text(256)).max(32).readonly(),
+  /** Who is told outside of the API: entries of the log that wait, notices given up, and why the last try failed. */
+  notifications: z
+    .array(z.strictObject({ sink: text(64), waiting: count, dropped: count, fault: text(256).optional() }))
+    .max(32)
+    .readonly(),
 });
 
 /** The replies, by what they are about. */

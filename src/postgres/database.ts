@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Journal } from '../escrow/journal.js';
+import type { Outbox } from '../escrow/outbox.js';
 import type { Anchorage, CheckpointSigner, Clock, LogReader, Store, WitnessedLog } from '../escrow/ports.js';
 import { AnchorKeeper, requireAnchored } from './anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
@@ -11,6 +12,7 @@ import { PostgresJournal } from './journal.js';
 import { checkLog } from './logCheck.js';
 import { logSize, openLogReader } from './logReader.js';
 import { migrate, pendingMigrations, SchemaMissing } from './migrations.js';
+import { openOutbox } from './outbox.js';
 import { openPool, type Pool } from './pool.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
 import { forgetExpiredRequests, openStore } from './store.js';
@@ -80,6 +82,8 @@ export interface Database {
   readonly journal: Journal;
   readonly store: Store;
   readonly log: LogReader;
+  /** How far notices of what the log says have been delivered. */
+  readonly outbox: Outbox;
   /** What people accepted as lost since the last start, and the log does not say yet. */
   readonly lost: TreeHead | undefined;
   readonly witnessed: WitnessedLog;
@@ -159,6 +163,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     store: openStore(pool),
     log: openLogReader(pool, integrator, timeouts.proofMs),
     witnessed: openWitnessedLog(pool),
+    outbox: openOutbox(pool, instance),
     instance,
     lost: anchor.lost,
     health: () => healthOf(pool, journal, integrator),

@@ -224,6 +224,32 @@ const migrations: readonly Migration[] = [
       alter table deposit add column quorums text generated always as (deposit_quorums(document)) stored;
     `,
   },
+  {
+    name: '009-notifications',
+    // The log is the outbox. This is how far each sink has come in it, whose turn it is, and what was given up.
+    sql: `
+      create table notification_sink (
+        name text primary key,
+        next_entry bigint not null check (next_entry >= 0),
+        next_position int not null default 0 check (next_position >= 0),
+        leased_by text,
+        leased_until timestamptz,
+        attempts int not null default 0 check (attempts >= 0),
+        not_before timestamptz,
+        last_fault text
+      );
+      create table notification_dropped (
+        sink text not null,
+        notice text not null,
+        entry bigint not null,
+        recipient text not null,
+        kind text not null,
+        fault text not null,
+        dropped_at timestamptz not null,
+        primary key (sink, notice)
+      );
+    `,
+  },
 ];
 
 /** What the daemon's role may do; nothing else. */
@@ -243,6 +269,8 @@ const grants: Readonly<Record<string, string>> = {
   instance: 'select, insert, update, delete',
   open_act: 'select, insert, update, delete',
   request_seen: 'select, insert, delete',
+  notification_sink: 'select, insert, update',
+  notification_dropped: 'select, insert',
   knex_migrations: 'select',
 };
 

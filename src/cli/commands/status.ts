@@ -48,6 +48,7 @@ export const statusCommand: CommandRow = {
           ['token', `${server.token.profile}, ${server.token.oaep}`],
           ['kinds of keys', server.token.keySpecs.join(', ')],
           ['mechanisms', server.token.mechanisms.join(', ')],
+          ['notifications', behindInWords(ready.report)],
           ['report', ready.ok ? undefined : JSON.stringify(ready.report)],
         ]),
         ...(warnings.length === 0
@@ -92,4 +93,17 @@ async function newest(client: EscrowClient, log: LogView): Promise<Checkpoint | 
     throw error;
   }
   return log.believe(note);
+}
+
+/** Those who are told outside of the API and cannot be reached now; undefined when there is none of them. */
+function behindInWords(report: unknown): string | undefined {
+  const { notifications } = Object(report) as Readonly<Record<string, unknown>>;
+  if (!Array.isArray(notifications)) return undefined;
+  const behind = notifications.flatMap((one: unknown) => {
+    const { sink, waiting, fault } = Object(one) as Readonly<Record<string, unknown>>;
+    return typeof sink === 'string' && typeof fault === 'string'
+      ? [`${sink} is ${String(waiting)} entries behind: ${fault}`]
+      : [];
+  });
+  return behind.length === 0 ? undefined : behind.join(' ');
 }

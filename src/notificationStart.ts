@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+import { ConfigError, readSecretFile } from './config.js';
+import type { Escrow } from './escrow/context.js';
+import { noticesAbout } from './escrow/noticeFacts.js';
+import type { Outbox, SinkState } from './escrow/outbox.js';
+import type { NotificationConfig } from './notificationConfig.js';
+import { startDeliverer } from './notify/deliverer.js';
+import { FileSink } from './notify/fileSink.js';
+import { MailSink } from './notify/mailSink.js';
+import type { Sink } from './notify/sink.js';
+import { WebhookSink } from './notify/webhookSink.js';
+import { parseWebhookSecret } from './notify/webhookSignature.js';
+import type { OperatorLog } from './operatorLog.js';
+
+/** Who is told outside of the API, ready to begin. */
+export interface Notifications {
+  /** Begins to deliver. Returns how to stop: within so many milliseconds, what is under way is broken off then. */
+  start(): (deadlineMs: number) => Promise<void>;
+  /** How far each sink is. Throws EscrowError `store-unavailable`. */
+  states(): Promise<readonly SinkState[]>;
+}
+
+/**
+ * Makes the configured sinks, and makes them known to the database: from then on nothing that the log says passes them by.
+ *
+ * @throws ConfigError when a secret or a certificate cannot be used; EscrowError `store-unavailable`.
+ */
+export async function openNotifications(
+  config: NotificationConfig,
+  escrow: Pick<Escrow, 'store' | 'log' | 'directory' | 'clock' | 'origin'>,
+  outbox: Outbox,
+  log: OperatorLog,
+): Promise<Notifications> {
+  const sinks = sinksOf(config, escrow, log);
+  for (const { name } of sinks) await outbox.register(name);
+  const names = sinks.map(({ name }) => name);
+  return {
+    start: () => {
+      const deliverer = startDeliverer(sinks, {
+        outbox,
+        log: escrow.log,
+        noticesAbout: (entry) => noticesAbout(escrow.store, entry),
+        clock: escrow.clock,
+        random: randomBytes,
+        report: (level, message, facts) => log.log(level, message, facts),
+        pollMs: config.pollMs,
+      });
+      return (deadlineMs) => deliverer.stop(deadlineMs);
+    },
+    states: () => (names.length === 0 ? Promise.resolve([]) : outbox.states(names)),
+  };
+}
+
+function sinksOf(
+  { file, webhooks, smtp }: NotificationConfig,
+  { directory, clock, origin }: Pick<Escrow, 'directory' | 'clock' | 'origin'>,
+  log: OperatorLog,
+): readonly Sink[] {
+  const sinks: Sink[] = webhooks.map(
+    ({ name, url, secretFiles, ca, kinds, timeoutMs }) =>
+      new WebhookSink({
+        name: `webhook:${name}`,
+        url,
+        secrets: secretFiles.map(webhookSecretIn),
+        kinds: new Set(kinds),
+        ...certificatesIn(ca),
+        timeoutMs,
+        origin,
+        clock,
+      }),
+  );
+  if (file !== undefined) sinks.push(new FileSink({ path: file.path, kinds: new Set(file.kinds), origin }));
+  if (smtp === undefined) return sinks;
+  const { host, port, tls, ca, credentials, from, kinds, timeoutMs } = smtp;
+  const mail = new MailSink({
+    // a URL has an IPv6 address in brackets, a socket has not
+    host: host.replace(/^\[(.*)\]$/, '$1'),
+    port,
+    tls,
+    ...certificatesIn(ca),
+    ...(credentials === undefined
+      ? {}
+      : {
+          credentials: {
+            user: credentials.user,
+            password: readSecretFile(credentials.passwordFile).toString('utf8'),
+          },
+        }),
+    from,
+    kinds: new Set(kinds),
+    timeoutMs,
+    origin,
+    clock,
+    addressOf: async (person) => (await directory.current()).principals.get(person)?.attributes['email'],
+    unreachable: (person, why) => log.warn('somebody is not told by mail', { person, why }),
+  });
+  return [...sinks, mail];
+}
+
+function webhookSecretIn(file: string): Uint8Array {
+  const secret = parseWebhookSecret(readSecretFile(file).toString('utf8'));
+  if (secret !== undefined) return secret;
+  throw new ConfigError(`${file} is no webhook secret: whsec_ and the base64 of 24 to 64 random bytes`);
+}
+
+function certificatesIn(file: string | undefined): { readonly ca?: string } {
+  if (file === undefined) return {};
+  try {
+    return { ca: readFileSync(file, 'utf8') };
+  } catch (error) {
+    throw new ConfigError(`${file} cannot be read`, { cause: error });
+  }
+}

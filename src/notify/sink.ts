@@ -1,0 +1,47 @@
+import type { Notice, NoticeKind } from '../escrow/notices.js';
+
+/** At least one notice, in order. */
+export type Notices = readonly [Notice, ...Notice[]];
+
+/** What came of handing notices over. The sentence in `fault` is one that a stranger may read; `reason` is for operators. */
+export type Handing =
+  /** So many of the leading notices are in the receiver's hands. */
+  | { readonly took: number }
+  | {
+      readonly took: 'none';
+      /**
+       * `refused`: the receiver does not want this notice. `deferred`: not now, and it is because of this notice.
+       * `unavailable`: the receiver does not work, whatever the notice.
+       */
+      readonly because: 'refused' | 'deferred' | 'unavailable';
+      readonly fault: string;
+      readonly reason: string;
+      /** No sooner than this, as the receiver says. */
+      readonly retryAfterMs?: number;
+    };
+
+/** Where notices go. */
+export interface Sink {
+  /** Its name among the sinks, by which its progress is kept. */
+  readonly name: string;
+  readonly kinds: ReadonlySet<NoticeKind>;
+  /**
+   * Hands over one or more of the leading notices. What it says it took, the receiver has; what it does not, the receiver
+   * may have as well. Bounded in time: well under a minute. One call at a time.
+   */
+  hand(notices: Notices): Promise<Handing>;
+  /** Breaks off what is under way. */
+  close(): void;
+}
+
+/** An error's code (`ECONNREFUSED`), when it has one. */
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** An error's message, for operators. */
+export function reasonOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null || !('message' in error)) return String(error);
+  return String(error.message);
+}
