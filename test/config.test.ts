@@ -94,3 +94,89 @@ test('the self-test is a full one, unless a quick one is asked for', () => {
   expect(read({ selfTest: 'quick' }).token.selfTest).toBe('quick');
   expect(() => read({ selfTest: 'none' })).toThrow(/token\.selfTest/);
 });
+
+describe('who is told outside of the API', () => {
+  const hook = { name: 'siem', url: 'https://hooks.example.com/in', secretFiles: ['webhook.secret'] };
+  const smtp = { host: 'mail.example.com', port: 465, from: 'escrowd@example.com' };
+  const allowHosts = ['hooks.example.com', 'mail.example.com'];
+  const readWith = (notifications: object): Config['notifications'] => {
+    const file = join(directory, 'notifying.yaml');
+    const config = {
+      origin: 'escrow.test/log',
+      listen: { host: '127.0.0.1', port: 0 },
+      tls: { certificate: 'server.crt', key: 'server.key' },
+      token: { profile: 'softhsm-2.6', label: 'escrowd', pinFile: 'user.pin' },
+      administrators: 'administrators.json',
+      notifications,
+    };
+    writeFileSync(file, stringify(config));
+    return readConfig(file, {}).notifications;
+  };
+
+  test('is nobody unless the configuration says so; its files lie beside it', () => {
+    expect(read().notifications).toMatchObject({ webhooks: [], allowHosts: [] });
+    const credentials = { user: 'escrowd', passwordFile: 'smtp.password' };
+    const {
+      webhooks,
+      file,
+      smtp: mail,
+    } = readWith({
+      allowHosts,
+      file: { path: 'notices.ndjson' },
+      webhooks: [hook],
+      smtp: { ...smtp, credentials },
+    });
+    expect(webhooks[0]?.secretFiles).toEqual([join(directory, 'webhook.secret')]);
+    expect(webhooks[0]?.kinds).toEqual(['asked', 'used', 'decided', 'refused']);
+    expect(file?.path).toBe(join(directory, 'notices.ndjson'));
+    expect(mail).toMatchObject({
+      tls: 'implicit',
+      credentials: { passwordFile: join(directory, 'smtp.password') },
+    });
+  });
+
+  test.each<[string, object, RegExp]>([
+    [
+      'a webhook to a host that is not listed',
+      { allowHosts: ['example.com'], webhooks: [hook] },
+      /notifications\.webhooks\.0\.url: hooks\.example\.com is not one of notifications\.allowHosts/,
+    ],
+    [
+      'a mail server that is not listed',
+      { smtp },
+      /notifications\.smtp\.host: mail\.example\.com is not one/,
+    ],
+    [
+      'a webhook in the clear',
+      { allowHosts, webhooks: [{ ...hook, url: 'http://hooks.example.com/' }] },
+      /webhooks\.0\.url: must be https/,
+    ],
+    [
+      'credentials in a URL',
+      { allowHosts, webhooks: [{ ...hook, url: 'https://a:b@hooks.example.com/' }] },
+      /webhooks\.0\.url: must not hold credentials/,
+    ],
+    [
+      'another scheme',
+      { allowHosts, webhooks: [{ ...hook, url: 'file:///etc/passwd' }] },
+      /webhooks\.0\.url: must be an https URL/,
+    ],
+    [
+      'two webhooks of one name',
+      { allowHosts, webhooks: [hook, hook] },
+      /webhooks\.1\.name: siem stands twice/,
+    ],
+    ['a webhook without a secret', { allowHosts, webhooks: [{ ...hook, secretFiles: [] }] }, /secretFiles/],
+    ['mail in the clear', { allowHosts, smtp: { ...smtp, tls: 'none' } }, /smtp\.tls: must not be none/],
+    [
+      'a sender with a header in it',
+      { allowHosts, smtp: { ...smtp, from: 'a@example.com\r\nBcc: b@example.com' } },
+      /smtp\.from: must be a mail address/,
+    ],
+    ['a kind that there is not', { allowHosts, webhooks: [{ ...hook, kinds: ['all'] }] }, /kinds/],
+    ['a member that there is not', { hosts: [] }, /notifications/],
+  ])('%s is refused, by name', (_what, notifications, message) => {
+    expect(() => readWith(notifications)).toThrow(ConfigError);
+    expect(() => readWith(notifications)).toThrow(message);
+  });
+});

@@ -7,7 +7,9 @@ import {
   randomBytes,
   verify,
 } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { exportHistory, readHistory, verifyHistory } from '../../src/client/ownHistory.js';
 import { openRelease } from '../../src/client/release.js';
@@ -19,6 +21,8 @@ import { decodeEntry } from '../../src/log/entry.js';
 import { Frontier, leafHash } from '../../src/log/merkle.js';
 import { rootOf } from '../../src/log/prover.js';
 import { entriesOfBundle, tileHashReader, tileWidthAt } from '../../src/log/tiles.js';
+import type { MailServer, Receiver } from '../notify/receivers.js';
+import { startMailServer, startReceiver } from '../notify/receivers.js';
 import type { System } from '../support/system.js';
 import { makeSystem, RULES } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
@@ -36,11 +40,36 @@ let system: System;
 /** How far the system's time has been moved on. */
 let aheadMs = 0;
 
+let receiver: Receiver;
+let mailServer: MailServer;
+const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`;
+
 beforeAll(async () => {
-  system = await makeSystem({ now: () => new Date(Date.now() + aheadMs) });
+  receiver = await startReceiver();
+  mailServer = await startMailServer();
+  system = await makeSystem({ now: () => new Date(Date.now() + aheadMs), config: notifyingHere });
   await system.applyRules(DELAYED_RELEASES);
 });
-afterAll(() => system.remove());
+afterAll(async () => {
+  await system.remove();
+  await receiver.close();
+  await mailServer.close();
+});
+
+/** A configuration that tells this test, in every way there is. */
+function notifyingHere(_hsm: unknown, directory: string): Readonly<Record<string, unknown>> {
+  writeFileSync(join(directory, 'webhook.secret'), `${webhookSecret}\n`, { mode: 0o600 });
+  const smtp = { host: '127.0.0.1', port: mailServer.port, tls: 'none', from: 'escrowd@example.test' };
+  return {
+    notifications: {
+      allowHosts: ['127.0.0.1'],
+      pollMs: 50,
+      file: { path: 'notices.ndjson' },
+      webhooks: [{ name: 'here', url: receiver.url, secretFiles: ['webhook.secret'] }],
+      smtp,
+    },
+  };
+}
 
 const message = Buffer.from('pay 100 to the landlord');
 const text = message.toString('base64url');
@@ -441,6 +470,107 @@ test('the history of the owner has everything about them and their keys, refusal
     'grant.revoke',
     'grant.sign',
   ]);
+});
+
+describe('those concerned are told', () => {
+  const EXPECTED = [
+    'manager asked recovery.request',
+    'officer-1 asked recovery.request',
+    'officer-2 asked recovery.request',
+    'other-owner asked recovery.request',
+    'manager decided recovery.approve',
+    'other-owner decided recovery.approve',
+    'manager decided recovery.activate',
+    'other-owner decided recovery.activate',
+    'other-owner used grant.sign',
+    'other-owner refused grant.sign',
+    'manager decided grant.revoke',
+    'other-owner decided grant.revoke',
+  ];
+  let key: WireKey;
+
+  /** Resolves when what `look` sees satisfies the last of EXPECTED. */
+  async function until<T>(look: () => readonly T[]): Promise<readonly T[]> {
+    for (let turn = 0; turn < 600 && look().length < EXPECTED.length; turn += 1) await pause(50);
+    return look();
+  }
+  const inWords = ({ to, kind, act }: Record<string, unknown>): string =>
+    [to, kind, act].map(String).join(' ');
+  const isAboutKey = ({ subject }: Record<string, unknown>): boolean =>
+    (subject as { key?: string }).key === key.key;
+
+  beforeAll(async () => {
+    const owner = 'other-owner';
+    const order = { owner, spec: 'ec-p256', use: 'sign', label: 'told' } as const;
+    key = (await system.client(owner).generateKey(order)).result;
+    const { grant } = await granted(system, key, { maxUses: 2 });
+    const use = { mechanism: 'ES256', messages: [text] } as const;
+    await system.client('app').sign(grant, use);
+    expect(await refusalOf(system.client('other-app').sign(grant, use))).toBe('forbidden');
+    await system.client(owner).revoke(grant, 'enough');
+  });
+
+  test('by webhook: who approves, who asked and the owner, in the order of the log, and nobody else', async () => {
+    const told = await until(() =>
+      receiver.received
+        .map(({ body }) => (JSON.parse(body) as { readonly data: Record<string, unknown> }).data)
+        .filter(isAboutKey),
+    );
+    expect(told.map(inWords)).toEqual(EXPECTED);
+    expect(new Set(told.map(({ id }) => id)).size).toBe(EXPECTED.length);
+    // each says where in the log it can be checked
+    for (const { entry, act } of told)
+      expect((await entriesFrom(system, Number(entry)))[0]).toMatchObject({ act });
+  });
+
+  test('by mail: each at the address that the directory has, and nobody else', async () => {
+    const told = await until(() =>
+      mailServer.mails.filter((mail) => mail.text.includes(key.key) || mail.text.includes('"told"')),
+    );
+    expect(told.every(({ to }) => to.length === 1)).toBe(true);
+    expect(told.map(({ to }) => to[0])).toEqual(
+      EXPECTED.map((line) => `${line.split(' ')[0] ?? ''}@example.test`),
+    );
+  });
+
+  test('in the file: the same, a line each; none of all the story holds what was signed', async () => {
+    const file = join(system.directory, 'notices.ndjson');
+    const all = (): Record<string, unknown>[] =>
+      readFileSync(file, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const told = await until(() => all().filter(isAboutKey));
+    expect(told.map(inWords)).toEqual(EXPECTED);
+    const everything = JSON.stringify([all(), receiver.received, mailServer.mails]);
+    expect(everything).not.toContain(text);
+    expect(everything).not.toContain(message.toString('utf8'));
+    expect(everything).not.toContain(webhookSecret);
+  });
+
+  test('a receiver that is out makes nobody wait: the daemon stays ready, and says how far behind it is', async () => {
+    const before = receiver.received.length;
+    receiver.answers.push(...Array.from({ length: 5 }, () => ({ status: 503 })));
+    await filed(system, toOperate(key));
+    let report: unknown;
+    for (let turn = 0; turn < 200 && !JSON.stringify(report ?? '').includes('503'); turn += 1) {
+      const health = await system.client('auditor').health('readyz');
+      expect(health.ok).toBe(true);
+      ({ report } = health);
+      await pause(25);
+    }
+    expect(report).toMatchObject({
+      notifications: expect.arrayContaining([
+        expect.objectContaining({ sink: 'webhook:here', fault: 'The receiver answered 503.' }) as object,
+      ]) as unknown,
+    });
+    receiver.answers.length = 0;
+    aheadMs += HOUR_MS; // longer than any back-off
+    for (let turn = 0; turn < 600 && receiver.received.length < before + 5; turn += 1) await pause(50);
+    const ids = receiver.received.slice(before).map(({ headers }) => headers['webhook-id']);
+    expect(new Set(ids).size).toBeGreaterThanOrEqual(4);
+    expect(ids[0]).toBe(ids[1]); // the same message, again
+  });
 });
 
 test('at last the token holds no one-time key and no grant', async () => {

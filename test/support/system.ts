@@ -108,7 +108,10 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
   for (const [id, roles] of Object.entries(PEOPLE)) {
     const depositary = (roles as readonly string[]).includes('depositary');
     const part = await createIdentity(join(people, id), { id, depositary, deliveryKey: id === 'owner' });
-    const attributes = id.endsWith('owner') ? { department: 'finance', manager: 'manager' } : {};
+    const attributes = {
+      email: `${id}@example.test`,
+      ...(id.endsWith('owner') ? { department: 'finance', manager: 'manager' } : {}),
+    };
     const kind = roles.some((role) => role === 'app') ? 'app' : 'person';
     principals[id] = { name: id, roles, kind, attributes, ...part };
   }

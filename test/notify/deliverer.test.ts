@@ -1,0 +1,252 @@
+import type { PrincipalId } from '../../src/escrow/ids.js';
+import type { Notice, NoticeKind } from '../../src/escrow/notices.js';
+import type { StoredEntry } from '../../src/escrow/ports.js';
+import { backOffMs, TRIES } from '../../src/notify/backOff.js';
+import { Delivery, startDeliverer } from '../../src/notify/deliverer.js';
+import type { Handing, Notices, Sink } from '../../src/notify/sink.js';
+import type { MemoryOutbox } from './memoryOutbox.js';
+import { memoryOutbox } from './memoryOutbox.js';
+import { everyKind, noticeOf } from './samples.js';
+
+const unavailable: Handing = { took: 'none', because: 'unavailable', fault: 'It is out.', reason: 'out' };
+const refused: Handing = { took: 'none', because: 'refused', fault: 'No.', reason: 'no' };
+const POLL_MS = 1_000;
+const START = Date.parse('2026-02-03T04:05:06.789Z');
+
+/** A log of which every entry tells as many people as `tells` says, and a sink that answers as `answers` says. */
+interface Stage {
+  readonly delivery: Delivery;
+  readonly outbox: MemoryOutbox;
+  /** What the sink has been handed, whatever it answered. */
+  readonly handed: string[];
+  readonly reports: string[];
+  /** What the sink answers next; it takes one when nothing is left. */
+  readonly answers: Handing[];
+  nowMs: number;
+  /** Entries in the log, and how many notices each gives. */
+  tells: number[];
+  /** Entries below it are not there. */
+  lostBefore: number;
+  again(): Delivery;
+}
+
+function stageOf(tells: number[], kinds: ReadonlySet<NoticeKind> = everyKind): Stage {
+  const outbox = memoryOutbox();
+  const handed: string[] = [];
+  const answers: Handing[] = [];
+  const reports: string[] = [];
+  const sink: Sink = {
+    name: 'sink',
+    kinds,
+    hand: ([first]: Notices) => {
+      handed.push(first.id);
+      return Promise.resolve(answers.shift() ?? { took: 1 });
+    },
+    close: () => undefined,
+  };
+  const parts = {
+    outbox,
+    log: {
+      entries: (from: number, limit: number) =>
+        Promise.resolve(
+          stage.tells
+            .map((_, index): StoredEntry => ({ index, entry: new Uint8Array() }))
+            .slice(Math.max(from, stage.lostBefore), from + limit),
+        ),
+    },
+    noticesAbout: ({ index }: StoredEntry) =>
+      Promise.resolve(
+        Array.from({ length: stage.tells[index] ?? 0 }, (_, position): Notice => {
+          const to = `person-${position}` as PrincipalId;
+          return noticeOf({ id: `${index}.${position}`, to, kind: position === 1 ? 'used' : 'asked' });
+        }),
+      ),
+    clock: { now: () => new Date(stage.nowMs) },
+    random: (length: number) => new Uint8Array(length).fill(255),
+    report: (level: string, message: string) => reports.push(`${level}: ${message}`),
+    pollMs: POLL_MS,
+  };
+  const again = (): Delivery => new Delivery(sink, parts);
+  const stage: Stage = {
+    delivery: again(),
+    outbox,
+    handed,
+    reports,
+    answers,
+    nowMs: START,
+    tells,
+    lostBefore: 0,
+    again,
+  };
+  return stage;
+}
+
+test('everybody is told, in the order of the log, and then the sink rests', async () => {
+  const stage = stageOf([0, 2, 0, 1, 3]);
+  expect(await stage.delivery.round()).toBe(POLL_MS);
+  expect(stage.handed).toEqual(['1.0', '1.1', '3.0', '4.0', '4.1', '4.2']);
+  expect(stage.outbox.progress.place).toEqual({ entry: 5, position: 0 });
+  await stage.delivery.round();
+  expect(stage.handed).toHaveLength(6);
+});
+
+test('a long log is told to its end', async () => {
+  const stage = stageOf(Array.from({ length: 250 }, () => 1));
+  while ((await stage.delivery.round()) === 0);
+  expect(stage.handed).toEqual(Array.from({ length: 250 }, (_, index) => `${index}.0`));
+});
+
+test('what a daemon delivered and died before writing down is delivered again, under the same id', async () => {
+  const stage = stageOf([1, 1]);
+  const advance = stage.outbox.advance.bind(stage.outbox);
+  stage.outbox.advance = () => Promise.reject(new Error('killed'));
+  await stage.delivery.round();
+  expect(stage.handed).toEqual(['0.0']);
+  stage.outbox.advance = advance;
+  await stage.again().round();
+  expect(stage.handed).toEqual(['0.0', '0.0', '1.0']);
+});
+
+test('of an entry, those who have been told are not told again because another could not be', async () => {
+  const stage = stageOf([3]);
+  stage.answers.push({ took: 1 }, unavailable);
+  await stage.delivery.round();
+  stage.nowMs += 1_000;
+  await stage.again().round();
+  expect(stage.handed).toEqual(['0.0', '0.1', '0.1', '0.2']);
+});
+
+test('a receiver that is out is tried again, ever more seldom, for as long as it takes, and nothing passes it by', async () => {
+  const stage = stageOf([1, 1]);
+  const waits: number[] = [];
+  for (let turn = 0; turn < 40; turn += 1) {
+    stage.answers.push(unavailable);
+    await stage.delivery.round();
+    const waitMs = (stage.outbox.progress.notBefore?.getTime() ?? 0) - stage.nowMs;
+    waits.push(waitMs);
+    stage.nowMs += waitMs - 1;
+    await stage.delivery.round(); // too early: the sink is not asked
+    expect(stage.handed).toHaveLength(turn + 1);
+    stage.nowMs += 1;
+  }
+  expect(waits.slice(0, 10)).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300].map((s) => s * 1000));
+  expect(waits.at(-1)).toBe(300_000);
+  await stage.delivery.round();
+  expect(stage.handed.slice(-2)).toEqual(['0.0', '1.0']);
+  expect(stage.outbox.dropped).toEqual([]);
+  expect(stage.outbox.progress).toMatchObject({ attempts: 0, notBefore: undefined });
+});
+
+test('a receiver that says when it can be asked again is not asked sooner', async () => {
+  const stage = stageOf([1]);
+  stage.answers.push({ ...unavailable, retryAfterMs: 90_000 });
+  await stage.delivery.round();
+  expect(stage.outbox.progress.notBefore?.getTime()).toBe(START + 90_000);
+});
+
+test.each(['refused', 'deferred'] as const)(
+  'a notice that is %s for its own sake is given up at last, and the next one is delivered',
+  async (because) => {
+    const stage = stageOf([2, 1]);
+    for (let turn = 0; turn < TRIES[because]; turn += 1) {
+      stage.answers.push({ ...refused, because });
+      await stage.delivery.round();
+      stage.nowMs += 300_000;
+    }
+    expect(stage.outbox.dropped).toEqual(['0.0']);
+    expect(stage.reports.at(-1)).toBe('error: a notice was given up');
+    await stage.delivery.round();
+    expect(stage.handed.slice(-2)).toEqual(['0.1', '1.0']);
+    expect(new Set(stage.handed.slice(0, -2))).toEqual(new Set(['0.0']));
+  },
+);
+
+test('a sink that throws is one that is out', async () => {
+  const stage = stageOf([1]);
+  stage.delivery.sink.hand = () => Promise.reject(new Error('broken'));
+  await stage.delivery.round();
+  expect(stage.outbox.progress).toMatchObject({ attempts: 1, fault: 'The sink failed.' });
+});
+
+test('a sink is told only the kinds that it wants', async () => {
+  const stage = stageOf([2, 2], new Set(['used']));
+  await stage.delivery.round();
+  expect(stage.handed).toEqual(['0.1', '1.1']);
+  expect(stage.outbox.progress.place).toEqual({ entry: 2, position: 0 });
+});
+
+test('a daemon whose lease another has taken delivers nothing more', async () => {
+  const stage = stageOf([3]);
+  const hand = stage.delivery.sink.hand.bind(stage.delivery.sink);
+  stage.delivery.sink.hand = (notices) => {
+    stage.outbox.isTaken = true;
+    return hand(notices);
+  };
+  expect(await stage.delivery.round()).toBe(POLL_MS);
+  expect(await stage.delivery.round()).toBe(POLL_MS);
+  expect(stage.handed).toEqual(['0.0']);
+  expect(stage.outbox.progress.place).toEqual({ entry: 0, position: 0 });
+});
+
+test('a gap in the log is not stepped over', async () => {
+  const stage = stageOf([1, 1]);
+  stage.lostBefore = 1;
+  expect(await stage.delivery.round()).toBe(POLL_MS);
+  expect(stage.handed).toEqual([]);
+  expect(stage.outbox.progress.place).toEqual({ entry: 0, position: 0 });
+});
+
+test('an outage of the database is one line of the log, and the sink goes on after it', async () => {
+  const stage = stageOf([1]);
+  const lease = stage.outbox.lease.bind(stage.outbox);
+  stage.outbox.lease = () => Promise.reject(new Error('no database'));
+  await stage.delivery.round();
+  await stage.delivery.round();
+  expect(stage.reports).toEqual(['warn: notices wait: the log or the records cannot be read']);
+  stage.outbox.lease = lease;
+  await stage.delivery.round();
+  expect(stage.handed).toEqual(['0.0']);
+});
+
+test('a deliverer that is stopped lets go of what hangs, and gives its lease back', async () => {
+  const stage = stageOf([1]);
+  const released: string[] = [];
+  stage.outbox.release = (sink) => {
+    released.push(sink);
+    return Promise.resolve();
+  };
+  let asked: () => void = () => undefined;
+  const isAsked = new Promise<void>((resolve) => (asked = resolve));
+  let letGo: (handing: Handing) => void = () => undefined;
+  const sink: Sink = {
+    name: 'hanging',
+    kinds: everyKind,
+    hand: () =>
+      new Promise((resolve) => {
+        letGo = resolve;
+        asked();
+      }),
+    close: () => {
+      letGo(unavailable);
+    },
+  };
+  const deliverer = startDeliverer([sink], {
+    outbox: stage.outbox,
+    log: { entries: () => Promise.resolve([{ index: 0, entry: new Uint8Array() }]) },
+    noticesAbout: () => Promise.resolve([noticeOf()]),
+    clock: { now: () => new Date(START) },
+    random: (length) => new Uint8Array(length),
+    report: () => undefined,
+    pollMs: POLL_MS,
+  });
+  await isAsked;
+  await deliverer.stop(1);
+  expect(released).toEqual(['hanging']);
+  expect(stage.outbox.progress).toMatchObject({ place: { entry: 0, position: 0 }, attempts: 1 });
+});
+
+test('chance takes away at most half of a wait', () => {
+  const zeros = (length: number): Uint8Array => new Uint8Array(length);
+  expect(backOffMs(1, zeros)).toBe(500);
+  expect(backOffMs(1_000, zeros)).toBe(150_000);
+});

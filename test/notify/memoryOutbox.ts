@@ -1,0 +1,40 @@
+import type { NoticePlace, Outbox, SinkProgress } from '../../src/escrow/outbox.js';
+
+/** The progress of one sink in memory, for one daemon: as the database's, which test/postgres/outbox.test.ts holds to the same. */
+export interface MemoryOutbox extends Outbox {
+  progress: SinkProgress & { readonly fault?: string };
+  readonly dropped: string[];
+  /** Stands for another daemon that has taken over. */
+  isTaken: boolean;
+}
+
+export function memoryOutbox(entry = 0): MemoryOutbox {
+  const isAt = (place: NoticePlace): boolean =>
+    !outbox.isTaken && JSON.stringify(place) === JSON.stringify(outbox.progress.place);
+  const move = (from: NoticePlace, to: NoticePlace): Promise<boolean> => {
+    if (!isAt(from)) return Promise.resolve(false);
+    outbox.progress = { place: to, attempts: 0, notBefore: undefined };
+    return Promise.resolve(true);
+  };
+  const outbox: MemoryOutbox = {
+    progress: { place: { entry, position: 0 }, attempts: 0, notBefore: undefined },
+    dropped: [],
+    isTaken: false,
+    register: () => Promise.resolve(),
+    lease: () => Promise.resolve(outbox.isTaken ? undefined : outbox.progress),
+    advance: (_sink, from, to) => move(from, to),
+    postpone: (_sink, at, failure) => {
+      if (!isAt(at)) return Promise.resolve(false);
+      outbox.progress = { place: at, ...failure };
+      return Promise.resolve(true);
+    },
+    drop: async (_sink, from, to, { notice }) => {
+      if (!(await move(from, to))) return false;
+      outbox.dropped.push(notice.id);
+      return true;
+    },
+    release: () => Promise.resolve(),
+    states: () => Promise.resolve([]),
+  };
+  return outbox;
+}
