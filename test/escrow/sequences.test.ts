@@ -146,9 +146,33 @@ const plots = fc
   .chain(({ purpose, approvers }) =>
     fc.oneof(fc.constant(plot(purpose, approvers)), fc.subarray([...plot(purpose, approvers)])),
   );
+/** What ends a request otherwise. */
+const ends = fc.constantFrom<readonly (readonly [Step['act'], string, number])[]>(
+  [
+    ['deny', 'dave', 60],
+    ['deny', 'dora', 60],
+  ],
+  [['veto', 'olga', 1]],
+  [['cancel', 'dana', 1]],
+  [
+    ['wait', 'dana', 60],
+    ['keep-house', 'dana', 1],
+  ],
+);
+const endings = fc
+  .tuple(fc.constantFrom('request-operate' as const, 'request-release' as const), ends)
+  .map(([request, rest]) =>
+    ([[request, 'dana', 59], ...rest] as const).map(([act, who, amount]): Step => ({
+      act,
+      who,
+      amount,
+      at: 0,
+      signedBy: [],
+    })),
+  );
 /** Plots with steps left out, and between them anything by anybody. */
 const steps: fc.Arbitrary<readonly Step[]> = fc
-  .array(fc.oneof(fc.array(step, { maxLength: 6 }), plots), { minLength: 2, maxLength: 10 })
+  .array(fc.oneof(fc.array(step, { maxLength: 6 }), plots, endings), { minLength: 2, maxLength: 10 })
   .map((parts) => parts.flat());
 
 function callOf(id: string): Call {
