@@ -733,11 +733,15 @@ describe('releases', () => {
       await system.client('owner').veto(recovery, 'I am back');
       return recovery;
     }),
-    'of a request that has expired': release('recovery-expired', 'manager', async () => {
-      const recovery = await approvedRelease();
-      aheadMs += 24 * HOUR_MS;
-      return recovery;
-    }),
+    'of a request whose approvals have expired, and whose time is over': release(
+      'recovery-expired',
+      'manager',
+      async () => {
+        const recovery = await approvedRelease();
+        aheadMs += 31 * 24 * HOUR_MS;
+        return recovery;
+      },
+    ),
     'of a request to use the key': release(
       'purpose-not-allowed',
       'manager',
