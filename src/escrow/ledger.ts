@@ -192,9 +192,9 @@ export class Ledger {
       await this.#tidy('after an act', outcome.cleanup);
       return { answer: outcome.answer, index };
     } catch (error) {
-      // NotHeld: nothing was written, so what was made is taken back. Otherwise the fate of the entry is unknown;
+      // nothing was written, so what was made is taken back. Otherwise the fate of the entry is unknown;
       // what stands in the token is settled against the records by `reconcile`.
-      if (!(error instanceof NotHeld)) throw error;
+      if (!(error instanceof NotHeld || error instanceof NotAnEntry)) throw error;
       await this.#tidy('to undo an act', outcome.undo);
       throw await this.#conclude(outcomeOf, error);
     }
@@ -264,7 +264,7 @@ export class Ledger {
     readonly changes: readonly Change[];
   }): Promise<{ readonly index: number }> {
     const { id, role, claims, changes } = write;
-    const entry = encodeEntry({ ...write.entry, time: this.#parts.clock.now().toISOString() });
+    const entry = encoded({ ...write.entry, time: this.#parts.clock.now().toISOString() });
     return this.#parts.journal.append({ id, role, entry, about: write.entry.subject, claims, changes });
   }
 
@@ -284,6 +284,19 @@ interface Attempt<P> {
 }
 
 type OutcomeEntry = Omit<Entry, 'phase' | 'request' | 'digest' | 'error'>;
+
+/** What was to be recorded cannot be, such as what is longer than an entry can be: nothing was written. */
+class NotAnEntry extends Error {
+  override readonly name = 'NotAnEntry';
+}
+
+function encoded(entry: Entry): Uint8Array {
+  try {
+    return encodeEntry(entry);
+  } catch (cause) {
+    throw new NotAnEntry(`an entry of ${entry.act} cannot be written`, { cause });
+  }
+}
 
 function freshness(actor: Actor): readonly Claim[] {
   if (actor.request === undefined) return [];

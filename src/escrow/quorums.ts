@@ -5,6 +5,11 @@ import type { PrincipalId } from './ids.js';
 export const MAX_QUORUMS = 64;
 /** At most so many depositaries are in one quorum: each is a layer. */
 export const MAX_QUORUM_MEMBERS = 9;
+/**
+ * At most so many different depositaries are in the quorums of one key. Each has a share and a link for each purpose,
+ * and the key's entry in the log names them all: with more it would be longer than an entry can be.
+ */
+export const MAX_DEPOSITARIES = 128;
 /** Work bound while expanding an expression: candidate sets looked at. */
 const MAX_CANDIDATES = 4096;
 
@@ -20,12 +25,16 @@ export type Quorum = readonly PrincipalId[];
  * satisfied by people of their own, so that two of them are never satisfied by one person with two roles.
  *
  * @throws EscrowError `quorum-impossible` when no set of people suffices, `quorum-too-large` beyond
- *   {@link MAX_QUORUMS} quorums or {@link MAX_QUORUM_MEMBERS} members.
+ *   {@link MAX_QUORUMS} quorums, {@link MAX_QUORUM_MEMBERS} members of one or {@link MAX_DEPOSITARIES} of all.
  */
 export function minimalQuorums(shape: Shape): readonly Quorum[] {
   const quorums = sufficient(shape);
   if (quorums.length === 0) throw new EscrowError('quorum-impossible');
-  if (quorums.length > MAX_QUORUMS || quorums.some((members) => members.length > MAX_QUORUM_MEMBERS)) {
+  const isTooLarge =
+    quorums.length > MAX_QUORUMS ||
+    quorums.some((members) => members.length > MAX_QUORUM_MEMBERS) ||
+    new Set(quorums.flat()).size > MAX_DEPOSITARIES;
+  if (isTooLarge) {
     throw new EscrowError('quorum-too-large');
   }
   return [...quorums].sort((a, b) => compare(a.join(' '), b.join(' ')));

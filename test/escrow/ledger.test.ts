@@ -84,6 +84,24 @@ describe('the ledger', () => {
     expect(steps).toEqual([]);
   });
 
+  it('takes back what was made when its outcome is no entry, and records that it failed', async () => {
+    const { ledger, journal } = setUp();
+    let undone = 0;
+    const outcome: Outcome<string> = {
+      ...fine,
+      detail: { long: 'x'.repeat(65_535) },
+      undo: () => Promise.resolve(void (undone += 1)),
+    };
+    await expect(ledger.perform(request({ run: () => Promise.resolve(outcome) }))).rejects.toMatchObject({
+      code: 'internal',
+    });
+    expect(undone).toBe(1);
+    expect(journal.entries.map(({ phase, error }) => [phase, error])).toEqual([
+      ['attempted', undefined],
+      ['failed', 'internal'],
+    ]);
+  });
+
   it('answers nothing when the outcome cannot be written, and leaves the attempt open to be settled', async () => {
     const { ledger, journal } = setUp();
     let undone = 0;

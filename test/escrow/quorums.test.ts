@@ -105,6 +105,18 @@ describe('minimal quorums', () => {
     expect(errorCode(() => minimalQuorums(atLeast(10, ...many)))).toBe('quorum-too-large');
     expect(minimalQuorums(atLeast(2, ...many))).toHaveLength(45);
   });
+
+  it('are refused beyond 128 people, however few are in each', () => {
+    const pairs = (count: number): Shape =>
+      atLeast(
+        1,
+        ...Array.from({ length: count }, (_, i) =>
+          atLeast(3, ...[0, 1, 2].map((k) => one(`p${String(3 * i + k)}`))),
+        ),
+      );
+    expect(minimalQuorums(pairs(42)).flat()).toHaveLength(126);
+    expect(errorCode(() => minimalQuorums(pairs(43)))).toBe('quorum-too-large');
+  });
 });
 
 describe('a quorum is complete', () => {

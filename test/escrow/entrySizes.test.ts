@@ -1,0 +1,227 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Escrow } from '../../src/escrow/context.js';
+import { generateKey } from '../../src/escrow/generateKey.js';
+import type { PrincipalId } from '../../src/escrow/ids.js';
+import { Ledger } from '../../src/escrow/ledger.js';
+import type { Policy, QuorumExpression, Rule } from '../../src/escrow/policy.js';
+import { MAX_POLICY_SIGNATURES } from '../../src/escrow/policySignatures.js';
+import type { Token } from '../../src/escrow/ports.js';
+import type { Principal } from '../../src/escrow/principals.js';
+import { MAX_DEPOSITARIES, MAX_QUORUM_MEMBERS, MAX_QUORUMS } from '../../src/escrow/quorums.js';
+import { compactJws } from '../../src/http/fields.js';
+import { policyOrder, reason, recoveryOrder, signOrder } from '../../src/http/schemas.js';
+import type { Entry } from '../../src/log/entry.js';
+import { encodeEntry, maximumEntryBytes } from '../../src/log/entry.js';
+import { MemoryJournal } from './memoryJournal.js';
+
+/** The longest id of a principal. */
+const longId = (prefix: string, number = 0): PrincipalId =>
+  `${prefix}${String(number).padStart(4, '0')}`.padEnd(64, 'x') as PrincipalId;
+/** The longest request that the server reads. */
+const longJws = `a.b.${'c'.repeat(8192 - 4)}`;
+const longRequest = { jws: longJws, kid: 'k'.repeat(43), jti: 'j', expiresAt: new Date() };
+const fingerprint = 'ab'.repeat(32);
+const hex32 = 'cd'.repeat(32);
+const bytes = new Uint8Array(32);
+const now = new Date('2026-03-01T12:00:00.000Z');
+
+/** As many quorums as there may be, of as many members, of this many people. */
+function expression(people: number): QuorumExpression {
+  const quorum = (from: number): QuorumExpression => ({
+    allOf: Array.from({ length: MAX_QUORUM_MEMBERS }, (_, k) => ({
+      person: longId('p', (from + k) % people),
+    })),
+  });
+  return {
+    anyOf: Array.from({ length: MAX_QUORUMS }, (_, n) => quorum(Math.floor((n * people) / MAX_QUORUMS))),
+  };
+}
+
+function principal(id: PrincipalId, roles: readonly string[]): [PrincipalId, Principal] {
+  const found = { id, kind: 'person', name: '', roles, attributes: {}, keys: [], depositaryKey: fingerprint };
+  return [id, { ...found, retired: false } as unknown as Principal];
+}
+
+function escrowOf(people: number): {
+  readonly escrow: Escrow;
+  readonly journal: MemoryJournal;
+  readonly lent: string[];
+} {
+  const depositaries = Array.from({ length: people }, (_, n) => longId('p', n));
+  const rule = {
+    name: 'r'.repeat(80),
+    when: { owner: {}, use: undefined, spec: undefined },
+    depositaries: expression(people),
+    requesters: ['depositary', 'admin', 'app'],
+    deliver: false,
+    operate: { operations: ['sign'], maxUses: 1, maxDurationMs: 1 },
+    release: { delayMs: 0, ownerMayVeto: false },
+  } as unknown as Rule;
+  const policy = {
+    version: Number.MAX_SAFE_INTEGER - 1,
+    hash: hex32,
+    principals: new Map([
+      principal(longId('owner'), ['owner']),
+      ...depositaries.map((id) => principal(id, ['depositary'])),
+    ]),
+    rules: [rule],
+  } as unknown as Policy;
+  const lent: string[] = [];
+  const verbs = new Proxy(
+    {},
+    {
+      get: (_target, verb) => (): unknown => {
+        lent.push(String(verb));
+        if (verb === 'generateUserKey') return Promise.resolve({ key: bytes, publicKey: bytes });
+        if (verb === 'wrapUnderKek') return Promise.resolve({ sealed: bytes, kek: 'k'.repeat(64) });
+        return Promise.resolve(bytes);
+      },
+    },
+  );
+  const token = {
+    abilities: { keySpecs: ['ec-p256'], oaep: 'RSA-OAEP-256' },
+    enrolled: () => Promise.resolve(depositaries.map((id) => ({ id, publicKey: bytes, fingerprint }))),
+    requireInService: () => undefined,
+    lend: (_verbs: unknown, use: (lent: unknown) => Promise<unknown>) => use(verbs),
+  } as unknown as Token;
+  const journal = new MemoryJournal();
+  const clock = { now: () => now, pause: () => Promise.resolve() };
+  const parts = {
+    journal,
+    token,
+    clock,
+    random: randomBytes,
+    notice: () => undefined,
+    contentionTimeoutMs: 0,
+  };
+  const directory = { current: () => Promise.resolve(policy) };
+  const escrow = { ledger: new Ledger(parts), directory, token, clock, random: randomBytes };
+  return { escrow: escrow as unknown as Escrow, journal, lent };
+}
+
+function order(escrow: Escrow): Promise<unknown> {
+  const [, caller] = principal(longId('owner'), ['owner']);
+  return generateKey(
+    escrow,
+    { caller, request: longRequest },
+    { owner: longId('owner'), spec: 'ec-p256', use: 'sign', label: '', deliver: false },
+  );
+}
+
+const lengthOf = (entry: Entry): number => encodeEntry(entry).length;
+
+describe('a key of the largest rule that is permitted', () => {
+  it('has entries that fit into the log, by its longest request', async () => {
+    const { escrow, journal } = escrowOf(MAX_DEPOSITARIES);
+    await order(escrow);
+    const [attempt, outcome] = journal.entries;
+    expect(attempt?.detail['quorums']).toHaveLength(MAX_QUORUMS);
+    expect(JSON.stringify(outcome?.detail).match(/"recipient"/g)).toHaveLength(2 * MAX_DEPOSITARIES);
+    expect(journal.entries.map(({ phase }) => phase)).toEqual(['attempted', 'done']);
+    // they are near the limit: were they not, this test would not show it
+    expect(journal.entries.map(lengthOf).every((length) => length > maximumEntryBytes / 2)).toBe(true);
+  });
+
+  it('is refused with one depositary more, before anything is made', async () => {
+    const { escrow, journal, lent } = escrowOf(MAX_DEPOSITARIES + 1);
+    await expect(order(escrow)).rejects.toMatchObject({ code: 'quorum-too-large' });
+    expect(lent).toEqual([]);
+    expect(journal.entries.map(({ phase, error }) => [phase, error])).toEqual([
+      ['denied', 'quorum-too-large'],
+    ]);
+  });
+});
+
+describe('every other entry that a caller can make long fits as well', () => {
+  const subject = {
+    key: `key_${'0'.repeat(32)}`,
+    owner: longId('o'),
+    recovery: `rec_${'0'.repeat(32)}`,
+    grant: `grant_${'0'.repeat(32)}`,
+  };
+  const entry = (act: string, detail: Entry['detail']): Entry => ({
+    v: 1,
+    time: now.toISOString(),
+    act,
+    id: `act_${'0'.repeat(32)}`,
+    phase: 'attempted',
+    actor: longId('a'),
+    subject,
+    request: longJws,
+    detail,
+  });
+  /** Three bytes a character in UTF-8: the most that one UTF-16 code unit takes. */
+  const longReason = '\u20ac'.repeat(1000);
+  const accepts = (
+    schema: { safeParse: (value: unknown) => { success: boolean } },
+    value: unknown,
+  ): boolean => schema.safeParse(value).success;
+  const duration = 'P1D';
+  const scope = {
+    app: longId('a'),
+    operations: ['sign'],
+    mechanisms: ['ES256'],
+    input: 'message',
+    maxUses: 1_000_000_000,
+    duration,
+  };
+  const asked = { key: subject.key, purpose: 'operate', validFor: duration, scope };
+  const message = '';
+  const longStatement = longJws;
+  const policySignature = longJws.slice(0, 2048);
+  const filled = <T>(count: number, value: T): T[] => Array<T>(count).fill(value);
+
+  test.each<[string, Entry['detail'], longest: () => boolean, longer: () => boolean]>([
+    [
+      'recovery.request',
+      { ...asked, reason: longReason, expiresAt: now.toISOString(), requestHash: hex32 },
+      () => accepts(recoveryOrder, { ...asked, reason: longReason }),
+      () => accepts(recoveryOrder, { ...asked, reason: `${longReason}.` }),
+    ],
+    [
+      'recovery.approve',
+      { requestHash: hex32, statement: longStatement },
+      () => accepts(compactJws, longStatement),
+      () => accepts(compactJws, `${longStatement}c`),
+    ],
+    [
+      'recovery.veto',
+      { reason: longReason },
+      () => accepts(reason, { reason: longReason }),
+      () => accepts(reason, { reason: `${longReason}.` }),
+    ],
+    [
+      'policy.apply',
+      {
+        version: Number.MAX_SAFE_INTEGER,
+        policyHash: hex32,
+        replaces: hex32,
+        signers: filled(MAX_POLICY_SIGNATURES, longId('a')),
+        signatures: filled(MAX_POLICY_SIGNATURES, policySignature),
+      },
+      () =>
+        accepts(policyOrder, { document: {}, signatures: filled(MAX_POLICY_SIGNATURES, policySignature) }),
+      () =>
+        accepts(policyOrder, {
+          document: {},
+          signatures: filled(MAX_POLICY_SIGNATURES + 1, policySignature),
+        }),
+    ],
+    [
+      'grant.sign',
+      { mechanism: 'RSASSA-PSS-SHA-512', input: 'message', inputs: filled(256, hex32) },
+      () => accepts(signOrder, { mechanism: 'ES256', messages: filled(256, message) }),
+      () => accepts(signOrder, { mechanism: 'ES256', messages: filled(257, message) }),
+    ],
+    [
+      'recovery.activate',
+      { requestHash: hex32, quorum: filled(MAX_QUORUM_MEMBERS, longId('p')) },
+      () => true,
+      () => false,
+    ],
+  ])('%s, at the bound that the server holds callers to', (act, detail, longest, longer) => {
+    expect([longest(), longer()]).toEqual([true, false]);
+    expect(lengthOf(entry(act, detail))).toBeLessThanOrEqual(maximumEntryBytes);
+  });
+});
