@@ -2,25 +2,32 @@ import { z } from 'zod';
 
 import type { Entry } from '../log/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
+import { endsRequest } from './recoveryEvidence.js';
 
 /** What a grant allows, and what is left of it. */
 interface Allowed {
   readonly app: string;
+  readonly operations: readonly string[];
+  readonly mechanisms: readonly string[];
   left: number;
   /** When it ended, by the log or by the clock. */
   endMs: number;
 }
 
-const scopeSchema = z.object({ app: z.string(), maxUses: z.int().min(0) });
-const grantSchema = scopeSchema.extend({ expiresAt: z.iso.datetime() });
-
-/** Acts that end a request without a grant. */
-const ENDING: ReadonlySet<string> = new Set(['recovery.veto', 'recovery.cancel', 'recovery.expire']);
+const limits = { app: z.string(), maxUses: z.int().min(0) };
+const scopeSchema = z.object({
+  ...limits,
+  operations: z.array(z.string()),
+  mechanisms: z.array(z.string()),
+  durationMs: z.int().min(0),
+  notBefore: z.iso.datetime().nullish(),
+});
+const grantSchema = z.object({ ...limits, expiresAt: z.iso.datetime() });
 
 /**
- * Checks that grants were used within what they allow: each was made of a request that asked for its app and for no
- * fewer uses, and is used by that app, while it stands, at most so often. Uses count when they are attempted, whatever
- * becomes of them.
+ * Checks that grants were used within what they allow: each was made of a request that asked for its app, for no fewer
+ * uses and for as long, and is used by that app, as was asked for, while it stands, at most so often. Uses count when
+ * they are attempted, whatever becomes of them.
  *
  * Remembers requests and grants that have not ended, and those that ended lately.
  */
@@ -38,10 +45,8 @@ export class GrantEvidence {
       const scope = scopeSchema.safeParse(detail['scope']);
       if (scope.success) this.#asked.set(subject.recovery, scope.data);
     }
-    if (ENDING.has(act) && phase === 'done' && subject.recovery !== undefined) {
-      this.#asked.delete(subject.recovery);
-    }
-    if (act === 'recovery.activate' && phase === 'done') return this.#checkMade(entry);
+    if (act === 'recovery.activate' && phase === 'done') return this.#checkMade(entry, atMs);
+    if (subject.recovery !== undefined && endsRequest(entry)) this.#asked.delete(subject.recovery);
     if ((act === 'grant.sign' || act === 'grant.decrypt') && phase === 'attempted') {
       return this.#checkUse(entry, atMs);
     }
@@ -51,10 +56,10 @@ export class GrantEvidence {
     return undefined;
   }
 
-  #checkMade({ subject, detail }: Entry): string | undefined {
+  #checkMade({ subject, detail }: Entry, atMs: number): string | undefined {
     const made = grantSchema.safeParse(detail);
     if (!made.success || subject.grant === undefined) return 'a grant is made without saying what it allows';
-    const { app, maxUses, expiresAt } = made.data;
+    const { app, maxUses } = made.data;
     const asked = this.#asked.get(subject.recovery ?? '');
     if (asked === undefined) return 'a grant is made that nobody has asked for';
     this.#asked.delete(subject.recovery ?? '');
@@ -62,7 +67,13 @@ export class GrantEvidence {
     if (maxUses > asked.maxUses) {
       return `the grant allows ${maxUses} uses, and ${asked.maxUses} were asked for`;
     }
-    this.#grants.set(subject.grant, { app, left: maxUses, endMs: Date.parse(expiresAt) });
+    const startMs = Math.max(atMs, asked.notBefore == null ? 0 : Date.parse(asked.notBefore));
+    const endMs = Date.parse(made.data.expiresAt);
+    if (endMs > startMs + asked.durationMs + TOLERANCE_MS) {
+      return `the grant stands until ${made.data.expiresAt}, which is longer than was asked for`;
+    }
+    const { operations, mechanisms } = asked;
+    this.#grants.set(subject.grant, { app, operations, mechanisms, left: maxUses, endMs });
     return undefined;
   }
 
@@ -72,7 +83,13 @@ export class GrantEvidence {
     if (grant.app !== actor) return `${act} by ${actor} under a grant of ${grant.app}`;
     // acts that were under way together may be recorded in another order than they were decided
     if (atMs > grant.endMs + TOLERANCE_MS) return `${act} after its grant had ended`;
-    const inputs = detail['inputs'];
+    const { inputs, mechanism } = detail;
+    if (!grant.operations.includes(act === 'grant.sign' ? 'sign' : 'decrypt')) {
+      return `${act} under a grant that does not allow it`;
+    }
+    if (typeof mechanism !== 'string' || !grant.mechanisms.includes(mechanism)) {
+      return `${act} by a mechanism that its grant does not allow`;
+    }
     if (!Array.isArray(inputs) || inputs.length === 0) return `${act} does not say of what`;
     grant.left -= inputs.length;
     return grant.left < 0 ? `${act} beyond the uses that its grant allows` : undefined;

@@ -9,6 +9,7 @@ import { GrantEvidence } from './grantEvidence.js';
 import type { PublicPart } from './publicPart.js';
 import type { RequestCounts } from './requestEvidence.js';
 import { QuorumEvidence } from './quorumEvidence.js';
+import { RecoveryEvidence } from './recoveryEvidence.js';
 import { RequestEvidence } from './requestEvidence.js';
 import { StatementEvidence } from './statementEvidence.js';
 import type { WitnessPins } from './witnessPins.js';
@@ -29,8 +30,8 @@ export interface ExportCheck {
 
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
- * pairing of acts, the signatures of everyone who asked, decided and made rules, that no key came back without a quorum,
- * and that no grant was used beyond what it allows.
+ * pairing of acts, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
+ * that no key came back without a quorum, and that no grant was used beyond what it allows.
  */
 export async function verifyExport(
   check: ExportCheck,
@@ -39,12 +40,17 @@ export async function verifyExport(
   const directory = new DirectoryInForce(check.bootstrap ?? []);
   const requests = new RequestEvidence(origin, directory);
   const statements = new StatementEvidence(origin, directory);
+  const recoveries = new RecoveryEvidence();
   const quorums = new QuorumEvidence();
   const grants = new GrantEvidence();
   const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
     const reason =
-      requests.check(entry) ?? statements.check(entry) ?? quorums.check(entry) ?? grants.check(entry);
+      requests.check(entry) ??
+      statements.check(entry) ??
+      recoveries.check(entry) ??
+      quorums.check(entry) ??
+      grants.check(entry);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };

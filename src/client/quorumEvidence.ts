@@ -1,26 +1,24 @@
 import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
+import { documentHash } from '../log/export.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { parseJws } from './jws.js';
+import { endsRequest } from './recoveryEvidence.js';
 
 /** Acts that bring a key back. */
 const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release']);
-/** Acts that end a request, so that its approvals need not be remembered. */
-const ENDING: ReadonlySet<string> = new Set([
-  ...RECOVERING,
-  'recovery.veto',
-  'recovery.cancel',
-  'recovery.expire',
-]);
 
 /**
  * Checks that no key came back without a quorum: whenever one does, each member of the quorum that is named has approved
  * this very request before, the approval has not expired, and the quorum is one of those that the key was deposited with.
  *
- * Remembers the quorums of each key, and the approvals of requests that have not ended.
+ * Remembers the quorums of each key, once for all keys that have the same, and the approvals of requests that have not
+ * ended.
  */
 export class QuorumEvidence {
-  readonly #quorums = new Map<string, readonly string[]>();
+  readonly #quorums = new Map<string, ReadonlySet<string>>();
+  /** Each set of quorums that there is, by a digest of it. */
+  readonly #kinds = new Map<string, ReadonlySet<string>>();
   /** Until when each approval counts, in milliseconds, by request and depositary. */
   readonly #approvals = new Map<string, Map<string, number>>();
   /** As its statement says, of each approval whose outcome is to come. */
@@ -30,7 +28,7 @@ export class QuorumEvidence {
   check(entry: Entry): string | undefined {
     const { act, phase, actor, subject, detail, id, time } = entry;
     if (act === 'key.generate' && phase === 'attempted' && subject.key !== undefined) {
-      this.#quorums.set(subject.key, quorumsOf(detail['quorums']));
+      this.#quorums.set(subject.key, this.#shared(detail['quorums']));
     }
     if (subject.recovery === undefined) return undefined;
     if (act === 'recovery.approve') {
@@ -42,11 +40,16 @@ export class QuorumEvidence {
     if (RECOVERING.has(act) && phase === 'attempted') {
       return this.#checkQuorum(entry, subject.recovery, Date.parse(time));
     }
-    if (act === 'recovery.deny' && phase === 'done' && detail['status'] === 'denied') {
-      this.#approvals.delete(subject.recovery);
-    }
-    if (ENDING.has(act) && phase === 'done') this.#approvals.delete(subject.recovery);
+    if (endsRequest(entry)) this.#approvals.delete(subject.recovery);
     return undefined;
+  }
+
+  #shared(quorums: Json | undefined): ReadonlySet<string> {
+    const named = quorumsOf(quorums);
+    const digest = documentHash(named);
+    const known = this.#kinds.get(digest) ?? new Set(named);
+    this.#kinds.set(digest, known);
+    return known;
   }
 
   #approved(recovery: string, depositary: string, expiresMs: number): void {
@@ -65,7 +68,7 @@ export class QuorumEvidence {
     if (late !== undefined) return `${act} after the approval of ${late} had expired`;
     const deposited = key === undefined ? undefined : this.#quorums.get(key);
     if (deposited === undefined) return `${act} of a key whose deposit is not in the log`;
-    return deposited.includes(nameOf(members))
+    return deposited.has(nameOf(members))
       ? undefined
       : `${act} by ${members.join(' and ')}, which is no quorum of this key`;
   }

@@ -13,7 +13,9 @@ import {
   exportOf,
   logKey,
   people,
+  at,
   RECOVERY,
+  REQUEST_HASH,
   request,
   sampleEntries,
   statement,
@@ -39,14 +41,14 @@ async function verdictOn(
 
 test('an honest log is believed, and every request in it was verified', async () => {
   const { verdict, requests } = await verdictOn(await sampleEntries());
-  expect(verdict).toMatchObject({ ok: true, size: 4 });
-  expect(requests).toEqual({ verified: 2, unknown: 0 });
+  expect(verdict).toMatchObject({ ok: true, size: 6 });
+  expect(requests).toEqual({ verified: 3, unknown: 0 });
 });
 
 test('without the first administrators, what they signed before the first policy is counted as unknown', async () => {
   const { verdict, requests } = await verdictOn(await sampleEntries(), []);
   expect(verdict).toMatchObject({ ok: true });
-  expect(requests).toEqual({ verified: 1, unknown: 1 });
+  expect(requests).toEqual({ verified: 2, unknown: 1 });
 });
 
 test('one byte changed anywhere is found', async () => {
@@ -99,7 +101,7 @@ describe('even a log that its key has signed is refused, at the entry, when', ()
       'an act has no request at all',
       /without a signed request/,
       async () => {
-        const [, , attempt] = await sampleEntries();
+        const [, , , , attempt] = await sampleEntries();
         if (attempt === undefined) throw new Error('the sample has an attempt');
         const invented: { -readonly [Member in keyof Entry]: Entry[Member] } = { ...attempt, id: 'act_3' };
         delete invented.request;
@@ -111,7 +113,7 @@ describe('even a log that its key has signed is refused, at the entry, when', ()
       /used twice/,
       async () => {
         const approvalRequest = await request(people.dana, 30, approvals);
-        const [, , attempt] = await sampleEntries({ approvalRequest });
+        const [, , , , attempt] = await sampleEntries({ approvalRequest });
         return { approvalRequest, more: attempt === undefined ? [] : [{ ...attempt, id: 'act_3' }] };
       },
     ],
@@ -150,6 +152,46 @@ describe('even a log that its key has signed is refused, at the entry, when', ()
       /about something else/,
       async () => ({ statement: await statement(people.dana, { decision: 'deny' }) }),
     ],
+    [
+      'another scope was asked for than was approved',
+      /hash of the request is of something else/,
+      () => Promise.resolve({ asked: { reason: 'another' } }),
+    ],
+    [
+      'approvals of one request are recorded under another',
+      /about something else than was asked/,
+      async () => {
+        const requestHash = 'cd'.repeat(32);
+        const approved = await statement(people.dana, { requestHash });
+        return { approval: { detail: { requestHash, statement: approved } } };
+      },
+    ],
+    [
+      'a request is made of an id that stands already',
+      /asked for again/,
+      async () => {
+        const [, , ask] = await sampleEntries();
+        const again = await request(people.dana, 31, '/v1/recoveries');
+        return { more: ask === undefined ? [] : [{ ...ask, id: 'act_3', time: at(31), request: again }] };
+      },
+    ],
+    [
+      'a request is approved that nobody has made',
+      /was not made/,
+      async () => {
+        const other = `rec_${'3'.repeat(32)}`;
+        return {
+          approval: {
+            subject: { recovery: other, key: 'key_1', owner: 'olga' },
+            detail: {
+              requestHash: REQUEST_HASH,
+              statement: await statement(people.dana, { recovery: other }),
+            },
+          },
+          approvalRequest: await request(people.dana, 30, approvals.replace(RECOVERY, other)),
+        };
+      },
+    ],
     ['there is no statement', /has signed no statement/, () => Promise.resolve({ statement: 'none' })],
   ];
   test.each(cases)('%s', async (_name, reason, forge) => {
@@ -175,7 +217,7 @@ test('a request that was refused for what it says is no evidence against the log
   const byEve = { ...refused, request: await request(people.eve, 31, '/v1/elsewhere', { iss: 'dana' }) };
   expect((await verdictOn(await sampleEntries({ more: [byEve] }))).verdict).toMatchObject({
     ok: false,
-    index: 4,
+    index: 6,
   });
 });
 
@@ -272,7 +314,7 @@ describe('a grant', () => {
   });
   const asked = act('recovery.request', 'attempted', {
     purpose: 'operate',
-    scope: { app: 'mailer', maxUses: 3 },
+    scope: { app: 'mailer', operations: ['sign'], mechanisms: ['ES256'], maxUses: 3, durationMs: 3_600_000 },
   });
   const made = (detail: Entry['detail'] = {}): Entry =>
     act('recovery.activate', 'done', { app: 'mailer', maxUses: 3, expiresAt: at(60), ...detail });
@@ -292,11 +334,13 @@ describe('a grant', () => {
 
   test.each<[string, readonly Entry[], RegExp]>([
     ['used more often than it allows', [asked, made(), used(2), used(2)], /beyond the uses/],
+    ['used for another operation', [asked, made(), used(1, { act: 'grant.decrypt' })], /does not allow/],
     [
-      'used by decryption more often than it allows',
-      [asked, made(), used(3), used(1, { act: 'grant.decrypt' })],
-      /beyond/,
+      'used by another mechanism',
+      [asked, made(), used(1, { detail: { mechanism: 'ES384', inputs: ['ab'] } })],
+      /mechanism that its grant does not allow/,
     ],
+    ['made for longer than was asked for', [asked, made({ expiresAt: at(66) })], /longer than was asked for/],
     ['used by another app', [asked, made(), used(1, { actor: 'eve' })], /by eve under a grant of mailer/],
     ['used long after it expired', [asked, made(), used(1, { time: at(66) })], /after its grant had ended/],
     [

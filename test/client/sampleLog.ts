@@ -12,6 +12,28 @@ import { ORIGIN } from './fakeServer.js';
 
 export const RECOVERY = `rec_${'2'.repeat(32)}`;
 
+/** What is asked for in the sample log, and its hash. */
+const asked = {
+  purpose: 'operate',
+  scope: {
+    app: 'mailer',
+    operations: ['sign'],
+    mechanisms: ['ES256'],
+    input: 'message',
+    maxUses: 3,
+    durationMs: 60_000,
+  },
+  reason: 'sample',
+  expiresAt: '2026-03-02T12:00:00.000Z',
+} as const;
+export const REQUEST_HASH = documentHash({
+  ...asked,
+  version: 1,
+  recovery: RECOVERY,
+  key: 'key_1',
+  requester: 'dana',
+});
+
 const person = (id: string): Signer =>
   signerOf(id, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
 export const people = { ann: person('ann'), bob: person('bob'), dana: person('dana'), eve: person('eve') };
@@ -33,7 +55,7 @@ export const administrators = [people.ann, people.bob].map(({ id, publicJwk }) =
   keys: [publicJwk],
 }));
 
-const at = (minute: number): string => `2026-03-01T12:${String(minute).padStart(2, '0')}:00.500Z`;
+export const at = (minute: number): string => `2026-03-01T12:${String(minute).padStart(2, '0')}:00.500Z`;
 
 /** A request signed by this person at this minute; `claims` replaces what an honest client says. */
 export function request(by: Signer, minute: number, htu: string, claims: object = {}): Promise<string> {
@@ -56,6 +78,8 @@ export interface Forgery {
   readonly policyRequest?: string;
   readonly policySigners?: readonly Signer[];
   readonly policyBase?: number;
+  /** Replaces facts of the request. */
+  readonly asked?: Entry['detail'];
   /** Replaces members of the attempt to approve. */
   readonly approval?: Partial<Entry>;
   readonly approvalRequest?: string;
@@ -72,12 +96,12 @@ export function statement(by: Signer, changes: object = {}): Promise<string> {
     exp: Date.parse(at(59)) / 1000 - 0.5,
     decision: 'approve',
     recovery: RECOVERY,
-    requestHash: 'ab'.repeat(32),
+    requestHash: REQUEST_HASH,
     ...changes,
   });
 }
 
-/** The entries of a small log: two administrators put a policy in force, a depositary approves. */
+/** The entries of a small log: two administrators put a policy in force, a depositary asks and approves. */
 export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entry[]> {
   const hash = documentHash(document);
   const now = new Date(at(1));
@@ -94,6 +118,7 @@ export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entr
   const common = { v: 1, subject: {}, detail: {} } as const;
   const apply = { ...common, act: 'policy.apply', id: 'act_1', actor: 'ann' } as const;
   const subject = { recovery: RECOVERY, key: 'key_1', owner: 'olga' };
+  const ask = { ...common, act: 'recovery.request', id: 'act_0', actor: 'dana', subject } as const;
   const approve = { ...common, act: 'recovery.approve', id: 'act_2', actor: 'dana', subject } as const;
   return [
     {
@@ -105,12 +130,20 @@ export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entr
     },
     { ...apply, time: at(1), phase: 'done', detail: { version: 1, policyHash: hash }, digest: hash },
     {
+      ...ask,
+      time: at(29),
+      phase: 'attempted',
+      request: await request(people.dana, 29, '/v1/recoveries'),
+      detail: { ...asked, requestHash: REQUEST_HASH, ...forged.asked },
+    },
+    { ...ask, time: at(29), phase: 'done', digest: hash },
+    {
       ...approve,
       time: at(30),
       phase: 'attempted',
       request:
         forged.approvalRequest ?? (await request(people.dana, 30, `/v1/recoveries/${RECOVERY}/approvals`)),
-      detail: { requestHash: 'ab'.repeat(32), statement: forged.statement ?? (await statement(people.dana)) },
+      detail: { requestHash: REQUEST_HASH, statement: forged.statement ?? (await statement(people.dana)) },
       ...forged.approval,
     },
     { ...approve, time: at(30), phase: 'done', digest: hash, actor: forged.approval?.actor ?? 'dana' },

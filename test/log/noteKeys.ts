@@ -1,4 +1,11 @@
-import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  type KeyObject,
+} from 'node:crypto';
 import { formatCheckpoint, type Checkpoint } from '../../src/log/checkpoint.js';
 import { formatNote, noteSigningBytes } from '../../src/log/note.js';
 import { noteVerifier, vkeyFor, type NoteAlgorithm, type NoteVerifier } from '../../src/log/noteKey.js';
@@ -13,10 +20,26 @@ export interface TestKey {
 }
 
 export function testKey(name: string, algorithm: NoteAlgorithm = 'Ed25519'): TestKey {
-  const { publicKey, privateKey } =
+  const { privateKey } =
     algorithm === 'Ed25519'
       ? generateKeyPairSync('ed25519')
       : generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return testKeyOf(name, privateKey, algorithm);
+}
+
+/** An Ed25519 key that is the same each time, and so are its signatures (RFC 8032): for bytes that are pinned. */
+export function fixedPrivateKey(seed: string): KeyObject {
+  const pkcs8 = Buffer.from('302e020100300506032b657004220420', 'hex');
+  const bytes = createHash('sha256').update(seed).digest();
+  return createPrivateKey({ key: Buffer.concat([pkcs8, bytes]), format: 'der', type: 'pkcs8' });
+}
+
+export function testKeyOf(
+  name: string,
+  privateKey: KeyObject,
+  algorithm: NoteAlgorithm = 'Ed25519',
+): TestKey {
+  const publicKey = createPublicKey(privateKey);
   const spkiDer = publicKey.export({ format: 'der', type: 'spki' });
   const vkey = vkeyFor({ name, algorithm, spkiDer });
   const verifier = noteVerifier(vkey);

@@ -1,0 +1,326 @@
+import { createHash } from 'node:crypto';
+
+import { signPolicy } from '../../src/client/policyDocument.js';
+import type { Signer } from '../../src/client/signingKey.js';
+import { signerOf } from '../../src/client/signingKey.js';
+import type { Json } from '../../src/log/canonical.js';
+import type { Entry } from '../../src/log/entry.js';
+import { encodeEntry } from '../../src/log/entry.js';
+import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export.js';
+import { Frontier, leafHash } from '../../src/log/merkle.js';
+import type { TestKey } from '../log/noteKeys.js';
+import { fixedPrivateKey, signCheckpoint, testKeyOf } from '../log/noteKeys.js';
+
+/*
+ * A whole small log, the same bytes each time: a policy, a key, a request, two approvals, a grant, its uses and its end,
+ * with every phase that an entry has. All keys are made of their names, and sign by Ed25519, whose signatures are fixed.
+ */
+
+export const ORIGIN = 'golden.example/log';
+export const logKey: TestKey = testKeyOf(ORIGIN, fixedPrivateKey('golden log'));
+
+const person = (id: string): Signer => signerOf(id, fixedPrivateKey(`golden ${id}`));
+export const people = {
+  ann: person('ann'),
+  bob: person('bob'),
+  dana: person('dana'),
+  erin: person('erin'),
+  finn: person('finn'),
+  olga: person('olga'),
+  mailer: person('mailer'),
+  /** Has a key, and no place in the directory. */
+  eve: person('eve'),
+};
+
+export const document = {
+  version: 1,
+  principals: [
+    { id: 'ann', roles: ['admin'] },
+    { id: 'bob', roles: ['admin'] },
+    { id: 'dana', roles: ['depositary'] },
+    { id: 'erin', roles: ['depositary'] },
+    { id: 'finn', roles: ['depositary'] },
+    { id: 'olga', roles: ['owner'] },
+    { id: 'mailer', roles: ['app'] },
+  ].map(({ id, roles }) => ({
+    id,
+    kind: 'person',
+    name: `${id} \u00fc\u20ac`,
+    roles,
+    keys: [{ ...people[id as keyof typeof people].publicJwk }],
+  })),
+  rules: [],
+} as const satisfies Json;
+
+/** The first administrators, as they are known outside the log. */
+export const administrators = [people.ann, people.bob].map(({ id, publicJwk }) => ({
+  id,
+  keys: [publicJwk],
+}));
+
+export const KEY = `key_${'1'.repeat(32)}`;
+export const RECOVERY = `rec_${'2'.repeat(32)}`;
+export const GRANT = `grant_${'3'.repeat(32)}`;
+
+const sha256Hex = (text: string): string => createHash('sha256').update(text).digest('hex');
+export const at = (minute: number): string =>
+  new Date(Date.UTC(2026, 2, 1, 12, minute, 0, 500)).toISOString();
+const seconds = (minute: number): number => Date.parse(at(minute)) / 1000 - 0.5;
+
+const asked = {
+  purpose: 'operate',
+  scope: {
+    app: 'mailer',
+    operations: ['sign'],
+    mechanisms: ['ES256'],
+    input: 'message',
+    maxUses: 3,
+    rate: null,
+    durationMs: 3_600_000,
+    notBefore: null,
+    notAfter: null,
+  },
+  reason: 'mail while olga is away',
+  expiresAt: at(24 * 60),
+  approvalsHoldMs: 7_200_000,
+} as const;
+
+/** What a request with these contents hashes to. */
+export function hashOf(contents: Readonly<Record<string, Json>>): string {
+  return documentHash({ ...contents, version: 2, recovery: RECOVERY, key: KEY, requester: 'dana' });
+}
+export const REQUEST_HASH = hashOf(asked);
+
+/** A signed request: POST to this target, at this minute. */
+export function request(by: Signer, minute: number, htu: string, claims: object = {}): Promise<string> {
+  return by.sign('escrowd-request+jwt', {
+    iss: by.id,
+    aud: ORIGIN,
+    iat: seconds(minute),
+    exp: seconds(minute) + 60,
+    jti: sha256Hex(`${by.id} ${minute}`).slice(0, 22),
+    htm: 'POST',
+    htu,
+    cd: createHash('sha256').update('').digest('base64url'),
+    ...claims,
+  });
+}
+
+/** A depositary's signed decision. */
+export function statement(by: Signer, claims: object = {}): Promise<string> {
+  return by.sign('escrowd-approval+jwt', {
+    iss: by.id,
+    aud: ORIGIN,
+    iat: seconds(5),
+    exp: seconds(600),
+    decision: 'approve',
+    recovery: RECOVERY,
+    requestHash: REQUEST_HASH,
+    ...claims,
+  });
+}
+
+/** Signatures of these under the document, as the log has them. */
+export function policySignatures(signers: readonly Signer[]): Promise<readonly string[]> {
+  const order = {
+    hash: documentHash(document),
+    base: 0,
+    replaces: '00'.repeat(32),
+    origin: ORIGIN,
+    now: new Date(at(0)),
+    lifetimeMs: 3_600_000,
+  };
+  return Promise.all(signers.map((signer) => signPolicy(signer, order)));
+}
+
+/** The entry without its request: nobody stands behind it. */
+export function unsigned(entry: Entry): Entry {
+  const bare: { -readonly [Member in keyof Entry]: Entry[Member] } = { ...entry };
+  delete bare.request;
+  return bare;
+}
+
+/** The entries of the log. */
+export async function goldenEntries(): Promise<readonly Entry[]> {
+  const hash = documentHash(document);
+  const recovered = { key: KEY, owner: 'olga', recovery: RECOVERY };
+  const granted = { ...recovered, grant: GRANT };
+  const { ann, bob, dana, erin, finn, olga, mailer } = people;
+  const to = (action: string): string => `/v1/recoveries/${RECOVERY}/${action}`;
+  const sign = `/v1/grants/${GRANT}/sign`;
+  const begun = (
+    minute: number,
+    act: string,
+    actor: string,
+    subject: Entry['subject'],
+    detail: Entry['detail'],
+    signed?: string,
+  ): Entry => ({
+    v: 1,
+    time: at(minute),
+    act,
+    id: `act_${String(minute).padStart(32, '0')}`,
+    phase: 'attempted',
+    actor,
+    subject,
+    ...(signed === undefined ? {} : { request: signed }),
+    detail,
+  });
+  const done = (attempt: Entry, detail: Entry['detail'], subject = attempt.subject): Entry => ({
+    ...unsigned(attempt),
+    phase: 'done',
+    subject,
+    detail,
+    digest: sha256Hex(attempt.id),
+  });
+  const ended = (attempt: Entry, phase: 'denied' | 'failed', error: string): Entry => ({
+    ...unsigned(attempt),
+    phase,
+    detail: {},
+    error,
+  });
+  const approve = async (by: Signer, minute: number): Promise<Entry> =>
+    begun(
+      minute,
+      'recovery.approve',
+      by.id,
+      recovered,
+      { requestHash: REQUEST_HASH, statement: await statement(by) },
+      await request(by, minute, to('approvals')),
+    );
+  const use = async (minute: number, inputs: readonly string[]): Promise<Entry> =>
+    begun(
+      minute,
+      'grant.sign',
+      'mailer',
+      granted,
+      { mechanism: 'ES256', input: 'message', inputs: inputs.map(sha256Hex) },
+      await request(mailer, minute, sign),
+    );
+  const policy = begun(
+    1,
+    'policy.apply',
+    'ann',
+    {},
+    {
+      version: 1,
+      policyHash: hash,
+      replaces: '00'.repeat(32),
+      signers: ['ann', 'bob'],
+      signatures: await policySignatures([ann, bob]),
+    },
+    await request(ann, 1, '/v1/policy'),
+  );
+  const generate = begun(
+    2,
+    'key.generate',
+    'olga',
+    { key: KEY, owner: 'olga' },
+    {
+      spec: 'ec-p256',
+      use: 'sign',
+      rule: 'all',
+      policyVersion: 1,
+      policyHash: hash,
+      quorums: [
+        ['dana', 'erin'],
+        ['dana', 'finn'],
+      ],
+    },
+    await request(olga, 2, '/v1/keys'),
+  );
+  const ask = begun(
+    3,
+    'recovery.request',
+    'dana',
+    recovered,
+    { ...asked, requestHash: REQUEST_HASH },
+    await request(dana, 3, '/v1/recoveries'),
+  );
+  const byDana = await approve(dana, 6);
+  const byFinn = await approve(finn, 7);
+  const byErin = await approve(erin, 8);
+  const activate = begun(9, 'recovery.activate', 'escrowd', granted, {
+    requestHash: REQUEST_HASH,
+    quorum: ['dana', 'erin'],
+  });
+  const first = await use(10, ['one', 'two']);
+  const second = await use(11, ['three']);
+  const refused: Entry = {
+    ...(await use(12, ['four'])),
+    phase: 'denied',
+    error: 'grant-exhausted',
+    detail: {},
+  };
+  const revoke = begun(
+    13,
+    'grant.revoke',
+    'olga',
+    granted,
+    { reason: 'back' },
+    await request(olga, 13, `/v1/grants/${GRANT}/revoke`),
+  );
+  return [
+    policy,
+    done(policy, { version: 1, policyHash: hash }),
+    generate,
+    done(generate, {
+      shares: [
+        {
+          purpose: 'operate',
+          kek: 'kek-1',
+          recipients: [{ depositary: 'dana', recipient: '55'.repeat(32) }],
+        },
+      ],
+      delivered: false,
+    }),
+    ask,
+    done(ask, { requestHash: REQUEST_HASH, transport: '66'.repeat(32) }),
+    byDana,
+    // two at once
+    byFinn,
+    done(byDana, { status: 'pending' }),
+    ended(byFinn, 'denied', 'share-wrong-key'),
+    byErin,
+    done(byErin, { status: 'approved', quorum: ['dana', 'erin'] }),
+    activate,
+    done(activate, { app: 'mailer', maxUses: 3, startsAt: at(9), expiresAt: at(69) }),
+    first,
+    done(first, { uses: 2 }),
+    second,
+    ended(second, 'failed', 'token-unavailable'),
+    refused,
+    revoke,
+    done(revoke, { status: 'revoked', used: 3 }),
+  ];
+}
+
+/** Whoever has a key like the log's: what they sign in its place. */
+export interface Resealing {
+  readonly logKey?: TestKey;
+  readonly documents?: readonly Json[];
+}
+
+/** The bytes of the export of these entries, each in canonical form, under a new tree and a new signature. */
+export function sealed(entries: readonly Entry[], by: Resealing = {}): Buffer {
+  return sealedLines(
+    entries.map((entry) => Buffer.from(encodeEntry(entry)).toString()),
+    by,
+  );
+}
+
+export function sealedLines(
+  lines: readonly string[],
+  { logKey: key = logKey, documents = [document] }: Resealing = {},
+): Buffer {
+  const tree = Frontier.empty();
+  for (const line of lines) tree.append(leafHash(Buffer.from(line)));
+  const note = signCheckpoint(key, { origin: ORIGIN, size: tree.size, root: tree.root() });
+  const all = [
+    headerLine({ origin: ORIGIN, logKey: key.vkey }),
+    ...documents.map(documentLine),
+    ...lines,
+    checkpointLine(note),
+  ];
+  return Buffer.from(all.map((line) => `${line}\n`).join(''));
+}
