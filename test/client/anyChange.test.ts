@@ -137,7 +137,7 @@ function another(old: Json): Json {
   }
   if (typeof old === 'number') return old + 1;
   if (typeof old === 'boolean') return !old;
-  return null;
+  return old === null ? 0 : null;
 }
 
 describe('an entry rewritten in canonical form', () => {

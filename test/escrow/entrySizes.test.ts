@@ -55,6 +55,7 @@ function escrowOf(people: number): {
     depositaries: expression(people),
     requesters: ['depositary', 'admin', 'app'],
     deliver: false,
+    requests: {},
     operate: { operations: ['sign'], maxUses: 1, maxDurationMs: 1 },
     release: { delayMs: 0, ownerMayVeto: false },
   } as unknown as Rule;

@@ -27,6 +27,20 @@ describe('signed notes', () => {
     expect(opened.signatures.map(({ name, keyId }) => [name, keyId])).toEqual([['PeterNeumann', 0xc74f20a3]]);
   });
 
+  test('the example of C2SP signed-note is read, with the empty line in its text, and written back', () => {
+    const verse =
+      'Ognuno sta solo sul cuor della terra\ntrafitto da un raggio di sole:\n\ned \u00e8 subito sera.\n';
+    const line =
+      '\u2014 quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n';
+    const note = `${verse}\n${line}`;
+    const parsed = parseNote(note);
+    expect(parsed.text).toBe(verse);
+    expect(parsed.signatures).toMatchObject([{ name: 'quasimodo.example/salvatore', keyId: 0x367ba04b }]);
+    expect(formatNote(parsed.text, parsed.signatures)).toBe(note);
+    // its key is not published: nobody knows whether it holds
+    expect(() => openNote(note, [peterKey])).toThrow(NoteError);
+  });
+
   test('signing as published gives the published note, byte for byte', () => {
     const seed = Buffer.from(peter.seed, 'base64').subarray(1);
     const key = createPrivateKey({

@@ -16,6 +16,7 @@ import {
 } from '../../src/log/tiles.js';
 import { hex, sampleLeaves, tileStore } from './sampleTree.js';
 
+/* Index 1234067, and the trees of 70,000 and of 256 leaves, are the examples of C2SP tlog-tiles. */
 describe('tile paths (C2SP tlog-tiles)', () => {
   test.each([
     [0, 0, 256, 'tile/0/000'],
@@ -68,6 +69,11 @@ describe('tile paths (C2SP tlog-tiles)', () => {
     [0, 2 ** 53, 1],
   ])('level %d, index %d, width %d has no path', (level, index, width) => {
     expect(() => tilePath(level, index, width)).toThrow(RangeError);
+  });
+
+  test('a tree of 256 leaves has one full tile, and one of width 1 above it', () => {
+    expect([0, 1, 2].map((level) => tileWidthAt(256, level, 0))).toEqual([256, 1, 0]);
+    expect(tileWidthAt(256, 0, 1)).toBe(0);
   });
 
   test('a tree of 70,000 leaves has the tiles that the specification counts', () => {

@@ -98,6 +98,34 @@ it('a checkpoint is found by how many witnesses have cosigned it, and carries th
   await database.close();
 });
 
+/**
+ * Tables of the log and of policies that hold state, and no evidence: each is made anew of what is append-only, or says
+ * only which row of it is the newest. Every other one must be append-only.
+ */
+const state = ['log_frontier', 'log_head', 'policy_head'];
+
+it('every table of the log and of policies is append-only, but those that are known to hold state', async () => {
+  const tables = await query<{ name: string; mayChange: boolean; guarded: boolean }>(
+    server.owner,
+    `select t.relname as name,
+        has_any_column_privilege($1, t.oid, 'UPDATE') or has_table_privilege($1, t.oid, 'DELETE')
+          or has_table_privilege($1, t.oid, 'TRUNCATE') as "mayChange",
+        -- before DELETE, UPDATE and TRUNCATE (8, 16 and 32 of tgtype), whatever session_replication_role says
+        exists (select from pg_trigger g join pg_proc p on p.oid = g.tgfoid
+          where g.tgrelid = t.oid and p.proname = 'refuse_change' and g.tgenabled = 'A'
+            and g.tgtype & 58 = 58) as guarded
+      from pg_class t join pg_namespace n on n.oid = t.relnamespace
+      where n.nspname = 'public' and t.relkind in ('r', 'p')
+        and t.relname ~ '^(log|policy)(_|$)|cosignature|checkpoint'
+      order by name`,
+    [server.daemon.user],
+  );
+  const named = (list: typeof tables): readonly string[] => list.map(({ name }) => name);
+  expect(named(tables)).toEqual(expect.arrayContaining([...state, 'log_entry', 'log_cosignature', 'policy']));
+  expect(named(tables.filter(({ guarded }) => !guarded))).toEqual(state);
+  expect(named(tables.filter(({ mayChange }) => mayChange))).toEqual(state);
+});
+
 it('the entries can be read in psql', async () => {
   expect(await query(server.daemon, 'select seq, act, phase, actor from log_reading where seq = 0')).toEqual([
     { seq: '0', act: 'grant.sign', phase: 'denied', actor: 'test' },
