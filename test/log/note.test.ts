@@ -35,8 +35,8 @@ describe('signed notes', () => {
     const note = `${verse}\n${line}`;
     const parsed = parseNote(note);
     expect(parsed.text).toBe(verse);
-    expect(parsed.signatures).toMatchObject([{ name: 'quasimodo.example/salvatore', keyId: 0x367ba04b }]);
-    expect(formatNote(parsed.text, parsed.signatures)).toBe(note);
+    expect(parsed.claimed).toMatchObject([{ name: 'quasimodo.example/salvatore', keyId: 0x367ba04b }]);
+    expect(formatNote(parsed.text, parsed.claimed)).toBe(note);
     // its key is not published: nobody knows whether it holds
     expect(() => openNote(note, [peterKey])).toThrow(NoteError);
   });
