@@ -41,6 +41,11 @@ export const CKR = {
 
 const NAMES = new Map<number, string>(Object.entries(CKR).map(([name, code]) => [code, name]));
 
+/** The name of a return value, as PKCS#11 has it where it is known here. */
+export function nameOfFault(code: number): string {
+  return NAMES.get(code) ?? `CKR_0x${code.toString(16)}`;
+}
+
 /** Answers that a wrong ciphertext may get. A broken device may give the same, so a probe must tell them apart. */
 const CIPHERTEXT_FAULTS: ReadonlySet<number> = new Set([
   CKR.CKR_GENERAL_ERROR,

@@ -5,11 +5,15 @@ import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
+import type { GenerateKeyPair } from './keyPairs.js';
+import { keyPairGenerator } from './keyPairs.js';
 import type { TokenProfile } from './profile.js';
 
 /** A PKCS#11 module that is loaded and initialised. */
 export interface LoadedModule {
   readonly driver: PKCS11;
+  /** C_GenerateKeyPair on another thread. */
+  readonly generatePair: GenerateKeyPair;
   /** Gives the module back; the last user of it in this process finalises it. Nothing may be under way. */
   release(): void;
 }
@@ -22,7 +26,10 @@ const CKF_OS_LOCKING_OK = 0x2;
 
 // The environment, C_Initialize and C_Finalize are per process, so what is known of them is too.
 const given = new Map<string, string>();
-const loaded = new Map<string, { driver: PKCS11; users: number; environment: string }>();
+const loaded = new Map<
+  string,
+  { driver: PKCS11; generatePair: GenerateKeyPair; users: number; environment: string }
+>();
 
 /**
  * Sets variables where C code looks for them. Assigning to process.env does so only when that is the real one:
@@ -118,7 +125,7 @@ export function loadModule(
     throw new TokenNotReady('module-refused', 'The PKCS#11 module is in use with another environment.');
   }
   const entry = present ?? {
-    driver: initialise(path, environment, parameters),
+    ...initialise(path, environment, parameters),
     users: 0,
     environment: wanted,
   };
@@ -127,6 +134,7 @@ export function loadModule(
   let released = false;
   return {
     driver: entry.driver,
+    generatePair: entry.generatePair,
     release: () => {
       if (released) return;
       released = true;
@@ -142,7 +150,11 @@ export function loadModule(
   };
 }
 
-function initialise(path: string, environment: ModuleEnvironment, parameters: string | undefined): PKCS11 {
+function initialise(
+  path: string,
+  environment: ModuleEnvironment,
+  parameters: string | undefined,
+): Pick<LoadedModule, 'driver' | 'generatePair'> {
   setEnvironment(environment);
   try {
     preload(path);
@@ -154,7 +166,7 @@ function initialise(path: string, environment: ModuleEnvironment, parameters: st
       // pkcs11js 2.1 hands over all but the last character.
       ...(parameters === undefined ? {} : { libraryParameters: `${parameters} ` }),
     });
-    return driver;
+    return { driver, generatePair: keyPairGenerator(path) };
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;
     const why = already ? 'something else in this process uses it' : 'it does not load or initialise';

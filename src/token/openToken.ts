@@ -95,7 +95,7 @@ export async function openToken(options: OpenTokenOptions): Promise<TokenGenerat
 
 async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<TokenGeneration> {
   const { profile, waitMs = 10_000, pins, log = () => undefined } = options;
-  const { driver } = module;
+  const { driver, generatePair } = module;
   const slot = findSlot(driver, options.label);
   const login = logIn(driver, slot, options.pin);
   const sessions = (size: number): Sessions => new Sessions(driver, slot, { size, waitMs }, log);
@@ -117,7 +117,18 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
     await health.check().catch((error: unknown) => {
       throw objectsWrong(error);
     });
-    const bench = { driver, profile, mechanisms, dialect, pool, objects, health, newestKek, log };
+    const bench = {
+      driver,
+      generatePair,
+      profile,
+      mechanisms,
+      dialect,
+      pool,
+      objects,
+      health,
+      newestKek,
+      log,
+    };
     return new ReadyToken(bench, { identity, log: logSpki }, forLog, () => {
       closeSessions();
       try {

@@ -4,7 +4,6 @@ import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../escrow/errors.js';
 import type { KeySpec } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
-import { holding } from './attributes.js';
 import type { AttackName } from './attackNames.js';
 import { ATTACK_NAMES } from './attackNames.js';
 import type { Target } from './attacks.js';
@@ -168,16 +167,12 @@ async function kek(bench: Workbench, label: string): Promise<Handle> {
 }
 
 async function makeTransport(
-  { driver, mechanisms, dialect, profile }: Workbench,
+  { driver, generatePair, mechanisms, dialect, profile }: Workbench,
   loan: Loan,
 ): Promise<Target['transport']> {
   const { publicKey, privateKey } = dialect.pair(unwrappingPair(undefined, mechanisms.number('rsaOaep')));
   const mechanism = mechanisms.plain('rsaKeyPairGen');
-  const pair = await loan.step((session) =>
-    holding([publicKey, privateKey, mechanism], () =>
-      driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
-    ),
-  );
+  const pair = await loan.step((session) => generatePair(session, mechanism, publicKey, privateKey));
   loan.discardLater(pair.publicKey);
   loan.discardLater(pair.privateKey);
   const spki = await loan.step((session) => readRsaSpki(driver, session, pair.publicKey));

@@ -1,6 +1,7 @@
 import type { PKCS11 } from 'pkcs11js';
 import type { Dialect } from './dialect.js';
 import type { Health } from './health.js';
+import type { GenerateKeyPair } from './keyPairs.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenObjects } from './objects.js';
 import type { TokenProfile } from './profile.js';
@@ -9,6 +10,8 @@ import type { Sessions, TokenLog } from './sessions.js';
 /** What the verbs work with. */
 export interface Workbench {
   readonly driver: PKCS11;
+  /** C_GenerateKeyPair on another thread. */
+  readonly generatePair: GenerateKeyPair;
   readonly profile: TokenProfile;
   readonly mechanisms: Mechanisms;
   readonly dialect: Dialect;

@@ -2,7 +2,6 @@ import pkcs11 from 'pkcs11js';
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
 import type { PrincipalId } from '../../escrow/ids.js';
-import { holding } from '../attributes.js';
 import { Dialect } from '../dialect.js';
 import { Mechanisms } from '../mechanisms.js';
 import { findAll, readBytes, readRsaSpki, readsBack } from '../objects.js';
@@ -66,7 +65,7 @@ function asKeeper(slot: Slot, order: Enrolment, work: (session: Session) => void
 }
 
 /** Makes the pair, and removes its public half: the user's is untrusted, and the officer makes a trusted one. */
-async function makeServerPair(table: Table, { handle: session }: Session, id: PrincipalId): Promise<Buffer> {
+function makeServerPair(table: Table, { handle: session }: Session, id: PrincipalId): Buffer {
   const { driver, place } = table;
   requireNone(table, session, id);
   const mechanisms = new Mechanisms(place.profile);
@@ -74,9 +73,7 @@ async function makeServerPair(table: Table, { handle: session }: Session, id: Pr
   const asked = unwrappingPair(`server-for:${id}`, mechanisms.number('rsaOaep'));
   const { publicKey, privateKey } = dialect.pair(asked);
   const mechanism = mechanisms.plain('rsaKeyPairGen');
-  const pair = await holding([publicKey, privateKey, mechanism], () =>
-    driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
-  );
+  const pair = driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey);
   try {
     requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
     const spki = readRsaSpki(driver, session, pair.publicKey);

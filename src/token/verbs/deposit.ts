@@ -8,7 +8,6 @@ import { KEY_SPECS } from '../../escrow/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports.js';
 import type { Held } from '../../escrow/sealed.js';
 import { sealed } from '../../escrow/sealed.js';
-import { holding } from '../attributes.js';
 import { isStaleHandle } from '../faults.js';
 import type { Loan } from '../loan.js';
 import { GCM } from '../mechanisms.js';
@@ -143,15 +142,13 @@ async function generateUserPair(
   loan: Loan,
   spec: Exclude<KeySpec, 'aes-256'>,
 ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array }> {
-  const { driver, mechanisms, dialect } = bench;
+  const { driver, generatePair, mechanisms, dialect } = bench;
   const { publicKey, privateKey } = dialect.pair(userPair(spec, mechanisms.number('keyWrapWithPadding')));
   const mechanism = mechanisms.generation(spec);
   // RSA takes up to seconds and goes to another thread; for curves the way there costs more than it saves.
   const pair = await loan.step((session) =>
     KEY_SPECS[spec].kind === 'RSA'
-      ? holding([publicKey, privateKey, mechanism], () =>
-          driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
-        )
+      ? generatePair(session, mechanism, publicKey, privateKey)
       : driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey),
   );
   loan.discardLater(pair.publicKey);

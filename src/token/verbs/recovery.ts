@@ -4,7 +4,6 @@ import type { Opened, TokenVerbs } from '../../escrow/ports.js';
 import type { Purpose } from '../../escrow/policy.js';
 import type { Held, Opener, Sealed } from '../../escrow/sealed.js';
 import { sealed } from '../../escrow/sealed.js';
-import { holding } from '../attributes.js';
 import { isStaleHandle } from '../faults.js';
 import type { HeldKind, Loan } from '../loan.js';
 import { GCM } from '../mechanisms.js';
@@ -65,9 +64,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
         const asked = unwrappingPair(`transport:${recovery}`, oaepNumber);
         const { publicKey, privateKey } = dialect.pair(asked);
         const mechanism = mechanisms.plain('rsaKeyPairGen');
-        const pair = await holding([publicKey, privateKey, mechanism], () =>
-          driver.C_GenerateKeyPairAsync(session, mechanism, publicKey, privateKey),
-        );
+        const pair = await bench.generatePair(session, mechanism, publicKey, privateKey);
         loan.countStanding(2);
         requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
         objects.remember(name, { handle: pair.privateKey, publicKey: undefined });

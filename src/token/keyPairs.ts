@@ -1,0 +1,144 @@
+import koffi from 'koffi';
+import type { Handle, Mechanism } from 'pkcs11js';
+import type { Template } from './attributes.js';
+import { holding } from './attributes.js';
+import { nameOfFault } from './faults.js';
+
+/** The two halves of a new pair. */
+export interface NewPair {
+  readonly publicKey: Handle;
+  readonly privateKey: Handle;
+}
+
+/**
+ * Makes a pair on another thread. `mechanism` has no parameter. What the templates point at must live until it settles;
+ * the templates themselves are held here.
+ */
+export type GenerateKeyPair = (
+  session: Handle,
+  mechanism: Mechanism,
+  publicKey: Template,
+  privateKey: Template,
+) => Promise<NewPair>;
+
+/** CK_ATTRIBUTE and CK_MECHANISM are { number, pointer, length }: 24 bytes each (PKCS#11 2.40 section 3, LP64). */
+const ROW_BYTES = 24;
+/** CK_FUNCTION_LIST: CK_VERSION with its padding, then pointers in the order of pkcs11f.h (section 5). */
+const FIRST_FUNCTION = 8;
+const C_GENERATE_KEY_PAIR = 59;
+const HANDLE_BYTES = 8;
+const PROTOTYPE = koffi.proto('ulong (ulong, void *, void *, ulong, void *, ulong, void *, void *)');
+
+/**
+ * C_GenerateKeyPair of a module that is loaded already, called beside the driver: pkcs11js 2.1.7 never frees the mechanism
+ * and the templates that it copies for an asynchronous call (about 2 KiB a pair), and a synchronous one stops the process
+ * for as long as an RSA pair takes.
+ */
+export function keyPairGenerator(modulePath: string): GenerateKeyPair {
+  const generate = functionOf(modulePath);
+  return async (session, mechanism, publicKey, privateKey) => {
+    const call = {
+      mechanism: row(mechanism.mechanism),
+      publicKey: attributes(publicKey),
+      privateKey: attributes(privateKey),
+      pair: Buffer.alloc(2 * HANDLE_BYTES),
+    };
+    const at = (buffer: Buffer): bigint => koffi.address(buffer);
+    const held = [call.mechanism, call.publicKey, call.privateKey, call.pair, publicKey, privateKey];
+    const answer = await holding(held, () =>
+      generate(
+        session.readBigUInt64LE(),
+        at(call.mechanism),
+        at(call.publicKey),
+        publicKey.length,
+        at(call.privateKey),
+        privateKey.length,
+        at(call.pair),
+        at(call.pair) + BigInt(HANDLE_BYTES),
+      ),
+    );
+    if (answer !== 0) throw new KeyPairFault(answer);
+    return {
+      publicKey: Buffer.from(call.pair.subarray(0, HANDLE_BYTES)),
+      privateKey: Buffer.from(call.pair.subarray(HANDLE_BYTES)),
+    };
+  };
+}
+
+/** What the token answered, in the form of the driver's own errors. */
+class KeyPairFault extends Error {
+  override readonly name = 'Pkcs11Error';
+
+  constructor(readonly code: number) {
+    super(nameOfFault(code));
+  }
+}
+
+type NativeCall = (...given: readonly (bigint | number)[]) => Promise<number>;
+
+function functionOf(modulePath: string): NativeCall {
+  // dlopen of what is loaded gives the same module: no second state, and no other OpenSSL.
+  const library = koffi.load(modulePath);
+  const getFunctionList: unknown = library.func('C_GetFunctionList', 'ulong', [
+    koffi.out(koffi.pointer('uint64')),
+  ]);
+  const list: (bigint | number)[] = [0n];
+  if (typeof getFunctionList !== 'function' || Reflect.apply(getFunctionList, undefined, [list]) !== 0)
+    throw new Error('C_GetFunctionList gives no functions');
+  const at = FIRST_FUNCTION + 8 * C_GENERATE_KEY_PAIR;
+  const pointer: unknown = koffi.decode(BigInt(list[0] ?? 0), at, 'uint64');
+  if (typeof pointer !== 'bigint' && typeof pointer !== 'number') throw new Error('a pointer is a number');
+  const generate: unknown = koffi.decode(BigInt(pointer), PROTOTYPE);
+  if (typeof generate !== 'function' || !('async' in generate) || typeof generate.async !== 'function')
+    throw new Error('C_GenerateKeyPair cannot be called');
+  const { async: start } = generate;
+  return (...given) =>
+    new Promise((resolve, reject) => {
+      const settle = (error: Error | null, answer: number): void => {
+        if (error === null) resolve(answer);
+        else reject(error);
+      };
+      Reflect.apply(start, undefined, [...given, settle]);
+    });
+}
+
+function row(type: number, address = 0n, length = 0): Buffer {
+  const bytes = Buffer.alloc(ROW_BYTES);
+  bytes.writeBigUInt64LE(BigInt(type), 0);
+  bytes.writeBigUInt64LE(address, 8);
+  bytes.writeBigUInt64LE(BigInt(length), 16);
+  return bytes;
+}
+
+/** CK_ATTRIBUTE[], the values behind it in the same allocation, each on a boundary of 8. */
+function attributes(template: Template): Buffer {
+  const values = template.map(({ value }) => valueBytes(value));
+  const places: number[] = [];
+  let end = ROW_BYTES * template.length;
+  for (const { length } of values) {
+    places.push(end);
+    end += Math.ceil(length / 8) * 8;
+  }
+  const whole = Buffer.alloc(end);
+  const start = koffi.address(whole);
+  template.forEach(({ type }, index) => {
+    const place = places[index] ?? 0;
+    const value = values[index] ?? Buffer.alloc(0);
+    row(type, start + BigInt(place), value.length).copy(whole, ROW_BYTES * index);
+    value.copy(whole, place);
+  });
+  return whole;
+}
+
+/** As pkcs11js writes them: CK_BBOOL, CK_ULONG, or bytes. */
+function valueBytes(value: Template[number]['value']): Buffer {
+  if (typeof value === 'boolean') return Buffer.of(value ? 1 : 0);
+  if (typeof value === 'number') {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(value));
+    return bytes;
+  }
+  if (typeof value === 'string') return Buffer.from(value, 'utf8');
+  if (value instanceof Date) throw new TypeError('no template here has a date');
+  return value ?? Buffer.alloc(0);
+}
