@@ -8,7 +8,7 @@ import { routesOf } from '../../src/http/routes.js';
 import { isJsonObject } from '../../src/http/strictJson.js';
 import type { Json } from '../../src/log/canonical.js';
 import { PEOPLE } from './people.js';
-import { generatedDocuments } from './generated.js';
+import { generatedDocuments } from '../support/generated.js';
 import type { Running } from './runningServer.js';
 import { startServer } from './runningServer.js';
 import { GRANT, KEY, RECOVERY, RELEASED } from './world.js';
@@ -59,7 +59,7 @@ const isOfProbe = (rule: string | undefined, at: string | undefined): boolean =>
 const routes = routesOf({ identityKey: {}, logKey: '' });
 const document = openApiOf(routes);
 
-describe('what docs/ says of the interface', () => {
+describe('what is generated', () => {
   test.each(Object.entries(generatedDocuments()))('%s is not stale', (file, text) => {
     // npm run generate
     expect(readFileSync(file, 'utf8') === text).toBe(true);

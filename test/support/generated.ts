@@ -2,13 +2,15 @@ import { errorReferenceOf } from '../../src/http/errorReference.js';
 import { openApiOf } from '../../src/http/openapi.js';
 import { routesOf } from '../../src/http/routes.js';
 import { policyFileSchema } from '../../src/policy/jsonSchema.js';
+import { supportTable } from '../token/supportTable.js';
 
-/** What of docs/ is made from the rows of the routes and the schema of policies: file by file, as it must be. */
+/** What is made from the rows of the routes, the schema of policies and the token profiles: file by file, as it must be. */
 export function generatedDocuments(): Readonly<Record<string, string>> {
   const routes = routesOf({ identityKey: {}, logKey: '' });
   return {
     'docs/openapi.json': `${JSON.stringify(openApiOf(routes), null, 2)}\n`,
     'docs/escrow.schema.json': `${JSON.stringify(policyFileSchema(), null, 2)}\n`,
     'docs/errors.md': errorReferenceOf(routes),
+    'hsm-config/supported.md': supportTable('hsm-config'),
   };
 }
