@@ -41,6 +41,7 @@ const UNAVAILABLE: ReadonlySet<string> = new Set([
   'shutting-down',
   'busy',
   'interrupted',
+  'idempotency-in-progress',
 ]);
 
 /** What helps, by the server's code; where nothing is said, the sentence says enough. */

@@ -20,6 +20,8 @@ export interface WireAnswer {
   readonly status: number;
   /** Media type without parameters, lower case; empty when none was given. */
   readonly mediaType: string;
+  /** After how long another try may succeed (RFC 9110 section 10.2.3); undefined when nothing was said about it. */
+  readonly retryAfterMs?: number | undefined;
   readonly body: Buffer;
 }
 
@@ -152,6 +154,12 @@ async function readAnswer(incoming: IncomingMessage): Promise<WireAnswer> {
   return {
     status: incoming.statusCode ?? 0,
     mediaType: (incoming.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
+    retryAfterMs: retryAfterMsOf(incoming.headers['retry-after']),
     body: Buffer.concat(chunks),
   };
+}
+
+/** Seconds are all that escrowd says; a date is not looked at. */
+function retryAfterMsOf(field: string | undefined): number | undefined {
+  return field !== undefined && /^\d{1,6}$/.test(field) ? Number(field) * 1000 : undefined;
 }

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+
 import type { z } from 'zod';
 import { ZodError } from 'zod';
 
@@ -35,6 +37,8 @@ import { ServerProblem, ServerUnreachable } from './errors.js';
 import { asProblem } from './problem.js';
 import type { AppliedDocument } from './replies.js';
 import { acted, pageOf, REPLIES } from './replies.js';
+import type { Repetition } from './repetition.js';
+import { sendRepeatedly } from './repetition.js';
 import { signRequest } from './requestSignature.js';
 import type { Signer } from './signingKey.js';
 
@@ -62,6 +66,8 @@ export interface EscrowClientParts {
   /** The log's origin, pinned: requests are good for this server only. */
   readonly origin: string;
   readonly now: () => Date;
+  /** How what makes something is sent again when its answer is lost; never, when it is not given. */
+  readonly repetition?: Repetition;
 }
 
 /**
@@ -69,6 +75,9 @@ export interface EscrowClientParts {
  *
  * Every method throws ServerProblem when the server says no, and ServerUnreachable when no usable answer came (then a
  * call that changes something may have been acted on: look before doing it again). Many calls may run at once.
+ *
+ * {@link EscrowClient.generateKey} and {@link EscrowClient.requestRecovery} carry an Idempotency-Key of their own: they are sent
+ * again, as `repetition` says, when the connection was lost or the server cannot at the moment, and make one thing.
  */
 export class EscrowClient {
   readonly #parts: EscrowClientParts;
@@ -172,7 +181,7 @@ export class EscrowClient {
   }
 
   generateKey(order: WireKeyOrder): Promise<Acted<WireKey>> {
-    return this.#post('/v1/keys', order, acted(REPLIES.key));
+    return this.#create('/v1/keys', order, acted(REPLIES.key));
   }
 
   keys(query: PageQuery = {}): Promise<WirePage<WireKey>> {
@@ -184,7 +193,7 @@ export class EscrowClient {
   }
 
   requestRecovery(order: WireRecoveryOrder): Promise<Acted<WireRecovery>> {
-    return this.#post('/v1/recoveries', order, acted(REPLIES.recovery));
+    return this.#create('/v1/recoveries', order, acted(REPLIES.recovery));
   }
 
   recoveries(query: PageQuery = {}): Promise<WirePage<WireRecovery>> {
@@ -279,18 +288,29 @@ export class EscrowClient {
     return parsed(await this.#send('POST', target, body, true), reply);
   }
 
+  /** Each try is signed anew; all of them are the one request. */
+  async #create<T>(target: string, body: unknown, reply: z.ZodType<T>): Promise<T> {
+    const key = randomUUID();
+    const send = (): Promise<WireAnswer> => this.#send('POST', target, body, true, key);
+    const { repetition } = this.#parts;
+    return parsed(await (repetition === undefined ? send() : sendRepeatedly(send, repetition)), reply);
+  }
+
   async #send(
     method: 'GET' | 'POST',
     target: string,
     content: unknown,
     signed: boolean,
+    idempotencyKey?: string,
   ): Promise<WireAnswer> {
     const { connection, signer, origin, now } = this.#parts;
     const body = content === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(content));
     const headers: Record<string, string> = { accept: 'application/json, text/plain' };
     if (content !== undefined) headers['content-type'] = 'application/json';
+    if (idempotencyKey !== undefined) headers['idempotency-key'] = `"${idempotencyKey}"`;
     if (signed) {
-      const jws = await signRequest(signer, origin, { method, target, body }, now());
+      const named = idempotencyKey === undefined ? {} : { idempotencyKey };
+      const jws = await signRequest(signer, origin, { method, target, body, ...named }, now());
       headers['authorization'] = `Escrowd-JWS ${jws}`;
     }
     return connection.send({ method, target, headers, body });

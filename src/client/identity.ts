@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { z } from 'zod';
 
@@ -152,14 +153,24 @@ export class Identity {
   }
 
   /**
-   * A client of the pinned server in this principal's name. Close it when done.
+   * A client of the pinned server in this principal's name. Close it when done. `deadlineMs` is for each request; what makes
+   * something is sent again for `repeatForMs` (without it, for as long as the deadline) while its answer is lost.
    * @throws IdentityError `server-not-pinned`
    */
-  async connect(options: { readonly deadlineMs: number; readonly now: () => Date }): Promise<EscrowClient> {
+  async connect(options: {
+    readonly deadlineMs: number;
+    readonly repeatForMs?: number;
+    readonly now: () => Date;
+  }): Promise<EscrowClient> {
     const { server, origin, ca } = this.pins;
     const certificate = await readFile(resolve(this.directory, ca), 'utf8');
     const connection = new HttpsConnection({ url: server, ca: certificate, deadlineMs: options.deadlineMs });
-    return new EscrowClient({ connection, signer: this.signer, origin, now: options.now });
+    const repetition = {
+      forMs: options.repeatForMs ?? options.deadlineMs,
+      elapsedMs: () => performance.now(),
+      pause: (ms: number) => pause(ms),
+    };
+    return new EscrowClient({ connection, signer: this.signer, origin, now: options.now, repetition });
   }
 
   /**

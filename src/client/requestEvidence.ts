@@ -87,6 +87,7 @@ const claimsSchema = z.object({
   jti: z.string(),
   htm: z.string(),
   htu: z.string(),
+  ik: z.string().optional(),
 });
 
 /** Requests that could still be used again; older ones are refused for their time, and need not be remembered. */

@@ -16,11 +16,13 @@ export interface RequestToSign {
   readonly target: string;
   /** The exact bytes of the body; empty when there is none. */
   readonly body: Uint8Array;
+  /** The Idempotency-Key, where it has one: the string without its quotes. */
+  readonly idempotencyKey?: string;
 }
 
 /**
- * Signs one request: a compact JWS that binds the caller, the server (by the log's origin), the method, the target and
- * the body, for one use within a minute. It is the value after `Escrowd-JWS ` in the `Authorization` header.
+ * Signs one request: a compact JWS that binds the caller, the server (by the log's origin), the method, the target, the
+ * body and the Idempotency-Key, for one use within a minute. It is the value after `Escrowd-JWS ` in the `Authorization` header.
  */
 export function signRequest(
   signer: Signer,
@@ -38,5 +40,6 @@ export function signRequest(
     htm: request.method,
     htu: request.target,
     cd: base64url(createHash('sha256').update(request.body).digest()),
+    ...(request.idempotencyKey === undefined ? {} : { ik: request.idempotencyKey }),
   });
 }

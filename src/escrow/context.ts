@@ -1,5 +1,6 @@
 import type { Directory } from './directory.js';
 import { EscrowError } from './errors.js';
+import type { IdempotencyKey } from './idempotency.js';
 import type { GrantId, KeyId, RandomBytes, RecoveryId } from './ids.js';
 import type { Deposit } from './deposit.js';
 import type { Grant } from './grant.js';
@@ -29,6 +30,8 @@ export interface Escrow {
 export interface Call {
   readonly caller: Principal;
   readonly request: SignedRequest;
+  /** The caller's name for what is to be made, where the request has one. */
+  readonly idempotency?: IdempotencyKey;
 }
 
 /** The caller as the ledger wants it. */

@@ -10,6 +10,8 @@ export const ERROR_CODES = {
   'request-signature-invalid': 'The signature of the request does not verify.',
   'request-expired': 'The request is outside its time window.',
   'request-replayed': 'The request has been seen before.',
+  'idempotency-key-reused': 'The Idempotency-Key was used for another request.',
+  'idempotency-in-progress': 'The request with this Idempotency-Key is still under way.',
   'caller-unknown': 'The signing key belongs to nobody in the directory.',
   forbidden: 'The caller may not do this.',
   'route-unknown': 'There is no such resource.',

@@ -4,8 +4,9 @@ import { actorOf } from './context.js';
 import type { Deposit, OwnersCopy, PurposeDeposit, SealedQuorum, Share } from './deposit.js';
 import { depositDigest, layerContext } from './digests.js';
 import { EscrowError } from './errors.js';
+import { keyFree, repeatOf } from './idempotency.js';
 import type { KeyId, PrincipalId } from './ids.js';
-import { newId } from './ids.js';
+import { newId, parseId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import { specAllows } from './keySpecs.js';
 import type { Policy, Purpose, Rule } from './policy.js';
@@ -17,6 +18,7 @@ import type { Quorum } from './quorums.js';
 import { choose, getOwner } from './rules.js';
 import type { Held, Opener, Sealed } from './sealed.js';
 import type { Performed } from './performance.js';
+import { viewKey } from './views.js';
 
 /** What kind of key is wanted, and for whom. */
 export interface KeyOrder {
@@ -30,12 +32,13 @@ export interface KeyOrder {
 
 /**
  * Generates a key and deposits it, in one act (DESIGN: deposit): there is no key without a deposit, and none without
- * a record. Administrators may order keys for anyone, owners for themselves.
+ * a record. Administrators may order keys for anyone, owners for themselves. Asked again with the same Idempotency-Key,
+ * it answers with the key that was made.
  *
  * @throws EscrowError `forbidden`, `owner-unknown`, `key-use-unsupported`, `key-spec-unsupported`, `rule-missing`,
  *   `depositary-unknown`, `depositary-not-enrolled`, `depositary-retired`, `quorum-impossible`, `quorum-too-large`,
- *   `delivery-not-allowed`, `delivery-key-missing`: each before anything is made; `token-unavailable`,
- *   `log-unavailable`.
+ *   `delivery-not-allowed`, `delivery-key-missing`, `idempotency-key-reused`, `idempotency-in-progress`: each before
+ *   anything is made; `token-unavailable`, `log-unavailable`.
  */
 export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promise<Performed<Deposit>> {
   return escrow.ledger.perform({
@@ -43,6 +46,8 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
     actor: actorOf(call),
     decide: async (about) => {
       about({ owner: order.owner });
+      const repeats = await repeatOf(escrow, call, ({ key }) => madeBefore(escrow, call, key));
+      if (repeats !== undefined) return { repeats };
       const plan = await decide(escrow, call.caller, order);
       about({ key: plan.key });
       return {
@@ -54,7 +59,7 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
           policyHash: plan.policy.hash,
           quorums: plan.quorums,
         },
-        claims: [{ claim: 'policy-in-force', version: plan.policy.version }],
+        claims: [{ claim: 'policy-in-force', version: plan.policy.version }, ...keyFree(escrow, call)],
         plan,
       };
     },
@@ -75,6 +80,12 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
       };
     },
   });
+}
+
+async function madeBefore(escrow: Escrow, call: Call, key: string | undefined): Promise<Deposit> {
+  const id = parseId('KeyId', key ?? '');
+  if (id === undefined) throw new EscrowError('internal');
+  return viewKey(escrow, call, id);
 }
 
 interface Plan {

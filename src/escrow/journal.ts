@@ -1,6 +1,6 @@
 import type { Deposit } from './deposit.js';
 import type { Grant, GrantStatus } from './grant.js';
-import type { ActId, GrantId, RecoveryId } from './ids.js';
+import type { ActId, GrantId, PrincipalId, RecoveryId } from './ids.js';
 import type { Recovery } from './recovery.js';
 
 /** What must hold in the transaction that records an attempt. */
@@ -12,7 +12,19 @@ export type Claim =
   /** The grant is active at `at` and has `uses` left, which are now counted. */
   | { readonly claim: 'uses-counted'; readonly grant: GrantId; readonly uses: number; readonly at: Date }
   /** This policy is still the one in force. */
-  | { readonly claim: 'policy-in-force'; readonly version: number };
+  | { readonly claim: 'policy-in-force'; readonly version: number }
+  /**
+   * The caller's key stands for nothing at `at`: it is new, or has expired, or the act that it stood for ended `denied` or
+   * `failed`. From now on it stands for this act.
+   */
+  | {
+      readonly claim: 'idempotency-key-free';
+      readonly principal: PrincipalId;
+      readonly key: string;
+      readonly fingerprint: string;
+      readonly at: Date;
+      readonly expiresAt: Date;
+    };
 
 /** What follows from an act, written in the transaction that records its outcome. */
 export type Change =

@@ -8,7 +8,7 @@ import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
 import type { Change, Claim, Journal, Subject } from './journal.js';
 import type { Clock, Token, TokenVerbs } from './ports.js';
-import type { Actor, Outcome, Performance, Performed } from './performance.js';
+import type { Actor, Outcome, Performance, Performed, Repeated } from './performance.js';
 import { CameToNothing } from './performance.js';
 import { NotHeld } from './journal.js';
 
@@ -42,6 +42,7 @@ const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
   'alone-on-recovery',
   'uses-counted',
   'policy-in-force',
+  'idempotency-key-free',
 ]);
 
 /**
@@ -68,7 +69,7 @@ export class Ledger {
   }
 
   /**
-   * Performs an act. What it claims, such as uses of a grant, is claimed with the attempt and stays so; an act that needs the
+   * Performs an act, unless it finds that it is done already. What it claims, such as uses of a grant, is claimed with the attempt and stays so; an act that needs the
    * token is refused before that while the token is known to be out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it
    * throws an EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at
    * once.
@@ -78,6 +79,7 @@ export class Ledger {
     this.#underWay.add(id);
     try {
       const attempt = await this.#attempt(id, performance);
+      if ('repeats' in attempt) return attempt.repeats;
       return await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
         this.#execute(id, performance, attempt, lent),
       );
@@ -106,7 +108,10 @@ export class Ledger {
     });
   }
 
-  async #attempt<A extends Act, P, R>(id: ActId, performance: Performance<A, P, R>): Promise<Attempt<P>> {
+  async #attempt<A extends Act, P, R>(
+    id: ActId,
+    performance: Performance<A, P, R>,
+  ): Promise<Attempt<P> | Repeated<R>> {
     const { act, actor, decide } = performance;
     const deadline = this.#parts.clock.now().getTime() + this.#parts.contentionTimeoutMs;
     let subject: Subject = {};
@@ -116,6 +121,7 @@ export class Ledger {
     for (;;) {
       try {
         const plan = await decide(about);
+        if ('repeats' in plan) return plan;
         if (MEANS[act].length > 0) this.#parts.token.requireInService();
         await this.#append({
           id,
@@ -314,6 +320,8 @@ function asEscrowError(error: unknown): EscrowError {
         return new EscrowError('policy-stale');
       case 'act-open':
         return new EscrowError('interrupted', undefined, { cause: error });
+      case 'idempotency-key-free':
+        return new EscrowError('idempotency-in-progress', undefined, { cause: error });
       case 'alone-on-recovery':
       case 'uses-counted':
       case 'policy-in-force':

@@ -34,6 +34,11 @@ export interface Plan<P> {
   readonly plan: P;
 }
 
+/** An act that is done already, and its answer: nothing is performed or recorded again. */
+export interface Repeated<R> {
+  readonly repeats: Performed<R>;
+}
+
 /** What came of an act. */
 export interface Outcome<R> {
   readonly detail: Detail;
@@ -68,7 +73,7 @@ export interface Performance<A extends Act, P, R> {
    * Reads and decides; throws EscrowError to refuse. Says with `about` what the act is about as soon as it knows,
    * so that a refusal is logged with its subject. May run several times, when a claim was lost in a race.
    */
-  readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P>>;
+  readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P> | Repeated<R>>;
   readonly run: (lent: LentFor<A>, plan: P) => Promise<Outcome<R>>;
 }
 

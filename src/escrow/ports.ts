@@ -2,6 +2,7 @@ import type { Anchor } from '../log/anchor.js';
 import type { Tile } from '../log/tiles.js';
 import type { Deposit } from './deposit.js';
 import type { Grant } from './grant.js';
+import type { Creation } from './idempotency.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { Subject } from './journal.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
@@ -203,6 +204,11 @@ export interface Store {
   grants(of: { readonly participant?: PrincipalId }, page: PageRequest): Promise<Page<Grant>>;
   /** Grants that have not ended in the records. */
   openGrants(): Promise<readonly Grant[]>;
+  /** What a caller's Idempotency-Key stands for at this time; undefined when it may be used (see `idempotency-key-free`). */
+  findCreation(
+    named: { readonly principal: PrincipalId; readonly key: string },
+    at: Date,
+  ): Promise<Creation | undefined>;
   /** Notes (kid, jti) of a request that only reads; false when it was seen before. */
   seeOnce(request: {
     readonly kid: string;

@@ -5,8 +5,9 @@ import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
 import { askedAsJson, base64url, requestHash, sha256Hex } from './digests.js';
 import { canonicalJson } from '../log/canonical.js';
 import { EscrowError } from './errors.js';
+import { keyFree, repeatOf } from './idempotency.js';
 import type { KeyId, PrincipalId } from './ids.js';
-import { newId } from './ids.js';
+import { newId, parseId } from './ids.js';
 import { mechanismsFor } from './mechanisms.js';
 import type { Policy } from './policy.js';
 import type { Principal } from './principals.js';
@@ -14,6 +15,7 @@ import { hasRole } from './principals.js';
 import { isWithin } from './rate.js';
 import type { Asked, Recovery, Scope } from './recovery.js';
 import type { Performed } from './performance.js';
+import { viewRecovery } from './views.js';
 
 /** The `typ` of attestations (RFC 7515 section 4.1.9). */
 export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
@@ -29,13 +31,15 @@ export interface RecoveryOrder {
 }
 
 /**
- * Files a recovery request: makes its one-time transport key, and signs with the identity key what is asked.
+ * Files a recovery request: makes its one-time transport key, and signs with the identity key what is asked. Asked again
+ * with the same Idempotency-Key, it answers with the request that was filed.
  *
  * The terms are those of the rule that the key was deposited by, as it stood then: a rule that was changed since holds for
  * keys made since. The directory is the one in force.
  *
  * @throws EscrowError `key-unknown`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
- *   `mechanism-unsupported`, `quorum-impossible`, `token-unavailable`, `log-unavailable`.
+ *   `mechanism-unsupported`, `quorum-impossible`, `idempotency-key-reused`, `idempotency-in-progress`,
+ *   `token-unavailable`, `log-unavailable`.
  */
 export function requestRecovery(
   escrow: Escrow,
@@ -49,6 +53,8 @@ export function requestRecovery(
       about({ key: order.key });
       const deposit = await getDeposit(escrow, order.key);
       about({ owner: deposit.owner });
+      const repeats = await repeatOf(escrow, call, ({ recovery }) => filedBefore(escrow, call, recovery));
+      if (repeats !== undefined) return { repeats };
       const policy = await escrow.directory.current();
       const asked = decide(escrow, policy, call.caller, deposit, order);
       const filedAt = escrow.clock.now();
@@ -74,7 +80,7 @@ export function requestRecovery(
           approvalsHoldMs: plan.approvalsHoldMs,
           requestHash: hash,
         },
-        claims: [],
+        claims: keyFree(escrow, call),
         plan: { ...plan, requestHash: hash, publicKey: deposit.publicKey },
       };
     },
@@ -101,6 +107,14 @@ export function requestRecovery(
       };
     },
   });
+}
+
+/** A request as it was filed, whatever was decided since. */
+async function filedBefore(escrow: Escrow, call: Call, recovery: string | undefined): Promise<Recovery> {
+  const id = parseId('RecoveryId', recovery ?? '');
+  if (id === undefined) throw new EscrowError('internal');
+  const { recovery: now } = await viewRecovery(escrow, call, id);
+  return { ...now, revision: 1, approvals: [], denials: [], state: { status: 'pending' } };
 }
 
 function decide(

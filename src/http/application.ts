@@ -175,6 +175,7 @@ function incomingOf(request: Request, body: Uint8Array): Incoming {
       method: request.method,
       target,
       authorization: request.headersDistinct['authorization'] ?? [],
+      idempotencyKey: request.headersDistinct['idempotency-key'] ?? [],
       body,
     },
     path: pathOf(request.params, target),

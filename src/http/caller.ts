@@ -7,6 +7,7 @@ import { findByKey } from '../escrow/directory.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { Policy } from '../escrow/policy.js';
 import type { Json } from '../log/canonical.js';
+import { fingerprintOf, MAX_KEY_CHARACTERS, readIdempotencyKey } from './idempotencyKey.js';
 import type { UnverifiedJws } from './jws.js';
 import { isSignedBy, JwsError, readJws } from './jws.js';
 
@@ -26,6 +27,8 @@ export interface Received {
   readonly target: string;
   /** All Authorization fields. */
   readonly authorization: readonly string[];
+  /** All Idempotency-Key fields. */
+  readonly idempotencyKey: readonly string[];
   readonly body: Uint8Array;
 }
 
@@ -40,7 +43,8 @@ export type Authentication =
 
 /**
  * Authenticates a request by its signature: the key is in the directory, the signature verifies with that key's one
- * algorithm, the time is right, and what was signed is this method, this path and query, this body and this server.
+ * algorithm, the time is right, and what was signed is this method, this path and query, this body, this Idempotency-Key
+ * or none, and this server.
  * Whether the request is new (`jti`) is for the log or the store to say, durably.
  *
  * Errors: `request-unsigned`, `request-malformed`, `caller-unknown`, `request-signature-invalid` (also for a good
@@ -57,7 +61,13 @@ export async function authenticate(
     call = signed;
     checkTime(claims, trust.now);
     checkBinding(claims, received, signed, trust.origin);
-    return { outcome: 'accepted', call };
+    const key = readIdempotencyKey(received.idempotencyKey);
+    if (claims.ik !== key) throw otherwiseSigned('The signature is for another Idempotency-Key.');
+    if (key === undefined) return { outcome: 'accepted', call };
+    return {
+      outcome: 'accepted',
+      call: { ...call, idempotency: { key, fingerprint: fingerprintOf(received) } },
+    };
   } catch (error) {
     if (!(error instanceof EscrowError)) throw error;
     return call === undefined
@@ -82,6 +92,8 @@ const claimsSchema = z.strictObject({
   htu: z.string().max(4096),
   /** base64url SHA-256 of the body. */
   cd: digest,
+  /** The Idempotency-Key, where the request has one. */
+  ik: z.string().max(MAX_KEY_CHARACTERS).optional(),
 });
 type Claims = z.infer<typeof claimsSchema>;
 
@@ -133,7 +145,7 @@ function checkTime({ iat, exp }: Claims, now: Date): void {
 
 function checkBinding(claims: Claims, received: Received, { caller }: Call, origin: string): void {
   const refuse = (detail: string): never => {
-    throw new EscrowError('request-signature-invalid', detail);
+    throw otherwiseSigned(detail);
   };
   if (claims.iss !== caller.id) refuse('The signing key is not that of the issuer named.');
   if (claims.aud !== origin) refuse('The signature is for another server.');
@@ -141,6 +153,10 @@ function checkBinding(claims: Claims, received: Received, { caller }: Call, orig
   if (claims.htu !== received.target) refuse('The signature is for another path or query.');
   const body = createHash('sha256').update(received.body).digest('base64url');
   if (claims.cd !== body) refuse('The signature is for another body.');
+}
+
+function otherwiseSigned(detail: string): EscrowError {
+  return new EscrowError('request-signature-invalid', detail);
 }
 
 function malformed(detail: string): EscrowError {

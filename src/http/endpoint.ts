@@ -69,6 +69,7 @@ async function answerKnown(
   const call = await admit(escrow, access, incoming, found);
   let run: ReturnType<SignedRoute['prepare']>;
   try {
+    checkIdempotencyKey(access, call);
     run = route.prepare({ path: incoming.path, ...incoming.readRest() });
   } catch (error) {
     if (access.isLedgered && error instanceof EscrowError)
@@ -91,6 +92,12 @@ async function admit(escrow: Escrow, access: Access, incoming: Incoming, found: 
   const error = found.outcome === 'refused' ? found.error : new EscrowError('forbidden');
   await record(escrow, access, call, incoming, error);
   throw error;
+}
+
+/** A key where it is of no use is refused, so that nobody relies on it. */
+function checkIdempotencyKey({ takesIdempotencyKey }: Access, { idempotency }: Call): void {
+  if (idempotency === undefined || takesIdempotencyKey) return;
+  throw new EscrowError('request-malformed', 'This operation takes no Idempotency-Key.');
 }
 
 /**

@@ -5,7 +5,8 @@ import { isJsonObject } from './strictJson.js';
 import type { Json } from '../log/canonical.js';
 import { SCHEME } from './caller.js';
 import { AS_SENT } from './fields.js';
-import { STATUS } from './problems.js';
+import { KEY_FIELD, MAX_KEY_CHARACTERS } from './idempotencyKey.js';
+import { RETRY_AFTER_SECONDS, STATUS } from './problems.js';
 import { REPLIES } from './replySchemas.js';
 import type { Route } from './route.js';
 import * as requests from './schemas.js';
@@ -42,12 +43,24 @@ const OF_SIGNED = [
 ] as const satisfies readonly ErrorCode[];
 /** What an act can be refused with, besides: it may be cut short. */
 const OF_ACTS = ['interrupted'] as const satisfies readonly ErrorCode[];
+/** What a creation can be refused with, besides, for its Idempotency-Key. */
+const OF_CREATIONS = [
+  'idempotency-key-reused',
+  'idempotency-in-progress',
+] as const satisfies readonly ErrorCode[];
 
 /** Everything that a route can be refused with; an answer with another problem is a fault of the daemon. */
 export function problemsOf(route: Route): readonly ErrorCode[] {
   const { access, about } = route;
   const common =
-    access === 'public' ? OF_ALL : [...OF_ALL, ...OF_SIGNED, ...(access.isLedgered ? OF_ACTS : [])];
+    access === 'public'
+      ? OF_ALL
+      : [
+          ...OF_ALL,
+          ...OF_SIGNED,
+          ...(access.isLedgered ? OF_ACTS : []),
+          ...(access.takesIdempotencyKey ? OF_CREATIONS : []),
+        ];
   return [...new Set<ErrorCode>([...about.problems, ...common])].sort();
 }
 
@@ -125,7 +138,11 @@ function operationOf(route: Route, schemas: Schemas): JsonObject {
     description:
       roles === undefined ? `${about.summary} For everyone.` : `${about.summary} For: ${roles.join(', ')}.`,
     ...(roles === undefined ? { security: [] } : { 'x-escrowd-roles': roles }),
-    parameters: [...schemas.parameters(route, 'path'), ...schemas.parameters(route, 'query')],
+    parameters: [
+      ...schemas.parameters(route, 'path'),
+      ...schemas.parameters(route, 'query'),
+      ...(access !== 'public' && access.takesIdempotencyKey ? [IDEMPOTENCY_KEY] : []),
+    ],
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { [JSON_TYPE]: { schema: schemas.refer(body) } } } }),
@@ -148,7 +165,7 @@ function problemResponses(codes: readonly ErrorCode[]): Readonly<Record<string, 
     String(status),
     {
       description: `Refused: ${found.join(', ')}.`,
-      headers: refersTo(Object.keys(HEADERS).filter((name) => name !== 'Retry-After' || status >= 429)),
+      headers: refersTo(Object.keys(HEADERS).filter((name) => name !== 'Retry-After' || mayBeRetried(found))),
       content: {
         [PROBLEM_TYPE]: {
           schema: problemSchema(status, found),
@@ -175,6 +192,20 @@ function problemSchema(status: number, codes: readonly ErrorCode[]): JsonObject 
     additionalProperties: false,
   };
 }
+
+function mayBeRetried(codes: readonly ErrorCode[]): boolean {
+  return codes.some((code) => RETRY_AFTER_SECONDS[code] !== undefined);
+}
+
+const IDEMPOTENCY_KEY = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  description:
+    'The caller’s own name for what is to be made: a string in quotes, which the request’s signature covers as `ik`. Sent ' +
+    'again with the same key and body within 24 hours, the request makes nothing more and has the same answer.',
+  schema: { type: 'string', pattern: KEY_FIELD.source, minLength: 3, maxLength: 2 * MAX_KEY_CHARACTERS + 2 },
+} as const satisfies JsonObject;
 
 const HEADERS = {
   'X-Request-Id': {

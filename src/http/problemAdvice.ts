@@ -15,6 +15,9 @@ export const ADVICE = {
   'request-signature-invalid': SIGN_AGAIN,
   'request-expired': `Set the clock. ${SIGN_AGAIN}`,
   'request-replayed': SIGN_AGAIN,
+  'idempotency-key-reused': 'Take a new key for another request; send this one again exactly as it was.',
+  'idempotency-in-progress':
+    'Send the same request, signed anew, with the same key after Retry-After: what was made is the answer then.',
   'caller-unknown': 'Sign with a key that the directory in force has.',
   forbidden: 'Ask somebody whose role or part in the matter allows it.',
   'route-unknown': 'Look the route up in openapi.json.',

@@ -14,6 +14,8 @@ export const STATUS = {
   'request-signature-invalid': 401,
   'request-expired': 401,
   'request-replayed': 401,
+  'idempotency-key-reused': 422,
+  'idempotency-in-progress': 409,
   'caller-unknown': 401,
   forbidden: 403,
   'route-unknown': 404,
@@ -75,6 +77,7 @@ export const STATUS = {
 /** After how many seconds another try may succeed (Retry-After, RFC 9110 section 10.2.3). */
 export const RETRY_AFTER_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
   'rate-limited': 1,
+  'idempotency-in-progress': 1,
   'deadline-exceeded': 5,
   'checkpoint-unwitnessed': 1,
   busy: 1,

@@ -32,6 +32,8 @@ export interface Access {
   readonly roles: readonly ApiRole[];
   /** Whether the use case goes through the ledger, which records refusals and takes the request's `jti`. */
   readonly isLedgered: boolean;
+  /** Whether a caller may name what is made with an Idempotency-Key, and so ask for it again. */
+  readonly takesIdempotencyKey: boolean;
 }
 
 /** What a route tells the world about itself: openapi.json and docs/errors.md are made of it. */
@@ -106,6 +108,8 @@ export function act<B, T, P = Empty>(
     readonly body: z.ZodType<B>;
     readonly reply: z.ZodType<T>;
     readonly status?: 201;
+    /** For a use case that knows what `call.idempotency` is for. */
+    readonly takesIdempotencyKey?: true;
     readonly run: (escrow: Escrow, call: Call, given: Given<P, Empty, B>) => Promise<Acted<T>>;
   },
 ): SignedRoute {
@@ -114,7 +118,12 @@ export function act<B, T, P = Empty>(
     path: row.path,
     about: aboutOf(row),
     success: { status: row.status ?? 200, media: 'application/json', reply: actedOf(row.reply) },
-    access: { act: row.act, roles: row.roles, isLedgered: true },
+    access: {
+      act: row.act,
+      roles: row.roles,
+      isLedgered: true,
+      takesIdempotencyKey: row.takesIdempotencyKey === true,
+    },
     maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -141,7 +150,7 @@ export function view<T, P = Empty, Q = Empty, B = undefined>(
     path: row.path,
     about: aboutOf(row),
     success: { status: 200, media: 'application/json', reply: row.reply },
-    access: { act: row.act, roles: row.roles, isLedgered: false },
+    access: { act: row.act, roles: row.roles, isLedgered: false, takesIdempotencyKey: false },
     maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -164,7 +173,7 @@ export function download<P = Empty>(
     path: row.path,
     about: aboutOf(row),
     success: { status: 200, media: 'application/octet-stream', reply: REPLIES.bytes },
-    access: { act: row.act, roles: row.roles, isLedgered: false },
+    access: { act: row.act, roles: row.roles, isLedgered: false, takesIdempotencyKey: false },
     maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {

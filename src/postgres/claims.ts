@@ -1,6 +1,6 @@
 import type { Claim, JournalWrite } from '../escrow/journal.js';
 import { takeUses } from '../escrow/rate.js';
-import { requestKey, type Ground, type Statement, type Undo } from './ground.js';
+import { idempotencyKey, requestKey, type Ground, type Statement, type Undo } from './ground.js';
 
 /** Takes what a claim asks for; undefined when it does not hold. */
 export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {
@@ -30,6 +30,11 @@ export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {
     }
     case 'policy-in-force':
       return claim.version === ground.policyVersion ? nothing : undefined;
+    case 'idempotency-key-free': {
+      const key = idempotencyKey(claim.principal, claim.key);
+      if (!ground.freeKeys.delete(key)) return undefined;
+      return () => ground.freeKeys.add(key);
+    }
   }
 }
 
@@ -44,6 +49,8 @@ export function claimStatements(kept: readonly JournalWrite[], ground: Ground): 
     ...(uses.size > 0 ? [countUses(uses)] : []),
     ...rememberUses([...uses.keys()], ground),
     ...(unused.length > 0 ? [forgetRequests(unused)] : []),
+    ...takeKeys(kept),
+    ...freeKeys([...ground.freeKeys].map((key) => JSON.parse(key) as readonly [string, string])),
   ];
 }
 
@@ -85,6 +92,43 @@ function forgetRequests(requests: readonly (readonly [string, string])[]): State
            where r.kid = u.kid and r.jti = u.jti`,
     values: [requests.map(([kid]) => kid), requests.map(([, jti]) => jti)],
   };
+}
+
+/** From now on the keys that these writes claim stand for their acts. */
+function takeKeys(kept: readonly JournalWrite[]): readonly Statement[] {
+  const taken = kept.flatMap(({ id, claims }) =>
+    claims.flatMap((claim) => (claim.claim === 'idempotency-key-free' ? [{ act: id, ...claim }] : [])),
+  );
+  if (taken.length === 0) return [];
+  return [
+    {
+      name: 'take-keys',
+      text: `update idempotency_key k set act = u.act, fingerprint = u.fingerprint, expires_at = u.expires_at
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+               as u (principal, key, act, fingerprint, expires_at)
+             where k.principal = u.principal and k.key = u.key`,
+      values: [
+        taken.map(({ principal }) => principal),
+        taken.map(({ key }) => key),
+        taken.map(({ act }) => act),
+        taken.map(({ fingerprint }) => fingerprint),
+        taken.map(({ expiresAt }) => expiresAt.toISOString()),
+      ],
+    },
+  ];
+}
+
+/** Keys that were reserved for writes which did not hold. */
+function freeKeys(keys: readonly (readonly [string, string])[]): readonly Statement[] {
+  if (keys.length === 0) return [];
+  return [
+    {
+      name: 'free-keys',
+      text: `delete from idempotency_key k using unnest($1::text[], $2::text[]) as u (principal, key)
+             where k.principal = u.principal and k.key = u.key`,
+      values: [keys.map(([principal]) => principal), keys.map(([, key]) => key)],
+    },
+  ];
 }
 
 function nothing(): void {

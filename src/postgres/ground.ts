@@ -1,6 +1,6 @@
 import type { QueryResultRow } from 'pg';
 import type { GrantStatus } from '../escrow/grant.js';
-import type { JournalWrite } from '../escrow/journal.js';
+import type { Claim, JournalWrite } from '../escrow/journal.js';
 import type { Rate, RecentUses } from '../escrow/rate.js';
 
 /** What counts of a grant. */
@@ -22,6 +22,8 @@ export interface GrantGround {
 export interface Ground {
   /** Requests (see {@link requestKey}) that this transaction is the first to note and no write has used yet. */
   readonly unusedRequests: Set<string>;
+  /** Keys (see {@link idempotencyKey}) that this transaction has reserved and no write has taken yet. */
+  readonly freeKeys: Set<string>;
   readonly grants: Map<string, GrantGround>;
   /** Revisions by recovery. */
   readonly recoveries: Map<string, number>;
@@ -36,6 +38,7 @@ export interface Ground {
 export function emptyGround(): Ground {
   return {
     unusedRequests: new Set(),
+    freeKeys: new Set(),
     grants: new Map(),
     recoveries: new Map(),
     deposits: new Set(),
@@ -48,6 +51,11 @@ export function emptyGround(): Ground {
 /** One name for a request's two. */
 export function requestKey(kid: string, jti: string): string {
   return JSON.stringify([kid, jti]);
+}
+
+/** One name for a key of a principal's. */
+export function idempotencyKey(principal: string, key: string): string {
+  return JSON.stringify([principal, key]);
 }
 
 /** A statement that is sent by its name once the server has parsed it. */
@@ -76,6 +84,7 @@ export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
   const changes = writes.flatMap((write) => write.changes);
 
   const requests = claims.filter((claim) => claim.claim === 'request-unused');
+  const keys = claims.filter((claim) => claim.claim === 'idempotency-key-free');
   const grants = [
     ...claims.flatMap((claim) => (claim.claim === 'uses-counted' ? [claim.grant] : [])),
     ...changes.flatMap((change) => {
@@ -93,6 +102,7 @@ export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
 
   return [
     ...when(requests.length > 0, () => noteRequests(requests)),
+    ...when(keys.length > 0, () => reserveKeys(keys)),
     ...when(grants.length > 0, () => lockGrants(grants)),
     ...when(recoveries.length > 0, () => lockRecoveries(recoveries)),
     ...when(deposits.length > 0, () => findDeposits(deposits)),
@@ -127,6 +137,41 @@ function noteRequests(
     (send) => send<{ kid: string; jti: string }>(statement),
     ({ kid, jti }, ground) => {
       ground.unusedRequests.add(requestKey(kid, jti));
+    },
+  );
+}
+
+/**
+ * Reserves those that are free, in one order: the claim says when. Whether an act has ended otherwise than `done` stands in
+ * its outcome's entry. Reserved keys that no write takes in the end are freed again before the commit.
+ */
+function reserveKeys(claims: readonly Extract<Claim, { claim: 'idempotency-key-free' }>[]): Survey {
+  const byKey = new Map(claims.map((claim) => [idempotencyKey(claim.principal, claim.key), claim]));
+  const wanted = [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, claim]) => claim);
+  const statement = {
+    name: 'reserve-keys',
+    text: `insert into idempotency_key as k (principal, key, fingerprint, act, claimed_at, expires_at)
+           select principal, key, fingerprint, '', at, expires_at
+           from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[])
+             as u (principal, key, fingerprint, at, expires_at)
+           on conflict (principal, key) do update
+             set fingerprint = excluded.fingerprint, act = '', claimed_at = excluded.claimed_at, expires_at = excluded.expires_at
+             where k.expires_at <= excluded.claimed_at or exists (
+               select from log_entry e where e.id = k.act and e.role = 'closes'
+                 and convert_from(e.entry, 'UTF8')::json ->> 'phase' <> 'done')
+           returning principal, key`,
+    values: [
+      wanted.map(({ principal }) => principal),
+      wanted.map(({ key }) => key),
+      wanted.map(({ fingerprint }) => fingerprint),
+      wanted.map(({ at }) => at.toISOString()),
+      wanted.map(({ expiresAt }) => expiresAt.toISOString()),
+    ],
+  };
+  return survey(
+    (send) => send<{ principal: string; key: string }>(statement),
+    ({ principal, key }, ground) => {
+      ground.freeKeys.add(idempotencyKey(principal, key));
     },
   );
 }

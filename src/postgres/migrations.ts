@@ -210,6 +210,22 @@ const migrations: readonly Migration[] = [
     `,
   },
   {
+    name: '007-idempotency',
+    // What a principal's key stands for: an act, whose outcome is in the log.
+    sql: `
+      create table idempotency_key (
+        principal text not null,
+        key text not null,
+        fingerprint text not null,
+        act text not null,
+        claimed_at timestamptz not null,
+        expires_at timestamptz not null,
+        primary key (principal, key)
+      );
+      create index idempotency_key_expires_at on idempotency_key (expires_at);
+    `,
+  },
+  {
     name: '008-policy-history',
     // The quorums of a deposit, apart from the ciphertexts beside them, so that all of them are soon counted.
     sql: `
@@ -271,6 +287,7 @@ const grants: Readonly<Record<string, string>> = {
   request_seen: 'select, insert, delete',
   notification_sink: 'select, insert, update',
   notification_dropped: 'select, insert',
+  idempotency_key: 'select, insert, update, delete',
   knex_migrations: 'select',
 };
 

@@ -1,6 +1,8 @@
+import type { Creation } from '../escrow/idempotency.js';
 import type { Clock, Page, PageRequest, Store, StoredPolicy } from '../escrow/ports.js';
 import type { DepositedQuorums } from '../escrow/warnings.js';
 import { pageOf, readCursor } from './cursor.js';
+import { safeInteger } from './faults.js';
 import type { Pool } from './pool.js';
 import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type RecoveryRow } from './rows.js';
 
@@ -98,6 +100,16 @@ export function openStore(pool: Pool): Store {
       return rows.map(toGrant);
     },
 
+    findCreation: async ({ principal, key }, at) => {
+      const [row] = await pool.ask<CreationRow>(
+        `select k.fingerprint, e.seq, e.about_key, e.about_recovery,
+                convert_from(e.entry, 'UTF8')::json ->> 'phase' as phase
+         from idempotency_key k left join log_entry e on e.id = k.act and e.role = 'closes'
+         where k.principal = ? and k.key = ? and k.expires_at > ?`,
+        [principal, key, at.toISOString()],
+      );
+      return row === undefined ? undefined : toCreation(row);
+    },
     seeOnce: async ({ kid, jti, expiresAt }) => {
       const rows = await pool.ask(
         `insert into request_seen (kid, jti, expires_at) values (?, ?, ?)
@@ -117,10 +129,31 @@ function toPolicy({ applied_at: appliedAt, ...policy }: PolicyRow): StoredPolicy
   return { ...policy, appliedAt: appliedAt ?? undefined };
 }
 
-/** Forgets requests that have expired so long ago that none would be taken for new. */
+/** The key's act and, when that has ended, its outcome. */
+interface CreationRow {
+  readonly fingerprint: string;
+  readonly seq: string | null;
+  readonly about_key: string | null;
+  readonly about_recovery: string | null;
+  readonly phase: string | null;
+}
+
+function toCreation(row: CreationRow): Creation | undefined {
+  const { fingerprint, seq, phase } = row;
+  if (seq === null) return { status: 'open', fingerprint };
+  if (phase !== 'done') return undefined;
+  const about = {
+    ...(row.about_key === null ? {} : { key: row.about_key }),
+    ...(row.about_recovery === null ? {} : { recovery: row.about_recovery }),
+  };
+  return { status: 'done', fingerprint, index: safeInteger(seq), about };
+}
+
+/** Forgets requests that have expired so long ago that none would be taken for new, and Idempotency-Keys that have. */
 export async function forgetExpiredRequests(pool: Pool, clock: Clock): Promise<void> {
   const before = new Date(clock.now().getTime() - rememberedAfterExpiryMs);
   await pool.ask('delete from request_seen where expires_at < ?', [before.toISOString()]);
+  await pool.ask('delete from idempotency_key where expires_at < ?', [before.toISOString()]);
 }
 
 /** A condition in SQL, and what is bound in it. */

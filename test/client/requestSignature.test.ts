@@ -72,13 +72,19 @@ describe.each(Object.entries(pairs))('a key for %s', (alg, { privateKey, publicK
     };
     const policy = parsePolicy(JSON.stringify(document), 1);
     const authorization = [`Escrowd-JWS ${await signRequest(signer, ORIGIN, request, NOW)}`];
+    const idempotencyKey: readonly string[] = [];
     const trust = { policy, origin: ORIGIN, now: NOW };
-    expect(await authenticate({ ...request, authorization }, trust)).toMatchObject({
+    expect(await authenticate({ ...request, authorization, idempotencyKey }, trust)).toMatchObject({
       outcome: 'accepted',
       call: { caller: { id: 'dana' } },
     });
-    const changed = { ...request, body: Buffer.from('{"owner":"oscar"}'), authorization };
+    const changed = { ...request, body: Buffer.from('{"owner":"oscar"}'), authorization, idempotencyKey };
     expect(await authenticate(changed, trust)).toMatchObject({ outcome: 'refused' });
+    const named = [
+      `Escrowd-JWS ${await signRequest(signer, ORIGIN, { ...request, idempotencyKey: 'k-1' }, NOW)}`,
+    ];
+    const received = { ...request, authorization: named, idempotencyKey: ['"k-1"'] };
+    expect(await authenticate(received, trust)).toMatchObject({ call: { idempotency: { key: 'k-1' } } });
   });
 
   test('verifies synchronously, with its own algorithm and no other', async () => {

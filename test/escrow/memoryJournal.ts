@@ -1,14 +1,19 @@
 import type { Entry } from '../../src/log/entry.js';
 import { decodeEntry } from '../../src/log/entry.js';
 import { EscrowError } from '../../src/escrow/errors.js';
-import type { Journal, JournalWrite, OpenAct } from '../../src/escrow/journal.js';
+import type { Creation } from '../../src/escrow/idempotency.js';
+import type { Claim, Journal, JournalWrite, OpenAct } from '../../src/escrow/journal.js';
 import { NotHeld } from '../../src/escrow/journal.js';
+
+/** An Idempotency-Key, and the act it stands for. */
+type Named = Extract<Claim, { claim: 'idempotency-key-free' }> & { readonly act: string };
 
 /** A journal in memory that keeps the promises of the port, for tests of the ledger's own steps. */
 export class MemoryJournal implements Journal {
   readonly entries: Entry[] = [];
   readonly #open = new Map<string, OpenAct & { readonly holds: string | undefined }>();
   readonly #seen = new Set<string>();
+  readonly #keys = new Map<string, Named>();
   /** Set to make the next appends of this role fail as when the database is away. */
   broken: JournalWrite['role'] | undefined;
   /** Called before each append; may throw. */
@@ -20,6 +25,7 @@ export class MemoryJournal implements Journal {
       this.before(write);
       let holds: string | undefined;
       const seen: string[] = [];
+      const named: Named[] = [];
       for (const claim of write.claims) {
         if (claim.claim === 'request-unused') {
           const id = `${claim.kid} ${claim.jti}`;
@@ -31,14 +37,35 @@ export class MemoryJournal implements Journal {
             throw new NotHeld(claim.claim);
           holds = claim.recovery;
         }
+        if (claim.claim === 'idempotency-key-free') {
+          if (this.findCreation(claim, claim.at) !== undefined) throw new NotHeld(claim.claim);
+          named.push({ ...claim, act: write.id });
+        }
       }
       if (write.role === 'closes' && !this.#open.delete(write.id)) throw new NotHeld('act-open');
       if (write.role === 'opens') {
         this.#open.set(write.id, { id: write.id, entry: write.entry, about: write.about, by: 'self', holds });
       }
       for (const id of seen) this.#seen.add(id);
+      for (const each of named) this.#keys.set(`${each.principal} ${each.key}`, each);
       return { index: this.entries.push(decodeEntry(write.entry)) - 1 };
     });
+  }
+
+  /** What a key stands for, as the store has it. */
+  findCreation(
+    { principal, key }: { readonly principal: string; readonly key: string },
+    at: Date,
+  ): Creation | undefined {
+    const named = this.#keys.get(`${principal} ${key}`);
+    if (named === undefined || named.expiresAt <= at) return undefined;
+    const { act, fingerprint } = named;
+    const index = this.entries.findIndex(({ id, phase }) => id === act && phase !== 'attempted');
+    const outcome = this.entries[index];
+    if (outcome === undefined) return { status: 'open', fingerprint };
+    return outcome.phase === 'done'
+      ? { status: 'done', fingerprint, index, about: outcome.subject }
+      : undefined;
   }
 
   openActs(): Promise<readonly OpenAct[]> {

@@ -13,9 +13,13 @@ function authenticateField(
   authorization: readonly string[],
   received = TARGET,
   now = NOW,
+  idempotencyKey: readonly string[] = [],
 ): Promise<Authentication> {
   const { method, target, body } = received;
-  return authenticate({ method, target, authorization, body: Buffer.from(body) }, { ...trust, now });
+  return authenticate(
+    { method, target, authorization, idempotencyKey, body: Buffer.from(body) },
+    { ...trust, now },
+  );
 }
 const authenticateJws = (jws: string, received = TARGET, now = NOW): Promise<Authentication> =>
   authenticateField([`Escrowd-JWS ${jws}`], received, now);
@@ -49,6 +53,67 @@ describe('a request', () => {
     expect(refusal(await authenticateJws(again, TARGET, expiresAt))).toEqual(['request-expired', 'ann']);
     const justBefore = new Date(expiresAt.getTime() - 1);
     expect((await authenticateJws(again, TARGET, justBefore)).outcome).toBe('accepted');
+  });
+
+  describe('with an Idempotency-Key', () => {
+    const named = (field: readonly string[], ik?: string): Promise<Authentication> =>
+      authenticateField(
+        [`Escrowd-JWS ${signedRequest(ann, TARGET, { claims: { ik } })}`],
+        TARGET,
+        NOW,
+        field,
+      );
+
+    test.each([
+      ['a', '"a"'],
+      ['x'.repeat(128), `"${'x'.repeat(128)}"`],
+      ['a "b" \\ c~', '"a \\"b\\" \\\\ c~"'],
+    ])('that is signed as well carries it: %s', async (key, field) => {
+      const { call } = await named([field], key);
+      expect(call?.idempotency?.key).toBe(key);
+      expect(call?.idempotency?.fingerprint).toMatch(/^[0-9a-f]{64}$/);
+    });
+
+    test.each([
+      ['none is sent', [], 'a'],
+      ['none is signed', ['"a"'], undefined],
+      ['another is signed', ['"a"'], 'b'],
+    ])('is refused where %s', async (_what, field, ik) => {
+      expect(refusal(await named(field, ik))).toEqual(['request-signature-invalid', 'ann']);
+    });
+
+    test.each([
+      ['a token', ['a']],
+      ['an empty one', ['""']],
+      ['an open one', ['"a']],
+      ['a quote inside', ['"a"b"']],
+      ['a lone backslash', ['"a\\b"']],
+      ['parameters', ['"a";p=1']],
+      ['other characters', ['"\u00e4"']],
+      ['a list', ['"a", "b"']],
+      ['two fields', ['"a"', '"a"']],
+      ['too long a one', [`"${'x'.repeat(129)}"`]],
+    ])('is malformed with %s', async (_what, field) => {
+      expect(refusal(await named(field, 'a'))).toEqual(['request-malformed', 'ann']);
+    });
+
+    test('is for this method, target and body, whoever asks and whenever', async () => {
+      const of = async (changes: Partial<typeof TARGET>): Promise<string | undefined> => {
+        const target = { ...TARGET, ...changes };
+        const jws = signedRequest(ann, target, { claims: { ik: 'a' } });
+        const { call } = await authenticateField([`Escrowd-JWS ${jws}`], target, NOW, ['"a"']);
+        return call?.idempotency?.fingerprint;
+      };
+      const prints = [
+        await of({}),
+        await of({}),
+        await of({ body: '{"a":2}' }),
+        await of({ target: '/v1/keys' }),
+        await of({ method: 'GET' }),
+      ];
+      expect(new Set(prints).size).toBe(4);
+      expect(prints[0]).toBe(prints[1]);
+    });
   });
 
   test('without a signature is unsigned', async () => {
@@ -118,6 +183,7 @@ describe('a signature', () => {
       {
         ...TARGET,
         authorization: [`Escrowd-JWS ${signedRequest(bob, TARGET)}`],
+        idempotencyKey: [],
         body: Buffer.from(TARGET.body),
       },
       { ...trust, policy: { ...trust.policy, principals } },

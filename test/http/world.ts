@@ -170,7 +170,7 @@ export interface World {
   readonly journal: MemoryJournal;
   /** Replaced by tests that need the store or the token to misbehave. */
   readonly store: { -readonly [Member in keyof Store]: Store[Member] };
-  readonly verbs: { sign: () => Promise<Uint8Array> };
+  readonly verbs: { sign: () => Promise<Uint8Array>; attest: () => Promise<Uint8Array> };
   now: Date;
 }
 
@@ -199,6 +199,7 @@ export function newWorld(): World {
     findGrant: (id) => Promise.resolve(id === GRANT ? GRANT_RECORD : undefined),
     grants: () => page(GRANT_RECORD),
     openGrants: () => Promise.resolve([GRANT_RECORD]),
+    findCreation: (named, at) => Promise.resolve(journal.findCreation(named, at)),
     seeOnce: ({ kid, jti }) => {
       const isNew = !seen.has(`${kid} ${jti}`);
       seen.add(`${kid} ${jti}`);
@@ -222,7 +223,10 @@ export function newWorld(): World {
     tile: ({ level, index, width }) =>
       Promise.resolve(level === 0 && index === 0 && width <= 8 ? Buffer.alloc(width * 32, 7) : undefined),
   };
-  const verbs: World['verbs'] = { sign: () => Promise.resolve(bytes('signature')) };
+  const verbs: World['verbs'] = {
+    sign: () => Promise.resolve(bytes('signature')),
+    attest: () => Promise.resolve(bytes('attested')),
+  };
   const token = {
     abilities: {
       profile: 'test',
@@ -236,6 +240,8 @@ export function newWorld(): World {
     lend: (_names: readonly string[], use: (lent: unknown) => Promise<unknown>) =>
       use({
         sign: () => verbs.sign(),
+        attest: () => verbs.attest(),
+        createTransport: () => Promise.resolve({ publicKey: bytes('transport SPKI') }),
         destroyTransport: () => Promise.resolve(),
         destroyGrant: () => Promise.resolve(),
       }),

@@ -10,7 +10,7 @@ import type { Send, Statement } from '../../src/postgres/ground.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { openOn, writeOf } from './fixtures.js';
-import { aDeposit, aGrant, aRecovery } from './records.js';
+import { aDeposit, aGrant, anna, aRecovery, dora } from './records.js';
 
 const signer = softwareSigner();
 let server: TestServer;
@@ -236,6 +236,93 @@ describe('a claim', () => {
     ]);
     await inForce(1);
     await expect(inForce(0)).rejects.toMatchObject({ what: 'policy-in-force' });
+  });
+
+  describe('on an Idempotency-Key', () => {
+    const at = new Date('2026-03-01T00:00:00.000Z');
+    const expiresAt = new Date('2026-03-02T00:00:00.000Z');
+    const named = (key: string, more: Partial<Extract<Claim, { fingerprint: string }>> = {}): Claim => ({
+      claim: 'idempotency-key-free',
+      principal: anna,
+      key,
+      fingerprint: 'ab'.repeat(32),
+      at,
+      expiresAt,
+      ...more,
+    });
+    const opening = (claim: Claim): JournalWrite =>
+      writeOf('opens', { claims: [claim], act: 'key.generate' });
+    /** Ends an act on the other daemon. */
+    const end = (
+      id: JournalWrite['id'],
+      phase: 'done' | 'failed',
+      about = {},
+    ): Promise<{ index: number }> => {
+      const { entry } = writeOf('closes', { id, about });
+      const said = Buffer.from(entry).toString().replace('"phase":"done"', `"phase":"${phase}"`);
+      return two.journal.append(writeOf('closes', { id, about, entry: Buffer.from(said) }));
+    };
+    const find = (key: string, when = at): ReturnType<Database['store']['findCreation']> =>
+      two.store.findCreation({ principal: anna, key }, when);
+    const refused = { what: 'idempotency-key-free' };
+
+    it('holds for one of 20 that present it at once on two daemons', async () => {
+      const settled = await race(times(20, () => [named('k')]));
+      expect(refusals(settled)).toEqual(Array.from({ length: 19 }, () => 'idempotency-key-free'));
+      expect(await find('k')).toEqual({ status: 'open', fingerprint: 'ab'.repeat(32) });
+    });
+
+    it('holds for each principal and key', async () => {
+      const keys = [named('k'), named('l'), named('k', { principal: dora })];
+      const settled = await race(keys.map((claim) => opening(claim)));
+      expect(refusals(settled)).toEqual([]);
+    });
+
+    it('does not hold once its act is done, and the act is found', async () => {
+      const write = opening(named('k'));
+      await one.journal.append(write);
+      const { index } = await end(write.id, 'done', { key: 'key_1', owner: 'anna' });
+      await expect(two.journal.append(opening(named('k')))).rejects.toMatchObject(refused);
+      expect(await find('k')).toEqual({
+        status: 'done',
+        fingerprint: 'ab'.repeat(32),
+        index,
+        about: { key: 'key_1' },
+      });
+    });
+
+    it('holds again when its act has failed, for one of 20', async () => {
+      const write = opening(named('k'));
+      await one.journal.append(write);
+      await end(write.id, 'failed');
+      expect(await find('k')).toBeUndefined();
+      const settled = await race(times(20, () => [named('k', { fingerprint: 'cd'.repeat(32) })]));
+      expect(refusals(settled)).toHaveLength(19);
+      expect(await find('k')).toEqual({ status: 'open', fingerprint: 'cd'.repeat(32) });
+    });
+
+    it('holds again when it has expired', async () => {
+      await one.journal.append(opening(named('k')));
+      const justBefore = new Date(expiresAt.getTime() - 1);
+      await expect(two.journal.append(opening(named('k', { at: justBefore })))).rejects.toMatchObject(
+        refused,
+      );
+      expect(await find('k', expiresAt)).toBeUndefined();
+      await two.journal.append(opening(named('k', { at: expiresAt, expiresAt: later })));
+      expect(await find('k', expiresAt)).toMatchObject({ status: 'open' });
+    });
+
+    it('of a write that does not hold is free for the next of its batch, and afterwards', async () => {
+      const lost = writeOf('opens', { claims: [named('k'), { claim: 'policy-in-force', version: 7 }] });
+      const [, second] = await Promise.allSettled(
+        [lost, opening(named('k'))].map((write) => one.journal.append(write)),
+      );
+      expect(second).toMatchObject({ status: 'fulfilled' });
+      await Promise.allSettled([
+        one.journal.append({ ...lost, claims: [named('l'), ...lost.claims.slice(1)] }),
+      ]);
+      expect(await query(server.owner, 'select key from idempotency_key')).toEqual([{ key: 'k' }]);
+    });
   });
 
   it('that does not hold leaves nothing of its write and does not harm its batch', async () => {

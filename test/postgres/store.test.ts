@@ -213,7 +213,7 @@ it('a request that only reads is seen once, of 20 at once, and by the journal as
   ).rejects.toMatchObject({ what: 'request-unused' });
 });
 
-it('requests are forgotten some time after they expired, by the clock of the daemon', async () => {
+it('requests and Idempotency-Keys are forgotten some time after they expired, by the clock of the daemon', async () => {
   let now = new Date('2026-05-01T00:00:00Z');
   const other = await openOn(server, softwareSigner(), {
     clock: { ...clock, now: () => now },
@@ -222,9 +222,23 @@ it('requests are forgotten some time after they expired, by the clock of the dae
   const request = (jti: string): Promise<boolean> =>
     other.store.seeOnce({ kid: 'kid', jti, expiresAt: new Date('2026-05-01T00:01:00Z') });
   await request('a');
+  await other.journal.append(
+    writeOf('opens', {
+      claims: [
+        {
+          claim: 'idempotency-key-free',
+          principal: anna,
+          key: 'k',
+          fingerprint: 'ab'.repeat(32),
+          at: now,
+          expiresAt: new Date('2026-05-01T00:01:00Z'),
+        },
+      ],
+    }),
+  );
   const remembered = async (): Promise<number> =>
-    (await query(server.owner, 'select from request_seen')).length;
-  expect(await remembered()).toBe(1);
+    (await query(server.owner, 'select from request_seen union all select from idempotency_key')).length;
+  expect(await remembered()).toBe(2);
   now = new Date('2026-05-01T00:30:00Z');
   await other.close();
   const next = await openOn(server, softwareSigner(), { clock: { ...clock, now: () => now }, leaseMs: 60 });

@@ -55,6 +55,33 @@ test('of twenty copies of one signed request one is obeyed', async () => {
   expect(await recorded('key.generate', 'denied')).toHaveLength(AT_ONCE - 1);
 });
 
+test('of twenty requests for a key with one Idempotency-Key one makes it, and after a restart it is the answer', async () => {
+  const before = await allKeys();
+  const order = {
+    ...post('/v1/keys', { owner: 'owner', spec: 'ec-p256', use: 'sign' }),
+    idempotencyKey: 'only once',
+  };
+  const ask = async (request = order): Promise<unknown> =>
+    sendExactly(system, await signed(system.identity('owner').signer, request, new Date()));
+  const answers = Array.from({ length: AT_ONCE }, () => ask());
+  const { answered = 0, 'idempotency-in-progress': waiting = 0, ...others } = await tally(answers);
+  expect(others).toEqual({});
+  expect(answered).toBeGreaterThanOrEqual(1);
+  expect(answered + waiting).toBe(AT_ONCE);
+  const settled = await Promise.allSettled(answers);
+  const texts = settled.flatMap((each) => (each.status === 'fulfilled' ? [JSON.stringify(each.value)] : []));
+  await system.stopDaemon();
+  await system.startDaemon();
+  expect(new Set([...texts, JSON.stringify(await ask())]).size).toBe(1);
+  const other = {
+    ...post('/v1/keys', { owner: 'owner', spec: 'ec-p384', use: 'sign' }),
+    idempotencyKey: 'only once',
+  };
+  expect(await tally([ask(other)])).toEqual({ 'idempotency-key-reused': 1 });
+  expect(await allKeys()).toBe(before + 1);
+  expect(await recorded('key.generate', 'attempted')).toHaveLength(1);
+});
+
 test('of twenty copies of one signed question one is answered', async () => {
   const question = { method: 'GET', target: '/v1/keys', body: new Uint8Array(0) } as const;
   const request = await signed(system.identity('owner').signer, question, new Date());

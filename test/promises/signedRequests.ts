@@ -16,6 +16,8 @@ export interface Prepared {
   readonly method: 'GET' | 'POST';
   readonly target: string;
   readonly body: Uint8Array;
+  /** The Idempotency-Key, without its quotes. */
+  readonly idempotencyKey?: string;
   /** The signature; undefined for none. */
   readonly jws: string | undefined;
 }
@@ -45,12 +47,16 @@ export async function signedOtherwise(
 }
 
 /** Sends exactly this, on a connection of its own. @throws ServerProblem when it is refused */
-export async function sendExactly(system: System, { jws, ...request }: Prepared): Promise<unknown> {
+export async function sendExactly(
+  system: System,
+  { jws, idempotencyKey, ...request }: Prepared,
+): Promise<unknown> {
   const { server, ca } = system.identity('owner').pins;
   const certificate = readFileSync(resolve(system.identity('owner').directory, ca), 'utf8');
   const connection = new HttpsConnection({ url: server, ca: certificate, deadlineMs: 30_000 });
   const headers = {
     'content-type': 'application/json',
+    ...(idempotencyKey === undefined ? {} : { 'idempotency-key': `"${idempotencyKey}"` }),
     ...(jws === undefined ? {} : { authorization: `Escrowd-JWS ${jws}` }),
   };
   try {
@@ -70,7 +76,7 @@ export async function withClients<T>(
   use: (clients: readonly EscrowClient[]) => Promise<T>,
 ): Promise<T> {
   const connect = (): Promise<EscrowClient> =>
-    system.identity(name).connect({ deadlineMs: 30_000, now: () => new Date() });
+    system.identity(name).connect({ deadlineMs: 30_000, repeatForMs: 0, now: () => new Date() });
   const clients = await Promise.all(Array.from({ length: count }, connect));
   // a call to each first, so that all are connected when it matters
   await Promise.all(clients.map((client) => client.checkpoint()));

@@ -144,7 +144,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       await pinServer(join(people, id), { ...record, server: url() }, ca);
       const identity = await Identity.open(join(people, id));
       identities.set(id, identity);
-      clients.set(id, await identity.connect({ deadlineMs: 30_000, now }));
+      clients.set(id, await identity.connect({ deadlineMs: 30_000, repeatForMs: 0, now }));
     }
   };
   const system: System = {

@@ -30,6 +30,7 @@ export const keyRoutes: readonly Route[] = [
     roles: ['admin', 'owner'],
     body: keyOrder,
     status: 201,
+    takesIdempotencyKey: true,
     run: async (escrow, call, { body }) => {
       const { answer, index } = await generateKey(escrow, call, body);
       return { result: keyReply(answer, call.caller.id), entry: index };

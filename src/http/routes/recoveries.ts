@@ -45,6 +45,7 @@ export const recoveryRoutes: readonly Route[] = [
     roles: REQUESTERS,
     body: recoveryOrder,
     status: 201,
+    takesIdempotencyKey: true,
     run: async (escrow, call, { body }) => {
       const { key, reason: why, validFor: validForMs } = body;
       const asked =
