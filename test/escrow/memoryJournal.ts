@@ -52,6 +52,13 @@ export class MemoryJournal implements Journal {
     });
   }
 
+  /** Notes a request that only reads, as the store does: a request is used once, whatever by. */
+  seeOnce({ kid, jti }: { readonly kid: string; readonly jti: string }): boolean {
+    const isNew = !this.#seen.has(`${kid} ${jti}`);
+    this.#seen.add(`${kid} ${jti}`);
+    return isNew;
+  }
+
   /** What a key stands for, as the store has it. */
   findCreation(
     { principal, key }: { readonly principal: string; readonly key: string },

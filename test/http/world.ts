@@ -176,7 +176,6 @@ export interface World {
 
 export function newWorld(): World {
   const journal = new MemoryJournal();
-  const seen = new Set<string>();
   const page = <T>(...items: T[]): Promise<{ items: T[]; next: string | undefined }> =>
     Promise.resolve({ items, next: undefined });
   const document = JSON.stringify(policyDocument());
@@ -200,11 +199,7 @@ export function newWorld(): World {
     grants: () => page(GRANT_RECORD),
     openGrants: () => Promise.resolve([GRANT_RECORD]),
     findCreation: (named, at) => Promise.resolve(journal.findCreation(named, at)),
-    seeOnce: ({ kid, jti }) => {
-      const isNew = !seen.has(`${kid} ${jti}`);
-      seen.add(`${kid} ${jti}`);
-      return Promise.resolve(isNew);
-    },
+    seeOnce: (request) => Promise.resolve(journal.seeOnce(request)),
   };
   const entry = { index: 7, entry: encodeEntry(FILED) };
   const log: LogReader = {
