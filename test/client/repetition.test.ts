@@ -107,6 +107,8 @@ test('another key comes with another creation', async () => {
 test('what is no creation carries no key, and is sent once', async () => {
   const { sent, end } = await asked([away('broken')], (client) => client.veto('rec_1', 'no'));
   expect([sent.length, end]).toEqual([1, 'broken']);
-  expect(sent[0]?.headers).not.toHaveProperty('idempotency-key');
-  expect(claims(sent[0] as WireRequest)).not.toHaveProperty('ik');
+  for (const request of sent) {
+    expect(request.headers).not.toHaveProperty('idempotency-key');
+    expect(claims(request)).not.toHaveProperty('ik');
+  }
 });
