@@ -84,9 +84,7 @@ describe('a creation with an Idempotency-Key', () => {
   test('is answered as it was filed, whatever was decided since', async () => {
     const first = await file('one');
     for (const [id, recovery] of made) {
-      const { denials } = {
-        denials: [{ depositary: DEPOSIT.owner, statement: 'a.b.c', reason: 'no', at: NOW }],
-      };
+      const denials = [{ depositary: DEPOSIT.owner, statement: 'a.b.c', reason: 'no', at: NOW }];
       made.set(id, { ...recovery, revision: 2, denials });
     }
     expect((await file('one')).text).toBe(first.text);
