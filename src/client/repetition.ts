@@ -47,6 +47,6 @@ export async function sendRepeatedly(
       };
     }
     if (waitMs === undefined || elapsedMs() + waitMs > until) return end();
-    await pause(waitMs);
+    await pause(Math.max(waitMs, FIRST_PAUSE_MS));
   }
 }

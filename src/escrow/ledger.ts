@@ -69,10 +69,10 @@ export class Ledger {
   }
 
   /**
-   * Performs an act, unless it finds that it is done already. What it claims, such as uses of a grant, is claimed with the attempt and stays so; an act that needs the
-   * token is refused before that while the token is known to be out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it
-   * throws an EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at
-   * once.
+   * Performs an act, unless it finds that it is done already. What it claims, such as uses of a grant, is claimed
+   * with the attempt and stays so; an act that needs the token is refused before that while the token is known to be
+   * out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it throws an
+   * EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at once.
    */
   async perform<A extends Act, P, R>(performance: Performance<A, P, R>): Promise<Performed<R>> {
     const id = newId('ActId', this.#parts.random);

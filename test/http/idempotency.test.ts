@@ -181,12 +181,6 @@ describe('a creation with an Idempotency-Key', () => {
     expect((await file('one')).status).toBe(201);
     expect(made.size).toBe(2);
   });
-
-  test('is answered only to who may still see what was made', async () => {
-    await file('one');
-    running.world.store.findDeposit = () => Promise.resolve({ ...DEPOSIT, purposes: [] });
-    expect(problemCode(await file('one'))).not.toBe('no problem');
-  });
 });
 
 test.each([
