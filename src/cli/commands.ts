@@ -4,6 +4,7 @@ import { depositaryCommands } from './commands/depositary.js';
 import { grantCommands } from './commands/grant.js';
 import { historyCommand, historyCommands } from './commands/history.js';
 import { identityCommands } from './commands/identity.js';
+import { inboxCommand } from './commands/inbox.js';
 import { keyCommands } from './commands/key.js';
 import { logCommands } from './commands/log.js';
 import { applyCommand, planCommand } from './commands/plan.js';
@@ -72,7 +73,7 @@ export const OPTIONS: readonly OptionRow[] = [
   },
 ];
 
-const USES: readonly CommandRow[] = [planCommand, applyCommand, ...useCommands, statusCommand];
+const USES: readonly CommandRow[] = [inboxCommand, planCommand, applyCommand, ...useCommands, statusCommand];
 
 /** Commands that stand by themselves. */
 export const COMMANDS: readonly CommandRow[] = [...USES, completionCommand(GROUPS, USES, OPTIONS)];

@@ -1,0 +1,84 @@
+import type { WireRecovery } from '../../escrow/wire.js';
+import { facts } from '../columns.js';
+import type { CommandRow, Result } from '../command.js';
+import { collect } from '../pages.js';
+import type { Given } from '../given.js';
+import type { Session } from '../session.js';
+import { when } from '../times.js';
+import { askedInWords, keyInWords, quorumsInWords } from '../words.js';
+
+/** What waits for the person who asks. */
+export const inboxCommand: CommandRow = {
+  usage: 'inbox',
+  summary: 'shows what waits for you: requests to decide as a depositary, and requests for your own keys',
+  about: 'Who asks, for what, and until when. What is shown is not checked yet: approving checks it.',
+  options: [{ flags: '--limit <n>', about: 'how many at most', default: '50' }],
+  examples: ['inbox --as ~/.escrowd'],
+  run: inbox,
+};
+
+/** Why a request is in somebody's inbox. */
+type Part = 'decide' | 'own key';
+
+async function inbox(session: Session, given: Given): Promise<Result> {
+  const limit = given.count('limit');
+  const { identity, client } = await session.connect();
+  const { items, hasMore } = await session.busy('looking for what waits for you', () =>
+    collect(
+      (query) => client.recoveries(query),
+      limit,
+      (recovery) => partOf(recovery, identity.id) !== undefined,
+    ),
+  );
+  const waiting = items.flatMap((recovery) => {
+    const part = partOf(recovery, identity.id);
+    return part === undefined ? [] : [{ part, recovery }];
+  });
+  const first = waiting.find(({ part }) => part === 'decide');
+  return {
+    json: { items: waiting, hasMore },
+    lines:
+      waiting.length === 0
+        ? [`Nothing waits for ${identity.id}.`]
+        : [
+            ...waiting.flatMap(({ part, recovery }) => [
+              `${recovery.recovery}  ${TITLES[part]}`,
+              ...facts(factsOf(recovery, session.now)),
+              '',
+            ]),
+            ...(hasMore ? [`There are more: --limit ${limit * 2}`] : []),
+          ],
+    next:
+      first === undefined
+        ? undefined
+        : `escrowctl recovery approve ${first.recovery.recovery}, or deny --reason TEXT`,
+  };
+}
+
+const TITLES = {
+  decide: 'waits for your decision',
+  'own key': 'is about a key of yours',
+} as const satisfies Record<Part, string>;
+
+/** What this person has to do with an open request; undefined when it waits for others. */
+function partOf(recovery: WireRecovery, id: string): Part | undefined {
+  const { status, key, quorums, approvedBy, deniedBy } = recovery;
+  if (status !== 'pending' && status !== 'approved') return undefined;
+  if (key.owner === id) return 'own key';
+  const hasDecided = approvedBy.includes(id) || deniedBy.some(({ depositary }) => depositary === id);
+  const isAsked = status === 'pending' && quorums.some((members) => members.includes(id));
+  return isAsked && !hasDecided ? 'decide' : undefined;
+}
+
+function factsOf(recovery: WireRecovery, now: Date): readonly (readonly [string, string | undefined])[] {
+  const { approvedBy } = recovery;
+  return [
+    ['asked by', recovery.requester],
+    ['asks for', askedInWords(recovery)],
+    ['key', keyInWords(recovery.key)],
+    ['reason', recovery.reason],
+    ['until', when(recovery.expiresAt, now)],
+    ['approved by', approvedBy.length === 0 ? 'nobody yet' : approvedBy.join(', ')],
+    ['enough are', quorumsInWords(recovery.quorums)],
+  ];
+}
