@@ -1,5 +1,7 @@
 import { join, resolve } from 'node:path';
 
+import type { ClientCertificate } from '../client/clientCertificate.js';
+import { readClientCertificate } from '../client/clientCertificate.js';
 import type { EscrowClient } from '../client/escrowClient.js';
 import { Identity } from '../client/identity.js';
 import type { LogView } from '../client/logView.js';
@@ -90,16 +92,35 @@ export class Session {
     };
   }
 
-  /** The pinned server, in the identity's name. Closed when the command ends. */
-  async connect(): Promise<{
+  /**
+   * The pinned server, in the identity's name. Closed when the command ends. `signsAll` is false where a client certificate will do
+   * in place of signed requests, if the settings name one.
+   */
+  async connect({ signsAll = true } = {}): Promise<{
     readonly identity: Identity;
     readonly client: EscrowClient;
     readonly log: LogView;
   }> {
     const identity = await this.identity();
-    const client = await identity.connect({ deadlineMs: this.#deadlineMs, now: this.#environment.now });
+    const certificate = signsAll ? undefined : await this.#clientCertificate();
+    const client = await identity.connect({
+      deadlineMs: this.#deadlineMs,
+      now: this.#environment.now,
+      ...(certificate === undefined ? {} : { certificate }),
+    });
     this.#client = client;
     return { identity, client, log: identity.logView(client) };
+  }
+
+  /** The client certificate that the settings name. @throws UsageError when it is named without its key, or the other way round */
+  async #clientCertificate(): Promise<ClientCertificate | undefined> {
+    const { clientCert, clientKey } = this.#settings;
+    if (clientCert === undefined && clientKey === undefined) return undefined;
+    if (clientCert === undefined || clientKey === undefined)
+      throw new UsageError('a client certificate goes with its key', 'give --client-cert and --client-key');
+    return readClientCertificate(resolve(clientCert), resolve(clientKey), (file) =>
+      this.passphrase(`Passphrase of ${file}: `),
+    );
   }
 
   /** Work that may take a while. */

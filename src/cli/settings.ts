@@ -16,6 +16,8 @@ const schema = z.strictObject({
   timeout: z.string().min(1).max(64).optional(),
   passphraseFile: path.optional(),
   cardPinFile: path.optional(),
+  clientCert: path.optional(),
+  clientKey: path.optional(),
 });
 
 /** What holds for every command unless its command line says otherwise. Paths are absolute. */
@@ -37,6 +39,8 @@ export function readSettings(given: Pick<Given, 'find'>, variables: Variables): 
     identity: pick('as', 'ESCROWCTL_IDENTITY', file.identity),
     timeout: pick('timeout', 'ESCROWCTL_TIMEOUT', file.timeout),
     passphraseFile: pick('passphraseFile', 'ESCROWCTL_PASSPHRASE_FILE', file.passphraseFile),
+    clientCert: pick('clientCert', 'ESCROWCTL_CLIENT_CERT', file.clientCert),
+    clientKey: pick('clientKey', 'ESCROWCTL_CLIENT_KEY', file.clientKey),
     cardPinFile: pick('cardPinFile', 'ESCROWCTL_CARD_PIN_FILE', file.cardPinFile),
   };
 }
@@ -57,6 +61,8 @@ function readFile(variables: Variables): Partial<Settings> {
     identity: at(read.data.identity),
     timeout: read.data.timeout,
     passphraseFile: at(read.data.passphraseFile),
+    clientCert: at(read.data.clientCert),
+    clientKey: at(read.data.clientKey),
     cardPinFile: at(read.data.cardPinFile),
   };
 }

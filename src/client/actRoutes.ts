@@ -21,7 +21,10 @@ const ROUTES = {
 /** Acts that the daemon may do by itself as well. */
 const ALSO_BY_DAEMON: ReadonlySet<string> = new Set<Act>(['recovery.activate']);
 
-/** Acts that are never recorded without a caller's signed request. */
+/** Acts that are recorded with a client certificate in place of a signed request, where the policy binds one to the app. */
+export const ACTS_BY_CERTIFICATE: ReadonlySet<string> = new Set<Act>(['grant.sign', 'grant.decrypt']);
+
+/** Acts that are never recorded without a caller's signed request, but for {@link ACTS_BY_CERTIFICATE}. */
 export const ACTS_OF_CALLERS: ReadonlySet<string> = new Set(
   Object.keys(ROUTES).filter((act) => !ALSO_BY_DAEMON.has(act)),
 );

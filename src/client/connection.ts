@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { types } from 'node:util';
 
+import type { ClientCertificate } from './clientCertificate.js';
 import { errorCodeOf } from './errorCode.js';
 import { ServerUnreachable } from './errors.js';
 
@@ -44,11 +45,20 @@ export class HttpsConnection implements Connection {
   readonly #agent: Agent;
   readonly #deadlineMs: number;
 
-  /** @param options `ca` is PEM; `deadlineMs` counts from sending to the last byte of the answer. */
-  constructor(options: { readonly url: string; readonly ca: string; readonly deadlineMs: number }) {
+  /**
+   * @param options `ca` is PEM; `deadlineMs` counts from sending to the last byte of the answer. `certificate` is shown to the
+   *   server, to which it is proven that its key is here.
+   */
+  constructor(options: {
+    readonly url: string;
+    readonly ca: string;
+    readonly deadlineMs: number;
+    readonly certificate?: ClientCertificate;
+  }) {
     this.#url = parseServerUrl(options.url);
     this.#deadlineMs = options.deadlineMs;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: 8, ca: options.ca, minVersion: 'TLSv1.2' });
+    const { ca, certificate } = options;
+    this.#agent = new Agent({ keepAlive: true, maxSockets: 8, ca, minVersion: 'TLSv1.2', ...certificate });
   }
 
   send(request: WireRequest): Promise<WireAnswer> {

@@ -26,7 +26,9 @@ export class DirectoryInForce {
   #hash: string | undefined;
 
   constructor(bootstrap: readonly PublicPart[]) {
-    this.#bootstrap = new Map(bootstrap.map(({ id, keys }) => [id, { isAdmin: true, keys: keysOf(keys) }]));
+    this.#bootstrap = new Map(
+      bootstrap.map(({ id, keys }) => [id, { isAdmin: true, keys: keysOf(keys), certificates: [] }]),
+    );
   }
 
   /** Takes note of the documents that the next entry sees. */
@@ -59,6 +61,18 @@ export class DirectoryInForce {
     return [...now, ...keysIn(this.#before, id)];
   }
 
+  /** Whether the document in force binds this client certificate to this app. */
+  binds(certificate: string, id: string): boolean {
+    return this.#now?.get(id)?.certificates.includes(certificate) === true;
+  }
+
+  /** The same at `time`, or by the document before when that was in force until just then. */
+  boundLately(certificate: string, id: string, time: string): boolean {
+    if (this.binds(certificate, id)) return true;
+    const isFresh = Date.parse(time) - this.#changedAtMs <= TOLERANCE_MS;
+    return isFresh && this.#before?.get(id)?.certificates.includes(certificate) === true;
+  }
+
   /** How many administrators must sign the next document. */
   get quorum(): number {
     return this.#quorum;
@@ -77,14 +91,23 @@ export class DirectoryInForce {
   }
 }
 
-type Directory = ReadonlyMap<string, { readonly isAdmin: boolean; readonly keys: readonly SigningKey[] }>;
+type Directory = ReadonlyMap<string, Listed>;
+
+interface Listed {
+  readonly isAdmin: boolean;
+  readonly keys: readonly SigningKey[];
+  /** Of an app: client certificates, as `x5t#S256`. */
+  readonly certificates: readonly string[];
+}
 
 const directorySchema = z.object({
   principals: z.array(
     z.object({
       id: z.string(),
       roles: z.array(z.string()),
+      kind: z.string(),
       keys: z.array(z.record(z.string(), z.string())),
+      certificates: z.array(z.string()).default([]),
     }),
   ),
 });
@@ -95,9 +118,13 @@ function directoryOf(document: Json): Directory {
   const directory = directorySchema.safeParse(document);
   if (!directory.success) return new Map();
   return new Map(
-    directory.data.principals.map(({ id, roles, keys }) => [
+    directory.data.principals.map(({ id, roles, kind, keys, certificates }) => [
       id,
-      { isAdmin: roles.includes('admin'), keys: keysOf(keys) },
+      {
+        isAdmin: roles.includes('admin'),
+        keys: keysOf(keys),
+        certificates: kind === 'app' ? certificates : [],
+      },
     ]),
   );
 }

@@ -68,10 +68,15 @@ export interface EscrowClientParts {
   readonly now: () => Date;
   /** How what makes something is sent again when its answer is lost; never, when it is not given. */
   readonly repetition?: Repetition;
+  /**
+   * How an app asks to sign and decrypt: with a signed request, as everything else; or with none, on a connection with its
+   * client certificate, so that nothing in the log but the server's word says that it asked. `signature` when not given.
+   */
+  readonly operateBy?: 'signature' | 'certificate';
 }
 
 /**
- * Every route of the API, typed. Each call that is not public is signed by the caller's key.
+ * Every route of the API, typed. Each call that is not public is signed by the caller's key, but for those of {@link EscrowClientParts.operateBy}.
  *
  * Every method throws ServerProblem when the server says no, and ServerUnreachable when no usable answer came (then a
  * call that changes something may have been acted on: look before doing it again). Many calls may run at once.
@@ -244,11 +249,11 @@ export class EscrowClient {
   }
 
   sign(grant: string, order: WireSignOrder): Promise<Acted<WireSignatures>> {
-    return this.#post(`/v1/grants/${encodeURIComponent(grant)}/sign`, order, acted(REPLIES.signatures));
+    return this.#use(`/v1/grants/${encodeURIComponent(grant)}/sign`, order, acted(REPLIES.signatures));
   }
 
   decrypt(grant: string, order: WireDecryptOrder): Promise<Acted<WirePlaintexts>> {
-    return this.#post(`/v1/grants/${encodeURIComponent(grant)}/decrypt`, order, acted(REPLIES.plaintexts));
+    return this.#use(`/v1/grants/${encodeURIComponent(grant)}/decrypt`, order, acted(REPLIES.plaintexts));
   }
 
   /** The caller's own history, newest first, with proofs that are not checked here (see ownHistory.ts). */
@@ -294,6 +299,11 @@ export class EscrowClient {
     const send = (): Promise<WireAnswer> => this.#send('POST', target, body, true, key);
     const { repetition } = this.#parts;
     return parsed(await (repetition === undefined ? send() : sendRepeatedly(send, repetition)), reply);
+  }
+
+  async #use<T>(target: string, body: unknown, reply: z.ZodType<T>): Promise<T> {
+    const isSigned = this.#parts.operateBy !== 'certificate';
+    return parsed(await this.#send('POST', target, body, isSigned), reply);
   }
 
   async #send(

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { NoteError } from '../log/noteKey.js';
 import type { DecryptionKey } from './decryptionKey.js';
 import { softwareKey } from './decryptionKey.js';
+import type { ClientCertificate } from './clientCertificate.js';
 import { HttpsConnection } from './connection.js';
 import { IdentityError } from './errors.js';
 import { EscrowClient } from './escrowClient.js';
@@ -161,16 +162,24 @@ export class Identity {
     readonly deadlineMs: number;
     readonly repeatForMs?: number;
     readonly now: () => Date;
+    /** Signs and decrypts by this client certificate, which the policy binds to this app, in place of signed requests. */
+    readonly certificate?: ClientCertificate;
   }): Promise<EscrowClient> {
     const { server, origin, ca } = this.pins;
-    const certificate = await readFile(resolve(this.directory, ca), 'utf8');
-    const connection = new HttpsConnection({ url: server, ca: certificate, deadlineMs: options.deadlineMs });
+    const { deadlineMs, now, certificate } = options;
+    const connection = new HttpsConnection({
+      url: server,
+      ca: await readFile(resolve(this.directory, ca), 'utf8'),
+      deadlineMs,
+      ...(certificate === undefined ? {} : { certificate }),
+    });
+    const operateBy = certificate === undefined ? 'signature' : 'certificate';
     const repetition = {
-      forMs: options.repeatForMs ?? options.deadlineMs,
+      forMs: options.repeatForMs ?? deadlineMs,
       elapsedMs: () => performance.now(),
       pause: (ms: number) => pause(ms),
     };
-    return new EscrowClient({ connection, signer: this.signer, origin, now: options.now, repetition });
+    return new EscrowClient({ connection, signer: this.signer, origin, now, repetition, operateBy });
   }
 
   /**

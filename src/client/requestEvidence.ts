@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import type { Entry } from '../log/entry.js';
-import { actFits, ACTS_OF_CALLERS } from './actRoutes.js';
+import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './actRoutes.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import type { ParsedJws } from './jws.js';
@@ -12,6 +12,8 @@ import { REQUEST_TYPE } from './requestSignature.js';
 export interface RequestCounts {
   /** Requests whose signature was verified. */
   readonly verified: number;
+  /** Calls by client certificate: the server says so, and no signature of the app is there to verify. */
+  readonly certified: number;
   /** Requests from before the first document, by keys that are not known. */
   readonly unknown: number;
 }
@@ -19,13 +21,14 @@ export interface RequestCounts {
 /**
  * Checks that every act in the log was asked for by whom the log says: the caller's own signed request stands in the
  * entry, is signed by a key that the directory in force gives to that principal, is for this server, for this act on
- * this thing, at this time, and stands once. So a server cannot invent an act, nor use one request for two.
+ * this thing, at this time, and stands once. So a server cannot invent an act, nor use one request for two. The exception is
+ * what an app with a client certificate signs and decrypts under its grants: that the server says, within the grants.
  */
 export class RequestEvidence {
   readonly #origin: string;
   readonly #directory: DirectoryInForce;
   readonly #seen = new SeenRequests();
-  #counts = { verified: 0, unknown: 0 };
+  #counts = { verified: 0, certified: 0, unknown: 0 };
 
   constructor(origin: string, directory: DirectoryInForce) {
     this.#origin = origin;
@@ -38,7 +41,8 @@ export class RequestEvidence {
 
   /** Why the request of this entry is refused, if it is. */
   check(entry: Entry): string | undefined {
-    const { phase, request, act, actor } = entry;
+    const { phase, request, certificate, act, actor } = entry;
+    if (certificate !== undefined) return this.#checkCertificate(entry, certificate);
     if (phase !== 'attempted' && !(phase === 'denied' && request !== undefined)) return undefined;
     if (request === undefined) {
       return ACTS_OF_CALLERS.has(act) ? `${act} by ${actor} without a signed request` : undefined;
@@ -46,6 +50,22 @@ export class RequestEvidence {
     const jws = parseJws(request);
     if (jws?.header['typ'] !== REQUEST_TYPE) return 'its request is not a signed request';
     return this.#checkSignature(entry, jws) ?? this.#checkClaims(entry, jws);
+  }
+
+  /**
+   * Without a signature an app may only use its grants, and only by a certificate of its own. A use is recorded in the
+   * transaction that finds the certificate bound; a refusal may come just after the policy has changed.
+   */
+  #checkCertificate({ act, actor, phase, time }: Entry, certificate: string): string | undefined {
+    if (!ACTS_BY_CERTIFICATE.has(act))
+      return `${act} by ${actor} with a certificate in place of a signed request`;
+    const isBound =
+      phase === 'attempted'
+        ? this.#directory.binds(certificate, actor)
+        : this.#directory.boundLately(certificate, actor, time);
+    if (!isBound) return `its certificate is not one of ${actor}`;
+    this.#counts.certified += 1;
+    return undefined;
   }
 
   #checkSignature({ actor, time }: Entry, jws: ParsedJws): string | undefined {

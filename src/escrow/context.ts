@@ -34,9 +34,27 @@ export interface Call {
   readonly idempotency?: IdempotencyKey;
 }
 
+/**
+ * A call without a signature, of an app that has proven in TLS that it has the key of a certificate which the policy of this
+ * version binds to it. Enough to sign and decrypt under grants; no other use case takes one.
+ */
+export interface CertifiedCall {
+  readonly caller: Principal;
+  readonly request: undefined;
+  /** `x5t#S256` (RFC 8705 section 3.1). */
+  readonly certificate: string;
+  readonly policyVersion: number;
+}
+
+/** A call to use a grant, either way. */
+export type OperateCall = Call | CertifiedCall;
+
 /** The caller as the ledger wants it. */
-export function actorOf(call: Call): Actor {
-  return { id: call.caller.id, request: call.request };
+export function actorOf(call: OperateCall): Actor {
+  const { caller, request } = call;
+  return request === undefined
+    ? { id: caller.id, request, certificate: call.certificate }
+    : { id: caller.id, request };
 }
 
 /** The deposit, or EscrowError `key-unknown`. */

@@ -103,6 +103,14 @@ export function findByKey(policy: Policy, thumbprint: string): Principal | undef
   return undefined;
 }
 
+/** The app that this certificate (`x5t#S256`) is bound to. */
+export function findByCertificate(policy: Policy, certificate: string): Principal | undefined {
+  for (const principal of policy.principals.values()) {
+    if (principal.kind === 'app' && principal.certificates.includes(certificate)) return principal;
+  }
+  return undefined;
+}
+
 /** Administrators of a policy. */
 export function administrators(policy: Policy): readonly PrincipalId[] {
   return [...policy.principals.values()]

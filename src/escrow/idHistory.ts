@@ -3,8 +3,8 @@ import type { Policy } from './policy.js';
 import type { Principal } from './principals.js';
 
 /**
- * Every id and every key that a policy ever listed, and whose it was. Shares, grants, approvals and the log name people by
- * their ids, so an id is never given to somebody else, and a key never passes from one id to another.
+ * Every id, and every key and certificate, that a policy ever listed, and whose it was. Shares, grants, approvals and the log name people by
+ * their ids, so an id is never given to somebody else, and a key or certificate never passes from one id to another.
  */
 export class IdHistory {
   readonly #ids = new Map<PrincipalId, { readonly kind: Principal['kind']; readonly version: number }>();
@@ -60,13 +60,20 @@ export class IdHistory {
     const stranger = fingerprints(person)
       .map((key) => this.#keys.get(key))
       .find((owner) => owner !== undefined && owner !== id);
-    return stranger === undefined ? undefined : `${id} has a key that was listed for ${stranger}`;
+    return stranger === undefined
+      ? undefined
+      : `${id} has a key or certificate that was listed for ${stranger}`;
   }
 }
 
-function fingerprints({ keys, depositaryKey }: Pick<Principal, 'keys' | 'depositaryKey'>): readonly string[] {
+function fingerprints({
+  keys,
+  certificates,
+  depositaryKey,
+}: Pick<Principal, 'keys' | 'certificates' | 'depositaryKey'>): readonly string[] {
   return [
     ...keys.map(({ thumbprint }) => thumbprint),
+    ...certificates,
     ...(depositaryKey === undefined ? [] : [depositaryKey]),
   ];
 }

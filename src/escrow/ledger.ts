@@ -143,7 +143,8 @@ export class Ledger {
         }
         const refusal = asEscrowError(error);
         // what the daemon itself decides not to begin is nobody's refusal: there is nothing to record
-        const isAsked = actor.request !== undefined && refusal.code !== 'log-unavailable';
+        const isOfCaller = actor.request !== undefined || actor.certificate !== undefined;
+        const isAsked = isOfCaller && refusal.code !== 'log-unavailable';
         if (isAsked) await this.#deny(id, act, actor, subject, refusal);
         throw refusal;
       }
@@ -252,10 +253,9 @@ export class Ledger {
   }
 
   #entryOf(id: ActId, act: Act, actor: Actor, subject: Subject): Omit<Entry, 'phase'> {
-    return {
-      ...this.#outcomeOf(id, act, actor.id, subject),
-      ...(actor.request === undefined ? {} : { request: actor.request.jws }),
-    };
+    const common = this.#outcomeOf(id, act, actor.id, subject);
+    if (actor.certificate !== undefined) return { ...common, v: 2, certificate: actor.certificate };
+    return { ...common, ...(actor.request === undefined ? {} : { request: actor.request.jws }) };
   }
 
   #outcomeOf(id: ActId, act: string, actor: string, subject: Subject): OutcomeEntry {
@@ -289,7 +289,7 @@ interface Attempt<P> {
   readonly plan: P;
 }
 
-type OutcomeEntry = Omit<Entry, 'phase' | 'request' | 'digest' | 'error'>;
+type OutcomeEntry = Omit<Entry, 'phase' | 'request' | 'certificate' | 'digest' | 'error'>;
 
 /** What was to be recorded cannot be, such as what is longer than an entry can be: nothing was written. */
 class NotAnEntry extends Error {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import type { Call, Escrow } from './context.js';
+import { claimBinding } from './certificate.js';
+import type { Call, Escrow, OperateCall } from './context.js';
 import { actorOf, getDeposit, getGrant } from './context.js';
 import { isDepositaryOf } from './deposit.js';
 import { sha256Hex } from './digests.js';
@@ -44,8 +45,9 @@ export interface Used {
  *   `grant-exhausted`, `grant-rate-exceeded`, `operation-not-granted`, `request-malformed` (a digest of the wrong
  *   length), `token-unavailable`.
  */
-export function signWithGrant(escrow: Escrow, call: Call, order: SignOrder): Promise<Performed<Used>> {
+export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
+  const claimBound = claimBinding(escrow, call);
   return escrow.ledger.perform({
     act: 'grant.sign',
     actor: actorOf(call),
@@ -56,7 +58,7 @@ export function signWithGrant(escrow: Escrow, call: Call, order: SignOrder): Pro
       if (inputs.kind === 'digest') checkDigests(grant, mechanism, inputs.items);
       return {
         detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex) },
-        claims: [countUses(escrow, grant.id, inputs.items.length)],
+        claims: [countUses(escrow, grant.id, inputs.items.length), ...(await claimBound())],
         plan: { grant, mechanism },
       };
     },
@@ -72,8 +74,13 @@ export function signWithGrant(escrow: Escrow, call: Call, order: SignOrder): Pro
  *
  * @throws EscrowError as {@link signWithGrant}, and `ciphertext-invalid`.
  */
-export function decryptWithGrant(escrow: Escrow, call: Call, order: DecryptOrder): Promise<Performed<Used>> {
+export function decryptWithGrant(
+  escrow: Escrow,
+  call: OperateCall,
+  order: DecryptOrder,
+): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
+  const claimBound = claimBinding(escrow, call);
   return escrow.ledger.perform({
     act: 'grant.decrypt',
     actor: actorOf(call),
@@ -84,7 +91,7 @@ export function decryptWithGrant(escrow: Escrow, call: Call, order: DecryptOrder
       const name: DecryptMechanism = mechanism;
       return {
         detail: { mechanism, inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)) },
-        claims: [countUses(escrow, grant.id, inputs.length)],
+        claims: [countUses(escrow, grant.id, inputs.length), ...(await claimBound())],
         plan: { grant, mechanism: name },
       };
     },
@@ -141,7 +148,7 @@ export function subjectOf(grant: Grant): Subject {
 
 async function getUsable(
   escrow: Escrow,
-  call: Call,
+  call: OperateCall,
   id: GrantId,
   uses: number,
   about: (subject: Subject) => void,

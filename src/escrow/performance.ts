@@ -9,6 +9,8 @@ export interface Actor {
   readonly id: string;
   /** The caller's own signed request; the daemon's own acts have none. */
   readonly request: SignedRequest | undefined;
+  /** In its place: the client certificate (`x5t#S256`) by which an app was known. */
+  readonly certificate?: string;
 }
 
 /** The daemon itself, in the log. */

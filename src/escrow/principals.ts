@@ -22,6 +22,11 @@ export interface Principal {
   readonly attributes: Readonly<Record<string, string>>;
   readonly keys: readonly SigningKey[];
   /**
+   * Of an app: the client certificates by which it may sign and decrypt without signing its requests, each as
+   * base64url SHA-256 of its DER (`x5t#S256`, RFC 8705 section 3.1). Empty for people.
+   */
+  readonly certificates: readonly string[];
+  /**
    * SHA-256 (hex) of the DER SubjectPublicKeyInfo that shares are encrypted to. The key itself stands in the token; it is
    * used when its fingerprint is this one. Undefined: no share is made for this principal.
    */

@@ -1,5 +1,5 @@
 import type { Act } from './acts.js';
-import type { Call, Escrow } from './context.js';
+import type { Escrow, OperateCall } from './context.js';
 import { actorOf } from './context.js';
 import type { EscrowError } from './errors.js';
 import { parseId } from './ids.js';
@@ -16,7 +16,7 @@ import type { Subject } from './journal.js';
 export async function recordRefusal(
   escrow: Escrow,
   act: Act,
-  call: Call,
+  call: OperateCall,
   said: Subject,
   error: EscrowError,
 ): Promise<void> {

@@ -12,6 +12,7 @@ import type { Incoming } from './endpoint.js';
 import { answerAnyone, answerCaller } from './endpoint.js';
 import type { InFlight } from './inFlight.js';
 import { openApiOf } from './openapi.js';
+import { peerCertificateOf } from './peerCertificate.js';
 import { problemOf } from './problems.js';
 import type { Gate } from './rates.js';
 import type { Reply, Route } from './route.js';
@@ -171,6 +172,7 @@ function incomingOf(request: Request, body: Uint8Array): Incoming {
   const target = request.originalUrl;
   return {
     address: addressOf(request),
+    certificate: () => peerCertificateOf(request.socket),
     received: {
       method: request.method,
       target,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 import { z } from 'zod';
 
-import type { Call } from '../escrow/context.js';
+import type { Call, OperateCall } from '../escrow/context.js';
 import { findByKey } from '../escrow/directory.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { Policy } from '../escrow/policy.js';
@@ -33,13 +33,22 @@ export interface Received {
 }
 
 /**
- * Who calls. A refusal by which time the signature had been found good says whose it was, so that it can be recorded
+ * Who calls. A refusal by which time the signature (or certificate) had been found good says whose it was, so that it can be recorded
  * as theirs; one without `call` could be anybody's and is not.
  */
-export type Authentication =
-  | { readonly outcome: 'accepted'; readonly call: Call }
-  | { readonly outcome: 'refused'; readonly call: Call; readonly error: EscrowError }
-  | { readonly outcome: 'refused'; readonly call: undefined; readonly error: EscrowError };
+export type Authentication<C extends OperateCall = Call> = Known<C> | Anybody;
+
+/** Whose signature or certificate was found good, whatever came of it. */
+export type Known<C extends OperateCall> =
+  | { readonly outcome: 'accepted'; readonly call: C }
+  | { readonly outcome: 'refused'; readonly call: C; readonly error: EscrowError };
+
+/** One who is refused before it is known who they are. */
+export interface Anybody {
+  readonly outcome: 'refused';
+  readonly call: undefined;
+  readonly error: EscrowError;
+}
 
 /**
  * Authenticates a request by its signature: the key is in the directory, the signature verifies with that key's one

@@ -1,20 +1,24 @@
-import type { Call, Escrow } from '../escrow/context.js';
+import type { Call, Escrow, OperateCall } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { Subject } from '../escrow/journal.js';
 import { recordRefusal } from '../escrow/refusal.js';
 import { hasRole } from '../escrow/principals.js';
-import type { Authentication, Received } from './caller.js';
+import type { Anybody, Authentication, Known, Received } from './caller.js';
 import { authenticate } from './caller.js';
+import { authenticateByCertificate } from './certifiedCaller.js';
+import type { PeerCertificate } from './peerCertificate.js';
 import type { Gate } from './rates.js';
 import { isJsonObject } from './strictJson.js';
-import type { Access, Carried, PublicRoute, Reply, SignedRoute } from './route.js';
+import type { Access, Carried, OperateRoute, PublicRoute, Reply, SignedRoute } from './route.js';
 
 /** A request for a route, before anything of it is believed. */
 export interface Incoming {
   readonly received: Received;
   /** Where it came from, as far as the network says. */
   readonly address: string;
+  /** The client certificate of its connection, if there is one. */
+  readonly certificate: () => PeerCertificate | undefined;
   /** Path parameters. */
   readonly path: Readonly<Record<string, unknown>>;
   /** Reads query and body. Throws EscrowError `request-malformed`. */
@@ -38,54 +42,93 @@ export interface Door {
 }
 
 /**
- * Answers a signed request: who calls, whether the route is open to them, what they ask, and then the use case. A
- * known caller who is refused is recorded: by the ledger where the use case goes through it, else here. One who asks too
- * often is not: the log is not theirs to fill.
+ * Answers a signed request, or one on a connection with a client certificate where the route takes those: who calls, whether
+ * the route is open to them, what they ask, and then the use case. A known caller who is refused is recorded: by the ledger
+ * where the use case goes through it, else here. One who asks too often is not: the log is not theirs to fill.
+ *
+ * Whoever sends an Authorization field is known by it or not at all, whatever the certificate.
  *
  * @throws EscrowError for every refusal; `log-unavailable` when it could not be recorded.
  */
 export async function answerCaller(
   { escrow, gate }: Door,
-  route: SignedRoute,
+  route: SignedRoute | OperateRoute,
   incoming: Incoming,
 ): Promise<Reply> {
   const policy = await escrow.directory.current();
   const trust = { policy, origin: escrow.origin, now: escrow.clock.now() };
-  const found = await authenticate(incoming.received, trust);
-  if (found.call === undefined) {
-    gate.takeFromAddress(incoming.address);
-    throw found.error;
+  const { received } = incoming;
+  const certificate = received.authorization.length === 0 ? incoming.certificate() : undefined;
+  if (certificate !== undefined && route.takesCertificate) {
+    const found = known(authenticateByCertificate(certificate, trust), gate, incoming);
+    return gate.runFor(found.call.caller.id, async () => {
+      const { call, run } = await heard(escrow, route, incoming, found);
+      return run(escrow, call);
+    });
   }
-  return gate.runFor(found.call.caller.id, () => answerKnown(escrow, route, incoming, found));
+  const signed = certificate === undefined ? await authenticate(received, trust) : UNSIGNED;
+  const found = known(signed, gate, incoming);
+  return gate.runFor(found.call.caller.id, async () => {
+    const { call, run } = await heard(escrow, route, incoming, found);
+    return route.access.isLedgered
+      ? run(escrow, call)
+      : readOnce(escrow, route.access, call, incoming, () => run(escrow, call));
+  });
 }
 
-async function answerKnown(
+/** Of a request with a certificate and no signature, where only a signature will do. */
+const UNSIGNED: Anybody = {
+  outcome: 'refused',
+  call: undefined,
+  error: new EscrowError(
+    'request-unsigned',
+    'A client certificate is enough to sign and to decrypt under a grant; everything else is asked for with a signed request.',
+  ),
+};
+
+/** Refuses nobody known, at the expense of where they ask from. */
+function known<C extends OperateCall>(found: Authentication<C>, gate: Gate, incoming: Incoming): Known<C> {
+  if (isKnown(found)) return found;
+  gate.takeFromAddress(incoming.address);
+  throw found.error;
+}
+
+function isKnown<C extends OperateCall>(found: Authentication<C>): found is Known<C> {
+  return found.call !== undefined;
+}
+
+/** What a known caller asks, once they are let in and it is what the interface describes. */
+async function heard<C extends OperateCall>(
   escrow: Escrow,
-  route: SignedRoute,
+  route: Asked<C>,
   incoming: Incoming,
-  found: Known,
-): Promise<Reply> {
+  found: Known<C>,
+): Promise<{ readonly call: C; readonly run: ReturnType<Asked<C>['prepare']> }> {
   const { access } = route;
   const call = await admit(escrow, access, incoming, found);
-  let run: ReturnType<SignedRoute['prepare']>;
   try {
-    checkIdempotencyKey(access, call);
-    run = route.prepare({ path: incoming.path, ...incoming.readRest() });
+    checkIdempotencyKey(access, incoming);
+    return { call, run: route.prepare({ path: incoming.path, ...incoming.readRest() }) };
   } catch (error) {
     if (access.isLedgered && error instanceof EscrowError)
       await record(escrow, access, call, incoming, error);
     throw error;
   }
-  return access.isLedgered
-    ? run(escrow, call)
-    : readOnce(escrow, access, call, incoming, () => run(escrow, call));
 }
 
-/** Whose signature was found good, whatever came of it. */
-type Known = Exclude<Authentication, { readonly call: undefined }>;
+/** A route, as far as it hears calls of this kind. */
+interface Asked<C extends OperateCall> {
+  readonly access: Access;
+  readonly prepare: (carried: Carried) => (escrow: Escrow, call: C) => Promise<Reply>;
+}
 
 /** Lets in whose request is good and who has one of the route's roles. */
-async function admit(escrow: Escrow, access: Access, incoming: Incoming, found: Known): Promise<Call> {
+async function admit<C extends OperateCall>(
+  escrow: Escrow,
+  access: Access,
+  incoming: Incoming,
+  found: Known<C>,
+): Promise<C> {
   const { call } = found;
   const isOpen = access.roles.some((role) => hasRole(call.caller, role));
   if (found.outcome === 'accepted' && isOpen) return call;
@@ -95,8 +138,8 @@ async function admit(escrow: Escrow, access: Access, incoming: Incoming, found: 
 }
 
 /** A key where it is of no use is refused, so that nobody relies on it. */
-function checkIdempotencyKey({ takesIdempotencyKey }: Access, { idempotency }: Call): void {
-  if (idempotency === undefined || takesIdempotencyKey) return;
+function checkIdempotencyKey({ takesIdempotencyKey }: Access, { received }: Incoming): void {
+  if (received.idempotencyKey.length === 0 || takesIdempotencyKey) return;
   throw new EscrowError('request-malformed', 'This operation takes no Idempotency-Key.');
 }
 
@@ -127,7 +170,7 @@ async function readOnce(
 async function record(
   escrow: Escrow,
   access: Access,
-  call: Call,
+  call: OperateCall,
   incoming: Incoming,
   error: EscrowError,
 ): Promise<void> {

@@ -102,6 +102,11 @@ export function openApiOf(routes: readonly Route[]): JsonObject {
           description:
             'A compact JWS (RFC 7515) of type escrowd-request+jwt by the caller’s own key, good for this one request.',
         },
+        clientCertificate: {
+          type: 'mutualTLS',
+          description:
+            'A client certificate whose SHA-256 the policy binds to an app. Without an Authorization field only.',
+        },
       },
     },
   };
@@ -128,7 +133,7 @@ function templateOf(path: string): string {
 }
 
 function operationOf(route: Route, schemas: Schemas): JsonObject {
-  const { about, access, path, success } = route;
+  const { about, access, path, success, takesCertificate } = route;
   const { body } = route.schemas;
   const roles = access === 'public' ? undefined : [...access.roles];
   return {
@@ -138,6 +143,7 @@ function operationOf(route: Route, schemas: Schemas): JsonObject {
     description:
       roles === undefined ? `${about.summary} For everyone.` : `${about.summary} For: ${roles.join(', ')}.`,
     ...(roles === undefined ? { security: [] } : { 'x-escrowd-roles': roles }),
+    ...(takesCertificate ? { security: [{ signedRequest: [] }, { clientCertificate: [] }] } : {}),
     parameters: [
       ...schemas.parameters(route, 'path'),
       ...schemas.parameters(route, 'query'),

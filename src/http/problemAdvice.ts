@@ -18,7 +18,8 @@ export const ADVICE = {
   'idempotency-key-reused': 'Take a new key for another request; send this one again exactly as it was.',
   'idempotency-in-progress':
     'Send the same request, signed anew, with the same key after Retry-After: what was made is the answer then.',
-  'caller-unknown': 'Sign with a key that the directory in force has.',
+  'caller-unknown': 'Sign with a key, or connect with a certificate, that the directory in force has.',
+  'certificate-expired': 'Have a certificate that is valid bound to the app.',
   forbidden: 'Ask somebody whose role or part in the matter allows it.',
   'route-unknown': 'Look the route up in openapi.json.',
   'rate-limited': LATER,

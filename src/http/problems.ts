@@ -17,6 +17,7 @@ export const STATUS = {
   'idempotency-key-reused': 422,
   'idempotency-in-progress': 409,
   'caller-unknown': 401,
+  'certificate-expired': 401,
   forbidden: 403,
   'route-unknown': 404,
   'rate-limited': 429,

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 
 import type { Act } from '../escrow/acts.js';
-import type { Call, Escrow } from '../escrow/context.js';
+import type { Call, Escrow, OperateCall } from '../escrow/context.js';
 import type { ErrorCode } from '../escrow/errors.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { ApiRole } from '../escrow/principals.js';
@@ -69,18 +69,27 @@ interface RouteForm {
 /** One row of the table of routes for signed requests, its types erased. */
 export interface SignedRoute extends RouteForm {
   readonly access: Access;
+  readonly takesCertificate: false;
   /** Reads what the request carries, and returns what to do with it. Throws EscrowError `request-malformed`. */
   readonly prepare: (carried: Carried) => (escrow: Escrow, call: Call) => Promise<Reply>;
+}
+
+/** One row for the use of grants: signed, or on a connection with a client certificate that is bound to an app. */
+export interface OperateRoute extends RouteForm {
+  readonly access: Access;
+  readonly takesCertificate: true;
+  readonly prepare: (carried: Carried) => (escrow: Escrow, call: OperateCall) => Promise<Reply>;
 }
 
 /** One row for requests that anybody may make. */
 export interface PublicRoute extends RouteForm {
   readonly access: 'public';
+  readonly takesCertificate: false;
   readonly prepare: (carried: Carried) => (escrow: Escrow) => Promise<Reply>;
 }
 
 /** A row of the table. */
-export type Route = SignedRoute | PublicRoute;
+export type Route = SignedRoute | OperateRoute | PublicRoute;
 
 /** What rows have in common. A part without a schema must be empty. */
 interface Row<P, Q, B> extends Description {
@@ -124,6 +133,7 @@ export function act<B, T, P = Empty>(
       isLedgered: true,
       takesIdempotencyKey: row.takesIdempotencyKey === true,
     },
+    takesCertificate: false,
     maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -132,6 +142,25 @@ export function act<B, T, P = Empty>(
         status: row.status ?? 200,
         json: await row.run(escrow, call, given),
       });
+    },
+  };
+}
+
+/** A route by which an app uses a grant: an act that needs no signature of an app with a client certificate. */
+export function use<B, T, P>(
+  row: Row<P, Empty, B> & {
+    readonly act: 'grant.sign' | 'grant.decrypt';
+    readonly body: z.ZodType<B>;
+    readonly reply: z.ZodType<T>;
+    readonly run: (escrow: Escrow, call: OperateCall, given: Given<P, Empty, B>) => Promise<Acted<T>>;
+  },
+): OperateRoute {
+  return {
+    ...act({ ...row, roles: ['app'], problems: [...row.problems, 'certificate-expired'] }),
+    takesCertificate: true,
+    prepare: (carried) => {
+      const given = read(row, carried);
+      return async (escrow, call) => ({ status: 200, json: await row.run(escrow, call, given) });
     },
   };
 }
@@ -151,6 +180,7 @@ export function view<T, P = Empty, Q = Empty, B = undefined>(
     about: aboutOf(row),
     success: { status: 200, media: 'application/json', reply: row.reply },
     access: { act: row.act, roles: row.roles, isLedgered: false, takesIdempotencyKey: false },
+    takesCertificate: false,
     maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -174,6 +204,7 @@ export function download<P = Empty>(
     about: aboutOf(row),
     success: { status: 200, media: 'application/octet-stream', reply: REPLIES.bytes },
     access: { act: row.act, roles: row.roles, isLedgered: false, takesIdempotencyKey: false },
+    takesCertificate: false,
     maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {
@@ -197,6 +228,7 @@ export function open<Q = Empty, P = Empty>(
     about: aboutOf(row),
     success: { status: 200, media: row.media ?? 'application/json', reply: row.reply },
     access: 'public',
+    takesCertificate: false,
     maxBodyBytes: row.maxBodyBytes,
     schemas: schemasOf(row),
     prepare: (carried) => {

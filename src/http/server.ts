@@ -1,4 +1,5 @@
 import type { Server } from 'node:https';
+import { constants } from 'node:crypto';
 import { createServer as createHttpsServer } from 'node:https';
 import { Server as NetServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -43,7 +44,10 @@ export const DEFAULT_LIMITS: Limits = {
 export interface ServerParts {
   readonly escrow: Escrow;
   readonly keys: ServerKeys;
-  /** PEM. With `clientCa`, callers need a certificate of that authority as well. */
+  /**
+   * PEM. Callers may show a certificate of any authority or none: an app is known by it when the policy binds it. With
+   * `clientCa`, all callers need one of that authority.
+   */
   readonly tls: { readonly cert: string; readonly key: string; readonly clientCa?: string };
   readonly limits?: Partial<Limits>;
   /** Told of everything that is broken, for the operator's log. */
@@ -103,7 +107,11 @@ export function createServer(parts: ServerParts): ApiServer {
       minVersion: 'TLSv1.2',
       ciphers: CIPHERS,
       honorCipherOrder: true,
-      ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+      requestCert: true,
+      rejectUnauthorized: clientCa !== undefined,
+      ...(clientCa === undefined ? {} : { ca: clientCa }),
+      // TLS 1.2: the client certificate of a connection stays what it was
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       handshakeTimeout: limits.headersTimeoutMs,
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,

@@ -2,14 +2,15 @@ import { canonicalJson, parseCanonicalJson, type Json } from './canonical.js';
 
 /**
  * Where an act stands. `attempted` is recorded before the token is used; exactly one of the others follows
- * it. A `denied` entry which carries a request of its own stands alone: the act was refused before any
+ * it. A `denied` entry which carries a request or certificate of its own stands alone: the act was refused before any
  * attempt.
  */
 export type Phase = 'attempted' | 'done' | 'denied' | 'failed';
 
-/** One entry of the log, version 1. Its place in the tree is its index; the bytes do not repeat it. */
+/** One entry of the log. Its place in the tree is its index; the bytes do not repeat it. */
 export interface Entry {
-  readonly v: 1;
+  /** 2 when the entry has a `certificate`, else 1. */
+  readonly v: 1 | 2;
   /** When it was recorded: RFC 3339, UTC, milliseconds, `2026-01-31T23:59:59.999Z`. */
   readonly time: string;
   /** The name of the act, e.g. `key.generate`. */
@@ -26,6 +27,11 @@ export interface Entry {
    * alone.
    */
   readonly request?: string;
+  /**
+   * In place of a request: the client certificate by which an app was known, as base64url SHA-256 of its DER (`x5t#S256`,
+   * RFC 8705 section 3.1). Nothing in the entry proves it.
+   */
+  readonly certificate?: string;
   /** The stable code of the error: on every `denied` and `failed`, nowhere else. */
   readonly error?: string;
   /** Facts of this act. Never key material or message content. */
@@ -103,25 +109,41 @@ function canonicalValue(text: string): unknown {
 const subjectMembers = ['key', 'owner', 'recovery', 'grant'];
 const requiredMembers = ['v', 'time', 'act', 'id', 'phase', 'actor', 'subject', 'detail'];
 
-/** Which members an entry of each phase may and must have. */
+/** Which members an entry of version 1 may and must have in each phase. */
 const rules = {
   attempted: { may: [...requiredMembers, 'request'], must: requiredMembers },
   done: { may: [...requiredMembers, 'digest'], must: requiredMembers },
   denied: { may: [...requiredMembers, 'request', 'error'], must: [...requiredMembers, 'error'] },
   failed: { may: [...requiredMembers, 'error'], must: [...requiredMembers, 'error'] },
-} as const satisfies Record<Phase, { readonly may: readonly string[]; readonly must: readonly string[] }>;
+} as const satisfies Record<Phase, Members>;
+
+const ofAttempt = [...requiredMembers, 'certificate'];
+const ofDenial = [...ofAttempt, 'error'];
+/** The same of an entry of version 2, which exists for what has a certificate. */
+const rulesOfVersion2: Partial<Record<Phase, Members>> = {
+  attempted: { may: ofAttempt, must: ofAttempt },
+  denied: { may: ofDenial, must: ofDenial },
+};
+
+interface Members {
+  readonly may: readonly string[];
+  readonly must: readonly string[];
+}
 
 const timePattern = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})\.\d{3}Z$/;
 const jwsPattern = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+/** 32 bytes in base64url, without stray bits. */
+const certificatePattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 const digestPattern = /^[0-9a-f]{64}$/;
 
 function checkEntry(value: unknown): asserts value is Entry {
   if (!isObject(value)) throw new EntryError('not an object');
   const { v, time, phase, subject, detail } = value;
-  if (v !== 1) throw new EntryError('not of version 1');
+  if (v !== 1 && v !== 2) throw new EntryError('of no known version');
   if (!isPhase(phase)) throw new EntryError('has an unknown phase');
-  const { may, must } = rules[phase];
-  checkMembers(value, may, must);
+  const members = v === 1 ? rules[phase] : rulesOfVersion2[phase];
+  if (members === undefined) throw new EntryError(`${phase} is never of version 2`);
+  checkMembers(value, members.may, members.must);
   if (typeof time !== 'string' || !isTime(time))
     throw new EntryError('its time is not RFC 3339 UTC in milliseconds');
   if (!isObject(subject)) throw new EntryError('its subject is not an object');
@@ -130,6 +152,7 @@ function checkEntry(value: unknown): asserts value is Entry {
   for (const name of ['act', 'id', 'actor']) checkString(name, value[name], /./);
   for (const name of subjectMembers) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
   if ('request' in value) checkString('request', value['request'], jwsPattern);
+  if ('certificate' in value) checkString('certificate', value['certificate'], certificatePattern);
   if ('error' in value) checkString('error', value['error'], /./);
   if ('digest' in value) checkString('digest', value['digest'], digestPattern);
 }

@@ -41,8 +41,8 @@ export class ActPairing {
       this.#open.set(id, { index, id, act, actor });
       return undefined;
     }
-    if (phase === 'denied' && entry.request !== undefined) {
-      // It stands alone: a request that was refused before any attempt.
+    if (phase === 'denied' && (entry.request ?? entry.certificate) !== undefined) {
+      // It stands alone: a call that was refused before any attempt.
       return attempt === undefined
         ? undefined
         : `act ${id} is refused anew while it is open since entry ${attempt.index}`;

@@ -28,10 +28,10 @@ function principalChanges(before: Policy['principals'], after: Policy['principal
   ];
 }
 
-function added({ id, name, kind, roles, keys, returns }: Principal): string {
+function added({ id, name, kind, roles, keys, certificates, returns }: Principal): string {
   const what =
     returns === undefined ? `is added, a new ${kind}` : `comes back (listed until version ${returns})`;
-  return `+ ${id} (${name}; ${list(roles)}) ${what}, with ${keysInWords(keys.map(({ thumbprint }) => thumbprint))}`;
+  return `+ ${id} (${name}; ${list(roles)}) ${what}, with ${keysInWords(keys.map(({ thumbprint }) => thumbprint))}${certificatesInWords(certificates)}`;
 }
 
 function personChanges(was: Principal, is: Principal): readonly string[] {
@@ -45,6 +45,7 @@ function personChanges(was: Principal, is: Principal): readonly string[] {
     ...names.flatMap((name) => changed(name, was.attributes[name], is.attributes[name])),
     ...gained('signing key', old, now),
     ...(isReplaced ? ['every signing key is another: make sure that it is the same principal'] : []),
+    ...gained('client certificate', was.certificates, is.certificates),
     ...changed('depositaryKey', was.depositaryKey, is.depositaryKey),
     ...changed('deliveryKey', hex(was.deliveryKey), hex(is.deliveryKey)).map(() => 'another deliveryKey'),
     ...(was.retired === is.retired ? [] : [is.retired ? 'is retired' : 'is no longer retired']),
@@ -82,6 +83,10 @@ function gained(what: string, was: readonly string[], is: readonly string[]): re
 
 function keysInWords(thumbprints: readonly string[]): string {
   return thumbprints.length === 0 ? 'no key' : `key ${list(thumbprints)}`;
+}
+
+function certificatesInWords(certificates: readonly string[]): string {
+  return certificates.length === 0 ? '' : ` and client certificate ${list(certificates)}`;
 }
 
 function list(items: readonly string[]): string {

@@ -44,7 +44,7 @@ function principalProblems(principals: readonly Principal[]): readonly string[] 
   const problems: string[] = [];
   const ids = new Set<string>();
   const thumbprints = new Set<string>();
-  for (const [index, { id, roles, keys, depositaryKey }] of principals.entries()) {
+  for (const [index, { id, roles, keys, certificates, depositaryKey }] of principals.entries()) {
     if (ids.has(id)) problems.push(`principals[${index}].id: ${id} stands twice`);
     ids.add(id);
     if (new Set(roles).size !== roles.length) problems.push(`principals[${index}].roles: one stands twice`);
@@ -56,6 +56,11 @@ function principalProblems(principals: readonly Principal[]): readonly string[] 
       // a key that two have would make their requests indistinguishable
       if (thumbprints.has(thumbprint)) problems.push(`principals[${index}].keys[${position}]: stands twice`);
       thumbprints.add(thumbprint);
+    }
+    for (const [position, certificate] of certificates.entries()) {
+      if (thumbprints.has(certificate))
+        problems.push(`principals[${index}].certificates[${position}]: stands twice`);
+      thumbprints.add(certificate);
     }
   }
   return problems;

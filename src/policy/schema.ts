@@ -30,6 +30,11 @@ const attributeName = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'is not 
 const roleName = z.string().regex(/^[a-z][a-z0-9-]{0,63}$/, 'is not the name of a role');
 const attributeValue = words({ min: 1, max: 256 });
 
+/** 32 bytes in base64url: the last character has only the bits that belong to them. */
+const certificate = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/, 'is not a SHA-256 in base64url (x5t#S256)');
+
 const principal = z
   .strictObject({
     id: principalId.describe('For good: an id is never given to another person or app.'),
@@ -44,6 +49,14 @@ const principal = z
       .default({})
       .describe('What rules look at, such as department, or manager with the id of a depositary.'),
     keys: z.array(signingKey).max(8).describe('Public keys (JWK) that sign requests and approvals.'),
+    certificates: z
+      .array(certificate)
+      .max(8)
+      .default([])
+      .describe(
+        'Apps only: client certificates, as base64url SHA-256 of the DER (x5t#S256, RFC 8705 section 3.1). Whoever ' +
+          'connects with one may sign and decrypt as the app, without signing its requests.',
+      ),
     depositaryKey: z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in hexadecimal')
@@ -57,6 +70,10 @@ const principal = z
       .optional()
       .describe('Of an id that was removed: the last version that listed it. It is the same principal.'),
   })
+  .refine(({ kind, certificates }) => kind === 'app' || certificates.length === 0, {
+    message: 'are for apps only',
+    path: ['certificates'],
+  })
   .transform((found): Principal => ({
     id: found.id,
     kind: found.kind,
@@ -64,6 +81,7 @@ const principal = z
     roles: found.roles,
     attributes: found.attributes,
     keys: found.keys,
+    certificates: found.certificates,
     depositaryKey: found.depositaryKey,
     deliveryKey: found.deliveryKey,
     retired: found.retired,

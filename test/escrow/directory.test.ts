@@ -17,7 +17,15 @@ const parse: PolicyParser = (document, version): Policy => ({
       const person = { kind: 'person', name, roles: ['admin'], attributes: {}, retired: false } as const;
       return [
         id,
-        { id, ...person, keys: [], depositaryKey: undefined, deliveryKey: undefined, returns: undefined },
+        {
+          id,
+          ...person,
+          keys: [],
+          certificates: [],
+          depositaryKey: undefined,
+          deliveryKey: undefined,
+          returns: undefined,
+        },
       ];
     }),
   ),

@@ -16,6 +16,7 @@ function policyOf(version: number, people: Readonly<Record<string, Listed>>): Po
     return {
       id,
       ...usual,
+      certificates: [],
       depositaryKey: undefined,
       deliveryKey: undefined,
       returns: undefined,

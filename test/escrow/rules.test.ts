@@ -17,6 +17,7 @@ function person(name: string, roles: readonly string[], more: Partial<Principal>
     keys: [],
     deliveryKey: undefined,
     retired: false,
+    certificates: [],
     depositaryKey: undefined,
     returns: undefined,
     ...more,

@@ -46,6 +46,7 @@ describe('a policy document', () => {
       keys: [{ jwk: PEOPLE.olga.jwk, alg: 'ES384', thumbprint: PEOPLE.olga.kid }],
       deliveryKey: expect.any(Uint8Array) as Uint8Array,
       retired: false,
+      certificates: [],
       depositaryKey: undefined,
       returns: undefined,
     });

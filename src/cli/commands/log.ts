@@ -206,6 +206,12 @@ function believed(verdict: Believed, requests: RequestCounts, { against, witness
         ['policies', String(counts.documents)],
         ['signed requests', `${requests.verified} verified${unknownRequests(requests)}`],
         [
+          'by certificate',
+          requests.certified === 0
+            ? undefined
+            : `${requests.certified} calls of apps; that they made them is the server's word`,
+        ],
+        [
           'older checkpoint',
           hasOlder ? 'continued' : 'none given: an old backup or a fork would not be found',
         ],

@@ -5,7 +5,7 @@ import { writeFileAtomically } from '../../client/atomicFile.js';
 import { ecdsaToDer } from '../../client/der.js';
 import type { Mechanism } from '../../escrow/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/mechanisms.js';
-import type { CommandRow, Result } from '../command.js';
+import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
@@ -13,6 +13,15 @@ import type { Session } from '../session.js';
 const SIGNING = MECHANISM_NAMES.filter(signs);
 const DECRYPTING = MECHANISM_NAMES.filter((name) => !signs(name));
 const FORMATS = ['jose', 'der'] as const;
+
+/** For an app that the policy binds to a client certificate. */
+const CERTIFICATE: readonly OptionRow[] = [
+  {
+    flags: '--client-cert <file>',
+    about: 'ask by this TLS client certificate, not by a signed request (ESCROWCTL_CLIENT_CERT)',
+  },
+  { flags: '--client-key <file>', about: 'the key of the client certificate (ESCROWCTL_CLIENT_KEY)' },
+];
 
 /** Using a recovered key, as the app that it was granted to. */
 export const useCommands: readonly CommandRow[] = [
@@ -28,10 +37,12 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--format <format>', about: 'form of the signature', choices: FORMATS, default: 'jose' },
       { flags: '--digest', about: 'hash here and send only the digest, where the grant allows it' },
       { flags: '--out <file>', about: 'where the signature goes' },
+      ...CERTIFICATE,
     ],
     examples: [
       'sign letter.txt --grant GRANT --mechanism ES256 --format der --out letter.sig',
       'sign - --grant GRANT --mechanism RS256 < letter.txt > letter.sig.b64u',
+      'sign - --grant GRANT --mechanism RS256 --client-cert app.crt --client-key app.key < letter.txt',
     ],
     run: sign,
   },
@@ -45,6 +56,7 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--iv <base64url>', about: 'A256GCM: the 96-bit IV' },
       { flags: '--aad <base64url>', about: 'A256GCM: the associated data' },
       { flags: '--out <file>', about: 'where the plaintext goes (default: standard output)' },
+      ...CERTIFICATE,
     ],
     examples: ['decrypt session-key.bin --grant GRANT --mechanism RSA-OAEP --out session-key'],
     run: decrypt,
@@ -58,7 +70,7 @@ async function sign(session: Session, given: Given): Promise<Result> {
   const inputs = given.flag('digest')
     ? { digests: [digestOf(mechanism, message).toString('base64url')] }
     : { messages: [message.toString('base64url')] };
-  const { client } = await session.connect();
+  const { client } = await session.connect({ signsAll: false });
   const { result, entry } = await session.busy('signing', () => client.sign(grant, { mechanism, ...inputs }));
   const signature = Buffer.from(only(result.signatures), 'base64url');
   const isDer = given.oneOf('format', FORMATS) === 'der' && MECHANISMS[mechanism].kind === 'EC';
@@ -91,7 +103,7 @@ async function decrypt(session: Session, given: Given): Promise<Result> {
     ...(iv === undefined ? {} : { iv }),
     ...(aad === undefined ? {} : { aad }),
   };
-  const { client } = await session.connect();
+  const { client } = await session.connect({ signsAll: false });
   const { result, entry } = await session.busy('decrypting', () =>
     client.decrypt(grant, { mechanism, ciphertexts: [input] }),
   );

@@ -5,7 +5,7 @@ import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../esc
 import { grantReply, outputsReply, pageReply } from '../replies.js';
 import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
-import { act, view } from '../route.js';
+import { act, use, view } from '../route.js';
 import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../schemas.js';
 
 const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
@@ -54,7 +54,7 @@ export const grantRoutes: readonly Route[] = [
       return { result: grantReply(answer, grantStatusAt(answer, escrow.clock.now())), entry: index };
     },
   }),
-  act({
+  use({
     path: '/v1/grants/:grant/sign',
     name: 'sign',
     summary: 'Signs a batch of messages or digests on the owner’s behalf; one use each.',
@@ -68,7 +68,6 @@ export const grantRoutes: readonly Route[] = [
     ],
     reply: REPLIES.signatures,
     act: 'grant.sign',
-    roles: ['app'],
     parameters: grantPath,
     body: signOrder,
     run: async (escrow, call, { path, body }): Promise<Acted<WireSignatures>> => {
@@ -81,7 +80,7 @@ export const grantRoutes: readonly Route[] = [
       return { result: { signatures: outputsReply(answer), remaining: answer.remaining }, entry: index };
     },
   }),
-  act({
+  use({
     path: '/v1/grants/:grant/decrypt',
     name: 'decrypt',
     summary: 'Decrypts a batch of ciphertexts on the owner’s behalf; one use each.',
@@ -96,7 +95,6 @@ export const grantRoutes: readonly Route[] = [
     ],
     reply: REPLIES.plaintexts,
     act: 'grant.decrypt',
-    roles: ['app'],
     parameters: grantPath,
     body: decryptOrder,
     run: async (escrow, call, { path, body }): Promise<Acted<WirePlaintexts>> => {

@@ -1,0 +1,29 @@
+import type { CertifiedCall } from '../escrow/context.js';
+import { findByCertificate } from '../escrow/directory.js';
+import { EscrowError } from '../escrow/errors.js';
+import type { Policy } from '../escrow/policy.js';
+import type { Authentication } from './caller.js';
+import type { PeerCertificate } from './peerCertificate.js';
+
+/**
+ * Authenticates a request by the client certificate of its connection (RFC 8705 section 2.2, with the certificate itself
+ * bound in the policy): the policy in force binds it to an app, and it is within its period of validity. That the caller has
+ * its key, and that the request is new and unchanged, TLS has seen to.
+ *
+ * Errors: `caller-unknown`, `certificate-expired`.
+ */
+export function authenticateByCertificate(
+  { thumbprint, fromMs, untilMs }: PeerCertificate,
+  trust: { readonly policy: Policy; readonly now: Date },
+): Authentication<CertifiedCall> {
+  const caller = findByCertificate(trust.policy, thumbprint);
+  if (caller === undefined) {
+    const error = new EscrowError('caller-unknown', 'The client certificate is bound to no app.');
+    return { outcome: 'refused', call: undefined, error };
+  }
+  const call = { caller, request: undefined, certificate: thumbprint, policyVersion: trust.policy.version };
+  const nowMs = trust.now.getTime();
+  // a date that does not parse compares with nothing, and refuses
+  if (nowMs >= fromMs && nowMs <= untilMs) return { outcome: 'accepted', call };
+  return { outcome: 'refused', call, error: new EscrowError('certificate-expired') };
+}
