@@ -53,6 +53,8 @@ test('without a file, or with an empty one, nothing is set', () => {
     timeout: undefined,
     passphraseFile: undefined,
     cardPinFile: undefined,
+    clientCert: undefined,
+    clientKey: undefined,
   };
   expect(readSettings(nothing, { HOME: home })).toEqual(nothingSet);
   expect(readSettings(nothing, {})).toEqual(nothingSet);

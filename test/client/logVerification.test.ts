@@ -4,12 +4,17 @@ import { join } from 'node:path';
 
 import { verifyExport } from '../../src/client/logVerification.js';
 import type { PublicPart } from '../../src/client/publicPart.js';
+import { DirectoryInForce } from '../../src/client/directoryInForce.js';
 import { GrantEvidence } from '../../src/client/grantEvidence.js';
 import { QuorumEvidence } from '../../src/client/quorumEvidence.js';
+import { RequestEvidence } from '../../src/client/requestEvidence.js';
+import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import type { Forgery } from './sampleLog.js';
 import {
   administrators,
+  CERTIFICATE,
+  document,
   exportOf,
   logKey,
   people,
@@ -42,13 +47,13 @@ async function verdictOn(
 test('an honest log is believed, and every request in it was verified', async () => {
   const { verdict, requests } = await verdictOn(await sampleEntries());
   expect(verdict).toMatchObject({ ok: true, size: 6 });
-  expect(requests).toEqual({ verified: 3, unknown: 0 });
+  expect(requests).toEqual({ verified: 3, certified: 0, unknown: 0 });
 });
 
 test('without the first administrators, what they signed before the first policy is counted as unknown', async () => {
   const { verdict, requests } = await verdictOn(await sampleEntries(), []);
   expect(verdict).toMatchObject({ ok: true });
-  expect(requests).toEqual({ verified: 2, unknown: 1 });
+  expect(requests).toEqual({ verified: 2, certified: 0, unknown: 1 });
 });
 
 test('one byte changed anywhere is found', async () => {
@@ -218,6 +223,79 @@ test('a request that was refused for what it says is no evidence against the log
   expect((await verdictOn(await sampleEntries({ more: [byEve] }))).verdict).toMatchObject({
     ok: false,
     index: 6,
+  });
+});
+
+describe('an app that was known by its client certificate', () => {
+  const denied = (changes: Partial<Entry> = {}): Entry => ({
+    v: 2,
+    time: '2026-03-01T12:31:00.000Z',
+    act: 'grant.sign',
+    id: 'act_3',
+    phase: 'denied',
+    actor: 'mailer',
+    subject: { grant: 'grant_1' },
+    certificate: CERTIFICATE,
+    error: 'grant-unknown',
+    detail: {},
+    ...changes,
+  });
+  const attempted = (changes: Partial<Entry> = {}): Entry => {
+    const entry: { -readonly [Member in keyof Entry]: Entry[Member] } = denied({
+      phase: 'attempted',
+      ...changes,
+    });
+    delete entry.error;
+    return entry;
+  };
+  const other = 'B'.repeat(42).concat('A');
+
+  test('is believed as far as its grants go, and counted apart', async () => {
+    const { verdict, requests } = await verdictOn(await sampleEntries({ more: [denied()] }));
+    expect(verdict).toMatchObject({ ok: true });
+    expect(requests).toEqual({ verified: 3, certified: 1, unknown: 0 });
+  });
+
+  test.each<[string, RegExp, Entry]>([
+    [
+      'by a certificate that is not its own',
+      /certificate is not one of mailer/,
+      attempted({ certificate: other }),
+    ],
+    ['in a refusal, by a certificate not its own', /not one of mailer/, denied({ certificate: other })],
+    ['when it is another principal', /certificate is not one of dana/, attempted({ actor: 'dana' })],
+    ['for another act', /grant.revoke by mailer with a certificate/, attempted({ act: 'grant.revoke' })],
+    ['for reading', /grant.read by mailer with a certificate/, denied({ act: 'grant.read' })],
+    ['under a grant that was not made', /under a grant that was not made/, attempted()],
+  ])('is refused %s', async (_name, reason, entry) => {
+    const { verdict } = await verdictOn(await sampleEntries({ more: [entry] }));
+    expect(verdict).toMatchObject({ ok: false, index: 6, reason: expect.stringMatching(reason) as string });
+  });
+
+  test('is refused before there is a policy', async () => {
+    const entries = await sampleEntries();
+    expect(
+      (await verdictOn([denied({ time: '2026-03-01T11:00:00.000Z' }), ...entries])).verdict,
+    ).toMatchObject({
+      ok: false,
+      index: 0,
+    });
+  });
+
+  test('uses nothing behind the entry that unbinds its certificate; a refusal may still come in', () => {
+    const directory = new DirectoryInForce([]);
+    const evidence = new RequestEvidence('origin', directory);
+    const put = (inForce: Json, time: string): void => {
+      directory.follow({ inForce, find: () => undefined });
+      directory.changed(time);
+    };
+    const without = { ...(document as object), principals: [] } as unknown as Json;
+    put(document, '2026-03-01T12:00:00.000Z');
+    expect(evidence.check(attempted())).toBeUndefined();
+    put(without, '2026-03-01T12:30:59.000Z');
+    expect(evidence.check(attempted())).toMatch(/not one of mailer/);
+    expect(evidence.check(denied())).toBeUndefined();
+    expect(evidence.check(denied({ time: '2026-03-01T12:45:00.000Z' }))).toMatch(/not one of mailer/);
   });
 });
 

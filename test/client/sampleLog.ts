@@ -38,6 +38,9 @@ const person = (id: string): Signer =>
   signerOf(id, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
 export const people = { ann: person('ann'), bob: person('bob'), dana: person('dana'), eve: person('eve') };
 
+/** The client certificate of the app `mailer`. */
+export const CERTIFICATE = 'A'.repeat(43);
+
 /** The directory: eve has a key, and no place in it. */
 export const document = {
   version: 1,
@@ -45,6 +48,7 @@ export const document = {
     { id: 'ann', kind: 'person', name: 'Ann', roles: ['admin'], keys: [people.ann.publicJwk] },
     { id: 'bob', kind: 'person', name: 'Bob', roles: ['admin'], keys: [people.bob.publicJwk] },
     { id: 'dana', kind: 'person', name: 'Dana', roles: ['depositary'], keys: [people.dana.publicJwk] },
+    { id: 'mailer', kind: 'app', name: 'Mailer', roles: ['app'], keys: [], certificates: [CERTIFICATE] },
   ],
   rules: [],
 } as unknown as Json;

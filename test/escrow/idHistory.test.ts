@@ -33,7 +33,10 @@ function policyOf(version: number, people: Readonly<Record<string, Listed>>): Po
   };
 }
 
-const withDana = policyOf(1, { ann: {}, dana: { depositaryKey: 'share key of dana' } });
+const withDana = policyOf(1, {
+  ann: {},
+  dana: { depositaryKey: 'share key of dana', certificates: ['certificate of dana'] },
+});
 const withoutDana = policyOf(2, { ann: {} });
 const history = new IdHistory(withDana, withoutDana);
 const problem = (people: Readonly<Record<string, Listed>>): string | undefined =>
@@ -63,6 +66,7 @@ test('a person does not become an app', () => {
 test('a key that was once listed for one is never listed for another, though the one is gone', () => {
   expect(problem({ ann: {}, gus: { keys: ['key of dana'] } })).toMatch(/listed for dana/);
   expect(problem({ ann: {}, gus: { depositaryKey: 'share key of dana' } })).toMatch(/listed for dana/);
+  expect(problem({ ann: {}, gus: { certificates: ['certificate of dana'] } })).toMatch(/listed for dana/);
 });
 
 test('the keys of who stays may change', () => {

@@ -26,9 +26,15 @@ export class ApiClient {
   readonly #port: number;
   readonly #agent: Agent;
 
-  constructor(port: number, ca: string, keepAlive = false) {
+  /** @param certificate what it shows in TLS, and its key: PEM */
+  constructor(
+    port: number,
+    ca: string,
+    keepAlive = false,
+    certificate: { readonly cert?: string; readonly key?: string } = {},
+  ) {
     this.#port = port;
-    this.#agent = new Agent({ keepAlive, ca, maxSockets: keepAlive ? 1 : 32 });
+    this.#agent = new Agent({ keepAlive, ca, maxSockets: keepAlive ? 1 : 32, ...certificate });
   }
 
   send({ method, target, headers = {}, body = '' }: Outgoing): Promise<Answer> {

@@ -135,6 +135,21 @@ describe('a policy document', () => {
       /^principals\[1\]\.id: ann stands twice/,
     ],
     [
+      'a client certificate of a person',
+      (d) => (person(d, 'ann')['certificates'] = ['A'.repeat(43)]),
+      /^principals\[0\]\.certificates: are for apps only/,
+    ],
+    [
+      'a client certificate that is no SHA-256 in base64url',
+      (d) => (person(d, 'mailer')['certificates'] = ['ab'.repeat(32)]),
+      /certificates\[0\]: is not a SHA-256/,
+    ],
+    [
+      'a client certificate that stands twice',
+      (d) => (person(d, 'mailer')['certificates'] = ['A'.repeat(43), 'A'.repeat(43)]),
+      /certificates\[1\]: stands twice/,
+    ],
+    [
       'a role that stands twice',
       (d) => (person(d, 'ann')['roles'] = ['admin', 'admin']),
       /^principals\[0\]\.roles/,

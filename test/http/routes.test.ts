@@ -1,9 +1,12 @@
 import { API_ROLES } from '../../src/escrow/principals.js';
 import { routesOf } from '../../src/http/routes.js';
 import { ApiClient, problemCode } from './apiClient.js';
+import { NOW } from './identities.js';
 import { PEOPLE } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer, tls } from './runningServer.js';
+import { selfSigned, thumbprintOf } from '../support/certificate.js';
+import { bindCertificates } from './boundCertificates.js';
 import { GRANT, KEY, RECOVERY } from './world.js';
 
 /** Route by route, who gets in and what a refusal is logged as. Who is not named here does not get in. */
@@ -47,13 +50,20 @@ const PUBLIC = [
 
 let running: Running;
 let client: ApiClient;
+let certified: ApiClient;
+const certificate = selfSigned();
+/** Open without a signature to an app with a certificate of its own. */
+const BY_CERTIFICATE = ['POST /v1/grants/:grant/sign', 'POST /v1/grants/:grant/decrypt'];
 
 beforeAll(async () => {
   running = await startServer();
+  bindCertificates(running.world, { mailer: [thumbprintOf(certificate.cert)] });
   client = new ApiClient(running.port, tls.cert, true);
+  certified = new ApiClient(running.port, tls.cert, true, certificate);
 });
 afterAll(async () => {
   client.close();
+  certified.close();
   await running.stop();
 });
 /** What was logged since the last test. */
@@ -99,6 +109,26 @@ describe.each(Object.entries(OPEN_TO))('%s', (name, [act, ...roles]) => {
     expect([answer.status, problemCode(answer)]).toEqual([401, 'request-unsigned']);
     expect(answer.headers['www-authenticate']).toBe('Escrowd-JWS');
     expect(newlyLogged()).toEqual([]);
+  });
+
+  test('is open to an app that shows its certificate only by the table', async () => {
+    // the certificate is of the world's own time
+    running.world.now = new Date();
+    const json = { 'content-type': 'application/json' };
+    const answer = await certified.send({
+      method,
+      target,
+      ...(content === undefined ? {} : { body: JSON.stringify(content), headers: json }),
+    });
+    running.world.now = NOW;
+    const isOpen = BY_CERTIFICATE.includes(name);
+    expect([answer.status, problemCode(answer)]).toEqual(
+      isOpen ? [400, 'request-malformed'] : [401, 'request-unsigned'],
+    );
+    const recorded = { act, phase: 'denied', actor: 'mailer', error: 'request-malformed' };
+    expect(newlyLogged()).toEqual(isOpen ? [recorded] : []);
+    if (!isOpen)
+      expect(answer.json?.['detail']).toMatch(/client certificate is enough to sign and to decrypt/);
   });
 });
 

@@ -13,6 +13,7 @@ const attempted: Entry = {
   detail: { spec: 'EC-P256' },
 };
 const { request, ...bare } = attempted;
+const certificate = 'A'.repeat(43);
 const done: Entry = { ...bare, phase: 'done', digest: 'ab'.repeat(32) };
 const denied: Entry = { ...bare, phase: 'denied', error: 'not-allowed' };
 const failed: Entry = { ...bare, phase: 'failed', error: 'token-unavailable' };
@@ -29,6 +30,11 @@ describe('the entry of the log', () => {
         '"request":"eyJhIjoxfQ.eyJiIjoyfQ.c2ln","subject":{"key":"key-1","owner":"person:ada"},' +
         '"time":"2026-01-31T23:59:59.999Z","v":1}',
     );
+    expect(Buffer.from(encodeEntry({ ...bare, v: 2, certificate })).toString()).toBe(
+      '{"act":"key.generate","actor":"person:ada","certificate":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",' +
+        '"detail":{"spec":"EC-P256"},"id":"act-1","phase":"attempted",' +
+        '"subject":{"key":"key-1","owner":"person:ada"},"time":"2026-01-31T23:59:59.999Z","v":2}',
+    );
   });
 
   test.each([
@@ -41,6 +47,8 @@ describe('the entry of the log', () => {
     ['a done without a digest', { ...bare, phase: 'done' as const }],
     ['a denial', denied],
     ['a denial that stands alone', { ...denied, request: 'a.b.c' }],
+    ['an attempt by client certificate', { ...bare, v: 2 as const, certificate }],
+    ['a denial of a call by client certificate', { ...denied, v: 2 as const, certificate }],
     ['a failure', failed],
     ['an entry about nothing', { ...failed, subject: {} }],
     [
@@ -68,6 +76,13 @@ describe('the entry of the log', () => {
     ['an error on an attempt', { ...attempted, error: 'x' }],
     ['a digest on an attempt', { ...attempted, digest: 'ab'.repeat(32) }],
     ['a request on a done', { ...done, request }],
+    ['a certificate in an entry of version 1', { ...bare, certificate }],
+    ['a certificate beside a request', { ...attempted, v: 2, certificate }],
+    ['neither in an entry of version 2', { ...bare, v: 2 }],
+    ['an outcome of version 2', { ...done, v: 2, certificate }],
+    ['a failure of version 2', { ...failed, v: 2, certificate }],
+    ['a certificate that is not a SHA-256', { ...bare, v: 2, certificate: certificate.slice(1) }],
+    ['a certificate with stray bits', { ...bare, v: 2, certificate: certificate.replace(/.$/, 'B') }],
     ['a request on a failure', { ...failed, request }],
     ['a digest in capitals', { ...done, digest: 'AB'.repeat(32) }],
     ['a digest that is too short', { ...done, digest: 'ab' }],

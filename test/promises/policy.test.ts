@@ -1,5 +1,5 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { generateKeyPairSync, verify } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { HttpsConnection } from '../../src/client/connection.js';
@@ -7,13 +7,15 @@ import { EscrowClient } from '../../src/client/escrowClient.js';
 import { signerOf } from '../../src/client/signingKey.js';
 import { ServerProblem } from '../../src/client/errors.js';
 import type { WireKey } from '../../src/escrow/wire.js';
+import { escrowctl } from '../cli/commandLine.js';
+import { selfSigned, thumbprintOf } from '../support/certificate.js';
 import { makeKey } from '../support/life.js';
 import type { PolicyDraft } from '../support/policies.js';
 import { documentInForce, putInForce, withPrincipal } from '../support/policies.js';
 import type { System } from '../support/system.js';
 import { makeSystem, ORIGIN, RULES } from '../support/system.js';
 import { filed, toOperate } from './recoveries.js';
-import { expectLogHolds } from './wholeLog.js';
+import { entriesFrom, expectLogHolds } from './wholeLog.js';
 
 /*
  * Directory and rules while they change: each test puts a policy in force and takes it back, so that the next one finds
@@ -116,6 +118,52 @@ test('a rule that changes while a request is pending changes nothing for it: the
   // and a key that is made now is under the new one
   const later = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
   expect(later.purposes[0]?.quorums).toEqual([['manager', 'officer-1', 'officer-2']]);
+});
+
+test('an app signs by its client certificate until the policy unbinds it, and the log says which way it was known', async () => {
+  const certificate = selfSigned();
+  const thumbprint = thumbprintOf(certificate.cert);
+  const [cert, keyFile] = [join(system.directory, 'app.crt'), join(system.directory, 'app.key')];
+  writeFileSync(cert, certificate.cert);
+  writeFileSync(keyFile, certificate.key, { mode: 0o600 });
+  const { changes } = await putInForce(system, withPrincipal(usual, 'app', { certificates: [thumbprint] }));
+  expect(changes).toEqual([`~ app: gets the client certificate ${thumbprint}`]);
+
+  const { recovery } = await filed(system, toOperate(key, { maxUses: 5 }));
+  await system.approve('manager', recovery);
+  const { grant = '' } = await system.approve('officer-1', recovery);
+  const message = Buffer.from('a letter');
+  const order = { mechanism: 'ES256', messages: [message.toString('base64url')] } as const;
+  const app = system.identity('app');
+  const client = await app.connect({ deadlineMs: 30_000, now: () => new Date(), certificate });
+  try {
+    const { result, entry } = await client.sign(grant, order);
+    const signature = Buffer.from(result.signatures[0] ?? '', 'base64url');
+    const publicKey = { key: key.publicKeyPem ?? '', dsaEncoding: 'ieee-p1363' } as const;
+    expect(verify('sha256', message, publicKey, signature)).toBe(true);
+    const byCertificate = (await entriesFrom(system, entry - 1))[0];
+    expect(byCertificate).toMatchObject({ v: 2, act: 'grant.sign', actor: 'app', certificate: thumbprint });
+    // what is not the use of a grant is signed, on the same connection
+    expect((await client.grant(grant)).used).toBe(1);
+    const signed = await system.client('app').sign(grant, order);
+    expect((await entriesFrom(system, signed.entry - 1))[0]).toHaveProperty('request');
+
+    writeFileSync(join(system.directory, 'letter.txt'), message);
+    const ran = await escrowctl([
+      ...['sign', join(system.directory, 'letter.txt'), '--grant', grant, '--mechanism', 'ES256', '--json'],
+      ...['--as', app.directory, '--client-cert', cert, '--client-key', keyFile],
+    ]);
+    expect(ran).toMatchObject({ exit: 0 });
+    const ofCommand = JSON.parse(ran.out) as { readonly entry: number };
+    expect((await entriesFrom(system, ofCommand.entry - 1))[0]).toMatchObject({ certificate: thumbprint });
+    await expectLogHolds(system);
+
+    await putInForce(system, usual);
+    expect(await code(client.sign(grant, order))).toBe('caller-unknown');
+    expect((await system.client('app').grant(grant)).used).toBe(3);
+  } finally {
+    client.close();
+  }
 });
 
 test('a group that is renamed for its members leaves rules with nobody, not with somebody else', async () => {

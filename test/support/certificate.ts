@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash, X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,4 +21,9 @@ export function selfSigned(): { readonly cert: string; readonly key: string } {
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+/** `x5t#S256` of a certificate (RFC 8705 section 3.1). */
+export function thumbprintOf(cert: string): string {
+  return createHash('sha256').update(new X509Certificate(cert).raw).digest('base64url');
 }
