@@ -36,7 +36,7 @@ test('an export that is true exits with 0, and says what was checked', async () 
   expect(jsonOf(ran)).toMatchObject({
     ok: true,
     size: 4,
-    requests: { verified: 2, unknown: 0 },
+    requests: { verified: 2, certified: 0, unknown: 0 },
     origin: ORIGIN,
   });
 });

@@ -48,6 +48,7 @@ function person(id: string): Principal {
     roles: ROLES[id] ?? [],
     attributes: { manager: 'dora' },
     keys: [{ jwk: {}, alg: 'ES256', thumbprint: id }],
+    certificates: [],
     deliveryKey: undefined,
     depositaryKey,
     retired: false,

@@ -230,7 +230,7 @@ describe('tampering without the key is found', () => {
   test('the first fault stands, whatever comes after it', () => {
     const entries = good.entries.with(4, '{}').with(6, '{');
     expect(verdictOn(joined({ ...good, entries }), pinned)).toEqual(
-      refusal(4, 'not an entry: not of version 1'),
+      refusal(4, 'not an entry: of no known version'),
     );
   });
 });
