@@ -83,6 +83,13 @@ test('a signed request on the same connection is recorded as that', async () => 
   expect(attempt).not.toHaveProperty('certificate');
 });
 
+test('an Idempotency-Key is refused, as it is of a signed request: each call is a use', async () => {
+  expect(await codeOf(sign(showing(mailers), { 'idempotency-key': '"a-key-of-mine-1234567890"' }))).toBe(
+    'request-malformed',
+  );
+  expect(logged()).toMatchObject([{ phase: 'denied', error: 'request-malformed', certificate: x5t }]);
+});
+
 test('a certificate of nobody opens nothing, and is in no entry', async () => {
   const answer = await sign(showing(strangers));
   expect([answer.status, problemCode(answer)]).toEqual([401, 'caller-unknown']);
