@@ -35,8 +35,8 @@ test('an export that is true exits with 0, and says what was checked', async () 
   expect(ran.exit).toBe(0);
   expect(jsonOf(ran)).toMatchObject({
     ok: true,
-    size: 4,
-    requests: { verified: 2, certified: 0, unknown: 0 },
+    size: 6,
+    requests: { verified: 3, certified: 0, unknown: 0 },
     origin: ORIGIN,
   });
 });
@@ -104,14 +104,14 @@ describe('an export from a server', () => {
     const out = office.path('export.ndjson');
     const exported = await escrowctl(['log', 'export', out, '--as', office.dana, '--json']);
     expect(exported).toMatchObject({ exit: 0, err: '' });
-    expect(jsonOf(exported)).toMatchObject({ size: 14, origin: ORIGIN });
+    expect(jsonOf(exported)).toMatchObject({ size: 16, origin: ORIGIN });
     const verified = await escrowctl(['log', 'verify', out, '--as', office.dana, '--json']);
     expect(verified.exit).toBe(0);
-    expect(jsonOf(verified)).toMatchObject({ ok: true, size: 14, against: true });
+    expect(jsonOf(verified)).toMatchObject({ ok: true, size: 16, against: true });
     // later the log has grown, and this identity has seen it: the old export is an old backup now
     const log = serve(20);
     expect((await escrowctl(['log', 'checkpoint', '--as', office.dana])).exit).toBe(0);
-    expect(openCheckpoint(log.checkpoint(), office.server.log.key.vkey, ORIGIN).size).toBe(24);
+    expect(openCheckpoint(log.checkpoint(), office.server.log.key.vkey, ORIGIN).size).toBe(26);
     const stale = await escrowctl(['log', 'verify', out, '--as', office.dana]);
     expect(stale.exit).toBe(5);
     expect(stale.out).toContain('rolled back');
@@ -145,7 +145,7 @@ describe('an export from a server', () => {
     office.server.received.length = 0;
     const again = await exported(out);
     expect(again.exit).toBe(0);
-    expect(jsonOf(again)).toMatchObject({ size: 44, resumedAt: 21 });
+    expect(jsonOf(again)).toMatchObject({ size: 46, resumedAt: 21 });
     expect(readFileSync(out, 'utf8')).toBe(readFileSync(whole, 'utf8'));
     expect(existsSync(`${out}.partial`)).toBe(false);
     const asked = office.server.received.filter(({ target }) => target.startsWith('/v1/log/entries'));
