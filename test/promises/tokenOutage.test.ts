@@ -13,7 +13,7 @@ import { granted } from './recoveries.js';
 import { post, signed, withClients } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 
-const GONE_MS = 6_000;
+const GONE_MS = 10_000;
 const RETURN_WITHIN_MS = 5_000;
 const RULES = [
   {
