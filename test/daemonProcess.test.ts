@@ -237,7 +237,9 @@ describe('the daemon as a process', () => {
     execFileSync('mkfifo', ['-m', '0644', pipe]);
     const asNobody = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
     const entry = join(__dirname, '..', 'src', 'main.ts');
-    const child = runTs(entry, into, { args: ['--config', pipe], ...asNobody });
+    const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as { dependencies: object };
+    const packages = Object.keys(dependencies); // nobody may not be able to reach the repository's
+    const child = runTs(entry, into, { args: ['--config', pipe], packages, ...asNobody });
     children.push(child);
     // PR_SET_DUMPABLE 0 gives the files in /proc to root (proc(5)): else they are the user's
     const proc = `/proc/${String(child.pid)}/status`;
@@ -280,7 +282,10 @@ describe('the daemon as a process', () => {
     ['a spy for a module', (config) => (config['token'] = { ...config['token'], module: SPY }), 'token'],
     [
       'a label that no token has',
-      (config) => (config['token'] = { ...config['token'], label: 'nobody' }),
+      (config) => {
+        // without the record, which is of another token than this
+        config['token'] = { ...config['token'], label: 'nobody', record: undefined };
+      },
       'token',
     ],
     [

@@ -43,7 +43,9 @@ export interface OpenedDeposit {
 
 /** Reads the values of a token's keys out of its files. */
 export function tokenKeys(hsm: SoftHsm): TokenKeys {
-  const objects = readTokenFiles(hsm).filter(({ objectClass }) => objectClass !== pkcs11.CKO_PUBLIC_KEY);
+  // public keys and the log's anchor are no secrets
+  const isSecret = new Set<number | undefined>([pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_SECRET_KEY]);
+  const objects = readTokenFiles(hsm).filter(({ objectClass }) => isSecret.has(objectClass));
   const named = <T>(prefix: string, read: (object: (typeof objects)[number]) => T): Map<string, T> =>
     new Map(
       objects
