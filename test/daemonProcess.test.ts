@@ -1,6 +1,17 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,6 +106,18 @@ function loginsIn(file: string): readonly (string | undefined)[] {
   return [...text.matchAll(/^\d+: C_Login\n(?:(?!\d+: C_).*\n)*?Returned: +\d+ (CKR_\w+)$/gm)].map(
     ([, answer]) => answer,
   );
+}
+
+/** A descriptor to write to this pipe with, as soon as somebody opens it to read. */
+async function openedForReading(pipe: string): Promise<number> {
+  for (const deadline = performance.now() + 60_000; ;) {
+    try {
+      return openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK); // ENXIO: nobody reads (fifo(7))
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await pause(20);
+    }
+  }
 }
 
 async function ended(child: ChildProcess, signal?: NodeJS.Signals): Promise<number | null> {
@@ -241,14 +264,14 @@ describe('the daemon as a process', () => {
     const packages = Object.keys(dependencies); // nobody may not be able to reach the repository's
     const child = runTs(entry, into, { args: ['--config', pipe], packages, ...asNobody });
     children.push(child);
+    const writing = await openedForReading(pipe);
     // PR_SET_DUMPABLE 0 gives the files in /proc to root (proc(5)): else they are the user's
     const proc = `/proc/${String(child.pid)}/status`;
-    const deadline = performance.now() + 20_000;
-    while (statSync(proc).uid !== 0 && performance.now() < deadline) await pause(20);
     expect(statSync(proc).uid).toBe(0);
     expect(readFileSync(proc, 'utf8')).toMatch(
       new RegExp(`^Uid:\\t${String(asNobody.uid ?? process.getuid?.())}\\t`, 'm'),
     );
+    closeSync(writing);
   });
 
   const refusals: readonly (readonly [string, Changes, keyof typeof EXIT_CODES])[] = [

@@ -70,15 +70,18 @@ export function transpiled(source: string): string {
   }).code;
 }
 
-/** Copies an installed package and what it depends on. */
+/** Copies an installed package and what it depends on: of what is optional, what is installed. */
 function copyPackage(name: string, into: string): void {
   const [from, to] = [repository, into].map((root) => join(root, 'node_modules', name));
-  if (from === undefined || to === undefined || existsSync(to)) return;
+  if (from === undefined || to === undefined || existsSync(to) || !existsSync(from)) return;
   cpSync(from, to, { recursive: true, verbatimSymlinks: true });
-  const { dependencies = {} } = JSON.parse(readFileSync(join(from, 'package.json'), 'utf8')) as {
+  const { dependencies, optionalDependencies } = JSON.parse(
+    readFileSync(join(from, 'package.json'), 'utf8'),
+  ) as {
     readonly dependencies?: Readonly<Record<string, string>>;
+    readonly optionalDependencies?: Readonly<Record<string, string>>;
   };
-  for (const dependency of Object.keys(dependencies)) copyPackage(dependency, into);
+  for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) copyPackage(name, into);
 }
 
 function outputOf(source: string, into: string): string {
