@@ -5,6 +5,7 @@ import { ZodError } from 'zod';
 
 import type {
   Acted,
+  WireAppliedPolicy,
   WireApproval,
   WireChoice,
   WireDecryptOrder,
@@ -19,7 +20,6 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
-  WirePolicyHistory,
   WirePolicyOrder,
   WireRecovery,
   WireRecoveryOrder,
@@ -170,9 +170,9 @@ export class EscrowClient {
     return this.#get('/v1/policy/warnings', REPLIES.warnings);
   }
 
-  /** Every policy that was in force. */
-  policyHistory(): Promise<WirePolicyHistory> {
-    return this.#get('/v1/policy/history', REPLIES.policyHistory);
+  /** The policies that were ever in force, newest first. */
+  policyHistory(query: PageQuery = {}): Promise<WirePage<WireAppliedPolicy>> {
+    return this.#get(`/v1/policy/history${queryOf(query)}`, pageOf(REPLIES.appliedPolicy));
   }
 
   /** Who would be chosen for a key of this owner, and why. */
@@ -271,9 +271,9 @@ export class EscrowClient {
     return (await this.#get(`/v1/log/entries?from=${from}&limit=${limit}`, REPLIES.entries)).items;
   }
 
-  /** Every directory document that was ever in force. */
-  async documents(): Promise<readonly AppliedDocument[]> {
-    return (await this.#get('/v1/log/policies', REPLIES.documents)).items;
+  /** The directory documents that were ever in force, oldest first; at most 20 at once. */
+  documents(query: PageQuery = {}): Promise<WirePage<AppliedDocument>> {
+    return this.#get(`/v1/log/policies${queryOf(query)}`, pageOf(REPLIES.document));
   }
 
   /** Ends the connections; the client is of no use afterwards. */

@@ -189,10 +189,20 @@ function documentPutInForce(text: string): string | undefined {
 /** Each document that the entries put in force, once, oldest first. */
 async function documentsOf(order: LogExport, applied: ReadonlySet<string>): Promise<readonly Json[]> {
   const documents = new Map<string, Json>();
-  for (const { document } of await order.client.documents()) {
-    const hash = documentHash(document as Json);
-    if (applied.has(hash)) documents.set(hash, document as Json);
-  }
+  let after: string | undefined;
+  do {
+    const page = await order.client.documents(after === undefined ? {} : { after });
+    for (const { document } of page.items) {
+      const hash = documentHash(document as Json);
+      if (applied.has(hash)) documents.set(hash, document as Json);
+    }
+    if (page.next !== undefined && page.items.length === 0)
+      throw new NotBelieved(
+        'export-refused',
+        'the server shows an empty page of policies, and says there are more',
+      );
+    after = page.next;
+  } while (after !== undefined);
   return [...documents.values()];
 }
 

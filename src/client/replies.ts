@@ -5,6 +5,7 @@ import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
 import type {
   Acted,
+  WireAppliedPolicy,
   WireChoice,
   WireEntry,
   WireGrant,
@@ -14,7 +15,6 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
-  WirePolicyHistory,
   WireRecovery,
   WireRelease,
   WireServer,
@@ -204,10 +204,11 @@ const standing: Reply<WireStanding> = z.object({
     .readonly(),
 });
 
-const policyHistory: Reply<WirePolicyHistory> = z.object({
-  items: z
-    .array(z.object({ version: count, hash: text, appliedAt: z.exactOptional(text), signers: texts }))
-    .readonly(),
+const appliedPolicy: Reply<WireAppliedPolicy> = z.object({
+  version: count,
+  hash: text,
+  appliedAt: z.exactOptional(text),
+  signers: texts,
 });
 
 const entryOf = z.object({ index: count, entry: text });
@@ -230,7 +231,7 @@ export const REPLIES = {
   choice,
   standing,
   warnings: z.object({ warnings: texts }) satisfies Reply<WireWarnings>,
-  policyHistory,
+  appliedPolicy,
   release,
   signatures: z.object({
     signatures: z.array(binary).readonly(),
@@ -248,9 +249,11 @@ export const REPLIES = {
   }) satisfies Reply<WireHistory>,
   historyStatement: z.object({ statement: text, checkpoint: text }) satisfies Reply<WireHistoryStatement>,
   entries: z.object({ items: z.array(entry).readonly() }),
-  documents: z.object({
-    items: z.array(z.object({ version: count, hash: text, document: z.unknown() })).readonly(),
-  }) satisfies Reply<{ readonly items: readonly AppliedDocument[] }>,
+  document: z.object({
+    version: count,
+    hash: text,
+    document: z.unknown(),
+  }) satisfies Reply<AppliedDocument>,
 } as const;
 
 /** The reply to a call that changed something. */

@@ -3,7 +3,7 @@ import type { Policy } from './policy.js';
 import type { PolicyTrust } from './policySignatures.js';
 import { IdHistory } from './idHistory.js';
 import { isOnTopOf, POLICY_QUORUM, policySignatures, signersOf } from './policySignatures.js';
-import type { PolicyParser, Store } from './ports.js';
+import type { PolicyParser, Store, StoredPolicy } from './ports.js';
 import type { Principal } from './principals.js';
 
 /** The database holds a policy that its administrators have not signed: whoever wrote it there is not followed. */
@@ -16,6 +16,9 @@ export class PolicyNotSigned extends Error {
     );
   }
 }
+
+/** How many policies are read at once while their signatures are followed. */
+const POLICIES_AT_ONCE = 20;
 
 /**
  * The directory and rules in force, read anew for every call and parsed once a version. Every version must be signed by
@@ -78,7 +81,7 @@ export class Directory {
   async #follow(version: number): Promise<Policy> {
     let policy = this.#current ?? this.#bootstrap;
     const ids = this.#ids.copy();
-    for (const stored of await this.#store.policies(policy.version)) {
+    for await (const stored of this.#storedAfter(policy.version)) {
       if (stored.version > version) break;
       const next = this.#parse(stored.document, stored.version);
       const before = policy;
@@ -92,6 +95,18 @@ export class Directory {
     if (policy.version !== version) throw new PolicyNotSigned(version);
     if (ids.version > this.#ids.version) this.#ids = ids;
     return policy;
+  }
+
+  /** Policies newer than this version, oldest first: not all at once, because a document may have some MiB. */
+  async *#storedAfter(version: number): AsyncGenerator<StoredPolicy> {
+    let after = version;
+    for (;;) {
+      const some = await this.#store.policies(after, POLICIES_AT_ONCE);
+      yield* some;
+      const last = some.at(-1);
+      if (last === undefined || last.version <= after) return;
+      after = last.version;
+    }
   }
 }
 

@@ -156,7 +156,7 @@ export interface Token {
 
 /* ---------------------------------------------------------------- the store */
 
-/** One page of a list, newest first, and where the next one starts. */
+/** One page of a list, newest first unless it says otherwise, and where the next one starts. */
 export interface Page<T> {
   readonly items: readonly T[];
   readonly next: string | undefined;
@@ -168,14 +168,18 @@ export interface PageRequest {
   readonly limit: number;
 }
 
-/** A policy as it was applied. What it says is believed for its signatures (compact JWS), not for where it stands. */
-export interface StoredPolicy {
+/** That a policy was applied. What is said here is believed for the signatures (compact JWS), not for where it stands. */
+export interface AppliedPolicy {
   readonly version: number;
   readonly hash: string;
-  readonly document: string;
   readonly signatures: readonly string[];
   /** Undefined for one that was applied before this was kept. */
   readonly appliedAt: Date | undefined;
+}
+
+/** A policy as it was applied. Its document may have some MiB. */
+export interface StoredPolicy extends AppliedPolicy {
+  readonly document: string;
 }
 
 /** The records, for reading. Each throws EscrowError `store-unavailable` when the database does not answer. */
@@ -184,8 +188,12 @@ export interface Store {
   findPolicy(): Promise<StoredPolicy | undefined>;
   /** The version in force; 0 before the first was applied. Asked for every call. */
   policyVersion(): Promise<number>;
-  /** Every policy that was ever in force, oldest first; those newer than version `after`, when that is given. */
-  policies(after?: number): Promise<readonly StoredPolicy[]>;
+  /** Policies that were ever in force and are newer than version `after`, oldest first, at most `limit`. */
+  policies(after: number, limit: number): Promise<readonly StoredPolicy[]>;
+  /** The same as a list: every policy that was ever in force, but oldest first. */
+  policyDocuments(page: PageRequest): Promise<Page<StoredPolicy>>;
+  /** Every policy that was ever in force, newest first, without its document. */
+  policyHistory(page: PageRequest): Promise<Page<AppliedPolicy>>;
   /** How many deposits there are of each set of quorums. */
   depositedQuorums(): Promise<readonly DepositedQuorums[]>;
   findDeposit(key: KeyId): Promise<Deposit | undefined>;

@@ -18,7 +18,7 @@ export interface Acted<T> {
   readonly entry: number;
 }
 
-/** A page of a list, newest first. */
+/** A page of a list, newest first unless its route says otherwise. */
 export interface WirePage<T> {
   readonly items: readonly T[];
   /** Cursor of the next page (query parameter `after`); absent on the last. */
@@ -349,14 +349,12 @@ export interface WireWarnings {
   readonly warnings: readonly string[];
 }
 
-/** GET /v1/policy/history: every policy that was in force, oldest first. */
-export interface WirePolicyHistory {
-  readonly items: readonly {
-    readonly version: number;
-    readonly hash: string;
-    readonly appliedAt?: string;
-    readonly signers: readonly string[];
-  }[];
+/** GET /v1/policy/history: a policy that was in force. */
+export interface WireAppliedPolicy {
+  readonly version: number;
+  readonly hash: string;
+  readonly appliedAt?: string;
+  readonly signers: readonly string[];
 }
 
 /** An entry of the log: `entry` is its exact canonical bytes, as text. */

@@ -7,6 +7,7 @@ import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
 import type { LifeStatus } from '../escrow/recovery.js';
 import type {
   Problem,
+  WireAppliedPolicy,
   WireChoice,
   WireEntry,
   WireForDepositary,
@@ -17,7 +18,6 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
-  WirePolicyHistory,
   WireProof,
   WireRate,
   WireRecovery,
@@ -29,6 +29,7 @@ import type {
   WireWarnings,
 } from '../escrow/wire.js';
 import type { Acted } from '../escrow/wire.js';
+import { MAX_DOCUMENTS } from './schemas.js';
 
 /*
  * The replies of src/escrow/wire.ts, as zod objects: what openapi.json promises, and what tests hold every answer
@@ -43,7 +44,7 @@ const MAX_PEOPLE = 64;
 const MAX_PAGE = 1000;
 const MAX_RULES = 1000;
 const MAX_PRINCIPALS = 10_000;
-/** Sets of quorums that deposits have, versions of the policy, and warnings about both: far more than there are. */
+/** Sets of quorums that deposits have, and warnings about them: far more than there are. */
 const MAX_QUORUM_SETS = 1_000_000;
 
 const count = z.int().min(0);
@@ -311,19 +312,12 @@ const warnings = z.strictObject({
   warnings: z.array(sentence).max(MAX_QUORUM_SETS).readonly(),
 }) satisfies z.ZodType<WireWarnings>;
 
-const policyHistory = z.strictObject({
-  items: z
-    .array(
-      z.strictObject({
-        version: count,
-        hash: hex256,
-        appliedAt: z.exactOptional(instant),
-        signers: z.array(principal).max(8).readonly(),
-      }),
-    )
-    .max(MAX_QUORUM_SETS)
-    .readonly(),
-}) satisfies z.ZodType<WirePolicyHistory>;
+const appliedPolicy = z.strictObject({
+  version: count,
+  hash: hex256,
+  appliedAt: z.exactOptional(instant),
+  signers: z.array(principal).max(8).readonly(),
+}) satisfies z.ZodType<WireAppliedPolicy>;
 
 const logEntry = z.strictObject({ index: count, entry: text(MAX_TEXT) }) satisfies z.ZodType<WireEntry>;
 
@@ -375,7 +369,7 @@ export const REPLIES = {
   choice,
   standing,
   warnings,
-  policyHistory,
+  appliedPolicy,
   release,
   signatures: z.strictObject({
     signatures: outputs,
@@ -396,8 +390,9 @@ export const REPLIES = {
   documents: z.strictObject({
     items: z
       .array(z.strictObject({ version: count, hash: hex256, document }))
-      .max(MAX_PAGE)
+      .max(MAX_DOCUMENTS)
       .readonly(),
+    next: z.exactOptional(text(256)),
   }),
   scope,
   proof,

@@ -163,6 +163,17 @@ export const pageQuery = z
   })
   .transform(({ after, limit }) => ({ after, limit }));
 
+/** So many policy documents go into one page: each may have some MiB. */
+export const MAX_DOCUMENTS = 20;
+
+/** GET /v1/log/policies */
+export const policiesQuery = z
+  .strictObject({
+    after: cursor,
+    limit: decimal({ min: 1, max: MAX_DOCUMENTS }).default(10),
+  })
+  .transform(({ after, limit }) => ({ after, limit }));
+
 const historyMembers = {
   key: z.exactOptional(keyId),
   act: z.exactOptional(

@@ -18,7 +18,8 @@ export function readCursor<const Shape extends Position>(
     Array.isArray(position) &&
     position.length === shape.length &&
     position.every(
-      (part, at) => typeof part === typeof shape[at] && (typeof part !== 'number' || isInstant(part)),
+      (part, at) =>
+        typeof part === typeof shape[at] && (typeof part === 'number' ? isInstant(part) : isId(part)),
     );
   if (!fits) throw new EscrowError('request-malformed', 'The cursor is not one that was given out.');
   return position as { readonly [At in keyof Shape]: Shape[At] extends number ? number : string };
@@ -47,7 +48,12 @@ function parsed(cursor: string): unknown {
   }
 }
 
-/** Safe for a Date, too. */
+/** Without what PostgreSQL takes in no text, such as NUL. */
+function isId(value: unknown): boolean {
+  return typeof value === 'string' && /^[\x21-\x7e]*$/.test(value);
+}
+
+/** Milliseconds of the years 1970 to 9999, as ISO 8601 and PostgreSQL write them alike; indexes are far below. */
 function isInstant(value: number): boolean {
-  return Number.isSafeInteger(value) && Math.abs(value) <= 8.64e15;
+  return Number.isSafeInteger(value) && value >= 0 && value <= 253_402_300_799_999;
 }

@@ -1,5 +1,5 @@
 import type { Creation } from '../escrow/idempotency.js';
-import type { Clock, Page, PageRequest, Store, StoredPolicy } from '../escrow/ports.js';
+import type { AppliedPolicy, Clock, Page, PageRequest, Store, StoredPolicy } from '../escrow/ports.js';
 import type { DepositedQuorums } from '../escrow/warnings.js';
 import { pageOf, readCursor } from './cursor.js';
 import { safeInteger } from './faults.js';
@@ -28,8 +28,23 @@ export function openStore(pool: Pool): Store {
       );
       return row?.version ?? 0;
     },
-    policies: async (after = 0) =>
-      (await pool.ask<PolicyRow>(`${fromPolicy} where version > ? order by version`, [after])).map(toPolicy),
+    policies: (after, limit) => readPolicies(pool, after, limit),
+    policyDocuments: async ({ after, limit }) => {
+      const [version] = readCursor(after, [0]) ?? [0];
+      return pageOf(await readPolicies(pool, version, limit + 1), limit, {
+        item: (policy) => policy,
+        position: (policy) => [policy.version],
+      });
+    },
+    policyHistory: async ({ after, limit }) => {
+      const [version] = readCursor(after, [0]) ?? [Number.MAX_SAFE_INTEGER];
+      const rows = await pool.ask<Omit<PolicyRow, 'document'>>(
+        `select version, hash, signatures, applied_at from policy
+         where version < ?::bigint order by version desc limit ?`,
+        [version, limit + 1],
+      );
+      return pageOf(rows, limit, { item: toApplied, position: (row) => [row.version] });
+    },
 
     depositedQuorums: async () => {
       const rows = await pool.ask<{ quorums: string; deposits: number }>(
@@ -125,8 +140,25 @@ interface PolicyRow extends Omit<StoredPolicy, 'appliedAt'> {
   readonly applied_at: Date | null;
 }
 
-function toPolicy({ applied_at: appliedAt, ...policy }: PolicyRow): StoredPolicy {
-  return { ...policy, appliedAt: appliedAt ?? undefined };
+function toPolicy({ document, ...row }: PolicyRow): StoredPolicy {
+  return { ...toApplied(row), document };
+}
+
+function toApplied({
+  applied_at: appliedAt,
+  version,
+  hash,
+  signatures,
+}: Omit<PolicyRow, 'document'>): AppliedPolicy {
+  return { version, hash, signatures, appliedAt: appliedAt ?? undefined };
+}
+
+async function readPolicies(pool: Pool, after: number, limit: number): Promise<readonly StoredPolicy[]> {
+  const rows = await pool.ask<PolicyRow>(`${fromPolicy} where version > ?::bigint order by version limit ?`, [
+    after,
+    limit,
+  ]);
+  return rows.map(toPolicy);
 }
 
 /** The key's act and, when that has ended, its outcome. */

@@ -88,13 +88,10 @@ describe('an export from a server', () => {
       return { json: { items } };
     });
     const newer = { version: 1, principals: [], rules: [] };
-    server.routes.set('GET /v1/log/policies', () => ({
-      json: {
-        items: [
-          { version: 1, hash: documentHash(document), document },
-          { version: 2, hash: documentHash(newer), document: newer },
-        ],
-      },
+    server.routes.set('GET /v1/log/policies', ({ target }: Incoming) => ({
+      json: new URL(target, 'https://x').searchParams.has('after')
+        ? { items: [{ version: 2, hash: documentHash(document), document }] }
+        : { items: [{ version: 1, hash: documentHash(newer), document: newer }], next: 'more' },
     }));
     return log;
   }

@@ -43,7 +43,8 @@ function signed(version: number, document: string, ...signers: readonly string[]
 function directoryOf(stored: readonly StoredPolicy[]): Directory {
   const store = {
     policyVersion: () => Promise.resolve(stored.at(-1)?.version ?? 0),
-    policies: (after = 0) => Promise.resolve(stored.filter(({ version }) => version > after)),
+    policies: (after: number, limit: number) =>
+      Promise.resolve(stored.filter(({ version }) => version > after).slice(0, limit)),
   };
   // a signature is on top of the version before, unless it says otherwise
   const before = ['ann bob', ...stored.map(({ document }) => document)].map((name) => `hash of ${name}`);

@@ -31,5 +31,5 @@ export function bindCertificates(
   );
   known.push({ version, hash, document, signatures, appliedAt: NOW });
   world.store.policyVersion = () => Promise.resolve(version);
-  world.store.policies = (after = 0) => Promise.resolve(known.filter((one) => one.version > after));
+  world.store.policies = (after) => Promise.resolve(known.filter((one) => one.version > after));
 }

@@ -187,7 +187,9 @@ export function newWorld(): World {
   const store: World['store'] = {
     findPolicy: () => Promise.resolve(current),
     policyVersion: () => Promise.resolve(1),
-    policies: () => Promise.resolve([current]),
+    policies: (after) => Promise.resolve([current].filter(({ version }) => version > after)),
+    policyDocuments: () => page(current),
+    policyHistory: () => page(current),
     depositedQuorums: () => Promise.resolve([{ purpose: 'operate', quorums: [[dana, dave]], deposits: 1 }]),
     findDeposit: (key) => Promise.resolve(key === KEY ? DEPOSIT : undefined),
     deposits: () => page(DEPOSIT),

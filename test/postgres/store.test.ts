@@ -99,9 +99,49 @@ describe('what is read is what was written', () => {
     for (const { appliedAt: at, ...policy } of policies)
       await record({ change: 'policy-applied', ...policy, at });
     expect(await database.store.policyVersion()).toBe(2);
-    expect(await database.store.policies(1)).toStrictEqual(policies.slice(1));
+    expect(await database.store.policies(1, 9)).toStrictEqual(policies.slice(1));
     expect(await database.store.findPolicy()).toStrictEqual(policies[1]);
-    expect(await database.store.policies()).toStrictEqual(policies);
+    expect(await database.store.policies(0, 9)).toStrictEqual(policies);
+    expect(await database.store.policies(0, 1)).toStrictEqual(policies.slice(0, 1));
+  });
+
+  it('of policies page by page, the documents oldest first and the history newest first', async () => {
+    const applied = [1, 2, 3].map((version) => ({
+      version,
+      hash: `h${version}`,
+      signatures: ['a.b.c'],
+      appliedAt: new Date(version * 1000),
+    }));
+    const documents = applied.map((policy) => ({ ...policy, document: `{"v":${policy.version}}` }));
+    for (const { appliedAt: at, ...policy } of documents)
+      await record({ change: 'policy-applied', ...policy, at });
+    const { store } = database;
+    const first = await store.policyDocuments({ after: undefined, limit: 2 });
+    expect(first.items).toStrictEqual(documents.slice(0, 2));
+    expect(await store.policyDocuments({ after: first.next, limit: 2 })).toStrictEqual({
+      items: documents.slice(2),
+      next: undefined,
+    });
+    const newest = await store.policyHistory({ after: undefined, limit: 1 });
+    expect(newest.items).toStrictEqual(applied.slice(2));
+    expect(await store.policyHistory({ after: newest.next, limit: 2 })).toStrictEqual({
+      items: applied.slice(0, 2).reverse(),
+      next: undefined,
+    });
+    const forged = Buffer.from(JSON.stringify([Number.MAX_SAFE_INTEGER])).toString('base64url');
+    for (const after of [
+      'x',
+      forged,
+      Buffer.from('["1"]').toString('base64url'),
+      Buffer.from('[0,1]').toString('base64url'),
+    ]) {
+      await expect(store.policyDocuments({ after, limit: 1 })).rejects.toMatchObject({
+        code: 'request-malformed',
+      });
+      await expect(store.policyHistory({ after, limit: 1 })).rejects.toMatchObject({
+        code: 'request-malformed',
+      });
+    }
   });
 
   it('and nothing where nothing was', async () => {
@@ -189,9 +229,20 @@ describe('a list', () => {
   });
 
   it('does not begin at a cursor that was not given out', async () => {
-    const cursors = ['', 'x', '[]', '["a","b"]', '[1]', '[1e99,"a"]', '[0.5,"a"]', '{"0":1}', 'null'].map(
-      (text) => Buffer.from(text).toString('base64url'),
-    );
+    const cursors = [
+      '',
+      'x',
+      '[]',
+      '["a","b"]',
+      '[1]',
+      '[1e99,"a"]',
+      '[0.5,"a"]',
+      '[-1,"a"]',
+      '[8640000000000000,"a"]',
+      '[1,"\\u0000"]',
+      '{"0":1}',
+      'null',
+    ].map((text) => Buffer.from(text).toString('base64url'));
     for (const after of [...cursors, '*', '\0']) {
       await expect(database.store.deposits({}, { after, limit: 1 })).rejects.toMatchObject({
         code: 'request-malformed',

@@ -198,6 +198,24 @@ test('every version is listed with its hash, its signers and its time', async ()
   const { version, hash } = await system.client('auditor').policy();
   const { items } = await system.client('auditor').policyHistory();
   expect(items).toHaveLength(version);
-  expect(items.at(-1)).toMatchObject({ version, hash, signers: ['admin-1', 'admin-2'] });
-  expect(Date.parse(items.at(-1)?.appliedAt ?? '')).toBeLessThanOrEqual(Date.now());
+  expect(items[0]).toMatchObject({ version, hash, signers: ['admin-1', 'admin-2'] });
+  expect(Date.parse(items[0]?.appliedAt ?? '')).toBeLessThanOrEqual(Date.now());
+  const newest = await system.client('auditor').policyHistory({ limit: 1 });
+  expect(newest.items).toEqual(items.slice(0, 1));
+  const second = await system.client('auditor').policyHistory({ limit: 1, after: newest.next ?? '' });
+  expect(second.items).toEqual(items.slice(1, 2));
+});
+
+test('auditors are shown every document page by page, oldest first, and never more than 20 at once', async () => {
+  const auditor = system.client('auditor');
+  const { version } = await auditor.policy();
+  const seen: number[] = [];
+  let after: string | undefined;
+  do {
+    const page = await auditor.documents({ limit: 2, ...(after === undefined ? {} : { after }) });
+    seen.push(...page.items.map((item) => item.version));
+    after = page.next;
+  } while (after !== undefined);
+  expect(seen).toEqual(Array.from({ length: version }, (_, at) => at + 1));
+  expect(await code(auditor.documents({ limit: 21 }))).toBe('request-malformed');
 });

@@ -8,6 +8,7 @@ import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
+import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { printable } from '../terminal.js';
 
@@ -39,7 +40,8 @@ export const policyCommands: readonly CommandRow[] = [
   },
   {
     usage: 'history',
-    summary: 'lists every policy that was in force, its hash, and who signed it',
+    summary: 'lists the policies that were in force, newest first: hash, and who signed',
+    options: [{ flags: '--limit <n>', about: 'how many', default: '50' }],
     examples: ['policy history --as ~/.escrowd'],
     run: history,
   },
@@ -102,9 +104,12 @@ function documentLines(document: unknown): readonly string[] {
   ];
 }
 
-async function history(session: Session): Promise<Result> {
+async function history(session: Session, given: Given): Promise<Result> {
+  const limit = given.count('limit');
   const { client } = await session.connect();
-  const { items } = await session.busy('asking for the policies', () => client.policyHistory());
+  const { items, hasMore } = await session.busy('asking for the policies', () =>
+    collect((query) => client.policyHistory(query), limit),
+  );
   const rows = items.map(({ version, hash, appliedAt, signers }) => [
     String(version),
     appliedAt ?? '',
@@ -112,11 +117,13 @@ async function history(session: Session): Promise<Result> {
     hash,
   ]);
   return {
-    json: { items },
+    json: { items, hasMore },
     lines:
       rows.length === 0
         ? ['No document is in force yet.']
         : table(['version', 'applied', 'signed by', 'hash'], rows),
-    next: 'the auditor has every document: escrowctl log export',
+    next: hasMore
+      ? `there are more: --limit ${limit * 2}`
+      : 'the auditor has every document: escrowctl log export',
   };
 }

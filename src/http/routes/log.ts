@@ -6,7 +6,7 @@ import type { Witnessed } from '../../escrow/ports.js';
 import type { Acted, WireHistoryStatement } from '../../escrow/wire.js';
 import { encodeBase64 } from '../../log/base64.js';
 import { parseBundlePath, parseTilePath } from '../../log/tiles.js';
-import { entryReply, historyReply } from '../replies.js';
+import { entryReply, historyReply, pageReply } from '../replies.js';
 import { REPLIES } from '../replySchemas.js';
 import type { Reply, Route } from '../route.js';
 import { act, download, open, view } from '../route.js';
@@ -16,6 +16,7 @@ import {
   entriesQuery,
   historyFilter,
   historyQuery,
+  policiesQuery,
   tilePath,
 } from '../schemas.js';
 import { parseStrictJson } from '../strictJson.js';
@@ -127,18 +128,18 @@ export const logRoutes: readonly Route[] = [
   view({
     path: '/v1/log/policies',
     name: 'listPolicies',
-    summary: 'Every policy that was ever in force, oldest first.',
+    summary: 'The policies that were ever in force, oldest first.',
     problems: [],
     reply: REPLIES.documents,
     act: 'log.read',
     roles: ['auditor'],
-    run: async (escrow) => ({
-      items: (await escrow.store.policies()).map(({ version, hash, document }) => ({
+    query: policiesQuery,
+    run: async (escrow, _call, { query }) =>
+      pageReply(await escrow.store.policyDocuments(query), ({ version, hash, document }) => ({
         version,
         hash,
         document: parseStrictJson(document),
       })),
-    }),
   }),
 ];
 

@@ -7,18 +7,20 @@ import { API_ROLES, hasRole } from '../../escrow/principals.js';
 import { getOwner } from '../../escrow/rules.js';
 import { policyWarnings } from '../../escrow/warnings.js';
 import type {
+  WireAppliedPolicy,
   WireChoice,
+  WirePage,
   WirePolicy,
-  WirePolicyHistory,
   WireStanding,
   WireWarnings,
 } from '../../escrow/wire.js';
 import { JwsError, readJws } from '../jws.js';
 import { parsePolicy } from '../policyDocument.js';
-import { REPLIES } from '../replySchemas.js';
+import { pageReply } from '../replies.js';
+import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import { choiceOrder, policyOrder } from '../schemas.js';
+import { choiceOrder, pageQuery, policyOrder } from '../schemas.js';
 import { parseStrictJson } from '../strictJson.js';
 
 /** A document of 10,000 principals has about 5 MiB: the only request that may be so large. */
@@ -117,19 +119,22 @@ export const policyRoutes: readonly Route[] = [
   view({
     path: '/v1/policy/history',
     name: 'getPolicyHistory',
-    summary: 'Every policy that was in force: its hash, its signers, and when.',
+    summary: 'The policies that were ever in force, newest first: hash, signers, and when.',
     problems: [],
-    reply: REPLIES.policyHistory,
+    reply: pageOf(REPLIES.appliedPolicy),
     act: 'policy.read',
     roles: ['admin', 'auditor'],
-    run: async (escrow): Promise<WirePolicyHistory> => ({
-      items: (await escrow.store.policies()).map(({ version, hash, appliedAt, signatures }) => ({
-        version,
-        hash,
-        ...(appliedAt === undefined ? {} : { appliedAt: appliedAt.toISOString() }),
-        signers: signersIn(signatures),
-      })),
-    }),
+    query: pageQuery,
+    run: async (escrow, _call, { query }): Promise<WirePage<WireAppliedPolicy>> =>
+      pageReply(
+        await escrow.store.policyHistory(query),
+        ({ version, hash, appliedAt, signatures }): WireAppliedPolicy => ({
+          version,
+          hash,
+          ...(appliedAt === undefined ? {} : { appliedAt: appliedAt.toISOString() }),
+          signers: signersIn(signatures),
+        }),
+      ),
   }),
 ];
 
