@@ -1,0 +1,22 @@
+/** What the daemon's role may do; nothing else. */
+export const rights: Readonly<Record<string, string>> = {
+  log_entry: 'select, insert',
+  log_tile: 'select, insert',
+  log_checkpoint: 'select, insert',
+  log_cosignature: 'select, insert',
+  log_reading: 'select',
+  log_head: 'select, update',
+  log_frontier: 'select, update',
+  policy: 'select, insert',
+  policy_head: 'select, update',
+  deposit: 'select, insert',
+  recovery: 'select, insert, update',
+  grant_: 'select, insert, update',
+  instance: 'select, insert, update, delete',
+  open_act: 'select, insert, update, delete',
+  request_seen: 'select, insert, delete',
+  notification_sink: 'select, insert, update',
+  notification_dropped: 'select, insert',
+  idempotency_key: 'select, insert, update, delete',
+  knex_migrations: 'select',
+};
