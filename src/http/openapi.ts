@@ -87,7 +87,8 @@ export function openApiOf(routes: readonly Route[]): JsonObject {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       contact: { name: 'The operators of this server', url: 'https://escrowd.invalid/' },
     },
-    servers: [{ url: '/', description: 'This server' }],
+    // for an organisation's own people and apps, wherever it stands
+    servers: [{ url: '/', description: 'This server', 'x-internal': true }],
     security: [{ signedRequest: [] }],
     tags: TAGS.map(([name, description]) => ({ name, description })),
     paths: sorted(paths),
@@ -98,7 +99,6 @@ export function openApiOf(routes: readonly Route[]): JsonObject {
         signedRequest: {
           type: 'http',
           scheme: SCHEME,
-          bearerFormat: 'JWS',
           description:
             'A compact JWS (RFC 7515) of type escrowd-request+jwt by the caller’s own key, good for this one request.',
         },
@@ -191,7 +191,7 @@ function problemSchema(status: number, codes: readonly ErrorCode[]): JsonObject 
     properties: {
       type: { type: 'string', enum: codes.map((code) => `urn:escrowd:problem:${code}`) },
       title: member('title'),
-      status: { type: 'integer', const: status, minimum: status, maximum: status },
+      status: { type: 'integer', format: 'int32', const: status, minimum: status, maximum: status },
       detail: member('detail'),
     },
     required: ['type', 'title', 'status', 'detail'],
@@ -220,7 +220,7 @@ const HEADERS = {
   },
   'Retry-After': {
     description: 'After how many seconds another try may succeed.',
-    schema: { type: 'integer', minimum: 0, maximum: 3600 },
+    schema: { type: 'integer', format: 'int32', minimum: 0, maximum: 3600 },
   },
 } as const satisfies JsonObject;
 
@@ -343,7 +343,13 @@ function cleaned(value: Json): Json {
     .filter(([name]) => name !== '$schema' && name !== '$id' && name !== AS_SENT)
     .filter(([name]) => asSent === undefined || name === 'default')
     .map(([name, member]) => [name, cleaned(member)] as const);
-  return Object.fromEntries([...(isJsonObject(asSent) ? Object.entries(asSent) : []), ...kept]);
+  const members = Object.fromEntries([...(isJsonObject(asSent) ? Object.entries(asSent) : []), ...kept]);
+  return members['type'] === 'integer' ? { ...members, format: widthOf(members['maximum']) } : members;
+}
+
+/** How wide an integer is, by the OpenAPI Format Registry. */
+function widthOf(maximum: Json | undefined): 'int32' | 'int64' {
+  return typeof maximum === 'number' && maximum <= 0x7fff_ffff ? 'int32' : 'int64';
 }
 
 function sorted<T extends Json>(members: Readonly<Record<string, T>>): Readonly<Record<string, T>> {
