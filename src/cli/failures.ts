@@ -51,7 +51,7 @@ const NEXT: Readonly<Record<string, string>> = {
   forbidden: 'see who may: escrowctl key show KEY, escrowctl recovery show ID',
   'policy-signatures-missing': 'let another administrator run: escrowctl plan -f FILE --sign NAME.jws',
   'policy-stale': 'look at the plan again, and let all sign it again: escrowctl plan -f FILE --sign NAME.jws',
-  'policy-invalid': 'check the file: escrowctl policy check FILE',
+  'policy-invalid': 'correct the file; its form alone is checked by: escrowctl policy check FILE',
   'rule-missing': 'see which rules there are: escrowctl policy show',
   'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',
   'quorum-incomplete': 'see who is still needed: escrowctl recovery show ID',

@@ -21,6 +21,7 @@ import type {
   WirePlaintexts,
   WirePolicy,
   WirePolicyOrder,
+  WirePolicyPlan,
   WireRecovery,
   WireRecoveryOrder,
   WireRelease,
@@ -158,6 +159,11 @@ export class EscrowClient {
 
   policy(): Promise<WirePolicy> {
     return this.#get('/v1/policy', REPLIES.policy);
+  }
+
+  /** What administrators would sign of this document; a ServerProblem `policy-invalid` when it may not follow the policy in force. */
+  planPolicy(document: unknown): Promise<WirePolicyPlan> {
+    return this.#post('/v1/policy/plan', { document }, REPLIES.policyPlan);
   }
 
   /** What a new policy is weighed against: who is enrolled, and which quorums deposits have. */

@@ -5,6 +5,7 @@ import type { Quorum } from '../escrow/quorums.js';
 import { policyWarnings } from '../escrow/warnings.js';
 import { policyChanges } from '../policy/changes.js';
 import type { EscrowClient } from './escrowClient.js';
+import { ServerUnreachable } from './errors.js';
 import { checkPolicyDocument, policyDocumentHash } from './policyDocument.js';
 import { readPolicyFile } from './policyFile.js';
 
@@ -34,23 +35,28 @@ const NOTHING = {
 
 /**
  * Reads a policy file and weighs it against what runs: the policy in force, the depositaries in the token, and the quorums
- * that deposits were made with.
+ * that deposits were made with. The server says then whether it would be taken at all: what ids and keys were before, and how
+ * many signatures its configuration asks for, only it knows.
  *
- * @throws PolicyDocumentError when the file is no policy; what the client throws.
+ * @throws PolicyDocumentError when the file is no policy; ServerProblem `policy-invalid` when it may not follow; what the client throws.
  */
 export async function planPolicy(client: EscrowClient, path: string): Promise<PolicyPlan> {
   const document = await readPolicyFile(path);
   const next = checkPolicyDocument(document);
   const inForce = await client.policy();
-  const { signersNeeded, enrolled, deposits } = await client.standing();
+  const { enrolled, deposits } = await client.standing();
+  const hash = policyDocumentHash(document);
+  const planned = await client.planPolicy(document);
+  if (planned.hash !== hash)
+    throw new ServerUnreachable('not-escrowd', 'the server reads another document than was sent');
   const before = inForce.document === undefined ? NOTHING : checkPolicyDocument(inForce.document);
   return {
     document,
-    hash: policyDocumentHash(document),
+    hash,
     base: inForce.version,
     replaces: inForce.hash,
     next,
-    signersNeeded,
+    signersNeeded: planned.signersNeeded,
     changes: policyChanges(before, next),
     warnings: policyWarnings(next, {
       enrolled: new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint])),

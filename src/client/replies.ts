@@ -15,6 +15,7 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
+  WirePolicyPlan,
   WireRecovery,
   WireRelease,
   WireServer,
@@ -204,6 +205,13 @@ const standing: Reply<WireStanding> = z.object({
     .readonly(),
 });
 
+const policyPlan: Reply<WirePolicyPlan> = z.object({
+  hash: text,
+  base: count,
+  replaces: text,
+  signersNeeded: count,
+});
+
 const appliedPolicy: Reply<WireAppliedPolicy> = z.object({
   version: count,
   hash: text,
@@ -230,6 +238,7 @@ export const REPLIES = {
   policy,
   choice,
   standing,
+  policyPlan,
   warnings: z.object({ warnings: texts }) satisfies Reply<WireWarnings>,
   appliedPolicy,
   release,

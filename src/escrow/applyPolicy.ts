@@ -16,6 +16,32 @@ export interface PolicyOrder {
   readonly signatures: readonly string[];
 }
 
+/** What a document would be, were it put in force now. */
+export interface PlannedPolicy {
+  readonly current: Policy;
+  readonly next: Policy;
+  /** So many administrators must sign it. */
+  readonly signersNeeded: number;
+}
+
+/**
+ * Reads a document as the policy that follows the one in force, and holds it against everything but signatures. Changes
+ * nothing.
+ *
+ * @throws EscrowError `policy-invalid`, as {@link applyPolicy} would.
+ */
+export async function planPolicy(
+  escrow: Escrow,
+  parse: PolicyParser,
+  document: Json,
+): Promise<PlannedPolicy> {
+  const { directory } = escrow;
+  const current = await directory.current();
+  const next = parse(canonicalJson(document), current.version + 1);
+  await checkSuccession(escrow, next);
+  return { current, next, signersNeeded: directory.signersNeeded(current) };
+}
+
 /**
  * Puts directory and rules in force, when as many administrators of the policy in force as it asks for have signed the
  * identical document on top of exactly that policy.
@@ -33,12 +59,13 @@ export function applyPolicy(
     act: 'policy.apply',
     actor: actorOf(call),
     decide: async () => {
-      const current = await escrow.directory.current();
       if (!hasRole(call.caller, 'admin')) throw new EscrowError('forbidden');
-      const policy = parse(document, current.version + 1);
-      await checkSuccession(escrow, policy);
+      const {
+        current,
+        next: policy,
+        signersNeeded: needed,
+      } = await planPolicy(escrow, parse, order.document);
       const signers = await freshSigners(escrow, current, policy.hash, order.signatures);
-      const needed = escrow.directory.signersNeeded(current);
       if (signers.length < needed)
         throw new EscrowError(
           'policy-signatures-missing',

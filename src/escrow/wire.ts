@@ -330,6 +330,17 @@ export interface WireChoice {
   readonly error?: string;
 }
 
+/** POST /v1/policy/plan {document}: what administrators would sign, once the document may follow the policy in force. */
+export interface WirePolicyPlan {
+  /** Of the document. */
+  readonly hash: string;
+  /** The version in force and its hash: what the document would replace. */
+  readonly base: number;
+  readonly replaces: string;
+  /** So many administrators must sign it. */
+  readonly signersNeeded: number;
+}
+
 /** GET /v1/policy/standing: what a new policy is weighed against. */
 export interface WireStanding {
   readonly version: number;

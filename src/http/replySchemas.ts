@@ -18,6 +18,7 @@ import type {
   WirePage,
   WirePlaintexts,
   WirePolicy,
+  WirePolicyPlan,
   WireProof,
   WireRate,
   WireRecovery,
@@ -308,6 +309,13 @@ const standing = z.strictObject({
     .readonly(),
 }) satisfies z.ZodType<WireStanding>;
 
+const policyPlan = z.strictObject({
+  hash: hex256,
+  base: count,
+  replaces: hex256,
+  signersNeeded: count,
+}) satisfies z.ZodType<WirePolicyPlan>;
+
 const warnings = z.strictObject({
   warnings: z.array(sentence).max(MAX_QUORUM_SETS).readonly(),
 }) satisfies z.ZodType<WireWarnings>;
@@ -368,6 +376,7 @@ export const REPLIES = {
   policy,
   choice,
   standing,
+  policyPlan,
   warnings,
   appliedPolicy,
   release,

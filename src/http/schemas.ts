@@ -115,8 +115,8 @@ export const decryptOrder = z.strictObject({
     .max(MAX_BATCH),
 });
 
-/** POST /v1/policy; the document itself is read by `parsePolicy`. */
-export const policyOrder = z.strictObject({
+/** POST /v1/policy/plan; the document itself is read by `parsePolicy`. */
+export const policyDraft = z.strictObject({
   document: z.record(
     z
       .string()
@@ -124,6 +124,10 @@ export const policyOrder = z.strictObject({
       .regex(/^[$A-Za-z][A-Za-z0-9_-]*$/),
     z.json(),
   ),
+});
+
+/** POST /v1/policy */
+export const policyOrder = policyDraft.extend({
   signatures: z.array(compactJws.max(2048)).min(1).max(MAX_POLICY_SIGNATURES),
 });
 

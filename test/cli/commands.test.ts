@@ -11,6 +11,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { policyDocumentHash } from '../../src/client/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import { serveHistory } from '../client/fakeHistory.js';
 import type { Answer } from '../client/fakeServer.js';
@@ -30,6 +31,7 @@ const GRANT = `grant_${'3'.repeat(32)}`;
 const route = (line: string, answer: Answer): Map<string, unknown> =>
   office.server.routes.set(line, () => answer);
 const as = (...argv: string[]): string[] => [...argv, '--as', office.dana];
+const applied = (): number => office.server.posted.filter(({ target }) => target === '/v1/policy').length;
 const posted = (): unknown => JSON.parse(office.server.posted.at(-1)?.body.toString() ?? '');
 const publicKeyPem = userPair.publicKey.export({ format: 'pem', type: 'spki' }).toString();
 
@@ -192,6 +194,30 @@ describe('a policy', () => {
     return file;
   };
 
+  /** The daemon's word on whatever is planned. */
+  const planned = (facts: object): void => {
+    office.server.routes.set('POST /v1/policy/plan', () => ({
+      json: { hash: policyDocumentHash((posted() as { document: unknown }).document), ...facts },
+    }));
+  };
+
+  test('that the daemon would not take is not signed, and the plan says why', async () => {
+    await createIdentity(office.path('eve'), { id: 'eve', depositary: false, deliveryKey: false });
+    const standing = { version: 4, hash: 'ab'.repeat(32), signersNeeded: 2, enrolled: [], deposits: [] };
+    route('GET /v1/policy', { json: { version: 4, hash: 'ab'.repeat(32) } });
+    route('GET /v1/policy/standing', { json: standing });
+    route('POST /v1/policy/plan', problem(422, 'policy-invalid'));
+    const out = office.path('a.jws');
+    const refused = await escrowctl(as('plan', '-f', yaml(), '--sign', out, '--yes'));
+    expect(refused.exit).toBe(3);
+    expect(refused.err).toContain('because policy-invalid');
+    expect(existsSync(out)).toBe(false);
+    // nor is what the daemon reads as another document
+    planned({ hash: '00'.repeat(32), base: 4, replaces: 'ab'.repeat(32), signersNeeded: 2 });
+    expect((await escrowctl(as('plan', '-f', yaml(), '--sign', out, '--yes'))).exit).toBe(4);
+    expect(existsSync(out)).toBe(false);
+  });
+
   test('is signed by two as the plan that was shown, and applied with both signatures over the same document', async () => {
     const eve = office.path('eve');
     await createIdentity(eve, { id: 'eve', depositary: false, deliveryKey: false });
@@ -204,15 +230,16 @@ describe('a policy', () => {
     const standing = { version: 4, hash: 'ab'.repeat(32), signersNeeded: 2, enrolled: [], deposits: [] };
     route('GET /v1/policy', { json: { version: 4, hash: 'ab'.repeat(32) } });
     route('GET /v1/policy/standing', { json: standing });
+    planned({ base: 4, replaces: 'ab'.repeat(32), signersNeeded: 2 });
     route('POST /v1/policy', { json: { result: { version: 5, hash: 'cd'.repeat(32) }, entry: 3 } });
     const file = yaml();
     const [a, b] = [office.path('a.jws'), office.path('b.jws')];
     const signed = jsonOf(await escrowctl(as('plan', '-f', file, '--sign', a, '--yes', '--json')));
     await escrowctl(['plan', '-f', file, '--sign', b, '--yes', '--as', eve]);
     expect(signed).toMatchObject({ base: 4, signer: 'dana' });
-    const applied = await escrowctl(as('apply', '-f', file, '--signature', a, '--signature', b));
-    expect(applied.exit).toBe(0);
-    expect(applied.out).toContain('Policy version 5 is in force');
+    const done = await escrowctl(as('apply', '-f', file, '--signature', a, '--signature', b));
+    expect(done.exit).toBe(0);
+    expect(done.out).toContain('Policy version 5 is in force');
     const { document, signatures } = posted() as {
       document: { principals: unknown[] };
       signatures: string[];
@@ -220,7 +247,7 @@ describe('a policy', () => {
     expect(signatures).toHaveLength(2);
     expect(JSON.stringify(document)).not.toContain('keysFrom');
     // changed after it was signed: found here, before anything is sent
-    const before = office.server.posted.length;
+    const before = applied();
     writeFileSync(file, readFileSync(file, 'utf8').replace('maxUses: 1', 'maxUses: 1000'));
     const late = await escrowctl(as('apply', '-f', file, '--signature', a, '--signature', b));
     expect(late.exit).toBe(2);
@@ -231,7 +258,7 @@ describe('a policy', () => {
     const stale = await escrowctl(as('apply', '-f', file, '--signature', a, '--signature', b));
     expect(stale.exit).toBe(2);
     expect(stale.err).toContain('under a plan for version 4');
-    expect(office.server.posted).toHaveLength(before);
+    expect(applied()).toBe(before);
   });
 
   test('is checked without a server', async () => {

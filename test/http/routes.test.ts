@@ -14,6 +14,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'POST /v1/policy': ['policy.apply', 'admin'],
   'GET /v1/policy': ['policy.read', 'admin', 'auditor'],
   'POST /v1/policy/choice': ['policy.read', 'admin'],
+  'POST /v1/policy/plan': ['policy.read', 'admin', 'auditor'],
   'GET /v1/policy/standing': ['policy.read', 'admin', 'auditor'],
   'GET /v1/policy/warnings': ['policy.read', 'admin', 'depositary', 'owner', 'app', 'auditor'],
   'GET /v1/policy/history': ['policy.read', 'admin', 'auditor'],
@@ -99,7 +100,7 @@ describe.each(Object.entries(OPEN_TO))('%s', (name, [act, ...roles]) => {
     const answer = await client.call(person, method, target, content);
     expect(problemCode(answer)).toBe(isOpen ? 'request-malformed' : 'forbidden');
     expect(answer.status).toBe(isOpen ? 400 : 403);
-    const isRecorded = !isOpen || (method === 'POST' && name !== 'POST /v1/policy/choice');
+    const isRecorded = !isOpen || (method === 'POST' && act !== 'policy.read');
     const error = isOpen ? 'request-malformed' : 'forbidden';
     expect(newlyLogged()).toEqual(isRecorded ? [{ act, phase: 'denied', actor: person.id, error }] : []);
   });

@@ -24,8 +24,7 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-export async function startServer(limits: Partial<Limits> = {}): Promise<Running> {
-  const world = newWorld();
+export async function startServer(limits: Partial<Limits> = {}, world = newWorld()): Promise<Running> {
   const reported: { readonly error: unknown; readonly requestId: string }[] = [];
   const state = { health: { ok: true, problems: [], notes: [] } as Health };
   const server = createServer({

@@ -174,7 +174,8 @@ export interface World {
   now: Date;
 }
 
-export function newWorld(): World {
+/** @param policyFloor so many administrators sign a policy at least */
+export function newWorld(policyFloor?: number): World {
   const journal = new MemoryJournal();
   const page = <T>(...items: T[]): Promise<{ items: T[]; next: string | undefined }> =>
     Promise.resolve({ items, next: undefined });
@@ -254,13 +255,19 @@ export function newWorld(): World {
       notice: () => undefined,
       contentionTimeoutMs: 0,
     }),
-    directory: new Directory(store, parsePolicy, policy(0), {
-      statements: {
-        verify: (jws) =>
-          Promise.resolve({ jws, payload: JSON.parse(jws) as Readonly<Record<string, unknown>> }),
+    directory: new Directory(
+      store,
+      parsePolicy,
+      policy(0),
+      {
+        statements: {
+          verify: (jws) =>
+            Promise.resolve({ jws, payload: JSON.parse(jws) as Readonly<Record<string, unknown>> }),
+        },
+        origin: ORIGIN,
       },
-      origin: ORIGIN,
-    }),
+      policyFloor,
+    ),
     store,
     log,
     token,

@@ -11,7 +11,7 @@ import { escrowctl } from '../cli/commandLine.js';
 import { selfSigned, thumbprintOf } from '../support/certificate.js';
 import { makeKey } from '../support/life.js';
 import type { PolicyDraft } from '../support/policies.js';
-import { documentInForce, putInForce, withPrincipal } from '../support/policies.js';
+import { applyUnplanned, documentInForce, putInForce, withPrincipal } from '../support/policies.js';
 import type { System } from '../support/system.js';
 import { makeSystem, ORIGIN, RULES } from '../support/system.js';
 import { filed, toOperate } from './recoveries.js';
@@ -190,7 +190,10 @@ test('an id that was removed is not given to another; it comes back as the same,
   const { version } = await system.client('admin-1').policy();
   const other = signerOf('other-app', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
   const reused = withPrincipal(usual, 'other-app', { keys: [other.publicJwk] });
+  // the plan says so already, and who skips it gains nothing
+  expect(await code(system.client('auditor').planPolicy(reused))).toBe('policy-invalid');
   expect(await code(putInForce(system, reused))).toBe('policy-invalid');
+  expect(await code(applyUnplanned(system, reused))).toBe('policy-invalid');
   await putInForce(system, withPrincipal(usual, 'other-app', { returns: version - 1 }));
 });
 

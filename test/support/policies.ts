@@ -1,5 +1,5 @@
 import { planPolicy } from '../../src/client/policyPlan.js';
-import { signPolicy } from '../../src/client/policyDocument.js';
+import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
 import type { Acted, WirePolicy } from '../../src/escrow/wire.js';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,6 +26,17 @@ export function withPrincipal(draft: PolicyDraft, id: string, change: object | u
     return change === undefined ? [] : [{ ...one, ...change }];
   });
   return { ...draft, principals };
+}
+
+/** Signs and applies a document that no plan was made of. */
+export async function applyUnplanned(system: System, draft: PolicyDraft): Promise<Acted<WirePolicy>> {
+  const client = system.client('admin-1');
+  const { version: base, hash: replaces } = await client.policy();
+  const hash = policyDocumentHash(draft);
+  const order = { hash, base, replaces, origin: ORIGIN, now: new Date(), lifetimeMs: 600_000 };
+  const names = ['admin-1', 'admin-2'] as const;
+  const signatures = await Promise.all(names.map((name) => signPolicy(system.identity(name).signer, order)));
+  return client.applyPolicy({ document: draft, signatures });
 }
 
 /** Plans, signs and applies a document as people do with a file; the first signer applies it. */

@@ -1,4 +1,4 @@
-import { applyPolicy } from '../../escrow/applyPolicy.js';
+import { applyPolicy, planPolicy } from '../../escrow/applyPolicy.js';
 import type { Escrow } from '../../escrow/context.js';
 import type { Explanation } from '../../escrow/explain.js';
 import { depositaryProblems, explain } from '../../escrow/explain.js';
@@ -11,6 +11,7 @@ import type {
   WireChoice,
   WirePage,
   WirePolicy,
+  WirePolicyPlan,
   WireStanding,
   WireWarnings,
 } from '../../escrow/wire.js';
@@ -20,7 +21,7 @@ import { pageReply } from '../replies.js';
 import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import { choiceOrder, pageQuery, policyOrder } from '../schemas.js';
+import { choiceOrder, pageQuery, policyDraft, policyOrder } from '../schemas.js';
 import { parseStrictJson } from '../strictJson.js';
 
 /** A document of 10,000 principals has about 5 MiB: the only request that may be so large. */
@@ -72,6 +73,21 @@ export const policyRoutes: readonly Route[] = [
       const policy = await escrow.directory.current();
       const question = { ...body, owner: getOwner(policy, body.owner) };
       return choiceReply(explain(policy, question, await enrolledKeys(escrow)));
+    },
+  }),
+  view({
+    path: '/v1/policy/plan',
+    name: 'planPolicy',
+    summary: 'Whether this document may follow the policy in force, and what administrators would sign.',
+    problems: ['policy-invalid'],
+    reply: REPLIES.policyPlan,
+    act: 'policy.read',
+    roles: ['admin', 'auditor'],
+    body: policyDraft,
+    maxBodyBytes: MAX_POLICY_BYTES,
+    run: async (escrow, _call, { body }): Promise<WirePolicyPlan> => {
+      const { current, next, signersNeeded } = await planPolicy(escrow, parsePolicy, body.document);
+      return { hash: next.hash, base: current.version, replaces: current.hash, signersNeeded };
     },
   }),
   view({
