@@ -11,6 +11,7 @@ import type { Actor, Performed } from './performance.js';
 import { CameToNothing } from './performance.js';
 import { aloneOn } from './journal.js';
 import type { Subject } from './journal.js';
+import type { Policy } from './policy.js';
 import type { TokenVerbs, Wrapped } from './ports.js';
 import { hasRole } from './principals.js';
 import { completeQuorum } from './quorums.js';
@@ -141,7 +142,8 @@ function activate(
  * recipient's public key (CKM_RSA_AES_KEY_WRAP). Once for each request; the answer stays readable for the recipient.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
- *   `delay-running`, `recovery-failed` (the request has ended).
+ *   `delay-running`, `depositary-not-enrolled` (the recipient's key was rotated or revoked meanwhile), `busy` (the policy
+ *   changed meanwhile), `recovery-failed` (the request has ended).
  */
 export function releaseKey(
   escrow: Escrow,
@@ -161,9 +163,10 @@ export function releaseKey(
       if (!recovery.approvals.some(({ depositary }) => depositary === call.caller.id)) {
         throw new EscrowError('forbidden', 'A key is released only to a depositary who approved.');
       }
+      const policy = await checkRecipientKey(escrow, found.sealed, call.caller.id);
       return {
         detail: { requestHash: recovery.requestHash, quorum: quorum.members },
-        claims: [aloneOn(recovery)],
+        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
         plan: found,
       };
     },
@@ -187,6 +190,30 @@ export function releaseKey(
       };
     },
   });
+}
+
+/**
+ * The recipient approved by opening the share that was made for one key of theirs, so the key that was asked for goes to this
+ * one and to no other under the same name. It must still be the one that the administrators list and the security officer
+ * has enrolled.
+ *
+ * @throws EscrowError `depositary-not-enrolled`
+ */
+async function checkRecipientKey(
+  { directory, token }: Escrow,
+  { shares }: PurposeDeposit,
+  recipient: PrincipalId,
+): Promise<Policy> {
+  const policy = await directory.current();
+  const approvedWith = shares.find(({ depositary }) => depositary === recipient)?.recipient;
+  const listed = policy.principals.get(recipient)?.depositaryKey;
+  const enrolled = (await token.enrolled()).find(({ id }) => id === recipient)?.fingerprint;
+  if (approvedWith === undefined || listed !== approvedWith || enrolled !== approvedWith)
+    throw new EscrowError(
+      'depositary-not-enrolled',
+      'The key that the recipient approved with is not the one that the directory lists and the token has for them now.',
+    );
+  return policy;
 }
 
 interface Recoverable<P extends Recovery['asked']['purpose']> {

@@ -9,7 +9,7 @@ import { ServerProblem } from '../../src/client/errors.js';
 import type { WireKey } from '../../src/escrow/wire.js';
 import { escrowctl } from '../cli/commandLine.js';
 import { selfSigned, thumbprintOf } from '../support/certificate.js';
-import { makeKey } from '../support/life.js';
+import { agree, askForRelease, makeKey } from '../support/life.js';
 import type { PolicyDraft } from '../support/policies.js';
 import { applyUnplanned, documentInForce, putInForce, withPrincipal } from '../support/policies.js';
 import type { System } from '../support/system.js';
@@ -100,6 +100,19 @@ test('an approval by a depositary whose keys were removed meanwhile is refused',
   const { warnings } = await putInForce(system, withPrincipal(usual, 'officer-1', { keys: [] }));
   expect(warnings.join('\n')).toMatch(/1 deposit to operate would be left with one quorum/);
   expect(await code(system.client('officer-1').sendApproval(recovery, approval))).toBe('caller-unknown');
+});
+
+test('a release is refused while the recipient has another key than they approved with, or none, and goes on with that key', async () => {
+  const secret = await makeKey(system, { spec: 'aes-256', use: 'decrypt' });
+  const { recovery } = await askForRelease(system, secret.key);
+  expect((await agree(system, recovery)).status).toBe('approved');
+  for (const depositaryKey of ['cd'.repeat(32), undefined]) {
+    await putInForce(system, withPrincipal(usual, 'manager', { depositaryKey }));
+    expect(await code(system.client('manager').release(recovery))).toBe('depositary-not-enrolled');
+    expect((await system.client('manager').recovery(recovery)).status).toBe('approved');
+  }
+  await putInForce(system, usual);
+  expect(await code(system.client('manager').release(recovery))).toBe('done');
 });
 
 test('a rule that changes while a request is pending changes nothing for it: the terms of its deposit hold', async () => {
