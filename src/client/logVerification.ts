@@ -69,8 +69,8 @@ export async function verifyExport(
   return { verdict: verifier.finish(), requests: requests.counts };
 }
 
-/** Read at a time: large enough that reading is not waited for. */
-const CHUNK_BYTES = 1024 * 1024;
+/** Read at a time: large enough that reading is not waited for, and small enough to be used again. */
+const CHUNK_BYTES = 256 * 1024;
 
 /** The origin that a log key is for. @throws NoteError when it is not a vkey */
 function originOf(logKey: string): string {

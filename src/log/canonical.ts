@@ -1,3 +1,5 @@
+import { isPlainJson } from './plainJson.js';
+
 /**
  * A value that {@link canonicalJson} can write. Numbers are safe integers; strings are well-formed Unicode.
  */
@@ -26,7 +28,7 @@ export function canonicalJson(value: unknown): string {
  */
 export function parseCanonicalJson(text: string): Json {
   const value = JSON.parse(text) as Json;
-  if (!isWrittenSo(value, text) && canonicalOrUndefined(value) !== text)
+  if (!isPlainJson(text) && canonicalOrUndefined(value) !== text)
     throw new SyntaxError('not in canonical form');
   return value;
 }
@@ -37,28 +39,6 @@ export const maximumDepth = 64;
 /** Whether `text` is well-formed Unicode, that is, has no surrogate without its partner. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
-}
-
-/**
- * Whether the engine's own writer makes `text` of a value that was parsed from it, and does so in canonical form: a fast
- * "yes" for nearly all texts that are, with members in order, safe integers, and no escaped surrogates. After a "no" it is
- * for {@link canonicalJson} to say.
- */
-function isWrittenSo(value: Json, text: string): boolean {
-  return isInOrder(value, 0) && !text.includes('\\ud') && JSON.stringify(value) === text;
-}
-
-function isInOrder(value: Json, depth: number): boolean {
-  if (typeof value === 'number') return Number.isSafeInteger(value);
-  if (typeof value !== 'object' || value === null) return true;
-  if (depth >= maximumDepth) return false;
-  if (Array.isArray(value)) return value.every((item: Json) => isInOrder(item, depth + 1));
-  let before: string | undefined;
-  for (const [name, member] of Object.entries<Json>(value)) {
-    if ((before !== undefined && before >= name) || !isInOrder(member, depth + 1)) return false;
-    before = name;
-  }
-  return true;
 }
 
 function canonicalOrUndefined(value: Json): string | undefined {

@@ -1,4 +1,7 @@
 import { canonicalJson, parseCanonicalJson, type Json } from './canonical.js';
+import { checkEntry, EntryError } from './entryForm.js';
+
+export { EntryError } from './entryForm.js';
 
 /**
  * Where an act stands. `attempted` is recorded before the token is used; exactly one of the others follows
@@ -51,11 +54,6 @@ export interface Subject {
 /** The longest entry in bytes: the uint16 length of a C2SP tlog-tiles entry bundle holds no more. */
 export const maximumEntryBytes = 65_535;
 
-/** These bytes, or this value, are not an entry; the message says why. */
-export class EntryError extends Error {
-  override readonly name = 'EntryError';
-}
-
 /**
  * The bytes of an entry, which the tree hashes: canonical JSON (see {@link canonicalJson}) in UTF-8.
  * @throws EntryError when the entry breaks a rule of its format, TypeError when a value in it has no
@@ -104,89 +102,4 @@ function canonicalValue(text: string): unknown {
   } catch (cause) {
     throw new EntryError('not canonical JSON', { cause });
   }
-}
-
-const subjectMembers = ['key', 'owner', 'recovery', 'grant'];
-const requiredMembers = ['v', 'time', 'act', 'id', 'phase', 'actor', 'subject', 'detail'];
-
-/** Which members an entry of version 1 may and must have in each phase. */
-const rules = {
-  attempted: { may: [...requiredMembers, 'request'], must: requiredMembers },
-  done: { may: [...requiredMembers, 'digest'], must: requiredMembers },
-  denied: { may: [...requiredMembers, 'request', 'error'], must: [...requiredMembers, 'error'] },
-  failed: { may: [...requiredMembers, 'error'], must: [...requiredMembers, 'error'] },
-} as const satisfies Record<Phase, Members>;
-
-const ofAttempt = [...requiredMembers, 'certificate'];
-const ofDenial = [...ofAttempt, 'error'];
-/** The same of an entry of version 2, which exists for what has a certificate. */
-const rulesOfVersion2: Partial<Record<Phase, Members>> = {
-  attempted: { may: ofAttempt, must: ofAttempt },
-  denied: { may: ofDenial, must: ofDenial },
-};
-
-interface Members {
-  readonly may: readonly string[];
-  readonly must: readonly string[];
-}
-
-const timePattern = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})\.\d{3}Z$/;
-const jwsPattern = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
-/** 32 bytes in base64url, without stray bits. */
-const certificatePattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
-const digestPattern = /^[0-9a-f]{64}$/;
-
-function checkEntry(value: unknown): asserts value is Entry {
-  if (!isObject(value)) throw new EntryError('not an object');
-  const { v, time, phase, subject, detail } = value;
-  if (v !== 1 && v !== 2) throw new EntryError('of no known version');
-  if (!isPhase(phase)) throw new EntryError('has an unknown phase');
-  const members = v === 1 ? rules[phase] : rulesOfVersion2[phase];
-  if (members === undefined) throw new EntryError(`${phase} is never of version 2`);
-  checkMembers(value, members.may, members.must);
-  if (typeof time !== 'string' || !isTime(time))
-    throw new EntryError('its time is not RFC 3339 UTC in milliseconds');
-  if (!isObject(subject)) throw new EntryError('its subject is not an object');
-  checkMembers(subject, subjectMembers, []);
-  if (!isObject(detail)) throw new EntryError('its detail is not an object');
-  for (const name of ['act', 'id', 'actor']) checkString(name, value[name], /./);
-  for (const name of subjectMembers) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
-  if ('request' in value) checkString('request', value['request'], jwsPattern);
-  if ('certificate' in value) checkString('certificate', value['certificate'], certificatePattern);
-  if ('error' in value) checkString('error', value['error'], /./);
-  if ('digest' in value) checkString('digest', value['digest'], digestPattern);
-}
-
-function checkMembers(value: object, may: readonly string[], must: readonly string[]): void {
-  const unknown = Object.keys(value).find((name) => !may.includes(name));
-  if (unknown !== undefined) throw new EntryError(`must not have the member ${JSON.stringify(unknown)} here`);
-  const missing = must.find((name) => !Object.hasOwn(value, name));
-  if (missing !== undefined) throw new EntryError(`lacks the member ${JSON.stringify(missing)}`);
-}
-
-function checkString(name: string, value: unknown, pattern: RegExp): void {
-  if (typeof value !== 'string' || !pattern.test(value)) throw new EntryError(`its ${name} is malformed`);
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isPhase(value: unknown): value is Phase {
-  return typeof value === 'string' && Object.hasOwn(rules, value);
-}
-
-/** A day or an hour that does not exist is refused; so is a leap second. */
-function isTime(text: string): boolean {
-  const [whole, year, month, day, hour, minute, second] = timePattern.exec(text) ?? [];
-  if (whole === undefined || Number(day) < 1) return false;
-  if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59) return false;
-  return Number(day) <= daysIn(Number(year), Number(month));
-}
-
-/** The days of a month of the proleptic Gregorian calendar (RFC 3339 section 5.7); of none when there is no such month. */
-function daysIn(year: number, month: number): number {
-  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
-  if (month < 1 || month > 12) return 0;
-  return [4, 6, 9, 11].includes(month) ? 30 : 31;
 }

@@ -23,13 +23,19 @@ const scratch = new Uint8Array(4096);
 /**
  * The hash of an inner node over its children's hashes, RFC 6962 section 2.1: SHA-256(0x01 || left ||
  * right).
+ * @throws RangeError on a hash that is not 32 bytes
  */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
-  scratch[0] = 1;
-  scratch.set(left, 1);
-  scratch.set(right, 1 + left.length);
-  return sha256(scratch.subarray(0, 1 + left.length + right.length));
+  checkHash(left);
+  checkHash(right);
+  node[0] = 1;
+  node.set(left, 1);
+  node.set(right, 1 + hashLengthBytes);
+  return sha256(node);
 }
+
+/** Where the input of {@link nodeHash} is put together. */
+const node = new Uint8Array(1 + 2 * hashLengthBytes);
 
 /**
  * The right edge of a Merkle tree (RFC 6962 section 2.1): its size, and the hashes of the complete subtrees

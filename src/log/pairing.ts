@@ -1,4 +1,5 @@
-import type { Entry, Phase } from './entry.js';
+import type { Phase } from './entry.js';
+import type { EntryHead } from './entryScan.js';
 
 /** An attempt whose outcome the log does not have: cut short, or still under way when the log was read. */
 export interface OpenAttempt {
@@ -31,7 +32,7 @@ export class ActPairing {
    * Takes the next entry of the log.
    * @returns why it cannot stand where it does, if so; undefined when it may.
    */
-  follow(entry: Entry, index: number): string | undefined {
+  follow(entry: EntryHead, index: number): string | undefined {
     this.#counts[entry.phase] += 1;
     const { id, act, actor, phase } = entry;
     const attempt = this.#open.get(id);

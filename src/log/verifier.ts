@@ -1,7 +1,8 @@
 import type { Json } from './canonical.js';
 import { CheckpointError, openCheckpoint, type Checkpoint } from './checkpoint.js';
 import { cosignaturesOn, type WitnessKey } from './cosignature.js';
-import { EntryError, parseEntry, type Entry, type Phase } from './entry.js';
+import { EntryError, maximumEntryBytes, parseEntry, type Entry, type Phase } from './entry.js';
+import { scanEntry, type EntryHead } from './entryScan.js';
 import {
   ExportError,
   lineKind,
@@ -192,10 +193,13 @@ export class ExportVerifier {
 
   #acceptEntry(line: Line, index: number): void {
     this.#stage = 'entries';
-    const entry = parsed(line, index);
-    const reason = this.#acts.follow(entry, index) ?? this.#check(entry, index);
-    if (reason !== undefined) throw new Fault(reason, index);
-    if (entry.act === policyAct && entry.phase === 'done') this.#apply(entry, index);
+    // a value is made of an entry only for who looks at it; its form is checked either way
+    const entry = this.#options.checkEntry === undefined ? undefined : parsed(line, index);
+    const head = entry ?? scanned(line) ?? parsed(line, index);
+    const unpaired = this.#acts.follow(head, index);
+    if (unpaired !== undefined) throw new Fault(unpaired, index);
+    if (entry !== undefined) this.#check(entry, index);
+    if (head.act === policyAct && head.phase === 'done') this.#apply(entry ?? parsed(line, index), index);
     this.#tree.append(leafHash(line.bytes));
     if (this.#tree.size === this.#older?.size && !sameBytes(this.#tree.root(), this.#older.root)) {
       throw new Fault(
@@ -204,12 +208,12 @@ export class ExportVerifier {
     }
   }
 
-  #check(entry: Entry, index: number): string | undefined {
-    const documents: Documents = {
+  #check(entry: Entry, index: number): void {
+    const reason = this.#options.checkEntry?.(entry, index, {
       inForce: this.#inForce,
       find: (sha256) => this.#documents.get(sha256)?.document,
-    };
-    return this.#options.checkEntry?.(entry, index, documents);
+    });
+    if (reason !== undefined) throw new Fault(reason, index);
   }
 
   #apply(entry: Entry, index: number): void {
@@ -274,6 +278,11 @@ function asFault(error: unknown): Fault {
   if (error instanceof Fault) return error;
   if (error instanceof ExportError || error instanceof LineError) return new Fault(error.message);
   throw error;
+}
+
+/** The head of an entry that is plainly one, and not too long. */
+function scanned({ text, bytes }: Line): EntryHead | undefined {
+  return bytes.length > maximumEntryBytes ? undefined : scanEntry(text);
 }
 
 function parsed({ text, bytes }: Line, index: number): Entry {
