@@ -14,6 +14,7 @@ const STYLE = `
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2430; background: #fff }
 h2 { border-bottom: 1px solid #d0d7de; margin-top: 3rem } h3 { margin: 2rem 0 .25rem; font-size: 1rem }
 code, pre { font: 14px/1.45 ui-monospace, monospace } pre { background: #f6f8fa; padding: .75rem; overflow-x: auto }
+h3, p, td:last-child { overflow-wrap: anywhere; min-width: 5rem } td pre { white-space: pre-wrap; overflow-wrap: anywhere }
 .method { display: inline-block; min-width: 3rem; font-weight: 700 } table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eaeef2 }
 summary { cursor: pointer } a { color: #0b57d0 }
