@@ -18,8 +18,7 @@ export function completionScript(shell: Shell, vocabulary: Vocabulary): string {
     case 'bash':
       return bashScript(vocabulary);
     case 'zsh':
-      // zsh runs completions of bash (zshcompsys, "Use of compinit")
-      return `#compdef escrowctl\nautoload -U +X bashcompinit && bashcompinit\n${bashScript(vocabulary)}`;
+      return zshScript(vocabulary);
     case 'fish':
       return fishScript(vocabulary);
   }
@@ -60,14 +59,22 @@ function placesOf({ groups, commands, options }: Vocabulary): readonly Place[] {
   ];
 }
 
+/** zsh runs completions of bash (zshcompsys, "Use of compinit"). The first time the file itself is the function. */
+function zshScript(vocabulary: Vocabulary): string {
+  return `#compdef escrowctl
+autoload -U +X bashcompinit && bashcompinit
+${bashScript(vocabulary)}if [[ "\${funcstack[1]-}" == _escrowctl ]]; then _bash_complete -o default -F _escrowctl; fi
+`;
+}
+
 function bashScript(vocabulary: Vocabulary): string {
   const places = placesOf(vocabulary);
   const valued = distinct(places.flatMap(({ options }) => options.filter(takesValue).map(flagOf)));
-  const choices = distinct(
-    places.flatMap(({ options }) =>
-      options.flatMap((option) =>
-        option.choices === undefined ? [] : [`    ${flagOf(option)}) words='${option.choices.join(' ')}' ;;`],
-      ),
+  const choices = places.flatMap(({ path, options }) =>
+    options.flatMap((option) =>
+      option.choices === undefined
+        ? []
+        : [`    '${path} ${flagOf(option)}') words='${option.choices.join(' ')}' ;;`],
     ),
   );
   const groups = vocabulary.groups.map(({ name }) => name).join('|');
@@ -87,10 +94,12 @@ function bashScript(vocabulary: Vocabulary): string {
     esac
   done
   COMPREPLY=()
-  case "$previous" in
+  case "$path $previous" in
 ${choices.join('\n')}
-    ${valued.join('|')}) return ;;
   esac
+  if [ -z "$words" ]; then case "$previous" in
+    ${valued.join('|')}) return ;;
+  esac; fi
   if [ -z "$words" ]; then
     case "$path" in
 ${places.map(bashPlace).join('\n')}

@@ -36,6 +36,9 @@ test('every command is offered in bash, and every option of it', async () => {
 test('the values of an option are offered, and files where it takes one', async () => {
   expect(await offered('key', 'generate', '--spec', 'ec-')).toEqual(['ec-p256', 'ec-p384', 'ec-p521']);
   expect(await offered('key', 'generate', '--as', '')).toEqual([]);
+  // of one name, but not of one kind
+  expect(await offered('key', 'copy', '--format', '')).toEqual(['pem', 'jwk', 'raw']);
+  expect(await offered('sign', '--format', '')).toEqual(['jose', 'der']);
 });
 
 test('zsh and fish are told the same words', async () => {
