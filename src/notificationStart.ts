@@ -5,6 +5,7 @@ import { ConfigError, readSecretFile } from './config.js';
 import type { Escrow } from './escrow/context.js';
 import { noticesAbout } from './escrow/noticeFacts.js';
 import type { Outbox, SinkState } from './escrow/outbox.js';
+import { noticesAgain } from './escrow/redelivery.js';
 import type { NotificationConfig } from './notificationConfig.js';
 import { startDeliverer } from './notify/deliverer.js';
 import { FileSink } from './notify/fileSink.js';
@@ -42,6 +43,7 @@ export async function openNotifications(
         outbox,
         log: escrow.log,
         noticesAbout: (entry) => noticesAbout(escrow.store, entry),
+        noticesAgain: (entry, sink) => noticesAgain(escrow, entry, sink),
         clock: escrow.clock,
         random: randomBytes,
         report: (level, message, facts) => log.log(level, message, facts),

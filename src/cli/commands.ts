@@ -7,6 +7,7 @@ import { identityCommands } from './commands/identity.js';
 import { inboxCommand } from './commands/inbox.js';
 import { keyCommands } from './commands/key.js';
 import { logCommands } from './commands/log.js';
+import { notificationCommands } from './commands/notifications.js';
 import { applyCommand, planCommand } from './commands/plan.js';
 import { policyCommands } from './commands/policy.js';
 import { recoveryCommands } from './commands/recovery.js';
@@ -40,6 +41,11 @@ export const GROUPS: readonly GroupRow[] = [
     commands: [...recoveryCommands, ...decisionCommands, releaseCommand],
   },
   { name: 'grant', summary: 'the right of an app to use a recovered key', commands: grantCommands },
+  {
+    name: 'notifications',
+    summary: 'what people could not be told by webhook, mail or file',
+    commands: notificationCommands,
+  },
   { name: 'token', summary: 'what the token can do, and enforces', commands: tokenCommands },
   {
     name: 'history',

@@ -51,6 +51,7 @@ const NEXT: Readonly<Record<string, string>> = {
   forbidden: 'see who may: escrowctl key show KEY, escrowctl recovery show ID',
   'policy-signatures-missing': 'let another administrator run: escrowctl plan -f FILE --sign NAME.jws',
   'policy-stale': 'look at the plan again, and let all sign it again: escrowctl plan -f FILE --sign NAME.jws',
+  'notice-unknown': 'see what was given up: escrowctl notifications list',
   'policy-invalid': 'correct the file; its form alone is checked by: escrowctl policy check FILE',
   'rule-missing': 'see which rules there are: escrowctl policy show',
   'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',

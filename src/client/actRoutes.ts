@@ -16,6 +16,7 @@ const ROUTES = {
   'grant.decrypt': 'POST /v1/grants/:grant/decrypt',
   'grant.revoke': 'POST /v1/grants/:grant/revoke',
   'history.attest': 'POST /v1/history/statement',
+  'notification.redeliver': 'POST /v1/notifications/redeliver',
 } as const satisfies Partial<Record<Act, string>>;
 
 /** Acts that the daemon may do by itself as well. */

@@ -11,6 +11,7 @@ import type {
   WireDecryptOrder,
   WireDenial,
   WireEntry,
+  WireGivenUpNotice,
   WireGrant,
   WireHistory,
   WireHistoryOrder,
@@ -23,6 +24,7 @@ import type {
   WirePolicyOrder,
   WirePolicyPlan,
   WireRecovery,
+  WireRedelivery,
   WireRecoveryOrder,
   WireRelease,
   WireServer,
@@ -282,6 +284,16 @@ export class EscrowClient {
     return this.#get(`/v1/log/policies${queryOf(query)}`, pageOf(REPLIES.document));
   }
 
+  /** The notices that sinks did not take, newest first; those of one sink, when it is named. */
+  givenUpNotices(query: PageQuery & { readonly sink?: string } = {}): Promise<WirePage<WireGivenUpNotice>> {
+    return this.#get(`/v1/notifications/given-up${queryOf(query)}`, pageOf(REPLIES.givenUp));
+  }
+
+  /** Has a sink told again what was given up: at most 100 at once. */
+  redeliverNotices(order: WireRedelivery): Promise<Acted<WireRedelivery>> {
+    return this.#post('/v1/notifications/redeliver', order, acted(REPLIES.redelivery));
+  }
+
   /** Ends the connections; the client is of no use afterwards. */
   close(): void {
     this.#parts.connection.close();
@@ -337,9 +349,10 @@ function recoveryPath(recovery: string): string {
   return `/v1/recoveries/${encodeURIComponent(recovery)}`;
 }
 
-function queryOf({ after, limit, key, act, since, until, upTo }: HistoryQuery): string {
+function queryOf(given: HistoryQuery & { readonly sink?: string }): string {
+  const { after, limit, key, act, since, until, upTo, sink } = given;
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries({ after, limit, key, act, since, until, upTo })) {
+  for (const [name, value] of Object.entries({ after, limit, key, act, since, until, upTo, sink })) {
     if (value !== undefined) query.set(name, String(value));
   }
   return query.size === 0 ? '' : `?${query.toString()}`;

@@ -2,12 +2,14 @@ import { z } from 'zod';
 
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
+import { NOTICE_KINDS } from '../escrow/notices.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
 import type {
   Acted,
   WireAppliedPolicy,
   WireChoice,
   WireEntry,
+  WireGivenUpNotice,
   WireGrant,
   WireHistory,
   WireHistoryStatement,
@@ -17,6 +19,7 @@ import type {
   WirePolicy,
   WirePolicyPlan,
   WireRecovery,
+  WireRedelivery,
   WireRelease,
   WireServer,
   WireSignatures,
@@ -222,6 +225,16 @@ const appliedPolicy: Reply<WireAppliedPolicy> = z.object({
 const entryOf = z.object({ index: count, entry: text });
 const entry: Reply<WireEntry> = entryOf;
 
+const givenUp: Reply<WireGivenUpNotice> = z.object({
+  notice: text,
+  sink: text,
+  entry: count,
+  to: text,
+  kind: z.enum(NOTICE_KINDS),
+  fault: text,
+  givenUpAt: text,
+});
+
 /** A directory document that was in force, for an export. */
 export interface AppliedDocument {
   readonly version: number;
@@ -250,6 +263,8 @@ export const REPLIES = {
     plaintexts: z.array(binary).readonly(),
     remaining: count,
   }) satisfies Reply<WirePlaintexts>,
+  givenUp,
+  redelivery: z.object({ sink: text, notices: texts }) satisfies Reply<WireRedelivery>,
   consistency: z.object({ proof: z.array(text).readonly() }),
   history: z.object({
     items: z.array(entryOf.extend({ proof: z.array(binary).readonly() })).readonly(),

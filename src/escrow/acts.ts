@@ -49,6 +49,7 @@ export const MEANS = {
   'grant.expire': ['destroyGrant'],
   'grant.exhaust': ['destroyGrant'],
   'log.loss': [],
+  'notification.redeliver': [],
   'token.tidy': ['destroyTransport', 'destroyGrant'],
   'history.attest': ['attest'],
   'policy.read': [],
@@ -57,6 +58,7 @@ export const MEANS = {
   'grant.read': [],
   'history.read': [],
   'log.read': [],
+  'notification.read': [],
 } as const satisfies Record<string, readonly (keyof TokenVerbs)[]>;
 
 /** The name of an act. */

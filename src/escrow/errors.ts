@@ -67,6 +67,8 @@ export const ERROR_CODES = {
   'operation-not-granted': 'The grant does not cover this operation, mechanism or input.',
   'mechanism-unsupported': 'The token does not have this mechanism.',
   'ciphertext-invalid': 'The ciphertext does not decrypt with this key.',
+  // notifications
+  'notice-unknown': 'No such notice was given up by this sink.',
   // the log
   'checkpoint-unwitnessed': 'No checkpoint has as many cosignatures by these witnesses yet.',
   // the system

@@ -27,7 +27,7 @@ export interface SinkState {
   readonly waiting: number;
   /** Why the last try failed, in a sentence that a stranger may read; undefined when it did not. */
   readonly fault: string | undefined;
-  /** How many notices were given up. */
+  /** How many notices were given up, and not delivered since. */
   readonly dropped: number;
 }
 
@@ -40,15 +40,18 @@ export interface Outbox {
   register(sink: string): Promise<void>;
   /** Takes or renews this daemon's lease on a sink, and says how far the sink is; undefined while another daemon has it. */
   lease(sink: string): Promise<SinkProgress | undefined>;
-  /** All before `to` is delivered, which follows `from`. Durable when it resolves; renews the lease. */
-  advance(sink: string, from: NoticePlace, to: NoticePlace): Promise<boolean>;
+  /**
+   * All before `to` is delivered, which follows `from`; `again` are the ids of those among them that had been given up before.
+   * Durable when it resolves; renews the lease.
+   */
+  advance(sink: string, from: NoticePlace, to: NoticePlace, again?: readonly string[]): Promise<boolean>;
   /** A try failed, and the next is due then. */
   postpone(
     sink: string,
     at: NoticePlace,
     failure: { readonly attempts: number; readonly notBefore: Date; readonly fault: string },
   ): Promise<boolean>;
-  /** Gives up a notice for good, writes that down with the reason, and goes on after it. */
+  /** Gives up a notice, until somebody has it sent again; writes that down with the reason, and goes on after it. */
   drop(
     sink: string,
     from: NoticePlace,

@@ -7,6 +7,7 @@ import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { Subject } from './journal.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from './mechanisms.js';
+import type { NoticeKind } from './notices.js';
 import type { Policy, Purpose } from './policy.js';
 import type { SigningKey } from './principals.js';
 import type { Recovery } from './recovery.js';
@@ -182,6 +183,19 @@ export interface StoredPolicy extends AppliedPolicy {
   readonly document: string;
 }
 
+/** A notice that a sink did not take, however often it was tried. */
+export interface GivenUpNotice {
+  readonly notice: string;
+  readonly sink: string;
+  /** Index of the entry that it is about. */
+  readonly entry: number;
+  readonly to: PrincipalId;
+  readonly kind: NoticeKind;
+  /** Why, in a sentence that a stranger may read. */
+  readonly fault: string;
+  readonly givenUpAt: Date;
+}
+
 /** The records, for reading. Each throws EscrowError `store-unavailable` when the database does not answer. */
 export interface Store {
   /** The policy in force; undefined before the first was applied. */
@@ -217,6 +231,10 @@ export interface Store {
     named: { readonly principal: PrincipalId; readonly key: string },
     at: Date,
   ): Promise<Creation | undefined>;
+  /** The notices that were given up and not delivered since, newest first; those of one sink, when it is named. */
+  givenUp(of: { readonly sink?: string | undefined }, page: PageRequest): Promise<Page<GivenUpNotice>>;
+  /** Those with these ids that this sink has given up, in any order. */
+  findGivenUp(sink: string, notices: readonly string[]): Promise<readonly GivenUpNotice[]>;
   /** Notes (kid, jti) of a request that only reads; false when it was seen before. */
   seeOnce(request: {
     readonly kid: string;

@@ -1,6 +1,7 @@
 import type { GrantStatus } from './grant.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
+import type { NoticeKind } from './notices.js';
 import type { HistoryFilter } from './ownerHistory.js';
 import type { Distinction, Purpose } from './policy.js';
 import type { LifeStatus } from './recovery.js';
@@ -366,6 +367,24 @@ export interface WireAppliedPolicy {
   readonly hash: string;
   readonly appliedAt?: string;
   readonly signers: readonly string[];
+}
+
+/** GET /v1/notifications/given-up: a notice that a sink did not take. */
+export interface WireGivenUpNotice {
+  readonly notice: string;
+  readonly sink: string;
+  /** Index of the entry that it is about. */
+  readonly entry: number;
+  readonly to: string;
+  readonly kind: NoticeKind;
+  readonly fault: string;
+  readonly givenUpAt: string;
+}
+
+/** POST /v1/notifications/redeliver, and what it answers: notices of a sink that it is told again. */
+export interface WireRedelivery {
+  readonly sink: string;
+  readonly notices: readonly string[];
 }
 
 /** An entry of the log: `entry` is its exact canonical bytes, as text. */

@@ -60,6 +60,7 @@ export const ADVICE = {
   'delay-running': 'Wait until `releasableAt`.',
   'veto-not-allowed': 'Ask the requester to cancel, or the depositaries to deny.',
   'grant-unknown': 'Check the id.',
+  'notice-unknown': 'Look at GET /v1/notifications/given-up: it may have been delivered since.',
   'grant-expired': GIVE_UP,
   'grant-not-started': 'Wait until `startsAt`.',
   'grant-revoked': GIVE_UP,

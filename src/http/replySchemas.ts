@@ -3,6 +3,8 @@ import { z } from 'zod';
 import type { GrantStatus } from '../escrow/grant.js';
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
+import { NOTICE_KINDS } from '../escrow/notices.js';
+import { MAX_REDELIVERED } from '../escrow/redelivery.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
 import type { LifeStatus } from '../escrow/recovery.js';
 import type {
@@ -11,6 +13,7 @@ import type {
   WireChoice,
   WireEntry,
   WireForDepositary,
+  WireGivenUpNotice,
   WireGrant,
   WireHistory,
   WireHistoryStatement,
@@ -22,6 +25,7 @@ import type {
   WireProof,
   WireRate,
   WireRecovery,
+  WireRedelivery,
   WireRelease,
   WireScope,
   WireServer,
@@ -327,6 +331,23 @@ const appliedPolicy = z.strictObject({
   signers: z.array(principal).max(8).readonly(),
 }) satisfies z.ZodType<WireAppliedPolicy>;
 
+const sink = text(64);
+const notice = idOf('ntc');
+const givenUp = z.strictObject({
+  notice,
+  sink,
+  entry,
+  to: principal,
+  kind: z.enum(NOTICE_KINDS),
+  fault: text(256),
+  givenUpAt: instant,
+}) satisfies z.ZodType<WireGivenUpNotice>;
+
+const redelivery = z.strictObject({
+  sink,
+  notices: z.array(notice).max(MAX_REDELIVERED).readonly(),
+}) satisfies z.ZodType<WireRedelivery>;
+
 const logEntry = z.strictObject({ index: count, entry: text(MAX_TEXT) }) satisfies z.ZodType<WireEntry>;
 
 const history = z.strictObject({
@@ -388,6 +409,8 @@ export const REPLIES = {
     plaintexts: outputs,
     remaining: count,
   }) satisfies z.ZodType<WirePlaintexts>,
+  givenUp,
+  redelivery,
   checkpoint: text(MAX_TEXT),
   consistency: z.strictObject({ proof: z.array(base64).max(64).readonly() }),
   logEntry,

@@ -5,6 +5,7 @@ import { open } from './route.js';
 import { grantRoutes } from './routes/grants.js';
 import { keyRoutes } from './routes/keys.js';
 import { logRoutes } from './routes/log.js';
+import { notificationRoutes } from './routes/notifications.js';
 import { policyRoutes } from './routes/policy.js';
 import { recoveryRoutes } from './routes/recoveries.js';
 
@@ -18,7 +19,15 @@ export interface ServerKeys {
 
 /** Every route of the API. What is not here is refused. */
 export function routesOf(keys: ServerKeys): readonly Route[] {
-  return [serverRoute(keys), ...policyRoutes, ...keyRoutes, ...recoveryRoutes, ...grantRoutes, ...logRoutes];
+  return [
+    serverRoute(keys),
+    ...policyRoutes,
+    ...keyRoutes,
+    ...recoveryRoutes,
+    ...grantRoutes,
+    ...logRoutes,
+    ...notificationRoutes,
+  ];
 }
 
 function serverRoute({ identityKey, logKey }: ServerKeys): Route {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { MAX_REDELIVERED } from '../escrow/redelivery.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
 import { maximumWitnesses } from '../log/cosignature.js';
 import {
@@ -202,6 +203,36 @@ export const historyQuery = z
     limit: decimal({ min: 1, max: 200 }).default(50),
   })
   .transform(({ after, limit, upTo, ...filter }) => ({ filter, upTo, page: { after, limit } }));
+
+/** The name of a sink: `file`, `mail`, or that of a webhook. */
+const sinkName = z
+  .string()
+  .max(64)
+  .regex(/^[a-z0-9][a-z0-9:-]*$/);
+
+/** GET /v1/notifications/given-up */
+export const givenUpQuery = z
+  .strictObject({
+    sink: sinkName.optional(),
+    after: cursor,
+    limit: decimal({ min: 1, max: 200 }).default(50),
+  })
+  .transform(({ sink, after, limit }) => ({ sink, page: { after, limit } }));
+
+/** POST /v1/notifications/redeliver */
+export const redeliveryOrder = z.strictObject({
+  sink: sinkName,
+  notices: z
+    .array(
+      z
+        .string()
+        .max(36)
+        .regex(/^ntc_[0-9a-f]{32}$/),
+    )
+    .min(1)
+    .max(MAX_REDELIVERED)
+    .refine((ids) => new Set(ids).size === ids.length, 'each notice stands once'),
+});
 
 /** GET /v1/log/entries */
 export const entriesQuery = z.strictObject({

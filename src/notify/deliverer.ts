@@ -14,6 +14,8 @@ export interface DelivererParts {
   readonly log: Pick<LogReader, 'entries'>;
   /** The notices of an entry, always the same, in the same order. */
   readonly noticesAbout: (entry: StoredEntry) => Promise<readonly Notice[]>;
+  /** The notices of other entries that this entry has a sink told again; none for almost every entry. */
+  readonly noticesAgain: (entry: StoredEntry, sink: string) => Promise<readonly Notice[]>;
   readonly clock: Pick<Clock, 'now'>;
   readonly random: RandomBytes;
   /** For the operator's log. */
@@ -32,6 +34,8 @@ const PAGE = 100;
 interface Due {
   readonly notice: Notice;
   readonly place: NoticePlace;
+  /** Whether it had been given up before. */
+  readonly isAgain: boolean;
 }
 
 /**
@@ -89,7 +93,8 @@ export class Delivery {
       const handing = await this.#hand([first.notice, ...more.map(({ notice }) => notice)]);
       if (handing.took === 'none') return this.#failed({ due, place, attempts, end }, handing);
       const after = due[handing.took]?.place ?? end;
-      if (!(await outbox.advance(name, place, after))) return pollMs;
+      const again = due.slice(0, handing.took).flatMap((one) => (one.isAgain ? [one.notice.id] : []));
+      if (!(await outbox.advance(name, place, after, again))) return pollMs;
       place = after;
       attempts = 0;
       due = due.slice(handing.took);
@@ -104,10 +109,13 @@ export class Delivery {
     for (const [offset, entry] of entries.entries()) {
       // what is skipped is never told: better to stand still
       if (entry.index !== from.entry + offset) throw new Error(`entry ${from.entry + offset} is not there`);
-      for (const [position, notice] of (await this.#parts.noticesAbout(entry)).entries()) {
+      const { noticesAbout, noticesAgain } = this.#parts;
+      const own = await noticesAbout(entry);
+      const again = await noticesAgain(entry, this.sink.name);
+      for (const [position, notice] of [...own, ...again].entries()) {
         const isBehind = entry.index === from.entry && position < from.position;
         if (!isBehind && this.sink.kinds.has(notice.kind))
-          due.push({ notice, place: { entry: entry.index, position } });
+          due.push({ notice, place: { entry: entry.index, position }, isAgain: position >= own.length });
       }
     }
     return due;

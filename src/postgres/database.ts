@@ -163,7 +163,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     store: openStore(pool),
     log: openLogReader(pool, integrator, timeouts.proofMs),
     witnessed: openWitnessedLog(pool),
-    outbox: openOutbox(pool, instance),
+    outbox: openOutbox(pool, lease),
     instance,
     lost: anchor.lost,
     health: () => healthOf(pool, journal, integrator),

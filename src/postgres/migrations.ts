@@ -3,6 +3,7 @@ import { clientConfig, type Connection } from './connection.js';
 import { unavailable } from './faults.js';
 import { silent } from './pool.js';
 import type { Migration } from './schema/migration.js';
+import { migration012 } from './schema/012.js';
 import { rights } from './schema/rights.js';
 import { migrationsUpTo005 } from './schema/upTo005.js';
 import { migrationsUpTo009 } from './schema/upTo009.js';
@@ -13,7 +14,7 @@ export class SchemaMissing extends Error {
 }
 
 /** In the order in which they run. */
-const migrations: readonly Migration[] = [...migrationsUpTo005, ...migrationsUpTo009];
+const migrations: readonly Migration[] = [...migrationsUpTo005, ...migrationsUpTo009, migration012];
 
 /** Daemons that start at the same time migrate one after another; the number is this program's own. */
 const migrationLock = 0x65736372;

@@ -1,5 +1,6 @@
 import type { NoticePlace, Outbox, SinkProgress } from '../escrow/outbox.js';
 import { safeInteger } from './faults.js';
+import type { Lease } from './instances.js';
 import type { Ask, Pool } from './pool.js';
 
 /** How long a sink stays with a daemon that says nothing more: longer than any one delivery may take. */
@@ -19,8 +20,11 @@ interface StateRow {
   readonly dropped: string;
 }
 
-/** Opens the progress of the sinks. Leases are by the database's clock, in the name of `instance`. */
-export function openOutbox(pool: Pool, instance: string, leaseMs: number = sinkLeaseMs): Outbox {
+/**
+ * Opens the progress of the sinks. Leases are by the database's clock, in the name of the instance; the only one there is
+ * waits for no lease of another, which can only be gone.
+ */
+export function openOutbox(pool: Pool, { instance, sole }: Lease, leaseMs: number = sinkLeaseMs): Outbox {
   const progress = 'next_entry, next_position, attempts, not_before';
   const until = `now() + ? * interval '1 millisecond'`;
   const isHeldHere = 'name = ? and leased_by = ? and leased_until > now()';
@@ -54,13 +58,24 @@ export function openOutbox(pool: Pool, instance: string, leaseMs: number = sinkL
       if (fresh !== undefined) return toProgress(fresh);
       const [row] = await pool.ask<ProgressRow>(
         `update notification_sink set leased_by = ?, leased_until = ${until}
-         where name = ? and (leased_by is null or leased_by = ? or leased_until <= now()) returning ${progress}`,
-        [instance, leaseMs, sink, instance],
+         where name = ? and (leased_by is null or leased_by = ? or leased_until <= now() or ?::boolean)
+         returning ${progress}`,
+        [instance, leaseMs, sink, instance, sole],
       );
       return row && toProgress(row);
     },
 
-    advance: (sink, from, to) => move(pool.ask, sink, from, to),
+    advance: (sink, from, to, again = []) => {
+      if (again.length === 0) return move(pool.ask, sink, from, to);
+      return pool.transaction(async (ask) => {
+        if (!(await move(ask, sink, from, to))) return false;
+        await ask(
+          'update notification_dropped set delivered_at = now() where sink = ? and notice = any (?::text[])',
+          [sink, [...again]],
+        );
+        return true;
+      });
+    },
 
     postpone: async (sink, at, { attempts, notBefore, fault }) => {
       const rows = await pool.ask(
@@ -76,7 +91,8 @@ export function openOutbox(pool: Pool, instance: string, leaseMs: number = sinkL
         if (!(await move(ask, sink, from, to))) return false;
         await ask(
           `insert into notification_dropped (sink, notice, entry, recipient, kind, fault, dropped_at)
-           values (?, ?, ?, ?, ?, ?, now()) on conflict (sink, notice) do nothing`,
+           values (?, ?, ?, ?, ?, ?, now()) on conflict (sink, notice)
+           do update set fault = excluded.fault, dropped_at = excluded.dropped_at, delivered_at = null`,
           [sink, notice.id, notice.entry, notice.to, notice.kind, fault],
         );
         return true;
@@ -92,7 +108,7 @@ export function openOutbox(pool: Pool, instance: string, leaseMs: number = sinkL
     states: async (sinks) => {
       const rows = await pool.ask<StateRow>(
         `select name, (select size from log_head where id = 1) - next_entry as waiting, last_fault,
-                (select count(*) from notification_dropped where sink = name) as dropped
+                (select count(*) from notification_dropped where sink = name and delivered_at is null) as dropped
          from notification_sink where name = any (?::text[]) order by name`,
         [[...sinks]],
       );

@@ -1,5 +1,15 @@
 import type { Creation } from '../escrow/idempotency.js';
-import type { AppliedPolicy, Clock, Page, PageRequest, Store, StoredPolicy } from '../escrow/ports.js';
+import type { PrincipalId } from '../escrow/ids.js';
+import type { NoticeKind } from '../escrow/notices.js';
+import type {
+  AppliedPolicy,
+  Clock,
+  GivenUpNotice,
+  Page,
+  PageRequest,
+  Store,
+  StoredPolicy,
+} from '../escrow/ports.js';
 import type { DepositedQuorums } from '../escrow/warnings.js';
 import { pageOf, readCursor } from './cursor.js';
 import { safeInteger } from './faults.js';
@@ -9,6 +19,8 @@ import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type Re
 const fromPolicy = 'select version, hash, document, signatures, applied_at from policy';
 const fromDeposit = 'select key, created_at, document from deposit';
 const fromRecovery = 'select id, filed_at, document from recovery';
+const fromGivenUp =
+  'select notice, sink, entry, recipient, kind, fault, dropped_at from notification_dropped';
 const fromGrant =
   'select id, recovery, key, spec, owner, scope, used, recent, starts_at, expires_at, status from grant_';
 
@@ -125,6 +137,22 @@ export function openStore(pool: Pool): Store {
       );
       return row === undefined ? undefined : toCreation(row);
     },
+    givenUp: ({ sink }, page) =>
+      readPage<GivenUpRow, GivenUpNotice>(pool, page, {
+        from: fromGivenUp,
+        where: [{ sql: 'delivered_at is null', values: [] }, ...allOf([['sink = ?', sink]])],
+        // rows are of microseconds, a cursor of milliseconds
+        order: [`date_trunc('milliseconds', dropped_at)`, `(sink || '/' || notice)`],
+        position: (row) => [row.dropped_at.getTime(), `${row.sink}/${row.notice}`],
+        item: toGivenUp,
+      }),
+    findGivenUp: async (sink, notices) => {
+      const rows = await pool.ask<GivenUpRow>(
+        `${fromGivenUp} where delivered_at is null and sink = ? and notice = any (?::text[])`,
+        [sink, [...notices]],
+      );
+      return rows.map(toGivenUp);
+    },
     seeOnce: async ({ kid, jti, expiresAt }) => {
       const rows = await pool.ask(
         `insert into request_seen (kid, jti, expires_at) values (?, ?, ?)
@@ -159,6 +187,20 @@ async function readPolicies(pool: Pool, after: number, limit: number): Promise<r
     limit,
   ]);
   return rows.map(toPolicy);
+}
+
+interface GivenUpRow {
+  readonly notice: string;
+  readonly sink: string;
+  readonly entry: string;
+  readonly recipient: PrincipalId;
+  readonly kind: NoticeKind;
+  readonly fault: string;
+  readonly dropped_at: Date;
+}
+
+function toGivenUp({ notice, sink, entry, recipient, kind, fault, dropped_at }: GivenUpRow): GivenUpNotice {
+  return { notice, sink, entry: safeInteger(entry), to: recipient, kind, fault, givenUpAt: dropped_at };
 }
 
 /** The key's act and, when that has ended, its outcome. */

@@ -266,6 +266,49 @@ describe('the log', () => {
     });
   });
 
+  test('of notices that were given up is for administrators, who have them sent again; auditors only look', async () => {
+    const notice = `ntc_${'9'.repeat(32)}`;
+    const listed = {
+      items: [
+        {
+          notice,
+          sink: 'webhook:siem',
+          entry: 7,
+          to: 'olga',
+          kind: 'asked',
+          fault: 'It answered 404.',
+          givenUpAt: NOW.toISOString(),
+        },
+      ],
+    };
+    expect(await get(ann, '/v1/notifications/given-up?sink=webhook:siem')).toEqual(listed);
+    expect(await get(zed, '/v1/notifications/given-up')).toEqual(listed);
+    const send = (order: object): ReturnType<typeof running.client.call> =>
+      running.client.call(ann, 'POST', '/v1/notifications/redeliver', order);
+    const order = { sink: 'webhook:siem', notices: [notice] };
+    const answer = await send(order);
+    expect(answer.json).toMatchObject({ result: order });
+    expect(running.world.journal.entries.at(-1)).toMatchObject({
+      act: 'notification.redeliver',
+      phase: 'done',
+      actor: 'ann',
+      detail: { sink: 'webhook:siem', notices: [{ notice, entry: 7 }] },
+    });
+    const other = `ntc_${'8'.repeat(32)}`;
+    for (const unknown of [
+      { sink: 'mail', notices: [notice] },
+      { sink: 'webhook:siem', notices: [notice, other] },
+    ])
+      expect(problemCode(await send(unknown))).toBe('notice-unknown');
+    for (const malformed of [
+      { sink: 'webhook:siem', notices: [] },
+      { sink: 'webhook:siem', notices: [notice, notice] },
+      { sink: 'Mail', notices: [notice] },
+      { sink: 'mail', notices: ['1'] },
+    ])
+      expect(problemCode(await send(malformed))).toBe('request-malformed');
+  });
+
   const bytesAt = async (target: string): Promise<readonly unknown[]> => {
     const { status, headers, text } = await running.client.send({ method: 'GET', target });
     return [status, headers['content-type'], headers['cache-control'], text];

@@ -9,7 +9,7 @@ import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
 import { Ledger } from '../../src/escrow/ledger.js';
 import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
-import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
+import type { GivenUpNotice, LogReader, Store, Token } from '../../src/escrow/ports.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { Entry } from '../../src/log/entry.js';
@@ -174,6 +174,17 @@ export interface World {
   now: Date;
 }
 
+/** What a sink has given up. */
+const GIVEN_UP: GivenUpNotice = {
+  notice: `ntc_${'9'.repeat(32)}`,
+  sink: 'webhook:siem',
+  entry: 7,
+  to: olga,
+  kind: 'asked',
+  fault: 'It answered 404.',
+  givenUpAt: NOW,
+};
+
 /** @param policyFloor so many administrators sign a policy at least */
 export function newWorld(policyFloor?: number): World {
   const journal = new MemoryJournal();
@@ -202,6 +213,9 @@ export function newWorld(policyFloor?: number): World {
     grants: () => page(GRANT_RECORD),
     openGrants: () => Promise.resolve([GRANT_RECORD]),
     findCreation: (named, at) => Promise.resolve(journal.findCreation(named, at)),
+    givenUp: () => page(GIVEN_UP),
+    findGivenUp: (sink, notices) =>
+      Promise.resolve([GIVEN_UP].filter((one) => one.sink === sink && notices.includes(one.notice))),
     seeOnce: (request) => Promise.resolve(journal.seeOnce(request)),
   };
   const entry = { index: 7, entry: encodeEntry(FILED) };

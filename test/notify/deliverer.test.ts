@@ -25,6 +25,8 @@ interface Stage {
   nowMs: number;
   /** Entries in the log, and how many notices each gives. */
   tells: number[];
+  /** Notices that an entry has the sink told again. */
+  readonly toldAgain: Map<number, readonly Notice[]>;
   /** Entries below it are not there. */
   lostBefore: number;
   again(): Delivery;
@@ -61,6 +63,7 @@ function stageOf(tells: number[], kinds: ReadonlySet<NoticeKind> = everyKind): S
           return noticeOf({ id: `${index}.${position}`, to, kind: position === 1 ? 'used' : 'asked' });
         }),
       ),
+    noticesAgain: ({ index }: StoredEntry) => Promise.resolve(stage.toldAgain.get(index) ?? []),
     clock: { now: () => new Date(stage.nowMs) },
     random: (length: number) => new Uint8Array(length).fill(255),
     report: (level: string, message: string) => reports.push(`${level}: ${message}`),
@@ -75,6 +78,7 @@ function stageOf(tells: number[], kinds: ReadonlySet<NoticeKind> = everyKind): S
     answers,
     nowMs: START,
     tells,
+    toldAgain: new Map(),
     lostBefore: 0,
     again,
   };
@@ -188,6 +192,26 @@ test('a daemon whose lease another has taken delivers nothing more', async () =>
   expect(stage.outbox.progress.place).toEqual({ entry: 0, position: 0 });
 });
 
+test('what is to be told again comes in its turn under its old id, is tried as often, and is noted as delivered', async () => {
+  const stage = stageOf([1, 0, 1]);
+  stage.toldAgain.set(1, [noticeOf({ id: 'old.0' }), noticeOf({ id: 'old.1' })]);
+  stage.answers.push({ took: 1 }, unavailable);
+  await stage.delivery.round();
+  expect(stage.handed).toEqual(['0.0', 'old.0']);
+  expect(stage.outbox.progress).toMatchObject({ place: { entry: 1, position: 0 }, attempts: 1 });
+  stage.nowMs += 2_000;
+  stage.answers.push({ took: 1 }, ...Array.from({ length: TRIES.refused }, () => refused));
+  await stage.again().round();
+  expect(stage.outbox.again).toEqual(['old.0']);
+  for (let turn = 0; turn < TRIES.refused; turn += 1) {
+    stage.nowMs += 400_000;
+    await stage.delivery.round();
+  }
+  expect(stage.outbox.dropped).toEqual(['old.1']);
+  expect(stage.outbox.again).toEqual(['old.0']);
+  expect(stage.handed.at(-1)).toBe('2.0');
+});
+
 test('a gap in the log is not stepped over', async () => {
   const stage = stageOf([1, 1]);
   stage.lostBefore = 1;
@@ -234,6 +258,7 @@ test('a deliverer that is stopped lets go of what hangs, and gives its lease bac
     outbox: stage.outbox,
     log: { entries: () => Promise.resolve([{ index: 0, entry: new Uint8Array() }]) },
     noticesAbout: () => Promise.resolve([noticeOf()]),
+    noticesAgain: () => Promise.resolve([]),
     clock: { now: () => new Date(START) },
     random: (length) => new Uint8Array(length),
     report: () => undefined,

@@ -4,6 +4,8 @@ import type { NoticePlace, Outbox, SinkProgress } from '../../src/escrow/outbox.
 export interface MemoryOutbox extends Outbox {
   progress: SinkProgress & { readonly fault?: string };
   readonly dropped: string[];
+  /** What was delivered after it had been given up. */
+  readonly again: string[];
   /** Stands for another daemon that has taken over. */
   isTaken: boolean;
 }
@@ -19,10 +21,15 @@ export function memoryOutbox(entry = 0): MemoryOutbox {
   const outbox: MemoryOutbox = {
     progress: { place: { entry, position: 0 }, attempts: 0, notBefore: undefined },
     dropped: [],
+    again: [],
     isTaken: false,
     register: () => Promise.resolve(),
     lease: () => Promise.resolve(outbox.isTaken ? undefined : outbox.progress),
-    advance: (_sink, from, to) => move(from, to),
+    advance: async (_sink, from, to, again = []) => {
+      if (!(await move(from, to))) return false;
+      outbox.again.push(...again);
+      return true;
+    },
     postpone: (_sink, at, failure) => {
       if (!isAt(at)) return Promise.resolve(false);
       outbox.progress = { place: at, ...failure };

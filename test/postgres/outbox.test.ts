@@ -112,6 +112,47 @@ test('what is given up is written down with the step over it', async () => {
   ).toEqual([{ notice: noticeOf().id, entry: '7', recipient: 'manager', kind: 'asked', fault: 'No.' }]);
 });
 
+test('what was given up is listed newest first, until it is delivered after all; given up again, it is back with why', async () => {
+  const sink = await sinkAtStart('again');
+  await one.outbox.lease(sink);
+  const ids = ['1', '2', '3'].map((digit) => `ntc_${digit.repeat(32)}`);
+  for (const [position, id] of ids.entries())
+    await one.outbox.drop(
+      sink,
+      { entry: 0, position },
+      { entry: 0, position: position + 1 },
+      { notice: noticeOf({ id }), fault: 'No.' },
+    );
+  const listed = async (): Promise<readonly string[]> => {
+    const first = await one.store.givenUp({ sink }, { after: undefined, limit: 2 });
+    const rest = await one.store.givenUp({ sink }, { after: first.next, limit: 2 });
+    return [...first.items, ...(first.next === undefined ? [] : rest.items)].map(({ notice }) => notice);
+  };
+  const [a = '', b = '', c = ''] = ids;
+  expect(await listed()).toEqual([c, b, a]);
+  expect(await one.store.findGivenUp(sink, [a, 'ntc_none'])).toMatchObject([
+    { notice: a, sink, entry: 7, to: 'manager', kind: 'asked', fault: 'No.' },
+  ]);
+  expect(await one.store.findGivenUp('dropping', [a])).toEqual([]);
+  const [from, to] = [
+    { entry: 0, position: 3 },
+    { entry: 0, position: 5 },
+  ];
+  expect(await other.outbox.advance(sink, from, to, [a])).toBe(false); // another's: nothing is noted
+  expect(await one.outbox.advance(sink, from, to, [a, b])).toBe(true);
+  expect(await listed()).toEqual([c]);
+  expect(await one.store.findGivenUp(sink, [a])).toEqual([]);
+  expect(await one.outbox.states([sink])).toMatchObject([{ dropped: 1 }]);
+  await one.outbox.drop(
+    sink,
+    to,
+    { entry: 1, position: 0 },
+    { notice: noticeOf({ id: b }), fault: 'Still no.' },
+  );
+  expect(await listed()).toEqual([b, c]);
+  expect(await one.store.findGivenUp(sink, [b])).toMatchObject([{ fault: 'Still no.' }]);
+});
+
 test('two daemons that deliver at the same time deliver everything once, and one goes on where the other has died', async () => {
   const sink = await sinkAtStart('shared');
   await append(one, 20);
@@ -130,6 +171,7 @@ test('two daemons that deliver at the same time deliver everything once, and one
       {
         outbox,
         log,
+        noticesAgain: () => Promise.resolve([]),
         noticesAbout: ({ index }) => Promise.resolve([noticeOf({ id: `ntc_${index}` })] as readonly Notice[]),
         clock: { now: () => new Date() },
         random: (length) => new Uint8Array(length),

@@ -1,10 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import type { AddressInfo, Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -12,13 +12,19 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from 'pg';
 import pkcs11 from 'pkcs11js';
 
+import { HttpsConnection } from '../../src/client/connection.js';
+import { EscrowClient } from '../../src/client/escrowClient.js';
 import type { WireKey, WirePage, WireRecovery } from '../../src/escrow/wire.js';
 import type { Entry } from '../../src/log/entry.js';
 import { readBytes } from '../../src/token/objects.js';
+import type { Receiver } from '../notify/receivers.js';
+import { startReceiver } from '../notify/receivers.js';
+import { escrowctl } from '../cli/commandLine.js';
+import { query } from '../support/postgres.js';
 import { openRaw } from '../support/rawToken.js';
 import { transpileTs } from '../support/runTs.js';
 import type { System } from '../support/system.js';
-import { makeSystem } from '../support/system.js';
+import { makeSystem, ORIGIN } from '../support/system.js';
 import { toOperate } from './recoveries.js';
 import { databaseOf } from './records.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
@@ -28,6 +34,9 @@ const CALLERS = 3;
 let system: System;
 let program: string;
 let packageDirectory: string;
+/** Told what was refused. */
+let receiver: Receiver;
+const secrets = mkdtempSync(join(tmpdir(), 'escrowd-secrets-'));
 let daemon: ChildProcess | undefined;
 /** No kill comes later than this after the first call: about when a daemon that has just started has done it. */
 let longestMs = 400;
@@ -37,7 +46,15 @@ let atFirst: readonly string[];
 const log: Entry[] = [];
 
 beforeAll(async () => {
-  system = await makeSystem({ withoutDaemon: true, port: await freePort() });
+  receiver = await startReceiver();
+  const { url } = receiver;
+  writeFileSync(join(secrets, 'secret'), `whsec_${randomBytes(32).toString('base64')}`, { mode: 0o600 });
+  const webhook = { name: 'siem', url, secretFiles: [join(secrets, 'secret')], kinds: ['refused'] };
+  system = await makeSystem({
+    withoutDaemon: true,
+    port: await freePort(),
+    config: () => ({ notifications: { allowHosts: ['127.0.0.1'], pollMs: 50, webhooks: [webhook] } }),
+  });
   atFirst = labelsInToken();
   packageDirectory = mkdtempSync(join(tmpdir(), 'escrowd-package-'));
   const repository = join(__dirname, '..', '..');
@@ -54,6 +71,8 @@ afterAll(async () => {
   if (daemon === undefined) await start();
   await stop('SIGTERM');
   await system.remove();
+  await receiver.close();
+  rmSync(secrets, { recursive: true, force: true });
   rmSync(packageDirectory, { recursive: true, force: true });
 });
 
@@ -111,6 +130,94 @@ test('a kill at any instant of a request leaves the request with its one-time ke
   await start();
   for (const recovery of open) await system.client('manager').cancel(recovery ?? '', 'enough');
 }, 120_000);
+
+test('what a receiver was being told while the daemon was killed is told again under the same id, and then no more', async () => {
+  const [key] = await all<WireKey>('keys');
+  if (key === undefined) throw new Error('there is no key');
+  const isRefused = async (): Promise<void> => {
+    await expect(system.client('app').requestRecovery(toOperate(key))).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+  };
+  const told = (): readonly unknown[] => receiver.received.map(({ headers }) => headers['webhook-id']);
+  const before = told().length;
+  receiver.answers.push('silence');
+  await isRefused();
+  await until(() => told().length === before + 1);
+  await stop('SIGKILL');
+  await start();
+  await until(() => told().length === before + 2);
+  await isRefused();
+  await until(() => told().length === before + 3);
+  const [first, again, next] = told().slice(before);
+  expect(again).toBe(first);
+  expect(next).not.toBe(first);
+});
+
+test('what was given up is told again under the same id when an administrator says so, and is given up no more', async () => {
+  const [one] = receiver.received.splice(0);
+  const id = String(one?.headers['webhook-id']);
+  const { data } = JSON.parse(one?.body ?? '') as { readonly data: { readonly entry: number } };
+  // as if it had been refused all of its tries, which take minutes
+  await query(
+    databaseOf(system),
+    `insert into notification_dropped (sink, notice, entry, recipient, kind, fault, dropped_at)
+     values ('webhook:siem', $1, $2, 'owner', 'refused', 'The receiver answered 410.', now())`,
+    [id, data.entry],
+  );
+  const ask = (name: 'auditor' | 'admin-1', ...argv: string[]): ReturnType<typeof escrowctl> =>
+    escrowctl(['notifications', ...argv, '--json', '--as', system.identity(name).directory]);
+  const listed = async (): Promise<object> =>
+    JSON.parse((await ask('auditor', 'list')).out) as Readonly<Record<string, unknown>>;
+  expect(await listed()).toMatchObject({
+    items: [{ notice: id, to: 'owner', fault: 'The receiver answered 410.' }],
+  });
+  const order = ['redeliver', '--sink', 'webhook:siem', '--all'];
+  expect((await ask('auditor', ...order)).exit).toBe(3);
+  expect(await ask('admin-1', ...order)).toMatchObject({ exit: 0 });
+  await until(() => receiver.received.some(({ headers }) => headers['webhook-id'] === id));
+  await until(async () => ((await listed()) as { readonly items: readonly object[] }).items.length === 0);
+  const told = receiver.received.find(({ headers }) => headers['webhook-id'] === id);
+  expect(JSON.parse(told?.body ?? '')).toEqual(JSON.parse(one?.body ?? ''));
+  expect((await ask('admin-1', 'redeliver', '--sink', 'webhook:siem', '--notice', id)).exit).toBe(3);
+  expect((await ask('admin-1', 'redeliver', '--sink', 'webhook:siem')).exit).toBe(2);
+});
+
+test('a creation whose answer a kill cut off is answered when it is asked for again, and was done once', async () => {
+  const keys = await all<WireKey>('keys');
+  const proxy = await startProxy(Number(new URL(system.url()).port));
+  const connection = new HttpsConnection({
+    url: `https://127.0.0.1:${proxy.port}`,
+    ca: readFileSync(join(system.directory, 'server.crt'), 'utf8'),
+    deadlineMs: 60_000,
+  });
+  const { signer } = system.identity('owner');
+  const elapsedMs = (): number => performance.now();
+  const repetition = { forMs: 60_000, elapsedMs, pause: (ms: number) => pause(ms) };
+  const client = new EscrowClient({ connection, signer, origin: ORIGIN, now: () => new Date(), repetition });
+  try {
+    await client.keys();
+    proxy.isMute = true;
+    const answer = client.generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign' });
+    // it is durable, and its answer was sent into the void
+    let made: readonly WireKey[] = [];
+    await until(async () => (made = await all<WireKey>('keys')).length > keys.length);
+    await stop('SIGKILL');
+    proxy.isMute = false;
+    proxy.cut();
+    await start();
+    const { result, entry } = await answer;
+    expect(made.map(({ key }) => key)).toContain(result.key);
+    expect(await all<WireKey>('keys')).toHaveLength(keys.length + 1);
+    const [logged] = await entriesFrom(system, entry);
+    expect(logged).toMatchObject({ act: 'key.generate', phase: 'done', digest: result.digest });
+  } finally {
+    client.close();
+    await proxy.close();
+  }
+  await expectLogHolds(system);
+  await readOn();
+});
 
 test('while the log cannot be written nothing is done and callers are told 503; afterwards all is well by itself', async () => {
   const keys = (await all<WireKey>('keys')).length;
@@ -234,6 +341,53 @@ function labelsInToken(): readonly string[] {
   } finally {
     raw.close();
   }
+}
+
+/** Looks again and again; the time of the test is the deadline. */
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await pause(20);
+}
+
+/** What stands between a client and the daemon, and can keep what the daemon says to itself. */
+interface Proxy {
+  readonly port: number;
+  isMute: boolean;
+  /** Ends all connections. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+async function startProxy(target: number): Promise<Proxy> {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connect(target, '127.0.0.1');
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.pipe(far);
+    far.on('data', (chunk: Buffer) => {
+      if (!proxy.isMute) near.write(chunk);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const proxy: Proxy = {
+    port: (server.address() as AddressInfo).port,
+    isMute: false,
+    cut: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+    close: async () => {
+      proxy.cut();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+  return proxy;
 }
 
 async function freePort(): Promise<number> {

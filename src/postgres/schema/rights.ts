@@ -16,7 +16,7 @@ export const rights: Readonly<Record<string, string>> = {
   open_act: 'select, insert, update, delete',
   request_seen: 'select, insert, delete',
   notification_sink: 'select, insert, update',
-  notification_dropped: 'select, insert',
+  notification_dropped: 'select, insert, update',
   idempotency_key: 'select, insert, update, delete',
   knex_migrations: 'select',
 };

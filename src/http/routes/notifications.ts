@@ -1,0 +1,45 @@
+import { redeliver } from '../../escrow/redelivery.js';
+import type { Acted, WireRedelivery } from '../../escrow/wire.js';
+import { pageReply } from '../replies.js';
+import { pageOf, REPLIES } from '../replySchemas.js';
+import type { Route } from '../route.js';
+import { act, view } from '../route.js';
+import { givenUpQuery, redeliveryOrder } from '../schemas.js';
+
+/** Who is told outside of the API: what they could not be told. */
+export const notificationRoutes: readonly Route[] = [
+  view({
+    path: '/v1/notifications/given-up',
+    name: 'listGivenUpNotices',
+    summary: 'The notices that a sink did not take and that were given up, newest first.',
+    problems: [],
+    reply: pageOf(REPLIES.givenUp),
+    act: 'notification.read',
+    roles: ['admin', 'auditor'],
+    query: givenUpQuery,
+    run: async (escrow, _call, { query: { sink, page } }) =>
+      pageReply(await escrow.store.givenUp({ sink }, page), ({ givenUpAt, ...notice }) => ({
+        notice: notice.notice,
+        sink: notice.sink,
+        entry: notice.entry,
+        to: notice.to,
+        kind: notice.kind,
+        fault: notice.fault,
+        givenUpAt: givenUpAt.toISOString(),
+      })),
+  }),
+  act({
+    path: '/v1/notifications/redeliver',
+    name: 'redeliverNotices',
+    summary: 'Has a sink told again what was given up, in its turn and under the same ids.',
+    problems: ['notice-unknown'],
+    reply: REPLIES.redelivery,
+    act: 'notification.redeliver',
+    roles: ['admin'],
+    body: redeliveryOrder,
+    run: async (escrow, call, { body }): Promise<Acted<WireRedelivery>> => {
+      const { answer, index } = await redeliver(escrow, call, body);
+      return { result: { sink: answer.sink, notices: answer.notices }, entry: index };
+    },
+  }),
+];
