@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import type { Entry } from '../log/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
+import { Pace } from './pace.js';
 import { endsRequest } from './recoveryEvidence.js';
 
 /** What a grant allows, and what is left of it. */
@@ -9,6 +10,8 @@ interface Allowed {
   readonly app: string;
   readonly operations: readonly string[];
   readonly mechanisms: readonly string[];
+  readonly startMs: number;
+  readonly pace: Pace | undefined;
   left: number;
   /** When it ended, by the log or by the clock. */
   endMs: number;
@@ -20,14 +23,16 @@ const scopeSchema = z.object({
   operations: z.array(z.string()),
   mechanisms: z.array(z.string()),
   durationMs: z.int().min(0),
+  rate: z.object({ uses: z.int().min(0), perMs: z.int().min(1) }).nullish(),
   notBefore: z.iso.datetime().nullish(),
+  notAfter: z.iso.datetime().nullish(),
 });
-const grantSchema = z.object({ ...limits, expiresAt: z.iso.datetime() });
+const grantSchema = z.object({ ...limits, startsAt: z.iso.datetime(), expiresAt: z.iso.datetime() });
 
 /**
  * Checks that grants were used within what they allow: each was made of a request that asked for its app, for no fewer
- * uses and for as long, and is used by that app, as was asked for, while it stands, at most so often. Uses count when
- * they are attempted, whatever becomes of them.
+ * uses and for as long, and is used by that app, as was asked for, while it stands, at most so often and so fast. Uses
+ * count when they are attempted, whatever becomes of them.
  *
  * Remembers requests and grants that have not ended, and those that ended lately.
  */
@@ -67,13 +72,19 @@ export class GrantEvidence {
     if (maxUses > asked.maxUses) {
       return `the grant allows ${maxUses} uses, and ${asked.maxUses} were asked for`;
     }
-    const startMs = Math.max(atMs, asked.notBefore == null ? 0 : Date.parse(asked.notBefore));
-    const endMs = Date.parse(made.data.expiresAt);
-    if (endMs > startMs + asked.durationMs + TOLERANCE_MS) {
-      return `the grant stands until ${made.data.expiresAt}, which is longer than was asked for`;
+    const { startsAt, expiresAt } = made.data;
+    const [startMs, endMs] = [Date.parse(startsAt), Date.parse(expiresAt)];
+    if (startMs < instantOr(asked.notBefore, -Infinity)) {
+      return `the grant starts at ${startsAt}, which is earlier than was asked for`;
     }
+    // the duration is counted from activation, wherever the grant starts
+    const lastsMs = atMs + asked.durationMs + TOLERANCE_MS;
+    if (endMs > Math.min(lastsMs, instantOr(asked.notAfter, Infinity))) {
+      return `the grant stands until ${expiresAt}, which is longer than was asked for`;
+    }
+    const pace = asked.rate == null ? undefined : new Pace(asked.rate);
     const { operations, mechanisms } = asked;
-    this.#grants.set(subject.grant, { app, operations, mechanisms, left: maxUses, endMs });
+    this.#grants.set(subject.grant, { app, operations, mechanisms, startMs, pace, left: maxUses, endMs });
     return undefined;
   }
 
@@ -81,6 +92,8 @@ export class GrantEvidence {
     const grant = this.#grants.get(subject.grant ?? '');
     if (grant === undefined) return `${act} under a grant that was not made, or has ended`;
     if (grant.app !== actor) return `${act} by ${actor} under a grant of ${grant.app}`;
+    // a use is recorded after it was decided, and so never before the start
+    if (atMs < grant.startMs) return `${act} before its grant had started`;
     // acts that were under way together may be recorded in another order than they were decided
     if (atMs > grant.endMs + TOLERANCE_MS) return `${act} after its grant had ended`;
     const { inputs, mechanism } = detail;
@@ -92,11 +105,17 @@ export class GrantEvidence {
     }
     if (!Array.isArray(inputs) || inputs.length === 0) return `${act} does not say of what`;
     grant.left -= inputs.length;
-    return grant.left < 0 ? `${act} beyond the uses that its grant allows` : undefined;
+    if (grant.left < 0) return `${act} beyond the uses that its grant allows`;
+    const isInPace = grant.pace?.take(inputs.length, new Date(atMs)) !== false;
+    return isInPace ? undefined : `${act} faster than its grant allows`;
   }
 
   #sweep(nowMs: number): void {
     this.#sweptAtMs = nowMs;
     for (const [id, { endMs }] of this.#grants) if (nowMs > endMs + 2 * TOLERANCE_MS) this.#grants.delete(id);
   }
+}
+
+function instantOr(instant: string | null | undefined, otherwise: number): number {
+  return instant == null ? otherwise : Date.parse(instant);
 }

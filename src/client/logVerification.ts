@@ -4,6 +4,8 @@ import type { Entry } from '../log/entry.js';
 import { NoteError } from '../log/noteKey.js';
 import type { Documents, Verdict } from '../log/verifier.js';
 import { ExportVerifier, policyAct } from '../log/verifier.js';
+import { CreationEvidence } from './creationEvidence.js';
+import { DepositEvidence } from './depositEvidence.js';
 import { DirectoryInForce } from './directoryInForce.js';
 import { GrantEvidence } from './grantEvidence.js';
 import type { PublicPart } from './publicPart.js';
@@ -31,7 +33,8 @@ export interface ExportCheck {
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
  * pairing of acts, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
- * that no key came back without a quorum, and that no grant was used beyond what it allows.
+ * that each key was deposited as the policy has it, that none came back without a quorum, that no grant was used beyond
+ * what it allows, and that nothing was made twice of one order.
  */
 export async function verifyExport(
   check: ExportCheck,
@@ -43,14 +46,18 @@ export async function verifyExport(
   const recoveries = new RecoveryEvidence();
   const quorums = new QuorumEvidence();
   const grants = new GrantEvidence();
-  const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
+  const deposits = new DepositEvidence();
+  const creations = new CreationEvidence();
+  const checkEntry = (entry: Entry, index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
     const reason =
       requests.check(entry) ??
       statements.check(entry) ??
       recoveries.check(entry) ??
       quorums.check(entry) ??
-      grants.check(entry);
+      grants.check(entry) ??
+      deposits.check(entry, documents) ??
+      creations.check(entry, index);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };

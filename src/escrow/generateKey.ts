@@ -15,6 +15,7 @@ import type { EnrolledDepositary } from './ports.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
 import type { Quorum } from './quorums.js';
+import { depositariesIn } from './quorums.js';
 import { choose, getOwner } from './rules.js';
 import type { Held, Opener, Sealed } from './sealed.js';
 import type { Performed } from './performance.js';
@@ -105,7 +106,7 @@ async function decide(escrow: Escrow, caller: Principal, order: KeyOrder): Promi
   if (!escrow.token.abilities.keySpecs.includes(order.spec)) throw new EscrowError('key-spec-unsupported');
   const { rule, quorums } = choose(policy, owner, order.spec, order.use);
   const enrolled = new Map((await escrow.token.enrolled()).map((depositary) => [depositary.id, depositary]));
-  const depositaries = [...new Set(quorums.flat())].sort().map((id) => {
+  const depositaries = depositariesIn(quorums).map((id) => {
     const depositary = enrolled.get(id);
     // the administrators list the fingerprint, the security officer makes the key trusted: neither alone says who gets shares
     const isListed = depositary?.fingerprint === policy.principals.get(id)?.depositaryKey;

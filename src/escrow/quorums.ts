@@ -48,6 +48,11 @@ export function completeQuorum<Q extends { readonly members: Quorum }>(
   return quorums.find((quorum) => quorum.members.every((member) => agreed.has(member)));
 }
 
+/** Everybody who is in one of the quorums, once, in lexical order. */
+export function depositariesIn(quorums: readonly Quorum[]): readonly PrincipalId[] {
+  return [...new Set(quorums.flat())].sort(compare);
+}
+
 function sufficient(shape: Shape): readonly Quorum[] {
   if ('one' in shape) return [[shape.one]];
   // chosen[k]: the minimal sets that satisfy k of the branches seen so far

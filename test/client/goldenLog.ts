@@ -13,11 +13,15 @@ import { fixedPrivateKey, signCheckpoint, testKeyOf } from '../log/noteKeys.js';
 
 /*
  * A whole small log, the same bytes each time: a policy, a key, a request, two approvals, a grant, its uses and its end,
- * with every phase that an entry has. All keys are made of their names, and sign by Ed25519, whose signatures are fixed.
+ * with every phase that an entry has, and both versions. All keys are made of their names, and sign by Ed25519, whose signatures are fixed.
  */
 
 export const ORIGIN = 'golden.example/log';
 export const logKey: TestKey = testKeyOf(ORIGIN, fixedPrivateKey('golden log'));
+
+function sha256Hex(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
 
 const person = (id: string): Signer => signerOf(id, fixedPrivateKey(`golden ${id}`));
 export const people = {
@@ -32,24 +36,37 @@ export const people = {
   eve: person('eve'),
 };
 
+/** The client certificate of the app. */
+export const CERTIFICATE = createHash('sha256').update('golden certificate').digest('base64url');
+
+/** SHA-256 of the key that a depositary's shares go to. */
+const depositaryKeyOf = (id: string): string => sha256Hex(`depositary key of ${id}`);
+
 export const document = {
   version: 1,
   principals: [
     { id: 'ann', roles: ['admin'] },
     { id: 'bob', roles: ['admin'] },
-    { id: 'dana', roles: ['depositary'] },
-    { id: 'erin', roles: ['depositary'] },
-    { id: 'finn', roles: ['depositary'] },
+    { id: 'dana', roles: ['depositary'], depositaryKey: depositaryKeyOf('dana') },
+    { id: 'erin', roles: ['depositary'], depositaryKey: depositaryKeyOf('erin') },
+    { id: 'finn', roles: ['depositary'], depositaryKey: depositaryKeyOf('finn') },
     { id: 'olga', roles: ['owner'] },
-    { id: 'mailer', roles: ['app'] },
-  ].map(({ id, roles }) => ({
-    id,
+    { id: 'mailer', roles: ['app'], kind: 'app', certificates: [CERTIFICATE] },
+  ].map(({ id, ...more }) => ({
     kind: 'person',
     name: `${id} \u00fc\u20ac`,
-    roles,
     keys: [{ ...people[id as keyof typeof people].publicJwk }],
+    id,
+    ...more,
   })),
-  rules: [],
+  rules: [
+    { name: 'others', when: { use: 'decrypt' }, depositaries: 'person:finn', release: {} },
+    {
+      name: 'all',
+      depositaries: { allOf: ['person:dana', { anyOf: ['person:erin', 'person:finn'] }] },
+      operate: { operations: ['sign'], maxUses: 10, maxDuration: 'PT2H' },
+    },
+  ],
 } as const satisfies Json;
 
 /** The first administrators, as they are known outside the log. */
@@ -62,7 +79,6 @@ export const KEY = `key_${'1'.repeat(32)}`;
 export const RECOVERY = `rec_${'2'.repeat(32)}`;
 export const GRANT = `grant_${'3'.repeat(32)}`;
 
-const sha256Hex = (text: string): string => createHash('sha256').update(text).digest('hex');
 export const at = (minute: number): string =>
   new Date(Date.UTC(2026, 2, 1, 12, minute, 0, 500)).toISOString();
 const seconds = (minute: number): number => Date.parse(at(minute)) / 1000 - 0.5;
@@ -74,8 +90,8 @@ const asked = {
     operations: ['sign'],
     mechanisms: ['ES256'],
     input: 'message',
-    maxUses: 3,
-    rate: null,
+    maxUses: 5,
+    rate: { uses: 4, perMs: 3_600_000 },
     durationMs: 3_600_000,
     notBefore: null,
     notAfter: null,
@@ -133,11 +149,17 @@ export function policySignatures(signers: readonly Signer[]): Promise<readonly s
   return Promise.all(signers.map((signer) => signPolicy(signer, order)));
 }
 
-/** The entry without its request: nobody stands behind it. */
+/** The entry without its request or certificate: nobody stands behind it. */
 export function unsigned(entry: Entry): Entry {
-  const bare: { -readonly [Member in keyof Entry]: Entry[Member] } = { ...entry };
+  const bare: { -readonly [Member in keyof Entry]: Entry[Member] } = { ...entry, v: 1 };
   delete bare.request;
+  delete bare.certificate;
   return bare;
+}
+
+/** The same, made by whoever connects with this client certificate. */
+export function byCertificate(entry: Entry, certificate: string = CERTIFICATE): Entry {
+  return { ...unsigned(entry), v: 2, certificate };
 }
 
 /** The entries of the log. */
@@ -227,7 +249,7 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
         ['dana', 'finn'],
       ],
     },
-    await request(olga, 2, '/v1/keys'),
+    await request(olga, 2, '/v1/keys', { ik: 'order 1' }),
   );
   const ask = begun(
     3,
@@ -246,12 +268,14 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
   });
   const first = await use(10, ['one', 'two']);
   const second = await use(11, ['three']);
+  const third = byCertificate({ ...(await use(11, ['four'])), id: `act_${'c'.repeat(32)}` });
   const refused: Entry = {
-    ...(await use(12, ['four'])),
+    ...(await use(12, ['five'])),
     phase: 'denied',
     error: 'grant-exhausted',
     detail: {},
   };
+  const refusedToo = byCertificate({ ...refused, id: `act_${'d'.repeat(32)}` });
   const revoke = begun(
     13,
     'grant.revoke',
@@ -269,7 +293,10 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
         {
           purpose: 'operate',
           kek: 'kek-1',
-          recipients: [{ depositary: 'dana', recipient: '55'.repeat(32) }],
+          recipients: ['dana', 'erin', 'finn'].map((depositary) => ({
+            depositary,
+            recipient: depositaryKeyOf(depositary),
+          })),
         },
       ],
       delivered: false,
@@ -284,14 +311,17 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
     byErin,
     done(byErin, { status: 'approved', quorum: ['dana', 'erin'] }),
     activate,
-    done(activate, { app: 'mailer', maxUses: 3, startsAt: at(9), expiresAt: at(69) }),
+    done(activate, { app: 'mailer', maxUses: 5, startsAt: at(9), expiresAt: at(69) }),
     first,
     done(first, { uses: 2 }),
     second,
     ended(second, 'failed', 'token-unavailable'),
+    third,
+    done(third, { uses: 1 }),
     refused,
+    refusedToo,
     revoke,
-    done(revoke, { status: 'revoked', used: 3 }),
+    done(revoke, { status: 'revoked', used: 4 }),
   ];
 }
 

@@ -394,8 +394,18 @@ describe('a grant', () => {
     purpose: 'operate',
     scope: { app: 'mailer', operations: ['sign'], mechanisms: ['ES256'], maxUses: 3, durationMs: 3_600_000 },
   });
+  const askedWith = (limits: Readonly<Record<string, Json>>): Entry => ({
+    ...asked,
+    detail: { ...asked.detail, scope: { ...(asked.detail['scope'] as object), ...limits } },
+  });
   const made = (detail: Entry['detail'] = {}): Entry =>
-    act('recovery.activate', 'done', { app: 'mailer', maxUses: 3, expiresAt: at(60), ...detail });
+    act('recovery.activate', 'done', {
+      app: 'mailer',
+      maxUses: 3,
+      startsAt: at(0),
+      expiresAt: at(60),
+      ...detail,
+    });
   const used = (inputs: number, more: Partial<Entry> = {}): Entry =>
     act('grant.sign', 'attempted', { mechanism: 'ES256', inputs: Array<string>(inputs).fill('ab') }, more);
   const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
@@ -419,6 +429,16 @@ describe('a grant', () => {
       /mechanism that its grant does not allow/,
     ],
     ['made for longer than was asked for', [asked, made({ expiresAt: at(66) })], /longer than was asked for/],
+    [
+      'made to start before what was asked for',
+      [askedWith({ notBefore: at(1) }), made()],
+      /earlier than was asked for/,
+    ],
+    [
+      'made to last beyond what was asked for',
+      [askedWith({ notAfter: at(59) }), made()],
+      /longer than was asked for/,
+    ],
     ['used by another app', [asked, made(), used(1, { actor: 'eve' })], /by eve under a grant of mailer/],
     ['used long after it expired', [asked, made(), used(1, { time: at(66) })], /after its grant had ended/],
     [
