@@ -3,6 +3,7 @@ const config = {
   testEnvironment: '<rootDir>/test/support/cleanEnvironment.ts',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
+  globalSetup: '<rootDir>/test/support/globalSetup.ts',
   extensionsToTreatAsEsm: [],
   transform: {
     '^.+\\.(t|j)s$': [

@@ -12,6 +12,8 @@ export interface DaemonProcess {
   start(): Promise<void>;
   /** Sends a signal and waits for its end. */
   stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
+  /** Whether it was started and not stopped. */
+  isRunning(): boolean;
   /** Whether it has ended though nobody stopped it. */
   hasEnded(): boolean;
   /** Removes the program. */
@@ -51,6 +53,7 @@ export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): 
       child.kill(signal);
       await exit;
     },
+    isRunning: () => running !== undefined,
     hasEnded: () => running !== undefined && hasEnded(running),
     remove: () => {
       rmSync(directory, { recursive: true, force: true });

@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { createPublicKey } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,18 +9,17 @@ import { stringify } from 'yaml';
 import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { Identity } from '../../src/client/identity.js';
-import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { pinServer } from '../../src/client/newIdentity.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import { readConfig } from '../../src/config.js';
 import type { Daemon } from '../../src/daemon.js';
 import { startDaemon } from '../../src/daemon.js';
-import { sha256Hex } from '../../src/escrow/digests.js';
 import type { WireApproval, WireRecovery } from '../../src/escrow/wire.js';
 import type { OperatorLog } from '../../src/operatorLog.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import type { SoftHsm } from './softhsm.js';
-import { makeSoftHsm } from './softhsm.js';
+import { provision } from './provision.js';
 
 export const ORIGIN = 'escrow.test/log';
 /** Everybody in the tests' directory, by what they are. */
@@ -101,26 +99,9 @@ export interface SystemOptions {
 export async function makeSystem(options: SystemOptions = {}): Promise<System> {
   const directory = mkdtempSync(join(tmpdir(), 'escrowd-system-'));
   chmodSync(directory, 0o755); // the database's user must reach it
-  const hsm = await makeSoftHsm();
   const people = join(directory, 'people');
   mkdirSync(people);
-  const principals: Record<string, object> = {};
-  for (const [id, roles] of Object.entries(PEOPLE)) {
-    const depositary = (roles as readonly string[]).includes('depositary');
-    const part = await createIdentity(join(people, id), { id, depositary, deliveryKey: id === 'owner' });
-    const attributes = {
-      email: `${id}@example.test`,
-      ...(id.endsWith('owner') ? { department: 'finance', manager: 'manager' } : {}),
-    };
-    const kind = roles.some((role) => role === 'app') ? 'app' : 'person';
-    principals[id] = { name: id, roles, kind, attributes, ...part };
-  }
-  for (const id of DEPOSITARIES) {
-    const { privateKeyPem, publicKeyPem } = await hsm.enrolDepositary(id);
-    principals[id] = { ...principals[id], depositaryKey: fingerprintOf(publicKeyPem) };
-    writeFileSync(join(people, id, 'depositary-key.pem'), privateKeyPem, { mode: 0o600 });
-    writeFileSync(join(people, id, 'depositary-public.pem'), publicKeyPem);
-  }
+  const { hsm, principals } = await provision(people, { people: PEOPLE, depositaries: DEPOSITARIES });
   options.prepareToken?.(hsm);
   makeCertificate(directory);
   const configFile = writeConfiguration(directory, hsm, principals, options);
@@ -236,10 +217,6 @@ async function seenBy(
     recovery,
     trust: { origin, identityKey, log: identity.logView(client), now },
   };
-}
-
-function fingerprintOf(publicKeyPem: string): string {
-  return sha256Hex(createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' }));
 }
 
 function makeCertificate(directory: string): void {

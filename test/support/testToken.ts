@@ -36,6 +36,13 @@ export interface TestToken {
   remove(): void;
 }
 
+/** What stands behind a token that went through the ceremony. */
+export interface TokenSecrets {
+  readonly soPin: string;
+  readonly userPin: string;
+  readonly record: CeremonyRecord;
+}
+
 /** Takes an empty token at `place`, whose files are all in `directory`, through the ceremony's own functions. */
 export async function makeTestToken<Place extends TokenPlace>(
   directory: string,
@@ -43,14 +50,30 @@ export async function makeTestToken<Place extends TokenPlace>(
 ): Promise<TestToken & { readonly place: Place }> {
   const soPin = `so-${randomBytes(8).toString('hex')}`;
   const userPin = `user-${randomBytes(8).toString('hex')}`;
+  const record = await atFreeTable(place, () =>
+    initialise({ ...place, soPin: Buffer.from(soPin), userPin: Buffer.from(userPin), now: new Date() }),
+  );
+  return testTokenAt(directory, place, { soPin, userPin, record });
+}
+
+/** Does what needs the module to itself, again when a suite that failed in this worker had left it initialised. */
+export function atFreeTable<T>({ profile }: TokenPlace, work: () => Promise<T>): Promise<T> {
+  return work().catch((error: unknown) => {
+    finaliseLeftover(error, findModule(profile, undefined));
+    return work();
+  });
+}
+
+/** A token at `place` that went through the ceremony already. */
+export function testTokenAt<Place extends TokenPlace>(
+  directory: string,
+  place: Place,
+  { soPin, userPin, record: first }: TokenSecrets,
+): TestToken & { readonly place: Place } {
+  let record = first;
   const pins = (): { soPin: Buffer; userPin: Buffer } => ({
     soPin: Buffer.from(soPin),
     userPin: Buffer.from(userPin),
-  });
-  const ceremony = (): Promise<CeremonyRecord> => initialise({ ...place, ...pins(), now: new Date() });
-  let record = await ceremony().catch((error: unknown) => {
-    finaliseLeftover(error, findModule(place.profile, undefined));
-    return ceremony();
   });
 
   return {
