@@ -48,7 +48,7 @@ export async function verifyExport(
   const grants = new GrantEvidence();
   const deposits = new DepositEvidence();
   const creations = new CreationEvidence();
-  const checkEntry = (entry: Entry, index: number, documents: Documents): string | undefined => {
+  const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
     const reason =
       requests.check(entry) ??
@@ -57,7 +57,7 @@ export async function verifyExport(
       quorums.check(entry) ??
       grants.check(entry) ??
       deposits.check(entry, documents) ??
-      creations.check(entry, index);
+      creations.check(entry);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };

@@ -1,6 +1,7 @@
 import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { documentHash } from '../log/export.js';
+import { DigestTable } from './digestTable.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { parseJws } from './jws.js';
 import { endsRequest } from './recoveryEvidence.js';
@@ -16,9 +17,12 @@ const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.
  * ended.
  */
 export class QuorumEvidence {
-  readonly #quorums = new Map<string, ReadonlySet<string>>();
-  /** Each set of quorums that there is, by a digest of it. */
-  readonly #kinds = new Map<string, ReadonlySet<string>>();
+  /** The place, counted from 1, in {@link #kinds} of the quorums of each key. */
+  readonly #quorums = new DigestTable();
+  /** Each set of quorums that there is. */
+  readonly #kinds: ReadonlySet<string>[] = [];
+  /** The place of each in that list, by a digest of it. */
+  readonly #places = new Map<string, number>();
   /** Until when each approval counts, in milliseconds, by request and depositary. */
   readonly #approvals = new Map<string, Map<string, number>>();
   /** As its statement says, of each approval whose outcome is to come. */
@@ -28,7 +32,7 @@ export class QuorumEvidence {
   check(entry: Entry): string | undefined {
     const { act, phase, actor, subject, detail, id, time } = entry;
     if (act === 'key.generate' && phase === 'attempted' && subject.key !== undefined) {
-      this.#quorums.set(subject.key, this.#shared(detail['quorums']));
+      this.#quorums.set(subject.key, this.#placeOf(detail['quorums']));
     }
     if (subject.recovery === undefined) return undefined;
     if (act === 'recovery.approve') {
@@ -44,12 +48,12 @@ export class QuorumEvidence {
     return undefined;
   }
 
-  #shared(quorums: Json | undefined): ReadonlySet<string> {
+  #placeOf(quorums: Json | undefined): number {
     const named = quorumsOf(quorums);
     const digest = documentHash(named);
-    const known = this.#kinds.get(digest) ?? new Set(named);
-    this.#kinds.set(digest, known);
-    return known;
+    const place = this.#places.get(digest) ?? this.#kinds.push(new Set(named));
+    this.#places.set(digest, place);
+    return place;
   }
 
   #approved(recovery: string, depositary: string, expiresMs: number): void {
@@ -66,7 +70,7 @@ export class QuorumEvidence {
     if (missing !== undefined) return `${act} without the approval of ${missing}`;
     const late = members.find((member) => atMs > (approvals?.get(member) ?? 0) + TOLERANCE_MS);
     if (late !== undefined) return `${act} after the approval of ${late} had expired`;
-    const deposited = key === undefined ? undefined : this.#quorums.get(key);
+    const deposited = key === undefined ? undefined : this.#kinds[(this.#quorums.get(key) ?? 0) - 1];
     if (deposited === undefined) return `${act} of a key whose deposit is not in the log`;
     return deposited.has(nameOf(members))
       ? undefined

@@ -4,6 +4,7 @@ import type { Entry } from '../log/entry.js';
 import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './actRoutes.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
+import { clamped, DigestTable } from './digestTable.js';
 import type { ParsedJws } from './jws.js';
 import { jwsHolds, parseJws } from './jws.js';
 import { REQUEST_TYPE } from './requestSignature.js';
@@ -112,21 +113,20 @@ const claimsSchema = z.object({
 
 /** Requests that could still be used again; older ones are refused for their time, and need not be remembered. */
 class SeenRequests {
-  readonly #expiryMs = new Map<string, number>();
+  /** When each expires, in seconds. */
+  readonly #expiry = new DigestTable();
   #sweptAtMs = 0;
 
   /** Whether it is new. */
   add(request: string, expMs: number, nowMs: number): boolean {
     if (nowMs - this.#sweptAtMs > TOLERANCE_MS) this.#sweep(nowMs);
-    if (this.#expiryMs.has(request)) return false;
-    this.#expiryMs.set(request, expMs);
+    if (this.#expiry.get(request) !== undefined) return false;
+    this.#expiry.set(request, clamped(Math.ceil(expMs / 1000)));
     return true;
   }
 
   #sweep(nowMs: number): void {
     this.#sweptAtMs = nowMs;
-    for (const [request, expMs] of this.#expiryMs) {
-      if (nowMs > expMs + 2 * TOLERANCE_MS) this.#expiryMs.delete(request);
-    }
+    this.#expiry.retain((exp) => nowMs <= exp * 1000 + 2 * TOLERANCE_MS);
   }
 }

@@ -310,7 +310,7 @@ describe('an order that was sent again because its answer was lost', () => {
     expect(await verdictOn(sealed(await again(made(), 20, 'order 1')))).toMatchObject({
       ok: false,
       index: 4,
-      reason: 'its Idempotency-Key stands for what entry 2 has begun',
+      reason: 'its Idempotency-Key stands for what was begun at 2026-03-01T12:02:00.000Z',
     });
   });
 
