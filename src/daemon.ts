@@ -127,6 +127,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const witnessing = startWitnessing({
       witnesses: readWitnesses(config),
       log: database.witnessed,
+      now: () => clock.now(),
       ...config.witnessing,
       tell: {
         info: (message) => void log.info(message),

@@ -12,6 +12,8 @@ export class NotCosigned extends Error {
 
 /** How often, in a row, a witness may say that it has cosigned another size than was thought. */
 const triesLimit = 3;
+/** How far the clock of a witness may be from that of the daemon: what it says is about now, or it says nothing. */
+const clocksApartMs = 3_600_000;
 
 /**
  * Has one witness cosign the newest checkpoint, unless it has done so, and keeps what it says (C2SP tlog-witness, the
@@ -21,13 +23,20 @@ export class Cosigning {
   readonly #witness: WitnessKey;
   readonly #log: WitnessedLog;
   readonly #submission: Pick<Submission, 'send'>;
+  readonly #now: () => Date;
   /** What the witness has cosigned last, as far as is known. */
   #known: number | undefined;
 
-  constructor(witness: WitnessKey, log: WitnessedLog, submission: Pick<Submission, 'send'>) {
-    this.#witness = witness;
-    this.#log = log;
-    this.#submission = submission;
+  constructor(parts: {
+    readonly witness: WitnessKey;
+    readonly log: WitnessedLog;
+    readonly submission: Pick<Submission, 'send'>;
+    readonly now: () => Date;
+  }) {
+    this.#witness = parts.witness;
+    this.#log = parts.log;
+    this.#submission = parts.submission;
+    this.#now = parts.now;
   }
 
   /**
@@ -78,7 +87,14 @@ export class Cosigning {
   async #keep({ size, note }: SignedCheckpoint, answer: string): Promise<void> {
     const { name, keyId } = this.#witness;
     try {
-      const { signature } = readCosignature(answer, parseNote(note).text, this.#witness);
+      const { signature, timestamp } = readCosignature(answer, parseNote(note).text, this.#witness);
+      const apartMs = Math.abs(timestamp * 1000 - this.#now().getTime());
+      if (apartMs > clocksApartMs) {
+        const hours = Math.floor(apartMs / clocksApartMs);
+        throw new NotCosigned(
+          `the time of its cosignature is ${hours} hours or more from now: an old one, or a wrong clock`,
+        );
+      }
       await this.#log.keep({ size, name, keyId: keyIdHex(keyId), line: signatureLine(signature) });
     } catch (cause) {
       if (!(cause instanceof NoteError)) throw cause;

@@ -9,6 +9,8 @@ import { submissionTo, type WitnessAt } from './submission.js';
 export interface WitnessingParts {
   readonly witnesses: readonly WitnessAt[];
   readonly log: WitnessedLog;
+  /** The daemon's clock, which that of a witness must be near to. */
+  readonly now: () => Date;
   /** For each request to a witness. */
   readonly timeoutMs: number;
   /** How often, at most, a witness is asked; after failures less and less often, down to 60 times less. */
@@ -48,14 +50,14 @@ export function startWitnessing(parts: WitnessingParts): Witnessing {
 }
 
 async function keepUp(
-  { log, timeoutMs, intervalMs, tell }: WitnessingParts,
+  { log, now, timeoutMs, intervalMs, tell }: WitnessingParts,
   witness: WitnessAt,
   silent: Map<string, string>,
   stop: AbortSignal,
 ): Promise<void> {
   const { name } = witness.key;
   const submission = submissionTo(witness, timeoutMs);
-  const cosigning = new Cosigning(witness.key, log, submission);
+  const cosigning = new Cosigning({ witness: witness.key, log, submission, now });
   let backOff = 1;
   try {
     while (!stop.aborted) {

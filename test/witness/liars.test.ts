@@ -1,0 +1,264 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import type { RunningWitness } from '../../src/cosigner/witnessServer.js';
+import { serveWitness } from '../../src/cosigner/witnessServer.js';
+import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports.js';
+import { keyIdHex } from '../../src/log/cosignature.js';
+import type { WitnessAt } from '../../src/witness/submission.js';
+import { startWitnessing } from '../../src/witness/witnessing.js';
+import { testWitness } from '../log/witnessKeys.js';
+import { selfSigned } from '../support/certificate.js';
+
+/*
+ * The daemon's side of C2SP tlog-witness before witnesses that lie: nothing of what they say is kept, the operator is told
+ * why, and nobody waits for them.
+ */
+
+const NOW = new Date('2026-03-01T12:00:00Z');
+const SECONDS = NOW.getTime() / 1000;
+const HOUR = 3_600;
+const TIMEOUT_MS = 200;
+const noteOf = (size: number): string => {
+  const line = Buffer.concat([Buffer.alloc(4, 1), Buffer.alloc(64, 2)]).toString('base64');
+  return `escrow.test/log\n${size}\n${Buffer.alloc(32, size).toString('base64')}\n\n— escrow.test/log ${line}\n`;
+};
+const NOTE = noteOf(8);
+const witness = testWitness('w.example');
+const good = (): string => witness.line(NOTE, SECONDS);
+
+/** A log of 8 entries, and what is kept of its witnesses. */
+function memoryLog(): WitnessedLog & { readonly kept: KeptCosignature[] } {
+  const kept: KeptCosignature[] = [];
+  return {
+    kept,
+    newest: () => Promise.resolve({ size: 8, note: NOTE }),
+    cosignedBy: () => Promise.resolve(kept.at(-1)?.size ?? 0),
+    consistency: () => Promise.resolve([]),
+    keep: (cosignature) => {
+      kept.push(cosignature);
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Shows the log to this witness until something is told to the operator, and a little longer; what was told and kept. */
+async function shownTo(at: Omit<WitnessAt, 'key'>): Promise<{
+  readonly told: readonly string[];
+  readonly kept: readonly KeptCosignature[];
+  readonly silent: readonly string[];
+}> {
+  const log = memoryLog();
+  const told: string[] = [];
+  const witnessing = startWitnessing({
+    witnesses: [{ key: witness.key, ...at }],
+    log,
+    now: () => NOW,
+    timeoutMs: TIMEOUT_MS,
+    intervalMs: 5,
+    tell: { info: (line) => told.push(line), warn: (line) => told.push(line) },
+  });
+  try {
+    while (told.length === 0 && log.kept.length === 0) await pause(5);
+    // it is asked again, and the operator is not told the same again
+    await pause(50);
+    return { told, kept: [...log.kept], silent: witnessing.silent };
+  } finally {
+    await witnessing.stop();
+  }
+}
+
+let server: Server;
+let url: string;
+/** What the witness answers. */
+let answer: (response: ServerResponse) => void;
+/** Paths that it was asked for. */
+let asked: string[];
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    request.resume();
+    request.on('end', () => {
+      answer(response);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+beforeEach(() => {
+  asked = [];
+});
+afterAll(async () => {
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
+});
+
+const says = (body: string | Buffer) => (): void => {
+  answer = (response) => response.writeHead(200).end(body);
+};
+const impostor = testWitness('w.example');
+/** A line of the witness's own name and key id, in which `change` has been at the signature. */
+const spoiled = (change: (bytes: Buffer) => void): string => {
+  const [dash, name, base64 = ''] = good().trimEnd().split(' ');
+  const bytes = Buffer.from(base64, 'base64');
+  change(bytes);
+  return `${dash ?? ''} ${name ?? ''} ${bytes.toString('base64')}\n`;
+};
+
+const LIES: readonly (readonly [string, () => void, RegExp])[] = [
+  [
+    'signs with another key of the same name',
+    says(impostor.line(NOTE, SECONDS)),
+    /no cosignature by w\.example/,
+  ],
+  [
+    'signs with another key and says the id of its own',
+    says(
+      spoiled((bytes) =>
+        Buffer.from(impostor.line(NOTE, SECONDS).split(' ')[2] ?? '', 'base64').copy(bytes, 4, 4),
+      ),
+    ),
+    /does not hold/,
+  ],
+  ['cosigns another checkpoint', says(witness.line(noteOf(9), SECONDS)), /does not hold/],
+  [
+    'changes one bit of its cosignature',
+    says(spoiled((bytes) => (bytes[20] = (bytes[20] ?? 0) ^ 1))),
+    /does not hold/,
+  ],
+  [
+    'says another time than it signed',
+    says(spoiled((bytes) => bytes.writeBigUInt64BE(BigInt(SECONDS + 1), 4))),
+    /does not hold/,
+  ],
+  [
+    'cosigned it long ago',
+    says(witness.line(NOTE, SECONDS - 2 * HOUR)),
+    /is 2 hours or more from now: an old one/,
+  ],
+  ['cosigns it in the future', says(witness.line(NOTE, SECONDS + 30 * HOUR)), /is 30 hours or more from now/],
+  ['answers with nothing', says(''), /is not its cosignature/],
+  ['answers with noise', says(randomBytes(1_000)), /is not its cosignature/],
+  ['answers with the whole note instead of its line', says(NOTE + good()), /is not its cosignature/],
+  ['answers with more than anybody has to say', says(good().repeat(1_000)), /too long for a witness/],
+  [
+    'never stops answering',
+    () => {
+      answer = (response) => {
+        response.writeHead(200);
+        const more = setInterval(() => response.write('— '), 10);
+        response.on('close', () => {
+          clearInterval(more);
+        });
+      };
+    },
+    /no answer within 200 ms/,
+  ],
+  ['never answers', () => (answer = (): void => undefined), /no answer within 200 ms/],
+  [
+    'breaks off in the middle',
+    () => {
+      answer = (response) => {
+        response.writeHead(200, { 'content-length': 1_000 }).write(good());
+        setTimeout(() => response.destroy(), 10);
+      };
+    },
+    /does not cosign/,
+  ],
+  [
+    'sends the daemon elsewhere',
+    () => (answer = (response) => response.writeHead(307, { location: `${url}/elsewhere` }).end(good())),
+    /answers what no witness answers \(307/,
+  ],
+  [
+    'says yes with another status',
+    () => (answer = (response) => response.writeHead(201).end(good())),
+    /\(201/,
+  ],
+  [
+    'claims a size that the log does not have',
+    () => (answer = (response) => response.writeHead(409, { 'content-type': 'text/x.tlog.size' }).end('9\n')),
+    /has cosigned 9 entries, and the log here ends at 8/,
+  ],
+];
+
+test.each(LIES)(
+  'of a witness that %s nothing is kept, and the operator is told once',
+  async (_, lie, why) => {
+    lie();
+    const { told, kept, silent } = await shownTo({ url });
+    expect(told).toEqual([expect.stringMatching(/^the witness w\.example does not cosign: /)]);
+    expect(told[0]).toMatch(why);
+    expect(kept).toEqual([]);
+    expect(silent).toEqual(['w.example']);
+    expect(new Set(asked)).toEqual(new Set(['/add-checkpoint']));
+  },
+);
+
+test('one that lied and then tells the truth is believed again, and by it alone what was not kept is kept', async () => {
+  const honest = [false, false, true];
+  answer = (response) => response.writeHead(200).end((honest.shift() ?? true) ? good() : 'no\n');
+  const log = memoryLog();
+  const told: string[] = [];
+  const witnessing = startWitnessing({
+    witnesses: [{ key: witness.key, url }],
+    log,
+    now: () => NOW,
+    timeoutMs: TIMEOUT_MS,
+    intervalMs: 5,
+    tell: { info: (line) => told.push(line), warn: (line) => told.push(line) },
+  });
+  while (told.length < 2) await pause(5);
+  await witnessing.stop();
+  expect(told.at(-1)).toBe('the witness w.example cosigns again');
+  expect(log.kept).toEqual([
+    { size: 8, name: 'w.example', keyId: keyIdHex(witness.key.keyId), line: good() },
+  ]);
+});
+
+describe('over TLS', () => {
+  const certificate = selfSigned();
+  let honest: RunningWitness;
+  beforeAll(async () => {
+    honest = await serveWitness(
+      {
+        tls: certificate,
+        witness: {
+          addCheckpoint: () =>
+            Promise.resolve({
+              status: 200,
+              mediaType: 'text/plain',
+              body: good(),
+              told: { origin: undefined, outcome: 'cosigned' },
+            }),
+        },
+        onAnswer: () => undefined,
+        onFault: () => undefined,
+      },
+      { host: '127.0.0.1', port: 0 },
+    );
+  });
+  afterAll(() => honest.stop());
+
+  test('a witness whose authority is configured is believed', async () => {
+    const { kept, told } = await shownTo({ url: `https://127.0.0.1:${honest.port}`, ca: certificate.cert });
+    expect(kept).toHaveLength(1);
+    expect(told).toEqual([]);
+  });
+
+  test.each([
+    ['no authority is configured', undefined],
+    ['another is', selfSigned().cert],
+  ])('one of which %s is not even asked', async (_, ca) => {
+    const at = { url: `https://127.0.0.1:${honest.port}`, ...(ca === undefined ? {} : { ca }) };
+    const { kept, told } = await shownTo(at);
+    expect(told).toEqual([expect.stringMatching(/does not cosign: .*(self-signed|certificate)/)]);
+    expect(kept).toEqual([]);
+  });
+});
