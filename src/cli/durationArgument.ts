@@ -1,4 +1,4 @@
-import { parseIsoDuration } from '../client/durations.js';
+import { parseDuration } from '../policy/durations.js';
 
 const SHORT = /^(?:(\d{1,6})w)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?$/;
 
@@ -7,7 +7,7 @@ const SHORT = /^(?:(\d{1,6})w)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(
  * no time at all.
  */
 export function parseDurationArgument(text: string): number | undefined {
-  const ms = parseIsoDuration(text.toUpperCase()) ?? parseShort(text.toLowerCase());
+  const ms = parseDuration(text.toUpperCase()) ?? parseShort(text.toLowerCase());
   return ms === undefined || ms === 0 ? undefined : ms;
 }
 

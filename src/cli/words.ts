@@ -1,5 +1,5 @@
 import { parsedScope } from '../client/attestation.js';
-import { parseIsoDuration } from '../client/durations.js';
+import { parseDuration } from '../policy/durations.js';
 import { durationInWords, scopeInWords } from '../escrow/summary.js';
 import type { WireGrant, WireKey, WireRecovery, WireScope } from '../escrow/wire.js';
 import { when } from './times.js';
@@ -11,7 +11,7 @@ export function quorumsInWords(quorums: readonly (readonly string[])[]): string 
 
 /** An ISO 8601 duration in words; as it is when it is none. */
 export function isoInWords(text: string): string {
-  const ms = parseIsoDuration(text);
+  const ms = parseDuration(text);
   return ms === undefined ? text : durationInWords(ms);
 }
 

@@ -7,9 +7,9 @@ import type { KeyId, PrincipalId } from '../escrow/ids.js';
 import type { Asked, Scope } from '../escrow/recovery.js';
 import type { WireForDepositary, WireRecovery, WireScope } from '../escrow/wire.js';
 import { canonicalJson } from '../log/canonical.js';
+import { parseDuration } from '../policy/durations.js';
 import type { Disbelief } from './errors.js';
 import { NotBelieved } from './errors.js';
-import { parseIsoDuration } from './durations.js';
 import type { Jwk } from './jws.js';
 import { importJwk } from './jws.js';
 
@@ -144,7 +144,7 @@ function parsedRequest(shown: WireRecovery): {
   const owner = parsePrincipalId(shown.key.owner);
   const requester = parsePrincipalId(shown.requester);
   const asked = parsedAsked(shown);
-  const approvalsHoldMs = parseIsoDuration(shown.approvalsHold);
+  const approvalsHoldMs = parseDuration(shown.approvalsHold);
   if (
     key === undefined ||
     owner === undefined ||
@@ -178,8 +178,8 @@ export function parsedAsked(shown: Pick<WireRecovery, 'purpose' | 'scope' | 'rec
 export function parsedScope(shown: WireScope): Scope | undefined {
   const { operations, mechanisms, input, maxUses } = shown;
   const app = parsePrincipalId(shown.app);
-  const durationMs = parseIsoDuration(shown.duration);
-  const perMs = parseIsoDuration(shown.rate?.per ?? 'PT0S');
+  const durationMs = parseDuration(shown.duration);
+  const perMs = parseDuration(shown.rate?.per ?? 'PT0S');
   const notBefore = shown.notBefore === undefined ? undefined : new Date(shown.notBefore);
   const notAfter = shown.notAfter === undefined ? undefined : new Date(shown.notAfter);
   const isWrong = [notBefore, notAfter].some((at) => at !== undefined && Number.isNaN(at.getTime()));

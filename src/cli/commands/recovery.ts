@@ -1,4 +1,4 @@
-import { isoDuration } from '../../client/durations.js';
+import { formatDuration } from '../../policy/durations.js';
 import type { Mechanism } from '../../escrow/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/mechanisms.js';
 import type { WireRecoveryOrder, WireScope } from '../../escrow/wire.js';
@@ -99,7 +99,7 @@ function orderOf(given: Given): WireRecoveryOrder {
   const common = {
     key: given.argument(0),
     reason: given.text('reason'),
-    validFor: isoDuration(given.duration('validFor')),
+    validFor: formatDuration(given.duration('validFor')),
   };
   switch (given.oneOf('purpose', PURPOSES) ?? 'operate') {
     case 'operate':
@@ -128,7 +128,7 @@ function scopeOf(given: Given): WireScope {
     input: given.flag('digest') ? 'digest' : 'message',
     maxUses: given.count('uses'),
     ...rateOf(given),
-    duration: isoDuration(given.duration('for')),
+    duration: formatDuration(given.duration('for')),
     ...instantOf(given, 'from', 'notBefore'),
     ...instantOf(given, 'until', 'notAfter'),
   };
@@ -142,7 +142,7 @@ function rateOf(given: Given): Pick<WireScope, 'rate'> {
   if (uses === undefined || perMs === undefined) {
     throw new UsageError(`--rate ${text} is not a rate`, 'write 10/1m for at most 10 uses in any minute');
   }
-  return { rate: { uses: Number(uses), per: isoDuration(perMs) } };
+  return { rate: { uses: Number(uses), per: formatDuration(perMs) } };
 }
 
 function instantOf<M extends 'notBefore' | 'notAfter'>(
