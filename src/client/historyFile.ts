@@ -4,11 +4,11 @@ import type { HistoryFilter, HistoryStatementPayload } from '../escrow/ownerHist
 import { HistoryList, isInHistory } from '../escrow/ownerHistory.js';
 import { decodeBase64, encodeBase64 } from '../log/base64.js';
 import { canonicalJson, parseCanonicalJson } from '../log/canonical.js';
+import { CheckedLines, Fault } from '../log/checkedLines.js';
 import type { Checkpoint } from '../log/checkpoint.js';
 import { CheckpointError, openCheckpoint } from '../log/checkpoint.js';
 import type { Entry } from '../log/entry.js';
 import { decodeEntry, EntryError } from '../log/entry.js';
-import { LineError, LineSplitter } from '../log/lines.js';
 import { leafHash, sameBytes } from '../log/merkle.js';
 import { NoteError } from '../log/noteKey.js';
 import { ProofError, verifyInclusion } from '../log/proof.js';
@@ -89,12 +89,19 @@ export interface RefusedHistory {
  */
 export class HistoryVerifier {
   readonly #pins: HistoryPins;
-  readonly #splitter = new LineSplitter();
+  readonly #lines = new CheckedLines({
+    accept: ({ text }) => {
+      this.#accept(text);
+    },
+    end: () => {
+      this.#checkEnd();
+    },
+    asFault,
+  });
   readonly #list = new HistoryList();
   #head: { readonly checkpoint: Checkpoint; readonly said: HistoryStatementPayload } | undefined;
   #isOlder = false;
   #last = Infinity;
-  #fault: Fault | undefined;
 
   constructor(pins: HistoryPins) {
     this.#pins = pins;
@@ -102,26 +109,20 @@ export class HistoryVerifier {
 
   /** Takes the next bytes, cut anywhere. */
   write(chunk: Uint8Array): void {
-    this.#guard(() => {
-      for (const { text } of this.#splitter.push(chunk)) this.#accept(text);
-    });
+    this.#lines.write(chunk);
   }
 
   /** Takes the next line, without its line feed. */
   line(text: string): void {
-    this.#guard(() => {
-      this.#accept(text);
-    });
+    this.#lines.line(text);
   }
 
   /** Says whether to believe what was read. Nothing may be written afterwards. */
   finish(): BelievedHistory | RefusedHistory {
-    this.#guard(() => {
-      this.#checkEnd();
-    });
+    const fault = this.#lines.finish();
     const head = this.#head;
-    if (this.#fault !== undefined || head === undefined) {
-      return { ok: false, index: this.#fault?.index, reason: this.#fault?.message ?? 'there is nothing' };
+    if (fault !== undefined || head === undefined) {
+      return { ok: false, index: fault?.index, reason: fault?.message ?? 'there is nothing' };
     }
     const { said, checkpoint } = head;
     return {
@@ -134,15 +135,6 @@ export class HistoryVerifier {
       issuedAt: new Date(said.iat * 1000),
       isOlder: this.#isOlder,
     };
-  }
-
-  #guard(step: () => void): void {
-    if (this.#fault !== undefined) return;
-    try {
-      step();
-    } catch (error) {
-      this.#fault = asFault(error);
-    }
   }
 
   #accept(line: string): void {
@@ -188,7 +180,6 @@ export class HistoryVerifier {
   }
 
   #checkEnd(): void {
-    if (this.#splitter.isMidLine) throw new Fault('the file ends within a line: truncated');
     if (this.#head === undefined) throw new Fault('there is no statement that it is complete');
     const { count, list } = this.#head.said;
     const shown = this.#list.count;
@@ -226,23 +217,8 @@ function decoded(bytes: Uint8Array, index: number): Entry {
   }
 }
 
-/** Why the history is refused, and the entry where that shows. */
-class Fault extends Error {
-  constructor(
-    message: string,
-    readonly index?: number,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
-}
-
-function asFault(error: unknown): Fault {
-  if (error instanceof Fault) return error;
+function asFault(error: unknown): Fault | undefined {
   if (error instanceof NotBelieved) return new Fault(error.detail);
-  if (error instanceof LineError) return new Fault(error.message);
-  if (error instanceof NoteError || error instanceof CheckpointError) {
-    return new Fault(`the checkpoint: ${error.message}`);
-  }
-  throw error;
+  const isNote = error instanceof NoteError || error instanceof CheckpointError;
+  return isNote ? new Fault(`the checkpoint: ${error.message}`) : undefined;
 }

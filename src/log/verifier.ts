@@ -1,4 +1,5 @@
 import type { Json } from './canonical.js';
+import { CheckedLines, Fault } from './checkedLines.js';
 import { CheckpointError, openCheckpoint, type Checkpoint } from './checkpoint.js';
 import { cosignaturesOn, type WitnessKey } from './cosignature.js';
 import { EntryError, maximumEntryBytes, parseEntry, type Entry, type Phase } from './entry.js';
@@ -11,7 +12,7 @@ import {
   parseHeaderLine,
   type ExportDocument,
 } from './export.js';
-import { LineError, LineSplitter, type Line } from './lines.js';
+import type { Line } from './lines.js';
 import { Frontier, leafHash, sameBytes } from './merkle.js';
 import { NoteError, noteVerifier, type NoteVerifier } from './noteKey.js';
 import { ActPairing, type OpenAttempt } from './pairing.js';
@@ -92,7 +93,15 @@ export type Verdict = Believed | Refused;
 export class ExportVerifier {
   readonly #options: VerifierOptions;
   readonly #key: NoteVerifier;
-  readonly #splitter = new LineSplitter();
+  readonly #lines = new CheckedLines({
+    accept: (line) => {
+      this.#accept(line);
+    },
+    end: () => {
+      this.#checkEnd();
+    },
+    asFault: (error) => (error instanceof ExportError ? new Fault(error.message) : undefined),
+  });
   readonly #acts = new ActPairing();
   readonly #documents = new Map<string, ExportDocument>();
   readonly #applied = new Set<string>();
@@ -103,7 +112,6 @@ export class ExportVerifier {
   #older: Checkpoint | undefined;
   #checkpoint = '';
   #cosignedBy: readonly string[] = [];
-  #fault: Fault | undefined;
 
   /** @throws NoteError when `logKey` is not a vkey. */
   constructor(options: VerifierOptions) {
@@ -113,25 +121,18 @@ export class ExportVerifier {
 
   /** Takes the next bytes of the export, cut anywhere. */
   write(chunk: Uint8Array): void {
-    this.#guard(() => {
-      for (const line of this.#splitter.push(chunk)) this.#accept(line);
-    });
+    this.#lines.write(chunk);
   }
 
-  /** Takes the next line of the export, without its line feed. Lines end at line feeds (0x0A) only. */
+  /** Takes the next line of the export, without its line feed. */
   line(text: string): void {
-    this.#guard(() => {
-      this.#accept({ text, bytes: Buffer.from(text) });
-    });
+    this.#lines.line(text);
   }
 
   /** Says whether to believe what was read. Nothing may be written afterwards. */
   finish(): Verdict {
-    this.#guard(() => {
-      this.#checkEnd();
-    });
-    if (this.#fault !== undefined)
-      return { ok: false, index: this.#fault.index, reason: this.#fault.message };
+    const fault = this.#lines.finish();
+    if (fault !== undefined) return { ok: false, index: fault.index, reason: fault.message };
     return {
       ok: true,
       origin: this.#origin,
@@ -142,16 +143,6 @@ export class ExportVerifier {
       counts: { ...this.#acts.counts, documents: this.#documents.size },
       open: this.#acts.open,
     };
-  }
-
-  /** Runs a step unless one has failed, and keeps the first fault. */
-  #guard(step: () => void): void {
-    if (this.#fault !== undefined) return;
-    try {
-      step();
-    } catch (error) {
-      this.#fault = asFault(error);
-    }
   }
 
   #accept(line: Line): void {
@@ -251,7 +242,6 @@ export class ExportVerifier {
   }
 
   #checkEnd(): void {
-    if (this.#splitter.isMidLine) throw new Fault('the export ends within a line: truncated');
     if (this.#stage !== 'complete') throw new Fault('the export ends without a checkpoint: truncated');
     if (this.#older !== undefined && this.#older.size > this.#tree.size) {
       throw new Fault(
@@ -261,23 +251,6 @@ export class ExportVerifier {
     const stray = [...this.#documents.keys()].find((hash) => !this.#applied.has(hash));
     if (stray !== undefined) throw new Fault(`no entry puts the document ${stray} in force`);
   }
-}
-
-/** Why the export is refused, and the entry where that shows. */
-class Fault extends Error {
-  constructor(
-    message: string,
-    readonly index?: number,
-  ) {
-    super(message);
-  }
-}
-
-/** The faults of the formats are faults of the export; anything else is a bug, and goes through. */
-function asFault(error: unknown): Fault {
-  if (error instanceof Fault) return error;
-  if (error instanceof ExportError || error instanceof LineError) return new Fault(error.message);
-  throw error;
 }
 
 /** The head of an entry that is plainly one, and not too long. */
