@@ -7,6 +7,7 @@ import { byteStringsIn } from './byteStrings.js';
 import { contextsOf, isText, SHORTEST_CIPHERTEXT, SHORTEST_LAYER } from './closure.js';
 import type { DatabaseDump } from './databaseDump.js';
 import type { RawToken } from './rawToken.js';
+import { withoutStacks } from './withoutStacks.js';
 
 /** A key that the attack brought into being in the token. */
 export interface GainedKey {
@@ -96,28 +97,13 @@ export function coveted(kind: keyof typeof KINDS, protection: Template): Templat
  * every kind of key with every protection; what comes of it is tried in turn, until nothing new does.
  */
 export function attackToken(raw: RawToken, dump: DatabaseDump): TokenLoot {
-  // nearly every call is refused, and most of a refusal is its stack
-  const errors = nativeErrors(raw);
-  const { stackTraceLimit } = errors;
-  errors.stackTraceLimit = 0;
-  try {
-    return new TokenClosure(raw, dump).run();
-  } finally {
-    errors.stackTraceLimit = stackTraceLimit;
-  }
-}
-
-/** The Error of native code: under jest it is another than that of the tests. */
-function nativeErrors({ driver, session }: RawToken): { stackTraceLimit: number } {
-  try {
-    driver.C_DestroyObject(session, Buffer.alloc(8));
-  } catch (error) {
-    for (let at: unknown = error; at !== null; at = Object.getPrototypeOf(at) as unknown) {
-      const { constructor } = at as { readonly constructor: object };
-      if ('stackTraceLimit' in constructor) return constructor as { stackTraceLimit: number };
-    }
-  }
-  throw new Error('the driver throws no errors of a known kind');
+  const { driver, session } = raw;
+  return withoutStacks(
+    () => {
+      driver.C_DestroyObject(session, Buffer.alloc(8));
+    },
+    () => new TokenClosure(raw, dump).run(),
+  );
 }
 
 /** Whether the value of a key comes out: by reading it, or under a key of the attacker's own. */
