@@ -3,12 +3,14 @@ import { appendBench } from './appends.js';
 import type { Bench, Findings, Progress } from './findings.js';
 import { formatTable } from './table.js';
 import { verifyBench } from './verify.js';
+import { verifyKeysBench } from './verifyKeys.js';
 
 /*
  * Measures, and prints tables and ratios:
  *
  *   npm run bench                         everything
  *   npm run bench -- log                  appending to the log, and verifying it
+ *   npm run bench -- keys                 verifying an export of very many keys, with everything in it
  *   npm run bench -- log --seconds 5      longer, for steadier figures
  *   npm run bench -- log --json           for a program
  *
@@ -18,6 +20,7 @@ import { verifyBench } from './verify.js';
  */
 const BENCHES = {
   log: [appendBench, verifyBench],
+  keys: [verifyKeysBench],
 } as const satisfies Record<string, readonly Bench[]>;
 
 const { values, positionals } = parseArgs({
