@@ -1,14 +1,15 @@
-import { Client, DatabaseError, type QueryResultRow } from 'pg';
-import type { JournalWrite } from '../escrow/journal.js';
+import { Client, type QueryResultRow } from 'pg';
 import { clientConfig, type Connection } from './connection.js';
 import { LogDamaged, safeInteger } from './faults.js';
+import { backendQuery, type Backend } from './fate.js';
 import type { Send } from './ground.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
-import type { TransactionName } from './batch.js';
 
 /** The one connection that appends. Statements are sent as they come and answered in their order. */
 export interface Appender {
   readonly send: Send;
+  /** What the server knows this connection by. */
+  readonly backend: Backend;
   /** Whether the connection has ended. */
   isLost(): boolean;
   /** Cuts the connection: whatever was sent and not answered is rejected at once. */
@@ -16,6 +17,13 @@ export interface Appender {
   /** Ends it in good order, when it is idle. */
   close(): Promise<void>;
 }
+
+/**
+ * What appending looks for, it looks up by a key. Tables that are small, and full of rows that are gone, as those of open acts
+ * and of grants in use, are not to be read through instead, however short they look to the planner when it first sees them.
+ */
+const planning =
+  'set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off';
 
 /**
  * Connects. Throws UnsafeDatabase when the server may lose what it acknowledges, and LogDamaged when its log is shorter
@@ -41,8 +49,10 @@ export async function connectAppender(
     client.connection.stream.destroy();
   };
   const timer = setTimeout(cut, timeouts.connectMs);
+  let backend: Backend | undefined;
   try {
     await client.connect();
+    await client.query(planning);
     const [settings] = (await client.query<DurabilitySettings>(durabilityQuery)).rows;
     if (settings !== undefined) requireDurable(settings);
     const [head] = (await client.query<{ size: string }>('select size from log_head where id = 1')).rows;
@@ -51,6 +61,8 @@ export async function connectAppender(
         `the log in the database is shorter than the ${atLeast} entries that were acknowledged`,
       );
     }
+    [backend] = (await client.query<Backend>(backendQuery)).rows;
+    if (backend === undefined) throw new Error('the server does not know its own backend');
   } catch (error) {
     cut();
     throw error;
@@ -74,59 +86,11 @@ export async function connectAppender(
       cork();
       return (await client.query<Row>({ name, text, values: [...values] })).rows;
     },
+    backend,
     isLost: () => lost,
     cut,
     close: async () => {
       if (!lost) await client.end();
     },
   };
-}
-
-/**
- * Finds out, on another connection, what became of a transaction: its entries' indexes (none when it was rolled back), or
- * that it still runs, in which case it is told to stop.
- */
-export async function fateOf(
-  send: Send,
-  { xid, backend }: TransactionName,
-  kept: readonly JournalWrite[],
-): Promise<ReadonlyMap<JournalWrite, number> | 'running'> {
-  if ((await statusOf(send, xid)) === 'in progress') {
-    // One that waits for a synchronous standby has committed here; stopping it would only hide that it is not safe yet.
-    await send({
-      name: 'stop-transaction',
-      text: `select pg_terminate_backend(pid) from pg_stat_activity
-             where pid = $1 and backend_xid = ($2::xid8)::xid and wait_event is distinct from 'SyncRep'`,
-      values: [backend, xid],
-    });
-    return 'running';
-  }
-  // The entries are the evidence; the status only says that no more of them will come.
-  const rows = await send<{ place: string; seq: string }>({
-    name: 'find-entries',
-    text: `select u.place, e.seq from unnest($1::text[], $2::text[]) with ordinality as u (id, role, place)
-           join log_entry e on e.id = u.id and e.role = u.role`,
-    values: [kept.map(({ id }) => id), kept.map(({ role }) => role)],
-  });
-  const found = new Map<JournalWrite, number>();
-  for (const { place, seq } of rows) {
-    const write = kept[Number(place) - 1];
-    if (write !== undefined) found.set(write, safeInteger(seq));
-  }
-  return found;
-}
-
-/** Null when it is so long ago that the server does not know, undefined when the server has never seen it: it has failed over. */
-async function statusOf(send: Send, xid: string): Promise<string | null | undefined> {
-  try {
-    const [row] = await send<{ status: string | null }>({
-      name: 'transaction-status',
-      text: 'select pg_xact_status($1::xid8) as status',
-      values: [xid],
-    });
-    return row?.status;
-  } catch (error) {
-    if (error instanceof DatabaseError && error.code === '22023') return undefined;
-    throw error;
-  }
 }

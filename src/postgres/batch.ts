@@ -1,6 +1,7 @@
 import { NotHeld, type JournalWrite } from '../escrow/journal.js';
 import { changeStatements, takeChange } from './changes.js';
-import { claimStatements, heldRecovery, takeClaim } from './claims.js';
+import { byteaArray, textArray } from './binaryArrays.js';
+import { claimStatements, heldRecovery, isKeyed, takeClaim } from './claims.js';
 import { faultOf, safeInteger } from './faults.js';
 import { emptyGround, surveysFor, type Ground, type Send, type Statement, type Undo } from './ground.js';
 
@@ -10,26 +11,14 @@ export interface Verdict {
   readonly refused: ReadonlyMap<JournalWrite, NotHeld>;
 }
 
-/** A transaction, by what the server knows it by while it runs and afterwards. */
-export interface TransactionName {
-  readonly xid: string;
-  readonly backend: number;
-}
-
 /** What became of a batch. `unknown`: the connection was lost after the commit had been sent. */
 export type BatchOutcome =
   | { readonly outcome: 'recorded'; readonly verdict: Verdict; readonly base: number }
-  | {
-      readonly outcome: 'unknown';
-      readonly verdict: Verdict;
-      readonly transaction: TransactionName;
-      readonly cause: unknown;
-    };
+  | { readonly outcome: 'unknown'; readonly verdict: Verdict; readonly cause: unknown };
 
 /** A transaction that was begun for these writes: what they stand on is being locked and read. */
 export interface BegunBatch {
   readonly ground: Promise<Ground>;
-  readonly transaction: Promise<TransactionName>;
 }
 
 /**
@@ -38,20 +27,11 @@ export interface BegunBatch {
  */
 export function beginBatch(send: Send, writes: readonly JournalWrite[]): BegunBatch {
   const ground = emptyGround();
-  const beginning = send(begin);
-  const naming = send<TransactionName>(nameTransaction);
-  const surveying = allOf([beginning, naming, ...surveysFor(writes).map((survey) => survey(send, ground))]);
-  const begun = {
-    ground: surveying.then(() => ground),
-    transaction: surveying.then(async () => {
-      const [transaction] = await naming;
-      if (transaction === undefined) throw new Error('the server did not name the transaction');
-      return transaction;
-    }),
-  };
+  const surveys = surveysFor(writes);
+  const surveyed = allOf([send(begin), ...surveys.map((survey) => survey(send, ground))]).then(() => ground);
   // Who has begun a batch may find that it is not to be written.
-  for (const each of Object.values(begun)) each.catch(() => undefined);
-  return begun;
+  surveyed.catch(() => undefined);
+  return { ground: surveyed };
 }
 
 /**
@@ -67,26 +47,26 @@ export async function writeBatch(
   begun: BegunBatch,
   writes: readonly JournalWrite[],
 ): Promise<{ readonly outcome: Promise<BatchOutcome> }> {
-  const [ground, transaction] = await Promise.all([begun.ground, begun.transaction]);
+  const ground = await begun.ground;
   const verdict = judge(writes, ground);
   if (verdict.kept.length === 0) {
     const nothing = { outcome: 'recorded', verdict, base: 0 } as const;
     return { outcome: send(rollback).then(() => nothing) };
   }
   // All of them before the first is sent: what cannot be put in SQL throws here, with nothing written.
-  const statements = statementsFor(verdict.kept, ground, instance);
+  const before = statementsBefore(verdict.kept, ground);
   const appended = append(verdict.kept);
-  const sent = statements.map((statement) => send(statement));
+  const after = statementsAfter(verdict.kept, ground, instance);
+  const sent = before.map((statement) => send(statement));
   const appending = send<{ base: string }>(appended);
-  const all = allOf([...sent, appending, send(commit)]);
-  return { outcome: outcomeOf(all, appending, verdict, transaction) };
+  const all = allOf([...sent, appending, ...[...after, commit].map((statement) => send(statement))]);
+  return { outcome: outcomeOf(all, appending, verdict) };
 }
 
 async function outcomeOf(
   all: Promise<void>,
   appending: Promise<readonly { readonly base: string }[]>,
   verdict: Verdict,
-  transaction: TransactionName,
 ): Promise<BatchOutcome> {
   try {
     await all;
@@ -96,7 +76,7 @@ async function outcomeOf(
   } catch (cause) {
     // A statement that failed has aborted the transaction, and the commit behind it was a rollback.
     if (faultOf(cause) !== 'lost') throw cause;
-    return { outcome: 'unknown', verdict, transaction, cause };
+    return { outcome: 'unknown', verdict, cause };
   }
 }
 
@@ -136,6 +116,7 @@ function openAct(write: JournalWrite, ground: Ground): void {
   const held = heldRecovery(write);
   ground.openActs.set(write.id, held);
   if (held !== undefined) ground.heldRecoveries.add(held);
+  if (isKeyed(write)) ground.keyedActs.add(write.id);
 }
 
 function takeOpenAct({ id }: JournalWrite, ground: Ground): Undo | undefined {
@@ -149,74 +130,99 @@ function takeOpenAct({ id }: JournalWrite, ground: Ground): Undo | undefined {
   };
 }
 
-/** All that is written besides the entries. What closes goes first: it may free what another act of the batch holds now. */
-function statementsFor(
-  kept: readonly JournalWrite[],
-  ground: Ground,
-  instance: string,
-): readonly Statement[] {
+/** What is written besides the entries, before the head is locked. What closes may free what another act of the batch holds. */
+function statementsBefore(kept: readonly JournalWrite[], ground: Ground): readonly Statement[] {
   const closing = kept.filter((write) => write.role === 'closes').map(({ id }) => id);
-  const opening = kept.filter((write) => write.role === 'opens' && ground.openActs.has(write.id));
   return [
     ...kept.flatMap((write) => write.changes).flatMap(changeStatements),
     ...claimStatements(kept, ground),
     ...(closing.length > 0 ? [closeActs(closing)] : []),
-    ...(opening.length > 0 ? [openActs(opening, instance)] : []),
   ];
+}
+
+/** What says where entries stand; the head is the last of them. */
+function statementsAfter(
+  kept: readonly JournalWrite[],
+  ground: Ground,
+  instance: string,
+): readonly Statement[] {
+  const placed = kept.map((write, place) => ({ write, fromHead: kept.length - place }));
+  const opening = placed.filter(({ write: { id, role } }) => role === 'opens' && ground.openActs.has(id));
+  const ended = placed.filter(({ write: { id, role } }) => role === 'closes' && ground.keyedActs.has(id));
+  return [
+    ...(opening.length > 0 ? [openActs(opening, instance)] : []),
+    ...(ended.length > 0 ? [noteOutcomes(ended)] : []),
+  ];
+}
+
+/** A write whose entry stands so many places before the head. */
+interface Placed {
+  readonly write: JournalWrite;
+  readonly fromHead: number;
 }
 
 function closeActs(ids: readonly string[]): Statement {
   return { name: 'close-acts', text: 'delete from open_act where id = any($1::text[])', values: [ids] };
 }
 
-function openActs(opening: readonly JournalWrite[], instance: string): Statement {
+function openActs(opening: readonly Placed[], instance: string): Statement {
   return {
     name: 'open-acts',
-    text: `insert into open_act (id, instance, holds_recovery)
-           select id, $1, holds_recovery from unnest($2::text[], $3::text[]) as u (id, holds_recovery) order by id`,
-    values: [instance, opening.map(({ id }) => id), opening.map((write) => heldRecovery(write) ?? null)],
+    text: `insert into open_act (id, instance, holds_recovery, keyed, seq)
+           select u.id, $1, u.holds_recovery, u.keyed, h.size - u.from_head
+           from log_head h, unnest($2::text[], $3::text[], $4::bool[], $5::int[]) as u (id, holds_recovery, keyed, from_head)
+           where h.id = 1 order by u.id`,
+    values: [
+      instance,
+      opening.map(({ write }) => write.id),
+      opening.map(({ write }) => heldRecovery(write) ?? null),
+      opening.map(({ write }) => isKeyed(write)),
+      opening.map(({ fromHead }) => fromHead),
+    ],
+  };
+}
+
+function noteOutcomes(ended: readonly Placed[]): Statement {
+  return {
+    name: 'note-outcomes',
+    text: `insert into idempotency_outcome (act, seq)
+           select u.act, h.size - u.from_head from log_head h, unnest($1::text[], $2::int[]) as u (act, from_head)
+           where h.id = 1`,
+    values: [ended.map(({ write }) => write.id), ended.map(({ fromHead }) => fromHead)],
   };
 }
 
 /**
  * One statement: takes as many indexes as there are entries from the head, which stays locked until the commit, and
- * inserts the entries there. So indexes are dense, and are seen by others in their order. The entries go as one byte
- * string, which is cut up there: bytes in an array would be sent and read in hexadecimal.
+ * inserts the entries there. So indexes are dense, and are seen by others in their order.
  */
 function append(kept: readonly JournalWrite[]): Statement {
-  const about = (member: keyof JournalWrite['about']): readonly (string | null)[] =>
-    kept.map((write) => write.about[member] ?? null);
-  const starts: number[] = [];
-  let end = 0;
-  for (const { entry } of kept) {
-    starts.push(end + 1);
-    end += entry.length;
-  }
   return {
     name: 'append',
     text: `with head as (
              update log_head set size = size + $1 where id = 1 returning size - $1 as base
            ), appended as (
              insert into log_entry (seq, id, role, entry, about_key, about_owner, about_recovery, about_grant)
-             select head.base + u.place - 1, u.id, u.role, substring($4::bytea from u.start for u.length),
-                    u.key, u.owner, u.recovery, u.grant_id
-             from head, unnest($2::text[], $3::text[], $5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[])
-               with ordinality as u (id, role, start, length, key, owner, recovery, grant_id, place)
+             select head.base + u.place - 1, u.id, u.role, u.entry, u.key, u.owner, u.recovery, u.grant_id
+             from head, unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[])
+               with ordinality as u (id, role, entry, key, owner, recovery, grant_id, place)
            )
            select base from head`,
-    values: [
-      kept.length,
-      kept.map(({ id }) => id),
-      kept.map(({ role }) => role),
-      Buffer.concat(kept.map(({ entry }) => entry)),
-      starts,
-      kept.map(({ entry }) => entry.length),
-      about('key'),
-      about('owner'),
-      about('recovery'),
-      about('grant'),
-    ],
+    values: [kept.length, ...entryArrays(kept)],
   };
+}
+
+/** The columns of entries, as both statements that append take them: id, role, entry, key, owner, recovery, grant. */
+export function entryArrays(writes: readonly JournalWrite[]): readonly Buffer[] {
+  return [
+    textArray(writes.map(({ id }) => id)),
+    textArray(writes.map(({ role }) => role)),
+    byteaArray(writes.map(({ entry }) => entry)),
+    textArray(writes.map(({ about }) => about.key)),
+    textArray(writes.map(({ about }) => about.owner)),
+    textArray(writes.map(({ about }) => about.recovery)),
+    textArray(writes.map(({ about }) => about.grant)),
+  ];
 }
 
 /** Waits until all have settled, so that the connection is quiet; then throws the first error, in their order. */
@@ -229,8 +235,3 @@ const begin: Statement = { name: 'begin', text: 'begin isolation level read comm
 const commit: Statement = { name: 'commit', text: 'commit', values: [] };
 /** Ends whatever transaction the connection is in. */
 export const rollback: Statement = { name: 'rollback', text: 'rollback', values: [] };
-const nameTransaction: Statement = {
-  name: 'name-transaction',
-  text: 'select pg_current_xact_id()::text as xid, pg_backend_pid() as backend',
-  values: [],
-};

@@ -1,5 +1,6 @@
 import type { Claim, JournalWrite } from '../escrow/journal.js';
 import { takeUses } from '../escrow/rate.js';
+import { uuidArray } from './binaryArrays.js';
 import { idempotencyKey, requestKey, type Ground, type Statement, type Undo } from './ground.js';
 
 /** Takes what a claim asks for; undefined when it does not hold. */
@@ -44,7 +45,7 @@ export function claimStatements(kept: readonly JournalWrite[], ground: Ground): 
   for (const claim of kept.flatMap((write) => write.claims)) {
     if (claim.claim === 'uses-counted') uses.set(claim.grant, (uses.get(claim.grant) ?? 0) + claim.uses);
   }
-  const unused = [...ground.unusedRequests].map((key) => JSON.parse(key) as readonly [string, string]);
+  const unused = [...ground.unusedRequests];
   return [
     ...(uses.size > 0 ? [countUses(uses)] : []),
     ...rememberUses([...uses.keys()], ground),
@@ -57,6 +58,11 @@ export function claimStatements(kept: readonly JournalWrite[], ground: Ground): 
 /** The recovery that a write holds as long as its act is open. */
 export function heldRecovery(write: JournalWrite): string | undefined {
   return write.claims.find((claim) => claim.claim === 'alone-on-recovery')?.recovery;
+}
+
+/** Whether an Idempotency-Key stands for the act that a write opens. */
+export function isKeyed(write: JournalWrite): boolean {
+  return write.claims.some((claim) => claim.claim === 'idempotency-key-free');
 }
 
 function countUses(uses: ReadonlyMap<string, number>): Statement {
@@ -85,12 +91,11 @@ function rememberUses(grants: readonly string[], ground: Ground): readonly State
   ];
 }
 
-function forgetRequests(requests: readonly (readonly [string, string])[]): Statement {
+function forgetRequests(digests: readonly string[]): Statement {
   return {
     name: 'forget-requests',
-    text: `delete from request_seen r using unnest($1::text[], $2::text[]) as u (kid, jti)
-           where r.kid = u.kid and r.jti = u.jti`,
-    values: [requests.map(([kid]) => kid), requests.map(([, jti]) => jti)],
+    text: `delete from request_seen where request = any($1::uuid[])`,
+    values: [uuidArray(digests.map((digest) => Buffer.from(digest, 'hex')))],
   };
 }
 

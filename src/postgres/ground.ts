@@ -1,7 +1,9 @@
+import { hash } from 'node:crypto';
 import type { QueryResultRow } from 'pg';
 import type { GrantStatus } from '../escrow/grant.js';
 import type { Claim, JournalWrite } from '../escrow/journal.js';
 import type { Rate, RecentUses } from '../escrow/rate.js';
+import { instantArray, uuidArray } from './binaryArrays.js';
 
 /** What counts of a grant. */
 export interface GrantGround {
@@ -30,6 +32,8 @@ export interface Ground {
   readonly deposits: Set<string>;
   /** The recovery, if any, that each open act holds. */
   readonly openActs: Map<string, string | undefined>;
+  /** Acts that an Idempotency-Key stands for. */
+  readonly keyedActs: Set<string>;
   readonly heldRecoveries: Set<string>;
   policyVersion: number;
 }
@@ -43,14 +47,23 @@ export function emptyGround(): Ground {
     recoveries: new Map(),
     deposits: new Set(),
     openActs: new Map(),
+    keyedActs: new Set(),
     heldRecoveries: new Set(),
     policyVersion: 0,
   };
 }
 
-/** One name for a request's two. */
+/** One name for a request's two: its {@link requestDigest} in hexadecimal. */
 export function requestKey(kid: string, jti: string): string {
-  return JSON.stringify([kid, jti]);
+  return requestDigest(kid, jti).toString('hex');
+}
+
+/**
+ * One name for a request's two, of 16 bytes: kids are thumbprints, so that there is no dot in them. Two requests with one
+ * name are two that the holder of one key has looked for; one of them is then refused.
+ */
+export function requestDigest(kid: string, jti: string): Buffer {
+  return hash('sha256', `${kid}.${jti}`, 'buffer').subarray(0, 16);
 }
 
 /** One name for a key of a principal's. */
@@ -115,28 +128,27 @@ export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
 function noteRequests(
   requests: readonly { readonly kid: string; readonly jti: string; readonly expiresAt: Date }[],
 ): Survey {
-  const byKey = new Map<string, (typeof requests)[number]>();
-  for (const request of requests) {
-    const key = requestKey(request.kid, request.jti);
-    const before = byKey.get(key);
-    if (before === undefined || before.expiresAt < request.expiresAt) byKey.set(key, request);
+  const expiries = new Map<string, Date>();
+  for (const { kid, jti, expiresAt } of requests) {
+    const digest = requestKey(kid, jti);
+    const before = expiries.get(digest);
+    if (before === undefined || before < expiresAt) expiries.set(digest, expiresAt);
   }
-  const noted = [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, request]) => request);
+  const noted = [...expiries].sort(([a], [b]) => (a < b ? -1 : 1));
   const statement = {
     name: 'note-requests',
-    text: `insert into request_seen (kid, jti, expires_at)
-           select kid, jti, expires_at from unnest($1::text[], $2::text[], $3::timestamptz[]) as u (kid, jti, expires_at)
-           on conflict do nothing returning kid, jti`,
+    text: `insert into request_seen (request, expires_at)
+           select request, expires_at from unnest($1::uuid[], $2::timestamptz[]) as u (request, expires_at)
+           on conflict do nothing returning replace(request::text, '-', '') as digest`,
     values: [
-      noted.map(({ kid }) => kid),
-      noted.map(({ jti }) => jti),
-      noted.map(({ expiresAt }) => expiresAt.toISOString()),
+      uuidArray(noted.map(([digest]) => Buffer.from(digest, 'hex'))),
+      instantArray(noted.map(([, expiresAt]) => expiresAt)),
     ],
   };
   return survey(
-    (send) => send<{ kid: string; jti: string }>(statement),
-    ({ kid, jti }, ground) => {
-      ground.unusedRequests.add(requestKey(kid, jti));
+    (send) => send<{ digest: string }>(statement),
+    ({ digest }, ground) => {
+      ground.unusedRequests.add(digest);
     },
   );
 }
@@ -157,8 +169,8 @@ function reserveKeys(claims: readonly Extract<Claim, { claim: 'idempotency-key-f
            on conflict (principal, key) do update
              set fingerprint = excluded.fingerprint, act = '', claimed_at = excluded.claimed_at, expires_at = excluded.expires_at
              where k.expires_at <= excluded.claimed_at or exists (
-               select from log_entry e where e.id = k.act and e.role = 'closes'
-                 and convert_from(e.entry, 'UTF8')::json ->> 'phase' <> 'done')
+               select from idempotency_outcome o join log_entry e using (seq)
+               where o.act = k.act and convert_from(e.entry, 'UTF8')::json ->> 'phase' <> 'done')
            returning principal, key`,
     values: [
       wanted.map(({ principal }) => principal),
@@ -233,14 +245,15 @@ function findDeposits(keys: readonly string[]): Survey {
 function lockOpenActs(ids: readonly string[], recoveries: readonly string[]): Survey {
   const statement = {
     name: 'lock-open-acts',
-    text: `select id, holds_recovery from open_act
+    text: `select id, holds_recovery, keyed from open_act
            where id = any($1::text[]) or holds_recovery = any($2::text[]) order by id for update`,
     values: [distinct(ids), distinct(recoveries)],
   };
   return survey(
-    (send) => send<{ id: string; holds_recovery: string | null }>(statement),
-    ({ id, holds_recovery }, ground) => {
+    (send) => send<{ id: string; holds_recovery: string | null; keyed: boolean }>(statement),
+    ({ id, holds_recovery, keyed }, ground) => {
       ground.openActs.set(id, holds_recovery ?? undefined);
+      if (keyed) ground.keyedActs.add(id);
       if (holds_recovery !== null) ground.heldRecoveries.add(holds_recovery);
     },
   );

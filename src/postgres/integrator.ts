@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { EscrowError } from '../escrow/errors.js';
 import type { CheckpointSigner } from '../escrow/ports.js';
 import { formatCheckpoint, openCheckpoint, type Checkpoint } from '../log/checkpoint.js';
-import { Frontier, leafHash, sameBytes } from '../log/merkle.js';
+import { Frontier, hashLengthBytes, sameBytes } from '../log/merkle.js';
 import { formatNote, noteSigningBytes } from '../log/note.js';
 import { noteVerifier, type NoteVerifier } from '../log/noteKey.js';
 import { growTree, type CompletedTile } from '../log/tiles.js';
 import { LogDamaged, safeInteger } from './faults.js';
 import type { Ask, Pool } from './pool.js';
+import { indexSubjects } from './subjectIndex.js';
 
 /** A signed checkpoint as it is stored. */
 export interface StoredCheckpoint {
@@ -43,6 +44,7 @@ export class Integrator {
   readonly #verifier: NoteVerifier;
   #trusted: TrustedCheckpoint;
   #running: Promise<boolean> | undefined;
+  #turning: Promise<boolean> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastRunAt = -Infinity;
   #fault: Error | undefined;
@@ -74,7 +76,7 @@ export class Integrator {
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
-        this.#run().then(
+        this.#turn().then(
           (complete) => {
             if (!complete) this.appended();
           },
@@ -110,8 +112,21 @@ export class Integrator {
     const pending = this.#timer !== undefined;
     this.#timer = undefined;
     this.#closed = true;
+    await this.#turning?.catch(() => undefined);
     await this.#running?.catch(() => undefined);
-    if (pending) await this.#run().catch(() => undefined);
+    if (pending) await this.#turn().catch(() => undefined);
+  }
+
+  /** Brings the checkpoint up to date, and the index of subjects, which no checkpoint waits for. True when both are. */
+  #turn(): Promise<boolean> {
+    const turn = async (): Promise<boolean> => {
+      const complete = await this.#run();
+      return (await this.#observed(() => indexSubjects(this.#options.pool))) && complete;
+    };
+    this.#turning ??= turn().finally(() => {
+      this.#turning = undefined;
+    });
+    return this.#turning;
   }
 
   /** One run at a time; who asks during one gets its result. True when the checkpoint covers what was there. */
@@ -124,11 +139,19 @@ export class Integrator {
 
   async #integrate(): Promise<boolean> {
     this.#lastRunAt = performance.now();
-    try {
+    return this.#observed(async () => {
       const extended = await this.#options.pool.transaction((ask) => this.#extend(ask));
       if (extended !== undefined) this.#trusted = extended;
-      this.#fault = undefined;
       return extended !== undefined;
+    });
+  }
+
+  /** Does it, and keeps what went wrong for who asks; an operator is told once. */
+  async #observed<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      const done = await work();
+      this.#fault = undefined;
+      return done;
     } catch (error) {
       const fault = error instanceof Error ? error : new Error(String(error));
       if (this.#fault?.message !== fault.message) {
@@ -259,15 +282,33 @@ export function requireSame(frontier: Frontier, signed: Checkpoint): void {
   }
 }
 
-/** Hashes of the entries `from` on, at most `limit`. Throws LogDamaged when one is missing between others. */
+/**
+ * Hashes of the entries `from` on, at most `limit`, as RFC 6962 section 2.1 has them for leaves. The server makes them, so
+ * that the entries need not be sent here. Throws LogDamaged when one is missing between others.
+ */
 export async function readLeaves(ask: Ask, from: number, limit: number): Promise<readonly Uint8Array[]> {
-  const rows = await ask<{ seq: string; entry: Uint8Array }>(
-    'select seq, entry from log_entry where seq >= ? order by seq limit ?',
+  const [read] = await ask<{ count: number; end: string | null; hashes: Uint8Array | null }>(
+    `select count(*)::int as count, max(seq) + 1 as end, string_agg(sha256('\\x00'::bytea || entry), '' order by seq) as hashes
+     from (select seq, entry from log_entry where seq >= ? order by seq limit ?) as e`,
     [from, limit],
   );
-  return rows.map(({ seq, entry }, place) => {
-    if (safeInteger(seq) !== from + place)
-      throw new LogDamaged(`the entry ${from + place} is gone from the log`);
-    return leafHash(entry);
-  });
+  if (read?.hashes == null) return [];
+  const { count, end, hashes } = read;
+  if (end !== String(from + count)) {
+    throw new LogDamaged(`the entry ${await firstMissing(ask, from)} is gone from the log`);
+  }
+  return Array.from({ length: count }, (_, at) =>
+    hashes.subarray(at * hashLengthBytes, (at + 1) * hashLengthBytes),
+  );
+}
+
+/** The first place from here on where no entry stands. */
+async function firstMissing(ask: Ask, from: number): Promise<string> {
+  const [row] = await ask<{ place: string }>(
+    `select min(place) as place
+     from (select seq, ? + row_number() over (order by seq) - 1 as place from log_entry where seq >= ?) as e
+     where seq <> place`,
+    [from, from],
+  );
+  return row?.place ?? String(from);
 }

@@ -1,14 +1,19 @@
 import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { EscrowError } from '../escrow/errors.js';
-import type { ActId } from '../escrow/ids.js';
-import type { Journal, JournalWrite, OpenAct, Subject } from '../escrow/journal.js';
-import { connectAppender, fateOf, type Appender } from './appender.js';
-import { beginBatch, rollback, writeBatch, type BatchOutcome, type BegunBatch } from './batch.js';
+import type { Journal, JournalWrite, OpenAct } from '../escrow/journal.js';
+import type { Appender } from './appender.js';
+import { AppenderKeeper } from './appenderKeeper.js';
+import { beginBatch, rollback, writeBatch, type BatchOutcome } from './batch.js';
 import type { Connection } from './connection.js';
-import { faultOf, LogDamaged, UnsafeDatabase } from './faults.js';
+import { fateOf } from './fate.js';
+import { faultOf } from './faults.js';
+import type { Ground } from './ground.js';
 import type { Lease } from './instances.js';
+import { readOpenActs } from './openActs.js';
+import { isPlain, recordPlain } from './plainBatch.js';
 import type { Pool } from './pool.js';
+import { Waiters, type Waiting } from './waiting.js';
 
 export interface JournalOptions {
   readonly connection: Connection;
@@ -22,69 +27,52 @@ export interface JournalOptions {
   readonly onAppended: (size: number) => void;
 }
 
-/** A write whose caller waits. */
-interface Waiting {
-  readonly write: JournalWrite;
-  readonly resolve: (index: number) => void;
-  readonly reject: (error: unknown) => void;
-  /** Answered, or given up by its deadline. */
-  settled: boolean;
-}
-
-/** Writes that are recorded together, or not at all, on the connection where that was begun. */
-interface Batch {
+/** Writes that were sent to be recorded together, or not at all, and what came of that. */
+interface Flight {
   readonly appender: Appender;
   readonly waiting: readonly Waiting[];
-  readonly begun: BegunBatch;
+  /** Whether it was recorded, if at all, without a judge. */
+  readonly isPlain: boolean;
+  /** The log was at least that long when they were sent. */
+  readonly atLeast: number;
+  /** Never rejects. Those whose batch is recorded are answered before it resolves. */
+  readonly landing: Promise<BatchOutcome | { readonly outcome: 'failed'; readonly error: unknown }>;
 }
 
 const batchLimit = 1000;
 const batchLimitBytes = 4 * 1024 * 1024;
+/** Fewer than these are not divided into two batches. */
+const divisible = 16;
 /** How often a batch is tried as it is when other transactions are in its way; then its writes are tried apart. */
 const contentionLimit = 5;
-const longestPauseMs = 500;
+/** Grants that are remembered for having a rate. */
+const ratedLimit = 10_000;
 
 /**
- * Groups what is appended: while one batch is being recorded, all that comes waits and is the next one. There is one
- * transaction at a time, on one connection.
+ * Groups what is appended: while a batch is being recorded, all that comes waits and is the next one. There is one
+ * transaction at a time, on one connection; the next batch is sent behind it, so that the server has work while this side
+ * answers the callers of the one before.
  */
 export class PostgresJournal implements Journal {
   readonly #options: JournalOptions;
-  readonly #queue: Waiting[] = [];
+  readonly #keeper: AppenderKeeper;
+  readonly #waiters: Waiters;
+  readonly #rated = new Set<string>();
+  #queue: Waiting[] = [];
   #leader: Promise<void> | undefined;
-  #appender: Appender | undefined;
   #size: number;
-  #pauseMs = 0;
-  #cause: unknown;
   #closed = false;
 
   constructor(options: JournalOptions) {
     this.#options = options;
     this.#size = options.size;
+    this.#keeper = new AppenderKeeper(options);
+    this.#waiters = new Waiters(options.timeouts.appendMs, () => this.#keeper.cause);
   }
 
   append(write: JournalWrite): Promise<{ readonly index: number }> {
     if (this.#closed) return Promise.reject(new EscrowError('shutting-down'));
-    return new Promise((resolve, reject) => {
-      const deadline = setTimeout(() => {
-        waiting.reject(new EscrowError('log-unavailable', undefined, { cause: this.#cause }));
-      }, this.#options.timeouts.appendMs);
-      const once = <T>(answer: (value: T) => void): ((value: T) => void) => {
-        return (value) => {
-          if (waiting.settled) return;
-          waiting.settled = true;
-          clearTimeout(deadline);
-          answer(value);
-        };
-      };
-      const waiting: Waiting = {
-        write,
-        resolve: once((index: number) => {
-          resolve({ index });
-        }),
-        reject: once(reject),
-        settled: false,
-      };
+    return this.#waiters.add(write, (waiting) => {
       this.#queue.push(waiting);
       this.#leader ??= this.#lead();
     });
@@ -92,140 +80,141 @@ export class PostgresJournal implements Journal {
 
   /** Why there is no connection that appends; undefined as long as nothing speaks against one. */
   get fault(): unknown {
-    return this.#pauseMs === 0 ? undefined : this.#cause;
+    return this.#keeper.fault;
   }
 
-  async openActs(): Promise<readonly OpenAct[]> {
-    const { pool, lease } = this.#options;
-    const rows = await pool.ask<OpenActRow>(
-      `select a.id, e.entry, e.about_key, e.about_owner, e.about_recovery, e.about_grant, a.instance,
-              coalesce(i.lease_until > now(), false) as lives
-       from open_act a join log_entry e on e.id = a.id and e.role = 'opens'
-       left join instance i on i.id = a.instance
-       order by e.seq`,
-    );
-    return rows.map((row) => ({
-      id: row.id,
-      entry: row.entry,
-      about: toSubject(row),
-      by: row.instance === lease.instance ? 'self' : row.lives && !lease.sole ? 'other' : 'gone',
-    }));
+  openActs(): Promise<readonly OpenAct[]> {
+    return readOpenActs(this.#options.pool, this.#options.lease);
   }
 
   /** Takes no more, and resolves when all that waits is answered. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#leader;
-    await this.#appender?.close();
+    await this.#keeper.close();
   }
 
-  /**
-   * Records what waits, batch by batch. The next is begun behind the commit of the one before, so that the server has work
-   * while that one's callers are answered and come back; on the connection each still comes after the other.
-   */
+  /** Records what waits, batch by batch, at most two of them on their way. */
   async #lead(): Promise<void> {
-    // All that is appended in this turn of the event loop goes into the first batch.
-    await setImmediate();
-    let batch: Batch | undefined;
-    do batch = await (batch === undefined ? this.#begin() : this.#record(batch));
-    while (batch !== undefined || this.#queue.length > 0);
+    let ahead: Flight | undefined;
+    for (;;) {
+      // All that comes in this turn of the event loop, some of it from those who were just answered, goes into the batch.
+      await setImmediate();
+      let next: Flight | undefined;
+      this.#dropSettled();
+      if (this.#queue.length > 0) {
+        const appender = await this.#keeper.connected(this.#size);
+        if (appender === undefined) continue;
+        this.#dropSettled();
+        const batch = this.#take(ahead?.waiting.length ?? 0);
+        if (batch.length > 0) next = await this.#launch(appender, batch);
+      } else if (ahead === undefined) break;
+      if (ahead !== undefined) await this.#land(ahead);
+      ahead = next;
+    }
     this.#leader = undefined;
   }
 
-  /** Begins a batch of what waits, as soon as there is a connection; undefined when nothing waits any more. */
-  async #begin(): Promise<Batch | undefined> {
-    while (this.#queue.some(({ settled }) => !settled)) {
-      const appender = await this.#connected();
-      // Who has given up meanwhile was told that it is not known; better that it is not recorded, then.
-      const batch = appender === undefined ? undefined : this.#beginOn(appender);
-      if (batch !== undefined) return batch;
-    }
-    this.#queue.length = 0;
-    return undefined;
-  }
-
-  /** Begins a batch of what waits now, if anything does. */
-  #beginOn(appender: Appender): Batch | undefined {
-    const waiting: Waiting[] = [];
-    let taken = 0;
-    for (let bytes = 0; waiting.length < batchLimit && bytes < batchLimitBytes; taken += 1) {
-      const next = this.#queue[taken];
-      if (next === undefined) break;
-      if (next.settled) continue;
-      waiting.push(next);
-      bytes += next.write.entry.length;
-    }
-    this.#queue.splice(0, taken);
-    if (waiting.length === 0) return undefined;
-    return { appender, waiting, begun: beginBatch(appender.send, writesOf(waiting)) };
-  }
-
   /**
-   * Records a batch and answers its writers, or, when certainly nothing was recorded, puts it back in front. Returns the
-   * next one, begun.
+   * Takes a batch out of the queue: those that are plain as the first of them is, or those that are not. At most half of all
+   * that is on its way or waits, so that there is always a batch to go on with while the callers of another are answered.
    */
-  async #record(batch: Batch): Promise<Batch | undefined> {
-    let next: Batch | undefined;
-    try {
-      const written = await this.#write(batch);
-      next = this.#beginOn(batch.appender);
-      await this.#settle(batch, await this.#inTime(batch.appender, written.outcome));
-      if (next?.appender.isLost() !== true) return next ?? (await this.#begin());
-      this.#queue.unshift(...next.waiting);
-    } catch (error) {
-      if (next !== undefined) this.#queue.unshift(...next.waiting);
-      await this.#recover(batch, error, 1);
+  #take(ahead: number): readonly Waiting[] {
+    const first = this.#isPlain(this.#queue[0]);
+    const half = Math.max(divisible, Math.ceil((ahead + this.#queue.length) / 2));
+    const limit = Math.min(batchLimit, half);
+    const taken: Waiting[] = [];
+    const left: Waiting[] = [];
+    let bytes = 0;
+    for (const waiting of this.#queue) {
+      if (taken.length < limit && bytes < batchLimitBytes && this.#isPlain(waiting) === first) {
+        taken.push(waiting);
+        bytes += waiting.write.entry.length;
+      } else left.push(waiting);
     }
-    return this.#begin();
+    this.#queue = left;
+    return taken;
   }
 
-  /** Records these in a batch of their own, with nothing begun behind it. */
+  /** Who has given up meanwhile was told that it is not known; better that it is not recorded, then. */
+  #dropSettled(): void {
+    if (this.#queue.some(({ settled }) => settled))
+      this.#queue = this.#queue.filter(({ settled }) => !settled);
+  }
+
+  #isPlain(waiting: Waiting | undefined): boolean {
+    return waiting !== undefined && isPlain(waiting.write, this.#rated);
+  }
+
+  /** Sends all that records these: of what was sent, nothing waits for this side any more when it resolves. */
+  async #launch(appender: Appender, taken: readonly Waiting[]): Promise<Flight> {
+    if (!this.#isPlain(taken[0])) return this.#launchJudged(appender, taken);
+    const recording = recordPlain(appender.send, this.#options.lease.instance, writesOf(taken));
+    return this.#flight({ appender, waiting: taken, isPlain: true }, recording);
+  }
+
+  async #launchJudged(appender: Appender, taken: readonly Waiting[]): Promise<Flight> {
+    const begun = beginBatch(appender.send, writesOf(taken));
+    try {
+      const ground = await this.#inTime(appender, begun.ground);
+      this.#rememberRated(ground);
+      const waiting = taken.filter(({ settled }) => !settled);
+      const { instance } = this.#options.lease;
+      const { outcome } = await writeBatch(appender.send, instance, begun, writesOf(waiting));
+      return this.#flight({ appender, waiting, isPlain: false }, outcome);
+    } catch (error) {
+      await this.#rollBack(appender, error);
+      return this.#flight({ appender, waiting: taken, isPlain: false }, Promise.reject(error as Error));
+    }
+  }
+
+  #flight(of: Pick<Flight, 'appender' | 'waiting' | 'isPlain'>, recording: Promise<BatchOutcome>): Flight {
+    const landing = this.#inTime(of.appender, recording).then(
+      (outcome) => {
+        if (outcome.outcome === 'recorded') this.#answer(of.waiting, outcome);
+        return outcome;
+      },
+      (error: unknown) => ({ outcome: 'failed', error }) as const,
+    );
+    return { ...of, atLeast: this.#size, landing };
+  }
+
+  /** Sees to it that all of a batch are answered, or have given up, or are back in the queue. */
+  async #land(flight: Flight, attempt = 1): Promise<void> {
+    const landing = await flight.landing;
+    if (landing.outcome === 'unknown') await this.#resolveUnknown(flight, landing);
+    else if (landing.outcome === 'failed') await this.#recover(flight, landing.error, attempt);
+  }
+
+  /** Certainly nothing of this batch was recorded: puts it back in front, or has it judged, or tries its writes apart. */
+  async #recover({ appender, waiting, isPlain }: Flight, error: unknown, attempt: number): Promise<void> {
+    const fault = error instanceof DatabaseError || appender.isLost() ? faultOf(error) : 'refused';
+    if (fault === 'lost') {
+      this.#keeper.cause = error;
+      this.#queue.unshift(...waiting);
+    } else if (isPlain) await this.#recordAlone(waiting, 1);
+    else if (fault === 'contended' && attempt < contentionLimit)
+      await this.#recordAlone(waiting, attempt + 1);
+    else await this.#recordApart(waiting, error);
+  }
+
+  /** Has these judged and recorded in a batch of their own. */
   async #recordAlone(waiting: readonly Waiting[], attempt: number): Promise<void> {
-    const appender = await this.#connected();
+    const appender = await this.#keeper.connected(this.#size);
     if (appender === undefined) {
       this.#queue.unshift(...waiting);
       return;
     }
     const left = waiting.filter(({ settled }) => !settled);
-    if (left.length === 0) return;
-    const batch = { appender, waiting: left, begun: beginBatch(appender.send, writesOf(left)) };
-    try {
-      const written = await this.#write(batch);
-      await this.#settle(batch, await this.#inTime(appender, written.outcome));
-    } catch (error) {
-      await this.#recover(batch, error, attempt);
-    }
-  }
-
-  #write({ appender, waiting, begun }: Batch): ReturnType<typeof writeBatch> {
-    const left = async (): ReturnType<typeof writeBatch> => {
-      await begun.ground;
-      const unsettled = waiting.filter(({ settled }) => !settled);
-      return writeBatch(appender.send, this.#options.lease.instance, begun, writesOf(unsettled));
-    };
-    return this.#inTime(appender, left());
-  }
-
-  async #settle({ waiting }: Batch, outcome: BatchOutcome): Promise<void> {
-    if (outcome.outcome === 'recorded') this.#answer(waiting, outcome);
-    else await this.#resolveUnknown(waiting, outcome);
-  }
-
-  /** Certainly nothing of this batch was recorded: puts it back in front, or tries it again, or its writes apart. */
-  async #recover({ appender, waiting }: Batch, error: unknown, attempt: number): Promise<void> {
-    const fault = error instanceof DatabaseError || appender.isLost() ? faultOf(error) : 'refused';
-    await this.#tidy(appender, error);
-    if (fault === 'lost') this.#queue.unshift(...waiting);
-    else if (fault === 'contended' && attempt < contentionLimit)
-      await this.#recordAlone(waiting, attempt + 1);
-    else await this.#recordApart(waiting, error);
+    if (left.length > 0) await this.#land(await this.#launchJudged(appender, left), attempt);
   }
 
   /** One write of these cannot be recorded: the others must not suffer from it. */
   async #recordApart(batch: readonly Waiting[], error: unknown): Promise<void> {
     const [first, ...others] = batch;
     if (others.length === 0) {
-      first?.reject(new EscrowError('log-unavailable', undefined, { cause: error }));
+      if (first !== undefined)
+        this.#waiters.reject(first, new EscrowError('log-unavailable', undefined, { cause: error }));
       return;
     }
     const half = Math.ceil(batch.length / 2);
@@ -233,71 +222,71 @@ export class PostgresJournal implements Journal {
     await this.#recordAlone(batch.slice(half), 1);
   }
 
+  /** The kept ones have the indexes from `base` on, in their order. */
   #answer(
     batch: readonly Waiting[],
-    { verdict, base }: Extract<BatchOutcome, { outcome: 'recorded' }>,
+    { verdict: { kept, refused }, base }: Extract<BatchOutcome, { outcome: 'recorded' }>,
   ): void {
-    const { kept, refused } = verdict;
-    const indexes = new Map(kept.map((write, place) => [write, base + place]));
-    this.#answerEach(batch, indexes, refused);
+    let index = base;
+    for (const waiting of batch) {
+      const why = refused.get(waiting.write);
+      if (why === undefined) this.#waiters.resolve(waiting, index++);
+      else this.#waiters.reject(waiting, why);
+    }
+    if (kept.length > 0) this.#grown(index);
   }
 
-  #answerEach(
+  #grown(size: number): void {
+    this.#size = Math.max(this.#size, size);
+    this.#options.onAppended(this.#size);
+  }
+
+  /** The commit was sent and its answer was lost: looks the entries up, for as long as somebody waits. */
+  async #resolveUnknown(
+    { appender: lost, waiting: batch, atLeast }: Flight,
+    { verdict: { kept, refused }, cause }: Extract<BatchOutcome, { outcome: 'unknown' }>,
+  ): Promise<void> {
+    // Whatever it was that failed: nothing more is to be heard from there.
+    lost.cut();
+    this.#keeper.cause = cause;
+    while (batch.some(({ settled }) => !settled)) {
+      const appender = await this.#keeper.connected(this.#size);
+      if (appender === undefined) continue;
+      try {
+        const fate = await this.#inTime(appender, fateOf(appender.send, lost.backend, kept, atLeast));
+        if (fate === 'running') await delay(20);
+        else if (fate.size === 0) {
+          this.#queue.unshift(...batch);
+          return;
+        } else {
+          this.#answerFound(batch, fate, refused);
+          return;
+        }
+      } catch (error) {
+        this.#keeper.cause = error;
+        appender.cut();
+      }
+    }
+  }
+
+  #answerFound(
     batch: readonly Waiting[],
     indexes: ReadonlyMap<JournalWrite, number>,
     refused: ReadonlyMap<JournalWrite, Error>,
   ): void {
     for (const waiting of batch) {
       const index = indexes.get(waiting.write);
-      if (index === undefined) waiting.reject(refused.get(waiting.write));
-      else waiting.resolve(index);
+      const why = refused.get(waiting.write);
+      if (index !== undefined) this.#waiters.resolve(waiting, index);
+      else if (why !== undefined) this.#waiters.reject(waiting, why);
     }
-    if (indexes.size === 0) return;
-    this.#size = Math.max(this.#size, ...[...indexes.values()].map((index) => index + 1));
-    this.#options.onAppended(this.#size);
+    this.#grown(Math.max(...indexes.values()) + 1);
   }
 
-  /** The commit was sent and its answer was lost: looks the entries up, for as long as somebody waits. */
-  async #resolveUnknown(
-    batch: readonly Waiting[],
-    { verdict, transaction, cause }: Extract<BatchOutcome, { outcome: 'unknown' }>,
-  ): Promise<void> {
-    this.#cause = cause;
-    while (batch.some(({ settled }) => !settled)) {
-      const appender = await this.#connected();
-      if (appender === undefined) continue;
-      try {
-        const fate = await this.#inTime(appender, fateOf(appender.send, transaction, verdict.kept));
-        if (fate === 'running') {
-          await delay(20);
-          continue;
-        }
-        if (fate.size === 0) this.#queue.unshift(...batch);
-        else this.#answerEach(batch, fate, verdict.refused);
-        return;
-      } catch (error) {
-        await this.#tidy(appender, error);
-      }
-    }
-  }
-
-  /** The connection; undefined, after a pause that grows, when there is none to be had. */
-  async #connected(): Promise<Appender | undefined> {
-    if (this.#appender?.isLost() === false) return this.#appender;
-    this.#appender = undefined;
-    await delay(this.#pauseMs);
-    const { connection, timeouts, log } = this.#options;
-    try {
-      this.#appender = await connectAppender(connection, timeouts, this.#size);
-      if (this.#pauseMs > 0) log.info('the log can be written again');
-      this.#pauseMs = 0;
-      return this.#appender;
-    } catch (error) {
-      this.#cause = error;
-      if (this.#pauseMs === 0) log.warn(`the log cannot be written: ${reason(error)}`);
-      this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 10);
-      return undefined;
-    }
+  /** Grants with a rate are for the judge, always. */
+  #rememberRated({ grants }: Ground): void {
+    for (const [id, { rate }] of grants) if (rate !== undefined) this.#rated.add(id);
+    if (this.#rated.size > ratedLimit) this.#rated.clear();
   }
 
   /** Waits for what was sent, and cuts the connection when that takes longer than anybody waits for it. */
@@ -313,8 +302,8 @@ export class PostgresJournal implements Journal {
   }
 
   /** Leaves the connection without a transaction, or cuts it. */
-  async #tidy(appender: Appender, error: unknown): Promise<void> {
-    this.#cause = error;
+  async #rollBack(appender: Appender, error: unknown): Promise<void> {
+    this.#keeper.cause = error;
     if (appender.isLost()) return;
     try {
       if (error instanceof DatabaseError && error.severity !== 'ERROR') throw error;
@@ -327,32 +316,4 @@ export class PostgresJournal implements Journal {
 
 function writesOf(waiting: readonly Waiting[]): readonly JournalWrite[] {
   return waiting.map(({ write }) => write);
-}
-
-interface AboutColumns {
-  readonly about_key: string | null;
-  readonly about_owner: string | null;
-  readonly about_recovery: string | null;
-  readonly about_grant: string | null;
-}
-
-interface OpenActRow extends AboutColumns {
-  readonly id: ActId;
-  readonly entry: Uint8Array;
-  readonly instance: string;
-  readonly lives: boolean;
-}
-
-function toSubject(row: AboutColumns): Subject {
-  return {
-    ...(row.about_key === null ? {} : { key: row.about_key }),
-    ...(row.about_owner === null ? {} : { owner: row.about_owner }),
-    ...(row.about_recovery === null ? {} : { recovery: row.about_recovery }),
-    ...(row.about_grant === null ? {} : { grant: row.about_grant }),
-  };
-}
-
-function reason(error: unknown): string {
-  if (error instanceof LogDamaged || error instanceof UnsafeDatabase) return error.message;
-  return error instanceof Error ? error.message : String(error);
 }

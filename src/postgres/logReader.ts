@@ -1,5 +1,4 @@
 import { EscrowError } from '../escrow/errors.js';
-import type { Subject } from '../escrow/journal.js';
 import type { LogReader, StoredEntry } from '../escrow/ports.js';
 import { decodeEntry, type Entry } from '../log/entry.js';
 import { consistencyProof, inclusionProof, type HashReader } from '../log/prover.js';
@@ -9,11 +8,7 @@ import { pageOf, readCursor } from './cursor.js';
 import { LogDamaged, safeInteger } from './faults.js';
 import { newestCheckpoint, readLeaves, type Integrator, type StoredCheckpoint } from './integrator.js';
 import type { Ask, Pool } from './pool.js';
-
-interface EntryRow {
-  readonly seq: string;
-  readonly entry: Uint8Array;
-}
+import { readEntriesAbout, type EntryRow } from './subjectIndex.js';
 
 /** Opens the log for reading. `proofMs`: how long a proof waits for a checkpoint. */
 export function openLogReader(pool: Pool, integrator: Integrator, proofMs: number): LogReader {
@@ -55,25 +50,25 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
 
     entriesAbout: async (about, page, below) => {
       const after = readCursor(page.after, [0])?.[0];
-      const { sql, values } = conditionsOf(about);
       const bounds = [after, below].filter((bound) => bound !== undefined);
-      const conditions = [...sql, ...bounds.map(() => 'seq < ?')];
-      const rows = await pool.ask<EntryRow>(
-        `select seq, entry from log_entry
-         ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
-         order by seq desc limit ?`,
-        [...values, ...bounds, page.limit + 1],
-      );
+      const rows = await readEntriesAbout(pool.ask, about, {
+        order: 'newest first',
+        ...(bounds.length === 0 ? {} : { below: Math.min(...bounds) }),
+        limit: page.limit + 1,
+      });
       return pageOf(rows, page.limit, { item: toEntry, position: ({ seq }) => [safeInteger(seq)] });
     },
 
     filing: async (recovery) => {
-      const rows = await pool.ask<EntryRow>(
-        `select seq, entry from log_entry where about_recovery = ? and role = 'closes' order by seq`,
-        [recovery],
-      );
-      const row = rows.find(({ entry }) => isFiling(decodeEntry(entry)));
-      return row === undefined ? undefined : toEntry(row);
+      // It is among the first, before thousands of uses of what was recovered.
+      for (let from = 0; ;) {
+        const order = { order: 'oldest first', from, limit: filingPage } as const;
+        const entries = (await readEntriesAbout(pool.ask, { recovery }, order)).map(toEntry);
+        const filing = entries.find(({ entry }) => isFiling(decodeEntry(entry)));
+        const last = entries.at(-1);
+        if (filing !== undefined || last === undefined) return filing;
+        from = last.index + 1;
+      }
     },
 
     inclusion: async (index) => {
@@ -110,6 +105,9 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
   };
 }
 
+/** Entries that are looked at at once for the filing of a recovery. */
+const filingPage = 100;
+
 /** The number of entries in the log, whether a checkpoint covers them or not. */
 export async function logSize(ask: Ask): Promise<number> {
   const [head] = await ask<{ size: string }>('select size from log_head where id = 1');
@@ -144,22 +142,6 @@ async function readTile(
     [level, first, first + width],
   );
   return rows.map(({ hash }) => hash);
-}
-
-/** An entry must match all that is given. */
-function conditionsOf(about: Subject): {
-  readonly sql: readonly string[];
-  readonly values: readonly string[];
-} {
-  const given = (
-    [
-      ['about_key', about.key],
-      ['about_owner', about.owner],
-      ['about_recovery', about.recovery],
-      ['about_grant', about.grant],
-    ] as const
-  ).flatMap(([column, value]) => (value === undefined ? [] : [{ column, value }]));
-  return { sql: given.map(({ column }) => `${column} = ?`), values: given.map(({ value }) => value) };
 }
 
 function isFiling({ act, phase }: Entry): boolean {

@@ -2,8 +2,9 @@ import knex, { type Knex } from 'knex';
 import { clientConfig, type Connection } from './connection.js';
 import { unavailable } from './faults.js';
 import { silent } from './pool.js';
-import type { Migration } from './schema/migration.js';
+import { migration010 } from './schema/010.js';
 import { migration012 } from './schema/012.js';
+import type { Migration } from './schema/migration.js';
 import { rights } from './schema/rights.js';
 import { migrationsUpTo005 } from './schema/upTo005.js';
 import { migrationsUpTo009 } from './schema/upTo009.js';
@@ -14,7 +15,12 @@ export class SchemaMissing extends Error {
 }
 
 /** In the order in which they run. */
-const migrations: readonly Migration[] = [...migrationsUpTo005, ...migrationsUpTo009, migration012];
+const migrations: readonly Migration[] = [
+  ...migrationsUpTo005,
+  ...migrationsUpTo009,
+  migration010,
+  migration012,
+];
 
 /** Daemons that start at the same time migrate one after another; the number is this program's own. */
 const migrationLock = 0x65736372;

@@ -13,6 +13,7 @@ import type {
 import type { DepositedQuorums } from '../escrow/warnings.js';
 import { pageOf, readCursor } from './cursor.js';
 import { safeInteger } from './faults.js';
+import { requestKey } from './ground.js';
 import type { Pool } from './pool.js';
 import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type RecoveryRow } from './rows.js';
 
@@ -131,7 +132,7 @@ export function openStore(pool: Pool): Store {
       const [row] = await pool.ask<CreationRow>(
         `select k.fingerprint, e.seq, e.about_key, e.about_recovery,
                 convert_from(e.entry, 'UTF8')::json ->> 'phase' as phase
-         from idempotency_key k left join log_entry e on e.id = k.act and e.role = 'closes'
+         from idempotency_key k left join idempotency_outcome o using (act) left join log_entry e using (seq)
          where k.principal = ? and k.key = ? and k.expires_at > ?`,
         [principal, key, at.toISOString()],
       );
@@ -155,9 +156,8 @@ export function openStore(pool: Pool): Store {
     },
     seeOnce: async ({ kid, jti, expiresAt }) => {
       const rows = await pool.ask(
-        `insert into request_seen (kid, jti, expires_at) values (?, ?, ?)
-         on conflict do nothing returning kid`,
-        [kid, jti, expiresAt.toISOString()],
+        `insert into request_seen (request, expires_at) values (?::uuid, ?) on conflict do nothing returning request`,
+        [requestKey(kid, jti), expiresAt.toISOString()],
       );
       return rows.length === 1;
     },
@@ -228,6 +228,10 @@ export async function forgetExpiredRequests(pool: Pool, clock: Clock): Promise<v
   const before = new Date(clock.now().getTime() - rememberedAfterExpiryMs);
   await pool.ask('delete from request_seen where expires_at < ?', [before.toISOString()]);
   await pool.ask('delete from idempotency_key where expires_at < ?', [before.toISOString()]);
+  // Also of acts whose key stands for another act by now; one whose key is still there at all has its outcome or gets it.
+  await pool.ask(
+    'delete from idempotency_outcome o where not exists (select from idempotency_key k where k.act = o.act)',
+  );
 }
 
 /** A condition in SQL, and what is bound in it. */

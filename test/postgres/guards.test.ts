@@ -24,10 +24,10 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-describe.each(['log_entry', 'log_tile', 'log_checkpoint', 'log_cosignature', 'policy'])(
+describe.each(['log_entry', 'log_subject', 'log_tile', 'log_checkpoint', 'log_cosignature', 'policy'])(
   '%s is append-only',
   (table) => {
-    const columns = { log_entry: 'id', log_tile: 'index', log_checkpoint: 'note', policy: 'hash' };
+    const columns = { log_entry: 'id', log_subject: 'seqs', log_tile: 'index', log_checkpoint: 'note', policy: 'hash' };
     const column = { ...columns, log_cosignature: 'line' }[table] ?? '';
     const attempts = [
       `update ${table} set ${column} = ${column}`,
@@ -102,7 +102,7 @@ it('a checkpoint is found by how many witnesses have cosigned it, and carries th
  * Tables of the log and of policies that hold state, and no evidence: each is made anew of what is append-only, or says
  * only which row of it is the newest. Every other one must be append-only.
  */
-const state = ['log_frontier', 'log_head', 'policy_head'];
+const state = ['log_frontier', 'log_head', 'log_subject_head', 'policy_head'];
 
 it('every table of the log and of policies is append-only, but those that are known to hold state', async () => {
   const tables = await query<{ name: string; mayChange: boolean; guarded: boolean }>(

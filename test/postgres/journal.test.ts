@@ -6,7 +6,7 @@ import { aloneOn, NotHeld, type Claim, type JournalWrite } from '../../src/escro
 import { connectAppender } from '../../src/postgres/appender.js';
 import { beginBatch, writeBatch, type BatchOutcome } from '../../src/postgres/batch.js';
 import type { Database } from '../../src/postgres/database.js';
-import type { Send, Statement } from '../../src/postgres/ground.js';
+import { requestKey, type Send, type Statement } from '../../src/postgres/ground.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { openOn, writeOf } from './fixtures.js';
@@ -467,7 +467,7 @@ describe('while another transaction changes what a write stands on, it waits and
     ],
     ['delete from open_act', writeOf('closes', { id: act.id }), 'act-open'],
     [
-      `insert into request_seen values ('kid', 'jti', now())`,
+      `insert into request_seen values ('${requestKey('kid', 'jti')}', now())`,
       writeOf('opens', { claims: [{ claim: 'request-unused', kid: 'kid', jti: 'jti', expiresAt: later }] }),
       'request-unused',
     ],

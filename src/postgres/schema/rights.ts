@@ -4,6 +4,8 @@ export const rights: Readonly<Record<string, string>> = {
   log_tile: 'select, insert',
   log_checkpoint: 'select, insert',
   log_cosignature: 'select, insert',
+  log_subject: 'select, insert',
+  log_subject_head: 'select, update',
   log_reading: 'select',
   log_head: 'select, update',
   log_frontier: 'select, update',
@@ -18,5 +20,6 @@ export const rights: Readonly<Record<string, string>> = {
   notification_sink: 'select, insert, update',
   notification_dropped: 'select, insert, update',
   idempotency_key: 'select, insert, update, delete',
+  idempotency_outcome: 'select, insert, delete',
   knex_migrations: 'select',
 };

@@ -1,0 +1,59 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { connectAppender, type Appender } from './appender.js';
+import type { Connection } from './connection.js';
+import { LogDamaged, UnsafeDatabase } from './faults.js';
+
+export interface AppenderKeeperOptions {
+  readonly connection: Connection;
+  readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
+  readonly log: { warn(message: string): void; info(message: string): void };
+}
+
+const longestPauseMs = 500;
+
+/** Keeps the one connection that appends, and makes a new one when it is lost. */
+export class AppenderKeeper {
+  /** The last thing that went wrong. */
+  cause: unknown;
+  readonly #options: AppenderKeeperOptions;
+  #appender: Appender | undefined;
+  #pauseMs = 0;
+
+  constructor(options: AppenderKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** Why there is no connection; undefined as long as nothing speaks against one. */
+  get fault(): unknown {
+    return this.#pauseMs === 0 ? undefined : this.cause;
+  }
+
+  /** The connection; undefined, after a pause that grows, when there is none to a log of `atLeast` entries to be had. */
+  async connected(atLeast: number): Promise<Appender | undefined> {
+    if (this.#appender?.isLost() === false) return this.#appender;
+    this.#appender = undefined;
+    await delay(this.#pauseMs);
+    const { connection, timeouts, log } = this.#options;
+    try {
+      this.#appender = await connectAppender(connection, timeouts, atLeast);
+      if (this.#pauseMs > 0) log.info('the log can be written again');
+      this.#pauseMs = 0;
+      return this.#appender;
+    } catch (error) {
+      this.cause = error;
+      if (this.#pauseMs === 0) log.warn(`the log cannot be written: ${reason(error)}`);
+      this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 10);
+      return undefined;
+    }
+  }
+
+  /** Ends the connection in good order. */
+  async close(): Promise<void> {
+    await this.#appender?.close();
+  }
+}
+
+function reason(error: unknown): string {
+  if (error instanceof LogDamaged || error instanceof UnsafeDatabase) return error.message;
+  return error instanceof Error ? error.message : String(error);
+}

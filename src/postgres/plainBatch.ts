@@ -1,0 +1,104 @@
+import type { JournalWrite, NotHeld } from '../escrow/journal.js';
+import { entryArrays, type BatchOutcome } from './batch.js';
+import { instantArray, intArray, textArray, uuidArray } from './binaryArrays.js';
+import { faultOf, safeInteger } from './faults.js';
+import { requestDigest, type Send, type Statement } from './ground.js';
+
+/**
+ * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 010) counts itself:
+ * that its request is new, that its grant has the uses left, and that its act is open. Of grants with a rate only the
+ * judge knows; `rated` are those that are known to have one.
+ */
+export function isPlain({ claims, changes }: JournalWrite, rated: ReadonlySet<string>): boolean {
+  if (changes.length > 0) return false;
+  for (const claim of claims) {
+    if (claim.claim === 'uses-counted' ? rated.has(claim.grant) : claim.claim !== 'request-unused')
+      return false;
+  }
+  return true;
+}
+
+/** The uses of one grant in a batch. */
+interface Uses {
+  uses: number;
+  from: Date;
+  until: Date;
+}
+
+/**
+ * Records plain writes all together, in one statement that is a transaction of its own, sent behind whatever was sent before.
+ * Resolves when they are durable, or their fate is unknown. Rejects when certainly nothing was recorded: something does not
+ * hold, and what it is the judge has to find out, or the database says why not.
+ */
+export async function recordPlain(
+  send: Send,
+  instance: string,
+  writes: readonly JournalWrite[],
+): Promise<BatchOutcome> {
+  const verdict = { kept: writes, refused: noRefusals };
+  const statement = appendPlain(writes, instance);
+  try {
+    const [row] = await send<{ base: string }>(statement);
+    if (row === undefined) throw new Error('the log has no head');
+    return { outcome: 'recorded', verdict, base: safeInteger(row.base) };
+  } catch (cause) {
+    if (faultOf(cause) !== 'lost') throw cause;
+    return { outcome: 'unknown', verdict, cause };
+  }
+}
+
+const noRefusals: ReadonlyMap<JournalWrite, NotHeld> = new Map();
+
+function appendPlain(writes: readonly JournalWrite[], instance: string): Statement {
+  const requests: { readonly digest: Uint8Array; readonly expiresAt: Date }[] = [];
+  const grants = new Map<string, Uses>();
+  const closing: string[] = [];
+  const opening: string[] = [];
+  const openingAt: number[] = [];
+  writes.forEach(({ id, role, claims }, place) => {
+    if (role === 'closes') closing.push(id);
+    else if (role === 'opens') {
+      opening.push(id);
+      openingAt.push(place);
+    }
+    for (const claim of claims) {
+      if (claim.claim === 'request-unused')
+        requests.push({ digest: requestDigest(claim.kid, claim.jti), expiresAt: claim.expiresAt });
+      else if (claim.claim === 'uses-counted') addUses(grants, claim);
+    }
+  });
+  // In one order, as all that is locked in a batch.
+  requests.sort((a, b) => Buffer.compare(a.digest, b.digest));
+  const uses = [...grants.values()];
+  return {
+    name: 'append-plain',
+    text: `select append_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) as base`,
+    values: [
+      instance,
+      uuidArray(requests.map(({ digest }) => digest)),
+      instantArray(requests.map(({ expiresAt }) => expiresAt)),
+      textArray([...grants.keys()]),
+      intArray(uses.map((each) => each.uses)),
+      instantArray(uses.map(({ from }) => from)),
+      instantArray(uses.map(({ until }) => until)),
+      textArray(closing),
+      textArray(opening),
+      intArray(openingAt),
+      ...entryArrays(writes),
+    ],
+  };
+}
+
+function addUses(
+  grants: Map<string, Uses>,
+  { grant, uses, at }: { readonly grant: string; readonly uses: number; readonly at: Date },
+): void {
+  const known = grants.get(grant);
+  if (known === undefined) {
+    grants.set(grant, { uses, from: at, until: at });
+    return;
+  }
+  known.uses += uses;
+  if (at < known.from) known.from = at;
+  if (at > known.until) known.until = at;
+}

@@ -1,0 +1,117 @@
+import type { Subject } from '../escrow/journal.js';
+import { safeInteger } from './faults.js';
+import type { Ask, Pool } from './pool.js';
+
+/*
+ * What entries are about, indexed behind the log by whoever integrates it, so that an append has no part in it. A row of
+ * log_subject has the places of the entries in one block of the log that are about the same; log_subject_head says how many
+ * entries are in those rows. What comes after, a moment's entries, is looked through one by one.
+ */
+
+/** A row of the log. */
+export interface EntryRow {
+  readonly seq: string;
+  readonly entry: Uint8Array;
+}
+
+/**
+ * Indexes what is not indexed yet, some of it if that is much. One daemon at a time does so. False when there is more to
+ * do.
+ */
+export function indexSubjects(pool: Pool): Promise<boolean> {
+  return pool.transaction(async (ask) => {
+    const [head] = await ask<{ size: string; log: string }>(
+      `select s.size, l.size as log from log_subject_head s, log_head l where s.id = 1 and l.id = 1
+       for update of s skip locked`,
+    );
+    if (head === undefined) return true;
+    const [from, end] = [safeInteger(head.size), safeInteger(head.log)];
+    const to = Math.min(end, from + entriesAtOnce);
+    if (from === to) return true;
+    await ask(
+      `insert into log_subject (first, block, about_key, about_owner, about_recovery, about_grant, seqs)
+       select min(seq), seq / ${blockLength}, about_key, about_owner, about_recovery, about_grant, array_agg(seq)
+       from log_entry
+       where seq >= ? and seq < ? and (about_key, about_owner, about_recovery, about_grant) is distinct from (null, null, null, null)
+       group by 2, 3, 4, 5, 6`,
+      [from, to],
+    );
+    await ask('update log_subject_head set size = ? where id = 1', [to]);
+    return to === end;
+  });
+}
+
+const entriesAtOnce = 20_000;
+/** As migration 010 has it. A block's places are read as a whole. */
+const blockLength = 512;
+
+/** Which entries about a subject, and how many at most. */
+export interface EntriesAsked {
+  readonly order: 'newest first' | 'oldest first';
+  /** Only those of this index or a higher one. */
+  readonly from?: number;
+  /** Only those of a lower index. */
+  readonly below?: number;
+  readonly limit: number;
+}
+
+/** Entries that have all of `about` as their subject; any entry has, if that is empty. */
+export async function readEntriesAbout(
+  ask: Ask,
+  about: Subject,
+  { order, from, below, limit }: EntriesAsked,
+): Promise<readonly EntryRow[]> {
+  const subjects = subjectsOf(about);
+  const direction = order === 'newest first' ? 'desc' : 'asc';
+  const bounds: readonly Condition[] = [
+    ...(from === undefined ? [] : [{ sql: 'seq >= ?', value: from }]),
+    ...(below === undefined ? [] : [{ sql: 'seq < ?', value: below }]),
+  ];
+  if (subjects.length === 0) {
+    return ask<EntryRow>(
+      `select seq, entry from log_entry ${where(bounds)} order by seq ${direction} limit ?`,
+      [...valuesOf(bounds), limit],
+    );
+  }
+  const blocks: readonly Condition[] = [
+    ...(from === undefined ? [] : [{ sql: 'block >= ?', value: Math.floor(from / blockLength) }]),
+    ...(below === undefined ? [] : [{ sql: 'block <= ?', value: Math.floor(below / blockLength) }]),
+  ];
+  const newest = [...subjects, ...bounds];
+  const indexed = [...subjects, ...blocks, ...bounds];
+  // One statement, and so one snapshot: what is not in the index is behind it.
+  return ask<EntryRow>(
+    `with found as (
+       (select seq from log_entry ${where(newest)} and seq >= (select size from log_subject_head where id = 1)
+        order by seq ${direction} limit ?)
+       union all
+       (select seq from log_subject cross join lateral unnest(seqs) as s (seq) ${where(indexed)}
+        order by block ${direction}, seq ${direction} limit ?)
+     )
+     select seq, entry from found join log_entry using (seq) order by seq ${direction} limit ?`,
+    [...valuesOf(newest), limit, ...valuesOf(indexed), limit, limit],
+  );
+}
+
+interface Condition {
+  readonly sql: string;
+  readonly value: string | number;
+}
+
+function where(conditions: readonly Condition[]): string {
+  return conditions.length === 0 ? '' : `where ${conditions.map(({ sql }) => sql).join(' and ')}`;
+}
+
+function valuesOf(conditions: readonly Condition[]): readonly (string | number)[] {
+  return conditions.map(({ value }) => value);
+}
+
+/** All that is given of a subject must be an entry's. */
+function subjectsOf({ key, owner, recovery, grant }: Subject): readonly Condition[] {
+  return [
+    { sql: 'about_key = ?', value: key },
+    { sql: 'about_owner = ?', value: owner },
+    { sql: 'about_recovery = ?', value: recovery },
+    { sql: 'about_grant = ?', value: grant },
+  ].flatMap(({ sql, value }) => (value === undefined ? [] : [{ sql, value }]));
+}
