@@ -164,7 +164,8 @@ export class PostgresJournal implements Journal {
       return this.#flight({ appender, waiting, isPlain: false }, outcome);
     } catch (error) {
       await this.#rollBack(appender, error);
-      return this.#flight({ appender, waiting: taken, isPlain: false }, Promise.reject(error as Error));
+      const landing = Promise.resolve({ outcome: 'failed', error } as const);
+      return { appender, waiting: taken, isPlain: false, atLeast: this.#size, landing };
     }
   }
 

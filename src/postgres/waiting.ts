@@ -31,7 +31,7 @@ export class Waiters {
       const deadlineAt = performance.now() + this.#deadlineMs;
       const waiting = { write, resolve, reject, deadlineAt, settled: false };
       this.#all.add(waiting);
-      this.#timer ??= this.#startTimer(this.#deadlineMs);
+      if (this.#timer === undefined) this.#startTimer(this.#deadlineMs);
       join(waiting);
     });
   }
@@ -52,8 +52,8 @@ export class Waiters {
   }
 
   /** It does not keep the program alive: what waits has a connection, or a pause before the next one, that does. */
-  #startTimer(ms: number): NodeJS.Timeout {
-    return setTimeout(() => {
+  #startTimer(ms: number): void {
+    this.#timer = setTimeout(() => {
       this.#expire();
     }, ms).unref();
   }
@@ -63,7 +63,7 @@ export class Waiters {
     const now = performance.now();
     for (const waiting of this.#all) {
       if (waiting.deadlineAt > now) {
-        this.#timer = this.#startTimer(waiting.deadlineAt - now);
+        this.#startTimer(waiting.deadlineAt - now);
         return;
       }
       this.reject(waiting, new EscrowError('log-unavailable', undefined, { cause: this.#cause() }));

@@ -2,19 +2,19 @@ import { createServer, connect, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
 
-/** Stands between a client and the server, and cuts the line at a commit. */
+/** Stands between a client and the server, and cuts the line at a statement that commits. */
 export interface CuttingProxy {
   readonly settings: ConnectionSettings;
-  /** What happens to the next commit: its answer is lost, or it never arrives. */
-  cutAt(what: 'answer' | 'commit'): void;
-  /** Commits that were cut. */
+  /** What happens to the next `statement`: its answer is lost, or it never arrives. */
+  cutAt(what: 'answer' | 'statement', statement: 'commit' | 'append-plain'): void;
+  /** Statements that were cut. */
   readonly cuts: number;
   close(): void;
 }
 
 /** Starts a proxy on a free port of this machine. */
 export async function startCuttingProxy(to: ConnectionSettings): Promise<CuttingProxy> {
-  let armed: 'answer' | 'commit' | undefined;
+  let armed: { readonly what: 'answer' | 'statement'; readonly bound: string } | undefined;
   let cuts = 0;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -35,11 +35,11 @@ export async function startCuttingProxy(to: ConnectionSettings): Promise<Cutting
     });
     client.on('data', (data: Buffer) => {
       // In a Bind message: the unnamed portal, then the statement's name.
-      if (armed === undefined || !data.includes('\0commit\0')) {
+      if (armed === undefined || !data.includes(armed.bound)) {
         upstream.write(data);
         return;
       }
-      if (armed === 'answer') upstream.write(data);
+      if (armed.what === 'answer') upstream.write(data);
       armed = undefined;
       cuts += 1;
       deaf = true;
@@ -50,7 +50,7 @@ export async function startCuttingProxy(to: ConnectionSettings): Promise<Cutting
   const { port } = server.address() as AddressInfo;
   return {
     settings: { ...to, host: '127.0.0.1', port },
-    cutAt: (what) => (armed = what),
+    cutAt: (what, statement) => (armed = { what, bound: `\0${statement}\0` }),
     get cuts() {
       return cuts;
     },

@@ -27,7 +27,13 @@ afterAll(() => server.stop());
 describe.each(['log_entry', 'log_subject', 'log_tile', 'log_checkpoint', 'log_cosignature', 'policy'])(
   '%s is append-only',
   (table) => {
-    const columns = { log_entry: 'id', log_subject: 'seqs', log_tile: 'index', log_checkpoint: 'note', policy: 'hash' };
+    const columns = {
+      log_entry: 'id',
+      log_subject: 'seqs',
+      log_tile: 'index',
+      log_checkpoint: 'note',
+      policy: 'hash',
+    };
     const column = { ...columns, log_cosignature: 'line' }[table] ?? '';
     const attempts = [
       `update ${table} set ${column} = ${column}`,

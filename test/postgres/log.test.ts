@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { canonicalHash } from '../../src/escrow/digests.js';
 import { EscrowError } from '../../src/escrow/errors.js';
+import type { Subject } from '../../src/escrow/journal.js';
 import type { Anchorage, CheckpointSigner } from '../../src/escrow/ports.js';
 import type { Anchor } from '../../src/log/anchor.js';
 import { openCheckpoint } from '../../src/log/checkpoint.js';
+import { decodeEntry } from '../../src/log/entry.js';
 import { Frontier, leafHash } from '../../src/log/merkle.js';
 import { verifyConsistency, verifyInclusion } from '../../src/log/proof.js';
 import { rootOf } from '../../src/log/prover.js';
@@ -257,6 +259,63 @@ describe('entries', () => {
       { after: undefined, limit: 9 },
     );
     expect(both.items.map(({ index }) => index)).toEqual([10, 6, 2]);
+  });
+
+  it('about any subject are the same ones, in the index and not in it yet, from either side of any page', async () => {
+    const first = await opened();
+    const subjects = Array.from({ length: 1300 }, (_, at) => ({
+      ...(at % 2 === 0 ? { owner: at % 6 === 0 ? 'anna' : 'bert' } : {}),
+      ...(at % 5 === 0 ? { key: `key_${at % 3}` } : {}),
+      ...(at % 7 === 0 ? { recovery: 'rec_1' } : {}),
+      ...(at % 400 === 1 ? { grant: 'grant_1' } : {}),
+    }));
+    const appendAll = async (database: Database, all: typeof subjects): Promise<void> => {
+      for (const about of all) void database.journal.append(writeOf('alone', { about }));
+      await database.journal.append(writeOf('alone'));
+    };
+    await appendAll(first, subjects.slice(0, 700));
+    await first.close();
+    const indexed = await query(server.owner, 'select size::int from log_subject_head');
+    expect(indexed).toEqual([{ size: 701 }]);
+    const second = await opened({ checkpointIntervalMs: 60_000 });
+    await appendAll(second, subjects.slice(700));
+    const entries = await second.log.entries(0, 10_000);
+    const found = async (about: Subject, limit: number, below?: number): Promise<readonly number[]> => {
+      const places: number[] = [];
+      let after: string | undefined;
+      do {
+        const page = await second.log.entriesAbout(about, { after, limit }, below);
+        places.push(...page.items.map(({ index }) => index));
+        after = page.next;
+      } while (after !== undefined);
+      return places;
+    };
+    const expected = (about: Subject, below = Infinity): readonly number[] =>
+      entries
+        .filter(({ index, entry }) => {
+          const { subject } = decodeEntry(entry);
+          return (
+            index < below &&
+            Object.entries(about).every(([name, id]) => subject[name as keyof Subject] === id)
+          );
+        })
+        .map(({ index }) => index)
+        .reverse();
+    const asked: readonly Subject[] = [
+      { owner: 'anna' },
+      { owner: 'bert', key: 'key_0' },
+      { key: 'key_1', recovery: 'rec_1' },
+      { grant: 'grant_1' },
+      { owner: 'nobody' },
+      {},
+    ];
+    for (const about of asked) {
+      for (const below of [undefined, 0, 512, 513, 701, 702, 900]) {
+        expect(await found(about, 150, below)).toEqual(expected(about, below));
+      }
+    }
+    expect(expected({ key: 'key_1', recovery: 'rec_1' }).length).toBeGreaterThan(10);
+    expect(await found({ grant: 'grant_1' }, 1)).toEqual(expected({ grant: 'grant_1' }));
   });
 
   it('have the filing of a recovery among them', async () => {

@@ -108,6 +108,7 @@ it('what is answered is true, however often the connections are killed in a stor
 });
 
 describe('when the line is cut at the commit', () => {
+  // Two present one request, so that they are judged.
   const writes = (): readonly JournalWrite[] => {
     const request: Claim = { claim: 'request-unused', kid: 'kid', jti: 'jti', expiresAt: later };
     return [
@@ -120,7 +121,7 @@ describe('when the line is cut at the commit', () => {
 
   it('what was committed is found and answered with its index', async () => {
     const { database, proxy: line } = await throughProxy();
-    line.cutAt('answer');
+    line.cutAt('answer', 'commit');
     const batch = writes();
     const settled = await Promise.allSettled(batch.map((write) => database.journal.append(write)));
     expect(line.cuts).toBe(1);
@@ -134,12 +135,43 @@ describe('when the line is cut at the commit', () => {
 
   it('what never arrived is recorded on the next connection', async () => {
     const { database, proxy: line } = await throughProxy();
-    line.cutAt('commit');
+    line.cutAt('statement', 'commit');
     const settled = await Promise.allSettled(writes().map((write) => database.journal.append(write)));
     expect(line.cuts).toBe(1);
     expect(settled.map(({ status }) => status)).toEqual(statuses);
     expect((await standing()).size).toBe(3);
     expect(await database.journal.openActs()).toHaveLength(1);
+  });
+
+  it.each(['answer', 'statement'] as const)(
+    'of a plain batch with another behind it (the %s is lost), all are recorded once',
+    async (lost) => {
+      const { database, proxy: line } = await throughProxy();
+      line.cutAt(lost, 'append-plain');
+      const batch = Array.from({ length: 60 }, () => writeOf('opens'));
+      const answers = await Promise.all(batch.map((write) => database.journal.append(write)));
+      expect(line.cuts).toBe(1);
+      const log = await standing();
+      expect(log.size).toBe(1 + batch.length);
+      expect(answers.map(({ index }) => index)).toEqual(batch.map(({ id }) => log.get(id)));
+      expect(await database.journal.openActs()).toHaveLength(batch.length);
+    },
+  );
+
+  it('a backend that does not see it is stopped before anything is said to be lost', async () => {
+    const { database, proxy: line } = await throughProxy();
+    const holding = query(
+      server.owner,
+      `do $$ begin perform from log_head for update; perform pg_sleep(1); end $$`,
+    );
+    await delay(100);
+    line.cutAt('answer', 'append-plain');
+    // It has arrived and waits for the head, and would still be recorded when that is free.
+    const write = writeOf('opens');
+    const { index } = await database.journal.append(write);
+    await holding;
+    const log = await standing();
+    expect([log.size, log.get(write.id)]).toEqual([2, index]);
   });
 });
 
@@ -240,6 +272,36 @@ it('a daemon that stands still with the tree in its hands is not waited for', as
   await still.close();
   const stored = await query(server.owner, 'select size::int from log_checkpoint');
   expect(stored).toEqual([{ size: 1 }]);
+});
+
+it('a daemon that is slow to sign does not put the tree back to where it began', async () => {
+  let goOn: () => void = () => undefined;
+  const stands = new Promise<void>((resolve) => (goOn = resolve));
+  let asked: () => void = () => undefined;
+  const isAsked = new Promise<void>((resolve) => (asked = resolve));
+  const slow = {
+    ...signer,
+    sign: async (text: Uint8Array) => {
+      asked();
+      await stands;
+      return signer.sign(text);
+    },
+  };
+  const first = await opened({ signer: slow, checkpointIntervalMs: 1 });
+  const second = await opened();
+  await first.journal.append(writeOf('alone'));
+  await isAsked;
+  // While the first one signs the tree of one entry, the second is asked for that of two.
+  const { index } = await second.journal.append(writeOf('alone'));
+  const proof = second.log.inclusion(index);
+  await delay(300);
+  goOn();
+  expect(await proof).toMatchObject({ size: 2 });
+  await first.close();
+  const stored = await query(server.owner, 'select size::int from log_frontier');
+  expect(stored).toEqual([{ size: 2 }]);
+  const last = await second.journal.append(writeOf('alone'));
+  expect(await second.log.inclusion(last.index)).toMatchObject({ size: 3 });
 });
 
 it('a daemon whose log has become shorter appends nothing more', async () => {

@@ -1,13 +1,10 @@
-import knex, { type Knex } from 'knex';
-
 import type { GrantId, KeyId, RecoveryId } from '../../src/escrow/ids.js';
-import { clientConfig } from '../../src/postgres/connection.js';
 import type { Database } from '../../src/postgres/database.js';
-import type { Migration } from '../../src/postgres/schema/migration.js';
 import { migrationsUpTo005 } from '../../src/postgres/schema/upTo005.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { openOn, writeOf } from './fixtures.js';
+import { migrateTo } from './olderSchema.js';
 
 /*
  * A database as the program left it at migration 005, with one record of each kind in the form that it wrote, brought to
@@ -99,7 +96,7 @@ let database: Database;
 
 beforeAll(async () => {
   server = await startTestServer();
-  await migrateTo(migrationsUpTo005);
+  await migrateTo(server, migrationsUpTo005);
   await fill();
   database = await openOn(server, softwareSigner());
 });
@@ -107,28 +104,6 @@ afterAll(async () => {
   await database.close();
   await server.stop();
 });
-
-/** Brings the empty database to the last of these, as the program did when it was the last. */
-async function migrateTo(migrations: readonly Migration[]): Promise<void> {
-  const connection = { ...clientConfig(server.owner, 'test', 10_000) };
-  const owner = knex({ client: 'pg', connection, pool: { min: 0, max: 1 } });
-  const migrationSource: Knex.MigrationSource<Migration> = {
-    getMigrations: () => Promise.resolve([...migrations]),
-    getMigrationName: ({ name }) => name,
-    getMigration: ({ sql }) =>
-      Promise.resolve({
-        up: async (trx: Knex) => {
-          await trx.raw(sql);
-        },
-        down: () => Promise.reject(new Error('no way back')),
-      }),
-  };
-  try {
-    await owner.migrate.latest({ migrationSource });
-  } finally {
-    await owner.destroy();
-  }
-}
 
 async function fill(): Promise<void> {
   const run = (sql: string, ...values: readonly unknown[]): Promise<unknown> =>
