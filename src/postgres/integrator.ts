@@ -44,7 +44,10 @@ export class Integrator {
   readonly #verifier: NoteVerifier;
   #trusted: TrustedCheckpoint;
   #running: Promise<boolean> | undefined;
-  #turning: Promise<boolean> | undefined;
+  #turning: Promise<void> | undefined;
+  /** Whether there may be entries that no turn has begun to look at. */
+  #isBehind = false;
+  #indexFault: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastRunAt = -Infinity;
   #fault: Error | undefined;
@@ -68,6 +71,7 @@ export class Integrator {
 
   /** Says that there are new entries: a checkpoint will cover them soon. */
   appended(): void {
+    this.#isBehind = true;
     if (this.#timer !== undefined || this.#closed) return;
     const { checkpointIntervalMs } = this.#options;
     const passedMs = performance.now() - this.#lastRunAt;
@@ -76,14 +80,8 @@ export class Integrator {
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
-        this.#turn().then(
-          (complete) => {
-            if (!complete) this.appended();
-          },
-          () => {
-            this.appended();
-          },
-        );
+        // What goes on already may have begun before the newest entries were there: it is this one's turn after that.
+        this.#turning = Promise.allSettled([this.#turning, this.#running]).then(() => this.#turn());
       },
       Math.max(0, againInMs - passedMs),
     );
@@ -109,24 +107,23 @@ export class Integrator {
   /** Brings the checkpoint up to date a last time, if it can, and stops. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
-    const pending = this.#timer !== undefined;
     this.#timer = undefined;
     this.#closed = true;
-    await this.#turning?.catch(() => undefined);
-    await this.#running?.catch(() => undefined);
-    if (pending) await this.#turn().catch(() => undefined);
+    await Promise.allSettled([this.#turning, this.#running]);
+    if (this.#isBehind) await this.#turn();
   }
 
-  /** Brings the checkpoint up to date, and the index of subjects, which no checkpoint waits for. True when both are. */
-  #turn(): Promise<boolean> {
-    const turn = async (): Promise<boolean> => {
-      const complete = await this.#run();
-      return (await this.#observed(() => indexSubjects(this.#options.pool))) && complete;
-    };
-    this.#turning ??= turn().finally(() => {
-      this.#turning = undefined;
-    });
-    return this.#turning;
+  /** Brings the checkpoint up to date, and then the index of subjects, which no checkpoint waits for; or has it tried again. */
+  async #turn(): Promise<void> {
+    this.#isBehind = false;
+    try {
+      const isCovered = await this.#run();
+      const isIndexed = await this.#index();
+      if (isCovered && isIndexed) return;
+    } catch {
+      // It was said; see #integrate.
+    }
+    this.appended();
   }
 
   /** One run at a time; who asks during one gets its result. True when the checkpoint covers what was there. */
@@ -139,19 +136,11 @@ export class Integrator {
 
   async #integrate(): Promise<boolean> {
     this.#lastRunAt = performance.now();
-    return this.#observed(async () => {
+    try {
       const extended = await this.#options.pool.transaction((ask) => this.#extend(ask));
       if (extended !== undefined) this.#trusted = extended;
-      return extended !== undefined;
-    });
-  }
-
-  /** Does it, and keeps what went wrong for who asks; an operator is told once. */
-  async #observed<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      const done = await work();
       this.#fault = undefined;
-      return done;
+      return extended !== undefined;
     } catch (error) {
       const fault = error instanceof Error ? error : new Error(String(error));
       if (this.#fault?.message !== fault.message) {
@@ -159,6 +148,21 @@ export class Integrator {
       }
       this.#fault = fault;
       throw error;
+    }
+  }
+
+  /** True when all is indexed. What is not is found as well, only slower, so that a failure is no fault of the log. */
+  async #index(): Promise<boolean> {
+    try {
+      const complete = await indexSubjects(this.#options.pool);
+      this.#indexFault = undefined;
+      return complete;
+    } catch (error) {
+      const fault = error instanceof Error ? error.message : String(error);
+      if (this.#indexFault !== fault)
+        this.#options.log.warn(`the log's index of subjects cannot be brought up to date: ${fault}`);
+      this.#indexFault = fault;
+      return false;
     }
   }
 
