@@ -2,6 +2,8 @@ import type { WireKey, WireRecoveryOrder, WireScope } from '../../src/escrow/wir
 import type { Entry } from '../../src/log/entry.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
+import { replay } from '../support/replay.js';
+import { standingOf } from './records.js';
 import { refusalOf, tally } from './refusals.js';
 import { filed, toOperate, toRelease } from './recoveries.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
@@ -532,6 +534,16 @@ describe('ends', () => {
       expect([recovery, status, outcome.length > 0]).toEqual([recovery, status, true]);
     }
   });
+});
+
+test('the replay of the log, from its entries alone, gives what the database holds', async () => {
+  await expectLogHolds(system);
+  const standing = replay(await entriesFrom(system, 0));
+  expect(standing).toEqual(await standingOf(system));
+  // there was something to replay
+  expect(new Set(Object.values(standing.recoveries)).size).toBeGreaterThanOrEqual(5);
+  expect(new Set(Object.values(standing.grants).map(([status]) => status)).size).toBe(3);
+  expect(Object.values(standing.grants).reduce((sum, [, used]) => sum + used, 0)).toBeGreaterThan(10);
 });
 
 /** A principal of the directory with other roles or attributes. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import type { Standing } from '../support/replay.js';
 import { openRaw } from '../support/rawToken.js';
 import { query } from '../support/postgres.js';
 import type { System } from '../support/system.js';
@@ -27,6 +28,30 @@ export async function recordsOf(system: System): Promise<Records> {
     grants: await ask('select id, used, status, scope::text from grant_ order by id'),
     openActs: await ask('select id from open_act'),
     tokenObjects: countObjects(system),
+  };
+}
+
+/** Where everything stands by the records, past the daemon. */
+export async function standingOf(system: System): Promise<Standing> {
+  const ask = <Row extends object>(sql: string): Promise<readonly Row[]> =>
+    query<Row>(databaseOf(system), sql);
+  const policies = await ask<{ version: number; hash: string }>(
+    'select version, hash from policy order by version',
+  );
+  const deposits = await ask<{ key: string; digest: string }>(
+    `select key, document ->> 'digest' as digest from deposit`,
+  );
+  const recoveries = await ask<{ id: string; status: string }>(
+    `select id, document #>> '{state,status}' as status from recovery`,
+  );
+  const grants = await ask<{ id: string; status: string; used: number }>(
+    'select id, status, used from grant_',
+  );
+  return {
+    policies: policies.map(({ version, hash }) => [version, hash] as const),
+    deposits: Object.fromEntries(deposits.map(({ key, digest }) => [key, digest])),
+    recoveries: Object.fromEntries(recoveries.map(({ id, status }) => [id, status])),
+    grants: Object.fromEntries(grants.map(({ id, status, used }) => [id, [status, used] as const])),
   };
 }
 
