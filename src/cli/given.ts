@@ -18,6 +18,11 @@ export class Given {
     return value;
   }
 
+  /** All arguments, of a command that takes any number of them. */
+  get all(): readonly string[] {
+    return this.#arguments.filter((value) => value !== undefined);
+  }
+
   /** An option, when it was given or has a default. */
   find(name: string): string | undefined {
     const value = this.#options[name];

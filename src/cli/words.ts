@@ -25,16 +25,19 @@ function shownScopeInWords(shown: WireScope | undefined): string {
 export function askedInWords(recovery: WireRecovery): string {
   switch (recovery.purpose) {
     case 'operate':
-      return `operate: ${shownScopeInWords(recovery.scope)}. The key stays in the token.`;
+      return `operate: ${shownScopeInWords(recovery.scope)}${recovery.keys.length === 1 ? '. The key stays' : '; as much with each of the keys. They stay'} in the token.`;
     case 'release':
-      return `release: ${recovery.recipient ?? 'somebody'} receives the private key itself, for good.`;
+      return `release: ${recovery.recipient ?? 'somebody'} receives ${recovery.keys.length === 1 ? 'the private key itself' : 'the private keys themselves'}, for good.`;
   }
 }
 
-/** A key in one line. */
-export function keyInWords(key: WireRecovery['key']): string {
-  const label = key.label === '' ? '' : ` "${key.label}"`;
-  return `${key.key}${label}, ${key.spec} to ${key.use}, of ${key.owner}`;
+/** The keys of a request, each with who suffices for it and what came of it, as rows of facts. */
+export function keysFacts({ keys }: WireRecovery): readonly (readonly [string, string | undefined])[] {
+  return keys.flatMap(({ key, label, spec, use, quorums, grant }) => [
+    ['key', `${key}${label === '' ? '' : ` "${label}"`}, ${spec} to ${use}`],
+    ['enough are', quorumsInWords(quorums)],
+    ['grant', grant === undefined ? undefined : `${grant.grant}, ${grant.status}`],
+  ]);
 }
 
 /** A request as rows of facts, in words. */
@@ -45,7 +48,8 @@ export function recoveryFacts(
   const denied = recovery.deniedBy.map(({ depositary, reason }) => `${depositary} ("${reason}")`).join(', ');
   return [
     ['request', recovery.recovery],
-    ['key', keyInWords(recovery.key)],
+    ['keys of', recovery.owner],
+    ...keysFacts(recovery),
     ['asked by', recovery.requester],
     ['reason', recovery.reason],
     ['asks for', askedInWords(recovery)],
@@ -55,7 +59,6 @@ export function recoveryFacts(
     ['status', recovery.status],
     ['approved by', recovery.approvedBy.length === 0 ? 'nobody yet' : recovery.approvedBy.join(', ')],
     ['denied by', denied === '' ? undefined : denied],
-    ['enough are', quorumsInWords(recovery.quorums)],
     [
       'released from',
       recovery.releasableAt === undefined || recovery.purpose === 'operate'
@@ -69,7 +72,6 @@ export function recoveryFacts(
         : when(recovery.releasableAt, now),
     ],
     ['approvals count until', recovery.holdsUntil === undefined ? undefined : when(recovery.holdsUntil, now)],
-    ['grant', recovery.grant],
     ['ended', endInWords(recovery, now)],
   ];
 }
@@ -83,9 +85,9 @@ export function nextForRecovery(recovery: WireRecovery): string | undefined {
     case 'approved':
       return recovery.purpose === 'operate'
         ? `escrowctl recovery activate ${id}`
-        : `${recovery.recipient ?? 'the recipient'} runs: escrowctl recovery release ${id} --out key.pem`;
+        : `${recovery.recipient ?? 'the recipient'} runs: escrowctl recovery release ${id} --out ${recovery.keys.length === 1 ? 'key.pem' : 'DIRECTORY'}`;
     case 'active':
-      return `the app uses it: escrowctl ${recovery.scope?.operations[0] ?? 'sign'} FILE --grant ${recovery.grant ?? 'GRANT'} --mechanism ${recovery.scope?.mechanisms[0] ?? 'NAME'}`;
+      return `the app uses ${recovery.keys.length === 1 ? 'it' : 'each key by its own grant'}: escrowctl ${recovery.scope?.operations[0] ?? 'sign'} FILE --grant ${recovery.keys.find(({ grant }) => grant?.status === 'active')?.grant?.grant ?? 'GRANT'} --mechanism ${recovery.scope?.mechanisms[0] ?? 'NAME'}`;
     case 'released':
     case 'exhausted':
     case 'revoked':

@@ -5,7 +5,9 @@ import { askedAsJson, requestHash, sha256Hex } from '../escrow/digests.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { KeyId, PrincipalId } from '../escrow/ids.js';
 import type { Asked, Scope } from '../escrow/recovery.js';
+import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
 import type { WireForDepositary, WireRecovery, WireScope } from '../escrow/wire.js';
+import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import { parseDuration } from '../policy/durations.js';
 import type { Disbelief } from './errors.js';
@@ -22,7 +24,8 @@ const MINIMUM_TRANSPORT_BITS = 3072;
 /** A request whose attestation holds: what is shown is what the token's identity key has signed. */
 export interface Attested {
   readonly recovery: string;
-  readonly key: KeyId;
+  /** All of them, in ascending order. */
+  readonly keys: readonly KeyId[];
   /** As shown: the log entry of the filing says it too (see `believeRecovery`). */
   readonly owner: PrincipalId;
   readonly requester: PrincipalId;
@@ -44,7 +47,7 @@ export interface AttestationPins {
 
 /**
  * Checks that the token's identity key attests exactly what is shown: the request by its hash, computed anew, and each
- * part of it again by itself; the key with its public half; the one-time key; the expiry.
+ * part of it again by itself; each key with its public half, and no other; the one-time key; the expiry.
  * @throws NotBelieved
  */
 export async function verifyAttestation(
@@ -54,11 +57,11 @@ export async function verifyAttestation(
   now: Date,
 ): Promise<Attested> {
   const claims = await verifiedClaims(part.attestation, pins, now);
-  const { key, owner, requester, asked, approvalsHoldMs } = parsedRequest(shown);
+  const { keys, owner, requester, asked, approvalsHoldMs } = parsedRequest(shown);
   const expiresAt = new Date(shown.expiresAt);
   const hash = requestHash({
     recovery: shown.recovery,
-    key,
+    keys,
     requester,
     asked,
     reason: shown.reason,
@@ -72,7 +75,7 @@ export async function verifyAttestation(
   expect('attestation-issuer-mismatch', claims['iss'] === pins.origin);
   expect('recovery-mismatch', claims['recovery'] === shown.recovery);
   expect('request-hash-mismatch', claims['requestHash'] === hash && part.requestHash === hash);
-  expect('key-mismatch', claims['key'] === key && claims['publicKey'] === publicKeyHash(shown));
+  expect('key-mismatch', isSameJson(claims['keys'], publicKeyHashes(shown)));
   expect('purpose-mismatch', claims['purpose'] === purpose);
   expect('scope-mismatch', isSameJson(claims['scope'], scope));
   expect('transport-key-mismatch', claims['transport'] === transport);
@@ -82,7 +85,7 @@ export async function verifyAttestation(
   expect('attestation-expired', now < expiresAt);
   return {
     recovery: shown.recovery,
-    key,
+    keys,
     owner,
     requester,
     reason: shown.reason,
@@ -113,7 +116,7 @@ async function verifiedClaims(
         'exp',
         'recovery',
         'requestHash',
-        'key',
+        'keys',
         'purpose',
         'scope',
         'transport',
@@ -134,19 +137,19 @@ function disbeliefOf(error: InstanceType<typeof errors.JOSEError>): Disbelief {
 }
 
 function parsedRequest(shown: WireRecovery): {
-  readonly key: KeyId;
+  readonly keys: readonly KeyId[];
   readonly owner: PrincipalId;
   readonly requester: PrincipalId;
   readonly asked: Asked;
   readonly approvalsHoldMs: number;
 } {
-  const key = parseId('KeyId', shown.key.key);
-  const owner = parsePrincipalId(shown.key.owner);
+  const keys = parsedKeys(shown);
+  const owner = parsePrincipalId(shown.owner);
   const requester = parsePrincipalId(shown.requester);
   const asked = parsedAsked(shown);
   const approvalsHoldMs = parseDuration(shown.approvalsHold);
   if (
-    key === undefined ||
+    keys === undefined ||
     owner === undefined ||
     requester === undefined ||
     asked === undefined ||
@@ -157,7 +160,15 @@ function parsedRequest(shown: WireRecovery): {
       'the request shown is not a request: an id or a scope is none',
     );
   }
-  return { key, owner, requester, asked, approvalsHoldMs };
+  return { keys, owner, requester, asked, approvalsHoldMs };
+}
+
+/** The keys that are shown, when there are some, not too many, each once and in ascending order. */
+function parsedKeys(shown: WireRecovery): readonly KeyId[] | undefined {
+  const keys = shown.keys.flatMap(({ key }) => parseId('KeyId', key) ?? []);
+  const isSet = keys.every((key, at) => at === 0 || (keys[at - 1] ?? key) < key);
+  const isWhole = keys.length === shown.keys.length && keys.length > 0 && keys.length <= MAX_RECOVERY_KEYS;
+  return isSet && isWhole ? keys : undefined;
 }
 
 /** What is asked for, of what a server shows; undefined when it is not of the form. */
@@ -188,9 +199,13 @@ export function parsedScope(shown: WireScope): Scope | undefined {
   return { app, operations, mechanisms, input, maxUses, rate, durationMs, notBefore, notAfter };
 }
 
+/** Each key that is shown with the hash of its public half. */
+function publicKeyHashes({ keys }: WireRecovery): Json {
+  return Object.fromEntries(keys.map((key) => [key.key, publicKeyHash(key)]));
+}
+
 /** SHA-256 (hex) of the public key shown, in DER; null for a key that has none. */
-function publicKeyHash(shown: WireRecovery): string | null {
-  const { publicKeyPem } = shown.key;
+function publicKeyHash({ publicKeyPem }: WireRecovery['keys'][number]): string | null {
   if (publicKeyPem === undefined) return null;
   try {
     const der = createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });

@@ -1,12 +1,17 @@
-import { askedAsJson, sha256Hex } from '../escrow/digests.js';
+import { askedAsJson, repliesDigest } from '../escrow/digests.js';
+import type { KeyId } from '../escrow/ids.js';
+import type { Reply } from '../escrow/recovery.js';
+import { sealed } from '../escrow/sealed.js';
 import type {
   StatementPayload,
   WireApproval,
   WireDenial,
   WireForDepositary,
   WireRecovery,
+  WireShare,
 } from '../escrow/wire.js';
 import { encodeBase64 } from '../log/base64.js';
+import { canonicalJson } from '../log/canonical.js';
 import type { Checkpoint } from '../log/checkpoint.js';
 import type { Entry } from '../log/entry.js';
 import type { Attested, AttestationPins } from './attestation.js';
@@ -63,11 +68,11 @@ export async function believeRecovery(
 }
 
 /**
- * Approves: opens this depositary's share with its own key, encrypts it to the one-time key that was attested, and signs
- * a statement over all of it, which counts for `holdsMs`, or for as long as the request lets an approval count. The secret is
- * overwritten before this resolves.
+ * Approves: opens this depositary's share of each key with its own key, encrypts it to the one-time key that was attested,
+ * and signs one statement, over all keys of the request and all of these, which counts for `holdsMs`, or for as long as the
+ * request lets an approval count. Each secret is overwritten before this resolves.
  *
- * @throws NotBelieved `share-malformed` when the share does not open
+ * @throws NotBelieved `share-malformed` when a share does not open, or is of no key of the request
  */
 export async function approve(
   recovery: BelievedRecovery,
@@ -76,19 +81,26 @@ export async function approve(
   now: Date,
   holdsMs = recovery.attested.approvalsHoldMs,
 ): Promise<WireApproval> {
-  const { share, transportKey, oaep } = partOf(recovery.shown);
-  const reply = await reencryptShare({
-    share: Buffer.from(share, 'base64url'),
-    depositaryKey,
-    transportKey: Buffer.from(transportKey, 'base64url'),
-    oaep,
-  });
+  const { shares, transportKey } = partOf(recovery.shown);
+  const replies: Reply[] = [];
+  for (const { key, share, oaep } of sharesOf(recovery, shares)) {
+    const reply = await reencryptShare({
+      share: Buffer.from(share, 'base64url'),
+      depositaryKey,
+      transportKey: Buffer.from(transportKey, 'base64url'),
+      oaep,
+    });
+    replies.push({ key, reply: sealed('transport', reply) });
+  }
   const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
   const statement = await signStatement(recovery, signer, now, until, {
     decision: 'approve',
-    reply: sha256Hex(reply),
+    replies: repliesDigest(replies),
   });
-  return { statement, reply: reply.toString('base64url') };
+  return {
+    statement,
+    replies: replies.map(({ key, reply }) => ({ key, reply: Buffer.from(reply).toString('base64url') })),
+  };
 }
 
 /** Denies, with a reason that the requester, the owner and the auditor will read. No share is opened. */
@@ -106,10 +118,23 @@ function partOf(shown: WireRecovery): WireForDepositary {
   if (shown.forDepositary === undefined) {
     throw new NotBelieved(
       'attestation-missing',
-      'the server shows no share of this key to you; you are no depositary of it, or the request has ended',
+      'the server shows no share of these keys to you; you are no depositary of them, or the request has ended',
     );
   }
   return shown.forDepositary;
+}
+
+/** The shares, each of another key of the request, in ascending order. */
+function sharesOf(
+  { attested }: BelievedRecovery,
+  shares: readonly WireShare[],
+): readonly (WireShare & { readonly key: KeyId })[] {
+  const found = attested.keys.flatMap((key) => {
+    const share = shares.find((candidate) => candidate.key === key);
+    return share === undefined ? [] : [{ ...share, key }];
+  });
+  if (found.length === shares.length && found.length > 0) return found;
+  throw new NotBelieved('share-malformed', 'the server shows shares of other keys than the request is for');
 }
 
 /** The entry must be the filing of this very request, with this one-time key. */
@@ -120,15 +145,15 @@ function checkEntry(entry: Entry, shown: WireRecovery, attested: Attested): void
     phase === 'done' &&
     actor === shown.requester &&
     subject.recovery === attested.recovery &&
-    subject.key === attested.key &&
-    subject.owner === shown.key.owner &&
+    canonicalJson(subject.keys ?? []) === canonicalJson(attested.keys) &&
+    subject.owner === shown.owner &&
     detail['requestHash'] === attested.requestHash &&
     detail['transport'] === attested.transport;
   if (!isThisFiling) throw new NotBelieved('entry-mismatch');
 }
 
 type Decision =
-  | { readonly decision: 'approve'; readonly reply: string }
+  | { readonly decision: 'approve'; readonly replies: string }
   | { readonly decision: 'deny'; readonly reason: string };
 
 function signStatement(
@@ -147,7 +172,7 @@ function signStatement(
     ...decision,
     recovery: attested.recovery,
     requestHash: attested.requestHash,
-    key: attested.key,
+    keys: attested.keys,
     ...askedAsJson(attested.asked),
     transport: attested.transport,
     checkpoint: { size: checkpoint.size, root: encodeBase64(checkpoint.root) },

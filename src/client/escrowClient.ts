@@ -13,6 +13,7 @@ import type {
   WireEntry,
   WireGivenUpNotice,
   WireGrant,
+  WireGrants,
   WireHistory,
   WireHistoryOrder,
   WireHistoryStatement,
@@ -26,7 +27,7 @@ import type {
   WireRecovery,
   WireRedelivery,
   WireRecoveryOrder,
-  WireRelease,
+  WireReleasedKeys,
   WireServer,
   WireSignatures,
   WireSignOrder,
@@ -235,13 +236,14 @@ export class EscrowClient {
     return this.#post(`${recoveryPath(recovery)}/cancel`, { reason }, acted(REPLIES.recovery));
   }
 
-  activate(recovery: string): Promise<Acted<WireGrant>> {
-    return this.#post(`${recoveryPath(recovery)}/activate`, {}, acted(REPLIES.grant));
+  /** A grant for each key of the request. */
+  activate(recovery: string): Promise<Acted<WireGrants>> {
+    return this.#post(`${recoveryPath(recovery)}/activate`, {}, acted(REPLIES.grants));
   }
 
-  /** The key, encrypted to the recipient: open it with `openRelease`. Works once a request. */
-  release(recovery: string): Promise<Acted<WireRelease>> {
-    return this.#post(`${recoveryPath(recovery)}/release`, {}, acted(REPLIES.release));
+  /** The keys, encrypted to the recipient: open each with `openRelease`. Works once a request. */
+  release(recovery: string): Promise<Acted<WireReleasedKeys>> {
+    return this.#post(`${recoveryPath(recovery)}/release`, {}, acted(REPLIES.releasedKeys));
   }
 
   grants(query: PageQuery = {}): Promise<WirePage<WireGrant>> {

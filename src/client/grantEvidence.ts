@@ -3,10 +3,11 @@ import { z } from 'zod';
 import type { Entry } from '../log/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { Pace } from './pace.js';
-import { endsRequest } from './recoveryEvidence.js';
+import { endsRequest, isMapOf } from './recoveryEvidence.js';
 
 /** What a grant allows, and what is left of it. */
 interface Allowed {
+  readonly key: string;
   readonly app: string;
   readonly operations: readonly string[];
   readonly mechanisms: readonly string[];
@@ -29,15 +30,20 @@ const scopeSchema = z.object({
 });
 const grantSchema = z.object({ ...limits, startsAt: z.iso.datetime(), expiresAt: z.iso.datetime() });
 
+/** What was asked for, and for which keys. */
+interface AskedScope extends z.infer<typeof scopeSchema> {
+  readonly keys: readonly string[];
+}
+
 /**
- * Checks that grants were used within what they allow: each was made of a request that asked for its app, for no fewer
- * uses and for as long, and is used by that app, as was asked for, while it stands, at most so often and so fast. Uses
- * count when they are attempted, whatever becomes of them.
+ * Checks that grants were used within what they allow: each was made of a request that asked for its key and app, one for
+ * each key, for no fewer uses and for as long, and is used by that app with that key, as was asked for, while it stands, at
+ * most so often and so fast. Uses count when they are attempted, whatever becomes of them.
  *
  * Remembers requests and grants that have not ended, and those that ended lately.
  */
 export class GrantEvidence {
-  readonly #asked = new Map<string, z.infer<typeof scopeSchema>>();
+  readonly #asked = new Map<string, AskedScope>();
   readonly #grants = new Map<string, Allowed>();
   #sweptAtMs = 0;
 
@@ -48,7 +54,7 @@ export class GrantEvidence {
     if (atMs - this.#sweptAtMs > TOLERANCE_MS) this.#sweep(atMs);
     if (act === 'recovery.request' && phase === 'attempted' && subject.recovery !== undefined) {
       const scope = scopeSchema.safeParse(detail['scope']);
-      if (scope.success) this.#asked.set(subject.recovery, scope.data);
+      if (scope.success) this.#asked.set(subject.recovery, { ...scope.data, keys: subject.keys ?? [] });
     }
     if (act === 'recovery.activate' && phase === 'done') return this.#checkMade(entry, atMs);
     if (subject.recovery !== undefined && endsRequest(entry)) this.#asked.delete(subject.recovery);
@@ -63,7 +69,7 @@ export class GrantEvidence {
 
   #checkMade({ subject, detail }: Entry, atMs: number): string | undefined {
     const made = grantSchema.safeParse(detail);
-    if (!made.success || subject.grant === undefined) return 'a grant is made without saying what it allows';
+    if (!made.success) return 'a grant is made without saying what it allows';
     const { app, maxUses } = made.data;
     const asked = this.#asked.get(subject.recovery ?? '');
     if (asked === undefined) return 'a grant is made that nobody has asked for';
@@ -82,15 +88,23 @@ export class GrantEvidence {
     if (endMs > Math.min(lastsMs, instantOr(asked.notAfter, Infinity))) {
       return `the grant stands until ${expiresAt}, which is longer than was asked for`;
     }
-    const pace = asked.rate == null ? undefined : new Pace(asked.rate);
-    const { operations, mechanisms } = asked;
-    this.#grants.set(subject.grant, { app, operations, mechanisms, startMs, pace, left: maxUses, endMs });
+    const { operations, mechanisms, keys, rate } = asked;
+    const { grants } = detail;
+    if (!isMapOf(grants, keys)) return 'grants are made for other keys than were asked for';
+    for (const [key, grant] of Object.entries(grants)) {
+      if (typeof grant !== 'string') return 'a grant is made without saying which';
+      if (this.#grants.has(grant)) return `the grant for ${key} stands already`;
+      const pace = rate == null ? undefined : new Pace(rate); // each counts by itself
+      const allowed = { key, app, operations, mechanisms, startMs, pace, left: maxUses, endMs };
+      this.#grants.set(grant, allowed);
+    }
     return undefined;
   }
 
   #checkUse({ act, actor, subject, detail }: Entry, atMs: number): string | undefined {
     const grant = this.#grants.get(subject.grant ?? '');
     if (grant === undefined) return `${act} under a grant that was not made, or has ended`;
+    if (grant.key !== subject.key) return `${act} with another key than the grant is for`;
     if (grant.app !== actor) return `${act} by ${actor} under a grant of ${grant.app}`;
     // a use is recorded after it was decided, and so never before the start
     if (atMs < grant.startMs) return `${act} before its grant had started`;

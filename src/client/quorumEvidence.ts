@@ -4,14 +4,15 @@ import { documentHash } from '../log/export.js';
 import { DigestTable } from './digestTable.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { parseJws } from './jws.js';
-import { endsRequest } from './recoveryEvidence.js';
+import { endsRequest, isMapOf } from './recoveryEvidence.js';
 
 /** Acts that bring a key back. */
 const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release']);
 
 /**
- * Checks that no key came back without a quorum: whenever one does, each member of the quorum that is named has approved
- * this very request before, the approval has not expired, and the quorum is one of those that the key was deposited with.
+ * Checks that no key came back without a quorum: whenever keys do, a quorum is named for each of them, each of its members has
+ * approved this very request before, the approval has not expired, and the quorum is one of those that this key was deposited
+ * with.
  *
  * Remembers the quorums of each key, once for all keys that have the same, and the approvals of requests that have not
  * ended.
@@ -42,7 +43,7 @@ export class QuorumEvidence {
       if (phase === 'done') this.#approved(subject.recovery, actor, expiresMs);
     }
     if (RECOVERING.has(act) && phase === 'attempted') {
-      return this.#checkQuorum(entry, subject.recovery, Date.parse(time));
+      return this.#checkQuorums(entry, subject.recovery, Date.parse(time));
     }
     if (endsRequest(entry)) this.#approvals.delete(subject.recovery);
     return undefined;
@@ -61,20 +62,32 @@ export class QuorumEvidence {
     this.#approvals.set(recovery, approvals.set(depositary, expiresMs));
   }
 
-  #checkQuorum({ act, subject, detail }: Entry, recovery: string, atMs: number): string | undefined {
-    const { key } = subject;
-    const members = membersOf(detail['quorum']);
+  #checkQuorums({ act, subject, detail }: Entry, recovery: string, atMs: number): string | undefined {
+    const { quorums } = detail;
+    if (!isMapOf(quorums, subject.keys)) return `${act} without a quorum for each of its keys`;
+    for (const [key, quorum] of Object.entries(quorums)) {
+      const reason = this.#checkQuorumOf(key, membersOf(quorum), { act, recovery, atMs });
+      if (reason !== undefined) return reason;
+    }
+    return undefined;
+  }
+
+  #checkQuorumOf(
+    key: string,
+    members: readonly string[],
+    { act, recovery, atMs }: { readonly act: string; readonly recovery: string; readonly atMs: number },
+  ): string | undefined {
     if (members.length === 0) return `${act} without a quorum`;
     const approvals = this.#approvals.get(recovery);
     const missing = members.find((member) => approvals?.has(member) !== true);
     if (missing !== undefined) return `${act} without the approval of ${missing}`;
     const late = members.find((member) => atMs > (approvals?.get(member) ?? 0) + TOLERANCE_MS);
     if (late !== undefined) return `${act} after the approval of ${late} had expired`;
-    const deposited = key === undefined ? undefined : this.#kinds[(this.#quorums.get(key) ?? 0) - 1];
+    const deposited = this.#kinds[(this.#quorums.get(key) ?? 0) - 1];
     if (deposited === undefined) return `${act} of a key whose deposit is not in the log`;
     return deposited.has(nameOf(members))
       ? undefined
-      : `${act} by ${members.join(' and ')}, which is no quorum of this key`;
+      : `${act} by ${members.join(' and ')}, which is no quorum of ${key}`;
   }
 }
 

@@ -10,8 +10,8 @@ const ENDING: ReadonlySet<string> = new Set([
   'recovery.cancel',
   'recovery.expire',
 ]);
-/** Versions of what a request's hash is of; see `requestHash` in src/escrow. */
-const VERSIONS = [1, 2];
+/** The version of what a request's hash is of; see `requestHash` in src/escrow. */
+const VERSION = 3;
 
 /** Whether a request has come to its end by this entry, so that nothing of it need be remembered. */
 export function endsRequest({ act, phase, detail, error, request }: Entry): boolean {
@@ -21,22 +21,32 @@ export function endsRequest({ act, phase, detail, error, request }: Entry): bool
   return ENDING.has(act) && phase === 'done';
 }
 
+/** What was asked: the hash that depositaries sign, and the keys that it is of. */
+interface AskedFor {
+  readonly hash: Json | undefined;
+  readonly keys: string;
+}
+
 /**
- * Checks that what was decided on is what was asked: the hash of each request is that of what its entry says, and
- * whoever approves, denies or carries out a request does so by that hash. As depositaries sign the hash, a log that
- * tells another scope, another reason or another requester than they were shown is refused.
+ * Checks that what was decided on is what was asked: the hash of each request is that of what its entry says, whoever
+ * approves, denies or carries out a request does so by that hash, and every entry about it names the same keys. As
+ * depositaries sign the hash, a log that tells other keys, another scope, another reason or another requester than they were
+ * shown is refused; so is one in which a release is of some of the keys.
  *
- * Remembers the hash of each request that has not ended.
+ * Remembers hash and keys of each request that has not ended.
  */
 export class RecoveryEvidence {
-  readonly #hashes = new Map<string, Json | undefined>();
+  readonly #asked = new Map<string, AskedFor>();
 
   /** Why this entry is refused, if it is. */
   check(entry: Entry): string | undefined {
     const { recovery } = entry.subject;
-    if (recovery === undefined) return undefined;
-    const reason = entry.phase === 'attempted' ? this.#checkAttempt(entry, recovery) : undefined;
-    if (endsRequest(entry)) this.#hashes.delete(recovery);
+    if (recovery === undefined || !entry.act.startsWith('recovery.')) return undefined;
+    const reason =
+      (entry.phase === 'attempted' ? this.#checkAttempt(entry, recovery) : undefined) ??
+      this.#checkKeys(entry, recovery) ??
+      checkReleased(entry);
+    if (endsRequest(entry)) this.#asked.delete(recovery);
     return reason;
   }
 
@@ -44,24 +54,49 @@ export class RecoveryEvidence {
     const { act, detail } = entry;
     const { requestHash } = detail;
     if (act === 'recovery.request') {
-      if (this.#hashes.has(recovery)) return `${recovery} is asked for again`;
-      this.#hashes.set(recovery, requestHash);
+      if (this.#asked.has(recovery)) return `${recovery} is asked for again`;
+      this.#asked.set(recovery, { hash: requestHash, keys: namesOf(entry) });
       return isOf(entry, recovery) ? undefined : 'the hash of the request is of something else';
     }
     if (requestHash === undefined) return undefined;
-    if (!this.#hashes.has(recovery)) return `${act} of a request that was not made, or has ended`;
-    return this.#hashes.get(recovery) === requestHash
-      ? undefined
-      : `${act} is about something else than was asked`;
+    const asked = this.#asked.get(recovery);
+    if (asked === undefined) return `${act} of a request that was not made, or has ended`;
+    return asked.hash === requestHash ? undefined : `${act} is about something else than was asked`;
   }
+
+  #checkKeys(entry: Entry, recovery: string): string | undefined {
+    const asked = this.#asked.get(recovery);
+    return asked === undefined || asked.keys === namesOf(entry)
+      ? undefined
+      : `${entry.act} is about other keys than were asked for`;
+  }
+}
+
+function namesOf({ subject }: Entry): string {
+  return (subject.keys ?? []).join(' ');
+}
+
+/** A release is of each key of its request, and what it says of them is what its digest is of. */
+function checkReleased({ act, phase, subject, detail, digest }: Entry): string | undefined {
+  if (act !== 'recovery.release' || phase !== 'done') return undefined;
+  const { released } = detail;
+  if (!isMapOf(released, subject.keys)) return `${act} of other keys than were asked for`;
+  return documentHash(released) === digest ? undefined : `${act} does not say what was released`;
+}
+
+/** Whether a fact is an object with one member for each of these keys, and no other. */
+export function isMapOf(
+  fact: Json | undefined,
+  keys: readonly string[] | undefined,
+): fact is Readonly<Record<string, Json>> {
+  const isObject = typeof fact === 'object' && fact !== null && !Array.isArray(fact);
+  return isObject && keys !== undefined && Object.keys(fact).sort().join(' ') === keys.join(' ');
 }
 
 /** Whether the hash in the entry of a request is of what else that entry says. */
 function isOf({ actor, subject, detail }: Entry, recovery: string): boolean {
   const { requestHash, ...asked } = detail;
-  const { key } = subject;
-  if (key === undefined) return false;
-  return VERSIONS.some(
-    (version) => documentHash({ ...asked, version, recovery, key, requester: actor }) === requestHash,
-  );
+  const { keys } = subject;
+  if (keys === undefined) return false;
+  return documentHash({ ...asked, version: VERSION, recovery, keys, requester: actor }) === requestHash;
 }

@@ -11,6 +11,7 @@ import type {
   WireEntry,
   WireGivenUpNotice,
   WireGrant,
+  WireGrants,
   WireHistory,
   WireHistoryStatement,
   WireKey,
@@ -21,6 +22,7 @@ import type {
   WireRecovery,
   WireRedelivery,
   WireRelease,
+  WireReleasedKeys,
   WireServer,
   WireSignatures,
   WireStanding,
@@ -39,6 +41,7 @@ const use = z.enum(['sign', 'decrypt']);
 const spec = z.enum(KEY_SPEC_NAMES as [(typeof KEY_SPEC_NAMES)[number]]);
 const mechanism = z.enum(MECHANISM_NAMES as [(typeof MECHANISM_NAMES)[number]]);
 const purpose = z.enum(PURPOSES);
+const grantStatus = z.enum(['active', 'exhausted', 'expired', 'revoked']);
 const quorums = z.array(z.array(text).readonly()).readonly();
 /** base64url without padding, RFC 4648 section 5. */
 const binary = text.regex(/^[A-Za-z0-9_-]*$/);
@@ -46,7 +49,11 @@ const binary = text.regex(/^[A-Za-z0-9_-]*$/);
 /** Turns what was received into what is promised, or throws a ZodError. */
 export type Reply<T> = z.ZodType<T>;
 
-const release: Reply<WireRelease> = z.object({ transferKey: binary, wrappedKey: binary, oaep: text });
+const releaseOf = z.object({ transferKey: binary, wrappedKey: binary, oaep: text });
+const release: Reply<WireRelease> = releaseOf;
+const releasedKeys: Reply<WireReleasedKeys> = z.object({
+  keys: z.array(releaseOf.extend({ key: text })).readonly(),
+});
 
 const rate = z.object({ uses: count, per: text });
 
@@ -109,7 +116,20 @@ const proof = z.object({ index: count, entry: text, proof: z.array(text).readonl
 
 const recovery: Reply<WireRecovery> = z.object({
   recovery: text,
-  key: z.object({ key: text, owner: text, label: text, spec, use, publicKeyPem: z.exactOptional(text) }),
+  owner: text,
+  keys: z
+    .array(
+      z.object({
+        key: text,
+        label: text,
+        spec,
+        use,
+        publicKeyPem: z.exactOptional(text),
+        quorums,
+        grant: z.exactOptional(z.object({ grant: text, status: grantStatus })),
+      }),
+    )
+    .readonly(),
   requester: text,
   reason: text,
   purpose,
@@ -134,16 +154,13 @@ const recovery: Reply<WireRecovery> = z.object({
   ]),
   approvedBy: z.array(text).readonly(),
   deniedBy: z.array(z.object({ depositary: text, reason: text })).readonly(),
-  quorums,
   ended: z.exactOptional(z.object({ by: z.exactOptional(text), reason: z.exactOptional(text), at: instant })),
-  grant: z.exactOptional(text),
   releasableAt: z.exactOptional(instant),
   holdsUntil: z.exactOptional(instant),
-  release: z.exactOptional(release),
+  release: z.exactOptional(releasedKeys),
   forDepositary: z.exactOptional(
     z.object({
-      share: binary,
-      oaep: text,
+      shares: z.array(z.object({ key: text, share: binary, oaep: text })).readonly(),
       transportKey: binary,
       requestHash: text,
       attestation: text,
@@ -162,8 +179,9 @@ const grant: Reply<WireGrant> = z.object({
   used: count,
   startsAt: instant,
   expiresAt: instant,
-  status: z.enum(['active', 'exhausted', 'expired', 'revoked']),
+  status: grantStatus,
 });
+const grants: Reply<WireGrants> = z.object({ grants: z.array(grant).readonly() });
 
 const server: Reply<WireServer> = z.object({
   origin: text,
@@ -248,13 +266,14 @@ export const REPLIES = {
   key,
   recovery,
   grant,
+  grants,
   policy,
   choice,
   standing,
   policyPlan,
   warnings: z.object({ warnings: texts }) satisfies Reply<WireWarnings>,
   appliedPolicy,
-  release,
+  releasedKeys,
   signatures: z.object({
     signatures: z.array(binary).readonly(),
     remaining: count,

@@ -8,7 +8,7 @@ import { POLICY_SIGNATURE_TYPE } from './policyDocument.js';
 
 /**
  * Checks the statements that people signed for others to rely on: each depositary's approval or denial is their own and
- * about this request, and each policy was signed by as many administrators of the one before it as that asks for.
+ * about this request with all of its keys, and each policy was signed by as many administrators of the one before it as that asks for.
  */
 export class StatementEvidence {
   readonly #origin: string;
@@ -31,13 +31,14 @@ export class StatementEvidence {
     const { actor, subject, detail, time } = entry;
     const jws = parsed(detail['statement'], STATEMENT_TYPE);
     if (jws === undefined) return `${actor} has signed no statement`;
-    const { iss, aud, recovery, requestHash, decision: decided, iat } = jws.payload;
+    const { iss, aud, recovery, requestHash, keys: named, decision: decided, iat } = jws.payload;
     const isAboutThis =
       iss === actor &&
       aud === this.#origin &&
       decided === decision &&
       recovery === subject.recovery &&
-      requestHash === detail['requestHash'];
+      requestHash === detail['requestHash'] &&
+      isSameList(named, subject.keys);
     if (!isAboutThis) return `the statement of ${actor} is about something else`;
     const keys = this.#directory.keysOf(actor, Number(iat), time);
     return keys === undefined || keys.some((key) => holds(jws, key))
@@ -69,6 +70,10 @@ export class StatementEvidence {
       ? undefined
       : `the policy has ${signers.size} signatures of administrators, and needs ${quorum}`;
   }
+}
+
+function isSameList(named: unknown, keys: readonly string[] | undefined): boolean {
+  return Array.isArray(named) && keys !== undefined && named.join(' ') === keys.join(' ');
 }
 
 function parsed(value: unknown, typ: string): ParsedJws | undefined {

@@ -89,7 +89,7 @@ export async function getOpenRecovery(
 ): Promise<{ readonly recovery: Recovery; readonly status: 'pending' | 'approved' }> {
   about({ recovery: id });
   const recovery = await getRecovery(escrow, id);
-  about({ key: recovery.key, owner: recovery.owner });
+  about({ keys: recovery.keys, owner: recovery.owner });
   const status = statusAt(recovery, escrow.clock.now());
   switch (status) {
     case 'pending':

@@ -1,16 +1,19 @@
+import type { AskedKey } from './askedKeys.js';
+import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
 import type { Call, Escrow } from './context.js';
-import { actorOf, getDeposit, getOpenRecovery } from './context.js';
-import { layerContext, sha256Hex } from './digests.js';
-import type { Deposit, PurposeDeposit, Share } from './deposit.js';
-import { brakesOf, getPurposeDeposit } from './deposit.js';
+import { actorOf, getOpenRecovery } from './context.js';
+import { layerContext, repliesDigest, sha256Hex } from './digests.js';
+import type { Share } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
 import { aloneOn } from './journal.js';
 import type { Change, Subject } from './journal.js';
-import type { Approval, Recovery, RecoveryState } from './recovery.js';
+import type { TokenVerbs } from './ports.js';
+import type { Completion } from './quorumProgress.js';
+import { completion, isDenied, quorumsAsJson } from './quorumProgress.js';
+import type { Recovery, RecoveryState, Reply } from './recovery.js';
 import { approvalsAt } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';
-import type { Sealed } from './sealed.js';
 import { checkStatement } from './statement.js';
 import type { Detail, Performed } from './performance.js';
 
@@ -18,8 +21,9 @@ import type { Detail, Performed } from './performance.js';
 const REPLY_BYTES = 384;
 
 /**
- * A depositary approves: their signed statement, and their share re-encrypted to the transport key, which the token
- * checks at once. When this completes a quorum for `operate`, the key is brought back in the same call.
+ * A depositary approves: their signed statement about the whole request, and their share of each key of it that they are a
+ * depositary of, re-encrypted to the transport key, which the token checks at once. When this completes the quorums of all
+ * keys for `operate`, they are brought back in the same call.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `quorum-complete`, `forbidden`,
  *   `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`,
@@ -28,7 +32,7 @@ const REPLY_BYTES = 384;
 export async function approveRecovery(
   escrow: Escrow,
   call: Call,
-  order: { readonly recovery: RecoveryId; readonly statement: string; readonly reply: Sealed<'transport'> },
+  order: { readonly recovery: RecoveryId; readonly statement: string; readonly replies: readonly Reply[] },
 ): Promise<Performed<Recovery>> {
   const decided = await escrow.ledger.perform({
     act: 'recovery.approve',
@@ -38,31 +42,27 @@ export async function approveRecovery(
       const { recovery } = found;
       if (found.status === 'approved') throw new EscrowError('quorum-complete');
       const { expiresAt } = await checkStatement(escrow, call.caller, recovery, order.statement, {
-        approve: order.reply,
+        approve: order.replies,
       });
-      if (order.reply.length !== REPLY_BYTES) throw new EscrowError('share-malformed');
+      const held = repliesFor(found.held, order.replies);
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
         claims: [aloneOn(recovery)],
-        plan: { ...found, expiresAt },
+        plan: { ...found, held, expiresAt },
       };
     },
-    run: async (lent, { recovery, deposit, sealed, share, expiresAt }) => {
-      const r = await lent.unwrapReply(recovery.id, order.reply);
-      if ('refused' in r) throw new EscrowError('share-wrong-key');
-      const place = layerContext(recovery.key, sealed.purpose, { depositary: share.depositary });
-      const link = await lent.openUnder(r.opened, share.link, place, 'server-for');
-      if ('refused' in link) throw new EscrowError('share-mismatch');
+    run: async (lent, { recovery, keys, held, expiresAt }) => {
+      for (const one of held) await checkReply(lent, recovery, one);
       const at = escrow.clock.now();
-      const { statement, reply } = order;
-      const { depositary } = share;
+      const { statement, replies } = order;
+      const depositary = call.caller.id;
       const approvals = [
         // an approval of theirs that has expired gives way to the new one; the log has both
         ...recovery.approvals.filter((approval) => approval.depositary !== depositary),
-        { depositary, statement, reply, at, expiresAt },
+        { depositary, statement, replies, at, expiresAt },
       ];
-      const complete = completion(sealed, approvalsAt({ approvals }, at));
-      const { delayMs } = brakesOf(deposit, sealed.purpose);
+      const complete = completion(keys, approvalsAt({ approvals }, at));
+      const { delayMs } = brakesOfAll(keys);
       const state: RecoveryState =
         complete === undefined
           ? { status: 'pending' }
@@ -74,7 +74,7 @@ export async function approveRecovery(
       const approved: Recovery = { ...recovery, revision: recovery.revision + 1, approvals, state };
       return {
         detail: { expiresAt: expiresAt.toISOString(), ...stateFacts(state), ...quorumFact(complete) },
-        digest: sha256Hex(order.reply),
+        digest: repliesDigest(replies),
         changes: [{ change: 'recovery-saved', recovery: approved }],
         answer: approved,
       };
@@ -84,9 +84,9 @@ export async function approveRecovery(
 }
 
 /**
- * A depositary denies, with a signed reason. The request ends when as many have as the rule says, or when no quorum is
- * left that could still agree. Where the rule gives no number, a quorum that is complete is not undone by a denial; where
- * it does, denials count until the delay is over.
+ * A depositary denies, with a signed reason. The request ends when, for one of its keys, as many have as the rule says, or
+ * no quorum is left that could still agree. Where no rule gives a number, quorums that are complete are not undone by a denial;
+ * where the rule of a key that they are a depositary of does, denials count until the delay is over.
  *
  * @throws EscrowError as {@link approveRecovery}, but for the share.
  */
@@ -100,8 +100,9 @@ export function denyRecovery(
     actor: actorOf(call),
     decide: async (about) => {
       const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
-      const { recovery, deposit, status } = found;
-      if (status === 'approved' && deposit.requests.denialsToEnd === undefined) {
+      const { recovery, status } = found;
+      const counts = found.held.some(({ deposit }) => deposit.requests.denialsToEnd !== undefined);
+      if (status === 'approved' && !counts) {
         throw new EscrowError('quorum-complete');
       }
       const { reason } = await checkStatement(escrow, call.caller, recovery, order.statement, 'deny');
@@ -111,18 +112,11 @@ export function denyRecovery(
         plan: { ...found, reason },
       };
     },
-    run: (lent, { recovery, deposit, sealed, reason }) => {
+    run: (lent, { recovery, keys, reason }) => {
       const at = escrow.clock.now();
       const denial = { depositary: call.caller.id, statement: order.statement, reason, at };
       const denials = [...recovery.denials, denial];
-      const isOver =
-        denials.length >= (deposit.requests.denialsToEnd ?? Infinity) ||
-        isHopeless(
-          recovery,
-          deposit,
-          sealed,
-          denials.map(({ depositary }) => depositary),
-        );
+      const isOver = isDenied(recovery, keys, denials);
       const state: RecoveryState = isOver
         ? { status: 'denied', by: call.caller.id, reason, at }
         : recovery.state;
@@ -139,7 +133,7 @@ export function denyRecovery(
 }
 
 /**
- * The owner stops what is asked for, where the rule lets them, at any time before the key is back.
+ * The owner stops what is asked for, where the rule of one of the keys lets them, at any time before the keys are back.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `veto-not-allowed`.
  */
@@ -150,7 +144,7 @@ export function vetoRecovery(
 ): Promise<Performed<Recovery>> {
   return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
     if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
-    const { ownerMayVeto } = brakesOf(await getDeposit(escrow, recovery.key), recovery.asked.purpose);
+    const { ownerMayVeto } = brakesOfAll(await getAskedKeys(escrow, recovery));
     if (!ownerMayVeto) throw new EscrowError('veto-not-allowed');
   });
 }
@@ -210,15 +204,20 @@ function end(
   });
 }
 
-interface Undecided {
-  readonly recovery: Recovery;
-  readonly status: 'pending' | 'approved';
-  readonly deposit: Deposit;
-  readonly sealed: PurposeDeposit;
+/** A key that a depositary has a share of. */
+interface HeldKey extends AskedKey {
   readonly share: Share;
 }
 
-/** An open request that this depositary has a share in, and no say that still counts. */
+interface Undecided {
+  readonly recovery: Recovery;
+  readonly status: 'pending' | 'approved';
+  readonly keys: readonly AskedKey[];
+  /** Those that this depositary has a share of. */
+  readonly held: readonly HeldKey[];
+}
+
+/** An open request for a key, at least, that this depositary has a share of, and about which they have no say that still counts. */
 async function getUndecided(
   escrow: Escrow,
   depositary: PrincipalId,
@@ -226,58 +225,56 @@ async function getUndecided(
   about: (subject: Subject) => void,
 ): Promise<Undecided> {
   const { recovery, status } = await getOpenRecovery(escrow, id, about);
-  const deposit = await getDeposit(escrow, recovery.key);
-  const sealed = getPurposeDeposit(deposit, recovery.asked.purpose);
-  const share = sealed.shares.find((candidate) => candidate.depositary === depositary);
+  const keys = await getAskedKeys(escrow, recovery);
+  const held = keys.flatMap((key) => {
+    const share = key.sealed.shares.find((candidate) => candidate.depositary === depositary);
+    return share === undefined ? [] : [{ ...key, share }];
+  });
   // no share is ever made for an owner; should one be found, it counts for nothing
-  if (share === undefined || depositary === deposit.owner) throw new EscrowError('forbidden');
-  if (!mayDecide(recovery, deposit, depositary)) {
+  if (held.length === 0 || depositary === recovery.owner) throw new EscrowError('forbidden');
+  if (!mayDecide(recovery, keys, depositary)) {
     throw new EscrowError('forbidden', 'The rule of this key does not let the requester decide.');
   }
   const counting = [...approvalsAt(recovery, escrow.clock.now()), ...recovery.denials];
   if (counting.some((one) => one.depositary === depositary)) throw new EscrowError('approval-duplicate');
-  return { recovery, status, deposit, sealed, share };
+  return { recovery, status, keys, held };
 }
 
-/** Whether the rule lets this depositary decide on a request of this requester. */
-export function mayDecide(
-  { requester }: Pick<Recovery, 'requester'>,
-  { requests }: Pick<Deposit, 'requests'>,
-  depositary: PrincipalId,
-): boolean {
-  return requester !== depositary || !requests.distinct.includes('requester-depositary');
+/** A key that a depositary has a share of, with their reply about it. */
+interface AnsweredKey extends HeldKey {
+  readonly reply: Reply['reply'];
 }
 
-/** Whether every quorum has somebody who has denied, or may not approve. */
-function isHopeless(
-  recovery: Recovery,
-  deposit: Deposit,
-  { quorums }: PurposeDeposit,
-  against: readonly PrincipalId[],
-): boolean {
-  return quorums.every(({ members }) =>
-    members.some((member) => against.includes(member) || !mayDecide(recovery, deposit, member)),
-  );
+/** There must be one reply for each key that the depositary has a share of, in their order, and no other. */
+function repliesFor(held: readonly HeldKey[], replies: readonly Reply[]): readonly AnsweredKey[] {
+  if (replies.length !== held.length || held.some(({ deposit }, at) => replies[at]?.key !== deposit.key)) {
+    throw new EscrowError(
+      'share-malformed',
+      'There must be one reply for each key of the request that the depositary has a share of, in ascending order.',
+    );
+  }
+  return held.map((key, at) => {
+    const reply = replies[at]?.reply;
+    if (reply?.length !== REPLY_BYTES) throw new EscrowError('share-malformed');
+    return { ...key, reply };
+  });
 }
 
-/** The complete quorum whose approvals hold the longest, and until when: the first of them to expire. */
-function completion(
-  { quorums }: PurposeDeposit,
-  approvals: readonly Approval[],
-): { readonly members: readonly PrincipalId[]; readonly holdsUntil: Date } | undefined {
-  const until = new Map(approvals.map(({ depositary, expiresAt }) => [depositary, expiresAt.getTime()]));
-  const complete = quorums
-    .filter(({ members }) => members.every((member) => until.has(member)))
-    .map(({ members }) => ({
-      members,
-      untilMs: Math.min(...members.map((member) => until.get(member) ?? 0)),
-    }));
-  const [longest] = complete.sort((a, b) => b.untilMs - a.untilMs);
-  return longest && { members: longest.members, holdsUntil: new Date(longest.untilMs) };
+/** Opens a reply and the link with it, in the token: it is of this request, this key and this depositary, or refused. */
+async function checkReply(
+  lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder'>,
+  { id }: Recovery,
+  { deposit, sealed, share, reply }: AnsweredKey,
+): Promise<void> {
+  const r = await lent.unwrapReply(id, reply);
+  if ('refused' in r) throw new EscrowError('share-wrong-key');
+  const place = layerContext(deposit.key, sealed.purpose, { depositary: share.depositary });
+  const link = await lent.openUnder(r.opened, share.link, place, 'server-for');
+  if ('refused' in link) throw new EscrowError('share-mismatch');
 }
 
-function quorumFact(complete: { readonly members: readonly PrincipalId[] } | undefined): Detail {
-  return complete === undefined ? {} : { quorum: complete.members };
+function quorumFact(complete: Completion | undefined): Detail {
+  return complete === undefined ? {} : { quorums: quorumsAsJson(complete.quorums) };
 }
 
 /** A state as the log has it. */

@@ -5,7 +5,7 @@ import { canonicalJson } from '../log/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { OperateTerms, Purpose } from './policy.js';
-import type { Asked } from './recovery.js';
+import type { Asked, Reply } from './recovery.js';
 
 /** SHA-256, lower-case hex. */
 export function sha256Hex(bytes: Uint8Array | string): string {
@@ -65,7 +65,8 @@ export function askedAsJson(asked: Asked): { readonly purpose: Purpose; readonly
 /** SHA-256 (hex) of the canonical request: what depositaries decide on, and what the attestation signs. */
 export function requestHash(request: {
   readonly recovery: string;
-  readonly key: KeyId;
+  /** See `keySet`. */
+  readonly keys: readonly KeyId[];
   readonly requester: PrincipalId;
   readonly asked: Asked;
   readonly reason: string;
@@ -73,15 +74,20 @@ export function requestHash(request: {
   readonly approvalsHoldMs: number;
 }): string {
   return canonicalHash({
-    version: 2,
+    version: 3,
     recovery: request.recovery,
-    key: request.key,
+    keys: request.keys,
     requester: request.requester,
     ...askedAsJson(request.asked),
     reason: request.reason,
     expiresAt: request.expiresAt.toISOString(),
     approvalsHoldMs: request.approvalsHoldMs,
   });
+}
+
+/** SHA-256 (hex) over the replies of one approval, each with its key: what the depositary signs of them. */
+export function repliesDigest(replies: readonly Reply[]): string {
+  return canonicalHash(Object.fromEntries(replies.map(({ key, reply }) => [key, sha256Hex(reply)])));
 }
 
 /** SHA-256 (hex) over everything that a deposit keeps, so that the log pins each ciphertext. */

@@ -34,6 +34,7 @@ export const ERROR_CODES = {
   'key-spec-unsupported': 'The token cannot make and deposit a key of this specification.',
   'key-use-unsupported': 'Keys of this specification cannot be used this way.',
   'key-unknown': 'There is no such key.',
+  'owners-differ': 'The keys are not all of one owner: ask for those of each owner apart.',
   'delivery-not-allowed': 'The rule of this key does not allow its owner a copy.',
   'delivery-key-missing': 'The owner has no delivery key registered.',
   // recovery

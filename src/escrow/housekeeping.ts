@@ -1,6 +1,6 @@
 import { decodeEntry } from '../log/entry.js';
+import { brakesOfAll, getAskedKeys } from './askedKeys.js';
 import type { Escrow } from './context.js';
-import { brakesOf } from './deposit.js';
 import { sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
@@ -12,7 +12,7 @@ import type { Journal } from './journal.js';
 import { aloneOn, NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
 import { endOf, statusAt } from './recovery.js';
-import { activateWhenDue } from './recoverKey.js';
+import { activateWhenDue, grantsNamedIn } from './recoverKey.js';
 
 /** What a round of housekeeping did. */
 export interface Housekeeping {
@@ -69,7 +69,7 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
     decide: async (about) => {
       const recovery = await escrow.store.findRecovery(id);
       if (recovery === undefined) throw new EscrowError('recovery-unknown');
-      about({ recovery: id, key: recovery.key, owner: recovery.owner });
+      about({ recovery: id, keys: recovery.keys, owner: recovery.owner });
       if (statusAt(recovery, escrow.clock.now()) !== 'expired') throw new EscrowError('recovery-ended');
       return {
         detail: { expiresAt: endOf(recovery).toISOString() },
@@ -99,8 +99,7 @@ async function activateDue(escrow: Escrow): Promise<number> {
     const { asked, state } = recovery;
     if (asked.purpose !== 'operate' || state.status !== 'approved') continue;
     if (statusAt(recovery, now) !== 'approved' || now < state.releasableAt) continue;
-    const deposit = await escrow.store.findDeposit(recovery.key);
-    if (deposit === undefined || brakesOf(deposit, 'operate').delayMs === 0) continue;
+    if (brakesOfAll(await getAskedKeys(escrow, recovery)).delayMs === 0) continue;
     if (await activateWhenDue(escrow, recovery.id)) activated += 1;
   }
   return activated;
@@ -152,9 +151,10 @@ async function destroyStrays(escrow: Escrow, journal: Pick<Journal, 'openActs'>)
     if (recovery === undefined || !['pending', 'approved'].includes(recovery.state.status))
       strayTransports.push(id);
   }
+  const making = new Set(open.flatMap(({ entry }) => grantsNamedIn(decodeEntry(entry))));
   const strayGrants: GrantId[] = [];
   for (const id of grants) {
-    if (open.some(({ about }) => about.grant === id)) continue;
+    if (making.has(id) || open.some(({ about }) => about.grant === id)) continue;
     const grant = await escrow.store.findGrant(id);
     if (grant?.status !== 'active') strayGrants.push(id);
   }

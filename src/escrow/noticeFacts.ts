@@ -1,5 +1,5 @@
 import { decodeEntry } from '../log/entry.js';
-import { mayDecide } from './decideRecovery.js';
+import { mayDecide } from './askedKeys.js';
 import type { Deposit } from './deposit.js';
 import { parseId } from './ids.js';
 import type { Notice, RequestFacts } from './notices.js';
@@ -14,7 +14,7 @@ import type { Recovery } from './recovery.js';
  * @throws EscrowError `store-unavailable`
  */
 export async function noticesAbout(
-  store: Pick<Store, 'findRecovery' | 'findDeposit'>,
+  store: Pick<Store, 'findRecovery' | 'findDeposits'>,
   { index, entry: bytes }: StoredEntry,
 ): Promise<readonly Notice[]> {
   const entry = decodeEntry(bytes);
@@ -23,33 +23,35 @@ export async function noticesAbout(
 }
 
 async function findRequest(
-  store: Pick<Store, 'findRecovery' | 'findDeposit'>,
+  store: Pick<Store, 'findRecovery' | 'findDeposits'>,
   text: string | undefined,
 ): Promise<RequestFacts | undefined> {
   const id = parseId('RecoveryId', text ?? '');
   const recovery = id === undefined ? undefined : await store.findRecovery(id);
   if (recovery === undefined) return undefined;
-  const deposit = await store.findDeposit(recovery.key);
+  const deposits = await store.findDeposits(recovery.keys);
   const { owner, requester, asked, reason, expiresAt } = recovery;
   return {
     owner,
     requester,
     purpose: asked.purpose,
     beneficiary: asked.purpose === 'operate' ? asked.scope.app : asked.recipient,
-    label: deposit?.label ?? '',
+    keys: recovery.keys.map((key) => ({ key, label: deposits.find((one) => one.key === key)?.label ?? '' })),
     reason,
     expiresAt: expiresAt.toISOString(),
-    deciders: deposit === undefined ? [] : decidersOf(deposit, recovery),
+    deciders: decidersOf(deposits, recovery),
     reasonOf: (person) => reasonOf(recovery, person),
   };
 }
 
-/** Whoever has a share for the purpose, and may decide by the rule. */
-function decidersOf(deposit: Deposit, recovery: Recovery): RequestFacts['deciders'] {
-  const sealed = deposit.purposes.find(({ purpose }) => purpose === recovery.asked.purpose);
-  return (sealed?.shares ?? [])
-    .map(({ depositary }) => depositary)
-    .filter((depositary) => depositary !== recovery.owner && mayDecide(recovery, deposit, depositary))
+/** Whoever has a share of one of the keys for the purpose, and may decide by the rules. */
+function decidersOf(deposits: readonly Deposit[], recovery: Recovery): RequestFacts['deciders'] {
+  const keys = deposits.map((deposit) => ({ deposit }));
+  const holders = deposits
+    .flatMap(({ purposes }) => purposes.filter(({ purpose }) => purpose === recovery.asked.purpose))
+    .flatMap(({ shares }) => shares.map(({ depositary }) => depositary));
+  return [...new Set(holders)]
+    .filter((depositary) => depositary !== recovery.owner && mayDecide(recovery, keys, depositary))
     .sort();
 }
 

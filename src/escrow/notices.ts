@@ -1,9 +1,10 @@
 import type { Entry } from '../log/entry.js';
 import type { Act } from './acts.js';
 import { sha256Hex } from './digests.js';
-import type { PrincipalId } from './ids.js';
+import type { KeyId, PrincipalId } from './ids.js';
 import { parsePrincipalId } from './ids.js';
 import type { Purpose } from './policy.js';
+import { grantsNamedIn } from './recoverKey.js';
 
 /** What a notice is about: a request waits, a key was used, something was decided or has ended, an attempt was refused. */
 export const NOTICE_KINDS = ['asked', 'used', 'decided', 'refused'] as const;
@@ -40,8 +41,8 @@ export interface NoticeRequest {
   readonly purpose: Purpose;
   /** Who uses or receives the key. */
   readonly beneficiary: PrincipalId;
-  /** What the owner has called the key. */
-  readonly label: string;
+  /** Each key that is asked for, and what the owner has called it. */
+  readonly keys: readonly { readonly key: KeyId; readonly label: string }[];
   readonly reason: string;
   readonly expiresAt: string;
 }
@@ -138,7 +139,7 @@ function isTold(act: string): act is keyof typeof TOLD {
 function asked({ entry, request }: Happening): readonly Telling[] {
   const kind = 'asked';
   const owner = ownerOf(entry);
-  const what = request === undefined ? 'asks for a key' : `asks ${wish(request)}`;
+  const what = request === undefined ? 'asks for keys' : `asks ${wish(request)}`;
   const why = request === undefined ? '' : ` Reason given: ${quoted(request.reason)}.`;
   const until = request === undefined ? '' : ` until ${request.expiresAt}`;
   const id = entry.subject.recovery ?? '';
@@ -157,7 +158,7 @@ function asked({ entry, request }: Happening): readonly Telling[] {
             kind,
             to: owner,
             as: 'owner',
-            text: `${entry.actor} ${what}, which is yours.${why} It can be approved${until}: request ${id}.`,
+            text: `${entry.actor} ${what}, owned by you.${why} It can be approved${until}: request ${id}.`,
           },
         ];
   return [...toDeciders, ...toOwner];
@@ -195,7 +196,8 @@ function used({ entry }: Happening): readonly Telling[] {
 function refused({ entry }: Happening): readonly Telling[] {
   const to = ownerOf(entry);
   if (to === undefined || to === entry.actor || entry.error === 'busy') return [];
-  const text = `${entry.actor} was refused ${entry.act} on your key ${entry.subject.key ?? ''}: ${entry.error ?? ''}.`;
+  const { key, keys = key === undefined ? [] : [key] } = entry.subject;
+  const text = `${entry.actor} was refused ${entry.act} on your ${keys.length === 1 ? 'key' : 'keys'} ${keys.join(', ')}: ${entry.error ?? ''}.`;
   return [{ kind: 'refused', to, as: 'owner', text }];
 }
 
@@ -219,9 +221,9 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
     case 'recovery.expire':
       return `${id} has expired`;
     case 'recovery.activate':
-      return `${id} was carried out: the key can be used under grant ${subject.grant ?? ''}`;
+      return `${id} was carried out: ${grantsInWords(entry)}`;
     case 'recovery.release':
-      return `${id} was carried out: the key was released to ${actor}`;
+      return `${id} was carried out: ${subject.keys?.length === 1 ? 'the key was' : 'the keys were'} released to ${actor}`;
     case 'grant.revoke':
       return `${grant} was revoked by ${actor}`;
     default:
@@ -229,19 +231,29 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
   }
 }
 
+/** What came of a request to use keys. */
+function grantsInWords(entry: Entry): string {
+  const grants = grantsNamedIn(entry);
+  return grants.length === 1
+    ? `the key can be used under grant ${grants.join('')}`
+    : `the keys can be used, each under its grant: ${grants.join(', ')}`;
+}
+
 /** What was asked for, in words that follow `asks`. */
-function wish({ purpose, beneficiary, label }: NoticeRequest): string {
+function wish({ purpose, beneficiary, keys }: NoticeRequest): string {
+  const labels = keys.map(({ label }) => quoted(label)).join(', ');
+  const all = keys.length === 1 ? `the key ${labels}` : `the ${keys.length} keys ${labels}`;
   switch (purpose) {
     case 'operate':
-      return `that ${beneficiary} may use the key ${quoted(label)}`;
+      return `that ${beneficiary} may use ${all}`;
     case 'release':
-      return `that the key ${quoted(label)} be released to ${beneficiary}`;
+      return `that ${all} be released to ${beneficiary}`;
   }
 }
 
 function requestOf(facts: RequestFacts): NoticeRequest {
-  const { requester, purpose, beneficiary, label, reason, expiresAt } = facts;
-  return { requester, purpose, beneficiary, label, reason, expiresAt };
+  const { requester, purpose, beneficiary, keys, reason, expiresAt } = facts;
+  return { requester, purpose, beneficiary, keys, reason, expiresAt };
 }
 
 function outcomeOf({ act, phase, detail, error }: Entry): string {

@@ -14,6 +14,7 @@ export const HISTORY_TYPE = 'escrowd-history+jwt';
 
 /** Which part of a history is meant; what is not given does not narrow it. */
 export interface HistoryFilter {
+  /** Of several that an entry is about, this is one. */
   readonly key?: string;
   /** The name of an act, such as `grant.sign`. */
   readonly act?: string;
@@ -42,9 +43,10 @@ export interface HistoryStatementPayload {
 /** Whether an entry belongs to this part of the history of this owner. */
 export function isInHistory(entry: Entry, owner: string, filter: HistoryFilter): boolean {
   const { key, act, since, until } = filter;
+  const { subject } = entry;
   return (
-    entry.subject.owner === owner &&
-    (key === undefined || entry.subject.key === key) &&
+    subject.owner === owner &&
+    (key === undefined || subject.key === key || subject.keys?.includes(key) === true) &&
     (act === undefined || entry.act === act) &&
     // RFC 3339 in one zone and one precision sorts as text
     (since === undefined || entry.time >= since) &&

@@ -211,6 +211,8 @@ export interface Store {
   /** How many deposits there are of each set of quorums. */
   depositedQuorums(): Promise<readonly DepositedQuorums[]>;
   findDeposit(key: KeyId): Promise<Deposit | undefined>;
+  /** Those of these keys that there are, in no order. */
+  findDeposits(keys: readonly KeyId[]): Promise<readonly Deposit[]>;
   /** Deposits of this owner together with those where this depositary has a share; all when neither is named. */
   deposits(
     of: { readonly owner?: PrincipalId; readonly depositary?: PrincipalId },
@@ -222,6 +224,8 @@ export interface Store {
   /** Recoveries that have not ended in the records: pending or approved. */
   openRecoveries(): Promise<readonly Recovery[]>;
   findGrant(id: GrantId): Promise<Grant | undefined>;
+  /** Those of these grants that there are, in no order. */
+  findGrants(ids: readonly GrantId[]): Promise<readonly Grant[]>;
   /** Grants that this person owns the key of, may use, or has a share in; all when not named. */
   grants(of: { readonly participant?: PrincipalId }, page: PageRequest): Promise<Page<Grant>>;
   /** Grants that have not ended in the records. */
@@ -298,8 +302,15 @@ export interface LogReader {
   witnessed(by: Witnessed): Promise<SignedCheckpoint | undefined>;
   /** Entries `from` on, in order, at most `limit`. */
   entries(from: number, limit: number): Promise<readonly StoredEntry[]>;
-  /** Entries that have all of this as their subject, newest first; with `below`, only those of a lower index. */
-  entriesAbout(about: Subject, page: PageRequest, below?: number): Promise<Page<StoredEntry>>;
+  /**
+   * Entries that have all of this as their subject, newest first; with `below`, only those of a lower index. About a `key`
+   * are those that have it as their key or among their keys; a page of these may have fewer than `limit`, and a next one.
+   */
+  entriesAbout(
+    about: Omit<Subject, 'keys'>,
+    page: PageRequest,
+    below?: number,
+  ): Promise<Page<StoredEntry>>;
   /** The `done` entry of act `recovery.request` about this recovery. */
   filing(recovery: RecoveryId): Promise<StoredEntry | undefined>;
   /**

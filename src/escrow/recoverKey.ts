@@ -1,11 +1,16 @@
+import type { Json } from '../log/canonical.js';
+import type { Entry } from '../log/entry.js';
+import type { LentFor } from './acts.js';
+import type { AskedKey } from './askedKeys.js';
+import { getAskedKeys } from './askedKeys.js';
 import type { Call, Escrow } from './context.js';
-import { actorOf, getDeposit, getOpenRecovery } from './context.js';
-import type { Deposit, PurposeDeposit, SealedQuorum } from './deposit.js';
-import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
-import { layerContext, sha256Hex } from './digests.js';
+import { actorOf, getOpenRecovery } from './context.js';
+import type { PurposeDeposit, SealedQuorum } from './deposit.js';
+import { isDepositaryOf } from './deposit.js';
+import { canonicalHash, layerContext, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
-import type { PrincipalId, RecoveryId } from './ids.js';
+import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import { newId } from './ids.js';
 import type { Actor, Performed } from './performance.js';
 import { CameToNothing } from './performance.js';
@@ -14,14 +19,16 @@ import type { Subject } from './journal.js';
 import type { Policy } from './policy.js';
 import type { TokenVerbs, Wrapped } from './ports.js';
 import { hasRole } from './principals.js';
+import { quorumsAsJson } from './quorumProgress.js';
 import { completeQuorum } from './quorums.js';
-import type { Recovery, RecoveryState, Scope } from './recovery.js';
+import type { KeyGrant, Recovery, RecoveryState, ReleasedKey, Scope } from './recovery.js';
 import { approvalsAt } from './recovery.js';
 import type { Held } from './sealed.js';
 
 /**
- * Brings an approved key back into the token as a grant: non-exportable, for the app and the mechanisms that were
- * approved. The daemon does so by itself when the last approval arrives; this is for when that was cut short.
+ * Brings approved keys back into the token, each as a grant of its own: non-exportable, for the app and the mechanisms that
+ * were approved. All of them, or none. The daemon does so by itself when the last approval arrives; this is for when that was
+ * cut short.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
  *   `delay-running`, `grant-expired` (the time that was asked for is over), `recovery-failed` (the request has ended).
@@ -30,12 +37,12 @@ export function activateRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId },
-): Promise<Performed<Grant>> {
-  return activate(escrow, actorOf(call), order.recovery, {}, (recovery, deposit) => {
+): Promise<Performed<readonly Grant[]>> {
+  return activate(escrow, actorOf(call), order.recovery, {}, (recovery, keys) => {
     const hasPart =
       recovery.requester === call.caller.id ||
       (recovery.asked.purpose === 'operate' && recovery.asked.scope.app === call.caller.id) ||
-      isDepositaryOf(deposit, call.caller.id) ||
+      keys.some(({ sealed }) => isDepositaryOf(sealed, call.caller.id)) ||
       hasRole(call.caller, 'admin');
     if (!hasPart) throw new EscrowError('forbidden');
   });
@@ -75,8 +82,8 @@ function activate(
   actor: Actor,
   id: RecoveryId,
   because: { readonly approval?: number },
-  check: (recovery: Recovery, deposit: PurposeDeposit) => void,
-): Promise<Performed<Grant>> {
+  check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
+): Promise<Performed<readonly Grant[]>> {
   return escrow.ledger.perform({
     act: 'recovery.activate',
     actor,
@@ -84,72 +91,109 @@ function activate(
       const found = await getRecoverable(escrow, id, about, 'operate', check);
       const { recovery, asked } = found;
       checkNotOver(asked.scope, escrow.clock.now());
-      const grant = newId('GrantId', escrow.random);
-      about({ grant });
+      const keys = found.keys.map((key) => ({ ...key, grant: newId('GrantId', escrow.random) }));
       return {
-        detail: { requestHash: recovery.requestHash, quorum: found.quorum.members, ...because },
+        detail: {
+          requestHash: recovery.requestHash,
+          quorums: quorumsAsJson(quorumsOf(keys)),
+          // named before they are made, so that none of them is ever taken for a stray
+          grants: grantsAsJson(grantsOf(keys)),
+          ...because,
+        },
         claims: [aloneOn(recovery)],
-        plan: { ...found, grant, scope: asked.scope },
+        plan: { recovery, keys, scope: asked.scope },
       };
     },
-    run: async (lent, { recovery, deposit, sealed, quorum, grant, scope }) => {
-      await orEnd(escrow, lent, recovery, async () => {
-        const wrapped = await bringBack(lent, recovery, sealed, quorum);
-        const { mechanisms } = scope;
-        opened(
-          await lent.raiseGrant({ grant, wrapped, spec: deposit.spec, use: deposit.use, mechanisms }),
-          'key',
-        );
-      });
+    run: async (lent, { recovery, keys, scope }) => {
+      await orEnd(escrow, lent, recovery, () => raiseAll(lent, recovery, keys, scope));
+      const grants = grantsOf(keys);
       const at = escrow.clock.now();
       const { startsAt, expiresAt } = grantTimes(scope, at);
-      const { key, spec, owner } = deposit;
-      const made: Grant = {
-        id: grant,
-        recovery: recovery.id,
-        key,
-        spec,
-        owner,
-        scope,
-        used: 0,
-        recent: [],
-        startsAt,
-        expiresAt,
-        status: 'active',
-      };
+      const made = keys.map(({ deposit: { key, spec, owner }, grant }): Grant => {
+        const life = { used: 0, recent: [], startsAt, expiresAt, status: 'active' } as const;
+        return { id: grant, recovery: recovery.id, key, spec, owner, scope, ...life };
+      });
       return {
         detail: {
           app: scope.app,
           maxUses: scope.maxUses,
           startsAt: startsAt.toISOString(),
           expiresAt: expiresAt.toISOString(),
+          grants: grantsAsJson(grants),
         },
-        digest: sha256Hex(`${grant} ${recovery.requestHash}`),
+        digest: canonicalHash({ grants: grantsAsJson(grants), requestHash: recovery.requestHash }),
         changes: [
-          { change: 'recovery-saved', recovery: next(recovery, { status: 'active', grant, at }) },
-          { change: 'grant-created', grant: made },
+          { change: 'recovery-saved', recovery: next(recovery, { status: 'active', grants, at }) },
+          ...made.map((grant) => ({ change: 'grant-created', grant }) as const),
         ],
         answer: made,
-        undo: () => lent.destroyGrant(grant),
+        undo: () => destroyAll(lent, keys),
         cleanup: () => lent.destroyTransport(recovery.id),
       };
     },
   });
 }
 
+/** The grants that an attempt to activate was to make, by what its entry says. */
+export function grantsNamedIn({ act, detail }: Pick<Entry, 'act' | 'detail'>): readonly string[] {
+  const { grants } = detail;
+  const isMap = typeof grants === 'object' && grants !== null && !Array.isArray(grants);
+  return act === 'recovery.activate' && isMap
+    ? Object.values(grants).filter((grant) => typeof grant === 'string')
+    : [];
+}
+
+function grantsAsJson(grants: readonly KeyGrant[]): Json {
+  return Object.fromEntries(grants.map(({ key, grant }) => [key, grant]));
+}
+
+function grantsOf(keys: readonly RaisableKey[]): readonly KeyGrant[] {
+  return keys.map(({ deposit: { key }, grant }) => ({ key, grant }));
+}
+
+/** Raises the grants of all keys; when one cannot be, none is left in the token. */
+async function raiseAll(
+  lent: LentFor<'recovery.activate'>,
+  recovery: Recovery,
+  keys: readonly RaisableKey[],
+  { mechanisms }: Scope,
+): Promise<void> {
+  const ready: (RaisableKey & { readonly wrapped: Wrapped })[] = [];
+  // what does not open shows before the first is raised, but for a user key itself
+  for (const one of keys) ready.push({ ...one, wrapped: await bringBack(lent, recovery, one) });
+  try {
+    for (const { deposit, grant, wrapped } of ready) {
+      const { key, spec, use } = deposit;
+      opened(await lent.raiseGrant({ grant, wrapped, spec, use, mechanisms }), 'key', key);
+    }
+  } catch (error) {
+    await destroyAll(lent, keys);
+    throw error;
+  }
+}
+
+/** What cannot be destroyed now is a stray, which housekeeping finds. */
+async function destroyAll(
+  lent: Pick<TokenVerbs, 'destroyGrant'>,
+  keys: readonly RaisableKey[],
+): Promise<void> {
+  for (const { grant } of keys) await lent.destroyGrant(grant);
+}
+
 /**
- * Releases an approved key to its recipient, who must have approved: the key under a fresh X, and X under the
- * recipient's public key (CKM_RSA_AES_KEY_WRAP). Once for each request; the answer stays readable for the recipient.
+ * Releases approved keys to their recipient, who must have approved: each under an X of its own, and that under the
+ * recipient's public key (CKM_RSA_AES_KEY_WRAP). All in one answer, once for each request; the answer stays readable for the
+ * recipient.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
  *   `delay-running`, `depositary-not-enrolled` (the recipient's key was rotated or revoked meanwhile), `busy` (the policy
  *   changed meanwhile), `recovery-failed` (the request has ended).
  */
-export function releaseKey(
+export function releaseKeys(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId },
-): Promise<Performed<Recovery>> {
+): Promise<Performed<readonly ReleasedKey[]>> {
   return escrow.ledger.perform({
     act: 'recovery.release',
     actor: actorOf(call),
@@ -159,69 +203,100 @@ export function releaseKey(
           throw new EscrowError('forbidden');
         }
       });
-      const { recovery, quorum } = found;
+      const { recovery, keys } = found;
       if (!recovery.approvals.some(({ depositary }) => depositary === call.caller.id)) {
         throw new EscrowError('forbidden', 'A key is released only to a depositary who approved.');
       }
-      const policy = await checkRecipientKey(escrow, found.sealed, call.caller.id);
+      const policy = await checkRecipientKey(escrow, keys, call.caller.id);
       return {
-        detail: { requestHash: recovery.requestHash, quorum: quorum.members },
+        detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(quorumsOf(keys)) },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
         plan: found,
       };
     },
-    run: async (lent, { recovery, deposit, sealed, quorum }) => {
-      const user = await orEnd(escrow, lent, recovery, async () => {
-        const wrapped = await bringBack(lent, recovery, sealed, quorum);
-        return opened(await lent.unwrapForRelease({ wrapped, spec: deposit.spec }), 'key');
+    run: async (lent, { recovery, keys }) => {
+      const users = await orEnd(escrow, lent, recovery, async () => {
+        const users: { readonly key: KeyId; readonly user: Held<'user-key'> }[] = [];
+        for (const one of keys) {
+          const { key, spec } = one.deposit;
+          const wrapped = await bringBack(lent, recovery, one);
+          users.push({ key, user: opened(await lent.unwrapForRelease({ wrapped, spec }), 'key', key) });
+        }
+        return users;
       });
-      const x = await lent.generateTransferKey('depositary');
-      const answer = {
-        transferKey: await lent.wrapToDepositary(x, call.caller.id),
-        key: await lent.wrapUnderTransfer(x, user),
-      };
-      const released = next(recovery, { status: 'released', at: escrow.clock.now(), answer });
+      const answers: ReleasedKey[] = [];
+      for (const { key, user } of users) {
+        const x = await lent.generateTransferKey('depositary');
+        const transferKey = await lent.wrapToDepositary(x, call.caller.id);
+        answers.push({ key, transferKey, wrappedKey: await lent.wrapUnderTransfer(x, user) });
+      }
+      const released = releasedAsJson(answers);
       return {
-        detail: { recipient: call.caller.id },
-        digest: sha256Hex(Buffer.concat([answer.transferKey, answer.key])),
-        changes: [{ change: 'recovery-saved', recovery: released }],
-        answer: released,
+        detail: { recipient: call.caller.id, released },
+        digest: canonicalHash(released),
+        changes: [
+          {
+            change: 'recovery-saved',
+            recovery: next(recovery, { status: 'released', at: escrow.clock.now(), answers }),
+          },
+        ],
+        answer: answers,
         cleanup: () => lent.destroyTransport(recovery.id),
       };
     },
   });
 }
 
+/** Each key with the SHA-256 (hex) of what its recipient gets: both ciphertexts, one behind the other. */
+function releasedAsJson(answers: readonly ReleasedKey[]): Json {
+  return Object.fromEntries(
+    answers.map(({ key, transferKey, wrappedKey }) => [
+      key,
+      sha256Hex(Buffer.concat([transferKey, wrappedKey])),
+    ]),
+  );
+}
+
 /**
- * The recipient approved by opening the share that was made for one key of theirs, so the key that was asked for goes to this
- * one and to no other under the same name. It must still be the one that the administrators list and the security officer
- * has enrolled.
+ * The recipient approved by opening the shares that were made for one key of theirs, so the keys that were asked for go to
+ * this one and to no other under the same name. It must still be the one that the administrators list and the security
+ * officer has enrolled.
  *
  * @throws EscrowError `depositary-not-enrolled`
  */
 async function checkRecipientKey(
   { directory, token }: Escrow,
-  { shares }: PurposeDeposit,
+  keys: readonly AskedKey[],
   recipient: PrincipalId,
 ): Promise<Policy> {
   const policy = await directory.current();
-  const approvedWith = shares.find(({ depositary }) => depositary === recipient)?.recipient;
   const listed = policy.principals.get(recipient)?.depositaryKey;
   const enrolled = (await token.enrolled()).find(({ id }) => id === recipient)?.fingerprint;
-  if (approvedWith === undefined || listed !== approvedWith || enrolled !== approvedWith)
-    throw new EscrowError(
-      'depositary-not-enrolled',
-      'The key that the recipient approved with is not the one that the directory lists and the token has for them now.',
-    );
-  return policy;
+  const isTheirs = keys.every(({ sealed }) => {
+    const approvedWith = sealed.shares.find(({ depositary }) => depositary === recipient)?.recipient;
+    return approvedWith !== undefined && listed === approvedWith && enrolled === approvedWith;
+  });
+  if (isTheirs) return policy;
+  throw new EscrowError(
+    'depositary-not-enrolled',
+    'The key that the recipient approved with is not the one that the directory lists and the token has for them now.',
+  );
+}
+
+/** A key of a request, and a quorum of it that has agreed. */
+interface RecoverableKey extends AskedKey {
+  readonly quorum: SealedQuorum;
+}
+
+/** The same, and the grant that it is to become. */
+interface RaisableKey extends RecoverableKey {
+  readonly grant: GrantId;
 }
 
 interface Recoverable<P extends Recovery['asked']['purpose']> {
   readonly recovery: Recovery;
   readonly asked: Extract<Recovery['asked'], { readonly purpose: P }>;
-  readonly deposit: Deposit;
-  readonly sealed: PurposeDeposit;
-  readonly quorum: SealedQuorum;
+  readonly keys: readonly RecoverableKey[];
 }
 
 async function getRecoverable<P extends 'operate' | 'release'>(
@@ -229,22 +304,30 @@ async function getRecoverable<P extends 'operate' | 'release'>(
   id: RecoveryId,
   about: (subject: Subject) => void,
   purpose: P,
-  check: (recovery: Recovery, deposit: PurposeDeposit) => void,
+  check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
 ): Promise<Recoverable<P>> {
   const { recovery, status } = await getOpenRecovery(escrow, id, about);
-  const deposit = await getDeposit(escrow, recovery.key);
-  const sealed = getPurposeDeposit(deposit, recovery.asked.purpose);
-  check(recovery, sealed);
+  const keys = await getAskedKeys(escrow, recovery);
+  check(recovery, keys);
   const { asked } = recovery;
   if (!isFor(asked, purpose))
     throw new EscrowError('purpose-not-allowed', `This request is for ${asked.purpose}.`);
   const now = escrow.clock.now();
   const agreed = new Set<PrincipalId>(approvalsAt(recovery, now).map(({ depositary }) => depositary));
-  const quorum = completeQuorum(sealed.quorums, agreed);
-  if (quorum === undefined || status !== 'approved' || recovery.state.status !== 'approved')
-    throw new EscrowError('quorum-incomplete');
+  const complete = keys.flatMap((key) => {
+    const quorum = completeQuorum(key.sealed.quorums, agreed);
+    return quorum === undefined ? [] : [{ ...key, quorum }];
+  });
+  const isApproved = status === 'approved' && complete.length === keys.length;
+  if (!isApproved || recovery.state.status !== 'approved') throw new EscrowError('quorum-incomplete');
   if (now < recovery.state.releasableAt) throw new EscrowError('delay-running');
-  return { recovery, asked, deposit, sealed, quorum };
+  return { recovery, asked, keys: complete };
+}
+
+function quorumsOf(
+  keys: readonly RecoverableKey[],
+): readonly { readonly key: KeyId; readonly members: readonly PrincipalId[] }[] {
+  return keys.map(({ deposit, quorum }) => ({ key: deposit.key, members: quorum.members }));
 }
 
 function isFor<P extends 'operate' | 'release'>(
@@ -261,18 +344,17 @@ function isFor<P extends 'operate' | 'release'>(
 async function bringBack(
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder' | 'unwrapLayer'>,
   recovery: Recovery,
-  deposit: PurposeDeposit,
-  quorum: SealedQuorum,
+  { deposit: { key }, sealed, quorum }: RecoverableKey,
 ): Promise<Wrapped> {
-  const place = layerContext(recovery.key, deposit.purpose, { quorum: quorum.members });
+  const place = layerContext(key, sealed.purpose, { quorum: quorum.members });
   let rest = quorum.sealed;
   for (const [position, member] of quorum.members.entries()) {
-    const layer = await layerOf(lent, recovery, deposit, member);
+    const layer = await layerOf(lent, recovery, key, sealed, member);
     if (position === quorum.members.length - 1) {
       const core = await lent.openUnder(layer, rest, place, 'kek');
-      return { sealed: opened(core, 'seal'), kek: deposit.kek };
+      return { sealed: opened(core, 'seal', key), kek: sealed.kek };
     }
-    rest = opened(await lent.openUnder(layer, rest, place, 'layer-key'), 'seal');
+    rest = opened(await lent.openUnder(layer, rest, place, 'layer-key'), 'seal', key);
   }
   throw new EscrowError('internal'); // a quorum has at least one member
 }
@@ -280,37 +362,43 @@ async function bringBack(
 async function layerOf(
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder' | 'unwrapLayer'>,
   recovery: Recovery,
-  deposit: PurposeDeposit,
+  key: KeyId,
+  sealed: PurposeDeposit,
   member: PrincipalId,
 ): Promise<Held<'layer-key'>> {
   const approval = recovery.approvals.find(({ depositary }) => depositary === member);
-  const share = deposit.shares.find(({ depositary }) => depositary === member);
-  if (approval === undefined || share === undefined) throw new EscrowError('internal');
-  const r = opened(await lent.unwrapReply(recovery.id, approval.reply), 'reply');
-  const place = layerContext(recovery.key, deposit.purpose, { depositary: member });
-  const link = opened(await lent.openUnder(r, share.link, place, 'server-for'), 'link');
-  return opened(await lent.unwrapLayer(member, link), 'link');
+  const answered = approval?.replies.find((reply) => reply.key === key);
+  const share = sealed.shares.find(({ depositary }) => depositary === member);
+  if (answered === undefined || share === undefined) throw new EscrowError('internal');
+  const r = opened(await lent.unwrapReply(recovery.id, answered.reply), 'reply', key);
+  const place = layerContext(key, sealed.purpose, { depositary: member });
+  const link = opened(await lent.openUnder(r, share.link, place, 'server-for'), 'link', key);
+  return opened(await lent.unwrapLayer(member, link), 'link', key);
 }
 
 /** The token works and does not open this part: damage, for approvals were checked when they came. */
 class DoesNotOpen extends Error {
   override readonly name = 'DoesNotOpen';
 
-  constructor(readonly part: 'reply' | 'link' | 'seal' | 'key') {
-    super(`the token does not open the ${part}`);
+  constructor(
+    readonly part: 'reply' | 'link' | 'seal' | 'key',
+    readonly key: KeyId,
+  ) {
+    super(`the token does not open the ${part} of ${key}`);
   }
 }
 
 function opened<T>(
   answer: { readonly opened: T } | { readonly refused: true },
   part: DoesNotOpen['part'],
+  key: KeyId,
 ): T {
-  if ('refused' in answer) throw new DoesNotOpen(part);
+  if ('refused' in answer) throw new DoesNotOpen(part, key);
   return answer.opened;
 }
 
 /**
- * Brings a key back, or ends the request: what a token that works does not open now it will not open on another try, and
+ * Brings keys back, or ends the request: what a token that works does not open now it will not open on another try, and
  * a request that can only fail must not stand.
  */
 async function orEnd<T>(
@@ -325,7 +413,7 @@ async function orEnd<T>(
     if (!(error instanceof DoesNotOpen)) throw error;
     const state = { status: 'failed', reason: error.message, at: escrow.clock.now() } as const;
     throw new CameToNothing('recovery-failed', {
-      detail: { status: 'failed', part: error.part },
+      detail: { status: 'failed', part: error.part, key: error.key },
       changes: [{ change: 'recovery-saved', recovery: next(recovery, state) }],
       cleanup: () => lent.destroyTransport(recovery.id),
     });

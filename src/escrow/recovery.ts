@@ -1,3 +1,4 @@
+import { EscrowError } from './errors.js';
 import type { Grant, GrantStatus } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
@@ -6,7 +7,25 @@ import type { Mechanism } from './mechanisms.js';
 import type { Rate } from './rate.js';
 import type { Sealed } from './sealed.js';
 
-/** What an app may do with a recovered key. The approver signs exactly this. */
+/** At most so many keys are asked for at once: every entry about the request names them all, with a quorum of each. */
+export const MAX_RECOVERY_KEYS = 64;
+
+/**
+ * The keys of a request: 1 to {@link MAX_RECOVERY_KEYS}, each once, in ascending order, so that there is one way to name them.
+ *
+ * @throws EscrowError `request-malformed`
+ */
+export function keySet(keys: readonly KeyId[]): readonly KeyId[] {
+  if (keys.length === 0 || keys.length > MAX_RECOVERY_KEYS) {
+    throw new EscrowError('request-malformed', `A request is for 1 to ${MAX_RECOVERY_KEYS} keys.`);
+  }
+  if (new Set(keys).size !== keys.length) {
+    throw new EscrowError('request-malformed', 'A request names each of its keys once.');
+  }
+  return [...keys].sort();
+}
+
+/** What an app may do with a recovered key; with each of them, where there are several. The approver signs exactly this. */
 export interface Scope {
   readonly app: PrincipalId;
   readonly operations: readonly KeyUse[];
@@ -28,11 +47,18 @@ export type Asked =
   | { readonly purpose: 'operate'; readonly scope: Scope }
   | { readonly purpose: 'release'; readonly recipient: PrincipalId };
 
-/** One depositary's signed yes, and its share re-encrypted to the transport key. */
+/** One depositary's share of one key, re-encrypted to the transport key. */
+export interface Reply {
+  readonly key: KeyId;
+  readonly reply: Sealed<'transport'>;
+}
+
+/** One depositary's signed yes to the whole request, and their share of each of its keys that they are a depositary of. */
 export interface Approval {
   readonly depositary: PrincipalId;
   readonly statement: string;
-  readonly reply: Sealed<'transport'>;
+  /** In the order of the keys. */
+  readonly replies: readonly Reply[];
   readonly at: Date;
   /** As its signer said: from then on it counts no more. */
   readonly expiresAt: Date;
@@ -46,17 +72,33 @@ export interface Denial {
   readonly at: Date;
 }
 
+/** The grant that came of one key of a request. */
+export interface KeyGrant {
+  readonly key: KeyId;
+  readonly grant: GrantId;
+}
+
+/** One released key, in the format of CKM_RSA_AES_KEY_WRAP: an X of its own to the recipient, then the key under X. */
+export interface ReleasedKey {
+  readonly key: KeyId;
+  readonly transferKey: Sealed<'depositary'>;
+  readonly wrappedKey: Sealed<'transfer-key'>;
+}
+
 /** Where a request stands in the records, with what each state has; where it stands now says {@link statusAt}. */
 export type RecoveryState =
   | { readonly status: 'pending' }
-  /** A quorum is complete, its delay running until `releasableAt`; it is one until the first of its approvals expires. */
+  /**
+   * A quorum of every key is complete, the delay running until `releasableAt`; they are quorums until the first of their
+   * approvals expires.
+   */
   | { readonly status: 'approved'; readonly releasableAt: Date; readonly holdsUntil: Date }
-  | { readonly status: 'active'; readonly grant: GrantId; readonly at: Date }
+  | { readonly status: 'active'; readonly grants: readonly KeyGrant[]; readonly at: Date }
   | {
       readonly status: 'released';
       readonly at: Date;
-      /** CKM_RSA_AES_KEY_WRAP format: X to the recipient, then the key under X. */
-      readonly answer: { readonly transferKey: Sealed<'depositary'>; readonly key: Sealed<'transfer-key'> };
+      /** In the order of the keys. */
+      readonly answers: readonly ReleasedKey[];
     }
   | {
       readonly status: 'denied' | 'vetoed' | 'cancelled';
@@ -77,7 +119,8 @@ export interface Recovery {
   readonly id: RecoveryId;
   /** Counts its changes, from 1; each change must find the one before it. */
   readonly revision: number;
-  readonly key: KeyId;
+  /** All of one owner; as {@link keySet} makes them. What is decided is decided about all of them. */
+  readonly keys: readonly KeyId[];
   readonly owner: PrincipalId;
   readonly requester: PrincipalId;
   readonly asked: Asked;
@@ -123,8 +166,13 @@ export function approvalsAt({ approvals }: Pick<Recovery, 'approvals'>, now: Dat
   return approvals.filter(({ expiresAt }) => now < expiresAt);
 }
 
-/** As {@link statusAt}, and what became of the grant of an active one. */
-export function lifeAt(recovery: Recovery, grant: Grant | undefined, now: Date): LifeStatus {
+/**
+ * As {@link statusAt}, and what became of the grants of an active one: it is active as long as one of them is, and then
+ * revoked or expired when one of them is, and exhausted when all of them are.
+ */
+export function lifeAt(recovery: Recovery, grants: readonly Grant[], now: Date): LifeStatus {
   const status = statusAt(recovery, now);
-  return status === 'active' && grant !== undefined ? grantStatusAt(grant, now) : status;
+  if (status !== 'active') return status;
+  const found = new Set(grants.map((grant) => grantStatusAt(grant, now)));
+  return (['active', 'revoked', 'expired', 'exhausted'] as const).find((each) => found.has(each)) ?? status;
 }

@@ -29,8 +29,9 @@ async function complete(escrow: Escrow, said: Subject): Promise<Subject> {
   if (foundGrant !== undefined) return subjectOf(foundGrant);
   const recovery = parseId('RecoveryId', said.recovery ?? '');
   const foundRecovery = recovery === undefined ? undefined : await escrow.store.findRecovery(recovery);
-  if (foundRecovery !== undefined) return { ...said, key: foundRecovery.key, owner: foundRecovery.owner };
-  const key = parseId('KeyId', said.key ?? '');
-  const deposit = key === undefined ? undefined : await escrow.store.findDeposit(key);
-  return deposit === undefined ? said : { ...said, owner: deposit.owner };
+  if (foundRecovery !== undefined) return { ...said, keys: foundRecovery.keys, owner: foundRecovery.owner };
+  const { key, keys = key === undefined ? [] : [key] } = said;
+  const deposits = await escrow.store.findDeposits(keys.flatMap((each) => parseId('KeyId', each) ?? []));
+  const [owner, ...others] = new Set(deposits.map((deposit) => deposit.owner));
+  return owner === undefined || others.length > 0 ? said : { ...said, owner };
 }

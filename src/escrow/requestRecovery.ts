@@ -1,28 +1,33 @@
+import { checkEach, getDeposits } from './askedKeys.js';
 import type { Call, Escrow } from './context.js';
-import { actorOf, getDeposit } from './context.js';
+import { actorOf } from './context.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
 import { askedAsJson, base64url, requestHash, sha256Hex } from './digests.js';
+import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import { EscrowError } from './errors.js';
 import { keyFree, repeatOf } from './idempotency.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import { newId, parseId } from './ids.js';
 import { mechanismsFor } from './mechanisms.js';
-import type { Policy } from './policy.js';
+import type { Policy, RequestTerms } from './policy.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
+import type { Rate } from './rate.js';
 import { isWithin } from './rate.js';
 import type { Asked, Recovery, Scope } from './recovery.js';
+import { keySet } from './recovery.js';
 import type { Performed } from './performance.js';
 import { viewRecovery } from './views.js';
 
 /** The `typ` of attestations (RFC 7515 section 4.1.9). */
 export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
 
-/** What is asked for: a scope without a rate takes the rule's. */
+/** What is asked for: a scope without a rate takes the rule's, or the strictest of several. */
 export interface RecoveryOrder {
-  readonly key: KeyId;
+  /** All of one owner, in any order. */
+  readonly keys: readonly KeyId[];
   readonly reason: string;
   readonly validForMs: number;
   readonly asked:
@@ -34,10 +39,11 @@ export interface RecoveryOrder {
  * Files a recovery request: makes its one-time transport key, and signs with the identity key what is asked. Asked again
  * with the same Idempotency-Key, it answers with the request that was filed.
  *
- * The terms are those of the rule that the key was deposited by, as it stood then: a rule that was changed since holds for
- * keys made since. The directory is the one in force.
+ * The terms are those of the rule that a key was deposited by, as it stood then: a rule that was changed since holds for
+ * keys made since. What is asked must be allowed for each of the keys, and is decided for all of them. The directory is the
+ * one in force.
  *
- * @throws EscrowError `key-unknown`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
+ * @throws EscrowError `request-malformed`, `key-unknown`, `owners-differ`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
  *   `mechanism-unsupported`, `quorum-impossible`, `idempotency-key-reused`, `idempotency-in-progress`,
  *   `token-unavailable`, `log-unavailable`.
  */
@@ -50,25 +56,30 @@ export function requestRecovery(
     act: 'recovery.request',
     actor: actorOf(call),
     decide: async (about) => {
-      about({ key: order.key });
-      const deposit = await getDeposit(escrow, order.key);
-      about({ owner: deposit.owner });
+      const keys = keySet(order.keys);
+      about({ keys });
+      const deposits = await getDeposits(escrow, keys);
+      const owner = ownerOf(deposits);
+      about({ owner });
       const repeats = await repeatOf(escrow, call, ({ recovery }) => filedBefore(escrow, call, recovery));
       if (repeats !== undefined) return { repeats };
       const policy = await escrow.directory.current();
-      const asked = decide(escrow, policy, call.caller, deposit, order);
+      const asked = decide(escrow, policy, call.caller, deposits, order);
       const filedAt = escrow.clock.now();
-      checkTimes(deposit, order, asked, filedAt);
+      checkEach(deposits, ({ requests }) => {
+        checkValidity(requests, order.validForMs);
+      });
+      checkBegins(asked, filedAt);
       const plan = {
         id: newId('RecoveryId', escrow.random),
-        key: deposit.key,
-        owner: deposit.owner,
+        keys,
+        owner,
         requester: call.caller.id,
         asked,
         reason: order.reason,
         filedAt,
         expiresAt: new Date(filedAt.getTime() + order.validForMs),
-        approvalsHoldMs: deposit.requests.approvalsHoldMs,
+        approvalsHoldMs: Math.min(...deposits.map(({ requests }) => requests.approvalsHoldMs)),
       };
       about({ recovery: plan.id });
       const hash = requestHash({ ...plan, recovery: plan.id });
@@ -81,13 +92,13 @@ export function requestRecovery(
           requestHash: hash,
         },
         claims: keyFree(escrow, call),
-        plan: { ...plan, requestHash: hash, publicKey: deposit.publicKey },
+        plan: { ...plan, requestHash: hash, deposits },
       };
     },
-    run: async (lent, { publicKey, ...plan }) => {
+    run: async (lent, { deposits, ...plan }) => {
       const { publicKey: transportKey } = await lent.createTransport(plan.id);
       const transport = sha256Hex(transportKey);
-      const input = attestationInput(escrow.origin, plan, publicKey, transport);
+      const input = attestationInput(escrow.origin, plan, deposits, transport);
       const attestation = `${input}.${base64url(await lent.attest(Buffer.from(input, 'ascii')))}`;
       const recovery: Recovery = {
         ...plan,
@@ -117,30 +128,54 @@ async function filedBefore(escrow: Escrow, call: Call, recovery: string | undefi
   return { ...now, revision: 1, approvals: [], denials: [], state: { status: 'pending' } };
 }
 
+function ownerOf(deposits: readonly Deposit[]): PrincipalId {
+  const [owner, ...others] = new Set(deposits.map((deposit) => deposit.owner));
+  if (owner === undefined) throw new EscrowError('internal'); // a request has at least one key
+  if (others.length > 0) throw new EscrowError('owners-differ');
+  return owner;
+}
+
 function decide(
   escrow: Escrow,
   policy: Policy,
   caller: Principal,
-  deposit: Deposit,
-  order: RecoveryOrder,
+  deposits: readonly Deposit[],
+  { asked }: RecoveryOrder,
 ): Asked {
-  const purpose = order.asked.purpose;
+  checkEach(deposits, (deposit) => {
+    checkRequester(deposit, caller);
+    checkDistinct(deposit, getPurposeDeposit(deposit, asked.purpose), caller);
+  });
+  if (asked.purpose === 'release') {
+    const recipient = asked.recipient ?? caller.id;
+    checkEach(deposits, (deposit) => {
+      checkRecipient(deposit, getPurposeDeposit(deposit, 'release'), caller, recipient);
+    });
+    return { purpose: 'release', recipient };
+  }
+  const scope = { ...asked.scope, rate: asked.scope.rate ?? strictestRate(deposits) };
+  checkEach(deposits, (deposit) => {
+    checkScope(escrow, policy, deposit, scope);
+  });
+  return { purpose: 'operate', scope };
+}
+
+function checkRequester(deposit: Deposit, caller: Principal): void {
   const isRequester =
     (deposit.requesters.includes('depositary') &&
       deposit.purposes.some((candidate) => isDepositaryOf(candidate, caller.id))) ||
     (deposit.requesters.includes('admin') && hasRole(caller, 'admin')) ||
     (deposit.requesters.includes('app') && hasRole(caller, 'app'));
   if (!isRequester) throw new EscrowError('forbidden');
-  const sealed = getPurposeDeposit(deposit, purpose);
-  checkDistinct(deposit, sealed, caller);
-  if (order.asked.purpose === 'release') {
-    const recipient = order.asked.recipient ?? caller.id;
-    checkRecipient(deposit, sealed, caller, recipient);
-    return { purpose: 'release', recipient };
-  }
-  const scope = { ...order.asked.scope, rate: order.asked.scope.rate ?? deposit.operate?.rate };
-  checkScope(escrow, policy, deposit, scope);
-  return { purpose: 'operate', scope };
+}
+
+/** The rate of the rules that is within all the others; undefined when no rule has one. */
+function strictestRate(deposits: readonly Deposit[]): Rate | undefined {
+  const rates = deposits.flatMap(({ operate }) => operate?.rate ?? []);
+  if (rates.length === 0) return undefined;
+  const strictest = rates.find((rate) => rates.every((other) => isWithin(rate, other)));
+  if (strictest !== undefined) return strictest;
+  throw new EscrowError('scope-not-allowed', 'The rules of these keys have different rates: name one.');
 }
 
 /** Who must be others than the requester, by the rule; and whether enough are left to agree then. */
@@ -173,14 +208,16 @@ function checkRecipient(
   }
 }
 
-/** How long the request stands, and when the grant begins and ends. */
-function checkTimes({ requests }: Deposit, order: RecoveryOrder, asked: Asked, filedAt: Date): void {
-  if (order.validForMs > requests.maxValidForMs) {
-    throw new EscrowError(
-      'scope-not-allowed',
-      `The rule of this key lets a request stand for at most ${requests.maxValidForMs / 1000} seconds.`,
-    );
-  }
+function checkValidity({ maxValidForMs }: RequestTerms, validForMs: number): void {
+  if (validForMs <= maxValidForMs) return;
+  throw new EscrowError(
+    'scope-not-allowed',
+    `The rule of this key lets a request stand for at most ${maxValidForMs / 1000} seconds.`,
+  );
+}
+
+/** When the grant begins and ends. */
+function checkBegins(asked: Asked, filedAt: Date): void {
   if (asked.purpose !== 'operate') return;
   const { notBefore, notAfter } = asked.scope;
   const isOver = notAfter !== undefined && notAfter <= (notBefore ?? filedAt);
@@ -226,8 +263,8 @@ function checkScope(escrow: Escrow, policy: Policy, deposit: Deposit, scope: Sco
 /** The JWS signing input of an attestation (RFC 7515 section 5.1). */
 function attestationInput(
   origin: string,
-  request: Pick<Recovery, 'id' | 'key' | 'asked' | 'requestHash' | 'filedAt' | 'expiresAt'>,
-  publicKey: Uint8Array | undefined,
+  request: Pick<Recovery, 'id' | 'asked' | 'requestHash' | 'filedAt' | 'expiresAt'>,
+  deposits: readonly Pick<Deposit, 'key' | 'publicKey'>[],
   transport: string,
 ): string {
   const header = { alg: 'ES256', typ: ATTESTATION_TYPE };
@@ -237,12 +274,18 @@ function attestationInput(
     exp: seconds(request.expiresAt),
     recovery: request.id,
     requestHash: request.requestHash,
-    key: request.key,
-    publicKey: publicKey === undefined ? null : sha256Hex(publicKey),
+    keys: attestedKeys(deposits),
     ...askedAsJson(request.asked),
     transport,
   };
   return [header, payload].map((part) => base64url(Buffer.from(canonicalJson(part)))).join('.');
+}
+
+/** Each key with the SHA-256 (hex) of its public half; null where it has none. */
+function attestedKeys(deposits: readonly Pick<Deposit, 'key' | 'publicKey'>[]): Json {
+  return Object.fromEntries(
+    deposits.map(({ key, publicKey }) => [key, publicKey === undefined ? null : sha256Hex(publicKey)]),
+  );
 }
 
 /** Seconds since the epoch, rounded down (RFC 7519 NumericDate). */

@@ -1,10 +1,10 @@
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
-import { askedAsJson, sha256Hex } from './digests.js';
+import { askedAsJson, repliesDigest, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Clock, StatementVerifier } from './ports.js';
 import type { Principal } from './principals.js';
-import type { Recovery } from './recovery.js';
+import type { Recovery, Reply } from './recovery.js';
 
 /** The `typ` of approvals and denials (RFC 7515 section 4.1.9). */
 export const STATEMENT_TYPE = 'escrowd-approval+jwt';
@@ -36,7 +36,7 @@ export async function checkStatement(
   depositary: Principal,
   recovery: Recovery,
   jws: string,
-  decision: { readonly approve: Uint8Array } | 'deny',
+  decision: { readonly approve: readonly Reply[] } | 'deny',
 ): Promise<Said> {
   const verified = await check.statements.verify(jws, STATEMENT_TYPE, depositary.keys);
   if (verified === undefined) throw new EscrowError('approval-signature-invalid');
@@ -46,12 +46,12 @@ export async function checkStatement(
     aud: check.origin,
     recovery: recovery.id,
     requestHash: recovery.requestHash,
-    key: recovery.key,
+    keys: recovery.keys,
     ...askedAsJson(recovery.asked),
     transport: sha256Hex(recovery.transportKey),
     ...(decision === 'deny'
       ? { decision: 'deny' }
-      : { decision: 'approve', reply: sha256Hex(decision.approve) }),
+      : { decision: 'approve', replies: repliesDigest(decision.approve) }),
   };
   if (!isSame(about, expected) || !isCheckpoint(checkpoint)) throw new EscrowError('approval-mismatch');
   if (typeof iat !== 'number' || typeof exp !== 'number') throw new EscrowError('approval-mismatch');

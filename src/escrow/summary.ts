@@ -5,7 +5,7 @@ import type { Asked, Scope } from './recovery.js';
 export interface Summarised {
   readonly requester: PrincipalId;
   readonly owner: PrincipalId;
-  readonly key: KeyId;
+  readonly keys: readonly KeyId[];
   readonly asked: Asked;
   readonly reason: string;
   readonly expiresAt: Date;
@@ -25,12 +25,22 @@ export function requestInWords(request: Summarised): string {
   ].join(' ');
 }
 
-function askedInWords({ key, owner }: Summarised, asked: Asked): string {
+function askedInWords({ keys, owner }: Summarised, asked: Asked): string {
+  const [key, ...more] = keys;
+  const all = keys.join(', ');
+  if (more.length > 0) {
+    switch (asked.purpose) {
+      case 'operate':
+        return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with each of these ${keys.length} keys as much: ${all}. The keys stay in the token.`;
+      case 'release':
+        return `these ${keys.length} private keys of ${owner} are handed out to ${asked.recipient}, who then has them for good: ${all}.`;
+    }
+  }
   switch (asked.purpose) {
     case 'operate':
-      return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with the key ${key}. The key stays in the token.`;
+      return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with the key ${key ?? ''}. The key stays in the token.`;
     case 'release':
-      return `the private key ${key} of ${owner} is handed out to ${asked.recipient}, who then has it for good.`;
+      return `the private key ${key ?? ''} of ${owner} is handed out to ${asked.recipient}, who then has it for good.`;
   }
 }
 

@@ -1,8 +1,10 @@
 import { entryBundle, tileWidth, tileWidthAt, type Tile } from '../log/tiles.js';
 import type { Call, Escrow } from './context.js';
 import { getDeposit, getGrant, getRecovery } from './context.js';
-import type { Deposit, PurposeDeposit, Share } from './deposit.js';
-import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
+import type { AskedKey } from './askedKeys.js';
+import { getAskedKeys, mayDecide } from './askedKeys.js';
+import type { Deposit, Share } from './deposit.js';
+import { isDepositaryOf } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { Grant, GrantStatus } from './grant.js';
 import { grantStatusAt } from './grant.js';
@@ -12,7 +14,6 @@ import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
 import type { Approval, LifeStatus, Recovery } from './recovery.js';
 import { approvalsAt, lifeAt } from './recovery.js';
-import { mayDecide } from './decideRecovery.js';
 
 /** A recovery as one person may see it. */
 export interface RecoveryView {
@@ -20,12 +21,17 @@ export interface RecoveryView {
   readonly status: LifeStatus;
   /** The approvals that count now; of a request that has ended, all. */
   readonly approvals: readonly Approval[];
-  readonly deposit: Deposit;
-  readonly sealed: PurposeDeposit;
-  /** The caller's own share, when the request is open and the caller is a depositary of the key who may decide. */
-  readonly share: Share | undefined;
+  readonly keys: readonly KeyView[];
   /** Whether the caller is the recipient of the release. */
   readonly isRecipient: boolean;
+}
+
+/** One key of a recovery, as one person may see it. */
+export interface KeyView extends AskedKey {
+  /** The caller's own share, when the request is open and the caller is a depositary of the key who may decide. */
+  readonly share: Share | undefined;
+  /** What came of it, and where that stands. */
+  readonly grant: { readonly id: GrantId; readonly status: GrantStatus } | undefined;
 }
 
 /** A log entry with its proof. */
@@ -83,27 +89,35 @@ export async function viewOf(
   recovery: Recovery,
 ): Promise<RecoveryView> {
   const { caller } = call;
-  const deposit = await getDeposit(escrow, recovery.key);
-  const sealed = getPurposeDeposit(deposit, recovery.asked.purpose);
-  const share = sealed.shares.find(({ depositary }) => depositary === caller.id);
+  const keys = await getAskedKeys(escrow, recovery);
   const { asked } = recovery;
   const hasPart =
     recovery.requester === caller.id ||
     recovery.owner === caller.id ||
-    share !== undefined ||
+    keys.some(({ sealed }) => isDepositaryOf(sealed, caller.id)) ||
     [...recovery.approvals, ...recovery.denials].some(({ depositary }) => depositary === caller.id) ||
     (asked.purpose === 'release' && asked.recipient === caller.id) ||
     (asked.purpose === 'operate' && asked.scope.app === caller.id);
   if (!hasPart && !seesAll(caller)) throw new EscrowError('forbidden');
   const now = escrow.clock.now();
   const { state } = recovery;
-  const grant = state.status === 'active' ? await escrow.store.findGrant(state.grant) : undefined;
-  const status = lifeAt(recovery, grant, now);
+  const made = state.status === 'active' ? state.grants.map(({ grant }) => grant) : [];
+  const grants = await escrow.store.findGrants(made);
+  const status = lifeAt(recovery, grants, now);
   const isOpen = status === 'pending' || status === 'approved';
   const isRecipient = asked.purpose === 'release' && asked.recipient === caller.id;
-  const isAsked = isOpen && mayDecide(recovery, deposit, caller.id);
-  const approvals = isOpen ? approvalsAt(recovery, now) : recovery.approvals;
-  return { recovery, status, approvals, deposit, sealed, share: isAsked ? share : undefined, isRecipient };
+  const isAsked = isOpen && mayDecide(recovery, keys, caller.id);
+  return {
+    recovery,
+    status,
+    approvals: isOpen ? approvalsAt(recovery, now) : recovery.approvals,
+    keys: keys.map((key) => {
+      const share = isAsked ? key.sealed.shares.find(({ depositary }) => depositary === caller.id) : undefined;
+      const grant = grants.find((made) => made.key === key.deposit.key);
+      return { ...key, share, grant: grant && { id: grant.id, status: grantStatusAt(grant, now) } };
+    }),
+    isRecipient,
+  };
 }
 
 /** The entry that recorded the filing of a request, with its proof: what a depositary checks before deciding. */

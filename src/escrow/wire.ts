@@ -121,7 +121,8 @@ export interface WireScope {
 
 /** POST /v1/recoveries */
 export type WireRecoveryOrder = {
-  readonly key: string;
+  /** 1 to 64, all of one owner, each once. What is asked is asked for each of them, and decided for all. */
+  readonly keys: readonly string[];
   readonly reason: string;
   /** How long the request can be approved. */
   readonly validFor: string;
@@ -131,17 +132,25 @@ export type WireRecoveryOrder = {
   | { readonly purpose: 'release'; readonly recipient?: string }
 );
 
+/** One key that a request is for. */
+export interface WireRecoveryKey {
+  readonly key: string;
+  readonly label: string;
+  readonly spec: KeySpec;
+  readonly use: KeyUse;
+  readonly publicKeyPem?: string;
+  /** Who suffices for this key; the request is approved when one quorum of each of its keys has agreed. */
+  readonly quorums: readonly (readonly string[])[];
+  /** What came of it, to be used by the app. */
+  readonly grant?: { readonly grant: string; readonly status: GrantStatus };
+}
+
 /** A recovery request, as those who have a part in it see it. */
 export interface WireRecovery {
   readonly recovery: string;
-  readonly key: {
-    readonly key: string;
-    readonly owner: string;
-    readonly label: string;
-    readonly spec: KeySpec;
-    readonly use: KeyUse;
-    readonly publicKeyPem?: string;
-  };
+  readonly owner: string;
+  /** In ascending order. */
+  readonly keys: readonly WireRecoveryKey[];
   readonly requester: string;
   readonly reason: string;
   readonly purpose: Purpose;
@@ -154,30 +163,38 @@ export interface WireRecovery {
   readonly approvalsHold: string;
   /** The request in words; a depositary's client makes its own of what is attested. */
   readonly summary: string;
-  /** An active request is what its grant is: `active`, `exhausted`, `expired` or `revoked`. */
+  /**
+   * An active request is what its grants are: `active` as long as one of them is, and then `revoked` or `expired` when one of
+   * them is, else `exhausted`.
+   */
   readonly status: LifeStatus;
   /** Whose approval counts, or counted when the request ended. */
   readonly approvedBy: readonly string[];
   readonly deniedBy: readonly { readonly depositary: string; readonly reason: string }[];
-  readonly quorums: readonly (readonly string[])[];
   /** Why it ended, and who ended it, where somebody did. */
   readonly ended?: { readonly by?: string; readonly reason?: string; readonly at: string };
-  readonly grant?: string;
-  /** status approved: when the delay that the rule imposes is over. */
+  /** status approved: when the delay that the rules impose is over. */
   readonly releasableAt?: string;
-  /** status approved: when the first approval of the quorum expires. */
+  /** status approved: when the first approval of the quorums expires. */
   readonly holdsUntil?: string;
   /** Only to the recipient of a release. */
-  readonly release?: WireRelease;
-  /** Only to a depositary of this key: all that is needed to decide. */
+  readonly release?: WireReleasedKeys;
+  /** Only to a depositary of one of the keys: all that is needed to decide. */
   readonly forDepositary?: WireForDepositary;
+}
+
+/** A depositary's share of one key. */
+export interface WireShare {
+  readonly key: string;
+  readonly share: string;
+  /** `RSA-OAEP` (SHA-1) or `RSA-OAEP-256`: how share was, and reply is to be, encrypted. */
+  readonly oaep: string;
 }
 
 /** What a depositary checks and uses. */
 export interface WireForDepositary {
-  readonly share: string;
-  /** `RSA-OAEP` (SHA-1) or `RSA-OAEP-256`: how share was, and reply is to be, encrypted. */
-  readonly oaep: string;
+  /** Of each key of the request that they are a depositary of, in ascending order. */
+  readonly shares: readonly WireShare[];
   /** DER SubjectPublicKeyInfo of the one-time key. */
   readonly transportKey: string;
   readonly requestHash: string;
@@ -200,8 +217,8 @@ export interface WireProof {
 /** POST /v1/recoveries/{recovery}/approvals: statement typ `escrowd-approval+jwt` signed by the caller. */
 export interface WireApproval {
   readonly statement: string;
-  /** OAEP(transport key, R). */
-  readonly reply: string;
+  /** OAEP(transport key, R) for each share, in their order. */
+  readonly replies: readonly { readonly key: string; readonly reply: string }[];
 }
 
 /** POST /v1/recoveries/{recovery}/denials: statement with decision `deny` and a reason. */
@@ -211,7 +228,8 @@ export interface WireDenial {
 
 /**
  * Payload of an approval or denial statement. `aud` is the log's origin; `iat`, `exp` seconds since the epoch;
- * `transport` and `reply` SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo and of the reply.
+ * `transport` is the SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo, `replies` that of the canonical JSON of an
+ * object with the SHA-256 (hex) of each reply by its key.
  */
 export interface StatementPayload {
   readonly iss: string;
@@ -221,11 +239,12 @@ export interface StatementPayload {
   readonly decision: 'approve' | 'deny';
   readonly recovery: string;
   readonly requestHash: string;
-  readonly key: string;
+  /** All keys of the request, in ascending order, whether the depositary has a share of them or not. */
+  readonly keys: readonly string[];
   readonly purpose: Purpose;
   readonly scope: unknown;
   readonly transport: string;
-  readonly reply?: string;
+  readonly replies?: string;
   readonly reason?: string;
   /** The checkpoint that the depositary saw: its size and root (base64). */
   readonly checkpoint: { readonly size: number; readonly root: string };
@@ -245,7 +264,17 @@ export interface WireRelease {
   readonly oaep: string;
 }
 
-/** A grant. */
+/** The keys of a request, each in this format, in ascending order. */
+export interface WireReleasedKeys {
+  readonly keys: readonly (WireRelease & { readonly key: string })[];
+}
+
+/** POST /v1/recoveries/{recovery}/activate: a grant for each key, in their order. */
+export interface WireGrants {
+  readonly grants: readonly WireGrant[];
+}
+
+/** A grant: for one key. */
 export interface WireGrant {
   readonly grant: string;
   readonly recovery: string;

@@ -1,7 +1,9 @@
 import type { Call, Escrow, OperateCall } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
+import type { KeyId } from '../escrow/ids.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { Subject } from '../escrow/journal.js';
+import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
 import { recordRefusal } from '../escrow/refusal.js';
 import { hasRole } from '../escrow/principals.js';
 import type { Anybody, Authentication, Known, Received } from './caller.js';
@@ -185,15 +187,24 @@ function subjectOf({ path, readRest }: Incoming): Subject {
     return typeof value === 'string' ? value : '';
   };
   const key = parseId('KeyId', text('key'));
+  const keys = Object.hasOwn(said, 'keys') ? keysSaid(said['keys']) : [];
   const owner = parsePrincipalId(text('owner'));
   const recovery = parseId('RecoveryId', text('recovery'));
   const grant = parseId('GrantId', text('grant'));
   return {
     ...(key === undefined ? {} : { key }),
+    ...(keys.length === 0 ? {} : { keys }),
     ...(owner === undefined ? {} : { owner }),
     ...(recovery === undefined ? {} : { recovery }),
     ...(grant === undefined ? {} : { grant }),
   };
+}
+
+/** The keys that a list names in the right form: as many of them as there may be, in ascending order. */
+function keysSaid(value: unknown): readonly KeyId[] {
+  const items: readonly unknown[] = Array.isArray(value) ? value : [];
+  const keys = items.flatMap((item) => (typeof item === 'string' ? (parseId('KeyId', item) ?? []) : []));
+  return [...new Set(keys)].sort().slice(0, MAX_RECOVERY_KEYS);
 }
 
 function bodyOf(readRest: Incoming['readRest']): Readonly<Record<string, unknown>> {

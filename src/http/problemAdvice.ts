@@ -37,6 +37,7 @@ export const ADVICE = {
   'key-spec-unsupported': 'Order a specification that GET /v1/server lists.',
   'key-use-unsupported': 'Order a specification that can be used this way.',
   'key-unknown': 'Check the id.',
+  'owners-differ': 'File one request for the keys of each owner.',
   'delivery-not-allowed': 'Order without a copy.',
   'delivery-key-missing': ASK_SECURITY,
   'recovery-unknown': 'Check the id.',

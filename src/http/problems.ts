@@ -35,6 +35,7 @@ export const STATUS = {
   'key-spec-unsupported': 422,
   'key-use-unsupported': 422,
   'key-unknown': 404,
+  'owners-differ': 422,
   'delivery-not-allowed': 403,
   'delivery-key-missing': 422,
   'recovery-unknown': 404,

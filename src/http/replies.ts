@@ -7,9 +7,9 @@ import type { Used } from '../escrow/operate.js';
 import type { Page, StoredEntry } from '../escrow/ports.js';
 import type { Rate } from '../escrow/rate.js';
 import { endOf } from '../escrow/recovery.js';
-import type { Scope } from '../escrow/recovery.js';
+import type { ReleasedKey, Scope } from '../escrow/recovery.js';
 import { requestInWords } from '../escrow/summary.js';
-import type { LoggedProof, RecoveryView } from '../escrow/views.js';
+import type { KeyView, LoggedProof, RecoveryView } from '../escrow/views.js';
 import type {
   WireEntry,
   WireForDepositary,
@@ -20,7 +20,9 @@ import type {
   WireProof,
   WireRate,
   WireRecovery,
+  WireRecoveryKey,
   WireRelease,
+  WireReleasedKeys,
   WireScope,
 } from '../escrow/wire.js';
 import { encodeBase64 } from '../log/base64.js';
@@ -102,19 +104,13 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
  * @param oaep how releases are encrypted: the standard's name
  */
 export function recoveryReply(view: RecoveryView, oaep: string, logged?: LoggedProof): WireRecovery {
-  const { recovery, deposit, status } = view;
+  const { recovery, status } = view;
   const { asked, state } = recovery;
   const hasRelease = view.isRecipient && state.status === 'released';
   return {
     recovery: recovery.id,
-    key: {
-      key: deposit.key,
-      owner: deposit.owner,
-      label: deposit.label,
-      spec: deposit.spec,
-      use: deposit.use,
-      ...publicKeyPem(deposit),
-    },
+    owner: recovery.owner,
+    keys: view.keys.map(recoveryKeyReply),
     requester: recovery.requester,
     reason: recovery.reason,
     purpose: asked.purpose,
@@ -126,14 +122,34 @@ export function recoveryReply(view: RecoveryView, oaep: string, logged?: LoggedP
     status,
     approvedBy: view.approvals.map(({ depositary }) => depositary),
     deniedBy: recovery.denials.map(({ depositary, reason }) => ({ depositary, reason })),
-    quorums: view.sealed.quorums.map(({ members }) => members),
     ...endReply(view),
-    ...(state.status === 'active' ? { grant: state.grant } : {}),
     ...(status === 'approved' && state.status === 'approved'
       ? { releasableAt: state.releasableAt.toISOString(), holdsUntil: state.holdsUntil.toISOString() }
       : {}),
-    ...(hasRelease ? { release: releaseReply(state.answer, oaep) } : {}),
+    ...(hasRelease ? { release: releasedKeysReply(state.answers, oaep) } : {}),
     ...(logged === undefined ? {} : forDepositary(view, logged)),
+  };
+}
+
+function recoveryKeyReply({ deposit, sealed, grant }: KeyView): WireRecoveryKey {
+  return {
+    key: deposit.key,
+    label: deposit.label,
+    spec: deposit.spec,
+    use: deposit.use,
+    ...publicKeyPem(deposit),
+    quorums: sealed.quorums.map(({ members }) => members),
+    ...(grant === undefined ? {} : { grant: { grant: grant.id, status: grant.status } }),
+  };
+}
+
+/** The keys of a released request. */
+export function releasedKeysReply(answers: readonly ReleasedKey[], oaep: string): WireReleasedKeys {
+  return {
+    keys: answers.map(({ key, transferKey, wrappedKey }) => ({
+      key,
+      ...releaseReply({ transferKey, key: wrappedKey }, oaep),
+    })),
   };
 }
 
@@ -222,12 +238,16 @@ function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended
 }
 
 function forDepositary(view: RecoveryView, logged: LoggedProof): Pick<WireRecovery, 'forDepositary'> {
-  const { recovery, sealed, share } = view;
-  if (share === undefined) return {};
+  const { recovery } = view;
+  const shares = view.keys.flatMap(({ deposit, sealed, share }) =>
+    share === undefined
+      ? []
+      : [{ key: deposit.key, share: base64url(share.share), oaep: sealed.mechanisms.oaep }],
+  );
+  if (shares.length === 0) return {};
   return {
     forDepositary: {
-      share: base64url(share.share),
-      oaep: sealed.mechanisms.oaep,
+      shares,
       transportKey: base64url(recovery.transportKey),
       requestHash: recovery.requestHash,
       attestation: recovery.attestation,

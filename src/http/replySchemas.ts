@@ -7,6 +7,7 @@ import { NOTICE_KINDS } from '../escrow/notices.js';
 import { MAX_REDELIVERED } from '../escrow/redelivery.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
 import type { LifeStatus } from '../escrow/recovery.js';
+import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
 import type {
   Problem,
   WireAppliedPolicy,
@@ -15,6 +16,7 @@ import type {
   WireForDepositary,
   WireGivenUpNotice,
   WireGrant,
+  WireGrants,
   WireHistory,
   WireHistoryStatement,
   WireKey,
@@ -25,10 +27,13 @@ import type {
   WireProof,
   WireRate,
   WireRecovery,
+  WireRecoveryKey,
   WireRedelivery,
   WireRelease,
+  WireReleasedKeys,
   WireScope,
   WireServer,
+  WireShare,
   WireSignatures,
   WireStanding,
   WireWarnings,
@@ -188,24 +193,37 @@ const proof = z.strictObject({
 }) satisfies z.ZodType<WireProof>;
 
 const forDepositary = z.strictObject({
-  share: binary,
-  oaep,
+  shares: z
+    .array(z.strictObject({ key: idOf('key'), share: binary, oaep }) satisfies z.ZodType<WireShare>)
+    .max(MAX_RECOVERY_KEYS)
+    .readonly(),
   transportKey: binary,
   requestHash: hex256,
-  attestation: text(8192),
+  attestation: text(16_384),
   logged: proof,
 }) satisfies z.ZodType<WireForDepositary>;
 
+const recoveryKey = z.strictObject({
+  key: idOf('key'),
+  label: text(200),
+  spec,
+  use,
+  publicKeyPem: z.exactOptional(pem),
+  quorums,
+  grant: z.exactOptional(z.strictObject({ grant: idOf('grant'), status: z.enum(GRANT_STATUSES) })),
+}) satisfies z.ZodType<WireRecoveryKey>;
+
+const releasedKeys = z.strictObject({
+  keys: z
+    .array(z.strictObject({ key: idOf('key'), ...release.shape }))
+    .max(MAX_RECOVERY_KEYS)
+    .readonly(),
+}) satisfies z.ZodType<WireReleasedKeys>;
+
 const recovery = z.strictObject({
   recovery: idOf('rec'),
-  key: z.strictObject({
-    key: idOf('key'),
-    owner: principal,
-    label: text(200),
-    spec,
-    use,
-    publicKeyPem: z.exactOptional(pem),
-  }),
+  owner: principal,
+  keys: z.array(recoveryKey).max(MAX_RECOVERY_KEYS).readonly(),
   requester: principal,
   reason: text(1000),
   purpose,
@@ -214,7 +232,7 @@ const recovery = z.strictObject({
   filedAt: instant,
   expiresAt: instant,
   approvalsHold: period,
-  summary: text(4096),
+  summary: text(8192),
   status: z.enum(RECOVERY_STATUSES),
   approvedBy: z
     .array(principal)
@@ -224,7 +242,6 @@ const recovery = z.strictObject({
     .array(z.strictObject({ depositary: principal, reason: text(1000) }))
     .max(MAX_PEOPLE * 9)
     .readonly(),
-  quorums,
   ended: z.exactOptional(
     z.strictObject({
       by: z.exactOptional(principal),
@@ -232,10 +249,9 @@ const recovery = z.strictObject({
       at: instant,
     }),
   ),
-  grant: z.exactOptional(idOf('grant')),
   releasableAt: z.exactOptional(instant),
   holdsUntil: z.exactOptional(instant),
-  release: z.exactOptional(release),
+  release: z.exactOptional(releasedKeys),
   forDepositary: z.exactOptional(forDepositary),
 }) satisfies z.ZodType<WireRecovery>;
 
@@ -251,6 +267,10 @@ const grant = z.strictObject({
   expiresAt: instant,
   status: z.enum(GRANT_STATUSES),
 }) satisfies z.ZodType<WireGrant>;
+
+const grants = z.strictObject({
+  grants: z.array(grant).max(MAX_RECOVERY_KEYS).readonly(),
+}) satisfies z.ZodType<WireGrants>;
 
 const server = z.strictObject({
   origin: text(128),
@@ -394,13 +414,14 @@ export const REPLIES = {
   key,
   recovery,
   grant,
+  grants,
   policy,
   choice,
   standing,
   policyPlan,
   warnings,
   appliedPolicy,
-  release,
+  releasedKeys,
   signatures: z.strictObject({
     signatures: outputs,
     remaining: count,

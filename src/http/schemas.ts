@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/redelivery.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
+import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
 import { maximumWitnesses } from '../log/cosignature.js';
 import {
   distinct,
@@ -57,7 +58,7 @@ const scope = z
   }));
 
 const recoveryCommon = {
-  key: keyId,
+  keys: distinct(keyId, MAX_RECOVERY_KEYS),
   reason: words({ min: 1, max: 1000 }),
   validFor: duration({ minMs: 1000, maxMs: 90 * DAY_MS }),
 };
@@ -71,7 +72,10 @@ export const recoveryOrder = z.discriminatedUnion('purpose', [
 /** POST /v1/recoveries/{recovery}/approvals */
 export const approval = z.strictObject({
   statement: compactJws,
-  reply: binary({ minBytes: 1, maxBytes: 1024 }),
+  replies: z
+    .array(z.strictObject({ key: keyId, reply: binary({ minBytes: 1, maxBytes: 1024 }) }))
+    .min(1)
+    .max(MAX_RECOVERY_KEYS),
 });
 
 /** POST /v1/recoveries/{recovery}/denials */

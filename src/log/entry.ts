@@ -46,6 +46,8 @@ export interface Entry {
 /** Ids of what an act is about; those that do not apply are absent. */
 export interface Subject {
   readonly key?: string;
+  /** Of an act about a recovery: all keys that it is about, each once, in ascending order. One has a list as well. */
+  readonly keys?: readonly string[];
   readonly owner?: string;
   readonly recovery?: string;
   readonly grant?: string;

@@ -5,7 +5,8 @@ export class EntryError extends Error {
   override readonly name = 'EntryError';
 }
 
-const subjectMembers = ['key', 'owner', 'recovery', 'grant'];
+const subjectIds = ['key', 'owner', 'recovery', 'grant'];
+const subjectMembers = [...subjectIds, 'keys'];
 const requiredMembers = ['v', 'time', 'act', 'id', 'phase', 'actor', 'subject', 'detail'];
 
 /** Which members an entry of version 1 may and must have in each phase. */
@@ -59,7 +60,8 @@ export function checkEntry(value: unknown): asserts value is Entry {
   checkMembers(subject, subjectMembers, []);
   if (!isObject(detail)) throw new EntryError('its detail is not an object');
   for (const name of ['act', 'id', 'actor']) checkString(name, value[name], /./);
-  for (const name of subjectMembers) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
+  for (const name of subjectIds) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
+  if ('keys' in subject && !isAscending(subject['keys'])) throw new EntryError('its subject.keys is malformed');
   if ('request' in value) checkString('request', value['request'], jwsPattern);
   if ('certificate' in value) checkString('certificate', value['certificate'], certificatePattern);
   if ('error' in value) checkString('error', value['error'], /./);
@@ -75,6 +77,16 @@ function checkMembers(value: object, may: readonly string[], must: readonly stri
 
 function checkString(name: string, value: unknown, pattern: RegExp): void {
   if (typeof value !== 'string' || !pattern.test(value)) throw new EntryError(`its ${name} is malformed`);
+}
+
+/** Some strings, each once, in ascending order. */
+function isAscending(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0) return false;
+  const items: readonly unknown[] = value;
+  return items.every((item, at) => {
+    const before = items[at - 1];
+    return typeof item === 'string' && item !== '' && (typeof before !== 'string' || before < item);
+  });
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -19,6 +19,7 @@ export function payloadOf(origin: string, notice: Notice): Payload {
     actor: notice.actor,
     subject: {
       key: notice.subject.key,
+      keys: notice.subject.keys,
       owner: notice.subject.owner,
       recovery: notice.subject.recovery,
       grant: notice.subject.grant,
@@ -31,7 +32,7 @@ export function payloadOf(origin: string, notice: Notice): Payload {
             requester: request.requester,
             purpose: request.purpose,
             beneficiary: request.beneficiary,
-            label: request.label,
+            keys: request.keys.map(({ key, label }) => ({ key, label })),
             reason: request.reason,
             expiresAt: request.expiresAt,
           },

@@ -95,13 +95,13 @@ function insertDeposit(deposit: Deposit): Statement {
   };
 }
 
-/** The depositaries of the key take part from the start: they are who is asked. */
+/** The depositaries of the keys take part from the start: they are who is asked. */
 function insertRecovery(recovery: Recovery): Statement {
   return {
     name: 'insert-recovery',
-    text: `insert into recovery (id, revision, status, key, filed_at, document, participants)
+    text: `insert into recovery (id, revision, status, keys, filed_at, document, participants)
            values ($1, $2, $3, $4, $5, $6,
-                   array(select unnest($7::text[]) union select unnest(depositaries) from deposit where key = $4))`,
+                   array(select unnest($7::text[]) union select unnest(depositaries) from deposit where key = any($4::text[])))`,
     values: recoveryValues(recovery),
   };
 }
@@ -109,7 +109,7 @@ function insertRecovery(recovery: Recovery): Statement {
 function replaceRecovery(recovery: Recovery): Statement {
   return {
     name: 'replace-recovery',
-    text: `update recovery set revision = $2, status = $3, key = $4, filed_at = $5, document = $6,
+    text: `update recovery set revision = $2, status = $3, keys = $4, filed_at = $5, document = $6,
                   participants = array(select unnest($7::text[]) union select unnest(participants))
            where id = $1 and revision = $2 - 1`,
     values: recoveryValues(recovery),
@@ -117,12 +117,12 @@ function replaceRecovery(recovery: Recovery): Statement {
 }
 
 function recoveryValues(recovery: Recovery): readonly unknown[] {
-  const { id, revision, state, key, filedAt } = recovery;
+  const { id, revision, state, keys, filedAt } = recovery;
   return [
     id,
     revision,
     state.status,
-    key,
+    [...keys],
     filedAt.toISOString(),
     toDocument(recovery),
     participantsOf(recovery),

@@ -56,7 +56,9 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
         ...(bounds.length === 0 ? {} : { below: Math.min(...bounds) }),
         limit: page.limit + 1,
       });
-      return pageOf(rows, page.limit, { item: toEntry, position: ({ seq }) => [safeInteger(seq)] });
+      const found = pageOf(rows, page.limit, { item: toEntry, position: ({ seq }) => [safeInteger(seq)] });
+      const { key } = about;
+      return key === undefined ? found : { ...found, items: found.items.filter(isAboutKey(key)) };
     },
 
     filing: async (recovery) => {
@@ -142,6 +144,14 @@ async function readTile(
     [level, first, first + width],
   );
   return rows.map(({ hash }) => hash);
+}
+
+/** Requests name their keys in the entry alone. */
+function isAboutKey(wanted: string): (stored: StoredEntry) => boolean {
+  return ({ entry }) => {
+    const { key, keys = key === undefined ? [] : [key] } = decodeEntry(entry).subject;
+    return keys.includes(wanted);
+  };
 }
 
 function isFiling({ act, phase }: Entry): boolean {

@@ -3,6 +3,7 @@ import { clientConfig, type Connection } from './connection.js';
 import { unavailable } from './faults.js';
 import { silent } from './pool.js';
 import { migration010 } from './schema/010.js';
+import { migration011 } from './schema/011.js';
 import { migration012 } from './schema/012.js';
 import type { Migration } from './schema/migration.js';
 import { rights } from './schema/rights.js';
@@ -19,6 +20,7 @@ const migrations: readonly Migration[] = [
   ...migrationsUpTo005,
   ...migrationsUpTo009,
   migration010,
+  migration011,
   migration012,
 ];
 

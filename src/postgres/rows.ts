@@ -129,7 +129,7 @@ function toOwnersCopy({ transferKey, key }: Stored<OwnersCopy>): OwnersCopy {
 function toApproval(stored: Stored<Approval>): Approval {
   return {
     ...stored,
-    reply: unseal('transport', stored.reply),
+    replies: stored.replies.map(({ key, reply }) => ({ key, reply: unseal('transport', reply) })),
     at: new Date(stored.at),
     expiresAt: new Date(stored.expiresAt),
   };
@@ -149,10 +149,11 @@ function toState(stored: Stored<RecoveryState>): RecoveryState {
       return {
         ...stored,
         at: new Date(stored.at),
-        answer: {
-          transferKey: unseal('depositary', stored.answer.transferKey),
-          key: unseal('transfer-key', stored.answer.key),
-        },
+        answers: stored.answers.map(({ key, transferKey, wrappedKey }) => ({
+          key,
+          transferKey: unseal('depositary', transferKey),
+          wrappedKey: unseal('transfer-key', wrappedKey),
+        })),
       };
     case 'active':
     case 'denied':

@@ -76,6 +76,10 @@ export function openStore(pool: Pool): Store {
       const [row] = await pool.ask<DepositRow>(`${fromDeposit} where key = ?`, [key]);
       return row === undefined ? undefined : toDeposit(row);
     },
+    findDeposits: async (keys) => {
+      const rows = await pool.ask<DepositRow>(`${fromDeposit} where key = any(?::text[])`, [[...keys]]);
+      return rows.map(toDeposit);
+    },
     deposits: ({ owner, depositary }, page) =>
       readPage<DepositRow, ReturnType<typeof toDeposit>>(pool, page, {
         from: fromDeposit,
@@ -110,6 +114,10 @@ export function openStore(pool: Pool): Store {
     findGrant: async (id) => {
       const [row] = await pool.ask<GrantRow>(`${fromGrant} where id = ?`, [id]);
       return row === undefined ? undefined : toGrant(row);
+    },
+    findGrants: async (ids) => {
+      if (ids.length === 0) return [];
+      return (await pool.ask<GrantRow>(`${fromGrant} where id = any(?::text[])`, [[...ids]])).map(toGrant);
     },
     grants: ({ participant }, page) =>
       readPage<GrantRow, ReturnType<typeof toGrant>>(pool, page, {

@@ -55,47 +55,58 @@ export interface EntriesAsked {
   readonly limit: number;
 }
 
-/** Entries that have all of `about` as their subject; any entry has, if that is empty. */
+/**
+ * Entries that have all of `about` as their subject; any entry has, if that is empty. Of a `key` these are more than are
+ * about it: those that are about no single key as well, for entries about requests name their keys in the entry alone.
+ */
 export async function readEntriesAbout(
   ask: Ask,
-  about: Subject,
+  about: Omit<Subject, 'keys'>,
   { order, from, below, limit }: EntriesAsked,
 ): Promise<readonly EntryRow[]> {
-  const subjects = subjectsOf(about);
   const direction = order === 'newest first' ? 'desc' : 'asc';
   const bounds: readonly Condition[] = [
-    ...(from === undefined ? [] : [{ sql: 'seq >= ?', value: from }]),
-    ...(below === undefined ? [] : [{ sql: 'seq < ?', value: below }]),
+    ...(from === undefined ? [] : [{ sql: 'seq >= ?', values: [from] }]),
+    ...(below === undefined ? [] : [{ sql: 'seq < ?', values: [below] }]),
   ];
-  if (subjects.length === 0) {
+  if (Object.keys(about).length === 0) {
     return ask<EntryRow>(
       `select seq, entry from log_entry ${where(bounds)} order by seq ${direction} limit ?`,
       [...valuesOf(bounds), limit],
     );
   }
   const blocks: readonly Condition[] = [
-    ...(from === undefined ? [] : [{ sql: 'block >= ?', value: Math.floor(from / blockLength) }]),
-    ...(below === undefined ? [] : [{ sql: 'block <= ?', value: Math.floor(below / blockLength) }]),
+    ...(from === undefined ? [] : [{ sql: 'block >= ?', values: [Math.floor(from / blockLength)] }]),
+    ...(below === undefined ? [] : [{ sql: 'block <= ?', values: [Math.floor(below / blockLength)] }]),
   ];
-  const newest = [...subjects, ...bounds];
-  const indexed = [...subjects, ...blocks, ...bounds];
+  const parts = waysOf(about).flatMap((subjects): readonly Condition[] => {
+    const newest = [...subjects, ...bounds];
+    const indexed = [...subjects, ...blocks, ...bounds];
+    return [
+      {
+        sql: `(select seq from log_entry ${where(newest)} and seq >= (select size from log_subject_head where id = 1)
+               order by seq ${direction} limit ?)`,
+        values: [...valuesOf(newest), limit],
+      },
+      {
+        sql: `(select seq from log_subject cross join lateral unnest(seqs) as s (seq) ${where(indexed)}
+               order by block ${direction}, seq ${direction} limit ?)`,
+        values: [...valuesOf(indexed), limit],
+      },
+    ];
+  });
   // One statement, and so one snapshot: what is not in the index is behind it.
   return ask<EntryRow>(
-    `with found as (
-       (select seq from log_entry ${where(newest)} and seq >= (select size from log_subject_head where id = 1)
-        order by seq ${direction} limit ?)
-       union all
-       (select seq from log_subject cross join lateral unnest(seqs) as s (seq) ${where(indexed)}
-        order by block ${direction}, seq ${direction} limit ?)
-     )
+    `with found as (${parts.map(({ sql }) => sql).join(' union all ')})
      select seq, entry from found join log_entry using (seq) order by seq ${direction} limit ?`,
-    [...valuesOf(newest), limit, ...valuesOf(indexed), limit, limit],
+    [...valuesOf(parts), limit],
   );
 }
 
+/** A part of a statement, and what is bound in it. */
 interface Condition {
   readonly sql: string;
-  readonly value: string | number;
+  readonly values: readonly (string | number)[];
 }
 
 function where(conditions: readonly Condition[]): string {
@@ -103,15 +114,24 @@ function where(conditions: readonly Condition[]): string {
 }
 
 function valuesOf(conditions: readonly Condition[]): readonly (string | number)[] {
-  return conditions.map(({ value }) => value);
+  return conditions.flatMap(({ values }) => values);
 }
 
-/** All that is given of a subject must be an entry's. */
-function subjectsOf({ key, owner, recovery, grant }: Subject): readonly Condition[] {
-  return [
-    { sql: 'about_key = ?', value: key },
+/** All that is given of a subject must be an entry's, in one of these ways. */
+function waysOf({
+  key,
+  owner,
+  recovery,
+  grant,
+}: Omit<Subject, 'keys'>): readonly (readonly Condition[])[] {
+  const others = [
     { sql: 'about_owner = ?', value: owner },
     { sql: 'about_recovery = ?', value: recovery },
     { sql: 'about_grant = ?', value: grant },
-  ].flatMap(({ sql, value }) => (value === undefined ? [] : [{ sql, value }]));
+  ].flatMap(({ sql, value }) => (value === undefined ? [] : [{ sql, values: [value] }]));
+  if (key === undefined) return [others];
+  return [
+    [{ sql: 'about_key = ?', values: [key] }, ...others],
+    [{ sql: 'about_key is null', values: [] }, ...others],
+  ];
 }

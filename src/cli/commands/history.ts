@@ -221,5 +221,6 @@ function instantOf(session: Session, given: Given, name: string): string | undef
 }
 
 function aboutOf({ subject }: Entry): string {
-  return [subject.grant, subject.recovery, subject.key].filter((id) => id !== undefined).join(' ');
+  const { grant, recovery, key, keys = [] } = subject;
+  return [grant, recovery, key, ...keys].filter((id) => id !== undefined).join(' ');
 }

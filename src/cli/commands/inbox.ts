@@ -5,7 +5,7 @@ import { collect } from '../pages.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
 import { when } from '../times.js';
-import { askedInWords, keyInWords, quorumsInWords } from '../words.js';
+import { askedInWords, keysFacts } from '../words.js';
 
 /** What waits for the person who asks. */
 export const inboxCommand: CommandRow = {
@@ -57,16 +57,16 @@ async function inbox(session: Session, given: Given): Promise<Result> {
 
 const TITLES = {
   decide: 'waits for your decision',
-  'own key': 'is about a key of yours',
+  'own key': 'is about keys of yours',
 } as const satisfies Record<Part, string>;
 
 /** What this person has to do with an open request; undefined when it waits for others. */
 function partOf(recovery: WireRecovery, id: string): Part | undefined {
-  const { status, key, quorums, approvedBy, deniedBy } = recovery;
+  const { status, owner, keys, approvedBy, deniedBy } = recovery;
   if (status !== 'pending' && status !== 'approved') return undefined;
-  if (key.owner === id) return 'own key';
+  if (owner === id) return 'own key';
   const hasDecided = approvedBy.includes(id) || deniedBy.some(({ depositary }) => depositary === id);
-  const isAsked = status === 'pending' && quorums.some((members) => members.includes(id));
+  const isAsked = status === 'pending' && keys.some(({ quorums }) => quorums.some((members) => members.includes(id)));
   return isAsked && !hasDecided ? 'decide' : undefined;
 }
 
@@ -75,10 +75,10 @@ function factsOf(recovery: WireRecovery, now: Date): readonly (readonly [string,
   return [
     ['asked by', recovery.requester],
     ['asks for', askedInWords(recovery)],
-    ['key', keyInWords(recovery.key)],
+    ['keys of', recovery.owner],
+    ...keysFacts(recovery),
     ['reason', recovery.reason],
     ['until', when(recovery.expiresAt, now)],
     ['approved by', approvedBy.length === 0 ? 'nobody yet' : approvedBy.join(', ')],
-    ['enough are', quorumsInWords(recovery.quorums)],
   ];
 }

@@ -1,6 +1,8 @@
+import { NotBelieved } from '../../client/errors.js';
 import { formatDuration } from '../../policy/durations.js';
 import type { Mechanism } from '../../escrow/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/mechanisms.js';
+import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
 import type { WireRecoveryOrder, WireScope } from '../../escrow/wire.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -11,6 +13,8 @@ import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { distance } from '../times.js';
 import { nextForRecovery, recoveryFacts } from '../words.js';
+import type { OrderTerms } from './keysToRecover.js';
+import { keysOf } from './keysToRecover.js';
 
 const PURPOSES = ['operate', 'release'] as const;
 const USES = ['sign', 'decrypt'] as const;
@@ -18,12 +22,18 @@ const USES = ['sign', 'decrypt'] as const;
 /** Asking for a key to be brought back, and seeing what came of it. */
 export const recoveryCommands: readonly CommandRow[] = [
   {
-    usage: 'request <key>',
-    summary: 'asks the depositaries to bring a key back',
+    usage: 'request [keys...]',
+    summary: 'asks the depositaries to bring keys of one owner back',
     about:
-      'operate: an app may use the key inside the token, within the scope given here.\n' +
-      'release: a depositary receives the private key itself, where the rule allows it.',
+      'operate: an app may use each key inside the token, within the scope given here.\n' +
+      'release: a depositary receives the private keys themselves, where the rules allow it.\n' +
+      `One request is for up to ${MAX_RECOVERY_KEYS} keys: depositaries approve all of them or none.`,
     options: [
+      {
+        flags: '--all-of <owner>',
+        about: 'in place of keys: all of this owner that you may see and that can be asked for so; shows them and asks',
+      },
+      { flags: '--yes', about: 'with --all-of: do not ask (for scripts)' },
       { flags: '--purpose <purpose>', about: 'what for', choices: PURPOSES, default: 'operate' },
       {
         flags: '--reason <text>',
@@ -58,6 +68,8 @@ export const recoveryCommands: readonly CommandRow[] = [
     examples: [
       'recovery request KEY --app mailer --mechanism ES256 --uses 3 --for 1h --reason "Olga is ill; letters must go out"',
       'recovery request KEY --purpose release --valid-for 7d --reason "the archive must be read"',
+      'recovery request KEY1 KEY2 --purpose release --reason "both archives must be read"',
+      'recovery request --all-of olga --purpose release --valid-for 7d --reason "Olga has left"',
     ],
     run: request,
   },
@@ -80,11 +92,16 @@ export const recoveryCommands: readonly CommandRow[] = [
 ];
 
 async function request(session: Session, given: Given): Promise<Result> {
-  const order = orderOf(given);
+  const terms = termsOf(given);
   const { client } = await session.connect();
+  const keys = await keysOf(session, given, client, terms);
+  const order: WireRecoveryOrder = { ...terms, keys };
   const { result: recovery, entry } = await session.busy('filing the request', () =>
     client.requestRecovery(order),
   );
+  if ([...keys].sort().join() !== recovery.keys.map(({ key }) => key).join()) {
+    throw new NotBelieved('recovery-mismatch', `the server filed ${recovery.recovery} for other keys than were asked for`);
+  }
   return {
     json: { result: recovery, entry },
     lines: [
@@ -95,9 +112,9 @@ async function request(session: Session, given: Given): Promise<Result> {
   };
 }
 
-function orderOf(given: Given): WireRecoveryOrder {
+/** What is asked, whatever the keys. */
+function termsOf(given: Given): OrderTerms {
   const common = {
-    key: given.argument(0),
     reason: given.text('reason'),
     validFor: formatDuration(given.duration('validFor')),
   };
@@ -182,7 +199,8 @@ async function list(session: Session, given: Given): Promise<Result> {
     one.recovery,
     one.status,
     one.purpose,
-    one.key.owner,
+    one.owner,
+    String(one.keys.length),
     one.requester,
     distance(new Date(one.filedAt), session.now),
     one.reason,
@@ -192,7 +210,7 @@ async function list(session: Session, given: Given): Promise<Result> {
     lines:
       items.length === 0
         ? ['No requests.']
-        : table(['REQUEST', 'STATUS', 'PURPOSE', 'OWNER', 'ASKED BY', 'FILED', 'REASON'], rows),
+        : table(['REQUEST', 'STATUS', 'PURPOSE', 'OWNER', 'KEYS', 'ASKED BY', 'FILED', 'REASON'], rows),
     next: items.length === 0 ? undefined : 'escrowctl recovery show REQUEST',
   };
 }

@@ -25,7 +25,8 @@ export const decisionCommands: readonly CommandRow[] = [
     summary: 'approves a request, after checking that the server tells the truth about it',
     about:
       "Checks the signature of the token's identity key, the entry in the log, and that the log is the one you saw\n" +
-      'before; shows the whole request and asks; then re-encrypts your share for this one request and signs.',
+      'before; shows the whole request and asks; then re-encrypts your share of each of its keys for this one request and\n' +
+      'signs. You approve all keys of the request, or none.',
     options: [
       { flags: '--yes', about: 'do not ask (for scripts)' },
       {
@@ -48,7 +49,7 @@ export const decisionCommands: readonly CommandRow[] = [
   },
   {
     usage: 'veto <id>',
-    summary: 'stops a request for your own key, where its rule allows that',
+    summary: 'stops a request for your own keys, where the rule of one of them allows that',
     options: [REASON],
     examples: ['recovery veto rec_0123456789abcdef0123456789abcdef --reason "I did not ask for this"'],
     run: (session, given) => end(session, given, 'Vetoed', (client, id, reason) => client.veto(id, reason)),
@@ -63,7 +64,7 @@ export const decisionCommands: readonly CommandRow[] = [
   },
   {
     usage: 'activate <id>',
-    summary: 'brings an approved key back into the token, as a grant for the app',
+    summary: 'brings approved keys back into the token, each as a grant for the app',
     about:
       'The server does so by itself when the last approval arrives; this is for when that was cut short.',
     examples: ['recovery activate rec_0123456789abcdef0123456789abcdef'],
@@ -88,7 +89,7 @@ async function approveCommand(session: Session, given: Given): Promise<Result> {
       ...facts([
         ['status', result.status],
         ['approved by', result.approvedBy.join(', ')],
-        ['grant', result.grant],
+        ...result.keys.map(({ key, grant }) => ['grant', grant && `${grant.grant}, for ${key}`] as const),
       ]),
     ],
     next: nextForRecovery(result),
@@ -114,16 +115,18 @@ async function denyCommand(session: Session, given: Given): Promise<Result> {
 
 async function activate(session: Session, given: Given): Promise<Result> {
   const { client } = await session.connect();
-  const { result: grant, entry } = await session.busy('bringing the key back', () =>
+  const { result, entry } = await session.busy('bringing the keys back', () =>
     client.activate(given.argument(0)),
   );
+  const { grants } = result;
+  const [first] = grants;
   return {
-    json: { result: grant, entry },
+    json: { result, entry },
     lines: [
-      `The app ${grant.scope.app} may use the key now (log entry ${entry}).`,
-      ...facts(grantFacts(grant, session.now)),
+      `The app ${first?.scope.app ?? ''} may use the ${grants.length === 1 ? 'key' : `${grants.length} keys`} now (log entry ${entry}).`,
+      ...facts(grants.flatMap((grant) => grantFacts(grant, session.now))),
     ],
-    next: `escrowctl ${grant.scope.operations[0] ?? 'sign'} FILE --grant ${grant.grant} --mechanism ${grant.scope.mechanisms[0] ?? 'NAME'}`,
+    next: `escrowctl ${first?.scope.operations[0] ?? 'sign'} FILE --grant ${first?.grant ?? 'GRANT'} --mechanism ${first?.scope.mechanisms[0] ?? 'NAME'}`,
   };
 }
 
@@ -194,16 +197,17 @@ async function confirm(session: Session, believed: BelievedRecovery): Promise<vo
   if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not approved; nothing was sent');
 }
 
-function consequence({ status, purpose, grant, scope, recipient }: WireRecovery): string {
+function consequence({ status, purpose, keys, scope, recipient }: WireRecovery): string {
+  const isOne = keys.length === 1;
   switch (status) {
     case 'pending':
       return 'Others must approve too.';
     case 'approved':
       return purpose === 'release'
-        ? `The quorum is complete; ${recipient ?? 'the recipient'} can fetch the key once the delay is over.`
-        : 'The quorum is complete; the key is not active yet.';
+        ? `The quorum is complete; ${recipient ?? 'the recipient'} can fetch the ${isOne ? 'key' : 'keys'} once the delay is over.`
+        : `The quorum is complete; the ${isOne ? 'key is' : 'keys are'} not active yet.`;
     case 'active':
-      return `The quorum is complete: the app ${scope?.app ?? ''} holds ${grant ?? 'a grant'}.`;
+      return `The quorum is complete: the app ${scope?.app ?? ''} holds ${isOne ? (keys[0]?.grant?.grant ?? 'a grant') : `${keys.length} grants`}.`;
     case 'released':
     case 'exhausted':
     case 'revoked':

@@ -1,10 +1,13 @@
-import { access } from 'node:fs/promises';
+import { access, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { writeNewFile } from '../../client/atomicFile.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
+import { NotBelieved } from '../../client/errors.js';
 import type { Identity } from '../../client/identity.js';
+import type { KeyFormat } from '../../client/release.js';
 import { destroyOpened, exportOpened, openReleaseWith } from '../../client/release.js';
-import type { WireRecovery, WireRelease } from '../../escrow/wire.js';
+import type { WireRecovery, WireRecoveryKey, WireRelease, WireReleasedKeys } from '../../escrow/wire.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
@@ -13,111 +16,155 @@ import { openedInWords } from '../words.js';
 
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
 
-/** Receiving a released key. */
+/** Receiving released keys. */
 export const releaseCommand: CommandRow = {
   usage: 'release <id>',
-  summary: 'receives the private key, encrypted to you, and opens it',
+  summary: 'receives the private keys of a request, encrypted to you, and opens them',
   about:
-    'For the recipient, who must be one of those who approved. The server hands the key out in one act; the same answer\n' +
-    'can be fetched again. It is checked against the public key. With --sealed-out the two encrypted parts are\n' +
+    'For the recipient, who must be one of those who approved. The server hands the keys out in one act; the same answer\n' +
+    'can be fetched again. Each is checked against its public key. With --sealed-out the two encrypted parts of each are\n' +
     'kept as they are: openssl alone can open them (PREFIX.transfer: RSA-OAEP of an AES key; PREFIX.wrapped: the\n' +
-    'private key under it, RFC 5649).',
+    'private key under it, RFC 5649; of several keys PREFIX.KEY.transfer and PREFIX.KEY.wrapped).',
   options: [
-    { flags: '--out <file>', about: 'a new file for the private key' },
+    {
+      flags: '--out <path>',
+      about: 'a new file for the private key; of several keys a new directory for files named after them',
+    },
     { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: FORMATS },
     {
       flags: '--sealed-out <prefix>',
       about: 'keep the encrypted parts in PREFIX.transfer and PREFIX.wrapped',
     },
-    { flags: '--no-open', about: 'do not open it: only keep the encrypted parts' },
+    { flags: '--no-open', about: 'do not open them: only keep the encrypted parts' },
   ],
   examples: [
     'recovery release rec_0123456789abcdef0123456789abcdef --out archive.pem',
+    'recovery release rec_0123456789abcdef0123456789abcdef --out olgas-keys',
     'recovery release rec_0123456789abcdef0123456789abcdef --no-open --sealed-out archive',
   ],
   run: release,
 };
 
 async function release(session: Session, given: Given): Promise<Result> {
-  const { out, sealed } = await outputsOf(given);
+  checkOutputs(given);
   const { identity, client } = await session.connect();
   const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
-  const { answer, entry } = await session.busy('receiving the key', () => receive(client, recovery));
-  if (sealed !== undefined) {
-    // kept first: whatever happens then, the key has arrived
-    await writeNewFile(sealed.transfer, Buffer.from(answer.transferKey, 'base64url'), 0o600);
-    await writeNewFile(sealed.wrapped, Buffer.from(answer.wrappedKey, 'base64url'), 0o600);
+  const outputs = await outputsOf(given, recovery);
+  const { answer, entry } = await session.busy('receiving the keys', () => receive(client, recovery));
+  const received = receivedOf(outputs, answer);
+  for (const { sealed, released } of received) {
+    if (sealed === undefined) continue;
+    // kept first: whatever happens then, the keys have arrived
+    await writeNewFile(sealed.transfer, Buffer.from(released.transferKey, 'base64url'), 0o600);
+    await writeNewFile(sealed.wrapped, Buffer.from(released.wrappedKey, 'base64url'), 0o600);
   }
-  if (out !== undefined) await open(identity, recovery, answer, out, given);
+  if (received.length > 1 && received.some(({ out }) => out !== undefined)) {
+    await mkdir(given.text('out'), { mode: 0o700 });
+  }
+  for (const one of received) if (one.out !== undefined) await open(identity, one, one.out, given);
+  const [first] = received;
   return {
     json: {
       recovery: recovery.recovery,
-      key: recovery.key.key,
       ...(entry === undefined ? {} : { entry }),
-      ...(out === undefined ? {} : { out }),
-      ...(sealed === undefined ? {} : { sealed }),
-      oaep: answer.oaep,
+      keys: received.map(({ key, out, sealed, released }) => ({
+        key: key.key,
+        ...(out === undefined ? {} : { out }),
+        ...(sealed === undefined ? {} : { sealed }),
+        oaep: released.oaep,
+      })),
     },
-    lines: [
-      ...(out === undefined ? [] : [openedInWords(recovery.key, out)]),
+    lines: received.flatMap(({ key, out, sealed }) => [
+      ...(out === undefined ? [] : [openedInWords(key, out)]),
       ...(sealed === undefined ? [] : [`Still encrypted to you: ${sealed.transfer} and ${sealed.wrapped}.`]),
-    ],
-    ...(out === undefined
+    ]),
+    ...(first?.out === undefined
       ? {
-          next: `openssl pkeyutl -decrypt -inkey depositary-key.pem -in ${sealed?.transfer ?? ''} -pkeyopt rsa_padding_mode:oaep${answer.oaep === 'RSA-OAEP' ? '' : ' -pkeyopt rsa_oaep_md:sha256'}`,
+          next: `openssl pkeyutl -decrypt -inkey depositary-key.pem -in ${first?.sealed?.transfer ?? ''} -pkeyopt rsa_padding_mode:oaep${first?.released.oaep === 'RSA-OAEP' ? '' : ' -pkeyopt rsa_oaep_md:sha256'}`,
         }
       : {}),
   };
 }
 
-interface Outputs {
+/** Where one key goes. */
+interface Output {
+  readonly key: WireRecoveryKey;
   readonly out: string | undefined;
   readonly sealed: { readonly transfer: string; readonly wrapped: string } | undefined;
 }
 
-/** Looked at before the server is asked: the key must have somewhere to go. */
-async function outputsOf(given: Given): Promise<Outputs> {
+/** What is missing whatever the request is for. */
+function checkOutputs(given: Given): void {
   const opens = given.flag('open');
-  const out = given.find('out');
-  const prefix = given.find('sealedOut');
-  if (opens && out === undefined)
+  if (opens && given.find('out') === undefined)
     throw new UsageError(
-      '--out is missing: where does the key go?',
-      'add --out FILE, or --no-open --sealed-out PREFIX',
+      '--out is missing: where do the keys go?',
+      'add --out PATH, or --no-open --sealed-out PREFIX',
     );
-  if (!opens && prefix === undefined) throw new UsageError('--no-open needs --sealed-out PREFIX');
-  const sealed =
-    prefix === undefined ? undefined : { transfer: `${prefix}.transfer`, wrapped: `${prefix}.wrapped` };
-  const outputs = { out: opens ? out : undefined, sealed };
-  for (const path of [outputs.out, sealed?.transfer, sealed?.wrapped]) {
-    if (path !== undefined && (await exists(path)))
-      throw new UsageError(`${path} exists already, and is not overwritten`);
+  if (!opens && given.find('sealedOut') === undefined)
+    throw new UsageError('--no-open needs --sealed-out PREFIX');
+}
+
+/** Looked at before the keys are asked for: each must have somewhere to go. */
+async function outputsOf(given: Given, { keys }: WireRecovery): Promise<readonly Output[]> {
+  const path = given.flag('open') ? given.find('out') : undefined;
+  const prefix = given.find('sealedOut');
+  const isOne = keys.length === 1;
+  const outputs = keys.map((key): Output => {
+    const sealed = isOne ? prefix : prefix && `${prefix}.${key.key}`;
+    return {
+      key,
+      out: path === undefined || isOne ? path : join(path, `${key.key}.${formatOf(given, key)}`),
+      sealed:
+        sealed === undefined ? undefined : { transfer: `${sealed}.transfer`, wrapped: `${sealed}.wrapped` },
+    };
+  });
+  for (const taken of [path, ...outputs.flatMap(({ sealed }) => [sealed?.transfer, sealed?.wrapped])]) {
+    if (taken !== undefined && (await exists(taken)))
+      throw new UsageError(`${taken} exists already, and is not overwritten`);
   }
   return outputs;
+}
+
+function formatOf(given: Given, { publicKeyPem }: WireRecoveryKey): KeyFormat {
+  return given.oneOf('format', FORMATS) ?? (publicKeyPem === undefined ? 'raw' : 'pem');
 }
 
 async function receive(
   client: EscrowClient,
   recovery: WireRecovery,
-): Promise<{ readonly answer: WireRelease; readonly entry: number | undefined }> {
+): Promise<{ readonly answer: WireReleasedKeys; readonly entry: number | undefined }> {
   // handed out before: the same answer stands with the request
   if (recovery.release !== undefined) return { answer: recovery.release, entry: undefined };
   const { result, entry } = await client.release(recovery.recovery);
   return { answer: result, entry };
 }
 
+/** A key that has arrived. */
+interface Received extends Output {
+  readonly released: WireRelease;
+}
+
+/** All that has somewhere to go must have come, and nothing else. */
+function receivedOf(outputs: readonly Output[], { keys }: WireReleasedKeys): readonly Received[] {
+  const received = outputs.flatMap((output) => {
+    const released = keys.find(({ key }) => key === output.key.key);
+    return released === undefined ? [] : [{ ...output, released }];
+  });
+  if (received.length === outputs.length && keys.length === outputs.length) return received;
+  throw new NotBelieved('release-malformed', 'the server released other keys than the request is for');
+}
+
 async function open(
   identity: Identity,
-  recovery: WireRecovery,
-  answer: WireRelease,
+  { key, released }: Received,
   out: string,
   given: Given,
 ): Promise<void> {
-  const { publicKeyPem } = recovery.key;
-  const opened = await openReleaseWith(answer, await identity.depositaryOpener(), { publicKeyPem });
+  const { publicKeyPem } = key;
+  const opened = await openReleaseWith(released, await identity.depositaryOpener(), { publicKeyPem });
   try {
-    const format = given.oneOf('format', FORMATS) ?? (opened.kind === 'pair' ? 'pem' : 'raw');
-    await writeNewFile(out, exportOpened(opened, format), 0o600);
+    await writeNewFile(out, exportOpened(opened, formatOf(given, key)), 0o600);
   } catch (error) {
     if (error instanceof RangeError) throw new UsageError(error.message);
     throw error;

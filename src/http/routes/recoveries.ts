@@ -1,14 +1,13 @@
 import type { Call, Escrow } from '../../escrow/context.js';
 import { approveRecovery, cancelRecovery, denyRecovery, vetoRecovery } from '../../escrow/decideRecovery.js';
-import { EscrowError } from '../../escrow/errors.js';
 import { grantStatusAt } from '../../escrow/grant.js';
-import { activateRecovery, releaseKey } from '../../escrow/recoverKey.js';
+import { activateRecovery, releaseKeys } from '../../escrow/recoverKey.js';
 import type { Recovery } from '../../escrow/recovery.js';
 import { requestRecovery } from '../../escrow/requestRecovery.js';
 import { sealed } from '../../escrow/sealed.js';
 import { listRecoveries, proofOfFiling, viewOf, viewRecovery } from '../../escrow/views.js';
-import type { Acted, WireGrant, WireRecovery, WireRelease } from '../../escrow/wire.js';
-import { grantReply, pageReply, recoveryReply, releaseReply } from '../replies.js';
+import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../escrow/wire.js';
+import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
 import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
@@ -32,9 +31,10 @@ export const recoveryRoutes: readonly Route[] = [
   act({
     path: '/v1/recoveries',
     name: 'requestRecovery',
-    summary: 'Files a recovery request, for depositaries to decide.',
+    summary: 'Files a request for keys of one owner, for depositaries to decide.',
     problems: [
       'key-unknown',
+      'owners-differ',
       'purpose-not-allowed',
       'scope-not-allowed',
       'app-unknown',
@@ -47,7 +47,7 @@ export const recoveryRoutes: readonly Route[] = [
     status: 201,
     takesIdempotencyKey: true,
     run: async (escrow, call, { body }) => {
-      const { key, reason: why, validFor: validForMs } = body;
+      const { keys, reason: why, validFor: validForMs } = body;
       const asked =
         body.purpose === 'operate'
           ? { purpose: body.purpose, scope: body.scope }
@@ -55,7 +55,7 @@ export const recoveryRoutes: readonly Route[] = [
       return recoveryActed(
         escrow,
         call,
-        await requestRecovery(escrow, call, { key, reason: why, validForMs, asked }),
+        await requestRecovery(escrow, call, { keys, reason: why, validForMs, asked }),
       );
     },
   }),
@@ -76,7 +76,7 @@ export const recoveryRoutes: readonly Route[] = [
   view({
     path: '/v1/recoveries/:recovery',
     name: 'getRecovery',
-    summary: 'A recovery request; to a depositary of the key with all that is needed to decide.',
+    summary: 'A recovery request; to a depositary of its keys with all that is needed to decide.',
     problems: ['recovery-unknown'],
     reply: REPLIES.recovery,
     act: 'recovery.read',
@@ -84,14 +84,15 @@ export const recoveryRoutes: readonly Route[] = [
     parameters: recoveryPath,
     run: async (escrow, call, { path }) => {
       const found = await viewRecovery(escrow, call, path.recovery);
-      const logged = found.share === undefined ? undefined : await proofOfFiling(escrow, path.recovery);
+      const isAsked = found.keys.some(({ share }) => share !== undefined);
+      const logged = isAsked ? await proofOfFiling(escrow, path.recovery) : undefined;
       return recoveryReply(found, escrow.token.abilities.oaep, logged);
     },
   }),
   act({
     path: '/v1/recoveries/:recovery/approvals',
     name: 'approveRecovery',
-    summary: 'Hands in a depositary’s signed approval and re-encrypted share.',
+    summary: 'Hands in a depositary’s signed approval and re-encrypted shares.',
     problems: [...UNDECIDED, 'quorum-complete', 'share-malformed', 'share-wrong-key', 'share-mismatch'],
     reply: REPLIES.recovery,
     act: 'recovery.approve',
@@ -99,8 +100,8 @@ export const recoveryRoutes: readonly Route[] = [
     parameters: recoveryPath,
     body: approval,
     run: async (escrow, call, { path, body }) => {
-      const reply = sealed('transport', body.reply);
-      const order = { recovery: path.recovery, statement: body.statement, reply };
+      const replies = body.replies.map(({ key, reply }) => ({ key, reply: sealed('transport', reply) }));
+      const order = { recovery: path.recovery, statement: body.statement, replies };
       return recoveryActed(escrow, call, await approveRecovery(escrow, call, order));
     },
   }),
@@ -152,22 +153,24 @@ export const recoveryRoutes: readonly Route[] = [
   act({
     path: '/v1/recoveries/:recovery/activate',
     name: 'activateRecovery',
-    summary: 'Makes the grant of an approved request, where that was cut short.',
+    summary: 'Makes the grants of an approved request, where that was cut short.',
     problems: [...STANDING, 'purpose-not-allowed', 'quorum-incomplete', 'delay-running'],
-    reply: REPLIES.grant,
+    reply: REPLIES.grants,
     act: 'recovery.activate',
     roles: REQUESTERS,
     parameters: recoveryPath,
     body: nothing,
-    run: async (escrow, call, { path }): Promise<Acted<WireGrant>> => {
+    run: async (escrow, call, { path }): Promise<Acted<WireGrants>> => {
       const { answer, index } = await activateRecovery(escrow, call, path);
-      return { result: grantReply(answer, grantStatusAt(answer, escrow.clock.now())), entry: index };
+      const now = escrow.clock.now();
+      const grants = answer.map((grant) => grantReply(grant, grantStatusAt(grant, now)));
+      return { result: { grants }, entry: index };
     },
   }),
   act({
     path: '/v1/recoveries/:recovery/release',
-    name: 'releaseKey',
-    summary: 'The key, encrypted to the recipient; once for each request.',
+    name: 'releaseKeys',
+    summary: 'The keys, encrypted to the recipient; once for each request.',
     problems: [
       ...STANDING,
       'purpose-not-allowed',
@@ -175,15 +178,14 @@ export const recoveryRoutes: readonly Route[] = [
       'delay-running',
       'depositary-not-enrolled',
     ],
-    reply: REPLIES.release,
+    reply: REPLIES.releasedKeys,
     act: 'recovery.release',
     roles: ['depositary'],
     parameters: recoveryPath,
     body: nothing,
-    run: async (escrow, call, { path }): Promise<Acted<WireRelease>> => {
-      const { answer, index } = await releaseKey(escrow, call, path);
-      if (answer.state.status !== 'released') throw new EscrowError('internal');
-      return { result: releaseReply(answer.state.answer, escrow.token.abilities.oaep), entry: index };
+    run: async (escrow, call, { path }): Promise<Acted<WireReleasedKeys>> => {
+      const { answer, index } = await releaseKeys(escrow, call, path);
+      return { result: releasedKeysReply(answer, escrow.token.abilities.oaep), entry: index };
     },
   }),
 ];

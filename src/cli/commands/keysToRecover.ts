@@ -1,0 +1,110 @@
+import type { EscrowClient } from '../../client/escrowClient.js';
+import { mechanismsFor } from '../../escrow/mechanisms.js';
+import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
+import type { WireKey, WireRecoveryOrder } from '../../escrow/wire.js';
+import { table } from '../columns.js';
+import { UsageError } from '../failures.js';
+import type { Given } from '../given.js';
+import { collect } from '../pages.js';
+import type { Session } from '../session.js';
+import { printable } from '../terminal.js';
+
+type Terms<Order> = Order extends unknown ? Omit<Order, 'keys'> : never;
+/** What a request asks, whatever its keys. */
+export type OrderTerms = Terms<WireRecoveryOrder>;
+
+/** Keys are looked for among so many of an owner. */
+const MOST_KEYS = 10_000;
+
+/**
+ * The keys that a request is to be for: those that were named, or with `--all-of` those of an owner that can be asked for on
+ * these terms, when the person has seen them and agrees.
+ *
+ * @throws UsageError
+ */
+export async function keysOf(
+  session: Session,
+  given: Given,
+  client: Pick<EscrowClient, 'keys'>,
+  terms: OrderTerms,
+): Promise<readonly string[]> {
+  const owner = given.find('allOf');
+  const named = given.all;
+  if (owner === undefined) {
+    if (named.length === 0) throw new UsageError('which keys?', 'name them, or add --all-of OWNER');
+    if (new Set(named).size < named.length) throw new UsageError('a key is named twice');
+    if (named.length > MAX_RECOVERY_KEYS) throw tooMany(named.length);
+    return named;
+  }
+  if (named.length > 0) throw new UsageError('name keys, or --all-of an owner, not both');
+  const { items } = await session.busy('looking for the keys', () =>
+    collect(
+      (query) => client.keys(query),
+      MOST_KEYS,
+      (key) => key.owner === owner,
+    ),
+  );
+  const wanted = items.filter((key) => obstacleOf(key, terms) === undefined);
+  if (wanted.length === 0) {
+    throw new UsageError(`there is no key of ${owner} that you may see and that can be asked for so`);
+  }
+  if (wanted.length > MAX_RECOVERY_KEYS) throw tooMany(wanted.length);
+  if (!given.flag('yes')) await confirm(session, owner, items, terms);
+  return wanted.map(({ key }) => key);
+}
+
+/** Why a key cannot be asked for on these terms, as far as it shows from here; the server looks at all of it. */
+function obstacleOf(key: WireKey, terms: OrderTerms): string | undefined {
+  if (!key.purposes.some(({ purpose }) => purpose === terms.purpose)) {
+    return terms.purpose === 'release' ? 'its rule allows no release' : 'its rule allows no use on behalf';
+  }
+  if (terms.purpose === 'release') return undefined;
+  const fitting = mechanismsFor(key.spec, key.use);
+  const stray = terms.scope.mechanisms.find((mechanism) => !fitting.includes(mechanism));
+  return stray === undefined ? undefined : `it is no key for ${stray}`;
+}
+
+async function confirm(
+  { terminal }: Session,
+  owner: string,
+  items: readonly WireKey[],
+  terms: OrderTerms,
+): Promise<void> {
+  if (!terminal.isInteractive) {
+    throw new UsageError('nobody is there to be asked', 'add --yes, after reading: escrowctl key list');
+  }
+  const rows = items.map((key) => ({ key, obstacle: obstacleOf(key, terms) }));
+  const wanted = rows.filter(({ obstacle }) => obstacle === undefined);
+  const others = rows.filter(({ obstacle }) => obstacle !== undefined);
+  const lines = [
+    `Keys of ${owner} to ask for:`,
+    '',
+    ...table(
+      ['KEY', 'KIND', 'USE', 'LABEL'],
+      wanted.map(({ key }) => [key.key, key.spec, key.use, key.label]),
+    ),
+    '',
+    ...(others.length === 0
+      ? []
+      : [
+          'Left out:',
+          '',
+          ...table(
+            ['KEY', 'KIND', 'WHY', 'LABEL'],
+            others.map(({ key, obstacle }) => [key.key, key.spec, obstacle ?? '', key.label]),
+          ),
+          '',
+        ]),
+  ];
+  terminal.writeError(`${lines.map(printable).join('\n')}\n`);
+  const many = wanted.length === 1 ? 'this key' : `these ${wanted.length} keys`;
+  const answer = await terminal.ask(`Ask for ${many}? Type yes: `);
+  if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not asked for; nothing was sent');
+}
+
+function tooMany(count: number): UsageError {
+  return new UsageError(
+    `one request is for at most ${MAX_RECOVERY_KEYS} keys, and these are ${count}`,
+    'file several requests, each naming some: escrowctl recovery request KEY KEY ...',
+  );
+}

@@ -1,0 +1,60 @@
+import type { AskedKey } from './askedKeys.js';
+import { mayDecide } from './askedKeys.js';
+import type { Json } from '../log/canonical.js';
+import { isDepositaryOf } from './deposit.js';
+import type { KeyId, PrincipalId } from './ids.js';
+import type { Quorum } from './quorums.js';
+import type { Approval, Denial, Recovery } from './recovery.js';
+
+/** One complete quorum for each key of a request. */
+export interface Completion {
+  readonly quorums: readonly { readonly key: KeyId; readonly members: Quorum }[];
+  /** Until the first of their approvals expires. */
+  readonly holdsUntil: Date;
+}
+
+/** The complete quorum of each key whose approvals hold the longest; undefined as long as one key has none. */
+export function completion(
+  keys: readonly AskedKey[],
+  approvals: readonly Approval[],
+): Completion | undefined {
+  const until = new Map(approvals.map(({ depositary, expiresAt }) => [depositary, expiresAt.getTime()]));
+  const complete = keys.flatMap(({ deposit, sealed }) => {
+    const [longest] = sealed.quorums
+      .filter(({ members }) => members.every((member) => until.has(member)))
+      .map(({ members }) => ({
+        key: deposit.key,
+        members,
+        untilMs: Math.min(...members.map((member) => until.get(member) ?? 0)),
+      }))
+      .sort((a, b) => b.untilMs - a.untilMs);
+    return longest ?? [];
+  });
+  if (complete.length < keys.length) return undefined;
+  return {
+    quorums: complete.map(({ key, members }) => ({ key, members })),
+    holdsUntil: new Date(Math.min(...complete.map(({ untilMs }) => untilMs))),
+  };
+}
+
+/** Who agrees for each key, as the log has it. */
+export function quorumsAsJson(quorums: Completion['quorums']): Json {
+  return Object.fromEntries(quorums.map(({ key, members }) => [key, members]));
+}
+
+/**
+ * Whether denials have ended a request: for one of its keys as many of its depositaries have denied as its rule says, or no
+ * quorum of it is left whose members could all agree. Without that key there is nothing to approve.
+ */
+export function isDenied(recovery: Recovery, keys: readonly AskedKey[], denials: readonly Denial[]): boolean {
+  const against = denials.map(({ depositary }) => depositary);
+  const isOut = (member: PrincipalId): boolean =>
+    against.includes(member) || !mayDecide(recovery, keys, member);
+  return keys.some(({ deposit, sealed }) => {
+    const count = against.filter((depositary) => isDepositaryOf(sealed, depositary)).length;
+    return (
+      count >= (deposit.requests.denialsToEnd ?? Infinity) ||
+      sealed.quorums.every(({ members }) => members.some(isOut))
+    );
+  });
+}
