@@ -250,7 +250,7 @@ test('durations are sent as ISO 8601, and the scope as it was typed', async () =
     as('recovery', 'request', KEY, '--purpose', 'operate', ...scope, '--valid-for', '7d', '--reason', 'ill'),
   );
   expect(JSON.parse(office.server.posted[0]?.body.toString() ?? '')).toEqual({
-    key: KEY,
+    keys: [KEY],
     purpose: 'operate',
     reason: 'ill',
     validFor: 'P7D',

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import type { KeyObject } from 'node:crypto';
 import {
   constants,
   createCipheriv,
@@ -16,7 +17,7 @@ import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import { serveHistory } from '../client/fakeHistory.js';
 import type { Answer } from '../client/fakeServer.js';
 import { FakeServer, ORIGIN, problem } from '../client/fakeServer.js';
-import { depositaryPair, honestScene, KEY, RECOVERY, userPair } from '../client/scene.js';
+import { depositaryPair, honestScene, KEY, OTHER_KEY, RECOVERY, userPair } from '../client/scene.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
@@ -102,28 +103,34 @@ test('what is decrypted goes to standard output as it is, and as base64url in JS
   });
 });
 
+/** A private key as the token releases it to dana. */
+function sealedToDana(
+  privateKey: KeyObject,
+  oaepHash: 'sha1' | 'sha256' = 'sha1',
+): Readonly<Record<string, string>> {
+  const x = randomBytes(32);
+  const content = privateKey.export({ format: 'der', type: 'pkcs8' });
+  const padded = Buffer.concat([content, Buffer.alloc((8 - (content.length % 8)) % 8)]);
+  const cipher = createCipheriv('id-aes256-wrap-pad', x, Buffer.from('A65959A6', 'hex'));
+  const padding = constants.RSA_PKCS1_OAEP_PADDING;
+  return {
+    transferKey: publicEncrypt({ key: depositaryPair.publicKey, padding, oaepHash }, x).toString('base64url'),
+    wrappedKey: Buffer.concat([cipher.update(padded), cipher.final()]).toString('base64url'),
+    oaep: oaepHash === 'sha1' ? 'RSA-OAEP' : 'RSA-OAEP-256',
+  };
+}
+
 describe('a released key', () => {
   const { privateKey } = userPair;
-  const answer = (oaepHash: 'sha1' | 'sha256' = 'sha1'): Record<string, string> => {
-    const x = randomBytes(32);
-    const content = privateKey.export({ format: 'der', type: 'pkcs8' });
-    const padded = Buffer.concat([content, Buffer.alloc((8 - (content.length % 8)) % 8)]);
-    const cipher = createCipheriv('id-aes256-wrap-pad', x, Buffer.from('A65959A6', 'hex'));
-    const padding = constants.RSA_PKCS1_OAEP_PADDING;
-    return {
-      transferKey: publicEncrypt({ key: depositaryPair.publicKey, padding, oaepHash }, x).toString(
-        'base64url',
-      ),
-      wrappedKey: Buffer.concat([cipher.update(padded), cipher.final()]).toString('base64url'),
-      oaep: oaepHash === 'sha1' ? 'RSA-OAEP' : 'RSA-OAEP-256',
-    };
-  };
+  const released = (oaepHash?: 'sha1' | 'sha256', keys = [KEY]): unknown => ({
+    keys: keys.map((key) => ({ key, ...sealedToDana(privateKey, oaepHash) })),
+  });
   const shown = { ...honestScene().recovery, purpose: 'release', recipient: 'dana', status: 'approved' };
   const release = (...more: string[]): string[] => as('recovery', 'release', RECOVERY, ...more);
 
   beforeEach(() => {
     route(`GET /v1/recoveries/${RECOVERY}`, { json: shown });
-    route(`POST /v1/recoveries/${RECOVERY}/release`, { json: { result: answer(), entry: 20 } });
+    route(`POST /v1/recoveries/${RECOVERY}/release`, { json: { result: released(), entry: 20 } });
   });
 
   test('is opened to PKCS#8, for its owner only, and is the private half of the public key', async () => {
@@ -153,7 +160,7 @@ describe('a released key', () => {
 
   test('that was handed out before is fetched again without another act', async () => {
     route(`GET /v1/recoveries/${RECOVERY}`, {
-      json: { ...shown, status: 'released', release: answer('sha256') },
+      json: { ...shown, status: 'released', release: released('sha256') },
     });
     expect((await escrowctl(release('--out', office.path('key.jwk'), '--format', 'jwk'))).exit).toBe(0);
     expect(JSON.parse(readFileSync(office.path('key.jwk'), 'utf8'))).toEqual(
@@ -170,10 +177,127 @@ describe('a released key', () => {
 
   test('that is another key is not written, and exits with 5', async () => {
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
-    const key = { ...shown.key, publicKeyPem: other.export({ format: 'pem', type: 'spki' }) };
-    route(`GET /v1/recoveries/${RECOVERY}`, { json: { ...shown, key } });
+    const pem = other.export({ format: 'pem', type: 'spki' });
+    const keys = shown.keys.map((key) => ({ ...key, publicKeyPem: pem }));
+    route(`GET /v1/recoveries/${RECOVERY}`, { json: { ...shown, keys } });
     expect((await escrowctl(release('--out', office.path('key.pem')))).exit).toBe(5);
     expect(existsSync(office.path('key.pem'))).toBe(false);
+  });
+});
+
+describe('several released keys', () => {
+  const { privateKey } = userPair;
+  const both = [KEY, OTHER_KEY];
+  const shown = {
+    ...honestScene(both).recovery,
+    ...{ purpose: 'release', recipient: 'dana', status: 'approved' },
+  };
+  const answers = (keys: readonly string[]): unknown => ({
+    result: { keys: keys.map((key) => ({ key, ...sealedToDana(privateKey) })) },
+    entry: 20,
+  });
+  const release = (...more: string[]): string[] => as('recovery', 'release', RECOVERY, ...more);
+  beforeEach(() => {
+    route(`GET /v1/recoveries/${RECOVERY}`, { json: shown });
+    route(`POST /v1/recoveries/${RECOVERY}/release`, { json: answers(both) });
+  });
+
+  test('go into a new directory, each in a file named after it, and their sealed parts beside each other', async () => {
+    const out = office.path('olgas-keys');
+    const ran = await escrowctl(release('--out', out, '--sealed-out', office.path('olga'), '--json'));
+    expect(ran.exit).toBe(0);
+    expect(statSync(out).mode & 0o777).toBe(0o700);
+    for (const key of both) {
+      const file = join(out, `${key}.pem`);
+      expect(statSync(file).mode & 0o777).toBe(0o600);
+      const pub = execFileSync('openssl', ['pkey', '-in', file, '-pubout'], { encoding: 'utf8' });
+      expect(pub).toBe(publicKeyPem);
+      expect(existsSync(office.path(`olga.${key}.transfer`))).toBe(true);
+      expect(existsSync(office.path(`olga.${key}.wrapped`))).toBe(true);
+    }
+    expect(jsonOf(ran)).toMatchObject({ keys: both.map((key) => ({ key, out: join(out, `${key}.pem`) })) });
+  });
+
+  test.each([
+    ['fewer', [KEY]],
+    ['others', [KEY, `key_${'5'.repeat(32)}`]],
+    ['one twice', [KEY, KEY]],
+  ])('that are %s than were asked for are not written, and it exits with 5', async (_what, keys) => {
+    route(`POST /v1/recoveries/${RECOVERY}/release`, { json: answers(keys) });
+    const out = office.path('none');
+    expect((await escrowctl(release('--out', out))).exit).toBe(5);
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+describe('a request for several keys', () => {
+  const third = `key_${'7'.repeat(32)}`;
+  const key = (id: string, more: Readonly<Record<string, unknown>> = {}): unknown => ({
+    ...{ key: id, owner: 'olga', label: `label of ${id}`, spec: 'ec-p256', use: 'sign' },
+    createdAt: '2026-03-01T12:00:00.000Z',
+    rule: { name: 'all', policyVersion: 1, policyHash: 'ab'.repeat(32) },
+    purposes: [
+      { purpose: 'operate', quorums: [['dana', 'dave']], recipients: [] },
+      { purpose: 'release', quorums: [['dana', 'dave']], recipients: [] },
+    ],
+    terms: { requests: { maxValidFor: 'P7D', approvalsHold: 'P7D', distinct: [] } },
+    digest: 'cd'.repeat(32),
+    ...more,
+  });
+  const operateOnly = [{ purpose: 'operate', quorums: [['dana']], recipients: [] }];
+  const request = (...more: string[]): string[] =>
+    as('recovery', 'request', '--purpose', 'release', '--reason', 'Olga has left', ...more);
+  const all = ['--all-of', 'olga'];
+
+  beforeEach(() => {
+    const items = [
+      key(KEY),
+      key(third, { purposes: operateOnly }),
+      key(OTHER_KEY),
+      key(`key_${'8'.repeat(32)}`, { owner: 'oscar' }),
+    ];
+    route('GET /v1/keys', { json: { items } });
+    const result = { ...honestScene([KEY, OTHER_KEY]).recovery, status: 'pending' };
+    route('POST /v1/recoveries', { json: { result, entry: 9 }, status: 201 });
+  });
+
+  test('names them on the command line', async () => {
+    expect((await escrowctl(request(OTHER_KEY, KEY))).exit).toBe(0);
+    expect(posted()).toMatchObject({ purpose: 'release', keys: [OTHER_KEY, KEY] });
+  });
+
+  test('or is for all keys of an owner that can be asked for so, which it shows with those it leaves out, and asks', async () => {
+    const no = await escrowctl(request(...all), { answers: ['no'] });
+    expect(no.exit).toBe(2);
+    expect(office.server.posted).toHaveLength(0);
+    for (const word of [KEY, OTHER_KEY, third, 'Left out', 'its rule allows no release']) {
+      expect(no.err).toContain(word);
+    }
+    expect(no.err).not.toContain(`key_${'8'.repeat(32)}`);
+    expect((await escrowctl(request(...all), { answers: ['yes'] })).exit).toBe(0);
+    expect(posted()).toMatchObject({ keys: [KEY, OTHER_KEY] });
+  });
+
+  test('asks nobody with --yes, and without anybody there sends nothing', async () => {
+    expect((await escrowctl(request(...all))).exit).toBe(2);
+    expect(office.server.posted).toHaveLength(0);
+    expect((await escrowctl(request(...all, '--yes'))).exit).toBe(0);
+    expect(posted()).toMatchObject({ keys: [KEY, OTHER_KEY] });
+  });
+
+  test.each([
+    ['no keys', []],
+    ['a key twice', [KEY, KEY]],
+    ['keys and all of an owner', [KEY, ...all]],
+    ['all of an owner without keys', ['--all-of', 'erika']],
+    ['too many', Array.from({ length: 65 }, (_, n) => `key_${String(n).padStart(32, '0')}`)],
+  ])('is not sent for %s', async (_what, more) => {
+    expect((await escrowctl(request(...more, '--yes'))).exit).toBe(2);
+    expect(office.server.posted).toHaveLength(0);
+  });
+
+  test('that was filed for other keys is not taken for it, and exits with 5', async () => {
+    expect((await escrowctl(request(KEY))).exit).toBe(5);
   });
 });
 

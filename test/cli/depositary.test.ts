@@ -17,6 +17,8 @@ import {
   thievesPair,
   transportPair,
 } from '../client/scene.js';
+import type { WireApproval } from '../../src/escrow/wire.js';
+import { replyOf } from '../support/oneKey.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
@@ -32,8 +34,10 @@ async function serve(lies: Lies = {}): Promise<void> {
   const { server } = office;
   const shown = await show(server, lies);
   server.routes.set(`GET /v1/recoveries/${RECOVERY}`, () => ({ json: shown }));
-  const grant = `grant_${'3'.repeat(32)}`;
-  const after = { ...honestScene().recovery, status: 'active', approvedBy: ['dana', 'dave'], grant };
+  const grant = { grant: `grant_${'3'.repeat(32)}`, status: 'active' };
+  const { recovery } = honestScene();
+  const keys = recovery.keys.map((key) => ({ ...key, grant }));
+  const after = { ...recovery, keys, status: 'active', approvedBy: ['dana', 'dave'] };
   server.routes.set(`POST /v1/recoveries/${RECOVERY}/approvals`, () => ({
     json: { result: after, entry: 9 },
   }));
@@ -54,7 +58,7 @@ test('an approval sends the secret under the one-time key, and tells the grant t
   expect(ran).toMatchObject({ exit: 0, err: '' });
   expect(ran.out).toContain('The quorum is complete: the app mailer holds grant_3333');
   const [posted] = office.server.posted;
-  const { reply } = JSON.parse(posted?.body.toString() ?? '') as { reply: string };
+  const reply = replyOf(JSON.parse(posted?.body.toString() ?? '') as WireApproval);
   const padding = constants.RSA_PKCS1_OAEP_PADDING;
   const key = { key: transportPair.privateKey, padding, oaepHash: 'sha1' };
   expect(privateDecrypt(key, Buffer.from(reply, 'base64url'))).toEqual(SECRET);
@@ -103,7 +107,8 @@ test('without a person and without --yes nothing is sent', async () => {
 });
 
 test('what the server writes cannot repaint the question', async () => {
-  await serve({ recovery: { key: { ...honestScene().recovery.key, label: 'a\u001b[2Kb\u202Ec\r\nd' } } });
+  const keys = honestScene().recovery.keys.map((key) => ({ ...key, label: 'a\u001b[2Kb\u202Ec\r\nd' }));
+  await serve({ recovery: { keys } });
   const { err } = await escrowctl(approve(), { now: NOW, answers: ['no'] });
   expect(err).toContain('"a\\u{1b}[2Kb\\u{202e}c\\u{d}\\nd"');
 });

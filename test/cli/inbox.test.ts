@@ -1,5 +1,5 @@
 import type { WireRecovery } from '../../src/escrow/wire.js';
-import { honestScene, NOW } from '../client/scene.js';
+import { honestScene, KEY, NOW, OTHER_KEY } from '../client/scene.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
@@ -12,10 +12,17 @@ afterAll(() => office.close());
 
 const id = (digit: string): string => `rec_${digit.repeat(32)}`;
 
-/** The server shows these requests, changed so. */
-function serve(...changes: readonly Partial<WireRecovery>[]): void {
+/** The server shows these requests, changed so; `quorums` are those of their one key. */
+function serve(
+  ...changes: readonly (Partial<WireRecovery> & { quorums: readonly (readonly string[])[] })[]
+): void {
   const { recovery } = honestScene();
-  const items = changes.map((change, index) => ({ ...recovery, recovery: id(String(index + 1)), ...change }));
+  const items = changes.map(({ quorums, ...change }, index) => ({
+    ...recovery,
+    recovery: id(String(index + 1)),
+    keys: recovery.keys.map((key) => ({ ...key, quorums })),
+    ...change,
+  }));
   office.server.routes.set('GET /v1/recoveries', () => ({ json: { items } }));
 }
 
@@ -26,18 +33,24 @@ test('shows what waits for a depositary: who asks, for what, until when; and wha
   serve({ quorums: [['dana', 'dave']], approvedBy: ['dave'], reason: 'letters must go out' });
   const { exit, out } = await inbox();
   expect(exit).toBe(0);
-  const { requester, key } = honestScene().recovery;
+  const { requester, owner } = honestScene().recovery;
   expect(out).toContain(`${id('1')}  waits for your decision`);
-  for (const word of [
-    requester,
-    key.owner,
-    'letters must go out',
-    'the app mailer may sign',
-    'until',
-    'dave',
-  ])
+  for (const word of [requester, owner, 'letters must go out', 'the app mailer may sign', 'until', 'dave'])
     expect(out).toContain(word);
   expect(out).toContain(`Next: escrowctl recovery approve ${id('1')}, or deny --reason TEXT`);
+});
+
+test('shows a request for several keys to who is a depositary of one of them, with who suffices for each', async () => {
+  const keys = honestScene([KEY, OTHER_KEY]).recovery.keys;
+  const [first, second] = [
+    { ...keys[0], quorums: [['dave', 'erin']] },
+    { ...keys[1], quorums: [['dana', 'erin']] },
+  ] as readonly WireRecovery['keys'][number][];
+  if (first === undefined || second === undefined) throw new Error('the scene has two keys');
+  serve({ quorums: [], keys: [first, second] });
+  const { out } = await inbox();
+  for (const word of [KEY, OTHER_KEY, 'dave and erin', 'dana and erin', 'as much with each of the keys'])
+    expect(out).toContain(word);
 });
 
 test('leaves out what waits for others, what was decided already, and what has ended', async () => {
@@ -53,8 +66,7 @@ test('leaves out what waits for others, what was decided already, and what has e
 });
 
 test('shows an owner the requests for their own keys, and asks for no approval of them', async () => {
-  const { key } = honestScene().recovery;
-  serve({ key: { ...key, owner: 'dana' }, status: 'approved', quorums: [['dave', 'erin']] });
+  serve({ owner: 'dana', status: 'approved', quorums: [['dave', 'erin']] });
   const ran = await inbox('--json');
   expect(jsonOf(ran)).toMatchObject({
     items: [{ part: 'own key', recovery: { recovery: id('1') } }],

@@ -19,6 +19,7 @@ import {
   KEY,
   logKey,
   ORIGIN,
+  OTHER_KEY,
   people,
   policySignatures,
   request,
@@ -28,6 +29,7 @@ import {
   unsigned,
 } from './goldenLog.js';
 
+const NO_KEY = `key_${'9'.repeat(32)}`;
 let directory: string;
 let path: string;
 let entries: readonly Entry[];
@@ -240,7 +242,7 @@ describe('whoever has the key of the log as well cannot invent what others sign:
 
   test('a request, statement or signature with any character changed is refused', async () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.';
-    expect(signatures()).toHaveLength(10 + 3 + 2);
+    expect(signatures()).toHaveLength(11 + 3 + 2);
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom(...signatures()),
@@ -330,8 +332,12 @@ describe('whoever has the key of the log as well cannot invent what others sign:
     ],
     [
       'a key brought back by one of its depositaries alone',
-      /no quorum of this key/,
-      () => changedAt(place('recovery.activate', 'attempted'), withDetail({ quorum: ['dana'] })),
+      /no quorum of key_1111/,
+      () =>
+        changedAt(
+          place('recovery.activate', 'attempted'),
+          withDetail({ quorums: { [KEY]: ['dana'], [OTHER_KEY]: ['dana', 'erin'] } }),
+        ),
     ],
     [
       'a grant for more uses than were asked for',
@@ -409,13 +415,102 @@ describe('whoever has the key of the log as well cannot invent what others sign:
       () => changedAt(place('grant.sign', 'denied'), unsigned),
     ],
     [
-      'another key brought back by the same approvals',
-      /deposit is not in the log/,
+      'the other key brought back by one of its depositaries alone',
+      /dana, which is no quorum of key_4444/,
       () =>
-        changedAt(place('recovery.activate', 'attempted'), (entry) => ({
+        changedAt(
+          place('recovery.activate', 'attempted'),
+          withDetail({ quorums: { [KEY]: ['dana', 'erin'], [OTHER_KEY]: ['dana'] } }),
+        ),
+    ],
+    [
+      'a key brought back without a quorum beside one that has it',
+      /without a quorum for each of its keys/,
+      () =>
+        changedAt(
+          place('recovery.activate', 'attempted'),
+          withDetail({ quorums: { [KEY]: ['dana', 'erin'] } }),
+        ),
+    ],
+    ...[
+      ['another key in place of one', [OTHER_KEY, NO_KEY]],
+      ['a key more', [KEY, OTHER_KEY, NO_KEY]],
+      ['a key less', [KEY]],
+    ].flatMap(([what, keys]): [string, RegExp, () => readonly Entry[] | Promise<readonly Entry[]>][] => {
+      const named = keys as readonly string[];
+      const about = (entry: Entry): Entry => ({ ...entry, subject: { ...entry.subject, keys: named } });
+      return [
+        [
+          `${String(what)} brought back by the same approvals`,
+          /about other keys than were asked for/,
+          () => changedAt(place('recovery.activate', 'attempted'), about),
+        ],
+        [
+          `${String(what)} said to be brought back in the outcome`,
+          /about other keys than were asked for/,
+          () => changedAt(place('recovery.activate', 'done'), about),
+        ],
+        [
+          `${String(what)} in the entry of an approval`,
+          /statement of erin is about something else/,
+          () => changedAt(approval(), about),
+        ],
+        [
+          `${String(what)} asked for than the depositaries approved`,
+          /hash of the request is of something else/,
+          () => entries.map((entry) => (entry.act.startsWith('recovery.') ? about(entry) : entry)),
+        ],
+        [
+          `${String(what)} asked for, with the hash of that, than the depositaries approved`,
+          /statement of dana is about something else/,
+          () => {
+            const asked = entries[place('recovery.request', 'attempted')]?.detail ?? {};
+            const { requestHash, ...contents } = asked;
+            expect(requestHash).toBe(hashOf(contents));
+            const hash = hashOf({ ...contents, keys: named });
+            return entries.map((entry) =>
+              entry.act.startsWith('recovery.')
+                ? withDetail('requestHash' in entry.detail ? { requestHash: hash } : {})(about(entry))
+                : entry,
+            );
+          },
+        ],
+        [
+          `${String(what)} in a statement that its depositary has signed`,
+          /statement of erin is about something else/,
+          async () => {
+            const other = await statement(people.erin, { keys: named });
+            return changedAt(approval(), withDetail({ statement: other }));
+          },
+        ],
+        [
+          `${String(what)} as a grant`,
+          /grants are made for other keys than were asked for/,
+          () =>
+            changedAt(
+              place('recovery.activate', 'done'),
+              withDetail({ grants: Object.fromEntries(named.map((key, at) => [key, `grant_${at}`])) }),
+            ),
+        ],
+      ];
+    }),
+    [
+      'a use of another key than the grant is for',
+      /another key than the grant is for/,
+      () =>
+        changedAt(place('grant.sign', 'attempted'), (entry) => ({
           ...entry,
-          subject: { ...entry.subject, key: KEY.replaceAll('1', '9') },
+          subject: { ...entry.subject, key: OTHER_KEY },
         })),
+    ],
+    [
+      'one grant for two keys',
+      /stands already/,
+      () =>
+        changedAt(
+          place('recovery.activate', 'done'),
+          withDetail({ grants: { [KEY]: GRANT, [OTHER_KEY]: GRANT } }),
+        ),
     ],
     [
       'a second grant by the same approvals',

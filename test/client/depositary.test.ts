@@ -10,7 +10,9 @@ import { parseJws } from '../../src/client/jws.js';
 import { LogView } from '../../src/client/logView.js';
 import { signerOf } from '../../src/client/signingKey.js';
 import type { WireRecovery } from '../../src/escrow/wire.js';
+import { canonicalJson } from '../../src/log/canonical.js';
 import { testKey } from '../log/noteKeys.js';
+import { replyOf } from '../support/oneKey.js';
 import { FakeLog, FakeServer, ORIGIN } from './fakeServer.js';
 import { TestMemory } from './memory.js';
 import type { Lies } from './scene.js';
@@ -21,12 +23,14 @@ import {
   honestScene,
   KEY,
   NOW,
+  OTHER_KEY,
   RECOVERY,
   SECRET,
   share,
   show,
   thievesPair,
   transportPair,
+  userPair,
 } from './scene.js';
 
 const signing = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -71,7 +75,7 @@ describe('an honest request', () => {
 
   test('is approved by the same secret, under the transport key', async () => {
     const believed = await believe(await show(server));
-    const { reply } = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
+    const reply = replyOf(await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW));
     const padding = constants.RSA_PKCS1_OAEP_PADDING;
     const opened = privateDecrypt(
       { key: transportPair.privateKey, padding, oaepHash: 'sha1' },
@@ -84,16 +88,17 @@ describe('an honest request', () => {
     const padding = constants.RSA_PKCS1_OAEP_PADDING;
     const { publicEncrypt } = await import('node:crypto');
     const sealed = publicEncrypt({ key: depositaryPair.publicKey, padding, oaepHash: 'sha256' }, SECRET);
-    const part = { oaep: 'RSA-OAEP-256', share: sealed.toString('base64url') };
+    const part = { shares: [{ key: KEY, oaep: 'RSA-OAEP-256', share: sealed.toString('base64url') }] };
     const believed = await believe(await show(server, { part }));
-    const { reply } = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
+    const reply = replyOf(await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW));
     const key = { key: transportPair.privateKey, padding, oaepHash: 'sha256' };
     expect(privateDecrypt(key, Buffer.from(reply, 'base64url'))).toEqual(SECRET);
   });
 
   test('the approval states what was checked, in the form that the server expects, and counts as long as the request lets it', async () => {
     const believed = await believe(await show(server));
-    const { statement, reply } = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
+    const approval = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
+    const { statement } = approval;
     const jws = parseJws(statement);
     const { attested } = honestScene();
     expect(jws?.header).toEqual({ typ: 'escrowd-approval+jwt', alg: 'ES256', kid: dana.kid });
@@ -105,16 +110,32 @@ describe('an honest request', () => {
       decision: 'approve',
       recovery: RECOVERY,
       requestHash: attested['requestHash'],
-      key: KEY,
+      keys: [KEY],
       purpose: 'operate',
       scope: attested['scope'],
       transport: attested['transport'],
-      reply: hexOf(Buffer.from(reply, 'base64url')),
+      replies: hexOf(canonicalJson({ [KEY]: hexOf(Buffer.from(replyOf(approval), 'base64url')) })),
       checkpoint: { size: 6, root: server.log.checkpoint().split('\n')[2] },
     });
     const input = statement.slice(0, statement.lastIndexOf('.'));
     const key = { key: signing.publicKey, dsaEncoding: 'ieee-p1363' as const };
     expect(verify('sha256', Buffer.from(input), key, jws?.signature ?? Buffer.alloc(0))).toBe(true);
+  });
+
+  test('of several keys is approved as a whole: one statement names them all, with a reply for each share there is', async () => {
+    const both = [KEY, OTHER_KEY];
+    const approved = async (shares: readonly string[]): Promise<readonly [unknown, readonly string[]]> => {
+      const part = { shares: shares.map((key) => ({ key, share: share(), oaep: 'RSA-OAEP' })) };
+      const believed = await believe(await show(server, { keys: both, part }));
+      expect(requestInWords(believed.attested)).toContain(
+        `with each of these 2 keys as much: ${KEY}, ${OTHER_KEY}. The keys stay in the token.`,
+      );
+      const approval = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
+      return [parseJws(approval.statement)?.payload['keys'], approval.replies.map(({ key }) => key)];
+    };
+    expect(await approved(both)).toEqual([both, both]);
+    // of keys that dana is no depositary of there is no share, and yet they are named
+    expect(await approved([OTHER_KEY])).toEqual([both, [OTHER_KEY]]);
   });
 
   test('an approval counts for as long as its depositary says, and never longer than the request lets it', async () => {
@@ -138,7 +159,7 @@ describe('an honest request', () => {
     const { statement } = await deny(await believe(await show(server)), dana, 'she is here', NOW);
     const payload = parseJws(statement)?.payload;
     expect(payload).toMatchObject({ decision: 'deny', reason: 'she is here', recovery: RECOVERY });
-    expect(payload).not.toHaveProperty('reply');
+    expect(payload).not.toHaveProperty('replies');
   });
 
   test('a longer log that continues the one seen is believed, and remembered', async () => {
@@ -151,6 +172,9 @@ describe('an honest request', () => {
 
 describe('a lying server is not believed:', () => {
   const thieves = derOf(thievesPair.publicKey);
+  const publicHash = hexOf(derOf(userPair.publicKey));
+  const both = [KEY, OTHER_KEY];
+  const shownBoth = honestScene(both).recovery.keys;
   const weak = derOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey);
   const { scope } = honestScene().recovery;
   if (scope === undefined) throw new Error('the scene has a scope');
@@ -207,8 +231,24 @@ describe('a lying server is not believed:', () => {
       { attested: { scope: { ...(honestScene().attested['scope'] as object), maxUses: 1000 } } },
     ],
     ['another purpose is attested', 'purpose-mismatch', { attested: { purpose: 'release' } }],
-    ['another key is attested', 'key-mismatch', { attested: { key: `key_${'9'.repeat(32)}` } }],
-    ['another public key is attested', 'key-mismatch', { attested: { publicKey: '00'.repeat(32) } }],
+    ['another key is attested', 'key-mismatch', { attested: { keys: { [OTHER_KEY]: publicHash } } }],
+    ['a key more is attested', 'key-mismatch', { attested: { keys: honestScene(both).attested['keys'] } }],
+    ['a key less is attested', 'key-mismatch', { keys: both, attested: { keys: { [KEY]: publicHash } } }],
+    ['a key more is shown', 'request-hash-mismatch', { recovery: { keys: shownBoth } }],
+    ['a key less is shown', 'request-hash-mismatch', { keys: both, recovery: { keys: shownBoth.slice(1) } }],
+    ['another key is shown', 'request-hash-mismatch', { recovery: { keys: shownBoth.slice(1) } }],
+    [
+      'a key is shown twice',
+      'attestation-malformed',
+      { recovery: { keys: [...shownBoth, ...shownBoth.slice(1)] } },
+    ],
+    [
+      'the keys are shown in another order',
+      'attestation-malformed',
+      { keys: both, recovery: { keys: [...shownBoth].reverse() } },
+    ],
+    ['no key is shown', 'attestation-malformed', { recovery: { keys: [] } }],
+    ['another public key is attested', 'key-mismatch', { attested: { keys: { [KEY]: '00'.repeat(32) } } }],
     [
       'another recovery is attested',
       'recovery-mismatch',
@@ -227,6 +267,8 @@ describe('a lying server is not believed:', () => {
     ['the entry is not in the tree', 'entry-not-in-log', { isEntryOutsideTree: true }],
     ['the entry is of another act', 'entry-mismatch', { filedAct: 'recovery.approve' }],
     ['the entry is about another recovery', 'entry-mismatch', { filedSubject: { recovery: 'rec_x' } }],
+    ['the entry is about a key more', 'entry-mismatch', { filedSubject: { keys: both } }],
+    ['the entry is about a key less', 'entry-mismatch', { keys: both, filedSubject: { keys: [KEY] } }],
     ['the entry is about another owner', 'entry-mismatch', { filedSubject: { owner: 'oscar' } }],
     ['the entry has another request hash', 'entry-mismatch', { filed: { requestHash: '00'.repeat(32) } }],
   ];
@@ -293,7 +335,23 @@ describe('a lying server is not believed:', () => {
   });
 
   test('a share that holds anything but 32 bytes', async () => {
-    const believed = await believe(await show(server, { part: { share: share(Buffer.from('a password')) } }));
+    const believed = await believe(
+      await show(server, {
+        part: { shares: [{ key: KEY, share: share(Buffer.from('a password')), oaep: 'RSA-OAEP' }] },
+      }),
+    );
+    await expect(approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW)).rejects.toMatchObject({
+      code: 'share-malformed',
+    });
+  });
+
+  test.each([
+    ['of a key that the request is not for', [OTHER_KEY]],
+    ['of one key twice', [KEY, KEY]],
+    ['of a key more', [KEY, OTHER_KEY]],
+  ])('shares %s', async (_what, keys) => {
+    const shares = keys.map((key) => ({ key, share: share(), oaep: 'RSA-OAEP' }));
+    const believed = await believe(await show(server, { part: { shares } }));
     await expect(approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW)).rejects.toMatchObject({
       code: 'share-malformed',
     });

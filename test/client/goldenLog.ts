@@ -12,8 +12,9 @@ import type { TestKey } from '../log/noteKeys.js';
 import { fixedPrivateKey, signCheckpoint, testKeyOf } from '../log/noteKeys.js';
 
 /*
- * A whole small log, the same bytes each time: a policy, a key, a request, two approvals, a grant, its uses and its end,
- * with every phase that an entry has, and both versions. All keys are made of their names, and sign by Ed25519, whose signatures are fixed.
+ * A whole small log, the same bytes each time: a policy, two keys, a request for both, two approvals, a grant for each, the
+ * uses and the end of one, with every phase that an entry has, and both versions. All keys are made of their names, and sign
+ * by Ed25519, whose signatures are fixed.
  */
 
 export const ORIGIN = 'golden.example/log';
@@ -76,8 +77,11 @@ export const administrators = [people.ann, people.bob].map(({ id, publicJwk }) =
 }));
 
 export const KEY = `key_${'1'.repeat(32)}`;
+export const OTHER_KEY = `key_${'4'.repeat(32)}`;
+export const KEYS = [KEY, OTHER_KEY];
 export const RECOVERY = `rec_${'2'.repeat(32)}`;
 export const GRANT = `grant_${'3'.repeat(32)}`;
+export const OTHER_GRANT = `grant_${'5'.repeat(32)}`;
 
 export const at = (minute: number): string =>
   new Date(Date.UTC(2026, 2, 1, 12, minute, 0, 500)).toISOString();
@@ -103,7 +107,7 @@ const asked = {
 
 /** What a request with these contents hashes to. */
 export function hashOf(contents: Readonly<Record<string, Json>>): string {
-  return documentHash({ ...contents, version: 2, recovery: RECOVERY, key: KEY, requester: 'dana' });
+  return documentHash({ version: 3, recovery: RECOVERY, keys: KEYS, requester: 'dana', ...contents });
 }
 export const REQUEST_HASH = hashOf(asked);
 
@@ -132,6 +136,7 @@ export function statement(by: Signer, claims: object = {}): Promise<string> {
     decision: 'approve',
     recovery: RECOVERY,
     requestHash: REQUEST_HASH,
+    keys: KEYS,
     ...claims,
   });
 }
@@ -165,8 +170,10 @@ export function byCertificate(entry: Entry, certificate: string = CERTIFICATE): 
 /** The entries of the log. */
 export async function goldenEntries(): Promise<readonly Entry[]> {
   const hash = documentHash(document);
-  const recovered = { key: KEY, owner: 'olga', recovery: RECOVERY };
-  const granted = { ...recovered, grant: GRANT };
+  const recovered = { keys: KEYS, owner: 'olga', recovery: RECOVERY };
+  const granted = { key: KEY, owner: 'olga', recovery: RECOVERY, grant: GRANT };
+  const grants = { [KEY]: GRANT, [OTHER_KEY]: OTHER_GRANT };
+  const quorums = { [KEY]: ['dana', 'erin'], [OTHER_KEY]: ['dana', 'erin'] };
   const { ann, bob, dana, erin, finn, olga, mailer } = people;
   const to = (action: string): string => `/v1/recoveries/${RECOVERY}/${action}`;
   const sign = `/v1/grants/${GRANT}/sign`;
@@ -233,38 +240,42 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
     },
     await request(ann, 1, '/v1/policy'),
   );
-  const generate = begun(
-    2,
-    'key.generate',
-    'olga',
-    { key: KEY, owner: 'olga' },
-    {
-      spec: 'ec-p256',
-      use: 'sign',
-      rule: 'all',
-      policyVersion: 1,
-      policyHash: hash,
-      quorums: [
-        ['dana', 'erin'],
-        ['dana', 'finn'],
-      ],
-    },
-    await request(olga, 2, '/v1/keys', { ik: 'order 1' }),
-  );
+  const generated = async (minute: number, key: string): Promise<Entry> =>
+    begun(
+      minute,
+      'key.generate',
+      'olga',
+      { key, owner: 'olga' },
+      {
+        spec: 'ec-p256',
+        use: 'sign',
+        rule: 'all',
+        policyVersion: 1,
+        policyHash: hash,
+        quorums: [
+          ['dana', 'erin'],
+          ['dana', 'finn'],
+        ],
+      },
+      await request(olga, minute, '/v1/keys', { ik: `order ${minute}` }),
+    );
+  const generate = await generated(2, KEY);
+  const another = await generated(3, OTHER_KEY);
   const ask = begun(
-    3,
+    5,
     'recovery.request',
     'dana',
     recovered,
     { ...asked, requestHash: REQUEST_HASH },
-    await request(dana, 3, '/v1/recoveries'),
+    await request(dana, 5, '/v1/recoveries'),
   );
   const byDana = await approve(dana, 6);
   const byFinn = await approve(finn, 7);
   const byErin = await approve(erin, 8);
-  const activate = begun(9, 'recovery.activate', 'escrowd', granted, {
+  const activate = begun(9, 'recovery.activate', 'escrowd', recovered, {
     requestHash: REQUEST_HASH,
-    quorum: ['dana', 'erin'],
+    quorums,
+    grants,
   });
   const first = await use(10, ['one', 'two']);
   const second = await use(11, ['three']);
@@ -284,23 +295,26 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
     { reason: 'back' },
     await request(olga, 13, `/v1/grants/${GRANT}/revoke`),
   );
+  const deposited = {
+    shares: [
+      {
+        purpose: 'operate',
+        kek: 'kek-1',
+        recipients: ['dana', 'erin', 'finn'].map((depositary) => ({
+          depositary,
+          recipient: depositaryKeyOf(depositary),
+        })),
+      },
+    ],
+    delivered: false,
+  };
   return [
     policy,
     done(policy, { version: 1, policyHash: hash }),
     generate,
-    done(generate, {
-      shares: [
-        {
-          purpose: 'operate',
-          kek: 'kek-1',
-          recipients: ['dana', 'erin', 'finn'].map((depositary) => ({
-            depositary,
-            recipient: depositaryKeyOf(depositary),
-          })),
-        },
-      ],
-      delivered: false,
-    }),
+    done(generate, deposited),
+    another,
+    done(another, deposited),
     ask,
     done(ask, { requestHash: REQUEST_HASH, transport: '66'.repeat(32) }),
     byDana,
@@ -309,9 +323,9 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
     done(byDana, { status: 'pending' }),
     ended(byFinn, 'denied', 'share-wrong-key'),
     byErin,
-    done(byErin, { status: 'approved', quorum: ['dana', 'erin'] }),
+    done(byErin, { status: 'approved', quorums }),
     activate,
-    done(activate, { app: 'mailer', maxUses: 5, startsAt: at(9), expiresAt: at(69) }),
+    done(activate, { app: 'mailer', maxUses: 5, startsAt: at(9), expiresAt: at(69), grants }),
     first,
     done(first, { uses: 2 }),
     second,

@@ -187,7 +187,7 @@ describe('even a log that its key has signed is refused, at the entry, when', ()
         const other = `rec_${'3'.repeat(32)}`;
         return {
           approval: {
-            subject: { recovery: other, key: 'key_1', owner: 'olga' },
+            subject: { recovery: other, keys: ['key_1'], owner: 'olga' },
             detail: {
               requestHash: REQUEST_HASH,
               statement: await statement(people.dana, { recovery: other }),
@@ -314,8 +314,8 @@ describe('a key that came back', () => {
     act: 'recovery.activate',
     id: 'act_10',
     phase: 'attempted',
-    subject: { key: KEY, recovery },
-    detail: { quorum },
+    subject: { keys: [KEY], recovery },
+    detail: { quorums: { [KEY]: quorum } },
   });
   /** The sample log has an approval by dana; what it takes for a key of hers alone is left to be said. */
   const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
@@ -362,6 +362,28 @@ describe('a key that came back', () => {
     ]);
   });
 
+  test('of several keys by a quorum of each is no ground to refuse the log, and without one of each is found', async () => {
+    const second = deposited([['eve']]).map((entry) => ({ ...entry, subject: { key: 'key_2' } }));
+    const both = [...deposited([['dana']]), ...second, ...(await approved())];
+    const activation = (quorums: Entry['detail']): Entry => ({
+      ...activated([]),
+      subject: { keys: [KEY, 'key_2'], recovery: RECOVERY },
+      detail: { quorums },
+    });
+    expect(check([...both, activation({ [KEY]: ['dana'], key_2: ['eve'] })])).toEqual([
+      expect.stringMatching(/without the approval of eve/),
+    ]);
+    expect(check([...both, activation({ [KEY]: ['dana'], key_2: ['dana'] })])).toEqual([
+      expect.stringMatching(/dana, which is no quorum of key_2/),
+    ]);
+    expect(check([...both, activation({ [KEY]: ['dana'] })])).toEqual([
+      expect.stringMatching(/without a quorum for each of its keys/),
+    ]);
+    const shared = deposited([['dana']]).map((entry) => ({ ...entry, subject: { key: 'key_2' } }));
+    const entries = [...deposited([['dana']]), ...shared, ...(await approved())];
+    expect(check([...entries, activation({ [KEY]: ['dana'], key_2: ['dana'] })])).toEqual([]);
+  });
+
   test('twice by one round of approvals is found', async () => {
     const done: Entry = { ...activated(['dana']), phase: 'done', detail: {} };
     const again = { ...activated(['dana']), id: 'act_11' };
@@ -372,7 +394,8 @@ describe('a key that came back', () => {
 
 describe('a grant', () => {
   const GRANT = 'grant_1';
-  const subject = { recovery: RECOVERY, grant: GRANT };
+  const subject = { recovery: RECOVERY, key: 'key_1', grant: GRANT };
+  const ofRecovery = { recovery: RECOVERY, keys: ['key_1'] };
   const at = (minute: number): string => new Date(Date.UTC(2026, 2, 1, 12, minute)).toISOString();
   const act = (
     name: string,
@@ -386,7 +409,7 @@ describe('a grant', () => {
     id: 'act_1',
     phase,
     actor: 'mailer',
-    subject,
+    subject: name.startsWith('recovery.') ? ofRecovery : subject,
     detail,
     ...more,
   });
@@ -400,10 +423,8 @@ describe('a grant', () => {
   });
   const made = (detail: Entry['detail'] = {}): Entry =>
     act('recovery.activate', 'done', {
-      app: 'mailer',
-      maxUses: 3,
-      startsAt: at(0),
-      expiresAt: at(60),
+      ...{ app: 'mailer', maxUses: 3, startsAt: at(0), expiresAt: at(60) },
+      grants: { key_1: GRANT },
       ...detail,
     });
   const used = (inputs: number, more: Partial<Entry> = {}): Entry =>
@@ -452,6 +473,17 @@ describe('a grant', () => {
     ['made without a request', [made()], /nobody has asked/],
     ['made twice of one request', [asked, made(), made()], /nobody has asked/],
     ['made without terms', [asked, act('recovery.activate', 'done', {})], /without saying/],
+    ['made for another key', [asked, made({ grants: { key_2: GRANT } })], /other keys than were asked for/],
+    [
+      'made for a key more',
+      [asked, made({ grants: { key_1: GRANT, key_2: 'grant_2' } })],
+      /other keys than were asked for/,
+    ],
+    [
+      'used with another key',
+      [asked, made(), used(1, { subject: { ...subject, key: 'key_2' } })],
+      /another key than the grant is for/,
+    ],
     ['used for nothing', [asked, made(), used(0)], /does not say of what/],
   ])('%s is found', (_name, entries, reason) => {
     expect(check(entries)).toEqual([expect.stringMatching(reason)]);

@@ -28,9 +28,9 @@ const asked = {
 } as const;
 export const REQUEST_HASH = documentHash({
   ...asked,
-  version: 1,
+  version: 3,
   recovery: RECOVERY,
-  key: 'key_1',
+  keys: ['key_1'],
   requester: 'dana',
 });
 
@@ -101,6 +101,7 @@ export function statement(by: Signer, changes: object = {}): Promise<string> {
     decision: 'approve',
     recovery: RECOVERY,
     requestHash: REQUEST_HASH,
+    keys: ['key_1'],
     ...changes,
   });
 }
@@ -121,7 +122,7 @@ export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entr
   const signatures = await Promise.all(signers.map((signer) => signPolicy(signer, order)));
   const common = { v: 1, subject: {}, detail: {} } as const;
   const apply = { ...common, act: 'policy.apply', id: 'act_1', actor: 'ann' } as const;
-  const subject = { recovery: RECOVERY, key: 'key_1', owner: 'olga' };
+  const subject = { recovery: RECOVERY, keys: ['key_1'], owner: 'olga' };
   const ask = { ...common, act: 'recovery.request', id: 'act_0', actor: 'dana', subject } as const;
   const approve = { ...common, act: 'recovery.approve', id: 'act_2', actor: 'dana', subject } as const;
   return [

@@ -9,12 +9,14 @@ import {
 
 import type { WireForDepositary, WireRecovery } from '../../src/escrow/wire.js';
 import { canonicalJson } from '../../src/log/canonical.js';
+import type { Entry } from '../../src/log/entry.js';
 import type { FakeServer } from './fakeServer.js';
 import { es256, ORIGIN } from './fakeServer.js';
 
 export const NOW = new Date('2026-03-01T12:00:00.000Z');
 export const RECOVERY = `rec_${'2'.repeat(32)}`;
 export const KEY = `key_${'1'.repeat(32)}`;
+export const OTHER_KEY = `key_${'3'.repeat(32)}`;
 
 /** Made once: RSA keys are slow. */
 export const depositaryPair = generateKeyPairSync('rsa', { modulusLength: 3072 });
@@ -46,12 +48,12 @@ const shownScope = {
 const SCOPE = { ...shownScope, rate: null, durationMs: 3_600_000, notBefore: null, notAfter: null };
 
 /** An honest scene: everything fits. */
-export function honestScene(): Scene {
+export function honestScene(keys: readonly string[] = [KEY]): Scene {
   const expiresAt = '2026-03-02T12:00:00.000Z';
   const request = {
-    version: 2,
+    version: 3,
     recovery: RECOVERY,
-    key: KEY,
+    keys,
     requester: 'dave',
     purpose: 'operate',
     scope: SCOPE,
@@ -64,14 +66,15 @@ export function honestScene(): Scene {
   return {
     recovery: {
       recovery: RECOVERY,
-      key: {
-        key: KEY,
-        owner: 'olga',
+      owner: 'olga',
+      keys: keys.map((key) => ({
+        key,
         label: 'letters',
         spec: 'ec-p256',
         use: 'sign',
         publicKeyPem: userPair.publicKey.export({ format: 'pem', type: 'spki' }).toString(),
-      },
+        quorums: [['dana', 'dave']],
+      })),
       requester: 'dave',
       reason: 'olga is ill',
       purpose: 'operate',
@@ -83,7 +86,6 @@ export function honestScene(): Scene {
       status: 'pending',
       approvedBy: [],
       deniedBy: [],
-      quorums: [['dana', 'dave']],
     },
     attested: {
       iss: ORIGIN,
@@ -91,8 +93,7 @@ export function honestScene(): Scene {
       exp: Date.parse(expiresAt) / 1000,
       recovery: RECOVERY,
       requestHash,
-      key: KEY,
-      publicKey: hex(der(userPair.publicKey)),
+      keys: Object.fromEntries(keys.map((key) => [key, hex(der(userPair.publicKey))])),
       purpose: 'operate',
       scope: SCOPE,
       transport,
@@ -103,10 +104,12 @@ export function honestScene(): Scene {
 
 /** What the server can lie about beside the scene itself. */
 export interface Lies {
+  /** What the honest part is for. */
+  readonly keys?: readonly string[];
   readonly recovery?: Partial<WireRecovery>;
   readonly attested?: Record<string, unknown>;
   readonly filed?: Record<string, string>;
-  readonly filedSubject?: Record<string, string>;
+  readonly filedSubject?: Entry['subject'];
   readonly filedAct?: string;
   readonly part?: Partial<WireForDepositary>;
   readonly attestationKey?: KeyObject;
@@ -117,7 +120,8 @@ export interface Lies {
 
 /** Puts the filing in the server's log and says what the server then shows. */
 export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRecovery> {
-  const scene = honestScene();
+  const keys = lies.keys ?? [KEY];
+  const scene = honestScene(keys);
   const { log } = server;
   log.fill(3);
   const index = log.append({
@@ -127,7 +131,7 @@ export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRec
     id: 'act_filing',
     phase: 'done',
     actor: 'dave',
-    subject: { key: KEY, owner: 'olga', recovery: RECOVERY, ...lies.filedSubject },
+    subject: { keys, owner: 'olga', recovery: RECOVERY, ...lies.filedSubject },
     detail: { ...scene.filed, ...lies.filed },
     digest: 'ab'.repeat(32),
   });
@@ -142,8 +146,7 @@ export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRec
     ...scene.recovery,
     ...lies.recovery,
     forDepositary: {
-      share: share(),
-      oaep: 'RSA-OAEP',
+      shares: keys.map((key) => ({ key, share: share(), oaep: 'RSA-OAEP' })),
       transportKey: der(transportPair.publicKey).toString('base64url'),
       requestHash: String(scene.attested['requestHash']),
       attestation,

@@ -8,7 +8,7 @@ import { ServerProblem, ServerUnreachable } from '../../src/client/errors.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { readPlace } from '../../src/postgres/clusterPlace.js';
 import { findPostmaster } from '../../src/postgres/postmaster.js';
-import { grantOf } from '../support/life.js';
+import { grantOf } from '../support/oneKey.js';
 import { makeSystem, RULES, type System } from '../support/system.js';
 import { daemonProcess, type DaemonProcess } from './daemonProcess.js';
 import { gatherEvidence, type Acknowledged, type Evidence } from './evidence.js';
@@ -241,7 +241,7 @@ async function makeGrant(system: System): Promise<string> {
   const key = await system.client('admin-1').generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign' });
   const scope = { app: 'app', operations: ['sign'], mechanisms: ['ES256'], input: 'message' } as const;
   const { result } = await system.client('manager').requestRecovery({
-    key: key.result.key,
+    keys: [key.result.key],
     reason: 'the owner is away',
     validFor: 'PT1H',
     purpose: 'operate',

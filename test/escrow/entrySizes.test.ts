@@ -2,15 +2,18 @@ import { randomBytes } from 'node:crypto';
 
 import type { Escrow } from '../../src/escrow/context.js';
 import { generateKey } from '../../src/escrow/generateKey.js';
-import type { PrincipalId } from '../../src/escrow/ids.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import { Ledger } from '../../src/escrow/ledger.js';
+import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
 import type { Policy, QuorumExpression, Rule } from '../../src/escrow/policy.js';
 import { MAX_POLICY_SIGNATURES } from '../../src/escrow/policySignatures.js';
 import type { Token } from '../../src/escrow/ports.js';
 import type { Principal } from '../../src/escrow/principals.js';
 import { MAX_DEPOSITARIES, MAX_QUORUM_MEMBERS, MAX_QUORUMS } from '../../src/escrow/quorums.js';
+import { keySet, MAX_RECOVERY_KEYS } from '../../src/escrow/recovery.js';
 import { compactJws } from '../../src/http/fields.js';
-import { policyOrder, reason, recoveryOrder, signOrder } from '../../src/http/schemas.js';
+import { approval, policyOrder, reason, recoveryOrder, signOrder } from '../../src/http/schemas.js';
+import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry, maximumEntryBytes } from '../../src/log/entry.js';
 import { MemoryJournal } from './memoryJournal.js';
@@ -135,12 +138,16 @@ describe('a key of the largest rule that is permitted', () => {
 });
 
 describe('every other entry that a caller can make long fits as well', () => {
-  const subject = {
-    key: `key_${'0'.repeat(32)}`,
-    owner: longId('o'),
-    recovery: `rec_${'0'.repeat(32)}`,
-    grant: `grant_${'0'.repeat(32)}`,
-  };
+  /** So many ids, as those of keys or grants are. */
+  const ids = (prefix: string, count: number): readonly string[] =>
+    Array.from({ length: count }, (_, n) => `${prefix}_${String(n).padStart(32, '0')}`);
+  const manyKeys = ids('key', MAX_RECOVERY_KEYS);
+  const forEachKey = <T extends Json>(value: (at: number) => T): Json =>
+    Object.fromEntries(manyKeys.map((key, at) => [key, value(at)]));
+  const owner = longId('o');
+  const recovery = `rec_${'0'.repeat(32)}`;
+  const ofGrant = { key: `key_${'0'.repeat(32)}`, owner, recovery, grant: `grant_${'0'.repeat(32)}` };
+  const ofRecovery = { keys: manyKeys, owner, recovery };
   const entry = (act: string, detail: Entry['detail']): Entry => ({
     v: 1,
     time: now.toISOString(),
@@ -148,7 +155,7 @@ describe('every other entry that a caller can make long fits as well', () => {
     id: `act_${'0'.repeat(32)}`,
     phase: 'attempted',
     actor: longId('a'),
-    subject,
+    subject: act.startsWith('recovery.') ? ofRecovery : ofGrant,
     request: longJws,
     detail,
   });
@@ -167,9 +174,16 @@ describe('every other entry that a caller can make long fits as well', () => {
     maxUses: 1_000_000_000,
     duration,
   };
-  const asked = { key: subject.key, purpose: 'operate', validFor: duration, scope };
+  const asked = { keys: manyKeys, purpose: 'operate', validFor: duration, scope };
   const message = '';
   const longStatement = longJws;
+  const isSet = (keys: readonly string[]): boolean => {
+    try {
+      return keySet(keys as readonly KeyId[]).length > 0;
+    } catch {
+      return false;
+    }
+  };
   const policySignature = longJws.slice(0, 2048);
   const filled = <T>(count: number, value: T): T[] => Array<T>(count).fill(value);
 
@@ -179,6 +193,12 @@ describe('every other entry that a caller can make long fits as well', () => {
       { ...asked, reason: longReason, expiresAt: now.toISOString(), requestHash: hex32 },
       () => accepts(recoveryOrder, { ...asked, reason: longReason }),
       () => accepts(recoveryOrder, { ...asked, reason: `${longReason}.` }),
+    ],
+    [
+      'recovery.request',
+      { ...asked, reason: longReason, expiresAt: now.toISOString(), requestHash: hex32 },
+      () => accepts(recoveryOrder, { ...asked, reason: longReason }),
+      () => accepts(recoveryOrder, { ...asked, keys: ids('key', MAX_RECOVERY_KEYS + 1), reason: longReason }),
     ],
     [
       'recovery.approve',
@@ -217,12 +237,59 @@ describe('every other entry that a caller can make long fits as well', () => {
     ],
     [
       'recovery.activate',
-      { requestHash: hex32, quorum: filled(MAX_QUORUM_MEMBERS, longId('p')) },
+      {
+        requestHash: hex32,
+        quorums: forEachKey(() => filled(MAX_QUORUM_MEMBERS, longId('p'))),
+        grants: forEachKey((at) => ids('grant', MAX_RECOVERY_KEYS)[at] ?? ''),
+        approval: Number.MAX_SAFE_INTEGER,
+      },
+      () => keySet(manyKeys as readonly KeyId[]).length === MAX_RECOVERY_KEYS,
+      () => isSet(ids('key', MAX_RECOVERY_KEYS + 1)),
+    ],
+    [
+      'recovery.release',
+      { recipient: longId('r'), released: forEachKey(() => hex32) },
       () => true,
       () => false,
     ],
   ])('%s, at the bound that the server holds callers to', (act, detail, longest, longer) => {
     expect([longest(), longer()]).toEqual([true, false]);
     expect(lengthOf(entry(act, detail))).toBeLessThanOrEqual(maximumEntryBytes);
+  });
+
+  it('a statement about the largest request is one that the server reads, by the largest key that signs', () => {
+    const payload = {
+      iss: longId('d'),
+      aud: 'o'.repeat(128),
+      iat: Number.MAX_SAFE_INTEGER,
+      exp: Number.MAX_SAFE_INTEGER,
+      decision: 'approve',
+      recovery,
+      requestHash: hex32,
+      keys: manyKeys,
+      purpose: 'operate',
+      scope: {
+        ...{
+          app: longId('a'),
+          operations: ['sign', 'decrypt'],
+          mechanisms: MECHANISM_NAMES,
+          input: 'message',
+        },
+        ...{ maxUses: 1_000_000_000, rate: { uses: 1_000_000_000, perMs: 1e15 }, durationMs: 1e15 },
+        ...{ notBefore: now.toISOString(), notAfter: now.toISOString() },
+      },
+      transport: hex32,
+      replies: hex32,
+      checkpoint: { size: Number.MAX_SAFE_INTEGER, root: 'r'.repeat(44) },
+    };
+    const header = { typ: 'escrowd-approval+jwt', alg: 'RS256', kid: 'k'.repeat(43) };
+    const encoded = [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
+    const signature = Buffer.alloc(512).toString('base64url'); // RSA-4096
+    const statement = [...encoded, signature].join('.');
+    expect(accepts(compactJws, statement)).toBe(true);
+    const reply = Buffer.alloc(384).toString('base64url');
+    const replies = manyKeys.map((key) => ({ key, reply }));
+    expect(accepts(approval, { statement, replies })).toBe(true);
+    expect(accepts(approval, { statement, replies: [...replies, replies[0]] })).toBe(false);
   });
 });

@@ -1,22 +1,23 @@
-import type { PrincipalId } from '../../src/escrow/ids.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import type { Notice, RequestFacts } from '../../src/escrow/notices.js';
 import { needsRequest, noticesOf } from '../../src/escrow/notices.js';
 import type { Entry, Phase } from '../../src/log/entry.js';
 
 const person = (name: string): PrincipalId => name as PrincipalId;
+const key = `key_${'2'.repeat(32)}` as KeyId;
 const request: RequestFacts = {
   owner: person('owner'),
   requester: person('manager'),
   purpose: 'operate',
   beneficiary: person('app'),
-  label: 'contracts',
+  keys: [{ key, label: 'contracts' }],
   reason: 'the owner is away',
   expiresAt: '2026-02-04T00:00:00.000Z',
   deciders: ['manager', 'officer-1', 'officer-2'].map(person),
   reasonOf: (who) => (who === 'officer-1' ? 'I was not told' : undefined),
 };
-const subject = { recovery: `rec_${'1'.repeat(32)}`, key: `key_${'2'.repeat(32)}`, owner: 'owner' };
-const ofGrant = { ...subject, grant: `grant_${'3'.repeat(32)}` };
+const subject = { recovery: `rec_${'1'.repeat(32)}`, keys: [key], owner: 'owner' };
+const ofGrant = { recovery: subject.recovery, key, owner: 'owner', grant: `grant_${'3'.repeat(32)}` };
 
 function entry(act: string, phase: Phase, more: Partial<Entry> = {}): Entry {
   const error = phase === 'denied' || phase === 'failed' ? { error: 'forbidden' } : {};
@@ -86,7 +87,11 @@ describe('who is told', () => {
       BOTH('cancelled'),
     ],
     ['an end of time', entry('recovery.expire', 'done', { detail: { status: 'expired' } }), BOTH('expired')],
-    ['an activation', entry('recovery.activate', 'done', { subject: ofGrant }), BOTH('active')],
+    [
+      'an activation',
+      entry('recovery.activate', 'done', { detail: { grants: { [key]: 'grant_1' } } }),
+      BOTH('active'),
+    ],
     ['a release', entry('recovery.release', 'done'), BOTH('released')],
     [
       'a deposit that does not open',
@@ -151,9 +156,9 @@ describe('a notice', () => {
     ].map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
     expect(ids.every((id) => /^ntc_[0-9a-f]{32}$/.test(id))).toBe(true);
-    expect(noticesOf(7, asked, { ...request, label: 'renamed' }).map(({ id }) => id)).toEqual(
-      ids.slice(0, 4),
-    );
+    expect(
+      noticesOf(7, asked, { ...request, keys: [{ key, label: 'renamed' }] }).map(({ id }) => id),
+    ).toEqual(ids.slice(0, 4));
   });
 
   test('says in words who asks for what, why, and until when', () => {
@@ -161,6 +166,26 @@ describe('a notice', () => {
     expect(text).toBe(
       'manager asks that app may use the key "contracts", owned by owner. Reason given: "the owner is away". ' +
         `You may approve or deny it until 2026-02-04T00:00:00.000Z: request ${subject.recovery}.`,
+    );
+  });
+
+  test('of a request for several keys names them all, and each grant that came of it', () => {
+    const keys = ['contracts', 'letters'].map((label, at) => ({
+      key: `key_${String(at).repeat(32)}` as KeyId,
+      label,
+    }));
+    const facts = { ...request, keys };
+    const of = { ...subject, keys: keys.map((one) => one.key) };
+    expect(first(entry('recovery.request', 'done', { subject: of }), facts).text).toContain(
+      'asks that app may use the 2 keys "contracts", "letters", owned by owner.',
+    );
+    expect(first(entry('recovery.request', 'done', { subject: of }), facts).request?.keys).toEqual(keys);
+    const grants = Object.fromEntries(keys.map((one, at) => [one.key, `grant_${at}`]));
+    expect(
+      first(entry('recovery.activate', 'done', { subject: of, detail: { grants } }), facts).text,
+    ).toContain('the keys can be used, each under its grant: grant_0, grant_1');
+    expect(first(entry('recovery.request', 'denied', { subject: of }), facts).text).toContain(
+      `on your keys ${of.keys.join(', ')}: forbidden`,
     );
   });
 

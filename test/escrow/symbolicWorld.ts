@@ -52,6 +52,8 @@ export interface SymbolicWorld {
   readonly recoveries: Map<string, Recovery>;
   readonly grants: Map<string, Grant>;
   readonly deposits: Map<string, Deposit>;
+  /** The grants that stand in the token now. */
+  readonly raised: ReadonlySet<string>;
   policy: Policy;
   now: Date;
 }
@@ -116,6 +118,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
   };
   const store: Store = {
     findDeposit: (key) => Promise.resolve(deposits.get(key)),
+    findDeposits: (keys) => Promise.resolve(keys.flatMap((key) => deposits.get(key) ?? [])),
     findRecovery: (id) => Promise.resolve(recoveries.get(id)),
     openRecoveries: () =>
       Promise.resolve(
@@ -125,7 +128,8 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     openGrants: () => Promise.resolve([...grants.values()].filter(({ status }) => status === 'active')),
   } as Partial<Store> as Store;
 
-  const token = symbolicToken(enrolled);
+  const raised = new Set<string>();
+  const token = symbolicToken(enrolled, raised);
   const escrow: Escrow = {
     ledger: new Ledger({
       journal,
@@ -155,7 +159,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     random: randomBytes,
     origin: ORIGIN,
   };
-  return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits });
+  return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits, raised });
 }
 
 /** A reference to what the token holds. */
@@ -163,9 +167,8 @@ interface InFlight {
   readonly reference: number;
 }
 
-function symbolicToken(enrolled: readonly string[]): Token {
+function symbolicToken(enrolled: readonly string[], raised: Set<string>): Token {
   const transports = new Set<string>();
-  const raised = new Set<string>();
   const held = new Map<number, string>();
   const hold = (kind: string, secret: string): { held: string; reference: number } => {
     held.set(held.size, secret);
@@ -218,7 +221,12 @@ function symbolicToken(enrolled: readonly string[]): Token {
         : Promise.reject(new EscrowError('token-unavailable')),
   };
   return {
-    abilities: { profile: 'symbolic', keySpecs: ['ec-p256'], mechanisms: ['ES256'], oaep: 'RSA-OAEP' },
+    abilities: {
+      profile: 'symbolic',
+      keySpecs: ['rsa-2048', 'rsa-3072'],
+      mechanisms: ['RS256'],
+      oaep: 'RSA-OAEP',
+    },
     enrolled: () =>
       Promise.resolve(enrolled.map((id) => ({ id, publicKey: Buffer.from(id), fingerprint: sha256Hex(id) }))),
     requireInService: () => undefined,

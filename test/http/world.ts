@@ -76,7 +76,7 @@ export const DEPOSIT: Deposit = {
 export const RECOVERY_RECORD: Recovery = {
   id: RECOVERY,
   revision: 1,
-  key: KEY,
+  keys: [KEY],
   owner: olga,
   requester: dana,
   asked: {
@@ -113,7 +113,7 @@ export const RELEASED_RECORD: Recovery = {
     {
       depositary: dana,
       statement: 'a.b.c',
-      reply: sealed('transport', bytes('secret reply')),
+      replies: [{ key: KEY, reply: sealed('transport', bytes('secret reply')) }],
       at: NOW,
       expiresAt: NOW,
     },
@@ -121,10 +121,13 @@ export const RELEASED_RECORD: Recovery = {
   state: {
     status: 'released',
     at: NOW,
-    answer: {
-      transferKey: sealed('depositary', bytes('X')),
-      key: sealed('transfer-key', bytes('U under X')),
-    },
+    answers: [
+      {
+        key: KEY,
+        transferKey: sealed('depositary', bytes('X')),
+        wrappedKey: sealed('transfer-key', bytes('U under X')),
+      },
+    ],
   },
 };
 
@@ -204,12 +207,14 @@ export function newWorld(policyFloor?: number): World {
     policyHistory: () => page(current),
     depositedQuorums: () => Promise.resolve([{ purpose: 'operate', quorums: [[dana, dave]], deposits: 1 }]),
     findDeposit: (key) => Promise.resolve(key === KEY ? DEPOSIT : undefined),
+    findDeposits: (keys) => Promise.resolve(keys.includes(KEY) ? [DEPOSIT] : []),
     deposits: () => page(DEPOSIT),
     findRecovery: (id) =>
       Promise.resolve([RECOVERY_RECORD, RELEASED_RECORD].find((record) => record.id === id)),
     recoveries: () => page(RECOVERY_RECORD, RELEASED_RECORD),
     openRecoveries: () => Promise.resolve([RECOVERY_RECORD]),
     findGrant: (id) => Promise.resolve(id === GRANT ? GRANT_RECORD : undefined),
+    findGrants: (ids) => Promise.resolve(ids.includes(GRANT) ? [GRANT_RECORD] : []),
     grants: () => page(GRANT_RECORD),
     openGrants: () => Promise.resolve([GRANT_RECORD]),
     findCreation: (named, at) => Promise.resolve(journal.findCreation(named, at)),

@@ -1,4 +1,4 @@
-import type { PrincipalId } from '../../src/escrow/ids.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import type { Notice } from '../../src/escrow/notices.js';
 import { NOTICE_KINDS } from '../../src/escrow/notices.js';
 
@@ -16,13 +16,13 @@ export function noticeOf(more: Partial<Notice> = {}): Notice {
     time: '2026-02-03T04:05:06.789Z',
     act: 'recovery.request',
     actor: 'manager',
-    subject: { owner: 'owner', recovery: 'rec_1' },
+    subject: { keys: [`key_${'2'.repeat(32)}`], owner: 'owner', recovery: 'rec_1' },
     outcome: 'pending',
     request: {
       requester: 'manager' as PrincipalId,
       purpose: 'release',
       beneficiary: 'manager' as PrincipalId,
-      label: 'contracts',
+      keys: [{ key: `key_${'2'.repeat(32)}` as KeyId, label: 'contracts' }],
       reason: 'the owner has left',
       expiresAt: '2026-02-04T00:00:00.000Z',
     },

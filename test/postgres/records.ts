@@ -64,10 +64,11 @@ export function aDeposit(more: Partial<Deposit> = {}): Deposit {
 
 export function aRecovery(more: Partial<Recovery> = {}): Recovery {
   const at = new Date('2026-02-01T00:00:00.001Z');
+  const key = newId('KeyId', randomBytes);
   return {
     id: newId('RecoveryId', randomBytes),
     revision: 1,
-    key: newId('KeyId', randomBytes),
+    keys: [key],
     owner: anna,
     requester: person('rita'),
     asked: {
@@ -92,7 +93,13 @@ export function aRecovery(more: Partial<Recovery> = {}): Recovery {
     transportKey: new Uint8Array(randomBytes(422)),
     attestation: 'a.b.c',
     approvals: [
-      { depositary: dora, statement: 'd.e.f', reply: ciphertext('transport', 384), at, expiresAt: at },
+      {
+        depositary: dora,
+        statement: 'd.e.f',
+        replies: [{ key, reply: ciphertext('transport', 384) }],
+        at,
+        expiresAt: at,
+      },
     ],
     denials: [{ depositary: dieter, statement: 'g.h.i', reason: 'no', at }],
     state: { status: 'pending' },
@@ -133,11 +140,19 @@ export function everyState(): readonly RecoveryState[] {
   return [
     { status: 'pending' },
     { status: 'approved', releasableAt: at, holdsUntil: at },
-    { status: 'active', grant: newId('GrantId', randomBytes), at },
+    {
+      status: 'active',
+      grants: [0, 1].map(() => ({ key: newId('KeyId', randomBytes), grant: newId('GrantId', randomBytes) })),
+      at,
+    },
     {
       status: 'released',
       at,
-      answer: { transferKey: ciphertext('depositary', 256), key: ciphertext('transfer-key') },
+      answers: [0, 1].map(() => ({
+        key: newId('KeyId', randomBytes),
+        transferKey: ciphertext('depositary', 256),
+        wrappedKey: ciphertext('transfer-key'),
+      })),
     },
     { status: 'denied', by: dora, reason: 'no', at },
     { status: 'vetoed', by: anna, reason: 'back again', at },

@@ -181,7 +181,7 @@ describe('a list', () => {
   it('of recoveries is of whoever has a part in them, the depositaries of the key among them', async () => {
     const deposit = aDeposit();
     await record({ change: 'deposit-created', deposit });
-    const recovery = aRecovery({ key: deposit.key, approvals: [], denials: [] });
+    const recovery = aRecovery({ keys: [deposit.key], approvals: [], denials: [] });
     await record(
       { change: 'recovery-saved', recovery },
       { change: 'recovery-saved', recovery: aRecovery({ owner: mailApp }) },

@@ -14,6 +14,7 @@ import {
   releaseToManager,
   signingScope,
 } from '../support/life.js';
+import { replyOf } from '../support/oneKey.js';
 import type { OpenedDeposit } from '../support/openedDeposit.js';
 import { openDeposit, openGcm, tokenKeys } from '../support/openedDeposit.js';
 import { query } from '../support/postgres.js';
@@ -47,12 +48,8 @@ describe('an approval of one request', () => {
     const recorded = await system.makeApproval('manager', first.recovery);
     const own = await system.makeApproval('manager', second.recovery);
     expect(await handIn(second, recorded)).toBe('approval-mismatch');
-    expect(await handIn(second, { statement: own.statement, reply: recorded.reply })).toBe(
-      'approval-mismatch',
-    );
-    expect(await handIn(second, { statement: recorded.statement, reply: own.reply })).toBe(
-      'approval-mismatch',
-    );
+    expect(await handIn(second, { ...own, replies: recorded.replies })).toBe('approval-mismatch');
+    expect(await handIn(second, { ...recorded, replies: own.replies })).toBe('approval-mismatch');
     expect((await seen(second)).approvedBy).toEqual([]);
     // neither did the attempts spoil anything: where they belong, both are good, once
     expect(await handIn(first, recorded)).toBe('accepted');
@@ -66,7 +63,7 @@ describe('an approval of one request', () => {
       await askToOperate(system, key.key, decrypting),
       await askToOperate(system, key.key, decrypting),
     ];
-    const { reply } = await system.makeApproval('manager', first.recovery);
+    const reply = replyOf(await system.makeApproval('manager', first.recovery));
     expect(withToken((raw) => openers(raw, reply))).toEqual([`transport:${first.recovery}`]);
     await cancel(first);
     expect(withToken((raw) => openers(raw, reply))).toEqual([]);
@@ -79,11 +76,12 @@ describe('an approval of one request', () => {
     ['became a grant', (id: string) => agree(system, id)],
   ])('opens nothing in the token once the request %s', async (_how, end) => {
     const request = await askToOperate(system, key.key, decrypting);
-    const { reply, statement } = await system.makeApproval('manager', request.recovery);
+    const approval = await system.makeApproval('manager', request.recovery);
+    const reply = replyOf(approval);
     expect(withToken((raw) => openers(raw, reply))).toHaveLength(1);
     await end(request.recovery);
     expect(withToken((raw) => openers(raw, reply))).toEqual([]);
-    expect(await handIn(request, { statement, reply })).toBe('recovery-ended');
+    expect(await handIn(request, approval)).toBe('recovery-ended');
   });
 
   test('written into the record of another request by hand, releases nothing', async () => {
@@ -171,7 +169,7 @@ describe('a release', () => {
     expect(await handIn(second, recorded['officer-1'], 'officer-1')).toBe('approval-mismatch');
     expect(
       withToken((raw) =>
-        [recorded.manager, recorded['officer-1']].flatMap(({ reply }) => openers(raw, reply)),
+        [recorded.manager, recorded['officer-1']].flatMap((approval) => openers(raw, replyOf(approval))),
       ),
     ).toEqual([]);
     await expect(system.client('manager').release(second.recovery)).rejects.toMatchObject({
@@ -264,7 +262,7 @@ async function writeApprovals(from: WireRecovery, to: WireRecovery): Promise<voi
   if (source === undefined || target === undefined) throw new Error('not filed');
   const approvals = source.approvals.map((approval) => ({
     ...approval,
-    reply: sealed('transport', approval.reply),
+    replies: approval.replies.map(({ key, reply }) => ({ key, reply: sealed('transport', reply) })),
   }));
   const document = toDocument({
     ...target,

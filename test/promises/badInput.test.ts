@@ -1,11 +1,4 @@
-import {
-  constants,
-  createHash,
-  createPublicKey,
-  generateKeyPairSync,
-  publicEncrypt,
-  randomBytes,
-} from 'node:crypto';
+import { constants, createPublicKey, generateKeyPairSync, publicEncrypt, randomBytes } from 'node:crypto';
 
 import type { JWTPayload } from 'jose';
 
@@ -23,6 +16,9 @@ import type {
   WireScope,
 } from '../../src/escrow/wire.js';
 import type { Subject } from '../../src/log/entry.js';
+import { repliesDigest } from '../../src/escrow/digests.js';
+import type { KeyId } from '../../src/escrow/ids.js';
+import { sealed } from '../../src/escrow/sealed.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem, ORIGIN } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
@@ -309,7 +305,7 @@ describe('requests to recover', () => {
   const asked = (code: ErrorCode, make: () => WireRecoveryOrder, who: PersonName = 'manager'): BadInput => ({
     code,
     recorded: [who, 'recovery.request'],
-    prepare: () => ({ about: { key: make().key }, send: () => system.client(who).requestRecovery(make()) }),
+    prepare: () => ({ about: { keys: make().keys }, send: () => system.client(who).requestRecovery(make()) }),
   });
   const scoped = (code: ErrorCode, scope: Partial<WireScope>): BadInput =>
     asked(code, () => toOperate(key, scope));
@@ -364,7 +360,10 @@ describe('approvals', () => {
       prepare: () => ({
         about: { recovery: ABSENT_RECOVERY },
         send: () =>
-          system.client('manager').sendApproval(ABSENT_RECOVERY, { statement: 'a.b.c', reply: 'AAAA' }),
+          system.client('manager').sendApproval(ABSENT_RECOVERY, {
+            statement: 'a.b.c',
+            replies: [{ key: key.key, reply: 'AAAA' }],
+          }),
       }),
     },
     'for another request': approved('approval-mismatch', async () => {
@@ -373,28 +372,28 @@ describe('approvals', () => {
     }),
     'with the share that belongs to another request': approved('share-wrong-key', async (recovery) => {
       const other = await filed(system, toOperate(key));
-      const { reply } = await system.makeApproval('manager', other.recovery);
-      return stated('manager', recovery, Buffer.from(reply, 'base64url'));
+      const { replies } = await system.makeApproval('manager', other.recovery);
+      return stated('manager', recovery, replies);
     }),
     'with another share than was signed': approved('approval-mismatch', async (recovery) => {
       const first = await system.makeApproval('manager', recovery);
       const second = await system.makeApproval('manager', recovery);
-      return { statement: first.statement, reply: second.reply };
+      return { ...first, replies: second.replies };
     }),
     'with a share encrypted to another key': approved('share-wrong-key', async (recovery) => {
       const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 3072 });
       const padding = constants.RSA_PKCS1_OAEP_PADDING;
       const reply = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, randomBytes(32));
-      return stated('manager', recovery, reply);
+      return stated('manager', recovery, one(reply));
     }),
     'with garbage as the share': approved('share-wrong-key', (recovery) =>
-      stated('manager', recovery, Buffer.concat([Buffer.alloc(1), randomBytes(383)])),
+      stated('manager', recovery, one(Buffer.concat([Buffer.alloc(1), randomBytes(383)]))),
     ),
     'with garbage beyond the modulus as the share': approved('share-wrong-key', (recovery) =>
-      stated('manager', recovery, Buffer.alloc(384, 0xff)),
+      stated('manager', recovery, one(Buffer.alloc(384, 0xff))),
     ),
     'with garbage of another length as the share': approved('share-malformed', (recovery) =>
-      stated('manager', recovery, randomBytes(383)),
+      stated('manager', recovery, one(randomBytes(383))),
     ),
     'with a random secret, properly encrypted': approved('share-mismatch', (recovery) =>
       properlyEncrypted('manager', recovery, randomBytes(32)),
@@ -411,21 +410,21 @@ describe('approvals', () => {
       'officer-1',
     ),
     'with an expired statement': approved('approval-expired', async (recovery) => {
-      const { reply } = await system.makeApproval('manager', recovery);
-      return stated('manager', recovery, Buffer.from(reply, 'base64url'), {
+      const { replies } = await system.makeApproval('manager', recovery);
+      return stated('manager', recovery, replies, {
         exp: Math.floor(now().getTime() / 1000) - 1,
       });
     }),
     'for another scope': approved('approval-mismatch', async (recovery) => {
-      const { reply } = await system.makeApproval('manager', recovery);
+      const { replies } = await system.makeApproval('manager', recovery);
       const { scope } = await statementOf('manager', recovery);
-      return stated('manager', recovery, Buffer.from(reply, 'base64url'), {
+      return stated('manager', recovery, replies, {
         scope: { ...(scope as object), maxUses: 11 },
       });
     }),
     'that is a denial': approved('approval-mismatch', async (recovery) => {
-      const { reply } = await system.makeApproval('manager', recovery);
-      return stated('manager', recovery, Buffer.from(reply, 'base64url'), { decision: 'deny' });
+      const { replies } = await system.makeApproval('manager', recovery);
+      return stated('manager', recovery, replies, { decision: 'deny' });
     }),
     'a second time': {
       code: 'approval-duplicate',
@@ -435,7 +434,7 @@ describe('approvals', () => {
         const approval = await system.makeApproval('manager', recovery);
         await system.client('manager').sendApproval(recovery, approval);
         return {
-          about: { key: key.key, recovery },
+          about: { keys: [key.key], recovery },
           send: () => system.client('manager').sendApproval(recovery, approval),
           good: async () => {
             expect(await system.approve('officer-1', recovery)).toMatchObject({ status: 'active' });
@@ -451,12 +450,12 @@ describe('approvals', () => {
           system,
           toOperate(keyForTwo, { operations: ['decrypt'], mechanisms: ['A256GCM'] }),
         );
-        const { reply, statement } = await system.makeApproval('manager', recovery);
+        const { replies, statement } = await system.makeApproval('manager', recovery);
         const claims = { ...payloadOf(statement), iss: 'officer-2' };
         const forged = await system.identity('officer-2').signer.sign(STATEMENT_TYPE, claims);
         return {
-          about: { key: keyForTwo.key, recovery },
-          send: () => system.client('officer-2').sendApproval(recovery, { statement: forged, reply }),
+          about: { keys: [keyForTwo.key], recovery },
+          send: () => system.client('officer-2').sendApproval(recovery, { statement: forged, replies }),
           good: () => system.approve('manager', recovery),
         };
       },
@@ -468,7 +467,7 @@ describe('approvals', () => {
         const { recovery } = await filed(system, toOperate(key));
         const approval = await system.makeApproval('manager', recovery);
         return {
-          about: { key: key.key, recovery },
+          about: { keys: [key.key], recovery },
           send: () => system.client('app').sendApproval(recovery, approval),
           good: () => system.approve('manager', recovery),
         };
@@ -482,7 +481,7 @@ describe('approvals', () => {
         const approval = await system.makeApproval('manager', recovery);
         aheadMs += 10 * MINUTE_MS;
         return {
-          about: { key: key.key, recovery },
+          about: { keys: [key.key], recovery },
           send: () => system.client('manager').sendApproval(recovery, approval),
         };
       },
@@ -508,7 +507,7 @@ describe('approvals', () => {
         const approval = await system.makeApproval('manager', recovery);
         await system.client('manager').cancel(recovery, 'not needed');
         return {
-          about: { key: key.key, recovery },
+          about: { keys: [key.key], recovery },
           send: () => system.client('manager').sendApproval(recovery, approval),
         };
       },
@@ -523,7 +522,7 @@ describe('other decisions', () => {
   ): Promise<Sent> => {
     const { recovery } = await filed(system, order);
     return {
-      about: { key: order.key, owner: 'owner', recovery },
+      about: { keys: order.keys, owner: 'owner', recovery },
       send: () => send(recovery),
       good: () => system.approve('manager', recovery),
     };
@@ -894,20 +893,30 @@ async function statementOf(name: PersonName, recovery: string): Promise<JWTPaylo
   return payloadOf((await system.makeApproval(name, recovery)).statement);
 }
 
-/** An approval with this reply, properly signed, but for some claims. */
+/** A reply about the key. */
+function one(reply: Uint8Array): WireApproval['replies'] {
+  return [{ key: key.key, reply: Buffer.from(reply).toString('base64url') }];
+}
+
+/** An approval with these replies, properly signed, but for some claims. */
 async function stated(
   name: PersonName,
   recovery: string,
-  reply: Buffer,
+  replies: WireApproval['replies'],
   otherwise: JWTPayload = {},
 ): Promise<WireApproval> {
   const claims = {
     ...(await statementOf(name, recovery)),
-    reply: createHash('sha256').update(reply).digest('hex'),
+    replies: repliesDigest(
+      replies.map(({ key: of, reply }) => ({
+        key: of as KeyId,
+        reply: sealed('transport', Buffer.from(reply, 'base64url')),
+      })),
+    ),
     ...otherwise,
   };
   const statement = await system.identity(name).signer.sign(STATEMENT_TYPE, claims);
-  return { statement, reply: reply.toString('base64url') };
+  return { statement, replies };
 }
 
 /** An approval in which this, and not the share, is encrypted to the one-time key of the request. */
@@ -920,5 +929,5 @@ async function properlyEncrypted(
   const der = Buffer.from(forDepositary?.transportKey ?? '', 'base64url');
   const transport = createPublicKey({ key: der, format: 'der', type: 'spki' });
   const padding = constants.RSA_PKCS1_OAEP_PADDING;
-  return stated(name, recovery, publicEncrypt({ key: transport, padding, oaepHash: 'sha1' }, secret));
+  return stated(name, recovery, one(publicEncrypt({ key: transport, padding, oaepHash: 'sha1' }, secret)));
 }

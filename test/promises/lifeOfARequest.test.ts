@@ -1,5 +1,6 @@
 import type { WireKey, WireRecoveryOrder, WireScope } from '../../src/escrow/wire.js';
 import type { Entry } from '../../src/log/entry.js';
+import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { replay } from '../support/replay.js';
@@ -94,9 +95,7 @@ async function statusOf(recovery: string, by: PersonName = 'auditor'): Promise<s
 async function grantFor(key: WireKey, scope: Partial<WireScope> = {}): Promise<string> {
   const { recovery } = await filed(system, toOperate(key, { maxUses: 5, ...scope }));
   await system.approve('manager', recovery);
-  const { grant } = await system.approve('officer-1', recovery);
-  if (grant === undefined) throw new Error('no grant');
-  return grant;
+  return grantOf(await system.approve('officer-1', recovery));
 }
 
 const message = Buffer.from('a letter').toString('base64url');
@@ -125,10 +124,8 @@ describe('who decides', () => {
     expect((await system.client('manager').recovery(recovery)).forDepositary).toBeUndefined();
     expect((await system.client('officer-1').recovery(recovery)).forDepositary).toBeDefined();
     // not even with a statement that is made with all that an officer sees
-    const { statement, reply } = await system.makeApproval('officer-1', recovery);
-    expect(await refusalOf(system.client('manager').sendApproval(recovery, { statement, reply }))).toBe(
-      'forbidden',
-    );
+    const approval = await system.makeApproval('officer-1', recovery);
+    expect(await refusalOf(system.client('manager').sendApproval(recovery, approval))).toBe('forbidden');
     await system.client('manager').cancel(recovery, 'seen enough');
   });
 
@@ -168,10 +165,8 @@ describe('who decides', () => {
     expect(key.purposes.flatMap(({ quorums }) => quorums)).toEqual([['manager', 'officer-2']]);
     const { recovery } = await filed(system, toOperate(key));
     expect((await system.client('officer-1').recovery(recovery)).forDepositary).toBeUndefined();
-    const { statement, reply } = await system.makeApproval('officer-2', recovery);
-    expect(await refusalOf(system.client('officer-1').sendApproval(recovery, { statement, reply }))).toBe(
-      'forbidden',
-    );
+    const approval = await system.makeApproval('officer-2', recovery);
+    expect(await refusalOf(system.client('officer-1').sendApproval(recovery, approval))).toBe('forbidden');
     expect(identity.id).toBe('officer-1');
     await system.client('manager').cancel(recovery, 'seen enough');
     await system.applyRules(RULES);
@@ -231,7 +226,7 @@ describe('who decides', () => {
       ...RULES.slice(1),
     ];
     await system.applyRules(stricter);
-    const { grant = '' } = await system.approve('officer-1', recovery);
+    const grant = grantOf(await system.approve('officer-1', recovery));
     expect(await system.client('app').grant(grant)).toMatchObject({
       status: 'active',
       scope: { maxUses: 50 },
@@ -317,7 +312,7 @@ describe('three expiries', () => {
     await system.approve('manager', recovery);
     nowMs += 9 * MINUTE_MS;
     const activatedMs = nowMs;
-    const { grant = '' } = await system.approve('officer-1', recovery);
+    const grant = grantOf(await system.approve('officer-1', recovery));
     nowMs += HOUR_MS; // the request's ten minutes are over
     await sign(grant);
     expect(await statusOf(recovery)).toBe('active');
@@ -380,7 +375,9 @@ describe('delay and veto', () => {
     const recovery = await approvedForLater();
     expect(await refusalOf(system.client('manager').activate(recovery))).toBe('delay-running');
     nowMs += 4 * HOUR_MS;
-    expect((await system.client('manager').activate(recovery)).result.status).toBe('active');
+    expect((await system.client('manager').activate(recovery)).result.grants).toMatchObject([
+      { status: 'active' },
+    ]);
   });
 
   test('a daemon that keeps house activates what is due', async () => {
@@ -523,7 +520,8 @@ describe('ends', () => {
     const entries = await entriesFrom(system, 0);
     const { items } = await system.client('auditor').recoveries({ limit: 200 });
     expect(items.length).toBeGreaterThan(20);
-    for (const { recovery, status, grant } of items) {
+    for (const { recovery, status, keys } of items) {
+      const grant = keys[0]?.grant;
       expect(['pending', 'approved', 'active']).not.toContain(status);
       const outcome = entries.filter(
         ({ act, phase, subject }) =>

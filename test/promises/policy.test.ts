@@ -10,6 +10,7 @@ import type { WireKey } from '../../src/escrow/wire.js';
 import { escrowctl } from '../cli/commandLine.js';
 import { selfSigned, thumbprintOf } from '../support/certificate.js';
 import { agree, askForRelease, makeKey } from '../support/life.js';
+import { grantOf } from '../support/oneKey.js';
 import type { PolicyDraft } from '../support/policies.js';
 import { applyUnplanned, documentInForce, putInForce, withPrincipal } from '../support/policies.js';
 import type { System } from '../support/system.js';
@@ -125,9 +126,9 @@ test('a rule that changes while a request is pending changes nothing for it: the
     operate: { operations: ['sign'], maxUses: 1, maxDuration: 'PT1H' },
   };
   await putInForce(system, { ...usual, rules: [stricter, ...others] });
-  const { status, grant } = await system.approve('officer-1', recovery);
-  expect(status).toBe('active');
-  expect((await system.client('app').grant(grant ?? '')).scope.maxUses).toBe(50);
+  const approved = await system.approve('officer-1', recovery);
+  expect(approved.status).toBe('active');
+  expect((await system.client('app').grant(grantOf(approved))).scope.maxUses).toBe(50);
   // and a key that is made now is under the new one
   const later = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
   expect(later.purposes[0]?.quorums).toEqual([['manager', 'officer-1', 'officer-2']]);
@@ -144,7 +145,7 @@ test('an app signs by its client certificate until the policy unbinds it, and th
 
   const { recovery } = await filed(system, toOperate(key, { maxUses: 5 }));
   await system.approve('manager', recovery);
-  const { grant = '' } = await system.approve('officer-1', recovery);
+  const grant = grantOf(await system.approve('officer-1', recovery));
   const message = Buffer.from('a letter');
   const order = { mechanism: 'ES256', messages: [message.toString('base64url')] } as const;
   const app = system.identity('app');

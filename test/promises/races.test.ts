@@ -1,8 +1,9 @@
 import { createPublicKey, verify } from 'node:crypto';
 
 import { openRelease } from '../../src/client/release.js';
-import type { WireKey, WireRelease, WireSignatures } from '../../src/escrow/wire.js';
+import type { WireKey, WireReleasedKeys, WireSignatures } from '../../src/escrow/wire.js';
 import type { Entry } from '../../src/log/entry.js';
+import { grantOf, releaseOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
 import { DEPOSITARIES, makeSystem } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
@@ -156,7 +157,7 @@ test('all approvals at once make one grant', async () => {
 });
 
 async function expectOneGrant(recovery: string): Promise<void> {
-  const { grant = '' } = await system.client('manager').recovery(recovery);
+  const grant = grantOf(await system.client('manager').recovery(recovery));
   const grants = (await system.client('auditor').grants({ limit: 200 })).items;
   expect(grants.filter((one) => one.recovery === recovery)).toMatchObject([{ grant, status: 'active' }]);
   expect(await recorded('recovery.activate', 'done')).toHaveLength(1);
@@ -191,7 +192,9 @@ test('a release that is called for ten times at once happens once', async () => 
   const [release] = released;
   if (release === undefined) throw new Error('nothing was released');
   const recipientKey = await system.identity('manager').depositaryKey();
-  expect(openRelease(release, recipientKey, { publicKeyPem: decryptionKey.publicKeyPem }).kind).toBe('pair');
+  expect(
+    openRelease(releaseOf(release), recipientKey, { publicKeyPem: decryptionKey.publicKeyPem }).kind,
+  ).toBe('pair');
 });
 
 test('a grant that is revoked while it signs answers each request with a signature or a refusal, and then no more', async () => {
@@ -233,7 +236,7 @@ test('of two policies on top of the same one the first is in force, and the othe
 });
 
 function answered(
-  answers: readonly PromiseSettledResult<{ readonly result: WireRelease }>[],
-): readonly WireRelease[] {
+  answers: readonly PromiseSettledResult<{ readonly result: WireReleasedKeys }>[],
+): readonly WireReleasedKeys[] {
   return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.result] : []));
 }

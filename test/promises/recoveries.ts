@@ -5,6 +5,7 @@ import type {
   WireRecoveryOrder,
   WireScope,
 } from '../../src/escrow/wire.js';
+import { grantOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
 
 /** What the tests ask for, unless they say otherwise. */
@@ -25,7 +26,7 @@ export function toOperate(
 ): WireRecoveryOrder {
   return {
     purpose: 'operate',
-    key: key.key,
+    keys: [key.key],
     reason: 'the owner is away',
     validFor,
     scope: { ...SCOPE, ...scope },
@@ -34,7 +35,7 @@ export function toOperate(
 
 /** A request to have a key released to whoever asks. */
 export function toRelease(key: Pick<WireKey, 'key'>, validFor = 'P1D'): WireRecoveryOrder {
-  return { purpose: 'release', key: key.key, reason: 'the owner has left', validFor };
+  return { purpose: 'release', keys: [key.key], reason: 'the owner has left', validFor };
 }
 
 /** Files a request as the manager. */
@@ -50,7 +51,6 @@ export async function granted(
 ): Promise<WireGrant> {
   const { recovery } = await filed(system, toOperate(key, scope));
   await system.approve('manager', recovery);
-  const { grant } = await system.approve('officer-1', recovery);
-  if (grant === undefined) throw new Error('the quorum agreed, and there is no grant');
-  return system.client('app').grant(grant);
+  const approved = await system.approve('officer-1', recovery);
+  return system.client('app').grant(grantOf(approved));
 }

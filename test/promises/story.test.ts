@@ -23,6 +23,7 @@ import { rootOf } from '../../src/log/prover.js';
 import { entriesOfBundle, tileHashReader, tileWidthAt } from '../../src/log/tiles.js';
 import type { MailServer, Receiver } from '../notify/receivers.js';
 import { startMailServer, startReceiver } from '../notify/receivers.js';
+import { grantOf, releaseOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
 import { makeSystem, RULES } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
@@ -158,7 +159,7 @@ describe('the life of a key', () => {
     await system.approve('manager', recovery);
     const approved = await system.approve('officer-2', recovery);
     expect(approved).toMatchObject({ status: 'active', approvedBy: ['manager', 'officer-2'] });
-    grant = await system.client('app').grant(approved.grant ?? '');
+    grant = await system.client('app').grant(grantOf(approved));
     expect(grant).toMatchObject({ key: key.key, status: 'active', used: 0, scope: { app: 'app' } });
   });
 
@@ -257,7 +258,7 @@ describe('a key that its rule lets out', () => {
     aheadMs += 4 * HOUR_MS;
     expect(await refusalOf(system.client('officer-1').release(recovery))).toBe('forbidden');
     const { result } = await system.client('manager').release(recovery);
-    const opened = openRelease(result, await system.identity('manager').depositaryKey(), {
+    const opened = openRelease(releaseOf(result), await system.identity('manager').depositaryKey(), {
       publicKeyPem: key.publicKeyPem,
     });
     if (opened.kind !== 'pair') throw new Error('what was released is no pair');

@@ -2,6 +2,7 @@ import { constants, createCipheriv, createPublicKey, publicEncrypt, randomBytes,
 import type { OpenedKey } from '../../src/client/release.js';
 import { openRelease } from '../../src/client/release.js';
 import type { WireKey, WireRecovery, WireScope } from '../../src/escrow/wire.js';
+import { grantOf, releaseOf } from './oneKey.js';
 import type { PersonName, System } from './system.js';
 
 /** What is left after all that can happen to keys has happened once. */
@@ -47,7 +48,8 @@ export async function askToOperate(
   key: string,
   scope: WireScope = signingScope(),
 ): Promise<WireRecovery> {
-  const order = { key, reason: 'the owner is away', validFor: 'PT1H', purpose: 'operate', scope } as const;
+  const common = { keys: [key], reason: 'the owner is away', validFor: 'PT1H' };
+  const order = { ...common, purpose: 'operate', scope } as const;
   return (await system.client('manager').requestRecovery(order)).result;
 }
 
@@ -57,7 +59,8 @@ export async function askForRelease(
   key: string,
   recipient: PersonName = 'manager',
 ): Promise<WireRecovery> {
-  const order = { key, reason: 'the owner has left', validFor: 'PT1H', purpose: 'release' } as const;
+  const common = { keys: [key], reason: 'the owner has left', validFor: 'PT1H' };
+  const order = { ...common, purpose: 'release' } as const;
   return (await system.client(recipient).requestRecovery(order)).result;
 }
 
@@ -76,7 +79,10 @@ export async function releaseToManager(
   await agree(system, recovery);
   const { result } = await system.client('manager').release(recovery);
   const recipientKey = await system.identity('manager').depositaryKey();
-  return { recovery, opened: openRelease(result, recipientKey, { publicKeyPem: key.publicKeyPem }) };
+  return {
+    recovery,
+    opened: openRelease(releaseOf(result), recipientKey, { publicKeyPem: key.publicKeyPem }),
+  };
 }
 
 /** Keys are made, used on behalf until the fourth use is refused, revoked, released and opened. */
@@ -104,12 +110,6 @@ export async function liveThrough(system: System): Promise<Life> {
   await system.approve('manager', pending.recovery);
   const ended = [usedUp.recovery, ...revoked, ...releases.map(({ recovery }) => recovery), live.recovery];
   return { signing, decrypting, secret, liveGrant, releases, pending: pending.recovery, ended };
-}
-
-/** The grant of a request that is active. */
-export function grantOf(recovery: WireRecovery): string {
-  if (recovery.grant === undefined) throw new Error(`the request is ${recovery.status} and gave no grant`);
-  return recovery.grant;
 }
 
 async function signOnce(system: System, grant: string, key: WireKey): Promise<void> {

@@ -46,7 +46,7 @@ export const releaseCommand: CommandRow = {
 };
 
 async function release(session: Session, given: Given): Promise<Result> {
-  checkOutputs(given);
+  await checkOutputs(given);
   const { identity, client } = await session.connect();
   const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
   const outputs = await outputsOf(given, recovery);
@@ -93,16 +93,18 @@ interface Output {
   readonly sealed: { readonly transfer: string; readonly wrapped: string } | undefined;
 }
 
-/** What is missing whatever the request is for. */
-function checkOutputs(given: Given): void {
+/** What is wrong whatever the request is for. */
+async function checkOutputs(given: Given): Promise<void> {
   const opens = given.flag('open');
-  if (opens && given.find('out') === undefined)
+  const out = given.find('out');
+  if (opens && out === undefined)
     throw new UsageError(
       '--out is missing: where do the keys go?',
       'add --out PATH, or --no-open --sealed-out PREFIX',
     );
   if (!opens && given.find('sealedOut') === undefined)
     throw new UsageError('--no-open needs --sealed-out PREFIX');
+  if (opens && out !== undefined) await requireFree(out);
 }
 
 /** Looked at before the keys are asked for: each must have somewhere to go. */
@@ -119,11 +121,16 @@ async function outputsOf(given: Given, { keys }: WireRecovery): Promise<readonly
         sealed === undefined ? undefined : { transfer: `${sealed}.transfer`, wrapped: `${sealed}.wrapped` },
     };
   });
-  for (const taken of [path, ...outputs.flatMap(({ sealed }) => [sealed?.transfer, sealed?.wrapped])]) {
-    if (taken !== undefined && (await exists(taken)))
-      throw new UsageError(`${taken} exists already, and is not overwritten`);
+  for (const { sealed } of outputs) {
+    if (sealed === undefined) continue;
+    await requireFree(sealed.transfer);
+    await requireFree(sealed.wrapped);
   }
   return outputs;
+}
+
+async function requireFree(path: string): Promise<void> {
+  if (await exists(path)) throw new UsageError(`${path} exists already, and is not overwritten`);
 }
 
 function formatOf(given: Given, { publicKeyPem }: WireRecoveryKey): KeyFormat {
