@@ -90,7 +90,7 @@ export function isMapOf(
   keys: readonly string[] | undefined,
 ): fact is Readonly<Record<string, Json>> {
   const isObject = typeof fact === 'object' && fact !== null && !Array.isArray(fact);
-  return isObject && keys !== undefined && Object.keys(fact).sort().join(' ') === keys.join(' ');
+  return isObject && Object.keys(fact).sort().join(' ') === keys?.join(' ');
 }
 
 /** Whether the hash in the entry of a request is of what else that entry says. */

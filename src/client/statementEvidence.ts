@@ -73,7 +73,7 @@ export class StatementEvidence {
 }
 
 function isSameList(named: unknown, keys: readonly string[] | undefined): boolean {
-  return Array.isArray(named) && keys !== undefined && named.join(' ') === keys.join(' ');
+  return Array.isArray(named) && named.join(' ') === keys?.join(' ');
 }
 
 function parsed(value: unknown, typ: string): ParsedJws | undefined {

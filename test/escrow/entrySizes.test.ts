@@ -142,7 +142,7 @@ describe('every other entry that a caller can make long fits as well', () => {
   const ids = (prefix: string, count: number): readonly string[] =>
     Array.from({ length: count }, (_, n) => `${prefix}_${String(n).padStart(32, '0')}`);
   const manyKeys = ids('key', MAX_RECOVERY_KEYS);
-  const forEachKey = <T extends Json>(value: (at: number) => T): Json =>
+  const forEachKey = (value: (at: number) => Json): Json =>
     Object.fromEntries(manyKeys.map((key, at) => [key, value(at)]));
   const owner = longId('o');
   const recovery = `rec_${'0'.repeat(32)}`;

@@ -318,6 +318,49 @@ describe('entries', () => {
     expect(await found({ grant: 'grant_1' }, 1)).toEqual(expected({ grant: 'grant_1' }));
   });
 
+  it('about a key are those about several that have it among them as well, in their order', async () => {
+    const first = await opened({ checkpointIntervalMs: 60_000 });
+    const abouts = [
+      { owner: 'anna', key: 'key_1' },
+      { owner: 'anna', keys: ['key_1', 'key_2'], recovery: 'rec_1' },
+      { owner: 'bert', keys: ['key_1'], recovery: 'rec_2' },
+      { owner: 'anna', keys: ['key_2', 'key_3'], recovery: 'rec_3' },
+      { owner: 'anna', key: 'key_1', recovery: 'rec_1', grant: 'grant_1' },
+      { owner: 'anna' },
+      // a request that was refused before there was one
+      { owner: 'anna', keys: ['key_1'] },
+    ];
+    for (const about of abouts) await first.journal.append(writeOf('alone', { about }));
+    const indexesOf = async (
+      database: Database,
+      about: Pick<Subject, 'owner' | 'key'>,
+      limit: number,
+    ): Promise<number[]> => {
+      const seen: number[] = [];
+      let after: string | undefined;
+      do {
+        const page = await database.log.entriesAbout(about, { after, limit });
+        seen.push(...page.items.map(({ index }) => index));
+        after = page.next;
+      } while (after !== undefined);
+      return seen;
+    };
+    const expectAll = async (database: Database): Promise<void> => {
+      for (const limit of [1, 2, 9]) {
+        const found = (about: Pick<Subject, 'owner' | 'key'>): Promise<number[]> =>
+          indexesOf(database, about, limit);
+        expect(await found({ owner: 'anna', key: 'key_1' })).toEqual([6, 4, 1, 0]);
+        expect(await found({ owner: 'anna', key: 'key_2' })).toEqual([3, 1]);
+        expect(await found({ key: 'key_1' })).toEqual([6, 4, 2, 1, 0]);
+        expect(await found({ owner: 'anna', key: 'key_4' })).toEqual([]);
+      }
+    };
+    await expectAll(first);
+    await first.close();
+    expect(await query(server.owner, 'select size::int from log_subject_head')).toEqual([{ size: 7 }]);
+    await expectAll(await opened());
+  });
+
   it('have the filing of a recovery among them', async () => {
     const database = await opened();
     const { id: recovery } = aRecovery();
