@@ -20,7 +20,7 @@ describe('base64url', () => {
 
 describe('an order', () => {
   const key = { owner: 'olga', spec: 'ec-p256', use: 'sign' };
-  const recovery = { key: `key_${'0'.repeat(32)}`, reason: 'r', validFor: 'P1D', purpose: 'release' };
+  const recovery = { keys: [`key_${'0'.repeat(32)}`], reason: 'r', validFor: 'P1D', purpose: 'release' };
   const scope = {
     app: 'mailer',
     operations: ['sign'],

@@ -122,8 +122,7 @@ describe('a recovery', () => {
       expect(await get(by, `/v1/recoveries/${RECOVERY}`)).toEqual({
         ...pending,
         forDepositary: {
-          share: base64url(`share of ${by.id}`),
-          oaep: 'RSA-OAEP',
+          shares: [{ key: KEY, share: base64url(`share of ${by.id}`), oaep: 'RSA-OAEP' }],
           transportKey: base64url('transport SPKI'),
           requestHash: '12'.repeat(32),
           attestation: 'a.b.c',
@@ -153,7 +152,16 @@ describe('a recovery', () => {
     for (const by of [ann, olga, dave]) expect(await get(by, `/v1/recoveries/${RELEASED}`)).toEqual(released);
     expect(await get(dana, `/v1/recoveries/${RELEASED}`)).toEqual({
       ...released,
-      release: { transferKey: base64url('X'), wrappedKey: base64url('U under X'), oaep: 'RSA-OAEP' },
+      release: {
+        keys: [
+          {
+            key: KEY,
+            transferKey: base64url('X'),
+            wrappedKey: base64url('U under X'),
+            oaep: 'RSA-OAEP',
+          },
+        ],
+      },
     });
   });
 

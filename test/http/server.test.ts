@@ -108,11 +108,14 @@ describe('a request over the wire', () => {
   test('that is not valid is recorded with what it is about', async () => {
     await running.client.call(ann, 'POST', '/v1/keys', { owner: 'olga', spec: 'des' });
     await running.client.call(dana, 'POST', `/v1/recoveries/${RECOVERY}/denials`, { statement: '' });
-    await running.client.call(dana, 'POST', '/v1/recoveries', { key: 'x', owner: 'Not An Id' });
+    await running.client.call(dana, 'POST', '/v1/recoveries', { keys: ['x'], owner: 'Not An Id' });
+    const keys = [`key_${'9'.repeat(32)}`, 'x', 7, KEY, KEY];
+    await running.client.call(dana, 'POST', '/v1/recoveries', { keys });
     expect(running.world.journal.entries.map(({ error, subject }) => ({ error, subject }))).toEqual([
       { error: 'request-malformed', subject: { owner: 'olga' } },
-      { error: 'request-malformed', subject: { recovery: RECOVERY, key: KEY, owner: 'olga' } },
+      { error: 'request-malformed', subject: { recovery: RECOVERY, keys: [KEY], owner: 'olga' } },
       { error: 'request-malformed', subject: {} },
+      { error: 'request-malformed', subject: { keys: [KEY, keys[0]], owner: 'olga' } },
     ]);
   });
 

@@ -343,7 +343,7 @@ describe('approvals', () => {
       const { recovery } = await filed(system, toOperate(key));
       const approval = await make(recovery);
       return {
-        about: { key: key.key, owner: 'owner', recovery },
+        about: { keys: [key.key], owner: 'owner', recovery },
         send: () => system.client(who).sendApproval(recovery, approval),
         good: async () => {
           const { approvedBy } = await system.approve(who, recovery);
@@ -493,7 +493,7 @@ describe('approvals', () => {
         const recovery = await approvedRelease();
         const approval = await system.makeApproval('officer-2', recovery);
         return {
-          about: { key: decryptionKey.key, recovery },
+          about: { keys: [decryptionKey.key], recovery },
           send: () => system.client('officer-2').sendApproval(recovery, approval),
           good: () => system.client('manager').recovery(recovery),
         };
@@ -694,7 +694,7 @@ describe('releases', () => {
     prepare: async () => {
       const recovery = await prepare();
       return {
-        about: { key: about().key, owner: 'owner', recovery },
+        about: { keys: [about().key], owner: 'owner', recovery },
         send: () => system.client(who).release(recovery),
       };
     },

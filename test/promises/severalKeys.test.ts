@@ -405,7 +405,7 @@ describe('what cannot be one request', () => {
       .requestRecovery(together(toRelease(first), [first, inside, second]))
       .catch((refused: unknown) => refused);
     expect(error).toMatchObject({ code: 'purpose-not-allowed' });
-    expect(String((error as Error).message)).toContain(inside.key);
-    expect(String((error as Error).message)).not.toContain(first.key);
+    expect((error as Error).message).toContain(inside.key);
+    expect((error as Error).message).not.toContain(first.key);
   });
 });

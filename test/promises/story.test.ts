@@ -498,7 +498,8 @@ describe('those concerned are told', () => {
   const inWords = ({ to, kind, act }: Record<string, unknown>): string =>
     [to, kind, act].map(String).join(' ');
   const isAboutKey = ({ subject }: Record<string, unknown>): boolean =>
-    (subject as { key?: string }).key === key.key;
+    (subject as { key?: string }).key === key.key ||
+    (subject as { keys?: readonly string[] }).keys?.includes(key.key) === true;
 
   beforeAll(async () => {
     const owner = 'other-owner';
