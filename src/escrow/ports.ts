@@ -306,11 +306,7 @@ export interface LogReader {
    * Entries that have all of this as their subject, newest first; with `below`, only those of a lower index. About a `key`
    * are those that have it as their key or among their keys; a page of these may have fewer than `limit`, and a next one.
    */
-  entriesAbout(
-    about: Omit<Subject, 'keys'>,
-    page: PageRequest,
-    below?: number,
-  ): Promise<Page<StoredEntry>>;
+  entriesAbout(about: Omit<Subject, 'keys'>, page: PageRequest, below?: number): Promise<Page<StoredEntry>>;
   /** The `done` entry of act `recovery.request` about this recovery. */
   filing(recovery: RecoveryId): Promise<StoredEntry | undefined>;
   /**

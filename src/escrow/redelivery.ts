@@ -86,7 +86,7 @@ export async function noticesAgain(
   return again;
 }
 
-type FactStore = Pick<Store, 'findRecovery' | 'findDeposit'>;
+type FactStore = Pick<Store, 'findRecovery' | 'findDeposits'>;
 
 function toldAgain({ entry: bytes }: StoredEntry, sink: string): readonly Told[] {
   const { act, phase, detail } = decodeEntry(bytes);

@@ -112,7 +112,9 @@ export async function viewOf(
     status,
     approvals: isOpen ? approvalsAt(recovery, now) : recovery.approvals,
     keys: keys.map((key) => {
-      const share = isAsked ? key.sealed.shares.find(({ depositary }) => depositary === caller.id) : undefined;
+      const share = isAsked
+        ? key.sealed.shares.find(({ depositary }) => depositary === caller.id)
+        : undefined;
       const grant = grants.find((made) => made.key === key.deposit.key);
       return { ...key, share, grant: grant && { id: grant.id, status: grantStatusAt(grant, now) } };
     }),

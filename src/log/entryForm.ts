@@ -61,7 +61,8 @@ export function checkEntry(value: unknown): asserts value is Entry {
   if (!isObject(detail)) throw new EntryError('its detail is not an object');
   for (const name of ['act', 'id', 'actor']) checkString(name, value[name], /./);
   for (const name of subjectIds) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
-  if ('keys' in subject && !isAscending(subject['keys'])) throw new EntryError('its subject.keys is malformed');
+  if ('keys' in subject && !isAscending(subject['keys']))
+    throw new EntryError('its subject.keys is malformed');
   if ('request' in value) checkString('request', value['request'], jwsPattern);
   if ('certificate' in value) checkString('certificate', value['certificate'], certificatePattern);
   if ('error' in value) checkString('error', value['error'], /./);

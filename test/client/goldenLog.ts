@@ -240,7 +240,7 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
     },
     await request(ann, 1, '/v1/policy'),
   );
-  const generated = async (minute: number, key: string): Promise<Entry> =>
+  const generated = async (minute: number, key: string, ik: string): Promise<Entry> =>
     begun(
       minute,
       'key.generate',
@@ -257,17 +257,17 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
           ['dana', 'finn'],
         ],
       },
-      await request(olga, minute, '/v1/keys', { ik: `order ${minute}` }),
+      await request(olga, minute, '/v1/keys', { ik }),
     );
-  const generate = await generated(2, KEY);
-  const another = await generated(3, OTHER_KEY);
+  const generate = await generated(2, KEY, 'order 1');
+  const another = await generated(3, OTHER_KEY, 'another order');
   const ask = begun(
-    5,
+    4,
     'recovery.request',
     'dana',
     recovered,
     { ...asked, requestHash: REQUEST_HASH },
-    await request(dana, 5, '/v1/recoveries'),
+    await request(dana, 4, '/v1/recoveries'),
   );
   const byDana = await approve(dana, 6);
   const byFinn = await approve(finn, 7);

@@ -42,13 +42,14 @@ const key = {
   use: 'sign',
   publicKeyPem: spkiPem(DEPOSIT.publicKey ?? new Uint8Array()),
 };
+const { owner, ...keyAsked } = key;
 const recovery = {
-  key,
+  owner,
+  keys: [{ ...keyAsked, quorums: [['dana', 'dave']] }],
   requester: 'dana',
   reason: 'olga is ill',
   filedAt: NOW.toISOString(),
   expiresAt: new Date(NOW.getTime() + 86_400_000).toISOString(),
-  quorums: [['dana', 'dave']],
   deniedBy: [],
 };
 

@@ -66,7 +66,8 @@ function partOf(recovery: WireRecovery, id: string): Part | undefined {
   if (status !== 'pending' && status !== 'approved') return undefined;
   if (owner === id) return 'own key';
   const hasDecided = approvedBy.includes(id) || deniedBy.some(({ depositary }) => depositary === id);
-  const isAsked = status === 'pending' && keys.some(({ quorums }) => quorums.some((members) => members.includes(id)));
+  const isAsked =
+    status === 'pending' && keys.some(({ quorums }) => quorums.some((members) => members.includes(id)));
   return isAsked && !hasDecided ? 'decide' : undefined;
 }
 

@@ -31,7 +31,8 @@ export const recoveryCommands: readonly CommandRow[] = [
     options: [
       {
         flags: '--all-of <owner>',
-        about: 'in place of keys: all of this owner that you may see and that can be asked for so; shows them and asks',
+        about:
+          'in place of keys: all of this owner that you may see and that can be asked for so; shows them and asks',
       },
       { flags: '--yes', about: 'with --all-of: do not ask (for scripts)' },
       { flags: '--purpose <purpose>', about: 'what for', choices: PURPOSES, default: 'operate' },
@@ -100,7 +101,10 @@ async function request(session: Session, given: Given): Promise<Result> {
     client.requestRecovery(order),
   );
   if ([...keys].sort().join() !== recovery.keys.map(({ key }) => key).join()) {
-    throw new NotBelieved('recovery-mismatch', `the server filed ${recovery.recovery} for other keys than were asked for`);
+    throw new NotBelieved(
+      'recovery-mismatch',
+      `the server filed ${recovery.recovery} for other keys than were asked for`,
+    );
   }
   return {
     json: { result: recovery, entry },
