@@ -91,6 +91,8 @@ const RECOVERIES = [
   readonly state: { readonly status: string };
 }[];
 
+const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+
 let server: TestServer;
 let database: Database;
 
@@ -201,7 +203,7 @@ test('a deposit keeps its ciphertexts and terms, and gets the terms that held fo
   ]);
 });
 
-test('a request keeps its state, and its approvals hold until it expires, as they did', async () => {
+test('a request keeps its state, its one key becomes a list of one, and its approvals hold until it expires, as they did', async () => {
   const { store } = database;
   const expiresAt = new Date(EXPIRES);
   expect(await store.findRecovery(PENDING ?? ('' as never))).toMatchObject({
@@ -212,6 +214,7 @@ test('a request keeps its state, and its approvals hold until it expires, as the
       purpose: 'operate',
       scope: { ...scope, rate: undefined, notBefore: undefined, notAfter: undefined },
     },
+    keys: [KEY],
     approvals: [{ depositary: 'dora', at: new Date(AT), expiresAt }],
   });
   expect((await store.findRecovery(APPROVED ?? ('' as never)))?.state).toEqual({
@@ -221,12 +224,25 @@ test('a request keeps its state, and its approvals hold until it expires, as the
   });
   expect((await store.findRecovery(ACTIVE ?? ('' as never)))?.state).toEqual({
     status: 'active',
-    grant: GRANT,
+    grants: [{ key: KEY, grant: GRANT }],
     at: new Date(AT),
   });
   const released = await store.findRecovery(RELEASED ?? ('' as never));
   expect(released?.asked).toMatchObject({ purpose: 'release', recipient: 'dora' });
-  expect(released?.state.status).toBe('released');
+  expect(
+    released?.approvals[0]?.replies.map(({ key, reply }) => [key, Buffer.from(reply).toString()]),
+  ).toEqual([[KEY, 'reply']]);
+  expect(released?.state).toMatchObject({
+    status: 'released',
+    answers: [{ key: KEY, transferKey: bytesOf('X'), wrappedKey: bytesOf('U') }],
+  });
+  // the form of before is gone: one key is a list of one
+  for (const gone of ['key', 'grant', 'answer', 'reply']) {
+    expect(released).not.toHaveProperty(gone);
+    expect(released?.state).not.toHaveProperty(gone);
+    expect(released?.approvals[0]).not.toHaveProperty(gone);
+  }
+  expect(await query(server.owner, 'select id from recovery where keys @> array[$1]', [KEY])).toHaveLength(4);
   expect((await store.openRecoveries()).map(({ id }) => id)).toEqual([PENDING, APPROVED]);
   const page = { after: undefined, limit: 10 };
   expect((await store.recoveries({ participant: 'dieter' as never }, page)).items).toHaveLength(4);
