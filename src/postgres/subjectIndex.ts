@@ -118,12 +118,7 @@ function valuesOf(conditions: readonly Condition[]): readonly (string | number)[
 }
 
 /** All that is given of a subject must be an entry's, in one of these ways. */
-function waysOf({
-  key,
-  owner,
-  recovery,
-  grant,
-}: Omit<Subject, 'keys'>): readonly (readonly Condition[])[] {
+function waysOf({ key, owner, recovery, grant }: Omit<Subject, 'keys'>): readonly (readonly Condition[])[] {
   const others = [
     { sql: 'about_owner = ?', value: owner },
     { sql: 'about_recovery = ?', value: recovery },

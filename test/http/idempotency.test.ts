@@ -14,7 +14,7 @@ import { DEPOSIT, GRANT, KEY, RECOVERY_RECORD } from './world.js';
 const { dana, mailer, dave, olga } = PEOPLE;
 const ORDER = {
   purpose: 'operate',
-  key: KEY,
+  keys: [KEY],
   reason: 'olga is ill',
   validFor: 'PT1H',
   scope: {
@@ -105,7 +105,7 @@ describe('a creation with an Idempotency-Key', () => {
     const other = await file('one', { ...ORDER, reason: 'another' });
     expect([other.status, problemCode(other)]).toEqual([422, 'idempotency-key-reused']);
     expect(recorded()).toEqual([...ONCE, 'recovery.request denied dana idempotency-key-reused']);
-    expect(running.world.journal.entries.at(-1)?.subject).toEqual({ key: KEY, owner: 'olga' });
+    expect(running.world.journal.entries.at(-1)?.subject).toEqual({ keys: [KEY], owner: 'olga' });
   });
 
   test('of another’s key makes its own', async () => {

@@ -61,8 +61,8 @@ async function stand({ id, role, entry, about: of }: JournalWrite): Promise<void
 }
 
 function outcome(attempt: JournalWrite, phase = 'done'): Buffer {
-  const text = Buffer.from(attempt.entry).toString();
-  return Buffer.from(text.replace('"phase":"attempted"', `"phase":"${phase}"`));
+  const text = Buffer.from(attempt.entry).toString().replace('"phase":"attempted"', `"phase":"${phase}"`);
+  return Buffer.from(phase === 'failed' ? text.replace('"id":', '"error":"interrupted","id":') : text);
 }
 
 describe('a database that stood at 009, with a log, when it is brought up to date', () => {
