@@ -61,6 +61,8 @@ export class PostgresJournal implements Journal {
   #queue: Waiting[] = [];
   #leader: Promise<void> | undefined;
   #size: number;
+  /** Whether the last batch stood right behind what this daemon knew of. */
+  #isAlone = true;
   #closed = false;
 
   constructor(options: JournalOptions) {
@@ -117,12 +119,13 @@ export class PostgresJournal implements Journal {
 
   /**
    * Takes a batch out of the queue: those that are plain as the first of them is, or those that are not. At most half of all
-   * that is on its way or waits, so that there is always a batch to go on with while the callers of another are answered.
+   * that is on its way or waits, so that the server always has a batch to go on with while the callers of another are
+   * answered; where other daemons append as well, it goes on with theirs.
    */
   #take(ahead: number): readonly Waiting[] {
     const first = this.#isPlain(this.#queue[0]);
     const half = Math.max(divisible, Math.ceil((ahead + this.#queue.length) / 2));
-    const limit = Math.min(batchLimit, half);
+    const limit = Math.min(batchLimit, this.#isAlone ? half : batchLimit);
     const taken: Waiting[] = [];
     const left: Waiting[] = [];
     let bytes = 0;
@@ -234,7 +237,9 @@ export class PostgresJournal implements Journal {
       if (why === undefined) this.#waiters.resolve(waiting, index++);
       else this.#waiters.reject(waiting, why);
     }
-    if (kept.length > 0) this.#grown(index);
+    if (kept.length === 0) return;
+    this.#isAlone = base === this.#size;
+    this.#grown(index);
   }
 
   #grown(size: number): void {

@@ -1,7 +1,7 @@
 import type { Journal } from '../../src/escrow/journal.js';
 import { connectAppender, type Appender } from '../../src/postgres/appender.js';
-import { beginBatch, writeBatch } from '../../src/postgres/batch.js';
 import type { Connection } from '../../src/postgres/connection.js';
+import { recordPlain } from '../../src/postgres/plainBatch.js';
 
 /** What a daemon without group commit would do. */
 export interface OneByOne {
@@ -10,7 +10,7 @@ export interface OneByOne {
 }
 
 /**
- * Appends with one transaction for each: the same statements over the same pipelined connections to the same server, each
+ * Appends with one transaction for each: the same statement over the same kind of connection to the same server, each
  * append in a transaction of its own, on so many connections at once.
  */
 export async function connectOneByOne(connection: Connection, connections: number): Promise<OneByOne> {
@@ -24,9 +24,7 @@ export async function connectOneByOne(connection: Connection, connections: numbe
     append: async (write) => {
       const appender = idle.pop() ?? (await new Promise<Appender>((resolve) => waiting.push(resolve)));
       try {
-        const begun = beginBatch(appender.send, [write]);
-        const written = await writeBatch(appender.send, 'bench', begun, [write]);
-        const outcome = await written.outcome;
+        const outcome = await recordPlain(appender.send, 'bench', [write]);
         if (outcome.outcome === 'recorded') return { index: outcome.base };
         throw new Error('the connection was lost', { cause: outcome.cause });
       } finally {

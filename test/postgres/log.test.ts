@@ -205,6 +205,33 @@ describe('the tree', () => {
     expect(await database.log.checkpoint()).toMatchObject({ size: 3 });
   });
 
+  it('follows what was appended while it was being signed, without anybody asking', async () => {
+    let goOn: () => void = () => undefined;
+    const stands = new Promise<void>((resolve) => (goOn = resolve));
+    let asked: () => void = () => undefined;
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const sign = async (text: Uint8Array): Promise<Uint8Array> => {
+      asked();
+      await stands;
+      return signer.sign(text);
+    };
+    const database = await opened({ checkpointIntervalMs: 1 }, { ...signer, sign });
+    await append(database, 1);
+    await isAsked;
+    await append(database, 1);
+    await delay(50);
+    goOn();
+    for (let wait = 0; wait < 100; wait += 1) {
+      const [row] = await query<{ size: number }>(
+        server.owner,
+        'select max(size)::int as size from log_checkpoint',
+      );
+      if (row?.size === 2) return;
+      await delay(20);
+    }
+    throw new Error('the second entry is in no checkpoint');
+  });
+
   it('is brought up to date at the next start when the signer failed', async () => {
     const broken = { ...signer, sign: () => Promise.reject(new Error('the token is away')) };
     const database = await opened({ timeouts: { proofMs: 200 } }, broken);
