@@ -18,11 +18,11 @@ import { revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
 import type { Policy } from '../../src/escrow/policy.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { Principal } from '../../src/escrow/principals.js';
-import { activateRecovery, grantsNamedIn, releaseKeys } from '../../src/escrow/recoverKey.js';
+import { activateRecovery, releaseKeys } from '../../src/escrow/recoverKey.js';
 import type { Recovery, Reply } from '../../src/escrow/recovery.js';
 import { requestRecovery } from '../../src/escrow/requestRecovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
-import type { Entry } from '../../src/log/entry.js';
+import { replay } from '../support/replay.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 import { ORIGIN, reencrypted, symbolicWorld } from './symbolicWorld.js';
 
@@ -35,16 +35,19 @@ const ROLES: Readonly<Record<string, readonly string[]>> = {
   dave: ['depositary', 'officer'],
   dora: ['depositary'],
   olga: ['owner', 'depositary', 'officer'],
+  oscar: ['owner'],
   mailer: ['app'],
+  printer: ['app'],
 };
 const NAMES = Object.keys(ROLES);
+const APPS = ['mailer', 'printer'];
 const DEPOSITARIES = ['dana', 'dave', 'dora', 'olga'];
 
 function person(id: string): Principal {
   const depositaryKey = DEPOSITARIES.includes(id) ? sha256Hex(id) : undefined;
   return {
     id: id as PrincipalId,
-    kind: id === 'mailer' ? 'app' : 'person',
+    kind: APPS.includes(id) ? 'app' : 'person',
     name: id,
     roles: ROLES[id] ?? [],
     attributes: { manager: 'dora' },
@@ -138,15 +141,19 @@ const ACTS = [
 const step: fc.Arbitrary<Step> = fc.record({
   act: fc.constantFrom(...ACTS),
   who: fc.oneof(fc.constantFrom(...DEPOSITARIES), fc.constantFrom(...NAMES)),
-  at: fc.nat({ max: 5 }),
+  at: fc.nat({ max: 8 }),
   amount: fc.integer({ min: 1, max: 60 }),
   signedBy: fc.array(fc.constantFrom('ann', 'bob', 'dana'), { maxLength: 3 }),
 });
 /** What leads to a key, when nothing of it is left out and nothing comes between. */
-const plot = (purpose: 'operate' | 'release', approvers: readonly [string, string]): readonly Step[] =>
+const plot = (
+  purpose: 'operate' | 'release',
+  approvers: readonly [string, string],
+  keys: number,
+): readonly Step[] =>
   (
     [
-      [`request-${purpose}`, 'dana', 59],
+      [`request-${purpose}`, 'dana', keys === 0 ? 59 : 60],
       ['approve', approvers[0], 60],
       ['approve', approvers[1], 60],
       ['wait', 'dana', 30],
@@ -156,7 +163,7 @@ const plot = (purpose: 'operate' | 'release', approvers: readonly [string, strin
       ['revoke', 'olga', 1],
       ['sign', 'mailer', 1],
     ] as const
-  ).map(([act, who, amount]) => ({ act, who, amount, at: 0, signedBy: [] }));
+  ).map(([act, who, amount], place) => ({ act, who, amount, at: place === 0 ? keys : 0, signedBy: [] }));
 const plots = fc
   .record({
     purpose: fc.constantFrom('operate' as const, 'release' as const),
@@ -165,10 +172,12 @@ const plots = fc
       ['dora', 'dana'] as const,
       ['dana', 'olga'] as const,
     ),
+    keys: fc.constantFrom(0, 0, 6),
   })
-  .chain(({ purpose, approvers }) =>
-    fc.oneof(fc.constant(plot(purpose, approvers)), fc.subarray([...plot(purpose, approvers)])),
-  );
+  .chain(({ purpose, approvers, keys }) => {
+    const whole = plot(purpose, approvers, keys);
+    return fc.oneof(fc.constant(whole), fc.subarray([...whole]));
+  });
 /** What ends a request otherwise. */
 const ends = fc.constantFrom<readonly (readonly [Step['act'], string, number])[]>(
   [
@@ -176,6 +185,7 @@ const ends = fc.constantFrom<readonly (readonly [Step['act'], string, number])[]
     ['deny', 'dora', 60],
   ],
   [['veto', 'olga', 1]],
+  [['veto', 'oscar', 1]],
   [['cancel', 'dana', 1]],
   [
     ['wait', 'dana', 60],
@@ -183,13 +193,17 @@ const ends = fc.constantFrom<readonly (readonly [Step['act'], string, number])[]
   ],
 );
 const endings = fc
-  .tuple(fc.constantFrom('request-operate' as const, 'request-release' as const), ends)
-  .map(([request, rest]) =>
-    ([[request, 'dana', 59], ...rest] as const).map(([act, who, amount]): Step => ({
+  .tuple(
+    fc.constantFrom('request-operate' as const, 'request-release' as const),
+    ends,
+    fc.constantFrom(0, 0, 6),
+  )
+  .map(([request, rest, keys]) =>
+    ([[request, 'dana', 59], ...rest] as const).map(([act, who, amount], place): Step => ({
       act,
       who,
       amount,
-      at: 0,
+      at: place === 0 ? keys : 0,
       signedBy: [],
     })),
   );
@@ -219,12 +233,14 @@ class Witness {
         )
         .map(({ by }) => by),
     );
-    // the rules, again and by hand: two of dora (the manager), dana and dave, or the officers; olga owns the keys
-    return recovery.keys.every((key) =>
-      world.deposits.get(key)?.spec === 'rsa-3072'
-        ? ['dana', 'dave'].every((id) => agreed.has(id))
-        : ['dora', 'dana', 'dave'].filter((id) => agreed.has(id)).length >= 2,
-    );
+    // the rules, again and by hand: two of dora (the manager) and the officers, or two officers, who are dana, dave and, for
+    // keys that are not her own, olga
+    return recovery.keys.every((key) => {
+      const deposit = world.deposits.get(key);
+      const officers = ['dana', 'dave', ...(deposit?.owner === 'olga' ? [] : ['olga'])];
+      const people = deposit?.spec === 'rsa-3072' ? officers : ['dora', ...officers];
+      return people.filter((id) => agreed.has(id)).length >= 2;
+    });
   }
 }
 
@@ -240,7 +256,7 @@ async function take(world: SymbolicWorld, witness: Witness, step: Step): Promise
     case 'request-operate':
     case 'request-release': {
       const scope = {
-        app: 'mailer' as PrincipalId,
+        app: (step.amount % 4 === 0 ? 'printer' : 'mailer') as PrincipalId,
         operations: ['sign'],
         mechanisms: ['RS256'],
         input: 'message',
@@ -299,7 +315,7 @@ async function take(world: SymbolicWorld, witness: Witness, step: Step): Promise
       return;
     case 'sign':
       if (grant !== undefined)
-        await sign(world, witness, step.at % 2 === 0 ? callOf('mailer') : call, grant.id);
+        await sign(world, witness, step.at % 2 === 0 ? callOf(grant.scope.app) : call, grant.id);
       return;
     case 'revoke':
       if (grant === undefined) return;
@@ -371,8 +387,9 @@ function repliesOf(world: SymbolicWorld, { id, keys, asked }: Recovery, by: stri
 
 /** Some of the keys that there are, or all of them, in some order. */
 function keysFor(world: SymbolicWorld, at: number): readonly KeyId[] {
-  const [first, second, third] = [...world.deposits.values()].map(({ key }) => key);
-  if (first === undefined || second === undefined || third === undefined) throw new Error('no keys');
+  const [first, second, third, ofOscar] = [...world.deposits.values()].map(({ key }) => key);
+  if (first === undefined || second === undefined || third === undefined || ofOscar === undefined)
+    throw new Error('no keys');
   const choices = [
     [third, first, second],
     [first],
@@ -380,6 +397,10 @@ function keysFor(world: SymbolicWorld, at: number): readonly KeyId[] {
     [second, first],
     [first, third],
     [third, second],
+    [ofOscar],
+    // of two owners: never taken
+    [first, ofOscar],
+    [ofOscar],
   ];
   return choices[at] ?? [];
 }
@@ -392,7 +413,8 @@ async function sign(world: SymbolicWorld, witness: Witness, call: Call, id: Gran
   const uses = (witness.uses.get(id) ?? 0) + 1;
   witness.uses.set(id, uses);
   witness.done.signed += 1;
-  expect(call.caller.id).toBe('mailer');
+  expect(call.caller.id).toBe(grant.scope.app);
+  seen.apps.add(grant.scope.app);
   expect(witness.revoked.has(id)).toBe(false);
   expect(uses).toBeLessThanOrEqual(grant.scope.maxUses);
   expect(world.now.getTime()).toBeLessThan(grant.expiresAt.getTime());
@@ -445,47 +467,6 @@ function statement(
   return JSON.stringify({ typ: 'escrowd-approval+jwt', by, payload });
 }
 
-function statusOf(fact: unknown): string {
-  return typeof fact === 'string' ? fact : 'unknown';
-}
-
-/** What the log says that became of requests and grants, from its entries alone. */
-function replayed(entries: readonly Entry[]): {
-  readonly recoveries: Readonly<Record<string, string>>;
-  readonly grants: Readonly<Record<string, readonly [status: string, used: number]>>;
-} {
-  const recoveries: Record<string, string> = {};
-  const grants: Record<string, [string, number]> = {};
-  const ends: Readonly<Record<string, string>> = {
-    'recovery.request': 'pending',
-    'recovery.activate': 'active',
-    'recovery.release': 'released',
-    'recovery.veto': 'vetoed',
-    'recovery.cancel': 'cancelled',
-    'recovery.expire': 'expired',
-  };
-  for (const { act, phase, subject, detail, error } of entries) {
-    const { recovery = '', grant = '' } = subject;
-    if (phase === 'attempted' && act === 'grant.sign') {
-      const entry = grants[grant];
-      if (entry !== undefined) entry[1] += (detail['inputs'] as readonly unknown[]).length;
-    }
-    if (phase === 'failed' && error === 'recovery-failed') recoveries[recovery] = 'failed';
-    if (phase !== 'done') continue;
-    const end =
-      ends[act] ?? (/^recovery\.(approve|deny)$/.test(act) ? statusOf(detail['status']) : undefined);
-    if (end !== undefined) recoveries[recovery] = end;
-    if (act === 'recovery.activate')
-      for (const made of grantsNamedIn({ act, detail })) grants[made] = ['active', 0];
-    const ending = { 'grant.revoke': 'revoked', 'grant.expire': 'expired', 'grant.exhaust': 'exhausted' }[
-      act
-    ];
-    const ended = grants[grant];
-    if (ending !== undefined && ended !== undefined) ended[0] = ending;
-  }
-  return { recoveries, grants };
-}
-
 const seen = {
   grants: 0,
   releases: 0,
@@ -494,6 +475,10 @@ const seen = {
   ended: new Set<string>(),
   /** How requests for several keys ended. */
   several: new Set<string>(),
+  /** How requests for the keys of each owner ended. */
+  owners: new Set<string>(),
+  /** The apps that have signed. */
+  apps: new Set<string>(),
 };
 
 test('no sequence of calls brings a key back without a full quorum of each in time, some keys of a request without the others, lets what has ended act, or leaves the log and the records apart', async () => {
@@ -501,9 +486,14 @@ test('no sequence of calls brings a key back without a full quorum of each in ti
     fc.asyncProperty(steps, async (sequence) => {
       const world = symbolicWorld(POLICY, DEPOSITARIES);
       const witness = new Witness();
-      for (const spec of ['rsa-2048', 'rsa-3072', 'rsa-2048'] as const) {
-        const common = { owner: 'olga' as PrincipalId, use: 'sign', label: '', deliver: false } as const;
-        await generateKey(world.escrow, callOf('ann'), { ...common, spec });
+      for (const [owner, spec] of [
+        ['olga', 'rsa-2048'],
+        ['olga', 'rsa-3072'],
+        ['olga', 'rsa-2048'],
+        ['oscar', 'rsa-2048'],
+      ] as const) {
+        const common = { use: 'sign', label: '', deliver: false } as const;
+        await generateKey(world.escrow, callOf('ann'), { ...common, owner: owner as PrincipalId, spec });
       }
       for (const step of sequence) {
         const before = new Map(world.recoveries);
@@ -525,7 +515,7 @@ test('no sequence of calls brings a key back without a full quorum of each in ti
           seen[status === 'active' ? 'grants' : 'releases'] += 1;
         }
       }
-      for (const { id, keys, state } of world.recoveries.values()) {
+      for (const { id, keys, owner, state } of world.recoveries.values()) {
         // all of its keys, or none
         const made = [...world.grants.values()]
           .filter(({ recovery }) => recovery === id)
@@ -533,18 +523,26 @@ test('no sequence of calls brings a key back without a full quorum of each in ti
         expect(made.sort()).toEqual(state.status === 'active' ? keys : []);
         if (state.status === 'released') expect(state.answers.map(({ key }) => key)).toEqual(keys);
         if (keys.length > 1) seen.several.add(state.status);
+        const owners = new Set(keys.map((key) => world.deposits.get(key)?.owner));
+        expect([...owners]).toEqual([owner]);
+        seen.owners.add(`${owner} ${state.status}`);
       }
       const live = [...world.grants.values()].filter(({ id }) => world.raised.has(id));
       expect(live).toHaveLength(world.raised.size);
       seen.signed += witness.done.signed;
-      const { recoveries, grants } = replayed(world.entries);
+      const { policies, deposits, recoveries, grants } = replay(world.entries);
+      expect(deposits).toEqual(
+        Object.fromEntries([...world.deposits].map(([key, { digest }]) => [key, digest])),
+      );
       expect(recoveries).toEqual(
         Object.fromEntries([...world.recoveries].map(([id, { state }]) => [id, state.status])),
       );
       expect(grants).toEqual(
         Object.fromEntries([...world.grants].map(([id, { status, used }]) => [id, [status, used]])),
       );
-      const policies = world.entries.filter(({ act, phase }) => act === 'policy.apply' && phase === 'done');
+      expect([world.policy.version, world.policy.hash]).toEqual(
+        policies.at(-1) ?? [POLICY.version, POLICY.hash],
+      );
       expect(world.policy.version).toBe(POLICY.version + policies.length);
     }),
     { numRuns: 300 },
@@ -554,5 +552,15 @@ test('no sequence of calls brings a key back without a full quorum of each in ti
   expect([...seen.ended]).toEqual(
     expect.arrayContaining(['active', 'released', 'denied', 'vetoed', 'cancelled', 'expired']),
   );
+  expect([...seen.owners]).toEqual(
+    expect.arrayContaining([
+      'olga active',
+      'olga released',
+      'oscar active',
+      'oscar released',
+      'oscar vetoed',
+    ]),
+  );
+  expect([...seen.apps].sort()).toEqual([...APPS].sort());
   expect([...seen.several]).toEqual(expect.arrayContaining(['active', 'released', 'denied', 'vetoed']));
 });

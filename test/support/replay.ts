@@ -51,15 +51,12 @@ export function replay(entries: readonly Entry[]): Standing {
   return { policies, deposits, recoveries, grants };
 }
 
-/** The grants that an activation made: its subject, or those that its detail names. */
-function grantsMade({ subject, detail }: Entry): readonly string[] {
+/** The grants that an activation made: its detail names one for each key. */
+function grantsMade({ detail }: Entry): readonly string[] {
   const { grants } = detail;
-  if (!Array.isArray(grants)) return subject.grant === undefined ? [] : [subject.grant];
-  return grants.map((one: Json) => (typeof one === 'string' ? one : grantIn(one)));
-}
-
-function grantIn(one: Json): string {
-  return typeof one === 'object' && one !== null && 'grant' in one ? textOf(one['grant']) : '';
+  if (typeof grants !== 'object' || grants === null || Array.isArray(grants))
+    throw new Error('an activation names no grants');
+  return Object.values(grants).map(textOf);
 }
 
 function textOf(fact: Json | undefined): string {
