@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto';
 
-import { signPolicy } from '../../src/client/policyDocument.js';
 import type { Signer } from '../../src/client/signingKey.js';
 import { signerOf } from '../../src/client/signingKey.js';
 import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry } from '../../src/log/entry.js';
-import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export.js';
-import { Frontier, leafHash } from '../../src/log/merkle.js';
+import { documentHash } from '../../src/log/export.js';
+import { bytesOf, exportLinesOf } from '../log/exportText.js';
 import type { TestKey } from '../log/noteKeys.js';
-import { fixedPrivateKey, signCheckpoint, testKeyOf } from '../log/noteKeys.js';
+import { fixedPrivateKey, testKeyOf } from '../log/noteKeys.js';
+import { at, BOOTSTRAP_HASH, sha256Hex, SignedActs } from './signedActs.js';
+
+export { at };
 
 /*
  * A whole small log, the same bytes each time: a policy, two keys, a request for both, two approvals, a grant for each, the
@@ -19,10 +21,6 @@ import { fixedPrivateKey, signCheckpoint, testKeyOf } from '../log/noteKeys.js';
 
 export const ORIGIN = 'golden.example/log';
 export const logKey: TestKey = testKeyOf(ORIGIN, fixedPrivateKey('golden log'));
-
-function sha256Hex(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
 
 const person = (id: string): Signer => signerOf(id, fixedPrivateKey(`golden ${id}`));
 export const people = {
@@ -83,10 +81,6 @@ export const RECOVERY = `rec_${'2'.repeat(32)}`;
 export const GRANT = `grant_${'3'.repeat(32)}`;
 export const OTHER_GRANT = `grant_${'5'.repeat(32)}`;
 
-export const at = (minute: number): string =>
-  new Date(Date.UTC(2026, 2, 1, 12, minute, 0, 500)).toISOString();
-const seconds = (minute: number): number => Date.parse(at(minute)) / 1000 - 0.5;
-
 const asked = {
   purpose: 'operate',
   scope: {
@@ -111,47 +105,19 @@ export function hashOf(contents: Readonly<Record<string, Json>>): string {
 }
 export const REQUEST_HASH = hashOf(asked);
 
+const acts = new SignedActs(ORIGIN);
+
 /** A signed request: POST to this target, at this minute. */
-export function request(by: Signer, minute: number, htu: string, claims: object = {}): Promise<string> {
-  return by.sign('escrowd-request+jwt', {
-    iss: by.id,
-    aud: ORIGIN,
-    iat: seconds(minute),
-    exp: seconds(minute) + 60,
-    jti: sha256Hex(`${by.id} ${minute}`).slice(0, 22),
-    htm: 'POST',
-    htu,
-    cd: createHash('sha256').update('').digest('base64url'),
-    ...claims,
-  });
-}
+export const request = acts.request.bind(acts);
 
 /** A depositary's signed decision. */
 export function statement(by: Signer, claims: object = {}): Promise<string> {
-  return by.sign('escrowd-approval+jwt', {
-    iss: by.id,
-    aud: ORIGIN,
-    iat: seconds(5),
-    exp: seconds(600),
-    decision: 'approve',
-    recovery: RECOVERY,
-    requestHash: REQUEST_HASH,
-    keys: KEYS,
-    ...claims,
-  });
+  return acts.statement(by, { recovery: RECOVERY, requestHash: REQUEST_HASH, keys: KEYS }, claims);
 }
 
 /** Signatures of these under the document, as the log has them. */
 export function policySignatures(signers: readonly Signer[]): Promise<readonly string[]> {
-  const order = {
-    hash: documentHash(document),
-    base: 0,
-    replaces: '00'.repeat(32),
-    origin: ORIGIN,
-    now: new Date(at(0)),
-    lifetimeMs: 3_600_000,
-  };
-  return Promise.all(signers.map((signer) => signPolicy(signer, order)));
+  return acts.policySignatures(signers, document);
 }
 
 /** The entry without its request or certificate: nobody stands behind it. */
@@ -234,7 +200,7 @@ export async function goldenEntries(): Promise<readonly Entry[]> {
     {
       version: 1,
       policyHash: hash,
-      replaces: '00'.repeat(32),
+      replaces: BOOTSTRAP_HASH,
       signers: ['ann', 'bob'],
       signatures: await policySignatures([ann, bob]),
     },
@@ -357,14 +323,5 @@ export function sealedLines(
   lines: readonly string[],
   { logKey: key = logKey, documents = [document] }: Resealing = {},
 ): Buffer {
-  const tree = Frontier.empty();
-  for (const line of lines) tree.append(leafHash(Buffer.from(line)));
-  const note = signCheckpoint(key, { origin: ORIGIN, size: tree.size, root: tree.root() });
-  const all = [
-    headerLine({ origin: ORIGIN, logKey: key.vkey }),
-    ...documents.map(documentLine),
-    ...lines,
-    checkpointLine(note),
-  ];
-  return Buffer.from(all.map((line) => `${line}\n`).join(''));
+  return bytesOf(exportLinesOf({ origin: ORIGIN, logKey: key, documents, lines }));
 }

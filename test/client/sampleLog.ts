@@ -1,14 +1,16 @@
-import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 
-import { signPolicy } from '../../src/client/policyDocument.js';
 import type { Signer } from '../../src/client/signingKey.js';
 import { signerOf } from '../../src/client/signingKey.js';
 import type { Json } from '../../src/log/canonical.js';
 import { encodeEntry, type Entry } from '../../src/log/entry.js';
-import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export.js';
-import { Frontier, leafHash } from '../../src/log/merkle.js';
-import { signCheckpoint, testKey, type TestKey } from '../log/noteKeys.js';
+import { documentHash } from '../../src/log/export.js';
+import { exportLinesOf } from '../log/exportText.js';
+import { testKey, type TestKey } from '../log/noteKeys.js';
 import { ORIGIN } from './fakeServer.js';
+import { at, SignedActs } from './signedActs.js';
+
+export { at };
 
 export const RECOVERY = `rec_${'2'.repeat(32)}`;
 
@@ -59,22 +61,14 @@ export const administrators = [people.ann, people.bob].map(({ id, publicJwk }) =
   keys: [publicJwk],
 }));
 
-export const at = (minute: number): string => `2026-03-01T12:${String(minute).padStart(2, '0')}:00.500Z`;
+const acts = new SignedActs(ORIGIN);
 
 /** A request signed by this person at this minute; `claims` replaces what an honest client says. */
-export function request(by: Signer, minute: number, htu: string, claims: object = {}): Promise<string> {
-  const iat = Date.parse(at(minute)) / 1000 - 0.5;
-  return by.sign('escrowd-request+jwt', {
-    iss: by.id,
-    aud: ORIGIN,
-    iat,
-    exp: iat + 60,
-    jti: randomBytes(16).toString('base64url'),
-    htm: 'POST',
-    htu,
-    cd: createHash('sha256').update('').digest('base64url'),
-    ...claims,
-  });
+export const request = acts.request.bind(acts);
+
+/** A statement of this person about the sample request. */
+export function statement(by: Signer, changes: object = {}): Promise<string> {
+  return acts.statement(by, { recovery: RECOVERY, requestHash: REQUEST_HASH, keys: ['key_1'] }, changes);
 }
 
 /** What a test changes in an otherwise honest log. */
@@ -91,35 +85,11 @@ export interface Forgery {
   readonly more?: readonly Entry[];
 }
 
-/** A statement of this person about the sample request. */
-export function statement(by: Signer, changes: object = {}): Promise<string> {
-  return by.sign('escrowd-approval+jwt', {
-    iss: by.id,
-    aud: ORIGIN,
-    iat: Date.parse(at(5)) / 1000 - 0.5,
-    exp: Date.parse(at(59)) / 1000 - 0.5,
-    decision: 'approve',
-    recovery: RECOVERY,
-    requestHash: REQUEST_HASH,
-    keys: ['key_1'],
-    ...changes,
-  });
-}
-
 /** The entries of a small log: two administrators put a policy in force, a depositary asks and approves. */
 export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entry[]> {
   const hash = documentHash(document);
-  const now = new Date(at(1));
   const signers = forged.policySigners ?? [people.ann, people.bob];
-  const order = {
-    hash,
-    base: forged.policyBase ?? 0,
-    replaces: '00'.repeat(32),
-    origin: ORIGIN,
-    now,
-    lifetimeMs: 3_600_000,
-  };
-  const signatures = await Promise.all(signers.map((signer) => signPolicy(signer, order)));
+  const signatures = await acts.policySignatures(signers, document, forged.policyBase);
   const common = { v: 1, subject: {}, detail: {} } as const;
   const apply = { ...common, act: 'policy.apply', id: 'act_1', actor: 'ann' } as const;
   const subject = { recovery: RECOVERY, keys: ['key_1'], owner: 'olga' };
@@ -161,13 +131,5 @@ export const logKey: TestKey = testKey(ORIGIN);
 /** The lines of an export of these entries, signed by the log. */
 export function exportOf(entries: readonly Entry[]): readonly string[] {
   const lines = entries.map((entry) => Buffer.from(encodeEntry(entry)).toString());
-  const tree = Frontier.empty();
-  for (const line of lines) tree.append(leafHash(Buffer.from(line)));
-  const note = signCheckpoint(logKey, { origin: ORIGIN, size: tree.size, root: tree.root() });
-  return [
-    headerLine({ origin: ORIGIN, logKey: logKey.vkey }),
-    documentLine(document),
-    ...lines,
-    checkpointLine(note),
-  ];
+  return exportLinesOf({ origin: ORIGIN, logKey, documents: [document], lines });
 }

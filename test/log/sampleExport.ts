@@ -1,9 +1,9 @@
 import type { Json } from '../../src/log/canonical.js';
 import { encodeEntry, type Entry } from '../../src/log/entry.js';
 import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export.js';
-import { Frontier, leafHash } from '../../src/log/merkle.js';
 import { ExportVerifier, type Verdict, type VerifierOptions } from '../../src/log/verifier.js';
-import { signCheckpoint, type TestKey } from './noteKeys.js';
+import { checkpointOf as signedCheckpoint } from './exportText.js';
+import type { TestKey } from './noteKeys.js';
 
 export const origin = 'escrow.example.com/log';
 
@@ -60,10 +60,8 @@ export const sampleEntries: readonly Entry[] = [
 ];
 
 /** The signed checkpoint of the log that consists of these entries. */
-export function checkpointOf(key: TestKey, lines: readonly string[], of: string = origin): string {
-  const tree = Frontier.empty();
-  for (const line of lines) tree.append(leafHash(Buffer.from(line)));
-  return signCheckpoint(key, { origin: of, size: tree.size, root: tree.root() });
+export function checkpointOf(logKey: TestKey, lines: readonly string[], of: string = origin): string {
+  return signedCheckpoint({ origin: of, logKey, lines });
 }
 
 export const entryLine = (value: Entry): string => Buffer.from(encodeEntry(value)).toString();
