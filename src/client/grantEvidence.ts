@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+import type { Json } from '../log/canonical.js';
+import { canonicalJson } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { Pace } from './pace.js';
@@ -8,9 +10,7 @@ import { endsRequest, isMapOf } from './recoveryEvidence.js';
 /** What a grant allows, and what is left of it. */
 interface Allowed {
   readonly key: string;
-  readonly app: string;
-  readonly operations: readonly string[];
-  readonly mechanisms: readonly string[];
+  readonly scope: AskedScope;
   readonly startMs: number;
   readonly pace: Pace | undefined;
   left: number;
@@ -30,10 +30,16 @@ const scopeSchema = z.object({
 });
 const grantSchema = z.object({ ...limits, startsAt: z.iso.datetime(), expiresAt: z.iso.datetime() });
 
+type AskedScope = z.infer<typeof scopeSchema>;
+
 /** What was asked for, and for which keys. */
-interface AskedScope extends z.infer<typeof scopeSchema> {
+interface Asked {
+  readonly scope: AskedScope;
   readonly keys: readonly string[];
 }
+
+/** So many different scopes are shared between the requests and grants that have the same. */
+const SHARED_SCOPES = 1000;
 
 /**
  * Checks that grants were used within what they allow: each was made of a request that asked for its key and app, one for
@@ -43,8 +49,9 @@ interface AskedScope extends z.infer<typeof scopeSchema> {
  * Remembers requests and grants that have not ended, and those that ended lately.
  */
 export class GrantEvidence {
-  readonly #asked = new Map<string, AskedScope>();
+  readonly #asked = new Map<string, Asked>();
   readonly #grants = new Map<string, Allowed>();
+  readonly #scopes = new Map<string, AskedScope>();
   #sweptAtMs = 0;
 
   /** Why this entry is refused, if it is. */
@@ -53,8 +60,8 @@ export class GrantEvidence {
     const atMs = Date.parse(time);
     if (atMs - this.#sweptAtMs > TOLERANCE_MS) this.#sweep(atMs);
     if (act === 'recovery.request' && phase === 'attempted' && subject.recovery !== undefined) {
-      const scope = scopeSchema.safeParse(detail['scope']);
-      if (scope.success) this.#asked.set(subject.recovery, { ...scope.data, keys: subject.keys ?? [] });
+      const scope = this.#scopeOf(detail['scope']);
+      if (scope !== undefined) this.#asked.set(subject.recovery, { scope, keys: subject.keys ?? [] });
     }
     if (act === 'recovery.activate' && phase === 'done') return this.#checkMade(entry, atMs);
     if (subject.recovery !== undefined && endsRequest(entry)) this.#asked.delete(subject.recovery);
@@ -71,9 +78,10 @@ export class GrantEvidence {
     const made = grantSchema.safeParse(detail);
     if (!made.success) return 'a grant is made without saying what it allows';
     const { app, maxUses } = made.data;
-    const asked = this.#asked.get(subject.recovery ?? '');
-    if (asked === undefined) return 'a grant is made that nobody has asked for';
+    const found = this.#asked.get(subject.recovery ?? '');
+    if (found === undefined) return 'a grant is made that nobody has asked for';
     this.#asked.delete(subject.recovery ?? '');
+    const { scope: asked, keys } = found;
     if (asked.app !== app) return `the grant is for ${app}, and was asked for ${asked.app}`;
     if (maxUses > asked.maxUses) {
       return `the grant allows ${maxUses} uses, and ${asked.maxUses} were asked for`;
@@ -88,15 +96,13 @@ export class GrantEvidence {
     if (endMs > Math.min(lastsMs, instantOr(asked.notAfter, Infinity))) {
       return `the grant stands until ${expiresAt}, which is longer than was asked for`;
     }
-    const { operations, mechanisms, keys, rate } = asked;
     const { grants } = detail;
     if (!isMapOf(grants, keys)) return 'grants are made for other keys than were asked for';
     for (const [key, grant] of Object.entries(grants)) {
       if (typeof grant !== 'string') return 'a grant is made without saying which';
       if (this.#grants.has(grant)) return `the grant for ${key} stands already`;
-      const pace = rate == null ? undefined : new Pace(rate); // each counts by itself
-      const allowed = { key, app, operations, mechanisms, startMs, pace, left: maxUses, endMs };
-      this.#grants.set(grant, allowed);
+      const pace = asked.rate == null ? undefined : new Pace(asked.rate); // each counts by itself
+      this.#grants.set(grant, { key, scope: asked, startMs, pace, left: maxUses, endMs });
     }
     return undefined;
   }
@@ -105,16 +111,17 @@ export class GrantEvidence {
     const grant = this.#grants.get(subject.grant ?? '');
     if (grant === undefined) return `${act} under a grant that was not made, or has ended`;
     if (grant.key !== subject.key) return `${act} with another key than the grant is for`;
-    if (grant.app !== actor) return `${act} by ${actor} under a grant of ${grant.app}`;
+    const { app, operations, mechanisms } = grant.scope;
+    if (app !== actor) return `${act} by ${actor} under a grant of ${app}`;
     // a use is recorded after it was decided, and so never before the start
     if (atMs < grant.startMs) return `${act} before its grant had started`;
     // acts that were under way together may be recorded in another order than they were decided
     if (atMs > grant.endMs + TOLERANCE_MS) return `${act} after its grant had ended`;
     const { inputs, mechanism } = detail;
-    if (!grant.operations.includes(act === 'grant.sign' ? 'sign' : 'decrypt')) {
+    if (!operations.includes(act === 'grant.sign' ? 'sign' : 'decrypt')) {
       return `${act} under a grant that does not allow it`;
     }
-    if (typeof mechanism !== 'string' || !grant.mechanisms.includes(mechanism)) {
+    if (typeof mechanism !== 'string' || !mechanisms.includes(mechanism)) {
       return `${act} by a mechanism that its grant does not allow`;
     }
     if (!Array.isArray(inputs) || inputs.length === 0) return `${act} does not say of what`;
@@ -122,6 +129,17 @@ export class GrantEvidence {
     if (grant.left < 0) return `${act} beyond the uses that its grant allows`;
     const isInPace = grant.pace?.take(inputs.length, new Date(atMs)) !== false;
     return isInPace ? undefined : `${act} faster than its grant allows`;
+  }
+
+  /** One value for all scopes that are the same, as far as there are not too many of them. */
+  #scopeOf(asked: Json | undefined): AskedScope | undefined {
+    const name = canonicalJson(asked ?? null);
+    const known = this.#scopes.get(name);
+    if (known !== undefined) return known;
+    const scope = scopeSchema.safeParse(asked).data;
+    if (this.#scopes.size >= SHARED_SCOPES) this.#scopes.clear();
+    if (scope !== undefined) this.#scopes.set(name, scope);
+    return scope;
   }
 
   #sweep(nowMs: number): void {

@@ -81,7 +81,7 @@ function checkString(name: string, value: unknown, pattern: RegExp): void {
 }
 
 /** Some strings, each once, in ascending order. */
-function isAscending(value: unknown): boolean {
+export function isAscending(value: unknown): boolean {
   if (!Array.isArray(value) || value.length === 0) return false;
   const items: readonly unknown[] = value;
   return items.every((item, at) => {

@@ -1,5 +1,5 @@
 import type { Entry } from './entry.js';
-import { forms, isPhase, isTime } from './entryForm.js';
+import { forms, isAscending, isPhase, isTime } from './entryForm.js';
 import { isPlainJson, plainCharacters } from './plainJson.js';
 
 /** What following the acts of a log takes of an entry. */
@@ -18,9 +18,10 @@ export type EntryHead = Pick<Entry, 'act' | 'actor' | 'id' | 'phase'> & {
 export function scanEntry(text: string): EntryHead | undefined {
   const members = outline.exec(text);
   if (members === null) return undefined;
-  const [, act, actor, certificate, detail, digest, error, id, phase, request, time, version] = members;
+  const [, act, actor, certificate, detail, digest, error, id, phase, request, keys, time, version] = members;
   if (act === undefined || actor === undefined || detail === undefined || id === undefined) return undefined;
   if (time === undefined || !isTime(time) || !isPhase(phase) || !isPlainJson(detail)) return undefined;
+  if (keys !== undefined && !isAscending(keys.slice(1, -1).split('","'))) return undefined;
   if ((version === '2') !== (certificate !== undefined)) return undefined;
 
   const isCall = request !== undefined || certificate !== undefined;
@@ -38,9 +39,11 @@ const unread = `"[${plainCharacters}]+"`;
 
 /** Nothing stands before the first member of an object, and a comma before each other. */
 const next = '(?:(?<=\\{)|(?<!\\{),)';
-const subject = ['grant', 'key', 'owner', 'recovery']
-  .map((name) => `(?:${next}"${name}":${unread})?`)
-  .join('');
+const subject = [
+  `(?:${next}"grant":${unread})?(?:${next}"key":${unread})?`,
+  `(?:${next}"keys":\\[(${unread}(?:,${unread})*)\\])?`,
+  `(?:${next}"owner":${unread})?(?:${next}"recovery":${unread})?`,
+].join('');
 
 /**
  * All of an entry but for its detail, which is taken to end where the next member seems to begin: whether it is a whole

@@ -28,7 +28,13 @@ const jws = fc.stringMatching(/^[A-Za-z0-9_-]{1,9}\.[A-Za-z0-9_-]{1,9}\.[A-Za-z0
 
 /** Entries of each phase and version; `word` makes their strings. */
 function entriesOf(word: fc.Arbitrary<string>): fc.Arbitrary<Entry> {
-  const subject = fc.record({ grant: word, key: word, owner: word, recovery: word }, { requiredKeys: [] });
+  const keys = fc
+    .uniqueArray(word, { minLength: 1, maxLength: 3 })
+    .map((names) => names.toSorted((a, b) => (a < b ? -1 : 1)));
+  const subject = fc.record(
+    { grant: word, key: word, keys, owner: word, recovery: word },
+    { requiredKeys: [] },
+  );
   const time = fc
     .date({ min: new Date(0), max: new Date('9999-12-31'), noInvalidDate: true })
     .map((date) => date.toISOString());
@@ -130,6 +136,9 @@ describe('the quick look at an entry', () => {
     ['the day does not exist', (entry) => (entry['time'] = '2026-02-30T00:00:00.000Z')],
     ['an id is empty', (entry) => (entry['id'] = '')],
     ['an id of the subject is empty', (entry) => (entry['subject'] = { key: '' })],
+    ['the keys are in another order', (entry) => (entry['subject'] = { keys: ['b', 'a'] })],
+    ['a key stands twice', (entry) => (entry['subject'] = { keys: ['a', 'a'] })],
+    ['there are no keys', (entry) => (entry['subject'] = { keys: [] })],
     ['the request is not a JWS', (entry) => (entry['request'] = 'a.b')],
   ])('takes nothing when %s', (_name, change) => {
     const entry: Record<string, unknown> = {
