@@ -42,8 +42,9 @@ export const logCommands: readonly CommandRow[] = [
     summary: 'verifies an export offline; exit code 0 says: believe it, 5: do not',
     about:
       'Checks every entry, that exactly these entries were signed by the log, that they continue what you saw before,\n' +
-      'the signatures of everyone who asked, decided or made rules, that no key came back without its quorum, and that no\n' +
-      'grant was used beyond what it allows.\n' +
+      'the signatures of everyone who asked, decided or made rules, that each key was deposited with the people whom the\n' +
+      'policy in force gives, that none came back without its quorum, that no grant was used beyond what it allows, too\n' +
+      'early or too fast, and that nothing was made twice of one order.\n' +
       'Needs no server: only the pinned key.',
     options: [
       {
