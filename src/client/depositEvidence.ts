@@ -1,5 +1,6 @@
 import { EscrowError } from '../escrow/errors.js';
 import { parsePrincipalId } from '../escrow/ids.js';
+import type { KeyUse } from '../escrow/keySpecs.js';
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import type { Policy } from '../escrow/policy.js';
 import { PURPOSES } from '../escrow/policy.js';
@@ -13,11 +14,13 @@ import type { Entry } from '../log/entry.js';
 import type { Documents } from '../log/verifier.js';
 import { policyAct } from '../log/verifier.js';
 import { PolicyProblems, policyOf } from '../policy/document.js';
+import type { TermsEvidence } from './termsEvidence.js';
 
 /** What has to become of an order for a key, by the policy that was in force when it was decided. */
 interface Expected extends Choice {
   readonly policy: Policy;
   readonly owner: Principal;
+  readonly use: KeyUse;
 }
 
 /**
@@ -29,9 +32,15 @@ interface Expected extends Choice {
  */
 export class DepositEvidence {
   readonly #underWay = new Map<string, Expected>();
+  readonly #terms: TermsEvidence;
   #version = 0;
   /** Read when the first key is ordered under it; the message when it cannot be. */
   #policy: Policy | string | undefined;
+
+  /** @param terms is told the rule of each key */
+  constructor(terms: TermsEvidence) {
+    this.#terms = terms;
+  }
 
   /** Why this entry is refused, if it is. */
   check(entry: Entry, { inForce }: Documents): string | undefined {
@@ -63,6 +72,7 @@ export class DepositEvidence {
       return `a key is ordered with quorums other than those that ${rule.name} gives`;
     }
     this.#underWay.set(id, expected);
+    this.#terms.deposited(entry.subject.key ?? '', policy.hash, expected);
     return undefined;
   }
 
@@ -92,7 +102,7 @@ function expectedOf({ subject, detail }: Entry, policy: Policy): Expected | stri
   }
   try {
     const owner = getOwner(policy, id);
-    return { ...choose(policy, owner, spec, use), policy, owner };
+    return { ...choose(policy, owner, spec, use), policy, owner, use };
   } catch (error) {
     if (error instanceof EscrowError)
       return `a key is ordered that the policy does not allow (${error.code})`;

@@ -14,6 +14,7 @@ import { QuorumEvidence } from './quorumEvidence.js';
 import { RecoveryEvidence } from './recoveryEvidence.js';
 import { RequestEvidence } from './requestEvidence.js';
 import { StatementEvidence } from './statementEvidence.js';
+import { TermsEvidence } from './termsEvidence.js';
 import type { WitnessPins } from './witnessPins.js';
 import { readWitnessPins } from './witnessPins.js';
 
@@ -33,8 +34,8 @@ export interface ExportCheck {
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
  * pairing of acts, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
- * that each key was deposited as the policy has it, that none came back without a quorum, that no grant was used beyond
- * what it allows, and that nothing was made twice of one order.
+ * that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
+ * that no grant was used beyond what it allows, and that nothing was made twice of one order.
  */
 export async function verifyExport(
   check: ExportCheck,
@@ -46,7 +47,8 @@ export async function verifyExport(
   const recoveries = new RecoveryEvidence();
   const quorums = new QuorumEvidence();
   const grants = new GrantEvidence();
-  const deposits = new DepositEvidence();
+  const terms = new TermsEvidence();
+  const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();
   const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
@@ -57,6 +59,7 @@ export async function verifyExport(
       quorums.check(entry) ??
       grants.check(entry) ??
       deposits.check(entry, documents) ??
+      terms.check(entry) ??
       creations.check(entry);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;

@@ -19,6 +19,7 @@ import { isWithin } from './rate.js';
 import type { Asked, Recovery, Scope } from './recovery.js';
 import { keySet } from './recovery.js';
 import type { Performed } from './performance.js';
+import { beyondTerms } from './scopeTerms.js';
 import { viewRecovery } from './views.js';
 
 /** The `typ` of attestations (RFC 7515 section 4.1.9). */
@@ -232,31 +233,14 @@ function checkScope(escrow: Escrow, policy: Policy, deposit: Deposit, scope: Sco
   if (terms === undefined) throw new EscrowError('purpose-not-allowed');
   const app = policy.principals.get(scope.app);
   if (app === undefined || !hasRole(app, 'app')) throw new EscrowError('app-unknown');
-  if (
-    !scope.operations.every((operation) => terms.operations.includes(operation) && operation === deposit.use)
-  ) {
-    refuse('The rule or the use of this key does not allow these operations.');
-  }
+  const beyond = beyondTerms(terms, deposit.use, scope);
+  if (beyond !== undefined) refuse(beyond);
   const fitting = mechanismsFor(deposit.spec, deposit.use);
   if (!scope.mechanisms.every((mechanism) => fitting.includes(mechanism))) {
     refuse('These mechanisms do not fit this key.');
   }
-  const { mechanisms: allowed, rate } = terms;
-  if (allowed !== undefined && !scope.mechanisms.every((mechanism) => allowed.includes(mechanism))) {
-    refuse(`The rule of this key allows ${allowed.join(', ')} only.`);
-  }
-  if (scope.input === 'digest' && terms.input === 'message') {
-    refuse('The rule of this key allows messages only, no digests.');
-  }
-  if (rate !== undefined && scope.rate !== undefined && !isWithin(scope.rate, rate)) {
-    refuse(`The rule of this key allows at most ${rate.uses} uses in ${rate.perMs / 1000} seconds.`);
-  }
   if (!scope.mechanisms.every((mechanism) => escrow.token.abilities.mechanisms.includes(mechanism))) {
     throw new EscrowError('mechanism-unsupported');
-  }
-  if (scope.maxUses > terms.maxUses) refuse(`The rule of this key allows at most ${terms.maxUses} uses.`);
-  if (scope.durationMs > terms.maxDurationMs) {
-    refuse(`The rule of this key allows at most ${terms.maxDurationMs / 1000} seconds.`);
   }
 }
 

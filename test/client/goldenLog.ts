@@ -63,7 +63,15 @@ export const document = {
     {
       name: 'all',
       depositaries: { allOf: ['person:dana', { anyOf: ['person:erin', 'person:finn'] }] },
-      operate: { operations: ['sign'], maxUses: 10, maxDuration: 'PT2H' },
+      operate: {
+        operations: ['sign'],
+        mechanisms: ['ES256'],
+        input: 'message',
+        maxUses: 10,
+        rate: { uses: 5, per: 'PT1H' },
+        maxDuration: 'PT2H',
+      },
+      requests: { maxValidFor: 'P2D', approvalsHold: 'P1D' },
     },
   ],
 } as const satisfies Json;

@@ -16,6 +16,7 @@ import {
   byCertificate,
   document,
   goldenEntries,
+  hashOf,
   KEY,
   logKey,
   people,
@@ -215,6 +216,63 @@ describe('a key that was not deposited as the policy has it is found:', () => {
     [
       'a copy for the owner, which the rule does not allow',
       { reason: /a copy of the key was made/, tell: () => withDetail(made(), { delivered: true }) },
+    ],
+  ]);
+});
+
+describe('a key that was asked for beyond its rule is found, also when depositaries have signed that:', () => {
+  /** The golden log up to a request that says this instead, by the hash of what it says. */
+  const askedFor = (more: Readonly<Record<string, Json>>): readonly Entry[] => {
+    const index = place('recovery.request', 'attempted');
+    const asked = { ...without(entryAt(index).detail, 'requestHash'), ...more };
+    return withDetail(index, { ...asked, requestHash: hashOf(asked) }).slice(0, index + 1);
+  };
+  const scopeWith = (more: Readonly<Record<string, Json>>): Readonly<Record<string, Json>> => {
+    const { scope } = entryAt(place('recovery.request', 'attempted')).detail;
+    return { scope: { ...(scope as Readonly<Record<string, Json>>), ...more } };
+  };
+
+  test('the request as it was made is no ground to refuse the log', async () => {
+    expect(await verdictOn(sealed(askedFor({})))).toMatchObject({ ok: true });
+  });
+
+  areFound([
+    ['more uses', { reason: /at most 10 uses/, tell: () => askedFor(scopeWith({ maxUses: 11 })) }],
+    [
+      'longer',
+      { reason: /at most 7200 seconds/, tell: () => askedFor(scopeWith({ durationMs: 7_200_001 })) },
+    ],
+    [
+      'another operation',
+      { reason: /these operations/, tell: () => askedFor(scopeWith({ operations: ['decrypt'] })) },
+    ],
+    [
+      'another mechanism',
+      { reason: /allows ES256 only/, tell: () => askedFor(scopeWith({ mechanisms: ['ES384'] })) },
+    ],
+    ['digests', { reason: /messages only/, tell: () => askedFor(scopeWith({ input: 'digest' })) }],
+    [
+      'a faster rate',
+      {
+        reason: /at most 5 uses in/,
+        tell: () => askedFor(scopeWith({ rate: { uses: 6, perMs: 3_600_000 } })),
+      },
+    ],
+    ['no rate', { reason: /at most 5 uses in/, tell: () => askedFor(scopeWith({ rate: null })) }],
+    [
+      'for another purpose',
+      {
+        reason: /not for release/,
+        tell: () => askedFor({ purpose: 'release', scope: { recipient: 'dana' } }),
+      },
+    ],
+    [
+      'to be decided for longer',
+      { reason: /stands for at most/, tell: () => askedFor({ expiresAt: at(3 * 24 * 60) }) },
+    ],
+    [
+      'with approvals that count for longer',
+      { reason: /an approval counts for at most/, tell: () => askedFor({ approvalsHoldMs: 86_400_001 }) },
     ],
   ]);
 });
