@@ -278,10 +278,12 @@ describe('a request for several keys', () => {
     expect(posted()).toMatchObject({ keys: [KEY, OTHER_KEY] });
   });
 
-  test('asks nobody with --yes, and without anybody there sends nothing', async () => {
+  test('asks nobody with --yes, but says what it leaves out; and without anybody there sends nothing', async () => {
     expect((await escrowctl(request(...all))).exit).toBe(2);
     expect(office.server.posted).toHaveLength(0);
-    expect((await escrowctl(request(...all, '--yes'))).exit).toBe(0);
+    const filed = await escrowctl(request(...all, '--yes'));
+    expect(filed.exit).toBe(0);
+    for (const word of ['Left out', third, 'its rule allows no release']) expect(filed.err).toContain(word);
     expect(posted()).toMatchObject({ keys: [KEY, OTHER_KEY] });
   });
 

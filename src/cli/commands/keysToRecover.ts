@@ -49,7 +49,13 @@ export async function keysOf(
     throw new UsageError(`there is no key of ${owner} that you may see and that can be asked for so`);
   }
   if (wanted.length > MAX_RECOVERY_KEYS) throw tooMany(wanted.length);
-  if (!given.flag('yes')) await confirm(session, owner, items, terms);
+  const isAgreed = given.flag('yes');
+  if (!isAgreed && !session.terminal.isInteractive) {
+    throw new UsageError('nobody is there to be asked', 'add --yes, after reading: escrowctl key list');
+  }
+  // also where nobody is asked: what is left out is not to be missed
+  show(session, owner, items, terms);
+  if (!isAgreed) await confirm(session, wanted.length);
   return wanted.map(({ key }) => key);
 }
 
@@ -64,15 +70,7 @@ function obstacleOf(key: WireKey, terms: OrderTerms): string | undefined {
   return stray === undefined ? undefined : `it is no key for ${stray}`;
 }
 
-async function confirm(
-  { terminal }: Session,
-  owner: string,
-  items: readonly WireKey[],
-  terms: OrderTerms,
-): Promise<void> {
-  if (!terminal.isInteractive) {
-    throw new UsageError('nobody is there to be asked', 'add --yes, after reading: escrowctl key list');
-  }
+function show({ terminal }: Session, owner: string, items: readonly WireKey[], terms: OrderTerms): void {
   const rows = items.map((key) => ({ key, obstacle: obstacleOf(key, terms) }));
   const wanted = rows.filter(({ obstacle }) => obstacle === undefined);
   const others = rows.filter(({ obstacle }) => obstacle !== undefined);
@@ -97,7 +95,10 @@ async function confirm(
         ]),
   ];
   terminal.writeError(`${lines.map(printable).join('\n')}\n`);
-  const many = wanted.length === 1 ? 'this key' : `these ${wanted.length} keys`;
+}
+
+async function confirm({ terminal }: Session, count: number): Promise<void> {
+  const many = count === 1 ? 'this key' : `these ${count} keys`;
   const answer = await terminal.ask(`Ask for ${many}? Type yes: `);
   if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not asked for; nothing was sent');
 }
