@@ -353,6 +353,8 @@ describe('approvals', () => {
     },
   });
 
+  const another = once(() => filed(system, toOperate(key)));
+
   holds({
     'for an unknown request': {
       code: 'recovery-unknown',
@@ -367,11 +369,11 @@ describe('approvals', () => {
       }),
     },
     'for another request': approved('approval-mismatch', async () => {
-      const other = await filed(system, toOperate(key));
+      const other = await another();
       return system.makeApproval('manager', other.recovery);
     }),
     'with the share that belongs to another request': approved('share-wrong-key', async (recovery) => {
-      const other = await filed(system, toOperate(key));
+      const other = await another();
       const { replies } = await system.makeApproval('manager', other.recovery);
       return stated('manager', recovery, replies);
     }),
@@ -565,6 +567,8 @@ describe('other decisions', () => {
 describe('uses of a grant', () => {
   const messages = [Buffer.from('a message').toString('base64url')];
   const es256 = { mechanism: 'ES256', messages } as const;
+  /** What is refused costs nothing: one grant does for all that is tried on a usual one. */
+  const usual = once(() => granted(system, key));
   const used = (
     code: ErrorCode,
     send: (grant: string) => Promise<unknown>,
@@ -578,7 +582,8 @@ describe('uses of a grant', () => {
     code,
     recorded: [options.by ?? 'app', options.act ?? 'grant.sign'],
     prepare: async () => {
-      const grant = await granted(system, key, options.scope);
+      const isUsual = options.scope === undefined && options.before === undefined;
+      const grant = isUsual ? await usual() : await granted(system, key, options.scope);
       await options.before?.(grant);
       const isLive = options.before === undefined;
       return {
@@ -704,6 +709,8 @@ describe('releases', () => {
     aheadMs += 4 * HOUR_MS;
     return recovery;
   };
+  /** One that stays due: it is released to nobody. */
+  const standing = once(due);
 
   holds({
     'before the quorum has agreed': release('quorum-incomplete', 'manager', async () => {
@@ -712,7 +719,7 @@ describe('releases', () => {
       return recovery;
     }),
     'before the delay is over': release('delay-running', 'manager', approvedRelease),
-    'to a depositary who approved, but is not the recipient': release('forbidden', 'officer-1', due),
+    'to a depositary who approved, but is not the recipient': release('forbidden', 'officer-1', standing),
     'to a recipient who has not approved': release('forbidden', 'manager', async () => {
       const { recovery } = await filed(system, toRelease(decryptionKey));
       await system.approve('officer-1', recovery);
@@ -720,8 +727,8 @@ describe('releases', () => {
       aheadMs += 4 * HOUR_MS;
       return recovery;
     }),
-    'to the owner': release('forbidden', 'owner', due),
-    'to an app': release('forbidden', 'app', due),
+    'to the owner': release('forbidden', 'owner', standing),
+    'to an app': release('forbidden', 'app', standing),
     twice: release('recovery-ended', 'manager', async () => {
       const recovery = await due();
       await system.client('manager').release(recovery);
@@ -857,6 +864,12 @@ function holds(rows: Readonly<Record<string, BadInput>>): void {
   afterAll(async () => {
     await expectLogHolds(system);
   });
+}
+
+/** Made when it is first asked for. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
 }
 
 /** How many entries the log has now. */
