@@ -22,8 +22,10 @@ export interface Appender {
  * What appending looks for, it looks up by a key. Tables that are small, and full of rows that are gone, as those of open acts
  * and of grants in use, are not to be read through instead, however short they look to the planner when it first sees them.
  */
-const planning =
-  'set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off';
+const planning = `
+  set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;`;
+/** Each statement sees what was committed before it, and locks the newest of that, whatever the server's default is. */
+const isolation = `set default_transaction_isolation = 'read committed'`;
 
 /**
  * Connects. Throws UnsafeDatabase when the server may lose what it acknowledges, and LogDamaged when its log is shorter
@@ -52,7 +54,7 @@ export async function connectAppender(
   let backend: Backend | undefined;
   try {
     await client.connect();
-    await client.query(planning);
+    await client.query(planning + isolation);
     const [settings] = (await client.query<DurabilitySettings>(durabilityQuery)).rows;
     if (settings !== undefined) requireDurable(settings);
     const [head] = (await client.query<{ size: string }>('select size from log_head where id = 1')).rows;

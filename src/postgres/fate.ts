@@ -12,17 +12,21 @@ export interface Backend {
 export const backendQuery = `
   select pid, backend_start::text as "startedAt" from pg_stat_activity where pid = pg_backend_pid()`;
 
+/** What became of a transaction that appended: the index of its first entry, if it was committed. */
+export type Fate =
+  { readonly fate: 'running' | 'rolled back' } | { readonly fate: 'committed'; readonly base: number };
+
 /**
- * Finds out, on another connection, what became of the writes of a transaction whose commit was sent to `backend` on a
- * connection that was lost since: their indexes (none when it was rolled back), or that it may still run, in which case the
- * backend is told to stop. `atLeast`: the log was that long before.
+ * Finds out, on another connection, what became of a transaction whose commit was sent to `backend` on a connection that was
+ * lost since. One that may still run is told to stop. `first` is the first of its entries; the log had `atLeast` entries
+ * before.
  */
 export async function fateOf(
   send: Send,
   backend: Backend,
-  kept: readonly JournalWrite[],
+  first: JournalWrite,
   atLeast: number,
-): Promise<ReadonlyMap<JournalWrite, number> | 'running'> {
+): Promise<Fate> {
   // One that waits for a synchronous standby has committed here; stopping it would only hide that it is not safe yet.
   const running = await send({
     name: 'stop-backend',
@@ -30,18 +34,12 @@ export async function fateOf(
            from pg_stat_activity where pid = $1 and backend_start = $2::timestamptz`,
     values: [backend.pid, backend.startedAt],
   });
-  if (running.length > 0) return 'running';
+  if (running.length > 0) return { fate: 'running' };
   // Its transactions have ended, or the server that ran them has: what is not there now never comes.
-  const rows = await send<{ id: string; role: string; seq: string }>({
-    name: 'find-entries',
-    text: 'select id, role, seq from log_entry where seq >= $1 and id = any($2::text[])',
-    values: [atLeast, kept.map(({ id }) => id)],
+  const [row] = await send<{ seq: string }>({
+    name: 'find-entry',
+    text: 'select seq from log_entry where seq >= $1 and id = $2 and role = $3',
+    values: [atLeast, first.id, first.role],
   });
-  const places = new Map(rows.map(({ id, role, seq }) => [`${role} ${id}`, safeInteger(seq)]));
-  const found = new Map<JournalWrite, number>();
-  for (const write of kept) {
-    const index = places.get(`${write.role} ${write.id}`);
-    if (index !== undefined) found.set(write, index);
-  }
-  return found;
+  return row === undefined ? { fate: 'rolled back' } : { fate: 'committed', base: safeInteger(row.seq) };
 }

@@ -229,7 +229,10 @@ export class PostgresJournal implements Journal {
   /** The kept ones have the indexes from `base` on, in their order. */
   #answer(
     batch: readonly Waiting[],
-    { verdict: { kept, refused }, base }: Extract<BatchOutcome, { outcome: 'recorded' }>,
+    {
+      verdict: { kept, refused },
+      base,
+    }: Pick<Extract<BatchOutcome, { outcome: 'recorded' }>, 'verdict' | 'base'>,
   ): void {
     let index = base;
     for (const waiting of batch) {
@@ -250,22 +253,25 @@ export class PostgresJournal implements Journal {
   /** The commit was sent and its answer was lost: looks the entries up, for as long as somebody waits. */
   async #resolveUnknown(
     { appender: lost, waiting: batch, atLeast }: Flight,
-    { verdict: { kept, refused }, cause }: Extract<BatchOutcome, { outcome: 'unknown' }>,
+    { verdict, cause }: Extract<BatchOutcome, { outcome: 'unknown' }>,
   ): Promise<void> {
     // Whatever it was that failed: nothing more is to be heard from there.
     lost.cut();
     this.#keeper.cause = cause;
-    while (batch.some(({ settled }) => !settled)) {
+    const [first] = verdict.kept;
+    while (first !== undefined && batch.some(({ settled }) => !settled)) {
       const appender = await this.#keeper.connected(this.#size);
       if (appender === undefined) continue;
       try {
-        const fate = await this.#inTime(appender, fateOf(appender.send, lost.backend, kept, atLeast));
-        if (fate === 'running') await delay(20);
-        else if (fate.size === 0) {
-          this.#queue.unshift(...batch);
+        const found = await this.#inTime(appender, fateOf(appender.send, lost.backend, first, atLeast));
+        if (found.fate === 'committed') {
+          this.#answer(batch, { verdict, base: found.base });
           return;
-        } else {
-          this.#answerFound(batch, fate, refused);
+        }
+        // Also before it is tried again: what failed once, such as a full disk, may fail again.
+        await delay(20);
+        if (found.fate === 'rolled back') {
+          this.#queue.unshift(...batch);
           return;
         }
       } catch (error) {
@@ -273,20 +279,6 @@ export class PostgresJournal implements Journal {
         appender.cut();
       }
     }
-  }
-
-  #answerFound(
-    batch: readonly Waiting[],
-    indexes: ReadonlyMap<JournalWrite, number>,
-    refused: ReadonlyMap<JournalWrite, Error>,
-  ): void {
-    for (const waiting of batch) {
-      const index = indexes.get(waiting.write);
-      const why = refused.get(waiting.write);
-      if (index !== undefined) this.#waiters.resolve(waiting, index);
-      else if (why !== undefined) this.#waiters.reject(waiting, why);
-    }
-    this.#grown(Math.max(...indexes.values()) + 1);
   }
 
   /** Grants with a rate are for the judge, always. */
