@@ -1,0 +1,38 @@
+import { keepHouse } from '../../src/escrow/housekeeping.js';
+import type { ActId } from '../../src/escrow/ids.js';
+import type { OpenAct } from '../../src/escrow/journal.js';
+import type { Policy } from '../../src/escrow/policy.js';
+import { encodeEntry } from '../../src/log/entry.js';
+import { symbolicWorld } from './symbolicWorld.js';
+
+const id = (prefix: string, digit: string): string => `${prefix}_${digit.repeat(32)}`;
+
+test('grants of several keys that an activation under way is making are no strays; what nobody is making is', async () => {
+  const world = symbolicWorld({ version: 1 } as unknown as Policy, []);
+  const making = [id('grant', '1'), id('grant', '2')];
+  const stray = id('grant', '3');
+  for (const grant of [...making, stray]) (world.raised as Set<string>).add(grant);
+  const keys = [id('key', '1'), id('key', '2')];
+  const subject = { keys, owner: 'olga', recovery: id('rec', '1') };
+  const act: OpenAct = {
+    id: id('act', '1') as ActId,
+    entry: encodeEntry({
+      v: 1,
+      time: '2026-03-01T12:00:00.000Z',
+      act: 'recovery.activate',
+      id: id('act', '1'),
+      phase: 'attempted',
+      actor: 'escrowd',
+      subject,
+      detail: { grants: Object.fromEntries(keys.map((key, at) => [key, making[at] ?? ''])) },
+    }),
+    about: subject,
+    by: 'other',
+  };
+  const openActs = { openActs: () => Promise.resolve([act]) };
+  expect(await keepHouse(world.escrow, openActs)).toMatchObject({ strays: 1 });
+  expect([...world.raised]).toEqual(making);
+  // when it is over and has recorded none of them, they are
+  expect(await keepHouse(world.escrow, { openActs: () => Promise.resolve([]) })).toMatchObject({ strays: 2 });
+  expect([...world.raised]).toEqual([]);
+});
