@@ -143,9 +143,13 @@ function decide(
   deposits: readonly Deposit[],
   { asked }: RecoveryOrder,
 ): Asked {
+  // who may not decide about one of the keys decides about none: see `mayDecide`
+  const isApart = deposits.some(({ requests }) => requests.distinct.includes('requester-depositary'));
   checkEach(deposits, (deposit) => {
     checkRequester(deposit, caller);
-    checkDistinct(deposit, getPurposeDeposit(deposit, asked.purpose), caller);
+    const sealed = getPurposeDeposit(deposit, asked.purpose);
+    checkOwner(deposit, caller);
+    if (isApart) checkOthers(sealed, caller);
   });
   if (asked.purpose === 'release') {
     const recipient = asked.recipient ?? caller.id;
@@ -179,13 +183,15 @@ function strictestRate(deposits: readonly Deposit[]): Rate | undefined {
   throw new EscrowError('scope-not-allowed', 'The rules of these keys have different rates: name one.');
 }
 
-/** Who must be others than the requester, by the rule; and whether enough are left to agree then. */
-function checkDistinct({ requests, owner }: Deposit, sealed: PurposeDeposit, { id }: Principal): void {
+function checkOwner({ requests, owner }: Deposit, { id }: Principal): void {
   if (requests.distinct.includes('requester-owner') && id === owner) {
     throw new EscrowError('forbidden', 'The rule of this key does not let its owner ask for it.');
   }
-  if (!requests.distinct.includes('requester-depositary')) return;
-  if (sealed.quorums.some(({ members }) => !members.includes(id))) return;
+}
+
+/** Whether enough are left to agree without the requester. */
+function checkOthers({ quorums }: PurposeDeposit, { id }: Principal): void {
+  if (quorums.some(({ members }) => !members.includes(id))) return;
   throw new EscrowError(
     'quorum-impossible',
     'The rule does not let the requester approve, and without them there is no quorum.',

@@ -1,0 +1,230 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Call } from '../../src/escrow/context.js';
+import { approveRecovery, denyRecovery } from '../../src/escrow/decideRecovery.js';
+import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/digests.js';
+import { generateKey } from '../../src/escrow/generateKey.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
+import type { Policy } from '../../src/escrow/policy.js';
+import { usualRequestTerms } from '../../src/escrow/policy.js';
+import type { Principal } from '../../src/escrow/principals.js';
+import type { Rate } from '../../src/escrow/rate.js';
+import type { Recovery } from '../../src/escrow/recovery.js';
+import { requestRecovery } from '../../src/escrow/requestRecovery.js';
+import { sealed } from '../../src/escrow/sealed.js';
+import type { SymbolicWorld } from './symbolicWorld.js';
+import { ORIGIN, reencrypted, symbolicWorld } from './symbolicWorld.js';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const ROLES: Readonly<Record<string, readonly string[]>> = {
+  ann: ['admin'],
+  dana: ['depositary'],
+  dave: ['depositary'],
+  dora: ['depositary'],
+  olga: ['owner'],
+  mailer: ['app'],
+};
+
+function person(id: string): Principal {
+  const depositaryKey = ROLES[id]?.includes('depositary') === true ? sha256Hex(id) : undefined;
+  const names = { id: id as PrincipalId, kind: id === 'mailer' ? 'app' : 'person', name: id, depositaryKey };
+  const keys = [{ jwk: {}, alg: 'ES256', thumbprint: id }];
+  const rest = { roles: ROLES[id] ?? [], attributes: {}, keys, certificates: [], retired: false };
+  return { ...names, ...rest, deliveryKey: undefined, returns: undefined } as Principal;
+}
+
+function callOf(id: string): Call {
+  const jti = randomBytes(8).toString('hex');
+  return { caller: person(id), request: { jws: 'a.b.c', kid: id, jti, expiresAt: new Date(8e15) } };
+}
+
+/** What is special about the rule of a time. */
+interface Time {
+  readonly people?: readonly string[];
+  /** So many of them; all, when it is not said. */
+  readonly atLeast?: number;
+  readonly requests?: object;
+  readonly operate?: object;
+}
+
+function policyOf({
+  people = ['dana', 'dave'],
+  atLeast = people.length,
+  requests = {},
+  operate = {},
+}: Time): Policy {
+  const terms = {
+    operations: ['sign'],
+    maxUses: 9,
+    maxDurationMs: HOUR_MS,
+    rate: undefined,
+    input: 'digest',
+  };
+  const rule = {
+    name: 'all',
+    when: { owner: {}, use: undefined, spec: undefined },
+    depositaries: { atLeast, of: people.map((id) => ({ person: id })) },
+    requesters: ['depositary', 'admin'],
+    deliver: false,
+    requests: { ...usualRequestTerms(0), ...requests },
+    operate: { ...terms, mechanisms: undefined, delayMs: 0, ownerMayVeto: false, ...operate },
+    release: undefined,
+  };
+  const principals = new Map(Object.keys(ROLES).map((id) => [id as PrincipalId, person(id)]));
+  return { version: 1, hash: '00'.repeat(32), principals, rules: [rule] } as unknown as Policy;
+}
+
+/** A world with a key of olga for each of these times. */
+async function worldOf(...times: readonly Time[]): Promise<{ world: SymbolicWorld; keys: KeyId[] }> {
+  const world = symbolicWorld(policyOf({}), ['dana', 'dave', 'dora']);
+  const keys: KeyId[] = [];
+  for (const time of times) {
+    world.policy = policyOf(time);
+    const order = {
+      owner: 'olga' as PrincipalId,
+      spec: 'rsa-2048',
+      use: 'sign',
+      label: '',
+      deliver: false,
+    } as const;
+    keys.push((await generateKey(world.escrow, callOf('ann'), order)).answer.key);
+  }
+  return { world, keys };
+}
+
+const SCOPE = {
+  app: 'mailer' as PrincipalId,
+  operations: ['sign'],
+  mechanisms: ['RS256'],
+  input: 'message',
+  maxUses: 1,
+  rate: undefined as Rate | undefined,
+  durationMs: MINUTE_MS,
+  notBefore: undefined,
+  notAfter: undefined,
+} as const;
+
+async function ask(
+  { world, keys }: { readonly world: SymbolicWorld; readonly keys: readonly KeyId[] },
+  { rate, validForMs = MINUTE_MS, who = 'ann' }: { rate?: Rate; validForMs?: number; who?: string } = {},
+): Promise<Recovery> {
+  const asked = { purpose: 'operate', scope: { ...SCOPE, rate } } as const;
+  const order = { keys, reason: 'left', validForMs, asked };
+  return (await requestRecovery(world.escrow, callOf(who), order)).answer;
+}
+
+function statement({ now }: SymbolicWorld, by: string, recovery: Recovery, decision: object): string {
+  const iat = now.getTime() / 1000;
+  const payload = {
+    ...{ iss: by, aud: ORIGIN, iat, exp: iat + 60, recovery: recovery.id, requestHash: recovery.requestHash },
+    ...{ keys: recovery.keys, ...askedAsJson(recovery.asked), transport: sha256Hex(recovery.transportKey) },
+    ...{ ...decision, checkpoint: { size: 1, root: 'root' } },
+  };
+  return JSON.stringify({ typ: 'escrowd-approval+jwt', by, payload });
+}
+
+async function approve(world: SymbolicWorld, by: string, recovery: Recovery): Promise<Recovery> {
+  const replies = recovery.keys.flatMap((key) => {
+    const [operate] = world.deposits.get(key)?.purposes ?? [];
+    const share = operate?.shares.find(({ depositary }) => depositary === by)?.share;
+    return share === undefined
+      ? []
+      : [{ key, reply: sealed('transport', reencrypted(share, by, recovery.id)) }];
+  });
+  const said = statement(world, by, recovery, { decision: 'approve', replies: repliesDigest(replies) });
+  const order = { recovery: recovery.id, statement: said, replies };
+  return (await approveRecovery(world.escrow, callOf(by), order)).answer;
+}
+
+async function deny(world: SymbolicWorld, by: string, recovery: Recovery): Promise<Recovery> {
+  const said = statement(world, by, recovery, { decision: 'deny', reason: 'no' });
+  return (await denyRecovery(world.escrow, callOf(by), { recovery: recovery.id, statement: said })).answer;
+}
+
+describe('of the rules of several keys the strictest holds for the request:', () => {
+  test('the longest delay', async () => {
+    const made = await worldOf({ operate: { delayMs: MINUTE_MS } }, { operate: { delayMs: HOUR_MS } }, {});
+    const recovery = await ask(made);
+    await approve(made.world, 'dana', recovery);
+    const { state } = await approve(made.world, 'dave', recovery);
+    expect(state).toMatchObject({
+      status: 'approved',
+      releasableAt: new Date(made.world.now.getTime() + HOUR_MS),
+    });
+  });
+
+  test('the shortest time that an approval counts, and that a request stands', async () => {
+    const made = await worldOf(
+      { requests: { approvalsHoldMs: HOUR_MS, maxValidForMs: HOUR_MS } },
+      { requests: { approvalsHoldMs: 2 * HOUR_MS, maxValidForMs: MINUTE_MS } },
+    );
+    expect((await ask(made)).approvalsHoldMs).toBe(HOUR_MS);
+    await expect(ask(made, { validForMs: MINUTE_MS + 1 })).rejects.toMatchObject({
+      code: 'scope-not-allowed',
+      detail: expect.stringContaining(`Ask apart for ${made.keys[1] ?? ''}.`) as unknown,
+    });
+  });
+
+  test('the rate that is within all the others, or one that is named where there is none', async () => {
+    const slow = { uses: 1, perMs: HOUR_MS };
+    const fast = { uses: 5, perMs: MINUTE_MS };
+    const made = await worldOf({ operate: { rate: fast } }, {}, { operate: { rate: slow } });
+    expect((await ask(made)).asked).toMatchObject({ scope: { rate: slow } });
+    await expect(ask(made, { rate: fast })).rejects.toMatchObject({
+      code: 'scope-not-allowed',
+      detail: expect.stringContaining(made.keys[2] ?? 'none') as unknown,
+    });
+    const apart = await worldOf(
+      { operate: { rate: { uses: 1, perMs: MINUTE_MS } } },
+      { operate: { rate: { uses: 5, perMs: HOUR_MS } } },
+    );
+    await expect(ask(apart)).rejects.toMatchObject({ code: 'scope-not-allowed' });
+    const both = { uses: 1, perMs: HOUR_MS };
+    expect((await ask(apart, { rate: both })).asked).toMatchObject({ scope: { rate: both } });
+  });
+
+  test('a requester who may not decide about one of the keys decides about none, and is needed for none', async () => {
+    const apart = { people: ['dana', 'dave'], atLeast: 1, requests: { distinct: ['requester-depositary'] } };
+    const made = await worldOf({ people: ['dana', 'dave', 'dora'], atLeast: 2 }, apart);
+    const recovery = await ask(made, { who: 'dana' });
+    await expect(approve(made.world, 'dana', recovery)).rejects.toMatchObject({ code: 'forbidden' });
+    expect((await approve(made.world, 'dave', recovery)).state.status).toBe('pending');
+    expect((await approve(made.world, 'dora', recovery)).state.status).toBe('active');
+    // where the first key cannot come back without dana, there is nothing to file
+    const needed = await worldOf({ people: ['dana', 'dave'] }, apart);
+    await expect(ask(needed, { who: 'dana' })).rejects.toMatchObject({
+      code: 'quorum-impossible',
+      detail: expect.stringContaining(`Ask apart for ${needed.keys[0] ?? ''}.`) as unknown,
+    });
+    // by itself it can be asked for so
+    expect((await ask({ ...needed, keys: needed.keys.slice(0, 1) }, { who: 'dana' })).state.status).toBe(
+      'pending',
+    );
+    await expect(ask(await worldOf({}, { people: ['dora'] }), { who: 'dana' })).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+  });
+
+  test('denials count for each key among its own depositaries, and end the request when they do for one', async () => {
+    const two = { denialsToEnd: 2 };
+    const anyOf = { people: ['dana', 'dave'], requests: two };
+    const made = await worldOf(anyOf, { people: ['dora'], requests: two });
+    const recovery = await ask(made);
+    // dora's key has no other quorum: without her there is nothing to approve
+    expect((await deny(made.world, 'dora', recovery)).state.status).toBe('denied');
+    const again = await ask({ world: made.world, keys: made.keys.slice(0, 1) });
+    expect((await approve(made.world, 'dana', again)).state.status).toBe('pending');
+    expect((await approve(made.world, 'dave', again)).state.status).toBe('active');
+  });
+});
+
+test('keys in any order are one request: in ascending order, each once', async () => {
+  const made = await worldOf({}, {}, {});
+  const backwards = { ...made, keys: [...made.keys].sort().reverse() };
+  expect((await ask(backwards)).keys).toEqual([...made.keys].sort());
+  await expect(ask({ ...made, keys: [...made.keys, ...made.keys] })).rejects.toMatchObject({
+    code: 'request-malformed',
+  });
+  await expect(ask({ ...made, keys: [] })).rejects.toMatchObject({ code: 'request-malformed' });
+});
