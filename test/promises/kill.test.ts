@@ -31,7 +31,7 @@ import { entriesFrom, expectLogHolds } from './wholeLog.js';
 const CALLERS = 3;
 /** Kills of a generation; `npm run kill` does a hundred. A third of them are of a request. */
 const KILLS = Number(process.env['ESCROWD_TEST_KILLS'] ?? '12');
-jest.setTimeout(Math.max(240_000, KILLS * 30_000));
+jest.setTimeout(Math.max(600_000, KILLS * 30_000));
 
 let system: System;
 let daemon: DaemonProcess;
@@ -75,7 +75,10 @@ afterAll(async () => {
 
 test('a kill at any instant of a generation leaves key, deposit and record, or nothing', async () => {
   const acknowledged = new Map<string, string>();
-  for (const killedAfterMs of instants(KILLS)) {
+  // some kills come in the middle: they cut acts short, and let others be done
+  const isEnough = (): boolean =>
+    outcomes('key.generate', 'failed').length >= KILLS / 4 && acknowledged.size >= KILLS / 4;
+  for (const killedAfterMs of instants(KILLS, isEnough)) {
     await whileKilled(killedAfterMs, async () => {
       const { key, digest } = await generate();
       acknowledged.set(key, digest);
@@ -94,16 +97,15 @@ test('a kill at any instant of a generation leaves key, deposit and record, or n
   }
   const interrupted = outcomes('key.generate', 'failed');
   expect(new Set(interrupted.map(({ error }) => error))).toEqual(new Set(['interrupted']));
-  // the kills did come in the middle: they cut acts short, and let others be done
-  expect(interrupted.length).toBeGreaterThanOrEqual(KILLS / 4);
-  expect(acknowledged.size).toBeGreaterThanOrEqual(KILLS / 4);
+  expect(isEnough()).toBe(true);
 });
 
 test('a kill at any instant of a request leaves the request with its one-time key, or nothing', async () => {
   const [key] = await all<WireKey>('keys');
   if (key === undefined) throw new Error('there is no key');
   const acknowledged = new Set<string>();
-  for (const killedAfterMs of instants(Math.ceil(KILLS / 3))) {
+  const isEnough = (): boolean => outcomes('recovery.request', 'failed').length >= KILLS / 12;
+  for (const killedAfterMs of instants(Math.ceil(KILLS / 3), isEnough)) {
     await whileKilled(2 * killedAfterMs, async () => {
       const { result } = await system.client('manager').requestRecovery(toOperate(key));
       acknowledged.add(result.recovery);
@@ -118,7 +120,7 @@ test('a kill at any instant of a request leaves the request with its one-time ke
     expect([...acknowledged].filter((recovery) => !filed.has(recovery))).toEqual([]);
     expect(withoutOutcome()).toEqual([]);
   }
-  expect(outcomes('recovery.request', 'failed').length).toBeGreaterThanOrEqual(KILLS / 12);
+  expect(isEnough()).toBe(true);
 
   await daemon.stop('SIGTERM');
   const open = [...new Set(outcomes('recovery.request', 'done').map(({ subject }) => subject.recovery))];
@@ -249,10 +251,15 @@ async function generate(): Promise<WireKey> {
   return (await system.client('owner').generateKey(order)).result;
 }
 
-/** Instants from 0 to longestMs, one at random in each of so many equal parts. */
-function instants(count: number): readonly number[] {
+/**
+ * Instants from 0 to longestMs, one at random in each of so many equal parts; and as many again, up to three times, as long
+ * as it is not enough: how often a kill comes in the middle of an act is for the machine to say.
+ */
+function* instants(count: number, isEnough: () => boolean): Generator<number> {
   const part = longestMs / count;
-  return Array.from({ length: count }, (_, at) => Math.floor(at * part) + randomInt(Math.ceil(part)));
+  for (let round = 0; round === 0 || (round <= 3 && !isEnough()); round += 1) {
+    for (let at = 0; at < count; at += 1) yield Math.floor(at * part) + randomInt(Math.ceil(part));
+  }
 }
 
 /** Has several callers do this over and over, kills the daemon so long after they began, and starts it again. */
