@@ -67,9 +67,10 @@ function appendPlain(writes: readonly JournalWrite[], instance: string): Stateme
       else if (claim.claim === 'uses-counted') addUses(grants, claim);
     }
   });
-  // In one order, as all that is locked in a batch.
+  // In one order, as all that is locked in a batch. Should the server take another one, it ends what blocks itself (40P01).
   requests.sort((a, b) => Buffer.compare(a.digest, b.digest));
-  const uses = [...grants.values()];
+  const granted = [...grants.keys()].sort();
+  const uses = granted.flatMap((grant) => grants.get(grant) ?? []);
   return {
     name: 'append-plain',
     text: `select append_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) as base`,
@@ -77,7 +78,7 @@ function appendPlain(writes: readonly JournalWrite[], instance: string): Stateme
       instance,
       uuidArray(requests.map(({ digest }) => digest)),
       instantArray(requests.map(({ expiresAt }) => expiresAt)),
-      textArray([...grants.keys()]),
+      textArray(granted),
       intArray(uses.map((each) => each.uses)),
       instantArray(uses.map(({ from }) => from)),
       instantArray(uses.map(({ until }) => until)),

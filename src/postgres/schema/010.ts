@@ -81,7 +81,6 @@ export const migration010: Migration = {
             select u.request, u.expires_at from unnest(requests, requests_expire_at) as u (request, expires_at);
         end if;
         if cardinality(granted) > 0 then
-          perform from grant_ g where g.id = any(granted) order by g.id for no key update;
           update grant_ g set used = g.used + u.uses
             from unnest(granted, granted_uses, used_from, used_until) as u (id, uses, since, until)
             where g.id = u.id and g.status = 'active' and g.starts_at <= u.since and g.expires_at > u.until
