@@ -1,5 +1,6 @@
-import type { Journal } from '../../src/escrow/journal.js';
+import type { Journal, JournalWrite } from '../../src/escrow/journal.js';
 import { connectAppender, type Appender } from '../../src/postgres/appender.js';
+import { beginBatch, writeBatch, type BatchOutcome } from '../../src/postgres/batch.js';
 import type { Connection } from '../../src/postgres/connection.js';
 import { recordPlain } from '../../src/postgres/plainBatch.js';
 
@@ -9,11 +10,18 @@ export interface OneByOne {
   close(): Promise<void>;
 }
 
+/** How one append is a transaction: what it stands on is locked, read, judged and written; or all of it is one statement. */
+export type Form = 'judged' | 'one statement';
+
 /**
- * Appends with one transaction for each: the same statement over the same kind of connection to the same server, each
- * append in a transaction of its own, on so many connections at once.
+ * Appends with one transaction for each: by what the journal itself sends, over the same kind of connection to the same
+ * server, each append in a transaction of its own, on so many connections at once.
  */
-export async function connectOneByOne(connection: Connection, connections: number): Promise<OneByOne> {
+export async function connectOneByOne(
+  connection: Connection,
+  connections: number,
+  form: Form,
+): Promise<OneByOne> {
   const timeouts = { connectMs: 10_000, appendMs: 60_000 };
   const all = await Promise.all(
     Array.from({ length: connections }, () => connectAppender(connection, timeouts, 0)),
@@ -24,7 +32,7 @@ export async function connectOneByOne(connection: Connection, connections: numbe
     append: async (write) => {
       const appender = idle.pop() ?? (await new Promise<Appender>((resolve) => waiting.push(resolve)));
       try {
-        const outcome = await recordPlain(appender.send, 'bench', [write]);
+        const outcome = await recorders[form](appender, write);
         if (outcome.outcome === 'recorded') return { index: outcome.base };
         throw new Error('the connection was lost', { cause: outcome.cause });
       } finally {
@@ -38,3 +46,12 @@ export async function connectOneByOne(connection: Connection, connections: numbe
     },
   };
 }
+
+const recorders: Readonly<Record<Form, (appender: Appender, write: JournalWrite) => Promise<BatchOutcome>>> =
+  {
+    judged: async ({ send }, write) => {
+      const begun = beginBatch(send, [write]);
+      return (await writeBatch(send, 'bench', begun, [write])).outcome;
+    },
+    'one statement': ({ send }, write) => recordPlain(send, 'bench', [write]),
+  };
