@@ -153,17 +153,22 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       await system.client('admin-1').applyPolicy({ document, signatures });
     },
     makeApproval: async (name, id, holdsMs) => {
-      const { identity, recovery, trust } = await seenBy(system, name, id, now());
-      const believed = await believeRecovery(recovery, trust);
-      return approve(believed, identity.signer, await identity.depositaryOpener(), trust.now, holdsMs);
+      const by = { identity: system.identity(name), client: system.client(name), now: now() };
+      return approvalBy(by, id, holdsMs);
     },
     approve: async (name, id, holdsMs) => {
       const approval = await system.makeApproval(name, id, holdsMs);
       return (await system.client(name).sendApproval(id, approval)).result;
     },
     deny: async (name, id, reason) => {
-      const { identity, recovery, trust } = await seenBy(system, name, id, now());
-      const denial = await deny(await believeRecovery(recovery, trust), identity.signer, reason, trust.now);
+      const by = { identity: system.identity(name), client: system.client(name), now: now() };
+      const { recovery, trust } = await seenBy(by, id);
+      const denial = await deny(
+        await believeRecovery(recovery, trust),
+        by.identity.signer,
+        reason,
+        trust.now,
+      );
       return (await system.client(name).sendDenial(id, denial)).result;
     },
     stopDaemon: async () => {
@@ -171,13 +176,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       daemon = undefined;
     },
     startDaemon: async () => {
-      daemon = await startDaemon({
-        config: readConfig(configFile, { PATH: process.env['PATH'], ...options.environment }),
-        configFile,
-        packageDirectory: process.cwd(),
-        log: options.operatorLog ?? createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
-        clock: { now, pause: (ms) => pause(ms) },
-      });
+      daemon = await startDaemonAt(configFile, { ...options, now });
       ({ port } = daemon);
       await connect();
     },
@@ -202,24 +201,45 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
   }
 }
 
-async function seenBy(
-  system: System,
-  name: PersonName,
-  id: string,
-  now: Date,
-): Promise<{ identity: Identity; recovery: WireRecovery; trust: Parameters<typeof believeRecovery>[1] }> {
-  const identity = system.identity(name);
-  const client = system.client(name);
-  const recovery = await client.recovery(id);
-  const { origin, identityKey } = identity.pins;
-  return {
-    identity,
-    recovery,
-    trust: { origin, identityKey, log: identity.logView(client), now },
-  };
+/** Who decides, through which client, and when. */
+interface Decider {
+  readonly identity: Identity;
+  readonly client: EscrowClient;
+  readonly now: Date;
 }
 
-function makeCertificate(directory: string): void {
+/** A depositary's own part of an approval, as the command line makes it. */
+export async function approvalBy(by: Decider, id: string, holdsMs?: number): Promise<WireApproval> {
+  const { recovery, trust } = await seenBy(by, id);
+  const believed = await believeRecovery(recovery, trust);
+  return approve(believed, by.identity.signer, await by.identity.depositaryOpener(), trust.now, holdsMs);
+}
+
+async function seenBy(
+  { identity, client, now }: Decider,
+  id: string,
+): Promise<{ recovery: WireRecovery; trust: Parameters<typeof believeRecovery>[1] }> {
+  const recovery = await client.recovery(id);
+  const { origin, identityKey } = identity.pins;
+  return { recovery, trust: { origin, identityKey, log: identity.logView(client), now } };
+}
+
+/** A daemon in this process, by the configuration in this file. */
+export function startDaemonAt(
+  configFile: string,
+  options: Pick<SystemOptions, 'environment' | 'operatorLog'> & { readonly now: () => Date },
+): Promise<Daemon> {
+  return startDaemon({
+    config: readConfig(configFile, { PATH: process.env['PATH'], ...options.environment }),
+    configFile,
+    packageDirectory: process.cwd(),
+    log: options.operatorLog ?? createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
+    clock: { now: options.now, pause: (ms) => pause(ms) },
+  });
+}
+
+/** `server.key` and `server.crt` in this directory, for 127.0.0.1. */
+export function makeCertificate(directory: string): void {
   const subject = ['-subj', '/CN=escrowd test', '-addext', 'subjectAltName=IP:127.0.0.1'];
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   const files = ['-keyout', join(directory, 'server.key'), '-out', join(directory, 'server.crt')];
