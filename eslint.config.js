@@ -142,6 +142,29 @@ export default defineConfig(
     'src/cli stands on src/client, and starts src/cosigner.',
   ),
   {
+    files: ['test/**/*.ts'],
+    rules: {
+      'no-restricted-properties': [
+        'error',
+        { object: 'Math', property: 'random', message: 'Tests draw by test/support/chance.ts.' },
+        { object: 'fc', property: 'configureGlobal', message: 'test/support/seeded.ts seeds fast-check.' },
+      ],
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: [
+            {
+              name: 'node:crypto',
+              importNames: ['randomInt'],
+              message: 'Tests draw by test/support/chance.ts.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  { files: ['test/support/seeded.ts'], rules: { 'no-restricted-properties': 'off' } },
+  {
     files: ['**/*.js', '**/*.mjs'],
     languageOptions: {
       globals: { process: 'readonly', Buffer: 'readonly', URL: 'readonly', console: 'readonly' },

@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
@@ -8,6 +8,7 @@ import { ServerProblem, ServerUnreachable } from '../../src/client/errors.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { readPlace } from '../../src/postgres/clusterPlace.js';
 import { findPostmaster } from '../../src/postgres/postmaster.js';
+import { chance } from '../support/chance.js';
 import { grantOf } from '../support/oneKey.js';
 import { makeSystem, RULES, type System } from '../support/system.js';
 import { daemonProcess, type DaemonProcess } from './daemonProcess.js';
@@ -96,6 +97,7 @@ class CrashRun {
   #kills = 0;
   #stops = 0;
   #ownEnds = 0;
+  readonly #chance = chance('crash');
   #isOver = false;
   #serving: Promise<void> = Promise.resolve();
 
@@ -119,15 +121,15 @@ class CrashRun {
   /** Resolves when all has happened, nobody asks any more, and the daemon has started for the last time. */
   async through(grant: string): Promise<void> {
     const clients = await Promise.all(Array.from({ length: this.#order.clients }, () => this.#connect()));
-    const working = Promise.all(clients.map((client) => this.#work(client, grant)));
+    const working = Promise.all(clients.map((client, at) => this.#work(client, grant, `client ${at}`)));
     try {
       const events = this.#events();
       for (const [at, event] of events.entries()) {
         // spread over the operations, so that each strikes while others are under way
         await this.#reached(
-          ((at + 0.2 + 0.6 * Math.random()) / (events.length + 1)) * this.#order.operations,
+          ((at + 0.2 + 0.6 * this.#chance.fraction()) / (events.length + 1)) * this.#order.operations,
         );
-        await pause(randomInt(50));
+        await pause(this.#chance.below(50));
         await this.#strike(event);
         this.#report();
       }
@@ -146,9 +148,9 @@ class CrashRun {
     return this.#system.identity('app').connect({ deadlineMs: 30_000, now: () => new Date() });
   }
 
-  async #work(client: EscrowClient, grant: string): Promise<void> {
-    while (!this.#isOver) {
-      const message = randomBytes(24);
+  async #work(client: EscrowClient, grant: string, name: string): Promise<void> {
+    for (let count = 0; !this.#isOver; count += 1) {
+      const message = Buffer.from(`letter ${count} of ${name}`);
       try {
         const order = { mechanism: 'ES256', messages: [message.toString('base64url')] } as const;
         const { result, entry } = await client.sign(grant, order);
@@ -174,10 +176,7 @@ class CrashRun {
       ...Array.from({ length: kills - both }, () => ({ kill: true, stop: false })),
       ...Array.from({ length: stops - both }, () => ({ kill: false, stop: true })),
     ];
-    return events
-      .map((event) => ({ event, at: Math.random() }))
-      .sort((a, b) => a.at - b.at)
-      .map(({ event }) => event);
+    return this.#chance.shuffled(events);
   }
 
   async #strike({ kill, stop }: { readonly kill: boolean; readonly stop: boolean }): Promise<void> {

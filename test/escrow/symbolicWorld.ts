@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto';
-
 import type { Escrow } from '../../src/escrow/context.js';
 import type { Deposit } from '../../src/escrow/deposit.js';
 import { sha256Hex } from '../../src/escrow/digests.js';
 import type { Directory } from '../../src/escrow/directory.js';
 import { EscrowError } from '../../src/escrow/errors.js';
 import type { Grant } from '../../src/escrow/grant.js';
+import type { RandomBytes } from '../../src/escrow/ids.js';
 import type { Change, Journal, OpenAct } from '../../src/escrow/journal.js';
 import { Ledger } from '../../src/escrow/ledger.js';
 import type { Policy } from '../../src/escrow/policy.js';
@@ -15,6 +14,7 @@ import type { Entry } from '../../src/log/entry.js';
 import { decodeEntry } from '../../src/log/entry.js';
 import { judge } from '../../src/postgres/batch.js';
 import { emptyGround, requestKey } from '../../src/postgres/ground.js';
+import { chance } from '../support/chance.js';
 
 /** A ciphertext says who can open it and what is inside; nobody else opens it. */
 interface Box {
@@ -67,6 +67,8 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
   const deposits = new Map<string, Deposit>();
   const world: { policy: Policy; now: Date } = { policy, now: new Date('2026-03-01T12:00:00.000Z') };
   const clock = { now: () => world.now, pause: () => Promise.resolve() };
+
+  const { bytes } = chance('symbolic world');
 
   const ground = emptyGround();
   ground.policyVersion = policy.version;
@@ -129,13 +131,13 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
   } as Partial<Store> as Store;
 
   const raised = new Set<string>();
-  const token = symbolicToken(enrolled, raised);
+  const token = symbolicToken(enrolled, raised, bytes);
   const escrow: Escrow = {
     ledger: new Ledger({
       journal,
       token,
       clock,
-      random: randomBytes,
+      random: bytes,
       notice: nowhere,
       contentionTimeoutMs: 0,
     }),
@@ -156,7 +158,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       },
     },
     clock,
-    random: randomBytes,
+    random: bytes,
     origin: ORIGIN,
   };
   return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits, raised });
@@ -167,7 +169,7 @@ interface InFlight {
   readonly reference: number;
 }
 
-function symbolicToken(enrolled: readonly string[], raised: Set<string>): Token {
+function symbolicToken(enrolled: readonly string[], raised: Set<string>, bytes: RandomBytes): Token {
   const transports = new Set<string>();
   const held = new Map<number, string>();
   const hold = (kind: string, secret: string): { held: string; reference: number } => {
@@ -175,7 +177,7 @@ function symbolicToken(enrolled: readonly string[], raised: Set<string>): Token 
     return { held: kind, reference: held.size - 1 };
   };
   const secretOf = ({ reference }: { reference: number }): string => held.get(reference) ?? 'gone';
-  const fresh = (): string => randomBytes(16).toString('hex');
+  const fresh = (): string => Buffer.from(bytes(16)).toString('hex');
   const answer = (found: string | undefined, use: (found: string) => unknown): unknown =>
     Promise.resolve(found === undefined ? { refused: true } : { opened: use(found) });
   const hex = (aad: Uint8Array): string => Buffer.from(aad).toString('hex');

@@ -200,7 +200,7 @@ describe('the tree', () => {
   it('follows appends without anybody asking', async () => {
     const database = await opened({ checkpointIntervalMs: 20 });
     await append(database, 3);
-    for (let wait = 0; wait < 100 && (await database.log.checkpoint())?.size !== 3; wait += 1)
+    for (let wait = 0; wait < 1500 && (await database.log.checkpoint())?.size !== 3; wait += 1)
       await delay(20);
     expect(await database.log.checkpoint()).toMatchObject({ size: 3 });
   });
@@ -221,7 +221,7 @@ describe('the tree', () => {
     await append(database, 1);
     await delay(50);
     goOn();
-    for (let wait = 0; wait < 100; wait += 1) {
+    for (let wait = 0; wait < 1500; wait += 1) {
       const [row] = await query<{ size: number }>(
         server.owner,
         'select max(size)::int as size from log_checkpoint',

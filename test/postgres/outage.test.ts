@@ -1,10 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
 import { EscrowError } from '../../src/escrow/errors.js';
 import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
 import { connectAppender } from '../../src/postgres/appender.js';
 import { beginBatch, writeBatch } from '../../src/postgres/batch.js';
 import type { Database } from '../../src/postgres/database.js';
 import type { Send } from '../../src/postgres/ground.js';
+import { chance } from '../support/chance.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { startCuttingProxy, type CuttingProxy } from './cuttingProxy.js';
@@ -57,6 +59,18 @@ async function standing(): Promise<ReadonlyMap<string, number>> {
   return byId;
 }
 
+/** Locks the head of the log in a transaction of somebody else, until told to let go. */
+async function holdHead(): Promise<() => Promise<void>> {
+  const other = new Client({ ...server.owner, ssl: false });
+  await other.connect();
+  await other.query('begin');
+  await other.query('select from log_head for update');
+  return async () => {
+    await other.query('commit');
+    await other.end();
+  };
+}
+
 /** Ends the connections that append; the daemon's role may end its own. */
 function killAppenders(): Promise<unknown> {
   return query(
@@ -75,7 +89,9 @@ it('what is answered is true, however often the connections are killed in a stor
   const unknown: string[] = [];
   const claim: Claim = { claim: 'uses-counted', grant: grant.id, uses: 1, at: grant.startsAt };
   let over = false;
-  const caller = async (database: Database): Promise<void> => {
+  const kills = chance('kills of connections');
+  const caller = async (database: Database, at: number): Promise<void> => {
+    const { below } = chance(`caller ${at}`);
     while (!over) {
       const write = writeOf('alone', { claims: [claim] });
       try {
@@ -85,12 +101,12 @@ it('what is answered is true, however often the connections are killed in a stor
         else if (error instanceof EscrowError && error.code === 'log-unavailable') unknown.push(write.id);
         else throw error;
       }
-      await delay(Math.random() * 20);
+      await delay(below(20));
     }
   };
-  const callers = Array.from({ length: 32 }, (_, at) => caller(at % 2 === 0 ? one : two));
+  const callers = Array.from({ length: 32 }, (_, at) => caller(at % 2 === 0 ? one : two, at));
   for (let kill = 0; kill < 60; kill += 1) {
-    await delay(Math.random() * 40);
+    await delay(kills.below(40));
     await killAppenders();
   }
   over = true;
@@ -160,16 +176,14 @@ describe('when the line is cut at the commit', () => {
 
   it('a backend that does not see it is stopped before anything is said to be lost', async () => {
     const { database, proxy: line } = await throughProxy();
-    const holding = query(
-      server.owner,
-      `do $$ begin perform from log_head for update; perform pg_sleep(1); end $$`,
-    );
-    await delay(100);
+    const letGo = await holdHead();
     line.cutAt('answer', 'append-plain');
     // It has arrived and waits for the head, and would still be recorded when that is free.
     const write = writeOf('opens');
-    const { index } = await database.journal.append(write);
-    await holding;
+    const appending = database.journal.append(write);
+    await delay(500); // for longer than nothing: what is cut off meanwhile is looked for behind it
+    await letGo();
+    const { index } = await appending;
     const log = await standing();
     expect([log.size, log.get(write.id)]).toEqual([2, index]);
   });
@@ -222,14 +236,10 @@ it('an append fails in time while the server hangs, and works again afterwards',
 it('an append fails in time while another transaction holds the head of the log', async () => {
   const database = await opened({ timeouts: { appendMs: 700 } });
   await database.journal.append(writeOf('alone'));
-  const holding = query(
-    server.owner,
-    `do $$ begin perform from log_head for update; perform pg_sleep(1.5); end $$`,
-  );
-  await delay(100);
+  const letGo = await holdHead();
   const lost = writeOf('alone');
   await expect(database.journal.append(lost)).rejects.toMatchObject({ code: 'log-unavailable' });
-  await holding;
+  await letGo();
   const write = writeOf('alone');
   const { index } = await database.journal.append(write);
   expect((await standing()).get(write.id)).toBe(index);

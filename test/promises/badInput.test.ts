@@ -1,4 +1,4 @@
-import { constants, createPublicKey, generateKeyPairSync, publicEncrypt, randomBytes } from 'node:crypto';
+import { constants, createPublicKey, generateKeyPairSync, publicEncrypt } from 'node:crypto';
 
 import type { JWTPayload } from 'jose';
 
@@ -19,6 +19,7 @@ import type { Subject } from '../../src/log/entry.js';
 import { repliesDigest } from '../../src/escrow/digests.js';
 import type { KeyId } from '../../src/escrow/ids.js';
 import { sealed } from '../../src/escrow/sealed.js';
+import { chance } from '../support/chance.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem, ORIGIN } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
@@ -90,6 +91,7 @@ const OTHERS: Readonly<Record<string, object>> = {
   ),
 };
 
+const { bytes } = chance('bad input');
 let system: System;
 /** How far the system's time has been moved on. */
 let aheadMs = 0;
@@ -385,26 +387,26 @@ describe('approvals', () => {
     'with a share encrypted to another key': approved('share-wrong-key', async (recovery) => {
       const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 3072 });
       const padding = constants.RSA_PKCS1_OAEP_PADDING;
-      const reply = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, randomBytes(32));
+      const reply = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, bytes(32));
       return stated('manager', recovery, one(reply));
     }),
     'with garbage as the share': approved('share-wrong-key', (recovery) =>
-      stated('manager', recovery, one(Buffer.concat([Buffer.alloc(1), randomBytes(383)]))),
+      stated('manager', recovery, one(Buffer.concat([Buffer.alloc(1), bytes(383)]))),
     ),
     'with garbage beyond the modulus as the share': approved('share-wrong-key', (recovery) =>
       stated('manager', recovery, one(Buffer.alloc(384, 0xff))),
     ),
     'with garbage of another length as the share': approved('share-malformed', (recovery) =>
-      stated('manager', recovery, one(randomBytes(383))),
+      stated('manager', recovery, one(bytes(383))),
     ),
     'with a random secret, properly encrypted': approved('share-mismatch', (recovery) =>
-      properlyEncrypted('manager', recovery, randomBytes(32)),
+      properlyEncrypted('manager', recovery, bytes(32)),
     ),
     'with a random secret of another length, properly encrypted': approved('share-mismatch', (recovery) =>
-      properlyEncrypted('manager', recovery, randomBytes(16)),
+      properlyEncrypted('manager', recovery, bytes(16)),
     ),
     'with bytes that are no key, properly encrypted': approved('share-mismatch', (recovery) =>
-      properlyEncrypted('manager', recovery, randomBytes(20)),
+      properlyEncrypted('manager', recovery, bytes(20)),
     ),
     "with somebody else's statement": approved(
       'approval-signature-invalid',
@@ -632,16 +634,12 @@ describe('uses of a grant', () => {
       { act: 'grant.decrypt' },
     ),
     'with a digest, when only messages were granted': used('operation-not-granted', (grant) =>
-      system
-        .client('app')
-        .sign(grant, { mechanism: 'ES256', digests: [randomBytes(32).toString('base64url')] }),
+      system.client('app').sign(grant, { mechanism: 'ES256', digests: [bytes(32).toString('base64url')] }),
     ),
     'with a digest of another length': used(
       'request-malformed',
       (grant) =>
-        system
-          .client('app')
-          .sign(grant, { mechanism: 'ES256', digests: [randomBytes(48).toString('base64url')] }),
+        system.client('app').sign(grant, { mechanism: 'ES256', digests: [bytes(48).toString('base64url')] }),
       { scope: { input: 'digest' } },
     ),
     'which an outsider revokes': used(
@@ -674,7 +672,7 @@ describe('uses of a grant', () => {
         mechanism: 'RSA-OAEP',
         ciphertexts: [{ ciphertext: ciphertext.toString('base64url') }],
       });
-    for (const garbage of [Buffer.alloc(256, 1), Buffer.alloc(256, 0xff), randomBytes(255), Buffer.alloc(1)])
+    for (const garbage of [Buffer.alloc(256, 1), Buffer.alloc(256, 0xff), bytes(255), Buffer.alloc(1)])
       expect(await refusalOf(decrypt(garbage))).toBe('ciphertext-invalid');
     const { grants, ...others } = await recordsOf(system);
     expect({ ...others, grants: before.grants }).toEqual(before);

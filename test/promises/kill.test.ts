@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
@@ -20,6 +20,7 @@ import { startReceiver } from '../notify/receivers.js';
 import type { DaemonProcess } from '../crash/daemonProcess.js';
 import { daemonProcess } from '../crash/daemonProcess.js';
 import { escrowctl } from '../cli/commandLine.js';
+import { chance } from '../support/chance.js';
 import { query } from '../support/postgres.js';
 import { openRaw } from '../support/rawToken.js';
 import type { System } from '../support/system.js';
@@ -251,14 +252,16 @@ async function generate(): Promise<WireKey> {
   return (await system.client('owner').generateKey(order)).result;
 }
 
+const { below } = chance('kills');
+
 /**
- * Instants from 0 to longestMs, one at random in each of so many equal parts; and as many again, up to three times, as long
+ * Instants from 0 to longestMs, one by chance in each of so many equal parts; and as many again, up to ten times, as long
  * as it is not enough: how often a kill comes in the middle of an act is for the machine to say.
  */
 function* instants(count: number, isEnough: () => boolean): Generator<number> {
   const part = longestMs / count;
-  for (let round = 0; round === 0 || (round <= 3 && !isEnough()); round += 1) {
-    for (let at = 0; at < count; at += 1) yield Math.floor(at * part) + randomInt(Math.ceil(part));
+  for (let round = 0; round === 0 || (round <= 10 && !isEnough()); round += 1) {
+    for (let at = 0; at < count; at += 1) yield Math.floor(at * part) + below(Math.ceil(part));
   }
 }
 

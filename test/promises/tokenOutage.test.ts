@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, randomUUID, verify } from 'node:crypto';
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { request } from 'node:https';
 import { join, resolve } from 'node:path';
@@ -13,7 +13,8 @@ import { granted } from './recoveries.js';
 import { post, signed, withClients } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 
-const GONE_MS = 10_000;
+/** How often each is answered, or refused, before the test goes on. */
+const ENOUGH = 20;
 const RETURN_WITHIN_MS = 5_000;
 const RULES = [
   {
@@ -48,7 +49,7 @@ interface Told {
 
 /** Signatures and new keys by several callers, over and over, until told to stop. Each answer is checked. */
 async function underLoad(
-  during: () => Promise<void>,
+  during: (all: { readonly signed: Told; readonly made: Told }) => Promise<void>,
 ): Promise<{ readonly signed: Told; readonly made: Told }> {
   const told = (): Told => ({ answered: 0, refusals: new Map(), others: [] });
   const all = { signed: told(), made: told() };
@@ -77,7 +78,7 @@ async function underLoad(
           made.push((await owner.generateKey(order)).result.key);
         }),
       );
-      await during();
+      await during(all);
       stopped = true;
       await Promise.all([...signing, ...making]);
     }),
@@ -86,8 +87,17 @@ async function underLoad(
 }
 const made: string[] = [];
 
+function refusalsOf({ refusals }: Told): number {
+  return [...refusals.values()].reduce((a, b) => a + b, 0);
+}
+
+/** Waits until a count has grown by so many from now on. */
+async function grown(count: () => number, by: number): Promise<void> {
+  for (const from = count(); count() < from + by;) await pause(20);
+}
+
 async function signOnce(app: ReturnType<System['client']>): Promise<void> {
-  const message = Buffer.from(`invoice ${Math.random()}`);
+  const message = Buffer.from(`invoice ${randomUUID()}`);
   const order = { mechanism: 'ES256', messages: [message.toString('base64url')] } as const;
   const [signature = ''] = (await app.sign(grant.grant, order)).result.signatures;
   const publicKey = { key: createPublicKey(key.publicKeyPem ?? ''), dsaEncoding: 'ieee-p1363' } as const;
@@ -144,10 +154,11 @@ test('a token that goes and comes back under load: 503 meanwhile and no use of a
   const { size } = await expectLogHolds(system);
   const { away, back } = storage();
   let tookMs = Infinity;
-  const all = await underLoad(async () => {
-    await pause(1_000);
+  const all = await underLoad(async (told) => {
+    const both = [told.signed, told.made];
+    await grown(() => Math.min(...both.map(({ answered }) => answered)), ENOUGH);
     away();
-    await pause(GONE_MS / 2);
+    await grown(() => Math.min(...both.map(refusalsOf)), ENOUGH);
     const usedBefore = await used();
     const refused = await ask();
     expect(await used()).toBe(usedBefore);
@@ -157,13 +168,13 @@ test('a token that goes and comes back under load: 503 meanwhile and no use of a
     const ready = await system.client('app').health('readyz');
     expect(ready).toMatchObject({ ok: false, report: { status: 'not ready' } });
     expect(JSON.stringify(ready.report)).toContain('The token does not answer.');
-    await pause(GONE_MS / 2);
+    await grown(() => Math.min(...both.map(refusalsOf)), ENOUGH);
     const before = made.length;
     const startedAt = performance.now();
     back();
     while (made.length === before && performance.now() - startedAt < 2 * RETURN_WITHIN_MS) await pause(10);
     tookMs = performance.now() - startedAt;
-    await pause(1_000);
+    await grown(() => Math.min(...both.map(({ answered }) => answered)), ENOUGH);
   });
   expect(tookMs).toBeLessThan(RETURN_WITHIN_MS);
   for (const { answered, refusals, others } of Object.values(all)) {
@@ -177,7 +188,6 @@ test('a token that goes and comes back under load: 503 meanwhile and no use of a
   const entries = await entriesFrom(system, size);
   const count = (act: string, phases: readonly string[]): number =>
     entries.filter((entry) => entry.act === act && phases.includes(entry.phase)).length;
-  const refusalsOf = ({ refusals }: Told): number => [...refusals.values()].reduce((a, b) => a + b, 0);
   expect(count('grant.sign', ['done'])).toBe(all.signed.answered);
   expect(count('key.generate', ['done'])).toBe(all.made.answered);
   // `ask` was refused once more than the callers

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -30,7 +31,7 @@ import { filed, toOperate } from './recoveries.js';
 class Neighbour {
   readonly name: string;
   readonly directory = mkdtempSync(join(tmpdir(), 'neighbour-'));
-  readonly witness = testWitness(`${Math.random().toString(36).slice(2)}.example`);
+  readonly witness = testWitness(`${randomUUID()}.example`);
   readonly #cosigner = cosignerOf(this.witness.key.name, this.witness.privateKey);
   #running: RunningWitness | undefined;
   #unlock: (() => void) | undefined;

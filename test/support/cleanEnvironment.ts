@@ -1,4 +1,7 @@
+import type { Circus } from '@jest/types';
 import { TestEnvironment } from 'jest-environment-node';
+
+import { seedInWords } from './chance.ts';
 
 /**
  * A test file that leaves the process's environment as it found it: tests set variables where C code looks for them
@@ -6,6 +9,14 @@ import { TestEnvironment } from 'jest-environment-node';
  */
 class CleanEnvironment extends TestEnvironment {
   readonly #found: Readonly<Record<string, string | undefined>> = { ...process.env };
+
+  /** A test that fails says what it drew from. */
+  handleTestEvent(event: Circus.Event): void {
+    if (event.name !== 'test_done' || event.test.errors.length === 0) return;
+    const note = new Error(seedInWords());
+    note.stack = note.message;
+    event.test.errors.push(note);
+  }
 
   override async teardown(): Promise<void> {
     await super.teardown();

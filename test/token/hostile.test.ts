@@ -20,6 +20,8 @@ import {
   principal,
   raiseGrant,
 } from '../support/escrowChain.js';
+import type { Chance } from '../support/chance.js';
+import { chance } from '../support/chance.js';
 import { makeNss } from '../support/nss.js';
 import { openRaw } from '../support/rawToken.js';
 import { makeSoftHsm } from '../support/softhsm.js';
@@ -108,17 +110,20 @@ describe.each([
 
   test(`${inputs} bad inputs through every verb get an answer that blames the input, and 100 good ones work`, async () => {
     const before = await token.standing();
-    const random = randomness('escrowd hostile inputs');
+    // each of them at least once, and then by chance
+    const first = [...everyInput()];
     const tally = new Map<string, number>();
     const unexpected: string[] = [];
     let left = inputs;
-    const worker = async (): Promise<void> => {
+    const worker = async (_: unknown, at: number): Promise<void> => {
+      const random = chance(`hostile inputs ${at}`);
       while (left > 0) {
         await token.lend(VERBS, async (lent) => {
           const keys = await openKeys(lent, world);
           for (let round = 0; round < 50 && left > 0; round += 1) {
             left -= 1;
-            const { name, go } = hostileInput(lent, world, keys, random);
+            const input = first.pop() ?? drawnInput(random);
+            const { name, go } = hostileInput(input, { lent, world, keys, random });
             const answer = await go().then(
               (value) => (isRefusal(value) ? 'refused' : 'accepted'),
               (error: unknown) =>
@@ -248,7 +253,7 @@ const KINDS = ['empty', 'short', 'long', 'random', 'flipped'] as const;
 /** Good bytes in the wrong place, and inputs that are no ciphertexts. */
 const OTHERS: readonly {
   readonly name: string;
-  readonly go: (lent: Lent, world: World, keys: Keys, random: Randomness) => Promise<unknown>;
+  readonly go: (lent: Lent, world: World, keys: Keys, random: Chance) => Promise<unknown>;
 }[] = [
   {
     name: 'a reply to another recovery',
@@ -338,22 +343,35 @@ function raise(lent: Lent, wrapped: Parameters<Lent['raiseGrant']>[0]['wrapped']
   });
 }
 
-function hostileInput(
-  lent: Lent,
-  world: World,
-  keys: Keys,
-  random: Randomness,
-): { readonly name: string; readonly go: () => Promise<unknown> } {
+/** An input that is bad in itself, or good bytes and how they are spoilt. */
+type Input = (typeof OTHERS)[number] | readonly [(typeof ATTEMPTS)[number], (typeof KINDS)[number]];
+
+function everyInput(): readonly Input[] {
+  return [...OTHERS, ...ATTEMPTS.flatMap((attempt) => KINDS.map((kind): Input => [attempt, kind]))];
+}
+
+/** One in two is bad in itself. */
+function drawnInput(random: Chance): Input {
   const other = OTHERS[random.below(2 * OTHERS.length)];
-  if (other !== undefined) return { name: other.name, go: () => other.go(lent, world, keys, random) };
+  if (other !== undefined) return other;
   const attempt = ATTEMPTS[random.below(ATTEMPTS.length)];
   const kind = KINDS[random.below(KINDS.length)];
   if (attempt === undefined || kind === undefined) throw new Error('no such input');
+  return [attempt, kind];
+}
+
+function hostileInput(
+  input: Input,
+  by: { readonly lent: Lent; readonly world: World; readonly keys: Keys; readonly random: Chance },
+): { readonly name: string; readonly go: () => Promise<unknown> } {
+  const { lent, world, keys, random } = by;
+  if ('go' in input) return { name: input.name, go: () => input.go(lent, world, keys, random) };
+  const [attempt, kind] = input;
   const bytes = spoilt(kind, attempt.good(world, keys), random);
   return { name: `${attempt.name}, ${kind}`, go: () => attempt.use(lent, world, keys, bytes) };
 }
 
-function spoilt(kind: (typeof KINDS)[number], good: Uint8Array, random: Randomness): Buffer {
+function spoilt(kind: (typeof KINDS)[number], good: Uint8Array, random: Chance): Buffer {
   switch (kind) {
     case 'empty':
       return Buffer.alloc(0);
@@ -374,23 +392,4 @@ function spoilt(kind: (typeof KINDS)[number], good: Uint8Array, random: Randomne
 
 function isRefusal(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'refused' in value;
-}
-
-interface Randomness {
-  bytes(length: number): Buffer;
-  /** A whole number from 0 to below `end`. */
-  below(end: number): number;
-}
-
-/** The same bytes for the same seed. */
-function randomness(seed: string): Randomness {
-  let counter = 0;
-  const bytes = (length: number): Buffer => {
-    counter += 1;
-    return createHash('shake256', { outputLength: Math.max(length, 1) })
-      .update(`${seed} ${counter}`)
-      .digest()
-      .subarray(0, length);
-  };
-  return { bytes, below: (end) => bytes(6).readUIntBE(0, 6) % end };
 }

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, randomUUID, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -102,7 +102,7 @@ async function sign(token: SupervisedToken, grant: GrantId): Promise<void> {
 }
 
 /** Everything that the daemon does with a token, over and over by several, until it is told to stop. */
-function load(token: SupervisedToken, grant: GrantId): { stop(): Promise<Tally> } {
+function load(token: SupervisedToken, grant: GrantId): { readonly tally: Tally; stop(): Promise<Tally> } {
   const tally: Tally = { done: 0, codes: new Set(), others: [] };
   let stopped = false;
   const work: (() => Promise<unknown>)[] = [
@@ -131,6 +131,7 @@ function load(token: SupervisedToken, grant: GrantId): { stop(): Promise<Tally> 
     }
   });
   return {
+    tally,
     stop: async () => {
       stopped = true;
       await Promise.all(running);
@@ -147,10 +148,15 @@ interface Tally {
 
 /** A message of its own by the identity key, verified. */
 async function attested(token: SupervisedToken): Promise<void> {
-  const input = Buffer.from(`input ${Math.random()}`);
+  const input = Buffer.from(`input ${randomUUID()}`);
   const signature = await token.lend(['attest'], (lent) => lent.attest(input));
   const key = createPublicKey({ key: Buffer.from(token.identityKey), format: 'der', type: 'spki' });
   expect(verify('sha256', input, { key, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
+}
+
+/** Looks again and again; the time of the test is the deadline. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await pause(5);
 }
 
 /** How long until it works, every try until then being refused with `token-unavailable`. */
@@ -177,11 +183,12 @@ test('a token that goes under load and comes back is used again by itself, and n
     const { away, back } = storage(hsm);
     for (const goneMs of [3_000, 500, 50]) {
       const before = load(token, grant);
-      await pause(300);
+      await until(() => before.tally.done > 20);
       expect(await before.stop()).toMatchObject({ codes: new Set(), others: [] });
       const during = load(token, grant);
       away();
       await pause(goneMs);
+      await until(() => during.tally.codes.size > 0);
       back();
       const tookMs = await untilItWorks(() => sign(token, grant));
       expect(tookMs).toBeLessThan(RETURN_WITHIN_MS);
@@ -189,7 +196,7 @@ test('a token that goes under load and comes back is used again by itself, and n
       expect(others).toEqual([]);
       expect(codes).toEqual(new Set(['token-unavailable']));
       const after = load(token, grant);
-      await pause(300);
+      await until(() => after.tally.done > 20);
       expect(await after.stop()).toMatchObject({ codes: new Set(), others: [] });
     }
     expect(lines).toContain('the token does not answer as it should: it is opened anew');
@@ -227,13 +234,12 @@ test('while the token is gone each use is refused at once, and opening it is tri
       await pause(1_000);
       watched.initialise.mockClear();
       const startedAt = performance.now();
-      for (let round = 0; round < 100; round += 1) {
+      for (let round = 0; round < 100 || watched.initialise.mock.calls.length === 0; round += 1) {
         await refused(token.check());
         await pause(10);
       }
       const seconds = (performance.now() - startedAt) / 1_000;
       expect(watched.initialise.mock.calls.length).toBeLessThanOrEqual(Math.ceil(seconds) + 2);
-      expect(watched.initialise).toHaveBeenCalled();
     } finally {
       back();
     }
@@ -326,7 +332,8 @@ test('opening a working token anew under load refuses nothing, ends what is unde
     const grant = await raiseGrant(token, kept, 'sign', [alice]);
     const busy = load(token, grant);
     for (let round = 0; round < 10; round += 1) {
-      await pause(50);
+      const { done } = busy.tally;
+      await until(() => busy.tally.done > done + 5);
       expect(await token.recycle()).toBe(true);
     }
     expect(watched.finalise).toHaveBeenCalledTimes(10);
