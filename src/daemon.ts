@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Config } from './config.js';
 import { ConfigError } from './config.js';
 import type { Escrow } from './escrow/context.js';
+import { sha256Hex } from './escrow/digests.js';
 import { Directory } from './escrow/directory.js';
 import { keepHouse } from './escrow/housekeeping.js';
 import { Ledger } from './escrow/ledger.js';
@@ -117,6 +118,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       clock,
       random: randomBytes,
       origin: config.origin,
+      tokenId: sha256Hex(token.identityKey),
     };
     if (database.lost !== undefined) {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });

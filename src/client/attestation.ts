@@ -1,12 +1,12 @@
-import { createHash, createPublicKey } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import { errors, jwtVerify } from 'jose';
 
 import { askedAsJson, requestHash, sha256Hex } from '../escrow/digests.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { KeyId, PrincipalId } from '../escrow/ids.js';
-import type { Asked, Scope } from '../escrow/recovery.js';
+import type { Asked, DescribedKey, RequestVersion, Scope } from '../escrow/recovery.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
-import type { WireForDepositary, WireRecovery, WireScope } from '../escrow/wire.js';
+import type { WireForDepositary, WireRecovery, WireRecoveryKey, WireScope } from '../escrow/wire.js';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import { parseDuration } from '../policy/durations.js';
@@ -24,9 +24,12 @@ const MINIMUM_TRANSPORT_BITS = 3072;
 /** A request whose attestation holds: what is shown is what the token's identity key has signed. */
 export interface Attested {
   readonly recovery: string;
+  /** Whether what the keys are is attested (4), or only shown (3). */
+  readonly version: RequestVersion;
   /** All of them, in ascending order. */
   readonly keys: readonly KeyId[];
-  /** As shown: the log entry of the filing says it too (see `believeRecovery`). */
+  readonly descriptions: readonly DescribedKey[];
+  /** version 3: as shown, and as the log entry of the filing says (see `believeRecovery`). */
   readonly owner: PrincipalId;
   readonly requester: PrincipalId;
   readonly reason: string;
@@ -58,10 +61,14 @@ export async function verifyAttestation(
 ): Promise<Attested> {
   const claims = await verifiedClaims(part.attestation, pins, now);
   const { keys, owner, requester, asked, approvalsHoldMs } = parsedRequest(shown);
+  const version = part.requestVersion ?? 3;
+  const descriptions = descriptionsOf(keys, shown);
   const expiresAt = new Date(shown.expiresAt);
   const hash = requestHash({
+    version,
     recovery: shown.recovery,
-    keys,
+    owner,
+    keys: descriptions,
     requester,
     asked,
     reason: shown.reason,
@@ -85,7 +92,9 @@ export async function verifyAttestation(
   expect('attestation-expired', now < expiresAt);
   return {
     recovery: shown.recovery,
+    version,
     keys,
+    descriptions,
     owner,
     requester,
     reason: shown.reason,
@@ -95,6 +104,14 @@ export async function verifyAttestation(
     requestHash: hash,
     transport,
   };
+}
+
+/** The keys, each with what the server says that it is. */
+function descriptionsOf(keys: readonly KeyId[], shown: WireRecovery): readonly DescribedKey[] {
+  return keys.flatMap((key) => {
+    const found = shown.keys.find((candidate) => candidate.key === key);
+    return found === undefined ? [] : [{ key, label: found.label, spec: found.spec, use: found.use }];
+  });
 }
 
 async function verifiedClaims(
@@ -205,11 +222,19 @@ function publicKeyHashes({ keys }: WireRecovery): Json {
 }
 
 /** SHA-256 (hex) of the public key shown, in DER; null for a key that has none. */
-function publicKeyHash({ publicKeyPem }: WireRecovery['keys'][number]): string | null {
-  if (publicKeyPem === undefined) return null;
+function publicKeyHash(key: WireRecoveryKey): string | null {
+  const der = publicKeyOf(key);
+  return der === undefined ? null : sha256Hex(der);
+}
+
+/**
+ * DER SubjectPublicKeyInfo of the public key shown; undefined for a key that has none.
+ * @throws NotBelieved `key-mismatch` when it is not a public key
+ */
+export function publicKeyOf({ publicKeyPem }: WireRecoveryKey): Buffer | undefined {
+  if (publicKeyPem === undefined) return undefined;
   try {
-    const der = createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });
-    return createHash('sha256').update(der).digest('hex');
+    return createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });
   } catch (cause) {
     throw new NotBelieved('key-mismatch', 'the public key shown is not a public key', { cause });
   }

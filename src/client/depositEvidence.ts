@@ -26,7 +26,7 @@ interface Expected extends Choice {
 /**
  * Checks that each key was deposited as the policy in force has it: by the first of its rules that is for such a key, with
  * the quorums that this rule gives for this owner, for the purposes that it allows, and with shares for these depositaries
- * and nobody else, to the keys that the administrators have listed. So a server cannot deposit a key with friends of its own.
+ * and nobody else, to the keys that the administrators have listed, each share another one. So a server cannot deposit a key with friends of its own.
  *
  * Remembers the policy in force, and orders for keys that are under way.
  */
@@ -122,20 +122,54 @@ function checkDeposit({ detail }: Entry, { policy, owner, rule, quorums }: Expec
   if (!isSame(sharesOf(detail['shares']), expected)) {
     return `a key is deposited with others than ${rule.name} gives, or to other keys than theirs`;
   }
+  const hashes = hashesOf(detail['shares']);
+  const isRecorded = hashes.every((hash) => hash === undefined) || new Set(hashes).size === hashes.length;
+  if (!isRecorded || (hashes.includes(undefined) && hashes.some((hash) => hash !== undefined))) {
+    return 'a key is deposited with one share for two, or with shares that are not all recorded';
+  }
   const mayDeliver = rule.deliver && owner.deliveryKey !== undefined;
   return detail['delivered'] === false || (detail['delivered'] === true && mayDeliver)
     ? undefined
     : `a copy of the key was made that ${rule.name} does not allow`;
 }
 
-/** For each purpose, to whose key each share went; the version of the KEK is for nobody to foresee. */
+/**
+ * For each purpose, to whose key each share went. The version of the KEK, and which ciphertext the share is, are for nobody to
+ * foresee.
+ */
 function sharesOf(shares: Json | undefined): readonly Json[] {
-  if (!Array.isArray(shares)) return [];
-  return (shares as readonly Json[]).map((share) => {
-    if (typeof share !== 'object' || share === null || !('kek' in share)) return share;
-    const { kek, ...others } = share;
-    return typeof kek === 'string' ? others : share;
+  return listOf(shares).map((share) => {
+    if (!isObject(share)) return share;
+    const { kek, recipients, ...others } = share;
+    return typeof kek === 'string' ? { ...others, recipients: listOf(recipients).map(withoutShare) } : share;
   });
+}
+
+function withoutShare(recipient: Json): Json {
+  if (!isObject(recipient)) return recipient;
+  const { share, ...others } = recipient;
+  return isHash(share) ? others : recipient;
+}
+
+/** The hashes of all shares, which entries from before they were recorded lack. */
+function hashesOf(shares: Json | undefined): readonly (Json | undefined)[] {
+  return listOf(shares).flatMap((share) =>
+    isObject(share)
+      ? listOf(share['recipients']).map((recipient) => (isObject(recipient) ? recipient['share'] : undefined))
+      : [],
+  );
+}
+
+function listOf(value: Json | undefined): readonly Json[] {
+  return Array.isArray(value) ? (value as readonly Json[]) : [];
+}
+
+function isObject(value: Json): value is Readonly<Record<string, Json>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isHash(value: Json | undefined): boolean {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 }
 
 function isSame(found: Json | undefined, expected: unknown): boolean {

@@ -1,5 +1,4 @@
 import { askedAsJson, repliesDigest } from '../escrow/digests.js';
-import type { KeyId } from '../escrow/ids.js';
 import type { Reply } from '../escrow/recovery.js';
 import { sealed } from '../escrow/sealed.js';
 import type {
@@ -8,7 +7,6 @@ import type {
   WireDenial,
   WireForDepositary,
   WireRecovery,
-  WireShare,
 } from '../escrow/wire.js';
 import { encodeBase64 } from '../log/base64.js';
 import { canonicalJson } from '../log/canonical.js';
@@ -20,13 +18,15 @@ import type { DecryptionKey } from './decryptionKey.js';
 import { NotBelieved } from './errors.js';
 import type { LogView } from './logView.js';
 import { reencryptShare } from './share.js';
+import type { DepositPins, ShownDeposit } from './shownDeposit.js';
+import { believeDeposits } from './shownDeposit.js';
 import type { Signer } from './signingKey.js';
 
 /** The `typ` of an approval or denial. */
 export const STATEMENT_TYPE = 'escrowd-approval+jwt';
 
 /** What a depositary believes by. */
-export interface DepositaryTrust extends AttestationPins {
+export interface DepositaryTrust extends AttestationPins, DepositPins {
   readonly log: LogView;
   readonly now: Date;
 }
@@ -43,6 +43,8 @@ export interface BelievedRecovery {
   /** As the server shows it; what counts of it has been checked. */
   readonly shown: WireRecovery;
   readonly attested: Attested;
+  /** Of the keys that the depositary has a share of; not proven before the share is opened: see `approve`. */
+  readonly deposits: readonly ShownDeposit[];
   /** The index of the entry that recorded the filing. */
   readonly index: number;
   readonly checkpoint: Checkpoint;
@@ -50,8 +52,8 @@ export interface BelievedRecovery {
 
 /**
  * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything
- * shown; the log entry, its place under the checkpoint, the checkpoint against the pinned log key and the last one
- * seen. Nothing is decrypted here. When it resolves, the checkpoint is remembered.
+ * shown; the log entries of its filing and of the births of its keys, their place under the checkpoint, the checkpoint against
+ * the pinned log key and the last one seen; each share against the one that the birth of its key recorded. Nothing is decrypted here. When it resolves, the checkpoint is remembered.
  *
  * @throws NotBelieved at the first thing that does not hold; ServerProblem, ServerUnreachable when the consistency
  *   proof cannot be had.
@@ -64,15 +66,18 @@ export async function believeRecovery(
   const attested = await verifyAttestation(shown, part, trust, trust.now);
   const { entry, checkpoint } = await trust.log.believeEntry(part.logged);
   checkEntry(entry, shown, attested);
-  return { shown, attested, index: part.logged.index, checkpoint } as BelievedRecovery;
+  const deposits = believeDeposits(shown, part.shares, attested, checkpoint, trust);
+  return { shown, attested, deposits, index: part.logged.index, checkpoint } as BelievedRecovery;
 }
 
 /**
- * Approves: opens this depositary's share of each key with its own key, encrypts it to the one-time key that was attested,
- * and signs one statement, over all keys of the request and all of these, which counts for `holdsMs`, or for as long as the
- * request lets an approval count. Each secret is overwritten before this resolves.
+ * Approves: opens this depositary's share of each key with its own key, and with what is in it the link, which proves that
+ * the share is of what `deposits` says; encrypts it to the one-time key that was attested, and signs one statement, over all
+ * keys of the request and all of these, which counts for `holdsMs`, or for as long as the request lets an approval count.
+ * Each secret is overwritten before this resolves.
  *
- * @throws NotBelieved `share-malformed` when a share does not open, or is of no key of the request
+ * @throws NotBelieved `share-malformed` when a share does not open, `share-mismatch` when one is of anything else than
+ *   shown; nothing is signed then
  */
 export async function approve(
   recovery: BelievedRecovery,
@@ -81,15 +86,10 @@ export async function approve(
   now: Date,
   holdsMs = recovery.attested.approvalsHoldMs,
 ): Promise<WireApproval> {
-  const { shares, transportKey } = partOf(recovery.shown);
+  const transportKey = Buffer.from(partOf(recovery.shown).transportKey, 'base64url');
   const replies: Reply[] = [];
-  for (const { key, share, oaep } of sharesOf(recovery, shares)) {
-    const reply = await reencryptShare({
-      share: Buffer.from(share, 'base64url'),
-      depositaryKey,
-      transportKey: Buffer.from(transportKey, 'base64url'),
-      oaep,
-    });
+  for (const { key, share, link, context, oaep } of recovery.deposits) {
+    const reply = await reencryptShare({ share, link, context, depositaryKey, transportKey, oaep });
     replies.push({ key, reply: sealed('transport', reply) });
   }
   const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
@@ -122,19 +122,6 @@ function partOf(shown: WireRecovery): WireForDepositary {
     );
   }
   return shown.forDepositary;
-}
-
-/** The shares, each of another key of the request, in ascending order. */
-function sharesOf(
-  { attested }: BelievedRecovery,
-  shares: readonly WireShare[],
-): readonly (WireShare & { readonly key: KeyId })[] {
-  const found = attested.keys.flatMap((key) => {
-    const share = shares.find((candidate) => candidate.key === key);
-    return share === undefined ? [] : [{ ...share, key }];
-  });
-  if (found.length === shares.length && found.length > 0) return found;
-  throw new NotBelieved('share-malformed', 'the server shows shares of other keys than the request is for');
 }
 
 /** The entry must be the filing of this very request, with this one-time key. */

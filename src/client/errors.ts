@@ -27,6 +27,8 @@ export const DISBELIEFS = {
   'export-refused': 'The export is not what the log has signed.',
   'server-keys-mismatch': 'The server says that it has other keys than those pinned.',
   // keys and answers
+  'deposit-missing': 'The server does not show how the share was deposited: it is older than this client.',
+  'share-mismatch': 'The share is not of the deposit that the server shows: nothing was sent.',
   'share-malformed': 'The share does not open to a recovery secret.',
   'release-malformed': 'The released key does not open.',
   'release-mismatch': 'What was released is not the private half of the public key shown.',

@@ -10,8 +10,6 @@ const ENDING: ReadonlySet<string> = new Set([
   'recovery.cancel',
   'recovery.expire',
 ]);
-/** The version of what a request's hash is of; see `requestHash` in src/escrow. */
-const VERSION = 3;
 
 /** Whether a request has come to its end by this entry, so that nothing of it need be remembered. */
 export function endsRequest({ act, phase, detail, error, request }: Entry): boolean {
@@ -93,10 +91,13 @@ export function isMapOf(
   return isObject && Object.keys(fact).sort().join(' ') === keys?.join(' ');
 }
 
-/** Whether the hash in the entry of a request is of what else that entry says. */
+/** Whether the hash in the entry of a request is of what else that entry says; see `requestHash` in src/escrow. */
 function isOf({ actor, subject, detail }: Entry, recovery: string): boolean {
-  const { requestHash, ...asked } = detail;
-  const { keys } = subject;
+  const { requestHash, version = 3, descriptions, ...asked } = detail;
+  const { keys, owner } = subject;
   if (keys === undefined) return false;
-  return documentHash({ ...asked, version: VERSION, recovery, keys, requester: actor }) === requestHash;
+  const common = { ...asked, version, recovery, requester: actor };
+  if (version === 3) return descriptions === undefined && documentHash({ ...common, keys }) === requestHash;
+  if (version !== 4 || owner === undefined || !isMapOf(descriptions, keys)) return false;
+  return documentHash({ ...common, owner, keys: descriptions }) === requestHash;
 }

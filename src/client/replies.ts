@@ -4,6 +4,7 @@ import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/notices.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
+import { REQUEST_VERSIONS } from '../escrow/recovery.js';
 import type {
   Acted,
   WireAppliedPolicy,
@@ -112,7 +113,16 @@ const key: Reply<WireKey> = z.object({
   ownersCopy: z.exactOptional(release),
 });
 
-const proof = z.object({ index: count, entry: text, proof: z.array(text).readonly(), checkpoint: text });
+const provenEntry = z.object({ index: count, entry: text, proof: z.array(text).readonly() });
+const proof = provenEntry.extend({ checkpoint: text });
+const deposit = z.object({
+  version: z.literal([1, 2]),
+  generation: z.exactOptional(count),
+  requesters: z.array(text).readonly(),
+  delay: text,
+  ownerMayVeto: z.boolean(),
+  recipients: z.array(z.object({ depositary: text, fingerprint: text })).readonly(),
+});
 
 const recovery: Reply<WireRecovery> = z.object({
   recovery: text,
@@ -160,9 +170,21 @@ const recovery: Reply<WireRecovery> = z.object({
   release: z.exactOptional(releasedKeys),
   forDepositary: z.exactOptional(
     z.object({
-      shares: z.array(z.object({ key: text, share: binary, oaep: text })).readonly(),
+      shares: z
+        .array(
+          z.object({
+            key: text,
+            share: binary,
+            oaep: text,
+            link: z.exactOptional(binary),
+            deposit: z.exactOptional(deposit),
+            birth: z.exactOptional(provenEntry),
+          }),
+        )
+        .readonly(),
       transportKey: binary,
       requestHash: text,
+      requestVersion: z.exactOptional(z.literal(REQUEST_VERSIONS)),
       attestation: text,
       logged: proof,
     }),

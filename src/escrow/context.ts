@@ -24,6 +24,8 @@ export interface Escrow {
   readonly random: RandomBytes;
   /** The log's origin: the issuer of attestations, and the audience of statements. */
   readonly origin: string;
+  /** SHA-256 (hex) of the DER SubjectPublicKeyInfo of the token's identity key: which token a deposit is bound to. */
+  readonly tokenId: string;
 }
 
 /** An authenticated call. */

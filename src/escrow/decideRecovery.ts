@@ -2,11 +2,12 @@ import type { AskedKey } from './askedKeys.js';
 import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
-import { layerContext, repliesDigest, sha256Hex } from './digests.js';
+import { repliesDigest, sha256Hex } from './digests.js';
 import type { Share } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId, RecoveryId } from './ids.js';
 import { aloneOn } from './journal.js';
+import { layerContext, layersOf } from './layers.js';
 import type { Change, Subject } from './journal.js';
 import type { TokenVerbs } from './ports.js';
 import type { Completion } from './quorumProgress.js';
@@ -268,7 +269,7 @@ async function checkReply(
 ): Promise<void> {
   const r = await lent.unwrapReply(id, reply);
   if ('refused' in r) throw new EscrowError('share-wrong-key');
-  const place = layerContext(deposit.key, sealed.purpose, { depositary: share.depositary });
+  const place = layerContext(layersOf(deposit, sealed), { depositary: share.depositary });
   const link = await lent.openUnder(r.opened, share.link, place, 'server-for');
   if ('refused' in link) throw new EscrowError('share-mismatch');
 }

@@ -37,6 +37,20 @@ export interface OwnersCopy {
   readonly key: Sealed<'transfer-key'>;
 }
 
+/**
+ * How the layers of a deposit are tied to what they are of, by their associated data (see `layerContext`). Version 1: to key, purpose and place.
+ * Version 2, of deposits made since: to the generation of the deposit, the token and the terms as well.
+ */
+export type Binding =
+  | { readonly version: 1 }
+  | {
+      readonly version: 2;
+      /** Counts the deposits of one key, from 1. */
+      readonly generation: number;
+      /** SHA-256 (hex) of the DER SubjectPublicKeyInfo of the token's identity key. */
+      readonly token: string;
+    };
+
 /** A deposited key: the public half, who can bring it back, and within what terms. Never the key. */
 export interface Deposit {
   readonly key: KeyId;
@@ -47,6 +61,8 @@ export interface Deposit {
   /** DER SubjectPublicKeyInfo; undefined for symmetric keys. */
   readonly publicKey: Uint8Array | undefined;
   readonly createdAt: Date;
+  /** What the layers of its ciphertexts are tied to. */
+  readonly binding: Binding;
   /** The rule that chose the depositaries, and the policy it stood in. */
   readonly rule: { readonly name: string; readonly policyVersion: number; readonly policyHash: string };
   readonly requesters: readonly ('depositary' | 'admin' | 'app')[];
@@ -68,7 +84,7 @@ export function getPurposeDeposit(deposit: Deposit, purpose: Purpose): PurposeDe
 }
 
 /** What stands between a complete quorum and the key; none where there is no such purpose. */
-export function brakesOf(deposit: Deposit, purpose: Purpose): Brakes {
+export function brakesOf(deposit: Pick<Deposit, Purpose>, purpose: Purpose): Brakes {
   return deposit[purpose] ?? { delayMs: 0, ownerMayVeto: false };
 }
 

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
-import type { KeyId, PrincipalId } from './ids.js';
+import type { PrincipalId } from './ids.js';
 import type { OperateTerms, Purpose } from './policy.js';
-import type { Asked, Reply } from './recovery.js';
+import type { Asked, DescribedKey, Reply, RequestVersion } from './recovery.js';
 
 /** SHA-256, lower-case hex. */
 export function sha256Hex(bytes: Uint8Array | string): string {
@@ -20,20 +20,6 @@ export function canonicalHash(value: Json): string {
 /** base64url without padding (RFC 4648 section 5). */
 export function base64url(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64url');
-}
-
-/**
- * Associated data of a sealed layer: the SHA-256 of the canonical {version, key, purpose, depositary or quorum}.
- * It ties every ciphertext to its place; one moved to another key, purpose or quorum does not open.
- */
-export function layerContext(
-  key: KeyId,
-  purpose: Purpose,
-  place: { readonly depositary: PrincipalId } | { readonly quorum: readonly PrincipalId[] },
-): Uint8Array {
-  return createHash('sha256')
-    .update(canonicalJson({ version: 1, key, purpose, ...place }))
-    .digest();
 }
 
 /** What is asked for, as canonical JSON members: in the request's hash, the attestation and the statements. */
@@ -62,27 +48,41 @@ export function askedAsJson(asked: Asked): { readonly purpose: Purpose; readonly
   }
 }
 
-/** SHA-256 (hex) of the canonical request: what depositaries decide on, and what the attestation signs. */
-export function requestHash(request: {
+/** A request, as its hash covers it. */
+export interface HashedRequest {
+  /** 3: the keys by their ids alone, as requests were hashed that were filed before 4 came. */
+  readonly version: RequestVersion;
   readonly recovery: string;
+  readonly owner: PrincipalId;
   /** See `keySet`. */
-  readonly keys: readonly KeyId[];
+  readonly keys: readonly DescribedKey[];
   readonly requester: PrincipalId;
   readonly asked: Asked;
   readonly reason: string;
   readonly expiresAt: Date;
   readonly approvalsHoldMs: number;
-}): string {
+}
+
+/** SHA-256 (hex) of the canonical request: what depositaries decide on, and what the attestation signs. */
+export function requestHash(request: HashedRequest): string {
+  const { version, keys } = request;
   return canonicalHash({
-    version: 3,
+    version,
     recovery: request.recovery,
-    keys: request.keys,
+    ...(version === 3
+      ? { keys: keys.map(({ key }) => key) }
+      : { owner: request.owner, keys: descriptionsAsJson(keys) }),
     requester: request.requester,
     ...askedAsJson(request.asked),
     reason: request.reason,
     expiresAt: request.expiresAt.toISOString(),
     approvalsHoldMs: request.approvalsHoldMs,
   });
+}
+
+/** Each key with what it is, as the hash of a request and the entry of its filing have it. */
+export function descriptionsAsJson(keys: readonly DescribedKey[]): Json {
+  return Object.fromEntries(keys.map(({ key, label, spec, use }) => [key, { label, spec, use }]));
 }
 
 /** SHA-256 (hex) over the replies of one approval, each with its key: what the depositary signs of them. */
@@ -92,8 +92,10 @@ export function repliesDigest(replies: readonly Reply[]): string {
 
 /** SHA-256 (hex) over everything that a deposit keeps, so that the log pins each ciphertext. */
 export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
+  const { binding } = deposit;
   return canonicalHash({
-    version: 2,
+    // 2: of deposits whose layers are bound as version 1 has it, before there was another
+    ...(binding.version === 1 ? { version: 2 } : { version: 3, binding: { ...binding } }),
     key: deposit.key,
     owner: deposit.owner,
     label: deposit.label,

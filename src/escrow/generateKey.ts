@@ -2,14 +2,16 @@ import type { LentFor } from './acts.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import type { Deposit, OwnersCopy, PurposeDeposit, SealedQuorum, Share } from './deposit.js';
-import { depositDigest, layerContext } from './digests.js';
+import { depositDigest, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import { keyFree, repeatOf } from './idempotency.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import { newId, parseId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import { specAllows } from './keySpecs.js';
-import type { Policy, Purpose, Rule } from './policy.js';
+import type { Layers } from './layers.js';
+import { layerContext, termsHash } from './layers.js';
+import type { Policy, Rule } from './policy.js';
 import { PURPOSES } from './policy.js';
 import type { EnrolledDepositary } from './ports.js';
 import type { Principal } from './principals.js';
@@ -71,7 +73,11 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
           shares: deposit.purposes.map(({ purpose, kek, shares }) => ({
             purpose,
             kek,
-            recipients: shares.map(({ depositary, recipient }) => ({ depositary, recipient })),
+            recipients: shares.map(({ depositary, recipient, share }) => ({
+              depositary,
+              recipient,
+              share: sha256Hex(share),
+            })),
           })),
           delivered: deposit.ownersCopy !== undefined,
         },
@@ -133,23 +139,30 @@ type Lent = LentFor<'key.generate'>;
 
 async function bear(escrow: Escrow, lent: Lent, order: KeyOrder, plan: Plan): Promise<Deposit> {
   const { key: user, publicKey } = await lent.generateUserKey(order.spec);
+  const { rule, policy } = plan;
+  const { owner, label, spec, use } = order;
+  const binding = { version: 2, generation: 1, token: escrow.tokenId } as const;
   const purposes: PurposeDeposit[] = [];
   for (const purpose of PURPOSES) {
-    if (plan.rule[purpose] !== undefined) purposes.push(await depositFor(purpose, escrow, lent, user, plan));
+    const brakes = rule[purpose];
+    if (brakes === undefined) continue;
+    const terms = termsHash({
+      ...{ owner, label, spec, use, publicKey, requesters: rule.requesters },
+      ...{ delayMs: brakes.delayMs, ownerMayVeto: brakes.ownerMayVeto },
+      quorums: plan.quorums,
+      recipients: plan.depositaries.map(({ id, fingerprint }) => ({ depositary: id, fingerprint })),
+    });
+    purposes.push(await depositFor({ key: plan.key, purpose, binding, terms }, escrow, lent, user, plan));
   }
   const deposit: Omit<Deposit, 'digest'> = {
-    key: plan.key,
-    owner: order.owner,
-    label: order.label,
-    spec: order.spec,
-    use: order.use,
-    publicKey,
+    ...{ key: plan.key, owner, label, spec, use, publicKey },
     createdAt: escrow.clock.now(),
-    rule: { name: plan.rule.name, policyVersion: plan.policy.version, policyHash: plan.policy.hash },
-    requesters: plan.rule.requesters,
-    requests: plan.rule.requests,
-    operate: plan.rule.operate,
-    release: plan.rule.release,
+    binding,
+    rule: { name: rule.name, policyVersion: policy.version, policyHash: policy.hash },
+    requesters: rule.requesters,
+    requests: rule.requests,
+    operate: rule.operate,
+    release: rule.release,
     purposes,
     ownersCopy: plan.deliveryKey === undefined ? undefined : await copyFor(lent, user, plan.deliveryKey),
   };
@@ -158,12 +171,13 @@ async function bear(escrow: Escrow, lent: Lent, order: KeyOrder, plan: Plan): Pr
 
 /** One purpose: the key under its KEK, a share and a link for each depositary, and a sealed copy for each quorum. */
 async function depositFor(
-  purpose: Purpose,
+  of: Layers,
   escrow: Escrow,
   lent: Lent,
   user: Held<'user-key'>,
   plan: Plan,
 ): Promise<PurposeDeposit> {
+  const { purpose } = of;
   const { sealed: wrapped, kek } = await lent.wrapUnderKek(user, purpose);
   const layers = new Map<PrincipalId, Held<'layer-key'>>();
   const shares: Share[] = [];
@@ -171,7 +185,7 @@ async function depositFor(
     const r = await lent.generateShareKey();
     const l = await lent.generateLayerKey();
     layers.set(depositary, l);
-    const place = layerContext(plan.key, purpose, { depositary });
+    const place = layerContext(of, { depositary });
     shares.push({
       depositary,
       recipient: fingerprint,
@@ -181,16 +195,8 @@ async function depositFor(
   }
   const quorums: SealedQuorum[] = [];
   for (const members of plan.quorums) {
-    quorums.push({
-      members,
-      sealed: await sealFor(
-        lent,
-        wrapped,
-        members,
-        layers,
-        layerContext(plan.key, purpose, { quorum: members }),
-      ),
-    });
+    const place = layerContext(of, { quorum: members });
+    quorums.push({ members, sealed: await sealFor(lent, wrapped, members, layers, place) });
   }
   const mechanisms = { wrap: 'RFC5649', oaep: escrow.token.abilities.oaep, seal: 'A256GCM' } as const;
   return { purpose, kek, mechanisms, shares, quorums };

@@ -7,7 +7,7 @@ import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
 import type { PurposeDeposit, SealedQuorum } from './deposit.js';
 import { isDepositaryOf } from './deposit.js';
-import { canonicalHash, layerContext, sha256Hex } from './digests.js';
+import { canonicalHash, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
@@ -15,6 +15,8 @@ import { newId } from './ids.js';
 import type { Actor, Performed } from './performance.js';
 import { CameToNothing } from './performance.js';
 import { aloneOn } from './journal.js';
+import type { Layers } from './layers.js';
+import { layerContext, layersOf } from './layers.js';
 import type { Subject } from './journal.js';
 import type { Policy } from './policy.js';
 import type { TokenVerbs, Wrapped } from './ports.js';
@@ -344,12 +346,14 @@ function isFor<P extends 'operate' | 'release'>(
 async function bringBack(
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder' | 'unwrapLayer'>,
   recovery: Recovery,
-  { deposit: { key }, sealed, quorum }: RecoverableKey,
+  { deposit, sealed, quorum }: RecoverableKey,
 ): Promise<Wrapped> {
-  const place = layerContext(key, sealed.purpose, { quorum: quorum.members });
+  const { key } = deposit;
+  const layers = layersOf(deposit, sealed);
+  const place = layerContext(layers, { quorum: quorum.members });
   let rest = quorum.sealed;
   for (const [position, member] of quorum.members.entries()) {
-    const layer = await layerOf(lent, recovery, key, sealed, member);
+    const layer = await layerOf(lent, recovery, layers, sealed, member);
     if (position === quorum.members.length - 1) {
       const core = await lent.openUnder(layer, rest, place, 'kek');
       return { sealed: opened(core, 'seal', key), kek: sealed.kek };
@@ -362,16 +366,17 @@ async function bringBack(
 async function layerOf(
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder' | 'unwrapLayer'>,
   recovery: Recovery,
-  key: KeyId,
+  layers: Layers,
   sealed: PurposeDeposit,
   member: PrincipalId,
 ): Promise<Held<'layer-key'>> {
   const approval = recovery.approvals.find(({ depositary }) => depositary === member);
+  const { key } = layers;
   const answered = approval?.replies.find((reply) => reply.key === key);
   const share = sealed.shares.find(({ depositary }) => depositary === member);
   if (answered === undefined || share === undefined) throw new EscrowError('internal');
   const r = opened(await lent.unwrapReply(recovery.id, answered.reply), 'reply', key);
-  const place = layerContext(key, sealed.purpose, { depositary: member });
+  const place = layerContext(layers, { depositary: member });
   const link = opened(await lent.openUnder(r, share.link, place, 'server-for'), 'link', key);
   return opened(await lent.unwrapLayer(member, link), 'link', key);
 }

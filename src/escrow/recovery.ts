@@ -2,7 +2,7 @@ import { EscrowError } from './errors.js';
 import type { Grant, GrantStatus } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
-import type { KeyUse } from './keySpecs.js';
+import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
 import type { Rate } from './rate.js';
 import type { Sealed } from './sealed.js';
@@ -46,6 +46,19 @@ export interface Scope {
 export type Asked =
   | { readonly purpose: 'operate'; readonly scope: Scope }
   | { readonly purpose: 'release'; readonly recipient: PrincipalId };
+
+/** What a request's hash covers, by its version; see `requestHash`. */
+export const REQUEST_VERSIONS = [3, 4] as const;
+/** One of {@link REQUEST_VERSIONS}. */
+export type RequestVersion = (typeof REQUEST_VERSIONS)[number];
+
+/** A key of a request with what its approvers are told that it is. */
+export interface DescribedKey {
+  readonly key: KeyId;
+  readonly label: string;
+  readonly spec: KeySpec;
+  readonly use: KeyUse;
+}
 
 /** One depositary's share of one key, re-encrypted to the transport key. */
 export interface Reply {
@@ -130,6 +143,8 @@ export interface Recovery {
   readonly expiresAt: Date;
   /** How long one approval of it counts, at most. */
   readonly approvalsHoldMs: number;
+  /** Which version of it `requestHash` is of. */
+  readonly version: RequestVersion;
   /** SHA-256 (hex) of the canonical request (see `requestHash`). */
   readonly requestHash: string;
   /** DER SubjectPublicKeyInfo of the one-time key of this request. */

@@ -3,7 +3,7 @@ import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
-import { askedAsJson, base64url, requestHash, sha256Hex } from './digests.js';
+import { askedAsJson, base64url, descriptionsAsJson, requestHash, sha256Hex } from './digests.js';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import { EscrowError } from './errors.js';
@@ -73,6 +73,7 @@ export function requestRecovery(
       checkBegins(asked, filedAt);
       const plan = {
         id: newId('RecoveryId', escrow.random),
+        version: 4,
         keys,
         owner,
         requester: call.caller.id,
@@ -81,11 +82,13 @@ export function requestRecovery(
         filedAt,
         expiresAt: new Date(filedAt.getTime() + order.validForMs),
         approvalsHoldMs: Math.min(...deposits.map(({ requests }) => requests.approvalsHoldMs)),
-      };
+      } as const;
       about({ recovery: plan.id });
-      const hash = requestHash({ ...plan, recovery: plan.id });
+      const hash = requestHash({ ...plan, recovery: plan.id, keys: deposits });
       return {
         detail: {
+          version: plan.version,
+          descriptions: descriptionsAsJson(deposits),
           ...askedAsJson(asked),
           reason: order.reason,
           expiresAt: plan.expiresAt.toISOString(),

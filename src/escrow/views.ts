@@ -9,7 +9,7 @@ import { EscrowError } from './errors.js';
 import type { Grant, GrantStatus } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId, KeyId, RecoveryId } from './ids.js';
-import type { LogReader, Page, PageRequest, StoredEntry } from './ports.js';
+import type { Page, PageRequest, StoredEntry } from './ports.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
 import type { Approval, LifeStatus, Recovery } from './recovery.js';
@@ -33,9 +33,6 @@ export interface KeyView extends AskedKey {
   /** What came of it, and where that stands. */
   readonly grant: { readonly id: GrantId; readonly status: GrantStatus } | undefined;
 }
-
-/** A log entry with its proof. */
-export type LoggedProof = { readonly entry: StoredEntry } & Awaited<ReturnType<LogReader['inclusion']>>;
 
 /** Whether this person sees everything. */
 function seesAll(caller: Principal): boolean {
@@ -122,11 +119,48 @@ export async function viewOf(
   };
 }
 
-/** The entry that recorded the filing of a request, with its proof: what a depositary checks before deciding. */
-export async function proofOfFiling(escrow: Escrow, recovery: RecoveryId): Promise<LoggedProof> {
-  const entry = await escrow.log.filing(recovery);
+/** What a depositary checks before deciding: all entries are under one checkpoint. */
+export interface DecisionProofs {
+  readonly checkpoint: string;
+  /** The entry that recorded the filing of the request. */
+  readonly filing: ProvenEntry;
+  /** The entries that recorded the births of the keys that the caller has a share of. */
+  readonly births: ReadonlyMap<KeyId, ProvenEntry>;
+}
+
+/** An entry with its inclusion proof (RFC 6962). */
+export interface ProvenEntry {
+  readonly entry: StoredEntry;
+  readonly proof: readonly Uint8Array[];
+}
+
+/**
+ * The entries that say what was filed, and how each key was deposited of which the viewer has a share, with their proofs;
+ * EscrowError `log-unavailable` when one is not there, or no checkpoint covers it in time.
+ */
+export async function proofsOf(
+  { log }: Pick<Escrow, 'log'>,
+  { recovery, keys }: RecoveryView,
+): Promise<DecisionProofs> {
+  const held = keys.flatMap(({ deposit, share }) => (share === undefined ? [] : [deposit.key]));
+  const entries = [required(await log.filing(recovery.id))];
+  for (const key of held) entries.push(required(await log.birth(key)));
+  const { checkpoint, proofs } = await log.inclusions(
+    entries.map(({ index }) => index),
+    undefined,
+  );
+  const [filing, ...births] = entries.map((entry, at) => ({ entry, proof: proofs[at] ?? [] }));
+  if (filing === undefined || checkpoint === undefined) throw new EscrowError('log-unavailable');
+  return {
+    checkpoint,
+    filing,
+    births: new Map(births.flatMap((birth, at) => (held[at] === undefined ? [] : [[held[at], birth]]))),
+  };
+}
+
+function required(entry: StoredEntry | undefined): StoredEntry {
   if (entry === undefined) throw new EscrowError('log-unavailable');
-  return { entry, ...(await escrow.log.inclusion(entry.index)) };
+  return entry;
 }
 
 /**

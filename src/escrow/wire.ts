@@ -4,7 +4,7 @@ import type { Mechanism } from './mechanisms.js';
 import type { NoticeKind } from './notices.js';
 import type { HistoryFilter } from './ownerHistory.js';
 import type { Distinction, Purpose } from './policy.js';
-import type { LifeStatus } from './recovery.js';
+import type { LifeStatus, RequestVersion } from './recovery.js';
 
 /**
  * The JSON that goes over the wire, for the server and its clients alike. Types only: requests are validated by the
@@ -183,12 +183,30 @@ export interface WireRecovery {
   readonly forDepositary?: WireForDepositary;
 }
 
-/** A depositary's share of one key. */
+/** A depositary's share of one key, and what it was made by. Servers of before show the first three members only. */
 export interface WireShare {
   readonly key: string;
   readonly share: string;
   /** `RSA-OAEP` (SHA-1) or `RSA-OAEP-256`: how share was, and reply is to be, encrypted. */
   readonly oaep: string;
+  /** AES-256-GCM under the recovery secret, which the client opens before it sends anything. */
+  readonly link?: string;
+  readonly deposit?: WireDeposit;
+  /** The log entry that recorded the birth of the key, and its proof under the checkpoint of `logged`. */
+  readonly birth?: Omit<WireProof, 'checkpoint'>;
+}
+
+/** How a key was deposited for the purpose that is asked for; with what stands in {@link WireRecoveryKey} the link is bound to it. */
+export interface WireDeposit {
+  /** 1: the link is bound to key, purpose and depositary alone; 2: to all that is said here as well. */
+  readonly version: 1 | 2;
+  /** version 2: counts the deposits of the key, from 1. */
+  readonly generation?: number;
+  readonly requesters: readonly string[];
+  readonly delay: string;
+  readonly ownerMayVeto: boolean;
+  /** To whose key each share was encrypted: SHA-256 (hex) of its DER SubjectPublicKeyInfo. */
+  readonly recipients: readonly { readonly depositary: string; readonly fingerprint: string }[];
 }
 
 /** What a depositary checks and uses. */
@@ -198,6 +216,8 @@ export interface WireForDepositary {
   /** DER SubjectPublicKeyInfo of the one-time key. */
   readonly transportKey: string;
   readonly requestHash: string;
+  /** Which version of what is hashed; 3 when it is not given. */
+  readonly requestVersion?: RequestVersion;
   /** Compact JWS, typ `escrowd-attestation+jwt`, ES256 by the identity key. */
   readonly attestation: string;
   /** The log entry that recorded the filing, and its proof. */

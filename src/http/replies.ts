@@ -1,4 +1,5 @@
-import type { Deposit } from '../escrow/deposit.js';
+import type { Deposit, PurposeDeposit } from '../escrow/deposit.js';
+import { brakesOf } from '../escrow/deposit.js';
 import { base64url } from '../escrow/digests.js';
 import type { Grant, GrantStatus } from '../escrow/grant.js';
 import type { HistoryPage } from '../escrow/history.js';
@@ -9,8 +10,9 @@ import type { Rate } from '../escrow/rate.js';
 import { endOf } from '../escrow/recovery.js';
 import type { ReleasedKey, Scope } from '../escrow/recovery.js';
 import { requestInWords } from '../escrow/summary.js';
-import type { KeyView, LoggedProof, RecoveryView } from '../escrow/views.js';
+import type { DecisionProofs, KeyView, ProvenEntry, RecoveryView } from '../escrow/views.js';
 import type {
+  WireDeposit,
   WireEntry,
   WireForDepositary,
   WireGrant,
@@ -24,6 +26,7 @@ import type {
   WireRelease,
   WireReleasedKeys,
   WireScope,
+  WireShare,
 } from '../escrow/wire.js';
 import { encodeBase64 } from '../log/base64.js';
 import { formatDuration } from '../policy/durations.js';
@@ -60,10 +63,10 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
       policyVersion: deposit.rule.policyVersion,
       policyHash: deposit.rule.policyHash,
     },
-    purposes: deposit.purposes.map(({ purpose, quorums, shares }) => ({
-      purpose,
-      quorums: quorums.map(({ members }) => members),
-      recipients: shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient })),
+    purposes: deposit.purposes.map((sealed) => ({
+      purpose: sealed.purpose,
+      quorums: sealed.quorums.map(({ members }) => members),
+      recipients: recipientsReply(sealed),
     })),
     terms: {
       ...(operate === undefined
@@ -98,12 +101,11 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
 }
 
 /**
- * A recovery request, as its viewer sees it. `logged` is the proof of its filing, for a depositary who is to decide;
- * without it, as in lists, `forDepositary` is absent.
+ * A recovery request, as its viewer sees it. `proofs` are for a depositary who is to decide; without them, as in lists, `forDepositary` is absent.
  *
  * @param oaep how releases are encrypted: the standard's name
  */
-export function recoveryReply(view: RecoveryView, oaep: string, logged?: LoggedProof): WireRecovery {
+export function recoveryReply(view: RecoveryView, oaep: string, proofs?: DecisionProofs): WireRecovery {
   const { recovery, status } = view;
   const { asked, state } = recovery;
   const hasRelease = view.isRecipient && state.status === 'released';
@@ -127,7 +129,7 @@ export function recoveryReply(view: RecoveryView, oaep: string, logged?: LoggedP
       ? { releasableAt: state.releasableAt.toISOString(), holdsUntil: state.holdsUntil.toISOString() }
       : {}),
     ...(hasRelease ? { release: releasedKeysReply(state.answers, oaep) } : {}),
-    ...(logged === undefined ? {} : forDepositary(view, logged)),
+    ...(proofs === undefined ? {} : forDepositary(view, proofs)),
   };
 }
 
@@ -237,28 +239,57 @@ function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended
   }
 }
 
-function forDepositary(view: RecoveryView, logged: LoggedProof): Pick<WireRecovery, 'forDepositary'> {
-  const { recovery } = view;
-  const shares = view.keys.flatMap(({ deposit, sealed, share }) =>
-    share === undefined
-      ? []
-      : [{ key: deposit.key, share: base64url(share.share), oaep: sealed.mechanisms.oaep }],
-  );
+function forDepositary(
+  { recovery, keys }: RecoveryView,
+  { filing, births, checkpoint }: DecisionProofs,
+): Pick<WireRecovery, 'forDepositary'> {
+  const shares = keys.flatMap((key) => shareReply(key, births.get(key.deposit.key)));
   if (shares.length === 0) return {};
   return {
     forDepositary: {
       shares,
       transportKey: base64url(recovery.transportKey),
       requestHash: recovery.requestHash,
+      requestVersion: recovery.version,
       attestation: recovery.attestation,
-      logged: proofReply(logged),
+      logged: { ...proofReply(filing), checkpoint },
     } satisfies WireForDepositary,
   };
 }
 
-function proofReply({ entry, proof, checkpoint }: LoggedProof): WireProof {
+function shareReply(
+  { deposit, sealed, share }: KeyView,
+  birth: ProvenEntry | undefined,
+): readonly WireShare[] {
+  if (share === undefined || birth === undefined) return [];
+  const { binding, requesters } = deposit;
+  const { delayMs, ownerMayVeto } = brakesOf(deposit, sealed.purpose);
+  return [
+    {
+      key: deposit.key,
+      share: base64url(share.share),
+      oaep: sealed.mechanisms.oaep,
+      link: base64url(share.link),
+      deposit: {
+        version: binding.version,
+        ...(binding.version === 1 ? {} : { generation: binding.generation }),
+        requesters,
+        delay: formatDuration(delayMs),
+        ownerMayVeto,
+        recipients: recipientsReply(sealed),
+      },
+      birth: proofReply(birth),
+    },
+  ];
+}
+
+function recipientsReply({ shares }: PurposeDeposit): WireDeposit['recipients'] {
+  return shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient }));
+}
+
+function proofReply({ entry, proof }: ProvenEntry): Omit<WireProof, 'checkpoint'> {
   const { index, entry: text } = entryReply(entry);
-  return { index, entry: text, proof: proof.map(base64url), checkpoint };
+  return { index, entry: text, proof: proof.map(base64url) };
 }
 
 function publicKeyPem({ publicKey }: Deposit): { readonly publicKeyPem?: string } {

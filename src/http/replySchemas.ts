@@ -7,11 +7,12 @@ import { NOTICE_KINDS } from '../escrow/notices.js';
 import { MAX_REDELIVERED } from '../escrow/redelivery.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
 import type { LifeStatus } from '../escrow/recovery.js';
-import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
+import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/recovery.js';
 import type {
   Problem,
   WireAppliedPolicy,
   WireChoice,
+  WireDeposit,
   WireEntry,
   WireForDepositary,
   WireGivenUpNotice,
@@ -138,6 +139,11 @@ const scope = z.strictObject({
   notAfter: z.exactOptional(instant),
 }) satisfies z.ZodType<WireScope>;
 
+const recipients = z
+  .array(z.strictObject({ depositary: principal, fingerprint: hex256 }))
+  .max(MAX_PEOPLE * 9)
+  .readonly();
+
 const key = z.strictObject({
   key: idOf('key'),
   owner: principal,
@@ -152,10 +158,7 @@ const key = z.strictObject({
       z.strictObject({
         purpose,
         quorums,
-        recipients: z
-          .array(z.strictObject({ depositary: principal, fingerprint: hex256 }))
-          .max(MAX_PEOPLE * 9)
-          .readonly(),
+        recipients,
       }),
     )
     .max(2)
@@ -185,20 +188,39 @@ const key = z.strictObject({
   ownersCopy: z.exactOptional(release),
 }) satisfies z.ZodType<WireKey>;
 
-const proof = z.strictObject({
+const provenEntry = z.strictObject({
   index: count,
   entry: text(MAX_TEXT),
   proof: z.array(binary).max(64).readonly(),
-  checkpoint: text(MAX_TEXT),
-}) satisfies z.ZodType<WireProof>;
+});
+const proof = provenEntry.extend({ checkpoint: text(MAX_TEXT) }) satisfies z.ZodType<WireProof>;
+
+const deposit = z.strictObject({
+  version: z.literal([1, 2]).meta({ type: 'integer', minimum: 1, maximum: 2 }),
+  generation: z.exactOptional(count),
+  requesters: z
+    .array(z.enum(['depositary', 'admin', 'app']))
+    .max(3)
+    .readonly(),
+  delay: period,
+  ownerMayVeto: z.boolean(),
+  recipients,
+}) satisfies z.ZodType<WireDeposit>;
+
+const share = z.strictObject({
+  key: idOf('key'),
+  share: binary,
+  oaep,
+  link: binary,
+  deposit,
+  birth: provenEntry,
+}) satisfies z.ZodType<WireShare>;
 
 const forDepositary = z.strictObject({
-  shares: z
-    .array(z.strictObject({ key: idOf('key'), share: binary, oaep }) satisfies z.ZodType<WireShare>)
-    .max(MAX_RECOVERY_KEYS)
-    .readonly(),
+  shares: z.array(share).max(MAX_RECOVERY_KEYS).readonly(),
   transportKey: binary,
   requestHash: hex256,
+  requestVersion: z.literal(REQUEST_VERSIONS).meta({ type: 'integer', minimum: 3, maximum: 4 }),
   attestation: text(16_384),
   logged: proof,
 }) satisfies z.ZodType<WireForDepositary>;

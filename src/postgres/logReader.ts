@@ -1,4 +1,5 @@
 import { EscrowError } from '../escrow/errors.js';
+import type { Subject } from '../escrow/journal.js';
 import type { LogReader, StoredEntry } from '../escrow/ports.js';
 import { decodeEntry, type Entry } from '../log/entry.js';
 import { consistencyProof, inclusionProof, type HashReader } from '../log/prover.js';
@@ -61,17 +62,9 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
       return key === undefined ? found : { ...found, items: found.items.filter(isAboutKey(key)) };
     },
 
-    filing: async (recovery) => {
-      // It is among the first, before thousands of uses of what was recovered.
-      for (let from = 0; ;) {
-        const order = { order: 'oldest first', from, limit: filingPage } as const;
-        const entries = (await readEntriesAbout(pool.ask, { recovery }, order)).map(toEntry);
-        const filing = entries.find(({ entry }) => isFiling(decodeEntry(entry)));
-        const last = entries.at(-1);
-        if (filing !== undefined || last === undefined) return filing;
-        from = last.index + 1;
-      }
-    },
+    // Both are among the first, before thousands of uses of what was made or recovered.
+    filing: (recovery) => firstAbout(pool.ask, { recovery }, isFiling),
+    birth: (key) => firstAbout(pool.ask, { key }, isBirthOf(key)),
 
     inclusion: async (index) => {
       if (index >= (await logSize(pool.ask))) throw noSuchEntry();
@@ -107,8 +100,24 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
   };
 }
 
-/** Entries that are looked at at once for the filing of a recovery. */
-const filingPage = 100;
+/** Entries that are looked at at once for the first of a kind. */
+const firstPage = 100;
+
+/** The first entry about this that is of a kind. */
+async function firstAbout(
+  ask: Ask,
+  about: Omit<Subject, 'keys'>,
+  isIt: (entry: Entry) => boolean,
+): Promise<StoredEntry | undefined> {
+  for (let from = 0; ;) {
+    const order = { order: 'oldest first', from, limit: firstPage, single: true } as const;
+    const entries = (await readEntriesAbout(ask, about, order)).map(toEntry);
+    const found = entries.find(({ entry }) => isIt(decodeEntry(entry)));
+    const last = entries.at(-1);
+    if (found !== undefined || last === undefined) return found;
+    from = last.index + 1;
+  }
+}
 
 /** The number of entries in the log, whether a checkpoint covers them or not. */
 export async function logSize(ask: Ask): Promise<number> {
@@ -156,6 +165,10 @@ function isAboutKey(wanted: string): (stored: StoredEntry) => boolean {
 
 function isFiling({ act, phase }: Entry): boolean {
   return act === 'recovery.request' && phase === 'done';
+}
+
+function isBirthOf(key: string): (entry: Entry) => boolean {
+  return ({ act, phase, subject }) => act === 'key.generate' && phase === 'done' && subject.key === key;
 }
 
 function toEntry({ seq, entry }: EntryRow): StoredEntry {

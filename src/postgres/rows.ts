@@ -20,14 +20,16 @@ export type Stored<T> = T extends Uint8Array | Date
 export interface DepositRow {
   readonly key: string;
   readonly created_at: Date;
-  readonly document: Stored<Deposit>;
+  /** What was recorded before has no binding: version 1. */
+  readonly document: Omit<Stored<Deposit>, 'binding'> & Partial<Pick<Deposit, 'binding'>>;
 }
 
 /** The columns of a recovery; all but `document` are there to search by. */
 export interface RecoveryRow {
   readonly id: string;
   readonly filed_at: Date;
-  readonly document: Stored<Recovery>;
+  /** What was recorded before has no version: 3. */
+  readonly document: Omit<Stored<Recovery>, 'version'> & Partial<Pick<Recovery, 'version'>>;
 }
 
 /** The columns of a grant. */
@@ -55,6 +57,7 @@ export function toDeposit({ document }: Pick<DepositRow, 'document'>): Deposit {
     ...document,
     publicKey: document.publicKey === null ? undefined : bytes(document.publicKey),
     createdAt: new Date(document.createdAt),
+    binding: document.binding ?? { version: 1 },
     requests: { ...document.requests, denialsToEnd: document.requests.denialsToEnd ?? undefined },
     operate: document.operate === null ? undefined : toOperateTerms(document.operate),
     release: document.release ?? undefined,
@@ -66,6 +69,7 @@ export function toDeposit({ document }: Pick<DepositRow, 'document'>): Deposit {
 export function toRecovery({ document }: Pick<RecoveryRow, 'document'>): Recovery {
   return {
     ...document,
+    version: document.version ?? 3,
     asked: toAsked(document.asked),
     filedAt: new Date(document.filedAt),
     expiresAt: new Date(document.expiresAt),

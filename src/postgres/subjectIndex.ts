@@ -53,6 +53,8 @@ export interface EntriesAsked {
   /** Only those of a lower index. */
   readonly below?: number;
   readonly limit: number;
+  /** Of a `key`: only those that are about this one and no other. */
+  readonly single?: true;
 }
 
 /**
@@ -62,7 +64,7 @@ export interface EntriesAsked {
 export async function readEntriesAbout(
   ask: Ask,
   about: Omit<Subject, 'keys'>,
-  { order, from, below, limit }: EntriesAsked,
+  { order, from, below, limit, single }: EntriesAsked,
 ): Promise<readonly EntryRow[]> {
   const direction = order === 'newest first' ? 'desc' : 'asc';
   const bounds: readonly Condition[] = [
@@ -79,7 +81,8 @@ export async function readEntriesAbout(
     ...(from === undefined ? [] : [{ sql: 'block >= ?', values: [Math.floor(from / blockLength)] }]),
     ...(below === undefined ? [] : [{ sql: 'block <= ?', values: [Math.floor(below / blockLength)] }]),
   ];
-  const parts = waysOf(about).flatMap((subjects): readonly Condition[] => {
+  const ways = waysOf(about);
+  const parts = (single === true ? ways.slice(0, 1) : ways).flatMap((subjects): readonly Condition[] => {
     const newest = [...subjects, ...bounds];
     const indexed = [...subjects, ...blocks, ...bounds];
     return [

@@ -1,5 +1,6 @@
 import {
   constants,
+  createCipheriv,
   createHash,
   generateKeyPairSync,
   publicEncrypt,
@@ -7,9 +8,12 @@ import {
   type KeyObject,
 } from 'node:crypto';
 
-import type { WireForDepositary, WireRecovery } from '../../src/escrow/wire.js';
+import type { KeyId } from '../../src/escrow/ids.js';
+import { layerContext, termsHash } from '../../src/escrow/layers.js';
+import type { WireDeposit, WireForDepositary, WireRecovery, WireShare } from '../../src/escrow/wire.js';
 import { canonicalJson } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
+import { formatDuration } from '../../src/policy/durations.js';
 import type { FakeServer } from './fakeServer.js';
 import { es256, ORIGIN } from './fakeServer.js';
 
@@ -51,9 +55,10 @@ const SCOPE = { ...shownScope, rate: null, durationMs: 3_600_000, notBefore: nul
 export function honestScene(keys: readonly string[] = [KEY]): Scene {
   const expiresAt = '2026-03-02T12:00:00.000Z';
   const request = {
-    version: 3,
+    version: 4,
     recovery: RECOVERY,
-    keys,
+    owner: 'olga',
+    keys: Object.fromEntries(keys.map((key) => [key, { label: 'letters', spec: 'ec-p256', use: 'sign' }])),
     requester: 'dave',
     purpose: 'operate',
     scope: SCOPE,
@@ -112,6 +117,13 @@ export interface Lies {
   readonly filedSubject?: Entry['subject'];
   readonly filedAct?: string;
   readonly part?: Partial<WireForDepositary>;
+  /** Of which keys a share is shown; of all of the request, when it is not given. */
+  readonly held?: readonly string[];
+  /** Of each share. */
+  readonly share?: Partial<WireShare>;
+  readonly deposit?: Partial<WireDeposit>;
+  /** What the deposit was really made by. */
+  readonly made?: Partial<Made>;
   readonly attestationKey?: KeyObject;
   readonly attestationType?: string;
   /** The entry shown is not the one in the tree. */
@@ -135,8 +147,22 @@ export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRec
     detail: { ...scene.filed, ...lies.filed },
     digest: 'ab'.repeat(32),
   });
+  const made = { ...MADE, token: hex(der(server.identity.publicKey)), ...lies.made };
+  const held = lies.held ?? keys;
+  const births = held.map((key) => log.append(birthOf(key, made)));
   log.fill(2);
   const entry = log.entries[index] ?? '';
+  const shares = await Promise.all(
+    held.map(async (key, at): Promise<WireShare> => {
+      const birth = births[at] ?? 0;
+      return {
+        ...{ key, share: made.share, oaep: 'RSA-OAEP', link: linkOf(key, made) },
+        deposit: { ...shownDeposit(made), ...lies.deposit },
+        birth: { index: birth, entry: log.entries[birth] ?? '', proof: await log.inclusion(birth) },
+        ...lies.share,
+      };
+    }),
+  );
   const attestation = es256(
     lies.attestationKey ?? server.identity.privateKey,
     { alg: 'ES256', typ: lies.attestationType ?? 'escrowd-attestation+jwt' },
@@ -146,9 +172,10 @@ export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRec
     ...scene.recovery,
     ...lies.recovery,
     forDepositary: {
-      shares: keys.map((key) => ({ key, share: share(), oaep: 'RSA-OAEP' })),
+      shares,
       transportKey: der(transportPair.publicKey).toString('base64url'),
       requestHash: String(scene.attested['requestHash']),
+      requestVersion: 4,
       attestation,
       logged: {
         index,
@@ -158,6 +185,112 @@ export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRec
       },
       ...lies.part,
     },
+  };
+}
+
+/** What a deposit was made by: the terms of it, and the secret that is shared. */
+export interface Made {
+  readonly key: string | undefined;
+  readonly owner: string;
+  readonly label: string;
+  readonly spec: 'ec-p256';
+  readonly use: 'sign' | 'decrypt';
+  readonly publicKey: Uint8Array;
+  readonly purpose: 'operate' | 'release';
+  readonly version: 1 | 2;
+  readonly generation: number;
+  readonly token: string;
+  readonly requesters: readonly string[];
+  readonly delayMs: number;
+  readonly ownerMayVeto: boolean;
+  readonly quorums: readonly (readonly string[])[];
+  readonly recipients: WireDeposit['recipients'];
+  readonly depositary: string;
+  readonly secret: Uint8Array;
+  readonly share: string;
+  /** What the entry of birth says of the share; undefined, as before that was recorded. */
+  readonly recorded: string | undefined;
+}
+
+const MADE: Made = {
+  key: undefined,
+  owner: 'olga',
+  label: 'letters',
+  spec: 'ec-p256',
+  use: 'sign',
+  publicKey: der(userPair.publicKey),
+  purpose: 'operate',
+  version: 2,
+  generation: 1,
+  token: '',
+  requesters: ['depositary'],
+  delayMs: 0,
+  ownerMayVeto: false,
+  quorums: [['dana', 'dave']],
+  recipients: [
+    { depositary: 'dana', fingerprint: hex(der(depositaryPair.publicKey)) },
+    { depositary: 'dave', fingerprint: 'dd'.repeat(32) },
+  ],
+  depositary: 'dana',
+  secret: SECRET,
+  share: share(),
+  recorded: 'its own',
+};
+
+function shownDeposit({
+  version,
+  generation,
+  requesters,
+  delayMs,
+  ownerMayVeto,
+  recipients,
+}: Made): WireDeposit {
+  return {
+    version,
+    ...(version === 1 ? {} : { generation }),
+    requesters,
+    delay: formatDuration(delayMs),
+    ownerMayVeto,
+    recipients,
+  };
+}
+
+/** As the token makes it: AES-256-GCM under the secret, of what only the server's own key opens. */
+function linkOf(key: string, made: Made): string {
+  const { purpose, version, generation, token, depositary } = made;
+  const binding = version === 1 ? { version } : { version, generation, token };
+  const layers = { key: (made.key ?? key) as KeyId, purpose, binding, terms: termsHash(made) };
+  const iv = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', made.secret, iv);
+  cipher.setAAD(layerContext(layers, { depositary }));
+  const sealed = Buffer.concat([cipher.update(Buffer.alloc(384, 9)), cipher.final()]);
+  return Buffer.concat([iv, sealed, cipher.getAuthTag()]).toString('base64url');
+}
+
+function birthOf(key: string, { owner, purpose, share: made, recorded, recipients }: Made): Entry {
+  const hash = recorded === 'its own' ? hex(Buffer.from(made, 'base64url')) : recorded;
+  return {
+    v: 1,
+    time: '2026-02-01T12:00:00.000Z',
+    act: 'key.generate',
+    id: `act_birth_${key}`,
+    phase: 'done',
+    actor: 'ann',
+    subject: { key, owner },
+    detail: {
+      shares: [
+        {
+          purpose,
+          kek: `kek:${purpose}:v1`,
+          recipients: recipients.map(({ depositary, fingerprint }) => ({
+            ...{ depositary, recipient: fingerprint },
+            ...(hash === undefined ? {} : { share: depositary === 'dana' ? hash : 'ee'.repeat(32) }),
+          })),
+        },
+      ],
+      delivered: false,
+    },
+    digest: 'ab'.repeat(32),
   };
 }
 

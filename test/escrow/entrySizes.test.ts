@@ -12,7 +12,7 @@ import type { Principal } from '../../src/escrow/principals.js';
 import { MAX_DEPOSITARIES, MAX_QUORUM_MEMBERS, MAX_QUORUMS } from '../../src/escrow/quorums.js';
 import { keySet, MAX_RECOVERY_KEYS } from '../../src/escrow/recovery.js';
 import { compactJws } from '../../src/http/fields.js';
-import { approval, policyOrder, reason, recoveryOrder, signOrder } from '../../src/http/schemas.js';
+import { approval, keyOrder, policyOrder, reason, recoveryOrder, signOrder } from '../../src/http/schemas.js';
 import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry, maximumEntryBytes } from '../../src/log/entry.js';
@@ -59,7 +59,7 @@ function escrowOf(people: number): {
     requesters: ['depositary', 'admin', 'app'],
     deliver: false,
     requests: {},
-    operate: { operations: ['sign'], maxUses: 1, maxDurationMs: 1 },
+    operate: { operations: ['sign'], maxUses: 1, maxDurationMs: 1, delayMs: 0, ownerMayVeto: false },
     release: { delayMs: 0, ownerMayVeto: false },
   } as unknown as Rule;
   const policy = {
@@ -100,7 +100,7 @@ function escrowOf(people: number): {
     contentionTimeoutMs: 0,
   };
   const directory = { current: () => Promise.resolve(policy) };
-  const escrow = { ledger: new Ledger(parts), directory, token, clock, random: randomBytes };
+  const escrow = { ledger: new Ledger(parts), directory, token, clock, random: randomBytes, tokenId: hex32 };
   return { escrow: escrow as unknown as Escrow, journal, lent };
 }
 
@@ -175,6 +175,13 @@ describe('every other entry that a caller can make long fits as well', () => {
     duration,
   };
   const asked = { keys: manyKeys, purpose: 'operate', validFor: duration, scope };
+  const longLabel = '\u20ac'.repeat(200);
+  const descriptions = forEachKey(() => ({ label: longLabel, spec: 'rsa-3072', use: 'decrypt' }));
+  const filing = {
+    ...{ version: 4, descriptions, purpose: 'operate', reason: longReason },
+    scope: { ...scope, mechanisms: MECHANISM_NAMES, rate: { uses: 1_000_000_000, perMs: 1e15 } },
+    ...{ expiresAt: now.toISOString(), approvalsHoldMs: 1e15, requestHash: hex32 },
+  };
   const message = '';
   const longStatement = longJws;
   const isSet = (keys: readonly string[]): boolean => {
@@ -190,15 +197,21 @@ describe('every other entry that a caller can make long fits as well', () => {
   test.each<[string, Entry['detail'], longest: () => boolean, longer: () => boolean]>([
     [
       'recovery.request',
-      { ...asked, reason: longReason, expiresAt: now.toISOString(), requestHash: hex32 },
+      filing,
       () => accepts(recoveryOrder, { ...asked, reason: longReason }),
       () => accepts(recoveryOrder, { ...asked, reason: `${longReason}.` }),
     ],
     [
       'recovery.request',
-      { ...asked, reason: longReason, expiresAt: now.toISOString(), requestHash: hex32 },
+      filing,
       () => accepts(recoveryOrder, { ...asked, reason: longReason }),
       () => accepts(recoveryOrder, { ...asked, keys: ids('key', MAX_RECOVERY_KEYS + 1), reason: longReason }),
+    ],
+    [
+      'recovery.request',
+      filing,
+      () => accepts(keyOrder, { owner, spec: 'ec-p256', use: 'sign', label: longLabel }),
+      () => accepts(keyOrder, { owner, spec: 'ec-p256', use: 'sign', label: `${longLabel}.` }),
     ],
     [
       'recovery.approve',

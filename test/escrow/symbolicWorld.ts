@@ -160,6 +160,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     clock,
     random: bytes,
     origin: ORIGIN,
+    tokenId: sha256Hex('the identity key of this token'),
   };
   return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits, raised });
 }

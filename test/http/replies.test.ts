@@ -59,7 +59,9 @@ test('no answer about records holds more than the interface describes', async ()
     const seenByPeople = ['/v1/keys', `/v1/keys/${KEY}`, '/v1/recoveries', `/v1/recoveries/${RELEASED}`];
     for (const target of by === mailer ? seen : [...seen, ...seenByPeople]) {
       const text = JSON.stringify(await get(by, target));
-      for (const secret of ['secret link', 'secret sealed', 'secret reply', 'kek:']) {
+      // a link is for the depositary whose share opens it
+      const links = ['dana', 'dave'].filter((id) => id !== by.id).map((id) => `link of ${id}`);
+      for (const secret of [...links, 'secret sealed', 'secret reply', 'kek:']) {
         expect(text).not.toContain(secret);
         expect(text).not.toContain(base64url(secret));
       }
@@ -119,20 +121,30 @@ describe('a recovery', () => {
   test('is shown with what is needed to decide, to its depositaries alone', async () => {
     for (const by of [ann, olga, mailer, zed])
       expect(await get(by, `/v1/recoveries/${RECOVERY}`)).toEqual(pending);
+    const birth = {
+      index: 7,
+      entry: Buffer.from(encodeEntry(FILED)).toString(),
+      proof: [Buffer.alloc(32).toString('base64url')],
+    };
+    const deposit = {
+      version: 2,
+      generation: 1,
+      requesters: ['depositary'],
+      delay: 'PT0S',
+      ownerMayVeto: false,
+      recipients: ['dana', 'dave'].map((depositary) => ({ depositary, fingerprint: 'ab'.repeat(32) })),
+    };
     for (const by of [dana, dave]) {
+      const [share, link] = [base64url(`share of ${by.id}`), base64url(`link of ${by.id}`)];
       expect(await get(by, `/v1/recoveries/${RECOVERY}`)).toEqual({
         ...pending,
         forDepositary: {
-          shares: [{ key: KEY, share: base64url(`share of ${by.id}`), oaep: 'RSA-OAEP' }],
+          shares: [{ key: KEY, share, oaep: 'RSA-OAEP', link, deposit, birth }],
           transportKey: base64url('transport SPKI'),
           requestHash: '12'.repeat(32),
+          requestVersion: 4,
           attestation: 'a.b.c',
-          logged: {
-            index: 7,
-            entry: Buffer.from(encodeEntry(FILED)).toString(),
-            proof: [Buffer.alloc(32).toString('base64url')],
-            checkpoint: 'the note',
-          },
+          logged: { ...birth, checkpoint: 'the note' },
         },
       });
     }

@@ -38,7 +38,7 @@ const purposeOf = (purpose: 'operate' | 'release'): Deposit['purposes'][number] 
     depositary,
     recipient: 'ab'.repeat(32),
     share: sealed('depositary', bytes(`share of ${depositary}`)),
-    link: sealed('share-key', bytes('secret link')),
+    link: sealed('share-key', bytes(`link of ${depositary}`)),
   })),
   quorums: [{ members: [dana, dave], sealed: sealed('layer-key', bytes('secret sealed')) }],
 });
@@ -51,6 +51,7 @@ export const DEPOSIT: Deposit = {
   use: 'sign',
   publicKey: bytes('a DER SubjectPublicKeyInfo, for all that this test knows'),
   createdAt: NOW,
+  binding: { version: 2, generation: 1, token: '78'.repeat(32) },
   rule: { name: 'finance', policyVersion: 1, policyHash: 'cd'.repeat(32) },
   requesters: ['depositary'],
   requests: usualRequestTerms(0),
@@ -75,6 +76,7 @@ export const DEPOSIT: Deposit = {
 
 export const RECOVERY_RECORD: Recovery = {
   id: RECOVERY,
+  version: 4,
   revision: 1,
   keys: [KEY],
   owner: olga,
@@ -233,6 +235,7 @@ export function newWorld(policyFloor?: number): World {
     entries: (from, limit) => Promise.resolve([entry].slice(from, limit)),
     entriesAbout: () => Promise.resolve({ items: [entry], next: '7' }),
     filing: () => Promise.resolve(entry),
+    birth: () => Promise.resolve(entry),
     inclusion: () => Promise.resolve({ checkpoint: 'the note', size: 8, proof: [new Uint8Array(32)] }),
     consistency: () => Promise.resolve([new Uint8Array(32).fill(255)]),
     inclusions: (indexes) =>
@@ -294,6 +297,7 @@ export function newWorld(policyFloor?: number): World {
     clock,
     random: randomBytes,
     origin: ORIGIN,
+    tokenId: '78'.repeat(32),
   };
   return Object.assign(world, { escrow, journal, store, verbs });
 }

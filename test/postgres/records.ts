@@ -41,6 +41,7 @@ export function aDeposit(more: Partial<Deposit> = {}): Deposit {
     use: 'sign',
     publicKey: new Uint8Array(randomBytes(91)),
     createdAt: new Date('2026-01-02T03:04:05.678Z'),
+    binding: { version: 2, generation: 1, token: '45'.repeat(32) },
     rule: { name: 'mail', policyVersion: 1, policyHash: 'ab'.repeat(32) },
     requesters: ['depositary', 'app'],
     requests: { ...usualRequestTerms(0), denialsToEnd: 2, distinct: ['requester-depositary'] },
@@ -68,6 +69,7 @@ export function aRecovery(more: Partial<Recovery> = {}): Recovery {
   return {
     id: newId('RecoveryId', randomBytes),
     revision: 1,
+    version: 4,
     keys: [key],
     owner: anna,
     requester: person('rita'),

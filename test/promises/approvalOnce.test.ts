@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import { layerContext } from '../../src/escrow/digests.js';
+import { getPurposeDeposit } from '../../src/escrow/deposit.js';
+import { layerContext, layersOf } from '../../src/escrow/layers.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { WireApproval, WireKey, WireRecovery } from '../../src/escrow/wire.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
@@ -125,15 +126,15 @@ describe('an approval to operate', () => {
     const { deposit, opened } = await openedKey();
     const [operate, release] = [of(opened, 'operate'), of(opened, 'release')];
     for (const id of DEPOSITARIES) {
-      const share = deposit.purposes
-        .find(({ purpose }) => purpose === 'release')
-        ?.shares.find(({ depositary }) => depositary === id);
+      const sealed = getPurposeDeposit(deposit, 'release');
+      const share = sealed.shares.find(({ depositary }) => depositary === id);
       if (share === undefined) throw new Error('no share');
       for (const purpose of ['operate', 'release'] as const) {
-        const place = layerContext(deposit.key, purpose, { depositary: share.depositary });
+        const layers = layersOf(deposit, getPurposeDeposit(deposit, purpose));
+        const place = layerContext(layers, { depositary: share.depositary });
         expect(() => openGcm(operate.r.get(id) ?? Buffer.alloc(32), share.link, place)).toThrow();
       }
-      const right = layerContext(deposit.key, 'release', { depositary: share.depositary });
+      const right = layerContext(layersOf(deposit, sealed), { depositary: share.depositary });
       expect(openGcm(release.r.get(id) ?? Buffer.alloc(32), share.link, right)).toHaveLength(384);
     }
     withToken((raw) => {

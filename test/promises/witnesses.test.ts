@@ -121,7 +121,10 @@ async function believeAs(identity: Identity, patience = SHORT): Promise<number> 
   const { origin, identityKey } = identity.pins;
   const log = identity.logView(client, patience);
   const shown = await client.recovery(recovery);
-  const { checkpoint } = await believeRecovery(shown, { origin, identityKey, log, now: new Date() });
+  const { checkpoint } = await believeRecovery(shown, {
+    ...{ origin, identityKey, log, now: new Date() },
+    depositary: identity.id,
+  });
   return checkpoint.size;
 }
 

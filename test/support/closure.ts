@@ -1,9 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { trimToDer } from '../../src/client/der.js';
-import { layerContext } from '../../src/escrow/digests.js';
-import type { PrincipalId } from '../../src/escrow/ids.js';
-import { PURPOSES } from '../../src/escrow/policy.js';
+import type { Place } from '../../src/escrow/layers.js';
+import { layerContext, layersOf } from '../../src/escrow/layers.js';
 import { byteStringsIn } from './byteStrings.js';
 import type { DatabaseDump } from './databaseDump.js';
 import { openGcm, openOaep, unwrapPadded } from './openedDeposit.js';
@@ -116,15 +115,17 @@ function openByAes(
 /** All associated data that anyone who reads the records can compute, and none. */
 export function contextsOf(dump: DatabaseDump): readonly (Buffer | undefined)[] {
   const contexts: (Buffer | undefined)[] = [undefined];
-  for (const { key, purposes } of dump.deposits) {
+  for (const deposit of dump.deposits) {
+    const { purposes } = deposit;
     const people = purposes.flatMap(({ shares }) => shares.map(({ depositary }) => depositary));
     const quorums = purposes.flatMap((each) => each.quorums.map(({ members }) => members));
-    const places: ({ depositary: PrincipalId } | { quorum: readonly PrincipalId[] })[] = [
+    const places: Place[] = [
       ...[...new Set(people)].map((depositary) => ({ depositary })),
       ...new Map(quorums.map((quorum) => [quorum.join(), { quorum }])).values(),
     ];
-    for (const purpose of PURPOSES) {
-      for (const place of places) contexts.push(Buffer.from(layerContext(key, purpose, place)));
+    for (const sealed of purposes) {
+      const layers = layersOf(deposit, sealed);
+      for (const place of places) contexts.push(Buffer.from(layerContext(layers, place)));
     }
   }
   return contexts;

@@ -9,7 +9,7 @@ import {
 import pkcs11 from 'pkcs11js';
 import { trimToDer } from '../../src/client/der.js';
 import type { Deposit, PurposeDeposit } from '../../src/escrow/deposit.js';
-import { layerContext } from '../../src/escrow/digests.js';
+import { layerContext, layersOf } from '../../src/escrow/layers.js';
 import type { KeyId } from '../../src/escrow/ids.js';
 import type { Purpose } from '../../src/escrow/policy.js';
 import type { SoftHsm } from './softhsm.js';
@@ -93,7 +93,7 @@ export function openDeposit(
     const l = new Map<string, Buffer>();
     for (const { depositary, share, link } of purpose.shares) {
       const secret = openOaep(get(people, depositary), share);
-      const place = layerContext(deposit.key, purpose.purpose, { depositary });
+      const place = layerContext(layersOf(deposit, purpose), { depositary });
       r.set(depositary, secret);
       l.set(depositary, openOaep(get(token.serverFor, depositary), openGcm(secret, link, place)));
     }
@@ -146,7 +146,7 @@ export function unwrapPadded(key: Buffer, wrapped: Uint8Array): Buffer {
 
 function peelAll(deposit: Deposit, purpose: PurposeDeposit, l: ReadonlyMap<string, Buffer>): Buffer {
   const cores = purpose.quorums.map(({ members, sealed }) => {
-    const place = layerContext(deposit.key, purpose.purpose, { quorum: members });
+    const place = layerContext(layersOf(deposit, purpose), { quorum: members });
     return members.reduce<Uint8Array>((rest, member) => openGcm(get(l, member), rest, place), sealed);
   });
   const [core, ...others] = cores;

@@ -158,7 +158,8 @@ async function checked(session: Session, given: Given): Promise<Checked> {
     const shown = await client.recovery(given.argument(0));
     refuseEnded(shown);
     const { origin, identityKey } = identity.pins;
-    return believeRecovery(shown, { origin, identityKey, log, now: session.now });
+    const trust = { origin, identityKey, depositary: identity.id, log, now: session.now };
+    return believeRecovery(shown, trust);
   });
   if (believed.attested.recovery !== given.argument(0)) {
     throw new UsageError('the server shows another request than the one asked for');

@@ -5,7 +5,7 @@ import { activateRecovery, releaseKeys } from '../../escrow/recoverKey.js';
 import type { Recovery } from '../../escrow/recovery.js';
 import { requestRecovery } from '../../escrow/requestRecovery.js';
 import { sealed } from '../../escrow/sealed.js';
-import { listRecoveries, proofOfFiling, viewOf, viewRecovery } from '../../escrow/views.js';
+import { listRecoveries, proofsOf, viewOf, viewRecovery } from '../../escrow/views.js';
 import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../escrow/wire.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
 import { pageOf, REPLIES } from '../replySchemas.js';
@@ -85,8 +85,8 @@ export const recoveryRoutes: readonly Route[] = [
     run: async (escrow, call, { path }) => {
       const found = await viewRecovery(escrow, call, path.recovery);
       const isAsked = found.keys.some(({ share }) => share !== undefined);
-      const logged = isAsked ? await proofOfFiling(escrow, path.recovery) : undefined;
-      return recoveryReply(found, escrow.token.abilities.oaep, logged);
+      const proofs = isAsked ? await proofsOf(escrow, found) : undefined;
+      return recoveryReply(found, escrow.token.abilities.oaep, proofs);
     },
   }),
   act({
