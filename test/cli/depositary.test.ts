@@ -108,7 +108,7 @@ test('without a person and without --yes nothing is sent', async () => {
 
 test('what the server writes cannot repaint the question', async () => {
   const keys = honestScene().recovery.keys.map((key) => ({ ...key, label: 'a\u001b[2Kb\u202Ec\r\nd' }));
-  await serve({ recovery: { keys } });
+  await serve({ isHost: true, recovery: { keys } });
   const { err } = await escrowctl(approve(), { now: NOW, answers: ['no'] });
   expect(err).toContain('"a\\u{1b}[2Kb\\u{202e}c\\u{d}\\nd"');
 });

@@ -2,18 +2,21 @@ import {
   constants,
   createCipheriv,
   createHash,
+  createPublicKey,
   generateKeyPairSync,
   publicEncrypt,
   randomBytes,
   type KeyObject,
 } from 'node:crypto';
 
-import type { KeyId } from '../../src/escrow/ids.js';
+import { parsedAsked } from '../../src/client/attestation.js';
+import { askedAsJson, requestHash } from '../../src/escrow/digests.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import { layerContext, termsHash } from '../../src/escrow/layers.js';
 import type { WireDeposit, WireForDepositary, WireRecovery, WireShare } from '../../src/escrow/wire.js';
 import { canonicalJson } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
-import { formatDuration } from '../../src/policy/durations.js';
+import { formatDuration, parseDuration } from '../../src/policy/durations.js';
 import type { FakeServer } from './fakeServer.js';
 import { es256, ORIGIN } from './fakeServer.js';
 
@@ -107,10 +110,36 @@ export function honestScene(keys: readonly string[] = [KEY]): Scene {
   };
 }
 
+/** The same of what a host shows who has the token's identity key and the log's key: all of it is attested and logged. */
+function hostsScene(recovery: WireRecovery): Scene {
+  const asked = parsedAsked(recovery);
+  if (asked === undefined) throw new Error('nothing is asked for');
+  const hash = requestHash({
+    ...{ version: 4, recovery: recovery.recovery, asked, reason: recovery.reason },
+    owner: recovery.owner as PrincipalId,
+    requester: recovery.requester as PrincipalId,
+    keys: recovery.keys.map(({ key, label, spec, use }) => ({ key: key as KeyId, label, spec, use })),
+    expiresAt: new Date(recovery.expiresAt),
+    approvalsHoldMs: parseDuration(recovery.approvalsHold) ?? 0,
+  });
+  const { attested, filed } = honestScene();
+  const spkis = recovery.keys.map(({ key, publicKeyPem = '' }) => [
+    key,
+    hex(der(createPublicKey(publicKeyPem))),
+  ]);
+  return {
+    recovery,
+    attested: { ...attested, requestHash: hash, keys: Object.fromEntries(spkis), ...askedAsJson(asked) },
+    filed: { ...filed, requestHash: hash },
+  };
+}
+
 /** What the server can lie about beside the scene itself. */
 export interface Lies {
   /** What the honest part is for. */
   readonly keys?: readonly string[];
+  /** What `recovery` says is attested and logged as well. */
+  readonly isHost?: true;
   readonly recovery?: Partial<WireRecovery>;
   readonly attested?: Record<string, unknown>;
   readonly filed?: Record<string, string>;
@@ -133,7 +162,9 @@ export interface Lies {
 /** Puts the filing in the server's log and says what the server then shows. */
 export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRecovery> {
   const keys = lies.keys ?? [KEY];
-  const scene = honestScene(keys);
+  const honest = honestScene(keys);
+  const scene = lies.isHost === true ? hostsScene({ ...honest.recovery, ...lies.recovery }) : honest;
+  const { owner } = scene.recovery;
   const { log } = server;
   log.fill(3);
   const index = log.append({
@@ -143,13 +174,18 @@ export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRec
     id: 'act_filing',
     phase: 'done',
     actor: 'dave',
-    subject: { keys, owner: 'olga', recovery: RECOVERY, ...lies.filedSubject },
+    subject: {
+      keys: scene.recovery.keys.map(({ key }) => key),
+      owner,
+      recovery: RECOVERY,
+      ...lies.filedSubject,
+    },
     detail: { ...scene.filed, ...lies.filed },
     digest: 'ab'.repeat(32),
   });
   const made = { ...MADE, token: hex(der(server.identity.publicKey)), ...lies.made };
-  const held = lies.held ?? keys;
-  const births = held.map((key) => log.append(birthOf(key, made)));
+  const held = lies.held ?? scene.recovery.keys.map(({ key }) => key);
+  const births = held.map((key) => log.append(birthOf(key, owner, scene.recovery.purpose, made)));
   log.fill(2);
   const entry = log.entries[index] ?? '';
   const shares = await Promise.all(
@@ -267,7 +303,12 @@ function linkOf(key: string, made: Made): string {
   return Buffer.concat([iv, sealed, cipher.getAuthTag()]).toString('base64url');
 }
 
-function birthOf(key: string, { owner, purpose, share: made, recorded, recipients }: Made): Entry {
+function birthOf(
+  key: string,
+  owner: string,
+  purpose: string,
+  { share: made, recorded, recipients }: Made,
+): Entry {
   const hash = recorded === 'its own' ? hex(Buffer.from(made, 'base64url')) : recorded;
   return {
     v: 1,
