@@ -221,7 +221,10 @@ async function seenBy(
 ): Promise<{ recovery: WireRecovery; trust: Parameters<typeof believeRecovery>[1] }> {
   const recovery = await client.recovery(id);
   const { origin, identityKey } = identity.pins;
-  return { recovery, trust: { origin, identityKey, depositary: identity.id, log: identity.logView(client), now } };
+  return {
+    recovery,
+    trust: { origin, identityKey, depositary: identity.id, log: identity.logView(client), now },
+  };
 }
 
 /** A daemon in this process, by the configuration in this file. */
