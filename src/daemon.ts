@@ -15,7 +15,7 @@ import type { Anchorage, CheckpointSigner, Clock } from './escrow/ports.js';
 import type { Health } from './http/application.js';
 import { parsePolicy } from './http/policyDocument.js';
 import { createServer } from './http/server.js';
-import { statementVerifier } from './http/statements.js';
+import { identityVerifier, statementVerifier } from './http/statements.js';
 import type { Notifications } from './notificationStart.js';
 import { openNotifications } from './notificationStart.js';
 import type { OperatorLog } from './operatorLog.js';
@@ -115,6 +115,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log: reader,
       token,
       statements: statementVerifier,
+      identity: identityVerifier(token.identityKey),
       clock,
       random: randomBytes,
       origin: config.origin,

@@ -1,6 +1,7 @@
 import type { Escrow } from './context.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import { brakesOf, getPurposeDeposit } from './deposit.js';
+import { checkDeposit } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { Brakes } from './policy.js';
@@ -20,7 +21,7 @@ export interface AskedKey {
 /** Names as many keys in a sentence. */
 const NAMED = 8;
 
-/** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one. */
+/** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. */
 export async function getDeposits(
   { store }: Pick<Escrow, 'store'>,
   keys: readonly KeyId[],
@@ -28,7 +29,10 @@ export async function getDeposits(
   const found = new Map((await store.findDeposits(keys)).map((deposit) => [deposit.key, deposit]));
   return keys.map((key) => {
     const deposit = found.get(key);
-    if (deposit !== undefined) return deposit;
+    if (deposit !== undefined) {
+      checkDeposit(deposit);
+      return deposit;
+    }
     throw keys.length === 1
       ? new EscrowError('key-unknown')
       : new EscrowError('key-unknown', `There is no key ${key}.`);

@@ -3,11 +3,12 @@ import { EscrowError } from './errors.js';
 import type { IdempotencyKey } from './idempotency.js';
 import type { GrantId, KeyId, RandomBytes, RecoveryId } from './ids.js';
 import type { Deposit } from './deposit.js';
+import { checkDeposit } from './digests.js';
 import type { Grant } from './grant.js';
 import type { Ledger } from './ledger.js';
 import type { Actor, SignedRequest } from './performance.js';
 import type { Subject } from './journal.js';
-import type { Clock, LogReader, StatementVerifier, Store, Token } from './ports.js';
+import type { Clock, IdentityVerifier, LogReader, StatementVerifier, Store, Token } from './ports.js';
 import type { Principal } from './principals.js';
 import type { Recovery } from './recovery.js';
 import { statusAt } from './recovery.js';
@@ -20,6 +21,7 @@ export interface Escrow {
   readonly log: LogReader;
   readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing'>;
   readonly statements: StatementVerifier;
+  readonly identity: IdentityVerifier;
   readonly clock: Clock;
   readonly random: RandomBytes;
   /** The log's origin: the issuer of attestations, and the audience of statements. */
@@ -59,10 +61,11 @@ export function actorOf(call: OperateCall): Actor {
     : { id: caller.id, request };
 }
 
-/** The deposit, or EscrowError `key-unknown`. */
+/** The deposit, or EscrowError `key-unknown`, `record-mismatch`. */
 export async function getDeposit(escrow: Escrow, id: KeyId): Promise<Deposit> {
   const deposit = await escrow.store.findDeposit(id);
   if (deposit === undefined) throw new EscrowError('key-unknown');
+  checkDeposit(deposit);
   return deposit;
 }
 

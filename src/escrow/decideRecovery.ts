@@ -1,5 +1,6 @@
 import type { AskedKey } from './askedKeys.js';
 import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
+import { checkRecord, checkRequest, countedStatus } from './checkedRequest.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
 import { repliesDigest, sha256Hex } from './digests.js';
@@ -9,10 +10,11 @@ import type { PrincipalId, RecoveryId } from './ids.js';
 import { aloneOn } from './journal.js';
 import { layerContext, layersOf } from './layers.js';
 import type { Change, Subject } from './journal.js';
+import type { Policy } from './policy.js';
 import type { TokenVerbs } from './ports.js';
 import type { Completion } from './quorumProgress.js';
 import { completion, isDenied, quorumsAsJson } from './quorumProgress.js';
-import type { Recovery, RecoveryState, Reply } from './recovery.js';
+import type { Approval, Recovery, RecoveryState, Reply } from './recovery.js';
 import { approvalsAt } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';
 import { checkStatement } from './statement.js';
@@ -27,7 +29,7 @@ const REPLY_BYTES = 384;
  * keys for `operate`, they are brought back in the same call.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `quorum-complete`, `forbidden`,
- *   `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`,
+ *   `record-mismatch`, `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`,
  *   `share-malformed`, `share-wrong-key`, `share-mismatch`.
  */
 export async function approveRecovery(
@@ -48,21 +50,20 @@ export async function approveRecovery(
       const held = repliesFor(found.held, order.replies);
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
-        claims: [aloneOn(recovery)],
+        // by whose keys the others' approvals were counted
+        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: found.policy.version }],
         plan: { ...found, held, expiresAt },
       };
     },
-    run: async (lent, { recovery, keys, held, expiresAt }) => {
+    run: async (lent, { recovery, keys, approvals: counted, held, expiresAt }) => {
       for (const one of held) await checkReply(lent, recovery, one);
       const at = escrow.clock.now();
       const { statement, replies } = order;
       const depositary = call.caller.id;
-      const approvals = [
-        // an approval of theirs that has expired gives way to the new one; the log has both
-        ...recovery.approvals.filter((approval) => approval.depositary !== depositary),
-        { depositary, statement, replies, at, expiresAt },
-      ];
-      const complete = completion(keys, approvalsAt({ approvals }, at));
+      const approval = { depositary, statement, replies, at, expiresAt };
+      // one of theirs that counts no more gives way to the new one; the log has both
+      const approvals = [...recovery.approvals.filter((one) => one.depositary !== depositary), approval];
+      const complete = completion(keys, [...approvalsAt({ approvals: counted }, at), approval]);
       const { delayMs } = brakesOfAll(keys);
       const state: RecoveryState =
         complete === undefined
@@ -145,7 +146,9 @@ export function vetoRecovery(
 ): Promise<Performed<Recovery>> {
   return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
     if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
-    const { ownerMayVeto } = brakesOfAll(await getAskedKeys(escrow, recovery));
+    const keys = await getAskedKeys(escrow, recovery);
+    await checkRecord(escrow, recovery, keys);
+    const { ownerMayVeto } = brakesOfAll(keys);
     if (!ownerMayVeto) throw new EscrowError('veto-not-allowed');
   });
 }
@@ -160,9 +163,9 @@ export function cancelRecovery(
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
 ): Promise<Performed<Recovery>> {
-  return end(escrow, call, order, 'recovery.cancel', 'cancelled', (recovery) => {
+  return end(escrow, call, order, 'recovery.cancel', 'cancelled', async (recovery) => {
     if (recovery.requester !== call.caller.id) throw new EscrowError('forbidden');
-    return Promise.resolve();
+    await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
   });
 }
 
@@ -214,6 +217,9 @@ interface Undecided {
   readonly recovery: Recovery;
   readonly status: 'pending' | 'approved';
   readonly keys: readonly AskedKey[];
+  /** Those that count now. */
+  readonly approvals: readonly Approval[];
+  readonly policy: Policy;
   /** Those that this depositary has a share of. */
   readonly held: readonly HeldKey[];
 }
@@ -226,7 +232,7 @@ async function getUndecided(
   about: (subject: Subject) => void,
 ): Promise<Undecided> {
   const { recovery, status } = await getOpenRecovery(escrow, id, about);
-  const keys = await getAskedKeys(escrow, recovery);
+  const { keys, approvals, policy } = await checkRequest(escrow, recovery);
   const held = keys.flatMap((key) => {
     const share = key.sealed.shares.find((candidate) => candidate.depositary === depositary);
     return share === undefined ? [] : [{ ...key, share }];
@@ -236,9 +242,9 @@ async function getUndecided(
   if (!mayDecide(recovery, keys, depositary)) {
     throw new EscrowError('forbidden', 'The rule of this key does not let the requester decide.');
   }
-  const counting = [...approvalsAt(recovery, escrow.clock.now()), ...recovery.denials];
+  const counting = [...approvals, ...recovery.denials];
   if (counting.some((one) => one.depositary === depositary)) throw new EscrowError('approval-duplicate');
-  return { recovery, status, keys, held };
+  return { recovery, status: countedStatus(status, keys, approvals), keys, approvals, policy, held };
 }
 
 /** A key that a depositary has a share of, with their reply about it. */

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
+import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
 import type { OperateTerms, Purpose } from './policy.js';
 import type { Asked, DescribedKey, Reply, RequestVersion } from './recovery.js';
@@ -114,6 +115,12 @@ export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
         ? null
         : { transferKey: base64url(deposit.ownersCopy.transferKey), key: base64url(deposit.ownersCopy.key) },
   });
+}
+
+/** EscrowError `record-mismatch` unless the digest of a deposit as it was read is of all that it says. */
+export function checkDeposit(deposit: Deposit): void {
+  if (depositDigest(deposit) === deposit.digest) return;
+  throw new EscrowError('record-mismatch', 'The digest of a deposit is not that of its record.');
 }
 
 function operateAsJson(terms: OperateTerms): Json {

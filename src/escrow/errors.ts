@@ -56,6 +56,8 @@ export const ERROR_CODES = {
   'quorum-complete': 'The quorum is complete already.',
   'recovery-failed':
     'What was approved cannot be carried out: the deposit or a reply does not open. The request has ended.',
+  'record-mismatch':
+    'What the database says is not what was signed and logged. Nothing was done; tell the operator.',
   'delay-running': 'The delay that the rule imposes is not over.',
   'veto-not-allowed': 'The rule of this key gives its owner no veto.',
   // grants

@@ -12,7 +12,7 @@ export const MAX_POLICY_SIGNATURES = 8;
 
 /** What policy signatures are believed by. */
 export interface PolicyTrust {
-  readonly statements: StatementVerifier;
+  readonly statements: Pick<StatementVerifier, 'verify'>;
   /** The log's origin: the audience of the signatures. */
   readonly origin: string;
 }

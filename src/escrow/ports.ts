@@ -375,6 +375,14 @@ export interface VerifiedStatement {
 export interface StatementVerifier {
   /** The payload, when `jws` has this `typ` and verifies under one of the keys with that key's one algorithm. */
   verify(jws: string, typ: string, keys: readonly SigningKey[]): Promise<VerifiedStatement | undefined>;
+  /** The thumbprint of the key that a statement of this `typ` says it is signed by; nothing is verified. */
+  signerOf(jws: string, typ: string): string | undefined;
+}
+
+/** Checks what the token's identity key has signed (JWS, RFC 7515; ES256, and no header but `alg` and `typ`). */
+export interface IdentityVerifier {
+  /** The payload, when `jws` has this `typ` and the identity key signed it. */
+  verify(jws: string, typ: string): Promise<Readonly<Record<string, unknown>> | undefined>;
 }
 
 /** Turns a policy document (JSON) into the policy it means. Throws EscrowError `policy-invalid`. */

@@ -2,6 +2,8 @@ import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import type { LentFor } from './acts.js';
 import type { AskedKey } from './askedKeys.js';
+import type { CheckedRequest } from './checkedRequest.js';
+import { checkRequest, quorumIncomplete } from './checkedRequest.js';
 import { getAskedKeys } from './askedKeys.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
@@ -24,7 +26,6 @@ import { hasRole } from './principals.js';
 import { quorumsAsJson } from './quorumProgress.js';
 import { completeQuorum } from './quorums.js';
 import type { KeyGrant, Recovery, RecoveryState, ReleasedKey, Scope } from './recovery.js';
-import { approvalsAt } from './recovery.js';
 import type { Held } from './sealed.js';
 
 /**
@@ -91,7 +92,7 @@ function activate(
     actor,
     decide: async (about) => {
       const found = await getRecoverable(escrow, id, about, 'operate', check);
-      const { recovery, asked } = found;
+      const { request, recovery, asked, policy } = found;
       checkNotOver(asked.scope, escrow.clock.now());
       const keys = found.keys.map((key) => ({ ...key, grant: newId('GrantId', escrow.random) }));
       return {
@@ -102,12 +103,12 @@ function activate(
           grants: grantsAsJson(grantsOf(keys)),
           ...because,
         },
-        claims: [aloneOn(recovery)],
-        plan: { recovery, keys, scope: asked.scope },
+        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
+        plan: { request, recovery, keys, scope: asked.scope },
       };
     },
-    run: async (lent, { recovery, keys, scope }) => {
-      await orEnd(escrow, lent, recovery, () => raiseAll(lent, recovery, keys, scope));
+    run: async (lent, { request, recovery, keys, scope }) => {
+      await orEnd(escrow, lent, recovery, () => raiseAll(lent, request, keys, scope));
       const grants = grantsOf(keys);
       const at = escrow.clock.now();
       const { startsAt, expiresAt } = grantTimes(scope, at);
@@ -156,13 +157,13 @@ function grantsOf(keys: readonly RaisableKey[]): readonly KeyGrant[] {
 /** Raises the grants of all keys; when one cannot be, none is left in the token. */
 async function raiseAll(
   lent: LentFor<'recovery.activate'>,
-  recovery: Recovery,
+  request: CheckedRequest,
   keys: readonly RaisableKey[],
   { mechanisms }: Scope,
 ): Promise<void> {
   const ready: (RaisableKey & { readonly wrapped: Wrapped })[] = [];
   // what does not open shows before the first is raised, but for a user key itself
-  for (const one of keys) ready.push({ ...one, wrapped: await bringBack(lent, recovery, one) });
+  for (const one of keys) ready.push({ ...one, wrapped: await bringBack(lent, request, one) });
   try {
     for (const { deposit, grant, wrapped } of ready) {
       const { key, spec, use } = deposit;
@@ -205,23 +206,24 @@ export function releaseKeys(
           throw new EscrowError('forbidden');
         }
       });
-      const { recovery, keys } = found;
-      if (!recovery.approvals.some(({ depositary }) => depositary === call.caller.id)) {
+      const { request, recovery, keys } = found;
+      if (!request.approvals.some(({ depositary }) => depositary === call.caller.id)) {
         throw new EscrowError('forbidden', 'A key is released only to a depositary who approved.');
       }
-      const policy = await checkRecipientKey(escrow, keys, call.caller.id);
+      const { policy } = found;
+      await checkRecipientKey(escrow, policy, keys, call.caller.id);
       return {
         detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(quorumsOf(keys)) },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
         plan: found,
       };
     },
-    run: async (lent, { recovery, keys }) => {
+    run: async (lent, { request, recovery, keys }) => {
       const users = await orEnd(escrow, lent, recovery, async () => {
         const users: { readonly key: KeyId; readonly user: Held<'user-key'> }[] = [];
         for (const one of keys) {
           const { key, spec } = one.deposit;
-          const wrapped = await bringBack(lent, recovery, one);
+          const wrapped = await bringBack(lent, request, one);
           users.push({ key, user: opened(await lent.unwrapForRelease({ wrapped, spec }), 'key', key) });
         }
         return users;
@@ -267,18 +269,18 @@ function releasedAsJson(answers: readonly ReleasedKey[]): Json {
  * @throws EscrowError `depositary-not-enrolled`
  */
 async function checkRecipientKey(
-  { directory, token }: Escrow,
+  { token }: Escrow,
+  policy: Policy,
   keys: readonly AskedKey[],
   recipient: PrincipalId,
-): Promise<Policy> {
-  const policy = await directory.current();
+): Promise<void> {
   const listed = policy.principals.get(recipient)?.depositaryKey;
   const enrolled = (await token.enrolled()).find(({ id }) => id === recipient)?.fingerprint;
   const isTheirs = keys.every(({ sealed }) => {
     const approvedWith = sealed.shares.find(({ depositary }) => depositary === recipient)?.recipient;
     return approvedWith !== undefined && listed === approvedWith && enrolled === approvedWith;
   });
-  if (isTheirs) return policy;
+  if (isTheirs) return;
   throw new EscrowError(
     'depositary-not-enrolled',
     'The key that the recipient approved with is not the one that the directory lists and the token has for them now.',
@@ -296,9 +298,11 @@ interface RaisableKey extends RecoverableKey {
 }
 
 interface Recoverable<P extends Recovery['asked']['purpose']> {
+  readonly request: CheckedRequest;
   readonly recovery: Recovery;
   readonly asked: Extract<Recovery['asked'], { readonly purpose: P }>;
   readonly keys: readonly RecoverableKey[];
+  readonly policy: Policy;
 }
 
 async function getRecoverable<P extends 'operate' | 'release'>(
@@ -308,22 +312,23 @@ async function getRecoverable<P extends 'operate' | 'release'>(
   purpose: P,
   check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
 ): Promise<Recoverable<P>> {
-  const { recovery, status } = await getOpenRecovery(escrow, id, about);
-  const keys = await getAskedKeys(escrow, recovery);
-  check(recovery, keys);
+  const { recovery: found, status } = await getOpenRecovery(escrow, id, about);
+  const keys = await getAskedKeys(escrow, found);
+  check(found, keys);
+  const request = await checkRequest(escrow, found, keys);
+  const { recovery, approvals, policy } = request;
   const { asked } = recovery;
   if (!isFor(asked, purpose))
     throw new EscrowError('purpose-not-allowed', `This request is for ${asked.purpose}.`);
-  const now = escrow.clock.now();
-  const agreed = new Set<PrincipalId>(approvalsAt(recovery, now).map(({ depositary }) => depositary));
+  const agreed = new Set<PrincipalId>(approvals.map(({ depositary }) => depositary));
   const complete = keys.flatMap((key) => {
     const quorum = completeQuorum(key.sealed.quorums, agreed);
     return quorum === undefined ? [] : [{ ...key, quorum }];
   });
   const isApproved = status === 'approved' && complete.length === keys.length;
-  if (!isApproved || recovery.state.status !== 'approved') throw new EscrowError('quorum-incomplete');
-  if (now < recovery.state.releasableAt) throw new EscrowError('delay-running');
-  return { recovery, asked, keys: complete };
+  if (!isApproved || recovery.state.status !== 'approved') throw quorumIncomplete(request);
+  if (escrow.clock.now() < recovery.state.releasableAt) throw new EscrowError('delay-running');
+  return { request, recovery, asked, keys: complete, policy };
 }
 
 function quorumsOf(
@@ -345,7 +350,7 @@ function isFor<P extends 'operate' | 'release'>(
  */
 async function bringBack(
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder' | 'unwrapLayer'>,
-  recovery: Recovery,
+  request: CheckedRequest,
   { deposit, sealed, quorum }: RecoverableKey,
 ): Promise<Wrapped> {
   const { key } = deposit;
@@ -353,7 +358,7 @@ async function bringBack(
   const place = layerContext(layers, { quorum: quorum.members });
   let rest = quorum.sealed;
   for (const [position, member] of quorum.members.entries()) {
-    const layer = await layerOf(lent, recovery, layers, sealed, member);
+    const layer = await layerOf(lent, request, layers, sealed, member);
     if (position === quorum.members.length - 1) {
       const core = await lent.openUnder(layer, rest, place, 'kek');
       return { sealed: opened(core, 'seal', key), kek: sealed.kek };
@@ -365,12 +370,12 @@ async function bringBack(
 
 async function layerOf(
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder' | 'unwrapLayer'>,
-  recovery: Recovery,
+  { recovery, approvals }: CheckedRequest,
   layers: Layers,
   sealed: PurposeDeposit,
   member: PrincipalId,
 ): Promise<Held<'layer-key'>> {
-  const approval = recovery.approvals.find(({ depositary }) => depositary === member);
+  const approval = approvals.find(({ depositary }) => depositary === member);
   const { key } = layers;
   const answered = approval?.replies.find((reply) => reply.key === key);
   const share = sealed.shares.find(({ depositary }) => depositary === member);

@@ -3,9 +3,8 @@ import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import { getPurposeDeposit, isDepositaryOf } from './deposit.js';
-import { askedAsJson, base64url, descriptionsAsJson, requestHash, sha256Hex } from './digests.js';
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
+import { ATTESTATION_TYPE, attestationPayload, signedByIdentity } from './attestation.js';
+import { askedAsJson, descriptionsAsJson, requestHash, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import { keyFree, repeatOf } from './idempotency.js';
 import type { KeyId, PrincipalId } from './ids.js';
@@ -21,9 +20,6 @@ import { keySet } from './recovery.js';
 import type { Performed } from './performance.js';
 import { beyondTerms } from './scopeTerms.js';
 import { viewRecovery } from './views.js';
-
-/** The `typ` of attestations (RFC 7515 section 4.1.9). */
-export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
 
 /** What is asked for: a scope without a rate takes the rule's, or the strictest of several. */
 export interface RecoveryOrder {
@@ -102,8 +98,8 @@ export function requestRecovery(
     run: async (lent, { deposits, ...plan }) => {
       const { publicKey: transportKey } = await lent.createTransport(plan.id);
       const transport = sha256Hex(transportKey);
-      const input = attestationInput(escrow.origin, plan, deposits, transport);
-      const attestation = `${input}.${base64url(await lent.attest(Buffer.from(input, 'ascii')))}`;
+      const attested = attestationPayload(escrow.origin, plan, deposits, transport);
+      const attestation = await signedByIdentity(lent, ATTESTATION_TYPE, attested);
       const recovery: Recovery = {
         ...plan,
         revision: 1,
@@ -251,37 +247,4 @@ function checkScope(escrow: Escrow, policy: Policy, deposit: Deposit, scope: Sco
   if (!scope.mechanisms.every((mechanism) => escrow.token.abilities.mechanisms.includes(mechanism))) {
     throw new EscrowError('mechanism-unsupported');
   }
-}
-
-/** The JWS signing input of an attestation (RFC 7515 section 5.1). */
-function attestationInput(
-  origin: string,
-  request: Pick<Recovery, 'id' | 'asked' | 'requestHash' | 'filedAt' | 'expiresAt'>,
-  deposits: readonly Pick<Deposit, 'key' | 'publicKey'>[],
-  transport: string,
-): string {
-  const header = { alg: 'ES256', typ: ATTESTATION_TYPE };
-  const payload = {
-    iss: origin,
-    iat: seconds(request.filedAt),
-    exp: seconds(request.expiresAt),
-    recovery: request.id,
-    requestHash: request.requestHash,
-    keys: attestedKeys(deposits),
-    ...askedAsJson(request.asked),
-    transport,
-  };
-  return [header, payload].map((part) => base64url(Buffer.from(canonicalJson(part)))).join('.');
-}
-
-/** Each key with the SHA-256 (hex) of its public half; null where it has none. */
-function attestedKeys(deposits: readonly Pick<Deposit, 'key' | 'publicKey'>[]): Json {
-  return Object.fromEntries(
-    deposits.map(({ key, publicKey }) => [key, publicKey === undefined ? null : sha256Hex(publicKey)]),
-  );
-}
-
-/** Seconds since the epoch, rounded down (RFC 7519 NumericDate). */
-function seconds(instant: Date): number {
-  return Math.floor(instant.getTime() / 1000);
 }

@@ -13,7 +13,7 @@ const CLOCK_SKEW_SECONDS = 60;
 
 /** What a statement is checked with. */
 export interface StatementCheck {
-  readonly statements: StatementVerifier;
+  readonly statements: Pick<StatementVerifier, 'verify'>;
   readonly clock: Clock;
   readonly origin: string;
 }

@@ -3,17 +3,20 @@ import type { Call, Escrow } from './context.js';
 import { getDeposit, getGrant, getRecovery } from './context.js';
 import type { AskedKey } from './askedKeys.js';
 import { getAskedKeys, mayDecide } from './askedKeys.js';
+import { countedStatus } from './checkedRequest.js';
 import type { Deposit, Share } from './deposit.js';
 import { isDepositaryOf } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { Grant, GrantStatus } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId, KeyId, RecoveryId } from './ids.js';
+import type { Policy } from './policy.js';
 import type { Page, PageRequest, StoredEntry } from './ports.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
 import type { Approval, LifeStatus, Recovery } from './recovery.js';
 import { approvalsAt, lifeAt } from './recovery.js';
+import { STATEMENT_TYPE } from './statement.js';
 
 /** A recovery as one person may see it. */
 export interface RecoveryView {
@@ -100,14 +103,15 @@ export async function viewOf(
   const { state } = recovery;
   const made = state.status === 'active' ? state.grants.map(({ grant }) => grant) : [];
   const grants = await escrow.store.findGrants(made);
-  const status = lifeAt(recovery, grants, now);
+  const listed = listedAmong(escrow, await escrow.directory.current(), approvalsAt(recovery, now));
+  const status = shownStatus(recovery, keys, listed, lifeAt(recovery, grants, now), now);
   const isOpen = status === 'pending' || status === 'approved';
   const isRecipient = asked.purpose === 'release' && asked.recipient === caller.id;
   const isAsked = isOpen && mayDecide(recovery, keys, caller.id);
   return {
     recovery,
     status,
-    approvals: isOpen ? approvalsAt(recovery, now) : recovery.approvals,
+    approvals: isOpen ? listed : recovery.approvals,
     keys: keys.map((key) => {
       const share = isAsked
         ? key.sealed.shares.find(({ depositary }) => depositary === caller.id)
@@ -117,6 +121,30 @@ export async function viewOf(
     }),
     isRecipient,
   };
+}
+
+/** Of these approvals, those that say that they are signed by a key which the directory lists now for their depositary. */
+function listedAmong(
+  { statements }: Escrow,
+  policy: Policy,
+  approvals: readonly Approval[],
+): readonly Approval[] {
+  return approvals.filter(({ depositary, statement }) => {
+    const signer = statements.signerOf(statement, STATEMENT_TYPE);
+    return policy.principals.get(depositary)?.keys.some(({ thumbprint }) => thumbprint === signer) === true;
+  });
+}
+
+/** An approved request whose quorums are complete no more is pending again, while it can be approved. */
+function shownStatus(
+  { expiresAt }: Recovery,
+  keys: readonly AskedKey[],
+  approvals: readonly Approval[],
+  status: LifeStatus,
+  now: Date,
+): LifeStatus {
+  if (status !== 'approved' || countedStatus(status, keys, approvals) === 'approved') return status;
+  return now < expiresAt ? 'pending' : 'expired';
 }
 
 /** What a depositary checks before deciding: all entries are under one checkpoint. */

@@ -58,6 +58,8 @@ export const ADVICE = {
   'quorum-complete': LOOK_AGAIN,
   'recovery-failed':
     'Tell the operator: the deposit or a reply is damaged. Another request may help, if it was a reply.',
+  'record-mismatch':
+    'Do not try again. Somebody has changed the database, or it is damaged: have the operator look, and verify the log.',
   'delay-running': 'Wait until `releasableAt`.',
   'veto-not-allowed': 'Ask the requester to cancel, or the depositaries to deny.',
   'grant-unknown': 'Check the id.',

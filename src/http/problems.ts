@@ -55,6 +55,7 @@ export const STATUS = {
   'quorum-incomplete': 409,
   'quorum-complete': 409,
   'recovery-failed': 500,
+  'record-mismatch': 500,
   'delay-running': 409,
   'veto-not-allowed': 403,
   'grant-unknown': 404,

@@ -1,6 +1,11 @@
-import type { StatementVerifier } from '../escrow/ports.js';
+import { createPublicKey } from 'node:crypto';
+
+import { compactVerify, errors } from 'jose';
+
+import type { IdentityVerifier, StatementVerifier } from '../escrow/ports.js';
 import type { UnverifiedJws } from './jws.js';
 import { isSignedBy, JwsError, readJws } from './jws.js';
+import { isJsonObject, JsonError, parseStrictJson } from './strictJson.js';
 
 /**
  * Checks signed statements with jose: approvals, denials, and administrators' signatures under a policy. One text
@@ -13,7 +18,26 @@ export const statementVerifier: StatementVerifier = {
     if (unverified === undefined || key === undefined) return undefined;
     return (await isSignedBy(unverified, key)) ? { jws, payload: unverified.payload } : undefined;
   },
+  signerOf: (jws, typ) => read(jws, typ)?.header.kid,
 };
+
+/** Checks what the key with this DER SubjectPublicKeyInfo (EC P-256), the token's identity, has signed. */
+export function identityVerifier(spki: Uint8Array): IdentityVerifier {
+  const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+  return {
+    async verify(jws, typ) {
+      try {
+        const { payload, protectedHeader } = await compactVerify(jws, key, { algorithms: ['ES256'] });
+        if (protectedHeader.typ !== typ || Object.keys(protectedHeader).length !== 2) return undefined;
+        const said = parseStrictJson(payload);
+        return isJsonObject(said) ? said : undefined;
+      } catch (error) {
+        if (error instanceof errors.JOSEError || error instanceof JsonError) return undefined;
+        throw error;
+      }
+    },
+  };
+}
 
 function read(jws: string, typ: string): UnverifiedJws | undefined {
   try {

@@ -3,12 +3,14 @@ import { randomBytes } from 'node:crypto';
 import type { Call } from '../../src/escrow/context.js';
 import { approveRecovery, denyRecovery } from '../../src/escrow/decideRecovery.js';
 import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/digests.js';
+import { EscrowError } from '../../src/escrow/errors.js';
 import { generateKey } from '../../src/escrow/generateKey.js';
 import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import type { Policy } from '../../src/escrow/policy.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { Principal } from '../../src/escrow/principals.js';
 import type { Rate } from '../../src/escrow/rate.js';
+import { activateRecovery } from '../../src/escrow/recoverKey.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { requestRecovery } from '../../src/escrow/requestRecovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
@@ -117,7 +119,14 @@ async function ask(
 function statement({ now }: SymbolicWorld, by: string, recovery: Recovery, decision: object): string {
   const iat = now.getTime() / 1000;
   const payload = {
-    ...{ iss: by, aud: ORIGIN, iat, exp: iat + 60, recovery: recovery.id, requestHash: recovery.requestHash },
+    ...{
+      iss: by,
+      aud: ORIGIN,
+      iat,
+      exp: iat + 3600,
+      recovery: recovery.id,
+      requestHash: recovery.requestHash,
+    },
     ...{ keys: recovery.keys, ...askedAsJson(recovery.asked), transport: sha256Hex(recovery.transportKey) },
     ...{ ...decision, checkpoint: { size: 1, root: 'root' } },
   };
@@ -216,6 +225,55 @@ describe('of the rules of several keys the strictest holds for the request:', ()
     const again = await ask({ world: made.world, keys: made.keys.slice(0, 1) });
     expect((await approve(made.world, 'dana', again)).state.status).toBe('pending');
     expect((await approve(made.world, 'dave', again)).state.status).toBe('active');
+  });
+});
+
+describe('when one of the keys cannot be brought back,', () => {
+  async function approvedByBoth(): Promise<{ world: SymbolicWorld; keys: KeyId[]; recovery: Recovery }> {
+    const made = await worldOf({ operate: { delayMs: MINUTE_MS } }, {}, {});
+    const recovery = await ask(made, { validForMs: HOUR_MS });
+    await approve(made.world, 'dana', recovery);
+    await approve(made.world, 'dave', recovery);
+    made.world.now = new Date(made.world.now.getTime() + MINUTE_MS);
+    return { ...made, recovery };
+  }
+
+  /** The token stops to do this at the third time. */
+  function spoil({ verbs }: SymbolicWorld, verb: string, fails: () => unknown): () => void {
+    const works = verbs[verb];
+    if (works === undefined) throw new Error('no such verb');
+    let times = 0;
+    verbs[verb] = (...given) => (++times === 3 ? fails() : works(...given));
+    return () => (verbs[verb] = works);
+  }
+
+  test('none is, and what stood in the token of the others already is destroyed; the next try brings all of them', async () => {
+    const { world, keys, recovery } = await approvedByBoth();
+    const mend = spoil(world, 'raiseGrant', () => Promise.reject(new EscrowError('token-unavailable')));
+    const activated = activateRecovery(world.escrow, callOf('ann'), { recovery: recovery.id });
+    await expect(activated).rejects.toMatchObject({ code: 'token-unavailable' });
+    expect([...world.raised]).toEqual([]);
+    expect(world.recoveries.get(recovery.id)?.state.status).toBe('approved');
+    mend();
+    const again = await activateRecovery(world.escrow, callOf('ann'), { recovery: recovery.id });
+    expect(again.answer.map(({ key }) => key)).toEqual([...keys].sort());
+    expect(world.raised.size).toBe(3);
+  });
+
+  test('for good, the request has failed for all of them, and says which it was', async () => {
+    const { world, recovery } = await approvedByBoth();
+    spoil(world, 'raiseGrant', () => Promise.resolve({ refused: true }));
+    const activated = activateRecovery(world.escrow, callOf('ann'), { recovery: recovery.id });
+    await expect(activated).rejects.toMatchObject({ code: 'recovery-failed' });
+    expect([...world.raised]).toEqual([]);
+    expect(world.entries.at(-1)).toMatchObject({
+      phase: 'failed',
+      error: 'recovery-failed',
+      detail: { status: 'failed', part: 'key', key: recovery.keys[2] },
+    });
+    expect(world.recoveries.get(recovery.id)?.state.status).toBe('failed');
+    const again = activateRecovery(world.escrow, callOf('ann'), { recovery: recovery.id });
+    await expect(again).rejects.toMatchObject({ code: 'recovery-ended' });
   });
 });
 

@@ -1,3 +1,5 @@
+import { createHmac } from 'node:crypto';
+
 import type { Escrow } from '../../src/escrow/context.js';
 import type { Deposit } from '../../src/escrow/deposit.js';
 import { sha256Hex } from '../../src/escrow/digests.js';
@@ -44,6 +46,21 @@ export function reencrypted(share: Uint8Array, depositary: string, recovery: str
   );
 }
 
+/** The token's identity key, which nobody else has. */
+const IDENTITY = Buffer.from('of the token alone');
+
+function identityOver(input: string): Buffer {
+  return createHmac('sha256', IDENTITY).update(input).digest();
+}
+
+function signedByIdentity(jws: string, typ: string): Readonly<Record<string, unknown>> | undefined {
+  const [header = '', payload = '', signature = ''] = jws.split('.');
+  const said = (part: string): Record<string, unknown> =>
+    JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<string, unknown>;
+  const isSigned = identityOver(`${header}.${payload}`).toString('base64url') === signature;
+  return isSigned && said(header)['typ'] === typ ? said(payload) : undefined;
+}
+
 /** The use cases, the ledger and the judge of the journal as they are; store and token in memory, the token's ciphers by name. */
 export interface SymbolicWorld {
   readonly escrow: Escrow;
@@ -52,6 +69,8 @@ export interface SymbolicWorld {
   readonly recoveries: Map<string, Recovery>;
   readonly grants: Map<string, Grant>;
   readonly deposits: Map<string, Deposit>;
+  /** What the token does; to be replaced by who wants it to fail. */
+  readonly verbs: Record<string, (...given: never[]) => unknown>;
   /** The grants that stand in the token now. */
   readonly raised: ReadonlySet<string>;
   policy: Policy;
@@ -65,13 +84,21 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
   const recoveries = new Map<string, Recovery>();
   const grants = new Map<string, Grant>();
   const deposits = new Map<string, Deposit>();
-  const world: { policy: Policy; now: Date } = { policy, now: new Date('2026-03-01T12:00:00.000Z') };
-  const clock = { now: () => world.now, pause: () => Promise.resolve() };
-
   const { bytes } = chance('symbolic world');
-
   const ground = emptyGround();
   ground.policyVersion = policy.version;
+  let inForce = policy;
+  const world = {
+    now: new Date('2026-03-01T12:00:00.000Z'),
+    get policy(): Policy {
+      return inForce;
+    },
+    set policy(next: Policy) {
+      inForce = next;
+      ground.policyVersion = next.version;
+    },
+  };
+  const clock = { now: () => world.now, pause: () => Promise.resolve() };
   const seen = new Set<string>();
   const open = new Map<string, OpenAct>();
   const apply = (change: Change): void => {
@@ -127,11 +154,12 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
         [...recoveries.values()].filter(({ state }) => ['pending', 'approved'].includes(state.status)),
       ),
     findGrant: (id) => Promise.resolve(grants.get(id)),
+    findGrants: (ids) => Promise.resolve(ids.flatMap((id) => grants.get(id) ?? [])),
     openGrants: () => Promise.resolve([...grants.values()].filter(({ status }) => status === 'active')),
   } as Partial<Store> as Store;
 
   const raised = new Set<string>();
-  const token = symbolicToken(enrolled, raised, bytes);
+  const { token, verbs } = symbolicToken(enrolled, raised, bytes);
   const escrow: Escrow = {
     ledger: new Ledger({
       journal,
@@ -156,13 +184,18 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
         const isTheirs = said.typ === typ && keys.some(({ thumbprint }) => thumbprint === said.by);
         return Promise.resolve(isTheirs ? { jws, payload: said.payload } : undefined);
       },
+      signerOf: (jws, typ) => {
+        const said = JSON.parse(jws) as { typ: string; by: string };
+        return said.typ === typ ? said.by : undefined;
+      },
     },
+    identity: { verify: (jws, typ) => Promise.resolve(signedByIdentity(jws, typ)) },
     clock,
     random: bytes,
     origin: ORIGIN,
     tokenId: sha256Hex('the identity key of this token'),
   };
-  return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits, raised });
+  return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits, verbs, raised });
 }
 
 /** A reference to what the token holds. */
@@ -170,7 +203,11 @@ interface InFlight {
   readonly reference: number;
 }
 
-function symbolicToken(enrolled: readonly string[], raised: Set<string>, bytes: RandomBytes): Token {
+function symbolicToken(
+  enrolled: readonly string[],
+  raised: Set<string>,
+  bytes: RandomBytes,
+): { readonly token: Token; readonly verbs: SymbolicWorld['verbs'] } {
   const transports = new Set<string>();
   const held = new Map<number, string>();
   const hold = (kind: string, secret: string): { held: string; reference: number } => {
@@ -182,7 +219,7 @@ function symbolicToken(enrolled: readonly string[], raised: Set<string>, bytes: 
   const answer = (found: string | undefined, use: (found: string) => unknown): unknown =>
     Promise.resolve(found === undefined ? { refused: true } : { opened: use(found) });
   const hex = (aad: Uint8Array): string => Buffer.from(aad).toString('hex');
-  const verbs: Record<string, (...given: never[]) => unknown> = {
+  const verbs: SymbolicWorld['verbs'] = {
     generateUserKey: () =>
       Promise.resolve({ key: hold('user-key', fresh()), publicKey: Buffer.from('SPKI') }),
     wrapUnderKek: (key: InFlight, purpose: string) =>
@@ -204,7 +241,7 @@ function symbolicToken(enrolled: readonly string[], raised: Set<string>, bytes: 
     createTransport: (id: string) =>
       Promise.resolve({ publicKey: Buffer.from([...transports.add(id)].at(-1) ?? '') }),
     destroyTransport: (id: string) => Promise.resolve(void transports.delete(id)),
-    attest: () => Promise.resolve(Buffer.from('signature')),
+    attest: (input: Uint8Array) => Promise.resolve(identityOver(Buffer.from(input).toString())),
     unwrapReply: (id: string, reply: Uint8Array) =>
       answer(transports.has(id) ? opened(reply, `transport:${id}`) : undefined, (secret) =>
         hold('share-key', secret),
@@ -223,7 +260,7 @@ function symbolicToken(enrolled: readonly string[], raised: Set<string>, bytes: 
         ? Promise.resolve(Buffer.from('signed'))
         : Promise.reject(new EscrowError('token-unavailable')),
   };
-  return {
+  const token = {
     abilities: {
       profile: 'symbolic',
       keySpecs: ['rsa-2048', 'rsa-3072'],
@@ -236,4 +273,5 @@ function symbolicToken(enrolled: readonly string[], raised: Set<string>, bytes: 
     lend: (_names: unknown, use: (lent: unknown) => Promise<unknown>) => use(verbs),
     standing: () => Promise.resolve({ transports: [...transports], grants: [...raised] }),
   } as unknown as Token;
+  return { token, verbs };
 }

@@ -1,3 +1,5 @@
+import type { PrincipalId } from '../../src/escrow/ids.js';
+import { STATEMENT_TYPE } from '../../src/escrow/statement.js';
 import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/policySignatures.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { spkiPem } from '../../src/http/replies.js';
@@ -91,7 +93,7 @@ describe('a key', () => {
       release: { delay: 'PT1H', ownerMayVeto: true },
       requests: { maxValidFor: 'P90D', approvalsHold: 'P7D', distinct: [] },
     },
-    digest: 'ef'.repeat(32),
+    digest: DEPOSIT.digest,
   };
 
   test('is shown in full, and the owner’s copy to its owner alone', async () => {
@@ -141,9 +143,9 @@ describe('a recovery', () => {
         forDepositary: {
           shares: [{ key: KEY, share, oaep: 'RSA-OAEP', link, deposit, birth }],
           transportKey: base64url('transport SPKI'),
-          requestHash: '12'.repeat(32),
+          requestHash: RECOVERY_RECORD.requestHash,
           requestVersion: 4,
-          attestation: 'a.b.c',
+          attestation: RECOVERY_RECORD.attestation,
           logged: { ...birth, checkpoint: 'the note' },
         },
       });
@@ -211,11 +213,19 @@ describe('a recovery', () => {
   test('while its delay runs says until when', async () => {
     const releasableAt = new Date(NOW.getTime() + 3_600_000);
     const holdsUntil = new Date(NOW.getTime() + 7_200_000);
-    running.world.store.findRecovery = () =>
-      Promise.resolve({ ...RECOVERY_RECORD, state: { status: 'approved', releasableAt, holdsUntil } });
+    const approvals = [dana, dave].map((by) => ({
+      depositary: by.id as PrincipalId,
+      statement: statement(by, STATEMENT_TYPE, {}),
+      replies: [],
+      at: NOW,
+      expiresAt: holdsUntil,
+    }));
+    const state = { status: 'approved', releasableAt, holdsUntil } as const;
+    running.world.store.findRecovery = () => Promise.resolve({ ...RECOVERY_RECORD, approvals, state });
     expect(await get(ann, `/v1/recoveries/${RECOVERY}`)).toEqual({
       ...pending,
       status: 'approved',
+      approvedBy: ['dana', 'dave'],
       releasableAt: releasableAt.toISOString(),
       holdsUntil: holdsUntil.toISOString(),
     });

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 
 import type { Escrow } from '../../src/escrow/context.js';
+import { ATTESTATION_TYPE, attestationPayload } from '../../src/escrow/attestation.js';
 import type { Deposit } from '../../src/escrow/deposit.js';
+import { depositDigest, requestHash, sha256Hex } from '../../src/escrow/digests.js';
 import { Directory } from '../../src/escrow/directory.js';
 import type { Grant } from '../../src/escrow/grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
@@ -43,7 +45,7 @@ const purposeOf = (purpose: 'operate' | 'release'): Deposit['purposes'][number] 
   quorums: [{ members: [dana, dave], sealed: sealed('layer-key', bytes('secret sealed')) }],
 });
 
-export const DEPOSIT: Deposit = {
+const DEPOSITED: Omit<Deposit, 'digest'> = {
   key: KEY,
   owner: olga,
   label: 'mail',
@@ -71,10 +73,10 @@ export const DEPOSIT: Deposit = {
     transferKey: sealed('owner', bytes('copy X')),
     key: sealed('transfer-key', bytes('copy key')),
   },
-  digest: 'ef'.repeat(32),
 };
+export const DEPOSIT: Deposit = { ...DEPOSITED, digest: depositDigest(DEPOSITED) };
 
-export const RECOVERY_RECORD: Recovery = {
+const FILED_RECORD: Recovery = {
   id: RECOVERY,
   version: 4,
   revision: 1,
@@ -106,11 +108,29 @@ export const RECOVERY_RECORD: Recovery = {
   denials: [],
   state: { status: 'pending' },
 };
+/** What the identity key has attested in this world, by type and JWS. */
+const ATTESTED = new Map<string, Readonly<Record<string, unknown>>>();
+
+/** A request as it is filed: hashed and attested. */
+function filed(record: Recovery): Recovery {
+  const attestation = `attested.${record.id}.${record.asked.purpose}`;
+  const request = {
+    ...record,
+    attestation,
+    requestHash: requestHash({ ...record, recovery: record.id, keys: [DEPOSIT] }),
+  };
+  const transport = sha256Hex(record.transportKey);
+  ATTESTED.set(
+    `${ATTESTATION_TYPE} ${attestation}`,
+    attestationPayload(ORIGIN, request, [DEPOSIT], transport),
+  );
+  return request;
+}
+
+export const RECOVERY_RECORD = filed(FILED_RECORD);
 
 export const RELEASED_RECORD: Recovery = {
-  ...RECOVERY_RECORD,
-  id: RELEASED,
-  asked: { purpose: 'release', recipient: dana },
+  ...filed({ ...FILED_RECORD, id: RELEASED, asked: { purpose: 'release', recipient: dana } }),
   approvals: [
     {
       depositary: dana,
@@ -294,6 +314,7 @@ export function newWorld(policyFloor?: number): World {
     log,
     token,
     statements: statementVerifier,
+    identity: { verify: (jws, typ) => Promise.resolve(ATTESTED.get(`${typ} ${jws}`)) },
     clock,
     random: randomBytes,
     origin: ORIGIN,

@@ -1,0 +1,129 @@
+import { canonicalJson } from '../log/canonical.js';
+import type { AskedKey } from './askedKeys.js';
+import { getAskedKeys, mayDecide } from './askedKeys.js';
+import { ATTESTATION_TYPE, attestationPayload } from './attestation.js';
+import type { Escrow } from './context.js';
+import { requestHash, sha256Hex } from './digests.js';
+import { EscrowError } from './errors.js';
+import type { PrincipalId } from './ids.js';
+import type { Policy } from './policy.js';
+import { completion } from './quorumProgress.js';
+import type { Approval, Recovery } from './recovery.js';
+import { approvalsAt } from './recovery.js';
+import { checkStatement } from './statement.js';
+
+declare const checked: unique symbol;
+
+/**
+ * A request whose record says what was attested when it was filed, with the approvals that count. The database is storage,
+ * not a witness: an act that gives something away takes one of these, never a record.
+ */
+export interface CheckedRequest {
+  readonly [checked]: true;
+  readonly recovery: Recovery;
+  readonly keys: readonly AskedKey[];
+  /** Those of its approvals that count now. */
+  readonly approvals: readonly Approval[];
+  /** Whose approvals count no more, though they have not expired: the directory does not list the key that signed. */
+  readonly lapsed: readonly PrincipalId[];
+  /** By whose keys the approvals were checked. */
+  readonly policy: Policy;
+}
+
+/**
+ * Checks a request as it was read: its hash is of what the record says, the identity key has attested exactly that, its keys
+ * are of its owner and as they were deposited. An approval counts when a key that the directory lists now for this depositary
+ * signed it about exactly this request and these replies, it has not expired, and the rules let them decide.
+ *
+ * @throws EscrowError `record-mismatch`, `key-unknown`, `purpose-not-allowed`
+ */
+export async function checkRequest(
+  escrow: Escrow,
+  recovery: Recovery,
+  known?: readonly AskedKey[],
+): Promise<CheckedRequest> {
+  const keys = known ?? (await getAskedKeys(escrow, recovery));
+  await checkRecord(escrow, recovery, keys);
+  const policy = await escrow.directory.current();
+  const approvals: Approval[] = [];
+  const lapsed: PrincipalId[] = [];
+  for (const approval of approvalsAt(recovery, escrow.clock.now())) {
+    const verdict = await verdictOn(escrow, policy, recovery, keys, approval);
+    if (verdict === 'counts') approvals.push(approval);
+    if (verdict === 'lapsed') lapsed.push(approval.depositary);
+  }
+  return { recovery, keys, approvals, lapsed, policy } as unknown as CheckedRequest;
+}
+
+/**
+ * Where an open request stands by the approvals that count: one whose quorums are complete no more, since somebody who had
+ * approved has left or has another key, is pending again.
+ */
+export function countedStatus(
+  status: 'pending' | 'approved',
+  keys: readonly AskedKey[],
+  approvals: readonly Approval[],
+): 'pending' | 'approved' {
+  return status === 'approved' && completion(keys, approvals) === undefined ? 'pending' : status;
+}
+
+/** Why quorums are incomplete, where somebody has approved whose approval counts no more. */
+export function quorumIncomplete({ lapsed }: Pick<CheckedRequest, 'lapsed'>): EscrowError {
+  if (lapsed.length === 0) return new EscrowError('quorum-incomplete');
+  return new EscrowError(
+    'quorum-incomplete',
+    `Not enough depositaries have approved: the directory no longer lists the key that signed for ${lapsed.join(', ')}.`,
+  );
+}
+
+/**
+ * Checks that a record says what was hashed and attested when its request was filed, and is of the owner of its keys.
+ *
+ * @throws EscrowError `record-mismatch`
+ */
+export async function checkRecord(
+  escrow: Escrow,
+  recovery: Recovery,
+  keys: readonly AskedKey[],
+): Promise<void> {
+  const deposits = keys.map(({ deposit }) => deposit);
+  if (requestHash({ ...recovery, recovery: recovery.id, keys: deposits }) !== recovery.requestHash) {
+    throw new EscrowError('record-mismatch', 'The hash of the request is not that of its record.');
+  }
+  if (deposits.some(({ owner }) => owner !== recovery.owner)) {
+    throw new EscrowError('record-mismatch', 'A key of the request is not of its owner.');
+  }
+  const attested = await escrow.identity.verify(recovery.attestation, ATTESTATION_TYPE);
+  const transport = sha256Hex(recovery.transportKey);
+  const expected = attestationPayload(escrow.origin, recovery, deposits, transport);
+  if (attested === undefined || !isSame(attested, expected)) {
+    throw new EscrowError('record-mismatch', 'The token has not attested what the record says.');
+  }
+}
+
+async function verdictOn(
+  escrow: Escrow,
+  policy: Policy,
+  recovery: Recovery,
+  keys: readonly AskedKey[],
+  { depositary: id, statement, replies, expiresAt }: Approval,
+): Promise<'counts' | 'lapsed' | 'void'> {
+  if (id === recovery.owner || !mayDecide(recovery, keys, id)) return 'void';
+  const depositary = policy.principals.get(id);
+  if (depositary === undefined) return 'lapsed';
+  try {
+    const said = await checkStatement(escrow, depositary, recovery, statement, { approve: replies });
+    return said.expiresAt.getTime() === expiresAt.getTime() ? 'counts' : 'void';
+  } catch (error) {
+    if (!(error instanceof EscrowError)) throw error;
+    return error.code === 'approval-signature-invalid' ? 'lapsed' : 'void';
+  }
+}
+
+function isSame(found: unknown, expected: unknown): boolean {
+  try {
+    return canonicalJson(found) === canonicalJson(expected);
+  } catch {
+    return false; // not even canonical JSON: certainly not what was expected
+  }
+}

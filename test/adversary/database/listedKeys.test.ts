@@ -1,0 +1,77 @@
+import type { Escrow } from '../../../src/escrow/context.js';
+import type { Directory } from '../../../src/escrow/directory.js';
+import type { Policy } from '../../../src/escrow/policy.js';
+import { activateWhenDue, releaseKeys } from '../../../src/escrow/recoverKey.js';
+import { viewRecovery } from '../../../src/escrow/views.js';
+import {
+  approve,
+  ask,
+  believing,
+  callOf,
+  due,
+  newScene,
+  outcomeOf,
+  pass,
+  person,
+  policyWith,
+} from './scene.js';
+
+function withPolicy({ directory }: Escrow, policy: Policy): Directory {
+  return Object.assign(Object.create(directory) as Directory, { current: () => Promise.resolve(policy) });
+}
+
+describe('an approval counts only while the key that signed it is listed:', () => {
+  test.each([
+    ['is removed', policyWith({ removed: ['dave'] })],
+    ['has another key', policyWith({ changed: [person('dave', 'the new key of dave')] })],
+  ])('when an approver %s, what is left is incomplete, and says so', async (_how, policy) => {
+    const { world, key } = await newScene();
+    const release = await due(world, key, 'release');
+    const operate = await due(world, key, 'operate');
+    world.policy = policy;
+    const error = await releaseKeys(world.escrow, callOf('dana'), { recovery: release.id }).catch(
+      (refusal: unknown) => refusal,
+    );
+    expect(error).toMatchObject({
+      code: 'quorum-incomplete',
+      detail: expect.stringContaining('no longer lists the key that signed for dave') as unknown,
+    });
+    expect(await activateWhenDue(world.escrow, operate.id)).toBe(false);
+    expect([...world.raised]).toEqual([]);
+    const { status, approvals } = await viewRecovery(world.escrow, callOf('ann'), release.id);
+    expect([status, approvals.map(({ depositary }) => depositary)]).toEqual(['pending', ['dana']]);
+
+    // the control: who does not look at the directory hands the key out
+    const blind = { ...world.escrow, statements: believing(world).statements };
+    const directory = withPolicy(world.escrow, policyWith({}));
+    const act = releaseKeys({ ...blind, directory }, callOf('dana'), { recovery: release.id });
+    expect(await outcomeOf(act)).toBe('done');
+  });
+
+  test('somebody else may complete the quorum, and the delay begins anew', async () => {
+    const { world, key } = await newScene();
+    const { id } = await due(world, key, 'release');
+    world.policy = policyWith({ removed: ['dave'] });
+    const recovery = world.recoveries.get(id);
+    if (recovery === undefined) throw new Error('not filed');
+    expect((await approve(world, 'dora', recovery)).state.status).toBe('approved');
+    const release = (): Promise<string> =>
+      outcomeOf(releaseKeys(world.escrow, callOf('dana'), { recovery: id }));
+    expect(await release()).toBe('delay-running');
+    pass(world, 10);
+    expect(await release()).toBe('done');
+  });
+
+  test('who has another key approves anew with it', async () => {
+    const { world, key } = await newScene();
+    const recovery = await ask(world, key, 'release');
+    await approve(world, 'dana', recovery);
+    const dana = person('dana', 'the new key of dana');
+    const callByNewKey = { ...callOf('dana'), caller: dana };
+    world.policy = policyWith({ changed: [dana] });
+    await approve(world, 'dave', recovery);
+    expect((await viewRecovery(world.escrow, callByNewKey, recovery.id)).status).toBe('pending');
+    expect(world.recoveries.get(recovery.id)?.state.status).toBe('pending');
+    expect((await approve(world, 'dana', recovery, 'the new key of dana')).state.status).toBe('approved');
+  });
+});
