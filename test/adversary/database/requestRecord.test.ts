@@ -251,7 +251,7 @@ const attacks: Readonly<Record<string, Attack>> = {
     purpose: 'release',
     deposit: redigested({ publicKey: Buffer.from('another') }),
     answer: 'record-mismatch',
-    believed: 'done',
+    believed: 'recovery-failed',
   },
 };
 
