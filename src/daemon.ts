@@ -11,7 +11,7 @@ import { keepHouse } from './escrow/housekeeping.js';
 import { Ledger } from './escrow/ledger.js';
 import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
-import type { Anchorage, CheckpointSigner, Clock } from './escrow/ports.js';
+import type { Anchorage, Certifier, CheckpointSigner, Clock } from './escrow/ports.js';
 import type { Health } from './http/application.js';
 import { parsePolicy } from './http/policyDocument.js';
 import { createServer } from './http/server.js';
@@ -81,7 +81,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   try {
     const tls = readTls(config);
     const administrators = readAdministrators(config.administrators);
-    const { token, signer, unenforced } = await openProvenToken(
+    const { token, signer, certifier, unenforced } = await openProvenToken(
       config,
       parts.configFile,
       parts.packageDirectory,
@@ -89,7 +89,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     );
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);
-    const database = await startDatabase(parts, { signer, anchorage: token }, stack, fail);
+    const database = await startDatabase(parts, { signer, certifier, anchorage: token }, stack, fail);
+    void database.failed.then(fail);
 
     const ledger = new Ledger({
       journal: database.journal,
@@ -171,7 +172,11 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 /** DATABASE_URL's server, or the private cluster in the configured directory. */
 async function startDatabase(
   { config, packageDirectory, log, clock = systemClock }: DaemonParts,
-  using: { readonly signer: CheckpointSigner; readonly anchorage: Anchorage },
+  using: {
+    readonly signer: CheckpointSigner;
+    readonly certifier: Certifier;
+    readonly anchorage: Anchorage;
+  },
   stack: (() => Promise<unknown>)[],
   fail: (error: Error) => void,
 ): Promise<Database> {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from './config.js';
 import { ConfigError, profileFile, readSecretFile } from './config.js';
-import type { CheckpointSigner } from './escrow/ports.js';
+import type { Certifier, CheckpointSigner } from './escrow/ports.js';
 import { vkeyFor } from './log/noteKey.js';
 import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from './token/faults.js';
@@ -32,6 +32,7 @@ export class TokenNotEnforcing extends Error {
 export interface ProvenToken {
   readonly token: SupervisedToken;
   readonly signer: CheckpointSigner;
+  readonly certifier: Certifier;
   /** Attacks that the token does not refuse, accepted by the configuration. */
   readonly unenforced: readonly string[];
 }
@@ -85,7 +86,7 @@ export async function openProvenToken(
     if (!profile.dataObjects)
       log.warn('the token remembers nothing of the log: an old copy of the database is not noticed at start');
     const token = superviseToken(first, { open, probeMs, waitMs, recycleAfterObjects, log: lines });
-    return { token, signer: signerOf(token, config.origin), unenforced };
+    return { token, signer: signerOf(token, config.origin), certifier: certifierOf(token), unenforced };
   } catch (error) {
     await first.close();
     throw error;
@@ -120,6 +121,13 @@ function signerOf(token: OpenToken, origin: string): CheckpointSigner {
     origin,
     vkey: vkeyFor({ name: origin, algorithm, spkiDer: publicKey }),
     sign: (text) => token.signCheckpoint(text),
+  };
+}
+
+function certifierOf(token: OpenToken): Certifier {
+  return {
+    publicKey: token.identityKey,
+    attest: (signingInput) => token.lend(['attest'], (lent) => lent.attest(signingInput)),
   };
 }
 

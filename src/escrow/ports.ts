@@ -351,6 +351,14 @@ export interface CheckpointSigner {
   sign(text: Uint8Array): Promise<Uint8Array>;
 }
 
+/** The token's `identity` key, as what certifies the processes that append to the log. */
+export interface Certifier {
+  /** DER SubjectPublicKeyInfo (EC P-256). */
+  readonly publicKey: Uint8Array;
+  /** ES256 (r || s) over these bytes. Throws EscrowError `token-unavailable`. */
+  attest(signingInput: Uint8Array): Promise<Uint8Array>;
+}
+
 /** Where the log is remembered outside the database: in the token. */
 export interface Anchorage {
   /** What is remembered. Throws EscrowError `token-unavailable`, also when there is none: it is made by people. */

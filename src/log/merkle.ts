@@ -77,6 +77,17 @@ export class Frontier {
     return new Frontier(size, subtrees);
   }
 
+  /**
+   * The frontier of a tree of `size` leaves with these complete subtrees, largest first.
+   * @throws RangeError unless there is one subtree for each bit set in the size.
+   */
+  static of(size: number, subtrees: readonly Uint8Array[]): Frontier {
+    if (subtrees.length !== onesIn(size))
+      throw new RangeError('a frontier has one hash for each bit set in its size');
+    subtrees.forEach(checkHash);
+    return new Frontier(size, [...subtrees]);
+  }
+
   /** The number of leaves. */
   get size(): number {
     return this.#size;

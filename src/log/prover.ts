@@ -1,4 +1,4 @@
-import { foldSubtrees } from './merkle.js';
+import { foldSubtrees, Frontier } from './merkle.js';
 
 /**
  * Where proofs get their hashes from. What it returns is trusted; a wrong hash makes a proof that does not
@@ -54,6 +54,15 @@ export async function consistencyProof(
 export async function rootOf(reader: HashReader, size: number): Promise<Uint8Array> {
   checkSize(size);
   return rootOfSpan(reader, { start: 0, end: size });
+}
+
+/**
+ * The frontier of the tree of the first `size` leaves, to be grown from there.
+ * @throws RangeError when `size` is not a size; what the reader throws goes through.
+ */
+export async function frontierOf(reader: HashReader, size: number): Promise<Frontier> {
+  checkSize(size);
+  return Frontier.of(size, await Promise.all(subtreesOf(reader, { start: 0, end: size })));
 }
 
 /**
@@ -114,14 +123,18 @@ async function rootsOf(reader: HashReader, spans: readonly Span[]): Promise<read
 /**
  * The root of a span from the complete subtrees that it consists of, of which only the right edge has many.
  */
-async function rootOfSpan(reader: HashReader, { start, end }: Span): Promise<Uint8Array> {
+async function rootOfSpan(reader: HashReader, span: Span): Promise<Uint8Array> {
+  return foldSubtrees(await Promise.all(subtreesOf(reader, span)));
+}
+
+function subtreesOf(reader: HashReader, { start, end }: Span): readonly Promise<Uint8Array>[] {
   const reads: Promise<Uint8Array>[] = [];
   for (let at = start; at < end;) {
     const leaves = largestPowerOfTwo(end - at);
     reads.push(readHash(reader, heightOf(leaves), at / leaves));
     at += leaves;
   }
-  return foldSubtrees(await Promise.all(reads));
+  return reads;
 }
 
 async function readHash(reader: HashReader, level: number, index: number): Promise<Uint8Array> {

@@ -4,6 +4,7 @@ import { byteaArray, textArray } from './binaryArrays.js';
 import { claimStatements, heldRecovery, isKeyed, takeClaim } from './claims.js';
 import { faultOf, safeInteger } from './faults.js';
 import { emptyGround, surveysFor, type Ground, type Send, type Statement, type Undo } from './ground.js';
+import type { SignedBatch, Writer } from './writer.js';
 
 /** What the judge said of each write of a batch. */
 export interface Verdict {
@@ -11,10 +12,24 @@ export interface Verdict {
   readonly refused: ReadonlyMap<JournalWrite, NotHeld>;
 }
 
-/** What became of a batch. `unknown`: the connection was lost after the commit had been sent. */
+/** Writes that were judged, and those of them that are kept as they were signed. */
+export interface Judged {
+  readonly verdict: Verdict;
+  readonly signed: SignedBatch;
+}
+
+/**
+ * What became of a batch. `recorded` without `stands`: nothing of it was kept. `unknown`: the connection was lost after the
+ * commit had been sent.
+ */
 export type BatchOutcome =
-  | { readonly outcome: 'recorded'; readonly verdict: Verdict; readonly base: number }
-  | { readonly outcome: 'unknown'; readonly verdict: Verdict; readonly cause: unknown };
+  | {
+      readonly outcome: 'recorded';
+      readonly verdict: Verdict;
+      /** The entries as they were signed, and the index of the first one. */
+      readonly stands: { readonly signed: SignedBatch; readonly base: number } | undefined;
+    }
+  | ({ readonly outcome: 'unknown'; readonly cause: unknown } & Judged);
 
 /** A transaction that was begun for these writes: what they stand on is being locked and read. */
 export interface BegunBatch {
@@ -43,40 +58,49 @@ export function beginBatch(send: Send, writes: readonly JournalWrite[]): BegunBa
  */
 export async function writeBatch(
   send: Send,
-  instance: string,
+  writer: Writer,
   begun: BegunBatch,
   writes: readonly JournalWrite[],
 ): Promise<{ readonly outcome: Promise<BatchOutcome> }> {
   const ground = await begun.ground;
   const verdict = judge(writes, ground);
   if (verdict.kept.length === 0) {
-    const nothing = { outcome: 'recorded', verdict, base: 0 } as const;
+    const nothing = { outcome: 'recorded', verdict, stands: undefined } as const;
     return { outcome: send(rollback).then(() => nothing) };
   }
   // All of them before the first is sent: what cannot be put in SQL throws here, with nothing written.
   const before = statementsBefore(verdict.kept, ground);
-  const appended = append(verdict.kept);
-  const after = statementsAfter(verdict.kept, ground, instance);
+  const after = statementsAfter(verdict.kept, ground, writer.id);
+  const columns = entryArrays(verdict.kept);
+  const signed = writer.sign(verdict.kept.map(({ entry }) => entry));
+  const appended = append(signed, columns);
   const sent = before.map((statement) => send(statement));
   const appending = send<{ base: string }>(appended);
   const all = allOf([...sent, appending, ...[...after, commit].map((statement) => send(statement))]);
-  return { outcome: outcomeOf(all, appending, verdict) };
+  const based = all.then(() => appending);
+  return { outcome: outcomeOf(based, { verdict, signed }, writer) };
 }
 
-async function outcomeOf(
-  all: Promise<void>,
+/**
+ * What became of writes that were sent: the first row of `appending` has the index of the first one. Rejects when certainly
+ * nothing was recorded.
+ */
+export async function outcomeOf(
   appending: Promise<readonly { readonly base: string }[]>,
-  verdict: Verdict,
+  { verdict, signed }: Judged,
+  writer: Writer,
 ): Promise<BatchOutcome> {
   try {
-    await all;
     const [head] = await appending;
     if (head === undefined) throw new Error('the log has no head');
-    return { outcome: 'recorded', verdict, base: safeInteger(head.base) };
+    const base = safeInteger(head.base);
+    writer.stands(signed);
+    return { outcome: 'recorded', verdict, stands: { signed, base } };
   } catch (cause) {
+    if (faultOf(cause) === 'lost') return { outcome: 'unknown', verdict, signed, cause };
     // A statement that failed has aborted the transaction, and the commit behind it was a rollback.
-    if (faultOf(cause) !== 'lost') throw cause;
-    return { outcome: 'unknown', verdict, cause };
+    writer.isVoid(signed);
+    throw cause;
   }
 }
 
@@ -196,23 +220,34 @@ function noteOutcomes(ended: readonly Placed[]): Statement {
  * One statement: takes as many indexes as there are entries from the head, which stays locked until the commit, and
  * inserts the entries there. So indexes are dense, and are seen by others in their order.
  */
-function append(kept: readonly JournalWrite[]): Statement {
+function append(signed: SignedBatch, columns: readonly Buffer[]): Statement {
   return {
     name: 'append',
     text: `with head as (
              update log_head set size = size + $1 where id = 1 returning size - $1 as base
            ), appended as (
-             insert into log_entry (seq, id, role, entry, about_key, about_owner, about_recovery, about_grant)
-             select head.base + u.place - 1, u.id, u.role, u.entry, u.key, u.owner, u.recovery, u.grant_id
+             insert into log_entry (seq, id, part, entry, about_key, about_owner, about_recovery, about_grant)
+             select head.base + u.place - 1, u.id, u.part, u.entry, u.key, u.owner, u.recovery, u.grant_id
              from head, unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[])
-               with ordinality as u (id, role, entry, key, owner, recovery, grant_id, place)
+               with ordinality as u (id, part, entry, key, owner, recovery, grant_id, place)
+           ), signed as (
+             insert into log_batch (first, count, writer, counter, follows, since, signature)
+             select head.base, $1, $9::text, $10::bigint, $11::bigint, $12::bigint, $13::bytea from head
            )
            select base from head`,
-    values: [kept.length, ...entryArrays(kept)],
+    values: [
+      signed.entries.length,
+      ...columns,
+      signed.writer,
+      signed.counter,
+      signed.follows,
+      signed.since,
+      Buffer.from(signed.signature),
+    ],
   };
 }
 
-/** The columns of entries, as both statements that append take them: id, role, entry, key, owner, recovery, grant. */
+/** The columns of entries, as both statements that append take them: id, part, entry, key, owner, recovery, grant. */
 export function entryArrays(writes: readonly JournalWrite[]): readonly Buffer[] {
   return [
     textArray(writes.map(({ id }) => id)),

@@ -1,11 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import type { Journal } from '../escrow/journal.js';
 import type { Outbox } from '../escrow/outbox.js';
-import type { Anchorage, CheckpointSigner, Clock, LogReader, Store, WitnessedLog } from '../escrow/ports.js';
+import type {
+  Anchorage,
+  Certifier,
+  CheckpointSigner,
+  Clock,
+  LogReader,
+  Store,
+  WitnessedLog,
+} from '../escrow/ports.js';
 import { AnchorKeeper, requireAnchored } from './anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
 import { roleOf, type Connection } from './connection.js';
-import { UnsafeDatabase } from './faults.js';
+import { Damage } from './damage.js';
+import { LogDamaged, safeInteger, UnsafeDatabase } from './faults.js';
+import { FollowedLog, type Follow, type Followed } from './followed.js';
 import { leaseOf, type HeldLease } from './instances.js';
 import { Integrator, newestCheckpoint } from './integrator.js';
 import { PostgresJournal } from './journal.js';
@@ -13,10 +23,12 @@ import { checkLog } from './logCheck.js';
 import { logSize, openLogReader } from './logReader.js';
 import { migrate, pendingMigrations, SchemaMissing } from './migrations.js';
 import { openOutbox } from './outbox.js';
-import { openPool, type Pool } from './pool.js';
+import { openPool, type Ask, type Pool } from './pool.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
 import { forgetExpiredRequests, openStore } from './store.js';
 import { openWitnessedLog } from './witnessedLog.js';
+import { certifiedWriter } from './writer.js';
+import { WrittenEntries } from './writtenEntries.js';
 
 /** How long things may take, in milliseconds. */
 export interface DatabaseTimeouts {
@@ -45,6 +57,8 @@ export interface DatabaseOptions {
   /** The role that the daemon works as. */
   readonly daemon: Connection;
   readonly signer: CheckpointSigner;
+  /** Certifies this process as a writer of the log, and has certified the others. */
+  readonly certifier: Certifier;
   readonly anchorage: Anchorage;
   readonly clock: Clock;
   readonly log: { info(message: string): void; warn(message: string): void };
@@ -61,6 +75,8 @@ export interface DatabaseOptions {
   readonly anchorMs?: number;
   /** How many of the newest entries are hashed again at start. */
   readonly rehashedAtStart?: number;
+  /** Takes every entry of the log, in order. */
+  readonly follow?: Follow;
 }
 
 /** What the database says of itself. */
@@ -87,6 +103,13 @@ export interface Database {
   /** What people accepted as lost since the last start, and the log does not say yet. */
   readonly lost: TreeHead | undefined;
   readonly witnessed: WitnessedLog;
+  /** How far the log has been followed; see {@link DatabaseOptions.follow}. */
+  readonly followed: Followed;
+  /**
+   * Resolves with the damage when the log turns out to be damaged while the daemon runs: from then on nothing is appended, and
+   * no tree is signed. Never rejects.
+   */
+  readonly failed: Promise<LogDamaged>;
   /** The name of this daemon among those that share the database; another at every start. */
   readonly instance: string;
   health(): Promise<DatabaseHealth>;
@@ -119,14 +142,36 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
   await checkServer(pool);
   // Read first: what another daemon adds to both meanwhile does not make the database older than the anchor.
   const anchor = await options.anchorage.readAnchor();
-  const { size, trusted } = await pool.snapshot(async (ask) => {
+  const { size, trusted, frontier, unsigned } = await pool.snapshot(async (ask) => {
     const checked = await checkLog(ask, signer, options.rehashedAtStart ?? 65_536);
     await requireAnchored(ask, checked.trusted, anchor);
-    return checked;
+    return { ...checked, unsigned: await unsignedEntries(ask) };
   });
 
   const leaseMs = options.leaseMs ?? 15_000;
   const instance = `instance_${randomBytes(16).toString('hex')}`;
+  const damage = new Damage();
+  const followed = await FollowedLog.start({
+    pool,
+    damage,
+    written: new WrittenEntries({
+      log: signer.vkey,
+      identityKey: options.certifier.publicKey,
+      from: unsigned,
+    }),
+    self: instance,
+    timeoutMs: timeouts.appendMs,
+    follow: options.follow,
+    trusted,
+  });
+  const { certifier } = options;
+  const writer = await certifiedWriter(pool.ask, {
+    id: instance,
+    log: signer.vkey,
+    from: unsigned,
+    certifier,
+    at: clock.now(),
+  });
   const lease = leaseOf(pool, { instance, sole: options.soleInstance ?? false, leaseMs });
   await lease.renew();
 
@@ -135,12 +180,18 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     signer,
     log,
     trusted,
+    frontier,
+    followed,
+    damage,
     checkpointIntervalMs: options.checkpointIntervalMs ?? 250,
   });
   const journal = new PostgresJournal({
     connection,
     pool,
     lease,
+    writer,
+    followed,
+    damage,
     timeouts,
     log,
     size,
@@ -164,12 +215,15 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     log: openLogReader(pool, integrator, timeouts.proofMs),
     witnessed: openWitnessedLog(pool),
     outbox: openOutbox(pool, lease),
+    followed,
+    failed: damage.failed,
     instance,
     lost: anchor.lost,
     health: () => healthOf(pool, journal, integrator),
     close: async () => {
       await journal.close();
       await integrator.close();
+      await followed.close();
       await anchorKeeper.close();
       await upkeep.stop();
       await lease.end().catch(() => undefined);
@@ -188,6 +242,13 @@ async function checkServer(pool: Pool): Promise<void> {
       `the database lacks the migrations ${pending.join(', ')}, and its owner's connection is not given`,
     );
   }
+}
+
+/** How many entries there were before there were writers, as migration 013 wrote it down. */
+async function unsignedEntries(ask: Ask): Promise<number> {
+  const [row] = await ask<{ size: string }>('select size from log_unsigned where id = 1');
+  if (row === undefined) throw new LogDamaged('the log does not say where its entries without a writer end');
+  return safeInteger(row.size);
 }
 
 /** Renews the lease, and forgets old requests now and then, until it is stopped. */

@@ -1,4 +1,4 @@
-import type { JournalWrite } from '../escrow/journal.js';
+import type { Batch } from '../log/writer.js';
 import { safeInteger } from './faults.js';
 import type { Send } from './ground.js';
 
@@ -18,14 +18,12 @@ export type Fate =
 
 /**
  * Finds out, on another connection, what became of a transaction whose commit was sent to `backend` on a connection that was
- * lost since. One that may still run is told to stop. `first` is the first of its entries; the log had `atLeast` entries
- * before.
+ * lost since. One that may still run is told to stop. `batch` is what it appended.
  */
 export async function fateOf(
   send: Send,
   backend: Backend,
-  first: JournalWrite,
-  atLeast: number,
+  batch: Pick<Batch, 'writer' | 'counter'>,
 ): Promise<Fate> {
   // One that waits for a synchronous standby has committed here; stopping it would only hide that it is not safe yet.
   const running = await send({
@@ -36,10 +34,10 @@ export async function fateOf(
   });
   if (running.length > 0) return { fate: 'running' };
   // Its transactions have ended, or the server that ran them has: what is not there now never comes.
-  const [row] = await send<{ seq: string }>({
-    name: 'find-entry',
-    text: 'select seq from log_entry where seq >= $1 and id = $2 and role = $3',
-    values: [atLeast, first.id, first.role],
+  const [row] = await send<{ first: string }>({
+    name: 'find-batch',
+    text: 'select first from log_batch where writer = $1 and counter = $2',
+    values: [batch.writer, batch.counter],
   });
-  return row === undefined ? { fate: 'rolled back' } : { fate: 'committed', base: safeInteger(row.seq) };
+  return row === undefined ? { fate: 'rolled back' } : { fate: 'committed', base: safeInteger(row.first) };
 }

@@ -5,8 +5,10 @@ import { formatCheckpoint, openCheckpoint, type Checkpoint } from '../log/checkp
 import { Frontier, hashLengthBytes, sameBytes } from '../log/merkle.js';
 import { formatNote, noteSigningBytes } from '../log/note.js';
 import { noteVerifier, type NoteVerifier } from '../log/noteKey.js';
-import { growTree, type CompletedTile } from '../log/tiles.js';
+import { growTree } from '../log/tiles.js';
+import type { Damage } from './damage.js';
 import { LogDamaged, safeInteger } from './faults.js';
+import type { FollowedLog } from './followed.js';
 import type { Ask, Pool } from './pool.js';
 import { indexSubjects } from './subjectIndex.js';
 
@@ -20,8 +22,12 @@ export interface IntegratorOptions {
   readonly pool: Pool;
   readonly signer: CheckpointSigner;
   readonly log: { warn(message: string): void };
-  /** What the start has found to be signed. */
+  /** What the start has found to be signed, and the frontier of that tree. */
   readonly trusted: TrustedCheckpoint;
+  readonly frontier: Frontier;
+  /** Where the leaves of the tree come from. It began to follow behind what is signed. */
+  readonly followed: FollowedLog;
+  readonly damage: Damage;
   /** How often, at most, appends alone make a checkpoint. A reader who waits for one does not wait for this. */
   readonly checkpointIntervalMs: number;
 }
@@ -37,12 +43,14 @@ const retryMs = 1000;
 
 /**
  * Makes the tree and its checkpoints of the entries that the journal has put in order. Of several daemons one at a time
- * does so, and each goes on from what the others have stored.
+ * does so, and each goes on from what the others have stored, once it has found that tree to be the one that it makes of
+ * the entries itself. No leaf is taken from the database: see {@link FollowedLog}.
  */
 export class Integrator {
   readonly #options: IntegratorOptions;
   readonly #verifier: NoteVerifier;
   #trusted: TrustedCheckpoint;
+  #frontier: Frontier;
   #running: Promise<boolean> | undefined;
   #turning: Promise<void> | undefined;
   /** Whether there may be entries that no turn has begun to look at. */
@@ -57,6 +65,7 @@ export class Integrator {
     this.#options = options;
     this.#verifier = noteVerifier(options.signer.vkey);
     this.#trusted = options.trusted;
+    this.#frontier = options.frontier;
   }
 
   /** Why the last run failed; undefined when it did not. */
@@ -135,20 +144,32 @@ export class Integrator {
   }
 
   async #integrate(): Promise<boolean> {
+    const { pool, followed, damage, log } = this.#options;
     this.#lastRunAt = performance.now();
     try {
-      const extended = await this.#options.pool.transaction((ask) => this.#extend(ask));
-      if (extended !== undefined) this.#trusted = extended;
+      damage.requireNone();
+      await followed.caughtUp();
+      await this.#followCheckpoint();
+      const extended = await pool.transaction((ask) => this.#extend(ask));
+      if (extended !== undefined) this.#goOnFrom(extended.checkpoint, extended.frontier);
       this.#fault = undefined;
       return extended !== undefined;
     } catch (error) {
-      const fault = error instanceof Error ? error : new Error(String(error));
+      const fault = damage.error ?? (error instanceof Error ? error : new Error(String(error)));
+      if (fault instanceof LogDamaged) damage.found(fault);
       if (this.#fault?.message !== fault.message) {
-        this.#options.log.warn(`the log's checkpoint cannot be brought up to date: ${fault.message}`);
+        log.warn(`the log's checkpoint cannot be brought up to date: ${fault.message}`);
       }
       this.#fault = fault;
-      throw error;
+      throw fault;
     }
+  }
+
+  /** The tree with this frontier is signed: its leaves are needed no more. */
+  #goOnFrom(checkpoint: TrustedCheckpoint, frontier: Frontier): void {
+    this.#trusted = checkpoint;
+    this.#frontier = frontier;
+    this.#options.followed.cover(checkpoint.size);
   }
 
   /** True when all is indexed. What is not is found as well, only slower, so that a failure is no fault of the log. */
@@ -167,27 +188,51 @@ export class Integrator {
   }
 
   /**
-   * Reads what is not in the tree yet, stores the tree and the checkpoint that have it, and returns that. Undefined when
-   * another daemon is at it.
+   * Goes on from the newest checkpoint that is stored, another daemon's perhaps. Its tree must be what this daemon makes of
+   * the entries that it wrote or has checked itself, up to there; else it is LogDamaged, as it is when what this daemon
+   * knows to be signed is gone.
    */
-  async #extend(ask: Ask): Promise<TrustedCheckpoint | undefined> {
+  async #followCheckpoint(): Promise<void> {
+    const { pool, followed, signer } = this.#options;
+    const { size, note } = this.#trusted;
+    const stored = await newestCheckpoint(pool.ask);
+    if ((stored?.size ?? 0) < size) {
+      throw new LogDamaged(`the checkpoint over ${size} entries is gone from the database`);
+    }
+    if (stored === undefined || stored.note === note) return;
+    const newest = openStored(stored, this.#verifier, signer.origin);
+    if (newest.size > 0) await followed.through(newest.size - 1);
+    const { frontier } = growTree(this.#frontier, followed.leaves(size, newest.size));
+    if (newest.size === size && !sameBytes(newest.root, frontier.root())) {
+      throw new LogDamaged(`there are two checkpoints over ${newest.size} entries, with different roots`);
+    }
+    requireSame(frontier, newest);
+    this.#goOnFrom({ ...newest, note: stored.note }, frontier);
+  }
+
+  /**
+   * Puts in the tree what was followed and is not there yet, stores the tree and the checkpoint that have it, and returns
+   * that. Undefined when another daemon is at it, or was meanwhile.
+   */
+  async #extend(
+    ask: Ask,
+  ): Promise<{ readonly checkpoint: TrustedCheckpoint; readonly frontier: Frontier } | undefined> {
+    const trusted = this.#trusted;
     const [state] = await ask<{ size: string; frontier: Uint8Array }>(
       'select size, frontier from log_frontier where id = 1 for update skip locked',
     );
     if (state === undefined) return undefined;
-    let frontier = readFrontier(state);
-    const before = await this.#requireTrusted(ask, frontier);
+    // What is about to be extended must be what was signed last, or this daemon would sign a fork.
+    const stored = await newestCheckpoint(ask);
+    if ((stored?.size ?? 0) > trusted.size) return undefined;
+    requireSame(readFrontier(state), trusted);
 
-    const completed: CompletedTile[] = [];
-    const from = frontier.size;
-    for (let read = pageLength; read === pageLength;) {
-      const leaves = await readLeaves(ask, frontier.size, pageLength);
-      read = leaves.length;
-      const grown = growTree(frontier, leaves);
-      frontier = grown.frontier;
-      completed.push(...grown.completed);
-    }
-    if (frontier.size === from) return before;
+    const { followed } = this.#options;
+    const to = followed.next;
+    if (to === trusted.size) return { checkpoint: trusted, frontier: this.#frontier };
+    const leaves = followed.leaves(trusted.size, to);
+    await requireStored(ask, leaves, trusted.size);
+    const { frontier, completed } = growTree(this.#frontier, leaves);
 
     const { note, ...checkpoint } = await this.#sign(frontier);
     await ask(
@@ -204,29 +249,7 @@ export class Integrator {
       frontier.size,
       Buffer.from(frontier.toBytes()),
     ]);
-    return { ...checkpoint, note };
-  }
-
-  /**
-   * What is about to be extended must be what was signed last, or this daemon would sign a fork. Returns what that is.
-   * Throws LogDamaged when it is something else, or when what this daemon knows to be signed is gone.
-   */
-  async #requireTrusted(ask: Ask, frontier: Frontier): Promise<TrustedCheckpoint> {
-    const trusted = this.#trusted;
-    const stored = await newestCheckpoint(ask);
-    const newest =
-      stored === undefined || stored.note === trusted.note
-        ? undefined
-        : openStored(stored, this.#verifier, this.#options.signer.origin);
-    if ((stored?.size ?? 0) < trusted.size) {
-      throw new LogDamaged(`the checkpoint over ${trusted.size} entries is gone from the database`);
-    }
-    if (newest?.size === trusted.size && !sameBytes(newest.root, trusted.root)) {
-      throw new LogDamaged(`there are two checkpoints over ${newest.size} entries, with different roots`);
-    }
-    const last = newest === undefined ? trusted : { ...newest, note: stored?.note };
-    requireSame(frontier, last);
-    return last;
+    return { checkpoint: { ...checkpoint, note }, frontier };
   }
 
   async #sign(frontier: Frontier): Promise<Checkpoint & StoredCheckpoint> {
@@ -238,6 +261,24 @@ export class Integrator {
     // A signature that does not verify would be there for good.
     openCheckpoint(note, this.#verifier, signer.origin);
     return { ...checkpoint, note };
+  }
+}
+
+/**
+ * Throws LogDamaged unless the database has the entries of these leaves from `first` on, as far as it says what it has: it
+ * hashes them itself, so that they need not be sent here. The tree is right in either case; this is for its readers.
+ */
+async function requireStored(ask: Ask, leaves: readonly Uint8Array[], first: number): Promise<void> {
+  for (let done = 0; done < leaves.length; done += pageLength) {
+    const expected = leaves.slice(done, done + pageLength);
+    const stored = await readLeaves(ask, first + done, expected.length);
+    expected.forEach((leaf, place) => {
+      const found = stored[place];
+      if (found === undefined) throw new LogDamaged(`the entry ${first + done + place} is gone from the log`);
+      if (!sameBytes(found, leaf)) {
+        throw new LogDamaged(`the entry ${first + done + place} is not what was written there`);
+      }
+    });
   }
 }
 

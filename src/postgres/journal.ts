@@ -6,19 +6,26 @@ import type { Appender } from './appender.js';
 import { AppenderKeeper } from './appenderKeeper.js';
 import { beginBatch, rollback, writeBatch, type BatchOutcome } from './batch.js';
 import type { Connection } from './connection.js';
+import type { Damage } from './damage.js';
 import { fateOf } from './fate.js';
 import { faultOf } from './faults.js';
+import type { FollowedLog } from './followed.js';
 import type { Ground } from './ground.js';
 import type { Lease } from './instances.js';
 import { readOpenActs } from './openActs.js';
 import { isPlain, recordPlain } from './plainBatch.js';
 import type { Pool } from './pool.js';
 import { Waiters, type Waiting } from './waiting.js';
+import type { Writer } from './writer.js';
 
 export interface JournalOptions {
   readonly connection: Connection;
   readonly pool: Pool;
   readonly lease: Lease;
+  readonly writer: Writer;
+  /** Told of every batch where it stands, before those who wait for it. */
+  readonly followed: FollowedLog;
+  readonly damage: Damage;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
   readonly log: { warn(message: string): void; info(message: string): void };
   /** The log's size, as far as this daemon knows it. */
@@ -33,8 +40,6 @@ interface Flight {
   readonly waiting: readonly Waiting[];
   /** Whether it was recorded, if at all, without a judge. */
   readonly isPlain: boolean;
-  /** The log was at least that long when they were sent. */
-  readonly atLeast: number;
   /** Never rejects. Those whose batch is recorded are answered before it resolves. */
   readonly landing: Promise<BatchOutcome | { readonly outcome: 'failed'; readonly error: unknown }>;
 }
@@ -74,15 +79,17 @@ export class PostgresJournal implements Journal {
 
   append(write: JournalWrite): Promise<{ readonly index: number }> {
     if (this.#closed) return Promise.reject(new EscrowError('shutting-down'));
+    const { error: cause } = this.#options.damage;
+    if (cause !== undefined) return Promise.reject(new EscrowError('log-unavailable', undefined, { cause }));
     return this.#waiters.add(write, (waiting) => {
       this.#queue.push(waiting);
       this.#leader ??= this.#lead();
     });
   }
 
-  /** Why there is no connection that appends; undefined as long as nothing speaks against one. */
+  /** Why nothing can be appended; undefined as long as nothing speaks against it. */
   get fault(): unknown {
-    return this.#keeper.fault;
+    return this.#options.damage.error ?? this.#keeper.fault;
   }
 
   openActs(): Promise<readonly OpenAct[]> {
@@ -107,6 +114,11 @@ export class PostgresJournal implements Journal {
       if (this.#queue.length > 0) {
         const appender = await this.#keeper.connected(this.#size);
         if (appender === undefined) continue;
+        // What is sent on another connection could overtake what was sent on the one that was lost.
+        if (ahead !== undefined && ahead.appender !== appender) {
+          await this.#land(ahead);
+          ahead = undefined;
+        }
         this.#dropSettled();
         const batch = this.#take(ahead?.waiting.length ?? 0);
         if (batch.length > 0) next = await this.#launch(appender, batch);
@@ -152,7 +164,7 @@ export class PostgresJournal implements Journal {
   /** Sends all that records these: of what was sent, nothing waits for this side any more when it resolves. */
   async #launch(appender: Appender, taken: readonly Waiting[]): Promise<Flight> {
     if (!this.#isPlain(taken[0])) return this.#launchJudged(appender, taken);
-    const recording = recordPlain(appender.send, this.#options.lease.instance, writesOf(taken));
+    const recording = recordPlain(appender.send, this.#options.writer, writesOf(taken));
     return this.#flight({ appender, waiting: taken, isPlain: true }, recording);
   }
 
@@ -162,13 +174,12 @@ export class PostgresJournal implements Journal {
       const ground = await this.#inTime(appender, begun.ground);
       this.#rememberRated(ground);
       const waiting = taken.filter(({ settled }) => !settled);
-      const { instance } = this.#options.lease;
-      const { outcome } = await writeBatch(appender.send, instance, begun, writesOf(waiting));
+      const { outcome } = await writeBatch(appender.send, this.#options.writer, begun, writesOf(waiting));
       return this.#flight({ appender, waiting, isPlain: false }, outcome);
     } catch (error) {
       await this.#rollBack(appender, error);
       const landing = Promise.resolve({ outcome: 'failed', error } as const);
-      return { appender, waiting: taken, isPlain: false, atLeast: this.#size, landing };
+      return { appender, waiting: taken, isPlain: false, landing };
     }
   }
 
@@ -180,7 +191,7 @@ export class PostgresJournal implements Journal {
       },
       (error: unknown) => ({ outcome: 'failed', error }) as const,
     );
-    return { ...of, atLeast: this.#size, landing };
+    return { ...of, landing };
   }
 
   /** Sees to it that all of a batch are answered, or have given up, or are back in the queue. */
@@ -196,16 +207,15 @@ export class PostgresJournal implements Journal {
     if (fault === 'lost') {
       this.#keeper.cause = error;
       this.#queue.unshift(...waiting);
-    } else if (isPlain) await this.#recordAlone(waiting, 1);
+    } else if (isPlain) await this.#recordAlone(appender, waiting, 1);
     else if (fault === 'contended' && attempt < contentionLimit)
-      await this.#recordAlone(waiting, attempt + 1);
-    else await this.#recordApart(waiting, error);
+      await this.#recordAlone(appender, waiting, attempt + 1);
+    else await this.#recordApart(appender, waiting, error);
   }
 
-  /** Has these judged and recorded in a batch of their own. */
-  async #recordAlone(waiting: readonly Waiting[], attempt: number): Promise<void> {
-    const appender = await this.#keeper.connected(this.#size);
-    if (appender === undefined) {
+  /** Has these judged and recorded in a batch of their own, on this connection: others were sent on it meanwhile. */
+  async #recordAlone(appender: Appender, waiting: readonly Waiting[], attempt: number): Promise<void> {
+    if (appender.isLost()) {
       this.#queue.unshift(...waiting);
       return;
     }
@@ -214,7 +224,7 @@ export class PostgresJournal implements Journal {
   }
 
   /** One write of these cannot be recorded: the others must not suffer from it. */
-  async #recordApart(batch: readonly Waiting[], error: unknown): Promise<void> {
+  async #recordApart(appender: Appender, batch: readonly Waiting[], error: unknown): Promise<void> {
     const [first, ...others] = batch;
     if (others.length === 0) {
       if (first !== undefined)
@@ -222,26 +232,27 @@ export class PostgresJournal implements Journal {
       return;
     }
     const half = Math.ceil(batch.length / 2);
-    await this.#recordAlone(batch.slice(0, half), 1);
-    await this.#recordAlone(batch.slice(half), 1);
+    await this.#recordAlone(appender, batch.slice(0, half), 1);
+    await this.#recordAlone(appender, batch.slice(half), 1);
   }
 
-  /** The kept ones have the indexes from `base` on, in their order. */
+  /** The kept ones have the indexes from that of the first on, in their order. */
   #answer(
     batch: readonly Waiting[],
-    {
-      verdict: { kept, refused },
-      base,
-    }: Pick<Extract<BatchOutcome, { outcome: 'recorded' }>, 'verdict' | 'base'>,
+    { verdict: { refused }, stands }: Omit<Extract<BatchOutcome, { outcome: 'recorded' }>, 'outcome'>,
   ): void {
-    let index = base;
+    const { followed, damage } = this.#options;
+    if (stands !== undefined) followed.own(stands.signed, stands.base);
+    const { error: cause } = damage;
+    let index = stands?.base ?? 0;
     for (const waiting of batch) {
       const why = refused.get(waiting.write);
-      if (why === undefined) this.#waiters.resolve(waiting, index++);
-      else this.#waiters.reject(waiting, why);
+      if (why !== undefined) this.#waiters.reject(waiting, why);
+      else if (cause === undefined) this.#waiters.resolve(waiting, index++);
+      else this.#waiters.reject(waiting, new EscrowError('log-unavailable', undefined, { cause }));
     }
-    if (kept.length === 0) return;
-    this.#isAlone = base === this.#size;
+    if (stands === undefined) return;
+    this.#isAlone = stands.base === this.#size;
     this.#grown(index);
   }
 
@@ -250,27 +261,31 @@ export class PostgresJournal implements Journal {
     this.#options.onAppended(this.#size);
   }
 
-  /** The commit was sent and its answer was lost: looks the entries up, for as long as somebody waits. */
+  /**
+   * The commit was sent and its answer was lost: finds out what became of the batch. Until then nothing else is sent, so that
+   * it cannot come to stand behind what was written after it; after closing only as long as somebody waits.
+   */
   async #resolveUnknown(
-    { appender: lost, waiting: batch, atLeast }: Flight,
-    { verdict, cause }: Extract<BatchOutcome, { outcome: 'unknown' }>,
+    { appender: lost, waiting: batch }: Flight,
+    { verdict, signed, cause }: Extract<BatchOutcome, { outcome: 'unknown' }>,
   ): Promise<void> {
     // Whatever it was that failed: nothing more is to be heard from there.
     lost.cut();
     this.#keeper.cause = cause;
-    const [first] = verdict.kept;
-    while (first !== undefined && batch.some(({ settled }) => !settled)) {
+    while (!this.#closed || batch.some(({ settled }) => !settled)) {
       const appender = await this.#keeper.connected(this.#size);
       if (appender === undefined) continue;
       try {
-        const found = await this.#inTime(appender, fateOf(appender.send, lost.backend, first, atLeast));
+        const found = await this.#inTime(appender, fateOf(appender.send, lost.backend, signed));
         if (found.fate === 'committed') {
-          this.#answer(batch, { verdict, base: found.base });
+          this.#options.writer.stands(signed);
+          this.#answer(batch, { verdict, stands: { signed, base: found.base } });
           return;
         }
         // Also before it is tried again: what failed once, such as a full disk, may fail again.
         await delay(20);
         if (found.fate === 'rolled back') {
+          this.#options.writer.isVoid(signed);
           this.#queue.unshift(...batch);
           return;
         }

@@ -20,13 +20,13 @@ import type { Ask } from './pool.js';
  * Checks what the log is built on before anything is added: that the head is where the entries end, that the newest
  * checkpoint is by this log's key, and that the stored tree is the one it signs. Of the entries it hashes again the
  * newest `rehashed` or more, besides those that no stored hash covers; the verifier of an export hashes them all.
- * Returns the number of entries, and what is signed of them. `ask` sees one snapshot: other daemons may append meanwhile. Throws LogDamaged with a sentence for the operator.
+ * Returns the number of entries, what is signed of them, and the frontier of that tree. `ask` sees one snapshot: other daemons may append meanwhile. Throws LogDamaged with a sentence for the operator.
  */
 export async function checkLog(
   ask: Ask,
   signer: Pick<CheckpointSigner, 'origin' | 'vkey'>,
   rehashed: number,
-): Promise<{ readonly size: number; readonly trusted: TrustedCheckpoint }> {
+): Promise<{ readonly size: number; readonly trusted: TrustedCheckpoint; readonly frontier: Frontier }> {
   const trusted = await readTrusted(ask, signer);
   const size = await checkHead(ask);
   if (trusted.size > size) {
@@ -36,9 +36,10 @@ export async function checkLog(
     'select size, frontier from log_frontier where id = 1',
   );
   if (state === undefined) throw new LogDamaged('the tree has no frontier');
-  requireSame(readFrontier(state), trusted);
+  const frontier = readFrontier(state);
+  requireSame(frontier, trusted);
   await checkTree(ask, trusted, rehashed);
-  return { size, trusted };
+  return { size, trusted, frontier };
 }
 
 async function readTrusted(

@@ -5,6 +5,7 @@ import { silent } from './pool.js';
 import { migration010 } from './schema/010.js';
 import { migration011 } from './schema/011.js';
 import { migration012 } from './schema/012.js';
+import { migration013 } from './schema/013.js';
 import type { Migration } from './schema/migration.js';
 import { rights } from './schema/rights.js';
 import { migrationsUpTo005 } from './schema/upTo005.js';
@@ -22,6 +23,7 @@ const migrations: readonly Migration[] = [
   migration010,
   migration011,
   migration012,
+  migration013,
 ];
 
 /** Daemons that start at the same time migrate one after another; the number is this program's own. */

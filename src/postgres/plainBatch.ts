@@ -1,11 +1,11 @@
 import type { JournalWrite, NotHeld } from '../escrow/journal.js';
-import { entryArrays, type BatchOutcome } from './batch.js';
+import { entryArrays, outcomeOf, type BatchOutcome } from './batch.js';
 import { instantArray, intArray, textArray, uuidArray } from './binaryArrays.js';
-import { faultOf, safeInteger } from './faults.js';
 import { requestDigest, type Send, type Statement } from './ground.js';
+import type { SignedBatch, Writer } from './writer.js';
 
 /**
- * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 010) counts itself:
+ * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 013) counts itself:
  * that its request is new, that its grant has the uses left, and that its act is open. Of grants with a rate only the
  * judge knows; `rated` are those that are known to have one.
  */
@@ -32,24 +32,22 @@ interface Uses {
  */
 export async function recordPlain(
   send: Send,
-  instance: string,
+  writer: Writer,
   writes: readonly JournalWrite[],
 ): Promise<BatchOutcome> {
-  const verdict = { kept: writes, refused: noRefusals };
-  const statement = appendPlain(writes, instance);
-  try {
-    const [row] = await send<{ base: string }>(statement);
-    if (row === undefined) throw new Error('the log has no head');
-    return { outcome: 'recorded', verdict, base: safeInteger(row.base) };
-  } catch (cause) {
-    if (faultOf(cause) !== 'lost') throw cause;
-    return { outcome: 'unknown', verdict, cause };
-  }
+  const columns = entryArrays(writes);
+  const signed = writer.sign(writes.map(({ entry }) => entry));
+  const appending = send<{ base: string }>(appendPlain(writes, signed, columns));
+  return outcomeOf(appending, { verdict: { kept: writes, refused: noRefusals }, signed }, writer);
 }
 
 const noRefusals: ReadonlyMap<JournalWrite, NotHeld> = new Map();
 
-function appendPlain(writes: readonly JournalWrite[], instance: string): Statement {
+function appendPlain(
+  writes: readonly JournalWrite[],
+  signed: SignedBatch,
+  columns: readonly Buffer[],
+): Statement {
   const requests: { readonly digest: Uint8Array; readonly expiresAt: Date }[] = [];
   const grants = new Map<string, Uses>();
   const closing: string[] = [];
@@ -73,9 +71,10 @@ function appendPlain(writes: readonly JournalWrite[], instance: string): Stateme
   const uses = granted.flatMap((grant) => grants.get(grant) ?? []);
   return {
     name: 'append-plain',
-    text: `select append_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) as base`,
+    text: `select append_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+             $15, $16, $17, $18, $19, $20, $21) as base`,
     values: [
-      instance,
+      signed.writer,
       uuidArray(requests.map(({ digest }) => digest)),
       instantArray(requests.map(({ expiresAt }) => expiresAt)),
       textArray(granted),
@@ -85,7 +84,11 @@ function appendPlain(writes: readonly JournalWrite[], instance: string): Stateme
       textArray(closing),
       textArray(opening),
       intArray(openingAt),
-      ...entryArrays(writes),
+      signed.counter,
+      signed.follows,
+      signed.since,
+      Buffer.from(signed.signature),
+      ...columns,
     ],
   };
 }

@@ -3,7 +3,7 @@ import type { Grant } from '../../src/escrow/grant.js';
 import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
 import { openDatabase } from '../../src/postgres/database.js';
 import { anchorage, clock, silent } from '../postgres/fixtures.js';
-import { signerOf } from '../support/signer.js';
+import { certifierOf, signerOf } from '../support/signer.js';
 import { measureActs } from './acts.js';
 
 /** What a process of the bench that appends is told to do. */
@@ -11,6 +11,8 @@ export interface AppendingOrder {
   readonly daemon: ConnectionSettings;
   /** The log's key, shared as replicas share a token: PKCS#8 in PEM. */
   readonly logKey: string;
+  /** The identity key, shared likewise. */
+  readonly identityKey: string;
   readonly grants: readonly Grant[];
   readonly callers: number;
   readonly seconds: number;
@@ -23,10 +25,11 @@ export interface AppendingOrder {
 const order = JSON.parse(process.argv[2] ?? '', (name: string, value: unknown) =>
   name.endsWith('At') ? new Date(String(value)) : value,
 ) as AppendingOrder;
-const { daemon, logKey, grants, callers, seconds } = order;
+const { daemon, logKey, identityKey, grants, callers, seconds } = order;
 const database = await openDatabase({
   daemon,
   signer: signerOf(logKey),
+  certifier: certifierOf(identityKey),
   anchorage: anchorage(),
   clock,
   log: silent,

@@ -2,7 +2,7 @@ import type { Grant } from '../../src/escrow/grant.js';
 import type { Database } from '../../src/postgres/database.js';
 import { openDatabase } from '../../src/postgres/database.js';
 import { anchorage, clock, silent, writeOf } from '../postgres/fixtures.js';
-import { signerOf, softwareLogKey } from '../support/signer.js';
+import { certifierOf, signerOf, softwareIdentityKey, softwareLogKey } from '../support/signer.js';
 import { grantForBench, measureActs, type Rate } from './acts.js';
 import type { AppendingOrder } from './appendingDaemon.js';
 import { startChild } from './child.js';
@@ -32,10 +32,11 @@ interface Figure {
  */
 export const appendBench: Bench = ({ seconds, progress }) =>
   withServer(progress, async (roles): Promise<Findings> => {
-    const logKey = softwareLogKey();
+    const keys = { logKey: softwareLogKey(), identityKey: softwareIdentityKey() };
+    const by = { signer: signerOf(keys.logKey), certifier: certifierOf(keys.identityKey) };
     const database = await openDatabase({
       ...roles,
-      signer: signerOf(logKey),
+      ...by,
       anchorage: anchorage(),
       clock,
       log: silent,
@@ -46,12 +47,12 @@ export const appendBench: Bench = ({ seconds, progress }) =>
     for (const callers of CALLERS) {
       progress(`log: ${callers} concurrent acts`);
       const grouped = await measureActs((write) => database.journal.append(write), grants, callers, seconds);
-      const single = await measureSingle(roles, grants, callers, seconds, 'judged');
-      const statement = await measureSingle(roles, grants, callers, seconds, 'one statement');
+      const single = await measureSingle(roles, by, grants, callers, seconds, 'judged');
+      const statement = await measureSingle(roles, by, grants, callers, seconds, 'one statement');
       figures.push({ callers, grouped, single, statement });
     }
     await database.close();
-    const together = await measureDaemons(roles, logKey, grants, seconds, progress);
+    const together = await measureDaemons(roles, keys, grants, seconds, progress);
     const at64 = figures.find(({ callers }) => callers === 64);
     const ratio = at64 === undefined ? NaN : at64.grouped.appendsPerSecond / at64.single.appendsPerSecond;
     return {
@@ -113,12 +114,13 @@ async function makeGrants(database: Database): Promise<readonly Grant[]> {
 
 async function measureSingle(
   { daemon }: Roles,
+  by: Parameters<typeof connectOneByOne>[3],
   grants: readonly Grant[],
   callers: number,
   seconds: number,
   form: Form,
 ): Promise<Rate> {
-  const baseline = await connectOneByOne(daemon, Math.min(callers, CONNECTIONS), form);
+  const baseline = await connectOneByOne(daemon, Math.min(callers, CONNECTIONS), form, by);
   try {
     return await measureActs(baseline.append, grants, callers, seconds);
   } finally {
@@ -135,7 +137,7 @@ interface Together {
 /** One daemon and three, in processes of their own: the bench's own process is not in their way. */
 async function measureDaemons(
   { daemon }: Roles,
-  logKey: string,
+  keys: Pick<AppendingOrder, 'logKey' | 'identityKey'>,
   grants: readonly Grant[],
   seconds: number,
   progress: Progress,
@@ -143,7 +145,7 @@ async function measureDaemons(
   const together: Together[] = [];
   for (const daemons of [1, 3]) {
     progress(`log: ${daemons} daemon(s)`);
-    const order: AppendingOrder = { daemon, logKey, grants, callers: 64, seconds };
+    const order: AppendingOrder = { daemon, ...keys, grants, callers: 64, seconds };
     const children = Array.from({ length: daemons }, () => startChild('appendingDaemon.ts', order));
     await Promise.all(children.map((child) => child.next()));
     for (const child of children) child.tell('go');

@@ -1,8 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import type { Journal, JournalWrite } from '../../src/escrow/journal.js';
 import { connectAppender, type Appender } from '../../src/postgres/appender.js';
 import { beginBatch, writeBatch, type BatchOutcome } from '../../src/postgres/batch.js';
 import type { Connection } from '../../src/postgres/connection.js';
+import type { Certifier, CheckpointSigner } from '../../src/escrow/ports.js';
 import { recordPlain } from '../../src/postgres/plainBatch.js';
+import type { Writer } from '../../src/postgres/writer.js';
+import { writerOn } from '../postgres/fixtures.js';
 
 /** What a daemon without group commit would do. */
 export interface OneByOne {
@@ -21,37 +25,47 @@ export async function connectOneByOne(
   connection: Connection,
   connections: number,
   form: Form,
+  by: { readonly signer: CheckpointSigner; readonly certifier: Certifier },
 ): Promise<OneByOne> {
   const timeouts = { connectMs: 10_000, appendMs: 60_000 };
+  const name = randomUUID();
   const all = await Promise.all(
-    Array.from({ length: connections }, () => connectAppender(connection, timeouts, 0)),
+    Array.from({ length: connections }, async (_, at) => ({
+      appender: await connectAppender(connection, timeouts, 0),
+      writer: await writerOn(connection, by.signer, `${name}-${at}`, by.certifier),
+    })),
   );
   const idle = [...all];
-  const waiting: ((appender: Appender) => void)[] = [];
+  const waiting: ((slot: Slot) => void)[] = [];
   return {
     append: async (write) => {
-      const appender = idle.pop() ?? (await new Promise<Appender>((resolve) => waiting.push(resolve)));
+      const slot = idle.pop() ?? (await new Promise<Slot>((resolve) => waiting.push(resolve)));
       try {
-        const outcome = await recorders[form](appender, write);
-        if (outcome.outcome === 'recorded') return { index: outcome.base };
+        const outcome = await recorders[form](slot, write);
+        if (outcome.outcome === 'recorded') return { index: outcome.stands?.base ?? NaN };
         throw new Error('the connection was lost', { cause: outcome.cause });
       } finally {
         const next = waiting.shift();
-        if (next === undefined) idle.push(appender);
-        else next(appender);
+        if (next === undefined) idle.push(slot);
+        else next(slot);
       }
     },
     close: async () => {
-      await Promise.all(all.map((appender) => appender.close()));
+      await Promise.all(all.map(({ appender }) => appender.close()));
     },
   };
 }
 
-const recorders: Readonly<Record<Form, (appender: Appender, write: JournalWrite) => Promise<BatchOutcome>>> =
-  {
-    judged: async ({ send }, write) => {
-      const begun = beginBatch(send, [write]);
-      return (await writeBatch(send, 'bench', begun, [write])).outcome;
-    },
-    'one statement': ({ send }, write) => recordPlain(send, 'bench', [write]),
-  };
+/** A connection with a writer of its own: of one writer's batches none may overtake another. */
+interface Slot {
+  readonly appender: Appender;
+  readonly writer: Writer;
+}
+
+const recorders: Readonly<Record<Form, (slot: Slot, write: JournalWrite) => Promise<BatchOutcome>>> = {
+  judged: async ({ appender: { send }, writer }, write) => {
+    const begun = beginBatch(send, [write]);
+    return (await writeBatch(send, writer, begun, [write])).outcome;
+  },
+  'one statement': ({ appender: { send }, writer }, write) => recordPlain(send, writer, [write]),
+};

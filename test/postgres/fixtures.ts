@@ -2,14 +2,21 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { newId, type ActId } from '../../src/escrow/ids.js';
 import type { JournalWrite } from '../../src/escrow/journal.js';
-import type { Anchorage, CheckpointSigner, Clock } from '../../src/escrow/ports.js';
+import type { Anchorage, Certifier, CheckpointSigner, Clock } from '../../src/escrow/ports.js';
 import { encodeEntry, type Phase } from '../../src/log/entry.js';
 import { emptyAnchor, type Anchor } from '../../src/log/anchor.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';
+import type { Connection } from '../../src/postgres/connection.js';
+import { openPool } from '../../src/postgres/pool.js';
+import { certifiedWriter, type Writer } from '../../src/postgres/writer.js';
 import type { TestServer } from '../support/postgres.js';
+import { softwareCertifier } from '../support/signer.js';
 
 export const clock: Clock = { now: () => new Date(), pause: (ms) => delay(ms) };
 export const silent: DatabaseOptions['log'] = { info: () => undefined, warn: () => undefined };
+
+/** The identity key of the tests that open a database. */
+export const certifier = softwareCertifier();
 
 /** A token's anchor: the longest log that was written to it. */
 export function anchorage(first: Anchor = emptyAnchor): Anchorage & { anchor: Anchor } {
@@ -34,11 +41,28 @@ export function openOn(
     owner: server.owner,
     daemon: server.daemon,
     signer,
+    certifier,
     anchorage: anchorage(),
     clock,
     log: silent,
     ...options,
   });
+}
+
+/** Another writer of this log, beside the daemons that are open, in a database that never had entries without one. */
+export async function writerOn(
+  connection: Connection,
+  signer: CheckpointSigner,
+  id: string,
+  by: Certifier = certifier,
+): Promise<Writer> {
+  const pool = openPool(connection, { connectMs: 10_000, queryMs: 10_000 }, 1);
+  try {
+    const at = clock.now();
+    return await certifiedWriter(pool.ask, { id, log: signer.vkey, from: 0, certifier: by, at });
+  } finally {
+    await pool.close();
+  }
 }
 
 /** A write with an entry of its own; `more` says what else is special. */

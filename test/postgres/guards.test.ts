@@ -169,8 +169,8 @@ describe('the schema', () => {
 
   it("is not missed by a daemon without its owner's connection", async () => {
     const { openDatabase } = await import('../../src/postgres/database.js');
-    const { anchorage, clock, silent } = await import('./fixtures.js');
-    const options = { daemon: server.daemon, signer, anchorage: anchorage(), clock, log: silent };
+    const { anchorage, certifier, clock, silent } = await import('./fixtures.js');
+    const options = { daemon: server.daemon, signer, certifier, anchorage: anchorage(), clock, log: silent };
     await (await openDatabase(options)).close();
     await server.empty();
     await query(server.owner, `grant usage on schema public to ${server.daemon.user}`);
@@ -191,8 +191,8 @@ describe('the schema', () => {
 it('a database that does not answer is said to be unavailable', async () => {
   const away = { ...server.daemon, host: '/nonexistent' };
   const { openDatabase } = await import('../../src/postgres/database.js');
-  const { anchorage, clock, silent } = await import('./fixtures.js');
-  const options = { daemon: away, signer, anchorage: anchorage(), clock, log: silent };
+  const { anchorage, certifier, clock, silent } = await import('./fixtures.js');
+  const options = { daemon: away, signer, certifier, anchorage: anchorage(), clock, log: silent };
   const unavailable = { code: 'store-unavailable' };
   await expect(openDatabase(options)).rejects.toMatchObject(unavailable);
   await expect(openDatabase({ owner: away, ...options })).rejects.toMatchObject(unavailable);

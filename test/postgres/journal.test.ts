@@ -9,7 +9,7 @@ import type { Database } from '../../src/postgres/database.js';
 import { requestKey, type Send, type Statement } from '../../src/postgres/ground.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
-import { openOn, writeOf } from './fixtures.js';
+import { openOn, writeOf, writerOn } from './fixtures.js';
 import { aDeposit, aGrant, anna, aRecovery, dora } from './records.js';
 
 const signer = softwareSigner();
@@ -103,6 +103,8 @@ describe('append', () => {
 });
 
 describe('of two daemons that append in the same instant', () => {
+  let slowOnes = 0;
+
   /** What a daemon on a connection of its own sends, each statement as `change` makes it. */
   async function inSlowMotion(
     change: (statement: Statement) => Statement,
@@ -115,7 +117,9 @@ describe('of two daemons that append in the same instant', () => {
       return appender.send(change(statement));
     };
     const write = writeOf('alone');
-    const { outcome } = await writeBatch(send, 'slow', beginBatch(send, [write]), [write]);
+    slowOnes += 1;
+    const writer = await writerOn(server.daemon, signer, `slow-${slowOnes}`);
+    const { outcome } = await writeBatch(send, writer, beginBatch(send, [write]), [write]);
     return {
       commit: () => {
         commit();
@@ -134,7 +138,7 @@ describe('of two daemons that append in the same instant', () => {
     });
     await delay(200);
     told.push('slow');
-    expect(await slow.commit()).toMatchObject({ outcome: 'recorded', base: 0 });
+    expect(await slow.commit()).toMatchObject({ outcome: 'recorded', stands: { base: 0 } });
     expect(await other).toEqual({ index: 1 });
     expect(told).toEqual(['slow', 'other']);
     await slow.close();
@@ -142,6 +146,7 @@ describe('of two daemons that append in the same instant', () => {
 
   it('each would have the same index without the lock on the head and the key on the index', async () => {
     await query(server.owner, 'alter table log_entry drop constraint log_entry_pkey');
+    await query(server.owner, 'alter table log_batch drop constraint log_batch_pkey');
     const taking = 'update log_head set size = size + $1 where id = 1 returning size - $1 as base';
     const unguarded = (statement: Statement): Statement => {
       if (statement.name !== 'append') return statement;
@@ -152,8 +157,8 @@ describe('of two daemons that append in the same instant', () => {
     const both = [await inSlowMotion(unguarded), await inSlowMotion(unguarded)];
     const outcomes = await Promise.all(both.map((each) => each.commit()));
     expect(outcomes).toMatchObject([
-      { outcome: 'recorded', base: 0 },
-      { outcome: 'recorded', base: 0 },
+      { outcome: 'recorded', stands: { base: 0 } },
+      { outcome: 'recorded', stands: { base: 0 } },
     ]);
     expect(await query(server.owner, 'select seq::int from log_entry')).toEqual([{ seq: 0 }, { seq: 0 }]);
     await Promise.all(both.map((each) => each.close()));

@@ -10,7 +10,7 @@ import { chance } from '../support/chance.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { startCuttingProxy, type CuttingProxy } from './cuttingProxy.js';
-import { openOn, writeOf } from './fixtures.js';
+import { openOn, writeOf, writerOn } from './fixtures.js';
 import { aGrant } from './records.js';
 
 const signer = softwareSigner();
@@ -251,7 +251,8 @@ it('a daemon that stands still with the head of the log in its hands is not wait
   const send: Send = (statement) =>
     statement.name === 'commit' ? new Promise(() => undefined) : still.send(statement);
   const held = writeOf('alone');
-  await writeBatch(send, 'still', beginBatch(send, [held]), [held]);
+  const writer = await writerOn(server.daemon, signer, 'still');
+  await writeBatch(send, writer, beginBatch(send, [held]), [held]);
   // answered behind the append: the head is held
   await still.send({ name: 'behind', text: 'select 1', values: [] });
   const write = writeOf('alone');

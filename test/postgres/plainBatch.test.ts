@@ -6,9 +6,10 @@ import { byteaArray, instantArray, intArray, textArray, uuidArray } from '../../
 import type { Database } from '../../src/postgres/database.js';
 import type { Send } from '../../src/postgres/ground.js';
 import { recordPlain } from '../../src/postgres/plainBatch.js';
+import type { Writer } from '../../src/postgres/writer.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
-import { openOn, writeOf } from './fixtures.js';
+import { openOn, writeOf, writerOn } from './fixtures.js';
 import { aGrant, anna } from './records.js';
 
 const signer = softwareSigner();
@@ -16,6 +17,7 @@ const later = new Date('2100-01-01T00:00:00.000Z');
 const timeouts = { connectMs: 5000, appendMs: 5000 };
 let server: TestServer;
 let database: Database;
+let other: Writer;
 
 beforeAll(async () => {
   server = await startTestServer();
@@ -23,6 +25,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await server.empty();
   database = await openOn(server, signer);
+  other = await writerOn(server.daemon, signer, 'other');
 });
 afterEach(() => database.close());
 afterAll(() => server.stop());
@@ -33,8 +36,8 @@ const request = (jti: string): Claim => ({ claim: 'request-unused', kid: 'kid', 
 async function recordTogether(...writes: readonly JournalWrite[]): Promise<number> {
   const appender = await connectAppender(server.daemon, timeouts, 0);
   try {
-    const outcome = await recordPlain(appender.send, 'other', writes);
-    if (outcome.outcome === 'recorded') return outcome.base;
+    const outcome = await recordPlain(appender.send, other, writes);
+    if (outcome.outcome === 'recorded') return outcome.stands?.base ?? NaN;
     throw outcome.cause;
   } finally {
     await appender.close();
@@ -120,7 +123,7 @@ describe('a plain batch', () => {
       sent.push(statement.name);
       return appender.send(statement);
     };
-    await recordPlain(send, 'other', [writeOf('opens'), writeOf('opens')]);
+    await recordPlain(send, other, [writeOf('opens'), writeOf('opens')]);
     expect(sent).toEqual(['append-plain']);
     expect(await countOf('(select distinct xmin::text from log_entry) as transactions')).toBe(1);
     await appender.close();
@@ -144,20 +147,22 @@ describe('a plain batch', () => {
 
 it('two daemons in the same instant would have the same index if a plain batch did not lock the head', async () => {
   await query(server.owner, 'alter table log_entry drop constraint log_entry_pkey');
-  const bases = async (): Promise<readonly (number | undefined)[]> => {
+  await query(server.owner, 'alter table log_batch drop constraint log_batch_pkey');
+  const bases = async (name: string): Promise<readonly (number | undefined)[]> => {
     const both = await Promise.all([connected(), connected()]);
     await Promise.all(both.map((each) => each.query('begin')));
-    const appending = both.map((each) =>
-      recordPlain(senderOf(each), 'x', [writeOf('alone')])
+    const writers = await Promise.all(both.map((_, at) => writerOn(server.daemon, signer, `${name}-${at}`)));
+    const appending = both.map((each, at) =>
+      recordPlain(senderOf(each), writers[at] ?? other, [writeOf('alone')])
         .then((outcome) => each.query('commit').then(() => outcome))
-        .then((outcome) => (outcome.outcome === 'recorded' ? outcome.base : undefined)),
+        .then((outcome) => (outcome.outcome === 'recorded' ? outcome.stands?.base : undefined)),
     );
     const found = await Promise.all(appending);
     await Promise.all(both.map((each) => each.end()));
     return [...found].sort();
   };
   // one has begun, and both have looked, before either commits
-  expect(await bases()).toEqual([0, 1]);
+  expect(await bases('locked')).toEqual([0, 1]);
   const [{ source } = { source: '' }] = await query<{ source: string }>(
     server.owner,
     `select pg_get_functiondef('append_plain'::regproc) as source`,
@@ -172,7 +177,7 @@ it('two daemons in the same instant would have the same index if a plain batch d
       'select h.size into strict base from log_head h where h.id = 1; perform pg_sleep(0.2);',
     ),
   );
-  expect(await bases()).toEqual([2, 2]);
+  expect(await bases('unlocked')).toEqual([2, 2]);
 });
 
 async function connected(): Promise<Client> {

@@ -1,6 +1,9 @@
 /** What the daemon's role may do; nothing else. */
 export const rights: Readonly<Record<string, string>> = {
   log_entry: 'select, insert',
+  log_batch: 'select, insert',
+  log_writer: 'select, insert',
+  log_unsigned: 'select',
   log_tile: 'select, insert',
   log_checkpoint: 'select, insert',
   log_cosignature: 'select, insert',
