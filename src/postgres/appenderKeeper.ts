@@ -1,12 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectAppender, type Appender } from './appender.js';
 import type { Connection } from './connection.js';
+import type { Damage } from './damage.js';
 import { LogDamaged, UnsafeDatabase } from './faults.js';
 
 export interface AppenderKeeperOptions {
   readonly connection: Connection;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
   readonly log: { warn(message: string): void; info(message: string): void };
+  /** Told when the server's log is shorter than what was acknowledged. */
+  readonly damage: Damage;
 }
 
 const longestPauseMs = 500;
@@ -33,7 +36,7 @@ export class AppenderKeeper {
     if (this.#appender?.isLost() === false) return this.#appender;
     this.#appender = undefined;
     await delay(this.#pauseMs);
-    const { connection, timeouts, log } = this.#options;
+    const { connection, timeouts, log, damage } = this.#options;
     try {
       this.#appender = await connectAppender(connection, timeouts, atLeast);
       if (this.#pauseMs > 0) log.info('the log can be written again');
@@ -41,6 +44,7 @@ export class AppenderKeeper {
       return this.#appender;
     } catch (error) {
       this.cause = error;
+      if (error instanceof LogDamaged) damage.found(error);
       if (this.#pauseMs === 0) log.warn(`the log cannot be written: ${reason(error)}`);
       this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 10);
       return undefined;

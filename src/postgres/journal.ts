@@ -151,8 +151,16 @@ export class PostgresJournal implements Journal {
     return taken;
   }
 
-  /** Who has given up meanwhile was told that it is not known; better that it is not recorded, then. */
+  /**
+   * Who has given up meanwhile was told that it is not known; better that it is not recorded, then. In a log that is damaged
+   * nothing is recorded any more.
+   */
   #dropSettled(): void {
+    const { error: cause } = this.#options.damage;
+    if (cause !== undefined) {
+      for (const waiting of this.#queue)
+        this.#waiters.reject(waiting, new EscrowError('log-unavailable', undefined, { cause }));
+    }
     if (this.#queue.some(({ settled }) => settled))
       this.#queue = this.#queue.filter(({ settled }) => !settled);
   }

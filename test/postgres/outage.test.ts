@@ -316,7 +316,7 @@ it('a daemon that is slow to sign does not put the tree back to where it began',
 });
 
 it('a daemon whose log has become shorter appends nothing more', async () => {
-  const database = await opened({ timeouts: { appendMs: 500 } });
+  const database = await opened({ timeouts: { appendMs: 500 }, checkpointIntervalMs: 60_000 });
   for (let at = 0; at < 3; at += 1) await database.journal.append(writeOf('alone'));
   await query(server.owner, 'alter table log_entry disable trigger all');
   await query(server.owner, 'delete from log_entry where seq = 2');
