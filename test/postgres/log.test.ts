@@ -572,7 +572,7 @@ describe('an old database', () => {
 
 describe('while the daemon runs', () => {
   it('a tree that is not the one that was signed is not signed', async () => {
-    const database = await opened({ timeouts: { proofMs: 200 } });
+    const database = await opened({ timeouts: { proofMs: 200 }, checkpointIntervalMs: 60_000 });
     await append(database, 10);
     await database.log.inclusion(9);
     await tamper(
@@ -587,7 +587,7 @@ describe('while the daemon runs', () => {
   });
 
   it('a log whose checkpoint is gone is not signed again', async () => {
-    const database = await opened({ timeouts: { proofMs: 200 } });
+    const database = await opened({ timeouts: { proofMs: 200 }, checkpointIntervalMs: 60_000 });
     await append(database, 10);
     await database.log.inclusion(9);
     await tamper(
