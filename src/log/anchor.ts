@@ -14,19 +14,31 @@ export interface TreeHead {
  */
 export interface Anchor extends TreeHead {
   readonly policy: { readonly version: number; readonly hash: string } | undefined;
+  /**
+   * How many entries there were before each had a writer (see writer.ts); undefined when it was remembered by a version that
+   * knew of none.
+   */
+  readonly unsigned: number | undefined;
   /** What was remembered before people accepted that the database has lost it. Recorded in the log, then forgotten. */
   readonly lost: TreeHead | undefined;
 }
 
 /** The anchor of a log that has not begun. */
-export const emptyAnchor: Anchor = { size: 0, root: emptyRoot, policy: undefined, lost: undefined };
+export const emptyAnchor: Anchor = {
+  size: 0,
+  root: emptyRoot,
+  policy: undefined,
+  unsigned: undefined,
+  lost: undefined,
+};
 
 /** The bytes of an anchor: canonical JSON. At most 400 bytes. */
-export function encodeAnchor({ size, root, policy, lost }: Anchor): Uint8Array {
+export function encodeAnchor({ size, root, policy, unsigned, lost }: Anchor): Uint8Array {
   const text = canonicalJson({
     v: 1,
     ...headToJson({ size, root }),
     ...(policy === undefined ? {} : { policy: { ...policy } }),
+    ...(unsigned === undefined ? {} : { unsigned }),
     ...(lost === undefined ? {} : { lost: headToJson(lost) }),
   });
   return new TextEncoder().encode(text);
@@ -42,16 +54,20 @@ function parseAnchor(text: string): Anchor | undefined {
   const value = parseObject(text);
   const head = readHead(value);
   if (head === undefined) return undefined;
-  const { policy, lost } = value;
+  const { policy, unsigned, lost } = value;
   const policyRead = isObject(policy) ? readPolicy(policy) : undefined;
   const lostRead = isObject(lost) ? readHead(lost) : undefined;
-  return { ...head, policy: policyRead, lost: lostRead };
+  return { ...head, policy: policyRead, unsigned: isSize(unsigned) ? unsigned : undefined, lost: lostRead };
 }
 
 function readHead({ size, root }: Readonly<Record<string, unknown>>): TreeHead | undefined {
   const bytes = typeof root === 'string' ? decodeBase64(root) : undefined;
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined;
+  if (!isSize(size)) return undefined;
   return bytes?.length === hashLengthBytes ? { size, root: bytes } : undefined;
+}
+
+function isSize(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 function readPolicy({ version, hash }: Readonly<Record<string, unknown>>): Anchor['policy'] {

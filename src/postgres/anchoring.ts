@@ -11,10 +11,15 @@ import type { Ask, Pool } from './pool.js';
 
 /**
  * Checks that the log and the policy in the database are those that are remembered elsewhere, or have grown out of them.
- * `signed` is the newest checkpoint, which the stored tree has been checked against. Throws LogDamaged with a sentence
+ * `signed` is the newest checkpoint, which the stored tree has been checked against; `unsigned` is where the database says
+ * that entries without a writer end. Throws LogDamaged with a sentence
  * for the operator when the database is an older copy, or another one.
  */
-export async function requireAnchored(ask: Ask, signed: Checkpoint, anchor: Anchor): Promise<void> {
+export async function requireAnchored(
+  ask: Ask,
+  { signed, unsigned }: { readonly signed: Checkpoint; readonly unsigned: number },
+  anchor: Anchor,
+): Promise<void> {
   if (signed.size < anchor.size) {
     throw new LogDamaged(
       `the newest checkpoint in the database is over ${signed.size} entries, and the token remembers one over ` +
@@ -26,6 +31,11 @@ export async function requireAnchored(ask: Ask, signed: Checkpoint, anchor: Anch
     throw new LogDamaged(
       `the first ${anchor.size} of the ${signed.size} entries in the database are not those that the token remembers: ` +
         `this is the database of another log, or it was changed. ${WHAT_TO_DO}`,
+    );
+  }
+  if (anchor.unsigned !== undefined && anchor.unsigned !== unsigned) {
+    throw new LogDamaged(
+      `in the database ${unsigned} entries need no writer, and the token remembers ${anchor.unsigned}: it was changed. ${WHAT_TO_DO}`,
     );
   }
   const { policy } = anchor;
@@ -58,6 +68,7 @@ export interface AnchorKeeperOptions {
   readonly anchorage: Anchorage;
   /** The newest tree that is known to be signed. */
   readonly signed: () => TreeHead;
+  readonly unsigned: number;
   readonly everyMs: number;
   readonly log: { warn(message: string): void };
 }
@@ -90,13 +101,13 @@ export class AnchorKeeper {
   }
 
   async #write(): Promise<void> {
-    const { pool, anchorage, log } = this.#options;
+    const { pool, anchorage, unsigned, log } = this.#options;
     try {
       // The policy is read first: the tree has its entry then.
       const policy = await policyOf(pool.ask, 'newest');
       const { size, root } = this.#options.signed();
       if (size <= this.#anchoredSize) return;
-      await anchorage.writeAnchor({ size, root, policy, lost: undefined });
+      await anchorage.writeAnchor({ size, root, policy, unsigned, lost: undefined });
       this.#anchoredSize = size;
       this.#lastFault = '';
     } catch (error) {

@@ -28,7 +28,7 @@ import { durabilityQuery, requireDurable, type DurabilitySettings } from './safe
 import { forgetExpiredRequests, openStore } from './store.js';
 import { openWitnessedLog } from './witnessedLog.js';
 import { certifiedWriter } from './writer.js';
-import { WrittenEntries } from './writtenEntries.js';
+import { requireSameStart, WrittenEntries } from './writtenEntries.js';
 
 /** How long things may take, in milliseconds. */
 export interface DatabaseTimeouts {
@@ -144,27 +144,26 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
   const anchor = await options.anchorage.readAnchor();
   const { size, trusted, frontier, unsigned } = await pool.snapshot(async (ask) => {
     const checked = await checkLog(ask, signer, options.rehashedAtStart ?? 65_536);
-    await requireAnchored(ask, checked.trusted, anchor);
-    return { ...checked, unsigned: await unsignedEntries(ask) };
+    const unsigned = await unsignedEntries(ask);
+    await requireAnchored(ask, { signed: checked.trusted, unsigned }, anchor);
+    return { ...checked, unsigned };
   });
 
   const leaseMs = options.leaseMs ?? 15_000;
   const instance = `instance_${randomBytes(16).toString('hex')}`;
   const damage = new Damage();
+  const { certifier } = options;
+  const writers = { log: signer.vkey, identityKey: certifier.publicKey, from: unsigned };
+  await requireSameStart(pool.ask, writers);
   const followed = await FollowedLog.start({
     pool,
     damage,
-    written: new WrittenEntries({
-      log: signer.vkey,
-      identityKey: options.certifier.publicKey,
-      from: unsigned,
-    }),
+    written: new WrittenEntries(writers),
     self: instance,
     timeoutMs: timeouts.appendMs,
     follow: options.follow,
     trusted,
   });
-  const { certifier } = options;
   const writer = await certifiedWriter(pool.ask, {
     id: instance,
     log: signer.vkey,
@@ -204,6 +203,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     pool,
     anchorage: options.anchorage,
     signed: () => integrator.trusted,
+    unsigned,
     everyMs: options.anchorMs ?? 60_000,
     log,
   });

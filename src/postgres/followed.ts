@@ -34,7 +34,7 @@ export interface Followed {
 export interface FollowedLogOptions {
   readonly pool: Pool;
   readonly damage: Damage;
-  readonly written: WrittenEntries;
+  readonly written: Pick<WrittenEntries, 'read' | 'note'>;
   /** This process's writer id. */
   readonly self: string;
   /** For {@link Followed.through} and {@link Followed.caughtUp}. */

@@ -26,7 +26,7 @@ export interface IntegratorOptions {
   readonly trusted: TrustedCheckpoint;
   readonly frontier: Frontier;
   /** Where the leaves of the tree come from. It began to follow behind what is signed. */
-  readonly followed: FollowedLog;
+  readonly followed: Pick<FollowedLog, 'caughtUp' | 'through' | 'next' | 'leaves' | 'cover'>;
   readonly damage: Damage;
   /** How often, at most, appends alone make a checkpoint. A reader who waits for one does not wait for this. */
   readonly checkpointIntervalMs: number;

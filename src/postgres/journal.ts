@@ -24,7 +24,7 @@ export interface JournalOptions {
   readonly lease: Lease;
   readonly writer: Writer;
   /** Told of every batch where it stands, before those who wait for it. */
-  readonly followed: FollowedLog;
+  readonly followed: Pick<FollowedLog, 'own'>;
   readonly damage: Damage;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
   readonly log: { warn(message: string): void; info(message: string): void };

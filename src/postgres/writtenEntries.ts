@@ -162,10 +162,21 @@ export class WrittenEntries {
 }
 
 /**
+ * Throws LogDamaged when the writer of the newest batch was certified with another place where entries without a writer end:
+ * the database was changed since.
+ */
+export async function requireSameStart(ask: Ask, checks: WriterChecks): Promise<void> {
+  const [row] = await ask<{ certificate: string }>(
+    'select w.certificate from log_batch b join log_writer w on w.id = b.writer order by b.first desc limit 1',
+  );
+  if (row !== undefined) readCertificate(row.certificate, checks);
+}
+
+/**
  * Reads the certificate of a writer of this log; undefined when it is none. Throws LogDamaged when it says that entries
  * without a writer end elsewhere.
  */
-export function readCertificate(certificate: string, checks: WriterChecks): CertifiedWriter | undefined {
+function readCertificate(certificate: string, checks: WriterChecks): CertifiedWriter | undefined {
   const writer = readWriter(certificate, checks);
   if (writer !== undefined && writer.from !== checks.from) {
     throw new LogDamaged(

@@ -14,9 +14,12 @@ const anchors: fc.Arbitrary<Anchor> = fc
   .record({
     head,
     policy: fc.option(fc.record({ version: fc.maxSafeNat(), hash: hex }), { nil: undefined }),
+    unsigned: fc.option(fc.maxSafeNat(), { nil: undefined }),
     lost: fc.option(head, { nil: undefined }),
   })
-  .map(({ head: { size, root }, policy, lost }) => ({ size, root, policy, lost }));
+  .map(({ head: { size, root }, policy, unsigned, lost }) => ({ size, root, policy, unsigned, lost }));
+
+const emptyText = Buffer.from(emptyRoot).toString('base64');
 
 test('an anchor is read back as it was written, within 400 bytes', () => {
   fc.assert(
@@ -43,6 +46,7 @@ test.each([
     'a policy without hash',
     { policy: { version: 1 }, root: Buffer.from(emptyRoot).toString('base64'), size: 1, v: 1 },
   ],
+  ['entries without a writer below none', { root: emptyText, size: 1, unsigned: -1, v: 1 }],
 ])('%s makes no anchor', (_what, value) => {
   expect(decodeAnchor(Buffer.from(JSON.stringify(value)))).toBeUndefined();
 });
