@@ -19,6 +19,7 @@ import { approvalsAt } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';
 import { checkStatement } from './statement.js';
 import type { Detail, Performed } from './performance.js';
+import { CameToNothing } from './performance.js';
 
 /** Length of a ciphertext of the transport key (RSA-3072), in bytes. */
 const REPLY_BYTES = 384;
@@ -56,7 +57,7 @@ export async function approveRecovery(
       };
     },
     run: async (lent, { recovery, keys, approvals: counted, held, expiresAt }) => {
-      for (const one of held) await checkReply(lent, recovery, one);
+      for (const one of held) await checkReply(escrow, lent, recovery, one);
       const at = escrow.clock.now();
       const { statement, replies } = order;
       const depositary = call.caller.id;
@@ -269,15 +270,26 @@ function repliesFor(held: readonly HeldKey[], replies: readonly Reply[]): readon
 
 /** Opens a reply and the link with it, in the token: it is of this request, this key and this depositary, or refused. */
 async function checkReply(
+  escrow: Escrow,
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder'>,
   { id }: Recovery,
   { deposit, sealed, share, reply }: AnsweredKey,
 ): Promise<void> {
-  const r = await lent.unwrapReply(id, reply);
+  const r = await lent.unwrapReply(id, reply).catch((error: unknown) => missingOrEnded(escrow, id, error));
   if ('refused' in r) throw new EscrowError('share-wrong-key');
   const place = layerContext(layersOf(deposit, sealed), { depositary: share.depositary });
   const link = await lent.openUnder(r.opened, share.link, place, 'server-for');
   if ('refused' in link) throw new EscrowError('share-mismatch');
+}
+
+/** A transport key that is gone since the request has ended: that is the answer, not the token's complaint about it. */
+async function missingOrEnded(escrow: Escrow, id: RecoveryId, error: unknown): Promise<never> {
+  if (error instanceof EscrowError && error.code === 'token-object-missing') {
+    await getOpenRecovery(escrow, id, () => undefined).catch((ended: unknown) => {
+      throw ended instanceof EscrowError ? new CameToNothing(ended, { detail: {}, changes: [] }) : ended;
+    });
+  }
+  throw error;
 }
 
 function quorumFact(complete: Completion | undefined): Detail {

@@ -77,6 +77,7 @@ export const ERROR_CODES = {
   // the system
   busy: 'Another act on the same thing is under way; try again.',
   'token-unavailable': 'The token does not answer.',
+  'token-object-missing': 'The token works, and does not hold what the records say that it holds.',
   'log-unavailable': 'The log cannot be written.',
   'store-unavailable': 'The database does not answer.',
   'shutting-down': 'The daemon is shutting down.',

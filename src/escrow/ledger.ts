@@ -30,6 +30,7 @@ const CONTENTION_PAUSE_MS = 25;
 /** Errors that say that something is broken, not that something was refused. */
 const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'token-unavailable',
+  'token-object-missing',
   'log-unavailable',
   'store-unavailable',
   'interrupted',
@@ -210,15 +211,15 @@ export class Ledger {
   /** Records that an attempt was refused or failed, and returns what to throw. */
   async #conclude(outcomeOf: OutcomeEntry, error: unknown): Promise<EscrowError> {
     const refusal = asEscrowError(error);
-    const ending: CameToNothing['ending'] =
-      refusal instanceof CameToNothing ? refusal.ending : { detail: {}, changes: [] };
+    const hasBegun = refusal instanceof CameToNothing;
+    const ending: CameToNothing['ending'] = hasBegun ? refusal.ending : { detail: {}, changes: [] };
     try {
       await this.#append({
         id: outcomeOf.id as ActId,
         role: 'closes',
         entry: {
           ...outcomeOf,
-          phase: FAULTS.has(refusal.code) ? 'failed' : 'denied',
+          phase: hasBegun || FAULTS.has(refusal.code) ? 'failed' : 'denied',
           error: refusal.code,
           detail: ending.detail,
         },

@@ -5,11 +5,13 @@ import type { Call, Escrow, OperateCall } from './context.js';
 import { actorOf, getDeposit, getGrant } from './context.js';
 import { isDepositaryOf } from './deposit.js';
 import { sha256Hex } from './digests.js';
+import type { ErrorCode } from './errors.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId } from './ids.js';
 import type { Outcome, Performed } from './performance.js';
+import { CameToNothing } from './performance.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from './mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, signs } from './mechanisms.js';
 import type { Claim, Subject } from './journal.js';
@@ -43,7 +45,8 @@ export interface Used {
  *
  * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-not-started`, `grant-expired`,
  *   `grant-exhausted`, `grant-rate-exceeded`, `operation-not-granted`, `request-malformed` (a digest of the wrong
- *   length), `token-unavailable`.
+ *   length), `token-unavailable`, `token-object-missing` (the grant is not in the token). What is begun and comes to nothing is
+ *   `failed` in the log, with how many were `made`, and none of them is answered.
  */
 export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
@@ -168,15 +171,21 @@ async function getUsable(
 }
 
 function checkLive(grant: Grant, now: Date): void {
+  const ended = endOf(grant, now);
+  if (ended !== undefined) throw new EscrowError(ended);
+}
+
+/** How a grant has ended; undefined while it has not. */
+function endOf(grant: Grant, now: Date): 'grant-revoked' | 'grant-expired' | 'grant-exhausted' | undefined {
   switch (grantStatusAt(grant, now)) {
     case 'active':
-      return;
+      return undefined;
     case 'revoked':
-      throw new EscrowError('grant-revoked');
+      return 'grant-revoked';
     case 'expired':
-      throw new EscrowError('grant-expired');
+      return 'grant-expired';
     case 'exhausted':
-      throw new EscrowError('grant-exhausted');
+      return 'grant-exhausted';
   }
 }
 
@@ -224,8 +233,13 @@ async function use<Input>(
   one: (item: Input) => Promise<Uint8Array>,
 ): Promise<Outcome<Used>> {
   const outputs: Uint8Array[] = [];
-  for (const item of items)
-    outputs.push(await one(item).catch((error: unknown) => explain(escrow, grant.id, error)));
+  for (const item of items) {
+    try {
+      outputs.push(await one(item));
+    } catch (error) {
+      throw await cutShort(escrow, grant.id, outputs.length, error);
+    }
+  }
   return {
     detail: { uses: items.length },
     digest: sha256Hex(Buffer.concat(outputs)),
@@ -234,10 +248,28 @@ async function use<Input>(
   };
 }
 
+/** What speaks against an input, and is found before the token has done anything with the key for it. */
+const OF_THE_INPUT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'ciphertext-invalid',
+  'mechanism-unsupported',
+  'operation-not-granted',
+  'request-malformed',
+  'request-too-large',
+]);
+
+/** Use of a key that was begun has failed, whatever ended it: its entry says how many were made. */
+async function cutShort(escrow: Escrow, id: GrantId, made: number, error: unknown): Promise<EscrowError> {
+  const why = await reasonOf(escrow, id, error);
+  const isRefused = made === 0 && OF_THE_INPUT.has(why.code);
+  return isRefused ? why : new CameToNothing(why, { detail: { made }, changes: [] });
+}
+
 /** A grant that was ended under a use in progress: that is the answer, not the token's complaint about it. */
-async function explain(escrow: Escrow, id: GrantId, error: unknown): Promise<never> {
-  if (error instanceof EscrowError && error.code === 'token-unavailable') {
-    checkLive(await getGrant(escrow, id), escrow.clock.now());
-  }
-  throw error;
+async function reasonOf(escrow: Escrow, id: GrantId, error: unknown): Promise<EscrowError> {
+  if (!(error instanceof EscrowError)) return new EscrowError('internal', undefined, { cause: error });
+  if (error.code !== 'token-unavailable' && error.code !== 'token-object-missing') return error;
+  const grant = await escrow.store.findGrant(id).catch(() => undefined);
+  const ended =
+    grant === undefined || grant.status === 'active' ? undefined : endOf(grant, escrow.clock.now());
+  return ended === undefined ? error : new EscrowError(ended, undefined, { cause: error });
 }

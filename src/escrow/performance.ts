@@ -1,6 +1,5 @@
 import type { Json } from '../log/canonical.js';
 import type { Act, LentFor } from './acts.js';
-import type { ErrorCode } from './errors.js';
 import { EscrowError } from './errors.js';
 import type { Change, Claim, Subject } from './journal.js';
 
@@ -55,15 +54,15 @@ export interface Outcome<R> {
 }
 
 /**
- * Thrown by `run` when an act came to nothing for good: its `failed` entry says so, and is recorded together with what
- * follows from that.
+ * Thrown by `run` when an act that the token has begun comes to nothing: its entry is `failed`, whatever the code, and is
+ * recorded together with what follows from that.
  */
 export class CameToNothing extends EscrowError {
   constructor(
-    code: ErrorCode,
+    { code, detail, cause }: Pick<EscrowError, 'code' | 'detail' | 'cause'>,
     readonly ending: Pick<Outcome<unknown>, 'detail' | 'changes' | 'cleanup'>,
   ) {
-    super(code);
+    super(code, detail, { cause });
   }
 }
 

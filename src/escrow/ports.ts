@@ -47,7 +47,8 @@ export interface DecryptInput {
 /**
  * What the token can be asked to do. Keys go in and out as ciphertext or as references to objects in flight,
  * which die with the loan (see {@link Token.lend}). Every verb throws EscrowError `token-unavailable` when the
- * token does not work; a refused ciphertext is an answer, not an error.
+ * token does not work, and `token-object-missing` when it works and does not hold the standing object that is named (a grant,
+ * a transport key, the key for a depositary); a refused ciphertext is an answer, not an error.
  */
 export interface TokenVerbs {
   /** Makes a user key in flight: sensitive, extractable for the length of this loan only. */

@@ -380,10 +380,10 @@ async function layerOf(
   const answered = approval?.replies.find((reply) => reply.key === key);
   const share = sealed.shares.find(({ depositary }) => depositary === member);
   if (answered === undefined || share === undefined) throw new EscrowError('internal');
-  const r = opened(await lent.unwrapReply(recovery.id, answered.reply), 'reply', key);
+  const r = opened(await held('transport', key, lent.unwrapReply(recovery.id, answered.reply)), 'reply', key);
   const place = layerContext(layers, { depositary: member });
   const link = opened(await lent.openUnder(r, share.link, place, 'server-for'), 'link', key);
-  return opened(await lent.unwrapLayer(member, link), 'link', key);
+  return opened(await held('link', key, lent.unwrapLayer(member, link)), 'link', key);
 }
 
 /** The token works and does not open this part: damage, for approvals were checked when they came. */
@@ -391,11 +391,20 @@ class DoesNotOpen extends Error {
   override readonly name = 'DoesNotOpen';
 
   constructor(
-    readonly part: 'reply' | 'link' | 'seal' | 'key',
+    readonly part: 'transport' | 'reply' | 'link' | 'seal' | 'key',
     readonly key: KeyId,
+    options?: ErrorOptions,
   ) {
-    super(`the token does not open the ${part} of ${key}`);
+    super(`the token does not open the ${part} of ${key}`, options);
   }
+}
+
+/** An object that a token which works does not hold will not be there on another try. */
+function held<T>(part: DoesNotOpen['part'], key: KeyId, use: Promise<T>): Promise<T> {
+  return use.catch((error: unknown) => {
+    if (!(error instanceof EscrowError) || error.code !== 'token-object-missing') throw error;
+    throw new DoesNotOpen(part, key, { cause: error });
+  });
 }
 
 function opened<T>(
@@ -422,7 +431,7 @@ async function orEnd<T>(
   } catch (error) {
     if (!(error instanceof DoesNotOpen)) throw error;
     const state = { status: 'failed', reason: error.message, at: escrow.clock.now() } as const;
-    throw new CameToNothing('recovery-failed', {
+    throw new CameToNothing(new EscrowError('recovery-failed', undefined, { cause: error }), {
       detail: { status: 'failed', part: error.part, key: error.key },
       changes: [{ change: 'recovery-saved', recovery: next(recovery, state) }],
       cleanup: () => lent.destroyTransport(recovery.id),

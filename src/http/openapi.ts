@@ -41,8 +41,8 @@ const OF_SIGNED = [
   'caller-unknown',
   'forbidden',
 ] as const satisfies readonly ErrorCode[];
-/** What an act can be refused with, besides: it may be cut short. */
-const OF_ACTS = ['interrupted'] as const satisfies readonly ErrorCode[];
+/** What an act can be refused with, besides: it may be cut short, by whatever end. */
+const OF_ACTS = ['interrupted', 'token-object-missing'] as const satisfies readonly ErrorCode[];
 /** What a creation can be refused with, besides, for its Idempotency-Key. */
 const OF_CREATIONS = [
   'idempotency-key-reused',

@@ -77,6 +77,8 @@ export const ADVICE = {
     'Ask again in a second or so; the witnesses follow the log. Ask for fewer, or for the newest without them.',
   busy: LATER_AND_LOOK,
   'token-unavailable': LATER_AND_LOOK,
+  'token-object-missing':
+    'Tell the operator: what was approved has to be asked for again, unless the object comes back with a copy of the token.',
   'log-unavailable': LATER_AND_LOOK,
   'store-unavailable': LATER_AND_LOOK,
   'shutting-down': LATER_AND_LOOK,

@@ -71,6 +71,7 @@ export const STATUS = {
   'checkpoint-unwitnessed': 404,
   busy: 503,
   'token-unavailable': 503,
+  'token-object-missing': 500,
   'log-unavailable': 503,
   'store-unavailable': 503,
   'shutting-down': 503,

@@ -61,6 +61,16 @@ function signedByIdentity(jws: string, typ: string): Readonly<Record<string, unk
   return isSigned && said(header)['typ'] === typ ? said(payload) : undefined;
 }
 
+/** The token as a thing. */
+export interface Device {
+  readonly grants: Set<string>;
+  readonly transports: Set<string>;
+  readonly serversFor: Set<string>;
+  isOut: boolean;
+  /** What happens before the token does something. */
+  before: (verb: string) => void | Promise<void>;
+}
+
 /** The use cases, the ledger and the judge of the journal as they are; store and token in memory, the token's ciphers by name. */
 export interface SymbolicWorld {
   readonly escrow: Escrow;
@@ -73,6 +83,7 @@ export interface SymbolicWorld {
   readonly verbs: Record<string, (...given: never[]) => unknown>;
   /** The grants that stand in the token now. */
   readonly raised: ReadonlySet<string>;
+  readonly device: Device;
   policy: Policy;
   now: Date;
 }
@@ -158,8 +169,14 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     openGrants: () => Promise.resolve([...grants.values()].filter(({ status }) => status === 'active')),
   } as Partial<Store> as Store;
 
-  const raised = new Set<string>();
-  const { token, verbs } = symbolicToken(enrolled, raised, bytes);
+  const device: Device = {
+    grants: new Set(),
+    transports: new Set(),
+    serversFor: new Set(enrolled),
+    isOut: false,
+    before: () => undefined,
+  };
+  const { token, verbs } = symbolicToken(enrolled, device, bytes);
   const escrow: Escrow = {
     ledger: new Ledger({
       journal,
@@ -195,7 +212,17 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     origin: ORIGIN,
     tokenId: sha256Hex('the identity key of this token'),
   };
-  return Object.assign(world, { escrow, journal, entries, recoveries, grants, deposits, verbs, raised });
+  return Object.assign(world, {
+    escrow,
+    journal,
+    entries,
+    recoveries,
+    grants,
+    deposits,
+    verbs,
+    raised: device.grants,
+    device,
+  });
 }
 
 /** A reference to what the token holds. */
@@ -205,10 +232,16 @@ interface InFlight {
 
 function symbolicToken(
   enrolled: readonly string[],
-  raised: Set<string>,
+  device: Device,
   bytes: RandomBytes,
 ): { readonly token: Token; readonly verbs: SymbolicWorld['verbs'] } {
-  const transports = new Set<string>();
+  const { grants: raised, transports, serversFor } = device;
+  const requireHeld = (objects: ReadonlySet<string>, id: string): void => {
+    if (!objects.has(id)) throw new EscrowError('token-object-missing');
+  };
+  const requireInService = (): void => {
+    if (device.isOut) throw new EscrowError('token-unavailable');
+  };
   const held = new Map<number, string>();
   const hold = (kind: string, secret: string): { held: string; reference: number } => {
     held.set(held.size, secret);
@@ -242,36 +275,61 @@ function symbolicToken(
       Promise.resolve({ publicKey: Buffer.from([...transports.add(id)].at(-1) ?? '') }),
     destroyTransport: (id: string) => Promise.resolve(void transports.delete(id)),
     attest: (input: Uint8Array) => Promise.resolve(identityOver(Buffer.from(input).toString())),
-    unwrapReply: (id: string, reply: Uint8Array) =>
-      answer(transports.has(id) ? opened(reply, `transport:${id}`) : undefined, (secret) =>
-        hold('share-key', secret),
-      ),
+    unwrapReply: (id: string, reply: Uint8Array) => {
+      requireHeld(transports, id);
+      return answer(opened(reply, `transport:${id}`), (secret) => hold('share-key', secret));
+    },
     openUnder: (key: InFlight, layer: Uint8Array, aad: Uint8Array) =>
       answer(opened(layer, secretOf(key), hex(aad)), (inside) => Buffer.from(inside)),
-    unwrapLayer: (id: string, layer: Uint8Array) =>
-      answer(opened(layer, `server-for:${id}`), (secret) => hold('layer-key', secret)),
+    unwrapLayer: (id: string, layer: Uint8Array) => {
+      requireHeld(serversFor, id);
+      return answer(opened(layer, `server-for:${id}`), (secret) => hold('layer-key', secret));
+    },
     raiseGrant: ({ grant, wrapped }: { grant: string; wrapped: { sealed: Uint8Array } }) =>
       answer(opened(wrapped.sealed, 'kek:operate'), () => void raised.add(grant)),
     destroyGrant: (id: string) => Promise.resolve(void raised.delete(id)),
     unwrapForRelease: ({ wrapped }: { wrapped: { sealed: Uint8Array } }) =>
       answer(opened(wrapped.sealed, 'kek:release'), (secret) => hold('user-key', secret)),
-    sign: (id: string) =>
-      raised.has(id)
-        ? Promise.resolve(Buffer.from('signed'))
-        : Promise.reject(new EscrowError('token-unavailable')),
+    sign: (id: string) => {
+      requireHeld(raised, id);
+      return Promise.resolve(Buffer.from('signed'));
+    },
+    decrypt: (
+      id: string,
+      _spec: unknown,
+      _mechanism: unknown,
+      { ciphertext }: { ciphertext: Uint8Array },
+    ) => {
+      requireHeld(raised, id);
+      return answer(ciphertext.length === 256 ? 'opened' : undefined, (text) => Buffer.from(text));
+    },
   };
+  const working = Object.keys(verbs).map((name) => [
+    name,
+    async (...given: never[]): Promise<unknown> => {
+      await device.before(name);
+      requireInService();
+      return verbs[name]?.(...given);
+    },
+  ]);
   const token = {
     abilities: {
       profile: 'symbolic',
       keySpecs: ['rsa-2048', 'rsa-3072'],
-      mechanisms: ['RS256'],
+      mechanisms: ['RS256', 'RSA-OAEP'],
       oaep: 'RSA-OAEP',
     },
     enrolled: () =>
       Promise.resolve(enrolled.map((id) => ({ id, publicKey: Buffer.from(id), fingerprint: sha256Hex(id) }))),
-    requireInService: () => undefined,
-    lend: (_names: unknown, use: (lent: unknown) => Promise<unknown>) => use(verbs),
-    standing: () => Promise.resolve({ transports: [...transports], grants: [...raised] }),
+    requireInService,
+    lend: async (_names: unknown, use: (lent: unknown) => Promise<unknown>) => {
+      requireInService();
+      return use(Object.fromEntries(working));
+    },
+    standing: async () => {
+      requireInService();
+      return Promise.resolve({ transports: [...transports], grants: [...raised] });
+    },
   } as unknown as Token;
   return { token, verbs };
 }

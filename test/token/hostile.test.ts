@@ -49,8 +49,7 @@ const ANSWERS: ReadonlySet<string> = new Set([
   'request-too-large',
   'operation-not-granted',
   'mechanism-unsupported',
-  'grant-unknown',
-  'recovery-ended',
+  'token-object-missing',
   'depositary-not-enrolled',
 ]);
 

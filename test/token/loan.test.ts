@@ -159,7 +159,7 @@ test('what somebody else destroyed is noticed: a grant signs no more, a deposita
     await lent.sign(grant, 'ec-p256', 'ES256', digest);
     destroy(`grant:${grant}`);
     const signing = lent.sign(grant, 'ec-p256', 'ES256', digest);
-    await expect(signing).rejects.toMatchObject({ code: 'grant-unknown' });
+    await expect(signing).rejects.toMatchObject({ code: 'token-object-missing' });
     const share = await lent.generateShareKey();
     await lent.wrapToDepositary(share, principal('alice'));
     destroy('depositary:alice');

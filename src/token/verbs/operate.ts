@@ -25,7 +25,7 @@ export function operateVerbs(bench: Workbench, loan: Loan): OperateVerbs {
   const withGrant = <T>(grant: GrantId, spec: KeySpec, use: (handle: Handle) => Promise<T>): Promise<T> =>
     objects.using(
       objectNames.grant(grant, spec),
-      confirmedBy(bench, () => new EscrowError('grant-unknown')),
+      confirmedBy(bench, () => new EscrowError('token-object-missing')),
       use,
     );
 

@@ -77,7 +77,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
     unwrapReply: async (recovery, reply) => {
       if (!fitsTokenRsa(reply)) return REFUSED;
       const order = { mechanism: mechanisms.oaep(), wrapped: reply, into: intoOpener, spec: undefined };
-      const gone = (): EscrowError => new EscrowError('recovery-ended');
+      const gone = (): EscrowError => new EscrowError('token-object-missing');
       return unwrapWith('share-key', objectNames.transport(recovery), gone, order);
     },
 
@@ -103,7 +103,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
     unwrapLayer: async (depositary, layer) => {
       if (!fitsTokenRsa(layer)) return REFUSED;
       const order = { mechanism: mechanisms.oaep(), wrapped: layer, into: intoOpener, spec: undefined };
-      const gone = (): EscrowError => new EscrowError('depositary-not-enrolled');
+      const gone = (): EscrowError => new EscrowError('token-object-missing');
       return unwrapWith('layer-key', objectNames.serverFor(depositary), gone, order);
     },
 

@@ -1,0 +1,159 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Call } from '../../src/escrow/context.js';
+import { approveRecovery, denyRecovery } from '../../src/escrow/decideRecovery.js';
+import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/digests.js';
+import { generateKey } from '../../src/escrow/generateKey.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
+import type { Policy } from '../../src/escrow/policy.js';
+import { usualRequestTerms } from '../../src/escrow/policy.js';
+import type { Principal } from '../../src/escrow/principals.js';
+import type { Rate } from '../../src/escrow/rate.js';
+import type { Recovery } from '../../src/escrow/recovery.js';
+import { requestRecovery } from '../../src/escrow/requestRecovery.js';
+import { sealed } from '../../src/escrow/sealed.js';
+import type { SymbolicWorld } from './symbolicWorld.js';
+import { ORIGIN, reencrypted, symbolicWorld } from './symbolicWorld.js';
+
+export const MINUTE_MS = 60_000;
+export const HOUR_MS = 60 * MINUTE_MS;
+const ROLES: Readonly<Record<string, readonly string[]>> = {
+  ann: ['admin'],
+  dana: ['depositary'],
+  dave: ['depositary'],
+  dora: ['depositary'],
+  olga: ['owner'],
+  mailer: ['app'],
+};
+
+function person(id: string): Principal {
+  const depositaryKey = ROLES[id]?.includes('depositary') === true ? sha256Hex(id) : undefined;
+  const names = { id: id as PrincipalId, kind: id === 'mailer' ? 'app' : 'person', name: id, depositaryKey };
+  const keys = [{ jwk: {}, alg: 'ES256', thumbprint: id }];
+  const rest = { roles: ROLES[id] ?? [], attributes: {}, keys, certificates: [], retired: false };
+  return { ...names, ...rest, deliveryKey: undefined, returns: undefined } as Principal;
+}
+
+export function callOf(id: string): Call {
+  const jti = randomBytes(8).toString('hex');
+  return { caller: person(id), request: { jws: 'a.b.c', kid: id, jti, expiresAt: new Date(8e15) } };
+}
+
+/** What is special about the rule of a time. */
+export interface Time {
+  readonly use?: 'sign' | 'decrypt';
+  readonly people?: readonly string[];
+  /** So many of them; all, when it is not said. */
+  readonly atLeast?: number;
+  readonly requests?: object;
+  readonly operate?: object;
+}
+
+export function policyOf({
+  people = ['dana', 'dave'],
+  atLeast = people.length,
+  requests = {},
+  operate = {},
+}: Time): Policy {
+  const terms = {
+    operations: ['sign', 'decrypt'],
+    maxUses: 9,
+    maxDurationMs: HOUR_MS,
+    rate: undefined,
+    input: 'digest',
+  };
+  const rule = {
+    name: 'all',
+    when: { owner: {}, use: undefined, spec: undefined },
+    depositaries: { atLeast, of: people.map((id) => ({ person: id })) },
+    requesters: ['depositary', 'admin'],
+    deliver: false,
+    requests: { ...usualRequestTerms(0), ...requests },
+    operate: { ...terms, mechanisms: undefined, delayMs: 0, ownerMayVeto: false, ...operate },
+    release: undefined,
+  };
+  const principals = new Map(Object.keys(ROLES).map((id) => [id as PrincipalId, person(id)]));
+  return { version: 1, hash: '00'.repeat(32), principals, rules: [rule] } as unknown as Policy;
+}
+
+/** A world with a key of olga for each of these times. */
+export async function worldOf(...times: readonly Time[]): Promise<{ world: SymbolicWorld; keys: KeyId[] }> {
+  const world = symbolicWorld(policyOf({}), ['dana', 'dave', 'dora']);
+  const keys: KeyId[] = [];
+  for (const time of times) {
+    world.policy = policyOf(time);
+    const order = {
+      owner: 'olga' as PrincipalId,
+      spec: 'rsa-2048',
+      use: time.use ?? 'sign',
+      label: '',
+      deliver: false,
+    } as const;
+    keys.push((await generateKey(world.escrow, callOf('ann'), order)).answer.key);
+  }
+  return { world, keys };
+}
+
+const SCOPE = {
+  app: 'mailer' as PrincipalId,
+  input: 'message',
+  maxUses: 1,
+  rate: undefined as Rate | undefined,
+  durationMs: MINUTE_MS,
+  notBefore: undefined,
+  notAfter: undefined,
+} as const;
+
+export async function ask(
+  { world, keys }: { readonly world: SymbolicWorld; readonly keys: readonly KeyId[] },
+  order: {
+    readonly rate?: Rate;
+    readonly validForMs?: number;
+    readonly who?: string;
+    readonly use?: 'sign' | 'decrypt';
+    readonly maxUses?: number;
+  } = {},
+): Promise<Recovery> {
+  const { rate, validForMs = MINUTE_MS, who = 'ann', use = 'sign', maxUses = 1 } = order;
+  const operations = [use];
+  const mechanisms = [use === 'sign' ? ('RS256' as const) : ('RSA-OAEP' as const)];
+  const scope = { ...SCOPE, operations, mechanisms, rate, maxUses };
+  const asked = { purpose: 'operate', scope } as const;
+  return (await requestRecovery(world.escrow, callOf(who), { keys, reason: 'left', validForMs, asked }))
+    .answer;
+}
+
+export function statement({ now }: SymbolicWorld, by: string, recovery: Recovery, decision: object): string {
+  const iat = now.getTime() / 1000;
+  const payload = {
+    ...{
+      iss: by,
+      aud: ORIGIN,
+      iat,
+      exp: iat + 3600,
+      recovery: recovery.id,
+      requestHash: recovery.requestHash,
+    },
+    ...{ keys: recovery.keys, ...askedAsJson(recovery.asked), transport: sha256Hex(recovery.transportKey) },
+    ...{ ...decision, checkpoint: { size: 1, root: 'root' } },
+  };
+  return JSON.stringify({ typ: 'escrowd-approval+jwt', by, payload });
+}
+
+export async function approve(world: SymbolicWorld, by: string, recovery: Recovery): Promise<Recovery> {
+  const replies = recovery.keys.flatMap((key) => {
+    const [operate] = world.deposits.get(key)?.purposes ?? [];
+    const share = operate?.shares.find(({ depositary }) => depositary === by)?.share;
+    return share === undefined
+      ? []
+      : [{ key, reply: sealed('transport', reencrypted(share, by, recovery.id)) }];
+  });
+  const said = statement(world, by, recovery, { decision: 'approve', replies: repliesDigest(replies) });
+  const order = { recovery: recovery.id, statement: said, replies };
+  return (await approveRecovery(world.escrow, callOf(by), order)).answer;
+}
+
+export async function deny(world: SymbolicWorld, by: string, recovery: Recovery): Promise<Recovery> {
+  const said = statement(world, by, recovery, { decision: 'deny', reason: 'no' });
+  return (await denyRecovery(world.escrow, callOf(by), { recovery: recovery.id, statement: said })).answer;
+}
