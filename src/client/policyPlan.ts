@@ -1,4 +1,5 @@
 import { parsePrincipalId } from '../escrow/ids.js';
+import { USUAL_MINIMUM_QUORUM } from '../escrow/minimumQuorum.js';
 import type { Policy } from '../escrow/policy.js';
 import { POLICY_QUORUM } from '../escrow/policySignatures.js';
 import type { Quorum } from '../escrow/quorums.js';
@@ -28,7 +29,7 @@ export interface PolicyPlan {
 const NOTHING = {
   version: 0,
   hash: '',
-  administration: { quorum: POLICY_QUORUM, floor: POLICY_QUORUM },
+  administration: { quorum: POLICY_QUORUM, floor: POLICY_QUORUM, minimumQuorum: USUAL_MINIMUM_QUORUM },
   principals: new Map(),
   rules: [],
 } as const satisfies Policy;

@@ -4,6 +4,7 @@ import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
+import { smallQuorums } from './minimumQuorum.js';
 import type { Policy } from './policy.js';
 import { isOnTopOf, policySignatures, signersOf } from './policySignatures.js';
 import type { PolicyParser } from './ports.js';
@@ -111,6 +112,13 @@ async function checkSuccession({ directory }: Escrow, next: Policy): Promise<voi
     throw new EscrowError(
       'policy-invalid',
       `administration.quorum: ${quorum} is below the floor of ${directory.floor} that the daemon is configured with.`,
+    );
+  const { minimumQuorum } = next.administration;
+  const [small] = smallQuorums(next, minimumQuorum);
+  if (small !== undefined)
+    throw new EscrowError(
+      'policy-invalid',
+      `${small}, and administration.minimumQuorum is ${minimumQuorum}.`,
     );
   const problem = await directory.idProblem(next);
   if (problem !== undefined) throw new EscrowError('policy-invalid', `principals: ${problem}.`);

@@ -94,6 +94,8 @@ export interface Administration {
   readonly quorum: number;
   /** The quorum may not be less than this; only a policy signed by the quorum in force changes it. */
   readonly floor: number;
+  /** No rule of this policy lets fewer depositaries bring a key back. Checked when it comes into force. */
+  readonly minimumQuorum: number;
 }
 
 /** Directory and rules in force. Version 0 is the bootstrap: the first administrators, and no rule. */

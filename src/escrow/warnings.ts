@@ -1,13 +1,13 @@
 import type { EnrolledKeys } from './explain.js';
-import { depositaryProblems, missingIn, partsOf, quorumsOf } from './explain.js';
+import { depositaryProblems, missingIn, partsOf } from './explain.js';
 import type { PrincipalId } from './ids.js';
-import type { KeySpec, KeyUse } from './keySpecs.js';
-import { specAllows } from './keySpecs.js';
+import { smallQuorums, USUAL_MINIMUM_QUORUM } from './minimumQuorum.js';
+import type { Kind } from './ownerKinds.js';
+import { kindsOf, namesOf, ownersOf } from './ownerKinds.js';
 import type { Policy, Purpose, QuorumExpression, Rule } from './policy.js';
 import type { Principal } from './principals.js';
 import { API_ROLES, hasRole } from './principals.js';
 import type { Quorum } from './quorums.js';
-import { mismatches } from './rules.js';
 
 /** How many deposits were made for one purpose with exactly these quorums, which are fixed at deposit. */
 export interface DepositedQuorums {
@@ -31,6 +31,7 @@ export function policyWarnings(policy: Policy, surroundings: Surroundings): read
     ...new Set([
       ...depositWarnings(policy, surroundings),
       ...ruleWarnings(policy, surroundings.enrolled),
+      ...smallQuorumWarnings(policy),
       ...administratorWarnings(policy),
       ...shadowWarnings(policy.rules),
       ...[...policy.principals.values()].flatMap(principalWarnings),
@@ -69,51 +70,13 @@ function whyGone(policy: Policy, id: PrincipalId, enrolled: EnrolledKeys): strin
 
 /* ---------------------------------------------------- keys that may be made */
 
-/** Owners for whom a rule says the same, and what it says. */
-interface Kind {
-  readonly rule: Rule;
-  readonly owners: Principal[];
-  readonly said: ReturnType<typeof quorumsOf>;
-}
-
 function ruleWarnings(policy: Policy, enrolled: EnrolledKeys): readonly string[] {
-  const owners = [...policy.principals.values()].filter((one) => hasRole(one, 'owner') && !one.retired);
-  const ruled = new Set<Principal>();
-  const kinds = new Map<string, Kind>();
-  for (const { use, spec } of kindsOfKeys(policy.rules)) {
-    for (const owner of owners) {
-      const rule = policy.rules.find((one) => mismatches(one, owner, spec, use).length === 0);
-      if (rule === undefined) continue;
-      ruled.add(owner);
-      const name = `${rule.name} ${kindOf(owner, rule.depositaries)}`;
-      const known = kinds.get(name);
-      if (known === undefined)
-        kinds.set(name, { rule, owners: [owner], said: quorumsOf(policy, { owner, spec, use }) });
-      else if (!known.owners.includes(owner)) known.owners.push(owner);
-    }
-  }
-  const unruled = owners.filter((owner) => !ruled.has(owner));
+  const owners = ownersOf(policy).filter((one) => !one.retired);
+  const { kinds, unruled } = kindsOf(policy, owners);
   return [
-    ...[...kinds.values()].flatMap((kind) => kindWarnings(policy, kind, enrolled)),
+    ...kinds.flatMap((kind) => kindWarnings(policy, kind, enrolled)),
     ...(policy.rules.length === 0 || unruled.length === 0 ? [] : [`no rule is for ${namesOf(unruled)}`]),
   ];
-}
-
-/** Every kind of key that the rules may tell apart. */
-function kindsOfKeys(rules: readonly Rule[]): readonly { readonly use: KeyUse; readonly spec: KeySpec }[] {
-  const named = rules.flatMap(({ when }) => when.spec ?? []);
-  return (['sign', 'decrypt'] as const).flatMap((use) => {
-    const usual: KeySpec = use === 'sign' ? 'ec-p256' : 'rsa-3072';
-    return [...new Set([usual, ...named])]
-      .filter((spec) => specAllows(spec, use))
-      .map((spec) => ({ use, spec }));
-  });
-}
-
-/** What the depositaries of a rule depend on, of an owner. */
-function kindOf(owner: Principal, expression: QuorumExpression): string {
-  const attributes = attributesIn(expression).map((name) => owner.attributes[name] ?? '');
-  return JSON.stringify([hasRole(owner, 'depositary') ? owner.id : '', ...attributes]);
 }
 
 function kindWarnings(
@@ -121,11 +84,9 @@ function kindWarnings(
   { rule, owners, said }: Kind,
   enrolled: EnrolledKeys,
 ): readonly string[] {
-  const [first] = owners;
-  if (first === undefined) return [];
   const whose = `rule ${rule.name}, for ${namesOf(owners)}`;
   if ('error' in said) {
-    const missing = missingIn(rule.depositaries, policy, first);
+    const missing = missingIn(rule.depositaries, policy, owners[0]);
     return [`${whose}: no quorum is possible${missing.length === 0 ? '' : `: ${missing.join(', ')}`}`];
   }
   const people = [...new Set(said.quorums.flat())].flatMap((id) => policy.principals.get(id) ?? []);
@@ -145,8 +106,9 @@ function kindWarnings(
   ];
 }
 
-function attributesIn(expression: QuorumExpression): readonly string[] {
-  return 'attribute' in expression ? [expression.attribute] : partsOf(expression).flatMap(attributesIn);
+/** Also of what a policy permits itself, and of what one that came into force before it had to say so still gives. */
+function smallQuorumWarnings(policy: Policy): readonly string[] {
+  return smallQuorums(policy, Math.max(USUAL_MINIMUM_QUORUM, policy.administration.minimumQuorum));
 }
 
 function rolesIn(expression: QuorumExpression): readonly string[] {
@@ -185,11 +147,4 @@ function principalWarnings({ id, roles, keys, retired, kind }: Principal): reado
     ...(known ? [] : [`${id} has none of the roles ${API_ROLES.join(', ')} and can do nothing`]),
     ...(kind === 'app' && roles.includes('depositary') ? [`${id} is an app and a depositary`] : []),
   ];
-}
-
-/** A few names, and how many more there are. */
-function namesOf(people: readonly Principal[]): string {
-  const names = people.slice(0, 3).map(({ id }) => id);
-  const others = people.length - names.length;
-  return others === 0 ? names.join(', ') : `${names.join(', ')} and ${others} more`;
 }

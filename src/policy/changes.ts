@@ -12,6 +12,11 @@ export function policyChanges(before: Policy, after: Policy): readonly string[] 
   return [
     ...changed('administration: signatures needed', String(was.quorum), String(is.quorum)),
     ...changed('administration: floor', String(was.floor), String(is.floor)),
+    ...changed(
+      'administration: depositaries in a quorum, at least',
+      String(was.minimumQuorum),
+      String(is.minimumQuorum),
+    ),
     ...principalChanges(before.principals, after.principals),
     ...ruleChanges(before.rules, after.rules),
   ];

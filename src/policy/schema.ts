@@ -4,7 +4,9 @@ import { parsePrincipalId } from '../escrow/ids.js';
 import type { OperateTerms, QuorumExpression, ReleaseTerms, RequestTerms, Rule } from '../escrow/policy.js';
 import { DISTINCTIONS, usualRequestTerms } from '../escrow/policy.js';
 import type { Principal } from '../escrow/principals.js';
+import { USUAL_MINIMUM_QUORUM } from '../escrow/minimumQuorum.js';
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/policySignatures.js';
+import { MAX_QUORUM_MEMBERS } from '../escrow/quorums.js';
 import {
   distinct,
   duration,
@@ -206,7 +208,16 @@ const rule = z
 
 const signers = z.int().min(POLICY_QUORUM).max(MAX_POLICY_SIGNATURES);
 const administration = z
-  .strictObject({ quorum: signers.default(POLICY_QUORUM), floor: signers.default(POLICY_QUORUM) })
+  .strictObject({
+    quorum: signers.default(POLICY_QUORUM),
+    floor: signers.default(POLICY_QUORUM),
+    minimumQuorum: z
+      .int()
+      .min(1)
+      .max(MAX_QUORUM_MEMBERS)
+      .default(USUAL_MINIMUM_QUORUM)
+      .describe('So many depositaries are in every quorum, at least; 1 lets one person decide alone.'),
+  })
   .refine(({ quorum, floor }) => quorum >= floor, { message: 'is below its floor', path: ['quorum'] });
 
 interface TimedRule {

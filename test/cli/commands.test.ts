@@ -310,6 +310,7 @@ describe('a policy', () => {
       file,
       [
         'version: 1',
+        'administration: { minimumQuorum: 1 }',
         'principals:',
         '  - { id: dana, kind: person, name: Dana, roles: [admin], keysFrom: dana/public.json }',
         '  - { id: eve, kind: person, name: Eve, roles: [admin, depositary], keysFrom: eve/public.json }',

@@ -37,6 +37,7 @@ function publicPart(id: string, more: object = {}): string {
 const YAML = `
 # comments are for people
 version: 1
+administration: { minimumQuorum: 1 }
 principals:
   - { id: ann, kind: person, name: Ann, roles: [admin], keysFrom: ann.json }
   - { id: bob, kind: person, name: Bob, roles: [admin, depositary], keysFrom: bob.json }

@@ -10,7 +10,7 @@ const ORIGIN = 'escrow.test/log';
 const parse: PolicyParser = (document, version): Policy => ({
   version,
   hash: `hash of ${document}`,
-  administration: { quorum: document.startsWith('three') ? 3 : 2, floor: 2 },
+  administration: { quorum: document.startsWith('three') ? 3 : 2, floor: 2, minimumQuorum: 1 },
   principals: new Map(
     document.split(' ').map((name) => {
       const id = principal(name);

@@ -27,7 +27,7 @@ function policyOf(version: number, people: Readonly<Record<string, Listed>>): Po
   return {
     version,
     hash: '',
-    administration: { quorum: 2, floor: 2 },
+    administration: { quorum: 2, floor: 2, minimumQuorum: 1 },
     principals: new Map(principals.map((one) => [one.id, one])),
     rules: [],
   };

@@ -47,7 +47,7 @@ function policyOf(depositaries: QuorumExpression, principals: readonly Principal
   return {
     version: 1,
     hash: '',
-    administration: { quorum: 2, floor: 2 },
+    administration: { quorum: 2, floor: 2, minimumQuorum: 1 },
     principals: new Map(principals.map((one) => [one.id, one])),
     rules: [rule],
   };

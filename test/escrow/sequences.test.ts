@@ -63,7 +63,7 @@ function person(id: string): Principal {
 const POLICY = {
   version: 1,
   hash: '00'.repeat(32),
-  administration: { quorum: 2, floor: 2 },
+  administration: { quorum: 2, floor: 2, minimumQuorum: 1 },
   principals: new Map(NAMES.map((id) => [id as PrincipalId, person(id)])),
   rules: [
     {

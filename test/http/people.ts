@@ -25,6 +25,7 @@ export const DELIVERY_PEM = delivery.publicKey.export({ format: 'pem', type: 'sp
 export function policyDocument(): PolicyDocument {
   return {
     version: 1,
+    administration: { minimumQuorum: 1 },
     principals: Object.values(PEOPLE).map(({ id, roles, jwk, alg }) => ({
       id,
       kind: id === 'mailer' ? 'app' : 'person',
@@ -57,6 +58,7 @@ export function policyDocument(): PolicyDocument {
 /** Open enough for tests to spoil it. */
 export interface PolicyDocument {
   readonly version: number;
+  readonly administration: Readonly<Record<string, unknown>>;
   readonly principals: Record<string, unknown>[];
   readonly rules: Record<string, unknown>[];
 }

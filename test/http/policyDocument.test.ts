@@ -85,9 +85,9 @@ describe('a policy document', () => {
 
   test('is hashed in its canonical form: spaces and the order of members mean nothing', () => {
     const document = policyDocument();
-    const { principals, rules, version } = document;
+    const { principals, rules, version, administration } = document;
     const expected = canonicalHash(document as unknown as Json);
-    const reordered = JSON.stringify({ rules, version, principals }, undefined, 2);
+    const reordered = JSON.stringify({ rules, version, administration, principals }, undefined, 2);
     expect(parsePolicy(reordered, 1).hash).toBe(expected);
     expect(parsePolicy(JSON.stringify({ ...document, rules: [] }), 1).hash).not.toBe(expected);
   });

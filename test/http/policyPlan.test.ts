@@ -1,4 +1,5 @@
 import { problemCode } from './apiClient.js';
+import type { PolicyDocument } from './people.js';
 import { PEOPLE, policy, policyDocument } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer } from './runningServer.js';
@@ -6,9 +7,9 @@ import { newWorld } from './world.js';
 
 const { ann, zed } = PEOPLE;
 /** With a third administrator, who must sign as well; `gus` is a person, or an app. */
-const ofThree = (kind = 'person'): object => ({
+const ofThree = (kind = 'person'): PolicyDocument => ({
   ...policyDocument(),
-  administration: { quorum: 3, floor: 3 },
+  administration: { quorum: 3, floor: 3, minimumQuorum: 1 },
   principals: policyDocument().principals.map((one) => {
     if (one['id'] === 'zed') return { ...one, roles: ['auditor', 'admin'] };
     return one['id'] === 'gus' ? { ...one, kind } : one;
@@ -49,4 +50,15 @@ test('a plan below the floor of the configuration, or with an id of another, is 
   expect(problemCode(taken)).toBe('policy-invalid');
   expect(taken.json?.['detail']).toMatch(/gus was a person before/);
   expect(problemCode(await planned({ version: 1 }))).toBe('policy-invalid');
+});
+
+test('rules by which one person decides alone are refused, planned or applied, unless the document says 1', async () => {
+  const administration = { quorum: 3, floor: 3 };
+  const plan = await planned({ ...ofThree(), administration });
+  const detail = 'rule others, for oscar, olga: dana alone suffices, and administration.minimumQuorum is 2.';
+  expect([plan.status, problemCode(plan), plan.json?.['detail']]).toEqual([422, 'policy-invalid', detail]);
+  const order = { document: { ...ofThree(), administration }, signatures: ['a.b.c'] };
+  const applied = await running.client.call(ann, 'POST', '/v1/policy', order);
+  expect([problemCode(applied), applied.json?.['detail']]).toEqual(['policy-invalid', detail]);
+  expect((await planned(ofThree())).status).toBe(200);
 });

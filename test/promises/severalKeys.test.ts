@@ -53,7 +53,8 @@ beforeAll(async () => {
     rule({ allOf: ['person:officer-1', 'person:officer-2'] }, { requests: { denialsToEnd: 1 } }),
   );
   second = await make();
-  await system.applyRules(rule({ anyOf: ['person:officer-1', 'person:officer-2'] }));
+  const anyOfficer = rule({ anyOf: ['person:officer-1', 'person:officer-2'] });
+  await system.applyRules(anyOfficer, {}, { minimumQuorum: 1 });
   third = await make();
 });
 afterEach(async () => {

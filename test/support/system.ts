@@ -67,7 +67,11 @@ export interface System {
   readonly identity: (name: PersonName) => Identity;
   readonly client: (name: PersonName) => EscrowClient;
   /** Two administrators put directory and rules in force. */
-  applyRules(rules?: readonly unknown[], people?: Readonly<Record<string, object>>): Promise<void>;
+  applyRules(
+    rules?: readonly unknown[],
+    people?: Readonly<Record<string, object>>,
+    administration?: Readonly<Record<string, number>>,
+  ): Promise<void>;
   /** The depositary's own part of an approval: checked, decrypted, re-encrypted, signed. Not handed in. */
   makeApproval(name: PersonName, recovery: string, holdsMs?: number): Promise<WireApproval>;
   approve(name: PersonName, recovery: string, holdsMs?: number): Promise<WireRecovery>;
@@ -135,8 +139,13 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
     url,
     identity: (name) => found(identities, name),
     client: (name) => found(clients, name),
-    applyRules: async (rules = RULES, changed = {}) => {
-      const document = { version: 1, principals: Object.values({ ...principals, ...changed }), rules };
+    applyRules: async (rules = RULES, changed = {}, administration = {}) => {
+      const document = {
+        version: 1,
+        administration,
+        principals: Object.values({ ...principals, ...changed }),
+        rules,
+      };
       const { version: base, hash: replaces } = await system.client('admin-1').policy();
       const signatures = await Promise.all(
         (['admin-1', 'admin-2'] as const).map((id) =>

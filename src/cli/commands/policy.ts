@@ -1,6 +1,8 @@
 import { writeFileAtomically } from '../../client/atomicFile.js';
+import { PolicyDocumentError } from '../../client/errors.js';
 import { checkPolicyDocument, policyDocumentHash } from '../../client/policyDocument.js';
 import { readPolicyFile } from '../../client/policyFile.js';
+import { smallQuorums } from '../../escrow/minimumQuorum.js';
 import { policyWarnings } from '../../escrow/warnings.js';
 import { policyFileSchema } from '../../policy/jsonSchema.js';
 import { ruleInWords } from '../../policy/inWords.js';
@@ -50,6 +52,11 @@ export const policyCommands: readonly CommandRow[] = [
 async function check(_session: Session, given: Given): Promise<Result> {
   const document = await readPolicyFile(given.argument(0));
   const policy = checkPolicyDocument(document);
+  const [small] = smallQuorums(policy, policy.administration.minimumQuorum);
+  if (small !== undefined)
+    throw new PolicyDocumentError([
+      `${small}, and administration.minimumQuorum is ${policy.administration.minimumQuorum}`,
+    ]);
   const warnings = policyWarnings(policy, { enrolled: undefined, deposits: undefined });
   const hash = policyDocumentHash(document);
   const { principals, rules } = policy;
@@ -89,7 +96,10 @@ function documentLines(document: unknown): readonly string[] {
     return ['', 'Only the first administrators are known; no document is in force yet.'];
   const { administration, principals, rules } = checkPolicyDocument(document);
   return [
-    ...facts([['signed by', `${administration.quorum} administrators (floor ${administration.floor})`]]),
+    ...facts([
+      ['signed by', `${administration.quorum} administrators (floor ${administration.floor})`],
+      ['quorums', `of ${administration.minimumQuorum} depositaries at least`],
+    ]),
     '',
     'Principals',
     ...facts(

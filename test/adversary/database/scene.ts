@@ -43,7 +43,7 @@ const brakes = { delayMs: 10 * MINUTE_MS, ownerMayVeto: true };
 export const POLICY: Policy = {
   version: 1,
   hash: '00'.repeat(32),
-  administration: { quorum: 2, floor: 2 },
+  administration: { quorum: 2, floor: 2, minimumQuorum: 1 },
   principals: new Map(Object.keys(ROLES).map((id) => [id as PrincipalId, person(id)])),
   rules: [
     {
