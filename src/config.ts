@@ -38,6 +38,15 @@ const witness = z.strictObject({
 const schema = z.strictObject({
   origin: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9./_-]{0,127}$/),
   listen: z.strictObject({ host: z.string().min(1), port: z.int().min(0).max(65_535) }),
+  management: z
+    .union([
+      z.literal('off'),
+      z.strictObject({
+        host: z.string().min(1).default('127.0.0.1'),
+        port: z.int().min(0).max(65_535).default(8444),
+      }),
+    ])
+    .prefault({}),
   tls: z.strictObject({ certificate: path, key: path }),
   token: z.strictObject({
     profile: path,
@@ -72,6 +81,8 @@ const schema = z.strictObject({
       answerMs: milliseconds.default(60_000),
       maxBodyBytes: z.int().min(1024).max(1_048_576).default(262_144),
       atOnce: z.int().min(1).max(100_000).default(256),
+      connections: z.int().min(1).max(1_000_000).default(2048),
+      handshakeMs: milliseconds.default(5_000),
       perCaller: z
         .strictObject({
           perSecond: z.number().min(1).max(1_000_000).default(500),
@@ -83,6 +94,13 @@ const schema = z.strictObject({
         .strictObject({
           perSecond: z.number().min(1).max(1_000_000).default(200),
           burst: z.int().min(1).max(1_000_000).default(2000),
+          connections: z.int().min(1).max(1_000_000).default(256),
+        })
+        .prefault({}),
+      unknownBytes: z
+        .strictObject({
+          perSecond: z.int().min(1024).max(1_073_741_824).default(4_194_304),
+          burst: z.int().min(65_536).max(1_073_741_824).default(16_777_216),
         })
         .prefault({}),
     })

@@ -12,11 +12,13 @@ import { Ledger } from './escrow/ledger.js';
 import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
 import type { Anchorage, Certifier, CheckpointSigner, Clock } from './escrow/ports.js';
-import type { Health } from './http/application.js';
+import { AlarmBook, watchHealth } from './health.js';
+import type { Health, ManagementListener } from './http/management.js';
+import { listenForManagement } from './http/management.js';
 import { parsePolicy } from './http/policyDocument.js';
+import type { Limits } from './http/server.js';
 import { createServer } from './http/server.js';
 import { identityVerifier, statementVerifier } from './http/statements.js';
-import type { Notifications } from './notificationStart.js';
 import { openNotifications } from './notificationStart.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';
@@ -26,7 +28,6 @@ import type { Database } from './postgres/database.js';
 import { openDatabase } from './postgres/database.js';
 import { openProvenToken } from './tokenStart.js';
 import type { WitnessAt } from './witness/submission.js';
-import type { Witnessing } from './witness/witnessing.js';
 import { startWitnessing } from './witness/witnessing.js';
 
 /** What a daemon is made of. */
@@ -44,6 +45,8 @@ export interface DaemonParts {
 export interface Daemon {
   readonly host: string;
   readonly port: number;
+  /** Where whoever runs the daemon is told how it is; undefined when the configuration turns that off. */
+  readonly management: { readonly host: string; readonly port: number } | undefined;
   /** Resolves with the reason when the daemon can no longer go on and must be stopped; never rejects. */
   readonly failed: Promise<Error>;
   /** Finishes what is under way, gives back token and database, and resolves when all is closed. Once. */
@@ -79,6 +82,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     fail = resolve;
   });
   try {
+    const alarms = new AlarmBook(log, () => clock.now());
     const tls = readTls(config);
     const administrators = readAdministrators(config.administrators);
     const { token, signer, certifier, unenforced } = await openProvenToken(
@@ -140,29 +144,43 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     stack.push(() => witnessing.stop());
 
+    const watch = await watchHealth(
+      { token, database, witnessing, notifications, alarms, unenforced },
+      { everyMs: config.token.probeMs, staleMs: 2 * config.database.waitMs, log },
+    );
+    stack.push(() => watch.stop());
+    let isStopping = false;
+    const management = await openManagement(config, () => {
+      const health = watch.latest();
+      return isStopping
+        ? { ...health, ok: false, problems: ['The daemon is shutting down.', ...health.problems] }
+        : health;
+    });
+    if (management !== undefined) stack.push(() => management.close());
     const server = createServer({
       escrow,
       tls,
       keys: { identityKey: jwkOf(token.identityKey), logKey: signer.vkey },
-      limits: {
-        maxBodyBytes: config.requests.maxBodyBytes,
-        maxInFlight: config.requests.atOnce,
-        requestTimeoutMs: config.requests.receiveMs,
-        headersTimeoutMs: Math.min(10_000, config.requests.receiveMs),
-        answerTimeoutMs: config.requests.answerMs,
-        perCaller: config.requests.perCaller,
-        perAddress: config.requests.perAddress,
-      },
+      limits: limitsOf(config),
       report: (error, requestId) => log.error('a request failed', { requestId, reason: reasonsOf(error) }),
-      health: () => healthOf({ token, database, witnessing, notifications }),
-      unenforced,
+      tell: (message, facts) => void log.warn(message, facts),
+      isReady: () => watch.latest().ok,
     });
     const { host, port } = await server.listen(config.listen.host, config.listen.port);
     stack.push(() => server.drain(config.requests.drainMs));
+    stack.push(() => {
+      isStopping = true;
+      return Promise.resolve();
+    });
     const stopNotifying = notifications.start();
     stack.push(() => stopNotifying(config.requests.drainMs));
-    log.info('serving', { url: `https://${host}:${port}`, origin: config.origin, logKey: signer.vkey });
-    return { host, port, failed, stop: unwind };
+    log.info('serving', {
+      url: `https://${host}:${port}`,
+      ...(management === undefined ? {} : { management: urlOf(management) }),
+      origin: config.origin,
+      logKey: signer.vkey,
+    });
+    return { host, port, management, failed, stop: unwind };
   } catch (error) {
     await unwind();
     throw error;
@@ -252,28 +270,39 @@ async function pausedFor(ms: number, stop: AbortSignal): Promise<boolean> {
   return !stop.aborted;
 }
 
-async function healthOf(parts: {
-  readonly token: { check(): Promise<void> };
-  readonly database: Pick<Database, 'health'>;
-  readonly witnessing: Witnessing;
-  readonly notifications: Pick<Notifications, 'states'>;
-}): Promise<Health> {
-  const { token, database, witnessing, notifications } = parts;
-  const tokenWorks = await token.check().then(
-    () => true,
-    () => false,
-  );
-  const health = await database.health();
-  const problems = [
-    ...(tokenWorks ? [] : ['The token does not answer.']),
-    ...(health.answers ? [] : ['The database does not answer.']),
-    ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
-    ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
-  ];
-  const notes = witnessing.silent.map((name) => `The witness ${name} does not cosign now.`);
-  // who is not told yet is told later: that keeps nobody from working
-  const sinks = health.answers ? await notifications.states().catch(() => []) : [];
-  return { ok: problems.length === 0, problems, notes, notifications: sinks };
+function limitsOf({ requests }: Config): Partial<Limits> {
+  return {
+    maxBodyBytes: requests.maxBodyBytes,
+    maxInFlight: requests.atOnce,
+    maxConnections: requests.connections,
+    connectionsPerAddress: requests.perAddress.connections,
+    handshakeTimeoutMs: requests.handshakeMs,
+    requestTimeoutMs: requests.receiveMs,
+    headersTimeoutMs: Math.min(10_000, requests.receiveMs),
+    answerTimeoutMs: requests.answerMs,
+    perCaller: requests.perCaller,
+    perAddress: requests.perAddress,
+    unknownBytes: requests.unknownBytes,
+  };
+}
+
+async function openManagement(
+  { management }: Config,
+  health: () => Health,
+): Promise<ManagementListener | undefined> {
+  if (management === 'off') return undefined;
+  try {
+    return await listenForManagement(management, health);
+  } catch (error) {
+    const at = `${management.host} port ${management.port}`;
+    throw new ConfigError(`management: cannot listen on ${at}; name another address, or "off"`, {
+      cause: error,
+    });
+  }
+}
+
+function urlOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {

@@ -96,6 +96,7 @@ make_configuration() {
 # Paths are relative to this file.
 origin: escrowd.quickstart
 listen: { host: 127.0.0.1, port: $PORT }
+management: { host: 127.0.0.1, port: $((PORT + 1)) }
 tls: { certificate: tls/server.crt, key: tls/server.key }
 token:
   profile: softhsm-2.6
@@ -106,7 +107,7 @@ token:
 administrators: administrators.json
 database: { directory: postgres }
 TEXT
-  # only the port can differ between runs
+  # only the ports can differ between runs
   mv "$DATA/escrowd.yaml.new" "$DATA/escrowd.yaml"
   [ -f "$DATA/escrow.yaml" ] && return 0
   printf '# yaml-language-server: $schema=%s\n' "$ROOT/docs/escrow.schema.json" >"$DATA/escrow.yaml.new"

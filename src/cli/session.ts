@@ -5,6 +5,8 @@ import { readClientCertificate } from '../client/clientCertificate.js';
 import type { EscrowClient } from '../client/escrowClient.js';
 import { Identity } from '../client/identity.js';
 import type { LogView } from '../client/logView.js';
+import type { ManagementReport } from '../client/management.js';
+import { readManagement } from '../client/management.js';
 import type { CardKey, CardProgram } from './card.js';
 import { cardKey } from './card.js';
 import { parseDurationArgument } from './durationArgument.js';
@@ -81,6 +83,12 @@ export class Session {
     const { passphraseFile } = this.#settings;
     if (passphraseFile !== undefined) return readSecretLine(resolve(passphraseFile));
     return this.terminal.isInteractive ? this.terminal.askHidden(question) : undefined;
+  }
+
+  /** What the management listener says, where the settings name one. */
+  async management(): Promise<ManagementReport | undefined> {
+    const { management } = this.#settings;
+    return management === undefined ? undefined : readManagement(management, this.#deadlineMs);
   }
 
   /** How cards are reached. */

@@ -18,6 +18,7 @@ const schema = z.strictObject({
   cardPinFile: path.optional(),
   clientCert: path.optional(),
   clientKey: path.optional(),
+  management: z.string().min(1).max(1024).optional(),
 });
 
 /** What holds for every command unless its command line says otherwise. Paths are absolute. */
@@ -42,6 +43,7 @@ export function readSettings(given: Pick<Given, 'find'>, variables: Variables): 
     clientCert: pick('clientCert', 'ESCROWCTL_CLIENT_CERT', file.clientCert),
     clientKey: pick('clientKey', 'ESCROWCTL_CLIENT_KEY', file.clientKey),
     cardPinFile: pick('cardPinFile', 'ESCROWCTL_CARD_PIN_FILE', file.cardPinFile),
+    management: pick('management', 'ESCROWCTL_MANAGEMENT', file.management),
   };
 }
 
@@ -64,6 +66,7 @@ function readFile(variables: Variables): Partial<Settings> {
     clientCert: at(read.data.clientCert),
     clientKey: at(read.data.clientKey),
     cardPinFile: at(read.data.cardPinFile),
+    management: read.data.management,
   };
 }
 

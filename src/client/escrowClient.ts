@@ -57,12 +57,6 @@ export interface HistoryQuery extends PageQuery, WireHistoryOrder {
   readonly upTo?: number;
 }
 
-/** What /healthz or /readyz says. */
-export interface Health {
-  readonly ok: boolean;
-  readonly report: unknown;
-}
-
 /** What a client stands on. */
 export interface EscrowClientParts {
   readonly connection: Connection;
@@ -110,10 +104,9 @@ export class EscrowClient {
     return this.#getPublic('/v1/server', REPLIES.server);
   }
 
-  /** Whether the daemon lives (`healthz`), or can work (`readyz`), and what it says about it. */
-  async health(probe: 'healthz' | 'readyz'): Promise<Health> {
-    const answer = await this.#send('GET', `/${probe}`, undefined, false);
-    return { ok: answer.status === 200, report: jsonOf(answer) };
+  /** Whether the daemon can work; why not, its management listener says (see `readManagement`). */
+  async isReady(): Promise<boolean> {
+    return (await this.#send('GET', '/readyz', undefined, false)).status === 200;
   }
 
   /** The newest checkpoint: a signed note, not checked here. */

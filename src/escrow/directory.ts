@@ -69,6 +69,11 @@ export class Directory {
     return this.#ids.problem(current, next);
   }
 
+  /** The policy that was followed last, without asking the database: it may have been replaced since. */
+  get last(): Policy {
+    return this.#current ?? this.#bootstrap;
+  }
+
   /** The policy in force now. Throws EscrowError `store-unavailable`, {@link PolicyNotSigned}. */
   async current(): Promise<Policy> {
     const newest = await this.#store.policyVersion();
@@ -112,18 +117,36 @@ export class Directory {
 
 /** The principal whose request-signing key has this thumbprint. */
 export function findByKey(policy: Policy, thumbprint: string): Principal | undefined {
-  for (const principal of policy.principals.values()) {
-    if (principal.keys.some((key) => key.thumbprint === thumbprint)) return principal;
-  }
-  return undefined;
+  return indexOf(policy).byKey.get(thumbprint);
 }
 
 /** The app that this certificate (`x5t#S256`) is bound to. */
 export function findByCertificate(policy: Policy, certificate: string): Principal | undefined {
-  for (const principal of policy.principals.values()) {
-    if (principal.kind === 'app' && principal.certificates.includes(certificate)) return principal;
-  }
-  return undefined;
+  return indexOf(policy).byCertificate.get(certificate);
+}
+
+interface PolicyIndex {
+  readonly byKey: ReadonlyMap<string, Principal>;
+  readonly byCertificate: ReadonlyMap<string, Principal>;
+}
+
+/** Made once a policy: whoever asks is looked for at each request, known or not. No key or certificate is of two principals. */
+const indexes = new WeakMap<Policy, PolicyIndex>();
+
+function indexOf(policy: Policy): PolicyIndex {
+  const made = indexes.get(policy);
+  if (made !== undefined) return made;
+  const principals = [...policy.principals.values()];
+  const index: PolicyIndex = {
+    byKey: new Map(principals.flatMap((one) => one.keys.map((key) => [key.thumbprint, one] as const))),
+    byCertificate: new Map(
+      principals.flatMap((one) =>
+        one.kind === 'app' ? one.certificates.map((each) => [each, one] as const) : [],
+      ),
+    ),
+  };
+  indexes.set(policy, index);
+  return index;
 }
 
 /** Administrators of a policy. */

@@ -5,27 +5,19 @@ import express from 'express';
 
 import type { Escrow } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
-import type { SinkState } from '../escrow/outbox.js';
-import { readBody, readJson } from './body.js';
+import { AnswerDeadline } from './answerDeadline.js';
+import { announcesBody, letRestPass, readBody, readJson } from './body.js';
 import { apiPageOf } from './apiPage.js';
-import type { Incoming } from './endpoint.js';
+import type { Arriving, Door } from './endpoint.js';
 import { answerAnyone, answerCaller } from './endpoint.js';
-import type { InFlight } from './inFlight.js';
+import { InFlight } from './inFlight.js';
+import { networkOf } from './network.js';
 import { openApiOf } from './openapi.js';
 import { peerCertificateOf } from './peerCertificate.js';
 import { problemOf } from './problems.js';
 import type { Gate } from './rates.js';
+import { AddressTooOften } from './rates.js';
 import type { Reply, Route } from './route.js';
-
-/** Whether the daemon can work; the problems are sentences that a stranger may read. */
-export interface Health {
-  readonly ok: boolean;
-  readonly problems: readonly string[];
-  /** What is not as it should be and keeps the daemon from nothing, such as a witness that does not answer. */
-  readonly notes: readonly string[];
-  /** How far those are who are told outside of the API. */
-  readonly notifications?: readonly SinkState[];
-}
 
 /** What the application is made of. */
 export interface ApplicationParts {
@@ -38,10 +30,14 @@ export interface ApplicationParts {
   readonly answerTimeoutMs: number;
   /** Told of everything that is broken, for the operator's log. */
   readonly report: (error: unknown, requestId: string) => void;
-  readonly health: () => Promise<Health>;
-  /** Attacks that the token does not refuse, and that the configuration accepts: for `/healthz` and `/readyz` to say. */
-  readonly unenforced: readonly string[];
+  /** Told when a request of nobody known is refused because its address asks too often. */
+  readonly refused: (address: string) => void;
+  /** Whether the daemon can work, as it was found last: to say so costs nothing. */
+  readonly isReady: () => boolean;
 }
+
+/** Requests with a body as large as a policy, at once. */
+const MAX_LARGE_BODIES = 4;
 
 /** The routes as an Express application. Every answer has a request id, which is also what `report` is given. */
 export function applicationOf(parts: ApplicationParts): Express {
@@ -52,11 +48,13 @@ export function applicationOf(parts: ApplicationParts): Express {
   application.enable('strict routing');
   // the query is read by the routes, strictly
   application.set('query parser', false);
-  application.use(frame(parts.inFlight));
+  application.use(frame(parts));
   addProbes(application, parts);
-  addDescription(application, parts.routes);
+  addDescription(application, parts);
+  const { escrow, gate, inFlight, maxBodyBytes } = parts;
+  const door = { escrow, gate, inFlight, maxBodyBytes, largeBodies: new InFlight(MAX_LARGE_BODIES) };
   for (const route of parts.routes) {
-    const handler = handlerOf(parts, route);
+    const handler = handlerOf(parts, door, route);
     if (route.method === 'GET') application.get(route.path, handler);
     else application.post(route.path, handler);
   }
@@ -68,8 +66,9 @@ export function applicationOf(parts: ApplicationParts): Express {
 }
 
 /** What every answer carries, and the methods there are: no HEAD or OPTIONS is made up from the routes. */
-function frame(inFlight: InFlight): RequestHandler {
+function frame({ inFlight, gate }: ApplicationParts): RequestHandler {
   return (request, response, next) => {
+    letRestPass(request, response, (bytes) => gate.letsPass(bytes));
     response.locals['requestId'] = randomUUID();
     response.set({
       'X-Request-Id': requestIdOf(response),
@@ -83,43 +82,31 @@ function frame(inFlight: InFlight): RequestHandler {
   };
 }
 
-/** For whoever runs the daemon: `/healthz` says that it lives, `/readyz` that it can work. Neither is ever `busy`. */
-function addProbes(application: Express, { health, inFlight, unenforced }: ApplicationParts): void {
+/**
+ * For a balancer: `/healthz` says that the daemon lives, `/readyz` that it can work, and neither says more to strangers.
+ * Neither is ever `busy`, and neither asks anything: they cost what a refusal costs.
+ */
+function addProbes(application: Express, { isReady, inFlight }: ApplicationParts): void {
   application.get('/healthz', (_request, response) => {
-    response.status(200).json({ status: 'ok', unenforced });
+    response.status(200).json({ status: 'ok' });
   });
-  application.get('/readyz', async (_request, response) => {
-    const drained = { ok: false, problems: ['The daemon is shutting down.'], notes: [] };
-    const {
-      ok,
-      problems: found,
-      notes,
-      notifications = [],
-    }: Health = inFlight.isDraining ? drained : await health();
-    response.status(ok ? 200 : 503).json({
-      status: ok ? 'ready' : 'not ready',
-      problems: found,
-      unenforced,
-      notes,
-      notifications: notifications.map(({ sink, waiting, fault, dropped }) => ({
-        sink,
-        waiting,
-        dropped,
-        ...(fault === undefined ? {} : { fault }),
-      })),
-    });
+  application.get('/readyz', (_request, response) => {
+    const ready = !inFlight.isDraining && isReady();
+    response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready' });
   });
 }
 
 /** The interface, for machines and for people: made once, from the rows that are served. */
-function addDescription(application: Express, routes: readonly Route[]): void {
+function addDescription(application: Express, { routes, gate }: ApplicationParts): void {
   const document = openApiOf(routes);
   const json = JSON.stringify(document);
   const { html, contentSecurityPolicy } = apiPageOf(document);
-  application.get('/openapi.json', (_request, response) => {
+  application.get('/openapi.json', (request, response) => {
+    gate.takeFromAddress(networkOf(request.socket.remoteAddress), 'stranger');
     response.type('application/json').send(json);
   });
-  application.get('/docs', (_request, response) => {
+  application.get('/docs', (request, response) => {
+    gate.takeFromAddress(networkOf(request.socket.remoteAddress), 'stranger');
     response
       .set('Content-Security-Policy', contentSecurityPolicy)
       .type('text/html; charset=utf-8')
@@ -127,18 +114,16 @@ function addDescription(application: Express, routes: readonly Route[]): void {
   });
 }
 
-function handlerOf(parts: ApplicationParts, route: Route): RequestHandler {
-  const { escrow, inFlight, gate, maxBodyBytes, answerTimeoutMs, report } = parts;
+function handlerOf(parts: ApplicationParts, door: Door, route: Route): RequestHandler {
+  const { inFlight, answerTimeoutMs, report } = parts;
   return async (request, response) => {
+    inFlight.requireOpen();
+    const deadline = new AnswerDeadline(answerTimeoutMs);
     // a slow sender holds a connection, not a place among the requests under way
-    const body = await readBody(request, route.maxBodyBytes ?? maxBodyBytes);
-    const work = inFlight.run(() => {
-      const incoming = incomingOf(request, body);
-      return route.access === 'public'
-        ? answerAnyone({ escrow, gate }, route, incoming)
-        : answerCaller({ escrow, gate }, route, incoming);
-    });
-    const reply = await answeredWithin(answerTimeoutMs, work, (error) => {
+    const arriving = arrivingOf(request, (maxBytes) => deadline.without(() => readBody(request, maxBytes)));
+    const work =
+      route.access === 'public' ? answerAnyone(door, route, arriving) : answerCaller(door, route, arriving);
+    const reply = await deadline.answer(work, (error) => {
       if (problemOf(error).isFault) report(error, requestIdOf(response));
     });
     if (inFlight.isDraining) response.set('Connection', 'close');
@@ -146,42 +131,40 @@ function handlerOf(parts: ApplicationParts, route: Route): RequestHandler {
   };
 }
 
-/** What came of the work, or `deadline-exceeded`: the work then goes on, and `late` is told how it failed. */
-async function answeredWithin<T>(ms: number, work: Promise<T>, late: (error: unknown) => void): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<'deadline'>((resolve) => {
-    timer = setTimeout(resolve, ms, 'deadline' as const);
-  });
-  try {
-    const first = await Promise.race([work.then((value) => ({ value })), deadline]);
-    if (first !== 'deadline') return first.value;
-    work.catch(late);
-    throw new EscrowError('deadline-exceeded');
-  } finally {
-    clearTimeout(timer);
-  }
+/** What each connection has proven. */
+const connections = new WeakMap<object, { provenKey?: string }>();
+
+function connectionOf({ socket }: Request): { provenKey?: string } {
+  const known = connections.get(socket);
+  if (known !== undefined) return known;
+  const fresh = {};
+  connections.set(socket, fresh);
+  return fresh;
 }
 
-/** An IPv6 network of one customer is one address (RFC 6177). */
-function addressOf(request: Request): string {
-  const address = request.socket.remoteAddress ?? '';
-  return address.startsWith('::ffff:') ? address.slice(7) : address.split(':').slice(0, 4).join(':');
-}
-
-function incomingOf(request: Request, body: Uint8Array): Incoming {
+function arrivingOf(request: Request, read: (maxBytes: number) => Promise<Uint8Array>): Arriving {
   const target = request.originalUrl;
+  const head = {
+    method: request.method,
+    target,
+    authorization: request.headersDistinct['authorization'] ?? [],
+    idempotencyKey: request.headersDistinct['idempotency-key'] ?? [],
+  };
+  const path = pathOf(request.params, target);
   return {
-    address: addressOf(request),
+    head,
+    address: networkOf(request.socket.remoteAddress),
     certificate: () => peerCertificateOf(request.socket),
-    received: {
-      method: request.method,
-      target,
-      authorization: request.headersDistinct['authorization'] ?? [],
-      idempotencyKey: request.headersDistinct['idempotency-key'] ?? [],
-      body,
+    connection: connectionOf(request),
+    announcesBody: announcesBody(request),
+    receive: async (maxBytes) => {
+      const body = await read(maxBytes);
+      return {
+        received: { ...head, body },
+        path,
+        readRest: () => ({ query: queryOf(target), body: readJson(body, request.headers) }),
+      };
     },
-    path: pathOf(request.params, target),
-    readRest: () => ({ query: queryOf(target), body: readJson(body, request.headers) }),
   };
 }
 
@@ -224,10 +207,11 @@ function send(response: Response, reply: Reply): void {
 }
 
 /** The last handler, which Express knows by its four parameters. */
-function problems({ report }: ApplicationParts) {
+function problems({ report, refused }: ApplicationParts) {
   return (error: unknown, _request: Request, response: Response, next: NextFunction): void => {
     const problem = problemOf(asRefusal(error));
     if (problem.isFault) report(error, requestIdOf(response));
+    if (error instanceof AddressTooOften) refused(error.address);
     if (response.headersSent) {
       next(error);
       return;

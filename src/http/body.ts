@@ -1,20 +1,22 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { EscrowError } from '../escrow/errors.js';
 import type { Json } from '../log/canonical.js';
 import { JsonError, parseStrictJson } from './strictJson.js';
 
+/** Whether a body follows the headers (RFC 9112 section 6). */
+export function announcesBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
 /**
- * The bytes of a request's body, as they came. What is beyond the limit is let pass unread, so that the caller gets
- * to hear of it.
+ * The bytes of a request's body, as they came. What is beyond the limit is not read.
  *
  * @throws EscrowError `request-too-large`, `request-malformed` when the body breaks off.
  */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
-  const tooLarge = (): EscrowError => {
-    request.resume();
-    return new EscrowError('request-too-large', `A request body has at most ${maxBytes} bytes.`);
-  };
+  const tooLarge = (): EscrowError =>
+    new EscrowError('request-too-large', `The body of this request has at most ${maxBytes} bytes.`);
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let length = 0;
@@ -29,6 +31,24 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   }
   if (length > maxBytes) throw tooLarge();
   return Buffer.concat(chunks);
+}
+
+/**
+ * Once the answer is made, what is still coming of the body is let pass unread, so that the caller gets to hear the answer;
+ * but only as many bytes as `mayPass` allows: after that the connection is cut.
+ */
+export function letRestPass(
+  request: IncomingMessage,
+  response: ServerResponse,
+  mayPass: (bytes: number) => boolean,
+): void {
+  // before `finish`, where Node would let all of it pass uncounted
+  response.once('prefinish', () => {
+    if (request.complete) return;
+    request.on('data', (chunk: Uint8Array) => {
+      if (!mayPass(chunk.length)) request.socket.destroy();
+    });
+  });
 }
 
 /**

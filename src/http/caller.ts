@@ -32,44 +32,56 @@ export interface Received {
   readonly body: Uint8Array;
 }
 
-/**
- * Who calls. A refusal by which time the signature (or certificate) had been found good says whose it was, so that it can be recorded
- * as theirs; one without `call` could be anybody's and is not.
- */
-export type Authentication<C extends OperateCall = Call> = Known<C> | Anybody;
-
-/** Whose signature or certificate was found good, whatever came of it. */
+/** Whose signature or certificate was found good, whatever came of it: a refusal is recorded as theirs. */
 export type Known<C extends OperateCall> =
   | { readonly outcome: 'accepted'; readonly call: C }
   | { readonly outcome: 'refused'; readonly call: C; readonly error: EscrowError };
 
-/** One who is refused before it is known who they are. */
-export interface Anybody {
-  readonly outcome: 'refused';
-  readonly call: undefined;
-  readonly error: EscrowError;
+/** What a request says of its signer. Nothing of it is believed before {@link proveSigner}. */
+export interface Claimed {
+  /** The thumbprint of the key that it names. */
+  readonly kid: string;
+  readonly unverified: UnverifiedJws;
+  readonly claims: Claims;
+}
+
+/** A request whose signature was found good: whose it is is certain. Whether it is for this request, {@link checkRequest} says. */
+export interface Proven {
+  readonly call: Call;
+  readonly claims: Claims;
 }
 
 /**
- * Authenticates a request by its signature: the key is in the directory, the signature verifies with that key's one
- * algorithm, the time is right, and what was signed is this method, this path and query, this body, this Idempotency-Key
- * or none, and this server.
- * Whether the request is new (`jti`) is for the log or the store to say, durably.
- *
- * Errors: `request-unsigned`, `request-malformed`, `caller-unknown`, `request-signature-invalid` (also for a good
- * signature over another request), `request-expired`.
+ * Reads the signature of a request, and costs next to nothing.
+ * @throws EscrowError `request-unsigned`, `request-malformed`
  */
-export async function authenticate(
+export function readClaimed(authorization: readonly string[]): Claimed {
+  const { unverified, claims } = read(authorization);
+  return { kid: unverified.header.kid, unverified, claims };
+}
+
+/**
+ * Who signed: the key is in this directory, and the signature verifies with that key's one algorithm. The body is not needed for it.
+ * @throws EscrowError `caller-unknown`, `request-signature-invalid`
+ */
+export async function proveSigner({ unverified, claims }: Claimed, policy: Policy): Promise<Proven> {
+  return { call: await verify(policy, unverified, claims), claims };
+}
+
+/**
+ * Whether a signed request is this one: the time is right, and what was signed is this method, this path and query, this
+ * body, this Idempotency-Key or none, and this server. Whether it is new (`jti`) is for the log or the store to say, durably.
+ *
+ * Errors: `request-malformed`, `request-signature-invalid` (a good signature over another request), `request-expired`.
+ */
+export function checkRequest(
+  { call, claims }: Proven,
   received: Received,
-  trust: { readonly policy: Policy; readonly origin: string; readonly now: Date },
-): Promise<Authentication> {
-  let call: Call | undefined;
+  trust: { readonly origin: string; readonly now: Date },
+): Known<Call> {
   try {
-    const { unverified, claims } = read(received.authorization);
-    const signed = await verify(trust.policy, unverified, claims);
-    call = signed;
     checkTime(claims, trust.now);
-    checkBinding(claims, received, signed, trust.origin);
+    checkBinding(claims, received, call, trust.origin);
     const key = readIdempotencyKey(received.idempotencyKey);
     if (claims.ik !== key) throw otherwiseSigned('The signature is for another Idempotency-Key.');
     if (key === undefined) return { outcome: 'accepted', call };
@@ -79,9 +91,7 @@ export async function authenticate(
     };
   } catch (error) {
     if (!(error instanceof EscrowError)) throw error;
-    return call === undefined
-      ? { outcome: 'refused', call: undefined, error }
-      : { outcome: 'refused', call, error };
+    return { outcome: 'refused', call, error };
   }
 }
 

@@ -2,7 +2,7 @@ import type { CertifiedCall } from '../escrow/context.js';
 import { findByCertificate } from '../escrow/directory.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { Policy } from '../escrow/policy.js';
-import type { Authentication } from './caller.js';
+import type { Known } from './caller.js';
 import type { PeerCertificate } from './peerCertificate.js';
 
 /**
@@ -10,17 +10,17 @@ import type { PeerCertificate } from './peerCertificate.js';
  * bound in the policy): the policy in force binds it to an app, and it is within its period of validity. That the caller has
  * its key, and that the request is new and unchanged, TLS has seen to.
  *
- * Errors: `caller-unknown`, `certificate-expired`.
+ * An expired one is `certificate-expired`, recorded as the app's.
+ *
+ * @throws EscrowError `caller-unknown`
  */
 export function authenticateByCertificate(
   { thumbprint, fromMs, untilMs }: PeerCertificate,
   trust: { readonly policy: Policy; readonly now: Date },
-): Authentication<CertifiedCall> {
+): Known<CertifiedCall> {
   const caller = findByCertificate(trust.policy, thumbprint);
-  if (caller === undefined) {
-    const error = new EscrowError('caller-unknown', 'The client certificate is bound to no app.');
-    return { outcome: 'refused', call: undefined, error };
-  }
+  if (caller === undefined)
+    throw new EscrowError('caller-unknown', 'The client certificate is bound to no app.');
   const call = { caller, request: undefined, certificate: thumbprint, policyVersion: trust.policy.version };
   const nowMs = trust.now.getTime();
   // a date that does not parse compares with nothing, and refuses

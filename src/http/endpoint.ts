@@ -1,14 +1,18 @@
-import type { Call, Escrow, OperateCall } from '../escrow/context.js';
+import type { Call, CertifiedCall, Escrow, OperateCall } from '../escrow/context.js';
+import { findByCertificate, findByKey } from '../escrow/directory.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { KeyId } from '../escrow/ids.js';
 import { parseId, parsePrincipalId } from '../escrow/ids.js';
 import type { Subject } from '../escrow/journal.js';
+import type { Policy } from '../escrow/policy.js';
+import type { Principal } from '../escrow/principals.js';
+import { hasRole } from '../escrow/principals.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
 import { recordRefusal } from '../escrow/refusal.js';
-import { hasRole } from '../escrow/principals.js';
-import type { Anybody, Authentication, Known, Received } from './caller.js';
-import { authenticate } from './caller.js';
+import type { Claimed, Known, Proven, Received } from './caller.js';
+import { checkRequest, proveSigner, readClaimed } from './caller.js';
 import { authenticateByCertificate } from './certifiedCaller.js';
+import type { InFlight } from './inFlight.js';
 import type { PeerCertificate } from './peerCertificate.js';
 import type { Gate } from './rates.js';
 import { isJsonObject } from './strictJson.js';
@@ -17,60 +21,86 @@ import type { Access, Carried, OperateRoute, PublicRoute, Reply, SignedRoute } f
 /** A request for a route, before anything of it is believed. */
 export interface Incoming {
   readonly received: Received;
-  /** Where it came from, as far as the network says. */
-  readonly address: string;
-  /** The client certificate of its connection, if there is one. */
-  readonly certificate: () => PeerCertificate | undefined;
   /** Path parameters. */
   readonly path: Readonly<Record<string, unknown>>;
   /** Reads query and body. Throws EscrowError `request-malformed`. */
   readonly readRest: () => Pick<Carried, 'query' | 'body'>;
 }
 
-/** Answers a request that anybody may make. @throws EscrowError */
-export async function answerAnyone(
-  { escrow, gate }: Door,
-  route: PublicRoute,
-  incoming: Incoming,
-): Promise<Reply> {
-  gate.takeFromAddress(incoming.address);
-  return route.prepare({ path: incoming.path, ...incoming.readRest() })(escrow);
+/** A request of which only the headers are there. */
+export interface Arriving {
+  readonly head: Omit<Received, 'body'>;
+  /** Where it came from, as limits count it: see `networkOf`. */
+  readonly address: string;
+  /** The client certificate of its connection, if there is one. */
+  readonly certificate: () => PeerCertificate | undefined;
+  /** What its connection has proven before. */
+  readonly connection: { provenKey?: string };
+  readonly announcesBody: boolean;
+  /** Reads the body, of at most so many bytes. Once. Throws EscrowError `request-too-large`, `request-malformed`. */
+  readonly receive: (maxBodyBytes: number) => Promise<Incoming>;
 }
 
 /** What stands behind every route. */
 export interface Door {
   readonly escrow: Escrow;
   readonly gate: Gate;
+  /** The requests under way. */
+  readonly inFlight: InFlight;
+  /** Those of them with a body larger than others may have. */
+  readonly largeBodies: InFlight;
+  /** How large a body may be, unless the route says otherwise. */
+  readonly maxBodyBytes: number;
+}
+
+/** Answers a request that anybody may make. @throws EscrowError */
+export async function answerAnyone(door: Door, route: PublicRoute, arriving: Arriving): Promise<Reply> {
+  door.gate.takeFromAddress(arriving.address, 'stranger');
+  if (arriving.announcesBody) throw new EscrowError('request-malformed', 'This request has no body.');
+  const { path, readRest } = await arriving.receive(0);
+  return door.inFlight.run(() => route.prepare({ path, ...readRest() })(door.escrow));
 }
 
 /**
- * Answers a signed request, or one on a connection with a client certificate where the route takes those: who calls, whether
- * the route is open to them, what they ask, and then the use case. A known caller who is refused is recorded: by the ledger
- * where the use case goes through it, else here. One who asks too often is not: the log is not theirs to fill.
+ * Answers a signed request, or one on a connection with a client certificate where the route takes those. In this order: the
+ * limit of its address, who calls, the caller's own limits, the body, whether the request is good and the route open to them,
+ * what they ask, and then the use case. Until it is known who calls, no byte of the body is kept. A known caller who is
+ * refused is recorded: by the ledger where the use case goes through it, else here. One who asks too often is not: the log is
+ * not theirs to fill.
  *
  * Whoever sends an Authorization field is known by it or not at all, whatever the certificate.
  *
  * @throws EscrowError for every refusal; `log-unavailable` when it could not be recorded.
  */
 export async function answerCaller(
-  { escrow, gate }: Door,
+  door: Door,
   route: SignedRoute | OperateRoute,
-  incoming: Incoming,
+  arriving: Arriving,
 ): Promise<Reply> {
-  const policy = await escrow.directory.current();
-  const trust = { policy, origin: escrow.origin, now: escrow.clock.now() };
-  const { received } = incoming;
-  const certificate = received.authorization.length === 0 ? incoming.certificate() : undefined;
-  if (certificate !== undefined && route.takesCertificate) {
-    const found = known(authenticateByCertificate(certificate, trust), gate, incoming);
-    return gate.runFor(found.call.caller.id, async () => {
-      const { call, run } = await heard(escrow, route, incoming, found);
+  const { escrow } = door;
+  const shown = atTheirExpense(door, arriving, () => shownBy(route, arriving));
+  if ('certificate' in shown) {
+    const { certificate, route: open } = shown;
+    const certify = (policy: Policy): Known<CertifiedCall> =>
+      authenticateByCertificate(certificate, { policy, now: escrow.clock.now() });
+    const isNamed = findByCertificate(escrow.directory.last, certificate.thumbprint) !== undefined;
+    // TLS has proven that it is theirs
+    const first = await proven(door, arriving, { isNamed, isProven: isNamed }, certify);
+    return forCaller(door, open, arriving, first.found.call.caller, async (incoming) => {
+      const { call, run } = await heard(escrow, open, incoming, await now(escrow, first, certify));
       return run(escrow, call);
     });
   }
-  const signed = certificate === undefined ? await authenticate(received, trust) : UNSIGNED;
-  const found = known(signed, gate, incoming);
-  return gate.runFor(found.call.caller.id, async () => {
+  const { claimed } = shown;
+  const prove = (policy: Policy): Promise<Proven> => proveSigner(claimed, policy);
+  const isNamed = findByKey(escrow.directory.last, claimed.kid) !== undefined;
+  const isProven = isNamed && arriving.connection.provenKey === claimed.kid;
+  const first = await proven(door, arriving, { isNamed, isProven }, prove);
+  arriving.connection.provenKey = claimed.kid;
+  return forCaller(door, route, arriving, first.found.call.caller, async (incoming) => {
+    const signed = await now(escrow, first, prove);
+    const trust = { origin: escrow.origin, now: escrow.clock.now() };
+    const found = checkRequest(signed, incoming.received, trust);
     const { call, run } = await heard(escrow, route, incoming, found);
     return route.access.isLedgered
       ? run(escrow, call)
@@ -78,25 +108,91 @@ export async function answerCaller(
   });
 }
 
-/** Of a request with a certificate and no signature, where only a signature will do. */
-const UNSIGNED: Anybody = {
-  outcome: 'refused',
-  call: undefined,
-  error: new EscrowError(
+/** By what a caller is to be known. */
+type Shown =
+  { readonly claimed: Claimed } | { readonly certificate: PeerCertificate; readonly route: OperateRoute };
+
+function shownBy(route: SignedRoute | OperateRoute, { head, certificate }: Arriving): Shown {
+  const shown = head.authorization.length === 0 ? certificate() : undefined;
+  if (shown === undefined) return { claimed: readClaimed(head.authorization) };
+  if (route.takesCertificate) return { certificate: shown, route };
+  throw new EscrowError(
     'request-unsigned',
     'A client certificate is enough to sign and to decrypt under a grant; everything else is asked for with a signed request.',
-  ),
-};
-
-/** Refuses nobody known, at the expense of where they ask from. */
-function known<C extends OperateCall>(found: Authentication<C>, gate: Gate, incoming: Incoming): Known<C> {
-  if (isKnown(found)) return found;
-  gate.takeFromAddress(incoming.address);
-  throw found.error;
+  );
 }
 
-function isKnown<C extends OperateCall>(found: Authentication<C>): found is Known<C> {
-  return found.call !== undefined;
+/** What is wrong already with what a request shows is at the expense of where it came from. */
+function atTheirExpense<T>({ gate }: Door, { address }: Arriving, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    gate.takeFromAddress(address, 'stranger');
+    throw error;
+  }
+}
+
+/** Who calls, and the policy that says so. */
+interface First<T> {
+  readonly found: T;
+  readonly policy: Policy;
+}
+
+/**
+ * Has callers prove who they are, and refuses nobody known, at the expense of where they ask from. The database is asked only
+ * when the policy that is at hand does not name them: another one may.
+ */
+async function proven<T>(
+  { escrow, gate, inFlight }: Door,
+  { address, connection }: Arriving,
+  known: { readonly isNamed: boolean; readonly isProven: boolean },
+  prove: (policy: Policy) => T | Promise<T>,
+): Promise<First<T>> {
+  const giveBack = known.isProven
+    ? undefined
+    : gate.takeFromAddress(address, known.isNamed ? 'unproven' : 'stranger');
+  try {
+    const { directory } = escrow;
+    const policy = known.isNamed ? directory.last : await inFlight.run(() => directory.current());
+    const found = await prove(policy);
+    giveBack?.();
+    return { found, policy };
+  } catch (error) {
+    delete connection.provenKey;
+    const isTheirs =
+      error instanceof EscrowError &&
+      (error.code === 'caller-unknown' || error.code === 'request-signature-invalid');
+    if (!isTheirs) giveBack?.();
+    throw error;
+  }
+}
+
+/** Who calls by the policy in force now, which may be another than they were first known by. */
+async function now<T>(
+  { directory }: Escrow,
+  { found, policy }: First<T>,
+  prove: (policy: Policy) => T | Promise<T>,
+): Promise<T> {
+  const current = await directory.current();
+  return current === policy ? found : prove(current);
+}
+
+/** Does what a known caller asks, within their limits: the body is read only then, and counts as theirs. */
+function forCaller(
+  { gate, inFlight, largeBodies, maxBodyBytes }: Door,
+  { access, maxBodyBytes: large }: SignedRoute | OperateRoute,
+  arriving: Arriving,
+  caller: Principal,
+  work: (incoming: Incoming) => Promise<Reply>,
+): Promise<Reply> {
+  const run = async (maxBytes: number): Promise<Reply> => {
+    const incoming = await arriving.receive(maxBytes);
+    return inFlight.run(() => work(incoming));
+  };
+  return gate.runFor(caller.id, () => {
+    const mayBeLarge = large !== undefined && access.roles.some((role) => hasRole(caller, role));
+    return mayBeLarge ? largeBodies.run(() => run(large)) : run(maxBodyBytes);
+  });
 }
 
 /** What a known caller asks, once they are let in and it is what the interface describes. */

@@ -16,9 +16,14 @@ export class InFlight {
     return this.#isDraining;
   }
 
+  /** @throws EscrowError `shutting-down` once draining has begun */
+  requireOpen(): void {
+    if (this.#isDraining) throw new EscrowError('shutting-down');
+  }
+
   /** @throws EscrowError `shutting-down`, `busy` before `work` begins; what `work` throws goes through. */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#isDraining) throw new EscrowError('shutting-down');
+    this.requireOpen();
     if (this.#count >= this.#limit)
       throw new EscrowError('busy', 'Too many requests are under way; try again.');
     this.#count += 1;

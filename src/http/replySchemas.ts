@@ -416,19 +416,8 @@ const problem = z.strictObject({
 }) satisfies z.ZodType<Problem>;
 
 /** Attacks that the token does not refuse, and that the configuration accepts. */
-const unenforced = z.array(text(64)).max(64).readonly();
-const probe = z.strictObject({ status: z.enum(['ok']), unenforced });
-const readiness = z.strictObject({
-  status: z.enum(['ready', 'not ready']),
-  problems: z.array(text(256)).max(16).readonly(),
-  unenforced,
-  notes: z.array(text(256)).max(32).readonly(),
-  /** Who is told outside of the API: entries of the log that wait, notices given up, and why the last try failed. */
-  notifications: z
-    .array(z.strictObject({ sink: text(64), waiting: count, dropped: count, fault: text(256).optional() }))
-    .max(32)
-    .readonly(),
-});
+const probe = z.strictObject({ status: z.enum(['ok']) });
+const readiness = z.strictObject({ status: z.enum(['ready', 'not ready']) });
 
 /** The replies, by what they are about. */
 export const REPLIES = {

@@ -5,8 +5,10 @@ import { Server as NetServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
 import type { Escrow } from '../escrow/context.js';
-import type { Health } from './application.js';
 import { applicationOf } from './application.js';
+import { guardConnections } from './connections.js';
+import type { Tell } from './gathered.js';
+import { Gathered } from './gathered.js';
 import { InFlight } from './inFlight.js';
 import type { Rates } from './rates.js';
 import { Gate } from './rates.js';
@@ -19,7 +21,11 @@ export interface Limits extends Rates {
   /** Requests under way; more are `busy`. */
   readonly maxInFlight: number;
   readonly maxConnections: number;
-  /** From the connection to the end of the headers, and of the whole request. */
+  /** Of one address at the same time: an IPv6 /64 is one. */
+  readonly connectionsPerAddress: number;
+  /** From the connection to the end of the TLS handshake. */
+  readonly handshakeTimeoutMs: number;
+  /** From there to the end of the headers, and of the whole request. */
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
@@ -32,12 +38,15 @@ export const DEFAULT_LIMITS: Limits = {
   maxBodyBytes: 256 * 1024,
   maxInFlight: 256,
   maxConnections: 2048,
+  connectionsPerAddress: 256,
+  handshakeTimeoutMs: 5_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   keepAliveTimeoutMs: 60_000,
   answerTimeoutMs: 60_000,
   perCaller: { perSecond: 500, burst: 1000, atOnce: 64 },
   perAddress: { perSecond: 200, burst: 2000 },
+  unknownBytes: { perSecond: 4 * 1024 * 1024, burst: 16 * 1024 * 1024 },
 };
 
 /** What a server is made of. */
@@ -52,10 +61,10 @@ export interface ServerParts {
   readonly limits?: Partial<Limits>;
   /** Told of everything that is broken, for the operator's log. */
   readonly report: (error: unknown, requestId: string) => void;
-  /** Whether the daemon can work; the problems are sentences that a stranger may read. */
-  readonly health: () => Promise<Health>;
-  /** Attacks that the token does not refuse, and that the configuration accepts, by name. */
-  readonly unenforced: readonly string[];
+  /** Tells the operator of those who are refused before anybody knows them, gathered. */
+  readonly tell: Tell;
+  /** Whether the daemon can work, as it was found last. */
+  readonly isReady: () => boolean;
 }
 
 /** A server of the API. */
@@ -81,6 +90,8 @@ const CIPHERS = [
   'ECDHE-RSA-AES128-GCM-SHA256',
 ].join(':');
 const MAX_HEADER_BYTES = 16 * 1024;
+/** How often the operator is told of refusals while they go on. */
+const TOLD_EVERY_MS = 60_000;
 /** How long the last answers may take to leave once everything is done. */
 const FLUSH_MS = 1000;
 
@@ -88,6 +99,19 @@ const FLUSH_MS = 1000;
 export function createServer(parts: ServerParts): ApiServer {
   const limits = { ...DEFAULT_LIMITS, ...parts.limits };
   const inFlight = new InFlight(limits.maxInFlight);
+  const told = {
+    requests: new Gathered('requests of nobody known are refused: too many come', parts.tell, TOLD_EVERY_MS),
+    connections: new Gathered(
+      'connections are refused: an address, or all together, has too many',
+      parts.tell,
+      TOLD_EVERY_MS,
+    ),
+    handshakes: new Gathered(
+      'connections are closed: no TLS handshake came in time',
+      parts.tell,
+      TOLD_EVERY_MS,
+    ),
+  };
   const application = applicationOf({
     escrow: parts.escrow,
     routes: routesOf(parts.keys),
@@ -96,8 +120,10 @@ export function createServer(parts: ServerParts): ApiServer {
     maxBodyBytes: limits.maxBodyBytes,
     answerTimeoutMs: limits.answerTimeoutMs,
     report: parts.report,
-    health: parts.health,
-    unenforced: parts.unenforced,
+    refused: (address) => {
+      told.requests.note(address);
+    },
+    isReady: parts.isReady,
   });
   const { cert, key, clientCa } = parts.tls;
   const server = createHttpsServer(
@@ -112,7 +138,7 @@ export function createServer(parts: ServerParts): ApiServer {
       ...(clientCa === undefined ? {} : { ca: clientCa }),
       // TLS 1.2: the client certificate of a connection stays what it was
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-      handshakeTimeout: limits.headersTimeoutMs,
+      handshakeTimeout: limits.handshakeTimeoutMs,
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
       keepAliveTimeout: limits.keepAliveTimeoutMs,
@@ -121,10 +147,17 @@ export function createServer(parts: ServerParts): ApiServer {
     },
     application,
   );
-  server.maxConnections = limits.maxConnections;
+  const cutHandshakes = guardConnections(server, limits, (address, why) => {
+    if (why === 'too-many') told.connections.note(address);
+    else told.handshakes.note(address);
+  });
   return {
     listen: (host, port) => listen(server, host, port),
-    drain: (deadlineMs) => drain(server, inFlight, deadlineMs),
+    drain: async (deadlineMs) => {
+      const left = await drain(server, inFlight, cutHandshakes, deadlineMs);
+      for (const gathered of Object.values(told)) gathered.end();
+      return left;
+    },
   };
 }
 
@@ -144,7 +177,12 @@ function listen(
   });
 }
 
-async function drain(server: Server, inFlight: InFlight, deadlineMs: number): Promise<number> {
+async function drain(
+  server: Server,
+  inFlight: InFlight,
+  cutHandshakes: () => void,
+  deadlineMs: number,
+): Promise<number> {
   const closed = new Promise<void>((resolve) => {
     // https.Server.close would also cut idle connections, on which a request may be coming in: it gets an answer
     NetServer.prototype.close.call(server, () => {
@@ -160,6 +198,7 @@ async function drain(server: Server, inFlight: InFlight, deadlineMs: number): Pr
   await Promise.race([closed, flushed]);
   clearTimeout(timer);
   server.closeAllConnections();
+  cutHandshakes();
   await closed;
   return left;
 }

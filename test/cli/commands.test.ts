@@ -14,6 +14,8 @@ import { join } from 'node:path';
 import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
 import { policyDocumentHash } from '../../src/client/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
+import type { Health } from '../../src/http/management.js';
+import { listenForManagement } from '../../src/http/management.js';
 import { serveHistory } from '../client/fakeHistory.js';
 import type { Answer } from '../client/fakeServer.js';
 import { FakeServer, ORIGIN, problem } from '../client/fakeServer.js';
@@ -411,7 +413,7 @@ describe('status', () => {
       ...changes,
     },
   });
-  const ready = { status: 200, json: { status: 'ready', problems: [] } };
+  const ready = { status: 200, json: { status: 'ready' } };
 
   test('is 0 when the server can work, also with an empty log', async () => {
     route('GET /v1/server', says());
@@ -428,15 +430,38 @@ describe('status', () => {
     });
   });
 
-  test('is 6 when it is there and cannot work', async () => {
+  test('is 6 when it is there and cannot work; why, the management listener says', async () => {
     route('GET /v1/server', says());
-    route('GET /readyz', {
-      status: 503,
-      json: { status: 'not ready', problems: ['The token does not answer.'] },
-    });
+    route('GET /readyz', { status: 503, json: { status: 'not ready' } });
     const ran = await escrowctl(as('status'));
     expect(ran.exit).toBe(6);
-    expect(ran.out).toContain('The token does not answer.');
+    expect(ran.out).toContain('--management');
+    const health: Health = {
+      ok: false,
+      problems: ['The token does not answer.'],
+      notes: ['The witness w.example does not cosign now.'],
+      notifications: [{ sink: 'smtp', waiting: 7, dropped: 0, fault: 'The receiver answered 503.' }],
+      alarms: [{ alarm: 'token-object-twice', message: 'two of them', times: 3, lastAt: new Date(0) }],
+      unenforced: ['clulow'],
+    };
+    const listener = await listenForManagement({ host: '127.0.0.1', port: 0 }, () => health);
+    const management = ['--management', `http://127.0.0.1:${listener.port}`];
+    const told = await escrowctl(as('status', ...management));
+    expect(told.exit).toBe(6);
+    for (const line of [
+      'The token does not answer.',
+      'The witness w.example does not cosign now.',
+      'smtp is 7 entries behind: The receiver answered 503.',
+      'token-object-twice: two of them (3 times, last at 1970-01-01T00:00:00.000Z)',
+    ])
+      expect(told.out).toContain(line);
+    const json = jsonOf(await escrowctl(as('status', '--json', ...management)));
+    expect(json).toMatchObject({
+      ready: false,
+      report: { problems: health.problems, unenforced: ['clulow'] },
+    });
+    await listener.close();
+    expect((await escrowctl(as('status', ...management))).exit).toBe(4);
   });
 
   test('is 5 when the server has other keys than those pinned, or has lost its log', async () => {

@@ -55,6 +55,7 @@ test('without a file, or with an empty one, nothing is set', () => {
     cardPinFile: undefined,
     clientCert: undefined,
     clientKey: undefined,
+    management: undefined,
   };
   expect(readSettings(nothing, { HOME: home })).toEqual(nothingSet);
   expect(readSettings(nothing, {})).toEqual(nothingSet);

@@ -5,7 +5,7 @@ import { jwsHolds, parseJws } from '../../src/client/jws.js';
 import { signRequest } from '../../src/client/requestSignature.js';
 import type { Signer } from '../../src/client/signingKey.js';
 import { signerOf } from '../../src/client/signingKey.js';
-import { authenticate } from '../../src/http/caller.js';
+import { authenticate } from '../http/authenticate.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 
 import { errorCode } from '../support/errorCode.js';

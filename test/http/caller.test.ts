@@ -1,6 +1,6 @@
 import type { SigningKey } from '../../src/escrow/principals.js';
-import type { Authentication } from '../../src/http/caller.js';
-import { authenticate } from '../../src/http/caller.js';
+import type { Authentication } from './authenticate.js';
+import { authenticate } from './authenticate.js';
 import type { Identity } from './identities.js';
 import { claimsFor, jwsOver, newIdentity, NOW, ORIGIN, signatureOf, signedRequest } from './identities.js';
 import { PEOPLE, policy } from './people.js';

@@ -1,4 +1,3 @@
-import type { Health } from '../../src/http/application.js';
 import type { ApiServer, Limits } from '../../src/http/server.js';
 import { createServer } from '../../src/http/server.js';
 import { selfSigned } from '../support/certificate.js';
@@ -8,9 +7,6 @@ import { newWorld } from './world.js';
 
 export const tls = selfSigned();
 
-/** What the token of every such server does not refuse. */
-export const UNENFORCED = ['clulow'] as const;
-
 /** A server on a port of its own, before a world of its own. */
 export interface Running {
   readonly server: ApiServer;
@@ -18,23 +14,27 @@ export interface Running {
   readonly port: number;
   /** What the server reported to its operator. */
   readonly reported: { readonly error: unknown; readonly requestId: string }[];
+  /** What it told its operator of those whom nobody knows. */
+  readonly told: { readonly message: string; readonly facts: Readonly<Record<string, unknown>> }[];
   readonly client: ApiClient;
-  health: Health;
+  /** Whether the daemon can work, as far as the server is told. */
+  isReady: boolean;
   /** To be called when the test is over. */
   stop(): Promise<void>;
 }
 
 export async function startServer(limits: Partial<Limits> = {}, world = newWorld()): Promise<Running> {
   const reported: { readonly error: unknown; readonly requestId: string }[] = [];
-  const state = { health: { ok: true, problems: [], notes: [] } as Health };
+  const told: { readonly message: string; readonly facts: Readonly<Record<string, unknown>> }[] = [];
+  const state = { isReady: true };
   const server = createServer({
     escrow: world.escrow,
     keys: { identityKey: { kty: 'EC', crv: 'P-256' }, logKey: 'log+0000+key' },
     tls,
     limits,
     report: (error, requestId) => reported.push({ error, requestId }),
-    health: () => Promise.resolve(state.health),
-    unenforced: UNENFORCED,
+    tell: (message, facts) => told.push({ message, facts }),
+    isReady: () => state.isReady,
   });
   const { port } = await server.listen('127.0.0.1', 0);
   const client = new ApiClient(port, tls.cert);
@@ -42,5 +42,5 @@ export async function startServer(limits: Partial<Limits> = {}, world = newWorld
     client.close();
     await server.drain(0);
   };
-  return Object.assign(state, { server, world, port, reported, client, stop });
+  return Object.assign(state, { server, world, port, reported, told, client, stop });
 }

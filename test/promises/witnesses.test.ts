@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -128,26 +127,6 @@ async function believeAs(identity: Identity, patience = SHORT): Promise<number> 
   return checkpoint.size;
 }
 
-interface Readiness {
-  readonly status: string;
-  readonly notes: readonly string[];
-}
-
-function readyz(): Promise<{ readonly status: number; readonly json: Readiness }> {
-  return new Promise((resolve, reject) => {
-    const ca = readFileSync(join(system.directory, 'server.crt'));
-    const outgoing = request(`${system.url()}/readyz`, { ca }, (incoming) => {
-      let text = '';
-      incoming.on('data', (chunk: Buffer) => (text += chunk.toString()));
-      incoming.on('end', () => {
-        resolve({ status: incoming.statusCode ?? 0, json: JSON.parse(text) as Readiness });
-      });
-    });
-    outgoing.on('error', reject);
-    outgoing.end();
-  });
-}
-
 /** Resolves when this is so; the test's own deadline ends it else. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await pause(50);
@@ -180,10 +159,10 @@ describe('with one witness of two away', () => {
   });
 
   test('the daemon is ready, says so once to its operator, and notes it', async () => {
-    await until(async () => (await readyz()).json.notes.length > 0);
-    expect(await readyz()).toMatchObject({
-      status: 200,
-      json: { status: 'ready', notes: [`The witness ${two.witness.key.name} does not cosign now.`] },
+    await until(async () => (await system.health()).notes.length > 0);
+    expect(await system.health()).toMatchObject({
+      status: 'ready',
+      notes: [`The witness ${two.witness.key.name} does not cosign now.`],
     });
     const told = heard.filter((message) => message.includes(two.witness.key.name));
     expect(told).toHaveLength(1);
@@ -195,7 +174,7 @@ describe('with both', () => {
 
   test('who requires two believes a request; and the daemon has nothing to note', async () => {
     expect(await believeAs(await manager(2), PATIENT)).toBeGreaterThan(0);
-    await until(async () => (await readyz()).json.notes.length === 0);
+    await until(async () => (await system.health()).notes.length === 0);
   });
 
   test('an export carries both cosignatures, and is verified with them offline', async () => {

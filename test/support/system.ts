@@ -9,6 +9,8 @@ import { stringify } from 'yaml';
 import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { Identity } from '../../src/client/identity.js';
+import type { ManagementReport } from '../../src/client/management.js';
+import { readManagement } from '../../src/client/management.js';
 import { pinServer } from '../../src/client/newIdentity.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
@@ -66,6 +68,8 @@ export interface System {
   readonly url: () => string;
   readonly identity: (name: PersonName) => Identity;
   readonly client: (name: PersonName) => EscrowClient;
+  /** How the daemon is, as its management listener says. */
+  health(): Promise<ManagementReport>;
   /** Two administrators put directory and rules in force. */
   applyRules(
     rules?: readonly unknown[],
@@ -113,6 +117,10 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
 
   let daemon: Daemon | undefined;
   let port = options.port ?? 0;
+  const management = (): string => {
+    const { host = '', port: at = 0 } = daemon?.management ?? {};
+    return `http://${host}:${at}`;
+  };
   const now = options.now ?? ((): Date => new Date());
   const identities = new Map<string, Identity>();
   const clients = new Map<string, EscrowClient>();
@@ -139,6 +147,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
     url,
     identity: (name) => found(identities, name),
     client: (name) => found(clients, name),
+    health: () => readManagement(management(), 30_000),
     applyRules: async (rules = RULES, changed = {}, administration = {}) => {
       const document = {
         version: 1,
@@ -272,6 +281,7 @@ function writeConfiguration(
   const config = {
     origin: ORIGIN,
     listen: { host: '127.0.0.1', port: options.port ?? 0 },
+    management: { port: 0 },
     tls: { certificate: 'server.crt', key: 'server.key' },
     token: {
       profile: 'softhsm-2.6',

@@ -173,6 +173,7 @@ function writeConfiguration(directory: string, hsm: SoftHsm, { origin }: Facts):
   const config = {
     origin,
     listen: { host: '127.0.0.1', port: 0 },
+    management: { port: 0 },
     tls: { certificate: 'server.crt', key: 'server.key' },
     token: {
       profile: 'softhsm-2.6',

@@ -2,6 +2,7 @@ import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem } from '../../client/errors.js';
 import { jwkThumbprint } from '../../client/jws.js';
 import type { LogView } from '../../client/logView.js';
+import type { ManagementReport } from '../../client/management.js';
 import type { ServerPins } from '../../client/serverPins.js';
 import type { WireServer } from '../../escrow/wire.js';
 import type { Checkpoint } from '../../log/checkpoint.js';
@@ -14,33 +15,40 @@ export const statusCommand: CommandRow = {
   usage: 'status',
   summary: 'says whether the server is there, is the pinned one, and can work',
   about:
-    'Exit code 0: it can work. 6: it is there, but cannot. 5: it is not the server that you have pinned.',
-  examples: ['status --as ~/.escrowd'],
+    'Exit code 0: it can work. 6: it is there, but cannot. 5: it is not the server that you have pinned. Why it cannot, and what wants a person, its management listener says, which usually answers on the server itself only.',
+  options: [
+    {
+      flags: '--management <url>',
+      about: 'address of the management listener, such as http://127.0.0.1:8444 (ESCROWCTL_MANAGEMENT)',
+    },
+  ],
+  examples: ['status --as ~/.escrowd', 'status --as ~/.escrowd --management http://127.0.0.1:8444'],
   run: async (session) => {
     const { identity, client, log } = await session.connect();
-    const { server, ready, seen, warnings } = await session.busy('asking the server', async () => {
+    const { server, isReady, report, seen, warnings } = await session.busy('asking the server', async () => {
       const says = await client.server();
       checkPins(says, identity.pins);
-      const health = await client.health('readyz');
+      const ready = await client.isReady();
       return {
         server: says,
-        ready: health,
+        isReady: ready,
+        report: await session.management(),
         seen: await newest(client, log),
-        warnings: health.ok ? await warningsFor(client) : [],
+        warnings: ready ? await warningsFor(client) : [],
       };
     });
     return {
       json: {
         server: identity.pins.server,
         origin: server.origin,
-        ready: ready.ok,
-        report: ready.report,
+        ready: isReady,
+        report: report ?? null,
         token: server.token,
         warnings,
         log: seen === undefined ? null : { size: seen.size, root: Buffer.from(seen.root).toString('base64') },
       },
       lines: [
-        `${identity.pins.server} ${ready.ok ? 'is ready' : 'is there, but cannot work now'}.`,
+        `${identity.pins.server} ${isReady ? 'is ready' : 'is there, but cannot work now'}.`,
         ...facts([
           ['origin', server.origin],
           ['keys', 'as pinned'],
@@ -48,14 +56,19 @@ export const statusCommand: CommandRow = {
           ['token', `${server.token.profile}, ${server.token.oaep}`],
           ['kinds of keys', server.token.keySpecs.join(', ')],
           ['mechanisms', server.token.mechanisms.join(', ')],
-          ['notifications', behindInWords(ready.report)],
-          ['report', ready.ok ? undefined : JSON.stringify(ready.report)],
         ]),
-        ...(warnings.length === 0
-          ? []
-          : ['', 'Warnings', ...warnings.map((text) => `  ! ${printable(text)}`)]),
+        ...listed('Problems', report?.problems ?? []),
+        ...listed('Alarms', report?.alarms.map(alarmInWords) ?? []),
+        ...listed('Notes', [
+          ...(report?.notes ?? []),
+          ...(report?.notifications ?? []).flatMap(behindInWords),
+        ]),
+        ...listed('Warnings', warnings),
       ],
-      ...(ready.ok ? {} : { exit: 'unavailable' as const }),
+      ...(isReady ? {} : { exit: 'unavailable' as const }),
+      ...(isReady || report !== undefined
+        ? {}
+        : { next: 'on the server: escrowctl status --management http://127.0.0.1:8444 says why' }),
     };
   },
 };
@@ -95,15 +108,15 @@ async function newest(client: EscrowClient, log: LogView): Promise<Checkpoint | 
   return log.believe(note);
 }
 
-/** Those who are told outside of the API and cannot be reached now; undefined when there is none of them. */
-function behindInWords(report: unknown): string | undefined {
-  const { notifications } = Object(report) as Readonly<Record<string, unknown>>;
-  if (!Array.isArray(notifications)) return undefined;
-  const behind = notifications.flatMap((one: unknown) => {
-    const { sink, waiting, fault } = Object(one) as Readonly<Record<string, unknown>>;
-    return typeof sink === 'string' && typeof fault === 'string'
-      ? [`${sink} is ${String(waiting)} entries behind: ${fault}`]
-      : [];
-  });
-  return behind.length === 0 ? undefined : behind.join(' ');
+function listed(title: string, lines: readonly string[]): readonly string[] {
+  return lines.length === 0 ? [] : ['', title, ...lines.map((text) => `  ! ${printable(text)}`)];
+}
+
+function alarmInWords({ alarm, message, times, lastAt }: ManagementReport['alarms'][number]): string {
+  return `${alarm}: ${message} (${times === 1 ? 'once' : `${times} times`}, last at ${lastAt})`;
+}
+
+/** Of those who are told outside of the API, one who cannot be reached now. */
+function behindInWords({ sink, waiting, fault }: ManagementReport['notifications'][number]): string[] {
+  return fault === undefined ? [] : [`${sink} is ${waiting} entries behind: ${fault}`];
 }

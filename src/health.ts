@@ -1,0 +1,127 @@
+import type { SinkState } from './escrow/outbox.js';
+import type { Alarm, Health } from './http/management.js';
+import type { OperatorLog } from './operatorLog.js';
+import { reasonsOf } from './operatorLog.js';
+import type { Database } from './postgres/database.js';
+import type { Witnessing } from './witness/witnessing.js';
+
+/** What the health of a daemon is made of. */
+export interface HealthParts {
+  /** The token, as its own probe found it last. Asking it here is no use of it. */
+  readonly token: { requireInService(): void };
+  readonly database: Pick<Database, 'health'>;
+  readonly witnessing: Pick<Witnessing, 'silent'>;
+  readonly notifications: { states(): Promise<readonly SinkState[]> };
+  readonly alarms: AlarmBook;
+  readonly unenforced: readonly string[];
+}
+
+/** The health of a daemon, as it was found last. */
+export interface HealthWatch {
+  /** Costs nothing. One that was found too long ago is a problem itself. */
+  latest(): Health;
+  stop(): Promise<void>;
+}
+
+/** So many rounds may be missed before the daemon no longer believes what it knows of itself. */
+const MISSED_ROUNDS = 5;
+
+/**
+ * Looks after the health of a daemon every `everyMs`, so that nobody who asks for it makes it ask anything. Resolves when it was
+ * found for the first time.
+ *
+ * @param staleMs what was found longer ago than that is not believed any more
+ */
+export async function watchHealth(
+  parts: HealthParts,
+  {
+    everyMs,
+    staleMs,
+    log,
+  }: { readonly everyMs: number; readonly staleMs: number; readonly log: OperatorLog },
+): Promise<HealthWatch> {
+  let found = { health: await healthOf(parts), atMs: performance.now() };
+  let isStopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  let round = Promise.resolve();
+  const next = (): void => {
+    if (isStopped) return;
+    timer = setTimeout(() => {
+      round = healthOf(parts)
+        .then((health) => {
+          found = { health, atMs: performance.now() };
+        })
+        .catch((error: unknown) => {
+          log.warn('the health of the daemon could not be found', { reason: reasonsOf(error) });
+        })
+        .finally(next);
+    }, everyMs);
+    timer.unref();
+  };
+  next();
+  return {
+    latest: () => {
+      const alarms = parts.alarms.list();
+      const isStale = performance.now() - found.atMs > staleMs + MISSED_ROUNDS * everyMs;
+      if (!isStale) return { ...found.health, alarms };
+      const problems = ['How the daemon is has not been found for too long.', ...found.health.problems];
+      return { ...found.health, ok: false, problems, alarms };
+    },
+    stop: async () => {
+      isStopped = true;
+      clearTimeout(timer);
+      await round;
+    },
+  };
+}
+
+async function healthOf(parts: HealthParts): Promise<Health> {
+  const { token, database, witnessing, notifications, unenforced } = parts;
+  const health = await database.health();
+  const problems = [
+    ...(isInService(token) ? [] : ['The token does not answer.']),
+    ...(health.answers ? [] : ['The database does not answer.']),
+    ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
+    ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
+  ];
+  const notes = witnessing.silent.map((name) => `The witness ${name} does not cosign now.`);
+  // who is not told yet is told later: that keeps nobody from working
+  const sinks = health.answers ? await notifications.states().catch(() => []) : [];
+  return { ok: problems.length === 0, problems, notes, notifications: sinks, alarms: [], unenforced };
+}
+
+function isInService(token: HealthParts['token']): boolean {
+  try {
+    token.requireInService();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The most kinds of alarms that are kept. Their names are a closed list in the program, and far fewer. */
+const MAX_ALARMS = 64;
+
+/** The alarms that the operators' log was told since the daemon started: one of each name, with how often. */
+export class AlarmBook {
+  readonly #alarms = new Map<string, Alarm>();
+  readonly #now: () => Date;
+
+  constructor(log: OperatorLog, now: () => Date) {
+    this.#now = now;
+    log.on('data', (line: Readonly<Record<string, unknown>>) => {
+      const { alarm, message } = line;
+      if (typeof alarm === 'string') this.#note(alarm, String(message));
+    });
+  }
+
+  list(): readonly Alarm[] {
+    return [...this.#alarms.values()];
+  }
+
+  #note(alarm: string, message: string): void {
+    const times = (this.#alarms.get(alarm)?.times ?? 0) + 1;
+    if (times === 1 && this.#alarms.size >= MAX_ALARMS) return;
+    this.#alarms.set(alarm, { alarm, message, times, lastAt: this.#now() });
+  }
+}

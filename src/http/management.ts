@@ -1,0 +1,116 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+import type { SinkState } from '../escrow/outbox.js';
+
+/** Something that wants a person, as the operators' log has it. */
+export interface Alarm {
+  /** Its name, which does not change. */
+  readonly alarm: string;
+  readonly message: string;
+  readonly times: number;
+  readonly lastAt: Date;
+}
+
+/** How the daemon is: for whoever runs it, and for nobody else. */
+export interface Health {
+  /** Whether it can work: that there are no problems. */
+  readonly ok: boolean;
+  /** What keeps it from working. */
+  readonly problems: readonly string[];
+  /** What is not as it should be and keeps the daemon from nothing, such as a witness that does not answer. */
+  readonly notes: readonly string[];
+  /** How far those are who are told outside of the API. */
+  readonly notifications: readonly SinkState[];
+  /** What wants a person. Whoever has the PIN or the database can cause it, so it keeps the daemon from nothing. */
+  readonly alarms: readonly Alarm[];
+  /** Attacks that the token does not refuse, and that the configuration accepts, by name. */
+  readonly unenforced: readonly string[];
+}
+
+/** The listener for whoever runs the daemon. */
+export interface ManagementListener {
+  readonly host: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const LIMITS = {
+  maxHeaderSize: 4096,
+  headersTimeout: 5_000,
+  requestTimeout: 5_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+};
+const MAX_CONNECTIONS = 32;
+
+/**
+ * Listens for whoever runs the daemon, in plain HTTP: meant for the loopback interface or a network of their own. `GET /healthz`
+ * says that the daemon lives, `GET /readyz` how it is, with 503 when it cannot work. It changes nothing, and answers
+ * from what was found last.
+ */
+export async function listenForManagement(
+  at: { readonly host: string; readonly port: number },
+  health: () => Health,
+): Promise<ManagementListener> {
+  const server = createServer(LIMITS, (request, response) => {
+    answer(request, response, health);
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at.port, at.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  // listening on a host and port, so the address is one
+  const { address, port } = server.address() as AddressInfo;
+  return { host: address, port, close: () => closed(server) };
+}
+
+function answer({ method, url }: IncomingMessage, response: ServerResponse, health: () => Health): void {
+  const send = (status: number, json: object): void => {
+    response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
+    response.end(JSON.stringify(json));
+  };
+  if (method === 'GET' && url === '/healthz') {
+    send(200, { status: 'ok' });
+  } else if (method === 'GET' && url === '/readyz') {
+    const found = health();
+    send(found.ok ? 200 : 503, reportOf(found));
+  } else {
+    send(404, { status: 'unknown' });
+  }
+}
+
+function reportOf({ ok, problems, notes, notifications, alarms, unenforced }: Health): object {
+  return {
+    status: ok ? 'ready' : 'not ready',
+    problems,
+    alarms: alarms.map(({ alarm, message, times, lastAt }) => ({
+      alarm,
+      message,
+      times,
+      lastAt: lastAt.toISOString(),
+    })),
+    notes,
+    unenforced,
+    notifications: notifications.map(({ sink, waiting, fault, dropped }) => ({
+      sink,
+      waiting,
+      dropped,
+      ...(fault === undefined ? {} : { fault }),
+    })),
+  };
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+    server.closeAllConnections();
+  });
+}
