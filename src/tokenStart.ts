@@ -108,6 +108,7 @@ function requireEnforced(
   accepted: readonly string[],
 ): readonly string[] {
   const unenforced = attacks
+    .filter(({ olderKek }) => olderKek === undefined)
     .filter(({ attack, refused }) => !refused || admitted.includes(attack))
     .map(({ attack }) => attack);
   const refusedHere = unenforced.filter((attack) => !accepted.includes(attack));

@@ -2,6 +2,7 @@ import { EscrowError } from './errors.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Brakes, OperateTerms, Purpose, ReleaseTerms, RequestTerms } from './policy.js';
+import type { ServerForVersion } from './ports.js';
 import type { Sealed } from './sealed.js';
 
 /** What one depositary holds of one key for one purpose. */
@@ -13,6 +14,8 @@ export interface Share {
   readonly share: Sealed<'depositary'>;
   /** The link: L, to the server's key regarding this depositary, and that under R. */
   readonly link: Sealed<'share-key'>;
+  /** Which of the server's keys regarding this depositary; undefined in deposits from before they had versions. */
+  readonly serverFor: ServerForVersion;
 }
 
 /** One set of depositaries that suffices, and the key sealed in one layer for each of them. */

@@ -138,6 +138,8 @@ function purposeAsJson(purpose: PurposeDeposit): Json {
       recipient: share.recipient,
       share: base64url(share.share),
       link: base64url(share.link),
+      // absent, not null, in deposits from before the server's pairs had versions: their digest is what it was
+      ...(share.serverFor === undefined ? {} : { serverFor: share.serverFor }),
     })),
     quorums: purpose.quorums.map((quorum) => ({ members: quorum.members, sealed: base64url(quorum.sealed) })),
   };

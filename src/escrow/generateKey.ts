@@ -152,7 +152,15 @@ async function bear(escrow: Escrow, lent: Lent, order: KeyOrder, plan: Plan): Pr
       quorums: plan.quorums,
       recipients: plan.depositaries.map(({ id, fingerprint }) => ({ depositary: id, fingerprint })),
     });
-    purposes.push(await depositFor({ key: plan.key, purpose, binding, terms }, escrow, lent, user, plan));
+    purposes.push(
+      await depositFor(
+        { key: plan.key, purpose, binding, terms },
+        escrow,
+        lent,
+        { key: user, spec, use },
+        plan,
+      ),
+    );
   }
   const deposit: Omit<Deposit, 'digest'> = {
     ...{ key: plan.key, owner, label, spec, use, publicKey },
@@ -174,23 +182,25 @@ async function depositFor(
   of: Layers,
   escrow: Escrow,
   lent: Lent,
-  user: Held<'user-key'>,
+  user: { readonly key: Held<'user-key'>; readonly spec: KeySpec; readonly use: KeyUse },
   plan: Plan,
 ): Promise<PurposeDeposit> {
   const { purpose } = of;
-  const { sealed: wrapped, kek } = await lent.wrapUnderKek(user, purpose);
+  const { sealed: wrapped, kek } = await lent.wrapUnderKek(user.key, purpose, user);
   const layers = new Map<PrincipalId, Held<'layer-key'>>();
   const shares: Share[] = [];
   for (const { id: depositary, fingerprint } of plan.depositaries) {
     const r = await lent.generateShareKey();
     const l = await lent.generateLayerKey();
     layers.set(depositary, l);
+    const linked = await lent.wrapToServerFor(l, depositary);
     const place = layerContext(of, { depositary });
     shares.push({
       depositary,
       recipient: fingerprint,
       share: await lent.wrapToDepositary(r, depositary),
-      link: await lent.sealUnder(r, await lent.wrapToServerFor(l, depositary), place),
+      link: await lent.sealUnder(r, linked.sealed, place),
+      serverFor: linked.version,
     });
   }
   const quorums: SealedQuorum[] = [];

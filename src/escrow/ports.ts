@@ -25,10 +25,13 @@ export interface EnrolledDepositary {
   readonly fingerprint: string;
 }
 
+/** Which of the server's pairs regarding a depositary; undefined for the first ones, which had no versions. */
+export type ServerForVersion = number | undefined;
+
 /** A deposited key under a key-encryption key. */
 export interface Wrapped {
   readonly sealed: Sealed<'kek'>;
-  /** Which key-encryption key, e.g. `kek:operate:v1`. */
+  /** Which key-encryption key, e.g. `kek:operate:sign:v1`. */
   readonly kek: string;
 }
 
@@ -55,8 +58,12 @@ export interface TokenVerbs {
   generateUserKey(
     spec: KeySpec,
   ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array | undefined }>;
-  /** KWP (RFC 5649) of the user key under the newest key-encryption key of this purpose. */
-  wrapUnderKek(key: Held<'user-key'>, purpose: Purpose): Promise<Wrapped>;
+  /** KWP (RFC 5649) of the user key under the newest key-encryption key of this purpose for such a key. */
+  wrapUnderKek(
+    key: Held<'user-key'>,
+    purpose: Purpose,
+    of: { readonly spec: KeySpec; readonly use: KeyUse },
+  ): Promise<Wrapped>;
   /** Makes R: AES-256 in flight, may seal, and may be wrapped under trusted keys only. */
   generateShareKey(): Promise<Held<'share-key'>>;
   /** Makes L: AES-256 in flight, may seal, and may be wrapped under trusted keys only. */
@@ -66,8 +73,11 @@ export interface TokenVerbs {
     key: Held<'share-key' | 'transfer-key'>,
     depositary: PrincipalId,
   ): Promise<Sealed<'depositary'>>;
-  /** RSA-OAEP under the trusted public key of the pair `server-for:<depositary>`. */
-  wrapToServerFor(key: Held<'layer-key'>, depositary: PrincipalId): Promise<Sealed<'server-for'>>;
+  /** RSA-OAEP under the trusted public key of the newest pair `server-for:<depositary>:vN`. */
+  wrapToServerFor(
+    key: Held<'layer-key'>,
+    depositary: PrincipalId,
+  ): Promise<{ readonly sealed: Sealed<'server-for'>; readonly version: ServerForVersion }>;
   /** AES-256-GCM, fresh 96-bit IV in front, tag behind. What is sealed is itself ciphertext. */
   sealUnder<By extends 'share-key' | 'layer-key'>(
     key: Held<By>,
@@ -94,8 +104,11 @@ export interface TokenVerbs {
     aad: Uint8Array,
     inner: Inner,
   ): Promise<Opened<Sealed<Inner>>>;
-  /** Unwraps L with the server's private key regarding this depositary, non-exportable. */
-  unwrapLayer(depositary: PrincipalId, layer: Sealed<'server-for'>): Promise<Opened<Held<'layer-key'>>>;
+  /** Unwraps L with this version of the server's private key regarding this depositary, non-exportable. */
+  unwrapLayer(
+    pair: { readonly depositary: PrincipalId; readonly version: ServerForVersion },
+    layer: Sealed<'server-for'>,
+  ): Promise<Opened<Held<'layer-key'>>>;
   /** Unwraps a user key under the operate KEK into the token object `grant:<id>`, never exportable. */
   raiseGrant(order: {
     readonly grant: GrantId;

@@ -383,7 +383,8 @@ async function layerOf(
   const r = opened(await held('transport', key, lent.unwrapReply(recovery.id, answered.reply)), 'reply', key);
   const place = layerContext(layers, { depositary: member });
   const link = opened(await lent.openUnder(r, share.link, place, 'server-for'), 'link', key);
-  return opened(await held('link', key, lent.unwrapLayer(member, link)), 'link', key);
+  const pair = { depositary: member, version: share.serverFor };
+  return opened(await held('link', key, lent.unwrapLayer(pair, link)), 'link', key);
 }
 
 /** The token works and does not open this part: damage, for approvals were checked when they came. */

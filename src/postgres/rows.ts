@@ -121,6 +121,7 @@ function toPurpose(stored: Stored<PurposeDeposit>): PurposeDeposit {
       ...each,
       share: unseal('depositary', each.share),
       link: unseal('share-key', each.link),
+      serverFor: each.serverFor ?? undefined,
     })),
     quorums: stored.quorums.map((each) => ({ ...each, sealed: unseal('layer-key', each.sealed) })),
   };

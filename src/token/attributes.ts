@@ -18,22 +18,69 @@ export function readUlongs(bytes: Buffer): readonly number[] {
   );
 }
 
+/** CK_ATTRIBUTE and CK_MECHANISM are { number, pointer, length }: 24 bytes each (PKCS#11 2.40 section 3, LP64). */
+const ROW_BYTES = 24;
+
+/** One of them, as bytes. */
+export function nativeRow(type: number, address = 0n, length = 0): Buffer {
+  const bytes = Buffer.alloc(ROW_BYTES);
+  bytes.writeBigUInt64LE(BigInt(type), 0);
+  bytes.writeBigUInt64LE(address, 8);
+  bytes.writeBigUInt64LE(BigInt(length), 16);
+  return bytes;
+}
+
 /**
- * A nested template of booleans (CKA_UNWRAP_TEMPLATE, PKCS#11 2.40 sections 4.9 and 4.10), which pkcs11js cannot build:
- * CK_ATTRIBUTE is { type, pointer to value, length }, 24 bytes. The values stand behind the array in the same
- * allocation, so the pointers live exactly as long as what is returned. It must not be copied.
+ * CK_ATTRIBUTE[]. The values stand behind it in the same allocation, each on a boundary of 8, so that the pointers live
+ * exactly as long as what is returned. It must not be copied. What values point at themselves must be held by the caller.
  */
-export function nestedBooleans(rows: readonly (readonly [type: number, value: boolean])[]): Buffer {
-  const whole = Buffer.alloc(24 * rows.length + rows.length);
+export function nativeTemplate(template: Template): Buffer {
+  const values = template.map(({ value }) => valueBytes(value));
+  const places: number[] = [];
+  let end = ROW_BYTES * template.length;
+  for (const { length } of values) {
+    places.push(end);
+    end += Math.ceil(length / 8) * 8;
+  }
+  const whole = Buffer.alloc(end);
   const start = koffi.address(whole);
-  rows.forEach(([type, value], index) => {
-    const valueAt = 24 * rows.length + index;
-    whole.writeUInt8(value ? 1 : 0, valueAt);
-    whole.writeBigUInt64LE(BigInt(type), 24 * index);
-    whole.writeBigUInt64LE(start + BigInt(valueAt), 24 * index + 8);
-    whole.writeBigUInt64LE(1n, 24 * index + 16);
+  template.forEach(({ type }, index) => {
+    const place = places[index] ?? 0;
+    const value = values[index] ?? Buffer.alloc(0);
+    nativeRow(type, start + BigInt(place), value.length).copy(whole, ROW_BYTES * index);
+    value.copy(whole, place);
   });
-  return whole.subarray(0, 24 * rows.length);
+  return whole.subarray(0, ROW_BYTES * template.length);
+}
+
+/**
+ * An attribute that is a template itself (PKCS#11 2.40 sections 4.9 and 4.10), which pkcs11js cannot build. SoftHSM
+ * refuses one within another.
+ */
+export function nested(type: number, template: Template): Template {
+  return [{ type, value: nativeTemplate(template) }];
+}
+
+/** What {@link nested} made, without the rows of these types. */
+export function nestedWithout(native: Buffer, types: ReadonlySet<number>): Buffer {
+  const rows = Array.from({ length: native.length / ROW_BYTES }, (_, index) =>
+    native.subarray(ROW_BYTES * index, ROW_BYTES * (index + 1)),
+  );
+  const left = Buffer.concat(rows.filter((row) => !types.has(Number(row.readBigUInt64LE()))));
+  pointedAt.set(left, native);
+  return left;
+}
+
+/** What the rows of a buffer point at lives as long as the buffer. */
+const pointedAt = new WeakMap<Buffer, Buffer>();
+
+/** As pkcs11js writes them: CK_BBOOL, CK_ULONG, or bytes. */
+function valueBytes(value: Template[number]['value']): Buffer {
+  if (typeof value === 'boolean') return Buffer.of(value ? 1 : 0);
+  if (typeof value === 'number') return ulongs(value);
+  if (typeof value === 'string') return Buffer.from(value, 'utf8');
+  if (value instanceof Date) throw new TypeError('no template here has a date');
+  return value ?? Buffer.alloc(0);
 }
 
 const inUse = new Map<readonly unknown[], number>();

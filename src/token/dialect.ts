@@ -1,5 +1,6 @@
 import pkcs11 from 'pkcs11js';
 import type { Template } from './attributes.js';
+import { nestedWithout } from './attributes.js';
 import type { TokenProfile } from './profile.js';
 import type { PairTemplate } from './templateParts.js';
 
@@ -8,6 +9,7 @@ export const DISPENSABLE = {
   CKA_TRUSTED: pkcs11.CKA_TRUSTED,
   CKA_WRAP_WITH_TRUSTED: pkcs11.CKA_WRAP_WITH_TRUSTED,
   CKA_UNWRAP_TEMPLATE: pkcs11.CKA_UNWRAP_TEMPLATE,
+  CKA_WRAP_TEMPLATE: pkcs11.CKA_WRAP_TEMPLATE,
   CKA_ALLOWED_MECHANISMS: pkcs11.CKA_ALLOWED_MECHANISMS,
   CKA_COPYABLE: pkcs11.CKA_COPYABLE,
   CKA_LOCAL: pkcs11.CKA_LOCAL,
@@ -21,6 +23,9 @@ export const USES_ON_UNWRAPPING = {
   CKA_UNWRAP: pkcs11.CKA_UNWRAP,
   CKA_DERIVE: pkcs11.CKA_DERIVE,
 } as const;
+
+/** Attributes that are templates themselves. */
+export const NESTED: ReadonlySet<number> = new Set([pkcs11.CKA_UNWRAP_TEMPLATE, pkcs11.CKA_WRAP_TEMPLATE]);
 
 type Booleans = Readonly<Record<number, boolean>>;
 
@@ -37,7 +42,13 @@ export class Dialect {
 
   /** A template for making, creating or finding. */
   template(template: Template): Template {
-    return template.filter(({ type }) => !this.#absent.has(type));
+    return template
+      .filter(({ type }) => !this.#absent.has(type))
+      .map((attribute) =>
+        NESTED.has(attribute.type) && Buffer.isBuffer(attribute.value)
+          ? { type: attribute.type, value: nestedWithout(attribute.value, this.#absent) }
+          : attribute,
+      );
   }
 
   /** Both templates of a pair. */

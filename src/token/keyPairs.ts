@@ -1,7 +1,7 @@
 import koffi from 'koffi';
 import type { Handle, Mechanism } from 'pkcs11js';
 import type { Template } from './attributes.js';
-import { holding } from './attributes.js';
+import { holding, nativeRow, nativeTemplate } from './attributes.js';
 import { nameOfFault } from './faults.js';
 
 /** The two halves of a new pair. */
@@ -21,8 +21,6 @@ export type GenerateKeyPair = (
   privateKey: Template,
 ) => Promise<NewPair>;
 
-/** CK_ATTRIBUTE and CK_MECHANISM are { number, pointer, length }: 24 bytes each (PKCS#11 2.40 section 3, LP64). */
-const ROW_BYTES = 24;
 /** CK_FUNCTION_LIST: CK_VERSION with its padding, then pointers in the order of pkcs11f.h (section 5). */
 const FIRST_FUNCTION = 8;
 const C_GENERATE_KEY_PAIR = 59;
@@ -38,9 +36,9 @@ export function keyPairGenerator(modulePath: string): GenerateKeyPair {
   const generate = functionOf(modulePath);
   return async (session, mechanism, publicKey, privateKey) => {
     const call = {
-      mechanism: row(mechanism.mechanism),
-      publicKey: attributes(publicKey),
-      privateKey: attributes(privateKey),
+      mechanism: nativeRow(mechanism.mechanism),
+      publicKey: nativeTemplate(publicKey),
+      privateKey: nativeTemplate(privateKey),
       pair: Buffer.alloc(2 * HANDLE_BYTES),
     };
     const at = (buffer: Buffer): bigint => koffi.address(buffer);
@@ -100,45 +98,4 @@ function functionOf(modulePath: string): NativeCall {
       };
       Reflect.apply(start, undefined, [...given, settle]);
     });
-}
-
-function row(type: number, address = 0n, length = 0): Buffer {
-  const bytes = Buffer.alloc(ROW_BYTES);
-  bytes.writeBigUInt64LE(BigInt(type), 0);
-  bytes.writeBigUInt64LE(address, 8);
-  bytes.writeBigUInt64LE(BigInt(length), 16);
-  return bytes;
-}
-
-/** CK_ATTRIBUTE[], the values behind it in the same allocation, each on a boundary of 8. */
-function attributes(template: Template): Buffer {
-  const values = template.map(({ value }) => valueBytes(value));
-  const places: number[] = [];
-  let end = ROW_BYTES * template.length;
-  for (const { length } of values) {
-    places.push(end);
-    end += Math.ceil(length / 8) * 8;
-  }
-  const whole = Buffer.alloc(end);
-  const start = koffi.address(whole);
-  template.forEach(({ type }, index) => {
-    const place = places[index] ?? 0;
-    const value = values[index] ?? Buffer.alloc(0);
-    row(type, start + BigInt(place), value.length).copy(whole, ROW_BYTES * index);
-    value.copy(whole, place);
-  });
-  return whole;
-}
-
-/** As pkcs11js writes them: CK_BBOOL, CK_ULONG, or bytes. */
-function valueBytes(value: Template[number]['value']): Buffer {
-  if (typeof value === 'boolean') return Buffer.of(value ? 1 : 0);
-  if (typeof value === 'number') {
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(BigInt(value));
-    return bytes;
-  }
-  if (typeof value === 'string') return Buffer.from(value, 'utf8');
-  if (value instanceof Date) throw new TypeError('no template here has a date');
-  return value ?? Buffer.alloc(0);
 }

@@ -42,8 +42,22 @@ export class Mechanisms {
     return row.number;
   }
 
+  /** What unwraps a reply or a layer, and what opens with that. */
+  opening(): { readonly oaep: number; readonly gcm: number } {
+    return { oaep: this.number('rsaOaep'), gcm: this.number('aesGcm') };
+  }
+
+  /** ECDH (PKCS#11 2.40 section 2.3.8) with the point of the other side; the key is the end of the x coordinate, CKD_NULL. */
+  ecdh(point: Buffer): CkMechanism {
+    const CKD_NULL = 1;
+    const parameter = { type: pkcs11.CK_PARAMS_EC_DH, kdf: CKD_NULL, publicData: point };
+    return { mechanism: this.number('ecdh'), parameter };
+  }
+
   /** Mechanisms without a parameter: key generation, KWP (RFC 5649), ECDSA, EdDSA, RSASSA-PKCS1-v1_5. */
-  plain(name: Exclude<keyof TokenProfile['mechanisms'], 'rsaOaep' | 'aesGcm' | 'rsaPss'>): CkMechanism {
+  plain(
+    name: Exclude<keyof TokenProfile['mechanisms'], 'rsaOaep' | 'aesGcm' | 'rsaPss' | 'ecdh'>,
+  ): CkMechanism {
     return { mechanism: this.number(name) };
   }
 

@@ -4,11 +4,13 @@ import { EscrowError } from '../escrow/errors.js';
 import { ulongs } from './attributes.js';
 import { kekCheckValue } from './checkValue.js';
 import type { Dialect } from './dialect.js';
+import { NESTED } from './dialect.js';
 import { CKR, readFault } from './faults.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { ObjectName } from './objectNames.js';
 import type { TokenPins } from './pins.js';
 import type { TokenProfile } from './profile.js';
+import { agreesOnKeks } from './profile.js';
 import type { TokenLog } from './sessions.js';
 
 /** What {@link ObjectCheck} works with. */
@@ -26,7 +28,6 @@ export interface CheckParts {
 const UNSEEN: ReadonlySet<number> = new Set([
   pkcs11.CKA_LABEL, // found by it
   pkcs11.CKA_MODULUS_BITS, // only the public half has it
-  pkcs11.CKA_UNWRAP_TEMPLATE, // see hasUnwrapTemplate
 ]);
 
 /**
@@ -57,15 +58,22 @@ export class ObjectCheck {
     return handle;
   }
 
-  /** Of these versions of a KEK, those that the record of the ceremony has; all when there is no record. An alarm for others. */
-  recorded(labels: readonly string[]): readonly string[] {
+  /**
+   * The labels of all key-encryption keys by the record of the ceremony; these, which the token holds, when there is no
+   * record. An alarm for one that the token holds and the record does not have.
+   */
+  recordedKeks(held: readonly string[]): readonly string[] {
     const { pins } = this.parts;
-    if (pins === undefined) return labels;
-    return labels.filter((label) => {
-      if (pins.keks.has(label)) return true;
-      this.#tell(label, 'token-object-unrecorded', `${label} is not in the record of the ceremony: not used`);
-      return false;
-    });
+    if (pins === undefined) return held;
+    for (const label of held) {
+      if (!pins.keks.has(label))
+        this.#tell(
+          label,
+          'token-object-unrecorded',
+          `${label} is not in the record of the ceremony: not used`,
+        );
+    }
+    return [...pins.keks.keys()];
   }
 
   #requirePinned(session: Handle, handle: Handle, name: ObjectName): void {
@@ -78,7 +86,8 @@ export class ObjectCheck {
 
   #differences(session: Handle, handle: Handle, name: ObjectName): readonly number[] {
     const { driver, dialect, profile, mechanisms } = this.parts;
-    const made = dialect.template(name.made?.({ mechanisms, logKey: profile.logKey }) ?? []);
+    const keks = agreesOnKeks(profile) ? 'agreed' : 'generated';
+    const made = dialect.template(name.made?.({ mechanisms, logKey: profile.logKey, keks }) ?? []);
     const booleans = { ...dialect.kept(made), ...dialect.expected(name.mustBe) };
     const expected = [
       ...Object.entries(booleans).map(([type, value]) => ({
@@ -86,17 +95,18 @@ export class ObjectCheck {
         bytes: Buffer.from([+value]),
       })),
       ...made.flatMap(({ type, value }) => {
-        if (value === undefined || typeof value === 'boolean' || UNSEEN.has(type)) return [];
+        if (value === undefined || typeof value === 'boolean') return [];
+        if (UNSEEN.has(type) || NESTED.has(type)) return [];
         return [{ type, bytes: Buffer.isBuffer(value) ? value : ulongs(Number(value)) }];
       }),
     ];
     const different = expected
       .filter(({ type, bytes }) => readAttribute(driver, session, handle, type)?.equals(bytes) !== true)
       .map(({ type }) => type);
-    const wantsTemplate = made.some(({ type }) => type === pkcs11.CKA_UNWRAP_TEMPLATE);
-    return wantsTemplate && !hasUnwrapTemplate(driver, session, handle)
-      ? [...different, pkcs11.CKA_UNWRAP_TEMPLATE]
-      : different;
+    const bare = made
+      .map(({ type }) => type)
+      .filter((type) => NESTED.has(type) && !hasNested(driver, session, handle, type));
+    return [...different, ...bare];
   }
 
   #alarm(name: ObjectName, alarm: string, what: string): EscrowError {
@@ -153,10 +163,9 @@ const CANNOT_SHOW: ReadonlySet<number> = new Set([
  * An absent template reads as empty. One that is there cannot be read by this driver, which does not give nested
  * templates the room that they need (SoftHSM 2.6: CKR_GENERAL_ERROR). That it holds is shown by the self-test.
  */
-export function hasUnwrapTemplate(driver: PKCS11, session: Handle, object: Handle): boolean {
+export function hasNested(driver: PKCS11, session: Handle, object: Handle, type: number): boolean {
   try {
-    const value = driver.C_GetAttributeValue(session, object, [{ type: pkcs11.CKA_UNWRAP_TEMPLATE }])[0]
-      ?.value;
+    const value = driver.C_GetAttributeValue(session, object, [{ type }])[0]?.value;
     return Buffer.isBuffer(value) && value.length > 0;
   } catch (error) {
     return readFault(error)?.code === CKR.CKR_GENERAL_ERROR;

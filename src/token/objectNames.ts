@@ -1,8 +1,12 @@
 import pkcs11 from 'pkcs11js';
-import type { GrantId, RecoveryId } from '../escrow/ids.js';
+import type { GrantId, PrincipalId, RecoveryId } from '../escrow/ids.js';
+import { parsePrincipalId } from '../escrow/ids.js';
 import type { KeySpec } from '../escrow/keySpecs.js';
+import type { ServerForVersion } from '../escrow/ports.js';
 import type { Template } from './attributes.js';
-import { kekTemplate, signingPair } from './ceremony/templates.js';
+import { kekTemplate, olderKekTemplate, rotatingKek, signingPair, trustedKek } from './ceremony/templates.js';
+import type { OperateKind } from './keks.js';
+import { isOperate, readKekLabel, rotatingLabel } from './keks.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenProfile } from './profile.js';
 import { unwrappingPair } from './templates.js';
@@ -11,6 +15,8 @@ import { unwrappingPair } from './templates.js';
 export interface Making {
   readonly mechanisms: Mechanisms;
   readonly logKey: TokenProfile['logKey'];
+  /** Whether KEKs were agreed on in the token, or generated. */
+  readonly keks: 'agreed' | 'generated';
 }
 
 /** How to find one object: what it must match, and what must then be true of it. */
@@ -30,13 +36,13 @@ export interface ObjectName {
 const { CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_TRUSTED } = pkcs11;
 
 const NEVER_LEFT = { [pkcs11.CKA_SENSITIVE]: true, [pkcs11.CKA_EXTRACTABLE]: false };
-/** An imported key can be SENSITIVE, but never LOCAL: what was born here has been seen nowhere else. */
-export const BORN_HERE = {
+const NEVER_SEEN = {
   ...NEVER_LEFT,
-  [pkcs11.CKA_LOCAL]: true,
   [pkcs11.CKA_ALWAYS_SENSITIVE]: true,
   [pkcs11.CKA_NEVER_EXTRACTABLE]: true,
 };
+/** An imported key can be SENSITIVE, but never LOCAL: what was born here has been seen nowhere else. */
+export const BORN_HERE = { ...NEVER_SEEN, [pkcs11.CKA_LOCAL]: true };
 
 function named(objectClass: number, label: string, more: Template, mustBe: ObjectName['mustBe']): ObjectName {
   const template = [
@@ -49,12 +55,13 @@ function named(objectClass: number, label: string, more: Template, mustBe: Objec
 }
 
 const HIDDEN: Template = [{ type: CKA_PRIVATE, value: true }];
+const LOCAL = { type: pkcs11.CKA_LOCAL, value: true };
 const TRUSTED: Template = [{ type: CKA_TRUSTED, value: true }];
 
 /** A pair that unwraps with its private half. */
 const unwrapping = (label: string): ObjectName => ({
   ...named(pkcs11.CKO_PRIVATE_KEY, label, [], BORN_HERE),
-  made: ({ mechanisms }) => unwrappingPair(label, mechanisms.number('rsaOaep')).privateKey,
+  made: ({ mechanisms }) => unwrappingPair(label, mechanisms.opening()).privateKey,
 });
 
 /**
@@ -62,10 +69,30 @@ const unwrapping = (label: string): ObjectName => ({
  * looks like it is an error, not one to be overlooked.
  */
 export const objectNames = {
-  kek: (label: string): ObjectName => ({
-    ...named(pkcs11.CKO_SECRET_KEY, label, [], BORN_HERE),
-    made: ({ mechanisms }) => kekTemplate(purposeOf(label), label, mechanisms.number('keyWrapWithPadding')),
-    isKek: true,
+  /**
+   * A key that was agreed on is not LOCAL, and its peer could have been somebody's own: what it is known by is its check value
+   * in the record of the ceremony and, where it can be rotated, that only the security officer makes a key trusted.
+   */
+  kek: (label: string): ObjectName => {
+    const { kind, purpose } = readKekLabel(label) ?? { kind: undefined, purpose: 'release' };
+    // under a trusted KEK of release a rotating key would come out exportable
+    const untrusted = purpose === 'release' ? { [CKA_TRUSTED]: false } : {};
+    const born = kind === undefined ? BORN_HERE : NEVER_SEEN;
+    return {
+      ...named(pkcs11.CKO_SECRET_KEY, label, [], { ...born, ...untrusted }),
+      made: ({ mechanisms, keks }) => {
+        const kwp = mechanisms.number('keyWrapWithPadding');
+        if (kind === undefined) return olderKekTemplate(purpose, label, kwp);
+        if (keks === 'generated') return [...kekTemplate(kind, label, kwp), LOCAL];
+        return isOperate(kind) ? trustedKek(kind, label, kwp) : kekTemplate(kind, label, kwp);
+      },
+      isKek: true,
+    };
+  },
+  /** The rotating handle of the KEK of this label. */
+  rotating: (kek: string, kind: OperateKind): ObjectName => ({
+    ...named(pkcs11.CKO_SECRET_KEY, rotatingLabel(kek), [], NEVER_SEEN),
+    made: ({ mechanisms }) => rotatingKek(kind, rotatingLabel(kek), mechanisms.number('keyWrapWithPadding')),
   }),
   /** `identity` and `log`: the private half signs, the public half is read once. */
   signing: (label: 'identity' | 'log'): ObjectName => ({
@@ -77,7 +104,7 @@ export const objectNames = {
     },
   }),
   verifying: (label: 'identity' | 'log') => named(pkcs11.CKO_PUBLIC_KEY, label, [], {}),
-  serverFor: (id: string) => unwrapping(`server-for:${id}`),
+  serverFor: (id: PrincipalId, version: ServerForVersion) => unwrapping(serverForLabel(id, version)),
   transport: (id: RecoveryId) => unwrapping(`transport:${id}`),
   transportPublic: (id: RecoveryId) => named(pkcs11.CKO_PUBLIC_KEY, `transport:${id}`, [], {}),
   grant: (id: GrantId, spec: KeySpec) => named(grantClass(spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
@@ -91,8 +118,18 @@ export const objectNames = {
       : named(pkcs11.CKO_PUBLIC_KEY, label, [], { [pkcs11.CKA_WRAP]: true }),
 } as const;
 
-function purposeOf(kek: string): 'operate' | 'release' {
-  return kek.startsWith('kek:operate:') ? 'operate' : 'release';
+/** The label of the server's pair regarding a depositary. The pairs of the first ceremonies have no version. */
+export function serverForLabel(id: PrincipalId, version: ServerForVersion): `server-for:${string}` {
+  return version === undefined ? `server-for:${id}` : `server-for:${id}:v${version}`;
+}
+
+/** Reads such a label; undefined when it is none. */
+export function readServerForLabel(
+  label: string,
+): { readonly id: PrincipalId; readonly version: ServerForVersion } | undefined {
+  const [, name, version] = /^server-for:([^:]+)(?::v([1-9][0-9]{0,8}))?$/.exec(label) ?? [];
+  const id = parsePrincipalId(name ?? '');
+  return id === undefined ? undefined : { id, version: version === undefined ? undefined : Number(version) };
 }
 
 function grantClass(spec: KeySpec): number {

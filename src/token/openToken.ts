@@ -21,7 +21,7 @@ import type { TokenLog } from './sessions.js';
 import { closeSession, Sessions } from './sessions.js';
 import { findLongLived, findSlot, importSpki, logIn, objectsWrong, requirePinned } from './startup.js';
 import { standingObjects } from './standing.js';
-import { enrolledDepositaries } from './trusted.js';
+import { enrolledDepositaries, ServerPairs } from './trusted.js';
 import { depositVerbs } from './verbs/deposit.js';
 import { operateVerbs } from './verbs/operate.js';
 import { recoveryVerbs } from './verbs/recovery.js';
@@ -127,6 +127,7 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
       objects,
       health,
       newestKek,
+      serverPairs: new ServerPairs(),
       log,
     };
     return new ReadyToken(bench, { identity, log: logSpki }, forLog, () => {

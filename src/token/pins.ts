@@ -1,6 +1,7 @@
 import type { JsonWebKey } from 'node:crypto';
 import { createPublicKey } from 'node:crypto';
 import { z } from 'zod';
+import { KEK_KINDS, newestKeks } from './keks.js';
 
 /** What the record of the ceremony says of the long-lived keys of a token. */
 export interface TokenPins {
@@ -41,10 +42,10 @@ export function readPins(text: string, token: { readonly label: string }): Token
   const keks = new Map(
     objects.flatMap(({ label, checkValue }) => (checkValue === undefined ? [] : [[label, checkValue]])),
   );
-  for (const label of ['kek:operate:v1', 'kek:release:v1']) {
-    if (!keks.has(label))
-      throw new Error(`it has no check value of ${label}: write it anew by \`ceremony show --json\``);
-  }
+  const newest = newestKeks([...keks.keys()]);
+  const lacking = KEK_KINDS.find((kind) => newest[kind] === undefined);
+  if (lacking !== undefined)
+    throw new Error(`it has no check value of a kek:${lacking}: write it anew by \`ceremony show --json\``);
   return { identity: spkiOf(identityKey), log: Buffer.from(log.spki, 'base64'), keks };
 }
 

@@ -37,6 +37,7 @@ const profileSchema = z.strictObject({
     rsaPss: mechanism,
     ecdsa: mechanism,
     eddsa: mechanism.optional(),
+    ecdh: mechanism.optional(),
   }),
   absentAttributes: namesOf(DISPENSABLE),
   unwrapping: z.strictObject({
@@ -78,6 +79,10 @@ export function parseProfile(text: string): TokenProfile {
         'The token profile is not valid: depositaryKeys is trusted, but no security officer can log in to say so.',
       );
   }
+  if (profile.mechanisms.ecdh !== undefined && profile.depositaryKeys !== 'trusted')
+    throw new Error(
+      'The token profile is not valid: ecdh gives birth to trusted keys, and depositaryKeys is not trusted.',
+    );
   const edwards =
     profile.mechanisms.edwardsKeyPairGen !== undefined && profile.mechanisms.eddsa !== undefined;
   const wanted =
@@ -88,6 +93,14 @@ export function parseProfile(text: string): TokenProfile {
     throw new Error('The token profile is not valid: it uses Ed25519 without edwardsKeyPairGen and eddsa.');
   }
   return profile;
+}
+
+/**
+ * Whether key-encryption keys are agreed on inside the token (ECDH), which gives them a rotating handle and a standby token
+ * the same ones; where they are not, they are generated.
+ */
+export function agreesOnKeks({ mechanisms }: Pick<TokenProfile, 'mechanisms'>): boolean {
+  return mechanisms.ecdh !== undefined;
 }
 
 /** Reads and parses a profile file, such as those in `hsm-config`. */

@@ -5,19 +5,22 @@ import { EscrowError } from '../escrow/errors.js';
 import type { KeySpec } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
 import type { AttackName } from './attackNames.js';
-import { ATTACK_NAMES } from './attackNames.js';
+import { ATTACK_NAMES, NEEDS_NEWER_KEK } from './attackNames.js';
 import type { Target } from './attacks.js';
 import { ATTACKS, NothingGained } from './attacks.js';
 import { asEscrowError, readFault } from './faults.js';
+import type { KekKind } from './keks.js';
+import { isOperate, KEK_KINDS, readKekLabel } from './keks.js';
 import { Loan } from './loan.js';
 import { objectNames } from './objectNames.js';
-import { readBytes, readRsaSpki } from './objects.js';
+import { findAll, readBytes, readRsaSpki } from './objects.js';
 import type { OpenToken } from './openToken.js';
 import { withWorkbench } from './openToken.js';
 import { importSpki } from './startup.js';
-import { grantKey, sealingKey, transferKey, unwrappingPair, userPair } from './templates.js';
+import { grantKey, sealingKey, transferKey, unwrappingPair, userPair, userSecret } from './templates.js';
 import type { Trip } from './trips.js';
 import { tryTrips } from './trips.js';
+import { RECIPIENTS } from './trusted.js';
 import { unwrapChecked } from './unwrapping.js';
 import type { Workbench } from './workbench.js';
 
@@ -25,6 +28,8 @@ import type { Workbench } from './workbench.js';
 export interface AttackResult {
   readonly attack: AttackName;
   readonly refused: boolean;
+  /** The KEK of an older ceremony that it was tried on, which is not made to refuse it. */
+  readonly olderKek?: string;
 }
 
 /**
@@ -75,13 +80,20 @@ export function tryAttacks(token: OpenToken): Promise<readonly AttackResult[]> {
       const target = await makeTarget(bench, loan);
       const results: AttackResult[] = [];
       for (const attack of ATTACK_NAMES) {
-        results.push({ attack, refused: await isRefused(loan, target, attack) });
+        const refused = await isRefused(loan, target, attack);
+        results.push({ attack, refused, ...olderKekOf(attack, bench.newestKek) });
       }
       return results;
     } finally {
       await loan.end();
     }
   });
+}
+
+function olderKekOf(attack: AttackName, newest: Workbench['newestKek']): { readonly olderKek?: string } {
+  if (!(attack in NEEDS_NEWER_KEK)) return {};
+  const label = newest[NEEDS_NEWER_KEK[attack as keyof typeof NEEDS_NEWER_KEK]];
+  return readKekLabel(label)?.kind === undefined ? { olderKek: label } : {};
 }
 
 /** Tries one attack. What it gained is destroyed with the loan. */
@@ -107,8 +119,7 @@ class Succeeded extends Error {}
 
 async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
   const { driver, mechanisms, dialect } = bench;
-  const operateKek = await kek(bench, bench.newestKek.operate);
-  const releaseKek = await kek(bench, bench.newestKek.release);
+  const handles = await findAttacked(bench);
   const kwp = mechanisms.plain('keyWrapWithPadding');
   const transport = await makeTransport(bench, loan);
   return loan.step((session) => {
@@ -125,26 +136,29 @@ async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
     );
     keep(pair.publicKey);
     keep(pair.privateKey);
-    const wrap = (under: Handle): Buffer =>
-      Buffer.from(driver.C_WrapKey(session, kwp, under, pair.privateKey, Buffer.alloc(1024)));
-    const operateBlob = wrap(operateKek);
-    const [point = Buffer.alloc(0)] = readBytes(driver, session, pair.publicKey, [pkcs11.CKA_EC_POINT]);
     const aes = mechanisms.plain('aesKeyGen');
+    const secret = keep(driver.C_GenerateKey(session, aes, dialect.template(userSecret(kwp.mechanism))));
+    const under = (kind: KekKind): Target['keks'][KekKind] => {
+      const kek = handles.keks[kind];
+      const key = kind.endsWith(':secret') ? secret : pair.privateKey;
+      return { kek, blob: Buffer.from(driver.C_WrapKey(session, kwp, kek, key, Buffer.alloc(1024))) };
+    };
+    const keks = mapKinds(under);
+    const [point = Buffer.alloc(0)] = readBytes(driver, session, pair.publicKey, [pkcs11.CKA_EC_POINT]);
     return {
       driver,
       mechanisms,
       dialect,
-      operateKek,
-      releaseKek,
-      operateBlob,
-      releaseBlob: wrap(releaseKek),
+      keks,
+      rotating: handles.rotating,
+      recipients: handles.recipients,
       user: pair.privateKey,
       point,
       grant: keep(
         unwrapChecked(bench, session, {
           mechanism: kwp,
-          with: operateKek,
-          wrapped: operateBlob,
+          with: keks['operate:sign'].kek,
+          wrapped: keks['operate:sign'].blob,
           into: grantKey(undefined, 'ec-p256', 'sign', [mechanisms.number('rsaPss')]),
           spec: 'ec-p256',
         }),
@@ -160,17 +174,41 @@ async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
   });
 }
 
-async function kek(bench: Workbench, label: string): Promise<Handle> {
-  const standing = await bench.objects.find(objectNames.kek(label));
-  if (standing === undefined) throw new EscrowError('token-unavailable');
-  return standing.handle;
+/** The real objects that are attacked. */
+async function findAttacked({
+  objects,
+  newestKek,
+  profile,
+}: Workbench): Promise<
+  Pick<Target, 'rotating' | 'recipients'> & { readonly keks: Readonly<Record<KekKind, Handle>> }
+> {
+  return objects.alone((session) => {
+    const keks = mapKinds((kind) => {
+      const kek = objects.look(session, objectNames.kek(newestKek[kind]));
+      if (kek === undefined) throw new EscrowError('token-unavailable');
+      return kek;
+    });
+    const rotating = Object.fromEntries(
+      KEK_KINDS.filter(isOperate).flatMap((kind) => {
+        const handle = objects.look(session, objectNames.rotating(newestKek[kind], kind));
+        return handle === undefined ? [] : [[kind, handle] as const];
+      }),
+    );
+    const recipients = findAll(objects.driver, session, RECIPIENTS[profile.depositaryKeys]);
+    return { keks, rotating, recipients };
+  });
+}
+
+function mapKinds<T>(make: (kind: KekKind) => T): Readonly<Record<KekKind, T>> {
+  // Object.fromEntries cannot know that the names are all the kinds.
+  return Object.fromEntries(KEK_KINDS.map((kind) => [kind, make(kind)])) as Record<KekKind, T>;
 }
 
 async function makeTransport(
   { driver, generatePair, mechanisms, dialect, profile }: Workbench,
   loan: Loan,
 ): Promise<Target['transport']> {
-  const { publicKey, privateKey } = dialect.pair(unwrappingPair(undefined, mechanisms.number('rsaOaep')));
+  const { publicKey, privateKey } = dialect.pair(unwrappingPair(undefined, mechanisms.opening()));
   const mechanism = mechanisms.plain('rsaKeyPairGen');
   const pair = await loan.step((session) => generatePair(session, mechanism, publicKey, privateKey));
   loan.discardLater(pair.publicKey);

@@ -4,6 +4,8 @@ import type { Handle, PKCS11 } from 'pkcs11js';
 import { asEscrowError, CKR, readFault, TokenNotReady } from './faults.js';
 import { emptyAnchor } from '../log/anchor.js';
 import { readAnchor } from './anchor.js';
+import type { KekKind } from './keks.js';
+import { KEK_KINDS, kekLabel, newestKeks, readKekLabel } from './keks.js';
 import type { TokenObjects } from './objects.js';
 import { objectNames } from './objectNames.js';
 import { findAll, readBytes } from './objects.js';
@@ -61,41 +63,36 @@ export interface LongLived {
   readonly identity: Buffer;
   /** DER SubjectPublicKeyInfo. */
   readonly log: Buffer;
-  /** The newest label of each purpose. */
-  readonly newestKek: { readonly operate: string; readonly release: string };
+  /** The newest label of each kind. */
+  readonly newestKek: Readonly<Record<KekKind, string>>;
 }
 
 /** Looks for what the ceremony must have made; makes nothing. Throws {@link TokenNotReady}. */
 export async function findLongLived(objects: TokenObjects, profile: TokenProfile): Promise<LongLived> {
-  const { identity, log, operate, release, anchor } = await objects
+  const { identity, log, keks, anchor } = await objects
     .alone((session) => ({
       identity: publicKey(objects, session, 'identity', 'secp256r1'),
       log: publicKey(objects, session, 'log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1'),
-      operate: newestKek(objects, session, 'operate'),
-      release: newestKek(objects, session, 'release'),
+      keks: findKeks(objects, session),
       anchor: profile.dataObjects ? readAnchor(objects.driver, session) : emptyAnchor,
     }))
     .catch((error: unknown) => {
       throw readFault(error) === undefined ? objectsWrong(error) : error;
     });
-  if (
-    identity !== undefined &&
-    log !== undefined &&
-    operate !== undefined &&
-    release !== undefined &&
-    anchor !== undefined
-  ) {
-    return { identity, log, newestKek: { operate, release } };
+  if (identity !== undefined && log !== undefined && isComplete(keks.newest) && anchor !== undefined) {
+    return { identity, log, newestKek: keks.newest };
   }
-  const wanted = {
-    'kek:operate:v1': operate,
-    'kek:release:v1': release,
-    identity,
-    log,
-    'anchor:log': anchor,
-  };
-  const missing = Object.entries(wanted).flatMap(([label, found]) => (found === undefined ? [label] : []));
+  const missing = [
+    ...keks.missing,
+    ...Object.entries({ identity, log, 'anchor:log': anchor }).flatMap(([label, found]) =>
+      found === undefined ? [label] : [],
+    ),
+  ];
   throw new TokenNotReady('objects-missing', `The token does not hold ${missing.join(', ')}. ${CEREMONY}`);
+}
+
+function isComplete(keks: Partial<Record<KekKind, string>>): keks is Record<KekKind, string> {
+  return KEK_KINDS.every((kind) => keks[kind] !== undefined);
 }
 
 /** The long-lived objects are there, but not as the ceremony makes them. */
@@ -132,25 +129,25 @@ function publicKey(
   return ecSpki(curve, point ?? Buffer.alloc(0));
 }
 
-function newestKek(
+/**
+ * The newest of each kind, by the record of the ceremony or, without one, by what the token holds. Every one of them is looked
+ * at: one that is missing is not replaced by an older.
+ */
+function findKeks(
   objects: TokenObjects,
   session: Handle,
-  purpose: 'operate' | 'release',
-): string | undefined {
+): { readonly newest: Readonly<Partial<Record<KekKind, string>>>; readonly missing: readonly string[] } {
   const every = [
     { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
     { type: pkcs11.CKA_TOKEN, value: true },
   ];
-  const labels = findAll(objects.driver, session, every).map((handle) =>
-    String(readBytes(objects.driver, session, handle, [pkcs11.CKA_LABEL])[0]),
+  const labels = findAll(objects.driver, session, every)
+    .map((handle) => String(readBytes(objects.driver, session, handle, [pkcs11.CKA_LABEL])[0]))
+    .filter((label) => readKekLabel(label) !== undefined);
+  const newest = newestKeks(objects.check.recordedKeks(labels));
+  const wanted = KEK_KINDS.map((kind) => newest[kind] ?? kekLabel(kind, 1));
+  const missing = [...new Set(wanted)].filter(
+    (label) => objects.look(session, objectNames.kek(label)) === undefined,
   );
-  const versions = objects.check
-    .recorded(labels.filter((label) => label.startsWith(`kek:${purpose}:v`)))
-    .flatMap((label) => {
-      const version = new RegExp(`^kek:${purpose}:v([1-9][0-9]{0,8})$`).exec(label)?.[1];
-      return version === undefined ? [] : [Number(version)];
-    });
-  if (versions.length === 0) return undefined;
-  const label = `kek:${purpose}:v${Math.max(...versions)}`;
-  return objects.look(session, objectNames.kek(label)) === undefined ? undefined : label;
+  return { newest: missing.length === 0 ? newest : {}, missing };
 }

@@ -2,7 +2,7 @@ import pkcs11 from 'pkcs11js';
 import type { KeySpec } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
 import type { Template } from './attributes.js';
-import { nestedBooleans, ulongs } from './attributes.js';
+import { ulongs } from './attributes.js';
 
 /*
  * What the templates are made of. Every template that this program hands to a token comes from here. A secret or private object is PRIVATE, SENSITIVE, not
@@ -17,7 +17,7 @@ export const TOKEN_RSA = { modulusBits: 3072, ciphertextBytes: 384 } as const;
 
 const { CKA_CLASS, CKA_KEY_TYPE, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL } = pkcs11;
 const { CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_MODIFIABLE, CKA_COPYABLE } = pkcs11;
-const { CKA_WRAP_WITH_TRUSTED, CKA_UNWRAP_TEMPLATE, CKA_ALLOWED_MECHANISMS } = pkcs11;
+const { CKA_WRAP_WITH_TRUSTED, CKA_ALLOWED_MECHANISMS } = pkcs11;
 
 /** The uses of a secret key. */
 export const SECRET_USES = {
@@ -94,24 +94,6 @@ export const kind = (objectClass: number, keyType: number): Template => [
 export const SECRET_AES = kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_AES);
 /** Its length, for making one; C_UnwrapKey must not be told. */
 export const AES_256: Template = [{ type: pkcs11.CKA_VALUE_LEN, value: 32 }];
-
-/**
- * What an unwrapping key insists on. The caller of C_UnwrapKey must say the same, or is refused: so not even
- * somebody with the PIN can bring a key out of its blob readable, or, with this one, exportable.
- */
-export const NEVER_OUT: Template = [
-  {
-    type: CKA_UNWRAP_TEMPLATE,
-    value: nestedBooleans([
-      [CKA_SENSITIVE, true],
-      [CKA_EXTRACTABLE, false],
-    ]),
-  },
-];
-/** The same for what may go out wrapped again. */
-export const NEVER_READABLE: Template = [
-  { type: CKA_UNWRAP_TEMPLATE, value: nestedBooleans([[CKA_SENSITIVE, true]]) },
-];
 
 /** Both halves of a pair. */
 export interface PairTemplate {

@@ -2,6 +2,7 @@ import pkcs11 from 'pkcs11js';
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
 import type { Template } from './attributes.js';
+import { nested } from './attributes.js';
 import { CURVES } from './spki.js';
 import type { PairTemplate } from './templateParts.js';
 import {
@@ -15,7 +16,6 @@ import {
   keyTypeOf,
   kind,
   kindOf,
-  NEVER_OUT,
   only,
   onlyUnderTrusted,
   OPEN_TO_SEE,
@@ -27,10 +27,14 @@ import {
 } from './templateParts.js';
 
 /**
- * RSA-3072 pairs that unwrap what never leaves again: `server-for:<id>` (ceremony) and `transport:<recovery>`
- * (daemon); without a label, a pair in flight.
+ * RSA-3072 pairs that unwrap what never leaves again: `server-for:<id>:vN` (ceremony) and `transport:<recovery>`
+ * (daemon); without a label, a pair in flight. What the private half unwraps can open a layer, and nothing else: not
+ * unwrap, not decrypt block by block (which would do as well), not be kept, copied or changed.
  */
-export function unwrappingPair(label: string | undefined, oaep: number): PairTemplate {
+export function unwrappingPair(
+  label: string | undefined,
+  { oaep, gcm }: { readonly oaep: number; readonly gcm: number },
+): PairTemplate {
   const where = label === undefined ? IN_FLIGHT : inToken(label);
   return {
     publicKey: fixed(
@@ -49,7 +53,7 @@ export function unwrappingPair(label: string | undefined, oaep: number): PairTem
       ...extractable(false),
       ...only(PRIVATE_USES, 'unwrap'),
       ...allowing(oaep),
-      ...NEVER_OUT,
+      ...nested(pkcs11.CKA_UNWRAP_TEMPLATE, opening(gcm)),
     ),
   };
 }
@@ -111,12 +115,16 @@ export function sealingKey(gcm: number): Template {
 
 /** R and L when they come back: open, and never go out again. */
 export function openingKey(gcm: number): Template {
+  return [...onlyUnderTrusted(true), ...opening(gcm)];
+}
+
+/** What the private half of an {@link unwrappingPair} insists on when it unwraps. */
+export function opening(gcm: number): Template {
   return fixed(
     ...SECRET_AES,
     ...IN_FLIGHT,
     ...GUARDED,
     ...extractable(false),
-    ...onlyUnderTrusted(true),
     ...only(SECRET_USES, 'decrypt'),
     ...allowing(gcm),
   );

@@ -12,7 +12,7 @@ import {
 import type { KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { newId } from '../escrow/ids.js';
-import type { KeySpec } from '../escrow/keySpecs.js';
+import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
 import { KEY_SPECS } from '../escrow/keySpecs.js';
 import type { DecryptMechanism, Mechanism } from '../escrow/mechanisms.js';
 import { mechanismsFor, signs } from '../escrow/mechanisms.js';
@@ -180,7 +180,9 @@ async function depositaryTrip(token: OpenToken): Promise<Trip> {
       const made = await lent.generateLayerKey();
       const inner = sealed('kek', randomBytes(64));
       const layer = await lent.sealUnder(made, inner, AAD);
-      const back = opened(await lent.unwrapLayer(first.id, await lent.wrapToServerFor(made, first.id)));
+      const linked = await lent.wrapToServerFor(made, first.id);
+      const pair = { depositary: first.id, version: linked.version };
+      const back = opened(await lent.unwrapLayer(pair, linked.sealed));
       const found = opened(await lent.openUnder(back, layer, AAD, 'kek'));
       requireTrue(Buffer.compare(found, inner) === 0, 'what lies under the layer');
     }),
@@ -194,7 +196,7 @@ interface KeyPair {
 
 /** A key as the deposit keeps it, and as its release brought it out. */
 interface Deposited {
-  readonly forGrant: Wrapped;
+  readonly forGrant: Readonly<Partial<Record<KeyUse, Wrapped>>>;
   readonly bytes: Buffer;
   readonly publicKey: KeyObject | undefined;
 }
@@ -215,8 +217,11 @@ async function deposited(token: OpenToken, spec: KeySpec, owner: KeyPair): Promi
   const deliveryKey = owner.publicKey.export({ type: 'spki', format: 'der' });
   const made = await token.lend(verbs, async (lent) => {
     const { key, publicKey } = await lent.generateUserKey(spec);
-    const forGrant = await lent.wrapUnderKek(key, 'operate');
-    const wrapped = await lent.wrapUnderKek(key, 'release');
+    const forGrant: Partial<Record<KeyUse, Wrapped>> = {};
+    for (const use of KEY_SPECS[spec].uses)
+      forGrant[use] = await lent.wrapUnderKek(key, 'operate', { spec, use });
+    const use = KEY_SPECS[spec].uses[0];
+    const wrapped = await lent.wrapUnderKek(key, 'release', { spec, use });
     const back = opened(await lent.unwrapForRelease({ wrapped, spec }));
     const transfer = await lent.generateTransferKey('owner');
     const transferKey = await lent.wrapToOwner(transfer, deliveryKey);
@@ -251,7 +256,9 @@ async function grant(
   const id = newId('GrantId', (length) => randomBytes(length));
   await token.lend(['raiseGrant', 'sign', 'decrypt', 'destroyGrant'], async (lent) => {
     const use = signs(mechanism) ? 'sign' : 'decrypt';
-    opened(await lent.raiseGrant({ grant: id, wrapped: forGrant, spec, use, mechanisms: [mechanism] }));
+    const wrapped = forGrant[use];
+    if (wrapped === undefined) throw new Error(`the key was not deposited to ${use}`);
+    opened(await lent.raiseGrant({ grant: id, wrapped, spec, use, mechanisms: [mechanism] }));
     try {
       if (signs(mechanism)) {
         const signature = await lent.sign(id, spec, mechanism, signable(mechanism, MESSAGE));

@@ -4,23 +4,23 @@ import type { Template } from './attributes.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import { parsePrincipalId } from '../escrow/ids.js';
-import type { EnrolledDepositary } from '../escrow/ports.js';
+import type { EnrolledDepositary, ServerForVersion } from '../escrow/ports.js';
 import type { ObjectName } from './objectNames.js';
-import { objectNames } from './objectNames.js';
+import { objectNames, readServerForLabel } from './objectNames.js';
 import { findAll, readBytes, readRsaSpki } from './objects.js';
 import type { TokenProfile } from './profile.js';
 import { fingerprint } from './spki.js';
 import type { Workbench } from './workbench.js';
+
+/** Which trusted key: a depositary's own, or the public half of the server's pair regarding one. */
+export type TrustedLabel = `depositary:${PrincipalId}` | `server-for:${string}`;
 
 /**
  * The trusted public key of this label, to wrap under; `depositary-not-enrolled` when there is none. The token
  * shows it as trusted (where it can), its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one
  * may claim the name.
  */
-export async function trustedKey(
-  bench: Workbench,
-  label: `depositary:${PrincipalId}` | `server-for:${PrincipalId}`,
-): Promise<Handle> {
+export async function trustedKey(bench: Workbench, label: TrustedLabel): Promise<Handle> {
   const found = await bench.objects.find(recipient(bench, label), (session, handle) =>
     readChecked(bench.driver, session, handle, label),
   );
@@ -34,8 +34,28 @@ export function forgetTrustedKey(bench: Workbench, label: string): void {
   bench.objects.forget(recipient(bench, label));
 }
 
+/** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
+export class ServerPairs {
+  readonly #newest = new Map<PrincipalId, ServerForVersion>();
+
+  /** The version of the newest; looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */
+  async newest(bench: Workbench, id: PrincipalId): Promise<ServerForVersion> {
+    if (!this.#newest.has(id)) await enrolledDepositaries(bench);
+    if (!this.#newest.has(id)) throw new EscrowError('depositary-not-enrolled');
+    return this.#newest.get(id);
+  }
+
+  remember(id: PrincipalId, version: ServerForVersion): void {
+    this.#newest.set(id, version);
+  }
+
+  forget(id: PrincipalId): void {
+    this.#newest.delete(id);
+  }
+}
+
 /**
- * The depositaries with whom the token can deal now: a trusted key of their own, and the server's pair regarding
+ * The depositaries with whom the token can deal now: a trusted key of their own, and the server's newest pair regarding
  * them, each once. Always read from the token; one that is enrolled twice or by half is left out and reported.
  */
 export async function enrolledDepositaries(bench: Workbench): Promise<readonly EnrolledDepositary[]> {
@@ -49,20 +69,36 @@ export async function enrolledDepositaries(bench: Workbench): Promise<readonly E
       const id = label.startsWith(OWN_PREFIX) ? parsePrincipalId(label.slice(OWN_PREFIX.length)) : undefined;
       if (id === undefined) continue;
       const own = only(trusted.get(label));
-      const server = only(trusted.get(`server-for:${id}`));
-      const opener = only(unwrapping.get(`server-for:${id}`));
-      if (own === undefined || server === undefined || opener === undefined) {
+      const pair = newestPair(id, [...trusted.keys()]);
+      const server = pair === undefined ? undefined : only(trusted.get(pair.label));
+      const opener = pair === undefined ? undefined : only(unwrapping.get(pair.label));
+      if (own === undefined || pair === undefined || server === undefined || opener === undefined) {
         forgetTrustedKey(bench, label);
+        bench.serverPairs.forget(id);
         bench.log('warn', 'a depositary is left out: not enrolled exactly once', { depositary: id });
         continue;
       }
-      readChecked(bench.driver, session, server, `server-for:${id}`);
+      readChecked(bench.driver, session, server, pair.label);
       const publicKey = readChecked(bench.driver, session, own, label);
       bench.objects.remember(recipient(bench, label), { handle: own, publicKey });
+      bench.serverPairs.remember(id, pair.version);
       enrolled.push({ id, publicKey, fingerprint: fingerprint(publicKey).toString('hex') });
     }
     return enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
   });
+}
+
+/** Of these labels that of the server's newest pair regarding this depositary. */
+function newestPair(
+  id: PrincipalId,
+  labels: readonly string[],
+): { readonly label: string; readonly version: ServerForVersion } | undefined {
+  return labels
+    .flatMap((label) => {
+      const read = readServerForLabel(label);
+      return read?.id === id ? [{ label, version: read.version }] : [];
+    })
+    .toSorted((a, b) => (b.version ?? 0) - (a.version ?? 0))[0];
 }
 
 const OWN_PREFIX = 'depositary:';
@@ -70,7 +106,8 @@ const PUBLIC_KEYS = [
   { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PUBLIC_KEY },
   { type: pkcs11.CKA_TOKEN, value: true },
 ];
-const RECIPIENTS = {
+/** What finds the keys that are wrapped to. */
+export const RECIPIENTS = {
   trusted: [...PUBLIC_KEYS, { type: pkcs11.CKA_TRUSTED, value: true }],
   'by-label': [...PUBLIC_KEYS, { type: pkcs11.CKA_WRAP, value: true }],
 } as const satisfies Record<TokenProfile['depositaryKeys'], Template>;

@@ -1,11 +1,13 @@
 import type { PKCS11 } from 'pkcs11js';
 import type { Dialect } from './dialect.js';
 import type { Health } from './health.js';
+import type { KekKind } from './keks.js';
 import type { GenerateKeyPair } from './keyPairs.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenObjects } from './objects.js';
 import type { TokenProfile } from './profile.js';
 import type { Sessions, TokenLog } from './sessions.js';
+import type { ServerPairs } from './trusted.js';
 
 /** What the verbs work with. */
 export interface Workbench {
@@ -18,7 +20,8 @@ export interface Workbench {
   readonly pool: Sessions;
   readonly objects: TokenObjects;
   readonly health: Health;
-  /** The newest key-encryption key of each purpose. */
-  readonly newestKek: { readonly operate: string; readonly release: string };
+  /** The label of the newest key-encryption key of each kind. */
+  readonly newestKek: Readonly<Record<KekKind, string>>;
+  readonly serverPairs: ServerPairs;
   readonly log: TokenLog;
 }

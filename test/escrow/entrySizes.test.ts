@@ -79,6 +79,7 @@ function escrowOf(people: number): {
         lent.push(String(verb));
         if (verb === 'generateUserKey') return Promise.resolve({ key: bytes, publicKey: bytes });
         if (verb === 'wrapUnderKek') return Promise.resolve({ sealed: bytes, kek: 'k'.repeat(64) });
+        if (verb === 'wrapToServerFor') return Promise.resolve({ sealed: bytes, version: 999_999_999 });
         return Promise.resolve(bytes);
       },
     },

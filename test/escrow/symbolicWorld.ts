@@ -266,7 +266,7 @@ function symbolicToken(
     wrapToDepositary: (key: InFlight, id: string) =>
       Promise.resolve(boxed({ to: `depositary:${id}`, inside: secretOf(key) })),
     wrapToServerFor: (key: InFlight, id: string) =>
-      Promise.resolve(boxed({ to: `server-for:${id}`, inside: secretOf(key) })),
+      Promise.resolve({ sealed: boxed({ to: `server-for:${id}:v1`, inside: secretOf(key) }), version: 1 }),
     wrapUnderTransfer: (x: InFlight, key: InFlight) =>
       Promise.resolve(boxed({ to: secretOf(x), inside: secretOf(key) })),
     sealUnder: (key: InFlight, inner: Uint8Array, aad: Uint8Array) =>
@@ -281,9 +281,10 @@ function symbolicToken(
     },
     openUnder: (key: InFlight, layer: Uint8Array, aad: Uint8Array) =>
       answer(opened(layer, secretOf(key), hex(aad)), (inside) => Buffer.from(inside)),
-    unwrapLayer: (id: string, layer: Uint8Array) => {
-      requireHeld(serversFor, id);
-      return answer(opened(layer, `server-for:${id}`), (secret) => hold('layer-key', secret));
+    unwrapLayer: ({ depositary, version }: { depositary: string; version: number }, layer: Uint8Array) => {
+      requireHeld(serversFor, depositary);
+      const box = `server-for:${depositary}:v${version}`;
+      return answer(opened(layer, box), (secret) => hold('layer-key', secret));
     },
     raiseGrant: ({ grant, wrapped }: { grant: string; wrapped: { sealed: Uint8Array } }) =>
       answer(opened(wrapped.sealed, 'kek:operate'), () => void raised.add(grant)),

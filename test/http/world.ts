@@ -41,6 +41,7 @@ const purposeOf = (purpose: 'operate' | 'release'): Deposit['purposes'][number] 
     recipient: 'ab'.repeat(32),
     share: sealed('depositary', bytes(`share of ${depositary}`)),
     link: sealed('share-key', bytes(`link of ${depositary}`)),
+    serverFor: 1,
   })),
   quorums: [{ members: [dana, dave], sealed: sealed('layer-key', bytes('secret sealed')) }],
 });

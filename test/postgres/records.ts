@@ -30,6 +30,7 @@ export function aDeposit(more: Partial<Deposit> = {}): Deposit {
       recipient: randomBytes(32).toString('hex'),
       share: ciphertext('depositary', 256),
       link: ciphertext('share-key', 412),
+      serverFor: name === 'operate' ? 1 : undefined,
     })),
     quorums: [{ members: [dieter, dora], sealed: ciphertext('layer-key', 1300) }],
   });

@@ -28,8 +28,8 @@ export function rawWork(hsm: SoftHsm): {
   const mechanisms = new Mechanisms(hsm.place.profile);
   const dialect = new Dialect(hsm.place.profile);
   const kwp = mechanisms.plain('keyWrapWithPadding');
-  const pair = transportPair(mechanisms.number('rsaOaep'));
-  const [kek] = raw.find([{ type: pkcs11.CKA_LABEL, value: 'kek:operate:v1' }]);
+  const pair = transportPair(mechanisms.opening());
+  const [kek] = raw.find([{ type: pkcs11.CKA_LABEL, value: 'kek:operate:sign:v1' }]);
   if (kek === undefined) throw new Error('there is no KEK');
   const wrapped = wrapUserKey(raw, mechanisms, kek);
   const into = {
@@ -73,7 +73,7 @@ function wrapUserKey({ driver, session }: RawToken, mechanisms: Mechanisms, kek:
 }
 
 /** The private half first, and what a depositary answers to the pair. */
-function transportPair(oaep: number): {
+function transportPair(opening: ReturnType<Mechanisms['opening']>): {
   readonly templates: readonly [Template, Template];
   readonly reply: Buffer;
 } {
@@ -84,7 +84,7 @@ function transportPair(oaep: number): {
     value: Buffer.from(text ?? '', 'base64url'),
   });
   const open = [part(pkcs11.CKA_MODULUS, jwk.n), part(pkcs11.CKA_PUBLIC_EXPONENT, jwk.e)];
-  const asked = unwrappingPair(TRANSPORT, oaep);
+  const asked = unwrappingPair(TRANSPORT, opening);
   const forCreating = ({ type }: Template[number]): boolean =>
     type !== pkcs11.CKA_MODULUS_BITS && type !== pkcs11.CKA_PUBLIC_EXPONENT;
   return {

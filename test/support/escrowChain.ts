@@ -2,9 +2,10 @@ import { constants, createPublicKey, privateDecrypt, publicEncrypt, randomBytes 
 import type { GrantId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import { newId, parsePrincipalId } from '../../src/escrow/ids.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
+import { KEY_SPECS } from '../../src/escrow/keySpecs.js';
 import { mechanismsFor } from '../../src/escrow/mechanisms.js';
 import type { Purpose } from '../../src/escrow/policy.js';
-import type { Opened, TokenVerbs, Wrapped } from '../../src/escrow/ports.js';
+import type { Opened, ServerForVersion, TokenVerbs, Wrapped } from '../../src/escrow/ports.js';
 import type { Held, Sealed } from '../../src/escrow/sealed.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { OpenToken } from '../../src/token/openToken.js';
@@ -17,6 +18,7 @@ export interface TestDeposit {
   readonly kek: string;
   readonly members: readonly {
     readonly depositary: PrincipalId;
+    readonly version: ServerForVersion;
     readonly share: Sealed<'depositary'>;
     readonly link: Sealed<'share-key'>;
   }[];
@@ -41,8 +43,9 @@ export async function deposit(
   spec: KeySpec,
   purpose: Purpose,
   depositaries: readonly TestDepositary[],
+  use?: KeyUse,
 ): Promise<TestDeposit> {
-  const [made] = await depositFor(token, spec, [purpose], depositaries);
+  const [made] = await depositFor(token, spec, [purpose], depositaries, use);
   if (made === undefined) throw new Error('nothing was deposited');
   return made;
 }
@@ -53,13 +56,14 @@ export function depositFor(
   spec: KeySpec,
   purposes: readonly Purpose[],
   depositaries: readonly TestDepositary[],
+  use: KeyUse = KEY_SPECS[spec].uses[0],
 ): Promise<readonly TestDeposit[]> {
   const verbs = ['generateUserKey', ...SEALING] as const;
   return token.lend(verbs, async (lent) => {
     const { key, publicKey } = await lent.generateUserKey(spec);
     const made: TestDeposit[] = [];
     for (const purpose of purposes) {
-      const wrapped = await lent.wrapUnderKek(key, purpose);
+      const wrapped = await lent.wrapUnderKek(key, purpose, { spec, use });
       made.push({ spec, publicKey, ...(await sealQuorum(lent, wrapped, depositaries)) });
     }
     return made;
@@ -88,10 +92,11 @@ async function sealQuorum(
     const share = await lent.generateShareKey();
     const layer = await lent.generateLayerKey();
     const wrappedShare = await lent.wrapToDepositary(share, depositary);
-    const link = await lent.sealUnder(share, await lent.wrapToServerFor(layer, depositary), AAD);
+    const { sealed: linked, version } = await lent.wrapToServerFor(layer, depositary);
+    const link = await lent.sealUnder(share, linked, AAD);
     sealedQuorum = await lent.sealUnder(layer, inner, AAD);
     inner = sealedQuorum;
-    members.unshift({ depositary, share: wrappedShare, link });
+    members.unshift({ depositary, version, share: wrappedShare, link });
   }
   if (sealedQuorum === undefined) throw new Error('a quorum has members');
   return { kek: wrapped.kek, members, sealedQuorum };
@@ -139,7 +144,7 @@ export async function openQuorum(
     if (reply === undefined) throw new Error('a reply is missing');
     const share = opened(await lent.unwrapReply(recovery, reply));
     const link = opened(await lent.openUnder(share, member.link, AAD, 'server-for'));
-    layers.push(opened(await lent.unwrapLayer(member.depositary, link)));
+    layers.push(opened(await lent.unwrapLayer(member, link)));
   }
   let rest = kept.sealedQuorum;
   for (const layer of layers.slice(0, -1)) rest = opened(await lent.openUnder(layer, rest, AAD, 'layer-key'));

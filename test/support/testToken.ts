@@ -6,6 +6,7 @@ import { makeChallenge } from '../../src/token/ceremony/challenge.js';
 import { enrol } from '../../src/token/ceremony/enrol.js';
 import { initialise } from '../../src/token/ceremony/initialise.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
+import { readRecord } from '../../src/token/ceremony/record.js';
 import type { TokenPlace } from '../../src/token/ceremony/table.js';
 import { CKR, readFault, TokenNotReady } from '../../src/token/faults.js';
 import { findModule } from '../../src/token/module.js';
@@ -97,7 +98,7 @@ export function testTokenAt<Place extends TokenPlace>(
         challenge: JSON.stringify(challenge),
         answer: JSON.stringify(answer),
         now: new Date(),
-        events: record.events,
+        before: readRecord(JSON.stringify(record), place),
       });
       return depositary;
     },

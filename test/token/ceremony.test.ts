@@ -8,7 +8,7 @@ import { ceremonyCommands } from '../../src/token/ceremony/commands.js';
 import { enrol } from '../../src/token/ceremony/enrol.js';
 import { initialise } from '../../src/token/ceremony/initialise.js';
 import { readPinFile } from '../../src/token/ceremony/pins.js';
-import { readEvents, recordText } from '../../src/token/ceremony/record.js';
+import { readRecord, recordText } from '../../src/token/ceremony/record.js';
 import { show } from '../../src/token/ceremony/show.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
@@ -39,7 +39,7 @@ test('the record shows every long-lived object as it was read back, and no secre
   expect(record.token).toMatchObject({ label: 'escrowd-test', model: 'SoftHSM v2' });
   expect(record.identityKey).toMatchObject({ kty: 'EC', crv: 'P-256', alg: 'ES256' });
   expect(record.logKey).toMatchObject({ kty: 'OKP', crv: 'Ed25519', alg: 'EdDSA' });
-  const kek = record.objects.find(({ label }) => label === 'kek:operate:v1');
+  const kek = record.objects.find(({ label }) => label === 'kek:operate:sign:v1');
   expect(kek).toMatchObject({
     class: 'secret key',
     attributes: {
@@ -48,9 +48,10 @@ test('the record shows every long-lived object as it was read back, and no secre
       EXTRACTABLE: false,
       ALWAYS_SENSITIVE: true,
       NEVER_EXTRACTABLE: true,
-      LOCAL: true,
+      LOCAL: false,
+      TRUSTED: true,
       MODIFIABLE: false,
-      COPYABLE: false,
+      COPYABLE: true,
       WRAP: true,
       UNWRAP: true,
       ENCRYPT: false,
@@ -62,8 +63,14 @@ test('the record shows every long-lived object as it was read back, and no secre
   expect(record.objects.map(({ label, class: kind }) => `${label} ${kind}`)).toEqual([
     'identity private key',
     'identity public key',
-    'kek:operate:v1 secret key',
-    'kek:release:v1 secret key',
+    'kek-rotate:operate:decrypt:v1 secret key',
+    'kek-rotate:operate:secret:v1 secret key',
+    'kek-rotate:operate:sign:v1 secret key',
+    'kek:operate:decrypt:v1 secret key',
+    'kek:operate:secret:v1 secret key',
+    'kek:operate:sign:v1 secret key',
+    'kek:release:private:v1 secret key',
+    'kek:release:secret:v1 secret key',
     'log private key',
     'log public key',
   ]);
@@ -74,7 +81,7 @@ test('the record shows every long-lived object as it was read back, and no secre
 
 test('a token that is in use is not initialised again', async () => {
   const again = initialise({ ...hsm.place, ...pins(), now });
-  await expect(again).rejects.toThrow('is in use already: it holds identity, kek:operate:v1');
+  await expect(again).rejects.toThrow('is in use already: it holds identity, kek-rotate:operate:decrypt:v1');
 });
 
 test('an empty token of that label gets the keys, and keeps its PINs', async () => {
@@ -83,9 +90,11 @@ test('an empty token of that label gets the keys, and keeps its PINs', async () 
     const raw = openRaw(other, 'user');
     for (const object of raw.find([])) raw.driver.C_DestroyObject(raw.session, object);
     raw.close();
-    const soPin = Buffer.from('not even looked at');
-    const record = await initialise({ ...other.place, soPin, userPin: Buffer.from(other.userPin), now });
-    expect(record.objects).toHaveLength(6);
+    const both = { soPin: Buffer.from(other.soPin), userPin: Buffer.from(other.userPin) };
+    const wrong = initialise({ ...other.place, ...both, soPin: Buffer.from('another-pin'), now });
+    await expect(wrong).rejects.toThrow('refused the PIN of the security officer');
+    const record = await initialise({ ...other.place, ...both, now });
+    expect(record.objects).toHaveLength(12);
     await (await other.open()).close();
   } finally {
     other.remove();
@@ -103,18 +112,26 @@ test('an enrolled depositary stands as two trusted keys and one private half tha
   const record = await show({ ...hsm.place, userPin: Buffer.from(hsm.userPin), events: [] });
   const of = (label: string) => record.objects.filter((object) => object.label === label);
   expect(of('depositary:alice')).toMatchObject([
-    { class: 'public key', attributes: { TRUSTED: true, PRIVATE: false, MODIFIABLE: false, WRAP: true } },
+    {
+      class: 'public key',
+      attributes: { TRUSTED: true, PRIVATE: false, MODIFIABLE: false, WRAP: true },
+      wrapTemplate: 'present',
+    },
   ]);
-  expect(of('server-for:alice')).toMatchObject([
+  expect(of('server-for:alice:v1')).toMatchObject([
     {
       class: 'private key',
       attributes: { SENSITIVE: true, NEVER_EXTRACTABLE: true, LOCAL: true, UNWRAP: true, DECRYPT: false },
       unwrapTemplate: 'present',
     },
-    { class: 'public key', attributes: { TRUSTED: true, WRAP: true, ENCRYPT: false } },
+    {
+      class: 'public key',
+      attributes: { TRUSTED: true, WRAP: true, ENCRYPT: false },
+      wrapTemplate: 'present',
+    },
   ]);
   expect(hsm.record().events.map(({ what }) => what.split(',')[0])).toEqual([
-    'initialised: kek:operate:v1',
+    'initialised: kek:operate:sign:v1',
     'enrolled: alice',
   ]);
 });
@@ -161,12 +178,12 @@ test('when the security officer cannot log in, nothing of the enrolment stays, a
     challenge: JSON.stringify(challenge),
     answer: answerOf(person, challenge),
     now,
-    events: [],
+    before: { events: [], checkValues: new Map() },
   };
   const failing = enrol({ ...order, ...pins(), soPin: Buffer.from('wrong-so-pin') });
   await expect(failing).rejects.toThrow('refused the PIN of the security officer');
   const raw = openRaw(hsm, 'user');
-  expect(raw.find([{ type: pkcs11.CKA_LABEL, value: 'server-for:carol' }])).toHaveLength(0);
+  expect(raw.find([{ type: pkcs11.CKA_LABEL, value: 'server-for:carol:v1' }])).toHaveLength(0);
   raw.close();
   await enrol({ ...order, ...pins() });
   const token = await hsm.open();
@@ -187,9 +204,9 @@ test('a PIN file that others can read, or that is empty, is refused; the line en
 
 test('a record of another token is not continued', () => {
   const text = JSON.stringify(hsm.record());
-  expect(readEvents(text, { label: 'escrowd-test' })).toHaveLength(hsm.record().events.length);
-  expect(() => readEvents(text, { label: 'another' })).toThrow('about the token "escrowd-test"');
-  expect(() => readEvents('{}', { label: 'another' })).toThrow('not the record');
+  expect(readRecord(text, { label: 'escrowd-test' }).events).toHaveLength(hsm.record().events.length);
+  expect(() => readRecord(text, { label: 'another' })).toThrow('about the token "escrowd-test"');
+  expect(() => readRecord('{}', { label: 'another' })).toThrow('not the record');
 });
 
 test('the command line makes a token, a challenge and an enrolment, and never takes a PIN as an argument', async () => {
@@ -226,7 +243,7 @@ test('the command line makes a token, a challenge and an enrolment, and never ta
     const shown = JSON.parse(printed.join('')) as { objects: { label: string }[] };
     const recorded = JSON.parse(readFileSync(at('record.json'), 'utf8')) as typeof shown;
     expect(shown.objects).toEqual(recorded.objects);
-    expect(shown.objects.filter(({ label }) => label.endsWith(':dan'))).toHaveLength(3);
+    expect(shown.objects.filter(({ label }) => /:dan(:v1)?$/.test(label))).toHaveLength(3);
     const commands = ceremonyCommands('', () => undefined).commands;
     for (const option of commands.flatMap((command) => command.options)) {
       expect(option.long?.endsWith('pin')).not.toBe(true);

@@ -40,7 +40,7 @@ describe.each(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384', 'ec-p52
 );
 
 test('an RSA key comes back as a grant that decrypts RSA-OAEP', async () => {
-  const kept = await deposit(token, 'rsa-2048', 'operate', people);
+  const kept = await deposit(token, 'rsa-2048', 'operate', people, 'decrypt');
   const grant = await raiseGrant(token, kept, 'decrypt', people);
   const key = importKey(kept.publicKey);
   const ciphertext = publicEncrypt(

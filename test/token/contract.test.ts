@@ -15,7 +15,7 @@ import type { Mechanism } from '../../src/escrow/mechanisms.js';
 import { MECHANISM_NAMES, mechanismsFor, signs } from '../../src/escrow/mechanisms.js';
 import type { AttackName } from '../../src/token/attackNames.js';
 import { ATTACK_NAMES } from '../../src/token/attackNames.js';
-import { DISPENSABLE } from '../../src/token/dialect.js';
+import { DISPENSABLE, NESTED } from '../../src/token/dialect.js';
 import { Mechanisms } from '../../src/token/mechanisms.js';
 import type { OpenToken } from '../../src/token/openToken.js';
 import type { TokenProfile } from '../../src/token/profile.js';
@@ -105,7 +105,8 @@ describe.each([
 
   test.each(byUse('decrypt'))('%s: comes back as a grant that decrypts by %s', async (spec, mechanism) => {
     if (signs(mechanism)) throw new Error('not for decryption');
-    const [forGrant, forRelease] = await depositFor(token, spec, ['operate', 'release'], people);
+    const purposes = ['operate', 'release'] as const;
+    const [forGrant, forRelease] = await depositFor(token, spec, purposes, people, 'decrypt');
     if (forGrant === undefined || forRelease === undefined) throw new Error('not deposited');
     const grant = await raiseGrant(token, forGrant, 'decrypt', people);
     const input =
@@ -185,8 +186,9 @@ describe.each([
       ['generateUserKey', 'wrapUnderKek', 'raiseGrant', 'unwrapForRelease'] as const,
       async (lent) => {
         const { key } = await lent.generateUserKey('aes-256');
-        const forRelease = await lent.wrapUnderKek(key, 'release');
-        const forGrant = await lent.wrapUnderKek(key, 'operate');
+        const of = { spec: 'aes-256', use: 'decrypt' } as const;
+        const forRelease = await lent.wrapUnderKek(key, 'release', of);
+        const forGrant = await lent.wrapUnderKek(key, 'operate', of);
         const grant = newGrant();
         const order = { grant, spec: 'aes-256', use: 'decrypt', mechanisms: ['A256GCM'] } as const;
         const asGrant = { ...forRelease, kek: forGrant.kek };
@@ -258,9 +260,13 @@ describe.each([
     (name) => {
       const raw = openRaw(made, 'as is');
       try {
-        const [kek] = raw.find([{ type: pkcs11.CKA_LABEL, value: 'kek:operate:v1' }]);
-        if (kek === undefined) throw new Error('no KEK');
-        const has = attribute(raw, kek, DISPENSABLE[name]);
+        const [objectClass, label] = BEARERS[name] ?? [pkcs11.CKO_SECRET_KEY, 'kek:operate:sign:v1'];
+        const [object] = raw.find([
+          { type: pkcs11.CKA_CLASS, value: objectClass },
+          { type: pkcs11.CKA_LABEL, value: label },
+        ]);
+        if (object === undefined) throw new Error(`no ${label}`);
+        const has = attribute(raw, object, DISPENSABLE[name]);
         expect(profile.absentAttributes.includes(name)).toBe(!has);
       } finally {
         raw.close();
@@ -307,7 +313,7 @@ test('NSS puts whatever CKA_NSS_DB says for the public half into an EC key that 
     ] as const;
     const answer = await wide.lend(verbs, async (lent) => {
       const { key } = await lent.generateUserKey('ec-p256');
-      const wrapped = await lent.wrapUnderKek(key, 'release');
+      const wrapped = await lent.wrapUnderKek(key, 'release', { spec: 'ec-p256', use: 'sign' });
       const back = opened(await lent.unwrapForRelease({ wrapped, spec: 'ec-p256' }));
       const transfer = await lent.generateTransferKey('owner');
       const spki = person.publicKey.export({ type: 'spki', format: 'der' });
@@ -363,13 +369,19 @@ function mechanismKind(mechanism: Mechanism): { readonly kind: string } {
   return { kind: mechanism.startsWith('ES') ? 'EC' : 'RSA' };
 }
 
+/** What shows an attribute that a KEK does not: it is agreed on, not generated, and limits nothing that it wraps. */
+const BEARERS: Partial<Record<keyof typeof DISPENSABLE, readonly [objectClass: number, label: string]>> = {
+  CKA_LOCAL: [pkcs11.CKO_PRIVATE_KEY, 'identity'],
+  CKA_WRAP_TEMPLATE: [pkcs11.CKO_PUBLIC_KEY, 'depositary:alice'],
+};
+
 function attribute(raw: ReturnType<typeof openRaw>, object: Buffer, type: number): boolean {
   try {
     const value = raw.driver.C_GetAttributeValue(raw.session, object, [{ type }])[0]?.value;
     return Buffer.isBuffer(value) && (type !== pkcs11.CKA_LOCAL || value[0] === 1);
   } catch (error) {
     // An unwrap template that is there cannot be read by this driver; see ceremony/describe.ts.
-    return type === pkcs11.CKA_UNWRAP_TEMPLATE && String(error).includes('CKR_GENERAL_ERROR');
+    return NESTED.has(type) && String(error).includes('CKR_GENERAL_ERROR');
   }
 }
 

@@ -84,8 +84,9 @@ describe.each([
       throw new Error('no member');
     const elsewhere = await gatherReplies(token, other, [alice]);
     const signing = await raiseGrant(token, kept, 'sign', [alice]);
-    const decrypting = await raiseGrant(token, kept, 'decrypt', [alice]);
-    const publicKey = importSpki(Buffer.from(kept.publicKey ?? []));
+    const toDecrypt = await deposit(token, 'rsa-2048', 'operate', [alice], 'decrypt');
+    const decrypting = await raiseGrant(token, toDecrypt, 'decrypt', [alice]);
+    const publicKey = importSpki(Buffer.from(toDecrypt.publicKey ?? []));
     const ciphertext = publicEncrypt({ key: publicKey, ...nodeOaep('RSA-OAEP') }, MESSAGE);
     const [otherReply] = elsewhere.replies;
     if (otherReply === undefined) throw new Error('no reply');
@@ -172,7 +173,7 @@ type Keys = Awaited<ReturnType<typeof openKeys>>;
 async function openKeys(lent: Lent, { recovery, reply, member, kept }: World) {
   const share = opened(await lent.unwrapReply(recovery, sealed('transport', reply)));
   const link = opened(await lent.openUnder(share, member.link, AAD, 'server-for'));
-  const layer = opened(await lent.unwrapLayer(member.depositary, link));
+  const layer = opened(await lent.unwrapLayer(member, link));
   const wrapped = opened(await lent.openUnder(layer, kept.sealedQuorum, AAD, 'kek'));
   return { share, link, layer, wrapped };
 }
@@ -217,7 +218,7 @@ const ATTEMPTS: readonly Attempt[] = [
   {
     name: 'unwrapLayer',
     good: (_world, { link }) => link,
-    use: (lent, { member }, _keys, bytes) => lent.unwrapLayer(member.depositary, sealed('server-for', bytes)),
+    use: (lent, { member }, _keys, bytes) => lent.unwrapLayer(member, sealed('server-for', bytes)),
   },
   {
     name: 'openUnder layer',
@@ -234,7 +235,7 @@ const ATTEMPTS: readonly Attempt[] = [
     good: (_world, { wrapped }) => wrapped,
     use: (lent, _world, _keys, bytes) =>
       lent.unwrapForRelease({
-        wrapped: { sealed: sealed('kek', bytes), kek: 'kek:release:v1' },
+        wrapped: { sealed: sealed('kek', bytes), kek: 'kek:release:private:v1' },
         spec: 'rsa-2048',
       }),
   },
@@ -286,11 +287,11 @@ const OTHERS: readonly {
   },
   {
     name: 'a key under the KEK of release, granted',
-    go: (lent, _world, { wrapped }) => raise(lent, { sealed: wrapped, kek: 'kek:release:v1' }),
+    go: (lent, _world, { wrapped }) => raise(lent, { sealed: wrapped, kek: 'kek:release:private:v1' }),
   },
   {
     name: 'a layer of nobody who is enrolled',
-    go: (lent, _world, { link }) => lent.unwrapLayer(principal('nobody'), link),
+    go: (lent, _world, { link }) => lent.unwrapLayer({ depositary: principal('nobody'), version: 1 }, link),
   },
   {
     name: 'a share to nobody who is enrolled',

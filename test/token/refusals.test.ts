@@ -73,8 +73,8 @@ test('every ciphertext that is not what it claims is refused, and a hundred good
     expect(otherAad).toEqual(REFUSED);
     // What was opened before a refusal stays usable: the refusal costs its session, not the keys in flight.
     const link = opened(await lent.openUnder(share, member.link, AAD, 'server-for'));
-    expect(await lent.unwrapLayer(member.depositary, sealed('server-for', flipped(link)))).toEqual(REFUSED);
-    const layer = opened(await lent.unwrapLayer(member.depositary, link));
+    expect(await lent.unwrapLayer(member, sealed('server-for', flipped(link)))).toEqual(REFUSED);
+    const layer = opened(await lent.unwrapLayer(member, link));
     const wrapped = opened(await lent.openUnder(layer, kept.sealedQuorum, AAD, 'kek'));
     const raise = (bytes: Uint8Array, kek = kept.kek, spec = kept.spec): Promise<Opened<void>> => {
       const order = {
@@ -88,10 +88,10 @@ test('every ciphertext that is not what it claims is refused, and a hundred good
     for (const bad of [flipped(wrapped), Buffer.alloc(0), wrapped.subarray(8), wrapped.subarray(1)]) {
       expect(await raise(bad)).toEqual(REFUSED);
     }
-    expect(await raise(wrapped, 'kek:release:v1')).toEqual(REFUSED);
+    expect(await raise(wrapped, 'kek:release:private:v1')).toEqual(REFUSED);
     expect(await raise(wrapped, kept.kek, 'ec-p384')).toEqual(REFUSED);
     expect(await raise(wrapped, kept.kek, 'rsa-2048')).toEqual(REFUSED);
-    const release = { wrapped: { sealed: wrapped, kek: 'kek:release:v1' }, spec: kept.spec };
+    const release = { wrapped: { sealed: wrapped, kek: 'kek:release:private:v1' }, spec: kept.spec };
     expect(await lent.unwrapForRelease(release)).toEqual(REFUSED);
     expect(await lent.unwrapForRelease({ ...release, wrapped: { sealed: wrapped, kek: kept.kek } })).toEqual(
       REFUSED,
@@ -122,7 +122,7 @@ test('a reply to one recovery opens nothing in another', async () => {
 });
 
 test('an RSA ciphertext that does not decrypt is refused, and the next one decrypts', async () => {
-  const rsa = await deposit(token, 'rsa-2048', 'operate', [alice]);
+  const rsa = await deposit(token, 'rsa-2048', 'operate', [alice], 'decrypt');
   const grant = await raiseGrant(token, rsa, 'decrypt', [alice]);
   const key = createPublicKey({ key: Buffer.from(rsa.publicKey ?? []), format: 'der', type: 'spki' });
   const good = publicEncrypt(
@@ -245,7 +245,7 @@ describe('a device that ignores what was asked of an unwrapped key is not believ
       opened(await lent.raiseGrant({ ...order, grant: newGrant() }));
       opened(await lent.unwrapForRelease({ wrapped: released, spec: 'ec-p256' }));
       await lyingDevice(() => lent.unwrapReply(recovery, reply));
-      await lyingDevice(() => lent.unwrapLayer(member.depositary, link));
+      await lyingDevice(() => lent.unwrapLayer(member, link));
       await lyingDevice(() => lent.raiseGrant({ ...order, grant: newGrant() }));
       await lyingDevice(() => lent.unwrapForRelease({ wrapped: released, spec: 'ec-p256' }));
       await lent.destroyTransport(recovery);

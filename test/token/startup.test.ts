@@ -65,7 +65,7 @@ test('something that is no PKCS#11 module is refused', async () => {
   await expect(openToken(options({ modulePath }))).rejects.toMatchObject({ reason: 'module-refused' });
 });
 
-test.each(['kek:operate:v1', 'kek:release:v1', 'identity', 'log'])(
+test.each(['kek:operate:sign:v1', 'kek:release:secret:v1', 'identity', 'log'])(
   'without %s the token is not ready, and nothing is made in its place',
   async (label) => {
     const other = await makeSoftHsm('without-one');
@@ -93,7 +93,7 @@ test('a KEK that was not born in the token is not used', async () => {
   const other = await makeSoftHsm('imported-kek');
   try {
     const raw = openRaw(other, 'user');
-    const label = { type: pkcs11.CKA_LABEL, value: 'kek:operate:v1' };
+    const label = { type: pkcs11.CKA_LABEL, value: 'kek:release:private:v1' };
     for (const object of raw.find([label])) raw.driver.C_DestroyObject(raw.session, object);
     raw.driver.C_CreateObject(raw.session, [
       { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
@@ -117,7 +117,8 @@ test('a KEK that was not born in the token is not used', async () => {
 describe('somebody with the user PIN plants a newer KEK', () => {
   type Planted = (raw: RawToken) => void;
   const kwp = (): number => new Mechanisms(hsm.place.profile).number('keyWrapWithPadding');
-  const V2 = 'kek:operate:v2';
+  const V1 = 'kek:release:private:v1';
+  const V2 = 'kek:release:private:v2';
   const generate = (raw: RawToken, template: Template): Handle =>
     raw.driver.C_GenerateKey(raw.session, { mechanism: pkcs11.CKM_AES_KEY_GEN }, template);
   const without = (template: Template, ...types: number[]): Template =>
@@ -126,7 +127,7 @@ describe('somebody with the user PIN plants a newer KEK', () => {
     ...more,
     ...without(template, ...more.map(({ type }) => type)),
   ];
-  const genuine = (): Template => kekTemplate('operate', V2, kwp());
+  const genuine = (): Template => kekTemplate('release:private', V2, kwp());
 
   /** A token of its own, and what it says when it is opened. */
   async function planted(
@@ -152,7 +153,10 @@ describe('somebody with the user PIN plants a newer KEK', () => {
       });
       try {
         const wrapped = await token.lend(['generateUserKey', 'wrapUnderKek'], async (lent) =>
-          lent.wrapUnderKek((await lent.generateUserKey('aes-256')).key, 'operate'),
+          lent.wrapUnderKek((await lent.generateUserKey('ec-p256')).key, 'release', {
+            spec: 'ec-p256',
+            use: 'sign',
+          }),
         );
         return { outcome: wrapped.kek, alarms };
       } finally {
@@ -205,7 +209,7 @@ describe('somebody with the user PIN plants a newer KEK', () => {
     const unpinned = await planted(perfect, 'no record');
     expect(unpinned).toEqual({ outcome: V2, alarms: [] });
     const { outcome, alarms } = await planted(perfect, 'record');
-    expect(outcome).toBe('kek:operate:v1');
+    expect(outcome).toBe(V1);
     expect(alarms).toEqual([
       { level: 'error', alarm: 'token-object-unrecorded', what: expect.stringContaining(V2) as string },
     ]);
@@ -213,9 +217,9 @@ describe('somebody with the user PIN plants a newer KEK', () => {
 
   test('in the place of the one of the ceremony: it has another check value, and it is not used', async () => {
     const swap: Planted = (raw) => {
-      const label = { type: pkcs11.CKA_LABEL, value: 'kek:operate:v1' };
+      const label = { type: pkcs11.CKA_LABEL, value: 'kek:release:private:v1' };
       for (const object of raw.find([label])) raw.driver.C_DestroyObject(raw.session, object);
-      generate(raw, kekTemplate('operate', 'kek:operate:v1', kwp()));
+      generate(raw, kekTemplate('release:private', V1, kwp()));
     };
     const { outcome, alarms } = await planted(swap, 'record');
     expect(outcome).toMatchObject({ name: 'TokenNotReady', reason: 'objects-wrong' });
@@ -223,8 +227,7 @@ describe('somebody with the user PIN plants a newer KEK', () => {
   });
 
   test('beside the one of the ceremony, under its label: neither is used', async () => {
-    const beside: Planted = (raw) =>
-      generate(raw, first(genuine(), { type: pkcs11.CKA_LABEL, value: 'kek:operate:v1' }));
+    const beside: Planted = (raw) => generate(raw, first(genuine(), { type: pkcs11.CKA_LABEL, value: V1 }));
     const { outcome, alarms } = await planted(beside, 'record');
     expect(outcome).toMatchObject({ name: 'TokenNotReady', reason: 'objects-wrong' });
     expect(alarms).toContainEqual(expect.objectContaining({ alarm: 'token-object-twice' }));
@@ -262,14 +265,17 @@ describe('somebody with the user PIN plants a newer KEK', () => {
 test('a record is read for its own token only, and when it has check values', () => {
   const record = hsm.record();
   expect([...readPins(JSON.stringify(record), hsm.place).keks.keys()]).toEqual([
-    'kek:operate:v1',
-    'kek:release:v1',
+    'kek:operate:decrypt:v1',
+    'kek:operate:secret:v1',
+    'kek:operate:sign:v1',
+    'kek:release:private:v1',
+    'kek:release:secret:v1',
   ]);
   expect(() => readPins('{}', hsm.place)).toThrow('not the record of a ceremony');
   expect(() => readPins(JSON.stringify(record), { label: 'x' })).toThrow('of the token "escrowd-test"');
   const objects = record.objects.map(({ label }) => ({ label }));
   expect(() => readPins(JSON.stringify({ ...record, objects }), hsm.place)).toThrow(
-    'no check value of kek:operate:v1',
+    'no check value of a kek:operate:sign',
   );
 });
 

@@ -2,8 +2,8 @@ import { EscrowError } from '../../escrow/errors.js';
 import type { TreeHead } from '../../log/anchor.js';
 import { emptyAnchor } from '../../log/anchor.js';
 import { readAnchor, writeAnchor } from '../anchor.js';
-import type { CeremonyEvent, CeremonyRecord } from './record.js';
-import { makeRecord } from './record.js';
+import type { CeremonyRecord, EarlierRecord } from './record.js';
+import { makeRecord, requireRecorded } from './record.js';
 import type { TokenPlace } from './table.js';
 import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 
@@ -15,7 +15,8 @@ export function acceptLoss(
   order: TokenPlace & {
     readonly userPin: Buffer;
     readonly now: Date;
-    readonly events: readonly CeremonyEvent[];
+    /** The record before, which the new one continues. */
+    readonly before: EarlierRecord;
   },
 ): Promise<CeremonyRecord> {
   return atTable(order, (table) => {
@@ -26,12 +27,13 @@ export function acceptLoss(
     const slot = getSlot(table);
     const { driver } = table;
     return asUser(slot, order.userPin, (session) => {
+      requireRecorded(table, session.handle, order.before);
       const lost = remembered(() => readAnchor(driver, session.handle));
       writeAnchor(driver, session.handle, { ...emptyAnchor, lost }, 'accepting a loss');
       const root = Buffer.from(lost.root).toString('base64');
       const what = `accepted that the log over ${lost.size} entries (root ${root}), which the token remembered, may be lost`;
       const event = { at: order.now.toISOString(), what };
-      return makeRecord({ driver, profile: order.profile, slot }, session, [...order.events, event]);
+      return makeRecord({ driver, profile: order.profile, slot }, session, [...order.before.events, event]);
     });
   });
 }

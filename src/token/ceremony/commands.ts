@@ -9,7 +9,7 @@ import { obtainNewPin, obtainPin } from './pins.js';
 import type { PlaceOptions } from './place.js';
 import { readPlace, withPlace } from './place.js';
 import type { CeremonyRecord } from './record.js';
-import { readEvents, recordText } from './record.js';
+import { readRecord, recordText } from './record.js';
 import { show } from './show.js';
 import type { TokenPlace } from './table.js';
 
@@ -103,14 +103,14 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
           OutputOptions & { readonly challenge: string; readonly answer: string; readonly record: string },
       ) => {
         const at = place(options);
-        const events = readEvents(readText(options.record), at);
+        const before = readRecord(readText(options.record), at);
         const files = { challenge: readText(options.challenge), answer: readText(options.answer) };
         const soPin = hasOfficer(at)
           ? await obtainPin('security officer', options.soPinFile)
           : Buffer.alloc(0);
         const userPin = await obtainPin('user', options.userPinFile);
         const record = await zeroing([soPin, userPin], () =>
-          enrol({ ...at, ...files, id, soPin, userPin, now: new Date(), events }),
+          enrol({ ...at, ...files, id, soPin, userPin, now: new Date(), before }),
         );
         writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
         tell(record, options, afterEnrol(id, options.record));
@@ -125,9 +125,9 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .addHelpText('after', ACCEPT_LOSS_HELP)
     .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
       const at = place(options);
-      const events = readEvents(readText(options.record), at);
+      const before = readRecord(readText(options.record), at);
       const userPin = await obtainPin('user', options.userPinFile);
-      const record = await zeroing([userPin], () => acceptLoss({ ...at, userPin, now: new Date(), events }));
+      const record = await zeroing([userPin], () => acceptLoss({ ...at, userPin, now: new Date(), before }));
       writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
       tell(record, options, AFTER_ACCEPT_LOSS);
     });

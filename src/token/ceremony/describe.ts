@@ -5,8 +5,9 @@ import { readUlongs } from '../attributes.js';
 import { kekCheckValue } from '../checkValue.js';
 import { Dialect } from '../dialect.js';
 import { readFault } from '../faults.js';
+import { readKekLabel } from '../keks.js';
 import { Mechanisms } from '../mechanisms.js';
-import { hasUnwrapTemplate } from '../objectCheck.js';
+import { hasNested } from '../objectCheck.js';
 import { findAll } from '../objects.js';
 import type { TokenProfile } from '../profile.js';
 import type { Curve } from '../spki.js';
@@ -25,6 +26,8 @@ export interface DescribedObject {
   /** Names by the profile; a number that it does not know stays one. */
   readonly allowedMechanisms: readonly string[];
   readonly unwrapTemplate: 'present' | 'absent';
+  /** Whether it says what may be wrapped under it. */
+  readonly wrapTemplate: 'present' | 'absent';
 }
 
 const CLASSES = [
@@ -54,7 +57,7 @@ const SHOWN = {
 } as const;
 
 /** Labels of what the ceremony makes. */
-export const LONG_LIVED = /^(kek:(operate|release):v\d+|identity|log|depositary:.+|server-for:.+)$/;
+export const LONG_LIVED = /^(kek:.+|kek-rotate:.+|identity|log|depositary:.+|server-for:.+)$/;
 
 /** All long-lived objects of escrowd, by label; private ones only while the user is logged in. */
 export function describeObjects(
@@ -98,6 +101,8 @@ function describe(
     return value?.length === 1 ? [[name, value[0] === 1] as const] : [];
   });
   const [dialect, mechanisms] = [new Dialect(profile), new Mechanisms(profile)];
+  const present = (type: number): 'present' | 'absent' =>
+    hasNested(driver, session.handle, handle, type) ? 'present' : 'absent';
   const allowed = attribute(driver, session.handle, handle, pkcs11.CKA_ALLOWED_MECHANISMS) ?? Buffer.alloc(0);
   return {
     label,
@@ -105,12 +110,13 @@ function describe(
     ...(objectClass === 'public key'
       ? { fingerprint: fingerprint(readPublicKey(driver, session.handle, handle)).toString('hex') }
       : {}),
-    ...(objectClass === 'secret key'
+    ...(objectClass === 'secret key' && readKekLabel(label) !== undefined
       ? { checkValue: kekCheckValue({ driver, dialect, mechanisms }, session.handle, handle) }
       : {}),
     attributes: Object.fromEntries(attributes),
     allowedMechanisms: readUlongs(allowed).map((number) => mechanismName(profile, number)),
-    unwrapTemplate: hasUnwrapTemplate(driver, session.handle, handle) ? 'present' : 'absent',
+    unwrapTemplate: present(pkcs11.CKA_UNWRAP_TEMPLATE),
+    wrapTemplate: present(pkcs11.CKA_WRAP_TEMPLATE),
   };
 }
 

@@ -2,20 +2,18 @@ import pkcs11 from 'pkcs11js';
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
 import type { PrincipalId } from '../../escrow/ids.js';
-import { Dialect } from '../dialect.js';
-import { Mechanisms } from '../mechanisms.js';
-import { findAll, readBytes, readRsaSpki, readsBack } from '../objects.js';
-import { fingerprint, rsaNumbers } from '../spki.js';
+import { readAttribute } from '../objectCheck.js';
+import { readServerForLabel, serverForLabel } from '../objectNames.js';
+import { findAll } from '../objects.js';
+import { fingerprint } from '../spki.js';
 import { importSpki } from '../startup.js';
-import { unwrappingPair } from '../templates.js';
-import { requireKept } from '../unwrapping.js';
 import type { ProvenDepositary } from './challenge.js';
 import { checkAnswer } from './challenge.js';
-import type { CeremonyEvent, CeremonyRecord } from './record.js';
-import { makeRecord } from './record.js';
+import type { CeremonyRecord, EarlierRecord } from './record.js';
+import { makeRecord, requireRecorded } from './record.js';
 import type { Table, TokenPlace } from './table.js';
-import { trustedTemplate } from './templates.js';
-import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
 
 /** What {@link enrol} needs. The caller zeroes the PINs. */
 export interface Enrolment extends TokenPlace {
@@ -27,29 +25,35 @@ export interface Enrolment extends TokenPlace {
   readonly soPin: Buffer;
   readonly userPin: Buffer;
   readonly now: Date;
-  /** What was done before, to stand in the record. */
-  readonly events: readonly CeremonyEvent[];
+  /** The record before, which the new one continues. */
+  readonly before: EarlierRecord;
 }
 
 /**
- * Enrols a depositary that has shown to hold its private key. The user makes the pair `server-for:<id>`, the
+ * Enrols a depositary that has shown to hold its private key. The user makes the pair `server-for:<id>:v1`, the
  * server's own key regarding this depositary; then the security officer makes `depositary:<id>` and the public
- * half of `server-for:<id>` trusted objects, which no user can. When a step fails, what was made is destroyed.
+ * half of that pair trusted objects, which no user can. When a step fails, what was made is destroyed.
  */
 export function enrol(order: Enrolment): Promise<CeremonyRecord> {
   const depositary = checkAnswer(order.id, order.challenge, order.answer);
+  const label = serverForLabel(depositary.id, 1);
   return atTable(order, async (table) => {
     const slot = getSlot(table);
-    const server = await asUser(slot, order.userPin, (session) =>
-      makeServerPair(table, session, depositary.id),
-    );
+    const server = await asUser(slot, order.userPin, ({ handle }) => {
+      requireRecorded(table, handle, order.before);
+      requireNone(table, handle, depositary.id);
+      return makeServerPair(table, handle, label);
+    });
     try {
-      await asKeeper(slot, order, (session) => {
-        makeTrusted(table, session, depositary, server);
-      });
+      await asKeeper(table, slot, order, ({ handle }) =>
+        makeTrusted(table, handle, [
+          { label, key: importSpki(server) },
+          { label: `depositary:${depositary.id}`, key: depositary.key },
+        ]),
+      );
     } catch (error) {
-      await asUser(slot, order.userPin, (session) => {
-        destroyPrivateHalf(table, session, depositary.id);
+      await asUser(slot, order.userPin, ({ handle }) => {
+        destroyPrivateHalf(table, handle, label);
       });
       throw error;
     }
@@ -57,84 +61,14 @@ export function enrol(order: Enrolment): Promise<CeremonyRecord> {
   });
 }
 
-/** The security officer; where the token has none by now, the user. */
-function asKeeper(slot: Slot, order: Enrolment, work: (session: Session) => void): Promise<void> {
-  return order.profile.securityOfficer === 'throughout'
-    ? asSecurityOfficer(slot, order.soPin, work)
-    : asUser(slot, order.userPin, work);
-}
-
-/** Makes the pair, and removes its public half: the user's is untrusted, and the officer makes a trusted one. */
-function makeServerPair(table: Table, { handle: session }: Session, id: PrincipalId): Buffer {
-  const { driver, place } = table;
-  requireNone(table, session, id);
-  const mechanisms = new Mechanisms(place.profile);
-  const dialect = new Dialect(place.profile);
-  const asked = unwrappingPair(`server-for:${id}`, mechanisms.number('rsaOaep'));
-  const { publicKey, privateKey } = dialect.pair(asked);
-  const mechanism = mechanisms.plain('rsaKeyPairGen');
-  const pair = driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey);
-  try {
-    requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
-    const spki = readRsaSpki(driver, session, pair.publicKey);
-    driver.C_DestroyObject(session, pair.publicKey);
-    return spki;
-  } catch (error) {
-    driver.C_DestroyObject(session, pair.privateKey);
-    throw error;
-  }
-}
-
 function requireNone({ driver }: Table, session: Handle, id: PrincipalId): void {
-  for (const label of [`depositary:${id}`, `server-for:${id}`]) {
-    if (findAll(driver, session, byLabel(label)).length > 0) {
-      throw new CeremonyRefused(
-        `${id} is enrolled already, or an earlier enrolment was cut short: the token holds ${label}.`,
-      );
-    }
-  }
-}
-
-function makeTrusted(
-  { driver, place }: Table,
-  { handle: session }: Session,
-  depositary: ProvenDepositary,
-  serverSpki: Buffer,
-): void {
-  const oaep = new Mechanisms(place.profile).number('rsaOaep');
-  const dialect = new Dialect(place.profile);
-  const made: Handle[] = [];
-  try {
-    for (const [label, key] of [
-      [`server-for:${depositary.id}`, importSpki(serverSpki)],
-      [`depositary:${depositary.id}`, depositary.key],
-    ] as const) {
-      const numbers = rsaNumbers(key);
-      if (numbers === undefined) throw new CeremonyRefused(`${label} is not an RSA key.`);
-      const id = fingerprint(key.export({ type: 'spki', format: 'der' }));
-      const template = dialect.template(trustedTemplate(label, { ...numbers, id }, oaep));
-      const handle = driver.C_CreateObject(session, template);
-      made.push(handle);
-      const trusted = readsBack(driver, session, handle, dialect.expected({ [pkcs11.CKA_TRUSTED]: true }));
-      if (!trusted) throw new CeremonyRefused(`The token did not make ${label} trusted.`);
-      const [readId] = readBytes(driver, session, handle, [pkcs11.CKA_ID]);
-      const whole = readRsaSpki(driver, session, handle).equals(key.export({ type: 'spki', format: 'der' }));
-      if (!whole || readId?.equals(id) !== true) {
-        throw new CeremonyRefused(`The token holds another ${label} than it was given.`);
-      }
-    }
-  } catch (error) {
-    for (const object of made) driver.C_DestroyObject(session, object);
-    throw error;
-  }
-}
-
-function destroyPrivateHalf({ driver }: Table, { handle: session }: Session, id: PrincipalId): void {
-  const template = [
-    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
-    ...byLabel(`server-for:${id}`),
-  ];
-  for (const object of findAll(driver, session, template)) driver.C_DestroyObject(session, object);
+  const standing = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }])
+    .map((handle) => readAttribute(driver, session, handle, pkcs11.CKA_LABEL)?.toString())
+    .find((label = '') => label === `depositary:${id}` || readServerForLabel(label)?.id === id);
+  if (standing === undefined) return;
+  throw new CeremonyRefused(
+    `${id} is enrolled already, or an earlier enrolment was cut short: the token holds ${standing}.`,
+  );
 }
 
 function record(
@@ -147,12 +81,5 @@ function record(
   const shown = fingerprint(key.export({ type: 'spki', format: 'der' })).toString('hex');
   const event = { at: order.now.toISOString(), what: `enrolled: ${id}, whose key is ${shown}` };
   const from = { driver: table.driver, profile: order.profile, slot };
-  return makeRecord(from, session, [...order.events, event]);
-}
-
-function byLabel(label: string): { type: number; value: string | boolean }[] {
-  return [
-    { type: pkcs11.CKA_TOKEN, value: true },
-    { type: pkcs11.CKA_LABEL, value: label },
-  ];
+  return makeRecord(from, session, [...order.before.events, event]);
 }

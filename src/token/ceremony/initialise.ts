@@ -8,34 +8,41 @@ import { requireKept } from '../unwrapping.js';
 import { describeObjects } from './describe.js';
 import type { CeremonyRecord } from './record.js';
 import { makeRecord } from './record.js';
-import type { Table, TokenPlace } from './table.js';
-import { kekTemplate, signingPair } from './templates.js';
+import { destroyKeks, makeKeks } from './kekBirth.js';
+import type { Pins, Table, TokenPlace } from './table.js';
+import { signingPair } from './templates.js';
 import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 
 /**
  * What {@link initialise} needs. The PINs are the new ones; the caller zeroes them. Where the token has no security
  * officer after the first PIN, `soPin` is not used and may be empty.
  */
-export interface Initialisation extends TokenPlace {
-  readonly soPin: Buffer;
-  readonly userPin: Buffer;
+export interface Initialisation extends TokenPlace, Pins {
   readonly now: Date;
 }
 
 /**
- * Initialises a token under this label when there is none, and makes the long-lived keys in it: `kek:operate:v1`,
- * `kek:release:v1`, `identity` and `log`, and the anchor of a log that has not begun. A token that is there already is never initialised again; it gets the
+ * Initialises a token under this label when there is none, and makes the long-lived keys in it: the key-encryption keys of
+ * version 1 ({@link makeKeks}), `identity` and `log`, and the anchor of a log that has not begun. A token that is there already is never initialised again; it gets the
  * keys when it holds nothing of escrowd. What was made is destroyed again when a later step fails.
  */
 export function initialise(order: Initialisation): Promise<CeremonyRecord> {
   return atTable(order, async (table) => {
     requireTwoPins(order);
     const slot = table.findSlot() ?? (await initialiseToken(table, order));
-    return asUser(slot, order.userPin, (session) => {
+    await asUser(slot, order.userPin, (session) => {
       requireEmpty(table, session);
-      makeLongLivedKeys(table, session);
+    });
+    const keks = await makeKeks(table, slot, order, 1);
+    return asUser(slot, order.userPin, (session) => {
+      try {
+        makeOwnKeys(table, session);
+      } catch (error) {
+        destroyKeks(table, session.handle, keks);
+        throw error;
+      }
       const anchor = order.profile.dataObjects ? ', and anchor:log' : '';
-      const what = `initialised: kek:operate:v1, kek:release:v1, identity and log were made${anchor}`;
+      const what = `initialised: ${keks.join(', ')}, identity and log were made${anchor}`;
       const event = { at: order.now.toISOString(), what };
       return makeRecord({ driver: table.driver, profile: order.profile, slot }, session, [event]);
     });
@@ -89,18 +96,11 @@ function requireEmpty(table: Table, session: Session): void {
   }
 }
 
-function makeLongLivedKeys(table: Table, { handle: session }: Session): void {
+/** `identity` and `log`, and the anchor. */
+function makeOwnKeys(table: Table, { handle: session }: Session): void {
   const { driver, place } = table;
-  const mechanisms = new Mechanisms(place.profile);
-  const dialect = new Dialect(place.profile);
   const made: Handle[] = [];
   try {
-    for (const purpose of ['operate', 'release'] as const) {
-      const template = kekTemplate(purpose, `kek:${purpose}:v1`, mechanisms.number('keyWrapWithPadding'));
-      const kek = driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), dialect.template(template));
-      made.push(kek);
-      requireKept(driver, session, kek, dialect.kept(template));
-    }
     made.push(...makeSigningPair(table, session, 'identity', 'ECDSA-P256'));
     made.push(...makeSigningPair(table, session, 'log', place.profile.logKey));
     if (place.profile.dataObjects) writeAnchor(driver, session, emptyAnchor);

@@ -2,13 +2,18 @@ import { createHash } from 'node:crypto';
 import type { JsonWebKey } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Session, Slot } from 'graphene-pk11';
-import type { PKCS11 } from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
 import { z } from 'zod';
-import { findAll } from '../objects.js';
+import { kekCheckValue } from '../checkValue.js';
+import { Dialect } from '../dialect.js';
+import { readKekLabel } from '../keks.js';
+import { Mechanisms } from '../mechanisms.js';
+import { findAll, readBytes } from '../objects.js';
 import type { TokenProfile } from '../profile.js';
 import { importSpki } from '../startup.js';
 import type { DescribedObject } from './describe.js';
 import { describeObjects, readPublicKey } from './describe.js';
+import type { Table } from './table.js';
 import { CeremonyRefused } from './table.js';
 
 const eventSchema = z.strictObject({ at: z.iso.datetime(), what: z.string().max(1000) });
@@ -67,11 +72,19 @@ export function makeRecord(
   };
 }
 
-/** The events of an earlier record, which a new one continues. Throws {@link CeremonyRefused} when it is none. */
-export function readEvents(text: string, token: { readonly label: string }): readonly CeremonyEvent[] {
+/** What a new record needs of the one before. */
+export interface EarlierRecord {
+  readonly events: readonly CeremonyEvent[];
+  /** Check values of key-encryption keys, by label. Empty in a record from before they were recorded. */
+  readonly checkValues: ReadonlyMap<string, string>;
+}
+
+/** Reads an earlier record, which a new one continues. Throws {@link CeremonyRefused} when it is none. */
+export function readRecord(text: string, token: { readonly label: string }): EarlierRecord {
   const schema = z.object({
     format: z.literal('escrowd-ceremony/v1'),
     token: z.object({ label: z.string() }),
+    objects: z.array(z.object({ label: z.string(), checkValue: z.string().optional() })),
     events: z.array(eventSchema),
   });
   const read = schema.safeParse(parseJson(text));
@@ -80,7 +93,37 @@ export function readEvents(text: string, token: { readonly label: string }): rea
   if (read.data.token.label !== token.label) {
     throw new CeremonyRefused(`The record is about the token "${read.data.token.label}".`);
   }
-  return read.data.events;
+  const { events, objects } = read.data;
+  const checkValues = new Map(
+    objects.flatMap(({ label, checkValue }) => (checkValue === undefined ? [] : [[label, checkValue]])),
+  );
+  return { events, checkValues };
+}
+
+/**
+ * Refuses to write a record anew over a token that holds a key-encryption key which the earlier one does not have: whoever has
+ * the user PIN can plant one, and what stands in the record is what the daemon believes. Throws {@link CeremonyRefused}.
+ */
+export function requireRecorded(
+  { driver, place }: Table,
+  session: Handle,
+  { checkValues }: EarlierRecord,
+): void {
+  if (checkValues.size === 0) return;
+  const using = { driver, dialect: new Dialect(place.profile), mechanisms: new Mechanisms(place.profile) };
+  const unrecorded = findAll(driver, session, [
+    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
+    { type: pkcs11.CKA_TOKEN, value: true },
+  ]).flatMap((handle) => {
+    const label = String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]);
+    if (readKekLabel(label) === undefined) return [];
+    return checkValues.get(label) === kekCheckValue(using, session, handle) ? [] : [label];
+  });
+  if (unrecorded.length === 0) return;
+  throw new CeremonyRefused(
+    `The token holds ${unrecorded.join(', ')}, which the record does not have: is it the newest record? Was a renewal cut ` +
+      'short, or a key planted? Nothing was changed.',
+  );
 }
 
 /** The record for people. */
@@ -96,7 +139,9 @@ export function recordText(record: CeremonyRecord): string {
       `    yes          ${named(object, true)}`,
       `    no           ${named(object, false)}`,
       `    mechanisms   ${object.allowedMechanisms.join(', ') || 'any'}`,
-      ...(object.class === 'public key' ? [] : [`    unwrap template ${object.unwrapTemplate}`]),
+      ...(object.class === 'public key'
+        ? [`    wrap template ${object.wrapTemplate}`]
+        : [`    unwrap template ${object.unwrapTemplate}`]),
     ]),
     '',
     ...record.events.map(({ at, what }) => `${at}  ${what}`),

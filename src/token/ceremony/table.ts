@@ -75,7 +75,7 @@ export function getSlot(table: Table): Slot {
 
 /** Logs the user in for the length of `work`. One attempt. */
 export function asUser<T>(slot: Slot, pin: Buffer, work: (session: Session) => T | Promise<T>): Promise<T> {
-  return loggedIn(slot, { type: UserType.USER, name: 'user' }, pin, work);
+  return loggedIn(slot, USER, pin, work);
 }
 
 /** Logs the security officer in for the length of `work`. One attempt. */
@@ -84,33 +84,69 @@ export function asSecurityOfficer<T>(
   pin: Buffer,
   work: (session: Session) => T | Promise<T>,
 ): Promise<T> {
-  return loggedIn(slot, { type: UserType.SO, name: 'security officer' }, pin, work);
+  return loggedIn(slot, OFFICER, pin, work);
 }
+
+/** The PINs of both. Where the token has no security officer, `soPin` is not used and may be empty. */
+export interface Pins {
+  readonly soPin: Buffer;
+  readonly userPin: Buffer;
+}
+
+/**
+ * The security officer works, then the user, in one session: public objects in flight that the officer has made are there for
+ * the user, and all die with it. One attempt each.
+ */
+export async function officerThenUser<First, Then>(
+  slot: Slot,
+  { soPin, userPin }: Pins,
+  first: (session: Session) => First,
+  then: (session: Session, made: First) => Then,
+): Promise<Then> {
+  const session = slot.open(SessionFlag.SERIAL_SESSION | SessionFlag.RW_SESSION);
+  try {
+    const made = await during(session, OFFICER, soPin, () => first(session));
+    return await during(session, USER, userPin, () => then(session, made));
+  } finally {
+    session.close();
+  }
+}
+
+interface Role {
+  readonly type: UserType;
+  readonly name: string;
+}
+const USER: Role = { type: UserType.USER, name: 'user' };
+const OFFICER: Role = { type: UserType.SO, name: 'security officer' };
 
 /** The security officer and the user cannot be logged in at once in one process, so each act logs out again. */
 async function loggedIn<T>(
   slot: Slot,
-  who: { readonly type: UserType; readonly name: string },
+  who: Role,
   pin: Buffer,
   work: (session: Session) => T | Promise<T>,
 ): Promise<T> {
   const session = slot.open(SessionFlag.SERIAL_SESSION | SessionFlag.RW_SESSION);
   try {
-    try {
-      session.login(pin.toString('utf8'), who.type);
-    } catch (error) {
-      const fault = readFault(error)?.name ?? 'unknown';
-      const why = fault.startsWith('CKR_PIN_')
-        ? `The token refused the PIN of the ${who.name}. It was tried once; tokens lock after a few tries.`
-        : `The ${who.name} cannot log in (${fault}). Is the token open elsewhere in this process?`;
-      throw new CeremonyRefused(why, { cause: error });
-    }
-    try {
-      return await work(session);
-    } finally {
-      session.logout();
-    }
+    return await during(session, who, pin, () => work(session));
   } finally {
     session.close();
+  }
+}
+
+async function during<T>(session: Session, who: Role, pin: Buffer, work: () => T | Promise<T>): Promise<T> {
+  try {
+    session.login(pin.toString('utf8'), who.type);
+  } catch (error) {
+    const fault = readFault(error)?.name ?? 'unknown';
+    const why = fault.startsWith('CKR_PIN_')
+      ? `The token refused the PIN of the ${who.name}. It was tried once; tokens lock after a few tries.`
+      : `The ${who.name} cannot log in (${fault}). Is the token open elsewhere in this process?`;
+    throw new CeremonyRefused(why, { cause: error });
+  }
+  try {
+    return await work();
+  } finally {
+    session.logout();
   }
 }

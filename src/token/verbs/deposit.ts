@@ -2,19 +2,20 @@ import { randomBytes } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism } from 'pkcs11js';
 import { EscrowError } from '../../escrow/errors.js';
-import type { PrincipalId } from '../../escrow/ids.js';
 import type { KeySpec } from '../../escrow/keySpecs.js';
 import { KEY_SPECS } from '../../escrow/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports.js';
 import type { Held } from '../../escrow/sealed.js';
 import { sealed } from '../../escrow/sealed.js';
 import { isStaleHandle } from '../faults.js';
+import { kekKindFor } from '../keks.js';
 import type { Loan } from '../loan.js';
 import { GCM } from '../mechanisms.js';
-import { objectNames } from '../objectNames.js';
+import { objectNames, serverForLabel } from '../objectNames.js';
 import { readBytes, readRsaSpki } from '../objects.js';
 import { ecSpki, readSpki, rsaNumbers } from '../spki.js';
 import { deliveryKey, sealingKey, transferKey, userPair, userSecret } from '../templates.js';
+import type { TrustedLabel } from '../trusted.js';
 import { forgetTrustedKey, trustedKey } from '../trusted.js';
 import type { Workbench } from '../workbench.js';
 import { requireBytes, WRAPPED_KEY_ROOM } from './limits.js';
@@ -49,10 +50,7 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
     loan.step((session) =>
       Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, Buffer.alloc(WRAPPED_KEY_ROOM))),
     );
-  const wrapUnderTrusted = async (
-    label: `depositary:${PrincipalId}` | `server-for:${PrincipalId}`,
-    key: Handle,
-  ): Promise<Buffer> => {
+  const wrapUnderTrusted = async (label: TrustedLabel, key: Handle): Promise<Buffer> => {
     for (const attempt of ['remembered', 'looked for'] as const) {
       const wrapping = await trustedKey(bench, label);
       try {
@@ -75,8 +73,8 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
       return generateUserPair(bench, loan, spec);
     },
 
-    wrapUnderKek: async (key, purpose) => {
-      const kek = bench.newestKek[purpose];
+    wrapUnderKek: async (key, purpose, { spec, use }) => {
+      const kek = bench.newestKek[kekKindFor(purpose, spec, use)];
       const handle = loan.handleOf(key);
       return bench.objects.using(
         objectNames.kek(kek),
@@ -93,8 +91,12 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
 
     wrapToDepositary: async (key, depositary) =>
       sealed('depositary', await wrapUnderTrusted(`depositary:${depositary}`, loan.handleOf(key))),
-    wrapToServerFor: async (key, depositary) =>
-      sealed('server-for', await wrapUnderTrusted(`server-for:${depositary}`, loan.handleOf(key))),
+    wrapToServerFor: async (key, depositary) => {
+      const handle = loan.handleOf(key);
+      const version = await bench.serverPairs.newest(bench, depositary);
+      const label = serverForLabel(depositary, version);
+      return { sealed: sealed('server-for', await wrapUnderTrusted(label, handle)), version };
+    },
 
     sealUnder: async <By extends 'share-key' | 'layer-key'>(
       key: Held<By>,

@@ -1,10 +1,10 @@
 import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../../escrow/errors.js';
 import type { Opened, TokenVerbs } from '../../escrow/ports.js';
-import type { Purpose } from '../../escrow/policy.js';
 import type { Held, Opener, Sealed } from '../../escrow/sealed.js';
 import { sealed } from '../../escrow/sealed.js';
 import { isStaleHandle } from '../faults.js';
+import { isKekFor, kekKindFor } from '../keks.js';
 import type { HeldKind, Loan } from '../loan.js';
 import { GCM } from '../mechanisms.js';
 import type { ObjectName } from '../objectNames.js';
@@ -34,7 +34,6 @@ const REFUSED = { refused: true } as const;
 /** The recovery verbs of one loan. */
 export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
   const { driver, mechanisms, dialect, objects } = bench;
-  const oaepNumber = mechanisms.number('rsaOaep');
   const intoOpener = openingKey(mechanisms.number('aesGcm'));
 
   const unwrapWith = <Kind extends HeldKind>(
@@ -61,7 +60,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
         if (objects.look(session, name) !== undefined) {
           throw new EscrowError('internal', 'The recovery request has a transport key already.');
         }
-        const asked = unwrappingPair(`transport:${recovery}`, oaepNumber);
+        const asked = unwrappingPair(`transport:${recovery}`, mechanisms.opening());
         const { publicKey, privateKey } = dialect.pair(asked);
         const mechanism = mechanisms.plain('rsaKeyPairGen');
         const pair = await bench.generatePair(session, mechanism, publicKey, privateKey);
@@ -100,15 +99,16 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
       });
     },
 
-    unwrapLayer: async (depositary, layer) => {
+    unwrapLayer: async ({ depositary, version }, layer) => {
       if (!fitsTokenRsa(layer)) return REFUSED;
       const order = { mechanism: mechanisms.oaep(), wrapped: layer, into: intoOpener, spec: undefined };
       const gone = (): EscrowError => new EscrowError('token-object-missing');
-      return unwrapWith('layer-key', objectNames.serverFor(depositary), gone, order);
+      return unwrapWith('layer-key', objectNames.serverFor(depositary, version), gone, order);
     },
 
     raiseGrant: async ({ grant, wrapped, spec, use, mechanisms: granted }) => {
-      if (!isKekOf('operate', wrapped.kek) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
+      const kind = kekKindFor('operate', spec, use);
+      if (!isKekFor(wrapped.kek, kind) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
       const label = `grant:${grant}`;
       const name = objectNames.grant(grant, spec);
       const into = grantKey(label, spec, use, mechanisms.allowed(granted));
@@ -131,7 +131,8 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
       destroyAll(bench, [objectNames.grant(grant, 'rsa-2048'), objectNames.grant(grant, 'aes-256')]),
 
     unwrapForRelease: async ({ wrapped, spec }) => {
-      if (!isKekOf('release', wrapped.kek) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
+      const kind = kekKindFor('release', spec, 'decrypt');
+      if (!isKekFor(wrapped.kek, kind) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
       const into = userInFlight(spec, mechanisms.number('keyWrapWithPadding'));
       const order = { mechanism: kwp(bench), wrapped: wrapped.sealed, into, spec };
       return unwrapWith('user-key', objectNames.kek(wrapped.kek), kekGone, order);
@@ -180,10 +181,6 @@ function destroyUnlessGone(driver: PKCS11, session: Handle, handle: Handle): voi
   } catch (error) {
     if (!isStaleHandle(error)) throw error;
   }
-}
-
-function isKekOf(purpose: Purpose, label: string): boolean {
-  return new RegExp(`^kek:${purpose}:v[1-9][0-9]{0,8}$`).test(label);
 }
 
 function kwp(bench: Workbench): Mechanism {

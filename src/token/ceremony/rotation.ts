@@ -1,0 +1,99 @@
+import type { Handle, PKCS11 } from 'pkcs11js';
+import pkcs11 from 'pkcs11js';
+import { Dialect } from '../dialect.js';
+import type { OperateKind } from '../keks.js';
+import { readKekLabel, rotatingUser } from '../keks.js';
+import { Mechanisms } from '../mechanisms.js';
+import { hasNested } from '../objectCheck.js';
+import { findAll, readBytes } from '../objects.js';
+import { userPair, userSecret } from '../templates.js';
+import type { Table } from './table.js';
+import { CeremonyRefused } from './table.js';
+
+/** A trusted key of the token. */
+interface TrustedKey {
+  readonly handle: Handle;
+  readonly label: string;
+}
+
+/** The trusted public keys that take any key that may be wrapped: those of the first ceremonies. */
+export function unboundedTrustedKeys(driver: PKCS11, session: Handle): readonly TrustedKey[] {
+  return trustedKeys(driver, session, pkcs11.CKO_PUBLIC_KEY).filter(
+    ({ handle }) => !hasNested(driver, session, handle, pkcs11.CKA_WRAP_TEMPLATE),
+  );
+}
+
+/**
+ * A key that comes out of a rotating handle goes out again under any trusted key that takes it. So before such a handle is
+ * made: of the trusted keys only the KEKs of operation take what was not made in the token. Throws {@link CeremonyRefused}.
+ */
+export function requireNoWayOut(driver: PKCS11, session: Handle): void {
+  const others = trustedKeys(driver, session, pkcs11.CKO_SECRET_KEY).filter(
+    ({ label }) => readKekLabel(label)?.purpose !== 'operate',
+  );
+  const open = [...unboundedTrustedKeys(driver, session), ...others];
+  if (open.length === 0) return;
+  const labels = open.map(({ label }) => label).join(', ');
+  throw new CeremonyRefused(
+    `These trusted keys take any key, so one that can be rotated would get out under them: ${labels}. Destroy them first.`,
+  );
+}
+
+/** The keys of an agreement are gone: while one lives, what was agreed can be had again, readable. */
+export function requireNoneInFlight(driver: PKCS11, session: Handle): void {
+  const inFlight = [
+    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
+    { type: pkcs11.CKA_TOKEN, value: false },
+  ];
+  if (findAll(driver, session, inFlight).length > 0)
+    throw new CeremonyRefused('The token keeps a key of the agreement that it was told to destroy.');
+}
+
+/** A key made here goes under the KEK, out by its rotating handle, and under the KEK again, and is the same. */
+export function requireRotates(
+  { driver, place }: Table,
+  session: Handle,
+  kind: OperateKind,
+  { kek, rotating }: { readonly kek: Handle; readonly rotating: Handle },
+): void {
+  const mechanisms = new Mechanisms(place.profile);
+  const dialect = new Dialect(place.profile);
+  const kwp = mechanisms.plain('keyWrapWithPadding');
+  const wrap = (key: Handle): Buffer =>
+    Buffer.from(driver.C_WrapKey(session, kwp, kek, key, Buffer.alloc(1024)));
+  const spec = kind === 'operate:secret' ? 'aes-256' : 'ec-p256';
+  const scrap: Handle[] = [];
+  const make = (): Handle => {
+    const mechanism = mechanisms.generation(spec);
+    if (spec === 'aes-256')
+      return driver.C_GenerateKey(session, mechanism, dialect.template(userSecret(kwp.mechanism)));
+    const { publicKey, privateKey } = dialect.pair(userPair(spec, kwp.mechanism));
+    const pair = driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey);
+    scrap.push(pair.publicKey);
+    return pair.privateKey;
+  };
+  try {
+    const key = make();
+    scrap.push(key);
+    const before = wrap(key);
+    const template = dialect.unwrapping(rotatingUser(kind, spec));
+    const back = driver.C_UnwrapKey(session, kwp, rotating, before, template);
+    scrap.push(back);
+    if (wrap(back).equals(before)) return;
+  } finally {
+    for (const handle of scrap) driver.C_DestroyObject(session, handle);
+  }
+  throw new CeremonyRefused(`The rotating handle of kek:${kind} is another key than the KEK.`);
+}
+
+function trustedKeys(driver: PKCS11, session: Handle, objectClass: number): readonly TrustedKey[] {
+  const template = [
+    { type: pkcs11.CKA_CLASS, value: objectClass },
+    { type: pkcs11.CKA_TOKEN, value: true },
+    { type: pkcs11.CKA_TRUSTED, value: true },
+  ];
+  return findAll(driver, session, template).map((handle) => ({
+    handle,
+    label: String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]),
+  }));
+}
