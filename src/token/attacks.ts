@@ -133,6 +133,7 @@ export const ATTACKS: Readonly<Record<AttackName, Attack>> = {
     const own = driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), [
       ...AES_SECRET,
       ...AES_256,
+      ...GUARDED,
       { type: pkcs11.CKA_WRAP, value: true },
     ]);
     try {

@@ -332,11 +332,11 @@ describe('when the record of one of the keys is damaged,', () => {
     await system.approve('manager', recovery);
     await system.approve('officer-1', recovery);
     const approval = await system.makeApproval('officer-2', recovery);
-    await damage(lastKey, 'kek:operate:v1', 'kek:operate:v9');
+    await damage(lastKey, 'kek:operate:sign:v1', 'kek:operate:sign:v9');
     expect(await refusalOf(system.client('officer-2').sendApproval(recovery, approval))).toBe(
       'record-mismatch',
     );
-    await damage(lastKey, 'kek:operate:v9', 'kek:operate:v1');
+    await damage(lastKey, 'kek:operate:sign:v9', 'kek:operate:sign:v1');
     expect(standing('grant')).toEqual(before);
     expect((await system.client('admin-1').recovery(recovery)).status).toBe('pending');
 

@@ -3,8 +3,9 @@ import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import type { Template } from '../../src/token/attributes.js';
+import { KEK_UNWRAPS, rotatingUser } from '../../src/token/keks.js';
 import { fingerprint, rsaNumbers } from '../../src/token/spki.js';
-import { sealingKey, transferKey } from '../../src/token/templates.js';
+import { grantKey, sealingKey, transferKey } from '../../src/token/templates.js';
 import type { DatabaseDump } from '../support/databaseDump.js';
 import { dumpDatabase } from '../support/databaseDump.js';
 import type { Life } from '../support/life.js';
@@ -54,12 +55,7 @@ function withToken<T>(who: 'user' | 'security officer', use: (raw: RawToken) => 
 describe('with the token, its user PIN and the database', () => {
   test('but no more than one approval, which is open, only the R and L of who gave it come to be, and no value', () => {
     const loot = withToken('user', (raw) => attackToken(raw, dump));
-    expect(summary(loot)).toEqual([
-      'server-for:manager into aes',
-      'server-for:manager into generic',
-      `transport:${life.pending} into aes`,
-      `transport:${life.pending} into generic`,
-    ]);
+    expect(summary(loot)).toEqual(['server-for:manager:v1 into aes', `transport:${life.pending} into aes`]);
     // the link of the manager, and the outer layer of the two quorums that the manager is in
     expect(ciphertextsIn(loot)).toEqual([108, 108, 384]);
     expect(secrets().findInAll(loot.plaintexts)).toEqual([]);
@@ -87,19 +83,11 @@ describe('with the token, its user PIN and the database', () => {
         for (const id of ['manager', 'officer-1']) createR(raw, openedOf(key, purpose).r.get(id));
       }
       const loot = attackToken(raw, { ...dump, rows: deposits });
-      const keys = loot.keys.filter(({ by }) => by.startsWith('kek:'));
+      const keys = loot.keys.filter(({ by }) => by.startsWith('kek'));
       expect(keys.map(({ by, kind, comesOut }) => `${by} ${kind} ${comesOut ? 'out' : 'in'}`).sort()).toEqual(
-        [
-          // SoftHSM 2.6 takes an AES key of any length
-          'kek:operate:v1 aes in',
-          'kek:operate:v1 ec in',
-          'kek:operate:v1 generic in',
-          'kek:release:v1 aes out',
-          'kek:release:v1 generic out',
-          'kek:release:v1 rsa out',
-        ],
+        ['kek-rotate:operate:sign:v1 ec in', 'kek:operate:sign:v1 ec in', 'kek:release:private:v1 rsa out'],
       );
-      const signer = keys.find(({ kind }) => kind === 'ec');
+      const signer = keys.find(({ by, kind }) => by.startsWith('kek:') && kind === 'ec');
       expect(signsLike(raw, signer?.handle, life.signing.publicKeyPem)).toBe(true);
     });
   });
@@ -107,55 +95,92 @@ describe('with the token, its user PIN and the database', () => {
 
 describe('with the token, its user PIN and the R of a quorum for operation', () => {
   const CASES = [
-    ['ec-p256', 'ec', (): string => life.signing.key],
-    ['rsa-2048', 'rsa', (): string => life.decrypting.key],
-    ['aes-256', 'aes', (): string => life.secret.key],
+    ['ec-p256', 'ec', 'operate:sign', (): string => life.signing.key],
+    ['rsa-2048', 'rsa', 'operate:decrypt', (): string => life.decrypting.key],
+    ['aes-256', 'aes', 'operate:secret', (): string => life.secret.key],
   ] as const;
+  const asGrant = (spec: (typeof CASES)[number][0]): Template =>
+    grantKey(undefined, spec, spec === 'ec-p256' ? 'sign' : 'decrypt', []).filter(
+      ({ type }) => type !== pkcs11.CKA_ALLOWED_MECHANISMS,
+    );
 
   test.each(CASES)(
     '%s comes out of its wrapping as the token wants it and in no other way',
-    (_spec, own, key) => {
+    (spec, own, kind, key) => {
       const { wrapped } = openedOf(key(), 'operate');
       withToken('user', (raw) => {
-        const kek = labelled(raw, 'kek:operate:v1');
-        const unwrap = (kind: typeof own | 'generic', protection: Template): string =>
+        const unwrap = (label: string, template: Template): string =>
           answerOf(() =>
-            raw.driver.C_UnwrapKey(raw.session, { mechanism: KWP }, kek, wrapped, coveted(kind, protection)),
+            raw.driver.C_UnwrapKey(raw.session, { mechanism: KWP }, labelled(raw, label), wrapped, template),
           );
-        const [asked, ...others] = [...PROTECTIONS].reverse();
-        for (const kind of [own, 'generic'] as const) {
-          expect(unwrap(kind, asked ?? [])).toBe('OK');
-          expect(others.map((protection) => unwrap(kind, protection))).toEqual(
-            others.map(() => 'CKR_TEMPLATE_INCONSISTENT'),
-          );
+        const kek = `kek:${kind}:v1`;
+        expect(unwrap(kek, asGrant(spec))).toBe('OK');
+        const coveting = [own, 'generic' as const].flatMap((into) =>
+          PROTECTIONS.map((protection) => coveted(into, protection)),
+        );
+        expect(coveting.map((template) => unwrap(kek, template))).toEqual(
+          coveting.map(() => 'CKR_TEMPLATE_INCONSISTENT'),
+        );
+        // each thing that the KEK insists on left out, or said the other way
+        for (const { type, value } of KEK_UNWRAPS[kind]) {
+          const others = asGrant(spec).filter((row) => row.type !== type);
+          // PRIVATE left out is what it is by default, and that is compared
+          const out =
+            type === pkcs11.CKA_PRIVATE ? 'OK' : (expect.stringMatching(/^CKR_TEMPLATE_INCO/) as unknown);
+          expect({ type, out: unwrap(kek, others) }).toEqual({ type, out });
+          if (typeof value !== 'boolean') continue;
+          expect({ type, out: unwrap(kek, [{ type, value: !value }, ...others]) }).toEqual({
+            type,
+            out: 'CKR_TEMPLATE_INCONSISTENT',
+          });
         }
         // said twice, once each way
-        for (const [first, second] of [
-          [false, true],
-          [true, false],
-        ] as const) {
-          const twice = [
-            { type: pkcs11.CKA_SENSITIVE, value: true },
-            { type: pkcs11.CKA_EXTRACTABLE, value: first },
-            { type: pkcs11.CKA_EXTRACTABLE, value: second },
-          ];
-          expect(unwrap(own, twice)).toBe('CKR_TEMPLATE_INCONSISTENT');
+        for (const first of [false, true]) {
+          const twice = asGrant(spec).flatMap((row) =>
+            row.type === pkcs11.CKA_EXTRACTABLE
+              ? [
+                  { ...row, value: first },
+                  { ...row, value: !first },
+                ]
+              : [row],
+          );
+          expect(unwrap(kek, twice)).toBe('CKR_TEMPLATE_INCONSISTENT');
         }
       });
     },
   );
 
-  test.each(CASES)('%s does not leave the token once it is in it', (_spec, own, key) => {
+  test.each(CASES)('%s does not leave the token once it is in it', (spec, own, kind, key) => {
     const { wrapped } = openedOf(key(), 'operate');
     withToken('user', (raw) => {
-      const kek = labelled(raw, 'kek:operate:v1');
-      for (const kind of [own, 'generic'] as const) {
-        const template = coveted(kind, PROTECTIONS.at(-1) ?? []);
-        const handle = raw.driver.C_UnwrapKey(raw.session, { mechanism: KWP }, kek, wrapped, template);
-        expect(waysOut(raw, handle)).toEqual(refused(kind, 'CKR_ATTRIBUTE_READ_ONLY'));
-      }
+      const kek = labelled(raw, `kek:${kind}:v1`);
+      const mechanism = { mechanism: KWP };
+      const handle = raw.driver.C_UnwrapKey(raw.session, mechanism, kek, wrapped, asGrant(spec));
+      expect(waysOut(raw, handle)).toEqual(refused(own, 'CKR_ACTION_PROHIBITED'));
     });
   });
+
+  test.each(CASES)(
+    '%s comes out of the rotating handle for another KEK of operation only',
+    (spec, own, kind, key) => {
+      const { wrapped } = openedOf(key(), 'operate');
+      withToken('user', (raw) => {
+        const handle = raw.driver.C_UnwrapKey(
+          raw.session,
+          { mechanism: KWP },
+          labelled(raw, `kek-rotate:${kind}:v1`),
+          wrapped,
+          rotatingUser(kind, spec),
+        );
+        const answers = waysOut(raw, handle);
+        expect(answers).toEqual({
+          ...refused(own, 'CKR_ACTION_PROHIBITED'),
+          ...Object.fromEntries(WRAPPINGS.map((name) => [name, 'CKR_KEY_NOT_WRAPPABLE'])),
+          'under kek:operate': 'OK',
+        });
+      });
+    },
+  );
 
   test('the key of a live grant does not leave the token, and is not changed', () => {
     withToken('user', (raw) => {
@@ -169,15 +194,26 @@ test('the keys of the token itself are not read, wrapped, copied or changed', ()
   withToken('user', (raw) => {
     const secret = { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY };
     const hidden = { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY };
-    for (const [label, objectClass, kind] of [
-      ['kek:operate:v1', secret, 'aes'],
-      ['kek:release:v1', secret, 'aes'],
-      ['server-for:manager', hidden, 'rsa'],
+    // one that the security officer made trusted is a copy and may be copied again, as it is
+    const trustedCopy = {
+      'copy extractable': 'CKR_ATTRIBUTE_READ_ONLY',
+      'copy readable': 'CKR_ATTRIBUTE_READ_ONLY',
+    };
+    for (const [label, objectClass, kind, but = {}] of [
+      ['kek:operate:sign:v1', secret, 'aes', trustedCopy],
+      ['kek:operate:decrypt:v1', secret, 'aes', trustedCopy],
+      ['kek:operate:secret:v1', secret, 'aes', trustedCopy],
+      ['kek-rotate:operate:sign:v1', secret, 'aes'],
+      ['kek-rotate:operate:decrypt:v1', secret, 'aes'],
+      ['kek-rotate:operate:secret:v1', secret, 'aes'],
+      ['kek:release:private:v1', secret, 'aes'],
+      ['kek:release:secret:v1', secret, 'aes'],
+      ['server-for:manager:v1', hidden, 'rsa'],
       ['identity', hidden, 'ec'],
       ['log', hidden, 'ec'],
     ] as const) {
       const answers = waysOut(raw, labelled(raw, label, objectClass));
-      expect({ label, ...answers }).toEqual({ label, ...refused(kind, 'CKR_ACTION_PROHIBITED') });
+      expect({ label, ...answers }).toEqual({ label, ...refused(kind, 'CKR_ACTION_PROHIBITED'), ...but });
     }
   });
 });
@@ -221,7 +257,7 @@ describe('a rogue key with the name of a depositary', () => {
     withToken('user', (raw) => {
       for (const [id, { publicKeyPem }] of rogues) {
         plant(raw, `depositary:${id}`, publicKeyPem, { trusted: false });
-        plant(raw, `server-for:${id}`, publicKeyPem, { trusted: false });
+        plant(raw, `server-for:${id}:v1`, publicKeyPem, { trusted: false });
       }
     });
     await system.startDaemon();
@@ -313,10 +349,10 @@ function waysOut(raw: RawToken, key: Handle): Readonly<Record<string, string>> {
     'copy readable': copy({ type: pkcs11.CKA_SENSITIVE, value: false }),
     'under a key of the attacker': wrap({ mechanism: KWP }, x),
     'under that without padding': wrap({ mechanism: 0x2109 }, x),
-    'under kek:operate': wrap({ mechanism: KWP }, labelled(raw, 'kek:operate:v1')),
-    'under kek:release': wrap({ mechanism: KWP }, labelled(raw, 'kek:release:v1')),
+    'under kek:operate': wrap({ mechanism: KWP }, labelled(raw, 'kek:operate:sign:v1')),
+    'under kek:release': wrap({ mechanism: KWP }, labelled(raw, 'kek:release:private:v1')),
     'under a depositary': wrap(OAEP, trusted('depositary:manager')),
-    'under server-for': wrap(OAEP, trusted('server-for:manager')),
+    'under server-for': wrap(OAEP, trusted('server-for:manager:v1')),
   };
 }
 

@@ -91,11 +91,12 @@ export function openDeposit(
   return deposit.purposes.map((purpose) => {
     const r = new Map<string, Buffer>();
     const l = new Map<string, Buffer>();
-    for (const { depositary, share, link } of purpose.shares) {
+    for (const { depositary, share, link, serverFor } of purpose.shares) {
       const secret = openOaep(get(people, depositary), share);
       const place = layerContext(layersOf(deposit, purpose), { depositary });
       r.set(depositary, secret);
-      l.set(depositary, openOaep(get(token.serverFor, depositary), openGcm(secret, link, place)));
+      const pair = serverFor === undefined ? depositary : `${depositary}:v${serverFor}`;
+      l.set(depositary, openOaep(get(token.serverFor, pair), openGcm(secret, link, place)));
     }
     const wrapped = peelAll(deposit, purpose, l);
     const user = unwrapPadded(get(token.keks, purpose.kek), wrapped);

@@ -1,8 +1,12 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism } from 'pkcs11js';
+import type { KeySpec } from '../../src/escrow/keySpecs.js';
+import { KEY_SPECS } from '../../src/escrow/keySpecs.js';
 import type { Template } from '../../src/token/attributes.js';
 import { readFault } from '../../src/token/faults.js';
+import { rotatingUser } from '../../src/token/keks.js';
 import { openSession } from '../../src/token/sessions.js';
+import { grantKey, openingKey, userInFlight } from '../../src/token/templates.js';
 import { byteStringsIn } from './byteStrings.js';
 import { contextsOf, isText, SHORTEST_CIPHERTEXT, SHORTEST_LAYER } from './closure.js';
 import type { DatabaseDump } from './databaseDump.js';
@@ -92,6 +96,31 @@ export function coveted(kind: keyof typeof KINDS, protection: Template): Templat
 }
 
 /**
+ * What the keys of the token themselves insist on when they unwrap, which the attacker can read as well as anybody: as R and
+ * L, as a grant of every use, as a key for release, and as one that comes out of a rotating handle.
+ */
+export function insistedOn(kind: keyof typeof KINDS): readonly Template[] {
+  const spec = SPECS[kind];
+  if (spec === undefined) return [];
+  const grants = KEY_SPECS[spec].uses.map((use) => grantKey(undefined, spec, use, []));
+  const rotating =
+    spec === 'aes-256' ? (['operate:secret'] as const) : (['operate:sign', 'operate:decrypt'] as const);
+  return [
+    ...(spec === 'aes-256' ? [openingKey(pkcs11.CKM_AES_GCM)] : []),
+    ...grants.map((template) => template.filter(({ type }) => type !== pkcs11.CKA_ALLOWED_MECHANISMS)),
+    userInFlight(spec, KWP),
+    ...rotating.map((operate) => rotatingUser(operate, spec)),
+  ];
+}
+
+const SPECS = {
+  aes: 'aes-256',
+  rsa: 'rsa-2048',
+  ec: 'ec-p256',
+  generic: undefined,
+} as const satisfies Record<keyof typeof KINDS, KeySpec | undefined>;
+
+/**
  * Everything that somebody with the token, its user PIN and a dump of the database can bring about without knowing any
  * key: each object is tried on each ciphertext by every mechanism that the token has for unwrapping and decrypting, into
  * every kind of key with every protection; what comes of it is tried in turn, until nothing new does.
@@ -144,6 +173,8 @@ interface Opener {
   readonly handle: Handle;
   readonly label: string;
   readonly unwrapping: readonly Mode[];
+  /** Of all templates those that it does not refuse whatever is unwrapped. */
+  readonly templates: Readonly<Record<keyof typeof KINDS, readonly Template[]>>;
   readonly decrypting: readonly Mode[];
 }
 
@@ -214,17 +245,29 @@ class TokenClosure {
         .filter((mechanism) => (driver.C_GetMechanismInfo(slot, mechanism).flags & flag) !== 0)
         .map((mechanism) => modeOf(mechanism, bytes));
     const guess = Buffer.alloc(bytes ?? 64, 7);
+    const answerTo = (mode: Mode, template: Template): string =>
+      answerOf(() =>
+        driver.C_UnwrapKey(session, mode.with(Buffer.alloc(16), undefined), handle, guess, template),
+      );
+    const unwrapping = modes(pkcs11.CKF_UNWRAP).filter((mode) =>
+      PROTECTIONS.some((protection) => !NOT_ALLOWED.has(answerTo(mode, coveted('aes', protection)))),
+    );
+    const templates = Object.fromEntries(
+      (Object.keys(KINDS) as (keyof typeof KINDS)[]).map((kind) => {
+        const coveting = PROTECTIONS.map((protection) => coveted(kind, protection));
+        // a key unwrapped with all that one could covet insists on nothing
+        const every = label === GAINED ? coveting.slice(0, 1) : [...coveting, ...insistedOn(kind)];
+        const allowed = every.filter((template) =>
+          unwrapping.some((mode) => answerTo(mode, template) !== 'CKR_TEMPLATE_INCONSISTENT'),
+        );
+        return [kind, allowed];
+      }),
+    ) as unknown as Opener['templates'];
     this.#openers.push({
       handle,
       label,
-      unwrapping: modes(pkcs11.CKF_UNWRAP).filter((mode) => {
-        const mechanism = mode.with(Buffer.alloc(16), undefined);
-        return PROTECTIONS.some((protection) => {
-          const template = coveted('aes', protection);
-          const answer = answerOf(() => driver.C_UnwrapKey(session, mechanism, handle, guess, template));
-          return !NOT_ALLOWED.has(answer);
-        });
-      }),
+      unwrapping,
+      templates,
       decrypting: modes(pkcs11.CKF_DECRYPT).filter((mode) => {
         const answer = answerOf(() => {
           this.#inSpareSession((spare) => {
@@ -238,18 +281,14 @@ class TokenClosure {
   }
 
   /** Into every kind of key, with every protection; of those that the token makes, one is gone on with. */
-  #unwrapWith({ handle, label, unwrapping }: Opener, ciphertext: Buffer): void {
+  #unwrapWith({ handle, label, unwrapping, templates }: Opener, ciphertext: Buffer): void {
     const { driver, session } = this.raw;
     for (const mode of unwrapping.filter(({ fits }) => fits(ciphertext.length))) {
       const mechanism = mode.with(Buffer.alloc(16), undefined);
       for (const kind of Object.keys(KINDS) as (keyof typeof KINDS)[]) {
-        // a key unwrapped with all that one could covet insists on nothing
-        const protections = label === GAINED ? PROTECTIONS.slice(0, 1) : PROTECTIONS;
-        const gained = protections
-          .map((protection) =>
-            tried(() =>
-              driver.C_UnwrapKey(session, mechanism, handle, ciphertext, coveted(kind, protection)),
-            ),
+        const gained = templates[kind]
+          .map((template) =>
+            tried(() => driver.C_UnwrapKey(session, mechanism, handle, ciphertext, template)),
           )
           .filter((key) => key !== undefined);
         const [first, ...others] = gained;
