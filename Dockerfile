@@ -5,7 +5,7 @@
 #
 # /data holds what scripts/ceremony and your configuration made: escrowd.yaml, TLS certificate, token, PIN file.
 # For a network HSM, install its PKCS#11 module in a stage of your own and name it in the configuration.
-FROM node:20-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3 make g++ && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY package.json package-lock.json tsconfig.json tsconfig.build.json ./
@@ -13,7 +13,7 @@ RUN npm ci
 COPY src src
 RUN npm run build && npm prune --omit=dev
 
-FROM node:20-bookworm-slim
+FROM node:24-bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends softhsm2 openssl && rm -rf /var/lib/apt/lists/* \
   && useradd --system --create-home --home-dir /data escrowd
 WORKDIR /opt/escrowd
