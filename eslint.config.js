@@ -132,7 +132,7 @@ export default defineConfig(
   forbid(
     ['src/client/**/*.ts'],
     except(adapters, 'client', 'policy'),
-    drivers,
+    except(drivers, 'koffi'),
     'src/client stands on src/log and the shared formats of src/escrow.',
   ),
   forbid(

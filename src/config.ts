@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/policySignatures.js';
 import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/cosignature.js';
 import { NoteError } from './log/noteKey.js';
+import { decodeText } from './log/plainText.js';
 import { notificationsSchema, withPaths } from './notificationConfig.js';
 
 /** The configuration cannot be used; `message` is a sentence for the operator. */
@@ -251,7 +252,7 @@ export function readSecretFile(file: string): Buffer {
 
 function readYaml(file: string): unknown {
   try {
-    return parseYaml(readFileSync(file, 'utf8'));
+    return parseYaml(decodeText(readFileSync(file), file));
   } catch (error) {
     throw new ConfigError(
       `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,

@@ -2,6 +2,7 @@ import { createPublicKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { decodeText } from './log/plainText.js';
 import type { Config } from './config.js';
 import { ConfigError } from './config.js';
 import type { Escrow } from './escrow/context.js';
@@ -308,16 +309,18 @@ function urlOf({ host, port }: { readonly host: string; readonly port: number })
 function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {
   return witnesses.map(({ key, url, ca: file }) => {
     try {
-      return { key, url, ...(file === undefined ? {} : { ca: readFileSync(file, 'utf8') }) };
+      return { key, url, ...(file === undefined ? {} : { ca: decodeText(readFileSync(file), file) }) };
     } catch (error) {
       throw new ConfigError(`the CA of the witness ${key.name} cannot be read`, { cause: error });
     }
   });
 }
 
+const read = (file: string): string => decodeText(readFileSync(file), file);
+
 function readTls(config: Config): { readonly cert: string; readonly key: string } {
   try {
-    return { cert: readFileSync(config.tls.certificate, 'utf8'), key: readFileSync(config.tls.key, 'utf8') };
+    return { cert: read(config.tls.certificate), key: read(config.tls.key) };
   } catch (error) {
     throw new ConfigError('the TLS certificate or key cannot be read', { cause: error });
   }
@@ -326,7 +329,7 @@ function readTls(config: Config): { readonly cert: string; readonly key: string 
 /** Version 0 of the policy: the first administrators, who sign the first real one. */
 function readAdministrators(file: string): Policy {
   try {
-    const people = JSON.parse(readFileSync(file, 'utf8')) as readonly {
+    const people = JSON.parse(decodeText(readFileSync(file), file)) as readonly {
       readonly id: string;
       readonly keys: unknown;
     }[];

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
+import { decodeText } from './log/plainText.js';
 import { ConfigError, readSecretFile } from './config.js';
 import type { Escrow } from './escrow/context.js';
 import { noticesAbout } from './escrow/noticeFacts.js';
@@ -110,7 +111,7 @@ function webhookSecretIn(file: string): Uint8Array {
 function certificatesIn(file: string | undefined): { readonly ca?: string } {
   if (file === undefined) return {};
   try {
-    return { ca: readFileSync(file, 'utf8') };
+    return { ca: decodeText(readFileSync(file), file) };
   } catch (error) {
     throw new ConfigError(`${file} cannot be read`, { cause: error });
   }

@@ -3,6 +3,7 @@ import type { Config } from './config.js';
 import { ConfigError, profileFile, readSecretFile } from './config.js';
 import type { Certifier, CheckpointSigner } from './escrow/ports.js';
 import { vkeyFor } from './log/noteKey.js';
+import { decodeText } from './log/plainText.js';
 import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from './token/faults.js';
 import type { OpenToken, TokenGeneration } from './token/openToken.js';
@@ -134,7 +135,7 @@ function certifierOf(token: OpenToken): Certifier {
 
 function readRecord(file: string, label: string): TokenPins {
   try {
-    return readPins(readFileSync(file, 'utf8'), { label });
+    return readPins(decodeText(readFileSync(file), file), { label });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new ConfigError(`the record of the ceremony ${file} cannot be used: ${why}`, { cause: error });

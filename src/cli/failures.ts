@@ -11,6 +11,7 @@ import {
 import type { WitnessFaultCode } from '../cosigner/errors.js';
 import { WitnessFault } from '../cosigner/errors.js';
 import { NoteError } from '../log/noteKey.js';
+import { TextError } from '../log/plainText.js';
 import type { ExitName } from './exitCodes.js';
 
 /** The command as typed cannot be carried out; nothing was sent. `next` says what to type instead. */
@@ -90,6 +91,8 @@ const IDENTITY_NEXT = {
   'key-exposed': undefined,
   'key-locked': 'give it when asked, or: --passphrase-file FILE (ESCROWCTL_PASSPHRASE_FILE)',
   'record-malformed': undefined,
+  'identity-exposed': undefined,
+  'state-busy': 'see which other escrowctl runs with this identity, and try again',
 } as const satisfies Record<IdentityError['code'], string | undefined>;
 
 const WITNESS_NEXT = {
@@ -133,6 +136,14 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof WitnessFault) {
     const { code, message } = error;
     return { exit: 'usage', code, sentence: message, next: WITNESS_NEXT[code] };
+  }
+  if (error instanceof TextError) {
+    return {
+      exit: 'usage',
+      code: error.code,
+      sentence: error.message,
+      next: 'for instance: iconv -f latin1 -t utf-8 FILE | uconv -x nfc',
+    };
   }
   if (error instanceof PolicyDocumentError) {
     return { exit: 'usage', code: 'policy-invalid', sentence: error.message, next: undefined };

@@ -1,3 +1,4 @@
+import { isPlainText } from '../log/plainText.js';
 import { UsageError } from './failures.js';
 import { parseDurationArgument } from './durationArgument.js';
 
@@ -34,6 +35,22 @@ export class Given {
     const value = this.find(name);
     if (value === undefined) throw new UsageError(`--${dashed(name)} is missing`, 'see --help');
     return value;
+  }
+
+  /** An option that is a text for people, when it was given: what the terminal sent must have been UTF-8, and be in NFC. */
+  findWords(name: string): string | undefined {
+    const value = this.find(name);
+    if (value === undefined || isPlainText(value)) return value;
+    throw new UsageError(
+      `--${dashed(name)} is not in Unicode NFC, or was not UTF-8`,
+      'set the terminal and LANG to UTF-8, and type it anew',
+    );
+  }
+
+  /** The same, of an option that the command requires. */
+  words(name: string): string {
+    this.text(name);
+    return this.findWords(name) ?? '';
   }
 
   /** Whether a flag was given; for a flag `--no-x` ask for `x`. */

@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
+import { decodeText, TextError } from '../log/plainText.js';
 import { errorCodeOf } from '../client/errorCode.js';
 import { UsageError } from './failures.js';
 import type { Given } from './given.js';
@@ -80,8 +81,9 @@ function usualFile(variables: Variables): string | undefined {
 
 function readText(file: string, mustBe: boolean): string | undefined {
   try {
-    return readFileSync(file, 'utf8');
+    return decodeText(readFileSync(file), file);
   } catch (error) {
+    if (error instanceof TextError) throw error;
     if (errorCodeOf(error) === 'ENOENT' && !mustBe) return undefined;
     throw new UsageError(`${file} cannot be read`, 'unset ESCROWCTL_CONFIG, or make the file');
   }

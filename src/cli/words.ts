@@ -1,4 +1,5 @@
 import { parsedScope } from '../client/attestation.js';
+import type { LogView } from '../client/logView.js';
 import { parseDuration } from '../policy/durations.js';
 import { durationInWords, scopeInWords } from '../escrow/summary.js';
 import type { WireGrant, WireKey, WireRecovery, WireScope } from '../escrow/wire.js';
@@ -151,4 +152,11 @@ function endInWords({ ended }: WireRecovery, now: Date): string | undefined {
   const by = ended.by === undefined ? '' : ` by ${ended.by}`;
   const reason = ended.reason === undefined ? '' : `: ${ended.reason}`;
   return `${when(ended.at, now)}${by}${reason}`;
+}
+
+/** Whether what is shown of the log continues what this identity saw of it before. */
+export function continuesInWords({ isBeginning }: Pick<LogView, 'isBeginning'>): string {
+  return isBeginning
+    ? 'nothing of it was remembered here (state.json is new, or was lost): what you believe begins with this'
+    : 'it continues what you saw before';
 }

@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 
+import { decodeText, TextError } from '../log/plainText.js';
 import { IdentityError } from './errors.js';
 import type { AskPassphrase } from './privateKeyFile.js';
 import { readPrivateKey } from './privateKeyFile.js';
+import { readTrustedFile } from './trustedFile.js';
 
 /** What an app shows to be known by its connection: PEM. It may be self-signed; the policy names it by its hash. */
 export interface ClientCertificate {
@@ -30,8 +31,9 @@ export async function readClientCertificate(
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return decodeText(await readTrustedFile(path), path);
   } catch (cause) {
+    if (cause instanceof IdentityError || cause instanceof TextError) throw cause;
     throw new IdentityError('key-missing', `${path} cannot be read`, { cause });
   }
 }

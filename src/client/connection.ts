@@ -58,7 +58,15 @@ export class HttpsConnection implements Connection {
     this.#url = parseServerUrl(options.url);
     this.#deadlineMs = options.deadlineMs;
     const { ca, certificate } = options;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: 8, ca, minVersion: 'TLSv1.2', ...certificate });
+    this.#agent = new Agent({
+      keepAlive: true,
+      maxSockets: 8,
+      ca,
+      // whatever the environment says of certificates (NODE_TLS_REJECT_UNAUTHORIZED)
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.2',
+      ...certificate,
+    });
   }
 
   send(request: WireRequest): Promise<WireAnswer> {

@@ -96,6 +96,8 @@ export type IdentityFault =
   | 'key-malformed'
   | 'key-exposed'
   | 'key-locked'
+  | 'identity-exposed'
+  | 'state-busy'
   | 'record-malformed';
 
 /** The identity directory, or a file that is to become part of it, is not as it must be. */

@@ -1,11 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { z } from 'zod';
 
 import { NoteError } from '../log/noteKey.js';
+import { decodeText, TextError } from '../log/plainText.js';
 import type { DecryptionKey } from './decryptionKey.js';
 import { softwareKey } from './decryptionKey.js';
 import type { ClientCertificate } from './clientCertificate.js';
@@ -21,6 +21,7 @@ import type { ServerPins } from './serverPins.js';
 import { checkPinnedKeys } from './serverPins.js';
 import type { Signer } from './signingKey.js';
 import { signerOf } from './signingKey.js';
+import { readTrustedFile } from './trustedFile.js';
 import type { WitnessPins } from './witnessPins.js';
 import { readWitnessPins } from './witnessPins.js';
 
@@ -104,7 +105,7 @@ export class Identity {
 
   /**
    * Opens an identity directory. Keys other than the signing key are read when they are needed.
-   * @throws IdentityError `identity-missing`, `identity-malformed`, `key-missing`, `key-malformed`, `key-exposed`,
+   * @throws IdentityError `identity-missing`, `identity-malformed`, `identity-exposed`, `key-missing`, `key-malformed`, `key-exposed`,
    *   `key-locked`
    */
   static async open(directory: string, unlocking: Unlocking = {}): Promise<Identity> {
@@ -169,7 +170,7 @@ export class Identity {
     const { deadlineMs, now, certificate } = options;
     const connection = new HttpsConnection({
       url: server,
-      ca: await readFile(resolve(this.directory, ca), 'utf8'),
+      ca: await readText(resolve(this.directory, ca)),
       deadlineMs,
       ...(certificate === undefined ? {} : { certificate }),
     });
@@ -203,7 +204,7 @@ export class Identity {
   }
 }
 
-/** Reads identity.json. @throws IdentityError `identity-missing`, `identity-malformed` */
+/** Reads identity.json. @throws IdentityError `identity-missing`, `identity-malformed`, `identity-exposed`; TextError */
 export async function readIdentityFile(directory: string): Promise<IdentityFile> {
   const path = join(directory, FILES.identity);
   const file = jsonSchema.safeParse(jsonOrUndefined(await readText(path)));
@@ -237,8 +238,9 @@ function askOf({ passphrase }: Unlocking): AskPassphrase {
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return decodeText(await readTrustedFile(path), path);
   } catch (cause) {
+    if (cause instanceof IdentityError || cause instanceof TextError) throw cause;
     throw new IdentityError('identity-missing', `${path} cannot be read`, { cause });
   }
 }

@@ -50,34 +50,54 @@ const defaultPatience = { totalMs: 15_000, retryMs: 500 };
 export class LogView {
   readonly #parts: LogViewParts;
   readonly #key: NoteVerifier;
+  /** What was remembered when this view began, or when it last believed: nothing older is shown to it honestly. */
+  #floor: Promise<string | undefined>;
+  #isBeginning = false;
 
   constructor(parts: LogViewParts) {
     this.#parts = parts;
     this.#key = noteVerifier(parts.logKey);
+    this.#floor = parts.memory.last();
+    // told to whoever believes
+    this.#floor.catch(() => undefined);
+  }
+
+  /** Whether nothing was remembered when this view first believed: then what it was shown continues nothing. */
+  get isBeginning(): boolean {
+    return this.#isBeginning;
   }
 
   /**
-   * Believes a checkpoint, and remembers it when it resolves.
+   * Believes a checkpoint, and remembers it when it resolves. What is remembered never becomes less, also when other clients
+   * believe by the same memory at the same time; one of them may have remembered more while this one was being shown its own.
    * @throws NotBelieved `checkpoint-invalid`, `log-rolled-back`, `log-forked`
    */
   async believe(note: string): Promise<Checkpoint> {
     const shown = this.#open(note);
-    const seenNote = await this.#parts.memory.last();
-    if (seenNote === undefined) {
-      await this.#parts.memory.remember(note);
+    const floor = await this.#floor;
+    for (;;) {
+      const seenNote = await this.#parts.memory.last();
+      if (seenNote === undefined) {
+        if (!(await this.#parts.memory.remember(note, undefined))) continue;
+        this.#isBeginning = true;
+        this.#floor = Promise.resolve(note);
+        return shown;
+      }
+      const seen = this.#open(seenNote);
+      const least = floor === undefined ? 0 : this.#open(floor).size;
+      if (shown.size < least) {
+        throw await this.#contradiction(
+          'log-rolled-back',
+          `the log shown has ${shown.size} entries; this identity has seen ${seen.size}`,
+          { seen: seenNote, shown: note },
+        );
+      }
+      if (shown.size < seen.size) await this.#checkContinues(shown, seen, note, seenNote);
+      else await this.#checkContinues(seen, shown, seenNote, note);
+      if (shown.size > seen.size && !(await this.#parts.memory.remember(note, seenNote))) continue;
+      this.#floor = Promise.resolve(shown.size > seen.size ? note : seenNote);
       return shown;
     }
-    const seen = this.#open(seenNote);
-    if (shown.size < seen.size) {
-      throw await this.#contradiction(
-        'log-rolled-back',
-        `the log shown has ${shown.size} entries; this identity has seen ${seen.size}`,
-        { seen: seenNote, shown: note },
-      );
-    }
-    await this.#checkContinues(seen, shown, seenNote, note);
-    if (shown.size > seen.size) await this.#parts.memory.remember(note);
-    return shown;
   }
 
   /**

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 
 import { sha256Hex } from '../escrow/digests.js';
 import { parsePrincipalId } from '../escrow/ids.js';
+import { DAEMON_ID } from '../escrow/principals.js';
 import { writeFileAtomically, writeNewFile } from './atomicFile.js';
 import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from './errors.js';
@@ -50,6 +51,8 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
       `"${order.id}" is not an id: lower-case letters, digits, dots, dashes and underscores, at most 64`,
     );
   }
+  if (order.id === DAEMON_ID)
+    throw new IdentityError('identity-malformed', `${DAEMON_ID} is the daemon's own id in the log`);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await refuseToOverwrite(directory);
   const signing = (await generate('ec', { namedCurve: 'P-256' })).privateKey;

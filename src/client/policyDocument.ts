@@ -1,4 +1,5 @@
 import { canonicalHash } from '../escrow/digests.js';
+import { newPolicyProblems } from '../escrow/newPolicy.js';
 import type { Policy } from '../escrow/policy.js';
 import type { PolicySignaturePayload } from '../escrow/wire.js';
 import type { Json } from '../log/canonical.js';
@@ -18,6 +19,17 @@ export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
  * @throws PolicyDocumentError with every problem and its place
  */
 export function checkPolicyDocument(document: unknown): Policy {
+  const policy = readPolicyInForce(document);
+  const problems = newPolicyProblems(document as Json, policy);
+  if (problems.length > 0) throw new PolicyDocumentError(problems);
+  return policy;
+}
+
+/**
+ * Reads a document that is in force already, which may be what a new one may not.
+ * @throws PolicyDocumentError as {@link checkPolicyDocument}
+ */
+export function readPolicyInForce(document: unknown): Policy {
   try {
     canonicalJson(document);
     return policyOf(document as Json, 0);

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { types } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
 
+import { decodeText, TextError } from '../log/plainText.js';
 import { IdentityError, PolicyDocumentError } from './errors.js';
 import type { PublicPart } from './publicPart.js';
 import { parsePublicPart } from './publicPart.js';
@@ -12,10 +13,10 @@ import { parsePublicPart } from './publicPart.js';
  * keys, with the fingerprint of the depositary key and the delivery key if any, of that `public.json`, so that what is signed holds the keys themselves.
  *
  * The form of the document is not checked: see `checkPolicyDocument`.
- * @throws PolicyDocumentError when it is not YAML, or a `keysFrom` does not lead to the keys of that principal
+ * @throws TextError when it is not UTF-8 in NFC; PolicyDocumentError when it is not YAML, or a `keysFrom` does not lead to the keys of that principal
  */
 export async function readPolicyFile(path: string): Promise<unknown> {
-  const document = parseYaml(await readFile(path, 'utf8'));
+  const document = parseYaml(decodeText(await readFile(path), path));
   if (!isObject(document) || !Array.isArray(document['principals'])) return document;
   const principals = await Promise.all(
     document['principals'].map((principal, at) => withKeys(principal, `principals[${at}]`, dirname(path))),
@@ -58,8 +59,9 @@ async function withKeys(principal: unknown, place: string, directory: string): P
 async function readPart(path: string, place: string): Promise<PublicPart> {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
-  } catch {
+    text = decodeText(await readFile(path), path);
+  } catch (error) {
+    if (error instanceof TextError) throw error;
     throw new PolicyDocumentError([`${place}: ${path} cannot be read`]);
   }
   try {

@@ -7,7 +7,7 @@ import { policyWarnings } from '../escrow/warnings.js';
 import { policyChanges } from '../policy/changes.js';
 import type { EscrowClient } from './escrowClient.js';
 import { ServerUnreachable } from './errors.js';
-import { checkPolicyDocument, policyDocumentHash } from './policyDocument.js';
+import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from './policyDocument.js';
 import { readPolicyFile } from './policyFile.js';
 
 /** What putting a document in force would do: what administrators read before they sign, and what they then sign. */
@@ -50,7 +50,7 @@ export async function planPolicy(client: EscrowClient, path: string): Promise<Po
   const planned = await client.planPolicy(document);
   if (planned.hash !== hash)
     throw new ServerUnreachable('not-escrowd', 'the server reads another document than was sent');
-  const before = inForce.document === undefined ? NOTHING : checkPolicyDocument(inForce.document);
+  const before = inForce.document === undefined ? NOTHING : readPolicyInForce(inForce.document);
   return {
     document,
     hash,

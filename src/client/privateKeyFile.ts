@@ -1,8 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import { createPrivateKey } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 
+import { decodeText, TextError } from '../log/plainText.js';
 import { IdentityError } from './errors.js';
+import { readTrustedFile } from './trustedFile.js';
 
 /** Gives the passphrase of a file, from whoever knows it; undefined when nobody does. It is overwritten after use. */
 export type AskPassphrase = (file: string) => Promise<Buffer | undefined>;
@@ -32,9 +34,9 @@ async function readGuarded(path: string): Promise<string> {
     if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
       throw new IdentityError('key-exposed', `${path} can be read by others; chmod 600 it`);
     }
-    return await readFile(path, 'utf8');
+    return decodeText(await readTrustedFile(path), path);
   } catch (cause) {
-    if (cause instanceof IdentityError) throw cause;
+    if (cause instanceof IdentityError || cause instanceof TextError) throw cause;
     throw new IdentityError('key-missing', `${path} cannot be read`, { cause });
   }
 }

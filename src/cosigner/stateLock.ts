@@ -1,12 +1,7 @@
-import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 
-import koffi from 'koffi';
-
+import { tryLock } from '../client/fileLock.js';
 import { WitnessFault } from './errors.js';
-
-/** flock(2): LOCK_EX | LOCK_NB; the same numbers on Linux, macOS and the BSDs. */
-const EXCLUSIVE_NOW = 2 | 4;
 
 /**
  * Takes the lock of a state directory, for as long as this process lives or until what is returned is called. It is
@@ -23,23 +18,15 @@ export function lockState(directory: string): () => void {
     );
   }
   const path = join(directory, 'lock');
-  const descriptor = opened(path);
-  const libc = koffi.load(null);
-  const flock: unknown = libc.func('int flock(int descriptor, int operation)');
-  const taken =
-    typeof flock === 'function' && Reflect.apply(flock, undefined, [descriptor, EXCLUSIVE_NOW]) === 0;
-  if (!taken) {
-    closeSync(descriptor);
+  const release = locked(path);
+  if (release === undefined)
     throw new WitnessFault('witness-in-use', `another witness serves from ${directory}`);
-  }
-  return () => {
-    closeSync(descriptor);
-  };
+  return release;
 }
 
-function opened(path: string): number {
+function locked(path: string): (() => void) | undefined {
   try {
-    return openSync(path, 'a', 0o600);
+    return tryLock(path);
   } catch (cause) {
     throw new WitnessFault('witness-state', `${path} cannot be opened`, { cause });
   }

@@ -10,6 +10,7 @@ import {
 } from '../log/cosignature.js';
 import { signatureLine } from '../log/note.js';
 import { NoteError } from '../log/noteKey.js';
+import { decodeText } from '../log/plainText.js';
 import { WitnessFault } from './errors.js';
 
 /** A witness's own key. */
@@ -48,7 +49,7 @@ export async function readKeyFile(path: string): Promise<Cosigner> {
     if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
       throw new WitnessFault('witness-key', `${path} can be read by others; chmod 600 it`);
     }
-    content = await readFile(path, 'utf8');
+    content = decodeText(await readFile(path), path);
   } catch (cause) {
     if (cause instanceof WitnessFault) throw cause;
     const why = errorCodeOf(cause) === 'ENOENT' ? 'there is no such file' : 'it cannot be read';

@@ -8,6 +8,7 @@ import { errorCodeOf } from '../client/errorCode.js';
 import type { Cosigned } from '../log/addCheckpoint.js';
 import { decodeBase64, encodeBase64 } from '../log/base64.js';
 import { hashLengthBytes } from '../log/merkle.js';
+import { decodeUtf8 } from '../log/plainText.js';
 import { WitnessFault } from './errors.js';
 
 /** What a witness remembers of a log: what it has cosigned last, and the note by which the log had signed it. */
@@ -78,7 +79,7 @@ export async function openState(directory: string, vkey: string): Promise<Witnes
 async function readState(path: string, vkey: string): Promise<StateFile> {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = decodeUtf8(await readFile(path), path);
   } catch (cause) {
     // a memory that is gone is not an empty one: a witness that forgot would sign a fork
     throw new WitnessFault('witness-state', `${path} cannot be read: a witness does not sign without it`, {

@@ -5,6 +5,7 @@ import { actorOf } from './context.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
 import { smallQuorums } from './minimumQuorum.js';
+import { newPolicyProblems } from './newPolicy.js';
 import type { Policy } from './policy.js';
 import { isOnTopOf, policySignatures, signersOf } from './policySignatures.js';
 import type { PolicyParser } from './ports.js';
@@ -39,6 +40,8 @@ export async function planPolicy(
   const { directory } = escrow;
   const current = await directory.current();
   const next = parse(canonicalJson(document), current.version + 1);
+  const [problem] = newPolicyProblems(document, next);
+  if (problem !== undefined) throw new EscrowError('policy-invalid', `${problem}.`);
   await checkSuccession(escrow, next);
   return { current, next, signersNeeded: directory.signersNeeded(current) };
 }

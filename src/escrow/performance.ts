@@ -2,6 +2,7 @@ import type { Json } from '../log/canonical.js';
 import type { Act, LentFor } from './acts.js';
 import { EscrowError } from './errors.js';
 import type { Change, Claim, Subject } from './journal.js';
+import { DAEMON_ID } from './principals.js';
 
 /** Who acts: a principal by the key that signed the request, or the daemon itself. */
 export interface Actor {
@@ -13,7 +14,7 @@ export interface Actor {
 }
 
 /** The daemon itself, in the log. */
-export const DAEMON: Actor = { id: 'escrowd', request: undefined };
+export const DAEMON: Actor = { id: DAEMON_ID, request: undefined };
 
 /** A request as its caller signed it. */
 export interface SignedRequest {

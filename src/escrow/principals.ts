@@ -1,5 +1,8 @@
 import type { PrincipalId } from './ids.js';
 
+/** The daemon itself, as the log names it. No principal has this id. */
+export const DAEMON_ID = 'escrowd';
+
 /** What a principal may be in the API. Any other role name is a group that rules can refer to. */
 export const API_ROLES = ['admin', 'depositary', 'owner', 'app', 'auditor'] as const;
 /** A role that the API knows. */

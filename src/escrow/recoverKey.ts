@@ -22,7 +22,7 @@ import { layerContext, layersOf } from './layers.js';
 import type { Subject } from './journal.js';
 import type { Policy } from './policy.js';
 import type { TokenVerbs, Wrapped } from './ports.js';
-import { hasRole } from './principals.js';
+import { DAEMON_ID, hasRole } from './principals.js';
 import { quorumsAsJson } from './quorumProgress.js';
 import { completeQuorum } from './quorums.js';
 import type { KeyGrant, Recovery, RecoveryState, ReleasedKey, Scope } from './recovery.js';
@@ -78,7 +78,7 @@ export async function activateWhenDue(escrow: Escrow, id: RecoveryId): Promise<b
 }
 
 /** The daemon itself, in the log. */
-const DAEMON: Actor = { id: 'escrowd', request: undefined };
+const DAEMON: Actor = { id: DAEMON_ID, request: undefined };
 
 function activate(
   escrow: Escrow,

@@ -1,3 +1,4 @@
+import { unclearText } from '../log/plainText.js';
 import type { EnrolledKeys } from './explain.js';
 import { depositaryProblems, missingIn, partsOf } from './explain.js';
 import type { PrincipalId } from './ids.js';
@@ -6,7 +7,7 @@ import type { Kind } from './ownerKinds.js';
 import { kindsOf, namesOf, ownersOf } from './ownerKinds.js';
 import type { Policy, Purpose, QuorumExpression, Rule } from './policy.js';
 import type { Principal } from './principals.js';
-import { API_ROLES, hasRole } from './principals.js';
+import { API_ROLES, DAEMON_ID, hasRole } from './principals.js';
 import type { Quorum } from './quorums.js';
 
 /** How many deposits were made for one purpose with exactly these quorums, which are fixed at deposit. */
@@ -140,9 +141,18 @@ function isGeneral({ owner, use, spec }: Rule['when']): boolean {
   return use === undefined && spec === undefined && Object.keys(owner).length === 0;
 }
 
-function principalWarnings({ id, roles, keys, retired, kind }: Principal): readonly string[] {
+function principalWarnings({ id, roles, keys, retired, kind, attributes }: Principal): readonly string[] {
   const known = roles.some((role) => (API_ROLES as readonly string[]).includes(role));
+  const unclear = unclearText(attributes);
   return [
+    ...(id === DAEMON_ID
+      ? [`${id} has the id that the log has for the daemon itself: what the two did cannot be told apart`]
+      : []),
+    ...(unclear === undefined
+      ? []
+      : [
+          `${id} has the attribute ${unclear} that is not in Unicode NFC, or has lost a character: rules may not match it`,
+        ]),
     ...(keys.length === 0 && !retired ? [`${id} has no key and cannot sign any request`] : []),
     ...(known ? [] : [`${id} has none of the roles ${API_ROLES.join(', ')} and can do nothing`]),
     ...(kind === 'app' && roles.includes('depositary') ? [`${id} is an app and a depositary`] : []),

@@ -13,7 +13,7 @@ import {
   parsed,
   principalId,
   rate,
-  words,
+  newWords,
 } from '../policy/fields.js';
 import { binary, compactJws, decimal, grantId, instant, keyId, recoveryId } from './fields.js';
 
@@ -33,7 +33,7 @@ export const keyOrder = z.strictObject({
   owner: principalId,
   spec: keySpec,
   use: keyUse,
-  label: words({ min: 0, max: 200 }).default(''),
+  label: newWords({ min: 0, max: 200 }).default(''),
   deliver: z.boolean().default(false),
 });
 
@@ -59,7 +59,7 @@ const scope = z
 
 const recoveryCommon = {
   keys: distinct(keyId, MAX_RECOVERY_KEYS),
-  reason: words({ min: 1, max: 1000 }),
+  reason: newWords({ min: 1, max: 1000 }),
   validFor: duration({ minMs: 1000, maxMs: 90 * DAY_MS }),
 };
 
@@ -82,7 +82,7 @@ export const approval = z.strictObject({
 export const denial = z.strictObject({ statement: compactJws });
 
 /** POST .../veto, .../cancel, .../revoke */
-export const reason = z.strictObject({ reason: words({ min: 1, max: 1000 }) });
+export const reason = z.strictObject({ reason: newWords({ min: 1, max: 1000 }) });
 
 /** POST .../activate, .../release */
 export const nothing = z.strictObject({});

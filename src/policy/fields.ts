@@ -6,6 +6,7 @@ import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
 import type { Rate } from '../escrow/rate.js';
 import { isWellFormed } from '../log/canonical.js';
+import { isPlainText } from '../log/plainText.js';
 import { parseDuration } from './durations.js';
 
 /** A schema that takes a text and yields what it says. */
@@ -68,6 +69,11 @@ export function words(bounds: { readonly min: number; readonly max: number }): T
     .max(bounds.max)
     .refine((text) => isWellFormed(text) && !/[^\P{Cc}\n\t]/u.test(text), 'must be plain text')
     .meta({ pattern: '^[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]*$' });
+}
+
+/** The same, and written in one way only: what people type from now on. */
+export function newWords(bounds: { readonly min: number; readonly max: number }): TextSchema<string> {
+  return words(bounds).refine(isPlainText, 'must be in Unicode NFC, without U+FFFD');
 }
 
 /** At least one choice, none twice. */

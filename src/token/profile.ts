@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { decodeText } from '../log/plainText.js';
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
 import { ATTACK_NAMES } from './attackNames.js';
@@ -105,5 +106,5 @@ export function agreesOnKeks({ mechanisms }: Pick<TokenProfile, 'mechanisms'>): 
 
 /** Reads and parses a profile file, such as those in `hsm-config`. */
 export function readProfile(path: string): TokenProfile {
-  return parseProfile(readFileSync(path, 'utf8'));
+  return parseProfile(decodeText(readFileSync(path), path));
 }

@@ -50,7 +50,13 @@ export function submissionTo({ url, ca }: WitnessAt, timeoutMs: number): Submiss
   const isTls = target.protocol === 'https:';
   const options = { keepAlive: true, maxSockets: 1 };
   const agent = isTls
-    ? new HttpsAgent({ ...options, minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) })
+    ? new HttpsAgent({
+        ...options,
+        // whatever the environment says of certificates (NODE_TLS_REJECT_UNAUTHORIZED)
+        rejectUnauthorized: true,
+        minVersion: 'TLSv1.2',
+        ...(ca === undefined ? {} : { ca }),
+      })
     : new HttpAgent(options);
   const request = isTls ? httpsRequest : httpRequest;
   return {

@@ -13,9 +13,10 @@ export class TestMemory implements LogMemory {
     return Promise.resolve(this.note);
   }
 
-  remember(note: string): Promise<void> {
+  remember(note: string, instead: string | undefined): Promise<boolean> {
+    if (this.note !== instead) return Promise.resolve(false);
     this.note = note;
-    return Promise.resolve();
+    return Promise.resolve(true);
   }
 
   keepEvidence(evidence: Readonly<Record<string, unknown>>): Promise<string> {

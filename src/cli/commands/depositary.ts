@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
+import { decodeText } from '../../log/plainText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import { answerChallenge, parseChallenge } from '../../client/challenge.js';
 import type { CommandRow, Result } from '../command.js';
@@ -19,7 +20,7 @@ export const depositaryCommands: readonly CommandRow[] = [
 
 async function answer(session: Session, given: Given): Promise<Result> {
   const identity = await session.identity();
-  const challenge = parseChallenge(await readFile(given.argument(0), 'utf8'));
+  const challenge = parseChallenge(decodeText(await readFile(given.argument(0)), given.argument(0)));
   const answered = await answerChallenge(challenge, identity.id, await identity.depositaryOpener());
   const out = given.text('out');
   await writeFileAtomically(out, `${JSON.stringify(answered, undefined, 2)}\n`, 0o644);

@@ -67,7 +67,7 @@ async function show(session: Session, given: Given): Promise<Result> {
 async function revoke(session: Session, given: Given): Promise<Result> {
   const { client } = await session.connect();
   const { result: grant, entry } = await session.busy('revoking the grant', () =>
-    client.revoke(given.argument(0), given.text('reason')),
+    client.revoke(given.argument(0), given.words('reason')),
   );
   return {
     json: { result: grant, entry },

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
-
 import type { BelievedHistory, HistoryPins } from '../../client/historyFile.js';
 import { exportHistory, readHistory, reasonOf, verifyHistory } from '../../client/ownHistory.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
+import { readTrustedFile } from '../../client/trustedFile.js';
 import type { HistoryFilter } from '../../escrow/ownerHistory.js';
 import type { Entry } from '../../log/entry.js';
+import { decodeText, decodeUtf8 } from '../../log/plainText.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { parseDurationArgument } from '../durationArgument.js';
@@ -152,9 +152,10 @@ async function pinsOf(session: Session, given: Given): Promise<HistoryPins> {
   const record = given.find('record');
   const owner = given.find('owner');
   const againstFile = given.find('against');
-  const against = againstFile === undefined ? undefined : await readFile(againstFile, 'utf8');
+  const against =
+    againstFile === undefined ? undefined : decodeUtf8(await readTrustedFile(againstFile), againstFile);
   if (record !== undefined) {
-    const pins = parseCeremonyRecord(await readFile(record, 'utf8'), given.find('origin'));
+    const pins = parseCeremonyRecord(decodeText(await readTrustedFile(record), record), given.find('origin'));
     return pinned(pins, owner, against);
   }
   if (!session.hasIdentity) {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import type { Identity } from '../../client/identity.js';
@@ -8,8 +7,10 @@ import { createIdentity, pinServer, pinWitnesses } from '../../client/newIdentit
 import type { ServerPins } from '../../client/serverPins.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
 import type { WitnessPins } from '../../client/witnessPins.js';
+import { readTrustedFile } from '../../client/trustedFile.js';
 import { parseCheckpoint } from '../../log/checkpoint.js';
 import { parseNote } from '../../log/note.js';
+import { decodeText } from '../../log/plainText.js';
 import { cardPublicKey } from '../card.js';
 import { facts } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
@@ -223,8 +224,11 @@ async function pinsOf(given: Given): Promise<{ readonly pins: ServerPins; readon
       'give all three, or none and pin later',
     );
   }
-  const record = parseCeremonyRecord(await readFile(recordFile, 'utf8'), given.find('origin'));
-  return { pins: { server, ...record }, ca: await readFile(caFile, 'utf8') };
+  const record = parseCeremonyRecord(
+    decodeText(await readTrustedFile(recordFile), recordFile),
+    given.find('origin'),
+  );
+  return { pins: { server, ...record }, ca: decodeText(await readTrustedFile(caFile), caFile) };
 }
 
 function pinFacts({ server, origin, identityKey, logKey }: ServerPins): readonly string[] {

@@ -70,7 +70,7 @@ async function generate(session: Session, given: Given): Promise<Result> {
   if (use === undefined)
     throw new UsageError(`--use is missing: ${spec} can sign or decrypt`, 'add --use sign or --use decrypt');
   const { identity, client } = await session.connect();
-  const label = given.find('label');
+  const label = given.findWords('label');
   const { result: key, entry } = await session.busy('making and depositing the key', () =>
     client.generateKey({
       owner: given.find('owner') ?? identity.id,

@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-
+import { decodeText, decodeUtf8 } from '../../log/plainText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import { exportLog } from '../../client/logExport.js';
 import { verifyExport } from '../../client/logVerification.js';
@@ -7,6 +6,7 @@ import type { PublicPart } from '../../client/publicPart.js';
 import { parsePublicParts } from '../../client/publicPart.js';
 import type { RequestCounts } from '../../client/requestEvidence.js';
 import type { WitnessPins } from '../../client/witnessPins.js';
+import { readTrustedFile } from '../../client/trustedFile.js';
 import type { Believed, Refused } from '../../log/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -15,6 +15,7 @@ import type { Given } from '../given.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
 import { witnessesIn } from '../witnessesIn.js';
+import { continuesInWords } from '../words.js';
 
 /** The log. */
 export const logCommands: readonly CommandRow[] = [
@@ -98,7 +99,7 @@ async function checkpoint(session: Session, given: Given): Promise<Result> {
       ...(out === undefined ? {} : { out }),
     },
     lines: [
-      'The checkpoint is signed by the log, and continues what you saw before.',
+      `The checkpoint is signed by the log; ${continuesInWords(log)}.`,
       ...facts([
         ['origin', seen.origin],
         ['entries', String(seen.size)],
@@ -160,7 +161,8 @@ interface Trust {
 async function trustOf(session: Session, given: Given): Promise<Trust & { readonly logKey: string }> {
   const witnesses = witnessesIn(given);
   const againstFile = given.find('against');
-  const against = againstFile === undefined ? undefined : await readFile(againstFile, 'utf8');
+  const against =
+    againstFile === undefined ? undefined : decodeUtf8(await readTrustedFile(againstFile), againstFile);
   const givenKey = given.find('logKey');
   if (givenKey !== undefined) return { logKey: givenKey, against, witnesses };
   if (!session.hasIdentity)
@@ -174,7 +176,9 @@ async function trustOf(session: Session, given: Given): Promise<Trust & { readon
 }
 
 async function administratorsOf(paths: readonly string[]): Promise<readonly PublicPart[]> {
-  const parts = await Promise.all(paths.map(async (path) => parsePublicParts(await readFile(path, 'utf8'))));
+  const parts = await Promise.all(
+    paths.map(async (path) => parsePublicParts(decodeText(await readTrustedFile(path), path))),
+  );
   return parts.flat();
 }
 

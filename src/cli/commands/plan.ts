@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
+import { decodeText } from '../../log/plainText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import { readPolicySignature, signPolicy } from '../../client/policyDocument.js';
 import type { PolicyPlan } from '../../client/policyPlan.js';
@@ -110,7 +111,7 @@ async function apply(session: Session, given: Given): Promise<Result> {
 
 /** A signature under another plan is found here, where the file is, rather than refused by the server. */
 async function readSignature(path: string, { hash, base, replaces }: PolicyPlan): Promise<string> {
-  const jws = (await readFile(path, 'utf8')).trim();
+  const jws = decodeText(await readFile(path), path).trim();
   const says = readPolicySignature(jws);
   if (says === undefined) throw new UsageError(`${path} is not a signature made by escrowctl plan --sign`);
   if (says.hash !== hash)

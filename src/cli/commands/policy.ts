@@ -1,6 +1,6 @@
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import { PolicyDocumentError } from '../../client/errors.js';
-import { checkPolicyDocument, policyDocumentHash } from '../../client/policyDocument.js';
+import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from '../../client/policyDocument.js';
 import { readPolicyFile } from '../../client/policyFile.js';
 import { smallQuorums } from '../../escrow/minimumQuorum.js';
 import { policyWarnings } from '../../escrow/warnings.js';
@@ -94,7 +94,7 @@ async function show(session: Session, given: Given): Promise<Result> {
 function documentLines(document: unknown): readonly string[] {
   if (document === undefined)
     return ['', 'Only the first administrators are known; no document is in force yet.'];
-  const { administration, principals, rules } = checkPolicyDocument(document);
+  const { administration, principals, rules } = readPolicyInForce(document);
   return [
     ...facts([
       ['signed by', `${administration.quorum} administrators (floor ${administration.floor})`],

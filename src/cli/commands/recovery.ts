@@ -119,7 +119,7 @@ async function request(session: Session, given: Given): Promise<Result> {
 /** What is asked, whatever the keys. */
 function termsOf(given: Given): OrderTerms {
   const common = {
-    reason: given.text('reason'),
+    reason: given.words('reason'),
     validFor: formatDuration(given.duration('validFor')),
   };
   switch (given.oneOf('purpose', PURPOSES) ?? 'operate') {

@@ -2,6 +2,7 @@ import type { BelievedRecovery } from '../../client/depositary.js';
 import { approve, believeRecovery, deny } from '../../client/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import type { Identity } from '../../client/identity.js';
+import type { LogView } from '../../client/logView.js';
 import { requestInWords } from '../../escrow/summary.js';
 import type { WireRecovery } from '../../escrow/wire.js';
 import { facts } from '../columns.js';
@@ -10,7 +11,7 @@ import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
 import { printable } from '../terminal.js';
-import { grantFacts, nextForRecovery, recoveryFacts } from '../words.js';
+import { continuesInWords, grantFacts, nextForRecovery, recoveryFacts } from '../words.js';
 
 const REASON = {
   flags: '--reason <text>',
@@ -73,10 +74,10 @@ export const decisionCommands: readonly CommandRow[] = [
 ];
 
 async function approveCommand(session: Session, given: Given): Promise<Result> {
-  const { identity, client, believed } = await checked(session, given);
+  const { identity, client, believed, log } = await checked(session, given);
   // before the question: without the key the answer would be for nothing
   const depositaryKey = await identity.depositaryOpener();
-  if (!given.flag('yes')) await confirm(session, believed);
+  if (!given.flag('yes')) await confirm(session, believed, log);
   const holdsMs = given.find('holds') === undefined ? undefined : given.duration('holds');
   const approval = await approve(believed, identity.signer, depositaryKey, session.now, holdsMs);
   const { result, entry } = await session.busy('handing in the approval', () =>
@@ -98,7 +99,7 @@ async function approveCommand(session: Session, given: Given): Promise<Result> {
 
 async function denyCommand(session: Session, given: Given): Promise<Result> {
   const { identity, client, believed } = await checked(session, given);
-  const denial = await deny(believed, identity.signer, given.text('reason'), session.now);
+  const denial = await deny(believed, identity.signer, given.words('reason'), session.now);
   const { result, entry } = await session.busy('handing in the denial', () =>
     client.sendDenial(believed.shown.recovery, denial),
   );
@@ -138,7 +139,7 @@ async function end(
 ): Promise<Result> {
   const { client } = await session.connect();
   const { result, entry } = await session.busy('ending the request', () =>
-    act(client, given.argument(0), given.text('reason')),
+    act(client, given.argument(0), given.words('reason')),
   );
   return {
     json: { result, entry },
@@ -150,6 +151,7 @@ interface Checked {
   readonly identity: Identity;
   readonly client: EscrowClient;
   readonly believed: BelievedRecovery;
+  readonly log: LogView;
 }
 
 async function checked(session: Session, given: Given): Promise<Checked> {
@@ -164,7 +166,7 @@ async function checked(session: Session, given: Given): Promise<Checked> {
   if (believed.attested.recovery !== given.argument(0)) {
     throw new UsageError('the server shows another request than the one asked for');
   }
-  return { identity, client, believed };
+  return { identity, client, believed, log };
 }
 
 /** A request that has ended shows no share any more; that is no lie, and is to be told as what it is. */
@@ -173,7 +175,7 @@ function refuseEnded({ recovery, status }: WireRecovery): void {
   throw new UsageError(`the request is not open: it is ${status}`, `escrowctl recovery show ${recovery}`);
 }
 
-async function confirm(session: Session, believed: BelievedRecovery): Promise<void> {
+async function confirm(session: Session, believed: BelievedRecovery, log: LogView): Promise<void> {
   const { terminal } = session;
   if (!terminal.isInteractive) {
     throw new UsageError(
@@ -182,7 +184,7 @@ async function confirm(session: Session, believed: BelievedRecovery): Promise<vo
     );
   }
   const lines = [
-    'The token attests this request, and it is in the log that you have seen before:',
+    `The token attests this request, and it is in the log; ${continuesInWords(log)}:`,
     '',
     // made here of what is attested, and of nothing else
     requestInWords(believed.attested),

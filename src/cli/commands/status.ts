@@ -7,6 +7,7 @@ import type { ServerPins } from '../../client/serverPins.js';
 import type { WireServer } from '../../escrow/wire.js';
 import type { Checkpoint } from '../../log/checkpoint.js';
 import { facts } from '../columns.js';
+import { continuesInWords } from '../words.js';
 import type { CommandRow } from '../command.js';
 import { printable } from '../terminal.js';
 
@@ -52,7 +53,7 @@ export const statusCommand: CommandRow = {
         ...facts([
           ['origin', server.origin],
           ['keys', 'as pinned'],
-          ['log', seen === undefined ? 'empty' : `${seen.size} entries, continues what you saw before`],
+          ['log', seen === undefined ? 'empty' : `${seen.size} entries; ${continuesInWords(log)}`],
           ['token', `${server.token.profile}, ${server.token.oaep}`],
           ['kinds of keys', server.token.keySpecs.join(', ')],
           ['mechanisms', server.token.mechanisms.join(', ')],

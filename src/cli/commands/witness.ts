@@ -1,5 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
 
+import { decodeText } from '../../log/plainText.js';
 import { writeNewFile } from '../../client/atomicFile.js';
 import { errorCodeOf } from '../../client/errorCode.js';
 import { WitnessFault } from '../../cosigner/errors.js';
@@ -207,5 +208,5 @@ async function tlsOf(given: Given): Promise<{ readonly cert: string; readonly ke
   if (cert === undefined || key === undefined) {
     throw new UsageError('--tls-cert and --tls-key belong together', 'give both, or neither');
   }
-  return { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
+  return { cert: decodeText(await readFile(cert), cert), key: decodeText(await readFile(key), key) };
 }

@@ -1,12 +1,14 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { decodeText, TextError } from '../../log/plainText.js';
 import { CeremonyRefused } from './table.js';
 
 /** Reads a text file. Throws {@link CeremonyRefused} that names it. */
 export function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return decodeText(readFileSync(file), file);
   } catch (error) {
-    throw new CeremonyRefused(`The file ${file} cannot be read.`, { cause: error });
+    const why = error instanceof TextError ? `${error.message}.` : `The file ${file} cannot be read.`;
+    throw new CeremonyRefused(why, { cause: error });
   }
 }
 
