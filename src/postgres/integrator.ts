@@ -100,11 +100,28 @@ export class Integrator {
    * The newest checkpoint, once it covers `size` entries; makes it at once when nobody else does. Throws EscrowError
    * `log-unavailable` when that takes longer than `timeoutMs`.
    */
-  async covering(size: number, timeoutMs: number): Promise<StoredCheckpoint> {
+  covering(size: number, timeoutMs: number): Promise<StoredCheckpoint> {
+    return this.#runUntil(timeoutMs, async () => {
+      const newest = await newestCheckpoint(this.#options.pool.ask);
+      return newest !== undefined && newest.size >= size ? newest : undefined;
+    });
+  }
+
+  /**
+   * Resolves when a checkpoint covers `size` entries and this daemon has found it to be over its own entries, where it was
+   * told that they stand, and over those that others signed. Throws as {@link covering} does.
+   */
+  async proven(size: number, timeoutMs: number): Promise<void> {
+    await this.#runUntil(timeoutMs, () =>
+      Promise.resolve(this.#trusted.size >= size ? this.#trusted : undefined),
+    );
+  }
+
+  async #runUntil<T>(timeoutMs: number, look: () => Promise<T | undefined>): Promise<T> {
     const deadline = performance.now() + timeoutMs;
     for (let run = false; ; run = true) {
-      const newest = await newestCheckpoint(this.#options.pool.ask);
-      if (newest !== undefined && newest.size >= size) return newest;
+      const found = await look();
+      if (found !== undefined) return found;
       if (performance.now() >= deadline || this.#closed) {
         throw new EscrowError('log-unavailable', undefined, { cause: this.#fault });
       }
