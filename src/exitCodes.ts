@@ -25,7 +25,7 @@ export const EXIT_CODES = {
   logDamaged: {
     code: 8,
     meaning:
-      'the log contradicts itself, its checkpoint or what the token remembers of it; nothing may be built on it',
+      'the log contradicts itself, its checkpoint, or what the token or this daemon remembers of it; nothing may be built on it',
   },
   policy: { code: 9, meaning: 'the database holds a policy that its administrators have not signed' },
   hang: { code: 10, meaning: 'a call into the token did not come back (token.hangMs); to be started again' },
