@@ -82,6 +82,11 @@ export class Directory {
     return this.#current;
   }
 
+  /** The policy that was in force when {@link current} was asked last, without asking again. */
+  get latest(): Policy {
+    return this.#current ?? this.#bootstrap;
+  }
+
   /** Follows the signatures to the policy of this version: from the one that was followed last, or the very first. */
   async #follow(version: number): Promise<Policy> {
     let policy = this.#current ?? this.#bootstrap;

@@ -89,6 +89,11 @@ export interface Journal {
    * or its fate is unknown. Many may run at once.
    */
   append(write: JournalWrite): Promise<{ readonly index: number }>;
+  /**
+   * Resolves when a checkpoint by the log's key covers the entry that was appended at this index, as it was appended. Throws
+   * EscrowError `log-unavailable` when that takes too long, or when the log turns out not to have it there.
+   */
+  proven(index: number): Promise<void>;
   /** Acts with an attempt and no outcome: this daemon's, and those of daemons that are gone. */
   openActs(): Promise<readonly OpenAct[]>;
 }

@@ -8,7 +8,7 @@ import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
 import type { Change, Claim, Journal, Subject } from './journal.js';
 import type { Clock, Token, TokenVerbs } from './ports.js';
-import type { Actor, Outcome, Performance, Performed, Repeated } from './performance.js';
+import type { Actor, Outcome, Performance, Performed, Plan, Repeated } from './performance.js';
 import { CameToNothing } from './performance.js';
 import { NotHeld } from './journal.js';
 
@@ -81,6 +81,7 @@ export class Ledger {
     try {
       const attempt = await this.#attempt(id, performance);
       if ('repeats' in attempt) return attempt.repeats;
+      if (attempt.logged === 'proven') await this.#prove(id, performance, attempt);
       return await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
         this.#execute(id, performance, attempt, lent),
       );
@@ -124,7 +125,7 @@ export class Ledger {
         const plan = await decide(about);
         if ('repeats' in plan) return plan;
         if (MEANS[act].length > 0) this.#parts.token.requireInService();
-        await this.#append({
+        const { index } = await this.#append({
           id,
           role: 'opens',
           entry: {
@@ -135,7 +136,7 @@ export class Ledger {
           claims: [...freshness(actor), ...plan.claims],
           changes: [],
         });
-        return { subject, plan: plan.plan };
+        return { subject, plan: plan.plan, index, logged: plan.logged };
       } catch (error) {
         const contended = error instanceof NotHeld && CONTENDED.has(error.what);
         if (contended && this.#parts.clock.now().getTime() < deadline) {
@@ -149,6 +150,19 @@ export class Ledger {
         if (isAsked) await this.#deny(id, act, actor, subject, refusal);
         throw refusal;
       }
+    }
+  }
+
+  /** Waits until the attempt is proven to be in the log. When it is not, nothing was used, and that is its outcome. */
+  async #prove<A extends Act, P, R>(
+    id: ActId,
+    { act, actor }: Performance<A, P, R>,
+    { subject, index }: Attempt<P>,
+  ): Promise<void> {
+    try {
+      await this.#parts.journal.proven(index);
+    } catch (error) {
+      throw await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
     }
   }
 
@@ -288,6 +302,8 @@ export class Ledger {
 interface Attempt<P> {
   readonly subject: Subject;
   readonly plan: P;
+  readonly index: number;
+  readonly logged: Plan<P>['logged'];
 }
 
 type OutcomeEntry = Omit<Entry, 'phase' | 'request' | 'certificate' | 'digest' | 'error'>;

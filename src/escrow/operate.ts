@@ -18,6 +18,7 @@ import type { Claim, Subject } from './journal.js';
 import type { DecryptInput } from './ports.js';
 import { hasRole } from './principals.js';
 import { usesLeft } from './rate.js';
+import { loggedFor } from './rules.js';
 
 /** What an app wants signed: messages, or digests where the grant allows them. */
 export interface SignOrder {
@@ -63,6 +64,7 @@ export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrde
         detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex) },
         claims: [countUses(escrow, grant.id, inputs.items.length), ...(await claimBound())],
         plan: { grant, mechanism },
+        ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'sign' }]),
       };
     },
     run: (lent, { grant, mechanism: name }) =>
@@ -96,6 +98,7 @@ export function decryptWithGrant(
         detail: { mechanism, inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)) },
         claims: [countUses(escrow, grant.id, inputs.length), ...(await claimBound())],
         plan: { grant, mechanism: name },
+        ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'decrypt' }]),
       };
     },
     run: (lent, { grant, mechanism: name }) =>

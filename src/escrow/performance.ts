@@ -34,6 +34,8 @@ export interface Plan<P> {
   /** What must still hold in the transaction that records the attempt. */
   readonly claims: readonly Claim[];
   readonly plan: P;
+  /** `proven`: the token is not used before a checkpoint covers the attempt. */
+  readonly logged?: 'proven';
 }
 
 /** An act that is done already, and its answer: nothing is performed or recorded again. */

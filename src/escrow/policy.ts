@@ -86,6 +86,11 @@ export interface Rule {
   readonly requests: RequestTerms;
   readonly operate: OperateTerms | undefined;
   readonly release: ReleaseTerms | undefined;
+  /**
+   * `proven`: no such key is used before a checkpoint covers the attempt. Not given, it is enough that the attempt is durable as
+   * far as the database says.
+   */
+  readonly logged?: 'proven';
 }
 
 /** How policies come into force. */

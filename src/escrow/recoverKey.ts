@@ -16,6 +16,7 @@ import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import { newId } from './ids.js';
 import type { Actor, Performed } from './performance.js';
 import { CameToNothing } from './performance.js';
+import { loggedFor } from './rules.js';
 import { aloneOn } from './journal.js';
 import type { Layers } from './layers.js';
 import { layerContext, layersOf } from './layers.js';
@@ -105,6 +106,7 @@ function activate(
         },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
         plan: { request, recovery, keys, scope: asked.scope },
+        ...logging(policy, keys),
       };
     },
     run: async (lent, { request, recovery, keys, scope }) => {
@@ -216,6 +218,7 @@ export function releaseKeys(
         detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(quorumsOf(keys)) },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
         plan: found,
+        ...logging(policy, keys),
       };
     },
     run: async (lent, { request, recovery, keys }) => {
@@ -329,6 +332,11 @@ async function getRecoverable<P extends 'operate' | 'release'>(
   if (!isApproved || recovery.state.status !== 'approved') throw quorumIncomplete(request);
   if (escrow.clock.now() < recovery.state.releasableAt) throw new EscrowError('delay-running');
   return { request, recovery, asked, keys: complete, policy };
+}
+
+function logging(policy: Policy, keys: readonly RecoverableKey[]): ReturnType<typeof loggedFor> {
+  const deposits = keys.map(({ deposit }) => deposit);
+  return loggedFor(policy, deposits);
 }
 
 function quorumsOf(

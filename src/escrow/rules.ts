@@ -33,6 +33,32 @@ export function choose(policy: Policy, owner: Principal, spec: KeySpec, use: Key
   return { rule, quorums: minimalQuorums(resolve(rule.depositaries, policy, owner)) };
 }
 
+/** What a rule looks at in a key. */
+export interface RuledKey {
+  readonly owner: PrincipalId;
+  readonly spec: KeySpec;
+  readonly use: KeyUse;
+}
+
+/**
+ * What the rules that are for these keys now say of logging: `proven` when one of them does. Where there is no rule for a key,
+ * such as for an owner whom the directory does not list any more, it is enough that any rule says so.
+ */
+export function loggedFor(policy: Policy, keys: readonly RuledKey[]): { readonly logged?: 'proven' } {
+  return keys.some((key) => areUsesProven(policy, key)) ? { logged: 'proven' } : {};
+}
+
+function areUsesProven(policy: Policy, { owner: id, spec, use }: RuledKey): boolean {
+  const owner = policy.principals.get(id);
+  const rule =
+    owner && policy.rules.find((candidate) => mismatches(candidate, owner, spec, use).length === 0);
+  return rule === undefined ? policy.rules.some(isProven) : isProven(rule);
+}
+
+function isProven({ logged }: Rule): boolean {
+  return logged === 'proven';
+}
+
 /** Why a rule is not for such a key, in words; empty when it is. */
 export function mismatches(rule: Rule, owner: Principal, spec: KeySpec, use: KeyUse): readonly string[] {
   const { when } = rule;

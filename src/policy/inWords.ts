@@ -36,6 +36,7 @@ export function ruleInWords(rule: Rule): string {
     ...(rule.deliver ? ['the owner may have a copy at birth'] : []),
     `filed by: ${rule.requesters.join(', ')}`,
     ...requestTermsInWords(rule.requests),
+    ...(rule.logged === 'proven' ? ['each use waits until a checkpoint covers its attempt'] : []),
   ].join('; ');
 }
 

@@ -188,6 +188,7 @@ const rule = z
     requests: requests.default({}),
     operate: operate.optional(),
     release: release.optional(),
+    logged: z.literal('proven').optional(),
   })
   .refine((found) => found.operate !== undefined || found.release !== undefined, {
     message: 'has neither operate nor release',
@@ -204,6 +205,7 @@ const rule = z
     requests: requestTerms(found),
     operate: found.operate,
     release: found.release,
+    ...(found.logged === undefined ? {} : { logged: found.logged }),
   }));
 
 const signers = z.int().min(POLICY_QUORUM).max(MAX_POLICY_SIGNATURES);

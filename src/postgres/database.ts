@@ -191,6 +191,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     writer,
     followed,
     damage,
+    proven: (covered) => integrator.proven(covered, timeouts.proofMs),
     timeouts,
     log,
     size,

@@ -26,6 +26,8 @@ export interface JournalOptions {
   /** Told of every batch where it stands, before those who wait for it. */
   readonly followed: Pick<FollowedLog, 'own'>;
   readonly damage: Damage;
+  /** Resolves when a checkpoint over so many entries was found to be over those that were appended here. */
+  readonly proven: (size: number) => Promise<void>;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
   readonly log: { warn(message: string): void; info(message: string): void };
   /** The log's size, as far as this daemon knows it. */
@@ -90,6 +92,10 @@ export class PostgresJournal implements Journal {
   /** Why nothing can be appended; undefined as long as nothing speaks against it. */
   get fault(): unknown {
     return this.#options.damage.error ?? this.#keeper.fault;
+  }
+
+  proven(index: number): Promise<void> {
+    return this.#options.proven(index + 1);
   }
 
   openActs(): Promise<readonly OpenAct[]> {

@@ -71,6 +71,30 @@ describe('the ledger', () => {
     expect(journal.entries[0]?.id).toBe(journal.entries[1]?.id);
   });
 
+  it('uses the token only when the attempt is proven to be logged, where that is asked for', async () => {
+    const { ledger, steps, journal } = setUp();
+    journal.prove = (index) => {
+      steps.push(`proven ${index}`);
+      return Promise.resolve();
+    };
+    const proven = request({
+      decide: () => Promise.resolve({ detail: {}, claims: [], plan: 'plan', logged: 'proven' }),
+    });
+    await ledger.perform(proven);
+    expect(steps).toEqual(['opens', 'proven 0', 'token', 'closes']);
+  });
+
+  it('does not use the token when the attempt is not proven to be logged, and says so', async () => {
+    const { ledger, steps, journal } = setUp();
+    journal.prove = () => Promise.reject(new EscrowError('log-unavailable'));
+    const unproven = request({
+      decide: () => Promise.resolve({ detail: {}, claims: [], plan: 'plan', logged: 'proven' }),
+    });
+    await expect(ledger.perform(unproven)).rejects.toMatchObject({ code: 'log-unavailable' });
+    expect(steps).toEqual(['opens', 'closes']);
+    expect(journal.entries[1]).toMatchObject({ phase: 'failed', error: 'log-unavailable' });
+  });
+
   it('lends exactly the verbs in the table of means', async () => {
     const { ledger, lentVerbs } = setUp();
     await ledger.perform(request());

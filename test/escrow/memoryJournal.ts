@@ -52,6 +52,13 @@ export class MemoryJournal implements Journal {
     });
   }
 
+  /** What was appended is there: nothing is signed here, and `prove` says what a log that signs would find. */
+  prove: (index: number) => Promise<void> = () => Promise.resolve();
+
+  proven(index: number): Promise<void> {
+    return this.prove(index);
+  }
+
   /** Notes a request that only reads, as the store does: a request is used once, whatever by. */
   seeOnce({ kid, jti }: { readonly kid: string; readonly jti: string }): boolean {
     const isNew = !this.#seen.has(`${kid} ${jti}`);

@@ -2,7 +2,7 @@ import type { PrincipalId } from '../../src/escrow/ids.js';
 import type { Policy, QuorumExpression, Rule } from '../../src/escrow/policy.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { Principal } from '../../src/escrow/principals.js';
-import { choose, getOwner } from '../../src/escrow/rules.js';
+import { choose, getOwner, loggedFor } from '../../src/escrow/rules.js';
 import { errorCode } from '../support/errorCode.js';
 
 const id = (name: string): PrincipalId => name as PrincipalId;
@@ -149,5 +149,43 @@ describe('rules choose', () => {
     expect(getOwner(policy, id('owner'))).toBe(owner);
     expect(errorCode(() => getOwner(policy, id('ghost')))).toBe('owner-unknown');
     expect(errorCode(() => getOwner(policy, id('boss')))).toBe('owner-unknown');
+  });
+});
+
+describe('whether a use waits for the log', () => {
+  const key = { owner: owner.id, spec: 'ec-p256', use: 'sign' } as const;
+  const policyWith = (...rules: readonly Partial<Rule>[]): Policy => {
+    const policy = policyOf({ person: boss.id }, everyone);
+    return { ...policy, rules: rules.flatMap((more) => policy.rules.map((rule) => ({ ...rule, ...more }))) };
+  };
+  const when = (more: Partial<Rule['when']>): Rule['when'] => ({
+    owner: {},
+    use: undefined,
+    spec: undefined,
+    ...more,
+  });
+  const proven = { logged: 'proven' } as const;
+
+  it.each<[string, boolean, readonly Partial<Rule>[]]>([
+    ['its rule says nothing', false, [{}]],
+    ['its rule says so', true, [proven]],
+    ['an earlier rule is for it, and says nothing', false, [{}, proven]],
+    ['the rule that says so is for other keys', false, [{ ...proven, when: when({ use: 'decrypt' }) }, {}]],
+    ['the rule that says nothing is for other keys', true, [{ when: when({ spec: 'rsa-2048' }) }, proven]],
+    ['no rule is for it, and one says so', true, [{ ...proven, when: when({ use: 'decrypt' }) }]],
+    ['there is no rule', false, []],
+  ])('is said by the first rule that is for the key: %s', (_what, waits, rules) => {
+    expect(loggedFor(policyWith(...rules), [key])).toEqual(waits ? proven : {});
+  });
+
+  it('is so for an owner whom nobody knows when any rule says so', () => {
+    const gone = { ...key, owner: person('gone', []).id };
+    expect(loggedFor(policyWith({}, proven), [gone])).toEqual(proven);
+    expect(loggedFor(policyWith({}), [gone])).toEqual({});
+  });
+
+  it('is so for several keys when it is for one', () => {
+    const rules = [{ ...proven, when: when({ use: 'decrypt' }) }, {}];
+    expect(loggedFor(policyWith(...rules), [key, { ...key, use: 'decrypt' }])).toEqual(proven);
   });
 });

@@ -150,6 +150,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
         open.set(write.id, { id: write.id, entry: write.entry, about: write.about, by: 'self' });
       return { index: entries.push(decodeEntry(write.entry)) - 1 };
     },
+    proven: () => Promise.resolve(),
     openActs: () => Promise.resolve([...open.values()]),
   };
 

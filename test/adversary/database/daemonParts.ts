@@ -74,6 +74,7 @@ export async function composeDaemon(
     writer,
     followed: leftOut === 'its own leaves' ? { own: () => undefined } : followed,
     damage,
+    proven: (covered) => integrator.proven(covered, timeouts.appendMs),
     timeouts,
     log: silent,
     size,
