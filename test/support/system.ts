@@ -80,6 +80,8 @@ export interface System {
   makeApproval(name: PersonName, recovery: string, holdsMs?: number): Promise<WireApproval>;
   approve(name: PersonName, recovery: string, holdsMs?: number): Promise<WireRecovery>;
   deny(name: PersonName, recovery: string, reason: string): Promise<WireRecovery>;
+  /** Resolves with the reason when the daemon that runs can no longer go on. */
+  failed(): Promise<Error>;
   stopDaemon(): Promise<void>;
   startDaemon(): Promise<void>;
   /** Stops and deletes everything. */
@@ -189,6 +191,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       );
       return (await system.client(name).sendDenial(id, denial)).result;
     },
+    failed: () => daemon?.failed ?? Promise.reject(new Error('no daemon runs')),
     stopDaemon: async () => {
       await daemon?.stop();
       daemon = undefined;

@@ -1,6 +1,10 @@
+import { randomBytes } from 'node:crypto';
+import { EscrowError } from '../../../src/escrow/errors.js';
+import { Ledger } from '../../../src/escrow/ledger.js';
+import type { Token } from '../../../src/escrow/ports.js';
 import type { Journal } from '../../../src/escrow/journal.js';
 import { openCheckpoint } from '../../../src/log/checkpoint.js';
-import { anchorage, certifier, openOn, writeOf } from '../../postgres/fixtures.js';
+import { anchorage, certifier, clock, openOn, writeOf } from '../../postgres/fixtures.js';
 import type { Database } from '../../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
@@ -89,6 +93,13 @@ async function replaceAppendPlain(change: (source: string) => string): Promise<v
   await query(server.owner, changed);
 }
 
+/** Answers as if it had recorded what it was given, at the place that is next. */
+const forgetting = (source: string): string =>
+  source.replace(
+    /\n\s*update log_head h set[\s\S]*(?=return base)/,
+    '\n select size into base from log_head where id = 1;\n ',
+  );
+
 const stopped = { code: 'log-unavailable', cause: { name: 'LogDamaged' } };
 
 describe('an entry that the daemon’s role inserts', () => {
@@ -126,12 +137,6 @@ describe('an entry that the daemon’s role inserts', () => {
 });
 
 describe('a database that answers an append and', () => {
-  const forgetting = (source: string): string =>
-    source.replace(
-      /\n\s*update log_head h set[\s\S]*(?=return base)/,
-      '\n select size into base from log_head where id = 1;\n ',
-    );
-
   it.each<[string, (source: string) => string, RegExp, number]>([
     // the index that is answered is the next one each time: two acts have the same
     [
@@ -204,6 +209,58 @@ describe('a database that answers an append and', () => {
     );
     await append(blind, 1);
     expect(await daemon.integrator.covering(3, 2000)).toMatchObject({ size: 3 });
+  });
+});
+
+describe('a use of the token, by a database that says it has recorded the attempt and has not', () => {
+  /** How often the token was used for one act of signing, and what came of it. */
+  async function usedFor(
+    logged: 'proven' | undefined,
+  ): Promise<{ readonly uses: number; readonly code: unknown }> {
+    const daemon = await composed('nothing');
+    await append(daemon, 2);
+    await replaceAppendPlain(forgetting);
+    let uses = 0;
+    const token = {
+      requireInService: () => undefined,
+      lend: (_verbs: unknown, use: (lent: object) => Promise<unknown>) => {
+        uses += 1;
+        return use({});
+      },
+    } as unknown as Token;
+    const ledger = new Ledger({
+      journal: daemon.journal,
+      token,
+      clock,
+      random: randomBytes,
+      notice: () => undefined,
+      contentionTimeoutMs: 0,
+    });
+    const performed = ledger.perform({
+      act: 'grant.sign',
+      actor: { id: 'app', request: undefined },
+      decide: () =>
+        Promise.resolve({
+          detail: {},
+          claims: [],
+          plan: undefined,
+          ...(logged === undefined ? {} : { logged }),
+        }),
+      run: () => Promise.resolve({ detail: {}, digest: 'ab'.repeat(32), changes: [], answer: undefined }),
+    });
+    const code = await performed.then(
+      () => 'answered',
+      (error: unknown) => (error instanceof EscrowError ? error.code : error),
+    );
+    return { uses, code };
+  }
+
+  it('does not come about where it waits for the proof', async () => {
+    expect(await usedFor('proven')).toEqual({ uses: 0, code: 'log-unavailable' });
+  });
+
+  it('comes about once where it does not, and is not answered', async () => {
+    expect(await usedFor(undefined)).toEqual({ uses: 1, code: 'interrupted' });
   });
 });
 
