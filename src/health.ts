@@ -8,7 +8,7 @@ import type { Witnessing } from './witness/witnessing.js';
 /** What the health of a daemon is made of. */
 export interface HealthParts {
   /** The token, as its own probe found it last. Asking it here is no use of it. */
-  readonly token: { requireInService(): void };
+  readonly token: { requireInService(): void; readonly older: readonly string[] };
   readonly database: Pick<Database, 'health'>;
   readonly witnessing: Pick<Witnessing, 'silent'>;
   readonly notifications: { states(): Promise<readonly SinkState[]> };
@@ -84,7 +84,10 @@ async function healthOf(parts: HealthParts): Promise<Health> {
     ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
     ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
   ];
-  const notes = witnessing.silent.map((name) => `The witness ${name} does not cosign now.`);
+  const notes = [
+    ...witnessing.silent.map((name) => `The witness ${name} does not cosign now.`),
+    ...(token.older.length === 0 ? [] : ['Keys of an older ceremony are in use: run `ceremony renew`.']),
+  ];
   // who is not told yet is told later: that keeps nobody from working
   const sinks = health.answers ? await notifications.states().catch(() => []) : [];
   return { ok: problems.length === 0, problems, notes, notifications: sinks, alarms: [], unenforced };

@@ -84,6 +84,10 @@ export async function openProvenToken(
       tookMs: Math.round(performance.now() - startedAt),
     });
     if (unenforced.length > 0) log.warn('the token does not enforce everything', { unenforced });
+    if (first.older.length > 0)
+      log.warn('keys of an older ceremony are in use, which insist on less: run `ceremony renew`', {
+        objects: first.older,
+      });
     if (!profile.dataObjects)
       log.warn('the token remembers nothing of the log: an old copy of the database is not noticed at start');
     const token = superviseToken(first, { open, probeMs, waitMs, recycleAfterObjects, log: lines });

@@ -16,6 +16,7 @@ let release: (why: Error) => void;
 
 const parts = (): HealthParts => ({
   token: {
+    older: [],
     requireInService: () => {
       if (!state.token) throw new EscrowError('token-unavailable');
     },

@@ -19,6 +19,7 @@ import type { TokenPins } from './pins.js';
 import type { TokenProfile } from './profile.js';
 import type { TokenLog } from './sessions.js';
 import { closeSession, Sessions } from './sessions.js';
+import type { LongLived } from './startup.js';
 import { findLongLived, findSlot, importSpki, logIn, objectsWrong, requirePinned } from './startup.js';
 import { standingObjects } from './standing.js';
 import { enrolledDepositaries, ServerPairs } from './trusted.js';
@@ -53,6 +54,8 @@ export interface OpenToken extends Token, Anchorage {
   readonly identityKey: Uint8Array;
   /** The key that signs checkpoints; `publicKey` is DER SubjectPublicKeyInfo. */
   readonly logKey: { readonly algorithm: LogAlgorithm; readonly publicKey: Uint8Array };
+  /** What an older ceremony made, which insists on less than is made now, and is in use still. */
+  readonly older: readonly string[];
   /** Signs a checkpoint's text: 64 bytes for Ed25519, ASN.1 DER for ECDSA. */
   signCheckpoint(text: Uint8Array): Promise<Uint8Array>;
   /** Resolves when the token works (known-answer probe); EscrowError `token-unavailable` when it does not. */
@@ -111,7 +114,7 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
     const dialect = new Dialect(profile);
     const check = new ObjectCheck({ driver, profile, mechanisms, dialect, pins, log });
     const objects = new TokenObjects(driver, forObjects, check);
-    const { identity, log: logSpki, newestKek } = await findLongLived(objects, profile);
+    const { identity, log: logSpki, newestKek, older } = await findLongLived(objects, profile);
     requirePinned({ identity, log: logSpki }, pins);
     const health = new Health(objects, mechanisms, importSpki(identity));
     await health.check().catch((error: unknown) => {
@@ -130,7 +133,7 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
       serverPairs: new ServerPairs(),
       log,
     };
-    return new ReadyToken(bench, { identity, log: logSpki }, forLog, () => {
+    return new ReadyToken(bench, { identity, log: logSpki, older }, forLog, () => {
       closeSessions();
       try {
         module.release();
@@ -154,6 +157,7 @@ class ReadyToken implements TokenGeneration {
   readonly abilities: TokenAbilities;
   readonly identityKey: Uint8Array;
   readonly logKey: OpenToken['logKey'];
+  readonly older: readonly string[];
   readonly #bench: Workbench;
   readonly #forLog: Sessions;
   readonly #underWay = new Set<Promise<unknown>>();
@@ -162,7 +166,7 @@ class ReadyToken implements TokenGeneration {
 
   constructor(
     bench: Workbench,
-    keys: { readonly identity: Buffer; readonly log: Buffer },
+    keys: Pick<LongLived, 'identity' | 'log' | 'older'>,
     forLog: Sessions,
     giveBack: () => void,
   ) {
@@ -172,6 +176,7 @@ class ReadyToken implements TokenGeneration {
     this.#giveBack = giveBack;
     this.abilities = { profile, keySpecs, mechanisms: grantMechanisms, oaep };
     this.identityKey = keys.identity;
+    this.older = keys.older;
     this.logKey = { algorithm: logKey, publicKey: keys.log };
   }
 

@@ -13,6 +13,7 @@ import type { TokenPins } from './pins.js';
 import type { TokenProfile } from './profile.js';
 import { openSession } from './sessions.js';
 import { ecSpki } from './spki.js';
+import { unboundedTrustedKeys } from './trusted.js';
 
 const CKF_TOKEN_INITIALIZED = 0x400;
 const CKU_USER = 1;
@@ -65,22 +66,29 @@ export interface LongLived {
   readonly log: Buffer;
   /** The newest label of each kind. */
   readonly newestKek: Readonly<Record<KekKind, string>>;
+  /** What an older ceremony made and is in use: it insists on less (`ceremony renew` makes it anew). */
+  readonly older: readonly string[];
 }
 
 /** Looks for what the ceremony must have made; makes nothing. Throws {@link TokenNotReady}. */
 export async function findLongLived(objects: TokenObjects, profile: TokenProfile): Promise<LongLived> {
-  const { identity, log, keks, anchor } = await objects
+  const { identity, log, keks, unbounded, anchor } = await objects
     .alone((session) => ({
       identity: publicKey(objects, session, 'identity', 'secp256r1'),
       log: publicKey(objects, session, 'log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1'),
       keks: findKeks(objects, session),
+      unbounded: profile.absentAttributes.includes('CKA_WRAP_TEMPLATE')
+        ? []
+        : unboundedTrustedKeys(objects.driver, session),
       anchor: profile.dataObjects ? readAnchor(objects.driver, session) : emptyAnchor,
     }))
     .catch((error: unknown) => {
       throw readFault(error) === undefined ? objectsWrong(error) : error;
     });
   if (identity !== undefined && log !== undefined && isComplete(keks.newest) && anchor !== undefined) {
-    return { identity, log, newestKek: keks.newest };
+    const olderKeks = Object.values(keks.newest).filter((label) => readKekLabel(label)?.kind === undefined);
+    const older = [...new Set([...olderKeks, ...unbounded.map(({ label }) => label)])].sort();
+    return { identity, log, newestKek: keks.newest, older };
   }
   const missing = [
     ...keks.missing,

@@ -64,6 +64,7 @@ class Supervisor implements SupervisedToken {
   readonly abilities: TokenAbilities;
   readonly identityKey: Uint8Array;
   readonly logKey: OpenToken['logKey'];
+  readonly older: readonly string[];
   readonly failed: Promise<Error>;
   readonly #supervision: Supervision;
   readonly #admission = new Admission();
@@ -76,10 +77,11 @@ class Supervisor implements SupervisedToken {
   #fail: (error: Error) => void = () => undefined;
 
   constructor(first: TokenGeneration, supervision: Supervision) {
-    const { abilities, identityKey, logKey } = first;
+    const { abilities, identityKey, logKey, older } = first;
     this.abilities = abilities;
     this.identityKey = identityKey;
     this.logKey = logKey;
+    this.older = older;
     this.#supervision = supervision;
     this.#state = { is: 'serving', generation: first };
     this.failed = new Promise((resolve) => {

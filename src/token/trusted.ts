@@ -5,6 +5,7 @@ import { EscrowError } from '../escrow/errors.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import { parsePrincipalId } from '../escrow/ids.js';
 import type { EnrolledDepositary, ServerForVersion } from '../escrow/ports.js';
+import { hasNested } from './objectCheck.js';
 import type { ObjectName } from './objectNames.js';
 import { objectNames, readServerForLabel } from './objectNames.js';
 import { findAll, readBytes, readRsaSpki } from './objects.js';
@@ -116,6 +117,32 @@ const UNWRAPPING_KEYS = [
   { type: pkcs11.CKA_TOKEN, value: true },
   { type: pkcs11.CKA_UNWRAP, value: true },
 ];
+
+/** A key that the security officer has made trusted. */
+export interface TrustedKey {
+  readonly handle: Handle;
+  readonly label: string;
+}
+
+/** All trusted keys of a class. */
+export function trustedKeys(driver: PKCS11, session: Handle, objectClass: number): readonly TrustedKey[] {
+  const template = [
+    { type: pkcs11.CKA_CLASS, value: objectClass },
+    { type: pkcs11.CKA_TOKEN, value: true },
+    { type: pkcs11.CKA_TRUSTED, value: true },
+  ];
+  return findAll(driver, session, template).map((handle) => ({
+    handle,
+    label: String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]),
+  }));
+}
+
+/** The trusted public keys that take any key that may be wrapped: those of the first ceremonies. */
+export function unboundedTrustedKeys(driver: PKCS11, session: Handle): readonly TrustedKey[] {
+  return trustedKeys(driver, session, pkcs11.CKO_PUBLIC_KEY).filter(
+    ({ handle }) => !hasNested(driver, session, handle, pkcs11.CKA_WRAP_TEMPLATE),
+  );
+}
 
 function recipient(bench: Workbench, label: string): ObjectName {
   return objectNames.recipient(label, bench.profile.depositaryKeys);

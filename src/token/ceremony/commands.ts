@@ -10,6 +10,7 @@ import type { PlaceOptions } from './place.js';
 import { readPlace, withPlace } from './place.js';
 import type { CeremonyRecord } from './record.js';
 import { readRecord, recordText } from './record.js';
+import { renew } from './renew.js';
 import { show } from './show.js';
 import type { TokenPlace } from './table.js';
 
@@ -38,7 +39,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .showHelpAfterError('(--help says more)');
 
   withPins(withPlace(program.command('init')))
-    .description('initialise a token and make its long-lived keys: two key-encryption keys, identity and log')
+    .description('initialise a token and make its long-lived keys: key-encryption keys, identity and log')
     .requiredOption('--record <file>', 'where to write the record of the ceremony (JSON, public)')
     .option('--json', 'print the record as JSON')
     .addHelpText('after', INIT_HELP)
@@ -117,6 +118,23 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       },
     );
 
+  withPins(withPlace(program.command('renew')))
+    .description("make the ceremony's keys anew, beside the old ones, which then only open what they sealed")
+    .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
+    .option('--json', 'print the record as JSON')
+    .addHelpText('after', RENEW_HELP)
+    .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
+      const at = place(options);
+      const before = readRecord(readText(options.record), at);
+      const soPin = hasOfficer(at) ? await obtainPin('security officer', options.soPinFile) : Buffer.alloc(0);
+      const userPin = await obtainPin('user', options.userPinFile);
+      const record = await zeroing([soPin, userPin], () =>
+        renew({ ...at, soPin, userPin, now: new Date(), before }),
+      );
+      writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+      tell(record, options, afterRenew(options.record));
+    });
+
   withPlace(program.command('accept-loss'))
     .description('accept that the database has lost entries of the log that the token remembers')
     .option('--user-pin-file <file>', 'read the user PIN from here instead of asking')
@@ -187,6 +205,19 @@ The record says what was made, with the public keys that everyone must pin. It h
 const ENROL_HELP = `
 Stop the daemon of this token first where the token allows one login only; SoftHSM does not ask for that.
 The user makes the server's key regarding this depositary; the security officer makes both public keys trusted.`;
+
+const RENEW_HELP = `
+Stop every daemon of this token first: it would see names twice. Keep a copy of the token and of the record.
+Makes the next version of each key-encryption key, and of the server's pair for each depositary; old ones go on to open what
+they sealed. The trusted public keys of a ceremony before are replaced by such as say what may go under them: that cannot be
+undone, and a daemon of an older version of escrowd no longer finds its depositaries.
+When it fails half-way, run it again. If it then says that the record does not have a key, the renewal was killed after it had
+made keys: compare the record with the token (ceremony show) before you destroy them.`;
+
+const afterRenew = (record: string): string => `The keys are renewed. The record ${record} is up to date.
+Next: 1. Put the record where the configuration says (token.record), on every server of this token, and start the daemons.
+      2. Keep the new record, and a backup of the token, with those before.
+      3. What was deposited before is still under the old keys, until it is sealed anew.`;
 
 const ACCEPT_LOSS_HELP = `
 The token remembers how far the log had come, so that nobody puts an old copy of the database in its place unseen. Only

@@ -4,24 +4,11 @@ import { Dialect } from '../dialect.js';
 import type { OperateKind } from '../keks.js';
 import { readKekLabel, rotatingUser } from '../keks.js';
 import { Mechanisms } from '../mechanisms.js';
-import { hasNested } from '../objectCheck.js';
-import { findAll, readBytes } from '../objects.js';
+import { findAll } from '../objects.js';
 import { userPair, userSecret } from '../templates.js';
+import { trustedKeys, unboundedTrustedKeys } from '../trusted.js';
 import type { Table } from './table.js';
 import { CeremonyRefused } from './table.js';
-
-/** A trusted key of the token. */
-interface TrustedKey {
-  readonly handle: Handle;
-  readonly label: string;
-}
-
-/** The trusted public keys that take any key that may be wrapped: those of the first ceremonies. */
-export function unboundedTrustedKeys(driver: PKCS11, session: Handle): readonly TrustedKey[] {
-  return trustedKeys(driver, session, pkcs11.CKO_PUBLIC_KEY).filter(
-    ({ handle }) => !hasNested(driver, session, handle, pkcs11.CKA_WRAP_TEMPLATE),
-  );
-}
 
 /**
  * A key that comes out of a rotating handle goes out again under any trusted key that takes it. So before such a handle is
@@ -84,16 +71,4 @@ export function requireRotates(
     for (const handle of scrap) driver.C_DestroyObject(session, handle);
   }
   throw new CeremonyRefused(`The rotating handle of kek:${kind} is another key than the KEK.`);
-}
-
-function trustedKeys(driver: PKCS11, session: Handle, objectClass: number): readonly TrustedKey[] {
-  const template = [
-    { type: pkcs11.CKA_CLASS, value: objectClass },
-    { type: pkcs11.CKA_TOKEN, value: true },
-    { type: pkcs11.CKA_TRUSTED, value: true },
-  ];
-  return findAll(driver, session, template).map((handle) => ({
-    handle,
-    label: String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]),
-  }));
 }

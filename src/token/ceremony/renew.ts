@@ -1,0 +1,162 @@
+import type { KeyObject } from 'node:crypto';
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import { parsePrincipalId } from '../../escrow/ids.js';
+import type { PrincipalId } from '../../escrow/ids.js';
+import { readKekLabel } from '../keks.js';
+import { readAttribute } from '../objectCheck.js';
+import { readServerForLabel, serverForLabel } from '../objectNames.js';
+import { findAll, readRsaSpki } from '../objects.js';
+import { importSpki } from '../startup.js';
+import { RECIPIENTS, unboundedTrustedKeys } from '../trusted.js';
+import { makeKeks } from './kekBirth.js';
+import type { CeremonyRecord, EarlierRecord } from './record.js';
+import { makeRecord, requireRecorded } from './record.js';
+import type { Pins, Table, TokenPlace } from './table.js';
+import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
+
+/** What {@link renew} needs. The caller zeroes the PINs. */
+export interface Renewal extends TokenPlace, Pins {
+  readonly now: Date;
+  /** The record before, which the new one continues. */
+  readonly before: EarlierRecord;
+}
+
+/**
+ * Makes the ceremony's objects anew beside the old ones: a next version of every key-encryption key, with its rotating handle,
+ * and of the server's pair regarding each depositary. Old KEKs and the private halves of old pairs stay, and only open what was
+ * sealed for them. Trusted keys of old pairs are destroyed, and a depositary's that takes any key is replaced by one that says
+ * what it takes, which cannot be undone. When a step fails, run it again: the token works at every point between.
+ * No daemon may have the token open: it would see names twice.
+ */
+export function renew(order: Renewal): Promise<CeremonyRecord> {
+  return atTable(order, async (table) => {
+    const slot = getSlot(table);
+    const { plan, pairs } = await asUser(slot, order.userPin, ({ handle }) => {
+      requireRecorded(table, handle, order.before);
+      const made = planOf(table, handle, order.before);
+      return { plan: made, pairs: makePairs(table, handle, made) };
+    });
+    await asKeeper(table, slot, order, ({ handle }) => {
+      exchangeTrusted(table, handle, plan, pairs);
+    });
+    const keks = await makeKeks(table, slot, order, plan.kekVersion);
+    return asUser(slot, order.userPin, (session) => {
+      const made = [...keks, ...pairs.map(({ label }) => label)].join(', ');
+      const event = { at: order.now.toISOString(), what: `renewed: ${made} were made` };
+      const from = { driver: table.driver, profile: order.profile, slot };
+      return makeRecord(from, session, [...order.before.events, event]);
+    });
+  });
+}
+
+interface Plan {
+  readonly kekVersion: number;
+  readonly depositaries: readonly {
+    readonly id: PrincipalId;
+    readonly key: KeyObject;
+    /** Whether its trusted key takes any key, and there is none that does not. */
+    readonly isUnbounded: boolean;
+    /** The label of the server's next pair. */
+    readonly pair: string;
+  }[];
+}
+
+interface NewPair {
+  readonly label: string;
+  readonly key: KeyObject;
+}
+
+function planOf({ driver, place }: Table, session: Handle, before: EarlierRecord): Plan {
+  const labels = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }]).map((handle) =>
+    labelOf(driver, session, handle),
+  );
+  const versions = [...labels, ...before.checkValues.keys()].map(
+    (label) => readKekLabel(label)?.version ?? 0,
+  );
+  const unbounded = new Set(
+    unboundedOf({ driver, place }, session).map(({ handle }) => handle.toString('hex')),
+  );
+  const bounded = new Set<PrincipalId>();
+  const keys = new Map<PrincipalId, Buffer>();
+  for (const handle of findAll(driver, session, RECIPIENTS[place.profile.depositaryKeys])) {
+    const label = labelOf(driver, session, handle);
+    const id = label.startsWith('depositary:')
+      ? parsePrincipalId(label.slice('depositary:'.length))
+      : undefined;
+    if (id === undefined) continue;
+    const spki = readRsaSpki(driver, session, handle);
+    // the same key twice is left by a renewal that was cut short
+    if (keys.get(id)?.equals(spki) === false)
+      throw new CeremonyRefused(
+        `The token has two trusted keys called ${label}: find out which is of ${id}.`,
+      );
+    keys.set(id, spki);
+    if (!unbounded.has(handle.toString('hex'))) bounded.add(id);
+  }
+  return {
+    kekVersion: 1 + Math.max(0, ...versions),
+    depositaries: [...keys].map(([id, spki]) => ({
+      id,
+      key: importSpki(spki),
+      isUnbounded: !bounded.has(id),
+      pair: serverForLabel(id, 1 + newestVersion(id, labels)),
+    })),
+  };
+}
+
+/** Trusted public keys that take any key; none where the token knows nothing of that. */
+function unboundedOf(
+  { driver, place }: Pick<Table, 'driver' | 'place'>,
+  session: Handle,
+): ReturnType<typeof unboundedTrustedKeys> {
+  return place.profile.absentAttributes.includes('CKA_WRAP_TEMPLATE')
+    ? []
+    : unboundedTrustedKeys(driver, session);
+}
+
+/** As the user: the private halves of the new pairs; none is left when one cannot be made. */
+function makePairs(table: Table, session: Handle, plan: Plan): readonly NewPair[] {
+  const made: NewPair[] = [];
+  try {
+    for (const { pair } of plan.depositaries)
+      made.push({ label: pair, key: importSpki(makeServerPair(table, session, pair)) });
+    return made;
+  } catch (error) {
+    for (const { label } of made) destroyPrivateHalf(table, session, label);
+    throw error;
+  }
+}
+
+/** As the keeper: what is new first, then the old is destroyed, so that there is always one of each. */
+function exchangeTrusted(table: Table, session: Handle, plan: Plan, pairs: readonly NewPair[]): void {
+  const { driver, place } = table;
+  const unbounded = unboundedOf(table, session);
+  const replaced = plan.depositaries.filter(({ isUnbounded }) => isUnbounded);
+  makeTrusted(table, session, [
+    ...pairs,
+    ...replaced.map(({ id, key }) => ({ label: `depositary:${id}`, key })),
+  ]);
+  const ours = new Set(plan.depositaries.map(({ id }) => `depositary:${id}`));
+  const current = new Set(pairs.map(({ label }) => label));
+  const oldPairs = findAll(driver, session, RECIPIENTS[place.profile.depositaryKeys]).filter((handle) => {
+    const label = labelOf(driver, session, handle);
+    return readServerForLabel(label) !== undefined && !current.has(label);
+  });
+  const oldKeys = unbounded.filter(({ label }) => ours.has(label)).map(({ handle }) => handle);
+  for (const handle of [...oldPairs, ...oldKeys]) driver.C_DestroyObject(session, handle);
+}
+
+/** The version of the newest pair regarding this depositary; 0 when there is none with a version. */
+function newestVersion(id: PrincipalId, labels: readonly string[]): number {
+  const versions = labels.flatMap((label) => {
+    const name = readServerForLabel(label);
+    return name?.id === id ? [name.version ?? 0] : [];
+  });
+  return Math.max(0, ...versions);
+}
+
+function labelOf(driver: PKCS11, session: Handle, handle: Handle): string {
+  return readAttribute(driver, session, handle, pkcs11.CKA_LABEL)?.toString() ?? '';
+}
