@@ -8,6 +8,7 @@ import { ConfigError } from './config.js';
 import type { Escrow } from './escrow/context.js';
 import { sha256Hex } from './escrow/digests.js';
 import { Directory } from './escrow/directory.js';
+import type { Housekeeping } from './escrow/housekeeping.js';
 import { keepHouse } from './escrow/housekeeping.js';
 import { Ledger } from './escrow/ledger.js';
 import { recordLoss } from './escrow/recordLoss.js';
@@ -27,6 +28,7 @@ import type { Cluster } from './postgres/cluster.js';
 import { startCluster } from './postgres/cluster.js';
 import type { Database } from './postgres/database.js';
 import { openDatabase } from './postgres/database.js';
+import { LogDamaged } from './postgres/faults.js';
 import { openProvenToken } from './tokenStart.js';
 import type { WitnessAt } from './witness/submission.js';
 import { startWitnessing } from './witness/witnessing.js';
@@ -95,10 +97,17 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);
     const database = await startDatabase(parts, { signer, certifier, anchorage: token }, stack, fail);
-    void database.failed.then(fail);
+    void database.failed.then((damage) => {
+      log.error('the log is damaged: nothing more is built on it', {
+        alarm: 'log-damaged',
+        reason: reasonsOf(damage),
+      });
+      fail(damage);
+    });
 
     const ledger = new Ledger({
       journal: database.journal,
+      memory: database,
       token,
       clock,
       random: randomBytes,
@@ -129,7 +138,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     };
     if (database.lost !== undefined) {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
-      await recordLoss(escrow, database.lost);
+      database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
     }
     const notifications = await openNotifications(config.notifications, escrow, database.outbox, log);
     stack.push(await keepHouseRegularly(escrow, database, config.housekeepingMs, log));
@@ -183,6 +192,11 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     return { host, port, management, failed, stop: unwind };
   } catch (error) {
+    if (error instanceof LogDamaged)
+      log.error('the log is damaged: nothing is built on it', {
+        alarm: 'log-damaged',
+        reason: reasonsOf(error),
+      });
     await unwind();
     throw error;
   }
@@ -249,12 +263,24 @@ async function keepHouseRegularly(
   everyMs: number,
   log: OperatorLog,
 ): Promise<() => Promise<void>> {
-  const first = await keepHouse(escrow, database.journal);
-  log.info('settled what was left', { ...first });
+  let missed = '';
+  const round = async (): Promise<Housekeeping> => {
+    const done = await keepHouse(escrow, database.journal);
+    const missing = done.missing.join(' ');
+    if (missing !== missed && missing !== '')
+      log.error('the token does not hold what the records say that it holds', {
+        alarm: 'token-object-missing',
+        objects: missing,
+      });
+    missed = missing;
+    return done;
+  };
+  const { missing, ...first } = await round();
+  log.info('settled what was left', { ...first, missing: missing.length });
   const stopping = new AbortController();
   const rounds = (async (): Promise<void> => {
     while (await pausedFor(everyMs, stopping.signal)) {
-      await keepHouse(escrow, database.journal).catch((error: unknown) => {
+      await round().catch((error: unknown) => {
         log.warn('housekeeping failed; it is tried again', { reason: reasonsOf(error) });
       });
     }

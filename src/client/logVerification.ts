@@ -13,6 +13,7 @@ import type { RequestCounts } from './requestEvidence.js';
 import { QuorumEvidence } from './quorumEvidence.js';
 import { RecoveryEvidence } from './recoveryEvidence.js';
 import { RequestEvidence } from './requestEvidence.js';
+import { StatedTrees } from './statedTrees.js';
 import { StatementEvidence } from './statementEvidence.js';
 import { TermsEvidence } from './termsEvidence.js';
 import type { WitnessPins } from './witnessPins.js';
@@ -33,7 +34,7 @@ export interface ExportCheck {
 
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
- * pairing of acts, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
+ * pairing of acts, the trees that depositaries have seen, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
  * that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
  * that no grant was used beyond what it allows, and that nothing was made twice of one order.
  */
@@ -50,7 +51,8 @@ export async function verifyExport(
   const terms = new TermsEvidence();
   const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();
-  const checkEntry = (entry: Entry, _index: number, documents: Documents): string | undefined => {
+  const trees = new StatedTrees();
+  const checkEntry = (entry: Entry, index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
     const reason =
       requests.check(entry) ??
@@ -60,7 +62,8 @@ export async function verifyExport(
       grants.check(entry) ??
       deposits.check(entry, documents) ??
       terms.check(entry) ??
-      creations.check(entry);
+      creations.check(entry) ??
+      trees.check(entry, index);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };
@@ -72,12 +75,18 @@ export async function verifyExport(
     ...(witnesses === undefined ? {} : { witnesses: readWitnessPins(witnesses) }),
     checkEntry,
   });
-  for await (const chunk of createReadStream(check.path, {
-    highWaterMark: CHUNK_BYTES,
-  }) as AsyncIterable<Buffer>)
-    verifier.write(chunk);
-  return { verdict: verifier.finish(), requests: requests.counts };
+  const read = (): AsyncIterable<Buffer> => createReadStream(check.path, { highWaterMark: CHUNK_BYTES });
+  for await (const chunk of read()) verifier.write(chunk);
+  const verdict = verifier.finish();
+  const foreign = verdict.ok ? await trees.findForeign(read()) : undefined;
+  return {
+    verdict: foreign === undefined ? verdict : { ok: false, index: foreign, reason: FOREIGN },
+    requests: requests.counts,
+  };
 }
+
+const FOREIGN =
+  'the statement names a tree that this log did not go through: its depositary has seen another log';
 
 /** Read at a time: large enough that reading is not waited for, and small enough to be used again. */
 const CHUNK_BYTES = 256 * 1024;

@@ -2,8 +2,9 @@ import type { TokenVerbs } from './ports.js';
 
 /**
  * The table of means: every act that escrowd knows, and the token verbs it is lent. A use case holds no verb
- * itself, so an act that is not logged cannot be written. Acts without verbs change records only; the `.read`
- * acts appear in the log only when they are refused.
+ * itself, so an act that is not logged cannot be written. Acts without verbs change records only, and are done while the
+ * token is out: whatever ends a request or a grant must not wait for it. The `.read` acts appear in the log only when they
+ * are refused.
  */
 export const MEANS = {
   'policy.apply': [],
@@ -21,18 +22,11 @@ export const MEANS = {
   ],
   'recovery.request': ['createTransport', 'destroyTransport', 'attest'],
   'recovery.approve': ['unwrapReply', 'openUnder'],
-  'recovery.deny': ['destroyTransport'],
-  'recovery.veto': ['destroyTransport'],
-  'recovery.cancel': ['destroyTransport'],
-  'recovery.expire': ['destroyTransport'],
-  'recovery.activate': [
-    'unwrapReply',
-    'openUnder',
-    'unwrapLayer',
-    'raiseGrant',
-    'destroyGrant',
-    'destroyTransport',
-  ],
+  'recovery.deny': [],
+  'recovery.veto': [],
+  'recovery.cancel': [],
+  'recovery.expire': [],
+  'recovery.activate': ['unwrapReply', 'openUnder', 'unwrapLayer', 'raiseGrant', 'destroyGrant'],
   'recovery.release': [
     'unwrapReply',
     'openUnder',
@@ -41,13 +35,12 @@ export const MEANS = {
     'generateTransferKey',
     'wrapToDepositary',
     'wrapUnderTransfer',
-    'destroyTransport',
   ],
   'grant.sign': ['sign'],
   'grant.decrypt': ['decrypt'],
-  'grant.revoke': ['destroyGrant'],
-  'grant.expire': ['destroyGrant'],
-  'grant.exhaust': ['destroyGrant'],
+  'grant.revoke': [],
+  'grant.expire': [],
+  'grant.exhaust': [],
   'log.loss': [],
   'notification.redeliver': [],
   'token.tidy': ['destroyTransport', 'destroyGrant'],

@@ -17,7 +17,7 @@ import { completion, isDenied, quorumsAsJson } from './quorumProgress.js';
 import type { Approval, Recovery, RecoveryState, Reply } from './recovery.js';
 import { approvalsAt } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';
-import { checkStatement } from './statement.js';
+import { checkStatement, requireOwnTree } from './statement.js';
 import type { Detail, Performed } from './performance.js';
 import { CameToNothing } from './performance.js';
 
@@ -45,9 +45,10 @@ export async function approveRecovery(
       const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
       const { recovery } = found;
       if (found.status === 'approved') throw new EscrowError('quorum-complete');
-      const { expiresAt } = await checkStatement(escrow, call.caller, recovery, order.statement, {
+      const { expiresAt, tree } = await checkStatement(escrow, call.caller, recovery, order.statement, {
         approve: order.replies,
       });
+      await requireOwnTree(escrow.log, tree);
       const held = repliesFor(found.held, order.replies);
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
@@ -108,14 +109,15 @@ export function denyRecovery(
       if (status === 'approved' && !counts) {
         throw new EscrowError('quorum-complete');
       }
-      const { reason } = await checkStatement(escrow, call.caller, recovery, order.statement, 'deny');
+      const { reason, tree } = await checkStatement(escrow, call.caller, recovery, order.statement, 'deny');
+      await requireOwnTree(escrow.log, tree);
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement, reason },
         claims: [aloneOn(recovery)],
         plan: { ...found, reason },
       };
     },
-    run: (lent, { recovery, keys, reason }) => {
+    run: (_lent, { recovery, keys, reason }) => {
       const at = escrow.clock.now();
       const denial = { depositary: call.caller.id, statement: order.statement, reason, at };
       const denials = [...recovery.denials, denial];
@@ -129,7 +131,7 @@ export function denyRecovery(
         digest: sha256Hex(order.statement),
         changes: [saved(denied)],
         answer: denied,
-        ...(isOver ? { cleanup: () => lent.destroyTransport(recovery.id) } : {}),
+        ...(isOver ? { obsolete: { transport: recovery.id } } : {}),
       });
     },
   });
@@ -190,7 +192,7 @@ function end(
         plan: recovery,
       };
     },
-    run: (lent, recovery) => {
+    run: (_lent, recovery) => {
       const state: RecoveryState = {
         status,
         by: call.caller.id,
@@ -203,7 +205,7 @@ function end(
         digest: recovery.requestHash,
         changes: [saved(ended)],
         answer: ended,
-        cleanup: () => lent.destroyTransport(recovery.id),
+        obsolete: { transport: recovery.id },
       });
     },
   });

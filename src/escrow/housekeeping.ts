@@ -20,6 +20,8 @@ export interface Housekeeping {
   readonly expiredRecoveries: number;
   readonly endedGrants: number;
   readonly strays: number;
+  /** One-time keys and grants that the records have and a token that works does not, by their labels. */
+  readonly missing: readonly string[];
   readonly activated: number;
 }
 
@@ -28,6 +30,7 @@ export interface Housekeeping {
  * requests and grants past their end are recorded as such, token objects that belong to no record are destroyed, and what
  * was approved for use is activated when its delay is over. Nothing waits for it that decides anything: what is over is
  * over by the clock, and what is due can be activated by whoever has a part in it.
+ * Nothing in the token is touched while a daemon on another copy of these records uses it; then this throws.
  * Run before serving, and from time to time. Safe beside other daemons, and beside itself.
  */
 export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<Housekeeping> {
@@ -35,7 +38,7 @@ export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs
     interruptedActs: await closeInterrupted(escrow, journal),
     expiredRecoveries: await expireRecoveries(escrow),
     endedGrants: await endGrants(escrow),
-    strays: await destroyStrays(escrow, journal),
+    ...(await settleToken(escrow, journal)),
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
     activated: await activateDue(escrow),
   };
@@ -77,7 +80,7 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
         plan: recovery,
       };
     },
-    run: (lent, recovery) => {
+    run: (_lent, recovery) => {
       const state = { status: 'expired', at: endOf(recovery) } as const;
       const expired: Recovery = { ...recovery, revision: recovery.revision + 1, state };
       return Promise.resolve({
@@ -85,7 +88,7 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
         digest: recovery.requestHash,
         changes: [{ change: 'recovery-saved', recovery: expired }],
         answer: undefined,
-        cleanup: () => lent.destroyTransport(id),
+        obsolete: { transport: id },
       });
     },
   });
@@ -125,13 +128,13 @@ async function endGrant(escrow: Escrow, grant: Grant, status: 'exhausted' | 'exp
       about(subjectOf(grant));
       return Promise.resolve({ detail: { used: grant.used }, claims: [], plan: undefined });
     },
-    run: (lent) =>
+    run: () =>
       Promise.resolve({
         detail: { status },
         digest: sha256Hex(grant.id),
         changes: [{ change: 'grant-ended', grant: grant.id, status }],
         answer: undefined,
-        cleanup: () => lent.destroyGrant(grant.id),
+        obsolete: { grant: grant.id },
       }),
   });
 }
@@ -140,16 +143,22 @@ async function endGrant(escrow: Escrow, grant: Grant, status: 'exhausted' | 'exp
  * Destroys one-time keys and grants in the token that no record and no open act knows. The token is read first: what
  * it shows then had its attempt recorded before, so an act that is making one now is seen as open.
  */
-async function destroyStrays(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<number> {
+async function settleToken(
+  escrow: Escrow,
+  journal: Pick<Journal, 'openActs'>,
+): Promise<Pick<Housekeeping, 'strays' | 'missing'>> {
+  // read before the token is: what is made meanwhile stands in both, and is not missed
+  const expected = await expectedObjects(escrow);
   const { transports, grants } = await escrow.token.standing();
-  if (transports.length + grants.length === 0) return 0;
+  const standing = new Set([...transports.map(transportLabel), ...grants.map(grantLabel)]);
+  const missing = await stillExpected(expected.filter(({ label }) => !standing.has(label)));
+  if (standing.size === 0) return { strays: 0, missing };
   const open = await journal.openActs();
   const strayTransports: RecoveryId[] = [];
   for (const id of transports) {
     if (open.some(({ about }) => about.recovery === id)) continue;
     const recovery = await escrow.store.findRecovery(id);
-    if (recovery === undefined || !['pending', 'approved'].includes(recovery.state.status))
-      strayTransports.push(id);
+    if (!isOpen(recovery?.state.status)) strayTransports.push(id);
   }
   const making = new Set(open.flatMap(({ entry }) => grantsNamedIn(decodeEntry(entry))));
   const strayGrants: GrantId[] = [];
@@ -159,8 +168,44 @@ async function destroyStrays(escrow: Escrow, journal: Pick<Journal, 'openActs'>)
     if (grant?.status !== 'active') strayGrants.push(id);
   }
   const strays = strayTransports.length + strayGrants.length;
-  if (strays > 0) await tolerate(() => tidy(escrow, strayTransports, strayGrants));
-  return strays;
+  if (strays > 0) {
+    await escrow.ledger.requireOwnToken();
+    await tolerate(() => tidy(escrow, strayTransports, strayGrants));
+  }
+  return { strays, missing };
+}
+
+const transportLabel = (id: RecoveryId): string => `transport:${id}`;
+const grantLabel = (id: GrantId): string => `grant:${id}`;
+
+interface ExpectedObject {
+  readonly label: string;
+  /** Whether the records have it still. */
+  readonly isExpected: () => Promise<boolean>;
+}
+
+/** What stands in the token by the records. */
+async function expectedObjects({ store }: Escrow): Promise<readonly ExpectedObject[]> {
+  const recoveries = (await store.openRecoveries()).map(({ id }) => ({
+    label: transportLabel(id),
+    isExpected: async () => isOpen((await store.findRecovery(id))?.state.status),
+  }));
+  const grants = (await store.openGrants()).map(({ id }) => ({
+    label: grantLabel(id),
+    isExpected: async () => (await store.findGrant(id))?.status === 'active',
+  }));
+  return [...recoveries, ...grants];
+}
+
+/** Those that did not end while the token was looked through. */
+async function stillExpected(absent: readonly ExpectedObject[]): Promise<readonly string[]> {
+  const labels: string[] = [];
+  for (const { label, isExpected } of absent) if (await isExpected()) labels.push(label);
+  return labels;
+}
+
+function isOpen(status: Recovery['state']['status'] | undefined): boolean {
+  return status === 'pending' || status === 'approved';
 }
 
 async function tidy(
@@ -168,7 +213,7 @@ async function tidy(
   transports: readonly RecoveryId[],
   grants: readonly GrantId[],
 ): Promise<void> {
-  const objects = [...transports.map((id) => `transport:${id}`), ...grants.map((id) => `grant:${id}`)];
+  const objects = [...transports.map(transportLabel), ...grants.map(grantLabel)];
   await escrow.ledger.perform({
     act: 'token.tidy',
     actor: DAEMON,

@@ -7,8 +7,8 @@ import { EscrowError } from './errors.js';
 import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
 import type { Change, Claim, Journal, Subject } from './journal.js';
-import type { Clock, Token, TokenVerbs } from './ports.js';
-import type { Actor, Outcome, Performance, Performed, Plan, Repeated } from './performance.js';
+import type { Clock, LogMemory, Token, TokenVerbs } from './ports.js';
+import type { Actor, Obsolete, Outcome, Performance, Performed, Plan, Repeated } from './performance.js';
 import { CameToNothing } from './performance.js';
 import { NotHeld } from './journal.js';
 
@@ -20,6 +20,7 @@ export interface LedgerParts {
   readonly random: RandomBytes;
   /** For the operator's log: what went wrong without changing the answer. */
   readonly notice: (message: string, cause: unknown) => void;
+  readonly memory: LogMemory;
   /** How long an act waits for another act on the same thing. */
   readonly contentionTimeoutMs: number;
 }
@@ -37,6 +38,9 @@ const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'recovery-failed',
   'internal',
 ]);
+
+/** Verbs after which something stands in the token that was not there. */
+const LEAVE_OBJECTS: ReadonlySet<keyof TokenVerbs> = new Set(['createTransport', 'raiseGrant'] as const);
 
 /** Claims that are lost to another act on the same thing, and are worth another look at it. */
 const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
@@ -64,6 +68,11 @@ export class Ledger {
     return open.some((act) => act.about.grant === grant && act.id !== but);
   }
 
+  /** See {@link LogMemory.requireOwnToken}. */
+  requireOwnToken(): Promise<void> {
+    return this.#parts.memory.requireOwnToken();
+  }
+
   /** Acts that this daemon is in the middle of. */
   get underWay(): ReadonlySet<ActId> {
     return this.#underWay;
@@ -82,9 +91,18 @@ export class Ledger {
       const attempt = await this.#attempt(id, performance);
       if ('repeats' in attempt) return attempt.repeats;
       if (attempt.logged === 'proven') await this.#prove(id, performance, attempt);
-      return await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
-        this.#execute(id, performance, attempt, lent),
-      );
+      const ended: Ended = { obsolete: undefined };
+      try {
+        const done = await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
+          this.#execute(id, performance, attempt, lent, ended),
+        );
+        if (MEANS[performance.act].some((verb) => LEAVE_OBJECTS.has(verb)))
+          await this.#tidy('to remember an act', () => this.#parts.memory.anchored(done.index));
+        return done;
+      } finally {
+        // not before the act's own loan is given back: a token that is being opened anew waits for that
+        await this.#destroy(ended.obsolete);
+      }
     } finally {
       this.#underWay.delete(id);
     }
@@ -194,6 +212,7 @@ export class Ledger {
     performance: Performance<A, P, R>,
     attempt: Attempt<P>,
     lent: LentFor<A>,
+    ended: Ended,
   ): Promise<Performed<R>> {
     const { act, actor, run } = performance;
     const outcomeOf = this.#outcomeOf(id, act, actor.id, attempt.subject);
@@ -201,7 +220,7 @@ export class Ledger {
     try {
       outcome = await run(lent, attempt.plan);
     } catch (error) {
-      throw await this.#conclude(outcomeOf, error);
+      throw await this.#conclude(outcomeOf, error, ended);
     }
     try {
       const { index } = await this.#append({
@@ -211,19 +230,19 @@ export class Ledger {
         claims: [],
         changes: outcome.changes,
       });
-      await this.#tidy('after an act', outcome.cleanup);
+      ended.obsolete = outcome.obsolete;
       return { answer: outcome.answer, index };
     } catch (error) {
       // nothing was written, so what was made is taken back. Otherwise the fate of the entry is unknown;
-      // what stands in the token is settled against the records by `reconcile`.
+      // what stands in the token is settled against the records by `keepHouse`.
       if (!(error instanceof NotHeld || error instanceof NotAnEntry)) throw error;
       await this.#tidy('to undo an act', outcome.undo);
-      throw await this.#conclude(outcomeOf, error);
+      throw await this.#conclude(outcomeOf, error, ended);
     }
   }
 
   /** Records that an attempt was refused or failed, and returns what to throw. */
-  async #conclude(outcomeOf: OutcomeEntry, error: unknown): Promise<EscrowError> {
+  async #conclude(outcomeOf: OutcomeEntry, error: unknown, ended?: Ended): Promise<EscrowError> {
     const refusal = asEscrowError(error);
     const hasBegun = refusal instanceof CameToNothing;
     const ending: CameToNothing['ending'] = hasBegun ? refusal.ending : { detail: {}, changes: [] };
@@ -240,7 +259,7 @@ export class Ledger {
         claims: [],
         changes: ending.changes,
       });
-      await this.#tidy('after an act', ending.cleanup);
+      if (ended !== undefined) ended.obsolete = ending.obsolete;
     } catch (appendError) {
       // someone else has closed it (this daemon was taken for dead), or the log cannot be written: told as such
       if (!(appendError instanceof NotHeld)) return asEscrowError(appendError);
@@ -289,14 +308,32 @@ export class Ledger {
     return this.#parts.journal.append({ id, role, entry, about: write.entry.subject, claims, changes });
   }
 
-  /** Housekeeping in the token must not change the answer: what is left behind is found by `reconcile`. */
+  /** Destroys what nothing needs any more. While the token is out it stays, and housekeeping finds it. */
+  async #destroy(obsolete: Obsolete | undefined): Promise<void> {
+    if (obsolete === undefined) return;
+    const { transport, grant } = obsolete;
+    await this.#tidy('after an act', async () => {
+      await this.requireOwnToken();
+      await this.#parts.token.lend(['destroyTransport', 'destroyGrant'], async (lent) => {
+        if (transport !== undefined) await lent.destroyTransport(transport);
+        if (grant !== undefined) await lent.destroyGrant(grant);
+      });
+    });
+  }
+
+  /** Housekeeping in the token must not change the answer: what is left behind is found by `keepHouse`. */
   async #tidy(when: string, work: (() => Promise<void>) | undefined): Promise<void> {
     try {
       await work?.();
     } catch (error) {
-      this.#parts.notice(`cleaning up in the token ${when} failed`, error);
+      this.#parts.notice(`work in the token ${when} failed`, error);
     }
   }
+}
+
+/** What is left to do when an act has ended. */
+interface Ended {
+  obsolete: Obsolete | undefined;
 }
 
 interface Attempt<P> {

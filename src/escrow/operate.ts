@@ -136,13 +136,13 @@ export function revokeGrant(
       checkLive(grant, escrow.clock.now());
       return { detail: { reason: order.reason }, claims: [], plan: grant };
     },
-    run: (lent, grant) =>
+    run: (_lent, grant) =>
       Promise.resolve({
         detail: { status: 'revoked', used: grant.used },
         digest: sha256Hex(grant.id),
         changes: [{ change: 'grant-ended', grant: grant.id, status: 'revoked' }],
         answer: { ...grant, status: 'revoked' },
-        cleanup: () => lent.destroyGrant(grant.id),
+        obsolete: { grant: grant.id },
       }),
   });
 }

@@ -1,6 +1,7 @@
 import type { Json } from '../log/canonical.js';
 import type { Act, LentFor } from './acts.js';
 import { EscrowError } from './errors.js';
+import type { GrantId, RecoveryId } from './ids.js';
 import type { Change, Claim, Subject } from './journal.js';
 import { DAEMON_ID } from './principals.js';
 
@@ -52,8 +53,14 @@ export interface Outcome<R> {
   readonly answer: R;
   /** Takes back what stands in the token when the outcome could not be recorded. */
   readonly undo?: () => Promise<void>;
-  /** Removes from the token what is no longer needed, once the outcome is durable. */
-  readonly cleanup?: () => Promise<void>;
+  /** What nothing needs any more once the outcome is durable. */
+  readonly obsolete?: Obsolete;
+}
+
+/** Objects to be destroyed in the token: at once when it is there, and else by housekeeping when it is back. */
+export interface Obsolete {
+  readonly transport?: RecoveryId;
+  readonly grant?: GrantId;
 }
 
 /**
@@ -63,7 +70,7 @@ export interface Outcome<R> {
 export class CameToNothing extends EscrowError {
   constructor(
     { code, detail, cause }: Pick<EscrowError, 'code' | 'detail' | 'cause'>,
-    readonly ending: Pick<Outcome<unknown>, 'detail' | 'changes' | 'cleanup'>,
+    readonly ending: Pick<Outcome<unknown>, 'detail' | 'changes' | 'obsolete'>,
   ) {
     super(code, detail, { cause });
   }

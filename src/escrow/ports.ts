@@ -1,4 +1,4 @@
-import type { Anchor } from '../log/anchor.js';
+import type { Anchor, Anchoring } from '../log/anchor.js';
 import type { Tile } from '../log/tiles.js';
 import type { Deposit } from './deposit.js';
 import type { Grant } from './grant.js';
@@ -344,6 +344,8 @@ export interface LogReader {
     readonly checkpoint: string | undefined;
     readonly proofs: readonly (readonly Uint8Array[])[];
   }>;
+  /** The root of the tree over the first `size` entries; undefined when no checkpoint that was signed reaches so far. */
+  rootAt(size: number): Promise<Uint8Array | undefined>;
   /** The RFC 6962 consistency proof between two sizes, both at most the newest checkpoint's. */
   consistency(oldSize: number, newSize: number): Promise<readonly Uint8Array[]>;
   /**
@@ -377,8 +379,22 @@ export interface Certifier {
 export interface Anchorage {
   /** What is remembered. Throws EscrowError `token-unavailable`, also when there is none: it is made by people. */
   readAnchor(): Promise<Anchor>;
-  /** Remembers a longer log, unless a longer one still is remembered. Throws EscrowError `token-unavailable`. */
-  writeAnchor(anchor: Anchor): Promise<void>;
+  /** Remembers a longer log, unless one as long is remembered. Throws EscrowError `token-unavailable`. */
+  writeAnchor(anchor: Anchoring): Promise<void>;
+}
+
+/** What the token remembers of the log: by it a daemon knows that nobody uses the token on another copy of the database. */
+export interface LogMemory {
+  /**
+   * Resolves when the token remembers the log with the entry at this index: a daemon on a copy of the database that was made
+   * before it does not take the token for its own from then on. Throws EscrowError `token-unavailable`, `log-unavailable`.
+   */
+  anchored(index: number): Promise<void>;
+  /**
+   * Checks that what the token remembers is of this log, before anything is destroyed in it. Throws when it is not, and this
+   * daemon stops; EscrowError `token-unavailable`, `store-unavailable`.
+   */
+  requireOwnToken(): Promise<void>;
 }
 
 /** Time, given by the composition root. */

@@ -6,11 +6,14 @@ import { DAEMON } from './performance.js';
 
 /**
  * Writes into the log that entries of it are gone: people accepted, by the ceremony, that the database lost what the token
- * remembered. From then on the token remembers this log instead.
+ * remembered. Returns where it is said.
  */
-export async function recordLoss(escrow: Pick<Escrow, 'ledger'>, lost: TreeHead): Promise<void> {
+export async function recordLoss(
+  escrow: Pick<Escrow, 'ledger'>,
+  lost: TreeHead,
+): Promise<{ readonly index: number }> {
   const detail = { size: lost.size, root: encodeBase64(lost.root) };
-  await escrow.ledger.perform({
+  return escrow.ledger.perform({
     act: 'log.loss',
     actor: DAEMON,
     decide: () => Promise.resolve({ detail, claims: [], plan: undefined }),

@@ -110,7 +110,7 @@ function activate(
       };
     },
     run: async (lent, { request, recovery, keys, scope }) => {
-      await orEnd(escrow, lent, recovery, () => raiseAll(lent, request, keys, scope));
+      await orEnd(escrow, recovery, () => raiseAll(lent, request, keys, scope));
       const grants = grantsOf(keys);
       const at = escrow.clock.now();
       const { startsAt, expiresAt } = grantTimes(scope, at);
@@ -133,7 +133,7 @@ function activate(
         ],
         answer: made,
         undo: () => destroyAll(lent, keys),
-        cleanup: () => lent.destroyTransport(recovery.id),
+        obsolete: { transport: recovery.id },
       };
     },
   });
@@ -222,7 +222,7 @@ export function releaseKeys(
       };
     },
     run: async (lent, { request, recovery, keys }) => {
-      const users = await orEnd(escrow, lent, recovery, async () => {
+      const users = await orEnd(escrow, recovery, async () => {
         const users: { readonly key: KeyId; readonly user: Held<'user-key'> }[] = [];
         for (const one of keys) {
           const { key, spec } = one.deposit;
@@ -248,7 +248,7 @@ export function releaseKeys(
           },
         ],
         answer: answers,
-        cleanup: () => lent.destroyTransport(recovery.id),
+        obsolete: { transport: recovery.id },
       };
     },
   });
@@ -429,12 +429,7 @@ function opened<T>(
  * Brings keys back, or ends the request: what a token that works does not open now it will not open on another try, and
  * a request that can only fail must not stand.
  */
-async function orEnd<T>(
-  escrow: Escrow,
-  lent: Pick<TokenVerbs, 'destroyTransport'>,
-  recovery: Recovery,
-  work: () => Promise<T>,
-): Promise<T> {
+async function orEnd<T>(escrow: Escrow, recovery: Recovery, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -443,7 +438,7 @@ async function orEnd<T>(
     throw new CameToNothing(new EscrowError('recovery-failed', undefined, { cause: error }), {
       detail: { status: 'failed', part: error.part, key: error.key },
       changes: [{ change: 'recovery-saved', recovery: next(recovery, state) }],
-      cleanup: () => lent.destroyTransport(recovery.id),
+      obsolete: { transport: recovery.id },
     });
   }
 }

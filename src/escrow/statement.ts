@@ -1,8 +1,9 @@
+import { encodeBase64 } from '../log/base64.js';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import { askedAsJson, repliesDigest, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
-import type { Clock, StatementVerifier } from './ports.js';
+import type { Clock, LogReader, StatementVerifier } from './ports.js';
 import type { Principal } from './principals.js';
 import type { Recovery, Reply } from './recovery.js';
 
@@ -24,6 +25,14 @@ export interface Said {
   readonly expiresAt: Date;
   /** Of a denial; empty for an approval. */
   readonly reason: string;
+  /** The tree of the log that the depositary has seen; see {@link requireOwnTree}. */
+  readonly tree: StatedTree;
+}
+
+/** A tree as a statement names it: its root in base64, of any length up to 64. */
+export interface StatedTree {
+  readonly size: number;
+  readonly root: string;
 }
 
 /**
@@ -53,7 +62,7 @@ export async function checkStatement(
       ? { decision: 'deny' }
       : { decision: 'approve', replies: repliesDigest(decision.approve) }),
   };
-  if (!isSame(about, expected) || !isCheckpoint(checkpoint)) throw new EscrowError('approval-mismatch');
+  if (!isSame(about, expected) || !isStatedTree(checkpoint)) throw new EscrowError('approval-mismatch');
   if (typeof iat !== 'number' || typeof exp !== 'number') throw new EscrowError('approval-mismatch');
   const now = check.clock.now().getTime() / 1000;
   if (now >= exp || iat > now + CLOCK_SKEW_SECONDS) throw new EscrowError('approval-expired');
@@ -61,12 +70,26 @@ export async function checkStatement(
   if (decision !== 'deny') {
     // `iat` is at most the skew ahead of our clock, so this bounds how long it counts from now on as well
     if ((exp - iat) * 1000 > recovery.approvalsHoldMs) throw new EscrowError('approval-too-long');
-    return { expiresAt, reason: '' };
+    return { expiresAt, reason: '', tree: checkpoint };
   }
   if (typeof reason !== 'string' || reason.length === 0 || reason.length > 1000) {
     throw new EscrowError('approval-mismatch', 'A denial gives a reason of at most 1,000 characters.');
   }
-  return { expiresAt, reason };
+  return { expiresAt, reason, tree: checkpoint };
+}
+
+/**
+ * Checks that the tree which a depositary has seen, and names in their statement, is one that this log went through.
+ *
+ * @throws EscrowError `approval-mismatch`
+ */
+export async function requireOwnTree(
+  log: Pick<LogReader, 'rootAt'>,
+  { size, root }: StatedTree,
+): Promise<void> {
+  const own = await log.rootAt(size);
+  if (own !== undefined && encodeBase64(own) === root) return;
+  throw new EscrowError('approval-mismatch', 'The statement names a tree that this log does not have.');
 }
 
 function isSame(found: Readonly<Record<string, unknown>>, expected: Readonly<Record<string, Json>>): boolean {
@@ -77,11 +100,12 @@ function isSame(found: Readonly<Record<string, unknown>>, expected: Readonly<Rec
   }
 }
 
-function isCheckpoint(value: unknown): boolean {
+function isStatedTree(value: unknown): value is StatedTree {
   if (typeof value !== 'object' || value === null) return false;
   const { size, root, ...rest } = value as Readonly<Record<string, unknown>>;
   return (
     Number.isSafeInteger(size) &&
+    Number(size) > 0 &&
     typeof root === 'string' &&
     root.length <= 64 &&
     Object.keys(rest).length === 0

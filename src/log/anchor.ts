@@ -1,6 +1,6 @@
 import { decodeBase64, encodeBase64 } from './base64.js';
 import { canonicalJson } from './canonical.js';
-import { emptyRoot, hashLengthBytes } from './merkle.js';
+import { emptyRoot, hashLengthBytes, sameBytes } from './merkle.js';
 
 /** A tree of the log, by its size and its root (32 bytes). */
 export interface TreeHead {
@@ -19,7 +19,7 @@ export interface Anchor extends TreeHead {
    * knew of none.
    */
   readonly unsigned: number | undefined;
-  /** What was remembered before people accepted that the database has lost it. Recorded in the log, then forgotten. */
+  /** What was remembered before people accepted that the database has lost it. Forgotten when the log says so, not before. */
   readonly lost: TreeHead | undefined;
 }
 
@@ -31,6 +31,21 @@ export const emptyAnchor: Anchor = {
   unsigned: undefined,
   lost: undefined,
 };
+
+/** What is to be remembered from now on, in place of an anchor. */
+export interface Anchoring extends Omit<Anchor, 'lost'> {
+  /** A loss that people accepted and the tree has an entry of. One that is remembered and is not this one stays remembered. */
+  readonly recorded: TreeHead | undefined;
+}
+
+/** The anchor that takes the place of another. */
+export function anchorAfter({ recorded, ...newer }: Anchoring, { lost }: Pick<Anchor, 'lost'>): Anchor {
+  return { ...newer, lost: isSameHead(lost, recorded) ? undefined : lost };
+}
+
+function isSameHead(a: TreeHead | undefined, b: TreeHead | undefined): boolean {
+  return a !== undefined && b !== undefined && a.size === b.size && sameBytes(a.root, b.root);
+}
 
 /** The bytes of an anchor: canonical JSON. At most 400 bytes. */
 export function encodeAnchor({ size, root, policy, unsigned, lost }: Anchor): Uint8Array {

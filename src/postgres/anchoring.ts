@@ -5,6 +5,7 @@ import type { Json } from '../log/canonical.js';
 import type { Checkpoint } from '../log/checkpoint.js';
 import { sameBytes } from '../log/merkle.js';
 import { rootOf } from '../log/prover.js';
+import type { Damage } from './damage.js';
 import { LogDamaged } from './faults.js';
 import { hashesOf } from './logReader.js';
 import type { Ask, Pool } from './pool.js';
@@ -23,14 +24,14 @@ export async function requireAnchored(
   if (signed.size < anchor.size) {
     throw new LogDamaged(
       `the newest checkpoint in the database is over ${signed.size} entries, and the token remembers one over ` +
-        `${anchor.size}: this is an older copy of the database. ${WHAT_TO_DO}`,
+        `${anchor.size}: this is an older copy of the database, or a daemon uses this token on another one. ${WHAT_TO_DO}`,
     );
   }
   const root = await rootOf(hashesOf(ask, anchor.size), anchor.size);
   if (!sameBytes(root, anchor.root)) {
     throw new LogDamaged(
       `the first ${anchor.size} of the ${signed.size} entries in the database are not those that the token remembers: ` +
-        `this is the database of another log, or it was changed. ${WHAT_TO_DO}`,
+        `this is the database of another log, or a copy beside which another one is in use, or it was changed. ${WHAT_TO_DO}`,
     );
   }
   if (anchor.unsigned !== undefined && anchor.unsigned !== unsigned) {
@@ -66,24 +67,65 @@ async function policyOf(ask: Ask, version: number | 'newest'): Promise<Anchor['p
 export interface AnchorKeeperOptions {
   readonly pool: Pool;
   readonly anchorage: Anchorage;
-  /** The newest tree that is known to be signed. */
-  readonly signed: () => TreeHead;
+  readonly damage: Damage;
+  /** The newest tree that is signed, as `ask` sees it. Throws LogDamaged. */
+  readonly readSigned: (ask: Ask) => Promise<Checkpoint>;
+  /** Resolves when a checkpoint covers `size` entries. */
+  readonly covering: (size: number) => Promise<unknown>;
   readonly unsigned: number;
   readonly everyMs: number;
   readonly log: { warn(message: string): void };
 }
 
-/** Has the newest checkpoint remembered outside the database, at intervals and at the end. */
+/**
+ * Has the newest checkpoint remembered outside the database, at intervals and at the end. What is remembered there must be of
+ * this log each time: when it is not, a daemon works on another copy of the database with the same token, and this one has
+ * found damage, remembers nothing more, and stops. The other finds the same when this one was ahead.
+ */
 export class AnchorKeeper {
   readonly #options: AnchorKeeperOptions;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
   #anchoredSize = -1;
-  #lastFault = '';
+  #lastFault: unknown;
+  #recorded: { readonly lost: TreeHead; readonly index: number } | undefined;
 
   constructor(options: AnchorKeeperOptions) {
     this.#options = options;
     this.#timer = setInterval(() => void this.#refresh(), options.everyMs);
+  }
+
+  /** Says that the log has an entry, at this index, of a loss that people accepted: it is forgotten with the next anchor that covers it. */
+  recorded(lost: TreeHead, index: number): void {
+    this.#recorded = { lost, index };
+  }
+
+  /** Resolves when the entry at this index is in what is remembered. Throws what keeps it from that. */
+  async through(index: number): Promise<void> {
+    await this.#options.covering(index + 1);
+    while (this.#anchoredSize <= index) {
+      await this.#running;
+      await this.#refresh();
+      if (this.#lastFault !== undefined) throw this.#lastFault;
+    }
+  }
+
+  /** Checks that what is remembered is of this log. Throws LogDamaged, EscrowError `token-unavailable` or `store-unavailable`. */
+  async requireOwn(): Promise<Checkpoint> {
+    const { pool, anchorage, damage, readSigned, unsigned } = this.#options;
+    damage.requireNone();
+    // read first: what another daemon of this database adds meanwhile to both does no harm
+    const anchor = await anchorage.readAnchor();
+    try {
+      return await pool.snapshot(async (ask) => {
+        const signed = await readSigned(ask);
+        await requireAnchored(ask, { signed, unsigned }, anchor);
+        return signed;
+      });
+    } catch (error) {
+      if (error instanceof LogDamaged) damage.found(error);
+      throw error;
+    }
   }
 
   /** Has it remembered a last time, if that can be done, and stops. */
@@ -103,17 +145,24 @@ export class AnchorKeeper {
   async #write(): Promise<void> {
     const { pool, anchorage, unsigned, log } = this.#options;
     try {
-      // The policy is read first: the tree has its entry then.
       const policy = await policyOf(pool.ask, 'newest');
-      const { size, root } = this.#options.signed();
-      if (size <= this.#anchoredSize) return;
-      await anchorage.writeAnchor({ size, root, policy, unsigned, lost: undefined });
-      this.#anchoredSize = size;
-      this.#lastFault = '';
+      const { size, root } = await this.requireOwn();
+      if (size > this.#anchoredSize) {
+        const { lost, index = size } = this.#recorded ?? {};
+        const recorded = index < size ? lost : undefined;
+        await anchorage.writeAnchor({ size, root, policy, unsigned, recorded });
+        this.#anchoredSize = size;
+      }
+      this.#lastFault = undefined;
     } catch (error) {
-      const fault = error instanceof Error ? error.message : String(error);
-      if (fault !== this.#lastFault) log.warn(`the log's anchor in the token is not up to date: ${fault}`);
-      this.#lastFault = fault;
+      const fault = messageOf(error);
+      if (this.#lastFault === undefined || fault !== messageOf(this.#lastFault))
+        log.warn(`the log's anchor in the token is not up to date: ${fault}`);
+      this.#lastFault = error;
     }
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

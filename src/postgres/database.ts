@@ -6,6 +6,7 @@ import type {
   Certifier,
   CheckpointSigner,
   Clock,
+  LogMemory,
   LogReader,
   Store,
   WitnessedLog,
@@ -19,7 +20,7 @@ import { FollowedLog, type Follow, type Followed } from './followed.js';
 import { leaseOf, type HeldLease } from './instances.js';
 import { Integrator, newestCheckpoint } from './integrator.js';
 import { PostgresJournal } from './journal.js';
-import { checkLog } from './logCheck.js';
+import { checkLog, readTrusted } from './logCheck.js';
 import { logSize, openLogReader } from './logReader.js';
 import { migrate, pendingMigrations, SchemaMissing } from './migrations.js';
 import { openOutbox } from './outbox.js';
@@ -94,14 +95,16 @@ export type DatabaseHealth =
   | { readonly answers: false };
 
 /** The records and the log in PostgreSQL. */
-export interface Database {
+export interface Database extends LogMemory {
   readonly journal: Journal;
   readonly store: Store;
   readonly log: LogReader;
   /** How far notices of what the log says have been delivered. */
   readonly outbox: Outbox;
-  /** What people accepted as lost since the last start, and the log does not say yet. */
+  /** What people accepted as lost, and the log does not say yet: it is handed out at each start until it is said to be recorded. */
   readonly lost: TreeHead | undefined;
+  /** Says at which index the log has what was lost. */
+  lossRecorded(lost: TreeHead, index: number): void;
   readonly witnessed: WitnessedLog;
   /** How far the log has been followed; see {@link DatabaseOptions.follow}. */
   readonly followed: Followed;
@@ -203,7 +206,9 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
   const anchorKeeper = new AnchorKeeper({
     pool,
     anchorage: options.anchorage,
-    signed: () => integrator.trusted,
+    damage,
+    readSigned: (ask) => readTrusted(ask, signer),
+    covering: (covered) => integrator.covering(covered, timeouts.proofMs),
     unsigned,
     everyMs: options.anchorMs ?? 60_000,
     log,
@@ -220,6 +225,13 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     failed: damage.failed,
     instance,
     lost: anchor.lost,
+    anchored: (index) => anchorKeeper.through(index),
+    requireOwnToken: async () => {
+      await anchorKeeper.requireOwn();
+    },
+    lossRecorded: (lost, index) => {
+      anchorKeeper.recorded(lost, index);
+    },
     health: () => healthOf(pool, journal, integrator),
     close: async () => {
       await journal.close();

@@ -42,7 +42,8 @@ export async function checkLog(
   return { size, trusted, frontier };
 }
 
-async function readTrusted(
+/** The newest checkpoint that is stored, opened; the empty tree when there is none. Throws LogDamaged. */
+export async function readTrusted(
   ask: Ask,
   signer: Pick<CheckpointSigner, 'origin' | 'vkey'>,
 ): Promise<TrustedCheckpoint> {

@@ -2,7 +2,7 @@ import { EscrowError } from '../escrow/errors.js';
 import type { Subject } from '../escrow/journal.js';
 import type { LogReader, StoredEntry } from '../escrow/ports.js';
 import { decodeEntry, type Entry } from '../log/entry.js';
-import { consistencyProof, inclusionProof, type HashReader } from '../log/prover.js';
+import { consistencyProof, inclusionProof, rootOf, type HashReader } from '../log/prover.js';
 import { tileHashReader, tileWidth, tileWidthAt } from '../log/tiles.js';
 import { newestWitnessed, withCosignatures } from './cosignatures.js';
 import { pageOf, readCursor } from './cursor.js';
@@ -83,6 +83,11 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
       // one after the other: whoever asks for many does not take the connections of all
       for (const index of indexes) proofs.push(await inclusionProof(hashes, index, found.size));
       return { checkpoint: found.note, proofs };
+    },
+
+    rootAt: async (size) => {
+      const newest = await newestCheckpoint(pool.ask);
+      return size > (newest?.size ?? 0) ? undefined : rootOf(hashesOf(pool.ask, size), size);
     },
 
     consistency: async (oldSize, newSize) => {

@@ -1,8 +1,8 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../escrow/errors.js';
-import type { Anchor } from '../log/anchor.js';
-import { decodeAnchor, encodeAnchor } from '../log/anchor.js';
+import type { Anchor, Anchoring } from '../log/anchor.js';
+import { anchorAfter, decodeAnchor, emptyAnchor, encodeAnchor } from '../log/anchor.js';
 import type { Template } from './attributes.js';
 import { findAll, readBytes } from './objects.js';
 
@@ -39,17 +39,24 @@ export function readAnchor(driver: PKCS11, session: Handle): Anchor | undefined 
 
 /**
  * Makes this the anchor, unless one over as many entries or more stands already: of several daemons the one that is
- * ahead wins. When people have accepted a loss, it takes the place of every other.
+ * ahead wins. A loss that people have accepted stays in it until it is recorded.
  */
-export function writeAnchor(
-  driver: PKCS11,
-  session: Handle,
-  anchor: Anchor,
-  how: 'onward' | 'accepting a loss' = 'onward',
-): void {
+export function moveAnchor(driver: PKCS11, session: Handle, onward: Anchoring): void {
   const standing = find(driver, session);
   const newest = standing[0]?.anchor;
-  if (how === 'onward' && newest !== undefined && newest.size >= anchor.size) return;
+  if (newest !== undefined && newest.size >= onward.size) return;
+  make(driver, session, anchorAfter(onward, newest ?? emptyAnchor));
+  destroy(driver, session, newest === undefined ? standing : standing.slice(1));
+}
+
+/** Makes this the anchor, in the place of every other. For the ceremony. */
+export function putAnchor(driver: PKCS11, session: Handle, anchor: Anchor): void {
+  const standing = find(driver, session);
+  make(driver, session, anchor);
+  destroy(driver, session, standing);
+}
+
+function make(driver: PKCS11, session: Handle, anchor: Anchor): void {
   const made = driver.C_CreateObject(session, [
     ...NAME,
     { type: pkcs11.CKA_PRIVATE, value: true },
@@ -58,8 +65,10 @@ export function writeAnchor(
     { type: pkcs11.CKA_VALUE, value: Buffer.from(encodeAnchor(anchor)) },
   ]);
   if (read(driver, session, made) === undefined) throw unreadable();
-  const older = how === 'onward' && newest !== undefined ? standing.slice(1) : standing;
-  for (const { handle } of older) driver.C_DestroyObject(session, handle);
+}
+
+function destroy(driver: PKCS11, session: Handle, anchors: readonly Found[]): void {
+  for (const { handle } of anchors) driver.C_DestroyObject(session, handle);
 }
 
 /** Newest first; what cannot be read last. */

@@ -2,9 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../escrow/errors.js';
 import type { Anchorage, Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
-import type { Anchor } from '../log/anchor.js';
+import type { Anchor, Anchoring } from '../log/anchor.js';
 import { emptyAnchor } from '../log/anchor.js';
-import { readAnchor, writeAnchor } from './anchor.js';
+import { moveAnchor, readAnchor } from './anchor.js';
 import type { LogAlgorithm } from './checkpoint.js';
 import { signWithLogKey } from './checkpoint.js';
 import { Dialect } from './dialect.js';
@@ -227,14 +227,14 @@ class ReadyToken implements TokenGeneration {
     return this.#use(() => objects.alone((session) => getAnchor(driver, session)));
   }
 
-  writeAnchor(anchor: Anchor): Promise<void> {
+  writeAnchor(anchor: Anchoring): Promise<void> {
     const { driver, objects, health, profile } = this.#bench;
     if (!profile.dataObjects) return Promise.resolve();
     return this.#use(() =>
       objects.alone((session) => {
         // A token that is gone finds no anchor, and would take any for the first.
         health.checkIn(session);
-        writeAnchor(driver, session, anchor);
+        moveAnchor(driver, session, anchor);
       }),
     );
   }

@@ -1,6 +1,6 @@
 import { EscrowError } from '../escrow/errors.js';
 import type { Token, TokenAbilities, TokenVerbs } from '../escrow/ports.js';
-import type { Anchor } from '../log/anchor.js';
+import type { Anchor, Anchoring } from '../log/anchor.js';
 import { Admission } from './admission.js';
 import { TokenNotReady } from './faults.js';
 import type { OpenToken, TokenGeneration } from './openToken.js';
@@ -124,7 +124,7 @@ class Supervisor implements SupervisedToken {
     return this.#use((token) => token.readAnchor());
   }
 
-  writeAnchor(anchor: Anchor): Promise<void> {
+  writeAnchor(anchor: Anchoring): Promise<void> {
     return this.#use((token) => token.writeAnchor(anchor));
   }
 

@@ -97,6 +97,7 @@ function escrowOf(people: number): {
     token,
     clock,
     random: randomBytes,
+    memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
     notice: () => undefined,
     contentionTimeoutMs: 0,
   };

@@ -1,8 +1,10 @@
+import { vetoRecovery } from '../../src/escrow/decideRecovery.js';
 import { keepHouse } from '../../src/escrow/housekeeping.js';
 import type { ActId } from '../../src/escrow/ids.js';
 import type { OpenAct } from '../../src/escrow/journal.js';
 import type { Policy } from '../../src/escrow/policy.js';
 import { encodeEntry } from '../../src/log/entry.js';
+import { approve, ask, callOf, HOUR_MS, worldOf } from './symbolicPeople.js';
 import { symbolicWorld } from './symbolicWorld.js';
 
 const id = (prefix: string, digit: string): string => `${prefix}_${digit.repeat(32)}`;
@@ -35,4 +37,34 @@ test('grants of several keys that an activation under way is making are no stray
   // when it is over and has recorded none of them, they are
   expect(await keepHouse(world.escrow, { openActs: () => Promise.resolve([]) })).toMatchObject({ strays: 2 });
   expect([...world.raised]).toEqual([]);
+});
+
+test('in a token that is in use on another copy of the records nothing is destroyed, neither as a stray nor as obsolete', async () => {
+  const { world, keys } = await worldOf({ operate: { ownerMayVeto: true } });
+  const { device } = world;
+  const recovery = await ask({ world, keys });
+  device.grants.add(id('grant', '3'));
+  device.isForeign = true;
+  await vetoRecovery(world.escrow, callOf('olga'), { recovery: recovery.id, reason: 'no' });
+  await expect(keepHouse(world.escrow, world.journal)).rejects.toThrow('another copy');
+  expect([...device.grants]).toEqual([id('grant', '3')]);
+  expect([...device.transports]).toEqual([recovery.id]);
+  expect(world.entries.some(({ act }) => act === 'token.tidy')).toBe(false);
+  device.isForeign = false;
+  expect(await keepHouse(world.escrow, world.journal)).toMatchObject({ strays: 2 });
+});
+
+test('what the records have and the token has not is missing, until the records have it no more', async () => {
+  const { world, keys } = await worldOf({});
+  const active = await ask({ world, keys });
+  for (const by of ['dana', 'dave']) await approve(world, by, active);
+  const open = await ask({ world, keys });
+  expect((await keepHouse(world.escrow, world.journal)).missing).toEqual([]);
+  const [grant = ''] = world.grants.keys();
+  world.device.grants.clear();
+  world.device.transports.clear();
+  const { missing } = await keepHouse(world.escrow, world.journal);
+  expect(missing).toEqual([`transport:${open.id}`, `grant:${grant}`]);
+  world.now = new Date(world.now.getTime() + HOUR_MS);
+  expect((await keepHouse(world.escrow, world.journal)).missing).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
 import { EscrowError } from '../../src/escrow/errors.js';
+import { newId } from '../../src/escrow/ids.js';
 import type { RecoveryId } from '../../src/escrow/ids.js';
 import { Ledger } from '../../src/escrow/ledger.js';
 import type { Actor, Outcome, Performance } from '../../src/escrow/performance.js';
@@ -33,6 +34,7 @@ function setUp(): {
     token,
     clock: { now: () => new Date(1_700_000_000_000), pause: () => Promise.resolve() },
     random: randomBytes,
+    memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
     notice: (message) => steps.push(`notice: ${message}`),
     contentionTimeoutMs: 0,
   });
@@ -221,6 +223,7 @@ describe('the ledger', () => {
       token,
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
       random: randomBytes,
+      memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       notice: () => undefined,
       contentionTimeoutMs: 0,
     });
@@ -251,6 +254,7 @@ describe('the ledger', () => {
       token,
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
       random: randomBytes,
+      memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       notice: () => undefined,
       contentionTimeoutMs: 0,
     });
@@ -305,17 +309,17 @@ describe('the ledger', () => {
     ]);
   });
 
-  it('cleans up in the token only after the outcome is durable, and a failing clean-up does not change the answer', async () => {
+  it('destroys what is obsolete only after the outcome is durable and its own loan over, and a failure there does not change the answer', async () => {
     const { ledger, steps } = setUp();
-    const cleanup = (): Promise<void> => (steps.push('cleanup'), Promise.reject(new Error('gone')));
-    const { answer } = await ledger.perform(request({ run: () => Promise.resolve({ ...fine, cleanup }) }));
+    const obsolete = { transport: newId('RecoveryId', randomBytes) };
+    const { answer } = await ledger.perform(request({ run: () => Promise.resolve({ ...fine, obsolete }) }));
     expect(answer).toBe('answer');
     expect(steps).toEqual([
       'opens',
       'token',
       'closes',
-      'cleanup',
-      'notice: cleaning up in the token after an act failed',
+      'token',
+      'notice: work in the token after an act failed',
     ]);
   });
 });

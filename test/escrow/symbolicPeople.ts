@@ -13,7 +13,7 @@ import type { Recovery } from '../../src/escrow/recovery.js';
 import { requestRecovery } from '../../src/escrow/requestRecovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
-import { ORIGIN, reencrypted, symbolicWorld } from './symbolicWorld.js';
+import { ORIGIN, reencrypted, ROOT, symbolicWorld } from './symbolicWorld.js';
 
 export const MINUTE_MS = 60_000;
 export const HOUR_MS = 60 * MINUTE_MS;
@@ -123,6 +123,9 @@ export async function ask(
     .answer;
 }
 
+/** The tree that the next statements name. */
+export const seen = { size: 1, root: ROOT };
+
 export function statement({ now }: SymbolicWorld, by: string, recovery: Recovery, decision: object): string {
   const iat = now.getTime() / 1000;
   const payload = {
@@ -135,7 +138,7 @@ export function statement({ now }: SymbolicWorld, by: string, recovery: Recovery
       requestHash: recovery.requestHash,
     },
     ...{ keys: recovery.keys, ...askedAsJson(recovery.asked), transport: sha256Hex(recovery.transportKey) },
-    ...{ ...decision, checkpoint: { size: 1, root: 'root' } },
+    ...{ ...decision, checkpoint: { ...seen } },
   };
   return JSON.stringify({ typ: 'escrowd-approval+jwt', by, payload });
 }

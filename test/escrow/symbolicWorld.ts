@@ -67,6 +67,8 @@ export interface Device {
   readonly transports: Set<string>;
   readonly serversFor: Set<string>;
   isOut: boolean;
+  /** Whether a daemon on another copy of the records uses it. */
+  isForeign: boolean;
   /** What happens before the token does something. */
   before: (verb: string) => void | Promise<void>;
 }
@@ -89,6 +91,8 @@ export interface SymbolicWorld {
 }
 
 export const ORIGIN = 'escrow.test/log';
+/** The root of the tree that statements of this world name, in base64. */
+export const ROOT = 'root';
 
 export function symbolicWorld(policy: Policy, enrolled: readonly string[]): SymbolicWorld {
   const entries: Entry[] = [];
@@ -154,9 +158,6 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     openActs: () => Promise.resolve([...open.values()]),
   };
 
-  const nowhere = (): never => {
-    throw new Error('not part of this world');
-  };
   const store: Store = {
     findDeposit: (key) => Promise.resolve(deposits.get(key)),
     findDeposits: (keys) => Promise.resolve(keys.flatMap((key) => deposits.get(key) ?? [])),
@@ -175,6 +176,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     transports: new Set(),
     serversFor: new Set(enrolled),
     isOut: false,
+    isForeign: false,
     before: () => undefined,
   };
   const { token, verbs } = symbolicToken(enrolled, device, bytes);
@@ -184,7 +186,14 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       token,
       clock,
       random: bytes,
-      notice: nowhere,
+      memory: {
+        anchored: () => Promise.resolve(),
+        requireOwnToken: () =>
+          device.isForeign
+            ? Promise.reject(new Error('the token is in use on another copy'))
+            : Promise.resolve(),
+      },
+      notice: () => undefined,
       contentionTimeoutMs: 0,
     }),
     directory: {
@@ -197,7 +206,10 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       signersNeeded: () => 2,
     } as Partial<Directory> as Directory,
     store,
-    log: {} as LogReader,
+    // statements of this world name the tree of one entry
+    log: {
+      rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
+    } as Partial<LogReader> as LogReader,
     token,
     statements: {
       verify: (jws, typ, keys) => {

@@ -258,6 +258,7 @@ export function newWorld(policyFloor?: number): World {
     filing: () => Promise.resolve(entry),
     birth: () => Promise.resolve(entry),
     inclusion: () => Promise.resolve({ checkpoint: 'the note', size: 8, proof: [new Uint8Array(32)] }),
+    rootAt: () => Promise.resolve(new Uint8Array(32)),
     consistency: () => Promise.resolve([new Uint8Array(32).fill(255)]),
     inclusions: (indexes) =>
       Promise.resolve({ checkpoint: 'the note', proofs: indexes.map(() => [new Uint8Array(32)]) }),
@@ -295,6 +296,7 @@ export function newWorld(policyFloor?: number): World {
       token,
       clock,
       random: randomBytes,
+      memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       notice: () => undefined,
       contentionTimeoutMs: 0,
     }),

@@ -4,7 +4,7 @@ import { newId, type ActId } from '../../src/escrow/ids.js';
 import type { JournalWrite } from '../../src/escrow/journal.js';
 import type { Anchorage, Certifier, CheckpointSigner, Clock } from '../../src/escrow/ports.js';
 import { encodeEntry, type Phase } from '../../src/log/entry.js';
-import { emptyAnchor, type Anchor } from '../../src/log/anchor.js';
+import { anchorAfter, emptyAnchor, type Anchor, type Anchoring } from '../../src/log/anchor.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';
 import type { Connection } from '../../src/postgres/connection.js';
 import { openPool } from '../../src/postgres/pool.js';
@@ -23,8 +23,8 @@ export function anchorage(first: Anchor = emptyAnchor): Anchorage & { anchor: An
   const kept = {
     anchor: first,
     readAnchor: () => Promise.resolve(kept.anchor),
-    writeAnchor: (anchor: Anchor) => {
-      if (anchor.size > kept.anchor.size) kept.anchor = anchor;
+    writeAnchor: (anchor: Anchoring) => {
+      if (anchor.size > kept.anchor.size) kept.anchor = anchorAfter(anchor, kept.anchor);
       return Promise.resolve();
     },
   };

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { emptyAnchor } from '../../src/log/anchor.js';
 import { canonicalHash } from '../../src/escrow/digests.js';
 import { EscrowError } from '../../src/escrow/errors.js';
 import type { Subject } from '../../src/escrow/journal.js';
@@ -559,6 +560,29 @@ describe('an old database', () => {
     );
   });
 
+  it('that people accepted stays remembered, whatever fails after the database was opened, until the log is known to say it', async () => {
+    const lost = { size: 400, root: Buffer.alloc(32, 7) };
+    const kept = anchorage({ ...emptyAnchor, lost });
+    // the start fails before the loss is recorded; another daemon writes; both stop
+    for (let start = 0; start < 2; start += 1) {
+      const database = await openOn(server, signer, { anchorage: kept, anchorMs: 5 });
+      expect(database.lost).toEqual(lost);
+      await append(database, 10);
+      await database.close();
+      expect(kept.anchor).toMatchObject({ size: 10 * (start + 1), lost });
+    }
+    const database = await openOn(server, signer, { anchorage: kept });
+    await append(database, 1);
+    database.lossRecorded({ ...lost, size: 399 }, 20); // another one
+    await database.close();
+    expect(kept.anchor).toMatchObject({ size: 21, lost });
+    const next = await openOn(server, signer, { anchorage: kept });
+    const { index } = await next.journal.append(writeOf('alone'));
+    next.lossRecorded(lost, index);
+    await next.close();
+    expect(kept.anchor).toMatchObject({ size: 22, lost: undefined });
+  });
+
   it('is not opened while the token cannot say what it remembers', async () => {
     const silentToken = {
       ...anchorage(),
@@ -567,6 +591,68 @@ describe('an old database', () => {
     await expect(openOn(server, signer, { anchorage: silentToken })).rejects.toMatchObject({
       code: 'token-unavailable',
     });
+  });
+});
+
+describe('a copy of the database beside which the token is used on another one', () => {
+  const foreign = {
+    size: 5,
+    root: Buffer.alloc(32, 9),
+    policy: undefined,
+    unsigned: undefined,
+    lost: undefined,
+  };
+
+  it.each([
+    ['is behind', 3],
+    ['is ahead', 10],
+  ])(
+    'is found when it %s, at the next anchoring: nothing is remembered or appended any more',
+    async (_how, count) => {
+      const kept = anchorage();
+      const database = await openOn(server, signer, {
+        anchorage: kept,
+        anchorMs: 5,
+        timeouts: { appendMs: 500 },
+      });
+      await append(database, count);
+      await database.log.inclusion(count - 1);
+      kept.anchor = foreign;
+      expect(await database.failed).toBeInstanceOf(LogDamaged);
+      await expect(database.requireOwnToken()).rejects.toBeInstanceOf(LogDamaged);
+      await expect(database.journal.append(writeOf('alone'))).rejects.toMatchObject({
+        code: 'log-unavailable',
+      });
+      await database.close();
+      expect(kept.anchor).toBe(foreign);
+    },
+  );
+
+  it('is found before anything is destroyed in the token', async () => {
+    const kept = anchorage();
+    const database = await openOn(server, signer, { anchorage: kept });
+    await append(database, 3);
+    await database.requireOwnToken();
+    kept.anchor = foreign;
+    await expect(database.requireOwnToken()).rejects.toBeInstanceOf(LogDamaged);
+    expect(await database.failed).toBeInstanceOf(LogDamaged);
+    await database.close();
+  });
+
+  it('is not taken for one when another daemon of the same database has remembered more', async () => {
+    const kept = anchorage();
+    const one = await openOn(server, signer, { anchorage: kept });
+    const two = await openOn(server, signer, { anchorage: kept });
+    await append(one, 3);
+    await one.anchored(2);
+    expect(kept.anchor.size).toBe(3);
+    await two.requireOwnToken();
+    await append(two, 1);
+    await two.anchored(3);
+    expect(kept.anchor.size).toBe(4);
+    await one.requireOwnToken();
+    await one.close();
+    await two.close();
   });
 });
 

@@ -1,7 +1,7 @@
 import { EscrowError } from '../../escrow/errors.js';
 import type { TreeHead } from '../../log/anchor.js';
 import { emptyAnchor } from '../../log/anchor.js';
-import { readAnchor, writeAnchor } from '../anchor.js';
+import { putAnchor, readAnchor } from '../anchor.js';
 import type { CeremonyRecord, EarlierRecord } from './record.js';
 import { makeRecord, requireRecorded } from './record.js';
 import type { TokenPlace } from './table.js';
@@ -29,7 +29,7 @@ export function acceptLoss(
     return asUser(slot, order.userPin, (session) => {
       requireRecorded(table, session.handle, order.before);
       const lost = remembered(() => readAnchor(driver, session.handle));
-      writeAnchor(driver, session.handle, { ...emptyAnchor, lost }, 'accepting a loss');
+      putAnchor(driver, session.handle, { ...emptyAnchor, lost });
       const root = Buffer.from(lost.root).toString('base64');
       const what = `accepted that the log over ${lost.size} entries (root ${root}), which the token remembered, may be lost`;
       const event = { at: order.now.toISOString(), what };

@@ -1,7 +1,7 @@
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
 import { emptyAnchor } from '../../log/anchor.js';
-import { readAnchor, writeAnchor } from '../anchor.js';
+import { readAnchor, putAnchor } from '../anchor.js';
 import { Dialect } from '../dialect.js';
 import { Mechanisms } from '../mechanisms.js';
 import { requireKept } from '../unwrapping.js';
@@ -103,7 +103,7 @@ function makeOwnKeys(table: Table, { handle: session }: Session): void {
   try {
     made.push(...makeSigningPair(table, session, 'identity', 'ECDSA-P256'));
     made.push(...makeSigningPair(table, session, 'log', place.profile.logKey));
-    if (place.profile.dataObjects) writeAnchor(driver, session, emptyAnchor);
+    if (place.profile.dataObjects) putAnchor(driver, session, emptyAnchor);
   } catch (error) {
     for (const object of made) driver.C_DestroyObject(session, object);
     throw error;
