@@ -49,9 +49,9 @@ export class StatedTrees {
         tree.append(leafHash(bytes));
         if (stated[at]?.size !== tree.size) continue;
         const root = encodeBase64(tree.root());
-        for (; stated[at]?.size === tree.size; at += 1) {
-          const { root: said, index } = stated[at] as Stated;
-          if (said !== root) foreign.push(index);
+        for (let next = stated[at]; next?.size === tree.size; next = stated[at]) {
+          if (next.root !== root) foreign.push(next.index);
+          at += 1;
         }
       }
       if (at === stated.length) break;

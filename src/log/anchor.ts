@@ -44,7 +44,8 @@ export function anchorAfter({ recorded, ...newer }: Anchoring, { lost }: Pick<An
 }
 
 function isSameHead(a: TreeHead | undefined, b: TreeHead | undefined): boolean {
-  return a !== undefined && b !== undefined && a.size === b.size && sameBytes(a.root, b.root);
+  if (a === undefined || b === undefined) return false;
+  return a.size === b.size && sameBytes(a.root, b.root);
 }
 
 /** The bytes of an anchor: canonical JSON. At most 400 bytes. */

@@ -87,7 +87,7 @@ export class AnchorKeeper {
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
   #anchoredSize = -1;
-  #lastFault: unknown;
+  #lastFault: Error | undefined;
   #recorded: { readonly lost: TreeHead; readonly index: number } | undefined;
 
   constructor(options: AnchorKeeperOptions) {
@@ -155,14 +155,10 @@ export class AnchorKeeper {
       }
       this.#lastFault = undefined;
     } catch (error) {
-      const fault = messageOf(error);
-      if (this.#lastFault === undefined || fault !== messageOf(this.#lastFault))
-        log.warn(`the log's anchor in the token is not up to date: ${fault}`);
-      this.#lastFault = error;
+      const fault = error instanceof Error ? error : new Error(String(error));
+      if (fault.message !== this.#lastFault?.message)
+        log.warn(`the log's anchor in the token is not up to date: ${fault.message}`);
+      this.#lastFault = fault;
     }
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

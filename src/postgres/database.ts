@@ -279,7 +279,7 @@ function keepUp(
       forgotAt = performance.now();
       await forgetExpiredRequests(pool, clock);
     } catch (error) {
-      log.warn(`the lease of this daemon could not be renewed: ${messageOf(error)}`);
+      log.warn(`the lease of this daemon or what it remembers could not be kept up: ${messageOf(error)}`);
     } finally {
       turn = undefined;
     }

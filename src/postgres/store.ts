@@ -231,9 +231,23 @@ function toCreation(row: CreationRow): Creation | undefined {
   return { status: 'done', fingerprint, index: safeInteger(seq), about };
 }
 
-/** Forgets requests that have expired so long ago that none would be taken for new, and Idempotency-Keys that have. */
+/** How far the clocks of a daemon and of its database may differ for what they say to be believed. */
+const clocksDifferMs = 5_000;
+
+/**
+ * Forgets requests that have expired so long ago that none would be taken for new, and Idempotency-Keys that have: by the
+ * clocks of the database and of this daemon. Throws when these differ by more than five seconds, with nothing forgotten: by a
+ * clock that runs ahead every daemon would take requests again.
+ */
 export async function forgetExpiredRequests(pool: Pool, clock: Clock): Promise<void> {
-  const before = new Date(clock.now().getTime() - rememberedAfterExpiryMs);
+  const [row] = await pool.ask<{ now: Date }>('select clock_timestamp() as now');
+  const [theirs, ours] = [row?.now.getTime() ?? NaN, clock.now().getTime()];
+  const differ = Math.abs(theirs - ours);
+  if (!(differ <= clocksDifferMs))
+    throw new Error(
+      `the clocks of the database and of this daemon differ by ${Math.round(differ / 1000)} seconds: no request is forgotten`,
+    );
+  const before = new Date(Math.min(theirs, ours) - rememberedAfterExpiryMs);
   await pool.ask('delete from request_seen where expires_at < ?', [before.toISOString()]);
   await pool.ask('delete from idempotency_key where expires_at < ?', [before.toISOString()]);
   // Also of acts whose key stands for another act by now; one whose key is still there at all has its outcome or gets it.

@@ -233,6 +233,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
       token,
       clock,
       random: randomBytes,
+      memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       notice: () => undefined,
       contentionTimeoutMs: 0,
     });
