@@ -10,6 +10,8 @@ import { sha256Hex } from './escrow/digests.js';
 import { Directory } from './escrow/directory.js';
 import type { Housekeeping } from './escrow/housekeeping.js';
 import { keepHouse } from './escrow/housekeeping.js';
+import type { FollowedLog } from './escrow/logFacts.js';
+import { LogState } from './escrow/logState.js';
 import { Ledger } from './escrow/ledger.js';
 import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
@@ -96,7 +98,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     );
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);
-    const database = await startDatabase(parts, { signer, certifier, anchorage: token }, stack, fail);
+    const facts = new LogState();
+    const using = { signer, certifier, anchorage: token, follow: facts };
+    const database = await startDatabase(parts, using, stack, fail);
     void database.failed.then((damage) => {
       log.error('the log is damaged: nothing more is built on it', {
         alarm: 'log-damaged',
@@ -105,9 +109,15 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       fail(damage);
     });
 
+    const followed: FollowedLog = {
+      facts,
+      through: (index) => database.followed.through(index),
+      caughtUp: () => database.followed.caughtUp(),
+    };
     const ledger = new Ledger({
       journal: database.journal,
       memory: database,
+      followed,
       token,
       clock,
       random: randomBytes,
@@ -120,6 +130,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       administrators,
       { statements: statementVerifier, origin: config.origin },
       config.policyFloor,
+      followed,
     );
     await directory.current();
     const { store, log: reader } = database;
@@ -128,6 +139,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       directory,
       store,
       log: reader,
+      followed,
       token,
       statements: statementVerifier,
       identity: identityVerifier(token.identityKey),
@@ -209,6 +221,7 @@ async function startDatabase(
     readonly signer: CheckpointSigner;
     readonly certifier: Certifier;
     readonly anchorage: Anchorage;
+    readonly follow: LogState;
   },
   stack: (() => Promise<unknown>)[],
   fail: (error: Error) => void,

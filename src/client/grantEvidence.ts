@@ -4,7 +4,7 @@ import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
-import { Pace } from './pace.js';
+import { Pace } from '../escrow/pace.js';
 import { endsRequest, isMapOf } from './recoveryEvidence.js';
 
 /** What a grant allows, and what is left of it. */
@@ -101,7 +101,7 @@ export class GrantEvidence {
     for (const [key, grant] of Object.entries(grants)) {
       if (typeof grant !== 'string') return 'a grant is made without saying which';
       if (this.#grants.has(grant)) return `the grant for ${key} stands already`;
-      const pace = asked.rate == null ? undefined : new Pace(asked.rate); // each counts by itself
+      const pace = asked.rate == null ? undefined : new Pace(asked.rate, TOLERANCE_MS); // each counts by itself
       this.#grants.set(grant, { key, scope: asked, startMs, pace, left: maxUses, endMs });
     }
     return undefined;

@@ -1,7 +1,7 @@
 import type { Escrow } from './context.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import { brakesOf, getPurposeDeposit } from './deposit.js';
-import { checkDeposit } from './digests.js';
+import { checkDeposit } from './checkedDeposit.js';
 import { EscrowError } from './errors.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { Brakes } from './policy.js';
@@ -23,25 +23,24 @@ const NAMED = 8;
 
 /** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. */
 export async function getDeposits(
-  { store }: Pick<Escrow, 'store'>,
+  escrow: Pick<Escrow, 'store' | 'followed'>,
   keys: readonly KeyId[],
 ): Promise<readonly Deposit[]> {
-  const found = new Map((await store.findDeposits(keys)).map((deposit) => [deposit.key, deposit]));
-  return keys.map((key) => {
+  const found = new Map((await escrow.store.findDeposits(keys)).map((deposit) => [deposit.key, deposit]));
+  const deposits = keys.map((key) => {
     const deposit = found.get(key);
-    if (deposit !== undefined) {
-      checkDeposit(deposit);
-      return deposit;
-    }
+    if (deposit !== undefined) return deposit;
     throw keys.length === 1
       ? new EscrowError('key-unknown')
       : new EscrowError('key-unknown', `There is no key ${key}.`);
   });
+  for (const deposit of deposits) await checkDeposit(escrow, deposit);
+  return deposits;
 }
 
 /** The keys of a request, in their order; EscrowError `key-unknown`, `purpose-not-allowed`. */
 export async function getAskedKeys(
-  escrow: Pick<Escrow, 'store'>,
+  escrow: Pick<Escrow, 'store' | 'followed'>,
   { keys, asked }: Pick<Recovery, 'keys' | 'asked'>,
 ): Promise<readonly AskedKey[]> {
   return (await getDeposits(escrow, keys)).map((deposit) => ({

@@ -3,9 +3,11 @@ import type { AskedKey } from './askedKeys.js';
 import { getAskedKeys, mayDecide } from './askedKeys.js';
 import { ATTESTATION_TYPE, attestationPayload } from './attestation.js';
 import type { Escrow } from './context.js';
-import { requestHash, sha256Hex } from './digests.js';
+import { repliesDigest, requestHash, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
+import { NotHeld } from './journal.js';
+import type { AsOf, RequestFacts } from './logFacts.js';
 import type { Policy } from './policy.js';
 import { completion } from './quorumProgress.js';
 import type { Approval, Recovery } from './recovery.js';
@@ -28,6 +30,8 @@ export interface CheckedRequest {
   readonly lapsed: readonly PrincipalId[];
   /** By whose keys the approvals were checked. */
   readonly policy: Policy;
+  /** What the log says of it. */
+  readonly facts: RequestFacts;
 }
 
 /**
@@ -43,16 +47,16 @@ export async function checkRequest(
   known?: readonly AskedKey[],
 ): Promise<CheckedRequest> {
   const keys = known ?? (await getAskedKeys(escrow, recovery));
-  await checkRecord(escrow, recovery, keys);
+  const facts = await checkRecord(escrow, recovery, keys);
   const policy = await escrow.directory.current();
   const approvals: Approval[] = [];
   const lapsed: PrincipalId[] = [];
   for (const approval of approvalsAt(recovery, escrow.clock.now())) {
-    const verdict = await verdictOn(escrow, policy, recovery, keys, approval);
+    const verdict = await verdictOn(escrow, policy, { recovery, keys, facts }, approval);
     if (verdict === 'counts') approvals.push(approval);
     if (verdict === 'lapsed') lapsed.push(approval.depositary);
   }
-  return { recovery, keys, approvals, lapsed, policy } as unknown as CheckedRequest;
+  return { recovery, keys, approvals, lapsed, policy, facts } as unknown as CheckedRequest;
 }
 
 /**
@@ -77,7 +81,9 @@ export function quorumIncomplete({ lapsed }: Pick<CheckedRequest, 'lapsed'>): Es
 }
 
 /**
- * Checks that a record says what was hashed and attested when its request was filed, and is of the owner of its keys.
+ * Checks that a record says what was hashed, attested and logged when its request was filed, that it is of the owner of its
+ * keys, and that it has not ended by the log, nor been denied by anybody whom the record leaves out. What holds now holds in the
+ * act when the log says the same then: see {@link whileLogged}.
  *
  * @throws EscrowError `record-mismatch`
  */
@@ -85,7 +91,7 @@ export async function checkRecord(
   escrow: Escrow,
   recovery: Recovery,
   keys: readonly AskedKey[],
-): Promise<void> {
+): Promise<RequestFacts> {
   const deposits = keys.map(({ deposit }) => deposit);
   if (requestHash({ ...recovery, recovery: recovery.id, keys: deposits }) !== recovery.requestHash) {
     throw new EscrowError('record-mismatch', 'The hash of the request is not that of its record.');
@@ -99,15 +105,41 @@ export async function checkRecord(
   if (attested === undefined || !isSame(attested, expected)) {
     throw new EscrowError('record-mismatch', 'The token has not attested what the record says.');
   }
+  return getFacts(escrow, recovery);
+}
+
+/** What must still hold when the attempt stands in the log: about the request, the log says what it said before. */
+export function whileLogged(facts: RequestFacts): (asOf: AsOf) => void {
+  return (asOf) => {
+    if (asOf.request !== facts) throw new EscrowError('record-mismatch', 'The log says more of the request.');
+  };
+}
+
+/** What the log says of this request; NotHeld when the record is older, so that it is read anew. */
+async function getFacts({ followed, store }: Escrow, recovery: Recovery): Promise<RequestFacts> {
+  await followed.caughtUp();
+  const facts = followed.facts.request(recovery.id);
+  const denied = new Set<string>(recovery.denials.map(({ depositary }) => depositary));
+  const isLogged =
+    facts?.requestHash === recovery.requestHash &&
+    facts.attestation === sha256Hex(recovery.attestation) &&
+    facts.owner === recovery.owner &&
+    facts.keys.join(' ') === recovery.keys.join(' ') &&
+    [...facts.denials].every((depositary) => denied.has(depositary));
+  if (isLogged) return facts;
+  const now = await store.findRecovery(recovery.id);
+  if (now?.revision !== recovery.revision) throw new NotHeld('alone-on-recovery');
+  throw new EscrowError('record-mismatch', 'The log says something else of the request.');
 }
 
 async function verdictOn(
   escrow: Escrow,
   policy: Policy,
-  recovery: Recovery,
-  keys: readonly AskedKey[],
+  { recovery, keys, facts }: Pick<CheckedRequest, 'recovery' | 'keys' | 'facts'>,
   { depositary: id, statement, replies, expiresAt }: Approval,
 ): Promise<'counts' | 'lapsed' | 'void'> {
+  const fact = facts.approvals.get(id);
+  if (fact?.statement !== sha256Hex(statement) || fact.replies !== repliesDigest(replies)) return 'void';
   if (id === recovery.owner || !mayDecide(recovery, keys, id)) return 'void';
   const depositary = policy.principals.get(id);
   if (depositary === undefined) return 'lapsed';

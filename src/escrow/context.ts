@@ -3,9 +3,10 @@ import { EscrowError } from './errors.js';
 import type { IdempotencyKey } from './idempotency.js';
 import type { GrantId, KeyId, RandomBytes, RecoveryId } from './ids.js';
 import type { Deposit } from './deposit.js';
-import { checkDeposit } from './digests.js';
+import { checkDeposit } from './checkedDeposit.js';
 import type { Grant } from './grant.js';
 import type { Ledger } from './ledger.js';
+import type { FollowedLog } from './logFacts.js';
 import type { Actor, SignedRequest } from './performance.js';
 import type { Subject } from './journal.js';
 import type { Clock, IdentityVerifier, LogReader, StatementVerifier, Store, Token } from './ports.js';
@@ -19,6 +20,8 @@ export interface Escrow {
   readonly directory: Directory;
   readonly store: Store;
   readonly log: LogReader;
+  /** What the log's entries say, as it was followed. */
+  readonly followed: FollowedLog;
   readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing'>;
   readonly statements: StatementVerifier;
   readonly identity: IdentityVerifier;
@@ -65,7 +68,7 @@ export function actorOf(call: OperateCall): Actor {
 export async function getDeposit(escrow: Escrow, id: KeyId): Promise<Deposit> {
   const deposit = await escrow.store.findDeposit(id);
   if (deposit === undefined) throw new EscrowError('key-unknown');
-  checkDeposit(deposit);
+  await checkDeposit(escrow, deposit);
   return deposit;
 }
 

@@ -1,6 +1,6 @@
 import type { AskedKey } from './askedKeys.js';
 import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
-import { checkRecord, checkRequest, countedStatus } from './checkedRequest.js';
+import { checkRecord, checkRequest, countedStatus, whileLogged } from './checkedRequest.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
 import { repliesDigest, sha256Hex } from './digests.js';
@@ -10,6 +10,7 @@ import type { PrincipalId, RecoveryId } from './ids.js';
 import { aloneOn } from './journal.js';
 import { layerContext, layersOf } from './layers.js';
 import type { Change, Subject } from './journal.js';
+import type { RequestFacts } from './logFacts.js';
 import type { Policy } from './policy.js';
 import type { TokenVerbs } from './ports.js';
 import type { Completion } from './quorumProgress.js';
@@ -54,6 +55,7 @@ export async function approveRecovery(
         detail: { requestHash: recovery.requestHash, statement: order.statement },
         // by whose keys the others' approvals were counted
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: found.policy.version }],
+        holds: whileLogged(found.facts),
         plan: { ...found, held, expiresAt },
       };
     },
@@ -114,6 +116,7 @@ export function denyRecovery(
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement, reason },
         claims: [aloneOn(recovery)],
+        holds: whileLogged(found.facts),
         plan: { ...found, reason },
       };
     },
@@ -223,6 +226,7 @@ interface Undecided {
   /** Those that count now. */
   readonly approvals: readonly Approval[];
   readonly policy: Policy;
+  readonly facts: RequestFacts;
   /** Those that this depositary has a share of. */
   readonly held: readonly HeldKey[];
 }
@@ -235,7 +239,7 @@ async function getUndecided(
   about: (subject: Subject) => void,
 ): Promise<Undecided> {
   const { recovery, status } = await getOpenRecovery(escrow, id, about);
-  const { keys, approvals, policy } = await checkRequest(escrow, recovery);
+  const { keys, approvals, policy, facts } = await checkRequest(escrow, recovery);
   const held = keys.flatMap((key) => {
     const share = key.sealed.shares.find((candidate) => candidate.depositary === depositary);
     return share === undefined ? [] : [{ ...key, share }];
@@ -247,7 +251,7 @@ async function getUndecided(
   }
   const counting = [...approvals, ...recovery.denials];
   if (counting.some((one) => one.depositary === depositary)) throw new EscrowError('approval-duplicate');
-  return { recovery, status: countedStatus(status, keys, approvals), keys, approvals, policy, held };
+  return { recovery, status: countedStatus(status, keys, approvals), keys, approvals, policy, facts, held };
 }
 
 /** A key that a depositary has a share of, with their reply about it. */

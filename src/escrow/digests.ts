@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
-import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
 import type { OperateTerms, Purpose } from './policy.js';
+import { usualRequestTerms } from './policy.js';
 import type { Asked, DescribedKey, Reply, RequestVersion } from './recovery.js';
 
 /** SHA-256, lower-case hex. */
@@ -93,10 +93,19 @@ export function repliesDigest(replies: readonly Reply[]): string {
 
 /** SHA-256 (hex) over everything that a deposit keeps, so that the log pins each ciphertext. */
 export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
-  const { binding } = deposit;
+  const { binding, requests, operate } = deposit;
   return canonicalHash({
+    ...depositAsJson(deposit),
     // 2: of deposits whose layers are bound as version 1 has it, before there was another
     ...(binding.version === 1 ? { version: 2 } : { version: 3, binding: { ...binding } }),
+    requests: { ...requests, denialsToEnd: requests.denialsToEnd ?? null },
+    operate: operate === undefined ? null : operateAsJson(operate),
+  });
+}
+
+/** What the digests of all versions are of. */
+function depositAsJson(deposit: Omit<Deposit, 'digest'>): Readonly<Record<string, Json>> {
+  return {
     key: deposit.key,
     owner: deposit.owner,
     label: deposit.label,
@@ -106,21 +115,47 @@ export function depositDigest(deposit: Omit<Deposit, 'digest'>): string {
     createdAt: deposit.createdAt.toISOString(),
     rule: { ...deposit.rule },
     requesters: deposit.requesters,
-    requests: { ...deposit.requests, denialsToEnd: deposit.requests.denialsToEnd ?? null },
-    operate: deposit.operate === undefined ? null : operateAsJson(deposit.operate),
     release: deposit.release === undefined ? null : { ...deposit.release },
     purposes: deposit.purposes.map(purposeAsJson),
     ownersCopy:
       deposit.ownersCopy === undefined
         ? null
         : { transferKey: base64url(deposit.ownersCopy.transferKey), key: base64url(deposit.ownersCopy.key) },
+  };
+}
+
+/**
+ * The digest of a deposit that was made before rules had terms for requests, of which it has those that were added to it
+ * since: version 1. Undefined for one that has other terms.
+ */
+export function firstDepositDigest(deposit: Omit<Deposit, 'digest'>): string | undefined {
+  const { binding, requests, operate, release } = deposit;
+  const added = { ...usualRequestTerms(release?.delayMs ?? 0), denialsToEnd: null };
+  const { operations, maxUses, maxDurationMs } = operate ?? {};
+  const bounds = { operations: operations ?? [], maxUses: maxUses ?? 0, maxDurationMs: maxDurationMs ?? 0 };
+  const isAsAdded =
+    binding.version === 1 &&
+    isSame({ ...requests, denialsToEnd: requests.denialsToEnd ?? null }, added) &&
+    (operate === undefined || isSame(operateAsJson(operate), { ...bounds, ...ADDED_TO_OPERATE }));
+  if (!isAsAdded) return undefined;
+  return canonicalHash({
+    ...depositAsJson(deposit),
+    version: 1,
+    operate: operate === undefined ? null : bounds,
   });
 }
 
-/** EscrowError `record-mismatch` unless the digest of a deposit as it was read is of all that it says. */
-export function checkDeposit(deposit: Deposit): void {
-  if (depositDigest(deposit) === deposit.digest) return;
-  throw new EscrowError('record-mismatch', 'The digest of a deposit is not that of its record.');
+/** What migration 006 gave to terms that did not have it. */
+const ADDED_TO_OPERATE = {
+  rate: null,
+  mechanisms: null,
+  input: 'digest',
+  delayMs: 0,
+  ownerMayVeto: false,
+} as const;
+
+function isSame(one: Json, other: Json): boolean {
+  return canonicalJson(one) === canonicalJson(other);
 }
 
 function operateAsJson(terms: OperateTerms): Json {

@@ -1,4 +1,5 @@
 import type { PrincipalId } from './ids.js';
+import type { FollowedLog } from './logFacts.js';
 import type { Policy } from './policy.js';
 import type { PolicyTrust } from './policySignatures.js';
 import { IdHistory } from './idHistory.js';
@@ -31,12 +32,14 @@ export class Directory {
   readonly #bootstrap: Policy;
   readonly #trust: PolicyTrust;
   readonly #floor: number;
+  readonly #followed: FollowedLog | undefined;
   #ids: IdHistory;
   #current: Policy | undefined;
 
   /**
    * @param bootstrap version 0: the first administrators, in force until the first policy is applied.
    * @param floor so many administrators sign at least, whatever a policy says of it.
+   * @param followed says which policy is the newest; without it the store does.
    */
   constructor(
     store: Pick<Store, 'policyVersion' | 'policies'>,
@@ -44,12 +47,14 @@ export class Directory {
     bootstrap: Policy,
     trust: PolicyTrust,
     floor: number = POLICY_QUORUM,
+    followed?: FollowedLog,
   ) {
     this.#store = store;
     this.#parse = parse;
     this.#bootstrap = bootstrap;
     this.#trust = trust;
     this.#floor = floor;
+    this.#followed = followed;
     this.#ids = new IdHistory(bootstrap);
   }
 
@@ -76,7 +81,7 @@ export class Directory {
 
   /** The policy in force now. Throws EscrowError `store-unavailable`, {@link PolicyNotSigned}. */
   async current(): Promise<Policy> {
-    const newest = await this.#store.policyVersion();
+    const newest = await this.#newest();
     if (newest === 0) return this.#bootstrap;
     if (this.#current?.version !== newest) this.#current = await this.#follow(newest);
     return this.#current;
@@ -85,6 +90,15 @@ export class Directory {
   /** The policy that was in force when {@link current} was asked last, without asking again. */
   get latest(): Policy {
     return this.#current ?? this.#bootstrap;
+  }
+
+  /** The version that the log has last; the store, which other daemons write as well, says when to look there. */
+  async #newest(): Promise<number> {
+    const stored = await this.#store.policyVersion();
+    if (this.#followed === undefined) return stored;
+    const { facts } = this.#followed;
+    if (stored > (facts.policy?.version ?? 0)) await this.#followed.caughtUp();
+    return facts.policy?.version ?? 0;
   }
 
   /** Follows the signatures to the policy of this version: from the one that was followed last, or the very first. */
@@ -103,6 +117,8 @@ export class Directory {
       policy = next;
     }
     if (policy.version !== version) throw new PolicyNotSigned(version);
+    const logged = this.#followed?.facts.policy;
+    if (logged?.version === version && logged.hash !== policy.hash) throw new PolicyNotSigned(version);
     if (ids.version > this.#ids.version) this.#ids = ids;
     return policy;
   }

@@ -8,6 +8,7 @@ import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
 import type { Change, Claim, Journal, Subject } from './journal.js';
 import type { Clock, LogMemory, Token, TokenVerbs } from './ports.js';
+import type { AsOf, FollowedLog } from './logFacts.js';
 import type { Actor, Obsolete, Outcome, Performance, Performed, Plan, Repeated } from './performance.js';
 import { CameToNothing } from './performance.js';
 import { NotHeld } from './journal.js';
@@ -16,6 +17,8 @@ import { NotHeld } from './journal.js';
 export interface LedgerParts {
   readonly journal: Journal;
   readonly token: Token;
+  /** What the log's entries say, which decides where a row or a query could leave something out. */
+  readonly followed: FollowedLog;
   readonly clock: Clock;
   readonly random: RandomBytes;
   /** For the operator's log: what went wrong without changing the answer. */
@@ -90,7 +93,7 @@ export class Ledger {
     try {
       const attempt = await this.#attempt(id, performance);
       if ('repeats' in attempt) return attempt.repeats;
-      if (attempt.logged === 'proven') await this.#prove(id, performance, attempt);
+      await this.#checkLogged(id, performance, attempt);
       const ended: Ended = { obsolete: undefined };
       try {
         const done = await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
@@ -154,7 +157,7 @@ export class Ledger {
           claims: [...freshness(actor), ...plan.claims],
           changes: [],
         });
-        return { subject, plan: plan.plan, index, logged: plan.logged };
+        return { subject, index, plan };
       } catch (error) {
         const contended = error instanceof NotHeld && CONTENDED.has(error.what);
         if (contended && this.#parts.clock.now().getTime() < deadline) {
@@ -171,14 +174,25 @@ export class Ledger {
     }
   }
 
-  /** Waits until the attempt is proven to be in the log. When it is not, nothing was used, and that is its outcome. */
-  async #prove<A extends Act, P, R>(
+  /**
+   * Checks an attempt against what the log says as of its place in it: what the database let through is decided again by the
+   * entries before it. Where the rule says so, waits until the attempt is proven to be in the log. When that refuses, nothing was
+   * done, and the outcome says so.
+   */
+  async #checkLogged<A extends Act, P, R>(
     id: ActId,
     { act, actor }: Performance<A, P, R>,
-    { subject, index }: Attempt<P>,
+    { subject, index, plan }: Attempt<P>,
   ): Promise<void> {
+    const { followed } = this.#parts;
     try {
-      await this.#parts.journal.proven(index);
+      await followed.through(index);
+      const asOf = followed.facts.asOf(id);
+      if (asOf === undefined)
+        throw new EscrowError('record-mismatch', 'The log does not say what was attempted.');
+      for (const claim of plan.claims) checkClaim(claim, asOf);
+      plan.holds?.(asOf);
+      if (plan.logged === 'proven') await this.#parts.journal.proven(index);
     } catch (error) {
       throw await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
     }
@@ -218,7 +232,7 @@ export class Ledger {
     const outcomeOf = this.#outcomeOf(id, act, actor.id, attempt.subject);
     let outcome: Outcome<R>;
     try {
-      outcome = await run(lent, attempt.plan);
+      outcome = await run(lent, attempt.plan.plan);
     } catch (error) {
       throw await this.#conclude(outcomeOf, error, ended);
     }
@@ -338,9 +352,8 @@ interface Ended {
 
 interface Attempt<P> {
   readonly subject: Subject;
-  readonly plan: P;
   readonly index: number;
-  readonly logged: Plan<P>['logged'];
+  readonly plan: Plan<P>;
 }
 
 type OutcomeEntry = Omit<Entry, 'phase' | 'request' | 'certificate' | 'digest' | 'error'>;
@@ -356,6 +369,30 @@ function encoded(entry: Entry): Uint8Array {
   } catch (cause) {
     throw new NotAnEntry(`an entry of ${entry.act} cannot be written`, { cause });
   }
+}
+
+/** Whether the log says what the database has claimed. */
+function checkClaim(claim: Claim, { policyVersion, request, isContended, useRefused }: AsOf): void {
+  switch (claim.claim) {
+    case 'policy-in-force':
+      if (claim.version !== policyVersion)
+        throw contradicted('There is a newer policy than this act was decided by.');
+      return;
+    case 'alone-on-recovery':
+      if (request === undefined || isContended)
+        throw contradicted('The request has ended, or is being decided.');
+      return;
+    case 'uses-counted':
+      if (useRefused !== undefined) throw new EscrowError(useRefused);
+      return;
+    case 'request-unused':
+    case 'idempotency-key-free':
+      return;
+  }
+}
+
+function contradicted(detail: string): EscrowError {
+  return new EscrowError('record-mismatch', detail);
 }
 
 function freshness(actor: Actor): readonly Claim[] {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { claimBinding } from './certificate.js';
+import { checkGrant } from './checkedGrant.js';
 import type { Call, Escrow, OperateCall } from './context.js';
 import { actorOf, getDeposit, getGrant } from './context.js';
 import { isDepositaryOf } from './deposit.js';
@@ -45,7 +46,7 @@ export interface Used {
  * fails stays counted.
  *
  * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-not-started`, `grant-expired`,
- *   `grant-exhausted`, `grant-rate-exceeded`, `operation-not-granted`, `request-malformed` (a digest of the wrong
+ *   `record-mismatch`, `grant-exhausted`, `grant-rate-exceeded`, `operation-not-granted`, `request-malformed` (a digest of the wrong
  *   length), `token-unavailable`, `token-object-missing` (the grant is not in the token). What is begun and comes to nothing is
  *   `failed` in the log, with how many were `made`, and none of them is answered.
  */
@@ -165,6 +166,7 @@ async function getUsable(
   if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
   const now = escrow.clock.now();
   checkLive(grant, now);
+  await checkGrant(escrow, grant);
   if (now < grant.startsAt) throw new EscrowError('grant-not-started');
   const left = grant.scope.maxUses - grant.used;
   if (uses > left)

@@ -3,6 +3,7 @@ import type { Act, LentFor } from './acts.js';
 import { EscrowError } from './errors.js';
 import type { GrantId, RecoveryId } from './ids.js';
 import type { Change, Claim, Subject } from './journal.js';
+import type { AsOf } from './logFacts.js';
 import { DAEMON_ID } from './principals.js';
 
 /** Who acts: a principal by the key that signed the request, or the daemon itself. */
@@ -34,6 +35,8 @@ export interface Plan<P> {
   readonly detail: Detail;
   /** What must still hold in the transaction that records the attempt. */
   readonly claims: readonly Claim[];
+  /** What the log must say when the attempt stands there, besides; throws EscrowError to refuse, before the token is used. */
+  readonly holds?: (asOf: AsOf) => void;
   readonly plan: P;
   /** `proven`: the token is not used before a checkpoint covers the attempt. */
   readonly logged?: 'proven';

@@ -3,7 +3,7 @@ import type { Entry } from '../log/entry.js';
 import type { LentFor } from './acts.js';
 import type { AskedKey } from './askedKeys.js';
 import type { CheckedRequest } from './checkedRequest.js';
-import { checkRequest, quorumIncomplete } from './checkedRequest.js';
+import { checkRequest, quorumIncomplete, whileLogged } from './checkedRequest.js';
 import { getAskedKeys } from './askedKeys.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
@@ -105,6 +105,7 @@ function activate(
           ...because,
         },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
+        holds: whileLogged(request.facts),
         plan: { request, recovery, keys, scope: asked.scope },
         ...logging(policy, keys),
       };
@@ -217,6 +218,7 @@ export function releaseKeys(
       return {
         detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(quorumsOf(keys)) },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
+        holds: whileLogged(request.facts),
         plan: found,
         ...logging(policy, keys),
       };
@@ -330,7 +332,9 @@ async function getRecoverable<P extends 'operate' | 'release'>(
   });
   const isApproved = status === 'approved' && complete.length === keys.length;
   if (!isApproved || recovery.state.status !== 'approved') throw quorumIncomplete(request);
-  if (escrow.clock.now() < recovery.state.releasableAt) throw new EscrowError('delay-running');
+  const { releasableAtMs } = request.facts;
+  if (releasableAtMs === undefined) throw quorumIncomplete(request);
+  if (escrow.clock.now().getTime() < releasableAtMs) throw new EscrowError('delay-running');
   return { request, recovery, asked, keys: complete, policy };
 }
 

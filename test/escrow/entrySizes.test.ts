@@ -16,6 +16,7 @@ import { approval, keyOrder, policyOrder, reason, recoveryOrder, signOrder } fro
 import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry, maximumEntryBytes } from '../../src/log/entry.js';
+import { policyApplied } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';
 
 /** The longest id of a principal. */
@@ -91,9 +92,13 @@ function escrowOf(people: number): {
     lend: (_verbs: unknown, use: (lent: unknown) => Promise<unknown>) => use(verbs),
   } as unknown as Token;
   const journal = new MemoryJournal();
+  policyApplied(policy).forEach((entry) => {
+    journal.follow(entry);
+  });
   const clock = { now: () => now, pause: () => Promise.resolve() };
   const parts = {
     journal,
+    followed: journal.followed,
     token,
     clock,
     random: randomBytes,

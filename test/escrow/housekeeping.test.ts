@@ -10,7 +10,7 @@ import { symbolicWorld } from './symbolicWorld.js';
 const id = (prefix: string, digit: string): string => `${prefix}_${digit.repeat(32)}`;
 
 test('grants of several keys that an activation under way is making are no strays; what nobody is making is', async () => {
-  const world = symbolicWorld({ version: 1 } as unknown as Policy, []);
+  const world = symbolicWorld({ version: 1, hash: '00'.repeat(32) } as unknown as Policy, []);
   const making = [id('grant', '1'), id('grant', '2')];
   const stray = id('grant', '3');
   for (const grant of [...making, stray]) (world.raised as Set<string>).add(grant);

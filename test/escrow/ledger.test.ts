@@ -7,6 +7,7 @@ import { Ledger } from '../../src/escrow/ledger.js';
 import type { Actor, Outcome, Performance } from '../../src/escrow/performance.js';
 import type { Token } from '../../src/escrow/ports.js';
 import { NotHeld } from '../../src/escrow/journal.js';
+import { doneAct } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';
 
 type Request = Performance<'recovery.request', string, string>;
@@ -31,6 +32,7 @@ function setUp(): {
   journal.before = (write) => steps.push(write.role);
   const ledger = new Ledger({
     journal,
+    followed: journal.followed,
     token,
     clock: { now: () => new Date(1_700_000_000_000), pause: () => Promise.resolve() },
     random: randomBytes,
@@ -220,6 +222,7 @@ describe('the ledger', () => {
     } as unknown as Token;
     const ledger = new Ledger({
       journal,
+      followed: journal.followed,
       token,
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
       random: randomBytes,
@@ -251,6 +254,7 @@ describe('the ledger', () => {
     } as unknown as Token;
     const ledger = new Ledger({
       journal,
+      followed: journal.followed,
       token,
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
       random: randomBytes,
@@ -279,20 +283,25 @@ describe('the ledger', () => {
   });
 
   it('lets one act work on a recovery at a time; others are told that it is busy', async () => {
-    const { ledger } = setUp();
+    const { ledger, journal } = setUp();
     const recovery = 'rec_1' as unknown as RecoveryId;
+    doneAct('recovery.request', 'act_filing', { recovery }).forEach((entry) => {
+      journal.follow(entry);
+    });
     let finish: () => void = () => undefined;
     const finished = new Promise<void>((resolve) => (finish = resolve));
-    const alone = (run: Request['run']): Request =>
-      request({
-        run,
-        decide: () =>
-          Promise.resolve({
-            detail: {},
-            claims: [{ claim: 'alone-on-recovery', recovery, revision: 1 }],
-            plan: '',
-          }),
-      });
+    const alone = (
+      run: Performance<'recovery.deny', string, string>['run'],
+    ): Performance<'recovery.deny', string, string> => ({
+      act: 'recovery.deny',
+      actor: caller(),
+      run,
+      decide: (about) => {
+        about({ recovery });
+        const claims = [{ claim: 'alone-on-recovery', recovery, revision: 1 }] as const;
+        return Promise.resolve({ detail: {}, claims, plan: '' });
+      },
+    });
     const first = ledger.perform(alone(() => finished.then(() => fine)));
     await new Promise((resolve) => setImmediate(resolve));
     await expect(ledger.perform(alone(() => Promise.resolve(fine)))).rejects.toMatchObject({ code: 'busy' });

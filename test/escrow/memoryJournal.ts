@@ -4,6 +4,8 @@ import { EscrowError } from '../../src/escrow/errors.js';
 import type { Creation } from '../../src/escrow/idempotency.js';
 import type { Claim, Journal, JournalWrite, OpenAct } from '../../src/escrow/journal.js';
 import { NotHeld } from '../../src/escrow/journal.js';
+import type { FollowedLog } from '../../src/escrow/logFacts.js';
+import { LogState } from '../../src/escrow/logState.js';
 
 /** An Idempotency-Key, and the act it stands for. */
 type Named = Extract<Claim, { claim: 'idempotency-key-free' }> & { readonly act: string };
@@ -11,6 +13,13 @@ type Named = Extract<Claim, { claim: 'idempotency-key-free' }> & { readonly act:
 /** A journal in memory that keeps the promises of the port, for tests of the ledger's own steps. */
 export class MemoryJournal implements Journal {
   readonly entries: Entry[] = [];
+  readonly #state = new LogState();
+  /** What its entries say. */
+  readonly followed: FollowedLog = {
+    facts: this.#state,
+    through: () => Promise.resolve(),
+    caughtUp: () => Promise.resolve(),
+  };
   readonly #open = new Map<string, OpenAct & { readonly holds: string | undefined }>();
   readonly #seen = new Set<string>();
   readonly #keys = new Map<string, Named>();
@@ -48,6 +57,7 @@ export class MemoryJournal implements Journal {
       }
       for (const id of seen) this.#seen.add(id);
       for (const each of named) this.#keys.set(`${each.principal} ${each.key}`, each);
+      this.follow(write.entry);
       return { index: this.entries.push(decodeEntry(write.entry)) - 1 };
     });
   }
@@ -57,6 +67,11 @@ export class MemoryJournal implements Journal {
 
   proven(index: number): Promise<void> {
     return this.prove(index);
+  }
+
+  /** Follows an entry that is not among those recorded here. */
+  follow(entry: Uint8Array): void {
+    this.#state.take(this.entries.length, entry);
   }
 
   /** Notes a request that only reads, as the store does: a request is used once, whatever by. */

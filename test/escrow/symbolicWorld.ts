@@ -9,6 +9,8 @@ import type { Grant } from '../../src/escrow/grant.js';
 import type { RandomBytes } from '../../src/escrow/ids.js';
 import type { Change, Journal, OpenAct } from '../../src/escrow/journal.js';
 import { Ledger } from '../../src/escrow/ledger.js';
+import type { FollowedLog, LogFacts } from '../../src/escrow/logFacts.js';
+import { LogState } from '../../src/escrow/logState.js';
 import type { Policy } from '../../src/escrow/policy.js';
 import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
@@ -16,6 +18,7 @@ import type { Entry } from '../../src/log/entry.js';
 import { decodeEntry } from '../../src/log/entry.js';
 import { judge } from '../../src/postgres/batch.js';
 import { emptyGround, requestKey } from '../../src/postgres/ground.js';
+import { policyApplied } from './loggedEntries.js';
 import { chance } from '../support/chance.js';
 
 /** A ciphertext says who can open it and what is inside; nobody else opens it. */
@@ -81,12 +84,18 @@ export interface SymbolicWorld {
   readonly recoveries: Map<string, Recovery>;
   readonly grants: Map<string, Grant>;
   readonly deposits: Map<string, Deposit>;
+  /** What claims and changes are judged by. */
+  readonly ground: ReturnType<typeof emptyGround>;
   /** What the token does; to be replaced by who wants it to fail. */
   readonly verbs: Record<string, (...given: never[]) => unknown>;
   /** The grants that stand in the token now. */
   readonly raised: ReadonlySet<string>;
   readonly device: Device;
   policy: Policy;
+  /** Shows another policy than the log has last. */
+  showPolicy(shown: Policy): void;
+  /** What the log says; to be replaced by who does not ask it. */
+  facts: LogFacts;
   now: Date;
 }
 
@@ -100,17 +109,31 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
   const grants = new Map<string, Grant>();
   const deposits = new Map<string, Deposit>();
   const { bytes } = chance('symbolic world');
+  const state = new LogState();
+  for (const entry of policyApplied(policy)) state.take(0, entry);
+  const followed: FollowedLog = {
+    get facts() {
+      return world.facts;
+    },
+    through: () => Promise.resolve(),
+    caughtUp: () => Promise.resolve(),
+  };
   const ground = emptyGround();
   ground.policyVersion = policy.version;
   let inForce = policy;
   const world = {
     now: new Date('2026-03-01T12:00:00.000Z'),
+    facts: state as LogFacts,
     get policy(): Policy {
       return inForce;
     },
+    showPolicy(shown: Policy): void {
+      inForce = shown;
+      ground.policyVersion = shown.version;
+    },
     set policy(next: Policy) {
-      inForce = next;
-      ground.policyVersion = next.version;
+      world.showPolicy(next);
+      for (const entry of policyApplied(next)) state.take(entries.length, entry);
     },
   };
   const clock = { now: () => world.now, pause: () => Promise.resolve() };
@@ -152,6 +175,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       if (write.role === 'closes') open.delete(write.id);
       if (write.role === 'opens')
         open.set(write.id, { id: write.id, entry: write.entry, about: write.about, by: 'self' });
+      state.take(entries.length, write.entry);
       return { index: entries.push(decodeEntry(write.entry)) - 1 };
     },
     proven: () => Promise.resolve(),
@@ -184,6 +208,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     ledger: new Ledger({
       journal,
       token,
+      followed,
       clock,
       random: bytes,
       memory: {
@@ -210,6 +235,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     log: {
       rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
     } as Partial<LogReader> as LogReader,
+    followed,
     token,
     statements: {
       verify: (jws, typ, keys) => {
@@ -235,6 +261,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     recoveries,
     grants,
     deposits,
+    ground,
     verbs,
     raised: device.grants,
     device,

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Escrow } from '../../src/escrow/context.js';
 import { ATTESTATION_TYPE, attestationPayload } from '../../src/escrow/attestation.js';
 import type { Deposit } from '../../src/escrow/deposit.js';
-import { depositDigest, requestHash, sha256Hex } from '../../src/escrow/digests.js';
+import { askedAsJson, depositDigest, requestHash, sha256Hex } from '../../src/escrow/digests.js';
 import { Directory } from '../../src/escrow/directory.js';
 import type { Grant } from '../../src/escrow/grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
@@ -18,6 +18,7 @@ import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry } from '../../src/log/entry.js';
 import { statementVerifier } from '../../src/http/statements.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
+import { doneAct, policyApplied } from '../escrow/loggedEntries.js';
 import { MemoryJournal } from '../escrow/memoryJournal.js';
 import { NOW, ORIGIN } from './identities.js';
 import { policy, policyDocument } from './people.js';
@@ -200,6 +201,36 @@ export interface World {
   now: Date;
 }
 
+/** The entries that the records above are of. */
+function logged(): readonly Uint8Array[] {
+  const { scope } = askedAsJson(RECOVERY_RECORD.asked);
+  const filing = ({ id, keys, owner, requestHash: hash, attestation }: Recovery): readonly Uint8Array[] =>
+    doneAct(
+      'recovery.request',
+      `act_${id}`,
+      { recovery: id, keys, owner },
+      { attempted: { requestHash: hash, purpose: 'operate', scope }, digest: sha256Hex(attestation) },
+    );
+  const { id: grant, scope: granted, startsAt, expiresAt } = GRANT_RECORD;
+  const activation = {
+    app: granted.app,
+    maxUses: granted.maxUses,
+    startsAt: startsAt.toISOString(),
+    expiresAt: expiresAt.toISOString(),
+    grants: { [KEY]: grant },
+  };
+  const about = { recovery: RECOVERY, keys: [KEY], owner: olga };
+  return [
+    ...policyApplied({ version: 1, hash: policy().hash }),
+    ...doneAct('key.generate', 'act_birth', { key: KEY, owner: olga }, { digest: DEPOSIT.digest }),
+    // the grant is of a request that was activated; the record of the same name is another, which is open still
+    ...filing(RECOVERY_RECORD),
+    ...doneAct('recovery.activate', 'act_activation', about, { done: activation }),
+    ...filing(RECOVERY_RECORD),
+    ...filing(RELEASED_RECORD),
+  ];
+}
+
 /** What a sink has given up. */
 const GIVEN_UP: GivenUpNotice = {
   notice: `ntc_${'9'.repeat(32)}`,
@@ -214,6 +245,9 @@ const GIVEN_UP: GivenUpNotice = {
 /** @param policyFloor so many administrators sign a policy at least */
 export function newWorld(policyFloor?: number): World {
   const journal = new MemoryJournal();
+  logged().forEach((entry) => {
+    journal.follow(entry);
+  });
   const page = <T>(...items: T[]): Promise<{ items: T[]; next: string | undefined }> =>
     Promise.resolve({ items, next: undefined });
   const document = JSON.stringify(policyDocument());
@@ -293,6 +327,7 @@ export function newWorld(policyFloor?: number): World {
   const escrow: Escrow = {
     ledger: new Ledger({
       journal,
+      followed: journal.followed,
       token,
       clock,
       random: randomBytes,
@@ -315,6 +350,7 @@ export function newWorld(policyFloor?: number): World {
     ),
     store,
     log,
+    followed: journal.followed,
     token,
     statements: statementVerifier,
     identity: { verify: (jws, typ) => Promise.resolve(ATTESTED.get(`${typ} ${jws}`)) },

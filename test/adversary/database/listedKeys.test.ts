@@ -6,7 +6,7 @@ import { viewRecovery } from '../../../src/escrow/views.js';
 import {
   approve,
   ask,
-  believing,
+  believingStatements,
   callOf,
   due,
   newScene,
@@ -42,7 +42,7 @@ describe('an approval counts only while the key that signed it is listed:', () =
     expect([status, approvals.map(({ depositary }) => depositary)]).toEqual(['pending', ['dana']]);
 
     // the control: who does not look at the directory hands the key out
-    const blind = { ...world.escrow, statements: believing(world).statements };
+    const blind = { ...world.escrow, statements: believingStatements(world).statements };
     const directory = withPolicy(world.escrow, policyWith({}));
     const act = releaseKeys({ ...blind, directory }, callOf('dana'), { recovery: release.id });
     expect(await outcomeOf(act)).toBe('done');

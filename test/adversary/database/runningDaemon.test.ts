@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { EscrowError } from '../../../src/escrow/errors.js';
+import type { AsOf } from '../../../src/escrow/logFacts.js';
 import { Ledger } from '../../../src/escrow/ledger.js';
 import type { Token } from '../../../src/escrow/ports.js';
 import type { Journal } from '../../../src/escrow/journal.js';
@@ -212,6 +213,14 @@ describe('a database that answers an append and', () => {
   });
 });
 
+const none = (): undefined => undefined;
+const nothingAgainst = (): AsOf => ({
+  policyVersion: 0,
+  request: undefined,
+  isContended: false,
+  useRefused: undefined,
+});
+
 describe('a use of the token, by a database that says it has recorded the attempt and has not', () => {
   /** How often the token was used for one act of signing, and what came of it. */
   async function usedFor(
@@ -230,6 +239,12 @@ describe('a use of the token, by a database that says it has recorded the attemp
     } as unknown as Token;
     const ledger = new Ledger({
       journal: daemon.journal,
+      // what the entries say is tried apart; here they say nothing against it
+      followed: {
+        facts: { policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
+        through: () => Promise.resolve(),
+        caughtUp: () => Promise.resolve(),
+      },
       token,
       clock,
       random: randomBytes,

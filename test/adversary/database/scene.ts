@@ -7,6 +7,7 @@ import { askedAsJson, repliesDigest, sha256Hex } from '../../../src/escrow/diges
 import { EscrowError } from '../../../src/escrow/errors.js';
 import { generateKey } from '../../../src/escrow/generateKey.js';
 import type { KeyId, PrincipalId } from '../../../src/escrow/ids.js';
+import type { LogFacts, RequestFacts } from '../../../src/escrow/logFacts.js';
 import type { Policy } from '../../../src/escrow/policy.js';
 import { usualRequestTerms } from '../../../src/escrow/policy.js';
 import type { Principal } from '../../../src/escrow/principals.js';
@@ -14,7 +15,7 @@ import type { Recovery, Reply, Scope } from '../../../src/escrow/recovery.js';
 import { requestRecovery } from '../../../src/escrow/requestRecovery.js';
 import { sealed } from '../../../src/escrow/sealed.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
-import { ORIGIN, reencrypted, symbolicWorld } from '../../escrow/symbolicWorld.js';
+import { ORIGIN, reencrypted, ROOT, symbolicWorld } from '../../escrow/symbolicWorld.js';
 
 export const MINUTE_MS = 60_000;
 const ROLES: Readonly<Record<string, readonly string[]>> = {
@@ -140,7 +141,7 @@ export function statementOf(
     ...askedAsJson(recovery.asked),
     transport: sha256Hex(recovery.transportKey),
     ...decision,
-    checkpoint: { size: 1, root: 'root' },
+    checkpoint: { size: 1, root: ROOT },
   };
   return JSON.stringify({ typ: 'escrowd-approval+jwt', by: key, payload });
 }
@@ -198,7 +199,62 @@ export async function outcomeOf(act: Promise<unknown>): Promise<string> {
 /**
  * The same daemon without what it checks records against: every attestation and every statement says what the record says.
  */
-export function believing({ escrow, recoveries, deposits }: SymbolicWorld): Escrow {
+export function believing(world: SymbolicWorld): Escrow {
+  world.facts = recordsAsFacts(world);
+  return believingStatements(world);
+}
+
+/** What the log would say if it said what the records say. */
+export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: SymbolicWorld): LogFacts {
+  let asked: RequestFacts | undefined;
+  return {
+    policy,
+    request: (id) => {
+      const recovery = recoveries.get(id);
+      asked = recovery && asFacts(recovery);
+      return asked;
+    },
+    grant: (id) => logged.grant(id),
+    birth: (key) => deposits.get(key)?.digest,
+    asOf: () => ({
+      policyVersion: policy.version,
+      request: asked,
+      isContended: false,
+      useRefused: undefined,
+    }),
+  };
+}
+
+function asFacts({
+  requestHash,
+  keys,
+  owner,
+  attestation,
+  approvals,
+  denials,
+  state,
+}: Recovery): RequestFacts {
+  return {
+    requestHash,
+    keys,
+    owner,
+    attestation: sha256Hex(attestation),
+    approvals: new Map(
+      approvals.map(({ depositary, statement, replies }) => [
+        depositary,
+        { statement: sha256Hex(statement), replies: repliesDigest(replies) },
+      ]),
+    ),
+    denials: new Set(denials.map(({ depositary }) => depositary)),
+    stops: new Map(),
+    releasableAtMs: state.status === 'approved' ? state.releasableAt.getTime() : undefined,
+    scope: undefined,
+    specs: new Map(),
+  };
+}
+
+/** The same, where the log is asked. */
+export function believingStatements({ escrow, recoveries, deposits }: SymbolicWorld): Escrow {
   const recordOf = (jws: string): Recovery => {
     for (const recovery of recoveries.values())
       if (recovery.attestation === jws || recovery.approvals.some(({ statement }) => statement === jws))

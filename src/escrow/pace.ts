@@ -1,27 +1,27 @@
-import type { Rate, RecentUses } from '../escrow/rate.js';
-import { takeUses } from '../escrow/rate.js';
-import { TOLERANCE_MS } from './directoryInForce.js';
-
-/**
- * Uses are counted at one instant and recorded a little later, by clocks that may differ. So each stretch of time in the
- * log is held against what the rate allows in one that is longer by the tolerance: a short one, which shows a burst, and
- * a long one, which shows what is a little too fast for long. Where the rate's own stretch is long enough, it is both.
- */
-const STRETCHES_MS = [2 * TOLERANCE_MS, 11 * TOLERANCE_MS];
+import type { Rate, RecentUses } from './rate.js';
+import { takeUses } from './rate.js';
 
 /** {@link takeUses} counts a use for up to a 64th longer. */
 const SLICE_SHARE = 64 / 65;
 
-/** Follows how fast a grant was used, by the times in the log. Bounded, however many uses. */
+/**
+ * Follows how fast a grant was used, by the times in the log. Bounded, however many uses.
+ *
+ * Uses are counted at one instant and recorded a little later, by clocks that may differ. So each stretch of time in the
+ * log is held against what the rate allows in one that is longer by the tolerance: a short one, which shows a burst, and
+ * a long one, which shows what is a little too fast for long. Where the rate's own stretch is long enough, it is both.
+ */
 export class Pace {
   readonly #bounds: readonly Rate[];
   readonly #recent: RecentUses[];
 
-  constructor(rate: Rate) {
-    const times = new Set(STRETCHES_MS.map((ms) => Math.max(1, Math.ceil(ms / rate.perMs))));
+  /** @param toleranceMs how far the instants may be apart at which a use is counted and recorded */
+  constructor(rate: Rate, toleranceMs: number) {
+    const stretchesMs = [2 * toleranceMs, 11 * toleranceMs];
+    const times = new Set(stretchesMs.map((ms) => Math.max(1, Math.ceil(ms / rate.perMs))));
     this.#bounds = [...times].map((n) => ({
       uses: n * rate.uses,
-      perMs: Math.floor((n * rate.perMs - TOLERANCE_MS) * SLICE_SHARE),
+      perMs: Math.max(1, Math.floor((n * rate.perMs - toleranceMs) * SLICE_SHARE)),
     }));
     this.#recent = this.#bounds.map(() => []);
   }

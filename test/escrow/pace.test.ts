@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 import { TOLERANCE_MS } from '../../src/client/directoryInForce.js';
-import { Pace } from '../../src/client/pace.js';
+import { Pace } from '../../src/escrow/pace.js';
 import type { RecentUses } from '../../src/escrow/rate.js';
 import { takeUses } from '../../src/escrow/rate.js';
 
@@ -23,7 +23,7 @@ describe('the pace of a grant', () => {
     );
     fc.assert(
       fc.property(rates, steps, fc.boolean(), (rate, all, isFast) => {
-        const pace = new Pace(rate);
+        const pace = new Pace(rate, TOLERANCE_MS);
         let recent: RecentUses = [];
         let atMs = Date.UTC(2026, 0);
         for (const { afterMs, uses, lateMs } of all) {
@@ -46,7 +46,7 @@ describe('the pace of a grant', () => {
     ['a minute, twice as fast for an hour', { uses: 10, perMs: 60_000 }, 1200, 3000],
     ['a second, half as fast again for an hour', { uses: 1, perMs: 1000 }, 5400, 667],
   ])('is refused when it is too fast for a rate per %s', (_per, rate, uses, everyMs) => {
-    const pace = new Pace(rate);
+    const pace = new Pace(rate, TOLERANCE_MS);
     const taken = Array.from({ length: uses }, (_, at) => pace.take(1, new Date(at * everyMs)));
     expect(taken).toContain(false);
     expect(taken.slice(0, rate.uses)).not.toContain(false);

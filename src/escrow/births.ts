@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto';
+
+const NAME_BYTES = 16;
+const DIGEST_BYTES = 32;
+const SLOT_BYTES = NAME_BYTES + DIGEST_BYTES;
+const FEWEST_SLOTS = 64;
+
+/**
+ * The digest of each key's deposit, as the entry of its birth has it: 64 to 128 bytes a key, however many there are. A name is
+ * known by the first 128 bits of its SHA-256; keys are named by chance, and by the daemon.
+ */
+export class Births {
+  #slots = Buffer.alloc(FEWEST_SLOTS * SLOT_BYTES);
+  #size = 0;
+
+  get(key: string): string | undefined {
+    const at = this.#slotOf(nameOf(key));
+    return this.#isEmpty(at) ? undefined : this.#slots.toString('hex', at + NAME_BYTES, at + SLOT_BYTES);
+  }
+
+  /** The first birth of a key is the one that counts. */
+  add(key: string, digest: string): void {
+    if (this.#size * 4 >= (this.#slots.length / SLOT_BYTES) * 3) this.#grow();
+    const name = nameOf(key);
+    const at = this.#slotOf(name);
+    if (!this.#isEmpty(at)) return;
+    this.#size += 1;
+    name.copy(this.#slots, at);
+    this.#slots.write(digest, at + NAME_BYTES, 'hex');
+  }
+
+  #grow(): void {
+    const before = this.#slots;
+    this.#slots = Buffer.alloc(before.length * 2);
+    for (let from = 0; from < before.length; from += SLOT_BYTES) {
+      const slot = before.subarray(from, from + SLOT_BYTES);
+      if (slot.every((byte) => byte === 0)) continue;
+      slot.copy(this.#slots, this.#slotOf(slot.subarray(0, NAME_BYTES)));
+    }
+  }
+
+  #slotOf(name: Buffer): number {
+    const slots = this.#slots.length / SLOT_BYTES;
+    let at = (name.readUInt32LE() % slots) * SLOT_BYTES;
+    while (!this.#isEmpty(at) && !name.equals(this.#slots.subarray(at, at + NAME_BYTES))) {
+      at = (at + SLOT_BYTES) % this.#slots.length;
+    }
+    return at;
+  }
+
+  #isEmpty(at: number): boolean {
+    for (let byte = at; byte < at + NAME_BYTES; byte += 1) if (this.#slots[byte] !== 0) return false;
+    return true;
+  }
+}
+
+function nameOf(key: string): Buffer {
+  return createHash('sha256').update(key).digest().subarray(0, NAME_BYTES);
+}

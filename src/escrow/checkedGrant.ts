@@ -1,0 +1,44 @@
+import type { Escrow } from './context.js';
+import { EscrowError } from './errors.js';
+import type { Grant } from './grant.js';
+import type { GrantFacts, ScopeFacts } from './logFacts.js';
+
+/**
+ * Checks a grant as it was read against what the log says of it: it was made, of the request that asked for it, for this app,
+ * key, scope and time, and has not ended. How much of it was used is decided with the attempt.
+ *
+ * @throws EscrowError `record-mismatch`
+ */
+export async function checkGrant({ followed }: Pick<Escrow, 'followed'>, grant: Grant): Promise<void> {
+  // another daemon may have made it just now
+  if (followed.facts.grant(grant.id) === undefined) await followed.caughtUp();
+  const facts = followed.facts.grant(grant.id);
+  if (facts !== undefined && isAsLogged(grant, facts)) return;
+  throw new EscrowError('record-mismatch', 'The log says something else of the grant.');
+}
+
+function isAsLogged(grant: Grant, facts: GrantFacts): boolean {
+  const { scope } = grant;
+  return (
+    grant.recovery === facts.recovery &&
+    grant.key === facts.key &&
+    grant.owner === facts.owner &&
+    (facts.spec === undefined || grant.spec === facts.spec) &&
+    scope.maxUses === facts.maxUses &&
+    grant.startsAt.getTime() === facts.startsAtMs &&
+    grant.expiresAt.getTime() === facts.expiresAtMs &&
+    isSame(scope, facts.scope)
+  );
+}
+
+function isSame(scope: Grant['scope'], facts: ScopeFacts): boolean {
+  const { app, operations, mechanisms, input, rate } = scope;
+  return (
+    app === facts.app &&
+    input === facts.input &&
+    operations.join(' ') === facts.operations.join(' ') &&
+    mechanisms.join(' ') === facts.mechanisms.join(' ') &&
+    rate?.uses === facts.rate?.uses &&
+    rate?.perMs === facts.rate?.perMs
+  );
+}

@@ -1,0 +1,94 @@
+import type { ErrorCode } from './errors.js';
+import type { Rate } from './rate.js';
+
+/*
+ * What the log's entries say, in the order in which they stand there: whether something has not happened, and what is the
+ * newest of anything, is decided from this and never from a row or a query.
+ */
+
+/** What the log says of an open request. A change makes another object: the same object is the same facts. */
+export interface RequestFacts {
+  readonly requestHash: string;
+  readonly keys: readonly string[];
+  readonly owner: string;
+  /** SHA-256 (hex) of the attestation. */
+  readonly attestation: string;
+  /** What was recorded of each depositary's newest approval. */
+  readonly approvals: ReadonlyMap<string, ApprovalFact>;
+  /** Who has denied it. */
+  readonly denials: ReadonlySet<string>;
+  /** Administrators who want it stopped, with the SHA-256 (hex) of what each has signed. */
+  readonly stops: ReadonlyMap<string, string>;
+  /** When the delay is over that began with the newest completion of its quorums; undefined: never complete. */
+  readonly releasableAtMs: number | undefined;
+  readonly scope: ScopeFacts | undefined;
+  /** What each key is, where the request says so. */
+  readonly specs: ReadonlyMap<string, string>;
+}
+
+/** An approval that is in the log: SHA-256 (hex) of the statement, and the digest of the replies. */
+export interface ApprovalFact {
+  readonly statement: string;
+  readonly replies: string;
+}
+
+/** What was asked for, as far as a use is held to it. */
+export interface ScopeFacts {
+  readonly app: string;
+  readonly operations: readonly string[];
+  readonly mechanisms: readonly string[];
+  readonly input: string;
+  readonly rate: Rate | undefined;
+}
+
+/** What the log says of a grant that has not ended. */
+export interface GrantFacts {
+  readonly recovery: string;
+  readonly key: string;
+  readonly owner: string;
+  readonly scope: ScopeFacts;
+  /** Undefined for those of requests that did not say it. */
+  readonly spec: string | undefined;
+  readonly maxUses: number;
+  readonly startsAtMs: number;
+  readonly expiresAtMs: number;
+  /** Counted when they are attempted, whatever becomes of them. */
+  readonly used: number;
+}
+
+/** The newest policy; undefined before the first. */
+export interface PolicyFacts {
+  readonly version: number;
+  readonly hash: string;
+}
+
+/** What held when an attempt was recorded: with every entry before it, and none behind it. */
+export interface AsOf {
+  readonly policyVersion: number;
+  /** The request that the attempt is about; undefined: there is none that is open. */
+  readonly request: RequestFacts | undefined;
+  /** Whether another attempt on the same request was without an outcome. */
+  readonly isContended: boolean;
+  /** Why the grant does not allow the use that was attempted. */
+  readonly useRefused: ErrorCode | undefined;
+}
+
+/** The state that the entries make. */
+export interface LogFacts {
+  readonly policy: PolicyFacts | undefined;
+  request(id: string): RequestFacts | undefined;
+  grant(id: string): GrantFacts | undefined;
+  /** The digest (hex) in the entry of the key's birth. */
+  birth(key: string): string | undefined;
+  /** Of an attempt that has no outcome yet. */
+  asOf(act: string): AsOf | undefined;
+}
+
+/** The same, and how far it has followed the log. */
+export interface FollowedLog {
+  readonly facts: LogFacts;
+  /** Resolves when the entry at this index, and all before it, were taken. Throws EscrowError `log-unavailable`. */
+  through(index: number): Promise<void>;
+  /** The same for all that stand in the log when it is called, whoever wrote them; may cost a query. */
+  caughtUp(): Promise<void>;
+}

@@ -1,0 +1,126 @@
+import type { Json } from '../log/canonical.js';
+import type { Entry } from '../log/entry.js';
+import { sha256Hex } from './digests.js';
+import type { RequestFacts, ScopeFacts } from './logFacts.js';
+
+/** Acts that end a request when they are done. */
+const ENDING: ReadonlySet<string> = new Set([
+  'recovery.activate',
+  'recovery.release',
+  'recovery.veto',
+  'recovery.cancel',
+  'recovery.expire',
+]);
+
+/** The open requests of the log. */
+export class LoggedRequests {
+  readonly #open = new Map<string, RequestFacts>();
+  /** What attempts said that their outcomes do not repeat, by act. */
+  readonly #said = new Map<string, Entry>();
+
+  get(id: string): RequestFacts | undefined {
+    return this.#open.get(id);
+  }
+
+  attempted(entry: Entry): void {
+    const { act, id } = entry;
+    if (act === 'recovery.request' || act === 'recovery.approve' || act === 'recovery.stop') {
+      this.#said.set(id, entry);
+    }
+  }
+
+  /** Takes an outcome; returns the request when it has become grants. */
+  concluded(entry: Entry): RequestFacts | undefined {
+    const { act, phase, subject, detail, id, error, actor } = entry;
+    const said = this.#said.get(id);
+    this.#said.delete(id);
+    const { recovery } = subject;
+    if (recovery === undefined) return undefined;
+    if (act === 'recovery.request') {
+      if (phase === 'done' && said !== undefined && !this.#open.has(recovery)) {
+        this.#open.set(recovery, filed(said, entry));
+      }
+      return undefined;
+    }
+    const facts = this.#open.get(recovery);
+    if (facts === undefined) return undefined;
+    const isOver = detail['status'] === 'denied' || detail['status'] === 'cancelled';
+    if (error === 'recovery-failed' || (phase === 'done' && (ENDING.has(act) || isOver))) {
+      this.#open.delete(recovery);
+      return act === 'recovery.activate' && phase === 'done' ? facts : undefined;
+    }
+    if (phase !== 'done') return undefined;
+    if (act === 'recovery.approve') {
+      const approval = { statement: digestOf(said?.detail['statement']), replies: entry.digest ?? '' };
+      this.#open.set(recovery, {
+        ...facts,
+        approvals: new Map([...facts.approvals, [actor, approval]]),
+        releasableAtMs: instantOf(detail['releasableAt']) ?? facts.releasableAtMs,
+      });
+    }
+    if (act === 'recovery.deny') {
+      this.#open.set(recovery, { ...facts, denials: new Set([...facts.denials, actor]) });
+    }
+    if (act === 'recovery.stop') {
+      const stop = digestOf(said?.detail['statement']);
+      this.#open.set(recovery, { ...facts, stops: new Map([...facts.stops, [actor, stop]]) });
+    }
+    return undefined;
+  }
+}
+
+function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
+  return {
+    requestHash: textOf(detail['requestHash']),
+    // before there were requests for several keys, each was for one
+    keys: subject.keys ?? (subject.key === undefined ? [] : [subject.key]),
+    owner: subject.owner ?? '',
+    attestation: digest ?? '',
+    approvals: new Map(),
+    denials: new Set(),
+    stops: new Map(),
+    releasableAtMs: undefined,
+    specs: new Map(
+      Object.entries(membersOf(detail['descriptions'])).map(([key, one]) => [
+        key,
+        textOf(membersOf(one)['spec']),
+      ]),
+    ),
+    scope: detail['purpose'] === 'operate' ? scopeOf(detail['scope']) : undefined,
+  };
+}
+
+/** What a scope says; what it does not say allows nothing, but for the rate and times that older ones do not have. */
+function scopeOf(scope: Json | undefined): ScopeFacts {
+  const { app, operations, mechanisms, input, rate } = membersOf(scope);
+  const { uses, perMs } = membersOf(rate);
+  return {
+    app: textOf(app),
+    operations: textsOf(operations),
+    mechanisms: textsOf(mechanisms),
+    input: textOf(input),
+    rate: typeof uses === 'number' && typeof perMs === 'number' ? { uses, perMs } : undefined,
+  };
+}
+
+function membersOf(value: Json | undefined): Readonly<Record<string, Json>> {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isObject ? (value as Readonly<Record<string, Json>>) : {};
+}
+
+function textsOf(value: Json | undefined): readonly string[] {
+  return Array.isArray(value) ? (value as readonly Json[]).map(textOf) : [];
+}
+
+function textOf(fact: Json | undefined): string {
+  return typeof fact === 'string' ? fact : '';
+}
+
+function digestOf(text: Json | undefined): string {
+  return sha256Hex(textOf(text));
+}
+
+function instantOf(fact: Json | undefined): number | undefined {
+  const ms = Date.parse(textOf(fact));
+  return Number.isNaN(ms) ? undefined : ms;
+}
