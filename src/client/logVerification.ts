@@ -46,9 +46,9 @@ export async function verifyExport(
   const requests = new RequestEvidence(origin, directory);
   const statements = new StatementEvidence(origin, directory);
   const recoveries = new RecoveryEvidence();
-  const quorums = new QuorumEvidence();
-  const grants = new GrantEvidence();
   const terms = new TermsEvidence();
+  const quorums = new QuorumEvidence(terms);
+  const grants = new GrantEvidence();
   const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();
   const trees = new StatedTrees();

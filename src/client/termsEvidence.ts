@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import type { KeyUse } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
-import type { Rule } from '../escrow/policy.js';
+import type { Purpose, Rule } from '../escrow/policy.js';
 import { beyondTerms } from '../escrow/scopeTerms.js';
 import type { Entry } from '../log/entry.js';
 import { DigestTable } from './digestTable.js';
@@ -50,6 +50,11 @@ export class TermsEvidence {
     const place = this.#placeOf.get(name) ?? this.#kinds.push(terms);
     this.#placeOf.set(name, place);
     this.#places.set(key, place);
+  }
+
+  /** How long the rule of a key has what was agreed wait, in milliseconds; 0 where nothing is known of the key. */
+  delayMs(key: string, purpose: Purpose): number {
+    return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule[purpose]?.delayMs ?? 0;
   }
 
   /** Why this entry is refused, if it is. */

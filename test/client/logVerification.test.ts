@@ -318,8 +318,8 @@ describe('a key that came back', () => {
     detail: { quorums: { [KEY]: quorum } },
   });
   /** The sample log has an approval by dana; what it takes for a key of hers alone is left to be said. */
-  const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
-    const evidence = new QuorumEvidence();
+  const check = (entries: readonly Entry[], delayMs = 0): readonly (string | undefined)[] => {
+    const evidence = new QuorumEvidence({ delayMs: () => delayMs });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const approved = async (): Promise<readonly Entry[]> => sampleEntries();
@@ -382,6 +382,39 @@ describe('a key that came back', () => {
     const shared = deposited([['dana']]).map((entry) => ({ ...entry, subject: { key: 'key_2' } }));
     const entries = [...deposited([['dana']]), ...shared, ...(await approved())];
     expect(check([...entries, activation({ [KEY]: ['dana'], key_2: ['dana'] })])).toEqual([]);
+  });
+
+  test('before the delay of its rule was over is found', async () => {
+    const sample = await approved();
+    const approval = sample.find(({ act, phase }) => act === 'recovery.approve' && phase === 'done');
+    const waited = Date.parse(common.time) - Date.parse(approval?.time ?? '');
+    const entries = [...deposited([['dana']]), ...sample, activated(['dana'])];
+    expect(check(entries, waited)).toEqual([]);
+    expect(check(entries, waited + 11_000)).toEqual([
+      expect.stringMatching(/before the delay of .* was over/),
+    ]);
+  });
+
+  test.each<[string, string, string, readonly RegExp[]]>([
+    ['to whom the request names, who approved, is no ground to refuse the log', 'dana', 'dana', []],
+    ['to another than the request names is found', 'dana', 'eve', [/to another than dana/]],
+    ['to somebody who has not approved is found', 'eve', 'eve', [/to eve, who has not approved/]],
+  ])('and was released %s', async (_what, named, recipient, reasons) => {
+    const released: Entry = {
+      ...activated([]),
+      act: 'recovery.release',
+      phase: 'done',
+      detail: { recipient },
+    };
+    const asked: Entry = {
+      ...released,
+      act: 'recovery.request',
+      phase: 'attempted',
+      detail: { purpose: 'release', scope: { recipient: named } },
+    };
+    expect(check([asked, ...(await approved()), released])).toEqual(
+      reasons.map((reason) => expect.stringMatching(reason) as string),
+    );
   });
 
   test('twice by one round of approvals is found', async () => {
