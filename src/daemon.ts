@@ -114,16 +114,6 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       through: (index) => database.followed.through(index),
       caughtUp: () => database.followed.caughtUp(),
     };
-    const ledger = new Ledger({
-      journal: database.journal,
-      memory: database,
-      followed,
-      token,
-      clock,
-      random: randomBytes,
-      notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
-      contentionTimeoutMs: config.requests.contentionMs,
-    });
     const directory = new Directory(
       database.store,
       parsePolicy,
@@ -132,6 +122,17 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       config.policyFloor,
       followed,
     );
+    const ledger = new Ledger({
+      journal: database.journal,
+      memory: database,
+      followed,
+      token,
+      clock,
+      random: randomBytes,
+      policy: () => directory.current(),
+      notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
+      contentionTimeoutMs: config.requests.contentionMs,
+    });
     await directory.current();
     const { store, log: reader } = database;
     const escrow: Escrow = {

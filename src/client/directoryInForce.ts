@@ -12,6 +12,9 @@ import type { PublicPart } from './publicPart.js';
 /** How far the clocks of callers and server may be apart, and how long an act may wait before it is recorded. */
 export const TOLERANCE_MS = 300_000;
 
+/** How far ahead of the server's a caller's clock may be: the server takes 5 seconds, and `iat` is in whole ones. */
+const AHEAD_MS = 6000;
+
 /**
  * Who had which keys, as the log goes by: from the directory documents in force, and before the first of them from the
  * public parts of the first administrators, where they are given.
@@ -53,9 +56,9 @@ export class DirectoryInForce {
   keysOf(id: string, iat: number, time: string): readonly SigningKey[] | undefined {
     if (this.#now === undefined) return this.#bootstrap.size === 0 ? undefined : keysIn(this.#bootstrap, id);
     const now = keysIn(this.#now, id);
-    // a request that was accepted just before the directory changed may be recorded just after
+    // in logs of older versions, a request that was accepted just before the directory changed may be recorded just after
     const overlaps =
-      iat * 1000 <= this.#changedAtMs + 1000 && Date.parse(time) - this.#changedAtMs <= TOLERANCE_MS;
+      iat * 1000 <= this.#changedAtMs + AHEAD_MS && Date.parse(time) - this.#changedAtMs <= TOLERANCE_MS;
     if (!overlaps || this.#before === undefined) return now;
     if (this.#before.size === 0 && now.length === 0) return undefined;
     return [...now, ...keysIn(this.#before, id)];

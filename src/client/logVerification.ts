@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 
 import type { Entry } from '../log/entry.js';
 import { NoteError } from '../log/noteKey.js';
+import { standsAlone } from '../log/pairing.js';
 import type { Documents, Verdict } from '../log/verifier.js';
 import { ExportVerifier, policyAct } from '../log/verifier.js';
 import { CreationEvidence } from './creationEvidence.js';
@@ -36,7 +37,8 @@ export interface ExportCheck {
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
  * pairing of acts, the trees that depositaries have seen, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
  * that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
- * that no grant was used beyond what it allows, and that nothing was made twice of one order.
+ * that no grant was used beyond what it allows, and that nothing was made twice of one order. What is not as it should be
+ * about a call that was refused before any attempt is reported, and the export believed all the same.
  */
 export async function verifyExport(
   check: ExportCheck,
@@ -54,6 +56,8 @@ export async function verifyExport(
   const trees = new StatedTrees();
   const checkEntry = (entry: Entry, index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
+    // what was refused before any attempt has done nothing: nothing else is learnt from it
+    if (standsAlone(entry)) return requests.check(entry);
     const reason =
       requests.check(entry) ??
       statements.check(entry) ??

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import type { Entry } from '../log/entry.js';
+import { standsAlone } from '../log/pairing.js';
 import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './actRoutes.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
@@ -69,8 +70,11 @@ export class RequestEvidence {
     return undefined;
   }
 
-  #checkSignature({ actor, time }: Entry, jws: ParsedJws): string | undefined {
-    const known = this.#directory.keysOf(actor, Number(jws.payload['iat']), time);
+  #checkSignature(entry: Entry, jws: ParsedJws): string | undefined {
+    const { actor, time } = entry;
+    // refused for its time, perhaps: when it was recorded is what counts
+    const iat = standsAlone(entry) ? 0 : Number(jws.payload['iat']);
+    const known = this.#directory.keysOf(actor, iat, time);
     if (known === undefined) {
       this.#counts.unknown += 1;
       return undefined;
@@ -87,7 +91,7 @@ export class RequestEvidence {
     if (entry.phase === 'denied' && (entry.error ?? '').startsWith('request-')) return undefined;
     const claims = claimsSchema.safeParse(jws.payload);
     if (!claims.success) return 'its request lacks what a signed request says';
-    const { iss, aud, iat, exp, jti, htm, htu } = claims.data;
+    const { iss, aud, iat, exp, htm, htu } = claims.data;
     if (iss !== entry.actor) return `its request is by ${iss}, not by ${entry.actor}`;
     if (aud !== this.#origin) return 'its request is for another server';
     if (!actFits(entry, htm, htu)) return `its request (${htm} ${htu}) is for another act or another thing`;
@@ -95,7 +99,8 @@ export class RequestEvidence {
     if (iat * 1000 - TOLERANCE_MS > timeMs || timeMs > exp * 1000 + TOLERANCE_MS) {
       return 'its request is of another time';
     }
-    const isNew = this.#seen.add(`${String(jws.header['kid'])} ${jti}`, exp * 1000, timeMs);
+    // by what was signed: a caller who takes one jti for two requests, long after each other, has signed two
+    const isNew = this.#seen.add(jws.signingInput, exp * 1000, timeMs);
     return isNew ? undefined : 'its request stands in the log before: it was used twice';
   }
 }

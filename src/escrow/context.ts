@@ -5,6 +5,7 @@ import type { GrantId, KeyId, RandomBytes, RecoveryId } from './ids.js';
 import type { Deposit } from './deposit.js';
 import { checkDeposit } from './checkedDeposit.js';
 import type { Grant } from './grant.js';
+import type { KnownCaller } from './knownCaller.js';
 import type { Ledger } from './ledger.js';
 import type { FollowedLog } from './logFacts.js';
 import type { Actor, SignedRequest } from './performance.js';
@@ -35,33 +36,49 @@ export interface Escrow {
 
 /** An authenticated call. */
 export interface Call {
+  /** As the policy lists them that their act claims: asked anew, this may be another than before. */
   readonly caller: Principal;
+  readonly known: KnownCaller;
   readonly request: SignedRequest;
   /** The caller's name for what is to be made, where the request has one. */
   readonly idempotency?: IdempotencyKey;
 }
 
 /**
- * A call without a signature, of an app that has proven in TLS that it has the key of a certificate which the policy of this
- * version binds to it. Enough to sign and decrypt under grants; no other use case takes one.
+ * A call without a signature, of an app that has proven in TLS that it has the key of a certificate which the policy
+ * binds to it. Enough to sign and decrypt under grants; no other use case takes one.
  */
 export interface CertifiedCall {
   readonly caller: Principal;
+  readonly known: KnownCaller;
   readonly request: undefined;
   /** `x5t#S256` (RFC 8705 section 3.1). */
   readonly certificate: string;
-  readonly policyVersion: number;
 }
 
 /** A call to use a grant, either way. */
 export type OperateCall = Call | CertifiedCall;
 
+/** A call of somebody known; `caller` follows `known`. */
+export function callOf<Rest extends object>(
+  known: KnownCaller,
+  rest: Rest,
+): Rest & Pick<Call, 'caller' | 'known'> {
+  return {
+    ...rest,
+    known,
+    get caller() {
+      return known.principal;
+    },
+  };
+}
+
 /** The caller as the ledger wants it. */
 export function actorOf(call: OperateCall): Actor {
-  const { caller, request } = call;
+  const { caller, known, request } = call;
   return request === undefined
-    ? { id: caller.id, request, certificate: call.certificate }
-    : { id: caller.id, request };
+    ? { id: caller.id, known, request, certificate: call.certificate }
+    : { id: caller.id, known, request };
 }
 
 /** The deposit, or EscrowError `key-unknown`, `record-mismatch`. */

@@ -6,6 +6,7 @@ export const ERROR_CODES = {
   // who is calling
   'request-unsigned': 'The request carries no signature.',
   'request-malformed': 'The request is not what the interface describes.',
+  'request-target-malformed': 'The request target is not spelt in the one way that is served.',
   'request-too-large': 'The request is larger than the interface allows.',
   'request-signature-invalid': 'The signature of the request does not verify.',
   'request-expired': 'The request is outside its time window.',

@@ -10,6 +10,7 @@ import type { Change, Claim, Journal, Subject } from './journal.js';
 import type { Clock, LogMemory, Token, TokenVerbs } from './ports.js';
 import type { AsOf, FollowedLog } from './logFacts.js';
 import type { Actor, Obsolete, Outcome, Performance, Performed, Plan, Repeated } from './performance.js';
+import type { Policy } from './policy.js';
 import { CameToNothing } from './performance.js';
 import { NotHeld } from './journal.js';
 
@@ -21,6 +22,8 @@ export interface LedgerParts {
   readonly followed: FollowedLog;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** The policy in force now. */
+  readonly policy: () => Promise<Policy>;
   /** For the operator's log: what went wrong without changing the answer. */
   readonly notice: (message: string, cause: unknown) => void;
   readonly memory: LogMemory;
@@ -82,7 +85,8 @@ export class Ledger {
   }
 
   /**
-   * Performs an act, unless it finds that it is done already. What it claims, such as uses of a grant, is claimed
+   * Performs an act, unless it finds that it is done already. A caller's act is theirs by the policy that is in force when the
+   * attempt is recorded; when that is another than they were let in by, it is decided anew by it. What it claims, such as uses of a grant, is claimed
    * with the attempt and stays so; an act that needs the token is refused before that while the token is known to be
    * out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it throws an
    * EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at once.
@@ -141,8 +145,12 @@ export class Ledger {
     const about = (found: Subject): void => {
       subject = { ...subject, ...found };
     };
+    let isOtherPolicy = false;
+    // a policy is replaced seldom: to look into the next one is worth it, however little time there is
+    let isRenewed = false;
     for (;;) {
       try {
+        if (isOtherPolicy) actor.known?.renew(await this.#parts.policy());
         const plan = await decide(about);
         if ('repeats' in plan) return plan;
         if (MEANS[act].length > 0) this.#parts.token.requireInService();
@@ -154,13 +162,15 @@ export class Ledger {
             phase: 'attempted',
             detail: plan.detail,
           },
-          claims: [...freshness(actor), ...plan.claims],
+          claims: [...freshness(actor), ...callerClaims(actor), ...plan.claims],
           changes: [],
         });
         return { subject, index, plan };
       } catch (error) {
         const contended = error instanceof NotHeld && CONTENDED.has(error.what);
-        if (contended && this.#parts.clock.now().getTime() < deadline) {
+        isOtherPolicy = contended && error.what === 'policy-in-force';
+        if (contended && (this.#parts.clock.now().getTime() < deadline || (isOtherPolicy && !isRenewed))) {
+          isRenewed ||= isOtherPolicy;
           await this.#parts.clock.pause(CONTENTION_PAUSE_MS);
           continue;
         }
@@ -190,7 +200,7 @@ export class Ledger {
       const asOf = followed.facts.asOf(id);
       if (asOf === undefined)
         throw new EscrowError('record-mismatch', 'The log does not say what was attempted.');
-      for (const claim of plan.claims) checkClaim(claim, asOf);
+      for (const claim of [...callerClaims(actor), ...plan.claims]) checkClaim(claim, asOf);
       plan.holds?.(asOf);
       if (plan.logged === 'proven') await this.#parts.journal.proven(index);
     } catch (error) {
@@ -399,6 +409,10 @@ function freshness(actor: Actor): readonly Claim[] {
   if (actor.request === undefined) return [];
   const { kid, jti, expiresAt } = actor.request;
   return [{ claim: 'request-unused', kid, jti, expiresAt }];
+}
+
+function callerClaims({ known }: Actor): readonly Claim[] {
+  return known === undefined ? [] : [known.claim];
 }
 
 function asEscrowError(error: unknown): EscrowError {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 
-import { claimBinding } from './certificate.js';
 import { checkGrant } from './checkedGrant.js';
 import type { Call, Escrow, OperateCall } from './context.js';
 import { actorOf, getDeposit, getGrant } from './context.js';
@@ -52,7 +51,6 @@ export interface Used {
  */
 export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
-  const claimBound = claimBinding(escrow, call);
   return escrow.ledger.perform({
     act: 'grant.sign',
     actor: actorOf(call),
@@ -63,7 +61,7 @@ export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrde
       if (inputs.kind === 'digest') checkDigests(grant, mechanism, inputs.items);
       return {
         detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex) },
-        claims: [countUses(escrow, grant.id, inputs.items.length), ...(await claimBound())],
+        claims: [countUses(escrow, grant.id, inputs.items.length)],
         plan: { grant, mechanism },
         ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'sign' }]),
       };
@@ -86,7 +84,6 @@ export function decryptWithGrant(
   order: DecryptOrder,
 ): Promise<Performed<Used>> {
   const { mechanism, inputs } = order;
-  const claimBound = claimBinding(escrow, call);
   return escrow.ledger.perform({
     act: 'grant.decrypt',
     actor: actorOf(call),
@@ -97,7 +94,7 @@ export function decryptWithGrant(
       const name: DecryptMechanism = mechanism;
       return {
         detail: { mechanism, inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)) },
-        claims: [countUses(escrow, grant.id, inputs.length), ...(await claimBound())],
+        claims: [countUses(escrow, grant.id, inputs.length)],
         plan: { grant, mechanism: name },
         ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'decrypt' }]),
       };

@@ -3,12 +3,15 @@ import type { Act, LentFor } from './acts.js';
 import { EscrowError } from './errors.js';
 import type { GrantId, RecoveryId } from './ids.js';
 import type { Change, Claim, Subject } from './journal.js';
+import type { KnownCaller } from './knownCaller.js';
 import type { AsOf } from './logFacts.js';
 import { DAEMON_ID } from './principals.js';
 
 /** Who acts: a principal by the key that signed the request, or the daemon itself. */
 export interface Actor {
   readonly id: string;
+  /** The caller, whose policy every attempt claims; the daemon's own acts have none. */
+  readonly known?: KnownCaller;
   /** The caller's own signed request; the daemon's own acts have none. */
   readonly request: SignedRequest | undefined;
   /** In its place: the client certificate (`x5t#S256`) by which an app was known. */
@@ -85,7 +88,8 @@ export interface Performance<A extends Act, P, R> {
   readonly actor: Actor;
   /**
    * Reads and decides; throws EscrowError to refuse. Says with `about` what the act is about as soon as it knows,
-   * so that a refusal is logged with its subject. May run several times, when a claim was lost in a race.
+   * so that a refusal is logged with its subject. May run several times, when a claim was lost in a race or another policy
+   * has come into force: reads anew what it decides by, the caller too.
    */
   readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P> | Repeated<R>>;
   readonly run: (lent: LentFor<A>, plan: P) => Promise<Outcome<R>>;

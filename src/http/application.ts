@@ -65,7 +65,17 @@ export function applicationOf(parts: ApplicationParts): Express {
   return application;
 }
 
-/** What every answer carries, and the methods there are: no HEAD or OPTIONS is made up from the routes. */
+/**
+ * The one spelling of a target that is served: a path of the characters that our paths have, and a query (RFC 3986 section
+ * 3.4). A fragment, percent signs in the path or the absolute form (RFC 9112 section 3.2) would be other names for the same
+ * route, and who reads the signed request later would not know them for it.
+ */
+const TARGET = /^\/[A-Za-z0-9._/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?$/;
+
+/**
+ * What every answer carries, and what there is: no HEAD or OPTIONS is made up from the routes, and no target has two
+ * spellings. Nobody is looked at before.
+ */
 function frame({ inFlight, gate }: ApplicationParts): RequestHandler {
   return (request, response, next) => {
     letRestPass(request, response, (bytes) => gate.letsPass(bytes));
@@ -78,7 +88,8 @@ function frame({ inFlight, gate }: ApplicationParts): RequestHandler {
     });
     if (inFlight.isDraining) response.set('Connection', 'close');
     const isKnown = request.method === 'GET' || request.method === 'POST';
-    next(isKnown ? undefined : new EscrowError('route-unknown'));
+    if (!isKnown) next(new EscrowError('route-unknown'));
+    else next(TARGET.test(request.originalUrl) ? undefined : new EscrowError('request-target-malformed'));
   };
 }
 
@@ -150,7 +161,7 @@ function arrivingOf(request: Request, read: (maxBytes: number) => Promise<Uint8A
     authorization: request.headersDistinct['authorization'] ?? [],
     idempotencyKey: request.headersDistinct['idempotency-key'] ?? [],
   };
-  const path = pathOf(request.params, target);
+  const path = pathOf(request.params);
   return {
     head,
     address: networkOf(request.socket.remoteAddress),
@@ -168,22 +179,13 @@ function arrivingOf(request: Request, read: (maxBytes: number) => Promise<Uint8A
   };
 }
 
-/**
- * The parameters in a path. One that stands for several segments (`*name`) is taken as it was spelt: what is not
- * spelt in the one way, as with percent signs, is no path of ours.
- */
-function pathOf(
-  parameters: Readonly<Record<string, string | string[]>>,
-  target: string,
-): Readonly<Record<string, string>> {
-  const [path = ''] = target.split('?', 1);
+/** The parameters in a path; one that stands for several segments (`*name`) has its slashes. */
+function pathOf(parameters: Readonly<Record<string, string | string[]>>): Readonly<Record<string, string>> {
   return Object.fromEntries(
-    Object.entries(parameters).map(([name, value]) => {
-      if (typeof value === 'string') return [name, value];
-      const rest = value.join('/');
-      if (!path.endsWith(`/${rest}`)) throw new EscrowError('route-unknown');
-      return [name, rest];
-    }),
+    Object.entries(parameters).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value : value.join('/'),
+    ]),
   );
 }
 
@@ -209,7 +211,7 @@ function send(response: Response, reply: Reply): void {
 /** The last handler, which Express knows by its four parameters. */
 function problems({ report, refused }: ApplicationParts) {
   return (error: unknown, _request: Request, response: Response, next: NextFunction): void => {
-    const problem = problemOf(asRefusal(error));
+    const problem = problemOf(error);
     if (problem.isFault) report(error, requestIdOf(response));
     if (error instanceof AddressTooOften) refused(error.address);
     if (response.headersSent) {
@@ -218,13 +220,6 @@ function problems({ report, refused }: ApplicationParts) {
     }
     response.status(problem.status).set(problem.headers).json(problem.body);
   };
-}
-
-/** Express's own complaint about a path that does not decode. */
-function asRefusal(error: unknown): unknown {
-  return error instanceof URIError
-    ? new EscrowError('request-malformed', 'The path does not decode.', { cause: error })
-    : error;
 }
 
 function requestIdOf(response: Response): string {

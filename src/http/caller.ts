@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 
 import type { Call, OperateCall } from '../escrow/context.js';
-import { findByKey } from '../escrow/directory.js';
+import { callOf } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
+import { KnownCaller } from '../escrow/knownCaller.js';
 import type { Policy } from '../escrow/policy.js';
 import type { Json } from '../log/canonical.js';
 import { fingerprintOf, MAX_KEY_CHARACTERS, readIdempotencyKey } from './idempotencyKey.js';
@@ -85,10 +86,9 @@ export function checkRequest(
     const key = readIdempotencyKey(received.idempotencyKey);
     if (claims.ik !== key) throw otherwiseSigned('The signature is for another Idempotency-Key.');
     if (key === undefined) return { outcome: 'accepted', call };
-    return {
-      outcome: 'accepted',
-      call: { ...call, idempotency: { key, fingerprint: fingerprintOf(received) } },
-    };
+    const { known, request } = call;
+    const idempotency = { key, fingerprint: fingerprintOf(received) };
+    return { outcome: 'accepted', call: callOf(known, { request, idempotency }) };
   } catch (error) {
     if (!(error instanceof EscrowError)) throw error;
     return { outcome: 'refused', call, error };
@@ -146,13 +146,13 @@ function readToken(jws: string): UnverifiedJws {
 
 async function verify(policy: Policy, unverified: UnverifiedJws, claims: Claims): Promise<Call> {
   const { kid } = unverified.header;
-  const caller = findByKey(policy, kid);
-  const key = caller?.keys.find((candidate) => candidate.thumbprint === kid);
-  if (caller === undefined || key === undefined) throw new EscrowError('caller-unknown');
+  const known = KnownCaller.find(policy, { kid });
+  const key = known?.principal.keys.find((candidate) => candidate.thumbprint === kid);
+  if (known === undefined || key === undefined) throw new EscrowError('caller-unknown');
   if (!(await isSignedBy(unverified, key))) throw new EscrowError('request-signature-invalid');
   // the jti is to be remembered for as long as this request could be accepted
   const expiresAt = new Date((claims.exp + CLOCK_SKEW_SECONDS) * 1000);
-  return { caller, request: { jws: unverified.jws, kid, jti: claims.jti, expiresAt } };
+  return callOf(known, { request: { jws: unverified.jws, kid, jti: claims.jti, expiresAt } });
 }
 
 function checkTime({ iat, exp }: Claims, now: Date): void {

@@ -1,6 +1,7 @@
 import type { CertifiedCall } from '../escrow/context.js';
-import { findByCertificate } from '../escrow/directory.js';
+import { callOf } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
+import { KnownCaller } from '../escrow/knownCaller.js';
 import type { Policy } from '../escrow/policy.js';
 import type { Known } from './caller.js';
 import type { PeerCertificate } from './peerCertificate.js';
@@ -18,10 +19,10 @@ export function authenticateByCertificate(
   { thumbprint, fromMs, untilMs }: PeerCertificate,
   trust: { readonly policy: Policy; readonly now: Date },
 ): Known<CertifiedCall> {
-  const caller = findByCertificate(trust.policy, thumbprint);
-  if (caller === undefined)
+  const found = KnownCaller.find(trust.policy, { certificate: thumbprint });
+  if (found === undefined)
     throw new EscrowError('caller-unknown', 'The client certificate is bound to no app.');
-  const call = { caller, request: undefined, certificate: thumbprint, policyVersion: trust.policy.version };
+  const call = callOf(found, { request: undefined, certificate: thumbprint });
   const nowMs = trust.now.getTime();
   // a date that does not parse compares with nothing, and refuses
   if (nowMs >= fromMs && nowMs <= untilMs) return { outcome: 'accepted', call };

@@ -16,7 +16,8 @@ import type { InFlight } from './inFlight.js';
 import type { PeerCertificate } from './peerCertificate.js';
 import type { Gate } from './rates.js';
 import { isJsonObject } from './strictJson.js';
-import type { Access, Carried, OperateRoute, PublicRoute, Reply, SignedRoute } from './route.js';
+import type { Access, Carried, OperateRoute, PublicRoute, Reply, Route, SignedRoute } from './route.js';
+import { membersOf } from './route.js';
 
 /** A request for a route, before anything of it is believed. */
 export interface Incoming {
@@ -104,7 +105,7 @@ export async function answerCaller(
     const { call, run } = await heard(escrow, route, incoming, found);
     return route.access.isLedgered
       ? run(escrow, call)
-      : readOnce(escrow, route.access, call, incoming, () => run(escrow, call));
+      : readOnce(escrow, route, call, incoming, () => run(escrow, call));
   });
 }
 
@@ -203,36 +204,42 @@ async function heard<C extends OperateCall>(
   found: Known<C>,
 ): Promise<{ readonly call: C; readonly run: ReturnType<Asked<C>['prepare']> }> {
   const { access } = route;
-  const call = await admit(escrow, access, incoming, found);
+  const call = await admit(escrow, route, incoming, found);
   try {
     checkIdempotencyKey(access, incoming);
     return { call, run: route.prepare({ path: incoming.path, ...incoming.readRest() }) };
   } catch (error) {
-    if (access.isLedgered && error instanceof EscrowError)
-      await record(escrow, access, call, incoming, error);
+    if (access.isLedgered && error instanceof EscrowError) await record(escrow, route, call, incoming, error);
     throw error;
   }
 }
 
-/** A route, as far as it hears calls of this kind. */
-interface Asked<C extends OperateCall> {
+/** A route for those who are known. */
+interface KnownRoute extends Pick<Route, 'schemas'> {
   readonly access: Access;
+}
+
+/** A route, as far as it hears calls of this kind. */
+interface Asked<C extends OperateCall> extends KnownRoute {
   readonly prepare: (carried: Carried) => (escrow: Escrow, call: C) => Promise<Reply>;
 }
 
 /** Lets in whose request is good and who has one of the route's roles. */
 async function admit<C extends OperateCall>(
   escrow: Escrow,
-  access: Access,
+  route: KnownRoute,
   incoming: Incoming,
   found: Known<C>,
 ): Promise<C> {
   const { call } = found;
-  const isOpen = access.roles.some((role) => hasRole(call.caller, role));
-  if (found.outcome === 'accepted' && isOpen) return call;
-  const error = found.outcome === 'refused' ? found.error : new EscrowError('forbidden');
-  await record(escrow, access, call, incoming, error);
-  throw error;
+  try {
+    if (found.outcome === 'refused') throw found.error;
+    call.known.requireRole(route.access.roles);
+    return call;
+  } catch (error) {
+    if (error instanceof EscrowError) await record(escrow, route, call, incoming, error);
+    throw error;
+  }
 }
 
 /** A key where it is of no use is refused, so that nobody relies on it. */
@@ -247,7 +254,7 @@ function checkIdempotencyKey({ takesIdempotencyKey }: Access, { received }: Inco
  */
 async function readOnce(
   escrow: Escrow,
-  access: Access,
+  route: KnownRoute,
   call: Call,
   incoming: Incoming,
   run: () => Promise<Reply>,
@@ -260,24 +267,29 @@ async function readOnce(
   } catch (error) {
     const isRecorded =
       error instanceof EscrowError && (error.code === 'forbidden' || error.code === 'request-replayed');
-    if (isRecorded) await record(escrow, access, call, incoming, error);
+    if (isRecorded) await record(escrow, route, call, incoming, error);
     throw error;
   }
 }
 
 async function record(
   escrow: Escrow,
-  access: Access,
+  route: KnownRoute,
   call: OperateCall,
   incoming: Incoming,
   error: EscrowError,
 ): Promise<void> {
-  await recordRefusal(escrow, access.act, call, subjectOf(incoming), error);
+  await recordRefusal(escrow, route.access.act, call, subjectOf(route, incoming), error);
 }
 
-/** What a refused request was about, as far as it says so in the right form; what it says need not exist. */
-function subjectOf({ path, readRest }: Incoming): Subject {
-  const said = { ...bodyOf(readRest), ...path };
+/**
+ * What a refused request was about, as far as it says so in the right form, in its path or in a member that the route has;
+ * what it says need not exist.
+ */
+function subjectOf({ schemas }: KnownRoute, { path, readRest }: Incoming): Subject {
+  const members = membersOf(schemas.body);
+  const body = Object.entries(bodyOf(readRest)).filter(([name]) => members.includes(name));
+  const said = { ...Object.fromEntries(body), ...path };
   const text = (name: string): string => {
     const value = Object.hasOwn(said, name) ? said[name] : undefined;
     return typeof value === 'string' ? value : '';

@@ -22,6 +22,7 @@ const COMPONENTS = '#/components/schemas/';
 /** What any request at all can be refused with. */
 const OF_ALL = [
   'request-malformed',
+  'request-target-malformed',
   'request-too-large',
   'rate-limited',
   'deadline-exceeded',

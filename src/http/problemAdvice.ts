@@ -11,6 +11,8 @@ const GIVE_UP = 'Do not try again with this grant; another needs another recover
 export const ADVICE = {
   'request-unsigned': 'Send one Authorization field with the scheme Escrowd-JWS; see docs/api.md.',
   'request-malformed': 'Correct the request; `detail` says what is wrong and where.',
+  'request-target-malformed':
+    'Ask for the path as openapi.json has it: no scheme and host, no percent signs in the path, no fragment.',
   'request-too-large': 'Send less at once.',
   'request-signature-invalid': SIGN_AGAIN,
   'request-expired': `Set the clock. ${SIGN_AGAIN}`,

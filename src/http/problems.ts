@@ -10,6 +10,7 @@ import { SCHEME } from './caller.js';
 export const STATUS = {
   'request-unsigned': 401,
   'request-malformed': 400,
+  'request-target-malformed': 400,
   'request-too-large': 413,
   'request-signature-invalid': 401,
   'request-expired': 401,

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 
 import type { Act } from '../escrow/acts.js';
 import type { Call, Escrow, OperateCall } from '../escrow/context.js';
@@ -236,6 +236,14 @@ export function open<Q = Empty, P = Empty>(
       return (escrow) => row.run(escrow, given);
     },
   };
+}
+
+/** The members that a body may have. What a refused request says beside them is nothing that the route knows, and is not recorded. */
+export function membersOf(body: z.ZodType | undefined): readonly string[] {
+  if (body instanceof z.ZodObject) return Object.keys(body.shape);
+  if (body instanceof z.ZodUnion)
+    return body.options.flatMap((option) => (option instanceof z.ZodType ? membersOf(option) : []));
+  return [];
 }
 
 function aboutOf({ name, summary, problems }: Description): Description {

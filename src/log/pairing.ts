@@ -10,6 +10,15 @@ export interface OpenAttempt {
   readonly actor: string;
 }
 
+/** Whether an entry is about a call that was refused before any attempt: nothing was done, and nothing follows from it. */
+export function standsAlone({
+  phase,
+  request,
+  certificate,
+}: Pick<EntryHead, 'phase' | 'request' | 'certificate'>): boolean {
+  return phase === 'denied' && (request ?? certificate) !== undefined;
+}
+
 /**
  * Follows the acts of a log: every outcome closes one earlier attempt with the same id, act and actor, and
  * closes it once. Holds the attempts that are open, and nothing of those that are closed.
@@ -42,8 +51,7 @@ export class ActPairing {
       this.#open.set(id, { index, id, act, actor });
       return undefined;
     }
-    if (phase === 'denied' && (entry.request ?? entry.certificate) !== undefined) {
-      // It stands alone: a call that was refused before any attempt.
+    if (standsAlone(entry)) {
       return attempt === undefined
         ? undefined
         : `act ${id} is refused anew while it is open since entry ${attempt.index}`;

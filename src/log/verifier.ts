@@ -15,7 +15,7 @@ import {
 import type { Line } from './lines.js';
 import { Frontier, leafHash, sameBytes } from './merkle.js';
 import { NoteError, noteVerifier, type NoteVerifier } from './noteKey.js';
-import { ActPairing, type OpenAttempt } from './pairing.js';
+import { ActPairing, standsAlone, type OpenAttempt } from './pairing.js';
 
 /**
  * The act whose `done` entry puts a directory document in force, and the fact in it that names the
@@ -47,7 +47,8 @@ export interface VerifierOptions {
   readonly witnesses?: { readonly keys: readonly WitnessKey[]; readonly require: number };
   /**
    * A further check of each entry, e.g. of the signature on its request; returns why it is refused, if it
-   * is.
+   * is. One that stands alone, of a call that was refused before any attempt, is reported then, and believed all the same:
+   * nothing was done, and what it says somebody else has sent.
    */
   readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => string | undefined;
 }
@@ -64,9 +65,21 @@ export interface Believed {
   /** Names of the witnesses, of those given, that have cosigned it. */
   readonly cosignedBy: readonly string[];
   readonly counts: Readonly<Record<Phase | 'documents', number>>;
+  /** What is not as it should be about calls that were refused before any attempt. Nothing was done by them. */
+  readonly reported: Reported;
   /** Attempts without an outcome. Not a fault in itself, yet to be explained when the daemon is at rest. */
   readonly open: readonly OpenAttempt[];
 }
+
+/** Entries that show something, and take nothing from what is believed. */
+export interface Reported {
+  readonly count: number;
+  /** The first of them, in the order of the log; at most {@link reportedLimit}. */
+  readonly first: readonly { readonly index: number; readonly reason: string }[];
+}
+
+/** So many reports are kept: whoever is refused decides how many there are. */
+export const reportedLimit = 100;
 
 /** The export is not to be believed, and this is the first reason that was met. */
 export interface Refused {
@@ -112,6 +125,8 @@ export class ExportVerifier {
   #older: Checkpoint | undefined;
   #checkpoint = '';
   #cosignedBy: readonly string[] = [];
+  #reportedCount = 0;
+  readonly #reported: { readonly index: number; readonly reason: string }[] = [];
 
   /** @throws NoteError when `logKey` is not a vkey. */
   constructor(options: VerifierOptions) {
@@ -141,6 +156,7 @@ export class ExportVerifier {
       checkpoint: this.#checkpoint,
       cosignedBy: this.#cosignedBy,
       counts: { ...this.#acts.counts, documents: this.#documents.size },
+      reported: { count: this.#reportedCount, first: this.#reported },
       open: this.#acts.open,
     };
   }
@@ -204,7 +220,10 @@ export class ExportVerifier {
       inForce: this.#inForce,
       find: (sha256) => this.#documents.get(sha256)?.document,
     });
-    if (reason !== undefined) throw new Fault(reason, index);
+    if (reason === undefined) return;
+    if (!standsAlone(entry)) throw new Fault(reason, index);
+    this.#reportedCount += 1;
+    if (this.#reported.length < reportedLimit) this.#reported.push({ index, reason });
   }
 
   #apply(entry: Entry, index: number): void {

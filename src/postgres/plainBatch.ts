@@ -1,21 +1,29 @@
-import type { JournalWrite, NotHeld } from '../escrow/journal.js';
+import type { Claim, JournalWrite, NotHeld } from '../escrow/journal.js';
 import { entryArrays, outcomeOf, type BatchOutcome } from './batch.js';
 import { instantArray, intArray, textArray, uuidArray } from './binaryArrays.js';
 import { requestDigest, type Send, type Statement } from './ground.js';
 import type { SignedBatch, Writer } from './writer.js';
 
 /**
- * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 013) counts itself:
- * that its request is new, that its grant has the uses left, and that its act is open. Of grants with a rate only the
- * judge knows; `rated` are those that are known to have one.
+ * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 014) counts itself:
+ * that its request is new, that its grant has the uses left, that its caller's policy is in force, and that its act is open.
+ * Of grants with a rate only the judge knows; `rated` are those that are known to have one.
  */
 export function isPlain({ claims, changes }: JournalWrite, rated: ReadonlySet<string>): boolean {
-  if (changes.length > 0) return false;
-  for (const claim of claims) {
-    if (claim.claim === 'uses-counted' ? rated.has(claim.grant) : claim.claim !== 'request-unused')
+  return changes.length === 0 && claims.every((claim) => isPlainClaim(claim, rated));
+}
+
+function isPlainClaim(claim: Claim, rated: ReadonlySet<string>): boolean {
+  switch (claim.claim) {
+    case 'request-unused':
+    case 'policy-in-force':
+      return true;
+    case 'uses-counted':
+      return !rated.has(claim.grant);
+    case 'alone-on-recovery':
+    case 'idempotency-key-free':
       return false;
   }
-  return true;
 }
 
 /** The uses of one grant in a batch. */
@@ -50,6 +58,7 @@ function appendPlain(
 ): Statement {
   const requests: { readonly digest: Uint8Array; readonly expiresAt: Date }[] = [];
   const grants = new Map<string, Uses>();
+  const policies = new Set<number>();
   const closing: string[] = [];
   const opening: string[] = [];
   const openingAt: number[] = [];
@@ -63,6 +72,7 @@ function appendPlain(
       if (claim.claim === 'request-unused')
         requests.push({ digest: requestDigest(claim.kid, claim.jti), expiresAt: claim.expiresAt });
       else if (claim.claim === 'uses-counted') addUses(grants, claim);
+      else if (claim.claim === 'policy-in-force') policies.add(claim.version);
     }
   });
   // In one order, as all that is locked in a batch. Should the server take another one, it ends what blocks itself (40P01).
@@ -72,7 +82,7 @@ function appendPlain(
   return {
     name: 'append-plain',
     text: `select append_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-             $15, $16, $17, $18, $19, $20, $21) as base`,
+             $15, $16, $17, $18, $19, $20, $21, $22) as base`,
     values: [
       signed.writer,
       uuidArray(requests.map(({ digest }) => digest)),
@@ -81,6 +91,7 @@ function appendPlain(
       intArray(uses.map((each) => each.uses)),
       instantArray(uses.map(({ from }) => from)),
       instantArray(uses.map(({ until }) => until)),
+      intArray([...policies]),
       textArray(closing),
       textArray(opening),
       intArray(openingAt),

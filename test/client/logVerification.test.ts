@@ -205,7 +205,7 @@ describe('even a log that its key has signed is refused, at the entry, when', ()
   });
 });
 
-test('a request that was refused for what it says is no evidence against the log', async () => {
+test('a request that was refused before any attempt is no evidence against the log, whatever it says', async () => {
   const refused: Entry = {
     v: 1,
     time: '2026-03-01T12:31:00.000Z',
@@ -221,8 +221,8 @@ test('a request that was refused for what it says is no evidence against the log
   expect((await verdictOn(await sampleEntries({ more: [refused] }))).verdict).toMatchObject({ ok: true });
   const byEve = { ...refused, request: await request(people.eve, 31, '/v1/elsewhere', { iss: 'dana' }) };
   expect((await verdictOn(await sampleEntries({ more: [byEve] }))).verdict).toMatchObject({
-    ok: false,
-    index: 6,
+    ok: true,
+    reported: { count: 1, first: [{ index: 6, reason: 'its request is not signed by a key of dana' }] },
   });
 });
 
@@ -269,16 +269,24 @@ describe('an app that was known by its client certificate', () => {
     ['under a grant that was not made', /under a grant that was not made/, attempted()],
   ])('is refused %s', async (_name, reason, entry) => {
     const { verdict } = await verdictOn(await sampleEntries({ more: [entry] }));
-    expect(verdict).toMatchObject({ ok: false, index: 6, reason: expect.stringMatching(reason) as string });
+    const found = { index: 6, reason: expect.stringMatching(reason) as string };
+    expect(verdict).toMatchObject(
+      entry.phase === 'denied'
+        ? { ok: true, reported: { count: 1, first: [found] } }
+        : { ok: false, ...found },
+    );
   });
 
   test('is refused before there is a policy', async () => {
     const entries = await sampleEntries();
-    expect(
-      (await verdictOn([denied({ time: '2026-03-01T11:00:00.000Z' }), ...entries])).verdict,
-    ).toMatchObject({
+    const time = '2026-03-01T11:00:00.000Z';
+    expect((await verdictOn([attempted({ time }), ...entries])).verdict).toMatchObject({
       ok: false,
       index: 0,
+    });
+    expect((await verdictOn([denied({ time }), ...entries])).verdict).toMatchObject({
+      ok: true,
+      reported: { count: 1, first: [{ index: 0 }] },
     });
   });
 

@@ -16,6 +16,7 @@ import { approval, keyOrder, policyOrder, reason, recoveryOrder, signOrder } fro
 import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry, maximumEntryBytes } from '../../src/log/entry.js';
+import { callBy } from '../support/calls.js';
 import { policyApplied } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';
 
@@ -24,7 +25,8 @@ const longId = (prefix: string, number = 0): PrincipalId =>
   `${prefix}${String(number).padStart(4, '0')}`.padEnd(64, 'x') as PrincipalId;
 /** The longest request that the server reads. */
 const longJws = `a.b.${'c'.repeat(8192 - 4)}`;
-const longRequest = { jws: longJws, kid: 'k'.repeat(43), jti: 'j', expiresAt: new Date() };
+const keys = [{ jwk: {}, alg: 'ES256', thumbprint: 'k'.repeat(43) }];
+const policyVersion = Number.MAX_SAFE_INTEGER - 1;
 const fingerprint = 'ab'.repeat(32);
 const hex32 = 'cd'.repeat(32);
 const bytes = new Uint8Array(32);
@@ -43,7 +45,7 @@ function expression(people: number): QuorumExpression {
 }
 
 function principal(id: PrincipalId, roles: readonly string[]): [PrincipalId, Principal] {
-  const found = { id, kind: 'person', name: '', roles, attributes: {}, keys: [], depositaryKey: fingerprint };
+  const found = { id, kind: 'person', name: '', roles, attributes: {}, keys, depositaryKey: fingerprint };
   return [id, { ...found, retired: false } as unknown as Principal];
 }
 
@@ -64,7 +66,7 @@ function escrowOf(people: number): {
     release: { delayMs: 0, ownerMayVeto: false },
   } as unknown as Rule;
   const policy = {
-    version: Number.MAX_SAFE_INTEGER - 1,
+    version: policyVersion,
     hash: hex32,
     principals: new Map([
       principal(longId('owner'), ['owner']),
@@ -103,6 +105,7 @@ function escrowOf(people: number): {
     clock,
     random: randomBytes,
     memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
+    policy: () => Promise.resolve(policy),
     notice: () => undefined,
     contentionTimeoutMs: 0,
   };
@@ -113,11 +116,13 @@ function escrowOf(people: number): {
 
 function order(escrow: Escrow): Promise<unknown> {
   const [, caller] = principal(longId('owner'), ['owner']);
-  return generateKey(
-    escrow,
-    { caller, request: longRequest },
-    { owner: longId('owner'), spec: 'ec-p256', use: 'sign', label: '', deliver: false },
-  );
+  return generateKey(escrow, callBy(caller, policyVersion, longJws), {
+    owner: longId('owner'),
+    spec: 'ec-p256',
+    use: 'sign',
+    label: '',
+    deliver: false,
+  });
 }
 
 const lengthOf = (entry: Entry): number => encodeEntry(entry).length;

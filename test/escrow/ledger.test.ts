@@ -10,6 +10,10 @@ import { NotHeld } from '../../src/escrow/journal.js';
 import { doneAct } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';
 
+const noPolicy = (): never => {
+  throw new Error('nobody asks which policy is in force');
+};
+
 type Request = Performance<'recovery.request', string, string>;
 
 function setUp(): {
@@ -37,6 +41,7 @@ function setUp(): {
     clock: { now: () => new Date(1_700_000_000_000), pause: () => Promise.resolve() },
     random: randomBytes,
     memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
+    policy: noPolicy,
     notice: (message) => steps.push(`notice: ${message}`),
     contentionTimeoutMs: 0,
   });
@@ -227,6 +232,7 @@ describe('the ledger', () => {
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
       random: randomBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
+      policy: noPolicy,
       notice: () => undefined,
       contentionTimeoutMs: 0,
     });
@@ -259,6 +265,7 @@ describe('the ledger', () => {
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
       random: randomBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
+      policy: noPolicy,
       notice: () => undefined,
       contentionTimeoutMs: 0,
     });

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 
 import { applyPolicy } from '../../src/escrow/applyPolicy.js';
@@ -23,6 +22,7 @@ import type { Recovery, Reply } from '../../src/escrow/recovery.js';
 import { requestRecovery } from '../../src/escrow/requestRecovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import { replay } from '../support/replay.js';
+import { callBy } from '../support/calls.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 import { ORIGIN, reencrypted, symbolicWorld } from './symbolicWorld.js';
 
@@ -223,9 +223,8 @@ const steps: fc.Arbitrary<readonly Step[]> = fc
   .array(fc.oneof(fc.array(step, { maxLength: 6 }), plots, endings), { minLength: 2, maxLength: 10 })
   .map((parts) => parts.flat());
 
-function callOf(id: string): Call {
-  const jti = randomBytes(8).toString('hex');
-  return { caller: person(id), request: { jws: 'a.b.c', kid: id, jti, expiresAt: new Date(8e15) } };
+function callOf({ policy }: SymbolicWorld, id: string): Call {
+  return callBy(person(id), policy.version);
 }
 
 /** What the test itself saw succeed: the ground truth that the world is held to. */
@@ -257,7 +256,7 @@ class Witness {
 
 async function take(world: SymbolicWorld, witness: Witness, step: Step): Promise<void> {
   const { escrow } = world;
-  const call = callOf(step.who);
+  const call = callOf(world, step.who);
   const recoveries = [...world.recoveries.values()];
   const recovery = recoveries.at(-1 - (step.at % Math.max(1, recoveries.length)));
   const grants = [...world.grants.values()];
@@ -326,7 +325,7 @@ async function take(world: SymbolicWorld, witness: Witness, step: Step): Promise
       return;
     case 'sign':
       if (grant !== undefined)
-        await sign(world, witness, step.at % 2 === 0 ? callOf(grant.scope.app) : call, grant.id);
+        await sign(world, witness, step.at % 2 === 0 ? callOf(world, grant.scope.app) : call, grant.id);
       return;
     case 'revoke':
       if (grant === undefined) return;
@@ -504,7 +503,11 @@ test('no sequence of calls brings a key back without a full quorum of each in ti
         ['oscar', 'rsa-2048'],
       ] as const) {
         const common = { use: 'sign', label: '', deliver: false } as const;
-        await generateKey(world.escrow, callOf('ann'), { ...common, owner: owner as PrincipalId, spec });
+        await generateKey(world.escrow, callOf(world, 'ann'), {
+          ...common,
+          owner: owner as PrincipalId,
+          spec,
+        });
       }
       for (const step of sequence) {
         const before = new Map(world.recoveries);

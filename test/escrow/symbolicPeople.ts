@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-
 import type { Call } from '../../src/escrow/context.js';
 import { approveRecovery, denyRecovery } from '../../src/escrow/decideRecovery.js';
 import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/digests.js';
@@ -12,6 +10,7 @@ import type { Rate } from '../../src/escrow/rate.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { requestRecovery } from '../../src/escrow/requestRecovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
+import { callBy } from '../support/calls.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 import { ORIGIN, reencrypted, ROOT, symbolicWorld } from './symbolicWorld.js';
 
@@ -35,8 +34,7 @@ function person(id: string): Principal {
 }
 
 export function callOf(id: string): Call {
-  const jti = randomBytes(8).toString('hex');
-  return { caller: person(id), request: { jws: 'a.b.c', kid: id, jti, expiresAt: new Date(8e15) } };
+  return callBy(person(id), 1);
 }
 
 /** What is special about the rule of a time. */

@@ -219,6 +219,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
             : Promise.resolve(),
       },
       notice: () => undefined,
+      policy: () => Promise.resolve(world.policy),
       contentionTimeoutMs: 0,
     }),
     directory: {

@@ -68,7 +68,7 @@ test('an app with its certificate signs, and the log says so in place of a reque
   expect(outcome).not.toHaveProperty('certificate');
   expect(more).toEqual([]);
   // in the transaction that counts the use, the policy that binds the certificate is in force
-  expect(claims[0]?.map(({ claim }) => claim)).toEqual(['uses-counted', 'policy-in-force']);
+  expect(claims[0]?.map(({ claim }) => claim)).toEqual(['policy-in-force', 'uses-counted']);
 });
 
 test('a signed request on the same connection is recorded as that', async () => {

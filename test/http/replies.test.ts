@@ -367,7 +367,6 @@ describe('the log', () => {
     ['of a level that is not there', '1/000.p/1'],
     ['in another spelling', '00/000.p/3'],
     ['in another spelling of its index', '0/0.p/3'],
-    ['behind percent signs', '0/%30%30%30.p/3'],
     ['with a slash too many', '0//000.p/3'],
     ['with a slash at the end', '0/000.p/3/'],
     ['of a width that no tile has', '0/000.p/0'],

@@ -92,7 +92,11 @@ test('everybody of the table below has one role, and one has none that the API k
 
 describe.each(Object.entries(OPEN_TO))('%s', (name, [act, ...roles]) => {
   const [method = '', path = ''] = name.split(' ');
-  const filled = path.replace(':key', KEY).replace(':recovery', RECOVERY).replace(':grant', GRANT);
+  const filled = path
+    .replace(':key', KEY)
+    .replace(':recovery', RECOVERY)
+    .replace(':grant', GRANT)
+    .replace('*tile', '000');
   // what nobody may ask: who gets in is told so, who does not is not even heard
   const target = method === 'GET' ? `${filled}?unknown=1` : filled;
   const content = method === 'GET' ? undefined : { unknown: 1 };
@@ -132,6 +136,41 @@ describe.each(Object.entries(OPEN_TO))('%s', (name, [act, ...roles]) => {
     expect(newlyLogged()).toEqual(isOpen ? [recorded] : []);
     if (!isOpen)
       expect(answer.json?.['detail']).toMatch(/client certificate is enough to sign and to decrypt/);
+  });
+});
+
+describe('what a refused request says it is about', () => {
+  const other = `grant_${'5'.repeat(32)}`;
+  const elsewhere = `rec_${'6'.repeat(32)}`;
+  const surplus = { recovery: elsewhere, grant: other, key: KEY, keys: [KEY], owner: 'oscar' };
+  const subjects = async (
+    person: (typeof people)[number],
+    target: string,
+    content: object,
+  ): Promise<unknown> => {
+    const answer = await client.call(person, 'POST', target, content);
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    return running.world.journal.entries.splice(0).map(({ subject }) => subject);
+  };
+
+  test('is what the path names, and none of the members that the route does not have', async () => {
+    const { ann, mailer } = PEOPLE;
+    const approvals = `/v1/recoveries/${elsewhere}/approvals`;
+    expect(await subjects(mailer, `/v1/grants/${other}/sign`, surplus)).toEqual([{ grant: other }]);
+    expect(await subjects(ann, approvals, { ...surplus, recovery: RECOVERY })).toEqual([
+      { recovery: elsewhere },
+    ]);
+  });
+
+  test('is in the members that the route has: the keys of a request, the owner of a key to be made', async () => {
+    const { ann, olga, mailer } = PEOPLE;
+    const unknown = `key_${'7'.repeat(32)}`;
+    expect(await subjects(olga, '/v1/recoveries', { ...surplus, keys: [unknown] })).toEqual([
+      { keys: [unknown] },
+    ]);
+    expect(await subjects(olga, '/v1/recoveries', surplus)).toEqual([{ keys: [KEY], owner: 'olga' }]);
+    expect(await subjects(mailer, '/v1/keys', surplus)).toEqual([{ owner: 'oscar' }]);
+    expect(await subjects(ann, '/v1/policy', surplus)).toEqual([{}]);
   });
 });
 

@@ -130,9 +130,9 @@ describe('a request over the wire', () => {
     expect(problemCode(answer)).toBe('request-malformed');
   });
 
-  test('whose path does not decode is malformed', async () => {
+  test('whose path is spelt with percent signs is no target of ours', async () => {
     const answer = await running.client.call(olga, 'GET', '/v1/keys/%ff');
-    expect([answer.status, problemCode(answer)]).toEqual([400, 'request-malformed']);
+    expect([answer.status, problemCode(answer)]).toEqual([400, 'request-target-malformed']);
   });
 });
 

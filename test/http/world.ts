@@ -332,6 +332,7 @@ export function newWorld(policyFloor?: number): World {
       clock,
       random: randomBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
+      policy: () => escrow.directory.current(),
       notice: () => undefined,
       contentionTimeoutMs: 0,
     }),

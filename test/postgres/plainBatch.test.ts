@@ -30,6 +30,8 @@ beforeEach(async () => {
 afterEach(() => database.close());
 afterAll(() => server.stop());
 
+/** No policy is applied here: version 0 is in force. */
+const inForce = (version: number): Claim => ({ claim: 'policy-in-force', version });
 const request = (jti: string): Claim => ({ claim: 'request-unused', kid: 'kid', jti, expiresAt: later });
 
 /** Has one batch of these recorded as plain on a connection of its own, which says that it is another instance. */
@@ -87,6 +89,7 @@ describe('a plain batch', () => {
     ['a use when the grant has expired', writeOf('opens', { claims: [use(grant, 1, grant.expiresAt)] })],
     ['uses of an unknown grant', writeOf('opens', { claims: [use(aGrant(), 1)] })],
     ['uses of a grant with a rate', writeOf('opens', { claims: [use(rated, 1)] })],
+    ['a caller of another policy', writeOf('opens', { claims: [inForce(1)] })],
     ['an act that is not open', writeOf('closes')],
     ['an act that is closed twice', writeOf('closes', { id: opened.id })],
   ];
@@ -95,7 +98,7 @@ describe('a plain batch', () => {
     const changes = [grant, rated].map((each) => ({ change: 'grant-created', grant: each }) as const);
     await database.journal.append(writeOf('alone', { changes, claims: [request('seen')] }));
     await database.journal.append(opened);
-    const good = writeOf('opens', { claims: [request('new'), use(grant, 1)] });
+    const good = writeOf('opens', { claims: [request('new'), inForce(0), use(grant, 1)] });
     const others = what.endsWith('twice') ? [good, write] : [good];
     await expect(recordTogether(...others, write)).rejects.toMatchObject({ severity: 'ERROR' });
     expect(await countOf('log_entry')).toBe(2);
@@ -114,6 +117,31 @@ describe('a plain batch', () => {
     expect(settled[7]).toMatchObject({ reason: new NotHeld('request-unused') });
     const indexes = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value.index] : []));
     expect(indexes).toEqual(Array.from({ length: 11 }, (_, at) => 1 + at));
+  });
+
+  it('is recorded under the one policy that its callers were known by, or each is told whose has gone', async () => {
+    await query(server.owner, 'update policy_head set version = 7');
+    const writes = [7, 7, 6].map((version) => writeOf('opens', { claims: [inForce(version)] }));
+    const [first, second] = writes;
+    if (first === undefined || second === undefined) throw new Error('no writes');
+    expect(await recordTogether(first, second)).toBe(0);
+    await expect(recordTogether(...writes)).rejects.toMatchObject({ code: 'ESC01' });
+    const again = [6, 7].map((version) => writeOf('opens', { claims: [inForce(version)] }));
+    const settled = await Promise.allSettled(again.map((write) => database.journal.append(write)));
+    expect(settled).toMatchObject([{ reason: new NotHeld('policy-in-force') }, { value: { index: 2 } }]);
+  });
+
+  it('that waits while a policy is put in force is recorded behind it, or not at all', async () => {
+    const applying = await connected();
+    await applying.query('begin');
+    await applying.query('update policy_head set version = 1');
+    await applying.query('update log_head set size = size');
+    const recording = recordTogether(writeOf('opens', { claims: [inForce(0)] }));
+    recording.catch(() => undefined);
+    await query(server.owner, 'select pg_sleep(0.2)');
+    await applying.query('commit');
+    await expect(recording).rejects.toMatchObject({ code: 'ESC01' });
+    await applying.end();
   });
 
   it('is one transaction that is committed by its statement, and one statement', async () => {

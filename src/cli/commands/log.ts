@@ -183,7 +183,7 @@ async function administratorsOf(paths: readonly string[]): Promise<readonly Publ
 }
 
 function believed(verdict: Believed, requests: RequestCounts, { against, witnesses }: Trust): Result {
-  const { origin, size, counts, open, checkpoint: note, cosignedBy } = verdict;
+  const { origin, size, counts, reported, open, checkpoint: note, cosignedBy } = verdict;
   const hasOlder = against !== undefined;
   const root = Buffer.from(verdict.root).toString('base64');
   return {
@@ -194,6 +194,7 @@ function believed(verdict: Believed, requests: RequestCounts, { against, witness
       root,
       counts,
       requests,
+      reported,
       open,
       checkpoint: note,
       against: hasOlder,
@@ -230,7 +231,9 @@ function believed(verdict: Believed, requests: RequestCounts, { against, witness
           'without an outcome',
           open.length === 0 ? undefined : open.map(({ index, act }) => `${act} (entry ${index})`).join(', '),
         ],
+        ['reported', reported.count === 0 ? undefined : `${reported.count} refused calls`],
       ]),
+      ...reported.first.map(({ index, reason }) => `entry ${index}, refused before any attempt: ${reason}`),
     ],
     ...(open.length === 0
       ? {}

@@ -1,6 +1,7 @@
 import type { Escrow } from '../../../src/escrow/context.js';
 import type { Directory } from '../../../src/escrow/directory.js';
 import type { Policy } from '../../../src/escrow/policy.js';
+import { callBy } from '../../support/calls.js';
 import { activateWhenDue, releaseKeys } from '../../../src/escrow/recoverKey.js';
 import { viewRecovery } from '../../../src/escrow/views.js';
 import {
@@ -67,7 +68,7 @@ describe('an approval counts only while the key that signed it is listed:', () =
     const recovery = await ask(world, key, 'release');
     await approve(world, 'dana', recovery);
     const dana = person('dana', 'the new key of dana');
-    const callByNewKey = { ...callOf('dana'), caller: dana };
+    const callByNewKey = callBy(dana, 2);
     world.policy = policyWith({ changed: [dana] });
     await approve(world, 'dave', recovery);
     expect((await viewRecovery(world.escrow, callByNewKey, recovery.id)).status).toBe('pending');

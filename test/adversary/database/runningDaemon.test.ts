@@ -250,6 +250,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
       random: randomBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       notice: () => undefined,
+      policy: () => Promise.reject(new Error('nobody asks which policy is in force')),
       contentionTimeoutMs: 0,
     });
     const performed = ledger.perform({

@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-
 import { attestationPayload } from '../../../src/escrow/attestation.js';
 import type { Call, Escrow } from '../../../src/escrow/context.js';
 import { approveRecovery } from '../../../src/escrow/decideRecovery.js';
@@ -14,6 +12,7 @@ import type { Principal } from '../../../src/escrow/principals.js';
 import type { Recovery, Reply, Scope } from '../../../src/escrow/recovery.js';
 import { requestRecovery } from '../../../src/escrow/requestRecovery.js';
 import { sealed } from '../../../src/escrow/sealed.js';
+import { callBy } from '../../support/calls.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import { ORIGIN, reencrypted, ROOT, symbolicWorld } from '../../escrow/symbolicWorld.js';
 
@@ -80,8 +79,7 @@ export function policyWith(
 }
 
 export function callOf(id: string): Call {
-  const jti = randomBytes(8).toString('hex');
-  return { caller: person(id), request: { jws: 'a.b.c', kid: id, jti, expiresAt: new Date(8e15) } };
+  return callBy(person(id), POLICY.version);
 }
 
 /** A world with a key of olga, and one of hers that was made by the same rule. */
@@ -164,7 +162,7 @@ export async function approve(
   const decision = { decision: 'approve', replies: repliesDigest(replies) };
   const statement = statementOf(world, by, recovery, decision, key);
   const order = { recovery: recovery.id, statement, replies };
-  const call = { ...callOf(by), caller: person(by, key) };
+  const call = callBy(person(by, key), world.policy.version);
   return (await approveRecovery(world.escrow, call, order)).answer;
 }
 

@@ -1,0 +1,17 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Call } from '../../src/escrow/context.js';
+import { callOf } from '../../src/escrow/context.js';
+import { KnownCaller } from '../../src/escrow/knownCaller.js';
+import type { Policy } from '../../src/escrow/policy.js';
+import type { Principal } from '../../src/escrow/principals.js';
+
+/** A call of somebody, signed with their first key, as it is let in by a policy of this version. */
+export function callBy(caller: Principal, version: number, jws = 'a.b.c'): Call {
+  const kid = caller.keys[0]?.thumbprint ?? '';
+  const policy = { version, principals: new Map([[caller.id, caller]]) } as unknown as Policy;
+  const known = KnownCaller.find(policy, { kid });
+  if (known === undefined) throw new Error('a caller has a key');
+  const jti = randomBytes(8).toString('hex');
+  return callOf(known, { request: { jws, kid, jti, expiresAt: new Date(8e15) } });
+}
