@@ -13,6 +13,7 @@ import { keepHouse } from './escrow/housekeeping.js';
 import type { FollowedLog } from './escrow/logFacts.js';
 import { LogState } from './escrow/logState.js';
 import { Ledger } from './escrow/ledger.js';
+import { OwnerChains } from './escrow/ownerChains.js';
 import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
 import type { Anchorage, Certifier, CheckpointSigner, Clock } from './escrow/ports.js';
@@ -141,6 +142,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       store,
       log: reader,
       followed,
+      owners: new OwnerChains(reader),
       token,
       statements: statementVerifier,
       identity: identityVerifier(token.identityKey),

@@ -9,6 +9,8 @@ import { CreationEvidence } from './creationEvidence.js';
 import { DepositEvidence } from './depositEvidence.js';
 import { DirectoryInForce } from './directoryInForce.js';
 import { GrantEvidence } from './grantEvidence.js';
+import type { FalseStatement } from './historyEvidence.js';
+import { HistoryEvidence, HistoryRecount } from './historyEvidence.js';
 import type { PublicPart } from './publicPart.js';
 import type { RequestCounts } from './requestEvidence.js';
 import { QuorumEvidence } from './quorumEvidence.js';
@@ -37,12 +39,16 @@ export interface ExportCheck {
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
  * pairing of acts, the trees that depositaries have seen, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
  * that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
- * that no grant was used beyond what it allows, and that nothing was made twice of one order. What is not as it should be
+ * that no grant was used beyond what it allows, that nothing was made twice of one order, and that no history was said to be
+ * complete which was not; for the last of these it is read again, where there are such statements. What is not as it should be
  * about a call that was refused before any attempt is reported, and the export believed all the same.
  */
-export async function verifyExport(
-  check: ExportCheck,
-): Promise<{ readonly verdict: Verdict; readonly requests: RequestCounts }> {
+export async function verifyExport(check: ExportCheck): Promise<{
+  readonly verdict: Verdict;
+  readonly requests: RequestCounts;
+  /** Statements that a history is complete, each of which was made anew. */
+  readonly histories: number;
+}> {
   const origin = originOf(check.logKey);
   const directory = new DirectoryInForce(check.bootstrap ?? []);
   const requests = new RequestEvidence(origin, directory);
@@ -54,6 +60,7 @@ export async function verifyExport(
   const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
+  const histories = new HistoryEvidence();
   const checkEntry = (entry: Entry, index: number, documents: Documents): string | undefined => {
     directory.follow(documents);
     // what was refused before any attempt has done nothing: nothing else is learnt from it
@@ -67,7 +74,8 @@ export async function verifyExport(
       deposits.check(entry, documents) ??
       terms.check(entry) ??
       creations.check(entry) ??
-      trees.check(entry, index);
+      trees.check(entry, index) ??
+      histories.check(entry, index);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };
@@ -82,11 +90,23 @@ export async function verifyExport(
   const read = (): AsyncIterable<Buffer> => createReadStream(check.path, { highWaterMark: CHUNK_BYTES });
   for await (const chunk of read()) verifier.write(chunk);
   const verdict = verifier.finish();
-  const foreign = verdict.ok ? await trees.findForeign(read()) : undefined;
-  return {
-    verdict: foreign === undefined ? verdict : { ok: false, index: foreign, reason: FOREIGN },
-    requests: requests.counts,
-  };
+  const counted = { requests: requests.counts, histories: histories.statements.length };
+  if (!verdict.ok) return { verdict, ...counted };
+  const foreign = await trees.findForeign(read());
+  if (foreign !== undefined) return { verdict: { ok: false, index: foreign, reason: FOREIGN }, ...counted };
+  const isFalse = await falseHistory(read, histories);
+  return { verdict: isFalse === undefined ? verdict : { ok: false, ...isFalse }, ...counted };
+}
+
+/** Reads the export again, where it has statements that a history is complete, and makes each of them anew. */
+async function falseHistory(
+  read: () => AsyncIterable<Buffer>,
+  { statements }: HistoryEvidence,
+): Promise<FalseStatement | undefined> {
+  if (statements.length === 0) return undefined;
+  const recount = new HistoryRecount(statements);
+  for await (const chunk of read()) recount.write(chunk);
+  return recount.finish();
 }
 
 const FOREIGN =

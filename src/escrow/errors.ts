@@ -74,6 +74,8 @@ export const ERROR_CODES = {
   // notifications
   'notice-unknown': 'No such notice was given up by this sink.',
   // the log
+  'history-incomplete':
+    'What the database has of this history is not all that the log has of it: nothing is signed, and the operators are told.',
   'checkpoint-unwitnessed': 'No checkpoint has as many cosignatures by these witnesses yet.',
   // the system
   busy: 'Another act on the same thing is under way; try again.',

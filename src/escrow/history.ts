@@ -1,12 +1,13 @@
 import { encodeBase64 } from '../log/base64.js';
 import { canonicalJson } from '../log/canonical.js';
-import { parseCheckpoint } from '../log/checkpoint.js';
 import { decodeEntry } from '../log/entry.js';
-import { parseNote } from '../log/note.js';
+import { leafHash } from '../log/merkle.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import { base64url, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
+import type { OwnerChain } from './ownerChains.js';
+import { chainOf, incomplete, isSameChain } from './ownerChains.js';
 import type { HistoryFilter, HistoryStatementPayload } from './ownerHistory.js';
 import { filterAsJson, HISTORY_TYPE, HistoryList, isInHistory } from './ownerHistory.js';
 import type { Performed } from './performance.js';
@@ -70,9 +71,10 @@ export async function history(
 
 /**
  * Signs that the entries which {@link history} shows with this filter, up to a checkpoint that covers all that is there
- * now, are all that there are.
+ * now, are all that there are. What an owner's entries are is known from all entries of the log, read in order under the tree
+ * of that checkpoint (see {@link OwnerChains}); the index by which they are found again is only held against that.
  *
- * @throws EscrowError `log-unavailable`, `token-unavailable`
+ * @throws EscrowError `history-incomplete`, `log-unavailable`, `token-unavailable`
  */
 export function attestHistory(
   escrow: Escrow,
@@ -85,12 +87,12 @@ export function attestHistory(
     actor: actorOf(call),
     decide: async (about) => {
       about({ owner });
-      const checkpoint = await checkpointOver(escrow, owner);
-      const { size, root } = parseCheckpoint(parseNote(checkpoint).text);
-      const list = await listOf(escrow, owner, filter, size);
+      const { chain, tree } = await escrow.owners.of(owner, () => checkpointOver(escrow, owner));
+      const { checkpoint, size } = tree;
+      const list = await listOf(escrow, { owner, size, chain }, filter);
       const said = {
         filter: filterAsJson(filter),
-        checkpoint: { size, root: encodeBase64(root) },
+        checkpoint: { size, root: encodeBase64(tree.root) },
         count: list.count,
         list: list.digest(),
       };
@@ -123,21 +125,29 @@ async function checkpointOver({ log }: Escrow, owner: string): Promise<string> {
   return checkpoint;
 }
 
+/** The list of those of an owner's entries below `size` that the filter takes; the owner's entries are all of them, or none. */
 async function listOf(
   { log }: Escrow,
-  owner: string,
+  { owner, size, chain }: { readonly owner: string; readonly size: number; readonly chain: OwnerChain },
   filter: HistoryFilter,
-  size: number,
 ): Promise<HistoryList> {
   const list = new HistoryList();
+  const found: { readonly index: number; readonly leaf: Uint8Array }[] = [];
   let after: string | undefined;
   do {
-    const page = await log.entriesAbout(aboutOf(owner, filter), { after, limit: SCAN_PAGE }, size);
+    const page = await log.entriesAbout({ owner }, { after, limit: SCAN_PAGE }, size);
     for (const { index, entry } of page.items) {
+      const leaf = leafHash(entry);
+      found.push({ index, leaf });
       if (isInHistory(decodeEntry(entry), owner, filter)) list.add(index, entry);
     }
     after = page.next;
-  } while (after !== undefined);
+  } while (after !== undefined && found.length <= chain.count);
+  if (!isSameChain(chainOf(found.reverse()), chain)) {
+    throw incomplete(
+      `the index has ${found.length} entries about ${owner}, and the log ${chain.count}, or others`,
+    );
+  }
   return list;
 }
 

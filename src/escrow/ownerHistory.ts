@@ -41,7 +41,11 @@ export interface HistoryStatementPayload {
 }
 
 /** Whether an entry belongs to this part of the history of this owner. */
-export function isInHistory(entry: Entry, owner: string, filter: HistoryFilter): boolean {
+export function isInHistory(
+  entry: Pick<Entry, 'act' | 'time' | 'subject'>,
+  owner: string,
+  filter: HistoryFilter,
+): boolean {
   const { key, act, since, until } = filter;
   const { subject } = entry;
   return (

@@ -75,6 +75,8 @@ export const ADVICE = {
   'mechanism-unsupported': 'Take a mechanism that GET /v1/server lists.',
   'ciphertext-invalid':
     'Nothing: this was not encrypted to this key, or was changed on its way. The use is counted.',
+  'history-incomplete':
+    'Tell the operator and an auditor: the database hides or has changed entries; an export of the log has them all.',
   'checkpoint-unwitnessed':
     'Ask again in a second or so; the witnesses follow the log. Ask for fewer, or for the newest without them.',
   busy: LATER_AND_LOOK,

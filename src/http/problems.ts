@@ -69,6 +69,7 @@ export const STATUS = {
   'operation-not-granted': 403,
   'mechanism-unsupported': 422,
   'ciphertext-invalid': 422,
+  'history-incomplete': 500,
   'checkpoint-unwitnessed': 404,
   busy: 503,
   'token-unavailable': 503,

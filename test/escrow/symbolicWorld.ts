@@ -11,6 +11,7 @@ import type { Change, Journal, OpenAct } from '../../src/escrow/journal.js';
 import { Ledger } from '../../src/escrow/ledger.js';
 import type { FollowedLog, LogFacts } from '../../src/escrow/logFacts.js';
 import { LogState } from '../../src/escrow/logState.js';
+import { OwnerChains } from '../../src/escrow/ownerChains.js';
 import type { Policy } from '../../src/escrow/policy.js';
 import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
@@ -237,6 +238,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
     } as Partial<LogReader> as LogReader,
     followed,
+    owners: new OwnerChains({ entries: nowhere }),
     token,
     statements: {
       verify: (jws, typ, keys) => {

@@ -9,6 +9,7 @@ import type { Grant } from '../../src/escrow/grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
 import { Ledger } from '../../src/escrow/ledger.js';
+import { OwnerChains } from '../../src/escrow/ownerChains.js';
 import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { GivenUpNotice, LogReader, Store, Token } from '../../src/escrow/ports.js';
@@ -352,6 +353,7 @@ export function newWorld(policyFloor?: number): World {
     store,
     log,
     followed: journal.followed,
+    owners: new OwnerChains(log),
     token,
     statements: statementVerifier,
     identity: { verify: (jws, typ) => Promise.resolve(ATTESTED.get(`${typ} ${jws}`)) },

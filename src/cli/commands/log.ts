@@ -140,7 +140,7 @@ async function verify(session: Session, given: Given): Promise<Result> {
   const path = given.argument(0);
   const { logKey, against, witnesses } = await trustOf(session, given);
   const bootstrap = await administratorsOf(given.list('administrators'));
-  const { verdict, requests } = await session.busy('verifying the log', () =>
+  const { verdict, requests, histories } = await session.busy('verifying the log', () =>
     verifyExport({
       path,
       logKey,
@@ -149,7 +149,7 @@ async function verify(session: Session, given: Given): Promise<Result> {
       ...(witnesses === undefined ? {} : { witnesses }),
     }),
   );
-  return verdict.ok ? believed(verdict, requests, { against, witnesses }) : refused(verdict);
+  return verdict.ok ? believed(verdict, { requests, histories }, { against, witnesses }) : refused(verdict);
 }
 
 /** What an export is believed by, besides the log key. */
@@ -182,7 +182,11 @@ async function administratorsOf(paths: readonly string[]): Promise<readonly Publ
   return parts.flat();
 }
 
-function believed(verdict: Believed, requests: RequestCounts, { against, witnesses }: Trust): Result {
+function believed(
+  verdict: Believed,
+  { requests, histories }: { readonly requests: RequestCounts; readonly histories: number },
+  { against, witnesses }: Trust,
+): Result {
   const { origin, size, counts, reported, open, checkpoint: note, cosignedBy } = verdict;
   const hasOlder = against !== undefined;
   const root = Buffer.from(verdict.root).toString('base64');
@@ -194,6 +198,7 @@ function believed(verdict: Believed, requests: RequestCounts, { against, witness
       root,
       counts,
       requests,
+      histories,
       reported,
       open,
       checkpoint: note,
@@ -216,6 +221,10 @@ function believed(verdict: Believed, requests: RequestCounts, { against, witness
           requests.certified === 0
             ? undefined
             : `${requests.certified} calls of apps; that they made them is the server's word`,
+        ],
+        [
+          'histories',
+          histories === 0 ? undefined : `${histories} said to be complete, each made anew from the entries`,
         ],
         [
           'older checkpoint',

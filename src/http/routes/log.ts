@@ -101,7 +101,7 @@ export const logRoutes: readonly Route[] = [
     path: '/v1/history/statement',
     name: 'attestHistory',
     summary: 'The token’s signed statement that the history of the caller is complete.',
-    problems: [],
+    problems: ['history-incomplete'],
     reply: REPLIES.historyStatement,
     act: 'history.attest',
     roles: ['owner'],
