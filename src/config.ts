@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
+import { DEFAULT_OPEN_REQUESTS } from './escrow/openRequests.js';
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/policySignatures.js';
 import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/cosignature.js';
 import { NoteError } from './log/noteKey.js';
@@ -89,6 +90,18 @@ const schema = z.strictObject({
           perSecond: z.number().min(1).max(1_000_000).default(500),
           burst: z.int().min(1).max(1_000_000).default(1000),
           atOnce: z.int().min(1).max(100_000).default(64),
+        })
+        .prefault({}),
+      refusals: z
+        .strictObject({
+          burst: z.int().min(1).max(1_000_000).default(60),
+          perMinute: z.number().min(0).max(1_000_000).default(12),
+        })
+        .prefault({}),
+      openRecoveries: z
+        .strictObject({
+          perRequester: z.int().min(1).max(1_000_000).default(DEFAULT_OPEN_REQUESTS.perRequester),
+          perKey: z.int().min(1).max(1_000_000).default(DEFAULT_OPEN_REQUESTS.perKey),
         })
         .prefault({}),
       perAddress: z

@@ -13,6 +13,7 @@ import { keepHouse } from './escrow/housekeeping.js';
 import type { FollowedLog } from './escrow/logFacts.js';
 import { LogState } from './escrow/logState.js';
 import { Ledger } from './escrow/ledger.js';
+import { OpenRequests } from './escrow/openRequests.js';
 import { OwnerChains } from './escrow/ownerChains.js';
 import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
@@ -133,6 +134,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       policy: () => directory.current(),
       notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
       contentionTimeoutMs: config.requests.contentionMs,
+      refusals: { budget: config.requests.refusals, seeOnce: (request) => database.store.seeOnce(request) },
     });
     await directory.current();
     const { store, log: reader } = database;
@@ -143,6 +145,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log: reader,
       followed,
       owners: new OwnerChains(reader),
+      openRequests: new OpenRequests(config.requests.openRecoveries),
       token,
       statements: statementVerifier,
       identity: identityVerifier(token.identityKey),
@@ -304,6 +307,9 @@ async function keepHouseRegularly(
   return async () => {
     stopping.abort();
     await rounds;
+    await escrow.ledger.recordCounted(0).catch((error: unknown) => {
+      log.warn('refusals that were counted could not be recorded', { reason: reasonsOf(error) });
+    });
   };
 }
 

@@ -18,6 +18,8 @@ export interface RequestCounts {
   readonly certified: number;
   /** Requests from before the first document, by keys that are not known. */
   readonly unknown: number;
+  /** Refusals that are counted in the entry of one of them, which stands for all. */
+  readonly together: number;
 }
 
 /**
@@ -30,7 +32,7 @@ export class RequestEvidence {
   readonly #origin: string;
   readonly #directory: DirectoryInForce;
   readonly #seen = new SeenRequests();
-  #counts = { verified: 0, certified: 0, unknown: 0 };
+  #counts = { verified: 0, certified: 0, unknown: 0, together: 0 };
 
   constructor(origin: string, directory: DirectoryInForce) {
     this.#origin = origin;
@@ -43,6 +45,18 @@ export class RequestEvidence {
 
   /** Why the request of this entry is refused, if it is. */
   check(entry: Entry): string | undefined {
+    return this.#checkRequest(entry) ?? (standsAlone(entry) ? this.#checkRefusal(entry) : undefined);
+  }
+
+  /** A refusal has nothing to say of its own, but for how many there were. */
+  #checkRefusal({ detail }: Entry): string | undefined {
+    const said = refusalSchema.safeParse(detail);
+    if (!said.success) return 'says more than that a call was refused';
+    this.#counts.together += said.data.together?.refusals ?? 0;
+    return undefined;
+  }
+
+  #checkRequest(entry: Entry): string | undefined {
     const { phase, request, certificate, act, actor } = entry;
     if (certificate !== undefined) return this.#checkCertificate(entry, certificate);
     if (phase !== 'attempted' && !(phase === 'denied' && request !== undefined)) return undefined;
@@ -104,6 +118,18 @@ export class RequestEvidence {
     return isNew ? undefined : 'its request stands in the log before: it was used twice';
   }
 }
+
+const counted = z.record(z.string(), z.int().min(1));
+const refusalSchema = z.strictObject({
+  together: z.exactOptional(
+    z.strictObject({
+      refusals: z.int().min(1),
+      since: z.iso.datetime(),
+      until: z.iso.datetime(),
+      of: z.record(z.string(), counted),
+    }),
+  ),
+});
 
 const claimsSchema = z.object({
   iss: z.string(),

@@ -8,6 +8,7 @@ import type { Grant } from './grant.js';
 import type { KnownCaller } from './knownCaller.js';
 import type { Ledger } from './ledger.js';
 import type { FollowedLog } from './logFacts.js';
+import type { OpenRequests } from './openRequests.js';
 import type { OwnerChains } from './ownerChains.js';
 import type { Actor, SignedRequest } from './performance.js';
 import type { Subject } from './journal.js';
@@ -25,6 +26,7 @@ export interface Escrow {
   /** What the log's entries say, as it was followed. */
   readonly followed: FollowedLog;
   readonly owners: OwnerChains;
+  readonly openRequests: OpenRequests;
   readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing'>;
   readonly statements: StatementVerifier;
   readonly identity: IdentityVerifier;

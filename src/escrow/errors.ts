@@ -42,6 +42,7 @@ export const ERROR_CODES = {
   'recovery-unknown': 'There is no such recovery request.',
   'recovery-ended': 'The recovery request has ended.',
   'recovery-expired': 'The recovery request has expired.',
+  'recoveries-too-many': 'The caller has as many open recovery requests as they may have.',
   'purpose-not-allowed': 'The rule of this key does not allow this purpose.',
   'scope-not-allowed': 'The scope asked for exceeds what the rule of this key allows.',
   'app-unknown': 'There is no such app.',

@@ -11,6 +11,7 @@ import { subjectOf } from './operate.js';
 import type { Journal } from './journal.js';
 import { aloneOn, NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
+import { COUNTED_FOR_MS } from './refusals.js';
 import { endOf, statusAt } from './recovery.js';
 import { activateWhenDue, grantsNamedIn } from './recoverKey.js';
 
@@ -23,6 +24,8 @@ export interface Housekeeping {
   /** One-time keys and grants that the records have and a token that works does not, by their labels. */
   readonly missing: readonly string[];
   readonly activated: number;
+  /** Entries that were made of refusals which had been counted. */
+  readonly refusalsTogether: number;
 }
 
 /**
@@ -41,6 +44,7 @@ export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs
     ...(await settleToken(escrow, journal)),
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
     activated: await activateDue(escrow),
+    refusalsTogether: await escrow.ledger.recordCounted(COUNTED_FOR_MS),
   };
 }
 

@@ -7,10 +7,12 @@ import { EscrowError } from './errors.js';
 import type { ActId, GrantId, RandomBytes } from './ids.js';
 import { newId } from './ids.js';
 import type { Change, Claim, Journal, Subject } from './journal.js';
-import type { Clock, LogMemory, Token, TokenVerbs } from './ports.js';
 import type { AsOf, FollowedLog } from './logFacts.js';
+import type { Clock, LogMemory, Store, Token, TokenVerbs } from './ports.js';
 import type { Actor, Obsolete, Outcome, Performance, Performed, Plan, Repeated } from './performance.js';
 import type { Policy } from './policy.js';
+import type { CountedRefusals, RefusalBudget } from './refusals.js';
+import { countedAsJson, Refusals } from './refusals.js';
 import { CameToNothing } from './performance.js';
 import { NotHeld } from './journal.js';
 
@@ -29,6 +31,11 @@ export interface LedgerParts {
   readonly memory: LogMemory;
   /** How long an act waits for another act on the same thing. */
   readonly contentionTimeoutMs: number;
+  /**
+   * How many refusals of a caller have an entry each, and what uses up the request of one that is only counted; without it
+   * every refusal has an entry.
+   */
+  readonly refusals?: { readonly budget: RefusalBudget; readonly seeOnce: Store['seeOnce'] };
 }
 
 /** How long an act waits before it looks again whether a thing is free. */
@@ -63,9 +70,11 @@ const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
 export class Ledger {
   readonly #parts: LedgerParts;
   readonly #underWay = new Set<ActId>();
+  readonly #refusals: Refusals;
 
   constructor(parts: LedgerParts) {
     this.#parts = parts;
+    this.#refusals = new Refusals(parts.refusals?.budget);
   }
 
   /** Whether any attempt on this grant, by any daemon, waits for its outcome; `but` is not counted. */
@@ -118,6 +127,43 @@ export class Ledger {
   /** Records a refusal that was decided before any use case was reached, such as a body that is not valid. */
   async refuse(act: Act, actor: Actor, subject: Subject, error: EscrowError): Promise<void> {
     await this.#deny(newId('ActId', this.#parts.random), act, actor, subject, error);
+  }
+
+  /**
+   * Records refusals that were counted for so long, those of one caller about one owner in one entry, and resolves with how
+   * many entries that made. Housekeeping asks for it, and whoever ends the daemon, with 0.
+   * @throws EscrowError `log-unavailable`; what is not recorded stays counted
+   */
+  async recordCounted(forMs: number): Promise<number> {
+    const due = this.#refusals.takeCounted(forMs, this.#parts.clock.now());
+    let recorded = 0;
+    for (const counted of due) {
+      try {
+        await this.#recordTogether(counted);
+        recorded += 1;
+      } catch (error) {
+        for (const left of due.slice(recorded)) this.#refusals.back(left);
+        throw error;
+      }
+    }
+    return recorded;
+  }
+
+  async #recordTogether(counted: CountedRefusals): Promise<void> {
+    const { act, actor, subject, code } = counted.sample;
+    const id = newId('ActId', this.#parts.random);
+    await this.#append({
+      id,
+      role: 'alone',
+      entry: {
+        ...this.#entryOf(id, act, actor, subject),
+        phase: 'denied',
+        error: code,
+        detail: { together: countedAsJson(counted) },
+      },
+      claims: [],
+      changes: [],
+    });
   }
 
   /** Records that an act was cut short: by a crash of its daemon, or because its outcome could not be written. */
@@ -291,8 +337,19 @@ export class Ledger {
     return refusal;
   }
 
-  /** Records a refusal without an attempt. The request is used up by it; one seen before is recorded as that. */
+  /**
+   * Records a refusal without an attempt, or counts it when the caller has used up their budget. The request is used up by it
+   * either way; one seen before is recorded as that.
+   */
   async #deny(id: ActId, act: Act, actor: Actor, subject: Subject, error: EscrowError): Promise<void> {
+    const now = this.#parts.clock.now();
+    if (!this.#refusals.take(actor.id, now)) {
+      const isNew = error.code === 'request-replayed' || (await this.#useUp(actor));
+      const code = isNew ? error.code : 'request-replayed';
+      this.#refusals.count({ act, actor, subject, code }, now);
+      if (isNew) return;
+      throw new EscrowError(code);
+    }
     const write = (code: ErrorCode, claims: readonly Claim[]): Promise<{ readonly index: number }> =>
       this.#append({
         id,
@@ -308,6 +365,14 @@ export class Ledger {
       await write('request-replayed', []);
       throw new EscrowError('request-replayed');
     }
+  }
+
+  /** Whether a request is new, from now on it is not. */
+  async #useUp({ request }: Actor): Promise<boolean> {
+    const { refusals } = this.#parts;
+    if (request === undefined || refusals === undefined) return true;
+    const { kid, jti, expiresAt } = request;
+    return refusals.seeOnce({ kid, jti, expiresAt });
   }
 
   #entryOf(id: ActId, act: Act, actor: Actor, subject: Subject): Omit<Entry, 'phase'> {

@@ -197,8 +197,25 @@ function refused({ entry }: Happening): readonly Telling[] {
   const to = ownerOf(entry);
   if (to === undefined || to === entry.actor || entry.error === 'busy') return [];
   const { key, keys = key === undefined ? [] : [key] } = entry.subject;
+  if (entry.detail['together'] !== undefined) {
+    return [{ kind: 'refused', to, as: 'owner', text: refusedTogether(entry) }];
+  }
   const text = `${entry.actor} was refused ${entry.act} on your ${keys.length === 1 ? 'key' : 'keys'} ${keys.join(', ')}: ${entry.error ?? ''}.`;
   return [{ kind: 'refused', to, as: 'owner', text }];
+}
+
+/** Many refusals of one caller, which have one entry. */
+function refusedTogether({ actor, detail }: Entry): string {
+  const { refusals, since, until, of } = detail['together'] as {
+    readonly refusals: number;
+    readonly since: string;
+    readonly until: string;
+    readonly of: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  };
+  const each = Object.entries(of).flatMap(([act, codes]) =>
+    Object.entries(codes).map(([code, count]) => `${act}: ${code}, ${count} times`),
+  );
+  return `${actor} was refused ${refusals} times on your keys from ${since} to ${until}. ${each.join('; ')}.`;
 }
 
 function happened(entry: Entry, request: RequestFacts | undefined): string {

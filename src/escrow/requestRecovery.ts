@@ -41,13 +41,24 @@ export interface RecoveryOrder {
  * one in force.
  *
  * @throws EscrowError `request-malformed`, `key-unknown`, `owners-differ`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
- *   `mechanism-unsupported`, `quorum-impossible`, `idempotency-key-reused`, `idempotency-in-progress`,
+ *   `mechanism-unsupported`, `quorum-impossible`, `recoveries-too-many`, `idempotency-key-reused`, `idempotency-in-progress`,
  *   `token-unavailable`, `log-unavailable`.
  */
 export function requestRecovery(
   escrow: Escrow,
   call: Call,
   order: RecoveryOrder,
+): Promise<Performed<Recovery>> {
+  return escrow.openRequests.file(call.caller.id, order.keys, (checkOpen) =>
+    fileRequest(escrow, call, order, checkOpen),
+  );
+}
+
+function fileRequest(
+  escrow: Escrow,
+  call: Call,
+  order: RecoveryOrder,
+  checkOpen: (open: readonly Recovery[], now: Date) => void,
 ): Promise<Performed<Recovery>> {
   return escrow.ledger.perform({
     act: 'recovery.request',
@@ -67,6 +78,7 @@ export function requestRecovery(
         checkValidity(requests, order.validForMs);
       });
       checkBegins(asked, filedAt);
+      checkOpen(await escrow.store.openRecoveries(), filedAt);
       const plan = {
         id: newId('RecoveryId', escrow.random),
         version: 4,

@@ -45,6 +45,7 @@ export const ADVICE = {
   'recovery-unknown': 'Check the id.',
   'recovery-ended': 'File another recovery request, if it is still needed.',
   'recovery-expired': 'File another recovery request, if it is still needed.',
+  'recoveries-too-many': 'Cancel requests that are not needed any more, or wait until some have ended.',
   'purpose-not-allowed': 'Ask for the other purpose, where the rule allows that.',
   'scope-not-allowed': 'Ask for less; `detail` says what the rule allows.',
   'app-unknown': 'Name an app of the directory.',

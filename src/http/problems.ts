@@ -42,6 +42,7 @@ export const STATUS = {
   'recovery-unknown': 404,
   'recovery-ended': 409,
   'recovery-expired': 409,
+  'recoveries-too-many': 409,
   'purpose-not-allowed': 403,
   'scope-not-allowed': 403,
   'app-unknown': 422,

@@ -97,12 +97,26 @@ export class TokenObjects {
   constructor(
     readonly driver: PKCS11,
     private readonly queue: Sessions,
+    private readonly pairs: Sessions,
     readonly check: ObjectCheck,
   ) {}
 
   /** Runs `work` alone among all that touches token objects. */
   alone<T>(work: (session: Handle) => T | Promise<T>): Promise<T> {
     return this.queue.exclusive(work);
+  }
+
+  /**
+   * The same for what takes a second or so, as a new RSA pair does. Such works wait for each other first, so that all others
+   * wait for one of them at most, however many there are.
+   */
+  async aloneSlowly<T>(work: (session: Handle) => T | Promise<T>): Promise<T> {
+    const turn = await this.pairs.acquire();
+    try {
+      return await this.alone(work);
+    } finally {
+      turn.release();
+    }
   }
 
   /**

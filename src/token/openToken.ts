@@ -103,6 +103,7 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
   const login = logIn(driver, slot, options.pin);
   const sessions = (size: number): Sessions => new Sessions(driver, slot, { size, waitMs }, log);
   const forObjects = sessions(1);
+  const forPairs = sessions(1);
   const forLog = sessions(1);
   const pool = sessions(profile.sessions);
   const closeSessions = (): void => {
@@ -113,7 +114,7 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
     const mechanisms = new Mechanisms(profile);
     const dialect = new Dialect(profile);
     const check = new ObjectCheck({ driver, profile, mechanisms, dialect, pins, log });
-    const objects = new TokenObjects(driver, forObjects, check);
+    const objects = new TokenObjects(driver, forObjects, forPairs, check);
     const { identity, log: logSpki, newestKek, older } = await findLongLived(objects, profile);
     requirePinned({ identity, log: logSpki }, pins);
     const health = new Health(objects, mechanisms, importSpki(identity));

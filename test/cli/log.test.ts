@@ -36,7 +36,7 @@ test('an export that is true exits with 0, and says what was checked', async () 
   expect(jsonOf(ran)).toMatchObject({
     ok: true,
     size: 6,
-    requests: { verified: 3, certified: 0, unknown: 0 },
+    requests: { verified: 3, certified: 0, unknown: 0, together: 0 },
     origin: ORIGIN,
   });
 });

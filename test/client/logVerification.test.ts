@@ -47,13 +47,13 @@ async function verdictOn(
 test('an honest log is believed, and every request in it was verified', async () => {
   const { verdict, requests } = await verdictOn(await sampleEntries());
   expect(verdict).toMatchObject({ ok: true, size: 6 });
-  expect(requests).toEqual({ verified: 3, certified: 0, unknown: 0 });
+  expect(requests).toEqual({ verified: 3, certified: 0, unknown: 0, together: 0 });
 });
 
 test('without the first administrators, what they signed before the first policy is counted as unknown', async () => {
   const { verdict, requests } = await verdictOn(await sampleEntries(), []);
   expect(verdict).toMatchObject({ ok: true });
-  expect(requests).toEqual({ verified: 2, certified: 0, unknown: 1 });
+  expect(requests).toEqual({ verified: 2, certified: 0, unknown: 1, together: 0 });
 });
 
 test('one byte changed anywhere is found', async () => {
@@ -253,7 +253,7 @@ describe('an app that was known by its client certificate', () => {
   test('is believed as far as its grants go, and counted apart', async () => {
     const { verdict, requests } = await verdictOn(await sampleEntries({ more: [denied()] }));
     expect(verdict).toMatchObject({ ok: true });
-    expect(requests).toEqual({ verified: 3, certified: 1, unknown: 0 });
+    expect(requests).toEqual({ verified: 3, certified: 1, unknown: 0, together: 0 });
   });
 
   test.each<[string, RegExp, Entry]>([

@@ -11,6 +11,7 @@ import type { Change, Journal, OpenAct } from '../../src/escrow/journal.js';
 import { Ledger } from '../../src/escrow/ledger.js';
 import type { FollowedLog, LogFacts } from '../../src/escrow/logFacts.js';
 import { LogState } from '../../src/escrow/logState.js';
+import { DEFAULT_OPEN_REQUESTS, OpenRequests } from '../../src/escrow/openRequests.js';
 import { OwnerChains } from '../../src/escrow/ownerChains.js';
 import type { Policy } from '../../src/escrow/policy.js';
 import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
@@ -239,6 +240,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     } as Partial<LogReader> as LogReader,
     followed,
     owners: new OwnerChains({ entries: nowhere }),
+    openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,
     statements: {
       verify: (jws, typ, keys) => {

@@ -9,10 +9,12 @@ import type { Grant } from '../../src/escrow/grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
 import { Ledger } from '../../src/escrow/ledger.js';
+import { DEFAULT_OPEN_REQUESTS, OpenRequests } from '../../src/escrow/openRequests.js';
 import { OwnerChains } from '../../src/escrow/ownerChains.js';
 import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
 import type { GivenUpNotice, LogReader, Store, Token } from '../../src/escrow/ports.js';
+import type { RefusalBudget } from '../../src/escrow/refusals.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { Entry } from '../../src/log/entry.js';
@@ -243,8 +245,11 @@ const GIVEN_UP: GivenUpNotice = {
   givenUpAt: NOW,
 };
 
-/** @param policyFloor so many administrators sign a policy at least */
-export function newWorld(policyFloor?: number): World {
+/**
+ * @param policyFloor so many administrators sign a policy at least
+ * @param budget of refusals that have an entry each; all, when it is not given
+ */
+export function newWorld(policyFloor?: number, budget?: RefusalBudget): World {
   const journal = new MemoryJournal();
   logged().forEach((entry) => {
     journal.follow(entry);
@@ -336,6 +341,7 @@ export function newWorld(policyFloor?: number): World {
       policy: () => escrow.directory.current(),
       notice: () => undefined,
       contentionTimeoutMs: 0,
+      ...(budget === undefined ? {} : { refusals: { budget, seeOnce: (request) => store.seeOnce(request) } }),
     }),
     directory: new Directory(
       store,
@@ -354,6 +360,7 @@ export function newWorld(policyFloor?: number): World {
     log,
     followed: journal.followed,
     owners: new OwnerChains(log),
+    openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,
     statements: statementVerifier,
     identity: { verify: (jws, typ) => Promise.resolve(ATTESTED.get(`${typ} ${jws}`)) },

@@ -270,6 +270,12 @@ export function makeCertificate(directory: string): void {
   execFileSync('openssl', ['req', '-x509', '-days', '2', ...key, ...subject, ...files], { stdio: 'ignore' });
 }
 
+/** Tests look for the entry of each refusal, and file as many requests as they like. */
+const UNLIMITED = {
+  refusals: { burst: 1_000_000, perMinute: 1_000_000 },
+  openRecoveries: { perRequester: 1_000_000, perKey: 1_000_000 },
+};
+
 function writeConfiguration(
   directory: string,
   hsm: SoftHsm,
@@ -281,6 +287,7 @@ function writeConfiguration(
   const administrators = [principals['admin-1'], principals['admin-2']];
   writeFileSync(join(directory, 'administrators.json'), JSON.stringify(administrators));
   const configFile = join(directory, 'escrowd.yaml');
+  const given: { readonly requests?: object } = options.config?.(hsm, directory) ?? {};
   const config = {
     origin: ORIGIN,
     listen: { host: '127.0.0.1', port: options.port ?? 0 },
@@ -296,7 +303,8 @@ function writeConfiguration(
     },
     administrators: 'administrators.json',
     housekeepingMs: 500,
-    ...options.config?.(hsm, directory),
+    ...given,
+    requests: { ...UNLIMITED, ...given.requests },
   };
   writeFileSync(configFile, stringify(config));
   return configFile;

@@ -240,6 +240,12 @@ function believed(
           'without an outcome',
           open.length === 0 ? undefined : open.map(({ index, act }) => `${act} (entry ${index})`).join(', '),
         ],
+        [
+          'refused together',
+          requests.together === 0
+            ? undefined
+            : `${requests.together} more calls, counted in the entries of some of them`,
+        ],
         ['reported', reported.count === 0 ? undefined : `${reported.count} refused calls`],
       ]),
       ...reported.first.map(({ index, reason }) => `entry ${index}, refused before any attempt: ${reason}`),

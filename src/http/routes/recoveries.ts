@@ -39,6 +39,7 @@ export const recoveryRoutes: readonly Route[] = [
       'scope-not-allowed',
       'app-unknown',
       'mechanism-unsupported',
+      'recoveries-too-many',
     ],
     reply: REPLIES.recovery,
     act: 'recovery.request',

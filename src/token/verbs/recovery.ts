@@ -53,9 +53,10 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
 
   return {
     // The queue of token objects is held while the pair is made, a second or so: it must be born in the token under its label
-    // (MODIFIABLE and COPYABLE are false, so a ready one could not be renamed or copied). Uses of known keys do not pass here.
+    // (MODIFIABLE and COPYABLE are false, so a ready one could not be renamed or copied). Uses of known keys do not pass here;
+    // of those that are waiting to make a pair, one stands in that queue.
     createTransport: (recovery) =>
-      objects.alone(async (session) => {
+      objects.aloneSlowly(async (session) => {
         const name = objectNames.transport(recovery);
         if (objects.look(session, name) !== undefined) {
           throw new EscrowError('internal', 'The recovery request has a transport key already.');
