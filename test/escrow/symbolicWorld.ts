@@ -239,7 +239,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
     } as Partial<LogReader> as LogReader,
     followed,
-    owners: new OwnerChains({ entries: nowhere }),
+    owners: new OwnerChains({ entries: () => Promise.resolve([]) }),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,
     statements: {

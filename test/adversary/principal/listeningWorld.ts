@@ -56,6 +56,12 @@ export async function listeningWorld(): Promise<ListeningWorld> {
   const stored: StoredPolicy[] = [];
   const hooks: Hooks = { meanwhile: undefined, claimsHold: true };
 
+  const note = (...entries: readonly Entry[]): void => {
+    for (const entry of entries) {
+      base.journal.follow(encodeEntry(entry));
+      base.journal.entries.push(entry);
+    }
+  };
   const apply = (without: readonly string[]): void => {
     const { principals, ...rest } = policyDocument();
     const version = stored.length + 1;
@@ -83,7 +89,7 @@ export async function listeningWorld(): Promise<ListeningWorld> {
     } as const;
     const facts = { version, policyHash: documentHash(document) };
     const target = { method: 'POST', target: '/v1/policy' };
-    base.journal.entries.push(
+    note(
       {
         ...common,
         phase: 'attempted',
@@ -112,7 +118,7 @@ export async function listeningWorld(): Promise<ListeningWorld> {
       throw new NotHeld('policy-in-force');
   };
   apply([]);
-  base.journal.entries.push(...filing(base));
+  note(...filing(base));
   const running = await startServer({ perCaller: { perSecond: 1e6, burst: 1e6, atOnce: 64 } }, world);
   const verify = (path: string): ReturnType<typeof verifyExport> => {
     const lines = base.journal.entries.map((entry) => Buffer.from(encodeEntry(entry)).toString());
