@@ -17,8 +17,6 @@ export interface RequestFacts {
   readonly approvals: ReadonlyMap<string, ApprovalFact>;
   /** Who has denied it. */
   readonly denials: ReadonlySet<string>;
-  /** Administrators who want it stopped, with the SHA-256 (hex) of what each has signed. */
-  readonly stops: ReadonlyMap<string, string>;
   /** When the delay is over that began with the newest completion of its quorums; undefined: never complete. */
   readonly releasableAtMs: number | undefined;
   readonly scope: ScopeFacts | undefined;

@@ -24,7 +24,7 @@ export class LoggedRequests {
 
   attempted(entry: Entry): void {
     const { act, id } = entry;
-    if (act === 'recovery.request' || act === 'recovery.approve' || act === 'recovery.stop') {
+    if (act === 'recovery.request' || act === 'recovery.approve') {
       this.#said.set(id, entry);
     }
   }
@@ -44,7 +44,7 @@ export class LoggedRequests {
     }
     const facts = this.#open.get(recovery);
     if (facts === undefined) return undefined;
-    const isOver = detail['status'] === 'denied' || detail['status'] === 'cancelled';
+    const isOver = act === 'recovery.deny' && detail['status'] === 'denied';
     if (error === 'recovery-failed' || (phase === 'done' && (ENDING.has(act) || isOver))) {
       this.#open.delete(recovery);
       return act === 'recovery.activate' && phase === 'done' ? facts : undefined;
@@ -61,10 +61,6 @@ export class LoggedRequests {
     if (act === 'recovery.deny') {
       this.#open.set(recovery, { ...facts, denials: new Set([...facts.denials, actor]) });
     }
-    if (act === 'recovery.stop') {
-      const stop = digestOf(said?.detail['statement']);
-      this.#open.set(recovery, { ...facts, stops: new Map([...facts.stops, [actor, stop]]) });
-    }
     return undefined;
   }
 }
@@ -78,7 +74,6 @@ function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
     attestation: digest ?? '',
     approvals: new Map(),
     denials: new Set(),
-    stops: new Map(),
     releasableAtMs: undefined,
     specs: new Map(
       Object.entries(membersOf(detail['descriptions'])).map(([key, one]) => [

@@ -244,7 +244,6 @@ function asFacts({
       ]),
     ),
     denials: new Set(denials.map(({ depositary }) => depositary)),
-    stops: new Map(),
     releasableAtMs: state.status === 'approved' ? state.releasableAt.getTime() : undefined,
     scope: undefined,
     specs: new Map(),
