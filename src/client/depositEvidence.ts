@@ -37,7 +37,7 @@ export class DepositEvidence {
   /** Read when the first key is ordered under it; the message when it cannot be. */
   #policy: Policy | string | undefined;
 
-  /** @param terms is told the rule of each key */
+  /** @param terms is told the rule of each key, and knows by it which keys there are */
   constructor(terms: TermsEvidence) {
     this.#terms = terms;
   }
@@ -58,6 +58,8 @@ export class DepositEvidence {
 
   #checkOrder(entry: Entry, inForce: Json | undefined): string | undefined {
     const { id, detail } = entry;
+    const key = entry.subject.key ?? '';
+    if (this.#terms.has(key)) return `${key} is ordered a second time`;
     const policy = this.#policyIn(inForce);
     if (typeof policy === 'string') return policy;
     if (detail['policyHash'] !== policy.hash || detail['policyVersion'] !== policy.version) {
@@ -72,7 +74,7 @@ export class DepositEvidence {
       return `a key is ordered with quorums other than those that ${rule.name} gives`;
     }
     this.#underWay.set(id, expected);
-    this.#terms.deposited(entry.subject.key ?? '', policy.hash, expected);
+    this.#terms.deposited(key, policy.hash, expected);
     return undefined;
   }
 

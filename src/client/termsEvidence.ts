@@ -57,6 +57,11 @@ export class TermsEvidence {
     return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule[purpose]?.delayMs ?? 0;
   }
 
+  /** Whether a key of this id was ordered before. */
+  has(key: string): boolean {
+    return this.#places.get(key) !== undefined;
+  }
+
   /** Why this entry is refused, if it is. */
   check({ act, phase, subject, detail, time }: Entry): string | undefined {
     if (act !== 'recovery.request' || phase !== 'attempted') return undefined;

@@ -6,7 +6,7 @@ import type { ExportCheck } from '../../src/client/logVerification.js';
 import { verifyExport } from '../../src/client/logVerification.js';
 import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
-import { checkpointLine, parseCheckpointLine } from '../../src/log/export.js';
+import { checkpointLine, documentHash, parseCheckpointLine } from '../../src/log/export.js';
 import type { Verdict } from '../../src/log/verifier.js';
 import type { TestWitness } from '../log/witnessKeys.js';
 import { testWitness } from '../log/witnessKeys.js';
@@ -18,6 +18,7 @@ import {
   goldenEntries,
   hashOf,
   KEY,
+  KEYS,
   logKey,
   people,
   request,
@@ -92,6 +93,20 @@ describe('a key that was not deposited as the policy has it is found:', () => {
     document.principals.flatMap((one) =>
       'depositaryKey' in one ? [[one.id, one.depositaryKey] as const] : [],
     );
+  const hashed = (id: string): string => documentHash(id);
+  /** The golden log, whose key was deposited before shares were recorded, with these. */
+  const recorded = (hashOfShare: (id: string) => string | undefined): readonly Entry[] => {
+    const recipients = honest().map(([depositary, recipient]) => {
+      const share = hashOfShare(depositary);
+      return { depositary, recipient, ...(share === undefined ? {} : { share }) };
+    });
+    return withDetail(made(), { shares: [{ purpose: 'operate', kek: 'kek-1', recipients }] });
+  };
+
+  test('a deposit that has recorded each share is no ground to refuse the log', async () => {
+    expect(await verdictOn(sealed(recorded(hashed)))).toMatchObject({ ok: true });
+  });
+
   const orderedBy = (owner: string, more: Entry['detail']): readonly Entry[] => {
     const entry = entryAt(ordered());
     return entries.with(ordered(), {
@@ -213,6 +228,29 @@ describe('a key that was not deposited as the policy has it is found:', () => {
         },
       },
     ],
+    ['one share for two', { reason: /one share for two/, tell: () => recorded(() => '99'.repeat(32)) }],
+    [
+      'shares of which one is not recorded',
+      { reason: /not all recorded/, tell: () => recorded((id) => (id === 'erin' ? undefined : hashed(id))) },
+    ],
+    [
+      'a share that is recorded by anything but its hash',
+      {
+        reason: /with others than all gives/,
+        tell: () => recorded((id) => (id === 'erin' ? 'hers' : hashed(id))),
+      },
+    ],
+    [
+      'a key that was deposited before under the same id',
+      {
+        reason: /is ordered a second time/,
+        tell: async () => {
+          const again = { ...entryAt(ordered()), request: await request(people.olga, 200, '/v1/keys') };
+          const id = `act_${'e'.repeat(32)}`;
+          return [...entries, ...[again, entryAt(made())].map((entry) => ({ ...entry, id, time: at(200) }))];
+        },
+      },
+    ],
     [
       'a copy for the owner, which the rule does not allow',
       { reason: /a copy of the key was made/, tell: () => withDetail(made(), { delivered: true }) },
@@ -234,6 +272,41 @@ describe('a key that was asked for beyond its rule is found, also when depositar
 
   test('the request as it was made is no ground to refuse the log', async () => {
     expect(await verdictOn(sealed(askedFor({})))).toMatchObject({ ok: true });
+  });
+
+  describe('a request whose hash is also of what its keys are', () => {
+    const descriptions = (label: string): Json =>
+      Object.fromEntries(KEYS.map((key) => [key, { label, spec: 'ec-p256', use: 'sign' }]));
+    /** Says `said`, and has the hash of `meant`. */
+    const asked4 = (said: Json, meant: Json = said, version: Json = 4): readonly Entry[] => {
+      const index = place('recovery.request', 'attempted');
+      const { requestHash, ...before } = entryAt(index).detail;
+      const owner = 'olga';
+      const hash = hashOf({ ...before, version: 4, owner, keys: meant });
+      expect(hash).not.toBe(requestHash);
+      return withDetail(index, { version, descriptions: said, requestHash: hash }).slice(0, index + 1);
+    };
+
+    test('is believed', async () => {
+      expect(await verdictOn(sealed(asked4(descriptions('letters'))))).toMatchObject({ ok: true });
+    });
+
+    const reason = /hash of the request is of something else/;
+    areFound([
+      ['another label', { reason, tell: () => asked4(descriptions('letters'), descriptions('trash')) }],
+      [
+        'keys that it is not for',
+        { reason, tell: () => asked4({ [KEY]: { label: '', spec: 'ec-p256', use: 'sign' } }) },
+      ],
+      [
+        'a version that there is not',
+        { reason, tell: () => asked4(descriptions('letters'), descriptions('letters'), 5) },
+      ],
+      [
+        'the version before, with descriptions',
+        { reason, tell: () => asked4(descriptions('letters'), descriptions('letters'), 3) },
+      ],
+    ]);
   });
 
   areFound([
