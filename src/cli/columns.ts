@@ -1,4 +1,4 @@
-import { printable } from './terminal.js';
+import { printable, quoted } from '../escrow/freeText.js';
 
 /** `Name  value` lines with the values under each other; rows without a value are left out. */
 export function facts(
@@ -6,7 +6,12 @@ export function facts(
 ): readonly string[] {
   const known = rows.filter((row): row is readonly [string, string] => row[1] !== undefined);
   const width = Math.max(0, ...known.map(([name]) => name.length));
-  return known.map(([name, value]) => `  ${name.padEnd(width)}  ${printable(value)}`);
+  return known.map(([name, value]) => `  ${printable(name).padEnd(width)}  ${printable(value)}`);
+}
+
+/** A text that somebody wrote as the cell of a table: nothing, where it is empty. */
+export function cellOf(text: string): string {
+  return text === '' ? '' : quoted(text);
 }
 
 /** A table with a heading; columns are as wide as their widest cell, and nothing is cut short. */

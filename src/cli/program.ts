@@ -1,3 +1,4 @@
+import { printable, printableJson } from '../escrow/freeText.js';
 import { Command, CommanderError, Option } from 'commander';
 
 import { COMMANDS, GROUPS, OPTIONS } from './commands.js';
@@ -8,7 +9,7 @@ import { failureOf, UsageError } from './failures.js';
 import { Given } from './given.js';
 import { Session } from './session.js';
 import { readSettings } from './settings.js';
-import { errorMark, printable } from './terminal.js';
+import { errorMark } from './terminal.js';
 
 /**
  * Runs one command line (without the program's own name) and returns the exit code, see {@link EXIT_CODES}. What was
@@ -38,10 +39,10 @@ export async function runEscrowctl(argv: readonly string[], environment: Environ
           ...(next === undefined ? {} : { next }),
         },
       };
-      terminal.writeError(`${JSON.stringify(told)}\n`);
+      terminal.writeError(`${printableJson(JSON.stringify(told))}\n`);
     } else {
       terminal.writeError(`${errorMark(terminal.hasColor)} ${printable(failure.sentence)}\n`);
-      if (failure.next !== undefined) terminal.writeError(`next: ${failure.next}\n`);
+      if (failure.next !== undefined) terminal.writeError(`next: ${printable(failure.next)}\n`);
     }
     return EXIT_CODES[failure.exit].code;
   }
@@ -137,7 +138,7 @@ function report(result: Result, isJson: boolean, { terminal }: Environment): voi
     return;
   }
   if (isJson) {
-    terminal.write(`${JSON.stringify(result.json, undefined, 2)}\n`);
+    terminal.write(`${printableJson(JSON.stringify(result.json, undefined, 2))}\n`);
     return;
   }
   const next = result.next === undefined ? [] : ['', `Next: ${result.next}`];

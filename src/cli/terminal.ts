@@ -58,18 +58,6 @@ export function processTerminal(): Terminal {
   };
 }
 
-/**
- * A text as it may stand on a terminal: control characters and marks that turn the direction of writing are shown, not
- * obeyed, so that nothing the server sends can hide or repaint what a person is asked to approve.
- */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069\u2028\u2029]/gu, (character) => {
-    if (character === '\n') return '\\n';
-    if (character === '\t') return '\\t';
-    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  });
-}
-
 /** `error:` as it stands before a sentence. */
 export function errorMark(hasColor: boolean): string {
   return hasColor ? styleText(['bold', 'red'], 'error:', { validateStream: false }) : 'error:';

@@ -1,8 +1,9 @@
 import { parsedScope } from '../client/attestation.js';
 import type { LogView } from '../client/logView.js';
 import { parseDuration } from '../policy/durations.js';
+import { quoted } from '../escrow/freeText.js';
 import { durationInWords, scopeInWords } from '../escrow/summary.js';
-import type { WireGrant, WireKey, WireRecovery, WireScope } from '../escrow/wire.js';
+import type { WireGrant, WireKey, WireRecovery, WireRecoveryKey, WireScope } from '../escrow/wire.js';
 import { when } from './times.js';
 
 /** Who suffices: `manager and officer-1, or manager and officer-2`. */
@@ -32,12 +33,19 @@ export function askedInWords(recovery: WireRecovery): string {
   }
 }
 
+/** A key of a request, by what it is: `key_0123... "letters", ec-p256 to sign`. */
+export function keyInWords({ key, label, spec, use }: WireRecoveryKey): string {
+  return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${spec} to ${use}`;
+}
+
 /** The keys of a request, each with who suffices for it and what came of it, as rows of facts. */
-export function keysFacts({ keys }: WireRecovery): readonly (readonly [string, string | undefined])[] {
-  return keys.flatMap(({ key, label, spec, use, quorums, grant }) => [
-    ['key', `${key}${label === '' ? '' : ` "${label}"`}, ${spec} to ${use}`],
-    ['enough are', quorumsInWords(quorums)],
-    ['grant', grant === undefined ? undefined : `${grant.grant}, ${grant.status}`],
+export function keysFacts({
+  keys,
+}: Pick<WireRecovery, 'keys'>): readonly (readonly [string, string | undefined])[] {
+  return keys.flatMap((key) => [
+    ['key', keyInWords(key)],
+    ['enough are', quorumsInWords(key.quorums)],
+    ['grant', key.grant === undefined ? undefined : `${key.grant.grant}, ${key.grant.status}`],
   ]);
 }
 
@@ -46,17 +54,31 @@ export function recoveryFacts(
   recovery: WireRecovery,
   now: Date,
 ): readonly (readonly [string, string | undefined])[] {
-  const denied = recovery.deniedBy.map(({ depositary, reason }) => `${depositary} ("${reason}")`).join(', ');
   return [
     ['request', recovery.recovery],
     ['keys of', recovery.owner],
     ...keysFacts(recovery),
     ['asked by', recovery.requester],
-    ['reason', recovery.reason],
     ['asks for', askedInWords(recovery)],
-    ['filed', when(recovery.filedAt, now)],
     ['can be approved until', when(recovery.expiresAt, now)],
     ['an approval counts for', isoInWords(recovery.approvalsHold)],
+    ...standingFacts(recovery, now),
+    ['ended', endInWords(recovery, now)],
+    // last, so that it can pretend to be none of the others
+    ['reason', quoted(recovery.reason)],
+  ];
+}
+
+/** Where a request stands, as rows of facts. */
+export function standingFacts(
+  recovery: WireRecovery,
+  now: Date,
+): readonly (readonly [string, string | undefined])[] {
+  const denied = recovery.deniedBy
+    .map(({ depositary, reason }) => `${depositary} (${quoted(reason)})`)
+    .join(', ');
+  return [
+    ['filed', when(recovery.filedAt, now)],
     ['status', recovery.status],
     ['approved by', recovery.approvedBy.length === 0 ? 'nobody yet' : recovery.approvedBy.join(', ')],
     ['denied by', denied === '' ? undefined : denied],
@@ -73,7 +95,6 @@ export function recoveryFacts(
         : when(recovery.releasableAt, now),
     ],
     ['approvals count until', recovery.holdsUntil === undefined ? undefined : when(recovery.holdsUntil, now)],
-    ['ended', endInWords(recovery, now)],
   ];
 }
 
@@ -150,7 +171,7 @@ export function openedInWords(key: Pick<WireKey, 'key' | 'publicKeyPem'>, out: s
 function endInWords({ ended }: WireRecovery, now: Date): string | undefined {
   if (ended === undefined) return undefined;
   const by = ended.by === undefined ? '' : ` by ${ended.by}`;
-  const reason = ended.reason === undefined ? '' : `: ${ended.reason}`;
+  const reason = ended.reason === undefined ? '' : `: ${quoted(ended.reason)}`;
   return `${when(ended.at, now)}${by}${reason}`;
 }
 

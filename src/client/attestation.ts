@@ -28,6 +28,7 @@ export interface Attested {
   readonly version: RequestVersion;
   /** All of them, in ascending order. */
   readonly keys: readonly KeyId[];
+  /** What each of them is; none, where that is not attested. */
   readonly descriptions: readonly DescribedKey[];
   /** version 3: as shown, and as the log entry of the filing says (see `believeRecovery`). */
   readonly owner: PrincipalId;
@@ -94,7 +95,7 @@ export async function verifyAttestation(
     recovery: shown.recovery,
     version,
     keys,
-    descriptions,
+    descriptions: version === 3 ? [] : descriptions,
     owner,
     requester,
     reason: shown.reason,

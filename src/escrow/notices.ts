@@ -1,6 +1,7 @@
 import type { Entry } from '../log/entry.js';
 import type { Act } from './acts.js';
 import { sha256Hex } from './digests.js';
+import { printable, quoted } from './freeText.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import { parsePrincipalId } from './ids.js';
 import type { Purpose } from './policy.js';
@@ -76,7 +77,7 @@ export function noticesOf(index: number, entry: Entry, request: RequestFacts | u
     kind,
     to,
     as,
-    text: inOneLine(text),
+    text: printable(text),
     entry: index,
     time: entry.time,
     act: entry.act,
@@ -297,14 +298,4 @@ function usesOf({ phase, detail }: Entry): number | undefined {
 /** Subjects are as asked for: an owner who is none is told nothing. */
 function ownerOf({ subject }: Entry): PrincipalId | undefined {
   return subject.owner === undefined ? undefined : parsePrincipalId(subject.owner);
-}
-
-/** What somebody wrote, so that one sees where it ends. */
-function quoted(text: string): string {
-  return `"${text.replaceAll('"', "'")}"`;
-}
-
-/** A text that somebody wrote cannot pretend to be another line. */
-function inOneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').replace(/ {2,}/g, ' ');
 }

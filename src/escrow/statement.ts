@@ -3,6 +3,7 @@ import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
 import { askedAsJson, repliesDigest, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
+import { isBlank, isPlain } from './freeText.js';
 import type { Clock, LogReader, StatementVerifier } from './ports.js';
 import type { Principal } from './principals.js';
 import type { Recovery, Reply } from './recovery.js';
@@ -72,8 +73,11 @@ export async function checkStatement(
     if ((exp - iat) * 1000 > recovery.approvalsHoldMs) throw new EscrowError('approval-too-long');
     return { expiresAt, reason: '', tree: checkpoint };
   }
-  if (typeof reason !== 'string' || reason.length === 0 || reason.length > 1000) {
-    throw new EscrowError('approval-mismatch', 'A denial gives a reason of at most 1,000 characters.');
+  if (typeof reason !== 'string' || reason.length > 1000 || isBlank(reason) || !isPlain(reason)) {
+    throw new EscrowError(
+      'approval-mismatch',
+      'A denial gives a reason of at most 1,000 characters, all of which are seen.',
+    );
   }
   return { expiresAt, reason, tree: checkpoint };
 }

@@ -1,11 +1,14 @@
+import { quoted } from './freeText.js';
 import type { KeyId, PrincipalId } from './ids.js';
-import type { Asked, Scope } from './recovery.js';
+import type { Asked, DescribedKey, Scope } from './recovery.js';
 
 /** What a depositary signs, in short: everything that the request's hash covers. */
 export interface Summarised {
   readonly requester: PrincipalId;
   readonly owner: PrincipalId;
   readonly keys: readonly KeyId[];
+  /** What the keys are; none, where the hash does not cover that. */
+  readonly descriptions: readonly DescribedKey[];
   readonly asked: Asked;
   readonly reason: string;
   readonly expiresAt: Date;
@@ -14,21 +17,29 @@ export interface Summarised {
 
 /**
  * A request in words, for whoever is about to approve it. A depositary's client makes these words by itself of what the
- * token attests, and does not take them from the server.
+ * token attests, and does not take them from the server. The reason comes last: what somebody wrote ends it.
  */
 export function requestInWords(request: Summarised): string {
-  const { requester, asked, reason, expiresAt, approvalsHoldMs } = request;
+  return `${wishInWords(request)} ${reasonInWords(request)}`;
+}
+
+/** The same without the reason. */
+export function wishInWords(request: Summarised): string {
+  const { requester, asked, expiresAt, approvalsHoldMs } = request;
   return [
     `${requester} asks that ${askedInWords(request, asked)}`,
-    `Reason given: "${reason}".`,
     `It can be approved until ${expiresAt.toISOString()}; an approval counts for at most ${durationInWords(approvalsHoldMs)}.`,
   ].join(' ');
 }
 
-function askedInWords({ keys, owner }: Summarised, asked: Asked): string {
-  const [key, ...more] = keys;
-  const all = keys.join(', ');
-  if (more.length > 0) {
+/** The reason alone, marked as what it is. */
+export function reasonInWords({ requester, reason }: Pick<Summarised, 'requester' | 'reason'>): string {
+  return `Reason given by ${requester}: ${quoted(reason)}`;
+}
+
+function askedInWords({ keys, owner, descriptions }: Summarised, asked: Asked): string {
+  const all = keys.map((key) => keyInWords(key, descriptions)).join(', ');
+  if (keys.length > 1) {
     switch (asked.purpose) {
       case 'operate':
         return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with each of these ${keys.length} keys as much: ${all}. The keys stay in the token.`;
@@ -38,10 +49,18 @@ function askedInWords({ keys, owner }: Summarised, asked: Asked): string {
   }
   switch (asked.purpose) {
     case 'operate':
-      return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with the key ${key ?? ''}. The key stays in the token.`;
+      return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with the key ${all}. The key stays in the token.`;
     case 'release':
-      return `the private key ${key ?? ''} of ${owner} is handed out to ${asked.recipient}, who then has it for good.`;
+      return `the private key ${all} of ${owner} is handed out to ${asked.recipient}, who then has it for good.`;
   }
+}
+
+/** `key_0123... ("letters", ec-p256 to sign)`. */
+function keyInWords(key: KeyId, descriptions: readonly DescribedKey[]): string {
+  const found = descriptions.find((candidate) => candidate.key === key);
+  if (found === undefined) return key;
+  const label = found.label === '' ? '' : `${quoted(found.label)}, `;
+  return `${key} (${label}${found.spec} to ${found.use})`;
 }
 
 /** What an app may do: `the app mailer may sign with ES256, at most 3 times, for 1 hour from activation, ...`. */

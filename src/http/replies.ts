@@ -8,7 +8,7 @@ import type { Used } from '../escrow/operate.js';
 import type { Page, StoredEntry } from '../escrow/ports.js';
 import type { Rate } from '../escrow/rate.js';
 import { endOf } from '../escrow/recovery.js';
-import type { ReleasedKey, Scope } from '../escrow/recovery.js';
+import type { DescribedKey, ReleasedKey, Scope } from '../escrow/recovery.js';
 import { requestInWords } from '../escrow/summary.js';
 import type { DecisionProofs, KeyView, ProvenEntry, RecoveryView } from '../escrow/views.js';
 import type {
@@ -120,7 +120,7 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
     filedAt: recovery.filedAt.toISOString(),
     expiresAt: recovery.expiresAt.toISOString(),
     approvalsHold: formatDuration(recovery.approvalsHoldMs),
-    summary: requestInWords(recovery),
+    summary: requestInWords({ ...recovery, descriptions: descriptionsOf(view) }),
     status,
     approvedBy: view.approvals.map(({ depositary }) => depositary),
     deniedBy: recovery.denials.map(({ depositary, reason }) => ({ depositary, reason })),
@@ -131,6 +131,11 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
     ...(hasRelease ? { release: releasedKeysReply(state.answers, oaep) } : {}),
     ...(proofs === undefined ? {} : forDepositary(view, proofs)),
   };
+}
+
+/** The keys, with what they are where the hash of the request covers it. */
+function descriptionsOf({ recovery, keys }: RecoveryView): readonly DescribedKey[] {
+  return recovery.version === 3 ? [] : keys.map(({ deposit }) => deposit);
 }
 
 function recoveryKeyReply({ deposit, sealed, grant }: KeyView): WireRecoveryKey {

@@ -254,7 +254,8 @@ const recovery = z.strictObject({
   filedAt: instant,
   expiresAt: instant,
   approvalsHold: period,
-  summary: text(8192),
+  // 64 keys, each with a label in which every character may be written out
+  summary: text(256 * 1024),
   status: z.enum(RECOVERY_STATUSES),
   approvedBy: z
     .array(principal)

@@ -12,8 +12,8 @@ import {
   mechanism,
   parsed,
   principalId,
-  rate,
   newWords,
+  rate,
 } from '../policy/fields.js';
 import { binary, compactJws, decimal, grantId, instant, keyId, recoveryId } from './fields.js';
 

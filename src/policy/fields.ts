@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { isBlank, isPlain } from '../escrow/freeText.js';
 import { parsePrincipalId } from '../escrow/ids.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
@@ -71,9 +72,15 @@ export function words(bounds: { readonly min: number; readonly max: number }): T
     .meta({ pattern: '^[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]*$' });
 }
 
-/** The same, and written in one way only: what people type from now on. */
+/**
+ * The same, and written in one way only: what people type from now on. Every character is seen; where it must say something, it
+ * does.
+ */
 export function newWords(bounds: { readonly min: number; readonly max: number }): TextSchema<string> {
-  return words(bounds).refine(isPlainText, 'must be in Unicode NFC, without U+FFFD');
+  return words(bounds)
+    .refine(isPlainText, 'must be in Unicode NFC, without U+FFFD')
+    .refine(isPlain, 'must be plain text, without characters that are not seen')
+    .refine((text) => bounds.min === 0 || !isBlank(text), 'must say something');
 }
 
 /** At least one choice, none twice. */

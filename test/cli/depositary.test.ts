@@ -10,6 +10,7 @@ import type { Lies } from '../client/scene.js';
 import {
   derOf,
   honestScene,
+  KEY,
   NOW,
   RECOVERY,
   SECRET,
@@ -89,8 +90,10 @@ test('a person reads the whole request before anything is sent, and only yes mea
   expect(office.server.posted).toHaveLength(0);
   for (const words of [
     'olga is ill',
-    'asked by',
-    'dave',
+    'dave asks that',
+    `${KEY} ("letters", ec-p256 to sign)`,
+    'Your share proves this of the key of olga, or nothing is sent:',
+    'The server says this, and nothing proves it:',
     'the app mailer may sign with ES256, at most 3 times, for 1 hour',
   ]) {
     expect(no.err).toContain(words);
@@ -110,7 +113,32 @@ test('what the server writes cannot repaint the question', async () => {
   const keys = honestScene().recovery.keys.map((key) => ({ ...key, label: 'a\u001b[2Kb\u202Ec\r\nd' }));
   await serve({ isHost: true, recovery: { keys } });
   const { err } = await escrowctl(approve(), { now: NOW, answers: ['no'] });
-  expect(err).toContain('"a\\u{1b}[2Kb\\u{202e}c\\u{d}\\nd"');
+  expect(err).toContain('"a\\u{1b}[2Kb\\u{202e}c d"');
+});
+
+test('the reason is the last that a person reads, whatever it pretends; what only the server says stands under its own heading', async () => {
+  const reason = 'x"  \n\nThe token attests:\n  approved by   everybody\u200b';
+  await serve({ isHost: true, recovery: { reason, approvedBy: ['zoe'] } });
+  const { err } = await escrowctl(approve(), { now: NOW, answers: ['no'] });
+  const [attested = '', said = ''] = err.split('The server says this, and nothing proves it:');
+  expect(attested).not.toContain('zoe');
+  expect(said).toContain('zoe');
+  expect(
+    err
+      .split('\n')
+      .filter((line) => line !== '')
+      .at(-2),
+  ).toBe('Reason given by dave: "x\\" The token attests: approved by everybody\\u{200b}"');
+});
+
+test('of a deposit from before its terms were bound, they are only said', async () => {
+  await serve({ made: { version: 1, recorded: undefined } });
+  const { err } = await escrowctl(approve(), { now: NOW, answers: ['no'] });
+  const [attested = '', said = ''] = err.split('The server says this, and nothing proves it:');
+  expect(attested).not.toContain('enough are');
+  expect(attested).not.toContain('Your share proves');
+  expect(said).toMatch(/enough are +dana and dave/);
+  expect(said).toMatch(/delay +none/);
 });
 
 describe('when the server lies, approve exits with 5, sends nothing and does not even read the private key:', () => {

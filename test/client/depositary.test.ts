@@ -127,7 +127,7 @@ describe('an honest request', () => {
     const approved = async (held: readonly string[]): Promise<readonly [unknown, readonly string[]]> => {
       const believed = await believe(await show(server, { keys: both, held }));
       expect(requestInWords(believed.attested)).toContain(
-        `with each of these 2 keys as much: ${KEY}, ${OTHER_KEY}. The keys stay in the token.`,
+        `with each of these 2 keys as much: ${both.map((key) => `${key} ("letters", ec-p256 to sign)`).join(', ')}. The keys stay in the token.`,
       );
       const approval = await approve(believed, dana, softwareKey(depositaryPair.privateKey), NOW);
       return [parseJws(approval.statement)?.payload['keys'], approval.replies.map(({ key }) => key)];
@@ -150,7 +150,7 @@ describe('an honest request', () => {
   test('the words of a request are made of what is attested, not of what the server says in words', async () => {
     const { attested } = await believe(await show(server));
     expect(requestInWords(attested)).toBe(
-      `dave asks that the app mailer may sign with ES256, at most 3 times, for 1 hour from activation, sending messages, no digests, on behalf of olga, with the key ${KEY}. The key stays in the token. Reason given: "olga is ill". It can be approved until 2026-03-02T12:00:00.000Z; an approval counts for at most 2 hours.`,
+      `dave asks that the app mailer may sign with ES256, at most 3 times, for 1 hour from activation, sending messages, no digests, on behalf of olga, with the key ${KEY} ("letters", ec-p256 to sign). The key stays in the token. It can be approved until 2026-03-02T12:00:00.000Z; an approval counts for at most 2 hours. Reason given by dave: "olga is ill"`,
     );
   });
 

@@ -200,7 +200,7 @@ describe('a notice', () => {
   test('is one line, whatever somebody has written', () => {
     const reason = 'x".\r\nSubject: y\u2028\u202e z\u0000';
     const { text } = first(entry('recovery.request', 'done'), { ...request, reason });
-    expect(text).toContain('Reason given: "x\'. Subject: y z ".');
+    expect(text).toContain('Reason given: "x\\". Subject: y \\u{202e} z\\u{0}".');
     expect(text).not.toMatch(/[\p{Cc}\p{Cf}\u2028]/u);
   });
 

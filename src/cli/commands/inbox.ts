@@ -1,3 +1,4 @@
+import { quoted } from '../../escrow/freeText.js';
 import type { WireRecovery } from '../../escrow/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -41,6 +42,8 @@ async function inbox(session: Session, given: Given): Promise<Result> {
       waiting.length === 0
         ? [`Nothing waits for ${identity.id}.`]
         : [
+            'The server says so; nothing of it is checked before you approve or deny.',
+            '',
             ...waiting.flatMap(({ part, recovery }) => [
               `${recovery.recovery}  ${TITLES[part]}`,
               ...facts(factsOf(recovery, session.now)),
@@ -78,8 +81,8 @@ function factsOf(recovery: WireRecovery, now: Date): readonly (readonly [string,
     ['asks for', askedInWords(recovery)],
     ['keys of', recovery.owner],
     ...keysFacts(recovery),
-    ['reason', recovery.reason],
     ['until', when(recovery.expiresAt, now)],
     ['approved by', approvedBy.length === 0 ? 'nobody yet' : approvedBy.join(', ')],
+    ['reason', quoted(recovery.reason)],
   ];
 }

@@ -1,8 +1,9 @@
 import { writeFileAtomically, writeNewFile } from '../../client/atomicFile.js';
 import { destroyOpened, exportOpened, openRelease } from '../../client/release.js';
+import { quoted } from '../../escrow/freeText.js';
 import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/keySpecs.js';
 import type { WireKey } from '../../escrow/wire.js';
-import { facts, table } from '../columns.js';
+import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
@@ -102,7 +103,7 @@ async function list(session: Session, given: Given): Promise<Result> {
     key.spec,
     key.use,
     localTime(new Date(key.createdAt)),
-    key.label,
+    cellOf(key.label),
   ]);
   return {
     json: { items, hasMore },
@@ -158,7 +159,7 @@ function keyFacts(key: WireKey, now: Date): readonly (readonly [string, string |
   return [
     ['key', key.key],
     ['owner', key.owner],
-    ['label', key.label === '' ? undefined : key.label],
+    ['label', key.label === '' ? undefined : quoted(key.label)],
     ['kind', `${key.spec}, to ${key.use}`],
     ['made', when(key.createdAt, now)],
     ['rule', `${key.rule.name} (policy version ${key.rule.policyVersion})`],

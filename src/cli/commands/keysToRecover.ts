@@ -1,13 +1,13 @@
+import { printable } from '../../escrow/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { mechanismsFor } from '../../escrow/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
 import type { WireKey, WireRecoveryOrder } from '../../escrow/wire.js';
-import { table } from '../columns.js';
+import { cellOf, table } from '../columns.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
-import { printable } from '../terminal.js';
 
 type Terms<Order> = Order extends unknown ? Omit<Order, 'keys'> : never;
 /** What a request asks, whatever its keys. */
@@ -79,7 +79,7 @@ function show({ terminal }: Session, owner: string, items: readonly WireKey[], t
     '',
     ...table(
       ['KEY', 'KIND', 'USE', 'LABEL'],
-      wanted.map(({ key }) => [key.key, key.spec, key.use, key.label]),
+      wanted.map(({ key }) => [key.key, key.spec, key.use, cellOf(key.label)]),
     ),
     '',
     ...(others.length === 0
@@ -89,7 +89,7 @@ function show({ terminal }: Session, owner: string, items: readonly WireKey[], t
           '',
           ...table(
             ['KEY', 'KIND', 'WHY', 'LABEL'],
-            others.map(({ key, obstacle }) => [key.key, key.spec, obstacle ?? '', key.label]),
+            others.map(({ key, obstacle }) => [key.key, key.spec, obstacle ?? '', cellOf(key.label)]),
           ),
           '',
         ]),

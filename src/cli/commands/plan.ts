@@ -1,3 +1,4 @@
+import { printable } from '../../escrow/freeText.js';
 import { readFile } from 'node:fs/promises';
 
 import { decodeText } from '../../log/plainText.js';
@@ -10,7 +11,6 @@ import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
-import { printable } from '../terminal.js';
 
 const FILE: OptionRow = {
   flags: '-f, --file <file>',
@@ -78,7 +78,7 @@ async function confirm(session: Session, lines: readonly string[]): Promise<void
   const { terminal } = session;
   if (!terminal.isInteractive)
     throw new UsageError('nobody is there to be asked', 'add --yes, after reading: escrowctl plan');
-  terminal.writeError(`${lines.join('\n')}\n\n`);
+  terminal.writeError(`${lines.map(printable).join('\n')}\n\n`);
   const answer = await terminal.ask('Sign this plan? Type yes: ');
   if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not signed; nothing was written');
 }

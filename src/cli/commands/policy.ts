@@ -1,3 +1,4 @@
+import { printable, quoted } from '../../escrow/freeText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import { PolicyDocumentError } from '../../client/errors.js';
 import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from '../../client/policyDocument.js';
@@ -12,7 +13,6 @@ import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
-import { printable } from '../terminal.js';
 
 /** Directory and rules: looking at them. Changing them is `plan` and `apply`. */
 export const policyCommands: readonly CommandRow[] = [
@@ -105,7 +105,7 @@ function documentLines(document: unknown): readonly string[] {
     ...facts(
       [...principals.values()].map(({ id, name, roles, retired }) => [
         id,
-        `${name} (${roles.join(', ')})${retired ? ', retired' : ''}`,
+        `${quoted(name)} (${roles.join(', ')})${retired ? ', retired' : ''}`,
       ]),
     ),
     '',

@@ -4,7 +4,7 @@ import type { Mechanism } from '../../escrow/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
 import type { WireRecoveryOrder, WireScope } from '../../escrow/wire.js';
-import { facts, table } from '../columns.js';
+import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
@@ -207,7 +207,7 @@ async function list(session: Session, given: Given): Promise<Result> {
     String(one.keys.length),
     one.requester,
     distance(new Date(one.filedAt), session.now),
-    one.reason,
+    cellOf(one.reason),
   ]);
   return {
     json: { items, hasMore },

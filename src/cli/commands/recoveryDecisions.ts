@@ -1,17 +1,17 @@
+import { printable } from '../../escrow/freeText.js';
 import type { BelievedRecovery } from '../../client/depositary.js';
 import { approve, believeRecovery, deny } from '../../client/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import type { Identity } from '../../client/identity.js';
 import type { LogView } from '../../client/logView.js';
-import { requestInWords } from '../../escrow/summary.js';
 import type { WireRecovery } from '../../escrow/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
-import { printable } from '../terminal.js';
-import { continuesInWords, grantFacts, nextForRecovery, recoveryFacts } from '../words.js';
+import { decisionLines } from '../decision.js';
+import { continuesInWords, grantFacts, nextForRecovery } from '../words.js';
 
 const REASON = {
   flags: '--reason <text>',
@@ -183,18 +183,7 @@ async function confirm(session: Session, believed: BelievedRecovery, log: LogVie
       'add --yes, after reading: escrowctl recovery show ID',
     );
   }
-  const lines = [
-    `The token attests this request, and it is in the log; ${continuesInWords(log)}:`,
-    '',
-    // made here of what is attested, and of nothing else
-    requestInWords(believed.attested),
-    '',
-    ...facts([
-      ...recoveryFacts(believed.shown, session.now),
-      ['log entry', `${believed.index}, under a checkpoint of ${believed.checkpoint.size} entries`],
-    ]),
-    '',
-  ];
+  const lines = decisionLines(believed, continuesInWords(log), session.now);
   terminal.writeError(`${lines.map(printable).join('\n')}\n`);
   const answer = await terminal.ask('Approve? Type yes: ');
   if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not approved; nothing was sent');

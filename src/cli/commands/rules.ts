@@ -1,3 +1,4 @@
+import { printable, quoted } from '../../escrow/freeText.js';
 import { checkPolicyDocument } from '../../client/policyDocument.js';
 import { readPolicyFile } from '../../client/policyFile.js';
 import type { Explanation } from '../../escrow/explain.js';
@@ -10,7 +11,6 @@ import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
-import { printable } from '../terminal.js';
 import { quorumsInWords } from '../words.js';
 
 const USES = ['sign', 'decrypt'] as const;
@@ -105,7 +105,7 @@ function explanationLines(answer: WireChoice | Explanation): readonly string[] {
     ]),
     ...candidates.flatMap(({ id, name, keys, depositaryKey }) => [
       '',
-      `  ${printable(`${id} (${name})`)}`,
+      `  ${printable(`${id} (${quoted(name)})`)}`,
       ...facts([
         ['  signs with', keys.length === 0 ? 'no key' : keys.join(', ')],
         ['  shares to', depositaryKey ?? 'no key'],

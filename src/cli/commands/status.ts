@@ -1,3 +1,4 @@
+import { printable } from '../../escrow/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem } from '../../client/errors.js';
 import { jwkThumbprint } from '../../client/jws.js';
@@ -9,7 +10,6 @@ import type { Checkpoint } from '../../log/checkpoint.js';
 import { facts } from '../columns.js';
 import { continuesInWords } from '../words.js';
 import type { CommandRow } from '../command.js';
-import { printable } from '../terminal.js';
 
 /** How the server is. */
 export const statusCommand: CommandRow = {

@@ -1,3 +1,4 @@
+import { printable } from '../../escrow/freeText.js';
 import { readFile, rm } from 'node:fs/promises';
 
 import { decodeText } from '../../log/plainText.js';
@@ -15,7 +16,6 @@ import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
-import { printable } from '../terminal.js';
 
 const KEY = {
   flags: '--key <file>',
