@@ -12,6 +12,7 @@ const ROUTES = {
   'recovery.cancel': 'POST /v1/recoveries/:recovery/cancel',
   'recovery.activate': 'POST /v1/recoveries/:recovery/activate',
   'recovery.release': 'POST /v1/recoveries/:recovery/release',
+  'recovery.confirm': 'POST /v1/recoveries/:recovery/confirmation',
   'grant.sign': 'POST /v1/grants/:grant/sign',
   'grant.decrypt': 'POST /v1/grants/:grant/decrypt',
   'grant.revoke': 'POST /v1/grants/:grant/revoke',

@@ -8,6 +8,7 @@ import type {
   WireAppliedPolicy,
   WireApproval,
   WireChoice,
+  WireConfirmation,
   WireDecryptOrder,
   WireDenial,
   WireEntry,
@@ -237,6 +238,11 @@ export class EscrowClient {
   /** The keys, encrypted to the recipient: open each with `openRelease`. Works once a request. */
   release(recovery: string): Promise<Acted<WireReleasedKeys>> {
     return this.#post(`${recoveryPath(recovery)}/release`, {}, acted(REPLIES.releasedKeys));
+  }
+
+  /** Tells the server that released keys are written and open: it forgets them (see `confirmation` in release.ts). */
+  confirmRelease(recovery: string, confirmation: WireConfirmation): Promise<Acted<WireRecovery>> {
+    return this.#post(`${recoveryPath(recovery)}/confirmation`, confirmation, acted(REPLIES.recovery));
   }
 
   grants(query: PageQuery = {}): Promise<WirePage<WireGrant>> {

@@ -1,12 +1,15 @@
 import type { KeyObject } from 'node:crypto';
 import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto';
 
-import type { WireRelease } from '../escrow/wire.js';
+import { canonicalHash, sha256Hex } from '../escrow/digests.js';
+import type { WireConfirmation, WireRelease, WireReleasedKeys } from '../escrow/wire.js';
+import type { Json } from '../log/canonical.js';
 import { sameBytes } from '../log/merkle.js';
 import type { DecryptionKey, OaepName } from './decryptionKey.js';
 import { oaepNamed, openOaep } from './decryptionKey.js';
 import { trimToDer } from './der.js';
 import { NotBelieved } from './errors.js';
+import type { Signer } from './signingKey.js';
 
 /** A released key, in the clear. Call {@link destroyOpened} when it has been written. */
 export type OpenedKey =
@@ -22,6 +25,9 @@ export interface ReleasedKey {
   /** SPKI PEM; undefined for symmetric keys. */
   readonly publicKeyPem: string | undefined;
 }
+
+/** The `typ` of a confirmation. */
+export const CONFIRMATION_TYPE = 'escrowd-confirmation+jwt';
 
 const AES_KEY_BYTES = 32;
 /** RFC 5649 section 3: the alternative initial value. */
@@ -87,6 +93,29 @@ export function exportOpened(key: OpenedKey, format: KeyFormat): Buffer {
       if (format === 'jwk') return json({ kty: 'oct', k: key.bytes.toString('base64url') });
       throw new RangeError('a secret key is written as raw or jwk');
   }
+}
+
+/**
+ * That the keys of a request are written and open, for the server to forget them: signed by their recipient, over the digest
+ * that the log has of what was released.
+ */
+export async function confirmation(
+  signer: Signer,
+  origin: string,
+  recovery: string,
+  { keys }: WireReleasedKeys,
+  now: Date,
+): Promise<WireConfirmation> {
+  const answers = keys.map(({ key, transferKey, wrappedKey }) => [
+    key,
+    sha256Hex(Buffer.concat([transferKey, wrappedKey].map((part) => Buffer.from(part, 'base64url')))),
+  ]);
+  const statement = await signer.sign(CONFIRMATION_TYPE, {
+    ...{ iss: signer.id, aud: origin, iat: Math.floor(now.getTime() / 1000), recovery },
+    keys: keys.map(({ key }) => key),
+    released: canonicalHash(Object.fromEntries(answers) as Json),
+  });
+  return { statement };
 }
 
 /** Overwrites what can be overwritten. */

@@ -1,6 +1,7 @@
 import type { Entry } from '../log/entry.js';
 import { policyAct, policyHashFact } from '../log/verifier.js';
 import { STATEMENT_TYPE } from './depositary.js';
+import { CONFIRMATION_TYPE } from './release.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import type { ParsedJws } from './jws.js';
 import { jwsHolds, parseJws } from './jws.js';
@@ -8,7 +9,7 @@ import { POLICY_SIGNATURE_TYPE } from './policyDocument.js';
 
 /**
  * Checks the statements that people signed for others to rely on: each depositary's approval or denial is their own and
- * about this request with all of its keys, and each policy was signed by as many administrators of the one before it as that asks for.
+ * about this request with all of its keys, each confirmation that released keys have come is their recipient's own, and each policy was signed by as many administrators of the one before it as that asks for.
  */
 export class StatementEvidence {
   readonly #origin: string;
@@ -24,6 +25,7 @@ export class StatementEvidence {
     if (entry.phase !== 'attempted') return undefined;
     if (entry.act === 'recovery.approve') return this.#checkDecision(entry, 'approve');
     if (entry.act === 'recovery.deny') return this.#checkDecision(entry, 'deny');
+    if (entry.act === 'recovery.confirm') return this.#checkConfirmation(entry);
     return entry.act === policyAct ? this.#checkPolicy(entry) : undefined;
   }
 
@@ -44,6 +46,22 @@ export class StatementEvidence {
     return keys === undefined || keys.some((key) => holds(jws, key))
       ? undefined
       : `the statement is not signed by ${actor}`;
+  }
+
+  #checkConfirmation({ actor, subject, detail, time }: Entry): string | undefined {
+    const jws = parsed(detail['statement'], CONFIRMATION_TYPE);
+    if (jws === undefined) return `${actor} has signed no confirmation`;
+    const { iss, aud, recovery, keys: named, iat } = jws.payload;
+    const isAboutThis =
+      iss === actor &&
+      aud === this.#origin &&
+      recovery === subject.recovery &&
+      isSameList(named, subject.keys);
+    if (!isAboutThis) return `the confirmation of ${actor} is about something else`;
+    const keys = this.#directory.keysOf(actor, Number(iat), time);
+    return keys === undefined || keys.some((key) => holds(jws, key))
+      ? undefined
+      : `the confirmation is not signed by ${actor}`;
   }
 
   #checkPolicy({ detail }: Entry): string | undefined {

@@ -26,6 +26,8 @@ export const MEANS = {
   'recovery.veto': [],
   'recovery.cancel': [],
   'recovery.expire': [],
+  'recovery.confirm': [],
+  'recovery.forget': [],
   'recovery.activate': ['unwrapReply', 'openUnder', 'unwrapLayer', 'raiseGrant', 'destroyGrant'],
   'recovery.release': [
     'unwrapReply',

@@ -60,6 +60,8 @@ export const ERROR_CODES = {
     'What was approved cannot be carried out: the deposit or a reply does not open. The request has ended.',
   'record-mismatch':
     'What the database says is not what was signed and logged. Nothing was done; tell the operator.',
+  'release-gone':
+    'The request keeps nothing that was released: nothing was, the recipient has confirmed it, or its day is over.',
   'delay-running': 'The delay that the rule imposes is not over.',
   'veto-not-allowed': 'The rule of this key gives its owner no veto.',
   // grants

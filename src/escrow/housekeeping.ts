@@ -9,6 +9,7 @@ import type { GrantId, RecoveryId } from './ids.js';
 import { DAEMON } from './performance.js';
 import { subjectOf } from './operate.js';
 import type { Journal } from './journal.js';
+import { forgetReleases } from './keptRelease.js';
 import { aloneOn, NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
 import { COUNTED_FOR_MS } from './refusals.js';
@@ -26,6 +27,7 @@ export interface Housekeeping {
   readonly activated: number;
   /** Entries that were made of refusals which had been counted. */
   readonly refusalsTogether: number;
+  readonly forgottenReleases: number;
 }
 
 /**
@@ -45,6 +47,7 @@ export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
     activated: await activateDue(escrow),
     refusalsTogether: await escrow.ledger.recordCounted(COUNTED_FOR_MS),
+    forgottenReleases: await forgetReleases(escrow, tolerate),
   };
 }
 
@@ -243,7 +246,7 @@ async function tolerate(work: () => Promise<unknown>): Promise<boolean> {
     return true;
   } catch (error) {
     if (error instanceof NotHeld) return false;
-    if (error instanceof EscrowError && (error.code === 'busy' || error.code === 'recovery-ended'))
+    if (error instanceof EscrowError && ['busy', 'recovery-ended', 'release-gone'].includes(error.code))
       return false;
     throw error;
   }

@@ -9,7 +9,7 @@ import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
 import type { PurposeDeposit, SealedQuorum } from './deposit.js';
 import { isDepositaryOf } from './deposit.js';
-import { canonicalHash, sha256Hex } from './digests.js';
+import { canonicalHash } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
@@ -19,6 +19,7 @@ import { CameToNothing } from './performance.js';
 import { loggedFor } from './rules.js';
 import { aloneOn } from './journal.js';
 import type { Layers } from './layers.js';
+import { releasedAsJson, releasedDigest } from './keptRelease.js';
 import { layerContext, layersOf } from './layers.js';
 import type { Subject } from './journal.js';
 import type { Policy } from './policy.js';
@@ -189,7 +190,7 @@ async function destroyAll(
 /**
  * Releases approved keys to their recipient, who must have approved: each under an X of its own, and that under the
  * recipient's public key (CKM_RSA_AES_KEY_WRAP). All in one answer, once for each request; the answer stays readable for the
- * recipient.
+ * recipient until they confirm that they have it, or a day is over: see `confirmRelease`.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
  *   `delay-running`, `depositary-not-enrolled` (the recipient's key was rotated or revoked meanwhile), `busy` (the policy
@@ -239,10 +240,9 @@ export function releaseKeys(
         const transferKey = await lent.wrapToDepositary(x, call.caller.id);
         answers.push({ key, transferKey, wrappedKey: await lent.wrapUnderTransfer(x, user) });
       }
-      const released = releasedAsJson(answers);
       return {
-        detail: { recipient: call.caller.id, released },
-        digest: canonicalHash(released),
+        detail: { recipient: call.caller.id, released: releasedAsJson(answers) },
+        digest: releasedDigest(answers),
         changes: [
           {
             change: 'recovery-saved',
@@ -254,16 +254,6 @@ export function releaseKeys(
       };
     },
   });
-}
-
-/** Each key with the SHA-256 (hex) of what its recipient gets: both ciphertexts, one behind the other. */
-function releasedAsJson(answers: readonly ReleasedKey[]): Json {
-  return Object.fromEntries(
-    answers.map(({ key, transferKey, wrappedKey }) => [
-      key,
-      sha256Hex(Buffer.concat([transferKey, wrappedKey])),
-    ]),
-  );
 }
 
 /**

@@ -110,8 +110,8 @@ export type RecoveryState =
   | {
       readonly status: 'released';
       readonly at: Date;
-      /** In the order of the keys. */
-      readonly answers: readonly ReleasedKey[];
+      /** In the order of the keys; undefined once its recipient has confirmed that they have them, or a day is over. */
+      readonly answers: readonly ReleasedKey[] | undefined;
     }
   | {
       readonly status: 'denied' | 'vetoed' | 'cancelled';

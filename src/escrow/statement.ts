@@ -63,7 +63,7 @@ export async function checkStatement(
       ? { decision: 'deny' }
       : { decision: 'approve', replies: repliesDigest(decision.approve) }),
   };
-  if (!isSame(about, expected) || !isStatedTree(checkpoint)) throw new EscrowError('approval-mismatch');
+  if (!isStatement(about, expected) || !isStatedTree(checkpoint)) throw new EscrowError('approval-mismatch');
   if (typeof iat !== 'number' || typeof exp !== 'number') throw new EscrowError('approval-mismatch');
   const now = check.clock.now().getTime() / 1000;
   if (now >= exp || iat > now + CLOCK_SKEW_SECONDS) throw new EscrowError('approval-expired');
@@ -96,7 +96,11 @@ export async function requireOwnTree(
   throw new EscrowError('approval-mismatch', 'The statement names a tree that this log does not have.');
 }
 
-function isSame(found: Readonly<Record<string, unknown>>, expected: Readonly<Record<string, Json>>): boolean {
+/** Whether what a statement says is exactly this. */
+export function isStatement(
+  found: Readonly<Record<string, unknown>>,
+  expected: Readonly<Record<string, Json>>,
+): boolean {
   try {
     return canonicalJson(found) === canonicalJson(expected);
   } catch {

@@ -177,7 +177,7 @@ export interface WireRecovery {
   readonly releasableAt?: string;
   /** status approved: when the first approval of the quorums expires. */
   readonly holdsUntil?: string;
-  /** Only to the recipient of a release. */
+  /** Only to the recipient of a release, until they confirm that they have it, or for a day. */
   readonly release?: WireReleasedKeys;
   /** Only to a depositary of one of the keys: all that is needed to decide. */
   readonly forDepositary?: WireForDepositary;
@@ -268,6 +268,11 @@ export interface StatementPayload {
   readonly reason?: string;
   /** The checkpoint that the depositary saw: its size and root (base64). */
   readonly checkpoint: { readonly size: number; readonly root: string };
+}
+
+/** POST /v1/recoveries/{recovery}/confirmation: statement typ `escrowd-confirmation+jwt` signed by the recipient. */
+export interface WireConfirmation {
+  readonly statement: string;
 }
 
 /** POST .../veto and .../cancel, POST /v1/grants/{grant}/revoke */

@@ -63,6 +63,7 @@ export const ADVICE = {
     'Tell the operator: the deposit or a reply is damaged. Another request may help, if it was a reply.',
   'record-mismatch':
     'Do not try again. Somebody has changed the database, or it is damaged: have the operator look, and verify the log.',
+  'release-gone': 'Look for the file that the keys were written to; if it is lost, file a new request.',
   'delay-running': 'Wait until `releasableAt`.',
   'veto-not-allowed': 'Ask the requester to cancel, or the depositaries to deny.',
   'grant-unknown': 'Check the id.',

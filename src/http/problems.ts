@@ -58,6 +58,7 @@ export const STATUS = {
   'quorum-complete': 409,
   'recovery-failed': 500,
   'record-mismatch': 500,
+  'release-gone': 409,
   'delay-running': 409,
   'veto-not-allowed': 403,
   'grant-unknown': 404,

@@ -108,7 +108,7 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
 export function recoveryReply(view: RecoveryView, oaep: string, proofs?: DecisionProofs): WireRecovery {
   const { recovery, status } = view;
   const { asked, state } = recovery;
-  const hasRelease = view.isRecipient && state.status === 'released';
+  const released = view.isRecipient && state.status === 'released' ? state.answers : undefined;
   return {
     recovery: recovery.id,
     owner: recovery.owner,
@@ -128,7 +128,7 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
     ...(status === 'approved' && state.status === 'approved'
       ? { releasableAt: state.releasableAt.toISOString(), holdsUntil: state.holdsUntil.toISOString() }
       : {}),
-    ...(hasRelease ? { release: releasedKeysReply(state.answers, oaep) } : {}),
+    ...(released === undefined ? {} : { release: releasedKeysReply(released, oaep) }),
     ...(proofs === undefined ? {} : forDepositary(view, proofs)),
   };
 }

@@ -81,6 +81,9 @@ export const approval = z.strictObject({
 /** POST /v1/recoveries/{recovery}/denials */
 export const denial = z.strictObject({ statement: compactJws });
 
+/** POST /v1/recoveries/{recovery}/confirmation */
+export const confirmation = z.strictObject({ statement: compactJws });
+
 /** POST .../veto, .../cancel, .../revoke */
 export const reason = z.strictObject({ reason: newWords({ min: 1, max: 1000 }) });
 

@@ -154,7 +154,7 @@ function toState(stored: Stored<RecoveryState>): RecoveryState {
       return {
         ...stored,
         at: new Date(stored.at),
-        answers: stored.answers.map(({ key, transferKey, wrappedKey }) => ({
+        answers: stored.answers?.map(({ key, transferKey, wrappedKey }) => ({
           key,
           transferKey: unseal('depositary', transferKey),
           wrappedKey: unseal('transfer-key', wrappedKey),

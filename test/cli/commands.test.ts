@@ -12,14 +12,16 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { parseJws } from '../../src/client/jws.js';
 import { policyDocumentHash } from '../../src/client/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import type { Health } from '../../src/http/management.js';
 import { listenForManagement } from '../../src/http/management.js';
+import { canonicalJson } from '../../src/log/canonical.js';
 import { serveHistory } from '../client/fakeHistory.js';
 import type { Answer } from '../client/fakeServer.js';
 import { FakeServer, ORIGIN, problem } from '../client/fakeServer.js';
-import { depositaryPair, honestScene, KEY, OTHER_KEY, RECOVERY, userPair } from '../client/scene.js';
+import { depositaryPair, hexOf, honestScene, KEY, OTHER_KEY, RECOVERY, userPair } from '../client/scene.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
@@ -141,6 +143,40 @@ describe('a released key', () => {
     expect(statSync(out).mode & 0o777).toBe(0o600);
     const pub = execFileSync('openssl', ['pkey', '-in', out, '-pubout'], { encoding: 'utf8' });
     expect(pub).toBe(publicKeyPem);
+  });
+
+  test('is confirmed when it is written and open, over what the log has of it; what was confirmed is not fetched again', async () => {
+    const sealed = sealedToDana(privateKey);
+    const result = { keys: [{ key: KEY, ...sealed }] };
+    route(`POST /v1/recoveries/${RECOVERY}/release`, { json: { result, entry: 20 } });
+    const confirmed = `POST /v1/recoveries/${RECOVERY}/confirmation`;
+    route(confirmed, { json: { result: { ...shown, status: 'released' }, entry: 21 } });
+    const ran = await escrowctl(release('--out', office.path('key.pem')));
+    expect(ran.out).toContain('You have confirmed that; the server keeps no copy.');
+    const { statement } = posted() as { statement: string };
+    const { transferKey = '', wrappedKey = '' } = sealed;
+    const parts = [transferKey, wrappedKey].map((part) => Buffer.from(part, 'base64url'));
+    expect(parseJws(statement)).toMatchObject({
+      header: { typ: 'escrowd-confirmation+jwt' },
+      payload: {
+        ...{ iss: 'dana', aud: ORIGIN, recovery: RECOVERY, keys: [KEY] },
+        released: hexOf(canonicalJson({ [KEY]: hexOf(Buffer.concat(parts)) })),
+      },
+    });
+    route(`GET /v1/recoveries/${RECOVERY}`, { json: { ...shown, status: 'released' } });
+    const again = await escrowctl(release('--out', office.path('again.pem')));
+    expect(again).toMatchObject({ exit: 2, err: expect.stringContaining('keeps no copy') as string });
+  });
+
+  test('that does not open, or is kept encrypted, is not confirmed', async () => {
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+    const sealedOut = office.path('archive');
+    expect((await escrowctl(release('--no-open', '--sealed-out', sealedOut))).out).toContain('for a day');
+    route(`POST /v1/recoveries/${RECOVERY}/release`, {
+      json: { result: { keys: [{ key: KEY, ...sealedToDana(other) }] }, entry: 20 },
+    });
+    expect((await escrowctl(release('--out', office.path('other.pem')))).exit).toBe(5);
+    expect(office.server.posted.filter(({ target }) => target.endsWith('/confirmation'))).toEqual([]);
   });
 
   test('can be opened by openssl alone from its sealed parts', async () => {

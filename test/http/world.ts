@@ -276,6 +276,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget): World {
       Promise.resolve([RECOVERY_RECORD, RELEASED_RECORD].find((record) => record.id === id)),
     recoveries: () => page(RECOVERY_RECORD, RELEASED_RECORD),
     openRecoveries: () => Promise.resolve([RECOVERY_RECORD]),
+    keptReleases: () => Promise.resolve([]),
     findGrant: (id) => Promise.resolve(id === GRANT ? GRANT_RECORD : undefined),
     findGrants: (ids) => Promise.resolve(ids.includes(GRANT) ? [GRANT_RECORD] : []),
     grants: () => page(GRANT_RECORD),

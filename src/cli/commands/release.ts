@@ -3,10 +3,10 @@ import { join } from 'node:path';
 
 import { writeNewFile } from '../../client/atomicFile.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
-import { NotBelieved } from '../../client/errors.js';
+import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
 import type { Identity } from '../../client/identity.js';
 import type { KeyFormat } from '../../client/release.js';
-import { destroyOpened, exportOpened, openReleaseWith } from '../../client/release.js';
+import { confirmation, destroyOpened, exportOpened, openReleaseWith } from '../../client/release.js';
 import type { WireRecovery, WireRecoveryKey, WireRelease, WireReleasedKeys } from '../../escrow/wire.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -21,10 +21,11 @@ export const releaseCommand: CommandRow = {
   usage: 'release <id>',
   summary: 'receives the private keys of a request, encrypted to you, and opens them',
   about:
-    'For the recipient, who must be one of those who approved. The server hands the keys out in one act; the same answer\n' +
-    'can be fetched again. Each is checked against its public key. With --sealed-out the two encrypted parts of each are\n' +
-    'kept as they are: openssl alone can open them (PREFIX.transfer: RSA-OAEP of an AES key; PREFIX.wrapped: the\n' +
-    'private key under it, RFC 5649; of several keys PREFIX.KEY.transfer and PREFIX.KEY.wrapped).',
+    'For the recipient, who must be one of those who approved. The server hands the keys out in one act. Each is checked\n' +
+    'against its public key. When all are written and open the server is told so, and keeps no copy; until then, and for a\n' +
+    'day at most, the same answer can be fetched again. With --sealed-out the two encrypted parts of each are kept as they\n' +
+    'are: openssl alone can open them (PREFIX.transfer: RSA-OAEP of an AES key; PREFIX.wrapped: the private key under it,\n' +
+    'RFC 5649; of several keys PREFIX.KEY.transfer and PREFIX.KEY.wrapped).',
   options: [
     {
       flags: '--out <path>',
@@ -62,6 +63,7 @@ async function release(session: Session, given: Given): Promise<Result> {
     await mkdir(given.text('out'), { mode: 0o700 });
   }
   for (const one of received) if (one.out !== undefined) await open(identity, one, one.out, given);
+  const isForgotten = given.flag('open') && (await confirm(session, identity, client, recovery, answer));
   const [first] = received;
   return {
     json: {
@@ -74,10 +76,18 @@ async function release(session: Session, given: Given): Promise<Result> {
         oaep: released.oaep,
       })),
     },
-    lines: received.flatMap(({ key, out, sealed }) => [
-      ...(out === undefined ? [] : [openedInWords(key, out)]),
-      ...(sealed === undefined ? [] : [`Still encrypted to you: ${sealed.transfer} and ${sealed.wrapped}.`]),
-    ]),
+    lines: received
+      .flatMap(({ key, out, sealed }) => [
+        ...(out === undefined ? [] : [openedInWords(key, out)]),
+        ...(sealed === undefined
+          ? []
+          : [`Still encrypted to you: ${sealed.transfer} and ${sealed.wrapped}.`]),
+      ])
+      .concat(
+        isForgotten
+          ? ['You have confirmed that; the server keeps no copy.']
+          : ['The server keeps its copy, which only your key opens, for a day.'],
+      ),
     ...(first?.out === undefined
       ? {
           next: `openssl pkeyutl -decrypt -inkey depositary-key.pem -in ${first?.sealed?.transfer ?? ''} -pkeyopt rsa_padding_mode:oaep${first?.released.oaep === 'RSA-OAEP' ? '' : ' -pkeyopt rsa_oaep_md:sha256'}`,
@@ -141,10 +151,34 @@ async function receive(
   client: EscrowClient,
   recovery: WireRecovery,
 ): Promise<{ readonly answer: WireReleasedKeys; readonly entry: number | undefined }> {
+  if (recovery.status === 'released' && recovery.release === undefined) {
+    throw new UsageError(
+      'the keys were received and confirmed, or their day is over: the server keeps no copy',
+      `if they are lost, file a new request: escrowctl recovery request --purpose release`,
+    );
+  }
   // handed out before: the same answer stands with the request
   if (recovery.release !== undefined) return { answer: recovery.release, entry: undefined };
   const { result, entry } = await client.release(recovery.recovery);
   return { answer: result, entry };
+}
+
+/** Whether the server was told that all is written and open, and forgets it. What speaks against that changes nothing here. */
+async function confirm(
+  session: Session,
+  { signer, pins }: Identity,
+  client: EscrowClient,
+  { recovery }: WireRecovery,
+  answer: WireReleasedKeys,
+): Promise<boolean> {
+  try {
+    const statement = await confirmation(signer, pins.origin, recovery, answer, session.now);
+    await session.busy('confirming that they have come', () => client.confirmRelease(recovery, statement));
+    return true;
+  } catch (error) {
+    if (error instanceof ServerProblem || error instanceof ServerUnreachable) return false;
+    throw error;
+  }
 }
 
 /** A key that has arrived. */

@@ -1,6 +1,7 @@
 import type { Call, Escrow } from '../../escrow/context.js';
 import { approveRecovery, cancelRecovery, denyRecovery, vetoRecovery } from '../../escrow/decideRecovery.js';
 import { grantStatusAt } from '../../escrow/grant.js';
+import { confirmRelease } from '../../escrow/keptRelease.js';
 import { activateRecovery, releaseKeys } from '../../escrow/recoverKey.js';
 import type { Recovery } from '../../escrow/recovery.js';
 import { requestRecovery } from '../../escrow/requestRecovery.js';
@@ -11,7 +12,16 @@ import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../repl
 import { pageOf, REPLIES } from '../replySchemas.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import { approval, denial, nothing, pageQuery, reason, recoveryOrder, recoveryPath } from '../schemas.js';
+import {
+  approval,
+  confirmation,
+  denial,
+  nothing,
+  pageQuery,
+  reason,
+  recoveryOrder,
+  recoveryPath,
+} from '../schemas.js';
 
 const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
 /** What can be wrong with the request that is named. */
@@ -187,6 +197,21 @@ export const recoveryRoutes: readonly Route[] = [
     run: async (escrow, call, { path }): Promise<Acted<WireReleasedKeys>> => {
       const { answer, index } = await releaseKeys(escrow, call, path);
       return { result: releasedKeysReply(answer, escrow.token.abilities.oaep), entry: index };
+    },
+  }),
+  act({
+    path: '/v1/recoveries/:recovery/confirmation',
+    name: 'confirmRelease',
+    summary: 'The recipient confirms that released keys are written and open: the server forgets them.',
+    problems: ['recovery-unknown', 'release-gone', 'approval-signature-invalid', 'approval-mismatch'],
+    reply: REPLIES.recovery,
+    act: 'recovery.confirm',
+    roles: ['depositary'],
+    parameters: recoveryPath,
+    body: confirmation,
+    run: async (escrow, call, { path, body }) => {
+      const order = { recovery: path.recovery, statement: body.statement };
+      return recoveryActed(escrow, call, await confirmRelease(escrow, call, order));
     },
   }),
 ];

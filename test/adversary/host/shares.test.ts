@@ -291,7 +291,7 @@ function another(leaf: unknown): unknown {
   if (text.startsWith('{')) return text.replace('"phase":"done"', '"phase":"gone"');
   const instant = /^\d{4}-.*Z$/.test(text);
   if (instant) return new Date(Date.parse(text) - 1000).toISOString();
-  if (text.startsWith("P")) return 'P3D';
+  if (text.startsWith('P')) return 'P3D';
   const at = Math.floor(text.length / 2);
   return `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`;
 }

@@ -1,0 +1,129 @@
+import type { Json } from '../log/canonical.js';
+import type { Call, Escrow } from './context.js';
+import { actorOf, getRecovery } from './context.js';
+import { canonicalHash, sha256Hex } from './digests.js';
+import { EscrowError } from './errors.js';
+import type { RecoveryId } from './ids.js';
+import type { Subject } from './journal.js';
+import { aloneOn } from './journal.js';
+import type { Performed } from './performance.js';
+import { DAEMON } from './performance.js';
+import type { Recovery, RecoveryState, ReleasedKey } from './recovery.js';
+import { isStatement } from './statement.js';
+
+/*
+ * What was released is kept for its recipient, so that an answer that was lost can be had again: until they say that they have
+ * it, or a day. Then the record loses the ciphertexts; the log keeps their digest.
+ */
+
+/** The `typ` of a recipient's statement that they have what was released, written and opened. */
+export const CONFIRMATION_TYPE = 'escrowd-confirmation+jwt';
+/** How long what was released is kept for a recipient who does not say that they have it. */
+export const RELEASE_KEPT_MS = 24 * 60 * 60 * 1000;
+
+/** Each key with the SHA-256 (hex) of what its recipient gets: both ciphertexts, one behind the other. */
+export function releasedAsJson(answers: readonly ReleasedKey[]): Json {
+  return Object.fromEntries(
+    answers.map(({ key, transferKey, wrappedKey }) => [
+      key,
+      sha256Hex(Buffer.concat([transferKey, wrappedKey])),
+    ]),
+  );
+}
+
+/** SHA-256 (hex) of that: the digest in the log, and what a recipient confirms. */
+export function releasedDigest(answers: readonly ReleasedKey[]): string {
+  return canonicalHash(releasedAsJson(answers));
+}
+
+/**
+ * The recipient confirms by a signed statement that the released keys are written and open: the record forgets them.
+ *
+ * @throws EscrowError `recovery-unknown`, `forbidden`, `release-gone`, `approval-signature-invalid`, `approval-mismatch`.
+ */
+export function confirmRelease(
+  escrow: Escrow,
+  call: Call,
+  order: { readonly recovery: RecoveryId; readonly statement: string },
+): Promise<Performed<Recovery>> {
+  return escrow.ledger.perform({
+    act: 'recovery.confirm',
+    actor: actorOf(call),
+    decide: async (about) => {
+      const recovery = await getKept(escrow, order.recovery, about);
+      const { asked, answers } = recovery;
+      if (asked.purpose !== 'release' || asked.recipient !== call.caller.id)
+        throw new EscrowError('forbidden');
+      const verified = await escrow.statements.verify(order.statement, CONFIRMATION_TYPE, call.caller.keys);
+      if (verified === undefined) throw new EscrowError('approval-signature-invalid');
+      const { iat, ...said } = verified.payload;
+      const expected = {
+        ...{ iss: call.caller.id, aud: escrow.origin, recovery: recovery.id, keys: recovery.keys },
+        released: releasedDigest(answers),
+      };
+      if (typeof iat !== 'number' || !isStatement(said, expected)) throw new EscrowError('approval-mismatch');
+      return { detail: { statement: order.statement }, claims: [aloneOn(recovery)], plan: recovery };
+    },
+    run: (_lent, { answers, ...recovery }) => {
+      const forgotten = withoutAnswers(recovery);
+      return Promise.resolve({
+        detail: {},
+        digest: releasedDigest(answers),
+        changes: [{ change: 'recovery-saved', recovery: forgotten }],
+        answer: forgotten,
+      });
+    },
+  });
+}
+
+/** Forgets what was released more than a day ago: how many requests that was. Safe beside other daemons. */
+export async function forgetReleases(
+  escrow: Escrow,
+  tolerate: (work: () => Promise<unknown>) => Promise<boolean>,
+): Promise<number> {
+  const before = new Date(escrow.clock.now().getTime() - RELEASE_KEPT_MS);
+  let forgotten = 0;
+  for (const { id } of await escrow.store.keptReleases(before)) {
+    if (await tolerate(() => forget(escrow, id))) forgotten += 1;
+  }
+  return forgotten;
+}
+
+function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
+  return escrow.ledger.perform({
+    act: 'recovery.forget',
+    actor: DAEMON,
+    decide: async (about) => {
+      const recovery = await getKept(escrow, id, about);
+      return { detail: {}, claims: [aloneOn(recovery)], plan: recovery };
+    },
+    run: (_lent, { answers, ...recovery }) =>
+      Promise.resolve({
+        detail: {},
+        digest: releasedDigest(answers),
+        changes: [{ change: 'recovery-saved', recovery: withoutAnswers(recovery) }],
+        answer: undefined,
+      }),
+  });
+}
+
+/** A request whose record still has what was released, and that; EscrowError `recovery-unknown`, `release-gone`. */
+async function getKept(
+  escrow: Escrow,
+  id: RecoveryId,
+  about: (subject: Subject) => void,
+): Promise<Recovery & { readonly answers: readonly ReleasedKey[] }> {
+  about({ recovery: id });
+  const recovery = await getRecovery(escrow, id);
+  about({ keys: recovery.keys, owner: recovery.owner });
+  const { state } = recovery;
+  if (state.status !== 'released' || state.answers === undefined) throw new EscrowError('release-gone');
+  return { ...recovery, answers: state.answers };
+}
+
+function withoutAnswers(recovery: Recovery): Recovery {
+  const { state } = recovery;
+  if (state.status !== 'released') throw new EscrowError('internal');
+  const forgotten: RecoveryState = { ...state, answers: undefined };
+  return { ...recovery, revision: recovery.revision + 1, state: forgotten };
+}
