@@ -30,6 +30,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'POST /v1/recoveries/:recovery/cancel': ['recovery.cancel', 'admin', 'depositary', 'app'],
   'POST /v1/recoveries/:recovery/activate': ['recovery.activate', 'admin', 'depositary', 'app'],
   'POST /v1/recoveries/:recovery/release': ['recovery.release', 'depositary'],
+  'POST /v1/recoveries/:recovery/confirmation': ['recovery.confirm', 'depositary'],
   'GET /v1/grants': ['grant.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
   'GET /v1/grants/:grant': ['grant.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
   'POST /v1/grants/:grant/revoke': ['grant.revoke', 'owner', 'admin', 'depositary'],
