@@ -20,6 +20,7 @@ import {
   KEY,
   KEYS,
   logKey,
+  ORIGIN,
   people,
   request,
   sealed,
@@ -254,6 +255,57 @@ describe('a key that was not deposited as the policy has it is found:', () => {
     [
       'a copy for the owner, which the rule does not allow',
       { reason: /a copy of the key was made/, tell: () => withDetail(made(), { delivered: true }) },
+    ],
+  ]);
+});
+
+describe('a confirmation that released keys have come', () => {
+  const confirmed = async (
+    by: (typeof people)[keyof typeof people],
+    claims: object = {},
+    typ = 'escrowd-confirmation+jwt',
+  ): Promise<readonly Entry[]> => {
+    const { subject } = entryAt(place('recovery.request', 'done'));
+    const payload = { iss: 'dana', aud: ORIGIN, iat: Date.parse(at(200)) / 1000 - 0.5 };
+    const about = { recovery: subject.recovery ?? '', keys: subject.keys ?? [], released: '77'.repeat(32) };
+    const attempt: Entry = {
+      ...{ v: 1, time: at(200), act: 'recovery.confirm', id: `act_${'f'.repeat(32)}`, phase: 'attempted' },
+      ...{ actor: 'dana', subject },
+      request: await request(people.dana, 200, `/v1/recoveries/${subject.recovery ?? ''}/confirmation`),
+      detail: { statement: await by.sign(typ, { ...payload, ...about, ...claims }) },
+    };
+    const { request: asked, ...rest } = attempt;
+    expect(asked).toBeDefined();
+    return [...entries, attempt, { ...rest, phase: 'done', detail: {}, digest: '77'.repeat(32) }];
+  };
+
+  test('is no ground to refuse the log', async () => {
+    expect(await verdictOn(sealed(await confirmed(people.dana)))).toMatchObject({ ok: true });
+  });
+
+  areFound([
+    [
+      'that somebody else has signed',
+      { reason: /confirmation is not signed by dana/, tell: () => confirmed(people.erin) },
+    ],
+    [
+      'in another’s name',
+      { reason: /about something else/, tell: () => confirmed(people.dana, { iss: 'erin' }) },
+    ],
+    [
+      'of another request',
+      { reason: /about something else/, tell: () => confirmed(people.dana, { recovery: 'rec_x' }) },
+    ],
+    [
+      'of fewer keys',
+      { reason: /about something else/, tell: () => confirmed(people.dana, { keys: [KEY] }) },
+    ],
+    [
+      'that is another kind of statement',
+      {
+        reason: /has signed no confirmation/,
+        tell: () => confirmed(people.dana, {}, 'escrowd-approval+jwt'),
+      },
     ],
   ]);
 });
