@@ -8,7 +8,13 @@ export type Claim =
   /** A signed request is used once: (kid, jti) is new. */
   | { readonly claim: 'request-unused'; readonly kid: string; readonly jti: string; readonly expiresAt: Date }
   /** The recovery is at this revision, and no other open act works on it; held until the outcome is recorded. */
-  | { readonly claim: 'alone-on-recovery'; readonly recovery: RecoveryId; readonly revision: number }
+  | {
+      readonly claim: 'alone-on-recovery';
+      readonly recovery: RecoveryId;
+      readonly revision: number;
+      /** Of a request that has ended: the log must say so, as it must say of every other that it has not. */
+      readonly hasEnded?: true;
+    }
   /** The grant is active at `at` and has `uses` left, which are now counted. */
   | { readonly claim: 'uses-counted'; readonly grant: GrantId; readonly uses: number; readonly at: Date }
   /** This policy is still the one in force. */
@@ -108,7 +114,15 @@ export interface OpenAct {
   readonly by: 'self' | 'other' | 'gone';
 }
 
-/** The claim to be alone on a recovery as it was read. */
-export function aloneOn({ id, revision }: Pick<Recovery, 'id' | 'revision'>): Claim {
+/** The claim to be alone on a recovery as it was read, which has not ended. */
+export function aloneOn({
+  id,
+  revision,
+}: Pick<Recovery, 'id' | 'revision'>): Extract<Claim, { readonly claim: 'alone-on-recovery' }> {
   return { claim: 'alone-on-recovery', recovery: id, revision };
+}
+
+/** The same of a request that has ended. */
+export function aloneOnEnded(recovery: Pick<Recovery, 'id' | 'revision'>): Claim {
+  return { ...aloneOn(recovery), hasEnded: true };
 }

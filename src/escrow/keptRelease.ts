@@ -5,7 +5,7 @@ import { canonicalHash, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { RecoveryId } from './ids.js';
 import type { Subject } from './journal.js';
-import { aloneOn } from './journal.js';
+import { aloneOnEnded } from './journal.js';
 import type { Performed } from './performance.js';
 import { DAEMON } from './performance.js';
 import type { Recovery, RecoveryState, ReleasedKey } from './recovery.js';
@@ -62,7 +62,7 @@ export function confirmRelease(
         released: releasedDigest(answers),
       };
       if (typeof iat !== 'number' || !isStatement(said, expected)) throw new EscrowError('approval-mismatch');
-      return { detail: { statement: order.statement }, claims: [aloneOn(recovery)], plan: recovery };
+      return { detail: { statement: order.statement }, claims: [aloneOnEnded(recovery)], plan: recovery };
     },
     run: (_lent, { answers, ...recovery }) => {
       const forgotten = withoutAnswers(recovery);
@@ -95,7 +95,7 @@ function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
     actor: DAEMON,
     decide: async (about) => {
       const recovery = await getKept(escrow, id, about);
-      return { detail: {}, claims: [aloneOn(recovery)], plan: recovery };
+      return { detail: {}, claims: [aloneOnEnded(recovery)], plan: recovery };
     },
     run: (_lent, { answers, ...recovery }) =>
       Promise.resolve({

@@ -454,8 +454,8 @@ function checkClaim(claim: Claim, { policyVersion, request, isContended, useRefu
         throw contradicted('There is a newer policy than this act was decided by.');
       return;
     case 'alone-on-recovery':
-      if (request === undefined || isContended)
-        throw contradicted('The request has ended, or is being decided.');
+      if (isContended || (request === undefined) !== (claim.hasEnded === true))
+        throw contradicted('The request has ended, or has not, or is being decided.');
       return;
     case 'uses-counted':
       if (useRefused !== undefined) throw new EscrowError(useRefused);

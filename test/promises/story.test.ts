@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { exportHistory, readHistory, verifyHistory } from '../../src/client/ownHistory.js';
-import { openRelease } from '../../src/client/release.js';
+import { confirmation, openRelease } from '../../src/client/release.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../src/escrow/mechanisms.js';
@@ -265,6 +265,15 @@ describe('a key that its rule lets out', () => {
     const released = createPublicKey(opened.privateKey).export({ type: 'spki', format: 'pem' });
     expect(released).toBe(createPublicKey(key.publicKeyPem ?? '').export({ type: 'spki', format: 'pem' }));
     expect(await refusalOf(system.client('manager').release(recovery))).toBe('recovery-ended');
+    // kept until its recipient confirms that they have it
+    const client = system.client('manager');
+    expect((await client.recovery(recovery)).release).toEqual(result);
+    const { signer, pins } = system.identity('manager');
+    const now = new Date(Date.now() + aheadMs);
+    const said = await confirmation(signer, pins.origin, recovery, result, now);
+    expect((await client.confirmRelease(recovery, said)).result).toMatchObject({ status: 'released' });
+    expect((await client.recovery(recovery)).release).toBeUndefined();
+    expect(await refusalOf(client.confirmRelease(recovery, said))).toBe('release-gone');
   });
 
   test('stays where it is when so many have denied that no quorum is left', async () => {
