@@ -2,7 +2,7 @@ import koffi from 'koffi';
 import type { Handle, Mechanism } from 'pkcs11js';
 import type { Template } from './attributes.js';
 import { holding, nativeRow, nativeTemplate } from './attributes.js';
-import { nameOfFault } from './faults.js';
+import { NativeFault, nativeFunction } from './nativeFunction.js';
 
 /** The two halves of a new pair. */
 export interface NewPair {
@@ -21,8 +21,7 @@ export type GenerateKeyPair = (
   privateKey: Template,
 ) => Promise<NewPair>;
 
-/** CK_FUNCTION_LIST: CK_VERSION with its padding, then pointers in the order of pkcs11f.h (section 5). */
-const FIRST_FUNCTION = 8;
+/** Its place in CK_FUNCTION_LIST. */
 const C_GENERATE_KEY_PAIR = 59;
 const HANDLE_BYTES = 8;
 const PROTOTYPE = koffi.proto('ulong (ulong, void *, void *, ulong, void *, ulong, void *, void *)');
@@ -55,7 +54,7 @@ export function keyPairGenerator(modulePath: string): GenerateKeyPair {
         at(call.pair) + BigInt(HANDLE_BYTES),
       ),
     );
-    if (answer !== 0) throw new KeyPairFault(answer);
+    if (answer !== 0) throw new NativeFault(answer);
     return {
       publicKey: Buffer.from(call.pair.subarray(0, HANDLE_BYTES)),
       privateKey: Buffer.from(call.pair.subarray(HANDLE_BYTES)),
@@ -63,32 +62,12 @@ export function keyPairGenerator(modulePath: string): GenerateKeyPair {
   };
 }
 
-/** What the token answered, in the form of the driver's own errors. */
-class KeyPairFault extends Error {
-  override readonly name = 'Pkcs11Error';
-
-  constructor(readonly code: number) {
-    super(nameOfFault(code));
-  }
-}
-
 type NativeCall = (...given: readonly (bigint | number)[]) => Promise<number>;
 
 function functionOf(modulePath: string): NativeCall {
-  // dlopen of what is loaded gives the same module: no second state, and no other OpenSSL.
-  const library = koffi.load(modulePath);
-  const getFunctionList: unknown = library.func('C_GetFunctionList', 'ulong', [
-    koffi.out(koffi.pointer('uint64')),
-  ]);
-  const list: (bigint | number)[] = [0n];
-  if (typeof getFunctionList !== 'function' || Reflect.apply(getFunctionList, undefined, [list]) !== 0)
-    throw new Error('C_GetFunctionList gives no functions');
-  const at = FIRST_FUNCTION + 8 * C_GENERATE_KEY_PAIR;
-  const pointer: unknown = koffi.decode(BigInt(list[0] ?? 0), at, 'uint64');
-  if (typeof pointer !== 'bigint' && typeof pointer !== 'number') throw new Error('a pointer is a number');
-  const generate: unknown = koffi.decode(BigInt(pointer), PROTOTYPE);
-  if (typeof generate !== 'function' || !('async' in generate) || typeof generate.async !== 'function')
-    throw new Error('C_GenerateKeyPair cannot be called');
+  const generate = nativeFunction(modulePath, C_GENERATE_KEY_PAIR, PROTOTYPE);
+  if (!('async' in generate) || typeof generate.async !== 'function')
+    throw new Error('C_GenerateKeyPair cannot be called on another thread');
   const { async: start } = generate;
   return (...given) =>
     new Promise((resolve, reject) => {

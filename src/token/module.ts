@@ -4,6 +4,7 @@ import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
+import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
 import type { GenerateKeyPair } from './keyPairs.js';
 import { keyPairGenerator } from './keyPairs.js';
@@ -166,6 +167,7 @@ function initialise(
       // pkcs11js 2.1 hands over all but the last character.
       ...(parameters === undefined ? {} : { libraryParameters: `${parameters} ` }),
     });
+    askLengthsOf(driver, path);
     return { driver, generatePair: keyPairGenerator(path) };
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;

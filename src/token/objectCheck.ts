@@ -1,6 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../escrow/errors.js';
+import { attributeLength } from './attributeLength.js';
 import { ulongs } from './attributes.js';
 import { kekCheckValue } from './checkValue.js';
 import type { Dialect } from './dialect.js';
@@ -159,15 +160,7 @@ const CANNOT_SHOW: ReadonlySet<number> = new Set([
   CKR.CKR_ATTRIBUTE_TYPE_INVALID,
 ]);
 
-/**
- * An absent template reads as empty. One that is there cannot be read by this driver, which does not give nested
- * templates the room that they need (SoftHSM 2.6: CKR_GENERAL_ERROR). That it holds is shown by the self-test.
- */
+/** Whether an object has a nested template. An absent one has no length; that one that is there holds, the self-test shows. */
 export function hasNested(driver: PKCS11, session: Handle, object: Handle, type: number): boolean {
-  try {
-    const value = driver.C_GetAttributeValue(session, object, [{ type }])[0]?.value;
-    return Buffer.isBuffer(value) && value.length > 0;
-  } catch (error) {
-    return readFault(error)?.code === CKR.CKR_GENERAL_ERROR;
-  }
+  return (attributeLength(driver, session, object, type) ?? 0) > 0;
 }
