@@ -1,5 +1,6 @@
 import type { StoredPolicy } from '../../src/escrow/ports.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
+import { policyApplied } from '../escrow/loggedEntries.js';
 import { NOW, ORIGIN } from './identities.js';
 import { policy, policyDocument } from './people.js';
 import type { World } from './world.js';
@@ -30,6 +31,9 @@ export function bindCertificates(
     JSON.stringify({ iss, aud: ORIGIN, hash, base: before.version, replaces: before.hash, exp: 0 }),
   );
   known.push({ version, hash, document, signatures, appliedAt: NOW });
+  policyApplied({ version, hash }).forEach((entry) => {
+    world.journal.follow(entry);
+  });
   world.store.policyVersion = () => Promise.resolve(version);
   world.store.policies = (after) => Promise.resolve(known.filter((one) => one.version > after));
 }

@@ -12,7 +12,7 @@ import { newIdentity, NOW } from './identities.js';
 import { PEOPLE } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer, tls } from './runningServer.js';
-import { GRANT, GRANT_RECORD } from './world.js';
+import { GRANT, GRANT_RECORD, newWorld } from './world.js';
 
 const DAY_MS = 86_400_000;
 const SIGN = `/v1/grants/${GRANT}/sign`;
@@ -27,11 +27,11 @@ const x5t = thumbprintOf(mailers.cert);
 let running: Running;
 const clients: ApiClient[] = [];
 beforeEach(async () => {
-  running = await startServer({ perCaller: { perSecond: 1, burst: 5, atOnce: 5 } });
   // the certificates are of the time of the machine
+  const grant = { ...GRANT_RECORD, expiresAt: new Date(Date.now() + 30 * DAY_MS) };
+  const limits = { perCaller: { perSecond: 1, burst: 5, atOnce: 5 } };
+  running = await startServer(limits, newWorld(undefined, undefined, grant));
   running.world.now = new Date();
-  const expiresAt = new Date(Date.now() + 30 * DAY_MS);
-  running.world.store.findGrant = () => Promise.resolve({ ...GRANT_RECORD, expiresAt });
   bindCertificates(running.world, { mailer: [x5t], printer: [thumbprintOf(printers.cert)] });
 });
 afterEach(async () => {

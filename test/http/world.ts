@@ -205,7 +205,7 @@ export interface World {
 }
 
 /** The entries that the records above are of. */
-function logged(): readonly Uint8Array[] {
+function logged({ id: grant, scope: granted, startsAt, expiresAt }: Grant): readonly Uint8Array[] {
   const { scope } = askedAsJson(RECOVERY_RECORD.asked);
   const filing = ({ id, keys, owner, requestHash: hash, attestation }: Recovery): readonly Uint8Array[] =>
     doneAct(
@@ -214,7 +214,6 @@ function logged(): readonly Uint8Array[] {
       { recovery: id, keys, owner },
       { attempted: { requestHash: hash, purpose: 'operate', scope }, digest: sha256Hex(attestation) },
     );
-  const { id: grant, scope: granted, startsAt, expiresAt } = GRANT_RECORD;
   const activation = {
     app: granted.app,
     maxUses: granted.maxUses,
@@ -248,10 +247,11 @@ const GIVEN_UP: GivenUpNotice = {
 /**
  * @param policyFloor so many administrators sign a policy at least
  * @param budget of refusals that have an entry each; all, when it is not given
+ * @param grant the one that there is
  */
-export function newWorld(policyFloor?: number, budget?: RefusalBudget): World {
+export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = GRANT_RECORD): World {
   const journal = new MemoryJournal();
-  logged().forEach((entry) => {
+  logged(grant).forEach((entry) => {
     journal.follow(entry);
   });
   const page = <T>(...items: T[]): Promise<{ items: T[]; next: string | undefined }> =>
@@ -277,8 +277,8 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget): World {
     recoveries: () => page(RECOVERY_RECORD, RELEASED_RECORD),
     openRecoveries: () => Promise.resolve([RECOVERY_RECORD]),
     keptReleases: () => Promise.resolve([]),
-    findGrant: (id) => Promise.resolve(id === GRANT ? GRANT_RECORD : undefined),
-    findGrants: (ids) => Promise.resolve(ids.includes(GRANT) ? [GRANT_RECORD] : []),
+    findGrant: (id) => Promise.resolve(id === GRANT ? grant : undefined),
+    findGrants: (ids) => Promise.resolve(ids.includes(GRANT) ? [grant] : []),
     grants: () => page(GRANT_RECORD),
     openGrants: () => Promise.resolve([GRANT_RECORD]),
     findCreation: (named, at) => Promise.resolve(journal.findCreation(named, at)),
