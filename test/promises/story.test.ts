@@ -564,7 +564,7 @@ describe('those concerned are told', () => {
     receiver.answers.push(...Array.from({ length: 5 }, () => ({ status: 503 })));
     await filed(system, toOperate(key));
     let report: unknown;
-    for (let turn = 0; turn < 200 && !JSON.stringify(report ?? '').includes('503'); turn += 1) {
+    for (let turn = 0; turn < 2400 && !JSON.stringify(report ?? '').includes('503'); turn += 1) {
       expect(await system.client('auditor').isReady()).toBe(true);
       report = await system.health();
       await pause(25);

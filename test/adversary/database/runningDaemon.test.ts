@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+
 import { EscrowError } from '../../../src/escrow/errors.js';
 import type { AsOf } from '../../../src/escrow/logFacts.js';
 import { Ledger } from '../../../src/escrow/ledger.js';
@@ -125,6 +127,7 @@ describe('an entry that the daemon’s role inserts', () => {
   it('stops a daemon that appends behind it, by itself', async () => {
     const database = await opened({ checkpointIntervalMs: 20 });
     await append(database, 1);
+    while ((await checkpoints()).length === 0) await pause(10);
     await insertVeto();
     await append(database, 1).catch(() => undefined);
     expect((await database.failed).message).toBe('the entry 1 was not written by a daemon');
