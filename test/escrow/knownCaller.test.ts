@@ -9,6 +9,7 @@ import type { Token } from '../../src/escrow/ports.js';
 import type { Principal } from '../../src/escrow/principals.js';
 import { actorOf, callOf } from '../../src/escrow/context.js';
 import { errorCode } from '../support/errorCode.js';
+import { policyApplied } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';
 
 const app = (id: string, changes: Partial<Principal> = {}): Principal => ({
@@ -84,6 +85,9 @@ describe('an act whose caller’s policy is replaced before its attempt is recor
   /** A ledger whose database has gone on to this policy by the time of the attempt. */
   function underNext(next: Policy): { readonly ledger: Ledger; readonly journal: MemoryJournal } {
     const journal = new MemoryJournal();
+    policyApplied({ version: next.version, hash: 'ab'.repeat(32) }).forEach((entry) => {
+      journal.follow(entry);
+    });
     journal.before = ({ claims }) => {
       for (const claim of claims) {
         if (claim.claim === 'policy-in-force' && claim.version !== next.version)
