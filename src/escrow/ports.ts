@@ -328,8 +328,9 @@ export interface LogReader {
   /** The `done` entry of act `key.generate` about this key: its birth. */
   birth(key: KeyId): Promise<StoredEntry | undefined>;
   /**
-   * The RFC 6962 inclusion proof of an entry in the newest checkpoint's tree; waits until that covers the entry,
-   * EscrowError `log-unavailable` when it takes too long.
+   * The RFC 6962 inclusion proof of an entry in the newest checkpoint's tree; waits until that covers the entry and this
+   * daemon has compared it with the leaves that it knows, its own among them. EscrowError `log-unavailable` when it takes too
+   * long, or the tree turns out to be another one.
    */
   inclusion(
     index: number,

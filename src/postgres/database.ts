@@ -194,7 +194,9 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     writer,
     followed,
     damage,
-    proven: (covered) => integrator.proven(covered, timeouts.proofMs),
+    proven: async (covered) => {
+      await integrator.proven(covered, timeouts.proofMs);
+    },
     timeouts,
     log,
     size,
@@ -218,7 +220,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
   return {
     journal,
     store: openStore(pool),
-    log: openLogReader(pool, integrator, timeouts.proofMs),
+    log: openLogReader(pool, integrator, timeouts.proofMs, damage),
     witnessed: openWitnessedLog(pool),
     outbox: openOutbox(pool, lease),
     followed,

@@ -109,12 +109,19 @@ export class Integrator {
 
   /**
    * Resolves when a checkpoint covers `size` entries and this daemon has found it to be over its own entries, where it was
-   * told that they stand, and over those that others signed. Throws as {@link covering} does.
+   * told that they stand, and over those that others signed; resolves with it. `size`: at least 1. Throws as {@link covering}
+   * does.
    */
-  async proven(size: number, timeoutMs: number): Promise<void> {
-    await this.#runUntil(timeoutMs, () =>
-      Promise.resolve(this.#trusted.size >= size ? this.#trusted : undefined),
-    );
+  proven(size: number, timeoutMs: number): Promise<Checkpoint & StoredCheckpoint> {
+    return this.#runUntil(timeoutMs, () => {
+      const { note, ...trusted } = this.#trusted;
+      return Promise.resolve(trusted.size >= size && note !== undefined ? { ...trusted, note } : undefined);
+    });
+  }
+
+  /** Opens a stored checkpoint. Throws LogDamaged when it is not one that this log's key has signed. */
+  open(stored: StoredCheckpoint): Checkpoint {
+    return openStored(stored, this.#verifier, this.#options.signer.origin);
   }
 
   async #runUntil<T>(timeoutMs: number, look: () => Promise<T | undefined>): Promise<T> {

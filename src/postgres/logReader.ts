@@ -1,34 +1,71 @@
 import { EscrowError } from '../escrow/errors.js';
 import type { Subject } from '../escrow/journal.js';
 import type { LogReader, StoredEntry } from '../escrow/ports.js';
+import type { Checkpoint } from '../log/checkpoint.js';
 import { decodeEntry, type Entry } from '../log/entry.js';
+import { ProofError, verifyInclusion } from '../log/proof.js';
 import { consistencyProof, inclusionProof, rootOf, type HashReader } from '../log/prover.js';
 import { tileHashReader, tileWidth, tileWidthAt } from '../log/tiles.js';
 import { newestWitnessed, withCosignatures } from './cosignatures.js';
 import { pageOf, readCursor } from './cursor.js';
+import type { Damage } from './damage.js';
 import { LogDamaged, safeInteger } from './faults.js';
 import { newestCheckpoint, readLeaves, type Integrator, type StoredCheckpoint } from './integrator.js';
 import type { Ask, Pool } from './pool.js';
 import { readEntriesAbout, type EntryRow } from './subjectIndex.js';
 
-/** Opens the log for reading. `proofMs`: how long a proof waits for a checkpoint. */
-export function openLogReader(pool: Pool, integrator: Integrator, proofMs: number): LogReader {
+/**
+ * Opens the log for reading. `proofMs`: how long a proof waits for a checkpoint. That an entry is in the log is answered only by
+ * a tree which this daemon has compared with the leaves that it knows, and by proofs which lead to its root: hashes that the
+ * database has changed are damage.
+ */
+export function openLogReader(
+  pool: Pool,
+  integrator: Pick<Integrator, 'covering' | 'proven' | 'open'>,
+  proofMs: number,
+  damage: Damage,
+): LogReader {
   const checkpoint = async (): Promise<StoredCheckpoint | undefined> => {
     const newest = await newestCheckpoint(pool.ask);
     // the first entries may be there before their checkpoint is
     if (newest !== undefined || (await logSize(pool.ask)) === 0) return newest;
     return integrator.covering(1, proofMs);
   };
-  const checkpointFor = async (
-    covering: number,
-    wanted: number | undefined,
-  ): Promise<StoredCheckpoint | undefined> => {
-    if (wanted === undefined) return covering === 0 ? checkpoint() : integrator.covering(covering, proofMs);
-    const [row] = await pool.ask<{ note: string }>('select note from log_checkpoint where size = ?', [
-      wanted,
-    ]);
+  const compared = async (covering: number): Promise<SignedTree> => {
+    // the newest, so that who has seen another daemon's is not shown an older one
+    const newest = await newestCheckpoint(pool.ask);
+    return integrator.proven(Math.max(covering, newest?.size ?? 0), proofMs);
+  };
+  const treeOf = async (size: number): Promise<SignedTree> => {
+    const [row] = await pool.ask<{ note: string }>('select note from log_checkpoint where size = ?', [size]);
     if (row === undefined) throw noSuchEntry();
-    return { size: wanted, note: row.note };
+    await integrator.proven(size, proofMs);
+    return { ...integrator.open({ size, note: row.note }), note: row.note };
+  };
+  const proofsIn = async (
+    { size, root }: SignedTree,
+    indexes: readonly number[],
+  ): Promise<readonly (readonly Uint8Array[])[]> => {
+    const hashes = hashesOf(pool.ask, size);
+    const proofs: (readonly Uint8Array[])[] = [];
+    // one after the other: whoever asks for many does not take the connections of all
+    for (const index of indexes) {
+      const proof = await inclusionProof(hashes, index, size);
+      const [leaf] = await hashes.readHashes(0, index, 1);
+      verifyInclusion({ index, size, leafHash: leaf ?? new Uint8Array(), proof, root });
+      proofs.push(proof);
+    }
+    return proofs;
+  };
+  const undamaged = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (!(error instanceof LogDamaged || error instanceof ProofError)) throw error;
+      const found = error instanceof LogDamaged ? error : doesNotLead(error);
+      damage.found(found);
+      throw new EscrowError('log-unavailable', undefined, { cause: found });
+    }
   };
   return {
     checkpoint: async () => {
@@ -68,21 +105,19 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
 
     inclusion: async (index) => {
       if (index >= (await logSize(pool.ask))) throw noSuchEntry();
-      const { size, note } = await integrator.covering(index + 1, proofMs);
-      const proof = await inclusionProof(hashesOf(pool.ask, size), index, size);
-      return { checkpoint: note, size, proof };
+      const tree = await compared(index + 1);
+      const [proof = []] = await undamaged(proofsIn(tree, [index]));
+      return { checkpoint: tree.note, size: tree.size, proof };
     },
 
     inclusions: async (indexes, wanted) => {
       const newest = Math.max(-1, ...indexes);
-      const found = await checkpointFor(newest + 1, wanted);
-      if (found === undefined) return { checkpoint: undefined, proofs: [] };
-      if (newest >= found.size) throw noSuchEntry();
-      const hashes = hashesOf(pool.ask, found.size);
-      const proofs: (readonly Uint8Array[])[] = [];
-      // one after the other: whoever asks for many does not take the connections of all
-      for (const index of indexes) proofs.push(await inclusionProof(hashes, index, found.size));
-      return { checkpoint: found.note, proofs };
+      if (wanted === undefined && newest < 0) {
+        return { checkpoint: (await checkpoint())?.note, proofs: [] };
+      }
+      const tree = wanted === undefined ? await compared(newest + 1) : await undamaged(treeOf(wanted));
+      if (newest >= tree.size) throw noSuchEntry();
+      return { checkpoint: tree.note, proofs: await undamaged(proofsIn(tree, indexes)) };
     },
 
     rootAt: async (size) => {
@@ -103,6 +138,13 @@ export function openLogReader(pool: Pool, integrator: Integrator, proofMs: numbe
         : readHashes(pool.ask, level, index * tileWidth, width);
     },
   };
+}
+
+/** A tree that the log's key has signed, and the checkpoint that says so. */
+type SignedTree = Checkpoint & StoredCheckpoint;
+
+function doesNotLead(cause: ProofError): LogDamaged {
+  return new LogDamaged('the hashes in the database do not lead to the root that was signed', { cause });
 }
 
 /** Entries that are looked at at once for the first of a kind. */

@@ -1,10 +1,11 @@
-import type { Certifier, CheckpointSigner } from '../../../src/escrow/ports.js';
+import type { Certifier, CheckpointSigner, LogReader } from '../../../src/escrow/ports.js';
 import { Damage } from '../../../src/postgres/damage.js';
-import { FollowedLog } from '../../../src/postgres/followed.js';
+import { FollowedLog, type Follow, type Followed } from '../../../src/postgres/followed.js';
 import { leaseOf } from '../../../src/postgres/instances.js';
 import { Integrator } from '../../../src/postgres/integrator.js';
 import { PostgresJournal } from '../../../src/postgres/journal.js';
 import { checkLog } from '../../../src/postgres/logCheck.js';
+import { openLogReader } from '../../../src/postgres/logReader.js';
 import { openPool, type Pool } from '../../../src/postgres/pool.js';
 import { certifiedWriter } from '../../../src/postgres/writer.js';
 import { WrittenEntries } from '../../../src/postgres/writtenEntries.js';
@@ -15,6 +16,8 @@ import type { TestServer } from '../../support/postgres.js';
 export interface DaemonOfLog {
   readonly journal: PostgresJournal;
   readonly integrator: Integrator;
+  readonly followed: Followed;
+  readonly log: LogReader;
   readonly damage: Damage;
   close(): Promise<void>;
 }
@@ -29,6 +32,7 @@ export async function composeDaemon(
   server: TestServer,
   by: { readonly signer: CheckpointSigner; readonly certifier: Certifier },
   leftOut: LeftOut,
+  follow?: Follow,
 ): Promise<DaemonOfLog> {
   const timeouts = { connectMs: 5_000, queryMs: 5_000, appendMs: 2_000 };
   const pool = openPool(server.daemon, timeouts, 4);
@@ -47,7 +51,7 @@ export async function composeDaemon(
     written,
     self: instance,
     timeoutMs: timeouts.appendMs,
-    follow: undefined,
+    follow,
     trusted,
   });
   const writer = await certifiedWriter(pool.ask, {
@@ -74,7 +78,9 @@ export async function composeDaemon(
     writer,
     followed: leftOut === 'its own leaves' ? { own: () => undefined } : followed,
     damage,
-    proven: (covered) => integrator.proven(covered, timeouts.appendMs),
+    proven: async (covered) => {
+      await integrator.proven(covered, timeouts.appendMs);
+    },
     timeouts,
     log: silent,
     size,
@@ -83,6 +89,8 @@ export async function composeDaemon(
   return {
     journal,
     integrator,
+    followed,
+    log: openLogReader(pool, integrator, 500, damage),
     damage,
     close: async () => {
       await journal.close();

@@ -310,6 +310,26 @@ describe('of two daemons', () => {
     expect((await other.log.inclusion(4)).size).toBe(5);
   });
 
+  it('the one that was lied to does not prove that the other one’s entry is in the log in place of its own', async () => {
+    const other = await opened({ checkpointIntervalMs: 600_000 });
+    const lied = await composed('nothing');
+    const blind = await composed('its own leaves');
+    await replaceAppendPlain((source) =>
+      source.replace(
+        /begin\n/i,
+        `begin if by_instance like 'composed%' then select size into base from log_head where id = 1; return base; end if;\n`,
+      ),
+    );
+    expect([await append(lied, 1), await append(blind, 1), await append(other, 1)]).toEqual([[0], [0], [0]]);
+    expect((await other.log.inclusion(0)).size).toBe(1);
+    await expect(lied.log.inclusion(0)).rejects.toMatchObject(stopped);
+    // the control: a daemon that does not know its own leaves proves it
+    expect((await blind.log.inclusion(0)).size).toBe(1);
+    expect((await lied.damage.failed).message).toBe('the tree of 1 entries is not the one that was signed');
+    await expect(lied.log.inclusions([0], 1)).rejects.toMatchObject(stopped);
+    expect((await blind.log.inclusions([0], 1)).proofs).toHaveLength(1);
+  });
+
   it('each finds what is inserted behind the entries of the other', async () => {
     const both = [await opened({ checkpointIntervalMs: 20 }), await opened({ checkpointIntervalMs: 20 })];
     for (const database of both) await append(database, 2);
@@ -331,6 +351,44 @@ describe('of two daemons', () => {
       expect(openCheckpoint(checkpoint, signer.vkey, signer.origin).size).toBe(80);
     }
   });
+});
+
+describe('a proof', () => {
+  it.each<[string, string, (database: Database) => Promise<unknown>]>([
+    [
+      'of one entry',
+      'update log_tile set hash = sha256(hash) where level = 1',
+      (it) => it.log.inclusion(265),
+    ],
+    [
+      'of several',
+      'update log_tile set hash = sha256(hash) where level = 1',
+      (it) => it.log.inclusions([3, 265], undefined),
+    ],
+    [
+      'in an older tree',
+      `update log_entry set entry = entry || 'x' where seq = 4`,
+      (it) => it.log.inclusions([3], 260),
+    ],
+  ])(
+    '%s that does not lead to the root is not answered, and stops the daemon',
+    async (_what, change, asked) => {
+      const database = await opened();
+      await Promise.all(Array.from({ length: 260 }, () => append(database, 1)));
+      expect((await database.log.inclusion(259)).size).toBe(260);
+      await append(database, 10);
+      await database.log.inclusion(269);
+      await asked(database);
+      for (const table of ['log_tile', 'log_entry']) {
+        await query(server.owner, `alter table ${table} disable trigger all`);
+      }
+      await query(server.owner, change);
+      await expect(asked(database)).rejects.toMatchObject(stopped);
+      expect((await database.failed).message).toBe(
+        'the hashes in the database do not lead to the root that was signed',
+      );
+    },
+  );
 });
 
 describe('where the entries without a writer end, moved by the schema’s owner', () => {
