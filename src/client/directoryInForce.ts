@@ -27,6 +27,8 @@ export class DirectoryInForce {
   #changedAtMs = 0;
   #quorum = POLICY_QUORUM;
   #hash: string | undefined;
+  readonly #formerKeys = new Map<string, readonly SigningKey[]>();
+  readonly #formerCertificates = new Map<string, ReadonlySet<string>>();
 
   constructor(bootstrap: readonly PublicPart[]) {
     this.#bootstrap = new Map(
@@ -40,6 +42,7 @@ export class DirectoryInForce {
     this.#document = inForce;
     this.#before = this.#now ?? this.#bootstrap;
     this.#now = directoryOf(inForce);
+    this.#noteFormer(this.#before, this.#now);
     this.#quorum = quorumOf(inForce);
     this.#hash = documentHash(inForce);
   }
@@ -74,6 +77,29 @@ export class DirectoryInForce {
     if (this.binds(certificate, id)) return true;
     const isFresh = Date.parse(time) - this.#changedAtMs <= TOLERANCE_MS;
     return isFresh && this.#before?.get(id)?.certificates.includes(certificate) === true;
+  }
+
+  /** The keys that earlier documents have listed for a principal, of those that the one after them did not. */
+  formerKeysOf(id: string): readonly SigningKey[] {
+    return this.#formerKeys.get(id) ?? [];
+  }
+
+  /** Whether an earlier document bound this client certificate to this app. */
+  hasBound(certificate: string, id: string): boolean {
+    return this.#formerCertificates.get(id)?.has(certificate) === true;
+  }
+
+  #noteFormer(before: Directory, now: Directory): void {
+    for (const [id, { keys, certificates }] of before) {
+      const listed = now.get(id);
+      const gone = keys.filter(
+        ({ thumbprint }) => !keysIn(now, id).some((key) => key.thumbprint === thumbprint),
+      );
+      if (gone.length > 0) this.#formerKeys.set(id, [...this.formerKeysOf(id), ...gone]);
+      const unbound = certificates.filter((one) => listed?.certificates.includes(one) !== true);
+      if (unbound.length > 0)
+        this.#formerCertificates.set(id, new Set([...(this.#formerCertificates.get(id) ?? []), ...unbound]));
+    }
   }
 
   /** How many administrators must sign the next document. */

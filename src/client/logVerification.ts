@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import type { Entry } from '../log/entry.js';
 import { NoteError } from '../log/noteKey.js';
 import { standsAlone } from '../log/pairing.js';
-import type { Documents, Verdict } from '../log/verifier.js';
+import type { Documents, Objection, Verdict } from '../log/verifier.js';
 import { ExportVerifier, policyAct } from '../log/verifier.js';
 import { CreationEvidence } from './creationEvidence.js';
 import { DepositEvidence } from './depositEvidence.js';
@@ -41,7 +41,7 @@ export interface ExportCheck {
  * that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
  * that no grant was used beyond what it allows, that nothing was made twice of one order, and that no history was said to be
  * complete which was not; for the last of these it is read again, where there are such statements. What is not as it should be
- * about a call that was refused before any attempt is reported, and the export believed all the same.
+ * about an act that the log does not say was done is reported, and the export believed all the same.
  */
 export async function verifyExport(check: ExportCheck): Promise<{
   readonly verdict: Verdict;
@@ -61,7 +61,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
   const histories = new HistoryEvidence();
-  const checkEntry = (entry: Entry, index: number, documents: Documents): string | undefined => {
+  const checkEntry = (entry: Entry, index: number, documents: Documents): Objection | undefined => {
     directory.follow(documents);
     // what was refused before any attempt has done nothing: nothing else is learnt from it
     if (standsAlone(entry)) return requests.check(entry);

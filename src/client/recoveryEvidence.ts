@@ -1,6 +1,7 @@
 import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { documentHash } from '../log/export.js';
+import type { Objection } from '../log/verifier.js';
 
 /** Acts that end a request when they are done. */
 const ENDING: ReadonlySet<string> = new Set([
@@ -37,7 +38,7 @@ export class RecoveryEvidence {
   readonly #asked = new Map<string, AskedFor>();
 
   /** Why this entry is refused, if it is. */
-  check(entry: Entry): string | undefined {
+  check(entry: Entry): Objection | undefined {
     const { recovery } = entry.subject;
     if (recovery === undefined || !entry.act.startsWith('recovery.')) return undefined;
     const reason =
@@ -48,13 +49,13 @@ export class RecoveryEvidence {
     return reason;
   }
 
-  #checkAttempt(entry: Entry, recovery: string): string | undefined {
+  #checkAttempt(entry: Entry, recovery: string): Objection | undefined {
     const { act, detail } = entry;
     const { requestHash } = detail;
     if (act === 'recovery.request') {
-      if (this.#asked.has(recovery)) return `${recovery} is asked for again`;
+      if (this.#asked.has(recovery)) return { invented: `${recovery} is asked for again` };
       this.#asked.set(recovery, { hash: requestHash, keys: namesOf(entry) });
-      return isOf(entry, recovery) ? undefined : 'the hash of the request is of something else';
+      return isOf(entry, recovery) ? undefined : { invented: 'the hash of the request is of something else' };
     }
     if (requestHash === undefined) return undefined;
     const asked = this.#asked.get(recovery);

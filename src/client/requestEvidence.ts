@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import type { Entry } from '../log/entry.js';
 import { standsAlone } from '../log/pairing.js';
+import type { Objection } from '../log/verifier.js';
 import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './actRoutes.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
@@ -44,7 +45,7 @@ export class RequestEvidence {
   }
 
   /** Why the request of this entry is refused, if it is. */
-  check(entry: Entry): string | undefined {
+  check(entry: Entry): Objection | undefined {
     return this.#checkRequest(entry) ?? (standsAlone(entry) ? this.#checkRefusal(entry) : undefined);
   }
 
@@ -56,15 +57,17 @@ export class RequestEvidence {
     return undefined;
   }
 
-  #checkRequest(entry: Entry): string | undefined {
+  #checkRequest(entry: Entry): Objection | undefined {
     const { phase, request, certificate, act, actor } = entry;
     if (certificate !== undefined) return this.#checkCertificate(entry, certificate);
     if (phase !== 'attempted' && !(phase === 'denied' && request !== undefined)) return undefined;
     if (request === undefined) {
-      return ACTS_OF_CALLERS.has(act) ? `${act} by ${actor} without a signed request` : undefined;
+      return ACTS_OF_CALLERS.has(act)
+        ? { invented: `${act} by ${actor} without a signed request` }
+        : undefined;
     }
     const jws = parseJws(request);
-    if (jws?.header['typ'] !== REQUEST_TYPE) return 'its request is not a signed request';
+    if (jws?.header['typ'] !== REQUEST_TYPE) return { invented: 'its request is not a signed request' };
     return this.#checkSignature(entry, jws) ?? this.#checkClaims(entry, jws);
   }
 
@@ -72,19 +75,22 @@ export class RequestEvidence {
    * Without a signature an app may only use its grants, and only by a certificate of its own. A use is recorded in the
    * transaction that finds the certificate bound; a refusal may come just after the policy has changed.
    */
-  #checkCertificate({ act, actor, phase, time }: Entry, certificate: string): string | undefined {
+  #checkCertificate({ act, actor, phase, time }: Entry, certificate: string): Objection | undefined {
     if (!ACTS_BY_CERTIFICATE.has(act))
-      return `${act} by ${actor} with a certificate in place of a signed request`;
+      return { invented: `${act} by ${actor} with a certificate in place of a signed request` };
     const isBound =
       phase === 'attempted'
         ? this.#directory.binds(certificate, actor)
         : this.#directory.boundLately(certificate, actor, time);
-    if (!isBound) return `its certificate is not one of ${actor}`;
+    if (!isBound) {
+      const reason = `its certificate is not one of ${actor}`;
+      return this.#directory.hasBound(certificate, actor) ? reason : { invented: reason };
+    }
     this.#counts.certified += 1;
     return undefined;
   }
 
-  #checkSignature(entry: Entry, jws: ParsedJws): string | undefined {
+  #checkSignature(entry: Entry, jws: ParsedJws): Objection | undefined {
     const { actor, time } = entry;
     // refused for its time, perhaps: when it was recorded is what counts
     const iat = standsAlone(entry) ? 0 : Number(jws.payload['iat']);
@@ -93,25 +99,29 @@ export class RequestEvidence {
       this.#counts.unknown += 1;
       return undefined;
     }
-    const key = known.find(({ thumbprint }) => thumbprint === jws.header['kid']);
-    if (key === undefined) return `its request is not signed by a key of ${actor}`;
-    if (!jwsHolds(jws, key)) return `the signature of ${actor} on its request does not hold`;
+    const { kid } = jws.header;
+    const key = known.find(({ thumbprint }) => thumbprint === kid);
+    const former = key ?? this.#directory.formerKeysOf(actor).find(({ thumbprint }) => thumbprint === kid);
+    if (former === undefined) return { invented: `its request is not signed by a key of ${actor}` };
+    if (!jwsHolds(jws, former)) return { invented: `the signature of ${actor} on its request does not hold` };
+    if (key === undefined) return `its request is not signed by a key of ${actor} any more`;
     this.#counts.verified += 1;
     return undefined;
   }
 
-  #checkClaims(entry: Entry, jws: ParsedJws): string | undefined {
+  #checkClaims(entry: Entry, jws: ParsedJws): Objection | undefined {
     // refused because of what the request says: what it says is then not expected to fit
     if (entry.phase === 'denied' && (entry.error ?? '').startsWith('request-')) return undefined;
     const claims = claimsSchema.safeParse(jws.payload);
-    if (!claims.success) return 'its request lacks what a signed request says';
+    if (!claims.success) return { invented: 'its request lacks what a signed request says' };
     const { iss, aud, iat, exp, htm, htu } = claims.data;
-    if (iss !== entry.actor) return `its request is by ${iss}, not by ${entry.actor}`;
-    if (aud !== this.#origin) return 'its request is for another server';
-    if (!actFits(entry, htm, htu)) return `its request (${htm} ${htu}) is for another act or another thing`;
+    if (iss !== entry.actor) return { invented: `its request is by ${iss}, not by ${entry.actor}` };
+    if (aud !== this.#origin) return { invented: 'its request is for another server' };
+    if (!actFits(entry, htm, htu))
+      return { invented: `its request (${htm} ${htu}) is for another act or another thing` };
     const timeMs = Date.parse(entry.time);
     if (iat * 1000 - TOLERANCE_MS > timeMs || timeMs > exp * 1000 + TOLERANCE_MS) {
-      return 'its request is of another time';
+      return { invented: 'its request is of another time' };
     }
     // by what was signed: a caller who takes one jti for two requests, long after each other, has signed two
     const isNew = this.#seen.add(jws.signingInput, exp * 1000, timeMs);

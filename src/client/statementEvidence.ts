@@ -1,4 +1,5 @@
 import type { Entry } from '../log/entry.js';
+import type { Objection } from '../log/verifier.js';
 import { policyAct, policyHashFact } from '../log/verifier.js';
 import { STATEMENT_TYPE } from './depositary.js';
 import { CONFIRMATION_TYPE } from './release.js';
@@ -21,7 +22,7 @@ export class StatementEvidence {
   }
 
   /** Why a statement in this entry is refused, if it is. */
-  check(entry: Entry): string | undefined {
+  check(entry: Entry): Objection | undefined {
     if (entry.phase !== 'attempted') return undefined;
     if (entry.act === 'recovery.approve') return this.#checkDecision(entry, 'approve');
     if (entry.act === 'recovery.deny') return this.#checkDecision(entry, 'deny');
@@ -29,11 +30,11 @@ export class StatementEvidence {
     return entry.act === policyAct ? this.#checkPolicy(entry) : undefined;
   }
 
-  #checkDecision(entry: Entry, decision: 'approve' | 'deny'): string | undefined {
-    const { actor, subject, detail, time } = entry;
+  #checkDecision(entry: Entry, decision: 'approve' | 'deny'): Objection | undefined {
+    const { actor, subject, detail } = entry;
     const jws = parsed(detail['statement'], STATEMENT_TYPE);
-    if (jws === undefined) return `${actor} has signed no statement`;
-    const { iss, aud, recovery, requestHash, keys: named, decision: decided, iat } = jws.payload;
+    if (jws === undefined) return { invented: `${actor} has signed no statement` };
+    const { iss, aud, recovery, requestHash, keys: named, decision: decided } = jws.payload;
     const isAboutThis =
       iss === actor &&
       aud === this.#origin &&
@@ -41,27 +42,34 @@ export class StatementEvidence {
       recovery === subject.recovery &&
       requestHash === detail['requestHash'] &&
       isSameList(named, subject.keys);
-    if (!isAboutThis) return `the statement of ${actor} is about something else`;
-    const keys = this.#directory.keysOf(actor, Number(iat), time);
-    return keys === undefined || keys.some((key) => holds(jws, key))
-      ? undefined
-      : `the statement is not signed by ${actor}`;
+    if (!isAboutThis) return { invented: `the statement of ${actor} is about something else` };
+    return this.#checkSigner(entry, jws, 'statement');
   }
 
-  #checkConfirmation({ actor, subject, detail, time }: Entry): string | undefined {
+  #checkConfirmation(entry: Entry): Objection | undefined {
+    const { actor, subject, detail } = entry;
     const jws = parsed(detail['statement'], CONFIRMATION_TYPE);
-    if (jws === undefined) return `${actor} has signed no confirmation`;
-    const { iss, aud, recovery, keys: named, iat } = jws.payload;
+    if (jws === undefined) return { invented: `${actor} has signed no confirmation` };
+    const { iss, aud, recovery, keys: named } = jws.payload;
     const isAboutThis =
       iss === actor &&
       aud === this.#origin &&
       recovery === subject.recovery &&
       isSameList(named, subject.keys);
-    if (!isAboutThis) return `the confirmation of ${actor} is about something else`;
-    const keys = this.#directory.keysOf(actor, Number(iat), time);
-    return keys === undefined || keys.some((key) => holds(jws, key))
-      ? undefined
-      : `the confirmation is not signed by ${actor}`;
+    if (!isAboutThis) return { invented: `the confirmation of ${actor} is about something else` };
+    return this.#checkSigner(entry, jws, 'confirmation');
+  }
+
+  #checkSigner(
+    { actor, time }: Entry,
+    jws: ParsedJws,
+    what: 'statement' | 'confirmation',
+  ): Objection | undefined {
+    const keys = this.#directory.keysOf(actor, Number(jws.payload['iat']), time);
+    if (keys === undefined || keys.some((key) => holds(jws, key))) return undefined;
+    const reason = `the ${what} is not signed by ${actor}`;
+    const wasTheirs = this.#directory.formerKeysOf(actor).some((key) => holds(jws, key));
+    return wasTheirs ? `${reason} by a key that is listed` : { invented: reason };
   }
 
   #checkPolicy({ detail }: Entry): string | undefined {

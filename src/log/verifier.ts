@@ -47,10 +47,18 @@ export interface VerifierOptions {
   readonly witnesses?: { readonly keys: readonly WitnessKey[]; readonly require: number };
   /**
    * A further check of each entry, e.g. of the signature on its request; returns why it is refused, if it
-   * is. One that stands alone, of a call that was refused before any attempt, is reported then, and believed all the same:
-   * nothing was done, and what it says somebody else has sent.
+   * is. A call that was refused before any attempt is reported then, and believed all the same; so is an attempt, unless it was
+   * done or is {@link Invented}: see {@link Came}.
    */
-  readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => string | undefined;
+  readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => Objection | undefined;
+}
+
+/** Why an entry is refused. */
+export type Objection = string | Invented;
+
+/** Why an attempt is refused that no daemon makes, whatever its database hides from it: somebody's word that they have not given. */
+export interface Invented {
+  readonly invented: string;
 }
 
 /** The export is complete and true to what the log has signed. */
@@ -65,7 +73,7 @@ export interface Believed {
   /** Names of the witnesses, of those given, that have cosigned it. */
   readonly cosignedBy: readonly string[];
   readonly counts: Readonly<Record<Phase | 'documents', number>>;
-  /** What is not as it should be about calls that were refused before any attempt. Nothing was done by them. */
+  /** What is not as it should be about acts that the log does not say were done. */
   readonly reported: Reported;
   /** Attempts without an outcome. Not a fault in itself, yet to be explained when the daemon is at rest. */
   readonly open: readonly OpenAttempt[];
@@ -74,11 +82,24 @@ export interface Believed {
 /** Entries that show something, and take nothing from what is believed. */
 export interface Reported {
   readonly count: number;
-  /** The first of them, in the order of the log; at most {@link reportedLimit}. */
-  readonly first: readonly { readonly index: number; readonly reason: string }[];
+  /** Some of them, in the order of the log; at most {@link reportedLimit} of each that {@link Came} tells apart. */
+  readonly first: readonly Report[];
 }
 
-/** So many reports are kept: whoever is refused decides how many there are. */
+export interface Report {
+  readonly index: number;
+  readonly reason: string;
+  readonly came: Came;
+}
+
+/**
+ * What came of an act that should not have been attempted: it was `refused` before any attempt, the attempt was `denied`, it
+ * was `undone` because the log was not to be had, it was `interrupted`, or it is `open`. A daemon from which its database has
+ * hidden something attempts what it then refuses: that is no ground to disbelieve what the log says.
+ */
+export type Came = 'refused' | 'denied' | 'undone' | 'interrupted' | 'open';
+
+/** So many reports are kept of each kind: whoever is refused decides how many there are, and hides no other by that. */
 export const reportedLimit = 100;
 
 /** The export is not to be believed, and this is the first reason that was met. */
@@ -126,7 +147,10 @@ export class ExportVerifier {
   #checkpoint = '';
   #cosignedBy: readonly string[] = [];
   #reportedCount = 0;
-  readonly #reported: { readonly index: number; readonly reason: string }[] = [];
+  readonly #reported: Report[] = [];
+  readonly #kept = new Map<Came, number>();
+  /** Open attempts that should not have been made, by their act. */
+  readonly #doubted = new Map<string, Pick<Report, 'index' | 'reason'>>();
 
   /** @throws NoteError when `logKey` is not a vkey. */
   constructor(options: VerifierOptions) {
@@ -148,6 +172,8 @@ export class ExportVerifier {
   finish(): Verdict {
     const fault = this.#lines.finish();
     if (fault !== undefined) return { ok: false, index: fault.index, reason: fault.message };
+    for (const doubt of this.#doubted.values()) this.#report({ ...doubt, came: 'open' });
+    this.#doubted.clear();
     return {
       ok: true,
       origin: this.#origin,
@@ -156,7 +182,10 @@ export class ExportVerifier {
       checkpoint: this.#checkpoint,
       cosignedBy: this.#cosignedBy,
       counts: { ...this.#acts.counts, documents: this.#documents.size },
-      reported: { count: this.#reportedCount, first: this.#reported },
+      reported: {
+        count: this.#reportedCount,
+        first: this.#reported.toSorted((one, other) => one.index - other.index),
+      },
       open: this.#acts.open,
     };
   }
@@ -216,14 +245,34 @@ export class ExportVerifier {
   }
 
   #check(entry: Entry, index: number): void {
-    const reason = this.#options.checkEntry?.(entry, index, {
+    const objection = this.#options.checkEntry?.(entry, index, {
       inForce: this.#inForce,
       find: (sha256) => this.#documents.get(sha256)?.document,
     });
+    const isInvented = typeof objection === 'object';
+    const reason = isInvented ? objection.invented : objection;
+    const doubt = this.#doubted.get(entry.id);
+    if (doubt !== undefined && entry.phase !== 'attempted') this.#settle(entry, doubt);
     if (reason === undefined) return;
-    if (!standsAlone(entry)) throw new Fault(reason, index);
+    if (entry.phase === 'attempted' && !isInvented) this.#doubted.set(entry.id, { index, reason });
+    else if (standsAlone(entry)) this.#report({ index, reason, came: 'refused' });
+    else throw new Fault(reason, index);
+  }
+
+  /** What an attempt that should not have been made has come to; a fault when it was done, or may have been in part. */
+  #settle({ id, phase, error }: Entry, doubt: Pick<Report, 'index' | 'reason'>): void {
+    const came = phase === 'denied' ? 'denied' : phase === 'failed' ? NOT_DONE.get(error ?? '') : undefined;
+    if (came === undefined) throw new Fault(doubt.reason, doubt.index);
+    this.#doubted.delete(id);
+    this.#report({ ...doubt, came });
+  }
+
+  #report(report: Report): void {
     this.#reportedCount += 1;
-    if (this.#reported.length < reportedLimit) this.#reported.push({ index, reason });
+    const kept = this.#kept.get(report.came) ?? 0;
+    if (kept === reportedLimit) return;
+    this.#kept.set(report.came, kept + 1);
+    this.#reported.push(report);
   }
 
   #apply(entry: Entry, index: number): void {
@@ -271,6 +320,12 @@ export class ExportVerifier {
     if (stray !== undefined) throw new Fault(`no entry puts the document ${stray} in force`);
   }
 }
+
+/** Failures of which the log does not say that anything was done: the token was not used, or nobody knows. */
+const NOT_DONE: ReadonlyMap<string, Came> = new Map([
+  ['log-unavailable', 'undone'],
+  ['interrupted', 'interrupted'],
+]);
 
 /** The head of an entry that is plainly one, and not too long. */
 function scanned({ text, bytes }: Line): EntryHead | undefined {

@@ -300,8 +300,13 @@ describe('whoever has the key of the log as well cannot invent what others sign:
     if (attempt === undefined) throw new Error('the sample has a use');
     return { ...unsigned(attempt), id: 'act_invented', time: at(11), ...more };
   };
-  const inserted = (entry: Entry): readonly Entry[] =>
-    entries.toSpliced(place('grant.sign', 'attempted') + 2, 0, entry);
+  /** Done, in the log, as the use before it was. */
+  const inserted = (entry: Entry): readonly Entry[] => {
+    const [index, { actor, id, time }] = [place('grant.sign', 'attempted') + 2, entry];
+    const done = entries[index - 1];
+    if (done?.phase !== 'done') throw new Error('the sample has a use that was done');
+    return entries.toSpliced(index, 0, entry, { ...done, actor, id, time });
+  };
   const approval = (): number => place('recovery.approve', 'attempted', 'erin');
 
   test.each<[string, RegExp, () => readonly Entry[] | Promise<readonly Entry[]>]>([

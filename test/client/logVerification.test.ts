@@ -19,6 +19,7 @@ import {
   logKey,
   people,
   at,
+  removal,
   RECOVERY,
   REQUEST_HASH,
   request,
@@ -35,6 +36,15 @@ beforeEach(() => {
 afterEach(() => {
   rmSync(directory, { recursive: true });
 });
+
+/** An attempt, and what came of it: done, where nothing else is said. */
+function ended(
+  attempt: Entry,
+  outcome: Partial<Entry> = { phase: 'done', digest: '77'.repeat(32) },
+): Entry[] {
+  const { time, act, id, actor, subject } = attempt;
+  return [attempt, { v: 1, time, act, id, actor, subject, detail: {}, phase: 'denied', ...outcome }];
+}
 
 async function verdictOn(
   entries: readonly Entry[],
@@ -119,7 +129,7 @@ describe('even a log that its key has signed is refused, at the entry, when', ()
       async () => {
         const approvalRequest = await request(people.dana, 30, approvals);
         const [, , , , attempt] = await sampleEntries({ approvalRequest });
-        return { approvalRequest, more: attempt === undefined ? [] : [{ ...attempt, id: 'act_3' }] };
+        return { approvalRequest, more: attempt === undefined ? [] : ended({ ...attempt, id: 'act_3' }) };
       },
     ],
     [
@@ -268,7 +278,8 @@ describe('an app that was known by its client certificate', () => {
     ['for reading', /grant.read by mailer with a certificate/, denied({ act: 'grant.read' })],
     ['under a grant that was not made', /under a grant that was not made/, attempted()],
   ])('is refused %s', async (_name, reason, entry) => {
-    const { verdict } = await verdictOn(await sampleEntries({ more: [entry] }));
+    const more = entry.phase === 'denied' ? [entry] : ended(entry);
+    const { verdict } = await verdictOn(await sampleEntries({ more }));
     const found = { index: 6, reason: expect.stringMatching(reason) as string };
     expect(verdict).toMatchObject(
       entry.phase === 'denied'
@@ -301,9 +312,106 @@ describe('an app that was known by its client certificate', () => {
     put(document, '2026-03-01T12:00:00.000Z');
     expect(evidence.check(attempted())).toBeUndefined();
     put(without, '2026-03-01T12:30:59.000Z');
+    // it was one: a daemon from which its database hides the newest policy may have attempted that
     expect(evidence.check(attempted())).toMatch(/not one of mailer/);
+    expect(evidence.check(attempted({ certificate: other }))).toEqual({
+      invented: 'its certificate is not one of mailer',
+    });
     expect(evidence.check(denied())).toBeUndefined();
     expect(evidence.check(denied({ time: '2026-03-01T12:45:00.000Z' }))).toMatch(/not one of mailer/);
+  });
+});
+
+describe('an attempt that should not have been made', () => {
+  const approvals = `/v1/recoveries/${RECOVERY}/approvals`;
+  const removed = { ...(document as object), version: 2, principals: [] } as unknown as Json;
+  const approval = async (): Promise<Entry> => {
+    const [, , , , approve] = await sampleEntries();
+    if (approve === undefined) throw new Error('the sample has an approval');
+    return approve;
+  };
+  const attempts: Readonly<Record<string, () => Promise<Entry>>> = {
+    'under a grant that has ended, or that the log has not': () =>
+      Promise.resolve({
+        ...{ v: 2, time: at(31), act: 'grant.sign', id: 'act_3', phase: 'attempted', actor: 'mailer' },
+        ...{ subject: { grant: 'grant_1' }, certificate: CERTIFICATE, detail: {} },
+      }),
+    'of a request that has ended': async () => {
+      const approve = await approval();
+      const other = `rec_${'3'.repeat(32)}`;
+      const about = { recovery: other, keys: ['key_1'], requestHash: REQUEST_HASH };
+      const signed = await statement(people.dana, about);
+      return {
+        ...{ ...approve, id: 'act_3', time: at(31), subject: { ...approve.subject, recovery: other } },
+        request: await request(people.dana, 31, approvals.replace(RECOVERY, other)),
+        detail: { requestHash: REQUEST_HASH, statement: signed },
+      };
+    },
+    'by a request that stands before': async () => ({ ...(await approval()), id: 'act_3' }),
+    'by somebody who was removed': async () => ({
+      ...{ ...(await approval()), id: 'act_3', time: at(45) },
+      request: await request(people.dana, 45, approvals),
+    }),
+  };
+  const outcomes: readonly (readonly [came: string, outcome: Partial<Entry>])[] = [
+    ['denied', { error: 'record-mismatch' }],
+    ['undone', { phase: 'failed', error: 'log-unavailable' }],
+    ['interrupted', { phase: 'failed', error: 'interrupted' }],
+  ];
+  const verdictAfter = async (
+    what: string,
+    came: (attempt: Entry) => readonly Entry[],
+  ): Promise<Awaited<ReturnType<typeof verifyExport>>['verdict']> => {
+    const attempt = await attempts[what]?.();
+    if (attempt === undefined) throw new Error('there is no such attempt');
+    const isRemoval = what.endsWith('removed');
+    const lines = exportOf(
+      await sampleEntries({ more: [...(isRemoval ? await removal(removed) : []), ...came(attempt)] }),
+      isRemoval ? [removed] : [],
+    );
+    writeFileSync(path, `${lines.join('\n')}\n`);
+    return (await verifyExport({ path, logKey: logKey.vkey, bootstrap: administrators })).verdict;
+  };
+
+  describe.each(Object.keys(attempts))('%s', (what) => {
+    const index = what.endsWith('removed') ? 8 : 6;
+
+    test.each(outcomes)('is reported, and the log believed, when it was %s', async (came, outcome) => {
+      expect(await verdictAfter(what, (attempt) => ended(attempt, outcome))).toMatchObject({
+        ok: true,
+        reported: { count: 1, first: [{ index, came }] },
+      });
+    });
+
+    test('is reported while it has no outcome', async () => {
+      expect(await verdictAfter(what, (attempt) => [attempt])).toMatchObject({
+        ok: true,
+        reported: { count: 1, first: [{ index, came: 'open' }] },
+      });
+    });
+
+    test.each<[string, Partial<Entry>]>([
+      ['done', { phase: 'done', digest: '77'.repeat(32) }],
+      ['begun in the token', { phase: 'failed', error: 'token-unavailable' }],
+    ])('is why the log is not believed when it was %s', async (_came, outcome) => {
+      expect(await verdictAfter(what, (attempt) => ended(attempt, outcome))).toMatchObject({
+        ok: false,
+        index,
+      });
+    });
+  });
+
+  test('is why the log is not believed when somebody’s word in it was never given, whatever came of it', async () => {
+    const byEve = await request(people.eve, 31, approvals, { iss: 'dana' });
+    const invented = { ...(await approval()), id: 'act_3', time: at(31), request: byEve };
+    for (const [, outcome] of outcomes) {
+      const more = ended(invented, outcome);
+      expect((await verdictOn(await sampleEntries({ more }))).verdict).toMatchObject({
+        ok: false,
+        index: 6,
+        reason: 'its request is not signed by a key of dana',
+      });
+    }
   });
 });
 

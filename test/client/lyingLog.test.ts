@@ -311,11 +311,11 @@ describe('a confirmation that released keys have come', () => {
 });
 
 describe('a key that was asked for beyond its rule is found, also when depositaries have signed that:', () => {
-  /** The golden log up to a request that says this instead, by the hash of what it says. */
+  /** The golden log up to the outcome of a request that says this instead, by the hash of what it says. */
   const askedFor = (more: Readonly<Record<string, Json>>): readonly Entry[] => {
     const index = place('recovery.request', 'attempted');
     const asked = { ...without(entryAt(index).detail, 'requestHash'), ...more };
-    return withDetail(index, { ...asked, requestHash: hashOf(asked) }).slice(0, index + 1);
+    return withDetail(index, { ...asked, requestHash: hashOf(asked) }).slice(0, index + 2);
   };
   const scopeWith = (more: Readonly<Record<string, Json>>): Readonly<Record<string, Json>> => {
     const { scope } = entryAt(place('recovery.request', 'attempted')).detail;
@@ -336,7 +336,7 @@ describe('a key that was asked for beyond its rule is found, also when depositar
       const owner = 'olga';
       const hash = hashOf({ ...before, version: 4, owner, keys: meant });
       expect(hash).not.toBe(requestHash);
-      return withDetail(index, { version, descriptions: said, requestHash: hash }).slice(0, index + 1);
+      return withDetail(index, { version, descriptions: said, requestHash: hash }).slice(0, index + 2);
     };
 
     test('is believed', async () => {

@@ -89,7 +89,7 @@ export interface Forgery {
 export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entry[]> {
   const hash = documentHash(document);
   const signers = forged.policySigners ?? [people.ann, people.bob];
-  const signatures = await acts.policySignatures(signers, document, forged.policyBase);
+  const signatures = await acts.policySignatures(signers, document, { version: forged.policyBase ?? 0 });
   const common = { v: 1, subject: {}, detail: {} } as const;
   const apply = { ...common, act: 'policy.apply', id: 'act_1', actor: 'ann' } as const;
   const subject = { recovery: RECOVERY, keys: ['key_1'], owner: 'olga' };
@@ -128,8 +128,22 @@ export async function sampleEntries(forged: Forgery = {}): Promise<readonly Entr
 
 export const logKey: TestKey = testKey(ORIGIN);
 
+/** The same two administrators put another document in force, 40 minutes past. */
+export async function removal(next: Json): Promise<readonly Entry[]> {
+  const hash = documentHash(next);
+  const before = { version: 1, hash: documentHash(document) };
+  const signatures = await acts.policySignatures([people.ann, people.bob], next, before);
+  const common = { v: 1, time: at(40), act: 'policy.apply', id: 'act_4', actor: 'ann', subject: {} } as const;
+  const detail = { version: 2, policyHash: hash };
+  const signed = await request(people.ann, 40, '/v1/policy');
+  return [
+    { ...common, phase: 'attempted', request: signed, detail: { ...detail, signatures } },
+    { ...common, phase: 'done', detail, digest: hash },
+  ];
+}
+
 /** The lines of an export of these entries, signed by the log. */
-export function exportOf(entries: readonly Entry[]): readonly string[] {
+export function exportOf(entries: readonly Entry[], more: readonly Json[] = []): readonly string[] {
   const lines = entries.map((entry) => Buffer.from(encodeEntry(entry)).toString());
-  return exportLinesOf({ origin: ORIGIN, logKey, documents: [document], lines });
+  return exportLinesOf({ origin: ORIGIN, logKey, documents: [document, ...more], lines });
 }

@@ -59,12 +59,16 @@ export class SignedActs {
     });
   }
 
-  /** Signatures of these under the first policy, as the log has them. */
-  policySignatures(signers: readonly Signer[], document: Json, base = 0): Promise<readonly string[]> {
+  /** Signatures of these under a policy, the first where nothing else is said, as the log has them. */
+  policySignatures(
+    signers: readonly Signer[],
+    document: Json,
+    before: { readonly version: number; readonly hash?: string } = { version: 0 },
+  ): Promise<readonly string[]> {
     const order = {
       hash: documentHash(document),
-      base,
-      replaces: BOOTSTRAP_HASH,
+      base: before.version,
+      replaces: before.hash ?? BOOTSTRAP_HASH,
       origin: this.#origin,
       now: new Date(at(0)),
       lifetimeMs: 3_600_000,

@@ -7,7 +7,7 @@ import { parsePublicParts } from '../../client/publicPart.js';
 import type { RequestCounts } from '../../client/requestEvidence.js';
 import type { WitnessPins } from '../../client/witnessPins.js';
 import { readTrustedFile } from '../../client/trustedFile.js';
-import type { Believed, Refused } from '../../log/verifier.js';
+import type { Believed, Came, Refused } from '../../log/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -246,15 +246,24 @@ function believed(
             ? undefined
             : `${requests.together} more calls, counted in the entries of some of them`,
         ],
-        ['reported', reported.count === 0 ? undefined : `${reported.count} refused calls`],
+        ['reported', reported.count === 0 ? undefined : `${reported.count} acts that were not done`],
       ]),
-      ...reported.first.map(({ index, reason }) => `entry ${index}, refused before any attempt: ${reason}`),
+      ...reported.first.map(({ index, reason, came }) => `entry ${index}, ${CAME[came]}: ${reason}`),
     ],
     ...(open.length === 0
       ? {}
       : { next: 'acts without an outcome were cut short or are under way: ask the operators' }),
   };
 }
+
+/** What came of an act that is reported, in words. */
+const CAME: Readonly<Record<Came, string>> = {
+  refused: 'refused before any attempt',
+  denied: 'attempted and then refused',
+  undone: 'attempted and not done, as the log was not to be had',
+  interrupted: 'attempted and cut short, so that nobody knows what was done',
+  open: 'attempted, and without an outcome so far',
+};
 
 function unknownRequests({ unknown }: RequestCounts): string {
   return unknown === 0 ? '' : `, ${unknown} from before the first policy not (give --administrators)`;
