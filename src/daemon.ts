@@ -8,6 +8,7 @@ import { ConfigError } from './config.js';
 import type { Escrow } from './escrow/context.js';
 import { sha256Hex } from './escrow/digests.js';
 import { Directory } from './escrow/directory.js';
+import { GrantCertificates } from './escrow/grantCertificate.js';
 import type { Housekeeping } from './escrow/housekeeping.js';
 import { keepHouse } from './escrow/housekeeping.js';
 import type { FollowedLog } from './escrow/logFacts.js';
@@ -138,17 +139,19 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     await directory.current();
     const { store, log: reader } = database;
+    const identity = identityVerifier(token.identityKey);
     const escrow: Escrow = {
       ledger,
       directory,
       store,
       log: reader,
       followed,
+      certificates: new GrantCertificates(config.origin, identity),
       owners: new OwnerChains(reader),
       openRequests: new OpenRequests(config.requests.openRecoveries),
       token,
       statements: statementVerifier,
-      identity: identityVerifier(token.identityKey),
+      identity,
       clock,
       random: randomBytes,
       origin: config.origin,

@@ -5,13 +5,19 @@ import { canonicalJson } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { Pace } from '../escrow/pace.js';
+import { GRANT_TYPE } from '../escrow/grantCertificate.js';
+import type { Jwk } from './jws.js';
+import { jwsHolds, parseJws } from './jws.js';
 import { endsRequest, isMapOf } from './recoveryEvidence.js';
 
 /** What a grant allows, and what is left of it. */
 interface Allowed {
   readonly key: string;
+  readonly recovery: string | undefined;
   readonly scope: AskedScope;
   readonly startMs: number;
+  /** As its making said, whenever it ended. */
+  readonly untilMs: number;
   readonly pace: Pace | undefined;
   left: number;
   /** When it ended, by the log or by the clock. */
@@ -30,7 +36,26 @@ const scopeSchema = z.object({
 });
 const grantSchema = z.object({ ...limits, startsAt: z.iso.datetime(), expiresAt: z.iso.datetime() });
 
-type AskedScope = z.infer<typeof scopeSchema>;
+/** A scope, and its canonical JSON; see {@link scopeText}. */
+type AskedScope = z.infer<typeof scopeSchema> & { readonly text: string };
+
+const certificateSchema = z.strictObject({
+  iss: z.string(),
+  aud: z.string(),
+  iat: z.int(),
+  recovery: z.string(),
+  grants: z.record(z.string(), z.string()),
+  scope: z.record(z.string(), z.json()),
+  start: z.iso.datetime(),
+  end: z.iso.datetime(),
+});
+
+/** By whom certificates are. */
+export interface CertifiedBy {
+  readonly origin: string;
+  /** The token's identity key, where it is pinned: without it, what certificates say is checked, and not who says it. */
+  readonly identityKey: Jwk | undefined;
+}
 
 /** What was asked for, and for which keys. */
 interface Asked {
@@ -44,7 +69,8 @@ const SHARED_SCOPES = 1000;
 /**
  * Checks that grants were used within what they allow: each was made of a request that asked for its key and app, one for
  * each key, for no fewer uses and for as long, and is used by that app with that key, as was asked for, while it stands, at
- * most so often and so fast. Uses count when they are attempted, whatever becomes of them.
+ * most so often and so fast. Uses count when they are attempted, whatever becomes of them. A certificate of grants is by the
+ * token's identity key, as far as that is known, and says of them what the log says.
  *
  * Remembers requests and grants that have not ended, and those that ended lately.
  */
@@ -53,6 +79,11 @@ export class GrantEvidence {
   readonly #grants = new Map<string, Allowed>();
   readonly #scopes = new Map<string, AskedScope>();
   #sweptAtMs = 0;
+  readonly #by: CertifiedBy;
+
+  constructor(by: CertifiedBy) {
+    this.#by = by;
+  }
 
   /** Why this entry is refused, if it is. */
   check(entry: Entry): string | undefined {
@@ -64,6 +95,7 @@ export class GrantEvidence {
       if (scope !== undefined) this.#asked.set(subject.recovery, { scope, keys: subject.keys ?? [] });
     }
     if (act === 'recovery.activate' && phase === 'done') return this.#checkMade(entry, atMs);
+    if (act === 'grant.certify' && phase === 'done') return this.#checkCertified(entry);
     if (subject.recovery !== undefined && endsRequest(entry)) this.#asked.delete(subject.recovery);
     if ((act === 'grant.sign' || act === 'grant.decrypt') && phase === 'attempted') {
       return this.#checkUse(entry, atMs);
@@ -96,13 +128,56 @@ export class GrantEvidence {
     if (endMs > Math.min(lastsMs, instantOr(asked.notAfter, Infinity))) {
       return `the grant stands until ${expiresAt}, which is longer than was asked for`;
     }
-    const { grants } = detail;
+    const { grants, certificate } = detail;
     if (!isMapOf(grants, keys)) return 'grants are made for other keys than were asked for';
     for (const [key, grant] of Object.entries(grants)) {
       if (typeof grant !== 'string') return 'a grant is made without saying which';
       if (this.#grants.has(grant)) return `the grant for ${key} stands already`;
       const pace = asked.rate == null ? undefined : new Pace(asked.rate, TOLERANCE_MS); // each counts by itself
-      this.#grants.set(grant, { key, scope: asked, startMs, pace, left: maxUses, endMs });
+      const { recovery } = subject;
+      const untilMs = endMs;
+      this.#grants.set(grant, { key, recovery, scope: asked, startMs, untilMs, pace, left: maxUses, endMs });
+    }
+    if (certificate === undefined) return undefined; // from before there were any
+    return this.#checkCertificate(certificate, grants, subject.recovery);
+  }
+
+  /** A grant from before there were certificates was given one. */
+  #checkCertified({ subject, detail }: Entry): string | undefined {
+    const { grant, key, recovery } = subject;
+    const { certificate = null } = detail;
+    if (grant === undefined || key === undefined) return 'a certificate is given without saying of what';
+    return this.#checkCertificate(certificate, { [key]: grant }, recovery);
+  }
+
+  #checkCertificate(
+    certificate: Json,
+    grants: Readonly<Record<string, Json>>,
+    recovery: string | undefined,
+  ): string | undefined {
+    const jws = typeof certificate === 'string' ? parseJws(certificate) : undefined;
+    const said = certificateSchema.safeParse(jws?.payload).data;
+    if (jws?.header['typ'] !== GRANT_TYPE || said === undefined) return 'a certificate of grants is none';
+    const { identityKey, origin } = this.#by;
+    if (identityKey !== undefined && !jwsHolds(jws, { jwk: identityKey, alg: 'ES256' })) {
+      return 'a certificate of grants is not signed by the identity key';
+    }
+    const isOfThese =
+      said.iss === origin &&
+      said.aud === origin &&
+      said.recovery === recovery &&
+      canonicalJson(said.grants) === canonicalJson(grants);
+    if (!isOfThese) return 'a certificate is of other grants';
+    for (const [key, id] of Object.entries(said.grants)) {
+      const grant = this.#grants.get(id);
+      if (grant === undefined) continue; // it ended long before it was given one
+      const isAsMade =
+        grant.key === key &&
+        grant.recovery === recovery &&
+        grant.scope.text === scopeText(said.scope) &&
+        grant.startMs === Date.parse(said.start) &&
+        grant.untilMs === Date.parse(said.end);
+      if (!isAsMade) return `the certificate of ${id} says something else than the log says of it`;
     }
     return undefined;
   }
@@ -136,7 +211,8 @@ export class GrantEvidence {
     const name = canonicalJson(asked ?? null);
     const known = this.#scopes.get(name);
     if (known !== undefined) return known;
-    const scope = scopeSchema.safeParse(asked).data;
+    const found = scopeSchema.safeParse(asked).data;
+    const scope = found === undefined ? undefined : { ...found, text: scopeText(asked) };
     if (this.#scopes.size >= SHARED_SCOPES) this.#scopes.clear();
     if (scope !== undefined) this.#scopes.set(name, scope);
     return scope;
@@ -146,6 +222,12 @@ export class GrantEvidence {
     this.#sweptAtMs = nowMs;
     for (const [id, { endMs }] of this.#grants) if (nowMs > endMs + 2 * TOLERANCE_MS) this.#grants.delete(id);
   }
+}
+
+/** The canonical JSON of a scope, without what it does not limit: older entries leave that out where newer ones say null. */
+function scopeText(scope: Json | undefined): string {
+  const members = Object.entries((scope ?? {}) as Readonly<Record<string, Json>>);
+  return canonicalJson(Object.fromEntries(members.filter(([, value]) => value !== null)));
 }
 
 function instantOr(instant: string | null | undefined, otherwise: number): number {

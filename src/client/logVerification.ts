@@ -11,6 +11,7 @@ import { DirectoryInForce } from './directoryInForce.js';
 import { GrantEvidence } from './grantEvidence.js';
 import type { FalseStatement } from './historyEvidence.js';
 import { HistoryEvidence, HistoryRecount } from './historyEvidence.js';
+import type { Jwk } from './jws.js';
 import type { PublicPart } from './publicPart.js';
 import type { RequestCounts } from './requestEvidence.js';
 import { QuorumEvidence } from './quorumEvidence.js';
@@ -27,6 +28,8 @@ export interface ExportCheck {
   readonly path: string;
   /** Pinned: a C2SP verifier key. Its name is the origin of the log. */
   readonly logKey: string;
+  /** Pinned: the token's identity key, by which grants are certified. */
+  readonly identityKey?: Jwk;
   /** An older signed checkpoint that the export must extend. */
   readonly against?: string;
   /** Pinned witnesses of whom so many must have cosigned the export's checkpoint. */
@@ -56,7 +59,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const recoveries = new RecoveryEvidence();
   const terms = new TermsEvidence();
   const quorums = new QuorumEvidence(terms);
-  const grants = new GrantEvidence();
+  const grants = new GrantEvidence({ origin, identityKey: check.identityKey });
   const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();
   const trees = new StatedTrees();

@@ -28,7 +28,7 @@ export const MEANS = {
   'recovery.expire': [],
   'recovery.confirm': [],
   'recovery.forget': [],
-  'recovery.activate': ['unwrapReply', 'openUnder', 'unwrapLayer', 'raiseGrant', 'destroyGrant'],
+  'recovery.activate': ['unwrapReply', 'openUnder', 'unwrapLayer', 'raiseGrant', 'destroyGrant', 'attest'],
   'recovery.release': [
     'unwrapReply',
     'openUnder',
@@ -40,6 +40,7 @@ export const MEANS = {
   ],
   'grant.sign': ['sign'],
   'grant.decrypt': ['decrypt'],
+  'grant.certify': ['attest'],
   'grant.revoke': [],
   'grant.expire': [],
   'grant.exhaust': [],

@@ -5,16 +5,22 @@ import type { GrantFacts, ScopeFacts } from './logFacts.js';
 
 /**
  * Checks a grant as it was read against what the log says of it: it was made, of the request that asked for it, for this app,
- * key, scope and time, and has not ended. How much of it was used is decided with the attempt.
+ * key, scope and time, and has not ended; and that the token has certified it so. How much of it was used is decided with the
+ * attempt.
  *
  * @throws EscrowError `record-mismatch`
  */
-export async function checkGrant({ followed }: Pick<Escrow, 'followed'>, grant: Grant): Promise<void> {
+export async function checkGrant(
+  { followed, certificates }: Pick<Escrow, 'followed' | 'certificates'>,
+  grant: Grant,
+): Promise<void> {
   // another daemon may have made it just now
   if (followed.facts.grant(grant.id) === undefined) await followed.caughtUp();
   const facts = followed.facts.grant(grant.id);
-  if (facts !== undefined && isAsLogged(grant, facts)) return;
-  throw new EscrowError('record-mismatch', 'The log says something else of the grant.');
+  if (facts === undefined || !isAsLogged(grant, facts)) {
+    throw new EscrowError('record-mismatch', 'The log says something else of the grant.');
+  }
+  await certificates.check(grant, facts);
 }
 
 function isAsLogged(grant: Grant, facts: GrantFacts): boolean {

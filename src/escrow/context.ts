@@ -5,6 +5,7 @@ import type { GrantId, KeyId, RandomBytes, RecoveryId } from './ids.js';
 import type { Deposit } from './deposit.js';
 import { checkDeposit } from './checkedDeposit.js';
 import type { Grant } from './grant.js';
+import type { GrantCertificates } from './grantCertificate.js';
 import type { KnownCaller } from './knownCaller.js';
 import type { Ledger } from './ledger.js';
 import type { FollowedLog } from './logFacts.js';
@@ -25,6 +26,7 @@ export interface Escrow {
   readonly log: LogReader;
   /** What the log's entries say, as it was followed. */
   readonly followed: FollowedLog;
+  readonly certificates: GrantCertificates;
   readonly owners: OwnerChains;
   readonly openRequests: OpenRequests;
   readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing'>;

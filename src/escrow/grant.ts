@@ -22,6 +22,8 @@ export interface Grant {
   /** The end of the duration, which is counted from activation, or earlier where the scope says so. */
   readonly expiresAt: Date;
   readonly status: GrantStatus;
+  /** By the token's identity key; see grantCertificate.ts. Absent while a grant from before there were any has none. */
+  readonly certificate?: string;
 }
 
 /** Where a grant stands at this instant: an active one past its end has expired, recorded or not. */

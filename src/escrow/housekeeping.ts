@@ -1,10 +1,12 @@
 import { decodeEntry } from '../log/entry.js';
 import { brakesOfAll, getAskedKeys } from './askedKeys.js';
+import { checkGrant } from './checkedGrant.js';
 import type { Escrow } from './context.js';
 import { sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
 import { grantStatusAt } from './grant.js';
+import { certifyGrants } from './grantCertificate.js';
 import type { GrantId, RecoveryId } from './ids.js';
 import { DAEMON } from './performance.js';
 import { subjectOf } from './operate.js';
@@ -21,6 +23,8 @@ export interface Housekeeping {
   readonly interruptedActs: number;
   readonly expiredRecoveries: number;
   readonly endedGrants: number;
+  /** Grants from before there were certificates that have one now. */
+  readonly certifiedGrants: number;
   readonly strays: number;
   /** One-time keys and grants that the records have and a token that works does not, by their labels. */
   readonly missing: readonly string[];
@@ -43,6 +47,7 @@ export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs
     interruptedActs: await closeInterrupted(escrow, journal),
     expiredRecoveries: await expireRecoveries(escrow),
     endedGrants: await endGrants(escrow),
+    certifiedGrants: await certifyOlder(escrow),
     ...(await settleToken(escrow, journal)),
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
     activated: await activateDue(escrow),
@@ -125,6 +130,41 @@ async function endGrants(escrow: Escrow): Promise<number> {
     if (await tolerate(() => endGrant(escrow, grant, status))) ended += 1;
   }
   return ended;
+}
+
+/** Certifies grants that were made before there were certificates, once what the log says of them was checked. */
+async function certifyOlder(escrow: Escrow): Promise<number> {
+  let certified = 0;
+  for (const grant of await escrow.store.openGrants()) {
+    const facts = escrow.followed.facts.grant(grant.id);
+    if (facts === undefined || facts.certificate !== undefined) continue;
+    if (grantStatusAt(grant, escrow.clock.now()) !== 'active') continue;
+    if (await tolerate(() => certify(escrow, grant))) certified += 1;
+  }
+  return certified;
+}
+
+async function certify(escrow: Escrow, grant: Grant): Promise<void> {
+  await escrow.ledger.perform({
+    act: 'grant.certify',
+    actor: DAEMON,
+    decide: async (about) => {
+      about(subjectOf(grant));
+      await checkGrant(escrow, grant);
+      return { detail: {}, claims: [], plan: undefined };
+    },
+    run: async (lent) => {
+      const { id, recovery, key, scope, startsAt, expiresAt } = grant;
+      const terms = { recovery, grants: [{ key, grant: id }], scope, startsAt, expiresAt };
+      const certificate = await certifyGrants(lent, escrow.origin, terms, escrow.clock.now());
+      return {
+        detail: { certificate },
+        digest: sha256Hex(certificate),
+        changes: [{ change: 'grant-certified', grant: id, certificate }],
+        answer: undefined,
+      };
+    },
+  });
 }
 
 async function endGrant(escrow: Escrow, grant: Grant, status: 'exhausted' | 'expired'): Promise<void> {

@@ -47,6 +47,8 @@ export type Change =
   /** Inserts at revision 1, else replaces exactly the revision before. */
   | { readonly change: 'recovery-saved'; readonly recovery: Recovery }
   | { readonly change: 'grant-created'; readonly grant: Grant }
+  /** Of an active grant that has none. */
+  | { readonly change: 'grant-certified'; readonly grant: GrantId; readonly certificate: string }
   /** From `active` to an end; refused when it has ended already. */
   | {
       readonly change: 'grant-ended';

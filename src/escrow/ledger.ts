@@ -498,6 +498,7 @@ function asEscrowError(error: unknown): EscrowError {
       case 'deposit-created':
       case 'recovery-saved':
       case 'grant-created':
+      case 'grant-certified':
       case 'grant-ended':
         return new EscrowError('busy', undefined, { cause: error });
     }

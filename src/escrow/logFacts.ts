@@ -50,6 +50,8 @@ export interface GrantFacts {
   readonly maxUses: number;
   readonly startsAtMs: number;
   readonly expiresAtMs: number;
+  /** SHA-256 (hex) of its certificate; undefined for one from before there were any, until it has one. */
+  readonly certificate: string | undefined;
   /** Counted when they are attempted, whatever becomes of them. */
   readonly used: number;
 }

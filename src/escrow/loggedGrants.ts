@@ -1,5 +1,6 @@
 import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
+import { sha256Hex } from './digests.js';
 import type { ErrorCode } from './errors.js';
 import type { GrantFacts, RequestFacts } from './logFacts.js';
 import { Pace } from './pace.js';
@@ -24,7 +25,7 @@ export class LoggedGrants {
   /** Takes the outcome of an activation: each key of the request has become a grant. */
   made(entry: Entry, { owner, keys, scope, specs }: RequestFacts): void {
     const { subject, detail } = entry;
-    const { app, maxUses, startsAt, expiresAt } = detail;
+    const { app, maxUses, startsAt, expiresAt, certificate } = detail;
     if (scope === undefined || scope.app !== app || typeof maxUses !== 'number') return;
     const startsAtMs = instantOf(startsAt);
     const expiresAtMs = instantOf(expiresAt);
@@ -37,6 +38,7 @@ export class LoggedGrants {
       startsAtMs,
       expiresAtMs,
       used: 0,
+      certificate: digestOf(certificate),
     };
     for (const [key, grant] of Object.entries(grantsOf(entry))) {
       if (!keys.includes(key) || typeof grant !== 'string' || this.#running.has(grant)) continue;
@@ -45,8 +47,13 @@ export class LoggedGrants {
     }
   }
 
-  concluded({ act, subject }: Entry): void {
-    if (ENDING.has(act)) this.#running.delete(subject.grant ?? '');
+  concluded({ act, subject, detail }: Entry): void {
+    const id = subject.grant ?? '';
+    if (ENDING.has(act)) this.#running.delete(id);
+    const grant = act === 'grant.certify' ? this.#running.get(id) : undefined;
+    // the first counts, in the record as well
+    if (grant === undefined || grant.facts.certificate !== undefined) return;
+    grant.facts = { ...grant.facts, certificate: digestOf(detail['certificate']) };
   }
 
   /** Counts an attempted use, whatever becomes of it, and says why the grant does not allow it, if it does not. */
@@ -78,6 +85,10 @@ function grantsOf({ subject, detail }: Entry): Readonly<Record<string, unknown>>
   const { grants } = detail;
   if (isMap(grants)) return grants;
   return subject.key === undefined ? {} : { [subject.key]: subject.grant };
+}
+
+function digestOf(certificate: Json | undefined): string | undefined {
+  return typeof certificate === 'string' ? sha256Hex(certificate) : undefined;
 }
 
 function isMap(value: Json | undefined): value is Readonly<Record<string, Json>> {

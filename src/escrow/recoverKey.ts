@@ -12,6 +12,7 @@ import { isDepositaryOf } from './deposit.js';
 import { canonicalHash } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
+import { certifyGrants } from './grantCertificate.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import { newId } from './ids.js';
 import type { Actor, Performed } from './performance.js';
@@ -112,12 +113,15 @@ function activate(
       };
     },
     run: async (lent, { request, recovery, keys, scope }) => {
-      await orEnd(escrow, recovery, () => raiseAll(lent, request, keys, scope));
       const grants = grantsOf(keys);
       const at = escrow.clock.now();
       const { startsAt, expiresAt } = grantTimes(scope, at);
+      // first: a grant that cannot be certified is not made
+      const terms = { recovery: recovery.id, grants, scope, startsAt, expiresAt };
+      const certificate = await certifyGrants(lent, escrow.origin, terms, at);
+      await orEnd(escrow, recovery, () => raiseAll(lent, request, keys, scope));
       const made = keys.map(({ deposit: { key, spec, owner }, grant }): Grant => {
-        const life = { used: 0, recent: [], startsAt, expiresAt, status: 'active' } as const;
+        const life = { used: 0, recent: [], startsAt, expiresAt, status: 'active', certificate } as const;
         return { id: grant, recovery: recovery.id, key, spec, owner, scope, ...life };
       });
       return {
@@ -127,6 +131,7 @@ function activate(
           startsAt: startsAt.toISOString(),
           expiresAt: expiresAt.toISOString(),
           grants: grantsAsJson(grants),
+          certificate,
         },
         digest: canonicalHash({ grants: grantsAsJson(grants), requestHash: recovery.requestHash }),
         changes: [

@@ -28,11 +28,18 @@ export function takeChange(change: Change, ground: Ground): Undo | undefined {
       return () => (before === undefined ? ground.recoveries.delete(id) : ground.recoveries.set(id, before));
     }
     case 'grant-created': {
-      const { id, status, used, recent, scope, startsAt, expiresAt } = change.grant;
+      const { id, status, used, recent, scope, startsAt, expiresAt, certificate } = change.grant;
+      const isCertified = certificate !== undefined;
       if (ground.grants.has(id)) return undefined;
       const { maxUses, rate } = scope;
-      ground.grants.set(id, { status, used, maxUses, rate, recent, startsAt, expiresAt });
+      ground.grants.set(id, { status, used, maxUses, rate, recent, startsAt, expiresAt, isCertified });
       return () => ground.grants.delete(id);
+    }
+    case 'grant-certified': {
+      const grant = ground.grants.get(change.grant);
+      if (grant?.status !== 'active' || grant.isCertified) return undefined;
+      grant.isCertified = true;
+      return () => (grant.isCertified = false);
     }
     case 'grant-ended': {
       const grant = ground.grants.get(change.grant);
@@ -59,6 +66,8 @@ export function changeStatements(change: Change): readonly Statement[] {
       ];
     case 'grant-created':
       return [insertGrant(change.grant)];
+    case 'grant-certified':
+      return [certifyGrant(change)];
     case 'grant-ended':
       return [endGrant(change)];
   }
@@ -133,8 +142,8 @@ function insertGrant(grant: Grant): Statement {
   return {
     name: 'insert-grant',
     text: `insert into grant_ (id, recovery, key, spec, owner, app, scope, used, max_uses, starts_at, expires_at, status,
-                               recent)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+                               recent, certificate)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
     values: [
       grant.id,
       grant.recovery,
@@ -149,7 +158,16 @@ function insertGrant(grant: Grant): Statement {
       grant.expiresAt.toISOString(),
       grant.status,
       JSON.stringify(grant.recent),
+      grant.certificate ?? null,
     ],
+  };
+}
+
+function certifyGrant({ grant, certificate }: Extract<Change, { change: 'grant-certified' }>): Statement {
+  return {
+    name: 'certify-grant',
+    text: `update grant_ set certificate = $2 where id = $1 and certificate is null`,
+    values: [grant, certificate],
   };
 }
 

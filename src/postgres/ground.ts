@@ -14,6 +14,8 @@ export interface GrantGround {
   recent: RecentUses;
   readonly startsAt: Date;
   readonly expiresAt: Date;
+  /** Whether it has a certificate. */
+  isCertified?: boolean;
 }
 
 /**
@@ -102,7 +104,8 @@ export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
     ...claims.flatMap((claim) => (claim.claim === 'uses-counted' ? [claim.grant] : [])),
     ...changes.flatMap((change) => {
       if (change.change === 'grant-created') return [change.grant.id];
-      return change.change === 'grant-ended' ? [change.grant] : [];
+      const isOnGrant = change.change === 'grant-ended' || change.change === 'grant-certified';
+      return isOnGrant ? [change.grant] : [];
     }),
   ];
   const deposits = changes.flatMap((each) => (each.change === 'deposit-created' ? [each.deposit.key] : []));
@@ -197,19 +200,22 @@ interface GrantLockRow {
   readonly recent: RecentUses;
   readonly starts_at: Date;
   readonly expires_at: Date;
+  readonly certified: boolean;
 }
 
 function lockGrants(ids: readonly string[]): Survey {
   const statement = {
     name: 'lock-grants',
-    text: `select id, status, used, max_uses, scope -> 'rate' as rate, recent, starts_at, expires_at from grant_
+    text: `select id, status, used, max_uses, scope -> 'rate' as rate, recent, starts_at, expires_at,
+             certificate is not null as certified from grant_
            where id = any($1::text[]) order by id for no key update`,
     values: [distinct(ids)],
   };
   return survey(
     (send) => send<GrantLockRow>(statement),
-    ({ id, max_uses: maxUses, rate, starts_at: startsAt, expires_at: expiresAt, ...same }, ground) => {
-      ground.grants.set(id, { ...same, maxUses, rate: rate ?? undefined, startsAt, expiresAt });
+    ({ id, max_uses: maxUses, rate, starts_at, expires_at, certified, ...same }, ground) => {
+      const times = { startsAt: starts_at, expiresAt: expires_at };
+      ground.grants.set(id, { ...same, maxUses, rate: rate ?? undefined, ...times, isCertified: certified });
     },
   );
 }

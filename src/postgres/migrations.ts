@@ -8,6 +8,7 @@ import { migration012 } from './schema/012.js';
 import { migration013 } from './schema/013.js';
 import { migration014 } from './schema/014.js';
 import { migration015 } from './schema/015.js';
+import { migration017 } from './schema/017.js';
 import type { Migration } from './schema/migration.js';
 import { rights } from './schema/rights.js';
 import { migrationsUpTo005 } from './schema/upTo005.js';
@@ -28,6 +29,7 @@ const migrations: readonly Migration[] = [
   migration013,
   migration014,
   migration015,
+  migration017,
 ];
 
 /** Daemons that start at the same time migrate one after another; the number is this program's own. */

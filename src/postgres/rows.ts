@@ -45,6 +45,7 @@ export interface GrantRow {
   readonly starts_at: Date;
   readonly expires_at: Date;
   readonly status: Grant['status'];
+  readonly certificate: string | null;
 }
 
 /** The JSON text of a record. */
@@ -81,8 +82,9 @@ export function toRecovery({ document }: Pick<RecoveryRow, 'document'>): Recover
 }
 
 export function toGrant(row: GrantRow): Grant {
-  const { starts_at: startsAt, expires_at: expiresAt, scope, ...same } = row;
-  return { ...same, scope: toScope(scope), startsAt, expiresAt };
+  const { starts_at: startsAt, expires_at: expiresAt, scope, certificate, ...same } = row;
+  const grant = { ...same, scope: toScope(scope), startsAt, expiresAt };
+  return certificate === null ? grant : { ...grant, certificate };
 }
 
 /** Everyone who holds a share of the key, for any purpose. */

@@ -23,7 +23,7 @@ const fromRecovery = 'select id, filed_at, document from recovery';
 const fromGivenUp =
   'select notice, sink, entry, recipient, kind, fault, dropped_at from notification_dropped';
 const fromGrant =
-  'select id, recovery, key, spec, owner, scope, used, recent, starts_at, expires_at, status from grant_';
+  'select id, recovery, key, spec, owner, scope, used, recent, starts_at, expires_at, status, certificate from grant_';
 
 /** How long a request is remembered after it has expired: longer than clocks differ. */
 const rememberedAfterExpiryMs = 10 * 60_000;

@@ -1,3 +1,4 @@
+import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { DirectoryInForce } from '../../src/client/directoryInForce.js';
 import { GrantEvidence } from '../../src/client/grantEvidence.js';
 import { QuorumEvidence } from '../../src/client/quorumEvidence.js';
 import { RequestEvidence } from '../../src/client/requestEvidence.js';
-import type { Json } from '../../src/log/canonical.js';
+import { canonicalJson, type Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import type { Forgery } from './sampleLog.js';
 import {
@@ -542,6 +543,9 @@ describe('a key that came back', () => {
 });
 
 describe('a grant', () => {
+  const { privateKey: identity, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const { privateKey: otherIdentity } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const identityKey = publicKey.export({ format: 'jwk' }) as Readonly<Record<string, string>>;
   const GRANT = 'grant_1';
   const subject = { recovery: RECOVERY, key: 'key_1', grant: GRANT };
   const ofRecovery = { recovery: RECOVERY, keys: ['key_1'] };
@@ -579,15 +583,59 @@ describe('a grant', () => {
   const used = (inputs: number, more: Partial<Entry> = {}): Entry =>
     act('grant.sign', 'attempted', { mechanism: 'ES256', inputs: Array<string>(inputs).fill('ab') }, more);
   const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
-    const evidence = new GrantEvidence();
+    const evidence = new GrantEvidence({ origin: 'escrow.test', identityKey });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
+  const certificate = (
+    change: Readonly<Record<string, Json>> = {},
+    { typ = 'escrowd-grant+jwt', by = identity }: { typ?: string; by?: KeyObject } = {},
+  ): string => {
+    const said = {
+      ...{ iss: 'escrow.test', aud: 'escrow.test', iat: 1_772_366_400, recovery: ofRecovery.recovery },
+      ...{ grants: { key_1: GRANT }, scope: asked.detail['scope'] ?? null, start: at(0), end: at(60) },
+      ...change,
+    };
+    const input = [{ alg: 'ES256', typ }, said]
+      .map((part) => Buffer.from(canonicalJson(part)).toString('base64url'))
+      .join('.');
+    const signature = sign('sha256', Buffer.from(input), { key: by, dsaEncoding: 'ieee-p1363' });
+    return `${input}.${signature.toString('base64url')}`;
+  };
+  const certified = (jws: string): Entry => act('grant.certify', 'done', { certificate: jws }, { subject });
   const revoked = (minute: number): Entry => act('grant.revoke', 'done', {}, { time: at(minute) });
 
   test('that was used within what it allows is no ground to refuse the log', () => {
     expect(check([asked, made(), used(2), used(1), act('grant.exhaust', 'done', {})])).toEqual([]);
     // an act that was decided before the end may be recorded right after it
     expect(check([asked, made(), revoked(1), used(1, { time: at(1) })])).toEqual([]);
+  });
+
+  test('that is certified, at once or later, is no ground to refuse the log', () => {
+    expect(check([asked, made({ certificate: certificate() }), used(1)])).toEqual([]);
+    expect(check([asked, made(), used(1), certified(certificate())])).toEqual([]);
+    // what is not limited is left out by older entries
+    const scope = { ...(asked.detail['scope'] as object), rate: null, notAfter: null };
+    expect(check([asked, made(), certified(certificate({ scope }))])).toEqual([]);
+    // it was over when it was given one
+    const late = { ...revoked(90), time: at(90) };
+    expect(check([asked, made(), late, certified(certificate())])).toEqual([]);
+  });
+
+  test.each<[string, string, RegExp]>([
+    ['of another kind', certificate({}, { typ: 'escrowd-attestation+jwt' }), /is none/],
+    ['that says more', certificate({ also: 1 }), /is none/],
+    ['by another key', certificate({}, { by: otherIdentity }), /not signed by the identity key/],
+    ['by another server', certificate({ iss: 'other' }), /of other grants/],
+    ['for another log', certificate({ aud: 'other' }), /of other grants/],
+    ['of another request', certificate({ recovery: 'rec_9' }), /of other grants/],
+    ['of another grant', certificate({ grants: { key_1: 'grant_9' } }), /of other grants/],
+    ['of another key', certificate({ grants: { key_9: GRANT } }), /of other grants/],
+    ['for another app', certificate({ scope: { app: 'eve' } }), /says something else/],
+    ['from an earlier start', certificate({ start: at(-1) }), /says something else/],
+    ['to a later end', certificate({ end: at(61) }), /says something else/],
+  ])('with a certificate %s is found', (_what, jws, reason) => {
+    expect(check([asked, made({ certificate: jws })])).toEqual([expect.stringMatching(reason)]);
+    expect(check([asked, made(), certified(jws)])).toEqual([expect.stringMatching(reason)]);
   });
 
   test.each<[string, readonly Entry[], RegExp]>([

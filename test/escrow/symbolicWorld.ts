@@ -6,6 +6,7 @@ import { sha256Hex } from '../../src/escrow/digests.js';
 import type { Directory } from '../../src/escrow/directory.js';
 import { EscrowError } from '../../src/escrow/errors.js';
 import type { Grant } from '../../src/escrow/grant.js';
+import { GrantCertificates } from '../../src/escrow/grantCertificate.js';
 import type { RandomBytes } from '../../src/escrow/ids.js';
 import type { Change, Journal, OpenAct } from '../../src/escrow/journal.js';
 import { Ledger } from '../../src/escrow/ledger.js';
@@ -152,6 +153,11 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       case 'grant-created':
         grants.set(change.grant.id, change.grant);
         return;
+      case 'grant-certified': {
+        const grant = grants.get(change.grant);
+        if (grant !== undefined) grants.set(grant.id, { ...grant, certificate: change.certificate });
+        return;
+      }
       case 'grant-ended':
       case 'policy-applied':
         return;
@@ -212,6 +218,9 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     before: () => undefined,
   };
   const { token, verbs } = symbolicToken(enrolled, device, bytes);
+  const identity: Escrow['identity'] = {
+    verify: (jws, typ) => Promise.resolve(signedByIdentity(jws, typ)),
+  };
   const escrow: Escrow = {
     ledger: new Ledger({
       journal,
@@ -245,6 +254,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
     } as Partial<LogReader> as LogReader,
     followed,
+    certificates: new GrantCertificates(ORIGIN, identity),
     owners: new OwnerChains({ entries: () => Promise.resolve([]) }),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,
@@ -259,7 +269,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
         return said.typ === typ ? said.by : undefined;
       },
     },
-    identity: { verify: (jws, typ) => Promise.resolve(signedByIdentity(jws, typ)) },
+    identity,
     clock,
     random: bytes,
     origin: ORIGIN,

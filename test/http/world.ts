@@ -6,6 +6,7 @@ import type { Deposit } from '../../src/escrow/deposit.js';
 import { askedAsJson, depositDigest, requestHash, sha256Hex } from '../../src/escrow/digests.js';
 import { Directory } from '../../src/escrow/directory.js';
 import type { Grant } from '../../src/escrow/grant.js';
+import { GrantCertificates } from '../../src/escrow/grantCertificate.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
 import { Ledger } from '../../src/escrow/ledger.js';
@@ -331,6 +332,9 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
   } as unknown as Token;
   const world = { now: NOW };
   const clock = { now: () => world.now, pause: () => Promise.resolve() };
+  const identity: Escrow['identity'] = {
+    verify: (jws, typ) => Promise.resolve(ATTESTED.get(`${typ} ${jws}`)),
+  };
   const escrow: Escrow = {
     ledger: new Ledger({
       journal,
@@ -360,11 +364,12 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     store,
     log,
     followed: journal.followed,
+    certificates: new GrantCertificates(ORIGIN, identity),
     owners: new OwnerChains(log),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,
     statements: statementVerifier,
-    identity: { verify: (jws, typ) => Promise.resolve(ATTESTED.get(`${typ} ${jws}`)) },
+    identity,
     clock,
     random: randomBytes,
     origin: ORIGIN,

@@ -10,6 +10,7 @@ import { parsePublicParts } from '../../src/client/publicPart.js';
 import type { OpenedKey } from '../../src/client/release.js';
 import { openRelease } from '../../src/client/release.js';
 import type { WireKey } from '../../src/escrow/wire.js';
+import { decodeEntry } from '../../src/log/entry.js';
 import { grantOf, only } from '../support/oneKey.js';
 import type { Before, PersonBefore } from '../support/versionBefore.js';
 import { restoreBefore } from '../support/versionBefore.js';
@@ -39,6 +40,14 @@ afterAll(() => before.remove());
 
 test('an export that the version before wrote is believed', async () => {
   await verified(join(before.directory, 'story', 'log.ndjson'));
+});
+
+test('an open grant has a certificate from the start on', async () => {
+  const client = before.client('auditor');
+  const entries = (await client.entries(0, 1000)).map(({ entry }) => decodeEntry(Buffer.from(entry)));
+  const certified = entries.filter(({ act, phase }) => act === 'grant.certify' && phase === 'done');
+  const grants = Object.values(before.facts.grants);
+  expect(certified.map(({ subject }) => subject.grant).sort()).toEqual([...grants].sort());
 });
 
 test('an open grant signs, and its uses go on from where they were', async () => {
@@ -210,9 +219,9 @@ async function expectLogHolds(): Promise<void> {
 
 /** Form, tree and signatures of the file, and everybody's signatures in it. */
 async function verified(path: string): Promise<void> {
-  const { logKey } = before.identity('auditor').pins;
+  const { logKey, identityKey } = before.identity('auditor').pins;
   const bootstrap = parsePublicParts(readFileSync(join(before.directory, 'administrators.json'), 'utf8'));
-  const { verdict, requests } = await verifyExport({ path, logKey, bootstrap });
+  const { verdict, requests } = await verifyExport({ path, logKey, identityKey, bootstrap });
   expect(verdict).toMatchObject({ ok: true });
   expect(requests.unknown).toBe(0);
 }

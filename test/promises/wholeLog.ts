@@ -62,14 +62,14 @@ async function exported(system: System): Promise<{ readonly path: string; readon
 }
 
 async function verify(system: System, path: string): Promise<Verdict> {
-  const { logKey } = system.identity('auditor').pins;
+  const { logKey, identityKey } = system.identity('auditor').pins;
   const older = verified.get(system);
   const against = older === undefined ? {} : { against: older };
   const verifier = new ExportVerifier({ logKey, origin: ORIGIN, ...against });
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) verifier.write(chunk);
   believed(verifier.finish());
   const bootstrap = parsePublicParts(readFileSync(join(system.directory, 'administrators.json'), 'utf8'));
-  const { verdict, requests } = await verifyExport({ path, logKey, bootstrap, ...against });
+  const { verdict, requests } = await verifyExport({ path, logKey, identityKey, bootstrap, ...against });
   expect(requests.unknown).toBe(0);
   return verdict;
 }

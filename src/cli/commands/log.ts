@@ -1,5 +1,6 @@
 import { decodeText, decodeUtf8 } from '../../log/plainText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
+import type { Jwk } from '../../client/jws.js';
 import { exportLog } from '../../client/logExport.js';
 import { verifyExport } from '../../client/logVerification.js';
 import type { PublicPart } from '../../client/publicPart.js';
@@ -138,13 +139,14 @@ async function exportCommand(session: Session, given: Given): Promise<Result> {
 
 async function verify(session: Session, given: Given): Promise<Result> {
   const path = given.argument(0);
-  const { logKey, against, witnesses } = await trustOf(session, given);
+  const { logKey, identityKey, against, witnesses } = await trustOf(session, given);
   const bootstrap = await administratorsOf(given.list('administrators'));
   const { verdict, requests, histories } = await session.busy('verifying the log', () =>
     verifyExport({
       path,
       logKey,
       bootstrap,
+      ...(identityKey === undefined ? {} : { identityKey }),
       ...(against === undefined ? {} : { against }),
       ...(witnesses === undefined ? {} : { witnesses }),
     }),
@@ -158,7 +160,10 @@ interface Trust {
   readonly witnesses: WitnessPins | undefined;
 }
 
-async function trustOf(session: Session, given: Given): Promise<Trust & { readonly logKey: string }> {
+async function trustOf(
+  session: Session,
+  given: Given,
+): Promise<Trust & { readonly logKey: string; readonly identityKey?: Jwk }> {
   const witnesses = witnessesIn(given);
   const againstFile = given.find('against');
   const against =
@@ -170,6 +175,7 @@ async function trustOf(session: Session, given: Given): Promise<Trust & { readon
   const identity = await session.identity();
   return {
     logKey: identity.pins.logKey,
+    identityKey: identity.pins.identityKey,
     against: against ?? (await identity.memory.last()),
     witnesses: witnesses ?? identity.witnesses,
   };

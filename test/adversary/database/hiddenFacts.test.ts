@@ -173,6 +173,29 @@ const attacks: Readonly<Record<string, Attack>> = {
     make: used((_world, { scope }) => ({ scope: { ...scope, app: 'printer' as typeof scope.app } })),
     answer: 'record-mismatch',
   },
+  'that a grant has a certificate': {
+    make: used(() => ({ certificate: '' })),
+    answer: 'record-mismatch',
+  },
+  'whose certificate it is': {
+    make: used(async (world, { key }) => {
+      const { id } = await due(world, key, 'operate');
+      const [other] = (await activateRecovery(world.escrow, call.dana(), { recovery: id })).answer;
+      return other?.certificate === undefined ? {} : { certificate: other.certificate };
+    }),
+    answer: 'record-mismatch',
+  },
+  'the certificate of a grant in use': {
+    make: used(async (world, grant) => {
+      await sign(world, grant.id);
+      return { certificate: `${grant.certificate ?? ''}x` };
+    }),
+    answer: 'record-mismatch',
+  },
+  'what of a scope only the certificate has': {
+    make: used((_world, { scope }) => ({ scope: { ...scope, durationMs: 2 * scope.durationMs } })),
+    answer: 'record-mismatch',
+  },
   'when a grant ends': {
     make: used((world, { expiresAt }) => {
       pass(world, 31);
@@ -191,8 +214,19 @@ function believingRows(world: SymbolicWorld): LogFacts {
       const row = world.grants.get(id);
       if (row === undefined) return undefined;
       const { recovery, key, owner, scope, startsAt, expiresAt, used: uses } = row;
+      const certificate = undefined;
       const times = { startsAtMs: startsAt.getTime(), expiresAtMs: expiresAt.getTime() };
-      return { recovery, key, owner, scope, spec: undefined, maxUses: scope.maxUses, used: uses, ...times };
+      return {
+        recovery,
+        key,
+        owner,
+        scope,
+        spec: undefined,
+        maxUses: scope.maxUses,
+        used: uses,
+        certificate,
+        ...times,
+      };
     },
   };
 }

@@ -1,0 +1,96 @@
+import type { Json } from '../log/canonical.js';
+import { canonicalJson } from '../log/canonical.js';
+import { signedByIdentity } from './attestation.js';
+import { askedAsJson, sha256Hex } from './digests.js';
+import { EscrowError } from './errors.js';
+import type { Grant } from './grant.js';
+import type { GrantFacts } from './logFacts.js';
+import type { IdentityVerifier, TokenVerbs } from './ports.js';
+import type { KeyGrant } from './recovery.js';
+
+/** The `typ` of grant certificates (RFC 7515 section 4.1.9). */
+export const GRANT_TYPE = 'escrowd-grant+jwt';
+
+/** What the token certifies of the grants of one request: they have their scope and their times in common. */
+export interface CertifiedGrants extends Pick<Grant, 'recovery' | 'scope' | 'startsAt' | 'expiresAt'> {
+  readonly grants: readonly KeyGrant[];
+}
+
+/** A certificate of these grants by the token's identity key: a compact JWS. */
+export function certifyGrants(
+  lent: Pick<TokenVerbs, 'attest'>,
+  origin: string,
+  of: CertifiedGrants,
+  at: Date,
+): Promise<string> {
+  const iat = Math.floor(at.getTime() / 1000);
+  return signedByIdentity(lent, GRANT_TYPE, { ...certifiedAsJson(origin, of), iat });
+}
+
+/** All that a certificate says but when it was made. */
+function certifiedAsJson(
+  origin: string,
+  { recovery, grants, scope, startsAt, expiresAt }: CertifiedGrants,
+): Readonly<Record<string, Json>> {
+  return {
+    iss: origin,
+    aud: origin,
+    recovery,
+    grants: Object.fromEntries(grants.map(({ key, grant }) => [key, grant])),
+    scope: askedAsJson({ purpose: 'operate', scope }).scope,
+    start: startsAt.toISOString(),
+    end: expiresAt.toISOString(),
+  };
+}
+
+/** So many grants are remembered to have been checked; then it begins anew. */
+const REMEMBERED = 10_000;
+
+/**
+ * Checks certificates of grants. A signature is verified once; from then on the same certificate of the same grant is known,
+ * and what the grant is held to is what the log says of it.
+ */
+export class GrantCertificates {
+  readonly #origin: string;
+  readonly #identity: IdentityVerifier;
+  readonly #known = new Map<string, string>();
+
+  constructor(origin: string, identity: IdentityVerifier) {
+    this.#origin = origin;
+    this.#identity = identity;
+  }
+
+  /**
+   * Checks that the grant has the certificate which the log says it was given, and that the token has certified what the record
+   * says. One from before there were certificates has none until it is given one.
+   * @throws EscrowError `record-mismatch`
+   */
+  async check(grant: Grant, { certificate: logged }: Pick<GrantFacts, 'certificate'>): Promise<void> {
+    const { id, certificate } = grant;
+    if (logged === undefined) return;
+    if (certificate !== undefined && this.#known.get(id) === certificate) return;
+    if (certificate === undefined || sha256Hex(certificate) !== logged) throw notCertified();
+    const said = await this.#identity.verify(certificate, GRANT_TYPE);
+    if (said === undefined || !isOf(this.#origin, grant, said)) throw notCertified();
+    if (this.#known.size >= REMEMBERED) this.#known.clear();
+    this.#known.set(id, certificate);
+  }
+}
+
+function isOf(origin: string, grant: Grant, said: Readonly<Record<string, unknown>>): boolean {
+  const { iat, ...rest } = said;
+  const { grants } = rest;
+  if (typeof iat !== 'number' || typeof grants !== 'object' || grants === null) return false;
+  // of the others that it is of, this record says nothing
+  if ((grants as Readonly<Record<string, unknown>>)[grant.key] !== grant.id) return false;
+  const expected = { ...certifiedAsJson(origin, { ...grant, grants: [] }), grants };
+  try {
+    return canonicalJson(rest) === canonicalJson(expected);
+  } catch {
+    return false; // not even canonical JSON: certainly not what was expected
+  }
+}
+
+function notCertified(): EscrowError {
+  return new EscrowError('record-mismatch', 'The token has not certified what the record says of the grant.');
+}
