@@ -48,7 +48,11 @@ const report = await crash({
 const faults = faultsOf(report);
 if (values.json) process.stdout.write(`${JSON.stringify({ ...report, faults }, undefined, 2)}\n`);
 else {
-  const lines = Object.entries({ ...report, refused: report.refused ?? 'no' }).map(
+  const lines = Object.entries({
+    ...report,
+    ownEnds: report.ownEnds.length,
+    refused: report.refused ?? 'no',
+  }).map(
     ([name, value]) =>
       `${name.padEnd(14)}${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
   );

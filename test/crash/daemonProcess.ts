@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { transpiled, transpileTs } from '../support/runTs.js';
 
 /** The daemon as a process that can be killed and started again. */
@@ -16,9 +17,14 @@ export interface DaemonProcess {
   isRunning(): boolean;
   /** Whether it has ended though nobody stopped it. */
   hasEnded(): boolean;
+  /** How it ended, and the last lines that it said. */
+  lastWords(): string;
   /** Removes the program. */
   remove(): void;
 }
+
+/** Lines of the daemon's log that are kept for whoever asks why it ended. */
+const LINES_KEPT = 40;
 
 /** Makes the program out of src: as it is, or, for the control, with a journal that answers before it writes. */
 export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): DaemonProcess {
@@ -27,6 +33,7 @@ export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): 
   symlinkSync(join(process.cwd(), 'hsm-config'), join(directory, 'hsm-config'));
   if (journal === 'hasty') replaceJournal(join(directory, 'src', 'postgres'));
   let running: ChildProcess | undefined;
+  let said: string[] = [];
   return {
     start: async () => {
       const child = spawn(process.execPath, [program, '--config', configFile], {
@@ -34,14 +41,14 @@ export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): 
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       running = child;
-      const said: string[] = [];
+      said = [];
       await new Promise<void>((resolve, reject) => {
-        child.stdout.on('data', (chunk: Buffer) => {
-          if (said.length < 1000) said.push(chunk.toString());
-          if (said.join('').includes('"serving"')) resolve();
+        createInterface({ input: child.stdout }).on('line', (line) => {
+          said = [...said, line].slice(-LINES_KEPT);
+          if (line.includes('"serving"')) resolve();
         });
-        child.once('exit', (code, signal) => {
-          reject(new Error(`the daemon ended with ${code ?? signal ?? 'nothing'}: ${said.join('')}`));
+        child.once('exit', () => {
+          reject(new Error(`the daemon ended: ${endOf(child, said)}`));
         });
       });
     },
@@ -55,6 +62,7 @@ export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): 
     },
     isRunning: () => running !== undefined,
     hasEnded: () => running !== undefined && hasEnded(running),
+    lastWords: () => (running === undefined ? '' : endOf(running, said)),
     remove: () => {
       rmSync(directory, { recursive: true, force: true });
     },
@@ -63,6 +71,10 @@ export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): 
 
 function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
+}
+
+function endOf(child: ChildProcess, said: readonly string[]): string {
+  return [`${child.exitCode ?? child.signalCode ?? 'nothing'}`, ...said].join('\n');
 }
 
 function replaceJournal(directory: string): void {

@@ -38,8 +38,8 @@ export interface CrashReport extends Evidence {
   readonly unanswered: number;
   readonly kills: number;
   readonly stops: number;
-  /** The daemon ended though nobody killed it. */
-  readonly ownEnds: number;
+  /** For each time that the daemon ended though nobody killed it: how, and its last lines. */
+  readonly ownEnds: readonly string[];
   /** Uses that the grants have counted. */
   readonly counted: number;
   readonly seconds: number;
@@ -53,7 +53,7 @@ export function faultsOf(report: CrashReport): readonly string[] {
     ...(misplaced > 0 ? [`${misplaced} acknowledged operations do not stand where the answer said`] : []),
     ...(refused === undefined ? [] : [`the log is not believed: ${refused}`]),
     ...(open === 0 ? [] : [`${open} attempts are still open after the last start`]),
-    ...(ownEnds > 0 ? [`the daemon ended ${ownEnds} times by itself`] : []),
+    ...ownEnds.map((words) => `the daemon ended by itself: ${words}`),
     ...(acknowledged <= counted && counted <= attempts
       ? []
       : [`${acknowledged} acknowledged, ${counted} counted, ${attempts} attempted: that does not add up`]),
@@ -96,7 +96,7 @@ class CrashRun {
   #unanswered = 0;
   #kills = 0;
   #stops = 0;
-  #ownEnds = 0;
+  readonly #ownEnds: string[] = [];
   readonly #chance = chance('crash');
   #isOver = false;
   #serving: Promise<void> = Promise.resolve();
@@ -210,7 +210,7 @@ class CrashRun {
     for (let waits = 0; this.acknowledged.length < operations; waits += 1) {
       await pause(20);
       if (this.#daemon.hasEnded()) {
-        this.#ownEnds += 1;
+        this.#ownEnds.push(this.#daemon.lastWords());
         await this.#start();
       }
       if (waits * 20 < STUCK_AFTER_MS) continue;
