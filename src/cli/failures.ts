@@ -51,6 +51,8 @@ const NEXT: Readonly<Record<string, string>> = {
   'caller-unknown': 'an administrator adds your public.json to the policy document: escrowctl policy --help',
   forbidden: 'see who may: escrowctl key show KEY, escrowctl recovery show ID',
   'policy-signatures-missing': 'let another administrator run: escrowctl plan -f FILE --sign NAME.jws',
+  'stop-signatures-missing':
+    'let another administrator run: escrowctl recovery stop ID --sign NAME.jws --reason TEXT',
   'policy-stale': 'look at the plan again, and let all sign it again: escrowctl plan -f FILE --sign NAME.jws',
   'notice-unknown': 'see what was given up: escrowctl notifications list',
   'policy-invalid': 'correct the file; its form alone is checked by: escrowctl policy check FILE',

@@ -10,6 +10,7 @@ const ROUTES = {
   'recovery.deny': 'POST /v1/recoveries/:recovery/denials',
   'recovery.veto': 'POST /v1/recoveries/:recovery/veto',
   'recovery.cancel': 'POST /v1/recoveries/:recovery/cancel',
+  'recovery.stop': 'POST /v1/recoveries/:recovery/stop',
   'recovery.activate': 'POST /v1/recoveries/:recovery/activate',
   'recovery.release': 'POST /v1/recoveries/:recovery/release',
   'recovery.confirm': 'POST /v1/recoveries/:recovery/confirmation',

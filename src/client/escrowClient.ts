@@ -33,6 +33,7 @@ import type {
   WireSignatures,
   WireSignOrder,
   WireStanding,
+  WireStop,
   WireWarnings,
 } from '../escrow/wire.js';
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
@@ -228,6 +229,11 @@ export class EscrowClient {
 
   cancel(recovery: string, reason: string): Promise<Acted<WireRecovery>> {
     return this.#post(`${recoveryPath(recovery)}/cancel`, { reason }, acted(REPLIES.recovery));
+  }
+
+  /** Hands in administrators' statements made by `signStop` (see stop.ts): the request of whomever ends. */
+  stop(recovery: string, stop: WireStop): Promise<Acted<WireRecovery>> {
+    return this.#post(`${recoveryPath(recovery)}/stop`, stop, acted(REPLIES.recovery));
   }
 
   /** A grant for each key of the request. */

@@ -148,6 +148,7 @@ const recovery: Reply<WireRecovery> = z.object({
   filedAt: instant,
   expiresAt: instant,
   approvalsHold: text,
+  requestHash: z.exactOptional(text),
   summary: text,
   status: z.enum([
     'pending',

@@ -3,14 +3,18 @@ import type { Objection } from '../log/verifier.js';
 import { policyAct, policyHashFact } from '../log/verifier.js';
 import { STATEMENT_TYPE } from './depositary.js';
 import { CONFIRMATION_TYPE } from './release.js';
+import { STOP_TYPE } from './stop.js';
 import type { DirectoryInForce } from './directoryInForce.js';
+import { TOLERANCE_MS } from './directoryInForce.js';
 import type { ParsedJws } from './jws.js';
 import { jwsHolds, parseJws } from './jws.js';
 import { POLICY_SIGNATURE_TYPE } from './policyDocument.js';
 
 /**
  * Checks the statements that people signed for others to rely on: each depositary's approval or denial is their own and
- * about this request with all of its keys, each confirmation that released keys have come is their recipient's own, and each policy was signed by as many administrators of the one before it as that asks for.
+ * about this request with all of its keys, each confirmation that released keys have come is their recipient's own, and each
+ * policy was signed by as many administrators of the one before it as that asks for, as was each end that administrators
+ * put to a request, by those of the policy in force.
  */
 export class StatementEvidence {
   readonly #origin: string;
@@ -27,6 +31,7 @@ export class StatementEvidence {
     if (entry.act === 'recovery.approve') return this.#checkDecision(entry, 'approve');
     if (entry.act === 'recovery.deny') return this.#checkDecision(entry, 'deny');
     if (entry.act === 'recovery.confirm') return this.#checkConfirmation(entry);
+    if (entry.act === 'recovery.stop') return this.#checkStop(entry);
     return entry.act === policyAct ? this.#checkPolicy(entry) : undefined;
   }
 
@@ -70,6 +75,28 @@ export class StatementEvidence {
     const reason = `the ${what} is not signed by ${actor}`;
     const wasTheirs = this.#directory.formerKeysOf(actor).some((key) => holds(jws, key));
     return wasTheirs ? `${reason} by a key that is listed` : { invented: reason };
+  }
+
+  #checkStop({ detail, subject, time }: Entry): string | undefined {
+    const administrators = this.#directory.administrators;
+    if (administrators === undefined) return undefined;
+    const { statements, requestHash } = detail;
+    const signers = new Set(
+      (Array.isArray(statements) ? (statements as readonly unknown[]) : []).flatMap((statement) => {
+        const jws = parsed(statement, STOP_TYPE);
+        const iss = jws?.payload['iss'];
+        if (jws === undefined || typeof iss !== 'string') return [];
+        const { aud, recovery, requestHash: hash, exp } = jws.payload;
+        const isForThis = aud === this.#origin && recovery === subject.recovery && hash === requestHash;
+        const isInTime = typeof exp === 'number' && Date.parse(time) <= exp * 1000 + TOLERANCE_MS;
+        const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
+        return isForThis && isInTime && isTheirs ? [iss] : [];
+      }),
+    );
+    const { quorum } = this.#directory;
+    return signers.size >= quorum
+      ? undefined
+      : `the request was ended by ${signers.size} administrators, and that takes ${quorum}`;
   }
 
   #checkPolicy({ detail }: Entry): string | undefined {

@@ -25,6 +25,7 @@ export const MEANS = {
   'recovery.deny': [],
   'recovery.veto': [],
   'recovery.cancel': [],
+  'recovery.stop': [],
   'recovery.expire': [],
   'recovery.confirm': [],
   'recovery.forget': [],

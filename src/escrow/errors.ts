@@ -51,6 +51,9 @@ export const ERROR_CODES = {
   'approval-expired': 'The statement has expired.',
   'approval-too-long': 'The statement is to hold longer than the rule of this key allows.',
   'approval-duplicate': 'This depositary has already decided.',
+  'stop-signature-invalid':
+    'The statement to end the request is not signed by an administrator whom the directory lists.',
+  'stop-signatures-missing': 'To end a request takes the statements of several different administrators.',
   'share-malformed': 'The re-encrypted share is not a ciphertext of the transport key.',
   'share-wrong-key': 'The re-encrypted share does not open with the transport key of this request.',
   'share-mismatch': 'What was re-encrypted is not the recovery information of this depositary.',

@@ -9,6 +9,7 @@ const ENDING: ReadonlySet<string> = new Set([
   'recovery.release',
   'recovery.veto',
   'recovery.cancel',
+  'recovery.stop',
   'recovery.expire',
 ]);
 

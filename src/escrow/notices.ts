@@ -1,3 +1,4 @@
+import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import type { Act } from './acts.js';
 import { sha256Hex } from './digests.js';
@@ -122,6 +123,7 @@ const TOLD = {
   'recovery.deny': decided,
   'recovery.veto': decided,
   'recovery.cancel': decided,
+  'recovery.stop': stopped,
   'recovery.expire': decided,
   'recovery.activate': decided,
   'recovery.release': decided,
@@ -177,6 +179,14 @@ function decided({ entry, request }: Happening): readonly Telling[] {
       : [{ kind: 'decided', to: requester, as: 'requester', text } as const]),
     ...(owner === undefined ? [] : [{ kind: 'decided', to: owner, as: 'owner', text } as const]),
   ];
+}
+
+/** The owner, whoever asked, and those who might have gone on deciding. */
+function stopped(happening: Happening): readonly Telling[] {
+  const told = decided(happening);
+  const text = told[0]?.text ?? `${happened(happening.entry, happening.request)}.`;
+  const others = (happening.request?.deciders ?? []).filter((to) => told.every((one) => one.to !== to));
+  return [...others.map((to): Telling => ({ kind: 'decided', to, as: 'depositary', text })), ...told];
 }
 
 /** The owner. A use that failed is told as well: it is counted, and what the token did is not known. */
@@ -236,6 +246,8 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
       return `${id} was vetoed by ${actor}${because}`;
     case 'recovery.cancel':
       return `${id} was cancelled by ${actor}${because}`;
+    case 'recovery.stop':
+      return `${id} was ended by administrators, ${signersInWords(entry)}, handed in by ${actor}${because}`;
     case 'recovery.expire':
       return `${id} has expired`;
     case 'recovery.activate':
@@ -247,6 +259,12 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
     default:
       return `${grant} has ended: ${status}`;
   }
+}
+
+/** The administrators who ended a request. */
+function signersInWords({ detail }: Entry): string {
+  const { signers } = detail;
+  return Array.isArray(signers) ? (signers as readonly Json[]).map(String).join(' and ') : '';
 }
 
 /** What came of a request to use keys. */

@@ -11,7 +11,7 @@ import type { Recovery, Reply } from './recovery.js';
 /** The `typ` of approvals and denials (RFC 7515 section 4.1.9). */
 export const STATEMENT_TYPE = 'escrowd-approval+jwt';
 /** How far a statement's clock may run ahead of ours. */
-const CLOCK_SKEW_SECONDS = 60;
+export const CLOCK_SKEW_SECONDS = 60;
 
 /** What a statement is checked with. */
 export interface StatementCheck {

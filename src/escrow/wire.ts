@@ -161,6 +161,8 @@ export interface WireRecovery {
   readonly expiresAt: string;
   /** How long one approval counts, at most. */
   readonly approvalsHold: string;
+  /** SHA-256 (hex) of what is asked, as the server says; servers of before say it to depositaries only. */
+  readonly requestHash?: string;
   /** The request in words; a depositary's client makes its own of what is attested. */
   readonly summary: string;
   /**
@@ -273,6 +275,22 @@ export interface StatementPayload {
 /** POST /v1/recoveries/{recovery}/confirmation: statement typ `escrowd-confirmation+jwt` signed by the recipient. */
 export interface WireConfirmation {
   readonly statement: string;
+}
+
+/** POST /v1/recoveries/{recovery}/stop: each a compact JWS, typ `escrowd-stop+jwt`, by another administrator. */
+export interface WireStop {
+  readonly statements: readonly string[];
+}
+
+/** Payload of an administrator's statement that a request is to end. */
+export interface StopPayload {
+  readonly iss: string;
+  readonly aud: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly recovery: string;
+  readonly requestHash: string;
+  readonly reason: string;
 }
 
 /** POST .../veto and .../cancel, POST /v1/grants/{grant}/revoke */

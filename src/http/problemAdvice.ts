@@ -54,6 +54,9 @@ export const ADVICE = {
   'approval-expired': 'Sign the statement anew.',
   'approval-too-long': 'Sign a statement that ends sooner; `approvalsHold` says how long it may count.',
   'approval-duplicate': 'Nothing: the decision stands.',
+  'stop-signature-invalid': 'Have an administrator of the policy in force sign the statement.',
+  'stop-signatures-missing':
+    'Have as many different administrators as are needed sign such a statement about this very request.',
   'share-malformed': 'Read the request again, and re-encrypt the share to its transport key.',
   'share-wrong-key': 'Read the request again, and re-encrypt the share to its transport key.',
   'share-mismatch': 'Re-encrypt what the share of this depositary opens to, and nothing else.',

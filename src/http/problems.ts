@@ -51,6 +51,8 @@ export const STATUS = {
   'approval-expired': 422,
   'approval-too-long': 422,
   'approval-duplicate': 409,
+  'stop-signature-invalid': 422,
+  'stop-signatures-missing': 422,
   'share-malformed': 422,
   'share-wrong-key': 422,
   'share-mismatch': 422,

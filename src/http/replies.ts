@@ -120,6 +120,7 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
     filedAt: recovery.filedAt.toISOString(),
     expiresAt: recovery.expiresAt.toISOString(),
     approvalsHold: formatDuration(recovery.approvalsHoldMs),
+    requestHash: recovery.requestHash,
     summary: requestInWords({ ...recovery, descriptions: descriptionsOf(view) }),
     status,
     approvedBy: view.approvals.map(({ depositary }) => depositary),

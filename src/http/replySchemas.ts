@@ -255,6 +255,7 @@ const recovery = z.strictObject({
   expiresAt: instant,
   approvalsHold: period,
   // 64 keys, each with a label in which every character may be written out
+  requestHash: z.exactOptional(hex256),
   summary: text(256 * 1024),
   status: z.enum(RECOVERY_STATUSES),
   approvedBy: z

@@ -84,6 +84,11 @@ export const denial = z.strictObject({ statement: compactJws });
 /** POST /v1/recoveries/{recovery}/confirmation */
 export const confirmation = z.strictObject({ statement: compactJws });
 
+/** POST /v1/recoveries/{recovery}/stop */
+export const stop = z.strictObject({
+  statements: z.array(compactJws.max(5632)).min(1).max(MAX_POLICY_SIGNATURES),
+});
+
 /** POST .../veto, .../cancel, .../revoke */
 export const reason = z.strictObject({ reason: newWords({ min: 1, max: 1000 }) });
 

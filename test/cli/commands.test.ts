@@ -12,6 +12,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { readStop } from '../../src/client/stop.js';
 import { parseJws } from '../../src/client/jws.js';
 import { policyDocumentHash } from '../../src/client/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
@@ -338,6 +339,58 @@ describe('a request for several keys', () => {
 
   test('that was filed for other keys is not taken for it, and exits with 5', async () => {
     expect((await escrowctl(request(KEY))).exit).toBe(5);
+  });
+});
+
+describe('a request that administrators end', () => {
+  const shown = { ...honestScene().recovery, requestHash: 'ab'.repeat(32) };
+  const stop = (...more: readonly string[]): ReturnType<typeof escrowctl> =>
+    escrowctl(as('recovery', 'stop', RECOVERY, ...more));
+  const posts = (): number => office.server.posted.filter(({ target }) => target.endsWith('/stop')).length;
+
+  test('is signed by each as it is shown, and ended with all statements', async () => {
+    route(`GET /v1/recoveries/${RECOVERY}`, { json: shown });
+    route(`POST /v1/recoveries/${RECOVERY}/stop`, {
+      json: { result: { ...shown, status: 'cancelled' }, entry: 7 },
+    });
+    const [a, b] = [office.path('stop-a.jws'), office.path('stop-b.jws')];
+    const before = posts();
+    const signed = await stop('--sign', a, '--reason', 'nobody knows who asked', '--yes');
+    expect(signed.out).toContain('Your reason: "nobody knows who asked"');
+    await stop('--sign', b, '--reason', 'nor do I', '--yes');
+    expect(posts()).toBe(before);
+    const done = await stop('--statement', a, '--statement', b);
+    expect(done.out).toContain(`Ended ${RECOVERY} (log entry 7).`);
+    const { statements } = posted() as { statements: readonly string[] };
+    expect(statements).toEqual([a, b].map((path) => readFileSync(path, 'utf8').trim()));
+    expect(statements.map((jws) => readStop(jws))).toEqual(
+      ['nobody knows who asked', 'nor do I'].map((reason) => ({
+        ...{ iss: 'dana', recovery: RECOVERY, requestHash: 'ab'.repeat(32), reason },
+      })),
+    );
+  });
+
+  test.each([
+    ['without a statement', [], /there is no --statement/],
+    ['in one step', ['--sign', 'x', '--statement', 'y'], /two steps/],
+    ['without a reason', ['--sign', 'x', '--yes'], /--reason is missing/],
+    ['with a file that is none', ['--statement', 'package.json'], /is not a statement made by/],
+  ])('is not, %s', async (_how, more, words) => {
+    const before = posts();
+    const said = await stop(...more);
+    expect([said.exit, posts()]).toEqual([2, before]);
+    expect(said.err).toMatch(words);
+  });
+
+  test('is not signed once it has ended, nor with a statement about another', async () => {
+    route(`GET /v1/recoveries/${RECOVERY}`, { json: { ...shown, status: 'denied' } });
+    const late = await stop('--sign', office.path('late.jws'), '--reason', 'r', '--yes');
+    expect(late.err).toContain('it is denied');
+    const other = `rec_${'9'.repeat(32)}`;
+    route(`GET /v1/recoveries/${other}`, { json: { ...shown, recovery: other } });
+    const file = office.path('other.jws');
+    await escrowctl(as('recovery', 'stop', other, '--sign', file, '--reason', 'r', '--yes'));
+    expect((await stop('--statement', file)).err).toContain('about another request');
   });
 });
 

@@ -1,5 +1,6 @@
-import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 
 import { printable, quoted } from '../../src/escrow/freeText.js';
 import { policyDocumentHash } from '../../src/client/policyDocument.js';
@@ -21,6 +22,7 @@ const HOSTILE =
 /** What must not reach a terminal as it is. */
 const UNSEEN = /[\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|[^\P{Cc}\n]/u;
 
+const STATEMENT = join(mkdtempSync(join(tmpdir(), 'escrowctl-')), 'ann.jws');
 const GRANT = `grant_${'3'.repeat(32)}`;
 const SCOPE = honestScene().recovery.scope;
 const publicKeyPem = userPair.publicKey.export({ format: 'pem', type: 'spki' }).toString();
@@ -97,6 +99,11 @@ const COMMANDS: readonly (readonly [argv: readonly string[], route: string, answ
     { result: ended, entry: 9 },
   ],
   [
+    ['recovery', 'stop', RECOVERY, '--sign', STATEMENT, '--reason', 'no', '--yes'],
+    `GET /v1/recoveries/${RECOVERY}`,
+    { ...honestScene().recovery, requestHash: 'ab'.repeat(32) },
+  ],
+  [
     ['recovery', 'activate', RECOVERY],
     `POST /v1/recoveries/${RECOVERY}/activate`,
     { result: { grants: [grant] }, entry: 9 },
@@ -146,6 +153,9 @@ function replacedAt(value: unknown, [step, ...rest]: Path, by: string): unknown 
 let office: Office;
 beforeAll(async () => {
   office = await openOffice();
+});
+afterAll(() => {
+  rmSync(dirname(STATEMENT), { recursive: true });
 });
 afterAll(() => office.close());
 beforeEach(() => {
@@ -241,6 +251,7 @@ test('what goes to a terminal goes through one function', () => {
     'commands/keysToRecover.ts: const answer = await terminal.ask(`Ask for ${many}? Type yes: `);',
     "commands/plan.ts: const answer = await terminal.ask('Sign this plan? Type yes: ');",
     "commands/recoveryDecisions.ts: const answer = await terminal.ask('Approve? Type yes: ');",
+    "commands/recoveryStop.ts: const answer = await terminal.ask('Sign that it is to end? Type yes: ');",
     'commands/witness.ts: terminal.write(`${JSON.stringify(serving)}\\n`);',
     "program.ts: terminal.write(`${exitCodesHelp().join('\\n')}\\n`);",
     // bytes that were asked for

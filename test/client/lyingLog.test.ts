@@ -310,6 +310,73 @@ describe('a confirmation that released keys have come', () => {
   ]);
 });
 
+describe('a request that administrators have ended', () => {
+  const stopped = async (
+    by: readonly (typeof people)[keyof typeof people][],
+    claims: object = {},
+    typ = 'escrowd-stop+jwt',
+  ): Promise<readonly Entry[]> => {
+    const filed = entries.slice(0, place('recovery.request', 'done') + 1);
+    const { subject, detail } = entryAt(place('recovery.request', 'attempted'));
+    const { requestHash = '' } = detail;
+    const recovery = subject.recovery ?? '';
+    const iat = Date.parse(at(5)) / 1000 - 0.5;
+    const about = { recovery, requestHash, reason: 'nobody knows who asked' };
+    const statements = await Promise.all(
+      by.map((one) => one.sign(typ, { iss: one.id, aud: ORIGIN, iat, exp: iat + 60, ...about, ...claims })),
+    );
+    const signers = [...new Set(by.map(({ id }) => id))];
+    const common = { v: 1, time: at(5), act: 'recovery.stop', id: `act_${'f'.repeat(32)}` } as const;
+    const attempt: Entry = {
+      ...{ ...common, phase: 'attempted', actor: 'ann', subject },
+      request: await request(people.ann, 5, `/v1/recoveries/${recovery}/stop`),
+      detail: { requestHash, reason: about.reason, signers, statements },
+    };
+    const done = { ...common, phase: 'done', actor: 'ann', subject, digest: '77'.repeat(32) } as const;
+    return [...filed, attempt, { ...done, detail: { status: 'cancelled', signers } }];
+  };
+  const { ann, bob, dana } = people;
+
+  test('is no ground to refuse the log', async () => {
+    expect(await verdictOn(sealed(await stopped([ann, bob])))).toMatchObject({ ok: true });
+  });
+
+  const few = /ended by [01] administrators, and that takes 2/;
+  areFound([
+    ['one of them alone', { reason: few, tell: () => stopped([ann]) }],
+    ['one of them twice', { reason: few, tell: () => stopped([ann, ann]) }],
+    ['one of them and a depositary', { reason: few, tell: () => stopped([ann, dana]) }],
+    ['one in the name of another', { reason: few, tell: () => stopped([ann, ann], { iss: 'bob' }) }],
+    [
+      'by statements about another request',
+      { reason: few, tell: () => stopped([ann, bob], { recovery: 'rec_x' }) },
+    ],
+    [
+      'by statements about something else',
+      { reason: few, tell: () => stopped([ann, bob], { requestHash: 'ab' }) },
+    ],
+    ['by statements for another server', { reason: few, tell: () => stopped([ann, bob], { aud: 'x' }) }],
+    ['by statements of long ago', { reason: few, tell: () => stopped([ann, bob], { exp: 1 }) }],
+    [
+      'by another kind of statement',
+      { reason: few, tell: () => stopped([ann, bob], {}, 'escrowd-policy+jwt') },
+    ],
+  ]);
+
+  areFound([
+    [
+      'is approved by nobody afterwards',
+      {
+        reason: /request that was not made, or has ended/,
+        tell: async () => [
+          ...(await stopped([ann, bob])),
+          ...entries.slice(place('recovery.approve', 'attempted'), place('recovery.approve', 'done') + 1),
+        ],
+      },
+    ],
+  ]);
+});
+
 describe('a key that was asked for beyond its rule is found, also when depositaries have signed that:', () => {
   /** The golden log up to the outcome of a request that says this instead, by the hash of what it says. */
   const askedFor = (more: Readonly<Record<string, Json>>): readonly Entry[] => {

@@ -12,7 +12,15 @@ import type { Principal } from '../../src/escrow/principals.js';
 import { MAX_DEPOSITARIES, MAX_QUORUM_MEMBERS, MAX_QUORUMS } from '../../src/escrow/quorums.js';
 import { keySet, MAX_RECOVERY_KEYS } from '../../src/escrow/recovery.js';
 import { compactJws } from '../../src/http/fields.js';
-import { approval, keyOrder, policyOrder, reason, recoveryOrder, signOrder } from '../../src/http/schemas.js';
+import {
+  approval,
+  keyOrder,
+  policyOrder,
+  reason,
+  recoveryOrder,
+  signOrder,
+  stop,
+} from '../../src/http/schemas.js';
 import type { Json } from '../../src/log/canonical.js';
 import type { Entry } from '../../src/log/entry.js';
 import { encodeEntry, maximumEntryBytes } from '../../src/log/entry.js';
@@ -204,6 +212,7 @@ describe('every other entry that a caller can make long fits as well', () => {
     }
   };
   const policySignature = longJws.slice(0, 2048);
+  const longStop = longJws.slice(0, 5632);
   const filled = <T>(count: number, value: T): T[] => Array<T>(count).fill(value);
 
   test.each<[string, Entry['detail'], longest: () => boolean, longer: () => boolean]>([
@@ -255,6 +264,17 @@ describe('every other entry that a caller can make long fits as well', () => {
         }),
     ],
     [
+      'recovery.stop',
+      {
+        requestHash: hex32,
+        reason: longReason,
+        signers: filled(MAX_POLICY_SIGNATURES, longId('a')),
+        statements: filled(MAX_POLICY_SIGNATURES, longStop),
+      },
+      () => accepts(stop, { statements: filled(MAX_POLICY_SIGNATURES, longStop) }),
+      () => accepts(stop, { statements: [`${longStop}c`] }),
+    ],
+    [
       'grant.sign',
       { mechanism: 'RSASSA-PSS-SHA-512', input: 'message', inputs: filled(256, hex32) },
       () => accepts(signOrder, { mechanism: 'ES256', messages: filled(256, message) }),
@@ -280,6 +300,16 @@ describe('every other entry that a caller can make long fits as well', () => {
   ])('%s, at the bound that the server holds callers to', (act, detail, longest, longer) => {
     expect([longest(), longer()]).toEqual([true, false]);
     expect(lengthOf(entry(act, detail))).toBeLessThanOrEqual(maximumEntryBytes);
+  });
+
+  it('a statement to end a request is one that the server reads, with the longest reason and by the largest key', () => {
+    const about = { recovery, requestHash: hex32, reason: '\u3042'.repeat(1000) };
+    const times = { iat: Number.MAX_SAFE_INTEGER, exp: Number.MAX_SAFE_INTEGER };
+    const payload = { iss: longId('a'), aud: 'o'.repeat(128), ...times, ...about };
+    const header = { typ: 'escrowd-stop+jwt', alg: 'PS256', kid: 'k'.repeat(43) };
+    const encoded = [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
+    const signature = Buffer.alloc(512).toString('base64url'); // RSA-4096
+    expect(accepts(stop, { statements: [[...encoded, signature].join('.')] })).toBe(true);
   });
 
   it('a statement about the largest request is one that the server reads, by the largest key that signs', () => {

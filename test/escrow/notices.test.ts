@@ -86,6 +86,18 @@ describe('who is told', () => {
       entry('recovery.cancel', 'done', { detail: { status: 'cancelled' } }),
       BOTH('cancelled'),
     ],
+    [
+      'an end by administrators: who might have decided as well',
+      entry('recovery.stop', 'done', {
+        actor: 'ann',
+        detail: { status: 'cancelled', signers: ['ann', 'bob'] },
+      }),
+      [
+        'depositary officer-1 decided cancelled',
+        'depositary officer-2 decided cancelled',
+        ...BOTH('cancelled'),
+      ],
+    ],
     ['an end of time', entry('recovery.expire', 'done', { detail: { status: 'expired' } }), BOTH('expired')],
     [
       'an activation',

@@ -18,6 +18,7 @@ export const MINUTE_MS = 60_000;
 export const HOUR_MS = 60 * MINUTE_MS;
 const ROLES: Readonly<Record<string, readonly string[]>> = {
   ann: ['admin'],
+  bob: ['admin'],
   dana: ['depositary'],
   dave: ['depositary'],
   dora: ['depositary'],
@@ -139,6 +140,17 @@ export function statement({ now }: SymbolicWorld, by: string, recovery: Recovery
     ...{ ...decision, checkpoint: { ...seen } },
   };
   return JSON.stringify({ typ: 'escrowd-approval+jwt', by, payload });
+}
+
+/** An administrator's statement that a request is to end. */
+export function stop({ now }: SymbolicWorld, by: string, recovery: Recovery): string {
+  const iat = now.getTime() / 1000;
+  const about = { recovery: recovery.id, requestHash: recovery.requestHash, reason: 'because' };
+  return JSON.stringify({
+    typ: 'escrowd-stop+jwt',
+    by,
+    payload: { iss: by, aud: ORIGIN, iat, exp: iat + 60, ...about },
+  });
 }
 
 export async function approve(world: SymbolicWorld, by: string, recovery: Recovery): Promise<Recovery> {

@@ -6,7 +6,8 @@ import type { GrantId } from '../../src/escrow/ids.js';
 import { revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
 import { activateRecovery } from '../../src/escrow/recoverKey.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
-import { approve, ask, callOf, deny, HOUR_MS, MINUTE_MS, worldOf } from './symbolicPeople.js';
+import { approve, ask, callOf, deny, HOUR_MS, MINUTE_MS, stop, worldOf } from './symbolicPeople.js';
+import { stopRecovery } from '../../src/escrow/stopRecovery.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 
 /** A request that both depositaries have approved, whose delay runs, and a grant that is in use. */
@@ -37,6 +38,14 @@ const ENDS = {
     'cancelled',
     ({ world, recovery }: Scene) =>
       cancelRecovery(world.escrow, callOf('ann'), { recovery: recovery.id, reason }),
+  ],
+  'recovery.stop': [
+    'cancelled',
+    ({ world, recovery }: Scene) =>
+      stopRecovery(world.escrow, callOf('ann'), {
+        recovery: recovery.id,
+        statements: ['ann', 'bob'].map((by) => stop(world, by, recovery)),
+      }),
   ],
   'recovery.deny': ['denied', ({ world, recovery }: Scene) => deny(world, 'dana', recovery)],
   'recovery.expire': ['expired', ({ world }: Scene) => passed(world, 3 * HOUR_MS)],

@@ -28,6 +28,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'POST /v1/recoveries/:recovery/denials': ['recovery.deny', 'depositary'],
   'POST /v1/recoveries/:recovery/veto': ['recovery.veto', 'owner'],
   'POST /v1/recoveries/:recovery/cancel': ['recovery.cancel', 'admin', 'depositary', 'app'],
+  'POST /v1/recoveries/:recovery/stop': ['recovery.stop', 'admin'],
   'POST /v1/recoveries/:recovery/activate': ['recovery.activate', 'admin', 'depositary', 'app'],
   'POST /v1/recoveries/:recovery/release': ['recovery.release', 'depositary'],
   'POST /v1/recoveries/:recovery/confirmation': ['recovery.confirm', 'depositary'],

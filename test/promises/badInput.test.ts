@@ -4,6 +4,7 @@ import type { JWTPayload } from 'jose';
 
 import { STATEMENT_TYPE } from '../../src/client/depositary.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
+import { signStop } from '../../src/client/stop.js';
 import { signerOf } from '../../src/client/signingKey.js';
 import type { Act } from '../../src/escrow/acts.js';
 import type { ErrorCode } from '../../src/escrow/errors.js';
@@ -520,6 +521,27 @@ describe('approvals', () => {
 });
 
 describe('other decisions', () => {
+  /** What administrators sign to end a request, and who hands it in. */
+  const ended = (
+    code: ErrorCode,
+    order: { signers?: readonly PersonName[]; by?: PersonName; claims?: object },
+  ): BadInput => {
+    const { signers = ['admin-1', 'admin-2'], by = 'admin-1', claims = {} } = order;
+    return {
+      code,
+      recorded: [by, 'recovery.stop'],
+      prepare: () =>
+        about(toOperate(key), async (recovery) => {
+          const { requestHash = '' } = await system.client(by).recovery(recovery);
+          const common = { recovery, requestHash, reason: 'no', origin: ORIGIN, now: now() };
+          const signed = { ...common, lifetimeMs: HOUR_MS, ...claims };
+          const statements = await Promise.all(
+            signers.map((name) => signStop(system.identity(name).signer, signed)),
+          );
+          return system.client(by).stop(recovery, { statements });
+        }),
+    };
+  };
   const about = async (
     order: WireRecoveryOrder,
     send: (recovery: string) => Promise<unknown>,
@@ -558,6 +580,20 @@ describe('other decisions', () => {
       recorded: ['officer-1', 'recovery.cancel'],
       prepare: () => about(toOperate(key), (recovery) => system.client('officer-1').cancel(recovery, 'no')),
     },
+    'one administrator who ends a request': ended('stop-signatures-missing', { signers: ['admin-1'] }),
+    'one administrator who ends a request twice': ended('stop-signatures-missing', {
+      signers: ['admin-1', 'admin-1'],
+    }),
+    'an administrator and a depositary who end a request': ended('stop-signature-invalid', {
+      signers: ['admin-1', 'officer-1'],
+    }),
+    'statements that a request is to end, by a depositary': ended('forbidden', { by: 'manager' }),
+    'statements that another request is to end': ended('approval-mismatch', {
+      claims: { recovery: `rec_${'1'.repeat(32)}` },
+    }),
+    'statements that a request is to end, which have expired': ended('approval-expired', {
+      claims: { lifetimeMs: -MINUTE_MS },
+    }),
     'an activation before the quorum has agreed': {
       code: 'quorum-incomplete',
       recorded: ['app', 'recovery.activate'],

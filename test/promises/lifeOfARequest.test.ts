@@ -512,6 +512,7 @@ describe('ends', () => {
       'recovery.expire',
       'recovery.veto',
       'recovery.cancel',
+      'recovery.stop',
       'recovery.deny',
       'recovery.release',
       'recovery.activate',

@@ -13,6 +13,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { exportHistory, readHistory, verifyHistory } from '../../src/client/ownHistory.js';
 import { confirmation, openRelease } from '../../src/client/release.js';
+import { signStop } from '../../src/client/stop.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../src/escrow/mechanisms.js';
@@ -25,7 +26,7 @@ import type { MailServer, Receiver } from '../notify/receivers.js';
 import { startMailServer, startReceiver } from '../notify/receivers.js';
 import { grantOf, releaseOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
-import { makeSystem, RULES } from '../support/system.js';
+import { makeSystem, ORIGIN, RULES } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
@@ -290,6 +291,26 @@ describe('a key that its rule lets out', () => {
       ],
     });
     expect(await refusalOf(system.client('manager').sendApproval(recovery, approval))).toBe('recovery-ended');
+  });
+
+  test('stays where it is when two administrators end the request, even while its delay runs', async () => {
+    const { recovery } = await filed(system, toRelease(key));
+    await system.approve('manager', recovery);
+    await system.approve('officer-1', recovery);
+    const { requestHash = '' } = await system.client('admin-1').recovery(recovery);
+    const order = { recovery, requestHash, reason: 'nobody knows who asked', origin: ORIGIN };
+    const [one = '', two = ''] = await Promise.all(
+      (['admin-1', 'admin-2'] as const).map((name) =>
+        signStop(system.identity(name).signer, { ...order, now: new Date(), lifetimeMs: HOUR_MS }),
+      ),
+    );
+    const alone = system.client('admin-1').stop(recovery, { statements: [one, one] });
+    expect(await refusalOf(alone)).toBe('stop-signatures-missing');
+    const { result } = await system.client('admin-2').stop(recovery, { statements: [one, two] });
+    expect(result).toMatchObject({
+      ...{ status: 'cancelled', ended: { by: 'admin-2', reason: 'nobody knows who asked' } },
+    });
+    expect(await refusalOf(system.client('manager').release(recovery))).toBe('recovery-ended');
   });
 
   test('stays where it is when its owner vetoes, even after the quorum has agreed', async () => {

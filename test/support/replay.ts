@@ -17,6 +17,7 @@ const ENDS: Readonly<Record<string, string>> = {
   'recovery.release': 'released',
   'recovery.veto': 'vetoed',
   'recovery.cancel': 'cancelled',
+  'recovery.stop': 'cancelled',
   'recovery.expire': 'expired',
 };
 const GRANT_ENDS: Readonly<Record<string, string>> = {

@@ -11,6 +11,7 @@ import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
 import { decisionLines } from '../decision.js';
+import { stopCommand } from './recoveryStop.js';
 import { continuesInWords, grantFacts, nextForRecovery } from '../words.js';
 
 const REASON = {
@@ -63,6 +64,7 @@ export const decisionCommands: readonly CommandRow[] = [
     run: (session, given) =>
       end(session, given, 'Cancelled', (client, id, reason) => client.cancel(id, reason)),
   },
+  stopCommand,
   {
     usage: 'activate <id>',
     summary: 'brings approved keys back into the token, each as a grant for the app',

@@ -5,6 +5,7 @@ import { confirmRelease } from '../../escrow/keptRelease.js';
 import { activateRecovery, releaseKeys } from '../../escrow/recoverKey.js';
 import type { Recovery } from '../../escrow/recovery.js';
 import { requestRecovery } from '../../escrow/requestRecovery.js';
+import { stopRecovery } from '../../escrow/stopRecovery.js';
 import { sealed } from '../../escrow/sealed.js';
 import { listRecoveries, proofsOf, viewOf, viewRecovery } from '../../escrow/views.js';
 import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../escrow/wire.js';
@@ -21,6 +22,7 @@ import {
   reason,
   recoveryOrder,
   recoveryPath,
+  stop,
 } from '../schemas.js';
 
 const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
@@ -159,6 +161,27 @@ export const recoveryRoutes: readonly Route[] = [
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, reason: body.reason };
       return recoveryActed(escrow, call, await cancelRecovery(escrow, call, order));
+    },
+  }),
+  act({
+    path: '/v1/recoveries/:recovery/stop',
+    name: 'stopRecovery',
+    summary: 'Administrators end an open request, by as many signed statements as a policy needs.',
+    problems: [
+      ...STANDING,
+      'stop-signature-invalid',
+      'stop-signatures-missing',
+      'approval-mismatch',
+      'approval-expired',
+    ],
+    reply: REPLIES.recovery,
+    act: 'recovery.stop',
+    roles: ['admin'],
+    parameters: recoveryPath,
+    body: stop,
+    run: async (escrow, call, { path, body }) => {
+      const order = { recovery: path.recovery, statements: body.statements };
+      return recoveryActed(escrow, call, await stopRecovery(escrow, call, order));
     },
   }),
   act({

@@ -5,6 +5,7 @@ import type { Grant } from '../../../src/escrow/grant.js';
 import { revokeGrant, signWithGrant } from '../../../src/escrow/operate.js';
 import { activateRecovery, releaseKeys } from '../../../src/escrow/recoverKey.js';
 import type { Recovery } from '../../../src/escrow/recovery.js';
+import { stopRecovery } from '../../../src/escrow/stopRecovery.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import type { LogFacts } from '../../../src/escrow/logFacts.js';
 import {
@@ -18,6 +19,7 @@ import {
   policyWith,
   recordsAsFacts,
   statementOf,
+  stopOf,
 } from './scene.js';
 
 /** Somebody with the database takes back what has happened: the rows, and what claims are judged by, are as before. */
@@ -87,6 +89,13 @@ const attacks: Readonly<Record<string, Attack>> = {
     make: ended((world, { id }) =>
       cancelRecovery(world.escrow, call.dana(), { recovery: id, reason: because }),
     ),
+    answer: 'record-mismatch',
+  },
+  'that administrators have ended it': {
+    make: ended((world, recovery) => {
+      const statements = ['ann', 'bob'].map((by) => stopOf(world, by, recovery));
+      return stopRecovery(world.escrow, callOf('ann'), { recovery: recovery.id, statements });
+    }),
     answer: 'record-mismatch',
   },
   'a release that was made': {

@@ -144,6 +144,24 @@ export function statementOf(
   return JSON.stringify({ typ: 'escrowd-approval+jwt', by: key, payload });
 }
 
+/** How a statement to end a request differs from a good one. */
+export interface Said {
+  readonly typ?: string;
+  /** With a key of their own, when it is not said. */
+  readonly key?: string;
+  /** Members in place of those that are right. */
+  readonly claims?: object;
+}
+
+/** What an administrator signs to end a request. */
+export function stopOf(world: SymbolicWorld, by: string, recovery: Recovery, said: Said = {}): string {
+  const { typ = 'escrowd-stop+jwt', key = by, claims = {} } = said;
+  const iat = world.now.getTime() / 1000;
+  const about = { recovery: recovery.id, requestHash: recovery.requestHash, reason: 'dana has left' };
+  const payload = { iss: by, aud: ORIGIN, iat, exp: iat + 3600, ...about, ...claims };
+  return JSON.stringify({ typ, by: key, payload });
+}
+
 export function repliesOf(world: SymbolicWorld, { id, keys, asked }: Recovery, by: string): readonly Reply[] {
   return keys.flatMap((key) => {
     const purpose = world.deposits.get(key)?.purposes.find((one) => one.purpose === asked.purpose);

@@ -1,0 +1,43 @@
+import type { StopPayload } from '../escrow/wire.js';
+import { parseJws } from './jws.js';
+import type { Signer } from './signingKey.js';
+
+/** The `typ` of an administrator's statement that a request is to end. */
+export const STOP_TYPE = 'escrowd-stop+jwt';
+
+/** An administrator's statement that this very request is to end, for this server, for a while. */
+export function signStop(
+  signer: Signer,
+  order: {
+    readonly recovery: string;
+    /** As the server shows it: the statement is about a request with this hash, or about none. */
+    readonly requestHash: string;
+    readonly reason: string;
+    readonly origin: string;
+    readonly now: Date;
+    readonly lifetimeMs: number;
+  },
+): Promise<string> {
+  const iat = Math.floor(order.now.getTime() / 1000);
+  const payload: StopPayload = {
+    iss: signer.id,
+    aud: order.origin,
+    iat,
+    exp: iat + Math.floor(order.lifetimeMs / 1000),
+    recovery: order.recovery,
+    requestHash: order.requestHash,
+    reason: order.reason,
+  };
+  return signer.sign(STOP_TYPE, { ...payload });
+}
+
+/** What such a statement says, unverified: for telling people before the server is asked. */
+export function readStop(
+  jws: string,
+): Pick<StopPayload, 'iss' | 'recovery' | 'requestHash' | 'reason'> | undefined {
+  const parsed = parseJws(jws);
+  if (parsed?.header['typ'] !== STOP_TYPE) return undefined;
+  const { iss, recovery, requestHash, reason } = parsed.payload;
+  const isWhole = typeof iss === 'string' && typeof recovery === 'string' && typeof reason === 'string';
+  return isWhole && typeof requestHash === 'string' ? { iss, recovery, requestHash, reason } : undefined;
+}
