@@ -301,7 +301,11 @@ describe('a key that its rule lets out', () => {
     const order = { recovery, requestHash, reason: 'nobody knows who asked', origin: ORIGIN };
     const [one = '', two = ''] = await Promise.all(
       (['admin-1', 'admin-2'] as const).map((name) =>
-        signStop(system.identity(name).signer, { ...order, now: new Date(), lifetimeMs: HOUR_MS }),
+        signStop(system.identity(name).signer, {
+          ...order,
+          now: new Date(Date.now() + aheadMs),
+          lifetimeMs: HOUR_MS,
+        }),
       ),
     );
     const alone = system.client('admin-1').stop(recovery, { statements: [one, one] });
