@@ -39,6 +39,8 @@ const forbid = (files, paths, packages, message) => ({
 });
 const except = (list, ...kept) => list.filter((name) => !kept.includes(name));
 
+const waiting = 'Tests wait by test/support/waiting.ts: for what is so, and never for how long it takes.';
+
 export default defineConfig(
   globalIgnores(['dist', 'data', 'coverage', 'node_modules']),
   eslint.configs.recommended,
@@ -158,12 +160,18 @@ export default defineConfig(
               importNames: ['randomInt'],
               message: 'Tests draw by test/support/chance.ts.',
             },
+            { name: 'node:timers/promises', importNames: ['setTimeout', 'setInterval'], message: waiting },
           ],
         },
       ],
+      'no-restricted-globals': ['error', { name: 'setTimeout', message: waiting }],
     },
   },
   { files: ['test/support/seeded.ts'], rules: { 'no-restricted-properties': 'off' } },
+  {
+    files: ['test/support/waiting.ts', 'test/crash/hastyJournal.ts', 'test/{bench,soak}/**/*.ts'],
+    rules: { 'no-restricted-imports': 'off', 'no-restricted-globals': 'off' },
+  },
   {
     files: ['**/*.js', '**/*.mjs'],
     languageOptions: {

@@ -15,7 +15,6 @@ import {
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { parse, stringify } from 'yaml';
 
@@ -25,6 +24,7 @@ import { runTs } from './support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';
 import type { System } from './support/system.js';
 import { makeSystem } from './support/system.js';
+import { until } from './support/waiting.js';
 
 const SPY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
 
@@ -110,14 +110,17 @@ function loginsIn(file: string): readonly (string | undefined)[] {
 
 /** A descriptor to write to this pipe with, as soon as somebody opens it to read. */
 async function openedForReading(pipe: string): Promise<number> {
-  for (const deadline = performance.now() + 60_000; ;) {
+  let opened: number | undefined;
+  await until(() => {
     try {
-      return openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK); // ENXIO: nobody reads (fifo(7))
+      opened = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+      return true;
     } catch (error) {
-      if (performance.now() > deadline) throw error;
-      await pause(20);
+      if ((error as NodeJS.ErrnoException).code === 'ENXIO') return false; // nobody reads (fifo(7))
+      throw error;
     }
-  }
+  });
+  return opened ?? -1;
 }
 
 async function ended(child: ChildProcess, signal?: NodeJS.Signals): Promise<number | null> {

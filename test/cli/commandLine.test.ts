@@ -119,10 +119,7 @@ describe('the exit code tells what happened:', () => {
   });
 
   test('a server that takes too long is 4, after the time given', async () => {
-    office.server.routes.set('GET /v1/keys', async () => {
-      await new Promise((resolve) => setTimeout(resolve, 3000).unref());
-      return { json: { items: [] } };
-    });
+    office.server.routes.set('GET /v1/keys', () => new Promise(() => undefined));
     const ran = await escrowctl(as('key', 'list', '--timeout', '1s'));
     expect(ran.exit).toBe(4);
     expect(ran.err).toContain('did not answer within 1 s');

@@ -1,6 +1,5 @@
 import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { exportLog } from '../../src/client/logExport.js';
 import { verifyExport } from '../../src/client/logVerification.js';
 import { parsePublicParts } from '../../src/client/publicPart.js';
@@ -9,6 +8,7 @@ import { lineKind } from '../../src/log/export.js';
 import { LineSplitter } from '../../src/log/lines.js';
 import type { Verdict } from '../../src/log/verifier.js';
 import { ORIGIN, type System } from '../support/system.js';
+import { until } from '../support/waiting.js';
 
 /** What a client was told: that this input was signed, and where in the log that stands. */
 export interface Acknowledged {
@@ -47,7 +47,7 @@ export async function gatherEvidence(
   const { logKey } = auditor.pins;
   const order = { client, log: auditor.logView(client), origin: ORIGIN, logKey, path };
   // until the checkpoint covers the last entry: nobody appends any more
-  while ((await client.entries((await exportLog(order)).size, 1)).length > 0) await pause(100);
+  await until(async () => (await client.entries((await exportLog(order)).size, 1)).length === 0);
   const bootstrap = parsePublicParts(readFileSync(join(system.directory, 'administrators.json'), 'utf8'));
   const { verdict } = await verifyExport({ path, logKey, bootstrap });
 

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { ServerProblem, ServerUnreachable } from '../../src/client/errors.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { readPlace } from '../../src/postgres/clusterPlace.js';
@@ -13,6 +12,7 @@ import { grantOf } from '../support/oneKey.js';
 import { makeSystem, RULES, type System } from '../support/system.js';
 import { daemonProcess, type DaemonProcess } from './daemonProcess.js';
 import { gatherEvidence, type Acknowledged, type Evidence } from './evidence.js';
+import { letPass } from '../support/waiting.js';
 
 /** What is to be survived. */
 export interface CrashOrder {
@@ -129,7 +129,7 @@ class CrashRun {
         await this.#reached(
           ((at + 0.2 + 0.6 * this.#chance.fraction()) / (events.length + 1)) * this.#order.operations,
         );
-        await pause(this.#chance.below(50));
+        await letPass(this.#chance.below(50));
         await this.#strike(event);
         this.#report();
       }
@@ -162,7 +162,7 @@ class CrashRun {
         else if (error instanceof ServerUnreachable) this.#unanswered += 1;
         else throw error;
         await this.#serving;
-        await pause(20);
+        await letPass(20);
       }
     }
   }
@@ -208,7 +208,7 @@ class CrashRun {
   async #reached(operations: number): Promise<void> {
     let before = this.acknowledged.length;
     for (let waits = 0; this.acknowledged.length < operations; waits += 1) {
-      await pause(20);
+      await letPass(20);
       if (this.#daemon.hasEnded()) {
         this.#ownEnds.push(this.#daemon.lastWords());
         await this.#start();

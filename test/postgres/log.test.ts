@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { emptyAnchor } from '../../src/log/anchor.js';
 import { canonicalHash } from '../../src/escrow/digests.js';
 import { EscrowError } from '../../src/escrow/errors.js';
@@ -17,6 +16,7 @@ import { query, startTestServer, type TestServer } from '../support/postgres.js'
 import { softwareSigner } from '../support/signer.js';
 import { anchorage, openOn, writeOf } from './fixtures.js';
 import { aRecovery } from './records.js';
+import { letPass, until } from '../support/waiting.js';
 
 const signer = softwareSigner();
 let server: TestServer;
@@ -201,9 +201,7 @@ describe('the tree', () => {
   it('follows appends without anybody asking', async () => {
     const database = await opened({ checkpointIntervalMs: 20 });
     await append(database, 3);
-    for (let wait = 0; wait < 1500 && (await database.log.checkpoint())?.size !== 3; wait += 1)
-      await delay(20);
-    expect(await database.log.checkpoint()).toMatchObject({ size: 3 });
+    await until(async () => (await database.log.checkpoint())?.size === 3);
   });
 
   it('follows what was appended while it was being signed, without anybody asking', async () => {
@@ -220,17 +218,12 @@ describe('the tree', () => {
     await append(database, 1);
     await isAsked;
     await append(database, 1);
-    await delay(50);
+    await letPass(50);
     goOn();
-    for (let wait = 0; wait < 1500; wait += 1) {
-      const [row] = await query<{ size: number }>(
-        server.owner,
-        'select max(size)::int as size from log_checkpoint',
-      );
-      if (row?.size === 2) return;
-      await delay(20);
-    }
-    throw new Error('the second entry is in no checkpoint');
+    await until(async () => {
+      const [row] = await query(server.owner, 'select max(size)::int as size from log_checkpoint');
+      return row?.['size'] === 2;
+    });
   });
 
   it('is brought up to date at the next start when the signer failed', async () => {
@@ -527,7 +520,7 @@ describe('an old database', () => {
     open.push(database);
     await append(database, 1);
     await database.log.inclusion(0);
-    while (kept.anchor.size === 0) await delay(5);
+    await until(() => kept.anchor.size > 0);
     expect(kept.anchor.size).toBe(1);
   });
 

@@ -9,8 +9,9 @@ import { recordPlain } from '../../src/postgres/plainBatch.js';
 import type { Writer } from '../../src/postgres/writer.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
-import { openOn, writeOf, writerOn } from './fixtures.js';
+import { openOn, somebodyWaits, writeOf, writerOn } from './fixtures.js';
 import { aGrant, anna } from './records.js';
+import { until } from '../support/waiting.js';
 
 const signer = softwareSigner();
 const later = new Date('2100-01-01T00:00:00.000Z');
@@ -138,7 +139,7 @@ describe('a plain batch', () => {
     await applying.query('update log_head set size = size');
     const recording = recordTogether(writeOf('opens', { claims: [inForce(0)] }));
     recording.catch(() => undefined);
-    await query(server.owner, 'select pg_sleep(0.2)');
+    await somebodyWaits(server);
     await applying.query('commit');
     await expect(recording).rejects.toMatchObject({ code: 'ESC01' });
     await applying.end();
@@ -202,10 +203,17 @@ it('two daemons in the same instant would have the same index if a plain batch d
     server.owner,
     source.replace(
       taking,
-      'select h.size into strict base from log_head h where h.id = 1; perform pg_sleep(0.2);',
+      'select h.size into strict base from log_head h where h.id = 1; perform pg_advisory_xact_lock_shared(77);',
     ),
   );
-  expect(await bases('unlocked')).toEqual([2, 2]);
+  // neither goes on before both have looked
+  const barrier = await connected();
+  await barrier.query('select pg_advisory_lock(77)');
+  const found = bases('unlocked');
+  const waiting = `select from pg_stat_activity where wait_event = 'advisory'`;
+  await until(async () => (await query(server.daemon, waiting)).length === 2);
+  await barrier.end();
+  expect(await found).toEqual([2, 2]);
 });
 
 async function connected(): Promise<Client> {

@@ -5,7 +5,6 @@ import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { Client } from 'pg';
 import pkcs11 from 'pkcs11js';
@@ -28,6 +27,7 @@ import { makeSystem, ORIGIN } from '../support/system.js';
 import { toOperate } from './recoveries.js';
 import { databaseOf } from './records.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { letPass, until } from '../support/waiting.js';
 
 const CALLERS = 3;
 /** Kills of a generation; `npm run kill` does a hundred. A third of them are of a request. */
@@ -193,7 +193,7 @@ test('a creation whose answer a kill cut off is answered when it is asked for ag
   });
   const { signer } = system.identity('owner');
   const elapsedMs = (): number => performance.now();
-  const repetition = { forMs: 60_000, elapsedMs, pause: (ms: number) => pause(ms) };
+  const repetition = { forMs: 60_000, elapsedMs, pause: letPass };
   const client = new EscrowClient({ connection, signer, origin: ORIGIN, now: () => new Date(), repetition });
   try {
     await client.keys();
@@ -276,7 +276,7 @@ async function whileKilled(afterMs: number, act: () => Promise<void>): Promise<v
     }
   };
   const callers = Promise.all(Array.from({ length: CALLERS }, caller));
-  await Promise.race([pause(afterMs), callers]);
+  await Promise.race([letPass(afterMs), callers]);
   isKilled = true;
   await daemon.stop('SIGKILL');
   await callers;
@@ -321,11 +321,6 @@ function labelsInToken(): readonly string[] {
   } finally {
     raw.close();
   }
-}
-
-/** Looks again and again; the time of the test is the deadline. */
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await pause(20);
 }
 
 /** What stands between a client and the daemon, and can keep what the daemon says to itself. */

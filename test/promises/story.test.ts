@@ -9,7 +9,6 @@ import {
 } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { exportHistory, readHistory, verifyHistory } from '../../src/client/ownHistory.js';
 import { confirmation, openRelease } from '../../src/client/release.js';
@@ -30,6 +29,7 @@ import { makeSystem, ORIGIN, RULES } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { until } from '../support/waiting.js';
 
 const HOUR_MS = 3_600_000;
 const DELAYED_RELEASES = RULES.map((rule) =>
@@ -524,9 +524,9 @@ describe('those concerned are told', () => {
   ];
   let key: WireKey;
 
-  /** Resolves when what `look` sees satisfies the last of EXPECTED. */
-  async function until<T>(look: () => readonly T[]): Promise<readonly T[]> {
-    for (let turn = 0; turn < 600 && look().length < EXPECTED.length; turn += 1) await pause(50);
+  /** Resolves with what `look` sees when that is as many as EXPECTED. */
+  async function toldAll<T>(look: () => readonly T[]): Promise<readonly T[]> {
+    await until(() => look().length >= EXPECTED.length);
     return look();
   }
   const inWords = ({ to, kind, act }: Record<string, unknown>): string =>
@@ -547,7 +547,7 @@ describe('those concerned are told', () => {
   });
 
   test('by webhook: who approves, who asked and the owner, in the order of the log, and nobody else', async () => {
-    const told = await until(() =>
+    const told = await toldAll(() =>
       receiver.received
         .map(({ body }) => (JSON.parse(body) as { readonly data: Record<string, unknown> }).data)
         .filter(isAboutKey),
@@ -560,7 +560,7 @@ describe('those concerned are told', () => {
   });
 
   test('by mail: each at the address that the directory has, and nobody else', async () => {
-    const told = await until(() =>
+    const told = await toldAll(() =>
       mailServer.mails.filter((mail) => mail.text.includes(key.key) || mail.text.includes('"told"')),
     );
     expect(told.every(({ to }) => to.length === 1)).toBe(true);
@@ -576,7 +576,7 @@ describe('those concerned are told', () => {
         .trimEnd()
         .split('\n')
         .map((line) => JSON.parse(line) as Record<string, unknown>);
-    const told = await until(() => all().filter(isAboutKey));
+    const told = await toldAll(() => all().filter(isAboutKey));
     expect(told.map(inWords)).toEqual(EXPECTED);
     const everything = JSON.stringify([all(), receiver.received, mailServer.mails]);
     expect(everything).not.toContain(text);
@@ -589,11 +589,11 @@ describe('those concerned are told', () => {
     receiver.answers.push(...Array.from({ length: 5 }, () => ({ status: 503 })));
     await filed(system, toOperate(key));
     let report: unknown;
-    for (let turn = 0; turn < 2400 && !JSON.stringify(report ?? '').includes('503'); turn += 1) {
+    await until(async () => {
       expect(await system.client('auditor').isReady()).toBe(true);
       report = await system.health();
-      await pause(25);
-    }
+      return JSON.stringify(report).includes('503');
+    });
     expect(report).toMatchObject({
       notifications: expect.arrayContaining([
         expect.objectContaining({ sink: 'webhook:here', fault: 'The receiver answered 503.' }) as object,
@@ -601,7 +601,7 @@ describe('those concerned are told', () => {
     });
     receiver.answers.length = 0;
     aheadMs += HOUR_MS; // longer than any back-off
-    for (let turn = 0; turn < 600 && receiver.received.length < before + 5; turn += 1) await pause(50);
+    await until(() => receiver.received.length >= before + 5);
     const ids = receiver.received.slice(before).map(({ headers }) => headers['webhook-id']);
     expect(new Set(ids).size).toBeGreaterThanOrEqual(4);
     expect(ids[0]).toBe(ids[1]); // the same message, again

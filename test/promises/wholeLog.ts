@@ -1,6 +1,5 @@
 import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { exportLog } from '../../src/client/logExport.js';
 import { verifyExport } from '../../src/client/logVerification.js';
@@ -11,6 +10,7 @@ import type { Believed, Verdict } from '../../src/log/verifier.js';
 import { ExportVerifier } from '../../src/log/verifier.js';
 import type { System } from '../support/system.js';
 import { ORIGIN } from '../support/system.js';
+import { letPass } from '../support/waiting.js';
 
 /** How long checkpoints may take to cover the entries, and open acts to get their outcome. */
 const SETTLED_WITHIN_MS = 60_000;
@@ -38,7 +38,7 @@ export async function expectLogHolds(system: System): Promise<Believed> {
       expect(verdict.open).toEqual([]);
       throw new Error('the checkpoint does not cover the log');
     }
-    await pause(50);
+    await letPass(50);
   }
 }
 

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { stringify, parse } from 'yaml';
 
@@ -25,6 +24,7 @@ import type { System } from '../support/system.js';
 import { makeSystem, ORIGIN } from '../support/system.js';
 import { testWitness } from '../log/witnessKeys.js';
 import { filed, toOperate } from './recoveries.js';
+import { until } from '../support/waiting.js';
 
 /** A witness that can be started and stopped, and keeps its place and state. */
 class Neighbour {
@@ -95,7 +95,7 @@ beforeAll(async () => {
     key: witness.vkey,
     url: `http://127.0.0.1:${port}`,
   }));
-  config['witnessing'] = { timeoutMs: 2_000, intervalMs: 50 };
+  config['witnessing'] = { timeoutMs: 60_000, intervalMs: 50 };
   writeFileSync(system.configFile, stringify(config));
   await system.startDaemon();
   key = (await system.client('owner').generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign' })).result;
@@ -125,11 +125,6 @@ async function believeAs(identity: Identity, patience = SHORT): Promise<number> 
     depositary: identity.id,
   });
   return checkpoint.size;
-}
-
-/** Resolves when this is so; the test's own deadline ends it else. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await pause(50);
 }
 
 const PATIENT = { totalMs: 60_000, retryMs: 50 };

@@ -2,13 +2,16 @@ import type { Circus } from '@jest/types';
 import { TestEnvironment } from 'jest-environment-node';
 
 import { seedInWords } from './chance.ts';
+import { until } from './waiting.ts';
 
 /**
- * A test file that leaves the process's environment as it found it: tests set variables where C code looks for them
- * (`setEnvironment`), which the next file of the same worker, and every process that it starts, would inherit.
+ * A test file that leaves the process as it found it. Its environment: tests set variables where C code looks for them
+ * (`setEnvironment`), which the next file of the same worker, and every process that it starts, would inherit. And what is
+ * open: a socket, timer or child that a file leaves behind keeps the worker from ending, and the file fails.
  */
 class CleanEnvironment extends TestEnvironment {
   readonly #found: Readonly<Record<string, string | undefined>> = { ...process.env };
+  readonly #open = process.getActiveResourcesInfo();
 
   /** A test that fails says what it drew from. */
   handleTestEvent(event: Circus.Event): void {
@@ -24,6 +27,20 @@ class CleanEnvironment extends TestEnvironment {
       if (this.#found[name] === undefined) Reflect.deleteProperty(process.env, name);
     }
     Object.assign(process.env, this.#found);
+    // what was closed last takes a moment
+    await until(() => this.#leftOpen().length === 0).catch(() => {
+      throw new Error(`This file leaves open: ${this.#leftOpen().join(', ')}`);
+    });
+  }
+
+  /** What keeps the process from ending and was not there before. */
+  #leftOpen(): readonly string[] {
+    const before = [...this.#open];
+    return process.getActiveResourcesInfo().filter((kind) => {
+      const at = before.indexOf(kind);
+      if (at >= 0) before.splice(at, 1);
+      return at < 0;
+    });
   }
 }
 

@@ -1,7 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { createIdentity } from '../../src/client/newIdentity.js';
 import { sha256Hex } from '../../src/escrow/digests.js';
@@ -9,6 +8,7 @@ import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import { PROVISION_VARIABLE } from './globalSetup.js';
 import type { SoftHsm } from './softhsm.js';
 import { copySoftHsm, makeSoftHsm } from './softhsm.js';
+import { letPass } from './waiting.js';
 
 /** Who is in the tests' directory, and who of them is a depositary. */
 export interface Staff {
@@ -48,7 +48,7 @@ export async function provision(people: string, staff: Staff): Promise<Provision
         throw error;
       }
     }
-    await pause(50);
+    await letPass(50);
   }
   const { principals, ...token } = JSON.parse(readFileSync(join(kept, 'kept.json'), 'utf8')) as Kept;
   cpSync(join(kept, 'people'), people, { recursive: true });

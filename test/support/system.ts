@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { stringify } from 'yaml';
 
@@ -22,6 +21,7 @@ import type { OperatorLog } from '../../src/operatorLog.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import type { SoftHsm } from './softhsm.js';
 import { provision } from './provision.js';
+import { letPass } from './waiting.js';
 
 export const ORIGIN = 'escrow.test/log';
 /** Everybody in the tests' directory, by what they are. */
@@ -258,7 +258,7 @@ export function startDaemonAt(
     configFile,
     packageDirectory: process.cwd(),
     log: options.operatorLog ?? createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
-    clock: { now: options.now, pause: (ms) => pause(ms) },
+    clock: { now: options.now, pause: letPass },
   });
 }
 

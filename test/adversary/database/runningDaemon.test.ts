@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { EscrowError } from '../../../src/escrow/errors.js';
 import type { AsOf } from '../../../src/escrow/logFacts.js';
@@ -12,6 +11,7 @@ import type { Database } from '../../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
 import { composeDaemon, type DaemonOfLog, type LeftOut } from './daemonParts.js';
+import { until } from '../../support/waiting.js';
 
 /*
  * What a daemon does when the database puts an entry into the log, or says that it has recorded what it has not: it stops at the
@@ -127,7 +127,7 @@ describe('an entry that the daemon’s role inserts', () => {
   it('stops a daemon that appends behind it, by itself', async () => {
     const database = await opened({ checkpointIntervalMs: 20 });
     await append(database, 1);
-    while ((await checkpoints()).length === 0) await pause(10);
+    await until(async () => (await checkpoints()).length > 0);
     await insertVeto();
     await append(database, 1).catch(() => undefined);
     expect((await database.failed).message).toBe('the entry 1 was not written by a daemon');

@@ -10,6 +10,7 @@ import { PEOPLE } from '../../http/people.js';
 import type { Running } from '../../http/runningServer.js';
 import { startServer, tls } from '../../http/runningServer.js';
 import { KEY } from '../../http/world.js';
+import { letPass } from '../../support/waiting.js';
 
 /**
  * Somebody whom nobody knows, with one address: what they send before it is known who they are costs next to nothing and
@@ -128,7 +129,7 @@ const rows: readonly Row[] = [
       const hello = Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]);
       for (const byte of [...hello, ...Buffer.alloc(14)]) {
         socket.write(Uint8Array.of(byte));
-        await new Promise((resolve) => setTimeout(resolve, 30));
+        await letPass(30);
         if (socket.closed || socket.readableEnded) return false;
       }
       return true;
