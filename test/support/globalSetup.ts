@@ -1,23 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-
 import { runSeed } from './chance.ts';
-
-/** Names where a run of jest keeps the provision that its suites copy. */
-export const PROVISION_VARIABLE = 'ESCROWD_TEST_PROVISION';
+import { runDirectory } from './runDirectory.ts';
 
 /**
- * Draws the seed of the run, unless one is set. Says where the first suite that needs it leaves what the others copy, which
- * is removed at the end. The workers inherit both variables.
+ * Draws the seed of the run, unless one is set, and makes the directory of what its suites copy. The workers inherit both
+ * variables.
  */
 function globalSetup(): void {
   runSeed();
-  const place = mkdtempSync(join(tmpdir(), 'escrowd-provision-'));
-  process.env[PROVISION_VARIABLE] = place;
-  process.once('exit', () => {
-    rmSync(place, { recursive: true, force: true });
-  });
+  runDirectory();
 }
 
 export { globalSetup as default };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { startCluster, type Cluster } from '../../src/postgres/cluster.js';
 import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import { CLUSTER, freshCluster } from './freshCluster.js';
 
 /** A private PostgreSQL server of one test suite, with one database in it. */
 export interface TestServer {
@@ -19,22 +20,17 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-const quiet = { info: () => undefined, warn: () => undefined };
-
-/** Starts a server; takes about a second. */
+/** Starts a server. */
 export async function startTestServer(): Promise<TestServer> {
   const top = mkdtempSync(join(tmpdir(), 'escrowd-test-'));
   chmodSync(top, 0o755);
   const start = (): Promise<Cluster> =>
     startCluster({
+      ...CLUSTER,
       directory: join(top, 'data'),
       sharedDirectory: join(top, 'shared'),
-      packageDirectory: process.cwd(),
-      startTimeoutMs: 60_000,
-      stopTimeoutMs: 10_000,
-      log: quiet,
-      onLost: () => undefined,
     });
+  await freshCluster(join(top, 'data'));
   let cluster = await start();
   const { owner, daemon } = cluster;
   return {

@@ -22,6 +22,7 @@ import { createOperatorLog } from '../../src/operatorLog.js';
 import type { SoftHsm } from './softhsm.js';
 import { provision } from './provision.js';
 import { letPass } from './waiting.js';
+import { freshCluster } from './freshCluster.js';
 
 export const ORIGIN = 'escrow.test/log';
 /** Everybody in the tests' directory, by what they are. */
@@ -113,6 +114,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
   mkdirSync(people);
   const { hsm, principals } = await provision(people, { people: PEOPLE, depositaries: DEPOSITARIES });
   options.prepareToken?.(hsm);
+  await freshCluster(join(directory, 'postgres'));
   makeCertificate(directory);
   const configFile = writeConfiguration(directory, hsm, principals, options);
   const record = parseCeremonyRecord(JSON.stringify(hsm.record()), ORIGIN);

@@ -19,6 +19,7 @@ import type { SoftHsm } from './softhsm.js';
 import { SOFTHSM_PROFILE_FILE } from './softhsm.js';
 import { approvalBy, makeCertificate, startDaemonAt } from './system.js';
 import { testTokenAt } from './testToken.js';
+import { CLUSTER, freshCluster } from './freshCluster.js';
 
 const FIXTURE = join(process.cwd(), 'test', 'fixtures', 'before');
 const PEOPLE = [
@@ -193,14 +194,8 @@ function writeConfiguration(directory: string, hsm: SoftHsm, { origin }: Facts):
 
 /** Makes the private cluster that the daemon will find, with everything in it that was in the other. */
 async function restoreDatabase(directory: string): Promise<void> {
-  const cluster = await startCluster({
-    directory: join(directory, 'postgres'),
-    packageDirectory: process.cwd(),
-    startTimeoutMs: 60_000,
-    stopTimeoutMs: 10_000,
-    log: { info: () => undefined, warn: () => undefined },
-    onLost: () => undefined,
-  });
+  await freshCluster(join(directory, 'postgres'));
+  const cluster = await startCluster({ ...CLUSTER, directory: join(directory, 'postgres') });
   try {
     await query(cluster.owner, gunzipSync(readFileSync(join(FIXTURE, 'database.sql.gz'))).toString());
   } finally {
