@@ -35,6 +35,7 @@ type Changes = (config: Record<string, Record<string, unknown>>) => void;
 let system: System;
 const children: ChildProcess[] = [];
 const scratch: string[] = [];
+let started = 0;
 
 beforeAll(async () => {
   system = await makeSystem({ withoutDaemon: true });
@@ -52,11 +53,9 @@ function daemon(change: Changes = () => undefined): ChildProcess {
   const config = parse(readFileSync(system.configFile, 'utf8')) as Record<string, Record<string, unknown>>;
   config['token'] = { ...config['token'], profile: SOFTHSM_PROFILE_FILE };
   change(config);
-  const file = join(system.directory, `escrowd-${String(children.length)}-${String(scratch.length)}.yaml`);
+  const file = join(system.directory, `escrowd-${String((started += 1))}.yaml`);
   writeFileSync(file, stringify(config));
-  const into = mkdtempSync(join(tmpdir(), 'escrowd-process-'));
-  scratch.push(into);
-  const child = runTs(join(__dirname, '..', 'src', 'main.ts'), into, { args: ['--config', file] });
+  const child = runTs(join(__dirname, '..', 'src', 'main.ts'), { args: ['--config', file] });
   children.push(child);
   return child;
 }
@@ -265,7 +264,7 @@ describe('the daemon as a process', () => {
     const entry = join(__dirname, '..', 'src', 'main.ts');
     const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as { dependencies: object };
     const packages = Object.keys(dependencies); // nobody may not be able to reach the repository's
-    const child = runTs(entry, into, { args: ['--config', pipe], packages, ...asNobody });
+    const child = runTs(entry, { args: ['--config', pipe], apart: { into, packages }, ...asNobody });
     children.push(child);
     const writing = await openedForReading(pipe);
     // PR_SET_DUMPABLE 0 gives the files in /proc to root (proc(5)): else they are the user's

@@ -240,9 +240,8 @@ describe('the state of a witness', () => {
   });
 
   test('is durable before the cosignature is made: killed between, it cannot be brought to sign a fork', async () => {
-    const into = mkdtempSync(join(tmpdir(), 'witness-killed-'));
     const body = Buffer.from(await bodyOf(0, 7)).toString('base64');
-    const child = runTs(join(__dirname, 'killedWitness.ts'), into, {
+    const child = runTs(join(__dirname, 'killedWitness.ts'), {
       args: [path('state'), vkey, logKey.vkey, body],
     });
     const signal = await new Promise((resolve) =>
@@ -250,7 +249,6 @@ describe('the state of a witness', () => {
         resolve(by);
       }),
     );
-    rmSync(into, { recursive: true });
     expect(signal).toBe('SIGKILL');
     await serving(async (port) => {
       // nobody has a cosignature of the 7; and yet nothing else than what continues them is cosigned from now on

@@ -1,11 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { transpiled, transpileTs } from '../support/runTs.js';
+import { programOf, transpiled } from '../support/runTs.js';
 
 /** The daemon as a process that can be killed and started again. */
 export interface DaemonProcess {
@@ -19,7 +19,7 @@ export interface DaemonProcess {
   hasEnded(): boolean;
   /** How it ended, and the last lines that it said. */
   lastWords(): string;
-  /** Removes the program. */
+  /** Removes what was made for it. */
   remove(): void;
 }
 
@@ -28,10 +28,9 @@ const LINES_KEPT = 40;
 
 /** Makes the program out of src: as it is, or, for the control, with a journal that answers before it writes. */
 export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): DaemonProcess {
-  const directory = mkdtempSync(join(tmpdir(), 'escrowd-package-'));
-  const program = transpileTs(join(process.cwd(), 'src', 'main.ts'), directory);
-  symlinkSync(join(process.cwd(), 'hsm-config'), join(directory, 'hsm-config'));
-  if (journal === 'hasty') replaceJournal(join(directory, 'src', 'postgres'));
+  const made = programOf(join(process.cwd(), 'src', 'main.ts'));
+  const hasty = journal === 'hasty' ? hastyCopy(dirname(dirname(made))) : undefined;
+  const program = hasty === undefined ? made : join(hasty, 'src', 'main.js');
   let running: ChildProcess | undefined;
   let said: string[] = [];
   return {
@@ -64,7 +63,7 @@ export function daemonProcess(configFile: string, journal: 'honest' | 'hasty'): 
     hasEnded: () => running !== undefined && hasEnded(running),
     lastWords: () => (running === undefined ? '' : endOf(running, said)),
     remove: () => {
-      rmSync(directory, { recursive: true, force: true });
+      if (hasty !== undefined) rmSync(hasty, { recursive: true, force: true });
     },
   };
 }
@@ -77,11 +76,16 @@ function endOf(child: ChildProcess, said: readonly string[]): string {
   return [`${child.exitCode ?? child.signalCode ?? 'nothing'}`, ...said].join('\n');
 }
 
-function replaceJournal(directory: string): void {
-  renameSync(join(directory, 'journal.js'), join(directory, 'honestJournal.js'));
+/** A copy of the program with its journal replaced. */
+function hastyCopy(program: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'escrowd-package-'));
+  cpSync(program, directory, { recursive: true, verbatimSymlinks: true });
+  const adapter = join(directory, 'src', 'postgres');
+  renameSync(join(adapter, 'journal.js'), join(adapter, 'honestJournal.js'));
   const code = transpiled(join(process.cwd(), 'test', 'crash', 'hastyJournal.ts'));
   writeFileSync(
-    join(directory, 'journal.js'),
+    join(adapter, 'journal.js'),
     code.replace('../../src/postgres/journal.js', './honestJournal.js'),
   );
+  return directory;
 }

@@ -1,7 +1,7 @@
 import { PostgresJournal as HonestJournal } from '../../src/postgres/journal.js';
 
 /** How long the log of the control lags behind what it has answered. */
-const LAG_MS = 100;
+const LAG_MS = 1_000;
 
 /**
  * What escrowd's journal must not be: it answers that an outcome is durable before it has begun to write it. The daemon of

@@ -1,30 +1,39 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { transformSync } from '@swc/core';
+import { runDirectory } from './runDirectory.js';
 
 const repository = process.cwd();
 
 /**
  * Starts a TypeScript file of this repository in a node of its own, for tests that kill a process or run it as another
- * user; see {@link transpileTs} for `into`.
- *
- * The child's messages are its lines on stdout; stdin is a pipe.
+ * user. The child's messages are its lines on stdout; stdin is a pipe.
  */
 export function runTs(
   entry: string,
-  into: string,
   how: {
     readonly args?: readonly string[];
     readonly uid?: number;
     readonly gid?: number;
     readonly detached?: boolean;
-    /** Packages to copy: for a user who may not be able to reach the repository. */
-    readonly packages?: readonly string[];
+    /** For a user who may not be able to reach the repository: an empty directory, and the packages to copy there. */
+    readonly apart?: { readonly into: string; readonly packages: readonly string[] };
   } = {},
 ): ChildProcess {
-  const { args = [], uid, gid, detached, packages } = how;
-  const program = transpileTs(entry, into, packages);
+  const { args = [], uid, gid, detached, apart } = how;
+  const program = apart === undefined ? programOf(entry) : transpileTs(entry, apart.into, apart.packages);
   return spawn(process.execPath, [program, ...args], {
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
@@ -32,6 +41,24 @@ export function runTs(
     cwd: '/',
     stdio: ['pipe', 'pipe', 'inherit'],
   });
+}
+
+/** The program that a TypeScript file of this repository is, transpiled once in a run of tests and laid out as the package is. */
+export function programOf(entry: string): string {
+  const name = relative(repository, entry).replaceAll(/[^a-zA-Z]/g, '-');
+  const made = join(runDirectory(), name);
+  if (!existsSync(made)) {
+    const making = mkdtempSync(join(runDirectory(), `${name}.`));
+    transpileTs(entry, making);
+    symlinkSync(join(repository, 'hsm-config'), join(making, 'hsm-config'));
+    try {
+      renameSync(making, made);
+    } catch (error) {
+      if (!existsSync(made)) throw error;
+      rmSync(making, { recursive: true }); // another worker was quicker, with the same
+    }
+  }
+  return outputOf(entry, made);
 }
 
 /**

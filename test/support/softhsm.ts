@@ -1,10 +1,12 @@
-import { cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { createPrivateKey } from 'node:crypto';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TokenPlace } from '../../src/token/ceremony/table.js';
 import { atTable, getSlot } from '../../src/token/ceremony/table.js';
 import { readProfile } from '../../src/token/profile.js';
-import type { TestToken, TokenSecrets } from './testToken.js';
+import { madeOnce } from './madeOnce.js';
+import type { TestDepositary, TestToken, TokenSecrets } from './testToken.js';
 import { atFreeTable, makeTestToken, testTokenAt } from './testToken.js';
 
 export type { TestDepositary } from './testToken.js';
@@ -22,6 +24,45 @@ export interface SoftHsm extends TestToken {
 export function makeSoftHsm(label = 'escrowd-test'): Promise<SoftHsm> {
   const { directory, place } = placeOf(label);
   return makeTestToken(directory, place);
+}
+
+/**
+ * A token of its own in which these people are enrolled: a copy of one that is made once in a run of tests, since the pairs
+ * of each take a second of CPU.
+ */
+export async function enrolledSoftHsm(
+  ...ids: readonly [string, ...string[]]
+): Promise<{ readonly hsm: SoftHsm; readonly people: readonly [TestDepositary, ...TestDepositary[]] }> {
+  const kept = await madeOnce(`token-of-${ids.join('-')}`, async (into) => {
+    const hsm = await makeSoftHsm();
+    const people: KeptDepositary[] = [];
+    for (const id of ids) {
+      const { privateKeyPem, publicKeyPem } = await hsm.enrolDepositary(id);
+      people.push({ id, privateKeyPem, publicKeyPem });
+    }
+    cpSync(join(hsm.directory, 'tokens'), join(into, 'tokens'), { recursive: true });
+    const { soPin, userPin } = hsm;
+    const facts: KeptToken = { soPin, userPin, record: hsm.record(), people };
+    writeFileSync(join(into, 'kept.json'), JSON.stringify(facts), { mode: 0o600 });
+    hsm.remove();
+  });
+  const facts = JSON.parse(readFileSync(join(kept, 'kept.json'), 'utf8')) as KeptToken;
+  const { people, ...secrets } = facts;
+  const [first, ...others] = people;
+  if (first === undefined) throw new Error('nobody is enrolled');
+  const withKey = (one: KeptDepositary): TestDepositary => ({
+    ...one,
+    privateKey: createPrivateKey(one.privateKeyPem),
+  });
+  return {
+    hsm: await copySoftHsm(join(kept, 'tokens'), secrets),
+    people: [withKey(first), ...others.map(withKey)],
+  };
+}
+
+type KeptDepositary = Omit<TestDepositary, 'privateKey'>;
+interface KeptToken extends TokenSecrets {
+  readonly people: readonly KeptDepositary[];
 }
 
 /** A token of its own that is a copy of one which {@link makeSoftHsm} made under its usual label; `from` has its files. */

@@ -4,15 +4,14 @@ import { DIGEST_BYTES, MECHANISMS, mechanismsFor, signs } from '../../src/escrow
 import type { OpenToken } from '../../src/token/openToken.js';
 import { deposit, opened, raiseGrant } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
-import { makeSoftHsm } from '../support/softhsm.js';
+import { enrolledSoftHsm } from '../support/softhsm.js';
 
 let hsm: SoftHsm;
 let token: OpenToken;
-let people: TestDepositary[];
+let people: readonly TestDepositary[];
 
 beforeAll(async () => {
-  hsm = await makeSoftHsm();
-  people = [await hsm.enrolDepositary('alice'), await hsm.enrolDepositary('bob')];
+  ({ hsm, people } = await enrolledSoftHsm('alice', 'bob'));
   token = await hsm.open();
 });
 afterAll(async () => {

@@ -8,7 +8,7 @@ import { deposit, principal, raiseGrant } from '../support/escrowChain.js';
 import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
-import { makeSoftHsm } from '../support/softhsm.js';
+import { enrolledSoftHsm } from '../support/softhsm.js';
 
 let hsm: SoftHsm;
 let token: OpenToken;
@@ -16,8 +16,9 @@ let raw: RawToken;
 let alice: TestDepositary;
 
 beforeAll(async () => {
-  hsm = await makeSoftHsm();
-  alice = await hsm.enrolDepositary('alice');
+  const made = await enrolledSoftHsm('alice');
+  hsm = made.hsm;
+  [alice] = made.people;
   token = await hsm.open({ waitMs: 60_000 });
   raw = openRaw(hsm, 'as is');
 });

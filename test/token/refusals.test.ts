@@ -22,7 +22,7 @@ import {
 } from '../support/escrowChain.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
-import { makeSoftHsm } from '../support/softhsm.js';
+import { enrolledSoftHsm } from '../support/softhsm.js';
 
 let hsm: SoftHsm;
 let token: OpenToken;
@@ -32,8 +32,9 @@ let kept: TestDeposit;
 const told: object[] = [];
 
 beforeAll(async () => {
-  hsm = await makeSoftHsm();
-  alice = await hsm.enrolDepositary('alice');
+  const made = await enrolledSoftHsm('alice');
+  hsm = made.hsm;
+  [alice] = made.people;
   token = await hsm.open({ log: (level, message, fields) => told.push({ level, message, ...fields }) });
   kept = await deposit(token, 'ec-p256', 'operate', [alice]);
 });

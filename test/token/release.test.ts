@@ -14,7 +14,7 @@ import type { OpenToken } from '../../src/token/openToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import { deposit, depositFor, opened, raiseGrant, release } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
-import { makeSoftHsm } from '../support/softhsm.js';
+import { enrolledSoftHsm } from '../support/softhsm.js';
 
 let hsm: SoftHsm;
 let token: OpenToken;
@@ -22,8 +22,9 @@ let alice: TestDepositary;
 const OAEP = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' };
 
 beforeAll(async () => {
-  hsm = await makeSoftHsm();
-  alice = await hsm.enrolDepositary('alice');
+  const made = await enrolledSoftHsm('alice');
+  hsm = made.hsm;
+  [alice] = made.people;
   token = await hsm.open();
 });
 afterAll(async () => {

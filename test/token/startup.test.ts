@@ -12,14 +12,15 @@ import { deposit } from '../support/escrowChain.js';
 import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
-import { makeSoftHsm } from '../support/softhsm.js';
+import { enrolledSoftHsm, makeSoftHsm } from '../support/softhsm.js';
 
 let hsm: SoftHsm;
 let alice: TestDepositary;
 
 beforeAll(async () => {
-  hsm = await makeSoftHsm();
-  alice = await hsm.enrolDepositary('alice');
+  const made = await enrolledSoftHsm('alice');
+  hsm = made.hsm;
+  [alice] = made.people;
 });
 afterAll(() => {
   hsm.remove();

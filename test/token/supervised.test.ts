@@ -12,7 +12,7 @@ import { superviseToken } from '../../src/token/supervisedToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import { deposit, raiseGrant } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
-import { makeSoftHsm } from '../support/softhsm.js';
+import { enrolledSoftHsm, makeSoftHsm } from '../support/softhsm.js';
 import { letPass, until } from '../support/waiting.js';
 
 const MESSAGE = Buffer.from('an invoice');
@@ -38,9 +38,10 @@ const forbidden = [
 ];
 
 beforeAll(async () => {
-  hsm = await makeSoftHsm();
+  const made = await enrolledSoftHsm('alice');
+  hsm = made.hsm;
+  [alice] = made.people;
   other = await makeSoftHsm();
-  alice = await hsm.enrolDepositary('alice');
   // the ceremony's own
   for (const call of forbidden) call.mockClear();
   const token = await hsm.open();

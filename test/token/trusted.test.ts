@@ -7,16 +7,16 @@ import { trustedTemplate } from '../../src/token/ceremony/templates.js';
 import { principal } from '../support/escrowChain.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
-import { makeDepositary, makeSoftHsm } from '../support/softhsm.js';
+import { enrolledSoftHsm, makeDepositary } from '../support/softhsm.js';
 
 let hsm: SoftHsm;
 let alice: TestDepositary;
 let messages: string[];
 
 beforeAll(async () => {
-  hsm = await makeSoftHsm();
-  alice = await hsm.enrolDepositary('alice');
-  await hsm.enrolDepositary('bob');
+  const made = await enrolledSoftHsm('alice', 'bob');
+  hsm = made.hsm;
+  [alice] = made.people;
 });
 afterAll(() => {
   hsm.remove();
