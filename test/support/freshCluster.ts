@@ -2,11 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { startCluster } from '../../src/postgres/cluster.js';
+import { startCluster, type ClusterOptions } from '../../src/postgres/cluster.js';
 import { madeOnce } from './madeOnce.js';
 
 /** What the tests start every private cluster with that is not what they are about. */
-export const CLUSTER = {
+export const CLUSTER: Omit<ClusterOptions, 'directory'> = {
   packageDirectory: process.cwd(),
   startTimeoutMs: 60_000,
   stopTimeoutMs: 10_000,

@@ -11,8 +11,11 @@ import { letPass } from './waiting.js';
 export async function madeOnce(name: string, make: (into: string) => Promise<void>): Promise<string> {
   const place = runDirectory();
   const [made, making, lock] = [join(place, name), join(place, `${name}.new`), join(place, `${name}.lock`)];
-  for (; !existsSync(made); await letPass(50)) {
-    if (!isFirst(lock)) continue;
+  while (!existsSync(made)) {
+    if (!isFirst(lock)) {
+      await letPass(50);
+      continue;
+    }
     try {
       rmSync(making, { recursive: true, force: true });
       mkdirSync(making, { mode: 0o755 });

@@ -9,8 +9,10 @@ const LOOK_EVERY_MS = 10;
 
 /** Resolves when it is so, which is looked at over and over. Throws when it is not after a minute. */
 export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = performance.now() + PATIENCE_MS; !(await isSo()); await pause(LOOK_EVERY_MS)) {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (!(await isSo())) {
     if (performance.now() > deadline) throw new Error(`after a minute it is still not so: ${String(isSo)}`);
+    await pause(LOOK_EVERY_MS);
   }
 }
 
