@@ -8,10 +8,10 @@ fail() {
 }
 
 require_node() {
-  command -v node >/dev/null 2>&1 || fail "Node.js 20 or newer is needed; see https://nodejs.org/en/download"
-  local major
-  major=$(node -p 'process.versions.node.split(".")[0]')
-  [ "$major" -ge 20 ] || fail "Node.js 20 or newer is needed; this is $(node --version)"
+  command -v node >/dev/null 2>&1 || fail "Node.js 20.19 or newer is needed; see https://nodejs.org/en/download"
+  # as engines in package.json has it
+  node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
+    fail "Node.js 20.19 or newer is needed; this is $(node --version)"
   command -v npm >/dev/null 2>&1 || fail "npm is needed beside Node.js"
 }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -7,12 +7,10 @@ import { stringify } from 'yaml';
 
 import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
-import { Identity } from '../../src/client/identity.js';
+import type { Identity } from '../../src/client/identity.js';
 import type { ManagementReport } from '../../src/client/management.js';
 import { readManagement } from '../../src/client/management.js';
-import { pinServer } from '../../src/client/newIdentity.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
-import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import { readConfig } from '../../src/config.js';
 import type { Daemon } from '../../src/daemon.js';
 import { startDaemon } from '../../src/daemon.js';
@@ -23,6 +21,7 @@ import type { SoftHsm } from './softhsm.js';
 import { provision } from './provision.js';
 import { letPass } from './waiting.js';
 import { freshCluster } from './freshCluster.js';
+import { ConnectedPeople } from './connectedPeople.js';
 
 export const ORIGIN = 'escrow.test/log';
 /** Everybody in the tests' directory, by what they are. */
@@ -117,7 +116,6 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
   await freshCluster(join(directory, 'postgres'));
   makeCertificate(directory);
   const configFile = writeConfiguration(directory, hsm, principals, options);
-  const record = parseCeremonyRecord(JSON.stringify(hsm.record()), ORIGIN);
 
   let daemon: Daemon | undefined;
   let port = options.port ?? 0;
@@ -126,31 +124,16 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
     return `http://${host}:${at}`;
   };
   const now = options.now ?? ((): Date => new Date());
-  const identities = new Map<string, Identity>();
-  const clients = new Map<string, EscrowClient>();
+  const everybody = new ConnectedPeople(directory, Object.keys(PEOPLE) as PersonName[], now);
   const url = (): string => `https://127.0.0.1:${port}`;
-  const found = <T>(map: ReadonlyMap<string, T>, name: string): T => {
-    const value = map.get(name);
-    if (value === undefined) throw new Error(`there is no ${name}`);
-    return value;
-  };
-  const connect = async (): Promise<void> => {
-    const ca = readFileSync(join(directory, 'server.crt'), 'utf8');
-    for (const client of clients.values()) client.close();
-    for (const id of Object.keys(PEOPLE)) {
-      await pinServer(join(people, id), { ...record, server: url() }, ca);
-      const identity = await Identity.open(join(people, id));
-      identities.set(id, identity);
-      clients.set(id, await identity.connect({ deadlineMs: 30_000, repeatForMs: 0, now }));
-    }
-  };
+  const connect = (): Promise<void> => everybody.connect(url(), JSON.stringify(hsm.record()), ORIGIN);
   const system: System = {
     directory,
     configFile,
     hsm,
     url,
-    identity: (name) => found(identities, name),
-    client: (name) => found(clients, name),
+    identity: everybody.identity,
+    client: everybody.client,
     health: () => readManagement(management(), 30_000),
     applyRules: async (rules = RULES, changed = {}, administration = {}) => {
       const document = {
@@ -204,7 +187,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       await connect();
     },
     remove: async () => {
-      for (const client of clients.values()) client.close();
+      everybody.close();
       await system.stopDaemon();
       hsm.remove();
       rmSync(directory, { recursive: true, force: true });

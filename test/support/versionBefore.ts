@@ -6,9 +6,7 @@ import { gunzipSync } from 'node:zlib';
 import { stringify } from 'yaml';
 
 import type { EscrowClient } from '../../src/client/escrowClient.js';
-import { Identity } from '../../src/client/identity.js';
-import { pinServer } from '../../src/client/newIdentity.js';
-import { parseCeremonyRecord } from '../../src/client/serverPins.js';
+import type { Identity } from '../../src/client/identity.js';
 import type { Daemon } from '../../src/daemon.js';
 import type { WireRecovery } from '../../src/escrow/wire.js';
 import { startCluster } from '../../src/postgres/cluster.js';
@@ -20,6 +18,7 @@ import { SOFTHSM_PROFILE_FILE } from './softhsm.js';
 import { approvalBy, makeCertificate, startDaemonAt } from './system.js';
 import { testTokenAt } from './testToken.js';
 import { CLUSTER, freshCluster } from './freshCluster.js';
+import { ConnectedPeople } from './connectedPeople.js';
 
 const FIXTURE = join(process.cwd(), 'test', 'fixtures', 'before');
 const PEOPLE = [
@@ -85,25 +84,18 @@ export async function restoreBefore(): Promise<Before> {
   await restoreDatabase(directory);
 
   const recordText = readFileSync(join(directory, 'ceremony', 'record.json'), 'utf8');
-  const record = parseCeremonyRecord(recordText, facts.origin);
   const restoredAt = Date.now();
   let aheadMs = 1000;
   const now = (): Date => new Date(Date.parse(facts.madeAt) + aheadMs + Date.now() - restoredAt);
-  const identities = new Map<PersonBefore, Identity>();
-  const clients = new Map<PersonBefore, EscrowClient>();
-  const found = <T>(map: ReadonlyMap<PersonBefore, T>, name: PersonBefore): T => {
-    const value = map.get(name);
-    if (value === undefined) throw new Error(`there is no ${name}`);
-    return value;
-  };
+  const everybody = new ConnectedPeople(directory, PEOPLE, now);
   let daemon: Daemon | undefined;
   const before: Before = {
     directory,
     facts,
     hsm,
     now,
-    identity: (name) => found(identities, name),
-    client: (name) => found(clients, name),
+    identity: everybody.identity,
+    client: everybody.client,
     approve: async (name, id) => {
       const by = { identity: before.identity(name), client: before.client(name), now: now() };
       return (await by.client.sendApproval(id, await approvalBy(by, id))).result;
@@ -113,22 +105,14 @@ export async function restoreBefore(): Promise<Before> {
     },
     startDaemon: async () => {
       daemon = await startDaemonAt(configFile, { now });
-      const server = `https://127.0.0.1:${daemon.port}`;
-      const ca = readFileSync(join(directory, 'server.crt'), 'utf8');
-      for (const client of clients.values()) client.close();
-      for (const id of PEOPLE) {
-        await pinServer(join(directory, 'people', id), { ...record, server }, ca);
-        const identity = await Identity.open(join(directory, 'people', id));
-        identities.set(id, identity);
-        clients.set(id, await identity.connect({ deadlineMs: 30_000, repeatForMs: 0, now }));
-      }
+      await everybody.connect(`https://127.0.0.1:${daemon.port}`, recordText, facts.origin);
     },
     stopDaemon: async () => {
       await daemon?.stop();
       daemon = undefined;
     },
     remove: async () => {
-      for (const client of clients.values()) client.close();
+      everybody.close();
       await before.stopDaemon();
       rmSync(directory, { recursive: true, force: true });
     },
