@@ -4,6 +4,7 @@ const config = {
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
   globalSetup: '<rootDir>/test/support/globalSetup.ts',
+  testSequencer: '<rootDir>/test/support/longestFirst.js',
   setupFiles: ['<rootDir>/test/support/seeded.ts'],
   extensionsToTreatAsEsm: [],
   transform: {
