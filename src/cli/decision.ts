@@ -47,10 +47,14 @@ export function decisionLines(
   ];
 }
 
-function termsFacts({ quorums, delayMs, ownerMayVeto, requesters }: ShownDeposit): Facts {
+function termsFacts({ quorums, delayMs, ownerMayVeto, replies, requesters }: ShownDeposit): Facts {
   return [
     ['enough are', quorumsInWords(quorums)],
     ['delay', delayMs === 0 ? 'none' : durationInWords(delayMs)],
+    [
+      'shares leave',
+      replies === 'afterDelay' ? 'when the delay is over, which begins with intents' : 'at once',
+    ],
     ['the owner', ownerMayVeto ? 'may veto' : 'has no veto'],
     ['may be asked for by', requesters.join(', ')],
   ];

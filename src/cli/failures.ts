@@ -4,6 +4,7 @@ import { errorCodeOf } from '../client/errorCode.js';
 import {
   IdentityError,
   NotBelieved,
+  NotYet,
   PolicyDocumentError,
   ServerProblem,
   ServerUnreachable,
@@ -58,6 +59,7 @@ const NEXT: Readonly<Record<string, string>> = {
   'policy-invalid': 'correct the file; its form alone is checked by: escrowctl policy check FILE',
   'rule-missing': 'see which rules there are: escrowctl policy show',
   'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',
+  'intents-incomplete': 'see who has said so: escrowctl recovery show ID',
   'quorum-incomplete': 'see who is still needed: escrowctl recovery show ID',
   'quorum-complete': 'see what came of it: escrowctl recovery show ID',
   'delay-running': 'see when it is over: escrowctl recovery show ID',
@@ -130,6 +132,10 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof NotBelieved) {
     const next = error.code === 'witnesses-missing' ? WITNESSES_NEXT : DISBELIEF_NEXT;
     return { exit: 'disbelieved', code: error.code, sentence: error.detail, next };
+  }
+  if (error instanceof NotYet) {
+    const { code, detail } = error;
+    return { exit: 'refused', code, sentence: `not yet (${code}): ${detail}`, next: NEXT[code] };
   }
   if (error instanceof IdentityError) {
     const { code, message } = error;

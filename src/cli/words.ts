@@ -80,6 +80,8 @@ export function standingFacts(
   return [
     ['filed', when(recovery.filedAt, now)],
     ['status', recovery.status],
+    ['intend to approve', intendedInWords(recovery)],
+    ['approvals from', recovery.repliesFrom === undefined ? undefined : when(recovery.repliesFrom, now)],
     ['approved by', recovery.approvedBy.length === 0 ? 'nobody yet' : recovery.approvedBy.join(', ')],
     ['denied by', denied === '' ? undefined : denied],
     [
@@ -98,12 +100,20 @@ export function standingFacts(
   ];
 }
 
+/** Who intends to approve; undefined where nobody is asked to say so. */
+export function intendedInWords({ replies, intendedBy = [] }: WireRecovery): string | undefined {
+  if (replies === undefined) return undefined;
+  return intendedBy.length === 0 ? 'nobody yet' : intendedBy.join(', ');
+}
+
 /** What comes next for a request; undefined when nothing does. */
 export function nextForRecovery(recovery: WireRecovery): string | undefined {
   const id = recovery.recovery;
   switch (recovery.status) {
     case 'pending':
-      return `depositaries decide: escrowctl recovery approve ${id}, or deny`;
+      return recovery.repliesFrom === undefined
+        ? `depositaries decide: escrowctl recovery approve ${id}, or deny`
+        : `from ${recovery.repliesFrom} on depositaries approve: escrowctl recovery approve ${id}, or deny`;
     case 'approved':
       return recovery.purpose === 'operate'
         ? `escrowctl recovery activate ${id}`
@@ -143,7 +153,7 @@ export function termsInWords({ terms }: WireKey): string {
     operate === undefined ? '' : operateInWords(operate),
     release === undefined
       ? ''
-      : `release to a depositary${release.delay === 'PT0S' ? '' : ` after ${isoInWords(release.delay)}`}${release.ownerMayVeto ? ', unless the owner vetoes' : ''}`,
+      : `release to a depositary${release.delay === 'PT0S' ? '' : ` after ${isoInWords(release.delay)}`}${release.ownerMayVeto ? ', unless the owner vetoes' : ''}${repliesInWords(release)}`,
   ].filter((part) => part !== '');
   return `${parts.join('; ')}${release === undefined ? '; it never leaves the token' : ''}`;
 }
@@ -158,7 +168,12 @@ function operateInWords(operate: NonNullable<WireKey['terms']['operate']>): stri
     rate === undefined ? '' : ` and ${rate.uses} in any ${isoInWords(rate.per)}`,
     delay === 'PT0S' ? '' : `, after ${isoInWords(delay)}`,
     ownerMayVeto ? ', unless the owner vetoes' : '',
+    repliesInWords(operate),
   ].join('');
+}
+
+function repliesInWords({ replies }: { readonly replies?: 'afterDelay' }): string {
+  return replies === 'afterDelay' ? '; shares leave depositaries after the delay' : '';
 }
 
 /** Where an opened key is, and what was checked of it. */

@@ -6,6 +6,7 @@ const ROUTES = {
   'policy.apply': 'POST /v1/policy',
   'key.generate': 'POST /v1/keys',
   'recovery.request': 'POST /v1/recoveries',
+  'recovery.intend': 'POST /v1/recoveries/:recovery/intents',
   'recovery.approve': 'POST /v1/recoveries/:recovery/approvals',
   'recovery.deny': 'POST /v1/recoveries/:recovery/denials',
   'recovery.veto': 'POST /v1/recoveries/:recovery/veto',

@@ -6,6 +6,7 @@ import type {
   WireApproval,
   WireDenial,
   WireForDepositary,
+  WireIntent,
   WireRecovery,
 } from '../escrow/wire.js';
 import { encodeBase64 } from '../log/base64.js';
@@ -16,14 +17,17 @@ import type { Attested, AttestationPins } from './attestation.js';
 import { verifyAttestation } from './attestation.js';
 import type { DecryptionKey } from './decryptionKey.js';
 import { NotBelieved } from './errors.js';
+import type { DueRecovery } from './intents.js';
 import type { LogView } from './logView.js';
-import { reencryptShare } from './share.js';
+import { checkShare, reencryptShare } from './share.js';
 import type { DepositPins, ShownDeposit } from './shownDeposit.js';
 import { believeDeposits } from './shownDeposit.js';
 import type { Signer } from './signingKey.js';
 
 /** The `typ` of an approval or denial. */
 export const STATEMENT_TYPE = 'escrowd-approval+jwt';
+/** The `typ` of an intent. */
+export const INTENT_TYPE = 'escrowd-intent+jwt';
 
 /** What a depositary believes by. */
 export interface DepositaryTrust extends AttestationPins, DepositPins {
@@ -45,6 +49,10 @@ export interface BelievedRecovery {
   readonly attested: Attested;
   /** Of the keys that the depositary has a share of; not proven before the share is opened: see `approve`. */
   readonly deposits: readonly ShownDeposit[];
+  /** `afterDelay`: by the terms of a deposit, or as the server says; then an intent comes first. */
+  readonly replies: 'atOnce' | 'afterDelay';
+  /** The time in the entry that recorded the filing. */
+  readonly filedAt: Date;
   /** The index of the entry that recorded the filing. */
   readonly index: number;
   readonly checkpoint: Checkpoint;
@@ -67,7 +75,34 @@ export async function believeRecovery(
   const { entry, checkpoint } = await trust.log.believeEntry(part.logged);
   checkEntry(entry, shown, attested);
   const deposits = believeDeposits(shown, part.shares, attested, checkpoint, trust);
-  return { shown, attested, deposits, index: part.logged.index, checkpoint } as BelievedRecovery;
+  const isAfter = [shown, ...deposits].some(({ replies }) => replies === 'afterDelay');
+  const believed = {
+    ...{ shown, attested, deposits, index: part.logged.index, checkpoint },
+    replies: isAfter ? 'afterDelay' : 'atOnce',
+    filedAt: new Date(entry.time),
+  } as const;
+  return believed as unknown as BelievedRecovery;
+}
+
+/**
+ * Says that this depositary intends to approve, where replies are taken after the delay. Each share is opened with its link, as
+ * for an approval, so that one that could not be passed on is found now; nothing of it is sent, and each secret is overwritten
+ * before this resolves.
+ *
+ * @throws NotBelieved `share-malformed`, `share-mismatch`; nothing is signed then
+ */
+export async function intend(
+  recovery: BelievedRecovery,
+  signer: Signer,
+  depositaryKey: DecryptionKey,
+  now: Date,
+  holdsMs = recovery.attested.approvalsHoldMs,
+): Promise<WireIntent> {
+  for (const { share, link, context, oaep } of recovery.deposits) {
+    await checkShare({ share, link, context, depositaryKey, oaep });
+  }
+  const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
+  return { statement: await signStatement(recovery, signer, now, until, { decision: 'intend' }) };
 }
 
 /**
@@ -80,7 +115,7 @@ export async function believeRecovery(
  *   shown; nothing is signed then
  */
 export async function approve(
-  recovery: BelievedRecovery,
+  recovery: DueRecovery,
   signer: Signer,
   depositaryKey: DecryptionKey,
   now: Date,
@@ -114,7 +149,8 @@ export async function deny(
   return { statement: await signStatement(recovery, signer, now, until, { decision: 'deny', reason }) };
 }
 
-function partOf(shown: WireRecovery): WireForDepositary {
+/** What only a depositary is shown. @throws NotBelieved `attestation-missing` */
+export function partOf(shown: WireRecovery): WireForDepositary {
   if (shown.forDepositary === undefined) {
     throw new NotBelieved(
       'attestation-missing',
@@ -141,6 +177,7 @@ function checkEntry(entry: Entry, shown: WireRecovery, attested: Attested): void
 
 type Decision =
   | { readonly decision: 'approve'; readonly replies: string }
+  | { readonly decision: 'intend' }
   | { readonly decision: 'deny'; readonly reason: string };
 
 function signStatement(
@@ -164,5 +201,6 @@ function signStatement(
     transport: attested.transport,
     checkpoint: { size: checkpoint.size, root: encodeBase64(checkpoint.root) },
   };
-  return signer.sign(STATEMENT_TYPE, { ...payload });
+  const type = decision.decision === 'intend' ? INTENT_TYPE : STATEMENT_TYPE;
+  return signer.sign(type, { ...payload });
 }

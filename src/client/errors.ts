@@ -28,6 +28,7 @@ export const DISBELIEFS = {
   'server-keys-mismatch': 'The server says that it has other keys than those pinned.',
   // keys and answers
   'deposit-missing': 'The server does not show how the share was deposited: it is older than this client.',
+  'intent-invalid': 'An intent that the server shows is not one: nothing was sent.',
   'share-mismatch': 'The share is not of the deposit that the server shows: nothing was sent.',
   'share-malformed': 'The share does not open to a recovery secret.',
   'release-malformed': 'The released key does not open.',
@@ -53,6 +54,23 @@ export class NotBelieved extends Error {
   ) {
     super(detail, options);
     this.evidence = options.evidence;
+  }
+}
+
+/**
+ * The caller's own client does not do it yet: a secret that is to leave only after a delay stays until the delay is over by the
+ * caller's own clock. Nothing was sent; the server has not refused anything.
+ */
+export class NotYet extends Error {
+  override readonly name = 'NotYet';
+
+  constructor(
+    readonly code: 'intents-incomplete' | 'delay-running',
+    readonly detail: string,
+    /** When it is over, where that is known. */
+    readonly from?: Date,
+  ) {
+    super(detail);
   }
 }
 

@@ -18,6 +18,7 @@ import type {
   WireHistory,
   WireHistoryOrder,
   WireHistoryStatement,
+  WireIntent,
   WireKey,
   WireKeyOrder,
   WirePage,
@@ -211,6 +212,11 @@ export class EscrowClient {
 
   recovery(recovery: string): Promise<WireRecovery> {
     return this.#get(recoveryPath(recovery), REPLIES.recovery);
+  }
+
+  /** Hands in an intent made by `intend` (see depositary.ts). */
+  sendIntent(recovery: string, intent: WireIntent): Promise<Acted<WireRecovery>> {
+    return this.#post(`${recoveryPath(recovery)}/intents`, intent, acted(REPLIES.recovery));
   }
 
   /** Hands in an approval made by `approve` (see depositary.ts). */

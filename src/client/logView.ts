@@ -157,16 +157,17 @@ export class LogView {
 
   /**
    * Believes a checkpoint over at least `covering` entries that the required witnesses have cosigned, and that is one
-   * log with what was seen before; waits for it. Undefined when no witnesses are required.
+   * log with what was seen before; waits for it. Undefined when no witnesses are required. Cosignatures from before `since` do
+   * not count, where it is given.
    * @throws NotBelieved as {@link believe}; `cosignature-invalid`, `witnesses-missing`
    */
-  async believeWitnessed(covering: number): Promise<WitnessedCheckpoint | undefined> {
+  async believeWitnessed(covering: number, since?: Date): Promise<WitnessedCheckpoint | undefined> {
     const { witnesses, witnessed, patience = defaultPatience } = this.#parts;
     if (witnesses === undefined || witnessed === undefined) return undefined;
     const { require } = witnesses;
     const deadline = performance.now() + patience.totalMs;
     for (;;) {
-      const found = await this.#cosigned(require, covering);
+      const found = await this.#cosigned(require, covering, since);
       if (found !== undefined && found.by.length >= require) {
         await this.#believeBeside(found);
         return found;
@@ -174,15 +175,19 @@ export class LogView {
       if (performance.now() >= deadline) break;
       await pause(patience.retryMs);
     }
-    const found = await this.#mostCosigned(covering);
+    const found = await this.#mostCosigned(covering, since);
     throw new NotBelieved(
       'witnesses-missing',
-      `${found} of the ${require} witnesses required have cosigned a log of at least ${covering} entries`,
+      `${found} of the ${require} witnesses required have cosigned a log of at least ${covering} entries${since === undefined ? '' : ` since ${since.toISOString()}`}`,
     );
   }
 
   /** What the server shows when it is asked for so many cosignatures, when that covers enough entries. */
-  async #cosigned(count: number, covering: number): Promise<WitnessedCheckpoint | undefined> {
+  async #cosigned(
+    count: number,
+    covering: number,
+    since: Date | undefined,
+  ): Promise<WitnessedCheckpoint | undefined> {
     const { witnesses, witnessed } = this.#parts;
     if (witnesses === undefined || witnessed === undefined) return undefined;
     const note = await witnessed(
@@ -193,7 +198,10 @@ export class LogView {
     const checkpoint = this.#open(note);
     if (checkpoint.size < covering) return undefined;
     try {
-      const by = cosignaturesOn(note, witnesses.keys).map(({ witness }) => witness.name);
+      const sinceSeconds = Math.floor((since?.getTime() ?? 0) / 1000);
+      const by = cosignaturesOn(note, witnesses.keys)
+        .filter(({ timestamp }) => timestamp >= sinceSeconds)
+        .map(({ witness }) => witness.name);
       return { checkpoint, note, by };
     } catch (cause) {
       if (!(cause instanceof NoteError)) throw cause;
@@ -204,9 +212,9 @@ export class LogView {
   }
 
   /** How many cosignatures there are, where they are too few. */
-  async #mostCosigned(covering: number): Promise<number> {
+  async #mostCosigned(covering: number, since: Date | undefined): Promise<number> {
     for (let count = (this.#parts.witnesses?.require ?? 0) - 1; count > 0; count -= 1) {
-      const found = await this.#cosigned(count, covering);
+      const found = await this.#cosigned(count, covering, since);
       if (found !== undefined) return found.by.length;
     }
     return 0;

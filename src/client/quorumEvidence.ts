@@ -16,7 +16,7 @@ const RECOVERING: ReadonlyMap<string, Purpose> = new Map([
 /** How far the clocks of daemons may be apart, which record the end of a delay and what waited for it. */
 const CLOCKS_APART_MS = 10_000;
 
-/** What is remembered of an approval, in milliseconds. */
+/** What is remembered of an approval or an intent, in milliseconds. */
 interface Approved {
   readonly atMs: number;
   readonly untilMs: number;
@@ -25,8 +25,9 @@ interface Approved {
 /**
  * Checks that no key came back without a quorum: whenever keys do, a quorum is named for each of them, each of its members has
  * approved this very request before, the approval has not expired, the quorum is one of those that this key was deposited
- * with, and the longest delay that the rules of the keys impose has passed since the last of them approved. What was released
- * went to whom the request named, who had approved.
+ * with, and the longest delay that the rules of the keys impose has passed since the last of them approved. Where a rule takes
+ * replies after the delay, it has passed before each approval: since a quorum, of those that the key was deposited with and the approver
+ * is in, had said that it intends to. What was released went to whom the request named, who had approved.
  *
  * Remembers the quorums of each key, once for all keys that have the same, and the approvals of requests that have not
  * ended.
@@ -40,15 +41,19 @@ export class QuorumEvidence {
   readonly #places = new Map<string, number>();
   /** By request and depositary. */
   readonly #approvals = new Map<string, Map<string, Approved>>();
+  /** The intents whose outcome was done, by request and depositary. */
+  readonly #intents = new Map<string, Map<string, Approved>>();
+  /** What a request is for. */
+  readonly #purposes = new Map<string, Purpose>();
   /** Whom a release is asked for, by request. */
   readonly #recipients = new Map<string, string>();
-  readonly #terms: Pick<TermsEvidence, 'delayMs'>;
+  readonly #terms: Pick<TermsEvidence, 'delayMs' | 'isAfterDelay'>;
 
   /** As its statement says, of each approval whose outcome is to come. */
   readonly #expiries = new Map<string, number>();
 
   /** @param terms knows the delay of each key */
-  constructor(terms: Pick<TermsEvidence, 'delayMs'>) {
+  constructor(terms: Pick<TermsEvidence, 'delayMs' | 'isAfterDelay'>) {
     this.#terms = terms;
   }
 
@@ -62,13 +67,22 @@ export class QuorumEvidence {
     if (act === 'recovery.request' && phase === 'attempted') {
       const recipient = recipientOf(detail['scope']);
       if (recipient !== undefined) this.#recipients.set(subject.recovery, recipient);
+      this.#purposes.set(subject.recovery, recipient === undefined ? 'operate' : 'release');
     }
-    if (act === 'recovery.approve') {
+    if (act === 'recovery.deny' && phase === 'done') this.#intents.get(subject.recovery)?.delete(actor);
+    if (act === 'recovery.approve' && phase === 'done') {
+      const early = this.#checkAfterDelay(entry, subject.recovery);
+      if (early !== undefined) return early;
+    }
+    if (act === 'recovery.intend' || act === 'recovery.approve') {
       const expiresMs = this.#expiries.get(id) ?? expiryOf(detail['statement']);
       if (phase === 'attempted') this.#expiries.set(id, expiresMs);
       else this.#expiries.delete(id);
       if (phase === 'done') {
-        this.#approved(subject.recovery, actor, { atMs: Date.parse(time), untilMs: expiresMs });
+        const said = { atMs: Date.parse(time), untilMs: expiresMs };
+        const all = act === 'recovery.approve' ? this.#approvals : this.#intents;
+        const ofRequest = all.get(subject.recovery) ?? new Map<string, Approved>();
+        all.set(subject.recovery, ofRequest.set(actor, said));
       }
     }
     const purpose = RECOVERING.get(act);
@@ -82,6 +96,8 @@ export class QuorumEvidence {
     if (endsRequest(entry)) {
       this.#approvals.delete(subject.recovery);
       this.#recipients.delete(subject.recovery);
+      this.#intents.delete(subject.recovery);
+      this.#purposes.delete(subject.recovery);
     }
     return reason;
   }
@@ -94,9 +110,29 @@ export class QuorumEvidence {
     return place;
   }
 
-  #approved(recovery: string, depositary: string, approved: Approved): void {
-    const approvals = this.#approvals.get(recovery) ?? new Map<string, Approved>();
-    this.#approvals.set(recovery, approvals.set(depositary, approved));
+  /** Whether an approval came before the delay that intents began, where a rule takes replies after it. */
+  #checkAfterDelay({ act, actor, subject, time }: Entry, recovery: string): string | undefined {
+    const purpose = this.#purposes.get(recovery) ?? 'operate';
+    const keys = subject.keys ?? [];
+    if (!keys.some((key) => this.#terms.isAfterDelay(key, purpose))) return undefined;
+    const intents = this.#intents.get(recovery) ?? new Map<string, Approved>();
+    const atMs = Date.parse(time);
+    const completeMs = keys.map((key) => {
+      const quorums = [...(this.#kinds[(this.#quorums.get(key) ?? 0) - 1] ?? [])].map((name) =>
+        name.split(' '),
+      );
+      const isTheirs = quorums.some((members) => members.includes(actor));
+      const times = quorums
+        .filter((members) => !isTheirs || members.includes(actor))
+        .map((members) => Math.max(...members.map((member) => sinceMs(intents.get(member), atMs))));
+      return Math.min(...times);
+    });
+    const delayMs = Math.max(...keys.map((key) => this.#terms.delayMs(key, purpose)));
+    const fromMs = Math.max(...completeMs) + delayMs;
+    if (fromMs === Infinity) return `${act} by ${actor} before a quorum intended to`;
+    return atMs + CLOCKS_APART_MS < fromMs
+      ? `${act} by ${actor} before the delay of ${delayMs / 1000} seconds was over`
+      : undefined;
   }
 
   /** Logs from before this was looked at name the recipient as well. */
@@ -128,7 +164,10 @@ export class QuorumEvidence {
     const members = Object.values(quorums).flatMap(membersOf);
     const approvals = this.#approvals.get(recovery);
     const completeMs = Math.max(...members.map((member) => approvals?.get(member)?.atMs ?? 0));
-    const delayMs = Math.max(...Object.keys(quorums).map((key) => this.#terms.delayMs(key, purpose)));
+    const keys = Object.keys(quorums);
+    // it had passed before any of them approved
+    if (keys.some((key) => this.#terms.isAfterDelay(key, purpose))) return undefined;
+    const delayMs = Math.max(...keys.map((key) => this.#terms.delayMs(key, purpose)));
     return atMs + CLOCKS_APART_MS < completeMs + delayMs
       ? `${act} before the delay of ${delayMs / 1000} seconds was over`
       : undefined;
@@ -151,6 +190,11 @@ export class QuorumEvidence {
       ? undefined
       : `${act} by ${members.join(' and ')}, which is no quorum of ${key}`;
   }
+}
+
+/** When somebody said something that still counted then; never, when they had not. */
+function sinceMs(said: Approved | undefined, atMs: number): number {
+  return said === undefined || atMs > said.untilMs + TOLERANCE_MS ? Infinity : said.atMs;
 }
 
 /** Of a release; undefined of anything else. */

@@ -44,6 +44,7 @@ const mechanism = z.enum(MECHANISM_NAMES as [(typeof MECHANISM_NAMES)[number]]);
 const purpose = z.enum(PURPOSES);
 const grantStatus = z.enum(['active', 'exhausted', 'expired', 'revoked']);
 const quorums = z.array(z.array(text).readonly()).readonly();
+const afterDelay = z.exactOptional(z.literal('afterDelay'));
 /** base64url without padding, RFC 4648 section 5. */
 const binary = text.regex(/^[A-Za-z0-9_-]*$/);
 
@@ -99,9 +100,10 @@ const key: Reply<WireKey> = z.object({
         input: z.enum(['message', 'digest']),
         delay: text,
         ownerMayVeto: z.boolean(),
+        replies: afterDelay,
       }),
     ),
-    release: z.exactOptional(z.object({ delay: text, ownerMayVeto: z.boolean() })),
+    release: z.exactOptional(z.object({ delay: text, ownerMayVeto: z.boolean(), replies: afterDelay })),
     requests: z.object({
       maxValidFor: text,
       approvalsHold: text,
@@ -121,6 +123,7 @@ const deposit = z.object({
   requesters: z.array(text).readonly(),
   delay: text,
   ownerMayVeto: z.boolean(),
+  replies: afterDelay,
   recipients: z.array(z.object({ depositary: text, fingerprint: text })).readonly(),
 });
 
@@ -163,6 +166,9 @@ const recovery: Reply<WireRecovery> = z.object({
     'expired',
     'failed',
   ]),
+  replies: afterDelay,
+  intendedBy: z.exactOptional(z.array(text).readonly()),
+  repliesFrom: z.exactOptional(instant),
   approvedBy: z.array(text).readonly(),
   deniedBy: z.array(z.object({ depositary: text, reason: text })).readonly(),
   ended: z.exactOptional(z.object({ by: z.exactOptional(text), reason: z.exactOptional(text), at: instant })),
@@ -188,6 +194,9 @@ const recovery: Reply<WireRecovery> = z.object({
       requestVersion: z.exactOptional(z.literal(REQUEST_VERSIONS)),
       attestation: text,
       logged: proof,
+      intents: z.exactOptional(
+        z.array(z.object({ depositary: text, statement: text, key: z.record(text, text) })).readonly(),
+      ),
     }),
   ),
 });

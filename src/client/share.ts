@@ -10,8 +10,8 @@ const SECRET_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** A share to be passed on. */
-export interface ShareToPassOn {
+/** A share to be opened. */
+export interface ShareToOpen {
   /** OAEP(depositary's public key, R). */
   readonly share: Uint8Array;
   /** AES-256-GCM under R: what proves that R is of this deposit. */
@@ -19,9 +19,13 @@ export interface ShareToPassOn {
   /** The associated data that the link must have been sealed with. */
   readonly context: Uint8Array;
   readonly depositaryKey: DecryptionKey;
+  readonly oaep: OaepName;
+}
+
+/** A share to be passed on. */
+export interface ShareToPassOn extends ShareToOpen {
   /** DER SubjectPublicKeyInfo of the one-time key, attested. */
   readonly transportKey: Uint8Array;
-  readonly oaep: OaepName;
 }
 
 /**
@@ -31,8 +35,25 @@ export interface ShareToPassOn {
  *   deposit than the associated data says
  */
 export async function reencryptShare(order: ShareToPassOn): Promise<Buffer> {
-  const { share, link, context, depositaryKey, transportKey, oaep } = order;
+  const { transportKey, oaep } = order;
   const transport = createPublicKey({ key: Buffer.from(transportKey), format: 'der', type: 'spki' });
+  return withSecret(order, (secret) => {
+    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    return publicEncrypt({ key: transport, padding, oaepHash: oaepHash(oaep) }, secret);
+  });
+}
+
+/**
+ * Opens a share and its link as {@link reencryptShare} does, and makes nothing of it: a share that could not be passed on is
+ * found now.
+ * @throws NotBelieved as there
+ */
+export function checkShare(order: ShareToOpen): Promise<void> {
+  return withSecret(order, () => undefined);
+}
+
+async function withSecret<T>(order: ShareToOpen, use: (secret: Buffer) => T): Promise<T> {
+  const { share, link, context, depositaryKey, oaep } = order;
   const secret = await depositaryKey.open(share, oaep);
   if (secret === undefined) {
     throw new NotBelieved('share-malformed', 'the share does not open with this depositary key');
@@ -40,8 +61,7 @@ export async function reencryptShare(order: ShareToPassOn): Promise<Buffer> {
   try {
     if (secret.length !== SECRET_BYTES) throw new NotBelieved('share-malformed');
     if (!opensLink(secret, link, context)) throw new NotBelieved('share-mismatch');
-    const padding = constants.RSA_PKCS1_OAEP_PADDING;
-    return publicEncrypt({ key: transport, padding, oaepHash: oaepHash(oaep) }, secret);
+    return use(secret);
   } finally {
     secret.fill(0);
   }

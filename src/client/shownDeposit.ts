@@ -2,6 +2,7 @@ import type { Binding } from '../escrow/deposit.js';
 import { sha256Hex } from '../escrow/digests.js';
 import type { KeyId } from '../escrow/ids.js';
 import { layerContext, termsHash } from '../escrow/layers.js';
+import { repliesOf } from '../escrow/policy.js';
 import type { WireDeposit, WireRecovery, WireRecoveryKey, WireShare } from '../escrow/wire.js';
 import type { Json } from '../log/canonical.js';
 import type { Checkpoint } from '../log/checkpoint.js';
@@ -31,6 +32,8 @@ export interface ShownDeposit {
   readonly version: Binding['version'];
   readonly delayMs: number;
   readonly ownerMayVeto: boolean;
+  /** Not given: at once. */
+  readonly replies?: 'afterDelay';
   readonly requesters: readonly string[];
   readonly quorums: readonly (readonly string[])[];
   readonly recipients: WireDeposit['recipients'];
@@ -92,11 +95,13 @@ function shownDeposit(
   }
   const terms = termsHash({
     ...{ owner, label, spec, use, publicKey: publicKeyOf(about), requesters, delayMs, ownerMayVeto },
+    ...repliesOf(deposit),
     ...{ quorums, recipients },
   });
   return {
     ...{ key, oaep, share: bytesOf(share), link: bytesOf(sealed), version: binding.version },
     ...{ delayMs, ownerMayVeto, requesters, quorums, recipients },
+    ...repliesOf(deposit),
     context: layerContext({ key, purpose, binding, terms }, { depositary }),
   };
 }

@@ -1,7 +1,7 @@
 import type { Entry } from '../log/entry.js';
 import type { Objection } from '../log/verifier.js';
 import { policyAct, policyHashFact } from '../log/verifier.js';
-import { STATEMENT_TYPE } from './depositary.js';
+import { INTENT_TYPE, STATEMENT_TYPE } from './depositary.js';
 import { CONFIRMATION_TYPE } from './release.js';
 import { STOP_TYPE } from './stop.js';
 import type { DirectoryInForce } from './directoryInForce.js';
@@ -11,7 +11,7 @@ import { jwsHolds, parseJws } from './jws.js';
 import { POLICY_SIGNATURE_TYPE } from './policyDocument.js';
 
 /**
- * Checks the statements that people signed for others to rely on: each depositary's approval or denial is their own and
+ * Checks the statements that people signed for others to rely on: each depositary's intent, approval or denial is their own and
  * about this request with all of its keys, each confirmation that released keys have come is their recipient's own, and each
  * policy was signed by as many administrators of the one before it as that asks for, as was each end that administrators
  * put to a request, by those of the policy in force.
@@ -28,6 +28,7 @@ export class StatementEvidence {
   /** Why a statement in this entry is refused, if it is. */
   check(entry: Entry): Objection | undefined {
     if (entry.phase !== 'attempted') return undefined;
+    if (entry.act === 'recovery.intend') return this.#checkDecision(entry, 'intend');
     if (entry.act === 'recovery.approve') return this.#checkDecision(entry, 'approve');
     if (entry.act === 'recovery.deny') return this.#checkDecision(entry, 'deny');
     if (entry.act === 'recovery.confirm') return this.#checkConfirmation(entry);
@@ -35,9 +36,9 @@ export class StatementEvidence {
     return entry.act === policyAct ? this.#checkPolicy(entry) : undefined;
   }
 
-  #checkDecision(entry: Entry, decision: 'approve' | 'deny'): Objection | undefined {
+  #checkDecision(entry: Entry, decision: 'approve' | 'intend' | 'deny'): Objection | undefined {
     const { actor, subject, detail } = entry;
-    const jws = parsed(detail['statement'], STATEMENT_TYPE);
+    const jws = parsed(detail['statement'], decision === 'intend' ? INTENT_TYPE : STATEMENT_TYPE);
     if (jws === undefined) return { invented: `${actor} has signed no statement` };
     const { iss, aud, recovery, requestHash, keys: named, decision: decided } = jws.payload;
     const isAboutThis =

@@ -57,6 +57,11 @@ export class TermsEvidence {
     return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule[purpose]?.delayMs ?? 0;
   }
 
+  /** Whether the rule of a key takes replies after the delay. */
+  isAfterDelay(key: string, purpose: Purpose): boolean {
+    return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule[purpose]?.replies === 'afterDelay';
+  }
+
   /** Whether a key of this id was ordered before. */
   has(key: string): boolean {
     return this.#places.get(key) !== undefined;

@@ -21,6 +21,7 @@ export const MEANS = {
     'wrapUnderTransfer',
   ],
   'recovery.request': ['createTransport', 'destroyTransport', 'attest'],
+  'recovery.intend': [],
   'recovery.approve': ['unwrapReply', 'openUnder'],
   'recovery.deny': [],
   'recovery.veto': [],

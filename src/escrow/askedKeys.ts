@@ -49,12 +49,16 @@ export async function getAskedKeys(
   }));
 }
 
-/** What stands between complete quorums and the keys: the longest delay, and a veto where one of the rules gives it. */
+/**
+ * What stands between complete quorums and the keys: the longest delay, a veto where one of the rules gives it, and replies after
+ * the delay where one of them has it so.
+ */
 export function brakesOfAll(keys: readonly AskedKey[]): Brakes {
   const brakes = keys.map(({ deposit, sealed }) => brakesOf(deposit, sealed.purpose));
   return {
     delayMs: Math.max(...brakes.map(({ delayMs }) => delayMs)),
     ownerMayVeto: brakes.some(({ ownerMayVeto }) => ownerMayVeto),
+    ...(brakes.some(({ replies }) => replies === 'afterDelay') ? { replies: 'afterDelay' } : {}),
   };
 }
 

@@ -1,6 +1,6 @@
 import { canonicalJson } from '../log/canonical.js';
 import type { AskedKey } from './askedKeys.js';
-import { getAskedKeys, mayDecide } from './askedKeys.js';
+import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
 import { ATTESTATION_TYPE, attestationPayload } from './attestation.js';
 import type { Escrow } from './context.js';
 import { repliesDigest, requestHash, sha256Hex } from './digests.js';
@@ -9,9 +9,10 @@ import type { PrincipalId } from './ids.js';
 import { NotHeld } from './journal.js';
 import type { AsOf, RequestFacts } from './logFacts.js';
 import type { Policy } from './policy.js';
-import { completion } from './quorumProgress.js';
-import type { Approval, Recovery } from './recovery.js';
-import { approvalsAt } from './recovery.js';
+import type { TimedIntent } from './quorumProgress.js';
+import { completion, repliesFromMs } from './quorumProgress.js';
+import type { Approval, Intent, Recovery } from './recovery.js';
+import { approvalsAt, intentsAt } from './recovery.js';
 import { checkStatement } from './statement.js';
 
 declare const checked: unique symbol;
@@ -24,6 +25,8 @@ export interface CheckedRequest {
   readonly [checked]: true;
   readonly recovery: Recovery;
   readonly keys: readonly AskedKey[];
+  /** Those of its intents that count now. */
+  readonly intents: readonly Intent[];
   /** Those of its approvals that count now. */
   readonly approvals: readonly Approval[];
   /** Whose approvals count no more, though they have not expired: the directory does not list the key that signed. */
@@ -37,7 +40,8 @@ export interface CheckedRequest {
 /**
  * Checks a request as it was read: its hash is of what the record says, the identity key has attested exactly that, its keys
  * are of its owner and as they were deposited. An approval counts when a key that the directory lists now for this depositary
- * signed it about exactly this request and these replies, it has not expired, and the rules let them decide.
+ * signed it about exactly this request and these replies, it has not expired, and the rules let them decide; where replies are
+ * taken after the delay, only when that is over by the intents that the log has. An intent counts likewise.
  *
  * @throws EscrowError `record-mismatch`, `key-unknown`, `purpose-not-allowed`
  */
@@ -49,14 +53,22 @@ export async function checkRequest(
   const keys = known ?? (await getAskedKeys(escrow, recovery));
   const facts = await checkRecord(escrow, recovery, keys);
   const policy = await escrow.directory.current();
+  const now = escrow.clock.now();
   const approvals: Approval[] = [];
   const lapsed: PrincipalId[] = [];
-  for (const approval of approvalsAt(recovery, escrow.clock.now())) {
+  for (const approval of approvalsAt(recovery, now)) {
     const verdict = await verdictOn(escrow, policy, { recovery, keys, facts }, approval);
     if (verdict === 'counts') approvals.push(approval);
     if (verdict === 'lapsed') lapsed.push(approval.depositary);
   }
-  return { recovery, keys, approvals, lapsed, policy, facts } as unknown as CheckedRequest;
+  const intents: Intent[] = [];
+  for (const intent of intentsAt(recovery, now)) {
+    const { depositary, statement } = intent;
+    if (facts.intents.get(depositary)?.statement !== sha256Hex(statement)) continue;
+    const verdict = await verdictOnStatement(escrow, policy, { recovery, keys }, intent, 'intend');
+    if (verdict === 'counts') intents.push(intent);
+  }
+  return { recovery, keys, intents, approvals, lapsed, policy, facts } as unknown as CheckedRequest;
 }
 
 /**
@@ -69,6 +81,22 @@ export function countedStatus(
   approvals: readonly Approval[],
 ): 'pending' | 'approved' {
   return status === 'approved' && completion(keys, approvals) === undefined ? 'pending' : status;
+}
+
+/**
+ * When the replies of this depositary are taken, of a request that takes them after the delay: by the intents that count, as the
+ * log has recorded them. Undefined as long as no quorum of them is complete that the depositary is in.
+ */
+export function repliesFrom(
+  { keys, intents, facts }: Pick<CheckedRequest, 'keys' | 'intents' | 'facts'>,
+  depositary?: PrincipalId,
+): Date | undefined {
+  const timed = intents.map((intent) => ({
+    depositary: intent.depositary,
+    atMs: facts.intents.get(intent.depositary)?.atMs ?? Infinity,
+  }));
+  const fromMs = repliesFromMs(keys, timed, depositary);
+  return fromMs === undefined ? undefined : new Date(fromMs);
 }
 
 /** Why quorums are incomplete, where somebody has approved whose approval counts no more. */
@@ -132,19 +160,43 @@ async function getFacts({ followed, store }: Escrow, recovery: Recovery): Promis
   throw new EscrowError('record-mismatch', 'The log says something else of the request.');
 }
 
+type Verdict = 'counts' | 'lapsed' | 'void';
+
 async function verdictOn(
   escrow: Escrow,
   policy: Policy,
   { recovery, keys, facts }: Pick<CheckedRequest, 'recovery' | 'keys' | 'facts'>,
-  { depositary: id, statement, replies, expiresAt }: Approval,
-): Promise<'counts' | 'lapsed' | 'void'> {
+  approval: Approval,
+): Promise<Verdict> {
+  const { depositary: id, statement, replies } = approval;
   const fact = facts.approvals.get(id);
   if (fact?.statement !== sha256Hex(statement) || fact.replies !== repliesDigest(replies)) return 'void';
+  if (brakesOfAll(keys).replies === 'afterDelay') {
+    const fromMs = repliesFromMs(keys, intentsIn(facts), id);
+    if (fromMs === undefined || escrow.clock.now().getTime() < fromMs) return 'void';
+  }
+  return verdictOnStatement(escrow, policy, { recovery, keys }, approval, { approve: replies });
+}
+
+/** The intents that the log has, whoever denied since. */
+function intentsIn({ intents, denials }: RequestFacts): readonly TimedIntent[] {
+  return [...intents].flatMap(([depositary, { atMs }]) =>
+    denials.has(depositary) ? [] : [{ depositary: depositary as PrincipalId, atMs }],
+  );
+}
+
+async function verdictOnStatement(
+  escrow: Escrow,
+  policy: Policy,
+  { recovery, keys }: Pick<CheckedRequest, 'recovery' | 'keys'>,
+  { depositary: id, statement, expiresAt }: Intent | Approval,
+  decision: Parameters<typeof checkStatement>[4],
+): Promise<Verdict> {
   if (id === recovery.owner || !mayDecide(recovery, keys, id)) return 'void';
   const depositary = policy.principals.get(id);
   if (depositary === undefined) return 'lapsed';
   try {
-    const said = await checkStatement(escrow, depositary, recovery, statement, { approve: replies });
+    const said = await checkStatement(escrow, depositary, recovery, statement, decision);
     return said.expiresAt.getTime() === expiresAt.getTime() ? 'counts' : 'void';
   } catch (error) {
     if (!(error instanceof EscrowError)) throw error;

@@ -1,24 +1,23 @@
-import type { AskedKey } from './askedKeys.js';
-import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
-import { checkRecord, checkRequest, countedStatus, whileLogged } from './checkedRequest.js';
+import { brakesOfAll, getAskedKeys } from './askedKeys.js';
+import { checkRecord, whileLogged } from './checkedRequest.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getOpenRecovery } from './context.js';
 import { repliesDigest, sha256Hex } from './digests.js';
-import type { Share } from './deposit.js';
 import { EscrowError } from './errors.js';
-import type { PrincipalId, RecoveryId } from './ids.js';
+import type { RecoveryId } from './ids.js';
 import { aloneOn } from './journal.js';
 import { layerContext, layersOf } from './layers.js';
-import type { Change, Subject } from './journal.js';
-import type { RequestFacts } from './logFacts.js';
-import type { Policy } from './policy.js';
+import { requireDelayOver } from './intendRecovery.js';
+import type { Change } from './journal.js';
 import type { TokenVerbs } from './ports.js';
 import type { Completion } from './quorumProgress.js';
 import { completion, isDenied, quorumsAsJson } from './quorumProgress.js';
-import type { Approval, Recovery, RecoveryState, Reply } from './recovery.js';
+import type { Recovery, RecoveryState, Reply } from './recovery.js';
 import { approvalsAt } from './recovery.js';
 import { activateOnQuorum } from './recoverKey.js';
 import { checkStatement, requireOwnTree } from './statement.js';
+import type { HeldKey } from './undecided.js';
+import { getUndecided } from './undecided.js';
 import type { Detail, Performed } from './performance.js';
 import { CameToNothing } from './performance.js';
 
@@ -28,11 +27,12 @@ const REPLY_BYTES = 384;
 /**
  * A depositary approves: their signed statement about the whole request, and their share of each key of it that they are a
  * depositary of, re-encrypted to the transport key, which the token checks at once. When this completes the quorums of all
- * keys for `operate`, they are brought back in the same call.
+ * keys for `operate`, they are brought back in the same call. Where the rule of a key has replies after the delay, this is the
+ * second thing that they say, and comes to nothing before the delay is over: see `intendRecovery`.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `quorum-complete`, `forbidden`,
  *   `record-mismatch`, `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`,
- *   `share-malformed`, `share-wrong-key`, `share-mismatch`.
+ *   `share-malformed`, `share-wrong-key`, `share-mismatch`, `intents-incomplete`, `delay-running`.
  */
 export async function approveRecovery(
   escrow: Escrow,
@@ -46,6 +46,7 @@ export async function approveRecovery(
       const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
       const { recovery } = found;
       if (found.status === 'approved') throw new EscrowError('quorum-complete');
+      requireDelayOver(found, call.caller.id, escrow.clock.now());
       const { expiresAt, tree } = await checkStatement(escrow, call.caller, recovery, order.statement, {
         approve: order.replies,
       });
@@ -68,13 +69,14 @@ export async function approveRecovery(
       // one of theirs that counts no more gives way to the new one; the log has both
       const approvals = [...recovery.approvals.filter((one) => one.depositary !== depositary), approval];
       const complete = completion(keys, [...approvalsAt({ approvals: counted }, at), approval]);
-      const { delayMs } = brakesOfAll(keys);
+      const { delayMs, replies: when } = brakesOfAll(keys);
       const state: RecoveryState =
         complete === undefined
           ? { status: 'pending' }
           : {
               status: 'approved',
-              releasableAt: new Date(at.getTime() + delayMs),
+              // where replies come after the delay, it is over by now
+              releasableAt: new Date(at.getTime() + (when === 'afterDelay' ? 0 : delayMs)),
               holdsUntil: complete.holdsUntil,
             };
       const approved: Recovery = { ...recovery, revision: recovery.revision + 1, approvals, state };
@@ -212,46 +214,6 @@ function end(
       });
     },
   });
-}
-
-/** A key that a depositary has a share of. */
-interface HeldKey extends AskedKey {
-  readonly share: Share;
-}
-
-interface Undecided {
-  readonly recovery: Recovery;
-  readonly status: 'pending' | 'approved';
-  readonly keys: readonly AskedKey[];
-  /** Those that count now. */
-  readonly approvals: readonly Approval[];
-  readonly policy: Policy;
-  readonly facts: RequestFacts;
-  /** Those that this depositary has a share of. */
-  readonly held: readonly HeldKey[];
-}
-
-/** An open request for a key, at least, that this depositary has a share of, and about which they have no say that still counts. */
-async function getUndecided(
-  escrow: Escrow,
-  depositary: PrincipalId,
-  id: RecoveryId,
-  about: (subject: Subject) => void,
-): Promise<Undecided> {
-  const { recovery, status } = await getOpenRecovery(escrow, id, about);
-  const { keys, approvals, policy, facts } = await checkRequest(escrow, recovery);
-  const held = keys.flatMap((key) => {
-    const share = key.sealed.shares.find((candidate) => candidate.depositary === depositary);
-    return share === undefined ? [] : [{ ...key, share }];
-  });
-  // no share is ever made for an owner; should one be found, it counts for nothing
-  if (held.length === 0 || depositary === recovery.owner) throw new EscrowError('forbidden');
-  if (!mayDecide(recovery, keys, depositary)) {
-    throw new EscrowError('forbidden', 'The rule of this key does not let the requester decide.');
-  }
-  const counting = [...approvals, ...recovery.denials];
-  if (counting.some((one) => one.depositary === depositary)) throw new EscrowError('approval-duplicate');
-  return { recovery, status: countedStatus(status, keys, approvals), keys, approvals, policy, facts, held };
 }
 
 /** A key that a depositary has a share of, with their reply about it. */

@@ -57,6 +57,9 @@ export const ERROR_CODES = {
   'share-malformed': 'The re-encrypted share is not a ciphertext of the transport key.',
   'share-wrong-key': 'The re-encrypted share does not open with the transport key of this request.',
   'share-mismatch': 'What was re-encrypted is not the recovery information of this depositary.',
+  'intent-not-needed': 'The rules of these keys take approvals at once: there is nothing to intend first.',
+  'intents-incomplete':
+    'The rule of a key takes replies after its delay, which begins when a quorum, the caller among it, has said that it intends to approve.',
   'quorum-incomplete': 'Not enough depositaries have approved.',
   'quorum-complete': 'The quorum is complete already.',
   'recovery-failed':

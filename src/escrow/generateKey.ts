@@ -12,7 +12,7 @@ import { specAllows } from './keySpecs.js';
 import type { Layers } from './layers.js';
 import { layerContext, termsHash } from './layers.js';
 import type { Policy, Rule } from './policy.js';
-import { PURPOSES } from './policy.js';
+import { PURPOSES, repliesOf } from './policy.js';
 import type { EnrolledDepositary } from './ports.js';
 import type { Principal } from './principals.js';
 import { hasRole } from './principals.js';
@@ -148,7 +148,7 @@ async function bear(escrow: Escrow, lent: Lent, order: KeyOrder, plan: Plan): Pr
     if (brakes === undefined) continue;
     const terms = termsHash({
       ...{ owner, label, spec, use, publicKey, requesters: rule.requesters },
-      ...{ delayMs: brakes.delayMs, ownerMayVeto: brakes.ownerMayVeto },
+      ...{ delayMs: brakes.delayMs, ownerMayVeto: brakes.ownerMayVeto, ...repliesOf(brakes) },
       quorums: plan.quorums,
       recipients: plan.depositaries.map(({ id, fingerprint }) => ({ depositary: id, fingerprint })),
     });

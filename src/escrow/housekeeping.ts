@@ -106,7 +106,7 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
   });
 }
 
-/** Uses whose delay has run out. Those without a delay are activated with the last approval. */
+/** Uses whose delay has run out. Those without a delay, or with approvals after it, are activated with the last approval. */
 async function activateDue(escrow: Escrow): Promise<number> {
   let activated = 0;
   const now = escrow.clock.now();
@@ -114,7 +114,8 @@ async function activateDue(escrow: Escrow): Promise<number> {
     const { asked, state } = recovery;
     if (asked.purpose !== 'operate' || state.status !== 'approved') continue;
     if (statusAt(recovery, now) !== 'approved' || now < state.releasableAt) continue;
-    if (brakesOfAll(await getAskedKeys(escrow, recovery)).delayMs === 0) continue;
+    const { delayMs, replies } = brakesOfAll(await getAskedKeys(escrow, recovery));
+    if (delayMs === 0 || replies === 'afterDelay') continue;
     if (await activateWhenDue(escrow, recovery.id)) activated += 1;
   }
   return activated;

@@ -7,6 +7,7 @@ import { canonicalHash, sha256Hex } from './digests.js';
 import type { KeyId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Brakes, Purpose } from './policy.js';
+import { repliesOf } from './policy.js';
 
 /** Of what, for what and by which rule a key was deposited, as far as depositaries rely on it. */
 export interface DepositTerms extends Brakes {
@@ -35,7 +36,7 @@ export function termsHash(terms: DepositTerms): string {
     requesters: terms.requesters,
     delayMs: terms.delayMs,
     ownerMayVeto: terms.ownerMayVeto,
-    replies: 'atOnce',
+    replies: terms.replies ?? 'atOnce',
     quorums: terms.quorums,
     recipients: Object.fromEntries(
       terms.recipients.map(({ depositary, fingerprint }) => [depositary, fingerprint]),
@@ -76,9 +77,10 @@ export function layerContext({ key, purpose, binding, terms }: Layers, place: Pl
 export function layersOf(deposit: Omit<Deposit, 'digest'>, sealed: PurposeDeposit): Layers {
   const { key, owner, label, spec, use, publicKey, requesters, binding } = deposit;
   const { purpose, shares, quorums } = sealed;
-  const { delayMs, ownerMayVeto } = brakesOf(deposit, purpose);
+  const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, purpose);
   const terms = termsHash({
     ...{ owner, label, spec, use, publicKey, requesters, delayMs, ownerMayVeto },
+    ...repliesOf(rest),
     quorums: quorums.map(({ members }) => members),
     recipients: shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient })),
   });

@@ -15,6 +15,8 @@ export interface RequestFacts {
   readonly attestation: string;
   /** What was recorded of each depositary's newest approval. */
   readonly approvals: ReadonlyMap<string, ApprovalFact>;
+  /** Each depositary's newest intent. */
+  readonly intents: ReadonlyMap<string, IntentFact>;
   /** Who has denied it. */
   readonly denials: ReadonlySet<string>;
   /** When the delay is over that began with the newest completion of its quorums; undefined: never complete. */
@@ -28,6 +30,12 @@ export interface RequestFacts {
 export interface ApprovalFact {
   readonly statement: string;
   readonly replies: string;
+}
+
+/** An intent that is in the log: SHA-256 (hex) of the statement, and when it was recorded. */
+export interface IntentFact {
+  readonly statement: string;
+  readonly atMs: number;
 }
 
 /** What was asked for, as far as a use is held to it. */

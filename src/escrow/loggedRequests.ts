@@ -25,7 +25,7 @@ export class LoggedRequests {
 
   attempted(entry: Entry): void {
     const { act, id } = entry;
-    if (act === 'recovery.request' || act === 'recovery.approve') {
+    if (act === 'recovery.request' || act === 'recovery.intend' || act === 'recovery.approve') {
       this.#said.set(id, entry);
     }
   }
@@ -51,6 +51,11 @@ export class LoggedRequests {
       return act === 'recovery.activate' && phase === 'done' ? facts : undefined;
     }
     if (phase !== 'done') return undefined;
+    if (act === 'recovery.intend') {
+      const atMs = instantOf(detail['intendedAt']);
+      const intent = { statement: digestOf(said?.detail['statement']), atMs: atMs ?? Infinity };
+      this.#open.set(recovery, { ...facts, intents: new Map([...facts.intents, [actor, intent]]) });
+    }
     if (act === 'recovery.approve') {
       const approval = { statement: digestOf(said?.detail['statement']), replies: entry.digest ?? '' };
       this.#open.set(recovery, {
@@ -73,6 +78,7 @@ function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
     keys: subject.keys ?? (subject.key === undefined ? [] : [subject.key]),
     owner: subject.owner ?? '',
     attestation: digest ?? '',
+    intents: new Map(),
     approvals: new Map(),
     denials: new Set(),
     releasableAtMs: undefined,

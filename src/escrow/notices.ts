@@ -117,6 +117,8 @@ function tellingsOf(happening: Happening): readonly Telling[] {
 /** The acts that are told about, and how when they are done. */
 const TOLD = {
   'recovery.request': asked,
+  // nothing is decided yet, and the owner can still do something
+  'recovery.intend': intended,
   'recovery.approve': (happening) =>
     // one approval of several decides nothing yet
     happening.entry.detail['status'] === 'approved' ? decided(happening) : [],
@@ -165,6 +167,19 @@ function asked({ entry, request }: Happening): readonly Telling[] {
           },
         ];
   return [...toDeciders, ...toOwner];
+}
+
+/** The owner and whoever asked; and those who may decide, once the delay runs that some of them have begun. */
+function intended(happening: Happening): readonly Telling[] {
+  const { entry, request } = happening;
+  const { repliesFrom } = entry.detail;
+  if (typeof repliesFrom !== 'string') return decided(happening);
+  const id = entry.subject.recovery ?? '';
+  const text = `${happened(entry, request)}. Whoever has said that they intend to approves then, or denies it: request ${id}.`;
+  const toDeciders = (request?.deciders ?? [])
+    .filter((decider) => decider !== ownerOf(entry))
+    .map((to): Telling => ({ kind: 'asked', to, as: 'depositary', text }));
+  return [...decided(happening), ...toDeciders];
 }
 
 /** The owner and whoever asked. */
@@ -238,6 +253,8 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
   const status = outcomeOf(entry);
   if (entry.phase !== 'done') return `${id} has failed: what is deposited does not open`;
   switch (act) {
+    case 'recovery.intend':
+      return `${actor} intends to approve request ${subject.recovery ?? ''}${typeof entry.detail['repliesFrom'] === 'string' ? `, which can be approved from ${entry.detail['repliesFrom']} on` : ''}`;
     case 'recovery.approve':
       return `${id} is approved; the last approval was by ${actor}`;
     case 'recovery.deny':
@@ -298,6 +315,7 @@ function outcomeOf({ act, phase, detail, error }: Entry): string {
   if (error !== undefined) return error;
   switch (act) {
     case 'recovery.request':
+    case 'recovery.intend':
       return 'pending';
     case 'recovery.activate':
       return 'active';

@@ -37,9 +37,19 @@ export type ReleaseTerms = Brakes;
 
 /** What stands between a complete quorum and the key. */
 export interface Brakes {
-  /** Counted from the approval that completes the quorum. */
+  /** Counted from the approval that completes the quorum, or from the intent: see `replies`. */
   readonly delayMs: number;
   readonly ownerMayVeto: boolean;
+  /**
+   * `afterDelay`: depositaries say first that they intend to approve, and the delay is counted from the intent that completes
+   * the quorum; their replies leave them only when it is over. Not given, replies come with the approvals, and wait here.
+   */
+  readonly replies?: 'afterDelay';
+}
+
+/** The same of something, where it is there: absent, it is neither hashed nor stored. */
+export function repliesOf({ replies }: Pick<Brakes, 'replies'>): Pick<Brakes, 'replies'> {
+  return replies === undefined ? {} : { replies };
 }
 
 /** Who must not be the same person in one request. That the owner is none of the depositaries needs no saying. */

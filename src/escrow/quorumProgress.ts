@@ -1,5 +1,5 @@
 import type { AskedKey } from './askedKeys.js';
-import { mayDecide } from './askedKeys.js';
+import { brakesOfAll, mayDecide } from './askedKeys.js';
 import type { Json } from '../log/canonical.js';
 import { isDepositaryOf } from './deposit.js';
 import type { KeyId, PrincipalId } from './ids.js';
@@ -35,6 +35,35 @@ export function completion(
     quorums: complete.map(({ key, members }) => ({ key, members })),
     holdsUntil: new Date(Math.min(...complete.map(({ untilMs }) => untilMs))),
   };
+}
+
+/** Somebody's intent, and when it was recorded. */
+export interface TimedIntent {
+  readonly depositary: PrincipalId;
+  readonly atMs: number;
+}
+
+/**
+ * From when this depositary's replies are taken, in milliseconds since 1970: the longest delay after a quorum of intents was
+ * complete for each key, one that they are in for each key that they have a share of. Undefined as long as one key has none. With
+ * nobody, any quorum will do: then it is from when the first of them can be taken.
+ */
+export function repliesFromMs(
+  keys: readonly AskedKey[],
+  intents: readonly TimedIntent[],
+  depositary?: PrincipalId,
+): number | undefined {
+  const at = new Map(intents.map((intent) => [intent.depositary, intent.atMs]));
+  const complete = keys.map(({ sealed }) => {
+    const mustBeIn = depositary !== undefined && isDepositaryOf(sealed, depositary);
+    const times = sealed.quorums
+      .filter(({ members }) => !mustBeIn || members.includes(depositary))
+      .filter(({ members }) => members.every((member) => at.has(member)))
+      .map(({ members }) => Math.max(...members.map((member) => at.get(member) ?? Infinity)));
+    return Math.min(...times);
+  });
+  const fromMs = Math.max(...complete) + brakesOfAll(keys).delayMs;
+  return Number.isFinite(fromMs) ? fromMs : undefined;
 }
 
 /** Who agrees for each key, as the log has it. */

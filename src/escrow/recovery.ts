@@ -77,6 +77,19 @@ export interface Approval {
   readonly expiresAt: Date;
 }
 
+/**
+ * One depositary's signed word that they will approve the whole request when the delay is over, where the rule of a key has
+ * replies after it. Nothing comes with it that could open anything.
+ */
+export interface Intent {
+  readonly depositary: PrincipalId;
+  readonly statement: string;
+  /** When it was recorded; the delay is counted from the last of a quorum. */
+  readonly at: Date;
+  /** As its signer said: from then on it counts no more. */
+  readonly expiresAt: Date;
+}
+
 /** One depositary's signed no. */
 export interface Denial {
   readonly depositary: PrincipalId;
@@ -151,6 +164,8 @@ export interface Recovery {
   readonly transportKey: Uint8Array;
   /** Compact JWS by the token's identity key over what is asked. */
   readonly attestation: string;
+  /** Of requests that take replies after the delay; empty for all others. */
+  readonly intents: readonly Intent[];
   readonly approvals: readonly Approval[];
   readonly denials: readonly Denial[];
   readonly state: RecoveryState;
@@ -179,6 +194,17 @@ export function endOf({ state, expiresAt }: Pick<Recovery, 'state' | 'expiresAt'
 /** The approvals that count at this instant. */
 export function approvalsAt({ approvals }: Pick<Recovery, 'approvals'>, now: Date): readonly Approval[] {
   return approvals.filter(({ expiresAt }) => now < expiresAt);
+}
+
+/** The intents that count at this instant: those of people who have denied since do not. */
+export function intentsAt(
+  { intents, denials }: Pick<Recovery, 'intents' | 'denials'>,
+  now: Date,
+): readonly Intent[] {
+  return intents.filter(
+    ({ depositary, expiresAt }) =>
+      now < expiresAt && !denials.some((denial) => denial.depositary === depositary),
+  );
 }
 
 /**

@@ -1,4 +1,4 @@
-import { checkEach, getDeposits } from './askedKeys.js';
+import { brakesOfAll, checkEach, getDeposits } from './askedKeys.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
@@ -77,6 +77,7 @@ function fileRequest(
       checkEach(deposits, ({ requests }) => {
         checkValidity(requests, order.validForMs);
       });
+      checkOutlivesDelay(deposits, asked, order.validForMs);
       checkBegins(asked, filedAt);
       checkOpen(await escrow.store.openRecoveries(), filedAt);
       const plan = {
@@ -117,6 +118,7 @@ function fileRequest(
         revision: 1,
         transportKey,
         attestation,
+        intents: [],
         approvals: [],
         denials: [],
         state: { status: 'pending' },
@@ -137,7 +139,7 @@ async function filedBefore(escrow: Escrow, call: Call, recovery: string | undefi
   const id = parseId('RecoveryId', recovery ?? '');
   if (id === undefined) throw new EscrowError('internal');
   const { recovery: now } = await viewRecovery(escrow, call, id);
-  return { ...now, revision: 1, approvals: [], denials: [], state: { status: 'pending' } };
+  return { ...now, revision: 1, intents: [], approvals: [], denials: [], state: { status: 'pending' } };
 }
 
 function ownerOf(deposits: readonly Deposit[]): PrincipalId {
@@ -231,6 +233,18 @@ function checkValidity({ maxValidForMs }: RequestTerms, validForMs: number): voi
   throw new EscrowError(
     'scope-not-allowed',
     `The rule of this key lets a request stand for at most ${maxValidForMs / 1000} seconds.`,
+  );
+}
+
+/** Where replies are taken after the delay, a request that ends with it could never be approved. */
+function checkOutlivesDelay(deposits: readonly Deposit[], { purpose }: Asked, validForMs: number): void {
+  const brakes = brakesOfAll(
+    deposits.map((deposit) => ({ deposit, sealed: getPurposeDeposit(deposit, purpose) })),
+  );
+  if (brakes.replies !== 'afterDelay' || validForMs > brakes.delayMs) return;
+  throw new EscrowError(
+    'scope-not-allowed',
+    `Replies are taken when the delay of ${brakes.delayMs / 1000} seconds is over: the request must stand for longer.`,
   );
 }
 

@@ -10,6 +10,8 @@ import type { Recovery, Reply } from './recovery.js';
 
 /** The `typ` of approvals and denials (RFC 7515 section 4.1.9). */
 export const STATEMENT_TYPE = 'escrowd-approval+jwt';
+/** The `typ` of intents: no other statement has it, so that none can be taken for an approval. */
+export const INTENT_TYPE = 'escrowd-intent+jwt';
 /** How far a statement's clock may run ahead of ours. */
 export const CLOCK_SKEW_SECONDS = 60;
 
@@ -24,7 +26,7 @@ export interface StatementCheck {
 export interface Said {
   /** From then on it counts no more. */
   readonly expiresAt: Date;
-  /** Of a denial; empty for an approval. */
+  /** Of a denial; empty for the others. */
   readonly reason: string;
   /** The tree of the log that the depositary has seen; see {@link requireOwnTree}. */
   readonly tree: StatedTree;
@@ -46,9 +48,10 @@ export async function checkStatement(
   depositary: Principal,
   recovery: Recovery,
   jws: string,
-  decision: { readonly approve: readonly Reply[] } | 'deny',
+  decision: { readonly approve: readonly Reply[] } | 'intend' | 'deny',
 ): Promise<Said> {
-  const verified = await check.statements.verify(jws, STATEMENT_TYPE, depositary.keys);
+  const type = decision === 'intend' ? INTENT_TYPE : STATEMENT_TYPE;
+  const verified = await check.statements.verify(jws, type, depositary.keys);
   if (verified === undefined) throw new EscrowError('approval-signature-invalid');
   const { iat, exp, reason, checkpoint, ...about } = verified.payload;
   const expected: Readonly<Record<string, Json>> = {
@@ -59,8 +62,8 @@ export async function checkStatement(
     keys: recovery.keys,
     ...askedAsJson(recovery.asked),
     transport: sha256Hex(recovery.transportKey),
-    ...(decision === 'deny'
-      ? { decision: 'deny' }
+    ...(typeof decision === 'string'
+      ? { decision }
       : { decision: 'approve', replies: repliesDigest(decision.approve) }),
   };
   if (!isStatement(about, expected) || !isStatedTree(checkpoint)) throw new EscrowError('approval-mismatch');

@@ -2,31 +2,42 @@ import { entryBundle, tileWidth, tileWidthAt, type Tile } from '../log/tiles.js'
 import type { Call, Escrow } from './context.js';
 import { getDeposit, getGrant, getRecovery } from './context.js';
 import type { AskedKey } from './askedKeys.js';
-import { getAskedKeys, mayDecide } from './askedKeys.js';
+import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
 import { countedStatus } from './checkedRequest.js';
 import type { Deposit, Share } from './deposit.js';
 import { isDepositaryOf } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { Grant, GrantStatus } from './grant.js';
 import { grantStatusAt } from './grant.js';
-import type { GrantId, KeyId, RecoveryId } from './ids.js';
+import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { Policy } from './policy.js';
 import type { Page, PageRequest, StoredEntry } from './ports.js';
-import type { Principal } from './principals.js';
+import type { Principal, SigningKey } from './principals.js';
 import { hasRole } from './principals.js';
-import type { Approval, LifeStatus, Recovery } from './recovery.js';
-import { approvalsAt, lifeAt } from './recovery.js';
-import { STATEMENT_TYPE } from './statement.js';
+import { repliesFromMs } from './quorumProgress.js';
+import type { Approval, Intent, LifeStatus, Recovery } from './recovery.js';
+import { approvalsAt, intentsAt, lifeAt } from './recovery.js';
+import { INTENT_TYPE, STATEMENT_TYPE } from './statement.js';
 
 /** A recovery as one person may see it. */
 export interface RecoveryView {
   readonly recovery: Recovery;
   readonly status: LifeStatus;
+  /** What is wanted of depositaries before they approve, where replies are taken after the delay. */
+  readonly intents: IntentsView | undefined;
   /** The approvals that count now; of a request that has ended, all. */
   readonly approvals: readonly Approval[];
   readonly keys: readonly KeyView[];
   /** Whether the caller is the recipient of the release. */
   readonly isRecipient: boolean;
+}
+
+/** How far a request has come that takes replies after the delay. */
+export interface IntentsView {
+  /** Those that count now; of a request that has ended, all. Each with the key that the directory lists and that signed it. */
+  readonly of: readonly { readonly intent: Intent; readonly key: SigningKey }[];
+  /** From when the replies of the viewer are taken; of somebody who has no intent of their own, those of the first who have. */
+  readonly repliesFrom: Date | undefined;
 }
 
 /** One key of a recovery, as one person may see it. */
@@ -111,6 +122,7 @@ export async function viewOf(
   return {
     recovery,
     status,
+    intents: intentsView(escrow, await escrow.directory.current(), { recovery, keys, isOpen }, caller.id),
     approvals: isOpen ? listed : recovery.approvals,
     keys: keys.map((key) => {
       const share = isAsked
@@ -133,6 +145,26 @@ function listedAmong(
     const signer = statements.signerOf(statement, STATEMENT_TYPE);
     return policy.principals.get(depositary)?.keys.some(({ thumbprint }) => thumbprint === signer) === true;
   });
+}
+
+function intentsView(
+  { statements, clock }: Escrow,
+  policy: Policy,
+  request: { readonly recovery: Recovery; readonly keys: readonly AskedKey[]; readonly isOpen: boolean },
+  viewer: PrincipalId,
+): IntentsView | undefined {
+  const { recovery, keys, isOpen } = request;
+  if (brakesOfAll(keys).replies !== 'afterDelay') return undefined;
+  const of = (isOpen ? intentsAt(recovery, clock.now()) : recovery.intents).flatMap((intent) => {
+    const signer = statements.signerOf(intent.statement, INTENT_TYPE);
+    const listed = policy.principals.get(intent.depositary)?.keys ?? [];
+    const key = listed.find(({ thumbprint }) => thumbprint === signer);
+    return key === undefined ? [] : [{ intent, key }];
+  });
+  const timed = of.map(({ intent: { depositary, at } }) => ({ depositary, atMs: at.getTime() }));
+  const isIn = timed.some(({ depositary }) => depositary === viewer);
+  const fromMs = isOpen ? repliesFromMs(keys, timed, isIn ? viewer : undefined) : undefined;
+  return { of, repliesFrom: fromMs === undefined ? undefined : new Date(fromMs) };
 }
 
 /** An approved request whose quorums are complete no more is pending again, while it can be approved. */

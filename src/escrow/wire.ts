@@ -84,8 +84,14 @@ export interface WireKey {
       readonly input: 'message' | 'digest';
       readonly delay: string;
       readonly ownerMayVeto: boolean;
+      /** Not given: replies come at once, with the approvals. */
+      readonly replies?: 'afterDelay';
     };
-    readonly release?: { readonly delay: string; readonly ownerMayVeto: boolean };
+    readonly release?: {
+      readonly delay: string;
+      readonly ownerMayVeto: boolean;
+      readonly replies?: 'afterDelay';
+    };
     /** How requests for the key are decided. */
     readonly requests: {
       readonly maxValidFor: string;
@@ -170,6 +176,15 @@ export interface WireRecovery {
    * them is, else `exhausted`.
    */
   readonly status: LifeStatus;
+  /** Where the rule of a key takes replies after the delay: depositaries send an intent first, and the approval from `repliesFrom` on. */
+  readonly replies?: 'afterDelay';
+  /** `replies` given: whose intent counts, or counted when the request ended. */
+  readonly intendedBy?: readonly string[];
+  /**
+   * `replies` given: from when approvals are taken, once enough intend to approve. To a depositary whose intent counts, theirs;
+   * to everybody else, those of the first whose are.
+   */
+  readonly repliesFrom?: string;
   /** Whose approval counts, or counted when the request ended. */
   readonly approvedBy: readonly string[];
   readonly deniedBy: readonly { readonly depositary: string; readonly reason: string }[];
@@ -207,6 +222,8 @@ export interface WireDeposit {
   readonly requesters: readonly string[];
   readonly delay: string;
   readonly ownerMayVeto: boolean;
+  /** Not given: at once. */
+  readonly replies?: 'afterDelay';
   /** To whose key each share was encrypted: SHA-256 (hex) of its DER SubjectPublicKeyInfo. */
   readonly recipients: readonly { readonly depositary: string; readonly fingerprint: string }[];
 }
@@ -224,6 +241,19 @@ export interface WireForDepositary {
   readonly attestation: string;
   /** The log entry that recorded the filing, and its proof. */
   readonly logged: WireProof;
+  /** Where replies are taken after the delay: the intents that count, each with the public JWK that signed it. */
+  readonly intents?: readonly WireSignedIntent[];
+}
+
+/** An intent as other depositaries are shown it. */
+export interface WireSignedIntent extends WireIntent {
+  readonly depositary: string;
+  readonly key: Readonly<Record<string, string>>;
+}
+
+/** POST /v1/recoveries/{recovery}/intents: statement typ `escrowd-intent+jwt` signed by the caller, with decision `intend`. */
+export interface WireIntent {
+  readonly statement: string;
 }
 
 /** An entry with its inclusion proof (RFC 6962) in the newest checkpoint. */
@@ -249,7 +279,7 @@ export interface WireDenial {
 }
 
 /**
- * Payload of an approval or denial statement. `aud` is the log's origin; `iat`, `exp` seconds since the epoch;
+ * Payload of an approval, denial or intent statement. `aud` is the log's origin; `iat`, `exp` seconds since the epoch;
  * `transport` is the SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo, `replies` that of the canonical JSON of an
  * object with the SHA-256 (hex) of each reply by its key.
  */
@@ -258,7 +288,7 @@ export interface StatementPayload {
   readonly aud: string;
   readonly iat: number;
   readonly exp: number;
-  readonly decision: 'approve' | 'deny';
+  readonly decision: 'approve' | 'intend' | 'deny';
   readonly recovery: string;
   readonly requestHash: string;
   /** All keys of the request, in ascending order, whether the depositary has a share of them or not. */

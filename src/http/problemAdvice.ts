@@ -60,6 +60,9 @@ export const ADVICE = {
   'share-malformed': 'Read the request again, and re-encrypt the share to its transport key.',
   'share-wrong-key': 'Read the request again, and re-encrypt the share to its transport key.',
   'share-mismatch': 'Re-encrypt what the share of this depositary opens to, and nothing else.',
+  'intent-not-needed': 'Send an approval.',
+  'intents-incomplete':
+    'Send an intent, if there is none of the caller yet; then wait for those of the others.',
   'quorum-incomplete': 'Wait until enough depositaries have approved.',
   'quorum-complete': LOOK_AGAIN,
   'recovery-failed':
@@ -67,7 +70,7 @@ export const ADVICE = {
   'record-mismatch':
     'Do not try again. Somebody has changed the database, or it is damaged: have the operator look, and verify the log.',
   'release-gone': 'Look for the file that the keys were written to; if it is lost, file a new request.',
-  'delay-running': 'Wait until `releasableAt`.',
+  'delay-running': 'Wait until `releasableAt`; with an approval, where there is `repliesFrom`, until then.',
   'veto-not-allowed': 'Ask the requester to cancel, or the depositaries to deny.',
   'grant-unknown': 'Check the id.',
   'notice-unknown': 'Look at GET /v1/notifications/given-up: it may have been delivered since.',

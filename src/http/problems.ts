@@ -61,6 +61,8 @@ export const STATUS = {
   'recovery-failed': 500,
   'record-mismatch': 500,
   'release-gone': 409,
+  'intent-not-needed': 409,
+  'intents-incomplete': 409,
   'delay-running': 409,
   'veto-not-allowed': 403,
   'grant-unknown': 404,

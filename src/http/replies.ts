@@ -5,6 +5,7 @@ import type { Grant, GrantStatus } from '../escrow/grant.js';
 import type { HistoryPage } from '../escrow/history.js';
 import type { PrincipalId } from '../escrow/ids.js';
 import type { Used } from '../escrow/operate.js';
+import { repliesOf } from '../escrow/policy.js';
 import type { Page, StoredEntry } from '../escrow/ports.js';
 import type { Rate } from '../escrow/rate.js';
 import { endOf } from '../escrow/recovery.js';
@@ -81,11 +82,18 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
               input: operate.input,
               delay: formatDuration(operate.delayMs),
               ownerMayVeto: operate.ownerMayVeto,
+              ...repliesOf(operate),
             },
           }),
       ...(release === undefined
         ? {}
-        : { release: { delay: formatDuration(release.delayMs), ownerMayVeto: release.ownerMayVeto } }),
+        : {
+            release: {
+              delay: formatDuration(release.delayMs),
+              ownerMayVeto: release.ownerMayVeto,
+              ...repliesOf(release),
+            },
+          }),
       requests: {
         maxValidFor: formatDuration(requests.maxValidForMs),
         approvalsHold: formatDuration(requests.approvalsHoldMs),
@@ -123,6 +131,7 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
     requestHash: recovery.requestHash,
     summary: requestInWords({ ...recovery, descriptions: descriptionsOf(view) }),
     status,
+    ...intentsReply(view),
     approvedBy: view.approvals.map(({ depositary }) => depositary),
     deniedBy: recovery.denials.map(({ depositary, reason }) => ({ depositary, reason })),
     ...endReply(view),
@@ -224,6 +233,18 @@ function rateReply(rate: Rate | undefined): { readonly rate?: WireRate } {
   return rate === undefined ? {} : { rate: { uses: rate.uses, per: formatDuration(rate.perMs) } };
 }
 
+function intentsReply({
+  intents,
+}: RecoveryView): Pick<WireRecovery, 'replies' | 'intendedBy' | 'repliesFrom'> {
+  if (intents === undefined) return {};
+  const { of, repliesFrom } = intents;
+  return {
+    replies: 'afterDelay',
+    intendedBy: of.map(({ intent }) => intent.depositary),
+    ...(repliesFrom === undefined ? {} : { repliesFrom: repliesFrom.toISOString() }),
+  };
+}
+
 /** Why it ended: by the records, or by the clock alone. */
 function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended'> {
   const { state } = recovery;
@@ -246,7 +267,7 @@ function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended
 }
 
 function forDepositary(
-  { recovery, keys }: RecoveryView,
+  { recovery, keys, intents }: RecoveryView,
   { filing, births, checkpoint }: DecisionProofs,
 ): Pick<WireRecovery, 'forDepositary'> {
   const shares = keys.flatMap((key) => shareReply(key, births.get(key.deposit.key)));
@@ -259,6 +280,13 @@ function forDepositary(
       requestVersion: recovery.version,
       attestation: recovery.attestation,
       logged: { ...proofReply(filing), checkpoint },
+      ...(intents === undefined
+        ? {}
+        : {
+            intents: intents.of.map(({ intent: { depositary, statement }, key }) => ({
+              ...{ depositary, statement, key: key.jwk },
+            })),
+          }),
     } satisfies WireForDepositary,
   };
 }
@@ -269,7 +297,7 @@ function shareReply(
 ): readonly WireShare[] {
   if (share === undefined || birth === undefined) return [];
   const { binding, requesters } = deposit;
-  const { delayMs, ownerMayVeto } = brakesOf(deposit, sealed.purpose);
+  const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, sealed.purpose);
   return [
     {
       key: deposit.key,
@@ -282,6 +310,7 @@ function shareReply(
         requesters,
         delay: formatDuration(delayMs),
         ownerMayVeto,
+        ...repliesOf(rest),
         recipients: recipientsReply(sealed),
       },
       birth: proofReply(birth),

@@ -35,6 +35,7 @@ import type {
   WireScope,
   WireServer,
   WireShare,
+  WireSignedIntent,
   WireSignatures,
   WireStanding,
   WireWarnings,
@@ -98,6 +99,8 @@ const oaep = z.enum(['RSA-OAEP', 'RSA-OAEP-256']);
 const pem = text(4096);
 const quorums = z.array(z.array(principal).max(MAX_PEOPLE)).max(MAX_PEOPLE).readonly();
 const entry = count;
+
+const replies = z.exactOptional(z.literal('afterDelay').meta({ type: 'string', enum: ['afterDelay'] }));
 
 const RECOVERY_STATUSES = [
   'pending',
@@ -174,9 +177,10 @@ const key = z.strictObject({
         input: z.enum(['message', 'digest']),
         delay: period,
         ownerMayVeto: z.boolean(),
+        replies,
       }),
     ),
-    release: z.exactOptional(z.strictObject({ delay: period, ownerMayVeto: z.boolean() })),
+    release: z.exactOptional(z.strictObject({ delay: period, ownerMayVeto: z.boolean(), replies })),
     requests: z.strictObject({
       maxValidFor: period,
       approvalsHold: period,
@@ -204,6 +208,7 @@ const deposit = z.strictObject({
     .readonly(),
   delay: period,
   ownerMayVeto: z.boolean(),
+  replies,
   recipients,
 }) satisfies z.ZodType<WireDeposit>;
 
@@ -216,6 +221,12 @@ const share = z.strictObject({
   birth: provenEntry,
 }) satisfies z.ZodType<WireShare>;
 
+const signedIntent = z.strictObject({
+  depositary: principal,
+  statement: text(16_384),
+  key: z.record(text(16), text(2048)),
+}) satisfies z.ZodType<WireSignedIntent>;
+
 const forDepositary = z.strictObject({
   shares: z.array(share).max(MAX_RECOVERY_KEYS).readonly(),
   transportKey: binary,
@@ -223,6 +234,12 @@ const forDepositary = z.strictObject({
   requestVersion: z.literal(REQUEST_VERSIONS).meta({ type: 'integer', minimum: 3, maximum: 4 }),
   attestation: text(16_384),
   logged: proof,
+  intents: z.exactOptional(
+    z
+      .array(signedIntent)
+      .max(MAX_PEOPLE * 9)
+      .readonly(),
+  ),
 }) satisfies z.ZodType<WireForDepositary>;
 
 const recoveryKey = z.strictObject({
@@ -258,6 +275,14 @@ const recovery = z.strictObject({
   requestHash: z.exactOptional(hex256),
   summary: text(256 * 1024),
   status: z.enum(RECOVERY_STATUSES),
+  replies,
+  intendedBy: z.exactOptional(
+    z
+      .array(principal)
+      .max(MAX_PEOPLE * 9)
+      .readonly(),
+  ),
+  repliesFrom: z.exactOptional(instant),
   approvedBy: z
     .array(principal)
     .max(MAX_PEOPLE * 9)

@@ -78,6 +78,9 @@ export const approval = z.strictObject({
     .max(MAX_RECOVERY_KEYS),
 });
 
+/** POST /v1/recoveries/{recovery}/intents */
+export const intent = z.strictObject({ statement: compactJws });
+
 /** POST /v1/recoveries/{recovery}/denials */
 export const denial = z.strictObject({ statement: compactJws });
 

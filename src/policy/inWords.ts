@@ -40,9 +40,10 @@ export function ruleInWords(rule: Rule): string {
   ].join('; ');
 }
 
-function brakesInWords({ delayMs, ownerMayVeto }: Brakes): string {
+function brakesInWords({ delayMs, ownerMayVeto, replies }: Brakes): string {
   const delay = delayMs === 0 ? '' : ` after ${formatDuration(delayMs)}`;
-  return `${delay}${ownerMayVeto ? ', the owner may veto' : ''}`;
+  const after = replies === 'afterDelay' ? ', replies after the delay' : '';
+  return `${delay}${ownerMayVeto ? ', the owner may veto' : ''}${after}`;
 }
 
 function requestTermsInWords(terms: RequestTerms): readonly string[] {

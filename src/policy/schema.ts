@@ -1,7 +1,14 @@
 import { z } from 'zod';
 
 import { parsePrincipalId } from '../escrow/ids.js';
-import type { OperateTerms, QuorumExpression, ReleaseTerms, RequestTerms, Rule } from '../escrow/policy.js';
+import type {
+  Brakes,
+  OperateTerms,
+  QuorumExpression,
+  ReleaseTerms,
+  RequestTerms,
+  Rule,
+} from '../escrow/policy.js';
 import { DISTINCTIONS, usualRequestTerms } from '../escrow/policy.js';
 import type { Principal } from '../escrow/principals.js';
 import { USUAL_MINIMUM_QUORUM } from '../escrow/minimumQuorum.js';
@@ -143,7 +150,18 @@ function refuseCondition(context: z.RefinementCtx, name: string): void {
 const brakes = {
   delay: duration({ minMs: 0, maxMs: YEARS_MS }).default(0),
   ownerMayVeto: z.boolean().default(false),
+  replies: z
+    .enum(['atOnce', 'afterDelay'])
+    .default('atOnce')
+    .describe(
+      'When shares leave depositaries: with their approvals, or only when the delay is over that their intents to approve begin.',
+    ),
 };
+
+/** At once is what is not said. */
+function repliesIn(replies: 'atOnce' | 'afterDelay'): Pick<Brakes, 'replies'> {
+  return replies === 'atOnce' ? {} : { replies };
+}
 
 const operate = z
   .strictObject({
@@ -164,11 +182,13 @@ const operate = z
     input: found.input,
     delayMs: found.delay,
     ownerMayVeto: found.ownerMayVeto,
+    ...repliesIn(found.replies),
   }));
 
-const release = z
-  .strictObject(brakes)
-  .transform(({ delay, ownerMayVeto }) => ({ delayMs: delay, ownerMayVeto }));
+const release = z.strictObject(brakes).transform(({ delay, ownerMayVeto, replies }): ReleaseTerms => ({
+  ...{ delayMs: delay, ownerMayVeto },
+  ...repliesIn(replies),
+}));
 
 /** How requests are decided; what is not given is as `usualRequestTerms` has it. */
 const requests = z.strictObject({
@@ -193,6 +213,21 @@ const rule = z
   .refine((found) => found.operate !== undefined || found.release !== undefined, {
     message: 'has neither operate nor release',
   })
+  .refine(
+    (found) => brakesIn(found).every(({ replies, delayMs }) => replies !== 'afterDelay' || delayMs > 0),
+    {
+      message: 'has replies afterDelay, and no delay',
+    },
+  )
+  .refine(
+    (found) =>
+      brakesIn(found).every(({ replies }) => replies !== 'afterDelay') ||
+      requestTerms(found).maxValidForMs > longestDelayMs(found),
+    {
+      message:
+        'has replies afterDelay, and no request outlives the delay: requests.maxValidFor must be longer',
+    },
+  )
   .refine((found) => requestTerms(found).approvalsHoldMs > longestDelayMs(found), {
     message: 'has a delay that no approval outlives: requests.approvalsHold must be longer',
   })
@@ -237,6 +272,10 @@ function requestTerms(found: TimedRule): RequestTerms {
     denialsToEnd,
     distinct: pairs ?? usual.distinct,
   };
+}
+
+function brakesIn({ operate: use, release: handOut }: TimedRule): readonly Brakes[] {
+  return [use, handOut].filter((brakes) => brakes !== undefined);
 }
 
 function longestDelayMs(found: TimedRule): number {

@@ -2,7 +2,7 @@ import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/deposit.js';
 import type { Grant } from '../escrow/grant.js';
 import type { RecentUses } from '../escrow/rate.js';
 import type { Approval, Asked, Recovery, RecoveryState, Scope } from '../escrow/recovery.js';
-import type { OperateTerms } from '../escrow/policy.js';
+import type { Brakes, OperateTerms } from '../escrow/policy.js';
 import { sealed, type Opener, type Sealed } from '../escrow/sealed.js';
 
 /** A value as its JSON in the database: bytes in base64, instants in RFC 3339, `null` for what is not given. */
@@ -28,8 +28,9 @@ export interface DepositRow {
 export interface RecoveryRow {
   readonly id: string;
   readonly filed_at: Date;
-  /** What was recorded before has no version: 3. */
-  readonly document: Omit<Stored<Recovery>, 'version'> & Partial<Pick<Recovery, 'version'>>;
+  /** What was recorded before has no version: 3; and no intents. */
+  readonly document: Omit<Stored<Recovery>, 'version' | 'intents'> &
+    Partial<Pick<Recovery, 'version'> & Pick<Stored<Recovery>, 'intents'>>;
 }
 
 /** The columns of a grant. */
@@ -61,7 +62,7 @@ export function toDeposit({ document }: Pick<DepositRow, 'document'>): Deposit {
     binding: document.binding ?? { version: 1 },
     requests: { ...document.requests, denialsToEnd: document.requests.denialsToEnd ?? undefined },
     operate: document.operate === null ? undefined : toOperateTerms(document.operate),
-    release: document.release ?? undefined,
+    release: document.release === null ? undefined : toBrakes(document.release),
     purposes: document.purposes.map(toPurpose),
     ownersCopy: document.ownersCopy === null ? undefined : toOwnersCopy(document.ownersCopy),
   };
@@ -75,6 +76,11 @@ export function toRecovery({ document }: Pick<RecoveryRow, 'document'>): Recover
     filedAt: new Date(document.filedAt),
     expiresAt: new Date(document.expiresAt),
     transportKey: bytes(document.transportKey),
+    intents: (document.intents ?? []).map((intent) => ({
+      ...intent,
+      at: new Date(intent.at),
+      expiresAt: new Date(intent.expiresAt),
+    })),
     approvals: document.approvals.map(toApproval),
     denials: document.denials.map((denial) => ({ ...denial, at: new Date(denial.at) })),
     state: toState(document.state),
@@ -93,14 +99,27 @@ export function depositariesOf(deposit: Deposit): readonly string[] {
 }
 
 /** Everyone whom a recovery names. */
-export function participantsOf({ owner, requester, asked, approvals, denials }: Recovery): readonly string[] {
+export function participantsOf(recovery: Recovery): readonly string[] {
+  const { owner, requester, asked, intents, approvals, denials } = recovery;
   const beneficiary = asked.purpose === 'operate' ? asked.scope.app : asked.recipient;
-  const decided = [...approvals, ...denials].map(({ depositary }) => depositary);
+  const decided = [...intents, ...approvals, ...denials].map(({ depositary }) => depositary);
   return [...new Set([owner, requester, beneficiary, ...decided])];
 }
 
 function toOperateTerms(stored: Stored<OperateTerms>): OperateTerms {
-  return { ...stored, rate: stored.rate ?? undefined, mechanisms: stored.mechanisms ?? undefined };
+  return {
+    ...toBrakes(stored),
+    rate: stored.rate ?? undefined,
+    mechanisms: stored.mechanisms ?? undefined,
+  };
+}
+
+/** Replies at once are not written down. */
+function toBrakes<T extends Stored<Brakes>>({
+  replies,
+  ...stored
+}: T): Omit<T, 'replies'> & Pick<Brakes, 'replies'> {
+  return replies == null ? stored : { ...stored, replies };
 }
 
 function toAsked(stored: Stored<Asked>): Asked {

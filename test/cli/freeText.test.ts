@@ -250,7 +250,7 @@ test('what goes to a terminal goes through one function', () => {
     // questions, and what the program has to say by itself
     'commands/keysToRecover.ts: const answer = await terminal.ask(`Ask for ${many}? Type yes: `);',
     "commands/plan.ts: const answer = await terminal.ask('Sign this plan? Type yes: ');",
-    "commands/recoveryDecisions.ts: const answer = await terminal.ask('Approve? Type yes: ');",
+    'commands/recoveryDecisions.ts: const answer = await terminal.ask(`${question} Type yes: `);',
     "commands/recoveryStop.ts: const answer = await terminal.ask('Sign that it is to end? Type yes: ');",
     'commands/witness.ts: terminal.write(`${JSON.stringify(serving)}\\n`);',
     "program.ts: terminal.write(`${exitCodesHelp().join('\\n')}\\n`);",

@@ -74,3 +74,19 @@ test('shows an owner the requests for their own keys, and asks for no approval o
   });
   expect((await inbox()).out).not.toContain('Next:');
 });
+
+test('after an intent nothing waits until the delay is over; then the approval does', async () => {
+  const said = { quorums: [['dana', 'dave']], replies: 'afterDelay' } as const;
+  const from = (ms: number): string => new Date(NOW.getTime() + ms).toISOString();
+  serve(
+    { ...said, intendedBy: ['dave'] },
+    { ...said, intendedBy: ['dana'] },
+    { ...said, intendedBy: ['dana', 'dave'], repliesFrom: from(1000) },
+    { ...said, intendedBy: ['dana', 'dave'], repliesFrom: from(0) },
+  );
+  const { out } = await inbox();
+  expect(out).toContain(`${id('1')}  waits for your decision`);
+  for (const waits of ['2', '3']) expect(out).not.toContain(id(waits));
+  expect(out).toContain(`${id('4')}  waits for your approval`);
+  expect(out).toContain('intend to approve');
+});

@@ -2,8 +2,9 @@ import { softwareKey } from '../../src/client/decryptionKey.js';
 import { constants, privateDecrypt, verify } from 'node:crypto';
 import { generateKeyPairSync } from 'node:crypto';
 
-import type { BelievedRecovery } from '../../src/client/depositary.js';
 import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
+import type { DueRecovery } from '../../src/client/intents.js';
+import { believeDue } from '../../src/client/intents.js';
 import { requestInWords } from '../../src/escrow/summary.js';
 import { NotBelieved } from '../../src/client/errors.js';
 import { parseJws } from '../../src/client/jws.js';
@@ -44,7 +45,7 @@ beforeEach(() => {
   memory = new TestMemory();
 });
 
-function believe(shown: WireRecovery, now = NOW): Promise<BelievedRecovery> {
+async function believe(shown: WireRecovery, now = NOW): Promise<DueRecovery> {
   const log = new LogView({
     origin: ORIGIN,
     logKey: server.log.key.vkey,
@@ -53,7 +54,8 @@ function believe(shown: WireRecovery, now = NOW): Promise<BelievedRecovery> {
       (await server.log.consistency(oldSize, newSize)).map((hash) => Buffer.from(hash, 'base64')),
   });
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
-  return believeRecovery(shown, { origin: ORIGIN, identityKey, depositary: 'dana', log, now });
+  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now };
+  return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
 
 async function disbelief(shown: WireRecovery, now?: Date): Promise<string> {
@@ -359,6 +361,6 @@ describe('a lying server is not believed:', () => {
 test('an approval cannot be made of a request that was not checked', async () => {
   const shown = await show(server);
   const unchecked = { shown };
-  // @ts-expect-error: only believeRecovery makes a BelievedRecovery
+  // @ts-expect-error: only believeDue makes a DueRecovery
   expect(() => approve(unchecked, dana, softwareKey(depositaryPair.privateKey), NOW)).toBeDefined();
 });

@@ -436,7 +436,7 @@ describe('a key that came back', () => {
   });
   /** The sample log has an approval by dana; what it takes for a key of hers alone is left to be said. */
   const check = (entries: readonly Entry[], delayMs = 0): readonly (string | undefined)[] => {
-    const evidence = new QuorumEvidence({ delayMs: () => delayMs });
+    const evidence = new QuorumEvidence({ delayMs: () => delayMs, isAfterDelay: () => false });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const approved = async (): Promise<readonly Entry[]> => sampleEntries();

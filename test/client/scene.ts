@@ -239,6 +239,7 @@ export interface Made {
   readonly requesters: readonly string[];
   readonly delayMs: number;
   readonly ownerMayVeto: boolean;
+  readonly replies?: 'afterDelay';
   readonly quorums: readonly (readonly string[])[];
   readonly recipients: WireDeposit['recipients'];
   readonly depositary: string;
@@ -279,6 +280,7 @@ function shownDeposit({
   requesters,
   delayMs,
   ownerMayVeto,
+  replies,
   recipients,
 }: Made): WireDeposit {
   return {
@@ -287,6 +289,7 @@ function shownDeposit({
     requesters,
     delay: formatDuration(delayMs),
     ownerMayVeto,
+    ...(replies === undefined ? {} : { replies }),
     recipients,
   };
 }

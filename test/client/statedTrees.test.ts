@@ -61,38 +61,41 @@ async function foreignIn(
   return trees.findForeign(chunks());
 }
 
-describe.each(['recovery.approve', 'recovery.deny'])('the trees that statements of %s name', (act) => {
-  test.each([7, 100_000])(
-    'are those that the log went through (read in pieces of %i bytes)',
-    async (chunkBytes) => {
-      const entries = logOf(act, (treeOf) => [10, 1, 10, 5, 7].map(treeOf));
-      expect(await foreignIn(entries, chunkBytes)).toBeUndefined();
-    },
-  );
+describe.each(['recovery.intend', 'recovery.approve', 'recovery.deny'])(
+  'the trees that statements of %s name',
+  (act) => {
+    test.each([7, 100_000])(
+      'are those that the log went through (read in pieces of %i bytes)',
+      async (chunkBytes) => {
+        const entries = logOf(act, (treeOf) => [10, 1, 10, 5, 7].map(treeOf));
+        expect(await foreignIn(entries, chunkBytes)).toBeUndefined();
+      },
+    );
 
-  test('are found to be of another log, the first of them first', async () => {
-    const other = { root: encodeBase64(Buffer.alloc(32, 1)) };
-    const entries = logOf(act, (treeOf) => [
-      treeOf(3),
-      { ...treeOf(9), ...other },
-      { ...treeOf(2), ...other },
-      treeOf(2),
-    ]);
-    expect(await foreignIn(entries, 1000)).toBe(11);
-  });
+    test('are found to be of another log, the first of them first', async () => {
+      const other = { root: encodeBase64(Buffer.alloc(32, 1)) };
+      const entries = logOf(act, (treeOf) => [
+        treeOf(3),
+        { ...treeOf(9), ...other },
+        { ...treeOf(2), ...other },
+        treeOf(2),
+      ]);
+      expect(await foreignIn(entries, 1000)).toBe(11);
+    });
 
-  test.each([
-    { size: 11, root: 'x' },
-    { size: 0, root: 'x' },
-    { size: 1.5 },
-    { size: 3 },
-    { size: '3', root: 'x' },
-  ])('are none that there was: %j', async (tree) => {
-    expect(
-      await foreignIn(
-        logOf(act, () => [tree]),
-        1000,
-      ),
-    ).toBe('the statement names no tree that there was');
-  });
-});
+    test.each([
+      { size: 11, root: 'x' },
+      { size: 0, root: 'x' },
+      { size: 1.5 },
+      { size: 3 },
+      { size: '3', root: 'x' },
+    ])('are none that there was: %j', async (tree) => {
+      expect(
+        await foreignIn(
+          logOf(act, () => [tree]),
+          1000,
+        ),
+      ).toBe('the statement names no tree that there was');
+    });
+  },
+);

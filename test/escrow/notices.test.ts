@@ -75,6 +75,21 @@ describe('who is told', () => {
       entry('recovery.deny', 'done', { detail: { status: 'pending' } }),
       BOTH('pending'),
     ],
+    [
+      'an intent: the owner and who asked, as for a decision',
+      entry('recovery.intend', 'done', { detail: { intendedAt: '2026-03-01T12:00:00.000Z' } }),
+      BOTH('pending'),
+    ],
+    [
+      'the intent that begins the delay: those who may decide as well',
+      entry('recovery.intend', 'done', { detail: { repliesFrom: '2026-03-01T16:00:00.000Z' } }),
+      [
+        ...BOTH('pending'),
+        'depositary manager asked pending',
+        'depositary officer-1 asked pending',
+        'depositary officer-2 asked pending',
+      ],
+    ],
     ['a denial', entry('recovery.deny', 'done', { detail: { status: 'denied' } }), BOTH('denied')],
     [
       'a veto',

@@ -2,6 +2,7 @@ import type { Call } from '../../src/escrow/context.js';
 import { approveRecovery, denyRecovery } from '../../src/escrow/decideRecovery.js';
 import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/digests.js';
 import { generateKey } from '../../src/escrow/generateKey.js';
+import { intendRecovery } from '../../src/escrow/intendRecovery.js';
 import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import type { Policy } from '../../src/escrow/policy.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
@@ -125,7 +126,13 @@ export async function ask(
 /** The tree that the next statements name. */
 export const seen = { size: 1, root: ROOT };
 
-export function statement({ now }: SymbolicWorld, by: string, recovery: Recovery, decision: object): string {
+export function statement(
+  { now }: SymbolicWorld,
+  by: string,
+  recovery: Recovery,
+  decision: object,
+  typ = 'escrowd-approval+jwt',
+): string {
   const iat = now.getTime() / 1000;
   const payload = {
     ...{
@@ -139,7 +146,7 @@ export function statement({ now }: SymbolicWorld, by: string, recovery: Recovery
     ...{ keys: recovery.keys, ...askedAsJson(recovery.asked), transport: sha256Hex(recovery.transportKey) },
     ...{ ...decision, checkpoint: { ...seen } },
   };
-  return JSON.stringify({ typ: 'escrowd-approval+jwt', by, payload });
+  return JSON.stringify({ typ, by, payload });
 }
 
 /** An administrator's statement that a request is to end. */
@@ -164,6 +171,18 @@ export async function approve(world: SymbolicWorld, by: string, recovery: Recove
   const said = statement(world, by, recovery, { decision: 'approve', replies: repliesDigest(replies) });
   const order = { recovery: recovery.id, statement: said, replies };
   return (await approveRecovery(world.escrow, callOf(by), order)).answer;
+}
+
+/** Says that they intend to approve, for so long. */
+export async function intend(
+  world: SymbolicWorld,
+  by: string,
+  recovery: Recovery,
+  holdsMs = 24 * HOUR_MS,
+): Promise<Recovery> {
+  const exp = (world.now.getTime() + holdsMs) / 1000;
+  const said = statement(world, by, recovery, { decision: 'intend', exp }, 'escrowd-intent+jwt');
+  return (await intendRecovery(world.escrow, callOf(by), { recovery: recovery.id, statement: said })).answer;
 }
 
 export async function deny(world: SymbolicWorld, by: string, recovery: Recovery): Promise<Recovery> {

@@ -25,6 +25,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'GET /v1/recoveries': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
   'GET /v1/recoveries/:recovery': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
   'POST /v1/recoveries/:recovery/approvals': ['recovery.approve', 'depositary'],
+  'POST /v1/recoveries/:recovery/intents': ['recovery.intend', 'depositary'],
   'POST /v1/recoveries/:recovery/denials': ['recovery.deny', 'depositary'],
   'POST /v1/recoveries/:recovery/veto': ['recovery.veto', 'owner'],
   'POST /v1/recoveries/:recovery/cancel': ['recovery.cancel', 'admin', 'depositary', 'app'],

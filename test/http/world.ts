@@ -110,6 +110,7 @@ const FILED_RECORD: Recovery = {
   requestHash: '12'.repeat(32),
   transportKey: bytes('transport SPKI'),
   attestation: 'a.b.c',
+  intents: [],
   approvals: [],
   denials: [],
   state: { status: 'pending' },
@@ -137,6 +138,7 @@ export const RECOVERY_RECORD = filed(FILED_RECORD);
 
 export const RELEASED_RECORD: Recovery = {
   ...filed({ ...FILED_RECORD, id: RELEASED, asked: { purpose: 'release', recipient: dana } }),
+  intents: [],
   approvals: [
     {
       depositary: dana,

@@ -95,6 +95,7 @@ export function aRecovery(more: Partial<Recovery> = {}): Recovery {
     requestHash: 'ef'.repeat(32),
     transportKey: new Uint8Array(randomBytes(422)),
     attestation: 'a.b.c',
+    intents: [],
     approvals: [
       {
         depositary: dora,

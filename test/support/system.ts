@@ -5,16 +5,17 @@ import { join } from 'node:path';
 
 import { stringify } from 'yaml';
 
-import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
+import { approve, believeRecovery, deny, intend } from '../../src/client/depositary.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import type { Identity } from '../../src/client/identity.js';
+import { believeDue } from '../../src/client/intents.js';
 import type { ManagementReport } from '../../src/client/management.js';
 import { readManagement } from '../../src/client/management.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
 import { readConfig } from '../../src/config.js';
 import type { Daemon } from '../../src/daemon.js';
 import { startDaemon } from '../../src/daemon.js';
-import type { WireApproval, WireRecovery } from '../../src/escrow/wire.js';
+import type { WireApproval, WireIntent, WireRecovery } from '../../src/escrow/wire.js';
 import type { OperatorLog } from '../../src/operatorLog.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import type { SoftHsm } from './softhsm.js';
@@ -79,6 +80,8 @@ export interface System {
   /** The depositary's own part of an approval: checked, decrypted, re-encrypted, signed. Not handed in. */
   makeApproval(name: PersonName, recovery: string, holdsMs?: number): Promise<WireApproval>;
   approve(name: PersonName, recovery: string, holdsMs?: number): Promise<WireRecovery>;
+  /** The depositary hands in their intent to approve. */
+  intend(name: PersonName, recovery: string): Promise<WireRecovery>;
   deny(name: PersonName, recovery: string, reason: string): Promise<WireRecovery>;
   /** Resolves with the reason when the daemon that runs can no longer go on. */
   failed(): Promise<Error>;
@@ -165,6 +168,10 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
       const approval = await system.makeApproval(name, id, holdsMs);
       return (await system.client(name).sendApproval(id, approval)).result;
     },
+    intend: async (name, id) => {
+      const by = { identity: system.identity(name), client: system.client(name), now: now() };
+      return (await system.client(name).sendIntent(id, await intentBy(by, id))).result;
+    },
     deny: async (name, id, reason) => {
       const by = { identity: system.identity(name), client: system.client(name), now: now() };
       const { recovery, trust } = await seenBy(by, id);
@@ -218,7 +225,15 @@ interface Decider {
 export async function approvalBy(by: Decider, id: string, holdsMs?: number): Promise<WireApproval> {
   const { recovery, trust } = await seenBy(by, id);
   const believed = await believeRecovery(recovery, trust);
-  return approve(believed, by.identity.signer, await by.identity.depositaryOpener(), trust.now, holdsMs);
+  const due = await believeDue(believed, by.identity.signer, trust);
+  return approve(due, by.identity.signer, await by.identity.depositaryOpener(), trust.now, holdsMs);
+}
+
+/** A depositary's word that they intend to approve, as the command line makes it. */
+export async function intentBy(by: Decider, id: string): Promise<WireIntent> {
+  const { recovery, trust } = await seenBy(by, id);
+  const believed = await believeRecovery(recovery, trust);
+  return intend(believed, by.identity.signer, await by.identity.depositaryOpener(), trust.now);
 }
 
 async function seenBy(

@@ -6,7 +6,7 @@ import { collect } from '../pages.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';
 import { when } from '../times.js';
-import { askedInWords, keysFacts } from '../words.js';
+import { askedInWords, intendedInWords, keysFacts } from '../words.js';
 
 /** What waits for the person who asks. */
 export const inboxCommand: CommandRow = {
@@ -19,7 +19,7 @@ export const inboxCommand: CommandRow = {
 };
 
 /** Why a request is in somebody's inbox. */
-type Part = 'decide' | 'own key';
+type Part = 'decide' | 'approve' | 'own key';
 
 async function inbox(session: Session, given: Given): Promise<Result> {
   const limit = given.count('limit');
@@ -28,14 +28,14 @@ async function inbox(session: Session, given: Given): Promise<Result> {
     collect(
       (query) => client.recoveries(query),
       limit,
-      (recovery) => partOf(recovery, identity.id) !== undefined,
+      (recovery) => partOf(recovery, identity.id, session.now) !== undefined,
     ),
   );
   const waiting = items.flatMap((recovery) => {
-    const part = partOf(recovery, identity.id);
+    const part = partOf(recovery, identity.id, session.now);
     return part === undefined ? [] : [{ part, recovery }];
   });
-  const first = waiting.find(({ part }) => part === 'decide');
+  const first = waiting.find(({ part }) => part === 'decide' || part === 'approve');
   return {
     json: { items: waiting, hasMore },
     lines:
@@ -60,18 +60,23 @@ async function inbox(session: Session, given: Given): Promise<Result> {
 
 const TITLES = {
   decide: 'waits for your decision',
+  approve: 'waits for your approval: the delay that your intent was part of is over',
   'own key': 'is about keys of yours',
 } as const satisfies Record<Part, string>;
 
 /** What this person has to do with an open request; undefined when it waits for others. */
-function partOf(recovery: WireRecovery, id: string): Part | undefined {
+function partOf(recovery: WireRecovery, id: string, now: Date): Part | undefined {
   const { status, owner, keys, approvedBy, deniedBy } = recovery;
   if (status !== 'pending' && status !== 'approved') return undefined;
   if (owner === id) return 'own key';
   const hasDecided = approvedBy.includes(id) || deniedBy.some(({ depositary }) => depositary === id);
   const isAsked =
     status === 'pending' && keys.some(({ quorums }) => quorums.some((members) => members.includes(id)));
-  return isAsked && !hasDecided ? 'decide' : undefined;
+  if (!isAsked || hasDecided) return undefined;
+  const { intendedBy = [], repliesFrom } = recovery;
+  if (!intendedBy.includes(id)) return 'decide';
+  // nothing waits for them while the delay runs, or has not begun
+  return repliesFrom !== undefined && now >= new Date(repliesFrom) ? 'approve' : undefined;
 }
 
 function factsOf(recovery: WireRecovery, now: Date): readonly (readonly [string, string | undefined])[] {
@@ -82,6 +87,8 @@ function factsOf(recovery: WireRecovery, now: Date): readonly (readonly [string,
     ['keys of', recovery.owner],
     ...keysFacts(recovery),
     ['until', when(recovery.expiresAt, now)],
+    ['intend to approve', intendedInWords(recovery)],
+    ['approvals from', recovery.repliesFrom === undefined ? undefined : when(recovery.repliesFrom, now)],
     ['approved by', approvedBy.length === 0 ? 'nobody yet' : approvedBy.join(', ')],
     ['reason', quoted(recovery.reason)],
   ];

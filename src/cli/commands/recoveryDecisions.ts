@@ -1,10 +1,11 @@
 import { printable } from '../../escrow/freeText.js';
 import type { BelievedRecovery } from '../../client/depositary.js';
-import { approve, believeRecovery, deny } from '../../client/depositary.js';
+import { approve, believeRecovery, deny, intend } from '../../client/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
+import { believeDue, hasIntended } from '../../client/intents.js';
 import type { Identity } from '../../client/identity.js';
 import type { LogView } from '../../client/logView.js';
-import type { WireRecovery } from '../../escrow/wire.js';
+import type { WireIntent, WireRecovery } from '../../escrow/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -12,6 +13,7 @@ import type { Given } from '../given.js';
 import type { Session } from '../session.js';
 import { decisionLines } from '../decision.js';
 import { stopCommand } from './recoveryStop.js';
+import { when } from '../times.js';
 import { continuesInWords, grantFacts, nextForRecovery } from '../words.js';
 
 const REASON = {
@@ -28,7 +30,8 @@ export const decisionCommands: readonly CommandRow[] = [
     about:
       "Checks the signature of the token's identity key, the entry in the log, and that the log is the one you saw\n" +
       'before; shows the whole request and asks; then re-encrypts your share of each of its keys for this one request and\n' +
-      'signs. You approve all keys of the request, or none.',
+      'signs. You approve all keys of the request, or none. Where a rule takes replies after its delay, this hands in your\n' +
+      'intent first, and nothing of your share; run it again when the delay is over, and it hands in the approval.',
     options: [
       { flags: '--yes', about: 'do not ask (for scripts)' },
       {
@@ -79,9 +82,16 @@ async function approveCommand(session: Session, given: Given): Promise<Result> {
   const { identity, client, believed, log } = await checked(session, given);
   // before the question: without the key the answer would be for nothing
   const depositaryKey = await identity.depositaryOpener();
-  if (!given.flag('yes')) await confirm(session, believed, log);
   const holdsMs = given.find('holds') === undefined ? undefined : given.duration('holds');
-  const approval = await approve(believed, identity.signer, depositaryKey, session.now, holdsMs);
+  const isFirst = believed.replies === 'afterDelay' && !hasIntended(believed, identity.id);
+  // nor where it is too early: that is told at once
+  const due = isFirst ? undefined : await believeDue(believed, identity.signer, { log, now: session.now });
+  if (!given.flag('yes')) await confirm(session, believed, log, isFirst ? 'Intend to approve?' : 'Approve?');
+  if (due === undefined) {
+    const intent = await intend(believed, identity.signer, depositaryKey, session.now, holdsMs);
+    return intended(session, client, believed.shown.recovery, intent);
+  }
+  const approval = await approve(due, identity.signer, depositaryKey, session.now, holdsMs);
   const { result, entry } = await session.busy('handing in the approval', () =>
     client.sendApproval(believed.shown.recovery, approval),
   );
@@ -96,6 +106,34 @@ async function approveCommand(session: Session, given: Given): Promise<Result> {
       ]),
     ],
     next: nextForRecovery(result),
+  };
+}
+
+async function intended(
+  session: Session,
+  client: EscrowClient,
+  recovery: string,
+  intent: WireIntent,
+): Promise<Result> {
+  const { result, entry } = await session.busy('handing in the intent', () =>
+    client.sendIntent(recovery, intent),
+  );
+  const { repliesFrom, intendedBy = [] } = result;
+  const then = `escrowctl recovery approve ${recovery}`;
+  return {
+    json: { result, entry },
+    lines: [
+      `Said that ${client.caller} intends to approve ${recovery} (log entry ${entry}). Nothing of your share was sent.`,
+      ...facts([
+        ['status', result.status],
+        ['intend to approve', intendedBy.join(', ')],
+        ['approve from', repliesFrom === undefined ? undefined : when(repliesFrom, session.now)],
+      ]),
+    ],
+    next:
+      repliesFrom === undefined
+        ? `others must say so too: the delay begins then; when it is over: ${then}`
+        : `when the delay is over: ${then}`,
   };
 }
 
@@ -177,7 +215,12 @@ function refuseEnded({ recovery, status }: WireRecovery): void {
   throw new UsageError(`the request is not open: it is ${status}`, `escrowctl recovery show ${recovery}`);
 }
 
-async function confirm(session: Session, believed: BelievedRecovery, log: LogView): Promise<void> {
+async function confirm(
+  session: Session,
+  believed: BelievedRecovery,
+  log: LogView,
+  question: string,
+): Promise<void> {
   const { terminal } = session;
   if (!terminal.isInteractive) {
     throw new UsageError(
@@ -187,7 +230,7 @@ async function confirm(session: Session, believed: BelievedRecovery, log: LogVie
   }
   const lines = decisionLines(believed, continuesInWords(log), session.now);
   terminal.writeError(`${lines.map(printable).join('\n')}\n`);
-  const answer = await terminal.ask('Approve? Type yes: ');
+  const answer = await terminal.ask(`${question} Type yes: `);
   if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not approved; nothing was sent');
 }
 

@@ -1,6 +1,7 @@
 import type { Call, Escrow } from '../../escrow/context.js';
 import { approveRecovery, cancelRecovery, denyRecovery, vetoRecovery } from '../../escrow/decideRecovery.js';
 import { grantStatusAt } from '../../escrow/grant.js';
+import { intendRecovery } from '../../escrow/intendRecovery.js';
 import { confirmRelease } from '../../escrow/keptRelease.js';
 import { activateRecovery, releaseKeys } from '../../escrow/recoverKey.js';
 import type { Recovery } from '../../escrow/recovery.js';
@@ -17,6 +18,7 @@ import {
   approval,
   confirmation,
   denial,
+  intent,
   nothing,
   pageQuery,
   reason,
@@ -103,10 +105,33 @@ export const recoveryRoutes: readonly Route[] = [
     },
   }),
   act({
+    path: '/v1/recoveries/:recovery/intents',
+    name: 'intendRecovery',
+    summary: 'Hands in a depositary’s signed intent to approve, where replies are taken after the delay.',
+    problems: [...UNDECIDED, 'intent-not-needed'],
+    reply: REPLIES.recovery,
+    act: 'recovery.intend',
+    roles: ['depositary'],
+    parameters: recoveryPath,
+    body: intent,
+    run: async (escrow, call, { path, body }) => {
+      const order = { recovery: path.recovery, statement: body.statement };
+      return recoveryActed(escrow, call, await intendRecovery(escrow, call, order));
+    },
+  }),
+  act({
     path: '/v1/recoveries/:recovery/approvals',
     name: 'approveRecovery',
     summary: 'Hands in a depositary’s signed approval and re-encrypted shares.',
-    problems: [...UNDECIDED, 'quorum-complete', 'share-malformed', 'share-wrong-key', 'share-mismatch'],
+    problems: [
+      ...UNDECIDED,
+      'quorum-complete',
+      'intents-incomplete',
+      'delay-running',
+      'share-malformed',
+      'share-wrong-key',
+      'share-mismatch',
+    ],
     reply: REPLIES.recovery,
     act: 'recovery.approve',
     roles: ['depositary'],

@@ -246,6 +246,7 @@ function asFacts({
   keys,
   owner,
   attestation,
+  intents,
   approvals,
   denials,
   state,
@@ -255,6 +256,12 @@ function asFacts({
     keys,
     owner,
     attestation: sha256Hex(attestation),
+    intents: new Map(
+      intents.map(({ depositary, statement, at }) => [
+        depositary,
+        { statement: sha256Hex(statement), atMs: at.getTime() },
+      ]),
+    ),
     approvals: new Map(
       approvals.map(({ depositary, statement, replies }) => [
         depositary,

@@ -1,7 +1,8 @@
 import { constants, generateKeyPairSync, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
 
 import { approve, believeRecovery } from '../../../src/client/depositary.js';
-import type { BelievedRecovery } from '../../../src/client/depositary.js';
+import type { DueRecovery } from '../../../src/client/intents.js';
+import { believeDue } from '../../../src/client/intents.js';
 import type { DecryptionKey } from '../../../src/client/decryptionKey.js';
 import { openOaep, softwareKey } from '../../../src/client/decryptionKey.js';
 import { NotBelieved } from '../../../src/client/errors.js';
@@ -50,9 +51,10 @@ function logView(): LogView {
   });
 }
 
-function believe(shown: WireRecovery, log: LogView = logView()): Promise<BelievedRecovery> {
+async function believe(shown: WireRecovery, log: LogView = logView()): Promise<DueRecovery> {
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
-  return believeRecovery(shown, { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW });
+  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW };
+  return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
 
 /** Dana's key, and every secret that it has opened, to look at afterwards. */
