@@ -190,6 +190,8 @@ export class FollowedLog implements Followed {
   /** Reads and takes a page of what stands next; false when there is nothing, or nothing to be read. */
   async #readOn(): Promise<boolean> {
     const { pool, written, self } = this.#options;
+    // An own batch may have been answered since the last page: what stands before it is read, and it is not.
+    this.#takeAhead();
     const [ahead] = this.#ahead;
     const { entries, batches } = await written.read(pool.ask, this.#next, ahead?.first);
     if (entries.length === 0 && ahead !== undefined) {

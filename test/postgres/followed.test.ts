@@ -1,5 +1,8 @@
 import type { Database } from '../../src/postgres/database.js';
-import type { Follow } from '../../src/postgres/followed.js';
+import { leafHash } from '../../src/log/merkle.js';
+import { Damage } from '../../src/postgres/damage.js';
+import { FollowedLog, type Follow } from '../../src/postgres/followed.js';
+import type { Pool } from '../../src/postgres/pool.js';
 import { recordPlain } from '../../src/postgres/plainBatch.js';
 import { connectAppender } from '../../src/postgres/appender.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
@@ -111,6 +114,58 @@ it('an entry of another daemon is waited for, until a deadline', async () => {
   await database.followed.caughtUp();
   expect(follow.taken).toHaveLength(4);
 });
+
+/** As many steps of the queue of microtasks. */
+async function steps(count: number): Promise<void> {
+  for (let step = 0; step < count; step += 1) await Promise.resolve();
+}
+
+it.each([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])(
+  'an own batch that is answered %i steps after what stands before it was asked for is taken where it stands',
+  async (late) => {
+    const entries = [0, 1, 2, 3].map((at) => Buffer.from(`entry ${at}`));
+    const page = entries.slice(0, 2).map((entry) => ({ entry, leaf: leafHash(entry) }));
+    const asked: { readonly from: number; readonly below: number | undefined }[] = [];
+    const damage = new Damage();
+    const followed = await FollowedLog.start({
+      pool: { ask: () => Promise.resolve([]) } as unknown as Pool,
+      damage,
+      follow: undefined,
+      self: 'self',
+      timeoutMs: 5000,
+      trusted: { origin: 'log', size: 0, root: new Uint8Array(32), note: undefined },
+      written: {
+        note: () => undefined,
+        read: async (_ask, from, below) => {
+          asked.push({ from, below });
+          // the start finds nothing; then others have appended
+          await steps(1);
+          return { entries: asked.length === 2 ? page : [], batches: [] };
+        },
+      },
+    });
+    const through = followed.through(3);
+    await steps(late);
+    const own = entries.slice(2);
+    followed.own(
+      {
+        log: 'log',
+        writer: 'self',
+        counter: 1,
+        follows: 0,
+        since: 1,
+        leaves: own.map(leafHash),
+        entries: own,
+        signature: new Uint8Array(64),
+      },
+      2,
+    );
+    await through;
+    expect(damage.error).toBeUndefined();
+    expect(followed.leaves(0, 4)).toEqual(entries.map(leafHash));
+    await followed.close();
+  },
+);
 
 it('who waits when the database is closed is told so', async () => {
   const database = await openOn(server, signer);
