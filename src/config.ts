@@ -120,6 +120,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   housekeepingMs: milliseconds.default(5_000),
+  inventoryMs: milliseconds.default(600_000),
   anchorMs: milliseconds.default(60_000),
   witnesses: z.array(witness).max(maximumWitnesses).default([]),
   witnessing: z

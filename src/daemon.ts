@@ -11,6 +11,7 @@ import { Directory } from './escrow/directory.js';
 import { GrantCertificates } from './escrow/grantCertificate.js';
 import type { Housekeeping } from './escrow/housekeeping.js';
 import { keepHouse } from './escrow/housekeeping.js';
+import { unaccountedObjects } from './escrow/inventory.js';
 import type { FollowedLog } from './escrow/logFacts.js';
 import { LogState } from './escrow/logState.js';
 import { Ledger } from './escrow/ledger.js';
@@ -19,6 +20,7 @@ import { OwnerChains } from './escrow/ownerChains.js';
 import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
 import type { Anchorage, Certifier, CheckpointSigner, Clock } from './escrow/ports.js';
+import { watchObjects } from './foreignObjects.js';
 import { AlarmBook, watchHealth } from './health.js';
 import type { Health, ManagementListener } from './http/management.js';
 import { listenForManagement } from './http/management.js';
@@ -163,6 +165,14 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     }
     const notifications = await openNotifications(config.notifications, escrow, database.outbox, log);
     stack.push(await keepHouseRegularly(escrow, database, config.housekeepingMs, log));
+    const stopWatchingObjects = watchObjects({
+      look: () => unaccountedObjects({ escrow, token, journal: database.journal }),
+      everyMs: config.inventoryMs,
+      againMs: Math.min(config.inventoryMs, 2 * config.housekeepingMs),
+      alarms,
+      log,
+    });
+    stack.push(stopWatchingObjects);
     const witnessing = startWitnessing({
       witnesses: readWitnesses(config),
       log: database.witnessed,

@@ -105,7 +105,7 @@ function isInService(token: HealthParts['token']): boolean {
 /** The most kinds of alarms that are kept. Their names are a closed list in the program, and far fewer. */
 const MAX_ALARMS = 64;
 
-/** The alarms that the operators' log was told since the daemon started: one of each name, with how often. */
+/** The alarms that the operators' log was told since the daemon started, and that are not over: one of each name, with how often. */
 export class AlarmBook {
   readonly #alarms = new Map<string, Alarm>();
   readonly #now: () => Date;
@@ -116,6 +116,11 @@ export class AlarmBook {
       const { alarm, message } = line;
       if (typeof alarm === 'string') this.#note(alarm, String(message));
     });
+  }
+
+  /** Whatever it was about is over. */
+  clear(alarm: string): void {
+    this.#alarms.delete(alarm);
   }
 
   list(): readonly Alarm[] {

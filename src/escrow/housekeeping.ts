@@ -252,7 +252,8 @@ async function stillExpected(absent: readonly ExpectedObject[]): Promise<readonl
   return labels;
 }
 
-function isOpen(status: Recovery['state']['status'] | undefined): boolean {
+/** Whether a request has its one-time key still. */
+export function isOpen(status: Recovery['state']['status'] | undefined): boolean {
   return status === 'pending' || status === 'approved';
 }
 

@@ -150,6 +150,34 @@ export interface TokenAbilities {
   readonly oaep: string;
 }
 
+/** One-time keys and grants, by what they are called in the token. */
+export interface StandingObjects {
+  readonly transports: readonly RecoveryId[];
+  readonly grants: readonly GrantId[];
+}
+
+/** What a grant was raised to be. */
+export interface RaisedGrant {
+  readonly spec: KeySpec;
+  /** The use of the key is one of these. */
+  readonly uses: readonly KeyUse[];
+  readonly mechanisms: readonly Mechanism[];
+}
+
+/** One-time keys and grants that may stand in the token, by the records. */
+export interface RecordedObjects {
+  readonly transports: ReadonlySet<RecoveryId>;
+  /** How each was raised; undefined while that is under way. */
+  readonly grants: ReadonlyMap<GrantId, RaisedGrant | undefined>;
+}
+
+/** An object of the token that should not be there. */
+export interface UnaccountedObject {
+  readonly alarm: 'token-object-foreign' | 'token-object-twice';
+  /** Its class and its name, in which every character is seen. */
+  readonly what: string;
+}
+
 /** The token, as the core sees it. */
 export interface Token {
   readonly abilities: TokenAbilities;
@@ -166,7 +194,17 @@ export interface Token {
     use: (lent: Pick<TokenVerbs, V>) => Promise<T>,
   ): Promise<T>;
   /** The one-time keys and grants that stand in the token now. */
-  standing(): Promise<{ readonly transports: readonly RecoveryId[]; readonly grants: readonly GrantId[] }>;
+  standing(): Promise<StandingObjects>;
+  /**
+   * The private keys, secret keys and data objects of the token that nothing accounts for, and names that more than one has.
+   * What the ceremony has made accounts for itself, by name and by how it is made; of the rest `records` is asked,
+   * once all are listed. One that was made or has ended meanwhile may be among them: look again before anybody is told. Looked
+   * through in slices, so that neither this process nor the token's other users wait long. The objects of other sessions that
+   * are not kept in the token cannot be seen. Throws EscrowError `token-unavailable`, and what `records` throws.
+   */
+  unaccounted(
+    records: (named: StandingObjects) => Promise<RecordedObjects>,
+  ): Promise<readonly UnaccountedObject[]>;
 }
 
 /* ---------------------------------------------------------------- the store */

@@ -2,7 +2,7 @@ import koffi from 'koffi';
 import type { Handle, Mechanism } from 'pkcs11js';
 import type { Template } from './attributes.js';
 import { holding, nativeRow, nativeTemplate } from './attributes.js';
-import { NativeFault, nativeFunction } from './nativeFunction.js';
+import { nativeCall, NativeFault } from './nativeFunction.js';
 
 /** The two halves of a new pair. */
 export interface NewPair {
@@ -32,7 +32,7 @@ const PROTOTYPE = koffi.proto('ulong (ulong, void *, void *, ulong, void *, ulon
  * for as long as an RSA pair takes.
  */
 export function keyPairGenerator(modulePath: string): GenerateKeyPair {
-  const generate = functionOf(modulePath);
+  const generate = nativeCall(modulePath, C_GENERATE_KEY_PAIR, PROTOTYPE);
   return async (session, mechanism, publicKey, privateKey) => {
     const call = {
       mechanism: nativeRow(mechanism.mechanism),
@@ -60,21 +60,4 @@ export function keyPairGenerator(modulePath: string): GenerateKeyPair {
       privateKey: Buffer.from(call.pair.subarray(HANDLE_BYTES)),
     };
   };
-}
-
-type NativeCall = (...given: readonly (bigint | number)[]) => Promise<number>;
-
-function functionOf(modulePath: string): NativeCall {
-  const generate = nativeFunction(modulePath, C_GENERATE_KEY_PAIR, PROTOTYPE);
-  if (!('async' in generate) || typeof generate.async !== 'function')
-    throw new Error('C_GenerateKeyPair cannot be called on another thread');
-  const { async: start } = generate;
-  return (...given) =>
-    new Promise((resolve, reject) => {
-      const settle = (error: Error | null, answer: number): void => {
-        if (error === null) resolve(answer);
-        else reject(error);
-      };
-      Reflect.apply(start, undefined, [...given, settle]);
-    });
 }

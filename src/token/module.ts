@@ -6,6 +6,8 @@ import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
 import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
+import type { FindHandles } from './finding.js';
+import { handleFinder } from './finding.js';
 import type { GenerateKeyPair } from './keyPairs.js';
 import { keyPairGenerator } from './keyPairs.js';
 import type { TokenProfile } from './profile.js';
@@ -15,6 +17,8 @@ export interface LoadedModule {
   readonly driver: PKCS11;
   /** C_GenerateKeyPair on another thread. */
   readonly generatePair: GenerateKeyPair;
+  /** C_FindObjects on another thread. */
+  readonly findHandles: FindHandles;
   /** Gives the module back; the last user of it in this process finalises it. Nothing may be under way. */
   release(): void;
 }
@@ -29,7 +33,7 @@ const CKF_OS_LOCKING_OK = 0x2;
 const given = new Map<string, string>();
 const loaded = new Map<
   string,
-  { driver: PKCS11; generatePair: GenerateKeyPair; users: number; environment: string }
+  Pick<LoadedModule, 'driver' | 'generatePair' | 'findHandles'> & { users: number; environment: string }
 >();
 
 /**
@@ -136,6 +140,7 @@ export function loadModule(
   return {
     driver: entry.driver,
     generatePair: entry.generatePair,
+    findHandles: entry.findHandles,
     release: () => {
       if (released) return;
       released = true;
@@ -155,7 +160,7 @@ function initialise(
   path: string,
   environment: ModuleEnvironment,
   parameters: string | undefined,
-): Pick<LoadedModule, 'driver' | 'generatePair'> {
+): Pick<LoadedModule, 'driver' | 'generatePair' | 'findHandles'> {
   setEnvironment(environment);
   try {
     preload(path);
@@ -168,7 +173,7 @@ function initialise(
       ...(parameters === undefined ? {} : { libraryParameters: `${parameters} ` }),
     });
     askLengthsOf(driver, path);
-    return { driver, generatePair: keyPairGenerator(path) };
+    return { driver, generatePair: keyPairGenerator(path), findHandles: handleFinder(path) };
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;
     const why = already ? 'something else in this process uses it' : 'it does not load or initialise';

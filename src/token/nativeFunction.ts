@@ -25,6 +25,29 @@ export function nativeFunction(
   return found as (...given: readonly unknown[]) => unknown;
 }
 
+/** A call on another thread; resolves with the CK_RV. What its arguments point at must live until then. */
+export type NativeCall = (...given: readonly (bigint | number)[]) => Promise<number>;
+
+/** The same as {@link nativeFunction}, called on another thread. */
+export function nativeCall(
+  modulePath: string,
+  place: number,
+  prototype: ReturnType<typeof koffi.proto>,
+): NativeCall {
+  const found = nativeFunction(modulePath, place, prototype);
+  if (!('async' in found) || typeof found.async !== 'function')
+    throw new Error('a function of the module cannot be called on another thread');
+  const { async: start } = found;
+  return (...given) =>
+    new Promise((resolve, reject) => {
+      const settle = (error: Error | null, answer: number): void => {
+        if (error === null) resolve(answer);
+        else reject(error);
+      };
+      Reflect.apply(start, undefined, [...given, settle]);
+    });
+}
+
 /** What the token answered, in the form of the driver's own errors. */
 export class NativeFault extends Error {
   override readonly name = 'Pkcs11Error';

@@ -77,6 +77,14 @@ export class ObjectCheck {
     return [...pins.keks.keys()];
   }
 
+  /** Whether this object is as the one of this name is made; a key-encryption key of the record of the ceremony, where there is one. */
+  isAsMade(session: Handle, handle: Handle, name: ObjectName): boolean {
+    if (this.#differences(session, handle, name).length > 0) return false;
+    const { pins } = this.parts;
+    if (name.isKek !== true || pins === undefined) return true;
+    return pins.keks.get(name.label) === kekCheckValue(this.parts, session, handle);
+  }
+
   #requirePinned(session: Handle, handle: Handle, name: ObjectName): void {
     const { pins } = this.parts;
     if (pins === undefined) return;
@@ -89,7 +97,8 @@ export class ObjectCheck {
     const { driver, dialect, profile, mechanisms } = this.parts;
     const keks = agreesOnKeks(profile) ? 'agreed' : 'generated';
     const made = dialect.template(name.made?.({ mechanisms, logKey: profile.logKey, keks }) ?? []);
-    const booleans = { ...dialect.kept(made), ...dialect.expected(name.mustBe) };
+    const kept = name.isUnwrapped === true ? dialect.keptOnUnwrapping(made) : dialect.kept(made);
+    const booleans = { ...kept, ...dialect.expected(name.mustBe) };
     const expected = [
       ...Object.entries(booleans).map(([type, value]) => ({
         type: Number(type),

@@ -1,7 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { GrantId, PrincipalId, RecoveryId } from '../escrow/ids.js';
 import { parsePrincipalId } from '../escrow/ids.js';
-import type { KeySpec } from '../escrow/keySpecs.js';
+import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
 import type { ServerForVersion } from '../escrow/ports.js';
 import type { Template } from './attributes.js';
 import { kekTemplate, olderKekTemplate, rotatingKek, signingPair, trustedKek } from './ceremony/templates.js';
@@ -9,7 +9,7 @@ import type { OperateKind } from './keks.js';
 import { isOperate, readKekLabel, rotatingLabel } from './keks.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenProfile } from './profile.js';
-import { unwrappingPair } from './templates.js';
+import { grantKey, unwrappingPair } from './templates.js';
 
 /** What a template depends on, in one kind of token. */
 export interface Making {
@@ -31,6 +31,8 @@ export interface ObjectName {
   readonly made?: (making: Making) => Template;
   /** Whether it is a key-encryption key, which the record of the ceremony knows by its check value. */
   readonly isKek?: true;
+  /** Whether it was unwrapped, which gives it more uses in some tokens than were asked for. */
+  readonly isUnwrapped?: true;
 }
 
 const { CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_TRUSTED } = pkcs11;
@@ -108,6 +110,15 @@ export const objectNames = {
   transport: (id: RecoveryId) => unwrapping(`transport:${id}`),
   transportPublic: (id: RecoveryId) => named(pkcs11.CKO_PUBLIC_KEY, `transport:${id}`, [], {}),
   grant: (id: GrantId, spec: KeySpec) => named(grantClass(spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
+  /** The same as it was raised; `mechanisms` are the numbers of those that it allows. */
+  raised: (
+    id: GrantId,
+    raised: { readonly spec: KeySpec; readonly use: KeyUse; readonly mechanisms: readonly number[] },
+  ): ObjectName => ({
+    ...named(grantClass(raised.spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
+    made: () => grantKey(`grant:${id}`, raised.spec, raised.use, raised.mechanisms),
+    isUnwrapped: true,
+  }),
   /**
    * The key to wrap under. Where the token marks trusted keys, only what the security officer has marked: a copy that
    * anyone else made under the same label is not seen. Else a copy is a second object of the name, which is an error.

@@ -9,6 +9,7 @@ import type { LogAlgorithm } from './checkpoint.js';
 import { signWithLogKey } from './checkpoint.js';
 import { Dialect } from './dialect.js';
 import { Health } from './health.js';
+import { unaccountedObjects } from './inventory.js';
 import { Loan } from './loan.js';
 import { Mechanisms } from './mechanisms.js';
 import type { LoadedModule, ModuleEnvironment, SpyAllowance } from './module.js';
@@ -98,7 +99,7 @@ export async function openToken(options: OpenTokenOptions): Promise<TokenGenerat
 
 async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<TokenGeneration> {
   const { profile, waitMs = 10_000, pins, log = () => undefined } = options;
-  const { driver, generatePair } = module;
+  const { driver, generatePair, findHandles } = module;
   const slot = findSlot(driver, options.label);
   const login = logIn(driver, slot, options.pin);
   const sessions = (size: number): Sessions => new Sessions(driver, slot, { size, waitMs }, log);
@@ -124,6 +125,8 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
     const bench = {
       driver,
       generatePair,
+      findHandles,
+      pins,
       profile,
       mechanisms,
       dialect,
@@ -191,6 +194,10 @@ class ReadyToken implements TokenGeneration {
 
   standing(): ReturnType<Token['standing']> {
     return this.#use(() => standingObjects(this.#bench));
+  }
+
+  unaccounted(records: Parameters<Token['unaccounted']>[0]): ReturnType<Token['unaccounted']> {
+    return this.#use(() => unaccountedObjects(this.#bench, records));
   }
 
   lend<V extends keyof TokenVerbs, T>(

@@ -11,6 +11,8 @@ export interface TokenPins {
   readonly log: Buffer;
   /** Check values of the key-encryption keys, by label. */
   readonly keks: ReadonlyMap<string, string>;
+  /** The labels of all objects that it has. */
+  readonly labels: ReadonlySet<string>;
 }
 
 const recordSchema = z.object({
@@ -42,11 +44,12 @@ export function readPins(text: string, token: { readonly label: string }): Token
   const keks = new Map(
     objects.flatMap(({ label, checkValue }) => (checkValue === undefined ? [] : [[label, checkValue]])),
   );
+  const labels = new Set(objects.map(({ label }) => label));
   const newest = newestKeks([...keks.keys()]);
   const lacking = KEK_KINDS.find((kind) => newest[kind] === undefined);
   if (lacking !== undefined)
     throw new Error(`it has no check value of a kek:${lacking}: write it anew by \`ceremony show --json\``);
-  return { identity: spkiOf(identityKey), log: Buffer.from(log.spki, 'base64'), keks };
+  return { identity: spkiOf(identityKey), log: Buffer.from(log.spki, 'base64'), keks, labels };
 }
 
 function spkiOf(jwk: JsonWebKey): Buffer {

@@ -105,6 +105,10 @@ class Supervisor implements SupervisedToken {
     return this.#use((token) => token.standing());
   }
 
+  unaccounted(records: Parameters<Token['unaccounted']>[0]): ReturnType<Token['unaccounted']> {
+    return this.#use((token) => token.unaccounted(records));
+  }
+
   lend<V extends keyof TokenVerbs, T>(
     verbs: readonly V[],
     use: (lent: Pick<TokenVerbs, V>) => Promise<T>,
