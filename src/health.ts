@@ -86,11 +86,24 @@ async function healthOf(parts: HealthParts): Promise<Health> {
   ];
   const notes = [
     ...witnessing.silent.map((name) => `The witness ${name} does not cosign now.`),
-    ...(token.older.length === 0 ? [] : ['Keys of an older ceremony are in use: run `ceremony renew`.']),
+    ...olderInWords(token.older),
   ];
   // who is not told yet is told later: that keeps nobody from working
   const sinks = health.answers ? await notifications.states().catch(() => []) : [];
   return { ok: problems.length === 0, problems, notes, notifications: sinks, alarms: [], unenforced };
+}
+
+/** So many keys of an older ceremony are named, at most. */
+const MAX_NAMED = 8;
+
+/** The KEKs first: what is under them is what a renewal is for. */
+function olderInWords(older: readonly string[]): readonly string[] {
+  if (older.length === 0) return [];
+  const keks = older.filter((label) => label.startsWith('kek:'));
+  const all = [...keks, ...older.filter((label) => !label.startsWith('kek:'))];
+  const more = all.length > MAX_NAMED ? ` and ${all.length - MAX_NAMED} more` : '';
+  const named = `${all.slice(0, MAX_NAMED).join(', ')}${more}`;
+  return [`Keys of an older ceremony are in use (${named}): run \`ceremony renew\`.`];
 }
 
 function isInService(token: HealthParts['token']): boolean {

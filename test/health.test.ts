@@ -56,6 +56,30 @@ afterEach(async () => {
   await watch.stop();
 });
 
+test('keys of an older ceremony are named, the KEKs first, with what to do; and no line is without end', async () => {
+  const older = [
+    ...Array.from({ length: 300 }, (_, at) => `depositary:d-${at}`),
+    'kek:operate:v1',
+    'kek:release:v1',
+  ];
+  const options = { everyMs: 1000, staleMs: 5000, log };
+  const renewed = await watchHealth({ ...parts(), token: { ...parts().token, older } }, options);
+  const few = await watchHealth(
+    { ...parts(), token: { ...parts().token, older: ['kek:operate:v1'] } },
+    options,
+  );
+  const [, note = ''] = renewed.latest().notes;
+  expect(note).toMatch(
+    /^Keys of an older ceremony are in use \(kek:operate:v1, kek:release:v1, depositary:d-0, .* and 294 more\): run `ceremony renew`\.$/,
+  );
+  expect(few.latest().notes[1]).toBe(
+    'Keys of an older ceremony are in use (kek:operate:v1): run `ceremony renew`.',
+  );
+  expect(watch.latest().notes).toHaveLength(1);
+  await renewed.stop();
+  await few.stop();
+});
+
 test('health is found by a timer, and to be asked for it costs nothing', async () => {
   for (let turn = 0; turn < 1000; turn += 1) watch.latest();
   expect(asked).toBe(1);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 
 import { decodeEntry } from '../../src/log/entry.js';
+import type { UnaccountedObject } from '../../src/escrow/ports.js';
 import { NEEDS_NEWER_KEK } from '../../src/token/attackNames.js';
 import { readRecord } from '../../src/token/ceremony/record.js';
 import { renew } from '../../src/token/ceremony/renew.js';
@@ -74,6 +75,22 @@ async function weaknesses(): Promise<{ succeeding: string[]; older: string[]; ob
   }
 }
 
+/** What of the token is neither of the ceremony, then and now, nor named as a grant or as the pair of a request. */
+async function ofNobody(): Promise<readonly UnaccountedObject[]> {
+  const { place, userPin } = before.hsm;
+  const token = await openToken({ ...place, pin: Buffer.from(userPin), pins: readPins(recordText(), place) });
+  try {
+    return await token.unaccounted(({ transports, grants }) =>
+      Promise.resolve({
+        transports: new Set(transports),
+        grants: new Map(grants.map((grant) => [grant, undefined] as const)),
+      }),
+    );
+  } finally {
+    await token.close();
+  }
+}
+
 const signs = async (grant: string, publicKeyPem: string | undefined): Promise<boolean> => {
   const messages = [MESSAGE.toString('base64url')];
   const { result } = await before.client('mailer').sign(grant, { mechanism: 'ES256', messages });
@@ -91,6 +108,7 @@ test('a token of an older ceremony starts without a word in the configuration, a
       ...['manager', 'officer-1', 'officer-2'].flatMap((id) => [`server-for:${id}`]),
     ],
   });
+  expect(await ofNobody()).toEqual([]);
   await before.startDaemon();
   await before.stopDaemon();
 });
@@ -129,6 +147,7 @@ test('after the renewal every attack is refused, old keys only open, and each tr
   expect(raw.find([{ type: pkcs11.CKA_TOKEN, value: false }])).toEqual([]);
   raw.close();
   expect(await weaknesses()).toEqual({ succeeding: [], older: [], objects: [] });
+  expect(await ofNobody()).toEqual([]);
 });
 
 test('what was deposited, approved and granted before goes on, and what is made now lies under the new keys', async () => {

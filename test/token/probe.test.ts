@@ -2,14 +2,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { ATTACK_NAMES } from '../../src/token/attackNames.js';
+import { ATTACK_NAMES, NEEDS_NEWER_KEK } from '../../src/token/attackNames.js';
 import { probeCommand } from '../../src/token/probe/commands.js';
 import type { ProbeReport } from '../../src/token/probe/report.js';
+import { reportText } from '../../src/token/probe/report.js';
 import type { TokenProfile } from '../../src/token/profile.js';
 import { readProfile } from '../../src/token/profile.js';
 import { makeNss, NSS_PROFILE_FILE } from '../support/nss.js';
 import { makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { TestToken } from '../support/testToken.js';
+import { restoreBefore } from '../support/versionBefore.js';
 
 /** As a person types it. Keys that are quick to make, unless the profile says others. */
 async function run(
@@ -79,6 +81,34 @@ describe.each([
     expect(await token.standing()).toEqual({ transports: [], grants: [] });
     await token.close();
   });
+});
+
+test('on a token of an older ceremony it says what succeeds until the ceremony is renewed, and which keys are meant', async () => {
+  const before = await restoreBefore();
+  try {
+    const claims = { ...quick(SOFTHSM_PROFILE_FILE), keySpecs: ['ec-p256' as const, 'aes-256' as const] };
+    const { out, exit } = await run(before.hsm, claims, '--json');
+    const report = JSON.parse(out) as ProbeReport;
+    expect(report.older).toEqual(expect.arrayContaining(['kek:operate:v1', 'kek:release:v1']));
+    const until = report.attacks.filter(
+      ({ verdict }) => verdict === 'succeeds, until the ceremony is renewed',
+    );
+    expect(until.map(({ attack }) => attack)).toEqual(Object.keys(NEEDS_NEWER_KEK));
+    expect(report.attacks.filter(({ verdict }) => verdict === 'SUCCEEDS')).toEqual([]);
+    expect(report.asClaimed).toBe(false);
+    expect(exit).toBe(1);
+    const text = reportText(report);
+    expect(text).toMatch(/^Keys of an older ceremony are in use: .*kek:operate:v1, kek:release:v1/m);
+    expect(text).toContain('Run `ceremony renew`');
+    expect(text).not.toContain('Do not use it');
+    const broken = {
+      ...report,
+      attacks: report.attacks.map((each) => ({ ...each, verdict: 'SUCCEEDS' as const })),
+    };
+    expect(reportText(broken)).toContain('Do not use it');
+  } finally {
+    await before.remove();
+  }
 });
 
 test('the table says in words what a token lets through that its profile claims it refuses', async () => {

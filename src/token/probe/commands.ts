@@ -43,6 +43,7 @@ export function probeCommand(
 
 const HELP = `
 Exit codes: 0 the token does and refuses all that its profile claims, 1 it does not, 2 it could not be tried.
+On keys of an older ceremony it says which attacks succeed until \`ceremony renew\` has made them anew, with exit code 1.
 What the profile says the token cannot refuse must be named in token.acceptUnenforced of the configuration, or the
 daemon does not start. The probe takes up to a minute: it makes RSA keys. It may run beside the daemon.
 

@@ -11,6 +11,8 @@ export type Verdict =
   | 'refused'
   /** The profile claims that it is refused, and it is not. */
   | 'SUCCEEDS'
+  /** As keys of an older ceremony are made: `ceremony renew` makes keys that refuse it. */
+  | 'succeeds, until the ceremony is renewed'
   /** As the profile says: the token cannot refuse it. */
   | 'succeeds, as the profile says'
   /** Better than the profile says. */
@@ -31,6 +33,8 @@ export interface ProbeReport {
     readonly claimed: 'enforced' | 'unenforced';
     readonly verdict: Verdict;
   }[];
+  /** What an older ceremony made and is in use: `ceremony renew` makes it anew. */
+  readonly older: readonly string[];
   /** Whether every round trip works and every attack that the profile claims is refused is refused. */
   readonly asClaimed: boolean;
 }
@@ -43,13 +47,17 @@ export async function probe(
   const { profile, label, now } = about;
   const found = await selfTest(token, 'full');
   const { trips } = found;
-  const attacks = found.attacks.map(({ attack, refused }) => {
+  const attacks = found.attacks.map(({ attack, refused, olderKek }) => {
     const claimed = profile.unenforced.includes(attack) ? ('unenforced' as const) : ('enforced' as const);
-    return { attack, tries: ATTACKS_TRY[attack], refused, claimed, verdict: VERDICTS[claimed][`${refused}`] };
+    const verdict: Verdict =
+      claimed === 'enforced' && !refused && olderKek !== undefined
+        ? UNTIL_RENEWED
+        : VERDICTS[claimed][`${refused}`];
+    return { attack, tries: ATTACKS_TRY[attack], refused, claimed, verdict };
   });
   const asClaimed =
     trips.every(({ outcome }) => outcome !== 'fails') &&
-    attacks.every(({ verdict }) => verdict !== 'SUCCEEDS');
+    attacks.every(({ verdict }) => verdict !== 'SUCCEEDS' && verdict !== UNTIL_RENEWED);
   const format = 'escrowd-token-probe/v1';
   const { device } = profile;
   return {
@@ -60,10 +68,12 @@ export async function probe(
     label,
     trips,
     attacks,
+    older: token.older,
     asClaimed,
   };
 }
 
+const UNTIL_RENEWED = 'succeeds, until the ceremony is renewed' satisfies Verdict;
 const VERDICTS = {
   enforced: { true: 'refused', false: 'SUCCEEDS' },
   unenforced: { true: 'refused, better than the profile says', false: 'succeeds, as the profile says' },
@@ -89,11 +99,29 @@ export function reportText(report: ProbeReport): string {
       report.attacks.map(({ attack, verdict, tries }) => [attack, verdict, tries]),
     ),
     '',
-    report.asClaimed
-      ? 'The token does and refuses all that its profile claims.'
-      : 'The token does NOT do or refuse all that its profile claims. Do not use it with this profile.',
+    ...renewal(report),
+    verdictInWords(report),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function renewal({ older }: ProbeReport): readonly string[] {
+  if (older.length === 0) return [];
+  return [
+    `Keys of an older ceremony are in use: ${older.join(', ')}.`,
+    'Run `ceremony renew` with both PINs: it makes them anew, beside the old, and they refuse what is made to be refused.',
+    '',
+  ];
+}
+
+function verdictInWords({ asClaimed, trips, attacks }: ProbeReport): string {
+  if (asClaimed) return 'The token does and refuses all that its profile claims.';
+  const isOnlyOlder =
+    trips.every(({ outcome }) => outcome !== 'fails') &&
+    attacks.every(({ verdict }) => verdict !== 'SUCCEEDS');
+  return isOnlyOlder
+    ? 'The token does and refuses all that its profile claims, but for what its older keys do not insist on.'
+    : 'The token does NOT do or refuse all that its profile claims. Do not use it with this profile.';
 }
 
 function table(heading: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
