@@ -31,8 +31,8 @@ interface Found {
   readonly label: string;
 }
 
-/** So many objects are looked at before others have their turn. */
-const SLICE = 20;
+/** So long objects are looked at before others have their turn, and one more. */
+const SLICE_MS = 4;
 
 /** See `Token.unaccounted`. */
 export async function unaccountedObjects(
@@ -41,6 +41,8 @@ export async function unaccountedObjects(
 ): Promise<readonly UnaccountedObject[]> {
   const found = await listed(bench);
   const partners = await trustedHalves(bench);
+  // After looking: a token that is gone finds nothing from then on, and what is not found would be over.
+  await bench.health.check();
   const recorded = await records(namedIn(found));
   const account = new Account(bench, recorded, partners);
   const foreign = await inSlices(bench, found, (session, object) =>
@@ -67,19 +69,14 @@ async function listed(bench: Workbench): Promise<readonly Found[]> {
   return found;
 }
 
-/** Objects that are kept in the token. One that is gone finds nothing: so it is looked at after having looked. */
+/** Objects that are kept in the token. */
 function handlesOf(
-  { objects, findHandles, health, dialect }: Workbench,
+  { objects, findHandles, dialect }: Workbench,
   template: Parameters<Workbench['findHandles']>[1],
 ): Promise<readonly Handle[]> {
-  return objects.alone(async (session) => {
-    const found = await findHandles(session, [
-      ...dialect.template(template),
-      { type: pkcs11.CKA_TOKEN, value: true },
-    ]);
-    health.checkIn(session);
-    return found;
-  });
+  return objects.alone((session) =>
+    findHandles(session, [...dialect.template(template), { type: pkcs11.CKA_TOKEN, value: true }]),
+  );
 }
 
 /**
@@ -92,11 +89,14 @@ async function inSlices<T, R>(
   look: (session: Handle, one: T) => readonly R[],
 ): Promise<readonly R[]> {
   const results: R[] = [];
-  for (let from = 0; from < all.length; from += SLICE) {
-    const slice = all.slice(from, from + SLICE);
-    results.push(
-      ...(await objects.alone((session) => slice.flatMap((one) => unlessGone(() => look(session, one))))),
-    );
+  for (let at = 0; at < all.length;) {
+    at = await objects.alone((session) => {
+      const until = performance.now() + SLICE_MS;
+      let next = at;
+      for (; next < all.length && (next === at || performance.now() < until); next += 1)
+        results.push(...all.slice(next, next + 1).flatMap((one) => unlessGone(() => look(session, one))));
+      return next;
+    });
     await nextTurn();
   }
   return results;
@@ -157,27 +157,15 @@ type Name =
 function readName(label: string): Name | undefined {
   if (label === 'identity' || label === 'log') return { is: label };
   if (label === 'anchor:log') return { is: 'anchor' };
-  const [what, rest = ''] = label.split(/:(.*)/s, 2);
-  switch (what) {
-    case 'transport': {
-      const id = parseId('RecoveryId', rest);
-      return id === undefined ? undefined : { is: what, id };
-    }
-    case 'grant': {
-      const id = parseId('GrantId', rest);
-      return id === undefined ? undefined : { is: what, id };
-    }
-    case 'server-for': {
-      const pair = readServerForLabel(label);
-      return pair === undefined ? undefined : { is: what, ...pair };
-    }
-    case 'kek':
-      return readKekLabel(label) === undefined ? undefined : { is: what, kek: label };
-    case 'kek-rotate':
-      return { is: 'rotating', kek: `kek:${rest}` };
-    default:
-      return undefined;
-  }
+  const pair = readServerForLabel(label);
+  if (pair !== undefined) return { is: 'server-for', ...pair };
+  if (readKekLabel(label) !== undefined) return { is: 'kek', kek: label };
+  const [, what, rest = ''] = /^([a-z-]+):(.+)$/s.exec(label) ?? [];
+  if (what === 'kek-rotate') return { is: 'rotating', kek: `kek:${rest}` };
+  const recovery = what === 'transport' ? parseId('RecoveryId', rest) : undefined;
+  if (recovery !== undefined) return { is: 'transport', id: recovery };
+  const grant = what === 'grant' ? parseId('GrantId', rest) : undefined;
+  return grant === undefined ? undefined : { is: 'grant', id: grant };
 }
 
 /** What accounts for the objects of the token: the ceremony, by how they are made, and the records. */

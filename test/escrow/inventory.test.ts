@@ -29,7 +29,7 @@ function openAct(act: string, subject: OpenAct['about'], detail: Record<string, 
     id: id('act', '1'),
     subject,
     detail: { ...detail },
-  } as Parameters<typeof encodeEntry>[0]);
+  });
   return { id: id('act', '1') as ActId, entry, about: subject, by: 'other' };
 }
 

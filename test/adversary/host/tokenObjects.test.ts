@@ -183,13 +183,17 @@ interface Row {
 const FOUND: readonly Row[] = [
   {
     object: 'an AES key',
-    make: () => makeSecret('spare'),
+    make: () => {
+      makeSecret('spare');
+    },
     told: () => foreign('secret key "spare"'),
     by: 'name',
   },
   {
     object: 'an AES key that is there for everybody, without a login',
-    make: () => makeSecret('public', [...IN_TOKEN, ...SEEN]),
+    make: () => {
+      makeSecret('public', [...IN_TOKEN, ...SEEN]);
+    },
     told: () => foreign('secret key "public"'),
     by: 'name',
   },
@@ -209,31 +213,41 @@ const FOUND: readonly Row[] = [
   },
   {
     object: 'an RSA pair',
-    make: () => makePair('spare', pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, RSA),
+    make: () => {
+      makePair('spare', pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, RSA);
+    },
     told: () => foreign('private key "spare"'),
     by: 'name',
   },
   {
     object: 'an EC pair',
-    make: () => makePair('spare', pkcs11.CKM_EC_KEY_PAIR_GEN, P256),
+    make: () => {
+      makePair('spare', pkcs11.CKM_EC_KEY_PAIR_GEN, P256);
+    },
     told: () => foreign('private key "spare"'),
     by: 'name',
   },
   {
     object: 'a key without a name',
-    make: () => makeSecret(''),
+    make: () => {
+      makeSecret('');
+    },
     told: () => foreign('secret key ""'),
     by: 'name',
   },
   {
     object: 'a key whose name cannot be told from one of escrowd',
-    make: () => makeSecret('identity\u200b'),
+    make: () => {
+      makeSecret('identity\u200b');
+    },
     told: () => foreign('secret key "identity\\u{200b}"'),
     by: 'name',
   },
   {
     object: 'a key whose name writes over the terminal, at length',
-    make: () => makeSecret(`\u001b[2J${'x'.repeat(200)}`),
+    make: () => {
+      makeSecret(`\u001b[2J${'x'.repeat(200)}`);
+    },
     told: () => foreign(`secret key "\\u{1b}[2J${'x'.repeat(76)}..."`),
     by: 'name',
   },
@@ -268,19 +282,25 @@ const FOUND: readonly Row[] = [
   },
   {
     object: 'a key of another class under the name of a grant',
-    make: () => makeSecret(`grant:${grant}`),
+    make: () => {
+      makeSecret(`grant:${grant}`);
+    },
     told: () => foreign(`secret key "grant:${grant}"`),
     by: 'make',
   },
   {
     object: 'a pair for a request that nobody has made',
-    make: () => makeUnwrapping(`transport:${NOBODYS_REQUEST}`),
+    make: () => {
+      makeUnwrapping(`transport:${NOBODYS_REQUEST}`);
+    },
     told: () => foreign(`private key "transport:${NOBODYS_REQUEST}"`),
     by: 'record',
   },
   {
     object: 'a second pair for a request',
-    make: () => makeUnwrapping(`transport:${recovery}`),
+    make: () => {
+      makeUnwrapping(`transport:${recovery}`);
+    },
     told: () => twice(`private key "transport:${recovery}"`),
     by: 'number',
   },
@@ -297,13 +317,17 @@ const FOUND: readonly Row[] = [
   },
   {
     object: "a pair of the server's regarding somebody whom nobody has enrolled",
-    make: () => makeUnwrapping('server-for:mallory:v1'),
+    make: () => {
+      makeUnwrapping('server-for:mallory:v1');
+    },
     told: () => foreign('private key "server-for:mallory:v1"'),
     by: 'record',
   },
   {
     object: "a second pair of the server's regarding a depositary",
-    make: () => makeUnwrapping('server-for:alice:v1'),
+    make: () => {
+      makeUnwrapping('server-for:alice:v1');
+    },
     told: () => [
       ...foreign('private key "server-for:alice:v1"'),
       ...twice('private key "server-for:alice:v1"'),
@@ -312,7 +336,9 @@ const FOUND: readonly Row[] = [
   },
   {
     object: 'a newer KEK',
-    make: () => makeSecret('kek:operate:sign:v2', [...IN_TOKEN, ...HIDDEN], kekLike('kek:operate:sign:v2')),
+    make: () => {
+      makeSecret('kek:operate:sign:v2', [...IN_TOKEN, ...HIDDEN], kekLike('kek:operate:sign:v2'));
+    },
     told: () => foreign('secret key "kek:operate:sign:v2"'),
     by: 'make',
   },
@@ -324,13 +350,17 @@ const FOUND: readonly Row[] = [
   },
   {
     object: 'a rotating handle of a version that there is not',
-    make: () => makeSecret('kek-rotate:operate:sign:v2'),
+    make: () => {
+      makeSecret('kek-rotate:operate:sign:v2');
+    },
     told: () => foreign('secret key "kek-rotate:operate:sign:v2"'),
     by: 'name',
   },
   {
     object: 'bytes in a data object',
-    make: () => makeData('loot'),
+    make: () => {
+      makeData('loot');
+    },
     told: () => foreign('data object "loot"'),
     by: 'name',
   },
@@ -498,7 +528,7 @@ describe('not told', () => {
         makeSecret('in flight', [{ type: pkcs11.CKA_TOKEN, value: false }, ...HIDDEN]);
       },
     },
-  ])('$object', async ({ make }) => {
+  ] satisfies readonly Pick<Row, 'object' | 'make'>[])('$object', async ({ make }) => {
     expect(await withObjects(make, look)).toEqual([]);
   });
 });
