@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import pkcs11 from 'pkcs11js';
 import type { ManagementReport } from '../../../src/client/management.js';
 import { agree, askToOperate, makeKey } from '../../support/life.js';
@@ -6,6 +5,7 @@ import { keptLog } from '../../support/operatorLines.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { System } from '../../support/system.js';
 import { makeSystem } from '../../support/system.js';
+import { until } from '../../support/waiting.js';
 
 /* Somebody with the user PIN puts an object into the token of a daemon that runs. */
 let system: System;
@@ -23,12 +23,12 @@ type Alarms = ManagementReport['alarms'];
 
 /** The alarms, once they are such; a failed test when they never are. */
 async function alarmsOnce(isSo: (alarms: Alarms) => boolean): Promise<Alarms> {
-  for (let turn = 0; turn < 600; turn += 1) {
-    const { alarms } = await system.health();
-    if (isSo(alarms)) return alarms;
-    await pause(50);
-  }
-  throw new Error(`the alarms stay ${JSON.stringify((await system.health()).alarms)}`);
+  let alarms: Alarms = [];
+  await until(async () => {
+    ({ alarms } = await system.health());
+    return isSo(alarms);
+  });
+  return alarms;
 }
 
 test('a request that is pending, a grant that runs and what has ended are no alarm', async () => {
