@@ -21,6 +21,11 @@ export const EXIT_CODES = {
     code: 6,
     meaning: 'The server is there, but its token, log or database is not. Try again later.',
   },
+  notVetoed: {
+    code: 7,
+    meaning:
+      'A veto was sent, and the server did not prove that it is in the log: take it as not vetoed, and call the depositaries.',
+  },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 
 /** The name of an exit code. */

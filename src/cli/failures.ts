@@ -4,6 +4,7 @@ import { errorCodeOf } from '../client/errorCode.js';
 import {
   IdentityError,
   NotBelieved,
+  NotVetoed,
   NotYet,
   PolicyDocumentError,
   ServerProblem,
@@ -114,6 +115,10 @@ const DISBELIEF_NEXT = 'do not go on; tell the security team, and keep what you 
 const WITNESSES_NEXT =
   'ask those who run the witnesses whether they refuse this log, or are away; try again when they cosign';
 
+/** Who hides a veto cannot keep people from telling each other. */
+const NOT_VETOED_NEXT =
+  'call the depositaries, so that none of them approves; then see what the log has: escrowctl history --act recovery.veto';
+
 /** How to tell this error. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError) {
@@ -132,6 +137,10 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof NotBelieved) {
     const next = error.code === 'witnesses-missing' ? WITNESSES_NEXT : DISBELIEF_NEXT;
     return { exit: 'disbelieved', code: error.code, sentence: error.detail, next };
+  }
+  if (error instanceof NotVetoed) {
+    const sentence = `not vetoed: ${error.message}`;
+    return { exit: 'notVetoed', code: 'not-vetoed', sentence, next: NOT_VETOED_NEXT };
   }
   if (error instanceof NotYet) {
     const { code, detail } = error;

@@ -74,6 +74,14 @@ export class NotYet extends Error {
   }
 }
 
+/**
+ * A veto was sent, and the server did not prove that it is in the log: the owner must take it that nothing was vetoed, and call the
+ * depositaries.
+ */
+export class NotVetoed extends Error {
+  override readonly name = 'NotVetoed';
+}
+
 /** The server said no: RFC 9457 problem details. `code` is the stable last part of the problem's type. */
 export class ServerProblem extends Error {
   override readonly name = 'ServerProblem';

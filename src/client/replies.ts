@@ -174,6 +174,7 @@ const recovery: Reply<WireRecovery> = z.object({
   ended: z.exactOptional(z.object({ by: z.exactOptional(text), reason: z.exactOptional(text), at: instant })),
   releasableAt: z.exactOptional(instant),
   holdsUntil: z.exactOptional(instant),
+  vetoed: z.exactOptional(proof),
   release: z.exactOptional(releasedKeys),
   forDepositary: z.exactOptional(
     z.object({

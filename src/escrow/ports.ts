@@ -331,14 +331,19 @@ export interface KeptCosignature {
   readonly keyId: string;
   /** The line of the note, with its newline. */
   readonly line: string;
+  /** When the witness says that it cosigned: seconds since 1970. */
+  readonly at: number;
 }
 
 /** What those who show the log to witnesses need of it. Each throws EscrowError `store-unavailable`. */
 export interface WitnessedLog {
   /** The newest checkpoint as the log has signed it, without cosignatures; undefined while there is none. */
   newest(): Promise<SignedCheckpoint | undefined>;
-  /** The size of the largest checkpoint that this witness has cosigned, as far as is kept; 0 for none. */
-  cosignedBy(name: string, keyId: string): Promise<number>;
+  /**
+   * The size of the largest checkpoint that this witness has cosigned, as far as is kept, and when it did last (seconds since
+   * 1970); 0 for none.
+   */
+  cosignedBy(name: string, keyId: string): Promise<{ readonly size: number; readonly at: number }>;
   /** RFC 6962 section 2.1.2; both sizes at most that of the newest checkpoint. */
   consistency(oldSize: number, newSize: number): Promise<readonly Uint8Array[]>;
   /** Durable when it resolves. One that is kept already stays as it is. */

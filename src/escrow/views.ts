@@ -218,6 +218,25 @@ export async function proofsOf(
   };
 }
 
+/**
+ * The entry at this index, which recorded an outcome, with its proof under the newest checkpoint. Undefined when it cannot be
+ * proven in time: what was done is done, and whoever wants the proof asks for it again.
+ */
+export async function outcomeProof(
+  { log }: Pick<Escrow, 'log'>,
+  index: number,
+): Promise<(ProvenEntry & { readonly checkpoint: string }) | undefined> {
+  try {
+    const { checkpoint, proofs } = await log.inclusions([index], undefined);
+    const [entry] = await log.entries(index, 1);
+    if (entry === undefined || checkpoint === undefined) return undefined;
+    return { entry, proof: proofs[0] ?? [], checkpoint };
+  } catch (error) {
+    if (error instanceof EscrowError) return undefined;
+    throw error;
+  }
+}
+
 function required(entry: StoredEntry | undefined): StoredEntry {
   if (entry === undefined) throw new EscrowError('log-unavailable');
   return entry;

@@ -112,8 +112,14 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
  * A recovery request, as its viewer sees it. `proofs` are for a depositary who is to decide; without them, as in lists, `forDepositary` is absent.
  *
  * @param oaep how releases are encrypted: the standard's name
+ * @param vetoed the proof of the veto that this answers
  */
-export function recoveryReply(view: RecoveryView, oaep: string, proofs?: DecisionProofs): WireRecovery {
+export function recoveryReply(
+  view: RecoveryView,
+  oaep: string,
+  proofs?: DecisionProofs,
+  vetoed?: ProvenEntry & { readonly checkpoint: string },
+): WireRecovery {
   const { recovery, status } = view;
   const { asked, state } = recovery;
   const released = view.isRecipient && state.status === 'released' ? state.answers : undefined;
@@ -139,6 +145,7 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
       ? { releasableAt: state.releasableAt.toISOString(), holdsUntil: state.holdsUntil.toISOString() }
       : {}),
     ...(released === undefined ? {} : { release: releasedKeysReply(released, oaep) }),
+    ...(vetoed === undefined ? {} : { vetoed: { ...proofReply(vetoed), checkpoint: vetoed.checkpoint } }),
     ...(proofs === undefined ? {} : forDepositary(view, proofs)),
   };
 }

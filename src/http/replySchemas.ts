@@ -300,6 +300,7 @@ const recovery = z.strictObject({
   ),
   releasableAt: z.exactOptional(instant),
   holdsUntil: z.exactOptional(instant),
+  vetoed: z.exactOptional(proof),
   release: z.exactOptional(releasedKeys),
   forDepositary: z.exactOptional(forDepositary),
 }) satisfies z.ZodType<WireRecovery>;

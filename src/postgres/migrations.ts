@@ -9,6 +9,7 @@ import { migration013 } from './schema/013.js';
 import { migration014 } from './schema/014.js';
 import { migration015 } from './schema/015.js';
 import { migration017 } from './schema/017.js';
+import { migration018 } from './schema/018.js';
 import type { Migration } from './schema/migration.js';
 import { rights } from './schema/rights.js';
 import { migrationsUpTo005 } from './schema/upTo005.js';
@@ -30,6 +31,7 @@ const migrations: readonly Migration[] = [
   migration014,
   migration015,
   migration017,
+  migration018,
 ];
 
 /** Daemons that start at the same time migrate one after another; the number is this program's own. */

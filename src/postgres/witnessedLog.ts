@@ -11,19 +11,23 @@ export function openWitnessedLog(pool: Pool): WitnessedLog {
     newest: () => newestCheckpoint(pool.ask),
 
     cosignedBy: async (name, keyId) => {
-      const [row] = await pool.ask<{ size: string | null }>(
-        'select max(size) as size from log_cosignature where name = ? and key_id = ?',
+      const [row] = await pool.ask<{ size: string; cosigned_at: string }>(
+        `select size, cosigned_at from log_cosignature where name = ? and key_id = ?
+         order by size desc, cosigned_at desc limit 1`,
         [name, keyId],
       );
-      return row?.size == null ? 0 : safeInteger(row.size);
+      return row === undefined
+        ? { size: 0, at: 0 }
+        : { size: safeInteger(row.size), at: safeInteger(row.cosigned_at) };
     },
 
     consistency: (oldSize, newSize) => consistencyProof(hashesOf(pool.ask, newSize), oldSize, newSize),
 
-    keep: async ({ size, name, keyId, line }) => {
+    keep: async ({ size, name, keyId, line, at }) => {
       await pool.ask(
-        `insert into log_cosignature (size, name, key_id, line) values (?, ?, ?, ?) on conflict do nothing`,
-        [size, name, keyId, line],
+        `insert into log_cosignature (size, name, key_id, line, cosigned_at) values (?, ?, ?, ?, ?)
+         on conflict do nothing`,
+        [size, name, keyId, line, at],
       );
     },
   };

@@ -12,11 +12,13 @@ export class NotCosigned extends Error {
 
 /** How often, in a row, a witness may say that it has cosigned another size than was thought. */
 const triesLimit = 3;
+/** A cosignature of a log that does not grow is asked for anew when it is as old as this: it stays well within an hour. */
+const renewedAfterSeconds = 1200;
 /** How far the clock of a witness may be from that of the daemon: what it says is about now, or it says nothing. */
 const clocksApartMs = 3_600_000;
 
 /**
- * Has one witness cosign the newest checkpoint, unless it has done so, and keeps what it says (C2SP tlog-witness, the
+ * Has one witness cosign the newest checkpoint, unless it has done so lately, and keeps what it says (C2SP tlog-witness, the
  * client's side). One call at a time.
  */
 export class Cosigning {
@@ -40,7 +42,8 @@ export class Cosigning {
   }
 
   /**
-   * When it resolves, the newest checkpoint has the cosignature, durably, or there is no checkpoint yet.
+   * When it resolves, the newest checkpoint has the cosignature, durably and not older than {@link renewedAfterSeconds}, or there
+   * is no checkpoint yet.
    * @throws NotCosigned, WitnessUnreachable, and what the log throws
    */
   async bringUpToDate(): Promise<void> {
@@ -48,8 +51,9 @@ export class Cosigning {
     let newest = await this.#log.newest();
     if (newest === undefined) return;
     const kept = await this.#log.cosignedBy(name, keyIdHex(keyId));
-    if (kept >= newest.size) return;
-    let old = Math.max(this.#known ?? 0, kept);
+    const isFresh = this.#now().getTime() / 1000 < kept.at + renewedAfterSeconds;
+    if (kept.size > newest.size || (kept.size === newest.size && isFresh)) return;
+    let old = Math.max(this.#known ?? 0, kept.size);
     for (let tries = 1; ; tries += 1) {
       if (old > newest.size) newest = await this.#newestFrom(old);
       const reply = await this.#submit(newest, old);
@@ -95,7 +99,8 @@ export class Cosigning {
           `the time of its cosignature is ${hours} hours or more from now: an old one, or a wrong clock`,
         );
       }
-      await this.#log.keep({ size, name, keyId: keyIdHex(keyId), line: signatureLine(signature) });
+      const line = signatureLine(signature);
+      await this.#log.keep({ size, name, keyId: keyIdHex(keyId), line, at: timestamp });
     } catch (cause) {
       if (!(cause instanceof NoteError)) throw cause;
       throw new NotCosigned(`its answer is not its cosignature: ${cause.message}`, { cause });

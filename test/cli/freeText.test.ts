@@ -89,11 +89,6 @@ const COMMANDS: readonly (readonly [argv: readonly string[], route: string, answ
     { items: [{ ...honestScene().recovery, owner: 'dana' }, honestScene().recovery] },
   ],
   [
-    ['recovery', 'veto', RECOVERY, '--reason', 'no'],
-    `POST /v1/recoveries/${RECOVERY}/veto`,
-    { result: ended, entry: 9 },
-  ],
-  [
     ['recovery', 'cancel', RECOVERY, '--reason', 'no'],
     `POST /v1/recoveries/${RECOVERY}/cancel`,
     { result: ended, entry: 9 },

@@ -15,7 +15,8 @@ export type HostCheck =
   | 'layer-of-each-member'
   | 'old-keks-destroyed'
   | 'strays-destroyed'
-  | 'replies-after-delay';
+  | 'replies-after-delay'
+  | 'veto-shown';
 
 /** What depositaries are asked for, truly shown to them: how they decide is up to them. */
 export interface Request {
@@ -90,8 +91,9 @@ function* movesIn(
     const delay = state.delays[to];
     const isHeld = purpose === 'release' && !off.has('replies-after-delay') && delay === 'running';
     for (const by of DEPOSITARIES) {
-      if (isHeld || delay === 'vetoed' || agreedTo(state, requests[to]).some((one) => one.by === by))
-        continue;
+      // a host that has fallen after the veto finds depositaries who know of it; one that hides it finds others
+      const isEnded = delay === 'vetoed' && !off.has('veto-shown');
+      if (isHeld || isEnded || agreedTo(state, requests[to]).some((one) => one.by === by)) continue;
       const agreed = [...state.agreed, { key, purpose, by, generation: state.generation }].sort(inOrder);
       yield { what: `depositary ${by} agrees to ${purpose} the ${key}`, to: { ...state, agreed } };
     }

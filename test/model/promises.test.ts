@@ -92,6 +92,12 @@ const HOST_ROWS: readonly Row[] = [
     'a veto within the delay leaves nobody a quorum of replies',
     [/agrees to release/, /agrees to release/, /the owner vetoes/],
   ],
+  [
+    'veto-shown',
+    () => withoutRotation('veto-shown'),
+    'a veto within the delay leaves nobody a quorum of replies',
+    [/the owner vetoes/, /agrees to release/, /agrees to release/],
+  ],
 ];
 
 const approves = (by: number, what: string): string => `depositary ${by} approves ${what}`;

@@ -19,7 +19,7 @@ beforeAll(async () => {
     }),
   );
   await database.log.inclusion(0);
-  await database.witnessed.keep({ size: 1, name: 'w.example', keyId: '01234567', line: 'line\n' });
+  await database.witnessed.keep({ size: 1, name: 'w.example', keyId: '01234567', line: 'line\n', at: 1 });
   await database.close();
 });
 afterAll(() => server.stop());
@@ -75,8 +75,13 @@ describe.each(['log_entry', 'log_subject', 'log_tile', 'log_checkpoint', 'log_co
 it('a checkpoint is found by how many witnesses have cosigned it, and carries their lines', async () => {
   const database = await openOn(server, signer);
   const { witnessed, log } = database;
-  const keep = (size: number, name: string, keyId: string): Promise<void> =>
-    witnessed.keep({ size, name, keyId, line: `\u2014 ${name} ${size}\n` });
+  const keep = (
+    size: number,
+    name: string,
+    keyId: string,
+    at = size,
+    line = `\u2014 ${name} ${size}\n`,
+  ): Promise<void> => witnessed.keep({ size, name, keyId, line, at });
   const [one, two] = ['0000000a', '0000000b'];
   for (let size = 2; size <= 4; size += 1) {
     const { index } = await database.journal.append(writeOf('alone'));
@@ -97,8 +102,14 @@ it('a checkpoint is found by how many witnesses have cosigned it, and carries th
   const { note = '' } = (await log.witnessed({ count: 2, by: undefined })) ?? {};
   expect(note.endsWith('\u2014 one.example 2\n\u2014 two.example 2\n')).toBe(true);
   expect([await witnessed.cosignedBy('one.example', one), await witnessed.cosignedBy('x', one)]).toEqual([
-    3, 0,
+    { size: 3, at: 3 },
+    { size: 0, at: 0 },
   ]);
+  // one that has cosigned again counts once, by what it said last
+  await keep(2, 'one.example', one, 90, 'later');
+  expect([await found(2), await found(3)]).toEqual([2, undefined]);
+  const { note: again = '' } = (await log.witnessed({ count: 2, by: undefined })) ?? {};
+  expect(again.endsWith('later\u2014 two.example 2\n')).toBe(true);
   const newest = await log.checkpoint();
   expect([newest?.size, newest?.note]).toEqual([4, (await witnessed.newest())?.note]);
   await database.close();

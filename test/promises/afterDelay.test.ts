@@ -1,6 +1,7 @@
 import { approve, believeRecovery } from '../../src/client/depositary.js';
 import { NotYet } from '../../src/client/errors.js';
 import type { DueRecovery } from '../../src/client/intents.js';
+import { vetoProven } from '../../src/client/veto.js';
 import type { WireApproval, WireKey } from '../../src/escrow/wire.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
@@ -130,7 +131,10 @@ test('intents and a veto: no secret has left anybody, and none does', async () =
   const recovery = await ask(slowRelease);
   await system.intend('manager', recovery);
   await system.intend('officer-1', recovery);
-  await system.client('owner').veto(recovery, 'I am here');
+  const owner = system.client('owner');
+  const log = system.identity('owner').logView(owner);
+  const { result } = await vetoProven(owner, log, recovery, 'I am here');
+  expect(result.status).toBe('vetoed');
   nowMs += DAY_MS;
   for (const name of ['manager', 'officer-1'] as const) {
     await expect(system.makeApproval(name, recovery)).rejects.toMatchObject({ code: 'attestation-missing' });

@@ -8,7 +8,9 @@ import type { RunningWitness } from '../../src/cosigner/witnessServer.js';
 import { serveWitness } from '../../src/cosigner/witnessServer.js';
 import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports.js';
 import { keyIdHex } from '../../src/log/cosignature.js';
+import { Cosigning } from '../../src/witness/cosigning.js';
 import type { WitnessAt } from '../../src/witness/submission.js';
+import { submissionTo } from '../../src/witness/submission.js';
 import { startWitnessing } from '../../src/witness/witnessing.js';
 import { testWitness } from '../log/witnessKeys.js';
 import { selfSigned } from '../support/certificate.js';
@@ -38,7 +40,7 @@ function memoryLog(): WitnessedLog & { readonly kept: KeptCosignature[] } {
   return {
     kept,
     newest: () => Promise.resolve({ size: 8, note: NOTE }),
-    cosignedBy: () => Promise.resolve(kept.at(-1)?.size ?? 0),
+    cosignedBy: () => Promise.resolve({ size: kept.at(-1)?.size ?? 0, at: kept.at(-1)?.at ?? 0 }),
     consistency: () => Promise.resolve([]),
     keep: (cosignature) => {
       kept.push(cosignature);
@@ -222,7 +224,7 @@ test('one that lied and then tells the truth is believed again, and by it alone 
   await witnessing.stop();
   expect(told.at(-1)).toBe('the witness w.example cosigns again');
   expect(log.kept).toEqual([
-    { size: 8, name: 'w.example', keyId: keyIdHex(witness.key.keyId), line: good() },
+    { size: 8, name: 'w.example', keyId: keyIdHex(witness.key.keyId), line: good(), at: SECONDS },
   ]);
 });
 
@@ -265,4 +267,22 @@ describe('over TLS', () => {
     expect(told).toEqual([expect.stringMatching(/does not cosign: .*(self-signed|certificate)/)]);
     expect(kept).toEqual([]);
   });
+});
+
+test('a log that does not grow is cosigned anew, before what was said of it is an hour old', async () => {
+  says(good())();
+  const kept = { size: 8, name: 'w.example', keyId: keyIdHex(witness.key.keyId), line: good() };
+  for (const [ageSeconds, times] of [
+    [1199, 0],
+    [1200, 1],
+  ] as const) {
+    asked = [];
+    const log = memoryLog();
+    log.kept.push({ ...kept, at: SECONDS - ageSeconds });
+    const submission = submissionTo({ key: witness.key, url }, TIMEOUT_MS);
+    await new Cosigning({ witness: witness.key, log, submission, now: () => NOW }).bringUpToDate();
+    submission.close();
+    expect({ ageSeconds, asked: asked.length }).toEqual({ ageSeconds, asked: times });
+    expect(log.kept.at(-1)?.at).toBe(times === 0 ? SECONDS - ageSeconds : SECONDS);
+  }
 });

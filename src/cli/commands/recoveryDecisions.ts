@@ -2,6 +2,7 @@ import { printable } from '../../escrow/freeText.js';
 import type { BelievedRecovery } from '../../client/depositary.js';
 import { approve, believeRecovery, deny, intend } from '../../client/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
+import { vetoProven } from '../../client/veto.js';
 import { believeDue, hasIntended } from '../../client/intents.js';
 import type { Identity } from '../../client/identity.js';
 import type { LogView } from '../../client/logView.js';
@@ -57,7 +58,10 @@ export const decisionCommands: readonly CommandRow[] = [
     summary: 'stops a request for your own keys, where the rule of one of them allows that',
     options: [REASON],
     examples: ['recovery veto rec_0123456789abcdef0123456789abcdef --reason "I did not ask for this"'],
-    run: (session, given) => end(session, given, 'Vetoed', (client, id, reason) => client.veto(id, reason)),
+    about:
+      'Says that it was done only when the server has proven that the veto is in the log. Without that (exit 7) take it as not\n' +
+      'vetoed: call the depositaries, so that none of them approves.',
+    run: (session, given) => end(session, given, 'Vetoed', vetoProven),
   },
   {
     usage: 'cancel <id>',
@@ -65,7 +69,7 @@ export const decisionCommands: readonly CommandRow[] = [
     options: [REASON],
     examples: ['recovery cancel rec_0123456789abcdef0123456789abcdef --reason "no longer needed"'],
     run: (session, given) =>
-      end(session, given, 'Cancelled', (client, id, reason) => client.cancel(id, reason)),
+      end(session, given, 'Cancelled', (client, _log, id, reason) => client.cancel(id, reason)),
   },
   stopCommand,
   {
@@ -175,11 +179,11 @@ async function end(
   session: Session,
   given: Given,
   done: string,
-  act: (client: EscrowClient, id: string, reason: string) => ReturnType<EscrowClient['veto']>,
+  act: (client: EscrowClient, log: LogView, id: string, reason: string) => ReturnType<EscrowClient['veto']>,
 ): Promise<Result> {
-  const { client } = await session.connect();
+  const { client, log } = await session.connect();
   const { result, entry } = await session.busy('ending the request', () =>
-    act(client, given.argument(0), given.words('reason')),
+    act(client, log, given.argument(0), given.words('reason')),
   );
   return {
     json: { result, entry },
