@@ -8,6 +8,8 @@ import { keptLog } from './support/operatorLines.js';
 
 const NOW = new Date('2026-03-01T12:00:00.000Z');
 const { log } = keptLog();
+// each test has a book of its own in it
+log.setMaxListeners(0);
 
 let asked: number;
 let state: { token: boolean; database: boolean; hangs: boolean };
@@ -63,11 +65,9 @@ test('keys of an older ceremony are named, the KEKs first, with what to do; and 
     'kek:release:v1',
   ];
   const options = { everyMs: 1000, staleMs: 5000, log };
-  const renewed = await watchHealth({ ...parts(), token: { ...parts().token, older } }, options);
-  const few = await watchHealth(
-    { ...parts(), token: { ...parts().token, older: ['kek:operate:v1'] } },
-    options,
-  );
+  const base = parts();
+  const renewed = await watchHealth({ ...base, token: { ...base.token, older } }, options);
+  const few = await watchHealth({ ...base, token: { ...base.token, older: ['kek:operate:v1'] } }, options);
   const [, note = ''] = renewed.latest().notes;
   expect(note).toMatch(
     /^Keys of an older ceremony are in use \(kek:operate:v1, kek:release:v1, depositary:d-0, .* and 294 more\): run `ceremony renew`\.$/,

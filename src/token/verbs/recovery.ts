@@ -53,8 +53,9 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
 
   return {
     // The queue of token objects is held while the pair is made, a second or so: it must be born in the token under its label
-    // (MODIFIABLE and COPYABLE are false, so a ready one could not be renamed or copied). Uses of known keys do not pass here;
-    // of those that are waiting to make a pair, one stands in that queue.
+    // (MODIFIABLE and COPYABLE are false, so a ready one could not be renamed or copied), and made outside of the queue, beside
+    // what finds and destroys, one pair in a hundred fails (CKR_GENERAL_ERROR, SoftHSM 2.6.1). Uses of known keys do not pass
+    // here; of those that are waiting to make a pair, one stands in that queue.
     createTransport: (recovery) =>
       objects.aloneSlowly(async (session) => {
         const name = objectNames.transport(recovery);
