@@ -1,3 +1,4 @@
+import { EscrowError } from './errors.js';
 import type { PrincipalId } from './ids.js';
 import type { FollowedLog } from './logFacts.js';
 import type { Policy } from './policy.js';
@@ -18,6 +19,20 @@ export class PolicyNotSigned extends Error {
   }
 }
 
+/** What is remembered of a policy that was followed. */
+interface FollowedPolicy {
+  readonly hash: string;
+  /** Who signed it, by signatures that were verified. */
+  readonly signers: readonly PrincipalId[];
+}
+
+function notAsSigned(version: number): EscrowError {
+  return new EscrowError(
+    'record-mismatch',
+    `The policy of version ${version} in the database is not the one that was signed.`,
+  );
+}
+
 /** How many policies are read at once while their signatures are followed. */
 const POLICIES_AT_ONCE = 20;
 
@@ -35,6 +50,8 @@ export class Directory {
   readonly #followed: FollowedLog | undefined;
   #ids: IdHistory;
   #current: Policy | undefined;
+  /** Every policy that was followed, by version. */
+  #followedPolicies: ReadonlyMap<number, FollowedPolicy> = new Map();
 
   /**
    * @param bootstrap version 0: the first administrators, in force until the first policy is applied.
@@ -79,6 +96,36 @@ export class Directory {
     return this.#current ?? this.#bootstrap;
   }
 
+  /**
+   * Of these policies as the database has them, those that were ever in force, each with who signed it. What nobody has signed is
+   * left out. Throws EscrowError `record-mismatch` when one of them is another than was signed, and as {@link current}.
+   */
+  async signedAmong<Stored extends Pick<StoredPolicy, 'version' | 'hash'>>(
+    found: readonly Stored[],
+  ): Promise<readonly (Stored & Pick<FollowedPolicy, 'signers'>)[]> {
+    const newest = await this.current();
+    return found.flatMap((stored) => {
+      const followed = this.#followedPolicies.get(stored.version);
+      if (followed === undefined || stored.version > newest.version) return [];
+      if (followed.hash !== stored.hash) throw notAsSigned(stored.version);
+      return [{ ...stored, signers: followed.signers }];
+    });
+  }
+
+  /**
+   * The policy in force with its document, as its administrators have signed it; without one before the first. Throws
+   * EscrowError `record-mismatch` when the database has another, and as {@link current}.
+   */
+  async inForce(): Promise<{ readonly policy: Policy; readonly document: string | undefined }> {
+    const policy = await this.current();
+    if (policy.version === 0) return { policy, document: undefined };
+    const [stored] = await this.#store.policies(policy.version - 1, 1);
+    const isSigned =
+      stored?.version === policy.version && this.#parse(stored.document, stored.version).hash === policy.hash;
+    if (!isSigned) throw notAsSigned(policy.version);
+    return { policy, document: stored.document };
+  }
+
   /** The policy in force now. Throws EscrowError `store-unavailable`, {@link PolicyNotSigned}. */
   async current(): Promise<Policy> {
     const newest = await this.#newest();
@@ -105,6 +152,7 @@ export class Directory {
   async #follow(version: number): Promise<Policy> {
     let policy = this.#current ?? this.#bootstrap;
     const ids = this.#ids.copy();
+    const followed = new Map(this.#followedPolicies);
     for await (const stored of this.#storedAfter(policy.version)) {
       if (stored.version > version) break;
       const next = this.#parse(stored.document, stored.version);
@@ -114,12 +162,16 @@ export class Directory {
       if (next.version !== before.version + 1 || signers.length < before.administration.quorum)
         throw new PolicyNotSigned(next.version);
       ids.note(next);
+      followed.set(next.version, { hash: next.hash, signers });
       policy = next;
     }
     if (policy.version !== version) throw new PolicyNotSigned(version);
     const logged = this.#followed?.facts.policy;
     if (logged?.version === version && logged.hash !== policy.hash) throw new PolicyNotSigned(version);
-    if (ids.version > this.#ids.version) this.#ids = ids;
+    if (ids.version > this.#ids.version) {
+      this.#ids = ids;
+      this.#followedPolicies = followed;
+    }
     return policy;
   }
 

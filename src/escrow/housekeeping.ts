@@ -62,7 +62,9 @@ async function closeInterrupted(escrow: Escrow, journal: Pick<Journal, 'openActs
   for (const act of await journal.openActs()) {
     const isOurs = act.by === 'self' && !escrow.ledger.underWay.has(act.id);
     if (act.by !== 'gone' && !isOurs) continue;
-    if (await tolerate(() => escrow.ledger.closeInterrupted(act.id, decodeEntry(act.entry)))) closed += 1;
+    await tolerate(async () => {
+      if (await escrow.ledger.closeInterrupted(act.id)) closed += 1;
+    });
   }
   return closed;
 }

@@ -43,10 +43,26 @@ export async function repeatOf<R>(
   if (found === undefined) return undefined;
   if (found.fingerprint !== fingerprint) throw new EscrowError('idempotency-key-reused');
   if (found.status === 'open') throw new EscrowError('idempotency-in-progress');
+  await checkCreation(escrow, caller.id, key, found.about);
   const answer = await again(found.about);
   const { kid, jti, expiresAt } = request;
   if (!(await escrow.store.seeOnce({ kid, jti, expiresAt }))) throw new EscrowError('request-replayed');
   return { answer, index: found.index };
+}
+
+/** Checks that what the record says a key stands for is what the log says. */
+async function checkCreation(
+  { followed }: Escrow,
+  principal: string,
+  key: string,
+  about: Subject,
+): Promise<void> {
+  await followed.caughtUp();
+  const fact = followed.facts.creation(principal, key);
+  const isSame =
+    fact?.isDone === true && fact.about.key === about.key && fact.about.recovery === about.recovery;
+  if (!isSame)
+    throw new EscrowError('record-mismatch', 'The log says something else of the Idempotency-Key.');
 }
 
 /** What a creation claims for the caller's key, if there is one: looked at before, and held in the attempt's transaction. */

@@ -166,8 +166,18 @@ export class Ledger {
     });
   }
 
-  /** Records that an act was cut short: by a crash of its daemon, or because its outcome could not be written. */
-  async closeInterrupted(id: ActId, attempt: Entry): Promise<void> {
+  /**
+   * Records that an act was cut short: by a crash of its daemon, or because its outcome could not be written. Resolves with false,
+   * and the operator is told, when the log has no attempt of it that is open, whatever the records say: nothing is recorded.
+   */
+  async closeInterrupted(id: ActId): Promise<boolean> {
+    const { followed } = this.#parts;
+    await followed.caughtUp();
+    const attempt = followed.facts.openAttempt(id);
+    if (attempt === undefined) {
+      this.#parts.notice('the records have an act as open that is not', contradicted(`${id} is not open.`));
+      return false;
+    }
     await this.#append({
       id,
       role: 'closes',
@@ -179,6 +189,7 @@ export class Ledger {
       claims: [],
       changes: [],
     });
+    return true;
   }
 
   async #attempt<A extends Act, P, R>(
@@ -246,7 +257,8 @@ export class Ledger {
       const asOf = followed.facts.asOf(id);
       if (asOf === undefined)
         throw new EscrowError('record-mismatch', 'The log does not say what was attempted.');
-      for (const claim of [...callerClaims(actor), ...plan.claims]) checkClaim(claim, asOf);
+      for (const claim of [...freshness(actor), ...callerClaims(actor), ...plan.claims])
+        checkClaim(claim, asOf);
       plan.holds?.(asOf);
       if (plan.logged === 'proven') await this.#parts.journal.proven(index);
     } catch (error) {
@@ -447,7 +459,8 @@ function encoded(entry: Entry): Uint8Array {
 }
 
 /** Whether the log says what the database has claimed. */
-function checkClaim(claim: Claim, { policyVersion, request, isContended, useRefused }: AsOf): void {
+function checkClaim(claim: Claim, asOf: AsOf): void {
+  const { policyVersion, request, isContended, useRefused } = asOf;
   switch (claim.claim) {
     case 'policy-in-force':
       if (claim.version !== policyVersion)
@@ -461,7 +474,10 @@ function checkClaim(claim: Claim, { policyVersion, request, isContended, useRefu
       if (useRefused !== undefined) throw new EscrowError(useRefused);
       return;
     case 'request-unused':
+      if (asOf.isRepeated) throw new EscrowError('request-replayed');
+      return;
     case 'idempotency-key-free':
+      if (asOf.isKeyTaken) throw contradicted('The Idempotency-Key stands for another creation.');
       return;
   }
 }

@@ -1,4 +1,6 @@
+import type { Entry } from '../log/entry.js';
 import type { ErrorCode } from './errors.js';
+import type { Subject } from './journal.js';
 import type { Rate } from './rate.js';
 
 /*
@@ -79,7 +81,22 @@ export interface AsOf {
   readonly isContended: boolean;
   /** Why the grant does not allow the use that was attempted. */
   readonly useRefused: ErrorCode | undefined;
+  /** Whether the caller's signed request stood in the log before. */
+  readonly isRepeated: boolean;
+  /** Whether the Idempotency-Key of the caller stood for another creation. */
+  readonly isKeyTaken: boolean;
 }
+
+/** What an Idempotency-Key stands for. */
+export interface CreationFact {
+  readonly act: string;
+  /** Without an outcome it is not done. */
+  readonly isDone: boolean;
+  readonly about: Subject;
+}
+
+/** An attempt that has no outcome yet. */
+export type OpenAttempt = Pick<Entry, 'act' | 'actor' | 'subject'>;
 
 /** The state that the entries make. */
 export interface LogFacts {
@@ -90,6 +107,10 @@ export interface LogFacts {
   birth(key: string): string | undefined;
   /** Of an attempt that has no outcome yet. */
   asOf(act: string): AsOf | undefined;
+  /** The attempt of this act, while it has no outcome. */
+  openAttempt(act: string): OpenAttempt | undefined;
+  /** What a principal's Idempotency-Key stands for; undefined when it is free. */
+  creation(principal: string, key: string): CreationFact | undefined;
 }
 
 /** The same, and how far it has followed the log. */

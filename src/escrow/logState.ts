@@ -2,12 +2,23 @@ import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { decodeEntry } from '../log/entry.js';
 import { Births } from './births.js';
-import type { AsOf, GrantFacts, LogFacts, PolicyFacts, RequestFacts } from './logFacts.js';
+import { LoggedCalls } from './loggedCalls.js';
+import { LoggedCreations } from './loggedCreations.js';
+import type {
+  AsOf,
+  CreationFact,
+  GrantFacts,
+  LogFacts,
+  OpenAttempt,
+  PolicyFacts,
+  RequestFacts,
+} from './logFacts.js';
 import { LoggedGrants } from './loggedGrants.js';
 import { LoggedRequests } from './loggedRequests.js';
 
 /** An attempt that waits for its outcome. */
 interface Attempt {
+  readonly of: OpenAttempt;
   readonly recovery: string | undefined;
   readonly asOf: AsOf;
 }
@@ -21,6 +32,8 @@ export class LogState implements LogFacts {
   readonly #requests = new LoggedRequests();
   readonly #grants = new LoggedGrants();
   readonly #attempts = new Map<string, Attempt>();
+  readonly #calls = new LoggedCalls();
+  readonly #creations = new LoggedCreations();
   #policy: PolicyFacts | undefined;
 
   get policy(): PolicyFacts | undefined {
@@ -43,25 +56,37 @@ export class LogState implements LogFacts {
     return this.#attempts.get(act)?.asOf;
   }
 
+  openAttempt(act: string): OpenAttempt | undefined {
+    return this.#attempts.get(act)?.of;
+  }
+
+  creation(principal: string, key: string): CreationFact | undefined {
+    return this.#creations.get(principal, key);
+  }
+
   /** Takes the entry at the next index. */
   take(_index: number, bytes: Uint8Array): void {
     const entry = decodeEntry(bytes);
-    if (entry.phase === 'attempted') this.#attempt(entry);
+    const isRepeated = this.#calls.take(entry);
+    if (entry.phase === 'attempted') this.#attempt(entry, isRepeated);
     else this.#outcome(entry);
   }
 
-  #attempt(entry: Entry): void {
-    const { id, act, subject, time } = entry;
+  #attempt(entry: Entry, isRepeated: boolean): void {
+    const { id, act, actor, subject, time } = entry;
     const { recovery, grant } = subject;
     const isOnRequest = recovery !== undefined && act.startsWith('recovery.') && act !== 'recovery.request';
     const isUse = act === 'grant.sign' || act === 'grant.decrypt';
     this.#attempts.set(id, {
+      of: { act, actor, subject },
       recovery: isOnRequest ? recovery : undefined,
       asOf: {
         policyVersion: this.#policy?.version ?? 0,
         request: isOnRequest ? this.#requests.get(recovery) : undefined,
         isContended: isOnRequest && this.#isUnderWay(recovery),
         useRefused: isUse ? this.#grants.use(grant ?? '', entry, Date.parse(time)) : undefined,
+        isRepeated,
+        isKeyTaken: this.#creations.attempted(entry),
       },
     });
     this.#requests.attempted(entry);
@@ -74,6 +99,7 @@ export class LogState implements LogFacts {
 
   #outcome(entry: Entry): void {
     this.#attempts.delete(entry.id);
+    this.#creations.concluded(entry);
     const { act, phase, subject, detail, digest } = entry;
     if (phase === 'done' && act === 'policy.apply') {
       this.#policy = { version: Number(detail['version']), hash: textOf(detail['policyHash']) };

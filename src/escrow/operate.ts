@@ -111,7 +111,7 @@ export function decryptWithGrant(
 /**
  * Ends a grant at once. For its owner, administrators, and the depositaries of its key.
  *
- * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`.
+ * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`, `record-mismatch`.
  */
 export function revokeGrant(
   escrow: Escrow,
@@ -132,6 +132,8 @@ export function revokeGrant(
         deposit.purposes.some((purpose) => isDepositaryOf(purpose, call.caller.id));
       if (!mayRevoke) throw new EscrowError('forbidden');
       checkLive(grant, escrow.clock.now());
+      // whose it is decides who may end it, and whom its entry is about
+      await checkGrant(escrow, grant);
       return { detail: { reason: order.reason }, claims: [], plan: grant };
     },
     run: (_lent, grant) =>

@@ -250,8 +250,6 @@ export interface GivenUpNotice {
 
 /** The records, for reading. Each throws EscrowError `store-unavailable` when the database does not answer. */
 export interface Store {
-  /** The policy in force; undefined before the first was applied. */
-  findPolicy(): Promise<StoredPolicy | undefined>;
   /** The version in force; 0 before the first was applied. Asked for every call. */
   policyVersion(): Promise<number>;
   /** Policies that were ever in force and are newer than version `after`, oldest first, at most `limit`. */

@@ -31,10 +31,6 @@ const rememberedAfterExpiryMs = 10 * 60_000;
 /** Opens the records for reading. */
 export function openStore(pool: Pool): Store {
   return {
-    findPolicy: async () => {
-      const [row] = await pool.ask<PolicyRow>(`${fromPolicy} order by version desc limit 1`);
-      return row === undefined ? undefined : toPolicy(row);
-    },
     policyVersion: async () => {
       const [row] = await pool.ask<{ version: number }>(
         'select version from policy order by version desc limit 1',

@@ -120,3 +120,43 @@ test('a policy that asks for three signatures is followed by one with three', as
   await expect(names([first, signed(2, 'ann bob', 'ann', 'bob')])).rejects.toThrow(PolicyNotSigned);
   expect(await names([first, signed(2, 'ann bob', 'ann', 'bob', 'cleo')])).toBe('ann bob');
 });
+
+describe('what is shown of policies is what was signed:', () => {
+  const signedOnes = (): StoredPolicy[] => [
+    signed(1, 'cleo dan', 'ann', 'bob'),
+    signed(2, 'eve fay', 'cleo', 'dan'),
+  ];
+  const shown = async (
+    directory: Directory,
+    rows: readonly StoredPolicy[],
+  ): Promise<readonly (readonly [number, string])[]> =>
+    (await directory.signedAmong(rows)).map(({ version, signers }) => [version, signers.join(' ')] as const);
+
+  test('each with those who signed it, whatever the row says of them', async () => {
+    const stored = signedOnes();
+    const directory = directoryOf(stored);
+    expect((await directory.inForce()).document).toBe('eve fay');
+    const others = stored.map((policy) => ({ ...policy, signatures: ['of somebody'] }));
+    expect(await shown(directory, others)).toEqual([
+      [1, 'ann bob'],
+      [2, 'cleo dan'],
+    ]);
+  });
+
+  test('not one that stands in the database only', async () => {
+    const stored = signedOnes();
+    const directory = directoryOf(stored);
+    await directory.current();
+    const rows = [...stored, signed(3, 'mallory mel')];
+    expect((await shown(directory, rows)).map(([version]) => version)).toEqual([1, 2]);
+  });
+
+  test('and another in its place is found', async () => {
+    const stored = signedOnes();
+    const directory = directoryOf(stored);
+    await directory.current();
+    stored[1] = signed(2, 'mallory mel', 'cleo', 'dan');
+    await expect(directory.inForce()).rejects.toMatchObject({ code: 'record-mismatch' });
+    await expect(shown(directory, stored)).rejects.toMatchObject({ code: 'record-mismatch' });
+  });
+});

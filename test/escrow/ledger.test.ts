@@ -53,7 +53,7 @@ const caller = (): Actor => {
   uses += 1;
   return {
     id: 'ann',
-    request: { jws: 'a.b.c', kid: 'kid', jti: `jti-${String(uses)}`, expiresAt: new Date() },
+    request: { jws: `a.${uses}.c`, kid: 'kid', jti: `jti-${String(uses)}`, expiresAt: new Date() },
   };
 };
 const fine: Outcome<string> = { detail: {}, digest: 'ab'.repeat(32), changes: [], answer: 'answer' };
@@ -176,7 +176,7 @@ describe('the ledger', () => {
         phase: 'denied',
         error: 'forbidden',
         actor: 'ann',
-        request: 'a.b.c',
+        request: `a.${uses}.c`,
         subject: { key: 'key_1', owner: 'olga' },
       },
     ]);

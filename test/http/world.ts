@@ -266,7 +266,6 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
   );
   const current = { version: 1, hash: policy().hash, document, signatures, appliedAt: NOW };
   const store: World['store'] = {
-    findPolicy: () => Promise.resolve(current),
     policyVersion: () => Promise.resolve(1),
     policies: (after) => Promise.resolve([current].filter(({ version }) => version > after)),
     policyDocuments: () => page(current),

@@ -89,7 +89,6 @@ describe('what is read is what was written', () => {
   });
 
   it('of policies', async () => {
-    expect(await database.store.findPolicy()).toBeUndefined();
     expect(await database.store.policyVersion()).toBe(0);
     const policies = [1, 2].map((version) => ({
       version,
@@ -102,7 +101,6 @@ describe('what is read is what was written', () => {
       await record({ change: 'policy-applied', ...policy, at });
     expect(await database.store.policyVersion()).toBe(2);
     expect(await database.store.policies(1, 9)).toStrictEqual(policies.slice(1));
-    expect(await database.store.findPolicy()).toStrictEqual(policies[1]);
     expect(await database.store.policies(0, 9)).toStrictEqual(policies);
     expect(await database.store.policies(0, 1)).toStrictEqual(policies.slice(0, 1));
   });

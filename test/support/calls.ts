@@ -7,11 +7,11 @@ import type { Policy } from '../../src/escrow/policy.js';
 import type { Principal } from '../../src/escrow/principals.js';
 
 /** A call of somebody, signed with their first key, as it is let in by a policy of this version. */
-export function callBy(caller: Principal, version: number, jws = 'a.b.c'): Call {
+export function callBy(caller: Principal, version: number, jws?: string): Call {
   const kid = caller.keys[0]?.thumbprint ?? '';
   const policy = { version, principals: new Map([[caller.id, caller]]) } as unknown as Policy;
   const known = KnownCaller.find(policy, { kid });
   if (known === undefined) throw new Error('a caller has a key');
   const jti = randomBytes(8).toString('hex');
-  return callOf(known, { request: { jws, kid, jti, expiresAt: new Date(8e15) } });
+  return callOf(known, { request: { jws: jws ?? `a.${jti}.c`, kid, jti, expiresAt: new Date(8e15) } });
 }

@@ -5,6 +5,7 @@ import { viewBundle } from '../../escrow/views.js';
 import type { Witnessed } from '../../escrow/ports.js';
 import type { Acted, WireHistoryStatement } from '../../escrow/wire.js';
 import { encodeBase64 } from '../../log/base64.js';
+import { documentHash } from '../../log/export.js';
 import { parseBundlePath, parseTilePath } from '../../log/tiles.js';
 import { entryReply, historyReply, pageReply } from '../replies.js';
 import { REPLIES } from '../replySchemas.js';
@@ -134,12 +135,21 @@ export const logRoutes: readonly Route[] = [
     act: 'log.read',
     roles: ['auditor'],
     query: policiesQuery,
-    run: async (escrow, _call, { query }) =>
-      pageReply(await escrow.store.policyDocuments(query), ({ version, hash, document }) => ({
-        version,
-        hash,
-        document: parseStrictJson(document),
-      })),
+    run: async (escrow, _call, { query }) => {
+      const { items, next } = await escrow.store.policyDocuments(query);
+      return pageReply(
+        { items: await escrow.directory.signedAmong(items), next },
+        ({ version, hash, document: text }) => {
+          const document = parseStrictJson(text);
+          if (documentHash(document) !== hash)
+            throw new EscrowError(
+              'record-mismatch',
+              `The document of policy ${version} is not what was signed.`,
+            );
+          return { version, hash, document };
+        },
+      );
+    },
   }),
 ];
 

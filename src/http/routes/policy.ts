@@ -2,7 +2,6 @@ import { applyPolicy, planPolicy } from '../../escrow/applyPolicy.js';
 import type { Escrow } from '../../escrow/context.js';
 import type { Explanation } from '../../escrow/explain.js';
 import { depositaryProblems, explain } from '../../escrow/explain.js';
-import { POLICY_SIGNATURE_TYPE } from '../../escrow/policySignatures.js';
 import { API_ROLES, hasRole } from '../../escrow/principals.js';
 import { getOwner } from '../../escrow/rules.js';
 import { policyWarnings } from '../../escrow/warnings.js';
@@ -15,7 +14,6 @@ import type {
   WireStanding,
   WireWarnings,
 } from '../../escrow/wire.js';
-import { JwsError, readJws } from '../jws.js';
 import { parsePolicy } from '../policyDocument.js';
 import { pageReply } from '../replies.js';
 import { pageOf, REPLIES } from '../replySchemas.js';
@@ -53,11 +51,9 @@ export const policyRoutes: readonly Route[] = [
     act: 'policy.read',
     roles: ['admin', 'auditor'],
     run: async (escrow): Promise<WirePolicy> => {
-      const found = await escrow.store.findPolicy();
-      if (found !== undefined)
-        return { version: found.version, hash: found.hash, document: parseStrictJson(found.document) };
-      const { version, hash } = await escrow.directory.current();
-      return { version, hash };
+      const { policy, document } = await escrow.directory.inForce();
+      const { version, hash } = policy;
+      return { version, hash, ...(document === undefined ? {} : { document: parseStrictJson(document) }) };
     },
   }),
   view({
@@ -141,36 +137,23 @@ export const policyRoutes: readonly Route[] = [
     act: 'policy.read',
     roles: ['admin', 'auditor'],
     query: pageQuery,
-    run: async (escrow, _call, { query }): Promise<WirePage<WireAppliedPolicy>> =>
-      pageReply(
-        await escrow.store.policyHistory(query),
-        ({ version, hash, appliedAt, signatures }): WireAppliedPolicy => ({
+    run: async (escrow, _call, { query }): Promise<WirePage<WireAppliedPolicy>> => {
+      const { items, next } = await escrow.store.policyHistory(query);
+      return pageReply(
+        { items: await escrow.directory.signedAmong(items), next },
+        ({ version, hash, appliedAt, signers }): WireAppliedPolicy => ({
           version,
           hash,
           ...(appliedAt === undefined ? {} : { appliedAt: appliedAt.toISOString() }),
-          signers: signersIn(signatures),
+          signers,
         }),
-      ),
+      );
+    },
   }),
 ];
 
 async function enrolledKeys(escrow: Escrow): Promise<ReadonlyMap<string, string>> {
   return new Map((await escrow.token.enrolled()).map(({ id, fingerprint }) => [id, fingerprint]));
-}
-
-/** Who signed, by the signatures' own words: the directory has verified them before it followed the policy. */
-function signersIn(signatures: readonly string[]): readonly string[] {
-  return [...new Set(signatures.flatMap(signerOf))].sort();
-}
-
-function signerOf(jws: string): readonly string[] {
-  try {
-    const { iss } = readJws(jws, POLICY_SIGNATURE_TYPE).payload;
-    return typeof iss === 'string' ? [iss] : [];
-  } catch (error) {
-    if (error instanceof JwsError) return [];
-    throw error;
-  }
 }
 
 function choiceReply(explanation: Explanation): WireChoice {

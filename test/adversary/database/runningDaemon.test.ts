@@ -221,6 +221,8 @@ const nothingAgainst = (): AsOf => ({
   policyVersion: 0,
   request: undefined,
   isContended: false,
+  isRepeated: false,
+  isKeyTaken: false,
   useRefused: undefined,
 });
 
@@ -244,7 +246,10 @@ describe('a use of the token, by a database that says it has recorded the attemp
       journal: daemon.journal,
       // what the entries say is tried apart; here they say nothing against it
       followed: {
-        facts: { policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
+        facts: {
+          ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
+          ...{ openAttempt: none, creation: none },
+        },
         through: () => Promise.resolve(),
         caughtUp: () => Promise.resolve(),
       },

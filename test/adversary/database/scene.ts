@@ -237,7 +237,11 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       request: asked,
       isContended: false,
       useRefused: undefined,
+      isRepeated: false,
+      isKeyTaken: false,
     }),
+    openAttempt: (act) => logged.openAttempt(act),
+    creation: () => undefined,
   };
 }
 
