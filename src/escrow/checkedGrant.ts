@@ -14,13 +14,19 @@ export async function checkGrant(
   { followed, certificates }: Pick<Escrow, 'followed' | 'certificates'>,
   grant: Grant,
 ): Promise<void> {
+  await certificates.check(grant, await checkLoggedGrant({ followed }, grant));
+}
+
+/** The same for who ends it: without its certificate, which those from before are still to get. Resolves with what the log says. */
+export async function checkLoggedGrant(
+  { followed }: Pick<Escrow, 'followed'>,
+  grant: Grant,
+): Promise<GrantFacts> {
   // another daemon may have made it just now
   if (followed.facts.grant(grant.id) === undefined) await followed.caughtUp();
   const facts = followed.facts.grant(grant.id);
-  if (facts === undefined || !isAsLogged(grant, facts)) {
-    throw new EscrowError('record-mismatch', 'The log says something else of the grant.');
-  }
-  await certificates.check(grant, facts);
+  if (facts !== undefined && isAsLogged(grant, facts)) return facts;
+  throw new EscrowError('record-mismatch', 'The log says something else of the grant.');
 }
 
 function isAsLogged(grant: Grant, facts: GrantFacts): boolean {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { checkGrant } from './checkedGrant.js';
+import { checkGrant, checkLoggedGrant } from './checkedGrant.js';
 import type { Call, Escrow, OperateCall } from './context.js';
 import { actorOf, getDeposit, getGrant } from './context.js';
 import { isDepositaryOf } from './deposit.js';
@@ -133,7 +133,7 @@ export function revokeGrant(
       if (!mayRevoke) throw new EscrowError('forbidden');
       checkLive(grant, escrow.clock.now());
       // whose it is decides who may end it, and whom its entry is about
-      await checkGrant(escrow, grant);
+      await checkLoggedGrant(escrow, grant);
       return { detail: { reason: order.reason }, claims: [], plan: grant };
     },
     run: (_lent, grant) =>

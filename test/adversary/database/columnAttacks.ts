@@ -138,6 +138,8 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
           control: FACTS('uses that were made'),
         },
       ),
+      onGrant({ certificate: `'a.b.c'` }, { control: FACTS('that a grant has a certificate') }),
+      onGrant({ certificate: 'null' }, { control: FACTS('that a grant has a certificate') }),
       onGrant({ starts_at: `starts_at - interval '1 hour'` }, {}),
       onGrant({ expires_at: `expires_at + interval '1 hour'` }, { control: FACTS('when a grant ends') }),
       onGrant(
