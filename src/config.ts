@@ -155,6 +155,7 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
   }
   const config = parsed.data;
   refuseSpy(file, config.token, environment);
+  refuseUncheckedTls(environment);
   const at = (relative: string): string => resolve(dirname(resolve(file)), relative);
   return {
     ...config,
@@ -211,6 +212,20 @@ function refuseSpy(
   if (where.length === 0 || token.allowSpy) return;
   throw new ConfigError(
     `PKCS11SPY is set in ${where.join(' and in ')}: a spy on the token writes the PIN down`,
+  );
+}
+
+/**
+ * With this variable every TLS connection that does not say otherwise believes any certificate. The driver of the database is one that
+ * does not: what answers there could be anybody, and would be shown the password.
+ */
+function refuseUncheckedTls(environment: Readonly<Record<string, string | undefined>>): void {
+  const isRemote =
+    environment['DATABASE_URL'] !== undefined || environment['DATABASE_OWNER_URL'] !== undefined;
+  if (!isRemote || environment['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0') return;
+  throw new ConfigError(
+    'NODE_TLS_REJECT_UNAUTHORIZED=0 is set in the environment: whoever answers for the database of DATABASE_URL would be believed. ' +
+      'Unset it; name the CA of the database in its URL (sslrootcert) or in NODE_EXTRA_CA_CERTS',
   );
 }
 

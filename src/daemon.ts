@@ -21,6 +21,7 @@ import { recordLoss } from './escrow/recordLoss.js';
 import type { Policy } from './escrow/policy.js';
 import type { Anchorage, Certifier, CheckpointSigner, Clock } from './escrow/ports.js';
 import { watchObjects } from './foreignObjects.js';
+import { refuseExposedFiles } from './exposedFiles.js';
 import { AlarmBook, watchHealth } from './health.js';
 import type { Health, ManagementListener } from './http/management.js';
 import { listenForManagement } from './http/management.js';
@@ -93,6 +94,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   });
   try {
     const alarms = new AlarmBook(log, () => clock.now());
+    refuseExposedFiles(config, parts.configFile);
     const tls = readTls(config);
     const administrators = readAdministrators(config.administrators);
     const { token, signer, certifier, unenforced } = await openProvenToken(

@@ -180,3 +180,19 @@ describe('who is told outside of the API', () => {
     expect(() => readWith(notifications)).toThrow(message);
   });
 });
+
+describe('NODE_TLS_REJECT_UNAUTHORIZED=0', () => {
+  const unchecked = { NODE_TLS_REJECT_UNAUTHORIZED: '0' };
+
+  test.each(['DATABASE_URL', 'DATABASE_OWNER_URL'])('is refused with %s', (name) => {
+    const url = { [name]: 'postgresql://escrowd@database.example.com/escrowd?sslmode=require' };
+    expect(() => read({}, { ...url, ...unchecked })).toThrow(/NODE_TLS_REJECT_UNAUTHORIZED=0/);
+    expect(read({}, { ...url, NODE_TLS_REJECT_UNAUTHORIZED: '1' }).databaseUrl ?? '').toBe(
+      name === 'DATABASE_URL' ? url[name] : '',
+    );
+  });
+
+  test('changes nothing where the database is the daemon’s own, on a socket', () => {
+    expect(read({}, unchecked).databaseUrl).toBeUndefined();
+  });
+});

@@ -1,5 +1,6 @@
 import type { Json } from '../log/canonical.js';
-import { unclearText } from '../log/plainText.js';
+import { findText, unclearText } from '../log/plainText.js';
+import { isPlain } from './freeText.js';
 import type { Policy } from './policy.js';
 import { DAEMON_ID } from './principals.js';
 
@@ -9,10 +10,12 @@ import { DAEMON_ID } from './principals.js';
  */
 export function newPolicyProblems(document: Json, policy: Pick<Policy, 'principals'>): readonly string[] {
   const unclear = unclearText(document);
+  const unseen = findText(document, (text) => !isPlain(text));
   return [
     ...(unclear === undefined
       ? []
       : [`${unclear}: is not in Unicode NFC, or has U+FFFD in place of what was lost`]),
+    ...(unseen === undefined ? [] : [`${unseen}: has characters that are not seen`]),
     ...([...policy.principals.keys()].some((id) => id === DAEMON_ID)
       ? [`principals: ${DAEMON_ID} is the daemon's own id in the log, and nobody else's`]
       : []),

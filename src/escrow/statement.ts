@@ -1,6 +1,7 @@
 import { encodeBase64 } from '../log/base64.js';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
+import { isPlainText } from '../log/plainText.js';
 import { askedAsJson, repliesDigest, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import { isBlank, isPlain } from './freeText.js';
@@ -76,10 +77,11 @@ export async function checkStatement(
     if ((exp - iat) * 1000 > recovery.approvalsHoldMs) throw new EscrowError('approval-too-long');
     return { expiresAt, reason: '', tree: checkpoint };
   }
-  if (typeof reason !== 'string' || reason.length > 1000 || isBlank(reason) || !isPlain(reason)) {
+  const isText = typeof reason === 'string' && reason.length <= 1000 && isPlainText(reason);
+  if (!isText || isBlank(reason) || !isPlain(reason)) {
     throw new EscrowError(
       'approval-mismatch',
-      'A denial gives a reason of at most 1,000 characters, all of which are seen.',
+      'A denial gives a reason of at most 1,000 characters, in Unicode NFC, all of which are seen.',
     );
   }
   return { expiresAt, reason, tree: checkpoint };

@@ -57,13 +57,18 @@ export function decodeUtf8(bytes: Uint8Array, name: string): string {
  * Where in a JSON value, such as `principals[2].attributes.department`, a text stands that is not {@link isPlainText}; undefined when
  * all are. Escapes are read by then, which is why it is not enough to look at a file's bytes.
  */
-export function unclearText(value: unknown, at = ''): string | undefined {
-  if (typeof value === 'string') return isPlainText(value) ? undefined : at;
+export function unclearText(value: unknown): string | undefined {
+  return findText(value, (text) => !isPlainText(text));
+}
+
+/** Where in a JSON value the first text stands, or name of a member, that is such; undefined when there is none. */
+export function findText(value: unknown, isSuch: (text: string) => boolean, at = ''): string | undefined {
+  if (typeof value === 'string') return isSuch(value) ? at : undefined;
   if (typeof value !== 'object' || value === null) return undefined;
   for (const [name, member] of Object.entries(value)) {
     const place = Array.isArray(value) ? `${at}[${name}]` : `${at}${at === '' ? '' : '.'}${name}`;
-    if (!isPlainText(name)) return at === '' ? 'the name of a member' : `${at}, the name of a member`;
-    const found = unclearText(member, place);
+    if (isSuch(name)) return at === '' ? 'the name of a member' : `${at}, the name of a member`;
+    const found = findText(member, isSuch, place);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -80,7 +80,7 @@ export function newWords(bounds: { readonly min: number; readonly max: number })
   return words(bounds)
     .refine(isPlainText, 'must be in Unicode NFC, without U+FFFD')
     .refine(isPlain, 'must be plain text, without characters that are not seen')
-    .refine((text) => bounds.min === 0 || !isBlank(text), 'must say something');
+    .refine((text) => (bounds.min === 0 && text === '') || !isBlank(text), 'must say something');
 }
 
 /** At least one choice, none twice. */

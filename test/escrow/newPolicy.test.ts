@@ -48,6 +48,17 @@ describe.each(bad)('a policy with %s', (_what, changed, named) => {
   });
 });
 
+test.each([
+  ['turns what follows', 'B\u202euro'],
+  ['is not seen', 'Bu\u200bro'],
+])('a policy with a character that %s is refused by both as well', async (_what, department) => {
+  const changed = document({ department });
+  const answer = await running.client.call(ann, 'POST', '/v1/policy/plan', { document: changed });
+  expect(problemCode(answer)).toBe('policy-invalid');
+  expect(answer.json?.['detail']).toContain('characters that are not seen');
+  expect(() => checkPolicyDocument(changed)).toThrow('characters that are not seen');
+});
+
 test('the same policy without it is taken', async () => {
   const good = document({ department: 'B\u00fcro' });
   const answer = await running.client.call(ann, 'POST', '/v1/policy/plan', { document: good });

@@ -3,6 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 
+import { exportLog } from '../../src/client/logExport.js';
+import { verifyExport } from '../../src/client/logVerification.js';
+import { openRelease } from '../../src/client/release.js';
 import { decodeEntry } from '../../src/log/entry.js';
 import type { UnaccountedObject } from '../../src/escrow/ports.js';
 import { NEEDS_NEWER_KEK } from '../../src/token/attackNames.js';
@@ -183,6 +186,18 @@ test('what was deposited, approved and granted before goes on, and what is made 
   await before.approve('manager', asked.recovery);
   const active = await before.approve('officer-1', asked.recovery);
   expect(await signs(grantOf(active), key.publicKeyPem)).toBe(true);
+
+  const { approvedRelease } = before.facts.requests;
+  const { result } = await before.client('officer-1').release(approvedRelease);
+  const archive = await before.client('officer-1').key(before.facts.keys.archive);
+  const recipientKey = await before.identity('officer-1').depositaryKey();
+  openRelease(only(result.keys), recipientKey, { publicKeyPem: archive.publicKeyPem });
+
+  const { origin, logKey } = before.identity('auditor').pins;
+  const client = before.client('auditor');
+  const path = join(before.directory, 'log.ndjson');
+  await exportLog({ client, log: before.identity('auditor').logView(client), origin, logKey, path });
+  expect((await verifyExport({ path, logKey })).verdict).toMatchObject({ ok: true, reported: { count: 0 } });
   await before.stopDaemon();
 });
 

@@ -283,9 +283,9 @@ function writeConfiguration(
   options: SystemOptions,
 ): string {
   writeFileSync(join(directory, 'user.pin'), `${hsm.userPin}\n`, { mode: 0o600 });
-  writeFileSync(join(directory, 'record.json'), JSON.stringify(hsm.record()));
+  writeFileSync(join(directory, 'record.json'), JSON.stringify(hsm.record()), { mode: 0o644 });
   const administrators = [principals['admin-1'], principals['admin-2']];
-  writeFileSync(join(directory, 'administrators.json'), JSON.stringify(administrators));
+  writeFileSync(join(directory, 'administrators.json'), JSON.stringify(administrators), { mode: 0o644 });
   const configFile = join(directory, 'escrowd.yaml');
   const given: { readonly requests?: object } = options.config?.(hsm, directory) ?? {};
   const config = {
@@ -306,6 +306,6 @@ function writeConfiguration(
     ...given,
     requests: { ...UNLIMITED, ...given.requests },
   };
-  writeFileSync(configFile, stringify(config));
+  writeFileSync(configFile, stringify(config), { mode: 0o644 });
   return configFile;
 }

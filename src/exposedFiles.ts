@@ -1,0 +1,78 @@
+import { statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+
+import type { Config } from './config.js';
+import { ConfigError } from './config.js';
+
+/** Group and others may write; others may; others may read. */
+const WRITABLE = 0o022;
+const WRITABLE_BY_ALL = 0o002;
+const READABLE_BY_ALL = 0o004;
+/** In a directory with this bit, only owners rename and delete their files. */
+const STICKY = 0o1000;
+
+/** A file that the daemon goes by, and how it is called in its configuration. */
+interface OwnFile {
+  readonly name: string;
+  readonly path: string;
+  /** Whoever reads it is the daemon. */
+  readonly isSecret?: true;
+  /** Who must not be able to write it; group and others, if nothing else is said. */
+  readonly writable?: number;
+}
+
+/**
+ * Refuses files that others could change: whoever can write the configuration, a key, a pin or the data directory, or put another in
+ * its place, says what the daemon does. So each of them, and every directory above it, must be writable by its owner only (a
+ * sticky directory, such as /tmp, aside); a group may write the data directory, as volumes have it, for what lies in it is its
+ * owner's alone; the TLS key is not readable by everybody. The PIN and other secrets of one line are
+ * looked at where they are read ({@link readSecretFile}). What is not there is not looked at. Nothing is checked on Windows.
+ *
+ * @throws ConfigError naming the file, and the command that mends it
+ */
+export function refuseExposedFiles(config: Config, configFile: string): void {
+  if (process.platform === 'win32') return;
+  for (const file of ownFiles(config, configFile)) refuseExposed(file);
+}
+
+function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
+  const { tls, token, administrators, database, databaseUrl, witnesses } = config;
+  return [
+    { name: 'the configuration', path: configFile },
+    { name: 'tls.certificate', path: tls.certificate },
+    { name: 'tls.key', path: tls.key, isSecret: true },
+    { name: 'administrators', path: administrators },
+    { name: 'token.pinFile', path: token.pinFile },
+    ...(token.record === undefined ? [] : [{ name: 'token.record', path: token.record }]),
+    ...(databaseUrl === undefined
+      ? [{ name: 'database.directory', path: database.directory, writable: WRITABLE_BY_ALL }]
+      : []),
+    ...witnesses.flatMap(({ ca }) => (ca === undefined ? [] : [{ name: 'witnesses.ca', path: ca }])),
+  ];
+}
+
+function refuseExposed({ name, path, isSecret, writable = WRITABLE }: OwnFile): void {
+  for (let at = resolve(path), isFile = true; ; at = dirname(at), isFile = false) {
+    const mode = modeOf(at);
+    if (mode === undefined && isFile) return;
+    const isSticky = !isFile && ((mode ?? 0) & STICKY) !== 0;
+    if (((mode ?? 0) & writable) !== 0 && !isSticky) {
+      const where = isFile ? '' : `, and ${path} lies in it`;
+      throw new ConfigError(
+        `${name}: ${at} can be written by others than its owner${where}; see who has, then: chmod go-w ${at}`,
+      );
+    }
+    if (isFile && isSecret === true && ((mode ?? 0) & READABLE_BY_ALL) !== 0)
+      throw new ConfigError(`${name}: ${at} can be read by everybody; make a new key, and: chmod o-r ${at}`);
+    if (at === dirname(at)) return;
+  }
+}
+
+/** Of what the path leads to; undefined when there is nothing. */
+function modeOf(path: string): number | undefined {
+  try {
+    return statSync(path).mode;
+  } catch {
+    return undefined; // whoever reads it says so
+  }
+}
