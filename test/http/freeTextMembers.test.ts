@@ -32,7 +32,7 @@ function textsIn(schema: z.core.$ZodType, at: string): readonly (readonly [strin
   )
     return textsIn(schema.unwrap(), at);
   if (schema instanceof z.ZodPipe) {
-    const read = schema.in as z.core.$ZodType;
+    const read = schema.in;
     return read instanceof z.ZodString ? [[at, schema]] : textsIn(read, at);
   }
   return [];
