@@ -237,6 +237,8 @@ describe('the database decides nothing about intents', () => {
       request: () => request,
       grant: (id) => facts.grant(id),
       birth: (key) => facts.birth(key),
+      openAttempt: (act) => facts.openAttempt(act),
+      creation: (principal, key) => facts.creation(principal, key),
       asOf: (act) => {
         const asOf = facts.asOf(act);
         return asOf && { ...asOf, request };

@@ -218,6 +218,10 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
         ...{ where: grant(pending), act: 'release without a quorum', answer: 'quorum-incomplete' },
         control: RECORD('what an approver has said'),
       }),
+      inDocument('intents', `(select document -> 'approvals' from recovery where id = '${due}')`, {
+        ...{ where: grant(pending), act: 'release without a quorum', answer: 'quorum-incomplete' },
+        control: RECORD('what an approver has said'),
+      }),
       inDocument('denials', `'[]'`, {
         ...{ where: grant(vetoed), act: 'release of a vetoed request' },
         answer: 'recovery-ended',
