@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { Client } from 'pg';
 
 import type { ConnectionSettings } from '../../../src/postgres/clusterLock.js';
 import { expectLogHolds } from '../../promises/wholeLog.js';
 import { query } from '../../support/postgres.js';
+import { until } from '../../support/waiting.js';
 import type { ColumnAttack } from './columnAttacks.js';
 import { attacksOn, REFUSED, SURROUNDINGS } from './columnAttacks.js';
 import type { ColumnScene } from './columnScene.js';
@@ -235,7 +235,7 @@ describe('open_act, of which there are rows only while something is under way', 
       ]);
       const told = (): boolean =>
         lines.slice(seen).some(({ message }) => String(message).includes('have an act as open that is not'));
-      while (!told()) await pause(20);
+      await until(told);
       await query(daemon, 'delete from open_act where id = $1', [attempt.id]);
     }
     await sign(system, scene.live);
