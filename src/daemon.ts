@@ -8,6 +8,7 @@ import { ConfigError } from './config.js';
 import type { Escrow } from './escrow/context.js';
 import { sha256Hex } from './escrow/digests.js';
 import { Directory } from './escrow/directory.js';
+import { EscrowError } from './escrow/errors.js';
 import { GrantCertificates } from './escrow/grantCertificate.js';
 import type { Housekeeping } from './escrow/housekeeping.js';
 import { keepHouse } from './escrow/housekeeping.js';
@@ -50,6 +51,8 @@ export interface DaemonParts {
   readonly log: OperatorLog;
   /** Time; that of the system when it is not given. */
   readonly clock?: Clock;
+  /** What the database's clock must agree with; that of the system when it is not given. */
+  readonly ownClock?: Pick<Clock, 'now'>;
 }
 
 /** A daemon that serves. */
@@ -208,6 +211,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       report: (error, requestId) => log.error('a request failed', { requestId, reason: reasonsOf(error) }),
       tell: (message, facts) => void log.warn(message, facts),
       isReady: () => watch.latest().ok,
+      isClockOff: () => database.clocksApartMs() !== undefined,
     });
     const { host, port } = await server.listen(config.listen.host, config.listen.port);
     stack.push(() => server.drain(config.requests.drainMs));
@@ -237,7 +241,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
 /** DATABASE_URL's server, or the private cluster in the configured directory. */
 async function startDatabase(
-  { config, packageDirectory, log, clock = systemClock }: DaemonParts,
+  { config, packageDirectory, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
   using: {
     readonly signer: CheckpointSigner;
     readonly certifier: Certifier;
@@ -256,7 +260,16 @@ async function startDatabase(
     queryMs: config.database.waitMs,
     appendMs: config.database.waitMs,
   };
-  const common = { ...using, anchorMs: config.anchorMs, clock, log: lines, timeouts };
+  const onClocks = (apartMs: number | undefined): void => {
+    if (apartMs === undefined) log.info('the clocks of the database and of this daemon agree again');
+    else
+      log.error('the clocks of the database and of this daemon are apart: nothing begins and nothing ends', {
+        alarm: 'clock-differs',
+        aheadMs: apartMs,
+      });
+  };
+  const ownClock = ownTime ?? systemClock;
+  const common = { ...using, anchorMs: config.anchorMs, clock, ownClock, onClocks, log: lines, timeouts };
   let database: Database;
   if (config.databaseUrl !== undefined) {
     const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };
@@ -309,8 +322,12 @@ async function keepHouseRegularly(
     missed = missing;
     return done;
   };
-  const { missing, ...first } = await round();
-  log.info('settled what was left', { ...first, missing: missing.length });
+  // a daemon whose clock is off serves nobody, and goes on by itself when that is over
+  const first = await round().catch((error: unknown) => {
+    if (error instanceof EscrowError && error.code === 'clock-differs') return undefined;
+    throw error;
+  });
+  if (first !== undefined) log.info('settled what was left', { ...first, missing: first.missing.length });
   const stopping = new AbortController();
   const rounds = (async (): Promise<void> => {
     while (await pausedFor(everyMs, stopping.signal)) {

@@ -82,6 +82,7 @@ async function healthOf(parts: HealthParts): Promise<Health> {
     ...(isInService(token) ? [] : ['The token does not answer.']),
     ...(health.answers ? [] : ['The database does not answer.']),
     ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
+    ...(health.answers && health.clocksApartMs !== undefined ? [apartInWords(health.clocksApartMs)] : []),
     ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
   ];
   const notes = [
@@ -104,6 +105,13 @@ function olderInWords(older: readonly string[]): readonly string[] {
   const more = all.length > MAX_NAMED ? ` and ${all.length - MAX_NAMED} more` : '';
   const named = `${all.slice(0, MAX_NAMED).join(', ')}${more}`;
   return [`Keys of an older ceremony are in use (${named}): run \`ceremony renew\`.`];
+}
+
+/** While they are apart nothing begins and nothing ends. */
+function apartInWords(apartMs: number): string {
+  const seconds = Math.max(1, Math.round(Math.abs(apartMs) / 1000));
+  const which = apartMs > 0 ? 'ahead of' : 'behind';
+  return `The clock of this daemon is ${seconds} seconds ${which} that of the database: nothing begins and nothing ends.`;
 }
 
 function isInService(token: HealthParts['token']): boolean {

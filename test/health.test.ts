@@ -33,6 +33,7 @@ const parts = (): HealthParts => ({
         checkpointed: 0,
         journalFault: undefined,
         integratorFault: undefined,
+        clocksApartMs: undefined,
       } as const;
       return Promise.resolve(state.database ? works : { answers: false });
     },

@@ -39,6 +39,7 @@ export interface Failure {
 /** Codes with which the server says that it cannot, rather than that it will not. */
 const UNAVAILABLE: ReadonlySet<string> = new Set([
   'token-unavailable',
+  'clock-differs',
   'log-unavailable',
   'store-unavailable',
   'shutting-down',

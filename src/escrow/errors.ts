@@ -90,6 +90,8 @@ export const ERROR_CODES = {
   busy: 'Another act on the same thing is under way; try again.',
   'token-unavailable': 'The token does not answer.',
   'token-object-missing': 'The token works, and does not hold what the records say that it holds.',
+  'clock-differs':
+    'The clocks of the database and of this daemon are apart: nothing begins and nothing ends until they agree.',
   'log-unavailable': 'The log cannot be written.',
   'store-unavailable': 'The database does not answer.',
   'shutting-down': 'The daemon is shutting down.',

@@ -83,7 +83,7 @@ export interface Subject {
 export class NotHeld extends Error {
   override readonly name = 'NotHeld';
 
-  constructor(readonly what: Claim['claim'] | Change['change'] | 'act-open') {
+  constructor(readonly what: Claim['claim'] | Change['change'] | 'act-open' | 'clocks-agree') {
     super(`does not hold: ${what}`);
   }
 }
@@ -93,7 +93,8 @@ export interface Journal {
   /**
    * Appends the entry with its claims and changes, all or nothing. When it resolves, all is durable, and `index`
    * is the entry's place in the tree. Throws {@link NotHeld} when a claim or change does not hold (`act-open`
-   * when a closing write finds its act closed already), EscrowError `log-unavailable` when it cannot be written
+   * when a closing write finds its act closed already, `clocks-agree` when an attempt finds the clocks of this daemon and of
+   * whoever keeps the journal apart), EscrowError `log-unavailable` when it cannot be written
    * or its fate is unknown. Many may run at once.
    */
   append(write: JournalWrite): Promise<{ readonly index: number }>;
@@ -102,7 +103,10 @@ export interface Journal {
    * EscrowError `log-unavailable` when that takes too long, or when the log turns out not to have it there.
    */
   proven(index: number): Promise<void>;
-  /** Acts with an attempt and no outcome: this daemon's, and those of daemons that are gone. */
+  /**
+   * Acts with an attempt and no outcome: this daemon's, and those of daemons that are gone.
+   * @throws EscrowError `clock-differs`: nobody can say then who is gone
+   */
   openActs(): Promise<readonly OpenAct[]>;
 }
 

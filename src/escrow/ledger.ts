@@ -52,6 +52,9 @@ const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'internal',
 ]);
 
+/** What says nothing of the caller: the log cannot be written, or nobody knows at which time it would be. */
+const UNRECORDED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['log-unavailable', 'clock-differs']);
+
 /** Verbs after which something stands in the token that was not there. */
 const LEAVE_OBJECTS: ReadonlySet<keyof TokenVerbs> = new Set(['createTransport', 'raiseGrant'] as const);
 
@@ -98,7 +101,7 @@ export class Ledger {
    * attempt is recorded; when that is another than they were let in by, it is decided anew by it. What it claims, such as uses of a grant, is claimed
    * with the attempt and stays so; an act that needs the token is refused before that while the token is known to be
    * out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it throws an
-   * EscrowError, the refusal or failure is in the log, unless that is `log-unavailable`. Many may run at once.
+   * EscrowError, the refusal or failure is in the log, unless that is `log-unavailable` or `clock-differs`. Many may run at once.
    */
   async perform<A extends Act, P, R>(performance: Performance<A, P, R>): Promise<Performed<R>> {
     const id = newId('ActId', this.#parts.random);
@@ -234,7 +237,7 @@ export class Ledger {
         const refusal = asEscrowError(error);
         // what the daemon itself decides not to begin is nobody's refusal: there is nothing to record
         const isOfCaller = actor.request !== undefined || actor.certificate !== undefined;
-        const isAsked = isOfCaller && refusal.code !== 'log-unavailable';
+        const isAsked = isOfCaller && !UNRECORDED.has(refusal.code);
         if (isAsked) await this.#deny(id, act, actor, subject, refusal);
         throw refusal;
       }
@@ -506,6 +509,8 @@ function asEscrowError(error: unknown): EscrowError {
         return new EscrowError('policy-stale');
       case 'act-open':
         return new EscrowError('interrupted', undefined, { cause: error });
+      case 'clocks-agree':
+        return new EscrowError('clock-differs', undefined, { cause: error });
       case 'idempotency-key-free':
         return new EscrowError('idempotency-in-progress', undefined, { cause: error });
       case 'alone-on-recovery':

@@ -34,6 +34,8 @@ export interface ApplicationParts {
   readonly refused: (address: string) => void;
   /** Whether the daemon can work, as it was found last: to say so costs nothing. */
   readonly isReady: () => boolean;
+  /** See {@link Door.isClockOff}. */
+  readonly isClockOff: () => boolean;
 }
 
 /** Requests with a body as large as a policy, at once. */
@@ -51,8 +53,9 @@ export function applicationOf(parts: ApplicationParts): Express {
   application.use(frame(parts));
   addProbes(application, parts);
   addDescription(application, parts);
-  const { escrow, gate, inFlight, maxBodyBytes } = parts;
-  const door = { escrow, gate, inFlight, maxBodyBytes, largeBodies: new InFlight(MAX_LARGE_BODIES) };
+  const { escrow, gate, inFlight, maxBodyBytes, isClockOff } = parts;
+  const largeBodies = new InFlight(MAX_LARGE_BODIES);
+  const door: Door = { escrow, gate, inFlight, maxBodyBytes, isClockOff, largeBodies };
   for (const route of parts.routes) {
     const handler = handlerOf(parts, door, route);
     if (route.method === 'GET') application.get(route.path, handler);

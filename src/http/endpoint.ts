@@ -52,6 +52,8 @@ export interface Door {
   readonly largeBodies: InFlight;
   /** How large a body may be, unless the route says otherwise. */
   readonly maxBodyBytes: number;
+  /** Whether the clocks by which things are decided were apart when they were compared last. */
+  readonly isClockOff: () => boolean;
 }
 
 /** Answers a request that anybody may make. @throws EscrowError */
@@ -88,6 +90,7 @@ export async function answerCaller(
     // TLS has proven that it is theirs
     const first = await proven(door, arriving, { isNamed, isProven: isNamed }, certify);
     return forCaller(door, open, arriving, first.found.call.caller, async (incoming) => {
+      requireClock(door);
       const { call, run } = await heard(escrow, open, incoming, await now(escrow, first, certify));
       return run(escrow, call);
     });
@@ -99,6 +102,7 @@ export async function answerCaller(
   const first = await proven(door, arriving, { isNamed, isProven }, prove);
   arriving.connection.provenKey = claimed.kid;
   return forCaller(door, route, arriving, first.found.call.caller, async (incoming) => {
+    requireClock(door);
     const signed = await now(escrow, first, prove);
     const trust = { origin: escrow.origin, now: escrow.clock.now() };
     const found = checkRequest(signed, incoming.received, trust);
@@ -107,6 +111,11 @@ export async function answerCaller(
       ? run(escrow, call)
       : readOnce(escrow, route, call, incoming, () => run(escrow, call));
   });
+}
+
+/** By a clock that is off, what a request asks for would be refused for reasons that do not hold, or shown as it is not. */
+function requireClock({ isClockOff }: Door): void {
+  if (isClockOff()) throw new EscrowError('clock-differs');
 }
 
 /** By what a caller is to be known. */

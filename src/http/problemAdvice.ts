@@ -91,6 +91,7 @@ export const ADVICE = {
   'token-unavailable': LATER_AND_LOOK,
   'token-object-missing':
     'Tell the operator: what was approved has to be asked for again, unless the object comes back with a copy of the token.',
+  'clock-differs': LATER,
   'log-unavailable': LATER_AND_LOOK,
   'store-unavailable': LATER_AND_LOOK,
   'shutting-down': LATER_AND_LOOK,

@@ -80,6 +80,7 @@ export const STATUS = {
   busy: 503,
   'token-unavailable': 503,
   'token-object-missing': 500,
+  'clock-differs': 503,
   'log-unavailable': 503,
   'store-unavailable': 503,
   'shutting-down': 503,

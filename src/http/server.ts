@@ -65,6 +65,8 @@ export interface ServerParts {
   readonly tell: Tell;
   /** Whether the daemon can work, as it was found last. */
   readonly isReady: () => boolean;
+  /** Whether the clocks by which things are decided were apart when they were compared last: then everybody is told so. */
+  readonly isClockOff?: () => boolean;
 }
 
 /** A server of the API. */
@@ -124,6 +126,7 @@ export function createServer(parts: ServerParts): ApiServer {
       told.requests.note(address);
     },
     isReady: parts.isReady,
+    isClockOff: parts.isClockOff ?? ((): boolean => false),
   });
   const { cert, key, clientCa } = parts.tls;
   const server = createHttpsServer(

@@ -3,7 +3,16 @@ import { changeStatements, takeChange } from './changes.js';
 import { byteaArray, textArray } from './binaryArrays.js';
 import { claimStatements, heldRecovery, isKeyed, takeClaim } from './claims.js';
 import { faultOf, safeInteger } from './faults.js';
-import { emptyGround, surveysFor, type Ground, type Send, type Statement, type Undo } from './ground.js';
+import type { Clocks } from './clocks.js';
+import {
+  emptyGround,
+  surveysFor,
+  type Ground,
+  type Send,
+  type Statement,
+  type Survey,
+  type Undo,
+} from './ground.js';
 import type { SignedBatch, Writer } from './writer.js';
 
 /** What the judge said of each write of a batch. */
@@ -38,11 +47,15 @@ export interface BegunBatch {
 
 /**
  * Begins to record the writes of a batch in one transaction (READ COMMITTED): sends what locks and reads what they stand on,
- * behind whatever was sent before, and waits for nothing. {@link writeBatch} goes on from there.
+ * behind whatever was sent before, and waits for nothing. {@link writeBatch} goes on from there. Attempts are recorded only
+ * while `clocks` agree, where they are given.
  */
-export function beginBatch(send: Send, writes: readonly JournalWrite[]): BegunBatch {
+export function beginBatch(send: Send, writes: readonly JournalWrite[], clocks?: Clocks): BegunBatch {
   const ground = emptyGround();
-  const surveys = surveysFor(writes);
+  const surveys = [
+    ...(clocks !== undefined && opensAny(writes) ? [compare(clocks)] : []),
+    ...surveysFor(writes),
+  ];
   const surveyed = allOf([send(begin), ...surveys.map((survey) => survey(send, ground))]).then(() => ground);
   // Who has begun a batch may find that it is not to be written.
   surveyed.catch(() => undefined);
@@ -81,27 +94,45 @@ export async function writeBatch(
   return { outcome: outcomeOf(based, { verdict, signed }, writer) };
 }
 
+/** The database was asked, and has recorded nothing. */
+export class NotRecorded extends Error {
+  override readonly name = 'NotRecorded';
+}
+
 /**
  * What became of writes that were sent: the first row of `appending` has the index of the first one. Rejects when certainly
  * nothing was recorded.
  */
 export async function outcomeOf(
-  appending: Promise<readonly { readonly base: string }[]>,
+  appending: Promise<readonly { readonly base: string | null }[]>,
   { verdict, signed }: Judged,
   writer: Writer,
 ): Promise<BatchOutcome> {
   try {
     const [head] = await appending;
     if (head === undefined) throw new Error('the log has no head');
+    if (head.base === null) throw new NotRecorded('the clocks are apart, or the server was slow to begin');
     const base = safeInteger(head.base);
     writer.stands(signed);
     return { outcome: 'recorded', verdict, stands: { signed, base } };
   } catch (cause) {
-    if (faultOf(cause) === 'lost') return { outcome: 'unknown', verdict, signed, cause };
+    if (!(cause instanceof NotRecorded) && faultOf(cause) === 'lost')
+      return { outcome: 'unknown', verdict, signed, cause };
     // A statement that failed has aborted the transaction, and the commit behind it was a rollback.
     writer.isVoid(signed);
     throw cause;
   }
+}
+
+/** Whether an act begins with one of these. */
+export function opensAny(writes: readonly JournalWrite[]): boolean {
+  return writes.some(({ role }) => role === 'opens');
+}
+
+function compare(clocks: Clocks): Survey {
+  return async (send, ground) => {
+    ground.clocksAgree = await clocks.agreeOn(send);
+  };
 }
 
 /** Judges each write as if those before it that hold were written. Changes `ground` to what it is after all of them. */
@@ -119,6 +150,7 @@ export function judge(writes: readonly JournalWrite[], ground: Ground): Verdict 
 /** Takes all that a write needs, or nothing and says what does not hold. */
 function takeWrite(write: JournalWrite, ground: Ground): NotHeld['what'] | undefined {
   const parts: readonly (readonly [NotHeld['what'], () => Undo | undefined])[] = [
+    ...(write.role === 'opens' ? [['clocks-agree', () => agreed(ground)] as const] : []),
     ...(write.role === 'closes' ? [['act-open', () => takeOpenAct(write, ground)] as const] : []),
     ...write.claims.map((claim) => [claim.claim, () => takeClaim(claim, ground)] as const),
     ...write.changes.map((change) => [change.change, () => takeChange(change, ground)] as const),
@@ -134,6 +166,10 @@ function takeWrite(write: JournalWrite, ground: Ground): NotHeld['what'] | undef
   }
   if (write.role === 'opens') openAct(write, ground);
   return undefined;
+}
+
+function agreed({ clocksAgree }: Ground): Undo | undefined {
+  return clocksAgree ? () => undefined : undefined;
 }
 
 function openAct(write: JournalWrite, ground: Ground): void {

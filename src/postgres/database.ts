@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { EscrowError } from '../escrow/errors.js';
 import type { Journal } from '../escrow/journal.js';
 import type { Outbox } from '../escrow/outbox.js';
 import type {
@@ -13,6 +14,7 @@ import type {
 } from '../escrow/ports.js';
 import { AnchorKeeper, requireAnchored } from './anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
+import { Clocks, type TellClocks } from './clocks.js';
 import { roleOf, type Connection } from './connection.js';
 import { Damage } from './damage.js';
 import { LogDamaged, safeInteger, UnsafeDatabase } from './faults.js';
@@ -62,6 +64,9 @@ export interface DatabaseOptions {
   readonly certifier: Certifier;
   readonly anchorage: Anchorage;
   readonly clock: Clock;
+  /** What the database's clock must agree with for anything to begin; `clock`, when it is not given. */
+  readonly ownClock?: Pick<Clock, 'now'>;
+  readonly onClocks?: TellClocks;
   readonly log: { info(message: string): void; warn(message: string): void };
   /** A lock elsewhere makes this daemon the only one: every other is gone, whatever its lease says. */
   readonly soleInstance?: boolean;
@@ -91,6 +96,8 @@ export type DatabaseHealth =
       readonly journalFault: string | undefined;
       /** Why the checkpoint does not follow the entries. */
       readonly integratorFault: string | undefined;
+      /** By how much the clocks of this daemon and of the database are apart; undefined while they agree. */
+      readonly clocksApartMs: number | undefined;
     }
   | { readonly answers: false };
 
@@ -115,6 +122,8 @@ export interface Database extends LogMemory {
   readonly failed: Promise<LogDamaged>;
   /** The name of this daemon among those that share the database; another at every start. */
   readonly instance: string;
+  /** By how much the clocks were apart when they were compared last; undefined while they agree. Nothing begins while they are. */
+  clocksApartMs(): number | undefined;
   health(): Promise<DatabaseHealth>;
   /** Takes no more appends, answers those that wait, makes a last checkpoint, has it remembered, and closes every connection. */
   close(): Promise<void>;
@@ -174,6 +183,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     certifier,
     at: clock.now(),
   });
+  const clocks = new Clocks(() => (options.ownClock ?? clock).now(), options.onClocks ?? (() => undefined));
   const lease = leaseOf(pool, { instance, sole: options.soleInstance ?? false, leaseMs });
   await lease.renew();
 
@@ -194,6 +204,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     writer,
     followed,
     damage,
+    clocks,
     proven: async (covered) => {
       await integrator.proven(covered, timeouts.proofMs);
     },
@@ -215,7 +226,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     everyMs: options.anchorMs ?? 60_000,
     log,
   });
-  const upkeep = keepUp(pool, lease, { clock, log, leaseMs });
+  const upkeep = keepUp(pool, lease, { clock, log, leaseMs, clocks });
 
   return {
     journal,
@@ -234,7 +245,8 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     lossRecorded: (lost, index) => {
       anchorKeeper.recorded(lost, index);
     },
-    health: () => healthOf(pool, journal, integrator),
+    clocksApartMs: () => clocks.apartMs,
+    health: () => healthOf(pool, journal, integrator, clocks),
     close: async () => {
       await journal.close();
       await integrator.close();
@@ -270,13 +282,19 @@ async function unsignedEntries(ask: Ask): Promise<number> {
 function keepUp(
   pool: Pool,
   lease: HeldLease,
-  { clock, log, leaseMs }: Pick<DatabaseOptions, 'clock' | 'log'> & { readonly leaseMs: number },
+  {
+    clock,
+    log,
+    leaseMs,
+    clocks,
+  }: Pick<DatabaseOptions, 'clock' | 'log'> & { readonly leaseMs: number; readonly clocks: Clocks },
 ): { stop(): Promise<void> } {
   let turn: Promise<void> | undefined;
   let forgotAt = -Infinity;
   const once = async (): Promise<void> => {
     try {
       await lease.renew();
+      await clocks.require(pool.ask);
       if (performance.now() - forgotAt < forgetEveryMs) return;
       forgotAt = performance.now();
       await forgetExpiredRequests(pool, clock);
@@ -301,8 +319,13 @@ async function healthOf(
   pool: Pool,
   journal: PostgresJournal,
   integrator: Integrator,
+  clocks: Clocks,
 ): Promise<DatabaseHealth> {
   try {
+    // apart or not: it is told in `clocksApartMs`
+    await clocks.require(pool.ask).catch((error: unknown) => {
+      if (!(error instanceof EscrowError)) throw error;
+    });
     const entries = await logSize(pool.ask);
     const checkpoint = await newestCheckpoint(pool.ask);
     return {
@@ -311,6 +334,7 @@ async function healthOf(
       checkpointed: checkpoint?.size ?? 0,
       journalFault: journal.fault === undefined ? undefined : messageOf(journal.fault),
       integratorFault: integrator.fault?.message,
+      clocksApartMs: clocks.apartMs,
     };
   } catch {
     return { answers: false };

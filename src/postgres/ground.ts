@@ -38,6 +38,8 @@ export interface Ground {
   readonly keyedActs: Set<string>;
   readonly heldRecoveries: Set<string>;
   policyVersion: number;
+  /** Whether this daemon and the database have the same time; true when no write asks for that. */
+  clocksAgree: boolean;
 }
 
 /** Nothing is known yet. */
@@ -52,6 +54,7 @@ export function emptyGround(): Ground {
     keyedActs: new Set(),
     heldRecoveries: new Set(),
     policyVersion: 0,
+    clocksAgree: true,
   };
 }
 

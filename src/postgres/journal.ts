@@ -5,6 +5,7 @@ import type { Journal, JournalWrite, OpenAct } from '../escrow/journal.js';
 import type { Appender } from './appender.js';
 import { AppenderKeeper } from './appenderKeeper.js';
 import { beginBatch, rollback, writeBatch, type BatchOutcome } from './batch.js';
+import type { Clocks } from './clocks.js';
 import type { Connection } from './connection.js';
 import type { Damage } from './damage.js';
 import { fateOf } from './fate.js';
@@ -26,6 +27,8 @@ export interface JournalOptions {
   /** Told of every batch where it stands, before those who wait for it. */
   readonly followed: Pick<FollowedLog, 'own'>;
   readonly damage: Damage;
+  /** Without them time is not asked for. */
+  readonly clocks?: Clocks;
   /** Resolves when a checkpoint over so many entries was found to be over those that were appended here. */
   readonly proven: (size: number) => Promise<void>;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
@@ -99,7 +102,7 @@ export class PostgresJournal implements Journal {
   }
 
   openActs(): Promise<readonly OpenAct[]> {
-    return readOpenActs(this.#options.pool, this.#options.lease);
+    return readOpenActs(this.#options.pool, this.#options.lease, this.#options.clocks);
   }
 
   /** Takes no more, and resolves when all that waits is answered. */
@@ -178,12 +181,12 @@ export class PostgresJournal implements Journal {
   /** Sends all that records these: of what was sent, nothing waits for this side any more when it resolves. */
   async #launch(appender: Appender, taken: readonly Waiting[]): Promise<Flight> {
     if (!this.#isPlain(taken[0])) return this.#launchJudged(appender, taken);
-    const recording = recordPlain(appender.send, this.#options.writer, writesOf(taken));
+    const recording = recordPlain(appender.send, this.#options.writer, writesOf(taken), this.#options.clocks);
     return this.#flight({ appender, waiting: taken, isPlain: true }, recording);
   }
 
   async #launchJudged(appender: Appender, taken: readonly Waiting[]): Promise<Flight> {
-    const begun = beginBatch(appender.send, writesOf(taken));
+    const begun = beginBatch(appender.send, writesOf(taken), this.#options.clocks);
     try {
       const ground = await this.#inTime(appender, begun.ground);
       this.#rememberRated(ground);

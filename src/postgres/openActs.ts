@@ -1,10 +1,15 @@
 import type { ActId } from '../escrow/ids.js';
 import type { OpenAct, Subject } from '../escrow/journal.js';
+import type { Clocks } from './clocks.js';
 import type { Lease } from './instances.js';
 import type { Pool } from './pool.js';
 
-/** Acts with an attempt and no outcome, in the order of their attempts. */
-export async function readOpenActs(pool: Pool, lease: Lease): Promise<readonly OpenAct[]> {
+/** Acts with an attempt and no outcome, in the order of their attempts. Throws EscrowError `clock-differs`. */
+export async function readOpenActs(
+  pool: Pool,
+  lease: Lease,
+  clocks: Clocks | undefined,
+): Promise<readonly OpenAct[]> {
   const rows = await pool.ask<OpenActRow>(
     `select a.id, e.entry, e.about_key, e.about_owner, e.about_recovery, e.about_grant, a.instance,
             coalesce(i.lease_until > now(), false) as lives
@@ -12,6 +17,8 @@ export async function readOpenActs(pool: Pool, lease: Lease): Promise<readonly O
      left join instance i on i.id = a.instance
      order by a.seq`,
   );
+  // behind what was read: leases end by the database's clock, and a clock that ran ahead has ended those of daemons that live
+  await clocks?.require(pool.ask);
   return rows.map((row) => ({
     id: row.id,
     entry: row.entry,

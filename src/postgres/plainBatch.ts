@@ -1,6 +1,7 @@
 import type { Claim, JournalWrite, NotHeld } from '../escrow/journal.js';
-import { entryArrays, outcomeOf, type BatchOutcome } from './batch.js';
+import { entryArrays, opensAny, outcomeOf, type BatchOutcome } from './batch.js';
 import { instantArray, intArray, textArray, uuidArray } from './binaryArrays.js';
+import { CLOCKS_APART_MS, type Clocks } from './clocks.js';
 import { requestDigest, type Send, type Statement } from './ground.js';
 import type { SignedBatch, Writer } from './writer.js';
 
@@ -36,16 +37,19 @@ interface Uses {
 /**
  * Records plain writes all together, in one statement that is a transaction of its own, sent behind whatever was sent before.
  * Resolves when they are durable, or their fate is unknown. Rejects when certainly nothing was recorded: something does not
- * hold, and what it is the judge has to find out, or the database says why not.
+ * hold, and what it is the judge has to find out, or the database says why not. Attempts are recorded only while `clocks` agree,
+ * where they are given.
  */
 export async function recordPlain(
   send: Send,
   writer: Writer,
   writes: readonly JournalWrite[],
+  clocks?: Clocks,
 ): Promise<BatchOutcome> {
   const columns = entryArrays(writes);
   const signed = writer.sign(writes.map(({ entry }) => entry));
-  const appending = send<{ base: string }>(appendPlain(writes, signed, columns));
+  const at = clocks !== undefined && opensAny(writes) ? clocks.own() : undefined;
+  const appending = send<{ base: string | null }>(appendPlain(writes, { signed, at }, columns));
   return outcomeOf(appending, { verdict: { kept: writes, refused: noRefusals }, signed }, writer);
 }
 
@@ -53,7 +57,7 @@ const noRefusals: ReadonlyMap<JournalWrite, NotHeld> = new Map();
 
 function appendPlain(
   writes: readonly JournalWrite[],
-  signed: SignedBatch,
+  { signed, at }: { readonly signed: SignedBatch; readonly at: Date | undefined },
   columns: readonly Buffer[],
 ): Statement {
   const requests: { readonly digest: Uint8Array; readonly expiresAt: Date }[] = [];
@@ -81,8 +85,11 @@ function appendPlain(
   const uses = granted.flatMap((grant) => grants.get(grant) ?? []);
   return {
     name: 'append-plain',
-    text: `select append_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-             $15, $16, $17, $18, $19, $20, $21, $22) as base`,
+    // what stands behind `then` is not begun where the condition does not hold: then nothing is recorded, and the answer is null
+    text: `select case when $23::timestamptz is null
+               or abs(extract(epoch from clock_timestamp() - $23::timestamptz)) * 1000 <= $24::int
+             then append_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+               $15, $16, $17, $18, $19, $20, $21, $22) end as base`,
     values: [
       signed.writer,
       uuidArray(requests.map(({ digest }) => digest)),
@@ -100,6 +107,8 @@ function appendPlain(
       signed.since,
       Buffer.from(signed.signature),
       ...columns,
+      at?.toISOString() ?? null,
+      CLOCKS_APART_MS,
     ],
   };
 }

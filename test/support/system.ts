@@ -106,6 +106,8 @@ export interface SystemOptions {
   readonly operatorLog?: OperatorLog;
   /** The time of the daemon and of everybody else; that of the system when it is not given. */
   readonly now?: () => Date;
+  /** How far the daemon's clock is ahead of everybody else's, the database's included. */
+  readonly aheadMs?: () => number;
 }
 
 /** Makes a system, with its rules in force. Takes a few seconds. One at a time in a process: the token is. */
@@ -251,14 +253,16 @@ async function seenBy(
 /** A daemon in this process, by the configuration in this file. */
 export function startDaemonAt(
   configFile: string,
-  options: Pick<SystemOptions, 'environment' | 'operatorLog'> & { readonly now: () => Date },
+  options: Pick<SystemOptions, 'environment' | 'operatorLog' | 'aheadMs'> & { readonly now: () => Date },
 ): Promise<Daemon> {
+  const ahead = (at: Date): Date => new Date(at.getTime() + (options.aheadMs?.() ?? 0));
   return startDaemon({
     config: readConfig(configFile, { PATH: process.env['PATH'], ...options.environment }),
     configFile,
     packageDirectory: process.cwd(),
     log: options.operatorLog ?? createOperatorLog(process.env['ESCROWD_TEST_LOG'] ?? 'error', true),
-    clock: { now: options.now, pause: letPass },
+    clock: { now: () => ahead(options.now()), pause: letPass },
+    ownClock: { now: () => ahead(new Date()) },
   });
 }
 
