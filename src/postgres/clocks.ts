@@ -46,10 +46,19 @@ export class Clocks {
         : theirs > after + CLOCKS_APART_MS
           ? after - theirs
           : undefined;
-    const isOther = (apart === undefined) !== (this.#apartMs === undefined);
-    this.#apartMs = apart;
-    if (isOther) this.#tell(apart);
+    this.#found(apart);
     return apart === undefined;
+  }
+
+  /** Takes note that the database has found them to agree. */
+  agreed(): void {
+    this.#found(undefined);
+  }
+
+  #found(apartMs: number | undefined): void {
+    const isOther = (apartMs === undefined) !== (this.#apartMs === undefined);
+    this.#apartMs = apartMs;
+    if (isOther) this.#tell(apartMs);
   }
 
   /** Compares them by a statement that is sent on this connection, behind what was sent before. */

@@ -50,7 +50,13 @@ export async function recordPlain(
   const signed = writer.sign(writes.map(({ entry }) => entry));
   const at = clocks !== undefined && opensAny(writes) ? clocks.own() : undefined;
   const appending = send<{ base: string | null }>(appendPlain(writes, { signed, at }, columns));
-  return outcomeOf(appending, { verdict: { kept: writes, refused: noRefusals }, signed }, writer);
+  const outcome = await outcomeOf(
+    appending,
+    { verdict: { kept: writes, refused: noRefusals }, signed },
+    writer,
+  );
+  if (at !== undefined && outcome.outcome === 'recorded') clocks?.agreed();
+  return outcome;
 }
 
 const noRefusals: ReadonlyMap<JournalWrite, NotHeld> = new Map();
