@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 import type { WireGrant, WireKey } from '../../src/escrow/wire.js';
-import { createOperatorLog } from '../../src/operatorLog.js';
+import { keptLog } from '../support/operatorLines.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { filed, granted, toOperate } from './recoveries.js';
@@ -24,7 +24,7 @@ const OFF = {
 const quorum = { atLeast: 2, of: ['manager', 'role:security-officer'] };
 const RULES = [
   {
-    name: 'at once',
+    name: 'at-once',
     when: { use: 'sign' },
     depositaries: quorum,
     operate: { operations: ['sign'], maxUses: 100, maxDuration: 'PT24H' },
@@ -49,16 +49,14 @@ let key: WireKey;
 let grant: WireGrant;
 let pending: string;
 let delayed: string;
-const alarms: unknown[] = [];
+const operators = keptLog();
+const alarms = (): readonly unknown[] => operators.lines.map(({ alarm }) => alarm);
 const messages = [Buffer.from('an invoice').toString('base64url')];
 
 describe('with the clocks compared', () => {
   beforeAll(async () => {
-    const operatorLog = createOperatorLog('error', true);
-    operatorLog.silent = true;
-    operatorLog.on('data', (line: { alarm?: unknown }) => void alarms.push(line.alarm));
     system = await makeSystem({
-      operatorLog,
+      operatorLog: operators.log,
       aheadMs: () => aheadMs,
       config: () => ({ housekeepingMs: 50 }),
     });
@@ -102,11 +100,11 @@ describe('with the clocks compared', () => {
 
   describe.each(Object.entries(OFF))('a clock that is %s', (_how, off) => {
     test('ends nothing and begins nothing, and the daemon goes on by itself when it is right', async () => {
-      alarms.length = 0;
+      operators.lines.length = 0;
       const before = await entriesFrom(system, 0);
       aheadMs = off;
       await found(true);
-      expect(alarms).toContain('clock-differs');
+      expect(alarms()).toContain('clock-differs');
       const refusals = await Promise.all(
         Object.entries(CALLS).map(async ([what, call]) => [what, await refusalOf(call())]),
       );

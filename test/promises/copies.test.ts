@@ -6,8 +6,9 @@ import { join } from 'node:path';
 
 import { parse, stringify } from 'yaml';
 
+import type { Identity } from '../../src/client/identity.js';
 import type { WireGrant, WireKey } from '../../src/escrow/wire.js';
-import { createOperatorLog } from '../../src/operatorLog.js';
+import { keptLog } from '../support/operatorLines.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
 import { acceptLoss } from '../../src/token/ceremony/acceptLoss.js';
 import { COPIES } from '../support/databaseCopies.js';
@@ -28,24 +29,22 @@ import { entriesFrom, expectLogHolds } from './wholeLog.js';
 let system: System;
 let key: WireKey;
 let grant: WireGrant;
-let alarms: string[];
+const operators = keptLog();
+const alarms = (): readonly unknown[] => operators.lines.flatMap(({ alarm }) => alarm ?? []);
 let copies = 0;
 const scratch: string[] = [];
 const children: ChildProcess[] = [];
 
 beforeAll(async () => {
-  const operatorLog = createOperatorLog('error', true);
-  operatorLog.silent = true;
-  operatorLog.on('data', ({ alarm }: { alarm?: unknown }) => {
-    if (typeof alarm === 'string') alarms.push(alarm);
+  system = await makeSystem({
+    operatorLog: operators.log,
+    config: () => ({ anchorMs: 200, housekeepingMs: 86_400_000 }),
   });
-  alarms = [];
-  system = await makeSystem({ operatorLog, config: () => ({ anchorMs: 200, housekeepingMs: 200 }) });
   key = (await system.client('owner').generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign' })).result;
   grant = await granted(system, key, { maxUses: 100 });
 });
 beforeEach(() => {
-  alarms = [];
+  operators.lines.length = 0;
 });
 afterEach(async () => {
   for (const child of children.splice(0)) await ended(child);
@@ -109,6 +108,8 @@ describe.each(Object.entries(COPIES))('beside %s', (_kind, copyTo) => {
 
   beforeEach(async () => {
     await signs();
+    // until a checkpoint covers all of it: the copy has everything that production has
+    await expectLogHolds(system);
     directory = join(system.directory, `copy-${(copies += 1)}`);
     await copyTo(system, directory);
   });
@@ -125,11 +126,10 @@ describe.each(Object.entries(COPIES))('beside %s', (_kind, copyTo) => {
     await signs();
     await system.approve('manager', recovery);
     expect(await system.approve('officer-1', recovery)).toMatchObject({ status: 'active' });
-    expect(alarms).toEqual([]);
+    expect(alarms()).toEqual([]);
   });
 
   test('production stops with an alarm when the copy was ahead, and people make it the one again', async () => {
-    await system.health();
     const copy = daemonOn(directory);
     const url = await copy.url;
     expect([url !== undefined, copy.said()]).toEqual([true, copy.said()]);
@@ -138,7 +138,7 @@ describe.each(Object.entries(COPIES))('beside %s', (_kind, copyTo) => {
     await sendExactly(at(url ?? ''), prepared);
     // by itself, at the next anchoring; nobody needs to ask for anything
     expect(await system.failed()).toBeInstanceOf(LogDamaged);
-    expect(alarms).toContain('log-damaged');
+    expect(alarms()).toContain('log-damaged');
     expect(await refusalOf(filed(system, toOperate(key)))).toBe('log-unavailable');
     await system.stopDaemon();
 
@@ -165,10 +165,8 @@ function at(url: string): System {
   return {
     ...system,
     identity: (name) => {
-      const identity = system.identity(name);
-      return Object.assign(Object.create(identity) as typeof identity, {
-        pins: { ...identity.pins, server: url },
-      });
+      const { directory: people, pins, signer } = system.identity(name);
+      return { directory: people, pins: { ...pins, server: url }, signer } as Identity;
     },
   };
 }
