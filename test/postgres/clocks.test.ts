@@ -1,10 +1,9 @@
-import { setTimeout as pause } from 'node:timers/promises';
-
 import { NotHeld } from '../../src/escrow/journal.js';
 import type { Database } from '../../src/postgres/database.js';
 import { composeDaemon } from '../adversary/database/daemonParts.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
+import { until } from '../support/waiting.js';
 import { certifier, openOn, writeOf } from './fixtures.js';
 
 /*
@@ -146,5 +145,5 @@ test('twenty at once are refused, or recorded, each as the clocks are then', asy
   aheadMs = 0;
   await Promise.all(append());
   expect(await entries()).toBe(40);
-  while ((await off.log.checkpoint())?.size !== 40) await pause(10);
+  await until(async () => (await off.log.checkpoint())?.size === 40);
 });

@@ -1,9 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
-
 import type { WireGrant, WireKey } from '../../src/escrow/wire.js';
 import { keptLog } from '../support/operatorLines.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
+import { until } from '../support/waiting.js';
 import { filed, granted, toOperate } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
@@ -75,11 +74,10 @@ describe('with the clocks compared', () => {
 
   /** Resolves when the daemon says that its clock is off, or that it is not. */
   async function found(isOff: boolean): Promise<void> {
-    for (;;) {
+    await until(async () => {
       const { problems } = await system.health();
-      if (problems.some((problem) => problem.includes('The clock of this daemon')) === isOff) return;
-      await pause(20);
-    }
+      return problems.some((problem) => problem.includes('The clock of this daemon')) === isOff;
+    });
   }
 
   const CALLS: Readonly<Record<string, () => Promise<unknown>>> = {
@@ -146,7 +144,7 @@ test('the control: where nobody compares the clocks, a day ahead ends them all',
       .generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign' });
     const { recovery } = await filed(all, toOperate(result, {}, 'PT10M'));
     movedMs = DAY_MS;
-    while (!(await entriesFrom(all, 0)).some(({ act }) => act === 'recovery.expire')) await pause(20);
+    await until(async () => (await entriesFrom(all, 0)).some(({ act }) => act === 'recovery.expire'));
     expect(await all.client('owner').recovery(recovery)).toMatchObject({ status: 'expired' });
   } finally {
     await all.remove();
