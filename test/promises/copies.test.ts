@@ -157,6 +157,7 @@ function at(url: string): System {
     ...system,
     identity: (name) => {
       const { directory: people, pins, signer } = system.identity(name);
+      // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- what is asked of it to send a request
       return { directory: people, pins: { ...pins, server: url }, signer } as Identity;
     },
   };
