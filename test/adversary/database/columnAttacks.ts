@@ -42,7 +42,7 @@ export const REFUSED: Readonly<Record<string, readonly string[]>> = {
   log_unsigned: ['id', 'size'],
   log_tile: ['level', 'index', 'hash'],
   log_checkpoint: ['size', 'note'],
-  log_cosignature: ['size', 'name', 'key_id', 'line'],
+  log_cosignature: ['size', 'name', 'key_id', 'line', 'cosigned_at'],
   log_subject: ['first', 'block', 'about_key', 'about_owner', 'about_recovery', 'about_grant', 'seqs'],
   log_reading: [
     ...['seq', 'time', 'act', 'phase', 'actor', 'id'],
