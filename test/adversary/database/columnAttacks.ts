@@ -128,7 +128,7 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
         { used: '0', status: `'active'` },
         {
           ...{ where: grant(usedUp), act: 'sign under a used up grant' },
-          ...{ answer: 'record-mismatch', control: FACTS('uses that were made') },
+          ...{ answer: 'grant-exhausted', control: FACTS('uses that were made') },
         },
       ),
       onGrant(

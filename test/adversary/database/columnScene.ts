@@ -56,7 +56,8 @@ const message = Buffer.from('an invoice').toString('base64url');
 export async function makeColumnScene(): Promise<ColumnScene> {
   const { log, lines } = keptLog();
   const system = await makeSystem({
-    config: () => ({ requests: { contentionMs: 200 } }),
+    // in the middle of an attack housekeeping would end what its records no longer have
+    config: () => ({ requests: { contentionMs: 200 }, housekeepingMs: 3_600_000 }),
     operatorLog: log,
   });
   await system.applyRules(RULES);
@@ -104,7 +105,6 @@ export async function makeColumnScene(): Promise<ColumnScene> {
 
 function ordering(system: System): ColumnScene['order'] {
   const ca = readFileSync(join(system.directory, 'server.crt'), 'utf8');
-  const connection = new HttpsConnection({ url: system.url(), ca, deadlineMs: 30_000 });
   const body = Buffer.from(
     JSON.stringify({ owner: 'owner', spec: 'ec-p256', use: 'sign', label: 'an order', deliver: false }),
   );
@@ -119,7 +119,9 @@ function ordering(system: System): ColumnScene['order'] {
       ...(idempotencyKey === undefined ? {} : { 'idempotency-key': `"${idempotencyKey}"` }),
     };
     const send = async (): Promise<SentOrder> => {
+      const connection = new HttpsConnection({ url: system.url(), ca, deadlineMs: 30_000 });
       const answer = await connection.send({ method: 'POST', target, headers, body });
+      connection.close();
       if (answer.status < 300) return { outcome: 'done', again: send };
       const problem = asProblem(answer);
       if (!(problem instanceof ServerProblem)) throw problem;

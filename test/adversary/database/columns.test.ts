@@ -6,7 +6,6 @@ import { Client } from 'pg';
 import type { ConnectionSettings } from '../../../src/postgres/clusterLock.js';
 import { expectLogHolds } from '../../promises/wholeLog.js';
 import { query } from '../../support/postgres.js';
-import { until } from '../../support/waiting.js';
 import type { ColumnAttack } from './columnAttacks.js';
 import { attacksOn, REFUSED, SURROUNDINGS } from './columnAttacks.js';
 import type { ColumnScene } from './columnScene.js';
@@ -226,18 +225,17 @@ describe('open_act, of which there are rows only while something is under way', 
       `select id, seq from log_entry where part = 'opens' order by seq limit 1`,
     );
     if (attempt === undefined) throw new Error('nothing was attempted');
-    for (const instance of ['gone', 'another']) {
-      const seen = lines.length;
-      await query(daemon, `insert into open_act ${columns} values ($1, $2, null, $3, false)`, [
-        attempt.id,
-        instance,
-        attempt.seq,
-      ]);
-      const told = (): boolean =>
-        lines.slice(seen).some(({ message }) => String(message).includes('have an act as open that is not'));
-      await until(told);
-      await query(daemon, 'delete from open_act where id = $1', [attempt.id]);
-    }
+    await query(daemon, `insert into open_act ${columns} values ($1, 'gone', null, $2, false)`, [
+      attempt.id,
+      attempt.seq,
+    ]);
+    const seen = lines.length;
+    // it keeps house before it serves
+    await system.stopDaemon();
+    await system.startDaemon();
+    const told = lines.slice(seen).map(({ message }) => String(message));
+    expect(told).toContainEqual(expect.stringContaining('have an act as open that is not'));
+    await query(daemon, 'delete from open_act where id = $1', [attempt.id]);
     await sign(system, scene.live);
     await expectLogHolds(system);
   });
@@ -293,7 +291,8 @@ describe('when everything is as it was', () => {
               gone as (update log_frontier set ${other})
          select size, frontier from before`,
       );
-      await sign(system, live);
+      // before the next tree is made, or behind
+      expect(['done', 'log-unavailable']).toContain(await outcomeOf(sign(system, live)));
       expect(String(await failed)).toContain('the stored frontier');
       const values = [before?.size, before?.frontier];
       await query(scene.owner, 'update log_frontier set size = $1, frontier = $2', values);
