@@ -12,6 +12,7 @@ import { GrantEvidence } from './grantEvidence.js';
 import type { FalseStatement } from './historyEvidence.js';
 import { HistoryEvidence, HistoryRecount } from './historyEvidence.js';
 import type { Jwk } from './jws.js';
+import { OutcomeEvidence } from './outcomeEvidence.js';
 import type { PublicPart } from './publicPart.js';
 import type { RequestCounts } from './requestEvidence.js';
 import { QuorumEvidence } from './quorumEvidence.js';
@@ -40,8 +41,8 @@ export interface ExportCheck {
 
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
- * pairing of acts, the trees that depositaries have seen, the signatures of everyone who asked, decided and made rules, that what was decided is what was asked,
- * that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
+ * pairing of acts, that what was done is what was attempted, the trees that depositaries have seen, the signatures of everyone who
+ * asked, decided and made rules, that what was decided is what was asked, that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
  * that no grant was used beyond what it allows, that nothing was made twice of one order, and that no history was said to be
  * complete which was not; for the last of these it is read again, where there are such statements. What is not as it should be
  * about an act that the log does not say was done is reported, and the export believed all the same.
@@ -54,6 +55,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
 }> {
   const origin = originOf(check.logKey);
   const directory = new DirectoryInForce(check.bootstrap ?? []);
+  const outcomes = new OutcomeEvidence();
   const requests = new RequestEvidence(origin, directory);
   const statements = new StatementEvidence(origin, directory);
   const recoveries = new RecoveryEvidence();
@@ -68,6 +70,8 @@ export async function verifyExport(check: ExportCheck): Promise<{
     directory.follow(documents);
     // what was refused before any attempt has done nothing: nothing else is learnt from it
     if (standsAlone(entry)) return requests.check(entry);
+    // also of an attempt that is refused for something else
+    const isOther = outcomes.check(entry);
     const reason =
       requests.check(entry) ??
       statements.check(entry) ??
@@ -78,7 +82,8 @@ export async function verifyExport(check: ExportCheck): Promise<{
       terms.check(entry) ??
       creations.check(entry) ??
       trees.check(entry, index) ??
-      histories.check(entry, index);
+      histories.check(entry, index) ??
+      isOther;
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };

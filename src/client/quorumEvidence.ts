@@ -39,6 +39,8 @@ export class QuorumEvidence {
   readonly #kinds: ReadonlySet<string>[] = [];
   /** The place of each in that list, by a digest of it. */
   readonly #places = new Map<string, number>();
+  /** The same of each key whose deposit has no outcome yet, by its act. */
+  readonly #ordered = new Map<string, number>();
   /** By request and depositary. */
   readonly #approvals = new Map<string, Map<string, Approved>>();
   /** The intents whose outcome was done, by request and depositary. */
@@ -60,9 +62,7 @@ export class QuorumEvidence {
   /** Why this entry is refused, if it is. */
   check(entry: Entry): string | undefined {
     const { act, phase, actor, subject, detail, id, time } = entry;
-    if (act === 'key.generate' && phase === 'attempted' && subject.key !== undefined) {
-      this.#quorums.set(subject.key, this.#placeOf(detail['quorums']));
-    }
+    if (act === 'key.generate') this.#noteDeposit(entry);
     if (subject.recovery === undefined) return undefined;
     if (act === 'recovery.request' && phase === 'attempted') {
       const recipient = recipientOf(detail['scope']);
@@ -100,6 +100,19 @@ export class QuorumEvidence {
       this.#purposes.delete(subject.recovery);
     }
     return reason;
+  }
+
+  /** A key has quorums when it was deposited: what was only ordered may have been ordered against the rules. */
+  #noteDeposit({ id, phase, subject, detail }: Entry): void {
+    if (phase === 'attempted') {
+      this.#ordered.set(id, this.#placeOf(detail['quorums']));
+      return;
+    }
+    const place = this.#ordered.get(id);
+    this.#ordered.delete(id);
+    if (phase === 'done' && place !== undefined && subject.key !== undefined) {
+      this.#quorums.set(subject.key, place);
+    }
   }
 
   #placeOf(quorums: Json | undefined): number {

@@ -25,13 +25,15 @@ export function endsRequest({ act, phase, detail, error, request }: Entry): bool
 interface AskedFor {
   readonly hash: Json | undefined;
   readonly keys: string;
+  /** Whether the request was filed: what was only attempted is none yet. */
+  isFiled: boolean;
 }
 
 /**
  * Checks that what was decided on is what was asked: the hash of each request is that of what its entry says, whoever
  * approves, denies or carries out a request does so by that hash, and every entry about it names the same keys. As
  * depositaries sign the hash, a log that tells other keys, another scope, another reason or another requester than they were
- * shown is refused; so is one in which a release is of some of the keys.
+ * shown is refused; so is one in which a release is of some of the keys, or in which something came of a request that was never filed.
  *
  * Remembers hash and keys of each request that has not ended.
  */
@@ -46,6 +48,9 @@ export class RecoveryEvidence {
       (entry.phase === 'attempted' ? this.#checkAttempt(entry, recovery) : undefined) ??
       this.#checkKeys(entry, recovery) ??
       checkReleased(entry);
+    const asked = this.#asked.get(recovery);
+    if (asked !== undefined && entry.act === 'recovery.request' && entry.phase === 'done')
+      asked.isFiled = true;
     if (endsRequest(entry)) this.#asked.delete(recovery);
     return reason;
   }
@@ -55,12 +60,12 @@ export class RecoveryEvidence {
     const { requestHash } = detail;
     if (act === 'recovery.request') {
       if (this.#asked.has(recovery)) return { invented: `${recovery} is asked for again` };
-      this.#asked.set(recovery, { hash: requestHash, keys: namesOf(entry) });
+      this.#asked.set(recovery, { hash: requestHash, keys: namesOf(entry), isFiled: false });
       return isOf(entry, recovery) ? undefined : { invented: 'the hash of the request is of something else' };
     }
     if (requestHash === undefined) return undefined;
     const asked = this.#asked.get(recovery);
-    if (asked === undefined) return `${act} of a request that was not made, or has ended`;
+    if (asked?.isFiled !== true) return `${act} of a request that was not made, or has ended`;
     return asked.hash === requestHash ? undefined : `${act} is about something else than was asked`;
   }
 

@@ -6,11 +6,15 @@ import { join } from 'node:path';
 import { verifyExport } from '../../src/client/logVerification.js';
 import type { PublicPart } from '../../src/client/publicPart.js';
 import { DirectoryInForce } from '../../src/client/directoryInForce.js';
+import { OutcomeEvidence } from '../../src/client/outcomeEvidence.js';
 import { GrantEvidence } from '../../src/client/grantEvidence.js';
 import { QuorumEvidence } from '../../src/client/quorumEvidence.js';
 import { RequestEvidence } from '../../src/client/requestEvidence.js';
 import { canonicalJson, type Json } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
+import { encodeEntry, type Entry } from '../../src/log/entry.js';
+import { documentHash } from '../../src/log/export.js';
+import { exportLinesOf } from '../log/exportText.js';
+import { ORIGIN } from './fakeServer.js';
 import type { Forgery } from './sampleLog.js';
 import {
   administrators,
@@ -416,6 +420,111 @@ describe('an attempt that should not have been made', () => {
   });
 });
 
+describe('what was done is what was attempted, or the log is not believed:', () => {
+  const other = `rec_${'3'.repeat(32)}`;
+  const changed = async (
+    index: number,
+    change: (entry: Entry) => Partial<Entry>,
+    more: readonly Json[] = [],
+  ): Promise<Awaited<ReturnType<typeof verifyExport>>['verdict']> => {
+    const entries = (await sampleEntries()).map((entry, at) =>
+      at === index ? { ...entry, ...change(entry) } : entry,
+    );
+    writeFileSync(path, `${exportOf(entries, more).join('\n')}\n`);
+    return (await verifyExport({ path, logKey: logKey.vkey, bootstrap: administrators })).verdict;
+  };
+
+  test('a policy that nobody signed does not come into force by the outcome of one that was', async () => {
+    const unsigned = { ...(document as object), rules: [{ name: 'mine' }] } as unknown as Json;
+    const policyHash = documentHash(unsigned);
+    const lines = async (hash: string, documents: readonly Json[]): Promise<readonly string[]> => {
+      const entries = (await sampleEntries()).map((entry, at) =>
+        at === 1 ? { ...entry, detail: { version: 1, policyHash: hash } } : entry,
+      );
+      return exportLinesOf({
+        ...{ origin: ORIGIN, logKey, documents },
+        lines: entries.map((entry) => Buffer.from(encodeEntry(entry)).toString()),
+      });
+    };
+    writeFileSync(path, `${(await lines(policyHash, [unsigned])).join('\n')}\n`);
+    const { verdict } = await verifyExport({ path, logKey: logKey.vkey, bootstrap: administrators });
+    expect(verdict).toMatchObject({
+      ok: false,
+      index: 1,
+      reason: expect.stringMatching(/another policy/) as string,
+    });
+    writeFileSync(path, `${(await lines(documentHash(document), [document])).join('\n')}\n`);
+    expect((await verifyExport({ path, logKey: logKey.vkey, bootstrap: administrators })).verdict.ok).toBe(
+      true,
+    );
+  });
+
+  test('a policy does not come into force on top of another than its signers meant', async () => {
+    const removed = { ...(document as object), version: 2, principals: [] } as unknown as Json;
+    const next = { ...(document as object), version: 3 } as unknown as Json;
+    const [attempt, done] = await removal(removed);
+    const [second, after] = await removal(next);
+    if (!attempt || !done || !second || !after) throw new Error('two attempts, two outcomes');
+    const again = { id: 'act_5', time: at(41) } as const;
+    const request2 = await request(people.ann, 41, '/v1/policy');
+    const more = [attempt, { ...second, ...again, request: request2 }, done, { ...after, ...again }];
+    writeFileSync(path, `${exportOf(await sampleEntries({ more }), [removed, next]).join('\n')}\n`);
+    const { verdict } = await verifyExport({ path, logKey: logKey.vkey, bootstrap: administrators });
+    expect(verdict).toMatchObject({
+      ok: false,
+      index: 9,
+      reason: expect.stringMatching(/on top of version 2/) as string,
+    });
+  });
+
+  test.each([3, 5])('what entry %i concludes is about what it was attempted about', async (index) => {
+    for (const subject of [{ recovery: other, keys: ['key_1'], owner: 'olga' }, { recovery: RECOVERY }, {}]) {
+      expect(await changed(index, () => ({ subject }))).toMatchObject({
+        ok: false,
+        index,
+        reason: expect.stringMatching(/attempted about something else|other keys than were asked/) as string,
+      });
+    }
+  });
+
+  test('an approval comes with the replies that its statement names', async () => {
+    const statementWith = await statement(people.dana, { replies: 'ab'.repeat(32) });
+    for (const digest of ['ab', 'cd']) {
+      const entries = (await sampleEntries({ statement: statementWith })).map((entry, at) =>
+        at === 5 ? { ...entry, digest: digest.repeat(32) } : entry,
+      );
+      expect((await verdictOn(entries)).verdict.ok).toBe(digest === 'ab');
+    }
+  });
+
+  test('grants are those that were named before', () => {
+    const evidence = (): OutcomeEvidence => new OutcomeEvidence();
+    const begun: Entry = {
+      ...{ v: 1, time: at(1), act: 'recovery.activate', id: 'act_1', phase: 'attempted', actor: 'escrowd' },
+      ...{ subject: { recovery: RECOVERY }, detail: { grants: { key_1: 'grant_1' } } },
+    };
+    const made = (grant: string): Entry => ({
+      ...begun,
+      phase: 'done',
+      detail: { grants: { key_1: grant } },
+    });
+    for (const grant of ['grant_1', 'grant_2']) {
+      const outcomes = evidence();
+      expect(outcomes.check(begun)).toBeUndefined();
+      expect(outcomes.check(made(grant)) === undefined).toBe(grant === 'grant_1');
+    }
+  });
+
+  test('nothing comes of a request that was attempted and never filed', async () => {
+    const unfiled = (await sampleEntries()).filter((_, index) => index !== 3);
+    expect((await verdictOn(unfiled)).verdict).toMatchObject({
+      ok: false,
+      index: 3,
+      reason: expect.stringMatching(/not made/) as string,
+    });
+  });
+});
+
 describe('a key that came back', () => {
   const KEY = 'key_1';
   const common = { v: 1, time: '2026-03-01T12:32:00.000Z', actor: 'escrowd' } as const;
@@ -474,9 +583,13 @@ describe('a key that came back', () => {
   });
 
   test('that was never deposited is found', async () => {
-    expect(check([...(await approved()), activated(['dana'])])).toEqual([
-      expect.stringMatching(/deposit is not in the log/),
-    ]);
+    const [ordered, done] = deposited([['dana']]);
+    if (ordered === undefined || done === undefined) throw new Error('an order has an outcome');
+    for (const before of [[], [ordered], [ordered, { ...done, phase: 'denied', error: 'busy' } as Entry]]) {
+      expect(check([...before, ...(await approved()), activated(['dana'])])).toEqual([
+        expect.stringMatching(/deposit is not in the log/),
+      ]);
+    }
   });
 
   test('of several keys by a quorum of each is no ground to refuse the log, and without one of each is found', async () => {
