@@ -9,7 +9,8 @@ import type { LogView } from './logView.js';
  * log key that continues what was seen before, and that the pinned witnesses have cosigned, where there are some. A host that would
  * rather not have it vetoed can say that it was, but then has it in its log for everybody to find.
  *
- * @throws NotVetoed when there is no answer, or none with such a proof; ServerProblem when the server refuses
+ * @throws NotVetoed when there is no answer, or none with such a proof. A refusal has none either: that the request had ended, or
+ * was nobody's, is what who hides a veto would say
  */
 export async function vetoProven(
   client: Pick<EscrowClient, 'veto' | 'caller'>,
@@ -18,15 +19,19 @@ export async function vetoProven(
   reason: string,
 ): Promise<Acted<WireRecovery>> {
   const acted = await client.veto(recovery, reason).catch((cause: unknown) => {
-    if (!isNoAnswer(cause)) throw cause;
-    throw new NotVetoed(`the server does not say that it was done: ${cause.message}`, { cause });
+    if (!isWord(cause)) throw cause;
+    const refused = cause instanceof ServerProblem && cause.status < 500;
+    const why = refused
+      ? `the server refuses it (${cause.code})`
+      : 'the server does not say that it was done';
+    throw new NotVetoed(`${why}: ${cause.message}`, { cause });
   });
   const { vetoed } = acted.result;
   if (vetoed === undefined) throw new NotVetoed('the server does not prove that the veto is in its log');
   const isHere = await log.believeEntry(vetoed).then(
     ({ entry }) => vetoed.index === acted.entry && isVetoOf(entry, recovery, client.caller),
     (cause: unknown) => {
-      if (!(cause instanceof NotBelieved) && !isNoAnswer(cause)) throw cause;
+      if (!(cause instanceof NotBelieved) && !isWord(cause)) throw cause;
       const why = cause instanceof NotBelieved ? cause.detail : cause.message;
       throw new NotVetoed(`what the server shows as proof does not hold: ${why}`, { cause });
     },
@@ -35,9 +40,9 @@ export async function vetoProven(
   return acted;
 }
 
-/** A refusal says something; these say nothing. */
-function isNoAnswer(error: unknown): error is ServerProblem | ServerUnreachable {
-  return error instanceof ServerUnreachable || (error instanceof ServerProblem && error.status >= 500);
+/** What the server says, or that it says nothing. */
+function isWord(error: unknown): error is ServerProblem | ServerUnreachable {
+  return error instanceof ServerUnreachable || error instanceof ServerProblem;
 }
 
 function isVetoOf({ act, phase, actor, subject, detail }: Entry, recovery: string, owner: string): boolean {

@@ -1,6 +1,7 @@
 import type { Escrow } from './context.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
+import type { GrantId } from './ids.js';
 import type { GrantFacts, ScopeFacts } from './logFacts.js';
 
 /**
@@ -27,6 +28,26 @@ export async function checkLoggedGrant(
   const facts = followed.facts.grant(grant.id);
   if (facts !== undefined && isAsLogged(grant, facts)) return facts;
   throw new EscrowError('record-mismatch', 'The log says something else of the grant.');
+}
+
+/**
+ * Checks that a grant which its record has as ended, or which has none, has ended by the log too: who is told so will do nothing
+ * more to stop it.
+ *
+ * @throws EscrowError `record-mismatch`
+ */
+export async function checkEnded(
+  { followed }: Pick<Escrow, 'followed'>,
+  id: GrantId,
+  now: Date,
+): Promise<void> {
+  await followed.caughtUp();
+  const facts = followed.facts.grant(id);
+  if (facts === undefined || now.getTime() >= facts.expiresAtMs || facts.used >= facts.maxUses) return;
+  throw new EscrowError(
+    'record-mismatch',
+    'By the log this grant stands, and its record says something else.',
+  );
 }
 
 function isAsLogged(grant: Grant, facts: GrantFacts): boolean {

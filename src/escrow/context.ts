@@ -12,11 +12,9 @@ import type { FollowedLog } from './logFacts.js';
 import type { OpenRequests } from './openRequests.js';
 import type { OwnerChains } from './ownerChains.js';
 import type { Actor, SignedRequest } from './performance.js';
-import type { Subject } from './journal.js';
 import type { Clock, IdentityVerifier, LogReader, StatementVerifier, Store, Token } from './ports.js';
 import type { Principal } from './principals.js';
 import type { Recovery } from './recovery.js';
-import { statusAt } from './recovery.js';
 
 /** What the use cases stand on. The token is here for what it can tell; what it can do is lent by the ledger. */
 export interface Escrow {
@@ -107,33 +105,4 @@ export async function getGrant(escrow: Escrow, id: GrantId): Promise<Grant> {
   const grant = await escrow.store.findGrant(id);
   if (grant === undefined) throw new EscrowError('grant-unknown');
   return grant;
-}
-
-/**
- * A request that has not ended, by the records or by the clock, and where it stands now; else EscrowError
- * `recovery-unknown`, `recovery-expired`, `recovery-ended`.
- */
-export async function getOpenRecovery(
-  escrow: Escrow,
-  id: RecoveryId,
-  about: (subject: Subject) => void,
-): Promise<{ readonly recovery: Recovery; readonly status: 'pending' | 'approved' }> {
-  about({ recovery: id });
-  const recovery = await getRecovery(escrow, id);
-  about({ keys: recovery.keys, owner: recovery.owner });
-  const status = statusAt(recovery, escrow.clock.now());
-  switch (status) {
-    case 'pending':
-    case 'approved':
-      return { recovery, status };
-    case 'expired':
-      throw new EscrowError('recovery-expired');
-    case 'active':
-    case 'released':
-    case 'denied':
-    case 'vetoed':
-    case 'cancelled':
-    case 'failed':
-      throw new EscrowError('recovery-ended');
-  }
 }

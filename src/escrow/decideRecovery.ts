@@ -1,7 +1,8 @@
 import { brakesOfAll, getAskedKeys } from './askedKeys.js';
 import { checkRecord, whileLogged } from './checkedRequest.js';
 import type { Call, Escrow } from './context.js';
-import { actorOf, getOpenRecovery } from './context.js';
+import { actorOf } from './context.js';
+import { getOpenRecovery } from './openRecovery.js';
 import { repliesDigest, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { RecoveryId } from './ids.js';
@@ -153,9 +154,9 @@ export function vetoRecovery(
   order: { readonly recovery: RecoveryId; readonly reason: string },
 ): Promise<Performed<Recovery>> {
   return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
-    if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
     const keys = await getAskedKeys(escrow, recovery);
     await checkRecord(escrow, recovery, keys);
+    if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
     const { ownerMayVeto } = brakesOfAll(keys);
     if (!ownerMayVeto) throw new EscrowError('veto-not-allowed');
   });
@@ -172,8 +173,8 @@ export function cancelRecovery(
   order: { readonly recovery: RecoveryId; readonly reason: string },
 ): Promise<Performed<Recovery>> {
   return end(escrow, call, order, 'recovery.cancel', 'cancelled', async (recovery) => {
-    if (recovery.requester !== call.caller.id) throw new EscrowError('forbidden');
     await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
+    if (recovery.requester !== call.caller.id) throw new EscrowError('forbidden');
   });
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { checkGrant, checkLoggedGrant } from './checkedGrant.js';
+import { checkEnded, checkGrant, checkLoggedGrant } from './checkedGrant.js';
 import type { Call, Escrow, OperateCall } from './context.js';
 import { actorOf, getDeposit, getGrant } from './context.js';
 import { isDepositaryOf } from './deposit.js';
@@ -123,17 +123,22 @@ export function revokeGrant(
     actor: actorOf(call),
     decide: async (about) => {
       about({ grant: order.grant });
-      const grant = await getGrant(escrow, order.grant);
+      const now = escrow.clock.now();
+      const grant = await getGrant(escrow, order.grant).catch(async (unknown: unknown) => {
+        await checkEnded(escrow, order.grant, now);
+        throw unknown;
+      });
       about(subjectOf(grant));
+      // whose it is decides who may end it, and whom its entry is about
+      if (endOf(grant, now) === undefined) await checkLoggedGrant(escrow, grant);
+      else await checkEnded(escrow, grant.id, now);
       const deposit = await getDeposit(escrow, grant.key);
       const mayRevoke =
         grant.owner === call.caller.id ||
         hasRole(call.caller, 'admin') ||
         deposit.purposes.some((purpose) => isDepositaryOf(purpose, call.caller.id));
       if (!mayRevoke) throw new EscrowError('forbidden');
-      checkLive(grant, escrow.clock.now());
-      // whose it is decides who may end it, and whom its entry is about
-      await checkLoggedGrant(escrow, grant);
+      checkLive(grant, now);
       return { detail: { reason: order.reason }, claims: [], plan: grant };
     },
     run: (_lent, grant) =>

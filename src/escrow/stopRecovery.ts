@@ -1,7 +1,8 @@
 import { getAskedKeys } from './askedKeys.js';
 import { checkRecord } from './checkedRequest.js';
 import type { Call, Escrow } from './context.js';
-import { actorOf, getOpenRecovery } from './context.js';
+import { actorOf } from './context.js';
+import { getOpenRecovery } from './openRecovery.js';
 import { canonicalHash } from './digests.js';
 import { EscrowError } from './errors.js';
 import { isBlank, isPlain } from './freeText.js';

@@ -2,7 +2,7 @@ import type { AskedKey } from './askedKeys.js';
 import { mayDecide } from './askedKeys.js';
 import { checkRequest, countedStatus } from './checkedRequest.js';
 import type { Escrow } from './context.js';
-import { getOpenRecovery } from './context.js';
+import { getOpenRecovery } from './openRecovery.js';
 import type { Share } from './deposit.js';
 import { EscrowError } from './errors.js';
 import type { PrincipalId, RecoveryId } from './ids.js';

@@ -4,6 +4,7 @@ import { approveRecovery } from '../../../src/escrow/decideRecovery.js';
 import { askedAsJson, repliesDigest, sha256Hex } from '../../../src/escrow/digests.js';
 import { EscrowError } from '../../../src/escrow/errors.js';
 import { generateKey } from '../../../src/escrow/generateKey.js';
+import { isOpen } from '../../../src/escrow/housekeeping.js';
 import type { KeyId, PrincipalId } from '../../../src/escrow/ids.js';
 import type { LogFacts, RequestFacts } from '../../../src/escrow/logFacts.js';
 import type { Policy } from '../../../src/escrow/policy.js';
@@ -227,7 +228,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
     policy,
     request: (id) => {
       const recovery = recoveries.get(id);
-      asked = recovery && asFacts(recovery);
+      asked = recovery && isOpen(recovery.state.status) ? asFacts(recovery) : undefined;
       return asked;
     },
     grant: (id) => logged.grant(id),

@@ -111,11 +111,16 @@ test('nor under a log that the pinned witnesses have not seen', async () => {
   expect(await said(Promise.resolve(answer(await proofOf(VETO))), logView(true))).toBe('not vetoed');
 });
 
-test('nor where no answer comes, or one that says nothing; a refusal is told as what it is', async () => {
+test('nor where no answer comes, or one that says nothing, or that it is refused, whatever for', async () => {
   expect(await said(Promise.reject(new ServerUnreachable('timeout', 'no answer')))).toBe('not vetoed');
   expect(await said(Promise.reject(new ServerProblem('store-unavailable', 503, 'later')))).toBe('not vetoed');
-  const refused = new ServerProblem('veto-not-allowed', 403, 'no');
-  await expect(said(Promise.reject(refused))).rejects.toBe(refused);
+  for (const [code, status] of [
+    ['veto-not-allowed', 403],
+    ['recovery-ended', 409],
+    ['recovery-unknown', 404],
+  ] as const) {
+    expect(await said(Promise.reject(new ServerProblem(code, status, 'no')))).toBe('not vetoed');
+  }
 });
 
 test('the command line says so, and what to do, and has an exit of its own for it', async () => {
@@ -126,6 +131,14 @@ test('the command line says so, and what to do, and has an exit of its own for i
     const { exit, out, err } = await escrowctl(argv);
     expect({ exit, out }).toEqual({ exit: 7, out: '' });
     for (const words of ['not vetoed', 'call the depositaries']) expect(err).toContain(words);
+    office.server.routes.set(`POST /v1/recoveries/${RECOVERY}/veto`, () => ({
+      status: 409,
+      json: { type: 'urn:escrowd:problem:recovery-ended', title: 'no', status: 409, detail: 'It has ended.' },
+    }));
+    const refused = await escrowctl(argv);
+    expect(refused.exit).toBe(7);
+    for (const words of ['not vetoed', 'recovery-ended', 'call the depositaries'])
+      expect(refused.err).toContain(words);
     server = office.server;
     const vetoed = await proofOf({ ...VETO, actor: 'dana' });
     office.server.routes.set(`POST /v1/recoveries/${RECOVERY}/veto`, () => ({ json: answer(vetoed) }));
