@@ -65,13 +65,16 @@ function isAsLogged(grant: Grant, facts: GrantFacts): boolean {
 }
 
 function isSame(scope: Grant['scope'], facts: ScopeFacts): boolean {
-  const { app, operations, mechanisms, input, rate } = scope;
+  const { app, operations, mechanisms, input, rate, durationMs, notBefore, notAfter } = scope;
   return (
     app === facts.app &&
     input === facts.input &&
     operations.join(' ') === facts.operations.join(' ') &&
     mechanisms.join(' ') === facts.mechanisms.join(' ') &&
     rate?.uses === facts.rate?.uses &&
-    rate?.perMs === facts.rate?.perMs
+    rate?.perMs === facts.rate?.perMs &&
+    durationMs === facts.durationMs &&
+    notBefore?.getTime() === facts.notBefore?.getTime() &&
+    notAfter?.getTime() === facts.notAfter?.getTime()
   );
 }

@@ -40,13 +40,16 @@ export interface IntentFact {
   readonly atMs: number;
 }
 
-/** What was asked for, as far as a use is held to it. */
+/** What was asked for: what a use is held to, and what the record must say of the rest. */
 export interface ScopeFacts {
   readonly app: string;
   readonly operations: readonly string[];
   readonly mechanisms: readonly string[];
   readonly input: string;
   readonly rate: Rate | undefined;
+  readonly durationMs: number;
+  readonly notBefore: Date | undefined;
+  readonly notAfter: Date | undefined;
 }
 
 /** What the log says of a grant that has not ended. */

@@ -94,7 +94,7 @@ function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
 
 /** What a scope says; what it does not say allows nothing, but for the rate and times that older ones do not have. */
 function scopeOf(scope: Json | undefined): ScopeFacts {
-  const { app, operations, mechanisms, input, rate } = membersOf(scope);
+  const { app, operations, mechanisms, input, rate, durationMs, notBefore, notAfter } = membersOf(scope);
   const { uses, perMs } = membersOf(rate);
   return {
     app: textOf(app),
@@ -102,7 +102,15 @@ function scopeOf(scope: Json | undefined): ScopeFacts {
     mechanisms: textsOf(mechanisms),
     input: textOf(input),
     rate: typeof uses === 'number' && typeof perMs === 'number' ? { uses, perMs } : undefined,
+    durationMs: typeof durationMs === 'number' ? durationMs : 0,
+    notBefore: dateOf(notBefore),
+    notAfter: dateOf(notAfter),
   };
+}
+
+function dateOf(instant: Json | undefined): Date | undefined {
+  const ms = instantOf(instant);
+  return ms === undefined ? undefined : new Date(ms);
 }
 
 function membersOf(value: Json | undefined): Readonly<Record<string, Json>> {
