@@ -1,5 +1,6 @@
 import { createPublicKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { decodeText } from './log/plainText.js';
@@ -14,6 +15,7 @@ import type { Housekeeping } from './escrow/housekeeping.js';
 import { keepHouse } from './escrow/housekeeping.js';
 import { unaccountedObjects } from './escrow/inventory.js';
 import type { FollowedLog } from './escrow/logFacts.js';
+import type { SavedState } from './escrow/logState.js';
 import { LogState } from './escrow/logState.js';
 import { Ledger } from './escrow/ledger.js';
 import { OpenRequests } from './escrow/openRequests.js';
@@ -38,6 +40,7 @@ import { startCluster } from './postgres/cluster.js';
 import type { Database } from './postgres/database.js';
 import { openDatabase } from './postgres/database.js';
 import { LogDamaged } from './postgres/faults.js';
+import type { Follow } from './postgres/followed.js';
 import { openProvenToken } from './tokenStart.js';
 import type { WitnessAt } from './witness/submission.js';
 import { startWitnessing } from './witness/witnessing.js';
@@ -109,7 +112,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);
     const facts = new LogState();
-    const using = { signer, certifier, anchorage: token, follow: facts };
+    const follow = followWith(facts, releaseOf(parts.packageDirectory));
+    const using = { signer, certifier, anchorage: token, follow };
     const database = await startDatabase(parts, using, stack, fail);
     void database.failed.then((damage) => {
       log.error('the log is damaged: nothing more is built on it', {
@@ -239,6 +243,28 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   }
 }
 
+/** The state of the log, kept for the next start of the same release. */
+function followWith(facts: LogState, release: string): Follow {
+  return {
+    take: (index, entry) => {
+      facts.take(index, entry);
+    },
+    state: {
+      release,
+      save: () => facts.save(),
+      // the identity key has signed it for this release: it is what `save` gave
+      restore: (saved) => {
+        facts.restore(saved as SavedState);
+      },
+    },
+  };
+}
+
+function releaseOf(packageDirectory: string): string {
+  const described = JSON.parse(read(join(packageDirectory, 'package.json'))) as { readonly version: string };
+  return described.version;
+}
+
 /** DATABASE_URL's server, or the private cluster in the configured directory. */
 async function startDatabase(
   { config, packageDirectory, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
@@ -246,7 +272,7 @@ async function startDatabase(
     readonly signer: CheckpointSigner;
     readonly certifier: Certifier;
     readonly anchorage: Anchorage;
-    readonly follow: LogState;
+    readonly follow: Follow;
   },
   stack: (() => Promise<unknown>)[],
   fail: (error: Error) => void,

@@ -13,6 +13,16 @@ export class Births {
   #slots = Buffer.alloc(FEWEST_SLOTS * SLOT_BYTES);
   #size = 0;
 
+  /** Those that {@link save} gave. */
+  static of(saved: Uint8Array): Births {
+    const births = new Births();
+    for (let from = 0; from < saved.length; from += SLOT_BYTES) {
+      const slot = Buffer.from(saved.subarray(from, from + SLOT_BYTES));
+      births.#put(slot.subarray(0, NAME_BYTES), slot.subarray(NAME_BYTES));
+    }
+    return births;
+  }
+
   get(key: string): string | undefined {
     const at = this.#slotOf(nameOf(key));
     return this.#isEmpty(at) ? undefined : this.#slots.toString('hex', at + NAME_BYTES, at + SLOT_BYTES);
@@ -20,13 +30,26 @@ export class Births {
 
   /** The first birth of a key is the one that counts. */
   add(key: string, digest: string): void {
+    this.#put(nameOf(key), Buffer.from(digest, 'hex'));
+  }
+
+  /** All of them, in 48 bytes each. */
+  save(): Uint8Array {
+    const saved = Buffer.alloc(this.#size * SLOT_BYTES);
+    let to = 0;
+    for (let at = 0; at < this.#slots.length; at += SLOT_BYTES) {
+      if (!this.#isEmpty(at)) to += this.#slots.copy(saved, to, at, at + SLOT_BYTES);
+    }
+    return saved;
+  }
+
+  #put(name: Buffer, digest: Buffer): void {
     if (this.#size * 4 >= (this.#slots.length / SLOT_BYTES) * 3) this.#grow();
-    const name = nameOf(key);
     const at = this.#slotOf(name);
     if (!this.#isEmpty(at)) return;
     this.#size += 1;
     name.copy(this.#slots, at);
-    this.#slots.write(digest, at + NAME_BYTES, 'hex');
+    digest.copy(this.#slots, at + NAME_BYTES);
   }
 
   #grow(): void {

@@ -2,7 +2,9 @@ import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { decodeEntry } from '../log/entry.js';
 import { Births } from './births.js';
+import type { SavedCalls } from './loggedCalls.js';
 import { LoggedCalls } from './loggedCalls.js';
+import type { SavedCreations } from './loggedCreations.js';
 import { LoggedCreations } from './loggedCreations.js';
 import type {
   AsOf,
@@ -13,14 +15,27 @@ import type {
   PolicyFacts,
   RequestFacts,
 } from './logFacts.js';
+import type { SavedGrant } from './loggedGrants.js';
 import { LoggedGrants } from './loggedGrants.js';
+import type { SavedRequests } from './loggedRequests.js';
 import { LoggedRequests } from './loggedRequests.js';
 
 /** An attempt that waits for its outcome. */
-interface Attempt {
+export interface Attempt {
   readonly of: OpenAttempt;
   readonly recovery: string | undefined;
   readonly asOf: AsOf;
+}
+
+/** The state as it is saved: a value for the structured clone algorithm. */
+export interface SavedState {
+  readonly policy: PolicyFacts | undefined;
+  readonly births: Uint8Array;
+  readonly requests: SavedRequests;
+  readonly grants: ReadonlyMap<string, SavedGrant>;
+  readonly attempts: ReadonlyMap<string, Attempt>;
+  readonly calls: SavedCalls;
+  readonly creations: SavedCreations;
 }
 
 /**
@@ -28,13 +43,38 @@ interface Attempt {
  * and asks nobody; what has ended it forgets.
  */
 export class LogState implements LogFacts {
-  readonly #births = new Births();
-  readonly #requests = new LoggedRequests();
-  readonly #grants = new LoggedGrants();
-  readonly #attempts = new Map<string, Attempt>();
-  readonly #calls = new LoggedCalls();
-  readonly #creations = new LoggedCreations();
+  #births = new Births();
+  #requests = new LoggedRequests();
+  #grants = new LoggedGrants();
+  #attempts = new Map<string, Attempt>();
+  #calls = new LoggedCalls();
+  #creations = new LoggedCreations();
   #policy: PolicyFacts | undefined;
+
+  /** All of it, to be written down before the next entry is taken: what is in it changes with that. */
+  save(): SavedState {
+    return {
+      policy: this.#policy,
+      births: this.#births.save(),
+      requests: this.#requests.save(),
+      grants: this.#grants.save(),
+      attempts: this.#attempts,
+      calls: this.#calls.save(),
+      creations: this.#creations.save(),
+    };
+  }
+
+  /** Becomes what {@link save} gave, in place of taking the entries that had made it. */
+  restore({ policy, births, requests, grants, attempts, calls, creations }: SavedState): void {
+    const [born, asked, running] = [Births.of(births), new LoggedRequests(requests), LoggedGrants.of(grants)];
+    this.#calls = new LoggedCalls(calls);
+    this.#creations = new LoggedCreations(creations);
+    this.#attempts = new Map(attempts);
+    this.#policy = policy;
+    this.#births = born;
+    this.#requests = asked;
+    this.#grants = running;
+  }
 
   get policy(): PolicyFacts | undefined {
     return this.#policy;

@@ -5,11 +5,31 @@ import type { Entry } from '../log/entry.js';
 /** A request is refused for its time 65 seconds after it was signed; two daemons' clocks differ by at most ten. */
 const GENERATION_MS = 80_000;
 
+/** The same, as they are saved. */
+export interface SavedCalls {
+  readonly recent: ReadonlySet<string>;
+  readonly before: ReadonlySet<string>;
+  readonly sinceMs: number;
+}
+
 /** The signed requests of the log that could still be sent again, each by the digest of what was signed. */
 export class LoggedCalls {
-  #recent = new Set<string>();
-  #before = new Set<string>();
-  #sinceMs = 0;
+  #recent: Set<string>;
+  #before: Set<string>;
+  #sinceMs: number;
+
+  /** @param saved those that {@link save} gave */
+  constructor(
+    { recent, before, sinceMs }: SavedCalls = { recent: new Set(), before: new Set(), sinceMs: 0 },
+  ) {
+    this.#recent = new Set(recent);
+    this.#before = new Set(before);
+    this.#sinceMs = sinceMs;
+  }
+
+  save(): SavedCalls {
+    return { recent: this.#recent, before: this.#before, sinceMs: this.#sinceMs };
+  }
 
   /** Takes the request of an entry, if it has one, and says whether it stood in the log before. */
   take({ request, time }: Entry): boolean {

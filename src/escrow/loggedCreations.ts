@@ -9,17 +9,38 @@ const TOLERANCE_MS = 300_000;
 const CERTAINLY_KEPT_MS = IDEMPOTENCY_KEY_KEPT_MS - TOLERANCE_MS;
 const CERTAINLY_FORGOTTEN_MS = IDEMPOTENCY_KEY_KEPT_MS + TOLERANCE_MS;
 
-interface Creation extends CreationFact {
+/** What a key stands for, since when. */
+export interface Creation extends CreationFact {
   readonly name: string;
   readonly atMs: number;
 }
 
+/** The same, as it is saved. */
+export interface SavedCreations {
+  readonly byName: ReadonlyMap<string, Creation>;
+  readonly open: ReadonlyMap<string, string>;
+  readonly sweptAtMs: number;
+}
+
 /** What Idempotency-Keys stand for by the log, as long as they are kept; what came to nothing leaves its key free. */
 export class LoggedCreations {
-  readonly #byName = new Map<string, Creation>();
+  readonly #byName: Map<string, Creation>;
   /** The name of each that has no outcome yet, by its act. */
-  readonly #open = new Map<string, string>();
-  #sweptAtMs = 0;
+  readonly #open: Map<string, string>;
+  #sweptAtMs: number;
+
+  /** @param saved what {@link save} gave */
+  constructor(
+    { byName, open, sweptAtMs }: SavedCreations = { byName: new Map(), open: new Map(), sweptAtMs: 0 },
+  ) {
+    this.#byName = new Map(byName);
+    this.#open = new Map(open);
+    this.#sweptAtMs = sweptAtMs;
+  }
+
+  save(): SavedCreations {
+    return { byName: this.#byName, open: this.#open, sweptAtMs: this.#sweptAtMs };
+  }
 
   get(principal: string, key: string): CreationFact | undefined {
     return this.#byName.get(nameOf(principal, key));

@@ -4,6 +4,7 @@ import { sha256Hex } from './digests.js';
 import type { ErrorCode } from './errors.js';
 import type { GrantFacts, RequestFacts } from './logFacts.js';
 import { Pace } from './pace.js';
+import type { RecentUses } from './rate.js';
 
 /** How far apart the instants may be at which a use is decided and recorded, by clocks that may differ. */
 const TOLERANCE_MS = 10_000;
@@ -14,9 +15,33 @@ interface Running {
   readonly pace: Pace | undefined;
 }
 
+/** The same, as it is saved. */
+export interface SavedGrant {
+  readonly facts: GrantFacts;
+  readonly recent: readonly RecentUses[] | undefined;
+}
+
 /** The running grants of the log, and how much of each was used. */
 export class LoggedGrants {
   readonly #running = new Map<string, Running>();
+
+  /** Those that {@link save} gave. */
+  static of(saved: ReadonlyMap<string, SavedGrant>): LoggedGrants {
+    const grants = new LoggedGrants();
+    for (const [id, { facts, recent }] of saved) {
+      const { rate } = facts.scope;
+      const pace = rate === undefined ? undefined : new Pace(rate, TOLERANCE_MS, recent);
+      grants.#running.set(id, { facts, pace });
+    }
+    return grants;
+  }
+
+  save(): ReadonlyMap<string, SavedGrant> {
+    const saved = [...this.#running].map(
+      ([id, { facts, pace }]) => [id, { facts, recent: pace?.save() }] as const,
+    );
+    return new Map(saved);
+  }
 
   get(id: string): GrantFacts | undefined {
     return this.#running.get(id)?.facts;

@@ -13,11 +13,27 @@ const ENDING: ReadonlySet<string> = new Set([
   'recovery.expire',
 ]);
 
+/** The open requests of the log, as they are saved. */
+export interface SavedRequests {
+  readonly open: ReadonlyMap<string, RequestFacts>;
+  readonly said: ReadonlyMap<string, Entry>;
+}
+
 /** The open requests of the log. */
 export class LoggedRequests {
-  readonly #open = new Map<string, RequestFacts>();
+  readonly #open: Map<string, RequestFacts>;
   /** What attempts said that their outcomes do not repeat, by act. */
-  readonly #said = new Map<string, Entry>();
+  readonly #said: Map<string, Entry>;
+
+  /** @param saved those that {@link save} gave */
+  constructor({ open, said }: SavedRequests = { open: new Map(), said: new Map() }) {
+    this.#open = new Map(open);
+    this.#said = new Map(said);
+  }
+
+  save(): SavedRequests {
+    return { open: this.#open, said: this.#said };
+  }
 
   get(id: string): RequestFacts | undefined {
     return this.#open.get(id);

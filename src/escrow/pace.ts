@@ -15,15 +15,23 @@ export class Pace {
   readonly #bounds: readonly Rate[];
   readonly #recent: RecentUses[];
 
-  /** @param toleranceMs how far the instants may be apart at which a use is counted and recorded */
-  constructor(rate: Rate, toleranceMs: number) {
+  /**
+   * @param toleranceMs how far the instants may be apart at which a use is counted and recorded
+   * @param recent what {@link save} gave for the same rate and tolerance
+   */
+  constructor(rate: Rate, toleranceMs: number, recent: readonly RecentUses[] = []) {
     const stretchesMs = [2 * toleranceMs, 11 * toleranceMs];
     const times = new Set(stretchesMs.map((ms) => Math.max(1, Math.ceil(ms / rate.perMs))));
     this.#bounds = [...times].map((n) => ({
       uses: n * rate.uses,
       perMs: Math.max(1, Math.floor((n * rate.perMs - toleranceMs) * SLICE_SHARE)),
     }));
-    this.#recent = this.#bounds.map(() => []);
+    this.#recent = this.#bounds.map((_, which) => recent[which] ?? []);
+  }
+
+  /** What it remembers of the uses. */
+  save(): readonly RecentUses[] {
+    return [...this.#recent];
   }
 
   /** Takes note of uses recorded at this time; false when they are certainly more than the rate allows. */

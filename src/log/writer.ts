@@ -1,5 +1,6 @@
 import { createPublicKey, hash, verify, type KeyObject } from 'node:crypto';
 import { canonicalJson } from './canonical.js';
+import { identityInput, isSignedByIdentity, unverifiedPayload } from './identityStatement.js';
 import { hashLengthBytes } from './merkle.js';
 
 /*
@@ -27,11 +28,7 @@ export interface WriterClaims {
 
 /** The JWS signing input (RFC 7515 section 5.1) of a writer's certificate; the identity key signs it by ES256. */
 export function writerInput({ aud, sub, key, from, iat }: WriterClaims): string {
-  const parts = [
-    { alg: 'ES256', typ: WRITER_TYPE },
-    { aud, from, iat, key, sub },
-  ];
-  return parts.map((part) => Buffer.from(canonicalJson(part)).toString('base64url')).join('.');
+  return identityInput(WRITER_TYPE, { aud, from, iat, key, sub });
 }
 
 /** A batch of one writer as it is signed. */
@@ -81,15 +78,11 @@ export function readWriter(
   certificate: string,
   by: { readonly log: string; readonly identityKey: Uint8Array },
 ): CertifiedWriter | undefined {
-  const [header, payload, signature, ...more] = certificate.split('.');
-  if (header === undefined || payload === undefined || signature === undefined || more.length > 0)
-    return undefined;
-  const claims = readClaims(payload);
+  const claims = readClaims(certificate);
   const key = claims === undefined ? undefined : writerKey(claims.key);
   if (claims === undefined || key === undefined || claims.aud !== by.log) return undefined;
   // One certificate has one spelling: its members are these and no others.
-  const input = writerInput(claims);
-  if (input !== `${header}.${payload}` || !isSigned(input, signature, by.identityKey)) return undefined;
+  if (!isSignedByIdentity(certificate, writerInput(claims), by.identityKey)) return undefined;
   return {
     id: claims.sub,
     from: claims.from,
@@ -98,24 +91,11 @@ export function readWriter(
   };
 }
 
-function isSigned(input: string, signature: string, identityKey: Uint8Array): boolean {
-  const bytes = Buffer.from(signature, 'base64url');
-  if (bytes.toString('base64url') !== signature) return false;
-  const key = createPublicKey({ key: Buffer.from(identityKey), format: 'der', type: 'spki' });
-  return verify('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }, bytes);
-}
-
-function readClaims(payload: string): WriterClaims | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString());
-    if (typeof value !== 'object' || value === null) return undefined;
-    const { aud, sub, key, from, iat } = value as Readonly<Record<string, unknown>>;
-    if (typeof aud !== 'string' || typeof sub !== 'string' || sub === '') return undefined;
-    if (typeof key !== 'string' || !isIndex(from) || !isIndex(iat)) return undefined;
-    return { aud, sub, key, from, iat };
-  } catch {
-    return undefined;
-  }
+function readClaims(certificate: string): WriterClaims | undefined {
+  const { aud, sub, key, from, iat } = unverifiedPayload(certificate) ?? {};
+  if (typeof aud !== 'string' || typeof sub !== 'string' || sub === '') return undefined;
+  if (typeof key !== 'string' || !isIndex(from) || !isIndex(iat)) return undefined;
+  return { aud, sub, key, from, iat };
 }
 
 function isIndex(value: unknown): value is number {

@@ -48,7 +48,8 @@ export async function requireAnchored(
   }
 }
 
-const WHAT_TO_DO =
+/** For the operator, when a database is not what it must be. */
+export const WHAT_TO_DO =
   'Restore the newest copy there is; if what came after it is lost for good, see "An old database" in docs/operations.md.';
 
 /** A policy by its own words, whatever hash stands beside it. */
@@ -74,6 +75,8 @@ export interface AnchorKeeperOptions {
   readonly covering: (size: number) => Promise<unknown>;
   readonly unsigned: number;
   readonly everyMs: number;
+  /** Done before each anchor that is made by itself, and before the last. Never rejects. */
+  readonly before: (when: 'now and then' | 'at the end') => Promise<void>;
   readonly log: { warn(message: string): void };
 }
 
@@ -86,13 +89,19 @@ export class AnchorKeeper {
   readonly #options: AnchorKeeperOptions;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
+  #turn: Promise<void> | undefined;
   #anchoredSize = -1;
   #lastFault: Error | undefined;
   #recorded: { readonly lost: TreeHead; readonly index: number } | undefined;
 
   constructor(options: AnchorKeeperOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#refresh(), options.everyMs);
+    this.#timer = setInterval(() => {
+      this.#turn ??= options
+        .before('now and then')
+        .then(() => this.#refresh())
+        .finally(() => (this.#turn = undefined));
+    }, options.everyMs);
   }
 
   /** Says that the log has an entry, at this index, of a loss that people accepted: it is forgotten with the next anchor that covers it. */
@@ -131,7 +140,9 @@ export class AnchorKeeper {
   /** Has it remembered a last time, if that can be done, and stops. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    await this.#turn;
     await this.#running;
+    await this.#options.before('at the end');
     await this.#refresh();
   }
 

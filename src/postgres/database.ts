@@ -28,6 +28,7 @@ import { migrate, pendingMigrations, SchemaMissing } from './migrations.js';
 import { openOutbox } from './outbox.js';
 import { openPool, type Ask, type Pool } from './pool.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
+import { findSnapshot, SnapshotKeeper } from './stateSnapshot.js';
 import { forgetExpiredRequests, openStore } from './store.js';
 import { openWitnessedLog } from './witnessedLog.js';
 import { certifiedWriter } from './writer.js';
@@ -154,17 +155,24 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
   await checkServer(pool);
   // Read first: what another daemon adds to both meanwhile does not make the database older than the anchor.
   const anchor = await options.anchorage.readAnchor();
-  const { size, trusted, frontier, unsigned } = await pool.snapshot(async (ask) => {
+  const { certifier, follow } = options;
+  const checks = {
+    log: signer.vkey,
+    identityKey: certifier.publicKey,
+    release: follow?.state?.release ?? '',
+  };
+  const { size, trusted, frontier, unsigned, snapshot } = await pool.snapshot(async (ask) => {
     const checked = await checkLog(ask, signer, options.rehashedAtStart ?? 65_536);
     const unsigned = await unsignedEntries(ask);
     await requireAnchored(ask, { signed: checked.trusted, unsigned }, anchor);
-    return { ...checked, unsigned };
+    const of = { signed: checked.trusted, anchor };
+    const snapshot = follow?.state === undefined ? undefined : await findSnapshot(ask, checks, of);
+    return { ...checked, unsigned, snapshot };
   });
 
   const leaseMs = options.leaseMs ?? 15_000;
   const instance = `instance_${randomBytes(16).toString('hex')}`;
   const damage = new Damage();
-  const { certifier } = options;
   const writers = { log: signer.vkey, identityKey: certifier.publicKey, from: unsigned };
   await requireSameStart(pool.ask, writers);
   const followed = await FollowedLog.start({
@@ -173,9 +181,13 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     written: new WrittenEntries(writers),
     self: instance,
     timeoutMs: timeouts.appendMs,
-    follow: options.follow,
+    follow,
+    snapshot,
     trusted,
   });
+  log.info(
+    `${followed.next - (snapshot?.size ?? 0)} of ${followed.next} entries of the log were read for its state`,
+  );
   const writer = await certifiedWriter(pool.ask, {
     id: instance,
     log: signer.vkey,
@@ -216,6 +228,14 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     },
   });
   integrator.appended();
+  const snapshots =
+    follow?.state === undefined
+      ? undefined
+      : new SnapshotKeeper({
+          ...{ pool, checks, certifier, clock, damage, followed, integrator, log, state: follow.state },
+          timeoutMs: timeouts.proofMs,
+          size: snapshot?.size ?? 0,
+        });
   const anchorKeeper = new AnchorKeeper({
     pool,
     anchorage: options.anchorage,
@@ -224,6 +244,8 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     covering: (covered) => integrator.covering(covered, timeouts.proofMs),
     unsigned,
     everyMs: options.anchorMs ?? 60_000,
+    // first: a state that is older than the anchor is not gone on from
+    before: async (when) => snapshots?.keep(when),
     log,
   });
   const upkeep = keepUp(pool, lease, { clock, log, leaseMs, clocks });

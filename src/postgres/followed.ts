@@ -1,3 +1,4 @@
+import { deserialize } from 'node:v8';
 import { EscrowError } from '../escrow/errors.js';
 import { leafHash, sameBytes } from '../log/merkle.js';
 import { frontierOf } from '../log/prover.js';
@@ -6,6 +7,7 @@ import { LogDamaged } from './faults.js';
 import { hashesOf } from './logReader.js';
 import type { Ask, Pool } from './pool.js';
 import type { TrustedCheckpoint } from './integrator.js';
+import type { StateSnapshot } from './stateSnapshot.js';
 import type { SignedBatch } from './writer.js';
 import type { WrittenEntries } from './writtenEntries.js';
 
@@ -18,6 +20,18 @@ export interface Follow {
    * open it is given all that stand there. Throws when the log cannot have this entry here: then the log is damaged.
    */
   take(index: number, entry: Uint8Array): void;
+  /** What it has made of the entries, where that can be kept for another start. */
+  readonly state?: FollowedState;
+}
+
+/** A state that is kept. */
+export interface FollowedState {
+  /** Which release of the program it is of: what another has saved is not restored. */
+  readonly release: string;
+  /** What the entries that were taken have made: a value for the structured clone algorithm. */
+  save(): unknown;
+  /** Takes what {@link save} gave in place of the entries that had made it. Before the first is taken; all or nothing. */
+  restore(saved: unknown): void;
 }
 
 /** How far the log has been followed. */
@@ -40,6 +54,8 @@ export interface FollowedLogOptions {
   /** For {@link Followed.through} and {@link Followed.caughtUp}. */
   readonly timeoutMs: number;
   readonly follow: Follow | undefined;
+  /** What may be gone on from, in place of the first entries. */
+  readonly snapshot?: StateSnapshot | undefined;
   /** What the start has found to be signed. */
   readonly trusted: TrustedCheckpoint;
 }
@@ -90,8 +106,11 @@ export class FollowedLog implements Followed {
    * LogDamaged, EscrowError `store-unavailable`.
    */
   static async start(options: FollowedLogOptions): Promise<FollowedLog> {
-    const { pool, follow, trusted } = options;
-    if (follow !== undefined) await takeCovered(pool.ask, follow, trusted);
+    const { pool, follow, snapshot, trusted } = options;
+    if (follow !== undefined) {
+      if (snapshot !== undefined) follow.state?.restore(deserialize(snapshot.state));
+      await takeCovered(pool.ask, follow, trusted, snapshot?.size ?? follow.from ?? 0);
+    }
     const followed = new FollowedLog(options);
     for (let more = true; more;) more = await followed.#readOn();
     return followed;
@@ -262,8 +281,12 @@ export class FollowedLog implements Followed {
 }
 
 /** Hands over the entries that the checkpoint covers. Throws LogDamaged when they are not those that it signs. */
-async function takeCovered(ask: Ask, follow: Follow, trusted: TrustedCheckpoint): Promise<void> {
-  const from = follow.from ?? 0;
+async function takeCovered(
+  ask: Ask,
+  follow: Follow,
+  trusted: TrustedCheckpoint,
+  from: number,
+): Promise<void> {
   if (from > trusted.size) {
     throw new LogDamaged(`the newest checkpoint is over ${trusted.size} entries, and ${from} are remembered`);
   }

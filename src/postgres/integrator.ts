@@ -119,6 +119,11 @@ export class Integrator {
     });
   }
 
+  /** The root of the tree of the first `size` entries as they were followed: at least those that are known to be signed. */
+  rootAt(size: number): Uint8Array {
+    return growTree(this.#frontier, this.#options.followed.leaves(this.#trusted.size, size)).frontier.root();
+  }
+
   /** Opens a stored checkpoint. Throws LogDamaged when it is not one that this log's key has signed. */
   open(stored: StoredCheckpoint): Checkpoint {
     return openStored(stored, this.#verifier, this.#options.signer.origin);

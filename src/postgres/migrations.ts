@@ -10,6 +10,7 @@ import { migration014 } from './schema/014.js';
 import { migration015 } from './schema/015.js';
 import { migration017 } from './schema/017.js';
 import { migration018 } from './schema/018.js';
+import { migration021 } from './schema/021.js';
 import type { Migration } from './schema/migration.js';
 import { rights } from './schema/rights.js';
 import { migrationsUpTo005 } from './schema/upTo005.js';
@@ -32,6 +33,7 @@ const migrations: readonly Migration[] = [
   migration015,
   migration017,
   migration018,
+  migration021,
 ];
 
 /** Daemons that start at the same time migrate one after another; the number is this program's own. */

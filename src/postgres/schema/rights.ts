@@ -4,6 +4,7 @@ export const rights: Readonly<Record<string, string>> = {
   log_batch: 'select, insert',
   log_writer: 'select, insert',
   log_unsigned: 'select',
+  log_state: 'select, insert, update',
   log_tile: 'select, insert',
   log_checkpoint: 'select, insert',
   log_cosignature: 'select, insert',

@@ -7,6 +7,7 @@ import { PostgresJournal } from '../../../src/postgres/journal.js';
 import { checkLog } from '../../../src/postgres/logCheck.js';
 import { openLogReader } from '../../../src/postgres/logReader.js';
 import { openPool, type Pool } from '../../../src/postgres/pool.js';
+import type { StateSnapshot } from '../../../src/postgres/stateSnapshot.js';
 import { certifiedWriter } from '../../../src/postgres/writer.js';
 import { WrittenEntries } from '../../../src/postgres/writtenEntries.js';
 import { clock, silent } from '../../postgres/fixtures.js';
@@ -33,6 +34,7 @@ export async function composeDaemon(
   by: { readonly signer: CheckpointSigner; readonly certifier: Certifier },
   leftOut: LeftOut,
   follow?: Follow,
+  snapshot?: StateSnapshot,
 ): Promise<DaemonOfLog> {
   const timeouts = { connectMs: 5_000, queryMs: 5_000, appendMs: 2_000 };
   const pool = openPool(server.daemon, timeouts, 4);
@@ -52,6 +54,7 @@ export async function composeDaemon(
     self: instance,
     timeoutMs: timeouts.appendMs,
     follow,
+    snapshot,
     trusted,
   });
   const writer = await certifiedWriter(pool.ask, {

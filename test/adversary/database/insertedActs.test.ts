@@ -1,13 +1,8 @@
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { generateKeyPairSync, sign } from 'node:crypto';
 
 import type { Act } from '../../../src/escrow/acts.js';
 import { MEANS } from '../../../src/escrow/acts.js';
-import type { ActId } from '../../../src/escrow/ids.js';
-import { newId } from '../../../src/escrow/ids.js';
-import type { JournalWrite, Subject } from '../../../src/escrow/journal.js';
 import { LogState } from '../../../src/escrow/logState.js';
-import type { Json } from '../../../src/log/canonical.js';
-import { encodeEntry } from '../../../src/log/entry.js';
 import { leafHash } from '../../../src/log/merkle.js';
 import { batchBytes, writerInput } from '../../../src/log/writer.js';
 import type { Database } from '../../../src/postgres/database.js';
@@ -15,6 +10,7 @@ import { certifier, openOn } from '../../postgres/fixtures.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareCertifier, softwareSigner } from '../../support/signer.js';
 import { composeDaemon } from './daemonParts.js';
+import { activated, DIGEST, entriesOf, filed, logHappened, type Said, seen, TIME } from './loggedActs.js';
 
 /*
  * The database inserts an entry of each act, as the daemon's role can: unsigned, by a writer that nobody has certified, or in the
@@ -23,54 +19,11 @@ import { composeDaemon } from './daemonParts.js';
  */
 
 const signer = softwareSigner();
-const DIGEST = 'ab'.repeat(32);
-const TIME = '2026-02-03T04:05:06.789Z';
 let server: TestServer;
 /** What both daemons have followed before anything is inserted. */
 let size: number;
 let closing: (() => Promise<void>)[];
 
-interface Said {
-  readonly subject?: Subject;
-  readonly actor?: string;
-  readonly detail?: Readonly<Record<string, Json>>;
-  readonly outcome?: Readonly<Record<string, Json>>;
-}
-
-/** The attempt of an act, and that it was done. */
-function entriesOf(act: string, said: Said, id: ActId = newId('ActId', randomBytes)): readonly Uint8Array[] {
-  const { subject = {}, actor = 'dana', detail = {}, outcome = {} } = said;
-  const common = { v: 1, time: TIME, act, id, actor, subject } as const;
-  return [
-    encodeEntry({ ...common, phase: 'attempted', detail }),
-    encodeEntry({ ...common, phase: 'done', detail: outcome, digest: DIGEST }),
-  ];
-}
-
-const SCOPE = {
-  app: 'mailer',
-  operations: ['sign', 'decrypt'],
-  mechanisms: ['RS256', 'RSA-OAEP'],
-  input: 'message',
-  maxUses: 5,
-  durationMs: 3_600_000,
-};
-
-function filed(recovery: string): Said {
-  const detail = { requestHash: DIGEST, purpose: 'operate', scope: SCOPE };
-  return { subject: { recovery, keys: ['key_1'], owner: 'olga' }, detail };
-}
-
-const activated = (recovery: string, grant: string): Said => ({
-  subject: { recovery },
-  outcome: {
-    app: 'mailer',
-    maxUses: 5,
-    startsAt: '2026-02-03T04:00:00.000Z',
-    expiresAt: '2026-02-03T05:00:00.000Z',
-    grants: { key_1: grant },
-  },
-});
 const onOpen: Said = { subject: { recovery: 'rec_open' } };
 const onGrant: Said = { subject: { grant: 'grant_1' } };
 const use: Said = {
@@ -98,43 +51,16 @@ const changing = {
   'recovery.activate': activated('rec_open', 'grant_2'),
   'grant.sign': use,
   'grant.decrypt': use,
+  'grant.certify': { ...onGrant, outcome: { certificate: 'a.b.c' } },
   'grant.revoke': onGrant,
   'grant.expire': onGrant,
   'grant.exhaust': onGrant,
 } as const satisfies Partial<Record<Act, Said>>;
 
-/** Everything that a daemon with this state decides by, of what these entries are about. */
-function seen(facts: LogState): string {
-  const of = {
-    policy: facts.policy,
-    requests: ['rec_open', 'rec_vetoed', 'rec_new'].map((id) => facts.request(id)),
-    grants: ['grant_1', 'grant_2'].map((id) => facts.grant(id)),
-    births: ['key_1', 'key_2'].map((id) => facts.birth(id)),
-  };
-  return JSON.stringify(of, (_name, value: unknown) =>
-    value instanceof Map || value instanceof Set ? [...(value as Iterable<unknown>)] : value,
-  );
-}
-
 beforeAll(async () => {
   server = await startTestServer();
-  const facts = new LogState();
-  const database = await openOn(server, signer, { follow: facts });
-  const happened: readonly (readonly [Act, Said])[] = [
-    ['policy.apply', { outcome: { version: 1, policyHash: DIGEST } }],
-    ['key.generate', { subject: { key: 'key_1' } }],
-    ...['rec_active', 'rec_vetoed', 'rec_open'].map((id) => ['recovery.request', filed(id)] as const),
-    ['recovery.activate', activated('rec_active', 'grant_1')],
-    ['recovery.veto', { subject: { recovery: 'rec_vetoed' }, actor: 'olga' }],
-  ];
-  for (const [act, said] of happened) {
-    const id = newId('ActId', randomBytes);
-    const [attempt, outcome] = entriesOf(act, said, id);
-    await database.journal.append(write(id, 'opens', attempt));
-    await database.journal.append(write(id, 'closes', outcome));
-  }
-  size = 2 * happened.length;
-  await database.log.inclusion(size - 1);
+  const database = await openOn(server, signer);
+  size = await logHappened(database);
   await database.close();
 });
 beforeEach(() => {
@@ -153,10 +79,6 @@ afterEach(async () => {
   await query(server.owner, 'update log_head set size = $1', [size]);
 });
 afterAll(() => server.stop());
-
-function write(id: ActId, role: JournalWrite['role'], entry: Uint8Array | undefined): JournalWrite {
-  return { id, role, entry: entry ?? new Uint8Array(), about: {}, claims: [], changes: [] };
-}
 
 async function newestCheckpoint(): Promise<number> {
   const [row] = await query<{ size: number }>(
