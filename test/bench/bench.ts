@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { appendBench } from './appends.js';
 import type { Bench, Findings, Progress } from './findings.js';
 import { formatTable } from './table.js';
+import { startBench } from './start.js';
 import { verifyBench } from './verify.js';
 import { verifyKeysBench } from './verifyKeys.js';
 
@@ -11,6 +12,7 @@ import { verifyKeysBench } from './verifyKeys.js';
  *   npm run bench                         everything
  *   npm run bench -- log                  appending to the log, and verifying it
  *   npm run bench -- keys                 verifying an export of very many keys, with everything in it
+ *   npm run bench -- start                opening the database, with the state that was kept and without it
  *   npm run bench -- log --seconds 5      longer, for steadier figures
  *   npm run bench -- log --json           for a program
  *
@@ -21,6 +23,7 @@ import { verifyKeysBench } from './verifyKeys.js';
 const BENCHES = {
   log: [appendBench, verifyBench],
   keys: [verifyKeysBench],
+  start: [startBench],
 } as const satisfies Record<string, readonly Bench[]>;
 
 const { values, positionals } = parseArgs({
