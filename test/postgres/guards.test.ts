@@ -119,7 +119,7 @@ it('a checkpoint is found by how many witnesses have cosigned it, and carries th
  * Tables of the log and of policies that hold state, and no evidence: each is made anew of what is append-only, or says
  * only which row of it is the newest. Every other one must be append-only.
  */
-const state = ['log_frontier', 'log_head', 'log_subject_head', 'policy_head'];
+const state = ['log_frontier', 'log_head', 'log_state', 'log_subject_head', 'policy_head'];
 
 it('every table of the log and of policies is append-only, but those that are known to hold state', async () => {
   const tables = await query<{ name: string; mayChange: boolean; guarded: boolean }>(
