@@ -75,8 +75,8 @@ export interface AnchorKeeperOptions {
   readonly covering: (size: number) => Promise<unknown>;
   readonly unsigned: number;
   readonly everyMs: number;
-  /** Done before each anchor that is made by itself, and before the last. Never rejects. */
-  readonly before: (when: 'now and then' | 'at the end') => Promise<void>;
+  /** Done before each anchor that is made by itself. Never rejects. */
+  readonly before: () => Promise<void>;
   readonly log: { warn(message: string): void };
 }
 
@@ -98,7 +98,7 @@ export class AnchorKeeper {
     this.#options = options;
     this.#timer = setInterval(() => {
       this.#turn ??= options
-        .before('now and then')
+        .before()
         .then(() => this.#refresh())
         .finally(() => (this.#turn = undefined));
     }, options.everyMs);
@@ -142,7 +142,6 @@ export class AnchorKeeper {
     clearInterval(this.#timer);
     await this.#turn;
     await this.#running;
-    await this.#options.before('at the end');
     await this.#refresh();
   }
 

@@ -245,7 +245,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     unsigned,
     everyMs: options.anchorMs ?? 60_000,
     // first: a state that is older than the anchor is not gone on from
-    before: async (when) => snapshots?.keep(when),
+    before: async () => snapshots?.keep('now and then'),
     log,
   });
   const upkeep = keepUp(pool, lease, { clock, log, leaseMs, clocks });
@@ -271,6 +271,8 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     health: () => healthOf(pool, journal, integrator, clocks),
     close: async () => {
       await journal.close();
+      // while a checkpoint can still be waited for, which another daemon may be making
+      await snapshots?.keep('at the end');
       await integrator.close();
       await followed.close();
       await anchorKeeper.close();

@@ -84,6 +84,8 @@ export interface SnapshotKeeperOptions {
 /** A state of more bytes is kept less often. */
 const LARGE_BYTES = 1024 * 1024;
 const LARGE_EVERY = 5_000;
+/** Who stops waits so long for a checkpoint: the next start can read what is missing. */
+const LAST_WAIT_MS = 2_000;
 
 /** Keeps the state in the database now and then, signed, for the next start. */
 export class SnapshotKeeper {
@@ -103,7 +105,8 @@ export class SnapshotKeeper {
     const enough = when === 'now and then' && this.#bytes > LARGE_BYTES ? LARGE_EVERY : 1;
     if (grown < enough) return;
     try {
-      await this.#keep();
+      const { timeoutMs } = this.#options;
+      await this.#keep(when === 'at the end' ? Math.min(timeoutMs, LAST_WAIT_MS) : timeoutMs);
       this.#lastFault = undefined;
     } catch (error) {
       const fault = error instanceof Error ? error.message : String(error);
@@ -112,8 +115,8 @@ export class SnapshotKeeper {
     }
   }
 
-  async #keep(): Promise<void> {
-    const { pool, checks, certifier, clock, damage, followed, integrator, timeoutMs } = this.#options;
+  async #keep(timeoutMs: number): Promise<void> {
+    const { pool, checks, certifier, clock, damage, followed, integrator } = this.#options;
     // in one turn of the event loop: the state is of exactly these entries
     const size = followed.next;
     const root = integrator.rootAt(size);
