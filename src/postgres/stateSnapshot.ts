@@ -81,8 +81,9 @@ export interface SnapshotKeeperOptions {
   readonly size: number;
 }
 
-/** A state of more bytes is kept less often. */
+/** A state of more bytes is kept less often, and one of very many only at the end: writing it down holds up what else goes on. */
 const LARGE_BYTES = 1024 * 1024;
+const VERY_LARGE_BYTES = 8 * LARGE_BYTES;
 const LARGE_EVERY = 5_000;
 /** Who stops waits so long for a checkpoint: the next start can read what is missing. */
 const LAST_WAIT_MS = 2_000;
@@ -102,8 +103,7 @@ export class SnapshotKeeper {
   /** Keeps the state as it is now, unless it has hardly grown. Never rejects: the next start reads more, that is all. */
   async keep(when: 'now and then' | 'at the end'): Promise<void> {
     const grown = this.#options.followed.next - this.#size;
-    const enough = when === 'now and then' && this.#bytes > LARGE_BYTES ? LARGE_EVERY : 1;
-    if (grown < enough) return;
+    if (grown < (when === 'at the end' ? 1 : this.#entriesBetween())) return;
     try {
       const { timeoutMs } = this.#options;
       await this.#keep(when === 'at the end' ? Math.min(timeoutMs, LAST_WAIT_MS) : timeoutMs);
@@ -113,6 +113,11 @@ export class SnapshotKeeper {
       if (fault !== this.#lastFault) this.#options.log.warn(`the log's state cannot be kept: ${fault}`);
       this.#lastFault = fault;
     }
+  }
+
+  #entriesBetween(): number {
+    if (this.#bytes > VERY_LARGE_BYTES) return Infinity;
+    return this.#bytes > LARGE_BYTES ? LARGE_EVERY : 1;
   }
 
   async #keep(timeoutMs: number): Promise<void> {

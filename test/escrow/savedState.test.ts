@@ -60,6 +60,10 @@ async function life(): Promise<readonly Uint8Array[]> {
     ...entriesOf('recovery.activate', activated('rec_r', 'grant_r')),
     ...[1, 2, 3].flatMap(() => entriesOf('grant.sign', use)),
     ...entriesOf('grant.certify', { ...use, outcome: { certificate: 'a.b.c' } }),
+    // orders by Idempotency-Keys: done, refused, and begun
+    ...entriesOf('key.generate', { subject: { key: 'key_i' }, request: requestWith('one') }),
+    ...entriesOf('recovery.request', { ...filed('rec_i'), request: requestWith('two') }).slice(0, 1),
+    ...entriesOf('grant.sign', { ...use, request: requestWith('three') }),
     // begun, and not ended
     ...entriesOf('recovery.request', filed('rec_s')),
     ...entriesOf('recovery.approve', {
@@ -67,6 +71,13 @@ async function life(): Promise<readonly Uint8Array[]> {
       outcome: { releasableAt: TIME },
     }).slice(0, 1),
   ];
+}
+
+/** A request as it is signed, with this Idempotency-Key. */
+function requestWith(ik: string): string {
+  return ['{}', JSON.stringify({ ik }), 'signature']
+    .map((part) => Buffer.from(part).toString('base64url'))
+    .join('.');
 }
 
 /** A value as plain arrays and objects, whatever realm it is of. */
@@ -101,8 +112,13 @@ it('a state that was saved after any entry goes on as the one that took them all
     const expected = plain(whole.save());
     for (const state of later) expect(plain(state.save())).toEqual(expected);
   }
-  const { requests, grants, attempts, policy } = whole.save();
-  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([3, 2, 1, 2]);
+  const { requests, grants, attempts, policy, calls, creations } = whole.save();
+  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([3, 2, 2, 2]);
+  expect([calls.recent.size + calls.before.size > 0, creations.byName.size, creations.open.size]).toEqual([
+    true,
+    2,
+    1,
+  ]);
 }, 60_000);
 
 it('the facts of a request are the same object for an attempt on it, before and after', () => {

@@ -22,6 +22,7 @@ export interface Said {
   readonly actor?: string;
   readonly detail?: Readonly<Record<string, Json>>;
   readonly outcome?: Readonly<Record<string, Json>>;
+  readonly request?: string;
 }
 
 /** The attempt of an act, and that it was done. */
@@ -30,10 +31,11 @@ export function entriesOf(
   said: Said,
   id: ActId = newId('ActId', randomBytes),
 ): readonly Uint8Array[] {
-  const { subject = {}, actor = 'dana', detail = {}, outcome = {} } = said;
+  const { subject = {}, actor = 'dana', detail = {}, outcome = {}, request } = said;
+  const asked = request === undefined ? {} : { request };
   const common = { v: 1, time: TIME, act, id, actor, subject } as const;
   return [
-    encodeEntry({ ...common, phase: 'attempted', detail }),
+    encodeEntry({ ...common, phase: 'attempted', detail, ...asked }),
     encodeEntry({ ...common, phase: 'done', detail: outcome, digest: DIGEST }),
   ];
 }
