@@ -16,6 +16,9 @@ const RECOVERING: ReadonlyMap<string, Purpose> = new Map([
 /** How far the clocks of daemons may be apart, which record the end of a delay and what waited for it. */
 const CLOCKS_APART_MS = 10_000;
 
+/** What quorums are held to of the rule of a key. */
+type KeyTerms = Pick<TermsEvidence, 'delayMs' | 'isAfterDelay' | 'denialsToEnd'>;
+
 /** What is remembered of an approval or an intent, in milliseconds. */
 interface Approved {
   readonly atMs: number;
@@ -27,7 +30,7 @@ interface Approved {
  * approved this very request before, the approval has not expired, the quorum is one of those that this key was deposited
  * with, and the longest delay that the rules of the keys impose has passed since the last of them approved. Where a rule takes
  * replies after the delay, it has passed before each approval: since a quorum, of those that the key was deposited with and the approver
- * is in, had said that it intends to. What was released went to whom the request named, who had approved.
+ * is in, had said that it intends to. None of them has denied it, nor have as many as end a request for one of its keys. What was released went to whom the request named, who had approved.
  *
  * Remembers the quorums of each key, once for all keys that have the same, and the approvals of requests that have not
  * ended.
@@ -45,17 +48,19 @@ export class QuorumEvidence {
   readonly #approvals = new Map<string, Map<string, Approved>>();
   /** The intents whose outcome was done, by request and depositary. */
   readonly #intents = new Map<string, Map<string, Approved>>();
+  /** Who has denied, by request. */
+  readonly #denials = new Map<string, Set<string>>();
   /** What a request is for. */
   readonly #purposes = new Map<string, Purpose>();
   /** Whom a release is asked for, by request. */
   readonly #recipients = new Map<string, string>();
-  readonly #terms: Pick<TermsEvidence, 'delayMs' | 'isAfterDelay'>;
+  readonly #terms: KeyTerms;
 
   /** As its statement says, of each approval whose outcome is to come. */
   readonly #expiries = new Map<string, number>();
 
   /** @param terms knows the delay of each key */
-  constructor(terms: Pick<TermsEvidence, 'delayMs' | 'isAfterDelay'>) {
+  constructor(terms: KeyTerms) {
     this.#terms = terms;
   }
 
@@ -69,7 +74,7 @@ export class QuorumEvidence {
       if (recipient !== undefined) this.#recipients.set(subject.recovery, recipient);
       this.#purposes.set(subject.recovery, recipient === undefined ? 'operate' : 'release');
     }
-    if (act === 'recovery.deny' && phase === 'done') this.#intents.get(subject.recovery)?.delete(actor);
+    if (act === 'recovery.deny' && phase === 'done') this.#denied(subject.recovery, actor);
     if (act === 'recovery.approve' && phase === 'done') {
       const early = this.#checkAfterDelay(entry, subject.recovery);
       if (early !== undefined) return early;
@@ -97,9 +102,17 @@ export class QuorumEvidence {
       this.#approvals.delete(subject.recovery);
       this.#recipients.delete(subject.recovery);
       this.#intents.delete(subject.recovery);
+      this.#denials.delete(subject.recovery);
       this.#purposes.delete(subject.recovery);
     }
     return reason;
+  }
+
+  /** Who denies has neither approved nor meant to. */
+  #denied(recovery: string, actor: string): void {
+    this.#intents.get(recovery)?.delete(actor);
+    this.#approvals.get(recovery)?.delete(actor);
+    this.#denials.set(recovery, (this.#denials.get(recovery) ?? new Set()).add(actor));
   }
 
   /** A key has quorums when it was deposited: what was only ordered may have been ordered against the rules. */
@@ -199,6 +212,11 @@ export class QuorumEvidence {
     if (late !== undefined) return `${act} after the approval of ${late} had expired`;
     const deposited = this.#kinds[(this.#quorums.get(key) ?? 0) - 1];
     if (deposited === undefined) return `${act} of a key whose deposit is not in the log`;
+    const depositaries = new Set([...deposited].flatMap((name) => name.split(' ')));
+    const against = [...(this.#denials.get(recovery) ?? [])].filter((one) => depositaries.has(one));
+    if (against.length >= this.#terms.denialsToEnd(key)) {
+      return `${act} of ${key} after ${against.join(' and ')} had denied it`;
+    }
     return deposited.has(nameOf(members))
       ? undefined
       : `${act} by ${members.join(' and ')}, which is no quorum of ${key}`;

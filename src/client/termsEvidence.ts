@@ -62,6 +62,11 @@ export class TermsEvidence {
     return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule[purpose]?.replies === 'afterDelay';
   }
 
+  /** How many denials end a request for a key; Infinity where its rule gives no number. */
+  denialsToEnd(key: string): number {
+    return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule.requests.denialsToEnd ?? Infinity;
+  }
+
   /** Whether a key of this id was ordered before. */
   has(key: string): boolean {
     return this.#places.get(key) !== undefined;

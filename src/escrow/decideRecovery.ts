@@ -69,7 +69,7 @@ export async function approveRecovery(
       const approval = { depositary, statement, replies, at, expiresAt };
       // one of theirs that counts no more gives way to the new one; the log has both
       const approvals = [...recovery.approvals.filter((one) => one.depositary !== depositary), approval];
-      const complete = completion(keys, [...approvalsAt({ approvals: counted }, at), approval]);
+      const complete = completion(keys, [...approvalsAt({ ...recovery, approvals: counted }, at), approval]);
       const { delayMs, replies: when } = brakesOfAll(keys);
       const state: RecoveryState =
         complete === undefined

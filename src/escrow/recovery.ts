@@ -191,9 +191,12 @@ export function endOf({ state, expiresAt }: Pick<Recovery, 'state' | 'expiresAt'
   return state.holdsUntil;
 }
 
-/** The approvals that count at this instant. */
-export function approvalsAt({ approvals }: Pick<Recovery, 'approvals'>, now: Date): readonly Approval[] {
-  return approvals.filter(({ expiresAt }) => now < expiresAt);
+/** The approvals that count at this instant: one of somebody who has denied since does not, should it have lapsed in between. */
+export function approvalsAt(
+  { approvals, denials }: Pick<Recovery, 'approvals' | 'denials'>,
+  now: Date,
+): readonly Approval[] {
+  return approvals.filter((approval) => stillCounts(approval, denials, now));
 }
 
 /** The intents that count at this instant: those of people who have denied since do not. */
@@ -201,10 +204,15 @@ export function intentsAt(
   { intents, denials }: Pick<Recovery, 'intents' | 'denials'>,
   now: Date,
 ): readonly Intent[] {
-  return intents.filter(
-    ({ depositary, expiresAt }) =>
-      now < expiresAt && !denials.some((denial) => denial.depositary === depositary),
-  );
+  return intents.filter((intent) => stillCounts(intent, denials, now));
+}
+
+function stillCounts(
+  { depositary, expiresAt }: Approval | Intent,
+  denials: readonly Denial[],
+  now: Date,
+): boolean {
+  return now < expiresAt && !denials.some((denial) => denial.depositary === depositary);
 }
 
 /**

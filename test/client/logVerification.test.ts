@@ -544,8 +544,16 @@ describe('a key that came back', () => {
     detail: { quorums: { [KEY]: quorum } },
   });
   /** The sample log has an approval by dana; what it takes for a key of hers alone is left to be said. */
-  const check = (entries: readonly Entry[], delayMs = 0): readonly (string | undefined)[] => {
-    const evidence = new QuorumEvidence({ delayMs: () => delayMs, isAfterDelay: () => false });
+  const check = (
+    entries: readonly Entry[],
+    delayMs = 0,
+    denials = Infinity,
+  ): readonly (string | undefined)[] => {
+    const evidence = new QuorumEvidence({
+      delayMs: () => delayMs,
+      isAfterDelay: () => false,
+      denialsToEnd: () => denials,
+    });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const approved = async (): Promise<readonly Entry[]> => sampleEntries();
@@ -580,6 +588,23 @@ describe('a key that came back', () => {
     expect(check([...deposited(quorums), ...(await approved()), entry])).toEqual([
       expect.stringMatching(reason),
     ]);
+  });
+
+  test('after one of its quorum, or as many as end a request, had denied it is found', async () => {
+    const deny = (actor: string): Entry => ({
+      ...activated([]),
+      ...{ act: 'recovery.deny', id: 'act_8', actor, phase: 'done', detail: { status: 'pending' } },
+    });
+    const by = async (actor: string, denials?: number): Promise<readonly (string | undefined)[]> => {
+      const quorums = deposited([['dana'], ['bob']]);
+      return check([...quorums, ...(await approved()), deny(actor), activated(['dana'])], 0, denials);
+    };
+    expect(await by('dana')).toEqual([expect.stringMatching(/without the approval of dana/)]);
+    expect(await by('bob')).toEqual([]);
+    expect(await by('bob', 2)).toEqual([]);
+    expect(await by('bob', 1)).toEqual([expect.stringMatching(/after bob had denied/)]);
+    // it is not a key of hers
+    expect(await by('eve', 1)).toEqual([]);
   });
 
   test('that was never deposited is found', async () => {

@@ -2,6 +2,7 @@ import type { Escrow } from '../../../src/escrow/context.js';
 import type { Directory } from '../../../src/escrow/directory.js';
 import type { Policy } from '../../../src/escrow/policy.js';
 import { callBy } from '../../support/calls.js';
+import { denyRecovery } from '../../../src/escrow/decideRecovery.js';
 import { activateWhenDue, releaseKeys } from '../../../src/escrow/recoverKey.js';
 import { viewRecovery } from '../../../src/escrow/views.js';
 import {
@@ -15,6 +16,7 @@ import {
   pass,
   person,
   policyWith,
+  statementOf,
 } from './scene.js';
 
 function withPolicy({ directory }: Escrow, policy: Policy): Directory {
@@ -61,6 +63,23 @@ describe('an approval counts only while the key that signed it is listed:', () =
     expect(await release()).toBe('delay-running');
     pass(world, 10);
     expect(await release()).toBe('done');
+  });
+
+  test('an approval that had lapsed does not come back for who has denied since', async () => {
+    const { world, key } = await newScene();
+    const recovery = await ask(world, key, 'release');
+    await approve(world, 'dana', recovery);
+    await approve(world, 'dave', recovery);
+    const dana = person('dana', 'the new key of dana');
+    world.policy = policyWith({ changed: [dana] });
+    const said = { decision: 'deny', reason: 'no' };
+    const statement = statementOf(world, 'dana', recovery, said, 'the new key of dana');
+    await denyRecovery(world.escrow, callBy(dana, 2), { recovery: recovery.id, statement });
+    world.policy = policyWith({}, 3);
+    pass(world, 10);
+    const release = (): Promise<string> =>
+      outcomeOf(releaseKeys(world.escrow, callBy(person('dana'), 3), { recovery: recovery.id }));
+    expect(await release()).toBe('quorum-incomplete');
   });
 
   test('who has another key approves anew with it', async () => {
