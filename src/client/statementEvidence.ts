@@ -81,9 +81,9 @@ export class StatementEvidence {
   #checkStop({ detail, subject, time }: Entry): string | undefined {
     const administrators = this.#directory.administrators;
     if (administrators === undefined) return undefined;
-    const { statements, requestHash } = detail;
-    const signers = new Set(
-      (Array.isArray(statements) ? (statements as readonly unknown[]) : []).flatMap((statement) => {
+    const { statements, requestHash, signers, reason } = detail;
+    const signed = (Array.isArray(statements) ? (statements as readonly unknown[]) : []).flatMap(
+      (statement) => {
         const jws = parsed(statement, STOP_TYPE);
         const iss = jws?.payload['iss'];
         if (jws === undefined || typeof iss !== 'string') return [];
@@ -91,13 +91,17 @@ export class StatementEvidence {
         const isForThis = aud === this.#origin && recovery === subject.recovery && hash === requestHash;
         const isInTime = typeof exp === 'number' && Date.parse(time) <= exp * 1000 + TOLERANCE_MS;
         const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
-        return isForThis && isInTime && isTheirs ? [iss] : [];
-      }),
+        return isForThis && isInTime && isTheirs ? [{ iss, reason: jws.payload['reason'] }] : [];
+      },
     );
+    const by = [...new Set(signed.map(({ iss }) => iss))].sort();
     const { quorum } = this.#directory;
-    return signers.size >= quorum
+    if (by.length < quorum)
+      return `the request was ended by ${by.length} administrators, and that takes ${quorum}`;
+    const isSaid = isSameList(signers, by) && signed.some((one) => one.reason === reason);
+    return isSaid
       ? undefined
-      : `the request was ended by ${signers.size} administrators, and that takes ${quorum}`;
+      : 'the request is said to have been ended by others than signed, or for another reason';
   }
 
   #checkPolicy({ detail }: Entry): string | undefined {

@@ -341,8 +341,19 @@ describe('a request that administrators have ended', () => {
     expect(await verdictOn(sealed(await stopped([ann, bob])))).toMatchObject({ ok: true });
   });
 
+  /** The same, where the entry says something that its statements do not. */
+  const misquoted = async (said: object): Promise<readonly Entry[]> =>
+    (await stopped([ann, bob])).map((told) =>
+      told.act === 'recovery.stop' && told.phase === 'attempted'
+        ? { ...told, detail: { ...told.detail, ...said } }
+        : told,
+    );
   const few = /ended by [01] administrators, and that takes 2/;
+  const others = /by others than signed, or for another reason/;
   areFound([
+    ['others than signed', { reason: others, tell: () => misquoted({ signers: ['ann', 'dana'] }) }],
+    ['more than signed', { reason: others, tell: () => misquoted({ signers: ['ann', 'bob', 'dana'] }) }],
+    ['a reason that nobody gave', { reason: others, tell: () => misquoted({ reason: 'olga has left' }) }],
     ['one of them alone', { reason: few, tell: () => stopped([ann]) }],
     ['one of them twice', { reason: few, tell: () => stopped([ann, ann]) }],
     ['one of them and a depositary', { reason: few, tell: () => stopped([ann, dana]) }],
