@@ -109,7 +109,7 @@ export class FollowedLog implements Followed {
     const { pool, follow, snapshot, trusted } = options;
     if (follow !== undefined) {
       if (snapshot !== undefined) follow.state?.restore(deserialize(snapshot.state));
-      await takeCovered(pool.ask, follow, trusted, snapshot?.size ?? follow.from ?? 0);
+      await takeCovered(pool.ask, follow, trusted, snapshot ?? { size: follow.from ?? 0 });
     }
     const followed = new FollowedLog(options);
     for (let more = true; more;) more = await followed.#readOn();
@@ -285,12 +285,16 @@ async function takeCovered(
   ask: Ask,
   follow: Follow,
   trusted: TrustedCheckpoint,
-  from: number,
+  { size: from, root }: Pick<StateSnapshot, 'size'> & Partial<Pick<StateSnapshot, 'root'>>,
 ): Promise<void> {
   if (from > trusted.size) {
     throw new LogDamaged(`the newest checkpoint is over ${trusted.size} entries, and ${from} are remembered`);
   }
   const frontier = await frontierOf(hashesOf(ask, trusted.size), from);
+  // by the very hashes that must lead to the signed root: what was read before may have been of other rows
+  if (root !== undefined && !sameBytes(frontier.root(), root)) {
+    throw new LogDamaged(`the first ${from} entries are not those whose state was signed`);
+  }
   while (frontier.size < trusted.size) {
     const rows = await ask<{ entry: Uint8Array }>(
       'select entry from log_entry where seq >= ? and seq < ? order by seq limit ?',

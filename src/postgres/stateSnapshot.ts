@@ -24,9 +24,11 @@ export interface SnapshotChecks {
   readonly release: string;
 }
 
-/** A state, and how many entries have made it. */
+/** A state, and the entries that have made it. */
 export interface StateSnapshot {
   readonly size: number;
+  /** Of the tree of these entries. */
+  readonly root: Uint8Array;
   readonly state: Uint8Array;
 }
 
@@ -62,7 +64,7 @@ export async function findSnapshot(
   }
   const isBelieved =
     size >= anchor.size && release === checks.release && hash('sha256', row.state, 'hex') === state;
-  return isBelieved ? { size, state: row.state } : undefined;
+  return isBelieved ? { size, root, state: row.state } : undefined;
 }
 
 export interface SnapshotKeeperOptions {

@@ -213,7 +213,7 @@ describe('a state that is not believed: every entry is read', () => {
     const row = await kept();
     const facts = new LogState();
     const blind = await composeDaemon(server, { signer, certifier }, 'nothing', followOf(facts), {
-      size,
+      ...{ size, root: rootIn(row) },
       state: untrue(row),
     });
     closing.push(() => blind.close());
@@ -222,7 +222,21 @@ describe('a state that is not believed: every entry is read', () => {
   });
 });
 
+/** The root of the tree that a statement is about. */
+function rootIn({ statement }: Row): Buffer {
+  const said = Buffer.from(statement.split('.')[1] ?? '', 'base64url').toString();
+  return Buffer.from((JSON.parse(said) as { readonly root: string }).root, 'base64');
+}
+
 describe('a state that the identity key has signed, of entries that are not here, stops the start', () => {
+  it('also where the rows are others only by the time that the entries behind it are read', async () => {
+    const { state } = await kept();
+    const other = { size, root: Buffer.alloc(32, 1), state };
+    await expect(
+      composeDaemon(server, { signer, certifier }, 'nothing', followOf(new LogState()), other),
+    ).rejects.toMatchObject({ name: 'LogDamaged', message: expect.stringMatching(/whose state/) as string });
+  });
+
   /** The log again, from the start, with other entries: the token and its keys are the same. */
   async function anew(more: number): Promise<void> {
     await server.empty();
