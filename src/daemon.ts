@@ -132,7 +132,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       database.store,
       parsePolicy,
       administrators,
-      { statements: statementVerifier, origin: config.origin },
+      { statements: statementVerifier, logKey: signer.vkey },
       config.policyFloor,
       followed,
     );
@@ -157,7 +157,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       store,
       log: reader,
       followed,
-      certificates: new GrantCertificates(config.origin, identity),
+      certificates: new GrantCertificates({ origin: config.origin, logKey: signer.vkey }, identity),
       owners: new OwnerChains(reader),
       openRequests: new OpenRequests(config.requests.openRecoveries),
       token,
@@ -166,6 +166,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       clock,
       random: randomBytes,
       origin: config.origin,
+      logKey: signer.vkey,
       tokenId: sha256Hex(token.identityKey),
     };
     if (database.lost !== undefined) {

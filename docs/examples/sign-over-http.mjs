@@ -22,7 +22,7 @@ const body = JSON.stringify({ mechanism: 'ES256', messages: [readFileSync(file).
 const now = Math.floor(Date.now() / 1000);
 const token = await new SignJWT({
   iss: identity.id,
-  aud: identity.origin,
+  aud: identity.logKey,
   iat: now,
   exp: now + 30,
   jti: randomBytes(16).toString('base64url'),

@@ -56,6 +56,8 @@ export interface BelievedRecovery {
   /** The index of the entry that recorded the filing. */
   readonly index: number;
   readonly checkpoint: Checkpoint;
+  /** The C2SP verifier key of the log that it is in. */
+  readonly logKey: string;
 }
 
 /**
@@ -78,6 +80,7 @@ export async function believeRecovery(
   const isAfter = [shown, ...deposits].some(({ replies }) => replies === 'afterDelay');
   const believed = {
     ...{ shown, attested, deposits, index: part.logged.index, checkpoint },
+    logKey: trust.log.key,
     replies: isAfter ? 'afterDelay' : 'atOnce',
     filedAt: new Date(entry.time),
   } as const;
@@ -187,10 +190,10 @@ function signStatement(
   until: Date,
   decision: Decision,
 ): Promise<string> {
-  const { attested, checkpoint } = recovery;
+  const { attested, checkpoint, logKey } = recovery;
   const payload: StatementPayload = {
     iss: signer.id,
-    aud: checkpoint.origin,
+    aud: logKey,
     iat: Math.floor(now.getTime() / 1000),
     exp: Math.floor(until.getTime() / 1000),
     ...decision,

@@ -64,8 +64,8 @@ export interface HistoryQuery extends PageQuery, WireHistoryOrder {
 export interface EscrowClientParts {
   readonly connection: Connection;
   readonly signer: Signer;
-  /** The log's origin, pinned: requests are good for this server only. */
-  readonly origin: string;
+  /** The C2SP verifier key of the log, pinned: requests are good for this server only. */
+  readonly logKey: string;
   readonly now: () => Date;
   /** How what makes something is sent again when its answer is lost; never, when it is not given. */
   readonly repetition?: Repetition;
@@ -90,11 +90,6 @@ export class EscrowClient {
 
   constructor(parts: EscrowClientParts) {
     this.#parts = parts;
-  }
-
-  /** The log's origin that requests are signed for. */
-  get origin(): string {
-    return this.#parts.origin;
   }
 
   /** Who calls. */
@@ -344,14 +339,14 @@ export class EscrowClient {
     signed: boolean,
     idempotencyKey?: string,
   ): Promise<WireAnswer> {
-    const { connection, signer, origin, now } = this.#parts;
+    const { connection, signer, logKey, now } = this.#parts;
     const body = content === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(content));
     const headers: Record<string, string> = { accept: 'application/json, text/plain' };
     if (content !== undefined) headers['content-type'] = 'application/json';
     if (idempotencyKey !== undefined) headers['idempotency-key'] = `"${idempotencyKey}"`;
     if (signed) {
       const named = idempotencyKey === undefined ? {} : { idempotencyKey };
-      const jws = await signRequest(signer, origin, { method, target, body, ...named }, now());
+      const jws = await signRequest(signer, logKey, { method, target, body, ...named }, now());
       headers['authorization'] = `Escrowd-JWS ${jws}`;
     }
     return connection.send({ method, target, headers, body });

@@ -53,6 +53,8 @@ const certificateSchema = z.strictObject({
 /** By whom certificates are. */
 export interface CertifiedBy {
   readonly origin: string;
+  /** The C2SP verifier key of the log. */
+  readonly logKey: string;
   /** The token's identity key, where it is pinned: without it, what certificates say is checked, and not who says it. */
   readonly identityKey: Jwk | undefined;
 }
@@ -158,13 +160,13 @@ export class GrantEvidence {
     const jws = typeof certificate === 'string' ? parseJws(certificate) : undefined;
     const said = certificateSchema.safeParse(jws?.payload).data;
     if (jws?.header['typ'] !== GRANT_TYPE || said === undefined) return 'a certificate of grants is none';
-    const { identityKey, origin } = this.#by;
+    const { identityKey, origin, logKey } = this.#by;
     if (identityKey !== undefined && !jwsHolds(jws, { jwk: identityKey, alg: 'ES256' })) {
       return 'a certificate of grants is not signed by the identity key';
     }
     const isOfThese =
       said.iss === origin &&
-      said.aud === origin &&
+      said.aud === logKey &&
       said.recovery === recovery &&
       canonicalJson(said.grants) === canonicalJson(grants);
     if (!isOfThese) return 'a certificate is of other grants';

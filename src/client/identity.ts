@@ -166,7 +166,7 @@ export class Identity {
     /** Signs and decrypts by this client certificate, which the policy binds to this app, in place of signed requests. */
     readonly certificate?: ClientCertificate;
   }): Promise<EscrowClient> {
-    const { server, origin, ca } = this.pins;
+    const { server, logKey, ca } = this.pins;
     const { deadlineMs, now, certificate } = options;
     const connection = new HttpsConnection({
       url: server,
@@ -180,7 +180,7 @@ export class Identity {
       elapsedMs: () => performance.now(),
       pause: (ms: number) => pause(ms),
     };
-    return new EscrowClient({ connection, signer: this.signer, origin, now, repetition, operateBy });
+    return new EscrowClient({ connection, signer: this.signer, logKey, now, repetition, operateBy });
   }
 
   /**

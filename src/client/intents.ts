@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import { askedAsJson } from '../escrow/digests.js';
 import type { SigningKey } from '../escrow/principals.js';
 import { isStatement } from '../escrow/statement.js';
@@ -114,7 +115,7 @@ function isSignedBy(jws: ParsedJws, jwk: Jwk): boolean {
 
 /** The intent must be of this depositary, about exactly this request, by the key shown. */
 function believedIntent(
-  { attested, checkpoint }: BelievedRecovery,
+  { attested, logKey }: BelievedRecovery,
   { depositary, statement, key }: WireSignedIntent,
 ): { readonly kid: string; readonly iat: number; readonly exp: number } {
   const refuse = (why: string): never => {
@@ -124,10 +125,9 @@ function believedIntent(
   const kid = jwkThumbprint(key);
   if (jws?.header['typ'] !== INTENT_TYPE || kid === undefined) return refuse('is none');
   if (jws.header['kid'] !== kid || !isSignedBy(jws, key)) return refuse('is not signed by them');
-  const { iat, exp, checkpoint: seen, ...about } = jws.payload;
+  const { aud, iat, exp, checkpoint: seen, ...about } = jws.payload;
   const expected = {
     iss: depositary,
-    aud: checkpoint.origin,
     decision: 'intend',
     recovery: attested.recovery,
     requestHash: attested.requestHash,
@@ -135,7 +135,7 @@ function believedIntent(
     ...askedAsJson(attested.asked),
     transport: attested.transport,
   };
-  if (!isStatement(about, expected)) return refuse('is about something else');
+  if (!isForLog(aud, logKey) || !isStatement(about, expected)) return refuse('is about something else');
   if (typeof iat !== 'number' || typeof exp !== 'number' || seen === undefined) return refuse('is none');
   return { kid, iat, exp };
 }

@@ -56,12 +56,12 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const origin = originOf(check.logKey);
   const directory = new DirectoryInForce(check.bootstrap ?? []);
   const outcomes = new OutcomeEvidence();
-  const requests = new RequestEvidence(origin, directory);
-  const statements = new StatementEvidence(origin, directory);
+  const requests = new RequestEvidence(check.logKey, directory);
+  const statements = new StatementEvidence(check.logKey, directory);
   const recoveries = new RecoveryEvidence();
   const terms = new TermsEvidence();
   const quorums = new QuorumEvidence(terms);
-  const grants = new GrantEvidence({ origin, identityKey: check.identityKey });
+  const grants = new GrantEvidence({ origin, logKey: check.logKey, identityKey: check.identityKey });
   const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();
   const trees = new StatedTrees();

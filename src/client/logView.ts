@@ -62,6 +62,11 @@ export class LogView {
     this.#floor.catch(() => undefined);
   }
 
+  /** The C2SP verifier key that is pinned. */
+  get key(): string {
+    return this.#parts.logKey;
+  }
+
   /** Whether nothing was remembered when this view first believed: then what it was shown continues nothing. */
   get isBeginning(): boolean {
     return this.#isBeginning;

@@ -59,7 +59,8 @@ export function signPolicy(
     readonly hash: string;
     readonly base: number;
     readonly replaces: string;
-    readonly origin: string;
+    /** The C2SP verifier key of the server's log. */
+    readonly logKey: string;
     readonly now: Date;
     readonly lifetimeMs: number;
   },
@@ -67,7 +68,7 @@ export function signPolicy(
   const iat = Math.floor(order.now.getTime() / 1000);
   const payload: PolicySignaturePayload = {
     iss: signer.id,
-    aud: order.origin,
+    aud: order.logKey,
     iat,
     exp: iat + Math.floor(order.lifetimeMs / 1000),
     hash: order.hash,

@@ -101,7 +101,7 @@ export function exportOpened(key: OpenedKey, format: KeyFormat): Buffer {
  */
 export async function confirmation(
   signer: Signer,
-  origin: string,
+  logKey: string,
   recovery: string,
   { keys }: WireReleasedKeys,
   now: Date,
@@ -111,7 +111,7 @@ export async function confirmation(
     sha256Hex(Buffer.concat([transferKey, wrappedKey].map((part) => Buffer.from(part, 'base64url')))),
   ]);
   const statement = await signer.sign(CONFIRMATION_TYPE, {
-    ...{ iss: signer.id, aud: origin, iat: Math.floor(now.getTime() / 1000), recovery },
+    ...{ iss: signer.id, aud: logKey, iat: Math.floor(now.getTime() / 1000), recovery },
     keys: keys.map(({ key }) => key),
     released: canonicalHash(Object.fromEntries(answers) as Json),
   });

@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import { z } from 'zod';
 
 import type { Entry } from '../log/entry.js';
@@ -30,13 +31,14 @@ export interface RequestCounts {
  * what an app with a client certificate signs and decrypts under its grants: that the server says, within the grants.
  */
 export class RequestEvidence {
-  readonly #origin: string;
+  readonly #logKey: string;
   readonly #directory: DirectoryInForce;
   readonly #seen = new SeenRequests();
   #counts = { verified: 0, certified: 0, unknown: 0, together: 0 };
 
-  constructor(origin: string, directory: DirectoryInForce) {
-    this.#origin = origin;
+  /** `logKey`: the C2SP verifier key of the log, which requests are for. */
+  constructor(logKey: string, directory: DirectoryInForce) {
+    this.#logKey = logKey;
     this.#directory = directory;
   }
 
@@ -116,7 +118,7 @@ export class RequestEvidence {
     if (!claims.success) return { invented: 'its request lacks what a signed request says' };
     const { iss, aud, iat, exp, htm, htu } = claims.data;
     if (iss !== entry.actor) return { invented: `its request is by ${iss}, not by ${entry.actor}` };
-    if (aud !== this.#origin) return { invented: 'its request is for another server' };
+    if (!isForLog(aud, this.#logKey)) return { invented: 'its request is for another server' };
     if (!actFits(entry, htm, htu))
       return { invented: `its request (${htm} ${htu}) is for another act or another thing` };
     const timeMs = Date.parse(entry.time);

@@ -21,19 +21,19 @@ export interface RequestToSign {
 }
 
 /**
- * Signs one request: a compact JWS that binds the caller, the server (by the log's origin), the method, the target, the
+ * Signs one request: a compact JWS that binds the caller, the server (by its log's verifier key), the method, the target, the
  * body and the Idempotency-Key, for one use within a minute. It is the value after `Escrowd-JWS ` in the `Authorization` header.
  */
 export function signRequest(
   signer: Signer,
-  audience: string,
+  logKey: string,
   request: RequestToSign,
   now: Date,
 ): Promise<string> {
   const iat = Math.floor(now.getTime() / 1000);
   return signer.sign(REQUEST_TYPE, {
     iss: signer.id,
-    aud: audience,
+    aud: logKey,
     iat,
     exp: iat + REQUEST_LIFETIME_S,
     jti: base64url(randomBytes(16)),

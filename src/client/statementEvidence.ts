@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import type { Entry } from '../log/entry.js';
 import type { Objection } from '../log/verifier.js';
 import { policyAct, policyHashFact } from '../log/verifier.js';
@@ -17,11 +18,12 @@ import { POLICY_SIGNATURE_TYPE } from './policyDocument.js';
  * put to a request, by those of the policy in force.
  */
 export class StatementEvidence {
-  readonly #origin: string;
+  readonly #logKey: string;
   readonly #directory: DirectoryInForce;
 
-  constructor(origin: string, directory: DirectoryInForce) {
-    this.#origin = origin;
+  /** `logKey`: the C2SP verifier key of the log, which statements are for. */
+  constructor(logKey: string, directory: DirectoryInForce) {
+    this.#logKey = logKey;
     this.#directory = directory;
   }
 
@@ -43,7 +45,7 @@ export class StatementEvidence {
     const { iss, aud, recovery, requestHash, keys: named, decision: decided } = jws.payload;
     const isAboutThis =
       iss === actor &&
-      aud === this.#origin &&
+      isForLog(aud, this.#logKey) &&
       decided === decision &&
       recovery === subject.recovery &&
       requestHash === detail['requestHash'] &&
@@ -59,7 +61,7 @@ export class StatementEvidence {
     const { iss, aud, recovery, keys: named } = jws.payload;
     const isAboutThis =
       iss === actor &&
-      aud === this.#origin &&
+      isForLog(aud, this.#logKey) &&
       recovery === subject.recovery &&
       isSameList(named, subject.keys);
     if (!isAboutThis) return { invented: `the confirmation of ${actor} is about something else` };
@@ -88,7 +90,8 @@ export class StatementEvidence {
         const iss = jws?.payload['iss'];
         if (jws === undefined || typeof iss !== 'string') return [];
         const { aud, recovery, requestHash: hash, exp } = jws.payload;
-        const isForThis = aud === this.#origin && recovery === subject.recovery && hash === requestHash;
+        const isForThis =
+          isForLog(aud, this.#logKey) && recovery === subject.recovery && hash === requestHash;
         const isInTime = typeof exp === 'number' && Date.parse(time) <= exp * 1000 + TOLERANCE_MS;
         const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
         return isForThis && isInTime && isTheirs ? [{ iss, reason: jws.payload['reason'] }] : [];
@@ -116,7 +119,7 @@ export class StatementEvidence {
         const iss = jws?.payload['iss'];
         if (jws === undefined || typeof iss !== 'string') return [];
         const isForThis =
-          jws.payload['aud'] === this.#origin &&
+          isForLog(jws.payload['aud'], this.#logKey) &&
           jws.payload['hash'] === detail[policyHashFact] &&
           jws.payload['base'] === version - 1 &&
           (before === undefined || jws.payload['replaces'] === before);

@@ -13,7 +13,8 @@ export function signStop(
     /** As the server shows it: the statement is about a request with this hash, or about none. */
     readonly requestHash: string;
     readonly reason: string;
-    readonly origin: string;
+    /** The C2SP verifier key of the server's log. */
+    readonly logKey: string;
     readonly now: Date;
     readonly lifetimeMs: number;
   },
@@ -21,7 +22,7 @@ export function signStop(
   const iat = Math.floor(order.now.getTime() / 1000);
   const payload: StopPayload = {
     iss: signer.id,
-    aud: order.origin,
+    aud: order.logKey,
     iat,
     exp: iat + Math.floor(order.lifetimeMs / 1000),
     recovery: order.recovery,

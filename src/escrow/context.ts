@@ -32,8 +32,10 @@ export interface Escrow {
   readonly identity: IdentityVerifier;
   readonly clock: Clock;
   readonly random: RandomBytes;
-  /** The log's origin: the issuer of attestations, and the audience of statements. */
+  /** The log's origin: the issuer of attestations. */
   readonly origin: string;
+  /** The log's C2SP verifier key: the audience of requests, statements and certificates. */
+  readonly logKey: string;
   /** SHA-256 (hex) of the DER SubjectPublicKeyInfo of the token's identity key: which token a deposit is bound to. */
   readonly tokenId: string;
 }

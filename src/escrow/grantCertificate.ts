@@ -16,25 +16,31 @@ export interface CertifiedGrants extends Pick<Grant, 'recovery' | 'scope' | 'sta
   readonly grants: readonly KeyGrant[];
 }
 
+/** The log that a certificate is for, by its origin and its verifier key. */
+export interface CertifyingLog {
+  readonly origin: string;
+  readonly logKey: string;
+}
+
 /** A certificate of these grants by the token's identity key: a compact JWS. */
 export function certifyGrants(
   lent: Pick<TokenVerbs, 'attest'>,
-  origin: string,
+  log: CertifyingLog,
   of: CertifiedGrants,
   at: Date,
 ): Promise<string> {
   const iat = Math.floor(at.getTime() / 1000);
-  return signedByIdentity(lent, GRANT_TYPE, { ...certifiedAsJson(origin, of), iat });
+  return signedByIdentity(lent, GRANT_TYPE, { ...certifiedAsJson(log, of), iat });
 }
 
 /** All that a certificate says but when it was made. */
 function certifiedAsJson(
-  origin: string,
+  { origin, logKey }: CertifyingLog,
   { recovery, grants, scope, startsAt, expiresAt }: CertifiedGrants,
 ): Readonly<Record<string, Json>> {
   return {
     iss: origin,
-    aud: origin,
+    aud: logKey,
     recovery,
     grants: Object.fromEntries(grants.map(({ key, grant }) => [key, grant])),
     scope: askedAsJson({ purpose: 'operate', scope }).scope,
@@ -51,12 +57,12 @@ const REMEMBERED = 10_000;
  * and what the grant is held to is what the log says of it.
  */
 export class GrantCertificates {
-  readonly #origin: string;
+  readonly #log: CertifyingLog;
   readonly #identity: IdentityVerifier;
   readonly #known = new Map<string, string>();
 
-  constructor(origin: string, identity: IdentityVerifier) {
-    this.#origin = origin;
+  constructor(log: CertifyingLog, identity: IdentityVerifier) {
+    this.#log = log;
     this.#identity = identity;
   }
 
@@ -71,19 +77,19 @@ export class GrantCertificates {
     if (certificate !== undefined && this.#known.get(id) === certificate) return;
     if (certificate === undefined || sha256Hex(certificate) !== logged) throw notCertified();
     const said = await this.#identity.verify(certificate, GRANT_TYPE);
-    if (said === undefined || !isOf(this.#origin, grant, said)) throw notCertified();
+    if (said === undefined || !isOf(this.#log, grant, said)) throw notCertified();
     if (this.#known.size >= REMEMBERED) this.#known.clear();
     this.#known.set(id, certificate);
   }
 }
 
-function isOf(origin: string, grant: Grant, said: Readonly<Record<string, unknown>>): boolean {
+function isOf(log: CertifyingLog, grant: Grant, said: Readonly<Record<string, unknown>>): boolean {
   const { iat, ...rest } = said;
   const { grants } = rest;
   if (typeof iat !== 'number' || typeof grants !== 'object' || grants === null) return false;
   // of the others that it is of, this record says nothing
   if ((grants as Readonly<Record<string, unknown>>)[grant.key] !== grant.id) return false;
-  const expected = { ...certifiedAsJson(origin, { ...grant, grants: [] }), grants };
+  const expected = { ...certifiedAsJson(log, { ...grant, grants: [] }), grants };
   try {
     return canonicalJson(rest) === canonicalJson(expected);
   } catch {

@@ -159,7 +159,7 @@ async function certify(escrow: Escrow, grant: Grant): Promise<void> {
     run: async (lent) => {
       const { id, recovery, key, scope, startsAt, expiresAt } = grant;
       const terms = { recovery, grants: [{ key, grant: id }], scope, startsAt, expiresAt };
-      const certificate = await certifyGrants(lent, escrow.origin, terms, escrow.clock.now());
+      const certificate = await certifyGrants(lent, escrow, terms, escrow.clock.now());
       return {
         detail: { certificate },
         digest: sha256Hex(certificate),

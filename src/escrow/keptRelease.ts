@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import type { Json } from '../log/canonical.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getRecovery } from './context.js';
@@ -56,12 +57,14 @@ export function confirmRelease(
         throw new EscrowError('forbidden');
       const verified = await escrow.statements.verify(order.statement, CONFIRMATION_TYPE, call.caller.keys);
       if (verified === undefined) throw new EscrowError('approval-signature-invalid');
-      const { iat, ...said } = verified.payload;
+      const { aud, iat, ...said } = verified.payload;
       const expected = {
-        ...{ iss: call.caller.id, aud: escrow.origin, recovery: recovery.id, keys: recovery.keys },
+        ...{ iss: call.caller.id, recovery: recovery.id, keys: recovery.keys },
         released: releasedDigest(answers),
       };
-      if (typeof iat !== 'number' || !isStatement(said, expected)) throw new EscrowError('approval-mismatch');
+      if (!isForLog(aud, escrow.logKey) || typeof iat !== 'number' || !isStatement(said, expected)) {
+        throw new EscrowError('approval-mismatch');
+      }
       return { detail: { statement: order.statement }, claims: [aloneOnEnded(recovery)], plan: recovery };
     },
     run: (_lent, { answers, ...recovery }) => {

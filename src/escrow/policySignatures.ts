@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import type { PrincipalId } from './ids.js';
 import type { Policy } from './policy.js';
 import type { StatementVerifier } from './ports.js';
@@ -13,8 +14,8 @@ export const MAX_POLICY_SIGNATURES = 8;
 /** What policy signatures are believed by. */
 export interface PolicyTrust {
   readonly statements: Pick<StatementVerifier, 'verify'>;
-  /** The log's origin: the audience of the signatures. */
-  readonly origin: string;
+  /** The log's verifier key, which the signatures are for. */
+  readonly logKey: string;
 }
 
 /** An administrator's word that a document follows the policy of version `base`, whose hash is `replaces`. */
@@ -28,7 +29,7 @@ export interface PolicySignature {
 
 /** Of these signatures, those by administrators of `policy` on the document with this hash. */
 export async function policySignatures(
-  { statements, origin }: PolicyTrust,
+  { statements, logKey }: PolicyTrust,
   policy: Policy,
   hash: string,
   signatures: readonly string[],
@@ -40,8 +41,8 @@ export async function policySignatures(
       const verified = await statements.verify(jws, POLICY_SIGNATURE_TYPE, keys);
       if (verified === undefined) continue;
       const { iss, aud, base, replaces, exp } = verified.payload;
-      if (iss !== id || aud !== origin || verified.payload['hash'] !== hash || typeof exp !== 'number')
-        continue;
+      if (iss !== id || !isForLog(aud, logKey)) continue;
+      if (verified.payload['hash'] !== hash || typeof exp !== 'number') continue;
       found.push({ signer: id, base, replaces, expiresAt: exp });
     }
   }

@@ -119,7 +119,7 @@ function activate(
       const { startsAt, expiresAt } = grantTimes(scope, at);
       // first: a grant that cannot be certified is not made
       const terms = { recovery: recovery.id, grants, scope, startsAt, expiresAt };
-      const certificate = await certifyGrants(lent, escrow.origin, terms, at);
+      const certificate = await certifyGrants(lent, escrow, terms, at);
       await orEnd(escrow, recovery, () => raiseAll(lent, request, keys, scope));
       const made = keys.map(({ deposit: { key, spec, owner }, grant }): Grant => {
         const life = { used: 0, recent: [], startsAt, expiresAt, status: 'active', certificate } as const;

@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import { encodeBase64 } from '../log/base64.js';
 import type { Json } from '../log/canonical.js';
 import { canonicalJson } from '../log/canonical.js';
@@ -20,7 +21,8 @@ export const CLOCK_SKEW_SECONDS = 60;
 export interface StatementCheck {
   readonly statements: Pick<StatementVerifier, 'verify'>;
   readonly clock: Clock;
-  readonly origin: string;
+  /** The log's verifier key, which statements are for. */
+  readonly logKey: string;
 }
 
 /** What a statement says beside what it must say. */
@@ -54,10 +56,9 @@ export async function checkStatement(
   const type = decision === 'intend' ? INTENT_TYPE : STATEMENT_TYPE;
   const verified = await check.statements.verify(jws, type, depositary.keys);
   if (verified === undefined) throw new EscrowError('approval-signature-invalid');
-  const { iat, exp, reason, checkpoint, ...about } = verified.payload;
+  const { aud, iat, exp, reason, checkpoint, ...about } = verified.payload;
   const expected: Readonly<Record<string, Json>> = {
     iss: depositary.id,
-    aud: check.origin,
     recovery: recovery.id,
     requestHash: recovery.requestHash,
     keys: recovery.keys,
@@ -67,7 +68,9 @@ export async function checkStatement(
       ? { decision }
       : { decision: 'approve', replies: repliesDigest(decision.approve) }),
   };
-  if (!isStatement(about, expected) || !isStatedTree(checkpoint)) throw new EscrowError('approval-mismatch');
+  if (!isForLog(aud, check.logKey) || !isStatement(about, expected) || !isStatedTree(checkpoint)) {
+    throw new EscrowError('approval-mismatch');
+  }
   if (typeof iat !== 'number' || typeof exp !== 'number') throw new EscrowError('approval-mismatch');
   const now = check.clock.now().getTime() / 1000;
   if (now >= exp || iat > now + CLOCK_SKEW_SECONDS) throw new EscrowError('approval-expired');

@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import { getAskedKeys } from './askedKeys.js';
 import { checkRecord } from './checkedRequest.js';
 import type { Call, Escrow } from './context.js';
@@ -79,7 +80,7 @@ export function stopRecovery(
 
 /** Whose statement it is, of the administrators that the directory lists now; all statements must be good ones. */
 async function checkStop(
-  { statements, clock, origin }: Escrow,
+  { statements, clock, logKey }: Escrow,
   policy: Policy,
   recovery: Recovery,
   jws: string,
@@ -90,12 +91,10 @@ async function checkStop(
   );
   const verified = signer === undefined ? undefined : await statements.verify(jws, STOP_TYPE, signer.keys);
   if (signer === undefined || verified === undefined) throw new EscrowError('stop-signature-invalid');
-  const { iat, exp, reason, ...about } = verified.payload;
-  const expected = {
-    ...{ iss: signer.id, aud: origin },
-    ...{ recovery: recovery.id, requestHash: recovery.requestHash },
-  };
-  if (!isStatement(about, expected) || typeof iat !== 'number' || typeof exp !== 'number') {
+  const { aud, iat, exp, reason, ...about } = verified.payload;
+  const expected = { iss: signer.id, recovery: recovery.id, requestHash: recovery.requestHash };
+  const isAbout = isForLog(aud, logKey) && isStatement(about, expected);
+  if (!isAbout || typeof iat !== 'number' || typeof exp !== 'number') {
     throw new EscrowError('approval-mismatch');
   }
   if (typeof reason !== 'string' || reason.length > 1000 || isBlank(reason) || !isPlain(reason)) {

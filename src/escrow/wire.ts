@@ -281,7 +281,7 @@ export interface WireDenial {
 }
 
 /**
- * Payload of an approval, denial or intent statement. `aud` is the log's origin; `iat`, `exp` seconds since the epoch;
+ * Payload of an approval, denial or intent statement. `aud` is the log's verifier key; `iat`, `exp` seconds since the epoch;
  * `transport` is the SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo, `replies` that of the canonical JSON of an
  * object with the SHA-256 (hex) of each reply by its key.
  */

@@ -1,3 +1,4 @@
+import { isForLog } from '../log/audience.js';
 import { createHash } from 'node:crypto';
 
 import { z } from 'zod';
@@ -78,11 +79,11 @@ export async function proveSigner({ unverified, claims }: Claimed, policy: Polic
 export function checkRequest(
   { call, claims }: Proven,
   received: Received,
-  trust: { readonly origin: string; readonly now: Date },
+  trust: { readonly logKey: string; readonly now: Date },
 ): Known<Call> {
   try {
     checkTime(claims, trust.now);
-    checkBinding(claims, received, call, trust.origin);
+    checkBinding(claims, received, call, trust.logKey);
     const key = readIdempotencyKey(received.idempotencyKey);
     if (claims.ik !== key) throw otherwiseSigned('The signature is for another Idempotency-Key.');
     if (key === undefined) return { outcome: 'accepted', call };
@@ -102,7 +103,8 @@ const digest = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
 /** What a request's signature says (RFC 7519, names after RFC 9449), closed. */
 const claimsSchema = z.strictObject({
   iss: z.string().max(64),
-  aud: z.string().max(255),
+  /** A C2SP verifier key: a name of at most 128 characters, the key id and the public key. */
+  aud: z.string().max(512),
   iat: instant,
   exp: instant,
   /** At least 128 bits. */
@@ -162,12 +164,12 @@ function checkTime({ iat, exp }: Claims, now: Date): void {
     throw new EscrowError('request-expired', 'The request is dated in the future.');
 }
 
-function checkBinding(claims: Claims, received: Received, { caller }: Call, origin: string): void {
+function checkBinding(claims: Claims, received: Received, { caller }: Call, logKey: string): void {
   const refuse = (detail: string): never => {
     throw otherwiseSigned(detail);
   };
   if (claims.iss !== caller.id) refuse('The signing key is not that of the issuer named.');
-  if (claims.aud !== origin) refuse('The signature is for another server.');
+  if (!isForLog(claims.aud, logKey)) refuse('The signature is for another server.');
   if (claims.htm !== received.method) refuse('The signature is for another method.');
   if (claims.htu !== received.target) refuse('The signature is for another path or query.');
   const body = createHash('sha256').update(received.body).digest('base64url');

@@ -104,7 +104,7 @@ export async function answerCaller(
   return forCaller(door, route, arriving, first.found.call.caller, async (incoming) => {
     requireClock(door);
     const signed = await now(escrow, first, prove);
-    const trust = { origin: escrow.origin, now: escrow.clock.now() };
+    const trust = { logKey: escrow.logKey, now: escrow.clock.now() };
     const found = checkRequest(signed, incoming.received, trust);
     const { call, run } = await heard(escrow, route, incoming, found);
     return route.access.isLedgered

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { signPolicy } from '../../src/client/policyDocument.js';
 import { planPolicy } from '../../src/client/policyPlan.js';
 import { documentInForce } from '../support/policies.js';
-import { makeSystem, ORIGIN } from '../support/system.js';
+import { makeSystem } from '../support/system.js';
 
 /*
  * How long a whole company takes to provision from one file, and a question to its rules to be answered:
@@ -33,7 +33,7 @@ try {
   const plan = await planPolicy(system.client('admin-1'), file);
   const planned = performance.now();
   const seconds = await planPolicy(system.client('admin-2'), file);
-  const order = { origin: ORIGIN, now: new Date(), lifetimeMs: 600_000 };
+  const order = { logKey: system.identity('admin-1').pins.logKey, now: new Date(), lifetimeMs: 600_000 };
   const signatures = [
     await signPolicy(system.identity('admin-1').signer, { ...plan, ...order }),
     await signPolicy(system.identity('admin-2').signer, { ...seconds, ...order }),

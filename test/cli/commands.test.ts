@@ -160,7 +160,7 @@ describe('a released key', () => {
     expect(parseJws(statement)).toMatchObject({
       header: { typ: 'escrowd-confirmation+jwt' },
       payload: {
-        ...{ iss: 'dana', aud: ORIGIN, recovery: RECOVERY, keys: [KEY] },
+        ...{ iss: 'dana', aud: office.server.log.key.vkey, recovery: RECOVERY, keys: [KEY] },
         released: hexOf(canonicalJson({ [KEY]: hexOf(Buffer.concat(parts)) })),
       },
     });

@@ -74,7 +74,7 @@ test('requests are signed for what is sent, and public routes are asked without 
   if (shown === undefined || posted === undefined) throw new Error('two requests were made');
   expect(claims(shown)).toMatchObject({
     iss: 'dana',
-    aud: ORIGIN,
+    aud: office.server.log.key.vkey,
     htm: 'GET',
     htu: `/v1/recoveries/${RECOVERY}`,
   });

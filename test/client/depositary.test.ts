@@ -106,7 +106,7 @@ describe('an honest request', () => {
     expect(jws?.header).toEqual({ typ: 'escrowd-approval+jwt', alg: 'ES256', kid: dana.kid });
     expect(jws?.payload).toEqual({
       iss: 'dana',
-      aud: ORIGIN,
+      aud: server.log.key.vkey,
       iat: NOW.getTime() / 1000,
       exp: NOW.getTime() / 1000 + 7200,
       decision: 'approve',

@@ -721,7 +721,11 @@ describe('a grant', () => {
   const used = (inputs: number, more: Partial<Entry> = {}): Entry =>
     act('grant.sign', 'attempted', { mechanism: 'ES256', inputs: Array<string>(inputs).fill('ab') }, more);
   const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
-    const evidence = new GrantEvidence({ origin: 'escrow.test', identityKey });
+    const evidence = new GrantEvidence({
+      origin: 'escrow.test',
+      logKey: 'escrow.test+00000000+AQ',
+      identityKey,
+    });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const certificate = (
@@ -729,7 +733,12 @@ describe('a grant', () => {
     { typ = 'escrowd-grant+jwt', by = identity }: { typ?: string; by?: KeyObject } = {},
   ): string => {
     const said = {
-      ...{ iss: 'escrow.test', aud: 'escrow.test', iat: 1_772_366_400, recovery: ofRecovery.recovery },
+      ...{
+        iss: 'escrow.test',
+        aud: 'escrow.test+00000000+AQ',
+        iat: 1_772_366_400,
+        recovery: ofRecovery.recovery,
+      },
       ...{ grants: { key_1: GRANT }, scope: asked.detail['scope'] ?? null, start: at(0), end: at(60) },
       ...change,
     };

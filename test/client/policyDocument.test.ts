@@ -84,7 +84,7 @@ test('a signature says the hash, the version under it, the server and the time',
     hash: 'ab'.repeat(32),
     base: 4,
     replaces: 'cd'.repeat(32),
-    origin: 'o',
+    logKey: 'o+00000000+AQ',
     now,
     lifetimeMs: 3_600_000,
   };

@@ -41,7 +41,7 @@ async function asked(
       close: () => undefined,
     },
     signer: signerOf('olga', newIdentity('olga').privateKey),
-    origin: ORIGIN,
+    logKey: ORIGIN,
     now: () => NOW,
     repetition: {
       forMs: 20_000,

@@ -10,7 +10,7 @@ import { parsePolicy } from '../../src/http/policyDocument.js';
 
 import { errorCode } from '../support/errorCode.js';
 
-const ORIGIN = 'escrow.example.com/log';
+const LOG_KEY = 'escrow.example.com/log+00000000+AQ';
 const NOW = new Date('2026-03-01T12:00:00.500Z');
 const body = Buffer.from('{"owner":"olga"}');
 const request = { method: 'POST', target: '/v1/keys?x=1', body } as const;
@@ -23,12 +23,12 @@ const pairs = {
 
 test('a request says who, to whom, when, what, over which body, and is new each time', async () => {
   const dana = signerOf('dana', pairs.ES256.privateKey);
-  const jws = parseJws(await signRequest(dana, ORIGIN, request, NOW));
+  const jws = parseJws(await signRequest(dana, LOG_KEY, request, NOW));
   expect(jws?.header).toEqual({ typ: 'escrowd-request+jwt', alg: 'ES256', kid: dana.kid });
   const { jti, ...claims } = jws?.payload ?? {};
   expect(claims).toEqual({
     iss: 'dana',
-    aud: ORIGIN,
+    aud: LOG_KEY,
     iat: 1_772_366_400,
     exp: 1_772_366_460,
     htm: 'POST',
@@ -36,13 +36,13 @@ test('a request says who, to whom, when, what, over which body, and is new each 
     cd: createHash('sha256').update(body).digest('base64url'),
   });
   expect(Buffer.from(String(jti), 'base64url')).toHaveLength(16);
-  const again = parseJws(await signRequest(dana, ORIGIN, request, NOW));
+  const again = parseJws(await signRequest(dana, LOG_KEY, request, NOW));
   expect(again?.payload['jti']).not.toBe(jti);
 });
 
 test('a request without a body carries the hash of nothing', async () => {
   const empty = { method: 'GET', target: '/v1/keys', body: new Uint8Array(0) } as const;
-  const jws = parseJws(await signRequest(signerOf('dana', pairs.EdDSA.privateKey), ORIGIN, empty, NOW));
+  const jws = parseJws(await signRequest(signerOf('dana', pairs.EdDSA.privateKey), LOG_KEY, empty, NOW));
   expect(jws?.payload['cd']).toBe('47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU');
 });
 
@@ -71,9 +71,9 @@ describe.each(Object.entries(pairs))('a key for %s', (alg, { privateKey, publicK
       rules: [],
     };
     const policy = parsePolicy(JSON.stringify(document), 1);
-    const authorization = [`Escrowd-JWS ${await signRequest(signer, ORIGIN, request, NOW)}`];
+    const authorization = [`Escrowd-JWS ${await signRequest(signer, LOG_KEY, request, NOW)}`];
     const idempotencyKey: readonly string[] = [];
-    const trust = { policy, origin: ORIGIN, now: NOW };
+    const trust = { policy, logKey: LOG_KEY, now: NOW };
     expect(await authenticate({ ...request, authorization, idempotencyKey }, trust)).toMatchObject({
       outcome: 'accepted',
       call: { caller: { id: 'dana' } },
@@ -81,7 +81,7 @@ describe.each(Object.entries(pairs))('a key for %s', (alg, { privateKey, publicK
     const changed = { ...request, body: Buffer.from('{"owner":"oscar"}'), authorization, idempotencyKey };
     expect(await authenticate(changed, trust)).toMatchObject({ outcome: 'refused' });
     const named = [
-      `Escrowd-JWS ${await signRequest(signer, ORIGIN, { ...request, idempotencyKey: 'k-1' }, NOW)}`,
+      `Escrowd-JWS ${await signRequest(signer, LOG_KEY, { ...request, idempotencyKey: 'k-1' }, NOW)}`,
     ];
     const received = { ...request, authorization: named, idempotencyKey: ['"k-1"'] };
     expect(await authenticate(received, trust)).toMatchObject({ call: { idempotency: { key: 'k-1' } } });

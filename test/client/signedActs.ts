@@ -69,7 +69,7 @@ export class SignedActs {
       hash: documentHash(document),
       base: before.version,
       replaces: before.hash ?? BOOTSTRAP_HASH,
-      origin: this.#origin,
+      logKey: this.#origin,
       now: new Date(at(0)),
       lifetimeMs: 3_600_000,
     };

@@ -52,7 +52,7 @@ function directoryOf(stored: readonly StoredPolicy[]): Directory {
     const payload = JSON.parse(jws) as Readonly<Record<string, unknown>>;
     return Promise.resolve({ jws, payload: { replaces: before[Number(payload['base'])], ...payload } });
   };
-  return new Directory(store, parse, parse('ann bob', 0), { statements: { verify }, origin: ORIGIN });
+  return new Directory(store, parse, parse('ann bob', 0), { statements: { verify }, logKey: ORIGIN });
 }
 
 const names = async (stored: readonly StoredPolicy[]): Promise<string> =>

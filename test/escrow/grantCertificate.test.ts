@@ -8,7 +8,7 @@ import { identityVerifier } from '../../src/http/statements.js';
 import type { Json } from '../../src/log/canonical.js';
 import { softwareCertifier } from '../support/signer.js';
 
-const ORIGIN = 'escrow.test/log';
+const LOG = { origin: 'escrow.test/log', logKey: 'escrow.test/log+00000000+AQ' };
 const AT = new Date('2026-03-01T12:00:00.000Z');
 const token = softwareCertifier();
 
@@ -37,14 +37,14 @@ const GRANT: Grant = {
 };
 const SECOND = { key: 'key_2' as KeyId, grant: 'grant_2' as GrantId };
 
-async function certificateOf(grant: Grant, by = token, origin = ORIGIN): Promise<string> {
+async function certificateOf(grant: Grant, by = token, log = LOG): Promise<string> {
   const grants = [{ key: grant.key, grant: grant.id }, SECOND];
-  return certifyGrants({ attest: (input) => by.attest(input) }, origin, { ...grant, grants }, AT);
+  return certifyGrants({ attest: (input) => by.attest(input) }, log, { ...grant, grants }, AT);
 }
 
 /** How a grant with this certificate is taken, when the log has it of this one. */
 function check(grant: Grant, certificate: string, logged = certificate): Promise<void> {
-  const certificates = new GrantCertificates(ORIGIN, identityVerifier(token.publicKey));
+  const certificates = new GrantCertificates(LOG, identityVerifier(token.publicKey));
   return certificates.check({ ...grant, certificate }, { certificate: sha256Hex(logged) });
 }
 
@@ -78,7 +78,12 @@ it.each<[string, Partial<Grant>]>([
 
 it.each<[string, () => Promise<string>]>([
   ['by another key', () => certificateOf(GRANT, softwareCertifier())],
-  ['of another log', () => certificateOf(GRANT, token, 'other')],
+  ['of another log', () => certificateOf(GRANT, token, { ...LOG, origin: 'other' })],
+  [
+    'for a log with another key',
+    () => certificateOf(GRANT, token, { ...LOG, logKey: 'escrow.test/log+00000000+AR' }),
+  ],
+  ['for a log by its name alone', () => certificateOf(GRANT, token, { ...LOG, logKey: LOG.origin })],
   ['of another kind', async () => restated(await certificateOf(GRANT), ATTESTATION_TYPE, {})],
   ['that says more', async () => restated(await certificateOf(GRANT), GRANT_TYPE, { also: 1 })],
   ['that does not say when', async () => restated(await certificateOf(GRANT), GRANT_TYPE, { iat: 'now' })],
@@ -94,7 +99,7 @@ it('another certificate than the log has is none, nor is a missing one', async (
   const [one, other] = [await certificateOf(GRANT), await certificateOf(GRANT)];
   await check(GRANT, one);
   await expect(check(GRANT, one, other)).rejects.toMatchObject(refused);
-  const certificates = new GrantCertificates(ORIGIN, identityVerifier(token.publicKey));
+  const certificates = new GrantCertificates(LOG, identityVerifier(token.publicKey));
   await expect(certificates.check(GRANT, { certificate: sha256Hex(one) })).rejects.toMatchObject(refused);
   // one from before there were any
   await certificates.check(GRANT, { certificate: undefined });
@@ -108,7 +113,7 @@ it('a signature is verified once, and another certificate in its place is found 
       return identityVerifier(token.publicKey).verify(jws, typ);
     },
   };
-  const certificates = new GrantCertificates(ORIGIN, identity);
+  const certificates = new GrantCertificates(LOG, identity);
   const certificate = await certificateOf(GRANT);
   const logged = { certificate: sha256Hex(certificate) };
   for (let use = 0; use < 3; use += 1) await certificates.check({ ...GRANT, certificate }, logged);

@@ -103,6 +103,7 @@ export interface SymbolicWorld {
 }
 
 export const ORIGIN = 'escrow.test/log';
+export const LOG_KEY = `${ORIGIN}+00000000+AQ`;
 /** The root of the tree that statements of this world name, in base64. */
 export const ROOT = 'root';
 
@@ -254,7 +255,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
     } as Partial<LogReader> as LogReader,
     followed,
-    certificates: new GrantCertificates(ORIGIN, identity),
+    certificates: new GrantCertificates({ origin: ORIGIN, logKey: LOG_KEY }, identity),
     owners: new OwnerChains({ entries: () => Promise.resolve([]) }),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,
@@ -273,6 +274,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     clock,
     random: bytes,
     origin: ORIGIN,
+    logKey: LOG_KEY,
     tokenId: sha256Hex('the identity key of this token'),
   };
   return Object.assign(world, {

@@ -11,7 +11,7 @@ export type Authentication =
 /** All the steps by which a signed request is believed, one after the other. */
 export async function authenticate(
   received: Received,
-  trust: { readonly policy: Policy; readonly origin: string; readonly now: Date },
+  trust: { readonly policy: Policy; readonly logKey: string; readonly now: Date },
 ): Promise<Authentication> {
   try {
     const proven = await proveSigner(readClaimed(received.authorization), trust.policy);

@@ -2,12 +2,21 @@ import type { SigningKey } from '../../src/escrow/principals.js';
 import type { Authentication } from './authenticate.js';
 import { authenticate } from './authenticate.js';
 import type { Identity } from './identities.js';
-import { claimsFor, jwsOver, newIdentity, NOW, ORIGIN, signatureOf, signedRequest } from './identities.js';
+import {
+  claimsFor,
+  jwsOver,
+  LOG_KEY,
+  newIdentity,
+  NOW,
+  ORIGIN,
+  signatureOf,
+  signedRequest,
+} from './identities.js';
 import { PEOPLE, policy } from './people.js';
 
 const { ann, bob, dana, olga } = PEOPLE;
 const TARGET = { method: 'POST', target: '/v1/keys?limit=5', body: '{"a":1}' };
-const trust = { policy: policy(), origin: ORIGIN, now: NOW };
+const trust = { policy: policy(), logKey: LOG_KEY, now: NOW };
 
 function authenticateField(
   authorization: readonly string[],
@@ -141,6 +150,9 @@ describe('a request', () => {
     ['for another query', { claims: { htu: '/v1/keys?limit=6' } }],
     ['for another body', { claims: { cd: 'A'.repeat(43) } }],
     ['for another server', { claims: { aud: 'other.example.com/log' } }],
+    ['for a server of this name with another log key', { claims: { aud: `${ORIGIN}+00000000+AR` } }],
+    ['for a part of the log key', { claims: { aud: LOG_KEY.slice(0, -1) } }],
+    ['for the name and what parts it from the key', { claims: { aud: `${ORIGIN}+` } }],
     ['in another’s name', { claims: { iss: 'bob' } }],
   ])('%s is refused as its signer’s', async (_what, changes) => {
     const found = await authenticateJws(signedRequest(ann, TARGET, changes));

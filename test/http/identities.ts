@@ -6,6 +6,7 @@ import { canonicalJson } from '../../src/log/canonical.js';
 
 type Alg = SigningKey['alg'];
 export const ORIGIN = 'escrow.example.com/log';
+export const LOG_KEY = `${ORIGIN}+00000000+AQ`;
 export const NOW = new Date('2026-03-01T12:00:00.000Z');
 const NOW_SECONDS = NOW.getTime() / 1000;
 

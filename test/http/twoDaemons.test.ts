@@ -43,7 +43,7 @@ function daemonOn({ store, log }: Database): Promise<Running> {
     verify: (jws: string) =>
       Promise.resolve({ jws, payload: JSON.parse(jws) as Readonly<Record<string, unknown>> }),
   };
-  const directory = new Directory(store, parsePolicy, policy(0), { statements, origin: ORIGIN });
+  const directory = new Directory(store, parsePolicy, policy(0), { statements, logKey: ORIGIN });
   return startServer({}, { ...world, escrow: { ...world.escrow, store, log, directory } });
 }
 

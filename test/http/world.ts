@@ -24,7 +24,7 @@ import { statementVerifier } from '../../src/http/statements.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { doneAct, policyApplied } from '../escrow/loggedEntries.js';
 import { MemoryJournal } from '../escrow/memoryJournal.js';
-import { NOW, ORIGIN } from './identities.js';
+import { LOG_KEY, NOW, ORIGIN } from './identities.js';
 import { policy, policyDocument } from './people.js';
 
 export const KEY = `key_${'1'.repeat(32)}` as KeyId;
@@ -358,14 +358,14 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
           verify: (jws) =>
             Promise.resolve({ jws, payload: JSON.parse(jws) as Readonly<Record<string, unknown>> }),
         },
-        origin: ORIGIN,
+        logKey: LOG_KEY,
       },
       policyFloor,
     ),
     store,
     log,
     followed: journal.followed,
-    certificates: new GrantCertificates(ORIGIN, identity),
+    certificates: new GrantCertificates({ origin: ORIGIN, logKey: LOG_KEY }, identity),
     owners: new OwnerChains(log),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,
@@ -374,6 +374,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     clock,
     random: randomBytes,
     origin: ORIGIN,
+    logKey: LOG_KEY,
     tokenId: '78'.repeat(32),
   };
   return Object.assign(world, { escrow, journal, store, verbs });

@@ -22,7 +22,7 @@ import type { KeyId } from '../../src/escrow/ids.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import { chance } from '../support/chance.js';
 import type { PersonName, System } from '../support/system.js';
-import { makeSystem, ORIGIN } from '../support/system.js';
+import { makeSystem } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
 import { recordsOf } from './records.js';
 import { refusalOf } from './refusals.js';
@@ -533,7 +533,13 @@ describe('other decisions', () => {
       prepare: () =>
         about(toOperate(key), async (recovery) => {
           const { requestHash = '' } = await system.client(by).recovery(recovery);
-          const common = { recovery, requestHash, reason: 'no', origin: ORIGIN, now: now() };
+          const common = {
+            recovery,
+            requestHash,
+            reason: 'no',
+            logKey: system.identity(by).pins.logKey,
+            now: now(),
+          };
           const signed = { ...common, lifetimeMs: HOUR_MS, ...claims };
           const statements = await Promise.all(
             signers.map((name) => signStop(system.identity(name).signer, signed)),
@@ -817,7 +823,7 @@ describe('policies', () => {
             hash: policyDocumentHash(document),
             base: inForce.version + (order.base ?? 0),
             replaces: order.replaces ?? inForce.hash,
-            origin: ORIGIN,
+            logKey: system.identity(name).pins.logKey,
             now: now(),
             lifetimeMs: order.lifetimeMs ?? HOUR_MS,
           }),

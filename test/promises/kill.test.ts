@@ -23,7 +23,7 @@ import { chance } from '../support/chance.js';
 import { query } from '../support/postgres.js';
 import { openRaw } from '../support/rawToken.js';
 import type { System } from '../support/system.js';
-import { makeSystem, ORIGIN } from '../support/system.js';
+import { makeSystem } from '../support/system.js';
 import { toOperate } from './recoveries.js';
 import { databaseOf } from './records.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
@@ -191,10 +191,16 @@ test('a creation whose answer a kill cut off is answered when it is asked for ag
     ca: readFileSync(join(system.directory, 'server.crt'), 'utf8'),
     deadlineMs: 60_000,
   });
-  const { signer } = system.identity('owner');
+  const { signer, pins } = system.identity('owner');
   const elapsedMs = (): number => performance.now();
   const repetition = { forMs: 60_000, elapsedMs, pause: letPass };
-  const client = new EscrowClient({ connection, signer, origin: ORIGIN, now: () => new Date(), repetition });
+  const client = new EscrowClient({
+    connection,
+    signer,
+    logKey: pins.logKey,
+    now: () => new Date(),
+    repetition,
+  });
   try {
     await client.keys();
     proxy.isMute = true;

@@ -14,7 +14,7 @@ import { grantOf } from '../support/oneKey.js';
 import type { PolicyDraft } from '../support/policies.js';
 import { applyUnplanned, documentInForce, putInForce, withPrincipal } from '../support/policies.js';
 import type { System } from '../support/system.js';
-import { makeSystem, ORIGIN, RULES } from '../support/system.js';
+import { makeSystem, RULES } from '../support/system.js';
 import { filed, toOperate } from './recoveries.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 
@@ -88,7 +88,7 @@ test('a rotated key holds at once: the old one signs nothing more, the new one d
   const client = new EscrowClient({
     connection,
     signer: fresh,
-    origin: ORIGIN,
+    logKey: system.identity('manager').pins.logKey,
     now: () => new Date(),
   });
   expect(await code(client.keys())).toBe('done');

@@ -25,7 +25,7 @@ import type { MailServer, Receiver } from '../notify/receivers.js';
 import { startMailServer, startReceiver } from '../notify/receivers.js';
 import { grantOf, releaseOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
-import { makeSystem, ORIGIN, RULES } from '../support/system.js';
+import { makeSystem, RULES } from '../support/system.js';
 import { filed, granted, toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
@@ -271,7 +271,7 @@ describe('a key that its rule lets out', () => {
     expect((await client.recovery(recovery)).release).toEqual(result);
     const { signer, pins } = system.identity('manager');
     const now = new Date(Date.now() + aheadMs);
-    const said = await confirmation(signer, pins.origin, recovery, result, now);
+    const said = await confirmation(signer, pins.logKey, recovery, result, now);
     expect((await client.confirmRelease(recovery, said)).result).toMatchObject({ status: 'released' });
     expect((await client.recovery(recovery)).release).toBeUndefined();
     expect(await refusalOf(client.confirmRelease(recovery, said))).toBe('release-gone');
@@ -298,7 +298,12 @@ describe('a key that its rule lets out', () => {
     await system.approve('manager', recovery);
     await system.approve('officer-1', recovery);
     const { requestHash = '' } = await system.client('admin-1').recovery(recovery);
-    const order = { recovery, requestHash, reason: 'nobody knows who asked', origin: ORIGIN };
+    const order = {
+      recovery,
+      requestHash,
+      reason: 'nobody knows who asked',
+      logKey: system.identity('admin-1').pins.logKey,
+    };
     const [one = '', two = ''] = await Promise.all(
       (['admin-1', 'admin-2'] as const).map((name) =>
         signStop(system.identity(name).signer, {

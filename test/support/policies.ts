@@ -4,7 +4,6 @@ import type { Acted, WirePolicy } from '../../src/escrow/wire.js';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PersonName, System } from './system.js';
-import { ORIGIN } from './system.js';
 
 /** A policy document, as far as tests change it. */
 export interface PolicyDraft {
@@ -33,7 +32,14 @@ export async function applyUnplanned(system: System, draft: PolicyDraft): Promis
   const client = system.client('admin-1');
   const { version: base, hash: replaces } = await client.policy();
   const hash = policyDocumentHash(draft);
-  const order = { hash, base, replaces, origin: ORIGIN, now: new Date(), lifetimeMs: 600_000 };
+  const order = {
+    hash,
+    base,
+    replaces,
+    logKey: system.identity('admin-1').pins.logKey,
+    now: new Date(),
+    lifetimeMs: 600_000,
+  };
   const names = ['admin-1', 'admin-2'] as const;
   const signatures = await Promise.all(names.map((name) => signPolicy(system.identity(name).signer, order)));
   return client.applyPolicy({ document: draft, signatures });
@@ -51,7 +57,14 @@ export async function putInForce(
   writeFileSync(file, JSON.stringify(draft));
   const [first] = signers;
   const { document, hash, base, replaces, warnings, changes } = await planPolicy(system.client(first), file);
-  const order = { hash, base, replaces, origin: ORIGIN, now: new Date(), lifetimeMs: 600_000 };
+  const order = {
+    hash,
+    base,
+    replaces,
+    logKey: system.identity('admin-1').pins.logKey,
+    now: new Date(),
+    lifetimeMs: 600_000,
+  };
   const signatures = await Promise.all(
     signers.map((name) => signPolicy(system.identity(name).signer, order)),
   );

@@ -154,7 +154,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
             hash: policyDocumentHash(document),
             base,
             replaces,
-            origin: ORIGIN,
+            logKey: system.identity(id).pins.logKey,
             now: now(),
             lifetimeMs: 600_000,
           }),

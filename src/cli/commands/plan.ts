@@ -63,9 +63,9 @@ async function plan(session: Session, given: Given): Promise<Result> {
   }
   if (!given.flag('yes')) await confirm(session, lines);
   const { hash, base, replaces } = made;
-  const { origin } = identity.pins;
+  const { logKey } = identity.pins;
   const lifetimeMs = given.duration('validFor');
-  const order = { hash, base, replaces, origin, now: session.now, lifetimeMs };
+  const order = { hash, base, replaces, logKey, now: session.now, lifetimeMs };
   await writeFileAtomically(out, `${await signPolicy(identity.signer, order)}\n`, 0o644);
   return {
     json: { ...json, signer: identity.id, signature: out },

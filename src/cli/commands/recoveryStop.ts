@@ -46,9 +46,9 @@ async function sign(session: Session, given: Given, out: string): Promise<Result
   const { recovery, requestHash } = openOne(shown, given.argument(0));
   const about = aboutRequest(shown, requestHash, reason);
   if (!given.flag('yes')) await confirm(session, about);
-  const { origin } = identity.pins;
+  const { logKey } = identity.pins;
   const lifetimeMs = given.duration('validFor');
-  const order = { recovery, requestHash, reason, origin, now: session.now, lifetimeMs };
+  const order = { recovery, requestHash, reason, logKey, now: session.now, lifetimeMs };
   await writeFileAtomically(out, `${await signStop(identity.signer, order)}\n`, 0o644);
   return {
     json: { recovery, requestHash, reason, signer: identity.id, statement: out },

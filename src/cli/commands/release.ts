@@ -172,7 +172,7 @@ async function confirm(
   answer: WireReleasedKeys,
 ): Promise<boolean> {
   try {
-    const statement = await confirmation(signer, pins.origin, recovery, answer, session.now);
+    const statement = await confirmation(signer, pins.logKey, recovery, answer, session.now);
     await session.busy('confirming that they have come', () => client.confirmRelease(recovery, statement));
     return true;
   } catch (error) {
