@@ -393,11 +393,12 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
 
 /**
  * Columns of tables by which no act decides, or of which there is no row while nothing is under way: what comes of rows of one's own
- * there is tried in `surroundings.test.ts`.
+ * there is tried in `columns.test.ts`, behind the rows; of a state that a start goes on from, in `stateSnapshot.test.ts`.
  */
 export const SURROUNDINGS: Readonly<Record<string, readonly string[]>> = {
   open_act: ['id', 'instance', 'holds_recovery', 'seq', 'keyed'],
   log_frontier: ['id', 'size', 'frontier'],
+  log_state: ['id', 'statement', 'state'],
   notification_sink: [
     ...['name', 'next_entry', 'next_position', 'leased_by', 'leased_until', 'attempts'],
     ...['not_before', 'last_fault'],
