@@ -27,21 +27,26 @@ export function withPrincipal(draft: PolicyDraft, id: string, change: object | u
   return { ...draft, principals };
 }
 
+/** The signatures of these on the policy that is put on top of another. */
+function signaturesOf(
+  system: System,
+  signers: readonly PersonName[],
+  on: { readonly hash: string; readonly base: number; readonly replaces: string },
+): Promise<readonly string[]> {
+  return Promise.all(
+    signers.map((name) => {
+      const { signer, pins } = system.identity(name);
+      return signPolicy(signer, { ...on, logKey: pins.logKey, now: new Date(), lifetimeMs: 600_000 });
+    }),
+  );
+}
+
 /** Signs and applies a document that no plan was made of. */
 export async function applyUnplanned(system: System, draft: PolicyDraft): Promise<Acted<WirePolicy>> {
   const client = system.client('admin-1');
   const { version: base, hash: replaces } = await client.policy();
   const hash = policyDocumentHash(draft);
-  const order = {
-    hash,
-    base,
-    replaces,
-    logKey: system.identity('admin-1').pins.logKey,
-    now: new Date(),
-    lifetimeMs: 600_000,
-  };
-  const names = ['admin-1', 'admin-2'] as const;
-  const signatures = await Promise.all(names.map((name) => signPolicy(system.identity(name).signer, order)));
+  const signatures = await signaturesOf(system, ['admin-1', 'admin-2'], { hash, base, replaces });
   return client.applyPolicy({ document: draft, signatures });
 }
 
@@ -57,17 +62,7 @@ export async function putInForce(
   writeFileSync(file, JSON.stringify(draft));
   const [first] = signers;
   const { document, hash, base, replaces, warnings, changes } = await planPolicy(system.client(first), file);
-  const order = {
-    hash,
-    base,
-    replaces,
-    logKey: system.identity('admin-1').pins.logKey,
-    now: new Date(),
-    lifetimeMs: 600_000,
-  };
-  const signatures = await Promise.all(
-    signers.map((name) => signPolicy(system.identity(name).signer, order)),
-  );
+  const signatures = await signaturesOf(system, signers, { hash, base, replaces });
   const acted = await system.client(first).applyPolicy({ document, signatures });
   return { ...acted, warnings, changes };
 }
