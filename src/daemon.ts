@@ -1,6 +1,5 @@
 import { createPublicKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { decodeText } from './log/plainText.js';
@@ -41,6 +40,7 @@ import type { Database } from './postgres/database.js';
 import { openDatabase } from './postgres/database.js';
 import { LogDamaged } from './postgres/faults.js';
 import type { Follow } from './postgres/followed.js';
+import { releaseOf } from './release.js';
 import { openProvenToken } from './tokenStart.js';
 import type { WitnessAt } from './witness/submission.js';
 import { startWitnessing } from './witness/witnessing.js';
@@ -112,7 +112,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);
     const facts = new LogState();
-    const follow = followWith(facts, releaseOf(parts.packageDirectory));
+    const follow = followWith(facts, releaseOf(parts.packageDirectory, import.meta.dirname));
     const using = { signer, certifier, anchorage: token, follow };
     const database = await startDatabase(parts, using, stack, fail);
     void database.failed.then((damage) => {
@@ -259,11 +259,6 @@ function followWith(facts: LogState, release: string): Follow {
       },
     },
   };
-}
-
-function releaseOf(packageDirectory: string): string {
-  const described = JSON.parse(read(join(packageDirectory, 'package.json'))) as { readonly version: string };
-  return described.version;
 }
 
 /** DATABASE_URL's server, or the private cluster in the configured directory. */

@@ -9,7 +9,7 @@ export interface StateClaims {
   readonly aud: string;
   /** Seconds since the epoch. */
   readonly iat: number;
-  /** Which release of the program made it: another may have another form of it. */
+  /** Which program made it, by version and code: another may have another form of it, or come to another one. */
   readonly release: string;
   /** The tree: its size and its root (base64). */
   readonly size: number;
