@@ -19,6 +19,18 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# require_own_place DIR: what lies below DIR is not believed where others can write a directory above it, unless that is sticky.
+require_own_place() {
+  local at=$1 open=""
+  while [ "$at" != / ]; do
+    if [ -d "$at" ]; then
+      [ -z "$(find "$at" -maxdepth 0 \( -perm -020 -o -perm -002 \) ! -perm -1000)" ] || open+=" $at"
+    fi
+    at=$(dirname "$at")
+  done
+  [ -z "$open" ] || fail "others than their owner can write$open: keys and pins below could be exchanged. See who has, then: chmod go-w$open (or take another place: --data DIR)"
+}
+
 # require_packages PACKAGE...: installs those Debian packages that are missing; elsewhere says what is needed.
 require_packages() {
   local missing=() package
