@@ -73,6 +73,8 @@ const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
 export class Ledger {
   readonly #parts: LedgerParts;
   readonly #underWay = new Set<ActId>();
+  /** Those of them whose attempts were followed in the log. */
+  readonly #seen = new Set<ActId>();
   readonly #refusals: Refusals;
 
   constructor(parts: LedgerParts) {
@@ -124,6 +126,7 @@ export class Ledger {
       }
     } finally {
       this.#underWay.delete(id);
+      this.#seen.delete(id);
     }
   }
 
@@ -258,8 +261,9 @@ export class Ledger {
     try {
       await followed.through(index);
       const asOf = followed.facts.asOf(id);
-      if (asOf === undefined)
-        throw new EscrowError('record-mismatch', 'The log does not say what was attempted.');
+      this.#seen.add(id);
+      // somebody has closed it already, or the log does not say what was attempted
+      if (asOf === undefined) throw new NotHeld('act-open');
       for (const claim of [...freshness(actor), ...callerClaims(actor), ...plan.claims])
         checkClaim(claim, asOf);
       plan.holds?.(asOf);
@@ -315,15 +319,31 @@ export class Ledger {
         claims: [],
         changes: outcome.changes,
       });
+      await this.#requireCounted(index);
       ended.obsolete = outcome.obsolete;
       return { answer: outcome.answer, index };
     } catch (error) {
-      // nothing was written, so what was made is taken back. Otherwise the fate of the entry is unknown;
+      // nothing was written that counts, so what was made is taken back. Otherwise the fate of the entry is unknown;
       // what stands in the token is settled against the records by `keepHouse`.
       if (!(error instanceof NotHeld || error instanceof NotAnEntry)) throw error;
       await this.#tidy('to undo an act', outcome.undo);
       throw await this.#conclude(outcomeOf, error, ended);
     }
+  }
+
+  /**
+   * Throws NotHeld unless the outcome at this index is the first one of its act, as the log says: the database may have had a
+   * daemon that takes this one for gone record another.
+   */
+  async #requireCounted(index: number): Promise<void> {
+    const { followed, notice } = this.#parts;
+    await followed.through(index);
+    if (!followed.facts.isVoid(index)) return;
+    notice(
+      'an act has two outcomes',
+      contradicted(`Entry ${index} is the second one, and counts for nothing.`),
+    );
+    throw new NotHeld('act-open');
   }
 
   /** Records that an attempt was refused or failed, and returns what to throw. */
@@ -332,7 +352,7 @@ export class Ledger {
     const hasBegun = refusal instanceof CameToNothing;
     const ending: CameToNothing['ending'] = hasBegun ? refusal.ending : { detail: {}, changes: [] };
     try {
-      await this.#append({
+      const { index } = await this.#append({
         id: outcomeOf.id as ActId,
         role: 'closes',
         entry: {
@@ -344,7 +364,9 @@ export class Ledger {
         claims: [],
         changes: ending.changes,
       });
-      if (ended !== undefined) ended.obsolete = ending.obsolete;
+      if (ended === undefined || ending.obsolete === undefined) return refusal;
+      await this.#requireCounted(index);
+      ended.obsolete = ending.obsolete;
     } catch (appendError) {
       // someone else has closed it (this daemon was taken for dead), or the log cannot be written: told as such
       if (!(appendError instanceof NotHeld)) return asEscrowError(appendError);
@@ -408,6 +430,10 @@ export class Ledger {
     readonly changes: readonly Change[];
   }): Promise<{ readonly index: number }> {
     const { id, role, claims, changes } = write;
+    // whoever takes this daemon for gone may have closed it: what the records have as open does not count then
+    const isClosed =
+      role === 'closes' && this.#seen.has(id) && this.#parts.followed.facts.openAttempt(id) === undefined;
+    if (isClosed) throw new NotHeld('act-open');
     const entry = encoded({ ...write.entry, time: this.#parts.clock.now().toISOString() });
     return this.#parts.journal.append({ id, role, entry, about: write.entry.subject, claims, changes });
   }

@@ -110,6 +110,8 @@ export interface LogFacts {
   birth(key: string): string | undefined;
   /** Of an attempt that has no outcome yet. */
   asOf(act: string): AsOf | undefined;
+  /** Whether the entry at this index, one of the newest, is an outcome of an act that had one before: nothing follows from it. */
+  isVoid(index: number): boolean;
   /** The attempt of this act, while it has no outcome. */
   openAttempt(act: string): OpenAttempt | undefined;
   /** What a principal's Idempotency-Key stands for; undefined when it is free. */

@@ -1,6 +1,7 @@
 import type { Json } from '../log/canonical.js';
 import type { Entry } from '../log/entry.js';
 import { decodeEntry } from '../log/entry.js';
+import { standsAlone } from '../log/pairing.js';
 import { Births } from './births.js';
 import type { SavedCalls } from './loggedCalls.js';
 import { LoggedCalls } from './loggedCalls.js';
@@ -38,9 +39,12 @@ export interface SavedState {
   readonly creations: SavedCreations;
 }
 
+/** Void entries that are remembered: for those whose acts they were, who ask at once. */
+const VOID_LIMIT = 1000;
+
 /**
  * The state that the log's entries make: what is open, what runs, what is newest. It takes every entry, in order, each once,
- * and asks nobody; what has ended it forgets.
+ * and asks nobody; what has ended it forgets. Of two outcomes of an act the first counts.
  */
 export class LogState implements LogFacts {
   #births = new Births();
@@ -50,6 +54,8 @@ export class LogState implements LogFacts {
   #calls = new LoggedCalls();
   #creations = new LoggedCreations();
   #policy: PolicyFacts | undefined;
+  /** Not saved: who asks is in the middle of the act. */
+  readonly #void = new Set<number>();
 
   /** All of it, to be written down before the next entry is taken: what is in it changes with that. */
   save(): SavedState {
@@ -96,6 +102,10 @@ export class LogState implements LogFacts {
     return this.#attempts.get(act)?.asOf;
   }
 
+  isVoid(index: number): boolean {
+    return this.#void.has(index);
+  }
+
   openAttempt(act: string): OpenAttempt | undefined {
     return this.#attempts.get(act)?.of;
   }
@@ -105,11 +115,18 @@ export class LogState implements LogFacts {
   }
 
   /** Takes the entry at the next index. */
-  take(_index: number, bytes: Uint8Array): void {
+  take(index: number, bytes: Uint8Array): void {
     const entry = decodeEntry(bytes);
     const isRepeated = this.#calls.take(entry);
     if (entry.phase === 'attempted') this.#attempt(entry, isRepeated);
-    else this.#outcome(entry);
+    else if (this.#attempts.delete(entry.id)) this.#outcome(entry);
+    else if (!standsAlone(entry)) this.#noteVoid(index);
+  }
+
+  #noteVoid(index: number): void {
+    const [oldest] = this.#void;
+    if (oldest !== undefined && this.#void.size >= VOID_LIMIT) this.#void.delete(oldest);
+    this.#void.add(index);
   }
 
   #attempt(entry: Entry, isRepeated: boolean): void {
@@ -138,7 +155,6 @@ export class LogState implements LogFacts {
   }
 
   #outcome(entry: Entry): void {
-    this.#attempts.delete(entry.id);
     this.#creations.concluded(entry);
     const { act, phase, subject, detail, digest } = entry;
     if (phase === 'done' && act === 'policy.apply') {

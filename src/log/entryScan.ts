@@ -6,6 +6,7 @@ import { isPlainJson, plainCharacters } from './plainJson.js';
 export type EntryHead = Pick<Entry, 'act' | 'actor' | 'id' | 'phase'> & {
   readonly request?: string | undefined;
   readonly certificate?: string | undefined;
+  readonly error?: string | undefined;
 };
 
 /**
@@ -30,7 +31,7 @@ export function scanEntry(text: string): EntryHead | undefined {
   if (digest !== undefined && phase !== 'done') return undefined;
   if (isCall && phase !== 'attempted' && phase !== 'denied') return undefined;
   if (request !== undefined && certificate !== undefined) return undefined;
-  return { act, actor, id, phase, request, certificate };
+  return { act, actor, id, phase, request, certificate, error };
 }
 
 /** A string that is not empty, and what it says. */

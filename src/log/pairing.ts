@@ -19,12 +19,19 @@ export function standsAlone({
   return phase === 'denied' && (request ?? certificate) !== undefined;
 }
 
+/** Why an entry is not the outcome of an open attempt: no log has it, or it counts for nothing and says so. */
+export type Unpaired = { readonly fault: string } | { readonly void: string };
+
 /**
- * Follows the acts of a log: every outcome closes one earlier attempt with the same id, act and actor, and
- * closes it once. Holds the attempts that are open, and nothing of those that are closed.
+ * Follows the acts of a log: every outcome closes one earlier attempt with the same id, act and actor, and closes it once. Who
+ * closes an attempt in the name of another daemon, which it takes for gone, writes that it was `interrupted`; a database that
+ * deceives it has two outcomes recorded then, of which one is that. The first of them counts, and the other is void.
+ * Holds the attempts that are open, and of those that are closed the ones that were interrupted.
  */
 export class ActPairing {
   readonly #open = new Map<string, OpenAttempt>();
+  /** Where each stands that was closed as interrupted. */
+  readonly #interrupted = new Map<string, OpenAttempt>();
   readonly #counts = { attempted: 0, done: 0, denied: 0, failed: 0 };
 
   /** How many entries of each phase there were. */
@@ -39,28 +46,55 @@ export class ActPairing {
 
   /**
    * Takes the next entry of the log.
-   * @returns why it cannot stand where it does, if so; undefined when it may.
+   * @returns why it counts for nothing, or cannot stand where it does, if so; undefined when it counts
    */
-  follow(entry: EntryHead, index: number): string | undefined {
+  follow(entry: EntryHead, index: number): Unpaired | undefined {
     this.#counts[entry.phase] += 1;
     const { id, act, actor, phase } = entry;
     const attempt = this.#open.get(id);
+    const before = this.#interrupted.get(id);
     if (phase === 'attempted') {
       if (attempt !== undefined)
-        return `act ${id} is attempted again while it is open since entry ${attempt.index}`;
+        return { fault: `act ${id} is attempted again while it is open since entry ${attempt.index}` };
+      if (before !== undefined)
+        return { fault: `act ${id} is attempted again after entry ${before.index} has closed it` };
       this.#open.set(id, { index, id, act, actor });
       return undefined;
     }
     if (standsAlone(entry)) {
       return attempt === undefined
         ? undefined
-        : `act ${id} is refused anew while it is open since entry ${attempt.index}`;
+        : { fault: `act ${id} is refused anew while it is open since entry ${attempt.index}` };
     }
-    if (attempt === undefined) return `outcome of act ${id}, which has no open attempt`;
-    if (attempt.act !== act) return `outcome of ${act}, but entry ${attempt.index} attempted ${attempt.act}`;
+    const isInterrupted = phase === 'failed' && entry.error === 'interrupted';
+    if (attempt === undefined) return unpaired({ id, act, actor, isInterrupted, before });
+    if (attempt.act !== act)
+      return { fault: `outcome of ${act}, but entry ${attempt.index} attempted ${attempt.act}` };
     if (attempt.actor !== actor)
-      return `outcome for ${actor}, but in entry ${attempt.index} ${attempt.actor} acts`;
+      return { fault: `outcome for ${actor}, but in entry ${attempt.index} ${attempt.actor} acts` };
     this.#open.delete(id);
+    if (isInterrupted) this.#interrupted.set(id, { index, id, act, actor });
     return undefined;
   }
 }
+
+/** Of an outcome without an open attempt. One that says `interrupted` says that nobody knows of anything: nothing rests on it. */
+function unpaired({
+  id,
+  act,
+  actor,
+  isInterrupted,
+  before,
+}: Omit<OpenAttempt, 'index'> & {
+  readonly isInterrupted: boolean;
+  readonly before: OpenAttempt | undefined;
+}): Unpaired {
+  const isSecond = before?.act === act && before.actor === actor;
+  if (isSecond)
+    return { void: `a second outcome of act ${id}, which entry ${before.index} has closed: ${DECEIVED}` };
+  return isInterrupted
+    ? { void: `closes act ${id}, which has no open attempt: ${DECEIVED}` }
+    : { fault: `outcome of act ${id}, which has no open attempt` };
+}
+
+const DECEIVED = 'the database has passed off a daemon that lives as gone, or an act that is over as open';

@@ -95,9 +95,10 @@ export interface Report {
 /**
  * What came of an act that should not have been attempted: it was `refused` before any attempt, the attempt was `denied`, it
  * was `undone` because the log was not to be had, it was `interrupted`, or it is `open`. A daemon from which its database has
- * hidden something attempts what it then refuses: that is no ground to disbelieve what the log says.
+ * hidden something attempts what it then refuses: that is no ground to disbelieve what the log says. Or the entry is `void`: an
+ * outcome of an act that had one before, recorded by a daemon that its database has deceived about who lives.
  */
-export type Came = 'refused' | 'denied' | 'undone' | 'interrupted' | 'open';
+export type Came = 'refused' | 'denied' | 'undone' | 'interrupted' | 'open' | 'void';
 
 /** So many reports are kept of each kind: whoever is refused decides how many there are, and hides no other by that. */
 export const reportedLimit = 100;
@@ -233,9 +234,15 @@ export class ExportVerifier {
     const entry = this.#options.checkEntry === undefined ? undefined : parsed(line, index);
     const head = entry ?? scanned(line) ?? parsed(line, index);
     const unpaired = this.#acts.follow(head, index);
-    if (unpaired !== undefined) throw new Fault(unpaired, index);
-    if (entry !== undefined) this.#check(entry, index);
-    if (head.act === policyAct && head.phase === 'done') this.#apply(entry ?? parsed(line, index), index);
+    if (unpaired !== undefined && 'fault' in unpaired) throw new Fault(unpaired.fault, index);
+    const isVoid = unpaired !== undefined;
+    // nothing is learnt from an entry that counts for nothing
+    if (isVoid) this.#report({ index, reason: unpaired.void, came: 'void' });
+    else if (entry !== undefined) this.#check(entry, index);
+    if (head.act === policyAct && head.phase === 'done') {
+      const applied = this.#named(entry ?? parsed(line, index), index);
+      if (!isVoid) this.#inForce = applied.document;
+    }
     this.#tree.append(leafHash(line.bytes));
     if (this.#tree.size === this.#older?.size && !sameBytes(this.#tree.root(), this.#older.root)) {
       throw new Fault(
@@ -275,13 +282,14 @@ export class ExportVerifier {
     this.#reported.push(report);
   }
 
-  #apply(entry: Entry, index: number): void {
+  /** The document that an entry names. */
+  #named(entry: Entry, index: number): ExportDocument {
     const hash = entry.detail[policyHashFact];
     const applied = typeof hash === 'string' ? this.#documents.get(hash) : undefined;
     if (applied === undefined)
       throw new Fault('puts a document in force that the export does not have', index);
     this.#applied.add(applied.sha256);
-    this.#inForce = applied.document;
+    return applied;
   }
 
   #acceptCheckpoint(line: string): void {

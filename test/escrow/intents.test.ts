@@ -237,6 +237,7 @@ describe('the database decides nothing about intents', () => {
       request: () => request,
       grant: (id) => facts.grant(id),
       birth: (key) => facts.birth(key),
+      isVoid: (index) => facts.isVoid(index),
       openAttempt: (act) => facts.openAttempt(act),
       creation: (principal, key) => facts.creation(principal, key),
       asOf: (act) => {

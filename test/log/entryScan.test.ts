@@ -64,8 +64,8 @@ function entriesOf(word: fc.Arbitrary<string>): fc.Arbitrary<Entry> {
 /** The head that the slow way reads; undefined when this is no entry. */
 function headOf(text: string): object | undefined {
   try {
-    const { act, actor, id, phase, request, certificate } = parseEntry(text, Buffer.byteLength(text));
-    return { act, actor, id, phase, request, certificate };
+    const { act, actor, id, phase, request, certificate, error } = parseEntry(text, Buffer.byteLength(text));
+    return { act, actor, id, phase, request, certificate, error };
   } catch {
     return undefined;
   }

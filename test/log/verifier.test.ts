@@ -287,6 +287,7 @@ describe('acts must be whole, also in a log that is signed', () => {
   const from = policy.length;
   const alone = { time: '2026-01-01T00:00:00.000Z', request: 'a.b.c' };
   const time = alone.time;
+  const cutShort = (id: string): Entry => entry('failed', id, { time, error: 'interrupted' });
 
   test.each<[string, readonly Entry[], number, string]>([
     ['an outcome without an attempt', [entry('done', 'a')], 0, 'no open attempt'],
@@ -320,6 +321,68 @@ describe('acts must be whole, also in a log that is signed', () => {
     ],
   ])('%s is found', (_name, entries, index, reason) => {
     expect(onEntries([...policy, ...entries])).toEqual(refusal(from + index, reason));
+  });
+
+  test.each<[string, readonly Entry[], readonly number[]]>([
+    [
+      'done after it was closed as cut short',
+      [entry('attempted', 'a'), cutShort('a'), entry('done', 'a')],
+      [2],
+    ],
+    ['cut short after it was done', [entry('attempted', 'a'), entry('done', 'a'), cutShort('a')], [2]],
+    ['cut short twice', [entry('attempted', 'a'), cutShort('a'), cutShort('a')], [2]],
+    [
+      'three outcomes',
+      [entry('attempted', 'a'), cutShort('a'), entry('denied', 'a'), entry('done', 'a')],
+      [2, 3],
+    ],
+  ])('an act that is %s: the first outcome counts, and the other is reported', (_name, entries, places) => {
+    expect(onEntries([...policy, ...entries])).toMatchObject({
+      ok: true,
+      open: [],
+      reported: {
+        count: places.length,
+        first: places.map((place) => ({ index: from + place, came: 'void' })),
+      },
+    });
+  });
+
+  test.each<[string, readonly Entry[], number, string]>([
+    [
+      'an act attempted again after it was cut short',
+      [entry('attempted', 'a'), cutShort('a'), entry('attempted', 'a')],
+      2,
+      'attempted again',
+    ],
+    [
+      'an outcome of another act after one was cut short',
+      [entry('attempted', 'a'), cutShort('a'), entry('done', 'a', { time, act: 'b' })],
+      2,
+      'no open attempt',
+    ],
+    [
+      'an outcome for another after one was cut short',
+      [entry('attempted', 'a'), cutShort('a'), entry('done', 'a', { time, actor: 'b' })],
+      2,
+      'no open attempt',
+    ],
+  ])('%s is found', (_name, entries, index, reason) => {
+    expect(onEntries([...policy, ...entries])).toEqual(refusal(from + index, reason));
+  });
+
+  test('a policy whose application counts for nothing comes into force for nobody', () => {
+    const seen: unknown[] = [];
+    const closed = entry('failed', 'act-5', { time, act: 'policy.apply', error: 'interrupted' });
+    const before = policy.slice(0, 3);
+    const checkEntry: VerifierOptions['checkEntry'] = (each, _index, { inForce }) => {
+      if (each.act === 'x') seen.push(inForce);
+      return undefined;
+    };
+    const later = entry('attempted', 'z', { time, act: 'x' });
+    const after = [...policy.slice(3), later];
+    expect(onEntries([...before, closed, ...after], { checkEntry })).toMatchObject({ ok: true });
+    expect(onEntries([...before, ...after], { checkEntry })).toMatchObject({ ok: true });
+    expect(seen).toEqual(documents);
   });
 
   test('an entry that is not one is named, and why', () => {

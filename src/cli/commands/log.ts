@@ -252,7 +252,10 @@ function believed(
             ? undefined
             : `${requests.together} more calls, counted in the entries of some of them`,
         ],
-        ['reported', reported.count === 0 ? undefined : `${reported.count} acts that were not done`],
+        [
+          'reported',
+          reported.count === 0 ? undefined : `${reported.count} acts or outcomes that count for nothing`,
+        ],
       ]),
       ...reported.first.map(({ index, reason, came }) => `entry ${index}, ${CAME[came]}: ${reason}`),
     ],
@@ -269,6 +272,7 @@ const CAME: Readonly<Record<Came, string>> = {
   undone: 'attempted and not done, as the log was not to be had',
   interrupted: 'attempted and cut short, so that nobody knows what was done',
   open: 'attempted, and without an outcome so far',
+  void: 'an outcome that counts for nothing',
 };
 
 function unknownRequests({ unknown }: RequestCounts): string {

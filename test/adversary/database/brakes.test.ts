@@ -97,6 +97,7 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     grant: (id) => facts.grant(id),
     birth: (key) => facts.birth(key),
     asOf: (act) => facts.asOf(act),
+    isVoid: (index) => facts.isVoid(index),
     openAttempt: (act) => facts.openAttempt(act),
     creation: (principal, key) => facts.creation(principal, key),
   };

@@ -86,6 +86,7 @@ const unasked = (facts: LogFacts): LogFacts => ({
   grant: (id) => facts.grant(id),
   birth: (key) => facts.birth(key),
   creation: () => undefined,
+  isVoid: () => false,
   openAttempt: (act) => facts.openAttempt(act) ?? { act: 'key.generate', actor: 'olga', subject: {} },
   asOf: (act) => {
     const asOf = facts.asOf(act);

@@ -217,6 +217,7 @@ describe('a database that answers an append and', () => {
 });
 
 const none = (): undefined => undefined;
+const attempted = () => ({ act: 'grant.sign', actor: 'app', subject: {} });
 const nothingAgainst = (): AsOf => ({
   policyVersion: 0,
   request: undefined,
@@ -248,7 +249,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
       followed: {
         facts: {
           ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
-          ...{ openAttempt: none, creation: none },
+          ...{ openAttempt: attempted, creation: none, isVoid: () => false },
         },
         through: () => Promise.resolve(),
         caughtUp: () => Promise.resolve(),

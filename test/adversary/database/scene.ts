@@ -241,6 +241,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       isRepeated: false,
       isKeyTaken: false,
     }),
+    isVoid: () => false,
     openAttempt: (act) => logged.openAttempt(act),
     creation: () => undefined,
   };

@@ -1,0 +1,286 @@
+import { randomBytes } from 'node:crypto';
+
+import { EscrowError } from '../../../src/escrow/errors.js';
+import type { ActId } from '../../../src/escrow/ids.js';
+import { Ledger } from '../../../src/escrow/ledger.js';
+import type { LogFacts } from '../../../src/escrow/logFacts.js';
+import { LogState } from '../../../src/escrow/logState.js';
+import { DAEMON } from '../../../src/escrow/performance.js';
+import type { Token } from '../../../src/escrow/ports.js';
+import { checkpointLine, headerLine } from '../../../src/log/export.js';
+import { decodeEntry } from '../../../src/log/entry.js';
+import type { Verdict } from '../../../src/log/verifier.js';
+import { ExportVerifier } from '../../../src/log/verifier.js';
+import type { Database } from '../../../src/postgres/database.js';
+import { clock, openOn, writeOf } from '../../postgres/fixtures.js';
+import { query, startTestServer, type TestServer } from '../../support/postgres.js';
+import { softwareSigner } from '../../support/signer.js';
+import { entriesOf, filed } from './loggedActs.js';
+
+/*
+ * One act, two daemons and a database that lies to them: it passes the daemon that performs the act off as gone, so that the
+ * other closes it as cut short, and has it as open again when it is done. The first outcome in the log counts, whoever is asked: the
+ * second is not recorded where the log is known to have the first, and else is void. The controls are a daemon that goes by
+ * the records, and a log in which neither outcome is that of an act cut short.
+ */
+
+const signer = softwareSigner();
+const LONG_MS = 600_000;
+let server: TestServer;
+let closing: (() => Promise<void>)[];
+
+beforeAll(async () => {
+  server = await startTestServer();
+});
+beforeEach(async () => {
+  closing = [];
+  await server.empty();
+  await (await openOn(server, signer)).close();
+});
+afterEach(async () => {
+  for (const close of closing.reverse()) await close();
+});
+afterAll(() => server.stop());
+
+interface Daemon {
+  readonly database: Database;
+  readonly facts: LogState;
+  readonly ledger: Ledger;
+  readonly notices: readonly string[];
+}
+
+type Asks = (facts: LogFacts) => LogFacts;
+
+/** A daemon that makes no checkpoint by itself any more, so that it learns of the other's entries when it asks. */
+async function daemon(asked: Asks = (facts) => facts, isLiedTo = false): Promise<Daemon> {
+  const facts = new LogState();
+  const options = { follow: facts, checkpointIntervalMs: LONG_MS, leaseMs: LONG_MS };
+  const database = await openOn(server, signer, options);
+  closing.push(() => database.close());
+  const { index } = await database.journal.append(writeOf('opens', { act: 'log.read' }));
+  await database.log.inclusion(index);
+  const token = {
+    requireInService: () => undefined,
+    lend: (_verbs: unknown, use: (lent: object) => Promise<unknown>) => use({}),
+  } as unknown as Token;
+  const notices: string[] = [];
+  const ledger = new Ledger({
+    journal: database.journal,
+    followed: {
+      facts: asked(facts),
+      through: (at) => database.followed.through(at),
+      caughtUp: () => (isLiedTo ? Promise.resolve() : database.followed.caughtUp()),
+    },
+    token,
+    clock,
+    random: randomBytes,
+    memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
+    notice: (message) => notices.push(message),
+    policy: () => Promise.reject(new Error('nobody asks which policy is in force')),
+    contentionTimeoutMs: 0,
+  });
+  return { database, facts, ledger, notices };
+}
+
+/** Who goes by the records alone. */
+const believing: Asks = (facts) => ({
+  policy: undefined,
+  request: (id) => facts.request(id),
+  grant: (id) => facts.grant(id),
+  birth: (key) => facts.birth(key),
+  asOf: (act) => facts.asOf(act),
+  creation: (principal, key) => facts.creation(principal, key),
+  openAttempt: (act) => facts.openAttempt(act) ?? { act: 'token.tidy', actor: DAEMON.id, subject: {} },
+  isVoid: () => false,
+});
+
+/** An act that is under way until it is let go on; says what its caller is told, and what was taken back. */
+async function begun({ ledger }: Daemon): Promise<{
+  readonly id: ActId;
+  readonly goOn: () => Promise<{ readonly told: string; readonly undone: number }>;
+}> {
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let undone = 0;
+  let isRunning = (): void => undefined;
+  const running = new Promise<void>((resolve) => {
+    isRunning = resolve;
+  });
+  const performed = ledger
+    .perform({
+      act: 'token.tidy',
+      actor: DAEMON,
+      decide: () => Promise.resolve({ detail: {}, claims: [], plan: undefined }),
+      run: async () => {
+        isRunning();
+        await released;
+        const undo = (): Promise<void> => Promise.resolve(void (undone += 1));
+        return { detail: {}, digest: 'ab'.repeat(32), changes: [], answer: undefined, undo };
+      },
+    })
+    .then(
+      () => 'done',
+      (error: unknown) => {
+        if (error instanceof EscrowError) return error.code;
+        throw error;
+      },
+    );
+  await running;
+  const [id] = ledger.underWay;
+  if (id === undefined) throw new Error('nothing is under way');
+  const goOn = async () => {
+    release();
+    return { told: await performed, undone };
+  };
+  return { id, goOn };
+}
+
+/** What the daemon's role can do. */
+async function passOffAsGone({ database }: Daemon): Promise<void> {
+  await query(server.daemon, `update instance set lease_until = now() - interval '1 hour' where id = $1`, [
+    database.instance,
+  ]);
+}
+
+async function reopen(id: ActId): Promise<void> {
+  await query(
+    server.daemon,
+    `insert into open_act (id, instance, seq)
+     select id, 'nobody', seq from log_entry where id = $1 and part = 'opens' on conflict do nothing`,
+    [id],
+  );
+}
+
+/** As housekeeping does it: closes what a daemon that is gone has left open. */
+async function closeGone({ database, ledger }: Daemon, id: ActId): Promise<boolean> {
+  const open = await database.journal.openActs();
+  expect(open.find((act) => act.id === id)?.by).toBe('gone');
+  return ledger.closeInterrupted(id);
+}
+
+/** The phases of the entries of an act, in the order of the log. */
+async function phasesOf(id: ActId): Promise<readonly string[]> {
+  const rows = await query<{ entry: Buffer }>(
+    server.owner,
+    'select entry from log_entry where id = $1 order by seq',
+    [id],
+  );
+  return rows.map(({ entry }) => decodeEntry(entry).phase);
+}
+
+/** What an offline reader finds, once a checkpoint covers all. */
+async function verdict({ database }: Daemon): Promise<Verdict> {
+  const { index } = await database.journal.append(writeOf('opens', { act: 'log.read' }));
+  const { checkpoint } = await database.log.inclusion(index);
+  const verifier = new ExportVerifier({ logKey: signer.vkey });
+  verifier.line(headerLine({ origin: signer.origin, logKey: signer.vkey }));
+  for (const { entry } of await database.log.entries(0, 1000)) {
+    verifier.line(Buffer.from(entry).toString());
+  }
+  verifier.line(checkpointLine(checkpoint));
+  return verifier.finish();
+}
+
+const oneIsVoid = {
+  ok: true,
+  reported: { count: 1, first: [{ came: 'void', reason: expect.stringMatching(/the database/) as string }] },
+};
+
+describe('a daemon that lives is passed off as gone, and what it does is closed by another', () => {
+  it('while it does not know that: its outcome is recorded, is void, and its caller is told', async () => {
+    const [living, other] = [await daemon(), await daemon()];
+    const act = await begun(living);
+    await passOffAsGone(living);
+    expect(await closeGone(other, act.id)).toBe(true);
+    await reopen(act.id);
+    expect(await act.goOn()).toEqual({ told: 'interrupted', undone: 1 });
+    expect(living.notices).toEqual(['an act has two outcomes']);
+    expect(await phasesOf(act.id)).toEqual(['attempted', 'failed', 'done']);
+    expect(await verdict(other)).toMatchObject(oneIsVoid);
+    expect(await verdict(living)).toMatchObject(oneIsVoid);
+    for (const { facts } of [living, other, await daemon()])
+      expect(facts.openAttempt(act.id)).toBeUndefined();
+  });
+
+  it('and it knows: a second outcome is not recorded', async () => {
+    const [living, other] = [await daemon(), await daemon()];
+    const act = await begun(living);
+    await passOffAsGone(living);
+    expect(await closeGone(other, act.id)).toBe(true);
+    await reopen(act.id);
+    await living.database.followed.caughtUp();
+    expect(await act.goOn()).toEqual({ told: 'interrupted', undone: 1 });
+    expect(await phasesOf(act.id)).toEqual(['attempted', 'failed']);
+    expect(await verdict(living)).toMatchObject({ ok: true, reported: { count: 0 } });
+  });
+
+  it('the control: a daemon that goes by the records says that it was done, which no other daemon takes for true', async () => {
+    const [living, other] = [await daemon(believing), await daemon()];
+    const act = await begun(living);
+    await passOffAsGone(living);
+    expect(await closeGone(other, act.id)).toBe(true);
+    await reopen(act.id);
+    await living.database.followed.caughtUp();
+    expect(await act.goOn()).toEqual({ told: 'done', undone: 0 });
+    expect(await phasesOf(act.id)).toEqual(['attempted', 'failed', 'done']);
+    // what it has recorded makes the log no less believable
+    expect(await verdict(other)).toMatchObject(oneIsVoid);
+  });
+});
+
+describe('an act that is done is passed off as open', () => {
+  it('is not closed again by who asks the log', async () => {
+    const [living, other] = [await daemon(), await daemon()];
+    const act = await begun(living);
+    expect(await act.goOn()).toEqual({ told: 'done', undone: 0 });
+    await reopen(act.id);
+    expect(await closeGone(other, act.id)).toBe(false);
+    expect(await phasesOf(act.id)).toEqual(['attempted', 'done']);
+  });
+
+  it('is closed again by a daemon from which the newest entries are hidden, which is void', async () => {
+    const living = await daemon();
+    const other = await daemon(undefined, true);
+    const act = await begun(living);
+    await other.database.followed.caughtUp();
+    expect(await act.goOn()).toEqual({ told: 'done', undone: 0 });
+    await reopen(act.id);
+    expect(await closeGone(other, act.id)).toBe(true);
+    expect(await phasesOf(act.id)).toEqual(['attempted', 'done', 'failed']);
+    expect(await verdict(living)).toMatchObject(oneIsVoid);
+  });
+});
+
+describe('what a daemon decides by', () => {
+  const interrupted = (of: Uint8Array | undefined): Uint8Array => {
+    const { v, time, act, id, actor, subject } = decodeEntry(of ?? new Uint8Array());
+    const entry = { v, time, act, id, actor, subject, phase: 'failed', error: 'interrupted', detail: {} };
+    return Buffer.from(JSON.stringify(Object.fromEntries(Object.entries(entry).sort())));
+  };
+
+  it('is the first outcome: a veto that was closed as cut short before has not happened', () => {
+    const said = { subject: { recovery: 'rec_1' }, actor: 'olga' } as const;
+    const [attempt, veto] = entriesOf('recovery.veto', said);
+    const facts = new LogState();
+    const taken = [...entriesOf('recovery.request', filed('rec_1')), attempt, interrupted(attempt), veto];
+    taken.forEach((entry, index) => {
+      facts.take(index, entry ?? new Uint8Array());
+    });
+    expect(facts.request('rec_1')).toBeDefined();
+    expect([3, 4].map((index) => facts.isVoid(index))).toEqual([false, true]);
+    // the control: without the one before, it has
+    const others = new LogState();
+    for (const [index, entry] of taken.entries())
+      if (index !== 3) others.take(index, entry ?? new Uint8Array());
+    expect(others.request('rec_1')).toBeUndefined();
+  });
+
+  it('remembers a bounded number of void entries', () => {
+    const facts = new LogState();
+    const [, outcome] = entriesOf('recovery.veto', { subject: { recovery: 'rec_1' } });
+    for (let index = 0; index <= 1000; index += 1) facts.take(index, outcome ?? new Uint8Array());
+    expect([0, 1, 1000].map((index) => facts.isVoid(index))).toEqual([false, true, true]);
+  });
+});
