@@ -9,7 +9,7 @@ type Begun = Pick<Entry, 'subject' | 'detail'>;
 /**
  * Checks that what was done is what was attempted: what people have signed is checked of attempts, and by outcomes they take
  * effect. So an outcome is about exactly what its attempt was about, the policy that comes into force is the one that was signed,
- * on top of the one that is in force by then, the grants that are made are those that were named, and the replies that came with
+ * on top of the one that is in force by then, the grants that are made and the people who are reminded are those that were named, and the replies that came with
  * an approval are those that its statement names.
  *
  * Remembers the attempts without an outcome.
@@ -41,6 +41,11 @@ export class OutcomeEvidence {
       return grants === undefined || isSame(detail['grants'], grants)
         ? undefined
         : `${act} made other grants than it said before`;
+    }
+    if (act === 'recovery.remind') {
+      return isSame(detail['depositaries'], begun.detail['depositaries'])
+        ? undefined
+        : `${act} tells others than it said before`;
     }
     if (act === 'recovery.approve') {
       const { statement } = begun.detail;

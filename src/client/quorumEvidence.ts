@@ -1,5 +1,6 @@
 import type { Json } from '../log/canonical.js';
 import type { Purpose } from '../escrow/policy.js';
+import { DAEMON_ID } from '../escrow/principals.js';
 import type { Entry } from '../log/entry.js';
 import { documentHash } from '../log/export.js';
 import { DigestTable } from './digestTable.js';
@@ -30,7 +31,7 @@ interface Approved {
  * approved this very request before, the approval has not expired, the quorum is one of those that this key was deposited
  * with, and the longest delay that the rules of the keys impose has passed since the last of them approved. Where a rule takes
  * replies after the delay, it has passed before each approval: since a quorum, of those that the key was deposited with and the approver
- * is in, had said that it intends to. None of them has denied it, nor have as many as end a request for one of its keys. What was released went to whom the request named, who had approved.
+ * is in, had said that it intends to; and before each reminder of it, which goes once to who has said so. None of them has denied it, nor have as many as end a request for one of its keys. What was released went to whom the request named, who had approved.
  *
  * Remembers the quorums of each key, once for all keys that have the same, and the approvals of requests that have not
  * ended.
@@ -48,6 +49,8 @@ export class QuorumEvidence {
   readonly #approvals = new Map<string, Map<string, Approved>>();
   /** The intents whose outcome was done, by request and depositary. */
   readonly #intents = new Map<string, Map<string, Approved>>();
+  /** Who was reminded since their intent, by request. */
+  readonly #reminded = new Map<string, Set<string>>();
   /** Who has denied, by request. */
   readonly #denials = new Map<string, Set<string>>();
   /** What a request is for. */
@@ -74,6 +77,7 @@ export class QuorumEvidence {
       if (recipient !== undefined) this.#recipients.set(subject.recovery, recipient);
       this.#purposes.set(subject.recovery, recipient === undefined ? 'operate' : 'release');
     }
+    if (act === 'recovery.remind') return this.#checkReminder(entry, subject.recovery);
     if (act === 'recovery.deny' && phase === 'done') this.#denied(subject.recovery, actor);
     if (act === 'recovery.approve' && phase === 'done') {
       const early = this.#checkAfterDelay(entry, subject.recovery);
@@ -88,6 +92,7 @@ export class QuorumEvidence {
         const all = act === 'recovery.approve' ? this.#approvals : this.#intents;
         const ofRequest = all.get(subject.recovery) ?? new Map<string, Approved>();
         all.set(subject.recovery, ofRequest.set(actor, said));
+        if (act === 'recovery.intend') this.#reminded.get(subject.recovery)?.delete(actor);
       }
     }
     const purpose = RECOVERING.get(act);
@@ -102,6 +107,7 @@ export class QuorumEvidence {
       this.#approvals.delete(subject.recovery);
       this.#recipients.delete(subject.recovery);
       this.#intents.delete(subject.recovery);
+      this.#reminded.delete(subject.recovery);
       this.#denials.delete(subject.recovery);
       this.#purposes.delete(subject.recovery);
     }
@@ -137,10 +143,42 @@ export class QuorumEvidence {
   }
 
   /** Whether an approval came before the delay that intents began, where a rule takes replies after it. */
-  #checkAfterDelay({ act, actor, subject, time }: Entry, recovery: string): string | undefined {
+  #checkAfterDelay(entry: Entry, recovery: string): string | undefined {
+    return this.#isAfterDelay(entry, recovery) ? this.#checkTime(entry, entry.actor, recovery) : undefined;
+  }
+
+  /** Whether replies are taken after the delay, of one of the keys. */
+  #isAfterDelay({ subject }: Entry, recovery: string): boolean {
+    const purpose = this.#purposes.get(recovery) ?? 'operate';
+    return (subject.keys ?? []).some((key) => this.#terms.isAfterDelay(key, purpose));
+  }
+
+  /** Whether those who are told that the delay is over have said that they intend to approve, it is over, and each is told once. */
+  #checkReminder(entry: Entry, recovery: string): string | undefined {
+    const { act, actor, phase, detail, request } = entry;
+    const told = membersOf(detail['depositaries']);
+    if (phase === 'done') {
+      this.#reminded.set(recovery, new Set([...(this.#reminded.get(recovery) ?? []), ...told]));
+    }
+    if (phase !== 'attempted') return undefined;
+    if (actor !== DAEMON_ID || request !== undefined) return `${act} is for the daemon alone`;
+    if (typeof detail['requestHash'] !== 'string') return `${act} does not say of which request`;
+    if (!this.#isAfterDelay(entry, recovery)) return `${act} of a request that waits for no delay`;
+    if (told.length === 0 || new Set(told).size < told.length) return `${act} does not say who is told`;
+    for (const depositary of told) {
+      if (this.#intents.get(recovery)?.has(depositary) !== true)
+        return `${act} to ${depositary}, who has not said that they intend to approve`;
+      if (this.#reminded.get(recovery)?.has(depositary) === true) return `${act} to ${depositary} again`;
+      const early = this.#checkTime(entry, depositary, recovery);
+      if (early !== undefined) return early;
+    }
+    return undefined;
+  }
+
+  /** Whether this is before the delay is over that intents began, of a quorum that this depositary is in. */
+  #checkTime({ act, subject, time }: Entry, actor: string, recovery: string): string | undefined {
     const purpose = this.#purposes.get(recovery) ?? 'operate';
     const keys = subject.keys ?? [];
-    if (!keys.some((key) => this.#terms.isAfterDelay(key, purpose))) return undefined;
     const intents = this.#intents.get(recovery) ?? new Map<string, Approved>();
     const atMs = Date.parse(time);
     const completeMs = keys.map((key) => {

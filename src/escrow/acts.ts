@@ -28,6 +28,7 @@ export const MEANS = {
   'recovery.cancel': [],
   'recovery.stop': [],
   'recovery.expire': [],
+  'recovery.remind': [],
   'recovery.confirm': [],
   'recovery.forget': [],
   'recovery.activate': ['unwrapReply', 'openUnder', 'unwrapLayer', 'raiseGrant', 'destroyGrant', 'attest'],

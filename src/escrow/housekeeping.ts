@@ -8,6 +8,7 @@ import type { Grant } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import { certifyGrants } from './grantCertificate.js';
 import type { GrantId, RecoveryId } from './ids.js';
+import { parseId } from './ids.js';
 import { DAEMON } from './performance.js';
 import { subjectOf } from './operate.js';
 import type { Journal } from './journal.js';
@@ -15,6 +16,7 @@ import { forgetReleases } from './keptRelease.js';
 import { aloneOn, NotHeld } from './journal.js';
 import type { Recovery } from './recovery.js';
 import { COUNTED_FOR_MS } from './refusals.js';
+import { mayBeReminded, remindRecovery } from './remindRecovery.js';
 import { endOf, statusAt } from './recovery.js';
 import { activateWhenDue, grantsNamedIn } from './recoverKey.js';
 
@@ -23,6 +25,8 @@ export interface Housekeeping {
   readonly interruptedActs: number;
   readonly expiredRecoveries: number;
   readonly endedGrants: number;
+  /** Requests whose depositaries were reminded that the delay is over. */
+  readonly reminded: number;
   /** Grants from before there were certificates that have one now. */
   readonly certifiedGrants: number;
   readonly strays: number;
@@ -47,6 +51,7 @@ export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs
     interruptedActs: await closeInterrupted(escrow, journal),
     expiredRecoveries: await expireRecoveries(escrow),
     endedGrants: await endGrants(escrow),
+    reminded: await remindDue(escrow),
     certifiedGrants: await certifyOlder(escrow),
     ...(await settleToken(escrow, journal)),
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
@@ -121,6 +126,19 @@ async function activateDue(escrow: Escrow): Promise<number> {
     if (await activateWhenDue(escrow, recovery.id)) activated += 1;
   }
   return activated;
+}
+
+/** Depositaries who have not approved though the delay is over that their intents began: each is told once of each intent. */
+async function remindDue(escrow: Escrow): Promise<number> {
+  let reminded = 0;
+  for (const id of escrow.followed.facts.openRequestIds()) {
+    const recovery = parseId('RecoveryId', id);
+    if (recovery === undefined || !mayBeReminded(escrow, recovery)) continue;
+    await tolerate(async () => {
+      if (await remindRecovery(escrow, recovery)) reminded += 1;
+    });
+  }
+  return reminded;
 }
 
 async function endGrants(escrow: Escrow): Promise<number> {

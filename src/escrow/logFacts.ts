@@ -19,8 +19,14 @@ export interface RequestFacts {
   readonly approvals: ReadonlyMap<string, ApprovalFact>;
   /** Each depositary's newest intent. */
   readonly intents: ReadonlyMap<string, IntentFact>;
+  /** Who was told, since their newest intent, that the delay is over. */
+  readonly reminded: ReadonlySet<string>;
   /** Who has denied it. */
   readonly denials: ReadonlySet<string>;
+  /** Until when it can be approved; undefined: its entry does not say. */
+  readonly expiresAtMs: number | undefined;
+  /** Until when the approvals hold that complete its quorums; undefined while they are not complete. */
+  readonly holdsUntilMs: number | undefined;
   /** When the delay is over that began with the newest completion of its quorums; undefined: never complete. */
   readonly releasableAtMs: number | undefined;
   readonly scope: ScopeFacts | undefined;
@@ -99,13 +105,20 @@ export interface CreationFact {
 }
 
 /** An attempt that has no outcome yet. */
-export type OpenAttempt = Pick<Entry, 'act' | 'actor' | 'subject'>;
+export interface OpenAttempt extends Pick<Entry, 'act' | 'actor' | 'subject'> {
+  /** The grants that it is to make. */
+  readonly grants: readonly string[];
+}
 
 /** The state that the entries make. */
 export interface LogFacts {
   readonly policy: PolicyFacts | undefined;
   request(id: string): RequestFacts | undefined;
+  /** The ids of all that have one. */
+  openRequestIds(): readonly string[];
   grant(id: string): GrantFacts | undefined;
+  /** The ids of all that have not ended. */
+  runningGrantIds(): readonly string[];
   /** The digest (hex) in the entry of the key's birth. */
   birth(key: string): string | undefined;
   /** Of an attempt that has no outcome yet. */
@@ -114,6 +127,7 @@ export interface LogFacts {
   isVoid(index: number): boolean;
   /** The attempt of this act, while it has no outcome. */
   openAttempt(act: string): OpenAttempt | undefined;
+  openAttempts(): readonly OpenAttempt[];
   /** What a principal's Idempotency-Key stands for; undefined when it is free. */
   creation(principal: string, key: string): CreationFact | undefined;
 }

@@ -20,6 +20,7 @@ import type { SavedGrant } from './loggedGrants.js';
 import { LoggedGrants } from './loggedGrants.js';
 import type { SavedRequests } from './loggedRequests.js';
 import { LoggedRequests } from './loggedRequests.js';
+import { grantsNamedIn } from './recoverKey.js';
 
 /** An attempt that waits for its outcome. */
 export interface Attempt {
@@ -90,8 +91,16 @@ export class LogState implements LogFacts {
     return this.#requests.get(id);
   }
 
+  openRequestIds(): readonly string[] {
+    return this.#requests.ids();
+  }
+
   grant(id: string): GrantFacts | undefined {
     return this.#grants.get(id);
+  }
+
+  runningGrantIds(): readonly string[] {
+    return this.#grants.ids();
   }
 
   birth(key: string): string | undefined {
@@ -108,6 +117,10 @@ export class LogState implements LogFacts {
 
   openAttempt(act: string): OpenAttempt | undefined {
     return this.#attempts.get(act)?.of;
+  }
+
+  openAttempts(): readonly OpenAttempt[] {
+    return [...this.#attempts.values()].map(({ of }) => of);
   }
 
   creation(principal: string, key: string): CreationFact | undefined {
@@ -135,7 +148,7 @@ export class LogState implements LogFacts {
     const isOnRequest = recovery !== undefined && act.startsWith('recovery.') && act !== 'recovery.request';
     const isUse = act === 'grant.sign' || act === 'grant.decrypt';
     this.#attempts.set(id, {
-      of: { act, actor, subject },
+      of: { act, actor, subject, grants: grantsNamedIn(entry) },
       recovery: isOnRequest ? recovery : undefined,
       asOf: {
         policyVersion: this.#policy?.version ?? 0,

@@ -47,6 +47,10 @@ export class LoggedGrants {
     return this.#running.get(id)?.facts;
   }
 
+  ids(): readonly string[] {
+    return [...this.#running.keys()];
+  }
+
   /** Takes the outcome of an activation: each key of the request has become a grant. */
   made(entry: Entry, { owner, keys, scope, specs }: RequestFacts): void {
     const { subject, detail } = entry;

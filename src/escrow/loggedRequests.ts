@@ -39,6 +39,10 @@ export class LoggedRequests {
     return this.#open.get(id);
   }
 
+  ids(): readonly string[] {
+    return [...this.#open.keys()];
+  }
+
   attempted(entry: Entry): void {
     const { act, id } = entry;
     if (act === 'recovery.request' || act === 'recovery.intend' || act === 'recovery.approve') {
@@ -70,7 +74,16 @@ export class LoggedRequests {
     if (act === 'recovery.intend') {
       const atMs = instantOf(detail['intendedAt']);
       const intent = { statement: digestOf(said?.detail['statement']), atMs: atMs ?? Infinity };
-      this.#open.set(recovery, { ...facts, intents: new Map([...facts.intents, [actor, intent]]) });
+      this.#open.set(recovery, {
+        ...facts,
+        intents: new Map([...facts.intents, [actor, intent]]),
+        // another delay is over another time
+        reminded: new Set([...facts.reminded].filter((depositary) => depositary !== actor)),
+      });
+    }
+    if (act === 'recovery.remind') {
+      const told = textsOf(detail['depositaries']);
+      this.#open.set(recovery, { ...facts, reminded: new Set([...facts.reminded, ...told]) });
     }
     if (act === 'recovery.approve') {
       const approval = { statement: digestOf(said?.detail['statement']), replies: entry.digest ?? '' };
@@ -78,6 +91,8 @@ export class LoggedRequests {
         ...facts,
         approvals: new Map([...facts.approvals, [actor, approval]]),
         releasableAtMs: instantOf(detail['releasableAt']) ?? facts.releasableAtMs,
+        // with one that completes none, those of before have lapsed
+        holdsUntilMs: instantOf(detail['holdsUntil']),
       });
     }
     if (act === 'recovery.deny') {
@@ -96,7 +111,10 @@ function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
     attestation: digest ?? '',
     intents: new Map(),
     approvals: new Map(),
+    reminded: new Set(),
     denials: new Set(),
+    expiresAtMs: instantOf(detail['expiresAt']),
+    holdsUntilMs: undefined,
     releasableAtMs: undefined,
     specs: new Map(
       Object.entries(membersOf(detail['descriptions'])).map(([key, one]) => [

@@ -8,8 +8,11 @@ import { parsePrincipalId } from './ids.js';
 import type { Purpose } from './policy.js';
 import { grantsNamedIn } from './recoverKey.js';
 
-/** What a notice is about: a request waits, a key was used, something was decided or has ended, an attempt was refused. */
-export const NOTICE_KINDS = ['asked', 'used', 'decided', 'refused'] as const;
+/**
+ * What a notice is about: a request waits, the delay before an approval is over, a key was used, something was decided or has
+ * ended, an attempt was refused.
+ */
+export const NOTICE_KINDS = ['asked', 'approval-due', 'used', 'decided', 'refused'] as const;
 /** One of {@link NOTICE_KINDS}. */
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 
@@ -31,7 +34,7 @@ export interface Notice {
   readonly subject: Entry['subject'];
   /** Where the request or the grant stands after it, or the stable code of the refusal or failure. */
   readonly outcome: string;
-  /** kind asked and decided: what was asked for. */
+  /** kinds asked, approval-due and decided: what was asked for. */
   readonly request: NoticeRequest | undefined;
   /** kind used: how many uses this one act took; undefined when it failed. */
   readonly uses: number | undefined;
@@ -85,11 +88,12 @@ export function noticesOf(index: number, entry: Entry, request: RequestFacts | u
     actor: entry.actor,
     subject: entry.subject,
     outcome,
-    request:
-      request === undefined || (kind !== 'asked' && kind !== 'decided') ? undefined : requestOf(request),
+    request: request === undefined || !TELLS_REQUEST.has(kind) ? undefined : requestOf(request),
     uses: kind === 'used' ? usesOf(entry) : undefined,
   }));
 }
+
+const TELLS_REQUEST: ReadonlySet<NoticeKind> = new Set<NoticeKind>(['asked', 'approval-due', 'decided']);
 
 /** Whether what an entry says depends on the request that it is about. */
 export function needsRequest({ act, phase, subject }: Entry): boolean {
@@ -119,6 +123,7 @@ const TOLD = {
   'recovery.request': asked,
   // nothing is decided yet, and the owner can still do something
   'recovery.intend': intended,
+  'recovery.remind': reminded,
   'recovery.approve': (happening) =>
     // one approval of several decides nothing yet
     happening.entry.detail['status'] === 'approved' ? decided(happening) : [],
@@ -180,6 +185,23 @@ function intended(happening: Happening): readonly Telling[] {
     .filter((decider) => decider !== ownerOf(entry))
     .map((to): Telling => ({ kind: 'asked', to, as: 'depositary', text }));
   return [...decided(happening), ...toDeciders];
+}
+
+/** Those whom the entry names: the delay is over that their intents began. */
+function reminded({ entry, request }: Happening): readonly Telling[] {
+  const id = entry.subject.recovery ?? '';
+  const until = request === undefined ? '' : `, until ${request.expiresAt}`;
+  const what =
+    request === undefined
+      ? ''
+      : ` ${request.requester} asks ${wish(request)}, owned by ${request.owner}. Reason given: ${quoted(request.reason)}.`;
+  const text = `The delay of request ${id} is over: as you have said that you intend to, approve it now, or deny it${until}.${what}`;
+  const { depositaries } = entry.detail;
+  const named = Array.isArray(depositaries) ? (depositaries as readonly Json[]) : [];
+  return named.flatMap((name): readonly Telling[] => {
+    const to = typeof name === 'string' ? parsePrincipalId(name) : undefined;
+    return to === undefined ? [] : [{ kind: 'approval-due', to, as: 'depositary', text }];
+  });
 }
 
 /** The owner and whoever asked. */
@@ -316,6 +338,7 @@ function outcomeOf({ act, phase, detail, error }: Entry): string {
   switch (act) {
     case 'recovery.request':
     case 'recovery.intend':
+    case 'recovery.remind':
       return 'pending';
     case 'recovery.activate':
       return 'active';

@@ -133,6 +133,7 @@ export class MailSink implements Sink {
 /** Nothing that somebody wrote is in a header. */
 const SUBJECTS = {
   asked: { decider: 'a request waits for your decision', others: 'somebody asks for your key' },
+  'approval-due': { decider: 'you can approve a request now', others: 'a request can be approved now' },
   used: { decider: 'a key was used', others: 'your key was used' },
   decided: { decider: 'a request was decided', others: 'a request was decided' },
   refused: { decider: 'an attempt was refused', others: 'an attempt on your key was refused' },

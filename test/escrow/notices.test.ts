@@ -90,6 +90,20 @@ describe('who is told', () => {
         'depositary officer-2 asked pending',
       ],
     ],
+    [
+      'a delay that is over: whom the entry names, who have said that they intend to approve',
+      entry('recovery.remind', 'done', {
+        actor: 'escrowd',
+        detail: { depositaries: ['manager', 'officer-2', 'No Id', 7] },
+      }),
+      ['depositary manager approval-due pending', 'depositary officer-2 approval-due pending'],
+    ],
+    ['a reminder that names nobody: nobody', entry('recovery.remind', 'done'), []],
+    [
+      'a reminder that came to nothing: nobody',
+      entry('recovery.remind', 'failed', { detail: { depositaries: ['manager'] } }),
+      [],
+    ],
     ['a denial', entry('recovery.deny', 'done', { detail: { status: 'denied' } }), BOTH('denied')],
     [
       'a veto',

@@ -129,7 +129,7 @@ test('acts that end something, and none else but those of records, need nothing 
     [
       ...Object.keys(ENDS),
       ...['grant.exhaust', 'log.loss', 'notification.redeliver', 'policy.apply'],
-      ...['recovery.confirm', 'recovery.forget', 'recovery.intend'],
+      ...['recovery.confirm', 'recovery.forget', 'recovery.intend', 'recovery.remind'],
     ].sort(),
   );
 });

@@ -49,6 +49,7 @@ const changing = {
     detail: { statement: 'a.b.c' },
     outcome: { intendedAt: TIME },
   },
+  'recovery.remind': { ...onOpen, outcome: { depositaries: ['dave'] } },
   'recovery.deny': { ...onOpen, actor: 'dora' },
   'recovery.veto': onOpen,
   'recovery.cancel': onOpen,

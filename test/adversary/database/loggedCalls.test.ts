@@ -84,10 +84,14 @@ const unasked = (facts: LogFacts): LogFacts => ({
   policy: undefined,
   request: (id) => facts.request(id),
   grant: (id) => facts.grant(id),
+  openRequestIds: () => facts.openRequestIds(),
+  runningGrantIds: () => facts.runningGrantIds(),
+  openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
   creation: () => undefined,
   isVoid: () => false,
-  openAttempt: (act) => facts.openAttempt(act) ?? { act: 'key.generate', actor: 'olga', subject: {} },
+  openAttempt: (act) =>
+    facts.openAttempt(act) ?? { act: 'key.generate', actor: 'olga', subject: {}, grants: [] },
   asOf: (act) => {
     const asOf = facts.asOf(act);
     return asOf && { ...asOf, isRepeated: false, isKeyTaken: false };

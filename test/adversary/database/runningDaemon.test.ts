@@ -217,7 +217,8 @@ describe('a database that answers an append and', () => {
 });
 
 const none = (): undefined => undefined;
-const attempted = () => ({ act: 'grant.sign', actor: 'app', subject: {} });
+const attempted = () => ({ act: 'grant.sign', actor: 'app', subject: {}, grants: [] });
+const nobody = (): readonly [] => [];
 const nothingAgainst = (): AsOf => ({
   policyVersion: 0,
   request: undefined,
@@ -250,6 +251,8 @@ describe('a use of the token, by a database that says it has recorded the attemp
         facts: {
           ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
           ...{ openAttempt: attempted, creation: none, isVoid: () => false },
+          ...{ openRequestIds: nobody },
+          ...{ runningGrantIds: nobody, openAttempts: nobody },
         },
         through: () => Promise.resolve(),
         caughtUp: () => Promise.resolve(),

@@ -231,6 +231,9 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       asked = recovery && isOpen(recovery.state.status) ? asFacts(recovery) : undefined;
       return asked;
     },
+    openRequestIds: () => [...recoveries.keys()],
+    runningGrantIds: () => logged.runningGrantIds(),
+    openAttempts: () => logged.openAttempts(),
     grant: (id) => logged.grant(id),
     birth: (key) => deposits.get(key)?.digest,
     asOf: () => ({
@@ -255,6 +258,7 @@ function asFacts({
   intents,
   approvals,
   denials,
+  expiresAt,
   state,
 }: Recovery): RequestFacts {
   return {
@@ -274,7 +278,10 @@ function asFacts({
         { statement: sha256Hex(statement), replies: repliesDigest(replies) },
       ]),
     ),
+    reminded: new Set(),
     denials: new Set(denials.map(({ depositary }) => depositary)),
+    expiresAtMs: expiresAt.getTime(),
+    holdsUntilMs: state.status === 'approved' ? state.holdsUntil.getTime() : undefined,
     releasableAtMs: state.status === 'approved' ? state.releasableAt.getTime() : undefined,
     scope: undefined,
     specs: new Map(),
