@@ -162,9 +162,10 @@ test('of several daemons at the same time one tells, and what they recorded come
   pass(world, HOUR_MS);
   await Promise.all([1, 2, 3].map(() => keepHouse(world.escrow, world.journal)));
   expect(await told(world)).toEqual(['dana', 'dave']);
-  expect(
-    world.entries.filter(({ act }) => act === 'recovery.remind').map(({ phase }) => phase),
-  ).toEqual(['attempted', 'done']);
+  expect(world.entries.filter(({ act }) => act === 'recovery.remind').map(({ phase }) => phase)).toEqual([
+    'attempted',
+    'done',
+  ]);
 });
 
 test('a daemon that ends between deciding and telling leaves it to the next round', async () => {

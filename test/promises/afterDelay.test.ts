@@ -1,3 +1,6 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import { approve, believeRecovery } from '../../src/client/depositary.js';
 import { NotYet } from '../../src/client/errors.js';
 import type { DueRecovery } from '../../src/client/intents.js';
@@ -6,9 +9,22 @@ import type { WireApproval, WireKey } from '../../src/escrow/wire.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { intentBy, makeSystem } from '../support/system.js';
+import { until } from '../support/waiting.js';
 import { filed, toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+
+/** Who was told of this request that it can be approved now, as the file has it. */
+function toldOf(recovery: string): readonly string[] {
+  const file = join(system.directory, 'notices.ndjson');
+  if (!existsSync(file)) return [];
+  return readFileSync(file, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { kind: string; to: string; subject: { recovery?: string } })
+    .filter(({ kind, subject }) => kind === 'approval-due' && subject.recovery === recovery)
+    .map(({ to }) => to);
+}
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -38,7 +54,13 @@ let slowRelease: WireKey;
 let atOnce: WireKey;
 
 beforeAll(async () => {
-  system = await makeSystem({ now: () => new Date(nowMs), config: () => ({ housekeepingMs: 3_600_000 }) });
+  system = await makeSystem({
+    now: () => new Date(nowMs),
+    config: (_hsm, directory) => ({
+      housekeepingMs: 3_600_000,
+      notifications: { file: { path: join(directory, 'notices.ndjson') } },
+    }),
+  });
   await system.applyRules(RULES);
   const make = async (spec: WireKey['spec'], use: WireKey['use']): Promise<WireKey> =>
     (await system.client('admin-1').generateKey({ owner: 'owner', spec, use })).result;
@@ -125,6 +147,28 @@ test('intents, the end of the delay, approvals: then the keys are back in the sa
     'officer-1 recovery.approve done',
     'escrowd recovery.activate done',
   ]);
+});
+
+test('who is to approve is told when the delay is over, also when no daemon was there then, and once', async () => {
+  const recovery = await ask();
+  for (const name of ['manager', 'officer-1'] as const) await system.intend(name, recovery);
+  const vetoed = await ask();
+  for (const name of ['manager', 'officer-1'] as const) await system.intend(name, vetoed);
+  await system.client('owner').veto(vetoed, 'I am here');
+  await system.stopDaemon();
+  nowMs += 5 * HOUR_MS;
+  await system.startDaemon();
+  await until(() => toldOf(recovery).length === 2);
+  // it keeps house before it serves, and once more there is nothing to tell
+  await system.stopDaemon();
+  await system.startDaemon();
+  await system.approve('manager', recovery);
+  expect((await system.approve('officer-1', recovery)).status).toBe('active');
+  expect((await actsOn(recovery)).filter((act) => act.includes('remind'))).toEqual([
+    'escrowd recovery.remind done',
+  ]);
+  expect(toldOf(recovery)).toEqual(['manager', 'officer-1']);
+  expect(toldOf(vetoed)).toEqual([]);
 });
 
 test('intents and a veto: no secret has left anybody, and none does', async () => {
