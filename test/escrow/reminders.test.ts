@@ -172,7 +172,7 @@ test('a daemon that ends between deciding and telling leaves it to the next roun
   const { world } = await intended('dana', 'dave');
   pass(world, HOUR_MS);
   const journal = world.journal as Journal;
-  const { append } = journal;
+  const append = journal.append.bind(journal);
   journal.append = (write) =>
     write.role === 'closes' ? Promise.reject(new EscrowError('log-unavailable')) : append(write);
   await expect(keepHouse(world.escrow, world.journal)).rejects.toMatchObject({ code: 'log-unavailable' });
