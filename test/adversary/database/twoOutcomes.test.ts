@@ -87,10 +87,14 @@ const believing: Asks = (facts) => ({
   policy: undefined,
   request: (id) => facts.request(id),
   grant: (id) => facts.grant(id),
+  openRequestIds: () => facts.openRequestIds(),
+  runningGrantIds: () => facts.runningGrantIds(),
+  openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
   asOf: (act) => facts.asOf(act),
   creation: (principal, key) => facts.creation(principal, key),
-  openAttempt: (act) => facts.openAttempt(act) ?? { act: 'token.tidy', actor: DAEMON.id, subject: {} },
+  openAttempt: (act) =>
+    facts.openAttempt(act) ?? { act: 'token.tidy', actor: DAEMON.id, subject: {}, grants: [] },
   isVoid: () => false,
 });
 
