@@ -33,6 +33,7 @@ import {
   transportPair,
   userPair,
 } from './scene.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 const signing = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const dana = signerOf('dana', signing.privateKey);
@@ -176,7 +177,7 @@ describe('a lying server is not believed:', () => {
   const publicHash = hexOf(derOf(userPair.publicKey));
   const both = [KEY, OTHER_KEY];
   const shownBoth = honestScene(both).recovery.keys;
-  const weak = derOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey);
+  const weak = derOf(rsaPair(2048).publicKey);
   const { scope } = honestScene().recovery;
   if (scope === undefined) throw new Error('the scene has a scope');
 

@@ -14,6 +14,7 @@ import { readPolicyFile } from '../../src/client/policyFile.js';
 import { signerOf } from '../../src/client/signingKey.js';
 import { policyWarnings } from '../../src/escrow/warnings.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 let directory: string;
 beforeEach(() => {
@@ -49,7 +50,7 @@ rules:
     operate: { operations: [sign], maxUses: 3, maxDuration: PT24H }
 `;
 
-const delivery = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey;
+const delivery = rsaPair(2048).publicKey;
 
 function writeAll(yaml = YAML): string {
   for (const id of ['ann', 'bob']) write(`${id}.json`, publicPart(id));

@@ -16,10 +16,11 @@ import { exportOpened, openRelease } from '../../src/client/release.js';
 import type { WireRelease } from '../../src/escrow/wire.js';
 
 import { errorCode } from '../support/errorCode.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
-const recipient = generateKeyPairSync('rsa', { modulusLength: 3072 });
+const recipient = rsaPair(3072);
 const pairs = {
-  'rsa-2048': generateKeyPairSync('rsa', { modulusLength: 2048 }),
+  'rsa-2048': rsaPair(2048),
   'ec-p256': generateKeyPairSync('ec', { namedCurve: 'P-256' }),
   'ec-p384': generateKeyPairSync('ec', { namedCurve: 'P-384' }),
   ed25519: generateKeyPairSync('ed25519'),
@@ -117,7 +118,7 @@ describe('a release that does not open says so and nothing more:', () => {
   const { privateKey, publicKey } = pairs['ec-p256'];
   const key = { publicKeyPem: pem(publicKey) };
   const good = released(pkcs8(privateKey));
-  const stranger = generateKeyPairSync('rsa', { modulusLength: 3072 }).privateKey;
+  const stranger = rsaPair(3072).privateKey;
   const flipped = Buffer.from(good.wrappedKey, 'base64url');
   flipped[10] = (flipped[10] ?? 0) ^ 1;
 

@@ -9,6 +9,7 @@ import { authenticate } from '../http/authenticate.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 
 import { errorCode } from '../support/errorCode.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 const LOG_KEY = 'escrow.example.com/log+00000000+AQ';
 const NOW = new Date('2026-03-01T12:00:00.500Z');
@@ -18,7 +19,7 @@ const pairs = {
   ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
   ES384: generateKeyPairSync('ec', { namedCurve: 'P-384' }),
   EdDSA: generateKeyPairSync('ed25519'),
-  PS256: generateKeyPairSync('rsa', { modulusLength: 2048 }),
+  PS256: rsaPair(2048),
 };
 
 test('a request says who, to whom, when, what, over which body, and is new each time', async () => {

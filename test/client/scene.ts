@@ -19,6 +19,7 @@ import type { Entry } from '../../src/log/entry.js';
 import { formatDuration, parseDuration } from '../../src/policy/durations.js';
 import type { FakeServer } from './fakeServer.js';
 import { es256, ORIGIN } from './fakeServer.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 export const NOW = new Date('2026-03-01T12:00:00.000Z');
 export const RECOVERY = `rec_${'2'.repeat(32)}`;
@@ -26,9 +27,9 @@ export const KEY = `key_${'1'.repeat(32)}`;
 export const OTHER_KEY = `key_${'3'.repeat(32)}`;
 
 /** Made once: RSA keys are slow. */
-export const depositaryPair = generateKeyPairSync('rsa', { modulusLength: 3072 });
-export const transportPair = generateKeyPairSync('rsa', { modulusLength: 3072 });
-export const thievesPair = generateKeyPairSync('rsa', { modulusLength: 3072 });
+export const depositaryPair = rsaPair(3072);
+export const transportPair = rsaPair(3072);
+export const thievesPair = rsaPair(3072);
 export const userPair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 /** R */
 export const SECRET = randomBytes(32);

@@ -3,6 +3,7 @@ import { constants, createHash, generateKeyPairSync, randomBytes, sign } from 'n
 
 import type { SigningKey } from '../../src/escrow/principals.js';
 import { canonicalJson } from '../../src/log/canonical.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 type Alg = SigningKey['alg'];
 export const ORIGIN = 'escrow.example.com/log';
@@ -36,7 +37,7 @@ function newKeyPair(alg: Alg): { readonly publicKey: KeyObject; readonly private
     case 'EdDSA':
       return generateKeyPairSync('ed25519');
     case 'PS256':
-      return generateKeyPairSync('rsa', { modulusLength: 2048 });
+      return rsaPair(2048);
   }
 }
 

@@ -1,9 +1,8 @@
-import { generateKeyPairSync } from 'node:crypto';
-
 import type { Policy } from '../../src/escrow/policy.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import type { Identity } from './identities.js';
 import { newIdentity } from './identities.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 /** One of each role, and one who has none that the API knows. */
 export const PEOPLE = {
@@ -18,7 +17,7 @@ export const PEOPLE = {
   gus: { ...newIdentity('gus'), roles: ['gardener'] },
 } as const satisfies Record<string, Identity & { readonly roles: readonly string[] }>;
 
-const delivery = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const delivery = rsaPair(2048);
 export const DELIVERY_PEM = delivery.publicKey.export({ format: 'pem', type: 'spki' });
 
 /** A policy document of these people, with two rules. */

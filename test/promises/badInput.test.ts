@@ -29,6 +29,7 @@ import { refusalOf } from './refusals.js';
 import type { Prepared } from './signedRequests.js';
 import { post, sendExactly, signed, signedOtherwise } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -386,7 +387,7 @@ describe('approvals', () => {
       return { ...first, replies: second.replies };
     }),
     'with a share encrypted to another key': approved('share-wrong-key', async (recovery) => {
-      const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 3072 });
+      const { publicKey } = rsaPair(3072);
       const padding = constants.RSA_PKCS1_OAEP_PADDING;
       const reply = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, bytes(32));
       return stated('manager', recovery, one(reply));

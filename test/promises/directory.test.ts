@@ -1,4 +1,3 @@
-import { generateKeyPairSync } from 'node:crypto';
 import { openRelease } from '../../src/client/release.js';
 import { canonicalHash } from '../../src/escrow/digests.js';
 import { PolicyNotSigned } from '../../src/escrow/directory.js';
@@ -10,6 +9,7 @@ import { makeKey } from '../support/life.js';
 import { query } from '../support/postgres.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 /*
  * The directory and the rules stand in the database. Whoever has the database, with every right of the role that owns it,
@@ -59,7 +59,7 @@ test('and a daemon does not start with it', async () => {
   expect(exitCodeOf(refusal)).toBe(9);
 });
 
-const thief = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const thief = rsaPair(2048);
 
 function stealDelivery(person: Principal): Principal {
   if (person.id !== 'owner') return person;

@@ -1,8 +1,16 @@
+import { join } from 'node:path';
+
 import type { Circus } from '@jest/types';
 import { TestEnvironment } from 'jest-environment-node';
+import koffi from 'koffi';
 
 import { seedInWords } from './chance.ts';
+import { LIBRARY, readyPrimesDirectory } from './readyPrimes.ts';
 import { until } from './waiting.ts';
+
+// a process that made them and runs suites itself was started before
+const primes = readyPrimesDirectory();
+if (primes !== undefined) koffi.load(join(primes, LIBRARY));
 
 /**
  * A test file that leaves the process as it found it. Its environment: tests set variables where C code looks for them

@@ -1,4 +1,5 @@
 import { runSeed } from './chance.ts';
+import { makeReadyPrimes } from './readyPrimes.ts';
 import { runDirectory } from './runDirectory.ts';
 
 /**
@@ -9,6 +10,7 @@ function globalSetup(): void {
   process.umask(0o022);
   runSeed();
   runDirectory();
+  makeReadyPrimes();
 }
 
 export { globalSetup as default };

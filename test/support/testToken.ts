@@ -1,4 +1,4 @@
-import { constants, generateKeyPairSync, privateDecrypt, randomBytes } from 'node:crypto';
+import { constants, privateDecrypt, randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import pkcs11 from 'pkcs11js';
@@ -12,6 +12,7 @@ import { CKR, readFault, TokenNotReady } from '../../src/token/faults.js';
 import { findModule } from '../../src/token/module.js';
 import type { OpenTokenOptions, TokenGeneration } from '../../src/token/openToken.js';
 import { openToken } from '../../src/token/openToken.js';
+import { rsaPair } from './rsaPairs.js';
 
 /** A person's own key, as a depositary keeps it. */
 export interface TestDepositary {
@@ -120,7 +121,7 @@ function finaliseLeftover(error: unknown, modulePath: string): void {
 
 /** A depositary's key pair, not enrolled. */
 export function makeDepositary(id: string): TestDepositary {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const { privateKey, publicKey } = rsaPair(2048);
   return {
     id,
     privateKey,

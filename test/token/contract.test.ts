@@ -3,7 +3,6 @@ import {
   createDecipheriv,
   createPrivateKey,
   createPublicKey,
-  generateKeyPairSync,
   privateDecrypt,
   publicEncrypt,
   randomBytes,
@@ -41,6 +40,7 @@ import { makeNss, NSS_PROFILE_FILE } from '../support/nss.js';
 import { openRaw } from '../support/rawToken.js';
 import { makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { TestDepositary, TestToken } from '../support/testToken.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 /*
  * What escrowd relies on, on every kind of token at hand. Where a profile says that its token lacks something, the test
@@ -212,7 +212,7 @@ describe.each([
   });
 
   test('a second key under the name of a depositary is never wrapped to', async () => {
-    const rogue = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const rogue = rsaPair(2048);
     const { n = '', e = '' } = rogue.publicKey.export({ format: 'jwk' });
     const raw = openRaw(made, 'as is');
     const handle = raw.driver.C_CreateObject(raw.session, [
@@ -302,7 +302,7 @@ test('NSS puts whatever CKA_NSS_DB says for the public half into an EC key that 
   try {
     const profile = { ...nss.place.profile, keySpecs: ['ec-p256' as const] };
     const wide = await nss.open({ profile });
-    const person = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const person = rsaPair(2048);
     const verbs = [
       'generateUserKey',
       'wrapUnderKek',

@@ -15,6 +15,7 @@ import type { TestDeposit } from '../support/escrowChain.js';
 import { deposit, depositFor, opened, raiseGrant, release } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { enrolledSoftHsm } from '../support/softhsm.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 let hsm: SoftHsm;
 let token: OpenToken;
@@ -73,7 +74,7 @@ test('an AES key that was released encrypts what its grant decrypts', async () =
 });
 
 test("the owner's copy opens with the owner's delivery key, which nobody has enrolled", async () => {
-  const owner = generateKeyPairSync('rsa', { modulusLength: 3072 });
+  const owner = rsaPair(3072);
   const spki = owner.publicKey.export({ type: 'spki', format: 'der' });
   const verbs = ['generateUserKey', 'generateTransferKey', 'wrapToOwner', 'wrapUnderTransfer'] as const;
   const copy = await token.lend(verbs, async (lent) => {
@@ -91,7 +92,7 @@ test("the owner's copy opens with the owner's delivery key, which nobody has enr
 });
 
 test("a depositary's transfer key does not go out under an owner's key", async () => {
-  const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const { publicKey } = rsaPair(2048);
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   const wrapping = token.lend(['generateTransferKey', 'wrapToOwner'], async (lent) =>
     lent.wrapToOwner(await lent.generateTransferKey('depositary'), spki),

@@ -1,6 +1,7 @@
 import { generateKeyPairSync, sign, verify } from 'node:crypto';
 import { ecdsaDer } from '../../src/token/checkpoint.js';
 import { CURVES, ecSpki, rsaNumbers, rsaSpki } from '../../src/token/spki.js';
+import { rsaPair } from '../support/rsaPairs.js';
 
 test.each(['P-256', 'P-384', 'P-521'] as const)(
   'an EC point of %s becomes its SubjectPublicKeyInfo',
@@ -30,7 +31,7 @@ test('an Edwards point and an RSA modulus become their SubjectPublicKeyInfo, lea
   const spki = edwards.export({ type: 'spki', format: 'der' });
   expect(ecSpki('Ed25519', point)).toEqual(spki);
   expect(ecSpki('Ed25519', Buffer.concat([Buffer.from([4, 32]), point]))).toEqual(spki);
-  const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const { publicKey } = rsaPair(2048);
   const numbers = rsaNumbers(publicKey);
   if (numbers === undefined) throw new Error('not RSA');
   const expected = publicKey.export({ type: 'spki', format: 'der' });
