@@ -104,8 +104,9 @@ it('a daemon that is gone has left entries that are in no tree: they are taken a
 
 it('an entry of another daemon is waited for, until a deadline', async () => {
   const [follow, other] = [taker(), await opened(rarely)];
-  const database = await opened({ follow, ...rarely, timeouts: { appendMs: 300 } });
-  await expect(database.followed.through(0)).rejects.toMatchObject({ code: 'log-unavailable' });
+  const impatient = await opened({ ...rarely, timeouts: { appendMs: 300 } });
+  await expect(impatient.followed.through(0)).rejects.toMatchObject({ code: 'log-unavailable' });
+  const database = await opened({ follow, ...rarely });
   const through = database.followed.through(1);
   await append(other, 2);
   await through;
