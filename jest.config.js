@@ -5,6 +5,7 @@ const config = {
   testMatch: ['**/*.test.ts'],
   globalSetup: '<rootDir>/test/support/globalSetup.ts',
   testSequencer: '<rootDir>/test/support/longestFirst.js',
+  reporters: ['default', '<rootDir>/test/support/slowestSuites.js'],
   setupFiles: ['<rootDir>/test/support/seeded.ts'],
   extensionsToTreatAsEsm: [],
   transform: {
