@@ -21,10 +21,11 @@ export const EXIT_CODES = {
     code: 6,
     meaning: 'The server is there, but its token, log or database is not. Try again later.',
   },
-  notVetoed: {
+  notProven: {
     code: 7,
     meaning:
-      'A veto was sent, and the server did not prove that it is in the log: take it as not vetoed, and call the depositaries.',
+      'A veto, denial, cancellation, stop or revocation was sent, and the server did not prove that it is in the log: take it as\n' +
+      '     not done, and call those who can act on that: the depositaries, of a grant the security team.',
   },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 

@@ -1,10 +1,11 @@
 import { types } from 'node:util';
 
 import { errorCodeOf } from '../client/errorCode.js';
+import type { End } from '../client/errors.js';
 import {
   IdentityError,
   NotBelieved,
-  NotVetoed,
+  NotProven,
   NotYet,
   PolicyDocumentError,
   ServerProblem,
@@ -116,9 +117,17 @@ const DISBELIEF_NEXT = 'do not go on; tell the security team, and keep what you 
 const WITNESSES_NEXT =
   'ask those who run the witnesses whether they refuse this log, or are away; try again when they cosign';
 
-/** Who hides a veto cannot keep people from telling each other. */
-const NOT_VETOED_NEXT =
-  'call the depositaries, so that none of them approves; then see what the log has: escrowctl history --act recovery.veto';
+const CALL_DEPOSITARIES = 'call the depositaries, so that none of them approves';
+
+/** Who hides an act cannot keep people from telling each other. */
+const NOT_PROVEN_NEXT: Readonly<Record<End, string>> = {
+  vetoed: `${CALL_DEPOSITARIES}; then see what the log has: escrowctl history --act recovery.veto`,
+  denied: 'call the other depositaries, so that none of them approves without knowing, and the owner',
+  cancelled: CALL_DEPOSITARIES,
+  stopped: CALL_DEPOSITARIES,
+  revoked:
+    'take it that the app can still use the key: call the security team, and have the app itself stopped',
+};
 
 /** How to tell this error. */
 export function failureOf(error: unknown): Failure {
@@ -139,10 +148,7 @@ export function failureOf(error: unknown): Failure {
     const next = error.code === 'witnesses-missing' ? WITNESSES_NEXT : DISBELIEF_NEXT;
     return { exit: 'disbelieved', code: error.code, sentence: error.detail, next };
   }
-  if (error instanceof NotVetoed) {
-    const sentence = `not vetoed: ${error.message}`;
-    return { exit: 'notVetoed', code: 'not-vetoed', sentence, next: NOT_VETOED_NEXT };
-  }
+  if (error instanceof NotProven) return notProven(error);
   if (error instanceof NotYet) {
     const { code, detail } = error;
     return { exit: 'refused', code, sentence: `not yet (${code}): ${detail}`, next: NEXT[code] };
@@ -175,6 +181,13 @@ export function failureOf(error: unknown): Failure {
     };
   }
   return fileFailure(error) ?? unexpected(error);
+}
+
+/** A refusal may be what it seems: what helps then is said as well. */
+function notProven({ end, message, cause }: NotProven): Failure {
+  const more = cause instanceof ServerProblem ? NEXT[cause.code] : undefined;
+  const next = NOT_PROVEN_NEXT[end] + (more === undefined ? '' : `; if it is as the server says: ${more}`);
+  return { exit: 'notProven', code: `not-${end}`, sentence: `not ${end}: ${message}`, next };
 }
 
 function problemFailure({ code, status, detail }: ServerProblem): Failure {

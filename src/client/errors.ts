@@ -74,12 +74,23 @@ export class NotYet extends Error {
   }
 }
 
+/** How something is taken away: a request ends or is spoken against, a grant ends. */
+export type End = 'vetoed' | 'denied' | 'cancelled' | 'stopped' | 'revoked';
+
 /**
- * A veto was sent, and the server did not prove that it is in the log: the owner must take it that nothing was vetoed, and call the
- * depositaries.
+ * An act that takes something away was sent, and the server did not prove that it is in the log: who sent it must take it that it was
+ * not done, and call those who can act on that.
  */
-export class NotVetoed extends Error {
-  override readonly name = 'NotVetoed';
+export class NotProven extends Error {
+  override readonly name = 'NotProven';
+
+  constructor(
+    readonly end: End,
+    message: string,
+    options: ErrorOptions = {},
+  ) {
+    super(message, options);
+  }
 }
 
 /** The server said no: RFC 9457 problem details. `code` is the stable last part of the problem's type. */

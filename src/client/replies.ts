@@ -174,7 +174,6 @@ const recovery: Reply<WireRecovery> = z.object({
   ended: z.exactOptional(z.object({ by: z.exactOptional(text), reason: z.exactOptional(text), at: instant })),
   releasableAt: z.exactOptional(instant),
   holdsUntil: z.exactOptional(instant),
-  vetoed: z.exactOptional(proof),
   release: z.exactOptional(releasedKeys),
   forDepositary: z.exactOptional(
     z.object({
@@ -334,7 +333,7 @@ export const REPLIES = {
 
 /** The reply to a call that changed something. */
 export function acted<T>(result: Reply<T>): Reply<Acted<T>> {
-  return z.object({ result, entry: count });
+  return z.object({ result, entry: count, proof: z.exactOptional(proof) });
 }
 
 /** One page of a list. */

@@ -60,6 +60,18 @@ export const MEANS = {
   'notification.read': [],
 } as const satisfies Record<string, readonly (keyof TokenVerbs)[]>;
 
+/**
+ * Acts that only take something away: nobody has more after them. They are answered with the proof that they are in the log, so
+ * that nobody can be told that they were done when they were not.
+ */
+export const TAKING_AWAY: ReadonlySet<Act> = new Set<Act>([
+  'recovery.deny',
+  'recovery.veto',
+  'recovery.cancel',
+  'recovery.stop',
+  'grant.revoke',
+]);
+
 /** The name of an act. */
 export type Act = keyof typeof MEANS;
 /** The verbs that an act is lent. */

@@ -17,6 +17,8 @@ export interface Acted<T> {
   readonly result: T;
   /** Index in the log of the entry that recorded the outcome. */
   readonly entry: number;
+  /** Only of an act that takes something away: that entry, with its proof. Without one whoever asked is to take it that it was not done. */
+  readonly proof?: WireProof;
 }
 
 /** A page of a list, newest first unless its route says otherwise. */
@@ -194,8 +196,6 @@ export interface WireRecovery {
   readonly releasableAt?: string;
   /** status approved: when the first approval of the quorums expires. */
   readonly holdsUntil?: string;
-  /** Only in the answer to a veto: the entry that recorded it, with its proof. Without one its owner is to take it that nothing was vetoed. */
-  readonly vetoed?: WireProof;
   /** Only to the recipient of a release, until they confirm that they have it, or for a day. */
   readonly release?: WireReleasedKeys;
   /** Only to a depositary of one of the keys: all that is needed to decide. */

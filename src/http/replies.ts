@@ -1,3 +1,4 @@
+import type { Escrow } from '../escrow/context.js';
 import type { Deposit, PurposeDeposit } from '../escrow/deposit.js';
 import { brakesOf } from '../escrow/deposit.js';
 import { base64url } from '../escrow/digests.js';
@@ -12,7 +13,9 @@ import { endOf } from '../escrow/recovery.js';
 import type { DescribedKey, ReleasedKey, Scope } from '../escrow/recovery.js';
 import { requestInWords } from '../escrow/summary.js';
 import type { DecisionProofs, KeyView, ProvenEntry, RecoveryView } from '../escrow/views.js';
+import { outcomeProof } from '../escrow/views.js';
 import type {
+  Acted,
   WireDeposit,
   WireEntry,
   WireForDepositary,
@@ -112,14 +115,8 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
  * A recovery request, as its viewer sees it. `proofs` are for a depositary who is to decide; without them, as in lists, `forDepositary` is absent.
  *
  * @param oaep how releases are encrypted: the standard's name
- * @param vetoed the proof of the veto that this answers
  */
-export function recoveryReply(
-  view: RecoveryView,
-  oaep: string,
-  proofs?: DecisionProofs,
-  vetoed?: ProvenEntry & { readonly checkpoint: string },
-): WireRecovery {
+export function recoveryReply(view: RecoveryView, oaep: string, proofs?: DecisionProofs): WireRecovery {
   const { recovery, status } = view;
   const { asked, state } = recovery;
   const released = view.isRecipient && state.status === 'released' ? state.answers : undefined;
@@ -145,7 +142,6 @@ export function recoveryReply(
       ? { releasableAt: state.releasableAt.toISOString(), holdsUntil: state.holdsUntil.toISOString() }
       : {}),
     ...(released === undefined ? {} : { release: releasedKeysReply(released, oaep) }),
-    ...(vetoed === undefined ? {} : { vetoed: { ...proofReply(vetoed), checkpoint: vetoed.checkpoint } }),
     ...(proofs === undefined ? {} : forDepositary(view, proofs)),
   };
 }
@@ -327,6 +323,13 @@ function shareReply(
 
 function recipientsReply({ shares }: PurposeDeposit): WireDeposit['recipients'] {
   return shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient }));
+}
+
+/** An answer with the proof of its entry; without one when it cannot be proven in time. */
+export async function withProof<T>(escrow: Pick<Escrow, 'log'>, acted: Acted<T>): Promise<Acted<T>> {
+  const proven = await outcomeProof(escrow, acted.entry);
+  if (proven === undefined) return acted;
+  return { ...acted, proof: { ...proofReply(proven), checkpoint: proven.checkpoint } };
 }
 
 function proofReply({ entry, proof }: ProvenEntry): Omit<WireProof, 'checkpoint'> {

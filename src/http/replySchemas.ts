@@ -300,7 +300,6 @@ const recovery = z.strictObject({
   ),
   releasableAt: z.exactOptional(instant),
   holdsUntil: z.exactOptional(instant),
-  vetoed: z.exactOptional(proof),
   release: z.exactOptional(releasedKeys),
   forDepositary: z.exactOptional(forDepositary),
 }) satisfies z.ZodType<WireRecovery>;
@@ -497,6 +496,11 @@ export const REPLIES = {
 /** The reply to a call that changes something. */
 export function actedOf<T>(result: z.ZodType<T>): z.ZodType<Acted<T>> {
   return z.strictObject({ result, entry });
+}
+
+/** The reply to a call that takes something away. */
+export function provenOf<T>(result: z.ZodType<T>): z.ZodType<Acted<T>> {
+  return z.strictObject({ result, entry, proof: z.exactOptional(proof) });
 }
 
 /** One page of a list. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import type { Act } from '../escrow/acts.js';
+import { TAKING_AWAY } from '../escrow/acts.js';
 import type { Call, Escrow, OperateCall } from '../escrow/context.js';
 import type { ErrorCode } from '../escrow/errors.js';
 import { EscrowError } from '../escrow/errors.js';
@@ -8,7 +9,8 @@ import type { ApiRole } from '../escrow/principals.js';
 import type { Acted } from '../escrow/wire.js';
 import type { Json } from '../log/canonical.js';
 import { firstIssue } from './fields.js';
-import { actedOf, REPLIES } from './replySchemas.js';
+import { withProof } from './replies.js';
+import { actedOf, provenOf, REPLIES } from './replySchemas.js';
 import { noParameters } from './schemas.js';
 
 /** What a request carries besides its signature, as it came. */
@@ -109,7 +111,10 @@ interface Given<P, Q, B> {
 
 type Empty = Record<string, never>;
 
-/** A route that performs an act: recorded by the ledger, and answered with the index of its entry. */
+/**
+ * A route that performs an act: recorded by the ledger, and answered with the index of its entry; where it takes something away,
+ * with the proof that this is in the log.
+ */
 export function act<B, T, P = Empty>(
   row: Row<P, Empty, B> & {
     readonly act: Act;
@@ -122,11 +127,13 @@ export function act<B, T, P = Empty>(
     readonly run: (escrow: Escrow, call: Call, given: Given<P, Empty, B>) => Promise<Acted<T>>;
   },
 ): SignedRoute {
+  const isProven = TAKING_AWAY.has(row.act);
+  const reply = isProven ? provenOf(row.reply) : actedOf(row.reply);
   return {
     method: 'POST',
     path: row.path,
     about: aboutOf(row),
-    success: { status: row.status ?? 200, media: 'application/json', reply: actedOf(row.reply) },
+    success: { status: row.status ?? 200, media: 'application/json', reply },
     access: {
       act: row.act,
       roles: row.roles,
@@ -138,10 +145,10 @@ export function act<B, T, P = Empty>(
     schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
-      return async (escrow, call) => ({
-        status: row.status ?? 200,
-        json: await row.run(escrow, call, given),
-      });
+      return async (escrow, call) => {
+        const acted = await row.run(escrow, call, given);
+        return { status: row.status ?? 200, json: isProven ? await withProof(escrow, acted) : acted };
+      };
     },
   };
 }

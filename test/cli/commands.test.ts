@@ -18,6 +18,7 @@ import { policyDocumentHash } from '../../src/client/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import type { Health } from '../../src/http/management.js';
 import { listenForManagement } from '../../src/http/management.js';
+import { canonicalHash } from '../../src/escrow/digests.js';
 import { canonicalJson } from '../../src/log/canonical.js';
 import { serveHistory } from '../client/fakeHistory.js';
 import type { Answer } from '../client/fakeServer.js';
@@ -350,8 +351,14 @@ describe('a request that administrators end', () => {
 
   test('is signed by each as it is shown, and ended with all statements', async () => {
     route(`GET /v1/recoveries/${RECOVERY}`, { json: shown });
-    route(`POST /v1/recoveries/${RECOVERY}/stop`, {
-      json: { result: { ...shown, status: 'cancelled' }, entry: 7 },
+    const result = { ...shown, status: 'cancelled' };
+    const line = `POST /v1/recoveries/${RECOVERY}/stop`;
+    office.server.routes.set(line, async ({ body }) => {
+      const { statements } = JSON.parse(body.toString()) as { readonly statements: readonly string[] };
+      const digest = canonicalHash(statements);
+      const entry = { act: 'recovery.stop', actor: 'dana', detail: { status: 'cancelled' }, digest };
+      const proof = await office.server.log.prove({ ...entry, subject: { recovery: RECOVERY, keys: [KEY] } });
+      return { json: { result, entry: proof.index, proof } };
     });
     const [a, b] = [office.path('stop-a.jws'), office.path('stop-b.jws')];
     const before = posts();
@@ -360,7 +367,7 @@ describe('a request that administrators end', () => {
     await stop('--sign', b, '--reason', 'nor do I', '--yes');
     expect(posts()).toBe(before);
     const done = await stop('--statement', a, '--statement', b);
-    expect(done.out).toContain(`Ended ${RECOVERY} (log entry 7).`);
+    expect(done.out).toContain(`Ended ${RECOVERY} (log entry 0).`);
     const { statements } = posted() as { statements: readonly string[] };
     expect(statements).toEqual([a, b].map((path) => readFileSync(path, 'utf8').trim()));
     expect(statements.map((jws) => readStop(jws))).toEqual(
@@ -368,6 +375,10 @@ describe('a request that administrators end', () => {
         ...{ iss: 'dana', recovery: RECOVERY, requestHash: 'ab'.repeat(32), reason },
       })),
     );
+    route(line, { json: { result, entry: 7 } });
+    const unproven = await stop('--statement', a, '--statement', b);
+    expect(unproven).toMatchObject({ exit: 7, out: '' });
+    for (const words of ['not stopped', 'call the depositaries']) expect(unproven.err).toContain(words);
   });
 
   test.each([

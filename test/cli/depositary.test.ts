@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { parseJws } from '../../src/client/jws.js';
+import { sha256Hex } from '../../src/escrow/digests.js';
 import { testKey } from '../log/noteKeys.js';
 import type { Incoming } from '../client/fakeServer.js';
 import { FakeLog, ORIGIN, problem } from '../client/fakeServer.js';
@@ -279,14 +280,21 @@ test('a refusal of the server is exit 3, with its code and what to do next', asy
 test('a denial sends a signed reason and no secret', async () => {
   await serve();
   const after = { ...honestScene().recovery, deniedBy: [{ depositary: 'dana', reason: 'she is here' }] };
-  office.server.routes.set(`POST /v1/recoveries/${RECOVERY}/denials`, () => ({
-    json: { result: after, entry: 9 },
-  }));
-  const ran = await escrowctl(
-    ['recovery', 'deny', RECOVERY, '--as', office.dana, '--reason', 'she is here'],
-    { now: NOW },
-  );
-  expect(ran.exit).toBe(0);
+  const line = `POST /v1/recoveries/${RECOVERY}/denials`;
+  const argv = ['recovery', 'deny', RECOVERY, '--as', office.dana, '--reason', 'she is here'];
+  office.server.routes.set(line, () => ({ json: { result: after, entry: 9 } }));
+  const unproven = await escrowctl(argv, { now: NOW });
+  expect(unproven).toMatchObject({ exit: 7, out: '' });
+  for (const words of ['not denied', 'call the other depositaries']) expect(unproven.err).toContain(words);
+  office.server.routes.set(line, async ({ body }) => {
+    const { statement } = JSON.parse(body.toString()) as { readonly statement: string };
+    const subject = { recovery: RECOVERY, keys: [KEY] };
+    const entry = { act: 'recovery.deny', actor: 'dana', subject, digest: sha256Hex(statement) };
+    const proof = await office.server.log.prove(entry);
+    return { json: { result: after, entry: proof.index, proof } };
+  });
+  const ran = await escrowctl(argv, { now: NOW });
+  expect(ran).toMatchObject({ exit: 0, err: '' });
   const body = JSON.parse(office.server.posted[0]?.body.toString() ?? '') as Record<string, string>;
   expect(Object.keys(body)).toEqual(['statement']);
   expect(parseJws(body['statement'] ?? '')?.payload).toMatchObject({

@@ -6,6 +6,8 @@ import { printable, quoted } from '../../src/escrow/freeText.js';
 import { policyDocumentHash } from '../../src/client/policyDocument.js';
 import { document } from '../client/goldenLog.js';
 import { honestScene, KEY, NOW, RECOVERY, show, userPair } from '../client/scene.js';
+import type { Entry } from '../../src/log/entry.js';
+import type { FakeLog } from '../client/fakeServer.js';
 import { problem } from '../client/fakeServer.js';
 import { escrowctl } from './commandLine.js';
 import type { Office } from './office.js';
@@ -72,8 +74,22 @@ const policy = { version: 1, hash: policyDocumentHash(document), document };
 
 const served = { profile: 'softhsm-2.6', keySpecs: ['ec-p256'], mechanisms: ['ES256'], oaep: 'RSA-OAEP' };
 
+/** An answer that is made of the log that the server has by then. */
+type Made = (log: FakeLog) => Promise<object>;
+
+/** An answer with the proof of an act that takes something away. */
+const proven =
+  (
+    { act, subject, status }: Pick<Entry, 'act' | 'subject'> & { readonly status: string },
+    result: unknown,
+  ): Made =>
+  async (log) => {
+    const proof = await log.prove({ act, actor: 'dana', subject, detail: { status } });
+    return { result, entry: proof.index, proof };
+  };
+
 /** Commands that show what a server says, and the answer that they show. */
-const COMMANDS: readonly (readonly [argv: readonly string[], route: string, answer: unknown])[] = [
+const COMMANDS: readonly (readonly [argv: readonly string[], route: string, answer: object | Made])[] = [
   [['key', 'list'], 'GET /v1/keys', { items: [key] }],
   [['key', 'show', KEY], `GET /v1/keys/${KEY}`, key],
   [
@@ -91,7 +107,7 @@ const COMMANDS: readonly (readonly [argv: readonly string[], route: string, answ
   [
     ['recovery', 'cancel', RECOVERY, '--reason', 'no'],
     `POST /v1/recoveries/${RECOVERY}/cancel`,
-    { result: ended, entry: 9 },
+    proven({ act: 'recovery.cancel', subject: { recovery: RECOVERY }, status: 'cancelled' }, ended),
   ],
   [
     ['recovery', 'stop', RECOVERY, '--sign', STATEMENT, '--reason', 'no', '--yes'],
@@ -108,7 +124,7 @@ const COMMANDS: readonly (readonly [argv: readonly string[], route: string, answ
   [
     ['grant', 'revoke', GRANT, '--reason', 'no'],
     `POST /v1/grants/${GRANT}/revoke`,
-    { result: grant, entry: 9 },
+    proven({ act: 'grant.revoke', subject: { grant: GRANT }, status: 'revoked' }, grant),
   ],
   [['notifications', 'list'], 'GET /v1/notifications/given-up', { items: [givenUp] }],
   [
@@ -154,8 +170,10 @@ afterAll(() => {
 });
 afterAll(() => office.close());
 beforeEach(() => {
-  office.server.routes.clear();
   const { routes, record, log } = office.server;
+  const consistency = routes.get('GET /v1/log/consistency');
+  routes.clear();
+  if (consistency !== undefined) routes.set('GET /v1/log/consistency', consistency);
   routes.set('GET /v1/checkpoint', () => ({ text: log.checkpoint() }));
   routes.set('GET /v1/server', () => ({ json: { ...record, token: served } }));
   routes.set('GET /readyz', () => ({ json: { status: 'ready', problems: [] } }));
@@ -178,7 +196,8 @@ const WRITTEN = new Set([
 
 test.each(COMMANDS)(
   '%j shows nothing as it is that a server cannot be trusted to say',
-  async (argv, route, answer) => {
+  async (argv, route, made) => {
+    const answer: unknown = typeof made === 'function' ? await (made as Made)(office.server.log) : made;
     office.server.routes.set(route, () => ({ json: answer }));
     expect(await escrowctl([...argv, '--as', office.dana], { now: NOW })).toMatchObject({ exit: 0 });
     for (const path of texts(answer)) {

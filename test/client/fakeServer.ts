@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
+import type { WireProof } from '../../src/escrow/wire.js';
 import { canonicalJson } from '../../src/log/canonical.js';
 import { encodeEntry, type Entry } from '../../src/log/entry.js';
 import { leafHash } from '../../src/log/merkle.js';
@@ -53,6 +54,22 @@ export class FakeLog {
         detail: {},
       });
     }
+  }
+
+  /** Appends an act that was done, and proves that it is here. */
+  async prove(done: Pick<Entry, 'act' | 'actor' | 'subject'> & Partial<Entry>): Promise<WireProof> {
+    const common = {
+      v: 1,
+      time: '2026-03-01T12:00:00.000Z',
+      id: 'act_1',
+      phase: 'done',
+      detail: {},
+    } as const;
+    const digest = (done.phase ?? 'done') === 'done' ? { digest: 'ab'.repeat(32) } : {};
+    const index = this.append({ ...common, ...digest, ...done });
+    this.fill(2);
+    const proof = await this.inclusion(index);
+    return { index, entry: this.entries[index] ?? '', proof, checkpoint: this.checkpoint() };
   }
 
   checkpoint(size = this.entries.length): string {

@@ -1,3 +1,6 @@
+import { z } from 'zod';
+
+import { TAKING_AWAY } from '../../src/escrow/acts.js';
 import { API_ROLES } from '../../src/escrow/principals.js';
 import { routesOf } from '../../src/http/routes.js';
 import { ApiClient, problemCode } from './apiClient.js';
@@ -140,6 +143,15 @@ describe.each(Object.entries(OPEN_TO))('%s', (name, [act, ...roles]) => {
     if (!isOpen)
       expect(answer.json?.['detail']).toMatch(/client certificate is enough to sign and to decrypt/);
   });
+});
+
+test('every act that takes something away is answered with the proof that it is in the log, and no other is', () => {
+  const proven = routesOf({ identityKey: {}, logKey: '' }).filter(({ success: { reply } }) => {
+    const { properties } = z.toJSONSchema(reply, { io: 'input', unrepresentable: 'any' });
+    return properties !== undefined && 'entry' in properties && 'proof' in properties;
+  });
+  const acts = proven.map(({ access }) => (access === 'public' ? 'public' : access.act));
+  expect(acts.sort()).toEqual([...TAKING_AWAY].sort());
 });
 
 describe('what a refused request says it is about', () => {

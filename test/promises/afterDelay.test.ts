@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { approve, believeRecovery } from '../../src/client/depositary.js';
 import { NotYet } from '../../src/client/errors.js';
 import type { DueRecovery } from '../../src/client/intents.js';
-import { vetoProven } from '../../src/client/veto.js';
+import { cancelProven, revokeProven, stopProven, vetoProven } from '../../src/client/ends.js';
+import { signStop } from '../../src/client/stop.js';
 import type { WireApproval, WireKey } from '../../src/escrow/wire.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
@@ -254,4 +255,27 @@ test('an intent is said once, where one is asked for, and is no approval', async
 test('a request that does not outlive the delay could never be approved, and is refused', async () => {
   const order = toOperate(slowUse, {}, 'PT4H');
   expect(await refusalOf(system.client('manager').requestRecovery(order))).toBe('scope-not-allowed');
+});
+
+test('a cancellation, an end by administrators and a revocation are proven, as a veto is', async () => {
+  const of = (name: PersonName) => {
+    const client = system.client(name);
+    return [client, system.identity(name).logView(client)] as const;
+  };
+  const [first, second, third] = [await ask(), await ask(), await ask()];
+  expect((await cancelProven(...of('manager'), first, 'not needed')).result.status).toBe('cancelled');
+  const { requestHash = '' } = await system.client('admin-1').recovery(second);
+  const statements = await Promise.all(
+    (['admin-1', 'admin-2'] as const).map((name) => {
+      const { signer, pins } = system.identity(name);
+      const about = { recovery: second, requestHash, reason: 'nobody knows who asked' };
+      return signStop(signer, { ...about, logKey: pins.logKey, now: new Date(nowMs), lifetimeMs: HOUR_MS });
+    }),
+  );
+  expect((await stopProven(...of('admin-2'), second, { statements })).result.status).toBe('cancelled');
+  for (const name of ['manager', 'officer-1'] as const) await system.intend(name, third);
+  nowMs += 4 * HOUR_MS;
+  await system.approve('manager', third);
+  const grant = grantOf(await system.approve('officer-1', third));
+  expect((await revokeProven(...of('owner'), grant, 'back at work')).result.status).toBe('revoked');
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 
 import { approve, believeRecovery, deny, intend } from '../../src/client/depositary.js';
+import { denyProven } from '../../src/client/ends.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import type { Identity } from '../../src/client/identity.js';
 import { believeDue } from '../../src/client/intents.js';
@@ -183,7 +184,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
         reason,
         trust.now,
       );
-      return (await system.client(name).sendDenial(id, denial)).result;
+      return (await denyProven(by.client, trust.log, id, denial)).result;
     },
     failed: () => daemon?.failed ?? Promise.reject(new Error('no daemon runs')),
     stopDaemon: async () => {

@@ -1,3 +1,4 @@
+import { revokeProven } from '../../client/ends.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import type { Given } from '../given.js';
@@ -24,7 +25,9 @@ export const grantCommands: readonly CommandRow[] = [
   {
     usage: 'revoke <grant>',
     summary: 'ends a grant at once',
-    about: 'For the owner of the key, its depositaries, and administrators. The next use is refused.',
+    about:
+      'For the owner of the key, its depositaries, and administrators. The next use is refused. Says that it was done only when\n' +
+      'the server has proven that it is in the log. Without that (exit 7) take it that the app can still use the key.',
     options: [{ flags: '--reason <text>', about: 'why; everyone concerned will read it', required: true }],
     examples: ['grant revoke grant_0123456789abcdef0123456789abcdef --reason "back at work"'],
     run: revoke,
@@ -65,9 +68,9 @@ async function show(session: Session, given: Given): Promise<Result> {
 }
 
 async function revoke(session: Session, given: Given): Promise<Result> {
-  const { client } = await session.connect();
+  const { client, log } = await session.connect();
   const { result: grant, entry } = await session.busy('revoking the grant', () =>
-    client.revoke(given.argument(0), given.words('reason')),
+    revokeProven(client, log, given.argument(0), given.words('reason')),
   );
   return {
     json: { result: grant, entry },

@@ -2,7 +2,7 @@ import { printable } from '../../escrow/freeText.js';
 import type { BelievedRecovery } from '../../client/depositary.js';
 import { approve, believeRecovery, deny, intend } from '../../client/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
-import { vetoProven } from '../../client/veto.js';
+import { cancelProven, denyProven, vetoProven } from '../../client/ends.js';
 import { believeDue, hasIntended } from '../../client/intents.js';
 import type { Identity } from '../../client/identity.js';
 import type { LogView } from '../../client/logView.js';
@@ -51,6 +51,9 @@ export const decisionCommands: readonly CommandRow[] = [
     summary: 'denies a request, with a signed reason',
     options: [REASON],
     examples: ['recovery deny rec_0123456789abcdef0123456789abcdef --reason "Olga is at her desk"'],
+    about:
+      'Says that it was done only when the server has proven that the denial is in the log. Without that (exit 7) take it as not\n' +
+      'denied: call the other depositaries, so that none of them approves without knowing.',
     run: denyCommand,
   },
   {
@@ -68,8 +71,10 @@ export const decisionCommands: readonly CommandRow[] = [
     summary: 'takes back a request of your own',
     options: [REASON],
     examples: ['recovery cancel rec_0123456789abcdef0123456789abcdef --reason "no longer needed"'],
-    run: (session, given) =>
-      end(session, given, 'Cancelled', (client, _log, id, reason) => client.cancel(id, reason)),
+    about:
+      'Says that it was done only when the server has proven that it is in the log. Without that (exit 7) take it as not\n' +
+      'cancelled: call the depositaries, so that none of them approves.',
+    run: (session, given) => end(session, given, 'Cancelled', cancelProven),
   },
   stopCommand,
   {
@@ -142,10 +147,10 @@ async function intended(
 }
 
 async function denyCommand(session: Session, given: Given): Promise<Result> {
-  const { identity, client, believed } = await checked(session, given);
+  const { identity, client, believed, log } = await checked(session, given);
   const denial = await deny(believed, identity.signer, given.words('reason'), session.now);
   const { result, entry } = await session.busy('handing in the denial', () =>
-    client.sendDenial(believed.shown.recovery, denial),
+    denyProven(client, log, believed.shown.recovery, denial),
   );
   return {
     json: { result, entry },

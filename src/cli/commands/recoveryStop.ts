@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { writeFileAtomically } from '../../client/atomicFile.js';
+import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
 import { printable, quoted } from '../../escrow/freeText.js';
 import type { WireRecovery } from '../../escrow/wire.js';
@@ -18,7 +19,8 @@ export const stopCommand: CommandRow = {
   about:
     'It takes as many administrators as a policy does. Each signs with --sign and a reason, and one of them hands in all\n' +
     'statements with --statement. Works while the token is out, and for a request that is approved and waits. What was\n' +
-    'carried out is not undone by it: grants are ended by `grant revoke`.',
+    'carried out is not undone by it: grants are ended by `grant revoke`. Says that it ended only when the server has proven\n' +
+    'that this is in the log; without that (exit 7) call the depositaries, so that none of them approves.',
   options: [
     { flags: '--reason <text>', about: 'with --sign: why; everyone concerned will read it' },
     { flags: '--sign <out>', about: 'sign that the request is to end, and write the statement to this file' },
@@ -69,8 +71,10 @@ async function handIn(session: Session, id: string, files: readonly string[]): P
       `let administrators run: escrowctl recovery stop ${id} --sign NAME.jws --reason TEXT`,
     );
   const statements = await Promise.all(files.map((path) => readStatement(path, id)));
-  const { client } = await session.connect();
-  const { result, entry } = await session.busy('ending the request', () => client.stop(id, { statements }));
+  const { client, log } = await session.connect();
+  const { result, entry } = await session.busy('ending the request', () =>
+    stopProven(client, log, id, { statements }),
+  );
   return {
     json: { result, entry },
     lines: [`Ended ${result.recovery} (log entry ${entry}).`, ...facts([['status', result.status]])],

@@ -8,7 +8,7 @@ import type { Recovery } from '../../escrow/recovery.js';
 import { requestRecovery } from '../../escrow/requestRecovery.js';
 import { stopRecovery } from '../../escrow/stopRecovery.js';
 import { sealed } from '../../escrow/sealed.js';
-import { listRecoveries, outcomeProof, proofsOf, viewOf, viewRecovery } from '../../escrow/views.js';
+import { listRecoveries, proofsOf, viewOf, viewRecovery } from '../../escrow/views.js';
 import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../escrow/wire.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
 import { pageOf, REPLIES } from '../replySchemas.js';
@@ -161,8 +161,7 @@ export const recoveryRoutes: readonly Route[] = [
   act({
     path: '/v1/recoveries/:recovery/veto',
     name: 'vetoRecovery',
-    summary:
-      'The owner stops a request, where the rule allows it; answered with the proof that it is in the log.',
+    summary: 'The owner stops a request, where the rule allows it.',
     problems: [...STANDING, 'veto-not-allowed'],
     reply: REPLIES.recovery,
     act: 'recovery.veto',
@@ -171,13 +170,7 @@ export const recoveryRoutes: readonly Route[] = [
     body: reason,
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, reason: body.reason };
-      const { answer, index } = await vetoRecovery(escrow, call, order);
-      const found = await viewOf(escrow, call, answer);
-      const proof = await outcomeProof(escrow, index);
-      return {
-        result: recoveryReply(found, escrow.token.abilities.oaep, undefined, proof),
-        entry: index,
-      };
+      return recoveryActed(escrow, call, await vetoRecovery(escrow, call, order));
     },
   }),
   act({
