@@ -67,6 +67,11 @@ export class DirectoryInForce {
     return [...now, ...keysIn(this.#before, id)];
   }
 
+  /** Whether the document in force lists the key with this thumbprint (RFC 7638) for a principal; it does while none is known. */
+  lists(id: string, kid: string): boolean {
+    return this.#now === undefined || keysIn(this.#now, id).some(({ thumbprint }) => thumbprint === kid);
+  }
+
   /** Whether the document in force binds this client certificate to this app. */
   binds(certificate: string, id: string): boolean {
     return this.#now?.get(id)?.certificates.includes(certificate) === true;

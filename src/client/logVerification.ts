@@ -60,7 +60,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const statements = new StatementEvidence(check.logKey, directory);
   const recoveries = new RecoveryEvidence();
   const terms = new TermsEvidence();
-  const quorums = new QuorumEvidence(terms);
+  const quorums = new QuorumEvidence(terms, directory);
   const grants = new GrantEvidence({ origin, logKey: check.logKey, identityKey: check.identityKey });
   const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();

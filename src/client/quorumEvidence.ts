@@ -4,6 +4,7 @@ import { DAEMON_ID } from '../escrow/principals.js';
 import type { Entry } from '../log/entry.js';
 import { documentHash } from '../log/export.js';
 import { DigestTable } from './digestTable.js';
+import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { parseJws } from './jws.js';
 import { endsRequest, isMapOf } from './recoveryEvidence.js';
@@ -24,6 +25,8 @@ type KeyTerms = Pick<TermsEvidence, 'delayMs' | 'isAfterDelay' | 'denialsToEnd'>
 interface Approved {
   readonly atMs: number;
   readonly untilMs: number;
+  /** The thumbprint of the key that signed it; empty when it does not say. */
+  readonly kid: string;
 }
 
 /**
@@ -31,7 +34,7 @@ interface Approved {
  * approved this very request before, the approval has not expired, the quorum is one of those that this key was deposited
  * with, and the longest delay that the rules of the keys impose has passed since the last of them approved. Where a rule takes
  * replies after the delay, it has passed before each approval: since a quorum, of those that the key was deposited with and the approver
- * is in, had said that it intends to; and before each reminder of it, which goes once to who has said so. None of them has denied it, nor have as many as end a request for one of its keys. What was released went to whom the request named, who had approved.
+ * is in, had said that it intends to, by keys that the directory lists when the approval is attempted; and before each reminder of it, which goes once to who has said so. None of them has denied it, nor have as many as end a request for one of its keys. What was released went to whom the request named, who had approved.
  *
  * Remembers the quorums of each key, once for all keys that have the same, and the approvals of requests that have not
  * ended.
@@ -58,13 +61,17 @@ export class QuorumEvidence {
   /** Whom a release is asked for, by request. */
   readonly #recipients = new Map<string, string>();
   readonly #terms: KeyTerms;
+  readonly #directory: Pick<DirectoryInForce, 'lists'>;
 
-  /** As its statement says, of each approval whose outcome is to come. */
-  readonly #expiries = new Map<string, number>();
+  /** As its statement says, of each approval or intent whose outcome is to come. */
+  readonly #said = new Map<string, Pick<Approved, 'untilMs' | 'kid'>>();
+  /** Why an approval whose outcome is to come must not be done. */
+  readonly #early = new Map<string, string>();
 
   /** @param terms knows the delay of each key */
-  constructor(terms: KeyTerms) {
+  constructor(terms: KeyTerms, directory: Pick<DirectoryInForce, 'lists'>) {
     this.#terms = terms;
+    this.#directory = directory;
   }
 
   /** Why this entry is refused, if it is. */
@@ -79,16 +86,22 @@ export class QuorumEvidence {
     }
     if (act === 'recovery.remind') return this.#checkReminder(entry, subject.recovery);
     if (act === 'recovery.deny' && phase === 'done') this.#denied(subject.recovery, actor);
-    if (act === 'recovery.approve' && phase === 'done') {
+    if (act === 'recovery.approve' && phase === 'attempted') {
+      // what counts then, by the directory of then; a daemon that has found otherwise has not done it
       const early = this.#checkAfterDelay(entry, subject.recovery);
-      if (early !== undefined) return early;
+      if (early !== undefined) this.#early.set(id, early);
     }
     if (act === 'recovery.intend' || act === 'recovery.approve') {
-      const expiresMs = this.#expiries.get(id) ?? expiryOf(detail['statement']);
-      if (phase === 'attempted') this.#expiries.set(id, expiresMs);
-      else this.#expiries.delete(id);
+      const statement = this.#said.get(id) ?? saidIn(detail['statement']);
+      const early = this.#early.get(id);
+      if (phase === 'attempted') this.#said.set(id, statement);
+      else {
+        this.#said.delete(id);
+        this.#early.delete(id);
+      }
       if (phase === 'done') {
-        const said = { atMs: Date.parse(time), untilMs: expiresMs };
+        if (early !== undefined) return early;
+        const said = { ...statement, atMs: Date.parse(time) };
         const all = act === 'recovery.approve' ? this.#approvals : this.#intents;
         const ofRequest = all.get(subject.recovery) ?? new Map<string, Approved>();
         all.set(subject.recovery, ofRequest.set(actor, said));
@@ -166,7 +179,7 @@ export class QuorumEvidence {
     if (!this.#isAfterDelay(entry, recovery)) return `${act} of a request that waits for no delay`;
     if (told.length === 0 || new Set(told).size < told.length) return `${act} does not say who is told`;
     for (const depositary of told) {
-      if (this.#intents.get(recovery)?.has(depositary) !== true)
+      if (!this.#countedIntents(recovery).has(depositary))
         return `${act} to ${depositary}, who has not said that they intend to approve`;
       if (this.#reminded.get(recovery)?.has(depositary) === true) return `${act} to ${depositary} again`;
       const early = this.#checkTime(entry, depositary, recovery);
@@ -175,11 +188,17 @@ export class QuorumEvidence {
     return undefined;
   }
 
+  /** The intents of a request that count by the directory: by keys that it lists still. */
+  #countedIntents(recovery: string): ReadonlyMap<string, Approved> {
+    const intents = [...(this.#intents.get(recovery) ?? [])];
+    return new Map(intents.filter(([id, { kid }]) => this.#directory.lists(id, kid)));
+  }
+
   /** Whether this is before the delay is over that intents began, of a quorum that this depositary is in. */
   #checkTime({ act, subject, time }: Entry, actor: string, recovery: string): string | undefined {
     const purpose = this.#purposes.get(recovery) ?? 'operate';
     const keys = subject.keys ?? [];
-    const intents = this.#intents.get(recovery) ?? new Map<string, Approved>();
+    const intents = this.#countedIntents(recovery);
     const atMs = Date.parse(time);
     const completeMs = keys.map((key) => {
       const quorums = [...(this.#kinds[(this.#quorums.get(key) ?? 0) - 1] ?? [])].map((name) =>
@@ -273,11 +292,15 @@ function recipientOf(scope: Json | undefined): string | undefined {
   return typeof recipient === 'string' ? recipient : undefined;
 }
 
-/** Milliseconds; 0, which is past, when the statement does not say. */
-function expiryOf(statement: Json | undefined): number {
+/** Until when a statement counts (milliseconds; 0, which is past, when it does not say), and by which key it is. */
+function saidIn(statement: Json | undefined): Pick<Approved, 'untilMs' | 'kid'> {
   const jws = typeof statement === 'string' ? parseJws(statement) : undefined;
   const exp = jws?.payload['exp'];
-  return typeof exp === 'number' ? exp * 1000 : 0;
+  const kid = jws?.header['kid'];
+  return {
+    untilMs: typeof exp === 'number' ? exp * 1000 : 0,
+    kid: typeof kid === 'string' ? kid : '',
+  };
 }
 
 function quorumsOf(quorums: Json | undefined): readonly string[] {

@@ -549,11 +549,8 @@ describe('a key that came back', () => {
     delayMs = 0,
     denials = Infinity,
   ): readonly (string | undefined)[] => {
-    const evidence = new QuorumEvidence({
-      delayMs: () => delayMs,
-      isAfterDelay: () => false,
-      denialsToEnd: () => denials,
-    });
+    const terms = { delayMs: () => delayMs, isAfterDelay: () => false, denialsToEnd: () => denials };
+    const evidence = new QuorumEvidence(terms, { lists: () => true });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const approved = async (): Promise<readonly Entry[]> => sampleEntries();

@@ -72,7 +72,11 @@ function objectionsTo(entries: readonly Entry[], isAfterDelay = true): readonly 
     isAfterDelay: () => isAfterDelay,
     denialsToEnd: () => Infinity,
   };
-  const evidence = [new OutcomeEvidence(), new RecoveryEvidence(), new QuorumEvidence(terms)];
+  const evidence = [
+    new OutcomeEvidence(),
+    new RecoveryEvidence(),
+    new QuorumEvidence(terms, { lists: () => true }),
+  ];
   return entries.flatMap((entry) =>
     evidence.map((one) => one.check(entry)).filter((why) => why !== undefined),
   );
