@@ -22,7 +22,7 @@ export interface LogMemory {
   keepEvidence(evidence: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
-/** How long another client may take to write a small file, and how often it is looked for. */
+/** How long other clients may take to write a small file, where nothing else is said, and how often it is looked for. */
 const LOCK_WAIT_MS = 10_000;
 const LOCK_RETRY_MS = 5;
 
@@ -32,10 +32,12 @@ const schema = z.object({ checkpoint: z.string().optional() });
 export class FileMemory implements LogMemory {
   readonly #directory: string;
   readonly #name: string;
+  readonly #lockWaitMs: number;
 
-  constructor(directory: string, name: string) {
+  constructor(directory: string, name: string, lockWaitMs = LOCK_WAIT_MS) {
     this.#directory = directory;
     this.#name = name;
+    this.#lockWaitMs = lockWaitMs;
   }
 
   async last(): Promise<string | undefined> {
@@ -70,7 +72,7 @@ export class FileMemory implements LogMemory {
   async #lock(): Promise<() => void> {
     if (process.platform === 'win32') return () => undefined;
     const path = join(this.#directory, `${this.#name}.lock`);
-    for (const deadline = performance.now() + LOCK_WAIT_MS; ;) {
+    for (const deadline = performance.now() + this.#lockWaitMs; ;) {
       const release = tryLock(path);
       if (release !== undefined) return release;
       if (performance.now() > deadline)

@@ -19,7 +19,8 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-const memory = (): FileMemory => new FileMemory(directory, 'state.json');
+/** Twenty at once on a busy machine may wait for one another as long as a test may take. */
+const memory = (): FileMemory => new FileMemory(directory, 'state.json', 200_000);
 const viewOf = (of = log): LogView =>
   new LogView({
     origin: ORIGIN,
