@@ -18,6 +18,8 @@ const config = {
   transformIgnorePatterns: ['/node_modules/(?!jose/)'],
   testTimeout: 240_000,
   maxWorkers: 2,
+  // No file leaves anything open (cleanEnvironment.ts); but a worker takes longer than half a second to take down its heap.
+  workerGracefulExitTimeout: 30_000,
 };
 
 export { config as default };

@@ -6,7 +6,7 @@ import pkcs11 from 'pkcs11js';
 import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
 import type { Standing } from '../support/replay.js';
 import { openRaw } from '../support/rawToken.js';
-import { query } from '../support/postgres.js';
+import { onConnection } from '../support/postgres.js';
 import type { System } from '../support/system.js';
 
 /** Everything that acts change: the records, and how many objects stand in the token. */
@@ -21,40 +21,38 @@ export interface Records {
 
 /** Reads it all, past the daemon. The daemon runs in this process. */
 export async function recordsOf(system: System): Promise<Records> {
-  const settings = databaseOf(system);
-  const ask = (sql: string): Promise<readonly object[]> => query(settings, sql);
-  return {
+  return onConnection(databaseOf(system), async (ask) => ({
     policies: await ask('select version, hash from policy order by version'),
     deposits: await ask('select key, document::text from deposit order by key'),
     recoveries: await ask('select id, revision, status, document::text from recovery order by id'),
     grants: await ask('select id, used, status, scope::text from grant_ order by id'),
     openActs: await ask('select id from open_act'),
     tokenObjects: countObjects(system),
-  };
+  }));
 }
 
 /** Where everything stands by the records, past the daemon. */
 export async function standingOf(system: System): Promise<Standing> {
-  const ask = <Row extends object>(sql: string): Promise<readonly Row[]> =>
-    query<Row>(databaseOf(system), sql);
-  const policies = await ask<{ version: number; hash: string }>(
-    'select version, hash from policy order by version',
-  );
-  const deposits = await ask<{ key: string; digest: string }>(
-    `select key, document ->> 'digest' as digest from deposit`,
-  );
-  const recoveries = await ask<{ id: string; status: string }>(
-    `select id, document #>> '{state,status}' as status from recovery`,
-  );
-  const grants = await ask<{ id: string; status: string; used: number }>(
-    'select id, status, used from grant_',
-  );
-  return {
-    policies: policies.map(({ version, hash }) => [version, hash] as const),
-    deposits: Object.fromEntries(deposits.map(({ key, digest }) => [key, digest])),
-    recoveries: Object.fromEntries(recoveries.map(({ id, status }) => [id, status])),
-    grants: Object.fromEntries(grants.map(({ id, status, used }) => [id, [status, used] as const])),
-  };
+  return onConnection(databaseOf(system), async (ask) => {
+    const policies = await ask<{ version: number; hash: string }>(
+      'select version, hash from policy order by version',
+    );
+    const deposits = await ask<{ key: string; digest: string }>(
+      `select key, document ->> 'digest' as digest from deposit`,
+    );
+    const recoveries = await ask<{ id: string; status: string }>(
+      `select id, document #>> '{state,status}' as status from recovery`,
+    );
+    const grants = await ask<{ id: string; status: string; used: number }>(
+      'select id, status, used from grant_',
+    );
+    return {
+      policies: policies.map(({ version, hash }) => [version, hash] as const),
+      deposits: Object.fromEntries(deposits.map(({ key, digest }) => [key, digest])),
+      recoveries: Object.fromEntries(recoveries.map(({ id, status }) => [id, status])),
+      grants: Object.fromEntries(grants.map(({ id, status, used }) => [id, [status, used] as const])),
+    };
+  });
 }
 
 /** The private database of a system, as its owner. */

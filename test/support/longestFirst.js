@@ -7,12 +7,20 @@ import Sequencer from '@jest/test-sequencer';
  */
 const LONGEST = [
   'promises/kill',
-  'promises/story',
-  'promises/badInput',
   'daemonProcess',
+  'promises/badInput',
+  'promises/copies',
+  'promises/story',
   'postgres/cluster',
+  'promises/token',
+  'token/contract',
   'token/hostile',
   'crash/crash',
+  'promises/lifeOfARequest',
+  'adversary/database/columns',
+  'token/supervised',
+  'postgres/log',
+  'promises/races',
   'promises/dump',
 ].map((name) => `/test/${name}.test.ts`);
 

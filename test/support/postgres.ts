@@ -57,11 +57,27 @@ export async function query<Row extends object = Record<string, unknown>>(
   sql: string,
   values: readonly unknown[] = [],
 ): Promise<readonly Row[]> {
+  return onConnection(settings, (ask) => ask<Row>(sql, values));
+}
+
+/** Runs statements on a connection. */
+export type Ask = <Row extends object = Record<string, unknown>>(
+  sql: string,
+  values?: readonly unknown[],
+) => Promise<readonly Row[]>;
+
+/** Lends a connection: making one costs more than most of what is asked on it. */
+export async function onConnection<T>(
+  settings: ConnectionSettings,
+  work: (ask: Ask) => Promise<T>,
+): Promise<T> {
   const client = new Client({ ...settings, ssl: false });
   await client.connect();
   try {
-    const { rows } = await client.query<Row & Record<string, unknown>>(sql, [...values]);
-    return rows;
+    return await work(async <Row extends object>(sql: string, values: readonly unknown[] = []) => {
+      const { rows } = await client.query<Row & Record<string, unknown>>(sql, [...values]);
+      return rows;
+    });
   } finally {
     await client.end();
   }
