@@ -165,8 +165,8 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     const checked = await checkLog(ask, signer, options.rehashedAtStart ?? 65_536);
     const unsigned = await unsignedEntries(ask);
     await requireAnchored(ask, { signed: checked.trusted, unsigned }, anchor);
-    const of = { signed: checked.trusted, anchor };
-    const snapshot = follow?.state === undefined ? undefined : await findSnapshot(ask, checks, of);
+    const snapshot =
+      follow?.state === undefined ? undefined : await findSnapshot(ask, checks, checked.trusted);
     return { ...checked, unsigned, snapshot };
   });
 
@@ -184,6 +184,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     follow,
     snapshot,
     trusted,
+    anchor,
   });
   log.info(
     `${followed.next - (snapshot?.size ?? 0)} of ${followed.next} entries of the log were read for its state`,
@@ -244,7 +245,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     covering: (covered) => integrator.covering(covered, timeouts.proofMs),
     unsigned,
     everyMs: options.anchorMs ?? 60_000,
-    // first: a state that is older than the anchor is not gone on from
+    // first: what stands behind the state that is kept is read at the next start
     before: async () => snapshots?.keep('now and then'),
     log,
   });

@@ -1,5 +1,6 @@
 import { deserialize } from 'node:v8';
 import { EscrowError } from '../escrow/errors.js';
+import type { TreeHead } from '../log/anchor.js';
 import { leafHash, sameBytes } from '../log/merkle.js';
 import { frontierOf } from '../log/prover.js';
 import type { Damage } from './damage.js';
@@ -58,6 +59,8 @@ export interface FollowedLogOptions {
   readonly snapshot?: StateSnapshot | undefined;
   /** What the start has found to be signed. */
   readonly trusted: TrustedCheckpoint;
+  /** What is remembered of the log outside the database: entries that are read up to there must lead to it. */
+  readonly anchor?: TreeHead;
 }
 
 /** Own entries that stand behind others which were not read yet. */
@@ -106,10 +109,10 @@ export class FollowedLog implements Followed {
    * LogDamaged, EscrowError `store-unavailable`.
    */
   static async start(options: FollowedLogOptions): Promise<FollowedLog> {
-    const { pool, follow, snapshot, trusted } = options;
+    const { pool, follow, snapshot } = options;
     if (follow !== undefined) {
       if (snapshot !== undefined) follow.state?.restore(deserialize(snapshot.state));
-      await takeCovered(pool.ask, follow, trusted, snapshot ?? { size: follow.from ?? 0 });
+      await takeCovered(pool.ask, follow, options, snapshot ?? { size: follow.from ?? 0 });
     }
     const followed = new FollowedLog(options);
     for (let more = true; more;) more = await followed.#readOn();
@@ -280,11 +283,14 @@ export class FollowedLog implements Followed {
   }
 }
 
-/** Hands over the entries that the checkpoint covers. Throws LogDamaged when they are not those that it signs. */
+/**
+ * Hands over the entries that the checkpoint covers. Throws LogDamaged when they are not those that it signs, or did not pass
+ * through the anchor's tree.
+ */
 async function takeCovered(
   ask: Ask,
   follow: Follow,
-  trusted: TrustedCheckpoint,
+  { trusted, anchor }: Pick<FollowedLogOptions, 'trusted' | 'anchor'>,
   { size: from, root }: Pick<StateSnapshot, 'size'> & Partial<Pick<StateSnapshot, 'root'>>,
 ): Promise<void> {
   if (from > trusted.size) {
@@ -295,6 +301,11 @@ async function takeCovered(
   if (root !== undefined && !sameBytes(frontier.root(), root)) {
     throw new LogDamaged(`the first ${from} entries are not those whose state was signed`);
   }
+  const requireAnchor = (): void => {
+    if (anchor?.size !== frontier.size || sameBytes(frontier.root(), anchor.root)) return;
+    throw new LogDamaged(`the first ${anchor.size} entries are not those that the token remembers`);
+  };
+  requireAnchor();
   while (frontier.size < trusted.size) {
     const rows = await ask<{ entry: Uint8Array }>(
       'select entry from log_entry where seq >= ? and seq < ? order by seq limit ?',
@@ -304,6 +315,7 @@ async function takeCovered(
     for (const { entry } of rows) {
       const index = frontier.size;
       frontier.append(leafHash(entry));
+      requireAnchor();
       try {
         follow.take(index, entry);
       } catch (cause) {

@@ -1,7 +1,6 @@
 import { hash } from 'node:crypto';
 import { serialize } from 'node:v8';
 import type { Certifier, Clock } from '../escrow/ports.js';
-import type { Anchor } from '../log/anchor.js';
 import { decodeBase64, encodeBase64 } from '../log/base64.js';
 import type { Checkpoint } from '../log/checkpoint.js';
 import { sameBytes } from '../log/merkle.js';
@@ -34,14 +33,14 @@ export interface StateSnapshot {
 
 /**
  * The snapshot that stands in the database, when it can be gone on from: the identity key has signed this very state, of a tree
- * that the log here has grown out of, not older than the anchor, and this release of the program has made it. Undefined
- * when it is none of these: then every entry is read. `signed` is the newest checkpoint, which the stored tree was checked
+ * that the log here has grown out of, and this release of the program has made it. How old it is does not matter: every entry
+ * behind it is read. Undefined when it is none of these: then every entry there is is read. `signed` is the newest checkpoint, which the stored tree was checked
  * against. Throws LogDamaged when the identity key has signed a state of entries that are not there, or are others.
  */
 export async function findSnapshot(
   ask: Ask,
   checks: SnapshotChecks,
-  { signed, anchor }: { readonly signed: Checkpoint; readonly anchor: Pick<Anchor, 'size'> },
+  signed: Checkpoint,
 ): Promise<StateSnapshot | undefined> {
   const [row] = await ask<{ statement: string; state: Uint8Array }>(
     'select statement, state from log_state where id = 1',
@@ -62,8 +61,7 @@ export async function findSnapshot(
         `or this is another copy. ${WHAT_TO_DO}`,
     );
   }
-  const isBelieved =
-    size >= anchor.size && release === checks.release && hash('sha256', row.state, 'hex') === state;
+  const isBelieved = release === checks.release && hash('sha256', row.state, 'hex') === state;
   return isBelieved ? { size, root, state: row.state } : undefined;
 }
 

@@ -7,6 +7,7 @@ import { PostgresJournal } from '../../../src/postgres/journal.js';
 import { checkLog } from '../../../src/postgres/logCheck.js';
 import { openLogReader } from '../../../src/postgres/logReader.js';
 import { openPool, type Pool } from '../../../src/postgres/pool.js';
+import type { TreeHead } from '../../../src/log/anchor.js';
 import type { StateSnapshot } from '../../../src/postgres/stateSnapshot.js';
 import { certifiedWriter } from '../../../src/postgres/writer.js';
 import { WrittenEntries } from '../../../src/postgres/writtenEntries.js';
@@ -35,6 +36,7 @@ export async function composeDaemon(
   leftOut: LeftOut,
   follow?: Follow,
   snapshot?: StateSnapshot,
+  anchor?: TreeHead,
 ): Promise<DaemonOfLog> {
   const timeouts = { connectMs: 5_000, queryMs: 5_000, appendMs: 2_000 };
   const pool = openPool(server.daemon, timeouts, 4);
@@ -56,6 +58,10 @@ export async function composeDaemon(
     follow,
     snapshot,
     trusted,
+    ...(anchor === undefined ? {} : { anchor }),
+  }).catch(async (error: unknown) => {
+    await pool.close();
+    throw error;
   });
   const writer = await certifiedWriter(pool.ask, {
     id: instance,

@@ -4,7 +4,8 @@ import { deserialize, serialize } from 'node:v8';
 import type { SavedState } from '../../../src/escrow/logState.js';
 import { LogState } from '../../../src/escrow/logState.js';
 import type { Certifier } from '../../../src/escrow/ports.js';
-import { emptyAnchor } from '../../../src/log/anchor.js';
+import type { Anchor } from '../../../src/log/anchor.js';
+import { encodeBase64 } from '../../../src/log/base64.js';
 import type { Json } from '../../../src/log/canonical.js';
 import { identityInput } from '../../../src/log/identityStatement.js';
 import { STATE_TYPE } from '../../../src/log/stateStatement.js';
@@ -182,25 +183,6 @@ describe('a state that is not believed: every entry is read', () => {
     expect((await started()).read).toBe(size);
   });
 
-  it('one from before the anchor, and with an anchor from before it, it is', async () => {
-    const row = await kept();
-    const before = await started();
-    await logAct(before.database, 'recovery.veto', { subject: { recovery: 'rec_open' } });
-    const now = seen(before.facts);
-    const token = anchorage();
-    const next = await started({ anchorage: token });
-    await next.database.close();
-    await before.database.close();
-    await replace(row);
-    expect(token.anchor.size).toBe(size + 2);
-    const late = await started({ anchorage: anchorage(token.anchor) });
-    expect([late.read, seen(late.facts)]).toEqual([size + 2, now]);
-    await late.database.close();
-    await replace(row);
-    const early = await started({ anchorage: anchorage({ ...emptyAnchor, policy: undefined }) });
-    expect([early.read, seen(early.facts)]).toEqual([2, now]);
-  });
-
   it('and has a row for every column', async () => {
     const columns = await query<{ name: string }>(
       server.owner,
@@ -219,6 +201,70 @@ describe('a state that is not believed: every entry is read', () => {
     closing.push(() => blind.close());
     expect(seen(facts)).not.toBe(truth);
     expect([facts.request('rec_vetoed') !== undefined, facts.policy]).toEqual([true, undefined]);
+  });
+});
+
+describe('a state from before the anchor, as a daemon leaves it that is killed when it has moved the one and not kept the other', () => {
+  /** What is kept, and then a veto, with the anchor behind it. */
+  async function left(): Promise<{ readonly row: Row; readonly anchor: Anchor; readonly now: string }> {
+    const row = await kept();
+    const token = anchorage();
+    const { database, facts } = await started({ anchorage: token });
+    await logAct(database, 'recovery.veto', { subject: { recovery: 'rec_open' } });
+    const now = seen(facts);
+    expect(now).not.toBe(truth);
+    await database.close();
+    closing.pop();
+    expect(token.anchor.size).toBe(size + 2);
+    await replace(row);
+    return { row, anchor: token.anchor, now };
+  }
+
+  it('is gone on from, to the same state', async () => {
+    const { row, anchor, now } = await left();
+    const { read, facts, database } = await started({ anchorage: anchorage(anchor) });
+    expect([read, seen(facts)]).toEqual([2, now]);
+    await database.close();
+    // as it is where the token remembers less, and where every entry is read
+    await replace(row);
+    const early = await started({ anchorage: anchorage() });
+    expect([early.read, seen(early.facts)]).toEqual([2, now]);
+    await early.database.close();
+    await query(server.owner, 'delete from log_state');
+    const all = await started({ anchorage: anchorage(anchor) });
+    expect([all.read, seen(all.facts)]).toEqual([size + 2, now]);
+  });
+
+  it('of another history stops the start', async () => {
+    const { row, anchor } = await left();
+    const other = await restated(row, { root: encodeBase64(anchor.root) });
+    await replace({ ...row, statement: other });
+    await expect(started({ anchorage: anchorage(anchor) })).rejects.toMatchObject({
+      name: 'LogDamaged',
+      message: expect.stringMatching(/are not those whose state was signed/) as string,
+    });
+  });
+
+  it('is not gone on from through another tree than the token remembers', async () => {
+    const { row, anchor } = await left();
+    const snapshot = { size, root: rootIn(row), state: row.state };
+    const compose = async (remembered: Anchor): Promise<LogState> => {
+      const facts = new LogState();
+      const by = { signer, certifier };
+      const daemon = await composeDaemon(server, by, 'nothing', followOf(facts), snapshot, remembered);
+      closing.push(() => daemon.close());
+      return facts;
+    };
+    for (const at of [size, size + 1, size + 2]) {
+      const elsewhere = { ...anchor, size: at, root: Buffer.alloc(32, 1) };
+      await expect(compose(elsewhere)).rejects.toMatchObject({
+        name: 'LogDamaged',
+        message: `the first ${at} entries are not those that the token remembers`,
+      });
+    }
+    // the control: who does not ask for it on the way
+    expect((await compose({ ...anchor, size: size - 1, root: Buffer.alloc(32, 1) })).policy).toBeDefined();
+    expect((await compose(anchor)).policy).toBeDefined();
   });
 });
 
