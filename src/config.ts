@@ -63,6 +63,7 @@ const schema = z.strictObject({
     probeMs: milliseconds.default(1_000),
     hangMs: milliseconds.default(60_000),
     recycleAfterObjects: z.int().min(0).default(100_000),
+    pairProcess: z.boolean().default(true),
     allowSpy: z.boolean().default(false),
   }),
   administrators: path,

@@ -51,6 +51,8 @@ export interface DaemonParts {
   readonly configFile: string;
   /** Where package.json, node_modules and hsm-config are. */
   readonly packageDirectory: string;
+  /** The program of the process that makes key pairs in the token; they are made in this one when it is not given. */
+  readonly pairProgram?: string;
   readonly log: OperatorLog;
   /** Time; that of the system when it is not given. */
   readonly clock?: Clock;
@@ -108,6 +110,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       parts.configFile,
       parts.packageDirectory,
       log,
+      parts.pairProgram,
     );
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);

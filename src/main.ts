@@ -9,6 +9,7 @@ import { startDaemon } from './daemon.js';
 import { EXIT_CODES, exitCodeOf } from './exitCodes.js';
 import { watchForHangs } from './hangWatch.js';
 import { createOperatorLog, reasonsOf } from './operatorLog.js';
+import { PAIR_PROGRAM } from './pairProgram.js';
 import { oldestCallMs } from './token/attributes.js';
 
 const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
@@ -62,7 +63,14 @@ async function main(argv: readonly string[]): Promise<number> {
     const config = readConfig(values.config, process.env);
     watchForHangs({ hangMs: config.token.hangMs, exitCode: EXIT_CODES.hang.code, oldestCallMs });
     const stopping = stopSignal();
-    const daemon = await startDaemon({ config, configFile: values.config, packageDirectory, log });
+    const pairProgram = PAIR_PROGRAM;
+    const daemon = await startDaemon({
+      config,
+      configFile: values.config,
+      packageDirectory,
+      pairProgram,
+      log,
+    });
     const why = await Promise.race([stopping, daemon.failed]);
     if (typeof why === 'string') {
       log.info('stopping', { signal: why });

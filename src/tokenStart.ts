@@ -8,6 +8,7 @@ import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from './token/faults.js';
 import type { OpenToken, TokenGeneration } from './token/openToken.js';
 import { openToken } from './token/openToken.js';
+import { pairProcess } from './token/pairMaker.js';
 import type { TokenPins } from './token/pins.js';
 import { readPins } from './token/pins.js';
 import { readProfile } from './token/profile.js';
@@ -40,7 +41,7 @@ export interface ProvenToken {
 
 /**
  * Opens the configured token and has it prove what it does and enforces: every verb at the key specifications of its
- * profile, and the attacks that it must refuse. From then on it is watched and opened anew when it was gone; the PIN is read from its file each time, and kept nowhere.
+ * profile, and the attacks that it must refuse. Transport pairs are made by `pairProgram`, in a process of its own, where it is given. From then on it is watched and opened anew when it was gone; the PIN is read from its file each time, and kept nowhere.
  *
  * @throws TokenNotReady, {@link TokenNotEnforcing}, ConfigError
  */
@@ -49,8 +50,9 @@ export async function openProvenToken(
   configFile: string,
   packageDirectory: string,
   log: OperatorLog,
+  pairProgram?: string,
 ): Promise<ProvenToken> {
-  const { module, waitMs, probeMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
+  const { module, waitMs, probeMs, hangMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
   const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
   const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
   const pins = given.record === undefined ? undefined : readRecord(given.record, given.label);
@@ -68,6 +70,9 @@ export async function openProvenToken(
       environment: given.environment,
       ...(pins === undefined ? {} : { pins }),
       waitMs,
+      ...(pairProgram === undefined || !given.pairProcess
+        ? {}
+        : { startPairs: pairProcess(pairProgram, { deadlineMs: hangMs, log: lines }) }),
       log: lines,
     });
   if (given.allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');

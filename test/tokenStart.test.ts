@@ -45,6 +45,7 @@ function start(
     acceptUnenforced,
     waitMs: 10_000,
     selfTest,
+    pairProcess: true,
     ...WATCHED,
   };
   const { log } = operator;

@@ -195,9 +195,7 @@ class Account {
       case 'server-for':
         return this.#hasPair(session, object, name);
       case 'transport':
-        return (
-          this.recorded.transports.has(name.id) && this.#isAs(session, object, objectNames.transport(name.id))
-        );
+        return this.recorded.transports.has(name.id) && this.#hasTransport(session, object, name.id);
       case 'grant':
         return this.#hasGrant(session, object, name.id);
     }
@@ -205,6 +203,11 @@ class Account {
 
   #isAs(session: Handle, { handle }: Found, name: ObjectName): boolean {
     return this.bench.objects.check.isAsMade(session, handle, name);
+  }
+
+  #hasTransport(session: Handle, object: Found, id: RecoveryId): boolean {
+    const name = objectNames.transport(id);
+    return this.bench.objects.isInTheMaking(name) || this.#isAs(session, object, name);
   }
 
   #hasRotating(session: Handle, object: Found, kek: string): boolean {

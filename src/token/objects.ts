@@ -93,6 +93,7 @@ export function readRsaSpki(driver: PKCS11, session: Handle, object: Handle): Bu
  */
 export class TokenObjects {
   readonly #known = new Map<string, Standing>();
+  readonly #inTheMaking = new Set<string>();
 
   constructor(
     readonly driver: PKCS11,
@@ -107,16 +108,23 @@ export class TokenObjects {
   }
 
   /**
-   * The same for what takes a second or so, as a new RSA pair does. Such works wait for each other first, so that all others
-   * wait for one of them at most, however many there are.
+   * Runs `work`, which makes the object of this name and takes a second or so, as a new RSA pair does. Such works wait for each
+   * other, outside of the queue.
    */
-  async aloneSlowly<T>(work: (session: Handle) => T | Promise<T>): Promise<T> {
+  async making<T>(name: ObjectName, work: () => Promise<T>): Promise<T> {
     const turn = await this.pairs.acquire();
+    this.#inTheMaking.add(name.key);
     try {
-      return await this.alone(work);
+      return await work();
     } finally {
+      this.#inTheMaking.delete(name.key);
       turn.release();
     }
+  }
+
+  /** Whether it is being made at this moment, and may not yet be what it will be. */
+  isInTheMaking(name: ObjectName): boolean {
+    return this.#inTheMaking.has(name.key);
   }
 
   /**

@@ -16,6 +16,7 @@ import type { LoadedModule, ModuleEnvironment, SpyAllowance } from './module.js'
 import { findModule, libraryParameters, loadModule } from './module.js';
 import { ObjectCheck } from './objectCheck.js';
 import { TokenObjects } from './objects.js';
+import type { PairPlace, StartPairMaker } from './pairMaker.js';
 import type { TokenPins } from './pins.js';
 import type { TokenProfile } from './profile.js';
 import type { TokenLog } from './sessions.js';
@@ -46,6 +47,8 @@ export interface OpenTokenOptions {
   readonly waitMs?: number;
   /** What the record of the ceremony says of the long-lived keys. Without it they are judged by their attributes alone. */
   readonly pins?: TokenPins;
+  /** Makes transport pairs outside of the queue of token objects; without it, that queue is held while one is made. */
+  readonly startPairs?: StartPairMaker;
   readonly log?: TokenLog;
 }
 
@@ -81,13 +84,12 @@ export interface TokenGeneration extends OpenToken {
  */
 export async function openToken(options: OpenTokenOptions): Promise<TokenGeneration> {
   try {
-    const module = loadModule(
-      findModule(options.profile, options.modulePath, options.spy),
-      options.environment,
-      libraryParameters(options.profile, options.label, options.environment),
-    );
+    const { profile, label, environment = {} } = options;
+    const modulePath = findModule(profile, options.modulePath, options.spy);
+    const parameters = libraryParameters(profile, label, environment);
+    const module = loadModule(modulePath, environment, parameters);
     try {
-      return await enter(options, module);
+      return await enter(options, module, { profile, label, modulePath, environment, parameters });
     } catch (error) {
       module.release();
       throw error;
@@ -97,10 +99,15 @@ export async function openToken(options: OpenTokenOptions): Promise<TokenGenerat
   }
 }
 
-async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<TokenGeneration> {
+async function enter(
+  options: OpenTokenOptions,
+  module: LoadedModule,
+  place: PairPlace,
+): Promise<TokenGeneration> {
   const { profile, waitMs = 10_000, pins, log = () => undefined } = options;
   const { driver, generatePair, findHandles } = module;
   const slot = findSlot(driver, options.label);
+  const pinForPairs = Buffer.from(options.startPairs === undefined ? '' : options.pin);
   const login = logIn(driver, slot, options.pin);
   const sessions = (size: number): Sessions => new Sessions(driver, slot, { size, waitMs }, log);
   const forObjects = sessions(1);
@@ -122,8 +129,10 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
     await health.check().catch((error: unknown) => {
       throw objectsWrong(error);
     });
+    const pairMaker = options.startPairs?.(place, pinForPairs);
     const bench = {
       driver,
+      pairMaker,
       generatePair,
       findHandles,
       pins,
@@ -137,7 +146,8 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
       serverPairs: new ServerPairs(),
       log,
     };
-    return new ReadyToken(bench, { identity, log: logSpki, older }, forLog, () => {
+    return new ReadyToken(bench, { identity, log: logSpki, older }, forLog, async () => {
+      await pairMaker?.close();
       closeSessions();
       try {
         module.release();
@@ -148,6 +158,8 @@ async function enter(options: OpenTokenOptions, module: LoadedModule): Promise<T
   } catch (error) {
     closeSessions();
     throw error;
+  } finally {
+    pinForPairs.fill(0);
   }
 }
 
@@ -165,14 +177,14 @@ class ReadyToken implements TokenGeneration {
   readonly #bench: Workbench;
   readonly #forLog: Sessions;
   readonly #underWay = new Set<Promise<unknown>>();
-  #giveBack: (() => void) | undefined;
+  #giveBack: (() => Promise<void>) | undefined;
   #objectsMade = 0;
 
   constructor(
     bench: Workbench,
     keys: Pick<LongLived, 'identity' | 'log' | 'older'>,
     forLog: Sessions,
-    giveBack: () => void,
+    giveBack: () => Promise<void>,
   ) {
     const { profile, keySpecs, grantMechanisms, oaep, logKey } = bench.profile;
     this.#bench = bench;
@@ -255,8 +267,8 @@ class ReadyToken implements TokenGeneration {
     const giveBack = this.#giveBack;
     if (giveBack === undefined) return;
     this.#giveBack = undefined;
-    const drained = Promise.allSettled(this.#underWay).then(() => {
-      giveBack();
+    const drained = Promise.allSettled(this.#underWay).then(async () => {
+      await giveBack();
       return 'drained' as const;
     });
     const deadline = new AbortController();

@@ -6,6 +6,7 @@ import type { KekKind } from './keks.js';
 import type { GenerateKeyPair } from './keyPairs.js';
 import type { Mechanisms } from './mechanisms.js';
 import type { TokenObjects } from './objects.js';
+import type { PairMaker } from './pairMaker.js';
 import type { TokenPins } from './pins.js';
 import type { TokenProfile } from './profile.js';
 import type { Sessions, TokenLog } from './sessions.js';
@@ -16,6 +17,8 @@ export interface Workbench {
   readonly driver: PKCS11;
   /** C_GenerateKeyPair on another thread. */
   readonly generatePair: GenerateKeyPair;
+  /** Makes transport pairs outside of the queue of token objects, where the token is opened with one. */
+  readonly pairMaker: PairMaker | undefined;
   /** C_FindObjects on another thread. */
   readonly findHandles: FindHandles;
   readonly profile: TokenProfile;

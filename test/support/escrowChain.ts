@@ -153,12 +153,18 @@ export async function openQuorum(
   return { sealed: opened(await lent.openUnder(last, rest, AAD, 'kek')), kek: kept.kek };
 }
 
+/** A recovery, and what was answered to its transport key. */
+export interface Gathered {
+  readonly recovery: RecoveryId;
+  readonly replies: readonly Sealed<'transport'>[];
+}
+
 /** Makes the transport key of a new recovery, and has everyone in `people` answer to it. */
 export async function gatherReplies(
   token: OpenToken,
   kept: TestDeposit,
   people: readonly TestDepositary[],
-): Promise<{ readonly recovery: RecoveryId; readonly replies: readonly Sealed<'transport'>[] }> {
+): Promise<Gathered> {
   const recovery = newRecovery();
   const { publicKey } = await token.lend(['createTransport'], (lent) => lent.createTransport(recovery));
   const replies = kept.members.map(({ depositary, share }) => {
@@ -176,7 +182,16 @@ export async function raiseGrant(
   use: KeyUse,
   people: readonly TestDepositary[],
 ): Promise<GrantId> {
-  const { recovery, replies } = await gatherReplies(token, kept, people);
+  return raiseFrom(token, kept, use, await gatherReplies(token, kept, people));
+}
+
+/** The same from replies that were gathered before. */
+export async function raiseFrom(
+  token: OpenToken,
+  kept: TestDeposit,
+  use: KeyUse,
+  { recovery, replies }: Gathered,
+): Promise<GrantId> {
   const grant = newGrant();
   const { spec } = kept;
   const mechanisms = mechanismsFor(spec, use).filter((name) => token.abilities.mechanisms.includes(name));
@@ -194,12 +209,21 @@ export async function release(
   kept: TestDeposit,
   people: readonly [TestDepositary, ...TestDepositary[]],
 ): Promise<{ readonly transferKey: Sealed<'depositary'>; readonly key: Sealed<'transfer-key'> }> {
-  const { recovery, replies } = await gatherReplies(token, kept, people);
+  return releaseFrom(token, kept, people[0], await gatherReplies(token, kept, people));
+}
+
+/** The same from replies that were gathered before. */
+export function releaseFrom(
+  token: OpenToken,
+  kept: TestDeposit,
+  person: TestDepositary,
+  { recovery, replies }: Gathered,
+): Promise<{ readonly transferKey: Sealed<'depositary'>; readonly key: Sealed<'transfer-key'> }> {
   return token.lend([...OPENING, ...RELEASING], async (lent) => {
     const wrapped = await openQuorum(lent, recovery, kept, replies);
     const key = opened(await lent.unwrapForRelease({ wrapped, spec: kept.spec }));
     const transfer = await lent.generateTransferKey('depositary');
-    const transferKey = await lent.wrapToDepositary(transfer, principal(people[0].id));
+    const transferKey = await lent.wrapToDepositary(transfer, principal(person.id));
     const answer = { transferKey, key: await lent.wrapUnderTransfer(transfer, key) };
     await lent.destroyTransport(recovery);
     return answer;

@@ -33,7 +33,9 @@ export interface TestToken {
   /** Enrols a new RSA-2048 key. Only while this process has no token open: the officer cannot log in beside a user. */
   enrolDepositary(id: string): Promise<TestDepositary>;
   /** Opens it as the daemon does. Close what you open: the module is the process's. */
-  open(options?: Partial<Pick<OpenTokenOptions, 'waitMs' | 'log' | 'profile'>>): Promise<TokenGeneration>;
+  open(
+    options?: Partial<Pick<OpenTokenOptions, 'waitMs' | 'log' | 'profile' | 'startPairs'>>,
+  ): Promise<TokenGeneration>;
   /** Deletes the token. */
   remove(): void;
 }

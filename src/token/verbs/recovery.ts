@@ -1,5 +1,6 @@
 import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../../escrow/errors.js';
+import type { RecoveryId } from '../../escrow/ids.js';
 import type { Opened, TokenVerbs } from '../../escrow/ports.js';
 import type { Held, Opener, Sealed } from '../../escrow/sealed.js';
 import { sealed } from '../../escrow/sealed.js';
@@ -10,6 +11,7 @@ import { GCM } from '../mechanisms.js';
 import type { ObjectName } from '../objectNames.js';
 import { objectNames } from '../objectNames.js';
 import { findAll, readRsaSpki } from '../objects.js';
+import type { PairMaker } from '../pairMaker.js';
 import { grantKey, openingKey, unwrappingPair, userInFlight } from '../templates.js';
 import type { Unwrapping } from '../unwrapping.js';
 import { OtherKey, requireKept, unwrapChecked } from '../unwrapping.js';
@@ -33,7 +35,7 @@ const REFUSED = { refused: true } as const;
 
 /** The recovery verbs of one loan. */
 export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
-  const { driver, mechanisms, dialect, objects } = bench;
+  const { driver, mechanisms, objects } = bench;
   const intoOpener = openingKey(mechanisms.number('aesGcm'));
 
   const unwrapWith = <Kind extends HeldKind>(
@@ -52,25 +54,12 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
     );
 
   return {
-    // The queue of token objects is held while the pair is made, a second or so: it must be born in the token under its label
-    // (MODIFIABLE and COPYABLE are false, so a ready one could not be renamed or copied), and made outside of the queue, beside
-    // what finds and destroys, one pair in a hundred fails (CKR_GENERAL_ERROR, SoftHSM 2.6.1). Uses of known keys do not pass
-    // here; of those that are waiting to make a pair, one stands in that queue.
     createTransport: (recovery) =>
-      objects.aloneSlowly(async (session) => {
-        const name = objectNames.transport(recovery);
-        if (objects.look(session, name) !== undefined) {
-          throw new EscrowError('internal', 'The recovery request has a transport key already.');
-        }
-        const asked = unwrappingPair(`transport:${recovery}`, mechanisms.opening());
-        const { publicKey, privateKey } = dialect.pair(asked);
-        const mechanism = mechanisms.plain('rsaKeyPairGen');
-        const pair = await bench.generatePair(session, mechanism, publicKey, privateKey);
-        loan.countStanding(2);
-        requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
-        objects.remember(name, { handle: pair.privateKey, publicKey: undefined });
-        return { publicKey: readRsaSpki(driver, session, pair.publicKey) };
-      }),
+      objects.making(objectNames.transport(recovery), () =>
+        bench.pairMaker?.isAtWork === true
+          ? makeTransportApart(bench, loan, bench.pairMaker, recovery)
+          : makeTransportInQueue(bench, loan, recovery),
+      ),
 
     destroyTransport: (recovery) =>
       destroyAll(bench, [objectNames.transport(recovery), objectNames.transportPublic(recovery)]),
@@ -140,6 +129,69 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
       return unwrapWith('user-key', objectNames.kek(wrapped.kek), kekGone, order);
     },
   };
+}
+
+/**
+ * The pair is born in the token under its label: MODIFIABLE and COPYABLE are false, so a ready one could be neither renamed nor
+ * copied, and SoftHSM 2.6.1 makes no copy that is not COPYABLE itself. Nor can it be made on another thread beside what finds and
+ * destroys: SoftHSM fails one pair in a hundred (CKR_GENERAL_ERROR), and leaves files. So another process makes it, and the queue
+ * of token objects is held only to look before and after. One that is made and not seen is made again: SoftHSM takes another
+ * process's change for its own now and then, until there is one more.
+ */
+async function makeTransportApart(
+  bench: Workbench,
+  loan: Loan,
+  maker: PairMaker,
+  recovery: RecoveryId,
+): Promise<{ readonly publicKey: Uint8Array }> {
+  const { driver, objects } = bench;
+  const name = objectNames.transport(recovery);
+  await objects.alone((session) => {
+    requireAbsent(bench, session, name);
+  });
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    await maker.make(name.label);
+    loan.countStanding(2);
+    const publicKey = await objects.alone((session) => {
+      const handle = objects.look(session, name);
+      const others = findAll(driver, session, objectNames.transportPublic(recovery).template);
+      if (handle === undefined || others.length === 0) return undefined;
+      objects.remember(name, { handle, publicKey: undefined });
+      // of the half that was checked: anybody with the PIN can put a public key under the label
+      return readRsaSpki(driver, session, handle);
+    });
+    if (publicKey !== undefined) return { publicKey };
+  }
+  const cause = new Error(`${name.label} was made and is not seen`);
+  throw new EscrowError('token-unavailable', undefined, { cause });
+}
+
+const MOST_TRIES = 5;
+
+/** The same with the queue of token objects held while the pair is made, a second or so. */
+function makeTransportInQueue(
+  bench: Workbench,
+  loan: Loan,
+  recovery: RecoveryId,
+): Promise<{ readonly publicKey: Uint8Array }> {
+  const { driver, mechanisms, dialect, objects } = bench;
+  const name = objectNames.transport(recovery);
+  return objects.alone(async (session) => {
+    requireAbsent(bench, session, name);
+    const asked = unwrappingPair(name.label, mechanisms.opening());
+    const { publicKey, privateKey } = dialect.pair(asked);
+    const mechanism = mechanisms.plain('rsaKeyPairGen');
+    const pair = await bench.generatePair(session, mechanism, publicKey, privateKey);
+    loan.countStanding(2);
+    requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
+    objects.remember(name, { handle: pair.privateKey, publicKey: undefined });
+    return { publicKey: readRsaSpki(driver, session, pair.publicKey) };
+  });
+}
+
+function requireAbsent({ objects }: Workbench, session: Handle, name: ObjectName): void {
+  if (objects.look(session, name) === undefined) return;
+  throw new EscrowError('internal', 'The recovery request has a transport key already.');
 }
 
 /** What to throw for an object that is not there, once the token has shown that it can look at all. */

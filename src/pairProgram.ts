@@ -1,0 +1,37 @@
+import { fileURLToPath } from 'node:url';
+import { forbidCoreDumps } from './coreDumps.js';
+import type { PairAnswer, PairOrder } from './token/pairMaker.js';
+import { MAKES_PAIRS } from './token/pairMaker.js';
+import { PairServer } from './token/pairServer.js';
+
+/** The program of the process that makes key pairs: this file. */
+export const PAIR_PROGRAM = fileURLToPath(import.meta.url);
+
+/** Does what the process asks that has started this one, and ends when that one does: nobody would account for a pair of later. */
+function serve(): void {
+  forbidCoreDumps();
+  // they are meant for the daemon, which first lets end what is under way; SIGUSR1 would open the inspector
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(name, () => undefined);
+  process.once('disconnect', () => {
+    // at once, beside a call into the module
+    process.kill(process.pid, 'SIGKILL');
+  });
+  let server: PairServer | undefined;
+  process.on('message', (message) => {
+    const order = message as PairOrder;
+    if (order.order === 'open') server = open(order);
+    else void server?.make(order.label).then((answer) => process.send?.({ answer } satisfies PairAnswer));
+  });
+}
+
+function open({ place, pin }: Extract<PairOrder, { readonly order: 'open' }>): PairServer {
+  try {
+    return new PairServer(place, Buffer.from(pin.buffer, pin.byteOffset, pin.byteLength));
+  } catch (error) {
+    process.stderr.write(`error: no key pairs can be made: ${error instanceof Error ? error.message : ''}\n`);
+    process.exit(1);
+  }
+}
+
+// main.ts imports this file as well
+if (process.argv[2] === MAKES_PAIRS && process.send !== undefined) serve();
