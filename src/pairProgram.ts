@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import koffi from 'koffi';
 import { forbidCoreDumps } from './coreDumps.js';
 import type { PairAnswer, PairOrder } from './token/pairMaker.js';
 import { MAKES_PAIRS } from './token/pairMaker.js';
@@ -12,6 +13,7 @@ function serve(): void {
   forbidCoreDumps();
   // they are meant for the daemon, which first lets end what is under way; SIGUSR1 would open the inspector
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(name, () => undefined);
+  dieWithParent();
   process.once('disconnect', () => {
     // at once, beside a call into the module
     process.kill(process.pid, 'SIGKILL');
@@ -22,6 +24,15 @@ function serve(): void {
     if (order.order === 'open') server = open(order);
     else void server?.make(order.label).then((answer) => process.send?.({ answer } satisfies PairAnswer));
   });
+}
+
+/** Where the kernel can see to it, also when a call into the module does not come back (prctl(2), Linux). */
+function dieWithParent(): void {
+  if (process.platform !== 'linux') return;
+  const PR_SET_PDEATHSIG = 1;
+  const SIGKILL = 9;
+  const prctl: unknown = koffi.load(null).func('int prctl(int what, ulong a, ulong b, ulong c, ulong d)');
+  if (typeof prctl === 'function') Reflect.apply(prctl, undefined, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]);
 }
 
 function open({ place, pin }: Extract<PairOrder, { readonly order: 'open' }>): PairServer {

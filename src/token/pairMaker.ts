@@ -93,8 +93,8 @@ class PairProcess implements PairMaker {
         this.#end();
         resolve();
       };
-      child.once('exit', end);
-      child.once('error', end);
+      child.on('exit', end);
+      child.on('error', end);
     });
     child.on('message', (message) => {
       this.#settle((message as PairAnswer).answer);

@@ -225,6 +225,12 @@ describe('while a pair is in the making', () => {
   });
 });
 
+/** Whether a process runs; one that has ended may wait to be reaped (proc(5), the state is behind the name in parentheses). */
+function isAlive(pid: string): boolean {
+  const file = `/proc/${pid}/stat`;
+  return existsSync(file) && !/\) [ZX] /.test(readFileSync(file, 'utf8'));
+}
+
 /** A pair under this label that is not as the daemon makes them. */
 function rawPair(raw: RawToken | undefined, label: string): NewPair {
   if (raw === undefined) throw new Error('the token is not open');
@@ -490,7 +496,7 @@ describe('the process that makes pairs', () => {
     // it has asked for the next by now
     parent.kill('SIGKILL');
     await once(parent, 'exit');
-    await until(() => !existsSync(`/proc/${child ?? ''}`));
+    await until(() => !isAlive(child ?? ''));
     const raw = openRaw(hsm, 'user');
     const left = raw.find([{ type: pkcs11.CKA_LABEL, value: 'transport:0' }]);
     expect(left).toHaveLength(2);
