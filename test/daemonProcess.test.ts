@@ -206,7 +206,10 @@ describe('the daemon as a process', () => {
     writeFileSync(pinFile, 'not the pin');
     renameSync(aside, join(tokens, name));
     expect(await ended(child)).toBe(EXIT_CODES.pin.code);
-    expect(loginsIn(spied)).toEqual(['CKR_OK', 'CKR_PIN_INCORRECT']);
+    // the process that makes key pairs logs in as well, once the daemon has
+    const [first, ...later] = loginsIn(spied);
+    expect(first).toBe('CKR_OK');
+    expect(later.filter((answer) => answer === 'CKR_PIN_INCORRECT')).toHaveLength(1);
   });
 
   describe('ends by itself when a call into the token does not come back', () => {
