@@ -1,7 +1,7 @@
 import type { Entry } from '../log/entry.js';
 import { encodeEntry } from '../log/entry.js';
 import type { Act, LentFor } from './acts.js';
-import { MEANS } from './acts.js';
+import { MEANS, TAKING_AWAY } from './acts.js';
 import type { ErrorCode } from './errors.js';
 import { EscrowError } from './errors.js';
 import type { ActId, GrantId, RandomBytes } from './ids.js';
@@ -220,6 +220,7 @@ export class Ledger {
         const { index } = await this.#append({
           id,
           role: 'opens',
+          ...(TAKING_AWAY.has(act) ? { takesAway: true } : {}),
           entry: {
             ...this.#entryOf(id, act, actor, subject),
             phase: 'attempted',
@@ -425,6 +426,7 @@ export class Ledger {
   async #append(write: {
     readonly id: ActId;
     readonly role: 'opens' | 'closes' | 'alone';
+    readonly takesAway?: true;
     readonly entry: Entry;
     readonly claims: readonly Claim[];
     readonly changes: readonly Change[];
@@ -435,7 +437,9 @@ export class Ledger {
       role === 'closes' && this.#seen.has(id) && this.#parts.followed.facts.openAttempt(id) === undefined;
     if (isClosed) throw new NotHeld('act-open');
     const entry = encoded({ ...write.entry, time: this.#parts.clock.now().toISOString() });
-    return this.#parts.journal.append({ id, role, entry, about: write.entry.subject, claims, changes });
+    const takesAway = write.takesAway === true ? ({ takesAway: true } as const) : {};
+    const about = write.entry.subject;
+    return this.#parts.journal.append({ id, role, ...takesAway, entry, about, claims, changes });
   }
 
   /** Destroys what nothing needs any more. While the token is out it stays, and housekeeping finds it. */
