@@ -177,9 +177,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
     }
     const notifications = await openNotifications(config.notifications, escrow, database.outbox, log);
-    stack.push(await keepHouseRegularly(escrow, database, config.housekeepingMs, log));
+    stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, config.housekeepingMs));
     const stopWatchingObjects = watchObjects({
-      look: () => unaccountedObjects({ escrow, token, journal: database.journal }),
+      look: () => unaccountedObjects({ escrow, token }),
       everyMs: config.inventoryMs,
       againMs: Math.min(config.inventoryMs, 2 * config.housekeepingMs),
       alarms,
@@ -330,12 +330,21 @@ async function startDatabase(
 
 /** Keeps house once before serving and then regularly. Returns how to stop it. */
 async function keepHouseRegularly(
-  escrow: Escrow,
-  database: Database,
+  {
+    escrow,
+    database,
+    alarms,
+    log,
+  }: {
+    readonly escrow: Escrow;
+    readonly database: Database;
+    readonly alarms: AlarmBook;
+    readonly log: OperatorLog;
+  },
   everyMs: number,
-  log: OperatorLog,
 ): Promise<() => Promise<void>> {
   let missed = '';
+  let contradicted = '';
   const round = async (): Promise<Housekeeping> => {
     const done = await keepHouse(escrow, database.journal);
     const missing = done.missing.join(' ');
@@ -345,6 +354,17 @@ async function keepHouseRegularly(
         objects: missing,
       });
     missed = missing;
+    const records = done.contradictions.map(({ id }) => id).join(' ');
+    if (records !== contradicted && records === '') {
+      alarms.clear('record-mismatch');
+      log.info('the records say what the log says again');
+    } else if (records !== contradicted) {
+      log.error('records do not say what the log says; they are passed over', {
+        alarm: 'record-mismatch',
+        records: inWords(done.contradictions),
+      });
+    }
+    contradicted = records;
     return done;
   };
   // a daemon whose clock is off serves nobody, and goes on by itself when that is over
@@ -352,7 +372,14 @@ async function keepHouseRegularly(
     if (error instanceof EscrowError && error.code === 'clock-differs') return undefined;
     throw error;
   });
-  if (first !== undefined) log.info('settled what was left', { ...first, missing: first.missing.length });
+  if (first !== undefined) {
+    const { missing, contradictions, ...counts } = first;
+    log.info('settled what was left', {
+      ...counts,
+      missing: missing.length,
+      contradictions: contradictions.length,
+    });
+  }
   const stopping = new AbortController();
   const rounds = (async (): Promise<void> => {
     while (await pausedFor(everyMs, stopping.signal)) {
@@ -368,6 +395,15 @@ async function keepHouseRegularly(
       log.warn('refusals that were counted could not be recorded', { reason: reasonsOf(error) });
     });
   };
+}
+
+/** So many records are named, at most. */
+const MAX_NAMED = 8;
+
+function inWords(contradictions: Housekeeping['contradictions']): string {
+  const named = contradictions.slice(0, MAX_NAMED).map(({ id, reason }) => `${id} (${reason})`);
+  const more = contradictions.length - named.length;
+  return `${named.join(', ')}${more > 0 ? `, and ${more} more` : ''}`;
 }
 
 /** Whether the time passed without being told to stop. */

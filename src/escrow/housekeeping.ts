@@ -1,24 +1,25 @@
-import { decodeEntry } from '../log/entry.js';
 import { brakesOfAll, getAskedKeys } from './askedKeys.js';
-import { checkGrant } from './checkedGrant.js';
+import { checkGrant, checkLoggedGrant } from './checkedGrant.js';
+import { checkRecord, whileLogged } from './checkedRequest.js';
 import type { Escrow } from './context.js';
 import { sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { Grant } from './grant.js';
-import { grantStatusAt } from './grant.js';
 import { certifyGrants } from './grantCertificate.js';
-import type { GrantId, RecoveryId } from './ids.js';
+import type { GrantId, Identifiers, RecoveryId } from './ids.js';
 import { parseId } from './ids.js';
-import { DAEMON } from './performance.js';
-import { subjectOf } from './operate.js';
 import type { Journal } from './journal.js';
+import { aloneOn } from './journal.js';
 import { forgetReleases } from './keptRelease.js';
-import { aloneOn, NotHeld } from './journal.js';
+import type { GrantFacts, LogFacts, RequestFacts } from './logFacts.js';
+import { subjectOf } from './operate.js';
+import { DAEMON } from './performance.js';
+import { activateWhenDue } from './recoverKey.js';
 import type { Recovery } from './recovery.js';
 import { COUNTED_FOR_MS } from './refusals.js';
 import { mayBeReminded, remindRecovery } from './remindRecovery.js';
-import { endOf, statusAt } from './recovery.js';
-import { activateWhenDue, grantsNamedIn } from './recoverKey.js';
+import type { Contradiction } from './settling.js';
+import { isUnderWay, Settling } from './settling.js';
 
 /** What a round of housekeeping did. */
 export interface Housekeeping {
@@ -30,56 +31,112 @@ export interface Housekeeping {
   /** Grants from before there were certificates that have one now. */
   readonly certifiedGrants: number;
   readonly strays: number;
-  /** One-time keys and grants that the records have and a token that works does not, by their labels. */
+  /** One-time keys and grants that the log has and a token that works does not, by their labels. */
   readonly missing: readonly string[];
   readonly activated: number;
   /** Entries that were made of refusals which had been counted. */
   readonly refusalsTogether: number;
   readonly forgottenReleases: number;
+  /** Records that do not say what the log says: nothing was done about what they are of. */
+  readonly contradictions: readonly Contradiction[];
 }
 
 /**
  * Settles what a crash, a lost database or the passing of time has left: acts cut short get their `failed` entry,
- * requests and grants past their end are recorded as such, token objects that belong to no record are destroyed, and what
- * was approved for use is activated when its delay is over. Nothing waits for it that decides anything: what is over is
- * over by the clock, and what is due can be activated by whoever has a part in it.
+ * requests and grants past their end are recorded as such, who is to approve is reminded when the delay is over, token objects
+ * that belong to nothing are destroyed, and what was approved for use is activated when its delay is over. Nothing waits for it
+ * that decides anything: what is over is over by the clock, and what is due can be activated by whoever has a part in it.
+ * What is over, due or a stray the log says, as it was followed; a record that says something else is passed over and named.
  * Nothing in the token is touched while a daemon on another copy of these records uses it; then this throws.
  * Run before serving, and from time to time. Safe beside other daemons, and beside itself.
  */
 export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<Housekeeping> {
+  const settling = new Settling(escrow);
+  await escrow.followed.caughtUp();
   return {
-    interruptedActs: await closeInterrupted(escrow, journal),
-    expiredRecoveries: await expireRecoveries(escrow),
-    endedGrants: await endGrants(escrow),
-    reminded: await remindDue(escrow),
-    certifiedGrants: await certifyOlder(escrow),
-    ...(await settleToken(escrow, journal)),
+    interruptedActs: await closeInterrupted(escrow, settling, journal),
+    expiredRecoveries: await expireRecoveries(escrow, settling),
+    endedGrants: await endGrants(escrow, settling),
+    reminded: await remindDue(escrow, settling),
+    certifiedGrants: await certifyOlder(escrow, settling),
+    ...(await settleToken(escrow, settling)),
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
-    activated: await activateDue(escrow),
+    activated: await activateDue(escrow, settling),
     refusalsTogether: await escrow.ledger.recordCounted(COUNTED_FOR_MS),
-    forgottenReleases: await forgetReleases(escrow, tolerate),
+    forgottenReleases: await forgetReleases(escrow, settling),
+    contradictions: settling.contradictions,
   };
 }
 
 /** Closes attempts whose daemon is gone, and our own whose outcome could not be written. */
-async function closeInterrupted(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<number> {
+async function closeInterrupted(
+  escrow: Escrow,
+  settling: Settling,
+  journal: Pick<Journal, 'openActs'>,
+): Promise<number> {
+  const { ledger, followed } = escrow;
   let closed = 0;
-  for (const act of await journal.openActs()) {
-    const isOurs = act.by === 'self' && !escrow.ledger.underWay.has(act.id);
-    if (act.by !== 'gone' && !isOurs) continue;
-    await tolerate(async () => {
-      if (await escrow.ledger.closeInterrupted(act.id)) closed += 1;
+  const acts = await journal.openActs();
+  for (const { id, by } of acts) {
+    // what this daemon is in the middle of, it is, whoever is said to have begun it
+    if (by === 'other' || ledger.underWay.has(id)) continue;
+    await settling.settle({
+      id,
+      isDue: () => true,
+      settle: async () => {
+        if (await ledger.closeInterrupted(id)) closed += 1;
+      },
     });
   }
+  await nameLost(
+    followed.facts,
+    settling,
+    acts.map(({ id }) => id),
+    journal,
+  );
   return closed;
 }
 
-async function expireRecoveries(escrow: Escrow): Promise<number> {
-  const now = escrow.clock.now();
+/** Attempts that the log has open and no record has: nobody will close them. */
+async function nameLost(
+  facts: LogFacts,
+  settling: Settling,
+  known: readonly string[],
+  journal: Pick<Journal, 'openActs'>,
+): Promise<void> {
+  const absent = facts.openAttempts().filter(({ id }) => !known.includes(id));
+  if (absent.length === 0) return;
+  const now = new Set<string>((await journal.openActs()).map(({ id }) => id));
+  for (const { id } of absent)
+    if (!now.has(id) && facts.openAttempt(id) !== undefined)
+      settling.contradicts({
+        id,
+        reason: 'By the log this act has no outcome, and no record has it as open.',
+      });
+}
+
+/** The ids that are ones of this kind: those of an older kind have no records that could be read. */
+function idsOf<Kind extends keyof Identifiers>(
+  kind: Kind,
+  names: readonly string[],
+): readonly Identifiers[Kind][] {
+  return names.flatMap((name) => parseId(kind, name) ?? []);
+}
+
+/** When an open request is over by the log, if nobody decides anything more. */
+function endMsOf({ expiresAtMs, holdsUntilMs = expiresAtMs }: RequestFacts): number {
+  return Math.max(expiresAtMs, holdsUntilMs);
+}
+
+async function expireRecoveries(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
   let expired = 0;
-  for (const recovery of await escrow.store.openRecoveries()) {
-    if (statusAt(recovery, now) !== 'expired') continue;
-    if (await tolerate(() => expire(escrow, recovery.id))) expired += 1;
+  for (const id of idsOf('RecoveryId', facts.openRequestIds())) {
+    const isDue = (): boolean => {
+      const request = facts.request(id);
+      return request !== undefined && escrow.clock.now().getTime() >= endMsOf(request);
+    };
+    if (await settling.settle({ id, isDue, settle: () => expire(escrow, id) })) expired += 1;
   }
   return expired;
 }
@@ -89,18 +146,20 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
     act: 'recovery.expire',
     actor: DAEMON,
     decide: async (about) => {
-      const recovery = await escrow.store.findRecovery(id);
-      if (recovery === undefined) throw new EscrowError('recovery-unknown');
+      const { recovery, facts } = await getOpen(escrow, id);
       about({ recovery: id, keys: recovery.keys, owner: recovery.owner });
-      if (statusAt(recovery, escrow.clock.now()) !== 'expired') throw new EscrowError('recovery-ended');
+      const endMs = endMsOf(facts);
+      if (escrow.clock.now().getTime() < endMs) throw new EscrowError('recovery-ended');
+      const endedAt = new Date(endMs);
       return {
-        detail: { expiresAt: endOf(recovery).toISOString() },
+        detail: { expiresAt: endedAt.toISOString() },
         claims: [aloneOn(recovery)],
-        plan: recovery,
+        holds: whileLogged(facts),
+        plan: { recovery, endedAt },
       };
     },
-    run: (_lent, recovery) => {
-      const state = { status: 'expired', at: endOf(recovery) } as const;
+    run: (_lent, { recovery, endedAt }) => {
+      const state = { status: 'expired', at: endedAt } as const;
       const expired: Recovery = { ...recovery, revision: recovery.revision + 1, state };
       return Promise.resolve({
         detail: { status: 'expired' },
@@ -113,59 +172,132 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
   });
 }
 
-/** Uses whose delay has run out. Those without a delay, or with approvals after it, are activated with the last approval. */
-async function activateDue(escrow: Escrow): Promise<number> {
-  let activated = 0;
-  const now = escrow.clock.now();
-  for (const recovery of await escrow.store.openRecoveries()) {
-    const { asked, state } = recovery;
-    if (asked.purpose !== 'operate' || state.status !== 'approved') continue;
-    if (statusAt(recovery, now) !== 'approved' || now < state.releasableAt) continue;
-    const { delayMs, replies } = brakesOfAll(await getAskedKeys(escrow, recovery));
-    if (delayMs === 0 || replies === 'afterDelay') continue;
-    if (await activateWhenDue(escrow, recovery.id)) activated += 1;
+/** The record of a request that the log has open, which says what the log says; else EscrowError `record-mismatch`. */
+async function getOpen(
+  escrow: Escrow,
+  id: RecoveryId,
+): Promise<{ readonly recovery: Recovery; readonly facts: RequestFacts }> {
+  const recovery = await escrow.store.findRecovery(id);
+  if (recovery?.id !== id) {
+    throw new EscrowError('record-mismatch', 'The log has this request open, and it has no record.');
   }
-  return activated;
+  const facts = await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
+  if (isOpen(recovery.state.status)) return { recovery, facts };
+  throw new EscrowError('record-mismatch', 'The log has this request open, and its record has not.');
 }
 
 /** Depositaries who have not approved though the delay is over that their intents began: each is told once of each intent. */
-async function remindDue(escrow: Escrow): Promise<number> {
+async function remindDue(escrow: Escrow, settling: Settling): Promise<number> {
   let reminded = 0;
-  for (const id of escrow.followed.facts.openRequestIds()) {
-    const recovery = parseId('RecoveryId', id);
-    if (recovery === undefined || !mayBeReminded(escrow, recovery)) continue;
-    await tolerate(async () => {
-      if (await remindRecovery(escrow, recovery)) reminded += 1;
+  for (const id of idsOf('RecoveryId', escrow.followed.facts.openRequestIds())) {
+    await settling.settle({
+      id,
+      isDue: () => mayBeReminded(escrow, id),
+      settle: async () => {
+        if (await remindRecovery(escrow, id)) reminded += 1;
+      },
     });
   }
   return reminded;
 }
 
-async function endGrants(escrow: Escrow): Promise<number> {
+/** Uses whose delay has run out. Those without a delay, or with approvals after it, are activated with the last approval. */
+async function activateDue(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
+  let activated = 0;
+  for (const id of idsOf('RecoveryId', facts.openRequestIds())) {
+    await settling.settle({
+      id,
+      isDue: () => isActivatedBy(facts.request(id), escrow.clock.now().getTime()),
+      settle: async () => {
+        const { recovery } = await getOpen(escrow, id);
+        const { delayMs, replies } = brakesOfAll(await getAskedKeys(escrow, recovery));
+        if (delayMs === 0 || replies === 'afterDelay') return;
+        if (await activateWhenDue(escrow, id)) activated += 1;
+      },
+    });
+  }
+  return activated;
+}
+
+/** Whether the use of keys was approved, with the delay over and approvals that hold still, by the log. */
+function isActivatedBy(request: RequestFacts | undefined, nowMs: number): boolean {
+  if (request?.scope === undefined) return false;
+  const { releasableAtMs = Infinity, holdsUntilMs = 0 } = request;
+  return releasableAtMs <= nowMs && nowMs < holdsUntilMs;
+}
+
+/** How a grant has ended that no entry has ended yet. */
+function endBy(facts: GrantFacts | undefined, now: Date): 'exhausted' | 'expired' | undefined {
+  if (facts === undefined) return undefined;
+  if (facts.used >= facts.maxUses) return 'exhausted';
+  return now.getTime() >= facts.expiresAtMs ? 'expired' : undefined;
+}
+
+async function endGrants(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
   let ended = 0;
-  for (const grant of await escrow.store.openGrants()) {
-    const status = grantStatusAt(grant, escrow.clock.now());
+  for (const id of idsOf('GrantId', facts.runningGrantIds())) {
     // a use in progress finishes first: its object is not taken from under it
-    if (status !== 'exhausted' && status !== 'expired') continue;
-    if (await escrow.ledger.isInUse(grant.id)) continue;
-    if (await tolerate(() => endGrant(escrow, grant, status))) ended += 1;
+    const isDue = (): boolean => endBy(facts.grant(id), escrow.clock.now()) !== undefined;
+    if (await settling.settle({ id, isDue, settle: () => endGrant(escrow, id) })) ended += 1;
   }
   return ended;
 }
 
+async function endGrant(escrow: Escrow, id: GrantId): Promise<void> {
+  const grant = await getRunning(escrow, id);
+  const facts = await checkLoggedGrant(escrow, grant);
+  const status = endBy(facts, escrow.clock.now());
+  if (status === undefined) return;
+  await escrow.ledger.perform({
+    act: status === 'exhausted' ? 'grant.exhaust' : 'grant.expire',
+    actor: DAEMON,
+    decide: (about) => {
+      about(subjectOf(grant));
+      return Promise.resolve({ detail: { used: facts.used }, claims: [], plan: undefined });
+    },
+    run: () =>
+      Promise.resolve({
+        detail: { status },
+        digest: sha256Hex(grant.id),
+        changes: [{ change: 'grant-ended', grant: grant.id, status }],
+        answer: undefined,
+        obsolete: { grant: grant.id },
+      }),
+  });
+}
+
+/** The record of a grant that runs by the log; EscrowError `record-mismatch` when it says something else. */
+async function getRunning(escrow: Escrow, id: GrantId): Promise<Grant> {
+  const grant = await escrow.store.findGrant(id);
+  if (grant?.status === 'active') return grant;
+  await escrow.followed.caughtUp();
+  // another daemon has ended it meanwhile
+  if (escrow.followed.facts.grant(id) === undefined) throw new EscrowError('busy');
+  throw new EscrowError('record-mismatch', 'By the log this grant stands, and by its record it does not.');
+}
+
 /** Certifies grants that were made before there were certificates, once what the log says of them was checked. */
-async function certifyOlder(escrow: Escrow): Promise<number> {
+async function certifyOlder(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
   let certified = 0;
-  for (const grant of await escrow.store.openGrants()) {
-    const facts = escrow.followed.facts.grant(grant.id);
-    if (facts === undefined || facts.certificate !== undefined) continue;
-    if (grantStatusAt(grant, escrow.clock.now()) !== 'active') continue;
-    if (await tolerate(() => certify(escrow, grant))) certified += 1;
+  for (const id of idsOf('GrantId', facts.runningGrantIds())) {
+    const isDue = (): boolean => {
+      const grant = facts.grant(id);
+      return (
+        grant?.certificate === undefined &&
+        grant !== undefined &&
+        endBy(grant, escrow.clock.now()) === undefined
+      );
+    };
+    if (await settling.settle({ id, isDue, settle: () => certify(escrow, id) })) certified += 1;
   }
   return certified;
 }
 
-async function certify(escrow: Escrow, grant: Grant): Promise<void> {
+async function certify(escrow: Escrow, id: GrantId): Promise<void> {
+  const grant = await getRunning(escrow, id);
   await escrow.ledger.perform({
     act: 'grant.certify',
     actor: DAEMON,
@@ -188,57 +320,35 @@ async function certify(escrow: Escrow, grant: Grant): Promise<void> {
   });
 }
 
-async function endGrant(escrow: Escrow, grant: Grant, status: 'exhausted' | 'expired'): Promise<void> {
-  await escrow.ledger.perform({
-    act: status === 'exhausted' ? 'grant.exhaust' : 'grant.expire',
-    actor: DAEMON,
-    decide: (about) => {
-      about(subjectOf(grant));
-      return Promise.resolve({ detail: { used: grant.used }, claims: [], plan: undefined });
-    },
-    run: () =>
-      Promise.resolve({
-        detail: { status },
-        digest: sha256Hex(grant.id),
-        changes: [{ change: 'grant-ended', grant: grant.id, status }],
-        answer: undefined,
-        obsolete: { grant: grant.id },
-      }),
-  });
-}
-
 /**
- * Destroys one-time keys and grants in the token that no record and no open act knows. The token is read first: what
- * it shows then had its attempt recorded before, so an act that is making one now is seen as open.
+ * Destroys one-time keys and grants in the token that are of no open request, no running grant and no open act, by the log. The
+ * token is read first: what it shows then had its attempt recorded before, so an act that is making one now is seen as open.
  */
 async function settleToken(
   escrow: Escrow,
-  journal: Pick<Journal, 'openActs'>,
+  settling: Settling,
 ): Promise<Pick<Housekeeping, 'strays' | 'missing'>> {
+  const { facts } = escrow.followed;
   // read before the token is: what is made meanwhile stands in both, and is not missed
-  const expected = await expectedObjects(escrow);
+  const expected = expectedObjects(facts);
   const { transports, grants } = await escrow.token.standing();
+  await escrow.followed.caughtUp();
   const standing = new Set([...transports.map(transportLabel), ...grants.map(grantLabel)]);
-  const missing = await stillExpected(expected.filter(({ label }) => !standing.has(label)));
-  if (standing.size === 0) return { strays: 0, missing };
-  const open = await journal.openActs();
-  const strayTransports: RecoveryId[] = [];
-  for (const id of transports) {
-    if (open.some(({ about }) => about.recovery === id)) continue;
-    const recovery = await escrow.store.findRecovery(id);
-    if (!isOpen(recovery?.state.status)) strayTransports.push(id);
-  }
-  const making = new Set(open.flatMap(({ entry }) => grantsNamedIn(decodeEntry(entry))));
-  const strayGrants: GrantId[] = [];
-  for (const id of grants) {
-    if (making.has(id) || open.some(({ about }) => about.grant === id)) continue;
-    const grant = await escrow.store.findGrant(id);
-    if (grant?.status !== 'active') strayGrants.push(id);
-  }
+  const absent = expected.filter(({ label }) => !standing.has(label));
+  // those that did not end while the token was looked through
+  const missing = absent.filter(({ isExpected }) => isExpected()).map(({ label }) => label);
+  const strayTransports = transports.filter(
+    (id) => facts.request(id) === undefined && !isUnderWay(facts, id),
+  );
+  const strayGrants = grants.filter((id) => facts.grant(id) === undefined && !isUnderWay(facts, id));
   const strays = strayTransports.length + strayGrants.length;
   if (strays > 0) {
     await escrow.ledger.requireOwnToken();
-    await tolerate(() => tidy(escrow, strayTransports, strayGrants));
+    await settling.settle({
+      id: 'token',
+      isDue: () => true,
+      settle: () => tidy(escrow, strayTransports, strayGrants),
+    });
   }
   return { strays, missing };
 }
@@ -248,28 +358,21 @@ const grantLabel = (id: GrantId): string => `grant:${id}`;
 
 interface ExpectedObject {
   readonly label: string;
-  /** Whether the records have it still. */
-  readonly isExpected: () => Promise<boolean>;
+  /** Whether the log has it still. */
+  readonly isExpected: () => boolean;
 }
 
-/** What stands in the token by the records. */
-async function expectedObjects({ store }: Escrow): Promise<readonly ExpectedObject[]> {
-  const recoveries = (await store.openRecoveries()).map(({ id }) => ({
+/** What stands in the token by the log. */
+function expectedObjects(facts: LogFacts): readonly ExpectedObject[] {
+  const recoveries = idsOf('RecoveryId', facts.openRequestIds()).map((id) => ({
     label: transportLabel(id),
-    isExpected: async () => isOpen((await store.findRecovery(id))?.state.status),
+    isExpected: () => facts.request(id) !== undefined,
   }));
-  const grants = (await store.openGrants()).map(({ id }) => ({
+  const grants = idsOf('GrantId', facts.runningGrantIds()).map((id) => ({
     label: grantLabel(id),
-    isExpected: async () => (await store.findGrant(id))?.status === 'active',
+    isExpected: () => facts.grant(id) !== undefined,
   }));
   return [...recoveries, ...grants];
-}
-
-/** Those that did not end while the token was looked through. */
-async function stillExpected(absent: readonly ExpectedObject[]): Promise<readonly string[]> {
-  const labels: string[] = [];
-  for (const { label, isExpected } of absent) if (await isExpected()) labels.push(label);
-  return labels;
 }
 
 /** Whether a request has its one-time key still. */
@@ -299,17 +402,4 @@ async function tidy(
       };
     },
   });
-}
-
-/** Lost to another daemon that did the same, or refused: both are settled. A broken token or log is not. */
-async function tolerate(work: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    if (error instanceof NotHeld) return false;
-    if (error instanceof EscrowError && ['busy', 'recovery-ended', 'release-gone'].includes(error.code))
-      return false;
-    throw error;
-  }
 }

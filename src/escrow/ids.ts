@@ -22,7 +22,8 @@ export type RandomBytes = (length: number) => Uint8Array;
 const PRINCIPAL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 const prefixes = { KeyId: 'key', RecoveryId: 'rec', GrantId: 'grant', ActId: 'act' } as const;
 
-interface Identifiers {
+/** The kinds of identifiers that are random, each with its type. */
+export interface Identifiers {
   readonly KeyId: KeyId;
   readonly RecoveryId: RecoveryId;
   readonly GrantId: GrantId;

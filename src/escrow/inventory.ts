@@ -1,11 +1,9 @@
-import { decodeEntry } from '../log/entry.js';
+import { checkLoggedGrant } from './checkedGrant.js';
 import type { Escrow } from './context.js';
-import { isOpen } from './housekeeping.js';
-import type { GrantId, RecoveryId } from './ids.js';
+import { EscrowError } from './errors.js';
+import type { GrantId } from './ids.js';
 import { parseId } from './ids.js';
-import type { Journal } from './journal.js';
 import type { RaisedGrant, RecordedObjects, Token, UnaccountedObject } from './ports.js';
-import { grantsNamedIn } from './recoverKey.js';
 
 /**
  * The objects of the token that nothing accounts for: not the ceremony, no request that is open, no grant that runs, and no act
@@ -15,35 +13,43 @@ import { grantsNamedIn } from './recoverKey.js';
 export async function unaccountedObjects({
   escrow,
   token,
-  journal,
 }: {
-  readonly escrow: Pick<Escrow, 'store' | 'ledger'>;
+  readonly escrow: Pick<Escrow, 'store' | 'ledger' | 'followed'>;
   readonly token: Pick<Token, 'unaccounted'>;
-  readonly journal: Pick<Journal, 'openActs'>;
 }): Promise<readonly UnaccountedObject[]> {
-  const found = await token.unaccounted(() => recordedObjects(escrow, journal));
+  const found = await token.unaccounted(() => recordedObjects(escrow));
   if (found.length > 0) await escrow.ledger.requireOwnToken();
   return found;
 }
 
-/** Open acts are read first: one that is done by then has left its record. */
-async function recordedObjects(
-  { store }: Pick<Escrow, 'store'>,
-  journal: Pick<Journal, 'openActs'>,
-): Promise<RecordedObjects> {
-  const transports = new Set<RecoveryId>();
+/** What the log accounts for, as it was followed to its head: the list of the token was made before. */
+async function recordedObjects(escrow: Pick<Escrow, 'store' | 'followed'>): Promise<RecordedObjects> {
+  const { followed } = escrow;
+  await followed.caughtUp();
+  const { facts } = followed;
+  const attempts = facts.openAttempts();
+  const asked = [...facts.openRequestIds(), ...attempts.map(({ subject }) => subject.recovery ?? '')];
+  const making = attempts.flatMap(({ subject, grants }) => [...grants, subject.grant ?? '']);
+  const transports = new Set(asked.flatMap((name) => parseId('RecoveryId', name) ?? []));
   const grants = new Map<GrantId, RaisedGrant | undefined>();
-  for (const { about, entry } of await journal.openActs()) {
-    const named = [...grantsNamedIn(decodeEntry(entry)), ...(about.grant === undefined ? [] : [about.grant])];
-    for (const name of named) {
-      const id = parseId('GrantId', name);
-      if (id !== undefined) grants.set(id, undefined);
-    }
-    const recovery = parseId('RecoveryId', about.recovery ?? '');
-    if (recovery !== undefined) transports.add(recovery);
-  }
-  for (const { id, state } of await store.openRecoveries()) if (isOpen(state.status)) transports.add(id);
-  for (const { id, spec, scope } of await store.openGrants())
-    grants.set(id, { spec, uses: scope.operations, mechanisms: scope.mechanisms });
+  for (const id of making.flatMap((name) => parseId('GrantId', name) ?? [])) grants.set(id, undefined);
+  const running = facts.runningGrantIds().flatMap((name) => parseId('GrantId', name) ?? []);
+  for (const id of running) grants.set(id, await raisedAs(escrow, id));
   return { transports, grants };
+}
+
+/** How a grant was raised, where its record says what the log says; by its name alone where it does not. */
+async function raisedAs(
+  escrow: Pick<Escrow, 'store' | 'followed'>,
+  id: GrantId,
+): Promise<RaisedGrant | undefined> {
+  try {
+    const grant = await escrow.store.findGrant(id);
+    if (grant === undefined) return undefined;
+    await checkLoggedGrant(escrow, grant);
+    return { spec: grant.spec, uses: grant.scope.operations, mechanisms: grant.scope.mechanisms };
+  } catch (error) {
+    if (error instanceof EscrowError && error.code === 'record-mismatch') return undefined;
+    throw error;
+  }
 }

@@ -5,11 +5,14 @@ import { actorOf, getRecovery } from './context.js';
 import { canonicalHash, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import type { RecoveryId } from './ids.js';
+import { parseId } from './ids.js';
 import type { Subject } from './journal.js';
 import { aloneOnEnded } from './journal.js';
+import type { ReleaseFacts } from './logFacts.js';
 import type { Performed } from './performance.js';
 import { DAEMON } from './performance.js';
 import type { Recovery, RecoveryState, ReleasedKey } from './recovery.js';
+import type { Settling } from './settling.js';
 import { isStatement } from './statement.js';
 
 /*
@@ -79,15 +82,17 @@ export function confirmRelease(
   });
 }
 
-/** Forgets what was released more than a day ago: how many requests that was. Safe beside other daemons. */
-export async function forgetReleases(
-  escrow: Escrow,
-  tolerate: (work: () => Promise<unknown>) => Promise<boolean>,
-): Promise<number> {
-  const before = new Date(escrow.clock.now().getTime() - RELEASE_KEPT_MS);
+/** Forgets what was released more than a day ago, by the log: how many requests that was. Safe beside other daemons. */
+export async function forgetReleases(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
+  const isDue = (id: string): boolean =>
+    (facts.keptRelease(id)?.atMs ?? Infinity) + RELEASE_KEPT_MS < escrow.clock.now().getTime();
   let forgotten = 0;
-  for (const { id } of await escrow.store.keptReleases(before)) {
-    if (await tolerate(() => forget(escrow, id))) forgotten += 1;
+  for (const name of facts.keptReleaseIds()) {
+    const id = parseId('RecoveryId', name);
+    if (id === undefined) continue;
+    const matter = { id, isDue: () => isDue(id), settle: () => forget(escrow, id) };
+    if (await settling.settle(matter)) forgotten += 1;
   }
   return forgotten;
 }
@@ -98,6 +103,7 @@ function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
     actor: DAEMON,
     decide: async (about) => {
       const recovery = await getKept(escrow, id, about);
+      requireAsLogged(recovery, escrow.followed.facts.keptRelease(id));
       return { detail: {}, claims: [aloneOnEnded(recovery)], plan: recovery };
     },
     run: (_lent, { answers, ...recovery }) =>
@@ -110,6 +116,19 @@ function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
   });
 }
 
+/** The record must have what the log says was released: its digest is what the log keeps. */
+function requireAsLogged(
+  { owner, keys, answers }: Recovery & { readonly answers: readonly ReleasedKey[] },
+  facts: ReleaseFacts | undefined,
+): void {
+  const isAsLogged =
+    facts?.owner === owner &&
+    facts.keys.join(' ') === keys.join(' ') &&
+    facts.digest === releasedDigest(answers);
+  if (!isAsLogged)
+    throw new EscrowError('record-mismatch', 'The log says something else of what was released.');
+}
+
 /** A request whose record still has what was released, and that; EscrowError `recovery-unknown`, `release-gone`. */
 async function getKept(
   escrow: Escrow,
@@ -120,6 +139,7 @@ async function getKept(
   const recovery = await getRecovery(escrow, id);
   about({ keys: recovery.keys, owner: recovery.owner });
   const { state } = recovery;
+  if (recovery.id !== id) throw new EscrowError('record-mismatch', 'The record is of another request.');
   if (state.status !== 'released' || state.answers === undefined) throw new EscrowError('release-gone');
   return { ...recovery, answers: state.answers };
 }

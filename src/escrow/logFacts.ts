@@ -23,8 +23,8 @@ export interface RequestFacts {
   readonly reminded: ReadonlySet<string>;
   /** Who has denied it. */
   readonly denials: ReadonlySet<string>;
-  /** Until when it can be approved; undefined: its entry does not say. */
-  readonly expiresAtMs: number | undefined;
+  /** Until when it can be approved; Infinity: its entry does not say. */
+  readonly expiresAtMs: number;
   /** Until when the approvals hold that complete its quorums; undefined while they are not complete. */
   readonly holdsUntilMs: number | undefined;
   /** When the delay is over that began with the newest completion of its quorums; undefined: never complete. */
@@ -44,6 +44,15 @@ export interface ApprovalFact {
 export interface IntentFact {
   readonly statement: string;
   readonly atMs: number;
+}
+
+/** What the log says of keys that were released and are kept for their recipient. */
+export interface ReleaseFacts {
+  readonly atMs: number;
+  readonly owner: string;
+  readonly keys: readonly string[];
+  /** Of what was released (hex). */
+  readonly digest: string;
 }
 
 /** What was asked for: what a use is held to, and what the record must say of the rest. */
@@ -105,7 +114,7 @@ export interface CreationFact {
 }
 
 /** An attempt that has no outcome yet. */
-export interface OpenAttempt extends Pick<Entry, 'act' | 'actor' | 'subject'> {
+export interface OpenAttempt extends Pick<Entry, 'id' | 'act' | 'actor' | 'subject'> {
   /** The grants that it is to make. */
   readonly grants: readonly string[];
 }
@@ -116,6 +125,9 @@ export interface LogFacts {
   request(id: string): RequestFacts | undefined;
   /** The ids of all that have one. */
   openRequestIds(): readonly string[];
+  /** Undefined when nothing is kept: never released, or confirmed, or forgotten. */
+  keptRelease(id: string): ReleaseFacts | undefined;
+  keptReleaseIds(): readonly string[];
   grant(id: string): GrantFacts | undefined;
   /** The ids of all that have not ended. */
   runningGrantIds(): readonly string[];

@@ -14,10 +14,12 @@ import type {
   LogFacts,
   OpenAttempt,
   PolicyFacts,
+  ReleaseFacts,
   RequestFacts,
 } from './logFacts.js';
 import type { SavedGrant } from './loggedGrants.js';
 import { LoggedGrants } from './loggedGrants.js';
+import { LoggedReleases } from './loggedReleases.js';
 import type { SavedRequests } from './loggedRequests.js';
 import { LoggedRequests } from './loggedRequests.js';
 import { grantsNamedIn } from './recoverKey.js';
@@ -34,6 +36,7 @@ export interface SavedState {
   readonly policy: PolicyFacts | undefined;
   readonly births: Uint8Array;
   readonly requests: SavedRequests;
+  readonly releases: ReadonlyMap<string, ReleaseFacts>;
   readonly grants: ReadonlyMap<string, SavedGrant>;
   readonly attempts: ReadonlyMap<string, Attempt>;
   readonly calls: SavedCalls;
@@ -50,6 +53,7 @@ const VOID_LIMIT = 1000;
 export class LogState implements LogFacts {
   #births = new Births();
   #requests = new LoggedRequests();
+  #releases = new LoggedReleases();
   #grants = new LoggedGrants();
   #attempts = new Map<string, Attempt>();
   #calls = new LoggedCalls();
@@ -64,6 +68,7 @@ export class LogState implements LogFacts {
       policy: this.#policy,
       births: this.#births.save(),
       requests: this.#requests.save(),
+      releases: this.#releases.save(),
       grants: this.#grants.save(),
       attempts: this.#attempts,
       calls: this.#calls.save(),
@@ -72,14 +77,17 @@ export class LogState implements LogFacts {
   }
 
   /** Becomes what {@link save} gave, in place of taking the entries that had made it. */
-  restore({ policy, births, requests, grants, attempts, calls, creations }: SavedState): void {
+  restore(saved: SavedState): void {
+    const { policy, births, requests, releases, grants, attempts, calls, creations } = saved;
     const [born, asked, running] = [Births.of(births), new LoggedRequests(requests), LoggedGrants.of(grants)];
+    const kept = new LoggedReleases(releases);
     this.#calls = new LoggedCalls(calls);
     this.#creations = new LoggedCreations(creations);
     this.#attempts = new Map(attempts);
     this.#policy = policy;
     this.#births = born;
     this.#requests = asked;
+    this.#releases = kept;
     this.#grants = running;
   }
 
@@ -93,6 +101,14 @@ export class LogState implements LogFacts {
 
   openRequestIds(): readonly string[] {
     return this.#requests.ids();
+  }
+
+  keptRelease(id: string): ReleaseFacts | undefined {
+    return this.#releases.get(id);
+  }
+
+  keptReleaseIds(): readonly string[] {
+    return this.#releases.ids();
   }
 
   grant(id: string): GrantFacts | undefined {
@@ -148,7 +164,7 @@ export class LogState implements LogFacts {
     const isOnRequest = recovery !== undefined && act.startsWith('recovery.') && act !== 'recovery.request';
     const isUse = act === 'grant.sign' || act === 'grant.decrypt';
     this.#attempts.set(id, {
-      of: { act, actor, subject, grants: grantsNamedIn(entry) },
+      of: { id, act, actor, subject, grants: grantsNamedIn(entry) },
       recovery: isOnRequest ? recovery : undefined,
       asOf: {
         policyVersion: this.#policy?.version ?? 0,
@@ -176,6 +192,7 @@ export class LogState implements LogFacts {
     if (phase === 'done' && act === 'key.generate' && subject.key !== undefined && digest !== undefined) {
       this.#births.add(subject.key, digest);
     }
+    if (phase === 'done') this.#releases.concluded(entry);
     const made = this.#requests.concluded(entry);
     if (made !== undefined) this.#grants.made(entry, made);
     if (phase === 'done' && act.startsWith('grant.')) this.#grants.concluded(entry);

@@ -113,7 +113,7 @@ function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
     approvals: new Map(),
     reminded: new Set(),
     denials: new Set(),
-    expiresAtMs: instantOf(detail['expiresAt']),
+    expiresAtMs: instantOf(detail['expiresAt']) ?? Infinity,
     holdsUntilMs: undefined,
     releasableAtMs: undefined,
     specs: new Map(

@@ -273,8 +273,6 @@ export interface Store {
   recoveries(of: { readonly participant?: PrincipalId }, page: PageRequest): Promise<Page<Recovery>>;
   /** Recoveries that have not ended in the records: pending or approved. */
   openRecoveries(): Promise<readonly Recovery[]>;
-  /** Released requests whose record still has what was released before this instant; the oldest 100 of them. */
-  keptReleases(before: Date): Promise<readonly Recovery[]>;
   findGrant(id: GrantId): Promise<Grant | undefined>;
   /** Those of these grants that there are, in no order. */
   findGrants(ids: readonly GrantId[]): Promise<readonly Grant[]>;

@@ -70,13 +70,16 @@ export async function activateOnQuorum(
   return (await escrow.store.findRecovery(recovery.id)) ?? recovery;
 }
 
-/** After a delay: activates what is due. What speaks against it is in the log, or will be again for whoever asks. */
+/**
+ * After a delay: activates what is due. What speaks against it is in the log, or will be again for whoever asks; throws EscrowError
+ * `record-mismatch` when the record does.
+ */
 export async function activateWhenDue(escrow: Escrow, id: RecoveryId): Promise<boolean> {
   try {
     await activate(escrow, DAEMON, id, {}, () => undefined);
     return true;
   } catch (error) {
-    if (error instanceof EscrowError) return false;
+    if (error instanceof EscrowError && error.code !== 'record-mismatch') return false;
     throw error;
   }
 }

@@ -100,15 +100,6 @@ export function openStore(pool: Pool): Store {
         position: ({ filed_at, id }) => [filed_at.getTime(), id],
         item: toRecovery,
       }),
-    keptReleases: async (before) => {
-      // as migration 015 indexes them
-      const rows = await pool.ask<RecoveryRow>(
-        `${fromRecovery} where status = 'released' and jsonb_typeof(document #> '{state,answers}') = 'array'
-         and document #>> '{state,at}' < ? order by filed_at, id limit 100`,
-        [before.toISOString()],
-      );
-      return rows.map(toRecovery);
-    },
     openRecoveries: async () => {
       const rows = await pool.ask<RecoveryRow>(
         `${fromRecovery} where status in ('pending', 'approved') order by filed_at, id`,

@@ -195,12 +195,6 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     findDeposit: (key) => Promise.resolve(deposits.get(key)),
     findDeposits: (keys) => Promise.resolve(keys.flatMap((key) => deposits.get(key) ?? [])),
     findRecovery: (id) => Promise.resolve(recoveries.get(id)),
-    keptReleases: (before) =>
-      Promise.resolve(
-        [...recoveries.values()].filter(
-          ({ state }) => state.status === 'released' && state.answers !== undefined && state.at < before,
-        ),
-      ),
     openRecoveries: () =>
       Promise.resolve(
         [...recoveries.values()].filter(({ state }) => ['pending', 'approved'].includes(state.status)),

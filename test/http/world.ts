@@ -278,7 +278,6 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
       Promise.resolve([RECOVERY_RECORD, RELEASED_RECORD].find((record) => record.id === id)),
     recoveries: () => page(RECOVERY_RECORD, RELEASED_RECORD),
     openRecoveries: () => Promise.resolve([RECOVERY_RECORD]),
-    keptReleases: () => Promise.resolve([]),
     findGrant: (id) => Promise.resolve(id === GRANT ? grant : undefined),
     findGrants: (ids) => Promise.resolve(ids.includes(GRANT) ? [grant] : []),
     grants: () => page(GRANT_RECORD),

@@ -211,22 +211,6 @@ describe('a list', () => {
     expect(open.map(({ state }) => state.status).sort()).toEqual(['approved', 'pending']);
   });
 
-  it('of releases that are kept has those from before an instant that were not forgotten', async () => {
-    const released = everyState().find(({ status }) => status === 'released');
-    if (released?.status !== 'released') throw new Error('no release');
-    const at = (minute: number): Date => new Date(Date.UTC(2026, 2, 1, 12, minute));
-    const [early, late, gone] = [
-      { ...released, at: at(0) },
-      { ...released, at: at(2) },
-      { ...released, at: at(0), answers: undefined },
-    ].map((state) => aRecovery({ state }));
-    for (const recovery of [early, late, gone])
-      if (recovery !== undefined) await record({ change: 'recovery-saved', recovery });
-    const kept = await database.store.keptReleases(at(1));
-    expect(kept.filter(({ id }) => [early?.id, late?.id, gone?.id].includes(id))).toEqual([early]);
-    if (gone !== undefined) expect(await database.store.findRecovery(gone.id)).toEqual(gone);
-  });
-
   it('of grants is of the owner, the app and the depositaries, and the open ones are those that are active', async () => {
     const deposit = aDeposit();
     await record({ change: 'deposit-created', deposit });

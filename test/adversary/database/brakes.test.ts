@@ -96,6 +96,8 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     request: (id) => facts.request(id),
     grant: (id) => facts.grant(id),
     openRequestIds: () => facts.openRequestIds(),
+    keptRelease: (id) => facts.keptRelease(id),
+    keptReleaseIds: () => facts.keptReleaseIds(),
     runningGrantIds: () => facts.runningGrantIds(),
     openAttempts: () => facts.openAttempts(),
     birth: (key) => facts.birth(key),

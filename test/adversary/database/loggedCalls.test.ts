@@ -85,13 +85,15 @@ const unasked = (facts: LogFacts): LogFacts => ({
   request: (id) => facts.request(id),
   grant: (id) => facts.grant(id),
   openRequestIds: () => facts.openRequestIds(),
+  keptRelease: (id) => facts.keptRelease(id),
+  keptReleaseIds: () => facts.keptReleaseIds(),
   runningGrantIds: () => facts.runningGrantIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
   creation: () => undefined,
   isVoid: () => false,
   openAttempt: (act) =>
-    facts.openAttempt(act) ?? { act: 'key.generate', actor: 'olga', subject: {}, grants: [] },
+    facts.openAttempt(act) ?? { id: act, act: 'key.generate', actor: 'olga', subject: {}, grants: [] },
   asOf: (act) => {
     const asOf = facts.asOf(act);
     return asOf && { ...asOf, isRepeated: false, isKeyTaken: false };

@@ -217,7 +217,7 @@ describe('a database that answers an append and', () => {
 });
 
 const none = (): undefined => undefined;
-const attempted = () => ({ act: 'grant.sign', actor: 'app', subject: {}, grants: [] });
+const attempted = (id: string) => ({ id, act: 'grant.sign', actor: 'app', subject: {}, grants: [] });
 const nobody = (): readonly [] => [];
 const nothingAgainst = (): AsOf => ({
   policyVersion: 0,
@@ -251,6 +251,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
         facts: {
           ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
           ...{ openAttempt: attempted, creation: none, isVoid: () => false },
+          ...{ keptRelease: none, keptReleaseIds: nobody },
           ...{ openRequestIds: nobody },
           ...{ runningGrantIds: nobody, openAttempts: nobody },
         },

@@ -232,6 +232,8 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       return asked;
     },
     openRequestIds: () => [...recoveries.keys()],
+    keptRelease: (id) => logged.keptRelease(id),
+    keptReleaseIds: () => logged.keptReleaseIds(),
     runningGrantIds: () => logged.runningGrantIds(),
     openAttempts: () => logged.openAttempts(),
     grant: (id) => logged.grant(id),

@@ -88,13 +88,15 @@ const believing: Asks = (facts) => ({
   request: (id) => facts.request(id),
   grant: (id) => facts.grant(id),
   openRequestIds: () => facts.openRequestIds(),
+  keptRelease: (id) => facts.keptRelease(id),
+  keptReleaseIds: () => facts.keptReleaseIds(),
   runningGrantIds: () => facts.runningGrantIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
   asOf: (act) => facts.asOf(act),
   creation: (principal, key) => facts.creation(principal, key),
   openAttempt: (act) =>
-    facts.openAttempt(act) ?? { act: 'token.tidy', actor: DAEMON.id, subject: {}, grants: [] },
+    facts.openAttempt(act) ?? { id: act, act: 'token.tidy', actor: DAEMON.id, subject: {}, grants: [] },
   isVoid: () => false,
 });
 
