@@ -95,10 +95,11 @@ export async function getDeposit(escrow: Escrow, id: KeyId): Promise<Deposit> {
   return deposit;
 }
 
-/** The recovery, or EscrowError `recovery-unknown`. */
+/** The recovery, or EscrowError `recovery-unknown`, `record-mismatch`. */
 export async function getRecovery(escrow: Escrow, id: RecoveryId): Promise<Recovery> {
   const recovery = await escrow.store.findRecovery(id);
   if (recovery === undefined) throw new EscrowError('recovery-unknown');
+  if (recovery.id !== id) throw new EscrowError('record-mismatch', 'The record is of another request.');
   return recovery;
 }
 

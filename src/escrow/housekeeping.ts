@@ -11,7 +11,7 @@ import { parseId } from './ids.js';
 import type { Journal } from './journal.js';
 import { aloneOn } from './journal.js';
 import { forgetReleases } from './keptRelease.js';
-import type { GrantFacts, LogFacts, RequestFacts } from './logFacts.js';
+import type { FollowedLog, GrantFacts, LogFacts, RequestFacts } from './logFacts.js';
 import { subjectOf } from './operate.js';
 import { DAEMON } from './performance.js';
 import { activateWhenDue } from './recoverKey.js';
@@ -80,16 +80,19 @@ async function closeInterrupted(
   for (const { id, by } of acts) {
     // what this daemon is in the middle of, it is, whoever is said to have begun it
     if (by === 'other' || ledger.underWay.has(id)) continue;
+    let isTried = false;
     await settling.settle({
       id,
-      isDue: () => true,
+      // one that the log does not have is told by who closes it
+      isDue: () => !isTried || followed.facts.openAttempt(id) !== undefined,
       settle: async () => {
+        isTried = true;
         if (await ledger.closeInterrupted(id)) closed += 1;
       },
     });
   }
   await nameLost(
-    followed.facts,
+    followed,
     settling,
     acts.map(({ id }) => id),
     journal,
@@ -99,14 +102,17 @@ async function closeInterrupted(
 
 /** Attempts that the log has open and no record has: nobody will close them. */
 async function nameLost(
-  facts: LogFacts,
+  followed: FollowedLog,
   settling: Settling,
   known: readonly string[],
   journal: Pick<Journal, 'openActs'>,
 ): Promise<void> {
+  const { facts } = followed;
   const absent = facts.openAttempts().filter(({ id }) => !known.includes(id));
   if (absent.length === 0) return;
   const now = new Set<string>((await journal.openActs()).map(({ id }) => id));
+  // those that have an outcome by now have no such record any more
+  await followed.caughtUp();
   for (const { id } of absent)
     if (!now.has(id) && facts.openAttempt(id) !== undefined)
       settling.contradicts({

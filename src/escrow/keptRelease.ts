@@ -139,7 +139,6 @@ async function getKept(
   const recovery = await getRecovery(escrow, id);
   about({ keys: recovery.keys, owner: recovery.owner });
   const { state } = recovery;
-  if (recovery.id !== id) throw new EscrowError('record-mismatch', 'The record is of another request.');
   if (state.status !== 'released' || state.answers === undefined) throw new EscrowError('release-gone');
   return { ...recovery, answers: state.answers };
 }

@@ -28,17 +28,34 @@ export function mayBeReminded({ followed }: Pick<Escrow, 'followed'>, id: Recove
  * whose approval is taken now and does not count yet, and who was not told since that intent. Resolves with whether there was
  * anybody. The notices follow from the entry. Safe beside other daemons: one of them records it.
  *
- * @throws EscrowError `busy` (another daemon has), `recovery-ended`, `recovery-expired`, `record-mismatch`, and as the log does
+ * @throws EscrowError `busy`, `recovery-ended`, `recovery-expired`, `record-mismatch`, and as the log does
  */
 export async function remindRecovery(escrow: Escrow, id: RecoveryId): Promise<boolean> {
   // what is not due is not attempted
   if ((await findDue(escrow, id, () => undefined)) === undefined) return false;
+  try {
+    await record(escrow, id);
+    return true;
+  } catch (error) {
+    if (error instanceof TheyWereTold) return false;
+    throw error;
+  }
+}
+
+/** Another daemon has recorded it meanwhile. */
+class TheyWereTold extends EscrowError {
+  constructor() {
+    super('busy');
+  }
+}
+
+async function record(escrow: Escrow, id: RecoveryId): Promise<void> {
   await escrow.ledger.perform({
     act: 'recovery.remind',
     actor: DAEMON,
     decide: async (about) => {
       const due = await findDue(escrow, id, about);
-      if (due === undefined) throw new EscrowError('busy');
+      if (due === undefined) throw new TheyWereTold();
       const { recovery, facts, policy, depositaries } = due;
       return {
         detail: { requestHash: recovery.requestHash, depositaries },
@@ -59,7 +76,6 @@ export async function remindRecovery(escrow: Escrow, id: RecoveryId): Promise<bo
       });
     },
   });
-  return true;
 }
 
 async function findDue(

@@ -13,7 +13,7 @@ const OUT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'clock-differs',
 ]);
 /** What another daemon that did the same leaves. */
-const LOST: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['busy', 'recovery-ended']);
+const LOST: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['busy', 'recovery-ended', 'release-gone']);
 
 /** A record that does not say what the log says, and why it was passed over. */
 export interface Contradiction {
@@ -65,7 +65,7 @@ export class Settling {
       if (isLost) await followed.caughtUp();
       // what another has settled, or is about to, is no matter any more
       if (isLost && (!isDue() || isUnderWay(followed.facts, id))) return false;
-      this.contradicts({ id, reason: isLost ? HELD : reasonOf(error) });
+      this.contradicts({ id, reason: reasonOf(error) });
       return false;
     }
   }
@@ -79,6 +79,7 @@ function isOfRecord(error: unknown): boolean {
 }
 
 function reasonOf(error: unknown): string {
+  if (error instanceof NotHeld || (error instanceof EscrowError && error.code === 'busy')) return HELD;
   return error instanceof EscrowError && error.code !== 'internal'
     ? error.detail
     : 'Its record cannot be read, or cannot be.';

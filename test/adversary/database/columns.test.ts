@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 
 import type { ConnectionSettings } from '../../../src/postgres/clusterLock.js';
-import { expectLogHolds } from '../../promises/wholeLog.js';
+import { granted } from '../../promises/recoveries.js';
+import { entriesFrom, expectLogHolds } from '../../promises/wholeLog.js';
 import { query } from '../../support/postgres.js';
 import type { ColumnAttack } from './columnAttacks.js';
 import { attacksOn, REFUSED, SURROUNDINGS } from './columnAttacks.js';
@@ -264,6 +265,78 @@ test('nobody who is told of acts decides them: notification_sink, notification_d
   );
   await sign(system, live);
   expect(await outcomeOf(ACTS['see it'](scene))).toBe('done');
+});
+
+/** A row as it stands, and what puts it back. */
+async function kept(table: 'recovery' | 'grant_', id: string): Promise<() => Promise<unknown>> {
+  const [row] = await query<{ row: object }>(
+    scene.owner,
+    `select to_jsonb(t) - 'quorums' as row from ${table} t where id = $1`,
+    [id],
+  );
+  if (row === undefined) throw new Error(`there is no ${id}`);
+  const names = Object.keys(row.row).join(', ');
+  return () =>
+    query(
+      scene.owner,
+      `update ${table} t set (${names}) = (select ${names} from jsonb_populate_record(t, $2)) where id = $1`,
+      [id, JSON.stringify(row.row)],
+    );
+}
+
+describe('housekeeping, as it is kept before a daemon serves', () => {
+  // every member of a record, and each to anything, in housekeeping.test.ts
+  const spoilt = (): readonly (readonly ['recovery' | 'grant_', string, string])[] => [
+    ['grant_', scene.live, `status = 'revoked', used = max_uses, expires_at = starts_at`],
+    ['grant_', scene.paced, `scope = '{}', key = 'none', owner = 'none', recent = '{}'`],
+    [
+      'recovery',
+      scene.due,
+      `status = 'expired', document = jsonb_set(document, '{state}', '{"status": "expired"}')`,
+    ],
+    ['recovery', scene.pending, `document = '{}', revision = 99, keys = '{}'`],
+    [
+      'recovery',
+      scene.vetoed,
+      `status = 'pending', document = jsonb_set(document, '{state}', '{"status": "pending"}')`,
+    ],
+  ];
+
+  test('no row keeps a daemon from starting, ends anything early or has an object destroyed; what is due is done, or named', async () => {
+    const { system, daemon, signing, lines, live } = scene;
+    const used = async (): Promise<string> => {
+      const { grant } = await granted(system, signing, { maxUses: 1 });
+      await sign(system, grant);
+      return grant;
+    };
+    const [due, unreadable] = [await used(), await used()];
+    const back = await Promise.all([
+      kept('grant_', unreadable),
+      ...spoilt().map(([table, id]) => kept(table, id)),
+    ]);
+    await system.stopDaemon();
+    const { length: told } = lines;
+    for (const [table, id, values] of [['grant_', unreadable, `key = 'none'`] as const, ...spoilt()])
+      await query(daemon, `update ${table} set ${values} where id = $1`, [id]);
+    await system.startDaemon();
+    for (const restore of back) await restore();
+    const alarms = lines.slice(told).filter(({ alarm }) => alarm !== undefined);
+    expect(alarms).toEqual([
+      expect.objectContaining({
+        alarm: 'record-mismatch',
+        records: expect.stringMatching(new RegExp(`^${unreadable} \\(The log says something else`)) as string,
+      }),
+    ]);
+    const ended = (await entriesFrom(system, 0))
+      .filter(({ act, phase }) => /\.(exhaust|expire|tidy|forget)$/.test(act) && phase === 'done')
+      .map(({ act, subject }) => `${act} ${subject.grant ?? subject.recovery ?? ''}`);
+    expect(ended).toContain(`grant.exhaust ${due}`);
+    const victims = [unreadable, ...spoilt().map(([, id]) => id)];
+    expect(ended.filter((end) => victims.some((id) => end.includes(id)))).toEqual([]);
+    expect(ended.filter((end) => end.startsWith('token.tidy'))).toEqual([]);
+    await sign(system, live);
+    await expectLogHolds(system);
+  });
 });
 
 describe('when everything is as it was', () => {
