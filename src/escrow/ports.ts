@@ -278,8 +278,6 @@ export interface Store {
   findGrants(ids: readonly GrantId[]): Promise<readonly Grant[]>;
   /** Grants that this person owns the key of, may use, or has a share in; all when not named. */
   grants(of: { readonly participant?: PrincipalId }, page: PageRequest): Promise<Page<Grant>>;
-  /** Grants that have not ended in the records. */
-  openGrants(): Promise<readonly Grant[]>;
   /** What a caller's Idempotency-Key stands for at this time; undefined when it may be used (see `idempotency-key-free`). */
   findCreation(
     named: { readonly principal: PrincipalId; readonly key: string },

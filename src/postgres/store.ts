@@ -127,10 +127,6 @@ export function openStore(pool: Pool): Store {
         position: ({ starts_at, id }) => [starts_at.getTime(), id],
         item: toGrant,
       }),
-    openGrants: async () => {
-      const rows = await pool.ask<GrantRow>(`${fromGrant} where status = 'active' order by starts_at, id`);
-      return rows.map(toGrant);
-    },
 
     findCreation: async ({ principal, key }, at) => {
       const [row] = await pool.ask<CreationRow>(

@@ -201,7 +201,6 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       ),
     findGrant: (id) => Promise.resolve(grants.get(id)),
     findGrants: (ids) => Promise.resolve(ids.flatMap((id) => grants.get(id) ?? [])),
-    openGrants: () => Promise.resolve([...grants.values()].filter(({ status }) => status === 'active')),
   } as Partial<Store> as Store;
 
   const device: Device = {

@@ -281,7 +281,6 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     findGrant: (id) => Promise.resolve(id === GRANT ? grant : undefined),
     findGrants: (ids) => Promise.resolve(ids.includes(GRANT) ? [grant] : []),
     grants: () => page(GRANT_RECORD),
-    openGrants: () => Promise.resolve([GRANT_RECORD]),
     findCreation: (named, at) => Promise.resolve(journal.findCreation(named, at)),
     givenUp: () => page(GIVEN_UP),
     findGivenUp: (sink, notices) =>

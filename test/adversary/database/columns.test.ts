@@ -314,10 +314,11 @@ describe('housekeeping, as it is kept before a daemon serves', () => {
       kept('grant_', unreadable),
       ...spoilt().map(([table, id]) => kept(table, id)),
     ]);
-    await system.stopDaemon();
     const { length: told } = lines;
     for (const [table, id, values] of [['grant_', unreadable, `key = 'none'`] as const, ...spoilt()])
       await query(daemon, `update ${table} set ${values} where id = $1`, [id]);
+    // the database goes with its daemon, whose next round would be in an hour
+    await system.stopDaemon();
     await system.startDaemon();
     for (const restore of back) await restore();
     const alarms = lines.slice(told).filter(({ alarm }) => alarm !== undefined);
