@@ -1,6 +1,6 @@
 import { ConfigError } from './config.js';
 import { PolicyNotSigned } from './escrow/directory.js';
-import { ClusterError, ClusterInUse } from './postgres/clusterError.js';
+import { ClusterError, ClusterInUse } from './privatePostgres/errors.js';
 import { LogDamaged, UnsafeDatabase } from './postgres/faults.js';
 import { SchemaMissing } from './postgres/migrations.js';
 import { TokenNotReady } from './token/faults.js';

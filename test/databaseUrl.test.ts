@@ -1,7 +1,7 @@
 import { EXIT_CODES, exitCodeOf } from '../src/exitCodes.js';
 import { decodeEntry } from '../src/log/entry.js';
 import { openCheckpoint } from '../src/log/checkpoint.js';
-import type { ConnectionSettings } from '../src/postgres/clusterLock.js';
+import type { ConnectionSettings } from '../src/privatePostgres/lock.js';
 import { writeOf } from './postgres/fixtures.js';
 import { granted } from './promises/recoveries.js';
 import { makeKey } from './support/life.js';

@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import type { ConnectionSettings } from './clusterLock.js';
+import type { ConnectionSettings } from '../privatePostgres/lock.js';
 
 /** A database and a role in it: settings of the private cluster, or a `postgresql://` URL. */
 export type Connection = ConnectionSettings | string;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Grant } from '../../src/escrow/grant.js';
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import { openDatabase } from '../../src/postgres/database.js';
 import { anchorage, clock, silent } from '../postgres/fixtures.js';
 import { certifierOf, signerOf } from '../support/signer.js';

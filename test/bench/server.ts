@@ -1,8 +1,8 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startCluster } from '../../src/postgres/cluster.js';
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import { startCluster } from '../../src/privatePostgres/cluster.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import type { Progress } from './findings.js';
 
 /** The two roles of a server. */

@@ -20,17 +20,17 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Client } from 'pg';
-import { chooseBinaries, type BinarySearch } from '../../src/postgres/binaries.js';
+import { chooseBinaries, type BinarySearch } from '../../src/privatePostgres/binaries.js';
 import {
   startCluster,
   type Cluster,
   type ClusterLoss,
   type ClusterOptions,
-} from '../../src/postgres/cluster.js';
-import { ClusterInUse } from '../../src/postgres/clusterError.js';
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
-import { findPostmaster } from '../../src/postgres/postmaster.js';
-import { chooseRunUser } from '../../src/postgres/unprivileged.js';
+} from '../../src/privatePostgres/cluster.js';
+import { ClusterInUse } from '../../src/privatePostgres/errors.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
+import { findPostmaster } from '../../src/privatePostgres/postmaster.js';
+import { chooseRunUser } from '../../src/privatePostgres/unprivileged.js';
 import { freshCluster } from '../support/freshCluster.js';
 import { runTs } from '../support/runTs.js';
 import { letPass, until } from '../support/waiting.js';

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import { startCluster, type ClusterOptions } from '../../src/postgres/cluster.js';
+import { startCluster, type ClusterOptions } from '../../src/privatePostgres/cluster.js';
 
 /**
  * A daemon's part of the tests: starts the cluster that its argument describes, says so in one JSON line, and stops it

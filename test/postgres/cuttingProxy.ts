@@ -1,6 +1,6 @@
 import { createServer, connect, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 
 /** Stands between a client and the server, and cuts the line at a statement that commits. */
 export interface CuttingProxy {

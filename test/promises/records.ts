@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import pkcs11 from 'pkcs11js';
 
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import type { Standing } from '../support/replay.js';
 import { openRaw } from '../support/rawToken.js';
 import { onConnection } from '../support/postgres.js';

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 
 import { Client } from 'pg';
 
-import { startCluster } from '../../src/postgres/cluster.js';
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
-import type { Place } from '../../src/postgres/clusterPlace.js';
-import { readPlace } from '../../src/postgres/clusterPlace.js';
-import { daemonRole } from '../../src/postgres/initialise.js';
+import { startCluster } from '../../src/privatePostgres/cluster.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
+import type { Place } from '../../src/privatePostgres/place.js';
+import { readPlace } from '../../src/privatePostgres/place.js';
+import { daemonRole } from '../../src/privatePostgres/initialise.js';
 import { migrate } from '../../src/postgres/migrations.js';
 import { ownerOf } from './databaseDump.js';
 import type { System } from './system.js';

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPlace } from '../../src/postgres/clusterPlace.js';
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
-import { databaseName, ownerRole } from '../../src/postgres/initialise.js';
-import { port } from '../../src/postgres/postmaster.js';
+import { readPlace } from '../../src/privatePostgres/place.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
+import { databaseName, ownerRole } from '../../src/privatePostgres/initialise.js';
+import { port } from '../../src/privatePostgres/postmaster.js';
 import type { DepositRow, RecoveryRow } from '../../src/postgres/rows.js';
 import { toDeposit, toRecovery } from '../../src/postgres/rows.js';
 import type { Deposit } from '../../src/escrow/deposit.js';

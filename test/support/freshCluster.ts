@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { startCluster, type ClusterOptions } from '../../src/postgres/cluster.js';
+import { startCluster, type ClusterOptions } from '../../src/privatePostgres/cluster.js';
 import { madeOnce } from './madeOnce.js';
 
 /** What the tests start every private cluster with that is not what they are about. */

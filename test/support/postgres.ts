@@ -2,8 +2,8 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { startCluster, type Cluster } from '../../src/postgres/cluster.js';
-import type { ConnectionSettings } from '../../src/postgres/clusterLock.js';
+import { startCluster, type Cluster } from '../../src/privatePostgres/cluster.js';
+import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import { CLUSTER, freshCluster } from './freshCluster.js';
 
 /** A private PostgreSQL server of one test suite, with one database in it. */

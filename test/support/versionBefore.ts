@@ -9,7 +9,7 @@ import type { EscrowClient } from '../../src/client/escrowClient.js';
 import type { Identity } from '../../src/client/identity.js';
 import type { Daemon } from '../../src/daemon.js';
 import type { WireRecovery } from '../../src/escrow/wire.js';
-import { startCluster } from '../../src/postgres/cluster.js';
+import { startCluster } from '../../src/privatePostgres/cluster.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import { readProfile } from '../../src/token/profile.js';
 import { query } from './postgres.js';

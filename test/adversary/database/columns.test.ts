@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { Client } from 'pg';
 
-import type { ConnectionSettings } from '../../../src/postgres/clusterLock.js';
+import type { ConnectionSettings } from '../../../src/privatePostgres/lock.js';
 import { granted } from '../../promises/recoveries.js';
 import { entriesFrom, expectLogHolds } from '../../promises/wholeLog.js';
 import { query } from '../../support/postgres.js';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, link, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode } from './clusterError.js';
+import { errorCode } from './errors.js';
 
 /**
  * Creates `path` whole and durable, or leaves the one that is there: of several callers at once one creates it, and all

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ClusterError, ClusterInUse, errorMessage } from './clusterError.js';
-import { tryLock, type ConnectionSettings, type HeldLock } from './clusterLock.js';
-import { markReady } from './clusterPlace.js';
+import { ClusterError, ClusterInUse, errorMessage } from './errors.js';
+import { tryLock, type ConnectionSettings, type HeldLock } from './lock.js';
+import { markReady } from './place.js';
 import { daemonRole, databaseName, ownerRole, sweepDrafts } from './initialise.js';
 import {
   boundLog,
@@ -13,7 +13,7 @@ import {
   shutDown,
   type Launched,
 } from './postmaster.js';
-import { prepare, type Prepared } from './prepareCluster.js';
+import { prepare, type Prepared } from './prepare.js';
 
 /** Where the cluster tells the operator what it does. Never evidence. */
 export interface ClusterLog {

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
 import type { ClusterOptions } from './cluster.js';
-import { ClusterError, errorCode, errorMessage } from './clusterError.js';
-import { choosePlace, exists, missing, openPlace, readPlace, type Place } from './clusterPlace.js';
+import { ClusterError, errorCode, errorMessage } from './errors.js';
+import { choosePlace, exists, missing, openPlace, readPlace, type Place } from './place.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';
 import { chooseRunUser, type RunUser } from './unprivileged.js';
 

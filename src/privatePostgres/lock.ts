@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { ClusterError, errorCode, errorMessage } from './clusterError.js';
+import { ClusterError, errorCode, errorMessage } from './errors.js';
 
 /** How to reach the cluster as one role. `host` is the socket's directory. */
 export interface ConnectionSettings {

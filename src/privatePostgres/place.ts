@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, lstat, mkdir, mkdtemp, readFile, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ClusterError, errorCode } from './clusterError.js';
+import { ClusterError, errorCode } from './errors.js';
 import { createOnce, replaceFile } from './durableFile.js';
 import { canReach, makePassage, type RunUser } from './unprivileged.js';
 

@@ -3,8 +3,8 @@ import { copyFile, open, readFile, readlink, realpath, stat, truncate } from 'no
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Binaries } from './binaries.js';
-import { ClusterError, errorCode } from './clusterError.js';
-import { restoreSocketDirectory, type Place } from './clusterPlace.js';
+import { ClusterError, errorCode } from './errors.js';
+import { restoreSocketDirectory, type Place } from './place.js';
 import { replaceFile } from './durableFile.js';
 import { daemonRole, databaseName, ownerRole } from './initialise.js';
 import { bareEnvironment, identity, type RunUser } from './unprivileged.js';

@@ -2,8 +2,8 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Binaries } from './binaries.js';
-import { ClusterError, errorCode } from './clusterError.js';
-import { exists, own, type Place } from './clusterPlace.js';
+import { ClusterError, errorCode } from './errors.js';
+import { exists, own, type Place } from './place.js';
 import { createOnce, syncDirectory } from './durableFile.js';
 import { runToEnd, type RunUser } from './unprivileged.js';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
-import { ClusterError, errorCode } from './clusterError.js';
+import { ClusterError, errorCode } from './errors.js';
 import { syncDirectory } from './durableFile.js';
 import { canReach, makePassage, type RunUser } from './unprivileged.js';
 

@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { chmod, mkdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { ClusterError } from './clusterError.js';
+import { ClusterError } from './errors.js';
 
 /** The operating system's user that the server runs as, when it is not the daemon's own. */
 export interface RunUser {

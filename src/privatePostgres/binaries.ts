@@ -1,7 +1,7 @@
 import { access, constants, readdir, realpath } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { bundleAt, findBundle, settleBundle } from './bundledBinaries.js';
-import { ClusterError, errorMessage } from './clusterError.js';
+import { ClusterError, errorMessage } from './errors.js';
 import { canReach, runToEnd, type RunUser } from './unprivileged.js';
 
 /** A directory with `postgres` and `initdb` that the server's user can run. */
