@@ -3,7 +3,7 @@ import { PolicyNotSigned } from './escrow/directory.js';
 import { ClusterError, ClusterInUse } from './privatePostgres/errors.js';
 import { LogDamaged, UnsafeDatabase } from './postgres/faults.js';
 import { SchemaMissing } from './postgres/migrations.js';
-import { TokenNotReady } from './token/faults.js';
+import { TokenNotReady } from './token/cryptoki/faults.js';
 import { TokenNotEnforcing } from './tokenStart.js';
 
 /** What the daemon's exit code says. Stable: service managers decide by it whether to start the daemon again. */

@@ -10,7 +10,7 @@ import { EXIT_CODES, exitCodeOf } from './exitCodes.js';
 import { watchForHangs } from './hangWatch.js';
 import { createOperatorLog, reasonsOf } from './operatorLog.js';
 import { PAIR_PROGRAM } from './pairProgram.js';
-import { oldestCallMs } from './token/attributes.js';
+import { oldestCallMs } from './token/cryptoki/attributes.js';
 
 const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
 

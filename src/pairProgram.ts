@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 import { forbidCoreDumps } from './coreDumps.js';
-import type { PairAnswer, PairOrder } from './token/pairMaker.js';
-import { MAKES_PAIRS } from './token/pairMaker.js';
-import { PairServer } from './token/pairServer.js';
+import type { PairAnswer, PairOrder } from './token/objects/pairMaker.js';
+import { MAKES_PAIRS } from './token/objects/pairMaker.js';
+import { PairServer } from './token/service/pairServer.js';
 
 /** The program of the process that makes key pairs: this file. */
 export const PAIR_PROGRAM = fileURLToPath(import.meta.url);

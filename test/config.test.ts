@@ -6,8 +6,8 @@ import { stringify } from 'yaml';
 
 import type { Config } from '../src/config.js';
 import { ConfigError, readConfig, readSecretFile } from '../src/config.js';
-import { findModule } from '../src/token/module.js';
-import { readProfile } from '../src/token/profile.js';
+import { findModule } from '../src/token/cryptoki/module.js';
+import { readProfile } from '../src/token/profile/profile.js';
 import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';
 
 const SPY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;

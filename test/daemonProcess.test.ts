@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 
 import { EXIT_CODES } from '../src/exitCodes.js';
-import { findModule } from '../src/token/module.js';
+import { findModule } from '../src/token/cryptoki/module.js';
 import { runTs } from './support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';
 import type { System } from './support/system.js';

@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 
 import { FILES } from '../../src/client/identity.js';
 import { checkAnswer, makeChallenge } from '../../src/token/ceremony/challenge.js';
-import { findModule, setEnvironment } from '../../src/token/module.js';
-import { readProfile } from '../../src/token/profile.js';
+import { findModule, setEnvironment } from '../../src/token/cryptoki/module.js';
+import { readProfile } from '../../src/token/profile/profile.js';
 import { depositaryPair, NOW, RECOVERY, SECRET, show, transportPair } from '../client/scene.js';
 import type { WireApproval } from '../../src/escrow/wire.js';
 import { replyOf } from '../support/oneKey.js';

@@ -10,7 +10,7 @@ import { createOperatorLog } from '../../src/operatorLog.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
 import { acceptLoss } from '../../src/token/ceremony/acceptLoss.js';
 import { makeKey } from '../support/life.js';
-import { readBytes } from '../../src/token/objects.js';
+import { readBytes } from '../../src/token/objects/objects.js';
 import { openRaw } from '../support/rawToken.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';

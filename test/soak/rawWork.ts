@@ -1,10 +1,10 @@
 import { generateKeyPairSync, publicEncrypt, randomBytes } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
-import type { Template } from '../../src/token/attributes.js';
-import { Dialect } from '../../src/token/dialect.js';
-import { Mechanisms } from '../../src/token/mechanisms.js';
-import { grantKey, openingKey, unwrappingPair, userPair } from '../../src/token/templates.js';
+import type { Template } from '../../src/token/cryptoki/attributes.js';
+import { Dialect } from '../../src/token/profile/dialect.js';
+import { Mechanisms } from '../../src/token/profile/mechanisms.js';
+import { grantKey, openingKey, unwrappingPair, userPair } from '../../src/token/profile/templates.js';
 import { nodeOaep } from '../support/escrowChain.js';
 import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { superviseToken } from '../../src/token/supervisedToken.js';
+import { superviseToken } from '../../src/token/service/supervisedToken.js';
 import { deposit, raiseGrant } from '../support/escrowChain.js';
 import { makeSoftHsm } from '../support/softhsm.js';
 import type { Growth } from './memory.js';

@@ -8,7 +8,7 @@ import type { Purpose } from '../../src/escrow/policy.js';
 import type { Opened, ServerForVersion, TokenVerbs, Wrapped } from '../../src/escrow/ports.js';
 import type { Held, Sealed } from '../../src/escrow/sealed.js';
 import { sealed } from '../../src/escrow/sealed.js';
-import type { OpenToken } from '../../src/token/openToken.js';
+import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDepositary } from './testToken.js';
 
 /** A deposit of one key under one quorum, as the token suites need it. */

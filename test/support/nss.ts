@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readProfile } from '../../src/token/profile.js';
+import { readProfile } from '../../src/token/profile/profile.js';
 import type { TestToken } from './testToken.js';
 import { makeTestToken } from './testToken.js';
 

@@ -1,9 +1,9 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
-import type { Template } from '../../src/token/attributes.js';
-import { findModule, libraryParameters, loadModule } from '../../src/token/module.js';
-import { findAll } from '../../src/token/objects.js';
-import { openSession } from '../../src/token/sessions.js';
-import { findSlot } from '../../src/token/startup.js';
+import type { Template } from '../../src/token/cryptoki/attributes.js';
+import { findModule, libraryParameters, loadModule } from '../../src/token/cryptoki/module.js';
+import { findAll } from '../../src/token/objects/objects.js';
+import { openSession } from '../../src/token/cryptoki/sessions.js';
+import { findSlot } from '../../src/token/service/findLongLived.js';
 import type { TestToken } from './testToken.js';
 
 /** The token as an attacker on the host has it: the driver and a session, with no template of ours in between. */

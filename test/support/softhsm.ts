@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TokenPlace } from '../../src/token/ceremony/table.js';
 import { atTable, getSlot } from '../../src/token/ceremony/table.js';
-import { readProfile } from '../../src/token/profile.js';
+import { readProfile } from '../../src/token/profile/profile.js';
 import { madeOnce } from './madeOnce.js';
 import type { TestDepositary, TestToken, TokenSecrets } from './testToken.js';
 import { atFreeTable, makeTestToken, testTokenAt } from './testToken.js';

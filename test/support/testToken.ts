@@ -8,10 +8,10 @@ import { initialise } from '../../src/token/ceremony/initialise.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import { readRecord } from '../../src/token/ceremony/record.js';
 import type { TokenPlace } from '../../src/token/ceremony/table.js';
-import { CKR, readFault, TokenNotReady } from '../../src/token/faults.js';
-import { findModule } from '../../src/token/module.js';
-import type { OpenTokenOptions, TokenGeneration } from '../../src/token/openToken.js';
-import { openToken } from '../../src/token/openToken.js';
+import { CKR, readFault, TokenNotReady } from '../../src/token/cryptoki/faults.js';
+import { findModule } from '../../src/token/cryptoki/module.js';
+import type { OpenTokenOptions, TokenGeneration } from '../../src/token/service/openToken.js';
+import { openToken } from '../../src/token/service/openToken.js';
 import { rsaPair } from './rsaPairs.js';
 
 /** A person's own key, as a depositary keeps it. */

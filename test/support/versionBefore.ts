@@ -11,7 +11,7 @@ import type { Daemon } from '../../src/daemon.js';
 import type { WireRecovery } from '../../src/escrow/wire.js';
 import { startCluster } from '../../src/privatePostgres/cluster.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
-import { readProfile } from '../../src/token/profile.js';
+import { readProfile } from '../../src/token/profile/profile.js';
 import { query } from './postgres.js';
 import type { SoftHsm } from './softhsm.js';
 import { SOFTHSM_PROFILE_FILE } from './softhsm.js';

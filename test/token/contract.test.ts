@@ -12,17 +12,17 @@ import type { KeySpec } from '../../src/escrow/keySpecs.js';
 import { KEY_SPEC_NAMES, KEY_SPECS } from '../../src/escrow/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/mechanisms.js';
 import { MECHANISM_NAMES, mechanismsFor, signs } from '../../src/escrow/mechanisms.js';
-import type { AttackName } from '../../src/token/attackNames.js';
-import { ATTACK_NAMES } from '../../src/token/attackNames.js';
-import { DISPENSABLE, NESTED } from '../../src/token/dialect.js';
-import { Mechanisms } from '../../src/token/mechanisms.js';
-import type { OpenToken } from '../../src/token/openToken.js';
-import type { TokenProfile } from '../../src/token/profile.js';
-import { readProfile } from '../../src/token/profile.js';
-import type { AttackResult } from '../../src/token/selfTest.js';
-import { tryAttacks } from '../../src/token/selfTest.js';
-import { importSpki } from '../../src/token/startup.js';
-import { signable, verifies } from '../../src/token/verifying.js';
+import type { AttackName } from '../../src/token/profile/attackNames.js';
+import { ATTACK_NAMES } from '../../src/token/profile/attackNames.js';
+import { DISPENSABLE, NESTED } from '../../src/token/profile/dialect.js';
+import { Mechanisms } from '../../src/token/profile/mechanisms.js';
+import type { OpenToken } from '../../src/token/service/openToken.js';
+import type { TokenProfile } from '../../src/token/profile/profile.js';
+import { readProfile } from '../../src/token/profile/profile.js';
+import type { AttackResult } from '../../src/token/selfTest/selfTest.js';
+import { tryAttacks } from '../../src/token/selfTest/selfTest.js';
+import { importSpki } from '../../src/token/service/findLongLived.js';
+import { signable, verifies } from '../../src/token/selfTest/verifying.js';
 import {
   deposit,
   depositFor,

@@ -4,9 +4,9 @@ import { EscrowError } from '../../src/escrow/errors.js';
 import type { GrantId, RecoveryId } from '../../src/escrow/ids.js';
 import type { TokenVerbs } from '../../src/escrow/ports.js';
 import { sealed } from '../../src/escrow/sealed.js';
-import type { OpenToken } from '../../src/token/openToken.js';
-import { importSpki } from '../../src/token/startup.js';
-import { verifies } from '../../src/token/verifying.js';
+import type { OpenToken } from '../../src/token/service/openToken.js';
+import { importSpki } from '../../src/token/service/findLongLived.js';
+import { verifies } from '../../src/token/selfTest/verifying.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import {
   AAD,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 import { z } from 'zod';
 import { unwrapPadded } from '../../src/client/release.js';
-import { Mechanisms } from '../../src/token/mechanisms.js';
+import { Mechanisms } from '../../src/token/profile/mechanisms.js';
 import { makeNss } from '../support/nss.js';
 import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';

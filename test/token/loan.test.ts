@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import pkcs11 from 'pkcs11js';
 import type { TokenVerbs } from '../../src/escrow/ports.js';
 import type { Held } from '../../src/escrow/sealed.js';
-import type { OpenToken } from '../../src/token/openToken.js';
+import type { OpenToken } from '../../src/token/service/openToken.js';
 import { deposit, principal, raiseGrant } from '../support/escrowChain.js';
 import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';

@@ -1,6 +1,6 @@
-import { pairProcess } from '../../src/token/pairMaker.js';
-import { findModule, libraryParameters } from '../../src/token/module.js';
-import { readProfile } from '../../src/token/profile.js';
+import { pairProcess } from '../../src/token/objects/pairMaker.js';
+import { findModule, libraryParameters } from '../../src/token/cryptoki/module.js';
+import { readProfile } from '../../src/token/profile/profile.js';
 
 /** Has one pair after another made until it is killed: program, profile, token's label, configuration of SoftHSM, PIN. */
 const [program = '', profileFile = '', label = '', conf = '', pin = ''] = process.argv.slice(2);

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { libraryParameters } from '../../src/token/module.js';
-import { parseProfile, readProfile } from '../../src/token/profile.js';
+import { libraryParameters } from '../../src/token/cryptoki/module.js';
+import { parseProfile, readProfile } from '../../src/token/profile/profile.js';
 
 const folder = join(process.cwd(), 'hsm-config');
 const softhsm = readFileSync(join(folder, 'softhsm-2.6.yaml'), 'utf8');

@@ -5,7 +5,7 @@ import pkcs11 from 'pkcs11js';
 import type { GrantId } from '../../src/escrow/ids.js';
 import type { Opened } from '../../src/escrow/ports.js';
 import { sealed } from '../../src/escrow/sealed.js';
-import type { OpenToken } from '../../src/token/openToken.js';
+import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import {
   AAD,

@@ -10,7 +10,7 @@ import {
 } from 'node:crypto';
 import type { DecryptInput } from '../../src/escrow/ports.js';
 import type { Sealed } from '../../src/escrow/sealed.js';
-import type { OpenToken } from '../../src/token/openToken.js';
+import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import { deposit, depositFor, opened, raiseGrant, release } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';

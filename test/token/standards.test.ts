@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign, verify } from 'node:crypto';
-import { ecdsaDer } from '../../src/token/checkpoint.js';
-import { CURVES, ecSpki, rsaNumbers, rsaSpki } from '../../src/token/spki.js';
+import { ecdsaDer } from '../../src/token/verbs/signCheckpoint.js';
+import { CURVES, ecSpki, rsaNumbers, rsaSpki } from '../../src/token/cryptoki/spki.js';
 import { rsaPair } from '../support/rsaPairs.js';
 
 test.each(['P-256', 'P-384', 'P-521'] as const)(

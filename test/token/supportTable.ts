@@ -2,9 +2,9 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
-import { ATTACK_NAMES, ATTACKS_TRY } from '../../src/token/attackNames.js';
-import type { TokenProfile } from '../../src/token/profile.js';
-import { readProfile } from '../../src/token/profile.js';
+import { ATTACK_NAMES, ATTACKS_TRY } from '../../src/token/profile/attackNames.js';
+import type { TokenProfile } from '../../src/token/profile/profile.js';
+import { readProfile } from '../../src/token/profile/profile.js';
 
 /** The profiles that the contract suite runs on a token of their kind. */
 const TRIED: ReadonlySet<string> = new Set(['softhsm-2.6', 'nss-softokn-3']);

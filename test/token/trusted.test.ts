@@ -1,9 +1,9 @@
 import { createHash, createPublicKey } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import type { OpenToken } from '../../src/token/openToken.js';
-import { Mechanisms } from '../../src/token/mechanisms.js';
-import { fingerprint, rsaNumbers } from '../../src/token/spki.js';
-import { trustedTemplate } from '../../src/token/ceremony/templates.js';
+import type { OpenToken } from '../../src/token/service/openToken.js';
+import { Mechanisms } from '../../src/token/profile/mechanisms.js';
+import { fingerprint, rsaNumbers } from '../../src/token/cryptoki/spki.js';
+import { trustedTemplate } from '../../src/token/profile/ceremonyTemplates.js';
 import { principal } from '../support/escrowChain.js';
 import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';

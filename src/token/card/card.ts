@@ -1,12 +1,12 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
-import { CKR, readFault, TokenNotReady } from '../faults.js';
-import { OAEP_HASHES } from '../mechanisms.js';
-import type { LoadedModule } from '../module.js';
-import { loadModule } from '../module.js';
-import { findAll, readRsaSpki } from '../objects.js';
-import { closeSession, openSession } from '../sessions.js';
-import { findSlot, importSpki, logIn } from '../startup.js';
+import { CKR, readFault, TokenNotReady } from '../cryptoki/faults.js';
+import { OAEP_HASHES } from '../profile/mechanisms.js';
+import type { LoadedModule } from '../cryptoki/module.js';
+import { loadModule } from '../cryptoki/module.js';
+import { findAll, readRsaSpki } from '../objects/objects.js';
+import { closeSession, openSession } from '../cryptoki/sessions.js';
+import { findSlot, importSpki, logIn } from '../service/findLongLived.js';
 
 /*
  * A depositary's own card: a PKCS#11 token that holds the one RSA key to which shares are encrypted. It has nothing of

@@ -5,7 +5,7 @@ import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { obtainPin } from '../ceremony/pins.js';
 import { CeremonyRefused } from '../ceremony/table.js';
-import { TokenNotReady } from '../faults.js';
+import { TokenNotReady } from '../cryptoki/faults.js';
 import type { CardPlace } from './card.js';
 import { openCard, readCardKey } from './card.js';
 

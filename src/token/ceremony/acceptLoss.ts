@@ -1,7 +1,7 @@
 import { EscrowError } from '../../escrow/errors.js';
 import type { TreeHead } from '../../log/anchor.js';
 import { emptyAnchor } from '../../log/anchor.js';
-import { putAnchor, readAnchor } from '../anchor.js';
+import { putAnchor, readAnchor } from '../objects/anchor.js';
 import type { CeremonyRecord, EarlierRecord } from './record.js';
 import { makeRecord, requireRecorded } from './record.js';
 import type { TokenPlace } from './table.js';

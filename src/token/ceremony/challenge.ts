@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import type { PrincipalId } from '../../escrow/ids.js';
 import { parsePrincipalId } from '../../escrow/ids.js';
-import { readSpki, rsaNumbers } from '../spki.js';
+import { readSpki, rsaNumbers } from '../cryptoki/spki.js';
 import { CeremonyRefused } from './table.js';
 
 const challengeSchema = z.strictObject({

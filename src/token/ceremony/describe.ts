@@ -1,17 +1,17 @@
 import pkcs11 from 'pkcs11js';
 import type { Session } from 'graphene-pk11';
 import type { Handle, PKCS11 } from 'pkcs11js';
-import { readUlongs } from '../attributes.js';
-import { kekCheckValue } from '../checkValue.js';
-import { Dialect } from '../dialect.js';
-import { readFault } from '../faults.js';
-import { readKekLabel } from '../keks.js';
-import { Mechanisms } from '../mechanisms.js';
-import { hasNested } from '../objectCheck.js';
-import { findAll } from '../objects.js';
-import type { TokenProfile } from '../profile.js';
-import type { Curve } from '../spki.js';
-import { CURVES, ecSpki, fingerprint, rsaSpki } from '../spki.js';
+import { readUlongs } from '../cryptoki/attributes.js';
+import { kekCheckValue } from '../objects/kekCheckValue.js';
+import { Dialect } from '../profile/dialect.js';
+import { readFault } from '../cryptoki/faults.js';
+import { readKekLabel } from '../profile/keks.js';
+import { Mechanisms } from '../profile/mechanisms.js';
+import { hasNested } from '../objects/objectCheck.js';
+import { findAll } from '../objects/objects.js';
+import type { TokenProfile } from '../profile/profile.js';
+import type { Curve } from '../cryptoki/spki.js';
+import { CURVES, ecSpki, fingerprint, rsaSpki } from '../cryptoki/spki.js';
 
 /** One long-lived object as the token shows it. Public: none of it is secret. */
 export interface DescribedObject {

@@ -1,16 +1,16 @@
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
 import { emptyAnchor } from '../../log/anchor.js';
-import { readAnchor, putAnchor } from '../anchor.js';
-import { Dialect } from '../dialect.js';
-import { Mechanisms } from '../mechanisms.js';
-import { requireKept } from '../unwrapping.js';
+import { readAnchor, putAnchor } from '../objects/anchor.js';
+import { Dialect } from '../profile/dialect.js';
+import { Mechanisms } from '../profile/mechanisms.js';
+import { requireKept } from '../objects/unwrapChecked.js';
 import { describeObjects } from './describe.js';
 import type { CeremonyRecord } from './record.js';
 import { makeRecord } from './record.js';
 import { destroyKeks, makeKeks } from './kekBirth.js';
 import type { Pins, Table, TokenPlace } from './table.js';
-import { signingPair } from './templates.js';
+import { signingPair } from '../profile/ceremonyTemplates.js';
 import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 
 /**

@@ -1,15 +1,15 @@
 import type { Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
 import pkcs11 from 'pkcs11js';
-import type { Template } from '../attributes.js';
-import { Dialect } from '../dialect.js';
-import type { KekKind, OperateKind } from '../keks.js';
-import { isOperate, KEK_KINDS, kekLabel, rotatingLabel } from '../keks.js';
-import type { NewPair } from '../keyPairs.js';
-import { Mechanisms } from '../mechanisms.js';
-import { findAll, readBytes } from '../objects.js';
-import { agreesOnKeks } from '../profile.js';
-import { requireKept } from '../unwrapping.js';
+import type { Template } from '../cryptoki/attributes.js';
+import { Dialect } from '../profile/dialect.js';
+import type { KekKind, OperateKind } from '../profile/keks.js';
+import { isOperate, KEK_KINDS, kekLabel, rotatingLabel } from '../profile/keks.js';
+import type { NewPair } from '../cryptoki/keyPairs.js';
+import { Mechanisms } from '../profile/mechanisms.js';
+import { findAll, readBytes } from '../objects/objects.js';
+import { agreesOnKeks } from '../profile/profile.js';
+import { requireKept } from '../objects/unwrapChecked.js';
 import { requireNoneInFlight, requireNoWayOut, requireRotates } from './rotation.js';
 import type { Pins, Table } from './table.js';
 import { asUser, CeremonyRefused, officerThenUser } from './table.js';
@@ -21,7 +21,7 @@ import {
   trustedKek,
   trustedKekCopy,
   trustedKekInFlight,
-} from './templates.js';
+} from '../profile/ceremonyTemplates.js';
 
 /**
  * Makes a key-encryption key of each kind, all of this version, and those of operation with their rotating handles, which cannot

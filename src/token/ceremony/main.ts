@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { TokenNotReady } from '../faults.js';
+import { TokenNotReady } from '../cryptoki/faults.js';
 import { ceremonyCommands } from './commands.js';
 import { CeremonyRefused } from './table.js';
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { ModuleEnvironment } from '../module.js';
-import { readProfile } from '../profile.js';
+import type { ModuleEnvironment } from '../cryptoki/module.js';
+import { readProfile } from '../profile/profile.js';
 import type { TokenPlace } from './table.js';
 import { CeremonyRefused } from './table.js';
 

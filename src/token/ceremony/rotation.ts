@@ -1,12 +1,12 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
 import pkcs11 from 'pkcs11js';
-import { Dialect } from '../dialect.js';
-import type { OperateKind } from '../keks.js';
-import { readKekLabel, rotatingUser } from '../keks.js';
-import { Mechanisms } from '../mechanisms.js';
-import { findAll } from '../objects.js';
-import { userPair, userSecret } from '../templates.js';
-import { trustedKeys, unboundedTrustedKeys } from '../trusted.js';
+import { Dialect } from '../profile/dialect.js';
+import type { OperateKind } from '../profile/keks.js';
+import { readKekLabel, rotatingUser } from '../profile/keks.js';
+import { Mechanisms } from '../profile/mechanisms.js';
+import { findAll } from '../objects/objects.js';
+import { userPair, userSecret } from '../profile/templates.js';
+import { trustedKeys, unboundedTrustedKeys } from '../objects/depositaries.js';
 import type { Table } from './table.js';
 import { CeremonyRefused } from './table.js';
 

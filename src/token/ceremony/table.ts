@@ -1,10 +1,10 @@
 import { Module, SessionFlag, TokenFlag, UserType } from 'graphene-pk11';
 import type { Session, Slot } from 'graphene-pk11';
 import type { PKCS11 } from 'pkcs11js';
-import { readFault } from '../faults.js';
-import type { ModuleEnvironment } from '../module.js';
-import { findModule, libraryParameters, loadModule } from '../module.js';
-import type { TokenProfile } from '../profile.js';
+import { readFault } from '../cryptoki/faults.js';
+import type { ModuleEnvironment } from '../cryptoki/module.js';
+import { findModule, libraryParameters, loadModule } from '../cryptoki/module.js';
+import type { TokenProfile } from '../profile/profile.js';
 
 /** Which token the ceremony is about. */
 export interface TokenPlace {

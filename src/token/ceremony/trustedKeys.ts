@@ -2,15 +2,15 @@ import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
-import { Dialect } from '../dialect.js';
-import { Mechanisms } from '../mechanisms.js';
-import { findAll, readBytes, readRsaSpki, readsBack } from '../objects.js';
-import { fingerprint, rsaNumbers } from '../spki.js';
-import { unwrappingPair } from '../templates.js';
-import { requireKept } from '../unwrapping.js';
+import { Dialect } from '../profile/dialect.js';
+import { Mechanisms } from '../profile/mechanisms.js';
+import { findAll, readBytes, readRsaSpki, readsBack } from '../objects/objects.js';
+import { fingerprint, rsaNumbers } from '../cryptoki/spki.js';
+import { unwrappingPair } from '../profile/templates.js';
+import { requireKept } from '../objects/unwrapChecked.js';
 import type { Pins, Table } from './table.js';
 import { asSecurityOfficer, asUser, CeremonyRefused } from './table.js';
-import { trustedTemplate } from './templates.js';
+import { trustedTemplate } from '../profile/ceremonyTemplates.js';
 
 /** The security officer; where the token has none by now, the user. */
 export function asKeeper<T>(

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { obtainPin } from '../ceremony/pins.js';
 import type { PlaceOptions } from '../ceremony/place.js';
 import { readPlace, withPlace } from '../ceremony/place.js';
-import { openToken } from '../openToken.js';
+import { openToken } from '../service/openToken.js';
 import { probe, reportText } from './report.js';
 
 interface ProbeOptions extends PlaceOptions {

@@ -2,7 +2,7 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CeremonyRefused } from '../ceremony/table.js';
-import { TokenNotReady } from '../faults.js';
+import { TokenNotReady } from '../cryptoki/faults.js';
 import { probeCommand } from './commands.js';
 
 const profiles = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'hsm-config');

@@ -1,9 +1,9 @@
-import type { AttackName } from '../attackNames.js';
-import { ATTACKS_TRY } from '../attackNames.js';
-import type { OpenToken } from '../openToken.js';
-import type { TokenProfile } from '../profile.js';
-import { selfTest } from '../selfTest.js';
-import type { Trip } from '../trips.js';
+import type { AttackName } from '../profile/attackNames.js';
+import { ATTACKS_TRY } from '../profile/attackNames.js';
+import type { OpenToken } from '../service/openToken.js';
+import type { TokenProfile } from '../profile/profile.js';
+import { selfTest } from '../selfTest/selfTest.js';
+import type { Trip } from '../selfTest/roundTrips.js';
 
 /** What the profile says of an attack, and what the token did. */
 export type Verdict =

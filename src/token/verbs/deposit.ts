@@ -7,17 +7,17 @@ import { KEY_SPECS } from '../../escrow/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports.js';
 import type { Held } from '../../escrow/sealed.js';
 import { sealed } from '../../escrow/sealed.js';
-import { isStaleHandle } from '../faults.js';
-import { kekKindFor } from '../keks.js';
-import type { Loan } from '../loan.js';
-import { GCM } from '../mechanisms.js';
-import { objectNames, serverForLabel } from '../objectNames.js';
-import { readBytes, readRsaSpki } from '../objects.js';
-import { ecSpki, readSpki, rsaNumbers } from '../spki.js';
-import { deliveryKey, sealingKey, transferKey, userPair, userSecret } from '../templates.js';
-import type { TrustedLabel } from '../trusted.js';
-import { forgetTrustedKey, trustedKey } from '../trusted.js';
-import type { Workbench } from '../workbench.js';
+import { isStaleHandle } from '../cryptoki/faults.js';
+import { kekKindFor } from '../profile/keks.js';
+import type { Loan } from './loan.js';
+import { GCM } from '../profile/mechanisms.js';
+import { objectNames, serverForLabel } from '../objects/objectNames.js';
+import { readBytes, readRsaSpki } from '../objects/objects.js';
+import { ecSpki, readSpki, rsaNumbers } from '../cryptoki/spki.js';
+import { deliveryKey, sealingKey, transferKey, userPair, userSecret } from '../profile/templates.js';
+import type { TrustedLabel } from '../objects/depositaries.js';
+import { forgetTrustedKey, trustedKey } from '../objects/depositaries.js';
+import type { Workbench } from '../objects/openParts.js';
 import { requireBytes, WRAPPED_KEY_ROOM } from './limits.js';
 
 /** The verbs that make keys and put them away, for a deposit and for the way out to a depositary or owner. */

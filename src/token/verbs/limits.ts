@@ -1,6 +1,6 @@
 import { EscrowError } from '../../escrow/errors.js';
-import { GCM } from '../mechanisms.js';
-import { TOKEN_RSA } from '../templateParts.js';
+import { GCM } from '../profile/mechanisms.js';
+import { TOKEN_RSA } from '../profile/templateParts.js';
 
 /*
  * Lengths are judged before any call: SoftHSM leaves an operation active for ever after an empty input or a

@@ -7,11 +7,11 @@ import { KEY_SPECS } from '../../escrow/keySpecs.js';
 import type { Mechanism, SignMechanism } from '../../escrow/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../escrow/mechanisms.js';
 import type { DecryptInput, Opened, TokenVerbs } from '../../escrow/ports.js';
-import { holding } from '../attributes.js';
-import type { Loan } from '../loan.js';
-import { GCM } from '../mechanisms.js';
-import { objectNames } from '../objectNames.js';
-import type { Workbench } from '../workbench.js';
+import { holding } from '../cryptoki/attributes.js';
+import type { Loan } from './loan.js';
+import { GCM } from '../profile/mechanisms.js';
+import { objectNames } from '../objects/objectNames.js';
+import type { Workbench } from '../objects/openParts.js';
 import { MOST_BYTES, requireBytes } from './limits.js';
 import { confirmedBy, openedOrRefused } from './recovery.js';
 

@@ -3,16 +3,16 @@ import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import type { GrantId, RecoveryId } from '../../../src/escrow/ids.js';
 import type { RaisedGrant, RecordedObjects, UnaccountedObject, Wrapped } from '../../../src/escrow/ports.js';
-import type { Template } from '../../../src/token/attributes.js';
-import { trustedKek } from '../../../src/token/ceremony/templates.js';
-import { Mechanisms } from '../../../src/token/mechanisms.js';
-import { ObjectCheck } from '../../../src/token/objectCheck.js';
-import type { OpenToken } from '../../../src/token/openToken.js';
-import { openToken } from '../../../src/token/openToken.js';
-import type { TokenPins } from '../../../src/token/pins.js';
-import { readPins } from '../../../src/token/pins.js';
-import { CURVES } from '../../../src/token/spki.js';
-import { grantKey, unwrappingPair } from '../../../src/token/templates.js';
+import type { Template } from '../../../src/token/cryptoki/attributes.js';
+import { trustedKek } from '../../../src/token/profile/ceremonyTemplates.js';
+import { Mechanisms } from '../../../src/token/profile/mechanisms.js';
+import { ObjectCheck } from '../../../src/token/objects/objectCheck.js';
+import type { OpenToken } from '../../../src/token/service/openToken.js';
+import { openToken } from '../../../src/token/service/openToken.js';
+import type { TokenPins } from '../../../src/token/objects/ceremonyPins.js';
+import { readPins } from '../../../src/token/objects/ceremonyPins.js';
+import { CURVES } from '../../../src/token/cryptoki/spki.js';
+import { grantKey, unwrappingPair } from '../../../src/token/profile/templates.js';
 import type { TestDeposit } from '../../support/escrowChain.js';
 import {
   deposit,

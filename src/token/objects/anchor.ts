@@ -1,0 +1,92 @@
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { Anchor, Anchoring } from '../../log/anchor.js';
+import { anchorAfter, decodeAnchor, emptyAnchor, encodeAnchor } from '../../log/anchor.js';
+import type { Template } from '../cryptoki/attributes.js';
+import { findAll, readBytes } from './objects.js';
+
+/*
+ * The anchor of the log: a small data object in the token, which a restored database does not bring back with it. It is
+ * never changed: a newer one is made first, and older ones are destroyed then. The one before stays until the next, since
+ * SoftHSM does no fsync and a loss of power may tear the newest.
+ */
+
+const LABEL = 'anchor:log';
+
+const NAME: Template = [
+  { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_DATA },
+  { type: pkcs11.CKA_TOKEN, value: true },
+  { type: pkcs11.CKA_LABEL, value: LABEL },
+];
+
+interface Found {
+  readonly handle: Handle;
+  /** Undefined when it was torn. */
+  readonly anchor: Anchor | undefined;
+}
+
+/**
+ * The anchor that stands in the token: the one over most entries. Undefined when there is none.
+ * Throws EscrowError `token-unavailable` when there is nothing that can be read under its name.
+ */
+export function readAnchor(driver: PKCS11, session: Handle): Anchor | undefined {
+  const found = find(driver, session);
+  const newest = found[0]?.anchor;
+  if (newest === undefined && found.length > 0) throw unreadable();
+  return newest;
+}
+
+/**
+ * Makes this the anchor, unless one over as many entries or more stands already: of several daemons the one that is
+ * ahead wins. A loss that people have accepted stays in it until it is recorded.
+ */
+export function moveAnchor(driver: PKCS11, session: Handle, onward: Anchoring): void {
+  const standing = find(driver, session);
+  const newest = standing[0]?.anchor;
+  if (newest !== undefined && newest.size >= onward.size) return;
+  make(driver, session, anchorAfter(onward, newest ?? emptyAnchor));
+  destroy(driver, session, newest === undefined ? standing : standing.slice(1));
+}
+
+/** Makes this the anchor, in the place of every other. For the ceremony. */
+export function putAnchor(driver: PKCS11, session: Handle, anchor: Anchor): void {
+  const standing = find(driver, session);
+  make(driver, session, anchor);
+  destroy(driver, session, standing);
+}
+
+function make(driver: PKCS11, session: Handle, anchor: Anchor): void {
+  const made = driver.C_CreateObject(session, [
+    ...NAME,
+    { type: pkcs11.CKA_PRIVATE, value: true },
+    { type: pkcs11.CKA_MODIFIABLE, value: false },
+    { type: pkcs11.CKA_APPLICATION, value: 'escrowd' },
+    { type: pkcs11.CKA_VALUE, value: Buffer.from(encodeAnchor(anchor)) },
+  ]);
+  if (read(driver, session, made) === undefined) throw unreadable();
+}
+
+function destroy(driver: PKCS11, session: Handle, anchors: readonly Found[]): void {
+  for (const { handle } of anchors) driver.C_DestroyObject(session, handle);
+}
+
+/** Newest first; what cannot be read last. */
+function find(driver: PKCS11, session: Handle): readonly Found[] {
+  const found = findAll(driver, session, NAME).map((handle) => ({
+    handle,
+    anchor: read(driver, session, handle),
+  }));
+  return found.sort((a, b) => (b.anchor?.size ?? -1) - (a.anchor?.size ?? -1));
+}
+
+function read(driver: PKCS11, session: Handle, handle: Handle): Anchor | undefined {
+  const [value] = readBytes(driver, session, handle, [pkcs11.CKA_VALUE]);
+  return value === undefined ? undefined : decodeAnchor(value);
+}
+
+function unreadable(): EscrowError {
+  return new EscrowError('token-unavailable', undefined, {
+    cause: new Error(`what is called ${LABEL} in the token cannot be read`),
+  });
+}

@@ -1,0 +1,177 @@
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import type { Template } from '../cryptoki/attributes.js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { PrincipalId } from '../../escrow/ids.js';
+import { parsePrincipalId } from '../../escrow/ids.js';
+import type { EnrolledDepositary, ServerForVersion } from '../../escrow/ports.js';
+import { hasNested } from './objectCheck.js';
+import type { ObjectName } from './objectNames.js';
+import { objectNames, readServerForLabel } from './objectNames.js';
+import { findAll, readBytes, readRsaSpki } from './objects.js';
+import type { TokenProfile } from '../profile/profile.js';
+import { fingerprint } from '../cryptoki/spki.js';
+import type { Workbench } from './openParts.js';
+
+/** Which trusted key: a depositary's own, or the public half of the server's pair regarding one. */
+export type TrustedLabel = `depositary:${PrincipalId}` | `server-for:${string}`;
+
+/**
+ * The trusted public key of this label, to wrap under; `depositary-not-enrolled` when there is none. The token
+ * shows it as trusted (where it can), its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one
+ * may claim the name.
+ */
+export async function trustedKey(bench: Workbench, label: TrustedLabel): Promise<Handle> {
+  const found = await bench.objects.find(recipient(bench, label), (session, handle) =>
+    readChecked(bench.driver, session, handle, label),
+  );
+  if (found !== undefined) return found.handle;
+  await bench.health.check();
+  throw new EscrowError('depositary-not-enrolled');
+}
+
+/** Forgets what was remembered of a trusted key, after a failed use. */
+export function forgetTrustedKey(bench: Workbench, label: string): void {
+  bench.objects.forget(recipient(bench, label));
+}
+
+/** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
+export class ServerPairs {
+  readonly #newest = new Map<PrincipalId, ServerForVersion>();
+
+  /** The version of the newest; looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */
+  async newest(bench: Workbench, id: PrincipalId): Promise<ServerForVersion> {
+    if (!this.#newest.has(id)) await enrolledDepositaries(bench);
+    if (!this.#newest.has(id)) throw new EscrowError('depositary-not-enrolled');
+    return this.#newest.get(id);
+  }
+
+  remember(id: PrincipalId, version: ServerForVersion): void {
+    this.#newest.set(id, version);
+  }
+
+  forget(id: PrincipalId): void {
+    this.#newest.delete(id);
+  }
+}
+
+/**
+ * The depositaries with whom the token can deal now: a trusted key of their own, and the server's newest pair regarding
+ * them, each once. Always read from the token; one that is enrolled twice or by half is left out and reported.
+ */
+export async function enrolledDepositaries(bench: Workbench): Promise<readonly EnrolledDepositary[]> {
+  return bench.objects.alone((session) => {
+    const trusted = byLabel(bench.driver, session, RECIPIENTS[bench.profile.depositaryKeys]);
+    const unwrapping = byLabel(bench.driver, session, UNWRAPPING_KEYS);
+    // After looking: a token that is gone finds nothing from then on, and it may have gone in between.
+    bench.health.checkIn(session);
+    const enrolled: EnrolledDepositary[] = [];
+    for (const label of trusted.keys()) {
+      const id = label.startsWith(OWN_PREFIX) ? parsePrincipalId(label.slice(OWN_PREFIX.length)) : undefined;
+      if (id === undefined) continue;
+      const own = only(trusted.get(label));
+      const pair = newestPair(id, [...trusted.keys()]);
+      const server = pair === undefined ? undefined : only(trusted.get(pair.label));
+      const opener = pair === undefined ? undefined : only(unwrapping.get(pair.label));
+      if (own === undefined || pair === undefined || server === undefined || opener === undefined) {
+        forgetTrustedKey(bench, label);
+        bench.serverPairs.forget(id);
+        bench.log('warn', 'a depositary is left out: not enrolled exactly once', { depositary: id });
+        continue;
+      }
+      readChecked(bench.driver, session, server, pair.label);
+      const publicKey = readChecked(bench.driver, session, own, label);
+      bench.objects.remember(recipient(bench, label), { handle: own, publicKey });
+      bench.serverPairs.remember(id, pair.version);
+      enrolled.push({ id, publicKey, fingerprint: fingerprint(publicKey).toString('hex') });
+    }
+    return enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
+  });
+}
+
+/** Of these labels that of the server's newest pair regarding this depositary. */
+function newestPair(
+  id: PrincipalId,
+  labels: readonly string[],
+): { readonly label: string; readonly version: ServerForVersion } | undefined {
+  return labels
+    .flatMap((label) => {
+      const read = readServerForLabel(label);
+      return read?.id === id ? [{ label, version: read.version }] : [];
+    })
+    .toSorted((a, b) => (b.version ?? 0) - (a.version ?? 0))[0];
+}
+
+const OWN_PREFIX = 'depositary:';
+const PUBLIC_KEYS = [
+  { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PUBLIC_KEY },
+  { type: pkcs11.CKA_TOKEN, value: true },
+];
+/** What finds the keys that are wrapped to. */
+export const RECIPIENTS = {
+  trusted: [...PUBLIC_KEYS, { type: pkcs11.CKA_TRUSTED, value: true }],
+  'by-label': [...PUBLIC_KEYS, { type: pkcs11.CKA_WRAP, value: true }],
+} as const satisfies Record<TokenProfile['depositaryKeys'], Template>;
+const UNWRAPPING_KEYS = [
+  { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
+  { type: pkcs11.CKA_TOKEN, value: true },
+  { type: pkcs11.CKA_UNWRAP, value: true },
+];
+
+/** A key that the security officer has made trusted. */
+export interface TrustedKey {
+  readonly handle: Handle;
+  readonly label: string;
+}
+
+/** All trusted keys of a class. */
+export function trustedKeys(driver: PKCS11, session: Handle, objectClass: number): readonly TrustedKey[] {
+  const template = [
+    { type: pkcs11.CKA_CLASS, value: objectClass },
+    { type: pkcs11.CKA_TOKEN, value: true },
+    { type: pkcs11.CKA_TRUSTED, value: true },
+  ];
+  return findAll(driver, session, template).map((handle) => ({
+    handle,
+    label: String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]),
+  }));
+}
+
+/** The trusted public keys that take any key that may be wrapped: those of the first ceremonies. */
+export function unboundedTrustedKeys(driver: PKCS11, session: Handle): readonly TrustedKey[] {
+  return trustedKeys(driver, session, pkcs11.CKO_PUBLIC_KEY).filter(
+    ({ handle }) => !hasNested(driver, session, handle, pkcs11.CKA_WRAP_TEMPLATE),
+  );
+}
+
+function recipient(bench: Workbench, label: string): ObjectName {
+  return objectNames.recipient(label, bench.profile.depositaryKeys);
+}
+
+function byLabel(
+  driver: PKCS11,
+  session: Handle,
+  template: Template,
+): ReadonlyMap<string, readonly Handle[]> {
+  const labelled = new Map<string, Handle[]>();
+  for (const handle of findAll(driver, session, template)) {
+    const label = String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]);
+    labelled.set(label, [...(labelled.get(label) ?? []), handle]);
+  }
+  return labelled;
+}
+
+function only(handles: readonly Handle[] = []): Handle | undefined {
+  return handles.length === 1 ? handles[0] : undefined;
+}
+
+function readChecked(driver: PKCS11, session: Handle, handle: Handle, label: string): Buffer {
+  const spki = readRsaSpki(driver, session, handle);
+  const [id] = readBytes(driver, session, handle, [pkcs11.CKA_ID]);
+  if (!id?.equals(fingerprint(spki))) {
+    throw new EscrowError('token-unavailable', 'The token holds an object that is not what it should be.', {
+      cause: new Error(`CKA_ID of ${label} is not the SHA-256 of its public key`),
+    });
+  }
+  return spki;
+}

@@ -1,0 +1,286 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import pkcs11 from 'pkcs11js';
+import type { Handle } from 'pkcs11js';
+import { quoted } from '../../escrow/freeText.js';
+import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/ids.js';
+import { parseId } from '../../escrow/ids.js';
+import type { Mechanism } from '../../escrow/mechanisms.js';
+import type { RaisedGrant, RecordedObjects, StandingObjects, UnaccountedObject } from '../../escrow/ports.js';
+import { isStaleHandle } from '../cryptoki/faults.js';
+import { isOperate, readKekLabel } from '../profile/keks.js';
+import { readAttribute } from './objectCheck.js';
+import type { ObjectName } from './objectNames.js';
+import { objectNames, readServerForLabel } from './objectNames.js';
+import { RECIPIENTS } from './depositaries.js';
+import type { Workbench } from './openParts.js';
+
+/**
+ * The classes that are accounted for: what a key or its bytes can be kept in. A public key opens and signs nothing, and of
+ * those the token wraps only under what the security officer has marked.
+ */
+const CLASSES = {
+  'secret key': pkcs11.CKO_SECRET_KEY,
+  'private key': pkcs11.CKO_PRIVATE_KEY,
+  'data object': pkcs11.CKO_DATA,
+} as const;
+type ClassName = keyof typeof CLASSES;
+
+interface Found {
+  readonly handle: Handle;
+  readonly in: ClassName;
+  readonly label: string;
+}
+
+/** So long objects are looked at before others have their turn, and one more. */
+const SLICE_MS = 4;
+
+/** See `Token.unaccounted`. */
+export async function unaccountedObjects(
+  bench: Workbench,
+  records: (named: StandingObjects) => Promise<RecordedObjects>,
+): Promise<readonly UnaccountedObject[]> {
+  const found = await listed(bench);
+  const partners = await trustedHalves(bench);
+  // After looking: a token that is gone finds nothing from then on, and what is not found would be over.
+  await bench.health.check();
+  const recorded = await records(namedIn(found));
+  const account = new Account(bench, recorded, partners);
+  const foreign = await inSlices(bench, found, (session, object) =>
+    account.has(session, object) ? [] : [object],
+  );
+  return [
+    ...foreign.map((object): UnaccountedObject => ({ alarm: 'token-object-foreign', what: inWords(object) })),
+    ...twins(found).map((object): UnaccountedObject => ({
+      alarm: 'token-object-twice',
+      what: inWords(object),
+    })),
+  ];
+}
+
+async function listed(bench: Workbench): Promise<readonly Found[]> {
+  const found: Found[] = [];
+  for (const name of Object.keys(CLASSES) as ClassName[]) {
+    const handles = await handlesOf(bench, [{ type: pkcs11.CKA_CLASS, value: CLASSES[name] }]);
+    const some = await inSlices(bench, handles, (session, handle) => [
+      { handle, in: name, label: labelOf(bench, session, handle) },
+    ]);
+    found.push(...some);
+  }
+  return found;
+}
+
+/** Objects that are kept in the token. */
+function handlesOf(
+  { objects, findHandles, dialect }: Workbench,
+  template: Parameters<Workbench['findHandles']>[1],
+): Promise<readonly Handle[]> {
+  return objects.alone((session) =>
+    findHandles(session, [...dialect.template(template), { type: pkcs11.CKA_TOKEN, value: true }]),
+  );
+}
+
+/**
+ * Runs `look` on each, a few at a time; who waits for the token, and all else in this process, has a turn between. What is
+ * destroyed meanwhile is left out.
+ */
+async function inSlices<T, R>(
+  { objects }: Workbench,
+  all: readonly T[],
+  look: (session: Handle, one: T) => readonly R[],
+): Promise<readonly R[]> {
+  const results: R[] = [];
+  for (let at = 0; at < all.length;) {
+    at = await objects.alone((session) => {
+      const until = performance.now() + SLICE_MS;
+      let next = at;
+      for (; next < all.length && (next === at || performance.now() < until); next += 1)
+        results.push(...all.slice(next, next + 1).flatMap((one) => unlessGone(() => look(session, one))));
+      return next;
+    });
+    await nextTurn();
+  }
+  return results;
+}
+
+function unlessGone<R>(look: () => readonly R[]): readonly R[] {
+  try {
+    return look();
+  } catch (error) {
+    if (!isStaleHandle(error)) throw error;
+    return [];
+  }
+}
+
+function labelOf({ driver }: Workbench, session: Handle, handle: Handle): string {
+  return (readAttribute(driver, session, handle, pkcs11.CKA_LABEL) ?? Buffer.alloc(0)).toString('utf8');
+}
+
+/** Of the server's pairs: the modulus of the half that is trusted, by label. */
+type TrustedHalves = ReadonlyMap<string, Buffer>;
+
+async function trustedHalves(bench: Workbench): Promise<TrustedHalves> {
+  const { driver, profile } = bench;
+  const handles = await handlesOf(
+    bench,
+    RECIPIENTS[profile.depositaryKeys].filter(({ type }) => type !== pkcs11.CKA_TOKEN),
+  );
+  const halves = await inSlices(bench, handles, (session, handle) => {
+    const label = labelOf(bench, session, handle);
+    const modulus = readAttribute(driver, session, handle, pkcs11.CKA_MODULUS);
+    return modulus === undefined || readServerForLabel(label) === undefined
+      ? []
+      : [[label, modulus] as const];
+  });
+  return new Map(halves);
+}
+
+/** What those are called that records account for. */
+function namedIn(found: readonly Found[]): StandingObjects {
+  const transports = new Set<RecoveryId>();
+  const grants = new Set<GrantId>();
+  for (const { label } of found) {
+    const name = readName(label);
+    if (name?.is === 'transport') transports.add(name.id);
+    if (name?.is === 'grant') grants.add(name.id);
+  }
+  return { transports: [...transports], grants: [...grants] };
+}
+
+type Name =
+  | { readonly is: 'transport'; readonly id: RecoveryId }
+  | { readonly is: 'grant'; readonly id: GrantId }
+  | { readonly is: 'server-for'; readonly id: PrincipalId; readonly version: number | undefined }
+  | { readonly is: 'kek' | 'rotating'; readonly kek: string }
+  | { readonly is: 'identity' | 'log' | 'anchor' };
+
+/** What may be called so; undefined for what escrowd never calls anything. */
+function readName(label: string): Name | undefined {
+  if (label === 'identity' || label === 'log') return { is: label };
+  if (label === 'anchor:log') return { is: 'anchor' };
+  const pair = readServerForLabel(label);
+  if (pair !== undefined) return { is: 'server-for', ...pair };
+  if (readKekLabel(label) !== undefined) return { is: 'kek', kek: label };
+  const [, what, rest = ''] = /^([a-z-]+):(.+)$/s.exec(label) ?? [];
+  if (what === 'kek-rotate') return { is: 'rotating', kek: `kek:${rest}` };
+  const recovery = what === 'transport' ? parseId('RecoveryId', rest) : undefined;
+  if (recovery !== undefined) return { is: 'transport', id: recovery };
+  const grant = what === 'grant' ? parseId('GrantId', rest) : undefined;
+  return grant === undefined ? undefined : { is: 'grant', id: grant };
+}
+
+/** What accounts for the objects of the token: the ceremony, by how they are made, and the records. */
+class Account {
+  constructor(
+    private readonly bench: Workbench,
+    private readonly recorded: RecordedObjects,
+    private readonly trusted: TrustedHalves,
+  ) {}
+
+  has(session: Handle, object: Found): boolean {
+    const name = readName(object.label);
+    return name !== undefined && this.#hasNamed(session, object, name);
+  }
+
+  #hasNamed(session: Handle, object: Found, name: Name): boolean {
+    switch (name.is) {
+      case 'anchor':
+        return object.in === 'data object';
+      case 'identity':
+      case 'log':
+        return this.#isAs(session, object, objectNames.signing(name.is));
+      case 'kek':
+        return this.#isAs(session, object, objectNames.kek(name.kek));
+      case 'rotating':
+        return this.#hasRotating(session, object, name.kek);
+      case 'server-for':
+        return this.#hasPair(session, object, name);
+      case 'transport':
+        return this.recorded.transports.has(name.id) && this.#hasTransport(session, object, name.id);
+      case 'grant':
+        return this.#hasGrant(session, object, name.id);
+    }
+  }
+
+  #isAs(session: Handle, { handle }: Found, name: ObjectName): boolean {
+    return this.bench.objects.check.isAsMade(session, handle, name);
+  }
+
+  #hasTransport(session: Handle, object: Found, id: RecoveryId): boolean {
+    const name = objectNames.transport(id);
+    return this.bench.objects.isInTheMaking(name) || this.#isAs(session, object, name);
+  }
+
+  #hasRotating(session: Handle, object: Found, kek: string): boolean {
+    const kind = readKekLabel(kek)?.kind;
+    if (kind === undefined || !isOperate(kind)) return false;
+    const { pins } = this.bench;
+    return (
+      (pins === undefined || pins.keks.has(kek)) &&
+      this.#isAs(session, object, objectNames.rotating(kek, kind))
+    );
+  }
+
+  /** Its other half is trusted; or it is an older one, which only opens, and of which that half is gone. */
+  #hasPair(
+    session: Handle,
+    object: Found,
+    { id, version }: { readonly id: PrincipalId; readonly version: number | undefined },
+  ): boolean {
+    if (!this.#isAs(session, object, objectNames.serverFor(id, version))) return false;
+    const half = this.trusted.get(object.label);
+    if (half !== undefined) {
+      const { driver } = this.bench;
+      return readAttribute(driver, session, object.handle, pkcs11.CKA_MODULUS)?.equals(half) === true;
+    }
+    const { pins } = this.bench;
+    if (pins?.labels.has(object.label) === true) return true;
+    const isOlder = [...this.trusted.keys()].some((label) => {
+      const other = readServerForLabel(label);
+      return other?.id === id && (other.version ?? 0) > (version ?? 0);
+    });
+    return pins === undefined && isOlder;
+  }
+
+  #hasGrant(session: Handle, object: Found, id: GrantId): boolean {
+    const { recorded } = this;
+    if (!recorded.grants.has(id)) return false;
+    const raised = recorded.grants.get(id);
+    // that it is being raised stands in the log; what it will be does not, before it is
+    if (raised === undefined) return object.in !== 'data object';
+    const allowed = this.#allowed(raised);
+    if (allowed === undefined) return false;
+    return raised.uses.some((use) =>
+      this.#isAs(session, object, objectNames.raised(id, { spec: raised.spec, use, mechanisms: allowed })),
+    );
+  }
+
+  /** Undefined when this token knows no such mechanism. */
+  #allowed({ mechanisms }: RaisedGrant): readonly number[] | undefined {
+    const known: readonly Mechanism[] = this.bench.profile.grantMechanisms;
+    return mechanisms.every((name) => known.includes(name))
+      ? this.bench.mechanisms.allowed(mechanisms)
+      : undefined;
+  }
+}
+
+/** One of each class and name that there is more than once, of those that escrowd gives. Of the anchor there are two at times. */
+function twins(found: readonly Found[]): readonly Found[] {
+  const once = new Set<string>();
+  const twice = new Map<string, Found>();
+  for (const object of found) {
+    const name = readName(object.label);
+    if (name === undefined || name.is === 'anchor') continue;
+    const key = `${object.in} ${object.label}`;
+    if (once.has(key)) twice.set(key, object);
+    once.add(key);
+  }
+  return [...twice.values()];
+}
+
+/** What is told of a label, which somebody may have chosen, at most. */
+const LABEL_CHARACTERS = 80;
+
+function inWords({ in: what, label }: Found): string {
+  const shown = label.length > LABEL_CHARACTERS ? `${label.slice(0, LABEL_CHARACTERS)}...` : label;
+  return `${what} ${quoted(shown)}`;
+}

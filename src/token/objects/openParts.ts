@@ -1,0 +1,36 @@
+import type { PKCS11 } from 'pkcs11js';
+import type { Dialect } from '../profile/dialect.js';
+import type { FindHandles } from '../cryptoki/finding.js';
+import type { Health } from './health.js';
+import type { KekKind } from '../profile/keks.js';
+import type { GenerateKeyPair } from '../cryptoki/keyPairs.js';
+import type { Mechanisms } from '../profile/mechanisms.js';
+import type { TokenObjects } from './objects.js';
+import type { PairMaker } from './pairMaker.js';
+import type { TokenPins } from './ceremonyPins.js';
+import type { TokenProfile } from '../profile/profile.js';
+import type { Sessions, TokenLog } from '../cryptoki/sessions.js';
+import type { ServerPairs } from './depositaries.js';
+
+/** What the verbs work with. */
+export interface Workbench {
+  readonly driver: PKCS11;
+  /** C_GenerateKeyPair on another thread. */
+  readonly generatePair: GenerateKeyPair;
+  /** Makes transport pairs outside of the queue of token objects, where the token is opened with one. */
+  readonly pairMaker: PairMaker | undefined;
+  /** C_FindObjects on another thread. */
+  readonly findHandles: FindHandles;
+  readonly profile: TokenProfile;
+  readonly mechanisms: Mechanisms;
+  readonly dialect: Dialect;
+  readonly pool: Sessions;
+  readonly objects: TokenObjects;
+  readonly health: Health;
+  /** The label of the newest key-encryption key of each kind. */
+  readonly newestKek: Readonly<Record<KekKind, string>>;
+  readonly serverPairs: ServerPairs;
+  /** What the record of the ceremony says, where there is one. */
+  readonly pins: TokenPins | undefined;
+  readonly log: TokenLog;
+}
