@@ -6,9 +6,9 @@ import { z } from 'zod';
 
 import { DEFAULT_OPEN_REQUESTS } from './escrow/openRequests.js';
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/policySignatures.js';
-import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/cosignature.js';
-import { NoteError } from './log/noteKey.js';
-import { decodeText } from './log/plainText.js';
+import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/note/cosignature.js';
+import { NoteError } from './log/note/noteKey.js';
+import { decodeText } from './log/entry/plainText.js';
 import { notificationsSchema, withPaths } from './notificationConfig.js';
 
 /** The configuration cannot be used; `message` is a sentence for the operator. */

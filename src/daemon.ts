@@ -2,7 +2,7 @@ import { createPublicKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { decodeText } from './log/plainText.js';
+import { decodeText } from './log/entry/plainText.js';
 import type { Config } from './config.js';
 import { ConfigError } from './config.js';
 import type { Escrow } from './escrow/context.js';

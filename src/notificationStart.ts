@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-import { decodeText } from './log/plainText.js';
+import { decodeText } from './log/entry/plainText.js';
 import { ConfigError, readSecretFile } from './config.js';
 import type { Escrow } from './escrow/context.js';
 import { noticesAbout } from './escrow/noticeFacts.js';

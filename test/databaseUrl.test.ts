@@ -1,6 +1,6 @@
 import { EXIT_CODES, exitCodeOf } from '../src/exitCodes.js';
-import { decodeEntry } from '../src/log/entry.js';
-import { openCheckpoint } from '../src/log/checkpoint.js';
+import { decodeEntry } from '../src/log/entry/entry.js';
+import { openCheckpoint } from '../src/log/note/checkpoint.js';
 import type { ConnectionSettings } from '../src/privatePostgres/lock.js';
 import { writeOf } from './postgres/fixtures.js';
 import { granted } from './promises/recoveries.js';

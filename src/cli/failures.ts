@@ -13,8 +13,8 @@ import {
 } from '../client/errors.js';
 import type { WitnessFaultCode } from '../cosigner/errors.js';
 import { WitnessFault } from '../cosigner/errors.js';
-import { NoteError } from '../log/noteKey.js';
-import { TextError } from '../log/plainText.js';
+import { NoteError } from '../log/note/noteKey.js';
+import { TextError } from '../log/entry/plainText.js';
 import type { ExitName } from './exitCodes.js';
 
 /** The command as typed cannot be carried out; nothing was sent. `next` says what to type instead. */

@@ -1,4 +1,4 @@
-import { isPlainText } from '../log/plainText.js';
+import { isPlainText } from '../log/entry/plainText.js';
 import { UsageError } from './failures.js';
 import { parseDurationArgument } from './durationArgument.js';
 

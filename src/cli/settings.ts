@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
-import { decodeText, TextError } from '../log/plainText.js';
+import { decodeText, TextError } from '../log/entry/plainText.js';
 import { errorCodeOf } from '../client/errorCode.js';
 import { UsageError } from './failures.js';
 import type { Given } from './given.js';

@@ -1,5 +1,5 @@
 import type { Act } from '../escrow/acts.js';
-import type { Entry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
 
 /** The route that each act is asked for by. `:key`, `:recovery` and `:grant` stand for the subject of the entry. */
 const ROUTES = {

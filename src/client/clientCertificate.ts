@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 
-import { decodeText, TextError } from '../log/plainText.js';
+import { decodeText, TextError } from '../log/entry/plainText.js';
 import { IdentityError } from './errors.js';
 import type { AskPassphrase } from './privateKeyFile.js';
 import { readPrivateKey } from './privateKeyFile.js';

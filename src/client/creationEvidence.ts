@@ -1,6 +1,6 @@
 import { IDEMPOTENCY_KEY_KEPT_MS } from '../escrow/idempotency.js';
-import { canonicalJson } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
 import { clamped, DigestTable } from './digestTable.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { parseJws } from './jws.js';

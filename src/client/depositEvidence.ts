@@ -8,11 +8,11 @@ import type { Principal } from '../escrow/principals.js';
 import { depositariesIn } from '../escrow/quorums.js';
 import type { Choice } from '../escrow/rules.js';
 import { choose, getOwner } from '../escrow/rules.js';
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
-import type { Documents } from '../log/verifier.js';
-import { policyAct } from '../log/verifier.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
+import type { Documents } from '../log/export/verifier.js';
+import { policyAct } from '../log/export/verifier.js';
 import { PolicyProblems, policyOf } from '../policy/document.js';
 import type { TermsEvidence } from './termsEvidence.js';
 

@@ -9,10 +9,10 @@ import type {
   WireIntent,
   WireRecovery,
 } from '../escrow/wire.js';
-import { encodeBase64 } from '../log/base64.js';
-import { canonicalJson } from '../log/canonical.js';
-import type { Checkpoint } from '../log/checkpoint.js';
-import type { Entry } from '../log/entry.js';
+import { encodeBase64 } from '../log/note/base64.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import type { Checkpoint } from '../log/note/checkpoint.js';
+import type { Entry } from '../log/entry/entry.js';
 import type { Attested, AttestationPins } from './attestation.js';
 import { verifyAttestation } from './attestation.js';
 import type { DecryptionKey } from './decryptionKey.js';

@@ -1,4 +1,4 @@
-import { sha256 } from '../log/merkle.js';
+import { sha256 } from '../log/tree/merkle.js';
 
 /**
  * So many words of a name's SHA-256 stand for it: 160 bits, so that nobody makes two names that are taken for one, which

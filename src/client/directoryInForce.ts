@@ -2,9 +2,9 @@ import { z } from 'zod';
 
 import { POLICY_QUORUM } from '../escrow/policySignatures.js';
 import type { SigningKey } from '../escrow/principals.js';
-import type { Json } from '../log/canonical.js';
-import { documentHash } from '../log/export.js';
-import type { Documents } from '../log/verifier.js';
+import type { Json } from '../log/entry/canonical.js';
+import { documentHash } from '../log/export/format.js';
+import type { Documents } from '../log/export/verifier.js';
 import type { Jwk } from './jws.js';
 import { jwkThumbprint } from './jws.js';
 import type { PublicPart } from './publicPart.js';

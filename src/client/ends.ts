@@ -1,6 +1,6 @@
 import { canonicalHash, sha256Hex } from '../escrow/digests.js';
 import type { Acted, WireDenial, WireGrant, WireRecovery, WireStop } from '../escrow/wire.js';
-import type { Entry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
 import type { End } from './errors.js';
 import { NotBelieved, NotProven, ServerProblem, ServerUnreachable } from './errors.js';
 import type { EscrowClient } from './escrowClient.js';

@@ -38,7 +38,7 @@ import type {
   WireWarnings,
 } from '../escrow/wire.js';
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
-import { tilePath } from '../log/tiles.js';
+import { tilePath } from '../log/tree/tiles.js';
 import type { Connection, WireAnswer } from './connection.js';
 import { ServerProblem, ServerUnreachable } from './errors.js';
 import { asProblem } from './problem.js';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { Pace } from '../escrow/pace.js';
 import { GRANT_TYPE } from '../escrow/grantCertificate.js';

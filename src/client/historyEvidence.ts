@@ -4,13 +4,13 @@ import { z } from 'zod';
 
 import type { HistoryFilter } from '../escrow/ownerHistory.js';
 import { isInHistory } from '../escrow/ownerHistory.js';
-import { encodeBase64 } from '../log/base64.js';
-import type { Entry } from '../log/entry.js';
-import { parseEntry } from '../log/entry.js';
-import { lineKind } from '../log/export.js';
-import type { Line } from '../log/lines.js';
-import { LineSplitter } from '../log/lines.js';
-import { Frontier, leafHash } from '../log/merkle.js';
+import { encodeBase64 } from '../log/note/base64.js';
+import type { Entry } from '../log/entry/entry.js';
+import { parseEntry } from '../log/entry/entry.js';
+import { lineKind } from '../log/export/format.js';
+import type { Line } from '../log/export/lines.js';
+import { LineSplitter } from '../log/export/lines.js';
+import { Frontier, leafHash } from '../log/tree/merkle.js';
 
 const count = z.int().min(0);
 const saidSchema = z.object({

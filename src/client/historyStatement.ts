@@ -2,8 +2,8 @@ import { z } from 'zod';
 
 import type { HistoryStatementPayload } from '../escrow/ownerHistory.js';
 import { HISTORY_TYPE } from '../escrow/ownerHistory.js';
-import { encodeBase64 } from '../log/base64.js';
-import type { Checkpoint } from '../log/checkpoint.js';
+import { encodeBase64 } from '../log/note/base64.js';
+import type { Checkpoint } from '../log/note/checkpoint.js';
 import { NotBelieved } from './errors.js';
 import type { Jwk } from './jws.js';
 import { jwsHolds, parseJws } from './jws.js';

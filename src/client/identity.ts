@@ -4,8 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { z } from 'zod';
 
-import { NoteError } from '../log/noteKey.js';
-import { decodeText, TextError } from '../log/plainText.js';
+import { NoteError } from '../log/note/noteKey.js';
+import { decodeText, TextError } from '../log/entry/plainText.js';
 import type { DecryptionKey } from './decryptionKey.js';
 import { softwareKey } from './decryptionKey.js';
 import type { ClientCertificate } from './clientCertificate.js';

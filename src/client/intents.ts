@@ -1,4 +1,4 @@
-import { isForLog } from '../log/audience.js';
+import { isForLog } from '../log/note/audience.js';
 import { askedAsJson } from '../escrow/digests.js';
 import type { SigningKey } from '../escrow/principals.js';
 import { isStatement } from '../escrow/statement.js';

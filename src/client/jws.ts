@@ -3,8 +3,8 @@ import { constants, createPublicKey, verify } from 'node:crypto';
 
 import { base64url } from '../escrow/digests.js';
 import type { SigningKey } from '../escrow/principals.js';
-import { canonicalJson } from '../log/canonical.js';
-import { sha256 } from '../log/merkle.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import { sha256 } from '../log/tree/merkle.js';
 
 /** A public key in JSON (RFC 7517). */
 export type Jwk = Readonly<Record<string, string>>;

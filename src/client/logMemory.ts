@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { z } from 'zod';
 
-import { decodeUtf8, TextError } from '../log/plainText.js';
+import { decodeUtf8, TextError } from '../log/entry/plainText.js';
 import { writeFileAtomically } from './atomicFile.js';
 import { errorCodeOf } from './errorCode.js';
 import { IdentityError } from './errors.js';

@@ -1,10 +1,10 @@
 import { createReadStream } from 'node:fs';
 
-import type { Entry } from '../log/entry.js';
-import { NoteError } from '../log/noteKey.js';
-import { standsAlone } from '../log/pairing.js';
-import type { Documents, Objection, Verdict } from '../log/verifier.js';
-import { ExportVerifier, policyAct } from '../log/verifier.js';
+import type { Entry } from '../log/entry/entry.js';
+import { NoteError } from '../log/note/noteKey.js';
+import { standsAlone } from '../log/export/actPairing.js';
+import type { Documents, Objection, Verdict } from '../log/export/verifier.js';
+import { ExportVerifier, policyAct } from '../log/export/verifier.js';
 import { CreationEvidence } from './creationEvidence.js';
 import { DepositEvidence } from './depositEvidence.js';
 import { DirectoryInForce } from './directoryInForce.js';

@@ -1,16 +1,16 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 import type { WireProof } from '../escrow/wire.js';
-import { decodeBase64 } from '../log/base64.js';
-import type { Checkpoint } from '../log/checkpoint.js';
-import { CheckpointError, openCheckpoint } from '../log/checkpoint.js';
-import { cosignaturesOn, keyIdHex } from '../log/cosignature.js';
-import type { Entry } from '../log/entry.js';
-import { decodeEntry, EntryError } from '../log/entry.js';
-import { leafHash } from '../log/merkle.js';
-import type { NoteVerifier } from '../log/noteKey.js';
-import { NoteError, noteVerifier } from '../log/noteKey.js';
-import { ProofError, verifyConsistency, verifyInclusion } from '../log/proof.js';
+import { decodeBase64 } from '../log/note/base64.js';
+import type { Checkpoint } from '../log/note/checkpoint.js';
+import { CheckpointError, openCheckpoint } from '../log/note/checkpoint.js';
+import { cosignaturesOn, keyIdHex } from '../log/note/cosignature.js';
+import type { Entry } from '../log/entry/entry.js';
+import { decodeEntry, EntryError } from '../log/entry/entry.js';
+import { leafHash } from '../log/tree/merkle.js';
+import type { NoteVerifier } from '../log/note/noteKey.js';
+import { NoteError, noteVerifier } from '../log/note/noteKey.js';
+import { ProofError, verifyConsistency, verifyInclusion } from '../log/tree/proof.js';
 import type { Disbelief } from './errors.js';
 import { NotBelieved } from './errors.js';
 import { decodeBase64url } from './jws.js';

@@ -1,6 +1,6 @@
-import { canonicalJson } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
-import { policyAct, policyHashFact } from '../log/verifier.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
+import { policyAct, policyHashFact } from '../log/export/verifier.js';
 import { parseJws } from './jws.js';
 
 /** What of an attempt its outcome is held to. */

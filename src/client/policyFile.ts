@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { types } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
 
-import { decodeText, TextError } from '../log/plainText.js';
+import { decodeText, TextError } from '../log/entry/plainText.js';
 import { IdentityError, PolicyDocumentError } from './errors.js';
 import type { PublicPart } from './publicPart.js';
 import { parsePublicPart } from './publicPart.js';

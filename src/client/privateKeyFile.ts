@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { createPrivateKey } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 
-import { decodeText, TextError } from '../log/plainText.js';
+import { decodeText, TextError } from '../log/entry/plainText.js';
 import { IdentityError } from './errors.js';
 import { readTrustedFile } from './trustedFile.js';
 

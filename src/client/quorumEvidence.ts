@@ -1,8 +1,8 @@
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import type { Purpose } from '../escrow/policy.js';
 import { DAEMON_ID } from '../escrow/principals.js';
-import type { Entry } from '../log/entry.js';
-import { documentHash } from '../log/export.js';
+import type { Entry } from '../log/entry/entry.js';
+import { documentHash } from '../log/export/format.js';
 import { DigestTable } from './digestTable.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';

@@ -1,7 +1,7 @@
-import type { Json } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
-import { documentHash } from '../log/export.js';
-import type { Objection } from '../log/verifier.js';
+import type { Json } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
+import { documentHash } from '../log/export/format.js';
+import type { Objection } from '../log/export/verifier.js';
 
 /** Acts that end a request when they are done. */
 const ENDING: ReadonlySet<string> = new Set([

@@ -3,8 +3,8 @@ import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto
 
 import { canonicalHash, sha256Hex } from '../escrow/digests.js';
 import type { WireConfirmation, WireRelease, WireReleasedKeys } from '../escrow/wire.js';
-import type { Json } from '../log/canonical.js';
-import { sameBytes } from '../log/merkle.js';
+import type { Json } from '../log/entry/canonical.js';
+import { sameBytes } from '../log/tree/merkle.js';
 import type { DecryptionKey, OaepName } from './decryptionKey.js';
 import { oaepNamed, openOaep } from './decryptionKey.js';
 import { trimToDer } from './der.js';

@@ -1,9 +1,9 @@
-import { isForLog } from '../log/audience.js';
+import { isForLog } from '../log/note/audience.js';
 import { z } from 'zod';
 
-import type { Entry } from '../log/entry.js';
-import { standsAlone } from '../log/pairing.js';
-import type { Objection } from '../log/verifier.js';
+import type { Entry } from '../log/entry/entry.js';
+import { standsAlone } from '../log/export/actPairing.js';
+import type { Objection } from '../log/export/verifier.js';
 import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './actRoutes.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 
 import { z } from 'zod';
 
-import { noteVerifier, vkeyFor } from '../log/noteKey.js';
+import { noteVerifier, vkeyFor } from '../log/note/noteKey.js';
 import { parseServerUrl } from './connection.js';
 import { IdentityError } from './errors.js';
 import type { Jwk } from './jws.js';

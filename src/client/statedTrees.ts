@@ -1,8 +1,8 @@
-import { encodeBase64 } from '../log/base64.js';
-import type { Entry } from '../log/entry.js';
-import { lineKind } from '../log/export.js';
-import { LineSplitter } from '../log/lines.js';
-import { Frontier, leafHash } from '../log/merkle.js';
+import { encodeBase64 } from '../log/note/base64.js';
+import type { Entry } from '../log/entry/entry.js';
+import { lineKind } from '../log/export/format.js';
+import { LineSplitter } from '../log/export/lines.js';
+import { Frontier, leafHash } from '../log/tree/merkle.js';
 import { parseJws } from './jws.js';
 
 interface Stated {

@@ -1,7 +1,7 @@
-import { isForLog } from '../log/audience.js';
-import type { Entry } from '../log/entry.js';
-import type { Objection } from '../log/verifier.js';
-import { policyAct, policyHashFact } from '../log/verifier.js';
+import { isForLog } from '../log/note/audience.js';
+import type { Entry } from '../log/entry/entry.js';
+import type { Objection } from '../log/export/verifier.js';
+import { policyAct, policyHashFact } from '../log/export/verifier.js';
 import { INTENT_TYPE, STATEMENT_TYPE } from './depositary.js';
 import { CONFIRMATION_TYPE } from './release.js';
 import { STOP_TYPE } from './stop.js';

@@ -4,7 +4,7 @@ import type { KeyUse } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
 import type { Purpose, Rule } from '../escrow/policy.js';
 import { beyondTerms } from '../escrow/scopeTerms.js';
-import type { Entry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
 import { DigestTable } from './digestTable.js';
 
 /** What a key was deposited under. */

@@ -1,5 +1,5 @@
-import { parseWitnessKeys, type WitnessKey } from '../log/cosignature.js';
-import { NoteError } from '../log/noteKey.js';
+import { parseWitnessKeys, type WitnessKey } from '../log/note/cosignature.js';
+import { NoteError } from '../log/note/noteKey.js';
 
 /** Witnesses that a client believes, and how many of them must have cosigned what it is shown. */
 export interface WitnessPins {

@@ -7,8 +7,8 @@ import {
   sizeMediaType,
   type AddCheckpoint,
   type KnownLog,
-} from '../log/addCheckpoint.js';
-import { NoteError, noteVerifier } from '../log/noteKey.js';
+} from '../log/note/addCheckpoint.js';
+import { NoteError, noteVerifier } from '../log/note/noteKey.js';
 import { WitnessFault } from './errors.js';
 import type { Cosigner } from './witnessKey.js';
 import type { WitnessState } from './witnessState.js';

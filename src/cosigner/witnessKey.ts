@@ -7,10 +7,10 @@ import {
   encodeCosignature,
   parseWitnessKey,
   witnessVkeyFor,
-} from '../log/cosignature.js';
-import { signatureLine } from '../log/note.js';
-import { NoteError } from '../log/noteKey.js';
-import { decodeText } from '../log/plainText.js';
+} from '../log/note/cosignature.js';
+import { signatureLine } from '../log/note/note.js';
+import { NoteError } from '../log/note/noteKey.js';
+import { decodeText } from '../log/entry/plainText.js';
 import { WitnessFault } from './errors.js';
 
 /** A witness's own key. */

@@ -5,10 +5,10 @@ import { z } from 'zod';
 
 import { syncDirectory, writeFileAtomically, writeNewFile } from '../client/atomicFile.js';
 import { errorCodeOf } from '../client/errorCode.js';
-import type { Cosigned } from '../log/addCheckpoint.js';
-import { decodeBase64, encodeBase64 } from '../log/base64.js';
-import { hashLengthBytes } from '../log/merkle.js';
-import { decodeUtf8 } from '../log/plainText.js';
+import type { Cosigned } from '../log/note/addCheckpoint.js';
+import { decodeBase64, encodeBase64 } from '../log/note/base64.js';
+import { hashLengthBytes } from '../log/tree/merkle.js';
+import { decodeUtf8 } from '../log/entry/plainText.js';
 import { WitnessFault } from './errors.js';
 
 /** What a witness remembers of a log: what it has cosigned last, and the note by which the log had signed it. */

@@ -1,5 +1,5 @@
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import { EscrowError } from './errors.js';

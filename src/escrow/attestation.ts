@@ -1,5 +1,5 @@
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
 import type { Deposit } from './deposit.js';
 import { askedAsJson, base64url, sha256Hex } from './digests.js';
 import type { TokenVerbs } from './ports.js';

@@ -1,4 +1,4 @@
-import { canonicalJson } from '../log/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
 import type { AskedKey } from './askedKeys.js';
 import { brakesOfAll, getAskedKeys, mayDecide } from './askedKeys.js';
 import { ATTESTATION_TYPE, attestationPayload } from './attestation.js';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import type { PrincipalId } from './ids.js';
 import type { OperateTerms, Purpose } from './policy.js';

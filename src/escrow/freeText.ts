@@ -1,4 +1,4 @@
-import { isWellFormed } from '../log/canonical.js';
+import { isWellFormed } from '../log/entry/canonical.js';
 
 /*
  * Texts that somebody wrote: labels, reasons, names. Whoever shows one to a person lets `quoted` show it, so that it cannot

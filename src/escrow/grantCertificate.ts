@@ -1,5 +1,5 @@
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
 import { signedByIdentity } from './attestation.js';
 import { askedAsJson, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';

@@ -1,7 +1,7 @@
-import { encodeBase64 } from '../log/base64.js';
-import { canonicalJson } from '../log/canonical.js';
-import { decodeEntry } from '../log/entry.js';
-import { leafHash } from '../log/merkle.js';
+import { encodeBase64 } from '../log/note/base64.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import { decodeEntry } from '../log/entry/entry.js';
+import { leafHash } from '../log/tree/merkle.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import { base64url, sha256Hex } from './digests.js';

@@ -1,5 +1,5 @@
-import { isForLog } from '../log/audience.js';
-import type { Json } from '../log/canonical.js';
+import { isForLog } from '../log/note/audience.js';
+import type { Json } from '../log/entry/canonical.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf, getRecovery } from './context.js';
 import { canonicalHash, sha256Hex } from './digests.js';

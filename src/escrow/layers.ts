@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { canonicalJson } from '../log/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
 import type { Binding, Deposit, PurposeDeposit } from './deposit.js';
 import { brakesOf } from './deposit.js';
 import { canonicalHash, sha256Hex } from './digests.js';

@@ -1,5 +1,5 @@
-import type { Entry } from '../log/entry.js';
-import { encodeEntry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
+import { encodeEntry } from '../log/entry/entry.js';
 import type { Act, LentFor } from './acts.js';
 import { MEANS, TAKING_AWAY } from './acts.js';
 import type { ErrorCode } from './errors.js';

@@ -1,4 +1,4 @@
-import type { Entry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
 import type { ErrorCode } from './errors.js';
 import type { Subject } from './journal.js';
 import type { Rate } from './rate.js';

@@ -1,7 +1,7 @@
-import type { Json } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
-import { decodeEntry } from '../log/entry.js';
-import { standsAlone } from '../log/pairing.js';
+import type { Json } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
+import { decodeEntry } from '../log/entry/entry.js';
+import { standsAlone } from '../log/export/actPairing.js';
 import { Births } from './births.js';
 import type { SavedCalls } from './loggedCalls.js';
 import { LoggedCalls } from './loggedCalls.js';

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-import type { Entry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
 
 /** A request is refused for its time 65 seconds after it was signed; two daemons' clocks differ by at most ten. */
 const GENERATION_MS = 80_000;

@@ -1,4 +1,4 @@
-import type { Entry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
 import { IDEMPOTENCY_KEY_KEPT_MS } from './idempotency.js';
 import type { CreationFact } from './logFacts.js';
 

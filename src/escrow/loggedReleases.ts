@@ -1,4 +1,4 @@
-import type { Entry } from '../log/entry.js';
+import type { Entry } from '../log/entry/entry.js';
 import type { ReleaseFacts } from './logFacts.js';
 
 /** What has been released and is kept still for its recipients, by the log: until an entry says that it was confirmed or forgotten. */

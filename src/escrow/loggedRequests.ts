@@ -1,5 +1,5 @@
-import type { Json } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
+import type { Json } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
 import { sha256Hex } from './digests.js';
 import type { RequestFacts, ScopeFacts } from './logFacts.js';
 

@@ -1,5 +1,5 @@
-import type { Json } from '../log/canonical.js';
-import { findText, unclearText } from '../log/plainText.js';
+import type { Json } from '../log/entry/canonical.js';
+import { findText, unclearText } from '../log/entry/plainText.js';
 import { isPlain } from './freeText.js';
 import type { Policy } from './policy.js';
 import { DAEMON_ID } from './principals.js';

@@ -1,4 +1,4 @@
-import { decodeEntry } from '../log/entry.js';
+import { decodeEntry } from '../log/entry/entry.js';
 import { mayDecide } from './askedKeys.js';
 import type { Deposit } from './deposit.js';
 import { parseId } from './ids.js';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
-import { parseCheckpoint } from '../log/checkpoint.js';
-import { Frontier, leafHash, sameBytes } from '../log/merkle.js';
-import { parseNote } from '../log/note.js';
+import { parseCheckpoint } from '../log/note/checkpoint.js';
+import { Frontier, leafHash, sameBytes } from '../log/tree/merkle.js';
+import { parseNote } from '../log/note/note.js';
 import { EscrowError } from './errors.js';
 import type { LogReader } from './ports.js';
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
-import type { Json } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
-import { leafHash } from '../log/merkle.js';
+import type { Json } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
+import { leafHash } from '../log/tree/merkle.js';
 
 /*
  * What the history of an owner is, and what a statement about it says: one definition for the server that makes the

@@ -1,4 +1,4 @@
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import type { Act, LentFor } from './acts.js';
 import { EscrowError } from './errors.js';
 import type { GrantId, RecoveryId } from './ids.js';

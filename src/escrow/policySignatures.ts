@@ -1,4 +1,4 @@
-import { isForLog } from '../log/audience.js';
+import { isForLog } from '../log/note/audience.js';
 import type { PrincipalId } from './ids.js';
 import type { Policy } from './policy.js';
 import type { StatementVerifier } from './ports.js';

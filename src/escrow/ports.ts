@@ -1,5 +1,5 @@
 import type { Anchor, Anchoring } from '../log/anchor.js';
-import type { Tile } from '../log/tiles.js';
+import type { Tile } from '../log/tree/tiles.js';
 import type { Deposit } from './deposit.js';
 import type { Grant } from './grant.js';
 import type { Creation } from './idempotency.js';

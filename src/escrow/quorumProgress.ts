@@ -1,6 +1,6 @@
 import type { AskedKey } from './askedKeys.js';
 import { brakesOfAll, mayDecide } from './askedKeys.js';
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import { isDepositaryOf } from './deposit.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { Quorum } from './quorums.js';

@@ -1,5 +1,5 @@
 import type { TreeHead } from '../log/anchor.js';
-import { encodeBase64 } from '../log/base64.js';
+import { encodeBase64 } from '../log/note/base64.js';
 import type { Escrow } from './context.js';
 import { sha256Hex } from './digests.js';
 import { DAEMON } from './performance.js';

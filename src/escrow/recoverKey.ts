@@ -1,5 +1,5 @@
-import type { Json } from '../log/canonical.js';
-import type { Entry } from '../log/entry.js';
+import type { Json } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
 import type { LentFor } from './acts.js';
 import type { AskedKey } from './askedKeys.js';
 import type { CheckedRequest } from './checkedRequest.js';

@@ -1,6 +1,6 @@
-import { canonicalJson } from '../log/canonical.js';
-import type { Json } from '../log/canonical.js';
-import { decodeEntry } from '../log/entry.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
+import { decodeEntry } from '../log/entry/entry.js';
 import type { Call, Escrow } from './context.js';
 import { actorOf } from './context.js';
 import { sha256Hex } from './digests.js';

@@ -1,4 +1,4 @@
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import type { Act } from './acts.js';
 import type { ErrorCode } from './errors.js';
 import type { Subject } from './journal.js';

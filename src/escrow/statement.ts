@@ -1,8 +1,8 @@
-import { isForLog } from '../log/audience.js';
-import { encodeBase64 } from '../log/base64.js';
-import type { Json } from '../log/canonical.js';
-import { canonicalJson } from '../log/canonical.js';
-import { isPlainText } from '../log/plainText.js';
+import { isForLog } from '../log/note/audience.js';
+import { encodeBase64 } from '../log/note/base64.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import { isPlainText } from '../log/entry/plainText.js';
 import { askedAsJson, repliesDigest, sha256Hex } from './digests.js';
 import { EscrowError } from './errors.js';
 import { isBlank, isPlain } from './freeText.js';

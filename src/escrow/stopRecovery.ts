@@ -1,4 +1,4 @@
-import { isForLog } from '../log/audience.js';
+import { isForLog } from '../log/note/audience.js';
 import { getAskedKeys } from './askedKeys.js';
 import { checkRecord } from './checkedRequest.js';
 import type { Call, Escrow } from './context.js';

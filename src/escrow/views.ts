@@ -1,4 +1,4 @@
-import { entryBundle, tileWidth, tileWidthAt, type Tile } from '../log/tiles.js';
+import { entryBundle, tileWidth, tileWidthAt, type Tile } from '../log/tree/tiles.js';
 import type { Call, Escrow } from './context.js';
 import { getDeposit, getGrant, getRecovery } from './context.js';
 import type { AskedKey } from './askedKeys.js';

@@ -1,4 +1,4 @@
-import { unclearText } from '../log/plainText.js';
+import { unclearText } from '../log/entry/plainText.js';
 import type { EnrolledKeys } from './explain.js';
 import { depositaryProblems, missingIn, partsOf } from './explain.js';
 import type { PrincipalId } from './ids.js';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import { isJsonObject } from './strictJson.js';
 
 /** A page and the policy it is to be shown under. */

@@ -2,7 +2,7 @@ import type { CryptoKey } from 'jose';
 import { compactVerify, errors, importJWK } from 'jose';
 
 import type { SigningKey } from '../escrow/principals.js';
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import { decodeBase64url } from './base64url.js';
 import { isJsonObject, JsonError, parseStrictJson } from './strictJson.js';
 

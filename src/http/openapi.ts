@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import type { ErrorCode } from '../escrow/errors.js';
 import { isJsonObject } from './strictJson.js';
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import { SCHEME } from './caller.js';
 import { AS_SENT } from './fields.js';
 import { KEY_FIELD, MAX_KEY_CHARACTERS } from './idempotencyKey.js';

@@ -1,6 +1,6 @@
 import { EscrowError } from '../escrow/errors.js';
 import type { PolicyParser } from '../escrow/ports.js';
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import { PolicyProblems, policyOf } from '../policy/document.js';
 import { JsonError, parseStrictJson } from './strictJson.js';
 

@@ -32,7 +32,7 @@ import type {
   WireScope,
   WireShare,
 } from '../escrow/wire.js';
-import { encodeBase64 } from '../log/base64.js';
+import { encodeBase64 } from '../log/note/base64.js';
 import { formatDuration } from '../policy/durations.js';
 
 /*

@@ -7,7 +7,7 @@ import type { ErrorCode } from '../escrow/errors.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { ApiRole } from '../escrow/principals.js';
 import type { Acted } from '../escrow/wire.js';
-import type { Json } from '../log/canonical.js';
+import type { Json } from '../log/entry/canonical.js';
 import { firstIssue } from './fields.js';
 import { withProof } from './replies.js';
 import { actedOf, provenOf, REPLIES } from './replySchemas.js';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { MAX_REDELIVERED } from '../escrow/redelivery.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
-import { maximumWitnesses } from '../log/cosignature.js';
+import { maximumWitnesses } from '../log/note/cosignature.js';
 import {
   distinct,
   duration,

@@ -1,6 +1,6 @@
-import { decodeBase64, encodeBase64 } from './base64.js';
-import { canonicalJson } from './canonical.js';
-import { emptyRoot, hashLengthBytes, sameBytes } from './merkle.js';
+import { decodeBase64, encodeBase64 } from './note/base64.js';
+import { canonicalJson } from './entry/canonical.js';
+import { emptyRoot, hashLengthBytes, sameBytes } from './tree/merkle.js';
 
 /** A tree of the log, by its size and its root (32 bytes). */
 export interface TreeHead {

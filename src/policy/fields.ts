@@ -6,8 +6,8 @@ import type { PrincipalId } from '../escrow/ids.js';
 import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
 import type { Rate } from '../escrow/rate.js';
-import { isWellFormed } from '../log/canonical.js';
-import { isPlainText } from '../log/plainText.js';
+import { isWellFormed } from '../log/entry/canonical.js';
+import { isPlainText } from '../log/entry/plainText.js';
 import { parseDuration } from './durations.js';
 
 /** A schema that takes a text and yields what it says. */

@@ -4,7 +4,7 @@ import { createHash, createPublicKey } from 'node:crypto';
 import { z } from 'zod';
 
 import type { SigningKey } from '../escrow/principals.js';
-import { canonicalJson } from '../log/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
 
 /** RSA keys are at least so long (SP 800-57 part 1, table 4), and not so long that verifying them is an attack. */
 const RSA_BITS = { min: 2048, max: 8192 } as const;

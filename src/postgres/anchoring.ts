@@ -1,10 +1,10 @@
 import { canonicalHash } from '../escrow/digests.js';
 import type { Anchorage } from '../escrow/ports.js';
 import type { Anchor, TreeHead } from '../log/anchor.js';
-import type { Json } from '../log/canonical.js';
-import type { Checkpoint } from '../log/checkpoint.js';
-import { sameBytes } from '../log/merkle.js';
-import { rootOf } from '../log/prover.js';
+import type { Json } from '../log/entry/canonical.js';
+import type { Checkpoint } from '../log/note/checkpoint.js';
+import { sameBytes } from '../log/tree/merkle.js';
+import { rootOf } from '../log/tree/prover.js';
 import type { Damage } from './damage.js';
 import { LogDamaged } from './faults.js';
 import { hashesOf } from './logReader.js';

@@ -1,5 +1,5 @@
 import type { SignedCheckpoint, Witnessed } from '../escrow/ports.js';
-import { maximumSignatures } from '../log/note.js';
+import { maximumSignatures } from '../log/note/note.js';
 import { safeInteger } from './faults.js';
 import type { Ask } from './pool.js';
 

@@ -1,4 +1,4 @@
-import type { Batch } from '../log/writer.js';
+import type { Batch } from '../log/statements/writer.js';
 import { safeInteger } from './faults.js';
 import type { Send } from './ground.js';
 

@@ -1,8 +1,8 @@
 import { deserialize } from 'node:v8';
 import { EscrowError } from '../escrow/errors.js';
 import type { TreeHead } from '../log/anchor.js';
-import { leafHash, sameBytes } from '../log/merkle.js';
-import { frontierOf } from '../log/prover.js';
+import { leafHash, sameBytes } from '../log/tree/merkle.js';
+import { frontierOf } from '../log/tree/prover.js';
 import type { Damage } from './damage.js';
 import { LogDamaged } from './faults.js';
 import { hashesOf } from './logReader.js';

@@ -1,9 +1,9 @@
 import type { CheckpointSigner } from '../escrow/ports.js';
-import type { Checkpoint } from '../log/checkpoint.js';
-import { emptyRoot, Frontier, sameBytes } from '../log/merkle.js';
-import { noteVerifier } from '../log/noteKey.js';
-import { rootOf } from '../log/prover.js';
-import { tileWidth } from '../log/tiles.js';
+import type { Checkpoint } from '../log/note/checkpoint.js';
+import { emptyRoot, Frontier, sameBytes } from '../log/tree/merkle.js';
+import { noteVerifier } from '../log/note/noteKey.js';
+import { rootOf } from '../log/tree/prover.js';
+import { tileWidth } from '../log/tree/tiles.js';
 import { LogDamaged, safeInteger } from './faults.js';
 import {
   newestCheckpoint,

@@ -1,11 +1,11 @@
 import { EscrowError } from '../escrow/errors.js';
 import type { Subject } from '../escrow/journal.js';
 import type { LogReader, StoredEntry } from '../escrow/ports.js';
-import type { Checkpoint } from '../log/checkpoint.js';
-import { decodeEntry, type Entry } from '../log/entry.js';
-import { ProofError, verifyInclusion } from '../log/proof.js';
-import { consistencyProof, inclusionProof, rootOf, type HashReader } from '../log/prover.js';
-import { tileHashReader, tileWidth, tileWidthAt } from '../log/tiles.js';
+import type { Checkpoint } from '../log/note/checkpoint.js';
+import { decodeEntry, type Entry } from '../log/entry/entry.js';
+import { ProofError, verifyInclusion } from '../log/tree/proof.js';
+import { consistencyProof, inclusionProof, rootOf, type HashReader } from '../log/tree/prover.js';
+import { tileHashReader, tileWidth, tileWidthAt } from '../log/tree/tiles.js';
 import { newestWitnessed, withCosignatures } from './cosignatures.js';
 import { pageOf, readCursor } from './cursor.js';
 import type { Damage } from './damage.js';

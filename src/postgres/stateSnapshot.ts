@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
 import { serialize } from 'node:v8';
 import type { Certifier, Clock } from '../escrow/ports.js';
-import { decodeBase64, encodeBase64 } from '../log/base64.js';
-import type { Checkpoint } from '../log/checkpoint.js';
-import { sameBytes } from '../log/merkle.js';
-import { rootOf } from '../log/prover.js';
-import { readState, stateInput } from '../log/stateStatement.js';
+import { decodeBase64, encodeBase64 } from '../log/note/base64.js';
+import type { Checkpoint } from '../log/note/checkpoint.js';
+import { sameBytes } from '../log/tree/merkle.js';
+import { rootOf } from '../log/tree/prover.js';
+import { readState, stateInput } from '../log/statements/state.js';
 import { WHAT_TO_DO } from './anchoring.js';
 import type { Damage } from './damage.js';
 import { LogDamaged } from './faults.js';

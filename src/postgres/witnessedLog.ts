@@ -1,5 +1,5 @@
 import type { WitnessedLog } from '../escrow/ports.js';
-import { consistencyProof } from '../log/prover.js';
+import { consistencyProof } from '../log/tree/prover.js';
 import { safeInteger } from './faults.js';
 import { newestCheckpoint } from './integrator.js';
 import { hashesOf } from './logReader.js';

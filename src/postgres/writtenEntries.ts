@@ -1,5 +1,5 @@
-import { leafHash } from '../log/merkle.js';
-import { readWriter, type Batch, type CertifiedWriter } from '../log/writer.js';
+import { leafHash } from '../log/tree/merkle.js';
+import { readWriter, type Batch, type CertifiedWriter } from '../log/statements/writer.js';
 import { LogDamaged, safeInteger } from './faults.js';
 import type { Ask } from './pool.js';
 

@@ -7,7 +7,7 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { types } from 'node:util';
 
-import type { WitnessKey } from '../log/cosignature.js';
+import type { WitnessKey } from '../log/note/cosignature.js';
 
 /** A witness, and where it is asked. */
 export interface WitnessAt {

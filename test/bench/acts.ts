@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Grant } from '../../src/escrow/grant.js';
 import { newId } from '../../src/escrow/ids.js';
 import type { Journal, JournalWrite } from '../../src/escrow/journal.js';
-import { encodeEntry, type Entry } from '../../src/log/entry.js';
+import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { aGrant } from '../postgres/records.js';
 
 /** How fast, and how long each took. Percentiles are over appends. */

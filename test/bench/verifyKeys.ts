@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseJws } from '../../src/client/jws.js';
-import { encodeEntry, type Entry } from '../../src/log/entry.js';
+import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { administrators, document, goldenEntries, logKey, ORIGIN } from '../client/goldenLog.js';
 import { fixedPrivateKey } from '../log/noteKeys.js';
 import { startChild } from './child.js';

@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { verifyExport } from '../../src/client/logVerification.js';
 import type { PublicPart } from '../../src/client/publicPart.js';
-import type { Verdict } from '../../src/log/verifier.js';
-import { ExportVerifier } from '../../src/log/verifier.js';
+import type { Verdict } from '../../src/log/export/verifier.js';
+import { ExportVerifier } from '../../src/log/export/verifier.js';
 
 /** What a process of the bench that verifies is told to do. */
 export interface VerifyingOrder {

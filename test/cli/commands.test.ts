@@ -19,7 +19,7 @@ import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import type { Health } from '../../src/http/management.js';
 import { listenForManagement } from '../../src/http/management.js';
 import { canonicalHash } from '../../src/escrow/digests.js';
-import { canonicalJson } from '../../src/log/canonical.js';
+import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { serveHistory } from '../client/fakeHistory.js';
 import type { Answer } from '../client/fakeServer.js';
 import { FakeServer, ORIGIN, problem } from '../client/fakeServer.js';

@@ -6,7 +6,7 @@ import { printable, quoted } from '../../src/escrow/freeText.js';
 import { policyDocumentHash } from '../../src/client/policyDocument.js';
 import { document } from '../client/goldenLog.js';
 import { honestScene, KEY, NOW, RECOVERY, show, userPair } from '../client/scene.js';
-import type { Entry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
 import type { FakeLog } from '../client/fakeServer.js';
 import { problem } from '../client/fakeServer.js';
 import { escrowctl } from './commandLine.js';

@@ -1,9 +1,9 @@
 import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
-import { openCheckpoint } from '../../src/log/checkpoint.js';
-import type { Entry } from '../../src/log/entry.js';
-import { encodeEntry } from '../../src/log/entry.js';
-import { documentHash } from '../../src/log/export.js';
+import { openCheckpoint } from '../../src/log/note/checkpoint.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
+import { documentHash } from '../../src/log/export/format.js';
 import type { Incoming } from '../client/fakeServer.js';
 import { FakeLog, ORIGIN, problem } from '../client/fakeServer.js';
 import { administrators, document, exportOf, logKey, sampleEntries } from '../client/sampleLog.js';

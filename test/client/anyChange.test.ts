@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { verifyExport } from '../../src/client/logVerification.js';
-import type { Json } from '../../src/log/canonical.js';
-import { canonicalJson } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
-import { checkpointLine, headerLine, parseCheckpointLine } from '../../src/log/export.js';
-import type { Verdict } from '../../src/log/verifier.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import { canonicalJson } from '../../src/log/entry/canonical.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { checkpointLine, headerLine, parseCheckpointLine } from '../../src/log/export/format.js';
+import type { Verdict } from '../../src/log/export/verifier.js';
 import { fixedPrivateKey, testKeyOf } from '../log/noteKeys.js';
 import {
   administrators,

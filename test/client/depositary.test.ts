@@ -11,7 +11,7 @@ import { parseJws } from '../../src/client/jws.js';
 import { LogView } from '../../src/client/logView.js';
 import { signerOf } from '../../src/client/signingKey.js';
 import type { WireRecovery } from '../../src/escrow/wire.js';
-import { canonicalJson } from '../../src/log/canonical.js';
+import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { testKey } from '../log/noteKeys.js';
 import { replyOf } from '../support/oneKey.js';
 import { FakeLog, FakeServer, ORIGIN } from './fakeServer.js';

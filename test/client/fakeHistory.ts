@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 
 import type { HistoryFilter } from '../../src/escrow/ownerHistory.js';
 import { HistoryList, isInHistory } from '../../src/escrow/ownerHistory.js';
-import { decodeEntry, type Entry } from '../../src/log/entry.js';
+import { decodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import type { FakeServer, Incoming } from './fakeServer.js';
 import { es256, ORIGIN } from './fakeServer.js';
 

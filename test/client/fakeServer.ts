@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
 import type { WireProof } from '../../src/escrow/wire.js';
-import { canonicalJson } from '../../src/log/canonical.js';
-import { encodeEntry, type Entry } from '../../src/log/entry.js';
-import { leafHash } from '../../src/log/merkle.js';
-import { consistencyProof, inclusionProof } from '../../src/log/prover.js';
+import { canonicalJson } from '../../src/log/entry/canonical.js';
+import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
+import { leafHash } from '../../src/log/tree/merkle.js';
+import { consistencyProof, inclusionProof } from '../../src/log/tree/prover.js';
 import { signCheckpoint, testKey, type TestKey } from '../log/noteKeys.js';
 import { leafReader, referenceRoot } from '../log/sampleTree.js';
 import { selfSigned } from '../support/certificate.js';

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 
 import type { Signer } from '../../src/client/signingKey.js';
 import { signerOf } from '../../src/client/signingKey.js';
-import type { Json } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
-import { encodeEntry } from '../../src/log/entry.js';
-import { documentHash } from '../../src/log/export.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
+import { documentHash } from '../../src/log/export/format.js';
 import { bytesOf, exportLinesOf } from '../log/exportText.js';
 import type { TestKey } from '../log/noteKeys.js';
 import { fixedPrivateKey, testKeyOf } from '../log/noteKeys.js';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 
 import { FileMemory } from '../../src/client/logMemory.js';
 import { LogView } from '../../src/client/logView.js';
-import { parseCheckpoint } from '../../src/log/checkpoint.js';
-import { parseNote } from '../../src/log/note.js';
+import { parseCheckpoint } from '../../src/log/note/checkpoint.js';
+import { parseNote } from '../../src/log/note/note.js';
 import { FakeLog, ORIGIN } from './fakeServer.js';
 
 let directory: string;

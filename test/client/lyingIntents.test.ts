@@ -6,10 +6,10 @@ import { INTENT_TYPE } from '../../src/client/depositary.js';
 import { verifyExport } from '../../src/client/logVerification.js';
 import type { Signer } from '../../src/client/signingKey.js';
 import { signerOf } from '../../src/client/signingKey.js';
-import type { Json } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
-import { documentHash } from '../../src/log/export.js';
-import type { Verdict } from '../../src/log/verifier.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { documentHash } from '../../src/log/export/format.js';
+import type { Verdict } from '../../src/log/export/verifier.js';
 import { fixedPrivateKey } from '../log/noteKeys.js';
 import {
   administrators,

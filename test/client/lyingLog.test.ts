@@ -4,10 +4,10 @@ import { join } from 'node:path';
 
 import type { ExportCheck } from '../../src/client/logVerification.js';
 import { verifyExport } from '../../src/client/logVerification.js';
-import type { Json } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
-import { checkpointLine, documentHash, parseCheckpointLine } from '../../src/log/export.js';
-import type { Verdict } from '../../src/log/verifier.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { checkpointLine, documentHash, parseCheckpointLine } from '../../src/log/export/format.js';
+import type { Verdict } from '../../src/log/export/verifier.js';
 import type { TestWitness } from '../log/witnessKeys.js';
 import { testWitness } from '../log/witnessKeys.js';
 import {

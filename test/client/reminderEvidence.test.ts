@@ -1,8 +1,8 @@
 import { OutcomeEvidence } from '../../src/client/outcomeEvidence.js';
 import { QuorumEvidence } from '../../src/client/quorumEvidence.js';
 import { RecoveryEvidence } from '../../src/client/recoveryEvidence.js';
-import { documentHash } from '../../src/log/export.js';
-import type { Entry } from '../../src/log/entry.js';
+import { documentHash } from '../../src/log/export/format.js';
+import type { Entry } from '../../src/log/entry/entry.js';
 
 /* A log that says of people that they were told to approve, who were not to be. */
 

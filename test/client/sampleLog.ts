@@ -2,9 +2,9 @@ import { generateKeyPairSync } from 'node:crypto';
 
 import type { Signer } from '../../src/client/signingKey.js';
 import { signerOf } from '../../src/client/signingKey.js';
-import type { Json } from '../../src/log/canonical.js';
-import { encodeEntry, type Entry } from '../../src/log/entry.js';
-import { documentHash } from '../../src/log/export.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
+import { documentHash } from '../../src/log/export/format.js';
 import { exportLinesOf } from '../log/exportText.js';
 import { testKey, type TestKey } from '../log/noteKeys.js';
 import { ORIGIN } from './fakeServer.js';

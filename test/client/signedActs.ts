@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 
 import { signPolicy } from '../../src/client/policyDocument.js';
 import type { Signer } from '../../src/client/signingKey.js';
-import type { Json } from '../../src/log/canonical.js';
-import { documentHash } from '../../src/log/export.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import { documentHash } from '../../src/log/export/format.js';
 
 /** Half a second into a minute of the day on which the logs of the tests are written. */
 export const at = (minute: number): string =>

@@ -1,8 +1,8 @@
 import { StatedTrees } from '../../src/client/statedTrees.js';
-import { encodeBase64 } from '../../src/log/base64.js';
-import type { Entry } from '../../src/log/entry.js';
-import { decodeEntry, encodeEntry } from '../../src/log/entry.js';
-import { Frontier, leafHash } from '../../src/log/merkle.js';
+import { encodeBase64 } from '../../src/log/note/base64.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { decodeEntry, encodeEntry } from '../../src/log/entry/entry.js';
+import { Frontier, leafHash } from '../../src/log/tree/merkle.js';
 
 const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 const jws = (payload: object): string =>

@@ -2,7 +2,7 @@ import { request } from 'node:https';
 
 import { HttpsConnection } from '../../src/client/connection.js';
 import { WebhookSink } from '../../src/notify/webhookSink.js';
-import { parseWitnessKey } from '../../src/log/cosignature.js';
+import { parseWitnessKey } from '../../src/log/note/cosignature.js';
 import { submissionTo } from '../../src/witness/submission.js';
 
 /*

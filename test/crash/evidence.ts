@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { exportLog } from '../../src/client/logExport.js';
 import { verifyExport } from '../../src/client/logVerification.js';
 import { parsePublicParts } from '../../src/client/publicPart.js';
-import { decodeEntry, type Entry } from '../../src/log/entry.js';
-import { lineKind } from '../../src/log/export.js';
-import { LineSplitter } from '../../src/log/lines.js';
-import type { Verdict } from '../../src/log/verifier.js';
+import { decodeEntry, type Entry } from '../../src/log/entry/entry.js';
+import { lineKind } from '../../src/log/export/format.js';
+import { LineSplitter } from '../../src/log/export/lines.js';
+import type { Verdict } from '../../src/log/export/verifier.js';
 import { ORIGIN, type System } from '../support/system.js';
 import { until } from '../support/waiting.js';
 

@@ -21,9 +21,9 @@ import {
   signOrder,
   stop,
 } from '../../src/http/schemas.js';
-import type { Json } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
-import { encodeEntry, maximumEntryBytes } from '../../src/log/entry.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { encodeEntry, maximumEntryBytes } from '../../src/log/entry/entry.js';
 import { callBy } from '../support/calls.js';
 import { policyApplied } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';

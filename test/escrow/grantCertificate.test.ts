@@ -5,7 +5,7 @@ import { certifyGrants, GRANT_TYPE, GrantCertificates } from '../../src/escrow/g
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import type { IdentityVerifier } from '../../src/escrow/ports.js';
 import { identityVerifier } from '../../src/http/statements.js';
-import type { Json } from '../../src/log/canonical.js';
+import type { Json } from '../../src/log/entry/canonical.js';
 import { softwareCertifier } from '../support/signer.js';
 
 const LOG = { origin: 'escrow.test/log', logKey: 'escrow.test/log+00000000+AQ' };

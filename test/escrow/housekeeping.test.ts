@@ -3,8 +3,8 @@ import { keepHouse } from '../../src/escrow/housekeeping.js';
 import type { LogFacts } from '../../src/escrow/logFacts.js';
 import type { LogState } from '../../src/escrow/logState.js';
 import type { Policy } from '../../src/escrow/policy.js';
-import type { Entry } from '../../src/log/entry.js';
-import { encodeEntry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
 import { approve, ask, callOf, HOUR_MS, worldOf } from './symbolicPeople.js';
 import { symbolicWorld } from './symbolicWorld.js';
 

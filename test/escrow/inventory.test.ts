@@ -2,8 +2,8 @@ import type { GrantId, RecoveryId } from '../../src/escrow/ids.js';
 import { unaccountedObjects } from '../../src/escrow/inventory.js';
 import { LogState } from '../../src/escrow/logState.js';
 import type { RecordedObjects, Token, UnaccountedObject } from '../../src/escrow/ports.js';
-import type { Entry } from '../../src/log/entry.js';
-import { decodeEntry, encodeEntry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { decodeEntry, encodeEntry } from '../../src/log/entry/entry.js';
 import { approve, ask, worldOf } from './symbolicPeople.js';
 
 const id = (prefix: string, digit: string): string => `${prefix}_${digit.repeat(32)}`;

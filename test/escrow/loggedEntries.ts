@@ -1,5 +1,5 @@
-import type { Entry } from '../../src/log/entry.js';
-import { encodeEntry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
 
 const time = '2026-03-01T12:00:00.000Z';
 

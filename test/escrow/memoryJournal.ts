@@ -1,5 +1,5 @@
-import type { Entry } from '../../src/log/entry.js';
-import { decodeEntry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { decodeEntry } from '../../src/log/entry/entry.js';
 import { EscrowError } from '../../src/escrow/errors.js';
 import type { ActId } from '../../src/escrow/ids.js';
 import type { Creation } from '../../src/escrow/idempotency.js';

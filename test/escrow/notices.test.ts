@@ -1,7 +1,7 @@
 import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import type { Notice, RequestFacts } from '../../src/escrow/notices.js';
 import { needsRequest, noticesOf } from '../../src/escrow/notices.js';
-import type { Entry, Phase } from '../../src/log/entry.js';
+import type { Entry, Phase } from '../../src/log/entry/entry.js';
 
 const person = (name: string): PrincipalId => name as PrincipalId;
 const key = `key_${'2'.repeat(32)}` as KeyId;

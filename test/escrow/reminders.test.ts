@@ -5,7 +5,7 @@ import type { Journal } from '../../src/escrow/journal.js';
 import { noticesAbout } from '../../src/escrow/noticeFacts.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { stopRecovery } from '../../src/escrow/stopRecovery.js';
-import { encodeEntry } from '../../src/log/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
 import { approve, ask, callOf, deny, HOUR_MS, intend, MINUTE_MS, stop, worldOf } from './symbolicPeople.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 

@@ -6,7 +6,7 @@ import type { SavedState } from '../../src/escrow/logState.js';
 import { LogState } from '../../src/escrow/logState.js';
 import { revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
 import { activateRecovery, releaseKeys } from '../../src/escrow/recoverKey.js';
-import { encodeEntry } from '../../src/log/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
 import {
   approve,
   ask,

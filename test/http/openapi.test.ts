@@ -8,7 +8,7 @@ import { ERROR_CODES } from '../../src/escrow/errors.js';
 import { openApiOf } from '../../src/http/openapi.js';
 import { routesOf } from '../../src/http/routes.js';
 import { isJsonObject } from '../../src/http/strictJson.js';
-import type { Json } from '../../src/log/canonical.js';
+import type { Json } from '../../src/log/entry/canonical.js';
 import { PEOPLE } from './people.js';
 import { generatedDocuments } from '../support/generated.js';
 import type { Running } from './runningServer.js';

@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { canonicalHash } from '../../src/escrow/digests.js';
 import { EscrowError } from '../../src/escrow/errors.js';
 import type { PrincipalId } from '../../src/escrow/ids.js';
-import type { Json } from '../../src/log/canonical.js';
+import type { Json } from '../../src/log/entry/canonical.js';
 import { usualRequestTerms } from '../../src/escrow/policy.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { newIdentity } from './identities.js';

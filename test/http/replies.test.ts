@@ -3,7 +3,7 @@ import { STATEMENT_TYPE } from '../../src/escrow/statement.js';
 import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/policySignatures.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { spkiPem } from '../../src/http/replies.js';
-import { encodeEntry } from '../../src/log/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
 import type { Answer } from './apiClient.js';
 import { problemCode } from './apiClient.js';
 import type { Identity } from './identities.js';

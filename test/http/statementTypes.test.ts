@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { openHistoryStatement } from '../../src/client/historyStatement.js';
 import { identityVerifier, statementVerifier } from '../../src/http/statements.js';
-import { readWriter, writerInput, WRITER_TYPE } from '../../src/log/writer.js';
+import { readWriter, writerInput, WRITER_TYPE } from '../../src/log/statements/writer.js';
 import { certifierOf, softwareIdentityKey } from '../support/signer.js';
 import { newIdentity, statement } from './identities.js';
 

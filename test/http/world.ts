@@ -18,8 +18,8 @@ import type { GivenUpNotice, LogReader, Store, Token } from '../../src/escrow/po
 import type { RefusalBudget } from '../../src/escrow/refusals.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
-import type { Entry } from '../../src/log/entry.js';
-import { encodeEntry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
 import { statementVerifier } from '../../src/http/statements.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { doneAct, policyApplied } from '../escrow/loggedEntries.js';

@@ -9,8 +9,8 @@ import {
   RequestError,
   type Cosigned,
   type Judgement,
-} from '../../src/log/addCheckpoint.js';
-import { consistencyProof } from '../../src/log/prover.js';
+} from '../../src/log/note/addCheckpoint.js';
+import { consistencyProof } from '../../src/log/tree/prover.js';
 import { signCheckpoint, testKey } from './noteKeys.js';
 import { leafReader, referenceRoot, sampleLeaves } from './sampleTree.js';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { Anchor } from '../../src/log/anchor.js';
 import { decodeAnchor, emptyAnchor, encodeAnchor } from '../../src/log/anchor.js';
-import { emptyRoot } from '../../src/log/merkle.js';
+import { emptyRoot } from '../../src/log/tree/merkle.js';
 
 const head = fc.record({
   size: fc.maxSafeNat(),

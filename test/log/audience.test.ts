@@ -1,4 +1,4 @@
-import { isForLog } from '../../src/log/audience.js';
+import { isForLog } from '../../src/log/note/audience.js';
 
 const KEY = 'escrow.test/log+4a1b2c3d+AQ';
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { canonicalJson, maximumDepth, parseCanonicalJson } from '../../src/log/canonical.js';
+import { canonicalJson, maximumDepth, parseCanonicalJson } from '../../src/log/entry/canonical.js';
 
 /** A value `depth` arrays deep. */
 const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);

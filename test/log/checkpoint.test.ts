@@ -4,9 +4,9 @@ import {
   formatCheckpoint,
   openCheckpoint,
   parseCheckpoint,
-} from '../../src/log/checkpoint.js';
-import { emptyRoot } from '../../src/log/merkle.js';
-import { NoteError } from '../../src/log/noteKey.js';
+} from '../../src/log/note/checkpoint.js';
+import { emptyRoot } from '../../src/log/tree/merkle.js';
+import { NoteError } from '../../src/log/note/noteKey.js';
 import { hex } from './sampleTree.js';
 import { signCheckpoint, testKey } from './noteKeys.js';
 

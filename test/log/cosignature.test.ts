@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { openCheckpoint } from '../../src/log/checkpoint.js';
+import { openCheckpoint } from '../../src/log/note/checkpoint.js';
 import {
   cosignatureMessage,
   cosignaturesOn,
@@ -8,9 +8,9 @@ import {
   parseWitnessKeys,
   readCosignature,
   witnessVkeyFor,
-} from '../../src/log/cosignature.js';
-import { parseNote, signatureLine } from '../../src/log/note.js';
-import { noteVerifier } from '../../src/log/noteKey.js';
+} from '../../src/log/note/cosignature.js';
+import { parseNote, signatureLine } from '../../src/log/note/note.js';
+import { noteVerifier } from '../../src/log/note/noteKey.js';
 import { signCheckpoint, testKey } from './noteKeys.js';
 import { COSIGNED_AT, ed25519Of, testWitness } from './witnessKeys.js';
 

@@ -1,5 +1,11 @@
 import fc from 'fast-check';
-import { decodeEntry, encodeEntry, EntryError, maximumEntryBytes, type Entry } from '../../src/log/entry.js';
+import {
+  decodeEntry,
+  encodeEntry,
+  EntryError,
+  maximumEntryBytes,
+  type Entry,
+} from '../../src/log/entry/entry.js';
 
 const attempted: Entry = {
   v: 1,

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
-import { canonicalJson } from '../../src/log/canonical.js';
-import { parseEntry, type Entry } from '../../src/log/entry.js';
-import { scanEntry } from '../../src/log/entryScan.js';
-import { isPlainJson } from '../../src/log/plainJson.js';
+import { canonicalJson } from '../../src/log/entry/canonical.js';
+import { parseEntry, type Entry } from '../../src/log/entry/entry.js';
+import { scanEntry } from '../../src/log/entry/entryScan.js';
+import { isPlainJson } from '../../src/log/entry/plainJson.js';
 
 /** Words with what JSON and this format make hard, so that mutations meet it. */
 const words = fc.oneof(

@@ -1,6 +1,6 @@
-import type { Json } from '../../src/log/canonical.js';
-import { checkpointLine, documentLine, headerLine } from '../../src/log/export.js';
-import { Frontier, leafHash } from '../../src/log/merkle.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import { checkpointLine, documentLine, headerLine } from '../../src/log/export/format.js';
+import { Frontier, leafHash } from '../../src/log/tree/merkle.js';
 import { signCheckpoint, type TestKey } from './noteKeys.js';
 
 /** What an export is made of: the parts that tests tamper with. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { verifyExport } from '../../src/client/logVerification.js';
-import { decodeEntry, encodeEntry } from '../../src/log/entry.js';
+import { decodeEntry, encodeEntry } from '../../src/log/entry/entry.js';
 import { administrators, goldenEntries, logKey, sealed } from '../client/goldenLog.js';
 
 /*

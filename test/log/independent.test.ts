@@ -1,8 +1,8 @@
 import { createPublicKey } from 'node:crypto';
 import { createRequire } from 'node:module';
 
-import { inclusionProof } from '../../src/log/prover.js';
-import { leafHash } from '../../src/log/merkle.js';
+import { inclusionProof } from '../../src/log/tree/prover.js';
+import { leafHash } from '../../src/log/tree/merkle.js';
 import { testKey, type TestKey } from './noteKeys.js';
 import {
   checkpointOf,

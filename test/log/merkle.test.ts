@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { emptyRoot, Frontier, leafHash } from '../../src/log/merkle.js';
+import { emptyRoot, Frontier, leafHash } from '../../src/log/tree/merkle.js';
 import { hex, referenceRoot, sampleLeaves } from './sampleTree.js';
 
 /** The leaves that certificate-transparency's own tests hash, and the root after each of them. */

@@ -1,7 +1,13 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import fc from 'fast-check';
-import { formatNote, maximumSignatures, noteSigningBytes, openNote, parseNote } from '../../src/log/note.js';
-import { NoteError, noteVerifier, vkeyFor } from '../../src/log/noteKey.js';
+import {
+  formatNote,
+  maximumSignatures,
+  noteSigningBytes,
+  openNote,
+  parseNote,
+} from '../../src/log/note/note.js';
+import { NoteError, noteVerifier, vkeyFor } from '../../src/log/note/noteKey.js';
 import { testKey } from './noteKeys.js';
 
 /** The keys and notes of the tests of golang.org/x/mod/sumdb/note, where the format comes from. */

@@ -6,9 +6,9 @@ import {
   sign,
   type KeyObject,
 } from 'node:crypto';
-import { formatCheckpoint, type Checkpoint } from '../../src/log/checkpoint.js';
-import { formatNote, noteSigningBytes } from '../../src/log/note.js';
-import { noteVerifier, vkeyFor, type NoteAlgorithm, type NoteVerifier } from '../../src/log/noteKey.js';
+import { formatCheckpoint, type Checkpoint } from '../../src/log/note/checkpoint.js';
+import { formatNote, noteSigningBytes } from '../../src/log/note/note.js';
+import { noteVerifier, vkeyFor, type NoteAlgorithm, type NoteVerifier } from '../../src/log/note/noteKey.js';
 
 /** A software key that signs notes, in place of the log's key in the token. */
 export interface TestKey {

@@ -1,4 +1,10 @@
-import { decodeText, decodeUtf8, isPlainText, TextError, unclearText } from '../../src/log/plainText.js';
+import {
+  decodeText,
+  decodeUtf8,
+  isPlainText,
+  TextError,
+  unclearText,
+} from '../../src/log/entry/plainText.js';
 
 const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
 const nfd = (text: string): string => text.normalize('NFD');

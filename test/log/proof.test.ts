@@ -1,15 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { emptyRoot } from '../../src/log/merkle.js';
+import { emptyRoot } from '../../src/log/tree/merkle.js';
 import {
   ProofError,
   verifyConsistency,
   verifyInclusion,
   type ConsistencyClaim,
   type InclusionClaim,
-} from '../../src/log/proof.js';
-import { consistencyProof, inclusionProof } from '../../src/log/prover.js';
+} from '../../src/log/tree/proof.js';
+import { consistencyProof, inclusionProof } from '../../src/log/tree/prover.js';
 import { leafReader, referenceRoot, sampleLeaves } from './sampleTree.js';
 
 interface Vector {

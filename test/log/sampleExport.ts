@@ -1,7 +1,7 @@
-import type { Json } from '../../src/log/canonical.js';
-import { encodeEntry, type Entry } from '../../src/log/entry.js';
-import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export.js';
-import { ExportVerifier, type Verdict, type VerifierOptions } from '../../src/log/verifier.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
+import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export/format.js';
+import { ExportVerifier, type Verdict, type VerifierOptions } from '../../src/log/export/verifier.js';
 import { checkpointOf as signedCheckpoint } from './exportText.js';
 import type { TestKey } from './noteKeys.js';
 

@@ -1,6 +1,6 @@
-import { leafHash, nodeHash, emptyRoot } from '../../src/log/merkle.js';
-import type { HashReader } from '../../src/log/prover.js';
-import { tileWidth, type CompletedTile, type TileReader } from '../../src/log/tiles.js';
+import { leafHash, nodeHash, emptyRoot } from '../../src/log/tree/merkle.js';
+import type { HashReader } from '../../src/log/tree/prover.js';
+import { tileWidth, type CompletedTile, type TileReader } from '../../src/log/tree/tiles.js';
 
 /** The hashes of the leaves `leaf 0`, `leaf 1` and so on. */
 export function sampleLeaves(count: number): Uint8Array[] {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { Frontier } from '../../src/log/merkle.js';
-import { verifyConsistency, verifyInclusion } from '../../src/log/proof.js';
-import { consistencyProof, inclusionProof, rootOf } from '../../src/log/prover.js';
+import { Frontier } from '../../src/log/tree/merkle.js';
+import { verifyConsistency, verifyInclusion } from '../../src/log/tree/proof.js';
+import { consistencyProof, inclusionProof, rootOf } from '../../src/log/tree/prover.js';
 import {
   entriesOfBundle,
   entryBundle,
@@ -13,7 +13,7 @@ import {
   tileWidthAt,
   type CompletedTile,
   type TileReader,
-} from '../../src/log/tiles.js';
+} from '../../src/log/tree/tiles.js';
 import { hex, sampleLeaves, tileStore } from './sampleTree.js';
 
 /* Index 1234067, and the trees of 70,000 and of 256 leaves, are the examples of C2SP tlog-tiles. */

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import { canonicalJson } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
-import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export.js';
-import { NoteError } from '../../src/log/noteKey.js';
-import { ExportVerifier, type Verdict, type VerifierOptions } from '../../src/log/verifier.js';
+import { canonicalJson } from '../../src/log/entry/canonical.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { checkpointLine, documentHash, documentLine, headerLine } from '../../src/log/export/format.js';
+import { NoteError } from '../../src/log/note/noteKey.js';
+import { ExportVerifier, type Verdict, type VerifierOptions } from '../../src/log/export/verifier.js';
 import { signCheckpoint, testKey } from './noteKeys.js';
 import {
   checkpointOf,

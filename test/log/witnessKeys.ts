@@ -1,8 +1,8 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 
 import { cosignerOf } from '../../src/cosigner/witnessKey.js';
-import { parseWitnessKey, type WitnessKey } from '../../src/log/cosignature.js';
-import { parseNote } from '../../src/log/note.js';
+import { parseWitnessKey, type WitnessKey } from '../../src/log/note/cosignature.js';
+import { parseNote } from '../../src/log/note/note.js';
 
 /** A witness that signs whatever it is told to. */
 export interface TestWitness {

@@ -1,7 +1,13 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { canonicalJson, type Json } from '../../src/log/canonical.js';
-import { leafHash } from '../../src/log/merkle.js';
-import { batchBytes, readWriter, WRITER_TYPE, writerInput, type Batch } from '../../src/log/writer.js';
+import { canonicalJson, type Json } from '../../src/log/entry/canonical.js';
+import { leafHash } from '../../src/log/tree/merkle.js';
+import {
+  batchBytes,
+  readWriter,
+  WRITER_TYPE,
+  writerInput,
+  type Batch,
+} from '../../src/log/statements/writer.js';
 import { softwareCertifier } from '../support/signer.js';
 
 const identity = softwareCertifier();

@@ -1,5 +1,5 @@
 import type { Database } from '../../src/postgres/database.js';
-import { leafHash } from '../../src/log/merkle.js';
+import { leafHash } from '../../src/log/tree/merkle.js';
 import { Damage } from '../../src/postgres/damage.js';
 import { FollowedLog, type Follow } from '../../src/postgres/followed.js';
 import type { Pool } from '../../src/postgres/pool.js';

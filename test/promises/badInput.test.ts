@@ -16,7 +16,7 @@ import type {
   WireRecoveryOrder,
   WireScope,
 } from '../../src/escrow/wire.js';
-import type { Subject } from '../../src/log/entry.js';
+import type { Subject } from '../../src/log/entry/entry.js';
 import { repliesDigest } from '../../src/escrow/digests.js';
 import type { KeyId } from '../../src/escrow/ids.js';
 import { sealed } from '../../src/escrow/sealed.js';

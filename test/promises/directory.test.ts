@@ -2,7 +2,7 @@ import { openRelease } from '../../src/client/release.js';
 import { canonicalHash } from '../../src/escrow/digests.js';
 import { PolicyNotSigned } from '../../src/escrow/directory.js';
 import { exitCodeOf } from '../../src/exitCodes.js';
-import type { Json } from '../../src/log/canonical.js';
+import type { Json } from '../../src/log/entry/canonical.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import { ownerOf } from '../support/databaseDump.js';
 import { makeKey } from '../support/life.js';

@@ -1,5 +1,5 @@
 import type { WireKey, WireRecoveryOrder, WireScope } from '../../src/escrow/wire.js';
-import type { Entry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';

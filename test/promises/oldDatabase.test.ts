@@ -5,7 +5,7 @@ import pkcs11 from 'pkcs11js';
 import { exitCodeOf } from '../../src/exitCodes.js';
 import type { Anchor } from '../../src/log/anchor.js';
 import { decodeAnchor } from '../../src/log/anchor.js';
-import { decodeEntry } from '../../src/log/entry.js';
+import { decodeEntry } from '../../src/log/entry/entry.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
 import { acceptLoss } from '../../src/token/ceremony/acceptLoss.js';

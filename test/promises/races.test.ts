@@ -3,7 +3,7 @@ import { createPublicKey, verify } from 'node:crypto';
 import { ServerProblem } from '../../src/client/errors.js';
 import { openRelease } from '../../src/client/release.js';
 import type { WireKey, WireReleasedKeys, WireSignatures } from '../../src/escrow/wire.js';
-import type { Entry } from '../../src/log/entry.js';
+import type { Entry } from '../../src/log/entry/entry.js';
 import { grantOf, releaseOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
 import { DEPOSITARIES, makeSystem } from '../support/system.js';

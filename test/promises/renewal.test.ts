@@ -6,7 +6,7 @@ import pkcs11 from 'pkcs11js';
 import { exportLog } from '../../src/client/logExport.js';
 import { verifyExport } from '../../src/client/logVerification.js';
 import { openRelease } from '../../src/client/release.js';
-import { decodeEntry } from '../../src/log/entry.js';
+import { decodeEntry } from '../../src/log/entry/entry.js';
 import type { UnaccountedObject } from '../../src/escrow/ports.js';
 import { NEEDS_NEWER_KEK } from '../../src/token/profile/attackNames.js';
 import { readRecord } from '../../src/token/ceremony/record.js';

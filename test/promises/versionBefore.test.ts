@@ -10,7 +10,7 @@ import { parsePublicParts } from '../../src/client/publicPart.js';
 import type { OpenedKey } from '../../src/client/release.js';
 import { openRelease } from '../../src/client/release.js';
 import type { WireKey } from '../../src/escrow/wire.js';
-import { decodeEntry } from '../../src/log/entry.js';
+import { decodeEntry } from '../../src/log/entry/entry.js';
 import { grantOf, only } from '../support/oneKey.js';
 import type { Before, PersonBefore } from '../support/versionBefore.js';
 import { restoreBefore } from '../support/versionBefore.js';

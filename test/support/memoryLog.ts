@@ -1,8 +1,8 @@
 import type { LogReader, Page, PageRequest, StoredEntry } from '../../src/escrow/ports.js';
-import type { Entry } from '../../src/log/entry.js';
-import { encodeEntry } from '../../src/log/entry.js';
-import { Frontier, leafHash } from '../../src/log/merkle.js';
-import { inclusionProof } from '../../src/log/prover.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+import { encodeEntry } from '../../src/log/entry/entry.js';
+import { Frontier, leafHash } from '../../src/log/tree/merkle.js';
+import { inclusionProof } from '../../src/log/tree/prover.js';
 import type { TestKey } from '../log/noteKeys.js';
 import { signCheckpoint } from '../log/noteKeys.js';
 import { leafReader } from '../log/sampleTree.js';

@@ -1,5 +1,5 @@
-import type { Json } from '../../src/log/canonical.js';
-import type { Entry } from '../../src/log/entry.js';
+import type { Json } from '../../src/log/entry/canonical.js';
+import type { Entry } from '../../src/log/entry/entry.js';
 
 /** Where everything stands, as far as it is in the records: what the log's replay must give, and the database has. */
 export interface Standing {

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import type { Certifier, CheckpointSigner } from '../../src/escrow/ports.js';
-import { vkeyFor } from '../../src/log/noteKey.js';
+import { vkeyFor } from '../../src/log/note/noteKey.js';
 
 /** A checkpoint signer with an Ed25519 key of its own, which no token holds. */
 export function softwareSigner(origin = 'escrow.test/log'): CheckpointSigner {

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import type { RunningWitness } from '../../src/cosigner/witnessServer.js';
 import { serveWitness } from '../../src/cosigner/witnessServer.js';
 import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports.js';
-import { keyIdHex } from '../../src/log/cosignature.js';
+import { keyIdHex } from '../../src/log/note/cosignature.js';
 import { Cosigning } from '../../src/witness/cosigning.js';
 import type { WitnessAt } from '../../src/witness/submission.js';
 import { submissionTo } from '../../src/witness/submission.js';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { decodeText } from '../../log/plainText.js';
+import { decodeText } from '../../log/entry/plainText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import { answerChallenge, parseChallenge } from '../../client/challenge.js';
 import type { CommandRow, Result } from '../command.js';

@@ -3,8 +3,8 @@ import { exportHistory, readHistory, reasonOf, verifyHistory } from '../../clien
 import { parseCeremonyRecord } from '../../client/serverPins.js';
 import { readTrustedFile } from '../../client/trustedFile.js';
 import type { HistoryFilter } from '../../escrow/ownerHistory.js';
-import type { Entry } from '../../log/entry.js';
-import { decodeText, decodeUtf8 } from '../../log/plainText.js';
+import type { Entry } from '../../log/entry/entry.js';
+import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { parseDurationArgument } from '../durationArgument.js';

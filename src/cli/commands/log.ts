@@ -1,4 +1,4 @@
-import { decodeText, decodeUtf8 } from '../../log/plainText.js';
+import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import type { Jwk } from '../../client/jws.js';
 import { exportLog } from '../../client/logExport.js';
@@ -8,7 +8,7 @@ import { parsePublicParts } from '../../client/publicPart.js';
 import type { RequestCounts } from '../../client/requestEvidence.js';
 import type { WitnessPins } from '../../client/witnessPins.js';
 import { readTrustedFile } from '../../client/trustedFile.js';
-import type { Believed, Came, Refused } from '../../log/verifier.js';
+import type { Believed, Came, Refused } from '../../log/export/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';

@@ -1,7 +1,7 @@
 import { printable } from '../../escrow/freeText.js';
 import { readFile } from 'node:fs/promises';
 
-import { decodeText } from '../../log/plainText.js';
+import { decodeText } from '../../log/entry/plainText.js';
 import { writeFileAtomically } from '../../client/atomicFile.js';
 import { readPolicySignature, signPolicy } from '../../client/policyDocument.js';
 import type { PolicyPlan } from '../../client/policyPlan.js';

@@ -5,7 +5,7 @@ import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
 import { printable, quoted } from '../../escrow/freeText.js';
 import type { WireRecovery } from '../../escrow/wire.js';
-import { decodeText } from '../../log/plainText.js';
+import { decodeText } from '../../log/entry/plainText.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';

@@ -6,7 +6,7 @@ import type { LogView } from '../../client/logView.js';
 import type { ManagementReport } from '../../client/management.js';
 import type { ServerPins } from '../../client/serverPins.js';
 import type { WireServer } from '../../escrow/wire.js';
-import type { Checkpoint } from '../../log/checkpoint.js';
+import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { facts } from '../columns.js';
 import { continuesInWords } from '../words.js';
 import type { CommandRow } from '../command.js';

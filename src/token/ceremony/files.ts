@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { decodeText, TextError } from '../../log/plainText.js';
+import { decodeText, TextError } from '../../log/entry/plainText.js';
 import { CeremonyRefused } from './table.js';
 
 /** Reads a text file. Throws {@link CeremonyRefused} that names it. */

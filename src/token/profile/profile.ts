@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { decodeText } from '../../log/plainText.js';
+import { decodeText } from '../../log/entry/plainText.js';
 import { KEY_SPEC_NAMES } from '../../escrow/keySpecs.js';
 import { MECHANISM_NAMES } from '../../escrow/mechanisms.js';
 import { ATTACK_NAMES } from './attackNames.js';

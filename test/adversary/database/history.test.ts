@@ -10,10 +10,10 @@ import type { OwnerChain, ReadTree } from '../../../src/escrow/ownerChains.js';
 import { chainOf, OwnerChains } from '../../../src/escrow/ownerChains.js';
 import type { HistoryFilter } from '../../../src/escrow/ownerHistory.js';
 import type { StoredEntry } from '../../../src/escrow/ports.js';
-import { decodeEntry, encodeEntry } from '../../../src/log/entry.js';
-import { parseCheckpoint } from '../../../src/log/checkpoint.js';
-import { leafHash } from '../../../src/log/merkle.js';
-import { parseNote } from '../../../src/log/note.js';
+import { decodeEntry, encodeEntry } from '../../../src/log/entry/entry.js';
+import { parseCheckpoint } from '../../../src/log/note/checkpoint.js';
+import { leafHash } from '../../../src/log/tree/merkle.js';
+import { parseNote } from '../../../src/log/note/note.js';
 import {
   administrators,
   document,

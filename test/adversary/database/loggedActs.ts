@@ -6,8 +6,8 @@ import type { ActId } from '../../../src/escrow/ids.js';
 import { newId } from '../../../src/escrow/ids.js';
 import type { JournalWrite, Subject } from '../../../src/escrow/journal.js';
 import type { LogState, SavedState } from '../../../src/escrow/logState.js';
-import type { Json } from '../../../src/log/canonical.js';
-import { encodeEntry } from '../../../src/log/entry.js';
+import type { Json } from '../../../src/log/entry/canonical.js';
+import { encodeEntry } from '../../../src/log/entry/entry.js';
 import type { Database } from '../../../src/postgres/database.js';
 import type { Follow } from '../../../src/postgres/followed.js';
 

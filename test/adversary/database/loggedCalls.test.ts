@@ -8,7 +8,7 @@ import { LoggedCreations } from '../../../src/escrow/loggedCreations.js';
 import type { FollowedLog, LogFacts } from '../../../src/escrow/logFacts.js';
 import type { Actor, Outcome } from '../../../src/escrow/performance.js';
 import type { Token } from '../../../src/escrow/ports.js';
-import type { Entry } from '../../../src/log/entry.js';
+import type { Entry } from '../../../src/log/entry/entry.js';
 import { MemoryJournal } from '../../escrow/memoryJournal.js';
 
 /*

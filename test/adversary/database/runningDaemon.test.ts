@@ -5,7 +5,7 @@ import type { AsOf } from '../../../src/escrow/logFacts.js';
 import { Ledger } from '../../../src/escrow/ledger.js';
 import type { Token } from '../../../src/escrow/ports.js';
 import type { Journal } from '../../../src/escrow/journal.js';
-import { openCheckpoint } from '../../../src/log/checkpoint.js';
+import { openCheckpoint } from '../../../src/log/note/checkpoint.js';
 import { anchorage, certifier, clock, openOn, writeOf } from '../../postgres/fixtures.js';
 import type { Database } from '../../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';

@@ -9,7 +9,7 @@ import { NotBelieved } from '../../../src/client/errors.js';
 import { LogView } from '../../../src/client/logView.js';
 import { signerOf } from '../../../src/client/signingKey.js';
 import type { WireRecovery, WireRecoveryKey } from '../../../src/escrow/wire.js';
-import { decodeEntry } from '../../../src/log/entry.js';
+import { decodeEntry } from '../../../src/log/entry/entry.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
 import { TestMemory } from '../../client/memory.js';
 import type { Lies } from '../../client/scene.js';

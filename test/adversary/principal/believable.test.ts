@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import type { Entry } from '../../../src/log/entry.js';
+import type { Entry } from '../../../src/log/entry/entry.js';
 import { routesOf } from '../../../src/http/routes.js';
 import type { Answer } from '../../http/apiClient.js';
 import { problemCode } from '../../http/apiClient.js';

@@ -1,6 +1,6 @@
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
 import { decodeBase64, encodeBase64 } from './base64.js';
-import { sameBytes, sha256 } from './merkle.js';
+import { sameBytes, sha256 } from '../tree/merkle.js';
 import { noteSigningBytes, parseNote, parseSignatureLines, type NoteSignature } from './note.js';
 import { isKeyName, NoteError } from './noteKey.js';
 

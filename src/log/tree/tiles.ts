@@ -1,4 +1,4 @@
-import { maximumEntryBytes } from './entry.js';
+import { maximumEntryBytes } from '../entry/entry.js';
 import { Frontier, hashLengthBytes } from './merkle.js';
 import type { HashReader } from './prover.js';
 

@@ -1,9 +1,9 @@
 import { decodeBase64, encodeBase64 } from './base64.js';
 import { CheckpointError, parseCheckpoint, type Checkpoint } from './checkpoint.js';
-import { emptyRoot, hashLengthBytes, sameBytes } from './merkle.js';
+import { emptyRoot, hashLengthBytes, sameBytes } from '../tree/merkle.js';
 import { openNote, parseNote } from './note.js';
 import { NoteError, type NoteVerifier } from './noteKey.js';
-import { ProofError, verifyConsistency } from './proof.js';
+import { ProofError, verifyConsistency } from '../tree/proof.js';
 
 /*
  * The call `add-checkpoint` of C2SP tlog-witness: a log shows a witness its newest checkpoint, with the proof that it

@@ -1,5 +1,5 @@
-import { canonicalJson, parseCanonicalJson, type Json } from './canonical.js';
-import { sha256 } from './merkle.js';
+import { canonicalJson, parseCanonicalJson, type Json } from '../entry/canonical.js';
+import { sha256 } from '../tree/merkle.js';
 
 /*
  * An export of the log is NDJSON: one canonical JSON value a line, each line ended by a line feed, also the last.

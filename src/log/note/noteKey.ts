@@ -1,6 +1,6 @@
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
 import { decodeBase64, encodeBase64 } from './base64.js';
-import { sameBytes, sha256 } from './merkle.js';
+import { sameBytes, sha256 } from '../tree/merkle.js';
 
 /** The signature algorithms of notes that are known here; P-256 is the only curve for ECDSA. */
 export type NoteAlgorithm = 'Ed25519' | 'ECDSA-P256';

@@ -1,5 +1,5 @@
-import type { Phase } from './entry.js';
-import type { EntryHead } from './entryScan.js';
+import type { Phase } from '../entry/entry.js';
+import type { EntryHead } from '../entry/entryScan.js';
 
 /** An attempt whose outcome the log does not have: cut short, or still under way when the log was read. */
 export interface OpenAttempt {

@@ -1,5 +1,5 @@
 import { createPublicKey, verify } from 'node:crypto';
-import { canonicalJson, type Json } from './canonical.js';
+import { canonicalJson, type Json } from '../entry/canonical.js';
 
 /*
  * What the token's identity key says in the log's own affairs: compact JWS (RFC 7515 section 7.1), ES256, of one spelling each.

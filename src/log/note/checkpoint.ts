@@ -1,5 +1,5 @@
 import { decodeBase64, encodeBase64 } from './base64.js';
-import { emptyRoot, hashLengthBytes, sameBytes } from './merkle.js';
+import { emptyRoot, hashLengthBytes, sameBytes } from '../tree/merkle.js';
 import { isNoteText, openNote } from './note.js';
 import { noteVerifier, type NoteVerifier } from './noteKey.js';
 

@@ -1,5 +1,5 @@
 import { decodeBase64, encodeBase64 } from './base64.js';
-import { isWellFormed } from './canonical.js';
+import { isWellFormed } from '../entry/canonical.js';
 import { isKeyName, NoteError, type NoteVerifier } from './noteKey.js';
 
 /** One signature of a note. */

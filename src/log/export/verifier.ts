@@ -1,9 +1,9 @@
-import type { Json } from './canonical.js';
+import type { Json } from '../entry/canonical.js';
 import { CheckedLines, Fault } from './checkedLines.js';
-import { CheckpointError, openCheckpoint, type Checkpoint } from './checkpoint.js';
-import { cosignaturesOn, type WitnessKey } from './cosignature.js';
-import { EntryError, maximumEntryBytes, parseEntry, type Entry, type Phase } from './entry.js';
-import { scanEntry, type EntryHead } from './entryScan.js';
+import { CheckpointError, openCheckpoint, type Checkpoint } from '../note/checkpoint.js';
+import { cosignaturesOn, type WitnessKey } from '../note/cosignature.js';
+import { EntryError, maximumEntryBytes, parseEntry, type Entry, type Phase } from '../entry/entry.js';
+import { scanEntry, type EntryHead } from '../entry/entryScan.js';
 import {
   ExportError,
   lineKind,
@@ -11,11 +11,11 @@ import {
   parseDocumentLine,
   parseHeaderLine,
   type ExportDocument,
-} from './export.js';
+} from './format.js';
 import type { Line } from './lines.js';
-import { Frontier, leafHash, sameBytes } from './merkle.js';
-import { NoteError, noteVerifier, type NoteVerifier } from './noteKey.js';
-import { ActPairing, standsAlone, type OpenAttempt } from './pairing.js';
+import { Frontier, leafHash, sameBytes } from '../tree/merkle.js';
+import { NoteError, noteVerifier, type NoteVerifier } from '../note/noteKey.js';
+import { ActPairing, standsAlone, type OpenAttempt } from './actPairing.js';
 
 /**
  * The act whose `done` entry puts a directory document in force, and the fact in it that names the

@@ -1,7 +1,7 @@
 import { createPublicKey, hash, verify, type KeyObject } from 'node:crypto';
-import { canonicalJson } from './canonical.js';
-import { identityInput, isSignedByIdentity, unverifiedPayload } from './identityStatement.js';
-import { hashLengthBytes } from './merkle.js';
+import { canonicalJson } from '../entry/canonical.js';
+import { identityInput, isSignedByIdentity, unverifiedPayload } from './identity.js';
+import { hashLengthBytes } from '../tree/merkle.js';
 
 /*
  * Who wrote an entry. Each process that appends has a key of its own, which lives as long as it does; the token's identity

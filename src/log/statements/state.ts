@@ -1,4 +1,4 @@
-import { identityInput, isSignedByIdentity, unverifiedPayload } from './identityStatement.js';
+import { identityInput, isSignedByIdentity, unverifiedPayload } from './identity.js';
 
 /** The `typ` of a statement about the state that entries make (RFC 7515 section 4.1.9). */
 export const STATE_TYPE = 'escrowd-state+jwt';
