@@ -5,9 +5,9 @@ import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 
-import type { DecryptionKey } from '../client/decryptionKey.js';
+import type { DecryptionKey } from '../client/identity/decryptionKey.js';
 import { IdentityError } from '../client/errors.js';
-import type { CardPlace } from '../client/identity.js';
+import type { CardPlace } from '../client/identity/identity.js';
 
 /** How the program beside escrowctl is reached that talks to cards: nothing in escrowctl can load a token's module. */
 export interface CardProgram {

@@ -1,5 +1,5 @@
-import type { BelievedRecovery } from '../client/depositary.js';
-import type { ShownDeposit } from '../client/shownDeposit.js';
+import type { BelievedRecovery } from '../client/depositary/depositary.js';
+import type { ShownDeposit } from '../client/depositary/shownDeposit.js';
 import { durationInWords, reasonInWords, wishInWords } from '../escrow/summary.js';
 import { facts } from './columns.js';
 import { keyInWords, keysFacts, quorumsInWords, standingFacts } from './words.js';

@@ -1,10 +1,10 @@
 import { join, resolve } from 'node:path';
 
-import type { ClientCertificate } from '../client/clientCertificate.js';
-import { readClientCertificate } from '../client/clientCertificate.js';
+import type { ClientCertificate } from '../client/identity/clientCertificate.js';
+import { readClientCertificate } from '../client/identity/clientCertificate.js';
 import type { EscrowClient } from '../client/escrowClient.js';
-import { Identity } from '../client/identity.js';
-import type { LogView } from '../client/logView.js';
+import { Identity } from '../client/identity/identity.js';
+import type { LogView } from '../client/log/logView.js';
 import type { ManagementReport } from '../client/management.js';
 import { readManagement } from '../client/management.js';
 import type { CardKey, CardProgram } from './card.js';

@@ -1,4 +1,4 @@
-import type { WitnessPins } from '../client/witnessPins.js';
+import type { WitnessPins } from '../client/log/witnessPins.js';
 import { UsageError } from './failures.js';
 import type { Given } from './given.js';
 

@@ -1,5 +1,5 @@
-import { parsedScope } from '../client/attestation.js';
-import type { LogView } from '../client/logView.js';
+import { parsedScope } from '../client/depositary/attestation.js';
+import type { LogView } from '../client/log/logView.js';
 import { parseDuration } from '../policy/durations.js';
 import { quoted } from '../escrow/freeText.js';
 import { durationInWords, scopeInWords } from '../escrow/summary.js';

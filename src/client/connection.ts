@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { types } from 'node:util';
 
-import type { ClientCertificate } from './clientCertificate.js';
+import type { ClientCertificate } from './identity/clientCertificate.js';
 import { errorCodeOf } from './errorCode.js';
 import { ServerUnreachable } from './errors.js';
 

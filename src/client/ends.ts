@@ -4,7 +4,7 @@ import type { Entry } from '../log/entry/entry.js';
 import type { End } from './errors.js';
 import { NotBelieved, NotProven, ServerProblem, ServerUnreachable } from './errors.js';
 import type { EscrowClient } from './escrowClient.js';
-import type { LogView } from './logView.js';
+import type { LogView } from './log/logView.js';
 
 /*
  * Acts that take something away, each with the proof that it was done: the entry that recorded exactly this, under a checkpoint by

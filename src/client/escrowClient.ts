@@ -47,7 +47,7 @@ import { acted, pageOf, REPLIES } from './replies.js';
 import type { Repetition } from './repetition.js';
 import { sendRepeatedly } from './repetition.js';
 import { signRequest } from './requestSignature.js';
-import type { Signer } from './signingKey.js';
+import type { Signer } from './identity/signingKey.js';
 
 /** Where a list begins, and how much of it is wanted at once. */
 export interface PageQuery {

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 
 import { base64url } from '../escrow/digests.js';
-import type { Signer } from './signingKey.js';
+import type { Signer } from './identity/signingKey.js';
 
 /** The `typ` of a signed request. */
 export const REQUEST_TYPE = 'escrowd-request+jwt';

@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { noteVerifier, vkeyFor } from '../log/note/noteKey.js';
 import { parseServerUrl } from './connection.js';
 import { IdentityError } from './errors.js';
-import type { Jwk } from './jws.js';
-import { importJwk } from './jws.js';
+import type { Jwk } from '../jose/jws.js';
+import { importJwk } from '../jose/jws.js';
 
 /** What a client knows of its server from people it trusts, and never from the server itself. */
 export interface ServerPins {

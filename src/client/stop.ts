@@ -1,6 +1,6 @@
 import type { StopPayload } from '../escrow/wire.js';
-import { parseJws } from './jws.js';
-import type { Signer } from './signingKey.js';
+import { parseJws } from '../jose/jws.js';
+import type { Signer } from './identity/signingKey.js';
 
 /** The `typ` of an administrator's statement that a request is to end. */
 export const STOP_TYPE = 'escrowd-stop+jwt';

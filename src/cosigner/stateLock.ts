@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { tryLock } from '../client/fileLock.js';
+import { tryLock } from '../client/files/fileLock.js';
 import { WitnessFault } from './errors.js';
 
 /**

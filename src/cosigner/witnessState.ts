@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { syncDirectory, writeFileAtomically, writeNewFile } from '../client/atomicFile.js';
+import { syncDirectory, writeFileAtomically, writeNewFile } from '../client/files/atomicFile.js';
 import { errorCodeOf } from '../client/errorCode.js';
 import type { Cosigned } from '../log/note/addCheckpoint.js';
 import { decodeBase64, encodeBase64 } from '../log/note/base64.js';

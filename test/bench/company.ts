@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 
-import { signPolicy } from '../../src/client/policyDocument.js';
-import { planPolicy } from '../../src/client/policyPlan.js';
+import { signPolicy } from '../../src/client/policy/policyDocument.js';
+import { planPolicy } from '../../src/client/policy/policyPlan.js';
 import { documentInForce } from '../support/policies.js';
 import { makeSystem } from '../support/system.js';
 

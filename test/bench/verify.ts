@@ -2,7 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { jwsHolds, parseJws } from '../../src/client/jws.js';
+import { jwsHolds, parseJws } from '../../src/jose/jws.js';
 import { testKey } from '../log/noteKeys.js';
 import { actsOn, grantForBench } from './acts.js';
 import { startChild } from './child.js';

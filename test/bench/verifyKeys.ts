@@ -2,7 +2,7 @@ import { createHash, sign } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseJws } from '../../src/client/jws.js';
+import { parseJws } from '../../src/jose/jws.js';
 import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { administrators, document, goldenEntries, logKey, ORIGIN } from '../client/goldenLog.js';
 import { fixedPrivateKey } from '../log/noteKeys.js';

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
-import { verifyExport } from '../../src/client/logVerification.js';
-import type { PublicPart } from '../../src/client/publicPart.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
+import type { PublicPart } from '../../src/client/identity/publicPart.js';
 import type { Verdict } from '../../src/log/export/verifier.js';
 import { ExportVerifier } from '../../src/log/export/verifier.js';
 

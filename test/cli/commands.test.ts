@@ -11,10 +11,10 @@ import {
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { createIdentity, pinServer } from '../../src/client/identity/newIdentity.js';
 import { readStop } from '../../src/client/stop.js';
-import { parseJws } from '../../src/client/jws.js';
-import { policyDocumentHash } from '../../src/client/policyDocument.js';
+import { parseJws } from '../../src/jose/jws.js';
+import { policyDocumentHash } from '../../src/client/policy/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import type { Health } from '../../src/http/management.js';
 import { listenForManagement } from '../../src/http/management.js';

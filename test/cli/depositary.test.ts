@@ -2,7 +2,7 @@ import { constants, privateDecrypt } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { parseJws } from '../../src/client/jws.js';
+import { parseJws } from '../../src/jose/jws.js';
 import { sha256Hex } from '../../src/escrow/digests.js';
 import { testKey } from '../log/noteKeys.js';
 import type { Incoming } from '../client/fakeServer.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { printable, quoted } from '../../src/escrow/freeText.js';
-import { policyDocumentHash } from '../../src/client/policyDocument.js';
+import { policyDocumentHash } from '../../src/client/policy/policyDocument.js';
 import { document } from '../client/goldenLog.js';
 import { honestScene, KEY, NOW, RECOVERY, show, userPair } from '../client/scene.js';
 import type { Entry } from '../../src/log/entry/entry.js';

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import fc from 'fast-check';
 
-import { HistoryVerifier } from '../../src/client/historyFile.js';
+import { HistoryVerifier } from '../../src/client/history/historyFile.js';
 import type { HistoryLies } from '../client/fakeHistory.js';
 import { fillHistory, serveHistory } from '../client/fakeHistory.js';
 import { FakeLog, ORIGIN } from '../client/fakeServer.js';

@@ -3,7 +3,7 @@ import { constants, createPrivateKey, privateDecrypt, randomBytes } from 'node:c
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { FILES } from '../../src/client/identity.js';
+import { FILES } from '../../src/client/identity/identity.js';
 import { checkAnswer, makeChallenge } from '../../src/token/ceremony/challenge.js';
 import { findModule, setEnvironment } from '../../src/token/cryptoki/module.js';
 import { readProfile } from '../../src/token/profile/profile.js';

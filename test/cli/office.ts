@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { FILES } from '../../src/client/identity.js';
-import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { FILES } from '../../src/client/identity/identity.js';
+import { createIdentity, pinServer } from '../../src/client/identity/newIdentity.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import { FakeServer } from '../client/fakeServer.js';
 import { depositaryPair } from '../client/scene.js';

@@ -1,4 +1,4 @@
-import { Identity } from '../../src/client/identity.js';
+import { Identity } from '../../src/client/identity/identity.js';
 import { testWitness } from '../log/witnessKeys.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { verifyExport } from '../../src/client/logVerification.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';

@@ -1,15 +1,15 @@
-import { softwareKey } from '../../src/client/decryptionKey.js';
+import { softwareKey } from '../../src/client/identity/decryptionKey.js';
 import { constants, privateDecrypt, verify } from 'node:crypto';
 import { generateKeyPairSync } from 'node:crypto';
 
-import { approve, believeRecovery, deny } from '../../src/client/depositary.js';
-import type { DueRecovery } from '../../src/client/intents.js';
-import { believeDue } from '../../src/client/intents.js';
+import { approve, believeRecovery, deny } from '../../src/client/depositary/depositary.js';
+import type { DueRecovery } from '../../src/client/depositary/intents.js';
+import { believeDue } from '../../src/client/depositary/intents.js';
 import { requestInWords } from '../../src/escrow/summary.js';
 import { NotBelieved } from '../../src/client/errors.js';
-import { parseJws } from '../../src/client/jws.js';
-import { LogView } from '../../src/client/logView.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import { parseJws } from '../../src/jose/jws.js';
+import { LogView } from '../../src/client/log/logView.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { WireRecovery } from '../../src/escrow/wire.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { testKey } from '../log/noteKeys.js';

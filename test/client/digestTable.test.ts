@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { DigestTable } from '../../src/client/digestTable.js';
+import { DigestTable } from '../../src/audit/digestTable.js';
 
 describe('a table of digests', () => {
   test('says what a map says, whatever is set and forgotten', () => {

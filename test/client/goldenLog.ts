@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import type { Signer } from '../../src/client/signingKey.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import type { Signer } from '../../src/client/identity/signingKey.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';

@@ -3,10 +3,10 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { answerChallenge } from '../../src/client/challenge.js';
-import { Identity } from '../../src/client/identity.js';
-import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
-import { parsePublicPart } from '../../src/client/publicPart.js';
+import { answerChallenge } from '../../src/client/depositary/challenge.js';
+import { Identity } from '../../src/client/identity/identity.js';
+import { createIdentity, pinServer } from '../../src/client/identity/newIdentity.js';
+import { parsePublicPart } from '../../src/client/identity/publicPart.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import { checkAnswer, makeChallenge } from '../../src/token/ceremony/challenge.js';
 import { testKey } from '../log/noteKeys.js';

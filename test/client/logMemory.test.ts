@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { FileMemory } from '../../src/client/logMemory.js';
-import { LogView } from '../../src/client/logView.js';
+import { FileMemory } from '../../src/client/log/logMemory.js';
+import { LogView } from '../../src/client/log/logView.js';
 import { parseCheckpoint } from '../../src/log/note/checkpoint.js';
 import { parseNote } from '../../src/log/note/note.js';
 import { FakeLog, ORIGIN } from './fakeServer.js';

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { INTENT_TYPE } from '../../src/client/depositary.js';
-import { verifyExport } from '../../src/client/logVerification.js';
-import type { Signer } from '../../src/client/signingKey.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import { INTENT_TYPE } from '../../src/client/depositary/depositary.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
+import type { Signer } from '../../src/client/identity/signingKey.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { documentHash } from '../../src/log/export/format.js';

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import type { ExportCheck } from '../../src/client/logVerification.js';
-import { verifyExport } from '../../src/client/logVerification.js';
+import type { ExportCheck } from '../../src/audit/verifyExport.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { checkpointLine, documentHash, parseCheckpointLine } from '../../src/log/export/format.js';

@@ -1,4 +1,4 @@
-import type { LogMemory } from '../../src/client/logMemory.js';
+import type { LogMemory } from '../../src/client/log/logMemory.js';
 
 /** A memory that is one, for tests of what is remembered. */
 export class TestMemory implements LogMemory {

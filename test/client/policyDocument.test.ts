@@ -9,9 +9,9 @@ import {
   policyDocumentHash,
   readPolicySignature,
   signPolicy,
-} from '../../src/client/policyDocument.js';
-import { readPolicyFile } from '../../src/client/policyFile.js';
-import { signerOf } from '../../src/client/signingKey.js';
+} from '../../src/client/policy/policyDocument.js';
+import { readPolicyFile } from '../../src/client/policy/policyFile.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import { policyWarnings } from '../../src/escrow/warnings.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { rsaPair } from '../support/rsaPairs.js';

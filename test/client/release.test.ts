@@ -12,7 +12,7 @@ import {
 } from 'node:crypto';
 
 import { ecdsaToDer, trimToDer } from '../../src/client/der.js';
-import { exportOpened, openRelease } from '../../src/client/release.js';
+import { exportOpened, openRelease } from '../../src/client/depositary/release.js';
 import type { WireRelease } from '../../src/escrow/wire.js';
 
 import { errorCode } from '../support/errorCode.js';

@@ -1,6 +1,6 @@
-import { OutcomeEvidence } from '../../src/client/outcomeEvidence.js';
-import { QuorumEvidence } from '../../src/client/quorumEvidence.js';
-import { RecoveryEvidence } from '../../src/client/recoveryEvidence.js';
+import { OutcomeEvidence } from '../../src/audit/outcomes.js';
+import { QuorumEvidence } from '../../src/audit/quorums.js';
+import { RecoveryEvidence } from '../../src/audit/recoveries.js';
 import { documentHash } from '../../src/log/export/format.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 

@@ -1,8 +1,8 @@
 import type { WireAnswer, WireRequest } from '../../src/client/connection.js';
 import { ServerUnreachable } from '../../src/client/errors.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
-import { parseJws } from '../../src/client/jws.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import { parseJws } from '../../src/jose/jws.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import { newIdentity, NOW, ORIGIN } from '../http/identities.js';
 
 type Reaction = () => WireAnswer;

@@ -1,10 +1,10 @@
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { calculateJwkThumbprint } from 'jose';
 
-import { jwsHolds, parseJws } from '../../src/client/jws.js';
+import { jwsHolds, parseJws } from '../../src/jose/jws.js';
 import { signRequest } from '../../src/client/requestSignature.js';
-import type { Signer } from '../../src/client/signingKey.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import type { Signer } from '../../src/client/identity/signingKey.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import { authenticate } from '../http/authenticate.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 

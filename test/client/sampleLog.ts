@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 
-import type { Signer } from '../../src/client/signingKey.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import type { Signer } from '../../src/client/identity/signingKey.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { documentHash } from '../../src/log/export/format.js';

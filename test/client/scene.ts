@@ -9,7 +9,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 
-import { parsedAsked } from '../../src/client/attestation.js';
+import { parsedAsked } from '../../src/client/depositary/attestation.js';
 import { askedAsJson, requestHash } from '../../src/escrow/digests.js';
 import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
 import { layerContext, termsHash } from '../../src/escrow/layers.js';

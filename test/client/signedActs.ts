@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import { signPolicy } from '../../src/client/policyDocument.js';
-import type { Signer } from '../../src/client/signingKey.js';
+import { signPolicy } from '../../src/client/policy/policyDocument.js';
+import type { Signer } from '../../src/client/identity/signingKey.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import { documentHash } from '../../src/log/export/format.js';
 

@@ -1,4 +1,4 @@
-import { StatedTrees } from '../../src/client/statedTrees.js';
+import { StatedTrees } from '../../src/audit/statedTrees.js';
 import { encodeBase64 } from '../../src/log/note/base64.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry, encodeEntry } from '../../src/log/entry/entry.js';

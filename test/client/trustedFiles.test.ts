@@ -2,10 +2,10 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, write
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { FILES, Identity } from '../../src/client/identity.js';
-import { createIdentity, pinServer } from '../../src/client/newIdentity.js';
+import { FILES, Identity } from '../../src/client/identity/identity.js';
+import { createIdentity, pinServer } from '../../src/client/identity/newIdentity.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
-import { readTrustedFile } from '../../src/client/trustedFile.js';
+import { readTrustedFile } from '../../src/client/files/trustedFile.js';
 import { FakeServer } from './fakeServer.js';
 
 let top: string;

@@ -1,6 +1,6 @@
 import { NotBelieved } from '../../src/client/errors.js';
-import { LogView } from '../../src/client/logView.js';
-import { readWitnessPins } from '../../src/client/witnessPins.js';
+import { LogView } from '../../src/client/log/logView.js';
+import { readWitnessPins } from '../../src/client/log/witnessPins.js';
 import { testWitness } from '../log/witnessKeys.js';
 import { FakeLog, ORIGIN } from './fakeServer.js';
 import { TestMemory } from './memory.js';

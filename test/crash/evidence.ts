@@ -1,8 +1,8 @@
 import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { exportLog } from '../../src/client/logExport.js';
-import { verifyExport } from '../../src/client/logVerification.js';
-import { parsePublicParts } from '../../src/client/publicPart.js';
+import { exportLog } from '../../src/client/log/logExport.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
+import { parsePublicParts } from '../../src/client/identity/publicPart.js';
 import { decodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { lineKind } from '../../src/log/export/format.js';
 import { LineSplitter } from '../../src/log/export/lines.js';

@@ -1,5 +1,5 @@
 import { parsePolicy } from '../../src/http/policyDocument.js';
-import { checkPolicyDocument } from '../../src/client/policyDocument.js';
+import { checkPolicyDocument } from '../../src/client/policy/policyDocument.js';
 import { policyWarnings } from '../../src/escrow/warnings.js';
 import { problemCode } from '../http/apiClient.js';
 import { PEOPLE, policyDocument } from '../http/people.js';

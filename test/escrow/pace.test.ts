@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { TOLERANCE_MS } from '../../src/client/directoryInForce.js';
+import { TOLERANCE_MS } from '../../src/audit/directoryInForce.js';
 import { Pace } from '../../src/escrow/pace.js';
 import type { RecentUses } from '../../src/escrow/rate.js';
 import { takeUses } from '../../src/escrow/rate.js';

@@ -2,7 +2,7 @@ import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { openHistoryStatement } from '../../src/client/historyStatement.js';
+import { openHistoryStatement } from '../../src/client/history/historyStatement.js';
 import { identityVerifier, statementVerifier } from '../../src/http/statements.js';
 import { readWriter, writerInput, WRITER_TYPE } from '../../src/log/statements/writer.js';
 import { certifierOf, softwareIdentityKey } from '../support/signer.js';

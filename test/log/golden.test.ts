@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { verifyExport } from '../../src/client/logVerification.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
 import { decodeEntry, encodeEntry } from '../../src/log/entry/entry.js';
 import { administrators, goldenEntries, logKey, sealed } from '../client/goldenLog.js';
 

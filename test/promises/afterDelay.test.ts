@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { approve, believeRecovery } from '../../src/client/depositary.js';
+import { approve, believeRecovery } from '../../src/client/depositary/depositary.js';
 import { NotYet } from '../../src/client/errors.js';
-import type { DueRecovery } from '../../src/client/intents.js';
+import type { DueRecovery } from '../../src/client/depositary/intents.js';
 import { cancelProven, revokeProven, stopProven, vetoProven } from '../../src/client/ends.js';
 import { signStop } from '../../src/client/stop.js';
 import type { WireApproval, WireKey } from '../../src/escrow/wire.js';

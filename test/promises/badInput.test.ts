@@ -2,10 +2,10 @@ import { constants, createPublicKey, generateKeyPairSync, publicEncrypt } from '
 
 import type { JWTPayload } from 'jose';
 
-import { STATEMENT_TYPE } from '../../src/client/depositary.js';
-import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
+import { STATEMENT_TYPE } from '../../src/client/depositary/depositary.js';
+import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDocument.js';
 import { signStop } from '../../src/client/stop.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { Act } from '../../src/escrow/acts.js';
 import type { ErrorCode } from '../../src/escrow/errors.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';

@@ -1,4 +1,4 @@
-import { openRelease } from '../../src/client/release.js';
+import { openRelease } from '../../src/client/depositary/release.js';
 import { canonicalHash } from '../../src/escrow/digests.js';
 import { PolicyNotSigned } from '../../src/escrow/directory.js';
 import { exitCodeOf } from '../../src/exitCodes.js';

@@ -9,7 +9,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 
 import { signRequest } from '../../src/client/requestSignature.js';
-import type { Signer } from '../../src/client/signingKey.js';
+import type { Signer } from '../../src/client/identity/signingKey.js';
 import { ApiClient } from '../http/apiClient.js';
 import { chance } from '../support/chance.js';
 import { agree, askToOperate, makeKey } from '../support/life.js';

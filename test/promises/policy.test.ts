@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { HttpsConnection } from '../../src/client/connection.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
-import { signerOf } from '../../src/client/signingKey.js';
+import { signerOf } from '../../src/client/identity/signingKey.js';
 import { ServerProblem } from '../../src/client/errors.js';
 import type { WireKey } from '../../src/escrow/wire.js';
 import { escrowctl } from '../cli/commandLine.js';

@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 
-import { exportLog } from '../../src/client/logExport.js';
-import { verifyExport } from '../../src/client/logVerification.js';
-import { openRelease } from '../../src/client/release.js';
+import { exportLog } from '../../src/client/log/logExport.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
+import { openRelease } from '../../src/client/depositary/release.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import type { UnaccountedObject } from '../../src/escrow/ports.js';
 import { NEEDS_NEWER_KEK } from '../../src/token/profile/attackNames.js';

@@ -2,10 +2,10 @@ import { createPublicKey, verify } from 'node:crypto';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 
-import { STATEMENT_TYPE } from '../../src/client/depositary.js';
-import { parseJws } from '../../src/client/jws.js';
-import { exportHistory, readHistory } from '../../src/client/ownHistory.js';
-import { openRelease } from '../../src/client/release.js';
+import { STATEMENT_TYPE } from '../../src/client/depositary/depositary.js';
+import { parseJws } from '../../src/jose/jws.js';
+import { exportHistory, readHistory } from '../../src/client/history/ownHistory.js';
+import { openRelease } from '../../src/client/depositary/release.js';
 import { repliesDigest } from '../../src/escrow/digests.js';
 import type { KeyId } from '../../src/escrow/ids.js';
 import { sealed } from '../../src/escrow/sealed.js';

@@ -7,7 +7,7 @@ import { HttpsConnection } from '../../src/client/connection.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { asProblem } from '../../src/client/problem.js';
 import { REQUEST_TYPE, signRequest } from '../../src/client/requestSignature.js';
-import type { Signer } from '../../src/client/signingKey.js';
+import type { Signer } from '../../src/client/identity/signingKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { ORIGIN } from '../support/system.js';
 

@@ -6,7 +6,7 @@ import type { Handle, PKCS11 } from 'pkcs11js';
 import winston from 'winston';
 import type { WireAnswer, WireRequest } from '../../src/client/connection.js';
 import { HttpsConnection } from '../../src/client/connection.js';
-import { exportOpened } from '../../src/client/release.js';
+import { exportOpened } from '../../src/client/depositary/release.js';
 import type { OperatorLog } from '../../src/operatorLog.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import type { LoadedModule } from '../../src/token/cryptoki/module.js';

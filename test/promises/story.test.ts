@@ -10,8 +10,8 @@ import {
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { exportHistory, readHistory, verifyHistory } from '../../src/client/ownHistory.js';
-import { confirmation, openRelease } from '../../src/client/release.js';
+import { exportHistory, readHistory, verifyHistory } from '../../src/client/history/ownHistory.js';
+import { confirmation, openRelease } from '../../src/client/depositary/release.js';
 import { signStop } from '../../src/client/stop.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/mechanisms.js';

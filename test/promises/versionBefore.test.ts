@@ -3,12 +3,12 @@ import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { exportLog } from '../../src/client/logExport.js';
-import { verifyExport } from '../../src/client/logVerification.js';
-import { exportHistory, verifyHistory } from '../../src/client/ownHistory.js';
-import { parsePublicParts } from '../../src/client/publicPart.js';
-import type { OpenedKey } from '../../src/client/release.js';
-import { openRelease } from '../../src/client/release.js';
+import { exportLog } from '../../src/client/log/logExport.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
+import { exportHistory, verifyHistory } from '../../src/client/history/ownHistory.js';
+import { parsePublicParts } from '../../src/client/identity/publicPart.js';
+import type { OpenedKey } from '../../src/client/depositary/release.js';
+import { openRelease } from '../../src/client/depositary/release.js';
 import type { WireKey } from '../../src/escrow/wire.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { grantOf, only } from '../support/oneKey.js';

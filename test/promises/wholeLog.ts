@@ -1,9 +1,9 @@
 import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { exportLog } from '../../src/client/logExport.js';
-import { verifyExport } from '../../src/client/logVerification.js';
-import { parsePublicParts } from '../../src/client/publicPart.js';
+import { exportLog } from '../../src/client/log/logExport.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
+import { parsePublicParts } from '../../src/client/identity/publicPart.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import type { Believed, Verdict } from '../../src/log/export/verifier.js';

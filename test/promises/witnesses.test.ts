@@ -5,12 +5,12 @@ import { join } from 'node:path';
 
 import { stringify, parse } from 'yaml';
 
-import { believeRecovery } from '../../src/client/depositary.js';
-import { Identity } from '../../src/client/identity.js';
+import { believeRecovery } from '../../src/client/depositary/depositary.js';
+import { Identity } from '../../src/client/identity/identity.js';
 import { NotBelieved } from '../../src/client/errors.js';
-import { exportLog } from '../../src/client/logExport.js';
-import { pinWitnesses } from '../../src/client/newIdentity.js';
-import { verifyExport } from '../../src/client/logVerification.js';
+import { exportLog } from '../../src/client/log/logExport.js';
+import { pinWitnesses } from '../../src/client/identity/newIdentity.js';
+import { verifyExport } from '../../src/audit/verifyExport.js';
 import { lockState } from '../../src/cosigner/stateLock.js';
 import { knownLogs, Witness } from '../../src/cosigner/witness.js';
 import { cosignerOf } from '../../src/cosigner/witnessKey.js';

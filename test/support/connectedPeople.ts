@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { EscrowClient } from '../../src/client/escrowClient.js';
-import { Identity } from '../../src/client/identity.js';
-import { pinServer } from '../../src/client/newIdentity.js';
+import { Identity } from '../../src/client/identity/identity.js';
+import { pinServer } from '../../src/client/identity/newIdentity.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 
 /** People whose files lie in `people/<name>` of a directory, and their clients. */

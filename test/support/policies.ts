@@ -1,5 +1,5 @@
-import { planPolicy } from '../../src/client/policyPlan.js';
-import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
+import { planPolicy } from '../../src/client/policy/policyPlan.js';
+import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDocument.js';
 import type { Acted, WirePolicy } from '../../src/escrow/wire.js';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -2,7 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { createIdentity } from '../../src/client/newIdentity.js';
+import { createIdentity } from '../../src/client/identity/newIdentity.js';
 import { sha256Hex } from '../../src/escrow/digests.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import { madeOnce } from './madeOnce.js';

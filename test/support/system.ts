@@ -5,14 +5,14 @@ import { join } from 'node:path';
 
 import { stringify } from 'yaml';
 
-import { approve, believeRecovery, deny, intend } from '../../src/client/depositary.js';
+import { approve, believeRecovery, deny, intend } from '../../src/client/depositary/depositary.js';
 import { denyProven } from '../../src/client/ends.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
-import type { Identity } from '../../src/client/identity.js';
-import { believeDue } from '../../src/client/intents.js';
+import type { Identity } from '../../src/client/identity/identity.js';
+import { believeDue } from '../../src/client/depositary/intents.js';
 import type { ManagementReport } from '../../src/client/management.js';
 import { readManagement } from '../../src/client/management.js';
-import { policyDocumentHash, signPolicy } from '../../src/client/policyDocument.js';
+import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDocument.js';
 import { readConfig } from '../../src/config.js';
 import type { Daemon } from '../../src/daemon.js';
 import { startDaemon } from '../../src/daemon.js';

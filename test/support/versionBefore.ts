@@ -6,7 +6,7 @@ import { gunzipSync } from 'node:zlib';
 import { stringify } from 'yaml';
 
 import type { EscrowClient } from '../../src/client/escrowClient.js';
-import type { Identity } from '../../src/client/identity.js';
+import type { Identity } from '../../src/client/identity/identity.js';
 import type { Daemon } from '../../src/daemon.js';
 import type { WireRecovery } from '../../src/escrow/wire.js';
 import { startCluster } from '../../src/privatePostgres/cluster.js';

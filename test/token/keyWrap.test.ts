@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 import { z } from 'zod';
-import { unwrapPadded } from '../../src/client/release.js';
+import { unwrapPadded } from '../../src/client/depositary/release.js';
 import { Mechanisms } from '../../src/token/profile/mechanisms.js';
 import { makeNss } from '../support/nss.js';
 import type { RawToken } from '../support/rawToken.js';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 
 import { decodeText } from '../../log/entry/plainText.js';
-import { writeFileAtomically } from '../../client/atomicFile.js';
-import { answerChallenge, parseChallenge } from '../../client/challenge.js';
+import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { answerChallenge, parseChallenge } from '../../client/depositary/challenge.js';
 import type { CommandRow, Result } from '../command.js';
 import type { Given } from '../given.js';
 import type { Session } from '../session.js';

@@ -1,13 +1,13 @@
 import { join, resolve } from 'node:path';
 
-import type { Identity } from '../../client/identity.js';
-import { FILES } from '../../client/identity.js';
-import type { NewIdentity } from '../../client/newIdentity.js';
-import { createIdentity, pinServer, pinWitnesses } from '../../client/newIdentity.js';
+import type { Identity } from '../../client/identity/identity.js';
+import { FILES } from '../../client/identity/identity.js';
+import type { NewIdentity } from '../../client/identity/newIdentity.js';
+import { createIdentity, pinServer, pinWitnesses } from '../../client/identity/newIdentity.js';
 import type { ServerPins } from '../../client/serverPins.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
-import type { WitnessPins } from '../../client/witnessPins.js';
-import { readTrustedFile } from '../../client/trustedFile.js';
+import type { WitnessPins } from '../../client/log/witnessPins.js';
+import { readTrustedFile } from '../../client/files/trustedFile.js';
 import { parseCheckpoint } from '../../log/note/checkpoint.js';
 import { parseNote } from '../../log/note/note.js';
 import { decodeText } from '../../log/entry/plainText.js';

@@ -1,5 +1,5 @@
-import { writeFileAtomically, writeNewFile } from '../../client/atomicFile.js';
-import { destroyOpened, exportOpened, openRelease } from '../../client/release.js';
+import { writeFileAtomically, writeNewFile } from '../../client/files/atomicFile.js';
+import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
 import { quoted } from '../../escrow/freeText.js';
 import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/keySpecs.js';
 import type { WireKey } from '../../escrow/wire.js';

@@ -2,10 +2,10 @@ import { printable } from '../../escrow/freeText.js';
 import { readFile } from 'node:fs/promises';
 
 import { decodeText } from '../../log/entry/plainText.js';
-import { writeFileAtomically } from '../../client/atomicFile.js';
-import { readPolicySignature, signPolicy } from '../../client/policyDocument.js';
-import type { PolicyPlan } from '../../client/policyPlan.js';
-import { planPolicy } from '../../client/policyPlan.js';
+import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { readPolicySignature, signPolicy } from '../../client/policy/policyDocument.js';
+import type { PolicyPlan } from '../../client/policy/policyPlan.js';
+import { planPolicy } from '../../client/policy/policyPlan.js';
 import { facts } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';

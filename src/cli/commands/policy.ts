@@ -1,8 +1,12 @@
 import { printable, quoted } from '../../escrow/freeText.js';
-import { writeFileAtomically } from '../../client/atomicFile.js';
+import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { PolicyDocumentError } from '../../client/errors.js';
-import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from '../../client/policyDocument.js';
-import { readPolicyFile } from '../../client/policyFile.js';
+import {
+  checkPolicyDocument,
+  policyDocumentHash,
+  readPolicyInForce,
+} from '../../client/policy/policyDocument.js';
+import { readPolicyFile } from '../../client/policy/policyFile.js';
 import { smallQuorums } from '../../escrow/minimumQuorum.js';
 import { policyWarnings } from '../../escrow/warnings.js';
 import { policyFileSchema } from '../../policy/jsonSchema.js';

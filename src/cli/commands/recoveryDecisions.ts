@@ -1,11 +1,11 @@
 import { printable } from '../../escrow/freeText.js';
-import type { BelievedRecovery } from '../../client/depositary.js';
-import { approve, believeRecovery, deny, intend } from '../../client/depositary.js';
+import type { BelievedRecovery } from '../../client/depositary/depositary.js';
+import { approve, believeRecovery, deny, intend } from '../../client/depositary/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { cancelProven, denyProven, vetoProven } from '../../client/ends.js';
-import { believeDue, hasIntended } from '../../client/intents.js';
-import type { Identity } from '../../client/identity.js';
-import type { LogView } from '../../client/logView.js';
+import { believeDue, hasIntended } from '../../client/depositary/intents.js';
+import type { Identity } from '../../client/identity/identity.js';
+import type { LogView } from '../../client/log/logView.js';
 import type { WireIntent, WireRecovery } from '../../escrow/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';

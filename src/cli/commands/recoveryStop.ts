@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { writeFileAtomically } from '../../client/atomicFile.js';
+import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
 import { printable, quoted } from '../../escrow/freeText.js';

@@ -1,12 +1,17 @@
 import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { writeNewFile } from '../../client/atomicFile.js';
+import { writeNewFile } from '../../client/files/atomicFile.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
-import type { Identity } from '../../client/identity.js';
-import type { KeyFormat } from '../../client/release.js';
-import { confirmation, destroyOpened, exportOpened, openReleaseWith } from '../../client/release.js';
+import type { Identity } from '../../client/identity/identity.js';
+import type { KeyFormat } from '../../client/depositary/release.js';
+import {
+  confirmation,
+  destroyOpened,
+  exportOpened,
+  openReleaseWith,
+} from '../../client/depositary/release.js';
 import type { WireRecovery, WireRecoveryKey, WireRelease, WireReleasedKeys } from '../../escrow/wire.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';

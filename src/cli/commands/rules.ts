@@ -1,6 +1,6 @@
 import { printable, quoted } from '../../escrow/freeText.js';
-import { checkPolicyDocument } from '../../client/policyDocument.js';
-import { readPolicyFile } from '../../client/policyFile.js';
+import { checkPolicyDocument } from '../../client/policy/policyDocument.js';
+import { readPolicyFile } from '../../client/policy/policyFile.js';
 import type { Explanation } from '../../escrow/explain.js';
 import { explain } from '../../escrow/explain.js';
 import { KEY_SPEC_NAMES } from '../../escrow/keySpecs.js';

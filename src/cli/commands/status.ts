@@ -1,8 +1,8 @@
 import { printable } from '../../escrow/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem } from '../../client/errors.js';
-import { jwkThumbprint } from '../../client/jws.js';
-import type { LogView } from '../../client/logView.js';
+import { jwkThumbprint } from '../../jose/jws.js';
+import type { LogView } from '../../client/log/logView.js';
 import type { ManagementReport } from '../../client/management.js';
 import type { ServerPins } from '../../client/serverPins.js';
 import type { WireServer } from '../../escrow/wire.js';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
-import { writeFileAtomically } from '../../client/atomicFile.js';
+import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { ecdsaToDer } from '../../client/der.js';
 import type { Mechanism } from '../../escrow/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/mechanisms.js';

@@ -2,7 +2,7 @@ import { printable } from '../../escrow/freeText.js';
 import { readFile, rm } from 'node:fs/promises';
 
 import { decodeText } from '../../log/entry/plainText.js';
-import { writeNewFile } from '../../client/atomicFile.js';
+import { writeNewFile } from '../../client/files/atomicFile.js';
 import { errorCodeOf } from '../../client/errorCode.js';
 import { WitnessFault } from '../../cosigner/errors.js';
 import { lockState } from '../../cosigner/stateLock.js';

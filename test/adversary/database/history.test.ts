@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { verifyExport } from '../../../src/client/logVerification.js';
+import { verifyExport } from '../../../src/audit/verifyExport.js';
 import type { Call } from '../../../src/escrow/context.js';
 import type { HistoryStatement } from '../../../src/escrow/history.js';
 import { attestHistory } from '../../../src/escrow/history.js';

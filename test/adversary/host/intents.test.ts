@@ -1,20 +1,20 @@
 import { generateKeyPairSync } from 'node:crypto';
 
-import { approve, believeRecovery, intend, INTENT_TYPE } from '../../../src/client/depositary.js';
+import { approve, believeRecovery, intend, INTENT_TYPE } from '../../../src/client/depositary/depositary.js';
 import { NotBelieved, NotYet } from '../../../src/client/errors.js';
-import type { DueRecovery } from '../../../src/client/intents.js';
-import { believeDue } from '../../../src/client/intents.js';
-import { parseJws } from '../../../src/client/jws.js';
-import { LogView } from '../../../src/client/logView.js';
-import type { Signer } from '../../../src/client/signingKey.js';
-import { signerOf } from '../../../src/client/signingKey.js';
+import type { DueRecovery } from '../../../src/client/depositary/intents.js';
+import { believeDue } from '../../../src/client/depositary/intents.js';
+import { parseJws } from '../../../src/jose/jws.js';
+import { LogView } from '../../../src/client/log/logView.js';
+import type { Signer } from '../../../src/client/identity/signingKey.js';
+import { signerOf } from '../../../src/client/identity/signingKey.js';
 import type { WireDeposit, WireRecovery, WireSignedIntent } from '../../../src/escrow/wire.js';
-import type { RequiredWitnesses } from '../../../src/client/witnessPins.js';
+import type { RequiredWitnesses } from '../../../src/client/log/witnessPins.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
 import { TestMemory } from '../../client/memory.js';
 import type { Lies } from '../../client/scene.js';
 import { depositaryPair, NOW, show } from '../../client/scene.js';
-import { softwareKey } from '../../../src/client/decryptionKey.js';
+import { softwareKey } from '../../../src/client/identity/decryptionKey.js';
 import { testWitness } from '../../log/witnessKeys.js';
 
 /*

@@ -1,13 +1,13 @@
 import { constants, generateKeyPairSync, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
 
-import { approve, believeRecovery } from '../../../src/client/depositary.js';
-import type { DueRecovery } from '../../../src/client/intents.js';
-import { believeDue } from '../../../src/client/intents.js';
-import type { DecryptionKey } from '../../../src/client/decryptionKey.js';
-import { openOaep, softwareKey } from '../../../src/client/decryptionKey.js';
+import { approve, believeRecovery } from '../../../src/client/depositary/depositary.js';
+import type { DueRecovery } from '../../../src/client/depositary/intents.js';
+import { believeDue } from '../../../src/client/depositary/intents.js';
+import type { DecryptionKey } from '../../../src/client/identity/decryptionKey.js';
+import { openOaep, softwareKey } from '../../../src/client/identity/decryptionKey.js';
 import { NotBelieved } from '../../../src/client/errors.js';
-import { LogView } from '../../../src/client/logView.js';
-import { signerOf } from '../../../src/client/signingKey.js';
+import { LogView } from '../../../src/client/log/logView.js';
+import { signerOf } from '../../../src/client/identity/signingKey.js';
 import type { WireRecovery, WireRecoveryKey } from '../../../src/escrow/wire.js';
 import { decodeEntry } from '../../../src/log/entry/entry.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { verifyExport } from '../../../src/client/logVerification.js';
+import { verifyExport } from '../../../src/audit/verifyExport.js';
 import { DEFAULT_OPEN_REQUESTS, OpenRequests } from '../../../src/escrow/openRequests.js';
 import { noticesOf } from '../../../src/escrow/notices.js';
 import { COUNTED_FOR_MS } from '../../../src/escrow/refusals.js';

@@ -6,7 +6,7 @@ import { OwnerChains } from '../../../src/escrow/ownerChains.js';
 import { POLICY_SIGNATURE_TYPE } from '../../../src/escrow/policySignatures.js';
 import type { StoredPolicy } from '../../../src/escrow/ports.js';
 import { parsePolicy } from '../../../src/http/policyDocument.js';
-import { verifyExport } from '../../../src/client/logVerification.js';
+import { verifyExport } from '../../../src/audit/verifyExport.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import type { Entry } from '../../../src/log/entry/entry.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';

@@ -1,0 +1,179 @@
+import { EscrowError } from '../escrow/errors.js';
+import { parsePrincipalId } from '../escrow/ids.js';
+import type { KeyUse } from '../escrow/keySpecs.js';
+import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
+import type { Policy } from '../escrow/policy.js';
+import { PURPOSES } from '../escrow/policy.js';
+import type { Principal } from '../escrow/principals.js';
+import { depositariesIn } from '../escrow/quorums.js';
+import type { Choice } from '../escrow/rules.js';
+import { choose, getOwner } from '../escrow/rules.js';
+import type { Json } from '../log/entry/canonical.js';
+import { canonicalJson } from '../log/entry/canonical.js';
+import type { Entry } from '../log/entry/entry.js';
+import type { Documents } from '../log/export/verifier.js';
+import { policyAct } from '../log/export/verifier.js';
+import { PolicyProblems, policyOf } from '../policy/document.js';
+import type { TermsEvidence } from './terms.js';
+
+/** What has to become of an order for a key, by the policy that was in force when it was decided. */
+interface Expected extends Choice {
+  readonly policy: Policy;
+  readonly owner: Principal;
+  readonly use: KeyUse;
+}
+
+/**
+ * Checks that each key was deposited as the policy in force has it: by the first of its rules that is for such a key, with
+ * the quorums that this rule gives for this owner, for the purposes that it allows, and with shares for these depositaries
+ * and nobody else, to the keys that the administrators have listed, each share another one. So a server cannot deposit a key with friends of its own.
+ *
+ * Remembers the policy in force, and orders for keys that are under way.
+ */
+export class DepositEvidence {
+  readonly #underWay = new Map<string, Expected>();
+  readonly #terms: TermsEvidence;
+  #version = 0;
+  /** Read when the first key is ordered under it; the message when it cannot be. */
+  #policy: Policy | string | undefined;
+
+  /** @param terms is told the rule of each key, and knows by it which keys there are */
+  constructor(terms: TermsEvidence) {
+    this.#terms = terms;
+  }
+
+  /** Why this entry is refused, if it is. */
+  check(entry: Entry, { inForce }: Documents): string | undefined {
+    const { act, phase, id, detail } = entry;
+    if (act === policyAct && phase === 'done') {
+      this.#version = Number(detail['version']);
+      this.#policy = undefined;
+    }
+    if (act !== 'key.generate') return undefined;
+    if (phase === 'attempted') return this.#checkOrder(entry, inForce);
+    const expected = this.#underWay.get(id);
+    this.#underWay.delete(id);
+    return expected !== undefined && phase === 'done' ? checkDeposit(entry, expected) : undefined;
+  }
+
+  #checkOrder(entry: Entry, inForce: Json | undefined): string | undefined {
+    const { id, detail } = entry;
+    const key = entry.subject.key ?? '';
+    if (this.#terms.has(key)) return `${key} is ordered a second time`;
+    const policy = this.#policyIn(inForce);
+    if (typeof policy === 'string') return policy;
+    if (detail['policyHash'] !== policy.hash || detail['policyVersion'] !== policy.version) {
+      return 'a key is ordered under another policy than is in force';
+    }
+    const expected = expectedOf(entry, policy);
+    if (typeof expected === 'string') return expected;
+    const { rule, quorums } = expected;
+    if (detail['rule'] !== rule.name)
+      return `a key is ordered by a rule other than ${rule.name}, which is for it`;
+    if (!isSame(detail['quorums'], quorums)) {
+      return `a key is ordered with quorums other than those that ${rule.name} gives`;
+    }
+    this.#underWay.set(id, expected);
+    this.#terms.deposited(key, policy.hash, expected);
+    return undefined;
+  }
+
+  #policyIn(document: Json | undefined): Policy | string {
+    if (document === undefined) return 'a key is ordered before there is a policy';
+    this.#policy ??= readPolicy(document, this.#version);
+    return this.#policy;
+  }
+}
+
+function readPolicy(document: Json, version: number): Policy | string {
+  try {
+    return policyOf(document, version);
+  } catch (error) {
+    if (error instanceof PolicyProblems) return `the policy in force cannot be read: ${error.message}`;
+    throw error;
+  }
+}
+
+/** What the policy says about the key that this entry orders, or why there can be no such key. */
+function expectedOf({ subject, detail }: Entry, policy: Policy): Expected | string {
+  const id = parsePrincipalId(subject.owner ?? '');
+  const spec = KEY_SPEC_NAMES.find((name) => name === detail['spec']);
+  const { use } = detail;
+  if (id === undefined || spec === undefined || (use !== 'sign' && use !== 'decrypt')) {
+    return 'a key is ordered without saying what kind of key, and for whom';
+  }
+  try {
+    const owner = getOwner(policy, id);
+    return { ...choose(policy, owner, spec, use), policy, owner, use };
+  } catch (error) {
+    if (error instanceof EscrowError)
+      return `a key is ordered that the policy does not allow (${error.code})`;
+    throw error;
+  }
+}
+
+function checkDeposit({ detail }: Entry, { policy, owner, rule, quorums }: Expected): string | undefined {
+  const recipients = depositariesIn(quorums).map((depositary) => ({
+    depositary,
+    recipient: policy.principals.get(depositary)?.depositaryKey ?? null,
+  }));
+  const expected = PURPOSES.filter((purpose) => rule[purpose] !== undefined).map((purpose) => ({
+    purpose,
+    recipients,
+  }));
+  if (!isSame(sharesOf(detail['shares']), expected)) {
+    return `a key is deposited with others than ${rule.name} gives, or to other keys than theirs`;
+  }
+  const hashes = hashesOf(detail['shares']);
+  const isRecorded = hashes.every((hash) => hash === undefined) || new Set(hashes).size === hashes.length;
+  if (!isRecorded || (hashes.includes(undefined) && hashes.some((hash) => hash !== undefined))) {
+    return 'a key is deposited with one share for two, or with shares that are not all recorded';
+  }
+  const mayDeliver = rule.deliver && owner.deliveryKey !== undefined;
+  return detail['delivered'] === false || (detail['delivered'] === true && mayDeliver)
+    ? undefined
+    : `a copy of the key was made that ${rule.name} does not allow`;
+}
+
+/**
+ * For each purpose, to whose key each share went. The version of the KEK, and which ciphertext the share is, are for nobody to
+ * foresee.
+ */
+function sharesOf(shares: Json | undefined): readonly Json[] {
+  return listOf(shares).map((share) => {
+    if (!isObject(share)) return share;
+    const { kek, recipients, ...others } = share;
+    return typeof kek === 'string' ? { ...others, recipients: listOf(recipients).map(withoutShare) } : share;
+  });
+}
+
+function withoutShare(recipient: Json): Json {
+  if (!isObject(recipient)) return recipient;
+  const { share, ...others } = recipient;
+  return isHash(share) ? others : recipient;
+}
+
+/** The hashes of all shares, which entries from before they were recorded lack. */
+function hashesOf(shares: Json | undefined): readonly (Json | undefined)[] {
+  return listOf(shares).flatMap((share) =>
+    isObject(share)
+      ? listOf(share['recipients']).map((recipient) => (isObject(recipient) ? recipient['share'] : undefined))
+      : [],
+  );
+}
+
+function listOf(value: Json | undefined): readonly Json[] {
+  return Array.isArray(value) ? (value as readonly Json[]) : [];
+}
+
+function isObject(value: Json): value is Readonly<Record<string, Json>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isHash(value: Json | undefined): boolean {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+}
+
+function isSame(found: Json | undefined, expected: unknown): boolean {
+  return found !== undefined && canonicalJson(found) === canonicalJson(expected);
+}

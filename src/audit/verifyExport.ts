@@ -1,0 +1,131 @@
+import { createReadStream } from 'node:fs';
+
+import type { Entry } from '../log/entry/entry.js';
+import { NoteError } from '../log/note/noteKey.js';
+import { standsAlone } from '../log/export/actPairing.js';
+import type { Documents, Objection, Verdict } from '../log/export/verifier.js';
+import { ExportVerifier, policyAct } from '../log/export/verifier.js';
+import { CreationEvidence } from './creations.js';
+import { DepositEvidence } from './deposits.js';
+import { DirectoryInForce } from './directoryInForce.js';
+import { GrantEvidence } from './grants.js';
+import type { FalseStatement } from './histories.js';
+import { HistoryEvidence, HistoryRecount } from './histories.js';
+import type { Jwk } from '../jose/jws.js';
+import { OutcomeEvidence } from './outcomes.js';
+import type { PublicPart } from '../client/identity/publicPart.js';
+import type { RequestCounts } from './requests.js';
+import { QuorumEvidence } from './quorums.js';
+import { RecoveryEvidence } from './recoveries.js';
+import { RequestEvidence } from './requests.js';
+import { StatedTrees } from './statedTrees.js';
+import { StatementEvidence } from './statements.js';
+import { TermsEvidence } from './terms.js';
+import type { WitnessPins } from '../client/log/witnessPins.js';
+import { readWitnessPins } from '../client/log/witnessPins.js';
+
+/** What an export is checked against; nothing of it comes from the export. */
+export interface ExportCheck {
+  readonly path: string;
+  /** Pinned: a C2SP verifier key. Its name is the origin of the log. */
+  readonly logKey: string;
+  /** Pinned: the token's identity key, by which grants are certified. */
+  readonly identityKey?: Jwk;
+  /** An older signed checkpoint that the export must extend. */
+  readonly against?: string;
+  /** Pinned witnesses of whom so many must have cosigned the export's checkpoint. */
+  readonly witnesses?: WitnessPins;
+  /** Public parts of the first administrators, when they are known. */
+  readonly bootstrap?: readonly PublicPart[];
+}
+
+/**
+ * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
+ * pairing of acts, that what was done is what was attempted, the trees that depositaries have seen, the signatures of everyone who
+ * asked, decided and made rules, that what was decided is what was asked, that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
+ * that no grant was used beyond what it allows, that nothing was made twice of one order, and that no history was said to be
+ * complete which was not; for the last of these it is read again, where there are such statements. What is not as it should be
+ * about an act that the log does not say was done is reported, and the export believed all the same.
+ */
+export async function verifyExport(check: ExportCheck): Promise<{
+  readonly verdict: Verdict;
+  readonly requests: RequestCounts;
+  /** Statements that a history is complete, each of which was made anew. */
+  readonly histories: number;
+}> {
+  const origin = originOf(check.logKey);
+  const directory = new DirectoryInForce(check.bootstrap ?? []);
+  const outcomes = new OutcomeEvidence();
+  const requests = new RequestEvidence(check.logKey, directory);
+  const statements = new StatementEvidence(check.logKey, directory);
+  const recoveries = new RecoveryEvidence();
+  const terms = new TermsEvidence();
+  const quorums = new QuorumEvidence(terms, directory);
+  const grants = new GrantEvidence({ origin, logKey: check.logKey, identityKey: check.identityKey });
+  const deposits = new DepositEvidence(terms);
+  const creations = new CreationEvidence();
+  const trees = new StatedTrees();
+  const histories = new HistoryEvidence();
+  const checkEntry = (entry: Entry, index: number, documents: Documents): Objection | undefined => {
+    directory.follow(documents);
+    // what was refused before any attempt has done nothing: nothing else is learnt from it
+    if (standsAlone(entry)) return requests.check(entry);
+    // also of an attempt that is refused for something else
+    const isOther = outcomes.check(entry);
+    const reason =
+      requests.check(entry) ??
+      statements.check(entry) ??
+      recoveries.check(entry) ??
+      quorums.check(entry) ??
+      grants.check(entry) ??
+      deposits.check(entry, documents) ??
+      terms.check(entry) ??
+      creations.check(entry) ??
+      trees.check(entry, index) ??
+      histories.check(entry, index) ??
+      isOther;
+    if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
+    return reason;
+  };
+  const { logKey, against, witnesses } = check;
+  const verifier = new ExportVerifier({
+    logKey,
+    origin,
+    ...(against === undefined ? {} : { against }),
+    ...(witnesses === undefined ? {} : { witnesses: readWitnessPins(witnesses) }),
+    checkEntry,
+  });
+  const read = (): AsyncIterable<Buffer> => createReadStream(check.path, { highWaterMark: CHUNK_BYTES });
+  for await (const chunk of read()) verifier.write(chunk);
+  const verdict = verifier.finish();
+  const counted = { requests: requests.counts, histories: histories.statements.length };
+  if (!verdict.ok) return { verdict, ...counted };
+  const foreign = await trees.findForeign(read());
+  if (foreign !== undefined) return { verdict: { ok: false, index: foreign, reason: FOREIGN }, ...counted };
+  const isFalse = await falseHistory(read, histories);
+  return { verdict: isFalse === undefined ? verdict : { ok: false, ...isFalse }, ...counted };
+}
+
+/** Reads the export again, where it has statements that a history is complete, and makes each of them anew. */
+async function falseHistory(
+  read: () => AsyncIterable<Buffer>,
+  { statements }: HistoryEvidence,
+): Promise<FalseStatement | undefined> {
+  if (statements.length === 0) return undefined;
+  const recount = new HistoryRecount(statements);
+  for await (const chunk of read()) recount.write(chunk);
+  return recount.finish();
+}
+
+const FOREIGN =
+  'the statement names a tree that this log did not go through: its depositary has seen another log';
+
+/** Read at a time: large enough that reading is not waited for, and small enough to be used again. */
+const CHUNK_BYTES = 256 * 1024;
+
+/** The origin that a log key is for. @throws NoteError when it is not a vkey */
+function originOf(logKey: string): string {
+  const name = /^([^+]+)\+/.exec(logKey)?.[1];
+  if (name === undefined) throw new NoteError('malformed verifier key');
+  return name;
+}

@@ -1,0 +1,264 @@
+import { createPublicKey } from 'node:crypto';
+import { errors, jwtVerify } from 'jose';
+
+import { askedAsJson, requestHash, sha256Hex } from '../../escrow/digests.js';
+import { parseId, parsePrincipalId } from '../../escrow/ids.js';
+import type { KeyId, PrincipalId } from '../../escrow/ids.js';
+import type { Asked, DescribedKey, RequestVersion, Scope } from '../../escrow/recovery.js';
+import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
+import type { WireForDepositary, WireRecovery, WireRecoveryKey, WireScope } from '../../escrow/wire.js';
+import type { Json } from '../../log/entry/canonical.js';
+import { canonicalJson } from '../../log/entry/canonical.js';
+import { parseDuration } from '../../policy/durations.js';
+import type { Disbelief } from '../errors.js';
+import { NotBelieved } from '../errors.js';
+import type { Jwk } from '../../jose/jws.js';
+import { importJwk } from '../../jose/jws.js';
+
+/** The `typ` of an attestation. */
+export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
+
+/** Smallest modulus of a one-time key, in bits. */
+const MINIMUM_TRANSPORT_BITS = 3072;
+
+/** A request whose attestation holds: what is shown is what the token's identity key has signed. */
+export interface Attested {
+  readonly recovery: string;
+  /** Whether what the keys are is attested (4), or only shown (3). */
+  readonly version: RequestVersion;
+  /** All of them, in ascending order. */
+  readonly keys: readonly KeyId[];
+  /** What each of them is; none, where that is not attested. */
+  readonly descriptions: readonly DescribedKey[];
+  /** version 3: as shown, and as the log entry of the filing says (see `believeRecovery`). */
+  readonly owner: PrincipalId;
+  readonly requester: PrincipalId;
+  readonly reason: string;
+  readonly asked: Asked;
+  readonly expiresAt: Date;
+  readonly approvalsHoldMs: number;
+  /** Computed here from what is shown. */
+  readonly requestHash: string;
+  /** SHA-256 (hex) of the one-time key's DER SubjectPublicKeyInfo. */
+  readonly transport: string;
+}
+
+/** What an attestation is checked against. */
+export interface AttestationPins {
+  readonly origin: string;
+  readonly identityKey: Jwk;
+}
+
+/**
+ * Checks that the token's identity key attests exactly what is shown: the request by its hash, computed anew, and each
+ * part of it again by itself; each key with its public half, and no other; the one-time key; the expiry.
+ * @throws NotBelieved
+ */
+export async function verifyAttestation(
+  shown: WireRecovery,
+  part: WireForDepositary,
+  pins: AttestationPins,
+  now: Date,
+): Promise<Attested> {
+  const claims = await verifiedClaims(part.attestation, pins, now);
+  const { keys, owner, requester, asked, approvalsHoldMs } = parsedRequest(shown);
+  const version = part.requestVersion ?? 3;
+  const descriptions = descriptionsOf(keys, shown);
+  const expiresAt = new Date(shown.expiresAt);
+  const hash = requestHash({
+    version,
+    recovery: shown.recovery,
+    owner,
+    keys: descriptions,
+    requester,
+    asked,
+    reason: shown.reason,
+    expiresAt,
+    approvalsHoldMs,
+  });
+  const transportDer = Buffer.from(part.transportKey, 'base64url');
+  const transport = sha256Hex(transportDer);
+  const { purpose, scope } = askedAsJson(asked);
+
+  expect('attestation-issuer-mismatch', claims['iss'] === pins.origin);
+  expect('recovery-mismatch', claims['recovery'] === shown.recovery);
+  expect('request-hash-mismatch', claims['requestHash'] === hash && part.requestHash === hash);
+  expect('key-mismatch', isSameJson(claims['keys'], publicKeyHashes(shown)));
+  expect('purpose-mismatch', claims['purpose'] === purpose);
+  expect('scope-mismatch', isSameJson(claims['scope'], scope));
+  expect('transport-key-mismatch', claims['transport'] === transport);
+  expect('transport-key-weak', isStrongRsa(transportDer));
+  // RFC 7519 section 2: a NumericDate has whole seconds here, the request's expiry milliseconds
+  expect('expiry-mismatch', Math.abs(Number(claims['exp']) * 1000 - expiresAt.getTime()) < 1000);
+  expect('attestation-expired', now < expiresAt);
+  return {
+    recovery: shown.recovery,
+    version,
+    keys,
+    descriptions: version === 3 ? [] : descriptions,
+    owner,
+    requester,
+    reason: shown.reason,
+    asked,
+    expiresAt,
+    approvalsHoldMs,
+    requestHash: hash,
+    transport,
+  };
+}
+
+/** The keys, each with what the server says that it is. */
+function descriptionsOf(keys: readonly KeyId[], shown: WireRecovery): readonly DescribedKey[] {
+  return keys.flatMap((key) => {
+    const found = shown.keys.find((candidate) => candidate.key === key);
+    return found === undefined ? [] : [{ key, label: found.label, spec: found.spec, use: found.use }];
+  });
+}
+
+async function verifiedClaims(
+  attestation: string,
+  pins: AttestationPins,
+  now: Date,
+): Promise<Readonly<Record<string, unknown>>> {
+  const key = importJwk(pins.identityKey);
+  if (key === undefined)
+    throw new NotBelieved('attestation-signature-invalid', 'the pinned identity key is not a key');
+  try {
+    const { payload } = await jwtVerify(attestation, key, {
+      algorithms: ['ES256'],
+      typ: ATTESTATION_TYPE,
+      currentDate: now,
+      requiredClaims: [
+        'iss',
+        'iat',
+        'exp',
+        'recovery',
+        'requestHash',
+        'keys',
+        'purpose',
+        'scope',
+        'transport',
+      ],
+    });
+    return payload;
+  } catch (cause) {
+    if (!(cause instanceof errors.JOSEError)) throw cause;
+    throw new NotBelieved(disbeliefOf(cause), undefined, { cause });
+  }
+}
+
+function disbeliefOf(error: InstanceType<typeof errors.JOSEError>): Disbelief {
+  if (error instanceof errors.JWTExpired) return 'attestation-expired';
+  return error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JOSEAlgNotAllowed
+    ? 'attestation-signature-invalid'
+    : 'attestation-malformed';
+}
+
+function parsedRequest(shown: WireRecovery): {
+  readonly keys: readonly KeyId[];
+  readonly owner: PrincipalId;
+  readonly requester: PrincipalId;
+  readonly asked: Asked;
+  readonly approvalsHoldMs: number;
+} {
+  const keys = parsedKeys(shown);
+  const owner = parsePrincipalId(shown.owner);
+  const requester = parsePrincipalId(shown.requester);
+  const asked = parsedAsked(shown);
+  const approvalsHoldMs = parseDuration(shown.approvalsHold);
+  if (
+    keys === undefined ||
+    owner === undefined ||
+    requester === undefined ||
+    asked === undefined ||
+    approvalsHoldMs === undefined
+  ) {
+    throw new NotBelieved(
+      'attestation-malformed',
+      'the request shown is not a request: an id or a scope is none',
+    );
+  }
+  return { keys, owner, requester, asked, approvalsHoldMs };
+}
+
+/** The keys that are shown, when there are some, not too many, each once and in ascending order. */
+function parsedKeys(shown: WireRecovery): readonly KeyId[] | undefined {
+  const keys = shown.keys.flatMap(({ key }) => parseId('KeyId', key) ?? []);
+  const isSet = keys.every((key, at) => at === 0 || (keys[at - 1] ?? key) < key);
+  const isWhole = keys.length === shown.keys.length && keys.length > 0 && keys.length <= MAX_RECOVERY_KEYS;
+  return isSet && isWhole ? keys : undefined;
+}
+
+/** What is asked for, of what a server shows; undefined when it is not of the form. */
+export function parsedAsked(shown: Pick<WireRecovery, 'purpose' | 'scope' | 'recipient'>): Asked | undefined {
+  switch (shown.purpose) {
+    case 'operate': {
+      const scope = shown.scope && parsedScope(shown.scope);
+      return scope && { purpose: 'operate', scope };
+    }
+    case 'release': {
+      const recipient = parsePrincipalId(shown.recipient ?? '');
+      return recipient === undefined ? undefined : { purpose: 'release', recipient };
+    }
+  }
+}
+
+/** A scope, of what a server shows; undefined when it is not of the form. */
+export function parsedScope(shown: WireScope): Scope | undefined {
+  const { operations, mechanisms, input, maxUses } = shown;
+  const app = parsePrincipalId(shown.app);
+  const durationMs = parseDuration(shown.duration);
+  const perMs = parseDuration(shown.rate?.per ?? 'PT0S');
+  const notBefore = shown.notBefore === undefined ? undefined : new Date(shown.notBefore);
+  const notAfter = shown.notAfter === undefined ? undefined : new Date(shown.notAfter);
+  const isWrong = [notBefore, notAfter].some((at) => at !== undefined && Number.isNaN(at.getTime()));
+  if (app === undefined || durationMs === undefined || perMs === undefined || isWrong) return undefined;
+  const rate = shown.rate === undefined ? undefined : { uses: shown.rate.uses, perMs };
+  return { app, operations, mechanisms, input, maxUses, rate, durationMs, notBefore, notAfter };
+}
+
+/** Each key that is shown with the hash of its public half. */
+function publicKeyHashes({ keys }: WireRecovery): Json {
+  return Object.fromEntries(keys.map((key) => [key.key, publicKeyHash(key)]));
+}
+
+/** SHA-256 (hex) of the public key shown, in DER; null for a key that has none. */
+function publicKeyHash(key: WireRecoveryKey): string | null {
+  const der = publicKeyOf(key);
+  return der === undefined ? null : sha256Hex(der);
+}
+
+/**
+ * DER SubjectPublicKeyInfo of the public key shown; undefined for a key that has none.
+ * @throws NotBelieved `key-mismatch` when it is not a public key
+ */
+export function publicKeyOf({ publicKeyPem }: WireRecoveryKey): Buffer | undefined {
+  if (publicKeyPem === undefined) return undefined;
+  try {
+    return createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });
+  } catch (cause) {
+    throw new NotBelieved('key-mismatch', 'the public key shown is not a public key', { cause });
+  }
+}
+
+function isStrongRsa(der: Buffer): boolean {
+  try {
+    const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
+    const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+    return key.asymmetricKeyType === 'rsa' && bits >= MINIMUM_TRANSPORT_BITS;
+  } catch {
+    return false;
+  }
+}
+
+function isSameJson(a: unknown, b: unknown): boolean {
+  try {
+    return canonicalJson(a) === canonicalJson(b);
+  } catch {
+    return false;
+  }
+}
+
+function expect(code: Disbelief, holds: boolean): void {
+  if (!holds) throw new NotBelieved(code);
+}

@@ -1,0 +1,209 @@
+import { askedAsJson, repliesDigest } from '../../escrow/digests.js';
+import type { Reply } from '../../escrow/recovery.js';
+import { sealed } from '../../escrow/sealed.js';
+import type {
+  StatementPayload,
+  WireApproval,
+  WireDenial,
+  WireForDepositary,
+  WireIntent,
+  WireRecovery,
+} from '../../escrow/wire.js';
+import { encodeBase64 } from '../../log/note/base64.js';
+import { canonicalJson } from '../../log/entry/canonical.js';
+import type { Checkpoint } from '../../log/note/checkpoint.js';
+import type { Entry } from '../../log/entry/entry.js';
+import type { Attested, AttestationPins } from './attestation.js';
+import { verifyAttestation } from './attestation.js';
+import type { DecryptionKey } from '../identity/decryptionKey.js';
+import { NotBelieved } from '../errors.js';
+import type { DueRecovery } from './intents.js';
+import type { LogView } from '../log/logView.js';
+import { checkShare, reencryptShare } from './share.js';
+import type { DepositPins, ShownDeposit } from './shownDeposit.js';
+import { believeDeposits } from './shownDeposit.js';
+import type { Signer } from '../identity/signingKey.js';
+
+/** The `typ` of an approval or denial. */
+export const STATEMENT_TYPE = 'escrowd-approval+jwt';
+/** The `typ` of an intent. */
+export const INTENT_TYPE = 'escrowd-intent+jwt';
+
+/** What a depositary believes by. */
+export interface DepositaryTrust extends AttestationPins, DepositPins {
+  readonly log: LogView;
+  readonly now: Date;
+}
+
+declare const believed: unique symbol;
+
+/**
+ * A recovery request that has passed every check: attested by the token, in the log, in the one log that this
+ * depositary has been shown all along. Only {@link believeRecovery} makes one, and only of one can an approval or a
+ * denial be made.
+ */
+export interface BelievedRecovery {
+  readonly [believed]: true;
+  /** As the server shows it; what counts of it has been checked. */
+  readonly shown: WireRecovery;
+  readonly attested: Attested;
+  /** Of the keys that the depositary has a share of; not proven before the share is opened: see `approve`. */
+  readonly deposits: readonly ShownDeposit[];
+  /** `afterDelay`: by the terms of a deposit, or as the server says; then an intent comes first. */
+  readonly replies: 'atOnce' | 'afterDelay';
+  /** The time in the entry that recorded the filing. */
+  readonly filedAt: Date;
+  /** The index of the entry that recorded the filing. */
+  readonly index: number;
+  readonly checkpoint: Checkpoint;
+  /** The C2SP verifier key of the log that it is in. */
+  readonly logKey: string;
+}
+
+/**
+ * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything
+ * shown; the log entries of its filing and of the births of its keys, their place under the checkpoint, the checkpoint against
+ * the pinned log key and the last one seen; each share against the one that the birth of its key recorded. Nothing is decrypted here. When it resolves, the checkpoint is remembered.
+ *
+ * @throws NotBelieved at the first thing that does not hold; ServerProblem, ServerUnreachable when the consistency
+ *   proof cannot be had.
+ */
+export async function believeRecovery(
+  shown: WireRecovery,
+  trust: DepositaryTrust,
+): Promise<BelievedRecovery> {
+  const part = partOf(shown);
+  const attested = await verifyAttestation(shown, part, trust, trust.now);
+  const { entry, checkpoint } = await trust.log.believeEntry(part.logged);
+  checkEntry(entry, shown, attested);
+  const deposits = believeDeposits(shown, part.shares, attested, checkpoint, trust);
+  const isAfter = [shown, ...deposits].some(({ replies }) => replies === 'afterDelay');
+  const believed = {
+    ...{ shown, attested, deposits, index: part.logged.index, checkpoint },
+    logKey: trust.log.key,
+    replies: isAfter ? 'afterDelay' : 'atOnce',
+    filedAt: new Date(entry.time),
+  } as const;
+  return believed as unknown as BelievedRecovery;
+}
+
+/**
+ * Says that this depositary intends to approve, where replies are taken after the delay. Each share is opened with its link, as
+ * for an approval, so that one that could not be passed on is found now; nothing of it is sent, and each secret is overwritten
+ * before this resolves.
+ *
+ * @throws NotBelieved `share-malformed`, `share-mismatch`; nothing is signed then
+ */
+export async function intend(
+  recovery: BelievedRecovery,
+  signer: Signer,
+  depositaryKey: DecryptionKey,
+  now: Date,
+  holdsMs = recovery.attested.approvalsHoldMs,
+): Promise<WireIntent> {
+  for (const { share, link, context, oaep } of recovery.deposits) {
+    await checkShare({ share, link, context, depositaryKey, oaep });
+  }
+  const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
+  return { statement: await signStatement(recovery, signer, now, until, { decision: 'intend' }) };
+}
+
+/**
+ * Approves: opens this depositary's share of each key with its own key, and with what is in it the link, which proves that
+ * the share is of what `deposits` says; encrypts it to the one-time key that was attested, and signs one statement, over all
+ * keys of the request and all of these, which counts for `holdsMs`, or for as long as the request lets an approval count.
+ * Each secret is overwritten before this resolves.
+ *
+ * @throws NotBelieved `share-malformed` when a share does not open, `share-mismatch` when one is of anything else than
+ *   shown; nothing is signed then
+ */
+export async function approve(
+  recovery: DueRecovery,
+  signer: Signer,
+  depositaryKey: DecryptionKey,
+  now: Date,
+  holdsMs = recovery.attested.approvalsHoldMs,
+): Promise<WireApproval> {
+  const transportKey = Buffer.from(partOf(recovery.shown).transportKey, 'base64url');
+  const replies: Reply[] = [];
+  for (const { key, share, link, context, oaep } of recovery.deposits) {
+    const reply = await reencryptShare({ share, link, context, depositaryKey, transportKey, oaep });
+    replies.push({ key, reply: sealed('transport', reply) });
+  }
+  const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
+  const statement = await signStatement(recovery, signer, now, until, {
+    decision: 'approve',
+    replies: repliesDigest(replies),
+  });
+  return {
+    statement,
+    replies: replies.map(({ key, reply }) => ({ key, reply: Buffer.from(reply).toString('base64url') })),
+  };
+}
+
+/** Denies, with a reason that the requester, the owner and the auditor will read. No share is opened. */
+export async function deny(
+  recovery: BelievedRecovery,
+  signer: Signer,
+  reason: string,
+  now: Date,
+): Promise<WireDenial> {
+  const until = recovery.attested.expiresAt;
+  return { statement: await signStatement(recovery, signer, now, until, { decision: 'deny', reason }) };
+}
+
+/** What only a depositary is shown. @throws NotBelieved `attestation-missing` */
+export function partOf(shown: WireRecovery): WireForDepositary {
+  if (shown.forDepositary === undefined) {
+    throw new NotBelieved(
+      'attestation-missing',
+      'the server shows no share of these keys to you; you are no depositary of them, or the request has ended',
+    );
+  }
+  return shown.forDepositary;
+}
+
+/** The entry must be the filing of this very request, with this one-time key. */
+function checkEntry(entry: Entry, shown: WireRecovery, attested: Attested): void {
+  const { act, phase, actor, subject, detail } = entry;
+  const isThisFiling =
+    act === 'recovery.request' &&
+    phase === 'done' &&
+    actor === shown.requester &&
+    subject.recovery === attested.recovery &&
+    canonicalJson(subject.keys ?? []) === canonicalJson(attested.keys) &&
+    subject.owner === shown.owner &&
+    detail['requestHash'] === attested.requestHash &&
+    detail['transport'] === attested.transport;
+  if (!isThisFiling) throw new NotBelieved('entry-mismatch');
+}
+
+type Decision =
+  | { readonly decision: 'approve'; readonly replies: string }
+  | { readonly decision: 'intend' }
+  | { readonly decision: 'deny'; readonly reason: string };
+
+function signStatement(
+  recovery: BelievedRecovery,
+  signer: Signer,
+  now: Date,
+  until: Date,
+  decision: Decision,
+): Promise<string> {
+  const { attested, checkpoint, logKey } = recovery;
+  const payload: StatementPayload = {
+    iss: signer.id,
+    aud: logKey,
+    iat: Math.floor(now.getTime() / 1000),
+    exp: Math.floor(until.getTime() / 1000),
+    ...decision,
+    recovery: attested.recovery,
+    requestHash: attested.requestHash,
+    keys: attested.keys,
+    ...askedAsJson(attested.asked),
+    transport: attested.transport,
+    checkpoint: { size: checkpoint.size, root: encodeBase64(checkpoint.root) },
+  };
+  const type = decision.decision === 'intend' ? INTENT_TYPE : STATEMENT_TYPE;
+  return signer.sign(type, { ...payload });
+}

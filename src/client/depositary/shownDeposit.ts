@@ -1,0 +1,164 @@
+import type { Binding } from '../../escrow/deposit.js';
+import { sha256Hex } from '../../escrow/digests.js';
+import type { KeyId } from '../../escrow/ids.js';
+import { layerContext, termsHash } from '../../escrow/layers.js';
+import { repliesOf } from '../../escrow/policy.js';
+import type { WireDeposit, WireRecovery, WireRecoveryKey, WireShare } from '../../escrow/wire.js';
+import type { Json } from '../../log/entry/canonical.js';
+import type { Checkpoint } from '../../log/note/checkpoint.js';
+import type { Entry } from '../../log/entry/entry.js';
+import { parseDuration } from '../../policy/durations.js';
+import type { Attested } from './attestation.js';
+import { publicKeyOf } from './attestation.js';
+import type { OaepName } from '../identity/decryptionKey.js';
+import { oaepNamed } from '../identity/decryptionKey.js';
+import { NotBelieved } from '../errors.js';
+import type { Jwk } from '../../jose/jws.js';
+import { decodeBase64url, importJwk } from '../../jose/jws.js';
+import type { LogView } from '../log/logView.js';
+
+/**
+ * One key of a request as the server shows it to a depositary: the share is the one that the birth of the key has recorded,
+ * where that says so. The rest is shown only. It is proven when the link opens under `context` (see `reencryptShare`), of a
+ * deposit of version 2 all of it, of one of version 1 the key, the purpose and whose share it is.
+ */
+export interface ShownDeposit {
+  readonly key: KeyId;
+  readonly share: Buffer;
+  readonly link: Buffer;
+  readonly oaep: OaepName;
+  /** What the link must have been sealed with, computed here from everything else. */
+  readonly context: Uint8Array;
+  readonly version: Binding['version'];
+  readonly delayMs: number;
+  readonly ownerMayVeto: boolean;
+  /** Not given: at once. */
+  readonly replies?: 'afterDelay';
+  readonly requesters: readonly string[];
+  readonly quorums: readonly (readonly string[])[];
+  readonly recipients: WireDeposit['recipients'];
+}
+
+/** What a shown deposit is checked by. */
+export interface DepositPins {
+  /** The id of the depositary whose client this is. */
+  readonly depositary: string;
+  /** Of the token that the deposit must be bound to. */
+  readonly identityKey: Jwk;
+  readonly log: Pick<LogView, 'believeInclusion'>;
+}
+
+/**
+ * The deposits of the keys that the depositary has a share of, in their order. Nothing is decrypted.
+ *
+ * @throws NotBelieved `share-malformed`, `deposit-missing` by a server that does not show how keys were deposited,
+ *   `entry-mismatch`, `entry-not-in-log`, `share-mismatch` when the birth of the key has recorded another share
+ */
+export function believeDeposits(
+  shown: WireRecovery,
+  shares: readonly WireShare[],
+  attested: Attested,
+  checkpoint: Checkpoint,
+  pins: DepositPins,
+): readonly ShownDeposit[] {
+  const found = attested.keys.flatMap((key) => {
+    const share = shares.find((candidate) => candidate.key === key);
+    const about = shown.keys.find((candidate) => candidate.key === key);
+    return share === undefined || about === undefined ? [] : [{ key, share, about }];
+  });
+  if (found.length !== shares.length || found.length === 0) {
+    throw new NotBelieved('share-malformed', 'the server shows shares of other keys than the request is for');
+  }
+  return found.map(({ key, share, about }) => {
+    const deposit = shownDeposit(key, share, about, attested, pins);
+    checkBirth(share, deposit, attested, checkpoint, pins);
+    return deposit;
+  });
+}
+
+function shownDeposit(
+  key: KeyId,
+  { share, oaep: how, link: sealed, deposit }: WireShare,
+  about: WireRecoveryKey,
+  { owner, asked: { purpose } }: Attested,
+  { depositary, identityKey }: DepositPins,
+): ShownDeposit {
+  if (sealed === undefined || deposit === undefined) throw new NotBelieved('deposit-missing');
+  const oaep = oaepNamed(how);
+  if (oaep === undefined) throw new NotBelieved('share-malformed', `unknown encryption of the share: ${how}`);
+  const { requesters, ownerMayVeto, recipients } = deposit;
+  const { label, spec, use, quorums } = about;
+  const delayMs = parseDuration(deposit.delay);
+  const binding = bindingOf(deposit, identityKey);
+  if (delayMs === undefined || binding === undefined) {
+    throw new NotBelieved('deposit-missing', 'what the server shows of the deposit is none');
+  }
+  const terms = termsHash({
+    ...{ owner, label, spec, use, publicKey: publicKeyOf(about), requesters, delayMs, ownerMayVeto },
+    ...repliesOf(deposit),
+    ...{ quorums, recipients },
+  });
+  return {
+    ...{ key, oaep, share: bytesOf(share), link: bytesOf(sealed), version: binding.version },
+    ...{ delayMs, ownerMayVeto, requesters, quorums, recipients },
+    ...repliesOf(deposit),
+    context: layerContext({ key, purpose, binding, terms }, { depositary }),
+  };
+}
+
+function bindingOf({ version, generation }: WireDeposit, identityKey: Jwk): Binding | undefined {
+  if (version === 1) return { version };
+  const spki = importJwk(identityKey)?.export({ format: 'der', type: 'spki' });
+  if (spki === undefined || generation === undefined) return undefined;
+  return { version, generation, token: sha256Hex(spki) };
+}
+
+/**
+ * The entry of birth must be of this key, and have recorded this very share; those from before shares were recorded say
+ * nothing about it. That finds a share that was swapped in the database, and the entry says when it was made. It proves
+ * nothing against whoever has the log's key: the link does.
+ */
+function checkBirth(
+  { birth }: WireShare,
+  { key, share, version }: ShownDeposit,
+  { owner, asked }: Attested,
+  checkpoint: Checkpoint,
+  { depositary, log }: DepositPins,
+): void {
+  if (birth === undefined) throw new NotBelieved('deposit-missing');
+  const proof = birth.proof.map((hash) => decodeBase64url(hash) ?? new Uint8Array(0));
+  const { act, phase, subject, detail }: Entry = log.believeInclusion(
+    { index: birth.index, entry: Buffer.from(birth.entry), proof },
+    checkpoint,
+  );
+  if (act !== 'key.generate' || phase !== 'done' || subject.key !== key || subject.owner !== owner) {
+    throw new NotBelieved('entry-mismatch', 'the log entry shown is not the birth of this key');
+  }
+  const recorded = recordedShare(detail['shares'], asked.purpose, depositary);
+  const isRecorded = recorded === sha256Hex(share) || (recorded === undefined && version === 1);
+  if (!isRecorded) {
+    throw new NotBelieved(
+      'share-mismatch',
+      'the share shown is not the one that the birth of the key recorded',
+    );
+  }
+}
+
+/** The hash of a share in the entry of a birth; undefined where there is none. */
+function recordedShare(shares: Json | undefined, purpose: string, depositary: string): Json | undefined {
+  const ofPurpose = membersOf(shares).find((candidate) => candidate['purpose'] === purpose);
+  return membersOf(ofPurpose?.['recipients']).find((one) => one['depositary'] === depositary)?.['share'];
+}
+
+function membersOf(list: Json | undefined): readonly Readonly<Record<string, Json>>[] {
+  if (!Array.isArray(list)) return [];
+  return (list as readonly Json[]).flatMap((item) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? [item as Readonly<Record<string, Json>>]
+      : [],
+  );
+}
+
+function bytesOf(text: string): Buffer {
+  return Buffer.from(text, 'base64url');
+}

@@ -1,0 +1,47 @@
+import { X509Certificate } from 'node:crypto';
+
+import { decodeText, TextError } from '../../log/entry/plainText.js';
+import { IdentityError } from '../errors.js';
+import type { AskPassphrase } from './privateKeyFile.js';
+import { readPrivateKey } from './privateKeyFile.js';
+import { readTrustedFile } from '../files/trustedFile.js';
+
+/** What an app shows to be known by its connection: PEM. It may be self-signed; the policy names it by its hash. */
+export interface ClientCertificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/**
+ * Reads a client certificate (more may follow it in the file) and its private key. The key may be under a passphrase.
+ * @throws IdentityError `key-missing`, `key-malformed` (also when they do not belong together), `key-exposed`, `key-locked`
+ */
+export async function readClientCertificate(
+  certFile: string,
+  keyFile: string,
+  askPassphrase: AskPassphrase,
+): Promise<ClientCertificate> {
+  const key = await readPrivateKey(keyFile, askPassphrase);
+  const cert = await readText(certFile);
+  if (parsed(cert, certFile).checkPrivateKey(key)) {
+    return { cert, key: key.export({ type: 'pkcs8', format: 'pem' }).toString() };
+  }
+  throw new IdentityError('key-malformed', `${keyFile} is not the key of the certificate in ${certFile}`);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return decodeText(await readTrustedFile(path), path);
+  } catch (cause) {
+    if (cause instanceof IdentityError || cause instanceof TextError) throw cause;
+    throw new IdentityError('key-missing', `${path} cannot be read`, { cause });
+  }
+}
+
+function parsed(pem: string, path: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch (cause) {
+    throw new IdentityError('key-malformed', `${path} is not a certificate in PEM`, { cause });
+  }
+}

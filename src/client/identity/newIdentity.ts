@@ -1,0 +1,179 @@
+import type { KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPair } from 'node:crypto';
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { sha256Hex } from '../../escrow/digests.js';
+import { parsePrincipalId } from '../../escrow/ids.js';
+import { DAEMON_ID } from '../../escrow/principals.js';
+import { writeFileAtomically, writeNewFile } from '../files/atomicFile.js';
+import { encryptedPem } from './encryptedPkcs8.js';
+import { IdentityError } from '../errors.js';
+import type { CardPlace, IdentityFile } from './identity.js';
+import { FILES, readIdentityFile } from './identity.js';
+import { jwkThumbprint } from '../../jose/jws.js';
+import type { PublicPart } from './publicPart.js';
+import type { ServerPins } from '../serverPins.js';
+import { checkAddress } from '../serverPins.js';
+import { signerOf } from './signingKey.js';
+import type { WitnessPins } from '../log/witnessPins.js';
+import { readWitnessPins } from '../log/witnessPins.js';
+
+/** What is to be made. */
+export interface NewIdentity {
+  readonly id: string;
+  /** With the RSA key that shares are encrypted to. */
+  readonly depositary: boolean;
+  /** With the RSA key that an owner's own copies are encrypted to. */
+  readonly deliveryKey: boolean;
+  /** Private keys are written under this passphrase; overwritten by the caller. */
+  readonly passphrase?: Buffer;
+  /** The depositary's key, when it is on a card: nothing of it is made. */
+  readonly card?: { readonly place: CardPlace; readonly publicKeyPem: string };
+}
+
+const generate = promisify(generateKeyPair);
+const PRIVATE = 0o600;
+const PUBLIC = 0o644;
+
+/**
+ * Makes an identity directory (0700) with fresh keys (0600), and the files to hand out: `public.json`, and for a
+ * depositary `depositary-public.pem`. When it resolves, all of it is durable.
+ *
+ * @throws IdentityError `identity-malformed` when the id is none, `identity-exists` when the directory holds an
+ *   identity or anything with the name of one of its files.
+ */
+export async function createIdentity(directory: string, order: NewIdentity): Promise<PublicPart> {
+  if (parsePrincipalId(order.id) === undefined) {
+    throw new IdentityError(
+      'identity-malformed',
+      `"${order.id}" is not an id: lower-case letters, digits, dots, dashes and underscores, at most 64`,
+    );
+  }
+  if (order.id === DAEMON_ID)
+    throw new IdentityError('identity-malformed', `${DAEMON_ID} is the daemon's own id in the log`);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await refuseToOverwrite(directory);
+  const signing = (await generate('ec', { namedCurve: 'P-256' })).privateKey;
+  const write = (name: string, key: KeyObject): Promise<void> =>
+    writePrivateKey(join(directory, name), key, order.passphrase);
+  await write(FILES.signingKey, signing);
+  let depositaryPem = order.card?.publicKeyPem;
+  if (order.depositary && depositaryPem === undefined) {
+    const key = (await generate('rsa', { modulusLength: 3072 })).privateKey;
+    await write(FILES.depositaryKey, key);
+    depositaryPem = spkiPem(key);
+  }
+  if (depositaryPem !== undefined) {
+    await writeNewFile(join(directory, FILES.depositaryPublic), depositaryPem, PUBLIC);
+  }
+  const delivery = order.deliveryKey
+    ? (await generate('rsa', { modulusLength: 3072 })).privateKey
+    : undefined;
+  if (delivery !== undefined) await write(FILES.deliveryKey, delivery);
+  const part: PublicPart = {
+    id: order.id,
+    keys: [signerOf(order.id, signing).publicJwk],
+    ...(depositaryPem === undefined ? {} : { depositaryKey: fingerprintOf(depositaryPem) }),
+    ...(delivery === undefined ? {} : { deliveryKey: spkiPem(delivery) }),
+  };
+  await writeNewFile(join(directory, FILES.publicPart), json(part), PUBLIC);
+  // last: a directory with this file is an identity
+  await writeNewFile(
+    join(directory, FILES.identity),
+    json({ id: order.id, ...(order.card === undefined ? {} : { card: order.card.place }) }),
+    PRIVATE,
+  );
+  return part;
+}
+
+/**
+ * Adds the pins of a server to an identity, with a copy of its CA certificate (PEM). Pinning again moves the identity to
+ * another address or CA; origin and keys, once pinned, are never replaced.
+ *
+ * @throws IdentityError `identity-missing`, `record-malformed`, `server-already-pinned`
+ */
+export async function pinServer(directory: string, pins: ServerPins, ca: string): Promise<void> {
+  const identity = await readIdentityFile(directory);
+  checkAddress(pins.server, ca);
+  const { server, origin, identityKey, logKey } = pins;
+  if (identity.pins !== undefined && !isSameService(identity.pins, pins)) {
+    throw new IdentityError(
+      'server-already-pinned',
+      `${directory} has pinned other keys, or another origin, than these; nothing was changed`,
+    );
+  }
+  await writeFileAtomically(join(directory, FILES.ca), ca, PUBLIC);
+  const pinned = { server, ca: FILES.ca, origin, identityKey, logKey };
+  await writeIdentityFile(directory, { ...identity, pins: pinned });
+}
+
+/**
+ * Pins the witnesses that must have cosigned what this identity is shown, in place of those pinned before; none, when
+ * `witnesses` is not given.
+ *
+ * @throws IdentityError `identity-missing`, `identity-malformed`; NoteError when a key is none or stands twice, or more
+ *   are required than there are
+ */
+export async function pinWitnesses(directory: string, witnesses: WitnessPins | undefined): Promise<void> {
+  const identity = await readIdentityFile(directory);
+  if (witnesses !== undefined) readWitnessPins(witnesses);
+  await writeIdentityFile(directory, { ...identity, witnesses });
+}
+
+async function writeIdentityFile(directory: string, identity: IdentityFile): Promise<void> {
+  const { id, card, pins, witnesses } = identity;
+  const content = {
+    id,
+    ...pins,
+    ...(card === undefined ? {} : { card }),
+    ...(witnesses === undefined ? {} : { witnesses }),
+  };
+  await writeFileAtomically(join(directory, FILES.identity), json(content), PRIVATE);
+}
+
+function isSameService(pinned: ServerPins, pins: ServerPins): boolean {
+  return (
+    pinned.origin === pins.origin &&
+    pinned.logKey === pins.logKey &&
+    jwkThumbprint(pinned.identityKey) === jwkThumbprint(pins.identityKey)
+  );
+}
+
+async function refuseToOverwrite(directory: string): Promise<void> {
+  for (const name of Object.values(FILES)) {
+    if (await exists(join(directory, name))) {
+      throw new IdentityError('identity-exists', `${join(directory, name)} exists; nothing was changed`);
+    }
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function writePrivateKey(path: string, key: KeyObject, passphrase: Buffer | undefined): Promise<void> {
+  const pem =
+    passphrase === undefined
+      ? key.export({ format: 'pem', type: 'pkcs8' })
+      : await encryptedPem(key, passphrase);
+  await writeNewFile(path, pem, PRIVATE);
+}
+
+function fingerprintOf(publicKeyPem: string): string {
+  return sha256Hex(createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' }));
+}
+
+function spkiPem(key: KeyObject): string {
+  return createPublicKey(key).export({ format: 'pem', type: 'spki' }).toString();
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

@@ -1,0 +1,102 @@
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import { z } from 'zod';
+
+import { decodeUtf8, TextError } from '../../log/entry/plainText.js';
+import { writeFileAtomically } from '../files/atomicFile.js';
+import { errorCodeOf } from '../errorCode.js';
+import { IdentityError } from '../errors.js';
+import { tryLock } from '../files/fileLock.js';
+import { readTrustedFile } from '../files/trustedFile.js';
+
+/** Remembers the last checkpoint (a signed note) that was believed. */
+export interface LogMemory {
+  last(): Promise<string | undefined>;
+  /**
+   * Remembers `note` in place of `instead` (undefined: of nothing); durable when it resolves. False, and nothing is changed,
+   * when something else is remembered by now: another client has believed meanwhile.
+   */
+  remember(note: string, instead: string | undefined): Promise<boolean>;
+  /** Keeps what contradicts itself, for people to look at; says where. */
+  keepEvidence(evidence: Readonly<Record<string, unknown>>): Promise<string>;
+}
+
+/** How long other clients may take to write a small file, where nothing else is said, and how often it is looked for. */
+const LOCK_WAIT_MS = 10_000;
+const LOCK_RETRY_MS = 5;
+
+const schema = z.object({ checkpoint: z.string().optional() });
+
+/** The memory in `state.json` of an identity directory. Evidence is put beside it, a file for each finding. */
+export class FileMemory implements LogMemory {
+  readonly #directory: string;
+  readonly #name: string;
+  readonly #lockWaitMs: number;
+
+  constructor(directory: string, name: string, lockWaitMs = LOCK_WAIT_MS) {
+    this.#directory = directory;
+    this.#name = name;
+    this.#lockWaitMs = lockWaitMs;
+  }
+
+  async last(): Promise<string | undefined> {
+    const path = join(this.#directory, this.#name);
+    let text: string;
+    try {
+      text = decodeUtf8(await readTrustedFile(path), path);
+    } catch (error) {
+      if (errorCodeOf(error) === 'ENOENT') return undefined;
+      if (error instanceof TextError) throw damaged(path, error);
+      throw error;
+    }
+    // a memory that cannot be read is not an empty one: forgetting would let a fork through
+    const state = schema.safeParse(jsonOrUndefined(text));
+    if (!state.success) throw damaged(path);
+    return state.data.checkpoint;
+  }
+
+  async remember(note: string, instead: string | undefined): Promise<boolean> {
+    const unlock = await this.#lock();
+    try {
+      if ((await this.last()) !== instead) return false;
+      const content = `${JSON.stringify({ checkpoint: note }, undefined, 2)}\n`;
+      await writeFileAtomically(join(this.#directory, this.#name), content, 0o600);
+      return true;
+    } finally {
+      unlock();
+    }
+  }
+
+  /** Held for a read and a write only. Windows has no such lock: there, two clients at once may forget what one of them saw. */
+  async #lock(): Promise<() => void> {
+    if (process.platform === 'win32') return () => undefined;
+    const path = join(this.#directory, `${this.#name}.lock`);
+    for (const deadline = performance.now() + this.#lockWaitMs; ;) {
+      const release = tryLock(path);
+      if (release !== undefined) return release;
+      if (performance.now() > deadline)
+        throw new IdentityError('state-busy', `another process holds ${path} for longer than it should`);
+      await pause(LOCK_RETRY_MS);
+    }
+  }
+
+  async keepEvidence(evidence: Readonly<Record<string, unknown>>): Promise<string> {
+    const stamp = new Date().toISOString().replace(/[:.]/g, '-');
+    const path = join(this.#directory, `evidence-${stamp}.json`);
+    await writeFileAtomically(path, `${JSON.stringify(evidence, undefined, 2)}\n`, 0o600);
+    return path;
+  }
+}
+
+function damaged(path: string, cause?: unknown): IdentityError {
+  return new IdentityError('identity-malformed', `${path} is damaged; restore it`, { cause });
+}
+
+function jsonOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,71 @@
+import { parsePrincipalId } from '../../escrow/ids.js';
+import { USUAL_MINIMUM_QUORUM } from '../../escrow/minimumQuorum.js';
+import type { Policy } from '../../escrow/policy.js';
+import { POLICY_QUORUM } from '../../escrow/policySignatures.js';
+import type { Quorum } from '../../escrow/quorums.js';
+import { policyWarnings } from '../../escrow/warnings.js';
+import { policyChanges } from '../../policy/changes.js';
+import type { EscrowClient } from '../escrowClient.js';
+import { ServerUnreachable } from '../errors.js';
+import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from './policyDocument.js';
+import { readPolicyFile } from './policyFile.js';
+
+/** What putting a document in force would do: what administrators read before they sign, and what they then sign. */
+export interface PolicyPlan {
+  /** As it is sent: with the keys in it. */
+  readonly document: unknown;
+  readonly hash: string;
+  /** The version in force and its hash: what the document replaces. */
+  readonly base: number;
+  readonly replaces: string;
+  readonly next: Policy;
+  readonly signersNeeded: number;
+  /** In words; empty when the document says what is in force already. */
+  readonly changes: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** Before the first policy nobody and nothing is listed: all of the document is new. */
+const NOTHING = {
+  version: 0,
+  hash: '',
+  administration: { quorum: POLICY_QUORUM, floor: POLICY_QUORUM, minimumQuorum: USUAL_MINIMUM_QUORUM },
+  principals: new Map(),
+  rules: [],
+} as const satisfies Policy;
+
+/**
+ * Reads a policy file and weighs it against what runs: the policy in force, the depositaries in the token, and the quorums
+ * that deposits were made with. The server says then whether it would be taken at all: what ids and keys were before, and how
+ * many signatures its configuration asks for, only it knows.
+ *
+ * @throws PolicyDocumentError when the file is no policy; ServerProblem `policy-invalid` when it may not follow; what the client throws.
+ */
+export async function planPolicy(client: EscrowClient, path: string): Promise<PolicyPlan> {
+  const document = await readPolicyFile(path);
+  const next = checkPolicyDocument(document);
+  const inForce = await client.policy();
+  const { enrolled, deposits } = await client.standing();
+  const hash = policyDocumentHash(document);
+  const planned = await client.planPolicy(document);
+  if (planned.hash !== hash)
+    throw new ServerUnreachable('not-escrowd', 'the server reads another document than was sent');
+  const before = inForce.document === undefined ? NOTHING : readPolicyInForce(inForce.document);
+  return {
+    document,
+    hash,
+    base: inForce.version,
+    replaces: inForce.hash,
+    next,
+    signersNeeded: planned.signersNeeded,
+    changes: policyChanges(before, next),
+    warnings: policyWarnings(next, {
+      enrolled: new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint])),
+      deposits: deposits.map((each) => ({ ...each, quorums: each.quorums.map(asQuorum) })),
+    }),
+  };
+}
+
+function asQuorum(members: readonly string[]): Quorum {
+  return members.flatMap((member) => parsePrincipalId(member) ?? []);
+}
