@@ -42,8 +42,8 @@ import { LogDamaged } from './postgres/faults.js';
 import type { Follow } from './postgres/followed.js';
 import { releaseOf } from './release.js';
 import { openProvenToken } from './tokenStart.js';
-import type { WitnessAt } from './witness/submission.js';
-import { startWitnessing } from './witness/witnessing.js';
+import type { WitnessAt } from './cosigning/submission.js';
+import { startWitnessing } from './cosigning/witnessing.js';
 
 /** What a daemon is made of. */
 export interface DaemonParts {

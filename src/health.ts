@@ -3,7 +3,7 @@ import type { Alarm, Health } from './http/management.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';
 import type { Database } from './postgres/database.js';
-import type { Witnessing } from './witness/witnessing.js';
+import type { Witnessing } from './cosigning/witnessing.js';
 
 /** What the health of a daemon is made of. */
 export interface HealthParts {

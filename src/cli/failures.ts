@@ -11,8 +11,8 @@ import {
   ServerProblem,
   ServerUnreachable,
 } from '../client/errors.js';
-import type { WitnessFaultCode } from '../cosigner/errors.js';
-import { WitnessFault } from '../cosigner/errors.js';
+import type { WitnessFaultCode } from '../witness/errors.js';
+import { WitnessFault } from '../witness/errors.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
 import type { ExitName } from './exitCodes.js';

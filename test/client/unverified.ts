@@ -3,7 +3,7 @@ import { request } from 'node:https';
 import { HttpsConnection } from '../../src/client/connection.js';
 import { WebhookSink } from '../../src/notify/webhookSink.js';
 import { parseWitnessKey } from '../../src/log/note/cosignature.js';
-import { submissionTo } from '../../src/witness/submission.js';
+import { submissionTo } from '../../src/cosigning/submission.js';
 
 /*
  * Run as a program of its own, with NODE_TLS_REJECT_UNAUTHORIZED=0 in its environment: sends something on each kind of TLS

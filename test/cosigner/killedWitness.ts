@@ -1,5 +1,5 @@
-import { openState } from '../../src/cosigner/witnessState.js';
-import { knownLogs, Witness } from '../../src/cosigner/witness.js';
+import { openState } from '../../src/witness/state.js';
+import { knownLogs, Witness } from '../../src/witness/witness.js';
 
 /**
  * A witness that is killed when it comes to cosign: argv is state directory, its vkey, the log's vkey, and the body of

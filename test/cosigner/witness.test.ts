@@ -4,9 +4,9 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { readKeyFile } from '../../src/cosigner/witnessKey.js';
-import { openState } from '../../src/cosigner/witnessState.js';
-import { knownLogs, Witness } from '../../src/cosigner/witness.js';
+import { readKeyFile } from '../../src/witness/key.js';
+import { openState } from '../../src/witness/state.js';
+import { knownLogs, Witness } from '../../src/witness/witness.js';
 import { formatAddCheckpoint } from '../../src/log/note/addCheckpoint.js';
 import { cosignaturesOn, parseWitnessKey } from '../../src/log/note/cosignature.js';
 import { consistencyProof } from '../../src/log/tree/prover.js';

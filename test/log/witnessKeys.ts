@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 
-import { cosignerOf } from '../../src/cosigner/witnessKey.js';
+import { cosignerOf } from '../../src/witness/key.js';
 import { parseWitnessKey, type WitnessKey } from '../../src/log/note/cosignature.js';
 import { parseNote } from '../../src/log/note/note.js';
 

@@ -10,8 +10,8 @@ import {
 } from '../log/note/addCheckpoint.js';
 import { NoteError, noteVerifier } from '../log/note/noteKey.js';
 import { WitnessFault } from './errors.js';
-import type { Cosigner } from './witnessKey.js';
-import type { WitnessState } from './witnessState.js';
+import type { Cosigner } from './key.js';
+import type { WitnessState } from './state.js';
 
 /** What a witness answers. */
 export interface WitnessAnswer {
