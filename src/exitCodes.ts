@@ -2,7 +2,7 @@ import { ConfigError } from './config.js';
 import { PolicyNotSigned } from './escrow/directory.js';
 import { ClusterError, ClusterInUse } from './privatePostgres/errors.js';
 import { LogDamaged, UnsafeDatabase } from './postgres/faults.js';
-import { SchemaMissing } from './postgres/migrations.js';
+import { SchemaMissing } from './postgres/schema/migrate.js';
 import { TokenNotReady } from './token/cryptoki/faults.js';
 import { TokenNotEnforcing } from './tokenStart.js';
 

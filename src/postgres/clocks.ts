@@ -1,5 +1,5 @@
 import { EscrowError } from '../escrow/errors.js';
-import type { Send } from './ground.js';
+import type { Send } from './journal/lockedRows.js';
 import type { Ask } from './pool.js';
 
 /** How far the clocks of a daemon and of its database may be apart for anything to be decided by them. */

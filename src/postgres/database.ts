@@ -12,27 +12,27 @@ import type {
   Store,
   WitnessedLog,
 } from '../escrow/ports.js';
-import { AnchorKeeper, requireAnchored } from './anchoring.js';
+import { AnchorKeeper, requireAnchored } from './log/anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
 import { Clocks, type TellClocks } from './clocks.js';
 import { roleOf, type Connection } from './connection.js';
 import { Damage } from './damage.js';
 import { LogDamaged, safeInteger, UnsafeDatabase } from './faults.js';
-import { FollowedLog, type Follow, type Followed } from './followed.js';
-import { leaseOf, type HeldLease } from './instances.js';
-import { Integrator, newestCheckpoint } from './integrator.js';
-import { PostgresJournal } from './journal.js';
-import { checkLog, readTrusted } from './logCheck.js';
-import { logSize, openLogReader } from './logReader.js';
-import { migrate, pendingMigrations, SchemaMissing } from './migrations.js';
-import { openOutbox } from './outbox.js';
+import { FollowedLog, type Follow, type Followed } from './log/followed.js';
+import { leaseOf, type HeldLease } from './journal/instances.js';
+import { Integrator, newestCheckpoint } from './log/integrator.js';
+import { PostgresJournal } from './journal/journal.js';
+import { checkLog, readTrusted } from './log/logCheck.js';
+import { logSize, openLogReader } from './log/logReader.js';
+import { migrate, pendingMigrations, SchemaMissing } from './schema/migrate.js';
+import { openOutbox } from './store/outbox.js';
 import { openPool, type Ask, type Pool } from './pool.js';
-import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
-import { findSnapshot, SnapshotKeeper } from './stateSnapshot.js';
-import { forgetExpiredRequests, openStore } from './store.js';
-import { openWitnessedLog } from './witnessedLog.js';
-import { certifiedWriter } from './writer.js';
-import { requireSameStart, WrittenEntries } from './writtenEntries.js';
+import { durabilityQuery, requireDurable, type DurabilitySettings } from './schema/durability.js';
+import { findSnapshot, SnapshotKeeper } from './log/stateSnapshot.js';
+import { forgetExpiredRequests, openStore } from './store/store.js';
+import { openWitnessedLog } from './log/witnessedLog.js';
+import { certifiedWriter } from './log/writer.js';
+import { requireSameStart, WrittenEntries } from './log/writtenEntries.js';
 
 /** How long things may take, in milliseconds. */
 export interface DatabaseTimeouts {

@@ -85,7 +85,7 @@ function hastyCopy(program: string): string {
   const code = transpiled(join(process.cwd(), 'test', 'crash', 'hastyJournal.ts'));
   writeFileSync(
     join(adapter, 'journal.js'),
-    code.replace('../../src/postgres/journal.js', './honestJournal.js'),
+    code.replace('../../src/postgres/journal/journal.js', './honestJournal.js'),
   );
   return directory;
 }

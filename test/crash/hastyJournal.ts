@@ -1,4 +1,4 @@
-import { PostgresJournal as HonestJournal } from '../../src/postgres/journal.js';
+import { PostgresJournal as HonestJournal } from '../../src/postgres/journal/journal.js';
 
 /** How long the log of the control lags behind what it has answered. */
 const LAG_MS = 1_000;

@@ -19,8 +19,8 @@ import type { LogReader, Store, Token } from '../../src/escrow/ports.js';
 import type { Recovery } from '../../src/escrow/recovery.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
-import { judge } from '../../src/postgres/batch.js';
-import { emptyGround, requestKey } from '../../src/postgres/ground.js';
+import { judge } from '../../src/postgres/journal/judgedBatch.js';
+import { emptyGround, requestKey } from '../../src/postgres/journal/lockedRows.js';
 import { policyApplied } from './loggedEntries.js';
 import { chance } from '../support/chance.js';
 

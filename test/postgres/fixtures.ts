@@ -7,7 +7,7 @@ import { anchorAfter, emptyAnchor, type Anchor, type Anchoring } from '../../src
 import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';
 import type { Connection } from '../../src/postgres/connection.js';
 import { openPool } from '../../src/postgres/pool.js';
-import { certifiedWriter, type Writer } from '../../src/postgres/writer.js';
+import { certifiedWriter, type Writer } from '../../src/postgres/log/writer.js';
 import { query, type TestServer } from '../support/postgres.js';
 import { softwareCertifier } from '../support/signer.js';
 import { letPass, until } from '../support/waiting.js';

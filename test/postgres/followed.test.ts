@@ -1,10 +1,10 @@
 import type { Database } from '../../src/postgres/database.js';
 import { leafHash } from '../../src/log/tree/merkle.js';
 import { Damage } from '../../src/postgres/damage.js';
-import { FollowedLog, type Follow } from '../../src/postgres/followed.js';
+import { FollowedLog, type Follow } from '../../src/postgres/log/followed.js';
 import type { Pool } from '../../src/postgres/pool.js';
-import { recordPlain } from '../../src/postgres/plainBatch.js';
-import { connectAppender } from '../../src/postgres/appender.js';
+import { recordPlain } from '../../src/postgres/journal/plainBatch.js';
+import { connectAppender } from '../../src/postgres/journal/appender.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { openOn, writeOf, writerOn } from './fixtures.js';

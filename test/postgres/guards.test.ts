@@ -1,6 +1,6 @@
 import { UnsafeDatabase } from '../../src/postgres/faults.js';
-import { SchemaMissing } from '../../src/postgres/migrations.js';
-import { requireDurable } from '../../src/postgres/safety.js';
+import { SchemaMissing } from '../../src/postgres/schema/migrate.js';
+import { requireDurable } from '../../src/postgres/schema/durability.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { openOn, writeOf } from './fixtures.js';

@@ -1,10 +1,10 @@
 import { Client } from 'pg';
 import { EscrowError } from '../../src/escrow/errors.js';
 import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
-import { connectAppender } from '../../src/postgres/appender.js';
-import { beginBatch, writeBatch } from '../../src/postgres/batch.js';
+import { connectAppender } from '../../src/postgres/journal/appender.js';
+import { beginBatch, writeBatch } from '../../src/postgres/journal/judgedBatch.js';
 import type { Database } from '../../src/postgres/database.js';
-import type { Send } from '../../src/postgres/ground.js';
+import type { Send } from '../../src/postgres/journal/lockedRows.js';
 import { chance } from '../support/chance.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';

@@ -1,12 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
-import { connectAppender } from '../../src/postgres/appender.js';
-import { byteaArray, instantArray, intArray, textArray, uuidArray } from '../../src/postgres/binaryArrays.js';
+import { connectAppender } from '../../src/postgres/journal/appender.js';
+import {
+  byteaArray,
+  instantArray,
+  intArray,
+  textArray,
+  uuidArray,
+} from '../../src/postgres/journal/binaryArrays.js';
 import type { Database } from '../../src/postgres/database.js';
-import type { Send } from '../../src/postgres/ground.js';
-import { recordPlain } from '../../src/postgres/plainBatch.js';
-import type { Writer } from '../../src/postgres/writer.js';
+import type { Send } from '../../src/postgres/journal/lockedRows.js';
+import { recordPlain } from '../../src/postgres/journal/plainBatch.js';
+import type { Writer } from '../../src/postgres/log/writer.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { openOn, somebodyWaits, writeOf, writerOn } from './fixtures.js';

@@ -3,7 +3,7 @@ import type { Change } from '../../src/escrow/journal.js';
 import type { Page } from '../../src/escrow/ports.js';
 import type { Database } from '../../src/postgres/database.js';
 import type { Pool } from '../../src/postgres/pool.js';
-import { forgetExpiredRequests } from '../../src/postgres/store.js';
+import { forgetExpiredRequests } from '../../src/postgres/store/store.js';
 import { startTestServer, query, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { clock, openOn, writeOf } from './fixtures.js';

@@ -9,7 +9,7 @@ import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import type { Place } from '../../src/privatePostgres/place.js';
 import { readPlace } from '../../src/privatePostgres/place.js';
 import { daemonRole } from '../../src/privatePostgres/initialise.js';
-import { migrate } from '../../src/postgres/migrations.js';
+import { migrate } from '../../src/postgres/schema/migrate.js';
 import { ownerOf } from './databaseDump.js';
 import type { System } from './system.js';
 import { until } from './waiting.js';

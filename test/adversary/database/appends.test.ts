@@ -5,7 +5,7 @@ import { openPool, type Ask, type Pool } from '../../../src/postgres/pool.js';
 import { batchBytes, WRITER_TYPE, writerInput } from '../../../src/log/statements/writer.js';
 import { canonicalJson, type Json } from '../../../src/log/entry/canonical.js';
 import { leafHash } from '../../../src/log/tree/merkle.js';
-import { WrittenEntries } from '../../../src/postgres/writtenEntries.js';
+import { WrittenEntries } from '../../../src/postgres/log/writtenEntries.js';
 import { certifier, openOn, writeOf } from '../../postgres/fixtures.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareCertifier, softwareSigner } from '../../support/signer.js';

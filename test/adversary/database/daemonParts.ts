@@ -1,16 +1,16 @@
 import type { Certifier, CheckpointSigner, LogReader } from '../../../src/escrow/ports.js';
 import { Damage } from '../../../src/postgres/damage.js';
-import { FollowedLog, type Follow, type Followed } from '../../../src/postgres/followed.js';
-import { leaseOf } from '../../../src/postgres/instances.js';
-import { Integrator } from '../../../src/postgres/integrator.js';
-import { PostgresJournal } from '../../../src/postgres/journal.js';
-import { checkLog } from '../../../src/postgres/logCheck.js';
-import { openLogReader } from '../../../src/postgres/logReader.js';
+import { FollowedLog, type Follow, type Followed } from '../../../src/postgres/log/followed.js';
+import { leaseOf } from '../../../src/postgres/journal/instances.js';
+import { Integrator } from '../../../src/postgres/log/integrator.js';
+import { PostgresJournal } from '../../../src/postgres/journal/journal.js';
+import { checkLog } from '../../../src/postgres/log/logCheck.js';
+import { openLogReader } from '../../../src/postgres/log/logReader.js';
 import { openPool, type Pool } from '../../../src/postgres/pool.js';
 import type { TreeHead } from '../../../src/log/anchor.js';
-import type { StateSnapshot } from '../../../src/postgres/stateSnapshot.js';
-import { certifiedWriter } from '../../../src/postgres/writer.js';
-import { WrittenEntries } from '../../../src/postgres/writtenEntries.js';
+import type { StateSnapshot } from '../../../src/postgres/log/stateSnapshot.js';
+import { certifiedWriter } from '../../../src/postgres/log/writer.js';
+import { WrittenEntries } from '../../../src/postgres/log/writtenEntries.js';
 import { clock, silent } from '../../postgres/fixtures.js';
 import type { TestServer } from '../../support/postgres.js';
 

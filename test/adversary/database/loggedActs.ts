@@ -9,7 +9,7 @@ import type { LogState, SavedState } from '../../../src/escrow/logState.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';
 import type { Database } from '../../../src/postgres/database.js';
-import type { Follow } from '../../../src/postgres/followed.js';
+import type { Follow } from '../../../src/postgres/log/followed.js';
 
 /* A log in which something of each kind has happened that a daemon decides by, without records of it. */
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectAppender, type Appender } from './appender.js';
-import type { Connection } from './connection.js';
-import type { Damage } from './damage.js';
-import { LogDamaged, UnsafeDatabase } from './faults.js';
+import type { Connection } from '../connection.js';
+import type { Damage } from '../damage.js';
+import { LogDamaged, UnsafeDatabase } from '../faults.js';
 
 export interface AppenderKeeperOptions {
   readonly connection: Connection;

@@ -1,6 +1,6 @@
-import type { Subject } from '../escrow/journal.js';
-import { safeInteger } from './faults.js';
-import type { Ask, Pool } from './pool.js';
+import type { Subject } from '../../escrow/journal.js';
+import { safeInteger } from '../faults.js';
+import type { Ask, Pool } from '../pool.js';
 
 /*
  * What entries are about, indexed behind the log by whoever integrates it, so that an append has no part in it. A row of

@@ -1,9 +1,9 @@
-import type { WitnessedLog } from '../escrow/ports.js';
-import { consistencyProof } from '../log/tree/prover.js';
-import { safeInteger } from './faults.js';
+import type { WitnessedLog } from '../../escrow/ports.js';
+import { consistencyProof } from '../../log/tree/prover.js';
+import { safeInteger } from '../faults.js';
 import { newestCheckpoint } from './integrator.js';
 import { hashesOf } from './logReader.js';
-import type { Pool } from './pool.js';
+import type { Pool } from '../pool.js';
 
 /** Opens the log for those who show it to its witnesses. */
 export function openWitnessedLog(pool: Pool): WitnessedLog {

@@ -1,8 +1,8 @@
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
-import type { Certifier } from '../escrow/ports.js';
-import { leafHash } from '../log/tree/merkle.js';
-import { batchBytes, writerInput, type Batch } from '../log/statements/writer.js';
-import type { Ask } from './pool.js';
+import type { Certifier } from '../../escrow/ports.js';
+import { leafHash } from '../../log/tree/merkle.js';
+import { batchBytes, writerInput, type Batch } from '../../log/statements/writer.js';
+import type { Ask } from '../pool.js';
 
 /** A batch as it is sent: who wrote it is in it. */
 export interface SignedBatch extends Batch {

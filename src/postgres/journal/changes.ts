@@ -1,9 +1,9 @@
-import type { Deposit } from '../escrow/deposit.js';
-import type { Grant } from '../escrow/grant.js';
-import type { Change } from '../escrow/journal.js';
-import type { Recovery } from '../escrow/recovery.js';
-import type { Ground, Statement, Undo } from './ground.js';
-import { depositariesOf, participantsOf, toDocument } from './rows.js';
+import type { Deposit } from '../../escrow/deposit.js';
+import type { Grant } from '../../escrow/grant.js';
+import type { Change } from '../../escrow/journal.js';
+import type { Recovery } from '../../escrow/recovery.js';
+import type { Ground, Statement, Undo } from './lockedRows.js';
+import { depositariesOf, participantsOf, toDocument } from '../rows.js';
 
 /** Makes a change on the ground; undefined when it does not fit there. */
 export function takeChange(change: Change, ground: Ground): Undo | undefined {

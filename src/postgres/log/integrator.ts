@@ -1,15 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { EscrowError } from '../escrow/errors.js';
-import type { CheckpointSigner } from '../escrow/ports.js';
-import { formatCheckpoint, openCheckpoint, type Checkpoint } from '../log/note/checkpoint.js';
-import { Frontier, hashLengthBytes, sameBytes } from '../log/tree/merkle.js';
-import { formatNote, noteSigningBytes } from '../log/note/note.js';
-import { noteVerifier, type NoteVerifier } from '../log/note/noteKey.js';
-import { growTree } from '../log/tree/tiles.js';
-import type { Damage } from './damage.js';
-import { LogDamaged, safeInteger } from './faults.js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { CheckpointSigner } from '../../escrow/ports.js';
+import { formatCheckpoint, openCheckpoint, type Checkpoint } from '../../log/note/checkpoint.js';
+import { Frontier, hashLengthBytes, sameBytes } from '../../log/tree/merkle.js';
+import { formatNote, noteSigningBytes } from '../../log/note/note.js';
+import { noteVerifier, type NoteVerifier } from '../../log/note/noteKey.js';
+import { growTree } from '../../log/tree/tiles.js';
+import type { Damage } from '../damage.js';
+import { LogDamaged, safeInteger } from '../faults.js';
 import type { FollowedLog } from './followed.js';
-import type { Ask, Pool } from './pool.js';
+import type { Ask, Pool } from '../pool.js';
 import { indexSubjects } from './subjectIndex.js';
 
 /** A signed checkpoint as it is stored. */

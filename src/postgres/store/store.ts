@@ -1,6 +1,6 @@
-import type { Creation } from '../escrow/idempotency.js';
-import type { PrincipalId } from '../escrow/ids.js';
-import type { NoticeKind } from '../escrow/notices.js';
+import type { Creation } from '../../escrow/idempotency.js';
+import type { PrincipalId } from '../../escrow/ids.js';
+import type { NoticeKind } from '../../escrow/notices.js';
 import type {
   AppliedPolicy,
   Clock,
@@ -9,13 +9,13 @@ import type {
   PageRequest,
   Store,
   StoredPolicy,
-} from '../escrow/ports.js';
-import type { DepositedQuorums } from '../escrow/warnings.js';
-import { pageOf, readCursor } from './cursor.js';
-import { safeInteger } from './faults.js';
-import { requestKey } from './ground.js';
-import type { Pool } from './pool.js';
-import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type RecoveryRow } from './rows.js';
+} from '../../escrow/ports.js';
+import type { DepositedQuorums } from '../../escrow/warnings.js';
+import { pageOf, readCursor } from '../cursor.js';
+import { safeInteger } from '../faults.js';
+import { requestKey } from '../journal/lockedRows.js';
+import type { Pool } from '../pool.js';
+import { toDeposit, toGrant, toRecovery, type DepositRow, type GrantRow, type RecoveryRow } from '../rows.js';
 
 const fromPolicy = 'select version, hash, document, signatures, applied_at from policy';
 const fromDeposit = 'select key, created_at, document from deposit';

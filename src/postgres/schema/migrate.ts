@@ -1,20 +1,20 @@
 import knex, { type Knex } from 'knex';
-import { clientConfig, type Connection } from './connection.js';
-import { unavailable } from './faults.js';
-import { silent } from './pool.js';
-import { migration010 } from './schema/010.js';
-import { migration011 } from './schema/011.js';
-import { migration012 } from './schema/012.js';
-import { migration013 } from './schema/013.js';
-import { migration014 } from './schema/014.js';
-import { migration015 } from './schema/015.js';
-import { migration017 } from './schema/017.js';
-import { migration018 } from './schema/018.js';
-import { migration021 } from './schema/021.js';
-import type { Migration } from './schema/migration.js';
-import { rights } from './schema/rights.js';
-import { migrationsUpTo005 } from './schema/upTo005.js';
-import { migrationsUpTo009 } from './schema/upTo009.js';
+import { clientConfig, type Connection } from '../connection.js';
+import { unavailable } from '../faults.js';
+import { silent } from '../pool.js';
+import { migration010 } from './010.js';
+import { migration011 } from './011.js';
+import { migration012 } from './012.js';
+import { migration013 } from './013.js';
+import { migration014 } from './014.js';
+import { migration015 } from './015.js';
+import { migration017 } from './017.js';
+import { migration018 } from './018.js';
+import { migration021 } from './021.js';
+import type { Migration } from './migration.js';
+import { rights } from './rights.js';
+import { migrationsUpTo005 } from './upTo005.js';
+import { migrationsUpTo009 } from './upTo009.js';
 
 /** The schema that this program needs is not there, and it was not given the owner's connection to make it. */
 export class SchemaMissing extends Error {

@@ -1,4 +1,4 @@
-import { UnsafeDatabase } from './faults.js';
+import { UnsafeDatabase } from '../faults.js';
 
 /** The server's settings that decide whether a commit survives a crash of the machine. */
 export interface DurabilitySettings {

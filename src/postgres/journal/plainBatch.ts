@@ -1,9 +1,9 @@
-import type { Claim, JournalWrite, NotHeld } from '../escrow/journal.js';
-import { entryArrays, needTime, outcomeOf, type BatchOutcome } from './batch.js';
+import type { Claim, JournalWrite, NotHeld } from '../../escrow/journal.js';
+import { entryArrays, needTime, outcomeOf, type BatchOutcome } from './judgedBatch.js';
 import { instantArray, intArray, textArray, uuidArray } from './binaryArrays.js';
-import { CLOCKS_APART_MS, type Clocks } from './clocks.js';
-import { requestDigest, type Send, type Statement } from './ground.js';
-import type { SignedBatch, Writer } from './writer.js';
+import { CLOCKS_APART_MS, type Clocks } from '../clocks.js';
+import { requestDigest, type Send, type Statement } from './lockedRows.js';
+import type { SignedBatch, Writer } from '../log/writer.js';
 
 /**
  * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 014) counts itself:

@@ -1,10 +1,10 @@
-import type { CheckpointSigner } from '../escrow/ports.js';
-import type { Checkpoint } from '../log/note/checkpoint.js';
-import { emptyRoot, Frontier, sameBytes } from '../log/tree/merkle.js';
-import { noteVerifier } from '../log/note/noteKey.js';
-import { rootOf } from '../log/tree/prover.js';
-import { tileWidth } from '../log/tree/tiles.js';
-import { LogDamaged, safeInteger } from './faults.js';
+import type { CheckpointSigner } from '../../escrow/ports.js';
+import type { Checkpoint } from '../../log/note/checkpoint.js';
+import { emptyRoot, Frontier, sameBytes } from '../../log/tree/merkle.js';
+import { noteVerifier } from '../../log/note/noteKey.js';
+import { rootOf } from '../../log/tree/prover.js';
+import { tileWidth } from '../../log/tree/tiles.js';
+import { LogDamaged, safeInteger } from '../faults.js';
 import {
   newestCheckpoint,
   openStored,
@@ -14,7 +14,7 @@ import {
   type TrustedCheckpoint,
 } from './integrator.js';
 import { hashesOf, logSize } from './logReader.js';
-import type { Ask } from './pool.js';
+import type { Ask } from '../pool.js';
 
 /**
  * Checks what the log is built on before anything is added: that the head is where the entries end, that the newest

@@ -1,7 +1,7 @@
-import type { NoticePlace, Outbox, SinkProgress } from '../escrow/outbox.js';
-import { safeInteger } from './faults.js';
-import type { Lease } from './instances.js';
-import type { Ask, Pool } from './pool.js';
+import type { NoticePlace, Outbox, SinkProgress } from '../../escrow/outbox.js';
+import { safeInteger } from '../faults.js';
+import type { Lease } from '../journal/instances.js';
+import type { Ask, Pool } from '../pool.js';
 
 /** How long a sink stays with a daemon that says nothing more: longer than any one delivery may take. */
 export const sinkLeaseMs = 60_000;

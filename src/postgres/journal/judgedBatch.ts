@@ -1,9 +1,9 @@
-import { NotHeld, type JournalWrite } from '../escrow/journal.js';
+import { NotHeld, type JournalWrite } from '../../escrow/journal.js';
 import { changeStatements, takeChange } from './changes.js';
 import { byteaArray, textArray } from './binaryArrays.js';
 import { claimStatements, heldRecovery, isKeyed, takeClaim } from './claims.js';
-import { faultOf, safeInteger } from './faults.js';
-import type { Clocks } from './clocks.js';
+import { faultOf, safeInteger } from '../faults.js';
+import type { Clocks } from '../clocks.js';
 import {
   emptyGround,
   surveysFor,
@@ -12,8 +12,8 @@ import {
   type Statement,
   type Survey,
   type Undo,
-} from './ground.js';
-import type { SignedBatch, Writer } from './writer.js';
+} from './lockedRows.js';
+import type { SignedBatch, Writer } from '../log/writer.js';
 
 /** What the judge said of each write of a batch. */
 export interface Verdict {

@@ -1,17 +1,17 @@
-import { EscrowError } from '../escrow/errors.js';
-import type { Subject } from '../escrow/journal.js';
-import type { LogReader, StoredEntry } from '../escrow/ports.js';
-import type { Checkpoint } from '../log/note/checkpoint.js';
-import { decodeEntry, type Entry } from '../log/entry/entry.js';
-import { ProofError, verifyInclusion } from '../log/tree/proof.js';
-import { consistencyProof, inclusionProof, rootOf, type HashReader } from '../log/tree/prover.js';
-import { tileHashReader, tileWidth, tileWidthAt } from '../log/tree/tiles.js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { Subject } from '../../escrow/journal.js';
+import type { LogReader, StoredEntry } from '../../escrow/ports.js';
+import type { Checkpoint } from '../../log/note/checkpoint.js';
+import { decodeEntry, type Entry } from '../../log/entry/entry.js';
+import { ProofError, verifyInclusion } from '../../log/tree/proof.js';
+import { consistencyProof, inclusionProof, rootOf, type HashReader } from '../../log/tree/prover.js';
+import { tileHashReader, tileWidth, tileWidthAt } from '../../log/tree/tiles.js';
 import { newestWitnessed, withCosignatures } from './cosignatures.js';
-import { pageOf, readCursor } from './cursor.js';
-import type { Damage } from './damage.js';
-import { LogDamaged, safeInteger } from './faults.js';
+import { pageOf, readCursor } from '../cursor.js';
+import type { Damage } from '../damage.js';
+import { LogDamaged, safeInteger } from '../faults.js';
 import { newestCheckpoint, readLeaves, type Integrator, type StoredCheckpoint } from './integrator.js';
-import type { Ask, Pool } from './pool.js';
+import type { Ask, Pool } from '../pool.js';
 import { readEntriesAbout, type EntryRow } from './subjectIndex.js';
 
 /**

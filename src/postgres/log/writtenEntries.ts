@@ -1,7 +1,7 @@
-import { leafHash } from '../log/tree/merkle.js';
-import { readWriter, type Batch, type CertifiedWriter } from '../log/statements/writer.js';
-import { LogDamaged, safeInteger } from './faults.js';
-import type { Ask } from './pool.js';
+import { leafHash } from '../../log/tree/merkle.js';
+import { readWriter, type Batch, type CertifiedWriter } from '../../log/statements/writer.js';
+import { LogDamaged, safeInteger } from '../faults.js';
+import type { Ask } from '../pool.js';
 
 /** What the writers of a log are checked by. */
 export interface WriterChecks {

@@ -1,6 +1,6 @@
-import type { Batch } from '../log/statements/writer.js';
-import { safeInteger } from './faults.js';
-import type { Send } from './ground.js';
+import type { Batch } from '../../log/statements/writer.js';
+import { safeInteger } from '../faults.js';
+import type { Send } from './lockedRows.js';
 
 /** A server process, by what tells it from any other that ever had its number. */
 export interface Backend {

@@ -1,18 +1,18 @@
 import { hash } from 'node:crypto';
 import { serialize } from 'node:v8';
-import type { Certifier, Clock } from '../escrow/ports.js';
-import { decodeBase64, encodeBase64 } from '../log/note/base64.js';
-import type { Checkpoint } from '../log/note/checkpoint.js';
-import { sameBytes } from '../log/tree/merkle.js';
-import { rootOf } from '../log/tree/prover.js';
-import { readState, stateInput } from '../log/statements/state.js';
+import type { Certifier, Clock } from '../../escrow/ports.js';
+import { decodeBase64, encodeBase64 } from '../../log/note/base64.js';
+import type { Checkpoint } from '../../log/note/checkpoint.js';
+import { sameBytes } from '../../log/tree/merkle.js';
+import { rootOf } from '../../log/tree/prover.js';
+import { readState, stateInput } from '../../log/statements/state.js';
 import { WHAT_TO_DO } from './anchoring.js';
-import type { Damage } from './damage.js';
-import { LogDamaged } from './faults.js';
+import type { Damage } from '../damage.js';
+import { LogDamaged } from '../faults.js';
 import type { FollowedLog, FollowedState } from './followed.js';
 import type { Integrator } from './integrator.js';
 import { hashesOf } from './logReader.js';
-import type { Ask, Pool } from './pool.js';
+import type { Ask, Pool } from '../pool.js';
 
 /** What a snapshot of the state is believed by. */
 export interface SnapshotChecks {

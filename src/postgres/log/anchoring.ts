@@ -1,14 +1,14 @@
-import { canonicalHash } from '../escrow/digests.js';
-import type { Anchorage } from '../escrow/ports.js';
-import type { Anchor, TreeHead } from '../log/anchor.js';
-import type { Json } from '../log/entry/canonical.js';
-import type { Checkpoint } from '../log/note/checkpoint.js';
-import { sameBytes } from '../log/tree/merkle.js';
-import { rootOf } from '../log/tree/prover.js';
-import type { Damage } from './damage.js';
-import { LogDamaged } from './faults.js';
+import { canonicalHash } from '../../escrow/digests.js';
+import type { Anchorage } from '../../escrow/ports.js';
+import type { Anchor, TreeHead } from '../../log/anchor.js';
+import type { Json } from '../../log/entry/canonical.js';
+import type { Checkpoint } from '../../log/note/checkpoint.js';
+import { sameBytes } from '../../log/tree/merkle.js';
+import { rootOf } from '../../log/tree/prover.js';
+import type { Damage } from '../damage.js';
+import { LogDamaged } from '../faults.js';
 import { hashesOf } from './logReader.js';
-import type { Ask, Pool } from './pool.js';
+import type { Ask, Pool } from '../pool.js';
 
 /**
  * Checks that the log and the policy in the database are those that are remembered elsewhere, or have grown out of them.

@@ -1,7 +1,7 @@
-import type { SignedCheckpoint, Witnessed } from '../escrow/ports.js';
-import { maximumSignatures } from '../log/note/note.js';
-import { safeInteger } from './faults.js';
-import type { Ask } from './pool.js';
+import type { SignedCheckpoint, Witnessed } from '../../escrow/ports.js';
+import { maximumSignatures } from '../../log/note/note.js';
+import { safeInteger } from '../faults.js';
+import type { Ask } from '../pool.js';
 
 /** How far back a witnessed checkpoint is looked for: anybody may ask, and the table only grows. */
 const cosignaturesSearched = 10_000;

@@ -1,23 +1,23 @@
 import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
-import { EscrowError } from '../escrow/errors.js';
-import type { Journal, JournalWrite, OpenAct } from '../escrow/journal.js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { Journal, JournalWrite, OpenAct } from '../../escrow/journal.js';
 import type { Appender } from './appender.js';
 import { AppenderKeeper } from './appenderKeeper.js';
-import { beginBatch, rollback, writeBatch, type BatchOutcome } from './batch.js';
-import type { Clocks } from './clocks.js';
-import type { Connection } from './connection.js';
-import type { Damage } from './damage.js';
-import { fateOf } from './fate.js';
-import { faultOf } from './faults.js';
-import type { FollowedLog } from './followed.js';
-import type { Ground } from './ground.js';
+import { beginBatch, rollback, writeBatch, type BatchOutcome } from './judgedBatch.js';
+import type { Clocks } from '../clocks.js';
+import type { Connection } from '../connection.js';
+import type { Damage } from '../damage.js';
+import { fateOf } from './commitFate.js';
+import { faultOf } from '../faults.js';
+import type { FollowedLog } from '../log/followed.js';
+import type { Ground } from './lockedRows.js';
 import type { Lease } from './instances.js';
 import { readOpenActs } from './openActs.js';
 import { isPlain, recordPlain } from './plainBatch.js';
-import type { Pool } from './pool.js';
-import { Waiters, type Waiting } from './waiting.js';
-import type { Writer } from './writer.js';
+import type { Pool } from '../pool.js';
+import { Waiters, type Waiting } from './waiters.js';
+import type { Writer } from '../log/writer.js';
 
 export interface JournalOptions {
   readonly connection: Connection;

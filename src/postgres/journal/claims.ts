@@ -1,7 +1,7 @@
-import type { Claim, JournalWrite } from '../escrow/journal.js';
-import { takeUses } from '../escrow/rate.js';
+import type { Claim, JournalWrite } from '../../escrow/journal.js';
+import { takeUses } from '../../escrow/rate.js';
 import { uuidArray } from './binaryArrays.js';
-import { idempotencyKey, requestKey, type Ground, type Statement, type Undo } from './ground.js';
+import { idempotencyKey, requestKey, type Ground, type Statement, type Undo } from './lockedRows.js';
 
 /** Takes what a claim asks for; undefined when it does not hold. */
 export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {

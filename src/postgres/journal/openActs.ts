@@ -1,8 +1,8 @@
-import type { ActId } from '../escrow/ids.js';
-import type { OpenAct, Subject } from '../escrow/journal.js';
-import type { Clocks } from './clocks.js';
+import type { ActId } from '../../escrow/ids.js';
+import type { OpenAct, Subject } from '../../escrow/journal.js';
+import type { Clocks } from '../clocks.js';
 import type { Lease } from './instances.js';
-import type { Pool } from './pool.js';
+import type { Pool } from '../pool.js';
 
 /** Acts with an attempt and no outcome, in the order of their attempts. Throws EscrowError `clock-differs`. */
 export async function readOpenActs(

@@ -1,9 +1,9 @@
 import { Client, type QueryResultRow } from 'pg';
-import { clientConfig, type Connection } from './connection.js';
-import { LogDamaged, safeInteger } from './faults.js';
-import { backendQuery, type Backend } from './fate.js';
-import type { Send } from './ground.js';
-import { durabilityQuery, requireDurable, type DurabilitySettings } from './safety.js';
+import { clientConfig, type Connection } from '../connection.js';
+import { LogDamaged, safeInteger } from '../faults.js';
+import { backendQuery, type Backend } from './commitFate.js';
+import type { Send } from './lockedRows.js';
+import { durabilityQuery, requireDurable, type DurabilitySettings } from '../schema/durability.js';
 
 /** The one connection that appends. Statements are sent as they come and answered in their order. */
 export interface Appender {

@@ -1,4 +1,4 @@
-import type { Pool } from './pool.js';
+import type { Pool } from '../pool.js';
 
 /** What tells the daemons of one database apart, and who of them lives. */
 export interface Lease {
