@@ -30,7 +30,7 @@ import { listenForManagement } from './http/management.js';
 import { parsePolicy } from './http/policyDocument.js';
 import type { Limits } from './http/server.js';
 import { createServer } from './http/server.js';
-import { identityVerifier, statementVerifier } from './http/statements.js';
+import { identityVerifier, statementVerifier } from './http/caller/statements.js';
 import { openNotifications } from './notificationStart.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';

@@ -1,5 +1,5 @@
 import type { PageQuery } from '../client/escrowClient.js';
-import type { WirePage } from '../escrow/wire.js';
+import type { WirePage } from '../api/wire.js';
 
 /** The server gives at most so many at once. */
 const LARGEST_PAGE = 200;

@@ -3,7 +3,7 @@ import type { LogView } from '../client/log/logView.js';
 import { parseDuration } from '../policy/durations.js';
 import { quoted } from '../escrow/freeText.js';
 import { durationInWords, scopeInWords } from '../escrow/summary.js';
-import type { WireGrant, WireKey, WireRecovery, WireRecoveryKey, WireScope } from '../escrow/wire.js';
+import type { WireGrant, WireKey, WireRecovery, WireRecoveryKey, WireScope } from '../api/wire.js';
 import { when } from './times.js';
 
 /** Who suffices: `manager and officer-1, or manager and officer-2`. */

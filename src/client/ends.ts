@@ -1,5 +1,5 @@
 import { canonicalHash, sha256Hex } from '../escrow/digests.js';
-import type { Acted, WireDenial, WireGrant, WireRecovery, WireStop } from '../escrow/wire.js';
+import type { Acted, WireDenial, WireGrant, WireRecovery, WireStop } from '../api/wire.js';
 import type { Entry } from '../log/entry/entry.js';
 import type { End } from './errors.js';
 import { NotBelieved, NotProven, ServerProblem, ServerUnreachable } from './errors.js';

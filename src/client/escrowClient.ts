@@ -36,7 +36,7 @@ import type {
   WireStanding,
   WireStop,
   WireWarnings,
-} from '../escrow/wire.js';
+} from '../api/wire.js';
 import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
 import { tilePath } from '../log/tree/tiles.js';
 import type { Connection, WireAnswer } from './connection.js';

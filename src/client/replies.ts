@@ -28,7 +28,7 @@ import type {
   WireSignatures,
   WireStanding,
   WireWarnings,
-} from '../escrow/wire.js';
+} from '../api/wire.js';
 
 /*
  * What a reply must look like before anything is made of it. Members that this version does not know are left out,

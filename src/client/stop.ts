@@ -1,4 +1,4 @@
-import type { StopPayload } from '../escrow/wire.js';
+import type { StopPayload } from '../api/wire.js';
 import { parseJws } from '../jose/jws.js';
 import type { Signer } from './identity/signingKey.js';
 

@@ -5,18 +5,18 @@ import express from 'express';
 
 import type { Escrow } from '../escrow/context.js';
 import { EscrowError } from '../escrow/errors.js';
-import { AnswerDeadline } from './answerDeadline.js';
-import { announcesBody, letRestPass, readBody, readJson } from './body.js';
-import { apiPageOf } from './apiPage.js';
+import { AnswerDeadline } from './limits/answerDeadline.js';
+import { announcesBody, letRestPass, readBody, readJson } from './limits/body.js';
+import { apiPageOf } from './description/page.js';
 import type { Arriving, Door } from './endpoint.js';
 import { answerAnyone, answerCaller } from './endpoint.js';
-import { InFlight } from './inFlight.js';
-import { networkOf } from './network.js';
-import { openApiOf } from './openapi.js';
-import { peerCertificateOf } from './peerCertificate.js';
+import { InFlight } from './limits/inFlight.js';
+import { networkOf } from './limits/network.js';
+import { openApiOf } from './description/openapi.js';
+import { peerCertificateOf } from './caller/peerCertificate.js';
 import { problemOf } from './problems.js';
-import type { Gate } from './rates.js';
-import { AddressTooOften } from './rates.js';
+import type { Gate } from './limits/rates.js';
+import { AddressTooOften } from './limits/rates.js';
 import type { Reply, Route } from './route.js';
 
 /** What the application is made of. */

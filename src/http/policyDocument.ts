@@ -2,7 +2,7 @@ import { EscrowError } from '../escrow/errors.js';
 import type { PolicyParser } from '../escrow/ports.js';
 import type { Json } from '../log/entry/canonical.js';
 import { PolicyProblems, policyOf } from '../policy/document.js';
-import { JsonError, parseStrictJson } from './strictJson.js';
+import { JsonError, parseStrictJson } from './limits/strictJson.js';
 
 /**
  * Reads a policy document as it comes over the wire, and as it stands in the database.

@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../escrow/errors.js';
 import { ERROR_CODES, EscrowError } from '../escrow/errors.js';
-import type { Problem } from '../escrow/wire.js';
-import { SCHEME } from './caller.js';
+import type { Problem } from '../api/wire.js';
+import { SCHEME } from './caller/signed.js';
 
 /**
  * HTTP statuses (RFC 9110 section 15) of everything that escrowd refuses: 401 who are you, 403 not you, 404 no such

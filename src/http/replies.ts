@@ -31,12 +31,12 @@ import type {
   WireReleasedKeys,
   WireScope,
   WireShare,
-} from '../escrow/wire.js';
+} from '../api/wire.js';
 import { encodeBase64 } from '../log/note/base64.js';
 import { formatDuration } from '../policy/durations.js';
 
 /*
- * From the core's records to src/escrow/wire.ts: field by field, so that nothing goes out that was not written down
+ * From the core's records to src/api/wire.ts: field by field, so that nothing goes out that was not written down
  * here. Members without a value are absent.
  */
 

@@ -6,12 +6,12 @@ import type { Call, Escrow, OperateCall } from '../escrow/context.js';
 import type { ErrorCode } from '../escrow/errors.js';
 import { EscrowError } from '../escrow/errors.js';
 import type { ApiRole } from '../escrow/principals.js';
-import type { Acted } from '../escrow/wire.js';
+import type { Acted } from '../api/wire.js';
 import type { Json } from '../log/entry/canonical.js';
-import { firstIssue } from './fields.js';
+import { firstIssue } from '../api/fields.js';
 import { withProof } from './replies.js';
-import { actedOf, provenOf, REPLIES } from './replySchemas.js';
-import { noParameters } from './schemas.js';
+import { actedOf, provenOf, REPLIES } from '../api/replies.js';
+import { noParameters } from '../api/orders.js';
 
 /** What a request carries besides its signature, as it came. */
 export interface Carried {

@@ -6,14 +6,14 @@ import type { AddressInfo } from 'node:net';
 
 import type { Escrow } from '../escrow/context.js';
 import { applicationOf } from './application.js';
-import { guardConnections } from './connections.js';
-import type { Tell } from './gathered.js';
-import { Gathered } from './gathered.js';
-import { InFlight } from './inFlight.js';
-import type { Rates } from './rates.js';
-import { Gate } from './rates.js';
-import type { ServerKeys } from './routes.js';
-import { routesOf } from './routes.js';
+import { guardConnections } from './limits/connections.js';
+import type { Tell } from './limits/gathered.js';
+import { Gathered } from './limits/gathered.js';
+import { InFlight } from './limits/inFlight.js';
+import type { Rates } from './limits/rates.js';
+import { Gate } from './limits/rates.js';
+import type { ServerKeys } from './routes/index.js';
+import { routesOf } from './routes/index.js';
 
 /** What a server grants its callers. */
 export interface Limits extends Rates {

@@ -19,7 +19,7 @@ import {
   thievesPair,
   transportPair,
 } from '../client/scene.js';
-import type { WireApproval } from '../../src/escrow/wire.js';
+import type { WireApproval } from '../../src/api/wire.js';
 import { replyOf } from '../support/oneKey.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';

@@ -1,4 +1,4 @@
-import type { WireRecovery } from '../../src/escrow/wire.js';
+import type { WireRecovery } from '../../src/api/wire.js';
 import { honestScene, KEY, NOW, OTHER_KEY } from '../client/scene.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';

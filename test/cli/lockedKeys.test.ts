@@ -8,7 +8,7 @@ import { checkAnswer, makeChallenge } from '../../src/token/ceremony/challenge.j
 import { findModule, setEnvironment } from '../../src/token/cryptoki/module.js';
 import { readProfile } from '../../src/token/profile/profile.js';
 import { depositaryPair, NOW, RECOVERY, SECRET, show, transportPair } from '../client/scene.js';
-import type { WireApproval } from '../../src/escrow/wire.js';
+import type { WireApproval } from '../../src/api/wire.js';
 import { replyOf } from '../support/oneKey.js';
 import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import { transpileTs } from '../support/runTs.js';

@@ -10,7 +10,7 @@ import { NotBelieved } from '../../src/client/errors.js';
 import { parseJws } from '../../src/jose/jws.js';
 import { LogView } from '../../src/client/log/logView.js';
 import { signerOf } from '../../src/client/identity/signingKey.js';
-import type { WireRecovery } from '../../src/escrow/wire.js';
+import type { WireRecovery } from '../../src/api/wire.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { testKey } from '../log/noteKeys.js';
 import { replyOf } from '../support/oneKey.js';

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
-import type { WireProof } from '../../src/escrow/wire.js';
+import type { WireProof } from '../../src/api/wire.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { leafHash } from '../../src/log/tree/merkle.js';

@@ -13,7 +13,7 @@ import {
 
 import { ecdsaToDer, trimToDer } from '../../src/client/der.js';
 import { exportOpened, openRelease } from '../../src/client/depositary/release.js';
-import type { WireRelease } from '../../src/escrow/wire.js';
+import type { WireRelease } from '../../src/api/wire.js';
 
 import { errorCode } from '../support/errorCode.js';
 import { rsaPair } from '../support/rsaPairs.js';

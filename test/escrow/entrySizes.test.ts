@@ -11,7 +11,7 @@ import type { Token } from '../../src/escrow/ports.js';
 import type { Principal } from '../../src/escrow/principals.js';
 import { MAX_DEPOSITARIES, MAX_QUORUM_MEMBERS, MAX_QUORUMS } from '../../src/escrow/quorums.js';
 import { keySet, MAX_RECOVERY_KEYS } from '../../src/escrow/recovery.js';
-import { compactJws } from '../../src/http/fields.js';
+import { compactJws } from '../../src/api/fields.js';
 import {
   approval,
   keyOrder,
@@ -20,7 +20,7 @@ import {
   recoveryOrder,
   signOrder,
   stop,
-} from '../../src/http/schemas.js';
+} from '../../src/api/orders.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry, maximumEntryBytes } from '../../src/log/entry/entry.js';

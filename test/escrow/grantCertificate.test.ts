@@ -4,7 +4,7 @@ import type { Grant } from '../../src/escrow/grant.js';
 import { certifyGrants, GRANT_TYPE, GrantCertificates } from '../../src/escrow/grantCertificate.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
 import type { IdentityVerifier } from '../../src/escrow/ports.js';
-import { identityVerifier } from '../../src/http/statements.js';
+import { identityVerifier } from '../../src/http/caller/statements.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import { softwareCertifier } from '../support/signer.js';
 

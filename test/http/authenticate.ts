@@ -1,8 +1,8 @@
 import type { Call } from '../../src/escrow/context.js';
 import { EscrowError } from '../../src/escrow/errors.js';
 import type { Policy } from '../../src/escrow/policy.js';
-import type { Known, Received } from '../../src/http/caller.js';
-import { checkRequest, proveSigner, readClaimed } from '../../src/http/caller.js';
+import type { Known, Received } from '../../src/http/caller/signed.js';
+import { checkRequest, proveSigner, readClaimed } from '../../src/http/caller/signed.js';
 
 /** What came of a request: whose it is, when that is known. */
 export type Authentication =

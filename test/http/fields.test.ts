@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
-import { decodeBase64url } from '../../src/http/base64url.js';
-import { decryptOrder, keyOrder, pageQuery, recoveryOrder, signOrder } from '../../src/http/schemas.js';
+import { decodeBase64url } from '../../src/api/base64url.js';
+import { decryptOrder, keyOrder, pageQuery, recoveryOrder, signOrder } from '../../src/api/orders.js';
 
 describe('base64url', () => {
   test('has one text for each value', () => {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import type { ServerKeys } from '../../src/http/routes.js';
-import { routesOf } from '../../src/http/routes.js';
+import type { ServerKeys } from '../../src/http/routes/index.js';
+import { routesOf } from '../../src/http/routes/index.js';
 
 /** Texts that nobody is to be shown, or that two programs could read as different ones. */
 const BAD: Readonly<Record<string, string>> = {

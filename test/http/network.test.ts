@@ -2,7 +2,7 @@ import { BlockList } from 'node:net';
 
 import fc from 'fast-check';
 
-import { networkOf } from '../../src/http/network.js';
+import { networkOf } from '../../src/http/limits/network.js';
 
 const group = fc.integer({ min: 0, max: 0xffff });
 const octets = fc.tuple(...Array.from({ length: 4 }, () => fc.integer({ min: 0, max: 255 })));

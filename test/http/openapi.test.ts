@@ -5,9 +5,9 @@ import owasp from '@stoplight/spectral-owasp-ruleset';
 import { oas } from '@stoplight/spectral-rulesets';
 
 import { ERROR_CODES } from '../../src/escrow/errors.js';
-import { openApiOf } from '../../src/http/openapi.js';
-import { routesOf } from '../../src/http/routes.js';
-import { isJsonObject } from '../../src/http/strictJson.js';
+import { openApiOf } from '../../src/http/description/openapi.js';
+import { routesOf } from '../../src/http/routes/index.js';
+import { isJsonObject } from '../../src/http/limits/strictJson.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import { PEOPLE } from './people.js';
 import { generatedDocuments } from '../support/generated.js';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { TAKING_AWAY } from '../../src/escrow/acts.js';
 import { API_ROLES } from '../../src/escrow/principals.js';
-import { routesOf } from '../../src/http/routes.js';
+import { routesOf } from '../../src/http/routes/index.js';
 import { ApiClient, problemCode } from './apiClient.js';
 import { NOW } from './identities.js';
 import { PEOPLE } from './people.js';

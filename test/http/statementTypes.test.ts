@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { openHistoryStatement } from '../../src/client/history/historyStatement.js';
-import { identityVerifier, statementVerifier } from '../../src/http/statements.js';
+import { identityVerifier, statementVerifier } from '../../src/http/caller/statements.js';
 import { readWriter, writerInput, WRITER_TYPE } from '../../src/log/statements/writer.js';
 import { certifierOf, softwareIdentityKey } from '../support/signer.js';
 import { newIdentity, statement } from './identities.js';

@@ -1,4 +1,4 @@
-import { statementVerifier } from '../../src/http/statements.js';
+import { statementVerifier } from '../../src/http/caller/statements.js';
 import type { Identity } from './identities.js';
 import { jwsOver, newIdentity, statement } from './identities.js';
 

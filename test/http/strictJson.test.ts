@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { JsonError, MAX_DEPTH, parseStrictJson } from '../../src/http/strictJson.js';
+import { JsonError, MAX_DEPTH, parseStrictJson } from '../../src/http/limits/strictJson.js';
 
 /** What strict JSON can hold. */
 const strictValue = fc.letrec((tie) => ({

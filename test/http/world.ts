@@ -20,7 +20,7 @@ import type { Recovery } from '../../src/escrow/recovery.js';
 import { sealed } from '../../src/escrow/sealed.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
-import { statementVerifier } from '../../src/http/statements.js';
+import { statementVerifier } from '../../src/http/caller/statements.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { doneAct, policyApplied } from '../escrow/loggedEntries.js';
 import { MemoryJournal } from '../escrow/memoryJournal.js';

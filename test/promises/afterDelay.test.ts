@@ -6,7 +6,7 @@ import { NotYet } from '../../src/client/errors.js';
 import type { DueRecovery } from '../../src/client/depositary/intents.js';
 import { cancelProven, revokeProven, stopProven, vetoProven } from '../../src/client/ends.js';
 import { signStop } from '../../src/client/stop.js';
-import type { WireApproval, WireKey } from '../../src/escrow/wire.js';
+import type { WireApproval, WireKey } from '../../src/api/wire.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { intentBy, makeSystem } from '../support/system.js';

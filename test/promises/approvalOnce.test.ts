@@ -3,7 +3,7 @@ import pkcs11 from 'pkcs11js';
 import { getPurposeDeposit } from '../../src/escrow/deposit.js';
 import { layerContext, layersOf } from '../../src/escrow/layers.js';
 import { sealed } from '../../src/escrow/sealed.js';
-import type { WireApproval, WireKey, WireRecovery } from '../../src/escrow/wire.js';
+import type { WireApproval, WireKey, WireRecovery } from '../../src/api/wire.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import { toDocument } from '../../src/postgres/rows.js';
 import { dumpDatabase, ownerOf } from '../support/databaseDump.js';

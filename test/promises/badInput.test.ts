@@ -9,13 +9,7 @@ import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { Act } from '../../src/escrow/acts.js';
 import type { ErrorCode } from '../../src/escrow/errors.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
-import type {
-  WireApproval,
-  WireGrant,
-  WireKey,
-  WireRecoveryOrder,
-  WireScope,
-} from '../../src/escrow/wire.js';
+import type { WireApproval, WireGrant, WireKey, WireRecoveryOrder, WireScope } from '../../src/api/wire.js';
 import type { Subject } from '../../src/log/entry/entry.js';
 import { repliesDigest } from '../../src/escrow/digests.js';
 import type { KeyId } from '../../src/escrow/ids.js';

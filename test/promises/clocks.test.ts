@@ -1,4 +1,4 @@
-import type { WireGrant, WireKey } from '../../src/escrow/wire.js';
+import type { WireGrant, WireKey } from '../../src/api/wire.js';
 import { keptLog } from '../support/operatorLines.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 
 import type { Identity } from '../../src/client/identity/identity.js';
-import type { WireGrant, WireKey } from '../../src/escrow/wire.js';
+import type { WireGrant, WireKey } from '../../src/api/wire.js';
 import { keptLog } from '../support/operatorLines.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
 import { acceptLoss } from '../../src/token/ceremony/acceptLoss.js';

@@ -11,7 +11,7 @@ import pkcs11 from 'pkcs11js';
 
 import { HttpsConnection } from '../../src/client/connection.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
-import type { WireKey, WirePage, WireRecovery } from '../../src/escrow/wire.js';
+import type { WireKey, WirePage, WireRecovery } from '../../src/api/wire.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { readBytes } from '../../src/token/objects/objects.js';
 import type { Receiver } from '../notify/receivers.js';

@@ -1,4 +1,4 @@
-import type { WireKey, WireRecoveryOrder, WireScope } from '../../src/escrow/wire.js';
+import type { WireKey, WireRecoveryOrder, WireScope } from '../../src/api/wire.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';

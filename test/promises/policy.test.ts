@@ -6,7 +6,7 @@ import { HttpsConnection } from '../../src/client/connection.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
 import { signerOf } from '../../src/client/identity/signingKey.js';
 import { ServerProblem } from '../../src/client/errors.js';
-import type { WireKey } from '../../src/escrow/wire.js';
+import type { WireKey } from '../../src/api/wire.js';
 import { escrowctl } from '../cli/commandLine.js';
 import { selfSigned, thumbprintOf } from '../support/certificate.js';
 import { agree, askForRelease, makeKey } from '../support/life.js';

@@ -2,7 +2,7 @@ import { createPublicKey, verify } from 'node:crypto';
 
 import { ServerProblem } from '../../src/client/errors.js';
 import { openRelease } from '../../src/client/depositary/release.js';
-import type { WireKey, WireReleasedKeys, WireSignatures } from '../../src/escrow/wire.js';
+import type { WireKey, WireReleasedKeys, WireSignatures } from '../../src/api/wire.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { grantOf, releaseOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';

@@ -1,10 +1,4 @@
-import type {
-  WireGrant,
-  WireKey,
-  WireRecovery,
-  WireRecoveryOrder,
-  WireScope,
-} from '../../src/escrow/wire.js';
+import type { WireGrant, WireKey, WireRecovery, WireRecoveryOrder, WireScope } from '../../src/api/wire.js';
 import { grantOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
 

@@ -9,7 +9,7 @@ import { openRelease } from '../../src/client/depositary/release.js';
 import { repliesDigest } from '../../src/escrow/digests.js';
 import type { KeyId } from '../../src/escrow/ids.js';
 import { sealed } from '../../src/escrow/sealed.js';
-import type { WireApproval, WireKey, WireRecovery, WireRecoveryOrder } from '../../src/escrow/wire.js';
+import type { WireApproval, WireKey, WireRecovery, WireRecoveryOrder } from '../../src/api/wire.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import { ownerOf } from '../support/databaseDump.js';
 import { query } from '../support/postgres.js';

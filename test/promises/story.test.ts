@@ -16,7 +16,7 @@ import { signStop } from '../../src/client/stop.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../src/escrow/mechanisms.js';
-import type { WireDecryptOrder, WireGrant, WireKey } from '../../src/escrow/wire.js';
+import type { WireDecryptOrder, WireGrant, WireKey } from '../../src/api/wire.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { Frontier, leafHash } from '../../src/log/tree/merkle.js';
 import { rootOf } from '../../src/log/tree/prover.js';

@@ -4,7 +4,7 @@ import { request } from 'node:https';
 import { join, resolve } from 'node:path';
 
 import { ServerProblem } from '../../src/client/errors.js';
-import type { WireGrant, WireKey } from '../../src/escrow/wire.js';
+import type { WireGrant, WireKey } from '../../src/api/wire.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';

@@ -9,7 +9,7 @@ import { exportHistory, verifyHistory } from '../../src/client/history/ownHistor
 import { parsePublicParts } from '../../src/client/identity/publicPart.js';
 import type { OpenedKey } from '../../src/client/depositary/release.js';
 import { openRelease } from '../../src/client/depositary/release.js';
-import type { WireKey } from '../../src/escrow/wire.js';
+import type { WireKey } from '../../src/api/wire.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { grantOf, only } from '../support/oneKey.js';
 import type { Before, PersonBefore } from '../support/versionBefore.js';

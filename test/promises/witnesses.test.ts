@@ -16,7 +16,7 @@ import { knownLogs, Witness } from '../../src/witness/witness.js';
 import { cosignerOf } from '../../src/witness/key.js';
 import { serveWitness, type RunningWitness } from '../../src/witness/server.js';
 import { createState, openState } from '../../src/witness/state.js';
-import type { WireKey } from '../../src/escrow/wire.js';
+import type { WireKey } from '../../src/api/wire.js';
 import { openCheckpoint } from '../../src/log/note/checkpoint.js';
 import { cosignaturesOn, parseWitnessKey } from '../../src/log/note/cosignature.js';
 import { createOperatorLog } from '../../src/operatorLog.js';

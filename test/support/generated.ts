@@ -1,6 +1,6 @@
-import { errorReferenceOf } from '../../src/http/errorReference.js';
-import { openApiOf } from '../../src/http/openapi.js';
-import { routesOf } from '../../src/http/routes.js';
+import { errorReferenceOf } from '../../src/http/description/errorReference.js';
+import { openApiOf } from '../../src/http/description/openapi.js';
+import { routesOf } from '../../src/http/routes/index.js';
 import { policyFileSchema } from '../../src/policy/jsonSchema.js';
 import { supportTable } from '../token/supportTable.js';
 

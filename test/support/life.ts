@@ -1,7 +1,7 @@
 import { constants, createCipheriv, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
 import type { OpenedKey } from '../../src/client/depositary/release.js';
 import { openRelease } from '../../src/client/depositary/release.js';
-import type { WireKey, WireRecovery, WireScope } from '../../src/escrow/wire.js';
+import type { WireKey, WireRecovery, WireScope } from '../../src/api/wire.js';
 import { grantOf, releaseOf } from './oneKey.js';
 import type { PersonName, System } from './system.js';
 

@@ -1,4 +1,4 @@
-import type { WireApproval, WireRecovery, WireReleasedKeys, WireRelease } from '../../src/escrow/wire.js';
+import type { WireApproval, WireRecovery, WireReleasedKeys, WireRelease } from '../../src/api/wire.js';
 
 /*
  * Most tests are about requests for one key: what of lists of one they are about.

@@ -1,6 +1,6 @@
 import { planPolicy } from '../../src/client/policy/policyPlan.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDocument.js';
-import type { Acted, WirePolicy } from '../../src/escrow/wire.js';
+import type { Acted, WirePolicy } from '../../src/api/wire.js';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PersonName, System } from './system.js';

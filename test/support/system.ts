@@ -16,7 +16,7 @@ import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDo
 import { readConfig } from '../../src/config.js';
 import type { Daemon } from '../../src/daemon.js';
 import { startDaemon } from '../../src/daemon.js';
-import type { WireApproval, WireIntent, WireRecovery } from '../../src/escrow/wire.js';
+import type { WireApproval, WireIntent, WireRecovery } from '../../src/api/wire.js';
 import type { OperatorLog } from '../../src/operatorLog.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import type { SoftHsm } from './softhsm.js';

@@ -1,5 +1,5 @@
 import { quoted } from '../../escrow/freeText.js';
-import type { WireRecovery } from '../../escrow/wire.js';
+import type { WireRecovery } from '../../api/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { collect } from '../pages.js';

@@ -2,7 +2,7 @@ import { printable } from '../../escrow/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { mechanismsFor } from '../../escrow/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
-import type { WireKey, WireRecoveryOrder } from '../../escrow/wire.js';
+import type { WireKey, WireRecoveryOrder } from '../../api/wire.js';
 import { cellOf, table } from '../columns.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';

@@ -6,7 +6,7 @@ import { cancelProven, denyProven, vetoProven } from '../../client/ends.js';
 import { believeDue, hasIntended } from '../../client/depositary/intents.js';
 import type { Identity } from '../../client/identity/identity.js';
 import type { LogView } from '../../client/log/logView.js';
-import type { WireIntent, WireRecovery } from '../../escrow/wire.js';
+import type { WireIntent, WireRecovery } from '../../api/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';

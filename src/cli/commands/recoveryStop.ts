@@ -4,7 +4,7 @@ import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
 import { printable, quoted } from '../../escrow/freeText.js';
-import type { WireRecovery } from '../../escrow/wire.js';
+import type { WireRecovery } from '../../api/wire.js';
 import { decodeText } from '../../log/entry/plainText.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';

@@ -12,7 +12,7 @@ import {
   exportOpened,
   openReleaseWith,
 } from '../../client/depositary/release.js';
-import type { WireRecovery, WireRecoveryKey, WireRelease, WireReleasedKeys } from '../../escrow/wire.js';
+import type { WireRecovery, WireRecoveryKey, WireRelease, WireReleasedKeys } from '../../api/wire.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';

@@ -5,7 +5,7 @@ import type { Explanation } from '../../escrow/explain.js';
 import { explain } from '../../escrow/explain.js';
 import { KEY_SPEC_NAMES } from '../../escrow/keySpecs.js';
 import type { KeySpec, KeyUse } from '../../escrow/keySpecs.js';
-import type { WireChoice } from '../../escrow/wire.js';
+import type { WireChoice } from '../../api/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';

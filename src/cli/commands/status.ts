@@ -5,7 +5,7 @@ import { jwkThumbprint } from '../../jose/jws.js';
 import type { LogView } from '../../client/log/logView.js';
 import type { ManagementReport } from '../../client/management.js';
 import type { ServerPins } from '../../client/serverPins.js';
-import type { WireServer } from '../../escrow/wire.js';
+import type { WireServer } from '../../api/wire.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { facts } from '../columns.js';
 import { continuesInWords } from '../words.js';

@@ -6,7 +6,7 @@ import { parseId, parsePrincipalId } from '../../escrow/ids.js';
 import type { KeyId, PrincipalId } from '../../escrow/ids.js';
 import type { Asked, DescribedKey, RequestVersion, Scope } from '../../escrow/recovery.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
-import type { WireForDepositary, WireRecovery, WireRecoveryKey, WireScope } from '../../escrow/wire.js';
+import type { WireForDepositary, WireRecovery, WireRecoveryKey, WireScope } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import { parseDuration } from '../../policy/durations.js';

@@ -8,7 +8,7 @@ import type {
   WireForDepositary,
   WireIntent,
   WireRecovery,
-} from '../../escrow/wire.js';
+} from '../../api/wire.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';

@@ -2,7 +2,7 @@ import { isForLog } from '../../log/note/audience.js';
 import { askedAsJson } from '../../escrow/digests.js';
 import type { SigningKey } from '../../escrow/principals.js';
 import { isStatement } from '../../escrow/statement.js';
-import type { WireSignedIntent } from '../../escrow/wire.js';
+import type { WireSignedIntent } from '../../api/wire.js';
 import type { BelievedRecovery, DepositaryTrust } from './depositary.js';
 import { INTENT_TYPE, partOf } from './depositary.js';
 import { NotBelieved, NotYet } from '../errors.js';

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto';
 
 import { canonicalHash, sha256Hex } from '../../escrow/digests.js';
-import type { WireConfirmation, WireRelease, WireReleasedKeys } from '../../escrow/wire.js';
+import type { WireConfirmation, WireRelease, WireReleasedKeys } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { sameBytes } from '../../log/tree/merkle.js';
 import type { DecryptionKey, OaepName } from '../identity/decryptionKey.js';

@@ -3,7 +3,7 @@ import { sha256Hex } from '../../escrow/digests.js';
 import type { KeyId } from '../../escrow/ids.js';
 import { layerContext, termsHash } from '../../escrow/layers.js';
 import { repliesOf } from '../../escrow/policy.js';
-import type { WireDeposit, WireRecovery, WireRecoveryKey, WireShare } from '../../escrow/wire.js';
+import type { WireDeposit, WireRecovery, WireRecoveryKey, WireShare } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 
 import type { HistoryFilter } from '../../escrow/ownerHistory.js';
 import { filterAsJson, isInHistory } from '../../escrow/ownerHistory.js';
-import type { WireHistory } from '../../escrow/wire.js';
+import type { WireHistory } from '../../api/wire.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';

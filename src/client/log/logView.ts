@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-import type { WireProof } from '../../escrow/wire.js';
+import type { WireProof } from '../../api/wire.js';
 import { decodeBase64 } from '../../log/note/base64.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { CheckpointError, openCheckpoint } from '../../log/note/checkpoint.js';

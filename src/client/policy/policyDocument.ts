@@ -1,7 +1,7 @@
 import { canonicalHash } from '../../escrow/digests.js';
 import { newPolicyProblems } from '../../escrow/newPolicy.js';
 import type { Policy } from '../../escrow/policy.js';
-import type { PolicySignaturePayload } from '../../escrow/wire.js';
+import type { PolicySignaturePayload } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import { PolicyProblems, policyOf } from '../../policy/document.js';

@@ -1,12 +1,12 @@
 import { grantStatusAt } from '../../escrow/grant.js';
 import { decryptWithGrant, revokeGrant, signWithGrant } from '../../escrow/operate.js';
 import { listGrants, viewGrant } from '../../escrow/views.js';
-import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../escrow/wire.js';
+import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../api/wire.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../replySchemas.js';
+import { pageOf, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, use, view } from '../route.js';
-import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../schemas.js';
+import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../../api/orders.js';
 
 const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
 

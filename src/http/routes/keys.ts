@@ -1,10 +1,10 @@
 import { generateKey } from '../../escrow/generateKey.js';
 import { listKeys, viewKey } from '../../escrow/views.js';
 import { keyReply, pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../replySchemas.js';
+import { pageOf, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import { keyOrder, keyPath, pageQuery } from '../schemas.js';
+import { keyOrder, keyPath, pageQuery } from '../../api/orders.js';
 
 /** Keys, which are born deposited. */
 export const keyRoutes: readonly Route[] = [

@@ -3,12 +3,12 @@ import { EscrowError } from '../../escrow/errors.js';
 import { attestHistory, history } from '../../escrow/history.js';
 import { viewBundle } from '../../escrow/views.js';
 import type { Witnessed } from '../../escrow/ports.js';
-import type { Acted, WireHistoryStatement } from '../../escrow/wire.js';
+import type { Acted, WireHistoryStatement } from '../../api/wire.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { documentHash } from '../../log/export/format.js';
 import { parseBundlePath, parseTilePath } from '../../log/tree/tiles.js';
 import { entryReply, historyReply, pageReply } from '../replies.js';
-import { REPLIES } from '../replySchemas.js';
+import { REPLIES } from '../../api/replies.js';
 import type { Reply, Route } from '../route.js';
 import { act, download, open, view } from '../route.js';
 import {
@@ -19,8 +19,8 @@ import {
   historyQuery,
   policiesQuery,
   tilePath,
-} from '../schemas.js';
-import { parseStrictJson } from '../strictJson.js';
+} from '../../api/orders.js';
+import { parseStrictJson } from '../limits/strictJson.js';
 
 /** The log: checkpoints and proofs for everyone, owners' own entries, and everything for auditors. */
 export const logRoutes: readonly Route[] = [

@@ -1,10 +1,10 @@
 import { redeliver } from '../../escrow/redelivery.js';
-import type { Acted, WireRedelivery } from '../../escrow/wire.js';
+import type { Acted, WireRedelivery } from '../../api/wire.js';
 import { pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../replySchemas.js';
+import { pageOf, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import { givenUpQuery, redeliveryOrder } from '../schemas.js';
+import { givenUpQuery, redeliveryOrder } from '../../api/orders.js';
 
 /** Who is told outside of the API: what they could not be told. */
 export const notificationRoutes: readonly Route[] = [

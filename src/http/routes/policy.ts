@@ -13,14 +13,14 @@ import type {
   WirePolicyPlan,
   WireStanding,
   WireWarnings,
-} from '../../escrow/wire.js';
+} from '../../api/wire.js';
 import { parsePolicy } from '../policyDocument.js';
 import { pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../replySchemas.js';
+import { pageOf, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import { choiceOrder, pageQuery, policyDraft, policyOrder } from '../schemas.js';
-import { parseStrictJson } from '../strictJson.js';
+import { choiceOrder, pageQuery, policyDraft, policyOrder } from '../../api/orders.js';
+import { parseStrictJson } from '../limits/strictJson.js';
 
 /** A document of 10,000 principals has about 5 MiB: the only request that may be so large. */
 export const MAX_POLICY_BYTES = 8 * 1024 * 1024;

@@ -9,9 +9,9 @@ import { requestRecovery } from '../../escrow/requestRecovery.js';
 import { stopRecovery } from '../../escrow/stopRecovery.js';
 import { sealed } from '../../escrow/sealed.js';
 import { listRecoveries, proofsOf, viewOf, viewRecovery } from '../../escrow/views.js';
-import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../escrow/wire.js';
+import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../api/wire.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
-import { pageOf, REPLIES } from '../replySchemas.js';
+import { pageOf, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import {
@@ -25,7 +25,7 @@ import {
   recoveryOrder,
   recoveryPath,
   stop,
-} from '../schemas.js';
+} from '../../api/orders.js';
 
 const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
 /** What can be wrong with the request that is named. */

@@ -5,7 +5,7 @@ import { HttpsConnection } from '../../../src/client/connection.js';
 import { NotBelieved, ServerProblem } from '../../../src/client/errors.js';
 import { asProblem } from '../../../src/client/problem.js';
 import { signRequest } from '../../../src/client/requestSignature.js';
-import type { WireKey } from '../../../src/escrow/wire.js';
+import type { WireKey } from '../../../src/api/wire.js';
 import type { ConnectionSettings } from '../../../src/privatePostgres/lock.js';
 import { daemonRole } from '../../../src/privatePostgres/initialise.js';
 import { filed, granted, toOperate, toRelease } from '../../promises/recoveries.js';

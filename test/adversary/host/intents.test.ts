@@ -8,7 +8,7 @@ import { parseJws } from '../../../src/jose/jws.js';
 import { LogView } from '../../../src/client/log/logView.js';
 import type { Signer } from '../../../src/client/identity/signingKey.js';
 import { signerOf } from '../../../src/client/identity/signingKey.js';
-import type { WireDeposit, WireRecovery, WireSignedIntent } from '../../../src/escrow/wire.js';
+import type { WireDeposit, WireRecovery, WireSignedIntent } from '../../../src/api/wire.js';
 import type { RequiredWitnesses } from '../../../src/client/log/witnessPins.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
 import { TestMemory } from '../../client/memory.js';

@@ -8,7 +8,7 @@ import { openOaep, softwareKey } from '../../../src/client/identity/decryptionKe
 import { NotBelieved } from '../../../src/client/errors.js';
 import { LogView } from '../../../src/client/log/logView.js';
 import { signerOf } from '../../../src/client/identity/signingKey.js';
-import type { WireRecovery, WireRecoveryKey } from '../../../src/escrow/wire.js';
+import type { WireRecovery, WireRecoveryKey } from '../../../src/api/wire.js';
 import { decodeEntry } from '../../../src/log/entry/entry.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
 import { TestMemory } from '../../client/memory.js';

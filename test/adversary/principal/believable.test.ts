@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { Entry } from '../../../src/log/entry/entry.js';
-import { routesOf } from '../../../src/http/routes.js';
+import { routesOf } from '../../../src/http/routes/index.js';
 import type { Answer } from '../../http/apiClient.js';
 import { problemCode } from '../../http/apiClient.js';
 import { NOW, signedRequest } from '../../http/identities.js';

@@ -2,10 +2,10 @@ import { createPublicKey } from 'node:crypto';
 
 import { compactVerify, errors } from 'jose';
 
-import type { IdentityVerifier, StatementVerifier } from '../escrow/ports.js';
+import type { IdentityVerifier, StatementVerifier } from '../../escrow/ports.js';
 import type { UnverifiedJws } from './jws.js';
 import { isSignedBy, JwsError, readJws } from './jws.js';
-import { isJsonObject, JsonError, parseStrictJson } from './strictJson.js';
+import { isJsonObject, JsonError, parseStrictJson } from '../limits/strictJson.js';
 
 /**
  * Checks signed statements with jose: approvals, denials, and administrators' signatures under a policy. One text

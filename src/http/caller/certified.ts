@@ -1,9 +1,9 @@
-import type { CertifiedCall } from '../escrow/context.js';
-import { callOf } from '../escrow/context.js';
-import { EscrowError } from '../escrow/errors.js';
-import { KnownCaller } from '../escrow/knownCaller.js';
-import type { Policy } from '../escrow/policy.js';
-import type { Known } from './caller.js';
+import type { CertifiedCall } from '../../escrow/context.js';
+import { callOf } from '../../escrow/context.js';
+import { EscrowError } from '../../escrow/errors.js';
+import { KnownCaller } from '../../escrow/knownCaller.js';
+import type { Policy } from '../../escrow/policy.js';
+import type { Known } from './signed.js';
 import type { PeerCertificate } from './peerCertificate.js';
 
 /**

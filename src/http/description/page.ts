@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import type { Json } from '../log/entry/canonical.js';
-import { isJsonObject } from './strictJson.js';
+import type { Json } from '../../log/entry/canonical.js';
+import { isJsonObject } from '../limits/strictJson.js';
 
 /** A page and the policy it is to be shown under. */
 export interface ApiPage {

@@ -18,7 +18,7 @@ import {
 import { binary, compactJws, decimal, grantId, instant, keyId, recoveryId } from './fields.js';
 
 /*
- * The requests of src/escrow/wire.ts, as zod objects: every object is closed, every length bounded, and what comes
+ * The requests of src/api/wire.ts, as zod objects: every object is closed, every length bounded, and what comes
  * out is what the use cases take.
  */
 

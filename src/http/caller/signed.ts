@@ -1,14 +1,14 @@
-import { isForLog } from '../log/note/audience.js';
+import { isForLog } from '../../log/note/audience.js';
 import { createHash } from 'node:crypto';
 
 import { z } from 'zod';
 
-import type { Call, OperateCall } from '../escrow/context.js';
-import { callOf } from '../escrow/context.js';
-import { EscrowError } from '../escrow/errors.js';
-import { KnownCaller } from '../escrow/knownCaller.js';
-import type { Policy } from '../escrow/policy.js';
-import type { Json } from '../log/entry/canonical.js';
+import type { Call, OperateCall } from '../../escrow/context.js';
+import { callOf } from '../../escrow/context.js';
+import { EscrowError } from '../../escrow/errors.js';
+import { KnownCaller } from '../../escrow/knownCaller.js';
+import type { Policy } from '../../escrow/policy.js';
+import type { Json } from '../../log/entry/canonical.js';
 import { fingerprintOf, MAX_KEY_CHARACTERS, readIdempotencyKey } from './idempotencyKey.js';
 import type { UnverifiedJws } from './jws.js';
 import { isSignedBy, JwsError, readJws } from './jws.js';

@@ -1,13 +1,13 @@
-import type { WireServer } from '../escrow/wire.js';
-import { REPLIES } from './replySchemas.js';
-import type { Route } from './route.js';
-import { open } from './route.js';
-import { grantRoutes } from './routes/grants.js';
-import { keyRoutes } from './routes/keys.js';
-import { logRoutes } from './routes/log.js';
-import { notificationRoutes } from './routes/notifications.js';
-import { policyRoutes } from './routes/policy.js';
-import { recoveryRoutes } from './routes/recoveries.js';
+import type { WireServer } from '../../api/wire.js';
+import { REPLIES } from '../../api/replies.js';
+import type { Route } from '../route.js';
+import { open } from '../route.js';
+import { grantRoutes } from './grants.js';
+import { keyRoutes } from './keys.js';
+import { logRoutes } from './log.js';
+import { notificationRoutes } from './notifications.js';
+import { policyRoutes } from './policy.js';
+import { recoveryRoutes } from './recoveries.js';
 
 /** The public keys of a server: facts of its token. */
 export interface ServerKeys {

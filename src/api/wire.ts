@@ -1,10 +1,10 @@
-import type { GrantStatus } from './grant.js';
-import type { KeySpec, KeyUse } from './keySpecs.js';
-import type { Mechanism } from './mechanisms.js';
-import type { NoticeKind } from './notices.js';
-import type { HistoryFilter } from './ownerHistory.js';
-import type { Distinction, Purpose } from './policy.js';
-import type { LifeStatus, RequestVersion } from './recovery.js';
+import type { GrantStatus } from '../escrow/grant.js';
+import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
+import type { Mechanism } from '../escrow/mechanisms.js';
+import type { NoticeKind } from '../escrow/notices.js';
+import type { HistoryFilter } from '../escrow/ownerHistory.js';
+import type { Distinction, Purpose } from '../escrow/policy.js';
+import type { LifeStatus, RequestVersion } from '../escrow/recovery.js';
 
 /**
  * The JSON that goes over the wire, for the server and its clients alike. Types only: requests are validated by the

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
-import { sha256Hex } from '../escrow/digests.js';
-import { EscrowError } from '../escrow/errors.js';
-import { canonicalJson } from '../log/entry/canonical.js';
+import { sha256Hex } from '../../escrow/digests.js';
+import { EscrowError } from '../../escrow/errors.js';
+import { canonicalJson } from '../../log/entry/canonical.js';
 
 /** Longest key, without quotes. */
 export const MAX_KEY_CHARACTERS = 128;

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { EscrowError } from '../escrow/errors.js';
-import type { Json } from '../log/entry/canonical.js';
+import { EscrowError } from '../../escrow/errors.js';
+import type { Json } from '../../log/entry/canonical.js';
 import { JsonError, parseStrictJson } from './strictJson.js';
 
 /** Whether a body follows the headers (RFC 9112 section 6). */

@@ -1,10 +1,10 @@
 import type { CryptoKey } from 'jose';
 import { compactVerify, errors, importJWK } from 'jose';
 
-import type { SigningKey } from '../escrow/principals.js';
-import type { Json } from '../log/entry/canonical.js';
-import { decodeBase64url } from './base64url.js';
-import { isJsonObject, JsonError, parseStrictJson } from './strictJson.js';
+import type { SigningKey } from '../../escrow/principals.js';
+import type { Json } from '../../log/entry/canonical.js';
+import { decodeBase64url } from '../../api/base64url.js';
+import { isJsonObject, JsonError, parseStrictJson } from '../limits/strictJson.js';
 
 /** Longest JWS that is looked at, in characters. They stand in log entries, which are bounded; most are below 1,500. */
 const MAX_CHARACTERS = 8192;

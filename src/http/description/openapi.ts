@@ -1,15 +1,15 @@
 import { z } from 'zod';
 
-import type { ErrorCode } from '../escrow/errors.js';
-import { isJsonObject } from './strictJson.js';
-import type { Json } from '../log/entry/canonical.js';
-import { SCHEME } from './caller.js';
-import { AS_SENT } from './fields.js';
-import { KEY_FIELD, MAX_KEY_CHARACTERS } from './idempotencyKey.js';
-import { RETRY_AFTER_SECONDS, STATUS } from './problems.js';
-import { REPLIES } from './replySchemas.js';
-import type { Route } from './route.js';
-import * as requests from './schemas.js';
+import type { ErrorCode } from '../../escrow/errors.js';
+import { isJsonObject } from '../limits/strictJson.js';
+import type { Json } from '../../log/entry/canonical.js';
+import { SCHEME } from '../caller/signed.js';
+import { AS_SENT } from '../../api/fields.js';
+import { KEY_FIELD, MAX_KEY_CHARACTERS } from '../caller/idempotencyKey.js';
+import { RETRY_AFTER_SECONDS, STATUS } from '../problems.js';
+import { REPLIES } from '../../api/replies.js';
+import type { Route } from '../route.js';
+import * as requests from '../../api/orders.js';
 
 type JsonObject = Readonly<Record<string, Json>>;
 

@@ -39,12 +39,12 @@ import type {
   WireSignatures,
   WireStanding,
   WireWarnings,
-} from '../escrow/wire.js';
-import type { Acted } from '../escrow/wire.js';
-import { MAX_DOCUMENTS } from './schemas.js';
+} from './wire.js';
+import type { Acted } from './wire.js';
+import { MAX_DOCUMENTS } from './orders.js';
 
 /*
- * The replies of src/escrow/wire.ts, as zod objects: what openapi.json promises, and what tests hold every answer
+ * The replies of src/api/wire.ts, as zod objects: what openapi.json promises, and what tests hold every answer
  * against. Every object is closed and every length bounded; a bound says what can come, not what is cut off.
  */
 
