@@ -4,8 +4,8 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
-import { DEFAULT_OPEN_REQUESTS } from './escrow/openRequests.js';
-import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/policySignatures.js';
+import { DEFAULT_OPEN_REQUESTS } from './escrow/rules/openRequests.js';
+import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/rules/policySignatures.js';
 import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/note/cosignature.js';
 import { NoteError } from './log/note/noteKey.js';
 import { decodeText } from './log/entry/plainText.js';

@@ -1,4 +1,4 @@
-import type { SinkState } from './escrow/outbox.js';
+import type { SinkState } from './escrow/ports/outbox.js';
 import type { Alarm, Health } from './http/management.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';

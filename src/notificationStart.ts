@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 
 import { decodeText } from './log/entry/plainText.js';
 import { ConfigError, readSecretFile } from './config.js';
-import type { Escrow } from './escrow/context.js';
-import { noticesAbout } from './escrow/noticeFacts.js';
-import type { Outbox, SinkState } from './escrow/outbox.js';
-import { noticesAgain } from './escrow/redelivery.js';
+import type { Escrow } from './escrow/escrow.js';
+import { noticesAbout } from './escrow/notices/facts.js';
+import type { Outbox, SinkState } from './escrow/ports/outbox.js';
+import { noticesAgain } from './escrow/acts/redeliverNotices.js';
 import type { NotificationConfig } from './notificationConfig.js';
 import { startDeliverer } from './notify/deliverer.js';
 import { FileSink } from './notify/fileSink.js';

@@ -1,4 +1,4 @@
-import type { UnaccountedObject } from '../src/escrow/ports.js';
+import type { UnaccountedObject } from '../src/escrow/ports/token.js';
 import { watchObjects } from '../src/foreignObjects.js';
 import { AlarmBook } from '../src/health.js';
 import { keptLog } from './support/operatorLines.js';

@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 
-import { EscrowError } from '../src/escrow/errors.js';
+import { EscrowError } from '../src/escrow/records/errors.js';
 import type { HealthParts, HealthWatch } from '../src/health.js';
 import { AlarmBook, watchHealth } from '../src/health.js';
 import { listenForManagement } from '../src/http/management.js';

@@ -1,4 +1,4 @@
-import type { Act } from '../escrow/acts.js';
+import type { Act } from '../escrow/ledger/means.js';
 import type { Entry } from '../log/entry/entry.js';
 
 /** The route that each act is asked for by. `:key`, `:recovery` and `:grant` stand for the subject of the entry. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { parseId } from '../escrow/ids.js';
+import { parseId } from '../escrow/records/ids.js';
 import type { TextSchema } from '../policy/fields.js';
 import { issueInWords, parsed } from '../policy/fields.js';
 import { decodeBase64url } from './base64url.js';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
-import { MAX_REDELIVERED } from '../escrow/redelivery.js';
-import { MAX_POLICY_SIGNATURES } from '../escrow/policySignatures.js';
-import { MAX_RECOVERY_KEYS } from '../escrow/recovery.js';
+import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
+import { MAX_POLICY_SIGNATURES } from '../escrow/rules/policySignatures.js';
+import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';
 import { maximumWitnesses } from '../log/note/cosignature.js';
 import {
   distinct,

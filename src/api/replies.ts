@@ -1,13 +1,13 @@
 import { z } from 'zod';
 
-import type { GrantStatus } from '../escrow/grant.js';
-import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
-import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
-import { NOTICE_KINDS } from '../escrow/notices.js';
-import { MAX_REDELIVERED } from '../escrow/redelivery.js';
-import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
-import type { LifeStatus } from '../escrow/recovery.js';
-import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/recovery.js';
+import type { GrantStatus } from '../escrow/records/grant.js';
+import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
+import { NOTICE_KINDS } from '../escrow/notices/whoIsTold.js';
+import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
+import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
+import type { LifeStatus } from '../escrow/records/recovery.js';
+import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
 import type {
   Problem,
   WireAppliedPolicy,

@@ -1,10 +1,10 @@
-import type { GrantStatus } from '../escrow/grant.js';
-import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
-import type { Mechanism } from '../escrow/mechanisms.js';
-import type { NoticeKind } from '../escrow/notices.js';
-import type { HistoryFilter } from '../escrow/ownerHistory.js';
-import type { Distinction, Purpose } from '../escrow/policy.js';
-import type { LifeStatus, RequestVersion } from '../escrow/recovery.js';
+import type { GrantStatus } from '../escrow/records/grant.js';
+import type { KeySpec, KeyUse } from '../escrow/records/keySpecs.js';
+import type { Mechanism } from '../escrow/records/mechanisms.js';
+import type { NoticeKind } from '../escrow/notices/whoIsTold.js';
+import type { HistoryFilter } from '../escrow/records/ownerHistory.js';
+import type { Distinction, Purpose } from '../escrow/records/policy.js';
+import type { LifeStatus, RequestVersion } from '../escrow/records/recovery.js';
 
 /**
  * The JSON that goes over the wire, for the server and its clients alike. Types only: requests are validated by the

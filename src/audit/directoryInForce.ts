@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import { POLICY_QUORUM } from '../escrow/policySignatures.js';
-import type { SigningKey } from '../escrow/principals.js';
+import { POLICY_QUORUM } from '../escrow/rules/policySignatures.js';
+import type { SigningKey } from '../escrow/records/principals.js';
 import type { Json } from '../log/entry/canonical.js';
 import { documentHash } from '../log/export/format.js';
 import type { Documents } from '../log/export/verifier.js';

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 
 import { z } from 'zod';
 
-import type { HistoryFilter } from '../escrow/ownerHistory.js';
-import { isInHistory } from '../escrow/ownerHistory.js';
+import type { HistoryFilter } from '../escrow/records/ownerHistory.js';
+import { isInHistory } from '../escrow/records/ownerHistory.js';
 import { encodeBase64 } from '../log/note/base64.js';
 import type { Entry } from '../log/entry/entry.js';
 import { parseEntry } from '../log/entry/entry.js';

@@ -1,6 +1,6 @@
 import type { Json } from '../log/entry/canonical.js';
-import type { Purpose } from '../escrow/policy.js';
-import { DAEMON_ID } from '../escrow/principals.js';
+import type { Purpose } from '../escrow/records/policy.js';
+import { DAEMON_ID } from '../escrow/records/principals.js';
 import type { Entry } from '../log/entry/entry.js';
 import { documentHash } from '../log/export/format.js';
 import { DigestTable } from './digestTable.js';

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
-import type { KeyUse } from '../escrow/keySpecs.js';
-import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
-import type { Purpose, Rule } from '../escrow/policy.js';
-import { beyondTerms } from '../escrow/scopeTerms.js';
+import type { KeyUse } from '../escrow/records/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
+import type { Purpose, Rule } from '../escrow/records/policy.js';
+import { beyondTerms } from '../escrow/rules/scopeTerms.js';
 import type { Entry } from '../log/entry/entry.js';
 import { DigestTable } from './digestTable.js';
 

@@ -1,4 +1,4 @@
-import { printable, quoted } from '../escrow/freeText.js';
+import { printable, quoted } from '../escrow/records/freeText.js';
 
 /** `Name  value` lines with the values under each other; rows without a value are left out. */
 export function facts(

@@ -1,6 +1,6 @@
 import type { BelievedRecovery } from '../client/depositary/depositary.js';
 import type { ShownDeposit } from '../client/depositary/shownDeposit.js';
-import { durationInWords, reasonInWords, wishInWords } from '../escrow/summary.js';
+import { durationInWords, reasonInWords, wishInWords } from '../escrow/records/inWords.js';
 import { facts } from './columns.js';
 import { keyInWords, keysFacts, quorumsInWords, standingFacts } from './words.js';
 

@@ -1,4 +1,4 @@
-import { printable, printableJson } from '../escrow/freeText.js';
+import { printable, printableJson } from '../escrow/records/freeText.js';
 import { Command, CommanderError, Option } from 'commander';
 
 import { COMMANDS, GROUPS, OPTIONS } from './commands.js';

@@ -1,8 +1,8 @@
 import { parsedScope } from '../client/depositary/attestation.js';
 import type { LogView } from '../client/log/logView.js';
 import { parseDuration } from '../policy/durations.js';
-import { quoted } from '../escrow/freeText.js';
-import { durationInWords, scopeInWords } from '../escrow/summary.js';
+import { quoted } from '../escrow/records/freeText.js';
+import { durationInWords, scopeInWords } from '../escrow/records/inWords.js';
 import type { WireGrant, WireKey, WireRecovery, WireRecoveryKey, WireScope } from '../api/wire.js';
 import { when } from './times.js';
 

@@ -1,4 +1,4 @@
-import { canonicalHash, sha256Hex } from '../escrow/digests.js';
+import { canonicalHash, sha256Hex } from '../escrow/records/digests.js';
 import type { Acted, WireDenial, WireGrant, WireRecovery, WireStop } from '../api/wire.js';
 import type { Entry } from '../log/entry/entry.js';
 import type { End } from './errors.js';

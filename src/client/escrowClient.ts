@@ -37,7 +37,7 @@ import type {
   WireStop,
   WireWarnings,
 } from '../api/wire.js';
-import type { KeySpec, KeyUse } from '../escrow/keySpecs.js';
+import type { KeySpec, KeyUse } from '../escrow/records/keySpecs.js';
 import { tilePath } from '../log/tree/tiles.js';
 import type { Connection, WireAnswer } from './connection.js';
 import { ServerProblem, ServerUnreachable } from './errors.js';

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 
-import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
-import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
-import { NOTICE_KINDS } from '../escrow/notices.js';
-import { DISTINCTIONS, PURPOSES } from '../escrow/policy.js';
-import { REQUEST_VERSIONS } from '../escrow/recovery.js';
+import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
+import { NOTICE_KINDS } from '../escrow/notices/whoIsTold.js';
+import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
+import { REQUEST_VERSIONS } from '../escrow/records/recovery.js';
 import type {
   Acted,
   WireAppliedPolicy,

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 
-import { base64url } from '../escrow/digests.js';
+import { base64url } from '../escrow/records/digests.js';
 import type { Signer } from './identity/signingKey.js';
 
 /** The `typ` of a signed request. */

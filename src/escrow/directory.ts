@@ -1,12 +1,12 @@
-import { EscrowError } from './errors.js';
-import type { PrincipalId } from './ids.js';
-import type { FollowedLog } from './logFacts.js';
-import type { Policy } from './policy.js';
-import type { PolicyTrust } from './policySignatures.js';
-import { IdHistory } from './idHistory.js';
-import { isOnTopOf, POLICY_QUORUM, policySignatures, signersOf } from './policySignatures.js';
-import type { PolicyParser, Store, StoredPolicy } from './ports.js';
-import type { Principal } from './principals.js';
+import { EscrowError } from './records/errors.js';
+import type { PrincipalId } from './records/ids.js';
+import type { FollowedLog } from './logged/logFacts.js';
+import type { Policy } from './records/policy.js';
+import type { PolicyTrust } from './rules/policySignatures.js';
+import { IdHistory } from './rules/idHistory.js';
+import { isOnTopOf, POLICY_QUORUM, policySignatures, signersOf } from './rules/policySignatures.js';
+import type { PolicyParser, Store, StoredPolicy } from './ports/token.js';
+import type { Principal } from './records/principals.js';
 
 /** The database holds a policy that its administrators have not signed: whoever wrote it there is not followed. */
 export class PolicyNotSigned extends Error {

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import type { Express, NextFunction, Request, RequestHandler, Response } from 'express';
 import express from 'express';
 
-import type { Escrow } from '../escrow/context.js';
-import { EscrowError } from '../escrow/errors.js';
+import type { Escrow } from '../escrow/escrow.js';
+import { EscrowError } from '../escrow/records/errors.js';
 import { AnswerDeadline } from './limits/answerDeadline.js';
 import { announcesBody, letRestPass, readBody, readJson } from './limits/body.js';
 import { apiPageOf } from './description/page.js';

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-import type { SinkState } from '../escrow/outbox.js';
+import type { SinkState } from '../escrow/ports/outbox.js';
 
 /** Something that wants a person, as the operators' log has it. */
 export interface Alarm {

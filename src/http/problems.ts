@@ -1,5 +1,5 @@
-import type { ErrorCode } from '../escrow/errors.js';
-import { ERROR_CODES, EscrowError } from '../escrow/errors.js';
+import type { ErrorCode } from '../escrow/records/errors.js';
+import { ERROR_CODES, EscrowError } from '../escrow/records/errors.js';
 import type { Problem } from '../api/wire.js';
 import { SCHEME } from './caller/signed.js';
 

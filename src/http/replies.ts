@@ -1,19 +1,19 @@
-import type { Escrow } from '../escrow/context.js';
-import type { Deposit, PurposeDeposit } from '../escrow/deposit.js';
-import { brakesOf } from '../escrow/deposit.js';
-import { base64url } from '../escrow/digests.js';
-import type { Grant, GrantStatus } from '../escrow/grant.js';
-import type { HistoryPage } from '../escrow/history.js';
-import type { PrincipalId } from '../escrow/ids.js';
-import type { Used } from '../escrow/operate.js';
-import { repliesOf } from '../escrow/policy.js';
-import type { Page, StoredEntry } from '../escrow/ports.js';
-import type { Rate } from '../escrow/rate.js';
-import { endOf } from '../escrow/recovery.js';
-import type { DescribedKey, ReleasedKey, Scope } from '../escrow/recovery.js';
-import { requestInWords } from '../escrow/summary.js';
-import type { DecisionProofs, KeyView, ProvenEntry, RecoveryView } from '../escrow/views.js';
-import { outcomeProof } from '../escrow/views.js';
+import type { Escrow } from '../escrow/escrow.js';
+import type { Deposit, PurposeDeposit } from '../escrow/records/deposit.js';
+import { brakesOf } from '../escrow/records/deposit.js';
+import { base64url } from '../escrow/records/digests.js';
+import type { Grant, GrantStatus } from '../escrow/records/grant.js';
+import type { HistoryPage } from '../escrow/reads/history.js';
+import type { PrincipalId } from '../escrow/records/ids.js';
+import type { Used } from '../escrow/acts/useGrant.js';
+import { repliesOf } from '../escrow/records/policy.js';
+import type { Page, StoredEntry } from '../escrow/ports/token.js';
+import type { Rate } from '../escrow/records/rate.js';
+import { endOf } from '../escrow/records/recovery.js';
+import type { DescribedKey, ReleasedKey, Scope } from '../escrow/records/recovery.js';
+import { requestInWords } from '../escrow/records/inWords.js';
+import type { DecisionProofs, KeyView, ProvenEntry, RecoveryView } from '../escrow/reads/recoveries.js';
+import { outcomeProof } from '../escrow/reads/recoveries.js';
 import type {
   Acted,
   WireDeposit,

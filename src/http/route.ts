@@ -1,11 +1,11 @@
 import { z } from 'zod';
 
-import type { Act } from '../escrow/acts.js';
-import { TAKING_AWAY } from '../escrow/acts.js';
-import type { Call, Escrow, OperateCall } from '../escrow/context.js';
-import type { ErrorCode } from '../escrow/errors.js';
-import { EscrowError } from '../escrow/errors.js';
-import type { ApiRole } from '../escrow/principals.js';
+import type { Act } from '../escrow/ledger/means.js';
+import { TAKING_AWAY } from '../escrow/ledger/means.js';
+import type { Call, Escrow, OperateCall } from '../escrow/escrow.js';
+import type { ErrorCode } from '../escrow/records/errors.js';
+import { EscrowError } from '../escrow/records/errors.js';
+import type { ApiRole } from '../escrow/records/principals.js';
 import type { Acted } from '../api/wire.js';
 import type { Json } from '../log/entry/canonical.js';
 import { firstIssue } from '../api/fields.js';

@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { Server as NetServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
-import type { Escrow } from '../escrow/context.js';
+import type { Escrow } from '../escrow/escrow.js';
 import { applicationOf } from './application.js';
 import { guardConnections } from './limits/connections.js';
 import type { Tell } from './limits/gathered.js';

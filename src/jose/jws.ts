@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import { constants, createPublicKey, verify } from 'node:crypto';
 
-import { base64url } from '../escrow/digests.js';
-import type { SigningKey } from '../escrow/principals.js';
+import { base64url } from '../escrow/records/digests.js';
+import type { SigningKey } from '../escrow/records/principals.js';
 import { canonicalJson } from '../log/entry/canonical.js';
 import { sha256 } from '../log/tree/merkle.js';
 

@@ -1,4 +1,4 @@
-import type { RandomBytes } from '../escrow/ids.js';
+import type { RandomBytes } from '../escrow/records/ids.js';
 import type { Handing } from './sink.js';
 
 const FIRST_MS = 1_000;

@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-import type { RandomBytes } from '../escrow/ids.js';
-import type { Notice } from '../escrow/notices.js';
-import type { NoticePlace, Outbox } from '../escrow/outbox.js';
-import type { Clock, LogReader, StoredEntry } from '../escrow/ports.js';
+import type { RandomBytes } from '../escrow/records/ids.js';
+import type { Notice } from '../escrow/notices/whoIsTold.js';
+import type { NoticePlace, Outbox } from '../escrow/ports/outbox.js';
+import type { Clock, LogReader, StoredEntry } from '../escrow/ports/token.js';
 import { backOffMs, TRIES } from './backOff.js';
 import type { Handing, Notices, Sink } from './sink.js';
 import { reasonOf } from './sink.js';

@@ -1,8 +1,8 @@
 import type { SendMailOptions, Transporter } from 'nodemailer';
 import { createTransport } from 'nodemailer';
 
-import type { Notice, NoticeKind } from '../escrow/notices.js';
-import type { Clock } from '../escrow/ports.js';
+import type { Notice, NoticeKind } from '../escrow/notices/whoIsTold.js';
+import type { Clock } from '../escrow/ports/token.js';
 import type { Handing, Notices, Sink } from './sink.js';
 import { codeOf, reasonOf } from './sink.js';
 

@@ -1,4 +1,4 @@
-import type { Notice, NoticeKind } from '../escrow/notices.js';
+import type { Notice, NoticeKind } from '../escrow/notices/whoIsTold.js';
 
 /** At least one notice, in order. */
 export type Notices = readonly [Notice, ...Notice[]];

@@ -1,5 +1,5 @@
-import type { Policy, Rule } from '../escrow/policy.js';
-import type { Principal } from '../escrow/principals.js';
+import type { Policy, Rule } from '../escrow/records/policy.js';
+import type { Principal } from '../escrow/records/principals.js';
 import { ruleInWords } from './inWords.js';
 
 /**

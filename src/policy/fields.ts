@@ -1,11 +1,11 @@
 import { z } from 'zod';
 
-import { isBlank, isPlain } from '../escrow/freeText.js';
-import { parsePrincipalId } from '../escrow/ids.js';
-import type { PrincipalId } from '../escrow/ids.js';
-import { KEY_SPEC_NAMES } from '../escrow/keySpecs.js';
-import { MECHANISM_NAMES } from '../escrow/mechanisms.js';
-import type { Rate } from '../escrow/rate.js';
+import { isBlank, isPlain } from '../escrow/records/freeText.js';
+import { parsePrincipalId } from '../escrow/records/ids.js';
+import type { PrincipalId } from '../escrow/records/ids.js';
+import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
+import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
+import type { Rate } from '../escrow/records/rate.js';
 import { isWellFormed } from '../log/entry/canonical.js';
 import { isPlainText } from '../log/entry/plainText.js';
 import { parseDuration } from './durations.js';

@@ -1,4 +1,4 @@
-import type { Brakes, QuorumExpression, RequestTerms, Rule } from '../escrow/policy.js';
+import type { Brakes, QuorumExpression, RequestTerms, Rule } from '../escrow/records/policy.js';
 import { formatDuration } from './durations.js';
 
 /** Who must agree, in words: `2 of (manager, any security-officer)`. */

@@ -3,7 +3,7 @@ import { createHash, createPublicKey } from 'node:crypto';
 
 import { z } from 'zod';
 
-import type { SigningKey } from '../escrow/principals.js';
+import type { SigningKey } from '../escrow/records/principals.js';
 import { canonicalJson } from '../log/entry/canonical.js';
 
 /** RSA keys are at least so long (SP 800-57 part 1, table 4), and not so long that verifying them is an attack. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { parsePrincipalId } from '../escrow/ids.js';
+import { parsePrincipalId } from '../escrow/records/ids.js';
 import type {
   Brakes,
   OperateTerms,
@@ -8,12 +8,12 @@ import type {
   ReleaseTerms,
   RequestTerms,
   Rule,
-} from '../escrow/policy.js';
-import { DISTINCTIONS, usualRequestTerms } from '../escrow/policy.js';
-import type { Principal } from '../escrow/principals.js';
-import { USUAL_MINIMUM_QUORUM } from '../escrow/minimumQuorum.js';
-import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/policySignatures.js';
-import { MAX_QUORUM_MEMBERS } from '../escrow/quorums.js';
+} from '../escrow/records/policy.js';
+import { DISTINCTIONS, usualRequestTerms } from '../escrow/records/policy.js';
+import type { Principal } from '../escrow/records/principals.js';
+import { USUAL_MINIMUM_QUORUM } from '../escrow/rules/minimumQuorum.js';
+import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/rules/policySignatures.js';
+import { MAX_QUORUM_MEMBERS } from '../escrow/rules/quorums.js';
 import {
   distinct,
   duration,

@@ -1,4 +1,4 @@
-import { EscrowError } from '../escrow/errors.js';
+import { EscrowError } from '../escrow/records/errors.js';
 import type { Send } from './journal/lockedRows.js';
 import type { Ask } from './pool.js';
 

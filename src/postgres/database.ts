@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { EscrowError } from '../escrow/errors.js';
-import type { Journal } from '../escrow/journal.js';
-import type { Outbox } from '../escrow/outbox.js';
+import { EscrowError } from '../escrow/records/errors.js';
+import type { Journal } from '../escrow/ports/journal.js';
+import type { Outbox } from '../escrow/ports/outbox.js';
 import type {
   Anchorage,
   Certifier,
@@ -11,7 +11,7 @@ import type {
   LogReader,
   Store,
   WitnessedLog,
-} from '../escrow/ports.js';
+} from '../escrow/ports/token.js';
 import { AnchorKeeper, requireAnchored } from './log/anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
 import { Clocks, type TellClocks } from './clocks.js';

@@ -1,5 +1,5 @@
 import { DatabaseError } from 'pg';
-import { EscrowError } from '../escrow/errors.js';
+import { EscrowError } from '../escrow/records/errors.js';
 
 /** The log that stands in the database contradicts itself or its checkpoint. Nothing may be built on it. */
 export class LogDamaged extends Error {

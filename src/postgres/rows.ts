@@ -1,9 +1,9 @@
-import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/deposit.js';
-import type { Grant } from '../escrow/grant.js';
-import type { RecentUses } from '../escrow/rate.js';
-import type { Approval, Asked, Recovery, RecoveryState, Scope } from '../escrow/recovery.js';
-import type { Brakes, OperateTerms } from '../escrow/policy.js';
-import { sealed, type Opener, type Sealed } from '../escrow/sealed.js';
+import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/records/deposit.js';
+import type { Grant } from '../escrow/records/grant.js';
+import type { RecentUses } from '../escrow/records/rate.js';
+import type { Approval, Asked, Recovery, RecoveryState, Scope } from '../escrow/records/recovery.js';
+import type { Brakes, OperateTerms } from '../escrow/records/policy.js';
+import { sealed, type Opener, type Sealed } from '../escrow/records/sealed.js';
 
 /** A value as its JSON in the database: bytes in base64, instants in RFC 3339, `null` for what is not given. */
 export type Stored<T> = T extends Uint8Array | Date

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import type { Grant } from '../../src/escrow/grant.js';
-import { newId } from '../../src/escrow/ids.js';
-import type { Journal, JournalWrite } from '../../src/escrow/journal.js';
+import type { Grant } from '../../src/escrow/records/grant.js';
+import { newId } from '../../src/escrow/records/ids.js';
+import type { Journal, JournalWrite } from '../../src/escrow/ports/journal.js';
 import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { aGrant } from '../postgres/records.js';
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { Grant } from '../../src/escrow/grant.js';
+import type { Grant } from '../../src/escrow/records/grant.js';
 import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import { openDatabase } from '../../src/postgres/database.js';
 import { anchorage, clock, silent } from '../postgres/fixtures.js';

@@ -1,4 +1,4 @@
-import type { Grant } from '../../src/escrow/grant.js';
+import type { Grant } from '../../src/escrow/records/grant.js';
 import type { Database } from '../../src/postgres/database.js';
 import { openDatabase } from '../../src/postgres/database.js';
 import { anchorage, clock, silent, writeOf } from '../postgres/fixtures.js';

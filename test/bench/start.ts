@@ -1,4 +1,4 @@
-import { LogState } from '../../src/escrow/logState.js';
+import { LogState } from '../../src/escrow/logged/logState.js';
 import type { Database } from '../../src/postgres/database.js';
 import { openDatabase } from '../../src/postgres/database.js';
 import type { Follow } from '../../src/postgres/log/followed.js';

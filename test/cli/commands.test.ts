@@ -18,7 +18,7 @@ import { policyDocumentHash } from '../../src/client/policy/policyDocument.js';
 import { parseCeremonyRecord } from '../../src/client/serverPins.js';
 import type { Health } from '../../src/http/management.js';
 import { listenForManagement } from '../../src/http/management.js';
-import { canonicalHash } from '../../src/escrow/digests.js';
+import { canonicalHash } from '../../src/escrow/records/digests.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { serveHistory } from '../client/fakeHistory.js';
 import type { Answer } from '../client/fakeServer.js';

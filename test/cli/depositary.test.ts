@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { parseJws } from '../../src/jose/jws.js';
-import { sha256Hex } from '../../src/escrow/digests.js';
+import { sha256Hex } from '../../src/escrow/records/digests.js';
 import { testKey } from '../log/noteKeys.js';
 import type { Incoming } from '../client/fakeServer.js';
 import { FakeLog, ORIGIN, problem } from '../client/fakeServer.js';

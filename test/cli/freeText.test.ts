@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-import { printable, quoted } from '../../src/escrow/freeText.js';
+import { printable, quoted } from '../../src/escrow/records/freeText.js';
 import { policyDocumentHash } from '../../src/client/policy/policyDocument.js';
 import { document } from '../client/goldenLog.js';
 import { honestScene, KEY, NOW, RECOVERY, show, userPair } from '../client/scene.js';

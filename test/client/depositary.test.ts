@@ -5,7 +5,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { approve, believeRecovery, deny } from '../../src/client/depositary/depositary.js';
 import type { DueRecovery } from '../../src/client/depositary/intents.js';
 import { believeDue } from '../../src/client/depositary/intents.js';
-import { requestInWords } from '../../src/escrow/summary.js';
+import { requestInWords } from '../../src/escrow/records/inWords.js';
 import { NotBelieved } from '../../src/client/errors.js';
 import { parseJws } from '../../src/jose/jws.js';
 import { LogView } from '../../src/client/log/logView.js';

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 
-import type { HistoryFilter } from '../../src/escrow/ownerHistory.js';
-import { HistoryList, isInHistory } from '../../src/escrow/ownerHistory.js';
+import type { HistoryFilter } from '../../src/escrow/records/ownerHistory.js';
+import { HistoryList, isInHistory } from '../../src/escrow/records/ownerHistory.js';
 import { decodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import type { FakeServer, Incoming } from './fakeServer.js';
 import { es256, ORIGIN } from './fakeServer.js';

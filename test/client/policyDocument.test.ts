@@ -12,7 +12,7 @@ import {
 } from '../../src/client/policy/policyDocument.js';
 import { readPolicyFile } from '../../src/client/policy/policyFile.js';
 import { signerOf } from '../../src/client/identity/signingKey.js';
-import { policyWarnings } from '../../src/escrow/warnings.js';
+import { policyWarnings } from '../../src/escrow/rules/warnings.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { rsaPair } from '../support/rsaPairs.js';
 

@@ -10,9 +10,9 @@ import {
 } from 'node:crypto';
 
 import { parsedAsked } from '../../src/client/depositary/attestation.js';
-import { askedAsJson, requestHash } from '../../src/escrow/digests.js';
-import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
-import { layerContext, termsHash } from '../../src/escrow/layers.js';
+import { askedAsJson, requestHash } from '../../src/escrow/records/digests.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
+import { layerContext, termsHash } from '../../src/escrow/records/layers.js';
 import type { WireDeposit, WireForDepositary, WireRecovery, WireShare } from '../../src/api/wire.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';

@@ -1,7 +1,7 @@
-import { checkLoggedGrant } from '../../src/escrow/checkedGrant.js';
-import type { Grant } from '../../src/escrow/grant.js';
-import type { KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
-import { activateRecovery } from '../../src/escrow/recoverKey.js';
+import { checkLoggedGrant } from '../../src/escrow/checks/checkedGrant.js';
+import type { Grant } from '../../src/escrow/records/grant.js';
+import type { KeyId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
+import { activateRecovery } from '../../src/escrow/acts/activateRecovery.js';
 import { callOf, due, newScene, outcomeOf } from '../adversary/database/scene.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 

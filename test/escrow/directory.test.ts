@@ -1,6 +1,6 @@
 import { Directory, PolicyNotSigned } from '../../src/escrow/directory.js';
-import type { Policy } from '../../src/escrow/policy.js';
-import type { PolicyParser, StoredPolicy } from '../../src/escrow/ports.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
+import type { PolicyParser, StoredPolicy } from '../../src/escrow/ports/token.js';
 import { principal } from '../support/escrowChain.js';
 
 /* Signatures here are JSON that says who signed what; which keys they were checked by is the verifier's part. */

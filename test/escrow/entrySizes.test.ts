@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
 
-import type { Escrow } from '../../src/escrow/context.js';
-import { generateKey } from '../../src/escrow/generateKey.js';
-import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
-import { Ledger } from '../../src/escrow/ledger.js';
-import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
-import type { Policy, QuorumExpression, Rule } from '../../src/escrow/policy.js';
-import { MAX_POLICY_SIGNATURES } from '../../src/escrow/policySignatures.js';
-import type { Token } from '../../src/escrow/ports.js';
-import type { Principal } from '../../src/escrow/principals.js';
-import { MAX_DEPOSITARIES, MAX_QUORUM_MEMBERS, MAX_QUORUMS } from '../../src/escrow/quorums.js';
-import { keySet, MAX_RECOVERY_KEYS } from '../../src/escrow/recovery.js';
+import type { Escrow } from '../../src/escrow/escrow.js';
+import { generateKey } from '../../src/escrow/acts/generateKey.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
+import { Ledger } from '../../src/escrow/ledger/ledger.js';
+import { MECHANISM_NAMES } from '../../src/escrow/records/mechanisms.js';
+import type { Policy, QuorumExpression, Rule } from '../../src/escrow/records/policy.js';
+import { MAX_POLICY_SIGNATURES } from '../../src/escrow/rules/policySignatures.js';
+import type { Token } from '../../src/escrow/ports/token.js';
+import type { Principal } from '../../src/escrow/records/principals.js';
+import { MAX_DEPOSITARIES, MAX_QUORUM_MEMBERS, MAX_QUORUMS } from '../../src/escrow/rules/quorums.js';
+import { keySet, MAX_RECOVERY_KEYS } from '../../src/escrow/records/recovery.js';
 import { compactJws } from '../../src/api/fields.js';
 import {
   approval,

@@ -1,6 +1,6 @@
-import { decryptWithGrant, revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
-import type { GrantId } from '../../src/escrow/ids.js';
-import type { Recovery } from '../../src/escrow/recovery.js';
+import { decryptWithGrant, revokeGrant, signWithGrant } from '../../src/escrow/acts/useGrant.js';
+import type { GrantId } from '../../src/escrow/records/ids.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
 import { approve, ask, callOf, worldOf } from './symbolicPeople.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 

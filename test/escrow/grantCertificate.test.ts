@@ -1,9 +1,9 @@
-import { ATTESTATION_TYPE, signedByIdentity } from '../../src/escrow/attestation.js';
-import { sha256Hex } from '../../src/escrow/digests.js';
-import type { Grant } from '../../src/escrow/grant.js';
-import { certifyGrants, GRANT_TYPE, GrantCertificates } from '../../src/escrow/grantCertificate.js';
-import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
-import type { IdentityVerifier } from '../../src/escrow/ports.js';
+import { ATTESTATION_TYPE, signedByIdentity } from '../../src/escrow/rules/attestation.js';
+import { sha256Hex } from '../../src/escrow/records/digests.js';
+import type { Grant } from '../../src/escrow/records/grant.js';
+import { certifyGrants, GRANT_TYPE, GrantCertificates } from '../../src/escrow/rules/grantCertificate.js';
+import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
+import type { IdentityVerifier } from '../../src/escrow/ports/token.js';
 import { identityVerifier } from '../../src/http/caller/statements.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import { softwareCertifier } from '../support/signer.js';

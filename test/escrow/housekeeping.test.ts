@@ -1,8 +1,8 @@
-import { vetoRecovery } from '../../src/escrow/decideRecovery.js';
-import { keepHouse } from '../../src/escrow/housekeeping.js';
-import type { LogFacts } from '../../src/escrow/logFacts.js';
-import type { LogState } from '../../src/escrow/logState.js';
-import type { Policy } from '../../src/escrow/policy.js';
+import { vetoRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
+import type { LogFacts } from '../../src/escrow/logged/logFacts.js';
+import type { LogState } from '../../src/escrow/logged/logState.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import { approve, ask, callOf, HOUR_MS, worldOf } from './symbolicPeople.js';

@@ -1,6 +1,6 @@
-import { IdHistory } from '../../src/escrow/idHistory.js';
-import type { Policy } from '../../src/escrow/policy.js';
-import type { Principal } from '../../src/escrow/principals.js';
+import { IdHistory } from '../../src/escrow/rules/idHistory.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
+import type { Principal } from '../../src/escrow/records/principals.js';
 import { principal } from '../support/escrowChain.js';
 
 type Listed = Partial<Omit<Principal, 'id' | 'keys'>> & { readonly keys?: readonly string[] };

@@ -1,9 +1,9 @@
-import { vetoRecovery } from '../../src/escrow/decideRecovery.js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
-import { intendRecovery } from '../../src/escrow/intendRecovery.js';
-import { repliesFromMs } from '../../src/escrow/quorumProgress.js';
-import type { Recovery } from '../../src/escrow/recovery.js';
+import { vetoRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
+import { intendRecovery } from '../../src/escrow/acts/intendRecovery.js';
+import { repliesFromMs } from '../../src/escrow/rules/quorumProgress.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 import {
   approve,

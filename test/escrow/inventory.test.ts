@@ -1,7 +1,7 @@
-import type { GrantId, RecoveryId } from '../../src/escrow/ids.js';
-import { unaccountedObjects } from '../../src/escrow/inventory.js';
-import { LogState } from '../../src/escrow/logState.js';
-import type { RecordedObjects, Token, UnaccountedObject } from '../../src/escrow/ports.js';
+import type { GrantId, RecoveryId } from '../../src/escrow/records/ids.js';
+import { unaccountedObjects } from '../../src/escrow/acts/tokenInventory.js';
+import { LogState } from '../../src/escrow/logged/logState.js';
+import type { RecordedObjects, Token, UnaccountedObject } from '../../src/escrow/ports/token.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry, encodeEntry } from '../../src/log/entry/entry.js';
 import { approve, ask, worldOf } from './symbolicPeople.js';

@@ -1,8 +1,8 @@
-import { keepHouse } from '../../src/escrow/housekeeping.js';
-import type { KeyId } from '../../src/escrow/ids.js';
-import { confirmRelease, RELEASE_KEPT_MS, releasedDigest } from '../../src/escrow/keptRelease.js';
-import { releaseKeys } from '../../src/escrow/recoverKey.js';
-import type { Recovery, ReleasedKey } from '../../src/escrow/recovery.js';
+import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
+import type { KeyId } from '../../src/escrow/records/ids.js';
+import { confirmRelease, RELEASE_KEPT_MS, releasedDigest } from '../../src/escrow/acts/keptReleases.js';
+import { releaseKeys } from '../../src/escrow/acts/activateRecovery.js';
+import type { Recovery, ReleasedKey } from '../../src/escrow/records/recovery.js';
 import { callOf, due, newScene, outcomeOf, pass } from '../adversary/database/scene.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 import { ORIGIN } from './symbolicWorld.js';

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 
-import { EscrowError } from '../../src/escrow/errors.js';
-import { newId } from '../../src/escrow/ids.js';
-import type { RecoveryId } from '../../src/escrow/ids.js';
-import { Ledger } from '../../src/escrow/ledger.js';
-import type { Actor, Outcome, Performance } from '../../src/escrow/performance.js';
-import type { Token } from '../../src/escrow/ports.js';
-import { NotHeld } from '../../src/escrow/journal.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import { newId } from '../../src/escrow/records/ids.js';
+import type { RecoveryId } from '../../src/escrow/records/ids.js';
+import { Ledger } from '../../src/escrow/ledger/ledger.js';
+import type { Actor, Outcome, Performance } from '../../src/escrow/ledger/act.js';
+import type { Token } from '../../src/escrow/ports/token.js';
+import { NotHeld } from '../../src/escrow/ports/journal.js';
 import { doneAct } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';
 

@@ -1,12 +1,12 @@
 import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import type { ActId } from '../../src/escrow/ids.js';
-import type { Creation } from '../../src/escrow/idempotency.js';
-import type { Claim, Journal, JournalWrite, OpenAct } from '../../src/escrow/journal.js';
-import { NotHeld } from '../../src/escrow/journal.js';
-import type { FollowedLog } from '../../src/escrow/logFacts.js';
-import { LogState } from '../../src/escrow/logState.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { ActId } from '../../src/escrow/records/ids.js';
+import type { Creation } from '../../src/escrow/acts/idempotency.js';
+import type { Claim, Journal, JournalWrite, OpenAct } from '../../src/escrow/ports/journal.js';
+import { NotHeld } from '../../src/escrow/ports/journal.js';
+import type { FollowedLog } from '../../src/escrow/logged/logFacts.js';
+import { LogState } from '../../src/escrow/logged/logState.js';
 
 /** An Idempotency-Key, and the act it stands for. */
 type Named = Extract<Claim, { claim: 'idempotency-key-free' }> & { readonly act: string };

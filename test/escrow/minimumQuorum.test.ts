@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 
-import { smallQuorums } from '../../src/escrow/minimumQuorum.js';
-import { KEY_SPEC_NAMES, specAllows } from '../../src/escrow/keySpecs.js';
-import type { Policy } from '../../src/escrow/policy.js';
-import { choose, mismatches } from '../../src/escrow/rules.js';
-import { policyWarnings } from '../../src/escrow/warnings.js';
+import { smallQuorums } from '../../src/escrow/rules/minimumQuorum.js';
+import { KEY_SPEC_NAMES, specAllows } from '../../src/escrow/records/keySpecs.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
+import { choose, mismatches } from '../../src/escrow/rules/rules.js';
+import { policyWarnings } from '../../src/escrow/rules/warnings.js';
 import { policyOf } from '../../src/policy/document.js';
 import { PEOPLE } from '../http/people.js';
 

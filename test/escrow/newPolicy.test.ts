@@ -1,6 +1,6 @@
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { checkPolicyDocument } from '../../src/client/policy/policyDocument.js';
-import { policyWarnings } from '../../src/escrow/warnings.js';
+import { policyWarnings } from '../../src/escrow/rules/warnings.js';
 import { problemCode } from '../http/apiClient.js';
 import { PEOPLE, policyDocument } from '../http/people.js';
 import type { Running } from '../http/runningServer.js';

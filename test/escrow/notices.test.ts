@@ -1,6 +1,6 @@
-import type { KeyId, PrincipalId } from '../../src/escrow/ids.js';
-import type { Notice, RequestFacts } from '../../src/escrow/notices.js';
-import { needsRequest, noticesOf } from '../../src/escrow/notices.js';
+import type { KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
+import type { Notice, RequestFacts } from '../../src/escrow/notices/whoIsTold.js';
+import { needsRequest, noticesOf } from '../../src/escrow/notices/whoIsTold.js';
 import type { Entry, Phase } from '../../src/log/entry/entry.js';
 
 const person = (name: string): PrincipalId => name as PrincipalId;

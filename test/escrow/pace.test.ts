@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 
 import { TOLERANCE_MS } from '../../src/audit/directoryInForce.js';
-import { Pace } from '../../src/escrow/pace.js';
-import type { RecentUses } from '../../src/escrow/rate.js';
-import { takeUses } from '../../src/escrow/rate.js';
+import { Pace } from '../../src/escrow/logged/pace.js';
+import type { RecentUses } from '../../src/escrow/records/rate.js';
+import { takeUses } from '../../src/escrow/records/rate.js';
 
 const HOUR = 3_600_000;
 const rates = fc.record({

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 
-import type { PrincipalId } from '../../src/escrow/ids.js';
-import type { Shape } from '../../src/escrow/quorums.js';
-import { completeQuorum, minimalQuorums } from '../../src/escrow/quorums.js';
+import type { PrincipalId } from '../../src/escrow/records/ids.js';
+import type { Shape } from '../../src/escrow/rules/quorums.js';
+import { completeQuorum, minimalQuorums } from '../../src/escrow/rules/quorums.js';
 import { errorCode } from '../support/errorCode.js';
 
 const people = ['ann', 'ben', 'cat', 'dan', 'eve'] as const;

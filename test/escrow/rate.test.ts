@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
-import type { RecentUses } from '../../src/escrow/rate.js';
-import { isWithin, takeUses, usesLeft } from '../../src/escrow/rate.js';
+import type { RecentUses } from '../../src/escrow/records/rate.js';
+import { isWithin, takeUses, usesLeft } from '../../src/escrow/records/rate.js';
 
 const START_MS = Date.parse('2026-03-01T12:00:00.000Z');
 

@@ -1,10 +1,10 @@
-import { cancelRecovery, vetoRecovery } from '../../src/escrow/decideRecovery.js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import { keepHouse } from '../../src/escrow/housekeeping.js';
-import type { Journal } from '../../src/escrow/journal.js';
-import { noticesAbout } from '../../src/escrow/noticeFacts.js';
-import type { Recovery } from '../../src/escrow/recovery.js';
-import { stopRecovery } from '../../src/escrow/stopRecovery.js';
+import { cancelRecovery, vetoRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
+import type { Journal } from '../../src/escrow/ports/journal.js';
+import { noticesAbout } from '../../src/escrow/notices/facts.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
+import { stopRecovery } from '../../src/escrow/acts/stopRecovery.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import { approve, ask, callOf, deny, HOUR_MS, intend, MINUTE_MS, stop, worldOf } from './symbolicPeople.js';
 import type { SymbolicWorld } from './symbolicWorld.js';

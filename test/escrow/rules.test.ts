@@ -1,8 +1,8 @@
-import type { PrincipalId } from '../../src/escrow/ids.js';
-import type { Policy, QuorumExpression, Rule } from '../../src/escrow/policy.js';
-import { usualRequestTerms } from '../../src/escrow/policy.js';
-import type { Principal } from '../../src/escrow/principals.js';
-import { choose, getOwner, loggedFor } from '../../src/escrow/rules.js';
+import type { PrincipalId } from '../../src/escrow/records/ids.js';
+import type { Policy, QuorumExpression, Rule } from '../../src/escrow/records/policy.js';
+import { usualRequestTerms } from '../../src/escrow/records/policy.js';
+import type { Principal } from '../../src/escrow/records/principals.js';
+import { choose, getOwner, loggedFor } from '../../src/escrow/rules/rules.js';
 import { errorCode } from '../support/errorCode.js';
 
 const id = (name: string): PrincipalId => name as PrincipalId;

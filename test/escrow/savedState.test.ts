@@ -1,11 +1,11 @@
 import { types } from 'node:util';
 import { deserialize, serialize } from 'node:v8';
 
-import { cancelRecovery, denyRecovery, vetoRecovery } from '../../src/escrow/decideRecovery.js';
-import type { SavedState } from '../../src/escrow/logState.js';
-import { LogState } from '../../src/escrow/logState.js';
-import { revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
-import { activateRecovery, releaseKeys } from '../../src/escrow/recoverKey.js';
+import { cancelRecovery, denyRecovery, vetoRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import type { SavedState } from '../../src/escrow/logged/logState.js';
+import { LogState } from '../../src/escrow/logged/logState.js';
+import { revokeGrant, signWithGrant } from '../../src/escrow/acts/useGrant.js';
+import { activateRecovery, releaseKeys } from '../../src/escrow/acts/activateRecovery.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import {
   approve,

@@ -1,26 +1,26 @@
 import fc from 'fast-check';
 
-import { applyPolicy } from '../../src/escrow/applyPolicy.js';
-import type { Call } from '../../src/escrow/context.js';
+import { applyPolicy } from '../../src/escrow/acts/applyPolicy.js';
+import type { Call } from '../../src/escrow/escrow.js';
 import {
   approveRecovery,
   cancelRecovery,
   denyRecovery,
   vetoRecovery,
-} from '../../src/escrow/decideRecovery.js';
-import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/digests.js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import { generateKey } from '../../src/escrow/generateKey.js';
-import { keepHouse } from '../../src/escrow/housekeeping.js';
-import type { GrantId, KeyId, PrincipalId } from '../../src/escrow/ids.js';
-import { revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
-import type { Policy } from '../../src/escrow/policy.js';
-import { usualRequestTerms } from '../../src/escrow/policy.js';
-import type { Principal } from '../../src/escrow/principals.js';
-import { activateRecovery, releaseKeys } from '../../src/escrow/recoverKey.js';
-import type { Recovery, Reply } from '../../src/escrow/recovery.js';
-import { requestRecovery } from '../../src/escrow/requestRecovery.js';
-import { sealed } from '../../src/escrow/sealed.js';
+} from '../../src/escrow/acts/approveRecovery.js';
+import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/records/digests.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import { generateKey } from '../../src/escrow/acts/generateKey.js';
+import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
+import type { GrantId, KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
+import { revokeGrant, signWithGrant } from '../../src/escrow/acts/useGrant.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
+import { usualRequestTerms } from '../../src/escrow/records/policy.js';
+import type { Principal } from '../../src/escrow/records/principals.js';
+import { activateRecovery, releaseKeys } from '../../src/escrow/acts/activateRecovery.js';
+import type { Recovery, Reply } from '../../src/escrow/records/recovery.js';
+import { requestRecovery } from '../../src/escrow/acts/requestRecovery.js';
+import { sealed } from '../../src/escrow/records/sealed.js';
 import { replay } from '../support/replay.js';
 import { callBy } from '../support/calls.js';
 import type { SymbolicWorld } from './symbolicWorld.js';

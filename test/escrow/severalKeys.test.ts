@@ -1,7 +1,7 @@
-import { EscrowError } from '../../src/escrow/errors.js';
-import type { KeyId } from '../../src/escrow/ids.js';
-import { activateRecovery } from '../../src/escrow/recoverKey.js';
-import type { Recovery } from '../../src/escrow/recovery.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { KeyId } from '../../src/escrow/records/ids.js';
+import { activateRecovery } from '../../src/escrow/acts/activateRecovery.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
 import { approve, ask, callOf, deny, HOUR_MS, MINUTE_MS, worldOf } from './symbolicPeople.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 

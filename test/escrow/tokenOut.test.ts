@@ -1,13 +1,13 @@
-import type { Act } from '../../src/escrow/acts.js';
-import { MEANS } from '../../src/escrow/acts.js';
-import { cancelRecovery, vetoRecovery } from '../../src/escrow/decideRecovery.js';
-import { keepHouse } from '../../src/escrow/housekeeping.js';
-import type { GrantId } from '../../src/escrow/ids.js';
-import { revokeGrant, signWithGrant } from '../../src/escrow/operate.js';
-import { activateRecovery } from '../../src/escrow/recoverKey.js';
-import type { Recovery } from '../../src/escrow/recovery.js';
+import type { Act } from '../../src/escrow/ledger/means.js';
+import { MEANS } from '../../src/escrow/ledger/means.js';
+import { cancelRecovery, vetoRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
+import type { GrantId } from '../../src/escrow/records/ids.js';
+import { revokeGrant, signWithGrant } from '../../src/escrow/acts/useGrant.js';
+import { activateRecovery } from '../../src/escrow/acts/activateRecovery.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
 import { approve, ask, callOf, deny, HOUR_MS, MINUTE_MS, stop, worldOf } from './symbolicPeople.js';
-import { stopRecovery } from '../../src/escrow/stopRecovery.js';
+import { stopRecovery } from '../../src/escrow/acts/stopRecovery.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 
 /** A request that both depositaries have approved, whose delay runs, and a grant that is in use. */

@@ -1,7 +1,7 @@
-import { explain } from '../../src/escrow/explain.js';
-import type { Policy } from '../../src/escrow/policy.js';
-import type { DepositedQuorums } from '../../src/escrow/warnings.js';
-import { policyWarnings } from '../../src/escrow/warnings.js';
+import { explain } from '../../src/escrow/rules/explain.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
+import type { DepositedQuorums } from '../../src/escrow/rules/warnings.js';
+import { policyWarnings } from '../../src/escrow/rules/warnings.js';
 import { policyChanges } from '../../src/policy/changes.js';
 import { policyOf } from '../../src/policy/document.js';
 import { PEOPLE } from '../http/people.js';

@@ -1,6 +1,6 @@
-import type { Call } from '../../src/escrow/context.js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import type { Policy } from '../../src/escrow/policy.js';
+import type { Call } from '../../src/escrow/escrow.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
 import type { Known, Received } from '../../src/http/caller/signed.js';
 import { checkRequest, proveSigner, readClaimed } from '../../src/http/caller/signed.js';
 

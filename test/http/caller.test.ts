@@ -1,4 +1,4 @@
-import type { SigningKey } from '../../src/escrow/principals.js';
+import type { SigningKey } from '../../src/escrow/records/principals.js';
 import type { Authentication } from './authenticate.js';
 import { authenticate } from './authenticate.js';
 import type { Identity } from './identities.js';

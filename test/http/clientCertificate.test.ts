@@ -3,7 +3,7 @@ import { Agent, request } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import { connect } from 'node:tls';
 
-import type { Claim } from '../../src/escrow/journal.js';
+import type { Claim } from '../../src/escrow/ports/journal.js';
 import { selfSigned, thumbprintOf } from '../support/certificate.js';
 import type { Answer } from './apiClient.js';
 import { ApiClient, problemCode, signedCall } from './apiClient.js';

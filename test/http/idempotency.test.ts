@@ -1,7 +1,7 @@
-import { EscrowError } from '../../src/escrow/errors.js';
-import { IDEMPOTENCY_KEY_KEPT_MS } from '../../src/escrow/idempotency.js';
-import type { ActId } from '../../src/escrow/ids.js';
-import type { Recovery } from '../../src/escrow/recovery.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import { IDEMPOTENCY_KEY_KEPT_MS } from '../../src/escrow/acts/idempotency.js';
+import type { ActId } from '../../src/escrow/records/ids.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
 import type { Answer, Outgoing } from './apiClient.js';
 import { problemCode } from './apiClient.js';
 import type { Identity } from './identities.js';

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { constants, createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 
-import type { SigningKey } from '../../src/escrow/principals.js';
+import type { SigningKey } from '../../src/escrow/records/principals.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { rsaPair } from '../support/rsaPairs.js';
 

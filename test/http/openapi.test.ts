@@ -4,7 +4,7 @@ import { Ruleset, Spectral } from '@stoplight/spectral-core';
 import owasp from '@stoplight/spectral-owasp-ruleset';
 import { oas } from '@stoplight/spectral-rulesets';
 
-import { ERROR_CODES } from '../../src/escrow/errors.js';
+import { ERROR_CODES } from '../../src/escrow/records/errors.js';
 import { openApiOf } from '../../src/http/description/openapi.js';
 import { routesOf } from '../../src/http/routes/index.js';
 import { isJsonObject } from '../../src/http/limits/strictJson.js';

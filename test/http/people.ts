@@ -1,4 +1,4 @@
-import type { Policy } from '../../src/escrow/policy.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import type { Identity } from './identities.js';
 import { newIdentity } from './identities.js';

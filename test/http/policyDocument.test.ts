@@ -1,10 +1,10 @@
 import { generateKeyPairSync } from 'node:crypto';
 
-import { canonicalHash } from '../../src/escrow/digests.js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import type { PrincipalId } from '../../src/escrow/ids.js';
+import { canonicalHash } from '../../src/escrow/records/digests.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { PrincipalId } from '../../src/escrow/records/ids.js';
 import type { Json } from '../../src/log/entry/canonical.js';
-import { usualRequestTerms } from '../../src/escrow/policy.js';
+import { usualRequestTerms } from '../../src/escrow/records/policy.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { newIdentity } from './identities.js';
 import type { PolicyDocument } from './people.js';

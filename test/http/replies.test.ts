@@ -1,6 +1,6 @@
-import type { PrincipalId } from '../../src/escrow/ids.js';
-import { STATEMENT_TYPE } from '../../src/escrow/statement.js';
-import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/policySignatures.js';
+import type { PrincipalId } from '../../src/escrow/records/ids.js';
+import { STATEMENT_TYPE } from '../../src/escrow/rules/statement.js';
+import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/rules/policySignatures.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { spkiPem } from '../../src/http/replies.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import { TAKING_AWAY } from '../../src/escrow/acts.js';
-import { API_ROLES } from '../../src/escrow/principals.js';
+import { TAKING_AWAY } from '../../src/escrow/ledger/means.js';
+import { API_ROLES } from '../../src/escrow/records/principals.js';
 import { routesOf } from '../../src/http/routes/index.js';
 import { ApiClient, problemCode } from './apiClient.js';
 import { NOW } from './identities.js';

@@ -1,6 +1,6 @@
 import { connect } from 'node:tls';
 
-import { EscrowError } from '../../src/escrow/errors.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
 import { newIdentity, NOW, signedRequest } from './identities.js';
 import { ApiClient, problemCode, signedCall } from './apiClient.js';
 import { PEOPLE } from './people.js';

@@ -1,6 +1,6 @@
-import type { PrincipalId } from '../../src/escrow/ids.js';
-import type { Notice, NoticeKind } from '../../src/escrow/notices.js';
-import type { StoredEntry } from '../../src/escrow/ports.js';
+import type { PrincipalId } from '../../src/escrow/records/ids.js';
+import type { Notice, NoticeKind } from '../../src/escrow/notices/whoIsTold.js';
+import type { StoredEntry } from '../../src/escrow/ports/token.js';
 import { backOffMs, TRIES } from '../../src/notify/backOff.js';
 import { Delivery, startDeliverer } from '../../src/notify/deliverer.js';
 import type { Handing, Notices, Sink } from '../../src/notify/sink.js';

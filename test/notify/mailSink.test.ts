@@ -1,4 +1,4 @@
-import type { PrincipalId } from '../../src/escrow/ids.js';
+import type { PrincipalId } from '../../src/escrow/records/ids.js';
 import type { MailOptions } from '../../src/notify/mailSink.js';
 import { isMailAddress, MailSink } from '../../src/notify/mailSink.js';
 import { selfSigned } from '../support/certificate.js';

@@ -1,4 +1,4 @@
-import type { NoticePlace, Outbox, SinkProgress } from '../../src/escrow/outbox.js';
+import type { NoticePlace, Outbox, SinkProgress } from '../../src/escrow/ports/outbox.js';
 
 /** The progress of one sink in memory, for one daemon: as the database's, which test/postgres/outbox.test.ts holds to the same. */
 export interface MemoryOutbox extends Outbox {

@@ -1,4 +1,4 @@
-import { NotHeld } from '../../src/escrow/journal.js';
+import { NotHeld } from '../../src/escrow/ports/journal.js';
 import type { Database } from '../../src/postgres/database.js';
 import { composeDaemon } from '../adversary/database/daemonParts.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';

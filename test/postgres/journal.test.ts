@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { newId } from '../../src/escrow/ids.js';
-import { aloneOn, NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
+import { newId } from '../../src/escrow/records/ids.js';
+import { aloneOn, NotHeld, type Claim, type JournalWrite } from '../../src/escrow/ports/journal.js';
 import { connectAppender } from '../../src/postgres/journal/appender.js';
 import { beginBatch, writeBatch, type BatchOutcome } from '../../src/postgres/journal/judgedBatch.js';
 import type { Database } from '../../src/postgres/database.js';

@@ -1,8 +1,8 @@
 import { emptyAnchor } from '../../src/log/anchor.js';
-import { canonicalHash } from '../../src/escrow/digests.js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import type { Subject } from '../../src/escrow/journal.js';
-import type { Anchorage, CheckpointSigner } from '../../src/escrow/ports.js';
+import { canonicalHash } from '../../src/escrow/records/digests.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { Subject } from '../../src/escrow/ports/journal.js';
+import type { Anchorage, CheckpointSigner } from '../../src/escrow/ports/token.js';
 import type { Anchor } from '../../src/log/anchor.js';
 import { openCheckpoint } from '../../src/log/note/checkpoint.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
-import { EscrowError } from '../../src/escrow/errors.js';
-import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/ports/journal.js';
 import { connectAppender } from '../../src/postgres/journal/appender.js';
 import { beginBatch, writeBatch } from '../../src/postgres/journal/judgedBatch.js';
 import type { Database } from '../../src/postgres/database.js';

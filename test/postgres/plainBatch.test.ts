@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/journal.js';
+import { NotHeld, type Claim, type JournalWrite } from '../../src/escrow/ports/journal.js';
 import { connectAppender } from '../../src/postgres/journal/appender.js';
 import {
   byteaArray,

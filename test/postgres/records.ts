@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import type { Deposit } from '../../src/escrow/deposit.js';
-import type { Grant } from '../../src/escrow/grant.js';
-import { newId, parsePrincipalId, type PrincipalId } from '../../src/escrow/ids.js';
-import { usualRequestTerms } from '../../src/escrow/policy.js';
-import type { Recovery, RecoveryState } from '../../src/escrow/recovery.js';
-import { sealed, type Opener, type Sealed } from '../../src/escrow/sealed.js';
+import type { Deposit } from '../../src/escrow/records/deposit.js';
+import type { Grant } from '../../src/escrow/records/grant.js';
+import { newId, parsePrincipalId, type PrincipalId } from '../../src/escrow/records/ids.js';
+import { usualRequestTerms } from '../../src/escrow/records/policy.js';
+import type { Recovery, RecoveryState } from '../../src/escrow/records/recovery.js';
+import { sealed, type Opener, type Sealed } from '../../src/escrow/records/sealed.js';
 
 export function person(name: string): PrincipalId {
   const id = parsePrincipalId(name);

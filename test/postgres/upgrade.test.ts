@@ -1,4 +1,4 @@
-import type { GrantId, KeyId, RecoveryId } from '../../src/escrow/ids.js';
+import type { GrantId, KeyId, RecoveryId } from '../../src/escrow/records/ids.js';
 import type { Database } from '../../src/postgres/database.js';
 import { migrationsUpTo005 } from '../../src/postgres/schema/upTo005.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';

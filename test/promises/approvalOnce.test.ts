@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import { getPurposeDeposit } from '../../src/escrow/deposit.js';
-import { layerContext, layersOf } from '../../src/escrow/layers.js';
-import { sealed } from '../../src/escrow/sealed.js';
+import { getPurposeDeposit } from '../../src/escrow/records/deposit.js';
+import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
+import { sealed } from '../../src/escrow/records/sealed.js';
 import type { WireApproval, WireKey, WireRecovery } from '../../src/api/wire.js';
 import { createOperatorLog } from '../../src/operatorLog.js';
 import { toDocument } from '../../src/postgres/rows.js';

@@ -1,5 +1,5 @@
 import { openRelease } from '../../src/client/depositary/release.js';
-import { canonicalHash } from '../../src/escrow/digests.js';
+import { canonicalHash } from '../../src/escrow/records/digests.js';
 import { PolicyNotSigned } from '../../src/escrow/directory.js';
 import { exitCodeOf } from '../../src/exitCodes.js';
 import type { Json } from '../../src/log/entry/canonical.js';

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import type { Purpose } from '../../src/escrow/policy.js';
+import type { Purpose } from '../../src/escrow/records/policy.js';
 import type { Known, Loot } from '../support/closure.js';
 import { ClosureAttack } from '../support/closure.js';
 import type { DatabaseDump } from '../support/databaseDump.js';

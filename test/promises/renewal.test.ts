@@ -7,7 +7,7 @@ import { exportLog } from '../../src/client/log/logExport.js';
 import { verifyExport } from '../../src/audit/verifyExport.js';
 import { openRelease } from '../../src/client/depositary/release.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
-import type { UnaccountedObject } from '../../src/escrow/ports.js';
+import type { UnaccountedObject } from '../../src/escrow/ports/token.js';
 import { NEEDS_NEWER_KEK } from '../../src/token/profile/attackNames.js';
 import { readRecord } from '../../src/token/ceremony/record.js';
 import { renew } from '../../src/token/ceremony/renew.js';

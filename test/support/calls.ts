@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 
-import type { Call } from '../../src/escrow/context.js';
-import { callOf } from '../../src/escrow/context.js';
-import { KnownCaller } from '../../src/escrow/knownCaller.js';
-import type { Policy } from '../../src/escrow/policy.js';
-import type { Principal } from '../../src/escrow/principals.js';
+import type { Call } from '../../src/escrow/escrow.js';
+import { callOf } from '../../src/escrow/escrow.js';
+import { KnownCaller } from '../../src/escrow/ledger/knownCaller.js';
+import type { Policy } from '../../src/escrow/records/policy.js';
+import type { Principal } from '../../src/escrow/records/principals.js';
 
 /** A call of somebody, signed with their first key, as it is let in by a policy of this version. */
 export function callBy(caller: Principal, version: number, jws?: string): Call {

@@ -1,8 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { trimToDer } from '../../src/client/der.js';
-import type { Place } from '../../src/escrow/layers.js';
-import { layerContext, layersOf } from '../../src/escrow/layers.js';
+import type { Place } from '../../src/escrow/records/layers.js';
+import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
 import { byteStringsIn } from './byteStrings.js';
 import type { DatabaseDump } from './databaseDump.js';
 import { openGcm, openOaep, unwrapPadded } from './openedDeposit.js';

@@ -6,8 +6,8 @@ import { databaseName, ownerRole } from '../../src/privatePostgres/initialise.js
 import { port } from '../../src/privatePostgres/postmaster.js';
 import type { DepositRow, RecoveryRow } from '../../src/postgres/rows.js';
 import { toDeposit, toRecovery } from '../../src/postgres/rows.js';
-import type { Deposit } from '../../src/escrow/deposit.js';
-import type { Recovery } from '../../src/escrow/recovery.js';
+import type { Deposit } from '../../src/escrow/records/deposit.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
 import { query } from './postgres.js';
 import type { System } from './system.js';
 

@@ -1,13 +1,13 @@
 import { constants, createPublicKey, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
-import type { GrantId, PrincipalId, RecoveryId } from '../../src/escrow/ids.js';
-import { newId, parsePrincipalId } from '../../src/escrow/ids.js';
-import type { KeySpec, KeyUse } from '../../src/escrow/keySpecs.js';
-import { KEY_SPECS } from '../../src/escrow/keySpecs.js';
-import { mechanismsFor } from '../../src/escrow/mechanisms.js';
-import type { Purpose } from '../../src/escrow/policy.js';
-import type { Opened, ServerForVersion, TokenVerbs, Wrapped } from '../../src/escrow/ports.js';
-import type { Held, Sealed } from '../../src/escrow/sealed.js';
-import { sealed } from '../../src/escrow/sealed.js';
+import type { GrantId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
+import { newId, parsePrincipalId } from '../../src/escrow/records/ids.js';
+import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
+import { KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
+import { mechanismsFor } from '../../src/escrow/records/mechanisms.js';
+import type { Purpose } from '../../src/escrow/records/policy.js';
+import type { Opened, ServerForVersion, TokenVerbs, Wrapped } from '../../src/escrow/ports/token.js';
+import type { Held, Sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDepositary } from './testToken.js';
 

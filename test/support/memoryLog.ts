@@ -1,4 +1,4 @@
-import type { LogReader, Page, PageRequest, StoredEntry } from '../../src/escrow/ports.js';
+import type { LogReader, Page, PageRequest, StoredEntry } from '../../src/escrow/ports/token.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import { Frontier, leafHash } from '../../src/log/tree/merkle.js';

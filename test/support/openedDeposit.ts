@@ -8,10 +8,10 @@ import {
 } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import { trimToDer } from '../../src/client/der.js';
-import type { Deposit, PurposeDeposit } from '../../src/escrow/deposit.js';
-import { layerContext, layersOf } from '../../src/escrow/layers.js';
-import type { KeyId } from '../../src/escrow/ids.js';
-import type { Purpose } from '../../src/escrow/policy.js';
+import type { Deposit, PurposeDeposit } from '../../src/escrow/records/deposit.js';
+import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
+import type { KeyId } from '../../src/escrow/records/ids.js';
+import type { Purpose } from '../../src/escrow/records/policy.js';
 import type { SoftHsm } from './softhsm.js';
 import { readTokenFiles, rsaPrivateKey } from './softhsmFiles.js';
 import type { Secrets } from './windows.js';

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { createIdentity } from '../../src/client/identity/newIdentity.js';
-import { sha256Hex } from '../../src/escrow/digests.js';
+import { sha256Hex } from '../../src/escrow/records/digests.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import { madeOnce } from './madeOnce.js';
 import type { SoftHsm } from './softhsm.js';

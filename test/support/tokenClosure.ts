@@ -1,7 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism } from 'pkcs11js';
-import type { KeySpec } from '../../src/escrow/keySpecs.js';
-import { KEY_SPECS } from '../../src/escrow/keySpecs.js';
+import type { KeySpec } from '../../src/escrow/records/keySpecs.js';
+import { KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
 import type { Template } from '../../src/token/cryptoki/attributes.js';
 import { readFault } from '../../src/token/cryptoki/faults.js';
 import { rotatingUser } from '../../src/token/profile/keks.js';

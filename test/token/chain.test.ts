@@ -1,6 +1,6 @@
 import { constants, createHash, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
-import type { SignMechanism } from '../../src/escrow/mechanisms.js';
-import { DIGEST_BYTES, MECHANISMS, mechanismsFor, signs } from '../../src/escrow/mechanisms.js';
+import type { SignMechanism } from '../../src/escrow/records/mechanisms.js';
+import { DIGEST_BYTES, MECHANISMS, mechanismsFor, signs } from '../../src/escrow/records/mechanisms.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import { deposit, opened, raiseGrant } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';

@@ -8,10 +8,10 @@ import {
   randomBytes,
 } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import type { KeySpec } from '../../src/escrow/keySpecs.js';
-import { KEY_SPEC_NAMES, KEY_SPECS } from '../../src/escrow/keySpecs.js';
-import type { Mechanism } from '../../src/escrow/mechanisms.js';
-import { MECHANISM_NAMES, mechanismsFor, signs } from '../../src/escrow/mechanisms.js';
+import type { KeySpec } from '../../src/escrow/records/keySpecs.js';
+import { KEY_SPEC_NAMES, KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
+import type { Mechanism } from '../../src/escrow/records/mechanisms.js';
+import { MECHANISM_NAMES, mechanismsFor, signs } from '../../src/escrow/records/mechanisms.js';
 import type { AttackName } from '../../src/token/profile/attackNames.js';
 import { ATTACK_NAMES } from '../../src/token/profile/attackNames.js';
 import { DISPENSABLE, NESTED } from '../../src/token/profile/dialect.js';

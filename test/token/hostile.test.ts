@@ -1,9 +1,9 @@
 import { createHash, generateKeyPairSync, publicEncrypt } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import { EscrowError } from '../../src/escrow/errors.js';
-import type { GrantId, RecoveryId } from '../../src/escrow/ids.js';
-import type { TokenVerbs } from '../../src/escrow/ports.js';
-import { sealed } from '../../src/escrow/sealed.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { GrantId, RecoveryId } from '../../src/escrow/records/ids.js';
+import type { TokenVerbs } from '../../src/escrow/ports/token.js';
+import { sealed } from '../../src/escrow/records/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import { importSpki } from '../../src/token/service/findLongLived.js';
 import { verifies } from '../../src/token/selfTest/verifying.js';

@@ -1,7 +1,7 @@
-import { KEY_SPECS } from '../../src/escrow/keySpecs.js';
-import { mechanismsFor } from '../../src/escrow/mechanisms.js';
-import type { RaisedGrant, RecordedObjects } from '../../src/escrow/ports.js';
-import type { GrantId } from '../../src/escrow/ids.js';
+import { KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
+import { mechanismsFor } from '../../src/escrow/records/mechanisms.js';
+import type { RaisedGrant, RecordedObjects } from '../../src/escrow/ports/token.js';
+import type { GrantId } from '../../src/escrow/records/ids.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import { openToken } from '../../src/token/service/openToken.js';
 import { readPins } from '../../src/token/objects/ceremonyPins.js';

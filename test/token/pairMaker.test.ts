@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
-import type { GrantId, RecoveryId } from '../../src/escrow/ids.js';
+import type { GrantId, RecoveryId } from '../../src/escrow/records/ids.js';
 import { attributeLength } from '../../src/token/cryptoki/attributeLength.js';
 import { NESTED } from '../../src/token/profile/dialect.js';
 import { Mechanisms } from '../../src/token/profile/mechanisms.js';

@@ -2,9 +2,9 @@ import { constants, createPublicKey, publicEncrypt, randomBytes } from 'node:cry
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
-import type { GrantId } from '../../src/escrow/ids.js';
-import type { Opened } from '../../src/escrow/ports.js';
-import { sealed } from '../../src/escrow/sealed.js';
+import type { GrantId } from '../../src/escrow/records/ids.js';
+import type { Opened } from '../../src/escrow/ports/token.js';
+import { sealed } from '../../src/escrow/records/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import {

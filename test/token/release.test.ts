@@ -8,8 +8,8 @@ import {
   privateDecrypt,
   randomBytes,
 } from 'node:crypto';
-import type { DecryptInput } from '../../src/escrow/ports.js';
-import type { Sealed } from '../../src/escrow/sealed.js';
+import type { DecryptInput } from '../../src/escrow/ports/token.js';
+import type { Sealed } from '../../src/escrow/records/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import { deposit, depositFor, opened, raiseGrant, release } from '../support/escrowChain.js';

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { KEY_SPEC_NAMES } from '../../src/escrow/keySpecs.js';
-import { MECHANISM_NAMES } from '../../src/escrow/mechanisms.js';
+import { KEY_SPEC_NAMES } from '../../src/escrow/records/keySpecs.js';
+import { MECHANISM_NAMES } from '../../src/escrow/records/mechanisms.js';
 import { ATTACK_NAMES, ATTACKS_TRY } from '../../src/token/profile/attackNames.js';
 import type { TokenProfile } from '../../src/token/profile/profile.js';
 import { readProfile } from '../../src/token/profile/profile.js';

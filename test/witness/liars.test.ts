@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 
 import type { RunningWitness } from '../../src/witness/server.js';
 import { serveWitness } from '../../src/witness/server.js';
-import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports.js';
+import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports/token.js';
 import { keyIdHex } from '../../src/log/note/cosignature.js';
 import { Cosigning } from '../../src/cosigning/cosigning.js';
 import type { WitnessAt } from '../../src/cosigning/submission.js';

@@ -2,7 +2,7 @@ import type { BelievedHistory, HistoryPins } from '../../client/history/historyF
 import { exportHistory, readHistory, reasonOf, verifyHistory } from '../../client/history/ownHistory.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
-import type { HistoryFilter } from '../../escrow/ownerHistory.js';
+import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
 import { facts, table } from '../columns.js';

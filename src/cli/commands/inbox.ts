@@ -1,4 +1,4 @@
-import { quoted } from '../../escrow/freeText.js';
+import { quoted } from '../../escrow/records/freeText.js';
 import type { WireRecovery } from '../../api/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';

@@ -1,7 +1,7 @@
 import { writeFileAtomically, writeNewFile } from '../../client/files/atomicFile.js';
 import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
-import { quoted } from '../../escrow/freeText.js';
-import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/keySpecs.js';
+import { quoted } from '../../escrow/records/freeText.js';
+import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { WireKey } from '../../api/wire.js';
 import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';

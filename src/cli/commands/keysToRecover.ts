@@ -1,7 +1,7 @@
-import { printable } from '../../escrow/freeText.js';
+import { printable } from '../../escrow/records/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
-import { mechanismsFor } from '../../escrow/mechanisms.js';
-import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
+import { mechanismsFor } from '../../escrow/records/mechanisms.js';
+import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
 import type { WireKey, WireRecoveryOrder } from '../../api/wire.js';
 import { cellOf, table } from '../columns.js';
 import { UsageError } from '../failures.js';

@@ -1,4 +1,4 @@
-import { printable, quoted } from '../../escrow/freeText.js';
+import { printable, quoted } from '../../escrow/records/freeText.js';
 import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { PolicyDocumentError } from '../../client/errors.js';
 import {
@@ -7,8 +7,8 @@ import {
   readPolicyInForce,
 } from '../../client/policy/policyDocument.js';
 import { readPolicyFile } from '../../client/policy/policyFile.js';
-import { smallQuorums } from '../../escrow/minimumQuorum.js';
-import { policyWarnings } from '../../escrow/warnings.js';
+import { smallQuorums } from '../../escrow/rules/minimumQuorum.js';
+import { policyWarnings } from '../../escrow/rules/warnings.js';
 import { policyFileSchema } from '../../policy/jsonSchema.js';
 import { ruleInWords } from '../../policy/inWords.js';
 import { facts, table } from '../columns.js';

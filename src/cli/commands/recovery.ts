@@ -1,8 +1,8 @@
 import { NotBelieved } from '../../client/errors.js';
 import { formatDuration } from '../../policy/durations.js';
-import type { Mechanism } from '../../escrow/mechanisms.js';
-import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/mechanisms.js';
-import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
+import type { Mechanism } from '../../escrow/records/mechanisms.js';
+import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/records/mechanisms.js';
+import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
 import type { WireRecoveryOrder, WireScope } from '../../api/wire.js';
 import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';

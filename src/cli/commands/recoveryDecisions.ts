@@ -1,4 +1,4 @@
-import { printable } from '../../escrow/freeText.js';
+import { printable } from '../../escrow/records/freeText.js';
 import type { BelievedRecovery } from '../../client/depositary/depositary.js';
 import { approve, believeRecovery, deny, intend } from '../../client/depositary/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
-import { printable, quoted } from '../../escrow/freeText.js';
+import { printable, quoted } from '../../escrow/records/freeText.js';
 import type { WireRecovery } from '../../api/wire.js';
 import { decodeText } from '../../log/entry/plainText.js';
 import { facts } from '../columns.js';

@@ -1,10 +1,10 @@
-import { printable, quoted } from '../../escrow/freeText.js';
+import { printable, quoted } from '../../escrow/records/freeText.js';
 import { checkPolicyDocument } from '../../client/policy/policyDocument.js';
 import { readPolicyFile } from '../../client/policy/policyFile.js';
-import type { Explanation } from '../../escrow/explain.js';
-import { explain } from '../../escrow/explain.js';
-import { KEY_SPEC_NAMES } from '../../escrow/keySpecs.js';
-import type { KeySpec, KeyUse } from '../../escrow/keySpecs.js';
+import type { Explanation } from '../../escrow/rules/explain.js';
+import { explain } from '../../escrow/rules/explain.js';
+import { KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
+import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
 import type { WireChoice } from '../../api/wire.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';

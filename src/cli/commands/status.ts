@@ -1,4 +1,4 @@
-import { printable } from '../../escrow/freeText.js';
+import { printable } from '../../escrow/records/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem } from '../../client/errors.js';
 import { jwkThumbprint } from '../../jose/jws.js';

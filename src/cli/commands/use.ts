@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 
 import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { ecdsaToDer } from '../../client/der.js';
-import type { Mechanism } from '../../escrow/mechanisms.js';
-import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/mechanisms.js';
+import type { Mechanism } from '../../escrow/records/mechanisms.js';
+import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';

@@ -1,4 +1,4 @@
-import { printable } from '../../escrow/freeText.js';
+import { printable } from '../../escrow/records/freeText.js';
 import { readFile, rm } from 'node:fs/promises';
 
 import { decodeText } from '../../log/entry/plainText.js';

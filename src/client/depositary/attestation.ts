@@ -1,11 +1,11 @@
 import { createPublicKey } from 'node:crypto';
 import { errors, jwtVerify } from 'jose';
 
-import { askedAsJson, requestHash, sha256Hex } from '../../escrow/digests.js';
-import { parseId, parsePrincipalId } from '../../escrow/ids.js';
-import type { KeyId, PrincipalId } from '../../escrow/ids.js';
-import type { Asked, DescribedKey, RequestVersion, Scope } from '../../escrow/recovery.js';
-import { MAX_RECOVERY_KEYS } from '../../escrow/recovery.js';
+import { askedAsJson, requestHash, sha256Hex } from '../../escrow/records/digests.js';
+import { parseId, parsePrincipalId } from '../../escrow/records/ids.js';
+import type { KeyId, PrincipalId } from '../../escrow/records/ids.js';
+import type { Asked, DescribedKey, RequestVersion, Scope } from '../../escrow/records/recovery.js';
+import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
 import type { WireForDepositary, WireRecovery, WireRecoveryKey, WireScope } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { canonicalJson } from '../../log/entry/canonical.js';

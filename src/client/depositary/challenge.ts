@@ -2,7 +2,7 @@ import { createPublicKey } from 'node:crypto';
 
 import { z } from 'zod';
 
-import { sha256Hex } from '../../escrow/digests.js';
+import { sha256Hex } from '../../escrow/records/digests.js';
 import { IdentityError, NotBelieved } from '../errors.js';
 import type { OaepName } from '../identity/decryptionKey.js';
 import type { DecryptionKey } from '../identity/decryptionKey.js';

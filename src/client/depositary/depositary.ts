@@ -1,6 +1,6 @@
-import { askedAsJson, repliesDigest } from '../../escrow/digests.js';
-import type { Reply } from '../../escrow/recovery.js';
-import { sealed } from '../../escrow/sealed.js';
+import { askedAsJson, repliesDigest } from '../../escrow/records/digests.js';
+import type { Reply } from '../../escrow/records/recovery.js';
+import { sealed } from '../../escrow/records/sealed.js';
 import type {
   StatementPayload,
   WireApproval,

@@ -1,7 +1,7 @@
 import { isForLog } from '../../log/note/audience.js';
-import { askedAsJson } from '../../escrow/digests.js';
-import type { SigningKey } from '../../escrow/principals.js';
-import { isStatement } from '../../escrow/statement.js';
+import { askedAsJson } from '../../escrow/records/digests.js';
+import type { SigningKey } from '../../escrow/records/principals.js';
+import { isStatement } from '../../escrow/rules/statement.js';
 import type { WireSignedIntent } from '../../api/wire.js';
 import type { BelievedRecovery, DepositaryTrust } from './depositary.js';
 import { INTENT_TYPE, partOf } from './depositary.js';

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto';
 
-import { canonicalHash, sha256Hex } from '../../escrow/digests.js';
+import { canonicalHash, sha256Hex } from '../../escrow/records/digests.js';
 import type { WireConfirmation, WireRelease, WireReleasedKeys } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { sameBytes } from '../../log/tree/merkle.js';

@@ -1,8 +1,8 @@
-import type { Binding } from '../../escrow/deposit.js';
-import { sha256Hex } from '../../escrow/digests.js';
-import type { KeyId } from '../../escrow/ids.js';
-import { layerContext, termsHash } from '../../escrow/layers.js';
-import { repliesOf } from '../../escrow/policy.js';
+import type { Binding } from '../../escrow/records/deposit.js';
+import { sha256Hex } from '../../escrow/records/digests.js';
+import type { KeyId } from '../../escrow/records/ids.js';
+import { layerContext, termsHash } from '../../escrow/records/layers.js';
+import { repliesOf } from '../../escrow/records/policy.js';
 import type { WireDeposit, WireRecovery, WireRecoveryKey, WireShare } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import type { HistoryFilter, HistoryStatementPayload } from '../../escrow/ownerHistory.js';
-import { HistoryList, isInHistory } from '../../escrow/ownerHistory.js';
+import type { HistoryFilter, HistoryStatementPayload } from '../../escrow/records/ownerHistory.js';
+import { HistoryList, isInHistory } from '../../escrow/records/ownerHistory.js';
 import { decodeBase64, encodeBase64 } from '../../log/note/base64.js';
 import { canonicalJson, parseCanonicalJson } from '../../log/entry/canonical.js';
 import { CheckedLines, Fault } from '../../log/export/checkedLines.js';

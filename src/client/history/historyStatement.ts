@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import type { HistoryStatementPayload } from '../../escrow/ownerHistory.js';
-import { HISTORY_TYPE } from '../../escrow/ownerHistory.js';
+import type { HistoryStatementPayload } from '../../escrow/records/ownerHistory.js';
+import { HISTORY_TYPE } from '../../escrow/records/ownerHistory.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { NotBelieved } from '../errors.js';

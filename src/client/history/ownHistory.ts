@@ -3,8 +3,8 @@ import { createReadStream } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import type { HistoryFilter } from '../../escrow/ownerHistory.js';
-import { filterAsJson, isInHistory } from '../../escrow/ownerHistory.js';
+import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
+import { filterAsJson, isInHistory } from '../../escrow/records/ownerHistory.js';
 import type { WireHistory } from '../../api/wire.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';

@@ -4,9 +4,9 @@ import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { sha256Hex } from '../../escrow/digests.js';
-import { parsePrincipalId } from '../../escrow/ids.js';
-import { DAEMON_ID } from '../../escrow/principals.js';
+import { sha256Hex } from '../../escrow/records/digests.js';
+import { parsePrincipalId } from '../../escrow/records/ids.js';
+import { DAEMON_ID } from '../../escrow/records/principals.js';
 import { writeFileAtomically, writeNewFile } from '../files/atomicFile.js';
 import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from '../errors.js';

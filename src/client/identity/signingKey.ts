@@ -3,7 +3,7 @@ import { createPublicKey } from 'node:crypto';
 import type { JWTPayload } from 'jose';
 import { SignJWT } from 'jose';
 
-import type { SigningKey } from '../../escrow/principals.js';
+import type { SigningKey } from '../../escrow/records/principals.js';
 import { IdentityError } from '../errors.js';
 import type { Jwk } from '../../jose/jws.js';
 import { jwkThumbprint } from '../../jose/jws.js';

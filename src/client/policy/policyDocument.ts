@@ -1,6 +1,6 @@
-import { canonicalHash } from '../../escrow/digests.js';
-import { newPolicyProblems } from '../../escrow/newPolicy.js';
-import type { Policy } from '../../escrow/policy.js';
+import { canonicalHash } from '../../escrow/records/digests.js';
+import { newPolicyProblems } from '../../escrow/rules/newPolicy.js';
+import type { Policy } from '../../escrow/records/policy.js';
 import type { PolicySignaturePayload } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { canonicalJson } from '../../log/entry/canonical.js';

@@ -1,8 +1,8 @@
-import type { CertifiedCall } from '../../escrow/context.js';
-import { callOf } from '../../escrow/context.js';
-import { EscrowError } from '../../escrow/errors.js';
-import { KnownCaller } from '../../escrow/knownCaller.js';
-import type { Policy } from '../../escrow/policy.js';
+import type { CertifiedCall } from '../../escrow/escrow.js';
+import { callOf } from '../../escrow/escrow.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import { KnownCaller } from '../../escrow/ledger/knownCaller.js';
+import type { Policy } from '../../escrow/records/policy.js';
 import type { Known } from './signed.js';
 import type { PeerCertificate } from './peerCertificate.js';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import { sha256Hex } from '../../escrow/digests.js';
-import { EscrowError } from '../../escrow/errors.js';
+import { sha256Hex } from '../../escrow/records/digests.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 
 /** Longest key, without quotes. */

@@ -1,7 +1,7 @@
 import type { CryptoKey } from 'jose';
 import { compactVerify, errors, importJWK } from 'jose';
 
-import type { SigningKey } from '../../escrow/principals.js';
+import type { SigningKey } from '../../escrow/records/principals.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { decodeBase64url } from '../../api/base64url.js';
 import { isJsonObject, JsonError, parseStrictJson } from '../limits/strictJson.js';

@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 
 import { z } from 'zod';
 
-import type { Call, OperateCall } from '../../escrow/context.js';
-import { callOf } from '../../escrow/context.js';
-import { EscrowError } from '../../escrow/errors.js';
-import { KnownCaller } from '../../escrow/knownCaller.js';
-import type { Policy } from '../../escrow/policy.js';
+import type { Call, OperateCall } from '../../escrow/escrow.js';
+import { callOf } from '../../escrow/escrow.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import { KnownCaller } from '../../escrow/ledger/knownCaller.js';
+import type { Policy } from '../../escrow/records/policy.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { fingerprintOf, MAX_KEY_CHARACTERS, readIdempotencyKey } from './idempotencyKey.js';
 import type { UnverifiedJws } from './jws.js';

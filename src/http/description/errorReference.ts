@@ -1,5 +1,5 @@
-import type { ErrorCode } from '../../escrow/errors.js';
-import { ERROR_CODES } from '../../escrow/errors.js';
+import type { ErrorCode } from '../../escrow/records/errors.js';
+import { ERROR_CODES } from '../../escrow/records/errors.js';
 import { problemsOf } from './openapi.js';
 import { ADVICE } from './problemAdvice.js';
 import { RETRY_AFTER_SECONDS, STATUS } from '../problems.js';

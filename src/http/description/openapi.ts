@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { ErrorCode } from '../../escrow/errors.js';
+import type { ErrorCode } from '../../escrow/records/errors.js';
 import { isJsonObject } from '../limits/strictJson.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { SCHEME } from '../caller/signed.js';

@@ -1,4 +1,4 @@
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 
 /** How long a request may wait for its answer. The time that its body takes to come is not counted. */
 export class AnswerDeadline {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { JsonError, parseStrictJson } from './strictJson.js';
 

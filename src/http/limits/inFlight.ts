@@ -1,4 +1,4 @@
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 
 /** The requests under way: at most so many, and none more once draining has begun. */
 export class InFlight {

@@ -1,4 +1,4 @@
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 
 /** How often something may be done: `perSecond` on average, `burst` at once after a rest. */
 export interface Rate {

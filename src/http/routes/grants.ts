@@ -1,6 +1,6 @@
-import { grantStatusAt } from '../../escrow/grant.js';
-import { decryptWithGrant, revokeGrant, signWithGrant } from '../../escrow/operate.js';
-import { listGrants, viewGrant } from '../../escrow/views.js';
+import { grantStatusAt } from '../../escrow/records/grant.js';
+import { decryptWithGrant, revokeGrant, signWithGrant } from '../../escrow/acts/useGrant.js';
+import { listGrants, viewGrant } from '../../escrow/reads/recoveries.js';
 import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../api/wire.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
 import { pageOf, REPLIES } from '../../api/replies.js';

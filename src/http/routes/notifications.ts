@@ -1,4 +1,4 @@
-import { redeliver } from '../../escrow/redelivery.js';
+import { redeliver } from '../../escrow/acts/redeliverNotices.js';
 import type { Acted, WireRedelivery } from '../../api/wire.js';
 import { pageReply } from '../replies.js';
 import { pageOf, REPLIES } from '../../api/replies.js';

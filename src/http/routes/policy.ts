@@ -1,10 +1,10 @@
-import { applyPolicy, planPolicy } from '../../escrow/applyPolicy.js';
-import type { Escrow } from '../../escrow/context.js';
-import type { Explanation } from '../../escrow/explain.js';
-import { depositaryProblems, explain } from '../../escrow/explain.js';
-import { API_ROLES, hasRole } from '../../escrow/principals.js';
-import { getOwner } from '../../escrow/rules.js';
-import { policyWarnings } from '../../escrow/warnings.js';
+import { applyPolicy, planPolicy } from '../../escrow/acts/applyPolicy.js';
+import type { Escrow } from '../../escrow/escrow.js';
+import type { Explanation } from '../../escrow/rules/explain.js';
+import { depositaryProblems, explain } from '../../escrow/rules/explain.js';
+import { API_ROLES, hasRole } from '../../escrow/records/principals.js';
+import { getOwner } from '../../escrow/rules/rules.js';
+import { policyWarnings } from '../../escrow/rules/warnings.js';
 import type {
   WireAppliedPolicy,
   WireChoice,

@@ -1,14 +1,19 @@
-import type { Call, Escrow } from '../../escrow/context.js';
-import { approveRecovery, cancelRecovery, denyRecovery, vetoRecovery } from '../../escrow/decideRecovery.js';
-import { grantStatusAt } from '../../escrow/grant.js';
-import { intendRecovery } from '../../escrow/intendRecovery.js';
-import { confirmRelease } from '../../escrow/keptRelease.js';
-import { activateRecovery, releaseKeys } from '../../escrow/recoverKey.js';
-import type { Recovery } from '../../escrow/recovery.js';
-import { requestRecovery } from '../../escrow/requestRecovery.js';
-import { stopRecovery } from '../../escrow/stopRecovery.js';
-import { sealed } from '../../escrow/sealed.js';
-import { listRecoveries, proofsOf, viewOf, viewRecovery } from '../../escrow/views.js';
+import type { Call, Escrow } from '../../escrow/escrow.js';
+import {
+  approveRecovery,
+  cancelRecovery,
+  denyRecovery,
+  vetoRecovery,
+} from '../../escrow/acts/approveRecovery.js';
+import { grantStatusAt } from '../../escrow/records/grant.js';
+import { intendRecovery } from '../../escrow/acts/intendRecovery.js';
+import { confirmRelease } from '../../escrow/acts/keptReleases.js';
+import { activateRecovery, releaseKeys } from '../../escrow/acts/activateRecovery.js';
+import type { Recovery } from '../../escrow/records/recovery.js';
+import { requestRecovery } from '../../escrow/acts/requestRecovery.js';
+import { stopRecovery } from '../../escrow/acts/stopRecovery.js';
+import { sealed } from '../../escrow/records/sealed.js';
+import { listRecoveries, proofsOf, viewOf, viewRecovery } from '../../escrow/reads/recoveries.js';
 import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../api/wire.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
 import { pageOf, REPLIES } from '../../api/replies.js';

@@ -1,7 +1,7 @@
-import type { Deposit } from '../../escrow/deposit.js';
-import type { Grant } from '../../escrow/grant.js';
-import type { Change } from '../../escrow/journal.js';
-import type { Recovery } from '../../escrow/recovery.js';
+import type { Deposit } from '../../escrow/records/deposit.js';
+import type { Grant } from '../../escrow/records/grant.js';
+import type { Change } from '../../escrow/ports/journal.js';
+import type { Recovery } from '../../escrow/records/recovery.js';
 import type { Ground, Statement, Undo } from './lockedRows.js';
 import { depositariesOf, participantsOf, toDocument } from '../rows.js';
 

@@ -1,5 +1,5 @@
-import type { Claim, JournalWrite } from '../../escrow/journal.js';
-import { takeUses } from '../../escrow/rate.js';
+import type { Claim, JournalWrite } from '../../escrow/ports/journal.js';
+import { takeUses } from '../../escrow/records/rate.js';
 import { uuidArray } from './binaryArrays.js';
 import { idempotencyKey, requestKey, type Ground, type Statement, type Undo } from './lockedRows.js';
 

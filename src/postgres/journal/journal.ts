@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
-import { EscrowError } from '../../escrow/errors.js';
-import type { Journal, JournalWrite, OpenAct } from '../../escrow/journal.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import type { Journal, JournalWrite, OpenAct } from '../../escrow/ports/journal.js';
 import type { Appender } from './appender.js';
 import { AppenderKeeper } from './appenderKeeper.js';
 import { beginBatch, rollback, writeBatch, type BatchOutcome } from './judgedBatch.js';

@@ -1,4 +1,4 @@
-import { NotHeld, type JournalWrite } from '../../escrow/journal.js';
+import { NotHeld, type JournalWrite } from '../../escrow/ports/journal.js';
 import { changeStatements, takeChange } from './changes.js';
 import { byteaArray, textArray } from './binaryArrays.js';
 import { claimStatements, heldRecovery, isKeyed, takeClaim } from './claims.js';

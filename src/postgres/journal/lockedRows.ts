@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
 import type { QueryResultRow } from 'pg';
-import type { GrantStatus } from '../../escrow/grant.js';
-import type { Claim, JournalWrite } from '../../escrow/journal.js';
-import type { Rate, RecentUses } from '../../escrow/rate.js';
+import type { GrantStatus } from '../../escrow/records/grant.js';
+import type { Claim, JournalWrite } from '../../escrow/ports/journal.js';
+import type { Rate, RecentUses } from '../../escrow/records/rate.js';
 import { instantArray, uuidArray } from './binaryArrays.js';
 
 /** What counts of a grant. */

@@ -1,5 +1,5 @@
-import type { ActId } from '../../escrow/ids.js';
-import type { OpenAct, Subject } from '../../escrow/journal.js';
+import type { ActId } from '../../escrow/records/ids.js';
+import type { OpenAct, Subject } from '../../escrow/ports/journal.js';
 import type { Clocks } from '../clocks.js';
 import type { Lease } from './instances.js';
 import type { Pool } from '../pool.js';

@@ -1,4 +1,4 @@
-import type { Claim, JournalWrite, NotHeld } from '../../escrow/journal.js';
+import type { Claim, JournalWrite, NotHeld } from '../../escrow/ports/journal.js';
 import { entryArrays, needTime, outcomeOf, type BatchOutcome } from './judgedBatch.js';
 import { instantArray, intArray, textArray, uuidArray } from './binaryArrays.js';
 import { CLOCKS_APART_MS, type Clocks } from '../clocks.js';

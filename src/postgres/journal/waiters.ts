@@ -1,5 +1,5 @@
-import { EscrowError } from '../../escrow/errors.js';
-import type { JournalWrite } from '../../escrow/journal.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import type { JournalWrite } from '../../escrow/ports/journal.js';
 
 /** A write whose caller waits. */
 export interface Waiting {

@@ -1,5 +1,5 @@
 import { deserialize } from 'node:v8';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import type { TreeHead } from '../../log/anchor.js';
 import { leafHash, sameBytes } from '../../log/tree/merkle.js';
 import { frontierOf } from '../../log/tree/prover.js';

@@ -1,4 +1,4 @@
-import type { Subject } from '../../escrow/journal.js';
+import type { Subject } from '../../escrow/ports/journal.js';
 import { safeInteger } from '../faults.js';
 import type { Ask, Pool } from '../pool.js';
 

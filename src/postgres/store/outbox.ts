@@ -1,4 +1,4 @@
-import type { NoticePlace, Outbox, SinkProgress } from '../../escrow/outbox.js';
+import type { NoticePlace, Outbox, SinkProgress } from '../../escrow/ports/outbox.js';
 import { safeInteger } from '../faults.js';
 import type { Lease } from '../journal/instances.js';
 import type { Ask, Pool } from '../pool.js';

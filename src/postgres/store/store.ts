@@ -1,6 +1,6 @@
-import type { Creation } from '../../escrow/idempotency.js';
-import type { PrincipalId } from '../../escrow/ids.js';
-import type { NoticeKind } from '../../escrow/notices.js';
+import type { Creation } from '../../escrow/acts/idempotency.js';
+import type { PrincipalId } from '../../escrow/records/ids.js';
+import type { NoticeKind } from '../../escrow/notices/whoIsTold.js';
 import type {
   AppliedPolicy,
   Clock,
@@ -9,8 +9,8 @@ import type {
   PageRequest,
   Store,
   StoredPolicy,
-} from '../../escrow/ports.js';
-import type { DepositedQuorums } from '../../escrow/warnings.js';
+} from '../../escrow/ports/token.js';
+import type { DepositedQuorums } from '../../escrow/rules/warnings.js';
 import { pageOf, readCursor } from '../cursor.js';
 import { safeInteger } from '../faults.js';
 import { requestKey } from '../journal/lockedRows.js';

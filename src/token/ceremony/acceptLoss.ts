@@ -1,4 +1,4 @@
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import type { TreeHead } from '../../log/anchor.js';
 import { emptyAnchor } from '../../log/anchor.js';
 import { putAnchor, readAnchor } from '../objects/anchor.js';

@@ -1,7 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle } from 'pkcs11js';
-import type { PrincipalId } from '../../escrow/ids.js';
+import type { PrincipalId } from '../../escrow/records/ids.js';
 import { readAttribute } from '../objects/objectCheck.js';
 import { readServerForLabel, serverForLabel } from '../objects/objectNames.js';
 import { findAll } from '../objects/objects.js';

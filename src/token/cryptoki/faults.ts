@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 
 /** What a PKCS#11 call answered instead of CKR_OK. */
 export interface Fault {

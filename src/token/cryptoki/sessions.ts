@@ -1,5 +1,5 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import { asEscrowError } from './faults.js';
 
 /** What the adapter tells the operator's log. */

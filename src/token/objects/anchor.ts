@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import { anchorAfter, decodeAnchor, emptyAnchor, encodeAnchor } from '../../log/anchor.js';
 import type { Template } from '../cryptoki/attributes.js';

@@ -1,10 +1,10 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import type { Template } from '../cryptoki/attributes.js';
-import { EscrowError } from '../../escrow/errors.js';
-import type { PrincipalId } from '../../escrow/ids.js';
-import { parsePrincipalId } from '../../escrow/ids.js';
-import type { EnrolledDepositary, ServerForVersion } from '../../escrow/ports.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import type { PrincipalId } from '../../escrow/records/ids.js';
+import { parsePrincipalId } from '../../escrow/records/ids.js';
+import type { EnrolledDepositary, ServerForVersion } from '../../escrow/ports/token.js';
 import { hasNested } from './objectCheck.js';
 import type { ObjectName } from './objectNames.js';
 import { objectNames, readServerForLabel } from './objectNames.js';

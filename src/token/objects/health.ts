@@ -1,7 +1,7 @@
 import { createHash, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import type { Handle } from 'pkcs11js';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import { mayBeCiphertext } from '../cryptoki/faults.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenObjects } from './objects.js';

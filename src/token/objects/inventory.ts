@@ -1,11 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
-import { quoted } from '../../escrow/freeText.js';
-import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/ids.js';
-import { parseId } from '../../escrow/ids.js';
-import type { Mechanism } from '../../escrow/mechanisms.js';
-import type { RaisedGrant, RecordedObjects, StandingObjects, UnaccountedObject } from '../../escrow/ports.js';
+import { quoted } from '../../escrow/records/freeText.js';
+import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/records/ids.js';
+import { parseId } from '../../escrow/records/ids.js';
+import type { Mechanism } from '../../escrow/records/mechanisms.js';
+import type {
+  RaisedGrant,
+  RecordedObjects,
+  StandingObjects,
+  UnaccountedObject,
+} from '../../escrow/ports/token.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
 import { isOperate, readKekLabel } from '../profile/keks.js';
 import { readAttribute } from './objectCheck.js';

@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import { attributeLength } from '../cryptoki/attributeLength.js';
 import { ulongs } from '../cryptoki/attributes.js';
 import { kekCheckValue } from './kekCheckValue.js';

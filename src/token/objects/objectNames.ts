@@ -1,8 +1,8 @@
 import pkcs11 from 'pkcs11js';
-import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/ids.js';
-import { parsePrincipalId } from '../../escrow/ids.js';
-import type { KeySpec, KeyUse } from '../../escrow/keySpecs.js';
-import type { ServerForVersion } from '../../escrow/ports.js';
+import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/records/ids.js';
+import { parsePrincipalId } from '../../escrow/records/ids.js';
+import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
+import type { ServerForVersion } from '../../escrow/ports/token.js';
 import type { Template } from '../cryptoki/attributes.js';
 import {
   kekTemplate,

@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
-import type { EscrowError } from '../../escrow/errors.js';
+import type { EscrowError } from '../../escrow/records/errors.js';
 import type { Template } from '../cryptoki/attributes.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
 import type { ObjectCheck } from './objectCheck.js';

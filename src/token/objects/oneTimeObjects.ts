@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
-import type { GrantId, RecoveryId } from '../../escrow/ids.js';
-import { parseId } from '../../escrow/ids.js';
+import type { GrantId, RecoveryId } from '../../escrow/records/ids.js';
+import { parseId } from '../../escrow/records/ids.js';
 import { findAll, readBytes } from './objects.js';
 import type { Workbench } from './openParts.js';
 

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import type { ModuleEnvironment } from '../cryptoki/module.js';
 import { NativeFault } from '../cryptoki/nativeFunction.js';
 import type { TokenProfile } from '../profile/profile.js';

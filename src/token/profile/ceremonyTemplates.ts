@@ -1,5 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import type { Purpose } from '../../escrow/policy.js';
+import type { Purpose } from '../../escrow/records/policy.js';
 import type { Template } from '../cryptoki/attributes.js';
 import { nested } from '../cryptoki/attributes.js';
 import type { KekKind, OperateKind } from './keks.js';

@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
-import type { KeySpec, KeyUse } from '../../escrow/keySpecs.js';
-import type { Purpose } from '../../escrow/policy.js';
+import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
+import type { Purpose } from '../../escrow/records/policy.js';
 import type { Template } from '../cryptoki/attributes.js';
 import { nested } from '../cryptoki/attributes.js';
 import {

@@ -1,10 +1,10 @@
 import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { Mechanism as CkMechanism } from 'pkcs11js';
-import type { KeySpec } from '../../escrow/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/keySpecs.js';
-import type { DigestName, Mechanism, SignMechanism } from '../../escrow/mechanisms.js';
-import { DIGEST_BYTES, MECHANISMS } from '../../escrow/mechanisms.js';
+import type { KeySpec } from '../../escrow/records/keySpecs.js';
+import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import type { DigestName, Mechanism, SignMechanism } from '../../escrow/records/mechanisms.js';
+import { DIGEST_BYTES, MECHANISMS } from '../../escrow/records/mechanisms.js';
 import type { TokenProfile } from './profile.js';
 
 /** AES-256-GCM everywhere here: 96-bit IV, 128-bit tag (SP 800-38D section 8.2.2). */

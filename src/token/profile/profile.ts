@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { decodeText } from '../../log/entry/plainText.js';
-import { KEY_SPEC_NAMES } from '../../escrow/keySpecs.js';
-import { MECHANISM_NAMES } from '../../escrow/mechanisms.js';
+import { KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
+import { MECHANISM_NAMES } from '../../escrow/records/mechanisms.js';
 import { ATTACK_NAMES } from './attackNames.js';
 import { DISPENSABLE, USES_ON_UNWRAPPING } from './dialect.js';
 

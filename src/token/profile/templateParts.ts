@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
-import type { KeySpec } from '../../escrow/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/keySpecs.js';
+import type { KeySpec } from '../../escrow/records/keySpecs.js';
+import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { Template } from '../cryptoki/attributes.js';
 import { ulongs } from '../cryptoki/attributes.js';
 

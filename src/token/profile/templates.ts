@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
-import type { KeySpec, KeyUse } from '../../escrow/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/keySpecs.js';
+import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
+import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { Template } from '../cryptoki/attributes.js';
 import { nested } from '../cryptoki/attributes.js';
 import { CURVES } from '../cryptoki/spki.js';

@@ -1,9 +1,9 @@
 import { constants, publicEncrypt, randomBytes } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
-import { EscrowError } from '../../escrow/errors.js';
-import type { KeySpec } from '../../escrow/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/keySpecs.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import type { KeySpec } from '../../escrow/records/keySpecs.js';
+import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { AttackName } from '../profile/attackNames.js';
 import { ATTACK_NAMES, NEEDS_NEWER_KEK } from '../profile/attackNames.js';
 import type { Target } from './attacks.js';

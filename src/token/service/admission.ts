@@ -1,4 +1,4 @@
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import { SessionsBusy } from '../cryptoki/sessions.js';
 
 /** The door to something that is exchanged under its users: counts who is inside, and lets wait who may not enter yet. */

@@ -1,5 +1,5 @@
-import { EscrowError } from '../../escrow/errors.js';
-import type { Token, TokenAbilities, TokenVerbs } from '../../escrow/ports.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import type { Token, TokenAbilities, TokenVerbs } from '../../escrow/ports/token.js';
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import { Admission } from './admission.js';
 import { TokenNotReady } from '../cryptoki/faults.js';

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism } from 'pkcs11js';
-import { EscrowError } from '../../escrow/errors.js';
-import type { KeySpec } from '../../escrow/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/keySpecs.js';
-import type { TokenVerbs } from '../../escrow/ports.js';
-import type { Held } from '../../escrow/sealed.js';
-import { sealed } from '../../escrow/sealed.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import type { KeySpec } from '../../escrow/records/keySpecs.js';
+import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import type { TokenVerbs } from '../../escrow/ports/token.js';
+import type { Held } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealed.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
 import { kekKindFor } from '../profile/keks.js';
 import type { Loan } from './loan.js';

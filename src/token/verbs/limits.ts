@@ -1,4 +1,4 @@
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 import { GCM } from '../profile/mechanisms.js';
 import { TOKEN_RSA } from '../profile/templateParts.js';
 

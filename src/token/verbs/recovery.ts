@@ -1,9 +1,9 @@
 import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
-import { EscrowError } from '../../escrow/errors.js';
-import type { RecoveryId } from '../../escrow/ids.js';
-import type { Opened, TokenVerbs } from '../../escrow/ports.js';
-import type { Held, Opener, Sealed } from '../../escrow/sealed.js';
-import { sealed } from '../../escrow/sealed.js';
+import { EscrowError } from '../../escrow/records/errors.js';
+import type { RecoveryId } from '../../escrow/records/ids.js';
+import type { Opened, TokenVerbs } from '../../escrow/ports/token.js';
+import type { Held, Opener, Sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealed.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
 import { isKekFor, kekKindFor } from '../profile/keks.js';
 import type { HeldKind, Loan } from './loan.js';

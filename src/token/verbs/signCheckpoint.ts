@@ -3,7 +3,7 @@ import type { Sessions } from '../cryptoki/sessions.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenObjects } from '../objects/objects.js';
 import { objectNames } from '../objects/objectNames.js';
-import { EscrowError } from '../../escrow/errors.js';
+import { EscrowError } from '../../escrow/records/errors.js';
 
 /** How the `log` key signs. */
 export type LogAlgorithm = 'Ed25519' | 'ECDSA-P256';

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
-import { MEANS } from '../../../src/escrow/acts.js';
+import { MEANS } from '../../../src/escrow/ledger/means.js';
 import type { Database } from '../../../src/postgres/database.js';
 import { openPool, type Ask, type Pool } from '../../../src/postgres/pool.js';
 import { batchBytes, WRITER_TYPE, writerInput } from '../../../src/log/statements/writer.js';

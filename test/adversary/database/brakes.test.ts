@@ -1,10 +1,10 @@
-import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/decideRecovery.js';
-import type { Grant } from '../../../src/escrow/grant.js';
-import type { KeyId, PrincipalId } from '../../../src/escrow/ids.js';
-import { revokeGrant, signWithGrant } from '../../../src/escrow/operate.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/recoverKey.js';
-import type { Recovery, RecoveryState } from '../../../src/escrow/recovery.js';
-import { stopRecovery } from '../../../src/escrow/stopRecovery.js';
+import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import type { Grant } from '../../../src/escrow/records/grant.js';
+import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
+import { revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import type { Recovery, RecoveryState } from '../../../src/escrow/records/recovery.js';
+import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import { callOf, due, newScene, outcomeOf, statementOf, stopOf } from './scene.js';
 

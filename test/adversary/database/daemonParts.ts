@@ -1,4 +1,4 @@
-import type { Certifier, CheckpointSigner, LogReader } from '../../../src/escrow/ports.js';
+import type { Certifier, CheckpointSigner, LogReader } from '../../../src/escrow/ports/token.js';
 import { Damage } from '../../../src/postgres/damage.js';
 import { FollowedLog, type Follow, type Followed } from '../../../src/postgres/log/followed.js';
 import { leaseOf } from '../../../src/postgres/journal/instances.js';

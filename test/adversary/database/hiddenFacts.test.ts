@@ -1,13 +1,13 @@
-import type { GrantId, KeyId } from '../../../src/escrow/ids.js';
-import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/decideRecovery.js';
-import { depositDigest } from '../../../src/escrow/digests.js';
-import type { Grant } from '../../../src/escrow/grant.js';
-import { revokeGrant, signWithGrant } from '../../../src/escrow/operate.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/recoverKey.js';
-import type { Recovery } from '../../../src/escrow/recovery.js';
-import { stopRecovery } from '../../../src/escrow/stopRecovery.js';
+import type { GrantId, KeyId } from '../../../src/escrow/records/ids.js';
+import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { depositDigest } from '../../../src/escrow/records/digests.js';
+import type { Grant } from '../../../src/escrow/records/grant.js';
+import { revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import type { Recovery } from '../../../src/escrow/records/recovery.js';
+import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
-import type { LogFacts } from '../../../src/escrow/logFacts.js';
+import type { LogFacts } from '../../../src/escrow/logged/logFacts.js';
 import {
   approve,
   ask,

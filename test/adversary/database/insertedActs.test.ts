@@ -1,8 +1,8 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 
-import type { Act } from '../../../src/escrow/acts.js';
-import { MEANS } from '../../../src/escrow/acts.js';
-import { LogState } from '../../../src/escrow/logState.js';
+import type { Act } from '../../../src/escrow/ledger/means.js';
+import { MEANS } from '../../../src/escrow/ledger/means.js';
+import { LogState } from '../../../src/escrow/logged/logState.js';
 import { leafHash } from '../../../src/log/tree/merkle.js';
 import { batchBytes, writerInput } from '../../../src/log/statements/writer.js';
 import type { Database } from '../../../src/postgres/database.js';

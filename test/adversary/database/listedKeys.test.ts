@@ -1,10 +1,10 @@
-import type { Escrow } from '../../../src/escrow/context.js';
+import type { Escrow } from '../../../src/escrow/escrow.js';
 import type { Directory } from '../../../src/escrow/directory.js';
-import type { Policy } from '../../../src/escrow/policy.js';
+import type { Policy } from '../../../src/escrow/records/policy.js';
 import { callBy } from '../../support/calls.js';
-import { denyRecovery } from '../../../src/escrow/decideRecovery.js';
-import { activateWhenDue, releaseKeys } from '../../../src/escrow/recoverKey.js';
-import { viewRecovery } from '../../../src/escrow/views.js';
+import { denyRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { activateWhenDue, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { viewRecovery } from '../../../src/escrow/reads/recoveries.js';
 import {
   approve,
   ask,

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { types } from 'node:util';
 
-import type { Act } from '../../../src/escrow/acts.js';
-import type { ActId } from '../../../src/escrow/ids.js';
-import { newId } from '../../../src/escrow/ids.js';
-import type { JournalWrite, Subject } from '../../../src/escrow/journal.js';
-import type { LogState, SavedState } from '../../../src/escrow/logState.js';
+import type { Act } from '../../../src/escrow/ledger/means.js';
+import type { ActId } from '../../../src/escrow/records/ids.js';
+import { newId } from '../../../src/escrow/records/ids.js';
+import type { JournalWrite, Subject } from '../../../src/escrow/ports/journal.js';
+import type { LogState, SavedState } from '../../../src/escrow/logged/logState.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';
 import type { Database } from '../../../src/postgres/database.js';

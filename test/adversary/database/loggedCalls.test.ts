@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 
-import type { EscrowError } from '../../../src/escrow/errors.js';
-import type { ActId, PrincipalId } from '../../../src/escrow/ids.js';
-import type { JournalWrite } from '../../../src/escrow/journal.js';
-import { Ledger } from '../../../src/escrow/ledger.js';
-import { LoggedCreations } from '../../../src/escrow/loggedCreations.js';
-import type { FollowedLog, LogFacts } from '../../../src/escrow/logFacts.js';
-import type { Actor, Outcome } from '../../../src/escrow/performance.js';
-import type { Token } from '../../../src/escrow/ports.js';
+import type { EscrowError } from '../../../src/escrow/records/errors.js';
+import type { ActId, PrincipalId } from '../../../src/escrow/records/ids.js';
+import type { JournalWrite } from '../../../src/escrow/ports/journal.js';
+import { Ledger } from '../../../src/escrow/ledger/ledger.js';
+import { LoggedCreations } from '../../../src/escrow/logged/creations.js';
+import type { FollowedLog, LogFacts } from '../../../src/escrow/logged/logFacts.js';
+import type { Actor, Outcome } from '../../../src/escrow/ledger/act.js';
+import type { Token } from '../../../src/escrow/ports/token.js';
 import type { Entry } from '../../../src/log/entry/entry.js';
 import { MemoryJournal } from '../../escrow/memoryJournal.js';
 

@@ -1,8 +1,8 @@
-import type { Deposit } from '../../../src/escrow/deposit.js';
-import { depositDigest, requestHash } from '../../../src/escrow/digests.js';
-import type { KeyId, PrincipalId } from '../../../src/escrow/ids.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/recoverKey.js';
-import type { DescribedKey, Recovery, Scope } from '../../../src/escrow/recovery.js';
+import type { Deposit } from '../../../src/escrow/records/deposit.js';
+import { depositDigest, requestHash } from '../../../src/escrow/records/digests.js';
+import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
+import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import type { DescribedKey, Recovery, Scope } from '../../../src/escrow/records/recovery.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import { approve, ask, believing, callOf, due, MINUTE_MS, newScene, outcomeOf } from './scene.js';
 

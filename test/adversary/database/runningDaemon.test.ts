@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 
-import { EscrowError } from '../../../src/escrow/errors.js';
-import type { AsOf } from '../../../src/escrow/logFacts.js';
-import { Ledger } from '../../../src/escrow/ledger.js';
-import type { Token } from '../../../src/escrow/ports.js';
-import type { Journal } from '../../../src/escrow/journal.js';
+import { EscrowError } from '../../../src/escrow/records/errors.js';
+import type { AsOf } from '../../../src/escrow/logged/logFacts.js';
+import { Ledger } from '../../../src/escrow/ledger/ledger.js';
+import type { Token } from '../../../src/escrow/ports/token.js';
+import type { Journal } from '../../../src/escrow/ports/journal.js';
 import { openCheckpoint } from '../../../src/log/note/checkpoint.js';
 import { anchorage, certifier, clock, openOn, writeOf } from '../../postgres/fixtures.js';
 import type { Database } from '../../../src/postgres/database.js';

@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
 
-import type { SavedState } from '../../../src/escrow/logState.js';
-import { LogState } from '../../../src/escrow/logState.js';
-import type { Certifier } from '../../../src/escrow/ports.js';
+import type { SavedState } from '../../../src/escrow/logged/logState.js';
+import { LogState } from '../../../src/escrow/logged/logState.js';
+import type { Certifier } from '../../../src/escrow/ports/token.js';
 import type { Anchor } from '../../../src/log/anchor.js';
 import { encodeBase64 } from '../../../src/log/note/base64.js';
 import type { Json } from '../../../src/log/entry/canonical.js';

@@ -1,9 +1,9 @@
-import type { Escrow } from '../../../src/escrow/context.js';
-import type { Policy } from '../../../src/escrow/policy.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/recoverKey.js';
-import type { Recovery } from '../../../src/escrow/recovery.js';
-import { stopRecovery } from '../../../src/escrow/stopRecovery.js';
-import { keepHouse } from '../../../src/escrow/housekeeping.js';
+import type { Escrow } from '../../../src/escrow/escrow.js';
+import type { Policy } from '../../../src/escrow/records/policy.js';
+import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import type { Recovery } from '../../../src/escrow/records/recovery.js';
+import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
+import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import type { Said } from './scene.js';
 import {

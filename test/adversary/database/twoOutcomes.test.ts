@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 
-import { EscrowError } from '../../../src/escrow/errors.js';
-import type { ActId } from '../../../src/escrow/ids.js';
-import { Ledger } from '../../../src/escrow/ledger.js';
-import type { LogFacts } from '../../../src/escrow/logFacts.js';
-import { LogState } from '../../../src/escrow/logState.js';
-import { DAEMON } from '../../../src/escrow/performance.js';
-import type { Token } from '../../../src/escrow/ports.js';
+import { EscrowError } from '../../../src/escrow/records/errors.js';
+import type { ActId } from '../../../src/escrow/records/ids.js';
+import { Ledger } from '../../../src/escrow/ledger/ledger.js';
+import type { LogFacts } from '../../../src/escrow/logged/logFacts.js';
+import { LogState } from '../../../src/escrow/logged/logState.js';
+import { DAEMON } from '../../../src/escrow/ledger/act.js';
+import type { Token } from '../../../src/escrow/ports/token.js';
 import { checkpointLine, headerLine } from '../../../src/log/export/format.js';
 import { decodeEntry } from '../../../src/log/entry/entry.js';
 import type { Verdict } from '../../../src/log/export/verifier.js';

@@ -4,8 +4,8 @@ import { cancelProven, denyProven, revokeProven, stopProven, vetoProven } from '
 import type { EscrowClient } from '../../../src/client/escrowClient.js';
 import { Identity } from '../../../src/client/identity/identity.js';
 import { LogView } from '../../../src/client/log/logView.js';
-import { TAKING_AWAY } from '../../../src/escrow/acts.js';
-import { canonicalHash, sha256Hex } from '../../../src/escrow/digests.js';
+import { TAKING_AWAY } from '../../../src/escrow/ledger/means.js';
+import { canonicalHash, sha256Hex } from '../../../src/escrow/records/digests.js';
 import type { Acted, WireGrant, WireProof, WireRecovery } from '../../../src/api/wire.js';
 import { openCheckpoint } from '../../../src/log/note/checkpoint.js';
 import type { Entry } from '../../../src/log/entry/entry.js';

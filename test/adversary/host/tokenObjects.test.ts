@@ -1,8 +1,13 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
-import type { GrantId, RecoveryId } from '../../../src/escrow/ids.js';
-import type { RaisedGrant, RecordedObjects, UnaccountedObject, Wrapped } from '../../../src/escrow/ports.js';
+import type { GrantId, RecoveryId } from '../../../src/escrow/records/ids.js';
+import type {
+  RaisedGrant,
+  RecordedObjects,
+  UnaccountedObject,
+  Wrapped,
+} from '../../../src/escrow/ports/token.js';
 import type { Template } from '../../../src/token/cryptoki/attributes.js';
 import { trustedKek } from '../../../src/token/profile/ceremonyTemplates.js';
 import { Mechanisms } from '../../../src/token/profile/mechanisms.js';

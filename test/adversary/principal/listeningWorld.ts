@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 
-import type { Claim } from '../../../src/escrow/journal.js';
-import { NotHeld } from '../../../src/escrow/journal.js';
-import { OwnerChains } from '../../../src/escrow/ownerChains.js';
-import { POLICY_SIGNATURE_TYPE } from '../../../src/escrow/policySignatures.js';
-import type { StoredPolicy } from '../../../src/escrow/ports.js';
+import type { Claim } from '../../../src/escrow/ports/journal.js';
+import { NotHeld } from '../../../src/escrow/ports/journal.js';
+import { OwnerChains } from '../../../src/escrow/logged/ownerChains.js';
+import { POLICY_SIGNATURE_TYPE } from '../../../src/escrow/rules/policySignatures.js';
+import type { StoredPolicy } from '../../../src/escrow/ports/token.js';
 import { parsePolicy } from '../../../src/http/policyDocument.js';
 import { verifyExport } from '../../../src/audit/verifyExport.js';
 import type { Json } from '../../../src/log/entry/canonical.js';

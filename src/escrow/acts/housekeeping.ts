@@ -1,0 +1,411 @@
+import { brakesOfAll, getAskedKeys } from '../rules/requestTerms.js';
+import { checkGrant, checkLoggedGrant } from '../checks/checkedGrant.js';
+import { checkRecord, whileLogged } from '../checks/checkedRequest.js';
+import type { Escrow } from '../escrow.js';
+import { sha256Hex } from '../records/digests.js';
+import { EscrowError } from '../records/errors.js';
+import type { Grant } from '../records/grant.js';
+import { certifyGrants } from '../rules/grantCertificate.js';
+import type { GrantId, Identifiers, RecoveryId } from '../records/ids.js';
+import { parseId } from '../records/ids.js';
+import type { Journal } from '../ports/journal.js';
+import { aloneOn } from '../ports/journal.js';
+import { forgetReleases } from './keptReleases.js';
+import type { FollowedLog, GrantFacts, LogFacts, RequestFacts } from '../logged/logFacts.js';
+import { subjectOf } from './useGrant.js';
+import { DAEMON } from '../ledger/act.js';
+import { activateWhenDue } from './activateRecovery.js';
+import type { Recovery } from '../records/recovery.js';
+import { COUNTED_FOR_MS } from '../ledger/refusals.js';
+import { mayBeReminded, remindRecovery } from './remindRecovery.js';
+import type { Contradiction } from './settling.js';
+import { isUnderWay, Settling } from './settling.js';
+
+/** What a round of housekeeping did. */
+export interface Housekeeping {
+  readonly interruptedActs: number;
+  readonly expiredRecoveries: number;
+  readonly endedGrants: number;
+  /** Requests whose depositaries were reminded that the delay is over. */
+  readonly reminded: number;
+  /** Grants from before there were certificates that have one now. */
+  readonly certifiedGrants: number;
+  readonly strays: number;
+  /** One-time keys and grants that the log has and a token that works does not, by their labels. */
+  readonly missing: readonly string[];
+  readonly activated: number;
+  /** Entries that were made of refusals which had been counted. */
+  readonly refusalsTogether: number;
+  readonly forgottenReleases: number;
+  /** Records that do not say what the log says: nothing was done about what they are of. */
+  readonly contradictions: readonly Contradiction[];
+}
+
+/**
+ * Settles what a crash, a lost database or the passing of time has left: acts cut short get their `failed` entry,
+ * requests and grants past their end are recorded as such, who is to approve is reminded when the delay is over, token objects
+ * that belong to nothing are destroyed, and what was approved for use is activated when its delay is over. Nothing waits for it
+ * that decides anything: what is over is over by the clock, and what is due can be activated by whoever has a part in it.
+ * What is over, due or a stray the log says, as it was followed; a record that says something else is passed over and named.
+ * Nothing in the token is touched while a daemon on another copy of these records uses it; then this throws.
+ * Run before serving, and from time to time. Safe beside other daemons, and beside itself.
+ */
+export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<Housekeeping> {
+  const settling = new Settling(escrow);
+  await escrow.followed.caughtUp();
+  return {
+    interruptedActs: await closeInterrupted(escrow, settling, journal),
+    expiredRecoveries: await expireRecoveries(escrow, settling),
+    endedGrants: await endGrants(escrow, settling),
+    reminded: await remindDue(escrow, settling),
+    certifiedGrants: await certifyOlder(escrow, settling),
+    ...(await settleToken(escrow, settling)),
+    // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
+    activated: await activateDue(escrow, settling),
+    refusalsTogether: await escrow.ledger.recordCounted(COUNTED_FOR_MS),
+    forgottenReleases: await forgetReleases(escrow, settling),
+    contradictions: settling.contradictions,
+  };
+}
+
+/** Closes attempts whose daemon is gone, and our own whose outcome could not be written. */
+async function closeInterrupted(
+  escrow: Escrow,
+  settling: Settling,
+  journal: Pick<Journal, 'openActs'>,
+): Promise<number> {
+  const { ledger, followed } = escrow;
+  let closed = 0;
+  const acts = await journal.openActs();
+  for (const { id, by } of acts) {
+    // what this daemon is in the middle of, it is, whoever is said to have begun it
+    if (by === 'other' || ledger.underWay.has(id)) continue;
+    let isTried = false;
+    await settling.settle({
+      id,
+      // one that the log does not have is told by who closes it
+      isDue: () => !isTried || followed.facts.openAttempt(id) !== undefined,
+      settle: async () => {
+        isTried = true;
+        if (await ledger.closeInterrupted(id)) closed += 1;
+      },
+    });
+  }
+  await nameLost(
+    followed,
+    settling,
+    acts.map(({ id }) => id),
+    journal,
+  );
+  return closed;
+}
+
+/** Attempts that the log has open and no record has: nobody will close them. */
+async function nameLost(
+  followed: FollowedLog,
+  settling: Settling,
+  known: readonly string[],
+  journal: Pick<Journal, 'openActs'>,
+): Promise<void> {
+  const { facts } = followed;
+  const absent = facts.openAttempts().filter(({ id }) => !known.includes(id));
+  if (absent.length === 0) return;
+  const now = new Set<string>((await journal.openActs()).map(({ id }) => id));
+  // those that have an outcome by now have no such record any more
+  await followed.caughtUp();
+  for (const { id } of absent)
+    if (!now.has(id) && facts.openAttempt(id) !== undefined)
+      settling.contradicts({
+        id,
+        reason: 'By the log this act has no outcome, and no record has it as open.',
+      });
+}
+
+/** The ids that are ones of this kind: those of an older kind have no records that could be read. */
+function idsOf<Kind extends keyof Identifiers>(
+  kind: Kind,
+  names: readonly string[],
+): readonly Identifiers[Kind][] {
+  return names.flatMap((name) => parseId(kind, name) ?? []);
+}
+
+/** When an open request is over by the log, if nobody decides anything more. */
+function endMsOf({ expiresAtMs, holdsUntilMs = expiresAtMs }: RequestFacts): number {
+  return Math.max(expiresAtMs, holdsUntilMs);
+}
+
+async function expireRecoveries(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
+  let expired = 0;
+  for (const id of idsOf('RecoveryId', facts.openRequestIds())) {
+    const isDue = (): boolean => {
+      const request = facts.request(id);
+      return request !== undefined && escrow.clock.now().getTime() >= endMsOf(request);
+    };
+    if (await settling.settle({ id, isDue, settle: () => expire(escrow, id) })) expired += 1;
+  }
+  return expired;
+}
+
+async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
+  await escrow.ledger.perform({
+    act: 'recovery.expire',
+    actor: DAEMON,
+    decide: async (about) => {
+      const { recovery, facts } = await getOpen(escrow, id);
+      about({ recovery: id, keys: recovery.keys, owner: recovery.owner });
+      const endMs = endMsOf(facts);
+      if (escrow.clock.now().getTime() < endMs) throw new EscrowError('recovery-ended');
+      const endedAt = new Date(endMs);
+      return {
+        detail: { expiresAt: endedAt.toISOString() },
+        claims: [aloneOn(recovery)],
+        holds: whileLogged(facts),
+        plan: { recovery, endedAt },
+      };
+    },
+    run: (_lent, { recovery, endedAt }) => {
+      const state = { status: 'expired', at: endedAt } as const;
+      const expired: Recovery = { ...recovery, revision: recovery.revision + 1, state };
+      return Promise.resolve({
+        detail: { status: 'expired' },
+        digest: recovery.requestHash,
+        changes: [{ change: 'recovery-saved', recovery: expired }],
+        answer: undefined,
+        obsolete: { transport: id },
+      });
+    },
+  });
+}
+
+/** The record of a request that the log has open, which says what the log says; else EscrowError `record-mismatch`. */
+async function getOpen(
+  escrow: Escrow,
+  id: RecoveryId,
+): Promise<{ readonly recovery: Recovery; readonly facts: RequestFacts }> {
+  const recovery = await escrow.store.findRecovery(id);
+  if (recovery?.id !== id) {
+    throw new EscrowError('record-mismatch', 'The log has this request open, and it has no record.');
+  }
+  const facts = await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
+  if (isOpen(recovery.state.status)) return { recovery, facts };
+  throw new EscrowError('record-mismatch', 'The log has this request open, and its record has not.');
+}
+
+/** Depositaries who have not approved though the delay is over that their intents began: each is told once of each intent. */
+async function remindDue(escrow: Escrow, settling: Settling): Promise<number> {
+  let reminded = 0;
+  for (const id of idsOf('RecoveryId', escrow.followed.facts.openRequestIds())) {
+    await settling.settle({
+      id,
+      isDue: () => mayBeReminded(escrow, id),
+      settle: async () => {
+        if (await remindRecovery(escrow, id)) reminded += 1;
+      },
+    });
+  }
+  return reminded;
+}
+
+/** Uses whose delay has run out. Those without a delay, or with approvals after it, are activated with the last approval. */
+async function activateDue(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
+  let activated = 0;
+  for (const id of idsOf('RecoveryId', facts.openRequestIds())) {
+    await settling.settle({
+      id,
+      isDue: () => isActivatedBy(facts.request(id), escrow.clock.now().getTime()),
+      settle: async () => {
+        const { recovery } = await getOpen(escrow, id);
+        const { delayMs, replies } = brakesOfAll(await getAskedKeys(escrow, recovery));
+        if (delayMs === 0 || replies === 'afterDelay') return;
+        if (await activateWhenDue(escrow, id)) activated += 1;
+      },
+    });
+  }
+  return activated;
+}
+
+/** Whether the use of keys was approved, with the delay over and approvals that hold still, by the log. */
+function isActivatedBy(request: RequestFacts | undefined, nowMs: number): boolean {
+  if (request?.scope === undefined) return false;
+  const { releasableAtMs = Infinity, holdsUntilMs = 0 } = request;
+  return releasableAtMs <= nowMs && nowMs < holdsUntilMs;
+}
+
+/** How a grant has ended that no entry has ended yet. */
+function endBy(facts: GrantFacts | undefined, now: Date): 'exhausted' | 'expired' | undefined {
+  if (facts === undefined) return undefined;
+  if (facts.used >= facts.maxUses) return 'exhausted';
+  return now.getTime() >= facts.expiresAtMs ? 'expired' : undefined;
+}
+
+async function endGrants(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
+  let ended = 0;
+  for (const id of idsOf('GrantId', facts.runningGrantIds())) {
+    // a use in progress finishes first: its object is not taken from under it
+    const isDue = (): boolean => endBy(facts.grant(id), escrow.clock.now()) !== undefined;
+    if (await settling.settle({ id, isDue, settle: () => endGrant(escrow, id) })) ended += 1;
+  }
+  return ended;
+}
+
+async function endGrant(escrow: Escrow, id: GrantId): Promise<void> {
+  const grant = await getRunning(escrow, id);
+  const facts = await checkLoggedGrant(escrow, grant);
+  const status = endBy(facts, escrow.clock.now());
+  if (status === undefined) return;
+  await escrow.ledger.perform({
+    act: status === 'exhausted' ? 'grant.exhaust' : 'grant.expire',
+    actor: DAEMON,
+    decide: (about) => {
+      about(subjectOf(grant));
+      return Promise.resolve({ detail: { used: facts.used }, claims: [], plan: undefined });
+    },
+    run: () =>
+      Promise.resolve({
+        detail: { status },
+        digest: sha256Hex(grant.id),
+        changes: [{ change: 'grant-ended', grant: grant.id, status }],
+        answer: undefined,
+        obsolete: { grant: grant.id },
+      }),
+  });
+}
+
+/** The record of a grant that runs by the log; EscrowError `record-mismatch` when it says something else. */
+async function getRunning(escrow: Escrow, id: GrantId): Promise<Grant> {
+  const grant = await escrow.store.findGrant(id);
+  if (grant?.status === 'active') return grant;
+  await escrow.followed.caughtUp();
+  // another daemon has ended it meanwhile
+  if (escrow.followed.facts.grant(id) === undefined) throw new EscrowError('busy');
+  throw new EscrowError('record-mismatch', 'By the log this grant stands, and by its record it does not.');
+}
+
+/** Certifies grants that were made before there were certificates, once what the log says of them was checked. */
+async function certifyOlder(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
+  let certified = 0;
+  for (const id of idsOf('GrantId', facts.runningGrantIds())) {
+    const isDue = (): boolean => {
+      const grant = facts.grant(id);
+      return (
+        grant?.certificate === undefined &&
+        grant !== undefined &&
+        endBy(grant, escrow.clock.now()) === undefined
+      );
+    };
+    if (await settling.settle({ id, isDue, settle: () => certify(escrow, id) })) certified += 1;
+  }
+  return certified;
+}
+
+async function certify(escrow: Escrow, id: GrantId): Promise<void> {
+  const grant = await getRunning(escrow, id);
+  await escrow.ledger.perform({
+    act: 'grant.certify',
+    actor: DAEMON,
+    decide: async (about) => {
+      about(subjectOf(grant));
+      await checkGrant(escrow, grant);
+      return { detail: {}, claims: [], plan: undefined };
+    },
+    run: async (lent) => {
+      const { id, recovery, key, scope, startsAt, expiresAt } = grant;
+      const terms = { recovery, grants: [{ key, grant: id }], scope, startsAt, expiresAt };
+      const certificate = await certifyGrants(lent, escrow, terms, escrow.clock.now());
+      return {
+        detail: { certificate },
+        digest: sha256Hex(certificate),
+        changes: [{ change: 'grant-certified', grant: id, certificate }],
+        answer: undefined,
+      };
+    },
+  });
+}
+
+/**
+ * Destroys one-time keys and grants in the token that are of no open request, no running grant and no open act, by the log. The
+ * token is read first: what it shows then had its attempt recorded before, so an act that is making one now is seen as open.
+ */
+async function settleToken(
+  escrow: Escrow,
+  settling: Settling,
+): Promise<Pick<Housekeeping, 'strays' | 'missing'>> {
+  const { facts } = escrow.followed;
+  // read before the token is: what is made meanwhile stands in both, and is not missed
+  const expected = expectedObjects(facts);
+  const { transports, grants } = await escrow.token.standing();
+  await escrow.followed.caughtUp();
+  const standing = new Set([...transports.map(transportLabel), ...grants.map(grantLabel)]);
+  const absent = expected.filter(({ label }) => !standing.has(label));
+  // those that did not end while the token was looked through
+  const missing = absent.filter(({ isExpected }) => isExpected()).map(({ label }) => label);
+  const strayTransports = transports.filter(
+    (id) => facts.request(id) === undefined && !isUnderWay(facts, id),
+  );
+  const strayGrants = grants.filter((id) => facts.grant(id) === undefined && !isUnderWay(facts, id));
+  const strays = strayTransports.length + strayGrants.length;
+  if (strays > 0) {
+    await escrow.ledger.requireOwnToken();
+    await settling.settle({
+      id: 'token',
+      isDue: () => true,
+      settle: () => tidy(escrow, strayTransports, strayGrants),
+    });
+  }
+  return { strays, missing };
+}
+
+const transportLabel = (id: RecoveryId): string => `transport:${id}`;
+const grantLabel = (id: GrantId): string => `grant:${id}`;
+
+interface ExpectedObject {
+  readonly label: string;
+  /** Whether the log has it still. */
+  readonly isExpected: () => boolean;
+}
+
+/** What stands in the token by the log. */
+function expectedObjects(facts: LogFacts): readonly ExpectedObject[] {
+  const recoveries = idsOf('RecoveryId', facts.openRequestIds()).map((id) => ({
+    label: transportLabel(id),
+    isExpected: () => facts.request(id) !== undefined,
+  }));
+  const grants = idsOf('GrantId', facts.runningGrantIds()).map((id) => ({
+    label: grantLabel(id),
+    isExpected: () => facts.grant(id) !== undefined,
+  }));
+  return [...recoveries, ...grants];
+}
+
+/** Whether a request has its one-time key still. */
+export function isOpen(status: Recovery['state']['status'] | undefined): boolean {
+  return status === 'pending' || status === 'approved';
+}
+
+async function tidy(
+  escrow: Escrow,
+  transports: readonly RecoveryId[],
+  grants: readonly GrantId[],
+): Promise<void> {
+  const objects = [...transports.map(transportLabel), ...grants.map(grantLabel)];
+  await escrow.ledger.perform({
+    act: 'token.tidy',
+    actor: DAEMON,
+    decide: () =>
+      Promise.resolve({ detail: { objects: objects.slice(0, 500) }, claims: [], plan: undefined }),
+    run: async (lent) => {
+      for (const id of transports) await lent.destroyTransport(id);
+      for (const id of grants) await lent.destroyGrant(id);
+      return {
+        detail: { destroyed: objects.length },
+        digest: sha256Hex(objects.join('\n')),
+        changes: [],
+        answer: undefined,
+      };
+    },
+  });
+}

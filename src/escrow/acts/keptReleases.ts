@@ -1,0 +1,151 @@
+import { isForLog } from '../../log/note/audience.js';
+import type { Json } from '../../log/entry/canonical.js';
+import type { Call, Escrow } from '../escrow.js';
+import { actorOf, getRecovery } from '../escrow.js';
+import { canonicalHash, sha256Hex } from '../records/digests.js';
+import { EscrowError } from '../records/errors.js';
+import type { RecoveryId } from '../records/ids.js';
+import { parseId } from '../records/ids.js';
+import type { Subject } from '../ports/journal.js';
+import { aloneOnEnded } from '../ports/journal.js';
+import type { ReleaseFacts } from '../logged/logFacts.js';
+import type { Performed } from '../ledger/act.js';
+import { DAEMON } from '../ledger/act.js';
+import type { Recovery, RecoveryState, ReleasedKey } from '../records/recovery.js';
+import type { Settling } from './settling.js';
+import { isStatement } from '../rules/statement.js';
+
+/*
+ * What was released is kept for its recipient, so that an answer that was lost can be had again: until they say that they have
+ * it, or a day. Then the record loses the ciphertexts; the log keeps their digest.
+ */
+
+/** The `typ` of a recipient's statement that they have what was released, written and opened. */
+export const CONFIRMATION_TYPE = 'escrowd-confirmation+jwt';
+/** How long what was released is kept for a recipient who does not say that they have it. */
+export const RELEASE_KEPT_MS = 24 * 60 * 60 * 1000;
+
+/** Each key with the SHA-256 (hex) of what its recipient gets: both ciphertexts, one behind the other. */
+export function releasedAsJson(answers: readonly ReleasedKey[]): Json {
+  return Object.fromEntries(
+    answers.map(({ key, transferKey, wrappedKey }) => [
+      key,
+      sha256Hex(Buffer.concat([transferKey, wrappedKey])),
+    ]),
+  );
+}
+
+/** SHA-256 (hex) of that: the digest in the log, and what a recipient confirms. */
+export function releasedDigest(answers: readonly ReleasedKey[]): string {
+  return canonicalHash(releasedAsJson(answers));
+}
+
+/**
+ * The recipient confirms by a signed statement that the released keys are written and open: the record forgets them.
+ *
+ * @throws EscrowError `recovery-unknown`, `forbidden`, `release-gone`, `approval-signature-invalid`, `approval-mismatch`.
+ */
+export function confirmRelease(
+  escrow: Escrow,
+  call: Call,
+  order: { readonly recovery: RecoveryId; readonly statement: string },
+): Promise<Performed<Recovery>> {
+  return escrow.ledger.perform({
+    act: 'recovery.confirm',
+    actor: actorOf(call),
+    decide: async (about) => {
+      const recovery = await getKept(escrow, order.recovery, about);
+      const { asked, answers } = recovery;
+      if (asked.purpose !== 'release' || asked.recipient !== call.caller.id)
+        throw new EscrowError('forbidden');
+      const verified = await escrow.statements.verify(order.statement, CONFIRMATION_TYPE, call.caller.keys);
+      if (verified === undefined) throw new EscrowError('approval-signature-invalid');
+      const { aud, iat, ...said } = verified.payload;
+      const expected = {
+        ...{ iss: call.caller.id, recovery: recovery.id, keys: recovery.keys },
+        released: releasedDigest(answers),
+      };
+      if (!isForLog(aud, escrow.logKey) || typeof iat !== 'number' || !isStatement(said, expected)) {
+        throw new EscrowError('approval-mismatch');
+      }
+      return { detail: { statement: order.statement }, claims: [aloneOnEnded(recovery)], plan: recovery };
+    },
+    run: (_lent, { answers, ...recovery }) => {
+      const forgotten = withoutAnswers(recovery);
+      return Promise.resolve({
+        detail: {},
+        digest: releasedDigest(answers),
+        changes: [{ change: 'recovery-saved', recovery: forgotten }],
+        answer: forgotten,
+      });
+    },
+  });
+}
+
+/** Forgets what was released more than a day ago, by the log: how many requests that was. Safe beside other daemons. */
+export async function forgetReleases(escrow: Escrow, settling: Settling): Promise<number> {
+  const { facts } = escrow.followed;
+  const isDue = (id: string): boolean =>
+    (facts.keptRelease(id)?.atMs ?? Infinity) + RELEASE_KEPT_MS < escrow.clock.now().getTime();
+  let forgotten = 0;
+  for (const name of facts.keptReleaseIds()) {
+    const id = parseId('RecoveryId', name);
+    if (id === undefined) continue;
+    const matter = { id, isDue: () => isDue(id), settle: () => forget(escrow, id) };
+    if (await settling.settle(matter)) forgotten += 1;
+  }
+  return forgotten;
+}
+
+function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
+  return escrow.ledger.perform({
+    act: 'recovery.forget',
+    actor: DAEMON,
+    decide: async (about) => {
+      const recovery = await getKept(escrow, id, about);
+      requireAsLogged(recovery, escrow.followed.facts.keptRelease(id));
+      return { detail: {}, claims: [aloneOnEnded(recovery)], plan: recovery };
+    },
+    run: (_lent, { answers, ...recovery }) =>
+      Promise.resolve({
+        detail: {},
+        digest: releasedDigest(answers),
+        changes: [{ change: 'recovery-saved', recovery: withoutAnswers(recovery) }],
+        answer: undefined,
+      }),
+  });
+}
+
+/** The record must have what the log says was released: its digest is what the log keeps. */
+function requireAsLogged(
+  { owner, keys, answers }: Recovery & { readonly answers: readonly ReleasedKey[] },
+  facts: ReleaseFacts | undefined,
+): void {
+  const isAsLogged =
+    facts?.owner === owner &&
+    facts.keys.join(' ') === keys.join(' ') &&
+    facts.digest === releasedDigest(answers);
+  if (!isAsLogged)
+    throw new EscrowError('record-mismatch', 'The log says something else of what was released.');
+}
+
+/** A request whose record still has what was released, and that; EscrowError `recovery-unknown`, `release-gone`. */
+async function getKept(
+  escrow: Escrow,
+  id: RecoveryId,
+  about: (subject: Subject) => void,
+): Promise<Recovery & { readonly answers: readonly ReleasedKey[] }> {
+  about({ recovery: id });
+  const recovery = await getRecovery(escrow, id);
+  about({ keys: recovery.keys, owner: recovery.owner });
+  const { state } = recovery;
+  if (state.status !== 'released' || state.answers === undefined) throw new EscrowError('release-gone');
+  return { ...recovery, answers: state.answers };
+}
+
+function withoutAnswers(recovery: Recovery): Recovery {
+  const { state } = recovery;
+  if (state.status !== 'released') throw new EscrowError('internal');
+  const forgotten: RecoveryState = { ...state, answers: undefined };
+  return { ...recovery, revision: recovery.revision + 1, state: forgotten };
+}

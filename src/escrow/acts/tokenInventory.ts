@@ -1,0 +1,55 @@
+import { checkLoggedGrant } from '../checks/checkedGrant.js';
+import type { Escrow } from '../escrow.js';
+import { EscrowError } from '../records/errors.js';
+import type { GrantId } from '../records/ids.js';
+import { parseId } from '../records/ids.js';
+import type { RaisedGrant, RecordedObjects, Token, UnaccountedObject } from '../ports/token.js';
+
+/**
+ * The objects of the token that nothing accounts for: not the ceremony, no request that is open, no grant that runs, and no act
+ * that makes one now and has said so in the log. What ends while it is looked for may be among them. Nothing is destroyed.
+ * Throws, and this daemon stops, when the token is used on another copy of these records.
+ */
+export async function unaccountedObjects({
+  escrow,
+  token,
+}: {
+  readonly escrow: Pick<Escrow, 'store' | 'ledger' | 'followed'>;
+  readonly token: Pick<Token, 'unaccounted'>;
+}): Promise<readonly UnaccountedObject[]> {
+  const found = await token.unaccounted(() => recordedObjects(escrow));
+  if (found.length > 0) await escrow.ledger.requireOwnToken();
+  return found;
+}
+
+/** What the log accounts for, as it was followed to its head: the list of the token was made before. */
+async function recordedObjects(escrow: Pick<Escrow, 'store' | 'followed'>): Promise<RecordedObjects> {
+  const { followed } = escrow;
+  await followed.caughtUp();
+  const { facts } = followed;
+  const attempts = facts.openAttempts();
+  const asked = [...facts.openRequestIds(), ...attempts.map(({ subject }) => subject.recovery ?? '')];
+  const making = attempts.flatMap(({ subject, grants }) => [...grants, subject.grant ?? '']);
+  const transports = new Set(asked.flatMap((name) => parseId('RecoveryId', name) ?? []));
+  const grants = new Map<GrantId, RaisedGrant | undefined>();
+  for (const id of making.flatMap((name) => parseId('GrantId', name) ?? [])) grants.set(id, undefined);
+  const running = facts.runningGrantIds().flatMap((name) => parseId('GrantId', name) ?? []);
+  for (const id of running) grants.set(id, await raisedAs(escrow, id));
+  return { transports, grants };
+}
+
+/** How a grant was raised, where its record says what the log says; by its name alone where it does not. */
+async function raisedAs(
+  escrow: Pick<Escrow, 'store' | 'followed'>,
+  id: GrantId,
+): Promise<RaisedGrant | undefined> {
+  try {
+    const grant = await escrow.store.findGrant(id);
+    if (grant === undefined) return undefined;
+    await checkLoggedGrant(escrow, grant);
+    return { spec: grant.spec, uses: grant.scope.operations, mechanisms: grant.scope.mechanisms };
+  } catch (error) {
+    if (error instanceof EscrowError && error.code === 'record-mismatch') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,284 @@
+import { createHash } from 'node:crypto';
+
+import { checkEnded, checkGrant, checkLoggedGrant } from '../checks/checkedGrant.js';
+import type { Call, Escrow, OperateCall } from '../escrow.js';
+import { actorOf, getDeposit, getGrant } from '../escrow.js';
+import { isDepositaryOf } from '../records/deposit.js';
+import { sha256Hex } from '../records/digests.js';
+import type { ErrorCode } from '../records/errors.js';
+import { EscrowError } from '../records/errors.js';
+import type { Grant } from '../records/grant.js';
+import { grantStatusAt } from '../records/grant.js';
+import type { GrantId } from '../records/ids.js';
+import type { Outcome, Performed } from '../ledger/act.js';
+import { CameToNothing } from '../ledger/act.js';
+import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
+import { DIGEST_BYTES, MECHANISMS, signs } from '../records/mechanisms.js';
+import type { Claim, Subject } from '../ports/journal.js';
+import type { DecryptInput } from '../ports/token.js';
+import { hasRole } from '../records/principals.js';
+import { usesLeft } from '../records/rate.js';
+import { loggedFor } from '../rules/rules.js';
+
+/** What an app wants signed: messages, or digests where the grant allows them. */
+export interface SignOrder {
+  readonly grant: GrantId;
+  readonly mechanism: Mechanism;
+  readonly inputs: { readonly kind: 'message' | 'digest'; readonly items: readonly Uint8Array[] };
+}
+
+/** What an app wants decrypted. */
+export interface DecryptOrder {
+  readonly grant: GrantId;
+  readonly mechanism: Mechanism;
+  readonly inputs: readonly DecryptInput[];
+}
+
+/** Results in the order of the inputs, and the uses that were left when this act had taken its own. */
+export interface Used {
+  readonly outputs: readonly Uint8Array[];
+  readonly remaining: number;
+}
+
+/**
+ * Signs on the owner's behalf. One use for each input, counted durably before the token is used; a use that then
+ * fails stays counted.
+ *
+ * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-not-started`, `grant-expired`,
+ *   `record-mismatch`, `grant-exhausted`, `grant-rate-exceeded`, `operation-not-granted`, `request-malformed` (a digest of the wrong
+ *   length), `token-unavailable`, `token-object-missing` (the grant is not in the token). What is begun and comes to nothing is
+ *   `failed` in the log, with how many were `made`, and none of them is answered.
+ */
+export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Performed<Used>> {
+  const { mechanism, inputs } = order;
+  return escrow.ledger.perform({
+    act: 'grant.sign',
+    actor: actorOf(call),
+    decide: async (about) => {
+      const grant = await getUsable(escrow, call, order.grant, inputs.items.length, about);
+      if (!signs(mechanism)) throw new EscrowError('operation-not-granted');
+      checkCovered(grant, 'sign', mechanism);
+      if (inputs.kind === 'digest') checkDigests(grant, mechanism, inputs.items);
+      return {
+        detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex) },
+        claims: [countUses(escrow, grant.id, inputs.items.length)],
+        plan: { grant, mechanism },
+        ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'sign' }]),
+      };
+    },
+    run: (lent, { grant, mechanism: name }) =>
+      use(escrow, grant, inputs.items, (item) =>
+        lent.sign(grant.id, grant.spec, name, inputs.kind === 'digest' ? item : toBeSigned(name, item)),
+      ),
+  });
+}
+
+/**
+ * Decrypts on the owner's behalf. Uses are counted as in {@link signWithGrant}.
+ *
+ * @throws EscrowError as {@link signWithGrant}, and `ciphertext-invalid`.
+ */
+export function decryptWithGrant(
+  escrow: Escrow,
+  call: OperateCall,
+  order: DecryptOrder,
+): Promise<Performed<Used>> {
+  const { mechanism, inputs } = order;
+  return escrow.ledger.perform({
+    act: 'grant.decrypt',
+    actor: actorOf(call),
+    decide: async (about) => {
+      const grant = await getUsable(escrow, call, order.grant, inputs.length, about);
+      if (signs(mechanism)) throw new EscrowError('operation-not-granted');
+      checkCovered(grant, 'decrypt', mechanism);
+      const name: DecryptMechanism = mechanism;
+      return {
+        detail: { mechanism, inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)) },
+        claims: [countUses(escrow, grant.id, inputs.length)],
+        plan: { grant, mechanism: name },
+        ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'decrypt' }]),
+      };
+    },
+    run: (lent, { grant, mechanism: name }) =>
+      use(escrow, grant, inputs, async (input) => {
+        const plain = await lent.decrypt(grant.id, grant.spec, name, input);
+        if ('refused' in plain) throw new EscrowError('ciphertext-invalid');
+        return plain.opened;
+      }),
+  });
+}
+
+/**
+ * Ends a grant at once. For its owner, administrators, and the depositaries of its key.
+ *
+ * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`, `record-mismatch`.
+ */
+export function revokeGrant(
+  escrow: Escrow,
+  call: Call,
+  order: { readonly grant: GrantId; readonly reason: string },
+): Promise<Performed<Grant>> {
+  return escrow.ledger.perform({
+    act: 'grant.revoke',
+    actor: actorOf(call),
+    decide: async (about) => {
+      about({ grant: order.grant });
+      const now = escrow.clock.now();
+      const grant = await getGrant(escrow, order.grant).catch(async (unknown: unknown) => {
+        await checkEnded(escrow, order.grant, now);
+        throw unknown;
+      });
+      about(subjectOf(grant));
+      // whose it is decides who may end it, and whom its entry is about
+      if (endOf(grant, now) === undefined) await checkLoggedGrant(escrow, grant);
+      else await checkEnded(escrow, grant.id, now);
+      const deposit = await getDeposit(escrow, grant.key);
+      const mayRevoke =
+        grant.owner === call.caller.id ||
+        hasRole(call.caller, 'admin') ||
+        deposit.purposes.some((purpose) => isDepositaryOf(purpose, call.caller.id));
+      if (!mayRevoke) throw new EscrowError('forbidden');
+      checkLive(grant, now);
+      return { detail: { reason: order.reason }, claims: [], plan: grant };
+    },
+    run: (_lent, grant) =>
+      Promise.resolve({
+        detail: { status: 'revoked', used: grant.used },
+        digest: sha256Hex(grant.id),
+        changes: [{ change: 'grant-ended', grant: grant.id, status: 'revoked' }],
+        answer: { ...grant, status: 'revoked' },
+        obsolete: { grant: grant.id },
+      }),
+  });
+}
+
+/** What a grant is about, for the log. */
+export function subjectOf(grant: Grant): Subject {
+  return { grant: grant.id, recovery: grant.recovery, key: grant.key, owner: grant.owner };
+}
+
+async function getUsable(
+  escrow: Escrow,
+  call: OperateCall,
+  id: GrantId,
+  uses: number,
+  about: (subject: Subject) => void,
+): Promise<Grant> {
+  about({ grant: id });
+  const grant = await getGrant(escrow, id);
+  about(subjectOf(grant));
+  if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
+  const now = escrow.clock.now();
+  checkLive(grant, now);
+  await checkGrant(escrow, grant);
+  if (now < grant.startsAt) throw new EscrowError('grant-not-started');
+  const left = grant.scope.maxUses - grant.used;
+  if (uses > left)
+    throw new EscrowError('grant-exhausted', `The grant has ${left} uses left; ${uses} were asked for.`);
+  checkRate(grant, uses, now);
+  return grant;
+}
+
+function checkLive(grant: Grant, now: Date): void {
+  const ended = endOf(grant, now);
+  if (ended !== undefined) throw new EscrowError(ended);
+}
+
+/** How a grant has ended; undefined while it has not. */
+function endOf(grant: Grant, now: Date): 'grant-revoked' | 'grant-expired' | 'grant-exhausted' | undefined {
+  switch (grantStatusAt(grant, now)) {
+    case 'active':
+      return undefined;
+    case 'revoked':
+      return 'grant-revoked';
+    case 'expired':
+      return 'grant-expired';
+    case 'exhausted':
+      return 'grant-exhausted';
+  }
+}
+
+function checkRate({ scope: { rate }, recent }: Grant, uses: number, now: Date): void {
+  if (rate === undefined) return;
+  const left = usesLeft(rate, recent, now);
+  if (uses <= left) return;
+  throw new EscrowError(
+    'grant-rate-exceeded',
+    `The grant allows ${rate.uses} uses in ${rate.perMs / 1000} seconds, of which ${left} are left now; ${uses} were asked for.`,
+  );
+}
+
+function checkCovered(grant: Grant, operation: 'sign' | 'decrypt', mechanism: Mechanism): void {
+  if (!grant.scope.operations.includes(operation) || !grant.scope.mechanisms.includes(mechanism)) {
+    throw new EscrowError('operation-not-granted');
+  }
+}
+
+function checkDigests(grant: Grant, mechanism: SignMechanism, digests: readonly Uint8Array[]): void {
+  const { digest } = MECHANISMS[mechanism];
+  if (grant.scope.input !== 'digest' || digest === undefined) throw new EscrowError('operation-not-granted');
+  if (digests.some((item) => item.length !== DIGEST_BYTES[digest])) {
+    throw new EscrowError(
+      'request-malformed',
+      `${mechanism} signs digests of ${DIGEST_BYTES[digest]} bytes.`,
+    );
+  }
+}
+
+function countUses(escrow: Escrow, grant: GrantId, uses: number): Claim {
+  return { claim: 'uses-counted', grant, uses, at: escrow.clock.now() };
+}
+
+/** The digest of a message, or the message itself where the mechanism hashes by itself (RFC 8032). */
+function toBeSigned(mechanism: SignMechanism, message: Uint8Array): Uint8Array {
+  const { digest } = MECHANISMS[mechanism];
+  return digest === undefined ? message : createHash(digest).update(message).digest();
+}
+
+async function use<Input>(
+  escrow: Escrow,
+  grant: Grant,
+  items: readonly Input[],
+  one: (item: Input) => Promise<Uint8Array>,
+): Promise<Outcome<Used>> {
+  const outputs: Uint8Array[] = [];
+  for (const item of items) {
+    try {
+      outputs.push(await one(item));
+    } catch (error) {
+      throw await cutShort(escrow, grant.id, outputs.length, error);
+    }
+  }
+  return {
+    detail: { uses: items.length },
+    digest: sha256Hex(Buffer.concat(outputs)),
+    changes: [],
+    answer: { outputs, remaining: grant.scope.maxUses - grant.used - items.length },
+  };
+}
+
+/** What speaks against an input, and is found before the token has done anything with the key for it. */
+const OF_THE_INPUT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'ciphertext-invalid',
+  'mechanism-unsupported',
+  'operation-not-granted',
+  'request-malformed',
+  'request-too-large',
+]);
+
+/** Use of a key that was begun has failed, whatever ended it: its entry says how many were made. */
+async function cutShort(escrow: Escrow, id: GrantId, made: number, error: unknown): Promise<EscrowError> {
+  const why = await reasonOf(escrow, id, error);
+  const isRefused = made === 0 && OF_THE_INPUT.has(why.code);
+  return isRefused ? why : new CameToNothing(why, { detail: { made }, changes: [] });
+}
+
+/** A grant that was ended under a use in progress: that is the answer, not the token's complaint about it. */
+async function reasonOf(escrow: Escrow, id: GrantId, error: unknown): Promise<EscrowError> {
+  if (!(error instanceof EscrowError)) return new EscrowError('internal', undefined, { cause: error });
+  if (error.code !== 'token-unavailable' && error.code !== 'token-object-missing') return error;
+  const grant = await escrow.store.findGrant(id).catch(() => undefined);
+  const ended =
+    grant === undefined || grant.status === 'active' ? undefined : endOf(grant, escrow.clock.now());
+  return ended === undefined ? error : new EscrowError(ended, undefined, { cause: error });
+}

@@ -1,0 +1,64 @@
+import type { AskedKey } from '../rules/requestTerms.js';
+import { mayDecide } from '../rules/requestTerms.js';
+import { checkRequest, countedStatus } from './checkedRequest.js';
+import type { Escrow } from '../escrow.js';
+import { getOpenRecovery } from './openRecovery.js';
+import type { Share } from '../records/deposit.js';
+import { EscrowError } from '../records/errors.js';
+import type { PrincipalId, RecoveryId } from '../records/ids.js';
+import type { Subject } from '../ports/journal.js';
+import type { RequestFacts } from '../logged/logFacts.js';
+import type { Policy } from '../records/policy.js';
+import type { Approval, Intent, Recovery } from '../records/recovery.js';
+
+/** A key that a depositary has a share of. */
+export interface HeldKey extends AskedKey {
+  readonly share: Share;
+}
+
+/** An open request, as a depositary of it finds it who is to decide. */
+export interface Undecided {
+  readonly recovery: Recovery;
+  readonly status: 'pending' | 'approved';
+  readonly keys: readonly AskedKey[];
+  /** Those that count now. */
+  readonly intents: readonly Intent[];
+  /** Those that count now. */
+  readonly approvals: readonly Approval[];
+  readonly policy: Policy;
+  readonly facts: RequestFacts;
+  /** Those that this depositary has a share of. */
+  readonly held: readonly HeldKey[];
+}
+
+/**
+ * An open request for a key, at least, that this depositary has a share of, and that they have neither approved, so that it
+ * still counts, nor denied. An intent decides nothing.
+ *
+ * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `record-mismatch`,
+ *   `approval-duplicate`
+ */
+export async function getUndecided(
+  escrow: Escrow,
+  depositary: PrincipalId,
+  id: RecoveryId,
+  about: (subject: Subject) => void,
+): Promise<Undecided> {
+  const { recovery, status } = await getOpenRecovery(escrow, id, about);
+  const { keys, intents, approvals, policy, facts } = await checkRequest(escrow, recovery);
+  const held = keys.flatMap((key) => {
+    const share = key.sealed.shares.find((candidate) => candidate.depositary === depositary);
+    return share === undefined ? [] : [{ ...key, share }];
+  });
+  // no share is ever made for an owner; should one be found, it counts for nothing
+  if (held.length === 0 || depositary === recovery.owner) throw new EscrowError('forbidden');
+  if (!mayDecide(recovery, keys, depositary)) {
+    throw new EscrowError('forbidden', 'The rule of this key does not let the requester decide.');
+  }
+  const counting = [...approvals, ...recovery.denials];
+  if (counting.some((one) => one.depositary === depositary)) throw new EscrowError('approval-duplicate');
+  return {
+    ...{ recovery, status: countedStatus(status, keys, approvals), keys, intents, approvals },
+    ...{ policy, facts, held },
+  };
+}

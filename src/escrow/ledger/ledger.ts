@@ -1,0 +1,558 @@
+import type { Entry } from '../../log/entry/entry.js';
+import { encodeEntry } from '../../log/entry/entry.js';
+import type { Act, LentFor } from './means.js';
+import { MEANS, TAKING_AWAY } from './means.js';
+import type { ErrorCode } from '../records/errors.js';
+import { EscrowError } from '../records/errors.js';
+import type { ActId, GrantId, RandomBytes } from '../records/ids.js';
+import { newId } from '../records/ids.js';
+import type { Change, Claim, Journal, Subject } from '../ports/journal.js';
+import type { AsOf, FollowedLog } from '../logged/logFacts.js';
+import type { Clock, LogMemory, Store, Token, TokenVerbs } from '../ports/token.js';
+import type { Actor, Obsolete, Outcome, Performance, Performed, Plan, Repeated } from './act.js';
+import type { Policy } from '../records/policy.js';
+import type { CountedRefusals, RefusalBudget } from './refusals.js';
+import { countedAsJson, Refusals } from './refusals.js';
+import { CameToNothing } from './act.js';
+import { NotHeld } from '../ports/journal.js';
+
+/** What the ledger stands on. */
+export interface LedgerParts {
+  readonly journal: Journal;
+  readonly token: Token;
+  /** What the log's entries say, which decides where a row or a query could leave something out. */
+  readonly followed: FollowedLog;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  /** The policy in force now. */
+  readonly policy: () => Promise<Policy>;
+  /** For the operator's log: what went wrong without changing the answer. */
+  readonly notice: (message: string, cause: unknown) => void;
+  readonly memory: LogMemory;
+  /** How long an act waits for another act on the same thing. */
+  readonly contentionTimeoutMs: number;
+  /**
+   * How many refusals of a caller have an entry each, and what uses up the request of one that is only counted; without it
+   * every refusal has an entry.
+   */
+  readonly refusals?: { readonly budget: RefusalBudget; readonly seeOnce: Store['seeOnce'] };
+}
+
+/** How long an act waits before it looks again whether a thing is free. */
+const CONTENTION_PAUSE_MS = 25;
+
+/** Errors that say that something is broken, not that something was refused. */
+const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'token-unavailable',
+  'token-object-missing',
+  'log-unavailable',
+  'store-unavailable',
+  'interrupted',
+  'recovery-failed',
+  'internal',
+]);
+
+/** What says nothing of the caller: the log cannot be written, or nobody knows at which time it would be. */
+const UNRECORDED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['log-unavailable', 'clock-differs']);
+
+/** Verbs after which something stands in the token that was not there. */
+const LEAVE_OBJECTS: ReadonlySet<keyof TokenVerbs> = new Set(['createTransport', 'raiseGrant'] as const);
+
+/** Claims that are lost to another act on the same thing, and are worth another look at it. */
+const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
+  'alone-on-recovery',
+  'uses-counted',
+  'policy-in-force',
+  'idempotency-key-free',
+]);
+
+/**
+ * The one door. Whatever changes state or uses the token goes through {@link Ledger.perform}: decide, record the
+ * attempt with its claims, use the token, record the outcome with what follows, answer.
+ */
+export class Ledger {
+  readonly #parts: LedgerParts;
+  readonly #underWay = new Set<ActId>();
+  /** Those of them whose attempts were followed in the log. */
+  readonly #seen = new Set<ActId>();
+  readonly #refusals: Refusals;
+
+  constructor(parts: LedgerParts) {
+    this.#parts = parts;
+    this.#refusals = new Refusals(parts.refusals?.budget);
+  }
+
+  /** Whether any attempt on this grant, by any daemon, waits for its outcome; `but` is not counted. */
+  async isInUse(grant: GrantId, but?: ActId): Promise<boolean> {
+    const open = await this.#parts.journal.openActs();
+    return open.some((act) => act.about.grant === grant && act.id !== but);
+  }
+
+  /** See {@link LogMemory.requireOwnToken}. */
+  requireOwnToken(): Promise<void> {
+    return this.#parts.memory.requireOwnToken();
+  }
+
+  /** Acts that this daemon is in the middle of. */
+  get underWay(): ReadonlySet<ActId> {
+    return this.#underWay;
+  }
+
+  /**
+   * Performs an act, unless it finds that it is done already. A caller's act is theirs by the policy that is in force when the
+   * attempt is recorded; when that is another than they were let in by, it is decided anew by it. What it claims, such as uses of a grant, is claimed
+   * with the attempt and stays so; an act that needs the token is refused before that while the token is known to be
+   * out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it throws an
+   * EscrowError, the refusal or failure is in the log, unless that is `log-unavailable` or `clock-differs`. Many may run at once.
+   */
+  async perform<A extends Act, P, R>(performance: Performance<A, P, R>): Promise<Performed<R>> {
+    const id = newId('ActId', this.#parts.random);
+    this.#underWay.add(id);
+    try {
+      const attempt = await this.#attempt(id, performance);
+      if ('repeats' in attempt) return attempt.repeats;
+      await this.#checkLogged(id, performance, attempt);
+      const ended: Ended = { obsolete: undefined };
+      try {
+        const done = await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
+          this.#execute(id, performance, attempt, lent, ended),
+        );
+        if (MEANS[performance.act].some((verb) => LEAVE_OBJECTS.has(verb)))
+          await this.#tidy('to remember an act', () => this.#parts.memory.anchored(done.index));
+        return done;
+      } finally {
+        // not before the act's own loan is given back: a token that is being opened anew waits for that
+        await this.#destroy(ended.obsolete);
+      }
+    } finally {
+      this.#underWay.delete(id);
+      this.#seen.delete(id);
+    }
+  }
+
+  /** Records a refusal that was decided before any use case was reached, such as a body that is not valid. */
+  async refuse(act: Act, actor: Actor, subject: Subject, error: EscrowError): Promise<void> {
+    await this.#deny(newId('ActId', this.#parts.random), act, actor, subject, error);
+  }
+
+  /**
+   * Records refusals that were counted for so long, those of one caller about one owner in one entry, and resolves with how
+   * many entries that made. Housekeeping asks for it, and whoever ends the daemon, with 0.
+   * @throws EscrowError `log-unavailable`; what is not recorded stays counted
+   */
+  async recordCounted(forMs: number): Promise<number> {
+    const due = this.#refusals.takeCounted(forMs, this.#parts.clock.now());
+    let recorded = 0;
+    for (const counted of due) {
+      try {
+        await this.#recordTogether(counted);
+        recorded += 1;
+      } catch (error) {
+        for (const left of due.slice(recorded)) this.#refusals.back(left);
+        throw error;
+      }
+    }
+    return recorded;
+  }
+
+  async #recordTogether(counted: CountedRefusals): Promise<void> {
+    const { act, actor, subject, code } = counted.sample;
+    const id = newId('ActId', this.#parts.random);
+    await this.#append({
+      id,
+      role: 'alone',
+      entry: {
+        ...this.#entryOf(id, act, actor, subject),
+        phase: 'denied',
+        error: code,
+        detail: { together: countedAsJson(counted) },
+      },
+      claims: [],
+      changes: [],
+    });
+  }
+
+  /**
+   * Records that an act was cut short: by a crash of its daemon, or because its outcome could not be written. Resolves with false,
+   * and the operator is told, when the log has no attempt of it that is open, whatever the records say: nothing is recorded.
+   */
+  async closeInterrupted(id: ActId): Promise<boolean> {
+    const { followed } = this.#parts;
+    await followed.caughtUp();
+    const attempt = followed.facts.openAttempt(id);
+    if (attempt === undefined) {
+      this.#parts.notice('the records have an act as open that is not', contradicted(`${id} is not open.`));
+      return false;
+    }
+    await this.#append({
+      id,
+      role: 'closes',
+      entry: {
+        ...this.#outcomeOf(id, attempt.act, attempt.actor, attempt.subject),
+        phase: 'failed',
+        error: 'interrupted',
+      },
+      claims: [],
+      changes: [],
+    });
+    return true;
+  }
+
+  async #attempt<A extends Act, P, R>(
+    id: ActId,
+    performance: Performance<A, P, R>,
+  ): Promise<Attempt<P> | Repeated<R>> {
+    const { act, actor, decide } = performance;
+    const deadline = this.#parts.clock.now().getTime() + this.#parts.contentionTimeoutMs;
+    let subject: Subject = {};
+    const about = (found: Subject): void => {
+      subject = { ...subject, ...found };
+    };
+    let isOtherPolicy = false;
+    // a policy is replaced seldom: to look into the next one is worth it, however little time there is
+    let isRenewed = false;
+    for (;;) {
+      try {
+        if (isOtherPolicy) actor.known?.renew(await this.#parts.policy());
+        const plan = await decide(about);
+        if ('repeats' in plan) return plan;
+        if (MEANS[act].length > 0) this.#parts.token.requireInService();
+        const { index } = await this.#append({
+          id,
+          role: 'opens',
+          ...(TAKING_AWAY.has(act) ? { takesAway: true } : {}),
+          entry: {
+            ...this.#entryOf(id, act, actor, subject),
+            phase: 'attempted',
+            detail: plan.detail,
+          },
+          claims: [...freshness(actor), ...callerClaims(actor), ...plan.claims],
+          changes: [],
+        });
+        return { subject, index, plan };
+      } catch (error) {
+        const contended = error instanceof NotHeld && CONTENDED.has(error.what);
+        isOtherPolicy = contended && error.what === 'policy-in-force';
+        if (contended && (this.#parts.clock.now().getTime() < deadline || (isOtherPolicy && !isRenewed))) {
+          isRenewed ||= isOtherPolicy;
+          await this.#parts.clock.pause(CONTENTION_PAUSE_MS);
+          continue;
+        }
+        const refusal = asEscrowError(error);
+        // what the daemon itself decides not to begin is nobody's refusal: there is nothing to record
+        const isOfCaller = actor.request !== undefined || actor.certificate !== undefined;
+        const isAsked = isOfCaller && !UNRECORDED.has(refusal.code);
+        if (isAsked) await this.#deny(id, act, actor, subject, refusal);
+        throw refusal;
+      }
+    }
+  }
+
+  /**
+   * Checks an attempt against what the log says as of its place in it: what the database let through is decided again by the
+   * entries before it. Where the rule says so, waits until the attempt is proven to be in the log. When that refuses, nothing was
+   * done, and the outcome says so.
+   */
+  async #checkLogged<A extends Act, P, R>(
+    id: ActId,
+    { act, actor }: Performance<A, P, R>,
+    { subject, index, plan }: Attempt<P>,
+  ): Promise<void> {
+    const { followed } = this.#parts;
+    try {
+      await followed.through(index);
+      const asOf = followed.facts.asOf(id);
+      this.#seen.add(id);
+      // somebody has closed it already, or the log does not say what was attempted
+      if (asOf === undefined) throw new NotHeld('act-open');
+      for (const claim of [...freshness(actor), ...callerClaims(actor), ...plan.claims])
+        checkClaim(claim, asOf);
+      plan.holds?.(asOf);
+      if (plan.logged === 'proven') await this.#parts.journal.proven(index);
+    } catch (error) {
+      throw await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
+    }
+  }
+
+  /** Borrows the act's verbs. When the token cannot lend them, that is the attempt's outcome. */
+  async #withMeans<A extends Act, T>(
+    act: A,
+    id: ActId,
+    actor: Actor,
+    subject: Subject,
+    use: (lent: LentFor<A>) => Promise<T>,
+  ): Promise<T> {
+    const verbs: readonly (keyof TokenVerbs)[] = MEANS[act];
+    const loan = { begun: false };
+    // the table of means is what LentFor is made of: a loan has exactly these verbs
+    if (verbs.length === 0) return use({} as LentFor<A>);
+    try {
+      return await this.#parts.token.lend(verbs, (lent) => {
+        loan.begun = true;
+        return use(lent);
+      });
+    } catch (error) {
+      if (loan.begun) throw error;
+      throw await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
+    }
+  }
+
+  async #execute<A extends Act, P, R>(
+    id: ActId,
+    performance: Performance<A, P, R>,
+    attempt: Attempt<P>,
+    lent: LentFor<A>,
+    ended: Ended,
+  ): Promise<Performed<R>> {
+    const { act, actor, run } = performance;
+    const outcomeOf = this.#outcomeOf(id, act, actor.id, attempt.subject);
+    let outcome: Outcome<R>;
+    try {
+      outcome = await run(lent, attempt.plan.plan);
+    } catch (error) {
+      throw await this.#conclude(outcomeOf, error, ended);
+    }
+    try {
+      const { index } = await this.#append({
+        id,
+        role: 'closes',
+        entry: { ...outcomeOf, phase: 'done', detail: outcome.detail, digest: outcome.digest },
+        claims: [],
+        changes: outcome.changes,
+      });
+      await this.#requireCounted(index);
+      ended.obsolete = outcome.obsolete;
+      return { answer: outcome.answer, index };
+    } catch (error) {
+      // nothing was written that counts, so what was made is taken back. Otherwise the fate of the entry is unknown;
+      // what stands in the token is settled against the records by `keepHouse`.
+      if (!(error instanceof NotHeld || error instanceof NotAnEntry)) throw error;
+      await this.#tidy('to undo an act', outcome.undo);
+      throw await this.#conclude(outcomeOf, error, ended);
+    }
+  }
+
+  /**
+   * Throws NotHeld unless the outcome at this index is the first one of its act, as the log says: the database may have had a
+   * daemon that takes this one for gone record another.
+   */
+  async #requireCounted(index: number): Promise<void> {
+    const { followed, notice } = this.#parts;
+    await followed.through(index);
+    if (!followed.facts.isVoid(index)) return;
+    notice(
+      'an act has two outcomes',
+      contradicted(`Entry ${index} is the second one, and counts for nothing.`),
+    );
+    throw new NotHeld('act-open');
+  }
+
+  /** Records that an attempt was refused or failed, and returns what to throw. */
+  async #conclude(outcomeOf: OutcomeEntry, error: unknown, ended?: Ended): Promise<EscrowError> {
+    const refusal = asEscrowError(error);
+    const hasBegun = refusal instanceof CameToNothing;
+    const ending: CameToNothing['ending'] = hasBegun ? refusal.ending : { detail: {}, changes: [] };
+    try {
+      const { index } = await this.#append({
+        id: outcomeOf.id as ActId,
+        role: 'closes',
+        entry: {
+          ...outcomeOf,
+          phase: hasBegun || FAULTS.has(refusal.code) ? 'failed' : 'denied',
+          error: refusal.code,
+          detail: ending.detail,
+        },
+        claims: [],
+        changes: ending.changes,
+      });
+      if (ended === undefined || ending.obsolete === undefined) return refusal;
+      await this.#requireCounted(index);
+      ended.obsolete = ending.obsolete;
+    } catch (appendError) {
+      // someone else has closed it (this daemon was taken for dead), or the log cannot be written: told as such
+      if (!(appendError instanceof NotHeld)) return asEscrowError(appendError);
+    }
+    return refusal;
+  }
+
+  /**
+   * Records a refusal without an attempt, or counts it when the caller has used up their budget. The request is used up by it
+   * either way; one seen before is recorded as that.
+   */
+  async #deny(id: ActId, act: Act, actor: Actor, subject: Subject, error: EscrowError): Promise<void> {
+    const now = this.#parts.clock.now();
+    if (!this.#refusals.take(actor.id, now)) {
+      const isNew = error.code === 'request-replayed' || (await this.#useUp(actor));
+      const code = isNew ? error.code : 'request-replayed';
+      this.#refusals.count({ act, actor, subject, code }, now);
+      if (isNew) return;
+      throw new EscrowError(code);
+    }
+    const write = (code: ErrorCode, claims: readonly Claim[]): Promise<{ readonly index: number }> =>
+      this.#append({
+        id,
+        role: 'alone',
+        entry: { ...this.#entryOf(id, act, actor, subject), phase: 'denied', error: code },
+        claims,
+        changes: [],
+      });
+    try {
+      await write(error.code, error.code === 'request-replayed' ? [] : freshness(actor));
+    } catch (failure) {
+      if (!(failure instanceof NotHeld)) throw failure;
+      await write('request-replayed', []);
+      throw new EscrowError('request-replayed');
+    }
+  }
+
+  /** Whether a request is new, from now on it is not. */
+  async #useUp({ request }: Actor): Promise<boolean> {
+    const { refusals } = this.#parts;
+    if (request === undefined || refusals === undefined) return true;
+    const { kid, jti, expiresAt } = request;
+    return refusals.seeOnce({ kid, jti, expiresAt });
+  }
+
+  #entryOf(id: ActId, act: Act, actor: Actor, subject: Subject): Omit<Entry, 'phase'> {
+    const common = this.#outcomeOf(id, act, actor.id, subject);
+    if (actor.certificate !== undefined) return { ...common, v: 2, certificate: actor.certificate };
+    return { ...common, ...(actor.request === undefined ? {} : { request: actor.request.jws }) };
+  }
+
+  #outcomeOf(id: ActId, act: string, actor: string, subject: Subject): OutcomeEntry {
+    return { v: 1, time: this.#parts.clock.now().toISOString(), act, id, actor, subject, detail: {} };
+  }
+
+  async #append(write: {
+    readonly id: ActId;
+    readonly role: 'opens' | 'closes' | 'alone';
+    readonly takesAway?: true;
+    readonly entry: Entry;
+    readonly claims: readonly Claim[];
+    readonly changes: readonly Change[];
+  }): Promise<{ readonly index: number }> {
+    const { id, role, claims, changes } = write;
+    // whoever takes this daemon for gone may have closed it: what the records have as open does not count then
+    const isClosed =
+      role === 'closes' && this.#seen.has(id) && this.#parts.followed.facts.openAttempt(id) === undefined;
+    if (isClosed) throw new NotHeld('act-open');
+    const entry = encoded({ ...write.entry, time: this.#parts.clock.now().toISOString() });
+    const takesAway = write.takesAway === true ? ({ takesAway: true } as const) : {};
+    const about = write.entry.subject;
+    return this.#parts.journal.append({ id, role, ...takesAway, entry, about, claims, changes });
+  }
+
+  /** Destroys what nothing needs any more. While the token is out it stays, and housekeeping finds it. */
+  async #destroy(obsolete: Obsolete | undefined): Promise<void> {
+    if (obsolete === undefined) return;
+    const { transport, grant } = obsolete;
+    await this.#tidy('after an act', async () => {
+      await this.requireOwnToken();
+      await this.#parts.token.lend(['destroyTransport', 'destroyGrant'], async (lent) => {
+        if (transport !== undefined) await lent.destroyTransport(transport);
+        if (grant !== undefined) await lent.destroyGrant(grant);
+      });
+    });
+  }
+
+  /** Housekeeping in the token must not change the answer: what is left behind is found by `keepHouse`. */
+  async #tidy(when: string, work: (() => Promise<void>) | undefined): Promise<void> {
+    try {
+      await work?.();
+    } catch (error) {
+      this.#parts.notice(`work in the token ${when} failed`, error);
+    }
+  }
+}
+
+/** What is left to do when an act has ended. */
+interface Ended {
+  obsolete: Obsolete | undefined;
+}
+
+interface Attempt<P> {
+  readonly subject: Subject;
+  readonly index: number;
+  readonly plan: Plan<P>;
+}
+
+type OutcomeEntry = Omit<Entry, 'phase' | 'request' | 'certificate' | 'digest' | 'error'>;
+
+/** What was to be recorded cannot be, such as what is longer than an entry can be: nothing was written. */
+class NotAnEntry extends Error {
+  override readonly name = 'NotAnEntry';
+}
+
+function encoded(entry: Entry): Uint8Array {
+  try {
+    return encodeEntry(entry);
+  } catch (cause) {
+    throw new NotAnEntry(`an entry of ${entry.act} cannot be written`, { cause });
+  }
+}
+
+/** Whether the log says what the database has claimed. */
+function checkClaim(claim: Claim, asOf: AsOf): void {
+  const { policyVersion, request, isContended, useRefused } = asOf;
+  switch (claim.claim) {
+    case 'policy-in-force':
+      if (claim.version !== policyVersion)
+        throw contradicted('There is a newer policy than this act was decided by.');
+      return;
+    case 'alone-on-recovery':
+      if (isContended || (request === undefined) !== (claim.hasEnded === true))
+        throw contradicted('The request has ended, or has not, or is being decided.');
+      return;
+    case 'uses-counted':
+      if (useRefused !== undefined) throw new EscrowError(useRefused);
+      return;
+    case 'request-unused':
+      if (asOf.isRepeated) throw new EscrowError('request-replayed');
+      return;
+    case 'idempotency-key-free':
+      if (asOf.isKeyTaken) throw contradicted('The Idempotency-Key stands for another creation.');
+      return;
+  }
+}
+
+function contradicted(detail: string): EscrowError {
+  return new EscrowError('record-mismatch', detail);
+}
+
+function freshness(actor: Actor): readonly Claim[] {
+  if (actor.request === undefined) return [];
+  const { kid, jti, expiresAt } = actor.request;
+  return [{ claim: 'request-unused', kid, jti, expiresAt }];
+}
+
+function callerClaims({ known }: Actor): readonly Claim[] {
+  return known === undefined ? [] : [known.claim];
+}
+
+function asEscrowError(error: unknown): EscrowError {
+  if (error instanceof EscrowError) return error;
+  if (error instanceof NotHeld) {
+    switch (error.what) {
+      case 'request-unused':
+        return new EscrowError('request-replayed');
+      case 'policy-applied':
+        return new EscrowError('policy-stale');
+      case 'act-open':
+        return new EscrowError('interrupted', undefined, { cause: error });
+      case 'clocks-agree':
+        return new EscrowError('clock-differs', undefined, { cause: error });
+      case 'idempotency-key-free':
+        return new EscrowError('idempotency-in-progress', undefined, { cause: error });
+      case 'alone-on-recovery':
+      case 'uses-counted':
+      case 'policy-in-force':
+      case 'deposit-created':
+      case 'recovery-saved':
+      case 'grant-created':
+      case 'grant-certified':
+      case 'grant-ended':
+        return new EscrowError('busy', undefined, { cause: error });
+    }
+  }
+  return new EscrowError('internal', undefined, { cause: error });
+}

@@ -1,0 +1,79 @@
+import type { TokenVerbs } from '../ports/token.js';
+
+/**
+ * The table of means: every act that escrowd knows, and the token verbs it is lent. A use case holds no verb
+ * itself, so an act that is not logged cannot be written. Acts without verbs change records only, and are done while the
+ * token is out: whatever ends a request or a grant must not wait for it. The `.read` acts appear in the log only when they
+ * are refused.
+ */
+export const MEANS = {
+  'policy.apply': [],
+  'key.generate': [
+    'generateUserKey',
+    'wrapUnderKek',
+    'generateShareKey',
+    'generateLayerKey',
+    'wrapToDepositary',
+    'wrapToServerFor',
+    'sealUnder',
+    'generateTransferKey',
+    'wrapToOwner',
+    'wrapUnderTransfer',
+  ],
+  'recovery.request': ['createTransport', 'destroyTransport', 'attest'],
+  'recovery.intend': [],
+  'recovery.approve': ['unwrapReply', 'openUnder'],
+  'recovery.deny': [],
+  'recovery.veto': [],
+  'recovery.cancel': [],
+  'recovery.stop': [],
+  'recovery.expire': [],
+  'recovery.remind': [],
+  'recovery.confirm': [],
+  'recovery.forget': [],
+  'recovery.activate': ['unwrapReply', 'openUnder', 'unwrapLayer', 'raiseGrant', 'destroyGrant', 'attest'],
+  'recovery.release': [
+    'unwrapReply',
+    'openUnder',
+    'unwrapLayer',
+    'unwrapForRelease',
+    'generateTransferKey',
+    'wrapToDepositary',
+    'wrapUnderTransfer',
+  ],
+  'grant.sign': ['sign'],
+  'grant.decrypt': ['decrypt'],
+  'grant.certify': ['attest'],
+  'grant.revoke': [],
+  'grant.expire': [],
+  'grant.exhaust': [],
+  'log.loss': [],
+  'notification.redeliver': [],
+  'token.tidy': ['destroyTransport', 'destroyGrant'],
+  'history.attest': ['attest'],
+  'policy.read': [],
+  'key.read': [],
+  'recovery.read': [],
+  'grant.read': [],
+  'history.read': [],
+  'log.read': [],
+  'notification.read': [],
+} as const satisfies Record<string, readonly (keyof TokenVerbs)[]>;
+
+/**
+ * Acts that only take something away: nobody has more after them. They are answered with the proof that they are in the log, so
+ * that nobody can be told that they were done when they were not, and are recorded while clocks are apart: time ends what they end
+ * by itself, and decides nothing else about them.
+ */
+export const TAKING_AWAY: ReadonlySet<Act> = new Set<Act>([
+  'recovery.deny',
+  'recovery.veto',
+  'recovery.cancel',
+  'recovery.stop',
+  'grant.revoke',
+]);
+
+/** The name of an act. */
+export type Act = keyof typeof MEANS;
+/** The verbs that an act is lent. */
+export type LentFor<A extends Act> = Pick<TokenVerbs, (typeof MEANS)[A][number]>;

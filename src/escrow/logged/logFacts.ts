@@ -1,0 +1,154 @@
+import type { Entry } from '../../log/entry/entry.js';
+import type { ErrorCode } from '../records/errors.js';
+import type { Subject } from '../ports/journal.js';
+import type { Rate } from '../records/rate.js';
+
+/*
+ * What the log's entries say, in the order in which they stand there: whether something has not happened, and what is the
+ * newest of anything, is decided from this and never from a row or a query.
+ */
+
+/** What the log says of an open request. A change makes another object: the same object is the same facts. */
+export interface RequestFacts {
+  readonly requestHash: string;
+  readonly keys: readonly string[];
+  readonly owner: string;
+  /** SHA-256 (hex) of the attestation. */
+  readonly attestation: string;
+  /** What was recorded of each depositary's newest approval. */
+  readonly approvals: ReadonlyMap<string, ApprovalFact>;
+  /** Each depositary's newest intent. */
+  readonly intents: ReadonlyMap<string, IntentFact>;
+  /** Who was told, since their newest intent, that the delay is over. */
+  readonly reminded: ReadonlySet<string>;
+  /** Who has denied it. */
+  readonly denials: ReadonlySet<string>;
+  /** Until when it can be approved; Infinity: its entry does not say. */
+  readonly expiresAtMs: number;
+  /** Until when the approvals hold that complete its quorums; undefined while they are not complete. */
+  readonly holdsUntilMs: number | undefined;
+  /** When the delay is over that began with the newest completion of its quorums; undefined: never complete. */
+  readonly releasableAtMs: number | undefined;
+  readonly scope: ScopeFacts | undefined;
+  /** What each key is, where the request says so. */
+  readonly specs: ReadonlyMap<string, string>;
+}
+
+/** An approval that is in the log: SHA-256 (hex) of the statement, and the digest of the replies. */
+export interface ApprovalFact {
+  readonly statement: string;
+  readonly replies: string;
+}
+
+/** An intent that is in the log: SHA-256 (hex) of the statement, and when it was recorded. */
+export interface IntentFact {
+  readonly statement: string;
+  readonly atMs: number;
+}
+
+/** What the log says of keys that were released and are kept for their recipient. */
+export interface ReleaseFacts {
+  readonly atMs: number;
+  readonly owner: string;
+  readonly keys: readonly string[];
+  /** Of what was released (hex). */
+  readonly digest: string;
+}
+
+/** What was asked for: what a use is held to, and what the record must say of the rest. */
+export interface ScopeFacts {
+  readonly app: string;
+  readonly operations: readonly string[];
+  readonly mechanisms: readonly string[];
+  readonly input: string;
+  readonly rate: Rate | undefined;
+  readonly durationMs: number;
+  readonly notBefore: Date | undefined;
+  readonly notAfter: Date | undefined;
+}
+
+/** What the log says of a grant that has not ended. */
+export interface GrantFacts {
+  readonly recovery: string;
+  readonly key: string;
+  readonly owner: string;
+  readonly scope: ScopeFacts;
+  /** Undefined for those of requests that did not say it. */
+  readonly spec: string | undefined;
+  readonly maxUses: number;
+  readonly startsAtMs: number;
+  readonly expiresAtMs: number;
+  /** SHA-256 (hex) of its certificate; undefined for one from before there were any, until it has one. */
+  readonly certificate: string | undefined;
+  /** Counted when they are attempted, whatever becomes of them. */
+  readonly used: number;
+}
+
+/** The newest policy; undefined before the first. */
+export interface PolicyFacts {
+  readonly version: number;
+  readonly hash: string;
+}
+
+/** What held when an attempt was recorded: with every entry before it, and none behind it. */
+export interface AsOf {
+  readonly policyVersion: number;
+  /** The request that the attempt is about; undefined: there is none that is open. */
+  readonly request: RequestFacts | undefined;
+  /** Whether another attempt on the same request was without an outcome. */
+  readonly isContended: boolean;
+  /** Why the grant does not allow the use that was attempted. */
+  readonly useRefused: ErrorCode | undefined;
+  /** Whether the caller's signed request stood in the log before. */
+  readonly isRepeated: boolean;
+  /** Whether the Idempotency-Key of the caller stood for another creation. */
+  readonly isKeyTaken: boolean;
+}
+
+/** What an Idempotency-Key stands for. */
+export interface CreationFact {
+  readonly act: string;
+  /** Without an outcome it is not done. */
+  readonly isDone: boolean;
+  readonly about: Subject;
+}
+
+/** An attempt that has no outcome yet. */
+export interface OpenAttempt extends Pick<Entry, 'id' | 'act' | 'actor' | 'subject'> {
+  /** The grants that it is to make. */
+  readonly grants: readonly string[];
+}
+
+/** The state that the entries make. */
+export interface LogFacts {
+  readonly policy: PolicyFacts | undefined;
+  request(id: string): RequestFacts | undefined;
+  /** The ids of all that have one. */
+  openRequestIds(): readonly string[];
+  /** Undefined when nothing is kept: never released, or confirmed, or forgotten. */
+  keptRelease(id: string): ReleaseFacts | undefined;
+  keptReleaseIds(): readonly string[];
+  grant(id: string): GrantFacts | undefined;
+  /** The ids of all that have not ended. */
+  runningGrantIds(): readonly string[];
+  /** The digest (hex) in the entry of the key's birth. */
+  birth(key: string): string | undefined;
+  /** Of an attempt that has no outcome yet. */
+  asOf(act: string): AsOf | undefined;
+  /** Whether the entry at this index, one of the newest, is an outcome of an act that had one before: nothing follows from it. */
+  isVoid(index: number): boolean;
+  /** The attempt of this act, while it has no outcome. */
+  openAttempt(act: string): OpenAttempt | undefined;
+  openAttempts(): readonly OpenAttempt[];
+  /** What a principal's Idempotency-Key stands for; undefined when it is free. */
+  creation(principal: string, key: string): CreationFact | undefined;
+}
+
+/** The same, and how far it has followed the log. */
+export interface FollowedLog {
+  readonly facts: LogFacts;
+  /** Resolves when the entry at this index, and all before it, were taken. Throws EscrowError `log-unavailable`. */
+  through(index: number): Promise<void>;
+  /** The same for all that stand in the log when it is called, whoever wrote them; may cost a query. */
+  caughtUp(): Promise<void>;
+}

@@ -1,0 +1,204 @@
+import type { Json } from '../../log/entry/canonical.js';
+import type { Entry } from '../../log/entry/entry.js';
+import { decodeEntry } from '../../log/entry/entry.js';
+import { standsAlone } from '../../log/export/actPairing.js';
+import { Births } from './births.js';
+import type { SavedCalls } from './calls.js';
+import { LoggedCalls } from './calls.js';
+import type { SavedCreations } from './creations.js';
+import { LoggedCreations } from './creations.js';
+import type {
+  AsOf,
+  CreationFact,
+  GrantFacts,
+  LogFacts,
+  OpenAttempt,
+  PolicyFacts,
+  ReleaseFacts,
+  RequestFacts,
+} from './logFacts.js';
+import type { SavedGrant } from './grants.js';
+import { LoggedGrants } from './grants.js';
+import { LoggedReleases } from './releases.js';
+import type { SavedRequests } from './requests.js';
+import { LoggedRequests } from './requests.js';
+import { grantsNamedIn } from '../acts/activateRecovery.js';
+
+/** An attempt that waits for its outcome. */
+export interface Attempt {
+  readonly of: OpenAttempt;
+  readonly recovery: string | undefined;
+  readonly asOf: AsOf;
+}
+
+/** The state as it is saved: a value for the structured clone algorithm. */
+export interface SavedState {
+  readonly policy: PolicyFacts | undefined;
+  readonly births: Uint8Array;
+  readonly requests: SavedRequests;
+  readonly releases: ReadonlyMap<string, ReleaseFacts>;
+  readonly grants: ReadonlyMap<string, SavedGrant>;
+  readonly attempts: ReadonlyMap<string, Attempt>;
+  readonly calls: SavedCalls;
+  readonly creations: SavedCreations;
+}
+
+/** Void entries that are remembered: for those whose acts they were, who ask at once. */
+const VOID_LIMIT = 1000;
+
+/**
+ * The state that the log's entries make: what is open, what runs, what is newest. It takes every entry, in order, each once,
+ * and asks nobody; what has ended it forgets. Of two outcomes of an act the first counts.
+ */
+export class LogState implements LogFacts {
+  #births = new Births();
+  #requests = new LoggedRequests();
+  #releases = new LoggedReleases();
+  #grants = new LoggedGrants();
+  #attempts = new Map<string, Attempt>();
+  #calls = new LoggedCalls();
+  #creations = new LoggedCreations();
+  #policy: PolicyFacts | undefined;
+  /** Not saved: who asks is in the middle of the act. */
+  readonly #void = new Set<number>();
+
+  /** All of it, to be written down before the next entry is taken: what is in it changes with that. */
+  save(): SavedState {
+    return {
+      policy: this.#policy,
+      births: this.#births.save(),
+      requests: this.#requests.save(),
+      releases: this.#releases.save(),
+      grants: this.#grants.save(),
+      attempts: this.#attempts,
+      calls: this.#calls.save(),
+      creations: this.#creations.save(),
+    };
+  }
+
+  /** Becomes what {@link save} gave, in place of taking the entries that had made it. */
+  restore(saved: SavedState): void {
+    const { policy, births, requests, releases, grants, attempts, calls, creations } = saved;
+    const [born, asked, running] = [Births.of(births), new LoggedRequests(requests), LoggedGrants.of(grants)];
+    const kept = new LoggedReleases(releases);
+    this.#calls = new LoggedCalls(calls);
+    this.#creations = new LoggedCreations(creations);
+    this.#attempts = new Map(attempts);
+    this.#policy = policy;
+    this.#births = born;
+    this.#requests = asked;
+    this.#releases = kept;
+    this.#grants = running;
+  }
+
+  get policy(): PolicyFacts | undefined {
+    return this.#policy;
+  }
+
+  request(id: string): RequestFacts | undefined {
+    return this.#requests.get(id);
+  }
+
+  openRequestIds(): readonly string[] {
+    return this.#requests.ids();
+  }
+
+  keptRelease(id: string): ReleaseFacts | undefined {
+    return this.#releases.get(id);
+  }
+
+  keptReleaseIds(): readonly string[] {
+    return this.#releases.ids();
+  }
+
+  grant(id: string): GrantFacts | undefined {
+    return this.#grants.get(id);
+  }
+
+  runningGrantIds(): readonly string[] {
+    return this.#grants.ids();
+  }
+
+  birth(key: string): string | undefined {
+    return this.#births.get(key);
+  }
+
+  asOf(act: string): AsOf | undefined {
+    return this.#attempts.get(act)?.asOf;
+  }
+
+  isVoid(index: number): boolean {
+    return this.#void.has(index);
+  }
+
+  openAttempt(act: string): OpenAttempt | undefined {
+    return this.#attempts.get(act)?.of;
+  }
+
+  openAttempts(): readonly OpenAttempt[] {
+    return [...this.#attempts.values()].map(({ of }) => of);
+  }
+
+  creation(principal: string, key: string): CreationFact | undefined {
+    return this.#creations.get(principal, key);
+  }
+
+  /** Takes the entry at the next index. */
+  take(index: number, bytes: Uint8Array): void {
+    const entry = decodeEntry(bytes);
+    const isRepeated = this.#calls.take(entry);
+    if (entry.phase === 'attempted') this.#attempt(entry, isRepeated);
+    else if (this.#attempts.delete(entry.id)) this.#outcome(entry);
+    else if (!standsAlone(entry)) this.#noteVoid(index);
+  }
+
+  #noteVoid(index: number): void {
+    const [oldest] = this.#void;
+    if (oldest !== undefined && this.#void.size >= VOID_LIMIT) this.#void.delete(oldest);
+    this.#void.add(index);
+  }
+
+  #attempt(entry: Entry, isRepeated: boolean): void {
+    const { id, act, actor, subject, time } = entry;
+    const { recovery, grant } = subject;
+    const isOnRequest = recovery !== undefined && act.startsWith('recovery.') && act !== 'recovery.request';
+    const isUse = act === 'grant.sign' || act === 'grant.decrypt';
+    this.#attempts.set(id, {
+      of: { id, act, actor, subject, grants: grantsNamedIn(entry) },
+      recovery: isOnRequest ? recovery : undefined,
+      asOf: {
+        policyVersion: this.#policy?.version ?? 0,
+        request: isOnRequest ? this.#requests.get(recovery) : undefined,
+        isContended: isOnRequest && this.#isUnderWay(recovery),
+        useRefused: isUse ? this.#grants.use(grant ?? '', entry, Date.parse(time)) : undefined,
+        isRepeated,
+        isKeyTaken: this.#creations.attempted(entry),
+      },
+    });
+    this.#requests.attempted(entry);
+  }
+
+  #isUnderWay(recovery: string): boolean {
+    for (const attempt of this.#attempts.values()) if (attempt.recovery === recovery) return true;
+    return false;
+  }
+
+  #outcome(entry: Entry): void {
+    this.#creations.concluded(entry);
+    const { act, phase, subject, detail, digest } = entry;
+    if (phase === 'done' && act === 'policy.apply') {
+      this.#policy = { version: Number(detail['version']), hash: textOf(detail['policyHash']) };
+    }
+    if (phase === 'done' && act === 'key.generate' && subject.key !== undefined && digest !== undefined) {
+      this.#births.add(subject.key, digest);
+    }
+    if (phase === 'done') this.#releases.concluded(entry);
+    const made = this.#requests.concluded(entry);
+    if (made !== undefined) this.#grants.made(entry, made);
+    if (phase === 'done' && act.startsWith('grant.')) this.#grants.concluded(entry);
+  }
+}
+
+function textOf(fact: Json | undefined): string {
+  return typeof fact === 'string' ? fact : '';
+}

@@ -1,0 +1,170 @@
+import type { Json } from '../../log/entry/canonical.js';
+import type { Entry } from '../../log/entry/entry.js';
+import { sha256Hex } from '../records/digests.js';
+import type { RequestFacts, ScopeFacts } from './logFacts.js';
+
+/** Acts that end a request when they are done. */
+const ENDING: ReadonlySet<string> = new Set([
+  'recovery.activate',
+  'recovery.release',
+  'recovery.veto',
+  'recovery.cancel',
+  'recovery.stop',
+  'recovery.expire',
+]);
+
+/** The open requests of the log, as they are saved. */
+export interface SavedRequests {
+  readonly open: ReadonlyMap<string, RequestFacts>;
+  readonly said: ReadonlyMap<string, Entry>;
+}
+
+/** The open requests of the log. */
+export class LoggedRequests {
+  readonly #open: Map<string, RequestFacts>;
+  /** What attempts said that their outcomes do not repeat, by act. */
+  readonly #said: Map<string, Entry>;
+
+  /** @param saved those that {@link save} gave */
+  constructor({ open, said }: SavedRequests = { open: new Map(), said: new Map() }) {
+    this.#open = new Map(open);
+    this.#said = new Map(said);
+  }
+
+  save(): SavedRequests {
+    return { open: this.#open, said: this.#said };
+  }
+
+  get(id: string): RequestFacts | undefined {
+    return this.#open.get(id);
+  }
+
+  ids(): readonly string[] {
+    return [...this.#open.keys()];
+  }
+
+  attempted(entry: Entry): void {
+    const { act, id } = entry;
+    if (act === 'recovery.request' || act === 'recovery.intend' || act === 'recovery.approve') {
+      this.#said.set(id, entry);
+    }
+  }
+
+  /** Takes an outcome; returns the request when it has become grants. */
+  concluded(entry: Entry): RequestFacts | undefined {
+    const { act, phase, subject, detail, id, error, actor } = entry;
+    const said = this.#said.get(id);
+    this.#said.delete(id);
+    const { recovery } = subject;
+    if (recovery === undefined) return undefined;
+    if (act === 'recovery.request') {
+      if (phase === 'done' && said !== undefined && !this.#open.has(recovery)) {
+        this.#open.set(recovery, filed(said, entry));
+      }
+      return undefined;
+    }
+    const facts = this.#open.get(recovery);
+    if (facts === undefined) return undefined;
+    const isOver = act === 'recovery.deny' && detail['status'] === 'denied';
+    if (error === 'recovery-failed' || (phase === 'done' && (ENDING.has(act) || isOver))) {
+      this.#open.delete(recovery);
+      return act === 'recovery.activate' && phase === 'done' ? facts : undefined;
+    }
+    if (phase !== 'done') return undefined;
+    if (act === 'recovery.intend') {
+      const atMs = instantOf(detail['intendedAt']);
+      const intent = { statement: digestOf(said?.detail['statement']), atMs: atMs ?? Infinity };
+      this.#open.set(recovery, {
+        ...facts,
+        intents: new Map([...facts.intents, [actor, intent]]),
+        // another delay is over another time
+        reminded: new Set([...facts.reminded].filter((depositary) => depositary !== actor)),
+      });
+    }
+    if (act === 'recovery.remind') {
+      const told = textsOf(detail['depositaries']);
+      this.#open.set(recovery, { ...facts, reminded: new Set([...facts.reminded, ...told]) });
+    }
+    if (act === 'recovery.approve') {
+      const approval = { statement: digestOf(said?.detail['statement']), replies: entry.digest ?? '' };
+      this.#open.set(recovery, {
+        ...facts,
+        approvals: new Map([...facts.approvals, [actor, approval]]),
+        releasableAtMs: instantOf(detail['releasableAt']) ?? facts.releasableAtMs,
+        // with one that completes none, those of before have lapsed
+        holdsUntilMs: instantOf(detail['holdsUntil']),
+      });
+    }
+    if (act === 'recovery.deny') {
+      this.#open.set(recovery, { ...facts, denials: new Set([...facts.denials, actor]) });
+    }
+    return undefined;
+  }
+}
+
+function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
+  return {
+    requestHash: textOf(detail['requestHash']),
+    // before there were requests for several keys, each was for one
+    keys: subject.keys ?? (subject.key === undefined ? [] : [subject.key]),
+    owner: subject.owner ?? '',
+    attestation: digest ?? '',
+    intents: new Map(),
+    approvals: new Map(),
+    reminded: new Set(),
+    denials: new Set(),
+    expiresAtMs: instantOf(detail['expiresAt']) ?? Infinity,
+    holdsUntilMs: undefined,
+    releasableAtMs: undefined,
+    specs: new Map(
+      Object.entries(membersOf(detail['descriptions'])).map(([key, one]) => [
+        key,
+        textOf(membersOf(one)['spec']),
+      ]),
+    ),
+    scope: detail['purpose'] === 'operate' ? scopeOf(detail['scope']) : undefined,
+  };
+}
+
+/** What a scope says; what it does not say allows nothing, but for the rate and times that older ones do not have. */
+function scopeOf(scope: Json | undefined): ScopeFacts {
+  const { app, operations, mechanisms, input, rate, durationMs, notBefore, notAfter } = membersOf(scope);
+  const { uses, perMs } = membersOf(rate);
+  return {
+    app: textOf(app),
+    operations: textsOf(operations),
+    mechanisms: textsOf(mechanisms),
+    input: textOf(input),
+    rate: typeof uses === 'number' && typeof perMs === 'number' ? { uses, perMs } : undefined,
+    durationMs: typeof durationMs === 'number' ? durationMs : 0,
+    notBefore: dateOf(notBefore),
+    notAfter: dateOf(notAfter),
+  };
+}
+
+function dateOf(instant: Json | undefined): Date | undefined {
+  const ms = instantOf(instant);
+  return ms === undefined ? undefined : new Date(ms);
+}
+
+function membersOf(value: Json | undefined): Readonly<Record<string, Json>> {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isObject ? (value as Readonly<Record<string, Json>>) : {};
+}
+
+function textsOf(value: Json | undefined): readonly string[] {
+  return Array.isArray(value) ? (value as readonly Json[]).map(textOf) : [];
+}
+
+function textOf(fact: Json | undefined): string {
+  return typeof fact === 'string' ? fact : '';
+}
+
+function digestOf(text: Json | undefined): string {
+  return sha256Hex(textOf(text));
+}
+
+function instantOf(fact: Json | undefined): number | undefined {
+  const ms = Date.parse(textOf(fact));
+  return Number.isNaN(ms) ? undefined : ms;
+}

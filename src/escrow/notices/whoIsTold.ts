@@ -1,0 +1,360 @@
+import type { Json } from '../../log/entry/canonical.js';
+import type { Entry } from '../../log/entry/entry.js';
+import type { Act } from '../ledger/means.js';
+import { sha256Hex } from '../records/digests.js';
+import { printable, quoted } from '../records/freeText.js';
+import type { KeyId, PrincipalId } from '../records/ids.js';
+import { parsePrincipalId } from '../records/ids.js';
+import type { Purpose } from '../records/policy.js';
+import { grantsNamedIn } from '../acts/activateRecovery.js';
+
+/**
+ * What a notice is about: a request waits, the delay before an approval is over, a key was used, something was decided or has
+ * ended, an attempt was refused.
+ */
+export const NOTICE_KINDS = ['asked', 'approval-due', 'used', 'decided', 'refused'] as const;
+/** One of {@link NOTICE_KINDS}. */
+export type NoticeKind = (typeof NOTICE_KINDS)[number];
+
+/** Something that one person is told, because an entry in the log concerns them. Holds nothing that they cannot read by the API. */
+export interface Notice {
+  /** `ntc_` and 32 hex digits: the same for the same entry, person and kind, however often it is delivered. */
+  readonly id: string;
+  readonly kind: NoticeKind;
+  readonly to: PrincipalId;
+  /** Why this person: in what part the entry concerns them. */
+  readonly as: 'depositary' | 'owner' | 'requester';
+  /** One or two sentences in plain words, in one line, without control characters. */
+  readonly text: string;
+  /** The entry's place in the log, and what it says. */
+  readonly entry: number;
+  readonly time: string;
+  readonly act: string;
+  readonly actor: string;
+  readonly subject: Entry['subject'];
+  /** Where the request or the grant stands after it, or the stable code of the refusal or failure. */
+  readonly outcome: string;
+  /** kinds asked, approval-due and decided: what was asked for. */
+  readonly request: NoticeRequest | undefined;
+  /** kind used: how many uses this one act took; undefined when it failed. */
+  readonly uses: number | undefined;
+}
+
+/** A recovery request as a notice tells it. */
+export interface NoticeRequest {
+  readonly requester: PrincipalId;
+  readonly purpose: Purpose;
+  /** Who uses or receives the key. */
+  readonly beneficiary: PrincipalId;
+  /** Each key that is asked for, and what the owner has called it. */
+  readonly keys: readonly { readonly key: KeyId; readonly label: string }[];
+  readonly reason: string;
+  readonly expiresAt: string;
+}
+
+/** What the records say of the request that an entry is about. */
+export interface RequestFacts extends NoticeRequest {
+  readonly owner: PrincipalId;
+  /** Who may approve or deny it, sorted. */
+  readonly deciders: readonly PrincipalId[];
+  /** What this person gave as the reason for their denial, veto or cancellation; undefined when there is none. */
+  readonly reasonOf: (person: string) => string | undefined;
+}
+
+/** What an entry says to one person. */
+type Telling = Pick<Notice, 'kind' | 'to' | 'as' | 'text'>;
+
+interface Happening {
+  readonly entry: Entry;
+  /** Undefined when the entry is about no request that there is. */
+  readonly request: RequestFacts | undefined;
+}
+
+/**
+ * Whom an entry concerns, and what they are told; in an order that depends on nothing but its arguments. Empty for an
+ * attempt, whose outcome follows, and for what concerns nobody but its actor.
+ */
+export function noticesOf(index: number, entry: Entry, request: RequestFacts | undefined): readonly Notice[] {
+  const outcome = outcomeOf(entry);
+  return tellingsOf({ entry, request }).map(({ kind, to, as, text }) => ({
+    id: `ntc_${sha256Hex(`${entry.id}\n${entry.phase}\n${kind}\n${to}`).slice(0, 32)}`,
+    kind,
+    to,
+    as,
+    text: printable(text),
+    entry: index,
+    time: entry.time,
+    act: entry.act,
+    actor: entry.actor,
+    subject: entry.subject,
+    outcome,
+    request: request === undefined || !TELLS_REQUEST.has(kind) ? undefined : requestOf(request),
+    uses: kind === 'used' ? usesOf(entry) : undefined,
+  }));
+}
+
+const TELLS_REQUEST: ReadonlySet<NoticeKind> = new Set<NoticeKind>(['asked', 'approval-due', 'decided']);
+
+/** Whether what an entry says depends on the request that it is about. */
+export function needsRequest({ act, phase, subject }: Entry): boolean {
+  const tells = phase === 'done' || phase === 'failed';
+  return tells && subject.recovery !== undefined && isTold(act) && TOLD[act] !== used;
+}
+
+function tellingsOf(happening: Happening): readonly Telling[] {
+  const { entry } = happening;
+  if (!isTold(entry.act)) return [];
+  switch (entry.phase) {
+    case 'attempted':
+      return [];
+    case 'done':
+      return TOLD[entry.act](happening);
+    case 'denied':
+      return refused(happening);
+    case 'failed':
+      if (TOLD[entry.act] === used) return used(happening);
+      // what broke can be tried again, unless it has ended the request
+      return entry.detail['status'] === 'failed' ? decided(happening) : [];
+  }
+}
+
+/** The acts that are told about, and how when they are done. */
+const TOLD = {
+  'recovery.request': asked,
+  // nothing is decided yet, and the owner can still do something
+  'recovery.intend': intended,
+  'recovery.remind': reminded,
+  'recovery.approve': (happening) =>
+    // one approval of several decides nothing yet
+    happening.entry.detail['status'] === 'approved' ? decided(happening) : [],
+  'recovery.deny': decided,
+  'recovery.veto': decided,
+  'recovery.cancel': decided,
+  'recovery.stop': stopped,
+  'recovery.expire': decided,
+  'recovery.activate': decided,
+  'recovery.release': decided,
+  'grant.sign': used,
+  'grant.decrypt': used,
+  'grant.revoke': decided,
+  'grant.expire': decided,
+  'grant.exhaust': decided,
+} as const satisfies Partial<Record<Act, (happening: Happening) => readonly Telling[]>>;
+
+function isTold(act: string): act is keyof typeof TOLD {
+  return Object.hasOwn(TOLD, act);
+}
+
+/** Those who may decide, and the owner. */
+function asked({ entry, request }: Happening): readonly Telling[] {
+  const kind = 'asked';
+  const owner = ownerOf(entry);
+  const what = request === undefined ? 'asks for keys' : `asks ${wish(request)}`;
+  const why = request === undefined ? '' : ` Reason given: ${quoted(request.reason)}.`;
+  const until = request === undefined ? '' : ` until ${request.expiresAt}`;
+  const id = entry.subject.recovery ?? '';
+  const toDeciders = (request?.deciders ?? [])
+    .filter((decider) => decider !== owner)
+    .map((to): Telling => {
+      const whose = owner === undefined ? '' : `, owned by ${owner}`;
+      const text = `${entry.actor} ${what}${whose}.${why} You may approve or deny it${until}: request ${id}.`;
+      return { kind, to, as: 'depositary', text };
+    });
+  const toOwner: readonly Telling[] =
+    owner === undefined
+      ? []
+      : [
+          {
+            kind,
+            to: owner,
+            as: 'owner',
+            text: `${entry.actor} ${what}, owned by you.${why} It can be approved${until}: request ${id}.`,
+          },
+        ];
+  return [...toDeciders, ...toOwner];
+}
+
+/** The owner and whoever asked; and those who may decide, once the delay runs that some of them have begun. */
+function intended(happening: Happening): readonly Telling[] {
+  const { entry, request } = happening;
+  const { repliesFrom } = entry.detail;
+  if (typeof repliesFrom !== 'string') return decided(happening);
+  const id = entry.subject.recovery ?? '';
+  const text = `${happened(entry, request)}. Whoever has said that they intend to approves then, or denies it: request ${id}.`;
+  const toDeciders = (request?.deciders ?? [])
+    .filter((decider) => decider !== ownerOf(entry))
+    .map((to): Telling => ({ kind: 'asked', to, as: 'depositary', text }));
+  return [...decided(happening), ...toDeciders];
+}
+
+/** Those whom the entry names: the delay is over that their intents began. */
+function reminded({ entry, request }: Happening): readonly Telling[] {
+  const id = entry.subject.recovery ?? '';
+  const until = request === undefined ? '' : `, until ${request.expiresAt}`;
+  const what =
+    request === undefined
+      ? ''
+      : ` ${request.requester} asks ${wish(request)}, owned by ${request.owner}. Reason given: ${quoted(request.reason)}.`;
+  const text = `The delay of request ${id} is over: as you have said that you intend to, approve it now, or deny it${until}.${what}`;
+  const { depositaries } = entry.detail;
+  const named = Array.isArray(depositaries) ? (depositaries as readonly Json[]) : [];
+  return named.flatMap((name): readonly Telling[] => {
+    const to = typeof name === 'string' ? parsePrincipalId(name) : undefined;
+    return to === undefined ? [] : [{ kind: 'approval-due', to, as: 'depositary', text }];
+  });
+}
+
+/** The owner and whoever asked. */
+function decided({ entry, request }: Happening): readonly Telling[] {
+  const about = request === undefined ? '' : ` ${request.requester} had asked ${wish(request)}.`;
+  const text = `${happened(entry, request)}.${about}`;
+  const owner = ownerOf(entry);
+  const requester = request?.requester;
+  return [
+    ...(requester === undefined || requester === owner
+      ? []
+      : [{ kind: 'decided', to: requester, as: 'requester', text } as const]),
+    ...(owner === undefined ? [] : [{ kind: 'decided', to: owner, as: 'owner', text } as const]),
+  ];
+}
+
+/** The owner, whoever asked, and those who might have gone on deciding. */
+function stopped(happening: Happening): readonly Telling[] {
+  const told = decided(happening);
+  const text = told[0]?.text ?? `${happened(happening.entry, happening.request)}.`;
+  const others = (happening.request?.deciders ?? []).filter((to) => told.every((one) => one.to !== to));
+  return [...others.map((to): Telling => ({ kind: 'decided', to, as: 'depositary', text })), ...told];
+}
+
+/** The owner. A use that failed is told as well: it is counted, and what the token did is not known. */
+function used({ entry }: Happening): readonly Telling[] {
+  const to = ownerOf(entry);
+  if (to === undefined) return [];
+  const what = entry.act === 'grant.decrypt' ? 'decrypt with' : 'sign with';
+  const key = `your key ${entry.subject.key ?? ''} under grant ${entry.subject.grant ?? ''}`;
+  const uses = usesOf(entry);
+  const text =
+    uses === undefined
+      ? `${entry.actor} tried to ${what} ${key}; it failed (${entry.error ?? ''}), and is counted as used.`
+      : `${entry.actor} used ${key} to ${what === 'sign with' ? 'sign' : 'decrypt'}: ${uses} ${uses === 1 ? 'use' : 'uses'}.`;
+  return [{ kind: 'used', to, as: 'owner', text }];
+}
+
+/** The owner, of what others tried with their keys. That two were busy with the same thing is nobody's refusal. */
+function refused({ entry }: Happening): readonly Telling[] {
+  const to = ownerOf(entry);
+  if (to === undefined || to === entry.actor || entry.error === 'busy') return [];
+  const { key, keys = key === undefined ? [] : [key] } = entry.subject;
+  if (entry.detail['together'] !== undefined) {
+    return [{ kind: 'refused', to, as: 'owner', text: refusedTogether(entry) }];
+  }
+  const text = `${entry.actor} was refused ${entry.act} on your ${keys.length === 1 ? 'key' : 'keys'} ${keys.join(', ')}: ${entry.error ?? ''}.`;
+  return [{ kind: 'refused', to, as: 'owner', text }];
+}
+
+/** Many refusals of one caller, which have one entry. */
+function refusedTogether({ actor, detail }: Entry): string {
+  const { refusals, since, until, of } = detail['together'] as {
+    readonly refusals: number;
+    readonly since: string;
+    readonly until: string;
+    readonly of: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  };
+  const each = Object.entries(of).flatMap(([act, codes]) =>
+    Object.entries(codes).map(([code, count]) => `${act}: ${code}, ${count} times`),
+  );
+  return `${actor} was refused ${refusals} times on your keys from ${since} to ${until}. ${each.join('; ')}.`;
+}
+
+function happened(entry: Entry, request: RequestFacts | undefined): string {
+  const { actor, subject, act } = entry;
+  const id = `Request ${subject.recovery ?? ''}`;
+  const grant = `Grant ${subject.grant ?? ''}`;
+  const given = request?.reasonOf(actor);
+  const because = given === undefined ? '' : `. Reason given: ${quoted(given)}`;
+  const status = outcomeOf(entry);
+  if (entry.phase !== 'done') return `${id} has failed: what is deposited does not open`;
+  switch (act) {
+    case 'recovery.intend':
+      return `${actor} intends to approve request ${subject.recovery ?? ''}${typeof entry.detail['repliesFrom'] === 'string' ? `, which can be approved from ${entry.detail['repliesFrom']} on` : ''}`;
+    case 'recovery.approve':
+      return `${id} is approved; the last approval was by ${actor}`;
+    case 'recovery.deny':
+      return `${id} was denied by ${actor}${status === 'denied' ? ' and has ended' : '; it has not ended'}${because}`;
+    case 'recovery.veto':
+      return `${id} was vetoed by ${actor}${because}`;
+    case 'recovery.cancel':
+      return `${id} was cancelled by ${actor}${because}`;
+    case 'recovery.stop':
+      return `${id} was ended by administrators, ${signersInWords(entry)}, handed in by ${actor}${because}`;
+    case 'recovery.expire':
+      return `${id} has expired`;
+    case 'recovery.activate':
+      return `${id} was carried out: ${grantsInWords(entry)}`;
+    case 'recovery.release':
+      return `${id} was carried out: ${subject.keys?.length === 1 ? 'the key was' : 'the keys were'} released to ${actor}`;
+    case 'grant.revoke':
+      return `${grant} was revoked by ${actor}`;
+    default:
+      return `${grant} has ended: ${status}`;
+  }
+}
+
+/** The administrators who ended a request. */
+function signersInWords({ detail }: Entry): string {
+  const { signers } = detail;
+  return Array.isArray(signers) ? (signers as readonly Json[]).map(String).join(' and ') : '';
+}
+
+/** What came of a request to use keys. */
+function grantsInWords(entry: Entry): string {
+  const grants = grantsNamedIn(entry);
+  return grants.length === 1
+    ? `the key can be used under grant ${grants.join('')}`
+    : `the keys can be used, each under its grant: ${grants.join(', ')}`;
+}
+
+/** What was asked for, in words that follow `asks`. */
+function wish({ purpose, beneficiary, keys }: NoticeRequest): string {
+  const labels = keys.map(({ label }) => quoted(label)).join(', ');
+  const all = keys.length === 1 ? `the key ${labels}` : `the ${keys.length} keys ${labels}`;
+  switch (purpose) {
+    case 'operate':
+      return `that ${beneficiary} may use ${all}`;
+    case 'release':
+      return `that ${all} be released to ${beneficiary}`;
+  }
+}
+
+function requestOf(facts: RequestFacts): NoticeRequest {
+  const { requester, purpose, beneficiary, keys, reason, expiresAt } = facts;
+  return { requester, purpose, beneficiary, keys, reason, expiresAt };
+}
+
+function outcomeOf({ act, phase, detail, error }: Entry): string {
+  const { status } = detail;
+  if (typeof status === 'string') return status;
+  if (error !== undefined) return error;
+  switch (act) {
+    case 'recovery.request':
+    case 'recovery.intend':
+    case 'recovery.remind':
+      return 'pending';
+    case 'recovery.activate':
+      return 'active';
+    case 'recovery.release':
+      return 'released';
+    default:
+      return phase;
+  }
+}
+
+function usesOf({ phase, detail }: Entry): number | undefined {
+  const { uses } = detail;
+  return phase === 'done' && typeof uses === 'number' ? uses : undefined;
+}
+
+/** Subjects are as asked for: an owner who is none is told nothing. */
+function ownerOf({ subject }: Entry): PrincipalId | undefined {
+  return subject.owner === undefined ? undefined : parsePrincipalId(subject.owner);
+}

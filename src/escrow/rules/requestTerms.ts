@@ -1,0 +1,104 @@
+import type { Escrow } from '../escrow.js';
+import type { Deposit, PurposeDeposit } from '../records/deposit.js';
+import { brakesOf, getPurposeDeposit } from '../records/deposit.js';
+import { checkDeposit } from '../checks/checkedDeposit.js';
+import { EscrowError } from '../records/errors.js';
+import type { KeyId, PrincipalId } from '../records/ids.js';
+import type { Brakes } from '../records/policy.js';
+import type { Recovery } from '../records/recovery.js';
+
+/*
+ * A request is for one key or several of one owner. Each was deposited by a rule of its own, with quorums of its own: what
+ * one of them forbids is forbidden for the request, and it is approved when the quorums of all of them are complete.
+ */
+
+/** One key of a request, and its deposit for what is asked. */
+export interface AskedKey {
+  readonly deposit: Deposit;
+  readonly sealed: PurposeDeposit;
+}
+
+/** Names as many keys in a sentence. */
+const NAMED = 8;
+
+/** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. */
+export async function getDeposits(
+  escrow: Pick<Escrow, 'store' | 'followed'>,
+  keys: readonly KeyId[],
+): Promise<readonly Deposit[]> {
+  const found = new Map((await escrow.store.findDeposits(keys)).map((deposit) => [deposit.key, deposit]));
+  const deposits = keys.map((key) => {
+    const deposit = found.get(key);
+    if (deposit !== undefined) return deposit;
+    throw keys.length === 1
+      ? new EscrowError('key-unknown')
+      : new EscrowError('key-unknown', `There is no key ${key}.`);
+  });
+  for (const deposit of deposits) await checkDeposit(escrow, deposit);
+  return deposits;
+}
+
+/** The keys of a request, in their order; EscrowError `key-unknown`, `purpose-not-allowed`. */
+export async function getAskedKeys(
+  escrow: Pick<Escrow, 'store' | 'followed'>,
+  { keys, asked }: Pick<Recovery, 'keys' | 'asked'>,
+): Promise<readonly AskedKey[]> {
+  return (await getDeposits(escrow, keys)).map((deposit) => ({
+    deposit,
+    sealed: getPurposeDeposit(deposit, asked.purpose),
+  }));
+}
+
+/**
+ * What stands between complete quorums and the keys: the longest delay, a veto where one of the rules gives it, and replies after
+ * the delay where one of them has it so.
+ */
+export function brakesOfAll(keys: readonly AskedKey[]): Brakes {
+  const brakes = keys.map(({ deposit, sealed }) => brakesOf(deposit, sealed.purpose));
+  return {
+    delayMs: Math.max(...brakes.map(({ delayMs }) => delayMs)),
+    ownerMayVeto: brakes.some(({ ownerMayVeto }) => ownerMayVeto),
+    ...(brakes.some(({ replies }) => replies === 'afterDelay') ? { replies: 'afterDelay' } : {}),
+  };
+}
+
+/** Whether the rules of all keys let this depositary decide on a request of this requester. */
+export function mayDecide(
+  { requester }: Pick<Recovery, 'requester'>,
+  keys: readonly Pick<AskedKey, 'deposit'>[],
+  depositary: PrincipalId,
+): boolean {
+  return (
+    requester !== depositary ||
+    keys.every(({ deposit }) => !deposit.requests.distinct.includes('requester-depositary'))
+  );
+}
+
+/**
+ * Checks each key; what is refused for some of several keys names them, so that they can be asked for apart.
+ *
+ * @throws EscrowError as `check` does for the first that it refuses
+ */
+export function checkEach(deposits: readonly Deposit[], check: (deposit: Deposit) => void): void {
+  const refused = deposits.flatMap((deposit) => {
+    try {
+      check(deposit);
+      return [];
+    } catch (error) {
+      if (!(error instanceof EscrowError)) throw error;
+      return [{ key: deposit.key, error }];
+    }
+  });
+  const [first] = refused;
+  if (first === undefined) return;
+  if (deposits.length === 1) throw first.error;
+  const { code, detail } = first.error;
+  const keys = refused.filter(({ error }) => error.code === code).map(({ key }) => key);
+  throw new EscrowError(code, `${detail} Ask apart for ${namesOf(keys)}.`, { cause: first.error });
+}
+
+/** These keys in a sentence; of many, the first. */
+function namesOf(keys: readonly KeyId[]): string {
+  const more = keys.length - NAMED;
+  return `${keys.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
