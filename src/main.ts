@@ -3,12 +3,12 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-import { readConfig } from './config.js';
-import { forbidCoreDumps } from './coreDumps.js';
-import { startDaemon } from './daemon.js';
-import { EXIT_CODES, exitCodeOf } from './exitCodes.js';
-import { watchForHangs } from './hangWatch.js';
-import { createOperatorLog, reasonsOf } from './operatorLog.js';
+import { readConfig } from './daemon/config.js';
+import { forbidCoreDumps } from './daemon/coreDumps.js';
+import { startDaemon } from './daemon/daemon.js';
+import { EXIT_CODES, exitCodeOf } from './daemon/exitCodes.js';
+import { watchForHangs } from './daemon/hangWatch.js';
+import { createOperatorLog, reasonsOf } from './daemon/operatorLog.js';
 import { PAIR_PROGRAM } from './pairProgram.js';
 import { oldestCallMs } from './token/cryptoki/attributes.js';
 

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
-import { forbidCoreDumps } from './coreDumps.js';
+import { forbidCoreDumps } from './daemon/coreDumps.js';
 import type { PairAnswer, PairOrder } from './token/objects/pairMaker.js';
 import { MAKES_PAIRS } from './token/objects/pairMaker.js';
 import { PairServer } from './token/service/pairServer.js';

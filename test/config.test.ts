@@ -4,8 +4,8 @@ import { join } from 'node:path';
 
 import { stringify } from 'yaml';
 
-import type { Config } from '../src/config.js';
-import { ConfigError, readConfig, readSecretFile } from '../src/config.js';
+import type { Config } from '../src/daemon/config.js';
+import { ConfigError, readConfig, readSecretFile } from '../src/daemon/config.js';
 import { findModule } from '../src/token/cryptoki/module.js';
 import { readProfile } from '../src/token/profile/profile.js';
 import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 
 import { parse, stringify } from 'yaml';
 
-import { EXIT_CODES } from '../src/exitCodes.js';
+import { EXIT_CODES } from '../src/daemon/exitCodes.js';
 import { findModule } from '../src/token/cryptoki/module.js';
 import { runTs } from './support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from './support/softhsm.js';

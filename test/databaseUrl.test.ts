@@ -1,4 +1,4 @@
-import { EXIT_CODES, exitCodeOf } from '../src/exitCodes.js';
+import { EXIT_CODES, exitCodeOf } from '../src/daemon/exitCodes.js';
 import { decodeEntry } from '../src/log/entry/entry.js';
 import { openCheckpoint } from '../src/log/note/checkpoint.js';
 import type { ConnectionSettings } from '../src/privatePostgres/lock.js';

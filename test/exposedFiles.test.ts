@@ -4,8 +4,8 @@ import { join } from 'node:path';
 
 import { stringify } from 'yaml';
 
-import { ConfigError, readConfig } from '../src/config.js';
-import { refuseExposedFiles } from '../src/exposedFiles.js';
+import { ConfigError, readConfig } from '../src/daemon/config.js';
+import { refuseExposedFiles } from '../src/daemon/exposedFiles.js';
 
 let top: string;
 let directory: string;

@@ -1,6 +1,6 @@
 import type { UnaccountedObject } from '../src/escrow/ports/token.js';
-import { watchObjects } from '../src/foreignObjects.js';
-import { AlarmBook } from '../src/health.js';
+import { watchObjects } from '../src/daemon/foreignObjects.js';
+import { AlarmBook } from '../src/daemon/health.js';
 import { keptLog } from './support/operatorLines.js';
 
 const EVERY_MS = 600_000;

@@ -1,8 +1,8 @@
 import { request } from 'node:http';
 
 import { EscrowError } from '../src/escrow/records/errors.js';
-import type { HealthParts, HealthWatch } from '../src/health.js';
-import { AlarmBook, watchHealth } from '../src/health.js';
+import type { HealthParts, HealthWatch } from '../src/daemon/health.js';
+import { AlarmBook, watchHealth } from '../src/daemon/health.js';
 import { listenForManagement } from '../src/http/management.js';
 import { keptLog } from './support/operatorLines.js';
 

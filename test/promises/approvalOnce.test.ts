@@ -4,7 +4,7 @@ import { getPurposeDeposit } from '../../src/escrow/records/deposit.js';
 import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
 import type { WireApproval, WireKey, WireRecovery } from '../../src/api/wire.js';
-import { createOperatorLog } from '../../src/operatorLog.js';
+import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import { toDocument } from '../../src/postgres/rows.js';
 import { dumpDatabase, ownerOf } from '../support/databaseDump.js';
 import {

@@ -1,9 +1,9 @@
 import { openRelease } from '../../src/client/depositary/release.js';
 import { canonicalHash } from '../../src/escrow/records/digests.js';
 import { PolicyNotSigned } from '../../src/escrow/directory.js';
-import { exitCodeOf } from '../../src/exitCodes.js';
+import { exitCodeOf } from '../../src/daemon/exitCodes.js';
 import type { Json } from '../../src/log/entry/canonical.js';
-import { createOperatorLog } from '../../src/operatorLog.js';
+import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import { ownerOf } from '../support/databaseDump.js';
 import { makeKey } from '../support/life.js';
 import { query } from '../support/postgres.js';

@@ -10,7 +10,7 @@ import { repliesDigest } from '../../src/escrow/records/digests.js';
 import type { KeyId } from '../../src/escrow/records/ids.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
 import type { WireApproval, WireKey, WireRecovery, WireRecoveryOrder } from '../../src/api/wire.js';
-import { createOperatorLog } from '../../src/operatorLog.js';
+import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import { ownerOf } from '../support/databaseDump.js';
 import { query } from '../support/postgres.js';
 import { openRaw } from '../support/rawToken.js';

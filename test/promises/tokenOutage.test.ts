@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 
 import { ServerProblem } from '../../src/client/errors.js';
 import type { WireGrant, WireKey } from '../../src/api/wire.js';
-import { createOperatorLog } from '../../src/operatorLog.js';
+import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { granted } from './recoveries.js';

@@ -19,7 +19,7 @@ import { createState, openState } from '../../src/witness/state.js';
 import type { WireKey } from '../../src/api/wire.js';
 import { openCheckpoint } from '../../src/log/note/checkpoint.js';
 import { cosignaturesOn, parseWitnessKey } from '../../src/log/note/cosignature.js';
-import { createOperatorLog } from '../../src/operatorLog.js';
+import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import type { System } from '../support/system.js';
 import { makeSystem, ORIGIN } from '../support/system.js';
 import { testWitness } from '../log/witnessKeys.js';

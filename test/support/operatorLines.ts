@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import winston from 'winston';
-import type { OperatorLog } from '../../src/operatorLog.js';
+import type { OperatorLog } from '../../src/daemon/operatorLog.js';
 
 /** An operator's log that keeps its lines as they would be written, for a test to read. */
 export function keptLog(): {

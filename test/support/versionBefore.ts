@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import type { Identity } from '../../src/client/identity/identity.js';
-import type { Daemon } from '../../src/daemon.js';
+import type { Daemon } from '../../src/daemon/daemon.js';
 import type { WireRecovery } from '../../src/api/wire.js';
 import { startCluster } from '../../src/privatePostgres/cluster.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';

@@ -1,10 +1,10 @@
 import { ConfigError } from './config.js';
-import { PolicyNotSigned } from './escrow/directory.js';
-import { ClusterError, ClusterInUse } from './privatePostgres/errors.js';
-import { LogDamaged, UnsafeDatabase } from './postgres/faults.js';
-import { SchemaMissing } from './postgres/schema/migrate.js';
-import { TokenNotReady } from './token/cryptoki/faults.js';
-import { TokenNotEnforcing } from './tokenStart.js';
+import { PolicyNotSigned } from '../escrow/directory.js';
+import { ClusterError, ClusterInUse } from '../privatePostgres/errors.js';
+import { LogDamaged, UnsafeDatabase } from '../postgres/faults.js';
+import { SchemaMissing } from '../postgres/schema/migrate.js';
+import { TokenNotReady } from '../token/cryptoki/faults.js';
+import { TokenNotEnforcing } from './startToken.js';
 
 /** What the daemon's exit code says. Stable: service managers decide by it whether to start the daemon again. */
 export const EXIT_CODES = {

@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-import { decodeText } from './log/entry/plainText.js';
+import { decodeText } from '../log/entry/plainText.js';
 import { ConfigError, readSecretFile } from './config.js';
-import type { Escrow } from './escrow/escrow.js';
-import { noticesAbout } from './escrow/notices/facts.js';
-import type { Outbox, SinkState } from './escrow/ports/outbox.js';
-import { noticesAgain } from './escrow/acts/redeliverNotices.js';
-import type { NotificationConfig } from './notificationConfig.js';
-import { startDeliverer } from './notify/deliverer.js';
-import { FileSink } from './notify/fileSink.js';
-import { MailSink } from './notify/mailSink.js';
-import type { Sink } from './notify/sink.js';
-import { WebhookSink } from './notify/webhookSink.js';
-import { parseWebhookSecret } from './notify/webhookSignature.js';
+import type { Escrow } from '../escrow/escrow.js';
+import { noticesAbout } from '../escrow/notices/facts.js';
+import type { Outbox, SinkState } from '../escrow/ports/outbox.js';
+import { noticesAgain } from '../escrow/acts/redeliverNotices.js';
+import type { NotificationConfig } from './notificationsConfig.js';
+import { startDeliverer } from '../notify/deliverer.js';
+import { FileSink } from '../notify/fileSink.js';
+import { MailSink } from '../notify/mailSink.js';
+import type { Sink } from '../notify/sink.js';
+import { WebhookSink } from '../notify/webhookSink.js';
+import { parseWebhookSecret } from '../notify/webhookSignature.js';
 import type { OperatorLog } from './operatorLog.js';
 
 /** Who is told outside of the API, ready to begin. */

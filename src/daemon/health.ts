@@ -1,9 +1,9 @@
-import type { SinkState } from './escrow/ports/outbox.js';
-import type { Alarm, Health } from './http/management.js';
+import type { SinkState } from '../escrow/ports/outbox.js';
+import type { Alarm, Health } from '../http/management.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';
-import type { Database } from './postgres/database.js';
-import type { Witnessing } from './cosigning/witnessing.js';
+import type { Database } from '../postgres/database.js';
+import type { Witnessing } from '../cosigning/witnessing.js';
 
 /** What the health of a daemon is made of. */
 export interface HealthParts {

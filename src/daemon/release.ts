@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { decodeText } from './log/entry/plainText.js';
+import { decodeText } from '../log/entry/plainText.js';
 
 /** Where the code is that makes a state out of entries, below the program's folder. */
 const STATE_CODE = ['escrow', 'log'];

@@ -4,12 +4,12 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
-import { DEFAULT_OPEN_REQUESTS } from './escrow/rules/openRequests.js';
-import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from './escrow/rules/policySignatures.js';
-import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from './log/note/cosignature.js';
-import { NoteError } from './log/note/noteKey.js';
-import { decodeText } from './log/entry/plainText.js';
-import { notificationsSchema, withPaths } from './notificationConfig.js';
+import { DEFAULT_OPEN_REQUESTS } from '../escrow/rules/openRequests.js';
+import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/rules/policySignatures.js';
+import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from '../log/note/cosignature.js';
+import { NoteError } from '../log/note/noteKey.js';
+import { decodeText } from '../log/entry/plainText.js';
+import { notificationsSchema, withPaths } from './notificationsConfig.js';
 
 /** The configuration cannot be used; `message` is a sentence for the operator. */
 export class ConfigError extends Error {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import { NOTICE_KINDS } from './escrow/notices/whoIsTold.js';
-import { isMailAddress } from './notify/mailSink.js';
+import { NOTICE_KINDS } from '../escrow/notices/whoIsTold.js';
+import { isMailAddress } from '../notify/mailSink.js';
 
 const path = z.string().min(1).max(1024);
 const kinds = z

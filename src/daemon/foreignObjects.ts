@@ -1,4 +1,4 @@
-import type { UnaccountedObject } from './escrow/ports/token.js';
+import type { UnaccountedObject } from '../escrow/ports/token.js';
 import type { AlarmBook } from './health.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';
