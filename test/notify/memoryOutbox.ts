@@ -1,6 +1,6 @@
 import type { NoticePlace, Outbox, SinkProgress } from '../../src/escrow/ports/outbox.js';
 
-/** The progress of one sink in memory, for one daemon: as the database's, which test/postgres/outbox.test.ts holds to the same. */
+/** The progress of one sink in memory, for one daemon: as the database's, which test/postgres/store/outbox.test.ts holds to the same. */
 export interface MemoryOutbox extends Outbox {
   progress: SinkProgress & { readonly fault?: string };
   readonly dropped: string[];

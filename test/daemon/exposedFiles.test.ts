@@ -1,0 +1,87 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { stringify } from 'yaml';
+
+import { ConfigError, readConfig } from '../../src/daemon/config.js';
+import { refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
+
+let top: string;
+let directory: string;
+let configFile: string;
+
+beforeAll(() => {
+  top = mkdtempSync(join(tmpdir(), 'escrowd-exposed-'));
+  directory = join(top, 'etc', 'escrowd');
+  mkdirSync(join(directory, 'data'), { recursive: true, mode: 0o755 });
+  configFile = join(directory, 'escrowd.yaml');
+  const config = {
+    origin: 'escrow.test/log',
+    listen: { host: '127.0.0.1', port: 0 },
+    tls: { certificate: 'server.crt', key: 'server.key' },
+    token: { profile: 'softhsm-2.6', label: 'escrowd', pinFile: 'user.pin', record: 'record.json' },
+    administrators: 'administrators.json',
+    database: { directory: 'data' },
+  };
+  writeFileSync(configFile, stringify(config), { mode: 0o644 });
+  for (const name of ['server.crt', 'server.key', 'user.pin', 'record.json', 'administrators.json'])
+    writeFileSync(join(directory, name), 'x', { mode: 0o600 });
+});
+afterAll(() => {
+  rmSync(top, { recursive: true });
+});
+
+const check = (environment: Readonly<Record<string, string>> = {}): void => {
+  refuseExposedFiles(readConfig(configFile, environment), configFile);
+};
+
+const places: readonly (readonly [string, () => string])[] = [
+  ...['escrowd.yaml', 'server.crt', 'server.key', 'user.pin', 'record.json', 'administrators.json'].map(
+    (name) => [name, () => join(directory, name)] as const,
+  ),
+  ['the directory', () => directory],
+  ['a directory above it', () => join(top, 'etc')],
+];
+
+describe.each(places)('%s', (_name, path) => {
+  test.each([
+    ['its group', 0o020],
+    ['everybody', 0o002],
+  ])('keeps the daemon from starting while %s can write it', (_who, bit) => {
+    check();
+    const { mode } = statSync(path());
+    chmodSync(path(), mode | bit);
+    expect(check).toThrow(ConfigError);
+    expect(check).toThrow(`chmod go-w ${path()}`);
+    chmodSync(path(), mode);
+    check();
+  });
+});
+
+test('a TLS key that everybody can read keeps it from starting; a group may, as some systems have it', () => {
+  const key = join(directory, 'server.key');
+  chmodSync(key, 0o644);
+  expect(check).toThrow(/server\.key can be read by everybody/);
+  chmodSync(key, 0o640);
+  check();
+  chmodSync(key, 0o600);
+});
+
+test('a data directory that everybody can write keeps it from starting; a group may, as volumes have it', () => {
+  chmodSync(join(directory, 'data'), 0o777);
+  expect(check).toThrow(/database\.directory/);
+  chmodSync(join(directory, 'data'), 0o2775);
+  check();
+  chmodSync(join(directory, 'data'), 0o755);
+});
+
+test('a sticky directory above, such as /tmp, is no danger, nor is a data directory that is not used', () => {
+  chmodSync(join(top, 'etc'), 0o1777);
+  check();
+  chmodSync(join(top, 'etc'), 0o755);
+  chmodSync(join(directory, 'data'), 0o777);
+  check({ DATABASE_URL: 'postgresql://elsewhere/escrowd' });
+  expect(check).toThrow(/database\.directory/);
+  chmodSync(join(directory, 'data'), 0o755);
+});

@@ -1,0 +1,136 @@
+import { types } from 'node:util';
+import { deserialize, serialize } from 'node:v8';
+
+import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import type { SavedState } from '../../../src/escrow/logged/logState.js';
+import { LogState } from '../../../src/escrow/logged/logState.js';
+import { revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { encodeEntry } from '../../../src/log/entry/entry.js';
+import {
+  approve,
+  ask,
+  callOf,
+  due,
+  newScene,
+  outcomeOf,
+  policyWith,
+  statementOf,
+} from '../../adversary/database/scene.js';
+import { policyApplied } from '../loggedEntries.js';
+import { activated, entriesOf, filed, TIME } from '../../adversary/database/loggedActs.js';
+
+/*
+ * A state that was saved after any entry goes on from there as the one that took them all: nothing that it decides by is left
+ * out of what is saved.
+ */
+
+/** Entries of a life: requests that end in every way or stay open, a grant in use, a new policy, and a grant with a rate. */
+async function life(): Promise<readonly Uint8Array[]> {
+  const { world, key, other } = await newScene();
+  const because = 'because';
+  const { escrow } = world;
+  const vetoed = await due(world, key, 'release');
+  await vetoRecovery(escrow, callOf('olga'), { recovery: vetoed.id, reason: because });
+  const cancelled = await ask(world, other, 'operate');
+  await cancelRecovery(escrow, callOf('dana'), { recovery: cancelled.id, reason: because });
+  const denied = await ask(world, key, 'release');
+  await approve(world, 'dana', denied);
+  const statement = statementOf(world, 'dora', denied, { decision: 'deny', reason: 'no' });
+  await denyRecovery(escrow, callOf('dora'), { recovery: denied.id, statement });
+  const released = await due(world, other, 'release');
+  await releaseKeys(escrow, callOf('dana'), { recovery: released.id });
+  for (const end of ['revoked', 'open']) {
+    const { id } = await due(world, key, 'operate');
+    const [grant] = (await activateRecovery(escrow, callOf('dana'), { recovery: id })).answer;
+    if (grant === undefined) throw new Error('not activated');
+    const inputs = { kind: 'message', items: [Buffer.from('letter')] } as const;
+    const use = { grant: grant.id, mechanism: 'RS256', inputs } as const;
+    await signWithGrant(escrow, callOf('mailer'), use);
+    if (end === 'revoked') await revokeGrant(escrow, callOf('olga'), { grant: grant.id, reason: because });
+    expect(await outcomeOf(signWithGrant(escrow, callOf('printer'), use))).not.toBe('done');
+  }
+  await approve(world, 'dana', await ask(world, other, 'operate'));
+  const uses = { inputs: ['a', 'b'], mechanism: 'RS256', input: 'message' };
+  const use = { subject: { grant: 'grant_r', key: 'key_1' }, actor: 'mailer', detail: uses };
+  return [
+    ...world.entries.map(encodeEntry),
+    ...policyApplied(policyWith({ removed: ['dora'] })),
+    ...entriesOf('recovery.request', filed('rec_r')),
+    ...entriesOf('recovery.activate', activated('rec_r', 'grant_r')),
+    ...[1, 2, 3].flatMap(() => entriesOf('grant.sign', use)),
+    ...entriesOf('grant.certify', { ...use, outcome: { certificate: 'a.b.c' } }),
+    // orders by Idempotency-Keys: done, refused, and begun
+    ...entriesOf('key.generate', { subject: { key: 'key_i' }, request: requestWith('one') }),
+    ...entriesOf('recovery.request', { ...filed('rec_i'), request: requestWith('two') }).slice(0, 1),
+    ...entriesOf('grant.sign', { ...use, request: requestWith('three') }),
+    // begun, and not ended
+    ...entriesOf('recovery.request', filed('rec_s')),
+    ...entriesOf('recovery.approve', {
+      subject: { recovery: 'rec_s' },
+      outcome: { releasableAt: TIME },
+    }).slice(0, 1),
+  ];
+}
+
+/** A request as it is signed, with this Idempotency-Key. */
+function requestWith(ik: string): string {
+  return ['{}', JSON.stringify({ ik }), 'signature']
+    .map((part) => Buffer.from(part).toString('base64url'))
+    .join('.');
+}
+
+/** A value as plain arrays and objects, whatever realm it is of. */
+function plain(value: unknown): unknown {
+  if (types.isMap(value)) return { map: [...value].map(plain) };
+  if (types.isSet(value)) return { set: [...value].map(plain) };
+  if (types.isUint8Array(value)) return sortedSlots(value);
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, plain(member)]));
+}
+
+/** Births have no order. */
+function sortedSlots(births: Uint8Array): readonly string[] {
+  return (Buffer.from(births).toString('hex').match(/.{96}/g) ?? []).sort();
+}
+
+function restored(state: LogState): LogState {
+  const again = new LogState();
+  again.restore(deserialize(serialize(state.save())) as SavedState);
+  return again;
+}
+
+it('a state that was saved after any entry goes on as the one that took them all', async () => {
+  const entries = await life();
+  expect(entries.length).toBeGreaterThan(60);
+  const whole = new LogState();
+  const later: LogState[] = [];
+  for (const [index, entry] of entries.entries()) {
+    later.push(restored(whole));
+    for (const state of [whole, ...later]) state.take(index, entry);
+    const expected = plain(whole.save());
+    for (const state of later) expect(plain(state.save())).toEqual(expected);
+  }
+  const { requests, grants, attempts, policy, calls, creations } = whole.save();
+  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([3, 2, 2, 2]);
+  expect([calls.recent.size + calls.before.size > 0, creations.byName.size, creations.open.size]).toEqual([
+    true,
+    2,
+    1,
+  ]);
+}, 60_000);
+
+it('the facts of a request are the same object for an attempt on it, before and after', () => {
+  const state = new LogState();
+  const [attempt = new Uint8Array()] = entriesOf(
+    'recovery.veto',
+    { subject: { recovery: 'rec_1' } },
+    'act_1' as never,
+  );
+  for (const entry of [...entriesOf('recovery.request', filed('rec_1')), attempt]) state.take(0, entry);
+  for (const each of [state, restored(state)]) {
+    expect(each.request('rec_1')).toBeDefined();
+    expect(each.asOf('act_1')?.request).toBe(each.request('rec_1'));
+  }
+});
