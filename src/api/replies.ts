@@ -3,12 +3,13 @@ import { z } from 'zod';
 import type { GrantStatus } from '../escrow/records/grant.js';
 import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
-import { NOTICE_KINDS } from '../escrow/notices/whoIsTold.js';
+import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
 import type { LifeStatus } from '../escrow/records/recovery.js';
 import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
 import type {
+  Acted,
   Problem,
   WireAppliedPolicy,
   WireChoice,
@@ -35,19 +36,17 @@ import type {
   WireScope,
   WireServer,
   WireShare,
-  WireSignedIntent,
   WireSignatures,
+  WireSignedIntent,
   WireStanding,
   WireWarnings,
 } from './wire.js';
-import type { Acted } from './wire.js';
 import { MAX_DOCUMENTS } from './orders.js';
 
 /*
  * The replies of src/api/wire.ts, as zod objects: what openapi.json promises, and what tests hold every answer
  * against. Every object is closed and every length bounded; a bound says what can come, not what is cut off.
  */
-
 const MAX_TEXT = 64 * 1024;
 /** More than the largest body asks for: as many outputs as inputs. */
 const MAX_OUTPUTS = 256;

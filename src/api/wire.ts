@@ -1,7 +1,7 @@
 import type { GrantStatus } from '../escrow/records/grant.js';
 import type { KeySpec, KeyUse } from '../escrow/records/keySpecs.js';
 import type { Mechanism } from '../escrow/records/mechanisms.js';
-import type { NoticeKind } from '../escrow/notices/whoIsTold.js';
+import type { NoticeKind } from '../escrow/records/notice.js';
 import type { HistoryFilter } from '../escrow/records/ownerHistory.js';
 import type { Distinction, Purpose } from '../escrow/records/policy.js';
 import type { LifeStatus, RequestVersion } from '../escrow/records/recovery.js';

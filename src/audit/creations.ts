@@ -1,4 +1,4 @@
-import { IDEMPOTENCY_KEY_KEPT_MS } from '../escrow/acts/idempotency.js';
+import { IDEMPOTENCY_KEY_KEPT_MS } from '../escrow/records/creation.js';
 import { canonicalJson } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';
 import { clamped, DigestTable } from './digestTable.js';

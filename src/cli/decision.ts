@@ -1,4 +1,4 @@
-import type { BelievedRecovery } from '../client/depositary/depositary.js';
+import type { BelievedRecovery } from '../client/depositary/believedRecovery.js';
 import type { ShownDeposit } from '../client/depositary/shownDeposit.js';
 import { durationInWords, reasonInWords, wishInWords } from '../escrow/records/inWords.js';
 import { facts } from './columns.js';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
-import { NOTICE_KINDS } from '../escrow/notices/whoIsTold.js';
+import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
 import { REQUEST_VERSIONS } from '../escrow/records/recovery.js';
 import type {
@@ -34,7 +34,6 @@ import type {
  * What a reply must look like before anything is made of it. Members that this version does not know are left out,
  * so that a newer server can be talked to.
  */
-
 const text = z.string();
 const count = z.int().min(0);
 const instant = z.iso.datetime();

@@ -40,7 +40,7 @@ import { startCluster } from '../privatePostgres/cluster.js';
 import type { Database } from '../postgres/database.js';
 import { openDatabase } from '../postgres/database.js';
 import { LogDamaged } from '../postgres/faults.js';
-import type { Follow } from '../postgres/log/followed.js';
+import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
 import { openProvenToken } from './startToken.js';
 import type { WitnessAt } from '../cosigning/submission.js';

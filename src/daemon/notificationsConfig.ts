@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { NOTICE_KINDS } from '../escrow/notices/whoIsTold.js';
+import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { isMailAddress } from '../notify/mailSink.js';
 
 const path = z.string().min(1).max(1024);

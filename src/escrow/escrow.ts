@@ -1,6 +1,6 @@
 import type { Directory } from './directory.js';
 import { EscrowError } from './records/errors.js';
-import type { IdempotencyKey } from './acts/idempotency.js';
+import type { IdempotencyKey } from './records/creation.js';
 import type { GrantId, KeyId, RandomBytes, RecoveryId } from './records/ids.js';
 import type { Deposit } from './records/deposit.js';
 import { checkDeposit } from './checks/checkedDeposit.js';

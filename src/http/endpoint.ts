@@ -4,7 +4,7 @@ import { findByCertificate, findByKey } from '../escrow/directory.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { KeyId } from '../escrow/records/ids.js';
 import { parseId, parsePrincipalId } from '../escrow/records/ids.js';
-import type { Subject } from '../escrow/ports/journal.js';
+import type { Subject } from '../escrow/records/subject.js';
 import type { Policy } from '../escrow/records/policy.js';
 import type { Principal } from '../escrow/records/principals.js';
 import { hasRole } from '../escrow/records/principals.js';

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 import type { RandomBytes } from '../escrow/records/ids.js';
-import type { Notice } from '../escrow/notices/whoIsTold.js';
+import type { Notice } from '../escrow/records/notice.js';
 import type { NoticePlace, Outbox } from '../escrow/ports/outbox.js';
 import type { Clock, LogReader, StoredEntry } from '../escrow/ports/token.js';
 import { backOffMs, TRIES } from './backOff.js';

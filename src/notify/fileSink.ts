@@ -3,7 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import type { NoticeKind } from '../escrow/notices/whoIsTold.js';
+import type { NoticeKind } from '../escrow/records/notice.js';
 import { payloadOf } from './payload.js';
 import type { Handing, Notices, Sink } from './sink.js';
 import { codeOf, reasonOf } from './sink.js';

@@ -1,4 +1,4 @@
-import type { Notice } from '../escrow/notices/whoIsTold.js';
+import type { Notice } from '../escrow/records/notice.js';
 
 /** A notice as webhooks and the file have it: the `data` of a webhook, or one line of the file. */
 export type Payload = Readonly<Record<string, unknown>>;

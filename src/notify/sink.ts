@@ -1,4 +1,4 @@
-import type { Notice, NoticeKind } from '../escrow/notices/whoIsTold.js';
+import type { Notice, NoticeKind } from '../escrow/records/notice.js';
 
 /** At least one notice, in order. */
 export type Notices = readonly [Notice, ...Notice[]];

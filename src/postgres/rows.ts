@@ -1,7 +1,8 @@
 import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/records/deposit.js';
 import type { Grant } from '../escrow/records/grant.js';
 import type { RecentUses } from '../escrow/records/rate.js';
-import type { Approval, Asked, Recovery, RecoveryState, Scope } from '../escrow/records/recovery.js';
+import type { Approval, Asked, Recovery, RecoveryState } from '../escrow/records/recovery.js';
+import type { Scope } from '../escrow/records/scope.js';
 import type { Brakes, OperateTerms } from '../escrow/records/policy.js';
 import { sealed, type Opener, type Sealed } from '../escrow/records/sealed.js';
 

@@ -2,7 +2,7 @@ import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
-import type { ClusterOptions } from './cluster.js';
+import type { ClusterOptions } from './options.js';
 import { ClusterError, errorCode, errorMessage } from './errors.js';
 import { choosePlace, exists, missing, openPlace, readPlace, type Place } from './place.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';

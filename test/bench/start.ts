@@ -1,7 +1,7 @@
 import { LogState } from '../../src/escrow/logged/logState.js';
 import type { Database } from '../../src/postgres/database.js';
 import { openDatabase } from '../../src/postgres/database.js';
-import type { Follow } from '../../src/postgres/log/followed.js';
+import type { Follow } from '../../src/postgres/log/followedState.ts';
 import { followOf } from '../adversary/database/loggedActs.js';
 import { anchorage, clock, silent } from '../postgres/fixtures.js';
 import { certifierOf, signerOf, softwareIdentityKey, softwareLogKey } from '../support/signer.js';

@@ -2,7 +2,7 @@ import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { ActId } from '../../src/escrow/records/ids.js';
-import type { Creation } from '../../src/escrow/acts/idempotency.js';
+import type { Creation } from '../../src/escrow/records/creation.ts';
 import type { Claim, Journal, JournalWrite, OpenAct } from '../../src/escrow/ports/journal.js';
 import { NotHeld } from '../../src/escrow/ports/journal.js';
 import type { FollowedLog } from '../../src/escrow/logged/logFacts.js';

@@ -1,5 +1,5 @@
 import { EscrowError } from '../../src/escrow/records/errors.js';
-import { IDEMPOTENCY_KEY_KEPT_MS } from '../../src/escrow/acts/idempotency.js';
+import { IDEMPOTENCY_KEY_KEPT_MS } from '../../src/escrow/records/creation.ts';
 import type { ActId } from '../../src/escrow/records/ids.js';
 import type { Recovery } from '../../src/escrow/records/recovery.js';
 import type { Answer, Outgoing } from './apiClient.js';
@@ -58,6 +58,7 @@ function named(by: Identity, key: string, content: unknown = ORDER, target = '/v
     body,
   };
 }
+
 const file = (key: string, content: unknown = ORDER, by: Identity = dana): Promise<Answer> =>
   running.client.send(named(by, key, content));
 

@@ -1,5 +1,5 @@
 import type { PrincipalId } from '../../src/escrow/records/ids.js';
-import type { Notice, NoticeKind } from '../../src/escrow/notices/whoIsTold.js';
+import type { Notice, NoticeKind } from '../../src/escrow/records/notice.ts';
 import type { StoredEntry } from '../../src/escrow/ports/token.js';
 import { backOffMs, TRIES } from '../../src/notify/backOff.js';
 import { Delivery, startDeliverer } from '../../src/notify/deliverer.js';

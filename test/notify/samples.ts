@@ -1,6 +1,6 @@
 import type { KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
-import type { Notice } from '../../src/escrow/notices/whoIsTold.js';
-import { NOTICE_KINDS } from '../../src/escrow/notices/whoIsTold.js';
+import type { Notice } from '../../src/escrow/records/notice.ts';
+import { NOTICE_KINDS } from '../../src/escrow/records/notice.ts';
 
 export const everyKind = new Set(NOTICE_KINDS);
 

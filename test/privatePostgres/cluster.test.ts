@@ -21,12 +21,8 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Client } from 'pg';
 import { chooseBinaries, type BinarySearch } from '../../src/privatePostgres/binaries.js';
-import {
-  startCluster,
-  type Cluster,
-  type ClusterLoss,
-  type ClusterOptions,
-} from '../../src/privatePostgres/cluster.js';
+import { startCluster, type Cluster } from '../../src/privatePostgres/cluster.js';
+import { type ClusterLoss, type ClusterOptions } from '../../src/privatePostgres/options.ts';
 import { ClusterInUse } from '../../src/privatePostgres/errors.js';
 import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import { findPostmaster } from '../../src/privatePostgres/postmaster.js';

@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline';
-import { startCluster, type ClusterOptions } from '../../src/privatePostgres/cluster.js';
+import { startCluster } from '../../src/privatePostgres/cluster.js';
+import { type ClusterOptions } from '../../src/privatePostgres/options.ts';
 
 /**
  * A daemon's part of the tests: starts the cluster that its argument describes, says so in one JSON line, and stops it
@@ -9,9 +10,11 @@ const options = JSON.parse(process.argv[2] ?? '') as Omit<ClusterOptions, 'log' 
 const log = (message: string): void => {
   if (process.env['CLUSTER_LOG'] !== undefined) console.error(message);
 };
+
 const say = (message: unknown): void => {
   console.log(JSON.stringify(message));
 };
+
 const input = createInterface({ input: process.stdin });
 
 startCluster({ ...options, log: { info: log, warn: log }, onLost: () => undefined }).then(

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { approve, believeRecovery } from '../../src/client/depositary/depositary.js';
 import { NotYet } from '../../src/client/errors.js';
-import type { DueRecovery } from '../../src/client/depositary/intents.js';
+import type { DueRecovery } from '../../src/client/depositary/dueRecovery.ts';
 import { cancelProven, revokeProven, stopProven, vetoProven } from '../../src/client/ends.js';
 import { signStop } from '../../src/client/stop.js';
 import type { WireApproval, WireKey } from '../../src/api/wire.js';

@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { startCluster, type ClusterOptions } from '../../src/privatePostgres/cluster.js';
+import { startCluster } from '../../src/privatePostgres/cluster.js';
+import { type ClusterOptions } from '../../src/privatePostgres/options.ts';
 import { madeOnce } from './madeOnce.js';
 
 /** What the tests start every private cluster with that is not what they are about. */

@@ -14,7 +14,8 @@ import type { Mechanism } from '../../src/escrow/records/mechanisms.js';
 import { MECHANISM_NAMES, mechanismsFor, signs } from '../../src/escrow/records/mechanisms.js';
 import type { AttackName } from '../../src/token/profile/attackNames.js';
 import { ATTACK_NAMES } from '../../src/token/profile/attackNames.js';
-import { DISPENSABLE, NESTED } from '../../src/token/profile/dialect.js';
+import { NESTED } from '../../src/token/profile/dialect.js';
+import { DISPENSABLE } from '../../src/token/profile/attributeNames.ts';
 import { Mechanisms } from '../../src/token/profile/mechanisms.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TokenProfile } from '../../src/token/profile/profile.js';
@@ -49,7 +50,6 @@ import { rsaPair } from '../support/rsaPairs.js';
  * There is no in-memory token: the suites of the core that need no token stub the verbs that they name (test/escrow, test/http),
  * and everything that is said about keys is tested on these.
  */
-
 const MESSAGE = Buffer.from('the message');
 const REFUSED = { refused: true };
 

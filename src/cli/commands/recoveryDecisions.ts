@@ -1,5 +1,5 @@
 import { printable } from '../../escrow/records/freeText.js';
-import type { BelievedRecovery } from '../../client/depositary/depositary.js';
+import type { BelievedRecovery } from '../../client/depositary/believedRecovery.js';
 import { approve, believeRecovery, deny, intend } from '../../client/depositary/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { cancelProven, denyProven, vetoProven } from '../../client/ends.js';

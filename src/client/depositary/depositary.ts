@@ -1,64 +1,25 @@
 import { askedAsJson, repliesDigest } from '../../escrow/records/digests.js';
 import type { Reply } from '../../escrow/records/recovery.js';
 import { sealed } from '../../escrow/records/sealed.js';
-import type {
-  StatementPayload,
-  WireApproval,
-  WireDenial,
-  WireForDepositary,
-  WireIntent,
-  WireRecovery,
-} from '../../api/wire.js';
+import type { StatementPayload, WireApproval, WireDenial, WireIntent, WireRecovery } from '../../api/wire.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
-import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
-import type { Attested, AttestationPins } from './attestation.js';
+import type { Attested } from './attestation.js';
 import { verifyAttestation } from './attestation.js';
 import type { DecryptionKey } from '../identity/decryptionKey.js';
 import { NotBelieved } from '../errors.js';
-import type { DueRecovery } from './intents.js';
-import type { LogView } from '../log/logView.js';
+import type { DueRecovery } from './dueRecovery.js';
 import { checkShare, reencryptShare } from './share.js';
-import type { DepositPins, ShownDeposit } from './shownDeposit.js';
 import { believeDeposits } from './shownDeposit.js';
 import type { Signer } from '../identity/signingKey.js';
+import { type DepositaryTrust, partOf } from './believedRecovery.js';
+import type { BelievedRecovery } from './believedRecovery.js';
 
 /** The `typ` of an approval or denial. */
 export const STATEMENT_TYPE = 'escrowd-approval+jwt';
 /** The `typ` of an intent. */
 export const INTENT_TYPE = 'escrowd-intent+jwt';
-
-/** What a depositary believes by. */
-export interface DepositaryTrust extends AttestationPins, DepositPins {
-  readonly log: LogView;
-  readonly now: Date;
-}
-
-declare const believed: unique symbol;
-
-/**
- * A recovery request that has passed every check: attested by the token, in the log, in the one log that this
- * depositary has been shown all along. Only {@link believeRecovery} makes one, and only of one can an approval or a
- * denial be made.
- */
-export interface BelievedRecovery {
-  readonly [believed]: true;
-  /** As the server shows it; what counts of it has been checked. */
-  readonly shown: WireRecovery;
-  readonly attested: Attested;
-  /** Of the keys that the depositary has a share of; not proven before the share is opened: see `approve`. */
-  readonly deposits: readonly ShownDeposit[];
-  /** `afterDelay`: by the terms of a deposit, or as the server says; then an intent comes first. */
-  readonly replies: 'atOnce' | 'afterDelay';
-  /** The time in the entry that recorded the filing. */
-  readonly filedAt: Date;
-  /** The index of the entry that recorded the filing. */
-  readonly index: number;
-  readonly checkpoint: Checkpoint;
-  /** The C2SP verifier key of the log that it is in. */
-  readonly logKey: string;
-}
 
 /**
  * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything
@@ -150,17 +111,6 @@ export async function deny(
 ): Promise<WireDenial> {
   const until = recovery.attested.expiresAt;
   return { statement: await signStatement(recovery, signer, now, until, { decision: 'deny', reason }) };
-}
-
-/** What only a depositary is shown. @throws NotBelieved `attestation-missing` */
-export function partOf(shown: WireRecovery): WireForDepositary {
-  if (shown.forDepositary === undefined) {
-    throw new NotBelieved(
-      'attestation-missing',
-      'the server shows no share of these keys to you; you are no depositary of them, or the request has ended',
-    );
-  }
-  return shown.forDepositary;
 }
 
 /** The entry must be the filing of this very request, with this one-time key. */

@@ -3,22 +3,19 @@ import { askedAsJson } from '../../escrow/records/digests.js';
 import type { SigningKey } from '../../escrow/records/principals.js';
 import { isStatement } from '../../escrow/rules/statement.js';
 import type { WireSignedIntent } from '../../api/wire.js';
-import type { BelievedRecovery, DepositaryTrust } from './depositary.js';
-import { INTENT_TYPE, partOf } from './depositary.js';
+import type { BelievedRecovery, DepositaryTrust } from './believedRecovery.js';
+import { INTENT_TYPE } from './depositary.js';
+import { partOf } from './believedRecovery.js';
 import { NotBelieved, NotYet } from '../errors.js';
 import type { Jwk, ParsedJws } from '../../jose/jws.js';
 import { jwkThumbprint, jwsHolds, parseJws } from '../../jose/jws.js';
 import type { Signer } from '../identity/signingKey.js';
+import type { DueRecovery } from './dueRecovery.js';
 
 /** How old the newest cosignatures may be, where witnesses are pinned, when a secret leaves after a delay. */
 const FRESH_MS = 60 * 60 * 1000;
 /** How far apart the clocks of people and of the server may be. */
 const CLOCKS_APART_MS = 60_000;
-
-declare const due: unique symbol;
-
-/** A believed request to which replies may go now. Only {@link believeDue} makes one, and only such a one can be approved. */
-export type DueRecovery = BelievedRecovery & { readonly [due]: true };
 
 /**
  * Lets a believed request be approved: at once, where replies go at once. Where they go after the delay, when that has passed by

@@ -2,7 +2,7 @@ import { parsePrincipalId } from '../../escrow/records/ids.js';
 import { USUAL_MINIMUM_QUORUM } from '../../escrow/rules/minimumQuorum.js';
 import type { Policy } from '../../escrow/records/policy.js';
 import { POLICY_QUORUM } from '../../escrow/rules/policySignatures.js';
-import type { Quorum } from '../../escrow/rules/quorums.js';
+import type { Quorum } from '../../escrow/records/quorum.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
 import { policyChanges } from '../../policy/changes.js';
 import type { EscrowClient } from '../escrowClient.js';

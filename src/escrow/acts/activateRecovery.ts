@@ -1,10 +1,8 @@
-import type { Json } from '../../log/entry/canonical.js';
-import type { Entry } from '../../log/entry/entry.js';
 import type { LentFor } from '../ledger/means.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import type { CheckedRequest } from '../checks/checkedRequest.js';
 import { checkRequest, quorumIncomplete, whileLogged } from '../checks/checkedRequest.js';
-import { getAskedKeys } from '../rules/requestTerms.js';
+import { getAskedKeys } from '../lookUp.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import { getOpenRecovery } from '../checks/openRecovery.js';
@@ -23,14 +21,16 @@ import { aloneOn } from '../ports/journal.js';
 import type { Layers } from '../records/layers.js';
 import { releasedAsJson, releasedDigest } from './keptReleases.js';
 import { layerContext, layersOf } from '../records/layers.js';
-import type { Subject } from '../ports/journal.js';
+import type { Subject } from '../records/subject.js';
 import type { Policy } from '../records/policy.js';
 import type { TokenVerbs, Wrapped } from '../ports/token.js';
 import { DAEMON_ID, hasRole } from '../records/principals.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import { completeQuorum } from '../rules/quorums.js';
-import type { KeyGrant, Recovery, RecoveryState, ReleasedKey, Scope } from '../records/recovery.js';
+import type { KeyGrant, Recovery, RecoveryState, ReleasedKey } from '../records/recovery.js';
+import type { Scope } from '../records/scope.js';
 import type { Held } from '../records/sealed.js';
+import { grantsAsJson } from '../records/activationEntry.js';
 
 /**
  * Brings approved keys back into the token, each as a grant of its own: non-exportable, for the app and the mechanisms that
@@ -148,19 +148,6 @@ function activate(
       };
     },
   });
-}
-
-/** The grants that an attempt to activate was to make, by what its entry says. */
-export function grantsNamedIn({ act, detail }: Pick<Entry, 'act' | 'detail'>): readonly string[] {
-  const { grants } = detail;
-  const isMap = typeof grants === 'object' && grants !== null && !Array.isArray(grants);
-  return act === 'recovery.activate' && isMap
-    ? Object.values(grants).filter((grant) => typeof grant === 'string')
-    : [];
-}
-
-function grantsAsJson(grants: readonly KeyGrant[]): Json {
-  return Object.fromEntries(grants.map(({ key, grant }) => [key, grant]));
 }
 
 function grantsOf(keys: readonly RaisableKey[]): readonly KeyGrant[] {

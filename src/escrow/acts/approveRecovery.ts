@@ -1,4 +1,5 @@
-import { brakesOfAll, getAskedKeys } from '../rules/requestTerms.js';
+import { brakesOfAll } from '../rules/requestTerms.js';
+import { getAskedKeys } from '../lookUp.js';
 import { checkRecord, whileLogged } from '../checks/checkedRequest.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';

@@ -16,7 +16,7 @@ import { PURPOSES, repliesOf } from '../records/policy.js';
 import type { EnrolledDepositary } from '../ports/token.js';
 import type { Principal } from '../records/principals.js';
 import { hasRole } from '../records/principals.js';
-import type { Quorum } from '../rules/quorums.js';
+import type { Quorum } from '../records/quorum.js';
 import { depositariesIn } from '../rules/quorums.js';
 import { choose, getOwner } from '../rules/rules.js';
 import type { Held, Opener, Sealed } from '../records/sealed.js';

@@ -1,4 +1,5 @@
-import { brakesOfAll, getAskedKeys } from '../rules/requestTerms.js';
+import { brakesOfAll } from '../rules/requestTerms.js';
+import { getAskedKeys } from '../lookUp.js';
 import { checkGrant, checkLoggedGrant } from '../checks/checkedGrant.js';
 import { checkRecord, whileLogged } from '../checks/checkedRequest.js';
 import type { Escrow } from '../escrow.js';

@@ -1,28 +1,9 @@
 import type { Call, Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
-import type { Claim, Subject } from '../ports/journal.js';
+import type { Claim } from '../ports/journal.js';
+import type { Subject } from '../records/subject.js';
 import type { Performed } from '../ledger/act.js';
-
-/** How long a key is remembered: what comes with it later is taken for new. */
-export const IDEMPOTENCY_KEY_KEPT_MS = 24 * 60 * 60 * 1000;
-
-/** The caller's own name for one creation (draft-ietf-httpapi-idempotency-key-header), covered by the request's signature. */
-export interface IdempotencyKey {
-  readonly key: string;
-  /** SHA-256 (hex) of what is asked: with another one, the key is used for something else. */
-  readonly fingerprint: string;
-}
-
-/** What a key stands for. */
-export type Creation = { readonly fingerprint: string } & (
-  | { readonly status: 'open' }
-  | {
-      readonly status: 'done';
-      /** The place of the outcome in the log, and what it is about. */
-      readonly index: number;
-      readonly about: Subject;
-    }
-);
+import { IDEMPOTENCY_KEY_KEPT_MS } from '../records/creation.js';
 
 /**
  * The answer that was given, or was to be given, for the caller's key: when it stands for an act that is done and asked the

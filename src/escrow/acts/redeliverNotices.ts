@@ -6,7 +6,7 @@ import { actorOf } from '../escrow.js';
 import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import { noticesAbout } from '../notices/facts.js';
-import type { Notice } from '../notices/whoIsTold.js';
+import type { Notice } from '../records/notice.js';
 import type { Performed } from '../ledger/act.js';
 import type { LogReader, Store, StoredEntry } from '../ports/token.js';
 import { hasRole } from '../records/principals.js';

@@ -1,4 +1,5 @@
-import { brakesOfAll, checkEach, getDeposits } from '../rules/requestTerms.js';
+import { brakesOfAll, checkEach } from '../rules/requestTerms.js';
+import { getDeposits } from '../lookUp.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import type { Deposit, PurposeDeposit } from '../records/deposit.js';
@@ -15,7 +16,8 @@ import type { Principal } from '../records/principals.js';
 import { hasRole } from '../records/principals.js';
 import type { Rate } from '../records/rate.js';
 import { isWithin } from '../records/rate.js';
-import type { Asked, Recovery, Scope } from '../records/recovery.js';
+import type { Asked, Recovery } from '../records/recovery.js';
+import type { Scope } from '../records/scope.js';
 import { keySet } from '../records/recovery.js';
 import type { Performed } from '../ledger/act.js';
 import { beyondTerms } from '../rules/scopeTerms.js';

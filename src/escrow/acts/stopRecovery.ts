@@ -1,5 +1,5 @@
 import { isForLog } from '../../log/note/audience.js';
-import { getAskedKeys } from '../rules/requestTerms.js';
+import { getAskedKeys } from '../lookUp.js';
 import { checkRecord } from '../checks/checkedRequest.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';

@@ -1,6 +1,7 @@
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { AskedKey } from '../rules/requestTerms.js';
-import { brakesOfAll, getAskedKeys, mayDecide } from '../rules/requestTerms.js';
+import { brakesOfAll, mayDecide } from '../rules/requestTerms.js';
+import { getAskedKeys } from '../lookUp.js';
 import { ATTESTATION_TYPE, attestationPayload } from '../rules/attestation.js';
 import type { Escrow } from '../escrow.js';
 import { repliesDigest, requestHash, sha256Hex } from '../records/digests.js';

@@ -1,10 +1,10 @@
-import { getAskedKeys } from '../rules/requestTerms.js';
+import { getAskedKeys } from '../lookUp.js';
 import { checkRecord } from './checkedRequest.js';
 import type { Escrow } from '../escrow.js';
 import { getRecovery } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
-import type { Subject } from '../ports/journal.js';
+import type { Subject } from '../records/subject.js';
 import type { Recovery } from '../records/recovery.js';
 import { statusAt } from '../records/recovery.js';
 

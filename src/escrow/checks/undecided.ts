@@ -6,7 +6,7 @@ import { getOpenRecovery } from './openRecovery.js';
 import type { Share } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
-import type { Subject } from '../ports/journal.js';
+import type { Subject } from '../records/subject.js';
 import type { RequestFacts } from '../logged/logFacts.js';
 import type { Policy } from '../records/policy.js';
 import type { Approval, Intent, Recovery } from '../records/recovery.js';

@@ -1,5 +1,5 @@
 import type { Entry } from '../../log/entry/entry.js';
-import { IDEMPOTENCY_KEY_KEPT_MS } from '../acts/idempotency.js';
+import { IDEMPOTENCY_KEY_KEPT_MS } from '../records/creation.js';
 import type { CreationFact } from './logFacts.js';
 
 /** Acts that make something, and take an Idempotency-Key. */

@@ -22,7 +22,7 @@ import { LoggedGrants } from './grants.js';
 import { LoggedReleases } from './releases.js';
 import type { SavedRequests } from './requests.js';
 import { LoggedRequests } from './requests.js';
-import { grantsNamedIn } from '../acts/activateRecovery.js';
+import { grantsNamedIn } from '../records/activationEntry.js';
 
 /** An attempt that waits for its outcome. */
 export interface Attempt {

@@ -2,6 +2,7 @@ import type { Deposit } from '../records/deposit.js';
 import type { Grant, GrantStatus } from '../records/grant.js';
 import type { ActId, GrantId, PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Recovery } from '../records/recovery.js';
+import type { Subject } from '../records/subject.js';
 
 /** What must hold in the transaction that records an attempt. */
 export type Claim =
@@ -69,16 +70,6 @@ export interface JournalWrite {
   readonly about: Subject;
   readonly claims: readonly Claim[];
   readonly changes: readonly Change[];
-}
-
-/** What an act is about. Ids are as asked for: they need not exist. */
-export interface Subject {
-  readonly key?: string;
-  /** In place of `key`, of what is about a recovery: all its keys, in ascending order. */
-  readonly keys?: readonly string[];
-  readonly owner?: string;
-  readonly recovery?: string;
-  readonly grant?: string;
 }
 
 /** Thrown by {@link Journal.append}: nothing of this write was recorded, because one part did not hold. */

@@ -1,4 +1,4 @@
-import type { Notice } from '../notices/whoIsTold.js';
+import type { Notice } from '../records/notice.js';
 
 /**
  * The log is the outbox: an entry is durable with what it records, so what is to be told cannot be forgotten, and costs

@@ -1,18 +1,18 @@
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import type { Tile } from '../../log/tree/tiles.js';
-import type { Deposit } from '../records/deposit.js';
+import type { Deposit, ServerForVersion } from '../records/deposit.js';
 import type { Grant } from '../records/grant.js';
-import type { Creation } from '../acts/idempotency.js';
+import type { Creation } from '../records/creation.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../records/ids.js';
-import type { Subject } from './journal.js';
+import type { Subject } from '../records/subject.js';
 import type { KeySpec, KeyUse } from '../records/keySpecs.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
-import type { NoticeKind } from '../notices/whoIsTold.js';
+import type { NoticeKind } from '../records/notice.js';
 import type { Policy, Purpose } from '../records/policy.js';
 import type { SigningKey } from '../records/principals.js';
 import type { Recovery } from '../records/recovery.js';
 import type { Held, Opener, Sealed } from '../records/sealed.js';
-import type { DepositedQuorums } from '../rules/warnings.js';
+import type { DepositedQuorums } from '../records/depositedQuorums.js';
 
 /* ---------------------------------------------------------------- the token */
 
@@ -24,9 +24,6 @@ export interface EnrolledDepositary {
   /** SHA-256 (hex) of it. */
   readonly fingerprint: string;
 }
-
-/** Which of the server's pairs regarding a depositary; undefined for the first ones, which had no versions. */
-export type ServerForVersion = number | undefined;
 
 /** A deposited key under a key-encryption key. */
 export interface Wrapped {

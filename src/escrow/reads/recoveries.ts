@@ -2,7 +2,8 @@ import { entryBundle, tileWidth, tileWidthAt, type Tile } from '../../log/tree/t
 import type { Call, Escrow } from '../escrow.js';
 import { getDeposit, getGrant, getRecovery } from '../escrow.js';
 import type { AskedKey } from '../rules/requestTerms.js';
-import { brakesOfAll, getAskedKeys, mayDecide } from '../rules/requestTerms.js';
+import { brakesOfAll, mayDecide } from '../rules/requestTerms.js';
+import { getAskedKeys } from '../lookUp.js';
 import { countedStatus } from '../checks/checkedRequest.js';
 import type { Deposit, Share } from '../records/deposit.js';
 import { isDepositaryOf } from '../records/deposit.js';

@@ -2,7 +2,6 @@ import { EscrowError } from './errors.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Brakes, OperateTerms, Purpose, ReleaseTerms, RequestTerms } from './policy.js';
-import type { ServerForVersion } from '../ports/token.js';
 import type { Sealed } from './sealed.js';
 
 /** What one depositary holds of one key for one purpose. */
@@ -95,3 +94,6 @@ export function brakesOf(deposit: Pick<Deposit, Purpose>, purpose: Purpose): Bra
 export function isDepositaryOf(deposit: PurposeDeposit, person: PrincipalId): boolean {
   return deposit.shares.some((share) => share.depositary === person);
 }
+
+/** Which of the server's pairs regarding a depositary; undefined for the first ones, which had no versions. */
+export type ServerForVersion = number | undefined;

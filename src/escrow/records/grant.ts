@@ -1,7 +1,7 @@
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeySpec } from './keySpecs.js';
 import type { RecentUses } from './rate.js';
-import type { Scope } from './recovery.js';
+import type { Scope } from './scope.js';
 
 /** Where a grant stands in the records. `expired` holds from `expiresAt` on, recorded or not. */
 export type GrantStatus = 'active' | 'exhausted' | 'expired' | 'revoked';

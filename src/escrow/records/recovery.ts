@@ -3,8 +3,7 @@ import type { Grant, GrantStatus } from './grant.js';
 import { grantStatusAt } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
-import type { Mechanism } from './mechanisms.js';
-import type { Rate } from './rate.js';
+import type { Scope } from './scope.js';
 import type { Sealed } from './sealed.js';
 
 /** At most so many keys are asked for at once: every entry about the request names them all, with a quorum of each. */
@@ -23,23 +22,6 @@ export function keySet(keys: readonly KeyId[]): readonly KeyId[] {
     throw new EscrowError('request-malformed', 'A request names each of its keys once.');
   }
   return [...keys].sort();
-}
-
-/** What an app may do with a recovered key; with each of them, where there are several. The approver signs exactly this. */
-export interface Scope {
-  readonly app: PrincipalId;
-  readonly operations: readonly KeyUse[];
-  readonly mechanisms: readonly Mechanism[];
-  /** Whether the app sends messages (hashed by the daemon) or may send digests as well. */
-  readonly input: 'message' | 'digest';
-  readonly maxUses: number;
-  readonly rate: Rate | undefined;
-  /** Counted from activation. */
-  readonly durationMs: number;
-  /** No use before this instant; undefined: from activation. */
-  readonly notBefore: Date | undefined;
-  /** No use from this instant on, however long the duration; undefined: as long as that. */
-  readonly notAfter: Date | undefined;
 }
 
 /** What is asked for: the request that depositaries decide on. */

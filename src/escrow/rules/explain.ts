@@ -5,7 +5,7 @@ import type { KeySpec, KeyUse } from '../records/keySpecs.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
 import type { Principal } from '../records/principals.js';
 import { hasRole } from '../records/principals.js';
-import type { Quorum } from './quorums.js';
+import type { Quorum } from '../records/quorum.js';
 import { choose, mismatches } from './rules.js';
 
 /** The keys that the token has enrolled, by depositary: fingerprints. Undefined when the token was not asked. */

@@ -3,7 +3,7 @@ import { brakesOfAll, mayDecide } from './requestTerms.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { isDepositaryOf } from '../records/deposit.js';
 import type { KeyId, PrincipalId } from '../records/ids.js';
-import type { Quorum } from './quorums.js';
+import type { Quorum } from '../records/quorum.js';
 import type { Approval, Denial, Recovery } from '../records/recovery.js';
 
 /** One complete quorum for each key of a request. */

@@ -1,5 +1,6 @@
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId } from '../records/ids.js';
+import type { Quorum } from '../records/quorum.js';
 
 /** At most so many minimal quorums are kept for one key and purpose. */
 export const MAX_QUORUMS = 64;
@@ -16,9 +17,6 @@ const MAX_CANDIDATES = 4096;
 /** A resolved shape over people: who must agree. An empty list of choices means that nobody can. */
 export type Shape =
   { readonly one: PrincipalId } | { readonly atLeast: number; readonly of: readonly Shape[] };
-
-/** A set of people who suffice, sorted. */
-export type Quorum = readonly PrincipalId[];
 
 /**
  * All minimal quorums of a shape, each sorted, in lexical order. Nobody counts twice: the branches of a shape are

@@ -1,7 +1,5 @@
-import type { Escrow } from '../escrow.js';
 import type { Deposit, PurposeDeposit } from '../records/deposit.js';
-import { brakesOf, getPurposeDeposit } from '../records/deposit.js';
-import { checkDeposit } from '../checks/checkedDeposit.js';
+import { brakesOf } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
 import type { KeyId, PrincipalId } from '../records/ids.js';
 import type { Brakes } from '../records/policy.js';
@@ -20,34 +18,6 @@ export interface AskedKey {
 
 /** Names as many keys in a sentence. */
 const NAMED = 8;
-
-/** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. */
-export async function getDeposits(
-  escrow: Pick<Escrow, 'store' | 'followed'>,
-  keys: readonly KeyId[],
-): Promise<readonly Deposit[]> {
-  const found = new Map((await escrow.store.findDeposits(keys)).map((deposit) => [deposit.key, deposit]));
-  const deposits = keys.map((key) => {
-    const deposit = found.get(key);
-    if (deposit !== undefined) return deposit;
-    throw keys.length === 1
-      ? new EscrowError('key-unknown')
-      : new EscrowError('key-unknown', `There is no key ${key}.`);
-  });
-  for (const deposit of deposits) await checkDeposit(escrow, deposit);
-  return deposits;
-}
-
-/** The keys of a request, in their order; EscrowError `key-unknown`, `purpose-not-allowed`. */
-export async function getAskedKeys(
-  escrow: Pick<Escrow, 'store' | 'followed'>,
-  { keys, asked }: Pick<Recovery, 'keys' | 'asked'>,
-): Promise<readonly AskedKey[]> {
-  return (await getDeposits(escrow, keys)).map((deposit) => ({
-    deposit,
-    sealed: getPurposeDeposit(deposit, asked.purpose),
-  }));
-}
 
 /**
  * What stands between complete quorums and the keys: the longest delay, a veto where one of the rules gives it, and replies after

@@ -4,7 +4,8 @@ import type { KeySpec, KeyUse } from '../records/keySpecs.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
 import type { Principal } from '../records/principals.js';
 import { hasRole } from '../records/principals.js';
-import type { Quorum, Shape } from './quorums.js';
+import type { Shape } from './quorums.js';
+import type { Quorum } from '../records/quorum.js';
 import { minimalQuorums } from './quorums.js';
 
 /** What the rules say about one key that is to be made. */

@@ -1,7 +1,7 @@
 import type { KeyUse } from '../records/keySpecs.js';
 import type { OperateTerms } from '../records/policy.js';
 import { isWithin } from '../records/rate.js';
-import type { Scope } from '../records/recovery.js';
+import type { Scope } from '../records/scope.js';
 
 /** What of a scope a rule bounds. */
 export type BoundedScope = Pick<

@@ -5,17 +5,10 @@ import type { PrincipalId } from '../records/ids.js';
 import { smallQuorums, USUAL_MINIMUM_QUORUM } from './minimumQuorum.js';
 import type { Kind } from './ownerKinds.js';
 import { kindsOf, namesOf, ownersOf } from './ownerKinds.js';
-import type { Policy, Purpose, QuorumExpression, Rule } from '../records/policy.js';
+import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
 import type { Principal } from '../records/principals.js';
 import { API_ROLES, DAEMON_ID, hasRole } from '../records/principals.js';
-import type { Quorum } from './quorums.js';
-
-/** How many deposits were made for one purpose with exactly these quorums, which are fixed at deposit. */
-export interface DepositedQuorums {
-  readonly purpose: Purpose;
-  readonly quorums: readonly Quorum[];
-  readonly deposits: number;
-}
+import type { DepositedQuorums } from '../records/depositedQuorums.js';
 
 /** What a policy is looked at against. What is undefined is not known, and not warned of. */
 export interface Surroundings {
@@ -41,7 +34,6 @@ export function policyWarnings(policy: Policy, surroundings: Surroundings): read
 }
 
 /* --------------------------------------------------------- keys that exist */
-
 function depositWarnings(policy: Policy, { enrolled, deposits = [] }: Surroundings): readonly string[] {
   return deposits.flatMap(({ purpose, quorums, deposits: count }) => {
     const gone = new Map(
@@ -70,7 +62,6 @@ function whyGone(policy: Policy, id: PrincipalId, enrolled: EnrolledKeys): strin
 }
 
 /* ---------------------------------------------------- keys that may be made */
-
 function ruleWarnings(policy: Policy, enrolled: EnrolledKeys): readonly string[] {
   const owners = ownersOf(policy).filter((one) => !one.retired);
   const { kinds, unruled } = kindsOf(policy, owners);
@@ -117,7 +108,6 @@ function rolesIn(expression: QuorumExpression): readonly string[] {
 }
 
 /* --------------------------------------------------------------- the others */
-
 function administratorWarnings({ principals, administration }: Policy): readonly string[] {
   const able = [...principals.values()].filter(
     (one) => hasRole(one, 'admin') && one.keys.length > 0 && !one.retired,

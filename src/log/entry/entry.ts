@@ -1,7 +1,4 @@
 import { canonicalJson, parseCanonicalJson, type Json } from './canonical.js';
-import { checkEntry, EntryError } from './entryForm.js';
-
-export { EntryError } from './entryForm.js';
 
 /**
  * Where an act stands. `attempted` is recorded before the token is used; exactly one of the others follows
@@ -104,4 +101,126 @@ function canonicalValue(text: string): unknown {
   } catch (cause) {
     throw new EntryError('not canonical JSON', { cause });
   }
+}
+
+/** These bytes, or this value, are not an entry; the message says why. */
+export class EntryError extends Error {
+  override readonly name = 'EntryError';
+}
+
+const subjectIds = ['key', 'owner', 'recovery', 'grant'];
+const subjectMembers = [...subjectIds, 'keys'];
+const requiredMembers = ['v', 'time', 'act', 'id', 'phase', 'actor', 'subject', 'detail'];
+
+/** Which members an entry of version 1 may and must have in each phase. */
+const rules = {
+  attempted: { may: [...requiredMembers, 'request'], must: requiredMembers },
+  done: { may: [...requiredMembers, 'digest'], must: requiredMembers },
+  denied: { may: [...requiredMembers, 'request', 'error'], must: [...requiredMembers, 'error'] },
+  failed: { may: [...requiredMembers, 'error'], must: [...requiredMembers, 'error'] },
+} as const satisfies Record<Phase, Members>;
+
+const ofAttempt = [...requiredMembers, 'certificate'];
+const ofDenial = [...ofAttempt, 'error'];
+/** The same of an entry of version 2, which exists for what has a certificate. */
+const rulesOfVersion2: Partial<Record<Phase, Members>> = {
+  attempted: { may: ofAttempt, must: ofAttempt },
+  denied: { may: ofDenial, must: ofDenial },
+};
+
+interface Members {
+  readonly may: readonly string[];
+  readonly must: readonly string[];
+}
+
+const timePattern = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+/** What some members look like, as regular expressions. */
+export const forms = {
+  /** Compact JWS, RFC 7515 section 7.1. */
+  jws: '[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+',
+  /** 32 bytes in base64url, without stray bits. */
+  certificate: '[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]',
+  /** SHA-256, lower-case hexadecimal. */
+  digest: '[0-9a-f]{64}',
+} as const;
+
+const jwsPattern = new RegExp(`^${forms.jws}$`);
+const certificatePattern = new RegExp(`^${forms.certificate}$`);
+const digestPattern = new RegExp(`^${forms.digest}$`);
+
+/** @throws EntryError unless this value, which has a canonical form, is an entry. */
+export function checkEntry(value: unknown): asserts value is Entry {
+  if (!isObject(value)) throw new EntryError('not an object');
+  const { v, time, phase, subject, detail } = value;
+  if (v !== 1 && v !== 2) throw new EntryError('of no known version');
+  if (!isPhase(phase)) throw new EntryError('has an unknown phase');
+  const members = v === 1 ? rules[phase] : rulesOfVersion2[phase];
+  if (members === undefined) throw new EntryError(`${phase} is never of version 2`);
+  checkMembers(value, members.may, members.must);
+  if (typeof time !== 'string' || !isTime(time))
+    throw new EntryError('its time is not RFC 3339 UTC in milliseconds');
+  if (!isObject(subject)) throw new EntryError('its subject is not an object');
+  checkMembers(subject, subjectMembers, []);
+  if (!isObject(detail)) throw new EntryError('its detail is not an object');
+  for (const name of ['act', 'id', 'actor']) checkString(name, value[name], /./);
+  for (const name of subjectIds) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
+  if ('keys' in subject && !isAscending(subject['keys']))
+    throw new EntryError('its subject.keys is malformed');
+  if ('request' in value) checkString('request', value['request'], jwsPattern);
+  if ('certificate' in value) checkString('certificate', value['certificate'], certificatePattern);
+  if ('error' in value) checkString('error', value['error'], /./);
+  if ('digest' in value) checkString('digest', value['digest'], digestPattern);
+}
+
+function checkMembers(value: object, may: readonly string[], must: readonly string[]): void {
+  const unknown = Object.keys(value).find((name) => !may.includes(name));
+  if (unknown !== undefined) throw new EntryError(`must not have the member ${JSON.stringify(unknown)} here`);
+  const missing = must.find((name) => !Object.hasOwn(value, name));
+  if (missing !== undefined) throw new EntryError(`lacks the member ${JSON.stringify(missing)}`);
+}
+
+function checkString(name: string, value: unknown, pattern: RegExp): void {
+  if (typeof value !== 'string' || !pattern.test(value)) throw new EntryError(`its ${name} is malformed`);
+}
+
+/** Some strings, each once, in ascending order. */
+export function isAscending(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0) return false;
+  const items: readonly unknown[] = value;
+  return items.every((item, at) => {
+    const before = items[at - 1];
+    return typeof item === 'string' && item !== '' && (typeof before !== 'string' || before < item);
+  });
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Whether this is the name of a phase. */
+export function isPhase(value: unknown): value is Phase {
+  return typeof value === 'string' && Object.hasOwn(rules, value);
+}
+
+/**
+ * Whether this is RFC 3339, UTC, in milliseconds: `2026-01-31T23:59:59.999Z`. A day or an hour that does not exist is
+ * refused; so is a leap second.
+ */
+export function isTime(text: string): boolean {
+  if (!timePattern.test(text)) return false;
+  const day = twoDigits(text, 8);
+  if (day < 1 || twoDigits(text, 11) > 23 || twoDigits(text, 14) > 59 || twoDigits(text, 17) > 59)
+    return false;
+  return day <= daysIn(twoDigits(text, 0) * 100 + twoDigits(text, 2), twoDigits(text, 5));
+}
+
+function twoDigits(text: string, at: number): number {
+  return (text.charCodeAt(at) - 0x30) * 10 + text.charCodeAt(at + 1) - 0x30;
+}
+
+/** The days of a month of the proleptic Gregorian calendar (RFC 3339 section 5.7); of none when there is no such month. */
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
+  if (month < 1 || month > 12) return 0;
+  return [4, 6, 9, 11].includes(month) ? 30 : 31;
 }

@@ -1,5 +1,5 @@
 import type { Entry } from './entry.js';
-import { forms, isAscending, isPhase, isTime } from './entryForm.js';
+import { forms, isAscending, isPhase, isTime } from './entry.js';
 import { isPlainJson, plainCharacters } from './plainJson.js';
 
 /** What following the acts of a log takes of an entry. */

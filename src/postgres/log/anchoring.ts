@@ -7,7 +7,7 @@ import { sameBytes } from '../../log/tree/merkle.js';
 import { rootOf } from '../../log/tree/prover.js';
 import type { Damage } from '../damage.js';
 import { LogDamaged } from '../faults.js';
-import { hashesOf } from './logReader.js';
+import { hashesOf } from './treeHashes.js';
 import type { Ask, Pool } from '../pool.js';
 
 /**

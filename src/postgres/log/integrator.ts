@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { CheckpointSigner } from '../../escrow/ports/token.js';
 import { formatCheckpoint, openCheckpoint, type Checkpoint } from '../../log/note/checkpoint.js';
-import { Frontier, hashLengthBytes, sameBytes } from '../../log/tree/merkle.js';
+import { Frontier, sameBytes } from '../../log/tree/merkle.js';
 import { formatNote, noteSigningBytes } from '../../log/note/note.js';
 import { noteVerifier, type NoteVerifier } from '../../log/note/noteKey.js';
 import { growTree } from '../../log/tree/tiles.js';
@@ -11,12 +11,9 @@ import { LogDamaged, safeInteger } from '../faults.js';
 import type { FollowedLog } from './followed.js';
 import type { Ask, Pool } from '../pool.js';
 import { indexSubjects } from './subjectIndex.js';
-
-/** A signed checkpoint as it is stored. */
-export interface StoredCheckpoint {
-  readonly size: number;
-  readonly note: string;
-}
+import { newestCheckpoint, openStored, type TrustedCheckpoint } from './checkpoints.js';
+import type { StoredCheckpoint } from './checkpoints.js';
+import { readLeaves } from './leaves.js';
 
 export interface IntegratorOptions {
   readonly pool: Pool;
@@ -31,9 +28,6 @@ export interface IntegratorOptions {
   /** How often, at most, appends alone make a checkpoint. A reader who waits for one does not wait for this. */
   readonly checkpointIntervalMs: number;
 }
-
-/** The newest tree that this daemon has seen signed. Without a note, it is the empty one, which nobody signs. */
-export type TrustedCheckpoint = Checkpoint & { readonly note: string | undefined };
 
 /** Entries read at a time. */
 const pageLength = 10_000;
@@ -311,28 +305,6 @@ async function requireStored(ask: Ask, leaves: readonly Uint8Array[], first: num
   }
 }
 
-/** The newest checkpoint that is stored. */
-export async function newestCheckpoint(ask: Ask): Promise<StoredCheckpoint | undefined> {
-  const [row] = await ask<{ size: string; note: string }>(
-    'select size, note from log_checkpoint order by size desc limit 1',
-  );
-  return row === undefined ? undefined : { size: safeInteger(row.size), note: row.note };
-}
-
-/** Opens a stored checkpoint. Throws LogDamaged when it is not one that this log's key has signed. */
-export function openStored(stored: StoredCheckpoint, key: NoteVerifier, origin: string): Checkpoint {
-  try {
-    const checkpoint = openCheckpoint(stored.note, key, origin);
-    if (checkpoint.size !== stored.size) throw new Error(`it is over ${checkpoint.size}`);
-    return checkpoint;
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new LogDamaged(`the stored checkpoint over ${stored.size} entries is not this log's: ${why}`, {
-      cause,
-    });
-  }
-}
-
 /** Reads the stored frontier. Throws LogDamaged when it is none. */
 export function readFrontier(state: { readonly size: string; readonly frontier: Uint8Array }): Frontier {
   try {
@@ -354,35 +326,4 @@ export function requireSame(frontier: Frontier, signed: Checkpoint): void {
   if (!sameBytes(frontier.root(), signed.root)) {
     throw new LogDamaged(`the tree of ${signed.size} entries is not the one that was signed`);
   }
-}
-
-/**
- * Hashes of the entries `from` on, at most `limit`, as RFC 6962 section 2.1 has them for leaves. The server makes them, so
- * that the entries need not be sent here. Throws LogDamaged when one is missing between others.
- */
-export async function readLeaves(ask: Ask, from: number, limit: number): Promise<readonly Uint8Array[]> {
-  const [read] = await ask<{ count: number; end: string | null; hashes: Uint8Array | null }>(
-    `select count(*)::int as count, max(seq) + 1 as end, string_agg(sha256('\\x00'::bytea || entry), '' order by seq) as hashes
-     from (select seq, entry from log_entry where seq >= ? order by seq limit ?) as e`,
-    [from, limit],
-  );
-  if (read?.hashes == null) return [];
-  const { count, end, hashes } = read;
-  if (end !== String(from + count)) {
-    throw new LogDamaged(`the entry ${await firstMissing(ask, from)} is gone from the log`);
-  }
-  return Array.from({ length: count }, (_, at) =>
-    hashes.subarray(at * hashLengthBytes, (at + 1) * hashLengthBytes),
-  );
-}
-
-/** The first place from here on where no entry stands. */
-async function firstMissing(ask: Ask, from: number): Promise<string> {
-  const [row] = await ask<{ place: string }>(
-    `select min(place) as place
-     from (select seq, ? + row_number() over (order by seq) - 1 as place from log_entry where seq >= ?) as e
-     where seq <> place`,
-    [from, from],
-  );
-  return row?.place ?? String(from);
 }

@@ -5,15 +5,11 @@ import { noteVerifier } from '../../log/note/noteKey.js';
 import { rootOf } from '../../log/tree/prover.js';
 import { tileWidth } from '../../log/tree/tiles.js';
 import { LogDamaged, safeInteger } from '../faults.js';
-import {
-  newestCheckpoint,
-  openStored,
-  readFrontier,
-  readLeaves,
-  requireSame,
-  type TrustedCheckpoint,
-} from './integrator.js';
-import { hashesOf, logSize } from './logReader.js';
+import { readFrontier, requireSame } from './integrator.js';
+import { readLeaves } from './leaves.js';
+import { newestCheckpoint, openStored, type TrustedCheckpoint } from './checkpoints.js';
+import { logSize } from './logReader.js';
+import { hashesOf } from './treeHashes.js';
 import type { Ask } from '../pool.js';
 
 /**

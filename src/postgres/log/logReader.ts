@@ -1,18 +1,20 @@
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { Subject } from '../../escrow/ports/journal.js';
+import type { Subject } from '../../escrow/records/subject.js';
 import type { LogReader, StoredEntry } from '../../escrow/ports/token.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { decodeEntry, type Entry } from '../../log/entry/entry.js';
 import { ProofError, verifyInclusion } from '../../log/tree/proof.js';
-import { consistencyProof, inclusionProof, rootOf, type HashReader } from '../../log/tree/prover.js';
-import { tileHashReader, tileWidth, tileWidthAt } from '../../log/tree/tiles.js';
+import { consistencyProof, inclusionProof, rootOf } from '../../log/tree/prover.js';
+import { tileWidth, tileWidthAt } from '../../log/tree/tiles.js';
 import { newestWitnessed, withCosignatures } from './cosignatures.js';
 import { pageOf, readCursor } from '../cursor.js';
 import type { Damage } from '../damage.js';
 import { LogDamaged, safeInteger } from '../faults.js';
-import { newestCheckpoint, readLeaves, type Integrator, type StoredCheckpoint } from './integrator.js';
+import { type Integrator } from './integrator.js';
+import { newestCheckpoint, type StoredCheckpoint } from './checkpoints.js';
 import type { Ask, Pool } from '../pool.js';
 import { readEntriesAbout, type EntryRow } from './subjectIndex.js';
+import { hashesOf, readHashes } from './treeHashes.js';
 
 /**
  * Opens the log for reading. `proofMs`: how long a proof waits for a checkpoint. That an entry is in the log is answered only by
@@ -171,35 +173,6 @@ export async function logSize(ask: Ask): Promise<number> {
   const [head] = await ask<{ size: string }>('select size from log_head where id = 1');
   if (head === undefined) throw new LogDamaged('the log has no head');
   return safeInteger(head.size);
-}
-
-/** The hashes of the tree over the first `size` entries: level 0 from the entries themselves, the others as stored. */
-export function hashesOf(ask: Ask, size: number): HashReader {
-  return tileHashReader(size, (level, index, width) => readHashes(ask, level, index * tileWidth, width));
-}
-
-/** Adjacent hashes of one level. Throws LogDamaged when one is not there. */
-async function readHashes(ask: Ask, level: number, first: number, width: number): Promise<Uint8Array> {
-  const hashes = level === 0 ? await readLeaves(ask, first, width) : await readTile(ask, level, first, width);
-  if (hashes.length !== width) {
-    throw new LogDamaged(
-      `the log lacks ${width - hashes.length} of the hashes of level ${level} from ${first} on`,
-    );
-  }
-  return Buffer.concat(hashes);
-}
-
-async function readTile(
-  ask: Ask,
-  level: number,
-  first: number,
-  width: number,
-): Promise<readonly Uint8Array[]> {
-  const rows = await ask<{ hash: Uint8Array }>(
-    'select hash from log_tile where level = ? and index >= ? and index < ? order by index',
-    [level, first, first + width],
-  );
-  return rows.map(({ hash }) => hash);
 }
 
 /** Requests name their keys in the entry alone. */

@@ -9,9 +9,10 @@ import { readState, stateInput } from '../../log/statements/state.js';
 import { WHAT_TO_DO } from './anchoring.js';
 import type { Damage } from '../damage.js';
 import { LogDamaged } from '../faults.js';
-import type { FollowedLog, FollowedState } from './followed.js';
+import type { FollowedLog } from './followed.js';
+import type { FollowedState, StateSnapshot } from './followedState.js';
 import type { Integrator } from './integrator.js';
-import { hashesOf } from './logReader.js';
+import { hashesOf } from './treeHashes.js';
 import type { Ask, Pool } from '../pool.js';
 
 /** What a snapshot of the state is believed by. */
@@ -21,14 +22,6 @@ export interface SnapshotChecks {
   /** DER SubjectPublicKeyInfo of the token's identity key. */
   readonly identityKey: Uint8Array;
   readonly release: string;
-}
-
-/** A state, and the entries that have made it. */
-export interface StateSnapshot {
-  readonly size: number;
-  /** Of the tree of these entries. */
-  readonly root: Uint8Array;
-  readonly state: Uint8Array;
 }
 
 /**

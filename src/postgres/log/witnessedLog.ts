@@ -1,8 +1,8 @@
 import type { WitnessedLog } from '../../escrow/ports/token.js';
 import { consistencyProof } from '../../log/tree/prover.js';
 import { safeInteger } from '../faults.js';
-import { newestCheckpoint } from './integrator.js';
-import { hashesOf } from './logReader.js';
+import { newestCheckpoint } from './checkpoints.js';
+import { hashesOf } from './treeHashes.js';
 import type { Pool } from '../pool.js';
 
 /** Opens the log for those who show it to its witnesses. */

@@ -1,6 +1,6 @@
-import type { Creation } from '../../escrow/acts/idempotency.js';
+import type { Creation } from '../../escrow/records/creation.js';
 import type { PrincipalId } from '../../escrow/records/ids.js';
-import type { NoticeKind } from '../../escrow/notices/whoIsTold.js';
+import type { NoticeKind } from '../../escrow/records/notice.js';
 import type {
   AppliedPolicy,
   Clock,
@@ -10,7 +10,7 @@ import type {
   Store,
   StoredPolicy,
 } from '../../escrow/ports/token.js';
-import type { DepositedQuorums } from '../../escrow/rules/warnings.js';
+import type { DepositedQuorums } from '../../escrow/records/depositedQuorums.js';
 import { pageOf, readCursor } from '../cursor.js';
 import { safeInteger } from '../faults.js';
 import { requestKey } from '../journal/lockedRows.js';

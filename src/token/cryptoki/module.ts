@@ -10,7 +10,6 @@ import type { FindHandles } from './finding.js';
 import { handleFinder } from './finding.js';
 import type { GenerateKeyPair } from './keyPairs.js';
 import { keyPairGenerator } from './keyPairs.js';
-import type { TokenProfile } from '../profile/profile.js';
 
 /** A PKCS#11 module that is loaded and initialised. */
 export interface LoadedModule {
@@ -58,6 +57,12 @@ export function setEnvironment(environment: ModuleEnvironment): void {
   }
 }
 
+/** Where a token's module is looked for, and what it is given at C_Initialize. */
+export interface ModuleProfile {
+  readonly modules: readonly string[];
+  readonly libraryParameters?: string | undefined;
+}
+
 /** Whether a module that writes down every call, PINs included, may be used. */
 export type SpyAllowance = 'spy refused' | 'spy allowed';
 
@@ -66,7 +71,7 @@ export type SpyAllowance = 'spy refused' | 'spy allowed';
  * is none, and when it is pkcs11-spy, under whatever name, unless that is allowed.
  */
 export function findModule(
-  profile: TokenProfile,
+  profile: ModuleProfile,
   named: string | undefined,
   spy: SpyAllowance = 'spy refused',
 ): string {
@@ -92,7 +97,7 @@ export function findModule(
  * of that name in `environment`. Throws {@link TokenNotReady} when one is missing, or would end the quoted value.
  */
 export function libraryParameters(
-  profile: TokenProfile,
+  profile: ModuleProfile,
   label: string,
   environment: ModuleEnvironment = {},
 ): string | undefined {

@@ -4,14 +4,15 @@ import type { Template } from '../cryptoki/attributes.js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { PrincipalId } from '../../escrow/records/ids.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
-import type { EnrolledDepositary, ServerForVersion } from '../../escrow/ports/token.js';
+import type { EnrolledDepositary } from '../../escrow/ports/token.js';
+import type { ServerForVersion } from '../../escrow/records/deposit.js';
 import { hasNested } from './objectCheck.js';
 import type { ObjectName } from './objectNames.js';
 import { objectNames, readServerForLabel } from './objectNames.js';
 import { findAll, readBytes, readRsaSpki } from './objects.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { fingerprint } from '../cryptoki/spki.js';
-import type { Workbench } from './openParts.js';
+import type { NewestPairs, Workbench } from './openParts.js';
 
 /** Which trusted key: a depositary's own, or the public half of the server's pair regarding one. */
 export type TrustedLabel = `depositary:${PrincipalId}` | `server-for:${string}`;
@@ -36,7 +37,7 @@ export function forgetTrustedKey(bench: Workbench, label: string): void {
 }
 
 /** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
-export class ServerPairs {
+export class ServerPairs implements NewestPairs {
   readonly #newest = new Map<PrincipalId, ServerForVersion>();
 
   /** The version of the newest; looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */

@@ -2,7 +2,7 @@ import pkcs11 from 'pkcs11js';
 import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/records/ids.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
 import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
-import type { ServerForVersion } from '../../escrow/ports/token.js';
+import type { ServerForVersion } from '../../escrow/records/deposit.js';
 import type { Template } from '../cryptoki/attributes.js';
 import {
   kekTemplate,
@@ -49,6 +49,7 @@ const NEVER_SEEN = {
   [pkcs11.CKA_ALWAYS_SENSITIVE]: true,
   [pkcs11.CKA_NEVER_EXTRACTABLE]: true,
 };
+
 /** An imported key can be SENSITIVE, but never LOCAL: what was born here has been seen nowhere else. */
 export const BORN_HERE = { ...NEVER_SEEN, [pkcs11.CKA_LOCAL]: true };
 

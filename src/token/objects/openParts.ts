@@ -10,7 +10,8 @@ import type { PairMaker } from './pairMaker.js';
 import type { TokenPins } from './ceremonyPins.js';
 import type { TokenProfile } from '../profile/profile.js';
 import type { Sessions, TokenLog } from '../cryptoki/sessions.js';
-import type { ServerPairs } from './depositaries.js';
+import type { PrincipalId } from '../../escrow/records/ids.js';
+import type { ServerForVersion } from '../../escrow/records/deposit.js';
 
 /** What the verbs work with. */
 export interface Workbench {
@@ -29,8 +30,16 @@ export interface Workbench {
   readonly health: Health;
   /** The label of the newest key-encryption key of each kind. */
   readonly newestKek: Readonly<Record<KekKind, string>>;
-  readonly serverPairs: ServerPairs;
+  readonly serverPairs: NewestPairs;
   /** What the record of the ceremony says, where there is one. */
   readonly pins: TokenPins | undefined;
   readonly log: TokenLog;
+}
+
+/** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
+export interface NewestPairs {
+  /** Looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */
+  newest(bench: Workbench, id: PrincipalId): Promise<ServerForVersion>;
+  remember(id: PrincipalId, version: ServerForVersion): void;
+  forget(id: PrincipalId): void;
 }

@@ -5,7 +5,7 @@ import { decodeText } from '../../log/entry/plainText.js';
 import { KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../../escrow/records/mechanisms.js';
 import { ATTACK_NAMES } from './attackNames.js';
-import { DISPENSABLE, USES_ON_UNWRAPPING } from './dialect.js';
+import { DISPENSABLE, USES_ON_UNWRAPPING } from './attributeNames.js';
 
 const mechanism = z.strictObject({
   name: z.string().regex(/^CKM_[A-Z0-9_]+$/),

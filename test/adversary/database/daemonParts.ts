@@ -1,6 +1,7 @@
 import type { Certifier, CheckpointSigner, LogReader } from '../../../src/escrow/ports/token.js';
 import { Damage } from '../../../src/postgres/damage.js';
-import { FollowedLog, type Follow, type Followed } from '../../../src/postgres/log/followed.js';
+import { FollowedLog, type Followed } from '../../../src/postgres/log/followed.js';
+import { type Follow } from '../../../src/postgres/log/followedState.ts';
 import { leaseOf } from '../../../src/postgres/journal/instances.js';
 import { Integrator } from '../../../src/postgres/log/integrator.js';
 import { PostgresJournal } from '../../../src/postgres/journal/journal.js';
@@ -8,7 +9,7 @@ import { checkLog } from '../../../src/postgres/log/logCheck.js';
 import { openLogReader } from '../../../src/postgres/log/logReader.js';
 import { openPool, type Pool } from '../../../src/postgres/pool.js';
 import type { TreeHead } from '../../../src/log/anchor.js';
-import type { StateSnapshot } from '../../../src/postgres/log/stateSnapshot.js';
+import type { StateSnapshot } from '../../../src/postgres/log/followedState.ts';
 import { certifiedWriter } from '../../../src/postgres/log/writer.js';
 import { WrittenEntries } from '../../../src/postgres/log/writtenEntries.js';
 import { clock, silent } from '../../postgres/fixtures.js';

@@ -4,15 +4,15 @@ import { types } from 'node:util';
 import type { Act } from '../../../src/escrow/ledger/means.js';
 import type { ActId } from '../../../src/escrow/records/ids.js';
 import { newId } from '../../../src/escrow/records/ids.js';
-import type { JournalWrite, Subject } from '../../../src/escrow/ports/journal.js';
+import type { JournalWrite } from '../../../src/escrow/ports/journal.js';
+import type { Subject } from '../../../src/escrow/records/subject.ts';
 import type { LogState, SavedState } from '../../../src/escrow/logged/logState.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';
 import type { Database } from '../../../src/postgres/database.js';
-import type { Follow } from '../../../src/postgres/log/followed.js';
+import type { Follow } from '../../../src/postgres/log/followedState.ts';
 
 /* A log in which something of each kind has happened that a daemon decides by, without records of it. */
-
 export const DIGEST = 'ab'.repeat(32);
 export const TIME = '2026-02-03T04:05:06.789Z';
 

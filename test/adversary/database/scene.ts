@@ -10,7 +10,8 @@ import type { LogFacts, RequestFacts } from '../../../src/escrow/logged/logFacts
 import type { Policy } from '../../../src/escrow/records/policy.js';
 import { usualRequestTerms } from '../../../src/escrow/records/policy.js';
 import type { Principal } from '../../../src/escrow/records/principals.js';
-import type { Recovery, Reply, Scope } from '../../../src/escrow/records/recovery.js';
+import type { Recovery, Reply } from '../../../src/escrow/records/recovery.js';
+import type { Scope } from '../../../src/escrow/records/scope.ts';
 import { requestRecovery } from '../../../src/escrow/acts/requestRecovery.js';
 import { sealed } from '../../../src/escrow/records/sealed.js';
 import { callBy } from '../../support/calls.js';

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 
 import { approve, believeRecovery, intend, INTENT_TYPE } from '../../../src/client/depositary/depositary.js';
 import { NotBelieved, NotYet } from '../../../src/client/errors.js';
-import type { DueRecovery } from '../../../src/client/depositary/intents.js';
+import type { DueRecovery } from '../../../src/client/depositary/dueRecovery.ts';
 import { believeDue } from '../../../src/client/depositary/intents.js';
 import { parseJws } from '../../../src/jose/jws.js';
 import { LogView } from '../../../src/client/log/logView.js';
@@ -21,7 +21,6 @@ import { testWitness } from '../../log/witnessKeys.js';
  * A host against depositaries whose secrets are to leave after a delay of an hour: it has the identity key and the log's key,
  * and shows what it likes. Dana's client is asked; dave is the other of the quorum.
  */
-
 const HOUR_MS = 3_600_000;
 const newSigner = (id: string): Signer =>
   signerOf(id, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);

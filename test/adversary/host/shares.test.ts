@@ -1,7 +1,7 @@
 import { constants, generateKeyPairSync, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
 
 import { approve, believeRecovery } from '../../../src/client/depositary/depositary.js';
-import type { DueRecovery } from '../../../src/client/depositary/intents.js';
+import type { DueRecovery } from '../../../src/client/depositary/dueRecovery.ts';
 import { believeDue } from '../../../src/client/depositary/intents.js';
 import type { DecryptionKey } from '../../../src/client/identity/decryptionKey.js';
 import { openOaep, softwareKey } from '../../../src/client/identity/decryptionKey.js';
@@ -29,7 +29,6 @@ import {
  * The host has the TLS key and the user PIN: it has anything attested and logged, also a second birth of a key, and shows a
  * depositary what it likes. It wants a recovery secret of something else than the depositary believes to approve.
  */
-
 const dana = signerOf('dana', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
 const padding = constants.RSA_PKCS1_OAEP_PADDING;
 /** What the host is after: the secret that it cannot open itself. */
@@ -266,7 +265,6 @@ describe('a share is compared with the one that the birth of its key recorded:',
 });
 
 /* every field of what a depositary is shown, changed by a proxy */
-
 type Path = readonly (string | number)[];
 
 /** Every value that is no object, by its path. */

@@ -1,9 +1,8 @@
 import { softwareKey } from '../../../src/client/identity/decryptionKey.js';
-import { constants, privateDecrypt, verify } from 'node:crypto';
-import { generateKeyPairSync } from 'node:crypto';
+import { constants, generateKeyPairSync, privateDecrypt, verify } from 'node:crypto';
 
 import { approve, believeRecovery, deny } from '../../../src/client/depositary/depositary.js';
-import type { DueRecovery } from '../../../src/client/depositary/intents.js';
+import type { DueRecovery } from '../../../src/client/depositary/dueRecovery.ts';
 import { believeDue } from '../../../src/client/depositary/intents.js';
 import { requestInWords } from '../../../src/escrow/records/inWords.js';
 import { NotBelieved } from '../../../src/client/errors.js';

@@ -1,5 +1,6 @@
 import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
-import type { Notice, RequestFacts } from '../../../src/escrow/notices/whoIsTold.js';
+import type { RequestFacts } from '../../../src/escrow/notices/whoIsTold.js';
+import type { Notice } from '../../../src/escrow/records/notice.ts';
 import { needsRequest, noticesOf } from '../../../src/escrow/notices/whoIsTold.js';
 import type { Entry, Phase } from '../../../src/log/entry/entry.js';
 
@@ -16,6 +17,7 @@ const request: RequestFacts = {
   deciders: ['manager', 'officer-1', 'officer-2'].map(person),
   reasonOf: (who) => (who === 'officer-1' ? 'I was not told' : undefined),
 };
+
 const subject = { recovery: `rec_${'1'.repeat(32)}`, keys: [key], owner: 'owner' };
 const ofGrant = { recovery: subject.recovery, key, owner: 'owner', grant: `grant_${'3'.repeat(32)}` };
 

@@ -1,6 +1,6 @@
 import { explain } from '../../../src/escrow/rules/explain.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
-import type { DepositedQuorums } from '../../../src/escrow/rules/warnings.js';
+import type { DepositedQuorums } from '../../../src/escrow/records/depositedQuorums.ts';
 import { policyWarnings } from '../../../src/escrow/rules/warnings.js';
 import { policyChanges } from '../../../src/policy/changes.js';
 import { policyOf } from '../../../src/policy/document.js';
@@ -16,6 +16,7 @@ const FINGERPRINTS = {
   dave: 'de'.repeat(32),
   zed: '22'.repeat(32),
 };
+
 const anOfficer = { allOf: ['manager', { anyOf: ['role:officer'] }] };
 
 /** ann, bob and mailer administer; dave manages olga; dana and zed are officers. */

@@ -1,7 +1,8 @@
 import type { Database } from '../../../src/postgres/database.js';
 import { leafHash } from '../../../src/log/tree/merkle.js';
 import { Damage } from '../../../src/postgres/damage.js';
-import { FollowedLog, type Follow } from '../../../src/postgres/log/followed.js';
+import { FollowedLog } from '../../../src/postgres/log/followed.js';
+import { type Follow } from '../../../src/postgres/log/followedState.ts';
 import type { Pool } from '../../../src/postgres/pool.js';
 import { recordPlain } from '../../../src/postgres/journal/plainBatch.js';
 import { connectAppender } from '../../../src/postgres/journal/appender.js';

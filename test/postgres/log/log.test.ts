@@ -1,7 +1,7 @@
 import { emptyAnchor } from '../../../src/log/anchor.js';
 import { canonicalHash } from '../../../src/escrow/records/digests.js';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
-import type { Subject } from '../../../src/escrow/ports/journal.js';
+import type { Subject } from '../../../src/escrow/records/subject.ts';
 import type { Anchorage, CheckpointSigner } from '../../../src/escrow/ports/token.js';
 import type { Anchor } from '../../../src/log/anchor.js';
 import { openCheckpoint } from '../../../src/log/note/checkpoint.js';

@@ -1,5 +1,5 @@
 import type { Outbox } from '../../../src/escrow/ports/outbox.js';
-import type { Notice } from '../../../src/escrow/notices/whoIsTold.js';
+import type { Notice } from '../../../src/escrow/records/notice.ts';
 import { Delivery } from '../../../src/notify/deliverer.js';
 import type { Database } from '../../../src/postgres/database.js';
 import { everyKind, noticeOf } from '../../notify/samples.js';

@@ -1,0 +1,36 @@
+import { checkDeposit } from './checks/checkedDeposit.js';
+import type { Escrow } from './escrow.js';
+import { getPurposeDeposit } from './records/deposit.js';
+import type { Deposit } from './records/deposit.js';
+import { EscrowError } from './records/errors.js';
+import type { KeyId } from './records/ids.js';
+import type { AskedKey } from './rules/requestTerms.js';
+import type { Recovery } from './records/recovery.js';
+
+/** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. */
+export async function getDeposits(
+  escrow: Pick<Escrow, 'store' | 'followed'>,
+  keys: readonly KeyId[],
+): Promise<readonly Deposit[]> {
+  const found = new Map((await escrow.store.findDeposits(keys)).map((deposit) => [deposit.key, deposit]));
+  const deposits = keys.map((key) => {
+    const deposit = found.get(key);
+    if (deposit !== undefined) return deposit;
+    throw keys.length === 1
+      ? new EscrowError('key-unknown')
+      : new EscrowError('key-unknown', `There is no key ${key}.`);
+  });
+  for (const deposit of deposits) await checkDeposit(escrow, deposit);
+  return deposits;
+}
+
+/** The keys of a request, in their order; EscrowError `key-unknown`, `purpose-not-allowed`. */
+export async function getAskedKeys(
+  escrow: Pick<Escrow, 'store' | 'followed'>,
+  { keys, asked }: Pick<Recovery, 'keys' | 'asked'>,
+): Promise<readonly AskedKey[]> {
+  return (await getDeposits(escrow, keys)).map((deposit) => ({
+    deposit,
+    sealed: getPurposeDeposit(deposit, asked.purpose),
+  }));
+}
