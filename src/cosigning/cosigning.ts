@@ -1,4 +1,4 @@
-import type { SignedCheckpoint, WitnessedLog } from '../escrow/ports/token.js';
+import type { SignedCheckpoint, WitnessedLog } from '../escrow/ports/log.js';
 import { formatAddCheckpoint, readSize, sizeMediaType } from '../log/note/addCheckpoint.js';
 import { keyIdHex, readCosignature, type WitnessKey } from '../log/note/cosignature.js';
 import { parseNote, signatureLine } from '../log/note/note.js';

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { types } from 'node:util';
 
-import type { WitnessedLog } from '../escrow/ports/token.js';
+import type { WitnessedLog } from '../escrow/ports/log.js';
 import { Cosigning } from './cosigning.js';
 import { submissionTo, type WitnessAt } from './submission.js';
 

@@ -1,18 +1,12 @@
 import { join } from 'node:path';
 import { createPublicKey, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { setTimeout as pause } from 'node:timers/promises';
 
-import { decodeText } from '../log/entry/plainText.js';
 import type { Config } from './config.js';
 import { ConfigError } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { sha256Hex } from '../escrow/records/digests.js';
 import { Directory } from '../escrow/directory.js';
-import { EscrowError } from '../escrow/records/errors.js';
 import { GrantCertificates } from '../escrow/rules/grantCertificate.js';
-import type { Housekeeping } from '../escrow/acts/housekeeping.js';
-import { keepHouse } from '../escrow/acts/housekeeping.js';
 import { unaccountedObjects } from '../escrow/acts/tokenInventory.js';
 import type { FollowedLog } from '../escrow/logged/logFacts.js';
 import type { SavedState } from '../escrow/logged/logState.js';
@@ -21,11 +15,10 @@ import { Ledger } from '../escrow/ledger/ledger.js';
 import { OpenRequests } from '../escrow/rules/openRequests.js';
 import { OwnerChains } from '../escrow/logged/ownerChains.js';
 import { recordLoss } from '../escrow/acts/recordLoss.js';
-import type { Policy } from '../escrow/records/policy.js';
-import type { Anchorage, Certifier, CheckpointSigner, Clock } from '../escrow/ports/token.js';
 import { watchObjects } from './foreignObjects.js';
 import { refuseExposedFiles } from './exposedFiles.js';
 import { AlarmBook, watchHealth } from './health.js';
+import { keepHouseRegularly } from './housekeeping.js';
 import type { Health, ManagementListener } from '../http/management.js';
 import { listenForManagement } from '../http/management.js';
 import { parsePolicy } from '../http/policyDocument.js';
@@ -33,33 +26,16 @@ import type { Limits } from '../http/server.js';
 import { createServer } from '../http/server.js';
 import { identityVerifier, statementVerifier } from '../http/caller/statements.js';
 import { openNotifications } from './startNotifications.js';
-import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';
-import type { Cluster } from '../privatePostgres/cluster.js';
-import { startCluster } from '../privatePostgres/cluster.js';
-import type { Database } from '../postgres/database.js';
-import { openDatabase } from '../postgres/database.js';
 import { LogDamaged } from '../postgres/faults.js';
 import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
 import { openProvenToken } from './startToken.js';
-import type { WitnessAt } from '../cosigning/submission.js';
 import { startWitnessing } from '../cosigning/witnessing.js';
-
-/** What a daemon is made of. */
-export interface DaemonParts {
-  readonly config: Config;
-  readonly configFile: string;
-  /** Where package.json, node_modules and hsm-config are. */
-  readonly packageDirectory: string;
-  /** The program of the process that makes key pairs in the token; they are made in this one when it is not given. */
-  readonly pairProgram?: string;
-  readonly log: OperatorLog;
-  /** Time; that of the system when it is not given. */
-  readonly clock?: Clock;
-  /** What the database's clock must agree with; that of the system when it is not given. */
-  readonly ownClock?: Pick<Clock, 'now'>;
-}
+import type { DaemonParts } from './parts.js';
+import { systemClock } from './clock.js';
+import { startDatabase } from './startDatabase.js';
+import { readAdministrators, readTls, readWitnesses } from './readFiles.js';
 
 /** A daemon that serves. */
 export interface Daemon {
@@ -72,16 +48,6 @@ export interface Daemon {
   /** Finishes what is under way, gives back token and database, and resolves when all is closed. Once. */
   stop(): Promise<void>;
 }
-
-const systemClock: Clock = {
-  now: () => new Date(),
-  pause: async (ms) => {
-    await pause(ms);
-  },
-};
-
-const CLUSTER_START_MS = 60_000;
-const CLUSTER_STOP_MS = 30_000;
 
 /**
  * Composes and starts everything: token (proved), database, log, use cases, API. What was started is stopped again when
@@ -265,154 +231,6 @@ function followWith(facts: LogState, release: string): Follow {
   };
 }
 
-/** DATABASE_URL's server, or the private cluster in the configured directory. */
-async function startDatabase(
-  { config, packageDirectory, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
-  using: {
-    readonly signer: CheckpointSigner;
-    readonly certifier: Certifier;
-    readonly anchorage: Anchorage;
-    readonly follow: Follow;
-  },
-  stack: (() => Promise<unknown>)[],
-  fail: (error: Error) => void,
-): Promise<Database> {
-  const lines = {
-    info: (message: string): void => void log.info(message),
-    warn: (message: string): void => void log.warn(message),
-  };
-  const timeouts = {
-    connectMs: config.database.waitMs,
-    queryMs: config.database.waitMs,
-    appendMs: config.database.waitMs,
-  };
-  const onClocks = (apartMs: number | undefined): void => {
-    if (apartMs === undefined) log.info('the clocks of the database and of this daemon agree again');
-    else
-      log.error('the clocks of the database and of this daemon are apart: nothing begins and nothing ends', {
-        alarm: 'clock-differs',
-        aheadMs: apartMs,
-      });
-  };
-  const ownClock = ownTime ?? systemClock;
-  const common = { ...using, anchorMs: config.anchorMs, clock, ownClock, onClocks, log: lines, timeouts };
-  let database: Database;
-  if (config.databaseUrl !== undefined) {
-    const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };
-    database = await openDatabase({ ...common, ...owner, daemon: config.databaseUrl });
-  } else {
-    const { directory, binaries, runAs } = config.database;
-    const cluster: Cluster = await startCluster({
-      directory,
-      packageDirectory,
-      ...(binaries === undefined ? {} : { binariesDirectory: binaries }),
-      ...(runAs === undefined ? {} : { runAs }),
-      ...(config.searchPath === undefined ? {} : { searchPath: config.searchPath }),
-      startTimeoutMs: CLUSTER_START_MS,
-      stopTimeoutMs: CLUSTER_STOP_MS,
-      log: lines,
-      onLost: (loss) => {
-        if (loss.state === 'taken') fail(loss.cause);
-        else
-          log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
-      },
-    });
-    stack.push(() => cluster.stop());
-    database = await openDatabase({
-      ...common,
-      owner: cluster.owner,
-      daemon: cluster.daemon,
-      soleInstance: true,
-    });
-  }
-  stack.push(() => database.close());
-  return database;
-}
-
-/** Keeps house once before serving and then regularly. Returns how to stop it. */
-async function keepHouseRegularly(
-  {
-    escrow,
-    database,
-    alarms,
-    log,
-  }: {
-    readonly escrow: Escrow;
-    readonly database: Database;
-    readonly alarms: AlarmBook;
-    readonly log: OperatorLog;
-  },
-  everyMs: number,
-): Promise<() => Promise<void>> {
-  let missed = '';
-  let contradicted = '';
-  const round = async (): Promise<Housekeeping> => {
-    const done = await keepHouse(escrow, database.journal);
-    const missing = done.missing.join(' ');
-    if (missing !== missed && missing !== '')
-      log.error('the token does not hold what the records say that it holds', {
-        alarm: 'token-object-missing',
-        objects: missing,
-      });
-    missed = missing;
-    const records = done.contradictions.map(({ id }) => id).join(' ');
-    if (records !== contradicted && records === '') {
-      alarms.clear('record-mismatch');
-      log.info('the records say what the log says again');
-    } else if (records !== contradicted) {
-      log.error('records do not say what the log says; they are passed over', {
-        alarm: 'record-mismatch',
-        records: inWords(done.contradictions),
-      });
-    }
-    contradicted = records;
-    return done;
-  };
-  // a daemon whose clock is off serves nobody, and goes on by itself when that is over
-  const first = await round().catch((error: unknown) => {
-    if (error instanceof EscrowError && error.code === 'clock-differs') return undefined;
-    throw error;
-  });
-  if (first !== undefined) {
-    const { missing, contradictions, ...counts } = first;
-    log.info('settled what was left', {
-      ...counts,
-      missing: missing.length,
-      contradictions: contradictions.length,
-    });
-  }
-  const stopping = new AbortController();
-  const rounds = (async (): Promise<void> => {
-    while (await pausedFor(everyMs, stopping.signal)) {
-      await round().catch((error: unknown) => {
-        log.warn('housekeeping failed; it is tried again', { reason: reasonsOf(error) });
-      });
-    }
-  })();
-  return async () => {
-    stopping.abort();
-    await rounds;
-    await escrow.ledger.recordCounted(0).catch((error: unknown) => {
-      log.warn('refusals that were counted could not be recorded', { reason: reasonsOf(error) });
-    });
-  };
-}
-
-/** So many records are named, at most. */
-const MAX_NAMED = 8;
-
-function inWords(contradictions: Housekeeping['contradictions']): string {
-  const named = contradictions.slice(0, MAX_NAMED).map(({ id, reason }) => `${id} (${reason})`);
-  const more = contradictions.length - named.length;
-  return `${named.join(', ')}${more > 0 ? `, and ${more} more` : ''}`;
-}
-
-/** Whether the time passed without being told to stop. */
-async function pausedFor(ms: number, stop: AbortSignal): Promise<boolean> {
-  await pause(ms, undefined, { signal: stop }).catch(() => undefined);
-  return !stop.aborted;
-}
-
 function limitsOf({ requests }: Config): Partial<Limits> {
   return {
     maxBodyBytes: requests.maxBodyBytes,
@@ -446,48 +264,6 @@ async function openManagement(
 
 function urlOf({ host, port }: { readonly host: string; readonly port: number }): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {
-  return witnesses.map(({ key, url, ca: file }) => {
-    try {
-      return { key, url, ...(file === undefined ? {} : { ca: decodeText(readFileSync(file), file) }) };
-    } catch (error) {
-      throw new ConfigError(`the CA of the witness ${key.name} cannot be read`, { cause: error });
-    }
-  });
-}
-
-const read = (file: string): string => decodeText(readFileSync(file), file);
-
-function readTls(config: Config): { readonly cert: string; readonly key: string } {
-  try {
-    return { cert: read(config.tls.certificate), key: read(config.tls.key) };
-  } catch (error) {
-    throw new ConfigError('the TLS certificate or key cannot be read', { cause: error });
-  }
-}
-
-/** Version 0 of the policy: the first administrators, who sign the first real one. */
-function readAdministrators(file: string): Policy {
-  try {
-    const people = JSON.parse(decodeText(readFileSync(file), file)) as readonly {
-      readonly id: string;
-      readonly keys: unknown;
-    }[];
-    // the first policy names the hash of this one: the order of people in the file means nothing
-    const principals = [...people]
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map(({ id, keys }) => ({ id, kind: 'person', name: id, roles: ['admin'], keys }));
-    return parsePolicy(JSON.stringify({ version: 1, principals, rules: [] }), 0);
-  } catch (error) {
-    throw new ConfigError(
-      `${file} is not a list of administrators: ${error instanceof Error ? error.message : ''}`,
-      {
-        cause: error,
-      },
-    );
-  }
 }
 
 function jwkOf(spki: Uint8Array): Readonly<Record<string, string>> {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from './config.js';
 import { ConfigError, profileFile, readSecretFile } from './config.js';
-import type { Certifier, CheckpointSigner } from '../escrow/ports/token.js';
+import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
 import { decodeText } from '../log/entry/plainText.js';
 import type { OperatorLog } from './operatorLog.js';

@@ -5,7 +5,8 @@ import type { Policy } from './records/policy.js';
 import type { PolicyTrust } from './rules/policySignatures.js';
 import { IdHistory } from './rules/idHistory.js';
 import { isOnTopOf, POLICY_QUORUM, policySignatures, signersOf } from './rules/policySignatures.js';
-import type { PolicyParser, Store, StoredPolicy } from './ports/token.js';
+import type { PolicyParser } from './ports/statements.js';
+import type { Store, StoredPolicy } from './ports/store.js';
 import type { Principal } from './records/principals.js';
 
 /** The database holds a policy that its administrators have not signed: whoever wrote it there is not followed. */

@@ -1,10 +1,6 @@
 import type { Directory } from './directory.js';
-import { EscrowError } from './records/errors.js';
 import type { IdempotencyKey } from './records/creation.js';
-import type { GrantId, KeyId, RandomBytes, RecoveryId } from './records/ids.js';
-import type { Deposit } from './records/deposit.js';
-import { checkDeposit } from './checks/checkedDeposit.js';
-import type { Grant } from './records/grant.js';
+import type { RandomBytes } from './records/ids.js';
 import type { GrantCertificates } from './rules/grantCertificate.js';
 import type { KnownCaller } from './ledger/knownCaller.js';
 import type { Ledger } from './ledger/ledger.js';
@@ -12,9 +8,13 @@ import type { FollowedLog } from './logged/logFacts.js';
 import type { OpenRequests } from './rules/openRequests.js';
 import type { OwnerChains } from './logged/ownerChains.js';
 import type { Actor, SignedRequest } from './ledger/act.js';
-import type { Clock, IdentityVerifier, LogReader, StatementVerifier, Store, Token } from './ports/token.js';
+import type { Token } from './ports/token.js';
+import type { IdentityVerifier } from './ports/signers.js';
+import type { StatementVerifier } from './ports/statements.js';
+import type { Clock } from './ports/clock.js';
+import type { LogReader } from './ports/log.js';
+import type { Store } from './ports/store.js';
 import type { Principal } from './records/principals.js';
-import type { Recovery } from './records/recovery.js';
 
 /** What the use cases stand on. The token is here for what it can tell; what it can do is lent by the ledger. */
 export interface Escrow {
@@ -85,27 +85,4 @@ export function actorOf(call: OperateCall): Actor {
   return request === undefined
     ? { id: caller.id, known, request, certificate: call.certificate }
     : { id: caller.id, known, request };
-}
-
-/** The deposit, or EscrowError `key-unknown`, `record-mismatch`. */
-export async function getDeposit(escrow: Escrow, id: KeyId): Promise<Deposit> {
-  const deposit = await escrow.store.findDeposit(id);
-  if (deposit === undefined) throw new EscrowError('key-unknown');
-  await checkDeposit(escrow, deposit);
-  return deposit;
-}
-
-/** The recovery, or EscrowError `recovery-unknown`, `record-mismatch`. */
-export async function getRecovery(escrow: Escrow, id: RecoveryId): Promise<Recovery> {
-  const recovery = await escrow.store.findRecovery(id);
-  if (recovery === undefined) throw new EscrowError('recovery-unknown');
-  if (recovery.id !== id) throw new EscrowError('record-mismatch', 'The record is of another request.');
-  return recovery;
-}
-
-/** The grant, or EscrowError `grant-unknown`. */
-export async function getGrant(escrow: Escrow, id: GrantId): Promise<Grant> {
-  const grant = await escrow.store.findGrant(id);
-  if (grant === undefined) throw new EscrowError('grant-unknown');
-  return grant;
 }

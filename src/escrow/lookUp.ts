@@ -3,9 +3,10 @@ import type { Escrow } from './escrow.js';
 import { getPurposeDeposit } from './records/deposit.js';
 import type { Deposit } from './records/deposit.js';
 import { EscrowError } from './records/errors.js';
-import type { KeyId } from './records/ids.js';
+import type { GrantId, KeyId, RecoveryId } from './records/ids.js';
 import type { AskedKey } from './rules/requestTerms.js';
 import type { Recovery } from './records/recovery.js';
+import type { Grant } from './records/grant.js';
 
 /** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. */
 export async function getDeposits(
@@ -33,4 +34,27 @@ export async function getAskedKeys(
     deposit,
     sealed: getPurposeDeposit(deposit, asked.purpose),
   }));
+}
+
+/** The deposit, or EscrowError `key-unknown`, `record-mismatch`. */
+export async function getDeposit(escrow: Escrow, id: KeyId): Promise<Deposit> {
+  const deposit = await escrow.store.findDeposit(id);
+  if (deposit === undefined) throw new EscrowError('key-unknown');
+  await checkDeposit(escrow, deposit);
+  return deposit;
+}
+
+/** The recovery, or EscrowError `recovery-unknown`, `record-mismatch`. */
+export async function getRecovery(escrow: Escrow, id: RecoveryId): Promise<Recovery> {
+  const recovery = await escrow.store.findRecovery(id);
+  if (recovery === undefined) throw new EscrowError('recovery-unknown');
+  if (recovery.id !== id) throw new EscrowError('record-mismatch', 'The record is of another request.');
+  return recovery;
+}
+
+/** The grant, or EscrowError `grant-unknown`. */
+export async function getGrant(escrow: Escrow, id: GrantId): Promise<Grant> {
+  const grant = await escrow.store.findGrant(id);
+  if (grant === undefined) throw new EscrowError('grant-unknown');
+  return grant;
 }

@@ -1,5 +1,5 @@
 import { EscrowError } from '../escrow/records/errors.js';
-import type { PolicyParser } from '../escrow/ports/token.js';
+import type { PolicyParser } from '../escrow/ports/statements.js';
 import type { Json } from '../log/entry/canonical.js';
 import { PolicyProblems, policyOf } from '../policy/document.js';
 import { JsonError, parseStrictJson } from './limits/strictJson.js';

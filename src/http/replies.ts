@@ -7,14 +7,16 @@ import type { HistoryPage } from '../escrow/reads/history.js';
 import type { PrincipalId } from '../escrow/records/ids.js';
 import type { Used } from '../escrow/acts/useGrant.js';
 import { repliesOf } from '../escrow/records/policy.js';
-import type { Page, StoredEntry } from '../escrow/ports/token.js';
+import type { StoredEntry } from '../escrow/ports/log.js';
+import type { Page } from '../escrow/ports/store.js';
 import type { Rate } from '../escrow/records/rate.js';
 import { endOf } from '../escrow/records/recovery.js';
 import type { DescribedKey, ReleasedKey } from '../escrow/records/recovery.js';
 import type { Scope } from '../escrow/records/scope.js';
 import { requestInWords } from '../escrow/records/inWords.js';
-import type { DecisionProofs, KeyView, ProvenEntry, RecoveryView } from '../escrow/reads/recoveries.js';
-import { outcomeProof } from '../escrow/reads/recoveries.js';
+import type { KeyView, RecoveryView } from '../escrow/reads/recoveries.js';
+import type { DecisionProofs, ProvenEntry } from '../escrow/reads/proofs.js';
+import { outcomeProof } from '../escrow/reads/proofs.js';
 import type {
   Acted,
   WireDeposit,

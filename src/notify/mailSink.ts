@@ -2,7 +2,7 @@ import type { SendMailOptions, Transporter } from 'nodemailer';
 import { createTransport } from 'nodemailer';
 
 import type { Notice, NoticeKind } from '../escrow/records/notice.js';
-import type { Clock } from '../escrow/ports/token.js';
+import type { Clock } from '../escrow/ports/clock.js';
 import type { Handing, Notices, Sink } from './sink.js';
 import { codeOf, reasonOf } from './sink.js';
 

@@ -3,7 +3,7 @@ import { Agent as HttpAgent, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 
 import type { NoticeKind } from '../escrow/records/notice.js';
-import type { Clock } from '../escrow/ports/token.js';
+import type { Clock } from '../escrow/ports/clock.js';
 import { payloadOf } from './payload.js';
 import type { Handing, Notices, Sink } from './sink.js';
 import { codeOf, reasonOf } from './sink.js';

@@ -1,5 +1,5 @@
 import { EscrowError } from '../escrow/records/errors.js';
-import type { Page } from '../escrow/ports/token.js';
+import type { Page } from '../escrow/ports/store.js';
 
 /** Where a page ends: what the list is ordered by. Numbers are milliseconds or indexes. */
 export type Position = readonly (number | string)[];

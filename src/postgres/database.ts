@@ -2,16 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { Journal } from '../escrow/ports/journal.js';
 import type { Outbox } from '../escrow/ports/outbox.js';
-import type {
-  Anchorage,
-  Certifier,
-  CheckpointSigner,
-  Clock,
-  LogMemory,
-  LogReader,
-  Store,
-  WitnessedLog,
-} from '../escrow/ports/token.js';
+import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
+import type { Clock } from '../escrow/ports/clock.js';
+import type { Anchorage, LogMemory, LogReader, WitnessedLog } from '../escrow/ports/log.js';
+import type { Store } from '../escrow/ports/store.js';
 import { AnchorKeeper, requireAnchored } from './log/anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
 import { Clocks, type TellClocks } from './clocks.js';

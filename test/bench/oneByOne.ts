@@ -3,7 +3,7 @@ import type { Journal, JournalWrite } from '../../src/escrow/ports/journal.js';
 import { connectAppender, type Appender } from '../../src/postgres/journal/appender.js';
 import { beginBatch, writeBatch, type BatchOutcome } from '../../src/postgres/journal/judgedBatch.js';
 import type { Connection } from '../../src/postgres/connection.js';
-import type { Certifier, CheckpointSigner } from '../../src/escrow/ports/token.js';
+import type { Certifier, CheckpointSigner } from '../../src/escrow/ports/signers.ts';
 import { recordPlain } from '../../src/postgres/journal/plainBatch.js';
 import type { Writer } from '../../src/postgres/log/writer.js';
 import { writerOn } from '../postgres/fixtures.js';

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 
 import type { RunningWitness } from '../../src/witness/server.js';
 import { serveWitness } from '../../src/witness/server.js';
-import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports/token.js';
+import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports/log.ts';
 import { keyIdHex } from '../../src/log/note/cosignature.js';
 import { Cosigning } from '../../src/cosigning/cosigning.js';
 import type { WitnessAt } from '../../src/cosigning/submission.js';
@@ -20,7 +20,6 @@ import { letPass, until } from '../support/waiting.js';
  * The daemon's side of C2SP tlog-witness before witnesses that lie: nothing of what they say is kept, the operator is told
  * why, and nobody waits for them.
  */
-
 const NOW = new Date('2026-03-01T12:00:00Z');
 const SECONDS = NOW.getTime() / 1000;
 const HOUR = 3_600;
@@ -30,6 +29,7 @@ const noteOf = (size: number): string => {
   const line = Buffer.concat([Buffer.alloc(4, 1), Buffer.alloc(64, 2)]).toString('base64');
   return `escrow.test/log\n${size}\n${Buffer.alloc(32, size).toString('base64')}\n\n— escrow.test/log ${line}\n`;
 };
+
 const NOTE = noteOf(8);
 const witness = testWitness('w.example');
 const good = (): string => witness.line(NOTE, SECONDS);
@@ -108,6 +108,7 @@ afterAll(async () => {
 const says = (body: string | Buffer) => (): void => {
   answer = (response) => response.writeHead(200).end(body);
 };
+
 const impostor = testWitness('w.example');
 /** A line of the witness's own name and key id, in which `change` has been at the signature. */
 const spoiled = (change: (bytes: Buffer) => void): string => {

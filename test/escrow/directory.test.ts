@@ -1,6 +1,7 @@
 import { Directory, PolicyNotSigned } from '../../src/escrow/directory.js';
 import type { Policy } from '../../src/escrow/records/policy.js';
-import type { PolicyParser, StoredPolicy } from '../../src/escrow/ports/token.js';
+import type { PolicyParser } from '../../src/escrow/ports/statements.ts';
+import type { StoredPolicy } from '../../src/escrow/ports/store.ts';
 import { principal } from '../support/escrowChain.js';
 
 /* Signatures here are JSON that says who signed what; which keys they were checked by is the verifier's part. */

@@ -1,4 +1,4 @@
-import { cancelRecovery, vetoRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { cancelRecovery, vetoRecovery } from '../../src/escrow/acts/endRecovery.ts';
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
 import type { Journal } from '../../src/escrow/ports/journal.js';
@@ -10,7 +10,6 @@ import { approve, ask, callOf, deny, HOUR_MS, intend, MINUTE_MS, stop, worldOf }
 import type { SymbolicWorld } from './symbolicWorld.js';
 
 /* When the delay is over that intents began, those who are to approve are told so: once, by an entry of the log. */
-
 const slow = { operate: { delayMs: HOUR_MS, ownerMayVeto: true, replies: 'afterDelay' } };
 const three = { ...slow, people: ['dana', 'dave', 'dora'], atLeast: 2 };
 const lasting = { validForMs: 12 * HOUR_MS };

@@ -2,22 +2,21 @@ import fc from 'fast-check';
 
 import { applyPolicy } from '../../src/escrow/acts/applyPolicy.js';
 import type { Call } from '../../src/escrow/escrow.js';
-import {
-  approveRecovery,
-  cancelRecovery,
-  denyRecovery,
-  vetoRecovery,
-} from '../../src/escrow/acts/approveRecovery.js';
+import { approveRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { denyRecovery } from '../../src/escrow/acts/denyRecovery.ts';
+import { cancelRecovery, vetoRecovery } from '../../src/escrow/acts/endRecovery.ts';
 import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/records/digests.js';
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import { generateKey } from '../../src/escrow/acts/generateKey.js';
 import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
 import type { GrantId, KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
-import { revokeGrant, signWithGrant } from '../../src/escrow/acts/useGrant.js';
+import { signWithGrant } from '../../src/escrow/acts/useGrant.js';
+import { revokeGrant } from '../../src/escrow/acts/revokeGrant.ts';
 import type { Policy } from '../../src/escrow/records/policy.js';
 import { usualRequestTerms } from '../../src/escrow/records/policy.js';
 import type { Principal } from '../../src/escrow/records/principals.js';
-import { activateRecovery, releaseKeys } from '../../src/escrow/acts/activateRecovery.js';
+import { activateRecovery } from '../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery, Reply } from '../../src/escrow/records/recovery.js';
 import { requestRecovery } from '../../src/escrow/acts/requestRecovery.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
@@ -39,6 +38,7 @@ const ROLES: Readonly<Record<string, readonly string[]>> = {
   mailer: ['app'],
   printer: ['app'],
 };
+
 const NAMES = Object.keys(ROLES);
 const APPS = ['mailer', 'printer'];
 const DEPOSITARIES = ['dana', 'dave', 'dora', 'olga'];

@@ -1,5 +1,6 @@
 import type { Call } from '../../src/escrow/escrow.js';
-import { approveRecovery, denyRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { approveRecovery } from '../../src/escrow/acts/approveRecovery.js';
+import { denyRecovery } from '../../src/escrow/acts/denyRecovery.ts';
 import { askedAsJson, repliesDigest, sha256Hex } from '../../src/escrow/records/digests.js';
 import { generateKey } from '../../src/escrow/acts/generateKey.js';
 import { intendRecovery } from '../../src/escrow/acts/intendRecovery.js';

@@ -1,4 +1,4 @@
-import type { StoredPolicy } from '../../src/escrow/ports/token.js';
+import type { StoredPolicy } from '../../src/escrow/ports/store.ts';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { policyApplied } from '../escrow/loggedEntries.js';
 import { NOW, ORIGIN } from './identities.js';

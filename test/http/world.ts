@@ -14,7 +14,9 @@ import { DEFAULT_OPEN_REQUESTS, OpenRequests } from '../../src/escrow/rules/open
 import { OwnerChains } from '../../src/escrow/logged/ownerChains.js';
 import { MECHANISM_NAMES } from '../../src/escrow/records/mechanisms.js';
 import { usualRequestTerms } from '../../src/escrow/records/policy.js';
-import type { GivenUpNotice, LogReader, Store, Token } from '../../src/escrow/ports/token.js';
+import type { Token } from '../../src/escrow/ports/token.js';
+import type { LogReader } from '../../src/escrow/ports/log.ts';
+import type { GivenUpNotice, Store } from '../../src/escrow/ports/store.ts';
 import type { RefusalBudget } from '../../src/escrow/ledger/refusals.js';
 import type { Recovery } from '../../src/escrow/records/recovery.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
@@ -80,6 +82,7 @@ const DEPOSITED: Omit<Deposit, 'digest'> = {
     key: sealed('transfer-key', bytes('copy key')),
   },
 };
+
 export const DEPOSIT: Deposit = { ...DEPOSITED, digest: depositDigest(DEPOSITED) };
 
 const FILED_RECORD: Recovery = {
@@ -115,6 +118,7 @@ const FILED_RECORD: Recovery = {
   denials: [],
   state: { status: 'pending' },
 };
+
 /** What the identity key has attested in this world, by type and JWS. */
 const ATTESTED = new Map<string, Readonly<Record<string, unknown>>>();
 

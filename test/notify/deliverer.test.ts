@@ -1,6 +1,6 @@
 import type { PrincipalId } from '../../src/escrow/records/ids.js';
 import type { Notice, NoticeKind } from '../../src/escrow/records/notice.ts';
-import type { StoredEntry } from '../../src/escrow/ports/token.js';
+import type { StoredEntry } from '../../src/escrow/ports/log.ts';
 import { backOffMs, TRIES } from '../../src/notify/backOff.js';
 import { Delivery, startDeliverer } from '../../src/notify/deliverer.js';
 import type { Handing, Notices, Sink } from '../../src/notify/sink.js';

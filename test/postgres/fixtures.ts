@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { newId, type ActId } from '../../src/escrow/records/ids.js';
 import type { JournalWrite } from '../../src/escrow/ports/journal.js';
-import type { Anchorage, Certifier, CheckpointSigner, Clock } from '../../src/escrow/ports/token.js';
+import type { Certifier, CheckpointSigner } from '../../src/escrow/ports/signers.ts';
+import type { Clock } from '../../src/escrow/ports/clock.ts';
+import type { Anchorage } from '../../src/escrow/ports/log.ts';
 import { encodeEntry, type Phase } from '../../src/log/entry/entry.js';
 import { anchorAfter, emptyAnchor, type Anchor, type Anchoring } from '../../src/log/anchor.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';

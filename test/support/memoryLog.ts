@@ -1,4 +1,5 @@
-import type { LogReader, Page, PageRequest, StoredEntry } from '../../src/escrow/ports/token.js';
+import type { LogReader, StoredEntry } from '../../src/escrow/ports/log.ts';
+import type { Page, PageRequest } from '../../src/escrow/ports/store.ts';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import { Frontier, leafHash } from '../../src/log/tree/merkle.js';

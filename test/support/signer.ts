@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
-import type { Certifier, CheckpointSigner } from '../../src/escrow/ports/token.js';
+import type { Certifier, CheckpointSigner } from '../../src/escrow/ports/signers.ts';
 import { vkeyFor } from '../../src/log/note/noteKey.js';
 
 /** A checkpoint signer with an Ed25519 key of its own, which no token holds. */

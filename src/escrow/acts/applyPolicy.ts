@@ -8,7 +8,7 @@ import { smallQuorums } from '../rules/minimumQuorum.js';
 import { newPolicyProblems } from '../rules/newPolicy.js';
 import type { Policy } from '../records/policy.js';
 import { isOnTopOf, policySignatures, signersOf } from '../rules/policySignatures.js';
-import type { PolicyParser } from '../ports/token.js';
+import type { PolicyParser } from '../ports/statements.js';
 import { hasRole } from '../records/principals.js';
 import type { Performed } from '../ledger/act.js';
 

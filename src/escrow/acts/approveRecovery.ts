@@ -1,19 +1,17 @@
 import { brakesOfAll } from '../rules/requestTerms.js';
-import { getAskedKeys } from '../lookUp.js';
-import { checkRecord, whileLogged } from '../checks/checkedRequest.js';
+import { whileLogged } from '../checks/checkedRequest.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import { getOpenRecovery } from '../checks/openRecovery.js';
-import { repliesDigest, sha256Hex } from '../records/digests.js';
+import { repliesDigest } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
 import { aloneOn } from '../ports/journal.js';
 import { layerContext, layersOf } from '../records/layers.js';
 import { requireDelayOver } from './intendRecovery.js';
-import type { Change } from '../ports/journal.js';
 import type { TokenVerbs } from '../ports/token.js';
 import type { Completion } from '../rules/quorumProgress.js';
-import { completion, isDenied, quorumsAsJson } from '../rules/quorumProgress.js';
+import { completion, quorumsAsJson } from '../rules/quorumProgress.js';
 import type { Recovery, RecoveryState, Reply } from '../records/recovery.js';
 import { approvalsAt } from '../records/recovery.js';
 import { activateOnQuorum } from './activateRecovery.js';
@@ -93,131 +91,6 @@ export async function approveRecovery(
   return { answer: await activateOnQuorum(escrow, decided.answer, decided.index), index: decided.index };
 }
 
-/**
- * A depositary denies, with a signed reason. The request ends when, for one of its keys, as many have as the rule says, or
- * no quorum is left that could still agree. Where no rule gives a number, quorums that are complete are not undone by a denial;
- * where the rule of a key that they are a depositary of does, denials count until the delay is over.
- *
- * @throws EscrowError as {@link approveRecovery}, but for the share.
- */
-export function denyRecovery(
-  escrow: Escrow,
-  call: Call,
-  order: { readonly recovery: RecoveryId; readonly statement: string },
-): Promise<Performed<Recovery>> {
-  return escrow.ledger.perform({
-    act: 'recovery.deny',
-    actor: actorOf(call),
-    decide: async (about) => {
-      const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
-      const { recovery, status } = found;
-      const counts = found.held.some(({ deposit }) => deposit.requests.denialsToEnd !== undefined);
-      if (status === 'approved' && !counts) {
-        throw new EscrowError('quorum-complete');
-      }
-      const { reason, tree } = await checkStatement(escrow, call.caller, recovery, order.statement, 'deny');
-      await requireOwnTree(escrow.log, tree);
-      return {
-        detail: { requestHash: recovery.requestHash, statement: order.statement, reason },
-        claims: [aloneOn(recovery)],
-        holds: whileLogged(found.facts),
-        plan: { ...found, reason },
-      };
-    },
-    run: (_lent, { recovery, keys, reason }) => {
-      const at = escrow.clock.now();
-      const denial = { depositary: call.caller.id, statement: order.statement, reason, at };
-      const denials = [...recovery.denials, denial];
-      const isOver = isDenied(recovery, keys, denials);
-      const state: RecoveryState = isOver
-        ? { status: 'denied', by: call.caller.id, reason, at }
-        : recovery.state;
-      const denied: Recovery = { ...recovery, revision: recovery.revision + 1, denials, state };
-      return Promise.resolve({
-        detail: { status: state.status },
-        digest: sha256Hex(order.statement),
-        changes: [saved(denied)],
-        answer: denied,
-        ...(isOver ? { obsolete: { transport: recovery.id } } : {}),
-      });
-    },
-  });
-}
-
-/**
- * The owner stops what is asked for, where the rule of one of the keys lets them, at any time before the keys are back.
- *
- * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `veto-not-allowed`.
- */
-export function vetoRecovery(
-  escrow: Escrow,
-  call: Call,
-  order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Performed<Recovery>> {
-  return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
-    const keys = await getAskedKeys(escrow, recovery);
-    await checkRecord(escrow, recovery, keys);
-    if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
-    const { ownerMayVeto } = brakesOfAll(keys);
-    if (!ownerMayVeto) throw new EscrowError('veto-not-allowed');
-  });
-}
-
-/**
- * The requester takes the request back.
- *
- * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`.
- */
-export function cancelRecovery(
-  escrow: Escrow,
-  call: Call,
-  order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Performed<Recovery>> {
-  return end(escrow, call, order, 'recovery.cancel', 'cancelled', async (recovery) => {
-    await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
-    if (recovery.requester !== call.caller.id) throw new EscrowError('forbidden');
-  });
-}
-
-function end(
-  escrow: Escrow,
-  call: Call,
-  order: { readonly recovery: RecoveryId; readonly reason: string },
-  act: 'recovery.veto' | 'recovery.cancel',
-  status: 'vetoed' | 'cancelled',
-  check: (recovery: Recovery) => Promise<void>,
-): Promise<Performed<Recovery>> {
-  return escrow.ledger.perform({
-    act,
-    actor: actorOf(call),
-    decide: async (about) => {
-      const { recovery } = await getOpenRecovery(escrow, order.recovery, about);
-      await check(recovery);
-      return {
-        detail: { reason: order.reason, requestHash: recovery.requestHash },
-        claims: [aloneOn(recovery)],
-        plan: recovery,
-      };
-    },
-    run: (_lent, recovery) => {
-      const state: RecoveryState = {
-        status,
-        by: call.caller.id,
-        reason: order.reason,
-        at: escrow.clock.now(),
-      };
-      const ended: Recovery = { ...recovery, revision: recovery.revision + 1, state };
-      return Promise.resolve({
-        detail: { status },
-        digest: recovery.requestHash,
-        changes: [saved(ended)],
-        answer: ended,
-        obsolete: { transport: recovery.id },
-      });
-    },
-  });
-}
-
 /** A key that a depositary has a share of, with their reply about it. */
 interface AnsweredKey extends HeldKey {
   readonly reply: Reply['reply'];
@@ -274,8 +147,4 @@ function stateFacts(state: RecoveryState): Detail {
     releasableAt: state.releasableAt.toISOString(),
     holdsUntil: state.holdsUntil.toISOString(),
   };
-}
-
-function saved(recovery: Recovery): Change {
-  return { change: 'recovery-saved', recovery };
 }

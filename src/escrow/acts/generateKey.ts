@@ -21,7 +21,7 @@ import { depositariesIn } from '../rules/quorums.js';
 import { choose, getOwner } from '../rules/rules.js';
 import type { Held, Opener, Sealed } from '../records/sealed.js';
 import type { Performed } from '../ledger/act.js';
-import { viewKey } from '../reads/recoveries.js';
+import { viewKey } from '../reads/keys.js';
 
 /** What kind of key is wanted, and for whom. */
 export interface KeyOrder {

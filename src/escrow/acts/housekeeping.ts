@@ -13,7 +13,7 @@ import type { Journal } from '../ports/journal.js';
 import { aloneOn } from '../ports/journal.js';
 import { forgetReleases } from './keptReleases.js';
 import type { FollowedLog, GrantFacts, LogFacts, RequestFacts } from '../logged/logFacts.js';
-import { subjectOf } from './useGrant.js';
+import { subjectOf } from '../rules/liveGrant.js';
 import { DAEMON } from '../ledger/act.js';
 import { activateWhenDue } from './activateRecovery.js';
 import type { Recovery } from '../records/recovery.js';

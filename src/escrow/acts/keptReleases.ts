@@ -1,7 +1,8 @@
 import { isForLog } from '../../log/note/audience.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Call, Escrow } from '../escrow.js';
-import { actorOf, getRecovery } from '../escrow.js';
+import { actorOf } from '../escrow.js';
+import { getRecovery } from '../lookUp.js';
 import { canonicalHash, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';

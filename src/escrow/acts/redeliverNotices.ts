@@ -8,7 +8,8 @@ import { EscrowError } from '../records/errors.js';
 import { noticesAbout } from '../notices/facts.js';
 import type { Notice } from '../records/notice.js';
 import type { Performed } from '../ledger/act.js';
-import type { LogReader, Store, StoredEntry } from '../ports/token.js';
+import type { LogReader, StoredEntry } from '../ports/log.js';
+import type { Store } from '../ports/store.js';
 import { hasRole } from '../records/principals.js';
 
 /** So many notices are sent again by one act: they stand in one entry of the log. */

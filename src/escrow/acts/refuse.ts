@@ -3,7 +3,7 @@ import type { Escrow, OperateCall } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import type { EscrowError } from '../records/errors.js';
 import { parseId } from '../records/ids.js';
-import { subjectOf } from './useGrant.js';
+import { subjectOf } from '../rules/liveGrant.js';
 import type { Subject } from '../records/subject.js';
 
 /**

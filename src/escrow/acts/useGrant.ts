@@ -1,14 +1,13 @@
 import { createHash } from 'node:crypto';
 
-import { checkEnded, checkGrant, checkLoggedGrant } from '../checks/checkedGrant.js';
-import type { Call, Escrow, OperateCall } from '../escrow.js';
-import { actorOf, getDeposit, getGrant } from '../escrow.js';
-import { isDepositaryOf } from '../records/deposit.js';
+import { checkGrant } from '../checks/checkedGrant.js';
+import type { Escrow, OperateCall } from '../escrow.js';
+import { actorOf } from '../escrow.js';
+import { getGrant } from '../lookUp.js';
 import { sha256Hex } from '../records/digests.js';
 import type { ErrorCode } from '../records/errors.js';
 import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
-import { grantStatusAt } from '../records/grant.js';
 import type { GrantId } from '../records/ids.js';
 import type { Outcome, Performed } from '../ledger/act.js';
 import { CameToNothing } from '../ledger/act.js';
@@ -17,9 +16,9 @@ import { DIGEST_BYTES, MECHANISMS, signs } from '../records/mechanisms.js';
 import type { Claim } from '../ports/journal.js';
 import type { Subject } from '../records/subject.js';
 import type { DecryptInput } from '../ports/token.js';
-import { hasRole } from '../records/principals.js';
 import { usesLeft } from '../records/rate.js';
 import { loggedFor } from '../rules/rules.js';
+import { checkLive, endOf, subjectOf } from '../rules/liveGrant.js';
 
 /** What an app wants signed: messages, or digests where the grant allows them. */
 export interface SignOrder {
@@ -109,55 +108,6 @@ export function decryptWithGrant(
   });
 }
 
-/**
- * Ends a grant at once. For its owner, administrators, and the depositaries of its key.
- *
- * @throws EscrowError `grant-unknown`, `forbidden`, `grant-revoked`, `grant-expired`, `grant-exhausted`, `record-mismatch`.
- */
-export function revokeGrant(
-  escrow: Escrow,
-  call: Call,
-  order: { readonly grant: GrantId; readonly reason: string },
-): Promise<Performed<Grant>> {
-  return escrow.ledger.perform({
-    act: 'grant.revoke',
-    actor: actorOf(call),
-    decide: async (about) => {
-      about({ grant: order.grant });
-      const now = escrow.clock.now();
-      const grant = await getGrant(escrow, order.grant).catch(async (unknown: unknown) => {
-        await checkEnded(escrow, order.grant, now);
-        throw unknown;
-      });
-      about(subjectOf(grant));
-      // whose it is decides who may end it, and whom its entry is about
-      if (endOf(grant, now) === undefined) await checkLoggedGrant(escrow, grant);
-      else await checkEnded(escrow, grant.id, now);
-      const deposit = await getDeposit(escrow, grant.key);
-      const mayRevoke =
-        grant.owner === call.caller.id ||
-        hasRole(call.caller, 'admin') ||
-        deposit.purposes.some((purpose) => isDepositaryOf(purpose, call.caller.id));
-      if (!mayRevoke) throw new EscrowError('forbidden');
-      checkLive(grant, now);
-      return { detail: { reason: order.reason }, claims: [], plan: grant };
-    },
-    run: (_lent, grant) =>
-      Promise.resolve({
-        detail: { status: 'revoked', used: grant.used },
-        digest: sha256Hex(grant.id),
-        changes: [{ change: 'grant-ended', grant: grant.id, status: 'revoked' }],
-        answer: { ...grant, status: 'revoked' },
-        obsolete: { grant: grant.id },
-      }),
-  });
-}
-
-/** What a grant is about, for the log. */
-export function subjectOf(grant: Grant): Subject {
-  return { grant: grant.id, recovery: grant.recovery, key: grant.key, owner: grant.owner };
-}
-
 async function getUsable(
   escrow: Escrow,
   call: OperateCall,
@@ -178,25 +128,6 @@ async function getUsable(
     throw new EscrowError('grant-exhausted', `The grant has ${left} uses left; ${uses} were asked for.`);
   checkRate(grant, uses, now);
   return grant;
-}
-
-function checkLive(grant: Grant, now: Date): void {
-  const ended = endOf(grant, now);
-  if (ended !== undefined) throw new EscrowError(ended);
-}
-
-/** How a grant has ended; undefined while it has not. */
-function endOf(grant: Grant, now: Date): 'grant-revoked' | 'grant-expired' | 'grant-exhausted' | undefined {
-  switch (grantStatusAt(grant, now)) {
-    case 'active':
-      return undefined;
-    case 'revoked':
-      return 'grant-revoked';
-    case 'expired':
-      return 'grant-expired';
-    case 'exhausted':
-      return 'grant-exhausted';
-  }
 }
 
 function checkRate({ scope: { rate }, recent }: Grant, uses: number, now: Date): void {

@@ -1,7 +1,6 @@
-import { getAskedKeys } from '../lookUp.js';
+import { getAskedKeys, getRecovery } from '../lookUp.js';
 import { checkRecord } from './checkedRequest.js';
 import type { Escrow } from '../escrow.js';
-import { getRecovery } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
 import type { Subject } from '../records/subject.js';

@@ -4,7 +4,7 @@ import { parseCheckpoint } from '../../log/note/checkpoint.js';
 import { Frontier, leafHash, sameBytes } from '../../log/tree/merkle.js';
 import { parseNote } from '../../log/note/note.js';
 import { EscrowError } from '../records/errors.js';
-import type { LogReader } from '../ports/token.js';
+import type { LogReader } from '../ports/log.js';
 
 /** All entries of the log about one owner, in its order: how many, and a digest that no other list of them has. */
 export interface OwnerChain {

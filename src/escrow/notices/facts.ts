@@ -5,7 +5,8 @@ import { parseId } from '../records/ids.js';
 import type { RequestFacts } from './whoIsTold.js';
 import type { Notice } from '../records/notice.js';
 import { needsRequest, noticesOf } from './whoIsTold.js';
-import type { Store, StoredEntry } from '../ports/token.js';
+import type { StoredEntry } from '../ports/log.js';
+import type { Store } from '../ports/store.js';
 import type { Recovery } from '../records/recovery.js';
 
 /**

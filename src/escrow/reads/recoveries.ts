@@ -1,24 +1,22 @@
-import { entryBundle, tileWidth, tileWidthAt, type Tile } from '../../log/tree/tiles.js';
 import type { Call, Escrow } from '../escrow.js';
-import { getDeposit, getGrant, getRecovery } from '../escrow.js';
+import { getAskedKeys, getRecovery } from '../lookUp.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import { brakesOfAll, mayDecide } from '../rules/requestTerms.js';
-import { getAskedKeys } from '../lookUp.js';
 import { countedStatus } from '../checks/checkedRequest.js';
-import type { Deposit, Share } from '../records/deposit.js';
+import type { Share } from '../records/deposit.js';
 import { isDepositaryOf } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
-import type { Grant, GrantStatus } from '../records/grant.js';
+import type { GrantStatus } from '../records/grant.js';
 import { grantStatusAt } from '../records/grant.js';
-import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../records/ids.js';
+import type { GrantId, PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
-import type { Page, PageRequest, StoredEntry } from '../ports/token.js';
-import type { Principal, SigningKey } from '../records/principals.js';
-import { hasRole } from '../records/principals.js';
+import type { Page, PageRequest } from '../ports/store.js';
+import type { SigningKey } from '../records/principals.js';
 import { repliesFromMs } from '../rules/quorumProgress.js';
 import type { Approval, Intent, LifeStatus, Recovery } from '../records/recovery.js';
 import { approvalsAt, intentsAt, lifeAt } from '../records/recovery.js';
 import { INTENT_TYPE, STATEMENT_TYPE } from '../rules/statement.js';
+import { seesAll } from './whoSees.js';
 
 /** A recovery as one person may see it. */
 export interface RecoveryView {
@@ -47,30 +45,6 @@ export interface KeyView extends AskedKey {
   readonly share: Share | undefined;
   /** What came of it, and where that stands. */
   readonly grant: { readonly id: GrantId; readonly status: GrantStatus } | undefined;
-}
-
-/** Whether this person sees everything. */
-function seesAll(caller: Principal): boolean {
-  return hasRole(caller, 'admin') || hasRole(caller, 'auditor');
-}
-
-/** A key: for its owner, its depositaries, administrators and auditors. Throws `key-unknown`, `forbidden`. */
-export async function viewKey(escrow: Escrow, call: Pick<Call, 'caller'>, id: KeyId): Promise<Deposit> {
-  const deposit = await getDeposit(escrow, id);
-  const isDepositary = deposit.purposes.some((purpose) => isDepositaryOf(purpose, call.caller.id));
-  if (!seesAll(call.caller) && deposit.owner !== call.caller.id && !isDepositary)
-    throw new EscrowError('forbidden');
-  return deposit;
-}
-
-/** The keys that the caller may see: all, or their own and those they hold shares of. */
-export function listKeys(
-  escrow: Escrow,
-  call: Pick<Call, 'caller'>,
-  page: PageRequest,
-): Promise<Page<Deposit>> {
-  const { caller } = call;
-  return escrow.store.deposits(seesAll(caller) ? {} : { owner: caller.id, depositary: caller.id }, page);
 }
 
 /** A recovery: for who has a part in it, administrators and auditors. Throws `recovery-unknown`, `forbidden`. */
@@ -178,105 +152,4 @@ function shownStatus(
 ): LifeStatus {
   if (status !== 'approved' || countedStatus(status, keys, approvals) === 'approved') return status;
   return now < expiresAt ? 'pending' : 'expired';
-}
-
-/** What a depositary checks before deciding: all entries are under one checkpoint. */
-export interface DecisionProofs {
-  readonly checkpoint: string;
-  /** The entry that recorded the filing of the request. */
-  readonly filing: ProvenEntry;
-  /** The entries that recorded the births of the keys that the caller has a share of. */
-  readonly births: ReadonlyMap<KeyId, ProvenEntry>;
-}
-
-/** An entry with its inclusion proof (RFC 6962). */
-export interface ProvenEntry {
-  readonly entry: StoredEntry;
-  readonly proof: readonly Uint8Array[];
-}
-
-/**
- * The entries that say what was filed, and how each key was deposited of which the viewer has a share, with their proofs;
- * EscrowError `log-unavailable` when one is not there, or no checkpoint covers it in time.
- */
-export async function proofsOf(
-  { log }: Pick<Escrow, 'log'>,
-  { recovery, keys }: RecoveryView,
-): Promise<DecisionProofs> {
-  const held = keys.flatMap(({ deposit, share }) => (share === undefined ? [] : [deposit.key]));
-  const entries = [required(await log.filing(recovery.id))];
-  for (const key of held) entries.push(required(await log.birth(key)));
-  const { checkpoint, proofs } = await log.inclusions(
-    entries.map(({ index }) => index),
-    undefined,
-  );
-  const [filing, ...births] = entries.map((entry, at) => ({ entry, proof: proofs[at] ?? [] }));
-  if (filing === undefined || checkpoint === undefined) throw new EscrowError('log-unavailable');
-  return {
-    checkpoint,
-    filing,
-    births: new Map(births.flatMap((birth, at) => (held[at] === undefined ? [] : [[held[at], birth]]))),
-  };
-}
-
-/**
- * The entry at this index, which recorded an outcome, with its proof under the newest checkpoint. Undefined when it cannot be
- * proven in time: what was done is done, and whoever wants the proof asks for it again.
- */
-export async function outcomeProof(
-  { log }: Pick<Escrow, 'log'>,
-  index: number,
-): Promise<(ProvenEntry & { readonly checkpoint: string }) | undefined> {
-  try {
-    const { checkpoint, proofs } = await log.inclusions([index], undefined);
-    const [entry] = await log.entries(index, 1);
-    if (entry === undefined || checkpoint === undefined) return undefined;
-    return { entry, proof: proofs[0] ?? [], checkpoint };
-  } catch (error) {
-    if (error instanceof EscrowError) return undefined;
-    throw error;
-  }
-}
-
-function required(entry: StoredEntry | undefined): StoredEntry {
-  if (entry === undefined) throw new EscrowError('log-unavailable');
-  return entry;
-}
-
-/**
- * A C2SP entry bundle: the entries under a tile of level 0. For auditors, who may read everything.
- * @throws EscrowError `route-unknown` when the newest checkpoint does not cover it.
- */
-export async function viewBundle({ log }: Pick<Escrow, 'log'>, tile: Tile): Promise<Uint8Array> {
-  const size = (await log.checkpoint())?.size ?? 0;
-  if (tileWidthAt(size, 0, tile.index) < tile.width) throw new EscrowError('route-unknown');
-  const entries = await log.entries(tile.index * tileWidth, tile.width);
-  return entryBundle(entries.map(({ entry }) => entry));
-}
-
-/** A grant: for its app, its owner, administrators, auditors and the depositaries of its key. */
-export async function viewGrant(
-  escrow: Escrow,
-  call: Pick<Call, 'caller'>,
-  id: GrantId,
-): Promise<{ readonly grant: Grant; readonly status: GrantStatus }> {
-  const grant = await getGrant(escrow, id);
-  const { caller } = call;
-  if (!seesAll(caller) && grant.owner !== caller.id && grant.scope.app !== caller.id) {
-    await viewKey(escrow, call, grant.key);
-  }
-  return { grant, status: grantStatusAt(grant, escrow.clock.now()) };
-}
-
-/** The grants that the caller may see: all, or those of keys that are theirs or they hold shares of, and those they may use. */
-export async function listGrants(
-  escrow: Escrow,
-  call: Pick<Call, 'caller'>,
-  page: PageRequest,
-): Promise<Page<{ readonly grant: Grant; readonly status: GrantStatus }>> {
-  const { caller } = call;
-  const of = seesAll(caller) ? {} : { participant: caller.id };
-  const { items, next } = await escrow.store.grants(of, page);
-  const now = escrow.clock.now();
-  return { items: items.map((grant) => ({ grant, status: grantStatusAt(grant, now) })), next };
 }

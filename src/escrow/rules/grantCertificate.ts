@@ -5,7 +5,8 @@ import { askedAsJson, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
 import type { GrantFacts } from '../logged/logFacts.js';
-import type { IdentityVerifier, TokenVerbs } from '../ports/token.js';
+import type { TokenVerbs } from '../ports/token.js';
+import type { IdentityVerifier } from '../ports/signers.js';
 import type { KeyGrant } from '../records/recovery.js';
 
 /** The `typ` of grant certificates (RFC 7515 section 4.1.9). */

@@ -1,7 +1,7 @@
 import { isForLog } from '../../log/note/audience.js';
 import type { PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
-import type { StatementVerifier } from '../ports/token.js';
+import type { StatementVerifier } from '../ports/statements.js';
 import { hasRole } from '../records/principals.js';
 
 /** The `typ` of an administrator's signature on a policy (RFC 7515 section 4.1.9). */

@@ -6,7 +6,9 @@ import { isPlainText } from '../../log/entry/plainText.js';
 import { askedAsJson, repliesDigest, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import { isBlank, isPlain } from '../records/freeText.js';
-import type { Clock, LogReader, StatementVerifier } from '../ports/token.js';
+import type { StatementVerifier } from '../ports/statements.js';
+import type { Clock } from '../ports/clock.js';
+import type { LogReader } from '../ports/log.js';
 import type { Principal } from '../records/principals.js';
 import type { Recovery, Reply } from '../records/recovery.js';
 

@@ -2,7 +2,8 @@ import { createPublicKey } from 'node:crypto';
 
 import { compactVerify, errors } from 'jose';
 
-import type { IdentityVerifier, StatementVerifier } from '../../escrow/ports/token.js';
+import type { IdentityVerifier } from '../../escrow/ports/signers.js';
+import type { StatementVerifier } from '../../escrow/ports/statements.js';
 import type { UnverifiedJws } from './jws.js';
 import { isSignedBy, JwsError, readJws } from './jws.js';
 import { isJsonObject, JsonError, parseStrictJson } from '../limits/strictJson.js';

@@ -1,6 +1,7 @@
 import { grantStatusAt } from '../../escrow/records/grant.js';
-import { decryptWithGrant, revokeGrant, signWithGrant } from '../../escrow/acts/useGrant.js';
-import { listGrants, viewGrant } from '../../escrow/reads/recoveries.js';
+import { decryptWithGrant, signWithGrant } from '../../escrow/acts/useGrant.js';
+import { revokeGrant } from '../../escrow/acts/revokeGrant.js';
+import { listGrants, viewGrant } from '../../escrow/reads/grants.js';
 import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../api/wire.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
 import { pageOf, REPLIES } from '../../api/replies.js';

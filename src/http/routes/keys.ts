@@ -1,5 +1,5 @@
 import { generateKey } from '../../escrow/acts/generateKey.js';
-import { listKeys, viewKey } from '../../escrow/reads/recoveries.js';
+import { listKeys, viewKey } from '../../escrow/reads/keys.js';
 import { keyReply, pageReply } from '../replies.js';
 import { pageOf, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';

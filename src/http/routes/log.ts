@@ -1,8 +1,9 @@
 import type { Escrow } from '../../escrow/escrow.js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import { attestHistory, history } from '../../escrow/reads/history.js';
-import { viewBundle } from '../../escrow/reads/recoveries.js';
-import type { Witnessed } from '../../escrow/ports/token.js';
+import { history } from '../../escrow/reads/history.js';
+import { attestHistory } from '../../escrow/acts/attestHistory.js';
+import { viewBundle } from '../../escrow/reads/bundles.js';
+import type { Witnessed } from '../../escrow/ports/log.js';
 import type { Acted, WireHistoryStatement } from '../../api/wire.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { documentHash } from '../../log/export/format.js';

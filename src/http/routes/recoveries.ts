@@ -1,19 +1,18 @@
 import type { Call, Escrow } from '../../escrow/escrow.js';
-import {
-  approveRecovery,
-  cancelRecovery,
-  denyRecovery,
-  vetoRecovery,
-} from '../../escrow/acts/approveRecovery.js';
+import { approveRecovery } from '../../escrow/acts/approveRecovery.js';
+import { denyRecovery } from '../../escrow/acts/denyRecovery.js';
+import { cancelRecovery, vetoRecovery } from '../../escrow/acts/endRecovery.js';
 import { grantStatusAt } from '../../escrow/records/grant.js';
 import { intendRecovery } from '../../escrow/acts/intendRecovery.js';
 import { confirmRelease } from '../../escrow/acts/keptReleases.js';
-import { activateRecovery, releaseKeys } from '../../escrow/acts/activateRecovery.js';
+import { activateRecovery } from '../../escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../escrow/acts/releaseKeys.js';
 import type { Recovery } from '../../escrow/records/recovery.js';
 import { requestRecovery } from '../../escrow/acts/requestRecovery.js';
 import { stopRecovery } from '../../escrow/acts/stopRecovery.js';
 import { sealed } from '../../escrow/records/sealed.js';
-import { listRecoveries, proofsOf, viewOf, viewRecovery } from '../../escrow/reads/recoveries.js';
+import { listRecoveries, viewOf, viewRecovery } from '../../escrow/reads/recoveries.js';
+import { proofsOf } from '../../escrow/reads/proofs.js';
 import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../api/wire.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
 import { pageOf, REPLIES } from '../../api/replies.js';

@@ -1,5 +1,5 @@
 import { canonicalHash } from '../../escrow/records/digests.js';
-import type { Anchorage } from '../../escrow/ports/token.js';
+import type { Anchorage } from '../../escrow/ports/log.js';
 import type { Anchor, TreeHead } from '../../log/anchor.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';

@@ -1,4 +1,4 @@
-import type { SignedCheckpoint, Witnessed } from '../../escrow/ports/token.js';
+import type { SignedCheckpoint, Witnessed } from '../../escrow/ports/log.js';
 import { maximumSignatures } from '../../log/note/note.js';
 import { safeInteger } from '../faults.js';
 import type { Ask } from '../pool.js';

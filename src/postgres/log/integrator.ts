@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { CheckpointSigner } from '../../escrow/ports/token.js';
+import type { CheckpointSigner } from '../../escrow/ports/signers.js';
 import { formatCheckpoint, openCheckpoint, type Checkpoint } from '../../log/note/checkpoint.js';
 import { Frontier, sameBytes } from '../../log/tree/merkle.js';
 import { formatNote, noteSigningBytes } from '../../log/note/note.js';

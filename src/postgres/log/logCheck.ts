@@ -1,4 +1,4 @@
-import type { CheckpointSigner } from '../../escrow/ports/token.js';
+import type { CheckpointSigner } from '../../escrow/ports/signers.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { emptyRoot, Frontier, sameBytes } from '../../log/tree/merkle.js';
 import { noteVerifier } from '../../log/note/noteKey.js';

@@ -1,6 +1,6 @@
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { Subject } from '../../escrow/records/subject.js';
-import type { LogReader, StoredEntry } from '../../escrow/ports/token.js';
+import type { LogReader, StoredEntry } from '../../escrow/ports/log.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { decodeEntry, type Entry } from '../../log/entry/entry.js';
 import { ProofError, verifyInclusion } from '../../log/tree/proof.js';

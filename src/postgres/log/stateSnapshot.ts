@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { serialize } from 'node:v8';
-import type { Certifier, Clock } from '../../escrow/ports/token.js';
+import type { Certifier } from '../../escrow/ports/signers.js';
+import type { Clock } from '../../escrow/ports/clock.js';
 import { decodeBase64, encodeBase64 } from '../../log/note/base64.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { sameBytes } from '../../log/tree/merkle.js';

@@ -1,4 +1,4 @@
-import type { WitnessedLog } from '../../escrow/ports/token.js';
+import type { WitnessedLog } from '../../escrow/ports/log.js';
 import { consistencyProof } from '../../log/tree/prover.js';
 import { safeInteger } from '../faults.js';
 import { newestCheckpoint } from './checkpoints.js';

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
-import type { Certifier } from '../../escrow/ports/token.js';
+import type { Certifier } from '../../escrow/ports/signers.js';
 import { leafHash } from '../../log/tree/merkle.js';
 import { batchBytes, writerInput, type Batch } from '../../log/statements/writer.js';
 import type { Ask } from '../pool.js';

@@ -1,15 +1,15 @@
 import type { Creation } from '../../escrow/records/creation.js';
 import type { PrincipalId } from '../../escrow/records/ids.js';
 import type { NoticeKind } from '../../escrow/records/notice.js';
+import type { Clock } from '../../escrow/ports/clock.js';
 import type {
   AppliedPolicy,
-  Clock,
   GivenUpNotice,
   Page,
   PageRequest,
   Store,
   StoredPolicy,
-} from '../../escrow/ports/token.js';
+} from '../../escrow/ports/store.js';
 import type { DepositedQuorums } from '../../escrow/records/depositedQuorums.js';
 import { pageOf, readCursor } from '../cursor.js';
 import { safeInteger } from '../faults.js';

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { Anchorage, Token, TokenAbilities, TokenVerbs } from '../../escrow/ports/token.js';
+import type { Token, TokenAbilities, TokenVerbs } from '../../escrow/ports/token.js';
+import type { Anchorage } from '../../escrow/ports/log.js';
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import { emptyAnchor } from '../../log/anchor.js';
 import { moveAnchor, readAnchor } from '../objects/anchor.js';

@@ -1,8 +1,11 @@
-import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { denyRecovery } from '../../../src/escrow/acts/denyRecovery.ts';
+import { cancelRecovery, vetoRecovery } from '../../../src/escrow/acts/endRecovery.ts';
 import type { Grant } from '../../../src/escrow/records/grant.js';
 import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
-import { revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { revokeGrant } from '../../../src/escrow/acts/revokeGrant.ts';
+import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery, RecoveryState } from '../../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
@@ -12,7 +15,6 @@ import { callOf, due, newScene, outcomeOf, statementOf, stopOf } from './scene.j
  * Somebody with the database has who would stop something told that it is over, or not theirs, and then goes on with it. Who stops is
  * told so only by the log.
  */
-
 const because = 'because';
 
 /** What the record of a request that is due says for a while, and what is answered then where records are believed. */

@@ -1,4 +1,5 @@
-import type { Certifier, CheckpointSigner, LogReader } from '../../../src/escrow/ports/token.js';
+import type { Certifier, CheckpointSigner } from '../../../src/escrow/ports/signers.ts';
+import type { LogReader } from '../../../src/escrow/ports/log.ts';
 import { Damage } from '../../../src/postgres/damage.js';
 import { FollowedLog, type Followed } from '../../../src/postgres/log/followed.js';
 import { type Follow } from '../../../src/postgres/log/followedState.ts';

@@ -1,9 +1,12 @@
 import type { GrantId, KeyId } from '../../../src/escrow/records/ids.js';
-import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { denyRecovery } from '../../../src/escrow/acts/denyRecovery.ts';
+import { cancelRecovery, vetoRecovery } from '../../../src/escrow/acts/endRecovery.ts';
 import { depositDigest } from '../../../src/escrow/records/digests.js';
 import type { Grant } from '../../../src/escrow/records/grant.js';
-import { revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { revokeGrant } from '../../../src/escrow/acts/revokeGrant.ts';
+import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';

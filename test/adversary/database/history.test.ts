@@ -4,12 +4,12 @@ import { join } from 'node:path';
 
 import { verifyExport } from '../../../src/audit/verifyExport.js';
 import type { Call } from '../../../src/escrow/escrow.js';
-import type { HistoryStatement } from '../../../src/escrow/reads/history.js';
-import { attestHistory } from '../../../src/escrow/reads/history.js';
+import type { HistoryStatement } from '../../../src/escrow/acts/attestHistory.ts';
+import { attestHistory } from '../../../src/escrow/acts/attestHistory.ts';
 import type { OwnerChain, ReadTree } from '../../../src/escrow/logged/ownerChains.js';
 import { chainOf, OwnerChains } from '../../../src/escrow/logged/ownerChains.js';
 import type { HistoryFilter } from '../../../src/escrow/records/ownerHistory.js';
-import type { StoredEntry } from '../../../src/escrow/ports/token.js';
+import type { StoredEntry } from '../../../src/escrow/ports/log.ts';
 import { decodeEntry, encodeEntry } from '../../../src/log/entry/entry.js';
 import { parseCheckpoint } from '../../../src/log/note/checkpoint.js';
 import { leafHash } from '../../../src/log/tree/merkle.js';
@@ -33,7 +33,6 @@ import { parsePolicy } from '../../../src/http/policyDocument.js';
 /*
  * The database hides entries from their owner, who asks for a statement that their history is complete.
  */
-
 const policy = parsePolicy(JSON.stringify(document), 1);
 const acts = new SignedActs(ORIGIN);
 let requests = 0;
@@ -112,6 +111,7 @@ const ATTACKS: Readonly<Record<string, Partial<Pick<MemoryLog, 'indexed' | 'stor
   },
   'ends the log early': { stored: (all) => all.slice(0, 9), indexed: (all) => all.slice(0, 9) },
 };
+
 const FILTERS: readonly HistoryFilter[] = [{}, { act: 'recovery.activate' }, { since: at(9) }];
 
 describe.each(Object.entries(ATTACKS))('the database %s', (_what, attack) => {

@@ -5,7 +5,8 @@ import type { Housekeeping } from '../../../src/escrow/acts/housekeeping.js';
 import type { Journal } from '../../../src/escrow/ports/journal.js';
 import { releasedDigest } from '../../../src/escrow/acts/keptReleases.js';
 import type { GrantFacts, LogFacts, ReleaseFacts } from '../../../src/escrow/logged/logFacts.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import type { GrantRow, RecoveryRow } from '../../../src/postgres/rows.js';
 import { toDocument, toGrant, toRecovery } from '../../../src/postgres/rows.js';
@@ -17,7 +18,6 @@ import { approve, ask, believingStatements, callOf, due, newScene, pass, records
  * round of housekeeping is made. Nothing ends before its time, nothing that is of something open is destroyed, no released key is
  * forgotten, and what else was to be done in this round is done. The control is a daemon to which records are what the log says.
  */
-
 interface Scene {
   readonly world: SymbolicWorld;
   /** Requests: one that dana has approved, one that a quorum has, its delay running, and one that was released just now. */

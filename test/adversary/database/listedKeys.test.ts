@@ -2,8 +2,9 @@ import type { Escrow } from '../../../src/escrow/escrow.js';
 import type { Directory } from '../../../src/escrow/directory.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
 import { callBy } from '../../support/calls.js';
-import { denyRecovery } from '../../../src/escrow/acts/approveRecovery.js';
-import { activateWhenDue, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { denyRecovery } from '../../../src/escrow/acts/denyRecovery.ts';
+import { activateWhenDue } from '../../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import { viewRecovery } from '../../../src/escrow/reads/recoveries.js';
 import {
   approve,

@@ -1,7 +1,8 @@
 import type { Deposit } from '../../../src/escrow/records/deposit.js';
 import { depositDigest, requestHash } from '../../../src/escrow/records/digests.js';
 import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { DescribedKey, Recovery } from '../../../src/escrow/records/recovery.js';
 import type { Scope } from '../../../src/escrow/records/scope.ts';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';

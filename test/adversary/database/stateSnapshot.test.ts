@@ -3,7 +3,7 @@ import { deserialize, serialize } from 'node:v8';
 
 import type { SavedState } from '../../../src/escrow/logged/logState.js';
 import { LogState } from '../../../src/escrow/logged/logState.js';
-import type { Certifier } from '../../../src/escrow/ports/token.js';
+import type { Certifier } from '../../../src/escrow/ports/signers.ts';
 import type { Anchor } from '../../../src/log/anchor.js';
 import { encodeBase64 } from '../../../src/log/note/base64.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
@@ -21,7 +21,6 @@ import { entriesOf, filed, followOf, logAct, logHappened, seen } from './loggedA
  * believed by the identity key's signature and by the tree that it is of, or every entry is read. The control is a start that
  * takes what stands there.
  */
-
 const signer = softwareSigner();
 let server: TestServer;
 let closing: (() => Promise<void>)[];

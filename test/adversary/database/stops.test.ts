@@ -1,6 +1,7 @@
 import type { Escrow } from '../../../src/escrow/escrow.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
@@ -24,7 +25,6 @@ import {
  * Administrators end a request of somebody else, and nobody who is not as many administrators as that takes: not one of them,
  * not depositaries, not who was one, not who shows other statements than were signed.
  */
-
 function stop(
   { escrow }: Pick<SymbolicWorld, 'escrow'>,
   recovery: Recovery,
@@ -124,6 +124,7 @@ function listing({ escrow }: SymbolicWorld, policy: Policy, needed = 2): Partial
   const parts = { current: () => Promise.resolve(policy), signersNeeded: () => needed };
   return { directory: Object.assign(Object.create(escrow.directory) as Escrow['directory'], parts) };
 }
+
 /** Statements that say what they should. */
 function believing(world: SymbolicWorld, recovery: () => Recovery): Partial<Escrow> {
   const { statements } = world.escrow;

@@ -4,7 +4,7 @@ import type { Claim } from '../../../src/escrow/ports/journal.js';
 import { NotHeld } from '../../../src/escrow/ports/journal.js';
 import { OwnerChains } from '../../../src/escrow/logged/ownerChains.js';
 import { POLICY_SIGNATURE_TYPE } from '../../../src/escrow/rules/policySignatures.js';
-import type { StoredPolicy } from '../../../src/escrow/ports/token.js';
+import type { StoredPolicy } from '../../../src/escrow/ports/store.ts';
 import { parsePolicy } from '../../../src/http/policyDocument.js';
 import { verifyExport } from '../../../src/audit/verifyExport.js';
 import type { Json } from '../../../src/log/entry/canonical.js';

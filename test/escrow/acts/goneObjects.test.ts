@@ -1,4 +1,5 @@
-import { decryptWithGrant, revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { decryptWithGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { revokeGrant } from '../../../src/escrow/acts/revokeGrant.ts';
 import type { GrantId } from '../../../src/escrow/records/ids.js';
 import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { approve, ask, callOf, worldOf } from '../symbolicPeople.js';

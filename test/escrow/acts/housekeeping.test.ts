@@ -1,4 +1,4 @@
-import { vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { vetoRecovery } from '../../../src/escrow/acts/endRecovery.ts';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
 import type { LogFacts } from '../../../src/escrow/logged/logFacts.js';
 import type { LogState } from '../../../src/escrow/logged/logState.js';

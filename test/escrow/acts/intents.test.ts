@@ -1,4 +1,4 @@
-import { vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { vetoRecovery } from '../../../src/escrow/acts/endRecovery.ts';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
 import { intendRecovery } from '../../../src/escrow/acts/intendRecovery.js';

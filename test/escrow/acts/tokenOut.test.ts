@@ -1,9 +1,10 @@
 import type { Act } from '../../../src/escrow/ledger/means.js';
 import { MEANS } from '../../../src/escrow/ledger/means.js';
-import { cancelRecovery, vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { cancelRecovery, vetoRecovery } from '../../../src/escrow/acts/endRecovery.ts';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
 import type { GrantId } from '../../../src/escrow/records/ids.js';
-import { revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { revokeGrant } from '../../../src/escrow/acts/revokeGrant.ts';
 import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
 import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { approve, ask, callOf, deny, HOUR_MS, MINUTE_MS, stop, worldOf } from '../symbolicPeople.js';

@@ -1,11 +1,14 @@
 import { types } from 'node:util';
 import { deserialize, serialize } from 'node:v8';
 
-import { cancelRecovery, denyRecovery, vetoRecovery } from '../../../src/escrow/acts/approveRecovery.js';
+import { denyRecovery } from '../../../src/escrow/acts/denyRecovery.ts';
+import { cancelRecovery, vetoRecovery } from '../../../src/escrow/acts/endRecovery.ts';
 import type { SavedState } from '../../../src/escrow/logged/logState.js';
 import { LogState } from '../../../src/escrow/logged/logState.js';
-import { revokeGrant, signWithGrant } from '../../../src/escrow/acts/useGrant.js';
-import { activateRecovery, releaseKeys } from '../../../src/escrow/acts/activateRecovery.js';
+import { signWithGrant } from '../../../src/escrow/acts/useGrant.js';
+import { revokeGrant } from '../../../src/escrow/acts/revokeGrant.ts';
+import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
+import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import { encodeEntry } from '../../../src/log/entry/entry.js';
 import {
   approve,

@@ -3,7 +3,7 @@ import { sha256Hex } from '../../../src/escrow/records/digests.js';
 import type { Grant } from '../../../src/escrow/records/grant.js';
 import { certifyGrants, GRANT_TYPE, GrantCertificates } from '../../../src/escrow/rules/grantCertificate.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../../src/escrow/records/ids.js';
-import type { IdentityVerifier } from '../../../src/escrow/ports/token.js';
+import type { IdentityVerifier } from '../../../src/escrow/ports/signers.ts';
 import { identityVerifier } from '../../../src/http/caller/statements.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import { softwareCertifier } from '../../support/signer.js';
@@ -35,6 +35,7 @@ const GRANT: Grant = {
   expiresAt: new Date(AT.getTime() + 3_600_000),
   status: 'active',
 };
+
 const SECOND = { key: 'key_2' as KeyId, grant: 'grant_2' as GrantId };
 
 async function certificateOf(grant: Grant, by = token, log = LOG): Promise<string> {

@@ -1,6 +1,6 @@
 import type { PrincipalId } from '../../../src/escrow/records/ids.js';
 import type { Change } from '../../../src/escrow/ports/journal.js';
-import type { Page } from '../../../src/escrow/ports/token.js';
+import type { Page } from '../../../src/escrow/ports/store.ts';
 import type { Database } from '../../../src/postgres/database.js';
 import type { Pool } from '../../../src/postgres/pool.js';
 import { forgetExpiredRequests } from '../../../src/postgres/store/store.js';

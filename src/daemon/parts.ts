@@ -1,0 +1,18 @@
+import type { Clock } from '../escrow/ports/clock.js';
+import type { Config } from './config.js';
+import type { OperatorLog } from './operatorLog.js';
+
+/** What a daemon is made of. */
+export interface DaemonParts {
+  readonly config: Config;
+  readonly configFile: string;
+  /** Where package.json, node_modules and hsm-config are. */
+  readonly packageDirectory: string;
+  /** The program of the process that makes key pairs in the token; they are made in this one when it is not given. */
+  readonly pairProgram?: string;
+  readonly log: OperatorLog;
+  /** Time; that of the system when it is not given. */
+  readonly clock?: Clock;
+  /** What the database's clock must agree with; that of the system when it is not given. */
+  readonly ownClock?: Pick<Clock, 'now'>;
+}

@@ -1,0 +1,75 @@
+import type { Anchorage } from '../escrow/ports/log.js';
+import type { CheckpointSigner, Certifier } from '../escrow/ports/signers.js';
+import { type Database, openDatabase } from '../postgres/database.js';
+import type { Follow } from '../postgres/log/followedState.js';
+import { type Cluster, startCluster } from '../privatePostgres/cluster.js';
+import { systemClock } from './clock.js';
+import { reasonsOf } from './operatorLog.js';
+import type { DaemonParts } from './parts.js';
+
+/** DATABASE_URL's server, or the private cluster in the configured directory. */
+export async function startDatabase(
+  { config, packageDirectory, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
+  using: {
+    readonly signer: CheckpointSigner;
+    readonly certifier: Certifier;
+    readonly anchorage: Anchorage;
+    readonly follow: Follow;
+  },
+  stack: (() => Promise<unknown>)[],
+  fail: (error: Error) => void,
+): Promise<Database> {
+  const lines = {
+    info: (message: string): void => void log.info(message),
+    warn: (message: string): void => void log.warn(message),
+  };
+  const timeouts = {
+    connectMs: config.database.waitMs,
+    queryMs: config.database.waitMs,
+    appendMs: config.database.waitMs,
+  };
+  const onClocks = (apartMs: number | undefined): void => {
+    if (apartMs === undefined) log.info('the clocks of the database and of this daemon agree again');
+    else
+      log.error('the clocks of the database and of this daemon are apart: nothing begins and nothing ends', {
+        alarm: 'clock-differs',
+        aheadMs: apartMs,
+      });
+  };
+  const ownClock = ownTime ?? systemClock;
+  const common = { ...using, anchorMs: config.anchorMs, clock, ownClock, onClocks, log: lines, timeouts };
+  let database: Database;
+  if (config.databaseUrl !== undefined) {
+    const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };
+    database = await openDatabase({ ...common, ...owner, daemon: config.databaseUrl });
+  } else {
+    const { directory, binaries, runAs } = config.database;
+    const cluster: Cluster = await startCluster({
+      directory,
+      packageDirectory,
+      ...(binaries === undefined ? {} : { binariesDirectory: binaries }),
+      ...(runAs === undefined ? {} : { runAs }),
+      ...(config.searchPath === undefined ? {} : { searchPath: config.searchPath }),
+      startTimeoutMs: CLUSTER_START_MS,
+      stopTimeoutMs: CLUSTER_STOP_MS,
+      log: lines,
+      onLost: (loss) => {
+        if (loss.state === 'taken') fail(loss.cause);
+        else
+          log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
+      },
+    });
+    stack.push(() => cluster.stop());
+    database = await openDatabase({
+      ...common,
+      owner: cluster.owner,
+      daemon: cluster.daemon,
+      soleInstance: true,
+    });
+  }
+  stack.push(() => database.close());
+  return database;
+}
+
+const CLUSTER_START_MS = 60000;
+const CLUSTER_STOP_MS = 30000;
