@@ -5,10 +5,10 @@ import { canonicalJson } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { Pace } from '../escrow/logged/pace.js';
-import { GRANT_TYPE } from '../escrow/rules/grantCertificate.js';
 import type { Jwk } from '../jose/jws.js';
 import { jwsHolds, parseJws } from '../jose/jws.js';
 import { endsRequest, isMapOf } from './recoveries.js';
+import { GRANT_TYPE } from '../escrow/records/statementTypes.js';
 
 /** What a grant allows, and what is left of it. */
 interface Allowed {

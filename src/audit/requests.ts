@@ -10,7 +10,7 @@ import { TOLERANCE_MS } from './directoryInForce.js';
 import { clamped, DigestTable } from './digestTable.js';
 import type { ParsedJws } from '../jose/jws.js';
 import { jwsHolds, parseJws } from '../jose/jws.js';
-import { REQUEST_TYPE } from '../client/requestSignature.js';
+import { REQUEST_TYPE } from '../escrow/records/statementTypes.js';
 
 /** What of the requests has been looked at. */
 export interface RequestCounts {

@@ -2,14 +2,17 @@ import { isForLog } from '../log/note/audience.js';
 import type { Entry } from '../log/entry/entry.js';
 import type { Objection } from '../log/export/verifier.js';
 import { policyAct, policyHashFact } from '../log/export/verifier.js';
-import { INTENT_TYPE, STATEMENT_TYPE } from '../client/depositary/depositary.js';
-import { CONFIRMATION_TYPE } from '../client/depositary/release.js';
-import { STOP_TYPE } from '../client/stop.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import type { ParsedJws } from '../jose/jws.js';
 import { jwsHolds, parseJws } from '../jose/jws.js';
-import { POLICY_SIGNATURE_TYPE } from '../client/policy/policyDocument.js';
+import {
+  STATEMENT_TYPE,
+  INTENT_TYPE,
+  STOP_TYPE,
+  CONFIRMATION_TYPE,
+  POLICY_SIGNATURE_TYPE,
+} from '../escrow/records/statementTypes.js';
 
 /**
  * Checks the statements that people signed for others to rely on: each depositary's intent, approval or denial is their own and

@@ -2,9 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 
 import { base64url } from '../escrow/records/digests.js';
 import type { Signer } from './identity/signingKey.js';
-
-/** The `typ` of a signed request. */
-export const REQUEST_TYPE = 'escrowd-request+jwt';
+import { REQUEST_TYPE } from '../escrow/records/statementTypes.js';
 
 /** How long a signed request stands, in seconds; the server takes no more than 60. */
 export const REQUEST_LIFETIME_S = 60;

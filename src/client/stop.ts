@@ -1,9 +1,7 @@
 import type { StopPayload } from '../api/wire.js';
 import { parseJws } from '../jose/jws.js';
 import type { Signer } from './identity/signingKey.js';
-
-/** The `typ` of an administrator's statement that a request is to end. */
-export const STOP_TYPE = 'escrowd-stop+jwt';
+import { STOP_TYPE } from '../escrow/records/statementTypes.js';
 
 /** An administrator's statement that this very request is to end, for this server, for a while. */
 export function signStop(

@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { INTENT_TYPE } from '../../src/client/depositary/depositary.js';
 import { verifyExport } from '../../src/audit/verifyExport.js';
 import type { Signer } from '../../src/client/identity/signingKey.js';
 import { signerOf } from '../../src/client/identity/signingKey.js';
@@ -24,12 +23,12 @@ import {
   unsigned,
 } from './goldenLog.js';
 import { at, BOOTSTRAP_HASH, sha256Hex, SignedActs } from './signedActs.js';
+import { INTENT_TYPE } from '../../src/escrow/records/statementTypes.js';
 
 /*
  * Logs of a key whose rule takes replies after a delay of four hours, signed by the log's own key: an honest one, and one for each
  * rule of intents that somebody with that key might have it break.
  */
-
 const DELAY = 4 * 60;
 const { ann, bob, dana, erin, finn, olga } = people;
 const acts = new SignedActs(ORIGIN);
@@ -42,6 +41,7 @@ const slow = {
   },
   requests: { maxValidFor: 'P2D', approvalsHold: 'P1D' },
 };
+
 const document = { ...usual, rules: [slow] } as const satisfies Json;
 const quorums = [
   ['dana', 'erin'],
@@ -51,10 +51,12 @@ const scope = {
   ...{ app: 'mailer', operations: ['sign'], mechanisms: ['ES256'], input: 'message', maxUses: 5 },
   ...{ rate: null, durationMs: 3_600_000, notBefore: null, notAfter: null },
 };
+
 const asked = {
   ...{ purpose: 'operate', scope, reason: 'mail while olga is away' },
   ...{ expiresAt: at(24 * 60), approvalsHoldMs: 86_400_000 },
 };
+
 const contents = { version: 3, recovery: RECOVERY, keys: [KEY], requester: 'dana', ...asked };
 const requestHash = documentHash(contents);
 const about = { recovery: RECOVERY, requestHash, keys: [KEY] };
@@ -209,6 +211,7 @@ async function honest(
     ...activated(from + 3),
   ];
 }
+
 const both = async (told: Told = {}): Promise<readonly Entry[]> => [
   ...(await intends(dana, 20)),
   ...(await intends(erin, LATER, told)),

@@ -1,6 +1,4 @@
 import type { PrincipalId } from '../../src/escrow/records/ids.js';
-import { STATEMENT_TYPE } from '../../src/escrow/rules/statement.js';
-import { POLICY_SIGNATURE_TYPE } from '../../src/escrow/rules/policySignatures.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { spkiPem } from '../../src/http/replies.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
@@ -12,6 +10,7 @@ import { PEOPLE, policy, policyDocument } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer } from './runningServer.js';
 import { DEPOSIT, FILED, GRANT, GRANT_RECORD, KEY, RECOVERY, RECOVERY_RECORD, RELEASED } from './world.js';
+import { STATEMENT_TYPE, POLICY_SIGNATURE_TYPE } from '../../src/escrow/records/statementTypes.js';
 
 const { ann, bob, olga, dana, dave, mailer, zed } = PEOPLE;
 const base64url = (text: string): string => Buffer.from(text).toString('base64url');
@@ -36,6 +35,7 @@ const scope = {
   maxUses: 10,
   duration: 'P1D',
 };
+
 const key = {
   key: KEY,
   owner: 'olga',
@@ -44,6 +44,7 @@ const key = {
   use: 'sign',
   publicKeyPem: spkiPem(DEPOSIT.publicKey ?? new Uint8Array()),
 };
+
 const { owner, ...keyAsked } = key;
 const recovery = {
   owner,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
 import type { Escrow } from '../../src/escrow/escrow.js';
-import { ATTESTATION_TYPE, attestationPayload } from '../../src/escrow/rules/attestation.js';
+import { attestationPayload } from '../../src/escrow/rules/attestation.js';
 import type { Deposit } from '../../src/escrow/records/deposit.js';
 import { askedAsJson, depositDigest, requestHash, sha256Hex } from '../../src/escrow/records/digests.js';
 import { Directory } from '../../src/escrow/directory.js';
@@ -28,6 +28,7 @@ import { doneAct, policyApplied } from '../escrow/loggedEntries.js';
 import { MemoryJournal } from '../escrow/memoryJournal.js';
 import { LOG_KEY, NOW, ORIGIN } from './identities.js';
 import { policy, policyDocument } from './people.js';
+import { ATTESTATION_TYPE } from '../../src/escrow/records/statementTypes.js';
 
 export const KEY = `key_${'1'.repeat(32)}` as KeyId;
 export const RECOVERY = `rec_${'2'.repeat(32)}` as RecoveryId;

@@ -2,7 +2,6 @@ import { constants, createPublicKey, generateKeyPairSync, publicEncrypt } from '
 
 import type { JWTPayload } from 'jose';
 
-import { STATEMENT_TYPE } from '../../src/client/depositary/depositary.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDocument.js';
 import { signStop } from '../../src/client/stop.js';
 import { signerOf } from '../../src/client/identity/signingKey.js';
@@ -24,6 +23,7 @@ import type { Prepared } from './signedRequests.js';
 import { post, sendExactly, signed, signedOtherwise } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { rsaPair } from '../support/rsaPairs.js';
+import { STATEMENT_TYPE } from '../../src/escrow/records/statementTypes.js';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

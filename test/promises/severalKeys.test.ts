@@ -2,7 +2,6 @@ import { createPublicKey, verify } from 'node:crypto';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 
-import { STATEMENT_TYPE } from '../../src/client/depositary/depositary.js';
 import { parseJws } from '../../src/jose/jws.js';
 import { exportHistory, readHistory } from '../../src/client/history/ownHistory.js';
 import { openRelease } from '../../src/client/depositary/release.js';
@@ -19,6 +18,7 @@ import { makeSystem, RULES } from '../support/system.js';
 import { toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { STATEMENT_TYPE } from '../../src/escrow/records/statementTypes.js';
 
 /*
  * Somebody leaves. Their keys were deposited over the years, by rules that named one set of depositaries and then another;

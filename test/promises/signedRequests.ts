@@ -6,10 +6,11 @@ import type { JWTPayload } from 'jose';
 import { HttpsConnection } from '../../src/client/connection.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { asProblem } from '../../src/client/problem.js';
-import { REQUEST_TYPE, signRequest } from '../../src/client/requestSignature.js';
+import { signRequest } from '../../src/client/requestSignature.js';
 import type { Signer } from '../../src/client/identity/signingKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { ORIGIN } from '../support/system.js';
+import { REQUEST_TYPE } from '../../src/escrow/records/statementTypes.js';
 
 /** A request as bytes, with what it is signed by. */
 export interface Prepared {

@@ -15,9 +15,7 @@ import type { Disbelief } from '../errors.js';
 import { NotBelieved } from '../errors.js';
 import type { Jwk } from '../../jose/jws.js';
 import { importJwk } from '../../jose/jws.js';
-
-/** The `typ` of an attestation. */
-export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
+import { ATTESTATION_TYPE } from '../../escrow/records/statementTypes.js';
 
 /** Smallest modulus of a one-time key, in bits. */
 const MINIMUM_TRANSPORT_BITS = 3072;

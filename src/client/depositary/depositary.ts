@@ -15,11 +15,7 @@ import { believeDeposits } from './shownDeposit.js';
 import type { Signer } from '../identity/signingKey.js';
 import { type DepositaryTrust, partOf } from './believedRecovery.js';
 import type { BelievedRecovery } from './believedRecovery.js';
-
-/** The `typ` of an approval or denial. */
-export const STATEMENT_TYPE = 'escrowd-approval+jwt';
-/** The `typ` of an intent. */
-export const INTENT_TYPE = 'escrowd-intent+jwt';
+import { STATEMENT_TYPE, INTENT_TYPE } from '../../escrow/records/statementTypes.js';
 
 /**
  * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything

@@ -4,13 +4,13 @@ import type { SigningKey } from '../../escrow/records/principals.js';
 import { isStatement } from '../../escrow/rules/statement.js';
 import type { WireSignedIntent } from '../../api/wire.js';
 import type { BelievedRecovery, DepositaryTrust } from './believedRecovery.js';
-import { INTENT_TYPE } from './depositary.js';
 import { partOf } from './believedRecovery.js';
 import { NotBelieved, NotYet } from '../errors.js';
 import type { Jwk, ParsedJws } from '../../jose/jws.js';
 import { jwkThumbprint, jwsHolds, parseJws } from '../../jose/jws.js';
 import type { Signer } from '../identity/signingKey.js';
 import type { DueRecovery } from './dueRecovery.js';
+import { INTENT_TYPE } from '../../escrow/records/statementTypes.js';
 
 /** How old the newest cosignatures may be, where witnesses are pinned, when a secret leaves after a delay. */
 const FRESH_MS = 60 * 60 * 1000;

@@ -10,6 +10,7 @@ import { oaepNamed, openOaep } from '../identity/decryptionKey.js';
 import { trimToDer } from '../der.js';
 import { NotBelieved } from '../errors.js';
 import type { Signer } from '../identity/signingKey.js';
+import { CONFIRMATION_TYPE } from '../../escrow/records/statementTypes.js';
 
 /** A released key, in the clear. Call {@link destroyOpened} when it has been written. */
 export type OpenedKey =
@@ -25,9 +26,6 @@ export interface ReleasedKey {
   /** SPKI PEM; undefined for symmetric keys. */
   readonly publicKeyPem: string | undefined;
 }
-
-/** The `typ` of a confirmation. */
-export const CONFIRMATION_TYPE = 'escrowd-confirmation+jwt';
 
 const AES_KEY_BYTES = 32;
 /** RFC 5649 section 3: the alternative initial value. */

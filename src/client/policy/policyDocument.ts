@@ -8,9 +8,7 @@ import { PolicyProblems, policyOf } from '../../policy/document.js';
 import { PolicyDocumentError } from '../errors.js';
 import { parseJws } from '../../jose/jws.js';
 import type { Signer } from '../identity/signingKey.js';
-
-/** The `typ` of an administrator's signature under a policy. */
-export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
+import { POLICY_SIGNATURE_TYPE } from '../../escrow/records/statementTypes.js';
 
 /**
  * Reads a document as the server will, without the server, which has the last word when it is applied. The version of

@@ -9,13 +9,13 @@ import { type OwnerChain, isSameChain, chainOf, incomplete } from '../logged/own
 import { base64url, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import {
-  HISTORY_TYPE,
   filterAsJson,
   type HistoryFilter,
   HistoryList,
   type HistoryStatementPayload,
   isInHistory,
 } from '../records/ownerHistory.js';
+import { HISTORY_TYPE } from '../records/statementTypes.js';
 
 /** Entries read at a time for a statement. */
 const SCAN_PAGE = 200;

@@ -15,14 +15,13 @@ import { DAEMON } from '../ledger/act.js';
 import type { Recovery, RecoveryState, ReleasedKey } from '../records/recovery.js';
 import type { Settling } from './settling.js';
 import { isStatement } from '../rules/statement.js';
+import { CONFIRMATION_TYPE } from '../records/statementTypes.js';
 
 /*
  * What was released is kept for its recipient, so that an answer that was lost can be had again: until they say that they have
  * it, or a day. Then the record loses the ciphertexts; the log keeps their digest.
  */
 
-/** The `typ` of a recipient's statement that they have what was released, written and opened. */
-export const CONFIRMATION_TYPE = 'escrowd-confirmation+jwt';
 /** How long what was released is kept for a recipient who does not say that they have it. */
 export const RELEASE_KEPT_MS = 24 * 60 * 60 * 1000;
 

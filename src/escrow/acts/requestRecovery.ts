@@ -4,7 +4,7 @@ import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import type { Deposit, PurposeDeposit } from '../records/deposit.js';
 import { getPurposeDeposit, isDepositaryOf } from '../records/deposit.js';
-import { ATTESTATION_TYPE, attestationPayload, signedByIdentity } from '../rules/attestation.js';
+import { attestationPayload, signedByIdentity } from '../rules/attestation.js';
 import { askedAsJson, descriptionsAsJson, requestHash, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import { keyFree, repeatOf } from './idempotency.js';
@@ -22,6 +22,7 @@ import { keySet } from '../records/recovery.js';
 import type { Performed } from '../ledger/act.js';
 import { beyondTerms } from '../rules/scopeTerms.js';
 import { viewRecovery } from '../reads/recoveries.js';
+import { ATTESTATION_TYPE } from '../records/statementTypes.js';
 
 /** What is asked for: a scope without a rate takes the rule's, or the strictest of several. */
 export interface RecoveryOrder {

@@ -14,9 +14,7 @@ import type { Policy } from '../records/policy.js';
 import { hasRole } from '../records/principals.js';
 import type { Recovery } from '../records/recovery.js';
 import { CLOCK_SKEW_SECONDS, isStatement } from '../rules/statement.js';
-
-/** The `typ` of an administrator's statement that a request is to end (RFC 7515 section 4.1.9). */
-export const STOP_TYPE = 'escrowd-stop+jwt';
+import { STOP_TYPE } from '../records/statementTypes.js';
 
 /** An administrator who wants a request ended, and why. */
 interface Stop {

@@ -2,7 +2,7 @@ import { canonicalJson } from '../../log/entry/canonical.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import { brakesOfAll, mayDecide } from '../rules/requestTerms.js';
 import { getAskedKeys } from '../lookUp.js';
-import { ATTESTATION_TYPE, attestationPayload } from '../rules/attestation.js';
+import { attestationPayload } from '../rules/attestation.js';
 import type { Escrow } from '../escrow.js';
 import { repliesDigest, requestHash, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
@@ -15,6 +15,7 @@ import { completion, repliesFromMs } from '../rules/quorumProgress.js';
 import type { Approval, Intent, Recovery } from '../records/recovery.js';
 import { approvalsAt, intentsAt } from '../records/recovery.js';
 import { checkStatement } from '../rules/statement.js';
+import { ATTESTATION_TYPE } from '../records/statementTypes.js';
 
 declare const checked: unique symbol;
 

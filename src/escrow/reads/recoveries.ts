@@ -15,8 +15,8 @@ import type { SigningKey } from '../records/principals.js';
 import { repliesFromMs } from '../rules/quorumProgress.js';
 import type { Approval, Intent, LifeStatus, Recovery } from '../records/recovery.js';
 import { approvalsAt, intentsAt, lifeAt } from '../records/recovery.js';
-import { INTENT_TYPE, STATEMENT_TYPE } from '../rules/statement.js';
 import { seesAll } from './whoSees.js';
+import { STATEMENT_TYPE, INTENT_TYPE } from '../records/statementTypes.js';
 
 /** A recovery as one person may see it. */
 export interface RecoveryView {

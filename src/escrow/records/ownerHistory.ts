@@ -9,9 +9,6 @@ import { leafHash } from '../../log/tree/merkle.js';
  * statement and for whoever checks it.
  */
 
-/** The `typ` of a statement about a history (RFC 7515 section 4.1.9). */
-export const HISTORY_TYPE = 'escrowd-history+jwt';
-
 /** Which part of a history is meant; what is not given does not narrow it. */
 export interface HistoryFilter {
   /** Of several that an entry is about, this is one. */

@@ -5,9 +5,6 @@ import { askedAsJson, base64url, sha256Hex } from '../records/digests.js';
 import type { TokenVerbs } from '../ports/token.js';
 import type { Recovery } from '../records/recovery.js';
 
-/** The `typ` of attestations (RFC 7515 section 4.1.9). */
-export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
-
 /** What of a request is attested beside its keys. */
 export type AttestedRequest = Pick<Recovery, 'id' | 'asked' | 'requestHash' | 'filedAt' | 'expiresAt'>;
 

@@ -8,9 +8,7 @@ import type { GrantFacts } from '../logged/logFacts.js';
 import type { TokenVerbs } from '../ports/token.js';
 import type { IdentityVerifier } from '../ports/signers.js';
 import type { KeyGrant } from '../records/recovery.js';
-
-/** The `typ` of grant certificates (RFC 7515 section 4.1.9). */
-export const GRANT_TYPE = 'escrowd-grant+jwt';
+import { GRANT_TYPE } from '../records/statementTypes.js';
 
 /** What the token certifies of the grants of one request: they have their scope and their times in common. */
 export interface CertifiedGrants extends Pick<Grant, 'recovery' | 'scope' | 'startsAt' | 'expiresAt'> {

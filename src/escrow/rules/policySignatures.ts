@@ -3,9 +3,8 @@ import type { PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
 import type { StatementVerifier } from '../ports/statements.js';
 import { hasRole } from '../records/principals.js';
+import { POLICY_SIGNATURE_TYPE } from '../records/statementTypes.js';
 
-/** The `typ` of an administrator's signature on a policy (RFC 7515 section 4.1.9). */
-export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
 /** At least so many different administrators sign a policy: no single one changes rules, roles or keys. */
 export const POLICY_QUORUM = 2;
 /** At most so many signatures are asked for: they stand in one log entry. */

@@ -11,11 +11,8 @@ import type { Clock } from '../ports/clock.js';
 import type { LogReader } from '../ports/log.js';
 import type { Principal } from '../records/principals.js';
 import type { Recovery, Reply } from '../records/recovery.js';
+import { STATEMENT_TYPE, INTENT_TYPE } from '../records/statementTypes.js';
 
-/** The `typ` of approvals and denials (RFC 7515 section 4.1.9). */
-export const STATEMENT_TYPE = 'escrowd-approval+jwt';
-/** The `typ` of intents: no other statement has it, so that none can be taken for an approval. */
-export const INTENT_TYPE = 'escrowd-intent+jwt';
 /** How far a statement's clock may run ahead of ours. */
 export const CLOCK_SKEW_SECONDS = 60;
 

@@ -12,11 +12,10 @@ import type { Json } from '../../log/entry/canonical.js';
 import { fingerprintOf, MAX_KEY_CHARACTERS, readIdempotencyKey } from './idempotencyKey.js';
 import type { UnverifiedJws } from './jws.js';
 import { isSignedBy, JwsError, readJws } from './jws.js';
+import { REQUEST_TYPE } from '../../escrow/records/statementTypes.js';
 
 /** The authentication scheme (RFC 9110 section 11.1). */
 export const SCHEME = 'Escrowd-JWS';
-/** The `typ` of request signatures (RFC 7515 section 4.1.9). */
-export const REQUEST_TYPE = 'escrowd-request+jwt';
 /** How long a request may be good for, at most. */
 const MAX_LIFETIME_SECONDS = 60;
 /** How far a caller's clock may be off, either way. */

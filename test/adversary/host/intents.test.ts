@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 
-import { approve, believeRecovery, intend, INTENT_TYPE } from '../../../src/client/depositary/depositary.js';
+import { approve, believeRecovery, intend } from '../../../src/client/depositary/depositary.js';
 import { NotBelieved, NotYet } from '../../../src/client/errors.js';
 import type { DueRecovery } from '../../../src/client/depositary/dueRecovery.ts';
 import { believeDue } from '../../../src/client/depositary/intents.js';
@@ -16,6 +16,7 @@ import type { Lies } from '../../client/scene.js';
 import { depositaryPair, NOW, show } from '../../client/scene.js';
 import { softwareKey } from '../../../src/client/identity/decryptionKey.js';
 import { testWitness } from '../../log/witnessKeys.js';
+import { INTENT_TYPE } from '../../../src/escrow/records/statementTypes.js';
 
 /*
  * A host against depositaries whose secrets are to leave after a delay of an hour: it has the identity key and the log's key,

@@ -3,7 +3,6 @@ import { writeFileSync } from 'node:fs';
 import type { Claim } from '../../../src/escrow/ports/journal.js';
 import { NotHeld } from '../../../src/escrow/ports/journal.js';
 import { OwnerChains } from '../../../src/escrow/logged/ownerChains.js';
-import { POLICY_SIGNATURE_TYPE } from '../../../src/escrow/rules/policySignatures.js';
 import type { StoredPolicy } from '../../../src/escrow/ports/store.ts';
 import { parsePolicy } from '../../../src/http/policyDocument.js';
 import { verifyExport } from '../../../src/audit/verifyExport.js';
@@ -20,6 +19,7 @@ import { KEY, newWorld, RECOVERY, type World } from '../../http/world.js';
 import { bytesOf, exportLinesOf } from '../../log/exportText.js';
 import { testKey } from '../../log/noteKeys.js';
 import { memoryLog } from '../../support/memoryLog.js';
+import { POLICY_SIGNATURE_TYPE } from '../../../src/escrow/records/statementTypes.js';
 
 const { ann, bob } = PEOPLE;
 const logKey = testKey(ORIGIN);

@@ -1,12 +1,13 @@
-import { ATTESTATION_TYPE, signedByIdentity } from '../../../src/escrow/rules/attestation.js';
+import { signedByIdentity } from '../../../src/escrow/rules/attestation.js';
 import { sha256Hex } from '../../../src/escrow/records/digests.js';
 import type { Grant } from '../../../src/escrow/records/grant.js';
-import { certifyGrants, GRANT_TYPE, GrantCertificates } from '../../../src/escrow/rules/grantCertificate.js';
+import { certifyGrants, GrantCertificates } from '../../../src/escrow/rules/grantCertificate.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../../src/escrow/records/ids.js';
 import type { IdentityVerifier } from '../../../src/escrow/ports/signers.ts';
 import { identityVerifier } from '../../../src/http/caller/statements.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import { softwareCertifier } from '../../support/signer.js';
+import { ATTESTATION_TYPE, GRANT_TYPE } from '../../../src/escrow/records/statementTypes.js';
 
 const LOG = { origin: 'escrow.test/log', logKey: 'escrow.test/log+00000000+AQ' };
 const AT = new Date('2026-03-01T12:00:00.000Z');
