@@ -80,7 +80,7 @@ function endOf(child: ChildProcess, said: readonly string[]): string {
 function hastyCopy(program: string): string {
   const directory = mkdtempSync(join(tmpdir(), 'escrowd-package-'));
   cpSync(program, directory, { recursive: true, verbatimSymlinks: true });
-  const adapter = join(directory, 'src', 'postgres');
+  const adapter = join(directory, 'src', 'postgres', 'journal');
   renameSync(join(adapter, 'journal.js'), join(adapter, 'honestJournal.js'));
   const code = transpiled(join(process.cwd(), 'test', 'crash', 'hastyJournal.ts'));
   writeFileSync(

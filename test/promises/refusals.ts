@@ -1,11 +1,12 @@
-import { ServerProblem } from '../../src/client/errors.js';
+import { NotProven, ServerProblem } from '../../src/client/errors.js';
 
 /** The code with which the server refuses; fails when it does not refuse. */
 export async function refusalOf(answer: Promise<unknown>): Promise<string> {
   try {
     await answer;
   } catch (error) {
-    if (error instanceof ServerProblem) return error.code;
+    const problem = problemOf(error);
+    if (problem !== undefined) return problem.code;
     throw error;
   }
   throw new Error('nothing was refused');
@@ -22,5 +23,11 @@ export async function tally(answers: readonly Promise<unknown>[]): Promise<Reado
 }
 
 function codeOf(reason: unknown): string {
-  return reason instanceof ServerProblem ? reason.code : String(reason);
+  return problemOf(reason)?.code ?? String(reason);
+}
+
+/** The problem that the server answered, also where it is the reason why nothing was proven. */
+function problemOf(error: unknown): ServerProblem | undefined {
+  if (error instanceof NotProven) return problemOf(error.cause);
+  return error instanceof ServerProblem ? error : undefined;
 }
