@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { type Config, ConfigError } from './config.js';
 import type { WitnessAt } from '../cosigning/submission.js';
 
+/** Certificate and key in PEM. Throws {@link ConfigError}. */
 export function readTls(config: Config): { readonly cert: string; readonly key: string } {
   try {
     return { cert: read(config.tls.certificate), key: read(config.tls.key) };
@@ -36,6 +37,7 @@ export function readAdministrators(file: string): Policy {
 }
 
 const read = (file: string): string => decodeText(readFileSync(file), file);
+/** The witnesses of the configuration, each with its key. Throws {@link ConfigError}. */
 export function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {
   return witnesses.map(({ key, url, ca: file }) => {
     try {

@@ -12,9 +12,10 @@ import { certifyGrants } from '../rules/grantCertificate.js';
 import type { RecoveryId } from '../records/ids.js';
 import { newId } from '../records/ids.js';
 import type { Actor, Performed } from '../ledger/act.js';
+import { DAEMON } from '../ledger/act.js';
 import { aloneOn } from '../ports/journal.js';
 import type { TokenVerbs, Wrapped } from '../ports/token.js';
-import { DAEMON_ID, hasRole } from '../records/principals.js';
+import { hasRole } from '../records/principals.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import type { KeyGrant, Recovery } from '../records/recovery.js';
 import type { Scope } from '../records/scope.js';
@@ -81,9 +82,6 @@ export async function activateWhenDue(escrow: Escrow, id: RecoveryId): Promise<b
     throw error;
   }
 }
-
-/** The daemon itself, in the log. */
-const DAEMON: Actor = { id: DAEMON_ID, request: undefined };
 
 function activate(
   escrow: Escrow,

@@ -10,6 +10,7 @@ import { getAskedKeys } from '../lookUp.js';
 import { EscrowError } from '../records/errors.js';
 import { brakesOfAll } from '../rules/requestTerms.js';
 
+/** The change that stores a request as it is now. */
 export function saved(recovery: Recovery): Change {
   return { change: 'recovery-saved', recovery };
 }

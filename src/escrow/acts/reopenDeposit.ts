@@ -16,6 +16,12 @@ import { completeQuorum } from '../rules/quorums.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import { loggedFor } from '../rules/rules.js';
 
+/**
+ * An open request whose quorum is complete, for each of its keys, by the log; `check` says whether the caller has part in it.
+ *
+ * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `purpose-not-allowed`, `quorum-incomplete`, and
+ *   what `check` throws.
+ */
 export async function getRecoverable<P extends 'operate' | 'release'>(
   escrow: Escrow,
   id: RecoveryId,
@@ -113,6 +119,7 @@ function held<T>(part: DoesNotOpen['part'], key: KeyId, use: Promise<T>): Promis
   });
 }
 
+/** What came out; that it did not open ends the request. */
 export function opened<T>(
   answer: { readonly opened: T } | { readonly refused: true },
   part: DoesNotOpen['part'],
@@ -153,15 +160,18 @@ export async function orEnd<T>(escrow: Escrow, recovery: Recovery, work: () => P
   }
 }
 
+/** The request in its next state. */
 export function next(recovery: Recovery, state: RecoveryState): Recovery {
   return { ...recovery, revision: recovery.revision + 1, state };
 }
 
+/** How an outcome about these keys is to be logged, by the policy. */
 export function logging(policy: Policy, keys: readonly RecoverableKey[]): ReturnType<typeof loggedFor> {
   const deposits = keys.map(({ deposit }) => deposit);
   return loggedFor(policy, deposits);
 }
 
+/** The quorum that is complete for each key. */
 export function quorumsOf(
   keys: readonly RecoverableKey[],
 ): readonly { readonly key: KeyId; readonly members: readonly PrincipalId[] }[] {

@@ -11,6 +11,7 @@ export function grantsNamedIn({ act, detail }: Pick<Entry, 'act' | 'detail'>): r
     : [];
 }
 
+/** What an attempt to activate writes down in its entry: the grant of each key. */
 export function grantsAsJson(grants: readonly KeyGrant[]): Json {
   return Object.fromEntries(grants.map(({ key, grant }) => [key, grant]));
 }

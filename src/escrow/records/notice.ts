@@ -7,6 +7,7 @@ import type { Entry } from '../../log/entry/entry.js';
 import type { PrincipalId, KeyId } from './ids.js';
 import type { Purpose } from './policy.js';
 
+/** What people are told of. */
 export const NOTICE_KINDS = ['asked', 'approval-due', 'used', 'decided', 'refused'] as const;
 /** One of {@link NOTICE_KINDS}. */
 export type NoticeKind = (typeof NOTICE_KINDS)[number];

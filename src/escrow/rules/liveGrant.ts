@@ -8,6 +8,7 @@ export function subjectOf(grant: Grant): Subject {
   return { grant: grant.id, recovery: grant.recovery, key: grant.key, owner: grant.owner };
 }
 
+/** Throws the EscrowError that says how the grant has ended, when it has. */
 export function checkLive(grant: Grant, now: Date): void {
   const ended = endOf(grant, now);
   if (ended !== undefined) throw new EscrowError(ended);

@@ -18,6 +18,7 @@ interface PinOptions {
   readonly soPinFile?: string;
   readonly userPinFile?: string;
 }
+
 interface OutputOptions {
   readonly json?: boolean;
 }
