@@ -1,3 +1,4 @@
+import { url as inspectorUrl } from 'node:inspector';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 import { forbidCoreDumps } from './daemon/coreDumps.js';
@@ -14,15 +15,31 @@ function serve(): void {
   // they are meant for the daemon, which first lets end what is under way; SIGUSR1 would open the inspector
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(name, () => undefined);
   dieWithParent();
-  process.once('disconnect', () => {
-    // at once, beside a call into the module
-    process.kill(process.pid, 'SIGKILL');
-  });
+  process.once('disconnect', die);
+  endIfOrphan();
   let server: PairServer | undefined;
   process.on('message', (message) => {
+    // orders lie in the pipe still when whoever gave them is gone
+    endIfOrphan();
     const order = message as PairOrder;
     if (order.order === 'open') server = open(order);
-    else void server?.make(order.label).then((answer) => process.send?.({ answer } satisfies PairAnswer));
+    else server?.make(order.label).then(answerWith, die);
+  });
+}
+
+/** At once, beside a call into the module. */
+function die(): void {
+  process.kill(process.pid, 'SIGKILL');
+}
+
+/** That the parent had ended before this process asked to die with it shows in another one having taken its place. */
+function endIfOrphan(): void {
+  if (process.ppid !== Number(process.argv[3])) die();
+}
+
+function answerWith(answer: number): void {
+  process.send?.({ answer } satisfies PairAnswer, undefined, undefined, (error) => {
+    if (error !== null) die();
   });
 }
 
@@ -37,6 +54,8 @@ function dieWithParent(): void {
 
 function open({ place, pin }: Extract<PairOrder, { readonly order: 'open' }>): PairServer {
   try {
+    // a signal may have come before it was ignored
+    if (inspectorUrl() !== undefined) throw new Error("Node's inspector is open");
     return new PairServer(place, Buffer.from(pin.buffer, pin.byteOffset, pin.byteLength));
   } catch (error) {
     process.stderr.write(`error: no key pairs can be made: ${error instanceof Error ? error.message : ''}\n`);

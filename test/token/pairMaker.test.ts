@@ -199,6 +199,7 @@ describe('while a pair is in the making', () => {
     });
     try {
       raw = openRaw(hsm, 'as is');
+      const { driver, session } = raw;
       const recovery = newRecovery();
       const foreign = [
         { alarm: 'token-object-foreign', what: `private key "transport:${recovery}"` },
@@ -209,6 +210,23 @@ describe('while a pair is in the making', () => {
       await half.passed;
       expect(await recorded(recovery)).toEqual([]);
       expect(await recorded()).toEqual(foreign);
+      for (const [what, planted] of [
+        ['data object', { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_DATA }],
+        ['secret key', undefined],
+      ] as const) {
+        const named = [
+          { type: pkcs11.CKA_LABEL, value: `transport:${recovery}` },
+          { type: pkcs11.CKA_TOKEN, value: true },
+        ];
+        const aes = { mechanism: pkcs11.CKM_AES_KEY_GEN };
+        const handle =
+          planted === undefined
+            ? driver.C_GenerateKey(session, aes, [...named, { type: pkcs11.CKA_VALUE_LEN, value: 32 }])
+            : driver.C_CreateObject(session, [planted, ...named]);
+        const alarm = { alarm: 'token-object-foreign', what: `${what} "transport:${recovery}"` };
+        expect(await recorded(recovery)).toEqual([alarm]);
+        driver.C_DestroyObject(session, handle);
+      }
       held.open();
       await pending;
       expect(await recorded(recovery)).toEqual([]);
@@ -443,17 +461,28 @@ describe('the process that makes pairs', () => {
   });
 
   test.each([
-    { what: 'ends in the middle', text: 'process.exit(3)', deadlineMs: 60_000 },
-    { what: 'does not come back', text: '', deadlineMs: 100 },
+    { what: 'ends in the middle', text: 'process.exit(3)', deadlineMs: 60_000, fails: false },
+    {
+      what: 'answers a fault of the token',
+      text: 'process.send({ answer: 0x101 })',
+      deadlineMs: 60_000,
+      fails: false,
+    },
+    { what: 'does not come back', text: '', deadlineMs: 100, fails: true },
   ])(
-    'when it $what the request fails, and the next pair is made in the queue',
-    async ({ text, deadlineMs }) => {
+    'when it $what the operator is told and pairs are made in the queue; that of the request under way: it fails $fails',
+    async ({ text, deadlineMs, fails }) => {
       lines.splice(0);
       const token = await hsm.open({ startPairs: pairProcess(program(text), { deadlineMs, log }) });
       try {
-        await expect(createTransport(token, newRecovery())).rejects.toMatchObject({
-          code: 'token-unavailable',
-        });
+        const first = newRecovery();
+        const made = createTransport(token, first);
+        if (fails) await expect(made).rejects.toMatchObject({ code: 'token-unavailable' });
+        else {
+          await made;
+          expect(await objects(token, first)).toBe(2);
+          await destroyTransport(token, first);
+        }
         expect(lines).toContainEqual(expect.stringContaining('the process that makes key pairs has ended'));
         const recovery = newRecovery();
         const publicKey = await createTransport(token, recovery);
@@ -467,16 +496,18 @@ describe('the process that makes pairs', () => {
     },
   );
 
-  test('what the token answers is told, and the next pair is made', async () => {
-    const text = `process.send({ answer: globalThis.asked ? 0x5 : 0x30 }); globalThis.asked = true;`;
-    const token = await hsm.open({ startPairs: pairProcess(program(text), { deadlineMs: 60_000, log }) });
+  test('what it had made before it met a fault is replaced by the pair that is made in the queue', async () => {
+    const startPairs = making(async (label, real) => {
+      await real.make(label);
+      await real.close();
+      await real.make(label);
+    });
+    const token = await hsm.open({ startPairs });
     try {
-      const answers = ['CKR_0x30', 'CKR_GENERAL_ERROR'];
-      for (const message of answers)
-        await expect(createTransport(token, newRecovery())).rejects.toMatchObject({
-          code: 'token-unavailable',
-          cause: { message },
-        });
+      const recovery = newRecovery();
+      await createTransport(token, recovery);
+      expect(await objects(token, recovery)).toBe(2);
+      await destroyTransport(token, recovery);
     } finally {
       await token.close();
     }

@@ -212,7 +212,8 @@ class Account {
 
   #hasTransport(session: Handle, object: Found, id: RecoveryId): boolean {
     const name = objectNames.transport(id);
-    return this.bench.objects.isInTheMaking(name) || this.#isAs(session, object, name);
+    const isHalfMade = object.in === 'private key' && this.bench.objects.isInTheMaking(name);
+    return isHalfMade || this.#isAs(session, object, name);
   }
 
   #hasRotating(session: Handle, object: Found, kek: string): boolean {

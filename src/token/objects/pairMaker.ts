@@ -21,11 +21,21 @@ export interface PairMaker {
   readonly isAtWork: boolean;
   /**
    * Resolves when an unwrapping pair stands in the token under this label; the one that was made under it just before is
-   * replaced. A PKCS#11 fault as the driver has it; EscrowError `token-unavailable` when it has ended meanwhile.
+   * replaced. {@link PairMakerEnded} when it has ended, by a fault of the token as well: it makes nothing any more, and what it
+   * has begun may stand in the token. EscrowError `token-unavailable` when it took too long, which ends it too.
    */
   make(label: string): Promise<void>;
   /** Ends it. Nothing may be in the making. */
   close(): Promise<void>;
+}
+
+/** A {@link PairMaker} has ended and made no pair; the cause is the PKCS#11 fault, where there was one. */
+export class PairMakerEnded extends Error {
+  override readonly name = 'PairMakerEnded';
+
+  constructor(options?: ErrorOptions) {
+    super('the process that makes key pairs has ended', options);
+  }
 }
 
 /** Starts a {@link PairMaker} that logs in by itself. `pin` was accepted a moment ago, and is zeroed. */
@@ -47,7 +57,7 @@ export const MAKES_PAIRS = 'make-pairs';
 /**
  * Makes pairs in a process of its own, which runs `program`: SoftHSM 2.6 cannot make one token object while another is found
  * or destroyed in the same process, and its locks hold between processes. It ends with this process, however that ends. A pair
- * that takes longer than `deadlineMs` ends it too.
+ * that takes longer than `deadlineMs` ends it too, and so does any fault: its login may be gone, which only a new one mends.
  */
 export function pairProcess(
   program: string,
@@ -56,13 +66,25 @@ export function pairProcess(
   return (place, pin) => new PairProcess(startProcess(program), { ...how, place, pin });
 }
 
+/** What is meant for the daemon: Node's own, which can open a debugger, libpq's and the database's, and the credentials. */
+const NOT_FOR_PAIRS = /^(NODE_|PG|DATABASE_|CREDENTIALS_DIRECTORY$)/;
+
+/** Everything else stays: modules read variables of their own, which no list here could know. */
+function environmentForPairs(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !NOT_FOR_PAIRS.test(name)));
+}
+
+/** Before Node 22.14 there is no such option: a process there looks by itself whether the signal has opened the inspector. */
+function withoutInspector(): readonly string[] {
+  const option = '--disable-sigusr1';
+  return process.allowedNodeEnvironmentFlags.has(option) ? [option] : [];
+}
+
 function startProcess(program: string): ChildProcess {
-  // passwords of the database have no place there
-  const environment = { ...process.env, DATABASE_URL: undefined, DATABASE_OWNER_URL: undefined };
-  return fork(program, [MAKES_PAIRS], {
+  return fork(program, [MAKES_PAIRS, String(process.pid)], {
     serialization: 'advanced', // bytes stay bytes
-    execArgv: [],
-    env: environment,
+    execArgv: [...withoutInspector()],
+    env: environmentForPairs(),
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
 }
@@ -77,7 +99,11 @@ class PairProcess implements PairMaker {
   readonly #ended: Promise<void>;
   #making: Making | undefined;
   #isAtWork = true;
+  #hasEnded = false;
   #isClosing = false;
+  /** Why it was ended from here. */
+  #fault: NativeFault | undefined;
+  #isLate = false;
 
   constructor(
     private readonly child: ChildProcess,
@@ -113,12 +139,13 @@ class PairProcess implements PairMaker {
   make(label: string): Promise<void> {
     return new Promise((resolve, reject) => {
       if (!this.#isAtWork) {
-        reject(ended());
+        reject(new PairMakerEnded({ cause: this.#fault }));
         return;
       }
       const timer = setTimeout(() => {
         this.how.log('error', 'a key pair was not made in time: the process that makes them is ended');
-        this.child.kill('SIGKILL');
+        this.#isLate = true;
+        this.#kill();
       }, this.how.deadlineMs);
       this.#making = { resolve, reject, timer };
       this.#send({ order: 'make', label });
@@ -127,7 +154,7 @@ class PairProcess implements PairMaker {
 
   async close(): Promise<void> {
     this.#isClosing = true;
-    this.child.kill('SIGKILL');
+    this.#kill();
     await this.#ended;
   }
 
@@ -136,16 +163,29 @@ class PairProcess implements PairMaker {
     this.child.send(order, () => undefined);
   }
 
+  #kill(): void {
+    this.#isAtWork = false;
+    this.child.kill('SIGKILL');
+  }
+
+  /** After a fault whoever waits is told at its end: until then it may hold something in the token. */
   #settle(answer: number): void {
-    const making = this.#taken();
-    if (answer === 0) making?.resolve();
-    else making?.reject(new NativeFault(answer));
+    if (answer === 0) {
+      this.#taken()?.resolve();
+      return;
+    }
+    this.#fault = new NativeFault(answer);
+    this.how.log('error', 'the process that makes key pairs met a fault of the token: it is ended', {
+      fault: this.#fault.message,
+    });
+    this.#kill();
   }
 
   #end(): void {
-    if (!this.#isAtWork) return;
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     this.#isAtWork = false;
-    this.#taken()?.reject(ended());
+    this.#taken()?.reject(this.#isLate ? late() : new PairMakerEnded({ cause: this.#fault }));
     if (this.#isClosing) return;
     this.how.log(
       'warn',
@@ -161,7 +201,7 @@ class PairProcess implements PairMaker {
   }
 }
 
-function ended(): EscrowError {
-  const cause = new Error('the process that makes key pairs has ended');
+function late(): EscrowError {
+  const cause = new Error('a key pair was not made in time');
   return new EscrowError('token-unavailable', undefined, { cause });
 }

@@ -28,3 +28,25 @@ export class Wakeable {
     this.#isWoken = false;
   }
 }
+
+/** Pauses between tries of what may fail each time: twice as long each, and from the first again after what went well for long. */
+export class BackOff {
+  #pauseMs = 0;
+  #begunAt = -Infinity;
+
+  constructor(private readonly how: { readonly firstMs: number; readonly mostMs: number }) {}
+
+  /** Whether the pause is over, and a try may be made. */
+  isOver(): boolean {
+    return performance.now() >= this.#begunAt + this.#pauseMs;
+  }
+
+  /** A try was made: a pause begins. */
+  begin(): void {
+    const { firstMs, mostMs } = this.how;
+    const now = performance.now();
+    const wentWell = now - this.#begunAt > this.#pauseMs + mostMs;
+    this.#pauseMs = wentWell ? firstMs : Math.min(2 * this.#pauseMs, mostMs);
+    this.#begunAt = now;
+  }
+}

@@ -77,6 +77,8 @@ export interface OpenToken extends Token, Anchorage {
 export interface TokenGeneration extends OpenToken {
   /** How many objects were made since it was opened. Tokens may leak for each until they are finalised. */
   objectsMade(): number;
+  /** Whether its `PairMaker` has ended, so that pairs are made in the queue of token objects. */
+  lacksPairMaker(): boolean;
 }
 
 /**
@@ -230,6 +232,10 @@ class ReadyToken implements TokenGeneration {
 
   objectsMade(): number {
     return this.#objectsMade;
+  }
+
+  lacksPairMaker(): boolean {
+    return this.#bench.pairMaker?.isAtWork === false;
   }
 
   signCheckpoint(text: Uint8Array): Promise<Uint8Array> {

@@ -6,7 +6,7 @@ import { TokenNotReady } from '../cryptoki/faults.js';
 import type { OpenToken, TokenGeneration } from './openToken.js';
 import type { TokenLog } from '../cryptoki/sessions.js';
 import { SessionsBusy } from '../cryptoki/sessions.js';
-import { Wakeable } from './interruptiblePause.js';
+import { BackOff, Wakeable } from './interruptiblePause.js';
 
 /** What {@link superviseToken} needs. */
 export interface Supervision {
@@ -36,7 +36,8 @@ export interface SupervisedToken extends OpenToken {
  * Watches an open token by its known-answer probe. When the probe fails, uses are refused with `token-unavailable`
  * at once, those under way end, and the token is finalised and opened anew until that works: by itself, with a pause of
  * at most a second between tries, and without keeping the PIN. A PIN that is refused then is not tried again, and a token
- * with other keys is not taken for the same one: `failed` says so.
+ * with other keys is not taken for the same one: `failed` says so. A token that works is opened anew too when it has made
+ * `recycleAfterObjects` objects, and when the process that makes its key pairs has ended, each time later if that goes on.
  */
 export function superviseToken(first: TokenGeneration, supervision: Supervision): SupervisedToken {
   return new Supervisor(first, supervision);
@@ -52,6 +53,8 @@ const STUCK_REMINDER_MS = 30_000;
 const DRAIN_SLICE_MS = 100;
 /** When the work under way did not end for it, the next attempt to shed a leak comes so much later. */
 const RECYCLE_AGAIN_MS = 60_000;
+/** Pauses between two openings for a new process that makes key pairs; one that has lived for the longest begins with none. */
+const PAIRS_AGAIN = { firstMs: 1_000, mostMs: 600_000 } as const;
 
 type State =
   | { readonly is: 'serving' | 'recycling'; readonly generation: TokenGeneration }
@@ -59,6 +62,8 @@ type State =
   | { readonly is: 'away'; readonly generation: TokenGeneration | undefined; readonly cause: unknown }
   | { readonly is: 'failed'; readonly cause: Error }
   | { readonly is: 'closed' };
+
+type Why = 'to give back what it had leaked' | 'so that another process makes its key pairs';
 
 class Supervisor implements SupervisedToken {
   readonly abilities: TokenAbilities;
@@ -74,6 +79,7 @@ class Supervisor implements SupervisedToken {
   #closing = false;
   #recycling: ((done: boolean) => void)[] = [];
   #recycleNotBefore = -Infinity;
+  readonly #pairs = new BackOff(PAIRS_AGAIN);
   #fail: (error: Error) => void = () => undefined;
 
   constructor(first: TokenGeneration, supervision: Supervision) {
@@ -194,8 +200,9 @@ class Supervisor implements SupervisedToken {
 
   async #look(generation: TokenGeneration): Promise<void> {
     const asked = this.#recycling.splice(0);
-    if (asked.length > 0 || this.#isDue(generation)) {
-      const done = await this.#recycle(generation);
+    const why = asked.length > 0 ? 'to give back what it had leaked' : this.#due(generation);
+    if (why !== undefined) {
+      const done = await this.#recycle(generation, why);
       for (const tell of asked) tell(done);
       return;
     }
@@ -218,17 +225,23 @@ class Supervisor implements SupervisedToken {
     });
   }
 
-  #isDue(generation: TokenGeneration): boolean {
+  /** For what a token that works is to be opened anew, if for anything. */
+  #due(generation: TokenGeneration): Why | undefined {
     const { recycleAfterObjects } = this.#supervision;
-    if (recycleAfterObjects === 0 || performance.now() < this.#recycleNotBefore) return false;
-    return generation.objectsMade() >= recycleAfterObjects;
+    if (performance.now() < this.#recycleNotBefore) return undefined;
+    if (recycleAfterObjects !== 0 && generation.objectsMade() >= recycleAfterObjects)
+      return 'to give back what it had leaked';
+    return generation.lacksPairMaker() && this.#pairs.isOver()
+      ? 'so that another process makes its key pairs'
+      : undefined;
   }
 
   /** Opens a token that works anew. Uses wait at the door meanwhile. */
-  async #recycle(generation: TokenGeneration): Promise<boolean> {
+  async #recycle(generation: TokenGeneration, why: Why): Promise<boolean> {
     const { log, waitMs } = this.#supervision;
     const startedAt = performance.now();
     const objects = generation.objectsMade();
+    const isForPairs = generation.lacksPairMaker();
     this.#admission.shut();
     this.#state = { is: 'recycling', generation };
     try {
@@ -241,8 +254,9 @@ class Supervisor implements SupervisedToken {
       }
       this.#state = { is: 'away', generation, cause: new Error('the token is opened anew') };
       await this.#reopen();
+      if (isForPairs) this.#pairs.begin();
       const tookMs = Math.round(performance.now() - startedAt);
-      log('info', 'the token was opened anew to give back what it had leaked', { objects, tookMs });
+      log('info', `the token was opened anew ${why}`, { objects, tookMs });
       return true;
     } finally {
       this.#admission.open();

@@ -12,6 +12,7 @@ import type { ObjectName } from '../objects/objectNames.js';
 import { objectNames } from '../objects/objectNames.js';
 import { findAll, readRsaSpki } from '../objects/objects.js';
 import type { PairMaker } from '../objects/pairMaker.js';
+import { PairMakerEnded } from '../objects/pairMaker.js';
 import { grantKey, openingKey, unwrappingPair, userInFlight } from '../profile/templates.js';
 import type { Unwrapping } from '../objects/unwrapChecked.js';
 import { OtherKey, requireKept, unwrapChecked } from '../objects/unwrapChecked.js';
@@ -61,8 +62,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
           : makeTransportInQueue(bench, loan, recovery),
       ),
 
-    destroyTransport: (recovery) =>
-      destroyAll(bench, [objectNames.transport(recovery), objectNames.transportPublic(recovery)]),
+    destroyTransport: (recovery) => destroyAll(bench, transportNames(recovery)),
 
     unwrapReply: async (recovery, reply) => {
       if (!fitsTokenRsa(reply)) return REFUSED;
@@ -136,7 +136,8 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
  * copied, and SoftHSM 2.6.1 makes no copy that is not COPYABLE itself. Nor can it be made on another thread beside what finds and
  * destroys: SoftHSM fails one pair in a hundred (CKR_GENERAL_ERROR), and leaves files. So another process makes it, and the queue
  * of token objects is held only to look before and after. One that is made and not seen is made again: SoftHSM takes another
- * process's change for its own now and then, until there is one more.
+ * process's change for its own now and then, until there is one more. When the other process ends meanwhile, by a fault of the
+ * token as well, what it may have begun is destroyed and the pair is made in the queue.
  */
 async function makeTransportApart(
   bench: Workbench,
@@ -150,7 +151,13 @@ async function makeTransportApart(
     requireAbsent(bench, session, name);
   });
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-    await maker.make(name.label);
+    try {
+      await maker.make(name.label);
+    } catch (error) {
+      if (!(error instanceof PairMakerEnded)) throw error;
+      await destroyAll(bench, transportNames(recovery));
+      return makeTransportInQueue(bench, loan, recovery);
+    }
     loan.countStanding(2);
     const publicKey = await objects.alone((session) => {
       const handle = objects.look(session, name);
@@ -167,6 +174,10 @@ async function makeTransportApart(
 }
 
 const MOST_TRIES = 5;
+
+function transportNames(recovery: RecoveryId): readonly ObjectName[] {
+  return [objectNames.transport(recovery), objectNames.transportPublic(recovery)];
+}
 
 /** The same with the queue of token objects held while the pair is made, a second or so. */
 function makeTransportInQueue(
