@@ -1,4 +1,3 @@
-import { TAKING_AWAY } from '../escrow/ledger/means.js';
 import type { Call, CertifiedCall, Escrow, OperateCall } from '../escrow/escrow.js';
 import { findByCertificate, findByKey } from '../escrow/directory.js';
 import { EscrowError } from '../escrow/records/errors.js';
@@ -103,13 +102,10 @@ export async function answerCaller(
   const first = await proven(door, arriving, { isNamed, isProven }, prove);
   arriving.connection.provenKey = claimed.kid;
   return forCaller(door, route, arriving, first.found.call.caller, async (incoming) => {
-    const takesAway = TAKING_AWAY.has(route.access.act);
-    if (!takesAway) requireClock(door);
+    requireClock(door);
     const signed = await now(escrow, first, prove);
     const trust = { logKey: escrow.logKey, now: escrow.clock.now() };
     const found = checkRequest(signed, incoming.received, trust);
-    // a request that is good by this clock is from now, whatever the other one says; of one that is not, nobody knows
-    if (found.outcome === 'refused') requireClock(door);
     const { call, run } = await heard(escrow, route, incoming, found);
     return route.access.isLedgered
       ? run(escrow, call)
@@ -117,10 +113,7 @@ export async function answerCaller(
   });
 }
 
-/**
- * By a clock that is off, what a request asks for would be refused for reasons that do not hold, or shown as it is not. What only
- * takes something away is done all the same, where the request itself is in time by this clock.
- */
+/** By a clock that is off, what a request asks for would be refused for reasons that do not hold, or shown as it is not. */
 function requireClock({ isClockOff }: Door): void {
   if (isClockOff()) throw new EscrowError('clock-differs');
 }

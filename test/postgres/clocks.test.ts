@@ -94,23 +94,6 @@ describe.each(Object.entries(OFF))('a clock that is %s', (_how, seconds) => {
     expect(off.clocksApartMs()).toBeUndefined();
   });
 
-  test('keeps nothing from being taken away, and lets nothing else be recorded beside it', async () => {
-    aheadMs = seconds * 1000;
-    const size = await entries();
-    const away = { takesAway: true } as const;
-    const all = await Promise.allSettled([
-      off.journal.append(writeOf('opens', { ...request(), ...away })),
-      off.journal.append(writeOf('opens', request())),
-      off.journal.append(writeOf('opens', { ...away, claims: [] })),
-    ]);
-    expect(all.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
-    expect(await entries()).toBe(size + 2);
-    // a request is used once, whatever the clocks say
-    const { claims = [] } = request() ?? {};
-    await off.journal.append(writeOf('opens', { claims, ...away }));
-    await expect(off.journal.append(writeOf('opens', { claims, ...away }))).rejects.toThrow('request-unused');
-  });
-
   test('keeps no act from being concluded that was begun before', async () => {
     const begun = writeOf('opens');
     await off.journal.append(begun);

@@ -1,7 +1,7 @@
 import type { Entry } from '../../log/entry/entry.js';
 import { encodeEntry } from '../../log/entry/entry.js';
 import type { Act, LentFor } from './means.js';
-import { MEANS, TAKING_AWAY } from './means.js';
+import { MEANS } from './means.js';
 import type { ErrorCode } from '../records/errors.js';
 import { EscrowError } from '../records/errors.js';
 import type { ActId, GrantId, RandomBytes } from '../records/ids.js';
@@ -224,7 +224,6 @@ export class Ledger {
         const { index } = await this.#append({
           id,
           role: 'opens',
-          ...(TAKING_AWAY.has(act) ? { takesAway: true } : {}),
           entry: {
             ...this.#entryOf(id, act, actor, subject),
             phase: 'attempted',
@@ -430,7 +429,6 @@ export class Ledger {
   async #append(write: {
     readonly id: ActId;
     readonly role: 'opens' | 'closes' | 'alone';
-    readonly takesAway?: true;
     readonly entry: Entry;
     readonly claims: readonly Claim[];
     readonly changes: readonly Change[];
@@ -441,9 +439,7 @@ export class Ledger {
       role === 'closes' && this.#seen.has(id) && this.#parts.followed.facts.openAttempt(id) === undefined;
     if (isClosed) throw new NotHeld('act-open');
     const entry = encoded({ ...write.entry, time: this.#parts.clock.now().toISOString() });
-    const takesAway = write.takesAway === true ? ({ takesAway: true } as const) : {};
-    const about = write.entry.subject;
-    return this.#parts.journal.append({ id, role, ...takesAway, entry, about, claims, changes });
+    return this.#parts.journal.append({ id, role, entry, about: write.entry.subject, claims, changes });
   }
 
   /** Destroys what nothing needs any more. While the token is out it stays, and housekeeping finds it. */

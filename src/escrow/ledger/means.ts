@@ -62,8 +62,7 @@ export const MEANS = {
 
 /**
  * Acts that only take something away: nobody has more after them. They are answered with the proof that they are in the log, so
- * that nobody can be told that they were done when they were not, and are recorded while clocks are apart: time ends what they end
- * by itself, and decides nothing else about them.
+ * that nobody can be told that they were done when they were not.
  */
 export const TAKING_AWAY: ReadonlySet<Act> = new Set<Act>([
   'recovery.deny',

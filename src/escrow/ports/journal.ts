@@ -62,8 +62,6 @@ export interface JournalWrite {
   readonly id: ActId;
   /** `opens` records an attempt, `closes` its outcome, `alone` a refusal that had no attempt. */
   readonly role: 'opens' | 'closes' | 'alone';
-  /** Of an attempt that only takes something away: it is recorded whatever the clocks say. */
-  readonly takesAway?: true;
   /** The exact canonical bytes of the entry (see `encodeEntry` of src/log). */
   readonly entry: Uint8Array;
   /** What the entry is about, for finding it again. */

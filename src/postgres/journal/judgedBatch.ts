@@ -53,7 +53,7 @@ export interface BegunBatch {
 export function beginBatch(send: Send, writes: readonly JournalWrite[], clocks?: Clocks): BegunBatch {
   const ground = emptyGround();
   const surveys = [
-    ...(clocks !== undefined && needTime(writes) ? [compare(clocks)] : []),
+    ...(clocks !== undefined && opensAny(writes) ? [compare(clocks)] : []),
     ...surveysFor(writes),
   ];
   const surveyed = allOf([send(begin), ...surveys.map((survey) => survey(send, ground))]).then(() => ground);
@@ -124,13 +124,9 @@ export async function outcomeOf(
   }
 }
 
-/** Whether one of these is recorded only while clocks agree: an act begins with it, and does more than take something away. */
-export function needTime(writes: readonly JournalWrite[]): boolean {
-  return writes.some(needsTime);
-}
-
-function needsTime({ role, takesAway }: JournalWrite): boolean {
-  return role === 'opens' && takesAway !== true;
+/** Whether an act begins with one of these. */
+export function opensAny(writes: readonly JournalWrite[]): boolean {
+  return writes.some(({ role }) => role === 'opens');
 }
 
 function compare(clocks: Clocks): Survey {
@@ -154,7 +150,7 @@ export function judge(writes: readonly JournalWrite[], ground: Ground): Verdict 
 /** Takes all that a write needs, or nothing and says what does not hold. */
 function takeWrite(write: JournalWrite, ground: Ground): NotHeld['what'] | undefined {
   const parts: readonly (readonly [NotHeld['what'], () => Undo | undefined])[] = [
-    ...(needsTime(write) ? [['clocks-agree', () => agreed(ground)] as const] : []),
+    ...(write.role === 'opens' ? [['clocks-agree', () => agreed(ground)] as const] : []),
     ...(write.role === 'closes' ? [['act-open', () => takeOpenAct(write, ground)] as const] : []),
     ...write.claims.map((claim) => [claim.claim, () => takeClaim(claim, ground)] as const),
     ...write.changes.map((change) => [change.change, () => takeChange(change, ground)] as const),

@@ -1,5 +1,5 @@
 import type { Claim, JournalWrite, NotHeld } from '../../escrow/ports/journal.js';
-import { entryArrays, needTime, outcomeOf, type BatchOutcome } from './judgedBatch.js';
+import { entryArrays, opensAny, outcomeOf, type BatchOutcome } from './judgedBatch.js';
 import { instantArray, intArray, textArray, uuidArray } from './binaryArrays.js';
 import { CLOCKS_APART_MS, type Clocks } from '../clocks.js';
 import { requestDigest, type Send, type Statement } from './lockedRows.js';
@@ -48,7 +48,7 @@ export async function recordPlain(
 ): Promise<BatchOutcome> {
   const columns = entryArrays(writes);
   const signed = writer.sign(writes.map(({ entry }) => entry));
-  const at = clocks !== undefined && needTime(writes) ? clocks.own() : undefined;
+  const at = clocks !== undefined && opensAny(writes) ? clocks.own() : undefined;
   const appending = send<{ base: string | null }>(appendPlain(writes, { signed, at }, columns));
   const outcome = await outcomeOf(
     appending,
