@@ -78,6 +78,8 @@ const SHARED_SCOPES = 1000;
  */
 export class GrantEvidence {
   readonly #asked = new Map<string, Asked>();
+  /** Requests that ended by the second outcome of an act: what was being made of them then is not made. */
+  readonly #overLate = new Set<string>();
   readonly #grants = new Map<string, Allowed>();
   readonly #scopes = new Map<string, AskedScope>();
   #sweptAtMs = 0;
@@ -102,10 +104,21 @@ export class GrantEvidence {
     if ((act === 'grant.sign' || act === 'grant.decrypt') && phase === 'attempted') {
       return this.#checkUse(entry, atMs);
     }
+    this.#end(entry, atMs);
+    return undefined;
+  }
+
+  /** Takes an outcome that its act had before, as far as it ends something. */
+  ended(entry: Entry): void {
+    const { recovery = '' } = entry.subject;
+    if (endsRequest(entry) && this.#asked.delete(recovery)) this.#overLate.add(recovery);
+    this.#end(entry, Date.parse(entry.time));
+  }
+
+  #end({ act, phase, subject }: Entry, atMs: number): void {
     const isEnd = act === 'grant.revoke' || act === 'grant.expire' || act === 'grant.exhaust';
     const ended = isEnd && phase === 'done' ? this.#grants.get(subject.grant ?? '') : undefined;
     if (ended !== undefined) ended.endMs = Math.min(ended.endMs, atMs);
-    return undefined;
   }
 
   #checkMade({ subject, detail }: Entry, atMs: number): string | undefined {
@@ -113,6 +126,8 @@ export class GrantEvidence {
     if (!made.success) return 'a grant is made without saying what it allows';
     const { app, maxUses } = made.data;
     const found = this.#asked.get(subject.recovery ?? '');
+    // under way when the request ended: no daemon takes a grant of it for one, and no use of one is believed
+    if (found === undefined && this.#overLate.has(subject.recovery ?? '')) return undefined;
     if (found === undefined) return 'a grant is made that nobody has asked for';
     this.#asked.delete(subject.recovery ?? '');
     const { scope: asked, keys } = found;

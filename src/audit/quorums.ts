@@ -116,15 +116,25 @@ export class QuorumEvidence {
       act === 'recovery.release' && phase === 'done'
         ? this.#checkRecipient(entry, subject.recovery)
         : undefined;
-    if (endsRequest(entry)) {
-      this.#approvals.delete(subject.recovery);
-      this.#recipients.delete(subject.recovery);
-      this.#intents.delete(subject.recovery);
-      this.#reminded.delete(subject.recovery);
-      this.#denials.delete(subject.recovery);
-      this.#purposes.delete(subject.recovery);
-    }
+    if (endsRequest(entry)) this.#forget(subject.recovery);
     return reason;
+  }
+
+  /** Takes an outcome that its act had before, as far as it ends something. */
+  ended(entry: Entry): void {
+    const { act, actor, phase, subject } = entry;
+    if (subject.recovery === undefined) return;
+    if (act === 'recovery.deny' && phase === 'done') this.#denied(subject.recovery, actor);
+    if (endsRequest(entry)) this.#forget(subject.recovery);
+  }
+
+  #forget(recovery: string): void {
+    this.#approvals.delete(recovery);
+    this.#recipients.delete(recovery);
+    this.#intents.delete(recovery);
+    this.#reminded.delete(recovery);
+    this.#denials.delete(recovery);
+    this.#purposes.delete(recovery);
   }
 
   /** Who denies has neither approved nor meant to. */
@@ -222,8 +232,9 @@ export class QuorumEvidence {
   #checkRecipient({ act, detail }: Entry, recovery: string): string | undefined {
     const { recipient } = detail;
     const named = this.#recipients.get(recovery);
+    if (named === undefined) return `${act} of a request that was not for release, or has ended`;
     if (typeof recipient !== 'string' || recipient !== named) {
-      return `${act} to another than ${named ?? 'anybody'}, whom the request names`;
+      return `${act} to another than ${named}, whom the request names`;
     }
     return this.#approvals.get(recovery)?.has(recipient) === true
       ? undefined

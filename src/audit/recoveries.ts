@@ -55,6 +55,11 @@ export class RecoveryEvidence {
     return reason;
   }
 
+  /** Takes an outcome that its act had before, as far as it ends something. */
+  ended(entry: Entry): void {
+    if (endsRequest(entry)) this.#asked.delete(entry.subject.recovery ?? '');
+  }
+
   #checkAttempt(entry: Entry, recovery: string): Objection | undefined {
     const { act, detail } = entry;
     const { requestHash } = detail;

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 
 import type { Entry } from '../log/entry/entry.js';
+import { followsFromSecond } from '../escrow/logged/secondOutcomes.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { standsAlone } from '../log/export/actPairing.js';
 import type { Documents, Objection, Verdict } from '../log/export/verifier.js';
@@ -87,6 +88,14 @@ export async function verifyExport(check: ExportCheck): Promise<{
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };
+  const followVoid = (entry: Entry): string | undefined => {
+    const follows = followsFromSecond(entry);
+    if (follows === undefined) return undefined;
+    recoveries.ended(entry);
+    quorums.ended(entry);
+    grants.ended(entry);
+    return follows === 'counts' ? COUNTS : OVER;
+  };
   const { logKey, against, witnesses } = check;
   const verifier = new ExportVerifier({
     logKey,
@@ -94,6 +103,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
     ...(against === undefined ? {} : { against }),
     ...(witnesses === undefined ? {} : { witnesses: readWitnessPins(witnesses) }),
     checkEntry,
+    followVoid,
   });
   const read = (): AsyncIterable<Buffer> => createReadStream(check.path, { highWaterMark: CHUNK_BYTES });
   for await (const chunk of read()) verifier.write(chunk);
@@ -116,6 +126,9 @@ async function falseHistory(
   for await (const chunk of read()) recount.write(chunk);
   return recount.finish();
 }
+
+const COUNTS = 'what it ends has ended all the same';
+const OVER = 'the request is over by it, and something may have been done';
 
 const FOREIGN =
   'the statement names a tree that this log did not go through: its depositary has seen another log';

@@ -161,7 +161,7 @@ async function approves(one: Signer, minute: number): Promise<readonly [Entry, E
   return act(minute, { ...attempt, detail: { requestHash, statement } }, { detail: { status: 'pending' } });
 }
 
-async function denies(one: Signer, minute: number): Promise<readonly Entry[]> {
+async function denies(one: Signer, minute: number): Promise<readonly [Entry, Entry]> {
   const statement = await acts.statement(one, about, { decision: 'deny', reason: 'no' });
   const request = await acts.request(one, minute, to('denials'));
   const attempt = { act: 'recovery.deny', actor: one.id, subject: recovered, request };
@@ -169,13 +169,13 @@ async function denies(one: Signer, minute: number): Promise<readonly Entry[]> {
   return act(minute, { ...attempt, detail }, { detail: { status: 'pending' } });
 }
 
-async function vetoes(minute: number): Promise<readonly Entry[]> {
+async function vetoes(minute: number): Promise<readonly [Entry, Entry]> {
   const request = await acts.request(olga, minute, to('veto'));
   const attempt = { act: 'recovery.veto', actor: 'olga', subject: recovered, request };
   return act(minute, { ...attempt, detail: { requestHash, reason: 'no' } }, { detail: { status: 'vetoed' } });
 }
 
-function activated(minute: number, quorum: readonly string[] = ['dana', 'erin']): readonly Entry[] {
+function activated(minute: number, quorum: readonly string[] = ['dana', 'erin']): readonly [Entry, Entry] {
   const grants = { [KEY]: GRANT };
   const detail = { requestHash, quorums: { [KEY]: quorum }, grants };
   const times = { startsAt: at(minute), expiresAt: at(minute + 60) };
@@ -375,4 +375,54 @@ test('an approval that a daemon has refused, as the delay was not over, is no gr
   expect(digest).toBeDefined();
   const refused: Entry = { ...rest, phase: 'denied', error: 'delay-running', detail: {} };
   expect(await verdictOn(await honest(await both(), FROM, [attempt, refused]))).toMatchObject({ ok: true });
+});
+
+describe('an outcome whose act was closed as cut short before', () => {
+  type Act = readonly [attempt: Entry, done: Entry];
+  const second = ([attempt, done]: Act): readonly Entry[] => [attempt, interrupted(attempt), done];
+  const interrupted = (attempt: Entry): Entry => {
+    return { ...unsigned(attempt), phase: 'failed', error: 'interrupted', detail: {} };
+  };
+  const late = { ok: true, reported: { count: 1, first: [{ came: 'late' }] } };
+
+  test.each<[string, (minute: number) => Promise<Act>]>([
+    ['a veto', vetoes],
+    ['a denial', (minute) => denies(erin, minute)],
+  ])('ends what it ends: what comes after %s is disbelieved', async (_what, act) => {
+    const ended = second(await act(100));
+    expect(await verdictOn(await honest(await both(), FROM, ended))).toMatchObject({ ok: false });
+    expect(await verdictOn([...(await filed()), ...(await both()), ...ended])).toMatchObject(late);
+    // the control: what was not done ends nothing
+    expect(await verdictOn(await honest(await both(), FROM, ended.slice(0, 2)))).toMatchObject({ ok: true });
+  });
+
+  test('that activates is no activation, and there is no other by the same approvals', async () => {
+    const approved = [
+      ...(await filed()),
+      ...(await both()),
+      ...(await approves(dana, FROM + 1)),
+      ...(await approves(erin, FROM + 2)),
+    ];
+    const once = [...approved, ...second(activated(FROM + 3))];
+    expect(await verdictOn(once)).toMatchObject({
+      ok: true,
+      reported: { first: [{ came: 'late', reason: expect.stringMatching(/may have been done/) as string }] },
+    });
+    expect(await verdictOn([...once, ...activated(FROM + 4)])).toMatchObject({ ok: false });
+    const short = [...approved, ...second(activated(FROM + 3)).slice(0, 2)];
+    expect(await verdictOn([...short, ...activated(FROM + 4)])).toMatchObject({ ok: true });
+  });
+
+  test('that vetoes what is being activated leaves no grant, and the log believed', async () => {
+    const [vetoing, vetoed] = await vetoes(FROM + 3);
+    const [attempt, made] = activated(FROM + 4);
+    const entries = [
+      ...(await filed()),
+      ...(await both()),
+      ...(await approves(dana, FROM + 1)),
+      ...(await approves(erin, FROM + 2)),
+    ];
+    const straddled = [...entries, vetoing, interrupted(vetoing), attempt, vetoed, made];
+    expect(await verdictOn(straddled)).toMatchObject(late);
+  });
 });

@@ -273,6 +273,7 @@ const CAME: Readonly<Record<Came, string>> = {
   interrupted: 'attempted and cut short, so that nobody knows what was done',
   open: 'attempted, and without an outcome so far',
   void: 'an outcome that counts for nothing',
+  late: 'a second outcome, by which something has ended',
 };
 
 function unknownRequests({ unknown }: RequestCounts): string {

@@ -97,7 +97,9 @@ export async function forgetReleases(escrow: Escrow, settling: Settling): Promis
   return forgotten;
 }
 
-function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
+async function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
+  // a record that says something else is not attempted, round by round
+  requireAsLogged(await getKept(escrow, id, () => undefined), escrow.followed.facts.keptRelease(id));
   return escrow.ledger.perform({
     act: 'recovery.forget',
     actor: DAEMON,

@@ -1,4 +1,5 @@
 import type { TokenVerbs } from '../ports/token.js';
+import { TAKING_AWAY as NAMES } from '../records/takingAway.js';
 
 /**
  * The table of means: every act that escrowd knows, and the token verbs it is lent. A use case holds no verb
@@ -60,17 +61,8 @@ export const MEANS = {
   'notification.read': [],
 } as const satisfies Record<string, readonly (keyof TokenVerbs)[]>;
 
-/**
- * Acts that only take something away: nobody has more after them. They are answered with the proof that they are in the log, so
- * that nobody can be told that they were done when they were not.
- */
-export const TAKING_AWAY: ReadonlySet<Act> = new Set<Act>([
-  'recovery.deny',
-  'recovery.veto',
-  'recovery.cancel',
-  'recovery.stop',
-  'grant.revoke',
-]);
+/** Acts that only take something away. */
+export const TAKING_AWAY: ReadonlySet<Act> = new Set<Act>(NAMES);
 
 /** The name of an act. */
 export type Act = keyof typeof MEANS;

@@ -22,6 +22,7 @@ import { LoggedGrants } from './grants.js';
 import { LoggedReleases } from './releases.js';
 import type { SavedRequests } from './requests.js';
 import { LoggedRequests } from './requests.js';
+import { followsFromSecond } from './secondOutcomes.js';
 import { grantsNamedIn } from '../records/activationEntry.js';
 
 /** An attempt that waits for its outcome. */
@@ -48,7 +49,7 @@ const VOID_LIMIT = 1000;
 
 /**
  * The state that the log's entries make: what is open, what runs, what is newest. It takes every entry, in order, each once,
- * and asks nobody; what has ended it forgets. Of two outcomes of an act the first counts.
+ * and asks nobody; what has ended it forgets. Of two outcomes of an act the first counts; the second does as far as it ends something.
  */
 export class LogState implements LogFacts {
   #births = new Births();
@@ -148,8 +149,29 @@ export class LogState implements LogFacts {
     const entry = decodeEntry(bytes);
     const isRepeated = this.#calls.take(entry);
     if (entry.phase === 'attempted') this.#attempt(entry, isRepeated);
-    else if (this.#attempts.delete(entry.id)) this.#outcome(entry);
-    else if (!standsAlone(entry)) this.#noteVoid(index);
+    else if (this.#attempts.delete(entry.id) && !this.#isUsedUp(entry)) this.#outcome(entry);
+    else if (!standsAlone(entry)) this.#second(index, entry);
+  }
+
+  /** Whether this releases or makes grants of a request that has ended since that was attempted. */
+  #isUsedUp(entry: Entry): boolean {
+    const { recovery = '' } = entry.subject;
+    const isRecovering = entry.phase === 'done' && followsFromSecond(entry) === 'over';
+    return isRecovering && this.#requests.get(recovery) === undefined;
+  }
+
+  /** Takes an outcome that makes nothing: it ends what it ends all the same. */
+  #second(index: number, entry: Entry): void {
+    const follows = followsFromSecond(entry);
+    if (follows === 'counts') {
+      this.#outcome(entry);
+      return;
+    }
+    this.#noteVoid(index);
+    if (follows === undefined) return;
+    // what was released is kept until the record has forgotten it
+    if (entry.phase === 'done') this.#releases.concluded(entry);
+    this.#requests.concluded(entry);
   }
 
   #noteVoid(index: number): void {

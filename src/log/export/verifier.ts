@@ -51,6 +51,8 @@ export interface VerifierOptions {
    * done or is {@link Invented}: see {@link Came}.
    */
   readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => Objection | undefined;
+  /** What follows all the same from an entry that is void, in words; undefined: nothing. Asked only where `checkEntry` is given. */
+  readonly followVoid?: (entry: Entry) => string | undefined;
 }
 
 /** Why an entry is refused. */
@@ -96,9 +98,10 @@ export interface Report {
  * What came of an act that should not have been attempted: it was `refused` before any attempt, the attempt was `denied`, it
  * was `undone` because the log was not to be had, it was `interrupted`, or it is `open`. A daemon from which its database has
  * hidden something attempts what it then refuses: that is no ground to disbelieve what the log says. Or the entry is `void`: an
- * outcome of an act that had one before, recorded by a daemon that its database has deceived about who lives.
+ * outcome of an act that had one before, recorded by a daemon that its database has deceived about who lives; or it is the same
+ * and `late`: something ends by it.
  */
-export type Came = 'refused' | 'denied' | 'undone' | 'interrupted' | 'open' | 'void';
+export type Came = 'refused' | 'denied' | 'undone' | 'interrupted' | 'open' | 'void' | 'late';
 
 /** So many reports are kept of each kind: whoever is refused decides how many there are, and hides no other by that. */
 export const reportedLimit = 100;
@@ -236,8 +239,8 @@ export class ExportVerifier {
     const unpaired = this.#acts.follow(head, index);
     if (unpaired !== undefined && 'fault' in unpaired) throw new Fault(unpaired.fault, index);
     const isVoid = unpaired !== undefined;
-    // nothing is learnt from an entry that counts for nothing
-    if (isVoid) this.#report({ index, reason: unpaired.void, came: 'void' });
+    // nothing is learnt from an entry that counts for nothing, but what it ends
+    if (isVoid) this.#reportSecond(entry, unpaired.void, index);
     else if (entry !== undefined) this.#check(entry, index);
     if (head.act === policyAct && head.phase === 'done') {
       const applied = this.#named(entry ?? parsed(line, index), index);
@@ -272,6 +275,12 @@ export class ExportVerifier {
     if (came === undefined) throw new Fault(doubt.reason, doubt.index);
     this.#doubted.delete(id);
     this.#report({ ...doubt, came });
+  }
+
+  #reportSecond(entry: Entry | undefined, reason: string, index: number): void {
+    const follows = entry === undefined ? undefined : this.#options.followVoid?.(entry);
+    if (follows === undefined) this.#report({ index, reason, came: 'void' });
+    else this.#report({ index, reason: `${reason}; ${follows}`, came: 'late' });
   }
 
   #report(report: Report): void {

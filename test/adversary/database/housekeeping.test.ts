@@ -330,6 +330,32 @@ describe('the record of what is over', () => {
   });
 });
 
+test('what was released, and has no record of that any more, is named round by round, and nothing is recorded', async () => {
+  for (const change of ['taken back', 'changed', 'gone']) {
+    const { world, key } = await newScene();
+    const recovery = await due(world, key, 'release');
+    const before = world.recoveries.get(recovery.id);
+    await releaseKeys(world.escrow, callOf('dana'), { recovery: recovery.id });
+    const released = world.recoveries.get(recovery.id);
+    if (before === undefined || released?.state.status !== 'released') throw new Error('not released');
+    const state = { ...released.state, answers: [] };
+    if (change === 'taken back') world.recoveries.set(recovery.id, before);
+    if (change === 'changed') world.recoveries.set(recovery.id, { ...released, state });
+    if (change === 'gone') world.recoveries.delete(recovery.id);
+    pass(world, 25 * 60);
+    const size = world.entries.length;
+    for (let round = 0; round < 3; round += 1) {
+      const { contradictions, forgottenReleases } = await keepHouse(world.escrow, world.journal);
+      expect(contradictions.map(({ id }) => id)).toEqual([recovery.id]);
+      expect(forgottenReleases).toBe(0);
+    }
+    expect(world.entries).toHaveLength(size);
+    // the control: the record as it was is forgotten
+    world.recoveries.set(recovery.id, released);
+    expect((await keepHouse(world.escrow, world.journal)).forgottenReleases).toBe(1);
+  }
+});
+
 test('an act that a daemon is in the middle of is not closed by it, whoever is said to have begun it', async () => {
   const scene = await makeScene();
   const { world } = scene;

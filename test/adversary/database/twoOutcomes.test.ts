@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { ActId } from '../../../src/escrow/records/ids.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
+import { TAKING_AWAY } from '../../../src/escrow/ledger/means.js';
 import type { LogFacts } from '../../../src/escrow/logged/logFacts.js';
 import { LogState } from '../../../src/escrow/logged/logState.js';
 import { DAEMON } from '../../../src/escrow/ledger/act.js';
@@ -15,12 +16,12 @@ import type { Database } from '../../../src/postgres/database.js';
 import { clock, openOn, writeOf } from '../../postgres/fixtures.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { entriesOf, filed } from './loggedActs.js';
+import { activated, entriesOf, filed } from './loggedActs.js';
 
 /*
  * One act, two daemons and a database that lies to them: it passes the daemon that performs the act off as gone, so that the
  * other closes it as cut short, and has it as open again when it is done. The first outcome in the log counts, whoever is asked: the
- * second is not recorded where the log is known to have the first, and else is void. The controls are a daemon that goes by
+ * second is not recorded where the log is known to have the first, and else is void, but for what it ends. The controls are a daemon that goes by
  * the records, and a log in which neither outcome is that of an act cut short.
  */
 
@@ -266,26 +267,58 @@ describe('what a daemon decides by', () => {
     return Buffer.from(JSON.stringify(Object.fromEntries(Object.entries(entry).sort())));
   };
 
-  it('is the first outcome: a veto that was closed as cut short before has not happened', () => {
-    const said = { subject: { recovery: 'rec_1' }, actor: 'olga' } as const;
-    const [attempt, veto] = entriesOf('recovery.veto', said);
+  const factsOf = (...taken: readonly (Uint8Array | undefined)[]): LogState => {
     const facts = new LogState();
-    const taken = [...entriesOf('recovery.request', filed('rec_1')), attempt, interrupted(attempt), veto];
-    taken.forEach((entry, index) => {
-      facts.take(index, entry ?? new Uint8Array());
-    });
-    expect(facts.request('rec_1')).toBeDefined();
-    expect([3, 4].map((index) => facts.isVoid(index))).toEqual([false, true]);
-    // the control: without the one before, it has
-    const others = new LogState();
-    for (const [index, entry] of taken.entries())
-      if (index !== 3) others.take(index, entry ?? new Uint8Array());
-    expect(others.request('rec_1')).toBeUndefined();
+    for (const [index, entry] of taken.entries()) facts.take(index, entry ?? new Uint8Array());
+    return facts;
+  };
+  const asked = entriesOf('recovery.request', filed('rec_1'));
+  const about = { subject: { recovery: 'rec_1', grant: 'grant_1' }, outcome: { status: 'denied' } } as const;
+
+  it.each([...TAKING_AWAY].filter((act) => act.startsWith('recovery.')))(
+    'counts %s also when it was closed as cut short before',
+    (act) => {
+      const [attempt, done] = entriesOf(act, about);
+      // the control: as long as it is not done, the request is open
+      expect(factsOf(...asked, attempt, interrupted(attempt)).request('rec_1')).toBeDefined();
+      const facts = factsOf(...asked, attempt, interrupted(attempt), done);
+      expect(facts.request('rec_1')).toBeUndefined();
+      expect(facts.isVoid(4)).toBe(false);
+    },
+  );
+
+  it('counts a revocation likewise', () => {
+    const made = entriesOf('recovery.activate', activated('rec_1', 'grant_1'));
+    const [attempt, done] = entriesOf('grant.revoke', about);
+    expect(factsOf(...asked, ...made, attempt, interrupted(attempt)).grant('grant_1')).toBeDefined();
+    expect(factsOf(...asked, ...made, attempt, interrupted(attempt), done).grant('grant_1')).toBeUndefined();
+  });
+
+  it('has a request over that was released or activated so, and makes nothing of it', () => {
+    for (const act of ['recovery.release', 'recovery.activate']) {
+      const [attempt, done] = entriesOf(act, activated('rec_1', 'grant_1'));
+      const facts = factsOf(...asked, attempt, interrupted(attempt), done);
+      expect(facts.request('rec_1')).toBeUndefined();
+      expect(facts.grant('grant_1')).toBeUndefined();
+      expect(facts.isVoid(4)).toBe(true);
+      // what was kept for a recipient is forgotten in time
+      expect(facts.keptReleaseIds()).toEqual(act === 'recovery.release' ? ['rec_1'] : []);
+      expect(factsOf(...asked, attempt, done).isVoid(3)).toBe(false);
+    }
+  });
+
+  it('makes no grant of a request that has ended since its activation was attempted', () => {
+    const [attempt, made] = entriesOf('recovery.activate', activated('rec_1', 'grant_1'));
+    const [vetoing, veto] = entriesOf('recovery.veto', about);
+    const facts = factsOf(...asked, vetoing, interrupted(vetoing), attempt, veto, made);
+    expect(facts.grant('grant_1')).toBeUndefined();
+    expect(facts.isVoid(6)).toBe(true);
+    expect(factsOf(...asked, vetoing, interrupted(vetoing), attempt, made).grant('grant_1')).toBeDefined();
   });
 
   it('remembers a bounded number of void entries', () => {
     const facts = new LogState();
-    const [, outcome] = entriesOf('recovery.veto', { subject: { recovery: 'rec_1' } });
+    const [, outcome] = entriesOf('token.tidy', {});
     for (let index = 0; index <= 1000; index += 1) facts.take(index, outcome ?? new Uint8Array());
     expect([0, 1, 1000].map((index) => facts.isVoid(index))).toEqual([false, true, true]);
   });
