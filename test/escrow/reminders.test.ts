@@ -3,6 +3,7 @@ import { EscrowError } from '../../src/escrow/records/errors.js';
 import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
 import type { Journal } from '../../src/escrow/ports/journal.js';
 import { noticesAbout } from '../../src/escrow/notices/facts.js';
+import type { PrincipalId } from '../../src/escrow/records/ids.js';
 import type { Recovery } from '../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../src/escrow/acts/stopRecovery.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
@@ -122,6 +123,44 @@ test('of an intent that was said anew, since the one before had expired, again',
   pass(world, HOUR_MS);
   expect(await told(world)).toEqual(['dana', 'dave', 'dana']);
 });
+
+/** What somebody with the database makes of the records of a request; what is said of it then. */
+const TOUCHED = {
+  'its row is gone': ({ recoveries }, { id }) => void recoveries.delete(id),
+  'its row has another reason': ({ recoveries }, recovery) =>
+    void recoveries.set(recovery.id, { ...recovery, reason: 'another' }),
+  'its row has ended': ({ recoveries, now }, recovery) =>
+    void recoveries.set(recovery.id, {
+      ...recovery,
+      state: { status: 'cancelled', by: 'ann' as PrincipalId, reason: '', at: now },
+    }),
+  'its row is over': ({ recoveries, now }, recovery) =>
+    void recoveries.set(recovery.id, { ...recovery, expiresAt: now }),
+  'the row of its key is gone': ({ deposits }, { keys: [key = ''] }) => void deposits.delete(key),
+} as const satisfies Record<string, (world: SymbolicWorld, recovery: Recovery) => void>;
+
+test.each(Object.entries(TOUCHED))(
+  'where %s, that is said, and the others are told all the same',
+  async (_what, touch) => {
+    const { world, keys } = await worldOf(three, three);
+    const [one, other] = [keys.slice(0, 1), keys.slice(1)];
+    const touched = await ask({ world, keys: one }, lasting);
+    const recovery = await ask({ world, keys: other }, lasting);
+    for (const each of [touched, recovery])
+      for (const name of ['dana', 'dave']) await intend(world, name, each);
+    pass(world, HOUR_MS);
+    touch(world, world.recoveries.get(touched.id) ?? touched);
+    const before = world.entries.length;
+    const { reminded, contradictions } = await keepHouse(world.escrow, world.journal);
+    expect(reminded).toBe(1);
+    expect(contradictions.map(({ id }) => id)).toEqual([touched.id]);
+    const done = world.entries.slice(before).map(({ act, phase }) => `${act} ${phase}`);
+    expect(done).toEqual(['recovery.remind attempted', 'recovery.remind done']);
+    // nothing is tried, and recorded, round by round
+    await keepHouse(world.escrow, world.journal);
+    expect(world.entries).toHaveLength(before + done.length);
+  },
+);
 
 const ENDS = {
   'a veto': ({ escrow }, { id }) =>
