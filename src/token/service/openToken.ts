@@ -150,13 +150,14 @@ async function enter(
       log,
     };
     return new ReadyToken(bench, { identity, log: logSpki, older }, forLog, async () => {
-      await pairMaker?.close();
+      const pairsEnded = pairMaker?.close();
       closeSessions();
       try {
         module.release();
       } catch (error) {
         log('error', 'the PKCS#11 module could not be finalised', { error: String(error) });
       }
+      await pairsEnded;
     });
   } catch (error) {
     closeSessions();

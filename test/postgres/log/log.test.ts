@@ -610,7 +610,8 @@ describe('a copy of the database beside which the token is used on another one',
         timeouts: { appendMs: 500 },
       });
       await append(database, count);
-      await database.log.inclusion(count - 1);
+      // nothing is on its way to the token any more, which would stand in the place of the foreign one
+      await database.anchored(count - 1);
       kept.anchor = foreign;
       expect(await database.failed).toBeInstanceOf(LogDamaged);
       await expect(database.requireOwnToken()).rejects.toBeInstanceOf(LogDamaged);
