@@ -414,7 +414,7 @@ export interface WirePolicy {
   readonly document?: unknown;
 }
 
-/** POST /v1/policy/choice {owner, spec, use, app?}: who would be chosen, and why; see `Explanation` in explain.ts. */
+/** POST /v1/policy/choice {owner, spec, use, app?}: who would be chosen, and why; see `Explanation` in src/escrow/rules/explain.ts. */
 export interface WireChoice {
   /** The rules in order, up to the one that holds, with why those before it do not. */
   readonly considered: readonly { readonly rule: string; readonly because: readonly string[] }[];

@@ -31,7 +31,7 @@ export function vetoProven(
   return proven(client, log, { end: 'vetoed', entry, send: () => client.veto(recovery, reason) });
 }
 
-/** A depositary hands in a denial made by `deny` (see depositary.ts). */
+/** A depositary hands in a denial made by `deny` (see depositary/depositary.ts). */
 export function denyProven(
   client: ClientOf<'sendDenial'>,
   log: Log,

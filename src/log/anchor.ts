@@ -15,7 +15,7 @@ export interface TreeHead {
 export interface Anchor extends TreeHead {
   readonly policy: { readonly version: number; readonly hash: string } | undefined;
   /**
-   * How many entries there were before each had a writer (see writer.ts); undefined when it was remembered by a version that
+   * How many entries there were before each had a writer (see statements/writer.ts); undefined when it was remembered by a version that
    * knew of none.
    */
   readonly unsigned: number | undefined;

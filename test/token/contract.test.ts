@@ -380,7 +380,7 @@ function attribute(raw: ReturnType<typeof openRaw>, object: Buffer, type: number
     const value = raw.driver.C_GetAttributeValue(raw.session, object, [{ type }])[0]?.value;
     return Buffer.isBuffer(value) && (type !== pkcs11.CKA_LOCAL || value[0] === 1);
   } catch (error) {
-    // An unwrap template that is there cannot be read by this driver; see ceremony/describe.ts.
+    // An unwrap template that is there cannot be read by this driver; see src/token/ceremony/describe.ts.
     return NESTED.has(type) && String(error).includes('CKR_GENERAL_ERROR');
   }
 }

@@ -34,7 +34,7 @@ export interface KeyOrder {
 }
 
 /**
- * Generates a key and deposits it, in one act (DESIGN: deposit): there is no key without a deposit, and none without
+ * Generates a key and deposits it, in one act (docs/protocol.md, "Deposit"): there is no key without a deposit, and none without
  * a record. Administrators may order keys for anyone, owners for themselves. Asked again with the same Idempotency-Key,
  * it answers with the key that was made.
  *

@@ -22,7 +22,7 @@ export interface Grant {
   /** The end of the duration, which is counted from activation, or earlier where the scope says so. */
   readonly expiresAt: Date;
   readonly status: GrantStatus;
-  /** By the token's identity key; see grantCertificate.ts. Absent while a grant from before there were any has none. */
+  /** By the token's identity key; see rules/grantCertificate.ts. Absent while a grant from before there were any has none. */
   readonly certificate?: string;
 }
 

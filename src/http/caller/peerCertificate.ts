@@ -11,7 +11,7 @@ export interface PeerCertificate {
   readonly untilMs: number;
 }
 
-/** By connection: the certificate of one never changes, because TLS is not renegotiated (see server.ts). */
+/** By connection: the certificate of one never changes, because TLS is not renegotiated (see src/http/server.ts). */
 const known = new WeakMap<Socket, PeerCertificate>();
 
 /**

@@ -120,7 +120,7 @@ export interface Refused {
 export type Verdict = Believed | Refused;
 
 /**
- * Verifies an export of the log (see export.ts) as it streams by, offline: every entry's form, that each
+ * Verifies an export of the log (see format.ts) as it streams by, offline: every entry's form, that each
  * outcome belongs to one attempt, the documents, and that the entries are exactly those under the root
  * which the log's pinned key has signed. Holds the frontier of the tree, the documents and the open
  * attempts, so its memory does not grow with the log.
