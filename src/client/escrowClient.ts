@@ -60,7 +60,7 @@ export interface HistoryQuery extends PageQuery, WireHistoryOrder {
   readonly upTo?: number;
 }
 
-/** What a client stands on. */
+/** Who asks, over which connection, and for which log what they sign is good. */
 export interface EscrowClientParts {
   readonly connection: Connection;
   readonly signer: Signer;
@@ -209,17 +209,17 @@ export class EscrowClient {
     return this.#get(recoveryPath(recovery), REPLIES.recovery);
   }
 
-  /** Hands in an intent made by `intend` (see depositary.ts). */
+  /** Hands in an intent made by `intend` (see depositary/depositary.ts). */
   sendIntent(recovery: string, intent: WireIntent): Promise<Acted<WireRecovery>> {
     return this.#post(`${recoveryPath(recovery)}/intents`, intent, acted(REPLIES.recovery));
   }
 
-  /** Hands in an approval made by `approve` (see depositary.ts). */
+  /** Hands in an approval made by `approve` (see depositary/depositary.ts). */
   sendApproval(recovery: string, approval: WireApproval): Promise<Acted<WireRecovery>> {
     return this.#post(`${recoveryPath(recovery)}/approvals`, approval, acted(REPLIES.recovery));
   }
 
-  /** Hands in a denial made by `deny` (see depositary.ts). */
+  /** Hands in a denial made by `deny` (see depositary/depositary.ts). */
   sendDenial(recovery: string, denial: WireDenial): Promise<Acted<WireRecovery>> {
     return this.#post(`${recoveryPath(recovery)}/denials`, denial, acted(REPLIES.recovery));
   }
@@ -247,7 +247,7 @@ export class EscrowClient {
     return this.#post(`${recoveryPath(recovery)}/release`, {}, acted(REPLIES.releasedKeys));
   }
 
-  /** Tells the server that released keys are written and open: it forgets them (see `confirmation` in release.ts). */
+  /** Tells the server that released keys are written and open: it forgets them (see `confirmation` in depositary/release.ts). */
   confirmRelease(recovery: string, confirmation: WireConfirmation): Promise<Acted<WireRecovery>> {
     return this.#post(`${recoveryPath(recovery)}/confirmation`, confirmation, acted(REPLIES.recovery));
   }
@@ -272,7 +272,7 @@ export class EscrowClient {
     return this.#use(`/v1/grants/${encodeURIComponent(grant)}/decrypt`, order, acted(REPLIES.plaintexts));
   }
 
-  /** The caller's own history, newest first, with proofs that are not checked here (see ownHistory.ts). */
+  /** The caller's own history, newest first, with proofs that are not checked here (see history/ownHistory.ts). */
   history(query: HistoryQuery = {}): Promise<WireHistory> {
     return this.#get(`/v1/history${queryOf(query)}`, REPLIES.history);
   }

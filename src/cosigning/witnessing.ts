@@ -5,7 +5,7 @@ import type { WitnessedLog } from '../escrow/ports/log.js';
 import { Cosigning } from './cosigning.js';
 import { submissionTo, type WitnessAt } from './submission.js';
 
-/** What the showing of the log to its witnesses is made of. */
+/** The log, the witnesses that it is shown to, and how often. */
 export interface WitnessingParts {
   readonly witnesses: readonly WitnessAt[];
   readonly log: WitnessedLog;

@@ -3,7 +3,7 @@ import type { AlarmBook } from './health.js';
 import type { OperatorLog } from './operatorLog.js';
 import { reasonsOf } from './operatorLog.js';
 
-/** What {@link watchObjects} needs. */
+/** How the objects of the token are looked for, and how often; who is told. */
 export interface ObjectsWatched {
   /** What nothing accounts for now. */
   readonly look: () => Promise<readonly UnaccountedObject[]>;

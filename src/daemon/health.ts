@@ -5,7 +5,7 @@ import { reasonsOf } from './operatorLog.js';
 import type { Database } from '../postgres/database.js';
 import type { Witnessing } from '../cosigning/witnessing.js';
 
-/** What the health of a daemon is made of. */
+/** What is looked at to say how a daemon is; to look is no use of any of it. */
 export interface HealthParts {
   /** The token, as its own probe found it last. Asking it here is no use of it. */
   readonly token: { requireInService(): void; readonly older: readonly string[] };

@@ -2,7 +2,7 @@ import type { Clock } from '../escrow/ports/clock.js';
 import type { Config } from './config.js';
 import type { OperatorLog } from './operatorLog.js';
 
-/** What a daemon is made of. */
+/** Configuration and places of one daemon. Clocks and the program for pairs are for whoever starts it to choose. */
 export interface DaemonParts {
   readonly config: Config;
   readonly configFile: string;

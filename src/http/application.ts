@@ -19,7 +19,7 @@ import type { Gate } from './limits/rates.js';
 import { AddressTooOften } from './limits/rates.js';
 import type { Reply, Route } from './route.js';
 
-/** What the application is made of. */
+/** The routes that are served, the limits that hold for all of them together, and who is told of what. */
 export interface ApplicationParts {
   readonly escrow: Escrow;
   readonly routes: readonly Route[];

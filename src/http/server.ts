@@ -49,7 +49,7 @@ export const DEFAULT_LIMITS: Limits = {
   unknownBytes: { perSecond: 4 * 1024 * 1024, burst: 16 * 1024 * 1024 },
 };
 
-/** What a server is made of. */
+/** What is served, by which TLS and within which limits, and who is told of what. */
 export interface ServerParts {
   readonly escrow: Escrow;
   readonly keys: ServerKeys;

@@ -9,7 +9,7 @@ import { backOffMs, TRIES } from './backOff.js';
 import type { Handing, Notices, Sink } from './sink.js';
 import { reasonOf } from './sink.js';
 
-/** What a deliverer stands on. */
+/** Where a deliverer finds the notices of each entry, and how far each sink has come. */
 export interface DelivererParts {
   readonly outbox: Outbox;
   readonly log: Pick<LogReader, 'entries'>;

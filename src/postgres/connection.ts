@@ -14,7 +14,7 @@ export type ClientSettings = (
   readonly keepAliveInitialDelayMillis: number;
 };
 
-/** What the driver needs to connect. `name` is what the server's administrator sees. */
+/** Settings of the driver for one connection. `name` is what the server's administrator sees. */
 export function clientConfig(connection: Connection, name: string, connectTimeoutMs: number): ClientSettings {
   const target =
     typeof connection === 'string'

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 
 import type { WitnessAnswer } from './witness.js';
 
-/** What a witness's server is made of. */
+/** Who answers, by which TLS, and who is told of each answer. */
 export interface WitnessServerParts {
   readonly witness: { addCheckpoint(body: string): Promise<WitnessAnswer> };
   /** PEM. Without it, plain HTTP: what is asked and answered is public and signed. */

@@ -22,7 +22,7 @@ export interface WitnessAnswer {
   readonly told: { readonly origin: string | undefined; readonly outcome: string };
 }
 
-/** What a witness is made of. */
+/** Whose key cosigns which logs, and where it is remembered what was cosigned. */
 export interface WitnessParts {
   readonly cosigner: Pick<Cosigner, 'cosign'>;
   readonly state: WitnessState;

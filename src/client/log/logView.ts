@@ -17,7 +17,7 @@ import { decodeBase64url } from '../../jose/jws.js';
 import type { LogMemory } from './logMemory.js';
 import type { RequiredWitnesses } from './witnessPins.js';
 
-/** What a view of the log stands on. None of it but the proofs comes from the server. */
+/** What is pinned and remembered of a log, and how its server is asked for proofs. None of it but the proofs comes from the server. */
 export interface LogViewParts {
   readonly origin: string;
   /** Pinned: a C2SP verifier key. */

@@ -20,7 +20,7 @@ import { countedAsJson, Refusals } from './refusals.js';
 import { CameToNothing } from './act.js';
 import { NotHeld } from '../ports/journal.js';
 
-/** What the ledger stands on. */
+/** What the door guards, by what it decides, and how long an act waits there. */
 export interface LedgerParts {
   readonly journal: Journal;
   readonly token: Token;

@@ -1,8 +1,6 @@
-/** How long a key is remembered: what comes with it later is taken for new. */
-
 import type { Subject } from './subject.js';
 
-/** How long an Idempotency-Key stands for what was made under it. */
+/** How long an Idempotency-Key stands for what was made under it; what comes with it later is taken for new. */
 export const IDEMPOTENCY_KEY_KEPT_MS = 24 * 60 * 60 * 1000;
 /** The caller's own name for one creation (draft-ietf-httpapi-idempotency-key-header), covered by the request's signature. */
 export interface IdempotencyKey {

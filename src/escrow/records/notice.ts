@@ -1,13 +1,11 @@
-/**
- * What a notice is about: a request waits, the delay before an approval is over, a key was used, something was decided or has
- * ended, an attempt was refused.
- */
-
 import type { Entry } from '../../log/entry/entry.js';
 import type { PrincipalId, KeyId } from './ids.js';
 import type { Purpose } from './policy.js';
 
-/** What people are told of. */
+/**
+ * What a notice is about: a request waits, the delay before an approval is over, a key was used, something was decided or has
+ * ended, an attempt was refused.
+ */
 export const NOTICE_KINDS = ['asked', 'approval-due', 'used', 'decided', 'refused'] as const;
 /** One of {@link NOTICE_KINDS}. */
 export type NoticeKind = (typeof NOTICE_KINDS)[number];

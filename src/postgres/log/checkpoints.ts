@@ -1,11 +1,10 @@
-/** A signed checkpoint as it is stored. */
-
 import { openCheckpoint } from '../../log/note/checkpoint.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Ask } from '../pool.js';
 import { LogDamaged, safeInteger } from '../faults.js';
 import type { NoteVerifier } from '../../log/note/noteKey.js';
 
+/** A signed checkpoint as it is stored. */
 export interface StoredCheckpoint {
   readonly size: number;
   readonly note: string;

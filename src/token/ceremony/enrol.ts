@@ -15,7 +15,7 @@ import type { Table, TokenPlace } from './table.js';
 import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
 
-/** What {@link enrol} needs. The caller zeroes the PINs. */
+/** A depositary with their answer to the challenge, both PINs, and the record that is continued. The caller zeroes the PINs. */
 export interface Enrolment extends TokenPlace {
   readonly id: string;
   /** JSON, as made by `makeChallenge`. */

@@ -16,7 +16,7 @@ import type { Pins, Table, TokenPlace } from './table.js';
 import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
 import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
 
-/** What {@link renew} needs. The caller zeroes the PINs. */
+/** Which token is renewed, both PINs, and the record that is continued. The caller zeroes the PINs. */
 export interface Renewal extends TokenPlace, Pins {
   readonly now: Date;
   /** The record before, which the new one continues. */

@@ -14,7 +14,7 @@ import type { TokenProfile } from '../profile/profile.js';
 import { agreesOnKeks } from '../profile/profile.js';
 import type { TokenLog } from '../cryptoki/sessions.js';
 
-/** What {@link ObjectCheck} works with. */
+/** By what an object of the token is judged, and where the operator is told of one that differs. */
 export interface CheckParts {
   readonly driver: PKCS11;
   readonly profile: TokenProfile;

@@ -13,7 +13,7 @@ import type { Sessions, TokenLog } from '../cryptoki/sessions.js';
 import type { PrincipalId } from '../../escrow/records/ids.js';
 import type { ServerForVersion } from '../../escrow/records/deposit.js';
 
-/** What the verbs work with. */
+/** One open token, as all its loans share it. */
 export interface Workbench {
   readonly driver: PKCS11;
   /** C_GenerateKeyPair on another thread. */

@@ -31,7 +31,7 @@ import { operateVerbs } from '../verbs/operate.js';
 import { recoveryVerbs } from '../verbs/recovery.js';
 import type { Workbench } from '../objects/openParts.js';
 
-/** What {@link openToken} needs. */
+/** Which token is opened, with which PIN, and how long its users wait. */
 export interface OpenTokenOptions {
   readonly profile: TokenProfile;
   /** The token's label, as given at the ceremony. */
