@@ -7,19 +7,19 @@ import Sequencer from '@jest/test-sequencer';
  */
 const LONGEST = [
   'promises/kill',
-  'daemonProcess',
+  'daemon/daemonProcess',
   'promises/badInput',
   'promises/copies',
   'promises/story',
-  'postgres/cluster',
+  'privatePostgres/cluster',
   'promises/token',
   'token/contract',
   'token/hostile',
   'crash/crash',
   'promises/lifeOfARequest',
   'adversary/database/columns',
-  'token/supervised',
-  'postgres/log',
+  'token/service/supervisedToken',
+  'postgres/log/log',
   'promises/races',
   'promises/dump',
 ].map((name) => `/test/${name}.test.ts`);
