@@ -1,5 +1,4 @@
 import type { CommandRow, GroupRow, OptionRow } from './command.js';
-import { completionCommand } from './commands/completion.js';
 import { depositaryCommands } from './commands/depositary.js';
 import { grantCommands } from './commands/grant.js';
 import { historyCommand, historyCommands } from './commands/history.js';
@@ -79,7 +78,11 @@ export const OPTIONS: readonly OptionRow[] = [
   },
 ];
 
-const USES: readonly CommandRow[] = [inboxCommand, planCommand, applyCommand, ...useCommands, statusCommand];
-
 /** Commands that stand by themselves. */
-export const COMMANDS: readonly CommandRow[] = [...USES, completionCommand(GROUPS, USES, OPTIONS)];
+export const COMMANDS: readonly CommandRow[] = [
+  inboxCommand,
+  planCommand,
+  applyCommand,
+  ...useCommands,
+  statusCommand,
+];

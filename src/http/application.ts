@@ -7,7 +7,6 @@ import type { Escrow } from '../escrow/escrow.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { AnswerDeadline } from './limits/answerDeadline.js';
 import { announcesBody, letRestPass, readBody, readJson } from './limits/body.js';
-import { apiPageOf } from './description/page.js';
 import type { Arriving, Door } from './endpoint.js';
 import { answerAnyone, answerCaller } from './endpoint.js';
 import { InFlight } from './limits/inFlight.js';
@@ -110,21 +109,12 @@ function addProbes(application: Express, { isReady, inFlight }: ApplicationParts
   });
 }
 
-/** The interface, for machines and for people: made once, from the rows that are served. */
+/** The interface, made once from the rows that are served. */
 function addDescription(application: Express, { routes, gate }: ApplicationParts): void {
-  const document = openApiOf(routes);
-  const json = JSON.stringify(document);
-  const { html, contentSecurityPolicy } = apiPageOf(document);
+  const json = JSON.stringify(openApiOf(routes));
   application.get('/openapi.json', (request, response) => {
     gate.takeFromAddress(networkOf(request.socket.remoteAddress), 'stranger');
     response.type('application/json').send(json);
-  });
-  application.get('/docs', (request, response) => {
-    gate.takeFromAddress(networkOf(request.socket.remoteAddress), 'stranger');
-    response
-      .set('Content-Security-Policy', contentSecurityPolicy)
-      .type('text/html; charset=utf-8')
-      .send(html);
   });
 }
 

@@ -1,5 +1,4 @@
-import type { Phase } from '../entry/entry.js';
-import type { EntryHead } from '../entry/entryScan.js';
+import type { Entry, Phase } from '../entry/entry.js';
 
 /** An attempt whose outcome the log does not have: cut short, or still under way when the log was read. */
 export interface OpenAttempt {
@@ -15,7 +14,7 @@ export function standsAlone({
   phase,
   request,
   certificate,
-}: Pick<EntryHead, 'phase' | 'request' | 'certificate'>): boolean {
+}: Pick<Entry, 'phase' | 'request' | 'certificate'>): boolean {
   return phase === 'denied' && (request ?? certificate) !== undefined;
 }
 
@@ -48,7 +47,7 @@ export class ActPairing {
    * Takes the next entry of the log.
    * @returns why it counts for nothing, or cannot stand where it does, if so; undefined when it counts
    */
-  follow(entry: EntryHead, index: number): Unpaired | undefined {
+  follow(entry: Entry, index: number): Unpaired | undefined {
     this.#counts[entry.phase] += 1;
     const { id, act, actor, phase } = entry;
     const attempt = this.#open.get(id);

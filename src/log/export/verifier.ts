@@ -2,8 +2,7 @@ import type { Json } from '../entry/canonical.js';
 import { CheckedLines, Fault } from './checkedLines.js';
 import { CheckpointError, openCheckpoint, type Checkpoint } from '../note/checkpoint.js';
 import { cosignaturesOn, type WitnessKey } from '../note/cosignature.js';
-import { EntryError, maximumEntryBytes, parseEntry, type Entry, type Phase } from '../entry/entry.js';
-import { scanEntry, type EntryHead } from '../entry/entryScan.js';
+import { EntryError, parseEntry, type Entry, type Phase } from '../entry/entry.js';
 import {
   ExportError,
   lineKind,
@@ -51,7 +50,7 @@ export interface VerifierOptions {
    * done or is {@link Invented}: see {@link Came}.
    */
   readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => Objection | undefined;
-  /** What follows all the same from an entry that is void, in words; undefined: nothing. Asked only where `checkEntry` is given. */
+  /** What follows all the same from an entry that is void, in words; undefined: nothing. */
   readonly followVoid?: (entry: Entry) => string | undefined;
 }
 
@@ -233,17 +232,15 @@ export class ExportVerifier {
 
   #acceptEntry(line: Line, index: number): void {
     this.#stage = 'entries';
-    // a value is made of an entry only for who looks at it; its form is checked either way
-    const entry = this.#options.checkEntry === undefined ? undefined : parsed(line, index);
-    const head = entry ?? scanned(line) ?? parsed(line, index);
-    const unpaired = this.#acts.follow(head, index);
+    const entry = parsed(line, index);
+    const unpaired = this.#acts.follow(entry, index);
     if (unpaired !== undefined && 'fault' in unpaired) throw new Fault(unpaired.fault, index);
     const isVoid = unpaired !== undefined;
     // nothing is learnt from an entry that counts for nothing, but what it ends
     if (isVoid) this.#reportSecond(entry, unpaired.void, index);
-    else if (entry !== undefined) this.#check(entry, index);
-    if (head.act === policyAct && head.phase === 'done') {
-      const applied = this.#named(entry ?? parsed(line, index), index);
+    else this.#check(entry, index);
+    if (entry.act === policyAct && entry.phase === 'done') {
+      const applied = this.#named(entry, index);
       if (!isVoid) this.#inForce = applied.document;
     }
     this.#tree.append(leafHash(line.bytes));
@@ -277,8 +274,8 @@ export class ExportVerifier {
     this.#report({ ...doubt, came });
   }
 
-  #reportSecond(entry: Entry | undefined, reason: string, index: number): void {
-    const follows = entry === undefined ? undefined : this.#options.followVoid?.(entry);
+  #reportSecond(entry: Entry, reason: string, index: number): void {
+    const follows = this.#options.followVoid?.(entry);
     if (follows === undefined) this.#report({ index, reason, came: 'void' });
     else this.#report({ index, reason: `${reason}; ${follows}`, came: 'late' });
   }
@@ -343,11 +340,6 @@ const NOT_DONE: ReadonlyMap<string, Came> = new Map([
   ['log-unavailable', 'undone'],
   ['interrupted', 'interrupted'],
 ]);
-
-/** The head of an entry that is plainly one, and not too long. */
-function scanned({ text, bytes }: Line): EntryHead | undefined {
-  return bytes.length > maximumEntryBytes ? undefined : scanEntry(text);
-}
 
 function parsed({ text, bytes }: Line, index: number): Entry {
   try {

@@ -158,7 +158,7 @@ const rows: readonly Row[] = [
     control: { perAddress: { perSecond: 1, burst: 1000 } },
     succeeds: async () => {
       const statuses: number[] = [];
-      const targets = ['/v1/server', '/openapi.json', '/docs'];
+      const targets = ['/v1/server', '/openapi.json', '/v1/checkpoint'];
       for (const target of [...targets, ...targets, ...targets])
         statuses.push((await running.client.send({ method: 'GET', target })).status);
       return statuses.filter((status) => status === 200).length > 5;
