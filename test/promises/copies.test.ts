@@ -10,7 +10,9 @@ import type { WireGrant, WireKey } from '../../src/api/wire.js';
 import { keptLog } from '../support/operatorLines.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
 import { acceptLoss } from '../../src/token/ceremony/acceptLoss.js';
+import type { Programs } from '../support/databaseCopies.js';
 import { COPIES } from '../support/databaseCopies.js';
+import { postgresPrograms, replicatingServer } from '../support/postgresPrograms.js';
 import { runTs } from '../support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { System } from '../support/system.js';
@@ -25,6 +27,7 @@ import { entriesFrom, expectLogHolds } from './wholeLog.js';
  * in the token and not in its records is no stray.
  */
 
+let programs: Programs;
 let system: System;
 let key: WireKey;
 let grant: WireGrant;
@@ -34,9 +37,15 @@ let copies = 0;
 const children: ChildProcess[] = [];
 
 beforeAll(async () => {
+  programs = await postgresPrograms();
   system = await makeSystem({
     operatorLog: operators.log,
-    config: () => ({ anchorMs: 200, housekeepingMs: 86_400_000 }),
+    config: (_hsm, directory) => ({
+      ...{ anchorMs: 200, housekeepingMs: 86_400_000 },
+      ...(programs === undefined
+        ? {}
+        : { database: { binaries: replicatingServer(programs, join(directory, 'binaries')) } }),
+    }),
   });
   key = (await system.client('owner').generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign' })).result;
   grant = await granted(system, key, { maxUses: 100 });
@@ -102,7 +111,7 @@ describe.each(Object.entries(COPIES))('beside %s', (_kind, copyTo) => {
     // until a checkpoint covers all of it: the copy has everything that production has
     await expectLogHolds(system);
     directory = join(system.directory, `copy-${(copies += 1)}`);
-    await copyTo(system, directory);
+    await copyTo(system, directory, programs);
   });
 
   test('production goes on when it was ahead: the copy does not start, says why, and takes nothing from the token', async () => {

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { Client } from 'pg';
 
+import type { Cluster } from '../../src/privatePostgres/cluster.js';
 import { startCluster } from '../../src/privatePostgres/cluster.js';
 import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import type { Place } from '../../src/privatePostgres/place.js';
@@ -11,44 +12,72 @@ import { readPlace } from '../../src/privatePostgres/place.js';
 import { daemonRole } from '../../src/privatePostgres/initialise.js';
 import { migrate } from '../../src/postgres/schema/migrate.js';
 import { ownerOf } from './databaseDump.js';
+import { CLUSTER } from './freshCluster.js';
 import type { System } from './system.js';
 import { until } from './waiting.js';
 
 /*
- * Copies of a system's private database, made while its daemon and its server run: in the ways in which people make them.
+ * Copies of a system's private database, made while its daemon and its server run: in the ways in which people make them, and
+ * with PostgreSQL's own programs where they lie beside its server. The npm package brings the server alone; beside that the
+ * same copies are made by what those programs do.
  */
+
+/** Where `pg_dump`, `pg_restore` and `pg_basebackup` of the server's version lie; undefined where they do not. */
+export type Programs = string | undefined;
 
 /** Each makes the directory of another private cluster, at `to`, which a daemon can be configured with. */
 export const COPIES = {
-  'the rows of every table, as a dump has them': dumped,
-  'a base backup': backedUp,
+  'a dump': async (system, to, programs) => {
+    const cluster = await startCluster({ ...CLUSTER, directory: to });
+    try {
+      const from = await ownerOf(system);
+      if (programs === undefined) await copyRows(from, cluster);
+      else dumpAndRestore(from, cluster.owner, { file: `${to}.dump`, programs });
+    } finally {
+      await cluster.stop();
+    }
+  },
+  'a base backup': async (system, to, programs) => {
+    const from = await placeOf(join(system.directory, 'postgres'));
+    await asSuperuser(from, (client) =>
+      programs === undefined ? copyBetween(from, to, client) : baseBackup(from, to, programs),
+    );
+  },
   'a snapshot of the files': snapshot,
-} as const satisfies Record<string, (system: System, to: string) => Promise<void>>;
+} as const satisfies Record<string, (system: System, to: string, programs: Programs) => Promise<void>>;
+
+function dumpAndRestore(
+  from: ConnectionSettings,
+  to: ConnectionSettings,
+  { file, programs }: { readonly file: string; readonly programs: string },
+): void {
+  const run = (
+    name: string,
+    { host, user, password, database }: ConnectionSettings,
+    more: string[],
+  ): void => {
+    execFileSync(join(programs, name), ['-h', host, '-U', user, '-d', database, ...more], {
+      env: { PGPASSWORD: password },
+    });
+  };
+  run('pg_dump', from, ['--format=custom', `--file=${file}`]);
+  run('pg_restore', to, ['--exit-on-error', file]);
+}
 
 /** All rows as one transaction sees them, put into the tables of a new database. */
-async function dumped(system: System, to: string): Promise<void> {
-  const cluster = await startCluster({
-    ...{ directory: to, packageDirectory: process.cwd(), startTimeoutMs: 60_000, stopTimeoutMs: 10_000 },
-    log: { info: () => undefined, warn: () => undefined },
-    onLost: () => undefined,
-  });
+async function copyRows(from: ConnectionSettings, cluster: Cluster): Promise<void> {
+  await migrate(cluster.owner, daemonRole, 60_000);
+  const tables = await rowsOf(from);
+  const client = new Client({ ...cluster.owner, ssl: false });
+  await client.connect();
   try {
-    await migrate(cluster.owner, daemonRole, 60_000);
-    const from = await ownerOf(system);
-    const tables = await rowsOf(from);
-    const client = new Client({ ...cluster.owner, ssl: false });
-    await client.connect();
-    try {
-      const names = tables.map(({ name }) => name);
-      for (const name of names) await client.query(`alter table ${name} disable trigger user`);
-      await client.query(`truncate ${names.join(', ')}`);
-      await restore(client, tables);
-      for (const name of names) await client.query(`alter table ${name} enable trigger user`);
-    } finally {
-      await client.end();
-    }
+    const names = tables.map(({ name }) => name);
+    for (const name of names) await client.query(`alter table ${name} disable trigger user`);
+    await client.query(`truncate ${names.join(', ')}`);
+    await restore(client, tables);
+    for (const name of names) await client.query(`alter table ${name} enable trigger user`);
   } finally {
-    await cluster.stop();
+    await client.end();
   }
 }
 
@@ -111,34 +140,49 @@ async function restore(client: Client, tables: readonly TableRows[]): Promise<vo
   }
 }
 
-/** As pg_basebackup makes one: the files between start and stop of a backup, the log of writes, and the label. */
-async function backedUp(system: System, to: string): Promise<void> {
-  const directory = join(system.directory, 'postgres');
-  const { home, data, socketDirectory } = await placeOf(directory);
+/** Lends a connection of the bootstrap superuser, who may start a backup: a private cluster has no rule that lets one in. */
+async function asSuperuser(
+  { home, data, socketDirectory }: Place,
+  work: (client: Client) => Promise<void>,
+): Promise<void> {
   const rules = join(home, 'pg_hba.conf');
   const usual = readFileSync(rules, 'utf8');
-  // nobody is let in as the superuser that starts a backup, so for this time one is
-  writeFileSync(rules, `local all postgres trust\n${usual}`);
+  writeFileSync(rules, `local all postgres trust\nlocal replication postgres trust\n${usual}`);
   const { pid } = postmasterOf(data);
   process.kill(pid, 'SIGHUP');
   const settings = { host: socketDirectory, port: 5432, user: 'postgres', database: 'postgres', ssl: false };
   const client = await connected(settings);
   try {
-    await client.query(`select pg_backup_start('copy', true)`);
-    execFileSync('cp', ['-a', directory, to]);
-    const { rows } = await client.query<{ label: string; stop: string }>(
-      `select labelfile as label, pg_walfile_name(lsn) as stop from pg_backup_stop(false)`,
-    );
-    const copied = await placeOf(to);
-    execFileSync('cp', ['-a', `${data}/pg_wal/.`, join(copied.data, 'pg_wal')]);
-    writeFileSync(join(copied.data, 'backup_label'), rows[0]?.label ?? '');
-    execFileSync('chown', ['--reference', data, join(copied.data, 'backup_label')]);
-    withoutServer(copied);
+    await work(client);
   } finally {
     await client.end();
     writeFileSync(rules, usual);
     process.kill(pid, 'SIGHUP');
   }
+}
+
+async function baseBackup(from: Place, to: string, programs: string): Promise<void> {
+  mkdirSync(to);
+  for (const name of ['location.json', 'passwords.json'])
+    execFileSync('cp', ['-a', join(from.directory, name), to]);
+  const { data } = await placeOf(to);
+  const as = ['-h', from.socketDirectory, '-U', 'postgres'];
+  execFileSync(join(programs, 'pg_basebackup'), [...as, '-D', data, '--checkpoint=fast'], { env: {} });
+  execFileSync('chown', ['-R', '--reference', from.data, data]);
+}
+
+/** As pg_basebackup makes one: the files between start and stop of a backup, the log of writes, and the label. */
+async function copyBetween({ directory, data }: Place, to: string, client: Client): Promise<void> {
+  await client.query(`select pg_backup_start('copy', true)`);
+  execFileSync('cp', ['-a', directory, to]);
+  const { rows } = await client.query<{ label: string }>(
+    'select labelfile as label from pg_backup_stop(false)',
+  );
+  const copied = await placeOf(to);
+  execFileSync('cp', ['-a', `${data}/pg_wal/.`, join(copied.data, 'pg_wal')]);
+  writeFileSync(join(copied.data, 'backup_label'), rows[0]?.label ?? '');
+  execFileSync('chown', ['--reference', data, join(copied.data, 'backup_label')]);
+  withoutServer(copied);
 }
 
 /** As a file system makes one, of all files at one instant: nothing is written while it lasts. */
