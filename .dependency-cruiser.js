@@ -62,6 +62,7 @@ const roomRules = Object.entries(ROOMS).map(([room, { rooms, packages = [], core
   to: {
     pathNot: [
       `^src/(${[room, ...rooms].join('|')})/`,
+      '^src/version\\.ts$',
       ...(packages.length > 0 ? [`node_modules/(@types/)?(${packages.join('|')})/`] : []),
       ...(core ?? []).map((name) => `^(node:)?${name}$`),
     ],

@@ -11,6 +11,7 @@ import { watchForHangs } from './daemon/hangWatch.js';
 import { createOperatorLog, reasonsOf } from './daemon/operatorLog.js';
 import { PAIR_PROGRAM } from './pairProgram.js';
 import { oldestCallMs } from './token/cryptoki/attributes.js';
+import { versionLine } from './version.js';
 
 const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
 
@@ -47,8 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT_CODES.clean.code;
   }
   if (values.version === true) {
-    const { version } = await packageOf(packageDirectory);
-    process.stdout.write(`escrowd ${version}\n`);
+    process.stdout.write(`${versionLine('escrowd')}\n`);
     return EXIT_CODES.clean.code;
   }
   if (values.config === undefined) {
@@ -96,11 +96,6 @@ function stopSignal(): Promise<string> {
         resolveSignal(name);
       });
   });
-}
-
-async function packageOf(directory: string): Promise<{ readonly version: string }> {
-  const { readFile } = await import('node:fs/promises');
-  return JSON.parse(await readFile(resolve(directory, 'package.json'), 'utf8')) as { version: string };
 }
 
 // A sudden end is safe (the log says what was under way), but a clean one also waits for the log to be written out.

@@ -439,6 +439,7 @@ const problem = z.strictObject({
   title: text(256),
   status: z.int().min(400).max(599),
   detail: text(1024),
+  instance: text(45).regex(/^urn:uuid:[0-9a-f-]{36}$/),
 }) satisfies z.ZodType<Problem>;
 
 /** Attacks that the token does not refuse, and that the configuration accepts. */

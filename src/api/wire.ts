@@ -34,6 +34,8 @@ export interface Problem {
   readonly title: string;
   readonly status: number;
   readonly detail: string;
+  /** `urn:uuid:` (RFC 9562) and the request id, by which the operator's log knows this request. */
+  readonly instance: string;
 }
 
 /** GET /v1/server: what this server says it is. Public; clients pin these from the ceremony's record instead. */

@@ -190,14 +190,16 @@ function notProven({ end, message, cause }: NotProven): Failure {
   return { exit: 'notProven', code: `not-${end}`, sentence: `not ${end}: ${message}`, next };
 }
 
-function problemFailure({ code, status, detail }: ServerProblem): Failure {
+function problemFailure({ code, status, detail, requestId }: ServerProblem): Failure {
   if (UNAVAILABLE.has(code)) {
     const sentence = `the server cannot do it now (${code}): ${detail}`;
     return { exit: 'unavailable', code, sentence, next: 'try again later; see: escrowctl status' };
   }
   if (status >= 500) {
     const sentence = `the server failed (${code}): ${detail}`;
-    return { exit: 'unexpected', code, sentence, next: 'it may have been done: look before you repeat it' };
+    const named = requestId === undefined ? '' : `; the operators find it by ${requestId}`;
+    const next = `it may have been done: look before you repeat it${named}`;
+    return { exit: 'unexpected', code, sentence, next };
   }
   return { exit: 'refused', code, sentence: `refused (${code}): ${detail}`, next: NEXT[code] };
 }

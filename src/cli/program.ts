@@ -10,6 +10,7 @@ import { Given } from './given.js';
 import { Session } from './session.js';
 import { readSettings } from './settings.js';
 import { errorMark } from './terminal.js';
+import { versionLine } from '../version.js';
 
 /**
  * Runs one command line (without the program's own name) and returns the exit code, see {@link EXIT_CODES}. What was
@@ -54,6 +55,7 @@ function programOf(environment: Environment, setExit: SetExit): Command {
   const { terminal } = environment;
   const program = new Command('escrowctl')
     .description('Key escrow in an HSM: keys, recovery, grants and the log, from the command line.')
+    .version(versionLine('escrowctl'), '--version', 'say which version this is')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => {

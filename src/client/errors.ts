@@ -101,6 +101,8 @@ export class ServerProblem extends Error {
     readonly code: string,
     readonly status: number,
     readonly detail: string,
+    /** By which the operator's log knows the request; servers of before say it in a header only. */
+    readonly requestId?: string,
   ) {
     super(detail);
   }

@@ -5,7 +5,14 @@ import { ServerProblem, ServerUnreachable } from './errors.js';
 
 const PROBLEM_TYPE = 'urn:escrowd:problem:';
 
-const schema = z.object({ type: z.string(), detail: z.string().optional(), title: z.string().optional() });
+const INSTANCE = /^urn:uuid:([0-9a-f-]{36})$/;
+
+const schema = z.object({
+  type: z.string(),
+  detail: z.string().optional(),
+  title: z.string().optional(),
+  instance: z.string().optional(),
+});
 
 /** What an answer that is not a success says: a ServerProblem, or ServerUnreachable when it is none of escrowd's. */
 export function asProblem(answer: WireAnswer): ServerProblem | ServerUnreachable {
@@ -16,8 +23,10 @@ export function asProblem(answer: WireAnswer): ServerProblem | ServerUnreachable
       `an answer with status ${answer.status} that is not one of escrowd`,
     );
   }
-  const { type, detail, title } = problem.data;
-  return new ServerProblem(type.slice(PROBLEM_TYPE.length), answer.status, detail ?? title ?? '');
+  const { type, detail, title, instance } = problem.data;
+  const code = type.slice(PROBLEM_TYPE.length);
+  const requestId = INSTANCE.exec(instance ?? '')?.[1];
+  return new ServerProblem(code, answer.status, detail ?? title ?? '', requestId);
 }
 
 function jsonOrUndefined(body: Buffer): unknown {

@@ -13,7 +13,7 @@ import { InFlight } from './limits/inFlight.js';
 import { networkOf } from './limits/network.js';
 import { openApiOf } from './description/openapi.js';
 import { peerCertificateOf } from './caller/peerCertificate.js';
-import { problemOf } from './problems.js';
+import { isFault, problemOf } from './problems.js';
 import type { Gate } from './limits/rates.js';
 import { AddressTooOften } from './limits/rates.js';
 import type { Reply, Route } from './route.js';
@@ -37,6 +37,9 @@ export interface ApplicationParts {
   readonly isClockOff: () => boolean;
 }
 
+/** What is there besides the routes, for GET. */
+const DESCRIBED = ['/healthz', '/readyz', '/openapi.json'] as const;
+
 /** Requests with a body as large as a policy, at once. */
 const MAX_LARGE_BODIES = 4;
 
@@ -55,11 +58,9 @@ export function applicationOf(parts: ApplicationParts): Express {
   const { escrow, gate, inFlight, maxBodyBytes, isClockOff } = parts;
   const largeBodies = new InFlight(MAX_LARGE_BODIES);
   const door: Door = { escrow, gate, inFlight, maxBodyBytes, isClockOff, largeBodies };
-  for (const route of parts.routes) {
-    const handler = handlerOf(parts, door, route);
-    if (route.method === 'GET') application.get(route.path, handler);
-    else application.post(route.path, handler);
-  }
+  for (const route of parts.routes)
+    addRoute(application, route.method, route.path, handlerOf(parts, door, route));
+  refuseOtherMethods(application, parts.routes);
   application.use(() => {
     throw new EscrowError('route-unknown');
   });
@@ -74,10 +75,7 @@ export function applicationOf(parts: ApplicationParts): Express {
  */
 const TARGET = /^\/[A-Za-z0-9._/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?$/;
 
-/**
- * What every answer carries, and what there is: no HEAD or OPTIONS is made up from the routes, and no target has two
- * spellings. Nobody is looked at before.
- */
+/** What every answer carries. No target has two spellings. Nobody is looked at before. */
 function frame({ inFlight, gate }: ApplicationParts): RequestHandler {
   return (request, response, next) => {
     letRestPass(request, response, (bytes) => gate.letsPass(bytes));
@@ -89,10 +87,28 @@ function frame({ inFlight, gate }: ApplicationParts): RequestHandler {
       'Strict-Transport-Security': 'max-age=31536000',
     });
     if (inFlight.isDraining) response.set('Connection', 'close');
-    const isKnown = request.method === 'GET' || request.method === 'POST';
-    if (!isKnown) next(new EscrowError('route-unknown'));
-    else next(TARGET.test(request.originalUrl) ? undefined : new EscrowError('request-target-malformed'));
+    next(TARGET.test(request.originalUrl) ? undefined : new EscrowError('request-target-malformed'));
   };
+}
+
+/** A route of one method: Express answers HEAD by what is there for GET, and here nothing is made up. */
+function addRoute(application: Express, method: 'GET' | 'POST', path: string, handler: RequestHandler): void {
+  application.all(path, async (request, response, next) => {
+    if (request.method === method) await handler(request, response, next);
+    else next();
+  });
+}
+
+/** What is there, asked for by another method, says which it has (RFC 9110 sections 15.5.6 and 10.2.1). */
+function refuseOtherMethods(application: Express, routes: readonly Route[]): void {
+  const methods = new Map<string, string[]>(DESCRIBED.map((path) => [path, ['GET']]));
+  for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method]);
+  for (const [path, allowed] of methods) {
+    application.all(path, (_request, response) => {
+      response.set('Allow', [...allowed].sort().join(', '));
+      throw new EscrowError('method-not-allowed');
+    });
+  }
 }
 
 /**
@@ -100,10 +116,10 @@ function frame({ inFlight, gate }: ApplicationParts): RequestHandler {
  * Neither is ever `busy`, and neither asks anything: they cost what a refusal costs.
  */
 function addProbes(application: Express, { isReady, inFlight }: ApplicationParts): void {
-  application.get('/healthz', (_request, response) => {
+  addRoute(application, 'GET', '/healthz', (_request, response) => {
     response.status(200).json({ status: 'ok' });
   });
-  application.get('/readyz', (_request, response) => {
+  addRoute(application, 'GET', '/readyz', (_request, response) => {
     const ready = !inFlight.isDraining && isReady();
     response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready' });
   });
@@ -112,7 +128,7 @@ function addProbes(application: Express, { isReady, inFlight }: ApplicationParts
 /** The interface, made once from the rows that are served. */
 function addDescription(application: Express, { routes, gate }: ApplicationParts): void {
   const json = JSON.stringify(openApiOf(routes));
-  application.get('/openapi.json', (request, response) => {
+  addRoute(application, 'GET', '/openapi.json', (request, response) => {
     gate.takeFromAddress(networkOf(request.socket.remoteAddress), 'stranger');
     response.type('application/json').send(json);
   });
@@ -128,7 +144,7 @@ function handlerOf(parts: ApplicationParts, door: Door, route: Route): RequestHa
     const work =
       route.access === 'public' ? answerAnyone(door, route, arriving) : answerCaller(door, route, arriving);
     const reply = await deadline.answer(work, (error) => {
-      if (problemOf(error).isFault) report(error, requestIdOf(response));
+      if (isFault(error)) report(error, requestIdOf(response));
     });
     if (inFlight.isDraining) response.set('Connection', 'close');
     send(response, reply);
@@ -204,14 +220,15 @@ function send(response: Response, reply: Reply): void {
 /** The last handler, which Express knows by its four parameters. */
 function problems({ report, refused }: ApplicationParts) {
   return (error: unknown, _request: Request, response: Response, next: NextFunction): void => {
-    const problem = problemOf(error);
-    if (problem.isFault) report(error, requestIdOf(response));
+    const requestId = requestIdOf(response);
+    if (isFault(error)) report(error, requestId);
     if (error instanceof AddressTooOften) refused(error.address);
     if (response.headersSent) {
       next(error);
       return;
     }
-    response.status(problem.status).set(problem.headers).json(problem.body);
+    const { status, headers, body } = problemOf(error, requestId);
+    response.status(status).set(headers).json(body);
   };
 }
 

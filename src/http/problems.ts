@@ -5,7 +5,7 @@ import { SCHEME } from './caller/signed.js';
 
 /**
  * HTTP statuses (RFC 9110 section 15) of everything that escrowd refuses: 401 who are you, 403 not you, 404 no such
- * thing, 409 not now, 422 not so, 429 not so often, 503 not at the moment.
+ * thing, 405 not so, 409 not now, 422 not so, 429 not so often, 503 not at the moment.
  */
 export const STATUS = {
   'request-unsigned': 401,
@@ -21,6 +21,7 @@ export const STATUS = {
   'certificate-expired': 401,
   forbidden: 403,
   'route-unknown': 404,
+  'method-not-allowed': 405,
   'rate-limited': 429,
   'deadline-exceeded': 503,
   'policy-invalid': 422,
@@ -88,12 +89,13 @@ export const STATUS = {
   internal: 500,
 } as const satisfies Record<ErrorCode, number>;
 
-/** After how many seconds another try may succeed (Retry-After, RFC 9110 section 10.2.3). */
+/** After how many seconds another try may succeed (Retry-After, RFC 9110 section 10.2.3), where nothing better is known. */
 export const RETRY_AFTER_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
   'rate-limited': 1,
   'idempotency-in-progress': 1,
   'deadline-exceeded': 5,
   'checkpoint-unwitnessed': 1,
+  'grant-rate-exceeded': 1,
   busy: 1,
   'token-unavailable': 5,
   'log-unavailable': 5,
@@ -106,15 +108,17 @@ export interface ProblemReply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Problem;
-  /** Whether something is broken, which the operator should hear about. */
-  readonly isFault: boolean;
 }
 
-/** What the caller is told (RFC 9457). Whatever is not an EscrowError is `internal`, and nothing of it is told. */
-export function problemOf(error: unknown): ProblemReply {
-  const code = error instanceof EscrowError ? error.code : 'internal';
+/**
+ * What the caller is told (RFC 9457). Whatever is not an EscrowError is `internal`, and nothing of it is told.
+ *
+ * @param requestId the UUID that the operator's log knows the request by
+ */
+export function problemOf(error: unknown, requestId: string): ProblemReply {
+  const code = codeOf(error);
   const status = STATUS[code];
-  const retryAfter = RETRY_AFTER_SECONDS[code];
+  const retryAfter = retryAfterSeconds(error);
   return {
     status,
     headers: {
@@ -127,7 +131,23 @@ export function problemOf(error: unknown): ProblemReply {
       title: ERROR_CODES[code],
       status,
       detail: error instanceof EscrowError && status < 500 ? error.detail : ERROR_CODES[code],
+      instance: `urn:uuid:${requestId}`,
     },
-    isFault: status >= 500 && code !== 'busy' && code !== 'shutting-down',
   };
+}
+
+/** Whether something is broken, which the operator should hear about. */
+export function isFault(error: unknown): boolean {
+  const code = codeOf(error);
+  return STATUS[code] >= 500 && code !== 'busy' && code !== 'shutting-down';
+}
+
+function codeOf(error: unknown): ErrorCode {
+  return error instanceof EscrowError ? error.code : 'internal';
+}
+
+function retryAfterSeconds(error: unknown): number | undefined {
+  const ms = error instanceof EscrowError ? error.retryAfterMs : undefined;
+  if (ms === undefined) return RETRY_AFTER_SECONDS[codeOf(error)];
+  return Number.isFinite(ms) ? Math.ceil(ms / 1000) : undefined;
 }

@@ -92,9 +92,29 @@ export function distinct<T extends z.ZodType>(item: T, max: number): z.ZodType<r
     .refine((items) => new Set(items).size === items.length, 'must not name anything twice');
 }
 
-/** What is wrong, and where: `scope.maxUses: Too small: expected number to be >=1`. Never the value itself. */
-export function issueInWords({ path, message }: z.core.$ZodIssue): string {
-  const where = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`)).join('');
-  const sentence = where === '' ? message : `${where.replace(/^\./, '')}: ${message}`;
+/**
+ * What is wrong, and where: `scope.maxUses: Too small: expected number to be >=1`. Never the value itself. Of a choice between
+ * forms, what is wrong by those that it comes nearest to.
+ */
+export function issueInWords(issue: z.core.$ZodIssue): string {
+  const sentence = inWords(issue, []);
   return sentence.length > 300 ? `${sentence.slice(0, 300)}…` : sentence;
+}
+
+function inWords(issue: z.core.$ZodIssue, within: readonly PropertyKey[]): string {
+  const path = [...within, ...issue.path];
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const wrongMembers = issue.errors.map(
+      (issues) => new Set(issues.map(({ path: [member] }) => member)).size,
+    );
+    const fewest = Math.min(...wrongMembers);
+    const nearest = issue.errors.flatMap((issues, at) =>
+      wrongMembers[at] === fewest ? issues.slice(0, 1) : [],
+    );
+    return [...new Set(nearest.map((one) => inWords(one, path)))].join(', or ');
+  }
+  const [first] = issue.code === 'invalid_key' ? issue.issues : [];
+  if (first !== undefined) return inWords(first, path);
+  const where = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`)).join('');
+  return where === '' ? issue.message : `${where.replace(/^\./, '')}: ${issue.message}`;
 }

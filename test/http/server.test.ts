@@ -208,6 +208,7 @@ describe('an answer', () => {
       title: 'The caller may not do this.',
       status: 403,
       detail: 'The caller may not do this.',
+      instance: `urn:uuid:${String(answer.headers['x-request-id'])}`,
     });
   });
 

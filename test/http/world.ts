@@ -214,7 +214,11 @@ export interface World {
 
 /** The entries that the records above are of. */
 function logged({ id: grant, scope: granted, startsAt, expiresAt }: Grant): readonly Uint8Array[] {
-  const { scope } = askedAsJson(RECOVERY_RECORD.asked);
+  const { asked } = RECOVERY_RECORD;
+  const { rate } = granted;
+  const { scope } = askedAsJson(
+    asked.purpose === 'operate' ? { ...asked, scope: { ...asked.scope, rate } } : asked,
+  );
   const filing = ({ id, keys, owner, requestHash: hash, attestation }: Recovery): readonly Uint8Array[] =>
     doneAct(
       'recovery.request',

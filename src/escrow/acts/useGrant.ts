@@ -16,7 +16,7 @@ import { DIGEST_BYTES, MECHANISMS, signs } from '../records/mechanisms.js';
 import type { Claim } from '../ports/journal.js';
 import type { Subject } from '../records/subject.js';
 import type { DecryptInput } from '../ports/token.js';
-import { usesLeft } from '../records/rate.js';
+import { msUntilLeft, usesLeft } from '../records/rate.js';
 import { loggedFor } from '../rules/rules.js';
 import { checkLive, endOf, subjectOf } from '../rules/liveGrant.js';
 
@@ -137,6 +137,7 @@ function checkRate({ scope: { rate }, recent }: Grant, uses: number, now: Date):
   throw new EscrowError(
     'grant-rate-exceeded',
     `The grant allows ${rate.uses} uses in ${rate.perMs / 1000} seconds, of which ${left} are left now; ${uses} were asked for.`,
+    { retryAfterMs: msUntilLeft(rate, recent, uses, now) },
   );
 }
 

@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   'certificate-expired': 'The client certificate is outside its period of validity.',
   forbidden: 'The caller may not do this.',
   'route-unknown': 'There is no such resource.',
+  'method-not-allowed': 'The resource has no such method; Allow names those that it has.',
   'rate-limited': 'The caller asks more often, or for more at once, than is allowed.',
   'deadline-exceeded': 'The answer took too long; what was asked may still be done.',
   // directory and rules
@@ -108,12 +109,15 @@ export type ErrorCode = keyof typeof ERROR_CODES;
  */
 export class EscrowError extends Error {
   override readonly name = 'EscrowError';
+  /** After how many milliseconds the same may be granted, where that is known; Infinity: never. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(
     readonly code: ErrorCode,
     readonly detail: string = ERROR_CODES[code],
-    options?: ErrorOptions,
+    options?: ErrorOptions & { readonly retryAfterMs?: number },
   ) {
     super(`${code}: ${detail}`, options);
+    this.retryAfterMs = options?.retryAfterMs;
   }
 }

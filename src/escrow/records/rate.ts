@@ -30,6 +30,15 @@ export function usesLeft(rate: Rate, recent: RecentUses, at: Date): number {
   return Math.max(0, rate.uses - total(countingAt(rate, recent, at)));
 }
 
+/** After how many milliseconds so many uses are left, when nothing else takes them: 0 now, Infinity never. */
+export function msUntilLeft(rate: Rate, recent: RecentUses, uses: number, at: Date): number {
+  if (uses > rate.uses) return Infinity;
+  if (uses <= usesLeft(rate, recent, at)) return 0;
+  const ends = countingAt(rate, recent, at).map((one) => endOf(rate, one));
+  const enough = ends.sort((a, b) => a - b).find((end) => uses <= usesLeft(rate, recent, new Date(end)));
+  return (enough ?? at.getTime()) - at.getTime();
+}
+
 /** Whether `rate` never allows what `bound` does not: no more uses, in no less time. */
 export function isWithin(rate: Rate, bound: Rate): boolean {
   return rate.uses <= bound.uses && rate.perMs >= bound.perMs;
@@ -37,8 +46,12 @@ export function isWithin(rate: Rate, bound: Rate): boolean {
 
 /** A clock that went back frees nothing: what lies in the future counts. */
 function countingAt(rate: Rate, recent: RecentUses, at: Date): RecentUses {
-  const size = sliceMs(rate);
-  return recent.filter(({ slice }) => (slice + 1) * size + rate.perMs > at.getTime());
+  return recent.filter((one) => endOf(rate, one) > at.getTime());
+}
+
+/** When the uses of a slice no longer count: milliseconds since the epoch. */
+function endOf(rate: Rate, { slice }: RecentUses[number]): number {
+  return (slice + 1) * sliceMs(rate) + rate.perMs;
 }
 
 function sliceMs({ perMs }: Rate): number {

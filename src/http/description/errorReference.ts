@@ -35,7 +35,7 @@ function section(code: ErrorCode, routes: readonly Route[]): readonly string[] {
     `## ${code}`,
     '',
     `- **Type:** \`urn:escrowd:problem:${code}\``,
-    `- **Status:** ${STATUS[code]}${retryAfter === undefined ? '' : `, with Retry-After: ${retryAfter}`}`,
+    `- **Status:** ${STATUS[code]}${retryAfter === undefined ? '' : `, with Retry-After: ${retryAfter} s, where nothing better is known`}`,
     `- **Means:** ${ERROR_CODES[code]}`,
     `- **Answered by:** ${answeredBy === '' ? 'no operation in particular' : answeredBy}`,
     `- **What to do:** ${ADVICE[code]}`,

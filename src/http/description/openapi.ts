@@ -41,6 +41,8 @@ const OF_SIGNED = [
   'request-replayed',
   'caller-unknown',
   'forbidden',
+  'clock-differs',
+  'record-mismatch',
 ] as const satisfies readonly ErrorCode[];
 /** What an act can be refused with, besides: it may be cut short, by whatever end. */
 const OF_ACTS = ['interrupted', 'token-object-missing'] as const satisfies readonly ErrorCode[];
@@ -194,8 +196,9 @@ function problemSchema(status: number, codes: readonly ErrorCode[]): JsonObject 
       title: member('title'),
       status: { type: 'integer', format: 'int32', const: status, minimum: status, maximum: status },
       detail: member('detail'),
+      instance: member('instance'),
     },
-    required: ['type', 'title', 'status', 'detail'],
+    required: ['type', 'title', 'status', 'detail', 'instance'],
     additionalProperties: false,
   };
 }
@@ -221,7 +224,7 @@ const HEADERS = {
   },
   'Retry-After': {
     description: 'After how many seconds another try may succeed.',
-    schema: { type: 'integer', format: 'int32', minimum: 0, maximum: 3600 },
+    schema: { type: 'integer', format: 'int32', minimum: 0, maximum: 2_147_483_647 },
   },
 } as const satisfies JsonObject;
 

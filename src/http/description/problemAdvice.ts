@@ -24,6 +24,7 @@ export const ADVICE = {
   'certificate-expired': 'Have a certificate that is valid bound to the app.',
   forbidden: 'Ask somebody whose role or part in the matter allows it.',
   'route-unknown': 'Look the route up in openapi.json.',
+  'method-not-allowed': 'Take a method that Allow names.',
   'rate-limited': LATER,
   'deadline-exceeded': `It may still be done, or have been done: look before doing it again. ${LATER_AND_LOOK}`,
   'policy-invalid': 'Correct the document; `detail` says where.',
@@ -78,7 +79,8 @@ export const ADVICE = {
   'grant-not-started': 'Wait until `startsAt`.',
   'grant-revoked': GIVE_UP,
   'grant-exhausted': GIVE_UP,
-  'grant-rate-exceeded': 'Wait, and use the key less often: the scope says how often.',
+  'grant-rate-exceeded':
+    'Try again after Retry-After, with no more inputs at once than the scope allows in its time; without one, it allows never so many.',
   'operation-not-granted': 'Use the key as the scope of the grant says.',
   'mechanism-unsupported': 'Take a mechanism that GET /v1/server lists.',
   'ciphertext-invalid':

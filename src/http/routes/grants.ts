@@ -10,6 +10,15 @@ import { act, use, view } from '../route.js';
 import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../../api/orders.js';
 
 const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
+/** What can be wrong with the grant that is named. */
+const OF_ENDED = ['grant-unknown', 'grant-revoked', 'grant-expired', 'grant-exhausted'] as const;
+const OF_USES = [
+  ...OF_ENDED,
+  'grant-not-started',
+  'grant-rate-exceeded',
+  'operation-not-granted',
+  'mechanism-unsupported',
+] as const;
 
 /** Grants, and the use of keys on their owners' behalf. */
 export const grantRoutes: readonly Route[] = [
@@ -43,7 +52,7 @@ export const grantRoutes: readonly Route[] = [
     path: '/v1/grants/:grant/revoke',
     name: 'revokeGrant',
     summary: 'Ends a grant at once.',
-    problems: ['grant-unknown', 'grant-revoked', 'grant-expired', 'grant-exhausted'],
+    problems: OF_ENDED,
     reply: REPLIES.grant,
     act: 'grant.revoke',
     roles: ['owner', 'admin', 'depositary'],
@@ -59,14 +68,7 @@ export const grantRoutes: readonly Route[] = [
     path: '/v1/grants/:grant/sign',
     name: 'sign',
     summary: 'Signs a batch of messages or digests on the owner’s behalf; one use each.',
-    problems: [
-      'grant-unknown',
-      'grant-revoked',
-      'grant-expired',
-      'grant-exhausted',
-      'operation-not-granted',
-      'mechanism-unsupported',
-    ],
+    problems: OF_USES,
     reply: REPLIES.signatures,
     act: 'grant.sign',
     parameters: grantPath,
@@ -85,15 +87,7 @@ export const grantRoutes: readonly Route[] = [
     path: '/v1/grants/:grant/decrypt',
     name: 'decrypt',
     summary: 'Decrypts a batch of ciphertexts on the owner’s behalf; one use each.',
-    problems: [
-      'grant-unknown',
-      'grant-revoked',
-      'grant-expired',
-      'grant-exhausted',
-      'operation-not-granted',
-      'mechanism-unsupported',
-      'ciphertext-invalid',
-    ],
+    problems: [...OF_USES, 'ciphertext-invalid'],
     reply: REPLIES.plaintexts,
     act: 'grant.decrypt',
     parameters: grantPath,

@@ -41,6 +41,7 @@ const UNDECIDED = [
   'approval-signature-invalid',
   'approval-mismatch',
   'approval-expired',
+  'approval-too-long',
 ] as const;
 const REQUESTERS = ['admin', 'depositary', 'app'] as const;
 
@@ -217,7 +218,14 @@ export const recoveryRoutes: readonly Route[] = [
     path: '/v1/recoveries/:recovery/activate',
     name: 'activateRecovery',
     summary: 'Makes the grants of an approved request, where that was cut short.',
-    problems: [...STANDING, 'purpose-not-allowed', 'quorum-incomplete', 'delay-running'],
+    problems: [
+      ...STANDING,
+      'purpose-not-allowed',
+      'quorum-incomplete',
+      'delay-running',
+      'grant-expired',
+      'recovery-failed',
+    ],
     reply: REPLIES.grants,
     act: 'recovery.activate',
     roles: REQUESTERS,
@@ -240,6 +248,7 @@ export const recoveryRoutes: readonly Route[] = [
       'quorum-incomplete',
       'delay-running',
       'depositary-not-enrolled',
+      'recovery-failed',
     ],
     reply: REPLIES.releasedKeys,
     act: 'recovery.release',

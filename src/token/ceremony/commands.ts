@@ -13,6 +13,7 @@ import { readRecord, recordText } from './record.js';
 import { renew } from './renew.js';
 import { show } from './show.js';
 import type { TokenPlace } from './table.js';
+import { versionLine } from '../../version.js';
 
 interface PinOptions {
   readonly soPinFile?: string;
@@ -32,6 +33,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     );
   };
   const program = new Command('ceremony')
+    .version(versionLine('ceremony'), '--version', 'say which version this is')
     .description(
       'Prepares a token for escrowd. People run this, with the PINs of the security officer and of the user in\n' +
         'different hands. The daemon makes none of what is made here, and does not start without it.',

@@ -4,6 +4,7 @@ import type { PlaceOptions } from '../ceremony/place.js';
 import { readPlace, withPlace } from '../ceremony/place.js';
 import { openToken } from '../service/openToken.js';
 import { probe, reportText } from './report.js';
+import { versionLine } from '../../version.js';
 
 interface ProbeOptions extends PlaceOptions {
   readonly userPinFile?: string;
@@ -20,6 +21,7 @@ export function probeCommand(
   setExit: (code: number) => void,
 ): Command {
   return withPlace(new Command('token-probe'))
+    .version(versionLine('token-probe'), '--version', 'say which version this is')
     .description(
       'Tries, on a token that went through the ceremony, every verb at every kind of key that its profile claims, and\n' +
         'every attack that a token must refuse. Makes keys for it and destroys them; changes nothing else.',

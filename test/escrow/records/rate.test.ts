@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 import type { RecentUses } from '../../../src/escrow/records/rate.js';
-import { isWithin, takeUses, usesLeft } from '../../../src/escrow/records/rate.js';
+import { isWithin, msUntilLeft, takeUses, usesLeft } from '../../../src/escrow/records/rate.js';
 
 const START_MS = Date.parse('2026-03-01T12:00:00.000Z');
 
@@ -65,4 +65,27 @@ test('a rate is within another only when it never allows more', () => {
   // the same on average, and sixty times as much at once
   expect(isWithin({ uses: 600, perMs: 3_600_000 }, bound)).toBe(false);
   expect(isWithin({ uses: 10, perMs: 59_000 }, bound)).toBe(false);
+});
+
+test('so many uses are left after the time that is said, and not a millisecond before', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 20 }),
+      fc.integer({ min: 1, max: 100_000 }),
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 30_000 }), fc.integer({ min: 1, max: 5 })), {
+        maxLength: 60,
+      }),
+      fc.integer({ min: 1, max: 25 }),
+      (most, perMs, orders, wanted) => {
+        const rate = { uses: most, perMs };
+        const { uses, recent } = taken(rate, orders);
+        const nowMs = uses.at(-1)?.[0] ?? START_MS;
+        const waitMs = msUntilLeft(rate, recent, wanted, new Date(nowMs));
+        const leftAfter = (ms: number): number => usesLeft(rate, recent, new Date(nowMs + ms));
+        if (wanted > most) expect(waitMs).toBe(Infinity);
+        else expect(leftAfter(waitMs)).toBeGreaterThanOrEqual(wanted);
+        if (waitMs > 0 && waitMs !== Infinity) expect(leftAfter(waitMs - 1)).toBeLessThan(wanted);
+      },
+    ),
+  );
 });

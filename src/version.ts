@@ -1,0 +1,8 @@
+import { readFileSync } from 'node:fs';
+
+/** What a program of this package says of itself: all have the version of the package. */
+export function versionLine(program: string): string {
+  const file = new URL('../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string };
+  return `${program} ${version}`;
+}
