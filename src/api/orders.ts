@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/rules/policySignatures.js';
+import { INPUTS } from '../escrow/records/scope.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';
 import { maximumWitnesses } from '../log/note/cosignature.js';
 import {
@@ -16,11 +17,15 @@ import {
   rate,
 } from '../policy/fields.js';
 import { binary, compactJws, decimal, grantId, instant, keyId, recoveryId } from './fields.js';
+import type { Unchanging } from './unchanging.js';
 
 /*
- * The requests of src/api/wire.ts, as zod objects: every object is closed, every length bounded, and what comes
- * out is what the use cases take.
+ * What requests say, as zod objects: every object is closed, every length bounded, and what comes out is what the use cases
+ * take. What clients send is what goes in. Binary is base64url without padding; durations are ISO 8601 (`PT1H`, `P7D`).
  */
+
+/** An order as it is sent. */
+type Sent<S extends z.ZodType> = Unchanging<z.input<S>>;
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** At most so many inputs in one call; the size of a body bounds them further. */
@@ -36,13 +41,15 @@ export const keyOrder = z.strictObject({
   label: newWords({ min: 0, max: 200 }).default(''),
   deliver: z.boolean().default(false),
 });
+/** A key that is to be made. */
+export type KeyOrder = Sent<typeof keyOrder>;
 
 const scope = z
   .strictObject({
     app: principalId,
     operations: distinct(keyUse, 2),
     mechanisms: distinct(mechanism, 16),
-    input: z.enum(['message', 'digest']),
+    input: z.enum(INPUTS),
     maxUses: z.int().min(1).max(1_000_000_000),
     rate: rate.optional(),
     duration: duration({ minMs: 1000, maxMs: 3660 * DAY_MS }),
@@ -58,8 +65,10 @@ const scope = z
   }));
 
 const recoveryCommon = {
+  /** All of one owner, each once. What is asked is asked for each of them, and decided for all. */
   keys: distinct(keyId, MAX_RECOVERY_KEYS),
   reason: newWords({ min: 1, max: 1000 }),
+  /** How long the request can be approved. */
   validFor: duration({ minMs: 1000, maxMs: 90 * DAY_MS }),
 };
 
@@ -68,29 +77,45 @@ export const recoveryOrder = z.discriminatedUnion('purpose', [
   z.strictObject({ ...recoveryCommon, purpose: z.literal('operate'), scope }),
   z.strictObject({ ...recoveryCommon, purpose: z.literal('release'), recipient: principalId.optional() }),
 ]);
+/** A request to recover keys. `recipient` defaults to the requester; the rate of a scope to the rule's. */
+export type RecoveryOrder = Sent<typeof recoveryOrder>;
+/** What an app shall be allowed to do. */
+export type ScopeOrder = Extract<RecoveryOrder, { readonly purpose: 'operate' }>['scope'];
 
 /** POST /v1/recoveries/{recovery}/approvals */
 export const approval = z.strictObject({
+  /** typ `escrowd-approval+jwt`, signed by the caller. */
   statement: compactJws,
+  /** OAEP(transport key, R) for each share, in their order. */
   replies: z
     .array(z.strictObject({ key: keyId, reply: binary({ minBytes: 1, maxBytes: 1024 }) }))
     .min(1)
     .max(MAX_RECOVERY_KEYS),
 });
+/** A depositary's approval. */
+export type ApprovalOrder = Sent<typeof approval>;
 
-/** POST /v1/recoveries/{recovery}/intents */
+/** POST /v1/recoveries/{recovery}/intents: statement typ `escrowd-intent+jwt` signed by the caller, with decision `intend`. */
 export const intent = z.strictObject({ statement: compactJws });
+/** A depositary's intent to approve. */
+export type IntentOrder = Sent<typeof intent>;
 
-/** POST /v1/recoveries/{recovery}/denials */
+/** POST /v1/recoveries/{recovery}/denials: statement with decision `deny` and a reason. */
 export const denial = z.strictObject({ statement: compactJws });
+/** A depositary's denial. */
+export type DenialOrder = Sent<typeof denial>;
 
-/** POST /v1/recoveries/{recovery}/confirmation */
+/** POST /v1/recoveries/{recovery}/confirmation: statement typ `escrowd-confirmation+jwt` signed by the recipient. */
 export const confirmation = z.strictObject({ statement: compactJws });
+/** That released keys are written and open. */
+export type ConfirmationOrder = Sent<typeof confirmation>;
 
-/** POST /v1/recoveries/{recovery}/stop */
+/** POST /v1/recoveries/{recovery}/stop: each a compact JWS, typ `escrowd-stop+jwt`, by another administrator. */
 export const stop = z.strictObject({
   statements: z.array(compactJws.max(5632)).min(1).max(MAX_POLICY_SIGNATURES),
 });
+/** Administrators' statements that a request is to end. */
+export type StopOrder = Sent<typeof stop>;
 
 /** POST .../veto, .../cancel, .../revoke */
 export const reason = z.strictObject({ reason: newWords({ min: 1, max: 1000 }) });
@@ -98,7 +123,7 @@ export const reason = z.strictObject({ reason: newWords({ min: 1, max: 1000 }) }
 /** POST .../activate, .../release */
 export const nothing = z.strictObject({});
 
-/** POST /v1/grants/{grant}/sign */
+/** POST /v1/grants/{grant}/sign: a batch of messages, or of digests where the grant allows them. */
 export const signOrder = z.union([
   z.strictObject({
     mechanism,
@@ -115,6 +140,8 @@ export const signOrder = z.union([
       .max(MAX_BATCH),
   }),
 ]);
+/** What is to be signed. */
+export type SignOrder = Sent<typeof signOrder>;
 
 /** POST /v1/grants/{grant}/decrypt */
 export const decryptOrder = z.strictObject({
@@ -130,6 +157,8 @@ export const decryptOrder = z.strictObject({
     .min(1)
     .max(MAX_BATCH),
 });
+/** What is to be decrypted. */
+export type DecryptOrder = Sent<typeof decryptOrder>;
 
 /** POST /v1/policy/plan; the document itself is read by `parsePolicy`. */
 export const policyDraft = z.strictObject({
@@ -142,10 +171,12 @@ export const policyDraft = z.strictObject({
   ),
 });
 
-/** POST /v1/policy */
+/** POST /v1/policy: each signature a compact JWS, typ `escrowd-policy+jwt`. */
 export const policyOrder = policyDraft.extend({
   signatures: z.array(compactJws.max(2048)).min(1).max(MAX_POLICY_SIGNATURES),
 });
+/** A policy that is to be put in force: the document as administrators have signed it. */
+export type PolicyOrder = Omit<Sent<typeof policyOrder>, 'document'> & { readonly document: unknown };
 
 /** POST /v1/policy/choice */
 export const choiceOrder = z.strictObject({
@@ -154,6 +185,8 @@ export const choiceOrder = z.strictObject({
   use: keyUse,
   app: principalId.optional(),
 });
+/** A key that could be made. */
+export type ChoiceOrder = Sent<typeof choiceOrder>;
 
 /* what stands in paths and queries */
 
@@ -208,6 +241,8 @@ const historyMembers = {
 
 /** POST /v1/history/statement */
 export const historyFilter = z.strictObject(historyMembers);
+/** Which part of the caller's history. */
+export type HistoryOrder = Sent<typeof historyFilter>;
 
 /** GET /v1/history */
 export const historyQuery = z
@@ -248,6 +283,8 @@ export const redeliveryOrder = z.strictObject({
     .max(MAX_REDELIVERED)
     .refine((ids) => new Set(ids).size === ids.length, 'each notice stands once'),
 });
+/** Notices that a sink is to be told again. */
+export type RedeliveryOrder = Sent<typeof redeliveryOrder>;
 
 /** GET /v1/log/entries */
 export const entriesQuery = z.strictObject({

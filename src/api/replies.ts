@@ -1,105 +1,35 @@
 import { z } from 'zod';
 
+import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import type { GrantStatus } from '../escrow/records/grant.js';
-import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
+import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
-import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
 import type { LifeStatus } from '../escrow/records/recovery.js';
 import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
-import type {
-  Acted,
-  Problem,
-  WireAppliedPolicy,
-  WireChoice,
-  WireDeposit,
-  WireEntry,
-  WireForDepositary,
-  WireGivenUpNotice,
-  WireGrant,
-  WireGrants,
-  WireHistory,
-  WireHistoryStatement,
-  WireKey,
-  WirePage,
-  WirePlaintexts,
-  WirePolicy,
-  WirePolicyPlan,
-  WireProof,
-  WireRate,
-  WireRecovery,
-  WireRecoveryKey,
-  WireRedelivery,
-  WireRelease,
-  WireReleasedKeys,
-  WireScope,
-  WireServer,
-  WireShare,
-  WireSignatures,
-  WireSignedIntent,
-  WireStanding,
-  WireWarnings,
-} from './wire.js';
 import { MAX_DOCUMENTS } from './orders.js';
+import type { Reading } from './reading.js';
+import { INPUTS } from '../escrow/records/scope.js';
+import { strictly, tolerantly } from './reading.js';
+import type { Unchanging } from './unchanging.js';
 
 /*
- * The replies of src/api/wire.ts, as zod objects: what openapi.json promises, and what tests hold every answer
- * against. Every object is closed and every length bounded; a bound says what can come, not what is cut off.
+ * The replies of the API, written once. Binary is base64url without padding unless a name ends in `Pem`; instants are
+ * RFC 3339 UTC with milliseconds; durations are ISO 8601 (`PT1H`, `P7D`). Members without a value are absent. A bound
+ * says what can come, not what is cut off.
  */
 const MAX_TEXT = 64 * 1024;
 /** More than the largest body asks for: as many outputs as inputs. */
 const MAX_OUTPUTS = 256;
-const MAX_OUTPUT_CHARACTERS = 512 * 1024;
 const MAX_PEOPLE = 64;
+/** Depositaries of a key or a request, over all of its quorums. */
+const MAX_DEPOSITARIES = MAX_PEOPLE * 9;
 const MAX_PAGE = 1000;
 const MAX_RULES = 1000;
 const MAX_PRINCIPALS = 10_000;
 /** Sets of quorums that deposits have, and warnings about them: far more than there are. */
 const MAX_QUORUM_SETS = 1_000_000;
-
-const count = z.int().min(0);
-const instant = z
-  .string()
-  .max(24)
-  .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/)
-  .meta({ format: 'date-time' });
-const period = z
-  .string()
-  .max(32)
-  .regex(/^P[0-9DTHMSW]+$/);
-const principal = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/)
-  .max(64);
-const idOf = (prefix: string): z.ZodString =>
-  z
-    .string()
-    .max(prefix.length + 33)
-    .regex(new RegExp(`^${prefix}_[0-9a-f]{32}$`));
-const hex256 = z
-  .string()
-  .regex(/^[0-9a-f]{64}$/)
-  .max(64);
-const binary = z
-  .string()
-  .max(MAX_OUTPUT_CHARACTERS)
-  .regex(/^[A-Za-z0-9_-]*$/);
-const base64 = z
-  .string()
-  .max(64)
-  .regex(/^[A-Za-z0-9+/=]*$/);
-const text = (max: number): z.ZodString => z.string().max(max);
-const use = z.enum(['sign', 'decrypt']);
-const spec = z.enum(KEY_SPEC_NAMES);
-const mechanism = z.enum(MECHANISM_NAMES);
-const purpose = z.enum(PURPOSES);
-const oaep = z.enum(['RSA-OAEP', 'RSA-OAEP-256']);
-const pem = text(4096);
-const quorums = z.array(z.array(principal).max(MAX_PEOPLE)).max(MAX_PEOPLE).readonly();
-const entry = count;
-
-const replies = z.exactOptional(z.literal('afterDelay').meta({ type: 'string', enum: ['afterDelay'] }));
 
 const RECOVERY_STATUSES = [
   'pending',
@@ -121,392 +51,479 @@ const GRANT_STATUSES = [
   'revoked',
 ] as const satisfies readonly GrantStatus[];
 
-const release = z.strictObject({
-  transferKey: binary,
-  wrappedKey: binary,
-  oaep,
-}) satisfies z.ZodType<WireRelease>;
+const count = z.int().min(0);
 
-const rate = z.strictObject({ uses: count, per: period }) satisfies z.ZodType<WireRate>;
+/** Every reply, as this reading takes it. */
+function repliesBy(reading: Reading) {
+  const { object, list, text, oneOf, only, binary, instant, newer } = reading;
+  const { principal, period, hex256, id } = reading;
+  const use = oneOf(KEY_USES);
+  const spec = oneOf(KEY_SPEC_NAMES);
+  const mechanism = oneOf(MECHANISM_NAMES);
+  const purpose = oneOf(PURPOSES);
+  const input = oneOf(INPUTS);
+  const grantStatus = oneOf(GRANT_STATUSES);
+  /** `RSA-OAEP` (SHA-1) or `RSA-OAEP-256`. */
+  const oaep: z.ZodType<string> = oneOf(['RSA-OAEP', 'RSA-OAEP-256']);
+  const pem = text(4096);
+  const quorums = list(list(principal, MAX_PEOPLE), MAX_PEOPLE);
+  /** Not given: replies come at once, with the approvals. */
+  const replies = z.exactOptional(only('afterDelay'));
 
-const scope = z.strictObject({
-  app: principal,
-  operations: z.array(use).max(2).readonly(),
-  mechanisms: z.array(mechanism).max(16).readonly(),
-  input: z.enum(['message', 'digest']),
-  maxUses: count,
-  rate: z.exactOptional(rate),
-  duration: period,
-  notBefore: z.exactOptional(instant),
-  notAfter: z.exactOptional(instant),
-}) satisfies z.ZodType<WireScope>;
-
-const recipients = z
-  .array(z.strictObject({ depositary: principal, fingerprint: hex256 }))
-  .max(MAX_PEOPLE * 9)
-  .readonly();
-
-const key = z.strictObject({
-  key: idOf('key'),
-  owner: principal,
-  label: text(200),
-  spec,
-  use,
-  publicKeyPem: z.exactOptional(pem),
-  createdAt: instant,
-  rule: z.strictObject({ name: text(64), policyVersion: count, policyHash: hex256 }),
-  purposes: z
-    .array(
-      z.strictObject({
-        purpose,
-        quorums,
-        recipients,
-      }),
-    )
-    .max(2)
-    .readonly(),
-  terms: z.strictObject({
-    operate: z.exactOptional(
-      z.strictObject({
-        operations: z.array(use).max(2).readonly(),
-        maxUses: count,
-        maxDuration: period,
-        rate: z.exactOptional(rate),
-        mechanisms: z.exactOptional(z.array(mechanism).max(16).readonly()),
-        input: z.enum(['message', 'digest']),
-        delay: period,
-        ownerMayVeto: z.boolean(),
-        replies,
-      }),
-    ),
-    release: z.exactOptional(z.strictObject({ delay: period, ownerMayVeto: z.boolean(), replies })),
-    requests: z.strictObject({
-      maxValidFor: period,
-      approvalsHold: period,
-      denialsToEnd: z.exactOptional(count),
-      distinct: z.array(z.enum(DISTINCTIONS)).max(DISTINCTIONS.length).readonly(),
-    }),
-  }),
-  digest: hex256,
-  ownersCopy: z.exactOptional(release),
-}) satisfies z.ZodType<WireKey>;
-
-const provenEntry = z.strictObject({
-  index: count,
-  entry: text(MAX_TEXT),
-  proof: z.array(binary).max(64).readonly(),
-});
-const proof = provenEntry.extend({ checkpoint: text(MAX_TEXT) }) satisfies z.ZodType<WireProof>;
-
-const deposit = z.strictObject({
-  version: z.literal([1, 2]).meta({ type: 'integer', minimum: 1, maximum: 2 }),
-  generation: z.exactOptional(count),
-  requesters: z
-    .array(z.enum(['depositary', 'admin', 'app']))
-    .max(3)
-    .readonly(),
-  delay: period,
-  ownerMayVeto: z.boolean(),
-  replies,
-  recipients,
-}) satisfies z.ZodType<WireDeposit>;
-
-const share = z.strictObject({
-  key: idOf('key'),
-  share: binary,
-  oaep,
-  link: binary,
-  deposit,
-  birth: provenEntry,
-}) satisfies z.ZodType<WireShare>;
-
-const signedIntent = z.strictObject({
-  depositary: principal,
-  statement: text(16_384),
-  key: z.record(text(16), text(2048)),
-}) satisfies z.ZodType<WireSignedIntent>;
-
-const forDepositary = z.strictObject({
-  shares: z.array(share).max(MAX_RECOVERY_KEYS).readonly(),
-  transportKey: binary,
-  requestHash: hex256,
-  requestVersion: z.literal(REQUEST_VERSIONS).meta({ type: 'integer', minimum: 3, maximum: 4 }),
-  attestation: text(16_384),
-  logged: proof,
-  intents: z.exactOptional(
-    z
-      .array(signedIntent)
-      .max(MAX_PEOPLE * 9)
-      .readonly(),
-  ),
-}) satisfies z.ZodType<WireForDepositary>;
-
-const recoveryKey = z.strictObject({
-  key: idOf('key'),
-  label: text(200),
-  spec,
-  use,
-  publicKeyPem: z.exactOptional(pem),
-  quorums,
-  grant: z.exactOptional(z.strictObject({ grant: idOf('grant'), status: z.enum(GRANT_STATUSES) })),
-}) satisfies z.ZodType<WireRecoveryKey>;
-
-const releasedKeys = z.strictObject({
-  keys: z
-    .array(z.strictObject({ key: idOf('key'), ...release.shape }))
-    .max(MAX_RECOVERY_KEYS)
-    .readonly(),
-}) satisfies z.ZodType<WireReleasedKeys>;
-
-const recovery = z.strictObject({
-  recovery: idOf('rec'),
-  owner: principal,
-  keys: z.array(recoveryKey).max(MAX_RECOVERY_KEYS).readonly(),
-  requester: principal,
-  reason: text(1000),
-  purpose,
-  scope: z.exactOptional(scope),
-  recipient: z.exactOptional(principal),
-  filedAt: instant,
-  expiresAt: instant,
-  approvalsHold: period,
-  // 64 keys, each with a label in which every character may be written out
-  requestHash: z.exactOptional(hex256),
-  summary: text(256 * 1024),
-  status: z.enum(RECOVERY_STATUSES),
-  replies,
-  intendedBy: z.exactOptional(
-    z
-      .array(principal)
-      .max(MAX_PEOPLE * 9)
-      .readonly(),
-  ),
-  repliesFrom: z.exactOptional(instant),
-  approvedBy: z
-    .array(principal)
-    .max(MAX_PEOPLE * 9)
-    .readonly(),
-  deniedBy: z
-    .array(z.strictObject({ depositary: principal, reason: text(1000) }))
-    .max(MAX_PEOPLE * 9)
-    .readonly(),
-  ended: z.exactOptional(
-    z.strictObject({
-      by: z.exactOptional(principal),
-      reason: z.exactOptional(text(1000)),
-      at: instant,
-    }),
-  ),
-  releasableAt: z.exactOptional(instant),
-  holdsUntil: z.exactOptional(instant),
-  release: z.exactOptional(releasedKeys),
-  forDepositary: z.exactOptional(forDepositary),
-}) satisfies z.ZodType<WireRecovery>;
-
-const grant = z.strictObject({
-  grant: idOf('grant'),
-  recovery: idOf('rec'),
-  key: idOf('key'),
-  owner: principal,
-  spec,
-  scope,
-  used: count,
-  startsAt: instant,
-  expiresAt: instant,
-  status: z.enum(GRANT_STATUSES),
-}) satisfies z.ZodType<WireGrant>;
-
-const grants = z.strictObject({
-  grants: z.array(grant).max(MAX_RECOVERY_KEYS).readonly(),
-}) satisfies z.ZodType<WireGrants>;
-
-const server = z.strictObject({
-  origin: text(128),
-  identityKey: z.record(text(16), text(1024)),
-  logKey: text(256),
-  token: z.strictObject({
-    profile: text(64),
-    keySpecs: z.array(spec).max(16).readonly(),
-    mechanisms: z.array(mechanism).max(32).readonly(),
+  const release = object({
+    /** RSA-OAEP of the AES-256 key X. */
+    transferKey: binary,
+    /** AES key wrap with padding (RFC 5649) under X: PKCS#8 DER, or the raw AES key. */
+    wrappedKey: binary,
     oaep,
-  }),
-}) satisfies z.ZodType<WireServer>;
+  });
 
-/** A document as administrators signed it; its own form is that of the policy. */
-const document: z.ZodType = z.record(text(64), z.unknown());
+  const rate = object({ uses: count, per: period });
 
-const policy = z.strictObject({
-  version: count,
-  hash: hex256,
-  document: z.exactOptional(document),
-}) satisfies z.ZodType<WirePolicy>;
+  const scope = object({
+    app: principal,
+    operations: list(use, 2),
+    mechanisms: list(mechanism, 16),
+    input,
+    maxUses: count,
+    rate: z.exactOptional(rate),
+    /** Counted from activation. */
+    duration: period,
+    notBefore: z.exactOptional(instant),
+    notAfter: z.exactOptional(instant),
+  });
 
-const sentence = text(1024);
-const sentences = z.array(sentence).max(MAX_RULES).readonly();
+  /** To whose key each share was encrypted: SHA-256 (hex) of its DER SubjectPublicKeyInfo. */
+  const recipients = list(object({ depositary: principal, fingerprint: hex256 }), MAX_DEPOSITARIES);
 
-const choice = z.strictObject({
-  considered: z
-    .array(z.strictObject({ rule: text(64), because: sentences }))
-    .max(MAX_RULES)
-    .readonly(),
-  rule: z.exactOptional(text(64)),
-  quorums,
-  candidates: z
-    .array(
-      z.strictObject({
+  const key = object({
+    key: id('key'),
+    owner: principal,
+    label: text(200),
+    spec,
+    use,
+    /** SubjectPublicKeyInfo PEM (RFC 7468); absent for symmetric keys. */
+    publicKeyPem: z.exactOptional(pem),
+    createdAt: instant,
+    rule: object({ name: text(64), policyVersion: count, policyHash: hex256 }),
+    purposes: list(object({ purpose, quorums, recipients }), 2),
+    terms: object({
+      operate: z.exactOptional(
+        object({
+          operations: list(use, 2),
+          maxUses: count,
+          maxDuration: period,
+          rate: z.exactOptional(rate),
+          mechanisms: z.exactOptional(list(mechanism, 16)),
+          input,
+          delay: period,
+          ownerMayVeto: z.boolean(),
+          replies,
+        }),
+      ),
+      release: z.exactOptional(object({ delay: period, ownerMayVeto: z.boolean(), replies })),
+      /** How requests for the key are decided. */
+      requests: object({
+        maxValidFor: period,
+        approvalsHold: period,
+        denialsToEnd: z.exactOptional(count),
+        distinct: list(oneOf(DISTINCTIONS), DISTINCTIONS.length),
+      }),
+    }),
+    digest: hex256,
+    /** Only to the owner, when a copy was ordered: to the delivery key. */
+    ownersCopy: z.exactOptional(release),
+  });
+
+  const provenEntry = object({
+    index: count,
+    /** The entry's exact canonical bytes, as text. */
+    entry: text(MAX_TEXT),
+    proof: list(binary, 64),
+  });
+  const proof = provenEntry.extend({
+    /** C2SP signed note. */
+    checkpoint: text(MAX_TEXT),
+  });
+
+  const deposit = object({
+    /** 1: the link is bound to key, purpose and depositary alone; 2: to all that is said here as well. */
+    version: reading.version([1, 2]),
+    /** version 2: counts the deposits of the key, from 1. */
+    generation: z.exactOptional(count),
+    requesters: list<string>(oneOf(['depositary', 'admin', 'app']), 3),
+    delay: period,
+    ownerMayVeto: z.boolean(),
+    replies,
+    recipients,
+  });
+
+  const share = object({
+    key: id('key'),
+    share: binary,
+    /** How share was, and reply is to be, encrypted. */
+    oaep,
+    /** AES-256-GCM under the recovery secret, which the client opens before it sends anything. */
+    link: newer(binary),
+    deposit: newer(deposit),
+    /** The log entry that recorded the birth of the key, and its proof under the checkpoint of `logged`. */
+    birth: newer(provenEntry),
+  });
+
+  const signedIntent = object({
+    depositary: principal,
+    /** Compact JWS, typ `escrowd-intent+jwt`, and the public JWK that signed it. */
+    statement: text(16_384),
+    key: z.record(text(16), text(2048)),
+  });
+
+  const forDepositary = object({
+    /** Of each key of the request that they are a depositary of, in ascending order. */
+    shares: list(share, MAX_RECOVERY_KEYS),
+    /** DER SubjectPublicKeyInfo of the one-time key. */
+    transportKey: binary,
+    requestHash: hex256,
+    /** Which version of what is hashed; 3 when it is not given. */
+    requestVersion: newer(reading.version(REQUEST_VERSIONS)),
+    /** Compact JWS, typ `escrowd-attestation+jwt`, ES256 by the identity key. */
+    attestation: text(16_384),
+    /** The log entry that recorded the filing, and its proof. */
+    logged: proof,
+    /** Where replies are taken after the delay: the intents that count. */
+    intents: z.exactOptional(list(signedIntent, MAX_DEPOSITARIES)),
+  });
+
+  const recoveryKey = object({
+    key: id('key'),
+    label: text(200),
+    spec,
+    use,
+    publicKeyPem: z.exactOptional(pem),
+    /** Who suffices for this key; the request is approved when one quorum of each of its keys has agreed. */
+    quorums,
+    /** What came of it, to be used by the app. */
+    grant: z.exactOptional(object({ grant: id('grant'), status: grantStatus })),
+  });
+
+  const releasedKeys = object({
+    /** Each in CKM_RSA_AES_KEY_WRAP format, in ascending order. */
+    keys: list(object({ key: id('key'), ...release.shape }), MAX_RECOVERY_KEYS),
+  });
+
+  const recovery = object({
+    recovery: id('rec'),
+    owner: principal,
+    /** In ascending order. */
+    keys: list(recoveryKey, MAX_RECOVERY_KEYS),
+    requester: principal,
+    reason: text(1000),
+    purpose,
+    scope: z.exactOptional(scope),
+    recipient: z.exactOptional(principal),
+    filedAt: instant,
+    /** Until when it can be approved. */
+    expiresAt: instant,
+    /** How long one approval counts, at most. */
+    approvalsHold: period,
+    /** SHA-256 (hex) of what is asked, as the server says; servers of before say it to depositaries only. */
+    requestHash: z.exactOptional(hex256),
+    /**
+     * The request in words; a depositary's client makes its own of what is attested. 64 keys, each with a label in which
+     * every character may be written out.
+     */
+    summary: text(256 * 1024),
+    /**
+     * An active request is what its grants are: `active` as long as one of them is, and then `revoked` or `expired` when
+     * one of them is, else `exhausted`.
+     */
+    status: oneOf(RECOVERY_STATUSES),
+    /** Where the rule of a key takes replies after the delay: depositaries send an intent first, and the approval from `repliesFrom` on. */
+    replies,
+    /** `replies` given: whose intent counts, or counted when the request ended. */
+    intendedBy: z.exactOptional(list(principal, MAX_DEPOSITARIES)),
+    /**
+     * `replies` given: from when approvals are taken, once enough intend to approve. To a depositary whose intent counts,
+     * theirs; to everybody else, those of the first whose are.
+     */
+    repliesFrom: z.exactOptional(instant),
+    /** Whose approval counts, or counted when the request ended. */
+    approvedBy: list(principal, MAX_DEPOSITARIES),
+    deniedBy: list(object({ depositary: principal, reason: text(1000) }), MAX_DEPOSITARIES),
+    /** Why it ended, and who ended it, where somebody did. */
+    ended: z.exactOptional(
+      object({ by: z.exactOptional(principal), reason: z.exactOptional(text(1000)), at: instant }),
+    ),
+    /** status approved: when the delay that the rules impose is over. */
+    releasableAt: z.exactOptional(instant),
+    /** status approved: when the first approval of the quorums expires. */
+    holdsUntil: z.exactOptional(instant),
+    /** Only to the recipient of a release, until they confirm that they have it, or for a day. */
+    release: z.exactOptional(releasedKeys),
+    /** Only to a depositary of one of the keys: all that is needed to decide. */
+    forDepositary: z.exactOptional(forDepositary),
+  });
+
+  const grant = object({
+    grant: id('grant'),
+    recovery: id('rec'),
+    key: id('key'),
+    owner: principal,
+    spec,
+    scope,
+    used: count,
+    startsAt: instant,
+    expiresAt: instant,
+    status: grantStatus,
+  });
+
+  const server = object({
+    origin: text(128),
+    /** Public JWK of the token's identity key, which signs attestations. */
+    identityKey: z.record(text(16), text(1024)),
+    /** C2SP verifier key of the log. */
+    logKey: text(256),
+    token: object({
+      profile: text(64),
+      keySpecs: reading.known(KEY_SPEC_NAMES, 16),
+      mechanisms: reading.known(MECHANISM_NAMES, 32),
+      oaep,
+    }),
+  });
+
+  const sentence = text(1024);
+  const sentences = list(sentence, MAX_RULES);
+
+  const choice = object({
+    /** The rules in order, up to the one that holds, with why those before it do not. */
+    considered: list(object({ rule: text(64), because: sentences }), MAX_RULES),
+    /** Absent when no rule matches. */
+    rule: z.exactOptional(text(64)),
+    quorums,
+    candidates: list(
+      object({
         id: principal,
         name: text(200),
-        keys: z.array(text(64)).max(8).readonly(),
+        /** RFC 7638 thumbprints. */
+        keys: list(text(64), 8),
+        /** SHA-256 (hex) of the SubjectPublicKeyInfo. */
         depositaryKey: z.exactOptional(hex256),
         problems: sentences,
       }),
-    )
-    .max(MAX_PEOPLE * 9)
-    .readonly(),
-  missing: sentences,
-  error: z.exactOptional(text(64)),
-}) satisfies z.ZodType<WireChoice>;
-
-const standing = z.strictObject({
-  version: count,
-  hash: hex256,
-  signersNeeded: count,
-  enrolled: z
-    .array(z.strictObject({ id: principal, fingerprint: hex256 }))
-    .max(MAX_PRINCIPALS)
-    .readonly(),
-  deposits: z
-    .array(z.strictObject({ purpose: z.enum(['operate', 'release']), quorums, deposits: count }))
-    .max(MAX_QUORUM_SETS)
-    .readonly(),
-}) satisfies z.ZodType<WireStanding>;
-
-const policyPlan = z.strictObject({
-  hash: hex256,
-  base: count,
-  replaces: hex256,
-  signersNeeded: count,
-}) satisfies z.ZodType<WirePolicyPlan>;
-
-const warnings = z.strictObject({
-  warnings: z.array(sentence).max(MAX_QUORUM_SETS).readonly(),
-}) satisfies z.ZodType<WireWarnings>;
-
-const appliedPolicy = z.strictObject({
-  version: count,
-  hash: hex256,
-  appliedAt: z.exactOptional(instant),
-  signers: z.array(principal).max(8).readonly(),
-}) satisfies z.ZodType<WireAppliedPolicy>;
-
-const sink = text(64);
-const notice = idOf('ntc');
-const givenUp = z.strictObject({
-  notice,
-  sink,
-  entry,
-  to: principal,
-  kind: z.enum(NOTICE_KINDS),
-  fault: text(256),
-  givenUpAt: instant,
-}) satisfies z.ZodType<WireGivenUpNotice>;
-
-const redelivery = z.strictObject({
-  sink,
-  notices: z.array(notice).max(MAX_REDELIVERED).readonly(),
-}) satisfies z.ZodType<WireRedelivery>;
-
-const logEntry = z.strictObject({ index: count, entry: text(MAX_TEXT) }) satisfies z.ZodType<WireEntry>;
-
-const history = z.strictObject({
-  items: z
-    .array(logEntry.extend({ proof: z.array(binary).max(64).readonly() }))
-    .max(200)
-    .readonly(),
-  next: z.exactOptional(text(256)),
-  checkpoint: z.exactOptional(text(MAX_TEXT)),
-}) satisfies z.ZodType<WireHistory>;
-
-const historyStatement = z.strictObject({
-  statement: text(8192),
-  checkpoint: text(MAX_TEXT),
-}) satisfies z.ZodType<WireHistoryStatement>;
-
-const outputs = z.array(binary).max(MAX_OUTPUTS).readonly();
-
-const problem = z.strictObject({
-  type: text(128).regex(/^urn:escrowd:problem:[a-z0-9-]+$/),
-  title: text(256),
-  status: z.int().min(400).max(599),
-  detail: text(1024),
-  instance: text(45).regex(/^urn:uuid:[0-9a-f-]{36}$/),
-}) satisfies z.ZodType<Problem>;
-
-/** Attacks that the token does not refuse, and that the configuration accepts. */
-const probe = z.strictObject({ status: z.enum(['ok']) });
-const readiness = z.strictObject({ status: z.enum(['ready', 'not ready']) });
-
-/** The replies, by what they are about. */
-export const REPLIES = {
-  server,
-  key,
-  recovery,
-  grant,
-  grants,
-  policy,
-  choice,
-  standing,
-  policyPlan,
-  warnings,
-  appliedPolicy,
-  releasedKeys,
-  signatures: z.strictObject({
-    signatures: outputs,
-    remaining: count,
-  }) satisfies z.ZodType<WireSignatures>,
-  plaintexts: z.strictObject({
-    plaintexts: outputs,
-    remaining: count,
-  }) satisfies z.ZodType<WirePlaintexts>,
-  givenUp,
-  redelivery,
-  checkpoint: text(MAX_TEXT),
-  consistency: z.strictObject({ proof: z.array(base64).max(64).readonly() }),
-  logEntry,
-  history,
-  historyStatement,
-  /** 256 entries and their lengths are the most that comes. */
-  bytes: text(256 * (MAX_TEXT + 1)).meta({ format: 'binary' }),
-  entries: z.strictObject({ items: z.array(logEntry).max(MAX_PAGE).readonly() }),
-  documents: z.strictObject({
-    items: z
-      .array(z.strictObject({ version: count, hash: hex256, document }))
-      .max(MAX_DOCUMENTS)
-      .readonly(),
-    next: z.exactOptional(text(256)),
-  }),
-  scope,
-  proof,
-  forDepositary,
-  problem,
-  probe,
-  readiness,
-} as const;
-
-/** The reply to a call that changes something. */
-export function actedOf<T>(result: z.ZodType<T>): z.ZodType<Acted<T>> {
-  return z.strictObject({ result, entry });
-}
-
-/** The reply to a call that takes something away. */
-export function provenOf<T>(result: z.ZodType<T>): z.ZodType<Acted<T>> {
-  return z.strictObject({ result, entry, proof: z.exactOptional(proof) });
-}
-
-/** One page of a list. */
-export function pageOf<T>(item: z.ZodType<T>): z.ZodType<WirePage<T>> {
-  return z.strictObject({
-    items: z.array(item).max(200).readonly(),
-    next: z.exactOptional(text(256)),
+      MAX_DEPOSITARIES,
+    ),
+    missing: sentences,
+    /** The code that generating such a key would be refused with. */
+    error: z.exactOptional(text(64)),
   });
+
+  const standing = object({
+    version: count,
+    hash: hex256,
+    /** So many administrators must sign the next policy. */
+    signersNeeded: count,
+    enrolled: list(object({ id: principal, fingerprint: hex256 }), MAX_PRINCIPALS),
+    deposits: list(object({ purpose, quorums, deposits: count }), MAX_QUORUM_SETS),
+  });
+
+  const sink = text(64);
+  const notice = id('ntc');
+  const outputs = list(binary, MAX_OUTPUTS);
+  const logEntry = object({
+    index: count,
+    /** Its exact canonical bytes, as text. */
+    entry: text(MAX_TEXT),
+  });
+  const next = z.exactOptional(text(256));
+
+  /** The replies, by what they are about. */
+  return {
+    server,
+    key,
+    recovery,
+    recoveryKey,
+    grant,
+    grants: object({ grants: list(grant, MAX_RECOVERY_KEYS) }),
+    policy: object({ version: count, hash: hex256, document: z.exactOptional(reading.document) }),
+    choice,
+    standing,
+    policyPlan: object({
+      /** Of the document. */
+      hash: hex256,
+      /** The version in force and its hash: what the document would replace. */
+      base: count,
+      replaces: hex256,
+      /** So many administrators must sign it. */
+      signersNeeded: count,
+    }),
+    warnings: object({ warnings: list(sentence, MAX_QUORUM_SETS) }),
+    appliedPolicy: object({
+      version: count,
+      hash: hex256,
+      appliedAt: z.exactOptional(instant),
+      signers: list(principal, 8),
+    }),
+    release,
+    releasedKeys,
+    /** In the order of the inputs, in JOSE form; `remaining` uses. */
+    signatures: object({ signatures: outputs, remaining: count }),
+    /** In the order of the inputs. */
+    plaintexts: object({ plaintexts: outputs, remaining: count }),
+    givenUp: object({
+      notice,
+      sink,
+      /** Index of the entry that it is about. */
+      entry: count,
+      to: principal,
+      kind: oneOf(NOTICE_KINDS),
+      fault: text(256),
+      givenUpAt: instant,
+    }),
+    redelivery: object({ sink, notices: list(notice, MAX_REDELIVERED) }),
+    checkpoint: text(MAX_TEXT),
+    consistency: object({ proof: list(reading.base64, 64) }),
+    logEntry,
+    history: object({
+      items: list(logEntry.extend({ proof: list(binary, 64) }), 200),
+      next,
+      /** Absent only while the log is empty. */
+      checkpoint: z.exactOptional(text(MAX_TEXT)),
+    }),
+    historyStatement: object({ statement: text(8192), checkpoint: text(MAX_TEXT) }),
+    entries: object({ items: list(logEntry, MAX_PAGE) }),
+    documents: object({
+      items: list(object({ version: count, hash: hex256, document: reading.document }), MAX_DOCUMENTS),
+      next,
+    }),
+    /** 256 entries and their lengths are the most that comes. */
+    bytes: text(256 * (MAX_TEXT + 1)).meta({ format: 'binary' }),
+    rate,
+    scope,
+    deposit,
+    share,
+    signedIntent,
+    provenEntry,
+    proof,
+    forDepositary,
+    /** The reply to a call that changes something. */
+    acted: <T>(result: z.ZodType<T>): z.ZodType<Acted<T>> => object({ result, entry: count }),
+    /** The reply to a call that takes something away. */
+    proven: <T>(result: z.ZodType<T>): z.ZodType<Acted<T>> =>
+      object({ result, entry: count, proof: z.exactOptional(proof) }),
+    /** One page of a list. */
+    page: <T>(item: z.ZodType<T>): z.ZodType<PageReply<T>> => object({ items: list(item, 200), next }),
+  };
 }
+
+/** The replies as the server promises them. */
+export const REPLIES = repliesBy(strictly);
+/** The replies as clients read them: of servers of other versions as well. */
+export const TOLERANT_REPLIES = repliesBy(tolerantly);
+
+const closed = z.strictObject;
+
+/** RFC 9457 problem details: what is refused is answered with. */
+export const PROBLEM = closed({
+  type: z
+    .string()
+    .max(128)
+    .regex(/^urn:escrowd:problem:[a-z0-9-]+$/),
+  title: z.string().max(256),
+  status: z.int().min(400).max(599),
+  detail: z.string().max(1024),
+  /** `urn:uuid:` (RFC 9562) and the request id, by which the operator's log knows this request. */
+  instance: z
+    .string()
+    .max(45)
+    .regex(/^urn:uuid:[0-9a-f-]{36}$/),
+});
+/** That the daemon lives. */
+export const HEALTH = closed({ status: z.enum(['ok']) });
+/** Whether the daemon can work. */
+export const READINESS = closed({ status: z.enum(['ready', 'not ready']) });
+
+/*
+ * The types, as the tolerant reading gives them: what the server answers is narrower.
+ */
+
+/** A reply to a call that changes something. */
+export interface Acted<T> {
+  readonly result: T;
+  /** Index in the log of the entry that recorded the outcome. */
+  readonly entry: number;
+  /** Only of an act that takes something away: that entry, with its proof. Without one whoever asked is to take it that it was not done. */
+  readonly proof?: ProofReply;
+}
+
+/** A page of a list, newest first unless its route says otherwise. */
+export interface PageReply<T> {
+  readonly items: readonly T[];
+  /** Cursor of the next page (query parameter `after`); absent on the last. */
+  readonly next?: string;
+}
+
+type Replies = ReturnType<typeof repliesBy>;
+type SchemaName = { [N in keyof Replies]: Replies[N] extends z.ZodType ? N : never }[keyof Replies];
+type Reply<N extends SchemaName> = Unchanging<z.output<Replies[N]>>;
+
+/** The problem details of an answer; `type` is `urn:escrowd:problem:<code>`. */
+export type Problem = Readonly<z.output<typeof PROBLEM>>;
+/** What a server says it is. Public; clients pin these from the ceremony's record instead. */
+export type ServerReply = Reply<'server'>;
+/** A deposited key, as anyone who may see it sees it. */
+export type KeyReply = Reply<'key'>;
+/** At most so many uses in any stretch of time of this length. */
+export type RateReply = Reply<'rate'>;
+/** What an app may do. */
+export type ScopeReply = Reply<'scope'>;
+/** One key that a request is for. */
+export type RecoveryKeyReply = Reply<'recoveryKey'>;
+/** A recovery request, as those who have a part in it see it. */
+export type RecoveryReply = Reply<'recovery'>;
+/** A depositary's share of one key, and what it was made by. Servers of before show the first three members only. */
+export type ShareReply = Reply<'share'>;
+/** How a key was deposited for the purpose that is asked for; with what stands in {@link RecoveryKeyReply} the link is bound to it. */
+export type DepositReply = Reply<'deposit'>;
+/** What a depositary checks and uses. */
+export type ForDepositaryReply = Reply<'forDepositary'>;
+/** An intent as other depositaries are shown it. */
+export type SignedIntentReply = Reply<'signedIntent'>;
+/** An entry with its inclusion proof (RFC 6962) in a tree that is said beside it. */
+export type ProvenEntryReply = Reply<'provenEntry'>;
+/** An entry with its inclusion proof (RFC 6962) in the newest checkpoint. */
+export type ProofReply = Reply<'proof'>;
+/** A key in CKM_RSA_AES_KEY_WRAP format (PKCS#11 2.40 section 2.1.21), in its two parts. */
+export type ReleaseReply = Reply<'release'>;
+/** The released keys of a request. */
+export type ReleasedKeysReply = Reply<'releasedKeys'>;
+/** A grant for each key of a request, in their order. */
+export type GrantsReply = Reply<'grants'>;
+/** A grant: for one key. */
+export type GrantReply = Reply<'grant'>;
+/** Signatures, and how many uses remain. */
+export type SignaturesReply = Reply<'signatures'>;
+/** Plaintexts, and how many uses remain. */
+export type PlaintextsReply = Reply<'plaintexts'>;
+/** A policy in force. */
+export type PolicyReply = Reply<'policy'>;
+/** Who would be chosen, and why; see `Explanation` in src/escrow/rules/explain.ts. */
+export type ChoiceReply = Reply<'choice'>;
+/** What administrators would sign, once the document may follow the policy in force. */
+export type PolicyPlanReply = Reply<'policyPlan'>;
+/** What a new policy is weighed against. */
+export type StandingReply = Reply<'standing'>;
+/** To administrators and auditors all warnings; to others those about themselves. */
+export type WarningsReply = Reply<'warnings'>;
+/** A policy that was in force. */
+export type AppliedPolicyReply = Reply<'appliedPolicy'>;
+/** Directory documents that were in force, for an export: a page. */
+export type DocumentsReply = Reply<'documents'>;
+/** A notice that a sink did not take. */
+export type GivenUpNoticeReply = Reply<'givenUp'>;
+/** Notices of a sink that it is told again. */
+export type RedeliveryReply = Reply<'redelivery'>;
+/** An entry of the log. */
+export type EntryReply = Reply<'logEntry'>;
+/** A page of a history, newest first: each entry with its proof in the tree of `checkpoint`, a signed note. */
+export type HistoryReply = Reply<'history'>;
+/** That a history up to this checkpoint (a signed note) is complete: a compact JWS by the identity key. */
+export type HistoryStatementReply = Reply<'historyStatement'>;

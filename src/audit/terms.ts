@@ -1,6 +1,8 @@
 import { z } from 'zod';
 
 import type { KeyUse } from '../escrow/records/keySpecs.js';
+import { KEY_USES } from '../escrow/records/keySpecs.js';
+import { INPUTS } from '../escrow/records/scope.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import type { Purpose, Rule } from '../escrow/records/policy.js';
 import { beyondTerms } from '../escrow/rules/scopeTerms.js';
@@ -14,9 +16,9 @@ interface Terms {
 }
 
 const scopeSchema = z.object({
-  operations: z.array(z.enum(['sign', 'decrypt'])),
+  operations: z.array(z.enum(KEY_USES)),
   mechanisms: z.array(z.enum(MECHANISM_NAMES)),
-  input: z.enum(['message', 'digest']),
+  input: z.enum(INPUTS),
   maxUses: z.int().min(0),
   rate: z
     .object({ uses: z.int().min(0), perMs: z.int().min(1) })

@@ -1,12 +1,12 @@
 import type { PageQuery } from '../client/escrowClient.js';
-import type { WirePage } from '../api/wire.js';
+import type { PageReply } from '../api/replies.js';
 
 /** The server gives at most so many at once. */
 const LARGEST_PAGE = 200;
 
 /** The first `limit` items of a list that fulfil `wanted`, over as many pages as it takes. */
 export async function collect<T>(
-  page: (query: PageQuery) => Promise<WirePage<T>>,
+  page: (query: PageQuery) => Promise<PageReply<T>>,
   limit: number,
   wanted: (item: T) => boolean = () => true,
 ): Promise<{ readonly items: readonly T[]; readonly hasMore: boolean }> {

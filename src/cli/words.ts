@@ -3,7 +3,7 @@ import type { LogView } from '../client/log/logView.js';
 import { parseDuration } from '../policy/durations.js';
 import { quoted } from '../escrow/records/freeText.js';
 import { durationInWords, scopeInWords } from '../escrow/records/inWords.js';
-import type { WireGrant, WireKey, WireRecovery, WireRecoveryKey, WireScope } from '../api/wire.js';
+import type { GrantReply, KeyReply, RecoveryKeyReply, RecoveryReply, ScopeReply } from '../api/replies.js';
 import { when } from './times.js';
 
 /** Who suffices: `manager and officer-1, or manager and officer-2`. */
@@ -18,30 +18,32 @@ export function isoInWords(text: string): string {
 }
 
 /** What an app may do, as far as what the server shows has the form of it. */
-function shownScopeInWords(shown: WireScope | undefined): string {
+function shownScopeInWords(shown: ScopeReply | undefined): string {
   const scope = shown && parsedScope(shown);
   return scope === undefined ? 'an unknown scope' : scopeInWords(scope);
 }
 
 /** What a request asks for, and what that means for the key. */
-export function askedInWords(recovery: WireRecovery): string {
+export function askedInWords(recovery: RecoveryReply): string {
   switch (recovery.purpose) {
     case 'operate':
       return `operate: ${shownScopeInWords(recovery.scope)}${recovery.keys.length === 1 ? '. The key stays' : '; as much with each of the keys. They stay'} in the token.`;
     case 'release':
       return `release: ${recovery.recipient ?? 'somebody'} receives ${recovery.keys.length === 1 ? 'the private key itself' : 'the private keys themselves'}, for good.`;
+    default:
+      return `${recovery.purpose}: this version does not know what that is.`;
   }
 }
 
 /** A key of a request, by what it is: `key_0123... "letters", ec-p256 to sign`. */
-export function keyInWords({ key, label, spec, use }: WireRecoveryKey): string {
+export function keyInWords({ key, label, spec, use }: RecoveryKeyReply): string {
   return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${spec} to ${use}`;
 }
 
 /** The keys of a request, each with who suffices for it and what came of it, as rows of facts. */
 export function keysFacts({
   keys,
-}: Pick<WireRecovery, 'keys'>): readonly (readonly [string, string | undefined])[] {
+}: Pick<RecoveryReply, 'keys'>): readonly (readonly [string, string | undefined])[] {
   return keys.flatMap((key) => [
     ['key', keyInWords(key)],
     ['enough are', quorumsInWords(key.quorums)],
@@ -51,7 +53,7 @@ export function keysFacts({
 
 /** A request as rows of facts, in words. */
 export function recoveryFacts(
-  recovery: WireRecovery,
+  recovery: RecoveryReply,
   now: Date,
 ): readonly (readonly [string, string | undefined])[] {
   return [
@@ -71,7 +73,7 @@ export function recoveryFacts(
 
 /** Where a request stands, as rows of facts. */
 export function standingFacts(
-  recovery: WireRecovery,
+  recovery: RecoveryReply,
   now: Date,
 ): readonly (readonly [string, string | undefined])[] {
   const denied = recovery.deniedBy
@@ -101,13 +103,13 @@ export function standingFacts(
 }
 
 /** Who intends to approve; undefined where nobody is asked to say so. */
-export function intendedInWords({ replies, intendedBy = [] }: WireRecovery): string | undefined {
+export function intendedInWords({ replies, intendedBy = [] }: RecoveryReply): string | undefined {
   if (replies === undefined) return undefined;
   return intendedBy.length === 0 ? 'nobody yet' : intendedBy.join(', ');
 }
 
 /** What comes next for a request; undefined when nothing does. */
-export function nextForRecovery(recovery: WireRecovery): string | undefined {
+export function nextForRecovery(recovery: RecoveryReply): string | undefined {
   const id = recovery.recovery;
   switch (recovery.status) {
     case 'pending':
@@ -128,12 +130,13 @@ export function nextForRecovery(recovery: WireRecovery): string | undefined {
     case 'cancelled':
     case 'expired':
     case 'failed':
+    default:
       return undefined;
   }
 }
 
 /** A grant as rows of facts. */
-export function grantFacts(grant: WireGrant, now: Date): readonly (readonly [string, string | undefined])[] {
+export function grantFacts(grant: GrantReply, now: Date): readonly (readonly [string, string | undefined])[] {
   return [
     ['grant', grant.grant],
     ['key', `${grant.key}, ${grant.spec}, of ${grant.owner}`],
@@ -147,7 +150,7 @@ export function grantFacts(grant: WireGrant, now: Date): readonly (readonly [str
 }
 
 /** What the rule of a key allows. */
-export function termsInWords({ terms }: WireKey): string {
+export function termsInWords({ terms }: KeyReply): string {
   const { operate, release } = terms;
   const parts = [
     operate === undefined ? '' : operateInWords(operate),
@@ -158,7 +161,7 @@ export function termsInWords({ terms }: WireKey): string {
   return `${parts.join('; ')}${release === undefined ? '; it never leaves the token' : ''}`;
 }
 
-function operateInWords(operate: NonNullable<WireKey['terms']['operate']>): string {
+function operateInWords(operate: NonNullable<KeyReply['terms']['operate']>): string {
   const { operations, mechanisms, input, maxUses, maxDuration, rate, delay, ownerMayVeto } = operate;
   return [
     `${operations.join(' and ')} on behalf`,
@@ -172,18 +175,18 @@ function operateInWords(operate: NonNullable<WireKey['terms']['operate']>): stri
   ].join('');
 }
 
-function repliesInWords({ replies }: { readonly replies?: 'afterDelay' }): string {
+function repliesInWords({ replies }: Pick<RecoveryReply, 'replies'>): string {
   return replies === 'afterDelay' ? '; shares leave depositaries after the delay' : '';
 }
 
 /** Where an opened key is, and what was checked of it. */
-export function openedInWords(key: Pick<WireKey, 'key' | 'publicKeyPem'>, out: string): string {
+export function openedInWords(key: Pick<KeyReply, 'key' | 'publicKeyPem'>, out: string): string {
   return key.publicKeyPem === undefined
     ? `The secret key ${key.key} is in ${out}; keep it safe.`
     : `The private key of ${key.key} is in ${out}. It fits the public key; keep it safe.`;
 }
 
-function endInWords({ ended }: WireRecovery, now: Date): string | undefined {
+function endInWords({ ended }: RecoveryReply, now: Date): string | undefined {
   if (ended === undefined) return undefined;
   const by = ended.by === undefined ? '' : ` by ${ended.by}`;
   const reason = ended.reason === undefined ? '' : `: ${quoted(ended.reason)}`;

@@ -1,5 +1,6 @@
 import { canonicalHash, sha256Hex } from '../escrow/records/digests.js';
-import type { Acted, WireDenial, WireGrant, WireRecovery, WireStop } from '../api/wire.js';
+import type { DenialOrder, StopOrder } from '../api/orders.js';
+import type { Acted, GrantReply, RecoveryReply } from '../api/replies.js';
 import type { Entry } from '../log/entry/entry.js';
 import type { End } from './errors.js';
 import { NotBelieved, NotProven, ServerProblem, ServerUnreachable } from './errors.js';
@@ -26,7 +27,7 @@ export function vetoProven(
   log: Log,
   recovery: string,
   reason: string,
-): Promise<Acted<WireRecovery>> {
+): Promise<Acted<RecoveryReply>> {
   const entry = { act: 'recovery.veto', subject: { recovery }, status: 'vetoed' } as const;
   return proven(client, log, { end: 'vetoed', entry, send: () => client.veto(recovery, reason) });
 }
@@ -36,8 +37,8 @@ export function denyProven(
   client: ClientOf<'sendDenial'>,
   log: Log,
   recovery: string,
-  denial: WireDenial,
-): Promise<Acted<WireRecovery>> {
+  denial: DenialOrder,
+): Promise<Acted<RecoveryReply>> {
   const entry = { act: 'recovery.deny', subject: { recovery }, digest: sha256Hex(denial.statement) } as const;
   return proven(client, log, { end: 'denied', entry, send: () => client.sendDenial(recovery, denial) });
 }
@@ -48,7 +49,7 @@ export function cancelProven(
   log: Log,
   recovery: string,
   reason: string,
-): Promise<Acted<WireRecovery>> {
+): Promise<Acted<RecoveryReply>> {
   const entry = { act: 'recovery.cancel', subject: { recovery }, status: 'cancelled' } as const;
   return proven(client, log, { end: 'cancelled', entry, send: () => client.cancel(recovery, reason) });
 }
@@ -58,8 +59,8 @@ export function stopProven(
   client: ClientOf<'stop'>,
   log: Log,
   recovery: string,
-  stop: WireStop,
-): Promise<Acted<WireRecovery>> {
+  stop: StopOrder,
+): Promise<Acted<RecoveryReply>> {
   const digest = canonicalHash(stop.statements);
   const entry = { act: 'recovery.stop', subject: { recovery }, status: 'cancelled', digest } as const;
   return proven(client, log, { end: 'stopped', entry, send: () => client.stop(recovery, stop) });
@@ -71,7 +72,7 @@ export function revokeProven(
   log: Log,
   grant: string,
   reason: string,
-): Promise<Acted<WireGrant>> {
+): Promise<Acted<GrantReply>> {
   const entry = { act: 'grant.revoke', subject: { grant }, status: 'revoked' } as const;
   return proven(client, log, { end: 'revoked', entry, send: () => client.revoke(grant, reason) });
 }

@@ -4,46 +4,49 @@ import type { z } from 'zod';
 import { ZodError } from 'zod';
 
 import type {
+  ApprovalOrder,
+  ChoiceOrder,
+  RedeliveryOrder,
+  ConfirmationOrder,
+  DecryptOrder,
+  DenialOrder,
+  HistoryOrder,
+  IntentOrder,
+  KeyOrder,
+  PolicyOrder,
+  RecoveryOrder,
+  SignOrder,
+  StopOrder,
+} from '../api/orders.js';
+import type {
   Acted,
-  WireAppliedPolicy,
-  WireApproval,
-  WireChoice,
-  WireConfirmation,
-  WireDecryptOrder,
-  WireDenial,
-  WireEntry,
-  WireGivenUpNotice,
-  WireGrant,
-  WireGrants,
-  WireHistory,
-  WireHistoryOrder,
-  WireHistoryStatement,
-  WireIntent,
-  WireKey,
-  WireKeyOrder,
-  WirePage,
-  WirePlaintexts,
-  WirePolicy,
-  WirePolicyOrder,
-  WirePolicyPlan,
-  WireRecovery,
-  WireRedelivery,
-  WireRecoveryOrder,
-  WireReleasedKeys,
-  WireServer,
-  WireSignatures,
-  WireSignOrder,
-  WireStanding,
-  WireStop,
-  WireWarnings,
-} from '../api/wire.js';
-import type { KeySpec, KeyUse } from '../escrow/records/keySpecs.js';
+  DocumentsReply,
+  AppliedPolicyReply,
+  ChoiceReply,
+  EntryReply,
+  GivenUpNoticeReply,
+  GrantReply,
+  GrantsReply,
+  HistoryReply,
+  HistoryStatementReply,
+  KeyReply,
+  PageReply,
+  PlaintextsReply,
+  PolicyPlanReply,
+  PolicyReply,
+  RecoveryReply,
+  RedeliveryReply,
+  ReleasedKeysReply,
+  ServerReply,
+  SignaturesReply,
+  StandingReply,
+  WarningsReply,
+} from '../api/replies.js';
 import { tilePath } from '../log/tree/tiles.js';
 import type { Connection, WireAnswer } from './connection.js';
 import { ServerProblem, ServerUnreachable } from './errors.js';
 import { asProblem } from './problem.js';
-import type { AppliedDocument } from './replies.js';
-import { acted, pageOf, REPLIES } from './replies.js';
+import { TOLERANT_REPLIES as REPLIES } from '../api/replies.js';
 import type { Repetition } from './repetition.js';
 import { sendRepeatedly } from './repetition.js';
 import { signRequest } from './requestSignature.js';
@@ -56,7 +59,7 @@ export interface PageQuery {
 }
 
 /** Which part of a history; `upTo` is the size of the checkpoint that the proofs are to be in. */
-export interface HistoryQuery extends PageQuery, WireHistoryOrder {
+export interface HistoryQuery extends PageQuery, HistoryOrder {
   readonly upTo?: number;
 }
 
@@ -98,7 +101,7 @@ export class EscrowClient {
   }
 
   /** What the server says it is; nothing to be relied on: see the pinned keys. */
-  server(): Promise<WireServer> {
+  server(): Promise<ServerReply> {
     return this.#getPublic('/v1/server', REPLIES.server);
   }
 
@@ -147,159 +150,170 @@ export class EscrowClient {
     return bytesOf(await this.#send('GET', `/v1/log/${path}`, undefined, true));
   }
 
-  applyPolicy(order: WirePolicyOrder): Promise<Acted<WirePolicy>> {
-    return this.#post('/v1/policy', order, acted(REPLIES.policy));
+  applyPolicy(order: PolicyOrder): Promise<Acted<PolicyReply>> {
+    return this.#post('/v1/policy', order, REPLIES.proven(REPLIES.policy));
   }
 
-  policy(): Promise<WirePolicy> {
+  policy(): Promise<PolicyReply> {
     return this.#get('/v1/policy', REPLIES.policy);
   }
 
   /** What administrators would sign of this document; a ServerProblem `policy-invalid` when it may not follow the policy in force. */
-  planPolicy(document: unknown): Promise<WirePolicyPlan> {
+  planPolicy(document: unknown): Promise<PolicyPlanReply> {
     return this.#post('/v1/policy/plan', { document }, REPLIES.policyPlan);
   }
 
   /** What a new policy is weighed against: who is enrolled, and which quorums deposits have. */
-  standing(): Promise<WireStanding> {
+  standing(): Promise<StandingReply> {
     return this.#get('/v1/policy/standing', REPLIES.standing);
   }
 
   /** Quorums that are impossible, or soon would be. */
-  warnings(): Promise<WireWarnings> {
+  warnings(): Promise<WarningsReply> {
     return this.#get('/v1/policy/warnings', REPLIES.warnings);
   }
 
   /** The policies that were ever in force, newest first. */
-  policyHistory(query: PageQuery = {}): Promise<WirePage<WireAppliedPolicy>> {
-    return this.#get(`/v1/policy/history${queryOf(query)}`, pageOf(REPLIES.appliedPolicy));
+  policyHistory(query: PageQuery = {}): Promise<PageReply<AppliedPolicyReply>> {
+    return this.#get(`/v1/policy/history${queryOf(query)}`, REPLIES.page(REPLIES.appliedPolicy));
   }
 
   /** Who would be chosen for a key of this owner, and why. */
-  choice(order: {
-    readonly owner: string;
-    readonly spec: KeySpec;
-    readonly use: KeyUse;
-    readonly app?: string;
-  }): Promise<WireChoice> {
+  choice(order: ChoiceOrder): Promise<ChoiceReply> {
     return this.#post('/v1/policy/choice', order, REPLIES.choice);
   }
 
-  generateKey(order: WireKeyOrder): Promise<Acted<WireKey>> {
-    return this.#create('/v1/keys', order, acted(REPLIES.key));
+  generateKey(order: KeyOrder): Promise<Acted<KeyReply>> {
+    return this.#create('/v1/keys', order, REPLIES.proven(REPLIES.key));
   }
 
-  keys(query: PageQuery = {}): Promise<WirePage<WireKey>> {
-    return this.#get(`/v1/keys${queryOf(query)}`, pageOf(REPLIES.key));
+  keys(query: PageQuery = {}): Promise<PageReply<KeyReply>> {
+    return this.#get(`/v1/keys${queryOf(query)}`, REPLIES.page(REPLIES.key));
   }
 
-  key(key: string): Promise<WireKey> {
+  key(key: string): Promise<KeyReply> {
     return this.#get(`/v1/keys/${encodeURIComponent(key)}`, REPLIES.key);
   }
 
-  requestRecovery(order: WireRecoveryOrder): Promise<Acted<WireRecovery>> {
-    return this.#create('/v1/recoveries', order, acted(REPLIES.recovery));
+  requestRecovery(order: RecoveryOrder): Promise<Acted<RecoveryReply>> {
+    return this.#create('/v1/recoveries', order, REPLIES.proven(REPLIES.recovery));
   }
 
-  recoveries(query: PageQuery = {}): Promise<WirePage<WireRecovery>> {
-    return this.#get(`/v1/recoveries${queryOf(query)}`, pageOf(REPLIES.recovery));
+  recoveries(query: PageQuery = {}): Promise<PageReply<RecoveryReply>> {
+    return this.#get(`/v1/recoveries${queryOf(query)}`, REPLIES.page(REPLIES.recovery));
   }
 
-  recovery(recovery: string): Promise<WireRecovery> {
+  recovery(recovery: string): Promise<RecoveryReply> {
     return this.#get(recoveryPath(recovery), REPLIES.recovery);
   }
 
   /** Hands in an intent made by `intend` (see depositary/depositary.ts). */
-  sendIntent(recovery: string, intent: WireIntent): Promise<Acted<WireRecovery>> {
-    return this.#post(`${recoveryPath(recovery)}/intents`, intent, acted(REPLIES.recovery));
+  sendIntent(recovery: string, intent: IntentOrder): Promise<Acted<RecoveryReply>> {
+    return this.#post(`${recoveryPath(recovery)}/intents`, intent, REPLIES.proven(REPLIES.recovery));
   }
 
   /** Hands in an approval made by `approve` (see depositary/depositary.ts). */
-  sendApproval(recovery: string, approval: WireApproval): Promise<Acted<WireRecovery>> {
-    return this.#post(`${recoveryPath(recovery)}/approvals`, approval, acted(REPLIES.recovery));
+  sendApproval(recovery: string, approval: ApprovalOrder): Promise<Acted<RecoveryReply>> {
+    return this.#post(`${recoveryPath(recovery)}/approvals`, approval, REPLIES.proven(REPLIES.recovery));
   }
 
   /** Hands in a denial made by `deny` (see depositary/depositary.ts). */
-  sendDenial(recovery: string, denial: WireDenial): Promise<Acted<WireRecovery>> {
-    return this.#post(`${recoveryPath(recovery)}/denials`, denial, acted(REPLIES.recovery));
+  sendDenial(recovery: string, denial: DenialOrder): Promise<Acted<RecoveryReply>> {
+    return this.#post(`${recoveryPath(recovery)}/denials`, denial, REPLIES.proven(REPLIES.recovery));
   }
 
-  veto(recovery: string, reason: string): Promise<Acted<WireRecovery>> {
-    return this.#post(`${recoveryPath(recovery)}/veto`, { reason }, acted(REPLIES.recovery));
+  veto(recovery: string, reason: string): Promise<Acted<RecoveryReply>> {
+    return this.#post(`${recoveryPath(recovery)}/veto`, { reason }, REPLIES.proven(REPLIES.recovery));
   }
 
-  cancel(recovery: string, reason: string): Promise<Acted<WireRecovery>> {
-    return this.#post(`${recoveryPath(recovery)}/cancel`, { reason }, acted(REPLIES.recovery));
+  cancel(recovery: string, reason: string): Promise<Acted<RecoveryReply>> {
+    return this.#post(`${recoveryPath(recovery)}/cancel`, { reason }, REPLIES.proven(REPLIES.recovery));
   }
 
   /** Hands in administrators' statements made by `signStop` (see stop.ts): the request of whomever ends. */
-  stop(recovery: string, stop: WireStop): Promise<Acted<WireRecovery>> {
-    return this.#post(`${recoveryPath(recovery)}/stop`, stop, acted(REPLIES.recovery));
+  stop(recovery: string, stop: StopOrder): Promise<Acted<RecoveryReply>> {
+    return this.#post(`${recoveryPath(recovery)}/stop`, stop, REPLIES.proven(REPLIES.recovery));
   }
 
   /** A grant for each key of the request. */
-  activate(recovery: string): Promise<Acted<WireGrants>> {
-    return this.#post(`${recoveryPath(recovery)}/activate`, {}, acted(REPLIES.grants));
+  activate(recovery: string): Promise<Acted<GrantsReply>> {
+    return this.#post(`${recoveryPath(recovery)}/activate`, {}, REPLIES.proven(REPLIES.grants));
   }
 
   /** The keys, encrypted to the recipient: open each with `openRelease`. Works once a request. */
-  release(recovery: string): Promise<Acted<WireReleasedKeys>> {
-    return this.#post(`${recoveryPath(recovery)}/release`, {}, acted(REPLIES.releasedKeys));
+  release(recovery: string): Promise<Acted<ReleasedKeysReply>> {
+    return this.#post(`${recoveryPath(recovery)}/release`, {}, REPLIES.proven(REPLIES.releasedKeys));
   }
 
   /** Tells the server that released keys are written and open: it forgets them (see `confirmation` in depositary/release.ts). */
-  confirmRelease(recovery: string, confirmation: WireConfirmation): Promise<Acted<WireRecovery>> {
-    return this.#post(`${recoveryPath(recovery)}/confirmation`, confirmation, acted(REPLIES.recovery));
+  confirmRelease(recovery: string, confirmation: ConfirmationOrder): Promise<Acted<RecoveryReply>> {
+    return this.#post(
+      `${recoveryPath(recovery)}/confirmation`,
+      confirmation,
+      REPLIES.proven(REPLIES.recovery),
+    );
   }
 
-  grants(query: PageQuery = {}): Promise<WirePage<WireGrant>> {
-    return this.#get(`/v1/grants${queryOf(query)}`, pageOf(REPLIES.grant));
+  grants(query: PageQuery = {}): Promise<PageReply<GrantReply>> {
+    return this.#get(`/v1/grants${queryOf(query)}`, REPLIES.page(REPLIES.grant));
   }
 
-  grant(grant: string): Promise<WireGrant> {
+  grant(grant: string): Promise<GrantReply> {
     return this.#get(`/v1/grants/${encodeURIComponent(grant)}`, REPLIES.grant);
   }
 
-  revoke(grant: string, reason: string): Promise<Acted<WireGrant>> {
-    return this.#post(`/v1/grants/${encodeURIComponent(grant)}/revoke`, { reason }, acted(REPLIES.grant));
+  revoke(grant: string, reason: string): Promise<Acted<GrantReply>> {
+    return this.#post(
+      `/v1/grants/${encodeURIComponent(grant)}/revoke`,
+      { reason },
+      REPLIES.proven(REPLIES.grant),
+    );
   }
 
-  sign(grant: string, order: WireSignOrder): Promise<Acted<WireSignatures>> {
-    return this.#use(`/v1/grants/${encodeURIComponent(grant)}/sign`, order, acted(REPLIES.signatures));
+  sign(grant: string, order: SignOrder): Promise<Acted<SignaturesReply>> {
+    return this.#use(
+      `/v1/grants/${encodeURIComponent(grant)}/sign`,
+      order,
+      REPLIES.proven(REPLIES.signatures),
+    );
   }
 
-  decrypt(grant: string, order: WireDecryptOrder): Promise<Acted<WirePlaintexts>> {
-    return this.#use(`/v1/grants/${encodeURIComponent(grant)}/decrypt`, order, acted(REPLIES.plaintexts));
+  decrypt(grant: string, order: DecryptOrder): Promise<Acted<PlaintextsReply>> {
+    return this.#use(
+      `/v1/grants/${encodeURIComponent(grant)}/decrypt`,
+      order,
+      REPLIES.proven(REPLIES.plaintexts),
+    );
   }
 
   /** The caller's own history, newest first, with proofs that are not checked here (see history/ownHistory.ts). */
-  history(query: HistoryQuery = {}): Promise<WireHistory> {
+  history(query: HistoryQuery = {}): Promise<HistoryReply> {
     return this.#get(`/v1/history${queryOf(query)}`, REPLIES.history);
   }
 
   /** The token's statement that the caller's history up to its checkpoint is complete; not checked here. */
-  historyStatement(order: WireHistoryOrder = {}): Promise<Acted<WireHistoryStatement>> {
-    return this.#post('/v1/history/statement', order, acted(REPLIES.historyStatement));
+  historyStatement(order: HistoryOrder = {}): Promise<Acted<HistoryStatementReply>> {
+    return this.#post('/v1/history/statement', order, REPLIES.proven(REPLIES.historyStatement));
   }
 
   /** Entries in order, from an index on; the server may return fewer than `limit`. */
-  async entries(from: number, limit: number): Promise<readonly WireEntry[]> {
+  async entries(from: number, limit: number): Promise<readonly EntryReply[]> {
     return (await this.#get(`/v1/log/entries?from=${from}&limit=${limit}`, REPLIES.entries)).items;
   }
 
   /** The directory documents that were ever in force, oldest first; at most 20 at once. */
-  documents(query: PageQuery = {}): Promise<WirePage<AppliedDocument>> {
-    return this.#get(`/v1/log/policies${queryOf(query)}`, pageOf(REPLIES.document));
+  documents(query: PageQuery = {}): Promise<DocumentsReply> {
+    return this.#get(`/v1/log/policies${queryOf(query)}`, REPLIES.documents);
   }
 
   /** The notices that sinks did not take, newest first; those of one sink, when it is named. */
-  givenUpNotices(query: PageQuery & { readonly sink?: string } = {}): Promise<WirePage<WireGivenUpNotice>> {
-    return this.#get(`/v1/notifications/given-up${queryOf(query)}`, pageOf(REPLIES.givenUp));
+  givenUpNotices(query: PageQuery & { readonly sink?: string } = {}): Promise<PageReply<GivenUpNoticeReply>> {
+    return this.#get(`/v1/notifications/given-up${queryOf(query)}`, REPLIES.page(REPLIES.givenUp));
   }
 
   /** Has a sink told again what was given up: at most 100 at once. */
-  redeliverNotices(order: WireRedelivery): Promise<Acted<WireRedelivery>> {
-    return this.#post('/v1/notifications/redeliver', order, acted(REPLIES.redelivery));
+  redeliverNotices(order: RedeliveryOrder): Promise<Acted<RedeliveryReply>> {
+    return this.#post('/v1/notifications/redeliver', order, REPLIES.proven(REPLIES.redelivery));
   }
 
   /** Ends the connections; the client is of no use afterwards. */

@@ -1,7 +1,17 @@
-import type { StopPayload } from '../api/wire.js';
 import { parseJws } from '../jose/jws.js';
 import type { Signer } from './identity/signingKey.js';
 import { STOP_TYPE } from '../escrow/records/statementTypes.js';
+
+/** Payload of an administrator's statement that a request is to end. */
+interface StopPayload {
+  readonly iss: string;
+  readonly aud: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly recovery: string;
+  readonly requestHash: string;
+  readonly reason: string;
+}
 
 /** An administrator's statement that this very request is to end, for this server, for a while. */
 export function signStop(

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../escrow/records/errors.js';
 import { ERROR_CODES, EscrowError } from '../escrow/records/errors.js';
-import type { Problem } from '../api/wire.js';
+import type { Problem } from '../api/replies.js';
 import { SCHEME } from './caller/signed.js';
 
 /**

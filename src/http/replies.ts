@@ -19,27 +19,27 @@ import type { DecisionProofs, ProvenEntry } from '../escrow/reads/proofs.js';
 import { outcomeProof } from '../escrow/reads/proofs.js';
 import type {
   Acted,
-  WireDeposit,
-  WireEntry,
-  WireForDepositary,
-  WireGrant,
-  WireHistory,
-  WireKey,
-  WirePage,
-  WireProof,
-  WireRate,
-  WireRecovery,
-  WireRecoveryKey,
-  WireRelease,
-  WireReleasedKeys,
-  WireScope,
-  WireShare,
-} from '../api/wire.js';
+  DepositReply,
+  EntryReply,
+  ForDepositaryReply,
+  GrantReply,
+  HistoryReply,
+  KeyReply,
+  PageReply,
+  ProofReply,
+  RateReply,
+  RecoveryKeyReply,
+  RecoveryReply,
+  ReleaseReply,
+  ReleasedKeysReply,
+  ScopeReply,
+  ShareReply,
+} from '../api/replies.js';
 import { encodeBase64 } from '../log/note/base64.js';
 import { formatDuration } from '../policy/durations.js';
 
 /*
- * From the core's records to src/api/wire.ts: field by field, so that nothing goes out that was not written down
+ * From the core's records to src/api/replies.ts: field by field, so that nothing goes out that was not written down
  * here. Members without a value are absent.
  */
 
@@ -50,12 +50,12 @@ export function spkiPem(der: Uint8Array): string {
 }
 
 /** A page, each item as `reply` has it. */
-export function pageReply<T, W>(page: Page<T>, reply: (item: T) => W): WirePage<W> {
+export function pageReply<T, W>(page: Page<T>, reply: (item: T) => W): PageReply<W> {
   return { items: page.items.map(reply), ...(page.next === undefined ? {} : { next: page.next }) };
 }
 
 /** A key, as this viewer sees it: the owner's copy is for the owner alone. */
-export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
+export function keyReply(deposit: Deposit, viewer: PrincipalId): KeyReply {
   const { operate, release, requests, ownersCopy } = deposit;
   return {
     key: deposit.key,
@@ -119,7 +119,7 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): WireKey {
  *
  * @param oaep how releases are encrypted: the standard's name
  */
-export function recoveryReply(view: RecoveryView, oaep: string, proofs?: DecisionProofs): WireRecovery {
+export function recoveryReply(view: RecoveryView, oaep: string, proofs?: DecisionProofs): RecoveryReply {
   const { recovery, status } = view;
   const { asked, state } = recovery;
   const released = view.isRecipient && state.status === 'released' ? state.answers : undefined;
@@ -154,7 +154,7 @@ function descriptionsOf({ recovery, keys }: RecoveryView): readonly DescribedKey
   return recovery.version === 3 ? [] : keys.map(({ deposit }) => deposit);
 }
 
-function recoveryKeyReply({ deposit, sealed, grant }: KeyView): WireRecoveryKey {
+function recoveryKeyReply({ deposit, sealed, grant }: KeyView): RecoveryKeyReply {
   return {
     key: deposit.key,
     label: deposit.label,
@@ -167,7 +167,7 @@ function recoveryKeyReply({ deposit, sealed, grant }: KeyView): WireRecoveryKey 
 }
 
 /** The keys of a released request. */
-export function releasedKeysReply(answers: readonly ReleasedKey[], oaep: string): WireReleasedKeys {
+export function releasedKeysReply(answers: readonly ReleasedKey[], oaep: string): ReleasedKeysReply {
   return {
     keys: answers.map(({ key, transferKey, wrappedKey }) => ({
       key,
@@ -177,7 +177,7 @@ export function releasedKeysReply(answers: readonly ReleasedKey[], oaep: string)
 }
 
 /** A grant where it stands now. */
-export function grantReply(grant: Grant, status: GrantStatus): WireGrant {
+export function grantReply(grant: Grant, status: GrantStatus): GrantReply {
   return {
     grant: grant.id,
     recovery: grant.recovery,
@@ -201,17 +201,17 @@ export function outputsReply(used: Used): readonly string[] {
 export function releaseReply(
   answer: { readonly transferKey: Uint8Array; readonly key: Uint8Array },
   oaep: string,
-): WireRelease {
+): ReleaseReply {
   return { transferKey: base64url(answer.transferKey), wrappedKey: base64url(answer.key), oaep };
 }
 
 /** An entry's exact bytes, which are UTF-8, as text. */
-export function entryReply({ index, entry }: StoredEntry): WireEntry {
+export function entryReply({ index, entry }: StoredEntry): EntryReply {
   return { index, entry: Buffer.from(entry).toString('utf8') };
 }
 
 /** A page of a history, with its proofs. */
-export function historyReply(page: HistoryPage): WireHistory {
+export function historyReply(page: HistoryPage): HistoryReply {
   return {
     ...pageReply(page, ({ index, entry, proof }) => ({
       ...entryReply({ index, entry }),
@@ -221,7 +221,7 @@ export function historyReply(page: HistoryPage): WireHistory {
   };
 }
 
-function scopeReply(scope: Scope): WireScope {
+function scopeReply(scope: Scope): ScopeReply {
   return {
     app: scope.app,
     operations: scope.operations,
@@ -235,13 +235,13 @@ function scopeReply(scope: Scope): WireScope {
   };
 }
 
-function rateReply(rate: Rate | undefined): { readonly rate?: WireRate } {
+function rateReply(rate: Rate | undefined): { readonly rate?: RateReply } {
   return rate === undefined ? {} : { rate: { uses: rate.uses, per: formatDuration(rate.perMs) } };
 }
 
 function intentsReply({
   intents,
-}: RecoveryView): Pick<WireRecovery, 'replies' | 'intendedBy' | 'repliesFrom'> {
+}: RecoveryView): Pick<RecoveryReply, 'replies' | 'intendedBy' | 'repliesFrom'> {
   if (intents === undefined) return {};
   const { of, repliesFrom } = intents;
   return {
@@ -252,7 +252,7 @@ function intentsReply({
 }
 
 /** Why it ended: by the records, or by the clock alone. */
-function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended'> {
+function endReply({ recovery, status }: RecoveryView): Pick<RecoveryReply, 'ended'> {
   const { state } = recovery;
   switch (state.status) {
     case 'pending':
@@ -275,7 +275,7 @@ function endReply({ recovery, status }: RecoveryView): Pick<WireRecovery, 'ended
 function forDepositary(
   { recovery, keys, intents }: RecoveryView,
   { filing, births, checkpoint }: DecisionProofs,
-): Pick<WireRecovery, 'forDepositary'> {
+): Pick<RecoveryReply, 'forDepositary'> {
   const shares = keys.flatMap((key) => shareReply(key, births.get(key.deposit.key)));
   if (shares.length === 0) return {};
   return {
@@ -293,14 +293,14 @@ function forDepositary(
               ...{ depositary, statement, key: key.jwk },
             })),
           }),
-    } satisfies WireForDepositary,
+    } satisfies ForDepositaryReply,
   };
 }
 
 function shareReply(
   { deposit, sealed, share }: KeyView,
   birth: ProvenEntry | undefined,
-): readonly WireShare[] {
+): readonly ShareReply[] {
   if (share === undefined || birth === undefined) return [];
   const { binding, requesters } = deposit;
   const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, sealed.purpose);
@@ -324,7 +324,7 @@ function shareReply(
   ];
 }
 
-function recipientsReply({ shares }: PurposeDeposit): WireDeposit['recipients'] {
+function recipientsReply({ shares }: PurposeDeposit): DepositReply['recipients'] {
   return shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient }));
 }
 
@@ -335,7 +335,7 @@ export async function withProof<T>(escrow: Pick<Escrow, 'log'>, acted: Acted<T>)
   return { ...acted, proof: { ...proofReply(proven), checkpoint: proven.checkpoint } };
 }
 
-function proofReply({ entry, proof }: ProvenEntry): Omit<WireProof, 'checkpoint'> {
+function proofReply({ entry, proof }: ProvenEntry): Omit<ProofReply, 'checkpoint'> {
   const { index, entry: text } = entryReply(entry);
   return { index, entry: text, proof: proof.map(base64url) };
 }

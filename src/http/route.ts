@@ -6,11 +6,11 @@ import type { Call, Escrow, OperateCall } from '../escrow/escrow.js';
 import type { ErrorCode } from '../escrow/records/errors.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { ApiRole } from '../escrow/records/principals.js';
-import type { Acted } from '../api/wire.js';
+import type { Acted } from '../api/replies.js';
 import type { Json } from '../log/entry/canonical.js';
 import { firstIssue } from '../api/fields.js';
 import { withProof } from './replies.js';
-import { actedOf, provenOf, REPLIES } from '../api/replies.js';
+import { REPLIES } from '../api/replies.js';
 import { noParameters } from '../api/orders.js';
 
 /** What a request carries besides its signature, as it came. */
@@ -128,7 +128,7 @@ export function act<B, T, P = Empty>(
   },
 ): SignedRoute {
   const isProven = TAKING_AWAY.has(row.act);
-  const reply = isProven ? provenOf(row.reply) : actedOf(row.reply);
+  const reply = isProven ? REPLIES.proven(row.reply) : REPLIES.acted(row.reply);
   return {
     method: 'POST',
     path: row.path,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { isBlank, isPlain } from '../escrow/records/freeText.js';
 import { parsePrincipalId } from '../escrow/records/ids.js';
 import type { PrincipalId } from '../escrow/records/ids.js';
-import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
+import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import type { Rate } from '../escrow/records/rate.js';
 import { isWellFormed } from '../log/entry/canonical.js';
@@ -43,7 +43,7 @@ export const principalId: TextSchema<PrincipalId> = parsed(
   pattern: '^[a-z0-9][a-z0-9._-]{0,63}$',
 });
 export const keySpec = z.enum(KEY_SPEC_NAMES);
-export const keyUse = z.enum(['sign', 'decrypt']);
+export const keyUse = z.enum(KEY_USES);
 export const mechanism = z.enum(MECHANISM_NAMES);
 
 /** An ISO 8601 duration within bounds, as milliseconds. */
@@ -84,7 +84,10 @@ export function newWords(bounds: { readonly min: number; readonly max: number })
 }
 
 /** At least one choice, none twice. */
-export function distinct<T extends z.ZodType>(item: T, max: number): z.ZodType<readonly z.output<T>[]> {
+export function distinct<T extends z.ZodType>(
+  item: T,
+  max: number,
+): z.ZodType<readonly z.output<T>[], readonly z.input<T>[]> {
   return z
     .array(item)
     .min(1)

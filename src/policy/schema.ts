@@ -11,6 +11,7 @@ import type {
 } from '../escrow/records/policy.js';
 import { DISTINCTIONS, usualRequestTerms } from '../escrow/records/policy.js';
 import type { Principal } from '../escrow/records/principals.js';
+import { INPUTS } from '../escrow/records/scope.js';
 import { USUAL_MINIMUM_QUORUM } from '../escrow/rules/minimumQuorum.js';
 import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/rules/policySignatures.js';
 import { MAX_QUORUM_MEMBERS } from '../escrow/rules/quorums.js';
@@ -170,7 +171,7 @@ const operate = z
     maxDuration: duration({ minMs: 1000, maxMs: YEARS_MS }),
     rate: rate.optional(),
     mechanisms: distinct(mechanism, 16).optional(),
-    input: z.enum(['message', 'digest']).default('digest'),
+    input: z.enum(INPUTS).default('digest'),
     ...brakes,
   })
   .transform((found): OperateTerms => ({

@@ -19,7 +19,7 @@ import {
   thievesPair,
   transportPair,
 } from '../client/scene.js';
-import type { WireApproval } from '../../src/api/wire.js';
+import type { ApprovalOrder } from '../../src/api/orders.js';
 import { replyOf } from '../support/oneKey.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
@@ -60,7 +60,7 @@ test('an approval sends the secret under the one-time key, and tells the grant t
   expect(ran).toMatchObject({ exit: 0, err: '' });
   expect(ran.out).toContain('The quorum is complete: the app mailer holds grant_3333');
   const [posted] = office.server.posted;
-  const reply = replyOf(JSON.parse(posted?.body.toString() ?? '') as WireApproval);
+  const reply = replyOf(JSON.parse(posted?.body.toString() ?? '') as ApprovalOrder);
   const padding = constants.RSA_PKCS1_OAEP_PADDING;
   const key = { key: transportPair.privateKey, padding, oaepHash: 'sha1' };
   expect(privateDecrypt(key, Buffer.from(reply, 'base64url'))).toEqual(SECRET);

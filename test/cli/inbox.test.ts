@@ -1,4 +1,4 @@
-import type { WireRecovery } from '../../src/api/wire.js';
+import type { RecoveryReply } from '../../src/api/replies.js';
 import { honestScene, KEY, NOW, OTHER_KEY } from '../client/scene.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
@@ -14,7 +14,7 @@ const id = (digit: string): string => `rec_${digit.repeat(32)}`;
 
 /** The server shows these requests, changed so; `quorums` are those of their one key. */
 function serve(
-  ...changes: readonly (Partial<WireRecovery> & { quorums: readonly (readonly string[])[] })[]
+  ...changes: readonly (Partial<RecoveryReply> & { quorums: readonly (readonly string[])[] })[]
 ): void {
   const { recovery } = honestScene();
   const items = changes.map(({ quorums, ...change }, index) => ({
@@ -45,7 +45,7 @@ test('shows a request for several keys to who is a depositary of one of them, wi
   const [first, second] = [
     { ...keys[0], quorums: [['dave', 'erin']] },
     { ...keys[1], quorums: [['dana', 'erin']] },
-  ] as readonly WireRecovery['keys'][number][];
+  ] as readonly RecoveryReply['keys'][number][];
   if (first === undefined || second === undefined) throw new Error('the scene has two keys');
   serve({ quorums: [], keys: [first, second] });
   const { out } = await inbox();

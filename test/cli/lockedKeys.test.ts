@@ -8,7 +8,7 @@ import { checkAnswer, makeChallenge } from '../../src/token/ceremony/challenge.j
 import { findModule, setEnvironment } from '../../src/token/cryptoki/module.js';
 import { readProfile } from '../../src/token/profile/profile.js';
 import { depositaryPair, NOW, RECOVERY, SECRET, show, transportPair } from '../client/scene.js';
-import type { WireApproval } from '../../src/api/wire.js';
+import type { ApprovalOrder } from '../../src/api/orders.js';
 import { replyOf } from '../support/oneKey.js';
 import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import { transpileTs } from '../support/runTs.js';
@@ -148,7 +148,7 @@ describe("a depositary's key on a card (a second SoftHSM token stands for it)", 
     }));
     const approve = ['recovery', 'approve', RECOVERY, '--as', dir, '--yes', '--card-pin-file', pin()];
     expect(await escrowctl(approve, { programs, now: NOW })).toMatchObject({ exit: 0, err: '' });
-    const reply = replyOf(JSON.parse(server.posted[0]?.body.toString() ?? '') as WireApproval);
+    const reply = replyOf(JSON.parse(server.posted[0]?.body.toString() ?? '') as ApprovalOrder);
     const key = {
       key: createPrivateKey(transportPair.privateKey.export({ format: 'pem', type: 'pkcs8' })),
       padding: constants.RSA_PKCS1_OAEP_PADDING,

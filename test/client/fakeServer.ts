@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
-import type { WireProof } from '../../src/api/wire.js';
+import type { ProofReply } from '../../src/api/replies.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { encodeEntry, type Entry } from '../../src/log/entry/entry.js';
 import { leafHash } from '../../src/log/tree/merkle.js';
@@ -57,7 +57,7 @@ export class FakeLog {
   }
 
   /** Appends an act that was done, and proves that it is here. */
-  async prove(done: Pick<Entry, 'act' | 'actor' | 'subject'> & Partial<Entry>): Promise<WireProof> {
+  async prove(done: Pick<Entry, 'act' | 'actor' | 'subject'> & Partial<Entry>): Promise<ProofReply> {
     const common = {
       v: 1,
       time: '2026-03-01T12:00:00.000Z',

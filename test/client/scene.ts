@@ -11,9 +11,10 @@ import {
 
 import { parsedAsked } from '../../src/client/depositary/attestation.js';
 import { askedAsJson, requestHash } from '../../src/escrow/records/digests.js';
+import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
 import type { KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
 import { layerContext, termsHash } from '../../src/escrow/records/layers.js';
-import type { WireDeposit, WireForDepositary, WireRecovery, WireShare } from '../../src/api/wire.js';
+import type { DepositReply, ForDepositaryReply, RecoveryReply, ShareReply } from '../../src/api/replies.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { formatDuration, parseDuration } from '../../src/policy/durations.js';
@@ -39,7 +40,7 @@ const der = (key: KeyObject): Buffer => key.export({ format: 'der', type: 'spki'
 
 /** What a server says of one recovery request; a test changes what is to be a lie. */
 export interface Scene {
-  readonly recovery: WireRecovery;
+  readonly recovery: RecoveryReply;
   /** The attestation's payload. */
   readonly attested: Record<string, unknown>;
   /** The detail of the entry that recorded the filing. */
@@ -112,14 +113,16 @@ export function honestScene(keys: readonly string[] = [KEY]): Scene {
 }
 
 /** The same of what a host shows who has the token's identity key and the log's key: all of it is attested and logged. */
-function hostsScene(recovery: WireRecovery): Scene {
+function hostsScene(recovery: RecoveryReply): Scene {
   const asked = parsedAsked(recovery);
   if (asked === undefined) throw new Error('nothing is asked for');
   const hash = requestHash({
     ...{ version: 4, recovery: recovery.recovery, asked, reason: recovery.reason },
     owner: recovery.owner as PrincipalId,
     requester: recovery.requester as PrincipalId,
-    keys: recovery.keys.map(({ key, label, spec, use }) => ({ key: key as KeyId, label, spec, use })),
+    keys: recovery.keys.map(({ key, label, spec, use }) => ({
+      ...{ key: key as KeyId, label, spec: spec as KeySpec, use: use as KeyUse },
+    })),
     expiresAt: new Date(recovery.expiresAt),
     approvalsHoldMs: parseDuration(recovery.approvalsHold) ?? 0,
   });
@@ -141,17 +144,17 @@ export interface Lies {
   readonly keys?: readonly string[];
   /** What `recovery` says is attested and logged as well. */
   readonly isHost?: true;
-  readonly recovery?: Partial<WireRecovery>;
+  readonly recovery?: Partial<RecoveryReply>;
   readonly attested?: Record<string, unknown>;
   readonly filed?: Record<string, string>;
   readonly filedSubject?: Entry['subject'];
   readonly filedAct?: string;
-  readonly part?: Partial<WireForDepositary>;
+  readonly part?: Partial<ForDepositaryReply>;
   /** Of which keys a share is shown; of all of the request, when it is not given. */
   readonly held?: readonly string[];
   /** Of each share. */
-  readonly share?: Partial<WireShare>;
-  readonly deposit?: Partial<WireDeposit>;
+  readonly share?: Partial<ShareReply>;
+  readonly deposit?: Partial<DepositReply>;
   /** What the deposit was really made by. */
   readonly made?: Partial<Made>;
   readonly attestationKey?: KeyObject;
@@ -161,7 +164,7 @@ export interface Lies {
 }
 
 /** Puts the filing in the server's log and says what the server then shows. */
-export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRecovery> {
+export async function show(server: FakeServer, lies: Lies = {}): Promise<RecoveryReply> {
   const keys = lies.keys ?? [KEY];
   const honest = honestScene(keys);
   const scene = lies.isHost === true ? hostsScene({ ...honest.recovery, ...lies.recovery }) : honest;
@@ -190,7 +193,7 @@ export async function show(server: FakeServer, lies: Lies = {}): Promise<WireRec
   log.fill(2);
   const entry = log.entries[index] ?? '';
   const shares = await Promise.all(
-    held.map(async (key, at): Promise<WireShare> => {
+    held.map(async (key, at): Promise<ShareReply> => {
       const birth = births[at] ?? 0;
       return {
         ...{ key, share: made.share, oaep: 'RSA-OAEP', link: linkOf(key, made) },
@@ -242,7 +245,7 @@ export interface Made {
   readonly ownerMayVeto: boolean;
   readonly replies?: 'afterDelay';
   readonly quorums: readonly (readonly string[])[];
-  readonly recipients: WireDeposit['recipients'];
+  readonly recipients: DepositReply['recipients'];
   readonly depositary: string;
   readonly secret: Uint8Array;
   readonly share: string;
@@ -283,7 +286,7 @@ function shownDeposit({
   ownerMayVeto,
   replies,
   recipients,
-}: Made): WireDeposit {
+}: Made): DepositReply {
   return {
     version,
     ...(version === 1 ? {} : { generation }),

@@ -6,7 +6,8 @@ import { NotYet } from '../../src/client/errors.js';
 import type { DueRecovery } from '../../src/client/depositary/dueRecovery.ts';
 import { cancelProven, revokeProven, stopProven, vetoProven } from '../../src/client/ends.js';
 import { signStop } from '../../src/client/stop.js';
-import type { WireApproval, WireKey } from '../../src/api/wire.js';
+import type { ApprovalOrder, KeyOrder } from '../../src/api/orders.js';
+import type { KeyReply } from '../../src/api/replies.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { intentBy, makeSystem } from '../support/system.js';
@@ -50,9 +51,9 @@ const RULES = [
 
 let system: System;
 let nowMs = Date.now();
-let slowUse: WireKey;
-let slowRelease: WireKey;
-let atOnce: WireKey;
+let slowUse: KeyReply;
+let slowRelease: KeyReply;
+let atOnce: KeyReply;
 
 beforeAll(async () => {
   system = await makeSystem({
@@ -63,7 +64,7 @@ beforeAll(async () => {
     }),
   });
   await system.applyRules(RULES);
-  const make = async (spec: WireKey['spec'], use: WireKey['use']): Promise<WireKey> =>
+  const make = async (spec: KeyOrder['spec'], use: KeyOrder['use']): Promise<KeyReply> =>
     (await system.client('admin-1').generateKey({ owner: 'owner', spec, use })).result;
   slowUse = await make('ec-p256', 'sign');
   slowRelease = await make('aes-256', 'decrypt');
@@ -88,7 +89,7 @@ async function notYet(name: PersonName, recovery: string): Promise<string> {
 }
 
 /** The approval of somebody whose client does not wait. */
-async function impatient(name: PersonName, id: string): Promise<WireApproval> {
+async function impatient(name: PersonName, id: string): Promise<ApprovalOrder> {
   const identity = system.identity(name);
   const client = system.client(name);
   const { origin, identityKey } = identity.pins;

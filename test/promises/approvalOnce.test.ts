@@ -3,7 +3,8 @@ import pkcs11 from 'pkcs11js';
 import { getPurposeDeposit } from '../../src/escrow/records/deposit.js';
 import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
-import type { WireApproval, WireKey, WireRecovery } from '../../src/api/wire.js';
+import type { ApprovalOrder } from '../../src/api/orders.js';
+import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import { toDocument } from '../../src/postgres/rows.js';
 import { dumpDatabase, ownerOf } from '../support/databaseDump.js';
@@ -27,7 +28,7 @@ import { answerOf, coveted, insistedOn, PROTECTIONS } from '../support/tokenClos
 
 let system: System;
 /** rsa-2048, for both purposes. */
-let key: WireKey;
+let key: KeyReply;
 
 const decrypting = signingScope({ operations: ['decrypt'], mechanisms: ['RSA-OAEP'] });
 
@@ -193,8 +194,8 @@ const KWP = 0x210a;
 
 /** What the server says to an approval. */
 async function handIn(
-  { recovery }: WireRecovery,
-  approval: WireApproval,
+  { recovery }: RecoveryReply,
+  approval: ApprovalOrder,
   as: 'manager' | 'officer-1' = 'manager',
 ): Promise<string> {
   try {
@@ -205,7 +206,7 @@ async function handIn(
   }
 }
 
-async function cancel(...requests: readonly WireRecovery[]): Promise<void> {
+async function cancel(...requests: readonly RecoveryReply[]): Promise<void> {
   for (const { recovery } of requests) await system.client('manager').cancel(recovery, 'done with');
 }
 
@@ -214,7 +215,7 @@ async function denyByTwo(recovery: string): Promise<void> {
   await system.deny('officer-1', recovery, 'no');
 }
 
-function seen({ recovery }: WireRecovery): Promise<WireRecovery> {
+function seen({ recovery }: RecoveryReply): Promise<RecoveryReply> {
   return system.client('manager').recovery(recovery);
 }
 
@@ -262,7 +263,7 @@ function openers(raw: RawToken, reply: string): readonly string[] {
 }
 
 /** As somebody with the database: the approvals of one request stand in another, which is approved by that. */
-async function writeApprovals(from: WireRecovery, to: WireRecovery): Promise<void> {
+async function writeApprovals(from: RecoveryReply, to: RecoveryReply): Promise<void> {
   const { recoveries } = await dumpDatabase(system);
   const source = recoveries.find(({ id }) => id === from.recovery);
   const target = recoveries.find(({ id }) => id === to.recovery);

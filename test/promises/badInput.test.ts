@@ -8,7 +8,8 @@ import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { Act } from '../../src/escrow/ledger/means.js';
 import type { ErrorCode } from '../../src/escrow/records/errors.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
-import type { WireApproval, WireGrant, WireKey, WireRecoveryOrder, WireScope } from '../../src/api/wire.js';
+import type { ApprovalOrder, RecoveryOrder, ScopeOrder } from '../../src/api/orders.js';
+import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import type { Subject } from '../../src/log/entry/entry.js';
 import { repliesDigest } from '../../src/escrow/records/digests.js';
 import type { KeyId } from '../../src/escrow/records/ids.js';
@@ -94,9 +95,9 @@ let aheadMs = 0;
 /** Size of the log when it was last looked at. */
 let knownSize = 0;
 const now = (): Date => new Date(Date.now() + aheadMs);
-let key: WireKey;
-let decryptionKey: WireKey;
-let keyForTwo: WireKey;
+let key: KeyReply;
+let decryptionKey: KeyReply;
+let keyForTwo: KeyReply;
 
 beforeAll(async () => {
   // nothing but the test's own calls is to change anything: no housekeeping while it runs
@@ -126,7 +127,7 @@ interface BadInput {
   readonly prepare: () => Sent | Promise<Sent>;
 }
 
-const good = (): Promise<WireKey> => made('ec-p256', 'sign');
+const good = (): Promise<KeyReply> => made('ec-p256', 'sign');
 
 describe('requests', () => {
   const order = { owner: 'owner', spec: 'ec-p256', use: 'sign' };
@@ -300,12 +301,12 @@ describe('orders for keys', () => {
 });
 
 describe('requests to recover', () => {
-  const asked = (code: ErrorCode, make: () => WireRecoveryOrder, who: PersonName = 'manager'): BadInput => ({
+  const asked = (code: ErrorCode, make: () => RecoveryOrder, who: PersonName = 'manager'): BadInput => ({
     code,
     recorded: [who, 'recovery.request'],
     prepare: () => ({ about: { keys: make().keys }, send: () => system.client(who).requestRecovery(make()) }),
   });
-  const scoped = (code: ErrorCode, scope: Partial<WireScope>): BadInput =>
+  const scoped = (code: ErrorCode, scope: Partial<ScopeOrder>): BadInput =>
     asked(code, () => toOperate(key, scope));
 
   holds({
@@ -332,7 +333,7 @@ describe('approvals', () => {
   /** A pending request, and a bad approval for it; a good one of the same depositary works afterwards. */
   const approved = (
     code: ErrorCode,
-    make: (recovery: string) => WireApproval | Promise<WireApproval>,
+    make: (recovery: string) => ApprovalOrder | Promise<ApprovalOrder>,
     who: PersonName = 'manager',
   ): BadInput => ({
     code,
@@ -543,10 +544,7 @@ describe('other decisions', () => {
         }),
     };
   };
-  const about = async (
-    order: WireRecoveryOrder,
-    send: (recovery: string) => Promise<unknown>,
-  ): Promise<Sent> => {
+  const about = async (order: RecoveryOrder, send: (recovery: string) => Promise<unknown>): Promise<Sent> => {
     const { recovery } = await filed(system, order);
     return {
       about: { keys: order.keys, owner: 'owner', recovery },
@@ -614,8 +612,8 @@ describe('uses of a grant', () => {
     options: {
       readonly by?: PersonName;
       readonly act?: Act;
-      readonly scope?: Partial<WireScope>;
-      readonly before?: (grant: WireGrant) => Promise<unknown>;
+      readonly scope?: Partial<ScopeOrder>;
+      readonly before?: (grant: GrantReply) => Promise<unknown>;
     } = {},
   ): BadInput => ({
     code,
@@ -727,7 +725,7 @@ describe('releases', () => {
     code: ErrorCode,
     who: PersonName,
     prepare: () => Promise<string>,
-    about: () => WireKey = () => decryptionKey,
+    about: () => KeyReply = () => decryptionKey,
   ): BadInput => ({
     code,
     recorded: [who, 'recovery.release'],
@@ -913,7 +911,7 @@ async function logSize(): Promise<number> {
   return knownSize;
 }
 
-async function made(spec: KeySpec, use: KeyUse): Promise<WireKey> {
+async function made(spec: KeySpec, use: KeyUse): Promise<KeyReply> {
   return (await system.client('owner').generateKey({ owner: 'owner', spec, use })).result;
 }
 
@@ -942,7 +940,7 @@ async function statementOf(name: PersonName, recovery: string): Promise<JWTPaylo
 }
 
 /** A reply about the key. */
-function one(reply: Uint8Array): WireApproval['replies'] {
+function one(reply: Uint8Array): ApprovalOrder['replies'] {
   return [{ key: key.key, reply: Buffer.from(reply).toString('base64url') }];
 }
 
@@ -950,9 +948,9 @@ function one(reply: Uint8Array): WireApproval['replies'] {
 async function stated(
   name: PersonName,
   recovery: string,
-  replies: WireApproval['replies'],
+  replies: ApprovalOrder['replies'],
   otherwise: JWTPayload = {},
-): Promise<WireApproval> {
+): Promise<ApprovalOrder> {
   const claims = {
     ...(await statementOf(name, recovery)),
     replies: repliesDigest(
@@ -972,7 +970,7 @@ async function properlyEncrypted(
   name: PersonName,
   recovery: string,
   secret: Uint8Array,
-): Promise<WireApproval> {
+): Promise<ApprovalOrder> {
   const { forDepositary } = await system.client(name).recovery(recovery);
   const der = Buffer.from(forDepositary?.transportKey ?? '', 'base64url');
   const transport = createPublicKey({ key: der, format: 'der', type: 'spki' });

@@ -1,4 +1,4 @@
-import type { WireGrant, WireKey } from '../../src/api/wire.js';
+import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import { keptLog } from '../support/operatorLines.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
@@ -44,8 +44,8 @@ const RULES = [
 
 let system: System;
 let aheadMs = 0;
-let key: WireKey;
-let grant: WireGrant;
+let key: KeyReply;
+let grant: GrantReply;
 let pending: string;
 let delayed: string;
 const operators = keptLog();

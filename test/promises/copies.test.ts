@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 
 import type { Identity } from '../../src/client/identity/identity.js';
-import type { WireGrant, WireKey } from '../../src/api/wire.js';
+import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import { keptLog } from '../support/operatorLines.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
 import { acceptLoss } from '../../src/token/ceremony/acceptLoss.js';
@@ -29,8 +29,8 @@ import { entriesFrom, expectLogHolds } from './wholeLog.js';
 
 let programs: Programs;
 let system: System;
-let key: WireKey;
-let grant: WireGrant;
+let key: KeyReply;
+let grant: GrantReply;
 const operators = keptLog();
 const alarms = (): readonly unknown[] => operators.lines.flatMap(({ alarm }) => alarm ?? []);
 let copies = 0;

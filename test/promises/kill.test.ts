@@ -11,7 +11,7 @@ import pkcs11 from 'pkcs11js';
 
 import { HttpsConnection } from '../../src/client/connection.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
-import type { WireKey, WirePage, WireRecovery } from '../../src/api/wire.js';
+import type { KeyReply, PageReply, RecoveryReply } from '../../src/api/replies.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { readBytes } from '../../src/token/objects/objects.js';
 import type { Receiver } from '../notify/receivers.js';
@@ -87,7 +87,7 @@ test('a kill at any instant of a generation leaves key, deposit and record, or n
     await expectLogHolds(system);
     await readOn();
 
-    const deposits = new Map((await all<WireKey>('keys')).map(({ key, digest }) => [key, digest]));
+    const deposits = new Map((await all<KeyReply>('keys')).map(({ key, digest }) => [key, digest]));
     const done = outcomes('key.generate', 'done').map(
       ({ subject, digest }) => [subject.key, digest] as const,
     );
@@ -102,7 +102,7 @@ test('a kill at any instant of a generation leaves key, deposit and record, or n
 });
 
 test('a kill at any instant of a request leaves the request with its one-time key, or nothing', async () => {
-  const [key] = await all<WireKey>('keys');
+  const [key] = await all<KeyReply>('keys');
   if (key === undefined) throw new Error('there is no key');
   const acknowledged = new Set<string>();
   const isEnough = (): boolean => outcomes('recovery.request', 'failed').length >= KILLS / 12;
@@ -114,7 +114,7 @@ test('a kill at any instant of a request leaves the request with its one-time ke
     await expectLogHolds(system);
     await readOn();
 
-    const filed = new Set((await all<WireRecovery>('recoveries')).map(({ recovery }) => recovery));
+    const filed = new Set((await all<RecoveryReply>('recoveries')).map(({ recovery }) => recovery));
     expect(filed).toEqual(
       new Set(outcomes('recovery.request', 'done').map(({ subject }) => subject.recovery)),
     );
@@ -132,7 +132,7 @@ test('a kill at any instant of a request leaves the request with its one-time ke
 });
 
 test('what a receiver was being told while the daemon was killed is told again under the same id, and then no more', async () => {
-  const [key] = await all<WireKey>('keys');
+  const [key] = await all<KeyReply>('keys');
   if (key === undefined) throw new Error('there is no key');
   const isRefused = async (): Promise<void> => {
     await expect(system.client('app').requestRecovery(toOperate(key))).rejects.toMatchObject({
@@ -184,7 +184,7 @@ test('what was given up is told again under the same id when an administrator sa
 });
 
 test('a creation whose answer a kill cut off is answered when it is asked for again, and was done once', async () => {
-  const keys = await all<WireKey>('keys');
+  const keys = await all<KeyReply>('keys');
   const proxy = await startProxy(Number(new URL(system.url()).port));
   const connection = new HttpsConnection({
     url: `https://127.0.0.1:${proxy.port}`,
@@ -206,15 +206,15 @@ test('a creation whose answer a kill cut off is answered when it is asked for ag
     proxy.isMute = true;
     const answer = client.generateKey({ owner: 'owner', spec: 'ec-p256', use: 'sign' });
     // it is durable, and its answer was sent into the void
-    let made: readonly WireKey[] = [];
-    await until(async () => (made = await all<WireKey>('keys')).length > keys.length);
+    let made: readonly KeyReply[] = [];
+    await until(async () => (made = await all<KeyReply>('keys')).length > keys.length);
     await daemon.stop('SIGKILL');
     proxy.isMute = false;
     proxy.cut();
     await daemon.start();
     const { result, entry } = await answer;
     expect(made.map(({ key }) => key)).toContain(result.key);
-    expect(await all<WireKey>('keys')).toHaveLength(keys.length + 1);
+    expect(await all<KeyReply>('keys')).toHaveLength(keys.length + 1);
     const [logged] = await entriesFrom(system, entry);
     expect(logged).toMatchObject({ act: 'key.generate', phase: 'done', digest: result.digest });
   } finally {
@@ -226,7 +226,7 @@ test('a creation whose answer a kill cut off is answered when it is asked for ag
 });
 
 test('while the log cannot be written nothing is done and callers are told 503; afterwards all is well by itself', async () => {
-  const keys = (await all<WireKey>('keys')).length;
+  const keys = (await all<KeyReply>('keys')).length;
   const other = new Client({ ...databaseOf(system), ssl: false });
   await other.connect();
   try {
@@ -236,9 +236,9 @@ test('while the log cannot be written nothing is done and callers are told 503; 
   } finally {
     await other.end();
   }
-  expect(await all<WireKey>('keys')).toHaveLength(keys);
+  expect(await all<KeyReply>('keys')).toHaveLength(keys);
   await generate();
-  expect(await all<WireKey>('keys')).toHaveLength(keys + 1);
+  expect(await all<KeyReply>('keys')).toHaveLength(keys + 1);
   await expectLogHolds(system);
   await readOn();
   expect(withoutOutcome()).toEqual([]);
@@ -253,7 +253,7 @@ test('at last the token holds what the ceremony made, and nothing else', async (
   expect(others[0] === first ? others : [first, ...others]).toEqual(atFirst);
 });
 
-async function generate(): Promise<WireKey> {
+async function generate(): Promise<KeyReply> {
   const order = { owner: 'owner', spec: 'ec-p256', use: 'sign' } as const;
   return (await system.client('owner').generateKey(order)).result;
 }
@@ -303,11 +303,11 @@ function withoutOutcome(): readonly string[] {
 }
 
 /** Every page of a list. */
-async function all<T extends WireKey | WireRecovery>(list: 'keys' | 'recoveries'): Promise<readonly T[]> {
+async function all<T extends KeyReply | RecoveryReply>(list: 'keys' | 'recoveries'): Promise<readonly T[]> {
   const items: T[] = [];
   for (let after: string | undefined; ;) {
     const query = { limit: 200, ...(after === undefined ? {} : { after }) };
-    const page = (await system.client('auditor')[list](query)) as WirePage<T>;
+    const page = (await system.client('auditor')[list](query)) as PageReply<T>;
     items.push(...page.items);
     after = page.next;
     if (after === undefined) return items;

@@ -1,4 +1,5 @@
-import type { WireKey, WireRecoveryOrder, WireScope } from '../../src/api/wire.js';
+import type { KeyOrder, RecoveryOrder, ScopeOrder } from '../../src/api/orders.js';
+import type { KeyReply } from '../../src/api/replies.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
@@ -54,10 +55,10 @@ const RULES = [
 
 let system: System;
 let nowMs = Date.now();
-let limited: WireKey;
-let distinct: WireKey;
-let oneOfEach: WireKey;
-let handingOut: WireKey;
+let limited: KeyReply;
+let distinct: KeyReply;
+let oneOfEach: KeyReply;
+let handingOut: KeyReply;
 
 beforeAll(async () => {
   system = await makeSystem({
@@ -77,14 +78,14 @@ afterEach(async () => {
 afterAll(() => system.remove());
 
 async function make(
-  spec: WireKey['spec'],
-  use: WireKey['use'],
+  spec: KeyOrder['spec'],
+  use: KeyOrder['use'],
   owner: PersonName = 'owner',
-): Promise<WireKey> {
+): Promise<KeyReply> {
   return (await system.client('admin-1').generateKey({ owner, spec, use })).result;
 }
 
-async function fileAs(name: PersonName, order: WireRecoveryOrder): Promise<string> {
+async function fileAs(name: PersonName, order: RecoveryOrder): Promise<string> {
   return (await system.client(name).requestRecovery(order)).result.recovery;
 }
 
@@ -92,7 +93,7 @@ async function statusOf(recovery: string, by: PersonName = 'auditor'): Promise<s
   return (await system.client(by).recovery(recovery)).status;
 }
 
-async function grantFor(key: WireKey, scope: Partial<WireScope> = {}): Promise<string> {
+async function grantFor(key: KeyReply, scope: Partial<ScopeOrder> = {}): Promise<string> {
   const { recovery } = await filed(system, toOperate(key, { maxUses: 5, ...scope }));
   await system.approve('manager', recovery);
   return grantOf(await system.approve('officer-1', recovery));
@@ -398,7 +399,7 @@ describe('delay and veto', () => {
 
 describe('scope', () => {
   test('is bounded by the rule in every part', async () => {
-    const orders: readonly Partial<WireScope>[] = [
+    const orders: readonly Partial<ScopeOrder>[] = [
       { maxUses: 101 },
       { duration: 'PT25H' },
       { input: 'digest' },

@@ -6,7 +6,7 @@ import { HttpsConnection } from '../../src/client/connection.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
 import { signerOf } from '../../src/client/identity/signingKey.js';
 import { ServerProblem } from '../../src/client/errors.js';
-import type { WireKey } from '../../src/api/wire.js';
+import type { KeyReply } from '../../src/api/replies.js';
 import { escrowctl } from '../cli/commandLine.js';
 import { selfSigned, thumbprintOf } from '../support/certificate.js';
 import { agree, askForRelease, makeKey } from '../support/life.js';
@@ -24,7 +24,7 @@ import { entriesFrom, expectLogHolds } from './wholeLog.js';
  */
 let system: System;
 let usual: PolicyDraft;
-let key: WireKey;
+let key: KeyReply;
 
 beforeAll(async () => {
   system = await makeSystem();

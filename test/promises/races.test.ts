@@ -2,7 +2,7 @@ import { createPublicKey, verify } from 'node:crypto';
 
 import { ServerProblem } from '../../src/client/errors.js';
 import { openRelease } from '../../src/client/depositary/release.js';
-import type { WireKey, WireReleasedKeys, WireSignatures } from '../../src/api/wire.js';
+import type { KeyReply, ReleasedKeysReply, SignaturesReply } from '../../src/api/replies.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { grantOf, releaseOf } from '../support/oneKey.js';
 import type { System } from '../support/system.js';
@@ -17,9 +17,9 @@ const message = Buffer.from('once');
 const ORDER = { mechanism: 'ES256', messages: [message.toString('base64url')] } as const;
 
 let system: System;
-let key: WireKey;
-let decryptionKey: WireKey;
-let rsaKey: WireKey;
+let key: KeyReply;
+let decryptionKey: KeyReply;
+let rsaKey: KeyReply;
 /** Size of the log when a test begins. */
 let logSize: number;
 
@@ -203,7 +203,7 @@ test('a release that is called for ten times at once happens once', async () => 
 test('a grant that is revoked while it signs answers each request with a signature or a refusal, and then no more', async () => {
   const { grant } = await granted(system, key, { maxUses: 100 });
   const usesBefore = await withClients(system, 'app', 8, async (clients) => {
-    const outcomes: Promise<{ readonly result: WireSignatures }>[] = [];
+    const outcomes: Promise<{ readonly result: SignaturesReply }>[] = [];
     const working = clients.map(async (client) => {
       for (let goesOn = true; goesOn;) {
         const answer = client.sign(grant, ORDER);
@@ -275,7 +275,7 @@ function refusalCode(error: unknown): string {
 }
 
 function answered(
-  answers: readonly PromiseSettledResult<{ readonly result: WireReleasedKeys }>[],
-): readonly WireReleasedKeys[] {
+  answers: readonly PromiseSettledResult<{ readonly result: ReleasedKeysReply }>[],
+): readonly ReleasedKeysReply[] {
   return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.result] : []));
 }

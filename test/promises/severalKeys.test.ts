@@ -8,7 +8,8 @@ import { openRelease } from '../../src/client/depositary/release.js';
 import { repliesDigest } from '../../src/escrow/records/digests.js';
 import type { KeyId } from '../../src/escrow/records/ids.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
-import type { WireApproval, WireKey, WireRecovery, WireRecoveryOrder } from '../../src/api/wire.js';
+import type { ApprovalOrder, RecoveryOrder } from '../../src/api/orders.js';
+import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import { ownerOf } from '../support/databaseDump.js';
 import { query } from '../support/postgres.js';
@@ -26,9 +27,9 @@ import { STATEMENT_TYPE } from '../../src/escrow/records/statementTypes.js';
  */
 let system: System;
 /** By the manager and the first officer; by both officers, of whom one denial ends it; by one officer, either of them. */
-let first: WireKey;
-let second: WireKey;
-let third: WireKey;
+let first: KeyReply;
+let second: KeyReply;
+let third: KeyReply;
 
 /** The one rule of a time. */
 const rule = (depositaries: object, more: object = {}): readonly unknown[] => [
@@ -62,26 +63,26 @@ afterEach(async () => {
 });
 afterAll(() => system.remove());
 
-async function make(owner: PersonName = 'owner'): Promise<WireKey> {
+async function make(owner: PersonName = 'owner'): Promise<KeyReply> {
   return (await system.client('admin-1').generateKey({ owner, spec: 'ec-p256', use: 'sign' })).result;
 }
 
-const all = (): readonly WireKey[] => [third, first, second];
-const idsOf = (keys: readonly WireKey[]): readonly string[] => keys.map(({ key }) => key);
-const sorted = (keys: readonly WireKey[]): readonly string[] => [...idsOf(keys)].sort();
+const all = (): readonly KeyReply[] => [third, first, second];
+const idsOf = (keys: readonly KeyReply[]): readonly string[] => keys.map(({ key }) => key);
+const sorted = (keys: readonly KeyReply[]): readonly string[] => [...idsOf(keys)].sort();
 
-function together(order: WireRecoveryOrder, keys: readonly WireKey[]): WireRecoveryOrder {
+function together(order: RecoveryOrder, keys: readonly KeyReply[]): RecoveryOrder {
   return { ...order, keys: idsOf(keys) };
 }
 
-async function asked(order: WireRecoveryOrder): Promise<WireRecovery> {
+async function asked(order: RecoveryOrder): Promise<RecoveryReply> {
   return (await system.client('admin-1').requestRecovery(order)).result;
 }
 
-const askedToOperate = (keys: readonly WireKey[], maxUses = 2): Promise<WireRecovery> =>
+const askedToOperate = (keys: readonly KeyReply[], maxUses = 2): Promise<RecoveryReply> =>
   asked(together(toOperate(first, { maxUses }), keys));
 
-function named(keys: readonly WireKey[], id: string): WireKey {
+function named(keys: readonly KeyReply[], id: string): KeyReply {
   const found = keys.find(({ key }) => key === id);
   if (found === undefined) throw new Error(`there is no ${id}`);
   return found;
@@ -165,7 +166,7 @@ test('the history of one key has the requests that it was asked for in with othe
   const identity = system.identity('owner');
   const client = system.client('owner');
   const reader = { client, log: identity.logView(client), owner: 'owner' };
-  const recoveriesOf = async (key: WireKey): Promise<readonly unknown[]> => {
+  const recoveriesOf = async (key: KeyReply): Promise<readonly unknown[]> => {
     const { items } = await readHistory(reader, { key: key.key }, 1000);
     for (const { entry } of items) expect(entry.subject.keys ?? [entry.subject.key]).toContain(key.key);
     expect(items.map(({ entry }) => entry.act)).toContain('key.generate');
@@ -195,7 +196,7 @@ test('keys are released together, in one answer, each the private half of its ow
   const { recovery } = await asked({
     ...together(toRelease(first), all()),
     recipient: 'officer-1',
-  } as WireRecoveryOrder);
+  } as RecoveryOrder);
   await system.approve('manager', recovery);
   await system.approve('officer-1', recovery);
   expect(await refusalOf(system.client('officer-1').release(recovery))).toBe('quorum-incomplete');
@@ -226,14 +227,14 @@ test('a denial that ends it for one key, and a veto of one, ends it for all of t
   const released = await asked({
     ...together(toRelease(first), all()),
     recipient: 'officer-1',
-  } as WireRecoveryOrder);
+  } as RecoveryOrder);
   expect((await system.client('owner').veto(released.recovery, 'mine')).result.status).toBe('vetoed');
   expect(standing('transport')).toEqual([]);
 });
 
 describe('a depositary cannot be made to approve other keys than were named:', () => {
   let recovery: string;
-  let approval: WireApproval;
+  let approval: ApprovalOrder;
   beforeAll(async () => {
     recovery = (await askedToOperate([first, second])).recovery;
     approval = await system.makeApproval('officer-1', recovery);
@@ -246,7 +247,7 @@ describe('a depositary cannot be made to approve other keys than were named:', (
   });
 
   /** The approval with other replies, properly signed, but for some claims. */
-  async function stated(replies: WireApproval['replies'], claims: object = {}): Promise<WireApproval> {
+  async function stated(replies: ApprovalOrder['replies'], claims: object = {}): Promise<ApprovalOrder> {
     const opened = replies.map(({ key, reply }) => ({
       key: key as KeyId,
       reply: sealed('transport', Buffer.from(reply, 'base64url')),
@@ -256,7 +257,7 @@ describe('a depositary cannot be made to approve other keys than were named:', (
     return { statement, replies };
   }
 
-  test.each<[string, string, () => Promise<WireApproval>]>([
+  test.each<[string, string, () => Promise<ApprovalOrder>]>([
     [
       'the reply for one key as that for another',
       'share-mismatch',

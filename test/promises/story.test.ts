@@ -16,7 +16,8 @@ import { signStop } from '../../src/client/stop.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../src/escrow/records/mechanisms.js';
-import type { WireDecryptOrder, WireGrant, WireKey } from '../../src/api/wire.js';
+import type { DecryptOrder } from '../../src/api/orders.js';
+import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { Frontier, leafHash } from '../../src/log/tree/merkle.js';
 import { rootOf } from '../../src/log/tree/prover.js';
@@ -76,13 +77,13 @@ function notifyingHere(_hsm: unknown, directory: string): Readonly<Record<string
 const message = Buffer.from('pay 100 to the landlord');
 const text = message.toString('base64url');
 
-async function generated(spec: KeySpec, use: KeyUse, deliver = false): Promise<WireKey> {
+async function generated(spec: KeySpec, use: KeyUse, deliver = false): Promise<KeyReply> {
   const order = { owner: 'owner', spec, use, label: `${spec} to ${use}`, deliver };
   return (await system.client('owner').generateKey(order)).result;
 }
 
 /** Whether node:crypto holds this for a signature of the message by the key. */
-function verifies(key: WireKey, mechanism: Mechanism, signature: string | undefined): boolean {
+function verifies(key: KeyReply, mechanism: Mechanism, signature: string | undefined): boolean {
   const found = MECHANISMS[mechanism];
   if (found.digest === undefined) throw new Error(`${mechanism} does not sign digests`);
   const publicKey = createPublicKey(key.publicKeyPem ?? '');
@@ -95,8 +96,8 @@ function verifies(key: WireKey, mechanism: Mechanism, signature: string | undefi
 }
 
 describe('the life of a key', () => {
-  let key: WireKey;
-  let grant: WireGrant;
+  let key: KeyReply;
+  let grant: GrantReply;
 
   afterEach(async () => {
     await expectLogHolds(system);
@@ -216,7 +217,7 @@ describe('the life of a key', () => {
 });
 
 describe('a key that its rule lets out', () => {
-  let key: WireKey;
+  let key: KeyReply;
 
   beforeAll(async () => {
     key = await generated('rsa-2048', 'decrypt', true);
@@ -225,7 +226,7 @@ describe('a key that its rule lets out', () => {
     await expectLogHolds(system);
   });
 
-  function encrypted(): WireDecryptOrder {
+  function encrypted(): DecryptOrder {
     const padding = constants.RSA_PKCS1_OAEP_PADDING;
     const ciphertext = publicEncrypt({ key: key.publicKeyPem ?? '', padding, oaepHash: 'sha1' }, message);
     return { mechanism: 'RSA-OAEP', ciphertexts: [{ ciphertext: ciphertext.toString('base64url') }] };
@@ -527,7 +528,7 @@ describe('those concerned are told', () => {
     'manager decided grant.revoke',
     'other-owner decided grant.revoke',
   ];
-  let key: WireKey;
+  let key: KeyReply;
 
   /** Resolves with what `look` sees when that is as many as EXPECTED. */
   async function toldAll<T>(look: () => readonly T[]): Promise<readonly T[]> {

@@ -4,7 +4,7 @@ import { request } from 'node:https';
 import { join, resolve } from 'node:path';
 
 import { ServerProblem } from '../../src/client/errors.js';
-import type { WireGrant, WireKey } from '../../src/api/wire.js';
+import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
@@ -25,8 +25,8 @@ const RULES = [
 ];
 
 let system: System;
-let key: WireKey;
-let grant: WireGrant;
+let key: KeyReply;
+let grant: GrantReply;
 
 beforeAll(async () => {
   // a line for each request that is refused

@@ -9,7 +9,7 @@ import { exportHistory, verifyHistory } from '../../src/client/history/ownHistor
 import { parsePublicParts } from '../../src/client/identity/publicPart.js';
 import type { OpenedKey } from '../../src/client/depositary/release.js';
 import { openRelease } from '../../src/client/depositary/release.js';
-import type { WireKey } from '../../src/api/wire.js';
+import type { KeyReply } from '../../src/api/replies.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { grantOf, only } from '../support/oneKey.js';
 import type { Before, PersonBefore } from '../support/versionBefore.js';
@@ -20,7 +20,7 @@ import { restoreBefore } from '../support/versionBefore.js';
  * under way when the old daemon stopped.
  */
 let before: Before;
-let keys: Readonly<Record<keyof Before['facts']['keys'], WireKey>>;
+let keys: Readonly<Record<keyof Before['facts']['keys'], KeyReply>>;
 
 const MESSAGE = Buffer.from('a letter that was written after the upgrade');
 const HOUR_MS = 3_600_000;
@@ -170,7 +170,7 @@ test('the daemon starts again on what it has made of it', async () => {
 
 async function expectSignature(
   grant: string,
-  { publicKeyPem }: WireKey,
+  { publicKeyPem }: KeyReply,
   mechanism: 'ES256' | 'ES384',
   hash: string,
 ): Promise<void> {
@@ -196,7 +196,7 @@ async function decrypted(grant: string): Promise<string> {
 async function opened(
   name: PersonBefore,
   recovery: string,
-  expected: readonly WireKey[],
+  expected: readonly KeyReply[],
 ): Promise<readonly OpenedKey[]> {
   const client = before.client(name);
   const handedOut = (await client.recovery(recovery)).release;

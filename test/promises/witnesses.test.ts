@@ -16,7 +16,7 @@ import { knownLogs, Witness } from '../../src/witness/witness.js';
 import { cosignerOf } from '../../src/witness/key.js';
 import { serveWitness, type RunningWitness } from '../../src/witness/server.js';
 import { createState, openState } from '../../src/witness/state.js';
-import type { WireKey } from '../../src/api/wire.js';
+import type { KeyReply } from '../../src/api/replies.js';
 import { openCheckpoint } from '../../src/log/note/checkpoint.js';
 import { cosignaturesOn, parseWitnessKey } from '../../src/log/note/cosignature.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
@@ -76,7 +76,7 @@ const two = new Neighbour('two');
 const keys = [one.witness.vkey, two.witness.vkey];
 const heard: string[] = [];
 let system: System;
-let key: WireKey;
+let key: KeyReply;
 let logKey: string;
 
 beforeAll(async () => {

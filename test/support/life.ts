@@ -1,18 +1,19 @@
 import { constants, createCipheriv, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
 import type { OpenedKey } from '../../src/client/depositary/release.js';
 import { openRelease } from '../../src/client/depositary/release.js';
-import type { WireKey, WireRecovery, WireScope } from '../../src/api/wire.js';
+import type { ScopeOrder } from '../../src/api/orders.js';
+import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
 import { grantOf, releaseOf } from './oneKey.js';
 import type { PersonName, System } from './system.js';
 
 /** What is left after all that can happen to keys has happened once. */
 export interface Life {
   /** ec-p256, operate only. Used up by one grant; another is live; a third request has one approval. */
-  readonly signing: WireKey;
+  readonly signing: KeyReply;
   /** rsa-2048, for both purposes, with a copy for the owner; its grant was revoked, and it was released. */
-  readonly decrypting: WireKey;
+  readonly decrypting: KeyReply;
   /** aes-256, as that, without a grant. */
-  readonly secret: WireKey;
+  readonly secret: KeyReply;
   readonly liveGrant: string;
   /** Released to the manager, and what the manager's client made of it. */
   readonly releases: readonly {
@@ -29,7 +30,7 @@ export interface Life {
 const message = Buffer.from('an invoice').toString('base64url');
 
 /** What an app may do in the tests, unless it says otherwise. */
-export function signingScope(more: Partial<WireScope> = {}): WireScope {
+export function signingScope(more: Partial<ScopeOrder> = {}): ScopeOrder {
   const usual = { operations: ['sign'], mechanisms: ['ES256'], input: 'message' } as const;
   return { app: 'app', ...usual, maxUses: 3, duration: 'PT1H', ...more };
 }
@@ -38,7 +39,7 @@ export function signingScope(more: Partial<WireScope> = {}): WireScope {
 export async function makeKey(
   system: System,
   order: Pick<Parameters<ReturnType<System['client']>['generateKey']>[0], 'spec' | 'use' | 'deliver'>,
-): Promise<WireKey> {
+): Promise<KeyReply> {
   return (await system.client('admin-1').generateKey({ owner: 'owner', ...order })).result;
 }
 
@@ -46,8 +47,8 @@ export async function makeKey(
 export async function askToOperate(
   system: System,
   key: string,
-  scope: WireScope = signingScope(),
-): Promise<WireRecovery> {
+  scope: ScopeOrder = signingScope(),
+): Promise<RecoveryReply> {
   const common = { keys: [key], reason: 'the owner is away', validFor: 'PT1H' };
   const order = { ...common, purpose: 'operate', scope } as const;
   return (await system.client('manager').requestRecovery(order)).result;
@@ -58,14 +59,14 @@ export async function askForRelease(
   system: System,
   key: string,
   recipient: PersonName = 'manager',
-): Promise<WireRecovery> {
+): Promise<RecoveryReply> {
   const common = { keys: [key], reason: 'the owner has left', validFor: 'PT1H' };
   const order = { ...common, purpose: 'release' } as const;
   return (await system.client(recipient).requestRecovery(order)).result;
 }
 
 /** Two of three agree; the grant, when it was asked to operate. */
-export async function agree(system: System, recovery: string): Promise<WireRecovery> {
+export async function agree(system: System, recovery: string): Promise<RecoveryReply> {
   await system.approve('manager', recovery);
   return system.approve('officer-1', recovery);
 }
@@ -73,7 +74,7 @@ export async function agree(system: System, recovery: string): Promise<WireRecov
 /** Asks for a key, has two agree, has it released, and opens it as the recipient's client does. */
 export async function releaseToManager(
   system: System,
-  key: WireKey,
+  key: KeyReply,
 ): Promise<{ readonly recovery: string; readonly opened: OpenedKey }> {
   const { recovery } = await askForRelease(system, key.key);
   await agree(system, recovery);
@@ -112,7 +113,7 @@ export async function liveThrough(system: System): Promise<Life> {
   return { signing, decrypting, secret, liveGrant, releases, pending: pending.recovery, ended };
 }
 
-async function signOnce(system: System, grant: string, key: WireKey): Promise<void> {
+async function signOnce(system: System, grant: string, key: KeyReply): Promise<void> {
   const order = { mechanism: 'ES256', messages: [message] } as const;
   const [signature] = (await system.client('app').sign(grant, order)).result.signatures;
   const publicKey = { key: key.publicKeyPem ?? '', dsaEncoding: 'ieee-p1363' } as const;
@@ -125,7 +126,11 @@ async function signOnce(system: System, grant: string, key: WireKey): Promise<vo
   expect(isGood).toBe(true);
 }
 
-async function decryptThenRevoke(system: System, pair: WireKey, secret: WireKey): Promise<readonly string[]> {
+async function decryptThenRevoke(
+  system: System,
+  pair: KeyReply,
+  secret: KeyReply,
+): Promise<readonly string[]> {
   const decrypting = { operations: ['decrypt'], input: 'message' } as const;
   const forPair = await askToOperate(
     system,

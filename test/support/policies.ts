@@ -1,6 +1,6 @@
 import { planPolicy } from '../../src/client/policy/policyPlan.js';
 import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDocument.js';
-import type { Acted, WirePolicy } from '../../src/api/wire.js';
+import type { Acted, PolicyReply } from '../../src/api/replies.js';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PersonName, System } from './system.js';
@@ -42,7 +42,7 @@ function signaturesOf(
 }
 
 /** Signs and applies a document that no plan was made of. */
-export async function applyUnplanned(system: System, draft: PolicyDraft): Promise<Acted<WirePolicy>> {
+export async function applyUnplanned(system: System, draft: PolicyDraft): Promise<Acted<PolicyReply>> {
   const client = system.client('admin-1');
   const { version: base, hash: replaces } = await client.policy();
   const hash = policyDocumentHash(draft);
@@ -56,7 +56,7 @@ export async function putInForce(
   draft: PolicyDraft,
   signers: readonly [PersonName, ...PersonName[]] = ['admin-1', 'admin-2'],
 ): Promise<
-  Acted<WirePolicy> & { readonly warnings: readonly string[]; readonly changes: readonly string[] }
+  Acted<PolicyReply> & { readonly warnings: readonly string[]; readonly changes: readonly string[] }
 > {
   const file = join(system.directory, 'escrow.yaml');
   writeFileSync(file, JSON.stringify(draft));

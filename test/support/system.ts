@@ -16,7 +16,8 @@ import { policyDocumentHash, signPolicy } from '../../src/client/policy/policyDo
 import { readConfig } from '../../src/daemon/config.js';
 import type { Daemon } from '../../src/daemon/daemon.js';
 import { startDaemon } from '../../src/daemon/daemon.js';
-import type { WireApproval, WireIntent, WireRecovery } from '../../src/api/wire.js';
+import type { ApprovalOrder, IntentOrder } from '../../src/api/orders.js';
+import type { RecoveryReply } from '../../src/api/replies.js';
 import type { OperatorLog } from '../../src/daemon/operatorLog.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import type { SoftHsm } from './softhsm.js';
@@ -79,11 +80,11 @@ export interface System {
     administration?: Readonly<Record<string, number>>,
   ): Promise<void>;
   /** The depositary's own part of an approval: checked, decrypted, re-encrypted, signed. Not handed in. */
-  makeApproval(name: PersonName, recovery: string, holdsMs?: number): Promise<WireApproval>;
-  approve(name: PersonName, recovery: string, holdsMs?: number): Promise<WireRecovery>;
+  makeApproval(name: PersonName, recovery: string, holdsMs?: number): Promise<ApprovalOrder>;
+  approve(name: PersonName, recovery: string, holdsMs?: number): Promise<RecoveryReply>;
   /** The depositary hands in their intent to approve. */
-  intend(name: PersonName, recovery: string): Promise<WireRecovery>;
-  deny(name: PersonName, recovery: string, reason: string): Promise<WireRecovery>;
+  intend(name: PersonName, recovery: string): Promise<RecoveryReply>;
+  deny(name: PersonName, recovery: string, reason: string): Promise<RecoveryReply>;
   /** Resolves with the reason when the daemon that runs can no longer go on. */
   failed(): Promise<Error>;
   stopDaemon(): Promise<void>;
@@ -225,7 +226,7 @@ interface Decider {
 }
 
 /** A depositary's own part of an approval, as the command line makes it. */
-export async function approvalBy(by: Decider, id: string, holdsMs?: number): Promise<WireApproval> {
+export async function approvalBy(by: Decider, id: string, holdsMs?: number): Promise<ApprovalOrder> {
   const { recovery, trust } = await seenBy(by, id);
   const believed = await believeRecovery(recovery, trust);
   const due = await believeDue(believed, by.identity.signer, trust);
@@ -233,7 +234,7 @@ export async function approvalBy(by: Decider, id: string, holdsMs?: number): Pro
 }
 
 /** A depositary's word that they intend to approve, as the command line makes it. */
-export async function intentBy(by: Decider, id: string): Promise<WireIntent> {
+export async function intentBy(by: Decider, id: string): Promise<IntentOrder> {
   const { recovery, trust } = await seenBy(by, id);
   const believed = await believeRecovery(recovery, trust);
   return intend(believed, by.identity.signer, await by.identity.depositaryOpener(), trust.now);
@@ -242,7 +243,7 @@ export async function intentBy(by: Decider, id: string): Promise<WireIntent> {
 async function seenBy(
   { identity, client, now }: Decider,
   id: string,
-): Promise<{ recovery: WireRecovery; trust: Parameters<typeof believeRecovery>[1] }> {
+): Promise<{ recovery: RecoveryReply; trust: Parameters<typeof believeRecovery>[1] }> {
   const recovery = await client.recovery(id);
   const { origin, identityKey } = identity.pins;
   return {

@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import type { Identity } from '../../src/client/identity/identity.js';
 import type { Daemon } from '../../src/daemon/daemon.js';
-import type { WireRecovery } from '../../src/api/wire.js';
+import type { RecoveryReply } from '../../src/api/replies.js';
 import { startCluster } from '../../src/privatePostgres/cluster.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import { readProfile } from '../../src/token/profile/profile.js';
@@ -63,7 +63,7 @@ export interface Before {
   readonly now: () => Date;
   readonly identity: (name: PersonBefore) => Identity;
   readonly client: (name: PersonBefore) => EscrowClient;
-  approve(name: PersonBefore, recovery: string): Promise<WireRecovery>;
+  approve(name: PersonBefore, recovery: string): Promise<RecoveryReply>;
   /** Moves the time on. */
   pass(ms: number): void;
   startDaemon(): Promise<void>;

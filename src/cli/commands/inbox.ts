@@ -1,5 +1,5 @@
 import { quoted } from '../../escrow/records/freeText.js';
-import type { WireRecovery } from '../../api/wire.js';
+import type { RecoveryReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { collect } from '../pages.js';
@@ -65,7 +65,7 @@ const TITLES = {
 } as const satisfies Record<Part, string>;
 
 /** What this person has to do with an open request; undefined when it waits for others. */
-function partOf(recovery: WireRecovery, id: string, now: Date): Part | undefined {
+function partOf(recovery: RecoveryReply, id: string, now: Date): Part | undefined {
   const { status, owner, keys, approvedBy, deniedBy } = recovery;
   if (status !== 'pending' && status !== 'approved') return undefined;
   if (owner === id) return 'own key';
@@ -79,7 +79,7 @@ function partOf(recovery: WireRecovery, id: string, now: Date): Part | undefined
   return repliesFrom !== undefined && now >= new Date(repliesFrom) ? 'approve' : undefined;
 }
 
-function factsOf(recovery: WireRecovery, now: Date): readonly (readonly [string, string | undefined])[] {
+function factsOf(recovery: RecoveryReply, now: Date): readonly (readonly [string, string | undefined])[] {
   const { approvedBy } = recovery;
   return [
     ['asked by', recovery.requester],

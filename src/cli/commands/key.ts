@@ -2,7 +2,7 @@ import { writeFileAtomically, writeNewFile } from '../../client/files/atomicFile
 import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
 import { quoted } from '../../escrow/records/freeText.js';
 import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
-import type { WireKey } from '../../api/wire.js';
+import type { KeyReply } from '../../api/replies.js';
 import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -155,7 +155,7 @@ async function copy(session: Session, given: Given): Promise<Result> {
   };
 }
 
-function keyFacts(key: WireKey, now: Date): readonly (readonly [string, string | undefined])[] {
+function keyFacts(key: KeyReply, now: Date): readonly (readonly [string, string | undefined])[] {
   return [
     ['key', key.key],
     ['owner', key.owner],

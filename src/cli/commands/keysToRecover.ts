@@ -2,16 +2,19 @@ import { printable } from '../../escrow/records/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { mechanismsFor } from '../../escrow/records/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
-import type { WireKey, WireRecoveryOrder } from '../../api/wire.js';
+import type { RecoveryOrder } from '../../api/orders.js';
+import type { KeyReply } from '../../api/replies.js';
 import { cellOf, table } from '../columns.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
+import { isKnown } from '../../api/reading.js';
+import { KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
 
 type Terms<Order> = Order extends unknown ? Omit<Order, 'keys'> : never;
 /** What a request asks, whatever its keys. */
-export type OrderTerms = Terms<WireRecoveryOrder>;
+export type OrderTerms = Terms<RecoveryOrder>;
 
 /** Keys are looked for among so many of an owner. */
 const MOST_KEYS = 10_000;
@@ -60,17 +63,19 @@ export async function keysOf(
 }
 
 /** Why a key cannot be asked for on these terms, as far as it shows from here; the server looks at all of it. */
-function obstacleOf(key: WireKey, terms: OrderTerms): string | undefined {
+function obstacleOf(key: KeyReply, terms: OrderTerms): string | undefined {
   if (!key.purposes.some(({ purpose }) => purpose === terms.purpose)) {
     return terms.purpose === 'release' ? 'its rule allows no release' : 'its rule allows no use on behalf';
   }
   if (terms.purpose === 'release') return undefined;
-  const fitting = mechanismsFor(key.spec, key.use);
+  const { spec, use } = key;
+  if (!isKnown(KEY_SPEC_NAMES, spec) || !isKnown(KEY_USES, use)) return `unknown here: ${spec} to ${use}`;
+  const fitting = mechanismsFor(spec, use);
   const stray = terms.scope.mechanisms.find((mechanism) => !fitting.includes(mechanism));
   return stray === undefined ? undefined : `it is no key for ${stray}`;
 }
 
-function show({ terminal }: Session, owner: string, items: readonly WireKey[], terms: OrderTerms): void {
+function show({ terminal }: Session, owner: string, items: readonly KeyReply[], terms: OrderTerms): void {
   const rows = items.map((key) => ({ key, obstacle: obstacleOf(key, terms) }));
   const wanted = rows.filter(({ obstacle }) => obstacle === undefined);
   const others = rows.filter(({ obstacle }) => obstacle !== undefined);

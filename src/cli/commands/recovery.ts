@@ -3,7 +3,7 @@ import { formatDuration } from '../../policy/durations.js';
 import type { Mechanism } from '../../escrow/records/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/records/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
-import type { WireRecoveryOrder, WireScope } from '../../api/wire.js';
+import type { RecoveryOrder, ScopeOrder } from '../../api/orders.js';
 import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -96,7 +96,7 @@ async function request(session: Session, given: Given): Promise<Result> {
   const terms = termsOf(given);
   const { client } = await session.connect();
   const keys = await keysOf(session, given, client, terms);
-  const order: WireRecoveryOrder = { ...terms, keys };
+  const order: RecoveryOrder = { ...terms, keys };
   const { result: recovery, entry } = await session.busy('filing the request', () =>
     client.requestRecovery(order),
   );
@@ -132,7 +132,7 @@ function termsOf(given: Given): OrderTerms {
   }
 }
 
-function scopeOf(given: Given): WireScope {
+function scopeOf(given: Given): ScopeOrder {
   const app = given.find('app');
   if (app === undefined) throw new UsageError('--app is missing: which app may use the key?');
   const mechanisms = MECHANISM_NAMES.filter((name) => given.list('mechanism').includes(name));
@@ -155,7 +155,7 @@ function scopeOf(given: Given): WireScope {
   };
 }
 
-function rateOf(given: Given): Pick<WireScope, 'rate'> {
+function rateOf(given: Given): Pick<ScopeOrder, 'rate'> {
   const text = given.find('rate');
   if (text === undefined) return {};
   const [, uses, length] = /^([1-9][0-9]{0,8})\/(.+)$/.exec(text) ?? [];
@@ -180,7 +180,7 @@ function instantOf<M extends 'notBefore' | 'notAfter'>(
   return { [member]: instant.toISOString() } as Partial<Record<M, string>>;
 }
 
-function operationsOf(given: Given, mechanisms: readonly Mechanism[]): WireScope['operations'] {
+function operationsOf(given: Given, mechanisms: readonly Mechanism[]): ScopeOrder['operations'] {
   const needed = new Set(mechanisms.map((name) => MECHANISMS[name].use));
   const named = given.list('operation');
   const stray = named.find((use) => !needed.has(use as 'sign' | 'decrypt'));

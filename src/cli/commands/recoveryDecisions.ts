@@ -6,7 +6,8 @@ import { cancelProven, denyProven, vetoProven } from '../../client/ends.js';
 import { believeDue, hasIntended } from '../../client/depositary/intents.js';
 import type { Identity } from '../../client/identity/identity.js';
 import type { LogView } from '../../client/log/logView.js';
-import type { WireIntent, WireRecovery } from '../../api/wire.js';
+import type { IntentOrder } from '../../api/orders.js';
+import type { RecoveryReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -122,7 +123,7 @@ async function intended(
   session: Session,
   client: EscrowClient,
   recovery: string,
-  intent: WireIntent,
+  intent: IntentOrder,
 ): Promise<Result> {
   const { result, entry } = await session.busy('handing in the intent', () =>
     client.sendIntent(recovery, intent),
@@ -219,7 +220,7 @@ async function checked(session: Session, given: Given): Promise<Checked> {
 }
 
 /** A request that has ended shows no share any more; that is no lie, and is to be told as what it is. */
-function refuseEnded({ recovery, status }: WireRecovery): void {
+function refuseEnded({ recovery, status }: RecoveryReply): void {
   if (status === 'pending' || status === 'approved') return;
   throw new UsageError(`the request is not open: it is ${status}`, `escrowctl recovery show ${recovery}`);
 }
@@ -243,7 +244,7 @@ async function confirm(
   if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not approved; nothing was sent');
 }
 
-function consequence({ status, purpose, keys, scope, recipient }: WireRecovery): string {
+function consequence({ status, purpose, keys, scope, recipient }: RecoveryReply): string {
   const isOne = keys.length === 1;
   switch (status) {
     case 'pending':
@@ -263,5 +264,7 @@ function consequence({ status, purpose, keys, scope, recipient }: WireRecovery):
     case 'expired':
     case 'failed':
       return `The request has ended: ${status}.`;
+    default:
+      return `The server says that the request is ${status}.`;
   }
 }

@@ -4,7 +4,7 @@ import { writeFileAtomically } from '../../client/files/atomicFile.js';
 import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
 import { printable, quoted } from '../../escrow/records/freeText.js';
-import type { WireRecovery } from '../../api/wire.js';
+import type { RecoveryReply } from '../../api/replies.js';
 import { decodeText } from '../../log/entry/plainText.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -94,7 +94,7 @@ async function readStatement(path: string, id: string): Promise<string> {
 
 /** An open request, and its hash. */
 function openOne(
-  { recovery, status, requestHash }: WireRecovery,
+  { recovery, status, requestHash }: RecoveryReply,
   asked: string,
 ): { readonly recovery: string; readonly requestHash: string } {
   if (recovery !== asked) throw new UsageError('the server shows another request than the one asked for');
@@ -105,7 +105,7 @@ function openOne(
   return { recovery, requestHash };
 }
 
-function aboutRequest(shown: WireRecovery, requestHash: string, reason: string): readonly string[] {
+function aboutRequest(shown: RecoveryReply, requestHash: string, reason: string): readonly string[] {
   const { recovery, status, purpose, owner, requester, keys } = shown;
   return [
     `The server says that ${requester} asks for ${keys.length === 1 ? 'a key' : `${keys.length} keys`} of ${owner}:`,

@@ -12,7 +12,7 @@ import {
   exportOpened,
   openReleaseWith,
 } from '../../client/depositary/release.js';
-import type { WireRecovery, WireRecoveryKey, WireRelease, WireReleasedKeys } from '../../api/wire.js';
+import type { RecoveryKeyReply, RecoveryReply, ReleaseReply, ReleasedKeysReply } from '../../api/replies.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { Given } from '../given.js';
@@ -103,7 +103,7 @@ async function release(session: Session, given: Given): Promise<Result> {
 
 /** Where one key goes. */
 interface Output {
-  readonly key: WireRecoveryKey;
+  readonly key: RecoveryKeyReply;
   readonly out: string | undefined;
   readonly sealed: { readonly transfer: string; readonly wrapped: string } | undefined;
 }
@@ -123,7 +123,7 @@ async function checkOutputs(given: Given): Promise<void> {
 }
 
 /** Looked at before the keys are asked for: each must have somewhere to go. */
-async function outputsOf(given: Given, { keys }: WireRecovery): Promise<readonly Output[]> {
+async function outputsOf(given: Given, { keys }: RecoveryReply): Promise<readonly Output[]> {
   const path = given.flag('open') ? given.find('out') : undefined;
   const prefix = given.find('sealedOut');
   const isOne = keys.length === 1;
@@ -148,14 +148,14 @@ async function requireFree(path: string): Promise<void> {
   if (await exists(path)) throw new UsageError(`${path} exists already, and is not overwritten`);
 }
 
-function formatOf(given: Given, { publicKeyPem }: WireRecoveryKey): KeyFormat {
+function formatOf(given: Given, { publicKeyPem }: RecoveryKeyReply): KeyFormat {
   return given.oneOf('format', FORMATS) ?? (publicKeyPem === undefined ? 'raw' : 'pem');
 }
 
 async function receive(
   client: EscrowClient,
-  recovery: WireRecovery,
-): Promise<{ readonly answer: WireReleasedKeys; readonly entry: number | undefined }> {
+  recovery: RecoveryReply,
+): Promise<{ readonly answer: ReleasedKeysReply; readonly entry: number | undefined }> {
   if (recovery.status === 'released' && recovery.release === undefined) {
     throw new UsageError(
       'the keys were received and confirmed, or their day is over: the server keeps no copy',
@@ -173,8 +173,8 @@ async function confirm(
   session: Session,
   { signer, pins }: Identity,
   client: EscrowClient,
-  { recovery }: WireRecovery,
-  answer: WireReleasedKeys,
+  { recovery }: RecoveryReply,
+  answer: ReleasedKeysReply,
 ): Promise<boolean> {
   try {
     const statement = await confirmation(signer, pins.logKey, recovery, answer, session.now);
@@ -188,11 +188,11 @@ async function confirm(
 
 /** A key that has arrived. */
 interface Received extends Output {
-  readonly released: WireRelease;
+  readonly released: ReleaseReply;
 }
 
 /** All that has somewhere to go must have come, and nothing else. */
-function receivedOf(outputs: readonly Output[], { keys }: WireReleasedKeys): readonly Received[] {
+function receivedOf(outputs: readonly Output[], { keys }: ReleasedKeysReply): readonly Received[] {
   const received = outputs.flatMap((output) => {
     const released = keys.find(({ key }) => key === output.key.key);
     return released === undefined ? [] : [{ ...output, released }];

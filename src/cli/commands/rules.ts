@@ -5,7 +5,7 @@ import type { Explanation } from '../../escrow/rules/explain.js';
 import { explain } from '../../escrow/rules/explain.js';
 import { KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
 import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
-import type { WireChoice } from '../../api/wire.js';
+import type { ChoiceReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -66,7 +66,7 @@ async function test(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function askServer(session: Session, asked: Asked): Promise<WireChoice> {
+async function askServer(session: Session, asked: Asked): Promise<ChoiceReply> {
   const { client } = await session.connect();
   return session.busy('asking the rules', () => client.choice(asked));
 }
@@ -87,7 +87,7 @@ async function enrolledNow(session: Session): Promise<ReadonlyMap<string, string
   return new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint]));
 }
 
-function explanationLines(answer: WireChoice | Explanation): readonly string[] {
+function explanationLines(answer: ChoiceReply | Explanation): readonly string[] {
   const { considered, rule, quorums, candidates, missing, error } = answer;
   return [
     'Rules, in order',

@@ -5,7 +5,7 @@ import { jwkThumbprint } from '../../jose/jws.js';
 import type { LogView } from '../../client/log/logView.js';
 import type { ManagementReport } from '../../client/management.js';
 import type { ServerPins } from '../../client/serverPins.js';
-import type { WireServer } from '../../api/wire.js';
+import type { ServerReply } from '../../api/replies.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { facts } from '../columns.js';
 import { continuesInWords } from '../words.js';
@@ -86,7 +86,7 @@ async function warningsFor(client: EscrowClient): Promise<readonly string[]> {
   }
 }
 
-function checkPins(server: WireServer, pins: ServerPins): void {
+function checkPins(server: ServerReply, pins: ServerPins): void {
   const isPinned =
     server.origin === pins.origin &&
     server.logKey === pins.logKey &&

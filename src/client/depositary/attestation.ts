@@ -6,8 +6,9 @@ import { parseId, parsePrincipalId } from '../../escrow/records/ids.js';
 import type { KeyId, PrincipalId } from '../../escrow/records/ids.js';
 import type { Asked, DescribedKey, RequestVersion } from '../../escrow/records/recovery.js';
 import type { Scope } from '../../escrow/records/scope.js';
-import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
-import type { WireForDepositary, WireRecovery, WireRecoveryKey, WireScope } from '../../api/wire.js';
+import { INPUTS } from '../../escrow/records/scope.js';
+import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../../escrow/records/recovery.js';
+import type { ForDepositaryReply, RecoveryKeyReply, RecoveryReply, ScopeReply } from '../../api/replies.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import { parseDuration } from '../../policy/durations.js';
@@ -16,6 +17,9 @@ import { NotBelieved } from '../errors.js';
 import type { Jwk } from '../../jose/jws.js';
 import { importJwk } from '../../jose/jws.js';
 import { ATTESTATION_TYPE } from '../../escrow/records/statementTypes.js';
+import { isKnown } from '../../api/reading.js';
+import { KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
+import { MECHANISM_NAMES } from '../../escrow/records/mechanisms.js';
 
 /** Smallest modulus of a one-time key, in bits. */
 const MINIMUM_TRANSPORT_BITS = 3072;
@@ -54,14 +58,15 @@ export interface AttestationPins {
  * @throws NotBelieved
  */
 export async function verifyAttestation(
-  shown: WireRecovery,
-  part: WireForDepositary,
+  shown: RecoveryReply,
+  part: ForDepositaryReply,
   pins: AttestationPins,
   now: Date,
 ): Promise<Attested> {
   const claims = await verifiedClaims(part.attestation, pins, now);
   const { keys, owner, requester, asked, approvalsHoldMs } = parsedRequest(shown);
-  const version = part.requestVersion ?? 3;
+  const version = REQUEST_VERSIONS.find((known) => known === (part.requestVersion ?? 3));
+  if (version === undefined) throw newerThanThis(`version ${part.requestVersion} of a request`);
   const descriptions = descriptionsOf(keys, shown);
   const expiresAt = new Date(shown.expiresAt);
   const hash = requestHash({
@@ -107,11 +112,19 @@ export async function verifyAttestation(
 }
 
 /** The keys, each with what the server says that it is. */
-function descriptionsOf(keys: readonly KeyId[], shown: WireRecovery): readonly DescribedKey[] {
+function descriptionsOf(keys: readonly KeyId[], shown: RecoveryReply): readonly DescribedKey[] {
   return keys.flatMap((key) => {
     const found = shown.keys.find((candidate) => candidate.key === key);
-    return found === undefined ? [] : [{ key, label: found.label, spec: found.spec, use: found.use }];
+    if (found === undefined) return [];
+    const { label, spec, use } = found;
+    if (!isKnown(KEY_SPEC_NAMES, spec) || !isKnown(KEY_USES, use))
+      throw newerThanThis(`${spec} to ${use}, as which ${key} is shown`);
+    return [{ key, label, spec, use }];
   });
+}
+
+function newerThanThis(what: string): NotBelieved {
+  return new NotBelieved('attestation-malformed', `this client does not know ${what}`);
 }
 
 async function verifiedClaims(
@@ -153,7 +166,7 @@ function disbeliefOf(error: InstanceType<typeof errors.JOSEError>): Disbelief {
     : 'attestation-malformed';
 }
 
-function parsedRequest(shown: WireRecovery): {
+function parsedRequest(shown: RecoveryReply): {
   readonly keys: readonly KeyId[];
   readonly owner: PrincipalId;
   readonly requester: PrincipalId;
@@ -181,7 +194,7 @@ function parsedRequest(shown: WireRecovery): {
 }
 
 /** The keys that are shown, when there are some, not too many, each once and in ascending order. */
-function parsedKeys(shown: WireRecovery): readonly KeyId[] | undefined {
+function parsedKeys(shown: RecoveryReply): readonly KeyId[] | undefined {
   const keys = shown.keys.flatMap(({ key }) => parseId('KeyId', key) ?? []);
   const isSet = keys.every((key, at) => at === 0 || (keys[at - 1] ?? key) < key);
   const isWhole = keys.length === shown.keys.length && keys.length > 0 && keys.length <= MAX_RECOVERY_KEYS;
@@ -189,7 +202,9 @@ function parsedKeys(shown: WireRecovery): readonly KeyId[] | undefined {
 }
 
 /** What is asked for, of what a server shows; undefined when it is not of the form. */
-export function parsedAsked(shown: Pick<WireRecovery, 'purpose' | 'scope' | 'recipient'>): Asked | undefined {
+export function parsedAsked(
+  shown: Pick<RecoveryReply, 'purpose' | 'scope' | 'recipient'>,
+): Asked | undefined {
   switch (shown.purpose) {
     case 'operate': {
       const scope = shown.scope && parsedScope(shown.scope);
@@ -199,12 +214,19 @@ export function parsedAsked(shown: Pick<WireRecovery, 'purpose' | 'scope' | 'rec
       const recipient = parsePrincipalId(shown.recipient ?? '');
       return recipient === undefined ? undefined : { purpose: 'release', recipient };
     }
+    default:
+      return undefined;
   }
 }
 
 /** A scope, of what a server shows; undefined when it is not of the form. */
-export function parsedScope(shown: WireScope): Scope | undefined {
+export function parsedScope(shown: ScopeReply): Scope | undefined {
   const { operations, mechanisms, input, maxUses } = shown;
+  const isUnknown =
+    !operations.every((use) => isKnown(KEY_USES, use)) ||
+    !mechanisms.every((name) => isKnown(MECHANISM_NAMES, name)) ||
+    !isKnown(INPUTS, input);
+  if (isUnknown) return undefined;
   const app = parsePrincipalId(shown.app);
   const durationMs = parseDuration(shown.duration);
   const perMs = parseDuration(shown.rate?.per ?? 'PT0S');
@@ -217,12 +239,12 @@ export function parsedScope(shown: WireScope): Scope | undefined {
 }
 
 /** Each key that is shown with the hash of its public half. */
-function publicKeyHashes({ keys }: WireRecovery): Json {
+function publicKeyHashes({ keys }: RecoveryReply): Json {
   return Object.fromEntries(keys.map((key) => [key.key, publicKeyHash(key)]));
 }
 
 /** SHA-256 (hex) of the public key shown, in DER; null for a key that has none. */
-function publicKeyHash(key: WireRecoveryKey): string | null {
+function publicKeyHash(key: RecoveryKeyReply): string | null {
   const der = publicKeyOf(key);
   return der === undefined ? null : sha256Hex(der);
 }
@@ -231,7 +253,7 @@ function publicKeyHash(key: WireRecoveryKey): string | null {
  * DER SubjectPublicKeyInfo of the public key shown; undefined for a key that has none.
  * @throws NotBelieved `key-mismatch` when it is not a public key
  */
-export function publicKeyOf({ publicKeyPem }: WireRecoveryKey): Buffer | undefined {
+export function publicKeyOf({ publicKeyPem }: RecoveryKeyReply): Buffer | undefined {
   if (publicKeyPem === undefined) return undefined;
   try {
     return createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });

@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../../log/note/checkpoint.js';
-import type { WireForDepositary, WireRecovery } from '../../api/wire.js';
+import type { ForDepositaryReply, RecoveryReply } from '../../api/replies.js';
 import type { LogView } from '../log/logView.js';
 import type { AttestationPins, Attested } from './attestation.js';
 import type { DepositPins, ShownDeposit } from './shownDeposit.js';
@@ -19,7 +19,7 @@ export interface DepositaryTrust extends AttestationPins, DepositPins {
 export interface BelievedRecovery {
   readonly [believed]: true;
   /** As the server shows it; what counts of it has been checked. */
-  readonly shown: WireRecovery;
+  readonly shown: RecoveryReply;
   readonly attested: Attested;
   /** Of the keys that the depositary has a share of; not proven before the share is opened: see `approve`. */
   readonly deposits: readonly ShownDeposit[];
@@ -36,7 +36,7 @@ export interface BelievedRecovery {
 
 export declare const believed: unique symbol;
 /** What only a depositary is shown. @throws NotBelieved `attestation-missing` */
-export function partOf(shown: WireRecovery): WireForDepositary {
+export function partOf(shown: RecoveryReply): ForDepositaryReply {
   if (shown.forDepositary === undefined) {
     throw new NotBelieved(
       'attestation-missing',

@@ -1,7 +1,8 @@
 import { askedAsJson, repliesDigest } from '../../escrow/records/digests.js';
 import type { Reply } from '../../escrow/records/recovery.js';
 import { sealed } from '../../escrow/records/sealed.js';
-import type { StatementPayload, WireApproval, WireDenial, WireIntent, WireRecovery } from '../../api/wire.js';
+import type { ApprovalOrder, DenialOrder, IntentOrder } from '../../api/orders.js';
+import type { RecoveryReply } from '../../api/replies.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
@@ -16,6 +17,31 @@ import type { Signer } from '../identity/signingKey.js';
 import { type DepositaryTrust, partOf } from './believedRecovery.js';
 import type { BelievedRecovery } from './believedRecovery.js';
 import { STATEMENT_TYPE, INTENT_TYPE } from '../../escrow/records/statementTypes.js';
+import type { Purpose } from '../../escrow/records/policy.js';
+
+/**
+ * Payload of an approval, denial or intent statement. `aud` is the log's verifier key; `iat`, `exp` seconds since the epoch;
+ * `transport` is the SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo, `replies` that of the canonical JSON of an
+ * object with the SHA-256 (hex) of each reply by its key.
+ */
+interface StatementPayload {
+  readonly iss: string;
+  readonly aud: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly decision: 'approve' | 'intend' | 'deny';
+  readonly recovery: string;
+  readonly requestHash: string;
+  /** All keys of the request, in ascending order, whether the depositary has a share of them or not. */
+  readonly keys: readonly string[];
+  readonly purpose: Purpose;
+  readonly scope: unknown;
+  readonly transport: string;
+  readonly replies?: string;
+  readonly reason?: string;
+  /** The checkpoint that the depositary saw: its size and root (base64). */
+  readonly checkpoint: { readonly size: number; readonly root: string };
+}
 
 /**
  * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything
@@ -26,7 +52,7 @@ import { STATEMENT_TYPE, INTENT_TYPE } from '../../escrow/records/statementTypes
  *   proof cannot be had.
  */
 export async function believeRecovery(
-  shown: WireRecovery,
+  shown: RecoveryReply,
   trust: DepositaryTrust,
 ): Promise<BelievedRecovery> {
   const part = partOf(shown);
@@ -57,7 +83,7 @@ export async function intend(
   depositaryKey: DecryptionKey,
   now: Date,
   holdsMs = recovery.attested.approvalsHoldMs,
-): Promise<WireIntent> {
+): Promise<IntentOrder> {
   for (const { share, link, context, oaep } of recovery.deposits) {
     await checkShare({ share, link, context, depositaryKey, oaep });
   }
@@ -80,7 +106,7 @@ export async function approve(
   depositaryKey: DecryptionKey,
   now: Date,
   holdsMs = recovery.attested.approvalsHoldMs,
-): Promise<WireApproval> {
+): Promise<ApprovalOrder> {
   const transportKey = Buffer.from(partOf(recovery.shown).transportKey, 'base64url');
   const replies: Reply[] = [];
   for (const { key, share, link, context, oaep } of recovery.deposits) {
@@ -104,13 +130,13 @@ export async function deny(
   signer: Signer,
   reason: string,
   now: Date,
-): Promise<WireDenial> {
+): Promise<DenialOrder> {
   const until = recovery.attested.expiresAt;
   return { statement: await signStatement(recovery, signer, now, until, { decision: 'deny', reason }) };
 }
 
 /** The entry must be the filing of this very request, with this one-time key. */
-function checkEntry(entry: Entry, shown: WireRecovery, attested: Attested): void {
+function checkEntry(entry: Entry, shown: RecoveryReply, attested: Attested): void {
   const { act, phase, actor, subject, detail } = entry;
   const isThisFiling =
     act === 'recovery.request' &&

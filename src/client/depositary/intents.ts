@@ -2,7 +2,7 @@ import { isForLog } from '../../log/note/audience.js';
 import { askedAsJson } from '../../escrow/records/digests.js';
 import type { SigningKey } from '../../escrow/records/principals.js';
 import { isStatement } from '../../escrow/rules/statement.js';
-import type { WireSignedIntent } from '../../api/wire.js';
+import type { SignedIntentReply } from '../../api/replies.js';
 import type { BelievedRecovery, DepositaryTrust } from './believedRecovery.js';
 import { partOf } from './believedRecovery.js';
 import { NotBelieved, NotYet } from '../errors.js';
@@ -113,7 +113,7 @@ function isSignedBy(jws: ParsedJws, jwk: Jwk): boolean {
 /** The intent must be of this depositary, about exactly this request, by the key shown. */
 function believedIntent(
   { attested, logKey }: BelievedRecovery,
-  { depositary, statement, key }: WireSignedIntent,
+  { depositary, statement, key }: SignedIntentReply,
 ): { readonly kid: string; readonly iat: number; readonly exp: number } {
   const refuse = (why: string): never => {
     throw new NotBelieved('intent-invalid', `what is shown as the intent of ${depositary} ${why}`);

@@ -2,7 +2,8 @@ import type { KeyObject } from 'node:crypto';
 import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto';
 
 import { canonicalHash, sha256Hex } from '../../escrow/records/digests.js';
-import type { WireConfirmation, WireRelease, WireReleasedKeys } from '../../api/wire.js';
+import type { ConfirmationOrder } from '../../api/orders.js';
+import type { ReleaseReply, ReleasedKeysReply } from '../../api/replies.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { sameBytes } from '../../log/tree/merkle.js';
 import type { DecryptionKey, OaepName } from '../identity/decryptionKey.js';
@@ -37,7 +38,7 @@ const KWP_INITIAL_VALUE = Buffer.from('A65959A6', 'hex');
  *
  * @throws NotBelieved `release-malformed`, `release-mismatch`
  */
-export function openRelease(release: WireRelease, recipientKey: KeyObject, key: ReleasedKey): OpenedKey {
+export function openRelease(release: ReleaseReply, recipientKey: KeyObject, key: ReleasedKey): OpenedKey {
   return openUnder(
     openOaep(recipientKey, Buffer.from(release.transferKey, 'base64url'), oaepOf(release)),
     release,
@@ -47,7 +48,7 @@ export function openRelease(release: WireRelease, recipientKey: KeyObject, key: 
 
 /** The same with a key that may be on a card. */
 export async function openReleaseWith(
-  release: WireRelease,
+  release: ReleaseReply,
   recipientKey: DecryptionKey,
   key: ReleasedKey,
 ): Promise<OpenedKey> {
@@ -55,13 +56,13 @@ export async function openReleaseWith(
   return openUnder(await recipientKey.open(transferKey, oaepOf(release)), release, key);
 }
 
-function oaepOf({ oaep }: WireRelease): OaepName {
+function oaepOf({ oaep }: ReleaseReply): OaepName {
   const known = oaepNamed(oaep);
   if (known !== undefined) return known;
   throw new NotBelieved('release-malformed', `unknown encryption of the released key: ${oaep}`);
 }
 
-function openUnder(transfer: Buffer | undefined, release: WireRelease, key: ReleasedKey): OpenedKey {
+function openUnder(transfer: Buffer | undefined, release: ReleaseReply, key: ReleasedKey): OpenedKey {
   if (transfer === undefined) {
     throw new NotBelieved(
       'release-malformed',
@@ -101,9 +102,9 @@ export async function confirmation(
   signer: Signer,
   logKey: string,
   recovery: string,
-  { keys }: WireReleasedKeys,
+  { keys }: ReleasedKeysReply,
   now: Date,
-): Promise<WireConfirmation> {
+): Promise<ConfirmationOrder> {
   const answers = keys.map(({ key, transferKey, wrappedKey }) => [
     key,
     sha256Hex(Buffer.concat([transferKey, wrappedKey].map((part) => Buffer.from(part, 'base64url')))),

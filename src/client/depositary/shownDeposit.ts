@@ -2,8 +2,7 @@ import type { Binding } from '../../escrow/records/deposit.js';
 import { sha256Hex } from '../../escrow/records/digests.js';
 import type { KeyId } from '../../escrow/records/ids.js';
 import { layerContext, termsHash } from '../../escrow/records/layers.js';
-import { repliesOf } from '../../escrow/records/policy.js';
-import type { WireDeposit, WireRecovery, WireRecoveryKey, WireShare } from '../../api/wire.js';
+import type { DepositReply, RecoveryKeyReply, RecoveryReply, ShareReply } from '../../api/replies.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
@@ -16,6 +15,8 @@ import { NotBelieved } from '../errors.js';
 import type { Jwk } from '../../jose/jws.js';
 import { decodeBase64url, importJwk } from '../../jose/jws.js';
 import type { LogView } from '../log/logView.js';
+import { isKnown } from '../../api/reading.js';
+import { KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
 
 /**
  * One key of a request as the server shows it to a depositary: the share is the one that the birth of the key has recorded,
@@ -36,7 +37,7 @@ export interface ShownDeposit {
   readonly replies?: 'afterDelay';
   readonly requesters: readonly string[];
   readonly quorums: readonly (readonly string[])[];
-  readonly recipients: WireDeposit['recipients'];
+  readonly recipients: DepositReply['recipients'];
 }
 
 /** What a shown deposit is checked by. */
@@ -55,8 +56,8 @@ export interface DepositPins {
  *   `entry-mismatch`, `entry-not-in-log`, `share-mismatch` when the birth of the key has recorded another share
  */
 export function believeDeposits(
-  shown: WireRecovery,
-  shares: readonly WireShare[],
+  shown: RecoveryReply,
+  shares: readonly ShareReply[],
   attested: Attested,
   checkpoint: Checkpoint,
   pins: DepositPins,
@@ -78,8 +79,8 @@ export function believeDeposits(
 
 function shownDeposit(
   key: KeyId,
-  { share, oaep: how, link: sealed, deposit }: WireShare,
-  about: WireRecoveryKey,
+  { share, oaep: how, link: sealed, deposit }: ShareReply,
+  about: RecoveryKeyReply,
   { owner, asked: { purpose } }: Attested,
   { depositary, identityKey }: DepositPins,
 ): ShownDeposit {
@@ -90,26 +91,37 @@ function shownDeposit(
   const { label, spec, use, quorums } = about;
   const delayMs = parseDuration(deposit.delay);
   const binding = bindingOf(deposit, identityKey);
-  if (delayMs === undefined || binding === undefined) {
-    throw new NotBelieved('deposit-missing', 'what the server shows of the deposit is none');
+  const replies = repliesShown(deposit);
+  const isKnownKey = isKnown(KEY_SPEC_NAMES, spec) && isKnown(KEY_USES, use);
+  if (delayMs === undefined || binding === undefined || !isKnownKey || replies === undefined) {
+    throw new NotBelieved(
+      'deposit-missing',
+      'what the server shows of the deposit is none that this client knows',
+    );
   }
   const terms = termsHash({
     ...{ owner, label, spec, use, publicKey: publicKeyOf(about), requesters, delayMs, ownerMayVeto },
-    ...repliesOf(deposit),
+    ...replies,
     ...{ quorums, recipients },
   });
   return {
     ...{ key, oaep, share: bytesOf(share), link: bytesOf(sealed), version: binding.version },
     ...{ delayMs, ownerMayVeto, requesters, quorums, recipients },
-    ...repliesOf(deposit),
+    ...replies,
     context: layerContext({ key, purpose, binding, terms }, { depositary }),
   };
 }
 
-function bindingOf({ version, generation }: WireDeposit, identityKey: Jwk): Binding | undefined {
+/** When replies are to come; undefined when it is said in a word that this version does not know. */
+function repliesShown({ replies }: DepositReply): Pick<ShownDeposit, 'replies'> | undefined {
+  if (replies === undefined) return {};
+  return isKnown(['afterDelay'], replies) ? { replies } : undefined;
+}
+
+function bindingOf({ version, generation }: DepositReply, identityKey: Jwk): Binding | undefined {
   if (version === 1) return { version };
   const spki = importJwk(identityKey)?.export({ format: 'der', type: 'spki' });
-  if (spki === undefined || generation === undefined) return undefined;
+  if (version !== 2 || spki === undefined || generation === undefined) return undefined;
   return { version, generation, token: sha256Hex(spki) };
 }
 
@@ -119,7 +131,7 @@ function bindingOf({ version, generation }: WireDeposit, identityKey: Jwk): Bind
  * nothing against whoever has the log's key: the link does.
  */
 function checkBirth(
-  { birth }: WireShare,
+  { birth }: ShareReply,
   { key, share, version }: ShownDeposit,
   { owner, asked }: Attested,
   checkpoint: Checkpoint,

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 
 import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
 import { filterAsJson, isInHistory } from '../../escrow/records/ownerHistory.js';
-import type { WireHistory } from '../../api/wire.js';
+import type { HistoryReply } from '../../api/replies.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
@@ -176,7 +176,7 @@ async function* entryLines(
 
 async function believed(
   { log }: HistoryReader,
-  page: WireHistory,
+  page: HistoryReply,
   upTo: number | undefined,
 ): Promise<Checkpoint | undefined> {
   if (page.checkpoint === undefined) {

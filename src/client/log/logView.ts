@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-import type { WireProof } from '../../api/wire.js';
+import type { ProofReply } from '../../api/replies.js';
 import { decodeBase64 } from '../../log/note/base64.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { CheckpointError, openCheckpoint } from '../../log/note/checkpoint.js';
@@ -124,7 +124,7 @@ export class LogView {
    * @throws NotBelieved as {@link believe} and {@link believeWitnessed}; `entry-mismatch` when it is not an entry,
    *   `entry-not-in-log`
    */
-  async believeEntry(shown: WireProof): Promise<{ readonly entry: Entry; readonly checkpoint: Checkpoint }> {
+  async believeEntry(shown: ProofReply): Promise<{ readonly entry: Entry; readonly checkpoint: Checkpoint }> {
     const bytes = Buffer.from(shown.entry);
     const entry = decoded(bytes);
     const checkpoint = await this.believe(shown.checkpoint);

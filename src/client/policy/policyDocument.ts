@@ -1,7 +1,6 @@
 import { canonicalHash } from '../../escrow/records/digests.js';
 import { newPolicyProblems } from '../../escrow/rules/newPolicy.js';
 import type { Policy } from '../../escrow/records/policy.js';
-import type { PolicySignaturePayload } from '../../api/wire.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import { PolicyProblems, policyOf } from '../../policy/document.js';
@@ -9,6 +8,17 @@ import { PolicyDocumentError } from '../errors.js';
 import { parseJws } from '../../jose/jws.js';
 import type { Signer } from '../identity/signingKey.js';
 import { POLICY_SIGNATURE_TYPE } from '../../escrow/records/statementTypes.js';
+
+/** Payload of an administrator's signature: over the canonical hash of the document, on top of version `base`, whose hash is `replaces`. */
+interface PolicySignaturePayload {
+  readonly iss: string;
+  readonly aud: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly hash: string;
+  readonly base: number;
+  readonly replaces: string;
+}
 
 /**
  * Reads a document as the server will, without the server, which has the last word when it is applied. The version of

@@ -9,6 +9,8 @@ import type { EscrowClient } from '../escrowClient.js';
 import { ServerUnreachable } from '../errors.js';
 import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from './policyDocument.js';
 import { readPolicyFile } from './policyFile.js';
+import { isKnown } from '../../api/reading.js';
+import { PURPOSES } from '../../escrow/records/policy.js';
 
 /** What putting a document in force would do: what administrators read before they sign, and what they then sign. */
 export interface PolicyPlan {
@@ -61,7 +63,10 @@ export async function planPolicy(client: EscrowClient, path: string): Promise<Po
     changes: policyChanges(before, next),
     warnings: policyWarnings(next, {
       enrolled: new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint])),
-      deposits: deposits.map((each) => ({ ...each, quorums: each.quorums.map(asQuorum) })),
+      // what else a newer server has deposits for cannot be weighed here
+      deposits: deposits.flatMap(({ purpose, quorums, deposits }) =>
+        isKnown(PURPOSES, purpose) ? [{ purpose, quorums: quorums.map(asQuorum), deposits }] : [],
+      ),
     }),
   };
 }

@@ -1,5 +1,7 @@
-/** What a key is for. `decrypt` covers key agreement as well. */
-export type KeyUse = 'sign' | 'decrypt';
+/** What a key can be for. `decrypt` covers key agreement as well. */
+export const KEY_USES = ['sign', 'decrypt'] as const;
+/** One of {@link KEY_USES}. */
+export type KeyUse = (typeof KEY_USES)[number];
 
 /** The kinds of user keys, by name. Lengths in bits; curves by their SEC 2 / RFC 8410 names. */
 export const KEY_SPECS = {

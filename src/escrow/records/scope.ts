@@ -3,13 +3,15 @@ import type { KeyUse } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
 import type { Rate } from './rate.js';
 
+/** What an app may send: messages, which the daemon hashes; digests as well. */
+export const INPUTS = ['message', 'digest'] as const;
+
 /** What an app may do with a recovered key; with each of them, where there are several. The approver signs exactly this. */
 export interface Scope {
   readonly app: PrincipalId;
   readonly operations: readonly KeyUse[];
   readonly mechanisms: readonly Mechanism[];
-  /** Whether the app sends messages (hashed by the daemon) or may send digests as well. */
-  readonly input: 'message' | 'digest';
+  readonly input: (typeof INPUTS)[number];
   readonly maxUses: number;
   readonly rate: Rate | undefined;
   /** Counted from activation. */

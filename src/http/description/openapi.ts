@@ -7,7 +7,7 @@ import { SCHEME } from '../caller/signed.js';
 import { AS_SENT } from '../../api/fields.js';
 import { KEY_FIELD, MAX_KEY_CHARACTERS } from '../caller/idempotencyKey.js';
 import { RETRY_AFTER_SECONDS, STATUS } from '../problems.js';
-import { REPLIES } from '../../api/replies.js';
+import { HEALTH, PROBLEM, READINESS, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import * as requests from '../../api/orders.js';
 
@@ -275,9 +275,9 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   LogEntry: REPLIES.logEntry,
   Bytes: REPLIES.bytes,
   Checkpoint: REPLIES.checkpoint,
-  Problem: REPLIES.problem,
-  Health: REPLIES.probe,
-  Readiness: REPLIES.readiness,
+  Problem: PROBLEM,
+  Health: HEALTH,
+  Readiness: READINESS,
   Reason: requests.reason,
   Nothing: requests.nothing,
 };

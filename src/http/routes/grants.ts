@@ -2,9 +2,9 @@ import { grantStatusAt } from '../../escrow/records/grant.js';
 import { decryptWithGrant, signWithGrant } from '../../escrow/acts/useGrant.js';
 import { revokeGrant } from '../../escrow/acts/revokeGrant.js';
 import { listGrants, viewGrant } from '../../escrow/reads/grants.js';
-import type { Acted, WireGrant, WirePlaintexts, WireSignatures } from '../../api/wire.js';
+import type { Acted, GrantReply, PlaintextsReply, SignaturesReply } from '../../api/replies.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../../api/replies.js';
+import { REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, use, view } from '../route.js';
 import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../../api/orders.js';
@@ -27,7 +27,7 @@ export const grantRoutes: readonly Route[] = [
     name: 'listGrants',
     summary: 'Grants that the caller has a part in, newest first.',
     problems: [],
-    reply: pageOf(REPLIES.grant),
+    reply: REPLIES.page(REPLIES.grant),
     act: 'grant.read',
     roles: EVERYONE,
     query: pageQuery,
@@ -58,7 +58,7 @@ export const grantRoutes: readonly Route[] = [
     roles: ['owner', 'admin', 'depositary'],
     parameters: grantPath,
     body: reason,
-    run: async (escrow, call, { path, body }): Promise<Acted<WireGrant>> => {
+    run: async (escrow, call, { path, body }): Promise<Acted<GrantReply>> => {
       const order = { grant: path.grant, reason: body.reason };
       const { answer, index } = await revokeGrant(escrow, call, order);
       return { result: grantReply(answer, grantStatusAt(answer, escrow.clock.now())), entry: index };
@@ -73,7 +73,7 @@ export const grantRoutes: readonly Route[] = [
     act: 'grant.sign',
     parameters: grantPath,
     body: signOrder,
-    run: async (escrow, call, { path, body }): Promise<Acted<WireSignatures>> => {
+    run: async (escrow, call, { path, body }): Promise<Acted<SignaturesReply>> => {
       const inputs =
         'digests' in body
           ? ({ kind: 'digest', items: body.digests } as const)
@@ -92,7 +92,7 @@ export const grantRoutes: readonly Route[] = [
     act: 'grant.decrypt',
     parameters: grantPath,
     body: decryptOrder,
-    run: async (escrow, call, { path, body }): Promise<Acted<WirePlaintexts>> => {
+    run: async (escrow, call, { path, body }): Promise<Acted<PlaintextsReply>> => {
       const order = { grant: path.grant, mechanism: body.mechanism, inputs: body.ciphertexts };
       const { answer, index } = await decryptWithGrant(escrow, call, order);
       return { result: { plaintexts: outputsReply(answer), remaining: answer.remaining }, entry: index };

@@ -1,4 +1,4 @@
-import type { WireServer } from '../../api/wire.js';
+import type { ServerReply } from '../../api/replies.js';
 import { REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { open } from '../route.js';
@@ -39,7 +39,7 @@ function serverRoute({ identityKey, logKey }: ServerKeys): Route {
     reply: REPLIES.server,
     run: ({ origin, token }) => {
       const { profile, keySpecs, mechanisms, oaep } = token.abilities;
-      const reply: WireServer = {
+      const reply: ServerReply = {
         origin,
         identityKey,
         logKey,

@@ -1,7 +1,7 @@
 import { generateKey } from '../../escrow/acts/generateKey.js';
 import { listKeys, viewKey } from '../../escrow/reads/keys.js';
 import { keyReply, pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../../api/replies.js';
+import { REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import { keyOrder, keyPath, pageQuery } from '../../api/orders.js';
@@ -41,7 +41,7 @@ export const keyRoutes: readonly Route[] = [
     name: 'listKeys',
     summary: 'Deposited keys that the caller has a part in, newest first.',
     problems: [],
-    reply: pageOf(REPLIES.key),
+    reply: REPLIES.page(REPLIES.key),
     act: 'key.read',
     roles: ['admin', 'auditor', 'owner', 'depositary'],
     query: pageQuery,

@@ -4,7 +4,7 @@ import { history } from '../../escrow/reads/history.js';
 import { attestHistory } from '../../escrow/acts/attestHistory.js';
 import { viewBundle } from '../../escrow/reads/bundles.js';
 import type { Witnessed } from '../../escrow/ports/log.js';
-import type { Acted, WireHistoryStatement } from '../../api/wire.js';
+import type { Acted, HistoryStatementReply } from '../../api/replies.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { documentHash } from '../../log/export/format.js';
 import { parseBundlePath, parseTilePath } from '../../log/tree/tiles.js';
@@ -108,7 +108,7 @@ export const logRoutes: readonly Route[] = [
     act: 'history.attest',
     roles: ['owner'],
     body: historyFilter,
-    run: async (escrow, call, { body }): Promise<Acted<WireHistoryStatement>> => {
+    run: async (escrow, call, { body }): Promise<Acted<HistoryStatementReply>> => {
       const { answer, index } = await attestHistory(escrow, call, body);
       const { statement, checkpoint } = answer;
       return { result: { statement, checkpoint }, entry: index };

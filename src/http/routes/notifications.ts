@@ -1,7 +1,7 @@
 import { redeliver } from '../../escrow/acts/redeliverNotices.js';
-import type { Acted, WireRedelivery } from '../../api/wire.js';
+import type { Acted, RedeliveryReply } from '../../api/replies.js';
 import { pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../../api/replies.js';
+import { REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import { givenUpQuery, redeliveryOrder } from '../../api/orders.js';
@@ -13,7 +13,7 @@ export const notificationRoutes: readonly Route[] = [
     name: 'listGivenUpNotices',
     summary: 'The notices that a sink did not take and that were given up, newest first.',
     problems: [],
-    reply: pageOf(REPLIES.givenUp),
+    reply: REPLIES.page(REPLIES.givenUp),
     act: 'notification.read',
     roles: ['admin', 'auditor'],
     query: givenUpQuery,
@@ -37,7 +37,7 @@ export const notificationRoutes: readonly Route[] = [
     act: 'notification.redeliver',
     roles: ['admin'],
     body: redeliveryOrder,
-    run: async (escrow, call, { body }): Promise<Acted<WireRedelivery>> => {
+    run: async (escrow, call, { body }): Promise<Acted<RedeliveryReply>> => {
       const { answer, index } = await redeliver(escrow, call, body);
       return { result: { sink: answer.sink, notices: answer.notices }, entry: index };
     },

@@ -6,17 +6,17 @@ import { API_ROLES, hasRole } from '../../escrow/records/principals.js';
 import { getOwner } from '../../escrow/rules/rules.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
 import type {
-  WireAppliedPolicy,
-  WireChoice,
-  WirePage,
-  WirePolicy,
-  WirePolicyPlan,
-  WireStanding,
-  WireWarnings,
-} from '../../api/wire.js';
+  AppliedPolicyReply,
+  ChoiceReply,
+  PageReply,
+  PolicyPlanReply,
+  PolicyReply,
+  StandingReply,
+  WarningsReply,
+} from '../../api/replies.js';
 import { parsePolicy } from '../policyDocument.js';
 import { pageReply } from '../replies.js';
-import { pageOf, REPLIES } from '../../api/replies.js';
+import { REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import { choiceOrder, pageQuery, policyDraft, policyOrder } from '../../api/orders.js';
@@ -39,7 +39,7 @@ export const policyRoutes: readonly Route[] = [
     maxBodyBytes: MAX_POLICY_BYTES,
     run: async (escrow, call, { body }) => {
       const { answer, index } = await applyPolicy(escrow, call, parsePolicy, body);
-      return { result: { version: answer.version, hash: answer.hash } satisfies WirePolicy, entry: index };
+      return { result: { version: answer.version, hash: answer.hash } satisfies PolicyReply, entry: index };
     },
   }),
   view({
@@ -50,7 +50,7 @@ export const policyRoutes: readonly Route[] = [
     reply: REPLIES.policy,
     act: 'policy.read',
     roles: ['admin', 'auditor'],
-    run: async (escrow): Promise<WirePolicy> => {
+    run: async (escrow): Promise<PolicyReply> => {
       const { policy, document } = await escrow.directory.inForce();
       const { version, hash } = policy;
       return { version, hash, ...(document === undefined ? {} : { document: parseStrictJson(document) }) };
@@ -65,7 +65,7 @@ export const policyRoutes: readonly Route[] = [
     act: 'policy.read',
     roles: ['admin'],
     body: choiceOrder,
-    run: async (escrow, _call, { body }): Promise<WireChoice> => {
+    run: async (escrow, _call, { body }): Promise<ChoiceReply> => {
       const policy = await escrow.directory.current();
       const question = { ...body, owner: getOwner(policy, body.owner) };
       return choiceReply(explain(policy, question, await enrolledKeys(escrow)));
@@ -81,7 +81,7 @@ export const policyRoutes: readonly Route[] = [
     roles: ['admin', 'auditor'],
     body: policyDraft,
     maxBodyBytes: MAX_POLICY_BYTES,
-    run: async (escrow, _call, { body }): Promise<WirePolicyPlan> => {
+    run: async (escrow, _call, { body }): Promise<PolicyPlanReply> => {
       const { current, next, signersNeeded } = await planPolicy(escrow, parsePolicy, body.document);
       return { hash: next.hash, base: current.version, replaces: current.hash, signersNeeded };
     },
@@ -94,7 +94,7 @@ export const policyRoutes: readonly Route[] = [
     reply: REPLIES.standing,
     act: 'policy.read',
     roles: ['admin', 'auditor'],
-    run: async (escrow): Promise<WireStanding> => {
+    run: async (escrow): Promise<StandingReply> => {
       const policy = await escrow.directory.current();
       return {
         version: policy.version,
@@ -117,7 +117,7 @@ export const policyRoutes: readonly Route[] = [
     reply: REPLIES.warnings,
     act: 'policy.read',
     roles: API_ROLES,
-    run: async (escrow, { caller }): Promise<WireWarnings> => {
+    run: async (escrow, { caller }): Promise<WarningsReply> => {
       const policy = await escrow.directory.current();
       const enrolled = await enrolledKeys(escrow);
       if (hasRole(caller, 'admin') || hasRole(caller, 'auditor')) {
@@ -133,15 +133,15 @@ export const policyRoutes: readonly Route[] = [
     name: 'getPolicyHistory',
     summary: 'The policies that were ever in force, newest first: hash, signers, and when.',
     problems: [],
-    reply: pageOf(REPLIES.appliedPolicy),
+    reply: REPLIES.page(REPLIES.appliedPolicy),
     act: 'policy.read',
     roles: ['admin', 'auditor'],
     query: pageQuery,
-    run: async (escrow, _call, { query }): Promise<WirePage<WireAppliedPolicy>> => {
+    run: async (escrow, _call, { query }): Promise<PageReply<AppliedPolicyReply>> => {
       const { items, next } = await escrow.store.policyHistory(query);
       return pageReply(
         { items: await escrow.directory.signedAmong(items), next },
-        ({ version, hash, appliedAt, signers }): WireAppliedPolicy => ({
+        ({ version, hash, appliedAt, signers }): AppliedPolicyReply => ({
           version,
           hash,
           ...(appliedAt === undefined ? {} : { appliedAt: appliedAt.toISOString() }),
@@ -156,7 +156,7 @@ async function enrolledKeys(escrow: Escrow): Promise<ReadonlyMap<string, string>
   return new Map((await escrow.token.enrolled()).map(({ id, fingerprint }) => [id, fingerprint]));
 }
 
-function choiceReply(explanation: Explanation): WireChoice {
+function choiceReply(explanation: Explanation): ChoiceReply {
   const { considered, rule, quorums, candidates, missing, error } = explanation;
   return {
     considered,

@@ -13,9 +13,9 @@ import { stopRecovery } from '../../escrow/acts/stopRecovery.js';
 import { sealed } from '../../escrow/records/sealed.js';
 import { listRecoveries, viewOf, viewRecovery } from '../../escrow/reads/recoveries.js';
 import { proofsOf } from '../../escrow/reads/proofs.js';
-import type { Acted, WireGrants, WireRecovery, WireReleasedKeys } from '../../api/wire.js';
+import type { Acted, GrantsReply, RecoveryReply, ReleasedKeysReply } from '../../api/replies.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
-import { pageOf, REPLIES } from '../../api/replies.js';
+import { REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
 import {
@@ -84,7 +84,7 @@ export const recoveryRoutes: readonly Route[] = [
     name: 'listRecoveries',
     summary: 'Recovery requests that the caller has a part in, newest first.',
     problems: [],
-    reply: pageOf(REPLIES.recovery),
+    reply: REPLIES.page(REPLIES.recovery),
     act: 'recovery.read',
     roles: EVERYONE,
     query: pageQuery,
@@ -231,7 +231,7 @@ export const recoveryRoutes: readonly Route[] = [
     roles: REQUESTERS,
     parameters: recoveryPath,
     body: nothing,
-    run: async (escrow, call, { path }): Promise<Acted<WireGrants>> => {
+    run: async (escrow, call, { path }): Promise<Acted<GrantsReply>> => {
       const { answer, index } = await activateRecovery(escrow, call, path);
       const now = escrow.clock.now();
       const grants = answer.map((grant) => grantReply(grant, grantStatusAt(grant, now)));
@@ -255,7 +255,7 @@ export const recoveryRoutes: readonly Route[] = [
     roles: ['depositary'],
     parameters: recoveryPath,
     body: nothing,
-    run: async (escrow, call, { path }): Promise<Acted<WireReleasedKeys>> => {
+    run: async (escrow, call, { path }): Promise<Acted<ReleasedKeysReply>> => {
       const { answer, index } = await releaseKeys(escrow, call, path);
       return { result: releasedKeysReply(answer, escrow.token.abilities.oaep), entry: index };
     },
@@ -281,7 +281,7 @@ async function recoveryActed(
   escrow: Escrow,
   call: Call,
   { answer, index }: { readonly answer: Recovery; readonly index: number },
-): Promise<Acted<WireRecovery>> {
+): Promise<Acted<RecoveryReply>> {
   const found = await viewOf(escrow, call, answer);
   return { result: recoveryReply(found, escrow.token.abilities.oaep), entry: index };
 }

@@ -5,7 +5,7 @@ import { HttpsConnection } from '../../../src/client/connection.js';
 import { NotBelieved, ServerProblem } from '../../../src/client/errors.js';
 import { asProblem } from '../../../src/client/problem.js';
 import { signRequest } from '../../../src/client/requestSignature.js';
-import type { WireKey } from '../../../src/api/wire.js';
+import type { KeyReply } from '../../../src/api/replies.js';
 import type { ConnectionSettings } from '../../../src/privatePostgres/lock.js';
 import { daemonRole } from '../../../src/privatePostgres/initialise.js';
 import { filed, granted, toOperate, toRelease } from '../../promises/recoveries.js';
@@ -20,8 +20,8 @@ export interface ColumnScene {
   readonly system: System;
   readonly daemon: ConnectionSettings;
   readonly owner: ConnectionSettings;
-  readonly signing: WireKey;
-  readonly decrypting: WireKey;
+  readonly signing: KeyReply;
+  readonly decrypting: KeyReply;
   /** Grants of the app: one with uses left, one that was used up, one that was revoked, one that may be used once an hour and was. */
   readonly live: string;
   readonly usedUp: string;
@@ -66,7 +66,7 @@ export async function makeColumnScene(): Promise<ColumnScene> {
     readFileSync(join(system.directory, 'postgres', 'passwords.json'), 'utf8'),
   ) as { daemon: string };
   const daemon = { ...owner, user: daemonRole, password: passwords.daemon };
-  const make = async (spec: 'ec-p256' | 'rsa-2048', use: 'sign' | 'decrypt'): Promise<WireKey> =>
+  const make = async (spec: 'ec-p256' | 'rsa-2048', use: 'sign' | 'decrypt'): Promise<KeyReply> =>
     (await system.client('owner').generateKey({ owner: 'owner', spec, use, label: `to ${use}` })).result;
   const signing = await make('ec-p256', 'sign');
   const decrypting = await make('rsa-2048', 'decrypt');

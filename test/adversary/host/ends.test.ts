@@ -6,7 +6,7 @@ import { Identity } from '../../../src/client/identity/identity.js';
 import { LogView } from '../../../src/client/log/logView.js';
 import { TAKING_AWAY } from '../../../src/escrow/ledger/means.js';
 import { canonicalHash, sha256Hex } from '../../../src/escrow/records/digests.js';
-import type { Acted, WireGrant, WireProof, WireRecovery } from '../../../src/api/wire.js';
+import type { Acted, GrantReply, ProofReply, RecoveryReply } from '../../../src/api/replies.js';
 import { openCheckpoint } from '../../../src/log/note/checkpoint.js';
 import type { Entry } from '../../../src/log/entry/entry.js';
 import { decodeEntry } from '../../../src/log/entry/entry.js';
@@ -31,7 +31,7 @@ const CALLER = 'olga';
 const DENIAL = { statement: 'a.b.c' };
 const STOP = { statements: ['a.b.c', 'd.e.f'] };
 
-type Answer = Acted<WireRecovery> | Acted<WireGrant>;
+type Answer = Acted<RecoveryReply> | Acted<GrantReply>;
 type Log = Pick<LogView, 'believeEntry'>;
 
 /** An act that takes something away, and the entry that records it. */
@@ -48,8 +48,8 @@ interface TakingAway {
 }
 
 const subject = { keys: [KEY], owner: CALLER, recovery: RECOVERY };
-const ofRecovery = (answered: Promise<Answer>): Promise<Acted<WireRecovery>> =>
-  answered as Promise<Acted<WireRecovery>>;
+const ofRecovery = (answered: Promise<Answer>): Promise<Acted<RecoveryReply>> =>
+  answered as Promise<Acted<RecoveryReply>>;
 const SOME_DIGEST = 'ab'.repeat(32);
 
 const acts: Readonly<Record<End, TakingAway>> = {
@@ -81,7 +81,7 @@ const acts: Readonly<Record<End, TakingAway>> = {
     ...{ detail: { status: 'revoked' }, digest: SOME_DIGEST },
     ask: (log, answered) =>
       revokeProven(
-        { caller: CALLER, revoke: () => answered as Promise<Acted<WireGrant>> },
+        { caller: CALLER, revoke: () => answered as Promise<Acted<GrantReply>> },
         log,
         GRANT,
         'I am here',
@@ -125,14 +125,14 @@ function recordOf({ act, subject: about, detail, digest }: TakingAway): Done {
 }
 
 /** The proof of an entry that stands in this log. */
-const proofOf = (entry: Done, log: FakeLog = server.log): Promise<WireProof> => log.prove(entry);
+const proofOf = (entry: Done, log: FakeLog = server.log): Promise<ProofReply> => log.prove(entry);
 
-function answer(proof: WireProof | undefined, entry = proof?.index ?? 3): Acted<WireRecovery> {
+function answer(proof: ProofReply | undefined, entry = proof?.index ?? 3): Acted<RecoveryReply> {
   return { result: honestScene().recovery, entry, ...(proof === undefined ? {} : { proof }) };
 }
 
 /** What is said of this answer by the client: the end, or that it is not. */
-async function said(end: End, answered: Promise<Acted<WireRecovery>>, log: Log = logView()): Promise<string> {
+async function said(end: End, answered: Promise<Acted<RecoveryReply>>, log: Log = logView()): Promise<string> {
   try {
     await acts[end].ask(log, answered);
     return end;
@@ -171,7 +171,7 @@ const changed: Readonly<Record<string, (of: TakingAway) => Partial<Entry> | unde
 };
 
 /** What is shown that stands in no log, or in another one. */
-const elsewhere: Readonly<Record<string, (of: TakingAway) => Promise<WireProof>>> = {
+const elsewhere: Readonly<Record<string, (of: TakingAway) => Promise<ProofReply>>> = {
   'an entry that is not in the log': async (of) => {
     const proof = await proofOf({ ...recordOf(of), act: 'grant.expire' });
     return { ...proof, entry: proof.entry.replace('grant.expire', of.act) };

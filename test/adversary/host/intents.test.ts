@@ -8,7 +8,7 @@ import { parseJws } from '../../../src/jose/jws.js';
 import { LogView } from '../../../src/client/log/logView.js';
 import type { Signer } from '../../../src/client/identity/signingKey.js';
 import { signerOf } from '../../../src/client/identity/signingKey.js';
-import type { WireDeposit, WireRecovery, WireSignedIntent } from '../../../src/api/wire.js';
+import type { DepositReply, RecoveryReply, SignedIntentReply } from '../../../src/api/replies.js';
 import type { RequiredWitnesses } from '../../../src/client/log/witnessPins.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
 import { TestMemory } from '../../client/memory.js';
@@ -57,7 +57,7 @@ function trustAt(now: Date, log = logView()): Parameters<typeof believeRecovery>
 }
 
 /** The request as it is shown, with these intents; `repliesFrom` as a host says it who is in a hurry. */
-async function shown(intents: readonly WireSignedIntent[], lies: Lies = {}): Promise<WireRecovery> {
+async function shown(intents: readonly SignedIntentReply[], lies: Lies = {}): Promise<RecoveryReply> {
   const honest = await show(server, { made: DEPOSIT, ...lies });
   return {
     ...honest,
@@ -71,7 +71,7 @@ async function shown(intents: readonly WireSignedIntent[], lies: Lies = {}): Pro
 const publicMembers = ({ publicJwk }: Signer): Readonly<Record<string, string>> => publicJwk;
 
 /** An honest intent, signed then. */
-async function intent(by: Signer, at: Date = NOW): Promise<WireSignedIntent> {
+async function intent(by: Signer, at: Date = NOW): Promise<SignedIntentReply> {
   const believed = await believeRecovery(await shown([]), trustAt(NOW));
   const made = await intend(believed, by, softwareKey(depositaryPair.privateKey), at);
   return { depositary: by.id, key: publicMembers(by), ...made };
@@ -79,25 +79,25 @@ async function intent(by: Signer, at: Date = NOW): Promise<WireSignedIntent> {
 
 /** The intent with other claims, signed by this key. */
 async function changed(
-  of: WireSignedIntent,
+  of: SignedIntentReply,
   by: Signer,
   claims: object,
   typ = INTENT_TYPE,
-): Promise<WireSignedIntent> {
+): Promise<SignedIntentReply> {
   const payload = parseJws(of.statement)?.payload ?? {};
   return { ...of, key: publicMembers(by), statement: await by.sign(typ, { ...payload, ...claims }) };
 }
 
-function withDeposit(recovery: WireRecovery, deposit: Partial<WireDeposit>): WireRecovery {
+function withDeposit(recovery: RecoveryReply, deposit: Partial<DepositReply>): RecoveryReply {
   const shares = recovery.forDepositary?.shares.map((share) => ({
     ...share,
     deposit: { ...share.deposit, ...deposit },
   }));
-  return { ...recovery, forDepositary: { ...recovery.forDepositary, shares } } as WireRecovery;
+  return { ...recovery, forDepositary: { ...recovery.forDepositary, shares } } as RecoveryReply;
 }
 
 /** How many replies leave dana's client at that time, and why none does. */
-async function replies(recovery: WireRecovery, now: Date, log?: LogView): Promise<string> {
+async function replies(recovery: RecoveryReply, now: Date, log?: LogView): Promise<string> {
   const trust = trustAt(now, log ?? logView());
   try {
     const due = await believeDue(await believeRecovery(recovery, trust), dana, trust);
@@ -110,7 +110,7 @@ async function replies(recovery: WireRecovery, now: Date, log?: LogView): Promis
 }
 
 /** The same of a client that believes whatever it is shown to be due. */
-async function withoutTheCheck(recovery: WireRecovery, now: Date): Promise<string> {
+async function withoutTheCheck(recovery: RecoveryReply, now: Date): Promise<string> {
   const believed = await believeRecovery(recovery, trustAt(now));
   const made = await approve(believed as DueRecovery, dana, softwareKey(depositaryPair.privateKey), now);
   return `${made.replies.length} sent`;
@@ -135,9 +135,9 @@ test('a share that could not be passed on is found at the intent', async () => {
 
 describe('no reply leaves', () => {
   const at = later(HOUR_MS + 600_000);
-  const own = (): Promise<WireSignedIntent> => intent(dana);
+  const own = (): Promise<SignedIntentReply> => intent(dana);
 
-  test.each<[string, string, () => Promise<readonly WireSignedIntent[]>]>([
+  test.each<[string, string, () => Promise<readonly SignedIntentReply[]>]>([
     ['nobody’s intent', 'intents-incomplete', async () => Promise.resolve([])],
     ['dana’s intent alone', 'intents-incomplete', async () => [await own()]],
     ['dave’s intent alone', 'intents-incomplete', async () => [await intent(dave)]],
@@ -201,7 +201,7 @@ describe('no reply leaves', () => {
       iat: 'now',
       exp: undefined,
       checkpoint: undefined,
-    }).map(([member, value]): [string, string, () => Promise<readonly WireSignedIntent[]>] => [
+    }).map(([member, value]): [string, string, () => Promise<readonly SignedIntentReply[]>] => [
       `one with another ${member}`,
       'intent-invalid',
       async () => [await own(), await changed(await intent(dave), dave, { [member]: value })],
@@ -218,7 +218,7 @@ describe('no reply leaves', () => {
     expect(await withoutTheCheck(recovery, at)).toBe('1 sent');
   });
 
-  test.each<[string, (recovery: WireRecovery) => WireRecovery]>([
+  test.each<[string, (recovery: RecoveryReply) => RecoveryReply]>([
     ['a shorter delay is shown', (recovery) => withDeposit(recovery, { delay: 'PT1S' })],
     [
       'it is shown as a deposit with replies at once',

@@ -8,7 +8,7 @@ import { openOaep, softwareKey } from '../../../src/client/identity/decryptionKe
 import { NotBelieved } from '../../../src/client/errors.js';
 import { LogView } from '../../../src/client/log/logView.js';
 import { signerOf } from '../../../src/client/identity/signingKey.js';
-import type { WireRecovery, WireRecoveryKey } from '../../../src/api/wire.js';
+import type { RecoveryKeyReply, RecoveryReply } from '../../../src/api/replies.js';
 import { decodeEntry } from '../../../src/log/entry/entry.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
 import { TestMemory } from '../../client/memory.js';
@@ -50,7 +50,7 @@ function logView(): LogView {
   });
 }
 
-async function believe(shown: WireRecovery, log: LogView = logView()): Promise<DueRecovery> {
+async function believe(shown: RecoveryReply, log: LogView = logView()): Promise<DueRecovery> {
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
   const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW };
   return believeDue(await believeRecovery(shown, trust), dana, trust);
@@ -69,7 +69,7 @@ function watchedKey(): { readonly key: DecryptionKey; readonly opened: Buffer[] 
 }
 
 /** What the client answers, and what the host has of it then; the code, when it does not believe. */
-async function attempt(shown: WireRecovery): Promise<{ readonly code: string; readonly sent: number }> {
+async function attempt(shown: RecoveryReply): Promise<{ readonly code: string; readonly sent: number }> {
   const { key, opened } = watchedKey();
   try {
     const { replies } = await approve(await believe(shown), dana, key, NOW);
@@ -83,7 +83,7 @@ async function attempt(shown: WireRecovery): Promise<{ readonly code: string; re
 }
 
 /** What the host gains of a client without the check: it passes on whatever its key opens. */
-async function gainedUnchecked(shown: WireRecovery): Promise<readonly Buffer[]> {
+async function gainedUnchecked(shown: RecoveryReply): Promise<readonly Buffer[]> {
   const { key } = watchedKey();
   const gained: Buffer[] = [];
   for (const { share: shared } of shown.forDepositary?.shares ?? []) {
@@ -96,7 +96,7 @@ async function gainedUnchecked(shown: WireRecovery): Promise<readonly Buffer[]> 
 }
 
 const COVETED_FROM = { secret: COVETED, share: COVETED_SHARE } as const;
-const withKey = (change: Partial<WireRecoveryKey>): Partial<WireRecovery> => ({
+const withKey = (change: Partial<RecoveryKeyReply>): Partial<RecoveryReply> => ({
   keys: honestScene().recovery.keys.map((key) => ({ ...key, ...change })),
 });
 const otherUser = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
@@ -246,14 +246,14 @@ describe('a share is compared with the one that the birth of its key recorded:',
     const lied = {
       ...shown,
       forDepositary: { ...shown.forDepositary, logged, shares: [{ ...birth, birth: proven }] },
-    } as WireRecovery;
+    } as RecoveryReply;
     expect(await attempt(lied)).toEqual({ code, sent: 0 });
   });
 
   test('the entry is not in the log; with that check taken out the link still stands in the way', async () => {
     const honest = await show(server, { made: { ...COVETED_FROM, key: OTHER_KEY, recorded: other } });
     const forged = JSON.stringify(honest).replaceAll(other, hexOf(Buffer.from(COVETED_SHARE, 'base64url')));
-    const shown = JSON.parse(forged) as WireRecovery;
+    const shown = JSON.parse(forged) as RecoveryReply;
     expect(await attempt(shown)).toEqual({ code: 'entry-not-in-log', sent: 0 });
     const credulous = logView();
     credulous.believeInclusion = ({ entry }) => decodeEntry(entry);
@@ -305,7 +305,7 @@ test('every field that is relied on, changed by a proxy, is found before anythin
   const taken: string[] = [];
   const paths = leaves(honest);
   for (const path of paths) {
-    const shown = changedAt(honest, path, another) as WireRecovery;
+    const shown = changedAt(honest, path, another) as RecoveryReply;
     const { code } = await attempt(shown);
     if (code === 'approved') taken.push(path.join('.'));
   }

@@ -9,7 +9,7 @@ import { NotBelieved } from '../../../src/client/errors.js';
 import { parseJws } from '../../../src/jose/jws.js';
 import { LogView } from '../../../src/client/log/logView.js';
 import { signerOf } from '../../../src/client/identity/signingKey.js';
-import type { WireRecovery } from '../../../src/api/wire.js';
+import type { RecoveryReply } from '../../../src/api/replies.js';
 import { canonicalJson } from '../../../src/log/entry/canonical.js';
 import { testKey } from '../../log/noteKeys.js';
 import { replyOf } from '../../support/oneKey.js';
@@ -45,7 +45,7 @@ beforeEach(() => {
   memory = new TestMemory();
 });
 
-async function believe(shown: WireRecovery, now = NOW): Promise<DueRecovery> {
+async function believe(shown: RecoveryReply, now = NOW): Promise<DueRecovery> {
   const log = new LogView({
     origin: ORIGIN,
     logKey: server.log.key.vkey,
@@ -58,7 +58,7 @@ async function believe(shown: WireRecovery, now = NOW): Promise<DueRecovery> {
   return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
 
-async function disbelief(shown: WireRecovery, now?: Date): Promise<string> {
+async function disbelief(shown: RecoveryReply, now?: Date): Promise<string> {
   try {
     await believe(shown, now);
   } catch (error) {

@@ -13,7 +13,7 @@ import {
 
 import { ecdsaToDer, trimToDer } from '../../../src/client/der.js';
 import { exportOpened, openRelease } from '../../../src/client/depositary/release.js';
-import type { WireRelease } from '../../../src/api/wire.js';
+import type { ReleaseReply } from '../../../src/api/replies.js';
 
 import { errorCode } from '../../support/errorCode.js';
 import { rsaPair } from '../../support/rsaPairs.js';
@@ -30,7 +30,7 @@ const pkcs8 = (key: KeyObject): Buffer => key.export({ format: 'der', type: 'pkc
 const pem = (key: KeyObject): string => key.export({ format: 'pem', type: 'spki' }).toString();
 
 /** CKM_RSA_AES_KEY_WRAP as a token makes it; `padTo` zero bytes in front of the wrapping, as SoftHSM does. */
-function released(content: Buffer, padTo = 1, oaep: 'RSA-OAEP' | 'RSA-OAEP-256' = 'RSA-OAEP'): WireRelease {
+function released(content: Buffer, padTo = 1, oaep: 'RSA-OAEP' | 'RSA-OAEP-256' = 'RSA-OAEP'): ReleaseReply {
   const x = randomBytes(32);
   const oaepHash = oaep === 'RSA-OAEP' ? 'sha1' : 'sha256';
   const padded = Buffer.concat([content, Buffer.alloc((padTo - (content.length % padTo)) % padTo)]);
