@@ -37,6 +37,8 @@ export interface Reading {
   readonly period: z.ZodType<string>;
   /** The id of a person or an app. */
   readonly principal: z.ZodType<string>;
+  /** Who suffices: the members of each quorum. */
+  readonly quorums: z.ZodType<readonly (readonly string[])[]>;
   /** SHA-256. */
   readonly hex256: z.ZodType<string>;
   /** The id of a thing, by what it begins with. */
@@ -45,8 +47,15 @@ export interface Reading {
   readonly document: z.ZodType;
 }
 
+/** In a quorum, and quorums of a key. */
+export const MAX_PEOPLE = 64;
 const MAX_OUTPUT_CHARACTERS = 512 * 1024;
 const BASE64URL = /^[A-Za-z0-9_-]*$/;
+
+const principal = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/)
+  .max(64);
 
 /** What openapi.json promises: every object is closed, and every length bounded. */
 export const strictly: Reading = {
@@ -76,10 +85,8 @@ export const strictly: Reading = {
     .string()
     .max(32)
     .regex(/^P[0-9DTHMSW]+$/),
-  principal: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/)
-    .max(64),
+  principal,
+  quorums: z.array(z.array(principal).max(MAX_PEOPLE)).max(MAX_PEOPLE).readonly(),
   hex256: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
@@ -114,6 +121,7 @@ export const tolerantly: Reading = {
   instant: z.iso.datetime(),
   period: anyText,
   principal: anyText,
+  quorums: z.array(z.array(anyText)).readonly(),
   hex256: anyText,
   id: () => anyText,
   document: z.unknown(),

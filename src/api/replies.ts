@@ -11,7 +11,7 @@ import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.
 import { MAX_DOCUMENTS } from './orders.js';
 import type { Reading } from './reading.js';
 import { INPUTS } from '../escrow/records/scope.js';
-import { strictly, tolerantly } from './reading.js';
+import { MAX_PEOPLE, strictly, tolerantly } from './reading.js';
 import type { Unchanging } from './unchanging.js';
 
 /*
@@ -22,7 +22,6 @@ import type { Unchanging } from './unchanging.js';
 const MAX_TEXT = 64 * 1024;
 /** More than the largest body asks for: as many outputs as inputs. */
 const MAX_OUTPUTS = 256;
-const MAX_PEOPLE = 64;
 /** Depositaries of a key or a request, over all of its quorums. */
 const MAX_DEPOSITARIES = MAX_PEOPLE * 9;
 const MAX_PAGE = 1000;
@@ -56,7 +55,7 @@ const count = z.int().min(0);
 /** Every reply, as this reading takes it. */
 function repliesBy(reading: Reading) {
   const { object, list, text, oneOf, only, binary, instant, newer } = reading;
-  const { principal, period, hex256, id } = reading;
+  const { principal, quorums, period, hex256, id } = reading;
   const use = oneOf(KEY_USES);
   const spec = oneOf(KEY_SPEC_NAMES);
   const mechanism = oneOf(MECHANISM_NAMES);
@@ -66,7 +65,6 @@ function repliesBy(reading: Reading) {
   /** `RSA-OAEP` (SHA-1) or `RSA-OAEP-256`. */
   const oaep: z.ZodType<string> = oneOf(['RSA-OAEP', 'RSA-OAEP-256']);
   const pem = text(4096);
-  const quorums = list(list(principal, MAX_PEOPLE), MAX_PEOPLE);
   /** Not given: replies come at once, with the approvals. */
   const replies = z.exactOptional(only('afterDelay'));
 
@@ -335,13 +333,34 @@ function repliesBy(reading: Reading) {
   });
   const next = z.exactOptional(text(256));
 
+  const givenUp = object({
+    notice,
+    sink,
+    /** Index of the entry that it is about. */
+    entry: count,
+    to: principal,
+    kind: oneOf(NOTICE_KINDS),
+    fault: text(256),
+    givenUpAt: instant,
+  });
+  const appliedPolicy = object({
+    version: count,
+    hash: hex256,
+    appliedAt: z.exactOptional(instant),
+    signers: list(principal, 8),
+  });
+  const page = <T>(item: z.ZodType<T>): z.ZodType<PageReply<T>> => object({ items: list(item, 200), next });
+
   /** The replies, by what they are about. */
   return {
     server,
     key,
+    keyPage: page(key),
     recovery,
+    recoveryPage: page(recovery),
     recoveryKey,
     grant,
+    grantPage: page(grant),
     grants: object({ grants: list(grant, MAX_RECOVERY_KEYS) }),
     policy: object({ version: count, hash: hex256, document: z.exactOptional(reading.document) }),
     choice,
@@ -356,28 +375,16 @@ function repliesBy(reading: Reading) {
       signersNeeded: count,
     }),
     warnings: object({ warnings: list(sentence, MAX_QUORUM_SETS) }),
-    appliedPolicy: object({
-      version: count,
-      hash: hex256,
-      appliedAt: z.exactOptional(instant),
-      signers: list(principal, 8),
-    }),
+    appliedPolicy,
+    appliedPolicyPage: page(appliedPolicy),
     release,
     releasedKeys,
     /** In the order of the inputs, in JOSE form; `remaining` uses. */
     signatures: object({ signatures: outputs, remaining: count }),
     /** In the order of the inputs. */
     plaintexts: object({ plaintexts: outputs, remaining: count }),
-    givenUp: object({
-      notice,
-      sink,
-      /** Index of the entry that it is about. */
-      entry: count,
-      to: principal,
-      kind: oneOf(NOTICE_KINDS),
-      fault: text(256),
-      givenUpAt: instant,
-    }),
+    givenUp,
+    givenUpPage: page(givenUp),
     redelivery: object({ sink, notices: list(notice, MAX_REDELIVERED) }),
     checkpoint: text(MAX_TEXT),
     consistency: object({ proof: list(reading.base64, 64) }),
@@ -409,8 +416,6 @@ function repliesBy(reading: Reading) {
     /** The reply to a call that takes something away. */
     proven: <T>(result: z.ZodType<T>): z.ZodType<Acted<T>> =>
       object({ result, entry: count, proof: z.exactOptional(proof) }),
-    /** One page of a list. */
-    page: <T>(item: z.ZodType<T>): z.ZodType<PageReply<T>> => object({ items: list(item, 200), next }),
   };
 }
 
@@ -419,10 +424,8 @@ export const REPLIES = repliesBy(strictly);
 /** The replies as clients read them: of servers of other versions as well. */
 export const TOLERANT_REPLIES = repliesBy(tolerantly);
 
-const closed = z.strictObject;
-
 /** RFC 9457 problem details: what is refused is answered with. */
-export const PROBLEM = closed({
+export const PROBLEM = z.strictObject({
   type: z
     .string()
     .max(128)
@@ -437,9 +440,9 @@ export const PROBLEM = closed({
     .regex(/^urn:uuid:[0-9a-f-]{36}$/),
 });
 /** That the daemon lives. */
-export const HEALTH = closed({ status: z.enum(['ok']) });
+export const HEALTH = z.strictObject({ status: z.enum(['ok']) });
 /** Whether the daemon can work. */
-export const READINESS = closed({ status: z.enum(['ready', 'not ready']) });
+export const READINESS = z.strictObject({ status: z.enum(['ready', 'not ready']) });
 
 /*
  * The types, as the tolerant reading gives them: what the server answers is narrower.
@@ -461,9 +464,19 @@ export interface PageReply<T> {
   readonly next?: string;
 }
 
-type Replies = ReturnType<typeof repliesBy>;
-type SchemaName = { [N in keyof Replies]: Replies[N] extends z.ZodType ? N : never }[keyof Replies];
-type Reply<N extends SchemaName> = Unchanging<z.output<Replies[N]>>;
+/** Every reply by its name, read in one way or the other. */
+export type Replies = ReturnType<typeof repliesBy>;
+/** The name of a reply. */
+export type ReplyName = { [N in keyof Replies]: Replies[N] extends z.ZodType ? N : never }[keyof Replies];
+/** What a reply of this name says. */
+export type Answer<N extends ReplyName> = z.output<Replies[N]>;
+type Reply<N extends ReplyName> = Unchanging<Answer<N>>;
+
+/** The reply of this name. */
+export function replyOf<N extends ReplyName>(replies: Replies, name: N): z.ZodType<Answer<N>> {
+  const schemas: { readonly [M in ReplyName]: z.ZodType<Answer<M>> } = replies;
+  return schemas[name];
+}
 
 /** The problem details of an answer; `type` is `urn:escrowd:problem:<code>`. */
 export type Problem = Readonly<z.output<typeof PROBLEM>>;

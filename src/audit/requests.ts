@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Entry } from '../log/entry/entry.js';
 import { standsAlone } from '../log/export/actPairing.js';
 import type { Objection } from '../log/export/verifier.js';
-import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from '../api/actRoutes.js';
+import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './askedActs.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import { clamped, DigestTable } from './digestTable.js';

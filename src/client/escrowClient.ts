@@ -20,9 +20,10 @@ import type {
 } from '../api/orders.js';
 import type {
   Acted,
-  DocumentsReply,
+  Answer,
   AppliedPolicyReply,
   ChoiceReply,
+  DocumentsReply,
   EntryReply,
   GivenUpNoticeReply,
   GrantReply,
@@ -37,6 +38,7 @@ import type {
   RecoveryReply,
   RedeliveryReply,
   ReleasedKeysReply,
+  ReplyName,
   ServerReply,
   SignaturesReply,
   StandingReply,
@@ -46,7 +48,9 @@ import { tilePath } from '../log/tree/tiles.js';
 import type { Connection, WireAnswer } from './connection.js';
 import { ServerProblem, ServerUnreachable } from './errors.js';
 import { asProblem } from './problem.js';
-import { TOLERANT_REPLIES as REPLIES } from '../api/replies.js';
+import { replyOf, TOLERANT_REPLIES } from '../api/replies.js';
+import type { ApiRoute } from '../api/routes.js';
+import { ROUTES } from '../api/routes.js';
 import type { Repetition } from './repetition.js';
 import { sendRepeatedly } from './repetition.js';
 import { signRequest } from './requestSignature.js';
@@ -61,6 +65,17 @@ export interface PageQuery {
 /** Which part of a history; `upTo` is the size of the checkpoint that the proofs are to be in. */
 export interface HistoryQuery extends PageQuery, HistoryOrder {
   readonly upTo?: number;
+}
+
+/** A route, by what is answered. */
+type Asked<N extends ReplyName> = ApiRoute & { readonly reply: N };
+
+/** What a request says, besides who sends it. */
+interface Sent {
+  readonly path?: Readonly<Record<string, string>>;
+  /** What is undefined in it is left out. */
+  readonly query?: object;
+  readonly body?: unknown;
 }
 
 /** Who asks, over which connection, and for which log what they sign is good. */
@@ -102,7 +117,7 @@ export class EscrowClient {
 
   /** What the server says it is; nothing to be relied on: see the pinned keys. */
   server(): Promise<ServerReply> {
-    return this.#getPublic('/v1/server', REPLIES.server);
+    return this.#ask(ROUTES.getServer);
   }
 
   /** Whether the daemon can work; why not, its management listener says (see `readManagement`). */
@@ -112,7 +127,7 @@ export class EscrowClient {
 
   /** The newest checkpoint: a signed note, not checked here. */
   async checkpoint(): Promise<string> {
-    const answer = await this.#send('GET', '/v1/checkpoint', undefined, false);
+    const answer = await this.#send('GET', ROUTES.getCheckpoint.path, undefined, false);
     if (answer.status !== 200) throw asProblem(answer);
     return answer.body.toString('utf8');
   }
@@ -122,7 +137,7 @@ export class EscrowClient {
    * cosigned: a signed note, not checked here. Undefined when there is none yet.
    */
   async witnessedCheckpoint(count: number, keyIds: readonly string[]): Promise<string | undefined> {
-    const target = `/v1/checkpoint?witnessed=${count}&by=${keyIds.join(',')}`;
+    const target = `${ROUTES.getCheckpoint.path}?witnessed=${count}&by=${keyIds.join(',')}`;
     const answer = await this.#send('GET', target, undefined, false);
     if (answer.status === 200) return answer.body.toString('utf8');
     const problem = asProblem(answer);
@@ -132,10 +147,7 @@ export class EscrowClient {
 
   /** The consistency proof (RFC 6962 section 2.1.2) between two sizes. */
   async consistency(oldSize: number, newSize: number): Promise<readonly Uint8Array[]> {
-    const { proof } = await this.#getPublic(
-      `/v1/log/consistency?old=${oldSize}&new=${newSize}`,
-      REPLIES.consistency,
-    );
+    const { proof } = await this.#ask(ROUTES.getConsistency, { query: { old: oldSize, new: newSize } });
     return proof.map((hash) => Buffer.from(hash, 'base64'));
   }
 
@@ -151,169 +163,153 @@ export class EscrowClient {
   }
 
   applyPolicy(order: PolicyOrder): Promise<Acted<PolicyReply>> {
-    return this.#post('/v1/policy', order, REPLIES.proven(REPLIES.policy));
+    return this.#do(ROUTES.applyPolicy, { body: order });
   }
 
   policy(): Promise<PolicyReply> {
-    return this.#get('/v1/policy', REPLIES.policy);
+    return this.#ask(ROUTES.getPolicy);
   }
 
   /** What administrators would sign of this document; a ServerProblem `policy-invalid` when it may not follow the policy in force. */
   planPolicy(document: unknown): Promise<PolicyPlanReply> {
-    return this.#post('/v1/policy/plan', { document }, REPLIES.policyPlan);
+    return this.#ask(ROUTES.planPolicy, { body: { document } });
   }
 
   /** What a new policy is weighed against: who is enrolled, and which quorums deposits have. */
   standing(): Promise<StandingReply> {
-    return this.#get('/v1/policy/standing', REPLIES.standing);
+    return this.#ask(ROUTES.getPolicyStanding);
   }
 
   /** Quorums that are impossible, or soon would be. */
   warnings(): Promise<WarningsReply> {
-    return this.#get('/v1/policy/warnings', REPLIES.warnings);
+    return this.#ask(ROUTES.getPolicyWarnings);
   }
 
   /** The policies that were ever in force, newest first. */
   policyHistory(query: PageQuery = {}): Promise<PageReply<AppliedPolicyReply>> {
-    return this.#get(`/v1/policy/history${queryOf(query)}`, REPLIES.page(REPLIES.appliedPolicy));
+    return this.#ask(ROUTES.getPolicyHistory, { query });
   }
 
   /** Who would be chosen for a key of this owner, and why. */
   choice(order: ChoiceOrder): Promise<ChoiceReply> {
-    return this.#post('/v1/policy/choice', order, REPLIES.choice);
+    return this.#ask(ROUTES.chooseDepositaries, { body: order });
   }
 
   generateKey(order: KeyOrder): Promise<Acted<KeyReply>> {
-    return this.#create('/v1/keys', order, REPLIES.proven(REPLIES.key));
+    return this.#do(ROUTES.generateKey, { body: order });
   }
 
   keys(query: PageQuery = {}): Promise<PageReply<KeyReply>> {
-    return this.#get(`/v1/keys${queryOf(query)}`, REPLIES.page(REPLIES.key));
+    return this.#ask(ROUTES.listKeys, { query });
   }
 
   key(key: string): Promise<KeyReply> {
-    return this.#get(`/v1/keys/${encodeURIComponent(key)}`, REPLIES.key);
+    return this.#ask(ROUTES.getKey, { path: { key } });
   }
 
   requestRecovery(order: RecoveryOrder): Promise<Acted<RecoveryReply>> {
-    return this.#create('/v1/recoveries', order, REPLIES.proven(REPLIES.recovery));
+    return this.#do(ROUTES.requestRecovery, { body: order });
   }
 
   recoveries(query: PageQuery = {}): Promise<PageReply<RecoveryReply>> {
-    return this.#get(`/v1/recoveries${queryOf(query)}`, REPLIES.page(REPLIES.recovery));
+    return this.#ask(ROUTES.listRecoveries, { query });
   }
 
   recovery(recovery: string): Promise<RecoveryReply> {
-    return this.#get(recoveryPath(recovery), REPLIES.recovery);
+    return this.#ask(ROUTES.getRecovery, { path: { recovery } });
   }
 
   /** Hands in an intent made by `intend` (see depositary/depositary.ts). */
   sendIntent(recovery: string, intent: IntentOrder): Promise<Acted<RecoveryReply>> {
-    return this.#post(`${recoveryPath(recovery)}/intents`, intent, REPLIES.proven(REPLIES.recovery));
+    return this.#do(ROUTES.intendRecovery, { path: { recovery }, body: intent });
   }
 
   /** Hands in an approval made by `approve` (see depositary/depositary.ts). */
   sendApproval(recovery: string, approval: ApprovalOrder): Promise<Acted<RecoveryReply>> {
-    return this.#post(`${recoveryPath(recovery)}/approvals`, approval, REPLIES.proven(REPLIES.recovery));
+    return this.#do(ROUTES.approveRecovery, { path: { recovery }, body: approval });
   }
 
   /** Hands in a denial made by `deny` (see depositary/depositary.ts). */
   sendDenial(recovery: string, denial: DenialOrder): Promise<Acted<RecoveryReply>> {
-    return this.#post(`${recoveryPath(recovery)}/denials`, denial, REPLIES.proven(REPLIES.recovery));
+    return this.#do(ROUTES.denyRecovery, { path: { recovery }, body: denial });
   }
 
   veto(recovery: string, reason: string): Promise<Acted<RecoveryReply>> {
-    return this.#post(`${recoveryPath(recovery)}/veto`, { reason }, REPLIES.proven(REPLIES.recovery));
+    return this.#do(ROUTES.vetoRecovery, { path: { recovery }, body: { reason } });
   }
 
   cancel(recovery: string, reason: string): Promise<Acted<RecoveryReply>> {
-    return this.#post(`${recoveryPath(recovery)}/cancel`, { reason }, REPLIES.proven(REPLIES.recovery));
+    return this.#do(ROUTES.cancelRecovery, { path: { recovery }, body: { reason } });
   }
 
   /** Hands in administrators' statements made by `signStop` (see stop.ts): the request of whomever ends. */
   stop(recovery: string, stop: StopOrder): Promise<Acted<RecoveryReply>> {
-    return this.#post(`${recoveryPath(recovery)}/stop`, stop, REPLIES.proven(REPLIES.recovery));
+    return this.#do(ROUTES.stopRecovery, { path: { recovery }, body: stop });
   }
 
   /** A grant for each key of the request. */
   activate(recovery: string): Promise<Acted<GrantsReply>> {
-    return this.#post(`${recoveryPath(recovery)}/activate`, {}, REPLIES.proven(REPLIES.grants));
+    return this.#do(ROUTES.activateRecovery, { path: { recovery }, body: {} });
   }
 
   /** The keys, encrypted to the recipient: open each with `openRelease`. Works once a request. */
   release(recovery: string): Promise<Acted<ReleasedKeysReply>> {
-    return this.#post(`${recoveryPath(recovery)}/release`, {}, REPLIES.proven(REPLIES.releasedKeys));
+    return this.#do(ROUTES.releaseKeys, { path: { recovery }, body: {} });
   }
 
   /** Tells the server that released keys are written and open: it forgets them (see `confirmation` in depositary/release.ts). */
   confirmRelease(recovery: string, confirmation: ConfirmationOrder): Promise<Acted<RecoveryReply>> {
-    return this.#post(
-      `${recoveryPath(recovery)}/confirmation`,
-      confirmation,
-      REPLIES.proven(REPLIES.recovery),
-    );
+    return this.#do(ROUTES.confirmRelease, { path: { recovery }, body: confirmation });
   }
 
   grants(query: PageQuery = {}): Promise<PageReply<GrantReply>> {
-    return this.#get(`/v1/grants${queryOf(query)}`, REPLIES.page(REPLIES.grant));
+    return this.#ask(ROUTES.listGrants, { query });
   }
 
   grant(grant: string): Promise<GrantReply> {
-    return this.#get(`/v1/grants/${encodeURIComponent(grant)}`, REPLIES.grant);
+    return this.#ask(ROUTES.getGrant, { path: { grant } });
   }
 
   revoke(grant: string, reason: string): Promise<Acted<GrantReply>> {
-    return this.#post(
-      `/v1/grants/${encodeURIComponent(grant)}/revoke`,
-      { reason },
-      REPLIES.proven(REPLIES.grant),
-    );
+    return this.#do(ROUTES.revokeGrant, { path: { grant }, body: { reason } });
   }
 
   sign(grant: string, order: SignOrder): Promise<Acted<SignaturesReply>> {
-    return this.#use(
-      `/v1/grants/${encodeURIComponent(grant)}/sign`,
-      order,
-      REPLIES.proven(REPLIES.signatures),
-    );
+    return this.#do(ROUTES.sign, { path: { grant }, body: order });
   }
 
   decrypt(grant: string, order: DecryptOrder): Promise<Acted<PlaintextsReply>> {
-    return this.#use(
-      `/v1/grants/${encodeURIComponent(grant)}/decrypt`,
-      order,
-      REPLIES.proven(REPLIES.plaintexts),
-    );
+    return this.#do(ROUTES.decrypt, { path: { grant }, body: order });
   }
 
   /** The caller's own history, newest first, with proofs that are not checked here (see history/ownHistory.ts). */
   history(query: HistoryQuery = {}): Promise<HistoryReply> {
-    return this.#get(`/v1/history${queryOf(query)}`, REPLIES.history);
+    return this.#ask(ROUTES.listHistory, { query });
   }
 
   /** The token's statement that the caller's history up to its checkpoint is complete; not checked here. */
   historyStatement(order: HistoryOrder = {}): Promise<Acted<HistoryStatementReply>> {
-    return this.#post('/v1/history/statement', order, REPLIES.proven(REPLIES.historyStatement));
+    return this.#do(ROUTES.attestHistory, { body: order });
   }
 
   /** Entries in order, from an index on; the server may return fewer than `limit`. */
   async entries(from: number, limit: number): Promise<readonly EntryReply[]> {
-    return (await this.#get(`/v1/log/entries?from=${from}&limit=${limit}`, REPLIES.entries)).items;
+    return (await this.#ask(ROUTES.listEntries, { query: { from, limit } })).items;
   }
 
   /** The directory documents that were ever in force, oldest first; at most 20 at once. */
   documents(query: PageQuery = {}): Promise<DocumentsReply> {
-    return this.#get(`/v1/log/policies${queryOf(query)}`, REPLIES.documents);
+    return this.#ask(ROUTES.listPolicies, { query });
   }
 
   /** The notices that sinks did not take, newest first; those of one sink, when it is named. */
   givenUpNotices(query: PageQuery & { readonly sink?: string } = {}): Promise<PageReply<GivenUpNoticeReply>> {
-    return this.#get(`/v1/notifications/given-up${queryOf(query)}`, REPLIES.page(REPLIES.givenUp));
+    return this.#ask(ROUTES.listGivenUpNotices, { query });
   }
 
   /** Has a sink told again what was given up: at most 100 at once. */
   redeliverNotices(order: RedeliveryOrder): Promise<Acted<RedeliveryReply>> {
-    return this.#post('/v1/notifications/redeliver', order, REPLIES.proven(REPLIES.redelivery));
+    return this.#do(ROUTES.redeliverNotices, { body: order });
   }
 
   /** Ends the connections; the client is of no use afterwards. */
@@ -321,29 +317,30 @@ export class EscrowClient {
     this.#parts.connection.close();
   }
 
-  async #getPublic<T>(target: string, reply: z.ZodType<T>): Promise<T> {
-    return parsed(await this.#send('GET', target, undefined, false), reply);
+  /** What only reads. */
+  async #ask<N extends ReplyName>(route: Asked<N>, sent: Sent = {}): Promise<Answer<N>> {
+    const { method, act } = route;
+    const answer = await this.#send(method, targetOf(route, sent), sent.body, act !== undefined);
+    return parsed(answer, replyOf(TOLERANT_REPLIES, route.reply));
   }
 
-  async #get<T>(target: string, reply: z.ZodType<T>): Promise<T> {
-    return parsed(await this.#send('GET', target, undefined, true), reply);
+  /** What changes something. */
+  async #do<N extends ReplyName>(route: Asked<N>, sent: Sent): Promise<Acted<Answer<N>>> {
+    const answer = await this.#sent(route, targetOf(route, sent), sent.body);
+    return parsed(answer, TOLERANT_REPLIES.proven(replyOf(TOLERANT_REPLIES, route.reply)));
   }
 
-  async #post<T>(target: string, body: unknown, reply: z.ZodType<T>): Promise<T> {
-    return parsed(await this.#send('POST', target, body, true), reply);
-  }
-
-  /** Each try is signed anew; all of them are the one request. */
-  async #create<T>(target: string, body: unknown, reply: z.ZodType<T>): Promise<T> {
-    const key = randomUUID();
-    const send = (): Promise<WireAnswer> => this.#send('POST', target, body, true, key);
-    const { repetition } = this.#parts;
-    return parsed(await (repetition === undefined ? send() : sendRepeatedly(send, repetition)), reply);
-  }
-
-  async #use<T>(target: string, body: unknown, reply: z.ZodType<T>): Promise<T> {
-    const isSigned = this.#parts.operateBy !== 'certificate';
-    return parsed(await this.#send('POST', target, body, isSigned), reply);
+  /** Of what makes something, each try is signed anew; all of them are the one request. */
+  #sent(
+    { method, takesIdempotencyKey, takesCertificate }: ApiRoute,
+    target: string,
+    body: unknown,
+  ): Promise<WireAnswer> {
+    const { repetition, operateBy } = this.#parts;
+    const isSigned = takesCertificate === undefined || operateBy !== 'certificate';
+    const key = takesIdempotencyKey === undefined ? undefined : randomUUID();
+    const send = (): Promise<WireAnswer> => this.#send(method, target, body, isSigned, key);
+    return key === undefined || repetition === undefined ? send() : sendRepeatedly(send, repetition);
   }
 
   async #send(
@@ -367,17 +364,13 @@ export class EscrowClient {
   }
 }
 
-function recoveryPath(recovery: string): string {
-  return `/v1/recoveries/${encodeURIComponent(recovery)}`;
-}
-
-function queryOf(given: HistoryQuery & { readonly sink?: string }): string {
-  const { after, limit, key, act, since, until, upTo, sink } = given;
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries({ after, limit, key, act, since, until, upTo, sink })) {
-    if (value !== undefined) query.set(name, String(value));
+function targetOf({ path }: Pick<ApiRoute, 'path'>, { path: parameters = {}, query = {} }: Sent): string {
+  const steps = path.replace(/:(\w+)/g, (_step, name: string) => encodeURIComponent(parameters[name] ?? ''));
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) search.set(name, String(value));
   }
-  return query.size === 0 ? '' : `?${query.toString()}`;
+  return search.size === 0 ? steps : `${steps}?${search.toString()}`;
 }
 
 function parsed<T>(answer: WireAnswer, reply: z.ZodType<T>): T {

@@ -6,11 +6,11 @@ import type { Call, Escrow, OperateCall } from '../escrow/escrow.js';
 import type { ErrorCode } from '../escrow/records/errors.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { ApiRole } from '../escrow/records/principals.js';
-import type { Acted } from '../api/replies.js';
+import type { Acted, Answer, ReplyName } from '../api/replies.js';
 import type { Json } from '../log/entry/canonical.js';
 import { firstIssue } from '../api/fields.js';
 import { withProof } from './replies.js';
-import { REPLIES } from '../api/replies.js';
+import { REPLIES, replyOf } from '../api/replies.js';
 import { noParameters } from '../api/orders.js';
 
 /** What a request carries besides its signature, as it came. */
@@ -93,10 +93,12 @@ export interface PublicRoute extends RouteForm {
 /** A row of the table. */
 export type Route = SignedRoute | OperateRoute | PublicRoute;
 
-/** What rows have in common. A part without a schema must be empty. */
-interface Row<P, Q, B> extends Description {
+/** What rows have in common: a row of `ROUTES`, and what the server says of it. A part without a schema must be empty. */
+interface Row<P, Q, B, N extends ReplyName> extends Description {
   readonly maxBodyBytes?: number;
+  readonly method: 'GET' | 'POST';
   readonly path: string;
+  readonly reply: N;
   readonly parameters?: z.ZodType<P>;
   readonly query?: z.ZodType<Q>;
   readonly body?: z.ZodType<B>;
@@ -115,24 +117,22 @@ type Empty = Record<string, never>;
  * A route that performs an act: recorded by the ledger, and answered with the index of its entry; where it takes something away,
  * with the proof that this is in the log.
  */
-export function act<B, T, P = Empty>(
-  row: Row<P, Empty, B> & {
+export function act<B, N extends ReplyName, P = Empty>(
+  row: Row<P, Empty, B, N> & {
     readonly act: Act;
     readonly roles: readonly ApiRole[];
     readonly body: z.ZodType<B>;
-    readonly reply: z.ZodType<T>;
     readonly status?: 201;
     /** For a use case that knows what `call.idempotency` is for. */
     readonly takesIdempotencyKey?: true;
-    readonly run: (escrow: Escrow, call: Call, given: Given<P, Empty, B>) => Promise<Acted<T>>;
+    readonly run: (escrow: Escrow, call: Call, given: Given<P, Empty, B>) => Promise<Acted<Answer<N>>>;
   },
 ): SignedRoute {
   const isProven = TAKING_AWAY.has(row.act);
-  const reply = isProven ? REPLIES.proven(row.reply) : REPLIES.acted(row.reply);
+  const result = replyOf(REPLIES, row.reply);
+  const reply = isProven ? REPLIES.proven(result) : REPLIES.acted(result);
   return {
-    method: 'POST',
-    path: row.path,
-    about: aboutOf(row),
+    ...formOf(row),
     success: { status: row.status ?? 200, media: 'application/json', reply },
     access: {
       act: row.act,
@@ -141,8 +141,6 @@ export function act<B, T, P = Empty>(
       takesIdempotencyKey: row.takesIdempotencyKey === true,
     },
     takesCertificate: false,
-    maxBodyBytes: row.maxBodyBytes,
-    schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
       return async (escrow, call) => {
@@ -154,17 +152,18 @@ export function act<B, T, P = Empty>(
 }
 
 /** A route by which an app uses a grant: an act that needs no signature of an app with a client certificate. */
-export function use<B, T, P>(
-  row: Row<P, Empty, B> & {
+export function use<B, N extends ReplyName, P>(
+  row: Row<P, Empty, B, N> & {
     readonly act: 'grant.sign' | 'grant.decrypt';
+    readonly roles: readonly ['app'];
+    readonly takesCertificate: true;
     readonly body: z.ZodType<B>;
-    readonly reply: z.ZodType<T>;
-    readonly run: (escrow: Escrow, call: OperateCall, given: Given<P, Empty, B>) => Promise<Acted<T>>;
+    readonly run: (escrow: Escrow, call: OperateCall, given: Given<P, Empty, B>) => Promise<Acted<Answer<N>>>;
   },
 ): OperateRoute {
   return {
-    ...act({ ...row, roles: ['app'], problems: [...row.problems, 'certificate-expired'] }),
-    takesCertificate: true,
+    ...act({ ...row, problems: [...row.problems, 'certificate-expired'] }),
+    takesCertificate: row.takesCertificate,
     prepare: (carried) => {
       const given = read(row, carried);
       return async (escrow, call) => ({ status: 200, json: await row.run(escrow, call, given) });
@@ -173,23 +172,18 @@ export function use<B, T, P>(
 }
 
 /** A route that only reads: recorded only when it is refused. POST when it takes a body. */
-export function view<T, P = Empty, Q = Empty, B = undefined>(
-  row: Row<P, Q, B> & {
+export function view<N extends ReplyName, P = Empty, Q = Empty, B = undefined>(
+  row: Row<P, Q, B, N> & {
     readonly act: Extract<Act, `${string}.read`>;
     readonly roles: readonly ApiRole[];
-    readonly reply: z.ZodType<T>;
-    readonly run: (escrow: Escrow, call: Call, given: Given<P, Q, B>) => Promise<T>;
+    readonly run: (escrow: Escrow, call: Call, given: Given<P, Q, B>) => Promise<Answer<N>>;
   },
 ): SignedRoute {
   return {
-    method: row.body === undefined ? 'GET' : 'POST',
-    path: row.path,
-    about: aboutOf(row),
-    success: { status: 200, media: 'application/json', reply: row.reply },
+    ...formOf(row),
+    success: { status: 200, media: 'application/json', reply: replyOf(REPLIES, row.reply) },
     access: { act: row.act, roles: row.roles, isLedgered: false, takesIdempotencyKey: false },
     takesCertificate: false,
-    maxBodyBytes: row.maxBodyBytes,
-    schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
       return async (escrow, call) => ({ status: 200, json: await row.run(escrow, call, given) });
@@ -199,21 +193,17 @@ export function view<T, P = Empty, Q = Empty, B = undefined>(
 
 /** A route that reads bytes which never change: recorded only when it is refused. */
 export function download<P = Empty>(
-  row: Row<P, Empty, undefined> & {
+  row: Row<P, Empty, undefined, 'bytes'> & {
     readonly act: Extract<Act, `${string}.read`>;
     readonly roles: readonly ApiRole[];
     readonly run: (escrow: Escrow, given: Given<P, Empty, undefined>) => Promise<Uint8Array>;
   },
 ): SignedRoute {
   return {
-    method: 'GET',
-    path: row.path,
-    about: aboutOf(row),
-    success: { status: 200, media: 'application/octet-stream', reply: REPLIES.bytes },
+    ...formOf(row),
+    success: { status: 200, media: 'application/octet-stream', reply: replyOf(REPLIES, row.reply) },
     access: { act: row.act, roles: row.roles, isLedgered: false, takesIdempotencyKey: false },
     takesCertificate: false,
-    maxBodyBytes: row.maxBodyBytes,
-    schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
       return async (escrow) => ({ status: 200, bytes: await row.run(escrow, given), cache: 'private' });
@@ -223,21 +213,16 @@ export function download<P = Empty>(
 
 /** A route for everyone: no signature is looked at, and nothing is recorded. */
 export function open<Q = Empty, P = Empty>(
-  row: Row<P, Q, undefined> & {
-    readonly reply: z.ZodType;
+  row: Row<P, Q, undefined, ReplyName> & {
     readonly media?: 'text/plain' | 'application/octet-stream';
     readonly run: (escrow: Escrow, given: Given<P, Q, undefined>) => Promise<Reply>;
   },
 ): PublicRoute {
   return {
-    method: 'GET',
-    path: row.path,
-    about: aboutOf(row),
-    success: { status: 200, media: row.media ?? 'application/json', reply: row.reply },
+    ...formOf(row),
+    success: { status: 200, media: row.media ?? 'application/json', reply: replyOf(REPLIES, row.reply) },
     access: 'public',
     takesCertificate: false,
-    maxBodyBytes: row.maxBodyBytes,
-    schemas: schemasOf(row),
     prepare: (carried) => {
       const given = read(row, carried);
       return (escrow) => row.run(escrow, given);
@@ -253,16 +238,17 @@ export function membersOf(body: z.ZodType | undefined): readonly string[] {
   return [];
 }
 
-function aboutOf({ name, summary, problems }: Description): Description {
-  return { name, summary, problems };
+function formOf<P, Q, B>(row: Row<P, Q, B, ReplyName>): Omit<RouteForm, 'success'> {
+  const { method, path, name, summary, problems, maxBodyBytes } = row;
+  return { method, path, about: { name, summary, problems }, maxBodyBytes, schemas: schemasOf(row) };
 }
 
-function schemasOf<P, Q, B>(row: Row<P, Q, B>): RouteForm['schemas'] {
+function schemasOf<P, Q, B>(row: Row<P, Q, B, ReplyName>): RouteForm['schemas'] {
   return { path: row.parameters ?? noParameters, query: row.query ?? noParameters, body: row.body };
 }
 
 /** Where a row has no schema, its type parameter is Empty (undefined for the body), and that is what is read. */
-function read<P, Q, B>(row: Row<P, Q, B>, carried: Carried): Given<P, Q, B> {
+function read<P, Q, B>(row: Row<P, Q, B, ReplyName>, carried: Carried): Given<P, Q, B> {
   const { path, query, body } = schemasOf(row);
   if (body === undefined && carried.body !== undefined)
     throw new EscrowError('request-malformed', 'This request has no body.');

@@ -4,12 +4,9 @@ import { revokeGrant } from '../../escrow/acts/revokeGrant.js';
 import { listGrants, viewGrant } from '../../escrow/reads/grants.js';
 import type { Acted, GrantReply, PlaintextsReply, SignaturesReply } from '../../api/replies.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
-import { REPLIES } from '../../api/replies.js';
+import { ROUTES } from '../../api/routes.js';
 import type { Route } from '../route.js';
 import { act, use, view } from '../route.js';
-import { decryptOrder, grantPath, pageQuery, reason, signOrder } from '../../api/orders.js';
-
-const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
 /** What can be wrong with the grant that is named. */
 const OF_ENDED = ['grant-unknown', 'grant-revoked', 'grant-expired', 'grant-exhausted'] as const;
 const OF_USES = [
@@ -23,41 +20,25 @@ const OF_USES = [
 /** Grants, and the use of keys on their owners' behalf. */
 export const grantRoutes: readonly Route[] = [
   view({
-    path: '/v1/grants',
-    name: 'listGrants',
+    ...ROUTES.listGrants,
     summary: 'Grants that the caller has a part in, newest first.',
     problems: [],
-    reply: REPLIES.page(REPLIES.grant),
-    act: 'grant.read',
-    roles: EVERYONE,
-    query: pageQuery,
     run: async (escrow, call, { query }) =>
       pageReply(await listGrants(escrow, call, query), ({ grant, status }) => grantReply(grant, status)),
   }),
   view({
-    path: '/v1/grants/:grant',
-    name: 'getGrant',
+    ...ROUTES.getGrant,
     summary: 'A grant.',
     problems: ['grant-unknown'],
-    reply: REPLIES.grant,
-    act: 'grant.read',
-    roles: EVERYONE,
-    parameters: grantPath,
     run: async (escrow, call, { path }) => {
       const { grant, status } = await viewGrant(escrow, call, path.grant);
       return grantReply(grant, status);
     },
   }),
   act({
-    path: '/v1/grants/:grant/revoke',
-    name: 'revokeGrant',
+    ...ROUTES.revokeGrant,
     summary: 'Ends a grant at once.',
     problems: OF_ENDED,
-    reply: REPLIES.grant,
-    act: 'grant.revoke',
-    roles: ['owner', 'admin', 'depositary'],
-    parameters: grantPath,
-    body: reason,
     run: async (escrow, call, { path, body }): Promise<Acted<GrantReply>> => {
       const order = { grant: path.grant, reason: body.reason };
       const { answer, index } = await revokeGrant(escrow, call, order);
@@ -65,14 +46,9 @@ export const grantRoutes: readonly Route[] = [
     },
   }),
   use({
-    path: '/v1/grants/:grant/sign',
-    name: 'sign',
+    ...ROUTES.sign,
     summary: 'Signs a batch of messages or digests on the owner’s behalf; one use each.',
     problems: OF_USES,
-    reply: REPLIES.signatures,
-    act: 'grant.sign',
-    parameters: grantPath,
-    body: signOrder,
     run: async (escrow, call, { path, body }): Promise<Acted<SignaturesReply>> => {
       const inputs =
         'digests' in body
@@ -84,14 +60,9 @@ export const grantRoutes: readonly Route[] = [
     },
   }),
   use({
-    path: '/v1/grants/:grant/decrypt',
-    name: 'decrypt',
+    ...ROUTES.decrypt,
     summary: 'Decrypts a batch of ciphertexts on the owner’s behalf; one use each.',
     problems: [...OF_USES, 'ciphertext-invalid'],
-    reply: REPLIES.plaintexts,
-    act: 'grant.decrypt',
-    parameters: grantPath,
-    body: decryptOrder,
     run: async (escrow, call, { path, body }): Promise<Acted<PlaintextsReply>> => {
       const order = { grant: path.grant, mechanism: body.mechanism, inputs: body.ciphertexts };
       const { answer, index } = await decryptWithGrant(escrow, call, order);

@@ -1,5 +1,5 @@
 import type { ServerReply } from '../../api/replies.js';
-import { REPLIES } from '../../api/replies.js';
+import { ROUTES } from '../../api/routes.js';
 import type { Route } from '../route.js';
 import { open } from '../route.js';
 import { grantRoutes } from './grants.js';
@@ -32,11 +32,9 @@ export function routesOf(keys: ServerKeys): readonly Route[] {
 
 function serverRoute({ identityKey, logKey }: ServerKeys): Route {
   return open({
-    path: '/v1/server',
-    name: 'getServer',
+    ...ROUTES.getServer,
     summary: 'What this server says it is; clients pin its keys from the ceremony’s record instead.',
     problems: [],
-    reply: REPLIES.server,
     run: ({ origin, token }) => {
       const { profile, keySpecs, mechanisms, oaep } = token.abilities;
       const reply: ServerReply = {

@@ -9,74 +9,50 @@ import { encodeBase64 } from '../../log/note/base64.js';
 import { documentHash } from '../../log/export/format.js';
 import { parseBundlePath, parseTilePath } from '../../log/tree/tiles.js';
 import { entryReply, historyReply, pageReply } from '../replies.js';
-import { REPLIES } from '../../api/replies.js';
+import { ROUTES } from '../../api/routes.js';
 import type { Reply, Route } from '../route.js';
 import { act, download, open, view } from '../route.js';
-import {
-  checkpointQuery,
-  consistencyQuery,
-  entriesQuery,
-  historyFilter,
-  historyQuery,
-  policiesQuery,
-  tilePath,
-} from '../../api/orders.js';
 import { parseStrictJson } from '../limits/strictJson.js';
 
 /** The log: checkpoints and proofs for everyone, owners' own entries, and everything for auditors. */
 export const logRoutes: readonly Route[] = [
   open({
-    path: '/v1/checkpoint',
-    name: 'getCheckpoint',
+    ...ROUTES.getCheckpoint,
     summary:
       'The newest signed checkpoint of the log, or the newest that so many witnesses have cosigned: a C2SP signed note.',
     problems: ['route-unknown', 'checkpoint-unwitnessed'],
-    query: checkpointQuery,
-    reply: REPLIES.checkpoint,
     media: 'text/plain',
     run: (escrow, { query: { witnessed: count, by } }) =>
       count === undefined ? newestCheckpoint(escrow) : witnessedCheckpoint(escrow, { count, by }),
   }),
   // C2SP tlog-tiles, with the prefix /v1/log: checkpoint, hashes, entries
   open({
-    path: '/v1/log/checkpoint',
-    name: 'getLogCheckpoint',
+    ...ROUTES.getLogCheckpoint,
     summary: 'The same checkpoint, where C2SP tlog-tiles has it.',
     problems: ['route-unknown'],
-    reply: REPLIES.checkpoint,
     media: 'text/plain',
     run: newestCheckpoint,
   }),
   download({
-    path: '/v1/log/tile/entries/*tile',
-    name: 'getEntryBundle',
+    ...ROUTES.getEntryBundle,
     summary: 'An entry bundle of the log: C2SP tlog-tiles, <N>[.p/<W>].',
     problems: ['route-unknown'],
-    act: 'log.read',
-    roles: ['auditor'],
-    parameters: tilePath,
     run: (escrow, { path }) => viewBundle(escrow, known(parseBundlePath(`tile/entries/${path.tile}`))),
   }),
   open({
-    path: '/v1/log/tile/*tile',
-    name: 'getTile',
+    ...ROUTES.getTile,
     summary: 'A tile of hashes of the log: C2SP tlog-tiles, <L>/<N>[.p/<W>].',
     problems: ['route-unknown'],
-    reply: REPLIES.bytes,
     media: 'application/octet-stream',
-    parameters: tilePath,
     run: async (escrow, { path }) => {
       const tile = known(parseTilePath(`tile/${path.tile}`));
       return { status: 200, bytes: known(await escrow.log.tile(tile)), cache: 'public' };
     },
   }),
   open({
-    path: '/v1/log/consistency',
-    name: 'getConsistency',
+    ...ROUTES.getConsistency,
     summary: 'The consistency proof between two sizes of the log, RFC 6962 section 2.1.2.',
     problems: [],
-    reply: REPLIES.consistency,
-    query: consistencyQuery,
     run: async (escrow, { query }) => {
       const size = (await escrow.log.checkpoint())?.size ?? 0;
       if (query.old > query.new || query.new > size)
@@ -89,25 +65,15 @@ export const logRoutes: readonly Route[] = [
     },
   }),
   view({
-    path: '/v1/history',
-    name: 'listHistory',
+    ...ROUTES.listHistory,
     summary: 'Every entry about the caller and their keys, newest first, with its inclusion proof.',
     problems: [],
-    reply: REPLIES.history,
-    act: 'history.read',
-    roles: ['owner'],
-    query: historyQuery,
     run: async (escrow, call, { query }) => historyReply(await history(escrow, call, query)),
   }),
   act({
-    path: '/v1/history/statement',
-    name: 'attestHistory',
+    ...ROUTES.attestHistory,
     summary: 'The token’s signed statement that the history of the caller is complete.',
     problems: ['history-incomplete'],
-    reply: REPLIES.historyStatement,
-    act: 'history.attest',
-    roles: ['owner'],
-    body: historyFilter,
     run: async (escrow, call, { body }): Promise<Acted<HistoryStatementReply>> => {
       const { answer, index } = await attestHistory(escrow, call, body);
       const { statement, checkpoint } = answer;
@@ -115,27 +81,17 @@ export const logRoutes: readonly Route[] = [
     },
   }),
   view({
-    path: '/v1/log/entries',
-    name: 'listEntries',
+    ...ROUTES.listEntries,
     summary: 'Entries of the log in order, for an export.',
     problems: [],
-    reply: REPLIES.entries,
-    act: 'log.read',
-    roles: ['auditor'],
-    query: entriesQuery,
     run: async (escrow, _call, { query }) => ({
       items: (await escrow.log.entries(query.from, query.limit)).map(entryReply),
     }),
   }),
   view({
-    path: '/v1/log/policies',
-    name: 'listPolicies',
+    ...ROUTES.listPolicies,
     summary: 'The policies that were ever in force, oldest first.',
     problems: [],
-    reply: REPLIES.documents,
-    act: 'log.read',
-    roles: ['auditor'],
-    query: policiesQuery,
     run: async (escrow, _call, { query }) => {
       const { items, next } = await escrow.store.policyDocuments(query);
       return pageReply(

@@ -1,22 +1,16 @@
 import { redeliver } from '../../escrow/acts/redeliverNotices.js';
 import type { Acted, RedeliveryReply } from '../../api/replies.js';
 import { pageReply } from '../replies.js';
-import { REPLIES } from '../../api/replies.js';
+import { ROUTES } from '../../api/routes.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import { givenUpQuery, redeliveryOrder } from '../../api/orders.js';
 
 /** Who is told outside of the API: what they could not be told. */
 export const notificationRoutes: readonly Route[] = [
   view({
-    path: '/v1/notifications/given-up',
-    name: 'listGivenUpNotices',
+    ...ROUTES.listGivenUpNotices,
     summary: 'The notices that a sink did not take and that were given up, newest first.',
     problems: [],
-    reply: REPLIES.page(REPLIES.givenUp),
-    act: 'notification.read',
-    roles: ['admin', 'auditor'],
-    query: givenUpQuery,
     run: async (escrow, _call, { query: { sink, page } }) =>
       pageReply(await escrow.store.givenUp({ sink }, page), ({ givenUpAt, ...notice }) => ({
         notice: notice.notice,
@@ -29,14 +23,9 @@ export const notificationRoutes: readonly Route[] = [
       })),
   }),
   act({
-    path: '/v1/notifications/redeliver',
-    name: 'redeliverNotices',
+    ...ROUTES.redeliverNotices,
     summary: 'Has a sink told again what was given up, in its turn and under the same ids.',
     problems: ['notice-unknown'],
-    reply: REPLIES.redelivery,
-    act: 'notification.redeliver',
-    roles: ['admin'],
-    body: redeliveryOrder,
     run: async (escrow, call, { body }): Promise<Acted<RedeliveryReply>> => {
       const { answer, index } = await redeliver(escrow, call, body);
       return { result: { sink: answer.sink, notices: answer.notices }, entry: index };

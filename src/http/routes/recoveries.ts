@@ -15,23 +15,10 @@ import { listRecoveries, viewOf, viewRecovery } from '../../escrow/reads/recover
 import { proofsOf } from '../../escrow/reads/proofs.js';
 import type { Acted, GrantsReply, RecoveryReply, ReleasedKeysReply } from '../../api/replies.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
-import { REPLIES } from '../../api/replies.js';
+import { ROUTES } from '../../api/routes.js';
 import type { Route } from '../route.js';
 import { act, view } from '../route.js';
-import {
-  approval,
-  confirmation,
-  denial,
-  intent,
-  nothing,
-  pageQuery,
-  reason,
-  recoveryOrder,
-  recoveryPath,
-  stop,
-} from '../../api/orders.js';
 
-const EVERYONE = ['admin', 'auditor', 'owner', 'depositary', 'app'] as const;
 /** What can be wrong with the request that is named. */
 const STANDING = ['recovery-unknown', 'recovery-ended', 'recovery-expired'] as const;
 /** What can be wrong with a decision, besides. */
@@ -43,13 +30,11 @@ const UNDECIDED = [
   'approval-expired',
   'approval-too-long',
 ] as const;
-const REQUESTERS = ['admin', 'depositary', 'app'] as const;
 
 /** Recovery requests: filing, deciding, and what comes of them. */
 export const recoveryRoutes: readonly Route[] = [
   act({
-    path: '/v1/recoveries',
-    name: 'requestRecovery',
+    ...ROUTES.requestRecovery,
     summary: 'Files a request for keys of one owner, for depositaries to decide.',
     problems: [
       'key-unknown',
@@ -60,12 +45,6 @@ export const recoveryRoutes: readonly Route[] = [
       'mechanism-unsupported',
       'recoveries-too-many',
     ],
-    reply: REPLIES.recovery,
-    act: 'recovery.request',
-    roles: REQUESTERS,
-    body: recoveryOrder,
-    status: 201,
-    takesIdempotencyKey: true,
     run: async (escrow, call, { body }) => {
       const { keys, reason: why, validFor: validForMs } = body;
       const asked =
@@ -80,28 +59,18 @@ export const recoveryRoutes: readonly Route[] = [
     },
   }),
   view({
-    path: '/v1/recoveries',
-    name: 'listRecoveries',
+    ...ROUTES.listRecoveries,
     summary: 'Recovery requests that the caller has a part in, newest first.',
     problems: [],
-    reply: REPLIES.page(REPLIES.recovery),
-    act: 'recovery.read',
-    roles: EVERYONE,
-    query: pageQuery,
     run: async (escrow, call, { query }) =>
       pageReply(await listRecoveries(escrow, call, query), (found) =>
         recoveryReply(found, escrow.token.abilities.oaep),
       ),
   }),
   view({
-    path: '/v1/recoveries/:recovery',
-    name: 'getRecovery',
+    ...ROUTES.getRecovery,
     summary: 'A recovery request; to a depositary of its keys with all that is needed to decide.',
     problems: ['recovery-unknown'],
-    reply: REPLIES.recovery,
-    act: 'recovery.read',
-    roles: EVERYONE,
-    parameters: recoveryPath,
     run: async (escrow, call, { path }) => {
       const found = await viewRecovery(escrow, call, path.recovery);
       const isAsked = found.keys.some(({ share }) => share !== undefined);
@@ -110,23 +79,16 @@ export const recoveryRoutes: readonly Route[] = [
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/intents',
-    name: 'intendRecovery',
+    ...ROUTES.intendRecovery,
     summary: 'Hands in a depositary’s signed intent to approve, where replies are taken after the delay.',
     problems: [...UNDECIDED, 'intent-not-needed'],
-    reply: REPLIES.recovery,
-    act: 'recovery.intend',
-    roles: ['depositary'],
-    parameters: recoveryPath,
-    body: intent,
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, statement: body.statement };
       return recoveryActed(escrow, call, await intendRecovery(escrow, call, order));
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/approvals',
-    name: 'approveRecovery',
+    ...ROUTES.approveRecovery,
     summary: 'Hands in a depositary’s signed approval and re-encrypted shares.',
     problems: [
       ...UNDECIDED,
@@ -137,11 +99,6 @@ export const recoveryRoutes: readonly Route[] = [
       'share-wrong-key',
       'share-mismatch',
     ],
-    reply: REPLIES.recovery,
-    act: 'recovery.approve',
-    roles: ['depositary'],
-    parameters: recoveryPath,
-    body: approval,
     run: async (escrow, call, { path, body }) => {
       const replies = body.replies.map(({ key, reply }) => ({ key, reply: sealed('transport', reply) }));
       const order = { recovery: path.recovery, statement: body.statement, replies };
@@ -149,53 +106,34 @@ export const recoveryRoutes: readonly Route[] = [
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/denials',
-    name: 'denyRecovery',
+    ...ROUTES.denyRecovery,
     summary: 'Hands in a depositary’s signed denial.',
     problems: [...UNDECIDED, 'quorum-complete'],
-    reply: REPLIES.recovery,
-    act: 'recovery.deny',
-    roles: ['depositary'],
-    parameters: recoveryPath,
-    body: denial,
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, statement: body.statement };
       return recoveryActed(escrow, call, await denyRecovery(escrow, call, order));
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/veto',
-    name: 'vetoRecovery',
+    ...ROUTES.vetoRecovery,
     summary: 'The owner stops a request, where the rule allows it.',
     problems: [...STANDING, 'veto-not-allowed'],
-    reply: REPLIES.recovery,
-    act: 'recovery.veto',
-    roles: ['owner'],
-    parameters: recoveryPath,
-    body: reason,
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, reason: body.reason };
       return recoveryActed(escrow, call, await vetoRecovery(escrow, call, order));
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/cancel',
-    name: 'cancelRecovery',
+    ...ROUTES.cancelRecovery,
     summary: 'The requester takes a request back.',
     problems: [...STANDING],
-    reply: REPLIES.recovery,
-    act: 'recovery.cancel',
-    roles: REQUESTERS,
-    parameters: recoveryPath,
-    body: reason,
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, reason: body.reason };
       return recoveryActed(escrow, call, await cancelRecovery(escrow, call, order));
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/stop',
-    name: 'stopRecovery',
+    ...ROUTES.stopRecovery,
     summary: 'Administrators end an open request, by as many signed statements as a policy needs.',
     problems: [
       ...STANDING,
@@ -204,19 +142,13 @@ export const recoveryRoutes: readonly Route[] = [
       'approval-mismatch',
       'approval-expired',
     ],
-    reply: REPLIES.recovery,
-    act: 'recovery.stop',
-    roles: ['admin'],
-    parameters: recoveryPath,
-    body: stop,
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, statements: body.statements };
       return recoveryActed(escrow, call, await stopRecovery(escrow, call, order));
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/activate',
-    name: 'activateRecovery',
+    ...ROUTES.activateRecovery,
     summary: 'Makes the grants of an approved request, where that was cut short.',
     problems: [
       ...STANDING,
@@ -226,11 +158,6 @@ export const recoveryRoutes: readonly Route[] = [
       'grant-expired',
       'recovery-failed',
     ],
-    reply: REPLIES.grants,
-    act: 'recovery.activate',
-    roles: REQUESTERS,
-    parameters: recoveryPath,
-    body: nothing,
     run: async (escrow, call, { path }): Promise<Acted<GrantsReply>> => {
       const { answer, index } = await activateRecovery(escrow, call, path);
       const now = escrow.clock.now();
@@ -239,8 +166,7 @@ export const recoveryRoutes: readonly Route[] = [
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/release',
-    name: 'releaseKeys',
+    ...ROUTES.releaseKeys,
     summary: 'The keys, encrypted to the recipient; once for each request.',
     problems: [
       ...STANDING,
@@ -250,26 +176,15 @@ export const recoveryRoutes: readonly Route[] = [
       'depositary-not-enrolled',
       'recovery-failed',
     ],
-    reply: REPLIES.releasedKeys,
-    act: 'recovery.release',
-    roles: ['depositary'],
-    parameters: recoveryPath,
-    body: nothing,
     run: async (escrow, call, { path }): Promise<Acted<ReleasedKeysReply>> => {
       const { answer, index } = await releaseKeys(escrow, call, path);
       return { result: releasedKeysReply(answer, escrow.token.abilities.oaep), entry: index };
     },
   }),
   act({
-    path: '/v1/recoveries/:recovery/confirmation',
-    name: 'confirmRelease',
+    ...ROUTES.confirmRelease,
     summary: 'The recipient confirms that released keys are written and open: the server forgets them.',
     problems: ['recovery-unknown', 'release-gone', 'approval-signature-invalid', 'approval-mismatch'],
-    reply: REPLIES.recovery,
-    act: 'recovery.confirm',
-    roles: ['depositary'],
-    parameters: recoveryPath,
-    body: confirmation,
     run: async (escrow, call, { path, body }) => {
       const order = { recovery: path.recovery, statement: body.statement };
       return recoveryActed(escrow, call, await confirmRelease(escrow, call, order));

@@ -211,6 +211,12 @@ describe('a share is compared with the one that the birth of its key recorded:',
       'deposit-missing',
       { share: { birth: undefined } as never },
     ],
+    [
+      'replies are to come in a way that is not known here',
+      'deposit-missing',
+      { deposit: { replies: 'later' as never } },
+    ],
+    ['the deposit has a version that is not known here', 'deposit-missing', { deposit: { version: 3 } }],
     ['no link is shown', 'deposit-missing', { share: { link: undefined } as never }],
     ['nothing of the deposit is shown', 'deposit-missing', { share: { deposit: undefined } as never }],
   ])('%s', async (_name, code, lies) => {

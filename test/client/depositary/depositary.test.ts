@@ -176,6 +176,7 @@ describe('a lying server is not believed:', () => {
   const publicHash = hexOf(derOf(userPair.publicKey));
   const both = [KEY, OTHER_KEY];
   const shownBoth = honestScene(both).recovery.keys;
+  const newer = 'of a newer server' as never;
   const weak = derOf(rsaPair(2048).publicKey);
   const { scope } = honestScene().recovery;
   if (scope === undefined) throw new Error('the scene has a scope');
@@ -249,6 +250,32 @@ describe('a lying server is not believed:', () => {
       { keys: both, recovery: { keys: [...shownBoth].reverse() } },
     ],
     ['no key is shown', 'attestation-malformed', { recovery: { keys: [] } }],
+    // words that a newer server may have: they are read, and nothing is decided by them
+    [
+      'a key is of a kind that is not known here',
+      'attestation-malformed',
+      { recovery: { keys: shownBoth.slice(0, 1).map((key) => ({ ...key, spec: newer })) } },
+    ],
+    [
+      'a key is for a use that is not known here',
+      'attestation-malformed',
+      { recovery: { keys: shownBoth.slice(0, 1).map((key) => ({ ...key, use: newer })) } },
+    ],
+    [
+      'a purpose is asked for that is not known here',
+      'attestation-malformed',
+      { recovery: { purpose: newer } },
+    ],
+    [
+      'an operation is asked for that is not known here',
+      'attestation-malformed',
+      { recovery: { scope: { ...scope, operations: [newer] } } },
+    ],
+    [
+      'the request has a version that is not known here',
+      'attestation-malformed',
+      { part: { requestVersion: 5 } },
+    ],
     ['another public key is attested', 'key-mismatch', { attested: { keys: { [KEY]: '00'.repeat(32) } } }],
     [
       'another recovery is attested',

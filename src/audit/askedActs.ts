@@ -1,0 +1,51 @@
+import type { ApiRoute } from '../api/routes.js';
+import { ROUTES } from '../api/routes.js';
+import type { Entry } from '../log/entry/entry.js';
+
+/*
+ * Which signed request asks for which act: what the rows of the API say. Reads are recorded only when they were refused,
+ * and have several routes.
+ */
+const ASKED: readonly ApiRoute[] = Object.values<ApiRoute>(ROUTES).filter(
+  ({ act }) => act !== undefined && !act.endsWith('.read'),
+);
+
+/** Acts that are recorded with a client certificate in place of a signed request, where the policy binds one to the app. */
+export const ACTS_BY_CERTIFICATE = actsOf(({ takesCertificate }) => takesCertificate === true);
+
+/** Acts that are never recorded without a caller's signed request, but for {@link ACTS_BY_CERTIFICATE}. */
+export const ACTS_OF_CALLERS = actsOf(({ isAlsoDoneByDaemon }) => isAlsoDoneByDaemon !== true);
+
+function actsOf(which: (route: ApiRoute) => boolean): ReadonlySet<string> {
+  return new Set(ASKED.filter(which).flatMap(({ act }) => act ?? []));
+}
+
+/** Whether a request to this method and target asks for the act of this entry, on the thing that the entry is about. */
+export function actFits(entry: Entry, method: string, target: string): boolean {
+  const routes = ASKED.filter(({ act }) => act === entry.act);
+  const found = (target.split('?', 1)[0] ?? '').split('/');
+  return (
+    routes.length === 0 ||
+    routes.some((route) => route.method === method && pathFits(route.path.split('/'), found, entry.subject))
+  );
+}
+
+function pathFits(
+  wanted: readonly string[],
+  found: readonly string[],
+  { key, recovery, grant }: Entry['subject'],
+): boolean {
+  const subjects: Readonly<Record<string, string | undefined>> = {
+    ':key': key,
+    ':recovery': recovery,
+    ':grant': grant,
+  };
+  return (
+    wanted.length === found.length &&
+    wanted.every((step, at) => {
+      if (!step.startsWith(':')) return step === found[at];
+      const subject = subjects[step];
+      return subject === undefined || encodeURIComponent(subject) === found[at];
+    })
+  );
+}

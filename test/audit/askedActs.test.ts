@@ -1,0 +1,37 @@
+import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from '../../src/audit/askedActs.js';
+import { routesOf } from '../../src/http/routes/index.js';
+import type { Entry } from '../../src/log/entry/entry.js';
+
+const subject = { key: 'key_1', recovery: 'rec_1', grant: 'grant_1' } as unknown as Entry['subject'];
+const acts = routesOf({ identityKey: {}, logKey: '' }).flatMap(
+  ({ method, path, access, takesCertificate }) =>
+    access === 'public' || !access.isLedgered ? [] : [{ method, path, act: access.act, takesCertificate }],
+);
+const filled = (path: string, id = '1'): string =>
+  path.replace(/:(\w+)/g, (_, of: string) => `${ids[of]}_${id}`);
+const ids: Readonly<Record<string, string>> = { key: 'key', recovery: 'rec', grant: 'grant' };
+const fits = (act: string, method: string, target: string): boolean =>
+  actFits({ act, subject } as unknown as Entry, method, target);
+
+test('there are acts with routes', () => {
+  expect(acts.length).toBeGreaterThan(15);
+});
+
+describe.each(acts)(
+  '$act, which the server does at $method $path',
+  ({ act, method, path, takesCertificate }) => {
+    test('is asked for by a signed request to that route alone, on that thing', () => {
+      expect(fits(act, method, filled(path))).toBe(true);
+      expect(fits(act, 'GET', filled(path))).toBe(false);
+      expect(fits(act, method, `${filled(path)}/`)).toBe(false);
+      if (path.includes(':')) expect(fits(act, method, filled(path, '2'))).toBe(false);
+      for (const other of acts.filter((each) => each.act !== act))
+        expect(fits(act, other.method, filled(other.path))).toBe(false);
+    });
+
+    test('is not recorded without one, unless the daemon does it as well, or the route takes a certificate', () => {
+      expect(ACTS_OF_CALLERS.has(act)).toBe(act !== 'recovery.activate');
+      expect(ACTS_BY_CERTIFICATE.has(act)).toBe(takesCertificate);
+    });
+  },
+);
