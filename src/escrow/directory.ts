@@ -38,7 +38,7 @@ function notAsSigned(version: number): EscrowError {
 const POLICIES_AT_ONCE = 20;
 
 /**
- * The directory and rules in force, read anew for every call and parsed once a version. Every version must be signed by
+ * The directory and rules in force, parsed once a version. Whose act a call becomes is decided by the version that stands in the log then. Every version must be signed by
  * administrators of the one before it, from the first administrators on, whom the configuration names: so not even
  * somebody with the database puts in a key or a rule.
  */
@@ -133,11 +133,6 @@ export class Directory {
     if (newest === 0) return this.#bootstrap;
     if (this.#current?.version !== newest) this.#current = await this.#follow(newest);
     return this.#current;
-  }
-
-  /** The policy that was in force when {@link current} was asked last, without asking again. */
-  get latest(): Policy {
-    return this.#current ?? this.#bootstrap;
   }
 
   /** The version that the log has last; the store, which other daemons write as well, says when to look there. */

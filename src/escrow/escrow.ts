@@ -14,6 +14,7 @@ import type { StatementVerifier } from './ports/statements.js';
 import type { Clock } from './ports/clock.js';
 import type { LogReader } from './ports/log.js';
 import type { Store } from './ports/store.js';
+import type { Policy } from './records/policy.js';
 import type { Principal } from './records/principals.js';
 
 /** What the use cases stand on. The token is here for what it can tell; what it can do is lent by the ledger. */
@@ -45,6 +46,8 @@ export interface Call {
   /** As the policy lists them that their act claims: asked anew, this may be another than before. */
   readonly caller: Principal;
   readonly known: KnownCaller;
+  /** By which they were known, and which their act claims: it is decided by this one. */
+  readonly policy: Policy;
   readonly request: SignedRequest;
   /** The caller's name for what is to be made, where the request has one. */
   readonly idempotency?: IdempotencyKey;
@@ -57,6 +60,8 @@ export interface Call {
 export interface CertifiedCall {
   readonly caller: Principal;
   readonly known: KnownCaller;
+  /** See {@link Call.policy}. */
+  readonly policy: Policy;
   readonly request: undefined;
   /** `x5t#S256` (RFC 8705 section 3.1). */
   readonly certificate: string;
@@ -65,16 +70,19 @@ export interface CertifiedCall {
 /** A call to use a grant, either way. */
 export type OperateCall = Call | CertifiedCall;
 
-/** A call of somebody known; `caller` follows `known`. */
+/** A call of somebody known; `caller` and `policy` follow `known`. */
 export function callOf<Rest extends object>(
   known: KnownCaller,
   rest: Rest,
-): Rest & Pick<Call, 'caller' | 'known'> {
+): Rest & Pick<Call, 'caller' | 'known' | 'policy'> {
   return {
     ...rest,
     known,
     get caller() {
       return known.principal;
+    },
+    get policy() {
+      return known.policy;
     },
   };
 }

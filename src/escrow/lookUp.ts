@@ -1,19 +1,24 @@
-import { checkDeposit } from './checks/checkedDeposit.js';
 import type { Escrow } from './escrow.js';
 import { getPurposeDeposit } from './records/deposit.js';
 import type { Deposit } from './records/deposit.js';
+import { depositDigest, firstDepositDigest } from './records/digests.js';
 import { EscrowError } from './records/errors.js';
 import type { GrantId, KeyId, RecoveryId } from './records/ids.js';
 import type { AskedKey } from './rules/requestTerms.js';
 import type { Recovery } from './records/recovery.js';
 import type { Grant } from './records/grant.js';
 
-/** The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. */
+/**
+ * The deposits of these keys, in their order; EscrowError `key-unknown` when there is none of one, `record-mismatch`. Those that were
+ * `read` before are checked, and not read again.
+ */
 export async function getDeposits(
   escrow: Pick<Escrow, 'store' | 'followed'>,
   keys: readonly KeyId[],
+  read?: readonly Deposit[],
 ): Promise<readonly Deposit[]> {
-  const found = new Map((await escrow.store.findDeposits(keys)).map((deposit) => [deposit.key, deposit]));
+  const stored = read ?? (await escrow.store.findDeposits(keys));
+  const found = new Map(stored.map((deposit) => [deposit.key, deposit]));
   const deposits = keys.map((key) => {
     const deposit = found.get(key);
     if (deposit !== undefined) return deposit;
@@ -25,12 +30,16 @@ export async function getDeposits(
   return deposits;
 }
 
-/** The keys of a request, in their order; EscrowError `key-unknown`, `purpose-not-allowed`. */
+/**
+ * The keys of a request, in their order; EscrowError `key-unknown`, `purpose-not-allowed`, `record-mismatch`. Deposits that were
+ * `read` before are checked, and not read again.
+ */
 export async function getAskedKeys(
   escrow: Pick<Escrow, 'store' | 'followed'>,
   { keys, asked }: Pick<Recovery, 'keys' | 'asked'>,
+  read?: readonly Deposit[],
 ): Promise<readonly AskedKey[]> {
-  return (await getDeposits(escrow, keys)).map((deposit) => ({
+  return (await getDeposits(escrow, keys, read)).map((deposit) => ({
     deposit,
     sealed: getPurposeDeposit(deposit, asked.purpose),
   }));
@@ -57,4 +66,20 @@ export async function getGrant(escrow: Escrow, id: GrantId): Promise<Grant> {
   const grant = await escrow.store.findGrant(id);
   if (grant === undefined) throw new EscrowError('grant-unknown');
   return grant;
+}
+
+/**
+ * Checks a deposit as it was read: its digest is of all that it says, and is the one in the entry of the key's birth.
+ *
+ * @throws EscrowError `record-mismatch`
+ */
+async function checkDeposit({ followed }: Pick<Escrow, 'followed'>, deposit: Deposit): Promise<void> {
+  const { digest, key } = deposit;
+  if (depositDigest(deposit) !== digest && firstDepositDigest(deposit) !== digest) {
+    throw new EscrowError('record-mismatch', 'The digest of a deposit is not that of its record.');
+  }
+  // another daemon may have made it just now
+  if (followed.facts.birth(key) === undefined) await followed.caughtUp();
+  if (followed.facts.birth(key) === digest) return;
+  throw new EscrowError('record-mismatch', 'A deposit is not the one that was made with the key.');
 }

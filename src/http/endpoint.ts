@@ -1,5 +1,7 @@
 import type { Call, CertifiedCall, Escrow, OperateCall } from '../escrow/escrow.js';
+import { callOf } from '../escrow/escrow.js';
 import { findByCertificate, findByKey } from '../escrow/directory.js';
+import { KnownCaller } from '../escrow/ledger/knownCaller.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { KeyId } from '../escrow/records/ids.js';
 import { parseId, parsePrincipalId } from '../escrow/records/ids.js';
@@ -9,9 +11,8 @@ import type { Principal } from '../escrow/records/principals.js';
 import { hasRole } from '../escrow/records/principals.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';
 import { recordRefusal } from '../escrow/acts/refuse.js';
-import type { Claimed, Known, Proven, Received } from './caller/signed.js';
+import type { Claimed, Known, Received } from './caller/signed.js';
 import { checkRequest, proveSigner, readClaimed } from './caller/signed.js';
-import { authenticateByCertificate } from './caller/certified.js';
 import type { InFlight } from './limits/inFlight.js';
 import type { PeerCertificate } from './caller/peerCertificate.js';
 import type { Gate } from './limits/rates.js';
@@ -65,11 +66,15 @@ export async function answerAnyone(door: Door, route: PublicRoute, arriving: Arr
 }
 
 /**
- * Answers a signed request, or one on a connection with a client certificate where the route takes those. In this order: the
- * limit of its address, who calls, the caller's own limits, the body, whether the request is good and the route open to them,
- * what they ask, and then the use case. Until it is known who calls, no byte of the body is kept. A known caller who is
- * refused is recorded: by the ledger where the use case goes through it, else here. One who asks too often is not: the log is
- * not theirs to fill.
+ * Answers a signed request, or one on a connection with a client certificate where the route takes those, in these steps. The
+ * headers are received. Who calls is authenticated once, by the policy that is at hand, or by the one in force when that does not
+ * name them; the call carries the policy. The caller's own limits hold from there on; until then no byte of the body is kept, and
+ * what it costs is at the expense of the address. The caller is authorised for the route, what they ask is read, and the use case
+ * acts; its reply is the answer.
+ *
+ * An act is held to the policy in force when it is recorded, and so is a refusal: see `Ledger.perform`. A caller who only reads,
+ * or is refused before any use case, is looked up in the policy in force now. A known caller who is refused is recorded: by the
+ * ledger where the use case goes through it, else here. One who asks too often is not: the log is not theirs to fill.
  *
  * Whoever sends an Authorization field is known by it or not at all, whatever the certificate.
  *
@@ -85,31 +90,30 @@ export async function answerCaller(
   if ('certificate' in shown) {
     const { certificate, route: open } = shown;
     const certify = (policy: Policy): Known<CertifiedCall> =>
-      authenticateByCertificate(certificate, { policy, now: escrow.clock.now() });
+      byCertificate(certificate, policy, escrow.clock.now());
     const isNamed = findByCertificate(escrow.directory.last, certificate.thumbprint) !== undefined;
     // TLS has proven that it is theirs
-    const first = await proven(door, arriving, { isNamed, isProven: isNamed }, certify);
-    return forCaller(door, open, arriving, first.found.call.caller, async (incoming) => {
-      requireClock(door);
-      const { call, run } = await heard(escrow, open, incoming, await now(escrow, first, certify));
-      return run(escrow, call);
+    const found = await authenticate(door, arriving, { isNamed, isProven: isNamed }, certify);
+    return limit(door, open, arriving, found.call.caller, async (incoming) => {
+      const { call, act } = await authorise(escrow, open, incoming, found);
+      return act(escrow, call);
     });
   }
   const { claimed } = shown;
-  const prove = (policy: Policy): Promise<Proven> => proveSigner(claimed, policy);
   const isNamed = findByKey(escrow.directory.last, claimed.kid) !== undefined;
   const isProven = isNamed && arriving.connection.provenKey === claimed.kid;
-  const first = await proven(door, arriving, { isNamed, isProven }, prove);
+  const signed = await authenticate(door, arriving, { isNamed, isProven }, (policy) =>
+    proveSigner(claimed, policy),
+  );
   arriving.connection.provenKey = claimed.kid;
-  return forCaller(door, route, arriving, first.found.call.caller, async (incoming) => {
-    requireClock(door);
-    const signed = await now(escrow, first, prove);
+  return limit(door, route, arriving, signed.call.caller, async (incoming) => {
     const trust = { logKey: escrow.logKey, now: escrow.clock.now() };
     const found = checkRequest(signed, incoming.received, trust);
-    const { call, run } = await heard(escrow, route, incoming, found);
+    if (!route.access.isLedgered) await renew(escrow, found.call);
+    const { call, act } = await authorise(escrow, route, incoming, found);
     return route.access.isLedgered
-      ? run(escrow, call)
-      : readOnce(escrow, route, call, incoming, () => run(escrow, call));
+      ? act(escrow, call)
+      : readOnce(escrow, route, call, incoming, () => act(escrow, call));
   });
 }
 
@@ -142,31 +146,24 @@ function atTheirExpense<T>({ gate }: Door, { address }: Arriving, read: () => T)
   }
 }
 
-/** Who calls, and the policy that says so. */
-interface First<T> {
-  readonly found: T;
-  readonly policy: Policy;
-}
-
 /**
  * Has callers prove who they are, and refuses nobody known, at the expense of where they ask from. The database is asked only
  * when the policy that is at hand does not name them: another one may.
  */
-async function proven<T>(
+async function authenticate<T>(
   { escrow, gate, inFlight }: Door,
   { address, connection }: Arriving,
   known: { readonly isNamed: boolean; readonly isProven: boolean },
   prove: (policy: Policy) => T | Promise<T>,
-): Promise<First<T>> {
+): Promise<T> {
   const giveBack = known.isProven
     ? undefined
     : gate.takeFromAddress(address, known.isNamed ? 'unproven' : 'stranger');
   try {
     const { directory } = escrow;
-    const policy = known.isNamed ? directory.last : await inFlight.run(() => directory.current());
-    const found = await prove(policy);
+    const found = await prove(known.isNamed ? directory.last : await inFlight.run(() => directory.current()));
     giveBack?.();
-    return { found, policy };
+    return found;
   } catch (error) {
     delete connection.provenKey;
     const isTheirs =
@@ -177,27 +174,42 @@ async function proven<T>(
   }
 }
 
-/** Who calls by the policy in force now, which may be another than they were first known by. */
-async function now<T>(
-  { directory }: Escrow,
-  { found, policy }: First<T>,
-  prove: (policy: Policy) => T | Promise<T>,
-): Promise<T> {
-  const current = await directory.current();
-  return current === policy ? found : prove(current);
+/**
+ * An app by the client certificate of its connection (RFC 8705 section 2.2, with the certificate itself bound in the policy): this
+ * policy binds it to the app, and it is within its period of validity. That the caller has its key, and that the request is new
+ * and unchanged, TLS has seen to. An expired one is `certificate-expired`, recorded as the app's.
+ *
+ * @throws EscrowError `caller-unknown`
+ */
+function byCertificate(
+  { thumbprint, fromMs, untilMs }: PeerCertificate,
+  policy: Policy,
+  now: Date,
+): Known<CertifiedCall> {
+  const found = KnownCaller.find(policy, { certificate: thumbprint });
+  if (found === undefined)
+    throw new EscrowError('caller-unknown', 'The client certificate is bound to no app.');
+  const call = callOf(found, { request: undefined, certificate: thumbprint });
+  // a date that does not parse compares with nothing, and refuses
+  if (now.getTime() >= fromMs && now.getTime() <= untilMs) return { outcome: 'accepted', call };
+  return { outcome: 'refused', call, error: new EscrowError('certificate-expired') };
 }
 
 /** Does what a known caller asks, within their limits: the body is read only then, and counts as theirs. */
-function forCaller(
-  { gate, inFlight, largeBodies, maxBodyBytes }: Door,
+function limit(
+  door: Door,
   { access, maxBodyBytes: large }: SignedRoute | OperateRoute,
   arriving: Arriving,
   caller: Principal,
   work: (incoming: Incoming) => Promise<Reply>,
 ): Promise<Reply> {
+  const { gate, inFlight, largeBodies, maxBodyBytes } = door;
   const run = async (maxBytes: number): Promise<Reply> => {
     const incoming = await arriving.receive(maxBytes);
-    return inFlight.run(() => work(incoming));
+    return inFlight.run(() => {
+      requireClock(door);
+      return work(incoming);
+    });
   };
   return gate.runFor(caller.id, () => {
     const mayBeLarge = large !== undefined && access.roles.some((role) => hasRole(caller, role));
@@ -205,20 +217,17 @@ function forCaller(
   });
 }
 
-/** What a known caller asks, once they are let in and it is what the interface describes. */
-async function heard<C extends OperateCall>(
-  escrow: Escrow,
-  route: Asked<C>,
-  incoming: Incoming,
-  found: Known<C>,
-): Promise<{ readonly call: C; readonly run: ReturnType<Asked<C>['prepare']> }> {
-  const { access } = route;
-  const call = await admit(escrow, route, incoming, found);
+/**
+ * Looks a caller up in the policy in force now. Says whether it is another than they were known by.
+ * @throws EscrowError `caller-unknown`
+ */
+async function renew({ directory }: Escrow, { known }: OperateCall): Promise<boolean> {
+  const current = await directory.current();
   try {
-    checkIdempotencyKey(access, incoming);
-    return { call, run: route.prepare({ path: incoming.path, ...incoming.readRest() }) };
+    return known.renew(current);
   } catch (error) {
-    if (access.isLedgered && error instanceof EscrowError) await record(escrow, route, call, incoming, error);
+    // one who has lost the role is known
+    if (error instanceof EscrowError && error.code === 'forbidden') return true;
     throw error;
   }
 }
@@ -233,20 +242,35 @@ interface Asked<C extends OperateCall> extends KnownRoute {
   readonly prepare: (carried: Carried) => (escrow: Escrow, call: C) => Promise<Reply>;
 }
 
-/** Lets in whose request is good and who has one of the route's roles. */
-async function admit<C extends OperateCall>(
+/** What a known caller asks, and how it is done. */
+interface Authorised<C extends OperateCall> {
+  readonly call: C;
+  readonly act: ReturnType<Asked<C>['prepare']>;
+}
+
+/**
+ * Lets in whose request is good, who has one of the route's roles, and who asks what the interface describes. Nobody is refused
+ * by a policy that is in force no more.
+ */
+async function authorise<C extends OperateCall>(
   escrow: Escrow,
-  route: KnownRoute,
+  route: Asked<C>,
   incoming: Incoming,
   found: Known<C>,
-): Promise<C> {
+): Promise<Authorised<C>> {
+  const { access } = route;
   const { call } = found;
+  let isIn = false;
   try {
     if (found.outcome === 'refused') throw found.error;
-    call.known.requireRole(route.access.roles);
-    return call;
+    call.known.requireRole(access.roles);
+    isIn = true;
+    checkIdempotencyKey(access, incoming);
+    return { call, act: route.prepare({ path: incoming.path, ...incoming.readRest() }) };
   } catch (error) {
-    if (error instanceof EscrowError) await record(escrow, route, call, incoming, error);
+    if (!(error instanceof EscrowError)) throw error;
+    if (await renew(escrow, call)) return authorise(escrow, route, incoming, found);
+    if (access.isLedgered || !isIn) await record(escrow, route, call, incoming, error);
     throw error;
   }
 }

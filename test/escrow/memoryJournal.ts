@@ -42,6 +42,8 @@ export class MemoryJournal implements Journal {
           if (this.#seen.has(id)) throw new NotHeld('request-unused');
           seen.push(id);
         }
+        if (claim.claim === 'policy-in-force' && claim.version !== (this.#state.policy?.version ?? 0))
+          throw new NotHeld(claim.claim);
         if (claim.claim === 'alone-on-recovery') {
           if ([...this.#open.values()].some((act) => act.holds === claim.recovery))
             throw new NotHeld(claim.claim);

@@ -46,6 +46,8 @@ export interface Time {
   readonly people?: readonly string[];
   /** So many of them; all, when it is not said. */
   readonly atLeast?: number;
+  /** In place of both, as a rule has it. */
+  readonly depositaries?: object;
   readonly requests?: object;
   readonly operate?: object;
 }
@@ -53,6 +55,7 @@ export interface Time {
 export function policyOf({
   people = ['dana', 'dave'],
   atLeast = people.length,
+  depositaries = { atLeast, of: people.map((id) => ({ person: id })) },
   requests = {},
   operate = {},
 }: Time): Policy {
@@ -66,7 +69,7 @@ export function policyOf({
   const rule = {
     name: 'all',
     when: { owner: {}, use: undefined, spec: undefined },
-    depositaries: { atLeast, of: people.map((id) => ({ person: id })) },
+    depositaries,
     requesters: ['depositary', 'admin'],
     deliver: false,
     requests: { ...usualRequestTerms(0), ...requests },
@@ -161,7 +164,12 @@ export function stop({ now }: SymbolicWorld, by: string, recovery: Recovery): st
   });
 }
 
-export async function approve(world: SymbolicWorld, by: string, recovery: Recovery): Promise<Recovery> {
+export async function approve(
+  world: SymbolicWorld,
+  by: string,
+  recovery: Recovery,
+  holdsMs = HOUR_MS,
+): Promise<Recovery> {
   const replies = recovery.keys.flatMap((key) => {
     const [operate] = world.deposits.get(key)?.purposes ?? [];
     const share = operate?.shares.find(({ depositary }) => depositary === by)?.share;
@@ -169,7 +177,8 @@ export async function approve(world: SymbolicWorld, by: string, recovery: Recove
       ? []
       : [{ key, reply: sealed('transport', reencrypted(share, by, recovery.id)) }];
   });
-  const said = statement(world, by, recovery, { decision: 'approve', replies: repliesDigest(replies) });
+  const exp = (world.now.getTime() + holdsMs) / 1000;
+  const said = statement(world, by, recovery, { decision: 'approve', exp, replies: repliesDigest(replies) });
   const order = { recovery: recovery.id, statement: said, replies };
   return (await approveRecovery(world.escrow, callOf(by), order)).answer;
 }

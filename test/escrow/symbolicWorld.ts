@@ -237,9 +237,6 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     }),
     directory: {
       current: () => Promise.resolve(world.policy),
-      get latest() {
-        return world.policy;
-      },
       floor: 2,
       idProblem: () => Promise.resolve(undefined),
       signersNeeded: () => 2,

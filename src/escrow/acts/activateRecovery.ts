@@ -27,8 +27,8 @@ import {
   next,
   opened,
   orEnd,
-  quorumsOf,
   type RaisableKey,
+  type ReadRequest,
 } from './reopenDeposit.js';
 
 /**
@@ -39,12 +39,12 @@ import {
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
  *   `delay-running`, `grant-expired` (the time that was asked for is over), `recovery-failed` (the request has ended).
  */
-export function activateRecovery(
+export async function activateRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId },
 ): Promise<Performed<readonly Grant[]>> {
-  return activate(escrow, actorOf(call), order.recovery, {}, (recovery, keys) => {
+  const { answer, index } = await activate(escrow, actorOf(call), order.recovery, {}, (recovery, keys) => {
     const hasPart =
       recovery.requester === call.caller.id ||
       (recovery.asked.purpose === 'operate' && recovery.asked.scope.app === call.caller.id) ||
@@ -52,21 +52,26 @@ export function activateRecovery(
       hasRole(call.caller, 'admin');
     if (!hasPart) throw new EscrowError('forbidden');
   });
+  return { answer: answer.grants, index };
 }
 
-/** After an approval: activates what the quorum was completed for. What goes wrong here is in the log, and can be retried. */
+/**
+ * After an approval: activates what the quorum was completed for, by the request as the approval has left it. Resolves with the
+ * request, and the grants where it has made them. What goes wrong here is in the log, and can be retried.
+ */
 export async function activateOnQuorum(
   escrow: Escrow,
-  recovery: Recovery,
+  read: ReadRequest,
   approval: number,
-): Promise<Recovery> {
-  if (recovery.asked.purpose !== 'operate' || recovery.state.status !== 'approved') return recovery;
+): Promise<{ readonly recovery: Recovery; readonly grants?: readonly Grant[] }> {
+  const { recovery } = read;
+  if (recovery.asked.purpose !== 'operate' || recovery.state.status !== 'approved') return { recovery };
   try {
-    await activate(escrow, DAEMON, recovery.id, { approval }, () => undefined);
+    return (await activate(escrow, DAEMON, recovery.id, { approval }, () => undefined, read)).answer;
   } catch (error) {
     if (!(error instanceof EscrowError)) throw error;
+    return { recovery: (await escrow.store.findRecovery(recovery.id)) ?? recovery };
   }
-  return (await escrow.store.findRecovery(recovery.id)) ?? recovery;
 }
 
 /**
@@ -89,19 +94,23 @@ function activate(
   id: RecoveryId,
   because: { readonly approval?: number },
   check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
-): Promise<Performed<readonly Grant[]>> {
+  read?: ReadRequest,
+): Promise<Performed<{ readonly recovery: Recovery; readonly grants: readonly Grant[] }>> {
+  let known = read;
   return escrow.ledger.perform({
     act: 'recovery.activate',
     actor,
     decide: async (about) => {
-      const found = await getRecoverable(escrow, id, about, 'operate', check);
+      const found = await getRecoverable(escrow, id, about, 'operate', check, known);
+      // when it has changed meanwhile, this is decided again
+      known = undefined;
       const { request, recovery, asked, policy } = found;
       checkNotOver(asked.scope, escrow.clock.now());
       const keys = found.keys.map((key) => ({ ...key, grant: newId('GrantId', escrow.random) }));
       return {
         detail: {
           requestHash: recovery.requestHash,
-          quorums: quorumsAsJson(quorumsOf(keys)),
+          quorums: quorumsAsJson(keys),
           // named before they are made, so that none of them is ever taken for a stray
           grants: grantsAsJson(grantsOf(keys)),
           ...because,
@@ -124,6 +133,7 @@ function activate(
         const life = { used: 0, recent: [], startsAt, expiresAt, status: 'active', certificate } as const;
         return { id: grant, recovery: recovery.id, key, spec, owner, scope, ...life };
       });
+      const active = next(recovery, { status: 'active', grants, at });
       return {
         detail: {
           app: scope.app,
@@ -135,10 +145,10 @@ function activate(
         },
         digest: canonicalHash({ grants: grantsAsJson(grants), requestHash: recovery.requestHash }),
         changes: [
-          { change: 'recovery-saved', recovery: next(recovery, { status: 'active', grants, at }) },
+          { change: 'recovery-saved', recovery: active },
           ...made.map((grant) => ({ change: 'grant-created', grant }) as const),
         ],
-        answer: made,
+        answer: { recovery: active, grants: made },
         undo: () => destroyAll(lent, keys),
         obsolete: { transport: recovery.id },
       };

@@ -16,9 +16,9 @@ import type { Recovery, RecoveryState, Reply } from '../records/recovery.js';
 import { approvalsAt } from '../records/recovery.js';
 import { activateOnQuorum } from './activateRecovery.js';
 import { checkStatement, requireOwnTree } from '../rules/statement.js';
-import type { HeldKey } from '../checks/undecided.js';
-import { getUndecided } from '../checks/undecided.js';
-import type { Detail, Performed } from '../ledger/act.js';
+import type { DecidedRequest, HeldKey } from '../checks/undecided.js';
+import { decidedRequest, getUndecided } from '../checks/undecided.js';
+import type { Detail } from '../ledger/act.js';
 import { CameToNothing } from '../ledger/act.js';
 
 /** Length of a ciphertext of the transport key (RSA-3072), in bytes. */
@@ -38,7 +38,7 @@ export async function approveRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statement: string; readonly replies: readonly Reply[] },
-): Promise<Performed<Recovery>> {
+): Promise<DecidedRequest> {
   const decided = await escrow.ledger.perform({
     act: 'recovery.approve',
     actor: actorOf(call),
@@ -84,11 +84,12 @@ export async function approveRecovery(
         detail: { expiresAt: expiresAt.toISOString(), ...stateFacts(state), ...quorumFact(complete) },
         digest: repliesDigest(replies),
         changes: [{ change: 'recovery-saved', recovery: approved }],
-        answer: approved,
+        answer: { recovery: approved, keys },
       };
     },
   });
-  return { answer: await activateOnQuorum(escrow, decided.answer, decided.index), index: decided.index };
+  const { recovery, grants } = await activateOnQuorum(escrow, decided.answer, decided.index);
+  return { ...decidedRequest(decided), answer: recovery, ...(grants && { grants }) };
 }
 
 /** A key that a depositary has a share of, with their reply about it. */
@@ -136,7 +137,7 @@ async function missingOrEnded(escrow: Escrow, id: RecoveryId, error: unknown): P
 }
 
 function quorumFact(complete: Completion | undefined): Detail {
-  return complete === undefined ? {} : { quorums: quorumsAsJson(complete.quorums) };
+  return complete === undefined ? {} : { quorums: quorumsAsJson(complete.keys) };
 }
 
 /** A state as the log has it. */

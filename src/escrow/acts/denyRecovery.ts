@@ -1,7 +1,7 @@
 import { whileLogged } from '../checks/checkedRequest.js';
-import { getUndecided } from '../checks/undecided.js';
+import type { DecidedRequest } from '../checks/undecided.js';
+import { decidedRequest, getUndecided } from '../checks/undecided.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
-import type { Performed } from '../ledger/act.js';
 import { aloneOn } from '../ports/journal.js';
 import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
@@ -18,12 +18,12 @@ import { saved } from './endRecovery.js';
  *
  * @throws EscrowError as {@link approveRecovery}, but for the share.
  */
-export function denyRecovery(
+export async function denyRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statement: string },
-): Promise<Performed<Recovery>> {
-  return escrow.ledger.perform({
+): Promise<DecidedRequest> {
+  const decided = await escrow.ledger.perform({
     act: 'recovery.deny',
     actor: actorOf(call),
     decide: async (about) => {
@@ -55,9 +55,10 @@ export function denyRecovery(
         detail: { status: state.status },
         digest: sha256Hex(order.statement),
         changes: [saved(denied)],
-        answer: denied,
+        answer: { recovery: denied, keys },
         ...(isOver ? { obsolete: { transport: recovery.id } } : {}),
       });
     },
   });
+  return decidedRequest(decided);
 }

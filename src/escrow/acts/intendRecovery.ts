@@ -6,11 +6,10 @@ import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
 import { aloneOn } from '../ports/journal.js';
-import type { Performed } from '../ledger/act.js';
 import type { Recovery } from '../records/recovery.js';
 import { checkStatement, requireOwnTree } from '../rules/statement.js';
-import type { Undecided } from '../checks/undecided.js';
-import { getUndecided } from '../checks/undecided.js';
+import type { DecidedRequest, Undecided } from '../checks/undecided.js';
+import { decidedRequest, getUndecided } from '../checks/undecided.js';
 
 /**
  * A depositary says that they intend to approve, where the rule of a key has replies after the delay: a signed statement, and
@@ -21,13 +20,13 @@ import { getUndecided } from '../checks/undecided.js';
  *   `intent-not-needed`, `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`,
  *   `approval-too-long`.
  */
-export function intendRecovery(
+export async function intendRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statement: string },
-): Promise<Performed<Recovery>> {
+): Promise<DecidedRequest> {
   const depositary = call.caller.id;
-  return escrow.ledger.perform({
+  const decided = await escrow.ledger.perform({
     act: 'recovery.intend',
     actor: actorOf(call),
     decide: async (about) => {
@@ -70,10 +69,11 @@ export function intendRecovery(
         },
         digest: sha256Hex(statement),
         changes: [{ change: 'recovery-saved', recovery: intended }],
-        answer: intended,
+        answer: { recovery: intended, keys },
       });
     },
   });
+  return decidedRequest(decided);
 }
 
 /**

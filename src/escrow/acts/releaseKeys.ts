@@ -9,7 +9,7 @@ import type { ReleasedKey } from '../records/recovery.js';
 import type { Held } from '../records/sealed.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';
-import { bringBack, getRecoverable, logging, next, opened, orEnd, quorumsOf } from './reopenDeposit.js';
+import { bringBack, getRecoverable, logging, next, opened, orEnd } from './reopenDeposit.js';
 import { releasedAsJson, releasedDigest } from './keptReleases.js';
 
 /**
@@ -42,7 +42,7 @@ export function releaseKeys(
       const { policy } = found;
       await checkRecipientKey(escrow, policy, keys, call.caller.id);
       return {
-        detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(quorumsOf(keys)) },
+        detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(keys) },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
         holds: whileLogged(request.facts),
         plan: found,

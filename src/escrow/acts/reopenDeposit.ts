@@ -4,7 +4,7 @@ import type { Escrow } from '../escrow.js';
 import { CameToNothing } from '../ledger/act.js';
 import { getAskedKeys } from '../lookUp.js';
 import type { TokenVerbs, Wrapped } from '../ports/token.js';
-import type { PurposeDeposit, SealedQuorum } from '../records/deposit.js';
+import type { PurposeDeposit } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId, PrincipalId, GrantId, KeyId } from '../records/ids.js';
 import { layersOf, layerContext, type Layers } from '../records/layers.js';
@@ -12,12 +12,20 @@ import type { Policy } from '../records/policy.js';
 import type { Recovery, RecoveryState } from '../records/recovery.js';
 import type { Held } from '../records/sealed.js';
 import type { Subject } from '../records/subject.js';
-import { completeQuorum } from '../rules/quorums.js';
+import type { CompleteKey } from '../rules/quorumProgress.js';
+import { completion } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import { loggedFor } from '../rules/rules.js';
 
+/** A request and the deposits of its keys, as they were read or written last. */
+export interface ReadRequest {
+  readonly recovery: Recovery;
+  readonly keys: readonly AskedKey[];
+}
+
 /**
- * An open request whose quorum is complete, for each of its keys, by the log; `check` says whether the caller has part in it.
+ * An open request whose quorum is complete, for each of its keys, by the log; `check` says whether the caller has part in it. One
+ * that was `read` before by another act is not read again, and is checked like any other.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `purpose-not-allowed`, `quorum-incomplete`, and
  *   what `check` throws.
@@ -28,43 +36,36 @@ export async function getRecoverable<P extends 'operate' | 'release'>(
   about: (subject: Subject) => void,
   purpose: P,
   check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
+  read?: ReadRequest,
 ): Promise<Recoverable<P>> {
-  const { recovery: found, status } = await getOpenRecovery(escrow, id, about);
-  const keys = await getAskedKeys(escrow, found);
+  const { recovery: found, status } = await getOpenRecovery(escrow, id, about, read?.recovery);
+  const deposits = read?.keys.map(({ deposit }) => deposit);
+  const keys = await getAskedKeys(escrow, found, deposits);
   check(found, keys);
   const request = await checkRequest(escrow, found, keys);
   const { recovery, approvals, policy } = request;
   const { asked } = recovery;
   if (!isFor(asked, purpose))
     throw new EscrowError('purpose-not-allowed', `This request is for ${asked.purpose}.`);
-  const agreed = new Set<PrincipalId>(approvals.map(({ depositary }) => depositary));
-  const complete = keys.flatMap((key) => {
-    const quorum = completeQuorum(key.sealed.quorums, agreed);
-    return quorum === undefined ? [] : [{ ...key, quorum }];
-  });
-  const isApproved = status === 'approved' && complete.length === keys.length;
-  if (!isApproved || recovery.state.status !== 'approved') throw quorumIncomplete(request);
+  const complete = completion(keys, approvals);
+  const isApproved = status === 'approved' && recovery.state.status === 'approved';
+  if (complete === undefined || !isApproved) throw quorumIncomplete(request);
   const { releasableAtMs } = request.facts;
   if (releasableAtMs === undefined) throw quorumIncomplete(request);
   if (escrow.clock.now().getTime() < releasableAtMs) throw new EscrowError('delay-running');
-  return { request, recovery, asked, keys: complete, policy };
+  return { request, recovery, asked, keys: complete.keys, policy };
 }
 
 interface Recoverable<P extends Recovery['asked']['purpose']> {
   readonly request: CheckedRequest;
   readonly recovery: Recovery;
   readonly asked: Extract<Recovery['asked'], { readonly purpose: P }>;
-  readonly keys: readonly RecoverableKey[];
+  readonly keys: readonly CompleteKey[];
   readonly policy: Policy;
 }
 
-/** A key of a request, and a quorum of it that has agreed. */
-interface RecoverableKey extends AskedKey {
-  readonly quorum: SealedQuorum;
-}
-
-/** The same, and the grant that it is to become. */
-export interface RaisableKey extends RecoverableKey {
+/** A key whose quorum has agreed, and the grant that it is to become. */
+export interface RaisableKey extends CompleteKey {
   readonly grant: GrantId;
 }
 
@@ -75,7 +76,7 @@ export interface RaisableKey extends RecoverableKey {
 export async function bringBack(
   lent: Pick<TokenVerbs, 'unwrapReply' | 'openUnder' | 'unwrapLayer'>,
   request: CheckedRequest,
-  { deposit, sealed, quorum }: RecoverableKey,
+  { deposit, sealed, quorum }: CompleteKey,
 ): Promise<Wrapped> {
   const { key } = deposit;
   const layers = layersOf(deposit, sealed);
@@ -166,16 +167,9 @@ export function next(recovery: Recovery, state: RecoveryState): Recovery {
 }
 
 /** How an outcome about these keys is to be logged, by the policy. */
-export function logging(policy: Policy, keys: readonly RecoverableKey[]): ReturnType<typeof loggedFor> {
+export function logging(policy: Policy, keys: readonly CompleteKey[]): ReturnType<typeof loggedFor> {
   const deposits = keys.map(({ deposit }) => deposit);
   return loggedFor(policy, deposits);
-}
-
-/** The quorum that is complete for each key. */
-export function quorumsOf(
-  keys: readonly RecoverableKey[],
-): readonly { readonly key: KeyId; readonly members: readonly PrincipalId[] }[] {
-  return keys.map(({ deposit, quorum }) => ({ key: deposit.key, members: quorum.members }));
 }
 
 function isFor<P extends 'operate' | 'release'>(

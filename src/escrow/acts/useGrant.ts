@@ -63,7 +63,7 @@ export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrde
         detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex) },
         claims: [countUses(escrow, grant.id, inputs.items.length)],
         plan: { grant, mechanism },
-        ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'sign' }]),
+        ...loggedFor(call.policy, [{ ...grant, use: 'sign' }]),
       };
     },
     run: (lent, { grant, mechanism: name }) =>
@@ -96,7 +96,7 @@ export function decryptWithGrant(
         detail: { mechanism, inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)) },
         claims: [countUses(escrow, grant.id, inputs.length)],
         plan: { grant, mechanism: name },
-        ...loggedFor(escrow.directory.latest, [{ ...grant, use: 'decrypt' }]),
+        ...loggedFor(call.policy, [{ ...grant, use: 'decrypt' }]),
       };
     },
     run: (lent, { grant, mechanism: name }) =>

@@ -10,15 +10,17 @@ import { statusAt } from '../records/recovery.js';
 /**
  * A request that has not ended, by the records or by the clock, and where it stands now; else EscrowError
  * `recovery-unknown`, `recovery-expired`, `recovery-ended`. Who is told so will do nothing more to stop it: so that is said only
- * when the log says it too, else `record-mismatch`.
+ * when the log says it too, else `record-mismatch`. One that was `read` before is judged as it was then.
  */
 export async function getOpenRecovery(
   escrow: Escrow,
   id: RecoveryId,
   about: (subject: Subject) => void,
+  read?: Recovery,
 ): Promise<{ readonly recovery: Recovery; readonly status: 'pending' | 'approved' }> {
   about({ recovery: id });
-  const recovery = await getRecovery(escrow, id).catch((error: unknown) => refused(escrow, id, error));
+  const recovery =
+    read ?? (await getRecovery(escrow, id).catch((error: unknown) => refused(escrow, id, error)));
   about({ keys: recovery.keys, owner: recovery.owner });
   const status = statusAt(recovery, escrow.clock.now());
   if (status === 'pending' || status === 'approved') return { recovery, status };

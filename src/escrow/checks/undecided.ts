@@ -3,7 +3,9 @@ import { mayDecide } from '../rules/requestTerms.js';
 import { checkRequest, countedStatus } from './checkedRequest.js';
 import type { Escrow } from '../escrow.js';
 import { getOpenRecovery } from './openRecovery.js';
+import type { Performed } from '../ledger/act.js';
 import type { Share } from '../records/deposit.js';
+import type { Grant } from '../records/grant.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Subject } from '../records/subject.js';
@@ -29,6 +31,21 @@ export interface Undecided {
   readonly facts: RequestFacts;
   /** Those that this depositary has a share of. */
   readonly held: readonly HeldKey[];
+}
+
+/** A request as a decision has left it, with what its act has read and made: the answer to who decided reads none of it again. */
+export interface DecidedRequest extends Performed<Recovery> {
+  readonly keys: readonly AskedKey[];
+  /** All of them, where it has made some. */
+  readonly grants?: readonly Grant[];
+}
+
+/** What came of an act that decides, with the keys that it has read. */
+export function decidedRequest({
+  answer: { recovery, keys },
+  index,
+}: Performed<{ readonly recovery: Recovery; readonly keys: readonly AskedKey[] }>): DecidedRequest {
+  return { answer: recovery, index, keys };
 }
 
 /**

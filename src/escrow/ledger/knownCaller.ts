@@ -15,30 +15,35 @@ export type Credential = { readonly kid: string } | { readonly certificate: stri
  */
 export class KnownCaller {
   readonly #credential: Credential;
-  #version: number;
+  #policy: Policy;
   #principal: Principal;
   #roles: readonly ApiRole[] | undefined;
 
-  private constructor(credential: Credential, version: number, principal: Principal) {
+  private constructor(credential: Credential, policy: Policy, principal: Principal) {
     this.#credential = credential;
-    this.#version = version;
+    this.#policy = policy;
     this.#principal = principal;
   }
 
   /** Whom this policy lists with this credential; undefined when it is nobody. */
   static find(policy: Policy, credential: Credential): KnownCaller | undefined {
     const principal = findBy(policy, credential);
-    return principal && new KnownCaller(credential, policy.version, principal);
+    return principal && new KnownCaller(credential, policy, principal);
   }
 
-  /** The caller as the policy has them that is claimed. */
+  /** The caller as {@link policy} has them. */
   get principal(): Principal {
     return this.#principal;
   }
 
+  /** The policy that is claimed, and by which their acts are decided. */
+  get policy(): Policy {
+    return this.#policy;
+  }
+
   /** What every attempt of theirs claims. */
   get claim(): Claim {
-    return { claim: 'policy-in-force', version: this.#version };
+    return { claim: 'policy-in-force', version: this.#policy.version };
   }
 
   /** Lets nobody in without one of these roles, in this policy and in those that {@link renew} looks into. @throws EscrowError `forbidden` */
@@ -48,10 +53,11 @@ export class KnownCaller {
   }
 
   /**
-   * Looks the caller up in the policy that is in force now.
+   * Looks the caller up in the policy that is in force now, which may be the same. Says whether it was another.
    * @throws EscrowError `caller-unknown` when it does not list them by what they were known by, `forbidden`
    */
-  renew(policy: Policy): void {
+  renew(policy: Policy): boolean {
+    if (policy.version === this.#policy.version) return false;
     const found = findBy(policy, this.#credential);
     // a key or certificate never passes to another id: who has it now is who had it, or nobody
     if (found?.id !== this.#principal.id) {
@@ -61,8 +67,9 @@ export class KnownCaller {
       );
     }
     this.#principal = found;
-    this.#version = policy.version;
+    this.#policy = policy;
     if (this.#roles !== undefined) this.requireRole(this.#roles);
+    return true;
   }
 }
 

@@ -104,7 +104,7 @@ export class Ledger {
 
   /**
    * Performs an act, unless it finds that it is done already. A caller's act is theirs by the policy that is in force when the
-   * attempt is recorded; when that is another than they were let in by, it is decided anew by it. What it claims, such as uses of a grant, is claimed
+   * attempt is recorded, or they are refused; when that is another than they were let in by, it is decided anew by it. What it claims, such as uses of a grant, is claimed
    * with the attempt and stays so; an act that needs the token is refused before that while the token is known to be
    * out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it throws an
    * EscrowError, the refusal or failure is in the log, unless that is `log-unavailable` or `clock-differs`. Many may run at once.
@@ -218,7 +218,7 @@ export class Ledger {
     for (;;) {
       try {
         if (isOtherPolicy) actor.known?.renew(await this.#parts.policy());
-        const plan = await decide(about);
+        const plan = await decide(about).catch((error: unknown) => this.#refusedInForce(actor, error));
         if ('repeats' in plan) return plan;
         if (MEANS[act].length > 0) this.#parts.token.requireInService();
         const { index } = await this.#append({
@@ -249,6 +249,14 @@ export class Ledger {
         throw refusal;
       }
     }
+  }
+
+  /** Throws why a caller is refused; NotHeld when that was by a policy which is in force no more. */
+  async #refusedInForce({ known }: Actor, error: unknown): Promise<never> {
+    const isRefusal = known !== undefined && error instanceof EscrowError;
+    if (isRefusal && known.policy.version !== (await this.#parts.policy()).version)
+      throw new NotHeld('policy-in-force');
+    throw error;
   }
 
   /**

@@ -4,7 +4,7 @@ import type { PageRequest, Page } from '../ports/store.js';
 import { type Grant, type GrantStatus, grantStatusAt } from '../records/grant.js';
 import type { GrantId } from '../records/ids.js';
 import { viewKey } from './keys.js';
-import { seesAll } from './whoSees.js';
+import { seesAll } from '../records/principals.js';
 
 /** A grant: for its app, its owner, administrators, auditors and the depositaries of its key. */
 export async function viewGrant(

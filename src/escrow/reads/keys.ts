@@ -4,7 +4,7 @@ import type { PageRequest, Page } from '../ports/store.js';
 import { type Deposit, isDepositaryOf } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
 import type { KeyId } from '../records/ids.js';
-import { seesAll } from './whoSees.js';
+import { seesAll } from '../records/principals.js';
 
 /** A key: for its owner, its depositaries, administrators and auditors. Throws `key-unknown`, `forbidden`. */
 export async function viewKey(escrow: Escrow, call: Pick<Call, 'caller'>, id: KeyId): Promise<Deposit> {

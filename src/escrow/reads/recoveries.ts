@@ -3,6 +3,7 @@ import { getAskedKeys, getRecovery } from '../lookUp.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import { brakesOfAll, mayDecide } from '../rules/requestTerms.js';
 import { countedStatus } from '../checks/checkedRequest.js';
+import type { DecidedRequest } from '../checks/undecided.js';
 import type { Share } from '../records/deposit.js';
 import { isDepositaryOf } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
@@ -15,7 +16,7 @@ import type { SigningKey } from '../records/principals.js';
 import { repliesFromMs } from '../rules/quorumProgress.js';
 import type { Approval, Intent, LifeStatus, Recovery } from '../records/recovery.js';
 import { approvalsAt, intentsAt, lifeAt } from '../records/recovery.js';
-import { seesAll } from './whoSees.js';
+import { seesAll } from '../records/principals.js';
 import { STATEMENT_TYPE, INTENT_TYPE } from '../records/statementTypes.js';
 
 /** A recovery as one person may see it. */
@@ -68,14 +69,15 @@ export async function listRecoveries(
   return { items: await Promise.all(items.map((recovery) => viewOf(escrow, call, recovery))), next };
 }
 
-/** A recovery that was just decided about, for the person who did. */
+/** A recovery that was just decided about, for the person who did. What its act has read of it is not read again. */
 export async function viewOf(
   escrow: Escrow,
   call: Pick<Call, 'caller'>,
   recovery: Recovery,
+  read: Partial<Pick<DecidedRequest, 'keys' | 'grants'>> = {},
 ): Promise<RecoveryView> {
   const { caller } = call;
-  const keys = await getAskedKeys(escrow, recovery);
+  const keys = read.keys ?? (await getAskedKeys(escrow, recovery));
   const { asked } = recovery;
   const hasPart =
     recovery.requester === caller.id ||
@@ -88,8 +90,9 @@ export async function viewOf(
   const now = escrow.clock.now();
   const { state } = recovery;
   const made = state.status === 'active' ? state.grants.map(({ grant }) => grant) : [];
-  const grants = await escrow.store.findGrants(made);
-  const listed = listedAmong(escrow, await escrow.directory.current(), approvalsAt(recovery, now));
+  const grants = read.grants ?? (await escrow.store.findGrants(made));
+  const policy = await escrow.directory.current();
+  const listed = listedAmong(escrow, policy, approvalsAt(recovery, now));
   const status = shownStatus(recovery, keys, listed, lifeAt(recovery, grants, now), now);
   const isOpen = status === 'pending' || status === 'approved';
   const isRecipient = asked.purpose === 'release' && asked.recipient === caller.id;
@@ -97,7 +100,7 @@ export async function viewOf(
   return {
     recovery,
     status,
-    intents: intentsView(escrow, await escrow.directory.current(), { recovery, keys, isOpen }, caller.id),
+    intents: intentsView(escrow, policy, { recovery, keys, isOpen }, caller.id),
     approvals: isOpen ? listed : recovery.approvals,
     keys: keys.map((key) => {
       const share = isAsked

@@ -46,3 +46,8 @@ export interface Principal {
 export function hasRole(principal: Principal, role: string): boolean {
   return principal.roles.includes(role);
 }
+
+/** Whether this person sees everything. */
+export function seesAll(caller: Principal): boolean {
+  return hasRole(caller, 'admin') || hasRole(caller, 'auditor');
+}

@@ -2,37 +2,44 @@ import type { AskedKey } from './requestTerms.js';
 import { brakesOfAll, mayDecide } from './requestTerms.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { isDepositaryOf } from '../records/deposit.js';
-import type { KeyId, PrincipalId } from '../records/ids.js';
-import type { Quorum } from '../records/quorum.js';
+import type { SealedQuorum } from '../records/deposit.js';
+import type { PrincipalId } from '../records/ids.js';
 import type { Approval, Denial, Recovery } from '../records/recovery.js';
 
-/** One complete quorum for each key of a request. */
+/** A key of a request, and the quorum of it that has agreed. */
+export interface CompleteKey extends AskedKey {
+  readonly quorum: SealedQuorum;
+}
+
+/** The keys of a request in their order, each with its complete quorum. */
 export interface Completion {
-  readonly quorums: readonly { readonly key: KeyId; readonly members: Quorum }[];
+  readonly keys: readonly CompleteKey[];
   /** Until the first of their approvals expires. */
   readonly holdsUntil: Date;
 }
 
-/** The complete quorum of each key whose approvals hold the longest; undefined as long as one key has none. */
+/**
+ * The complete quorum of each key whose approvals hold the longest; of those that hold as long, the first. Undefined as long as one
+ * key has none. It is the one that an approval logs and that the key is brought back by.
+ */
 export function completion(
   keys: readonly AskedKey[],
   approvals: readonly Approval[],
 ): Completion | undefined {
   const until = new Map(approvals.map(({ depositary, expiresAt }) => [depositary, expiresAt.getTime()]));
-  const complete = keys.flatMap(({ deposit, sealed }) => {
-    const [longest] = sealed.quorums
+  const complete = keys.flatMap((key) => {
+    const [longest] = key.sealed.quorums
       .filter(({ members }) => members.every((member) => until.has(member)))
-      .map(({ members }) => ({
-        key: deposit.key,
-        members,
-        untilMs: Math.min(...members.map((member) => until.get(member) ?? 0)),
+      .map((quorum) => ({
+        key: { ...key, quorum },
+        untilMs: Math.min(...quorum.members.map((member) => until.get(member) ?? 0)),
       }))
       .sort((a, b) => b.untilMs - a.untilMs);
     return longest ?? [];
   });
   if (complete.length < keys.length) return undefined;
   return {
-    quorums: complete.map(({ key, members }) => ({ key, members })),
+    keys: complete.map(({ key }) => key),
     holdsUntil: new Date(Math.min(...complete.map(({ untilMs }) => untilMs))),
   };
 }
@@ -67,8 +74,8 @@ export function repliesFromMs(
 }
 
 /** Who agrees for each key, as the log has it. */
-export function quorumsAsJson(quorums: Completion['quorums']): Json {
-  return Object.fromEntries(quorums.map(({ key, members }) => [key, members]));
+export function quorumsAsJson(keys: readonly CompleteKey[]): Json {
+  return Object.fromEntries(keys.map(({ deposit, quorum }) => [deposit.key, quorum.members]));
 }
 
 /**

@@ -38,14 +38,6 @@ export function minimalQuorums(shape: Shape): readonly Quorum[] {
   return [...quorums].sort((a, b) => compare(a.join(' '), b.join(' ')));
 }
 
-/** The first quorum whose members have all agreed; undefined when none has. */
-export function completeQuorum<Q extends { readonly members: Quorum }>(
-  quorums: readonly Q[],
-  agreed: ReadonlySet<PrincipalId>,
-): Q | undefined {
-  return quorums.find((quorum) => quorum.members.every((member) => agreed.has(member)));
-}
-
 /** Everybody who is in one of the quorums, once, in lexical order. */
 export function depositariesIn(quorums: readonly Quorum[]): readonly PrincipalId[] {
   return [...new Set(quorums.flat())].sort(compare);

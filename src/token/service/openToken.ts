@@ -307,19 +307,45 @@ function getAnchor(driver: PKCS11, session: Handle): Anchor {
   throw new EscrowError('token-unavailable', undefined, { cause });
 }
 
+/** By what each verb of a loan is made. */
+const FAMILIES: {
+  readonly [V in keyof TokenVerbs]: (bench: Workbench, loan: Loan) => Pick<TokenVerbs, V>;
+} = {
+  generateUserKey: depositVerbs,
+  wrapUnderKek: depositVerbs,
+  generateShareKey: depositVerbs,
+  generateLayerKey: depositVerbs,
+  wrapToDepositary: depositVerbs,
+  wrapToServerFor: depositVerbs,
+  sealUnder: depositVerbs,
+  generateTransferKey: depositVerbs,
+  wrapToOwner: depositVerbs,
+  wrapUnderTransfer: depositVerbs,
+  createTransport: recoveryVerbs,
+  destroyTransport: recoveryVerbs,
+  unwrapReply: recoveryVerbs,
+  openUnder: recoveryVerbs,
+  unwrapLayer: recoveryVerbs,
+  raiseGrant: recoveryVerbs,
+  destroyGrant: recoveryVerbs,
+  unwrapForRelease: recoveryVerbs,
+  sign: operateVerbs,
+  decrypt: operateVerbs,
+  attest: operateVerbs,
+};
+
 /** An object with exactly these verbs, each part of the loan. */
 function lendVerbs<V extends keyof TokenVerbs>(
   bench: Workbench,
   loan: Loan,
   verbs: readonly V[],
 ): Pick<TokenVerbs, V> {
-  const all: TokenVerbs = {
-    ...depositVerbs(bench, loan),
-    ...recoveryVerbs(bench, loan),
-    ...operateVerbs(bench, loan),
-  };
+  const families = new Set<(bench: Workbench, loan: Loan) => Partial<TokenVerbs>>(
+    verbs.map((verb) => FAMILIES[verb]),
+  );
+  const made = Object.assign({}, ...[...families].map((family) => family(bench, loan))) as TokenVerbs;
   const rows = verbs.map((verb) => {
-    const run: (...given: never[]) => Promise<unknown> = all[verb];
+    const run: (...given: never[]) => Promise<unknown> = made[verb];
     return [verb, (...given: never[]) => loan.during(() => run(...given))] as const;
   });
   // Object.fromEntries cannot know that the names are V and each function keeps its type.

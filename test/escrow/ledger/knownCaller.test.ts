@@ -131,6 +131,28 @@ describe('an act whose caller’s policy is replaced before its attempt is recor
     expect(journal.entries.map(({ phase }) => phase)).toEqual(['attempted', 'done']);
   });
 
+  test('is not refused by the policy that is in force no more: what would be refused by it is decided anew', async () => {
+    const { ledger, journal } = underNext(policyOf(4, mailer));
+    const caller = known(byKey);
+    const call = callOf(caller, {
+      request: { jws: 'a.b.c', kid: 'key of mailer', jti: 'j', expiresAt: new Date(8e15) },
+    });
+    const by: number[] = [];
+    const performed = ledger.perform({
+      act: 'policy.apply',
+      actor: actorOf(call),
+      decide: () => {
+        by.push(call.policy.version);
+        if (call.policy.version === 3) return Promise.reject(new EscrowError('forbidden'));
+        return Promise.resolve({ detail: {}, claims: [], plan: undefined });
+      },
+      run: () => Promise.resolve({ detail: {}, digest: 'ab'.repeat(32), changes: [], answer: 'done' }),
+    });
+    expect(await performed).toEqual({ answer: 'done', index: 1 });
+    expect(by).toEqual([3, 4]);
+    expect(journal.entries.map(({ phase }) => phase)).toEqual(['attempted', 'done']);
+  });
+
   test.each([
     ['whom the next policy does not list', policyOf(4), 'caller-unknown'],
     ['who has lost the role', policyOf(4, app('mailer', { roles: [] })), 'forbidden'],

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 
 import type { PrincipalId } from '../../../src/escrow/records/ids.js';
 import type { Shape } from '../../../src/escrow/rules/quorums.js';
-import { completeQuorum, minimalQuorums } from '../../../src/escrow/rules/quorums.js';
+import { minimalQuorums } from '../../../src/escrow/rules/quorums.js';
 import { errorCode } from '../../support/errorCode.js';
 
 const people = ['ann', 'ben', 'cat', 'dan', 'eve'] as const;
@@ -116,14 +116,5 @@ describe('minimal quorums', () => {
       );
     expect(minimalQuorums(pairs(42)).flat()).toHaveLength(126);
     expect(errorCode(() => minimalQuorums(pairs(43)))).toBe('quorum-too-large');
-  });
-});
-
-describe('a quorum is complete', () => {
-  it('when each of its members has agreed, and not one sooner', () => {
-    const quorums = [{ members: ['ann', 'ben'] as unknown as PrincipalId[] }];
-    const agreed = (...ids: string[]): ReadonlySet<PrincipalId> => new Set(ids as unknown as PrincipalId[]);
-    expect(completeQuorum(quorums, agreed('ann', 'cat'))).toBeUndefined();
-    expect(completeQuorum(quorums, agreed('ann', 'ben'))).toBe(quorums[0]);
   });
 });
