@@ -31,9 +31,9 @@ test('a signature asks the database for no policy: the one that the caller is kn
 });
 
 test('when another policy is in force, the attempt does not hold, and the caller acts by that one', async () => {
+  bindCertificates(running.world, {});
   expect(await sign()).toBe(200);
   claimed = [];
-  bindCertificates(running.world, {});
   bindCertificates(running.world, {});
   expect(await sign()).toBe(200);
   expect(claimed).toEqual([1, 2]);

@@ -9,7 +9,7 @@ import type { Principal } from '../../src/escrow/records/principals.js';
 /** A call of somebody, signed with their first key, as it is let in by a policy of this version. */
 export function callBy(caller: Principal, version: number, jws?: string): Call {
   const kid = caller.keys[0]?.thumbprint ?? '';
-  const policy = { version, principals: new Map([[caller.id, caller]]) } as unknown as Policy;
+  const policy = { version, principals: new Map([[caller.id, caller]]), rules: [] } as unknown as Policy;
   const known = KnownCaller.find(policy, { kid });
   if (known === undefined) throw new Error('a caller has a key');
   const jti = randomBytes(8).toString('hex');
