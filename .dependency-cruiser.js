@@ -6,26 +6,27 @@ import { join } from 'node:path';
  * `core` is what modules of Node it may use: all, or those named.
  */
 const ROOMS = {
+  system: { rooms: [] },
   log: { rooms: [], core: ['crypto'] },
   escrow: { rooms: ['log'], core: ['crypto'] },
   policy: { rooms: ['escrow', 'log'], packages: ['zod'], core: ['crypto'] },
   api: { rooms: ['policy', 'escrow', 'log'], packages: ['zod'], core: [] },
   jose: { rooms: ['escrow', 'log'], core: ['crypto'] },
   token: {
-    rooms: ['escrow', 'log'],
+    rooms: ['escrow', 'log', 'system'],
     packages: ['pkcs11js', 'graphene-pk11', 'koffi', 'commander', 'yaml', 'zod'],
   },
-  postgres: { rooms: ['privatePostgres', 'escrow', 'log'], packages: ['knex', 'pg'] },
-  privatePostgres: { rooms: [], packages: ['pg'] },
+  postgres: { rooms: ['privatePostgres', 'escrow', 'log', 'system'], packages: ['knex', 'pg'] },
+  privatePostgres: { rooms: ['system'], packages: ['pg'] },
   http: { rooms: ['api', 'policy', 'escrow', 'log'], packages: ['express', 'jose', 'zod'] },
-  notify: { rooms: ['escrow'], packages: ['nodemailer'] },
-  cosigning: { rooms: ['escrow', 'log'] },
+  notify: { rooms: ['escrow', 'system'], packages: ['nodemailer'] },
+  cosigning: { rooms: ['escrow', 'log', 'system'] },
   daemon: {
     rooms: ['http', 'notify', 'postgres', 'privatePostgres', 'token', 'cosigning', 'escrow', 'log'],
     packages: ['koffi', 'winston', 'yaml', 'zod'],
   },
   client: {
-    rooms: ['api', 'jose', 'policy', 'escrow', 'log'],
+    rooms: ['api', 'jose', 'policy', 'escrow', 'log', 'system'],
     packages: ['jose', 'koffi', 'yaml', 'zod'],
   },
   audit: {
@@ -33,9 +34,9 @@ const ROOMS = {
     packages: ['zod'],
     core: ['crypto', 'fs'],
   },
-  witness: { rooms: ['client', 'log'], packages: ['zod'] },
+  witness: { rooms: ['client', 'log', 'system'], packages: ['zod'] },
   cli: {
-    rooms: ['audit', 'client', 'witness', 'api', 'jose', 'policy', 'escrow', 'log'],
+    rooms: ['audit', 'client', 'witness', 'api', 'jose', 'policy', 'escrow', 'log', 'system'],
     packages: ['commander', 'yaml', 'zod'],
   },
 };

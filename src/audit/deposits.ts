@@ -9,7 +9,7 @@ import { depositariesIn } from '../escrow/rules/quorums.js';
 import type { Choice } from '../escrow/rules/rules.js';
 import { choose, getOwner } from '../escrow/rules/rules.js';
 import type { Json } from '../log/entry/canonical.js';
-import { canonicalJson } from '../log/entry/canonical.js';
+import { canonicalJson, isJsonObject } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';
 import type { Documents } from '../log/export/verifier.js';
 import { policyAct } from '../log/export/verifier.js';
@@ -141,14 +141,14 @@ function checkDeposit({ detail }: Entry, { policy, owner, rule, quorums }: Expec
  */
 function sharesOf(shares: Json | undefined): readonly Json[] {
   return listOf(shares).map((share) => {
-    if (!isObject(share)) return share;
+    if (!isJsonObject(share)) return share;
     const { kek, recipients, ...others } = share;
     return typeof kek === 'string' ? { ...others, recipients: listOf(recipients).map(withoutShare) } : share;
   });
 }
 
 function withoutShare(recipient: Json): Json {
-  if (!isObject(recipient)) return recipient;
+  if (!isJsonObject(recipient)) return recipient;
   const { share, ...others } = recipient;
   return isHash(share) ? others : recipient;
 }
@@ -156,18 +156,14 @@ function withoutShare(recipient: Json): Json {
 /** The hashes of all shares, which entries from before they were recorded lack. */
 function hashesOf(shares: Json | undefined): readonly (Json | undefined)[] {
   return listOf(shares).flatMap((share) =>
-    isObject(share)
-      ? listOf(share['recipients']).map((recipient) => (isObject(recipient) ? recipient['share'] : undefined))
+    isJsonObject(share)
+      ? listOf(share['recipients']).map((recipient) => (isJsonObject(recipient) ? recipient['share'] : undefined))
       : [],
   );
 }
 
 function listOf(value: Json | undefined): readonly Json[] {
   return Array.isArray(value) ? (value as readonly Json[]) : [];
-}
-
-function isObject(value: Json): value is Readonly<Record<string, Json>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isHash(value: Json | undefined): boolean {

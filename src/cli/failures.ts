@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 
-import { errorCodeOf } from '../client/errorCode.js';
+import { codeOf } from '../system/errors.js';
 import type { End } from '../client/errors.js';
 import {
   IdentityError,
@@ -206,7 +206,7 @@ function problemFailure({ code, status, detail, requestId }: ServerProblem): Fai
 
 /** Files that the caller named. */
 function fileFailure(error: unknown): Failure | undefined {
-  const code = errorCodeOf(error);
+  const code = codeOf(error);
   if (code === undefined || !types.isNativeError(error) || !('syscall' in error) || !('path' in error)) {
     return undefined;
   }

@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 
 import { decodeText, TextError } from '../log/entry/plainText.js';
-import { errorCodeOf } from '../client/errorCode.js';
+import { codeOf } from '../system/errors.js';
 import { UsageError } from './failures.js';
 import type { Given } from './given.js';
 
@@ -84,7 +84,7 @@ function readText(file: string, mustBe: boolean): string | undefined {
     return decodeText(readFileSync(file), file);
   } catch (error) {
     if (error instanceof TextError) throw error;
-    if (errorCodeOf(error) === 'ENOENT' && !mustBe) return undefined;
+    if (codeOf(error) === 'ENOENT' && !mustBe) return undefined;
     throw new UsageError(`${file} cannot be read`, 'unset ESCROWCTL_CONFIG, or make the file');
   }
 }

@@ -3,7 +3,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 import { types } from 'node:util';
 
 import type { ClientCertificate } from './identity/clientCertificate.js';
-import { errorCodeOf } from './errorCode.js';
+import { codeOf } from '../system/errors.js';
 import { ServerUnreachable } from './errors.js';
 
 /** One request over the wire. */
@@ -108,7 +108,7 @@ export class HttpsConnection implements Connection {
       const seconds = Math.round(this.#deadlineMs / 1000);
       return new ServerUnreachable('timeout', `${where} did not answer within ${seconds} s`, options);
     }
-    const code = codeOf(error);
+    const code = failureCode(error);
     if (NOT_REACHED.has(code)) {
       return new ServerUnreachable('refused', `cannot connect to ${where} (${code})`, options);
     }
@@ -151,11 +151,11 @@ function bareHost(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
-function codeOf(error: unknown): string {
+function failureCode(error: unknown): string {
   // several addresses were tried: the first failure speaks for all
   if (types.isNativeError(error) && 'errors' in error && Array.isArray(error.errors))
-    return codeOf(error.errors[0]);
-  return errorCodeOf(error) ?? 'unknown';
+    return failureCode(error.errors[0]);
+  return codeOf(error) ?? 'unknown';
 }
 
 async function readAnswer(incoming: IncomingMessage): Promise<WireAnswer> {

@@ -5,8 +5,8 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { types } from 'node:util';
 
+import { messageOf } from '../system/errors.js';
 import type { WitnessKey } from '../log/note/cosignature.js';
 
 /** A witness, and where it is asked. */
@@ -64,7 +64,7 @@ export function submissionTo({ url, ca }: WitnessAt, timeoutMs: number): Submiss
       new Promise((resolve, reject) => {
         const signal = AbortSignal.timeout(timeoutMs);
         const fail = (error: unknown): void => {
-          const why = signal.aborted ? `no answer within ${timeoutMs} ms` : reasonOf(error);
+          const why = signal.aborted ? `no answer within ${timeoutMs} ms` : messageOf(error);
           reject(new WitnessUnreachable(why, { cause: error }));
         };
         const bytes = Buffer.from(body);
@@ -99,11 +99,4 @@ async function readReply(incoming: IncomingMessage): Promise<WitnessReply> {
     mediaType: (incoming.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
     body: Buffer.concat(chunks).toString('utf8'),
   };
-}
-
-function reasonOf(error: unknown): string {
-  // not instanceof: errors may be of another realm
-  if (!types.isNativeError(error)) return String(error);
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-  return error.message === '' ? (code ?? 'unknown') : error.message;
 }

@@ -16,7 +16,7 @@ import { checkRequest, proveSigner, readClaimed } from './caller/signed.js';
 import type { InFlight } from './limits/inFlight.js';
 import type { PeerCertificate } from './caller/peerCertificate.js';
 import type { Gate } from './limits/rates.js';
-import { isJsonObject } from './limits/strictJson.js';
+import { isJsonObject } from '../log/entry/canonical.js';
 import type { Access, Carried, OperateRoute, PublicRoute, Reply, Route, SignedRoute } from './route.js';
 import { membersOf } from './route.js';
 

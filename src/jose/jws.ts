@@ -1,3 +1,5 @@
+import { isJsonObject } from '../log/entry/canonical.js';
+import { decodeBase64url } from '../log/note/base64.js';
 import type { KeyObject } from 'node:crypto';
 import { constants, createPublicKey, verify } from 'node:crypto';
 
@@ -80,20 +82,12 @@ export function importJwk(jwk: Jwk): KeyObject | undefined {
   }
 }
 
-/** The bytes of base64url without padding (RFC 4648 section 5), when it is exactly that; else undefined. */
-export function decodeBase64url(text: string): Buffer | undefined {
-  const bytes = Buffer.from(text, 'base64url');
-  return bytes.toString('base64url') === text ? bytes : undefined;
-}
-
 function jsonObject(part: string): Readonly<Record<string, unknown>> | undefined {
   const bytes = decodeBase64url(part);
   if (bytes === undefined) return undefined;
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Readonly<Record<string, unknown>>)
-      : undefined;
+    return isJsonObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

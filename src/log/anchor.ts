@@ -1,5 +1,5 @@
 import { decodeBase64, encodeBase64 } from './note/base64.js';
-import { canonicalJson } from './entry/canonical.js';
+import { canonicalJson, isJsonObject } from './entry/canonical.js';
 import { emptyRoot, hashLengthBytes, sameBytes } from './tree/merkle.js';
 
 /** A tree of the log, by its size and its root (32 bytes). */
@@ -71,8 +71,8 @@ function parseAnchor(text: string): Anchor | undefined {
   const head = readHead(value);
   if (head === undefined) return undefined;
   const { policy, unsigned, lost } = value;
-  const policyRead = isObject(policy) ? readPolicy(policy) : undefined;
-  const lostRead = isObject(lost) ? readHead(lost) : undefined;
+  const policyRead = isJsonObject(policy) ? readPolicy(policy) : undefined;
+  const lostRead = isJsonObject(lost) ? readHead(lost) : undefined;
   return { ...head, policy: policyRead, unsigned: isSize(unsigned) ? unsigned : undefined, lost: lostRead };
 }
 
@@ -98,12 +98,8 @@ function headToJson({ size, root }: TreeHead): { readonly size: number; readonly
 function parseObject(text: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : {};
+    return isJsonObject(value) ? value : {};
   } catch {
     return {};
   }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }

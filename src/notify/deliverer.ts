@@ -7,7 +7,7 @@ import type { Clock } from '../escrow/ports/clock.js';
 import type { LogReader, StoredEntry } from '../escrow/ports/log.js';
 import { backOffMs, TRIES } from './backOff.js';
 import type { Handing, Notices, Sink } from './sink.js';
-import { reasonOf } from './sink.js';
+import { messageOf } from '../system/errors.js';
 
 /** Where a deliverer finds the notices of each entry, and how far each sink has come. */
 export interface DelivererParts {
@@ -63,7 +63,7 @@ export class Delivery {
       this.#lastReport = '';
       return rest;
     } catch (error) {
-      const reason = reasonOf(error);
+      const reason = messageOf(error);
       // an outage is one line, not one a second
       if (reason !== this.#lastReport)
         this.#parts.report('warn', 'notices wait: the log or the records cannot be read', {
@@ -127,7 +127,7 @@ export class Delivery {
       return await this.sink.hand(notices);
     } catch (error) {
       const fault = 'The sink failed.';
-      return { took: 'none', because: 'unavailable', fault, reason: reasonOf(error) };
+      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
   }
 

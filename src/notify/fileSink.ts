@@ -6,7 +6,8 @@ import { dirname } from 'node:path';
 import type { NoticeKind } from '../escrow/records/notice.js';
 import { payloadOf } from './payload.js';
 import type { Handing, Notices, Sink } from './sink.js';
-import { codeOf, reasonOf } from './sink.js';
+import { codeOf, messageOf } from '../system/errors.js';
+import { syncDirectory } from '../system/files.js';
 
 /** The file as it is configured. */
 export interface FileOptions {
@@ -50,7 +51,7 @@ export class FileSink implements Sink {
     } catch (error) {
       const code = codeOf(error);
       const fault = `The file cannot be written${code === undefined ? '' : ` (${code})`}.`;
-      return { took: 'none', because: 'unavailable', fault, reason: reasonOf(error) };
+      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
   }
 
@@ -64,13 +65,4 @@ async function endsWithNewline(file: FileHandle, size: number): Promise<boolean>
   const last = Buffer.alloc(1);
   await file.read(last, 0, 1, size - 1);
   return last[0] === 0x0a;
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -4,7 +4,7 @@ import { createTransport } from 'nodemailer';
 import type { Notice, NoticeKind } from '../escrow/records/notice.js';
 import type { Clock } from '../escrow/ports/clock.js';
 import type { Handing, Notices, Sink } from './sink.js';
-import { codeOf, reasonOf } from './sink.js';
+import { codeOf, messageOf } from '../system/errors.js';
 
 /** The mail server as it is configured. */
 export interface MailOptions {
@@ -80,7 +80,7 @@ export class MailSink implements Sink {
       address = await this.#options.addressOf(to);
     } catch (error) {
       const fault = 'The directory cannot be read.';
-      return { took: 'none', because: 'unavailable', fault, reason: reasonOf(error) };
+      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
     if (address === undefined || !isMailAddress(address)) {
       this.#note(to, address === undefined ? 'there is no address of them' : 'their address is none');
@@ -155,7 +155,7 @@ function groupOf([first, ...others]: Notices): Notices {
 function failureOf(error: unknown): Handing {
   const { command, responseCode } = answerOf(error);
   const code = codeOf(error);
-  const reason = reasonOf(error);
+  const reason = messageOf(error);
   const isAboutMessage = command === 'RCPT TO' || command === 'DATA' || code === 'EMESSAGE';
   const said = responseCode === undefined ? '' : ` The server answered ${responseCode}.`;
   if (isAboutMessage && responseCode !== undefined && responseCode !== 421) {

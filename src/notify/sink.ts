@@ -33,15 +33,3 @@ export interface Sink {
   /** Breaks off what is under way. */
   close(): void;
 }
-
-/** An error's code (`ECONNREFUSED`), when it has one. */
-export function codeOf(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
-  return typeof error.code === 'string' ? error.code : undefined;
-}
-
-/** An error's message, for operators. */
-export function reasonOf(error: unknown): string {
-  if (typeof error !== 'object' || error === null || !('message' in error)) return String(error);
-  return String(error.message);
-}

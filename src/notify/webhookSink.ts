@@ -6,7 +6,7 @@ import type { NoticeKind } from '../escrow/records/notice.js';
 import type { Clock } from '../escrow/ports/clock.js';
 import { payloadOf } from './payload.js';
 import type { Handing, Notices, Sink } from './sink.js';
-import { codeOf, reasonOf } from './sink.js';
+import { codeOf, messageOf } from '../system/errors.js';
 import { webhookHeaders } from './webhookSignature.js';
 
 /** A webhook as it is configured. */
@@ -69,7 +69,7 @@ export class WebhookSink implements Sink {
       const fault = isTimeout(error)
         ? 'The receiver did not answer in time.'
         : `The connection to the receiver failed${code === undefined ? '' : ` (${code})`}.`;
-      return { took: 'none', because: 'unavailable', fault, reason: reasonOf(error) };
+      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
   }
 

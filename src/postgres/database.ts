@@ -361,7 +361,3 @@ async function healthOf(
     return { answers: false };
   }
 }
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

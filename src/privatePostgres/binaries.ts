@@ -1,7 +1,8 @@
 import { access, constants, readdir, realpath } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { bundleAt, findBundle, settleBundle } from './bundledBinaries.js';
-import { ClusterError, errorMessage } from './errors.js';
+import { ClusterError } from './errors.js';
+import { messageOf } from '../system/errors.js';
 import { canReach, runToEnd, type RunUser } from './unprivileged.js';
 
 /** A directory with `postgres` and `initdb` that the server's user can run. */
@@ -133,7 +134,7 @@ async function inspect(directory: string, search: BinarySearch): Promise<Binarie
   }
   const ran = await runToEnd(join(directory, 'postgres'), ['--version'], search).catch((error: unknown) => ({
     stdout: '',
-    stderr: errorMessage(error),
+    stderr: messageOf(error),
   }));
   const [, version, major] = /\(PostgreSQL\) ((\d+)\S*)/.exec(ran.stdout) ?? [];
   if (version === undefined) return `${directory}/postgres does not run: ${ran.stderr.trim()}`;

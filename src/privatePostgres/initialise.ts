@@ -2,9 +2,10 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Binaries } from './binaries.js';
-import { ClusterError, errorCode } from './errors.js';
+import { ClusterError } from './errors.js';
+import { codeOf } from '../system/errors.js';
 import { exists, own, type Place } from './place.js';
-import { createOnce, syncDirectory } from './durableFile.js';
+import { createOnce, syncDirectory } from '../system/files.js';
 import { runToEnd, type RunUser } from './unprivileged.js';
 
 /** The names in every private cluster. */
@@ -88,7 +89,7 @@ export async function initialise(
  */
 export async function sweepDrafts(place: Place): Promise<void> {
   for (const directory of new Set([place.directory, place.home])) {
-    const left = (await readdir(directory)).filter((name) => /\.[0-9a-f]{12}\.new$/.test(name));
+    const left = (await readdir(directory)).filter((name) => DRAFT.test(name));
     await Promise.allSettled(
       left.map(async (name) => {
         const path = join(directory, name);
@@ -150,7 +151,7 @@ async function readPasswords(file: string): Promise<Passwords | undefined> {
   try {
     value = JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
-    if (error instanceof SyntaxError || errorCode(error) === 'ENOENT') return undefined;
+    if (error instanceof SyntaxError || codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
   if (typeof value !== 'object' || value === null || !('owner' in value) || !('daemon' in value))

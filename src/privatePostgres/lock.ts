@@ -1,5 +1,6 @@
 import { Client } from 'pg';
-import { ClusterError, errorCode, errorMessage } from './errors.js';
+import { ClusterError } from './errors.js';
+import { codeOf, messageOf } from '../system/errors.js';
 
 /** How to reach the cluster as one role. `host` is the socket's directory. */
 export interface ConnectionSettings {
@@ -67,8 +68,8 @@ export async function tryLock(settings: ConnectionSettings): Promise<LockAttempt
 }
 
 function judge(error: unknown, settings: ConnectionSettings): LockAttempt {
-  const cause = new Error(errorMessage(error), { cause: error });
-  const code = errorCode(error);
+  const cause = new Error(messageOf(error), { cause: error });
+  const code = codeOf(error);
   if (code === '55P03') return { state: 'taken' };
   // pg says that a connection broke off, or timed out, without a code.
   if (code === undefined || passing.has(code)) return { state: 'unavailable', cause };

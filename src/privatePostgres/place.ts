@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, lstat, mkdir, mkdtemp, readFile, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ClusterError, errorCode } from './errors.js';
-import { createOnce, replaceFile } from './durableFile.js';
+import { ClusterError } from './errors.js';
+import { codeOf } from '../system/errors.js';
+import { createOnce, replaceFile } from '../system/files.js';
 import { canReach, makePassage, type RunUser } from './unprivileged.js';
 
 /**
@@ -93,7 +94,7 @@ export async function restoreSocketDirectory(place: Place, user: RunUser | undef
     await mkdir(place.socketDirectory, { mode: 0o700 });
     await own(place.socketDirectory, user);
   } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error;
+    if (codeOf(error) !== 'EEXIST') throw error;
     if (!(await isPrivate(place.socketDirectory, user))) throw error;
   }
 }
@@ -115,17 +116,6 @@ export function missing(place: Place): ClusterError {
 export async function own(path: string, user: RunUser | undefined): Promise<void> {
   if (user !== undefined) await chown(path, user.uid, user.gid);
   await chmod(path, 0o700);
-}
-
-/** Whether there is anything at `path`. Other errors than its absence are thrown: they say nothing about it. */
-export async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return false;
-    throw error;
-  }
 }
 
 async function makeHome(home: string, sharedDirectory: string): Promise<void> {
@@ -199,7 +189,7 @@ async function readLocation(directory: string): Promise<Location | undefined> {
   try {
     text = await readFile(locationFile(directory), 'utf8');
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
+    if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
   const location = parseLocation(text);

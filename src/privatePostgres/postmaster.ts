@@ -3,9 +3,10 @@ import { copyFile, open, readFile, readlink, realpath, stat, truncate } from 'no
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Binaries } from './binaries.js';
-import { ClusterError, errorCode } from './errors.js';
+import { ClusterError } from './errors.js';
+import { codeOf } from '../system/errors.js';
 import { restoreSocketDirectory, type Place } from './place.js';
-import { replaceFile } from './durableFile.js';
+import { writeWhole } from '../system/files.js';
 import { daemonRole, databaseName, ownerRole } from './initialise.js';
 import { bareEnvironment, identity, type RunUser } from './unprivileged.js';
 
@@ -67,7 +68,11 @@ const immediateStopMs = 5000;
  */
 export async function launch(place: Place, binaries: Binaries, user: RunUser | undefined): Promise<Launched> {
   const rules = join(place.home, 'pg_hba.conf');
-  await replaceFile(rules, accessRules, 0o644);
+  await writeWhole(rules, 0o644, async (file) => {
+    await file.writeFile(accessRules);
+    // after the umask, which may be narrower than what the server's user needs
+    await file.chmod(0o644);
+  });
   await restoreSocketDirectory(place, user);
   await boundLog(place);
   const given = { ...settings, hba_file: rules, unix_socket_directories: quote(place.socketDirectory) };
@@ -105,7 +110,7 @@ export async function launch(place: Place, binaries: Binaries, user: RunUser | u
  */
 export async function findPostmaster(data: string): Promise<Postmaster | undefined> {
   const text = await readFile(join(data, 'postmaster.pid'), 'utf8').catch((error: unknown) => {
-    if (errorCode(error) === 'ENOENT') return '';
+    if (codeOf(error) === 'ENOENT') return '';
     throw error;
   });
   const [pidLine, dataLine, , , socketLine] = text.split('\n');
@@ -114,7 +119,7 @@ export async function findPostmaster(data: string): Promise<Postmaster | undefin
   if (!Number.isInteger(pid) || pid <= 1 || !(await isAlive(pid))) return undefined;
   const real = await realpath(data);
   const worksIn = await readlink(`/proc/${pid}/cwd`).catch(async (error: unknown) => {
-    if (errorCode(error) === 'ENOENT' && process.platform === 'linux') return undefined;
+    if (codeOf(error) === 'ENOENT' && process.platform === 'linux') return undefined;
     return dataLine === undefined ? undefined : realpath(dataLine).catch(() => undefined);
   });
   if (worksIn !== real) return undefined;
@@ -160,7 +165,7 @@ async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    if (errorCode(error) !== 'EPERM') return false;
+    if (codeOf(error) !== 'EPERM') return false;
   }
   const status = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
   // proc(5): pid (comm) state ...; comm may hold parentheses and spaces itself.
@@ -180,7 +185,7 @@ function signal({ pid }: Postmaster, name: 'SIGINT' | 'SIGQUIT'): void {
   try {
     process.kill(pid, name);
   } catch (error) {
-    if (errorCode(error) !== 'ESRCH') throw error;
+    if (codeOf(error) !== 'ESRCH') throw error;
   }
 }
 

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
 import type { ClusterOptions } from './options.js';
-import { ClusterError, errorCode, errorMessage } from './errors.js';
-import { choosePlace, exists, missing, openPlace, readPlace, type Place } from './place.js';
+import { ClusterError } from './errors.js';
+import { codeOf, messageOf } from '../system/errors.js';
+import { choosePlace, missing, openPlace, readPlace, type Place } from './place.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';
 import { chooseRunUser, type RunUser } from './unprivileged.js';
 
@@ -52,10 +53,10 @@ export async function prepare(options: ClusterOptions, deadline: number): Promis
     }
     return { options, place, user, binaries, passwords };
   } catch (error) {
-    if (errorCode(error) !== 'EACCES' && errorCode(error) !== 'EPERM') throw error;
+    if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
     throw new ClusterError(
       'unreachable',
-      `escrowd's own user may not use ${options.directory}: ${errorMessage(error)}`,
+      `escrowd's own user may not use ${options.directory}: ${messageOf(error)}`,
       { cause: error },
     );
   }
@@ -65,7 +66,7 @@ export async function prepare(options: ClusterOptions, deadline: number): Promis
 async function readData(place: Place): Promise<{ major: number; uid: number; gid: number } | undefined> {
   if (!(await exists(place.data))) return undefined;
   const written = await readFile(join(place.data, 'PG_VERSION'), 'utf8').catch((error: unknown) => {
-    if (errorCode(error) === 'ENOENT') return '';
+    if (codeOf(error) === 'ENOENT') return '';
     throw error;
   });
   const major = Number(written);

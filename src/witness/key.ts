@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 
-import { errorCodeOf } from '../client/errorCode.js';
+import { codeOf } from '../system/errors.js';
 import {
   cosignatureMessage,
   encodeCosignature,
@@ -52,7 +52,7 @@ export async function readKeyFile(path: string): Promise<Cosigner> {
     content = decodeText(await readFile(path), path);
   } catch (cause) {
     if (cause instanceof WitnessFault) throw cause;
-    const why = errorCodeOf(cause) === 'ENOENT' ? 'there is no such file' : 'it cannot be read';
+    const why = codeOf(cause) === 'ENOENT' ? 'there is no such file' : 'it cannot be read';
     throw new WitnessFault('witness-key', `${path}: ${why}`, { cause });
   }
   const name = nameLine.exec(content)?.[1];

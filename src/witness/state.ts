@@ -3,8 +3,8 @@ import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { syncDirectory, writeFileAtomically, writeNewFile } from '../client/files/atomicFile.js';
-import { errorCodeOf } from '../client/errorCode.js';
+import { syncDirectory, replaceFile, writeNewFile } from '../system/files.js';
+import { codeOf } from '../system/errors.js';
 import type { Cosigned } from '../log/note/addCheckpoint.js';
 import { decodeBase64, encodeBase64 } from '../log/note/base64.js';
 import { hashLengthBytes } from '../log/tree/merkle.js';
@@ -49,7 +49,7 @@ export async function createState(directory: string, vkey: string): Promise<void
   try {
     await writeNewFile(join(directory, fileName), contentOf({ vkey, logs: {} }), 0o600);
   } catch (cause) {
-    if (errorCodeOf(cause) !== 'EEXIST') throw cause;
+    if (codeOf(cause) !== 'EEXIST') throw cause;
     throw new WitnessFault('witness-exists', `${directory} has the state of a witness already`, { cause });
   }
   await syncDirectory(directory);
@@ -71,7 +71,7 @@ export async function openState(directory: string, vkey: string): Promise<Witnes
     remember: async (origin, latest) => {
       const state = await readState(path, vkey);
       const logs = { ...state.logs, [origin]: latest };
-      await writeFileAtomically(path, contentOf({ vkey, logs }), 0o600);
+      await replaceFile(path, contentOf({ vkey, logs }), 0o600);
     },
   };
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { decodeBase64url } from '../../src/api/base64url.js';
+import { decodeBase64url } from '../../src/log/note/base64.js';
 import { decryptOrder, keyOrder, pageQuery, recoveryOrder, signOrder } from '../../src/api/orders.js';
 
 describe('base64url', () => {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { decodeText } from '../../log/entry/plainText.js';
-import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { replaceFile } from '../../system/files.js';
 import { answerChallenge, parseChallenge } from '../../client/depositary/challenge.js';
 import type { CommandRow, Result } from '../command.js';
 import type { Given } from '../given.js';
@@ -23,7 +23,7 @@ async function answer(session: Session, given: Given): Promise<Result> {
   const challenge = parseChallenge(decodeText(await readFile(given.argument(0)), given.argument(0)));
   const answered = await answerChallenge(challenge, identity.id, await identity.depositaryOpener());
   const out = given.text('out');
-  await writeFileAtomically(out, `${JSON.stringify(answered, undefined, 2)}\n`, 0o644);
+  await replaceFile(out, `${JSON.stringify(answered, undefined, 2)}\n`, 0o644);
   return {
     json: { id: identity.id, out },
     lines: [`Answered the challenge for ${identity.id}.`],

@@ -1,4 +1,4 @@
-import { writeFileAtomically, writeNewFile } from '../../client/files/atomicFile.js';
+import { replaceFile, writeNewFile } from '../../system/files.js';
 import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
 import { quoted } from '../../escrow/records/freeText.js';
 import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
@@ -118,7 +118,7 @@ async function show(session: Session, given: Given): Promise<Result> {
   const out = given.find('publicKeyOut');
   if (out !== undefined) {
     if (key.publicKeyPem === undefined) throw new UsageError(`${key.key} is symmetric and has no public key`);
-    await writeFileAtomically(out, ended(key.publicKeyPem), 0o644);
+    await replaceFile(out, ended(key.publicKeyPem), 0o644);
   }
   return {
     json: key,

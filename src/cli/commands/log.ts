@@ -1,5 +1,5 @@
 import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
-import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { replaceFile } from '../../system/files.js';
 import type { Jwk } from '../../jose/jws.js';
 import { exportLog } from '../../client/log/logExport.js';
 import { verifyExport } from '../../audit/verifyExport.js';
@@ -88,7 +88,7 @@ async function checkpoint(session: Session, given: Given): Promise<Result> {
     return { note: witnessed.note, seen: witnessed.checkpoint, by: witnessed.by };
   });
   const out = given.find('out');
-  if (out !== undefined) await writeFileAtomically(out, note, 0o644);
+  if (out !== undefined) await replaceFile(out, note, 0o644);
   const root = Buffer.from(seen.root).toString('base64');
   return {
     json: {

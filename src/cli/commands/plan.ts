@@ -2,7 +2,7 @@ import { printable } from '../../escrow/records/freeText.js';
 import { readFile } from 'node:fs/promises';
 
 import { decodeText } from '../../log/entry/plainText.js';
-import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { replaceFile } from '../../system/files.js';
 import { readPolicySignature, signPolicy } from '../../client/policy/policyDocument.js';
 import type { PolicyPlan } from '../../client/policy/policyPlan.js';
 import { planPolicy } from '../../client/policy/policyPlan.js';
@@ -66,7 +66,7 @@ async function plan(session: Session, given: Given): Promise<Result> {
   const { logKey } = identity.pins;
   const lifetimeMs = given.duration('validFor');
   const order = { hash, base, replaces, logKey, now: session.now, lifetimeMs };
-  await writeFileAtomically(out, `${await signPolicy(identity.signer, order)}\n`, 0o644);
+  await replaceFile(out, `${await signPolicy(identity.signer, order)}\n`, 0o644);
   return {
     json: { ...json, signer: identity.id, signature: out },
     lines: [...lines, '', `${identity.id} signed this plan.`, ...facts([['signature', out]])],

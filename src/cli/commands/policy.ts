@@ -1,5 +1,5 @@
 import { printable, quoted } from '../../escrow/records/freeText.js';
-import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { replaceFile } from '../../system/files.js';
 import { PolicyDocumentError } from '../../client/errors.js';
 import {
   checkPolicyDocument,
@@ -81,7 +81,7 @@ async function show(session: Session, given: Given): Promise<Result> {
   const out = given.find('out');
   if (out !== undefined) {
     if (policy.document === undefined) throw new UsageError('no document is in force yet');
-    await writeFileAtomically(out, `${JSON.stringify(policy.document, undefined, 2)}\n`, 0o644);
+    await replaceFile(out, `${JSON.stringify(policy.document, undefined, 2)}\n`, 0o644);
   }
   return {
     json: policy,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { replaceFile } from '../../system/files.js';
 import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
 import { printable, quoted } from '../../escrow/records/freeText.js';
@@ -51,7 +51,7 @@ async function sign(session: Session, given: Given, out: string): Promise<Result
   const { logKey } = identity.pins;
   const lifetimeMs = given.duration('validFor');
   const order = { recovery, requestHash, reason, logKey, now: session.now, lifetimeMs };
-  await writeFileAtomically(out, `${await signStop(identity.signer, order)}\n`, 0o644);
+  await replaceFile(out, `${await signStop(identity.signer, order)}\n`, 0o644);
   return {
     json: { recovery, requestHash, reason, signer: identity.id, statement: out },
     lines: [

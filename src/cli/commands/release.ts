@@ -1,7 +1,7 @@
 import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { writeNewFile } from '../../client/files/atomicFile.js';
+import { writeNewFile } from '../../system/files.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
 import type { Identity } from '../../client/identity/identity.js';
@@ -216,14 +216,5 @@ async function open(
     throw error;
   } finally {
     destroyOpened(opened);
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
   }
 }

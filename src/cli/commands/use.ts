@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
-import { writeFileAtomically } from '../../client/files/atomicFile.js';
+import { replaceFile } from '../../system/files.js';
 import { ecdsaToDer } from '../../client/der.js';
 import type { Mechanism } from '../../escrow/records/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
@@ -76,7 +76,7 @@ async function sign(session: Session, given: Given): Promise<Result> {
   const isDer = given.oneOf('format', FORMATS) === 'der' && MECHANISMS[mechanism].kind === 'EC';
   const formed = isDer ? ecdsaToDer(signature) : signature;
   const out = given.find('out');
-  if (out !== undefined) await writeFileAtomically(out, formed, 0o644);
+  if (out !== undefined) await replaceFile(out, formed, 0o644);
   const text = formed.toString('base64url');
   return {
     json: {
@@ -109,7 +109,7 @@ async function decrypt(session: Session, given: Given): Promise<Result> {
   );
   const plaintext = Buffer.from(only(result.plaintexts), 'base64url');
   const out = given.find('out');
-  if (out !== undefined) await writeFileAtomically(out, plaintext, 0o600);
+  if (out !== undefined) await replaceFile(out, plaintext, 0o600);
   const json = { grant, mechanism, remaining: result.remaining, entry };
   if (out !== undefined) {
     return {

@@ -2,8 +2,8 @@ import { printable } from '../../escrow/records/freeText.js';
 import { readFile, rm } from 'node:fs/promises';
 
 import { decodeText } from '../../log/entry/plainText.js';
-import { writeNewFile } from '../../client/files/atomicFile.js';
-import { errorCodeOf } from '../../client/errorCode.js';
+import { writeNewFile } from '../../system/files.js';
+import { codeOf } from '../../system/errors.js';
 import { WitnessFault } from '../../witness/errors.js';
 import { lockState } from '../../witness/stateLock.js';
 import { knownLogs, Witness } from '../../witness/witness.js';
@@ -79,7 +79,7 @@ async function init(_session: Session, given: Given): Promise<Result> {
   const [path, state] = [given.text('key'), given.text('state')];
   const { content, vkey } = newKeyFile(given.text('name'));
   await writeNewFile(path, content, 0o600).catch((cause: unknown) => {
-    if (errorCodeOf(cause) !== 'EEXIST') throw cause;
+    if (codeOf(cause) !== 'EEXIST') throw cause;
     throw new WitnessFault('witness-exists', `${path} exists; it was not overwritten`, { cause });
   });
   try {
@@ -180,7 +180,7 @@ async function listening(
   try {
     return await serveWitness(parts, listen);
   } catch (error) {
-    const code = errorCodeOf(error);
+    const code = codeOf(error);
     if (code !== 'EADDRINUSE' && code !== 'EACCES' && code !== 'EADDRNOTAVAIL' && code !== 'ENOTFOUND')
       throw error;
     throw new UsageError(

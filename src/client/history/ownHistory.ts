@@ -10,13 +10,13 @@ import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { EntryError } from '../../log/entry/entry.js';
-import { syncDirectory } from '../files/atomicFile.js';
+import { writeWhole } from '../../system/files.js';
 import { NotBelieved } from '../errors.js';
 import type { EscrowClient } from '../escrowClient.js';
 import type { BelievedHistory, HistoryPins, RefusedHistory } from './historyFile.js';
 import { historyEntryLine, historyHeaderLine, HistoryVerifier } from './historyFile.js';
 import { openHistoryStatement, requireFresh } from './historyStatement.js';
-import { decodeBase64url } from '../../jose/jws.js';
+import { decodeBase64url } from '../../log/note/base64.js';
 import type { LogView } from '../log/logView.js';
 
 /** The server gives at most so many entries at once. */
@@ -100,36 +100,24 @@ export async function exportHistory(order: HistoryExport): Promise<BelievedHisto
     throw refused('the statement is about another history than was asked for');
   }
   const verifier = new HistoryVerifier({ ...pins, owner });
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
-  try {
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      const write = async (lines: readonly string[]): Promise<void> => {
-        for (const line of lines) verifier.line(line);
-        await file.write(lines.map((line) => `${line}\n`).join(''));
-      };
-      await write([historyHeaderLine(result)]);
-      let done = 0;
-      for await (const lines of entryLines(client, filter, checkpoint.size)) {
-        await write(lines);
-        done += lines.length;
-        order.onProgress?.(done, said.count);
-        // what is beyond is refused below; a server must not go on for ever
-        if (done > said.count) break;
-      }
-      await file.sync();
-    } finally {
-      await file.close();
+  return writeWhole(path, 0o600, async (file) => {
+    const write = async (lines: readonly string[]): Promise<void> => {
+      for (const line of lines) verifier.line(line);
+      await file.write(lines.map((line) => `${line}\n`).join(''));
+    };
+    await write([historyHeaderLine(result)]);
+    let done = 0;
+    for await (const lines of entryLines(client, filter, checkpoint.size)) {
+      await write(lines);
+      done += lines.length;
+      order.onProgress?.(done, said.count);
+      // what is beyond is refused below; a server must not go on for ever
+      if (done > said.count) break;
     }
     const verdict = verifier.finish();
     if (!verdict.ok) throw refused(reasonOf(verdict));
-    await rename(temporary, path);
-    await syncDirectory(dirname(path));
     return verdict;
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  });
 }
 
 /** Verifies the file of a history, offline, as it is read. @throws an error of the file system */

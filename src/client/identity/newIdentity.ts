@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { sha256Hex } from '../../escrow/records/digests.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
 import { DAEMON_ID } from '../../escrow/records/principals.js';
-import { writeFileAtomically, writeNewFile } from '../files/atomicFile.js';
+import { replaceFile, writeNewFile } from '../../system/files.js';
 import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from '../errors.js';
 import type { CardPlace, IdentityFile } from './identity.js';
@@ -104,7 +104,7 @@ export async function pinServer(directory: string, pins: ServerPins, ca: string)
       `${directory} has pinned other keys, or another origin, than these; nothing was changed`,
     );
   }
-  await writeFileAtomically(join(directory, FILES.ca), ca, PUBLIC);
+  await replaceFile(join(directory, FILES.ca), ca, PUBLIC);
   const pinned = { server, ca: FILES.ca, origin, identityKey, logKey };
   await writeIdentityFile(directory, { ...identity, pins: pinned });
 }
@@ -130,7 +130,7 @@ async function writeIdentityFile(directory: string, identity: IdentityFile): Pro
     ...(card === undefined ? {} : { card }),
     ...(witnesses === undefined ? {} : { witnesses }),
   };
-  await writeFileAtomically(join(directory, FILES.identity), json(content), PRIVATE);
+  await replaceFile(join(directory, FILES.identity), json(content), PRIVATE);
 }
 
 function isSameService(pinned: ServerPins, pins: ServerPins): boolean {
@@ -146,15 +146,6 @@ async function refuseToOverwrite(directory: string): Promise<void> {
     if (await exists(join(directory, name))) {
       throw new IdentityError('identity-exists', `${join(directory, name)} exists; nothing was changed`);
     }
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 

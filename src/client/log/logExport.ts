@@ -11,8 +11,8 @@ import { LineError, LineSplitter } from '../../log/export/lines.js';
 import { Frontier, leafHash } from '../../log/tree/merkle.js';
 import { ProofError, verifyConsistency } from '../../log/tree/proof.js';
 import { policyAct, policyHashFact } from '../../log/export/verifier.js';
-import { syncDirectory } from '../files/atomicFile.js';
-import { errorCodeOf } from '../errorCode.js';
+import { writeWhole } from '../../system/files.js';
+import { codeOf } from '../../system/errors.js';
 import { NotBelieved } from '../errors.js';
 import type { EscrowClient } from '../escrowClient.js';
 import type { LogView } from './logView.js';
@@ -54,27 +54,19 @@ export async function exportLog(order: LogExport): Promise<Exported> {
   const { note, checkpoint } = await newestBelieved(order);
   const { size } = checkpoint;
   const partialPath = `${order.path}.partial`;
-  const wholePath = temporaryBeside(order.path);
   const held = await readPartial(partialPath);
   await requirePrefix(order, held, checkpoint, partialPath);
-  try {
-    // the documents stand before the entries, and which of them belong there only the entries tell
-    await withFile(partialPath, 'a', (file) => writeEntries(file, order, held, size));
-    await withFile(wholePath, 'wx', async (file) => {
-      await file.write(`${headerLine(order)}\n`);
-      for (const document of await documentsOf(order, held.applied))
-        await file.write(`${documentLine(document)}\n`);
-      await copyInto(file, partialPath);
-      await file.write(`${checkpointLine(note)}\n`);
-      await file.sync();
-    });
-    await rename(wholePath, order.path);
-    await rm(partialPath);
-    await syncDirectory(dirname(order.path));
-    return { size, checkpoint: note, resumedAt: held.tree.size };
-  } finally {
-    await rm(wholePath, { force: true });
-  }
+  // the documents stand before the entries, and which of them belong there only the entries tell
+  await withFile(partialPath, 'a', (file) => writeEntries(file, order, held, size));
+  await writeWhole(order.path, 0o600, async (file) => {
+    await file.write(`${headerLine(order)}\n`);
+    for (const document of await documentsOf(order, held.applied))
+      await file.write(`${documentLine(document)}\n`);
+    await copyInto(file, partialPath);
+    await file.write(`${checkpointLine(note)}\n`);
+  });
+  await rm(partialPath);
+  return { size, checkpoint: note, resumedAt: held.tree.size };
 }
 
 /** The newest checkpoint; with the cosignatures of the witnesses that are required, when there are any. */
@@ -110,7 +102,7 @@ async function readPartial(path: string): Promise<Held> {
       }
     });
   } catch (error) {
-    if (errorCodeOf(error) === 'ENOENT') return held;
+    if (codeOf(error) === 'ENOENT') return held;
     if (error instanceof LineError) throw notPrefix(path, error);
     throw error;
   }
@@ -214,13 +206,9 @@ async function copyInto(file: FileHandle, path: string): Promise<void> {
   });
 }
 
-function temporaryBeside(path: string): string {
-  return `${path}.${randomBytes(6).toString('hex')}.tmp`;
-}
-
 async function withFile<T>(
   path: string,
-  flags: 'a' | 'r' | 'wx',
+  flags: 'a' | 'r',
   use: (file: FileHandle) => Promise<T>,
 ): Promise<T> {
   const file = await open(path, flags, 0o600);

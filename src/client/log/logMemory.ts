@@ -4,8 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 
 import { decodeUtf8, TextError } from '../../log/entry/plainText.js';
-import { writeFileAtomically } from '../files/atomicFile.js';
-import { errorCodeOf } from '../errorCode.js';
+import { replaceFile } from '../../system/files.js';
+import { codeOf } from '../../system/errors.js';
 import { IdentityError } from '../errors.js';
 import { tryLock } from '../files/fileLock.js';
 import { readTrustedFile } from '../files/trustedFile.js';
@@ -46,7 +46,7 @@ export class FileMemory implements LogMemory {
     try {
       text = decodeUtf8(await readTrustedFile(path), path);
     } catch (error) {
-      if (errorCodeOf(error) === 'ENOENT') return undefined;
+      if (codeOf(error) === 'ENOENT') return undefined;
       if (error instanceof TextError) throw damaged(path, error);
       throw error;
     }
@@ -61,7 +61,7 @@ export class FileMemory implements LogMemory {
     try {
       if ((await this.last()) !== instead) return false;
       const content = `${JSON.stringify({ checkpoint: note }, undefined, 2)}\n`;
-      await writeFileAtomically(join(this.#directory, this.#name), content, 0o600);
+      await replaceFile(join(this.#directory, this.#name), content, 0o600);
       return true;
     } finally {
       unlock();
@@ -84,7 +84,7 @@ export class FileMemory implements LogMemory {
   async keepEvidence(evidence: Readonly<Record<string, unknown>>): Promise<string> {
     const stamp = new Date().toISOString().replace(/[:.]/g, '-');
     const path = join(this.#directory, `evidence-${stamp}.json`);
-    await writeFileAtomically(path, `${JSON.stringify(evidence, undefined, 2)}\n`, 0o600);
+    await replaceFile(path, `${JSON.stringify(evidence, undefined, 2)}\n`, 0o600);
     return path;
   }
 }

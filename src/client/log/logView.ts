@@ -13,7 +13,7 @@ import { NoteError, noteVerifier } from '../../log/note/noteKey.js';
 import { ProofError, verifyConsistency, verifyInclusion } from '../../log/tree/proof.js';
 import type { Disbelief } from '../errors.js';
 import { NotBelieved } from '../errors.js';
-import { decodeBase64url } from '../../jose/jws.js';
+import { decodeBase64url } from '../../log/note/base64.js';
 import type { LogMemory } from './logMemory.js';
 import type { RequiredWitnesses } from './witnessPins.js';
 

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { isJsonObject } from '../../log/entry/canonical.js';
 import { dirname, resolve } from 'node:path';
 import { types } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
@@ -17,7 +18,7 @@ import { parsePublicPart } from '../identity/publicPart.js';
  */
 export async function readPolicyFile(path: string): Promise<unknown> {
   const document = parseYaml(decodeText(await readFile(path), path));
-  if (!isObject(document) || !Array.isArray(document['principals'])) return document;
+  if (!isJsonObject(document) || !Array.isArray(document['principals'])) return document;
   const principals = await Promise.all(
     document['principals'].map((principal, at) => withKeys(principal, `principals[${at}]`, dirname(path))),
   );
@@ -36,7 +37,7 @@ function parseYaml(text: string): unknown {
 }
 
 async function withKeys(principal: unknown, place: string, directory: string): Promise<unknown> {
-  if (!isObject(principal) || !('keysFrom' in principal)) return principal;
+  if (!isJsonObject(principal) || !('keysFrom' in principal)) return principal;
   const { keysFrom, ...rest } = principal;
   if (typeof keysFrom !== 'string' || 'keys' in principal) {
     throw new PolicyDocumentError([
@@ -70,8 +71,4 @@ async function readPart(path: string, place: string): Promise<PublicPart> {
     if (!(error instanceof IdentityError)) throw error;
     throw new PolicyDocumentError([`${place}: ${path}: ${error.message}`]);
   }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -3,8 +3,9 @@ import { compactVerify, errors, importJWK } from 'jose';
 
 import type { SigningKey } from '../../escrow/records/principals.js';
 import type { Json } from '../../log/entry/canonical.js';
-import { decodeBase64url } from '../../api/base64url.js';
-import { isJsonObject, JsonError, parseStrictJson } from '../limits/strictJson.js';
+import { decodeBase64url } from '../../log/note/base64.js';
+import { JsonError, parseStrictJson } from '../limits/strictJson.js';
+import { isJsonObject } from '../../log/entry/canonical.js';
 
 /** Longest JWS that is looked at, in characters. They stand in log entries, which are bounded; most are below 1,500. */
 const MAX_CHARACTERS = 8192;

@@ -6,7 +6,8 @@ import type { IdentityVerifier } from '../../escrow/ports/signers.js';
 import type { StatementVerifier } from '../../escrow/ports/statements.js';
 import type { UnverifiedJws } from './jws.js';
 import { isSignedBy, JwsError, readJws } from './jws.js';
-import { isJsonObject, JsonError, parseStrictJson } from '../limits/strictJson.js';
+import { JsonError, parseStrictJson } from '../limits/strictJson.js';
+import { isJsonObject } from '../../log/entry/canonical.js';
 
 /**
  * Checks signed statements with jose: approvals, denials, and administrators' signatures under a policy. One text

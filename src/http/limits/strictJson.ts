@@ -25,11 +25,6 @@ export function parseStrictJson(bytes: Uint8Array | string): Json {
   return value;
 }
 
-/** Whether a value is an object, neither null nor an array. */
-export function isJsonObject(value: Json | undefined): value is Readonly<Record<string, Json>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function decodeUtf8(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);

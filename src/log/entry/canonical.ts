@@ -3,6 +3,13 @@
  */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [member: string]: Json };
 
+/** Whether this is an object, and no array. */
+export function isJsonObject(value: Json | undefined): value is Readonly<Record<string, Json>>;
+export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>>;
+export function isJsonObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /**
  * The canonical JSON text of `value`: RFC 8785 (JCS), restricted so that every value has exactly one text
  * and every text that is written can be read back by any JSON parser without loss.

@@ -1,4 +1,4 @@
-import { canonicalJson, parseCanonicalJson, type Json } from './canonical.js';
+import { canonicalJson, isJsonObject, parseCanonicalJson, type Json } from './canonical.js';
 
 /**
  * Where an act stands. `attempted` is recorded before the token is used; exactly one of the others follows
@@ -142,7 +142,7 @@ const digestPattern = /^[0-9a-f]{64}$/;
 
 /** @throws EntryError unless this value, which has a canonical form, is an entry. */
 function checkEntry(value: unknown): asserts value is Entry {
-  if (!isObject(value)) throw new EntryError('not an object');
+  if (!isJsonObject(value)) throw new EntryError('not an object');
   const { v, time, phase, subject, detail } = value;
   if (v !== 1 && v !== 2) throw new EntryError('of no known version');
   if (!isPhase(phase)) throw new EntryError('has an unknown phase');
@@ -151,9 +151,9 @@ function checkEntry(value: unknown): asserts value is Entry {
   checkMembers(value, members.may, members.must);
   if (typeof time !== 'string' || !isTime(time))
     throw new EntryError('its time is not RFC 3339 UTC in milliseconds');
-  if (!isObject(subject)) throw new EntryError('its subject is not an object');
+  if (!isJsonObject(subject)) throw new EntryError('its subject is not an object');
   checkMembers(subject, subjectMembers, []);
-  if (!isObject(detail)) throw new EntryError('its detail is not an object');
+  if (!isJsonObject(detail)) throw new EntryError('its detail is not an object');
   for (const name of ['act', 'id', 'actor']) checkString(name, value[name], /./);
   for (const name of subjectIds) if (name in subject) checkString(`subject.${name}`, subject[name], /./);
   if ('keys' in subject && !isAscending(subject['keys']))
@@ -183,10 +183,6 @@ function isAscending(value: unknown): boolean {
     const before = items[at - 1];
     return typeof item === 'string' && item !== '' && (typeof before !== 'string' || before < item);
   });
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isPhase(value: unknown): value is Phase {

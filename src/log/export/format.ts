@@ -1,4 +1,4 @@
-import { canonicalJson, parseCanonicalJson, type Json } from '../entry/canonical.js';
+import { canonicalJson, isJsonObject, parseCanonicalJson, type Json } from '../entry/canonical.js';
 import { sha256 } from '../tree/merkle.js';
 
 /*
@@ -87,7 +87,7 @@ export function parseCheckpointLine(line: string): string {
 
 function members(line: string, names: readonly string[]): Readonly<Record<string, Json | undefined>> {
   const value = parsed(line);
-  if (!isObject(value)) throw new ExportError('a line is not an object');
+  if (!isJsonObject(value)) throw new ExportError('a line is not an object');
   if (Object.keys(value).join() !== names.join())
     throw new ExportError(`a line does not have just ${names.join(', ')}`);
   return value;
@@ -99,8 +99,4 @@ function parsed(line: string): Json {
   } catch (cause) {
     throw new ExportError('a line is not canonical JSON', { cause });
   }
-}
-
-function isObject(value: Json): value is Readonly<Record<string, Json>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -56,7 +56,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       const record = await zeroing([soPin, userPin], () =>
         initialise({ ...at, soPin, userPin, now: new Date() }),
       );
-      writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+      await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
       tell(record, options, afterInit(options.record));
     });
 
@@ -76,7 +76,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     )
     .option('--json', 'print the challenge as JSON')
     .action(
-      (
+      async (
         id: string,
         options: OutputOptions & {
           readonly publicKey: string;
@@ -86,7 +86,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       ) => {
         const challenge = makeChallenge(id, readText(options.publicKey), randomBytes(32), options.oaep);
         const text = `${JSON.stringify(challenge, null, 2)}\n`;
-        writeText(options.out, text);
+        await writeText(options.out, text);
         print(options.json === true ? text : afterChallenge(id, options.out));
       },
     );
@@ -116,7 +116,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
         const record = await zeroing([soPin, userPin], () =>
           enrol({ ...at, ...files, id, soPin, userPin, now: new Date(), before }),
         );
-        writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+        await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
         tell(record, options, afterEnrol(id, options.record));
       },
     );
@@ -134,7 +134,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       const record = await zeroing([soPin, userPin], () =>
         renew({ ...at, soPin, userPin, now: new Date(), before }),
       );
-      writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+      await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
       tell(record, options, afterRenew(options.record));
     });
 
@@ -149,7 +149,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       const before = readRecord(readText(options.record), at);
       const userPin = await obtainPin('user', options.userPinFile);
       const record = await zeroing([userPin], () => acceptLoss({ ...at, userPin, now: new Date(), before }));
-      writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+      await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
       tell(record, options, AFTER_ACCEPT_LOSS);
     });
 

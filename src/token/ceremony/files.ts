@@ -1,5 +1,6 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { decodeText, TextError } from '../../log/entry/plainText.js';
+import { replaceFile } from '../../system/files.js';
 import { CeremonyRefused } from './table.js';
 
 /** Reads a text file. Throws {@link CeremonyRefused} that names it. */
@@ -12,18 +13,10 @@ export function readText(file: string): string {
   }
 }
 
-/** Writes a public file whole or not at all; it is on disk when this returns. */
-export function writeText(file: string, text: string): void {
-  const fresh = `${file}.new`;
+/** Writes a public file whole or not at all; it is on disk when this resolves. */
+export async function writeText(file: string, text: string): Promise<void> {
   try {
-    const descriptor = openSync(fresh, 'w', 0o644);
-    try {
-      writeSync(descriptor, text);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(fresh, file);
+    await replaceFile(file, text, 0o644);
   } catch (error) {
     throw new CeremonyRefused(`The file ${file} cannot be written.`, { cause: error });
   }

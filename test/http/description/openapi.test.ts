@@ -7,7 +7,7 @@ import { oas } from '@stoplight/spectral-rulesets';
 import { ERROR_CODES } from '../../../src/escrow/records/errors.js';
 import { openApiOf } from '../../../src/http/description/openapi.js';
 import { routesOf } from '../../../src/http/routes/index.js';
-import { isJsonObject } from '../../../src/http/limits/strictJson.js';
+import { isJsonObject } from '../../../src/log/entry/canonical.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import { PEOPLE } from '../people.js';
 import { generatedDocuments } from '../../support/generated.js';
