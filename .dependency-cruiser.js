@@ -6,7 +6,7 @@ import { join } from 'node:path';
  * `core` is what modules of Node it may use: all, or those named.
  */
 const ROOMS = {
-  system: { rooms: [] },
+  system: { rooms: [], packages: ['undici'] },
   log: { rooms: [], core: ['crypto'] },
   escrow: { rooms: ['log'], core: ['crypto'] },
   policy: { rooms: ['escrow', 'log'], packages: ['zod'], core: ['crypto'] },
@@ -18,7 +18,10 @@ const ROOMS = {
   },
   postgres: { rooms: ['privatePostgres', 'escrow', 'log', 'system'], packages: ['knex', 'pg'] },
   privatePostgres: { rooms: ['system'], packages: ['pg'] },
-  http: { rooms: ['api', 'policy', 'escrow', 'log'], packages: ['express', 'jose', 'zod'] },
+  http: {
+    rooms: ['api', 'policy', 'escrow', 'log'],
+    packages: ['express', 'ipaddr\\.js', 'jose', 'zod'],
+  },
   notify: { rooms: ['escrow', 'system'], packages: ['nodemailer'] },
   cosigning: { rooms: ['escrow', 'log', 'system'] },
   daemon: {

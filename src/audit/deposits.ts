@@ -157,7 +157,9 @@ function withoutShare(recipient: Json): Json {
 function hashesOf(shares: Json | undefined): readonly (Json | undefined)[] {
   return listOf(shares).flatMap((share) =>
     isJsonObject(share)
-      ? listOf(share['recipients']).map((recipient) => (isJsonObject(recipient) ? recipient['share'] : undefined))
+      ? listOf(share['recipients']).map((recipient) =>
+          isJsonObject(recipient) ? recipient['share'] : undefined,
+        )
       : [],
   );
 }

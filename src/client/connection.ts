@@ -1,9 +1,8 @@
-import type { IncomingMessage } from 'node:http';
-import { Agent, request as httpsRequest } from 'node:https';
 import { types } from 'node:util';
 
 import type { ClientCertificate } from './identity/clientCertificate.js';
 import { codeOf } from '../system/errors.js';
+import { AnswerTooLong, HttpConnection, NoAnswerInTime } from '../system/httpConnection.js';
 import { ServerUnreachable } from './errors.js';
 
 /** One request over the wire. */
@@ -42,7 +41,7 @@ const MAXIMUM_ANSWER_BYTES = 64 * 1024 * 1024;
  */
 export class HttpsConnection implements Connection {
   readonly #url: URL;
-  readonly #agent: Agent;
+  readonly #connection: HttpConnection;
   readonly #deadlineMs: number;
 
   /**
@@ -55,60 +54,44 @@ export class HttpsConnection implements Connection {
     readonly deadlineMs: number;
     readonly certificate?: ClientCertificate;
   }) {
+    const { ca, certificate, deadlineMs } = options;
     this.#url = parseServerUrl(options.url);
-    this.#deadlineMs = options.deadlineMs;
-    const { ca, certificate } = options;
-    this.#agent = new Agent({
-      keepAlive: true,
-      maxSockets: 8,
+    this.#deadlineMs = deadlineMs;
+    this.#connection = new HttpConnection({
+      url: this.#url,
       ca,
-      // whatever the environment says of certificates (NODE_TLS_REJECT_UNAUTHORIZED)
-      rejectUnauthorized: true,
-      minVersion: 'TLSv1.2',
-      ...certificate,
+      certificate,
+      connections: 8,
+      isKept: true,
+      timeoutMs: deadlineMs,
+      maxAnswerBytes: MAXIMUM_ANSWER_BYTES,
     });
   }
 
-  send(request: WireRequest): Promise<WireAnswer> {
-    return new Promise((resolve, reject) => {
-      const signal = AbortSignal.timeout(this.#deadlineMs);
-      const fail = (error: unknown): void => {
-        reject(this.#explain(error, signal.aborted));
-      };
-      const { method, target, body } = request;
-      const headers = { ...request.headers, 'content-length': String(body.length) };
-      const outgoing = httpsRequest(
-        {
-          host: bareHost(this.#url),
-          port: this.#url.port || 443,
-          path: target,
-          method,
-          headers,
-          signal,
-          agent: this.#agent,
-        },
-        (incoming) => {
-          readAnswer(incoming).then(resolve, fail);
-        },
-      );
-      outgoing.on('error', fail);
-      outgoing.end(body);
-    });
+  async send({ target, ...request }: WireRequest): Promise<WireAnswer> {
+    try {
+      const answer = await this.#connection.send({ ...request, path: target });
+      const { status, mediaType, retryAfterMs } = answer;
+      return { status, mediaType, retryAfterMs, body: await answer.readBody() };
+    } catch (error) {
+      throw this.#explain(error);
+    }
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#connection.close();
   }
 
-  #explain(error: unknown, timedOut: boolean): ServerUnreachable {
-    if (error instanceof ServerUnreachable) return error;
+  #explain(cause: unknown): ServerUnreachable {
     const where = this.#url.host;
-    const options = { cause: error };
-    if (timedOut) {
+    const options = { cause };
+    if (cause instanceof AnswerTooLong)
+      return new ServerUnreachable('not-escrowd', 'the answer is longer than any answer of escrowd', options);
+    if (cause instanceof NoAnswerInTime) {
       const seconds = Math.round(this.#deadlineMs / 1000);
       return new ServerUnreachable('timeout', `${where} did not answer within ${seconds} s`, options);
     }
-    const code = failureCode(error);
+    const code = failureCode(cause);
     if (NOT_REACHED.has(code)) {
       return new ServerUnreachable('refused', `cannot connect to ${where} (${code})`, options);
     }
@@ -146,38 +129,9 @@ const NOT_REACHED: ReadonlySet<string> = new Set([
   'ENETUNREACH',
 ]);
 
-/** An IPv6 address stands in brackets in a URL, and without them everywhere else. */
-function bareHost(url: URL): string {
-  return url.hostname.replace(/^\[(.*)\]$/, '$1');
-}
-
 function failureCode(error: unknown): string {
   // several addresses were tried: the first failure speaks for all
   if (types.isNativeError(error) && 'errors' in error && Array.isArray(error.errors))
     return failureCode(error.errors[0]);
   return codeOf(error) ?? 'unknown';
-}
-
-async function readAnswer(incoming: IncomingMessage): Promise<WireAnswer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > MAXIMUM_ANSWER_BYTES) {
-      incoming.destroy();
-      throw new ServerUnreachable('not-escrowd', 'the answer is longer than any answer of escrowd');
-    }
-    chunks.push(chunk);
-  }
-  return {
-    status: incoming.statusCode ?? 0,
-    mediaType: (incoming.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
-    retryAfterMs: retryAfterMsOf(incoming.headers['retry-after']),
-    body: Buffer.concat(chunks),
-  };
-}
-
-/** Seconds are all that escrowd says; a date is not looked at. */
-function retryAfterMsOf(field: string | undefined): number | undefined {
-  return field !== undefined && /^\d{1,6}$/.test(field) ? Number(field) * 1000 : undefined;
 }

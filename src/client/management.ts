@@ -1,7 +1,6 @@
-import { request } from 'node:http';
-
 import { z } from 'zod';
 
+import { HttpConnection } from '../system/httpConnection.js';
 import { ServerUnreachable } from './errors.js';
 
 const text = z.string().max(1024);
@@ -49,25 +48,16 @@ function jsonIn(body: string): unknown {
   }
 }
 
-function bodyOf(url: URL, deadlineMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void => {
-      reject(new ServerUnreachable('refused', `cannot ask ${url.host}`, { cause }));
-    };
-    const outgoing = request(url, { signal: AbortSignal.timeout(deadlineMs) }, (incoming) => {
-      const chunks: Buffer[] = [];
-      let length = 0;
-      incoming.on('data', (chunk: Buffer) => {
-        length += chunk.length;
-        if (length > MAXIMUM_ANSWER_BYTES) incoming.destroy(new Error('the answer is too long'));
-        else chunks.push(chunk);
-      });
-      incoming.on('error', fail);
-      incoming.on('end', () => {
-        resolve(Buffer.concat(chunks).toString('utf8'));
-      });
-    });
-    outgoing.on('error', fail);
-    outgoing.end();
-  });
+async function bodyOf(url: URL, timeoutMs: number): Promise<string> {
+  const bounds = { connections: 1, isKept: false, timeoutMs, maxAnswerBytes: MAXIMUM_ANSWER_BYTES };
+  const connection = new HttpConnection({ url, ...bounds });
+  try {
+    const request = { method: 'GET', path: url.pathname, headers: {}, body: new Uint8Array() } as const;
+    const answer = await connection.send(request);
+    return (await answer.readBody()).toString('utf8');
+  } catch (cause) {
+    throw new ServerUnreachable('refused', `cannot ask ${url.host}`, { cause });
+  } finally {
+    connection.close();
+  }
 }

@@ -1,4 +1,5 @@
 import type { WireAnswer } from './connection.js';
+import { backOffMs } from '../system/backOff.js';
 import { ServerUnreachable } from './errors.js';
 
 /** How long, and by which clock, a request that can be sent again is sent again. */
@@ -8,11 +9,12 @@ export interface Repetition {
   /** A clock that only goes forward. */
   readonly elapsedMs: () => number;
   readonly pause: (ms: number) => Promise<void>;
+  /** A number from 0 up to 1. */
+  readonly random: () => number;
 }
 
-/** The first pause after a lost connection; each is twice the one before, up to the longest. */
-const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 4_000;
+/** After a lost connection. */
+const PAUSES = { firstMs: 250, longestMs: 4_000 } as const;
 
 /**
  * Sends until there is an answer, again when the connection was lost, or the server says that it cannot at the moment and when
@@ -23,10 +25,10 @@ const LONGEST_PAUSE_MS = 4_000;
  */
 export async function sendRepeatedly(
   send: () => Promise<WireAnswer>,
-  { forMs, elapsedMs, pause }: Repetition,
+  { forMs, elapsedMs, pause, random }: Repetition,
 ): Promise<WireAnswer> {
   const until = elapsedMs() + forMs;
-  let pauseMs = FIRST_PAUSE_MS;
+  let losses = 0;
   let wasReached = false;
   for (;;) {
     let waitMs: number | undefined;
@@ -34,19 +36,21 @@ export async function sendRepeatedly(
     try {
       const answer = await send();
       wasReached = true;
-      waitMs = answer.status === 503 || answer.status === 409 ? answer.retryAfterMs : undefined;
+      const { status, retryAfterMs } = answer;
+      if ((status === 503 || status === 409) && retryAfterMs !== undefined)
+        waitMs = Math.max(retryAfterMs, PAUSES.firstMs);
       end = () => answer;
     } catch (error) {
       if (!(error instanceof ServerUnreachable)) throw error;
       wasReached ||= error.reason === 'broken';
       const isLost = error.reason === 'broken' || (error.reason === 'refused' && wasReached);
-      waitMs = isLost ? pauseMs : undefined;
-      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+      losses += 1;
+      waitMs = isLost ? backOffMs(losses, PAUSES, random) : undefined;
       end = () => {
         throw error;
       };
     }
     if (waitMs === undefined || elapsedMs() + waitMs > until) return end();
-    await pause(Math.max(waitMs, FIRST_PAUSE_MS));
+    await pause(waitMs);
   }
 }

@@ -1,12 +1,5 @@
-import {
-  Agent as HttpAgent,
-  request as httpRequest,
-  type IncomingMessage,
-  type RequestOptions,
-} from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-
 import { messageOf } from '../system/errors.js';
+import { AnswerTooLong, HttpConnection } from '../system/httpConnection.js';
 import type { WitnessKey } from '../log/note/cosignature.js';
 
 /** A witness, and where it is asked. */
@@ -47,56 +40,27 @@ const maximumAnswerBytes = 64 * 1024;
  */
 export function submissionTo({ url, ca }: WitnessAt, timeoutMs: number): Submission {
   const target = new URL(`${url.replace(/\/+$/, '')}/add-checkpoint`);
-  const isTls = target.protocol === 'https:';
-  const options = { keepAlive: true, maxSockets: 1 };
-  const agent = isTls
-    ? new HttpsAgent({
-        ...options,
-        // whatever the environment says of certificates (NODE_TLS_REJECT_UNAUTHORIZED)
-        rejectUnauthorized: true,
-        minVersion: 'TLSv1.2',
-        ...(ca === undefined ? {} : { ca }),
-      })
-    : new HttpAgent(options);
-  const request = isTls ? httpsRequest : httpRequest;
+  const bounds = { connections: 1, isKept: true, timeoutMs, maxAnswerBytes: maximumAnswerBytes };
+  const connection = new HttpConnection({ url: target, ca, ...bounds });
   return {
-    send: (body) =>
-      new Promise((resolve, reject) => {
-        const signal = AbortSignal.timeout(timeoutMs);
-        const fail = (error: unknown): void => {
-          const why = signal.aborted ? `no answer within ${timeoutMs} ms` : messageOf(error);
-          reject(new WitnessUnreachable(why, { cause: error }));
-        };
-        const bytes = Buffer.from(body);
-        const asked: RequestOptions = {
+    send: async (body) => {
+      try {
+        const answer = await connection.send({
           method: 'POST',
-          headers: { 'content-type': 'text/plain; charset=utf-8', 'content-length': bytes.length },
-          agent,
-          signal,
-        };
-        const outgoing = request(target, asked, (incoming) => {
-          readReply(incoming).then(resolve, fail);
+          path: `${target.pathname}${target.search}`,
+          headers: { 'content-type': 'text/plain; charset=utf-8' },
+          body: Buffer.from(body),
         });
-        outgoing.on('error', fail);
-        outgoing.end(bytes);
-      }),
-    close: () => {
-      agent.destroy();
+        const { status, mediaType } = answer;
+        return { status, mediaType, body: (await answer.readBody()).toString('utf8') };
+      } catch (cause) {
+        const isLong = cause instanceof AnswerTooLong;
+        const why = isLong ? 'the answer is too long for a witness' : messageOf(cause);
+        throw new WitnessUnreachable(why, { cause });
+      }
     },
-  };
-}
-
-async function readReply(incoming: IncomingMessage): Promise<WitnessReply> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maximumAnswerBytes) throw new WitnessUnreachable('the answer is too long for a witness');
-    chunks.push(chunk);
-  }
-  return {
-    status: incoming.statusCode ?? 0,
-    mediaType: (incoming.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
-    body: Buffer.concat(chunks).toString('utf8'),
+    close: () => {
+      connection.close();
+    },
   };
 }

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { types } from 'node:util';
 
 import type { WitnessedLog } from '../escrow/ports/log.js';
+import { backOffMs } from '../system/backOff.js';
 import { Cosigning } from './cosigning.js';
 import { submissionTo, type WitnessAt } from './submission.js';
 
@@ -58,21 +59,23 @@ async function keepUp(
   const { name } = witness.key;
   const submission = submissionTo(witness, timeoutMs);
   const cosigning = new Cosigning({ witness: witness.key, log, submission, now });
-  let backOff = 1;
+  const rests = { firstMs: 2 * intervalMs, longestMs: longestBackOff * intervalMs };
+  let failures = 0;
   try {
     while (!stop.aborted) {
       try {
         await cosigning.bringUpToDate();
         if (silent.delete(name)) tell.info(`the witness ${name} cosigns again`);
-        backOff = 1;
+        failures = 0;
       } catch (error) {
         // once for each kind of reason: that it refuses is news after that it did not answer
         const { name: kind, message } = types.isNativeError(error) ? error : new Error(String(error));
         if (silent.get(name) !== kind) tell.warn(`the witness ${name} does not cosign: ${message}`);
         silent.set(name, kind);
-        backOff = Math.min(longestBackOff, backOff * 2);
+        failures += 1;
       }
-      await pause(intervalMs * backOff, undefined, { signal: stop }).catch(() => undefined);
+      const restMs = failures === 0 ? intervalMs : backOffMs(failures, rests);
+      await pause(restMs, undefined, { signal: stop }).catch(() => undefined);
     }
   } finally {
     submission.close();

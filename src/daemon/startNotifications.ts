@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 import { decodeText } from '../log/entry/plainText.js';
@@ -46,7 +45,7 @@ export async function openNotifications(
         noticesAbout: (entry) => noticesAbout(escrow.store, entry),
         noticesAgain: (entry, sink) => noticesAgain(escrow, entry, sink),
         clock: escrow.clock,
-        random: randomBytes,
+        random: Math.random,
         report: (level, message, facts) => log.log(level, message, facts),
         pollMs: config.pollMs,
       });

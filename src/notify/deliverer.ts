@@ -1,13 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-import type { RandomBytes } from '../escrow/records/ids.js';
 import type { Notice } from '../escrow/records/notice.js';
 import type { NoticePlace, Outbox } from '../escrow/ports/outbox.js';
 import type { Clock } from '../escrow/ports/clock.js';
 import type { LogReader, StoredEntry } from '../escrow/ports/log.js';
-import { backOffMs, TRIES } from './backOff.js';
-import type { Handing, Notices, Sink } from './sink.js';
+import { backOffMs } from '../system/backOff.js';
 import { messageOf } from '../system/errors.js';
+import type { Handing, Notices, Sink } from './sink.js';
+import { RESTS, TRIES } from './tries.js';
 
 /** Where a deliverer finds the notices of each entry, and how far each sink has come. */
 export interface DelivererParts {
@@ -18,7 +18,8 @@ export interface DelivererParts {
   /** The notices of other entries that this entry has a sink told again; none for almost every entry. */
   readonly noticesAgain: (entry: StoredEntry, sink: string) => Promise<readonly Notice[]>;
   readonly clock: Pick<Clock, 'now'>;
-  readonly random: RandomBytes;
+  /** A number from 0 up to 1. */
+  readonly random: () => number;
   /** For the operator's log. */
   readonly report: (
     level: 'warn' | 'error',
@@ -152,7 +153,7 @@ export class Delivery {
       if (isOurs) report('error', 'a notice was given up', { ...facts, to: notice.to });
       return 0;
     }
-    const delayMs = Math.max(backOffMs(attempts, random), retryAfterMs);
+    const delayMs = Math.max(backOffMs(attempts, RESTS, random), retryAfterMs);
     const notBefore = new Date(clock.now().getTime() + delayMs);
     await outbox.postpone(this.sink.name, at.place, { attempts, notBefore, fault });
     report('warn', 'a notice could not be delivered; it is tried again', { ...facts, delayMs });

@@ -1,12 +1,9 @@
-import type { IncomingMessage } from 'node:http';
-import { Agent as HttpAgent, request as requestHttp } from 'node:http';
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
-
 import type { NoticeKind } from '../escrow/records/notice.js';
 import type { Clock } from '../escrow/ports/clock.js';
 import { payloadOf } from './payload.js';
 import type { Handing, Notices, Sink } from './sink.js';
 import { codeOf, messageOf } from '../system/errors.js';
+import { HttpConnection, NoAnswerInTime, type HttpAnswer } from '../system/httpConnection.js';
 import { webhookHeaders } from './webhookSignature.js';
 
 /** A webhook as it is configured. */
@@ -30,11 +27,6 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 /** A receiver cannot put off the next try for longer. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
 
-interface Answer {
-  readonly status: number;
-  readonly retryAfterMs: number | undefined;
-}
-
 /**
  * Posts each notice, signed, by itself (Standard Webhooks). Taken is what is answered with 2xx. Redirects are refused, and
  * no proxy of the environment is used: the notice goes to the configured host or nowhere.
@@ -43,15 +35,16 @@ export class WebhookSink implements Sink {
   readonly name: string;
   readonly kinds: ReadonlySet<NoticeKind>;
   readonly #options: WebhookOptions;
-  readonly #agent: HttpAgent;
-  readonly #closing = new AbortController();
+  readonly #connection: HttpConnection;
 
   constructor(options: WebhookOptions) {
-    this.name = options.name;
-    this.kinds = options.kinds;
+    const { name, kinds, url, ca, timeoutMs } = options;
+    this.name = name;
+    this.kinds = kinds;
     this.#options = options;
-    const kept = { keepAlive: true, maxSockets: 1 };
-    this.#agent = options.url.protocol === 'https:' ? new HttpsAgent(kept) : new HttpAgent(kept);
+    // not kept: a receiver that has closed a connection meanwhile would seem not to work
+    const bounds = { connections: 1, isKept: false, timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES };
+    this.#connection = new HttpConnection({ url, ca, ...bounds });
   }
 
   async hand([notice]: Notices): Promise<Handing> {
@@ -66,59 +59,33 @@ export class WebhookSink implements Sink {
       return handingOf(await this.#post(headers, body));
     } catch (error) {
       const code = codeOf(error);
-      const fault = isTimeout(error)
-        ? 'The receiver did not answer in time.'
-        : `The connection to the receiver failed${code === undefined ? '' : ` (${code})`}.`;
+      const fault =
+        error instanceof NoAnswerInTime
+          ? 'The receiver did not answer in time.'
+          : `The connection to the receiver failed${code === undefined ? '' : ` (${code})`}.`;
       return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
   }
 
   close(): void {
-    this.#closing.abort();
-    this.#agent.destroy();
+    this.#connection.close();
   }
 
-  #post(headers: Readonly<Record<string, string>>, body: string): Promise<Answer> {
-    const { url, ca, timeoutMs } = this.#options;
-    const bytes = Buffer.from(body);
-    const send = url.protocol === 'https:' ? requestHttps : requestHttp;
-    const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#closing.signal]);
-    return new Promise((resolve, reject) => {
-      const request = send(
-        url,
-        {
-          method: 'POST',
-          agent: this.#agent,
-          headers: {
-            ...headers,
-            'content-type': 'application/json',
-            'content-length': bytes.length,
-            'user-agent': 'escrowd',
-          },
-          signal,
-          // whatever the environment says of certificates
-          rejectUnauthorized: true,
-          ...(ca === undefined ? {} : { ca }),
-        },
-        (response) => {
-          const answer = { status: response.statusCode ?? 0, retryAfterMs: retryAfterOf(response) };
-          readAway(response, () => {
-            resolve(answer);
-          });
-        },
-      );
-      request.once('error', (error) => {
-        if (signal.aborted) reject(signal.reason as Error);
-        // a connection that was kept and that the receiver has closed meanwhile says nothing about the receiver
-        else if (request.reusedSocket && codeOf(error) === 'ECONNRESET') resolve(this.#post(headers, body));
-        else reject(error);
-      });
-      request.end(bytes);
+  async #post(signature: Readonly<Record<string, string>>, body: string): Promise<HttpAnswer> {
+    const { pathname, search } = this.#options.url;
+    const answer = await this.#connection.send({
+      method: 'POST',
+      path: `${pathname}${search}`,
+      headers: { ...signature, 'content-type': 'application/json', 'user-agent': 'escrowd' },
+      body: Buffer.from(body),
     });
+    // what the receiver says beyond its status means nothing; it is heard out, up to a bound
+    await answer.readBody().catch(() => undefined);
+    return answer;
   }
 }
 
-function handingOf({ status, retryAfterMs }: Answer): Handing {
+function handingOf({ status, retryAfterMs }: HttpAnswer): Handing {
   if (status >= 200 && status < 300) return { took: 1 };
   const answered = `The receiver answered ${status}`;
   if (status >= 300 && status < 400) {
@@ -133,28 +100,6 @@ function handingOf({ status, retryAfterMs }: Answer): Handing {
     because: 'unavailable',
     fault,
     reason: fault,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs: Math.min(retryAfterMs, MAX_RETRY_AFTER_MS) }),
   };
-}
-
-/** Retry-After in seconds (RFC 9110 section 10.2.3); the form with a date is not taken. */
-function retryAfterOf({ headers }: IncomingMessage): number | undefined {
-  const text = headers['retry-after'];
-  if (text === undefined || !/^[0-9]{1,9}$/.test(text)) return undefined;
-  return Math.min(Number(text) * 1000, MAX_RETRY_AFTER_MS);
-}
-
-/** What the receiver says beyond its status means nothing; it is read, up to a bound, so that the connection can be kept. */
-function readAway(response: IncomingMessage, done: () => void): void {
-  let read = 0;
-  response.on('data', (chunk: Buffer) => {
-    read += chunk.length;
-    if (read > MAX_ANSWER_BYTES) response.destroy();
-  });
-  response.once('error', () => undefined);
-  response.once('close', done);
-}
-
-function isTimeout(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'name' in error && error.name === 'TimeoutError';
 }

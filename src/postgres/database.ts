@@ -8,6 +8,7 @@ import type { Anchorage, LogMemory, LogReader, WitnessedLog } from '../escrow/po
 import type { Store } from '../escrow/ports/store.js';
 import { AnchorKeeper, requireAnchored } from './log/anchoring.js';
 import type { TreeHead } from '../log/anchor.js';
+import { messageOf } from '../system/errors.js';
 import { Clocks, type TellClocks } from './clocks.js';
 import { roleOf, type Connection } from './connection.js';
 import { Damage } from './damage.js';

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ClusterError, ClusterInUse } from './errors.js';
+import { backOffMs } from '../system/backOff.js';
 import { messageOf } from '../system/errors.js';
 import { tryLock, type ConnectionSettings, type HeldLock } from './lock.js';
 import { markReady } from './place.js';
@@ -36,7 +37,7 @@ interface Held {
 
 /** A server that ends this often before it answers will not do better. */
 const launchLimit = 5;
-const longestPauseMs = 10_000;
+const rests = { firstMs: 250, longestMs: 10_000 } as const;
 /** A server that ran this long was well: the next restart is not put off. */
 const settledAfterMs = 60_000;
 const boundLogEveryMs = 60_000;
@@ -140,17 +141,18 @@ async function keepHeld(prepared: Prepared, first: Held, stopping: AbortSignal):
     });
   });
   let held: Held = first;
-  let pauseMs = 0;
+  let tries = 0;
   for (;;) {
     const since = performance.now();
     const cause = await Promise.race([stop, held.lock.lost]);
     if (cause === 'stop') return held;
     log.warn(`PostgreSQL was lost (${cause.message}): bringing it back`);
     onLost({ state: 'recovering', cause });
-    if (performance.now() - since > settledAfterMs) pauseMs = 0;
+    if (performance.now() - since > settledAfterMs) tries = 0;
     for (let back: Held | undefined; back === undefined;) {
+      const pauseMs = tries === 0 ? 0 : backOffMs(tries, rests);
       await delay(pauseMs, undefined, { signal: stopping }).catch(() => undefined);
-      pauseMs = Math.min(Math.max(250, 2 * pauseMs), longestPauseMs);
+      tries += 1;
       if (stopping.aborted) return undefined;
       const result = await bringBack(prepared, first.socketDirectory);
       if (result === 'taken') return undefined;

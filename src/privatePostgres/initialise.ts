@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Binaries } from './binaries.js';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
-import { exists, own, type Place } from './place.js';
-import { createOnce, syncDirectory } from '../system/files.js';
+import { own, type Place } from './place.js';
+import { createOnce, DRAFT, exists, syncDirectory } from '../system/files.js';
 import { runToEnd, type RunUser } from './unprivileged.js';
 
 /** The names in every private cluster. */

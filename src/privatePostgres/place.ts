@@ -3,7 +3,7 @@ import { chmod, chown, lstat, mkdir, mkdtemp, readFile, realpath } from 'node:fs
 import { dirname, join } from 'node:path';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
-import { createOnce, replaceFile } from '../system/files.js';
+import { createOnce, exists, replaceFile } from '../system/files.js';
 import { canReach, makePassage, type RunUser } from './unprivileged.js';
 
 /**

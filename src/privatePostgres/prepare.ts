@@ -5,6 +5,7 @@ import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
 import type { ClusterOptions } from './options.js';
 import { ClusterError } from './errors.js';
 import { codeOf, messageOf } from '../system/errors.js';
+import { exists } from '../system/files.js';
 import { choosePlace, missing, openPlace, readPlace, type Place } from './place.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';
 import { chooseRunUser, type RunUser } from './unprivileged.js';

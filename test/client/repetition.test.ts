@@ -46,6 +46,7 @@ async function asked(
     repetition: {
       forMs: 20_000,
       elapsedMs: () => elapsed,
+      random: () => 1,
       pause: (ms) => {
         waitedMs.push(ms);
         elapsed += ms;

@@ -8,7 +8,7 @@ import { signerOf } from '../../src/client/identity/signingKey.js';
 import { authenticate } from '../http/authenticate.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 
-import { errorCode } from '../../src/system/errors.js';
+import { errorCode } from '../support/errorCode.js';
 import { rsaPair } from '../support/rsaPairs.js';
 
 const LOG_KEY = 'escrow.example.com/log+00000000+AQ';

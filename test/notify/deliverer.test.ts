@@ -1,8 +1,9 @@
 import type { PrincipalId } from '../../src/escrow/records/ids.js';
 import type { Notice, NoticeKind } from '../../src/escrow/records/notice.ts';
 import type { StoredEntry } from '../../src/escrow/ports/log.ts';
-import { backOffMs, TRIES } from '../../src/notify/backOff.js';
 import { Delivery, startDeliverer } from '../../src/notify/deliverer.js';
+import { RESTS, TRIES } from '../../src/notify/tries.js';
+import { backOffMs } from '../../src/system/backOff.js';
 import type { Handing, Notices, Sink } from '../../src/notify/sink.js';
 import type { MemoryOutbox } from './memoryOutbox.js';
 import { memoryOutbox } from './memoryOutbox.js';
@@ -65,7 +66,7 @@ function stageOf(tells: number[], kinds: ReadonlySet<NoticeKind> = everyKind): S
       ),
     noticesAgain: ({ index }: StoredEntry) => Promise.resolve(stage.toldAgain.get(index) ?? []),
     clock: { now: () => new Date(stage.nowMs) },
-    random: (length: number) => new Uint8Array(length).fill(255),
+    random: () => 1,
     report: (level: string, message: string) => reports.push(`${level}: ${message}`),
     pollMs: POLL_MS,
   };
@@ -260,7 +261,7 @@ test('a deliverer that is stopped lets go of what hangs, and gives its lease bac
     noticesAbout: () => Promise.resolve([noticeOf()]),
     noticesAgain: () => Promise.resolve([]),
     clock: { now: () => new Date(START) },
-    random: (length) => new Uint8Array(length),
+    random: () => 0,
     report: () => undefined,
     pollMs: POLL_MS,
   });
@@ -271,7 +272,6 @@ test('a deliverer that is stopped lets go of what hangs, and gives its lease bac
 });
 
 test('chance takes away at most half of a wait', () => {
-  const zeros = (length: number): Uint8Array => new Uint8Array(length);
-  expect(backOffMs(1, zeros)).toBe(500);
-  expect(backOffMs(1_000, zeros)).toBe(150_000);
+  expect(backOffMs(1, RESTS, () => 0)).toBe(500);
+  expect(backOffMs(1_000, RESTS, () => 0)).toBe(150_000);
 });

@@ -193,7 +193,7 @@ test('a creation whose answer a kill cut off is answered when it is asked for ag
   });
   const { signer, pins } = system.identity('owner');
   const elapsedMs = (): number => performance.now();
-  const repetition = { forMs: 60_000, elapsedMs, pause: letPass };
+  const repetition = { forMs: 60_000, elapsedMs, pause: letPass, random: () => 1 };
   const client = new EscrowClient({
     connection,
     signer,

@@ -1,7 +1,7 @@
-import { access, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { writeNewFile } from '../../system/files.js';
+import { exists, writeNewFile } from '../../system/files.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
 import type { Identity } from '../../client/identity/identity.js';

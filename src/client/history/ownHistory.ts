@@ -1,7 +1,4 @@
-import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
 
 import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
 import { filterAsJson, isInHistory } from '../../escrow/records/ownerHistory.js';

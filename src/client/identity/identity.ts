@@ -179,6 +179,7 @@ export class Identity {
       forMs: options.repeatForMs ?? deadlineMs,
       elapsedMs: () => performance.now(),
       pause: (ms: number) => pause(ms),
+      random: Math.random,
     };
     return new EscrowClient({ connection, signer: this.signer, logKey, now, repetition, operateBy });
   }

@@ -1,13 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import { createPublicKey, generateKeyPair } from 'node:crypto';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { sha256Hex } from '../../escrow/records/digests.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
 import { DAEMON_ID } from '../../escrow/records/principals.js';
-import { replaceFile, writeNewFile } from '../../system/files.js';
+import { exists, replaceFile, writeNewFile } from '../../system/files.js';
 import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from '../errors.js';
 import type { CardPlace, IdentityFile } from './identity.js';

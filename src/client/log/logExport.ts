@@ -1,7 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { open, rename, rm, truncate } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, rm, truncate } from 'node:fs/promises';
 
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';

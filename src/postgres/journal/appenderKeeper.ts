@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectAppender, type Appender } from './appender.js';
+import { backOffMs } from '../../system/backOff.js';
+import { messageOf } from '../../system/errors.js';
 import type { Connection } from '../connection.js';
 import type { Damage } from '../damage.js';
 import { LogDamaged, UnsafeDatabase } from '../faults.js';
@@ -12,7 +14,7 @@ export interface AppenderKeeperOptions {
   readonly damage: Damage;
 }
 
-const longestPauseMs = 500;
+const rests = { firstMs: 10, longestMs: 500 } as const;
 
 /** Keeps the one connection that appends, and makes a new one when it is lost. */
 export class AppenderKeeper {
@@ -20,7 +22,7 @@ export class AppenderKeeper {
   cause: unknown;
   readonly #options: AppenderKeeperOptions;
   #appender: Appender | undefined;
-  #pauseMs = 0;
+  #failures = 0;
 
   constructor(options: AppenderKeeperOptions) {
     this.#options = options;
@@ -28,25 +30,25 @@ export class AppenderKeeper {
 
   /** Why there is no connection; undefined as long as nothing speaks against one. */
   get fault(): unknown {
-    return this.#pauseMs === 0 ? undefined : this.cause;
+    return this.#failures === 0 ? undefined : this.cause;
   }
 
   /** The connection; undefined, after a pause that grows, when there is none to a log of `atLeast` entries to be had. */
   async connected(atLeast: number): Promise<Appender | undefined> {
     if (this.#appender?.isLost() === false) return this.#appender;
     this.#appender = undefined;
-    await delay(this.#pauseMs);
+    if (this.#failures > 0) await delay(backOffMs(this.#failures, rests));
     const { connection, timeouts, log, damage } = this.#options;
     try {
       this.#appender = await connectAppender(connection, timeouts, atLeast);
-      if (this.#pauseMs > 0) log.info('the log can be written again');
-      this.#pauseMs = 0;
+      if (this.#failures > 0) log.info('the log can be written again');
+      this.#failures = 0;
       return this.#appender;
     } catch (error) {
       this.cause = error;
       if (error instanceof LogDamaged) damage.found(error);
-      if (this.#pauseMs === 0) log.warn(`the log cannot be written: ${reason(error)}`);
-      this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 10);
+      if (this.#failures === 0) log.warn(`the log cannot be written: ${reason(error)}`);
+      this.#failures += 1;
       return undefined;
     }
   }
@@ -59,5 +61,5 @@ export class AppenderKeeper {
 
 function reason(error: unknown): string {
   if (error instanceof LogDamaged || error instanceof UnsafeDatabase) return error.message;
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

@@ -1,6 +1,7 @@
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { Token, TokenAbilities, TokenVerbs } from '../../escrow/ports/token.js';
 import type { Anchor, Anchoring } from '../../log/anchor.js';
+import { backOffMs } from '../../system/backOff.js';
 import { Admission } from './admission.js';
 import { TokenNotReady } from '../cryptoki/faults.js';
 import type { OpenToken, TokenGeneration } from './openToken.js';
@@ -44,7 +45,7 @@ export function superviseToken(first: TokenGeneration, supervision: Supervision)
 }
 
 /** Pauses between tries of opening: what a token's return costs, at most. */
-const RETRY = { firstMs: 50, mostMs: 1_000 } as const;
+const RETRY = { firstMs: 50, longestMs: 1_000 } as const;
 /** Between two probes, however many uses ask for one. */
 const PROBE_AT_MOST_EVERY_MS = 50;
 /** How often it is told that calls into a broken token do not come back. */
@@ -268,7 +269,7 @@ class Supervisor implements SupervisedToken {
     const state = this.#state;
     if (state.is !== 'away' || !(await this.#giveBack(state))) return;
     let lastReason = '';
-    for (let pauseMs: number = RETRY.firstMs; !this.#closing; pauseMs = Math.min(2 * pauseMs, RETRY.mostMs)) {
+    for (let failures = 1; !this.#closing; failures += 1) {
       try {
         const generation = await this.#openSame();
         this.#state = { is: 'serving', generation };
@@ -285,6 +286,7 @@ class Supervisor implements SupervisedToken {
         if (reason !== lastReason)
           this.#supervision.log('warn', 'the token cannot be opened; it is tried again', { reason });
         lastReason = reason;
+        const pauseMs = backOffMs(failures, RETRY);
         await this.#wakeable.pause(pauseMs, { atLeastMs: pauseMs, until: () => this.#closing });
       }
     }

@@ -15,7 +15,7 @@ import { ecdsaToDer, trimToDer } from '../../../src/client/der.js';
 import { exportOpened, openRelease } from '../../../src/client/depositary/release.js';
 import type { ReleaseReply } from '../../../src/api/replies.js';
 
-import { errorCode } from '../../../src/system/errors.js';
+import { errorCode } from '../../support/errorCode.js';
 import { rsaPair } from '../../support/rsaPairs.js';
 
 const recipient = rsaPair(3072);

@@ -8,7 +8,7 @@ import type { Policy } from '../../../src/escrow/records/policy.js';
 import type { Token } from '../../../src/escrow/ports/token.js';
 import type { Principal } from '../../../src/escrow/records/principals.js';
 import { actorOf, callOf } from '../../../src/escrow/escrow.js';
-import { errorCode } from '../../../src/system/errors.js';
+import { errorCode } from '../../support/errorCode.js';
 import { policyApplied } from '../loggedEntries.js';
 import { MemoryJournal } from '../memoryJournal.js';
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { PrincipalId } from '../../../src/escrow/records/ids.js';
 import type { Shape } from '../../../src/escrow/rules/quorums.js';
 import { minimalQuorums } from '../../../src/escrow/rules/quorums.js';
-import { errorCode } from '../../../src/system/errors.js';
+import { errorCode } from '../../support/errorCode.js';
 
 const people = ['ann', 'ben', 'cat', 'dan', 'eve'] as const;
 const one = (id: string): Shape => ({ one: id as PrincipalId });

@@ -3,7 +3,7 @@ import type { Policy, QuorumExpression, Rule } from '../../../src/escrow/records
 import { usualRequestTerms } from '../../../src/escrow/records/policy.js';
 import type { Principal } from '../../../src/escrow/records/principals.js';
 import { choose, getOwner, loggedFor } from '../../../src/escrow/rules/rules.js';
-import { errorCode } from '../../../src/system/errors.js';
+import { errorCode } from '../../support/errorCode.js';
 
 const id = (name: string): PrincipalId => name as PrincipalId;
 

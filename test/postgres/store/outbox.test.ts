@@ -174,7 +174,7 @@ test('two daemons that deliver at the same time deliver everything once, and one
         noticesAgain: () => Promise.resolve([]),
         noticesAbout: ({ index }) => Promise.resolve([noticeOf({ id: `ntc_${index}` })] as readonly Notice[]),
         clock: { now: () => new Date() },
-        random: (length) => new Uint8Array(length),
+        random: () => 0,
         report: () => undefined,
         pollMs: 1,
       },
