@@ -1,7 +1,8 @@
 import type { Grant } from '../../src/escrow/records/grant.js';
 import type { Database } from '../../src/postgres/database.js';
 import { openDatabase } from '../../src/postgres/database.js';
-import { anchorage, clock, silent, writeOf } from '../postgres/fixtures.js';
+import { anchorage, clock, silent } from '../postgres/fixtures.js';
+import { writeOf } from '../postgres/records.js';
 import { certifierOf, signerOf, softwareIdentityKey, softwareLogKey } from '../support/signer.js';
 import { grantForBench, measureActs, type Rate } from './acts.js';
 import type { AppendingOrder } from './appendingDaemon.js';

@@ -2,7 +2,7 @@ import { EXIT_CODES, exitCodeOf } from '../../src/daemon/exitCodes.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { openCheckpoint } from '../../src/log/note/checkpoint.js';
 import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
-import { writeOf } from '../postgres/fixtures.js';
+import { writeOf } from '../postgres/records.js';
 import { granted } from '../promises/recoveries.js';
 import { makeKey } from '../support/life.js';
 import type { TestServer } from '../support/postgres.js';

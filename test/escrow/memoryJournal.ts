@@ -1,23 +1,53 @@
 import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
-import { EscrowError } from '../../src/escrow/records/errors.js';
-import type { ActId } from '../../src/escrow/records/ids.js';
 import type { Creation } from '../../src/escrow/records/creation.ts';
-import type { Claim, Journal, JournalWrite, OpenAct } from '../../src/escrow/ports/journal.js';
-import { NotHeld } from '../../src/escrow/ports/journal.js';
+import type { Deposit } from '../../src/escrow/records/deposit.js';
+import { EscrowError } from '../../src/escrow/records/errors.js';
+import type { Grant } from '../../src/escrow/records/grant.js';
+import type { ActId } from '../../src/escrow/records/ids.js';
+import type { Recovery } from '../../src/escrow/records/recovery.js';
+import type { Change, Claim, Journal, JournalWrite, OpenAct } from '../../src/escrow/ports/journal.js';
+import type { Store } from '../../src/escrow/ports/store.ts';
 import type { FollowedLog } from '../../src/escrow/logged/logFacts.js';
 import { LogState } from '../../src/escrow/logged/logState.js';
+import { heldRecovery } from '../../src/postgres/journal/claims.js';
+import { judge } from '../../src/postgres/journal/judgedBatch.js';
+import {
+  emptyGround,
+  idempotencyKey,
+  requestKey,
+  type Ground,
+} from '../../src/postgres/journal/lockedRows.js';
 
 /** An Idempotency-Key, and the act it stands for. */
-type Named = Extract<Claim, { claim: 'idempotency-key-free' }> & { readonly act: string };
+type Named = Extract<Claim, { claim: 'idempotency-key-free' }> & { readonly act: ActId };
 
-/** A journal in memory that keeps the promises of the port, for tests of the ledger's own steps. */
+/** What the store says of the rows that a journal writes. */
+type Rows = Pick<
+  Store,
+  | 'policyVersion'
+  | 'findDeposit'
+  | 'findDeposits'
+  | 'findRecovery'
+  | 'openRecoveries'
+  | 'findGrant'
+  | 'findGrants'
+>;
+
+/**
+ * A journal in memory, and the rows that it writes. Its judge is that of the journal in PostgreSQL, which it shows the rows as
+ * they are, whoever wrote them. What holds there and here is shown by one suite (journalCases.ts).
+ */
 export class MemoryJournal implements Journal {
   readonly entries: Entry[] = [];
-  readonly #state = new LogState();
+  readonly deposits = new Map<string, Deposit>();
+  readonly recoveries = new Map<string, Recovery>();
+  readonly grants = new Map<string, Grant>();
+  policyVersion = 0;
+  readonly state = new LogState();
   /** What its entries say. */
   readonly followed: FollowedLog = {
-    facts: this.#state,
+    facts: this.state,
     through: () => Promise.resolve(),
     caughtUp: () => Promise.resolve(),
   };
@@ -28,41 +58,93 @@ export class MemoryJournal implements Journal {
   broken: JournalWrite['role'] | undefined;
   /** Called before each append; may throw. */
   before: (write: JournalWrite) => void = () => undefined;
+  /** Changes what the judge sees: as somebody with the database can, in columns that nobody else reads. */
+  forge: (ground: Ground) => void = () => undefined;
 
   append(write: JournalWrite): Promise<{ readonly index: number }> {
     return Promise.resolve().then(() => {
       if (this.broken === write.role) throw new EscrowError('log-unavailable');
       this.before(write);
-      let holds: string | undefined;
-      const seen: string[] = [];
-      const named: Named[] = [];
-      for (const claim of write.claims) {
-        if (claim.claim === 'request-unused') {
-          const id = `${claim.kid} ${claim.jti}`;
-          if (this.#seen.has(id)) throw new NotHeld('request-unused');
-          seen.push(id);
-        }
-        if (claim.claim === 'policy-in-force' && claim.version !== (this.#state.policy?.version ?? 0))
-          throw new NotHeld(claim.claim);
-        if (claim.claim === 'alone-on-recovery') {
-          if ([...this.#open.values()].some((act) => act.holds === claim.recovery))
-            throw new NotHeld(claim.claim);
-          holds = claim.recovery;
-        }
-        if (claim.claim === 'idempotency-key-free') {
-          if (this.findCreation(claim, claim.at) !== undefined) throw new NotHeld(claim.claim);
-          named.push({ ...claim, act: write.id });
-        }
-      }
-      if (write.role === 'closes' && !this.#open.delete(write.id)) throw new NotHeld('act-open');
-      if (write.role === 'opens') {
-        this.#open.set(write.id, { id: write.id, entry: write.entry, about: write.about, by: 'self', holds });
-      }
-      for (const id of seen) this.#seen.add(id);
-      for (const each of named) this.#keys.set(`${each.principal} ${each.key}`, each);
+      const entry = decodeEntry(write.entry);
+      const ground = this.#groundOf(write);
+      this.forge(ground);
+      const fault = judge([write], ground).refused.get(write);
+      if (fault !== undefined) throw fault;
+      write.changes.forEach((change) => {
+        this.#make(change);
+      });
+      this.#take(write, ground);
       this.follow(write.entry);
-      return { index: this.entries.push(decodeEntry(write.entry)) - 1 };
+      return { index: this.entries.push(entry) - 1 };
     });
+  }
+
+  /** The rows that the judge is to see: all there are. */
+  #groundOf({ claims }: JournalWrite): Ground {
+    const ground = emptyGround();
+    ground.policyVersion = this.policyVersion;
+    for (const key of this.deposits.keys()) ground.deposits.add(key);
+    for (const { id, revision } of this.recoveries.values()) ground.recoveries.set(id, revision);
+    for (const { id, scope, certificate, ...row } of this.grants.values()) {
+      const { maxUses, rate } = scope;
+      ground.grants.set(id, { ...row, maxUses, rate, isCertified: certificate !== undefined });
+    }
+    for (const { id, holds } of this.#open.values()) {
+      ground.openActs.set(id, holds);
+      if (holds !== undefined) ground.heldRecoveries.add(holds);
+    }
+    for (const claim of claims) {
+      if (claim.claim === 'request-unused' && !this.#seen.has(requestKey(claim.kid, claim.jti)))
+        ground.unusedRequests.add(requestKey(claim.kid, claim.jti));
+      if (claim.claim === 'idempotency-key-free' && this.findCreation(claim, claim.at) === undefined)
+        ground.freeKeys.add(idempotencyKey(claim.principal, claim.key));
+    }
+    return ground;
+  }
+
+  #make(change: Change): void {
+    switch (change.change) {
+      case 'policy-applied':
+        this.policyVersion = change.version;
+        return;
+      case 'deposit-created':
+        this.deposits.set(change.deposit.key, change.deposit);
+        return;
+      case 'recovery-saved':
+        this.recoveries.set(change.recovery.id, change.recovery);
+        return;
+      case 'grant-created':
+        this.grants.set(change.grant.id, change.grant);
+        return;
+      case 'grant-certified':
+        this.#alter(change.grant, { certificate: change.certificate });
+        return;
+      case 'grant-ended':
+        this.#alter(change.grant, { status: change.status });
+        return;
+      default:
+        throw new Error(`nobody knows how to make ${JSON.stringify(change satisfies never)}`);
+    }
+  }
+
+  /** Keeps what the claims of a write have taken from the ground, and what its role makes of its act. */
+  #take(write: JournalWrite, { grants }: Ground): void {
+    const { id, role, entry, about, claims } = write;
+    for (const claim of claims) {
+      if (claim.claim === 'request-unused') this.#seen.add(requestKey(claim.kid, claim.jti));
+      if (claim.claim === 'idempotency-key-free')
+        this.#keys.set(idempotencyKey(claim.principal, claim.key), { ...claim, act: id });
+      const counted = claim.claim === 'uses-counted' ? grants.get(claim.grant) : undefined;
+      if (claim.claim === 'uses-counted' && counted !== undefined)
+        this.#alter(claim.grant, { used: counted.used, recent: counted.recent });
+    }
+    if (role === 'closes') this.#open.delete(id);
+    if (role === 'opens') this.#open.set(id, { id, entry, about, by: 'self', holds: heldRecovery(write) });
+  }
+
+  #alter(id: string, parts: Partial<Grant>): void {
+    const grant = this.grants.get(id);
+    if (grant !== undefined) this.grants.set(id, { ...grant, ...parts });
   }
 
   /** Has an act as open, whatever its entries say: as somebody with the database can. */
@@ -79,13 +161,13 @@ export class MemoryJournal implements Journal {
 
   /** Follows an entry that is not among those recorded here. */
   follow(entry: Uint8Array): void {
-    this.#state.take(this.entries.length, entry);
+    this.state.take(this.entries.length, entry);
   }
 
   /** Notes a request that only reads, as the store does: a request is used once, whatever by. */
   seeOnce({ kid, jti }: { readonly kid: string; readonly jti: string }): boolean {
-    const isNew = !this.#seen.has(`${kid} ${jti}`);
-    this.#seen.add(`${kid} ${jti}`);
+    const isNew = !this.#seen.has(requestKey(kid, jti));
+    this.#seen.add(requestKey(kid, jti));
     return isNew;
   }
 
@@ -94,7 +176,7 @@ export class MemoryJournal implements Journal {
     { principal, key }: { readonly principal: string; readonly key: string },
     at: Date,
   ): Creation | undefined {
-    const named = this.#keys.get(`${principal} ${key}`);
+    const named = this.#keys.get(idempotencyKey(principal, key));
     if (named === undefined || named.expiresAt <= at) return undefined;
     const { act, fingerprint } = named;
     const index = this.entries.findIndex(({ id, phase }) => id === act && phase !== 'attempted');
@@ -106,6 +188,22 @@ export class MemoryJournal implements Journal {
   }
 
   openActs(): Promise<readonly OpenAct[]> {
-    return Promise.resolve([...this.#open.values()]);
+    return Promise.resolve(
+      [...this.#open.values()].map(({ id, entry, about, by }) => ({ id, entry, about, by })),
+    );
   }
+
+  /** The rows, as the store finds them. */
+  readonly rows: Rows = {
+    policyVersion: () => Promise.resolve(this.policyVersion),
+    findDeposit: (key) => Promise.resolve(this.deposits.get(key)),
+    findDeposits: (keys) => Promise.resolve(keys.flatMap((key) => this.deposits.get(key) ?? [])),
+    findRecovery: (id) => Promise.resolve(this.recoveries.get(id)),
+    openRecoveries: () =>
+      Promise.resolve(
+        [...this.recoveries.values()].filter(({ state }) => ['pending', 'approved'].includes(state.status)),
+      ),
+    findGrant: (id) => Promise.resolve(this.grants.get(id)),
+    findGrants: (ids) => Promise.resolve(ids.flatMap((id) => this.grants.get(id) ?? [])),
+  };
 }

@@ -8,10 +8,8 @@ import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { Grant } from '../../src/escrow/records/grant.js';
 import { GrantCertificates } from '../../src/escrow/rules/grantCertificate.js';
 import type { RandomBytes } from '../../src/escrow/records/ids.js';
-import type { Change, Journal, OpenAct } from '../../src/escrow/ports/journal.js';
 import { Ledger } from '../../src/escrow/ledger/ledger.js';
 import type { FollowedLog, LogFacts } from '../../src/escrow/logged/logFacts.js';
-import { LogState } from '../../src/escrow/logged/logState.js';
 import { DEFAULT_OPEN_REQUESTS, OpenRequests } from '../../src/escrow/rules/openRequests.js';
 import { OwnerChains } from '../../src/escrow/logged/ownerChains.js';
 import type { Policy } from '../../src/escrow/records/policy.js';
@@ -20,10 +18,8 @@ import type { LogReader } from '../../src/escrow/ports/log.ts';
 import type { Store } from '../../src/escrow/ports/store.ts';
 import type { Recovery } from '../../src/escrow/records/recovery.js';
 import type { Entry } from '../../src/log/entry/entry.js';
-import { decodeEntry } from '../../src/log/entry/entry.js';
-import { judge } from '../../src/postgres/journal/judgedBatch.js';
-import { emptyGround, requestKey } from '../../src/postgres/journal/lockedRows.js';
 import { policyApplied } from './loggedEntries.js';
+import { MemoryJournal } from './memoryJournal.js';
 import { chance } from '../support/chance.js';
 
 /** A ciphertext says who can open it and what is inside; nobody else opens it. */
@@ -81,16 +77,14 @@ export interface Device {
   before: (verb: string) => void | Promise<void>;
 }
 
-/** The use cases, the ledger and the judge of the journal as they are; store and token in memory, the token's ciphers by name. */
+/** The use cases, the ledger and the judge of the journal as they are; rows and token in memory, the token's ciphers by name. */
 export interface SymbolicWorld {
   readonly escrow: Escrow;
-  readonly journal: Pick<Journal, 'openActs'>;
+  readonly journal: MemoryJournal;
   readonly entries: Entry[];
   readonly recoveries: Map<string, Recovery>;
   readonly grants: Map<string, Grant>;
   readonly deposits: Map<string, Deposit>;
-  /** What claims and changes are judged by. */
-  readonly ground: ReturnType<typeof emptyGround>;
   /** What the token does; to be replaced by who wants it to fail. */
   readonly verbs: Record<string, (...given: never[]) => unknown>;
   /** The grants that stand in the token now. */
@@ -110,100 +104,38 @@ export const LOG_KEY = `${ORIGIN}+00000000+AQ`;
 export const ROOT = 'root';
 
 export function symbolicWorld(policy: Policy, enrolled: readonly string[]): SymbolicWorld {
-  const entries: Entry[] = [];
-  const recoveries = new Map<string, Recovery>();
-  const grants = new Map<string, Grant>();
-  const deposits = new Map<string, Deposit>();
+  const journal = new MemoryJournal();
+  const { entries, recoveries, grants, deposits } = journal;
   const { bytes } = chance('symbolic world');
-  const state = new LogState();
-  for (const entry of policyApplied(policy)) state.take(0, entry);
+  const apply = (next: Policy): void => {
+    for (const entry of policyApplied(next)) journal.follow(entry);
+  };
+  apply(policy);
   const followed: FollowedLog = {
+    ...journal.followed,
     get facts() {
       return world.facts;
     },
-    through: () => Promise.resolve(),
-    caughtUp: () => Promise.resolve(),
   };
-  const ground = emptyGround();
-  ground.policyVersion = policy.version;
+  journal.policyVersion = policy.version;
   let inForce = policy;
   const world = {
     now: new Date('2026-03-01T12:00:00.000Z'),
-    facts: state as LogFacts,
+    facts: journal.followed.facts,
     get policy(): Policy {
       return inForce;
     },
     showPolicy(shown: Policy): void {
       inForce = shown;
-      ground.policyVersion = shown.version;
+      journal.policyVersion = shown.version;
     },
     set policy(next: Policy) {
       world.showPolicy(next);
-      for (const entry of policyApplied(next)) state.take(entries.length, entry);
+      apply(next);
     },
   };
   const clock = { now: () => world.now, pause: () => Promise.resolve() };
-  const seen = new Set<string>();
-  const open = new Map<string, OpenAct>();
-  const apply = (change: Change): void => {
-    switch (change.change) {
-      case 'deposit-created':
-        deposits.set(change.deposit.key, change.deposit);
-        return;
-      case 'recovery-saved':
-        recoveries.set(change.recovery.id, change.recovery);
-        return;
-      case 'grant-created':
-        grants.set(change.grant.id, change.grant);
-        return;
-      case 'grant-certified': {
-        const grant = grants.get(change.grant);
-        if (grant !== undefined) grants.set(grant.id, { ...grant, certificate: change.certificate });
-        return;
-      }
-      case 'grant-ended':
-      case 'policy-applied':
-        return;
-    }
-  };
-  const journal: Journal = {
-    append: async (write) => {
-      await Promise.resolve();
-      for (const claim of write.claims) {
-        if (claim.claim !== 'request-unused') continue;
-        const name = requestKey(claim.kid, claim.jti);
-        if (!seen.has(name)) ground.unusedRequests.add(name);
-        seen.add(name);
-      }
-      const { refused } = judge([write], ground);
-      const fault = refused.get(write);
-      if (fault !== undefined) throw fault;
-      write.changes.forEach(apply);
-      for (const [id, { status, used, recent }] of ground.grants) {
-        const grant = grants.get(id);
-        if (grant !== undefined) grants.set(id, { ...grant, status, used, recent });
-      }
-      if (write.role === 'closes') open.delete(write.id);
-      if (write.role === 'opens')
-        open.set(write.id, { id: write.id, entry: write.entry, about: write.about, by: 'self' });
-      state.take(entries.length, write.entry);
-      return { index: entries.push(decodeEntry(write.entry)) - 1 };
-    },
-    proven: () => Promise.resolve(),
-    openActs: () => Promise.resolve([...open.values()]),
-  };
-
-  const store: Store = {
-    findDeposit: (key) => Promise.resolve(deposits.get(key)),
-    findDeposits: (keys) => Promise.resolve(keys.flatMap((key) => deposits.get(key) ?? [])),
-    findRecovery: (id) => Promise.resolve(recoveries.get(id)),
-    openRecoveries: () =>
-      Promise.resolve(
-        [...recoveries.values()].filter(({ state }) => ['pending', 'approved'].includes(state.status)),
-      ),
-    findGrant: (id) => Promise.resolve(grants.get(id)),
-    findGrants: (ids) => Promise.resolve(ids.flatMap((id) => grants.get(id) ?? [])),
-  } as Partial<Store> as Store;
+  const store = { ...journal.rows } as Partial<Store> as Store;
 
   const device: Device = {
     grants: new Set(),
@@ -276,7 +208,6 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     recoveries,
     grants,
     deposits,
-    ground,
     verbs,
     raised: device.grants,
     device,

@@ -1,7 +1,8 @@
 import { Directory } from '../../src/escrow/directory.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import type { Database } from '../../src/postgres/database.js';
-import { openOn, writeOf } from '../postgres/fixtures.js';
+import { openOn } from '../postgres/fixtures.js';
+import { writeOf } from '../postgres/records.js';
 import type { TestServer } from '../support/postgres.js';
 import { startTestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';

@@ -266,6 +266,10 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
   logged(grant).forEach((entry) => {
     journal.follow(entry);
   });
+  journal.policyVersion = 1;
+  journal.deposits.set(KEY, DEPOSIT);
+  for (const request of [RECOVERY_RECORD, RELEASED_RECORD]) journal.recoveries.set(request.id, request);
+  journal.grants.set(GRANT, grant);
   const page = <T>(...items: T[]): Promise<{ items: T[]; next: string | undefined }> =>
     Promise.resolve({ items, next: undefined });
   const document = JSON.stringify(policyDocument());
@@ -275,20 +279,13 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
   );
   const current = { version: 1, hash: policy().hash, document, signatures, appliedAt: NOW };
   const store: World['store'] = {
-    policyVersion: () => Promise.resolve(1),
+    ...journal.rows,
     policies: (after) => Promise.resolve([current].filter(({ version }) => version > after)),
     policyDocuments: () => page(current),
     policyHistory: () => page(current),
     depositedQuorums: () => Promise.resolve([{ purpose: 'operate', quorums: [[dana, dave]], deposits: 1 }]),
-    findDeposit: (key) => Promise.resolve(key === KEY ? DEPOSIT : undefined),
-    findDeposits: (keys) => Promise.resolve(keys.includes(KEY) ? [DEPOSIT] : []),
     deposits: () => page(DEPOSIT),
-    findRecovery: (id) =>
-      Promise.resolve([RECOVERY_RECORD, RELEASED_RECORD].find((record) => record.id === id)),
     recoveries: () => page(RECOVERY_RECORD, RELEASED_RECORD),
-    openRecoveries: () => Promise.resolve([RECOVERY_RECORD]),
-    findGrant: (id) => Promise.resolve(id === GRANT ? grant : undefined),
-    findGrants: (ids) => Promise.resolve(ids.includes(GRANT) ? [grant] : []),
     grants: () => page(GRANT_RECORD),
     findCreation: (named, at) => Promise.resolve(journal.findCreation(named, at)),
     givenUp: () => page(GIVEN_UP),

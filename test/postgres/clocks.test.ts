@@ -4,7 +4,8 @@ import { composeDaemon } from '../adversary/database/daemonParts.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { until } from '../support/waiting.js';
-import { certifier, openOn, writeOf } from './fixtures.js';
+import { certifier, openOn } from './fixtures.js';
+import { writeOf } from './records.js';
 
 /*
  * A daemon whose clock is apart from the database's decides nothing by either, whatever it is that time decides about; what was

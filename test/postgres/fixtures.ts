@@ -1,10 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { newId, type ActId } from '../../src/escrow/records/ids.js';
-import type { JournalWrite } from '../../src/escrow/ports/journal.js';
 import type { Certifier, CheckpointSigner } from '../../src/escrow/ports/signers.ts';
 import type { Clock } from '../../src/escrow/ports/clock.ts';
 import type { Anchorage } from '../../src/escrow/ports/log.ts';
-import { encodeEntry, type Phase } from '../../src/log/entry/entry.js';
 import { anchorAfter, emptyAnchor, type Anchor, type Anchoring } from '../../src/log/anchor.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../../src/postgres/database.js';
 import type { Connection } from '../../src/postgres/connection.js';
@@ -71,30 +67,4 @@ export async function writerOn(
   } finally {
     await pool.close();
   }
-}
-
-/** A write with an entry of its own; `more` says what else is special. */
-export function writeOf(
-  role: JournalWrite['role'],
-  more: Partial<JournalWrite> & { act?: string } = {},
-): JournalWrite {
-  const { act = 'grant.sign', ...parts } = more;
-  const id: ActId = parts.id ?? newId('ActId', randomBytes);
-  const about = parts.about ?? {};
-  const phases = { opens: 'attempted', closes: 'done', alone: 'denied' } as const satisfies Record<
-    string,
-    Phase
-  >;
-  const entry = encodeEntry({
-    v: 1,
-    time: '2026-02-03T04:05:06.789Z',
-    act,
-    id,
-    phase: phases[role],
-    actor: 'test',
-    subject: about,
-    detail: {},
-    ...(role === 'alone' ? { error: 'forbidden' } : {}),
-  });
-  return { id, role, entry, about, claims: [], changes: [], ...parts };
 }

@@ -3,7 +3,8 @@ import { SchemaMissing } from '../../src/postgres/schema/migrate.js';
 import { requireDurable } from '../../src/postgres/schema/durability.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
-import { openOn, writeOf } from './fixtures.js';
+import { openOn } from './fixtures.js';
+import { writeOf } from './records.js';
 
 const signer = softwareSigner();
 let server: TestServer;

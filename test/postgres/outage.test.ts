@@ -9,8 +9,8 @@ import { chance } from '../support/chance.js';
 import { query, startTestServer, type TestServer } from '../support/postgres.js';
 import { softwareSigner } from '../support/signer.js';
 import { startCuttingProxy, type CuttingProxy } from './cuttingProxy.js';
-import { openOn, writeOf, writerOn } from './fixtures.js';
-import { aGrant } from './records.js';
+import { openOn, writerOn } from './fixtures.js';
+import { aGrant, writeOf } from './records.js';
 import { letPass, until } from '../support/waiting.js';
 
 const signer = softwareSigner();

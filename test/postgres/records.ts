@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Deposit } from '../../src/escrow/records/deposit.js';
 import type { Grant } from '../../src/escrow/records/grant.js';
-import { newId, parsePrincipalId, type PrincipalId } from '../../src/escrow/records/ids.js';
+import { newId, parsePrincipalId, type ActId, type PrincipalId } from '../../src/escrow/records/ids.js';
 import { usualRequestTerms } from '../../src/escrow/records/policy.js';
 import type { Recovery, RecoveryState } from '../../src/escrow/records/recovery.js';
 import { sealed, type Opener, type Sealed } from '../../src/escrow/records/sealed.js';
+import type { JournalWrite } from '../../src/escrow/ports/journal.js';
+import { encodeEntry, type Phase } from '../../src/log/entry/entry.js';
 
 export function person(name: string): PrincipalId {
   const id = parsePrincipalId(name);
@@ -164,4 +166,30 @@ export function everyState(): readonly RecoveryState[] {
     { status: 'expired', at },
     { status: 'failed', reason: 'token', at },
   ];
+}
+
+/** A write with an entry of its own; `more` says what else is special. */
+export function writeOf(
+  role: JournalWrite['role'],
+  more: Partial<JournalWrite> & { act?: string } = {},
+): JournalWrite {
+  const { act = 'grant.sign', ...parts } = more;
+  const id: ActId = parts.id ?? newId('ActId', randomBytes);
+  const about = parts.about ?? {};
+  const phases = { opens: 'attempted', closes: 'done', alone: 'denied' } as const satisfies Record<
+    string,
+    Phase
+  >;
+  const entry = encodeEntry({
+    v: 1,
+    time: '2026-02-03T04:05:06.789Z',
+    act,
+    id,
+    phase: phases[role],
+    actor: 'test',
+    subject: about,
+    detail: {},
+    ...(role === 'alone' ? { error: 'forbidden' } : {}),
+  });
+  return { id, role, entry, about, claims: [], changes: [], ...parts };
 }

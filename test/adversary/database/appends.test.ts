@@ -6,7 +6,8 @@ import { batchBytes, WRITER_TYPE, writerInput } from '../../../src/log/statement
 import { canonicalJson, type Json } from '../../../src/log/entry/canonical.js';
 import { leafHash } from '../../../src/log/tree/merkle.js';
 import { WrittenEntries } from '../../../src/postgres/log/writtenEntries.js';
-import { certifier, openOn, writeOf } from '../../postgres/fixtures.js';
+import { certifier, openOn } from '../../postgres/fixtures.js';
+import { writeOf } from '../../postgres/records.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareCertifier, softwareSigner } from '../../support/signer.js';
 import { readUnchecked } from './daemonParts.js';

@@ -25,7 +25,7 @@ import {
   stopOf,
 } from './scene.js';
 
-/** Somebody with the database takes back what has happened: the rows, and what claims are judged by, are as before. */
+/** Somebody with the database takes back what has happened: the rows, by which claims are judged, are as before. */
 interface Attack {
   /** What happens, and how it is hidden; returns the act that must not succeed. */
   readonly make: (world: SymbolicWorld, key: KeyId) => Promise<() => Promise<unknown>>;
@@ -44,7 +44,6 @@ function rowOf(world: SymbolicWorld, id: string): Recovery {
 /** Puts a row back as it was. */
 function restore(world: SymbolicWorld, row: Recovery): void {
   world.recoveries.set(row.id, row);
-  world.ground.recoveries.set(row.id, row.revision);
 }
 
 /** A request that is due, then what ends it, then the row as it was before. */
@@ -68,11 +67,8 @@ function used(
     if (grant === undefined) throw new Error('not activated');
     const changed = { ...grant, ...(await change(world, grant)) };
     world.grants.set(grant.id, changed);
-    const { status, used: uses, recent, scope, startsAt, expiresAt } = changed;
-    const { maxUses, rate } = scope;
-    world.ground.grants.set(grant.id, { status, used: uses, maxUses, rate, recent, startsAt, expiresAt });
     (world.raised as Set<string>).add(grant.id);
-    return () => sign(world, grant.id, scope.app);
+    return () => sign(world, grant.id, changed.scope.app);
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Ground } from '../../../src/postgres/journal/lockedRows.js';
 import { requestHash } from '../../../src/escrow/records/digests.js';
 import type { Grant } from '../../../src/escrow/records/grant.js';
 import { isOpen, keepHouse } from '../../../src/escrow/acts/housekeeping.js';
@@ -103,23 +104,14 @@ function putGrantRow(world: SymbolicWorld, id: string, row: Row | undefined): ()
   const { store } = world.escrow;
   const findGrant = store.findGrant.bind(store);
   const before = world.grants.get(id);
-  const judged = world.ground.grants.get(id);
   const read = asRead(() => (row === undefined ? undefined : toGrant(row as unknown as GrantRow)));
   store.findGrant = (one) => ((one as string) === id ? read() : findGrant(one));
   world.grants.delete(id);
-  world.ground.grants.delete(id);
-  if (row !== undefined) {
-    const grant = toGrant({ ...row, scope: row['scope'] ?? {} } as unknown as GrantRow);
-    world.grants.set(id, grant);
-    const { status, used, recent, startsAt, expiresAt, scope } = grant;
-    const { maxUses, rate } = scope;
-    const isCertified = grant.certificate !== undefined;
-    world.ground.grants.set(id, { status, used, recent, startsAt, expiresAt, maxUses, rate, isCertified });
-  }
+  if (row !== undefined)
+    world.grants.set(id, toGrant({ ...row, scope: row['scope'] ?? {} } as unknown as GrantRow));
   return () => {
     store.findGrant = findGrant;
     if (before !== undefined) world.grants.set(id, before);
-    if (judged !== undefined) world.ground.grants.set(id, judged);
   };
 }
 
@@ -217,11 +209,13 @@ describe.each(REQUESTS)('the record of a request that is %s', (which) => {
 
   test('is of another revision, or held by nobody', async () => {
     for (const spoil of [
-      ({ ground }: SymbolicWorld, id: string) => void ground.recoveries.set(id, 77),
-      ({ ground }: SymbolicWorld, id: string) => void ground.heldRecoveries.add(id),
+      ({ recoveries }: Ground, id: string) => void recoveries.set(id, 77),
+      ({ heldRecoveries }: Ground, id: string) => void heldRecoveries.add(id),
     ]) {
       const scene = await makeScene();
-      spoil(scene.world, scene[which].id);
+      scene.world.journal.forge = (ground) => {
+        spoil(ground, scene[which].id);
+      };
       await expectNothingLost(scene);
     }
   });
@@ -275,7 +269,7 @@ describe('the record of what is over', () => {
     [
       'a request that is of another revision',
       ({ world, over: { request } }) => {
-        world.ground.recoveries.set(request.id, 77);
+        world.journal.forge = ({ recoveries }) => void recoveries.set(request.id, 77);
         return request.id;
       },
     ],

@@ -102,6 +102,7 @@ function escrowOf(people: number): {
     lend: (_verbs: unknown, use: (lent: unknown) => Promise<unknown>) => use(verbs),
   } as unknown as Token;
   const journal = new MemoryJournal();
+  journal.policyVersion = policy.version;
   policyApplied(policy).forEach((entry) => {
     journal.follow(entry);
   });

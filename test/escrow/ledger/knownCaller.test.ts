@@ -1,6 +1,5 @@
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { PrincipalId } from '../../../src/escrow/records/ids.js';
-import { NotHeld } from '../../../src/escrow/ports/journal.js';
 import type { Credential } from '../../../src/escrow/ledger/knownCaller.js';
 import { KnownCaller } from '../../../src/escrow/ledger/knownCaller.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
@@ -88,12 +87,7 @@ describe('an act whose caller’s policy is replaced before its attempt is recor
     policyApplied({ version: next.version, hash: 'ab'.repeat(32) }).forEach((entry) => {
       journal.follow(entry);
     });
-    journal.before = ({ claims }) => {
-      for (const claim of claims) {
-        if (claim.claim === 'policy-in-force' && claim.version !== next.version)
-          throw new NotHeld(claim.claim);
-      }
-    };
+    journal.policyVersion = next.version;
     const ledger = new Ledger({
       journal,
       token: { requireInService: () => undefined } as unknown as Token,

@@ -7,6 +7,7 @@ import { Ledger } from '../../../src/escrow/ledger/ledger.js';
 import type { Actor, Outcome, Performance } from '../../../src/escrow/ledger/act.js';
 import type { Token } from '../../../src/escrow/ports/token.js';
 import { NotHeld } from '../../../src/escrow/ports/journal.js';
+import { aRecovery } from '../../postgres/records.js';
 import { doneAct } from '../loggedEntries.js';
 import { MemoryJournal } from '../memoryJournal.js';
 
@@ -291,7 +292,9 @@ describe('the ledger', () => {
 
   it('lets one act work on a recovery at a time; others are told that it is busy', async () => {
     const { ledger, journal } = setUp();
-    const recovery = 'rec_1' as unknown as RecoveryId;
+    const row = aRecovery();
+    const recovery = row.id;
+    journal.recoveries.set(recovery, row);
     doneAct('recovery.request', 'act_filing', { recovery }).forEach((entry) => {
       journal.follow(entry);
     });

@@ -8,8 +8,8 @@ import type { Database } from '../../../src/postgres/database.js';
 import { requestKey, type Send, type Statement } from '../../../src/postgres/journal/lockedRows.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { openOn, somebodyWaits, writeOf, writerOn } from '../fixtures.js';
-import { aDeposit, aGrant, anna, aRecovery, dora } from '../records.js';
+import { openOn, somebodyWaits, writerOn } from '../fixtures.js';
+import { aDeposit, aGrant, anna, aRecovery, dora, writeOf } from '../records.js';
 
 const signer = softwareSigner();
 let server: TestServer;

@@ -15,8 +15,8 @@ import { recordPlain } from '../../../src/postgres/journal/plainBatch.js';
 import type { Writer } from '../../../src/postgres/log/writer.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { openOn, somebodyWaits, writeOf, writerOn } from '../fixtures.js';
-import { aGrant, anna } from '../records.js';
+import { openOn, somebodyWaits, writerOn } from '../fixtures.js';
+import { aGrant, anna, writeOf } from '../records.js';
 import { until } from '../../support/waiting.js';
 
 const signer = softwareSigner();

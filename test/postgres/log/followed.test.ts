@@ -8,7 +8,8 @@ import { recordPlain } from '../../../src/postgres/journal/plainBatch.js';
 import { connectAppender } from '../../../src/postgres/journal/appender.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { openOn, writeOf, writerOn } from '../fixtures.js';
+import { openOn, writerOn } from '../fixtures.js';
+import { writeOf } from '../records.js';
 
 const signer = softwareSigner();
 const rarely = { checkpointIntervalMs: 60_000 };

@@ -15,8 +15,8 @@ import { LogDamaged } from '../../../src/postgres/faults.js';
 import type { Database } from '../../../src/postgres/database.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { anchorage, openOn, writeOf } from '../fixtures.js';
-import { aRecovery } from '../records.js';
+import { anchorage, openOn } from '../fixtures.js';
+import { aRecovery, writeOf } from '../records.js';
 import { letPass, until } from '../../support/waiting.js';
 
 const signer = softwareSigner();

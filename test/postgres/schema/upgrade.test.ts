@@ -3,7 +3,8 @@ import type { Database } from '../../../src/postgres/database.js';
 import { migrationsUpTo005 } from '../../../src/postgres/schema/upTo005.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { openOn, writeOf } from '../fixtures.js';
+import { openOn } from '../fixtures.js';
+import { writeOf } from '../records.js';
 import { migrateTo } from './olderSchema.js';
 
 /*

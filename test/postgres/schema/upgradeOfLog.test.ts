@@ -7,9 +7,9 @@ import { migrationsUpTo005 } from '../../../src/postgres/schema/upTo005.js';
 import { migrationsUpTo009 } from '../../../src/postgres/schema/upTo009.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { openOn, writeOf } from '../fixtures.js';
+import { openOn } from '../fixtures.js';
 import { migrateTo } from './olderSchema.js';
-import { anna } from '../records.js';
+import { anna, writeOf } from '../records.js';
 
 const signer = softwareSigner();
 let server: TestServer;

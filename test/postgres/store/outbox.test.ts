@@ -5,7 +5,8 @@ import type { Database } from '../../../src/postgres/database.js';
 import { everyKind, noticeOf } from '../../notify/samples.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { openOn, writeOf } from '../fixtures.js';
+import { openOn } from '../fixtures.js';
+import { writeOf } from '../records.js';
 
 let server: TestServer;
 let one: Database;

@@ -6,8 +6,19 @@ import type { Pool } from '../../../src/postgres/pool.js';
 import { forgetExpiredRequests } from '../../../src/postgres/store/store.js';
 import { startTestServer, query, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
-import { clock, openOn, writeOf } from '../fixtures.js';
-import { aDeposit, aGrant, anna, aRecovery, dieter, dora, everyState, mailApp, person } from '../records.js';
+import { clock, openOn } from '../fixtures.js';
+import {
+  aDeposit,
+  aGrant,
+  anna,
+  aRecovery,
+  dieter,
+  dora,
+  everyState,
+  mailApp,
+  person,
+  writeOf,
+} from '../records.js';
 
 let server: TestServer;
 let database: Database;
