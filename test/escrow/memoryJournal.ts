@@ -59,7 +59,7 @@ export class MemoryJournal implements Journal {
   /** Called before each append; may throw. */
   before: (write: JournalWrite) => void = () => undefined;
   /** Changes what the judge sees: as somebody with the database can, in columns that nobody else reads. */
-  forge: (ground: Ground) => void = () => undefined;
+  forge: (ground: Ground, write: JournalWrite) => void = () => undefined;
 
   append(write: JournalWrite): Promise<{ readonly index: number }> {
     return Promise.resolve().then(() => {
@@ -67,7 +67,7 @@ export class MemoryJournal implements Journal {
       this.before(write);
       const entry = decodeEntry(write.entry);
       const ground = this.#groundOf(write);
-      this.forge(ground);
+      this.forge(ground, write);
       const fault = judge([write], ground).refused.get(write);
       if (fault !== undefined) throw fault;
       write.changes.forEach((change) => {

@@ -34,6 +34,6 @@ export function bindCertificates(
   policyApplied({ version, hash }).forEach((entry) => {
     world.journal.follow(entry);
   });
-  world.store.policyVersion = () => Promise.resolve(version);
+  world.journal.policyVersion = version;
   world.store.policies = (after) => Promise.resolve(known.filter((one) => one.version > after));
 }

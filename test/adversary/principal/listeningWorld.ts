@@ -1,7 +1,5 @@
 import { writeFileSync } from 'node:fs';
 
-import type { Claim } from '../../../src/escrow/ports/journal.js';
-import { NotHeld } from '../../../src/escrow/ports/journal.js';
 import { OwnerChains } from '../../../src/escrow/logged/ownerChains.js';
 import type { StoredPolicy } from '../../../src/escrow/ports/store.ts';
 import { parsePolicy } from '../../../src/http/policyDocument.js';
@@ -79,6 +77,7 @@ export async function listeningWorld(): Promise<ListeningWorld> {
     const signatures = ['ann', 'bob'].map((iss) => JSON.stringify({ iss, ...said, exp: 0 }));
     stored.push({ version, hash, document: text, signatures, appliedAt: base.now });
     documents.push(document);
+    base.journal.policyVersion = version;
     const iat = Math.floor(base.now.getTime() / 1000);
     const common = {
       v: 1,
@@ -103,19 +102,17 @@ export async function listeningWorld(): Promise<ListeningWorld> {
       { ...common, phase: 'done', subject: {}, detail: facts, digest: 'ab'.repeat(32) },
     );
   };
-  base.store.policyVersion = () => Promise.resolve(stored.length);
   base.store.policies = (after) => Promise.resolve(stored.filter(({ version }) => version > after));
-  base.journal.before = ({ role, claims }) => {
+  base.journal.before = ({ role }) => {
     if (role === 'opens') {
       const happens = hooks.meanwhile;
       hooks.meanwhile = undefined;
       happens?.();
     }
-    const claimed = claims.filter(
-      (claim): claim is Extract<Claim, { claim: 'policy-in-force' }> => claim.claim === 'policy-in-force',
-    );
-    if (hooks.claimsHold && claimed.some(({ version }) => version !== stored.length))
-      throw new NotHeld('policy-in-force');
+  };
+  base.journal.forge = (ground, { claims }) => {
+    if (hooks.claimsHold) return;
+    for (const claim of claims) if (claim.claim === 'policy-in-force') ground.policyVersion = claim.version;
   };
   apply([]);
   note(...filing(base));
