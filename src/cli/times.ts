@@ -1,9 +1,4 @@
-const UNITS = [
-  ['day', 86_400_000],
-  ['hour', 3_600_000],
-  ['minute', 60_000],
-  ['second', 1000],
-] as const;
+import { UNITS } from '../escrow/records/inWords.js';
 
 /** An instant for people, in their own zone, and how far it is: `2026-01-31 14:05:09 CET (in 23 hours)`. */
 export function when(instant: string, now: Date): string {

@@ -1,8 +1,8 @@
 import type { SignedCheckpoint, WitnessedLog } from '../escrow/ports/log.js';
 import { formatAddCheckpoint, readSize, sizeMediaType } from '../log/note/addCheckpoint.js';
-import { keyIdHex, readCosignature, type WitnessKey } from '../log/note/cosignature.js';
+import { readCosignature, type WitnessKey } from '../log/note/cosignature.js';
 import { parseNote, signatureLine } from '../log/note/note.js';
-import { NoteError } from '../log/note/noteKey.js';
+import { keyIdHex, NoteError } from '../log/note/noteKey.js';
 import type { Submission, WitnessReply } from './submission.js';
 
 /** A witness that answered, and did not cosign; the message says why, for the operator. */

@@ -217,10 +217,3 @@ function indexOf(policy: Policy): PolicyIndex {
   indexes.set(policy, index);
   return index;
 }
-
-/** Administrators of a policy. */
-export function administrators(policy: Policy): readonly PrincipalId[] {
-  return [...policy.principals.values()]
-    .filter((person) => person.roles.includes('admin'))
-    .map((person) => person.id);
-}

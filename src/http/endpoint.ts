@@ -5,7 +5,7 @@ import { KnownCaller } from '../escrow/ledger/knownCaller.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { KeyId } from '../escrow/records/ids.js';
 import { parseId, parsePrincipalId } from '../escrow/records/ids.js';
-import type { Subject } from '../escrow/records/subject.js';
+import type { Subject } from '../log/entry/entry.js';
 import type { Policy } from '../escrow/records/policy.js';
 import type { Principal } from '../escrow/records/principals.js';
 import { hasRole } from '../escrow/records/principals.js';

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import type { RunningWitness } from '../../src/witness/server.js';
 import { serveWitness } from '../../src/witness/server.js';
 import type { KeptCosignature, WitnessedLog } from '../../src/escrow/ports/log.ts';
-import { keyIdHex } from '../../src/log/note/cosignature.js';
+import { keyIdHex } from '../../src/log/note/noteKey.js';
 import { Cosigning } from '../../src/cosigning/cosigning.js';
 import type { WitnessAt } from '../../src/cosigning/submission.js';
 import { submissionTo } from '../../src/cosigning/submission.js';

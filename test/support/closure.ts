@@ -1,6 +1,6 @@
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { trimToDer } from '../../src/client/der.js';
+import { trimToDer } from '../../src/system/der.js';
 import type { Place } from '../../src/escrow/records/layers.js';
 import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
 import { byteStringsIn } from './byteStrings.js';

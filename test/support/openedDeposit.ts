@@ -7,7 +7,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import { trimToDer } from '../../src/client/der.js';
+import { trimToDer } from '../../src/system/der.js';
 import type { Deposit, PurposeDeposit } from '../../src/escrow/records/deposit.js';
 import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
 import type { KeyId } from '../../src/escrow/records/ids.js';

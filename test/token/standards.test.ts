@@ -1,5 +1,5 @@
 import { generateKeyPairSync, sign, verify } from 'node:crypto';
-import { ecdsaDer } from '../../src/token/verbs/signCheckpoint.js';
+import { ecdsaToDer } from '../../src/system/der.js';
 import { CURVES, ecSpki, rsaNumbers, rsaSpki } from '../../src/token/cryptoki/spki.js';
 import { rsaPair } from '../support/rsaPairs.js';
 
@@ -44,10 +44,10 @@ test('raw ECDSA becomes the DER that signed notes carry', () => {
   const message = Buffer.from('a checkpoint');
   for (let round = 0; round < 500; round += 1) {
     const signature = sign('sha256', message, { key: privateKey, dsaEncoding: 'ieee-p1363' });
-    expect(verify('sha256', message, publicKey, ecdsaDer(signature))).toBe(true);
+    expect(verify('sha256', message, publicKey, ecdsaToDer(signature))).toBe(true);
   }
   const small = Buffer.alloc(64);
   small.writeUInt8(1, 31);
   small.writeUInt8(0x80, 63);
-  expect(ecdsaDer(small).toString('hex')).toBe('300702010102020080');
+  expect(ecdsaToDer(small).toString('hex')).toBe('300702010102020080');
 });

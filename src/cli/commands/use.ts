@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
 import { replaceFile } from '../../system/files.js';
-import { ecdsaToDer } from '../../client/der.js';
+import { ecdsaToDer } from '../../system/der.js';
 import type { Mechanism } from '../../escrow/records/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';

@@ -8,7 +8,7 @@ import type { Json } from '../../log/entry/canonical.js';
 import { sameBytes } from '../../log/tree/merkle.js';
 import type { DecryptionKey, OaepName } from '../identity/decryptionKey.js';
 import { oaepNamed, openOaep } from '../identity/decryptionKey.js';
-import { trimToDer } from '../der.js';
+import { trimToDer } from '../../system/der.js';
 import { NotBelieved } from '../errors.js';
 import type { Signer } from '../identity/signingKey.js';
 import { CONFIRMATION_TYPE } from '../../escrow/records/statementTypes.js';

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { createCipheriv, randomBytes, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
 
-import { derInteger, derValue } from '../der.js';
+import { derInteger, derValue } from '../../system/der.js';
 
 /**
  * Cost of a guess at a passphrase: 16 MiB of memory, five times over. OpenSSL reads it within its default limit of

@@ -1,7 +1,7 @@
 import type { Call, Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { Claim } from '../ports/journal.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { Performed } from '../ledger/act.js';
 import { IDEMPOTENCY_KEY_KEPT_MS } from '../records/creation.js';
 

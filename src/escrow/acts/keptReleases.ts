@@ -7,7 +7,7 @@ import { canonicalHash, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
 import { parseId } from '../records/ids.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import { aloneOnEnded } from '../ports/journal.js';
 import type { ReleaseFacts } from '../logged/logFacts.js';
 import type { Performed } from '../ledger/act.js';

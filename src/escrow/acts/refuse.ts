@@ -4,7 +4,7 @@ import { actorOf } from '../escrow.js';
 import type { EscrowError } from '../records/errors.js';
 import { parseId } from '../records/ids.js';
 import { subjectOf } from '../rules/liveGrant.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 
 /**
  * Records a refusal that was decided before any use case was reached: a role that is not allowed, a body that is not

@@ -3,7 +3,7 @@ import { checkRequest, countedStatus, repliesFrom, whileLogged } from '../checks
 import type { Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import { aloneOn } from '../ports/journal.js';
 import { getOpenRecovery } from '../checks/openRecovery.js';
 import { DAEMON } from '../ledger/act.js';

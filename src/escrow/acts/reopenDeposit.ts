@@ -11,7 +11,7 @@ import { layersOf, layerContext, type Layers } from '../records/layers.js';
 import type { Policy } from '../records/policy.js';
 import type { Recovery, RecoveryState } from '../records/recovery.js';
 import type { Held } from '../records/sealed.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { CompleteKey } from '../rules/quorumProgress.js';
 import { completion } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';

@@ -14,7 +14,7 @@ import { CameToNothing } from '../ledger/act.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, signs } from '../records/mechanisms.js';
 import type { Claim } from '../ports/journal.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { DecryptInput } from '../ports/token.js';
 import { msUntilLeft, usesLeft } from '../records/rate.js';
 import { loggedFor } from '../rules/rules.js';

@@ -3,7 +3,7 @@ import { checkRecord } from './checkedRequest.js';
 import type { Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { Recovery } from '../records/recovery.js';
 import { statusAt } from '../records/recovery.js';
 

@@ -8,7 +8,7 @@ import type { Share } from '../records/deposit.js';
 import type { Grant } from '../records/grant.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { RequestFacts } from '../logged/logFacts.js';
 import type { Policy } from '../records/policy.js';
 import type { Approval, Intent, Recovery } from '../records/recovery.js';

@@ -3,7 +3,7 @@ import type { Act, LentFor } from './means.js';
 import { EscrowError } from '../records/errors.js';
 import type { GrantId, RecoveryId } from '../records/ids.js';
 import type { Change, Claim } from '../ports/journal.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { KnownCaller } from './knownCaller.js';
 import type { AsOf } from '../logged/logFacts.js';
 import { DAEMON_ID } from '../records/principals.js';

@@ -7,7 +7,7 @@ import { EscrowError } from '../records/errors.js';
 import type { ActId, GrantId, RandomBytes } from '../records/ids.js';
 import { newId } from '../records/ids.js';
 import type { Change, Claim, Journal } from '../ports/journal.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { AsOf, FollowedLog } from '../logged/logFacts.js';
 import type { Token, TokenVerbs } from '../ports/token.js';
 import type { Clock } from '../ports/clock.js';

@@ -1,7 +1,7 @@
 import type { Json } from '../../log/entry/canonical.js';
 import type { Act } from './means.js';
 import type { ErrorCode } from '../records/errors.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { Actor } from './act.js';
 
 /** How many refusals of one caller have an entry each; what is beyond is counted. */

@@ -1,6 +1,6 @@
 import type { Entry } from '../../log/entry/entry.js';
 import type { ErrorCode } from '../records/errors.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { Rate } from '../records/rate.js';
 
 /*

@@ -2,7 +2,7 @@ import type { Deposit } from '../records/deposit.js';
 import type { Grant, GrantStatus } from '../records/grant.js';
 import type { ActId, GrantId, PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Recovery } from '../records/recovery.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 
 /** What must hold in the transaction that records an attempt. */
 export type Claim =

@@ -1,7 +1,7 @@
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import type { Tile } from '../../log/tree/tiles.js';
 import type { RecoveryId, KeyId } from '../records/ids.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { PageRequest, Page } from './store.js';
 
 /** The log, for reading. */

@@ -1,4 +1,4 @@
-import type { Subject } from './subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 
 /** How long an Idempotency-Key stands for what was made under it; what comes with it later is taken for new. */
 export const IDEMPOTENCY_KEY_KEPT_MS = 24 * 60 * 60 * 1000;

@@ -81,7 +81,8 @@ export function scopeInWords(scope: Scope): string {
   return parts.join(', ');
 }
 
-const UNITS = [
+/** Units of time by their names, the longest first, in milliseconds. */
+export const UNITS = [
   ['day', 86_400_000],
   ['hour', 3_600_000],
   ['minute', 60_000],

@@ -1,7 +1,7 @@
 import { EscrowError } from '../records/errors.js';
 import { grantStatusAt } from '../records/grant.js';
 import type { Grant } from '../records/grant.js';
-import type { Subject } from '../records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 
 /** What a grant is about, for the log. */
 export function subjectOf(grant: Grant): Subject {

@@ -2,7 +2,7 @@ import { createPublicKey, verify, type KeyObject } from 'node:crypto';
 import { decodeBase64, encodeBase64 } from './base64.js';
 import { sameBytes, sha256 } from '../tree/merkle.js';
 import { noteSigningBytes, parseNote, parseSignatureLines, type NoteSignature } from './note.js';
-import { isKeyName, NoteError } from './noteKey.js';
+import { ed25519Prefix, isKeyName, keyIdHex, NoteError } from './noteKey.js';
 
 /*
  * Cosignatures, version 1 (C2SP tlog-cosignature, "Ed25519 signed message"): a witness says that, as of a time, the
@@ -38,8 +38,6 @@ export const maximumWitnesses = 16;
 const cosignatureType = 0x04;
 const timestampLengthBytes = 8;
 const signatureLengthBytes = timestampLengthBytes + 64;
-/** RFC 8410 section 4: the SubjectPublicKeyInfo of an Ed25519 key is these bytes and the 32 of the key. */
-const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex');
 
 /**
  * The verifier key (vkey) of a witness: `<name>+<key id>+<base64 of 0x04 and the key>` (C2SP tlog-cosignature,
@@ -98,11 +96,6 @@ export function parseWitnessKeys(vkeys: readonly string[]): readonly WitnessKey[
     }
   }
   return keys;
-}
-
-/** The key id as it is written: eight hexadecimal digits. */
-export function keyIdHex(keyId: number): string {
-  return keyId.toString(16).padStart(8, '0');
 }
 
 /**
@@ -190,7 +183,7 @@ function keyIdOf(name: string, publicKey: Uint8Array): number {
 }
 
 function importKey(publicKey: Uint8Array): KeyObject {
-  const der = Buffer.concat([spkiPrefix, publicKey]);
+  const der = Buffer.concat([ed25519Prefix, publicKey]);
   try {
     const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
     if (key.asymmetricKeyType === 'ed25519' && publicKey.length === 32) return key;

@@ -43,7 +43,7 @@ export function vkeyFor(key: {
   importKey(kind, key.spkiDer);
   const encoded = kind.encoded(key.spkiDer);
   const typed = Uint8Array.of(kind.type, ...encoded);
-  return `${key.name}+${hexKeyId(kind.keyId(key.name, encoded))}+${encodeBase64(typed)}`;
+  return `${key.name}+${keyIdHex(kind.keyId(key.name, encoded))}+${encodeBase64(typed)}`;
 }
 
 /**
@@ -52,8 +52,8 @@ export function vkeyFor(key: {
  */
 export function noteVerifier(vkey: string): NoteVerifier {
   // The base64 may have pluses of its own, the name and the key id have none.
-  const [, name, keyIdHex, base64] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/su.exec(vkey) ?? [];
-  if (name === undefined || keyIdHex === undefined || base64 === undefined || !isKeyName(name)) {
+  const [, name, hex, base64] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/su.exec(vkey) ?? [];
+  if (name === undefined || hex === undefined || base64 === undefined || !isKeyName(name)) {
     throw new NoteError('malformed verifier key');
   }
   const typed = decodeBase64(base64);
@@ -62,7 +62,7 @@ export function noteVerifier(vkey: string): NoteVerifier {
   const kind = kinds[algorithm];
   const encoded = typed.subarray(1);
   const keyId = kind.keyId(name, encoded);
-  if (hexKeyId(keyId) !== keyIdHex) throw new NoteError('the verifier key does not have its key id');
+  if (keyIdHex(keyId) !== hex) throw new NoteError('the verifier key does not have its key id');
   const key = importKey(kind, kind.spki(encoded));
   return {
     name,
@@ -91,7 +91,7 @@ interface Kind {
 }
 
 /** RFC 8410 section 4: the SubjectPublicKeyInfo of an Ed25519 key is these bytes and the 32 of the key. */
-const ed25519Prefix = Buffer.from('302a300506032b6570032100', 'hex');
+export const ed25519Prefix = Buffer.from('302a300506032b6570032100', 'hex');
 
 const noteAlgorithms = ['Ed25519', 'ECDSA-P256'] as const satisfies readonly NoteAlgorithm[];
 
@@ -142,6 +142,7 @@ function leading32Bits(input: Uint8Array): number {
   return new DataView(digest.buffer, digest.byteOffset).getUint32(0);
 }
 
-function hexKeyId(keyId: number): string {
+/** The key id as it is written: eight hexadecimal digits. */
+export function keyIdHex(keyId: number): string {
   return keyId.toString(16).padStart(8, '0');
 }

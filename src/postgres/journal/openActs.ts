@@ -1,6 +1,6 @@
 import type { ActId } from '../../escrow/records/ids.js';
 import type { OpenAct } from '../../escrow/ports/journal.js';
-import type { Subject } from '../../escrow/records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { Clocks } from '../clocks.js';
 import type { Lease } from './instances.js';
 import type { Pool } from '../pool.js';

@@ -1,5 +1,5 @@
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { Subject } from '../../escrow/records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import type { LogReader, StoredEntry } from '../../escrow/ports/log.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { decodeEntry, type Entry } from '../../log/entry/entry.js';

@@ -1,4 +1,4 @@
-import type { Subject } from '../../escrow/records/subject.js';
+import type { Subject } from '../../log/entry/entry.js';
 import { safeInteger } from '../faults.js';
 import type { Ask, Pool } from '../pool.js';
 

@@ -3,6 +3,7 @@ import type { Sessions } from '../cryptoki/sessions.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenObjects } from '../objects/objects.js';
 import { objectNames } from '../objects/objectNames.js';
+import { ecdsaToDer } from '../../system/der.js';
 import { EscrowError } from '../../escrow/records/errors.js';
 
 /** How the `log` key signs. */
@@ -26,21 +27,7 @@ export async function signWithLogKey(
       const input = edwards ? Buffer.from(bytes) : createHash('sha256').update(bytes).digest();
       objects.driver.C_SignInit(session, mechanisms.plain(edwards ? 'eddsa' : 'ecdsa'), handle);
       const signature = Buffer.from(objects.driver.C_Sign(session, input, Buffer.alloc(64)));
-      return edwards ? signature : ecdsaDer(signature);
+      return edwards ? signature : ecdsaToDer(signature);
     }),
   );
-}
-
-/** ECDSA-Sig-Value (RFC 3279 section 2.2.3) of r || s; for curves up to 256 bits, so every length is one byte. */
-export function ecdsaDer(raw: Buffer): Buffer {
-  const half = raw.length / 2;
-  const body = Buffer.concat([derInteger(raw.subarray(0, half)), derInteger(raw.subarray(half))]);
-  return Buffer.concat([Buffer.from([0x30, body.length]), body]);
-}
-
-function derInteger(unsigned: Buffer): Buffer {
-  const first = unsigned.findIndex((byte) => byte !== 0);
-  const minimal = first < 0 ? Buffer.from([0]) : unsigned.subarray(first);
-  const padded = (minimal[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.from([0]), minimal]) : minimal;
-  return Buffer.concat([Buffer.from([0x02, padded.length]), padded]);
 }

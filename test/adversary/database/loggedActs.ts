@@ -5,7 +5,7 @@ import type { Act } from '../../../src/escrow/ledger/means.js';
 import type { ActId } from '../../../src/escrow/records/ids.js';
 import { newId } from '../../../src/escrow/records/ids.js';
 import type { JournalWrite } from '../../../src/escrow/ports/journal.js';
-import type { Subject } from '../../../src/escrow/records/subject.ts';
+import type { Subject } from '../../../src/log/entry/entry.ts';
 import type { LogState, SavedState } from '../../../src/escrow/logged/logState.js';
 import type { Json } from '../../../src/log/entry/canonical.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';

@@ -11,7 +11,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 
-import { ecdsaToDer, trimToDer } from '../../../src/client/der.js';
+import { ecdsaToDer, trimToDer } from '../../../src/system/der.js';
 import { exportOpened, openRelease } from '../../../src/client/depositary/release.js';
 import type { ReleaseReply } from '../../../src/api/replies.js';
 

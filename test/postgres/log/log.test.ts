@@ -1,7 +1,7 @@
 import { emptyAnchor } from '../../../src/log/anchor.js';
 import { canonicalHash } from '../../../src/escrow/records/digests.js';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
-import type { Subject } from '../../../src/escrow/records/subject.ts';
+import type { Subject } from '../../../src/log/entry/entry.ts';
 import type { CheckpointSigner } from '../../../src/escrow/ports/signers.ts';
 import type { Anchorage } from '../../../src/escrow/ports/log.ts';
 import type { Anchor } from '../../../src/log/anchor.js';

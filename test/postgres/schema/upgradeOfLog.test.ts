@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { newId } from '../../../src/escrow/records/ids.js';
 import { NotHeld, type Claim, type JournalWrite } from '../../../src/escrow/ports/journal.js';
-import { type Subject } from '../../../src/escrow/records/subject.ts';
+import { type Subject } from '../../../src/log/entry/entry.ts';
 import type { Database } from '../../../src/postgres/database.js';
 import { migrationsUpTo005 } from '../../../src/postgres/schema/upTo005.js';
 import { migrationsUpTo009 } from '../../../src/postgres/schema/upTo009.js';
