@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
-import type { Profiler } from 'node:inspector';
 import { Session } from 'node:inspector/promises';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -72,9 +71,7 @@ async function tripOf(call: string, sent: Sent): Promise<Trip> {
   const send = await signed(system, sent);
   await session.post('Profiler.takePreciseCoverage');
   await send();
-  const { result } = (await session.post(
-    'Profiler.takePreciseCoverage',
-  )) as Profiler.TakePreciseCoverageReturnType;
+  const { result } = await session.post('Profiler.takePreciseCoverage');
   const entered = result.flatMap(({ url, functions }) => {
     const called = functions.flatMap(({ functionName, ranges: [whole] }) =>
       whole !== undefined && whole.count > 0 ? [functionName] : [],
