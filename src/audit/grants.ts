@@ -4,6 +4,7 @@ import type { Json } from '../log/entry/canonical.js';
 import { canonicalJson } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
+import type { LateEnds } from './lateEnds.js';
 import { Pace } from '../escrow/logged/pace.js';
 import type { Jwk } from '../jose/jws.js';
 import { jwsHolds, parseJws } from '../jose/jws.js';
@@ -78,15 +79,15 @@ const SHARED_SCOPES = 1000;
  */
 export class GrantEvidence {
   readonly #asked = new Map<string, Asked>();
-  /** Requests that ended by the second outcome of an act: what was being made of them then is not made. */
-  readonly #overLate = new Set<string>();
   readonly #grants = new Map<string, Allowed>();
   readonly #scopes = new Map<string, AskedScope>();
   #sweptAtMs = 0;
   readonly #by: CertifiedBy;
+  readonly #lateEnds: Pick<LateEnds, 'has'>;
 
-  constructor(by: CertifiedBy) {
+  constructor(by: CertifiedBy, lateEnds: Pick<LateEnds, 'has'>) {
     this.#by = by;
+    this.#lateEnds = lateEnds;
   }
 
   /** Why this entry is refused, if it is. */
@@ -111,7 +112,7 @@ export class GrantEvidence {
   /** Takes an outcome that its act had before, as far as it ends something. */
   ended(entry: Entry): void {
     const { recovery = '' } = entry.subject;
-    if (endsRequest(entry) && this.#asked.delete(recovery)) this.#overLate.add(recovery);
+    if (endsRequest(entry)) this.#asked.delete(recovery);
     this.#end(entry, Date.parse(entry.time));
   }
 
@@ -127,7 +128,7 @@ export class GrantEvidence {
     const { app, maxUses } = made.data;
     const found = this.#asked.get(subject.recovery ?? '');
     // under way when the request ended: no daemon takes a grant of it for one, and no use of one is believed
-    if (found === undefined && this.#overLate.has(subject.recovery ?? '')) return undefined;
+    if (found === undefined && this.#lateEnds.has(subject.recovery ?? '')) return undefined;
     if (found === undefined) return 'a grant is made that nobody has asked for';
     this.#asked.delete(subject.recovery ?? '');
     const { scope: asked, keys } = found;

@@ -6,6 +6,7 @@ import { documentHash } from '../log/export/format.js';
 import { DigestTable } from './digestTable.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
+import type { LateEnds } from './lateEnds.js';
 import { parseJws } from '../jose/jws.js';
 import { endsRequest, isMapOf } from './recoveries.js';
 import type { TermsEvidence } from './terms.js';
@@ -31,8 +32,8 @@ interface Approved {
 
 /**
  * Checks that no key came back without a quorum: whenever keys do, a quorum is named for each of them, each of its members has
- * approved this very request before, the approval has not expired, the quorum is one of those that this key was deposited
- * with, and the longest delay that the rules of the keys impose has passed since the last of them approved. Where a rule takes
+ * approved this very request before, the approval has not expired and is by a key that the directory lists then, the quorum is one
+ * of those that this key was deposited with, and the longest delay that the rules of the keys impose has passed since the last of them approved. Where a rule takes
  * replies after the delay, it has passed before each approval: since a quorum, of those that the key was deposited with and the approver
  * is in, had said that it intends to, by keys that the directory lists when the approval is attempted; and before each reminder of it, which goes once to who has said so. None of them has denied it, nor have as many as end a request for one of its keys. What was released went to whom the request named, who had approved.
  *
@@ -62,6 +63,9 @@ export class QuorumEvidence {
   readonly #recipients = new Map<string, string>();
   readonly #terms: KeyTerms;
   readonly #directory: Pick<DirectoryInForce, 'lists'>;
+  readonly #lateEnds: Pick<LateEnds, 'has'>;
+  /** From the first request of version 4 on. Daemons from before that counted an approval whatever became of the key that signed it. */
+  #countsListedOnly = false;
 
   /** As its statement says, of each approval or intent whose outcome is to come. */
   readonly #said = new Map<string, Pick<Approved, 'untilMs' | 'kid'>>();
@@ -69,9 +73,10 @@ export class QuorumEvidence {
   readonly #early = new Map<string, string>();
 
   /** @param terms knows the delay of each key */
-  constructor(terms: KeyTerms, directory: Pick<DirectoryInForce, 'lists'>) {
+  constructor(terms: KeyTerms, directory: Pick<DirectoryInForce, 'lists'>, lateEnds: Pick<LateEnds, 'has'>) {
     this.#terms = terms;
     this.#directory = directory;
+    this.#lateEnds = lateEnds;
   }
 
   /** Why this entry is refused, if it is. */
@@ -83,6 +88,7 @@ export class QuorumEvidence {
       const recipient = recipientOf(detail['scope']);
       if (recipient !== undefined) this.#recipients.set(subject.recovery, recipient);
       this.#purposes.set(subject.recovery, recipient === undefined ? 'operate' : 'release');
+      this.#countsListedOnly ||= Number(detail['version']) >= 4;
     }
     if (act === 'recovery.remind') return this.#checkReminder(entry, subject.recovery);
     if (act === 'recovery.deny' && phase === 'done') this.#denied(subject.recovery, actor);
@@ -232,6 +238,7 @@ export class QuorumEvidence {
   #checkRecipient({ act, detail }: Entry, recovery: string): string | undefined {
     const { recipient } = detail;
     const named = this.#recipients.get(recovery);
+    if (named === undefined && this.#lateEnds.has(recovery)) return undefined;
     if (named === undefined) return `${act} of a request that was not for release, or has ended`;
     if (typeof recipient !== 'string' || recipient !== named) {
       return `${act} to another than ${named}, whom the request names`;
@@ -242,7 +249,7 @@ export class QuorumEvidence {
   }
 
   #checkQuorums(
-    { act, subject, detail }: Entry,
+    { act, actor, subject, detail }: Entry,
     {
       recovery,
       purpose,
@@ -256,6 +263,9 @@ export class QuorumEvidence {
       if (reason !== undefined) return reason;
     }
     const members = Object.values(quorums).flatMap(membersOf);
+    const unlisted = this.#unlistedOf(recovery, act === 'recovery.release' ? [...members, actor] : members);
+    if (unlisted !== undefined)
+      return `${act} by the approval of ${unlisted}, whose key the directory lists no more`;
     const approvals = this.#approvals.get(recovery);
     const completeMs = Math.max(...members.map((member) => approvals?.get(member)?.atMs ?? 0));
     const keys = Object.keys(quorums);
@@ -265,6 +275,16 @@ export class QuorumEvidence {
     return atMs + CLOCKS_APART_MS < completeMs + delayMs
       ? `${act} before the delay of ${delayMs / 1000} seconds was over`
       : undefined;
+  }
+
+  /** Whose approval counts no more: the directory does not list the key that signed it. */
+  #unlistedOf(recovery: string, approvers: readonly string[]): string | undefined {
+    if (!this.#countsListedOnly) return undefined;
+    const approvals = this.#approvals.get(recovery);
+    return approvers.find((id) => {
+      const approval = approvals?.get(id);
+      return approval !== undefined && !this.#directory.lists(id, approval.kid);
+    });
   }
 
   #checkQuorumOf(

@@ -4,7 +4,7 @@ import type { Entry } from '../log/entry/entry.js';
 import { followsFromSecond } from '../escrow/logged/secondOutcomes.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { standsAlone } from '../log/export/actPairing.js';
-import type { Documents, Objection, Verdict } from '../log/export/verifier.js';
+import type { Documents, Late, Objection, Verdict } from '../log/export/verifier.js';
 import { ExportVerifier, policyAct } from '../log/export/verifier.js';
 import { CreationEvidence } from './creations.js';
 import { DepositEvidence } from './deposits.js';
@@ -12,6 +12,7 @@ import { DirectoryInForce } from './directoryInForce.js';
 import { GrantEvidence } from './grants.js';
 import type { FalseStatement } from './histories.js';
 import { HistoryEvidence, HistoryRecount } from './histories.js';
+import { LateEnds } from './lateEnds.js';
 import type { Jwk } from '../jose/jws.js';
 import { OutcomeEvidence } from './outcomes.js';
 import type { PublicPart } from '../client/identity/publicPart.js';
@@ -61,13 +62,17 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const statements = new StatementEvidence(check.logKey, directory);
   const recoveries = new RecoveryEvidence();
   const terms = new TermsEvidence();
-  const quorums = new QuorumEvidence(terms, directory);
-  const grants = new GrantEvidence({ origin, logKey: check.logKey, identityKey: check.identityKey });
+  const lateEnds = new LateEnds();
+  const quorums = new QuorumEvidence(terms, directory, lateEnds);
+  const grants = new GrantEvidence(
+    { origin, logKey: check.logKey, identityKey: check.identityKey },
+    lateEnds,
+  );
   const deposits = new DepositEvidence(terms);
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
   const histories = new HistoryEvidence();
-  const checkEntry = (entry: Entry, index: number, documents: Documents): Objection | undefined => {
+  const checkEntry = (entry: Entry, index: number, documents: Documents): Objection | Late | undefined => {
     directory.follow(documents);
     // what was refused before any attempt has done nothing: nothing else is learnt from it
     if (standsAlone(entry)) return requests.check(entry);
@@ -84,13 +89,15 @@ export async function verifyExport(check: ExportCheck): Promise<{
       creations.check(entry) ??
       trees.check(entry, index) ??
       histories.check(entry, index) ??
-      isOther;
+      isOther ??
+      lateEnds.check(entry);
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };
   const followVoid = (entry: Entry): string | undefined => {
     const follows = followsFromSecond(entry);
     if (follows === undefined) return undefined;
+    lateEnds.ended(entry);
     recoveries.ended(entry);
     quorums.ended(entry);
     grants.ended(entry);

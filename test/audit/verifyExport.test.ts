@@ -548,9 +548,10 @@ describe('a key that came back', () => {
     entries: readonly Entry[],
     delayMs = 0,
     denials = Infinity,
+    lists: (id: string, kid: string) => boolean = () => true,
   ): readonly (string | undefined)[] => {
     const terms = { delayMs: () => delayMs, isAfterDelay: () => false, denialsToEnd: () => denials };
-    const evidence = new QuorumEvidence(terms, { lists: () => true });
+    const evidence = new QuorumEvidence(terms, { lists }, { has: () => false });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const approved = async (): Promise<readonly Entry[]> => sampleEntries();
@@ -669,6 +670,41 @@ describe('a key that came back', () => {
     );
   });
 
+  describe('by an approval whose key the directory does not list when it is attempted', () => {
+    const unless = (gone: string) => (id: string) => id !== gone;
+    /** A daemon that files such a request counts no such approval. */
+    const newer: Entry = {
+      ...activated([], 'rec_newer'),
+      ...{ act: 'recovery.request', id: 'act_0', detail: { version: 4, scope: {} } },
+    };
+    const released: Entry = { ...activated(['dana']), act: 'recovery.release', actor: 'bob' };
+
+    test('is found', async () => {
+      const entries = [newer, ...deposited([['dana']]), ...(await approved()), activated(['dana'])];
+      const reason = expect.stringMatching(
+        /by the approval of dana, whose key the directory lists no more/,
+      ) as string;
+      expect(check(entries, 0, Infinity, unless('dana'))).toEqual([reason]);
+      expect(check(entries, 0, Infinity, unless('bob'))).toEqual([]);
+    });
+
+    test('is found also where it is the recipient’s, who is in no quorum', async () => {
+      const sample = await approved();
+      const bobs = sample
+        .filter(({ act }) => act === 'recovery.approve')
+        .map((entry) => ({ ...entry, actor: 'bob' }));
+      const entries = [newer, ...deposited([['dana']]), ...sample, ...bobs, released];
+      const reason = expect.stringMatching(/by the approval of bob/) as string;
+      expect(check(entries, 0, Infinity, unless('bob'))).toEqual([reason]);
+      expect(check(entries, 0, Infinity, unless('eve'))).toEqual([]);
+    });
+
+    test('was counted by daemons from before requests of version 4', async () => {
+      const entries = [...deposited([['dana']]), ...(await approved()), activated(['dana'])];
+      expect(check(entries, 0, Infinity, unless('dana'))).toEqual([]);
+    });
+  });
+
   test('twice by one round of approvals is found', async () => {
     const done: Entry = { ...activated(['dana']), phase: 'done', detail: {} };
     const again = { ...activated(['dana']), id: 'act_11' };
@@ -718,11 +754,8 @@ describe('a grant', () => {
   const used = (inputs: number, more: Partial<Entry> = {}): Entry =>
     act('grant.sign', 'attempted', { mechanism: 'ES256', inputs: Array<string>(inputs).fill('ab') }, more);
   const check = (entries: readonly Entry[]): readonly (string | undefined)[] => {
-    const evidence = new GrantEvidence({
-      origin: 'escrow.test',
-      logKey: 'escrow.test+00000000+AQ',
-      identityKey,
-    });
+    const by = { origin: 'escrow.test', logKey: 'escrow.test+00000000+AQ', identityKey };
+    const evidence = new GrantEvidence(by, { has: () => false });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const certificate = (

@@ -30,7 +30,7 @@ import { INTENT_TYPE } from '../../src/escrow/records/statementTypes.js';
  * rule of intents that somebody with that key might have it break.
  */
 const DELAY = 4 * 60;
-const { ann, bob, dana, erin, finn, olga } = people;
+const { ann, bob, dana, erin, finn, mailer, olga } = people;
 const acts = new SignedActs(ORIGIN);
 const slow = {
   name: 'slow',
@@ -39,6 +39,7 @@ const slow = {
     ...{ operations: ['sign'], mechanisms: ['ES256'], input: 'message', maxUses: 10, maxDuration: 'PT2H' },
     ...{ delay: 'PT4H', ownerMayVeto: true, replies: 'afterDelay' },
   },
+  release: { ownerMayVeto: true },
   requests: { maxValidFor: 'P2D', approvalsHold: 'P1D' },
 };
 
@@ -57,8 +58,12 @@ const asked = {
   ...{ expiresAt: at(24 * 60), approvalsHoldMs: 86_400_000 },
 };
 
-const contents = { version: 3, recovery: RECOVERY, keys: [KEY], requester: 'dana', ...asked };
-const requestHash = documentHash(contents);
+/** A release to dana, which waits for nothing. */
+const askedOut = { ...asked, purpose: 'release', scope: { recipient: 'dana' } };
+
+const hashOf = (what: Readonly<Record<string, Json>>): string =>
+  documentHash({ version: 3, recovery: RECOVERY, keys: [KEY], requester: 'dana', ...what });
+const requestHash = hashOf(asked);
 const about = { recovery: RECOVERY, requestHash, keys: [KEY] };
 const recovered = { keys: [KEY], owner: 'olga', recovery: RECOVERY };
 const to = (action: string): string => `/v1/recoveries/${RECOVERY}/${action}`;
@@ -98,7 +103,7 @@ async function policy(minute: number, put: Json, before?: Json): Promise<readonl
 }
 
 /** The policy, the key, and the request for it. */
-async function filed(): Promise<readonly Entry[]> {
+async function filed(what: typeof asked | typeof askedOut = asked): Promise<readonly Entry[]> {
   const rule = { rule: 'slow', policyVersion: 1, policyHash: documentHash(document), quorums };
   const recipients = document.principals.flatMap((one) =>
     'depositaryKey' in one ? [{ depositary: one.id, recipient: one.depositaryKey }] : [],
@@ -113,16 +118,21 @@ async function filed(): Promise<readonly Entry[]> {
         detail: { spec: 'ec-p256', use: 'sign', ...rule },
         request: await acts.request(olga, 2, '/v1/keys'),
       },
-      { detail: { shares: [{ purpose: 'operate', kek: 'kek-1', recipients }], delivered: false } },
+      {
+        detail: {
+          shares: ['operate', 'release'].map((purpose) => ({ purpose, kek: `kek-${purpose}`, recipients })),
+          delivered: false,
+        },
+      },
     ),
     ...act(
       4,
       {
         ...{ act: 'recovery.request', actor: 'dana', subject: recovered },
-        detail: { ...asked, requestHash },
+        detail: { ...what, requestHash: hashOf(what) },
         request: await acts.request(dana, 4, '/v1/recoveries'),
       },
-      { detail: { requestHash, transport: '66'.repeat(32) } },
+      { detail: { requestHash: hashOf(what), transport: '66'.repeat(32) } },
     ),
   ];
 }
@@ -153,9 +163,13 @@ async function intends(one: Signer, minute: number, told: Told = {}): Promise<re
   return act(minute, { ...attempt, detail: { requestHash, statement } }, outcome);
 }
 
-async function approves(one: Signer, minute: number): Promise<readonly [Entry, Entry]> {
+async function approves(
+  one: Signer,
+  minute: number,
+  requestHash: string = about.requestHash,
+): Promise<readonly [Entry, Entry]> {
   const iat = Math.floor(Date.parse(at(minute)) / 1000);
-  const statement = await acts.statement(one, about, { iat, exp: iat + 86_400 });
+  const statement = await acts.statement(one, { ...about, requestHash }, { iat, exp: iat + 86_400 });
   const request = await acts.request(one, minute, to('approvals'));
   const attempt = { act: 'recovery.approve', actor: one.id, subject: recovered, request };
   return act(minute, { ...attempt, detail: { requestHash, statement } }, { detail: { status: 'pending' } });
@@ -169,7 +183,10 @@ async function denies(one: Signer, minute: number): Promise<readonly [Entry, Ent
   return act(minute, { ...attempt, detail }, { detail: { status: 'pending' } });
 }
 
-async function vetoes(minute: number): Promise<readonly [Entry, Entry]> {
+async function vetoes(
+  minute: number,
+  requestHash: string = about.requestHash,
+): Promise<readonly [Entry, Entry]> {
   const request = await acts.request(olga, minute, to('veto'));
   const attempt = { act: 'recovery.veto', actor: 'olga', subject: recovered, request };
   return act(minute, { ...attempt, detail: { requestHash, reason: 'no' } }, { detail: { status: 'vetoed' } });
@@ -184,6 +201,31 @@ function activated(minute: number, quorum: readonly string[] = ['dana', 'erin'])
     { act: 'recovery.activate', actor: 'escrowd', subject: recovered, detail },
     { detail: { app: 'mailer', maxUses: 5, ...times, grants } },
   );
+}
+
+async function releases(minute: number): Promise<readonly [Entry, Entry]> {
+  const request = await acts.request(dana, minute, to('release'));
+  const detail = { requestHash: hashOf(askedOut), quorums: { [KEY]: ['dana', 'erin'] } };
+  const released = { [KEY]: 'ab'.repeat(32) };
+  return act(
+    minute,
+    { act: 'recovery.release', actor: 'dana', subject: recovered, request, detail },
+    { detail: { recipient: 'dana', released }, digest: documentHash(released) },
+  );
+}
+
+const ofGrant = { key: KEY, owner: 'olga', recovery: RECOVERY, grant: GRANT };
+
+async function revokes(minute: number): Promise<readonly [Entry, Entry]> {
+  const request = await acts.request(olga, minute, `/v1/grants/${GRANT}/revoke`);
+  const attempt = { act: 'grant.revoke', actor: 'olga', subject: ofGrant, request };
+  return act(minute, { ...attempt, detail: { reason: 'no' } }, { detail: { status: 'revoked' } });
+}
+
+async function uses(minute: number): Promise<readonly [Entry, Entry]> {
+  const request = await acts.request(mailer, minute, `/v1/grants/${GRANT}/sign`);
+  const detail = { mechanism: 'ES256', input: 'message', inputs: [sha256Hex('a letter')] };
+  return act(minute, { act: 'grant.sign', actor: 'mailer', subject: ofGrant, request, detail });
 }
 
 async function verdictOn(
@@ -384,6 +426,16 @@ describe('an outcome whose act was closed as cut short before', () => {
     return { ...unsigned(attempt), phase: 'failed', error: 'interrupted', detail: {} };
   };
   const late = { ok: true, reported: { count: 1, first: [{ came: 'late' }] } };
+  const bothLate = {
+    ok: true,
+    reported: {
+      count: 2,
+      first: [
+        { came: 'late', reason: expect.stringMatching(/^a second outcome/) as string },
+        { came: 'late', reason: expect.stringMatching(/had ended since it was attempted/) as string },
+      ],
+    },
+  };
 
   test.each<[string, (minute: number) => Promise<Act>]>([
     ['a veto', vetoes],
@@ -423,6 +475,49 @@ describe('an outcome whose act was closed as cut short before', () => {
       ...(await approves(erin, FROM + 2)),
     ];
     const straddled = [...entries, vetoing, interrupted(vetoing), attempt, vetoed, made];
-    expect(await verdictOn(straddled)).toMatchObject(late);
+    expect(await verdictOn(straddled)).toMatchObject(bothLate);
+    // it has made no grant that could be used
+    expect(await verdictOn([...straddled, ...(await uses(FROM + 5))])).toMatchObject({ ok: false });
+    const whole = [...entries, vetoing, interrupted(vetoing), attempt, made];
+    expect(await verdictOn([...whole, ...(await uses(FROM + 5))])).toMatchObject({ ok: true });
+  });
+
+  test('that vetoes what is being released: the log is believed, and both are reported', async () => {
+    const hash = hashOf(askedOut);
+    const entries = [
+      ...(await filed(askedOut)),
+      ...(await approves(dana, 10, hash)),
+      ...(await approves(erin, 11, hash)),
+    ];
+    const [vetoing, vetoed] = await vetoes(12, hash);
+    const [attempt, released] = await releases(13);
+    const straddled = [...entries, vetoing, interrupted(vetoing), attempt, vetoed, released];
+    expect(await verdictOn(straddled)).toMatchObject(bothLate);
+    expect(await verdictOn([...straddled, ...(await releases(14))])).toMatchObject({ ok: false });
+    // the control: a veto that was done in time ends it, and what is attempted behind it is disbelieved
+    expect(await verdictOn([...entries, vetoing, vetoed, attempt, released])).toMatchObject({ ok: false });
+    expect(await verdictOn([...entries, attempt, released])).toMatchObject({
+      ok: true,
+      reported: { count: 0 },
+    });
+  });
+
+  test('that revokes a grant: a use behind it is disbelieved', async () => {
+    const entries = [
+      ...(await filed()),
+      ...(await both()),
+      ...(await approves(dana, FROM + 1)),
+      ...(await approves(erin, FROM + 2)),
+      ...activated(FROM + 3),
+    ];
+    const revoked = second(await revokes(FROM + 4));
+    const used = await uses(FROM + 12);
+    expect(await verdictOn([...entries, ...revoked])).toMatchObject(late);
+    expect(await verdictOn([...entries, ...revoked, ...used])).toMatchObject({
+      ok: false,
+      reason: expect.stringMatching(/after its grant had ended/) as string,
+    });
+    // the control: what was not done ends nothing
+    expect(await verdictOn([...entries, ...revoked.slice(0, 2), ...used])).toMatchObject({ ok: true });
   });
 });

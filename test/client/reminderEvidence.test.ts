@@ -75,7 +75,7 @@ function objectionsTo(entries: readonly Entry[], isAfterDelay = true): readonly 
   const evidence = [
     new OutcomeEvidence(),
     new RecoveryEvidence(),
-    new QuorumEvidence(terms, { lists: () => true }),
+    new QuorumEvidence(terms, { lists: () => true }, { has: () => false }),
   ];
   return entries.flatMap((entry) =>
     evidence.map((one) => one.check(entry)).filter((why) => why !== undefined),

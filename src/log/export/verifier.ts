@@ -49,7 +49,7 @@ export interface VerifierOptions {
    * is. A call that was refused before any attempt is reported then, and believed all the same; so is an attempt, unless it was
    * done or is {@link Invented}: see {@link Came}.
    */
-  readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => Objection | undefined;
+  readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => Objection | Late | undefined;
   /** What follows all the same from an entry that is void, in words; undefined: nothing. */
   readonly followVoid?: (entry: Entry) => string | undefined;
 }
@@ -60,6 +60,11 @@ export type Objection = string | Invented;
 /** Why an attempt is refused that no daemon makes, whatever its database hides from it: somebody's word that they have not given. */
 export interface Invented {
   readonly invented: string;
+}
+
+/** Why nothing comes of an outcome that is otherwise as it should be: that is reported. */
+export interface Late {
+  readonly late: string;
 }
 
 /** The export is complete and true to what the log has signed. */
@@ -97,8 +102,8 @@ export interface Report {
  * What came of an act that should not have been attempted: it was `refused` before any attempt, the attempt was `denied`, it
  * was `undone` because the log was not to be had, it was `interrupted`, or it is `open`. A daemon from which its database has
  * hidden something attempts what it then refuses: that is no ground to disbelieve what the log says. Or the entry is `void`: an
- * outcome of an act that had one before, recorded by a daemon that its database has deceived about who lives; or it is the same
- * and `late`: something ends by it.
+ * outcome of an act that had one before, recorded by a daemon that its database has deceived about who lives; or it is `late`: the
+ * same, and something ends by it, or the first outcome of an act whose request has ended in this way meanwhile.
  */
 export type Came = 'refused' | 'denied' | 'undone' | 'interrupted' | 'open' | 'void' | 'late';
 
@@ -256,11 +261,15 @@ export class ExportVerifier {
       inForce: this.#inForce,
       find: (sha256) => this.#documents.get(sha256)?.document,
     });
-    const isInvented = typeof objection === 'object';
-    const reason = isInvented ? objection.invented : objection;
     const doubt = this.#doubted.get(entry.id);
     if (doubt !== undefined && entry.phase !== 'attempted') this.#settle(entry, doubt);
-    if (reason === undefined) return;
+    if (objection === undefined) return;
+    if (typeof objection === 'object' && 'late' in objection) {
+      this.#report({ index, reason: objection.late, came: 'late' });
+      return;
+    }
+    const isInvented = typeof objection === 'object';
+    const reason = isInvented ? objection.invented : objection;
     if (entry.phase === 'attempted' && !isInvented) this.#doubted.set(entry.id, { index, reason });
     else if (standsAlone(entry)) this.#report({ index, reason, came: 'refused' });
     else throw new Fault(reason, index);
