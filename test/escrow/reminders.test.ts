@@ -4,7 +4,7 @@ import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
 import type { Journal } from '../../src/escrow/ports/journal.js';
 import { noticesAbout } from '../../src/escrow/notices/facts.js';
 import type { PrincipalId } from '../../src/escrow/records/ids.js';
-import type { Recovery } from '../../src/escrow/records/recovery.js';
+import type { Intent, Recovery } from '../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../src/escrow/acts/stopRecovery.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import { approve, ask, callOf, deny, HOUR_MS, intend, MINUTE_MS, stop, worldOf } from './symbolicPeople.js';
@@ -159,6 +159,33 @@ test.each(Object.entries(TOUCHED))(
     // nothing is tried, and recorded, round by round
     await keepHouse(world.escrow, world.journal);
     expect(world.entries).toHaveLength(before + done.length);
+  },
+);
+
+/** What somebody with the database makes of one intent in the row of a request. */
+const INTENTS = {
+  'is gone': () => [],
+  'is over': (intent, { now }) => [{ ...intent, expiresAt: now }],
+  'is another': (intent) => [{ ...intent, statement: `${intent.statement} ` }],
+} as const satisfies Record<string, (intent: Intent, world: SymbolicWorld) => readonly Intent[]>;
+
+test.each(Object.entries(INTENTS))(
+  'where by its row the intent of one %s, that is said, and the others are told all the same',
+  async (_what, touch) => {
+    const { world, recovery } = await intended('dana', 'dave', 'dora');
+    pass(world, HOUR_MS);
+    const row = world.recoveries.get(recovery.id) ?? recovery;
+    const intents = row.intents.flatMap((one) => (one.depositary === 'dana' ? touch(one, world) : [one]));
+    world.recoveries.set(row.id, { ...row, intents });
+    expect(await told(world)).toEqual(['dave', 'dora']);
+    const { contradictions } = await keepHouse(world.escrow, world.journal);
+    expect(contradictions.map(({ id }) => id)).toEqual([recovery.id]);
+    expect(await told(world)).toEqual(['dave', 'dora']);
+    // the control: when it is as it was
+    const now = world.recoveries.get(recovery.id) ?? row;
+    world.recoveries.set(row.id, { ...now, intents: row.intents });
+    expect((await keepHouse(world.escrow, world.journal)).contradictions).toEqual([]);
+    expect(await told(world)).toEqual(['dave', 'dora', 'dana']);
   },
 );
 

@@ -1,6 +1,7 @@
 import type { CheckedRequest } from '../checks/checkedRequest.js';
 import { checkRequest, countedStatus, repliesFrom, whileLogged } from '../checks/checkedRequest.js';
 import type { Escrow } from '../escrow.js';
+import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
@@ -9,9 +10,10 @@ import { getOpenRecovery } from '../checks/openRecovery.js';
 import { DAEMON } from '../ledger/act.js';
 import { brakesOfAll } from '../rules/requestTerms.js';
 import type { Recovery } from '../records/recovery.js';
+import { INTENT_TYPE } from '../records/statementTypes.js';
 
-/** A request with depositaries to be told that its delay is over. */
-interface Due extends CheckedRequest {
+/** A request that takes replies after the delay and is not approved, and who is to be told that it is over: nobody, as long as it runs. */
+interface Awaited extends CheckedRequest {
   readonly depositaries: readonly PrincipalId[];
 }
 
@@ -28,17 +30,44 @@ export function mayBeReminded({ followed }: Pick<Escrow, 'followed'>, id: Recove
  * whose approval is taken now and does not count yet, and who was not told since that intent. Resolves with whether there was
  * anybody. The notices follow from the entry. Safe beside other daemons: one of them records it.
  *
- * @throws EscrowError `busy`, `recovery-ended`, `recovery-expired`, `record-mismatch`, and as the log does
+ * @throws EscrowError `busy`, `recovery-ended`, `recovery-expired`, `record-mismatch` (also where nobody else is to be told, and the
+ *   record leaves out an intent that the log has), and as the log does
  */
 export async function remindRecovery(escrow: Escrow, id: RecoveryId): Promise<boolean> {
+  const awaited = await findAwaited(escrow, id, () => undefined);
+  if (awaited === undefined) return false;
   // what is not due is not attempted
-  if ((await findDue(escrow, id, () => undefined)) === undefined) return false;
+  if (awaited.depositaries.length === 0) {
+    await requireIntents(escrow, awaited);
+    return false;
+  }
   try {
     await record(escrow, id);
     return true;
   } catch (error) {
     if (error instanceof TheyWereTold) return false;
     throw error;
+  }
+}
+
+/** Throws `record-mismatch` when the record, if it is the newest, does not have each intent that the log has and nobody was told of, as it was said. */
+async function requireIntents(
+  { statements, store }: Escrow,
+  { recovery, facts, policy }: CheckedRequest,
+): Promise<void> {
+  for (const [depositary, { statement }] of facts.intents) {
+    if (facts.reminded.has(depositary) || facts.denials.has(depositary)) continue;
+    const kept = recovery.intents.find((intent) => intent.depositary === depositary);
+    const keys = policy.principals.get(depositary as PrincipalId)?.keys ?? [];
+    const said = kept && (await statements.verify(kept.statement, INTENT_TYPE, keys));
+    // when it is over says who signed it; of one whose key is not listed any more it makes no difference
+    const isAsSaid = said === undefined || said.payload['exp'] === (kept?.expiresAt.getTime() ?? 0) / 1000;
+    if (kept !== undefined && sha256Hex(kept.statement) === statement && isAsSaid) continue;
+    if ((await store.findRecovery(recovery.id))?.revision !== recovery.revision) return;
+    throw new EscrowError(
+      'record-mismatch',
+      `By the log ${depositary} intends to approve, and the record says something else.`,
+    );
   }
 }
 
@@ -54,15 +83,15 @@ async function record(escrow: Escrow, id: RecoveryId): Promise<void> {
     act: 'recovery.remind',
     actor: DAEMON,
     decide: async (about) => {
-      const due = await findDue(escrow, id, about);
-      if (due === undefined) throw new TheyWereTold();
-      const { recovery, facts, policy, depositaries } = due;
+      const awaited = await findAwaited(escrow, id, about);
+      if (awaited === undefined || awaited.depositaries.length === 0) throw new TheyWereTold();
+      const { recovery, facts, policy, depositaries } = awaited;
       return {
         detail: { requestHash: recovery.requestHash, depositaries },
         // by whose keys the intents were counted
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
         holds: whileLogged(facts),
-        plan: due,
+        plan: awaited,
       };
     },
     run: (_lent, { recovery, depositaries }) => {
@@ -78,11 +107,11 @@ async function record(escrow: Escrow, id: RecoveryId): Promise<void> {
   });
 }
 
-async function findDue(
+async function findAwaited(
   escrow: Escrow,
   id: RecoveryId,
   about: (subject: Subject) => void,
-): Promise<Due | undefined> {
+): Promise<Awaited | undefined> {
   const { recovery, status } = await getOpenRecovery(escrow, id, about);
   const request = await checkRequest(escrow, recovery);
   const { keys, approvals, intents, facts } = request;
@@ -94,7 +123,7 @@ async function findDue(
     .filter((one) => !facts.reminded.has(one) && !approvals.some(({ depositary }) => depositary === one))
     .filter((one) => now >= (repliesFrom(request, one) ?? NEVER))
     .sort();
-  return depositaries.length === 0 ? undefined : { ...request, depositaries };
+  return { ...request, depositaries };
 }
 
 const NEVER = new Date(8.64e15);
