@@ -120,9 +120,8 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): KeyReply {
  * @param oaep how releases are encrypted: the standard's name
  */
 export function recoveryReply(view: RecoveryView, oaep: string, proofs?: DecisionProofs): RecoveryReply {
-  const { recovery, status } = view;
+  const { recovery, status, released } = view;
   const { asked, state } = recovery;
-  const released = view.isRecipient && state.status === 'released' ? state.answers : undefined;
   return {
     recovery: recovery.id,
     owner: recovery.owner,

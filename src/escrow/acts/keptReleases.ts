@@ -1,15 +1,13 @@
 import { isForLog } from '../../log/note/audience.js';
-import type { Json } from '../../log/entry/canonical.js';
+import { releasedDigest, requireAsLogged } from '../checks/checkedRelease.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import { getRecovery } from '../lookUp.js';
-import { canonicalHash, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
 import { parseId } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
 import { aloneOnEnded } from '../ports/journal.js';
-import type { ReleaseFacts } from '../logged/logFacts.js';
 import type { Performed } from '../ledger/act.js';
 import { DAEMON } from '../ledger/act.js';
 import type { Recovery, RecoveryState, ReleasedKey } from '../records/recovery.js';
@@ -24,21 +22,6 @@ import { CONFIRMATION_TYPE } from '../records/statementTypes.js';
 
 /** How long what was released is kept for a recipient who does not say that they have it. */
 export const RELEASE_KEPT_MS = 24 * 60 * 60 * 1000;
-
-/** Each key with the SHA-256 (hex) of what its recipient gets: both ciphertexts, one behind the other. */
-export function releasedAsJson(answers: readonly ReleasedKey[]): Json {
-  return Object.fromEntries(
-    answers.map(({ key, transferKey, wrappedKey }) => [
-      key,
-      sha256Hex(Buffer.concat([transferKey, wrappedKey])),
-    ]),
-  );
-}
-
-/** SHA-256 (hex) of that: the digest in the log, and what a recipient confirms. */
-export function releasedDigest(answers: readonly ReleasedKey[]): string {
-  return canonicalHash(releasedAsJson(answers));
-}
 
 /**
  * The recipient confirms by a signed statement that the released keys are written and open: the record forgets them.
@@ -116,19 +99,6 @@ async function forget(escrow: Escrow, id: RecoveryId): Promise<unknown> {
         answer: undefined,
       }),
   });
-}
-
-/** The record must have what the log says was released: its digest is what the log keeps. */
-function requireAsLogged(
-  { owner, keys, answers }: Recovery & { readonly answers: readonly ReleasedKey[] },
-  facts: ReleaseFacts | undefined,
-): void {
-  const isAsLogged =
-    facts?.owner === owner &&
-    facts.keys.join(' ') === keys.join(' ') &&
-    facts.digest === releasedDigest(answers);
-  if (!isAsLogged)
-    throw new EscrowError('record-mismatch', 'The log says something else of what was released.');
 }
 
 /** A request whose record still has what was released, and that; EscrowError `recovery-unknown`, `release-gone`. */

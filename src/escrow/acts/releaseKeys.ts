@@ -1,3 +1,4 @@
+import { releasedAsJson, releasedDigest } from '../checks/checkedRelease.js';
 import { whileLogged } from '../checks/checkedRequest.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
 import type { Performed } from '../ledger/act.js';
@@ -10,7 +11,6 @@ import type { Held } from '../records/sealed.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import { bringBack, getRecoverable, logging, next, opened, orEnd } from './reopenDeposit.js';
-import { releasedAsJson, releasedDigest } from './keptReleases.js';
 
 /**
  * Releases approved keys to their recipient, who must have approved: each under an X of its own, and that under the

@@ -14,8 +14,9 @@ import type { Policy } from '../records/policy.js';
 import type { Page, PageRequest } from '../ports/store.js';
 import type { SigningKey } from '../records/principals.js';
 import { repliesFromMs } from '../rules/quorumProgress.js';
-import type { Approval, Intent, LifeStatus, Recovery } from '../records/recovery.js';
+import type { Approval, Intent, LifeStatus, Recovery, ReleasedKey } from '../records/recovery.js';
 import { approvalsAt, intentsAt, lifeAt } from '../records/recovery.js';
+import { requireAsLogged } from '../checks/checkedRelease.js';
 import { seesAll } from '../records/principals.js';
 import { STATEMENT_TYPE, INTENT_TYPE } from '../records/statementTypes.js';
 
@@ -28,8 +29,8 @@ export interface RecoveryView {
   /** The approvals that count now; of a request that has ended, all. */
   readonly approvals: readonly Approval[];
   readonly keys: readonly KeyView[];
-  /** Whether the caller is the recipient of the release. */
-  readonly isRecipient: boolean;
+  /** What was released, for its recipient, as long as it is kept: that which the log says. */
+  readonly released: readonly ReleasedKey[] | undefined;
 }
 
 /** How far a request has come that takes replies after the delay. */
@@ -48,7 +49,10 @@ export interface KeyView extends AskedKey {
   readonly grant: { readonly id: GrantId; readonly status: GrantStatus } | undefined;
 }
 
-/** A recovery: for who has a part in it, administrators and auditors. Throws `recovery-unknown`, `forbidden`. */
+/**
+ * A recovery: for who has a part in it, administrators and auditors. Throws `recovery-unknown`, `forbidden`; `record-mismatch` when
+ * something else would be shown than was deposited or released.
+ */
 export async function viewRecovery(
   escrow: Escrow,
   call: Pick<Call, 'caller'>,
@@ -109,8 +113,23 @@ export async function viewOf(
       const grant = grants.find((made) => made.key === key.deposit.key);
       return { ...key, share, grant: grant && { id: grant.id, status: grantStatusAt(grant, now) } };
     }),
-    isRecipient,
+    released: isRecipient ? await releasedIn(escrow, recovery) : undefined,
   };
+}
+
+/** What was released, unless it is forgotten by its record or by the log. */
+async function releasedIn(
+  { followed }: Escrow,
+  recovery: Recovery,
+): Promise<readonly ReleasedKey[] | undefined> {
+  const { state } = recovery;
+  if (state.status !== 'released' || state.answers === undefined) return undefined;
+  const { answers } = state;
+  await followed.caughtUp();
+  const facts = followed.facts.keptRelease(recovery.id);
+  if (facts === undefined) return undefined;
+  requireAsLogged({ ...recovery, answers }, facts);
+  return answers;
 }
 
 /** Of these approvals, those that say that they are signed by a key which the directory lists now for their depositary. */

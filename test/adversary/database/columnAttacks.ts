@@ -57,7 +57,7 @@ export const REFUSED: Readonly<Record<string, readonly string[]>> = {
 
 /** Every other column, with what comes of it; and of those above, what the schema's owner can try. */
 export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly ColumnAttack[]>> {
-  const { live, usedUp, revoked, paced, due, pending, vetoed, signing, decrypting } = scene;
+  const { live, usedUp, revoked, paced, due, pending, vetoed, released, signing, decrypting } = scene;
   const grant = (id: string): string => `id = '${id}'`;
   const onGrant = (set: ColumnAttack['set'], more: Partial<ColumnAttack>): ColumnAttack => ({
     ...{ set, where: grant(live), act: 'sign', answer: 'record-mismatch' },
@@ -227,6 +227,12 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
         answer: 'recovery-ended',
         control: FACTS('a denial'),
       }),
+      ...['transferKey', 'wrappedKey'].map((part) =>
+        inDocument(`state.answers.0.${part}`, `'"AAAA"'`, {
+          ...{ where: grant(released), act: 'see what was released' },
+          control: 'releasedAnswers.test.ts: the control: %s, where the record is believed',
+        }),
+      ),
       inDocument('state', `(select document -> 'state' from recovery where id = '${due}')`, {
         ...{ where: grant(vetoed), act: 'release of a vetoed request' },
         control: FACTS('a veto'),

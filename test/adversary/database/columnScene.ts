@@ -27,10 +27,11 @@ export interface ColumnScene {
   readonly usedUp: string;
   readonly revoked: string;
   readonly paced: string;
-  /** Requests of the manager to have a key released: approved by a quorum, by one, vetoed after that. */
+  /** Requests of the manager to have a key released: approved by a quorum, by one, vetoed after that, released and not confirmed. */
   readonly due: string;
   readonly pending: string;
   readonly vetoed: string;
+  readonly released: string;
   /** What the daemon has told its operator. */
   readonly lines: readonly Readonly<Record<string, unknown>>[];
   /** Sends an order for a key as the owner: signed anew, or the same bytes once more. */
@@ -85,10 +86,12 @@ export async function makeColumnScene(): Promise<ColumnScene> {
   const pending = await asked('manager');
   const vetoed = await asked('manager', 'officer-1');
   await system.client('owner').veto(vetoed, 'no');
+  const released = await asked('manager', 'officer-1');
+  await system.client('manager').release(released);
   const order = ordering(system);
   for (const key of [ORDER_KEY, OTHER_ORDER_KEY]) expect((await order(key)).outcome).toBe('done');
   const grants = { live, usedUp, revoked, paced };
-  const requests = { due, pending, vetoed };
+  const requests = { due, pending, vetoed, released };
   return {
     system,
     daemon,
@@ -173,6 +176,10 @@ export const ACTS = {
   approve: ({ system, pending }) => system.approve('officer-2', pending),
   'veto by another': ({ system, due }) => system.client('other-owner').veto(due, 'mine now'),
   'see it': ({ system, due }) => system.client('manager').recovery(due),
+  'see what was released': async ({ system, released }) => {
+    const { release } = await system.client('manager').recovery(released);
+    expect(release?.keys).toHaveLength(1);
+  },
   'see a key': ({ system, decrypting }) => system.client('auditor').key(decrypting.key),
   'see a key as somebody else': ({ system, decrypting }) => system.client('other-owner').key(decrypting.key),
   'list keys': ({ system }) => system.client('auditor').keys(),

@@ -4,7 +4,7 @@ import type { Grant } from '../../../src/escrow/records/grant.js';
 import { isOpen, keepHouse } from '../../../src/escrow/acts/housekeeping.js';
 import type { Housekeeping } from '../../../src/escrow/acts/housekeeping.js';
 import type { Journal } from '../../../src/escrow/ports/journal.js';
-import { releasedDigest } from '../../../src/escrow/acts/keptReleases.js';
+import { releasedDigest } from '../../../src/escrow/checks/checkedRelease.js';
 import type { GrantFacts, LogFacts, ReleaseFacts } from '../../../src/escrow/logged/logFacts.js';
 import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
 import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';

@@ -1,6 +1,7 @@
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
 import type { KeyId } from '../../../src/escrow/records/ids.js';
-import { confirmRelease, RELEASE_KEPT_MS, releasedDigest } from '../../../src/escrow/acts/keptReleases.js';
+import { confirmRelease, RELEASE_KEPT_MS } from '../../../src/escrow/acts/keptReleases.js';
+import { releasedDigest } from '../../../src/escrow/checks/checkedRelease.js';
 import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery, ReleasedKey } from '../../../src/escrow/records/recovery.js';
 import { callOf, due, newScene, outcomeOf, pass } from '../../adversary/database/scene.js';
