@@ -8,7 +8,7 @@ import type { ActId, GrantId, RandomBytes } from '../records/ids.js';
 import { newId } from '../records/ids.js';
 import type { Change, Claim, Journal } from '../ports/journal.js';
 import type { Subject } from '../../log/entry/entry.js';
-import type { AsOf, FollowedLog } from '../logged/logFacts.js';
+import type { AsOf, FollowedLog, Secondary } from '../logged/logFacts.js';
 import type { Token, TokenVerbs } from '../ports/token.js';
 import type { Clock } from '../ports/clock.js';
 import type { LogMemory } from '../ports/log.js';
@@ -61,6 +61,13 @@ const UNRECORDED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['log-unavailable'
 
 /** Verbs after which something stands in the token that was not there. */
 const LEAVE_OBJECTS: ReadonlySet<keyof TokenVerbs> = new Set(['createTransport', 'raiseGrant'] as const);
+
+/** What the operator is told of an outcome that makes nothing. */
+const SECONDARY = {
+  void: (index) =>
+    `Entry ${index} comes behind another, or behind the end of its request, and counts for nothing.`,
+  late: (index) => `Entry ${index} is the second one. What it ends has ended all the same.`,
+} as const satisfies Record<Secondary, (index: number) => string>;
 
 /** Claims that are lost to another act on the same thing, and are worth another look at it. */
 const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
@@ -344,18 +351,16 @@ export class Ledger {
   }
 
   /**
-   * Throws NotHeld unless the outcome at this index is the first one of its act, as the log says: the database may have had a
-   * daemon that takes this one for gone record another.
+   * Throws NotHeld unless the outcome at this index counts, as the log says: the database may have had a daemon that takes this
+   * one for gone record another before. The operator is told of either.
    */
   async #requireCounted(index: number): Promise<void> {
     const { followed, notice } = this.#parts;
     await followed.through(index);
-    if (!followed.facts.isVoid(index)) return;
-    notice(
-      'an act has two outcomes',
-      contradicted(`Entry ${index} is the second one, and counts for nothing.`),
-    );
-    throw new NotHeld('act-open');
+    const secondary = followed.facts.secondary(index);
+    if (secondary === undefined) return;
+    notice('an act has two outcomes', contradicted(SECONDARY[secondary](index)));
+    if (secondary === 'void') throw new NotHeld('act-open');
   }
 
   /** Records that an attempt was refused or failed, and returns what to throw. */

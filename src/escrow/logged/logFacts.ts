@@ -113,6 +113,9 @@ export interface CreationFact {
   readonly about: Subject;
 }
 
+/** What becomes of an outcome that makes nothing. */
+export type Secondary = 'void' | 'late';
+
 /** An attempt that has no outcome yet. */
 export interface OpenAttempt extends Pick<Entry, 'id' | 'act' | 'actor' | 'subject'> {
   /** The grants that it is to make. */
@@ -135,8 +138,11 @@ export interface LogFacts {
   birth(key: string): string | undefined;
   /** Of an attempt that has no outcome yet. */
   asOf(act: string): AsOf | undefined;
-  /** Whether the entry at this index, one of the newest, is an outcome of an act that had one before: nothing follows from it. */
-  isVoid(index: number): boolean;
+  /**
+   * Of the entry at this index, one of the newest: that it makes nothing, being the outcome of an act that had one before, or whose
+   * request has ended meanwhile (`void`); or the same, and what it ends has ended all the same (`late`).
+   */
+  secondary(index: number): Secondary | undefined;
   /** The attempt of this act, while it has no outcome. */
   openAttempt(act: string): OpenAttempt | undefined;
   openAttempts(): readonly OpenAttempt[];

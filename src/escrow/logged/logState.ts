@@ -16,6 +16,7 @@ import type {
   PolicyFacts,
   ReleaseFacts,
   RequestFacts,
+  Secondary,
 } from './logFacts.js';
 import type { SavedGrant } from './grants.js';
 import { LoggedGrants } from './grants.js';
@@ -44,8 +45,8 @@ export interface SavedState {
   readonly creations: SavedCreations;
 }
 
-/** Void entries that are remembered: for those whose acts they were, who ask at once. */
-const VOID_LIMIT = 1000;
+/** Entries that make nothing and are remembered: for those whose acts they were, who ask at once. */
+const SECONDARY_LIMIT = 1000;
 
 /**
  * The state that the log's entries make: what is open, what runs, what is newest. It takes every entry, in order, each once,
@@ -61,7 +62,7 @@ export class LogState implements LogFacts {
   #creations = new LoggedCreations();
   #policy: PolicyFacts | undefined;
   /** Not saved: who asks is in the middle of the act. */
-  readonly #void = new Set<number>();
+  readonly #secondary = new Map<number, Secondary>();
 
   /** All of it, to be written down before the next entry is taken: what is in it changes with that. */
   save(): SavedState {
@@ -128,8 +129,8 @@ export class LogState implements LogFacts {
     return this.#attempts.get(act)?.asOf;
   }
 
-  isVoid(index: number): boolean {
-    return this.#void.has(index);
+  secondary(index: number): Secondary | undefined {
+    return this.#secondary.get(index);
   }
 
   openAttempt(act: string): OpenAttempt | undefined {
@@ -163,21 +164,21 @@ export class LogState implements LogFacts {
   /** Takes an outcome that makes nothing: it ends what it ends all the same. */
   #second(index: number, entry: Entry): void {
     const follows = followsFromSecond(entry);
+    this.#note(index, follows === 'counts' ? 'late' : 'void');
     if (follows === 'counts') {
       this.#outcome(entry);
       return;
     }
-    this.#noteVoid(index);
     if (follows === undefined) return;
     // what was released is kept until the record has forgotten it
     if (entry.phase === 'done') this.#releases.concluded(entry);
     this.#requests.concluded(entry);
   }
 
-  #noteVoid(index: number): void {
-    const [oldest] = this.#void;
-    if (oldest !== undefined && this.#void.size >= VOID_LIMIT) this.#void.delete(oldest);
-    this.#void.add(index);
+  #note(index: number, secondary: Secondary): void {
+    const [oldest] = this.#secondary.keys();
+    if (oldest !== undefined && this.#secondary.size >= SECONDARY_LIMIT) this.#secondary.delete(oldest);
+    this.#secondary.set(index, secondary);
   }
 
   #attempt(entry: Entry, isRepeated: boolean): void {

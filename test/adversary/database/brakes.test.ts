@@ -104,7 +104,7 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     openAttempts: () => facts.openAttempts(),
     birth: (key) => facts.birth(key),
     asOf: (act) => facts.asOf(act),
-    isVoid: (index) => facts.isVoid(index),
+    secondary: (index) => facts.secondary(index),
     openAttempt: (act) => facts.openAttempt(act),
     creation: (principal, key) => facts.creation(principal, key),
   };

@@ -9,6 +9,8 @@ import { activateRecovery } from '../../../src/escrow/acts/activateRecovery.js';
 import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
+import type { Journal } from '../../../src/escrow/ports/journal.js';
+import { decodeEntry, encodeEntry } from '../../../src/log/entry/entry.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import type { LogFacts } from '../../../src/escrow/logged/logFacts.js';
 import {
@@ -57,6 +59,25 @@ function ended(end: (world: SymbolicWorld, row: Recovery) => Promise<unknown>): 
   };
 }
 
+/**
+ * Performs an act that another daemon closes as cut short, by a database that says that this one is gone, right before its outcome
+ * is recorded; how it ended for its caller.
+ */
+function closedBefore(world: SymbolicWorld, perform: () => Promise<unknown>): Promise<string> {
+  const journal = world.journal as Journal;
+  const append = journal.append.bind(journal);
+  journal.append = async (write) => {
+    if (write.role !== 'closes') return append(write);
+    journal.append = append;
+    const { digest, ...outcome } = decodeEntry(write.entry);
+    expect(digest).toBeDefined();
+    const entry = encodeEntry({ ...outcome, phase: 'failed', error: 'interrupted', detail: {} });
+    await append({ ...write, role: 'alone', entry, changes: [] });
+    return append(write);
+  };
+  return outcomeOf(perform());
+}
+
 /** A grant in use, then what is changed in its row. */
 function used(
   change: (world: SymbolicWorld, grant: Grant) => Promise<Partial<Grant>> | Partial<Grant>,
@@ -82,6 +103,21 @@ const attacks: Readonly<Record<string, Attack>> = {
     make: ended((world, { id }) =>
       vetoRecovery(world.escrow, call.olga(), { recovery: id, reason: because }),
     ),
+    answer: 'record-mismatch',
+  },
+  'a veto that another daemon had closed as cut short': {
+    make: ended(async (world, { id }) => {
+      const veto = (): Promise<unknown> =>
+        vetoRecovery(world.escrow, call.olga(), { recovery: id, reason: because });
+      expect(await closedBefore(world, veto)).toBe('done');
+    }),
+    answer: 'record-mismatch',
+  },
+  'a release that another daemon had closed as cut short': {
+    make: ended(async (world, { id }) => {
+      const release = (): Promise<unknown> => releaseKeys(world.escrow, call.dana(), { recovery: id });
+      expect(await closedBefore(world, release)).toBe('interrupted');
+    }),
     answer: 'record-mismatch',
   },
   'a cancellation': {
@@ -245,7 +281,9 @@ describe('what is in the log is not undone by the database that hides', () => {
     const act = await make(world, key);
     expect(await outcomeOf(act())).toBe(answer);
     // whatever was attempted has ended without the token
-    expect(world.entries.filter(({ phase }) => phase === 'failed')).toEqual([]);
+    expect(world.entries.filter(({ phase, error }) => phase === 'failed' && error !== 'interrupted')).toEqual(
+      [],
+    );
     expect(world.entries.at(-1)).toMatchObject({ phase: 'denied', error: answer });
   });
 

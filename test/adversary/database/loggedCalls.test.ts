@@ -91,7 +91,7 @@ const unasked = (facts: LogFacts): LogFacts => ({
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
   creation: () => undefined,
-  isVoid: () => false,
+  secondary: () => undefined,
   openAttempt: (act) =>
     facts.openAttempt(act) ?? { id: act, act: 'key.generate', actor: 'olga', subject: {}, grants: [] },
   asOf: (act) => {

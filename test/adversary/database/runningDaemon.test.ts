@@ -251,7 +251,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
       followed: {
         facts: {
           ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
-          ...{ openAttempt: attempted, creation: none, isVoid: () => false },
+          ...{ openAttempt: attempted, creation: none, secondary: () => undefined },
           ...{ keptRelease: none, keptReleaseIds: nobody },
           ...{ openRequestIds: nobody },
           ...{ runningGrantIds: nobody, openAttempts: nobody },

@@ -247,7 +247,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       isRepeated: false,
       isKeyTaken: false,
     }),
-    isVoid: () => false,
+    secondary: () => undefined,
     openAttempt: (act) => logged.openAttempt(act),
     creation: () => undefined,
   };

@@ -99,11 +99,14 @@ const believing: Asks = (facts) => ({
   creation: (principal, key) => facts.creation(principal, key),
   openAttempt: (act) =>
     facts.openAttempt(act) ?? { id: act, act: 'token.tidy', actor: DAEMON.id, subject: {}, grants: [] },
-  isVoid: () => false,
+  secondary: () => undefined,
 });
 
 /** An act that is under way until it is let go on; says what its caller is told, and what was taken back. */
-async function begun({ ledger }: Daemon): Promise<{
+async function begun(
+  { ledger }: Daemon,
+  act: 'token.tidy' | 'recovery.veto' = 'token.tidy',
+): Promise<{
   readonly id: ActId;
   readonly goOn: () => Promise<{ readonly told: string; readonly undone: number }>;
 }> {
@@ -118,7 +121,7 @@ async function begun({ ledger }: Daemon): Promise<{
   });
   const performed = ledger
     .perform({
-      act: 'token.tidy',
+      act,
       actor: DAEMON,
       decide: () => Promise.resolve({ detail: {}, claims: [], plan: undefined }),
       run: async () => {
@@ -212,6 +215,17 @@ describe('a daemon that lives is passed off as gone, and what it does is closed 
       expect(facts.openAttempt(act.id)).toBeUndefined();
   });
 
+  it('and ends something: it has ended, its caller is told so, and the operator how', async () => {
+    const [living, other] = [await daemon(), await daemon()];
+    const act = await begun(living, 'recovery.veto');
+    await passOffAsGone(living);
+    expect(await closeGone(other, act.id)).toBe(true);
+    await reopen(act.id);
+    expect(await act.goOn()).toEqual({ told: 'done', undone: 0 });
+    expect(living.notices).toEqual(['an act has two outcomes']);
+    expect(await phasesOf(act.id)).toEqual(['attempted', 'failed', 'done']);
+  });
+
   it('and it knows: a second outcome is not recorded', async () => {
     const [living, other] = [await daemon(), await daemon()];
     const act = await begun(living);
@@ -284,7 +298,7 @@ describe('what a daemon decides by', () => {
       expect(factsOf(...asked, attempt, interrupted(attempt)).request('rec_1')).toBeDefined();
       const facts = factsOf(...asked, attempt, interrupted(attempt), done);
       expect(facts.request('rec_1')).toBeUndefined();
-      expect(facts.isVoid(4)).toBe(false);
+      expect(facts.secondary(4)).toBe('late');
     },
   );
 
@@ -301,10 +315,10 @@ describe('what a daemon decides by', () => {
       const facts = factsOf(...asked, attempt, interrupted(attempt), done);
       expect(facts.request('rec_1')).toBeUndefined();
       expect(facts.grant('grant_1')).toBeUndefined();
-      expect(facts.isVoid(4)).toBe(true);
+      expect(facts.secondary(4)).toBe('void');
       // what was kept for a recipient is forgotten in time
       expect(facts.keptReleaseIds()).toEqual(act === 'recovery.release' ? ['rec_1'] : []);
-      expect(factsOf(...asked, attempt, done).isVoid(3)).toBe(false);
+      expect(factsOf(...asked, attempt, done).secondary(3)).toBeUndefined();
     }
   });
 
@@ -313,14 +327,14 @@ describe('what a daemon decides by', () => {
     const [vetoing, veto] = entriesOf('recovery.veto', about);
     const facts = factsOf(...asked, vetoing, interrupted(vetoing), attempt, veto, made);
     expect(facts.grant('grant_1')).toBeUndefined();
-    expect(facts.isVoid(6)).toBe(true);
+    expect(facts.secondary(6)).toBe('void');
     expect(factsOf(...asked, vetoing, interrupted(vetoing), attempt, made).grant('grant_1')).toBeDefined();
   });
 
-  it('remembers a bounded number of void entries', () => {
+  it('remembers a bounded number of entries that make nothing', () => {
     const facts = new LogState();
     const [, outcome] = entriesOf('token.tidy', {});
     for (let index = 0; index <= 1000; index += 1) facts.take(index, outcome ?? new Uint8Array());
-    expect([0, 1, 1000].map((index) => facts.isVoid(index))).toEqual([false, true, true]);
+    expect([0, 1, 1000].map((index) => facts.secondary(index))).toEqual([undefined, 'void', 'void']);
   });
 });
