@@ -19,7 +19,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends softhsm2 openss
 WORKDIR /opt/escrowd
 COPY --from=build /build/node_modules node_modules
 COPY --from=build /build/dist dist
-COPY package.json ./
+COPY package.json LICENSE ./
 COPY hsm-config hsm-config
 COPY scripts scripts
 ENV PATH=/opt/escrowd/scripts:$PATH NODE_ENV=production
