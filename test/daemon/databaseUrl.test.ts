@@ -1,12 +1,11 @@
 import { EXIT_CODES, exitCodeOf } from '../../src/daemon/exitCodes.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import { openCheckpoint } from '../../src/log/note/checkpoint.js';
-import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import { writeOf } from '../postgres/records.js';
 import { granted } from '../promises/recoveries.js';
 import { makeKey } from '../support/life.js';
 import type { TestServer } from '../support/postgres.js';
-import { query, startTestServer } from '../support/postgres.js';
+import { databaseEnvironment, query, startTestServer } from '../support/postgres.js';
 import type { System } from '../support/system.js';
 import { makeSystem, ORIGIN, RULES } from '../support/system.js';
 
@@ -15,17 +14,12 @@ let system: System;
 
 beforeAll(async () => {
   server = await startTestServer();
-  const environment = { DATABASE_URL: urlOf(server.daemon), DATABASE_OWNER_URL: urlOf(server.owner) };
-  system = await makeSystem({ environment });
+  system = await makeSystem({ environment: databaseEnvironment(server) });
 });
 afterAll(async () => {
   await system.remove();
   await server.stop();
 });
-
-function urlOf({ host, port, user, password, database }: ConnectionSettings): string {
-  return `postgresql://${user}:${encodeURIComponent(password)}@/${database}?host=${encodeURIComponent(host)}&port=${port}`;
-}
 
 it('with DATABASE_URL the daemon keeps its records on that server, as a role that cannot rewrite the log', async () => {
   const { entry } = await system

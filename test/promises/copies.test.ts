@@ -1,11 +1,5 @@
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { parse, stringify } from 'yaml';
-
-import type { Identity } from '../../src/client/identity/identity.js';
 import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import { keptLog } from '../support/operatorLines.js';
 import { LogDamaged } from '../../src/postgres/faults.js';
@@ -13,12 +7,12 @@ import { acceptLoss } from '../../src/token/ceremony/acceptLoss.js';
 import type { Programs } from '../support/databaseCopies.js';
 import { COPIES } from '../support/databaseCopies.js';
 import { postgresPrograms, replicatingServer } from '../support/postgresPrograms.js';
-import { runTs } from '../support/runTs.js';
-import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { filed, granted, toOperate } from './recoveries.js';
 import { refusalOf } from './refusals.js';
+import type { SecondDaemon } from './secondDaemon.js';
+import { at, secondDaemon } from './secondDaemon.js';
 import { post, sendExactly, signed } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 
@@ -34,7 +28,7 @@ let grant: GrantReply;
 const operators = keptLog();
 const alarms = (): readonly unknown[] => operators.lines.flatMap(({ alarm }) => alarm ?? []);
 let copies = 0;
-const children: ChildProcess[] = [];
+const daemons: SecondDaemon[] = [];
 
 beforeAll(async () => {
   programs = await postgresPrograms();
@@ -54,47 +48,15 @@ beforeEach(() => {
   operators.lines.length = 0;
 });
 afterEach(async () => {
-  for (const child of children.splice(0)) await ended(child);
+  for (const daemon of daemons.splice(0)) await daemon.stop();
 });
 afterAll(() => system.remove());
 
-/** A daemon on a copy: where it serves, or how it ended. */
-interface OnCopy {
-  readonly said: () => string;
-  readonly url: Promise<string | undefined>;
-  readonly exit: Promise<number | null>;
-  /** As an operator stops it. */
-  stop(): Promise<void>;
-}
-
 /** Starts a daemon on the database in `directory`, with the configuration and the token of the system. */
-function daemonOn(directory: string): OnCopy {
-  const config = parse(readFileSync(system.configFile, 'utf8')) as Record<string, Record<string, unknown>>;
-  config['token'] = { ...config['token'], profile: SOFTHSM_PROFILE_FILE };
-  config['database'] = { directory };
-  const file = join(system.directory, `copy-${copies}.yaml`);
-  writeFileSync(file, stringify(config));
-  const child = runTs(join(__dirname, '..', '..', 'src', 'main.ts'), { args: ['--config', file] });
-  children.push(child);
-  let said = '';
-  const exit = once(child, 'exit').then(([code]) => code as number | null);
-  const url = new Promise<string | undefined>((resolve) => {
-    child.stdout?.on('data', (chunk: Buffer) => {
-      said += chunk.toString();
-      const found = /"url":"(https:\/\/127\.0\.0\.1:\d+)"/.exec(said)?.[1];
-      if (found !== undefined) resolve(found);
-    });
-    void exit.then(() => {
-      resolve(undefined);
-    });
-  });
-  return { said: () => said, url, exit, stop: () => ended(child) };
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill('SIGTERM');
-  await once(child, 'exit');
+function daemonOn(directory: string): SecondDaemon {
+  const daemon = secondDaemon(system, { directory });
+  daemons.push(daemon);
+  return daemon;
 }
 
 async function signs(): Promise<void> {
@@ -135,7 +97,7 @@ describe.each(Object.entries(COPIES))('beside %s', (_kind, copyTo) => {
     expect([url !== undefined, copy.said()]).toEqual([true, copy.said()]);
     const request = post('/v1/recoveries', toOperate(key));
     const prepared = await signed(system.identity('manager').signer, request, new Date());
-    await sendExactly(at(url ?? ''), prepared);
+    await sendExactly(at(system, url ?? ''), prepared);
     // by itself, at the next anchoring; nobody needs to ask for anything
     expect(await system.failed()).toBeInstanceOf(LogDamaged);
     expect(alarms()).toContain('log-damaged');
@@ -159,15 +121,3 @@ describe.each(Object.entries(COPIES))('beside %s', (_kind, copyTo) => {
     expect(await daemonOn(directory).exit).toBe(8);
   });
 });
-
-/** The system, as who knows it finds the copy. */
-function at(url: string): System {
-  return {
-    ...system,
-    identity: (name) => {
-      const { directory: people, pins, signer } = system.identity(name);
-      // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- what is asked of it to send a request
-      return { directory: people, pins: { ...pins, server: url }, signer } as Identity;
-    },
-  };
-}

@@ -51,6 +51,15 @@ export async function startTestServer(): Promise<TestServer> {
   };
 }
 
+/** What has a daemon use this server. */
+export function databaseEnvironment({ daemon, owner }: TestServer): Readonly<Record<string, string>> {
+  return { DATABASE_URL: urlOf(daemon), DATABASE_OWNER_URL: urlOf(owner) };
+}
+
+function urlOf({ host, port, user, password, database }: ConnectionSettings): string {
+  return `postgresql://${user}:${encodeURIComponent(password)}@/${database}?host=${encodeURIComponent(host)}&port=${port}`;
+}
+
 /** Runs one statement on a connection of its own. */
 export async function query<Row extends object = Record<string, unknown>>(
   settings: ConnectionSettings,

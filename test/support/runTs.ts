@@ -25,6 +25,8 @@ export function runTs(
   entry: string,
   how: {
     readonly args?: readonly string[];
+    /** Variables beside those of this process. */
+    readonly environment?: Readonly<Record<string, string>>;
     readonly uid?: number;
     readonly gid?: number;
     readonly detached?: boolean;
@@ -32,12 +34,13 @@ export function runTs(
     readonly apart?: { readonly into: string; readonly packages: readonly string[] };
   } = {},
 ): ChildProcess {
-  const { args = [], uid, gid, detached, apart } = how;
+  const { args = [], environment, uid, gid, detached, apart } = how;
   const program = apart === undefined ? programOf(entry) : transpileTs(entry, apart.into, apart.packages);
   return spawn(process.execPath, [program, ...args], {
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
     ...(detached === undefined ? {} : { detached }),
+    ...(environment === undefined ? {} : { env: { ...process.env, ...environment } }),
     cwd: '/',
     stdio: ['pipe', 'pipe', 'inherit'],
   });
