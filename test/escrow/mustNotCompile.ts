@@ -3,7 +3,7 @@
  * since an error that is expected and does not come is one.
  */
 import type { Performance } from '../../src/escrow/ledger/act.js';
-import type { Act, LentFor } from '../../src/escrow/ledger/means.js';
+import type { Act, LentFor, MEANS } from '../../src/escrow/ledger/means.js';
 import type { Change, Claim } from '../../src/escrow/ports/journal.js';
 import type { TokenVerbs } from '../../src/escrow/ports/token.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
@@ -53,8 +53,10 @@ export const anActNamesNoVerbThatItIsNotLent = (
   use.decrypt,
   // @ts-expect-error it is lent no verb beside
   { sign: use.sign, decrypt } satisfies LentFor<'grant.sign'>,
-  // @ts-expect-error what only takes away is lent nothing
-  'destroyGrant' satisfies keyof LentFor<'recovery.veto'>,
+  (nothing: (typeof MEANS)['recovery.veto']): Attempts => [
+    // @ts-expect-error what only takes away is lent nothing
+    nothing satisfies readonly ['destroyGrant'],
+  ],
   (run: Run<'grant.decrypt'>): Attempts => [
     // @ts-expect-error what the ledger runs for one act it does not run for another
     run satisfies Run<'grant.sign'>,
