@@ -78,13 +78,17 @@ interface Sent {
   readonly body?: unknown;
 }
 
-/** Who asks, over which connection, and for which log what they sign is good. */
-export interface EscrowClientParts {
-  readonly connection: Connection;
+/** By what requests are signed, and for which log they are good. */
+interface Signing {
   readonly signer: Signer;
   /** The C2SP verifier key of the log, pinned: requests are good for this server only. */
   readonly logKey: string;
   readonly now: () => Date;
+}
+
+/** Who asks, and over which connection. */
+export interface EscrowClientParts extends Signing {
+  readonly connection: Connection;
   /** How what makes something is sent again when its answer is lost; never, when it is not given. */
   readonly repetition?: Repetition;
   /**
@@ -93,6 +97,12 @@ export interface EscrowClientParts {
    */
   readonly operateBy?: 'signature' | 'certificate';
 }
+
+/** The calls that need nothing but a client certificate, and those that are public. */
+export type CertifiedClient = Pick<
+  EscrowClient,
+  'sign' | 'decrypt' | 'server' | 'isReady' | 'checkpoint' | 'close'
+>;
 
 /**
  * Every route of the API, typed. Each call that is not public is signed by the caller's key, but for those of {@link EscrowClientParts.operateBy}.
@@ -104,15 +114,20 @@ export interface EscrowClientParts {
  * again, as `repetition` says, when the connection was lost or the server cannot at the moment, and make one thing.
  */
 export class EscrowClient {
-  readonly #parts: EscrowClientParts;
+  readonly #parts: Omit<EscrowClientParts, keyof Signing> & Partial<Signing>;
 
   constructor(parts: EscrowClientParts) {
     this.#parts = parts;
   }
 
+  /** What an app can ask with its client certificate alone, which the connection is to show: it needs no key to sign with. */
+  static byCertificate(connection: Connection): CertifiedClient {
+    return new EscrowClient({ connection, operateBy: 'certificate' } as EscrowClientParts);
+  }
+
   /** Who calls. */
   get caller(): string {
-    return this.#parts.signer.id;
+    return this.#signing().signer.id;
   }
 
   /** What the server says it is; nothing to be relied on: see the pinned keys. */
@@ -350,17 +365,25 @@ export class EscrowClient {
     signed: boolean,
     idempotencyKey?: string,
   ): Promise<WireAnswer> {
-    const { connection, signer, logKey, now } = this.#parts;
     const body = content === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(content));
     const headers: Record<string, string> = { accept: 'application/json, text/plain' };
     if (content !== undefined) headers['content-type'] = 'application/json';
     if (idempotencyKey !== undefined) headers['idempotency-key'] = `"${idempotencyKey}"`;
     if (signed) {
+      const { signer, logKey, now } = this.#signing();
       const named = idempotencyKey === undefined ? {} : { idempotencyKey };
       const jws = await signRequest(signer, logKey, { method, target, body, ...named }, now());
       headers['authorization'] = `Escrowd-JWS ${jws}`;
     }
-    return connection.send({ method, target, headers, body });
+    return this.#parts.connection.send({ method, target, headers, body });
+  }
+
+  #signing(): Signing {
+    const { signer, logKey, now } = this.#parts;
+    if (signer !== undefined && logKey !== undefined && now !== undefined) return { signer, logKey, now };
+    throw new TypeError(
+      'without a signer this client can sign and decrypt with a certificate, and nothing else',
+    );
   }
 }
 

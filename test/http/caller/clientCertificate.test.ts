@@ -3,6 +3,8 @@ import { Agent, request } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import { connect } from 'node:tls';
 
+import { HttpsConnection } from '../../../src/client/connection.js';
+import { EscrowClient } from '../../../src/client/escrowClient.js';
 import type { Claim } from '../../../src/escrow/ports/journal.js';
 import { selfSigned, thumbprintOf } from '../../support/certificate.js';
 import type { Answer } from '../apiClient.js';
@@ -233,4 +235,19 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('over %s', (version) => {
       true,
     );
   });
+});
+
+test('a program that has a certificate and no key to sign with is a whole client, of what a certificate opens', async () => {
+  const connection = new HttpsConnection({
+    url: `https://127.0.0.1:${running.port}`,
+    ca: tls.cert,
+    deadlineMs: 10_000,
+    certificate: { cert: mailers.cert, key: mailers.key },
+  });
+  const client = EscrowClient.byCertificate(connection);
+  const { result } = await client.sign(GRANT, { mechanism: 'ES256', messages: ['AAAA'] });
+  expect(result.signatures).toHaveLength(1);
+  expect(await client.isReady()).toBe(true);
+  await expect((client as EscrowClient).keys()).rejects.toThrow('without a signer');
+  client.close();
 });
