@@ -1,3 +1,4 @@
+import { releasedDigest } from '../../src/escrow/checks/checkedRelease.js';
 import { randomBytes } from 'node:crypto';
 
 import type { Escrow } from '../../src/escrow/escrow.js';
@@ -18,7 +19,7 @@ import type { Token } from '../../src/escrow/ports/token.js';
 import type { LogReader } from '../../src/escrow/ports/log.ts';
 import type { GivenUpNotice, Store } from '../../src/escrow/ports/store.ts';
 import type { RefusalBudget } from '../../src/escrow/ledger/refusals.js';
-import type { Recovery } from '../../src/escrow/records/recovery.js';
+import type { Recovery, ReleasedKey } from '../../src/escrow/records/recovery.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
@@ -141,6 +142,14 @@ function filed(record: Recovery): Recovery {
 
 export const RECOVERY_RECORD = filed(FILED_RECORD);
 
+const RELEASED_ANSWERS: readonly ReleasedKey[] = [
+  {
+    key: KEY,
+    transferKey: sealed('depositary', bytes('X')),
+    wrappedKey: sealed('transfer-key', bytes('U under X')),
+  },
+];
+
 export const RELEASED_RECORD: Recovery = {
   ...filed({ ...FILED_RECORD, id: RELEASED, asked: { purpose: 'release', recipient: dana } }),
   intents: [],
@@ -156,13 +165,7 @@ export const RELEASED_RECORD: Recovery = {
   state: {
     status: 'released',
     at: NOW,
-    answers: [
-      {
-        key: KEY,
-        transferKey: sealed('depositary', bytes('X')),
-        wrappedKey: sealed('transfer-key', bytes('U under X')),
-      },
-    ],
+    answers: RELEASED_ANSWERS,
   },
 };
 
@@ -242,6 +245,12 @@ function logged({ id: grant, scope: granted, startsAt, expiresAt }: Grant): read
     ...doneAct('recovery.activate', 'act_activation', about, { done: activation }),
     ...filing(RECOVERY_RECORD),
     ...filing(RELEASED_RECORD),
+    ...doneAct(
+      'recovery.release',
+      'act_release',
+      { recovery: RELEASED, keys: [KEY], owner: olga },
+      { digest: releasedDigest(RELEASED_ANSWERS) },
+    ),
   ];
 }
 

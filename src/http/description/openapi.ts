@@ -6,6 +6,7 @@ import type { Json } from '../../log/entry/canonical.js';
 import { SCHEME } from '../caller/signed.js';
 import { AS_SENT } from '../../api/fields.js';
 import { KEY_FIELD, MAX_KEY_CHARACTERS } from '../caller/idempotencyKey.js';
+import { exampleOf } from './examples.js';
 import { RETRY_AFTER_SECONDS, STATUS } from '../problems.js';
 import { HEALTH, PROBLEM, READINESS, REPLIES } from '../../api/replies.js';
 import type { Route } from '../route.js';
@@ -154,12 +155,12 @@ function operationOf(route: Route, schemas: Schemas): JsonObject {
     ],
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: { [JSON_TYPE]: { schema: schemas.refer(body) } } } }),
+      : { requestBody: { required: true, content: { [JSON_TYPE]: schemas.shown(body, about.name) } } }),
     responses: {
       [String(success.status)]: {
         description: about.summary,
         headers: refersTo(Object.keys(HEADERS).filter((name) => name !== 'Retry-After')),
-        content: { [success.media]: { schema: schemas.refer(success.reply) } },
+        content: { [success.media]: schemas.shown(success.reply, about.name) },
       },
       ...problemResponses(problemsOf(route)),
     },
@@ -322,6 +323,14 @@ class Schemas {
 
   refer(schema: z.ZodType): JsonObject {
     return { $ref: `${COMPONENTS}${this.#registry.get(schema)?.id ?? ''}` };
+  }
+
+  /** The schema and, where it is not of bytes, an example of what has it. */
+  shown(schema: z.ZodType, operation: string): JsonObject {
+    const reference = this.refer(schema);
+    const resolve = (target: string): JsonObject => this.#rendered[target.slice(COMPONENTS.length)] ?? {};
+    const example = exampleOf(reference, [operation], resolve);
+    return { schema: reference, ...(example === undefined ? {} : { example }) };
   }
 
   parameters({ about }: Route, place: 'path' | 'query'): readonly JsonObject[] {
