@@ -126,16 +126,10 @@ function listOf(item: Json | undefined): Json {
 function leafOf(schema: JsonObject, within: readonly string[]): Json {
   const choices = Array.isArray(schema['enum']) ? (schema['enum'] as readonly Json[]) : [];
   const named = BY_NAME[within.slice(-2).join('.')] ?? BY_NAME[within.at(-1) ?? ''];
-  switch (schema['type']) {
-    case 'boolean':
-      return true;
-    case 'integer':
-      return schema['const'] ?? Math.max(Number(schema['minimum'] ?? 0), 1);
-    case 'object':
-      return isJsonObject(named) ? named : {};
-    default:
-      if (choices.length > 0)
-        return named !== undefined && choices.includes(named) ? named : (choices[0] ?? '');
-      return schema['const'] ?? (typeof named === 'string' ? named : '');
-  }
+  const { type } = schema;
+  if (type === 'boolean') return true;
+  if (type === 'integer') return schema['const'] ?? Math.max(Number(schema['minimum'] ?? 0), 1);
+  if (type === 'object') return isJsonObject(named) ? named : {};
+  if (choices.length > 0) return named !== undefined && choices.includes(named) ? named : (choices[0] ?? '');
+  return schema['const'] ?? (typeof named === 'string' ? named : '');
 }

@@ -132,7 +132,11 @@ function answer(proof: ProofReply | undefined, entry = proof?.index ?? 3): Acted
 }
 
 /** What is said of this answer by the client: the end, or that it is not. */
-async function said(end: End, answered: Promise<Acted<RecoveryReply>>, log: Log = logView()): Promise<string> {
+async function said(
+  end: End,
+  answered: Promise<Acted<RecoveryReply>>,
+  log: Log = logView(),
+): Promise<string> {
   try {
     await acts[end].ask(log, answered);
     return end;
