@@ -1,4 +1,4 @@
-import type { Given } from './given.js';
+import type { CommandArguments } from './commandArguments.js';
 import type { ExitName } from './exitCodes.js';
 import type { Session } from './session.js';
 
@@ -38,7 +38,7 @@ export interface CommandRow {
   readonly options?: readonly OptionRow[];
   /** Command lines without `escrowctl`, each with what it does where that is not plain. */
   readonly examples: readonly string[];
-  readonly run: (session: Session, given: Given) => Promise<Result>;
+  readonly run: (session: Session, given: CommandArguments) => Promise<Result>;
 }
 
 /** Commands on one thing: `escrowctl key ...`. */

@@ -6,7 +6,7 @@ import type { CommandRow, OptionRow, Result } from './command.js';
 import type { Environment } from './environment.js';
 import { EXIT_CODES, exitCodesHelp } from './exitCodes.js';
 import { failureOf, UsageError } from './failures.js';
-import { Given } from './given.js';
+import { CommandArguments } from './commandArguments.js';
 import { Session } from './session.js';
 import { readSettings } from './settings.js';
 import { errorMark } from './terminal.js';
@@ -102,14 +102,14 @@ function addCommand(parent: Command, row: CommandRow, environment: Environment, 
   for (const option of row.options ?? []) command.addOption(optionOf(option));
   command.action(async () => {
     const options = command.optsWithGlobals();
-    const result = await runRow(row, new Given(command.args, options), environment);
+    const result = await runRow(row, new CommandArguments(command.args, options), environment);
     report(result, options['json'] === true, environment);
     setExit(EXIT_CODES[result.exit ?? 'ok'].code);
   });
   return command;
 }
 
-async function runRow(row: CommandRow, given: Given, environment: Environment): Promise<Result> {
+async function runRow(row: CommandRow, given: CommandArguments, environment: Environment): Promise<Result> {
   const session = new Session(environment, readSettings(given, environment.variables));
   try {
     return await row.run(session, given);

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { decodeText, TextError } from '../log/entry/plainText.js';
 import { codeOf } from '../system/errors.js';
 import { UsageError } from './failures.js';
-import type { Given } from './given.js';
+import type { CommandArguments } from './commandArguments.js';
 
 const path = z.string().min(1).max(4096);
 
@@ -33,7 +33,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
  * Paths in it are relative to the file itself.
  * @throws UsageError when the file is not as it must be, or is named and not there
  */
-export function readSettings(given: Pick<Given, 'find'>, variables: Variables): Settings {
+export function readSettings(given: Pick<CommandArguments, 'find'>, variables: Variables): Settings {
   const file = readFile(variables);
   const pick = (option: string, variable: string, inFile: string | undefined): string | undefined =>
     given.find(option) ?? nonEmpty(variables[variable]) ?? inFile;

@@ -1,9 +1,9 @@
 import type { WitnessPins } from '../client/log/witnessPins.js';
 import { UsageError } from './failures.js';
-import type { Given } from './given.js';
+import type { CommandArguments } from './commandArguments.js';
 
 /** The witnesses that `--witness` and `--require` name; undefined when neither was given. */
-export function witnessesIn(given: Given): WitnessPins | undefined {
+export function witnessesIn(given: CommandArguments): WitnessPins | undefined {
   const keys = given.list('witness');
   const require = given.find('require') === undefined ? undefined : given.count('require');
   if (keys.length === 0 && require === undefined) return undefined;

@@ -17,7 +17,7 @@ import { selfTest } from '../token/selfTest/selfTest.js';
 import type { TokenLog } from '../token/cryptoki/sessions.js';
 import type { SupervisedToken } from '../token/service/supervisedToken.js';
 import { superviseToken } from '../token/service/supervisedToken.js';
-import type { Trip } from '../token/selfTest/roundTrips.js';
+import type { RoundTrip } from '../token/selfTest/roundTrips.js';
 
 /** The token let something through that it must refuse, or its profile says so, and the configuration does not accept it by name. */
 export class TokenNotEnforcing extends Error {
@@ -104,7 +104,7 @@ export async function openProvenToken(
 }
 
 /** Throws TokenNotReady that names the round trips which do not work, with why. */
-function requireClaims(trips: readonly Trip[]): void {
+function requireClaims(trips: readonly RoundTrip[]): void {
   const failing = trips.filter(({ outcome }) => outcome === 'fails');
   if (failing.length === 0) return;
   const named = failing.map(({ trip, detail = '' }) => `${trip} (${detail})`).join('; ');

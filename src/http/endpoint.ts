@@ -17,7 +17,7 @@ import type { InFlight } from './limits/inFlight.js';
 import type { PeerCertificate } from './caller/peerCertificate.js';
 import type { Gate } from './limits/rates.js';
 import { isJsonObject } from '../log/entry/canonical.js';
-import type { Access, Carried, OperateRoute, PublicRoute, Reply, Route, SignedRoute } from './route.js';
+import type { Access, RawInput, OperateRoute, PublicRoute, Reply, Route, SignedRoute } from './route.js';
 import { membersOf } from './route.js';
 
 /** A request for a route, before anything of it is believed. */
@@ -26,7 +26,7 @@ export interface Incoming {
   /** Path parameters. */
   readonly path: Readonly<Record<string, unknown>>;
   /** Reads query and body. Throws EscrowError `request-malformed`. */
-  readonly readRest: () => Pick<Carried, 'query' | 'body'>;
+  readonly readRest: () => Pick<RawInput, 'query' | 'body'>;
 }
 
 /** A request of which only the headers are there. */
@@ -238,14 +238,14 @@ interface KnownRoute extends Pick<Route, 'schemas'> {
 }
 
 /** A route, as far as it hears calls of this kind. */
-interface Asked<C extends OperateCall> extends KnownRoute {
-  readonly prepare: (carried: Carried) => (escrow: Escrow, call: C) => Promise<Reply>;
+interface RouteFor<C extends OperateCall> extends KnownRoute {
+  readonly prepare: (carried: RawInput) => (escrow: Escrow, call: C) => Promise<Reply>;
 }
 
 /** What a known caller asks, and how it is done. */
 interface Authorised<C extends OperateCall> {
   readonly call: C;
-  readonly act: ReturnType<Asked<C>['prepare']>;
+  readonly act: ReturnType<RouteFor<C>['prepare']>;
 }
 
 /**
@@ -254,7 +254,7 @@ interface Authorised<C extends OperateCall> {
  */
 async function authorise<C extends OperateCall>(
   escrow: Escrow,
-  route: Asked<C>,
+  route: RouteFor<C>,
   incoming: Incoming,
   found: Known<C>,
 ): Promise<Authorised<C>> {

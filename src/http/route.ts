@@ -14,7 +14,7 @@ import { REPLIES, replyOf } from '../api/replies.js';
 import { noParameters } from '../api/orders.js';
 
 /** What a request carries besides its signature, as it came. */
-export interface Carried {
+export interface RawInput {
   readonly path: Readonly<Record<string, unknown>>;
   readonly query: Readonly<Record<string, string>>;
   readonly body: Json | undefined;
@@ -73,21 +73,21 @@ export interface SignedRoute extends RouteForm {
   readonly access: Access;
   readonly takesCertificate: false;
   /** Reads what the request carries, and returns what to do with it. Throws EscrowError `request-malformed`. */
-  readonly prepare: (carried: Carried) => (escrow: Escrow, call: Call) => Promise<Reply>;
+  readonly prepare: (carried: RawInput) => (escrow: Escrow, call: Call) => Promise<Reply>;
 }
 
 /** One row for the use of grants: signed, or on a connection with a client certificate that is bound to an app. */
 export interface OperateRoute extends RouteForm {
   readonly access: Access;
   readonly takesCertificate: true;
-  readonly prepare: (carried: Carried) => (escrow: Escrow, call: OperateCall) => Promise<Reply>;
+  readonly prepare: (carried: RawInput) => (escrow: Escrow, call: OperateCall) => Promise<Reply>;
 }
 
 /** One row for requests that anybody may make. */
 export interface PublicRoute extends RouteForm {
   readonly access: 'public';
   readonly takesCertificate: false;
-  readonly prepare: (carried: Carried) => (escrow: Escrow) => Promise<Reply>;
+  readonly prepare: (carried: RawInput) => (escrow: Escrow) => Promise<Reply>;
 }
 
 /** A row of the table. */
@@ -105,7 +105,7 @@ interface Row<P, Q, B, N extends ReplyName> extends Description {
 }
 
 /** What a row's `run` is given. */
-interface Given<P, Q, B> {
+interface RouteInput<P, Q, B> {
   readonly path: P;
   readonly query: Q;
   readonly body: B;
@@ -125,7 +125,7 @@ export function act<B, N extends ReplyName, P = Empty>(
     readonly status?: 201;
     /** For a use case that knows what `call.idempotency` is for. */
     readonly takesIdempotencyKey?: true;
-    readonly run: (escrow: Escrow, call: Call, given: Given<P, Empty, B>) => Promise<Acted<Answer<N>>>;
+    readonly run: (escrow: Escrow, call: Call, given: RouteInput<P, Empty, B>) => Promise<Acted<Answer<N>>>;
   },
 ): SignedRoute {
   const isProven = TAKING_AWAY.has(row.act);
@@ -158,7 +158,11 @@ export function use<B, N extends ReplyName, P>(
     readonly roles: readonly ['app'];
     readonly takesCertificate: true;
     readonly body: z.ZodType<B>;
-    readonly run: (escrow: Escrow, call: OperateCall, given: Given<P, Empty, B>) => Promise<Acted<Answer<N>>>;
+    readonly run: (
+      escrow: Escrow,
+      call: OperateCall,
+      given: RouteInput<P, Empty, B>,
+    ) => Promise<Acted<Answer<N>>>;
   },
 ): OperateRoute {
   return {
@@ -176,7 +180,7 @@ export function view<N extends ReplyName, P = Empty, Q = Empty, B = undefined>(
   row: Row<P, Q, B, N> & {
     readonly act: Extract<Act, `${string}.read`>;
     readonly roles: readonly ApiRole[];
-    readonly run: (escrow: Escrow, call: Call, given: Given<P, Q, B>) => Promise<Answer<N>>;
+    readonly run: (escrow: Escrow, call: Call, given: RouteInput<P, Q, B>) => Promise<Answer<N>>;
   },
 ): SignedRoute {
   return {
@@ -196,7 +200,7 @@ export function download<P = Empty>(
   row: Row<P, Empty, undefined, 'bytes'> & {
     readonly act: Extract<Act, `${string}.read`>;
     readonly roles: readonly ApiRole[];
-    readonly run: (escrow: Escrow, given: Given<P, Empty, undefined>) => Promise<Uint8Array>;
+    readonly run: (escrow: Escrow, given: RouteInput<P, Empty, undefined>) => Promise<Uint8Array>;
   },
 ): SignedRoute {
   return {
@@ -215,7 +219,7 @@ export function download<P = Empty>(
 export function open<Q = Empty, P = Empty>(
   row: Row<P, Q, undefined, ReplyName> & {
     readonly media?: 'text/plain' | 'application/octet-stream';
-    readonly run: (escrow: Escrow, given: Given<P, Q, undefined>) => Promise<Reply>;
+    readonly run: (escrow: Escrow, given: RouteInput<P, Q, undefined>) => Promise<Reply>;
   },
 ): PublicRoute {
   return {
@@ -248,7 +252,7 @@ function schemasOf<P, Q, B>(row: Row<P, Q, B, ReplyName>): RouteForm['schemas'] 
 }
 
 /** Where a row has no schema, its type parameter is Empty (undefined for the body), and that is what is read. */
-function read<P, Q, B>(row: Row<P, Q, B, ReplyName>, carried: Carried): Given<P, Q, B> {
+function read<P, Q, B>(row: Row<P, Q, B, ReplyName>, carried: RawInput): RouteInput<P, Q, B> {
   const { path, query, body } = schemasOf(row);
   if (body === undefined && carried.body !== undefined)
     throw new EscrowError('request-malformed', 'This request has no body.');

@@ -1,12 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 import type { Notice } from '../escrow/records/notice.js';
-import type { NoticePlace, Outbox } from '../escrow/ports/outbox.js';
+import type { NoticeCursor, Outbox } from '../escrow/ports/outbox.js';
 import type { Clock } from '../escrow/ports/clock.js';
 import type { LogReader, StoredEntry } from '../escrow/ports/log.js';
 import { backOffMs } from '../system/backOff.js';
 import { messageOf } from '../system/errors.js';
-import type { Handing, Notices, Sink } from './sink.js';
+import type { DeliveryResult, Notices, Sink } from './sink.js';
 import { RESTS, TRIES } from './tries.js';
 
 /** Where a deliverer finds the notices of each entry, and how far each sink has come. */
@@ -35,7 +35,7 @@ const PAGE = 100;
 
 interface Due {
   readonly notice: Notice;
-  readonly place: NoticePlace;
+  readonly place: NoticeCursor;
   /** Whether it had been given up before. */
   readonly isAgain: boolean;
 }
@@ -106,7 +106,7 @@ export class Delivery {
     return entries.length === PAGE ? 0 : pollMs;
   }
 
-  async #due(entries: readonly StoredEntry[], from: NoticePlace): Promise<readonly Due[]> {
+  async #due(entries: readonly StoredEntry[], from: NoticeCursor): Promise<readonly Due[]> {
     const due: Due[] = [];
     for (const [offset, entry] of entries.entries()) {
       // what is skipped is never told: better to stand still
@@ -123,7 +123,7 @@ export class Delivery {
     return due;
   }
 
-  async #hand(notices: Notices): Promise<Handing> {
+  async #hand(notices: Notices): Promise<DeliveryResult> {
     try {
       return await this.sink.hand(notices);
     } catch (error) {
@@ -135,11 +135,11 @@ export class Delivery {
   async #failed(
     at: {
       readonly due: readonly Due[];
-      readonly place: NoticePlace;
+      readonly place: NoticeCursor;
       readonly attempts: number;
-      readonly end: NoticePlace;
+      readonly end: NoticeCursor;
     },
-    failure: Extract<Handing, { readonly took: 'none' }>,
+    failure: Extract<DeliveryResult, { readonly took: 'none' }>,
   ): Promise<number> {
     const { outbox, clock, random, report, pollMs } = this.#parts;
     const [first, second] = at.due;

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 
 import type { NoticeKind } from '../escrow/records/notice.js';
 import { payloadOf } from './payload.js';
-import type { Handing, Notices, Sink } from './sink.js';
+import type { DeliveryResult, Notices, Sink } from './sink.js';
 import { codeOf, messageOf } from '../system/errors.js';
 import { syncDirectory } from '../system/files.js';
 
@@ -32,7 +32,7 @@ export class FileSink implements Sink {
     this.#options = options;
   }
 
-  async hand(notices: Notices): Promise<Handing> {
+  async hand(notices: Notices): Promise<DeliveryResult> {
     const { path, origin } = this.#options;
     const lines = notices.map((notice) => `${JSON.stringify(payloadOf(origin, notice))}\n`).join('');
     try {

@@ -3,7 +3,7 @@ import { createTransport } from 'nodemailer';
 
 import type { Notice, NoticeKind } from '../escrow/records/notice.js';
 import type { Clock } from '../escrow/ports/clock.js';
-import type { Handing, Notices, Sink } from './sink.js';
+import type { DeliveryResult, Notices, Sink } from './sink.js';
 import { codeOf, messageOf } from '../system/errors.js';
 
 /** The mail server as it is configured. */
@@ -72,7 +72,7 @@ export class MailSink implements Sink {
     });
   }
 
-  async hand(notices: Notices): Promise<Handing> {
+  async hand(notices: Notices): Promise<DeliveryResult> {
     const together = groupOf(notices);
     const [{ to }] = together;
     let address: string | undefined;
@@ -152,7 +152,7 @@ function groupOf([first, ...others]: Notices): Notices {
  * Only what the server says of this recipient or message is about the notice (RFC 5321 section 4.2.1: 5yz for good, 4yz for
  * now); a server that cannot be reached, wants other credentials or another sender is the operator's to put right.
  */
-function failureOf(error: unknown): Handing {
+function failureOf(error: unknown): DeliveryResult {
   const { command, responseCode } = answerOf(error);
   const code = codeOf(error);
   const reason = messageOf(error);

@@ -4,7 +4,7 @@ import type { Notice, NoticeKind } from '../escrow/records/notice.js';
 export type Notices = readonly [Notice, ...Notice[]];
 
 /** What came of handing notices over. The sentence in `fault` is one that a stranger may read; `reason` is for operators. */
-export type Handing =
+export type DeliveryResult =
   /** So many of the leading notices are in the receiver's hands. */
   | { readonly took: number }
   | {
@@ -29,7 +29,7 @@ export interface Sink {
    * Hands over one or more of the leading notices. What it says it took, the receiver has; what it does not, the receiver
    * may have as well. Bounded in time: well under a minute. One call at a time.
    */
-  hand(notices: Notices): Promise<Handing>;
+  hand(notices: Notices): Promise<DeliveryResult>;
   /** Breaks off what is under way. */
   close(): void;
 }

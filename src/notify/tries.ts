@@ -1,4 +1,4 @@
-import type { Handing } from './sink.js';
+import type { DeliveryResult } from './sink.js';
 
 /** How long a sink that fails is left alone: up to 5 minutes. */
 export const RESTS = { firstMs: 1_000, longestMs: 300_000 } as const;
@@ -11,4 +11,4 @@ export const TRIES = {
   refused: 8,
   deferred: 20,
   unavailable: Infinity,
-} as const satisfies Record<Extract<Handing, { readonly took: 'none' }>['because'], number>;
+} as const satisfies Record<Extract<DeliveryResult, { readonly took: 'none' }>['because'], number>;

@@ -1,7 +1,7 @@
 import type { NoticeKind } from '../escrow/records/notice.js';
 import type { Clock } from '../escrow/ports/clock.js';
 import { payloadOf } from './payload.js';
-import type { Handing, Notices, Sink } from './sink.js';
+import type { DeliveryResult, Notices, Sink } from './sink.js';
 import { codeOf, messageOf } from '../system/errors.js';
 import { HttpConnection, NoAnswerInTime, type HttpAnswer } from '../system/httpConnection.js';
 import { webhookHeaders } from './webhookSignature.js';
@@ -47,7 +47,7 @@ export class WebhookSink implements Sink {
     this.#connection = new HttpConnection({ url, ca, ...bounds });
   }
 
-  async hand([notice]: Notices): Promise<Handing> {
+  async hand([notice]: Notices): Promise<DeliveryResult> {
     const { origin, clock, secrets } = this.#options;
     const body = JSON.stringify({
       type: `escrowd.${notice.kind}`,
@@ -85,7 +85,7 @@ export class WebhookSink implements Sink {
   }
 }
 
-function handingOf({ status, retryAfterMs }: HttpAnswer): Handing {
+function handingOf({ status, retryAfterMs }: HttpAnswer): DeliveryResult {
   if (status >= 200 && status < 300) return { took: 1 };
   const answered = `The receiver answered ${status}`;
   if (status >= 300 && status < 400) {

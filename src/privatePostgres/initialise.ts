@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Binaries } from './binaries.js';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
-import { own, type Place } from './place.js';
+import { own, type ClusterPaths } from './place.js';
 import { createOnce, DRAFT, exists, syncDirectory } from '../system/files.js';
 import { runToEnd, type RunUser } from './unprivileged.js';
 
@@ -26,7 +26,7 @@ export interface Passwords {
  * The passwords of the cluster in `place`, made up (and durable) when it has no data yet.
  * Throws `damaged` when there is data and its passwords are gone.
  */
-export async function settlePasswords(place: Place): Promise<Passwords> {
+export async function settlePasswords(place: ClusterPaths): Promise<Passwords> {
   const file = join(place.directory, 'passwords.json');
   if (!(await exists(place.data))) {
     const fresh: Passwords = { owner: makePassword(), daemon: makePassword() };
@@ -50,7 +50,7 @@ export async function settlePasswords(place: Place): Promise<Passwords> {
  * but a superuser is forbidden to everyone who connects.
  */
 export async function initialise(
-  place: Place,
+  place: ClusterPaths,
   how: {
     readonly binaries: Binaries;
     readonly user: RunUser | undefined;
@@ -87,7 +87,7 @@ export async function initialise(
  * needs another draft of the data, and a daemon that is still at one is told that the cluster is in use. Drafts of small
  * files are left for a while, in which another daemon may be about to rename its own.
  */
-export async function sweepDrafts(place: Place): Promise<void> {
+export async function sweepDrafts(place: ClusterPaths): Promise<void> {
   for (const directory of new Set([place.directory, place.home])) {
     const left = (await readdir(directory)).filter((name) => DRAFT.test(name));
     await Promise.allSettled(

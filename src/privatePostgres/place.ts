@@ -10,7 +10,7 @@ import { canReach, makePassage, type RunUser } from './unprivileged.js';
  * Where a cluster lies, as `location.json` in its directory says. `home` is the directory itself, or, when the server's
  * user cannot reach that, a directory of its own elsewhere: so whoever deletes the directory starts with new data.
  */
-export interface Place {
+export interface ClusterPaths {
   /** `ready` once the data was complete: from then on, missing data is a fault and not a first start. */
   readonly state: 'preparing' | 'ready';
   readonly directory: string;
@@ -41,7 +41,7 @@ const socketName = '.s.PGSQL.5432';
 const longestSocketPath = process.platform === 'linux' ? 107 : 103;
 
 /** The place that was chosen for this directory, if one was. */
-export async function readPlace(directory: string): Promise<Place | undefined> {
+export async function readPlace(directory: string): Promise<ClusterPaths | undefined> {
   const location = await readLocation(directory);
   return location === undefined ? undefined : placeOf(directory, location);
 }
@@ -54,7 +54,7 @@ export async function choosePlace(
   directory: string,
   user: RunUser | undefined,
   around: Surroundings,
-): Promise<Place> {
+): Promise<ClusterPaths> {
   const here = await canReach(dirname(directory), user);
   const location: Location = {
     state: 'preparing',
@@ -71,10 +71,10 @@ export async function choosePlace(
  * latter can enter. Returns the place with the socket directory that is in use from now on.
  */
 export async function openPlace(
-  place: Place,
+  place: ClusterPaths,
   user: RunUser | undefined,
   around: Surroundings,
-): Promise<Place> {
+): Promise<ClusterPaths> {
   if (place.home !== place.directory) {
     if (place.state === 'preparing') await makeHome(place.home, around.sharedDirectory);
     else if (!(await exists(place.home))) throw missing(place);
@@ -89,7 +89,7 @@ export async function openPlace(
 }
 
 /** Makes the socket's directory again when it is gone, under the name that it had. */
-export async function restoreSocketDirectory(place: Place, user: RunUser | undefined): Promise<void> {
+export async function restoreSocketDirectory(place: ClusterPaths, user: RunUser | undefined): Promise<void> {
   try {
     await mkdir(place.socketDirectory, { mode: 0o700 });
     await own(place.socketDirectory, user);
@@ -100,12 +100,12 @@ export async function restoreSocketDirectory(place: Place, user: RunUser | undef
 }
 
 /** Writes down that the data is complete. */
-export async function markReady(place: Place): Promise<void> {
+export async function markReady(place: ClusterPaths): Promise<void> {
   if (place.state === 'preparing') await writePlace({ ...place, state: 'ready' });
 }
 
 /** The error for a cluster whose data is gone. */
-export function missing(place: Place): ClusterError {
+export function missing(place: ClusterPaths): ClusterError {
   return new ClusterError(
     'damaged',
     `the PostgreSQL data of ${place.directory} is not in ${place.home}: restore it from a backup; a new cluster needs a new directory`,
@@ -124,10 +124,10 @@ async function makeHome(home: string, sharedDirectory: string): Promise<void> {
 }
 
 async function openSocketDirectory(
-  place: Place,
+  place: ClusterPaths,
   user: RunUser | undefined,
   temporaryDirectory: string,
-): Promise<Place> {
+): Promise<ClusterPaths> {
   const inHome = join(place.home, 'socket');
   if (place.socketDirectory === inHome && fits(inHome)) {
     await mkdir(inHome, { recursive: true });
@@ -162,7 +162,7 @@ function fits(socketDirectory: string): boolean {
   return Buffer.byteLength(join(socketDirectory, socketName)) <= longestSocketPath;
 }
 
-function placeOf(directory: string, location: Location): Place {
+function placeOf(directory: string, location: Location): ClusterPaths {
   const home = location.home ?? directory;
   return {
     state: location.state,
@@ -173,7 +173,7 @@ function placeOf(directory: string, location: Location): Place {
   };
 }
 
-async function writePlace(place: Place): Promise<void> {
+async function writePlace(place: ClusterPaths): Promise<void> {
   const location: Location = {
     state: place.state,
     ...(place.home === place.directory ? {} : { home: place.home }),

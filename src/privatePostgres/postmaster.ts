@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Binaries } from './binaries.js';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
-import { restoreSocketDirectory, type Place } from './place.js';
+import { restoreSocketDirectory, type ClusterPaths } from './place.js';
 import { writeWhole } from '../system/files.js';
 import { daemonRole, databaseName, ownerRole } from './initialise.js';
 import { bareEnvironment, identity, type RunUser } from './unprivileged.js';
@@ -66,7 +66,11 @@ const immediateStopMs = 5000;
  * Starts the server: in a session of its own, so that no Ctrl-C reaches it, and with nothing of the daemon's open.
  * Resolves when it was launched, not when it answers. Of several that are launched at once PostgreSQL lets one run.
  */
-export async function launch(place: Place, binaries: Binaries, user: RunUser | undefined): Promise<Launched> {
+export async function launch(
+  place: ClusterPaths,
+  binaries: Binaries,
+  user: RunUser | undefined,
+): Promise<Launched> {
   const rules = join(place.home, 'pg_hba.conf');
   await writeWhole(rules, 0o644, async (file) => {
     await file.writeFile(accessRules);
@@ -139,7 +143,7 @@ export async function shutDown(postmaster: Postmaster, timeoutMs: number): Promi
 }
 
 /** Keeps the server's log from growing without end. It is cut in place: the server goes on at its new end. */
-export async function boundLog(place: Place): Promise<void> {
+export async function boundLog(place: ClusterPaths): Promise<void> {
   const file = logFile(place);
   const size = await stat(file).then(
     (found) => found.size,
@@ -151,12 +155,12 @@ export async function boundLog(place: Place): Promise<void> {
 }
 
 /** The last lines that the server wrote. */
-export async function logTail(place: Place): Promise<string> {
+export async function logTail(place: ClusterPaths): Promise<string> {
   const text = await readFile(logFile(place), 'utf8').catch(() => '');
   return text.trimEnd().split('\n').slice(-6).join('\n');
 }
 
-export function logFile(place: Place): string {
+export function logFile(place: ClusterPaths): string {
   return join(place.home, 'postgres.log');
 }
 

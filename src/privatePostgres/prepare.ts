@@ -6,14 +6,14 @@ import type { ClusterOptions } from './options.js';
 import { ClusterError } from './errors.js';
 import { codeOf, messageOf } from '../system/errors.js';
 import { exists } from '../system/files.js';
-import { choosePlace, missing, openPlace, readPlace, type Place } from './place.js';
+import { choosePlace, missing, openPlace, readPlace, type ClusterPaths } from './place.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';
 import { chooseRunUser, type RunUser } from './unprivileged.js';
 
 /** Everything that is settled before the server is. */
 export interface Prepared {
   readonly options: ClusterOptions;
-  readonly place: Place;
+  readonly place: ClusterPaths;
   readonly user: RunUser | undefined;
   readonly binaries: Binaries;
   readonly passwords: Passwords;
@@ -64,7 +64,9 @@ export async function prepare(options: ClusterOptions, deadline: number): Promis
 }
 
 /** The data's major version, and whose it is; undefined when there is none. */
-async function readData(place: Place): Promise<{ major: number; uid: number; gid: number } | undefined> {
+async function readData(
+  place: ClusterPaths,
+): Promise<{ major: number; uid: number; gid: number } | undefined> {
   if (!(await exists(place.data))) return undefined;
   const written = await readFile(join(place.data, 'PG_VERSION'), 'utf8').catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return '';

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { Given } from '../../src/cli/given.js';
+import { CommandArguments } from '../../src/cli/commandArguments.js';
 import { readSettings } from '../../src/cli/settings.js';
 
 let home: string;
@@ -13,7 +13,7 @@ afterEach(() => {
   rmSync(home, { recursive: true });
 });
 
-const nothing = new Given([], {});
+const nothing = new CommandArguments([], {});
 
 function config(text: string, directory = join(home, '.config', 'escrowctl')): string {
   mkdirSync(directory, { recursive: true });
@@ -30,7 +30,7 @@ test('an option wins over its variable, and that over the file', () => {
   });
   const variables = { HOME: home, ESCROWCTL_IDENTITY: '/v', ESCROWCTL_TIMEOUT: '6s' };
   expect(readSettings(nothing, variables)).toMatchObject({ identity: '/v', timeout: '6s' });
-  const given = new Given([], { as: '/o', timeout: '7s' });
+  const given = new CommandArguments([], { as: '/o', timeout: '7s' });
   expect(readSettings(given, variables)).toMatchObject({ identity: '/o', timeout: '7s' });
 });
 

@@ -13,10 +13,10 @@ import { LogState } from '../../src/escrow/logged/logState.js';
 import { heldRecovery } from '../../src/postgres/journal/claims.js';
 import { judge } from '../../src/postgres/journal/judgedBatch.js';
 import {
-  emptyGround,
+  noLockedRows,
   idempotencyKey,
   requestKey,
-  type Ground,
+  type LockedRows,
 } from '../../src/postgres/journal/lockedRows.js';
 
 /** An Idempotency-Key, and the act it stands for. */
@@ -59,47 +59,47 @@ export class MemoryJournal implements Journal {
   /** Called before each append; may throw. */
   before: (write: JournalWrite) => void = () => undefined;
   /** Changes what the judge sees: as somebody with the database can, in columns that nobody else reads. */
-  forge: (ground: Ground, write: JournalWrite) => void = () => undefined;
+  forge: (locked: LockedRows, write: JournalWrite) => void = () => undefined;
 
   append(write: JournalWrite): Promise<{ readonly index: number }> {
     return Promise.resolve().then(() => {
       if (this.broken === write.role) throw new EscrowError('log-unavailable');
       this.before(write);
       const entry = decodeEntry(write.entry);
-      const ground = this.#groundOf(write);
-      this.forge(ground, write);
-      const fault = judge([write], ground).refused.get(write);
+      const locked = this.#lockedFor(write);
+      this.forge(locked, write);
+      const fault = judge([write], locked).refused.get(write);
       if (fault !== undefined) throw fault;
       write.changes.forEach((change) => {
         this.#make(change);
       });
-      this.#take(write, ground);
+      this.#take(write, locked);
       this.follow(write.entry);
       return { index: this.entries.push(entry) - 1 };
     });
   }
 
   /** The rows that the judge is to see: all there are. */
-  #groundOf({ claims }: JournalWrite): Ground {
-    const ground = emptyGround();
-    ground.policyVersion = this.policyVersion;
-    for (const key of this.deposits.keys()) ground.deposits.add(key);
-    for (const { id, revision } of this.recoveries.values()) ground.recoveries.set(id, revision);
+  #lockedFor({ claims }: JournalWrite): LockedRows {
+    const locked = noLockedRows();
+    locked.policyVersion = this.policyVersion;
+    for (const key of this.deposits.keys()) locked.deposits.add(key);
+    for (const { id, revision } of this.recoveries.values()) locked.recoveries.set(id, revision);
     for (const { id, scope, certificate, ...row } of this.grants.values()) {
       const { maxUses, rate } = scope;
-      ground.grants.set(id, { ...row, maxUses, rate, isCertified: certificate !== undefined });
+      locked.grants.set(id, { ...row, maxUses, rate, isCertified: certificate !== undefined });
     }
     for (const { id, holds } of this.#open.values()) {
-      ground.openActs.set(id, holds);
-      if (holds !== undefined) ground.heldRecoveries.add(holds);
+      locked.openActs.set(id, holds);
+      if (holds !== undefined) locked.heldRecoveries.add(holds);
     }
     for (const claim of claims) {
       if (claim.claim === 'request-unused' && !this.#seen.has(requestKey(claim.kid, claim.jti)))
-        ground.unusedRequests.add(requestKey(claim.kid, claim.jti));
+        locked.unusedRequests.add(requestKey(claim.kid, claim.jti));
       if (claim.claim === 'idempotency-key-free' && this.findCreation(claim, claim.at) === undefined)
-        ground.freeKeys.add(idempotencyKey(claim.principal, claim.key));
+        locked.freeKeys.add(idempotencyKey(claim.principal, claim.key));
     }
-    return ground;
+    return locked;
   }
 
   #make(change: Change): void {
@@ -127,8 +127,8 @@ export class MemoryJournal implements Journal {
     }
   }
 
-  /** Keeps what the claims of a write have taken from the ground, and what its role makes of its act. */
-  #take(write: JournalWrite, { grants }: Ground): void {
+  /** Keeps what the claims of a write have taken from the locked rows, and what its role makes of its act. */
+  #take(write: JournalWrite, { grants }: LockedRows): void {
     const { id, role, entry, about, claims } = write;
     for (const claim of claims) {
       if (claim.claim === 'request-unused') this.#seen.add(requestKey(claim.kid, claim.jti));

@@ -2,7 +2,7 @@
  * What the types of the core refuse. Nothing here runs: `npm run check:types` fails at each line below that compiles after all,
  * since an error that is expected and does not come is one.
  */
-import type { Performance } from '../../src/escrow/ledger/act.js';
+import type { ActOrder } from '../../src/escrow/ledger/act.js';
 import type { Act, LentFor, MEANS } from '../../src/escrow/ledger/means.js';
 import type { Change, Claim } from '../../src/escrow/ports/journal.js';
 import type { TokenVerbs } from '../../src/escrow/ports/token.js';
@@ -12,7 +12,7 @@ import type { Held, Sealed } from '../../src/escrow/records/sealed.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
 
 type Attempts = readonly unknown[];
-type Run<A extends Act> = Performance<A, string, string>['run'];
+type Run<A extends Act> = ActOrder<A, string, string>['run'];
 
 export const anIdentifierOfOneKindIsNoneOfAnother = (key: KeyId, recovery: RecoveryId): Attempts => [
   key satisfies KeyId & string,

@@ -4,13 +4,18 @@ import type { StoredEntry } from '../../src/escrow/ports/log.ts';
 import { Delivery, startDeliverer } from '../../src/notify/deliverer.js';
 import { RESTS, TRIES } from '../../src/notify/tries.js';
 import { backOffMs } from '../../src/system/backOff.js';
-import type { Handing, Notices, Sink } from '../../src/notify/sink.js';
+import type { DeliveryResult, Notices, Sink } from '../../src/notify/sink.js';
 import type { MemoryOutbox } from './memoryOutbox.js';
 import { memoryOutbox } from './memoryOutbox.js';
 import { everyKind, noticeOf } from './samples.js';
 
-const unavailable: Handing = { took: 'none', because: 'unavailable', fault: 'It is out.', reason: 'out' };
-const refused: Handing = { took: 'none', because: 'refused', fault: 'No.', reason: 'no' };
+const unavailable: DeliveryResult = {
+  took: 'none',
+  because: 'unavailable',
+  fault: 'It is out.',
+  reason: 'out',
+};
+const refused: DeliveryResult = { took: 'none', because: 'refused', fault: 'No.', reason: 'no' };
 const POLL_MS = 1_000;
 const START = Date.parse('2026-02-03T04:05:06.789Z');
 
@@ -22,7 +27,7 @@ interface Stage {
   readonly handed: string[];
   readonly reports: string[];
   /** What the sink answers next; it takes one when nothing is left. */
-  readonly answers: Handing[];
+  readonly answers: DeliveryResult[];
   nowMs: number;
   /** Entries in the log, and how many notices each gives. */
   tells: number[];
@@ -36,7 +41,7 @@ interface Stage {
 function stageOf(tells: number[], kinds: ReadonlySet<NoticeKind> = everyKind): Stage {
   const outbox = memoryOutbox();
   const handed: string[] = [];
-  const answers: Handing[] = [];
+  const answers: DeliveryResult[] = [];
   const reports: string[] = [];
   const sink: Sink = {
     name: 'sink',
@@ -242,7 +247,7 @@ test('a deliverer that is stopped lets go of what hangs, and gives its lease bac
   };
   let asked: () => void = () => undefined;
   const isAsked = new Promise<void>((resolve) => (asked = resolve));
-  let letGo: (handing: Handing) => void = () => undefined;
+  let letGo: (handing: DeliveryResult) => void = () => undefined;
   const sink: Sink = {
     name: 'hanging',
     kinds: everyKind,

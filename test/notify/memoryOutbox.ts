@@ -1,4 +1,4 @@
-import type { NoticePlace, Outbox, SinkProgress } from '../../src/escrow/ports/outbox.js';
+import type { NoticeCursor, Outbox, SinkProgress } from '../../src/escrow/ports/outbox.js';
 
 /** The progress of one sink in memory, for one daemon: as the database's, which test/postgres/store/outbox.test.ts holds to the same. */
 export interface MemoryOutbox extends Outbox {
@@ -11,9 +11,9 @@ export interface MemoryOutbox extends Outbox {
 }
 
 export function memoryOutbox(entry = 0): MemoryOutbox {
-  const isAt = (place: NoticePlace): boolean =>
+  const isAt = (place: NoticeCursor): boolean =>
     !outbox.isTaken && JSON.stringify(place) === JSON.stringify(outbox.progress.place);
-  const move = (from: NoticePlace, to: NoticePlace): Promise<boolean> => {
+  const move = (from: NoticeCursor, to: NoticeCursor): Promise<boolean> => {
     if (!isAt(from)) return Promise.resolve(false);
     outbox.progress = { place: to, attempts: 0, notBefore: undefined };
     return Promise.resolve(true);

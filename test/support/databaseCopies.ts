@@ -7,7 +7,7 @@ import { Client } from 'pg';
 import type { Cluster } from '../../src/privatePostgres/cluster.js';
 import { startCluster } from '../../src/privatePostgres/cluster.js';
 import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
-import type { Place } from '../../src/privatePostgres/place.js';
+import type { ClusterPaths } from '../../src/privatePostgres/place.js';
 import { readPlace } from '../../src/privatePostgres/place.js';
 import { daemonRole } from '../../src/privatePostgres/initialise.js';
 import { migrate } from '../../src/postgres/schema/migrate.js';
@@ -142,7 +142,7 @@ async function restore(client: Client, tables: readonly TableRows[]): Promise<vo
 
 /** Lends a connection of the bootstrap superuser, who may start a backup: a private cluster has no rule that lets one in. */
 async function asSuperuser(
-  { home, data, socketDirectory }: Place,
+  { home, data, socketDirectory }: ClusterPaths,
   work: (client: Client) => Promise<void>,
 ): Promise<void> {
   const rules = join(home, 'pg_hba.conf');
@@ -161,7 +161,7 @@ async function asSuperuser(
   }
 }
 
-async function baseBackup(from: Place, to: string, programs: string): Promise<void> {
+async function baseBackup(from: ClusterPaths, to: string, programs: string): Promise<void> {
   mkdirSync(to);
   for (const name of ['location.json', 'passwords.json'])
     execFileSync('cp', ['-a', join(from.directory, name), to]);
@@ -172,7 +172,7 @@ async function baseBackup(from: Place, to: string, programs: string): Promise<vo
 }
 
 /** As pg_basebackup makes one: the files between start and stop of a backup, the log of writes, and the label. */
-async function copyBetween({ directory, data }: Place, to: string, client: Client): Promise<void> {
+async function copyBetween({ directory, data }: ClusterPaths, to: string, client: Client): Promise<void> {
   await client.query(`select pg_backup_start('copy', true)`);
   execFileSync('cp', ['-a', directory, to]);
   const { rows } = await client.query<{ label: string }>(
@@ -217,12 +217,12 @@ function sessionOf(leader: number): readonly number[] {
 }
 
 /** On a machine of its own the copy's files would name a process that is none there. */
-function withoutServer({ data, socketDirectory }: Place): void {
+function withoutServer({ data, socketDirectory }: ClusterPaths): void {
   rmSync(join(data, 'postmaster.pid'), { force: true });
   rmSync(socketDirectory, { recursive: true, force: true });
 }
 
-async function placeOf(directory: string): Promise<Place> {
+async function placeOf(directory: string): Promise<ClusterPaths> {
   const place = await readPlace(directory);
   if (place === undefined) throw new Error(`no cluster lies in ${directory}`);
   return place;

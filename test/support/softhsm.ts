@@ -2,8 +2,8 @@ import { createPrivateKey } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TokenPlace } from '../../src/token/ceremony/table.js';
-import { atTable, getSlot } from '../../src/token/ceremony/table.js';
+import type { TokenLocation } from '../../src/token/ceremony/ceremonySession.js';
+import { withToken, getSlot } from '../../src/token/ceremony/ceremonySession.js';
 import { readProfile } from '../../src/token/profile/profile.js';
 import { madeOnce } from './madeOnce.js';
 import type { TestDepositary, TestToken, TokenSecrets } from './testToken.js';
@@ -17,7 +17,7 @@ export const SOFTHSM_PROFILE_FILE = join(process.cwd(), 'hsm-config', 'softhsm-2
 
 /** A fresh SoftHSM token that went through the ceremony. */
 export interface SoftHsm extends TestToken {
-  readonly place: TokenPlace & { readonly environment: { readonly SOFTHSM2_CONF: string } };
+  readonly place: TokenLocation & { readonly environment: { readonly SOFTHSM2_CONF: string } };
 }
 
 /** Makes a directory, a configuration and a token of its own, by the ceremony's own functions. */
@@ -69,7 +69,7 @@ interface KeptToken extends TokenSecrets {
 export async function copySoftHsm(from: string, secrets: TokenSecrets): Promise<SoftHsm> {
   const { directory, place } = placeOf('escrowd-test');
   cpSync(from, join(directory, 'tokens'), { recursive: true });
-  await atFreeTable(place, () => atTable(place, (table) => Promise.resolve(getSlot(table))));
+  await atFreeTable(place, () => withToken(place, (table) => Promise.resolve(getSlot(table))));
   return testTokenAt(directory, place, secrets);
 }
 

@@ -7,7 +7,7 @@ import { enrol } from '../../src/token/ceremony/enrol.js';
 import { initialise } from '../../src/token/ceremony/initialise.js';
 import type { CeremonyRecord } from '../../src/token/ceremony/record.js';
 import { readRecord } from '../../src/token/ceremony/record.js';
-import type { TokenPlace } from '../../src/token/ceremony/table.js';
+import type { TokenLocation } from '../../src/token/ceremony/ceremonySession.js';
 import { CKR, readFault, TokenNotReady } from '../../src/token/cryptoki/faults.js';
 import { findModule } from '../../src/token/cryptoki/module.js';
 import type { OpenTokenOptions, TokenGeneration } from '../../src/token/service/openToken.js';
@@ -25,7 +25,7 @@ export interface TestDepositary {
 /** A fresh token that went through the ceremony. */
 export interface TestToken {
   readonly directory: string;
-  readonly place: TokenPlace;
+  readonly place: TokenLocation;
   readonly soPin: string;
   readonly userPin: string;
   /** As the last ceremony left it. */
@@ -48,7 +48,7 @@ export interface TokenSecrets {
 }
 
 /** Takes an empty token at `place`, whose files are all in `directory`, through the ceremony's own functions. */
-export async function makeTestToken<Place extends TokenPlace>(
+export async function makeTestToken<Place extends TokenLocation>(
   directory: string,
   place: Place,
 ): Promise<TestToken & { readonly place: Place }> {
@@ -61,7 +61,7 @@ export async function makeTestToken<Place extends TokenPlace>(
 }
 
 /** Does what needs the module to itself, again when a suite that failed in this worker had left it initialised. */
-export function atFreeTable<T>({ profile }: TokenPlace, work: () => Promise<T>): Promise<T> {
+export function atFreeTable<T>({ profile }: TokenLocation, work: () => Promise<T>): Promise<T> {
   return work().catch((error: unknown) => {
     finaliseLeftover(error, findModule(profile, undefined));
     return work();
@@ -69,7 +69,7 @@ export function atFreeTable<T>({ profile }: TokenPlace, work: () => Promise<T>):
 }
 
 /** A token at `place` that went through the ceremony already. */
-export function testTokenAt<Place extends TokenPlace>(
+export function testTokenAt<Place extends TokenLocation>(
   directory: string,
   place: Place,
   { soPin, userPin, record: first }: TokenSecrets,

@@ -155,9 +155,9 @@ describe('while a pair is in the making', () => {
     await prepare();
     const begun = gate();
     const held = gate();
-    await withWorkbench(token, (bench) => {
-      const { generatePair } = bench;
-      Object.assign(bench, {
+    await withWorkbench(token, (parts) => {
+      const { generatePair } = parts;
+      Object.assign(parts, {
         generatePair: async (...given: Parameters<typeof generatePair>) => {
           begun.open();
           await held.passed;
@@ -284,8 +284,8 @@ describe.each([
     try {
       const [outside, inside] = [newRecovery(), newRecovery()];
       await createTransport(token, outside);
-      await withWorkbench(token, (bench) => {
-        Object.assign(bench, { pairMaker: undefined });
+      await withWorkbench(token, (parts) => {
+        Object.assign(parts, { pairMaker: undefined });
         return Promise.resolve();
       });
       await createTransport(token, inside);

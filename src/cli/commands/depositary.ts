@@ -4,7 +4,7 @@ import { decodeText } from '../../log/entry/plainText.js';
 import { replaceFile } from '../../system/files.js';
 import { answerChallenge, parseChallenge } from '../../client/depositary/challenge.js';
 import type { CommandRow, Result } from '../command.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 
 /** Enrolment, the depositary's side. */
@@ -18,7 +18,7 @@ export const depositaryCommands: readonly CommandRow[] = [
   },
 ];
 
-async function answer(session: Session, given: Given): Promise<Result> {
+async function answer(session: Session, given: CommandArguments): Promise<Result> {
   const identity = await session.identity();
   const challenge = parseChallenge(decodeText(await readFile(given.argument(0)), given.argument(0)));
   const answered = await answerChallenge(challenge, identity.id, await identity.depositaryOpener());

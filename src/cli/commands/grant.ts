@@ -1,7 +1,7 @@
 import { revokeProven } from '../../client/ends.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { collect } from '../pages.js';
 import { when } from '../times.js';
@@ -34,7 +34,7 @@ export const grantCommands: readonly CommandRow[] = [
   },
 ];
 
-async function list(session: Session, given: Given): Promise<Result> {
+async function list(session: Session, given: CommandArguments): Promise<Result> {
   const limit = given.count('limit');
   const { client } = await session.connect();
   const { items, hasMore } = await session.busy('listing grants', () =>
@@ -55,7 +55,7 @@ async function list(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function show(session: Session, given: Given): Promise<Result> {
+async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
   const grant = await session.busy('asking for the grant', () => client.grant(given.argument(0)));
   return {
@@ -67,7 +67,7 @@ async function show(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function revoke(session: Session, given: Given): Promise<Result> {
+async function revoke(session: Session, given: CommandArguments): Promise<Result> {
   const { client, log } = await session.connect();
   const { result: grant, entry } = await session.busy('revoking the grant', () =>
     revokeProven(client, log, given.argument(0), given.words('reason')),

@@ -9,7 +9,7 @@ import { facts, table } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { parseDurationArgument } from '../durationArgument.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
 import { localTime } from '../times.js';
@@ -76,7 +76,7 @@ export const historyCommands: readonly CommandRow[] = [
   },
 ];
 
-async function history(session: Session, given: Given): Promise<Result> {
+async function history(session: Session, given: CommandArguments): Promise<Result> {
   const filter = filterOf(session, given);
   const { identity, client, log } = await session.connect();
   const owner = identity.signer.id;
@@ -101,7 +101,7 @@ async function history(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function exportCommand(session: Session, given: Given): Promise<Result> {
+async function exportCommand(session: Session, given: CommandArguments): Promise<Result> {
   const path = given.argument(0);
   const filter = filterOf(session, given);
   const { identity, client, log } = await session.connect();
@@ -126,7 +126,7 @@ async function exportCommand(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function verify(session: Session, given: Given): Promise<Result> {
+async function verify(session: Session, given: CommandArguments): Promise<Result> {
   const path = given.argument(0);
   const pins = await pinsOf(session, given);
   const verdict = await session.busy('verifying the history', () => verifyHistory(path, pins));
@@ -148,7 +148,7 @@ async function verify(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function pinsOf(session: Session, given: Given): Promise<HistoryPins> {
+async function pinsOf(session: Session, given: CommandArguments): Promise<HistoryPins> {
   const record = given.find('record');
   const owner = given.find('owner');
   const againstFile = given.find('against');
@@ -193,7 +193,7 @@ function factsOf({ owner, filter, size, root, issuedAt }: BelievedHistory): read
   ]);
 }
 
-function filterOf(session: Session, given: Given): HistoryFilter {
+function filterOf(session: Session, given: CommandArguments): HistoryFilter {
   const [key, act, since, until] = [
     given.find('key'),
     given.find('act'),
@@ -209,7 +209,7 @@ function filterOf(session: Session, given: Given): HistoryFilter {
 }
 
 /** A date, an instant, or how long ago; as it stands in entries. */
-function instantOf(session: Session, given: Given, name: string): string | undefined {
+function instantOf(session: Session, given: CommandArguments, name: string): string | undefined {
   const text = given.find(name);
   if (text === undefined) return undefined;
   const agoMs = parseDurationArgument(text);

@@ -15,7 +15,7 @@ import { cardPublicKey } from '../card.js';
 import { facts } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { witnessesIn } from '../witnessesIn.js';
 
@@ -93,7 +93,7 @@ export const identityCommands: readonly CommandRow[] = [
   },
 ];
 
-async function newIdentity(session: Session, given: Given): Promise<Result> {
+async function newIdentity(session: Session, given: CommandArguments): Promise<Result> {
   const directory = given.argument(0);
   const isPinned = given.find('server') ?? given.find('ca') ?? given.find('record');
   // read before anything is made: a bad record must not leave half an identity
@@ -130,7 +130,7 @@ async function newIdentity(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function cardOf(session: Session, given: Given): Promise<NewIdentity['card']> {
+async function cardOf(session: Session, given: CommandArguments): Promise<NewIdentity['card']> {
   const [module, token, key] = ['cardModule', 'cardToken', 'cardKey'].map((name) => given.find(name));
   if (module === undefined && token === undefined && key === undefined) return undefined;
   if (module === undefined || token === undefined || key === undefined) {
@@ -151,7 +151,7 @@ async function newPassphrase(session: Session): Promise<Buffer> {
   return first;
 }
 
-async function pin(_session: Session, given: Given): Promise<Result> {
+async function pin(_session: Session, given: CommandArguments): Promise<Result> {
   const directory = given.argument(0);
   const { pins, ca } = await pinsOf(given);
   await pinServer(directory, pins, ca);
@@ -162,7 +162,7 @@ async function pin(_session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function witnesses(_session: Session, given: Given): Promise<Result> {
+async function witnesses(_session: Session, given: CommandArguments): Promise<Result> {
   const directory = given.argument(0);
   const pins = witnessesIn(given);
   if (given.flag('none') ? pins !== undefined : pins === undefined) {
@@ -216,7 +216,7 @@ async function show(session: Session): Promise<Result> {
   };
 }
 
-async function pinsOf(given: Given): Promise<{ readonly pins: ServerPins; readonly ca: string }> {
+async function pinsOf(given: CommandArguments): Promise<{ readonly pins: ServerPins; readonly ca: string }> {
   const [server, caFile, recordFile] = ['server', 'ca', 'record'].map((name) => given.find(name));
   if (server === undefined || caFile === undefined || recordFile === undefined) {
     throw new UsageError(

@@ -3,7 +3,7 @@ import type { RecoveryReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { collect } from '../pages.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { when } from '../times.js';
 import { askedInWords, intendedInWords, keysFacts } from '../words.js';
@@ -21,7 +21,7 @@ export const inboxCommand: CommandRow = {
 /** Why a request is in somebody's inbox. */
 type Part = 'decide' | 'approve' | 'own key';
 
-async function inbox(session: Session, given: Given): Promise<Result> {
+async function inbox(session: Session, given: CommandArguments): Promise<Result> {
   const limit = given.count('limit');
   const { identity, client } = await session.connect();
   const { items, hasMore } = await session.busy('looking for what waits for you', () =>

@@ -6,7 +6,7 @@ import type { KeyReply } from '../../api/replies.js';
 import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
@@ -64,7 +64,7 @@ export const keyCommands: readonly CommandRow[] = [
   },
 ];
 
-async function generate(session: Session, given: Given): Promise<Result> {
+async function generate(session: Session, given: CommandArguments): Promise<Result> {
   const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? 'ec-p256';
   const [onlyUse, ...otherUses] = KEY_SPECS[spec].uses;
   const use = given.oneOf('use', USES) ?? (otherUses.length === 0 ? onlyUse : undefined);
@@ -91,7 +91,7 @@ async function generate(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function list(session: Session, given: Given): Promise<Result> {
+async function list(session: Session, given: CommandArguments): Promise<Result> {
   const limit = given.count('limit');
   const { client } = await session.connect();
   const { items, hasMore } = await session.busy('listing keys', () =>
@@ -112,7 +112,7 @@ async function list(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function show(session: Session, given: Given): Promise<Result> {
+async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
   const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
   const out = given.find('publicKeyOut');
@@ -130,7 +130,7 @@ async function show(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function copy(session: Session, given: Given): Promise<Result> {
+async function copy(session: Session, given: CommandArguments): Promise<Result> {
   const { identity, client } = await session.connect();
   const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
   if (key.ownersCopy === undefined) {

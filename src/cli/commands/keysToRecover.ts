@@ -6,7 +6,7 @@ import type { RecoveryOrder } from '../../api/orders.js';
 import type { KeyReply } from '../../api/replies.js';
 import { cellOf, table } from '../columns.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { isKnown } from '../../api/reading.js';
@@ -27,7 +27,7 @@ const MOST_KEYS = 10_000;
  */
 export async function keysOf(
   session: Session,
-  given: Given,
+  given: CommandArguments,
   client: Pick<EscrowClient, 'keys'>,
   terms: OrderTerms,
 ): Promise<readonly string[]> {

@@ -12,7 +12,7 @@ import type { Believed, Came, Refused } from '../../log/export/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
 import { witnessesIn } from '../witnessesIn.js';
@@ -78,7 +78,7 @@ export const logCommands: readonly CommandRow[] = [
   },
 ];
 
-async function checkpoint(session: Session, given: Given): Promise<Result> {
+async function checkpoint(session: Session, given: CommandArguments): Promise<Result> {
   const { client, log } = await session.connect();
   const { note, seen, by } = await session.busy('fetching the checkpoint', async () => {
     const fetched = await client.checkpoint();
@@ -112,7 +112,7 @@ async function checkpoint(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function exportCommand(session: Session, given: Given): Promise<Result> {
+async function exportCommand(session: Session, given: CommandArguments): Promise<Result> {
   const path = given.argument(0);
   const { identity, client, log } = await session.connect();
   const { origin, logKey } = identity.pins;
@@ -137,7 +137,7 @@ async function exportCommand(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function verify(session: Session, given: Given): Promise<Result> {
+async function verify(session: Session, given: CommandArguments): Promise<Result> {
   const path = given.argument(0);
   const { logKey, identityKey, against, witnesses } = await trustOf(session, given);
   const bootstrap = await administratorsOf(given.list('administrators'));
@@ -162,7 +162,7 @@ interface Trust {
 
 async function trustOf(
   session: Session,
-  given: Given,
+  given: CommandArguments,
 ): Promise<Trust & { readonly logKey: string; readonly identityKey?: Jwk }> {
   const witnesses = witnessesIn(given);
   const againstFile = given.find('against');

@@ -1,7 +1,7 @@
 import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime } from '../times.js';
@@ -40,7 +40,7 @@ export const notificationCommands: readonly CommandRow[] = [
   },
 ];
 
-async function list(session: Session, given: Given): Promise<Result> {
+async function list(session: Session, given: CommandArguments): Promise<Result> {
   const limit = given.count('limit');
   const sink = given.find('sink');
   const { client } = await session.connect();
@@ -68,7 +68,7 @@ async function list(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function redeliver(session: Session, given: Given): Promise<Result> {
+async function redeliver(session: Session, given: CommandArguments): Promise<Result> {
   const sink = given.text('sink');
   const named = given.list('notice');
   if (given.flag('all') === named.length > 0)

@@ -9,7 +9,7 @@ import { planPolicy } from '../../client/policy/policyPlan.js';
 import { facts } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 
 const FILE: OptionRow = {
@@ -49,7 +49,7 @@ export const applyCommand: CommandRow = {
   run: apply,
 };
 
-async function plan(session: Session, given: Given): Promise<Result> {
+async function plan(session: Session, given: CommandArguments): Promise<Result> {
   const { identity, client } = await session.connect();
   const file = given.text('file');
   const made = await session.busy('comparing with what runs', () => planPolicy(client, file));
@@ -83,7 +83,7 @@ async function confirm(session: Session, lines: readonly string[]): Promise<void
   if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not signed; nothing was written');
 }
 
-async function apply(session: Session, given: Given): Promise<Result> {
+async function apply(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
   const files = given.list('signature');
   if (files.length === 0)

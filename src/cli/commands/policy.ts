@@ -14,7 +14,7 @@ import { ruleInWords } from '../../policy/inWords.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
 
@@ -53,7 +53,7 @@ export const policyCommands: readonly CommandRow[] = [
   },
 ];
 
-async function check(_session: Session, given: Given): Promise<Result> {
+async function check(_session: Session, given: CommandArguments): Promise<Result> {
   const document = await readPolicyFile(given.argument(0));
   const policy = checkPolicyDocument(document);
   const [small] = smallQuorums(policy, policy.administration.minimumQuorum);
@@ -75,7 +75,7 @@ async function check(_session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function show(session: Session, given: Given): Promise<Result> {
+async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
   const policy = await session.busy('asking for the policy', () => client.policy());
   const out = given.find('out');
@@ -118,7 +118,7 @@ function documentLines(document: unknown): readonly string[] {
   ];
 }
 
-async function history(session: Session, given: Given): Promise<Result> {
+async function history(session: Session, given: CommandArguments): Promise<Result> {
   const limit = given.count('limit');
   const { client } = await session.connect();
   const { items, hasMore } = await session.busy('asking for the policies', () =>

@@ -7,7 +7,7 @@ import type { RecoveryOrder, ScopeOrder } from '../../api/orders.js';
 import { cellOf, facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import { parseDurationArgument } from '../durationArgument.js';
 import { collect } from '../pages.js';
 import type { Session } from '../session.js';
@@ -92,7 +92,7 @@ export const recoveryCommands: readonly CommandRow[] = [
   },
 ];
 
-async function request(session: Session, given: Given): Promise<Result> {
+async function request(session: Session, given: CommandArguments): Promise<Result> {
   const terms = termsOf(given);
   const { client } = await session.connect();
   const keys = await keysOf(session, given, client, terms);
@@ -117,7 +117,7 @@ async function request(session: Session, given: Given): Promise<Result> {
 }
 
 /** What is asked, whatever the keys. */
-function termsOf(given: Given): OrderTerms {
+function termsOf(given: CommandArguments): OrderTerms {
   const common = {
     reason: given.words('reason'),
     validFor: formatDuration(given.duration('validFor')),
@@ -132,7 +132,7 @@ function termsOf(given: Given): OrderTerms {
   }
 }
 
-function scopeOf(given: Given): ScopeOrder {
+function scopeOf(given: CommandArguments): ScopeOrder {
   const app = given.find('app');
   if (app === undefined) throw new UsageError('--app is missing: which app may use the key?');
   const mechanisms = MECHANISM_NAMES.filter((name) => given.list('mechanism').includes(name));
@@ -155,7 +155,7 @@ function scopeOf(given: Given): ScopeOrder {
   };
 }
 
-function rateOf(given: Given): Pick<ScopeOrder, 'rate'> {
+function rateOf(given: CommandArguments): Pick<ScopeOrder, 'rate'> {
   const text = given.find('rate');
   if (text === undefined) return {};
   const [, uses, length] = /^([1-9][0-9]{0,8})\/(.+)$/.exec(text) ?? [];
@@ -167,7 +167,7 @@ function rateOf(given: Given): Pick<ScopeOrder, 'rate'> {
 }
 
 function instantOf<M extends 'notBefore' | 'notAfter'>(
-  given: Given,
+  given: CommandArguments,
   option: string,
   member: M,
 ): Partial<Record<M, string>> {
@@ -180,7 +180,7 @@ function instantOf<M extends 'notBefore' | 'notAfter'>(
   return { [member]: instant.toISOString() } as Partial<Record<M, string>>;
 }
 
-function operationsOf(given: Given, mechanisms: readonly Mechanism[]): ScopeOrder['operations'] {
+function operationsOf(given: CommandArguments, mechanisms: readonly Mechanism[]): ScopeOrder['operations'] {
   const needed = new Set(mechanisms.map((name) => MECHANISMS[name].use));
   const named = given.list('operation');
   const stray = named.find((use) => !needed.has(use as 'sign' | 'decrypt'));
@@ -188,7 +188,7 @@ function operationsOf(given: Given, mechanisms: readonly Mechanism[]): ScopeOrde
   return USES.filter((use) => (named.length === 0 ? needed.has(use) : named.includes(use)));
 }
 
-async function list(session: Session, given: Given): Promise<Result> {
+async function list(session: Session, given: CommandArguments): Promise<Result> {
   const limit = given.count('limit');
   const isOpen = given.flag('open');
   const { client } = await session.connect();
@@ -219,7 +219,7 @@ async function list(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function show(session: Session, given: Given): Promise<Result> {
+async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
   const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
   return {

@@ -11,7 +11,7 @@ import type { RecoveryReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { decisionLines } from '../decision.js';
 import { stopCommand } from './recoveryStop.js';
@@ -88,7 +88,7 @@ export const decisionCommands: readonly CommandRow[] = [
   },
 ];
 
-async function approveCommand(session: Session, given: Given): Promise<Result> {
+async function approveCommand(session: Session, given: CommandArguments): Promise<Result> {
   const { identity, client, believed, log } = await checked(session, given);
   // before the question: without the key the answer would be for nothing
   const depositaryKey = await identity.depositaryOpener();
@@ -147,7 +147,7 @@ async function intended(
   };
 }
 
-async function denyCommand(session: Session, given: Given): Promise<Result> {
+async function denyCommand(session: Session, given: CommandArguments): Promise<Result> {
   const { identity, client, believed, log } = await checked(session, given);
   const denial = await deny(believed, identity.signer, given.words('reason'), session.now);
   const { result, entry } = await session.busy('handing in the denial', () =>
@@ -164,7 +164,7 @@ async function denyCommand(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function activate(session: Session, given: Given): Promise<Result> {
+async function activate(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
   const { result, entry } = await session.busy('bringing the keys back', () =>
     client.activate(given.argument(0)),
@@ -183,7 +183,7 @@ async function activate(session: Session, given: Given): Promise<Result> {
 
 async function end(
   session: Session,
-  given: Given,
+  given: CommandArguments,
   done: string,
   act: (client: EscrowClient, log: LogView, id: string, reason: string) => ReturnType<EscrowClient['veto']>,
 ): Promise<Result> {
@@ -204,7 +204,7 @@ interface Checked {
   readonly log: LogView;
 }
 
-async function checked(session: Session, given: Given): Promise<Checked> {
+async function checked(session: Session, given: CommandArguments): Promise<Checked> {
   const { identity, client, log } = await session.connect();
   const believed = await session.busy('checking the request', async () => {
     const shown = await client.recovery(given.argument(0));

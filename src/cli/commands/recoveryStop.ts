@@ -9,7 +9,7 @@ import { decodeText } from '../../log/entry/plainText.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 
 /** Administrators end a request of whomever. */
@@ -41,7 +41,7 @@ export const stopCommand: CommandRow = {
   },
 };
 
-async function sign(session: Session, given: Given, out: string): Promise<Result> {
+async function sign(session: Session, given: CommandArguments, out: string): Promise<Result> {
   const reason = given.words('reason');
   const { identity, client } = await session.connect();
   const shown = await session.busy('asking for the request', () => client.recovery(given.argument(0)));

@@ -15,7 +15,7 @@ import {
 import type { RecoveryKeyReply, RecoveryReply, ReleaseReply, ReleasedKeysReply } from '../../api/replies.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { openedInWords } from '../words.js';
 
@@ -51,7 +51,7 @@ export const releaseCommand: CommandRow = {
   run: release,
 };
 
-async function release(session: Session, given: Given): Promise<Result> {
+async function release(session: Session, given: CommandArguments): Promise<Result> {
   await checkOutputs(given);
   const { identity, client } = await session.connect();
   const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
@@ -109,7 +109,7 @@ interface Output {
 }
 
 /** What is wrong whatever the request is for. */
-async function checkOutputs(given: Given): Promise<void> {
+async function checkOutputs(given: CommandArguments): Promise<void> {
   const opens = given.flag('open');
   const out = given.find('out');
   if (opens && out === undefined)
@@ -123,7 +123,7 @@ async function checkOutputs(given: Given): Promise<void> {
 }
 
 /** Looked at before the keys are asked for: each must have somewhere to go. */
-async function outputsOf(given: Given, { keys }: RecoveryReply): Promise<readonly Output[]> {
+async function outputsOf(given: CommandArguments, { keys }: RecoveryReply): Promise<readonly Output[]> {
   const path = given.flag('open') ? given.find('out') : undefined;
   const prefix = given.find('sealedOut');
   const isOne = keys.length === 1;
@@ -148,7 +148,7 @@ async function requireFree(path: string): Promise<void> {
   if (await exists(path)) throw new UsageError(`${path} exists already, and is not overwritten`);
 }
 
-function formatOf(given: Given, { publicKeyPem }: RecoveryKeyReply): KeyFormat {
+function formatOf(given: CommandArguments, { publicKeyPem }: RecoveryKeyReply): KeyFormat {
   return given.oneOf('format', FORMATS) ?? (publicKeyPem === undefined ? 'raw' : 'pem');
 }
 
@@ -205,7 +205,7 @@ async function open(
   identity: Identity,
   { key, released }: Received,
   out: string,
-  given: Given,
+  given: CommandArguments,
 ): Promise<void> {
   const { publicKeyPem } = key;
   const opened = await openReleaseWith(released, await identity.depositaryOpener(), { publicKeyPem });

@@ -9,7 +9,7 @@ import type { ChoiceReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { quorumsInWords } from '../words.js';
 
@@ -49,7 +49,7 @@ interface Asked {
   readonly app?: string;
 }
 
-async function test(session: Session, given: Given): Promise<Result> {
+async function test(session: Session, given: CommandArguments): Promise<Result> {
   const use = given.oneOf('use', USES) ?? 'sign';
   const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? (use === 'sign' ? 'ec-p256' : 'rsa-3072');
   const app = given.find('app');

@@ -5,7 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import type { CommandRow, Result } from '../command.js';
 import type { ExitName } from '../exitCodes.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 
 /** What concerns the token itself, on a machine that has it. */
@@ -36,7 +36,7 @@ export const tokenCommands: readonly CommandRow[] = [
   },
 ];
 
-async function probe(session: Session, given: Given): Promise<Result> {
+async function probe(session: Session, given: CommandArguments): Promise<Result> {
   const { code, out } = await runProbe(join(session.programs, 'token', 'probe', 'main.js'), given);
   const exit = PROBE_EXITS[code ?? -1];
   if (exit === undefined) throw new UsageError('the token could not be tried', 'see what is said above');
@@ -48,7 +48,7 @@ const PROBE_EXITS: Readonly<Record<number, ExitName>> = { 0: 'ok', 1: 'disbeliev
 
 async function runProbe(
   program: string,
-  given: Given,
+  given: CommandArguments,
 ): Promise<{ readonly code: number | null; readonly out: Buffer }> {
   const named = ['profile', 'label', 'module', 'token-conf', 'user-pin-file'] as const;
   const options = named.flatMap((name) => {

@@ -7,7 +7,7 @@ import type { Mechanism } from '../../escrow/records/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 
 const SIGNING = MECHANISM_NAMES.filter(signs);
@@ -63,7 +63,7 @@ export const useCommands: readonly CommandRow[] = [
   },
 ];
 
-async function sign(session: Session, given: Given): Promise<Result> {
+async function sign(session: Session, given: CommandArguments): Promise<Result> {
   const mechanism = mechanismOf(given, SIGNING);
   const grant = given.text('grant');
   const message = await inputOf(session, given);
@@ -94,7 +94,7 @@ async function sign(session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function decrypt(session: Session, given: Given): Promise<Result> {
+async function decrypt(session: Session, given: CommandArguments): Promise<Result> {
   const mechanism = mechanismOf(given, DECRYPTING);
   const grant = given.text('grant');
   const [iv, aad] = [given.find('iv'), given.find('aad')];
@@ -122,13 +122,13 @@ async function decrypt(session: Session, given: Given): Promise<Result> {
     : { json, lines: [], raw: plaintext };
 }
 
-function mechanismOf(given: Given, choices: readonly Mechanism[]): Mechanism {
+function mechanismOf(given: CommandArguments, choices: readonly Mechanism[]): Mechanism {
   const mechanism = given.oneOf('mechanism', choices);
   if (mechanism === undefined) throw new UsageError('--mechanism is missing');
   return mechanism;
 }
 
-function inputOf(session: Session, given: Given): Promise<Buffer> {
+function inputOf(session: Session, given: CommandArguments): Promise<Buffer> {
   const file = given.argument(0);
   return file === '-' ? session.terminal.readInput() : readFile(file);
 }

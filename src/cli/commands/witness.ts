@@ -14,7 +14,7 @@ import { createState, openState } from '../../witness/state.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import type { Given } from '../given.js';
+import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 
 const KEY = {
@@ -75,7 +75,7 @@ export const witnessCommands: readonly CommandRow[] = [
   },
 ];
 
-async function init(_session: Session, given: Given): Promise<Result> {
+async function init(_session: Session, given: CommandArguments): Promise<Result> {
   const [path, state] = [given.text('key'), given.text('state')];
   const { content, vkey } = newKeyFile(given.text('name'));
   await writeNewFile(path, content, 0o600).catch((cause: unknown) => {
@@ -104,7 +104,7 @@ async function init(_session: Session, given: Given): Promise<Result> {
   };
 }
 
-async function serve(session: Session, given: Given): Promise<Result> {
+async function serve(session: Session, given: CommandArguments): Promise<Result> {
   const logs = knownLogs(given.list('log'));
   const listen = parseListen(given.text('listen'));
   const tls = await tlsOf(given);
@@ -202,7 +202,9 @@ function parseListen(text: string): { readonly host: string; readonly port: numb
   return { host, port };
 }
 
-async function tlsOf(given: Given): Promise<{ readonly cert: string; readonly key: string } | undefined> {
+async function tlsOf(
+  given: CommandArguments,
+): Promise<{ readonly cert: string; readonly key: string } | undefined> {
   const [cert, key] = [given.find('tlsCert'), given.find('tlsKey')];
   if (cert === undefined && key === undefined) return undefined;
   if (cert === undefined || key === undefined) {

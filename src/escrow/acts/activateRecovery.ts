@@ -11,7 +11,7 @@ import type { Grant } from '../records/grant.js';
 import { certifyGrants } from '../rules/grantCertificate.js';
 import type { RecoveryId } from '../records/ids.js';
 import { newId } from '../records/ids.js';
-import type { Actor, Performed } from '../ledger/act.js';
+import type { Actor, Recorded } from '../ledger/act.js';
 import { DAEMON } from '../ledger/act.js';
 import { aloneOn } from '../ports/journal.js';
 import type { TokenVerbs, Wrapped } from '../ports/token.js';
@@ -26,7 +26,7 @@ import {
   logging,
   next,
   opened,
-  orEnd,
+  endUnlessOpened,
   type RaisableKey,
   type ReadRequest,
 } from './reopenDeposit.js';
@@ -43,7 +43,7 @@ export async function activateRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId },
-): Promise<Performed<readonly Grant[]>> {
+): Promise<Recorded<readonly Grant[]>> {
   const { answer, index } = await activate(escrow, actorOf(call), order.recovery, {}, (recovery, keys) => {
     const hasPart =
       recovery.requester === call.caller.id ||
@@ -95,7 +95,7 @@ function activate(
   because: { readonly approval?: number },
   check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
   read?: ReadRequest,
-): Promise<Performed<{ readonly recovery: Recovery; readonly grants: readonly Grant[] }>> {
+): Promise<Recorded<{ readonly recovery: Recovery; readonly grants: readonly Grant[] }>> {
   let known = read;
   return escrow.ledger.perform({
     act: 'recovery.activate',
@@ -128,7 +128,7 @@ function activate(
       // first: a grant that cannot be certified is not made
       const terms = { recovery: recovery.id, grants, scope, startsAt, expiresAt };
       const certificate = await certifyGrants(lent, escrow, terms, at);
-      await orEnd(escrow, recovery, () => raiseAll(lent, request, keys, scope));
+      await endUnlessOpened(escrow, recovery, () => raiseAll(lent, request, keys, scope));
       const made = keys.map(({ deposit: { key, spec, owner }, grant }): Grant => {
         const life = { used: 0, recent: [], startsAt, expiresAt, status: 'active', certificate } as const;
         return { id: grant, recovery: recovery.id, key, spec, owner, scope, ...life };

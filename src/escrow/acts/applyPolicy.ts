@@ -10,7 +10,7 @@ import type { Policy } from '../records/policy.js';
 import { isOnTopOf, policySignatures, signersOf } from '../rules/policySignatures.js';
 import type { PolicyParser } from '../ports/statements.js';
 import { hasRole } from '../records/principals.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 
 /** A policy document and the administrators' signatures on its hash. */
 export interface PolicyOrder {
@@ -57,7 +57,7 @@ export function applyPolicy(
   call: Call,
   parse: PolicyParser,
   order: PolicyOrder,
-): Promise<Performed<Policy>> {
+): Promise<Recorded<Policy>> {
   const document = canonicalJson(order.document);
   return escrow.ledger.perform({
     act: 'policy.apply',

@@ -4,7 +4,7 @@ import { encodeBase64 } from '../../log/note/base64.js';
 import { leafHash } from '../../log/tree/merkle.js';
 import { type Call, actorOf } from '../escrow.js';
 import type { Escrow } from '../escrow.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { type OwnerChain, isSameChain, chainOf, incomplete } from '../logged/ownerChains.js';
 import { base64url, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
@@ -74,7 +74,7 @@ export function attestHistory(
   escrow: Escrow,
   call: Call,
   filter: HistoryFilter,
-): Promise<Performed<HistoryStatement>> {
+): Promise<Recorded<HistoryStatement>> {
   const owner = call.caller.id;
   return escrow.ledger.perform({
     act: 'history.attest',

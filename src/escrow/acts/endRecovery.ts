@@ -1,4 +1,4 @@
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
 import { getOpenRecovery } from '../checks/openRecovery.js';
 import { aloneOn } from '../ports/journal.js';
@@ -22,7 +22,7 @@ function end(
   act: 'recovery.veto' | 'recovery.cancel',
   status: 'vetoed' | 'cancelled',
   check: (recovery: Recovery) => Promise<void>,
-): Promise<Performed<Recovery>> {
+): Promise<Recorded<Recovery>> {
   return escrow.ledger.perform({
     act,
     actor: actorOf(call),
@@ -63,7 +63,7 @@ export function vetoRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Performed<Recovery>> {
+): Promise<Recorded<Recovery>> {
   return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
     const keys = await getAskedKeys(escrow, recovery);
     await checkRecord(escrow, recovery, keys);
@@ -82,7 +82,7 @@ export function cancelRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Performed<Recovery>> {
+): Promise<Recorded<Recovery>> {
   return end(escrow, call, order, 'recovery.cancel', 'cancelled', async (recovery) => {
     await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
     if (recovery.requester !== call.caller.id) throw new EscrowError('forbidden');

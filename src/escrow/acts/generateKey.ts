@@ -20,7 +20,7 @@ import type { Quorum } from '../records/quorum.js';
 import { depositariesIn } from '../rules/quorums.js';
 import { choose, getOwner } from '../rules/rules.js';
 import type { Held, Opener, Sealed } from '../records/sealed.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { viewKey } from '../reads/keys.js';
 
 /** What kind of key is wanted, and for whom. */
@@ -43,7 +43,7 @@ export interface KeyOrder {
  *   `delivery-not-allowed`, `delivery-key-missing`, `idempotency-key-reused`, `idempotency-in-progress`: each before
  *   anything is made; `token-unavailable`, `log-unavailable`.
  */
-export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promise<Performed<Deposit>> {
+export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promise<Recorded<Deposit>> {
   return escrow.ledger.perform({
     act: 'key.generate',
     actor: actorOf(call),

@@ -354,7 +354,7 @@ async function settleToken(
     await settling.settle({
       id: 'token',
       isDue: () => true,
-      settle: () => tidy(escrow, strayTransports, strayGrants),
+      settle: () => destroyStrays(escrow, strayTransports, strayGrants),
     });
   }
   return { strays, missing };
@@ -387,7 +387,7 @@ export function isOpen(status: Recovery['state']['status'] | undefined): boolean
   return status === 'pending' || status === 'approved';
 }
 
-async function tidy(
+async function destroyStrays(
   escrow: Escrow,
   transports: readonly RecoveryId[],
   grants: readonly GrantId[],

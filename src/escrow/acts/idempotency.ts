@@ -2,7 +2,7 @@ import type { Call, Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { Claim } from '../ports/journal.js';
 import type { Subject } from '../../log/entry/entry.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { IDEMPOTENCY_KEY_KEPT_MS } from '../records/creation.js';
 
 /**
@@ -17,7 +17,7 @@ export async function repeatOf<R>(
   escrow: Escrow,
   { caller, request, idempotency }: Call,
   again: (about: Subject) => Promise<R>,
-): Promise<Performed<R> | undefined> {
+): Promise<Recorded<R> | undefined> {
   if (idempotency === undefined) return undefined;
   const { key, fingerprint } = idempotency;
   const found = await escrow.store.findCreation({ principal: caller.id, key }, escrow.clock.now());

@@ -8,7 +8,7 @@ import type { RecoveryId } from '../records/ids.js';
 import { parseId } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
 import { aloneOnEnded } from '../ports/journal.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { DAEMON } from '../ledger/act.js';
 import type { Recovery, RecoveryState, ReleasedKey } from '../records/recovery.js';
 import type { Settling } from './settling.js';
@@ -32,7 +32,7 @@ export function confirmRelease(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statement: string },
-): Promise<Performed<Recovery>> {
+): Promise<Recorded<Recovery>> {
   return escrow.ledger.perform({
     act: 'recovery.confirm',
     actor: actorOf(call),

@@ -7,7 +7,7 @@ import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import { noticesAbout } from '../notices/facts.js';
 import type { Notice } from '../records/notice.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import type { LogReader, StoredEntry } from '../ports/log.js';
 import type { Store } from '../ports/store.js';
 import { hasRole } from '../records/principals.js';
@@ -40,7 +40,7 @@ export function redeliver(
   escrow: Escrow,
   call: Call,
   { sink, notices }: RedeliveryOrder,
-): Promise<Performed<{ readonly sink: string; readonly notices: readonly string[] }>> {
+): Promise<Recorded<{ readonly sink: string; readonly notices: readonly string[] }>> {
   return escrow.ledger.perform({
     act: ACT,
     actor: actorOf(call),

@@ -1,7 +1,7 @@
 import { releasedAsJson, releasedDigest } from '../checks/checkedRelease.js';
 import { whileLogged } from '../checks/checkedRequest.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { aloneOn } from '../ports/journal.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId, KeyId, PrincipalId } from '../records/ids.js';
@@ -10,7 +10,7 @@ import type { ReleasedKey } from '../records/recovery.js';
 import type { Held } from '../records/sealed.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';
-import { bringBack, getRecoverable, logging, next, opened, orEnd } from './reopenDeposit.js';
+import { bringBack, getRecoverable, logging, next, opened, endUnlessOpened } from './reopenDeposit.js';
 
 /**
  * Releases approved keys to their recipient, who must have approved: each under an X of its own, and that under the
@@ -25,7 +25,7 @@ export function releaseKeys(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId },
-): Promise<Performed<readonly ReleasedKey[]>> {
+): Promise<Recorded<readonly ReleasedKey[]>> {
   return escrow.ledger.perform({
     act: 'recovery.release',
     actor: actorOf(call),
@@ -50,7 +50,7 @@ export function releaseKeys(
       };
     },
     run: async (lent, { request, recovery, keys }) => {
-      const users = await orEnd(escrow, recovery, async () => {
+      const users = await endUnlessOpened(escrow, recovery, async () => {
         const users: { readonly key: KeyId; readonly user: Held<'user-key'> }[] = [];
         for (const one of keys) {
           const { key, spec } = one.deposit;

@@ -147,7 +147,11 @@ class DoesNotOpen extends Error {
  * Brings keys back, or ends the request: what a token that works does not open now it will not open on another try, and
  * a request that can only fail must not stand.
  */
-export async function orEnd<T>(escrow: Escrow, recovery: Recovery, work: () => Promise<T>): Promise<T> {
+export async function endUnlessOpened<T>(
+  escrow: Escrow,
+  recovery: Recovery,
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -19,7 +19,7 @@ import { isWithin } from '../records/rate.js';
 import type { Asked, Recovery } from '../records/recovery.js';
 import type { Scope } from '../records/scope.js';
 import { keySet } from '../records/recovery.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { beyondTerms } from '../rules/scopeTerms.js';
 import { viewRecovery } from '../reads/recoveries.js';
 import { ATTESTATION_TYPE } from '../records/statementTypes.js';
@@ -51,7 +51,7 @@ export function requestRecovery(
   escrow: Escrow,
   call: Call,
   order: RecoveryOrder,
-): Promise<Performed<Recovery>> {
+): Promise<Recorded<Recovery>> {
   return escrow.openRequests.file(call.caller.id, order.keys, (checkOpen) =>
     fileRequest(escrow, call, order, checkOpen),
   );
@@ -62,7 +62,7 @@ function fileRequest(
   call: Call,
   order: RecoveryOrder,
   checkOpen: (open: readonly Recovery[], now: Date) => void,
-): Promise<Performed<Recovery>> {
+): Promise<Recorded<Recovery>> {
   return escrow.ledger.perform({
     act: 'recovery.request',
     actor: actorOf(call),

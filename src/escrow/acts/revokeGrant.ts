@@ -1,6 +1,6 @@
 import { checkEnded, checkLoggedGrant } from '../checks/checkedGrant.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import { getGrant, getDeposit } from '../lookUp.js';
 import { isDepositaryOf } from '../records/deposit.js';
 import { sha256Hex } from '../records/digests.js';
@@ -19,7 +19,7 @@ export function revokeGrant(
   escrow: Escrow,
   call: Call,
   order: { readonly grant: GrantId; readonly reason: string },
-): Promise<Performed<Grant>> {
+): Promise<Recorded<Grant>> {
   return escrow.ledger.perform({
     act: 'grant.revoke',
     actor: actorOf(call),

@@ -9,7 +9,7 @@ import { EscrowError } from '../records/errors.js';
 import { isBlank, isPlain } from '../records/freeText.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
 import { aloneOn } from '../ports/journal.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import type { Policy } from '../records/policy.js';
 import { hasRole } from '../records/principals.js';
 import type { Recovery } from '../records/recovery.js';
@@ -33,7 +33,7 @@ export function stopRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statements: readonly string[] },
-): Promise<Performed<Recovery>> {
+): Promise<Recorded<Recovery>> {
   return escrow.ledger.perform({
     act: 'recovery.stop',
     actor: actorOf(call),

@@ -9,7 +9,7 @@ import type { ErrorCode } from '../records/errors.js';
 import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
 import type { GrantId } from '../records/ids.js';
-import type { Outcome, Performed } from '../ledger/act.js';
+import type { Outcome, Recorded } from '../ledger/act.js';
 import { CameToNothing } from '../ledger/act.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, signs } from '../records/mechanisms.js';
@@ -49,7 +49,7 @@ export interface Used {
  *   length), `token-unavailable`, `token-object-missing` (the grant is not in the token). What is begun and comes to nothing is
  *   `failed` in the log, with how many were `made`, and none of them is answered.
  */
-export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Performed<Used>> {
+export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Recorded<Used>> {
   const { mechanism, inputs } = order;
   return escrow.ledger.perform({
     act: 'grant.sign',
@@ -82,7 +82,7 @@ export function decryptWithGrant(
   escrow: Escrow,
   call: OperateCall,
   order: DecryptOrder,
-): Promise<Performed<Used>> {
+): Promise<Recorded<Used>> {
   const { mechanism, inputs } = order;
   return escrow.ledger.perform({
     act: 'grant.decrypt',

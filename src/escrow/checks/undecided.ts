@@ -3,7 +3,7 @@ import { mayDecide } from '../rules/requestTerms.js';
 import { checkRequest, countedStatus } from './checkedRequest.js';
 import type { Escrow } from '../escrow.js';
 import { getOpenRecovery } from './openRecovery.js';
-import type { Performed } from '../ledger/act.js';
+import type { Recorded } from '../ledger/act.js';
 import type { Share } from '../records/deposit.js';
 import type { Grant } from '../records/grant.js';
 import { EscrowError } from '../records/errors.js';
@@ -34,7 +34,7 @@ export interface Undecided {
 }
 
 /** A request as a decision has left it, with what its act has read and made: the answer to who decided reads none of it again. */
-export interface DecidedRequest extends Performed<Recovery> {
+export interface DecidedRequest extends Recorded<Recovery> {
   readonly keys: readonly AskedKey[];
   /** All of them, where it has made some. */
   readonly grants?: readonly Grant[];
@@ -44,7 +44,7 @@ export interface DecidedRequest extends Performed<Recovery> {
 export function decidedRequest({
   answer: { recovery, keys },
   index,
-}: Performed<{ readonly recovery: Recovery; readonly keys: readonly AskedKey[] }>): DecidedRequest {
+}: Recorded<{ readonly recovery: Recovery; readonly keys: readonly AskedKey[] }>): DecidedRequest {
   return { answer: recovery, index, keys };
 }
 

@@ -48,7 +48,7 @@ export interface Plan<P> {
 
 /** An act that is done already, and its answer: nothing is performed or recorded again. */
 export interface Repeated<R> {
-  readonly repeats: Performed<R>;
+  readonly repeats: Recorded<R>;
 }
 
 /** What came of an act. */
@@ -84,7 +84,7 @@ export class CameToNothing extends EscrowError {
 }
 
 /** An act to perform. */
-export interface Performance<A extends Act, P, R> {
+export interface ActOrder<A extends Act, P, R> {
   readonly act: A;
   readonly actor: Actor;
   /**
@@ -97,7 +97,7 @@ export interface Performance<A extends Act, P, R> {
 }
 
 /** What the caller gets of an act that was done: the answer, and the place of its outcome in the log. */
-export interface Performed<R> {
+export interface Recorded<R> {
   readonly answer: R;
   readonly index: number;
 }

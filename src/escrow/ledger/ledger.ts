@@ -13,7 +13,7 @@ import type { Token, TokenVerbs } from '../ports/token.js';
 import type { Clock } from '../ports/clock.js';
 import type { LogMemory } from '../ports/log.js';
 import type { Store } from '../ports/store.js';
-import type { Actor, Obsolete, Outcome, Performance, Performed, Plan, Repeated } from './act.js';
+import type { Actor, Obsolete, Outcome, ActOrder, Recorded, Plan, Repeated } from './act.js';
 import type { Policy } from '../records/policy.js';
 import type { CountedRefusals, RefusalBudget } from './refusals.js';
 import { countedAsJson, Refusals } from './refusals.js';
@@ -116,7 +116,7 @@ export class Ledger {
    * out. When it resolves, the outcome is durable and `index` is its entry's place in the log. When it throws an
    * EscrowError, the refusal or failure is in the log, unless that is `log-unavailable` or `clock-differs`. Many may run at once.
    */
-  async perform<A extends Act, P, R>(performance: Performance<A, P, R>): Promise<Performed<R>> {
+  async perform<A extends Act, P, R>(performance: ActOrder<A, P, R>): Promise<Recorded<R>> {
     const id = newId('ActId', this.#parts.random);
     this.#underWay.add(id);
     try {
@@ -211,7 +211,7 @@ export class Ledger {
 
   async #attempt<A extends Act, P, R>(
     id: ActId,
-    performance: Performance<A, P, R>,
+    performance: ActOrder<A, P, R>,
   ): Promise<Attempt<P> | Repeated<R>> {
     const { act, actor, decide } = performance;
     const deadline = this.#parts.clock.now().getTime() + this.#parts.contentionTimeoutMs;
@@ -273,7 +273,7 @@ export class Ledger {
    */
   async #checkLogged<A extends Act, P, R>(
     id: ActId,
-    { act, actor }: Performance<A, P, R>,
+    { act, actor }: ActOrder<A, P, R>,
     { subject, index, plan }: Attempt<P>,
   ): Promise<void> {
     const { followed } = this.#parts;
@@ -317,11 +317,11 @@ export class Ledger {
 
   async #execute<A extends Act, P, R>(
     id: ActId,
-    performance: Performance<A, P, R>,
+    performance: ActOrder<A, P, R>,
     attempt: Attempt<P>,
     lent: LentFor<A>,
     ended: Ended,
-  ): Promise<Performed<R>> {
+  ): Promise<Recorded<R>> {
     const { act, actor, run } = performance;
     const outcomeOf = this.#outcomeOf(id, act, actor.id, attempt.subject);
     let outcome: Outcome<R>;

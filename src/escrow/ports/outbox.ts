@@ -6,14 +6,14 @@ import type { Notice } from '../records/notice.js';
  */
 
 /** A place in the sequence of all notices: an entry, and the position among its notices. All before it are delivered. */
-export interface NoticePlace {
+export interface NoticeCursor {
   readonly entry: number;
   readonly position: number;
 }
 
 /** How far a sink has come, and what holds it up. */
 export interface SinkProgress {
-  readonly place: NoticePlace;
+  readonly place: NoticeCursor;
   /** Tries at the notice of this place that failed, in a row. */
   readonly attempts: number;
   /** No try before it; undefined: at once. */
@@ -44,18 +44,18 @@ export interface Outbox {
    * All before `to` is delivered, which follows `from`; `again` are the ids of those among them that had been given up before.
    * Durable when it resolves; renews the lease.
    */
-  advance(sink: string, from: NoticePlace, to: NoticePlace, again?: readonly string[]): Promise<boolean>;
+  advance(sink: string, from: NoticeCursor, to: NoticeCursor, again?: readonly string[]): Promise<boolean>;
   /** A try failed, and the next is due then. */
   postpone(
     sink: string,
-    at: NoticePlace,
+    at: NoticeCursor,
     failure: { readonly attempts: number; readonly notBefore: Date; readonly fault: string },
   ): Promise<boolean>;
   /** Gives up a notice, until somebody has it sent again; writes that down with the reason, and goes on after it. */
   drop(
     sink: string,
-    from: NoticePlace,
-    to: NoticePlace,
+    from: NoticeCursor,
+    to: NoticeCursor,
     given: { readonly notice: Pick<Notice, 'id' | 'entry' | 'to' | 'kind'>; readonly fault: string },
   ): Promise<boolean>;
   /** Gives the lease back, so that another daemon need not wait for its end. */

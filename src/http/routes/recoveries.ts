@@ -8,7 +8,7 @@ import { confirmRelease } from '../../escrow/acts/keptReleases.js';
 import { activateRecovery } from '../../escrow/acts/activateRecovery.js';
 import { releaseKeys } from '../../escrow/acts/releaseKeys.js';
 import type { DecidedRequest } from '../../escrow/checks/undecided.js';
-import type { Performed } from '../../escrow/ledger/act.js';
+import type { Recorded } from '../../escrow/ledger/act.js';
 import type { Recovery } from '../../escrow/records/recovery.js';
 import { requestRecovery } from '../../escrow/acts/requestRecovery.js';
 import { stopRecovery } from '../../escrow/acts/stopRecovery.js';
@@ -197,7 +197,7 @@ export const recoveryRoutes: readonly Route[] = [
 async function recoveryActed(
   escrow: Escrow,
   call: Call,
-  { answer, index, ...read }: Performed<Recovery> | DecidedRequest,
+  { answer, index, ...read }: Recorded<Recovery> | DecidedRequest,
 ): Promise<Acted<RecoveryReply>> {
   const found = await viewOf(escrow, call, answer, read);
   return { result: recoveryReply(found, escrow.token.abilities.oaep), entry: index };

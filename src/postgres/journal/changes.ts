@@ -2,47 +2,47 @@ import type { Deposit } from '../../escrow/records/deposit.js';
 import type { Grant } from '../../escrow/records/grant.js';
 import type { Change } from '../../escrow/ports/journal.js';
 import type { Recovery } from '../../escrow/records/recovery.js';
-import type { Ground, Statement, Undo } from './lockedRows.js';
+import type { LockedRows, Statement, Undo } from './lockedRows.js';
 import { depositariesOf, participantsOf, toDocument } from '../rows.js';
 
-/** Makes a change on the ground; undefined when it does not fit there. */
-export function takeChange(change: Change, ground: Ground): Undo | undefined {
+/** Makes a change on the locked rows; undefined when it does not fit there. */
+export function takeChange(change: Change, locked: LockedRows): Undo | undefined {
   switch (change.change) {
     case 'policy-applied': {
-      const before = ground.policyVersion;
+      const before = locked.policyVersion;
       if (change.version !== before + 1) return undefined;
-      ground.policyVersion = change.version;
-      return () => (ground.policyVersion = before);
+      locked.policyVersion = change.version;
+      return () => (locked.policyVersion = before);
     }
     case 'deposit-created': {
       const { key } = change.deposit;
-      if (ground.deposits.has(key)) return undefined;
-      ground.deposits.add(key);
-      return () => ground.deposits.delete(key);
+      if (locked.deposits.has(key)) return undefined;
+      locked.deposits.add(key);
+      return () => locked.deposits.delete(key);
     }
     case 'recovery-saved': {
       const { id, revision } = change.recovery;
-      const before = ground.recoveries.get(id);
+      const before = locked.recoveries.get(id);
       if (revision !== (before ?? 0) + 1) return undefined;
-      ground.recoveries.set(id, revision);
-      return () => (before === undefined ? ground.recoveries.delete(id) : ground.recoveries.set(id, before));
+      locked.recoveries.set(id, revision);
+      return () => (before === undefined ? locked.recoveries.delete(id) : locked.recoveries.set(id, before));
     }
     case 'grant-created': {
       const { id, status, used, recent, scope, startsAt, expiresAt, certificate } = change.grant;
       const isCertified = certificate !== undefined;
-      if (ground.grants.has(id)) return undefined;
+      if (locked.grants.has(id)) return undefined;
       const { maxUses, rate } = scope;
-      ground.grants.set(id, { status, used, maxUses, rate, recent, startsAt, expiresAt, isCertified });
-      return () => ground.grants.delete(id);
+      locked.grants.set(id, { status, used, maxUses, rate, recent, startsAt, expiresAt, isCertified });
+      return () => locked.grants.delete(id);
     }
     case 'grant-certified': {
-      const grant = ground.grants.get(change.grant);
+      const grant = locked.grants.get(change.grant);
       if (grant?.status !== 'active' || grant.isCertified) return undefined;
       grant.isCertified = true;
       return () => (grant.isCertified = false);
     }
     case 'grant-ended': {
-      const grant = ground.grants.get(change.grant);
+      const grant = locked.grants.get(change.grant);
       if (grant?.status !== 'active') return undefined;
       grant.status = change.status;
       return () => (grant.status = 'active');

@@ -1,22 +1,22 @@
 import type { Claim, JournalWrite } from '../../escrow/ports/journal.js';
 import { takeUses } from '../../escrow/records/rate.js';
 import { uuidArray } from './binaryArrays.js';
-import { idempotencyKey, requestKey, type Ground, type Statement, type Undo } from './lockedRows.js';
+import { idempotencyKey, requestKey, type LockedRows, type Statement, type Undo } from './lockedRows.js';
 
 /** Takes what a claim asks for; undefined when it does not hold. */
-export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {
+export function holdClaim(claim: Claim, locked: LockedRows): Undo | undefined {
   switch (claim.claim) {
     case 'request-unused': {
       const key = requestKey(claim.kid, claim.jti);
-      if (!ground.unusedRequests.delete(key)) return undefined;
-      return () => ground.unusedRequests.add(key);
+      if (!locked.unusedRequests.delete(key)) return undefined;
+      return () => locked.unusedRequests.add(key);
     }
     case 'alone-on-recovery':
-      if (ground.heldRecoveries.has(claim.recovery)) return undefined;
-      return ground.recoveries.get(claim.recovery) === claim.revision ? nothing : undefined;
+      if (locked.heldRecoveries.has(claim.recovery)) return undefined;
+      return locked.recoveries.get(claim.recovery) === claim.revision ? nothing : undefined;
     case 'uses-counted': {
       const { grant: id, uses, at } = claim;
-      const grant = ground.grants.get(id);
+      const grant = locked.grants.get(id);
       if (grant?.status !== 'active' || at < grant.startsAt || at >= grant.expiresAt) return undefined;
       if (grant.used + uses > grant.maxUses) return undefined;
       const { recent: before } = grant;
@@ -30,28 +30,28 @@ export function takeClaim(claim: Claim, ground: Ground): Undo | undefined {
       };
     }
     case 'policy-in-force':
-      return claim.version === ground.policyVersion ? nothing : undefined;
+      return claim.version === locked.policyVersion ? nothing : undefined;
     case 'idempotency-key-free': {
       const key = idempotencyKey(claim.principal, claim.key);
-      if (!ground.freeKeys.delete(key)) return undefined;
-      return () => ground.freeKeys.add(key);
+      if (!locked.freeKeys.delete(key)) return undefined;
+      return () => locked.freeKeys.add(key);
     }
   }
 }
 
-/** Writes what the claims of these writes leave behind. The ground is as the judge left it. */
-export function claimStatements(kept: readonly JournalWrite[], ground: Ground): readonly Statement[] {
+/** Writes what the claims of these writes leave behind. The locked rows are as the judge left them. */
+export function claimStatements(kept: readonly JournalWrite[], locked: LockedRows): readonly Statement[] {
   const uses = new Map<string, number>();
   for (const claim of kept.flatMap((write) => write.claims)) {
     if (claim.claim === 'uses-counted') uses.set(claim.grant, (uses.get(claim.grant) ?? 0) + claim.uses);
   }
-  const unused = [...ground.unusedRequests];
+  const unused = [...locked.unusedRequests];
   return [
     ...(uses.size > 0 ? [countUses(uses)] : []),
-    ...rememberUses([...uses.keys()], ground),
+    ...rememberUses([...uses.keys()], locked),
     ...(unused.length > 0 ? [forgetRequests(unused)] : []),
     ...takeKeys(kept),
-    ...freeKeys([...ground.freeKeys].map((key) => JSON.parse(key) as readonly [string, string])),
+    ...freeKeys([...locked.freeKeys].map((key) => JSON.parse(key) as readonly [string, string])),
   ];
 }
 
@@ -75,9 +75,9 @@ function countUses(uses: ReadonlyMap<string, number>): Statement {
 }
 
 /** What the rates of these grants count from now on; nothing where there is no rate. */
-function rememberUses(grants: readonly string[], ground: Ground): readonly Statement[] {
+function rememberUses(grants: readonly string[], locked: LockedRows): readonly Statement[] {
   const rated = grants.flatMap((id) => {
-    const grant = ground.grants.get(id);
+    const grant = locked.grants.get(id);
     return grant?.rate === undefined ? [] : [{ id, recent: JSON.stringify(grant.recent) }];
   });
   if (rated.length === 0) return [];
@@ -137,5 +137,5 @@ function freeKeys(keys: readonly (readonly [string, string])[]): readonly Statem
 }
 
 function nothing(): void {
-  // Holding it took nothing from the ground.
+  // Holding it took nothing from the locked rows.
 }

@@ -1,7 +1,7 @@
 import type { Pool } from '../pool.js';
 
 /** What tells the daemons of one database apart, and who of them lives. */
-export interface Lease {
+export interface InstanceLease {
   /** This daemon: another name at every start. */
   readonly instance: string;
   /** Whether a lock elsewhere makes this daemon the only one, so that every other instance is gone. */
@@ -9,7 +9,7 @@ export interface Lease {
 }
 
 /** A lease on being alive, by the database's clock. */
-export interface HeldLease extends Lease {
+export interface HeldLease extends InstanceLease {
   /** Makes it last `leaseMs` from now. */
   renew(): Promise<void>;
   /** Ends it: what this daemon left open is left by one that is gone. */
@@ -22,7 +22,7 @@ const rememberedFor = '1 day';
 /** The lease of `instance`; it begins with the first `renew`. */
 export function leaseOf(
   pool: Pool,
-  { instance, sole, leaseMs }: Lease & { readonly leaseMs: number },
+  { instance, sole, leaseMs }: InstanceLease & { readonly leaseMs: number },
 ): HeldLease {
   return {
     instance,

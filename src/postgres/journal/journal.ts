@@ -11,8 +11,8 @@ import type { Damage } from '../damage.js';
 import { fateOf } from './commitFate.js';
 import { faultOf } from '../faults.js';
 import type { FollowedLog } from '../log/followed.js';
-import type { Ground } from './lockedRows.js';
-import type { Lease } from './instances.js';
+import type { LockedRows } from './lockedRows.js';
+import type { InstanceLease } from './instances.js';
 import { readOpenActs } from './openActs.js';
 import { isPlain, recordPlain } from './plainBatch.js';
 import type { Pool } from '../pool.js';
@@ -22,7 +22,7 @@ import type { Writer } from '../log/writer.js';
 export interface JournalOptions {
   readonly connection: Connection;
   readonly pool: Pool;
-  readonly lease: Lease;
+  readonly lease: InstanceLease;
   readonly writer: Writer;
   /** Told of every batch where it stands, before those who wait for it. */
   readonly followed: Pick<FollowedLog, 'own'>;
@@ -188,8 +188,8 @@ export class PostgresJournal implements Journal {
   async #launchJudged(appender: Appender, taken: readonly Waiting[]): Promise<Flight> {
     const begun = beginBatch(appender.send, writesOf(taken), this.#options.clocks);
     try {
-      const ground = await this.#inTime(appender, begun.ground);
-      this.#rememberRated(ground);
+      const locked = await this.#inTime(appender, begun.locked);
+      this.#rememberRated(locked);
       const waiting = taken.filter(({ settled }) => !settled);
       const { outcome } = await writeBatch(appender.send, this.#options.writer, begun, writesOf(waiting));
       return this.#flight({ appender, waiting, isPlain: false }, outcome);
@@ -314,7 +314,7 @@ export class PostgresJournal implements Journal {
   }
 
   /** Grants with a rate are for the judge, always. */
-  #rememberRated({ grants }: Ground): void {
+  #rememberRated({ grants }: LockedRows): void {
     for (const [id, { rate }] of grants) if (rate !== undefined) this.#rated.add(id);
     if (this.#rated.size > ratedLimit) this.#rated.clear();
   }

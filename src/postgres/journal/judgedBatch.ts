@@ -1,16 +1,16 @@
 import { NotHeld, type JournalWrite } from '../../escrow/ports/journal.js';
 import { changeStatements, takeChange } from './changes.js';
 import { byteaArray, textArray } from './binaryArrays.js';
-import { claimStatements, heldRecovery, isKeyed, takeClaim } from './claims.js';
+import { claimStatements, heldRecovery, isKeyed, holdClaim } from './claims.js';
 import { faultOf, safeInteger } from '../faults.js';
 import type { Clocks } from '../clocks.js';
 import {
-  emptyGround,
-  surveysFor,
-  type Ground,
+  noLockedRows,
+  readsFor,
+  type LockedRows,
   type Send,
   type Statement,
-  type Survey,
+  type LockAndRead,
   type Undo,
 } from './lockedRows.js';
 import type { SignedBatch, Writer } from '../log/writer.js';
@@ -42,7 +42,7 @@ export type BatchOutcome =
 
 /** A transaction that was begun for these writes: what they stand on is being locked and read. */
 export interface BegunBatch {
-  readonly ground: Promise<Ground>;
+  readonly locked: Promise<LockedRows>;
 }
 
 /**
@@ -51,15 +51,15 @@ export interface BegunBatch {
  * while `clocks` agree, where they are given.
  */
 export function beginBatch(send: Send, writes: readonly JournalWrite[], clocks?: Clocks): BegunBatch {
-  const ground = emptyGround();
+  const locked = noLockedRows();
   const surveys = [
     ...(clocks !== undefined && opensAny(writes) ? [compare(clocks)] : []),
-    ...surveysFor(writes),
+    ...readsFor(writes),
   ];
-  const surveyed = allOf([send(begin), ...surveys.map((survey) => survey(send, ground))]).then(() => ground);
+  const surveyed = allOf([send(begin), ...surveys.map((survey) => survey(send, locked))]).then(() => locked);
   // Who has begun a batch may find that it is not to be written.
   surveyed.catch(() => undefined);
-  return { ground: surveyed };
+  return { locked: surveyed };
 }
 
 /**
@@ -75,15 +75,15 @@ export async function writeBatch(
   begun: BegunBatch,
   writes: readonly JournalWrite[],
 ): Promise<{ readonly outcome: Promise<BatchOutcome> }> {
-  const ground = await begun.ground;
-  const verdict = judge(writes, ground);
+  const locked = await begun.locked;
+  const verdict = judge(writes, locked);
   if (verdict.kept.length === 0) {
     const nothing = { outcome: 'recorded', verdict, stands: undefined } as const;
     return { outcome: send(rollback).then(() => nothing) };
   }
   // All of them before the first is sent: what cannot be put in SQL throws here, with nothing written.
-  const before = statementsBefore(verdict.kept, ground);
-  const after = statementsAfter(verdict.kept, ground, writer.id);
+  const before = statementsBefore(verdict.kept, locked);
+  const after = statementsAfter(verdict.kept, locked, writer.id);
   const columns = entryArrays(verdict.kept);
   const signed = writer.sign(verdict.kept.map(({ entry }) => entry));
   const appended = append(signed, columns);
@@ -129,18 +129,18 @@ export function opensAny(writes: readonly JournalWrite[]): boolean {
   return writes.some(({ role }) => role === 'opens');
 }
 
-function compare(clocks: Clocks): Survey {
-  return async (send, ground) => {
-    ground.clocksAgree = await clocks.agreeOn(send);
+function compare(clocks: Clocks): LockAndRead {
+  return async (send, locked) => {
+    locked.clocksAgree = await clocks.agreeOn(send);
   };
 }
 
-/** Judges each write as if those before it that hold were written. Changes `ground` to what it is after all of them. */
-export function judge(writes: readonly JournalWrite[], ground: Ground): Verdict {
+/** Judges each write as if those before it that hold were written. Changes `locked` to what it is after all of them. */
+export function judge(writes: readonly JournalWrite[], locked: LockedRows): Verdict {
   const kept: JournalWrite[] = [];
   const refused = new Map<JournalWrite, NotHeld>();
   for (const write of writes) {
-    const fault = takeWrite(write, ground);
+    const fault = takeWrite(write, locked);
     if (fault === undefined) kept.push(write);
     else refused.set(write, new NotHeld(fault));
   }
@@ -148,12 +148,12 @@ export function judge(writes: readonly JournalWrite[], ground: Ground): Verdict 
 }
 
 /** Takes all that a write needs, or nothing and says what does not hold. */
-function takeWrite(write: JournalWrite, ground: Ground): NotHeld['what'] | undefined {
+function takeWrite(write: JournalWrite, locked: LockedRows): NotHeld['what'] | undefined {
   const parts: readonly (readonly [NotHeld['what'], () => Undo | undefined])[] = [
-    ...(write.role === 'opens' ? [['clocks-agree', () => agreed(ground)] as const] : []),
-    ...(write.role === 'closes' ? [['act-open', () => takeOpenAct(write, ground)] as const] : []),
-    ...write.claims.map((claim) => [claim.claim, () => takeClaim(claim, ground)] as const),
-    ...write.changes.map((change) => [change.change, () => takeChange(change, ground)] as const),
+    ...(write.role === 'opens' ? [['clocks-agree', () => agreed(locked)] as const] : []),
+    ...(write.role === 'closes' ? [['act-open', () => takeOpenAct(write, locked)] as const] : []),
+    ...write.claims.map((claim) => [claim.claim, () => holdClaim(claim, locked)] as const),
+    ...write.changes.map((change) => [change.change, () => takeChange(change, locked)] as const),
   ];
   const taken: Undo[] = [];
   for (const [what, take] of parts) {
@@ -164,38 +164,38 @@ function takeWrite(write: JournalWrite, ground: Ground): NotHeld['what'] | undef
     }
     taken.push(undo);
   }
-  if (write.role === 'opens') openAct(write, ground);
+  if (write.role === 'opens') openAct(write, locked);
   return undefined;
 }
 
-function agreed({ clocksAgree }: Ground): Undo | undefined {
+function agreed({ clocksAgree }: LockedRows): Undo | undefined {
   return clocksAgree ? () => undefined : undefined;
 }
 
-function openAct(write: JournalWrite, ground: Ground): void {
+function openAct(write: JournalWrite, locked: LockedRows): void {
   const held = heldRecovery(write);
-  ground.openActs.set(write.id, held);
-  if (held !== undefined) ground.heldRecoveries.add(held);
-  if (isKeyed(write)) ground.keyedActs.add(write.id);
+  locked.openActs.set(write.id, held);
+  if (held !== undefined) locked.heldRecoveries.add(held);
+  if (isKeyed(write)) locked.keyedActs.add(write.id);
 }
 
-function takeOpenAct({ id }: JournalWrite, ground: Ground): Undo | undefined {
-  if (!ground.openActs.has(id)) return undefined;
-  const held = ground.openActs.get(id);
-  ground.openActs.delete(id);
-  if (held !== undefined) ground.heldRecoveries.delete(held);
+function takeOpenAct({ id }: JournalWrite, locked: LockedRows): Undo | undefined {
+  if (!locked.openActs.has(id)) return undefined;
+  const held = locked.openActs.get(id);
+  locked.openActs.delete(id);
+  if (held !== undefined) locked.heldRecoveries.delete(held);
   return () => {
-    ground.openActs.set(id, held);
-    if (held !== undefined) ground.heldRecoveries.add(held);
+    locked.openActs.set(id, held);
+    if (held !== undefined) locked.heldRecoveries.add(held);
   };
 }
 
 /** What is written besides the entries, before the head is locked. What closes may free what another act of the batch holds. */
-function statementsBefore(kept: readonly JournalWrite[], ground: Ground): readonly Statement[] {
+function statementsBefore(kept: readonly JournalWrite[], locked: LockedRows): readonly Statement[] {
   const closing = kept.filter((write) => write.role === 'closes').map(({ id }) => id);
   return [
     ...kept.flatMap((write) => write.changes).flatMap(changeStatements),
-    ...claimStatements(kept, ground),
+    ...claimStatements(kept, locked),
     ...(closing.length > 0 ? [closeActs(closing)] : []),
   ];
 }
@@ -203,12 +203,12 @@ function statementsBefore(kept: readonly JournalWrite[], ground: Ground): readon
 /** What says where entries stand; the head is the last of them. */
 function statementsAfter(
   kept: readonly JournalWrite[],
-  ground: Ground,
+  locked: LockedRows,
   instance: string,
 ): readonly Statement[] {
   const placed = kept.map((write, place) => ({ write, fromHead: kept.length - place }));
-  const opening = placed.filter(({ write: { id, role } }) => role === 'opens' && ground.openActs.has(id));
-  const ended = placed.filter(({ write: { id, role } }) => role === 'closes' && ground.keyedActs.has(id));
+  const opening = placed.filter(({ write: { id, role } }) => role === 'opens' && locked.openActs.has(id));
+  const ended = placed.filter(({ write: { id, role } }) => role === 'closes' && locked.keyedActs.has(id));
   return [
     ...(opening.length > 0 ? [openActs(opening, instance)] : []),
     ...(ended.length > 0 ? [noteOutcomes(ended)] : []),

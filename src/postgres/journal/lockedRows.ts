@@ -6,7 +6,7 @@ import type { Rate, RecentUses } from '../../escrow/records/rate.js';
 import { instantArray, uuidArray } from './binaryArrays.js';
 
 /** What counts of a grant. */
-export interface GrantGround {
+export interface LockedGrant {
   status: GrantStatus;
   used: number;
   readonly maxUses: number;
@@ -23,12 +23,12 @@ export interface GrantGround {
  * transaction that holds them locked until it ends. The judge keeps it up to date with the writes that it lets
  * through, so that each is judged as if those before it were written.
  */
-export interface Ground {
+export interface LockedRows {
   /** Requests (see {@link requestKey}) that this transaction is the first to note and no write has used yet. */
   readonly unusedRequests: Set<string>;
   /** Keys (see {@link idempotencyKey}) that this transaction has reserved and no write has taken yet. */
   readonly freeKeys: Set<string>;
-  readonly grants: Map<string, GrantGround>;
+  readonly grants: Map<string, LockedGrant>;
   /** Revisions by recovery. */
   readonly recoveries: Map<string, number>;
   readonly deposits: Set<string>;
@@ -43,7 +43,7 @@ export interface Ground {
 }
 
 /** Nothing is known yet. */
-export function emptyGround(): Ground {
+export function noLockedRows(): LockedRows {
   return {
     unusedRequests: new Set(),
     freeKeys: new Set(),
@@ -86,10 +86,10 @@ export interface Statement {
 /** Sends a statement behind those sent before, without waiting for them. */
 export type Send = <Row extends QueryResultRow>(statement: Statement) => Promise<readonly Row[]>;
 
-/** Sends what locks and reads a part of the ground, and puts the answer there. What it sends is settled before. */
-export type Survey = (send: Send, ground: Ground) => Promise<void>;
+/** Sends what locks and reads a part of the rows, and puts the answer there. What it sends is settled before. */
+export type LockAndRead = (send: Send, locked: LockedRows) => Promise<void>;
 
-/** Gives back what a write has taken from the ground. */
+/** Gives back what a write has taken from the locked rows. */
 export type Undo = () => void;
 
 /**
@@ -97,7 +97,7 @@ export type Undo = () => void;
  * its rows in the order of their ids, and the head of the log is locked after all of them: of two transactions, one
  * always gets on, so that there are no deadlocks among them.
  */
-export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
+export function readsFor(writes: readonly JournalWrite[]): readonly LockAndRead[] {
   const claims = writes.flatMap((write) => write.claims);
   const changes = writes.flatMap((write) => write.changes);
 
@@ -133,7 +133,7 @@ export function surveysFor(writes: readonly JournalWrite[]): readonly Survey[] {
 /** Notes them all, in one order; those that no write uses in the end are taken out again before the commit. */
 function noteRequests(
   requests: readonly { readonly kid: string; readonly jti: string; readonly expiresAt: Date }[],
-): Survey {
+): LockAndRead {
   const expiries = new Map<string, Date>();
   for (const { kid, jti, expiresAt } of requests) {
     const digest = requestKey(kid, jti);
@@ -153,8 +153,8 @@ function noteRequests(
   };
   return survey(
     (send) => send<{ digest: string }>(statement),
-    ({ digest }, ground) => {
-      ground.unusedRequests.add(digest);
+    ({ digest }, locked) => {
+      locked.unusedRequests.add(digest);
     },
   );
 }
@@ -163,7 +163,7 @@ function noteRequests(
  * Reserves those that are free, in one order: the claim says when. Whether an act has ended otherwise than `done` stands in
  * its outcome's entry. Reserved keys that no write takes in the end are freed again before the commit.
  */
-function reserveKeys(claims: readonly Extract<Claim, { claim: 'idempotency-key-free' }>[]): Survey {
+function reserveKeys(claims: readonly Extract<Claim, { claim: 'idempotency-key-free' }>[]): LockAndRead {
   const byKey = new Map(claims.map((claim) => [idempotencyKey(claim.principal, claim.key), claim]));
   const wanted = [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, claim]) => claim);
   const statement = {
@@ -188,8 +188,8 @@ function reserveKeys(claims: readonly Extract<Claim, { claim: 'idempotency-key-f
   };
   return survey(
     (send) => send<{ principal: string; key: string }>(statement),
-    ({ principal, key }, ground) => {
-      ground.freeKeys.add(idempotencyKey(principal, key));
+    ({ principal, key }, locked) => {
+      locked.freeKeys.add(idempotencyKey(principal, key));
     },
   );
 }
@@ -206,7 +206,7 @@ interface GrantLockRow {
   readonly certified: boolean;
 }
 
-function lockGrants(ids: readonly string[]): Survey {
+function lockGrants(ids: readonly string[]): LockAndRead {
   const statement = {
     name: 'lock-grants',
     text: `select id, status, used, max_uses, scope -> 'rate' as rate, recent, starts_at, expires_at,
@@ -216,14 +216,14 @@ function lockGrants(ids: readonly string[]): Survey {
   };
   return survey(
     (send) => send<GrantLockRow>(statement),
-    ({ id, max_uses: maxUses, rate, starts_at, expires_at, certified, ...same }, ground) => {
+    ({ id, max_uses: maxUses, rate, starts_at, expires_at, certified, ...same }, locked) => {
       const times = { startsAt: starts_at, expiresAt: expires_at };
-      ground.grants.set(id, { ...same, maxUses, rate: rate ?? undefined, ...times, isCertified: certified });
+      locked.grants.set(id, { ...same, maxUses, rate: rate ?? undefined, ...times, isCertified: certified });
     },
   );
 }
 
-function lockRecoveries(ids: readonly string[]): Survey {
+function lockRecoveries(ids: readonly string[]): LockAndRead {
   const statement = {
     name: 'lock-recoveries',
     text: `select id, revision from recovery where id = any($1::text[]) order by id for no key update`,
@@ -231,13 +231,13 @@ function lockRecoveries(ids: readonly string[]): Survey {
   };
   return survey(
     (send) => send<{ id: string; revision: number }>(statement),
-    ({ id, revision }, ground) => {
-      ground.recoveries.set(id, revision);
+    ({ id, revision }, locked) => {
+      locked.recoveries.set(id, revision);
     },
   );
 }
 
-function findDeposits(keys: readonly string[]): Survey {
+function findDeposits(keys: readonly string[]): LockAndRead {
   const statement = {
     name: 'find-deposits',
     text: `select key from deposit where key = any($1::text[])`,
@@ -245,13 +245,13 @@ function findDeposits(keys: readonly string[]): Survey {
   };
   return survey(
     (send) => send<{ key: string }>(statement),
-    ({ key }, ground) => {
-      ground.deposits.add(key);
+    ({ key }, locked) => {
+      locked.deposits.add(key);
     },
   );
 }
 
-function lockOpenActs(ids: readonly string[], recoveries: readonly string[]): Survey {
+function lockOpenActs(ids: readonly string[], recoveries: readonly string[]): LockAndRead {
   const statement = {
     name: 'lock-open-acts',
     text: `select id, holds_recovery, keyed from open_act
@@ -260,15 +260,15 @@ function lockOpenActs(ids: readonly string[], recoveries: readonly string[]): Su
   };
   return survey(
     (send) => send<{ id: string; holds_recovery: string | null; keyed: boolean }>(statement),
-    ({ id, holds_recovery, keyed }, ground) => {
-      ground.openActs.set(id, holds_recovery ?? undefined);
-      if (keyed) ground.keyedActs.add(id);
-      if (holds_recovery !== null) ground.heldRecoveries.add(holds_recovery);
+    ({ id, holds_recovery, keyed }, locked) => {
+      locked.openActs.set(id, holds_recovery ?? undefined);
+      if (keyed) locked.keyedActs.add(id);
+      if (holds_recovery !== null) locked.heldRecoveries.add(holds_recovery);
     },
   );
 }
 
-function lockPolicy(strength: 'share' | 'update'): Survey {
+function lockPolicy(strength: 'share' | 'update'): LockAndRead {
   const statement = {
     name: `lock-policy-for-${strength}`,
     text: `select version from policy_head where id = 1 for ${strength}`,
@@ -276,18 +276,18 @@ function lockPolicy(strength: 'share' | 'update'): Survey {
   };
   return survey(
     (send) => send<{ version: number }>(statement),
-    ({ version }, ground) => {
-      ground.policyVersion = version;
+    ({ version }, locked) => {
+      locked.policyVersion = version;
     },
   );
 }
 
 function survey<Row extends QueryResultRow>(
   read: (send: Send) => Promise<readonly Row[]>,
-  take: (row: Row, ground: Ground) => void,
-): Survey {
-  return async (send, ground) => {
-    for (const row of await read(send)) take(row, ground);
+  take: (row: Row, locked: LockedRows) => void,
+): LockAndRead {
+  return async (send, locked) => {
+    for (const row of await read(send)) take(row, locked);
   };
 }
 

@@ -2,13 +2,13 @@ import type { ActId } from '../../escrow/records/ids.js';
 import type { OpenAct } from '../../escrow/ports/journal.js';
 import type { Subject } from '../../log/entry/entry.js';
 import type { Clocks } from '../clocks.js';
-import type { Lease } from './instances.js';
+import type { InstanceLease } from './instances.js';
 import type { Pool } from '../pool.js';
 
 /** Acts with an attempt and no outcome, in the order of their attempts. Throws EscrowError `clock-differs`. */
 export async function readOpenActs(
   pool: Pool,
-  lease: Lease,
+  lease: InstanceLease,
   clocks: Clocks | undefined,
 ): Promise<readonly OpenAct[]> {
   const rows = await pool.ask<OpenActRow>(

@@ -1,6 +1,6 @@
-import type { NoticePlace, Outbox, SinkProgress } from '../../escrow/ports/outbox.js';
+import type { NoticeCursor, Outbox, SinkProgress } from '../../escrow/ports/outbox.js';
 import { safeInteger } from '../faults.js';
-import type { Lease } from '../journal/instances.js';
+import type { InstanceLease } from '../journal/instances.js';
 import type { Ask, Pool } from '../pool.js';
 
 /** How long a sink stays with a daemon that says nothing more: longer than any one delivery may take. */
@@ -24,13 +24,17 @@ interface StateRow {
  * Opens the progress of the sinks. Leases are by the database's clock, in the name of the instance; the only one there is
  * waits for no lease of another, which can only be gone.
  */
-export function openOutbox(pool: Pool, { instance, sole }: Lease, leaseMs: number = sinkLeaseMs): Outbox {
+export function openOutbox(
+  pool: Pool,
+  { instance, sole }: InstanceLease,
+  leaseMs: number = sinkLeaseMs,
+): Outbox {
   const progress = 'next_entry, next_position, attempts, not_before';
   const until = `now() + ? * interval '1 millisecond'`;
   const isHeldHere = 'name = ? and leased_by = ? and leased_until > now()';
 
   /** From a place that the row is still at: another daemon's progress is never overwritten. */
-  const move = async (ask: Ask, sink: string, from: NoticePlace, to: NoticePlace): Promise<boolean> => {
+  const move = async (ask: Ask, sink: string, from: NoticeCursor, to: NoticeCursor): Promise<boolean> => {
     const rows = await ask(
       `update notification_sink
        set next_entry = ?, next_position = ?, attempts = 0, not_before = null, last_fault = null, leased_until = ${until}

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { obtainPin } from '../ceremony/pins.js';
-import { CeremonyRefused } from '../ceremony/table.js';
+import { CeremonyRefused } from '../ceremony/ceremonySession.js';
 import { TokenNotReady } from '../cryptoki/faults.js';
 import type { CardPlace } from './card.js';
 import { openCard, readCardKey } from './card.js';

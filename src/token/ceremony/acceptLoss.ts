@@ -4,22 +4,22 @@ import { emptyAnchor } from '../../log/anchor.js';
 import { putAnchor, readAnchor } from '../objects/anchor.js';
 import type { CeremonyRecord, EarlierRecord } from './record.js';
 import { makeRecord, requireRecorded } from './record.js';
-import type { TokenPlace } from './table.js';
-import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+import type { TokenLocation } from './ceremonySession.js';
+import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 
 /**
  * Has the token forget the log that it remembers, so that the daemon starts on a database that is shorter, or another.
  * What was remembered stays in the anchor as lost, and the daemon's next start writes that into the log.
  */
 export function acceptLoss(
-  order: TokenPlace & {
+  order: TokenLocation & {
     readonly userPin: Buffer;
     readonly now: Date;
     /** The record before, which the new one continues. */
     readonly before: EarlierRecord;
   },
 ): Promise<CeremonyRecord> {
-  return atTable(order, (table) => {
+  return withToken(order, (table) => {
     if (!order.profile.dataObjects)
       throw new CeremonyRefused(
         'This kind of token remembers nothing of the log: there is nothing to accept.',

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { PrincipalId } from '../../escrow/records/ids.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
 import { readSpki, rsaNumbers } from '../cryptoki/spki.js';
-import { CeremonyRefused } from './table.js';
+import { CeremonyRefused } from './ceremonySession.js';
 
 const challengeSchema = z.strictObject({
   id: z.string(),

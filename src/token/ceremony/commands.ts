@@ -12,7 +12,7 @@ import type { CeremonyRecord } from './record.js';
 import { readRecord, recordText } from './record.js';
 import { renew } from './renew.js';
 import { show } from './show.js';
-import type { TokenPlace } from './table.js';
+import type { TokenLocation } from './ceremonySession.js';
 import { versionLine } from '../../version.js';
 
 interface PinOptions {
@@ -26,7 +26,7 @@ interface OutputOptions {
 
 /** The `ceremony` command line. `profiles` is the folder of the token profiles, `print` writes to the standard output. */
 export function ceremonyCommands(profiles: string, print: (text: string) => void): Command {
-  const place = (options: PlaceOptions): TokenPlace => readPlace(profiles, options);
+  const place = (options: PlaceOptions): TokenLocation => readPlace(profiles, options);
   const tell = (record: CeremonyRecord, options: OutputOptions, next: string): void => {
     print(
       options.json === true ? `${JSON.stringify(record, null, 2)}\n` : `${recordText(record)}\n${next}\n`,
@@ -179,7 +179,7 @@ function withPins(command: Command): Command {
 }
 
 /** Whether there is a security officer whose PIN to ask for. */
-function hasOfficer({ profile }: TokenPlace): boolean {
+function hasOfficer({ profile }: TokenLocation): boolean {
   return profile.securityOfficer === 'throughout';
 }
 

@@ -11,12 +11,12 @@ import type { ProvenDepositary } from './challenge.js';
 import { checkAnswer } from './challenge.js';
 import type { CeremonyRecord, EarlierRecord } from './record.js';
 import { makeRecord, requireRecorded } from './record.js';
-import type { Table, TokenPlace } from './table.js';
-import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+import type { CeremonySession, TokenLocation } from './ceremonySession.js';
+import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
 
 /** A depositary with their answer to the challenge, both PINs, and the record that is continued. The caller zeroes the PINs. */
-export interface Enrolment extends TokenPlace {
+export interface Enrolment extends TokenLocation {
   readonly id: string;
   /** JSON, as made by `makeChallenge`. */
   readonly challenge: string;
@@ -37,7 +37,7 @@ export interface Enrolment extends TokenPlace {
 export function enrol(order: Enrolment): Promise<CeremonyRecord> {
   const depositary = checkAnswer(order.id, order.challenge, order.answer);
   const label = serverForLabel(depositary.id, 1);
-  return atTable(order, async (table) => {
+  return withToken(order, async (table) => {
     const slot = getSlot(table);
     const server = await asUser(slot, order.userPin, ({ handle }) => {
       requireRecorded(table, handle, order.before);
@@ -61,7 +61,7 @@ export function enrol(order: Enrolment): Promise<CeremonyRecord> {
   });
 }
 
-function requireNone({ driver }: Table, session: Handle, id: PrincipalId): void {
+function requireNone({ driver }: CeremonySession, session: Handle, id: PrincipalId): void {
   const standing = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }])
     .map((handle) => readAttribute(driver, session, handle, pkcs11.CKA_LABEL)?.toString())
     .find((label = '') => label === `depositary:${id}` || readServerForLabel(label)?.id === id);
@@ -72,7 +72,7 @@ function requireNone({ driver }: Table, session: Handle, id: PrincipalId): void 
 }
 
 function record(
-  table: Table,
+  table: CeremonySession,
   slot: Slot,
   session: Session,
   order: Enrolment,

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { decodeText, TextError } from '../../log/entry/plainText.js';
 import { replaceFile } from '../../system/files.js';
-import { CeremonyRefused } from './table.js';
+import { CeremonyRefused } from './ceremonySession.js';
 
 /** Reads a text file. Throws {@link CeremonyRefused} that names it. */
 export function readText(file: string): string {

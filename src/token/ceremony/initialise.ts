@@ -9,15 +9,15 @@ import { describeObjects } from './describe.js';
 import type { CeremonyRecord } from './record.js';
 import { makeRecord } from './record.js';
 import { destroyKeks, makeKeks } from './kekBirth.js';
-import type { Pins, Table, TokenPlace } from './table.js';
+import type { Pins, CeremonySession, TokenLocation } from './ceremonySession.js';
 import { signingPair } from '../profile/ceremonyTemplates.js';
-import { asSecurityOfficer, asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+import { asSecurityOfficer, asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 
 /**
  * What {@link initialise} needs. The PINs are the new ones; the caller zeroes them. Where the token has no security
  * officer after the first PIN, `soPin` is not used and may be empty.
  */
-export interface Initialisation extends TokenPlace, Pins {
+export interface Initialisation extends TokenLocation, Pins {
   readonly now: Date;
 }
 
@@ -27,7 +27,7 @@ export interface Initialisation extends TokenPlace, Pins {
  * keys when it holds nothing of escrowd. What was made is destroyed again when a later step fails.
  */
 export function initialise(order: Initialisation): Promise<CeremonyRecord> {
-  return atTable(order, async (table) => {
+  return withToken(order, async (table) => {
     requireTwoPins(order);
     const slot = table.findSlot() ?? (await initialiseToken(table, order));
     await asUser(slot, order.userPin, (session) => {
@@ -59,7 +59,7 @@ function requireTwoPins({ profile, soPin, userPin }: Initialisation): void {
   }
 }
 
-async function initialiseToken(table: Table, order: Initialisation): Promise<Slot> {
+async function initialiseToken(table: CeremonySession, order: Initialisation): Promise<Slot> {
   const free = table.findFreeSlot();
   if (free === undefined) throw new CeremonyRefused('No slot has a token that is not initialised yet.');
   if (order.profile.securityOfficer === 'until-first-pin') return setFirstPin(free, order);
@@ -85,7 +85,7 @@ async function setFirstPin(free: Slot, order: Initialisation): Promise<Slot> {
   return free;
 }
 
-function requireEmpty(table: Table, session: Session): void {
+function requireEmpty(table: CeremonySession, session: Session): void {
   const standing = describeObjects(table.driver, session, table.place.profile);
   const { dataObjects } = table.place.profile;
   const anchored =
@@ -97,7 +97,7 @@ function requireEmpty(table: Table, session: Session): void {
 }
 
 /** `identity` and `log`, and the anchor. */
-function makeOwnKeys(table: Table, { handle: session }: Session): void {
+function makeOwnKeys(table: CeremonySession, { handle: session }: Session): void {
   const { driver, place } = table;
   const made: Handle[] = [];
   try {
@@ -111,7 +111,7 @@ function makeOwnKeys(table: Table, { handle: session }: Session): void {
 }
 
 function makeSigningPair(
-  { driver, place }: Table,
+  { driver, place }: CeremonySession,
   session: Handle,
   label: 'identity' | 'log',
   algorithm: 'Ed25519' | 'ECDSA-P256',

@@ -11,8 +11,8 @@ import { findAll, readBytes } from '../objects/objects.js';
 import { agreesOnKeks } from '../profile/profile.js';
 import { requireKept } from '../objects/unwrapChecked.js';
 import { requireNoneInFlight, requireNoWayOut, requireRotates } from './rotation.js';
-import type { Pins, Table } from './table.js';
-import { asUser, CeremonyRefused, officerThenUser } from './table.js';
+import type { Pins, CeremonySession } from './ceremonySession.js';
+import { asUser, CeremonyRefused, officerThenUser } from './ceremonySession.js';
 import { byLabel } from './trustedKeys.js';
 import {
   agreementPair,
@@ -31,7 +31,12 @@ import {
  * @returns the labels of what was made
  * @throws CeremonyRefused when a trusted key of the token would take a rotating key out
  */
-export function makeKeks(table: Table, slot: Slot, pins: Pins, version: number): Promise<readonly string[]> {
+export function makeKeks(
+  table: CeremonySession,
+  slot: Slot,
+  pins: Pins,
+  version: number,
+): Promise<readonly string[]> {
   const birth = new KekBirth(table, version);
   if (!agreesOnKeks(table.place.profile)) {
     return asUser(slot, pins.userPin, (session) => birth.generate(session.handle));
@@ -45,7 +50,7 @@ export function makeKeks(table: Table, slot: Slot, pins: Pins, version: number):
 }
 
 /** As the user: destroys key-encryption keys that were made just now and have sealed nothing. */
-export function destroyKeks({ driver }: Table, session: Handle, labels: readonly string[]): void {
+export function destroyKeks({ driver }: CeremonySession, session: Handle, labels: readonly string[]): void {
   for (const label of labels) {
     const template = [{ type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY }, ...byLabel(label)];
     for (const handle of findAll(driver, session, template)) driver.C_DestroyObject(session, handle);
@@ -70,7 +75,7 @@ class KekBirth {
   readonly #made: { readonly handle: Handle; readonly label: string }[] = [];
 
   constructor(
-    private readonly table: Table,
+    private readonly table: CeremonySession,
     private readonly version: number,
   ) {
     this.#mechanisms = new Mechanisms(table.place.profile);

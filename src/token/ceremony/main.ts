@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TokenNotReady } from '../cryptoki/faults.js';
 import { ceremonyCommands } from './commands.js';
-import { CeremonyRefused } from './table.js';
+import { CeremonyRefused } from './ceremonySession.js';
 
 const profiles = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'hsm-config');
 

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
-import { CeremonyRefused } from './table.js';
+import { CeremonyRefused } from './ceremonySession.js';
 
 /** A PIN from a file that only its owner may read, or typed without echo. Never from an argument or the environment. */
 export async function obtainPin(who: string, file: string | undefined): Promise<Buffer> {

@@ -3,8 +3,8 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ModuleEnvironment } from '../cryptoki/module.js';
 import { readProfile } from '../profile/profile.js';
-import type { TokenPlace } from './table.js';
-import { CeremonyRefused } from './table.js';
+import type { TokenLocation } from './ceremonySession.js';
+import { CeremonyRefused } from './ceremonySession.js';
 
 /** Which token a command is about, as typed. */
 export interface PlaceOptions {
@@ -30,7 +30,7 @@ export function withPlace(command: Command): Command {
 }
 
 /** Reads those options; `profiles` is the folder of the token profiles. */
-export function readPlace(profiles: string, options: PlaceOptions): TokenPlace {
+export function readPlace(profiles: string, options: PlaceOptions): TokenLocation {
   return {
     profile: readProfile(profileFile(profiles, options.profile)),
     label: options.label,

@@ -13,8 +13,8 @@ import type { TokenProfile } from '../profile/profile.js';
 import { importSpki } from '../service/findLongLived.js';
 import type { DescribedObject } from './describe.js';
 import { describeObjects, readPublicKey } from './describe.js';
-import type { Table } from './table.js';
-import { CeremonyRefused } from './table.js';
+import type { CeremonySession } from './ceremonySession.js';
+import { CeremonyRefused } from './ceremonySession.js';
 
 const eventSchema = z.strictObject({ at: z.iso.datetime(), what: z.string().max(1000) });
 /** Something that was done in the ceremony. */
@@ -105,7 +105,7 @@ export function readRecord(text: string, token: { readonly label: string }): Ear
  * the user PIN can plant one, and what stands in the record is what the daemon believes. Throws {@link CeremonyRefused}.
  */
 export function requireRecorded(
-  { driver, place }: Table,
+  { driver, place }: CeremonySession,
   session: Handle,
   { checkValues }: EarlierRecord,
 ): void {

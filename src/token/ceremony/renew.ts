@@ -12,12 +12,12 @@ import { RECIPIENTS, unboundedTrustedKeys } from '../objects/depositaries.js';
 import { makeKeks } from './kekBirth.js';
 import type { CeremonyRecord, EarlierRecord } from './record.js';
 import { makeRecord, requireRecorded } from './record.js';
-import type { Pins, Table, TokenPlace } from './table.js';
-import { asUser, atTable, CeremonyRefused, getSlot } from './table.js';
+import type { Pins, CeremonySession, TokenLocation } from './ceremonySession.js';
+import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
 
 /** Which token is renewed, both PINs, and the record that is continued. The caller zeroes the PINs. */
-export interface Renewal extends TokenPlace, Pins {
+export interface Renewal extends TokenLocation, Pins {
   readonly now: Date;
   /** The record before, which the new one continues. */
   readonly before: EarlierRecord;
@@ -31,7 +31,7 @@ export interface Renewal extends TokenPlace, Pins {
  * No daemon may have the token open: it would see names twice.
  */
 export function renew(order: Renewal): Promise<CeremonyRecord> {
-  return atTable(order, async (table) => {
+  return withToken(order, async (table) => {
     const slot = getSlot(table);
     const { plan, pairs } = await asUser(slot, order.userPin, ({ handle }) => {
       requireRecorded(table, handle, order.before);
@@ -68,7 +68,7 @@ interface NewPair {
   readonly key: KeyObject;
 }
 
-function planOf({ driver, place }: Table, session: Handle, before: EarlierRecord): Plan {
+function planOf({ driver, place }: CeremonySession, session: Handle, before: EarlierRecord): Plan {
   const labels = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }]).map((handle) =>
     labelOf(driver, session, handle),
   );
@@ -108,7 +108,7 @@ function planOf({ driver, place }: Table, session: Handle, before: EarlierRecord
 
 /** Trusted public keys that take any key; none where the token knows nothing of that. */
 function unboundedOf(
-  { driver, place }: Pick<Table, 'driver' | 'place'>,
+  { driver, place }: Pick<CeremonySession, 'driver' | 'place'>,
   session: Handle,
 ): ReturnType<typeof unboundedTrustedKeys> {
   return place.profile.absentAttributes.includes('CKA_WRAP_TEMPLATE')
@@ -117,7 +117,7 @@ function unboundedOf(
 }
 
 /** As the user: the private halves of the new pairs; none is left when one cannot be made. */
-function makePairs(table: Table, session: Handle, plan: Plan): readonly NewPair[] {
+function makePairs(table: CeremonySession, session: Handle, plan: Plan): readonly NewPair[] {
   const made: NewPair[] = [];
   try {
     for (const { pair } of plan.depositaries)
@@ -130,7 +130,12 @@ function makePairs(table: Table, session: Handle, plan: Plan): readonly NewPair[
 }
 
 /** As the keeper: what is new first, then the old is destroyed, so that there is always one of each. */
-function exchangeTrusted(table: Table, session: Handle, plan: Plan, pairs: readonly NewPair[]): void {
+function exchangeTrusted(
+  table: CeremonySession,
+  session: Handle,
+  plan: Plan,
+  pairs: readonly NewPair[],
+): void {
   const { driver, place } = table;
   const unbounded = unboundedOf(table, session);
   const replaced = plan.depositaries.filter(({ isUnbounded }) => isUnbounded);

@@ -7,8 +7,8 @@ import { Mechanisms } from '../profile/mechanisms.js';
 import { findAll } from '../objects/objects.js';
 import { userPair, userSecret } from '../profile/templates.js';
 import { trustedKeys, unboundedTrustedKeys } from '../objects/depositaries.js';
-import type { Table } from './table.js';
-import { CeremonyRefused } from './table.js';
+import type { CeremonySession } from './ceremonySession.js';
+import { CeremonyRefused } from './ceremonySession.js';
 
 /**
  * A key that comes out of a rotating handle goes out again under any trusted key that takes it. So before such a handle is
@@ -38,7 +38,7 @@ export function requireNoneInFlight(driver: PKCS11, session: Handle): void {
 
 /** A key made here goes under the KEK, out by its rotating handle, and under the KEK again, and is the same. */
 export function requireRotates(
-  { driver, place }: Table,
+  { driver, place }: CeremonySession,
   session: Handle,
   kind: OperateKind,
   { kek, rotating }: { readonly kek: Handle; readonly rotating: Handle },

@@ -8,13 +8,13 @@ import { findAll, readBytes, readRsaSpki, readsBack } from '../objects/objects.j
 import { fingerprint, rsaNumbers } from '../cryptoki/spki.js';
 import { unwrappingPair } from '../profile/templates.js';
 import { requireKept } from '../objects/unwrapChecked.js';
-import type { Pins, Table } from './table.js';
-import { asSecurityOfficer, asUser, CeremonyRefused } from './table.js';
+import type { Pins, CeremonySession } from './ceremonySession.js';
+import { asSecurityOfficer, asUser, CeremonyRefused } from './ceremonySession.js';
 import { trustedTemplate } from '../profile/ceremonyTemplates.js';
 
 /** The security officer; where the token has none by now, the user. */
 export function asKeeper<T>(
-  table: Table,
+  table: CeremonySession,
   slot: Slot,
   { soPin, userPin }: Pins,
   work: (session: Session) => T,
@@ -28,7 +28,7 @@ export function asKeeper<T>(
  * As the user: makes the server's pair of this label and removes its public half, since the user's is untrusted and the keeper
  * makes a trusted one of the DER SubjectPublicKeyInfo that this returns.
  */
-export function makeServerPair({ driver, place }: Table, session: Handle, label: string): Buffer {
+export function makeServerPair({ driver, place }: CeremonySession, session: Handle, label: string): Buffer {
   const mechanisms = new Mechanisms(place.profile);
   const dialect = new Dialect(place.profile);
   const asked = unwrappingPair(label, mechanisms.opening());
@@ -47,14 +47,14 @@ export function makeServerPair({ driver, place }: Table, session: Handle, label:
 }
 
 /** As the user: destroys the private half of the server's pair of this label. */
-export function destroyPrivateHalf({ driver }: Table, session: Handle, label: string): void {
+export function destroyPrivateHalf({ driver }: CeremonySession, session: Handle, label: string): void {
   const template = [{ type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY }, ...byLabel(label)];
   for (const object of findAll(driver, session, template)) driver.C_DestroyObject(session, object);
 }
 
 /** As the keeper: makes these keys trusted objects of these labels, all or none. */
 export function makeTrusted(
-  { driver, place }: Table,
+  { driver, place }: CeremonySession,
   session: Handle,
   keys: readonly { readonly label: string; readonly key: KeyObject }[],
 ): readonly Handle[] {

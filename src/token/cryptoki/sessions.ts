@@ -10,7 +10,7 @@ export type TokenLog = (
 ) => void;
 
 /** A place in the pool, held by one piece of work at a time. */
-export interface Lease {
+export interface SessionSlot {
   /** The session to use now; opened when needed. */
   session(): Handle;
   /**
@@ -65,7 +65,7 @@ export class Sessions {
   ) {}
 
   /** A place; EscrowError `token-unavailable` when none became free in time. */
-  async acquire(): Promise<Lease> {
+  async acquire(): Promise<SessionSlot> {
     if (this.#leased >= this.bounds.size) await this.#wait();
     else this.#leased += 1;
     return this.#lease();
@@ -101,7 +101,7 @@ export class Sessions {
     });
   }
 
-  #lease(): Lease {
+  #lease(): SessionSlot {
     const spoiled: Handle[] = [];
     let current: Handle | undefined;
     let released = false;

@@ -12,7 +12,7 @@ import { objectNames, readServerForLabel } from './objectNames.js';
 import { findAll, readBytes, readRsaSpki } from './objects.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { fingerprint } from '../cryptoki/spki.js';
-import type { NewestPairs, Workbench } from './openParts.js';
+import type { NewestPairs, OpenParts } from './openParts.js';
 
 /** Which trusted key: a depositary's own, or the public half of the server's pair regarding one. */
 export type TrustedLabel = `depositary:${PrincipalId}` | `server-for:${string}`;
@@ -22,18 +22,18 @@ export type TrustedLabel = `depositary:${PrincipalId}` | `server-for:${string}`;
  * shows it as trusted (where it can), its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one
  * may claim the name.
  */
-export async function trustedKey(bench: Workbench, label: TrustedLabel): Promise<Handle> {
-  const found = await bench.objects.find(recipient(bench, label), (session, handle) =>
-    readChecked(bench.driver, session, handle, label),
+export async function trustedKey(parts: OpenParts, label: TrustedLabel): Promise<Handle> {
+  const found = await parts.objects.find(recipient(parts, label), (session, handle) =>
+    readChecked(parts.driver, session, handle, label),
   );
   if (found !== undefined) return found.handle;
-  await bench.health.check();
+  await parts.health.check();
   throw new EscrowError('depositary-not-enrolled');
 }
 
 /** Forgets what was remembered of a trusted key, after a failed use. */
-export function forgetTrustedKey(bench: Workbench, label: string): void {
-  bench.objects.forget(recipient(bench, label));
+export function forgetTrustedKey(parts: OpenParts, label: string): void {
+  parts.objects.forget(recipient(parts, label));
 }
 
 /** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
@@ -41,8 +41,8 @@ export class ServerPairs implements NewestPairs {
   readonly #newest = new Map<PrincipalId, ServerForVersion>();
 
   /** The version of the newest; looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */
-  async newest(bench: Workbench, id: PrincipalId): Promise<ServerForVersion> {
-    if (!this.#newest.has(id)) await enrolledDepositaries(bench);
+  async newest(parts: OpenParts, id: PrincipalId): Promise<ServerForVersion> {
+    if (!this.#newest.has(id)) await enrolledDepositaries(parts);
     if (!this.#newest.has(id)) throw new EscrowError('depositary-not-enrolled');
     return this.#newest.get(id);
   }
@@ -60,12 +60,12 @@ export class ServerPairs implements NewestPairs {
  * The depositaries with whom the token can deal now: a trusted key of their own, and the server's newest pair regarding
  * them, each once. Always read from the token; one that is enrolled twice or by half is left out and reported.
  */
-export async function enrolledDepositaries(bench: Workbench): Promise<readonly EnrolledDepositary[]> {
-  return bench.objects.alone((session) => {
-    const trusted = byLabel(bench.driver, session, RECIPIENTS[bench.profile.depositaryKeys]);
-    const unwrapping = byLabel(bench.driver, session, UNWRAPPING_KEYS);
+export async function enrolledDepositaries(parts: OpenParts): Promise<readonly EnrolledDepositary[]> {
+  return parts.objects.alone((session) => {
+    const trusted = byLabel(parts.driver, session, RECIPIENTS[parts.profile.depositaryKeys]);
+    const unwrapping = byLabel(parts.driver, session, UNWRAPPING_KEYS);
     // After looking: a token that is gone finds nothing from then on, and it may have gone in between.
-    bench.health.checkIn(session);
+    parts.health.checkIn(session);
     const enrolled: EnrolledDepositary[] = [];
     for (const label of trusted.keys()) {
       const id = label.startsWith(OWN_PREFIX) ? parsePrincipalId(label.slice(OWN_PREFIX.length)) : undefined;
@@ -75,15 +75,15 @@ export async function enrolledDepositaries(bench: Workbench): Promise<readonly E
       const server = pair === undefined ? undefined : only(trusted.get(pair.label));
       const opener = pair === undefined ? undefined : only(unwrapping.get(pair.label));
       if (own === undefined || pair === undefined || server === undefined || opener === undefined) {
-        forgetTrustedKey(bench, label);
-        bench.serverPairs.forget(id);
-        bench.log('warn', 'a depositary is left out: not enrolled exactly once', { depositary: id });
+        forgetTrustedKey(parts, label);
+        parts.serverPairs.forget(id);
+        parts.log('warn', 'a depositary is left out: not enrolled exactly once', { depositary: id });
         continue;
       }
-      readChecked(bench.driver, session, server, pair.label);
-      const publicKey = readChecked(bench.driver, session, own, label);
-      bench.objects.remember(recipient(bench, label), { handle: own, publicKey });
-      bench.serverPairs.remember(id, pair.version);
+      readChecked(parts.driver, session, server, pair.label);
+      const publicKey = readChecked(parts.driver, session, own, label);
+      parts.objects.remember(recipient(parts, label), { handle: own, publicKey });
+      parts.serverPairs.remember(id, pair.version);
       enrolled.push({ id, publicKey, fingerprint: fingerprint(publicKey).toString('hex') });
     }
     return enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -145,8 +145,8 @@ export function unboundedTrustedKeys(driver: PKCS11, session: Handle): readonly 
   );
 }
 
-function recipient(bench: Workbench, label: string): ObjectName {
-  return objectNames.recipient(label, bench.profile.depositaryKeys);
+function recipient(parts: OpenParts, label: string): ObjectName {
+  return objectNames.recipient(label, parts.profile.depositaryKeys);
 }
 
 function byLabel(

@@ -17,7 +17,7 @@ import { readAttribute } from './objectCheck.js';
 import type { ObjectName } from './objectNames.js';
 import { objectNames, readServerForLabel } from './objectNames.js';
 import { RECIPIENTS } from './depositaries.js';
-import type { Workbench } from './openParts.js';
+import type { OpenParts } from './openParts.js';
 
 /**
  * The classes that are accounted for: what a key or its bytes can be kept in. A public key opens and signs nothing, and of
@@ -41,16 +41,16 @@ const SLICE_MS = 4;
 
 /** See `Token.unaccounted`. */
 export async function unaccountedObjects(
-  bench: Workbench,
+  parts: OpenParts,
   records: (named: StandingObjects) => Promise<RecordedObjects>,
 ): Promise<readonly UnaccountedObject[]> {
-  const found = await listed(bench);
-  const partners = await trustedHalves(bench);
+  const found = await listed(parts);
+  const partners = await trustedHalves(parts);
   // After looking: a token that is gone finds nothing from then on, and what is not found would be over.
-  await bench.health.check();
+  await parts.health.check();
   const recorded = await records(namedIn(found));
-  const account = new Account(bench, recorded, partners);
-  const foreign = await inSlices(bench, found, (session, object) =>
+  const account = new Account(parts, recorded, partners);
+  const foreign = await inSlices(parts, found, (session, object) =>
     account.has(session, object) ? [] : [object],
   );
   return [
@@ -62,12 +62,12 @@ export async function unaccountedObjects(
   ];
 }
 
-async function listed(bench: Workbench): Promise<readonly Found[]> {
+async function listed(parts: OpenParts): Promise<readonly Found[]> {
   const found: Found[] = [];
   for (const name of Object.keys(CLASSES) as ClassName[]) {
-    const handles = await handlesOf(bench, [{ type: pkcs11.CKA_CLASS, value: CLASSES[name] }]);
-    const some = await inSlices(bench, handles, (session, handle) => [
-      { handle, in: name, label: labelOf(bench, session, handle) },
+    const handles = await handlesOf(parts, [{ type: pkcs11.CKA_CLASS, value: CLASSES[name] }]);
+    const some = await inSlices(parts, handles, (session, handle) => [
+      { handle, in: name, label: labelOf(parts, session, handle) },
     ]);
     found.push(...some);
   }
@@ -76,8 +76,8 @@ async function listed(bench: Workbench): Promise<readonly Found[]> {
 
 /** Objects that are kept in the token. */
 function handlesOf(
-  { objects, findHandles, dialect }: Workbench,
-  template: Parameters<Workbench['findHandles']>[1],
+  { objects, findHandles, dialect }: OpenParts,
+  template: Parameters<OpenParts['findHandles']>[1],
 ): Promise<readonly Handle[]> {
   return objects.alone((session) =>
     findHandles(session, [...dialect.template(template), { type: pkcs11.CKA_TOKEN, value: true }]),
@@ -89,7 +89,7 @@ function handlesOf(
  * destroyed meanwhile is left out.
  */
 async function inSlices<T, R>(
-  { objects }: Workbench,
+  { objects }: OpenParts,
   all: readonly T[],
   look: (session: Handle, one: T) => readonly R[],
 ): Promise<readonly R[]> {
@@ -116,21 +116,21 @@ function unlessGone<R>(look: () => readonly R[]): readonly R[] {
   }
 }
 
-function labelOf({ driver }: Workbench, session: Handle, handle: Handle): string {
+function labelOf({ driver }: OpenParts, session: Handle, handle: Handle): string {
   return (readAttribute(driver, session, handle, pkcs11.CKA_LABEL) ?? Buffer.alloc(0)).toString('utf8');
 }
 
 /** Of the server's pairs: the modulus of the half that is trusted, by label. */
 type TrustedHalves = ReadonlyMap<string, Buffer>;
 
-async function trustedHalves(bench: Workbench): Promise<TrustedHalves> {
-  const { driver, profile } = bench;
+async function trustedHalves(parts: OpenParts): Promise<TrustedHalves> {
+  const { driver, profile } = parts;
   const handles = await handlesOf(
-    bench,
+    parts,
     RECIPIENTS[profile.depositaryKeys].filter(({ type }) => type !== pkcs11.CKA_TOKEN),
   );
-  const halves = await inSlices(bench, handles, (session, handle) => {
-    const label = labelOf(bench, session, handle);
+  const halves = await inSlices(parts, handles, (session, handle) => {
+    const label = labelOf(parts, session, handle);
     const modulus = readAttribute(driver, session, handle, pkcs11.CKA_MODULUS);
     return modulus === undefined || readServerForLabel(label) === undefined
       ? []
@@ -176,7 +176,7 @@ function readName(label: string): Name | undefined {
 /** What accounts for the objects of the token: the ceremony, by how they are made, and the records. */
 class Account {
   constructor(
-    private readonly bench: Workbench,
+    private readonly parts: OpenParts,
     private readonly recorded: RecordedObjects,
     private readonly trusted: TrustedHalves,
   ) {}
@@ -207,19 +207,19 @@ class Account {
   }
 
   #isAs(session: Handle, { handle }: Found, name: ObjectName): boolean {
-    return this.bench.objects.check.isAsMade(session, handle, name);
+    return this.parts.objects.check.isAsMade(session, handle, name);
   }
 
   #hasTransport(session: Handle, object: Found, id: RecoveryId): boolean {
     const name = objectNames.transport(id);
-    const isHalfMade = object.in === 'private key' && this.bench.objects.isInTheMaking(name);
+    const isHalfMade = object.in === 'private key' && this.parts.objects.isInTheMaking(name);
     return isHalfMade || this.#isAs(session, object, name);
   }
 
   #hasRotating(session: Handle, object: Found, kek: string): boolean {
     const kind = readKekLabel(kek)?.kind;
     if (kind === undefined || !isOperate(kind)) return false;
-    const { pins } = this.bench;
+    const { pins } = this.parts;
     return (
       (pins === undefined || pins.keks.has(kek)) &&
       this.#isAs(session, object, objectNames.rotating(kek, kind))
@@ -235,10 +235,10 @@ class Account {
     if (!this.#isAs(session, object, objectNames.serverFor(id, version))) return false;
     const half = this.trusted.get(object.label);
     if (half !== undefined) {
-      const { driver } = this.bench;
+      const { driver } = this.parts;
       return readAttribute(driver, session, object.handle, pkcs11.CKA_MODULUS)?.equals(half) === true;
     }
-    const { pins } = this.bench;
+    const { pins } = this.parts;
     if (pins?.labels.has(object.label) === true) return true;
     const isOlder = [...this.trusted.keys()].some((label) => {
       const other = readServerForLabel(label);
@@ -262,9 +262,9 @@ class Account {
 
   /** Undefined when this token knows no such mechanism. */
   #allowed({ mechanisms }: RaisedGrant): readonly number[] | undefined {
-    const known: readonly Mechanism[] = this.bench.profile.grantMechanisms;
+    const known: readonly Mechanism[] = this.parts.profile.grantMechanisms;
     return mechanisms.every((name) => known.includes(name))
-      ? this.bench.mechanisms.allowed(mechanisms)
+      ? this.parts.mechanisms.allowed(mechanisms)
       : undefined;
   }
 }

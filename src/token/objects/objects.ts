@@ -9,7 +9,7 @@ import type { Sessions } from '../cryptoki/sessions.js';
 import { rsaSpki } from '../cryptoki/spki.js';
 
 /** An object that stands in the token, and its DER SubjectPublicKeyInfo where it is a public key. */
-export interface Standing {
+export interface TokenObject {
   readonly handle: Handle;
   readonly publicKey: Buffer | undefined;
 }
@@ -92,7 +92,7 @@ export function readRsaSpki(driver: PKCS11, session: Handle, object: Handle): Bu
  * what was found is remembered until a call says that it is gone.
  */
 export class TokenObjects {
-  readonly #known = new Map<string, Standing>();
+  readonly #known = new Map<string, TokenObject>();
   readonly #inTheMaking = new Set<string>();
 
   constructor(
@@ -139,7 +139,7 @@ export class TokenObjects {
   async find(
     name: ObjectName,
     read?: (session: Handle, handle: Handle) => Buffer,
-  ): Promise<Standing | undefined> {
+  ): Promise<TokenObject | undefined> {
     const known = this.#known.get(name.key);
     if (known !== undefined) return known;
     return this.alone((session) => {
@@ -173,7 +173,7 @@ export class TokenObjects {
     throw await missing();
   }
 
-  remember(name: ObjectName, standing: Standing): void {
+  remember(name: ObjectName, standing: TokenObject): void {
     this.#known.set(name.key, standing);
   }
 

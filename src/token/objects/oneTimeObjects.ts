@@ -2,16 +2,16 @@ import pkcs11 from 'pkcs11js';
 import type { GrantId, RecoveryId } from '../../escrow/records/ids.js';
 import { parseId } from '../../escrow/records/ids.js';
 import { findAll, readBytes } from './objects.js';
-import type { Workbench } from './openParts.js';
+import type { OpenParts } from './openParts.js';
 
 /**
  * The one-time keys and grants that stand in the token now, by their labels. A transport pair counts with either
  * half: a kill between the two leaves one.
  */
 export async function standingObjects(
-  bench: Workbench,
+  parts: OpenParts,
 ): Promise<{ readonly transports: readonly RecoveryId[]; readonly grants: readonly GrantId[] }> {
-  const { driver, objects, health } = bench;
+  const { driver, objects, health } = parts;
   return objects.alone((session) => {
     const transports = new Set<RecoveryId>();
     const grants = new Set<GrantId>();

@@ -14,7 +14,7 @@ import type { PrincipalId } from '../../escrow/records/ids.js';
 import type { ServerForVersion } from '../../escrow/records/deposit.js';
 
 /** One open token, as all its loans share it. */
-export interface Workbench {
+export interface OpenParts {
   readonly driver: PKCS11;
   /** C_GenerateKeyPair on another thread. */
   readonly generatePair: GenerateKeyPair;
@@ -39,7 +39,7 @@ export interface Workbench {
 /** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
 export interface NewestPairs {
   /** Looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */
-  newest(bench: Workbench, id: PrincipalId): Promise<ServerForVersion>;
+  newest(parts: OpenParts, id: PrincipalId): Promise<ServerForVersion>;
   remember(id: PrincipalId, version: ServerForVersion): void;
   forget(id: PrincipalId): void;
 }

@@ -7,7 +7,7 @@ import type { Template } from '../cryptoki/attributes.js';
 import { attributeName } from './objectCheck.js';
 import { readBytes, readDifferently } from './objects.js';
 import { CURVES } from '../cryptoki/spki.js';
-import type { Workbench } from './openParts.js';
+import type { OpenParts } from './openParts.js';
 
 /** One unwrapping: which ciphertext, with which key, into what. */
 export interface Unwrapping {
@@ -30,7 +30,7 @@ export class OtherKey extends Error {
  * `token-unavailable` thrown; a key of another specification is destroyed and {@link OtherKey} thrown.
  */
 export function unwrapChecked(
-  { driver, dialect, log }: Pick<Workbench, 'driver' | 'dialect' | 'log'>,
+  { driver, dialect, log }: Pick<OpenParts, 'driver' | 'dialect' | 'log'>,
   session: Handle,
   order: Unwrapping,
 ): Handle {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CeremonyRefused } from '../ceremony/table.js';
+import { CeremonyRefused } from '../ceremony/ceremonySession.js';
 import { TokenNotReady } from '../cryptoki/faults.js';
 import { probeCommand } from './commands.js';
 

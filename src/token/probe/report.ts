@@ -3,7 +3,7 @@ import { ATTACKS_TRY } from '../profile/attackNames.js';
 import type { OpenToken } from '../service/openToken.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { selfTest } from '../selfTest/selfTest.js';
-import type { Trip } from '../selfTest/roundTrips.js';
+import type { RoundTrip } from '../selfTest/roundTrips.js';
 
 /** What the profile says of an attack, and what the token did. */
 export type Verdict =
@@ -25,7 +25,7 @@ export interface ProbeReport {
   readonly profile: string;
   readonly device: string;
   readonly label: string;
-  readonly trips: readonly Trip[];
+  readonly trips: readonly RoundTrip[];
   readonly attacks: readonly {
     readonly attack: AttackName;
     readonly tries: string;

@@ -24,15 +24,15 @@ import { importSpki } from '../service/findLongLived.js';
 import { signable, verifies } from './verifying.js';
 
 /** One way through the verbs, and whether what came out at the other end is what went in. */
-export interface Trip {
+export interface RoundTrip {
   readonly trip: string;
   readonly outcome: 'works' | 'fails' | 'not tried';
   /** Why it fails or was not tried. */
   readonly detail?: string;
 }
 
-/** What {@link tryTrips} tries. */
-export interface TripsWanted {
+/** What {@link tryRoundTrips} tries. */
+export interface RoundTripsWanted {
   readonly specs: readonly KeySpec[];
   /** Whether a transport pair (RSA-3072) is made as well. */
   readonly transport: 'tried' | 'left out';
@@ -45,10 +45,10 @@ export interface TripsWanted {
  * token. The keys are made for this and destroyed. They were never anybody's, which is why they may be in the clear in
  * this process for a moment. In the order of `specs`; a trip that fails is a result.
  */
-export async function tryTrips(
+export async function tryRoundTrips(
   token: OpenToken,
-  { specs, transport, lanes }: TripsWanted,
-): Promise<readonly Trip[]> {
+  { specs, transport, lanes }: RoundTripsWanted,
+): Promise<readonly RoundTrip[]> {
   const owner = await promisify(generateKeyPair)('rsa', { modulusLength: 2048 });
   const work: Work[] = [
     async () => [await tried('identity signs an attestation', () => attestation(token))],
@@ -66,11 +66,11 @@ export async function tryTrips(
 
 const REPLY_TRIP = 'a reply opens, and the layer under it';
 
-type Work = () => Promise<readonly Trip[]>;
+type Work = () => Promise<readonly RoundTrip[]>;
 
 /** The results in the order of `work`, which is begun from its end: what takes longest stands there. */
-async function inLanes(work: readonly Work[], lanes: number): Promise<readonly (readonly Trip[])[]> {
-  const results: (readonly Trip[])[] = [];
+async function inLanes(work: readonly Work[], lanes: number): Promise<readonly (readonly RoundTrip[])[]> {
+  const results: (readonly RoundTrip[])[] = [];
   const left = [...work.entries()];
   const lane = async (): Promise<void> => {
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
@@ -83,7 +83,7 @@ async function inLanes(work: readonly Work[], lanes: number): Promise<readonly (
 }
 
 /** One key of this specification: made, deposited, released, and granted for each mechanism of the profile. */
-async function tripsOf(token: OpenToken, spec: KeySpec, owner: KeyPair): Promise<readonly Trip[]> {
+async function tripsOf(token: OpenToken, spec: KeySpec, owner: KeyPair): Promise<readonly RoundTrip[]> {
   let made: Deposited | undefined;
   const released = await tried(`${spec}: made, deposited, released`, async () => {
     made = await deposited(token, spec, owner);
@@ -113,12 +113,12 @@ const AAD = Buffer.alloc(32, 1);
  * Tries a trip, and once more when it fails: another daemon on the same token may take what stands there for a moment,
  * and is in no record, for what a crash left behind.
  */
-async function tried(trip: string, go: () => Promise<unknown>): Promise<Trip> {
+async function tried(trip: string, go: () => Promise<unknown>): Promise<RoundTrip> {
   const first = await once(trip, go);
   return first.outcome === 'works' ? first : once(trip, go);
 }
 
-async function once(trip: string, go: () => Promise<unknown>): Promise<Trip> {
+async function once(trip: string, go: () => Promise<unknown>): Promise<RoundTrip> {
   try {
     await go();
     return { trip, outcome: 'works' };
@@ -161,7 +161,7 @@ async function reply(token: OpenToken): Promise<void> {
 }
 
 /** generateShareKey, generateLayerKey, wrapToDepositary, wrapToServerFor, sealUnder, unwrapLayer, openUnder. */
-async function depositaryTrip(token: OpenToken): Promise<Trip> {
+async function depositaryTrip(token: OpenToken): Promise<RoundTrip> {
   const trip = 'a share goes to a depositary, a layer to the server and back';
   const [first] = await token.enrolled();
   if (first === undefined) return { trip, outcome: 'not tried', detail: 'nobody is enrolled' };

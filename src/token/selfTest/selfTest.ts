@@ -25,11 +25,11 @@ import {
   userPair,
   userSecret,
 } from '../profile/templates.js';
-import type { Trip } from './roundTrips.js';
-import { tryTrips } from './roundTrips.js';
+import type { RoundTrip } from './roundTrips.js';
+import { tryRoundTrips } from './roundTrips.js';
 import { RECIPIENTS } from '../objects/depositaries.js';
 import { unwrapChecked } from '../objects/unwrapChecked.js';
-import type { Workbench } from '../objects/openParts.js';
+import type { OpenParts } from '../objects/openParts.js';
 
 /** What came of one attack. */
 export interface AttackResult {
@@ -47,12 +47,12 @@ export type SelfTestExtent = 'full' | 'quick';
 
 /** What a self-test found. */
 export interface SelfTestResult {
-  readonly trips: readonly Trip[];
+  readonly trips: readonly RoundTrip[];
   readonly attacks: readonly AttackResult[];
 }
 
 /**
- * Proves a token: takes every verb at the key specifications of its profile through its round trip ({@link tryTrips}), then
+ * Proves a token: takes every verb at the key specifications of its profile through its round trip ({@link tryRoundTrips}), then
  * tries every attack that the token must refuse ({@link tryAttacks}). Nothing of it stays in the token.
  */
 export async function selfTest(token: OpenToken, extent: SelfTestExtent): Promise<SelfTestResult> {
@@ -63,7 +63,7 @@ export async function selfTest(token: OpenToken, extent: SelfTestExtent): Promis
     Promise.resolve(Math.min(profile.sessions, MOST_LANES)),
   );
   const transport = extent === 'full' ? 'tried' : 'left out';
-  const trips = await tryTrips(token, { specs, transport, lanes });
+  const trips = await tryRoundTrips(token, { specs, transport, lanes });
   return { trips, attacks: await tryAttacks(token) };
 }
 
@@ -81,14 +81,14 @@ function bitsToFind(spec: KeySpec): number {
  * nothing of it stays. Throws EscrowError `token-unavailable` when those keys cannot be made.
  */
 export function tryAttacks(token: OpenToken): Promise<readonly AttackResult[]> {
-  return withWorkbench(token, async (bench) => {
-    const loan = new Loan(bench.driver, bench.pool, bench.log);
+  return withWorkbench(token, async (parts) => {
+    const loan = new Loan(parts.driver, parts.pool, parts.log);
     try {
-      const target = await makeTarget(bench, loan);
+      const target = await makeTarget(parts, loan);
       const results: AttackResult[] = [];
       for (const attack of ATTACK_NAMES) {
         const refused = await isRefused(loan, target, attack);
-        results.push({ attack, refused, ...olderKekOf(attack, bench.newestKek) });
+        results.push({ attack, refused, ...olderKekOf(attack, parts.newestKek) });
       }
       return results;
     } finally {
@@ -97,7 +97,7 @@ export function tryAttacks(token: OpenToken): Promise<readonly AttackResult[]> {
   });
 }
 
-function olderKekOf(attack: AttackName, newest: Workbench['newestKek']): { readonly olderKek?: string } {
+function olderKekOf(attack: AttackName, newest: OpenParts['newestKek']): { readonly olderKek?: string } {
   if (!(attack in NEEDS_NEWER_KEK)) return {};
   const label = newest[NEEDS_NEWER_KEK[attack as keyof typeof NEEDS_NEWER_KEK]];
   return readKekLabel(label)?.kind === undefined ? { olderKek: label } : {};
@@ -124,11 +124,11 @@ export async function isRefused(loan: Loan, target: Target, attack: AttackName):
 
 class Succeeded extends Error {}
 
-async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
-  const { driver, mechanisms, dialect } = bench;
-  const handles = await findAttacked(bench);
+async function makeTarget(parts: OpenParts, loan: Loan): Promise<Target> {
+  const { driver, mechanisms, dialect } = parts;
+  const handles = await findAttacked(parts);
   const kwp = mechanisms.plain('keyWrapWithPadding');
-  const transport = await makeTransport(bench, loan);
+  const transport = await makeTransport(parts, loan);
   return loan.step((session) => {
     const keep = (handle: Handle): Handle => {
       loan.discardLater(handle);
@@ -162,7 +162,7 @@ async function makeTarget(bench: Workbench, loan: Loan): Promise<Target> {
       user: pair.privateKey,
       point,
       grant: keep(
-        unwrapChecked(bench, session, {
+        unwrapChecked(parts, session, {
           mechanism: kwp,
           with: keks['operate:sign'].kek,
           wrapped: keks['operate:sign'].blob,
@@ -186,7 +186,7 @@ async function findAttacked({
   objects,
   newestKek,
   profile,
-}: Workbench): Promise<
+}: OpenParts): Promise<
   Pick<Target, 'rotating' | 'recipients'> & { readonly keks: Readonly<Record<KekKind, Handle>> }
 > {
   return objects.alone((session) => {
@@ -212,7 +212,7 @@ function mapKinds<T>(make: (kind: KekKind) => T): Readonly<Record<KekKind, T>> {
 }
 
 async function makeTransport(
-  { driver, generatePair, mechanisms, dialect, profile }: Workbench,
+  { driver, generatePair, mechanisms, dialect, profile }: OpenParts,
   loan: Loan,
 ): Promise<Target['transport']> {
   const { publicKey, privateKey } = dialect.pair(unwrappingPair(undefined, mechanisms.opening()));

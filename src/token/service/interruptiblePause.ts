@@ -1,5 +1,5 @@
 /** A pause that can be cut short. */
-export class Wakeable {
+export class InterruptiblePause {
   #wake: () => void = () => undefined;
   #isWoken = false;
 

@@ -29,7 +29,7 @@ import { enrolledDepositaries, ServerPairs } from '../objects/depositaries.js';
 import { depositVerbs } from '../verbs/deposit.js';
 import { operateVerbs } from '../verbs/operate.js';
 import { recoveryVerbs } from '../verbs/recovery.js';
-import type { Workbench } from '../objects/openParts.js';
+import type { OpenParts } from '../objects/openParts.js';
 
 /** Which token is opened, with which PIN, and how long its users wait. */
 export interface OpenTokenOptions {
@@ -133,7 +133,7 @@ async function enter(
       throw objectsWrong(error);
     });
     const pairMaker = options.startPairs?.(place, pinForPairs);
-    const bench = {
+    const parts = {
       driver,
       pairMaker,
       generatePair,
@@ -149,7 +149,7 @@ async function enter(
       serverPairs: new ServerPairs(),
       log,
     };
-    return new ReadyToken(bench, { identity, log: logSpki, older }, forLog, async () => {
+    return new ReadyToken(parts, { identity, log: logSpki, older }, forLog, async () => {
       const pairsEnded = pairMaker?.close();
       closeSessions();
       try {
@@ -168,7 +168,7 @@ async function enter(
 }
 
 /** For the self-test: the workbench of an open token. The core is never given it. */
-export function withWorkbench<T>(token: OpenToken, use: (bench: Workbench) => Promise<T>): Promise<T> {
+export function withWorkbench<T>(token: OpenToken, use: (parts: OpenParts) => Promise<T>): Promise<T> {
   if (!(token instanceof ReadyToken)) throw new EscrowError('internal', 'Not a token of this adapter.');
   return token.withWorkbench(use);
 }
@@ -178,20 +178,20 @@ class ReadyToken implements TokenGeneration {
   readonly identityKey: Uint8Array;
   readonly logKey: OpenToken['logKey'];
   readonly older: readonly string[];
-  readonly #bench: Workbench;
+  readonly #parts: OpenParts;
   readonly #forLog: Sessions;
   readonly #underWay = new Set<Promise<unknown>>();
   #giveBack: (() => Promise<void>) | undefined;
   #objectsMade = 0;
 
   constructor(
-    bench: Workbench,
+    parts: OpenParts,
     keys: Pick<LongLived, 'identity' | 'log' | 'older'>,
     forLog: Sessions,
     giveBack: () => Promise<void>,
   ) {
-    const { profile, keySpecs, grantMechanisms, oaep, logKey } = bench.profile;
-    this.#bench = bench;
+    const { profile, keySpecs, grantMechanisms, oaep, logKey } = parts.profile;
+    this.#parts = parts;
     this.#forLog = forLog;
     this.#giveBack = giveBack;
     this.abilities = { profile, keySpecs, mechanisms: grantMechanisms, oaep };
@@ -205,15 +205,15 @@ class ReadyToken implements TokenGeneration {
   }
 
   enrolled(): ReturnType<Token['enrolled']> {
-    return this.#use(() => enrolledDepositaries(this.#bench));
+    return this.#use(() => enrolledDepositaries(this.#parts));
   }
 
   standing(): ReturnType<Token['standing']> {
-    return this.#use(() => standingObjects(this.#bench));
+    return this.#use(() => standingObjects(this.#parts));
   }
 
   unaccounted(records: Parameters<Token['unaccounted']>[0]): ReturnType<Token['unaccounted']> {
-    return this.#use(() => unaccountedObjects(this.#bench, records));
+    return this.#use(() => unaccountedObjects(this.#parts, records));
   }
 
   lend<V extends keyof TokenVerbs, T>(
@@ -221,9 +221,9 @@ class ReadyToken implements TokenGeneration {
     use: (lent: Pick<TokenVerbs, V>) => Promise<T>,
   ): Promise<T> {
     return this.#use(async () => {
-      const loan = new Loan(this.#bench.driver, this.#bench.pool, this.#bench.log);
+      const loan = new Loan(this.#parts.driver, this.#parts.pool, this.#parts.log);
       try {
-        return await use(lendVerbs(this.#bench, loan, verbs));
+        return await use(lendVerbs(this.#parts, loan, verbs));
       } finally {
         await loan.end();
         this.#objectsMade += loan.made;
@@ -236,27 +236,27 @@ class ReadyToken implements TokenGeneration {
   }
 
   lacksPairMaker(): boolean {
-    return this.#bench.pairMaker?.isAtWork === false;
+    return this.#parts.pairMaker?.isAtWork === false;
   }
 
   signCheckpoint(text: Uint8Array): Promise<Uint8Array> {
-    const { objects, mechanisms } = this.#bench;
+    const { objects, mechanisms } = this.#parts;
     const using = { objects, sessions: this.#forLog, mechanisms };
     return this.#use(() => signWithLogKey(using, this.logKey.algorithm, text));
   }
 
   check(): Promise<void> {
-    return this.#use(() => this.#bench.health.check());
+    return this.#use(() => this.#parts.health.check());
   }
 
   readAnchor(): Promise<Anchor> {
-    const { driver, objects, profile } = this.#bench;
+    const { driver, objects, profile } = this.#parts;
     if (!profile.dataObjects) return Promise.resolve(emptyAnchor);
     return this.#use(() => objects.alone((session) => getAnchor(driver, session)));
   }
 
   writeAnchor(anchor: Anchoring): Promise<void> {
-    const { driver, objects, health, profile } = this.#bench;
+    const { driver, objects, health, profile } = this.#parts;
     if (!profile.dataObjects) return Promise.resolve();
     return this.#use(() =>
       objects.alone((session) => {
@@ -267,8 +267,8 @@ class ReadyToken implements TokenGeneration {
     );
   }
 
-  withWorkbench<T>(use: (bench: Workbench) => Promise<T>): Promise<T> {
-    return this.#use(() => use(this.#bench));
+  withWorkbench<T>(use: (parts: OpenParts) => Promise<T>): Promise<T> {
+    return this.#use(() => use(this.#parts));
   }
 
   async close(drainMs = 30_000): Promise<void> {
@@ -284,7 +284,7 @@ class ReadyToken implements TokenGeneration {
     const which = await Promise.race([drained, late]);
     deadline.abort();
     if (which === 'late')
-      this.#bench.log('error', 'the token is still at work and is left without being closed');
+      this.#parts.log('error', 'the token is still at work and is left without being closed');
   }
 
   async #use<T>(work: () => Promise<T>): Promise<T> {
@@ -309,7 +309,7 @@ function getAnchor(driver: PKCS11, session: Handle): Anchor {
 
 /** By what each verb of a loan is made. */
 const FAMILIES: {
-  readonly [V in keyof TokenVerbs]: (bench: Workbench, loan: Loan) => Pick<TokenVerbs, V>;
+  readonly [V in keyof TokenVerbs]: (parts: OpenParts, loan: Loan) => Pick<TokenVerbs, V>;
 } = {
   generateUserKey: depositVerbs,
   wrapUnderKek: depositVerbs,
@@ -336,14 +336,14 @@ const FAMILIES: {
 
 /** An object with exactly these verbs, each part of the loan. */
 function lendVerbs<V extends keyof TokenVerbs>(
-  bench: Workbench,
+  parts: OpenParts,
   loan: Loan,
   verbs: readonly V[],
 ): Pick<TokenVerbs, V> {
-  const families = new Set<(bench: Workbench, loan: Loan) => Partial<TokenVerbs>>(
+  const families = new Set<(parts: OpenParts, loan: Loan) => Partial<TokenVerbs>>(
     verbs.map((verb) => FAMILIES[verb]),
   );
-  const made = Object.assign({}, ...[...families].map((family) => family(bench, loan))) as TokenVerbs;
+  const made = Object.assign({}, ...[...families].map((family) => family(parts, loan))) as TokenVerbs;
   const rows = verbs.map((verb) => {
     const run: (...given: never[]) => Promise<unknown> = made[verb];
     return [verb, (...given: never[]) => loan.during(() => run(...given))] as const;

@@ -7,7 +7,7 @@ import { TokenNotReady } from '../cryptoki/faults.js';
 import type { OpenToken, TokenGeneration } from './openToken.js';
 import type { TokenLog } from '../cryptoki/sessions.js';
 import { SessionsBusy } from '../cryptoki/sessions.js';
-import { BackOff, Wakeable } from './interruptiblePause.js';
+import { BackOff, InterruptiblePause } from './interruptiblePause.js';
 
 /** What {@link superviseToken} needs. */
 export interface Supervision {
@@ -74,7 +74,7 @@ class Supervisor implements SupervisedToken {
   readonly failed: Promise<Error>;
   readonly #supervision: Supervision;
   readonly #admission = new Admission();
-  readonly #wakeable = new Wakeable();
+  readonly #wakeable = new InterruptiblePause();
   readonly #watching: Promise<void>;
   #state: State;
   #closing = false;

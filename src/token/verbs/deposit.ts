@@ -17,7 +17,7 @@ import { ecSpki, readSpki, rsaNumbers } from '../cryptoki/spki.js';
 import { deliveryKey, sealingKey, transferKey, userPair, userSecret } from '../profile/templates.js';
 import type { TrustedLabel } from '../objects/depositaries.js';
 import { forgetTrustedKey, trustedKey } from '../objects/depositaries.js';
-import type { Workbench } from '../objects/openParts.js';
+import type { OpenParts } from '../objects/openParts.js';
 import { requireBytes, WRAPPED_KEY_ROOM } from './limits.js';
 
 /** The verbs that make keys and put them away, for a deposit and for the way out to a depositary or owner. */
@@ -36,8 +36,8 @@ export type DepositVerbs = Pick<
 >;
 
 /** The deposit verbs of one loan. */
-export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
-  const { driver, mechanisms, dialect } = bench;
+export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
+  const { driver, mechanisms, dialect } = parts;
   const kwp = mechanisms.plain('keyWrapWithPadding');
   const kwpNumber = mechanisms.number('keyWrapWithPadding');
   const gcmNumber = mechanisms.number('aesGcm');
@@ -52,11 +52,11 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
     );
   const wrapUnderTrusted = async (label: TrustedLabel, key: Handle): Promise<Buffer> => {
     for (const attempt of ['remembered', 'looked for'] as const) {
-      const wrapping = await trustedKey(bench, label);
+      const wrapping = await trustedKey(parts, label);
       try {
         return await wrap(mechanisms.oaep(), wrapping, key);
       } catch (error) {
-        forgetTrustedKey(bench, label);
+        forgetTrustedKey(parts, label);
         const stale = error instanceof EscrowError && isStaleHandle(error.cause);
         if (attempt === 'looked for' || !stale) throw error;
       }
@@ -66,17 +66,17 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
 
   return {
     generateUserKey: async (spec) => {
-      if (!bench.profile.keySpecs.includes(spec)) throw new EscrowError('key-spec-unsupported');
+      if (!parts.profile.keySpecs.includes(spec)) throw new EscrowError('key-spec-unsupported');
       if (spec === 'aes-256') {
         return { key: loan.hold('user-key', await generate(userSecret(kwpNumber))), publicKey: undefined };
       }
-      return generateUserPair(bench, loan, spec);
+      return generateUserPair(parts, loan, spec);
     },
 
     wrapUnderKek: async (key, purpose, { spec, use }) => {
-      const kek = bench.newestKek[kekKindFor(purpose, spec, use)];
+      const kek = parts.newestKek[kekKindFor(purpose, spec, use)];
       const handle = loan.handleOf(key);
-      return bench.objects.using(
+      return parts.objects.using(
         objectNames.kek(kek),
         () => objectMissing(kek),
         async (kekHandle) => ({
@@ -93,7 +93,7 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
       sealed('depositary', await wrapUnderTrusted(`depositary:${depositary}`, loan.handleOf(key))),
     wrapToServerFor: async (key, depositary) => {
       const handle = loan.handleOf(key);
-      const version = await bench.serverPairs.newest(bench, depositary);
+      const version = await parts.serverPairs.newest(parts, depositary);
       const label = serverForLabel(depositary, version);
       return { sealed: sealed('server-for', await wrapUnderTrusted(label, handle)), version };
     },
@@ -137,14 +137,14 @@ export function depositVerbs(bench: Workbench, loan: Loan): DepositVerbs {
   };
 }
 
-type pkcs11Template = Parameters<Workbench['driver']['C_GenerateKey']>[2];
+type pkcs11Template = Parameters<OpenParts['driver']['C_GenerateKey']>[2];
 
 async function generateUserPair(
-  bench: Workbench,
+  parts: OpenParts,
   loan: Loan,
   spec: Exclude<KeySpec, 'aes-256'>,
 ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array }> {
-  const { driver, generatePair, mechanisms, dialect } = bench;
+  const { driver, generatePair, mechanisms, dialect } = parts;
   const { publicKey, privateKey } = dialect.pair(userPair(spec, mechanisms.number('keyWrapWithPadding')));
   const mechanism = mechanisms.generation(spec);
   // RSA takes up to seconds and goes to another thread; for curves the way there costs more than it saves.
@@ -155,19 +155,19 @@ async function generateUserPair(
   );
   loan.discardLater(pair.publicKey);
   const key = loan.hold('user-key', pair.privateKey);
-  const spki = await loan.step((session) => readPublicKey(bench, session, pair.publicKey, spec));
+  const spki = await loan.step((session) => readPublicKey(parts, session, pair.publicKey, spec));
   return { key, publicKey: spki };
 }
 
 function readPublicKey(
-  bench: Workbench,
+  parts: OpenParts,
   session: Handle,
   handle: Handle,
   spec: Exclude<KeySpec, 'aes-256'>,
 ): Buffer {
   const row = KEY_SPECS[spec];
-  if (!('curve' in row)) return readRsaSpki(bench.driver, session, handle);
-  const [point] = readBytes(bench.driver, session, handle, [pkcs11.CKA_EC_POINT]);
+  if (!('curve' in row)) return readRsaSpki(parts.driver, session, handle);
+  const [point] = readBytes(parts.driver, session, handle, [pkcs11.CKA_EC_POINT]);
   if (point === undefined) throw new Error('the token gave no EC point');
   return ecSpki(row.curve, point);
 }

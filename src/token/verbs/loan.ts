@@ -2,7 +2,7 @@ import type { Handle, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { Held } from '../../escrow/records/sealed.js';
 import { asEscrowError } from '../cryptoki/faults.js';
-import type { Lease, Sessions, TokenLog } from '../cryptoki/sessions.js';
+import type { SessionSlot, Sessions, TokenLog } from '../cryptoki/sessions.js';
 
 /** The kinds of keys in flight. */
 export type HeldKind = Held<'user-key' | 'share-key' | 'layer-key' | 'transfer-key'>['held'];
@@ -24,7 +24,7 @@ export class Loan {
   readonly #scrap: Handle[] = [];
   readonly #pending = new Set<Promise<unknown>>();
   #tail: Promise<unknown> = Promise.resolve();
-  #lease: Lease | undefined;
+  #lease: SessionSlot | undefined;
   #over = false;
   #made = 0;
 

@@ -11,7 +11,7 @@ import { holding } from '../cryptoki/attributes.js';
 import type { Loan } from './loan.js';
 import { GCM } from '../profile/mechanisms.js';
 import { objectNames } from '../objects/objectNames.js';
-import type { Workbench } from '../objects/openParts.js';
+import type { OpenParts } from '../objects/openParts.js';
 import { MOST_BYTES, requireBytes } from './limits.js';
 import { confirmedBy, openedOrRefused } from './recovery.js';
 
@@ -19,19 +19,19 @@ import { confirmedBy, openedOrRefused } from './recovery.js';
 export type OperateVerbs = Pick<TokenVerbs, 'sign' | 'decrypt' | 'attest'>;
 
 /** The verbs of one loan that use a key. */
-export function operateVerbs(bench: Workbench, loan: Loan): OperateVerbs {
-  const { driver, mechanisms, objects } = bench;
+export function operateVerbs(parts: OpenParts, loan: Loan): OperateVerbs {
+  const { driver, mechanisms, objects } = parts;
 
   const withGrant = <T>(grant: GrantId, spec: KeySpec, use: (handle: Handle) => Promise<T>): Promise<T> =>
     objects.using(
       objectNames.grant(grant, spec),
-      confirmedBy(bench, () => new EscrowError('token-object-missing')),
+      confirmedBy(parts, () => new EscrowError('token-object-missing')),
       use,
     );
 
   return {
     sign: async (grant, spec, mechanism, data) => {
-      requireMechanism(bench, spec, 'sign', mechanism);
+      requireMechanism(parts, spec, 'sign', mechanism);
       requireSignable(mechanism, data);
       const order = mechanisms.signing(mechanism, Buffer.from(data));
       const room = Buffer.alloc(signatureBytes(spec));
@@ -49,11 +49,11 @@ export function operateVerbs(bench: Workbench, loan: Loan): OperateVerbs {
     },
 
     decrypt: async (grant, spec, mechanism, input) => {
-      requireMechanism(bench, spec, 'decrypt', mechanism);
+      requireMechanism(parts, spec, 'decrypt', mechanism);
       return withGrant(grant, spec, (handle) =>
         mechanism === 'A256GCM'
-          ? decryptGcm(bench, loan, handle, input)
-          : decryptRsa(bench, loan, handle, { spec, mechanism, input }),
+          ? decryptGcm(parts, loan, handle, input)
+          : decryptRsa(parts, loan, handle, { spec, mechanism, input }),
       );
     },
 
@@ -62,7 +62,7 @@ export function operateVerbs(bench: Workbench, loan: Loan): OperateVerbs {
       const digest = createHash('sha256').update(signingInput).digest();
       const name = objectNames.signing('identity');
       const gone = (): EscrowError => new EscrowError('token-unavailable');
-      return objects.using(name, confirmedBy(bench, gone), (handle) =>
+      return objects.using(name, confirmedBy(parts, gone), (handle) =>
         loan.step((session) => {
           driver.C_SignInit(session, mechanisms.plain('ecdsa'), handle);
           return Buffer.from(driver.C_Sign(session, digest, Buffer.alloc(64)));
@@ -74,7 +74,7 @@ export function operateVerbs(bench: Workbench, loan: Loan): OperateVerbs {
 
 /** RSAES-OAEP decryption; a ciphertext of another length than the modulus is none (RFC 8017 section 7.1.2). */
 async function decryptRsa(
-  bench: Workbench,
+  parts: OpenParts,
   loan: Loan,
   handle: Handle,
   order: {
@@ -83,11 +83,11 @@ async function decryptRsa(
     readonly input: DecryptInput;
   },
 ): Promise<Opened<Uint8Array>> {
-  const { driver, mechanisms } = bench;
+  const { driver, mechanisms } = parts;
   const ciphertext = Buffer.from(order.input.ciphertext);
   if (ciphertext.length !== signatureBytes(order.spec)) return { refused: true };
   const mechanism = mechanisms.oaep(order.mechanism);
-  return openedOrRefused(bench, () =>
+  return openedOrRefused(parts, () =>
     loan.step(async (session) => {
       const room = Buffer.alloc(ciphertext.length);
       driver.C_DecryptInit(session, mechanism, handle);
@@ -101,12 +101,12 @@ async function decryptRsa(
 
 /** AES-256-GCM decryption (SP 800-38D section 7.2); the tag is the end of the ciphertext. */
 async function decryptGcm(
-  bench: Workbench,
+  parts: OpenParts,
   loan: Loan,
   handle: Handle,
   input: DecryptInput,
 ): Promise<Opened<Uint8Array>> {
-  const { driver, mechanisms } = bench;
+  const { driver, mechanisms } = parts;
   const iv = Buffer.from(input.iv ?? []);
   const aad = Buffer.from(input.aad ?? []);
   if (iv.length !== GCM.ivBytes)
@@ -115,7 +115,7 @@ async function decryptGcm(
     throw new EscrowError('request-too-large');
   if (input.ciphertext.length <= GCM.tagBytes) return { refused: true };
   const ciphertext = Buffer.from(input.ciphertext);
-  return openedOrRefused(bench, () =>
+  return openedOrRefused(parts, () =>
     loan.step((session) => {
       const room = Buffer.alloc(ciphertext.length);
       driver.C_DecryptInit(session, mechanisms.gcm(iv, aad), handle);
@@ -131,12 +131,12 @@ function copyAndClear(plain: Buffer, room: Buffer): Buffer {
 }
 
 function requireMechanism(
-  bench: Workbench,
+  parts: OpenParts,
   spec: KeySpec,
   use: 'sign' | 'decrypt',
   mechanism: Mechanism,
 ): void {
-  if (!bench.profile.grantMechanisms.includes(mechanism)) throw new EscrowError('mechanism-unsupported');
+  if (!parts.profile.grantMechanisms.includes(mechanism)) throw new EscrowError('mechanism-unsupported');
   if (!mechanismsFor(spec, use).includes(mechanism)) {
     throw new EscrowError('operation-not-granted', 'The mechanism does not fit the key.');
   }

@@ -16,7 +16,7 @@ import { PairMakerEnded } from '../objects/pairMaker.js';
 import { grantKey, openingKey, unwrappingPair, userInFlight } from '../profile/templates.js';
 import type { Unwrapping } from '../objects/unwrapChecked.js';
 import { OtherKey, requireKept, unwrapChecked } from '../objects/unwrapChecked.js';
-import type { Workbench } from '../objects/openParts.js';
+import type { OpenParts } from '../objects/openParts.js';
 import { fitsKeyWrap, fitsLayer, fitsTokenRsa } from './limits.js';
 
 /** The verbs that bring a key back. */
@@ -35,8 +35,8 @@ export type RecoveryVerbs = Pick<
 const REFUSED = { refused: true } as const;
 
 /** The recovery verbs of one loan. */
-export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
-  const { driver, mechanisms, objects } = bench;
+export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
+  const { driver, mechanisms, objects } = parts;
   const intoOpener = openingKey(mechanisms.number('aesGcm'));
 
   const unwrapWith = <Kind extends HeldKind>(
@@ -45,10 +45,10 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
     missing: () => EscrowError,
     order: Omit<Unwrapping, 'with'>,
   ): Promise<Opened<Held<Kind>>> =>
-    objects.using(key, confirmedBy(bench, missing), (handle) =>
-      openedOrRefused(bench, async () => {
+    objects.using(key, confirmedBy(parts, missing), (handle) =>
+      openedOrRefused(parts, async () => {
         const opened = await loan.step((session) =>
-          unwrapChecked(bench, session, { ...order, with: handle }),
+          unwrapChecked(parts, session, { ...order, with: handle }),
         );
         return loan.hold(kind, opened);
       }),
@@ -57,12 +57,12 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
   return {
     createTransport: (recovery) =>
       objects.making(objectNames.transport(recovery), () =>
-        bench.pairMaker?.isAtWork === true
-          ? makeTransportApart(bench, loan, bench.pairMaker, recovery)
-          : makeTransportInQueue(bench, loan, recovery),
+        parts.pairMaker?.isAtWork === true
+          ? makeTransportApart(parts, loan, parts.pairMaker, recovery)
+          : makeTransportInQueue(parts, loan, recovery),
       ),
 
-    destroyTransport: (recovery) => destroyAll(bench, transportNames(recovery)),
+    destroyTransport: (recovery) => destroyAll(parts, transportNames(recovery)),
 
     unwrapReply: async (recovery, reply) => {
       if (!fitsTokenRsa(reply)) return REFUSED;
@@ -81,7 +81,7 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
       if (!fitsLayer(layer)) return REFUSED;
       const iv = Buffer.from(layer.subarray(0, GCM.ivBytes));
       const body = Buffer.from(layer.subarray(GCM.ivBytes));
-      return openedOrRefused(bench, async () => {
+      return openedOrRefused(parts, async () => {
         const opened = await loan.step((session) => {
           driver.C_DecryptInit(session, mechanisms.gcm(iv, Buffer.from(aad)), handle);
           return Buffer.from(driver.C_Decrypt(session, body, Buffer.alloc(body.length)));
@@ -103,14 +103,14 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
       const label = `grant:${grant}`;
       const name = objectNames.grant(grant, spec);
       const into = grantKey(label, spec, use, mechanisms.allowed(granted));
-      const order = { mechanism: kwp(bench), wrapped: wrapped.sealed, into, spec };
-      return objects.using(objectNames.kek(wrapped.kek), confirmedBy(bench, kekGone), (kek) =>
-        openedOrRefused(bench, () =>
+      const order = { mechanism: kwp(parts), wrapped: wrapped.sealed, into, spec };
+      return objects.using(objectNames.kek(wrapped.kek), confirmedBy(parts, kekGone), (kek) =>
+        openedOrRefused(parts, () =>
           objects.alone((session) => {
             if (objects.look(session, name) !== undefined) {
               throw new EscrowError('internal', 'The grant stands in the token already.');
             }
-            const handle = unwrapChecked(bench, session, { ...order, with: kek });
+            const handle = unwrapChecked(parts, session, { ...order, with: kek });
             loan.countStanding(1);
             objects.remember(name, { handle, publicKey: undefined });
           }),
@@ -119,13 +119,13 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
     },
 
     destroyGrant: (grant) =>
-      destroyAll(bench, [objectNames.grant(grant, 'rsa-2048'), objectNames.grant(grant, 'aes-256')]),
+      destroyAll(parts, [objectNames.grant(grant, 'rsa-2048'), objectNames.grant(grant, 'aes-256')]),
 
     unwrapForRelease: async ({ wrapped, spec }) => {
       const kind = kekKindFor('release', spec, 'decrypt');
       if (!isKekFor(wrapped.kek, kind) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
       const into = userInFlight(spec, mechanisms.number('keyWrapWithPadding'));
-      const order = { mechanism: kwp(bench), wrapped: wrapped.sealed, into, spec };
+      const order = { mechanism: kwp(parts), wrapped: wrapped.sealed, into, spec };
       return unwrapWith('user-key', objectNames.kek(wrapped.kek), kekGone, order);
     },
   };
@@ -140,23 +140,23 @@ export function recoveryVerbs(bench: Workbench, loan: Loan): RecoveryVerbs {
  * token as well, what it may have begun is destroyed and the pair is made in the queue.
  */
 async function makeTransportApart(
-  bench: Workbench,
+  parts: OpenParts,
   loan: Loan,
   maker: PairMaker,
   recovery: RecoveryId,
 ): Promise<{ readonly publicKey: Uint8Array }> {
-  const { driver, objects } = bench;
+  const { driver, objects } = parts;
   const name = objectNames.transport(recovery);
   await objects.alone((session) => {
-    requireAbsent(bench, session, name);
+    requireAbsent(parts, session, name);
   });
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
     try {
       await maker.make(name.label);
     } catch (error) {
       if (!(error instanceof PairMakerEnded)) throw error;
-      await destroyAll(bench, transportNames(recovery));
-      return makeTransportInQueue(bench, loan, recovery);
+      await destroyAll(parts, transportNames(recovery));
+      return makeTransportInQueue(parts, loan, recovery);
     }
     loan.countStanding(2);
     const publicKey = await objects.alone((session) => {
@@ -181,18 +181,18 @@ function transportNames(recovery: RecoveryId): readonly ObjectName[] {
 
 /** The same with the queue of token objects held while the pair is made, a second or so. */
 function makeTransportInQueue(
-  bench: Workbench,
+  parts: OpenParts,
   loan: Loan,
   recovery: RecoveryId,
 ): Promise<{ readonly publicKey: Uint8Array }> {
-  const { driver, mechanisms, dialect, objects } = bench;
+  const { driver, mechanisms, dialect, objects } = parts;
   const name = objectNames.transport(recovery);
   return objects.alone(async (session) => {
-    requireAbsent(bench, session, name);
+    requireAbsent(parts, session, name);
     const asked = unwrappingPair(name.label, mechanisms.opening());
     const { publicKey, privateKey } = dialect.pair(asked);
     const mechanism = mechanisms.plain('rsaKeyPairGen');
-    const pair = await bench.generatePair(session, mechanism, publicKey, privateKey);
+    const pair = await parts.generatePair(session, mechanism, publicKey, privateKey);
     loan.countStanding(2);
     requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
     objects.remember(name, { handle: pair.privateKey, publicKey: undefined });
@@ -200,32 +200,32 @@ function makeTransportInQueue(
   });
 }
 
-function requireAbsent({ objects }: Workbench, session: Handle, name: ObjectName): void {
+function requireAbsent({ objects }: OpenParts, session: Handle, name: ObjectName): void {
   if (objects.look(session, name) === undefined) return;
   throw new EscrowError('internal', 'The recovery request has a transport key already.');
 }
 
 /** What to throw for an object that is not there, once the token has shown that it can look at all. */
-export function confirmedBy(bench: Workbench, missing: () => EscrowError): () => Promise<EscrowError> {
+export function confirmedBy(parts: OpenParts, missing: () => EscrowError): () => Promise<EscrowError> {
   return async () => {
-    await bench.health.check();
+    await parts.health.check();
     return missing();
   };
 }
 
 /** Runs a step on a ciphertext; a failure that the ciphertext is to blame for is an answer. */
-export async function openedOrRefused<T>(bench: Workbench, open: () => Promise<T>): Promise<Opened<T>> {
+export async function openedOrRefused<T>(parts: OpenParts, open: () => Promise<T>): Promise<Opened<T>> {
   try {
     return { opened: await open() };
   } catch (error) {
     if (error instanceof EscrowError && error.cause instanceof OtherKey) return REFUSED;
-    return bench.health.refusal(error);
+    return parts.health.refusal(error);
   }
 }
 
 /** Destroys all that match. What is not there is gone only if the token works: an empty answer alone says nothing. */
-async function destroyAll(bench: Workbench, names: readonly ObjectName[]): Promise<void> {
-  const { driver, objects, health } = bench;
+async function destroyAll(parts: OpenParts, names: readonly ObjectName[]): Promise<void> {
+  const { driver, objects, health } = parts;
   await objects.alone((session: Handle) => {
     let found = 0;
     for (const name of names) {
@@ -248,8 +248,8 @@ function destroyUnlessGone(driver: PKCS11, session: Handle, handle: Handle): voi
   }
 }
 
-function kwp(bench: Workbench): Mechanism {
-  return bench.mechanisms.plain('keyWrapWithPadding');
+function kwp(parts: OpenParts): Mechanism {
+  return parts.mechanisms.plain('keyWrapWithPadding');
 }
 
 function kekGone(): EscrowError {

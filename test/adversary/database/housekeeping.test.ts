@@ -1,4 +1,4 @@
-import type { Ground } from '../../../src/postgres/journal/lockedRows.js';
+import type { LockedRows } from '../../../src/postgres/journal/lockedRows.js';
 import { requestHash } from '../../../src/escrow/records/digests.js';
 import type { Grant } from '../../../src/escrow/records/grant.js';
 import { isOpen, keepHouse } from '../../../src/escrow/acts/housekeeping.js';
@@ -209,12 +209,12 @@ describe.each(REQUESTS)('the record of a request that is %s', (which) => {
 
   test('is of another revision, or held by nobody', async () => {
     for (const spoil of [
-      ({ recoveries }: Ground, id: string) => void recoveries.set(id, 77),
-      ({ heldRecoveries }: Ground, id: string) => void heldRecoveries.add(id),
+      ({ recoveries }: LockedRows, id: string) => void recoveries.set(id, 77),
+      ({ heldRecoveries }: LockedRows, id: string) => void heldRecoveries.add(id),
     ]) {
       const scene = await makeScene();
-      scene.world.journal.forge = (ground) => {
-        spoil(ground, scene[which].id);
+      scene.world.journal.forge = (locked) => {
+        spoil(locked, scene[which].id);
       };
       await expectNothingLost(scene);
     }

@@ -110,9 +110,9 @@ export async function listeningWorld(): Promise<ListeningWorld> {
       happens?.();
     }
   };
-  base.journal.forge = (ground, { claims }) => {
+  base.journal.forge = (locked, { claims }) => {
     if (hooks.claimsHold) return;
-    for (const claim of claims) if (claim.claim === 'policy-in-force') ground.policyVersion = claim.version;
+    for (const claim of claims) if (claim.claim === 'policy-in-force') locked.policyVersion = claim.version;
   };
   apply([]);
   note(...filing(base));

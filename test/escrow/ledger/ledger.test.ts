@@ -4,7 +4,7 @@ import { EscrowError } from '../../../src/escrow/records/errors.js';
 import { newId } from '../../../src/escrow/records/ids.js';
 import type { RecoveryId } from '../../../src/escrow/records/ids.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
-import type { Actor, Outcome, Performance } from '../../../src/escrow/ledger/act.js';
+import type { Actor, Outcome, ActOrder } from '../../../src/escrow/ledger/act.js';
 import type { Token } from '../../../src/escrow/ports/token.js';
 import { NotHeld } from '../../../src/escrow/ports/journal.js';
 import { aRecovery } from '../../postgres/records.js';
@@ -15,7 +15,7 @@ const noPolicy = (): never => {
   throw new Error('nobody asks which policy is in force');
 };
 
-type Request = Performance<'recovery.request', string, string>;
+type Request = ActOrder<'recovery.request', string, string>;
 
 function setUp(): {
   journal: MemoryJournal;
@@ -301,8 +301,8 @@ describe('the ledger', () => {
     let finish: () => void = () => undefined;
     const finished = new Promise<void>((resolve) => (finish = resolve));
     const alone = (
-      run: Performance<'recovery.deny', string, string>['run'],
-    ): Performance<'recovery.deny', string, string> => ({
+      run: ActOrder<'recovery.deny', string, string>['run'],
+    ): ActOrder<'recovery.deny', string, string> => ({
       act: 'recovery.deny',
       actor: caller(),
       run,

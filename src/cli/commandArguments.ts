@@ -3,7 +3,7 @@ import { UsageError } from './failures.js';
 import { parseDurationArgument } from './durationArgument.js';
 
 /** What was typed: arguments by place, options by their long names in camel case. */
-export class Given {
+export class CommandArguments {
   readonly #arguments: readonly (string | undefined)[];
   readonly #options: Readonly<Record<string, unknown>>;
 

@@ -7,7 +7,7 @@ import { findModule, libraryParameters, loadModule } from '../cryptoki/module.js
 import type { TokenProfile } from '../profile/profile.js';
 
 /** Which token the ceremony is about. */
-export interface TokenPlace {
+export interface TokenLocation {
   readonly profile: TokenProfile;
   readonly label: string;
   readonly modulePath?: string;
@@ -20,9 +20,9 @@ export class CeremonyRefused extends Error {
 }
 
 /** The module, loaded for one act of the ceremony. */
-export interface Table {
+export interface CeremonySession {
   readonly driver: PKCS11;
-  readonly place: TokenPlace;
+  readonly place: TokenLocation;
   /** The slot of the token, if it has been initialised under this label. */
   findSlot(): Slot | undefined;
   /** A slot whose token nobody has initialised. */
@@ -30,7 +30,10 @@ export interface Table {
 }
 
 /** Loads the module for the length of `work`. Nobody else in this process may have the token open. */
-export async function atTable<T>(place: TokenPlace, work: (table: Table) => Promise<T>): Promise<T> {
+export async function withToken<T>(
+  place: TokenLocation,
+  work: (table: CeremonySession) => Promise<T>,
+): Promise<T> {
   const loaded = loadModule(
     findModule(place.profile, place.modulePath),
     place.environment,
@@ -63,7 +66,7 @@ export async function atTable<T>(place: TokenPlace, work: (table: Table) => Prom
 }
 
 /** The slot of the token. Throws {@link CeremonyRefused} when there is no such token. */
-export function getSlot(table: Table): Slot {
+export function getSlot(table: CeremonySession): Slot {
   const slot = table.findSlot();
   if (slot === undefined) {
     throw new CeremonyRefused(
