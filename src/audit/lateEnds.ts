@@ -24,8 +24,10 @@ export class LateEnds {
   /** Says of an outcome that brings keys back that its request had ended. */
   check({ act, phase, subject }: Entry): Late | undefined {
     if (phase !== 'done' || !RECOVERING.has(act) || !this.has(subject.recovery ?? '')) return undefined;
-    return { late: `${act} of a request that had ended since it was attempted: ${ALL_THE_SAME}` };
+    const what = act === 'recovery.release' ? RELEASED_ALL_THE_SAME : ALL_THE_SAME;
+    return { late: `${act} of a request that had ended since it was attempted: ${what}` };
   }
 }
 
 const ALL_THE_SAME = 'nothing comes of it, and something may have been done';
+const RELEASED_ALL_THE_SAME = 'what was released may be with its recipient all the same';

@@ -6,7 +6,6 @@ import { documentHash } from '../log/export/format.js';
 import { DigestTable } from './digestTable.js';
 import type { DirectoryInForce } from './directoryInForce.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
-import type { LateEnds } from './lateEnds.js';
 import { parseJws } from '../jose/jws.js';
 import { endsRequest, isMapOf } from './recoveries.js';
 import type { TermsEvidence } from './terms.js';
@@ -61,9 +60,10 @@ export class QuorumEvidence {
   readonly #purposes = new Map<string, Purpose>();
   /** Whom a release is asked for, by request. */
   readonly #recipients = new Map<string, string>();
+  /** Of requests that have ended late: whom they name, and whether these had approved. */
+  readonly #lateRecipients = new Map<string, { readonly named: string; readonly hasApproved: boolean }>();
   readonly #terms: KeyTerms;
   readonly #directory: Pick<DirectoryInForce, 'lists'>;
-  readonly #lateEnds: Pick<LateEnds, 'has'>;
   /** From the first request of version 4 on. Daemons from before that counted an approval whatever became of the key that signed it. */
   #countsListedOnly = false;
 
@@ -73,10 +73,9 @@ export class QuorumEvidence {
   readonly #early = new Map<string, string>();
 
   /** @param terms knows the delay of each key */
-  constructor(terms: KeyTerms, directory: Pick<DirectoryInForce, 'lists'>, lateEnds: Pick<LateEnds, 'has'>) {
+  constructor(terms: KeyTerms, directory: Pick<DirectoryInForce, 'lists'>) {
     this.#terms = terms;
     this.#directory = directory;
-    this.#lateEnds = lateEnds;
   }
 
   /** Why this entry is refused, if it is. */
@@ -131,7 +130,16 @@ export class QuorumEvidence {
     const { act, actor, phase, subject } = entry;
     if (subject.recovery === undefined) return;
     if (act === 'recovery.deny' && phase === 'done') this.#denied(subject.recovery, actor);
-    if (endsRequest(entry)) this.#forget(subject.recovery);
+    if (!endsRequest(entry)) return;
+    const late = this.#recipientOf(subject.recovery);
+    if (late !== undefined) this.#lateRecipients.set(subject.recovery, late);
+    this.#forget(subject.recovery);
+  }
+
+  #recipientOf(recovery: string): { readonly named: string; readonly hasApproved: boolean } | undefined {
+    const named = this.#recipients.get(recovery);
+    if (named === undefined) return this.#lateRecipients.get(recovery);
+    return { named, hasApproved: this.#approvals.get(recovery)?.has(named) === true };
   }
 
   #forget(recovery: string): void {
@@ -237,15 +245,11 @@ export class QuorumEvidence {
   /** Logs from before this was looked at name the recipient as well. */
   #checkRecipient({ act, detail }: Entry, recovery: string): string | undefined {
     const { recipient } = detail;
-    const named = this.#recipients.get(recovery);
-    if (named === undefined && this.#lateEnds.has(recovery)) return undefined;
-    if (named === undefined) return `${act} of a request that was not for release, or has ended`;
-    if (typeof recipient !== 'string' || recipient !== named) {
-      return `${act} to another than ${named}, whom the request names`;
-    }
-    return this.#approvals.get(recovery)?.has(recipient) === true
-      ? undefined
-      : `${act} to ${recipient}, who has not approved`;
+    const wanted = this.#recipientOf(recovery);
+    if (wanted === undefined) return `${act} of a request that was not for release, or has ended`;
+    const { named, hasApproved } = wanted;
+    if (recipient !== named) return `${act} to another than ${named}, whom the request names`;
+    return hasApproved ? undefined : `${act} to ${named}, who has not approved`;
   }
 
   #checkQuorums(

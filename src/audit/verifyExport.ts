@@ -63,7 +63,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const recoveries = new RecoveryEvidence();
   const terms = new TermsEvidence();
   const lateEnds = new LateEnds();
-  const quorums = new QuorumEvidence(terms, directory, lateEnds);
+  const quorums = new QuorumEvidence(terms, directory);
   const grants = new GrantEvidence(
     { origin, logKey: check.logKey, identityKey: check.identityKey },
     lateEnds,

@@ -151,7 +151,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof NotProven) return notProven(error);
   if (error instanceof NotYet) {
     const { code, detail } = error;
-    return { exit: 'refused', code, sentence: `not yet (${code}): ${detail}`, next: NEXT[code] };
+    return { exit: 'refused', code, sentence: `not yet (${code}): ${detail}`, next: nextFor(code) };
   }
   if (error instanceof IdentityError) {
     const { code, message } = error;
@@ -185,9 +185,14 @@ export function failureOf(error: unknown): Failure {
 
 /** A refusal may be what it seems: what helps then is said as well. */
 function notProven({ end, message, cause }: NotProven): Failure {
-  const more = cause instanceof ServerProblem ? NEXT[cause.code] : undefined;
+  const more = cause instanceof ServerProblem ? nextFor(cause.code) : undefined;
   const next = NOT_PROVEN_NEXT[end] + (more === undefined ? '' : `; if it is as the server says: ${more}`);
   return { exit: 'notProven', code: `not-${end}`, sentence: `not ${end}: ${message}`, next };
+}
+
+/** The code is the server's word, and may be any. */
+function nextFor(code: string): string | undefined {
+  return Object.hasOwn(NEXT, code) ? NEXT[code] : undefined;
 }
 
 function problemFailure({ code, status, detail, requestId }: ServerProblem): Failure {
@@ -201,7 +206,7 @@ function problemFailure({ code, status, detail, requestId }: ServerProblem): Fai
     const next = `it may have been done: look before you repeat it${named}`;
     return { exit: 'unexpected', code, sentence, next };
   }
-  return { exit: 'refused', code, sentence: `refused (${code}): ${detail}`, next: NEXT[code] };
+  return { exit: 'refused', code, sentence: `refused (${code}): ${detail}`, next: nextFor(code) };
 }
 
 /** Files that the caller named. */

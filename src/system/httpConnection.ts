@@ -78,7 +78,12 @@ export class HttpConnection {
 
   /** @throws NoAnswerInTime, or an error of the system, with a `code`, when no answer came */
   async send(request: HttpRequest): Promise<HttpAnswer> {
-    const { timeoutMs, maxAnswerBytes } = this.#options;
+    const { ca, timeoutMs, maxAnswerBytes } = this.#options;
+    // Node would take a text without one for none given, and believe its own
+    if (ca?.includes('-----BEGIN CERTIFICATE-----') === false)
+      throw Object.assign(new Error('no certificate among the authorities'), {
+        code: 'ERR_TLS_NO_AUTHORITY',
+      });
     const signal = AbortSignal.timeout(timeoutMs);
     const fail = (cause: unknown): never => {
       if (!signal.aborted && !(cause instanceof errors.ConnectTimeoutError)) throw cause;

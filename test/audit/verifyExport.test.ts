@@ -551,7 +551,7 @@ describe('a key that came back', () => {
     lists: (id: string, kid: string) => boolean = () => true,
   ): readonly (string | undefined)[] => {
     const terms = { delayMs: () => delayMs, isAfterDelay: () => false, denialsToEnd: () => denials };
-    const evidence = new QuorumEvidence(terms, { lists }, { has: () => false });
+    const evidence = new QuorumEvidence(terms, { lists });
     return entries.map((entry) => evidence.check(entry)).filter((reason) => reason !== undefined);
   };
   const approved = async (): Promise<readonly Entry[]> => sampleEntries();

@@ -494,6 +494,10 @@ describe('an outcome whose act was closed as cut short before', () => {
     const straddled = [...entries, vetoing, interrupted(vetoing), attempt, vetoed, released];
     expect(await verdictOn(straddled)).toMatchObject(bothLate);
     expect(await verdictOn([...straddled, ...(await releases(14))])).toMatchObject({ ok: false });
+    const other = { ...released, detail: { ...released.detail, recipient: 'mallory' } };
+    expect(
+      await verdictOn([...entries, vetoing, interrupted(vetoing), attempt, vetoed, other]),
+    ).toMatchObject({ ok: false, reason: expect.stringMatching(/to another than dana/) as string });
     // the control: a veto that was done in time ends it, and what is attempted behind it is disbelieved
     expect(await verdictOn([...entries, vetoing, vetoed, attempt, released])).toMatchObject({ ok: false });
     expect(await verdictOn([...entries, attempt, released])).toMatchObject({

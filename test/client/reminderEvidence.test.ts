@@ -75,7 +75,7 @@ function objectionsTo(entries: readonly Entry[], isAfterDelay = true): readonly 
   const evidence = [
     new OutcomeEvidence(),
     new RecoveryEvidence(),
-    new QuorumEvidence(terms, { lists: () => true }, { has: () => false }),
+    new QuorumEvidence(terms, { lists: () => true }),
   ];
   return entries.flatMap((entry) =>
     evidence.map((one) => one.check(entry)).filter((why) => why !== undefined),

@@ -96,6 +96,8 @@ export interface SymbolicWorld {
   /** What the log says; to be replaced by who does not ask it. */
   facts: LogFacts;
   now: Date;
+  /** How long an act that is in the way of another is waited for. */
+  contentionTimeoutMs: number;
 }
 
 export const ORIGIN = 'escrow.test/log';
@@ -121,6 +123,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
   let inForce = policy;
   const world = {
     now: new Date('2026-03-01T12:00:00.000Z'),
+    contentionTimeoutMs: 0,
     facts: journal.followed.facts,
     get policy(): Policy {
       return inForce;
@@ -134,7 +137,13 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       apply(next);
     },
   };
-  const clock = { now: () => world.now, pause: () => Promise.resolve() };
+  const clock = {
+    now: () => world.now,
+    pause: (ms: number) => {
+      if (world.contentionTimeoutMs > 0) world.now = new Date(world.now.getTime() + ms);
+      return Promise.resolve();
+    },
+  };
   const store = { ...journal.rows } as Partial<Store> as Store;
 
   const device: Device = {
@@ -165,7 +174,9 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       },
       notice: () => undefined,
       policy: () => Promise.resolve(world.policy),
-      contentionTimeoutMs: 0,
+      get contentionTimeoutMs() {
+        return world.contentionTimeoutMs;
+      },
     }),
     directory: {
       current: () => Promise.resolve(world.policy),

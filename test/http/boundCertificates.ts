@@ -37,3 +37,21 @@ export function bindCertificates(
   world.journal.policyVersion = version;
   world.store.policies = (after) => Promise.resolve(known.filter((one) => one.version > after));
 }
+
+/** Has another daemon put the next version of the policy in force, in which somebody has no key any more: it is the second. */
+export function removeKeys(world: World, id: string): void {
+  const first = policy();
+  const { principals, ...rest } = policyDocument();
+  const without = principals.map((one) => (one['id'] === id ? { ...one, keys: [] } : one));
+  const document = JSON.stringify({ ...rest, principals: without });
+  const { version, hash } = parsePolicy(document, first.version + 1);
+  const signatures = ['ann', 'bob'].map((iss) =>
+    JSON.stringify({ iss, aud: ORIGIN, hash, base: first.version, replaces: first.hash, exp: 0 }),
+  );
+  const { policies: before } = world.store;
+  const next = { version, hash, document, signatures, appliedAt: NOW };
+  world.journal.policyVersion = version;
+  world.store.policyVersion = () => Promise.resolve(version);
+  world.store.policies = async (after, limit) =>
+    [...(await before(after, limit)), next].filter((one) => one.version > after);
+}

@@ -4,6 +4,7 @@ import type { ActId } from '../../src/escrow/records/ids.js';
 import type { Recovery } from '../../src/escrow/records/recovery.js';
 import type { Answer, Outgoing } from './apiClient.js';
 import { problemCode } from './apiClient.js';
+import { removeKeys } from './boundCertificates.js';
 import type { Identity } from './identities.js';
 import { NOW, signedRequest } from './identities.js';
 import { PEOPLE } from './people.js';
@@ -70,6 +71,15 @@ const REPLAYED = 'recovery.request denied dana request-replayed';
 const ONCE = ['recovery.request attempted dana', 'recovery.request done dana'];
 
 describe('a creation with an Idempotency-Key', () => {
+  test('is answered again to nobody who is listed no more, though nothing is recorded that would claim the policy', async () => {
+    expect((await file('one')).status).toBe(201);
+    expect((await file('one')).status).toBe(201);
+    removeKeys(running.world, 'dana');
+    const again = await file('one');
+    expect([again.status, problemCode(again)]).toEqual([401, 'caller-unknown']);
+    expect(recorded()).toEqual([...ONCE, 'recovery.request denied dana caller-unknown']);
+  });
+
   test('that is asked for again has the same answer, and nothing more is made or recorded', async () => {
     const first = await file('one');
     expect(first.status).toBe(201);

@@ -88,3 +88,19 @@ test('what is under way is broken off when the connection is closed', async () =
   });
   await expect(to.send(ask)).rejects.toThrow();
 });
+
+test('authorities without a certificate are none, and not those of Node', async () => {
+  let asked = 0;
+  await connectionTo((_request, response) => {
+    asked += 1;
+    response.end();
+  });
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  for (const ca of ['', 'cut off']) {
+    const options = { url, connections: 1, isKept: true, timeoutMs: 60_000, maxAnswerBytes: 1000 };
+    const to = new HttpConnection({ ...options, ca });
+    await expect(to.send(ask)).rejects.toMatchObject({ code: 'ERR_TLS_NO_AUTHORITY' });
+    to.close();
+  }
+  expect(asked).toBe(0);
+});

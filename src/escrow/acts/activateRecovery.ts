@@ -101,9 +101,10 @@ function activate(
     act: 'recovery.activate',
     actor,
     decide: async (about) => {
-      const found = await getRecoverable(escrow, id, about, 'operate', check, known);
-      // when it has changed meanwhile, this is decided again
+      const before = known;
+      // when it has changed meanwhile, this is decided again, by what is read then
       known = undefined;
+      const found = await getRecoverable(escrow, id, about, 'operate', check, before);
       const { request, recovery, asked, policy } = found;
       checkNotOver(asked.scope, escrow.clock.now());
       const keys = found.keys.map((key) => ({ ...key, grant: newId('GrantId', escrow.random) }));

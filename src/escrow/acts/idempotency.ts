@@ -1,6 +1,7 @@
 import type { Call, Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { Claim } from '../ports/journal.js';
+import { NotHeld } from '../ports/journal.js';
 import type { Subject } from '../../log/entry/entry.js';
 import type { Recorded } from '../ledger/act.js';
 import { IDEMPOTENCY_KEY_KEPT_MS } from '../records/creation.js';
@@ -11,17 +12,20 @@ import { IDEMPOTENCY_KEY_KEPT_MS } from '../records/creation.js';
  * refused or failed, and made nothing. The request is used up like one that only reads.
  *
  * @param again reads what was made
- * @throws EscrowError `idempotency-key-reused`, `idempotency-in-progress`, `request-replayed`, and what `again` throws
+ * @throws NotHeld `policy-in-force` when the caller is known by another policy; EscrowError `idempotency-key-reused`,
+ *   `idempotency-in-progress`, `request-replayed`, and what `again` throws
  */
 export async function repeatOf<R>(
   escrow: Escrow,
-  { caller, request, idempotency }: Call,
+  { caller, policy, request, idempotency }: Call,
   again: (about: Subject) => Promise<R>,
 ): Promise<Recorded<R> | undefined> {
   if (idempotency === undefined) return undefined;
   const { key, fingerprint } = idempotency;
   const found = await escrow.store.findCreation({ principal: caller.id, key }, escrow.clock.now());
   if (found === undefined) return undefined;
+  // nothing is appended that would claim it
+  if ((await escrow.directory.current()).version !== policy.version) throw new NotHeld('policy-in-force');
   if (found.fingerprint !== fingerprint) throw new EscrowError('idempotency-key-reused');
   if (found.status === 'open') throw new EscrowError('idempotency-in-progress');
   await checkCreation(escrow, caller.id, key, found.about);

@@ -101,12 +101,16 @@ export function repliesFrom(
   return fromMs === undefined ? undefined : new Date(fromMs);
 }
 
+/** So many names fit into what a problem says. */
+const MAX_NAMED = 8;
+
 /** Why quorums are incomplete, where somebody has approved whose approval counts no more. */
 export function quorumIncomplete({ lapsed }: Pick<CheckedRequest, 'lapsed'>): EscrowError {
   if (lapsed.length === 0) return new EscrowError('quorum-incomplete');
+  const more = lapsed.length > MAX_NAMED ? ` and ${lapsed.length - MAX_NAMED} more` : '';
   return new EscrowError(
     'quorum-incomplete',
-    `Not enough depositaries have approved: the directory no longer lists the key that signed for ${lapsed.join(', ')}.`,
+    `Not enough depositaries have approved: the directory no longer lists the key that signed for ${lapsed.slice(0, MAX_NAMED).join(', ')}${more}.`,
   );
 }
 
