@@ -23,14 +23,16 @@ function taken(
   return { uses, recent };
 }
 
+const orderings = fc.array(fc.tuple(fc.integer({ min: 0, max: 30_000 }), fc.integer({ min: 1, max: 5 })), {
+  maxLength: 60,
+});
+
 test('no stretch of time as long as the rate’s ever holds more uses than the rate', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 20 }),
       fc.integer({ min: 1, max: 100_000 }),
-      fc.array(fc.tuple(fc.integer({ min: 0, max: 30_000 }), fc.integer({ min: 1, max: 5 })), {
-        maxLength: 60,
-      }),
+      orderings,
       (most, perMs, orders) => {
         const { uses, recent } = taken({ uses: most, perMs }, orders);
         for (const [beginMs] of uses) {
@@ -72,9 +74,7 @@ test('so many uses are left after the time that is said, and not a millisecond b
     fc.property(
       fc.integer({ min: 1, max: 20 }),
       fc.integer({ min: 1, max: 100_000 }),
-      fc.array(fc.tuple(fc.integer({ min: 0, max: 30_000 }), fc.integer({ min: 1, max: 5 })), {
-        maxLength: 60,
-      }),
+      orderings,
       fc.integer({ min: 1, max: 25 }),
       (most, perMs, orders, wanted) => {
         const rate = { uses: most, perMs };
