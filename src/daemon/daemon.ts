@@ -7,6 +7,7 @@ import type { Escrow } from '../escrow/escrow.js';
 import { sha256Hex } from '../escrow/records/digests.js';
 import { Directory } from '../escrow/directory.js';
 import { GrantCertificates } from '../escrow/rules/grantCertificate.js';
+import { STRAY_FOR_MS } from '../escrow/acts/strays.js';
 import { unaccountedObjects } from '../escrow/acts/tokenInventory.js';
 import type { FollowedLog } from '../escrow/logged/logFacts.js';
 import type { SavedState } from '../escrow/logged/logState.js';
@@ -148,7 +149,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const stopWatchingObjects = watchObjects({
       look: () => unaccountedObjects({ escrow, token }),
       everyMs: config.inventoryMs,
-      againMs: Math.min(config.inventoryMs, 2 * config.housekeepingMs),
+      againMs: Math.min(config.inventoryMs, 2 * config.housekeepingMs + STRAY_FOR_MS),
       alarms,
       log,
     });

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Housekeeping, keepHouse } from '../escrow/acts/housekeeping.js';
+import type { StraysSeen } from '../escrow/acts/strays.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { Database } from '../postgres/database.js';
@@ -23,8 +24,9 @@ export async function keepHouseRegularly(
 ): Promise<() => Promise<void>> {
   let missed = '';
   let contradicted = '';
+  const seen: StraysSeen = new Map();
   const round = async (): Promise<Housekeeping> => {
-    const done = await keepHouse(escrow, database.journal);
+    const done = await keepHouse(escrow, database.journal, seen);
     const missing = done.missing.join(' ');
     if (missing !== missed && missing !== '')
       log.error('the token does not hold what the records say that it holds', {

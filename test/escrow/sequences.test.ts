@@ -23,7 +23,7 @@ import { sealed } from '../../src/escrow/records/sealed.js';
 import { replay } from '../support/replay.js';
 import { callBy } from '../support/calls.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
-import { ORIGIN, reencrypted, symbolicWorld } from './symbolicWorld.js';
+import { ORIGIN, reencrypted, strayLongAgo, symbolicWorld } from './symbolicWorld.js';
 
 const MINUTE_MS = 60_000;
 const NOTHING = new Uint8Array(384);
@@ -336,7 +336,7 @@ async function take(world: SymbolicWorld, witness: Witness, step: Step): Promise
       world.now = new Date(world.now.getTime() + step.amount * MINUTE_MS);
       return;
     case 'keep-house':
-      await keepHouse(escrow, world.journal);
+      await keepHouse(escrow, world.journal, strayLongAgo(world));
       return;
     case 'apply-policy':
       await changePolicy(world, call, step.signedBy);

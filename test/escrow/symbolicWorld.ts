@@ -1,3 +1,4 @@
+import type { StraysSeen } from '../../src/escrow/acts/strays.js';
 import { createHmac } from 'node:crypto';
 
 import type { Escrow } from '../../src/escrow/escrow.js';
@@ -333,4 +334,13 @@ function symbolicToken(
     },
   } as unknown as Token;
   return { token, verbs };
+}
+
+/** As a round before left it: whatever stands in the token and is a stray was one long ago. */
+export function strayLongAgo({ device }: Pick<SymbolicWorld, 'device'>): StraysSeen {
+  const labels = [
+    ...[...device.transports].map((id) => `transport:${id}`),
+    ...[...device.grants].map((id) => `grant:${id}`),
+  ];
+  return new Map(labels.map((label) => [label, 0]));
 }

@@ -1,8 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-
-import { parse, stringify } from 'yaml';
 
 import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import { ConnectedPeople } from '../support/connectedPeople.js';
@@ -39,16 +37,11 @@ async function makeTwo(clock: Pick<SystemOptions, 'aheadMs' | 'now'>): Promise<T
   const environment = databaseEnvironment(server);
   const system = await makeSystem({
     ...{ environment, operatorLog: operators.log, ...clock },
-    config: () => ({ housekeepingMs: 3_600_000 }),
+    config: () => ({ housekeepingMs: ROUND_MS }),
   });
   const other = secondDaemon(system, {}, environment);
   const url = await other.url;
   if (url === undefined) throw new Error(other.said());
-  // only now: what the other tries in the token at its start is a stray to a round that falls into that
-  await system.stopDaemon();
-  const config = parse(readFileSync(system.configFile, 'utf8')) as object;
-  writeFileSync(system.configFile, stringify({ ...config, housekeepingMs: ROUND_MS }));
-  await system.startDaemon();
   const people = await peopleOf(system, url);
   return {
     ...{ server, system, people },

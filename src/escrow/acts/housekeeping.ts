@@ -7,12 +7,11 @@ import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
 import { certifyGrants } from '../rules/grantCertificate.js';
-import type { GrantId, Identifiers, RecoveryId } from '../records/ids.js';
-import { parseId } from '../records/ids.js';
+import type { GrantId, RecoveryId } from '../records/ids.js';
 import type { Journal } from '../ports/journal.js';
 import { aloneOn } from '../ports/journal.js';
 import { forgetReleases } from './keptReleases.js';
-import type { FollowedLog, GrantFacts, LogFacts, RequestFacts } from '../logged/logFacts.js';
+import type { FollowedLog, GrantFacts, RequestFacts } from '../logged/logFacts.js';
 import { subjectOf } from '../rules/liveGrant.js';
 import { DAEMON } from '../ledger/act.js';
 import { activateWhenDue } from './activateRecovery.js';
@@ -20,10 +19,12 @@ import type { Recovery } from '../records/recovery.js';
 import { COUNTED_FOR_MS } from '../ledger/refusals.js';
 import { mayBeReminded, remindRecovery } from './remindRecovery.js';
 import type { Contradiction } from './settling.js';
-import { isUnderWay, Settling } from './settling.js';
+import { Settling } from './settling.js';
+import type { StraysSeen, TokenSettled } from './strays.js';
+import { idsOf, settleToken } from './strays.js';
 
 /** What a round of housekeeping did. */
-export interface Housekeeping {
+export interface Housekeeping extends TokenSettled {
   readonly interruptedActs: number;
   readonly expiredRecoveries: number;
   readonly endedGrants: number;
@@ -31,9 +32,6 @@ export interface Housekeeping {
   readonly reminded: number;
   /** Grants from before there were certificates that have one now. */
   readonly certifiedGrants: number;
-  readonly strays: number;
-  /** One-time keys and grants that the log has and a token that works does not, by their labels. */
-  readonly missing: readonly string[];
   readonly activated: number;
   /** Entries that were made of refusals which had been counted. */
   readonly refusalsTogether: number;
@@ -49,9 +47,13 @@ export interface Housekeeping {
  * that decides anything: what is over is over by the clock, and what is due can be activated by whoever has a part in it.
  * What is over, due or a stray the log says, as it was followed; a record that says something else is passed over and named.
  * Nothing in the token is touched while a daemon on another copy of these records uses it; then this throws.
- * Run before serving, and from time to time. Safe beside other daemons, and beside itself.
+ * Run before serving, and from time to time, with `seen` from one round to the next. Safe beside other daemons, and beside itself.
  */
-export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs'>): Promise<Housekeeping> {
+export async function keepHouse(
+  escrow: Escrow,
+  journal: Pick<Journal, 'openActs'>,
+  seen: StraysSeen = new Map(),
+): Promise<Housekeeping> {
   const settling = new Settling(escrow);
   await escrow.followed.caughtUp();
   return {
@@ -60,7 +62,7 @@ export async function keepHouse(escrow: Escrow, journal: Pick<Journal, 'openActs
     endedGrants: await endGrants(escrow, settling),
     reminded: await remindDue(escrow, settling),
     certifiedGrants: await certifyOlder(escrow, settling),
-    ...(await settleToken(escrow, settling)),
+    ...(await settleToken(escrow, settling, seen)),
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
     activated: await activateDue(escrow, settling),
     refusalsTogether: await escrow.ledger.recordCounted(COUNTED_FOR_MS),
@@ -120,14 +122,6 @@ async function nameLost(
         id,
         reason: 'By the log this act has no outcome, and no record has it as open.',
       });
-}
-
-/** The ids that are ones of this kind: those of an older kind have no records that could be read. */
-function idsOf<Kind extends keyof Identifiers>(
-  kind: Kind,
-  names: readonly string[],
-): readonly Identifiers[Kind][] {
-  return names.flatMap((name) => parseId(kind, name) ?? []);
 }
 
 /** When an open request is over by the log, if nobody decides anything more. */
@@ -327,86 +321,7 @@ async function certify(escrow: Escrow, id: GrantId): Promise<void> {
   });
 }
 
-/**
- * Destroys one-time keys and grants in the token that are of no open request, no running grant and no open act, by the log. The
- * token is read first: what it shows then had its attempt recorded before, so an act that is making one now is seen as open.
- */
-async function settleToken(
-  escrow: Escrow,
-  settling: Settling,
-): Promise<Pick<Housekeeping, 'strays' | 'missing'>> {
-  const { facts } = escrow.followed;
-  // read before the token is: what is made meanwhile stands in both, and is not missed
-  const expected = expectedObjects(facts);
-  const { transports, grants } = await escrow.token.standing();
-  await escrow.followed.caughtUp();
-  const standing = new Set([...transports.map(transportLabel), ...grants.map(grantLabel)]);
-  const absent = expected.filter(({ label }) => !standing.has(label));
-  // those that did not end while the token was looked through
-  const missing = absent.filter(({ isExpected }) => isExpected()).map(({ label }) => label);
-  const strayTransports = transports.filter(
-    (id) => facts.request(id) === undefined && !isUnderWay(facts, id),
-  );
-  const strayGrants = grants.filter((id) => facts.grant(id) === undefined && !isUnderWay(facts, id));
-  const strays = strayTransports.length + strayGrants.length;
-  if (strays > 0) {
-    await escrow.ledger.requireOwnToken();
-    await settling.settle({
-      id: 'token',
-      isDue: () => true,
-      settle: () => destroyStrays(escrow, strayTransports, strayGrants),
-    });
-  }
-  return { strays, missing };
-}
-
-const transportLabel = (id: RecoveryId): string => `transport:${id}`;
-const grantLabel = (id: GrantId): string => `grant:${id}`;
-
-interface ExpectedObject {
-  readonly label: string;
-  /** Whether the log has it still. */
-  readonly isExpected: () => boolean;
-}
-
-/** What stands in the token by the log. */
-function expectedObjects(facts: LogFacts): readonly ExpectedObject[] {
-  const recoveries = idsOf('RecoveryId', facts.openRequestIds()).map((id) => ({
-    label: transportLabel(id),
-    isExpected: () => facts.request(id) !== undefined,
-  }));
-  const grants = idsOf('GrantId', facts.runningGrantIds()).map((id) => ({
-    label: grantLabel(id),
-    isExpected: () => facts.grant(id) !== undefined,
-  }));
-  return [...recoveries, ...grants];
-}
-
 /** Whether a request has its one-time key still. */
 export function isOpen(status: Recovery['state']['status'] | undefined): boolean {
   return status === 'pending' || status === 'approved';
-}
-
-async function destroyStrays(
-  escrow: Escrow,
-  transports: readonly RecoveryId[],
-  grants: readonly GrantId[],
-): Promise<void> {
-  const objects = [...transports.map(transportLabel), ...grants.map(grantLabel)];
-  await escrow.ledger.perform({
-    act: 'token.tidy',
-    actor: DAEMON,
-    decide: () =>
-      Promise.resolve({ detail: { objects: objects.slice(0, 500) }, claims: [], plan: undefined }),
-    run: async (lent) => {
-      for (const id of transports) await lent.destroyTransport(id);
-      for (const id of grants) await lent.destroyGrant(id);
-      return {
-        detail: { destroyed: objects.length },
-        digest: sha256Hex(objects.join('\n')),
-        changes: [],
-        answer: undefined,
-      };
-    },
-  });
 }

@@ -12,6 +12,7 @@ import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import type { GrantRow, RecoveryRow } from '../../../src/postgres/rows.js';
 import { toDocument, toGrant, toRecovery } from '../../../src/postgres/rows.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
+import { strayLongAgo } from '../../escrow/symbolicWorld.js';
 import { approve, ask, believingStatements, callOf, due, newScene, pass, recordsAsFacts } from './scene.js';
 
 /*
@@ -126,7 +127,7 @@ async function expectNothingLost(
 ): Promise<Housekeeping> {
   const before = world.entries.length;
   const kept = JSON.stringify(world.recoveries.get(released.id)?.state);
-  const done = await keepHouse(world.escrow, world.journal);
+  const done = await keepHouse(world.escrow, world.journal, strayLongAgo(world));
   const acts = world.entries.slice(before);
   const due = [
     ['recovery.expire', over.request.id],
@@ -479,7 +480,7 @@ describe('the control: where the records are what the log says,', () => {
     const { world } = scene;
     spoil(scene);
     world.facts = rowsAsFacts(world);
-    await keepHouse(believingStatements(world), world.journal);
+    await keepHouse(believingStatements(world), world.journal, strayLongAgo(world));
     expect(lost(scene)).toBe(true);
   });
 

@@ -6,6 +6,7 @@ import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
+import { strayLongAgo } from '../../escrow/symbolicWorld.js';
 import type { Said } from './scene.js';
 import {
   ask,
@@ -81,7 +82,7 @@ describe('two administrators end', () => {
     await stop(world, recovery, bothOf(world, recovery));
     expect(world.device.transports.has(recovery.id)).toBe(true);
     world.device.isOut = false;
-    await keepHouse(world.escrow, world.journal);
+    await keepHouse(world.escrow, world.journal, strayLongAgo(world));
     expect(world.device.transports.has(recovery.id)).toBe(false);
   });
 

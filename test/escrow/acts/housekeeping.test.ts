@@ -1,12 +1,14 @@
 import { vetoRecovery } from '../../../src/escrow/acts/endRecovery.ts';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
+import type { StraysSeen } from '../../../src/escrow/acts/strays.js';
+import { STRAY_FOR_MS } from '../../../src/escrow/acts/strays.js';
 import type { LogFacts } from '../../../src/escrow/logged/logFacts.js';
 import type { LogState } from '../../../src/escrow/logged/logState.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
 import type { Entry } from '../../../src/log/entry/entry.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';
 import { approve, ask, callOf, HOUR_MS, worldOf } from '../symbolicPeople.js';
-import { symbolicWorld } from '../symbolicWorld.js';
+import { strayLongAgo, symbolicWorld } from '../symbolicWorld.js';
 
 const id = (prefix: string, digit: string): string => `${prefix}_${digit.repeat(32)}`;
 
@@ -24,12 +26,44 @@ test('grants of several keys that an activation under way is making are no stray
   };
   const log = world.facts as LogFacts & Pick<LogState, 'take'>;
   log.take(0, encodeEntry(attempt));
-  expect(await keepHouse(world.escrow, world.journal)).toMatchObject({ strays: 1 });
+  expect(await keepHouse(world.escrow, world.journal, strayLongAgo(world))).toMatchObject({ strays: 1 });
   expect([...world.raised].sort()).toEqual(making);
   // when it is over and has recorded none of them, they are
   log.take(1, encodeEntry({ ...attempt, phase: 'failed', error: 'interrupted', detail: {} }));
-  expect(await keepHouse(world.escrow, world.journal)).toMatchObject({ strays: 2 });
+  expect(await keepHouse(world.escrow, world.journal, strayLongAgo(world))).toMatchObject({ strays: 2 });
   expect([...world.raised]).toEqual([]);
+});
+
+test('what was not a stray long enough stands: a daemon that starts beside this one tries its token with objects of no act', async () => {
+  const world = symbolicWorld({ version: 1, hash: '00'.repeat(32) } as unknown as Policy, []);
+  const { grants } = world.device;
+  const seen: StraysSeen = new Map();
+  const round = (): ReturnType<typeof keepHouse> => keepHouse(world.escrow, world.journal, seen);
+  const afterMs = (ms: number): void => {
+    world.now = new Date(world.now.getTime() + ms);
+  };
+  grants.add(id('grant', '1'));
+  expect(await round()).toMatchObject({ strays: 0 });
+  afterMs(STRAY_FOR_MS - 1);
+  expect(await round()).toMatchObject({ strays: 0 });
+  expect([...grants]).toEqual([id('grant', '1')]);
+  // gone and there again, as each trial of a self-test: the time counts anew, and the other object's as well
+  grants.clear();
+  grants.add(id('grant', '2'));
+  afterMs(1);
+  expect(await round()).toMatchObject({ strays: 0 });
+  grants.add(id('grant', '1'));
+  afterMs(STRAY_FOR_MS);
+  expect(await round()).toMatchObject({ strays: 1 });
+  expect([...grants]).toEqual([id('grant', '1')]);
+  // a clock that is set back makes nothing older than it was
+  afterMs(-10 * STRAY_FOR_MS);
+  expect(await round()).toMatchObject({ strays: 0 });
+  afterMs(STRAY_FOR_MS - 1);
+  expect(await round()).toMatchObject({ strays: 0 });
+  afterMs(1);
+  expect(await round()).toMatchObject({ strays: 1 });
+  expect([...grants]).toEqual([]);
 });
 
 test('in a token that is in use on another copy of the records nothing is destroyed, neither as a stray nor as obsolete', async () => {
@@ -39,12 +73,12 @@ test('in a token that is in use on another copy of the records nothing is destro
   device.grants.add(id('grant', '3'));
   device.isForeign = true;
   await vetoRecovery(world.escrow, callOf('olga'), { recovery: recovery.id, reason: 'no' });
-  await expect(keepHouse(world.escrow, world.journal)).rejects.toThrow('another copy');
+  await expect(keepHouse(world.escrow, world.journal, strayLongAgo(world))).rejects.toThrow('another copy');
   expect([...device.grants]).toEqual([id('grant', '3')]);
   expect([...device.transports]).toEqual([recovery.id]);
   expect(world.entries.some(({ act }) => act === 'token.tidy')).toBe(false);
   device.isForeign = false;
-  expect(await keepHouse(world.escrow, world.journal)).toMatchObject({ strays: 2 });
+  expect(await keepHouse(world.escrow, world.journal, strayLongAgo(world))).toMatchObject({ strays: 2 });
 });
 
 test('what the records have and the token has not is missing, until the records have it no more', async () => {

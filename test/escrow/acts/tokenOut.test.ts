@@ -10,6 +10,7 @@ import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { approve, ask, callOf, deny, HOUR_MS, MINUTE_MS, stop, worldOf } from '../symbolicPeople.js';
 import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import type { SymbolicWorld } from '../symbolicWorld.js';
+import { strayLongAgo } from '../symbolicWorld.js';
 
 /** A request that both depositaries have approved, whose delay runs, and a grant that is in use. */
 async function scene(): Promise<{ world: SymbolicWorld; recovery: Recovery; grant: GrantId }> {
@@ -81,7 +82,7 @@ describe.each(Object.entries(ENDS))('%s', (act, [status, end]) => {
     expect(now).toBe(status);
     expect(isGrant ? device.grants.has(grant) : device.transports.has(recovery.id)).toBe(true);
     device.isOut = false;
-    await keepHouse(world.escrow, world.journal);
+    await keepHouse(world.escrow, world.journal, strayLongAgo(world));
     expect(isGrant ? device.grants.has(grant) : device.transports.has(recovery.id)).toBe(false);
   });
 

@@ -1,0 +1,126 @@
+import type { Escrow } from '../escrow.js';
+import { DAEMON } from '../ledger/act.js';
+import type { LogFacts } from '../logged/logFacts.js';
+import { sha256Hex } from '../records/digests.js';
+import type { GrantId, Identifiers, RecoveryId } from '../records/ids.js';
+import { parseId } from '../records/ids.js';
+import type { Settling } from './settling.js';
+import { isUnderWay } from './settling.js';
+
+/** Labels of objects that were strays when the token was last looked through, and since when (milliseconds of the epoch). */
+export type StraysSeen = Map<string, number>;
+
+/** For so long an object must have been seen to belong to nothing: the trials of a daemon that starts beside this one are shorter. */
+export const STRAY_FOR_MS = 2_000;
+
+/** What was found in the token. */
+export interface TokenSettled {
+  /** One-time keys and grants that were destroyed. */
+  readonly strays: number;
+  /** One-time keys and grants that the log has and a token that works does not, by their labels. */
+  readonly missing: readonly string[];
+}
+
+/**
+ * Destroys one-time keys and grants in the token that are of no open request, no running grant and no open act, by the log, and
+ * were so already {@link STRAY_FOR_MS} ago. The token is read first: what it shows then had its attempt recorded before, so an
+ * act that is making one now is seen as open. The self-test of a daemon that starts has no attempts; what it makes it destroys
+ * at once.
+ */
+export async function settleToken(
+  escrow: Escrow,
+  settling: Settling,
+  seen: StraysSeen,
+): Promise<TokenSettled> {
+  const { facts } = escrow.followed;
+  // read before the token is: what is made meanwhile stands in both, and is not missed
+  const expected = expectedObjects(facts);
+  const { transports, grants } = await escrow.token.standing();
+  await escrow.followed.caughtUp();
+  const standing = new Set([...transports.map(transportLabel), ...grants.map(grantLabel)]);
+  const absent = expected.filter(({ label }) => !standing.has(label));
+  // those that did not end while the token was looked through
+  const missing = absent.filter(({ isExpected }) => isExpected()).map(({ label }) => label);
+  const strays: readonly StrayObject[] = [
+    ...transports
+      .filter((id) => facts.request(id) === undefined && !isUnderWay(facts, id))
+      .map((transport) => ({ transport, label: transportLabel(transport) })),
+    ...grants
+      .filter((id) => facts.grant(id) === undefined && !isUnderWay(facts, id))
+      .map((grant) => ({ grant, label: grantLabel(grant) })),
+  ];
+  const lasting = lastingOf(strays, seen, escrow.clock.now().getTime());
+  if (lasting.length > 0) {
+    await escrow.ledger.requireOwnToken();
+    await settling.settle({ id: 'token', isDue: () => true, settle: () => destroyStrays(escrow, lasting) });
+  }
+  return { strays: lasting.length, missing };
+}
+
+type StrayObject = { readonly label: string } & (
+  { readonly transport: RecoveryId } | { readonly grant: GrantId }
+);
+
+/** Those that have been strays for long enough; `seen` has afterwards all that are strays now. */
+function lastingOf(strays: readonly StrayObject[], seen: StraysSeen, nowMs: number): readonly StrayObject[] {
+  const before = new Map(seen);
+  seen.clear();
+  return strays.filter(({ label }) => {
+    // a clock that was set back begins anew
+    const sinceMs = Math.min(before.get(label) ?? nowMs, nowMs);
+    seen.set(label, sinceMs);
+    return nowMs - sinceMs >= STRAY_FOR_MS;
+  });
+}
+
+const transportLabel = (id: RecoveryId): string => `transport:${id}`;
+const grantLabel = (id: GrantId): string => `grant:${id}`;
+
+interface ExpectedObject {
+  readonly label: string;
+  /** Whether the log has it still. */
+  readonly isExpected: () => boolean;
+}
+
+/** What stands in the token by the log. */
+function expectedObjects(facts: LogFacts): readonly ExpectedObject[] {
+  const recoveries = idsOf('RecoveryId', facts.openRequestIds()).map((id) => ({
+    label: transportLabel(id),
+    isExpected: () => facts.request(id) !== undefined,
+  }));
+  const grants = idsOf('GrantId', facts.runningGrantIds()).map((id) => ({
+    label: grantLabel(id),
+    isExpected: () => facts.grant(id) !== undefined,
+  }));
+  return [...recoveries, ...grants];
+}
+
+/** The ids that are ones of this kind: those of an older kind have no records that could be read. */
+export function idsOf<Kind extends keyof Identifiers>(
+  kind: Kind,
+  names: readonly string[],
+): readonly Identifiers[Kind][] {
+  return names.flatMap((name) => parseId(kind, name) ?? []);
+}
+
+async function destroyStrays(escrow: Escrow, strays: readonly StrayObject[]): Promise<void> {
+  const objects = strays.map(({ label }) => label);
+  await escrow.ledger.perform({
+    act: 'token.tidy',
+    actor: DAEMON,
+    decide: () =>
+      Promise.resolve({ detail: { objects: objects.slice(0, 500) }, claims: [], plan: undefined }),
+    run: async (lent) => {
+      for (const stray of strays) {
+        if ('transport' in stray) await lent.destroyTransport(stray.transport);
+        else await lent.destroyGrant(stray.grant);
+      }
+      return {
+        detail: { destroyed: objects.length },
+        digest: sha256Hex(objects.join('\n')),
+        changes: [],
+        answer: undefined,
+      };
+    },
+  });
+}
