@@ -6,7 +6,7 @@ import { ConfigError } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { sha256Hex } from '../escrow/records/digests.js';
 import { Directory } from '../escrow/directory.js';
-import { GrantCertificates } from '../escrow/rules/grantCertificate.js';
+import { CheckedGrants } from '../escrow/rules/checkedGrant.js';
 import { STRAY_FOR_MS } from '../escrow/acts/strays.js';
 import { unaccountedObjects } from '../escrow/acts/tokenInventory.js';
 import type { FollowedLog } from '../escrow/logged/logFacts.js';
@@ -128,7 +128,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       store,
       log: reader,
       followed,
-      certificates: new GrantCertificates({ origin: config.origin, logKey: signer.vkey }, identity),
+      grants: new CheckedGrants({ origin: config.origin, logKey: signer.vkey }, identity),
       owners: new OwnerChains(reader),
       openRequests: new OpenRequests(config.requests.openRecoveries),
       token,

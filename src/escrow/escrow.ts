@@ -1,7 +1,7 @@
 import type { Directory } from './directory.js';
 import type { IdempotencyKey } from './records/creation.js';
 import type { RandomBytes } from './records/ids.js';
-import type { GrantCertificates } from './rules/grantCertificate.js';
+import type { CheckedGrants } from './rules/checkedGrant.js';
 import type { KnownCaller } from './ledger/knownCaller.js';
 import type { Ledger } from './ledger/ledger.js';
 import type { FollowedLog } from './logged/logFacts.js';
@@ -25,7 +25,7 @@ export interface Escrow {
   readonly log: LogReader;
   /** What the log's entries say, as it was followed. */
   readonly followed: FollowedLog;
-  readonly certificates: GrantCertificates;
+  readonly grants: CheckedGrants;
   readonly owners: OwnerChains;
   readonly openRequests: OpenRequests;
   readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing'>;

@@ -7,7 +7,7 @@ import { sha256Hex } from '../../src/escrow/records/digests.js';
 import type { Directory } from '../../src/escrow/directory.js';
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { Grant } from '../../src/escrow/records/grant.js';
-import { GrantCertificates } from '../../src/escrow/rules/grantCertificate.js';
+import { CheckedGrants } from '../../src/escrow/rules/checkedGrant.js';
 import type { RandomBytes } from '../../src/escrow/records/ids.js';
 import { Ledger } from '../../src/escrow/ledger/ledger.js';
 import type { FollowedLog, LogFacts } from '../../src/escrow/logged/logFacts.js';
@@ -191,7 +191,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
       rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
     } as Partial<LogReader> as LogReader,
     followed,
-    certificates: new GrantCertificates({ origin: ORIGIN, logKey: LOG_KEY }, identity),
+    grants: new CheckedGrants({ origin: ORIGIN, logKey: LOG_KEY }, identity),
     owners: new OwnerChains({ entries: () => Promise.resolve([]) }),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,

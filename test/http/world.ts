@@ -7,7 +7,7 @@ import type { Deposit } from '../../src/escrow/records/deposit.js';
 import { askedAsJson, depositDigest, requestHash, sha256Hex } from '../../src/escrow/records/digests.js';
 import { Directory } from '../../src/escrow/directory.js';
 import type { Grant } from '../../src/escrow/records/grant.js';
-import { GrantCertificates } from '../../src/escrow/rules/grantCertificate.js';
+import { CheckedGrants } from '../../src/escrow/rules/checkedGrant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
 import { KEY_SPEC_NAMES } from '../../src/escrow/records/keySpecs.js';
 import { Ledger } from '../../src/escrow/ledger/ledger.js';
@@ -378,7 +378,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     store,
     log,
     followed: journal.followed,
-    certificates: new GrantCertificates({ origin: ORIGIN, logKey: LOG_KEY }, identity),
+    grants: new CheckedGrants({ origin: ORIGIN, logKey: LOG_KEY }, identity),
     owners: new OwnerChains(log),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     token,

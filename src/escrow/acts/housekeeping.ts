@@ -1,6 +1,6 @@
 import { brakesOfAll } from '../rules/requestTerms.js';
 import { getAskedKeys } from '../lookUp.js';
-import { checkGrant, checkLoggedGrant } from '../checks/checkedGrant.js';
+import { checkLoggedGrant } from '../rules/checkedGrant.js';
 import { checkRecord, whileLogged } from '../checks/checkedRequest.js';
 import type { Escrow } from '../escrow.js';
 import { sha256Hex } from '../records/digests.js';
@@ -304,7 +304,7 @@ async function certify(escrow: Escrow, id: GrantId): Promise<void> {
     actor: DAEMON,
     decide: async (about) => {
       about(subjectOf(grant));
-      await checkGrant(escrow, grant);
+      await escrow.grants.check(escrow, grant);
       return { detail: {}, claims: [], plan: undefined };
     },
     run: async (lent) => {

@@ -1,4 +1,4 @@
-import { checkEnded, checkLoggedGrant } from '../checks/checkedGrant.js';
+import { checkEnded, checkLoggedGrant } from '../rules/checkedGrant.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
 import type { Recorded } from '../ledger/act.js';
 import { getGrant, getDeposit } from '../lookUp.js';

@@ -1,4 +1,4 @@
-import { checkLoggedGrant } from '../checks/checkedGrant.js';
+import { checkLoggedGrant } from '../rules/checkedGrant.js';
 import type { Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { GrantId } from '../records/ids.js';

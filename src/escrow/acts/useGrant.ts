@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 
-import { checkGrant } from '../checks/checkedGrant.js';
 import type { Escrow, OperateCall } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import { getGrant } from '../lookUp.js';
@@ -10,6 +9,7 @@ import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
 import type { GrantId } from '../records/ids.js';
 import type { Outcome, Recorded } from '../ledger/act.js';
+import type { AsOf } from '../logged/logFacts.js';
 import { CameToNothing } from '../ledger/act.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, signs } from '../records/mechanisms.js';
@@ -51,11 +51,12 @@ export interface Used {
  */
 export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Recorded<Used>> {
   const { mechanism, inputs } = order;
+  const usable = usableGrants(escrow, call, order.grant);
   return escrow.ledger.perform({
     act: 'grant.sign',
     actor: actorOf(call),
     decide: async (about) => {
-      const grant = await getUsable(escrow, call, order.grant, inputs.items.length, about);
+      const grant = await usable(inputs.items.length, about);
       if (!signs(mechanism)) throw new EscrowError('operation-not-granted');
       checkCovered(grant, 'sign', mechanism);
       if (inputs.kind === 'digest') checkDigests(grant, mechanism, inputs.items);
@@ -66,8 +67,8 @@ export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrde
         ...loggedFor(call.policy, [{ ...grant, use: 'sign' }]),
       };
     },
-    run: (lent, { grant, mechanism: name }) =>
-      use(escrow, grant, inputs.items, (item) =>
+    run: (lent, { grant, mechanism: name }, asOf) =>
+      use(escrow, grant, asOf, inputs.items, (item) =>
         lent.sign(grant.id, grant.spec, name, inputs.kind === 'digest' ? item : toBeSigned(name, item)),
       ),
   });
@@ -84,11 +85,12 @@ export function decryptWithGrant(
   order: DecryptOrder,
 ): Promise<Recorded<Used>> {
   const { mechanism, inputs } = order;
+  const usable = usableGrants(escrow, call, order.grant);
   return escrow.ledger.perform({
     act: 'grant.decrypt',
     actor: actorOf(call),
     decide: async (about) => {
-      const grant = await getUsable(escrow, call, order.grant, inputs.length, about);
+      const grant = await usable(inputs.length, about);
       if (signs(mechanism)) throw new EscrowError('operation-not-granted');
       checkCovered(grant, 'decrypt', mechanism);
       const name: DecryptMechanism = mechanism;
@@ -99,8 +101,8 @@ export function decryptWithGrant(
         ...loggedFor(call.policy, [{ ...grant, use: 'decrypt' }]),
       };
     },
-    run: (lent, { grant, mechanism: name }) =>
-      use(escrow, grant, inputs, async (input) => {
+    run: (lent, { grant, mechanism: name }, asOf) =>
+      use(escrow, grant, asOf, inputs, async (input) => {
         const plain = await lent.decrypt(grant.id, grant.spec, name, input);
         if ('refused' in plain) throw new EscrowError('ciphertext-invalid');
         return plain.opened;
@@ -108,26 +110,33 @@ export function decryptWithGrant(
   });
 }
 
-async function getUsable(
+/**
+ * Looks for a grant that has so many uses left: among those at hand and, when what was claimed by that did not hold, or it is not
+ * there, in its record.
+ */
+function usableGrants(
   escrow: Escrow,
   call: OperateCall,
   id: GrantId,
-  uses: number,
-  about: (subject: Subject) => void,
-): Promise<Grant> {
-  about({ grant: id });
-  const grant = await getGrant(escrow, id);
-  about(subjectOf(grant));
-  if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
-  const now = escrow.clock.now();
-  checkLive(grant, now);
-  await checkGrant(escrow, grant);
-  if (now < grant.startsAt) throw new EscrowError('grant-not-started');
-  const left = grant.scope.maxUses - grant.used;
-  if (uses > left)
-    throw new EscrowError('grant-exhausted', `The grant has ${left} uses left; ${uses} were asked for.`);
-  checkRate(grant, uses, now);
-  return grant;
+): (uses: number, about: (subject: Subject) => void) => Promise<Grant> {
+  let isTried = false;
+  return async (uses, about) => {
+    about({ grant: id });
+    const known = isTried ? undefined : escrow.grants.atHand(escrow, id);
+    isTried = true;
+    const grant = known ?? (await getGrant(escrow, id));
+    about(subjectOf(grant));
+    if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
+    const now = escrow.clock.now();
+    checkLive(grant, now);
+    if (known === undefined) await escrow.grants.check(escrow, grant);
+    if (now < grant.startsAt) throw new EscrowError('grant-not-started');
+    const left = grant.scope.maxUses - grant.used;
+    if (uses > left)
+      throw new EscrowError('grant-exhausted', `The grant has ${left} uses left; ${uses} were asked for.`);
+    checkRate(grant, uses, now);
+    return grant;
+  };
 }
 
 function checkRate({ scope: { rate }, recent }: Grant, uses: number, now: Date): void {
@@ -171,6 +180,7 @@ function toBeSigned(mechanism: SignMechanism, message: Uint8Array): Uint8Array {
 async function use<Input>(
   escrow: Escrow,
   grant: Grant,
+  { usesLeft = 0 }: AsOf,
   items: readonly Input[],
   one: (item: Input) => Promise<Uint8Array>,
 ): Promise<Outcome<Used>> {
@@ -186,7 +196,7 @@ async function use<Input>(
     detail: { uses: items.length },
     digest: sha256Hex(Buffer.concat(outputs)),
     changes: [],
-    answer: { outputs, remaining: grant.scope.maxUses - grant.used - items.length },
+    answer: { outputs, remaining: usesLeft },
   };
 }
 

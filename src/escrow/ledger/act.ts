@@ -93,7 +93,8 @@ export interface ActOrder<A extends Act, P, R> {
    * has come into force: reads anew what it decides by, the caller too.
    */
   readonly decide: (about: (subject: Subject) => void) => Promise<Plan<P> | Repeated<R>>;
-  readonly run: (lent: LentFor<A>, plan: P) => Promise<Outcome<R>>;
+  /** Does it; `asOf` is what held when the attempt was recorded. */
+  readonly run: (lent: LentFor<A>, plan: P, asOf: AsOf) => Promise<Outcome<R>>;
 }
 
 /** What the caller gets of an act that was done: the answer, and the place of its outcome in the log. */

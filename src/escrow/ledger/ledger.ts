@@ -77,6 +77,9 @@ const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
   'idempotency-key-free',
 ]);
 
+/** Those of them that are made by what is at hand: it may be another since. */
+const AT_HAND: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>(['uses-counted', 'policy-in-force']);
+
 /**
  * The one door. Whatever changes state or uses the token goes through {@link Ledger.perform}: decide, record the
  * attempt with its claims, use the token, record the outcome with what follows, answer.
@@ -122,11 +125,11 @@ export class Ledger {
     try {
       const attempt = await this.#attempt(id, performance);
       if ('repeats' in attempt) return attempt.repeats;
-      await this.#checkLogged(id, performance, attempt);
+      const asOf = await this.#checkLogged(id, performance, attempt);
       const ended: Ended = { obsolete: undefined };
       try {
         const done = await this.#withMeans(performance.act, id, performance.actor, attempt.subject, (lent) =>
-          this.#execute(id, performance, attempt, lent, ended),
+          this.#execute(id, performance, { ...attempt, asOf }, lent, ended),
         );
         if (MEANS[performance.act].some((verb) => LEAVE_OBJECTS.has(verb)))
           await this.#tidy('to remember an act', () => this.#parts.memory.anchored(done.index));
@@ -220,8 +223,8 @@ export class Ledger {
       subject = { ...subject, ...found };
     };
     let isOtherPolicy = false;
-    // a policy is replaced seldom: to look into the next one is worth it, however little time there is
-    let isRenewed = false;
+    // what was at hand and did not hold is worth another look, however little time there is
+    const lookedAgain = new Set<NotHeld['what']>();
     for (;;) {
       try {
         if (isOtherPolicy) actor.known?.renew(await this.#parts.policy());
@@ -243,8 +246,11 @@ export class Ledger {
       } catch (error) {
         const contended = error instanceof NotHeld && CONTENDED.has(error.what);
         isOtherPolicy = contended && error.what === 'policy-in-force';
-        if (contended && (this.#parts.clock.now().getTime() < deadline || (isOtherPolicy && !isRenewed))) {
-          isRenewed ||= isOtherPolicy;
+        if (contended && AT_HAND.has(error.what) && !lookedAgain.has(error.what)) {
+          lookedAgain.add(error.what);
+          continue;
+        }
+        if (contended && this.#parts.clock.now().getTime() < deadline) {
           await this.#parts.clock.pause(CONTENTION_PAUSE_MS);
           continue;
         }
@@ -268,14 +274,14 @@ export class Ledger {
 
   /**
    * Checks an attempt against what the log says as of its place in it: what the database let through is decided again by the
-   * entries before it. Where the rule says so, waits until the attempt is proven to be in the log. When that refuses, nothing was
-   * done, and the outcome says so.
+   * entries before it. Where the rule says so, waits until the attempt is proven to be in the log. Resolves with what the log says.
+   * When that refuses, nothing was done, and the outcome says so.
    */
   async #checkLogged<A extends Act, P, R>(
     id: ActId,
     { act, actor }: ActOrder<A, P, R>,
     { subject, index, plan }: Attempt<P>,
-  ): Promise<void> {
+  ): Promise<AsOf> {
     const { followed } = this.#parts;
     try {
       await followed.through(index);
@@ -287,6 +293,7 @@ export class Ledger {
         checkClaim(claim, asOf);
       plan.holds?.(asOf);
       if (plan.logged === 'proven') await this.#parts.journal.proven(index);
+      return asOf;
     } catch (error) {
       throw await this.#conclude(this.#outcomeOf(id, act, actor.id, subject), error);
     }
@@ -318,7 +325,7 @@ export class Ledger {
   async #execute<A extends Act, P, R>(
     id: ActId,
     performance: ActOrder<A, P, R>,
-    attempt: Attempt<P>,
+    attempt: Attempt<P> & { readonly asOf: AsOf },
     lent: LentFor<A>,
     ended: Ended,
   ): Promise<Recorded<R>> {
@@ -326,7 +333,7 @@ export class Ledger {
     const outcomeOf = this.#outcomeOf(id, act, actor.id, attempt.subject);
     let outcome: Outcome<R>;
     try {
-      outcome = await run(lent, attempt.plan.plan);
+      outcome = await run(lent, attempt.plan.plan, attempt.asOf);
     } catch (error) {
       throw await this.#conclude(outcomeOf, error, ended);
     }

@@ -99,6 +99,8 @@ export interface AsOf {
   readonly isContended: boolean;
   /** Why the grant does not allow the use that was attempted. */
   readonly useRefused: ErrorCode | undefined;
+  /** How many uses the grant had left when this attempt had taken its own; below 0 where it had too few, undefined where it takes none. */
+  readonly usesLeft: number | undefined;
   /** Whether the caller's signed request stood in the log before. */
   readonly isRepeated: boolean;
   /** Whether the Idempotency-Key of the caller stood for another creation. */

@@ -186,6 +186,8 @@ export class LogState implements LogFacts {
     const { recovery, grant } = subject;
     const isOnRequest = recovery !== undefined && act.startsWith('recovery.') && act !== 'recovery.request';
     const isUse = act === 'grant.sign' || act === 'grant.decrypt';
+    const useRefused = isUse ? this.#grants.use(grant ?? '', entry, Date.parse(time)) : undefined;
+    const used = isUse ? this.#grants.get(grant ?? '') : undefined;
     this.#attempts.set(id, {
       of: { id, act, actor, subject, grants: grantsNamedIn(entry) },
       recovery: isOnRequest ? recovery : undefined,
@@ -193,7 +195,8 @@ export class LogState implements LogFacts {
         policyVersion: this.#policy?.version ?? 0,
         request: isOnRequest ? this.#requests.get(recovery) : undefined,
         isContended: isOnRequest && this.#isUnderWay(recovery),
-        useRefused: isUse ? this.#grants.use(grant ?? '', entry, Date.parse(time)) : undefined,
+        useRefused,
+        usesLeft: used && used.maxUses - used.used,
         isRepeated,
         isKeyTaken: this.#creations.attempted(entry),
       },

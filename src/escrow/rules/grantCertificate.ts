@@ -48,38 +48,21 @@ function certifiedAsJson(
   };
 }
 
-/** So many grants are remembered to have been checked; then it begins anew. */
-const REMEMBERED = 10_000;
-
 /**
- * Checks certificates of grants. A signature is verified once; from then on the same certificate of the same grant is known,
- * and what the grant is held to is what the log says of it.
+ * Checks that the grant has the certificate which the log says it was given, and that the token has certified what the record
+ * says. One from before there were certificates has none until it is given one.
+ * @throws EscrowError `record-mismatch`
  */
-export class GrantCertificates {
-  readonly #log: CertifyingLog;
-  readonly #identity: IdentityVerifier;
-  readonly #known = new Map<string, string>();
-
-  constructor(log: CertifyingLog, identity: IdentityVerifier) {
-    this.#log = log;
-    this.#identity = identity;
-  }
-
-  /**
-   * Checks that the grant has the certificate which the log says it was given, and that the token has certified what the record
-   * says. One from before there were certificates has none until it is given one.
-   * @throws EscrowError `record-mismatch`
-   */
-  async check(grant: Grant, { certificate: logged }: Pick<GrantFacts, 'certificate'>): Promise<void> {
-    const { id, certificate } = grant;
-    if (logged === undefined) return;
-    if (certificate !== undefined && this.#known.get(id) === certificate) return;
-    if (certificate === undefined || sha256Hex(certificate) !== logged) throw notCertified();
-    const said = await this.#identity.verify(certificate, GRANT_TYPE);
-    if (said === undefined || !isOf(this.#log, grant, said)) throw notCertified();
-    if (this.#known.size >= REMEMBERED) this.#known.clear();
-    this.#known.set(id, certificate);
-  }
+export async function checkCertificate(
+  { log, identity }: { readonly log: CertifyingLog; readonly identity: IdentityVerifier },
+  grant: Grant,
+  { certificate: logged }: Pick<GrantFacts, 'certificate'>,
+): Promise<void> {
+  const { certificate } = grant;
+  if (logged === undefined) return;
+  if (certificate === undefined || sha256Hex(certificate) !== logged) throw notCertified();
+  const said = await identity.verify(certificate, GRANT_TYPE);
+  if (said === undefined || !isOf(log, grant, said)) throw notCertified();
 }
 
 function isOf(log: CertifyingLog, grant: Grant, said: Readonly<Record<string, unknown>>): boolean {

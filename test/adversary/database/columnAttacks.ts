@@ -57,12 +57,20 @@ export const REFUSED: Readonly<Record<string, readonly string[]>> = {
 
 /** Every other column, with what comes of it; and of those above, what the schema's owner can try. */
 export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly ColumnAttack[]>> {
-  const { live, usedUp, revoked, paced, due, pending, vetoed, released, signing, decrypting } = scene;
+  const { live, unread, usedUp, revoked, paced, due, pending, vetoed, released, signing, decrypting } = scene;
   const grant = (id: string): string => `id = '${id}'`;
   const onGrant = (set: ColumnAttack['set'], more: Partial<ColumnAttack>): ColumnAttack => ({
     ...{ set, where: grant(live), act: 'sign', answer: 'record-mismatch' },
     ...{ control: FACTS('how many uses there are'), ...more },
   });
+  /** Of a grant that the daemon reads for its first use, and of one that it has at hand: what the log said of that stands. */
+  const onTerms = (
+    set: ColumnAttack['set'],
+    control: string = FACTS('how many uses there are'),
+  ): readonly ColumnAttack[] => [
+    onGrant(set, { where: grant(unread), act: 'sign for the first time', control }),
+    onGrant(set, harmless(control)),
+  ];
   const onRequest = (set: ColumnAttack['set'], more: Partial<ColumnAttack>): ColumnAttack => ({
     ...{ set, where: grant(due), act: 'release', answer: 'record-mismatch', control: RECORD('the reason') },
     ...more,
@@ -102,26 +110,32 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
         },
       ),
       onGrant({ id: `'${OTHER_GRANT}'` }, { after: grant(OTHER_GRANT), act: 'sign under another name' }),
-      onGrant({ recovery: `'${OTHER_RECOVERY}'` }, {}),
-      onGrant({ key: `'${decrypting.key}'` }, {}),
-      onGrant({ spec: `'rsa-2048'` }, {}),
-      onGrant({ owner: `'other-owner'` }, {}),
+      ...onTerms({ recovery: `'${OTHER_RECOVERY}'` }),
+      ...onTerms({ key: `'${decrypting.key}'` }),
+      ...onTerms({ spec: `'rsa-2048'` }),
+      ...onTerms({ owner: `'other-owner'` }),
       onGrant({ owner: `'other-owner'` }, { act: 'revoke another owner’s grant' }),
       onGrant({ app: `'other-app'` }, { act: 'sign by another app', answer: 'forbidden', control: UNREAD }),
       onGrant(
         { scope: `jsonb_set(scope, '{app}', '"other-app"')` },
-        { act: 'sign by another app', control: FACTS('for whom a grant is') },
+        { act: 'sign by another app', answer: 'forbidden', control: FACTS('for whom a grant is') },
       ),
-      onGrant({ scope: `jsonb_set(scope, '{maxUses}', '91')` }, {}),
-      onGrant({ scope: `jsonb_set(scope, '{mechanisms}', '["ES256", "RS256"]')` }, {}),
-      onGrant({ scope: `jsonb_set(scope, '{operations}', '["sign", "decrypt"]')` }, {}),
-      onGrant({ scope: `jsonb_set(scope, '{input}', '"digest"')` }, {}),
+      onGrant(
+        { scope: `jsonb_set(scope, '{app}', '"other-app"')` },
+        {
+          ...{ where: grant(unread), act: 'sign by another app for the first time' },
+          control: FACTS('for whom a grant is'),
+        },
+      ),
+      ...onTerms({ scope: `jsonb_set(scope, '{maxUses}', '91')` }),
+      ...onTerms({ scope: `jsonb_set(scope, '{mechanisms}', '["ES256", "RS256"]')` }),
+      ...onTerms({ scope: `jsonb_set(scope, '{operations}', '["sign", "decrypt"]')` }),
+      ...onTerms({ scope: `jsonb_set(scope, '{input}', '"digest"')` }),
       onGrant(
         { scope: `jsonb_set(scope, '{rate}', 'null')` },
         {
-          where: grant(paced),
-          act: 'sign too soon',
-          control: FACTS('how many uses there are'),
+          ...{ where: grant(paced), act: 'sign too soon', answer: 'grant-rate-exceeded' },
+          control: FACTS('uses that were made'),
         },
       ),
       onGrant(
@@ -138,10 +152,15 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
           control: FACTS('uses that were made'),
         },
       ),
-      onGrant({ certificate: `'a.b.c'` }, { control: FACTS('that a grant has a certificate') }),
-      onGrant({ certificate: 'null' }, { control: FACTS('that a grant has a certificate') }),
-      onGrant({ starts_at: `starts_at - interval '1 hour'` }, {}),
-      onGrant({ expires_at: `expires_at + interval '1 hour'` }, { control: FACTS('when a grant ends') }),
+      ...onTerms({ certificate: `'a.b.c'` }, FACTS('that a grant has a certificate')),
+      ...onTerms({ certificate: 'null' }, FACTS('that a grant has a certificate')),
+      ...onTerms({ starts_at: `starts_at - interval '1 hour'` }),
+      ...onTerms({ expires_at: `expires_at + interval '1 hour'` }, FACTS('when a grant ends')),
+      onGrant({ status: `'revoked'` }, { answer: 'grant-revoked', control: AVAILABILITY }),
+      onGrant(
+        { used: 'max_uses', status: `'exhausted'` },
+        { answer: 'grant-exhausted', control: AVAILABILITY },
+      ),
       onGrant(
         { status: `'active'` },
         {

@@ -24,6 +24,8 @@ export interface ColumnScene {
   readonly decrypting: KeyReply;
   /** Grants of the app: one with uses left, one that was used up, one that was revoked, one that may be used once an hour and was. */
   readonly live: string;
+  /** One that no use was ever made of. */
+  readonly unread: string;
   readonly usedUp: string;
   readonly revoked: string;
   readonly paced: string;
@@ -72,6 +74,7 @@ export async function makeColumnScene(): Promise<ColumnScene> {
   const signing = await make('ec-p256', 'sign');
   const decrypting = await make('rsa-2048', 'decrypt');
   const { grant: live } = await granted(system, signing, { maxUses: 90 });
+  const { grant: unread } = await granted(system, signing, { maxUses: 90 });
   const { grant: usedUp } = await granted(system, signing, { maxUses: 1 });
   const { grant: revoked } = await granted(system, signing);
   const { grant: paced } = await granted(system, signing, { rate: { uses: 1, per: 'PT1H' } });
@@ -90,7 +93,7 @@ export async function makeColumnScene(): Promise<ColumnScene> {
   await system.client('manager').release(released);
   const order = ordering(system);
   for (const key of [ORDER_KEY, OTHER_ORDER_KEY]) expect((await order(key)).outcome).toBe('done');
-  const grants = { live, usedUp, revoked, paced };
+  const grants = { live, unread, usedUp, revoked, paced };
   const requests = { due, pending, vetoed, released };
   return {
     system,
@@ -162,6 +165,8 @@ export async function outcomeOf(act: Promise<unknown>): Promise<string> {
 export const ACTS = {
   /** The app uses its grant: nothing is gained by that. */
   sign: ({ system, live }) => sign(system, live),
+  'sign for the first time': ({ system, unread }) => sign(system, unread),
+  'sign by another app for the first time': ({ system, unread }) => sign(system, unread, 'other-app'),
   'sign by another app': ({ system, live }) => sign(system, live, 'other-app'),
   'sign under a used up grant': ({ system, usedUp }) => sign(system, usedUp),
   'sign under a revoked grant': ({ system, revoked }) => sign(system, revoked),

@@ -227,6 +227,7 @@ const nothingAgainst = (): AsOf => ({
   isRepeated: false,
   isKeyTaken: false,
   useRefused: undefined,
+  usesLeft: undefined,
 });
 
 describe('a use of the token, by a database that says it has recorded the attempt and has not', () => {

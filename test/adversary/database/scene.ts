@@ -244,6 +244,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       request: asked,
       isContended: false,
       useRefused: undefined,
+      usesLeft: undefined,
       isRepeated: false,
       isKeyTaken: false,
     }),
