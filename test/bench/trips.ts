@@ -7,7 +7,7 @@ import { Session } from 'node:inspector/promises';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-import { agree, askToOperate, makeKey } from '../support/life.js';
+import { agree, askToOperate, makeKey, signingScope } from '../support/life.js';
 import { grantOf } from '../support/oneKey.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
@@ -19,8 +19,9 @@ import { makeSystem } from '../support/system.js';
  *
  * A daemon on SoftHSM in this process, warm. What a call asks is made and signed before, and it is sent by node:https: so while
  * it is under way nobody but the daemon runs anything of `src`. A file counts as entered when V8's precise coverage has a
- * function of it that was called meanwhile; a function that only goes on after an `await` was called before. What the daemon
- * does beside the call in that time, such as to bring the tree up to date with its entries, is counted too: it cannot be told apart.
+ * function of it that was called meanwhile; a function that only goes on after an `await` was called before. What the daemon does
+ * beside a call in that time, such as to bring the tree up to date with its entries, is told apart by asking often: what counts is
+ * what every one of the calls has entered.
  *
  * `by` are the functions that a file exports, and the methods of its classes, that were called, however often: in so many ways it
  * was entered, at most, since its own calls of them count as well. Methods of objects that its functions make are not among them.
@@ -37,6 +38,9 @@ interface Trip {
   readonly files: readonly { readonly file: string; readonly by: readonly string[] }[];
 }
 
+/** So many calls of each kind. */
+const CALLS = 6;
+
 const message = Buffer.from('an invoice').toString('base64url');
 const root = pathToFileURL(join(process.cwd(), 'src/')).href;
 
@@ -48,23 +52,40 @@ try {
   await session.post('Profiler.enable');
   await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
   const { key } = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
-  const { recovery: first } = await askToOperate(system, key);
+  const { recovery: first } = await askToOperate(system, key, signingScope({ maxUses: CALLS + 1 }));
   const grant = grantOf(await agree(system, first));
   const sign = { mechanism: 'ES256', messages: [message] };
   const signing: Sent = { by: 'app', target: `/v1/grants/${grant}/sign`, body: sign };
   await tripOf('warming', signing);
-  print(await tripOf('a signature', signing));
-  const { recovery } = await askToOperate(system, key);
-  const target = `/v1/recoveries/${recovery}/approvals`;
-  for (const [by, call] of [
-    ['manager', 'an approval'],
-    ['officer-1', 'an approval that completes the quorum, and the activation'],
-  ] as const)
-    print(await tripOf(call, { by, target, body: await system.makeApproval(by, recovery) }));
+  const signatures: Trip[] = [];
+  while (signatures.length < CALLS) signatures.push(await tripOf('a signature', signing));
+  const approvals: Trip[] = [];
+  const activations: Trip[] = [];
+  while (activations.length < CALLS) {
+    const { recovery } = await askToOperate(system, key);
+    const target = `/v1/recoveries/${recovery}/approvals`;
+    for (const [by, call, trips] of [
+      ['manager', 'an approval', approvals],
+      ['officer-1', 'an approval that completes the quorum, and the activation', activations],
+    ] as const)
+      trips.push(await tripOf(call, { by, target, body: await system.makeApproval(by, recovery) }));
+  }
+  for (const trips of [signatures, approvals, activations]) print(commonOf(trips));
 } finally {
   agent.destroy();
   session.disconnect();
   await system.remove();
+}
+
+/** The files that every one of these trips has entered, each with the ways that every one of them has taken. */
+function commonOf([first, ...others]: readonly Trip[]): Trip {
+  if (first === undefined) throw new Error('there is no trip');
+  const files = first.files.flatMap(({ file, by }) => {
+    const same = others.map((trip) => trip.files.find((one) => one.file === file));
+    if (same.includes(undefined)) return [];
+    return [{ file, by: by.filter((way) => same.every((one) => one?.by.includes(way))) }];
+  });
+  return { call: first.call, files };
 }
 
 async function tripOf(call: string, sent: Sent): Promise<Trip> {

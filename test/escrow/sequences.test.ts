@@ -224,7 +224,7 @@ const steps: fc.Arbitrary<readonly Step[]> = fc
   .map((parts) => parts.flat());
 
 function callOf({ policy }: SymbolicWorld, id: string): Call {
-  return callBy(person(id), policy.version);
+  return callBy(person(id), policy);
 }
 
 /** What the test itself saw succeed: the ground truth that the world is held to. */

@@ -37,7 +37,7 @@ function person(id: string): Principal {
 }
 
 export function callOf(id: string): Call {
-  return callBy(person(id), 1);
+  return callBy(person(id), policyOf({}));
 }
 
 /** What is special about the rule of a time. */
@@ -93,7 +93,7 @@ export async function worldOf(...times: readonly Time[]): Promise<{ world: Symbo
       label: '',
       deliver: false,
     } as const;
-    keys.push((await generateKey(world.escrow, callOf('ann'), order)).answer.key);
+    keys.push((await generateKey(world.escrow, callBy(person('ann'), world.policy), order)).answer.key);
   }
   return { world, keys };
 }

@@ -104,7 +104,10 @@ function activate(
       const before = known;
       // when it has changed meanwhile, this is decided again, by what is read then
       known = undefined;
-      const found = await getRecoverable(escrow, id, about, 'operate', check, before);
+      const found = await getRecoverable(escrow, id, about, 'operate', check, {
+        read: before,
+        policy: actor.known?.policy,
+      });
       const { request, recovery, asked, policy } = found;
       checkNotOver(asked.scope, escrow.clock.now());
       const keys = found.keys.map((key) => ({ ...key, grant: newId('GrantId', escrow.random) }));

@@ -43,7 +43,7 @@ export async function approveRecovery(
     act: 'recovery.approve',
     actor: actorOf(call),
     decide: async (about) => {
-      const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
+      const found = await getUndecided(escrow, call, order.recovery, about);
       const { recovery } = found;
       if (found.status === 'approved') throw new EscrowError('quorum-complete');
       requireDelayOver(found, call.caller.id, escrow.clock.now());
@@ -55,7 +55,7 @@ export async function approveRecovery(
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
         // by whose keys the others' approvals were counted
-        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: found.policy.version }],
+        claims: [aloneOn(recovery)],
         holds: whileLogged(found.facts),
         plan: { ...found, held, expiresAt },
       };

@@ -27,7 +27,7 @@ export async function denyRecovery(
     act: 'recovery.deny',
     actor: actorOf(call),
     decide: async (about) => {
-      const found = await getUndecided(escrow, call.caller.id, order.recovery, about);
+      const found = await getUndecided(escrow, call, order.recovery, about);
       const { recovery, status } = found;
       const counts = found.held.some(({ deposit }) => deposit.requests.denialsToEnd !== undefined);
       if (status === 'approved' && !counts) {

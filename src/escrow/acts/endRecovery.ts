@@ -1,4 +1,6 @@
-import type { Recorded } from '../ledger/act.js';
+import type { DecidedRequest } from '../checks/undecided.js';
+import { decidedRequest } from '../checks/undecided.js';
+import type { AskedKey } from '../rules/requestTerms.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
 import { getOpenRecovery } from '../checks/openRecovery.js';
 import { aloneOn } from '../ports/journal.js';
@@ -15,27 +17,29 @@ export function saved(recovery: Recovery): Change {
   return { change: 'recovery-saved', recovery };
 }
 
-function end(
+async function end(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
   act: 'recovery.veto' | 'recovery.cancel',
   status: 'vetoed' | 'cancelled',
-  check: (recovery: Recovery) => Promise<void>,
-): Promise<Recorded<Recovery>> {
-  return escrow.ledger.perform({
+  check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
+): Promise<DecidedRequest> {
+  const decided = await escrow.ledger.perform({
     act,
     actor: actorOf(call),
     decide: async (about) => {
       const { recovery } = await getOpenRecovery(escrow, order.recovery, about);
-      await check(recovery);
+      const keys = await getAskedKeys(escrow, recovery);
+      await checkRecord(escrow, recovery, keys);
+      check(recovery, keys);
       return {
         detail: { reason: order.reason, requestHash: recovery.requestHash },
         claims: [aloneOn(recovery)],
-        plan: recovery,
+        plan: { recovery, keys },
       };
     },
-    run: (_lent, recovery) => {
+    run: (_lent, { recovery, keys }) => {
       const state: RecoveryState = {
         status,
         by: call.caller.id,
@@ -47,11 +51,12 @@ function end(
         detail: { status },
         digest: recovery.requestHash,
         changes: [saved(ended)],
-        answer: ended,
+        answer: { recovery: ended, keys },
         obsolete: { transport: recovery.id },
       });
     },
   });
+  return decidedRequest(decided);
 }
 
 /**
@@ -63,10 +68,8 @@ export function vetoRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Recorded<Recovery>> {
-  return end(escrow, call, order, 'recovery.veto', 'vetoed', async (recovery) => {
-    const keys = await getAskedKeys(escrow, recovery);
-    await checkRecord(escrow, recovery, keys);
+): Promise<DecidedRequest> {
+  return end(escrow, call, order, 'recovery.veto', 'vetoed', (recovery, keys) => {
     if (recovery.owner !== call.caller.id) throw new EscrowError('forbidden');
     const { ownerMayVeto } = brakesOfAll(keys);
     if (!ownerMayVeto) throw new EscrowError('veto-not-allowed');
@@ -82,9 +85,8 @@ export function cancelRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly reason: string },
-): Promise<Recorded<Recovery>> {
-  return end(escrow, call, order, 'recovery.cancel', 'cancelled', async (recovery) => {
-    await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
+): Promise<DecidedRequest> {
+  return end(escrow, call, order, 'recovery.cancel', 'cancelled', (recovery) => {
     if (recovery.requester !== call.caller.id) throw new EscrowError('forbidden');
   });
 }

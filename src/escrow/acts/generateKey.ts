@@ -51,7 +51,7 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
       about({ owner: order.owner });
       const repeats = await repeatOf(escrow, call, ({ key }) => madeBefore(escrow, call, key));
       if (repeats !== undefined) return { repeats };
-      const plan = await decide(escrow, call.caller, order);
+      const plan = await decide(escrow, call, order);
       about({ key: plan.key });
       return {
         detail: {
@@ -62,7 +62,7 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
           policyHash: plan.policy.hash,
           quorums: plan.quorums,
         },
-        claims: [{ claim: 'policy-in-force', version: plan.policy.version }, ...keyFree(escrow, call)],
+        claims: keyFree(escrow, call),
         plan,
       };
     },
@@ -104,9 +104,8 @@ interface Plan {
   readonly deliveryKey: Uint8Array | undefined;
 }
 
-async function decide(escrow: Escrow, caller: Principal, order: KeyOrder): Promise<Plan> {
+async function decide(escrow: Escrow, { caller, policy }: Call, order: KeyOrder): Promise<Plan> {
   if (!hasRole(caller, 'admin') && caller.id !== order.owner) throw new EscrowError('forbidden');
-  const policy = await escrow.directory.current();
   const owner = getOwner(policy, order.owner);
   if (!specAllows(order.spec, order.use)) throw new EscrowError('key-use-unsupported');
   if (!escrow.token.abilities.keySpecs.includes(order.spec)) throw new EscrowError('key-spec-unsupported');

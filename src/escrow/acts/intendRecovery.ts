@@ -30,7 +30,7 @@ export async function intendRecovery(
     act: 'recovery.intend',
     actor: actorOf(call),
     decide: async (about) => {
-      const found = await getUndecided(escrow, depositary, order.recovery, about);
+      const found = await getUndecided(escrow, call, order.recovery, about);
       const { recovery, keys, intents } = found;
       if (brakesOfAll(keys).replies !== 'afterDelay') throw new EscrowError('intent-not-needed');
       if (intents.some((intent) => intent.depositary === depositary)) {
@@ -44,7 +44,7 @@ export async function intendRecovery(
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
         // by whose keys the others' intents were counted
-        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: found.policy.version }],
+        claims: [aloneOn(recovery)],
         holds: whileLogged(found.facts),
         plan: { ...found, expiresAt: said.expiresAt },
       };

@@ -6,7 +6,7 @@ import { aloneOn } from '../ports/journal.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId, KeyId, PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
-import type { ReleasedKey } from '../records/recovery.js';
+import type { Recovery, ReleasedKey } from '../records/recovery.js';
 import type { Held } from '../records/sealed.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';
@@ -30,20 +30,20 @@ export function releaseKeys(
     act: 'recovery.release',
     actor: actorOf(call),
     decide: async (about) => {
-      const found = await getRecoverable(escrow, order.recovery, about, 'release', (recovery) => {
-        if (recovery.asked.purpose === 'release' && recovery.asked.recipient !== call.caller.id) {
+      const { policy } = call;
+      const check = ({ asked }: Recovery): void => {
+        if (asked.purpose === 'release' && asked.recipient !== call.caller.id)
           throw new EscrowError('forbidden');
-        }
-      });
+      };
+      const found = await getRecoverable(escrow, order.recovery, about, 'release', check, { policy });
       const { request, recovery, keys } = found;
       if (!request.approvals.some(({ depositary }) => depositary === call.caller.id)) {
         throw new EscrowError('forbidden', 'A key is released only to a depositary who approved.');
       }
-      const { policy } = found;
       await checkRecipientKey(escrow, policy, keys, call.caller.id);
       return {
         detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(keys) },
-        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
+        claims: [aloneOn(recovery)],
         holds: whileLogged(request.facts),
         plan: found,
         ...logging(policy, keys),

@@ -25,7 +25,8 @@ export interface ReadRequest {
 
 /**
  * An open request whose quorum is complete, for each of its keys, by the log; `check` says whether the caller has part in it. One
- * that was `read` before by another act is not read again, and is checked like any other.
+ * that was `read` before by another act is not read again, and is checked like any other. Approvals are checked by the policy that the
+ * act claims, or by the one in force.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `purpose-not-allowed`, `quorum-incomplete`, and
  *   what `check` throws.
@@ -36,13 +37,16 @@ export async function getRecoverable<P extends 'operate' | 'release'>(
   about: (subject: Subject) => void,
   purpose: P,
   check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
-  read?: ReadRequest,
+  {
+    read,
+    policy: claimed,
+  }: { readonly read?: ReadRequest | undefined; readonly policy?: Policy | undefined },
 ): Promise<Recoverable<P>> {
   const { recovery: found, status } = await getOpenRecovery(escrow, id, about, read?.recovery);
   const deposits = read?.keys.map(({ deposit }) => deposit);
   const keys = await getAskedKeys(escrow, found, deposits);
   check(found, keys);
-  const request = await checkRequest(escrow, found, keys);
+  const request = await checkRequest(escrow, found, { keys, policy: claimed });
   const { recovery, approvals, policy } = request;
   const { asked } = recovery;
   if (!isFor(asked, purpose))

@@ -74,8 +74,7 @@ function fileRequest(
       about({ owner });
       const repeats = await repeatOf(escrow, call, ({ recovery }) => filedBefore(escrow, call, recovery));
       if (repeats !== undefined) return { repeats };
-      const policy = await escrow.directory.current();
-      const asked = decide(escrow, policy, call.caller, deposits, order);
+      const asked = decide(escrow, call, deposits, order);
       const filedAt = escrow.clock.now();
       checkEach(deposits, ({ requests }) => {
         checkValidity(requests, order.validForMs);
@@ -154,8 +153,7 @@ function ownerOf(deposits: readonly Deposit[]): PrincipalId {
 
 function decide(
   escrow: Escrow,
-  policy: Policy,
-  caller: Principal,
+  { caller, policy }: Call,
   deposits: readonly Deposit[],
   { asked }: RecoveryOrder,
 ): Asked {

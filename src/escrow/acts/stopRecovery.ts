@@ -9,7 +9,8 @@ import { EscrowError } from '../records/errors.js';
 import { isBlank, isPlain } from '../records/freeText.js';
 import type { PrincipalId, RecoveryId } from '../records/ids.js';
 import { aloneOn } from '../ports/journal.js';
-import type { Recorded } from '../ledger/act.js';
+import type { DecidedRequest } from '../checks/undecided.js';
+import { decidedRequest } from '../checks/undecided.js';
 import type { Policy } from '../records/policy.js';
 import { hasRole } from '../records/principals.js';
 import type { Recovery } from '../records/recovery.js';
@@ -29,17 +30,17 @@ interface Stop {
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `record-mismatch`,
  *   `stop-signature-invalid`, `approval-mismatch`, `approval-expired`, `stop-signatures-missing`.
  */
-export function stopRecovery(
+export async function stopRecovery(
   escrow: Escrow,
   call: Call,
   order: { readonly recovery: RecoveryId; readonly statements: readonly string[] },
-): Promise<Recorded<Recovery>> {
-  return escrow.ledger.perform({
+): Promise<DecidedRequest> {
+  const decided = await escrow.ledger.perform({
     act: 'recovery.stop',
     actor: actorOf(call),
     decide: async (about) => {
       const { recovery } = await getOpenRecovery(escrow, order.recovery, about);
-      const policy = await escrow.directory.current();
+      const { policy } = call;
       const stops: Stop[] = [];
       for (const jws of order.statements) stops.push(await checkStop(escrow, policy, recovery, jws));
       const signers = [...new Set(stops.map(({ signer }) => signer))].sort();
@@ -50,16 +51,17 @@ export function stopRecovery(
           `To end this request takes the statements of ${needed} different administrators, and this has ${signers.length}.`,
         );
       }
-      await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
+      const keys = await getAskedKeys(escrow, recovery);
+      await checkRecord(escrow, recovery, keys);
       const reason = stops[0]?.reason ?? '';
       return {
         detail: { requestHash: recovery.requestHash, reason, signers, statements: order.statements },
-        // the signers are administrators, with these keys, when it is recorded
-        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
-        plan: { recovery, reason, signers },
+        // that the signers are administrators, with these keys, when it is recorded, the caller's own claim says
+        claims: [aloneOn(recovery)],
+        plan: { recovery, keys, reason, signers },
       };
     },
-    run: (_lent, { recovery, reason, signers }) => {
+    run: (_lent, { recovery, keys, reason, signers }) => {
       const stopped: Recovery = {
         ...recovery,
         revision: recovery.revision + 1,
@@ -69,11 +71,12 @@ export function stopRecovery(
         detail: { status: 'cancelled', signers },
         digest: canonicalHash(order.statements),
         changes: [{ change: 'recovery-saved', recovery: stopped }],
-        answer: stopped,
+        answer: { recovery: stopped, keys },
         obsolete: { transport: recovery.id },
       });
     },
   });
+  return decidedRequest(decided);
 }
 
 /** Whose statement it is, of the administrators that the directory lists now; all statements must be good ones. */

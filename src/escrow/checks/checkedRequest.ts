@@ -43,18 +43,19 @@ export interface CheckedRequest {
  * Checks a request as it was read: its hash is of what the record says, the identity key has attested exactly that, its keys
  * are of its owner and as they were deposited. An approval counts when a key that the directory lists now for this depositary
  * signed it about exactly this request and these replies, it has not expired, and the rules let them decide; where replies are
- * taken after the delay, only when that is over by the intents that the log has. An intent counts likewise.
+ * taken after the delay, only when that is over by the intents that the log has. An intent counts likewise. `known` are keys that
+ * were read before, and the policy that the act claims.
  *
  * @throws EscrowError `record-mismatch`, `key-unknown`, `purpose-not-allowed`
  */
 export async function checkRequest(
   escrow: Escrow,
   recovery: Recovery,
-  known?: readonly AskedKey[],
+  known: { readonly keys?: readonly AskedKey[]; readonly policy?: Policy | undefined } = {},
 ): Promise<CheckedRequest> {
-  const keys = known ?? (await getAskedKeys(escrow, recovery));
+  const keys = known.keys ?? (await getAskedKeys(escrow, recovery));
   const facts = await checkRecord(escrow, recovery, keys);
-  const policy = await escrow.directory.current();
+  const policy = known.policy ?? (await escrow.directory.current());
   const now = escrow.clock.now();
   const approvals: Approval[] = [];
   const lapsed: PrincipalId[] = [];

@@ -1,16 +1,15 @@
 import type { AskedKey } from '../rules/requestTerms.js';
 import { mayDecide } from '../rules/requestTerms.js';
 import { checkRequest, countedStatus } from './checkedRequest.js';
-import type { Escrow } from '../escrow.js';
+import type { Call, Escrow } from '../escrow.js';
 import { getOpenRecovery } from './openRecovery.js';
 import type { Recorded } from '../ledger/act.js';
 import type { Share } from '../records/deposit.js';
 import type { Grant } from '../records/grant.js';
 import { EscrowError } from '../records/errors.js';
-import type { PrincipalId, RecoveryId } from '../records/ids.js';
+import type { RecoveryId } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
 import type { RequestFacts } from '../logged/logFacts.js';
-import type { Policy } from '../records/policy.js';
 import type { Approval, Intent, Recovery } from '../records/recovery.js';
 
 /** A key that a depositary has a share of. */
@@ -27,7 +26,6 @@ export interface Undecided {
   readonly intents: readonly Intent[];
   /** Those that count now. */
   readonly approvals: readonly Approval[];
-  readonly policy: Policy;
   readonly facts: RequestFacts;
   /** Those that this depositary has a share of. */
   readonly held: readonly HeldKey[];
@@ -57,12 +55,13 @@ export function decidedRequest({
  */
 export async function getUndecided(
   escrow: Escrow,
-  depositary: PrincipalId,
+  { caller, policy }: Call,
   id: RecoveryId,
   about: (subject: Subject) => void,
 ): Promise<Undecided> {
   const { recovery, status } = await getOpenRecovery(escrow, id, about);
-  const { keys, intents, approvals, policy, facts } = await checkRequest(escrow, recovery);
+  const { id: depositary } = caller;
+  const { keys, intents, approvals, facts } = await checkRequest(escrow, recovery, { policy });
   const held = keys.flatMap((key) => {
     const share = key.sealed.shares.find((candidate) => candidate.depositary === depositary);
     return share === undefined ? [] : [{ ...key, share }];
@@ -76,6 +75,6 @@ export async function getUndecided(
   if (counting.some((one) => one.depositary === depositary)) throw new EscrowError('approval-duplicate');
   return {
     ...{ recovery, status: countedStatus(status, keys, approvals), keys, intents, approvals },
-    ...{ policy, facts, held },
+    ...{ facts, held },
   };
 }

@@ -19,6 +19,8 @@ import type { CountedRefusals, RefusalBudget } from './refusals.js';
 import { countedAsJson, Refusals } from './refusals.js';
 import { CameToNothing } from './act.js';
 import { NotHeld } from '../ports/journal.js';
+import { AT_HAND, checkClaim, claimsOf, CONTENDED, contradicted, freshness } from './claims.js';
+import { asEscrowError, FAULTS, UNRECORDED } from './faults.js';
 
 /** What the door guards, by what it decides, and how long an act waits there. */
 export interface LedgerParts {
@@ -45,20 +47,6 @@ export interface LedgerParts {
 /** How long an act waits before it looks again whether a thing is free. */
 const CONTENTION_PAUSE_MS = 25;
 
-/** Errors that say that something is broken, not that something was refused. */
-const FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'token-unavailable',
-  'token-object-missing',
-  'log-unavailable',
-  'store-unavailable',
-  'interrupted',
-  'recovery-failed',
-  'internal',
-]);
-
-/** What says nothing of the caller: the log cannot be written, or nobody knows at which time it would be. */
-const UNRECORDED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['log-unavailable', 'clock-differs']);
-
 /** Verbs after which something stands in the token that was not there. */
 const LEAVE_OBJECTS: ReadonlySet<keyof TokenVerbs> = new Set(['createTransport', 'raiseGrant'] as const);
 
@@ -68,17 +56,6 @@ const SECONDARY = {
     `Entry ${index} comes behind another, or behind the end of its request, and counts for nothing.`,
   late: (index) => `Entry ${index} is the second one. What it ends has ended all the same.`,
 } as const satisfies Record<Secondary, (index: number) => string>;
-
-/** Claims that are lost to another act on the same thing, and are worth another look at it. */
-const CONTENDED: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>([
-  'alone-on-recovery',
-  'uses-counted',
-  'policy-in-force',
-  'idempotency-key-free',
-]);
-
-/** Those of them that are made by what is at hand: it may be another since. */
-const AT_HAND: ReadonlySet<NotHeld['what']> = new Set<NotHeld['what']>(['uses-counted', 'policy-in-force']);
 
 /**
  * The one door. Whatever changes state or uses the token goes through {@link Ledger.perform}: decide, record the
@@ -239,7 +216,7 @@ export class Ledger {
             phase: 'attempted',
             detail: plan.detail,
           },
-          claims: [...freshness(actor), ...callerClaims(actor), ...plan.claims],
+          claims: [...claimsOf(actor), ...plan.claims],
           changes: [],
         });
         return { subject, index, plan };
@@ -289,8 +266,7 @@ export class Ledger {
       this.#seen.add(id);
       // somebody has closed it already, or the log does not say what was attempted
       if (asOf === undefined) throw new NotHeld('act-open');
-      for (const claim of [...freshness(actor), ...callerClaims(actor), ...plan.claims])
-        checkClaim(claim, asOf);
+      for (const claim of [...claimsOf(actor), ...plan.claims]) checkClaim(claim, asOf);
       plan.holds?.(asOf);
       if (plan.logged === 'proven') await this.#parts.journal.proven(index);
       return asOf;
@@ -509,70 +485,4 @@ function encoded(entry: Entry): Uint8Array {
   } catch (cause) {
     throw new NotAnEntry(`an entry of ${entry.act} cannot be written`, { cause });
   }
-}
-
-/** Whether the log says what the database has claimed. */
-function checkClaim(claim: Claim, asOf: AsOf): void {
-  const { policyVersion, request, isContended, useRefused } = asOf;
-  switch (claim.claim) {
-    case 'policy-in-force':
-      if (claim.version !== policyVersion)
-        throw contradicted('There is a newer policy than this act was decided by.');
-      return;
-    case 'alone-on-recovery':
-      if (isContended || (request === undefined) !== (claim.hasEnded === true))
-        throw contradicted('The request has ended, or has not, or is being decided.');
-      return;
-    case 'uses-counted':
-      if (useRefused !== undefined) throw new EscrowError(useRefused);
-      return;
-    case 'request-unused':
-      if (asOf.isRepeated) throw new EscrowError('request-replayed');
-      return;
-    case 'idempotency-key-free':
-      if (asOf.isKeyTaken) throw contradicted('The Idempotency-Key stands for another creation.');
-      return;
-  }
-}
-
-function contradicted(detail: string): EscrowError {
-  return new EscrowError('record-mismatch', detail);
-}
-
-function freshness(actor: Actor): readonly Claim[] {
-  if (actor.request === undefined) return [];
-  const { kid, jti, expiresAt } = actor.request;
-  return [{ claim: 'request-unused', kid, jti, expiresAt }];
-}
-
-function callerClaims({ known }: Actor): readonly Claim[] {
-  return known === undefined ? [] : [known.claim];
-}
-
-function asEscrowError(error: unknown): EscrowError {
-  if (error instanceof EscrowError) return error;
-  if (error instanceof NotHeld) {
-    switch (error.what) {
-      case 'request-unused':
-        return new EscrowError('request-replayed');
-      case 'policy-applied':
-        return new EscrowError('policy-stale');
-      case 'act-open':
-        return new EscrowError('interrupted', undefined, { cause: error });
-      case 'clocks-agree':
-        return new EscrowError('clock-differs', undefined, { cause: error });
-      case 'idempotency-key-free':
-        return new EscrowError('idempotency-in-progress', undefined, { cause: error });
-      case 'alone-on-recovery':
-      case 'uses-counted':
-      case 'policy-in-force':
-      case 'deposit-created':
-      case 'recovery-saved':
-      case 'grant-created':
-      case 'grant-certified':
-      case 'grant-ended':
-        return new EscrowError('busy', undefined, { cause: error });
-    }
-  }
-  return new EscrowError('internal', undefined, { cause: error });
 }

@@ -55,7 +55,7 @@ export interface KeyView extends AskedKey {
  */
 export async function viewRecovery(
   escrow: Escrow,
-  call: Pick<Call, 'caller'>,
+  call: Pick<Call, 'caller' | 'policy'>,
   id: RecoveryId,
 ): Promise<RecoveryView> {
   const recovery = await getRecovery(escrow, id);
@@ -65,7 +65,7 @@ export async function viewRecovery(
 /** The recoveries that the caller may see, newest first. */
 export async function listRecoveries(
   escrow: Escrow,
-  call: Pick<Call, 'caller'>,
+  call: Pick<Call, 'caller' | 'policy'>,
   page: PageRequest,
 ): Promise<Page<RecoveryView>> {
   const of = seesAll(call.caller) ? {} : { participant: call.caller.id };
@@ -76,11 +76,11 @@ export async function listRecoveries(
 /** A recovery that was just decided about, for the person who did. What its act has read of it is not read again. */
 export async function viewOf(
   escrow: Escrow,
-  call: Pick<Call, 'caller'>,
+  call: Pick<Call, 'caller' | 'policy'>,
   recovery: Recovery,
   read: Partial<Pick<DecidedRequest, 'keys' | 'grants'>> = {},
 ): Promise<RecoveryView> {
-  const { caller } = call;
+  const { caller, policy } = call;
   const keys = read.keys ?? (await getAskedKeys(escrow, recovery));
   const { asked } = recovery;
   const hasPart =
@@ -95,7 +95,6 @@ export async function viewOf(
   const { state } = recovery;
   const made = state.status === 'active' ? state.grants.map(({ grant }) => grant) : [];
   const grants = read.grants ?? (await escrow.store.findGrants(made));
-  const policy = await escrow.directory.current();
   const listed = listedAmong(escrow, policy, approvalsAt(recovery, now));
   const status = shownStatus(recovery, keys, listed, lifeAt(recovery, grants, now), now);
   const isOpen = status === 'pending' || status === 'approved';

@@ -229,11 +229,8 @@ const attacks: Readonly<Record<string, Attack>> = {
     }),
     answer: 'record-mismatch',
   },
-  'the certificate of a grant in use': {
-    make: used(async (world, grant) => {
-      await sign(world, grant.id);
-      return { certificate: `${grant.certificate ?? ''}x` };
-    }),
+  'the certificate that a grant has': {
+    make: used((_world, grant) => ({ certificate: `${grant.certificate ?? ''}x` })),
     answer: 'record-mismatch',
   },
   'what of a scope only the certificate has': {

@@ -71,7 +71,7 @@ async function scene(): Promise<Scene> {
       const olga = policy.principals.get('olga' as never);
       if (olga === undefined) throw new Error('olga is in the policy');
       const signed = await signedByOlga();
-      const call: Call = callBy(olga, 1, signed);
+      const call: Call = callBy(olga, { version: 1 }, signed);
       return (await attestHistory(escrow, call, filter)).answer;
     },
   };
@@ -172,7 +172,7 @@ describe('a statement over a history that leaves something out', () => {
     const olga = policy.principals.get('olga' as never);
     if (olga === undefined) throw new Error('olga is in the policy');
     const signed = await signedByOlga();
-    await attestHistory(escrow, callBy(olga, 1, signed), filter);
+    await attestHistory(escrow, callBy(olga, { version: 1 }, signed), filter);
     return world;
   };
 

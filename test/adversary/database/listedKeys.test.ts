@@ -1,6 +1,3 @@
-import type { Escrow } from '../../../src/escrow/escrow.js';
-import type { Directory } from '../../../src/escrow/directory.js';
-import type { Policy } from '../../../src/escrow/records/policy.js';
 import { callBy } from '../../support/calls.js';
 import { denyRecovery } from '../../../src/escrow/acts/denyRecovery.ts';
 import { activateWhenDue } from '../../../src/escrow/acts/activateRecovery.js';
@@ -20,10 +17,6 @@ import {
   statementOf,
 } from './scene.js';
 
-function withPolicy({ directory }: Escrow, policy: Policy): Directory {
-  return Object.assign(Object.create(directory) as Directory, { current: () => Promise.resolve(policy) });
-}
-
 describe('an approval counts only while the key that signed it is listed:', () => {
   test.each([
     ['is removed', policyWith({ removed: ['dave'] })],
@@ -42,13 +35,17 @@ describe('an approval counts only while the key that signed it is listed:', () =
     });
     expect(await activateWhenDue(world.escrow, operate.id)).toBe(false);
     expect([...world.raised]).toEqual([]);
-    const { status, approvals } = await viewRecovery(world.escrow, callOf('ann'), release.id);
+    const { status, approvals } = await viewRecovery(
+      world.escrow,
+      callBy(person('ann'), world.policy),
+      release.id,
+    );
     expect([status, approvals.map(({ depositary }) => depositary)]).toEqual(['pending', ['dana']]);
 
     // the control: who does not look at the directory hands the key out
     const blind = { ...world.escrow, statements: believingStatements(world).statements };
-    const directory = withPolicy(world.escrow, policyWith({}));
-    const act = releaseKeys({ ...blind, directory }, callOf('dana'), { recovery: release.id });
+    const call = callBy(person('dana'), policyWith({}));
+    const act = releaseKeys(blind, call, { recovery: release.id });
     expect(await outcomeOf(act)).toBe('done');
   });
 
@@ -75,11 +72,11 @@ describe('an approval counts only while the key that signed it is listed:', () =
     world.policy = policyWith({ changed: [dana] });
     const said = { decision: 'deny', reason: 'no' };
     const statement = statementOf(world, 'dana', recovery, said, 'the new key of dana');
-    await denyRecovery(world.escrow, callBy(dana, 2), { recovery: recovery.id, statement });
+    await denyRecovery(world.escrow, callBy(dana, world.policy), { recovery: recovery.id, statement });
     world.policy = policyWith({}, 3);
     pass(world, 10);
     const release = (): Promise<string> =>
-      outcomeOf(releaseKeys(world.escrow, callBy(person('dana'), 3), { recovery: recovery.id }));
+      outcomeOf(releaseKeys(world.escrow, callBy(person('dana'), world.policy), { recovery: recovery.id }));
     expect(await release()).toBe('quorum-incomplete');
   });
 
@@ -88,8 +85,8 @@ describe('an approval counts only while the key that signed it is listed:', () =
     const recovery = await ask(world, key, 'release');
     await approve(world, 'dana', recovery);
     const dana = person('dana', 'the new key of dana');
-    const callByNewKey = callBy(dana, 2);
     world.policy = policyWith({ changed: [dana] });
+    const callByNewKey = callBy(dana, world.policy);
     await approve(world, 'dave', recovery);
     expect((await viewRecovery(world.escrow, callByNewKey, recovery.id)).status).toBe('pending');
     expect(world.recoveries.get(recovery.id)?.state.status).toBe('pending');

@@ -81,7 +81,7 @@ export function policyWith(
 }
 
 export function callOf(id: string): Call {
-  return callBy(person(id), POLICY.version);
+  return callBy(person(id), POLICY);
 }
 
 /** A world with a key of olga, and one of hers that was made by the same rule. */
@@ -182,7 +182,7 @@ export async function approve(
   const decision = { decision: 'approve', replies: repliesDigest(replies) };
   const statement = statementOf(world, by, recovery, decision, key);
   const order = { recovery: recovery.id, statement, replies };
-  const call = callBy(person(by, key), world.policy.version);
+  const call = callBy(person(by, key), world.policy);
   return (await approveRecovery(world.escrow, call, order)).answer;
 }
 

@@ -5,6 +5,7 @@ import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery } from '../../../src/escrow/records/recovery.js';
 import { stopRecovery } from '../../../src/escrow/acts/stopRecovery.js';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
+import { callBy } from '../../support/calls.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import { strayLongAgo } from '../../escrow/symbolicWorld.js';
 import type { Said } from './scene.js';
@@ -26,13 +27,14 @@ import {
  * Administrators end a request of somebody else, and nobody who is not as many administrators as that takes: not one of them,
  * not depositaries, not who was one, not who shows other statements than were signed.
  */
-function stop(
+async function stop(
   { escrow }: Pick<SymbolicWorld, 'escrow'>,
   recovery: Recovery,
   statements: readonly string[],
   by = 'ann',
 ): Promise<unknown> {
-  return stopRecovery(escrow, callOf(by), { recovery: recovery.id, statements });
+  const call = callBy(person(by), await escrow.directory.current());
+  return stopRecovery(escrow, call, { recovery: recovery.id, statements });
 }
 
 const bothOf = (world: SymbolicWorld, recovery: Recovery): readonly string[] =>

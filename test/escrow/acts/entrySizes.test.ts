@@ -59,6 +59,7 @@ function principal(id: PrincipalId, roles: readonly string[]): [PrincipalId, Pri
 
 function escrowOf(people: number): {
   readonly escrow: Escrow;
+  readonly policy: Policy;
   readonly journal: MemoryJournal;
   readonly lent: string[];
 } {
@@ -120,12 +121,12 @@ function escrowOf(people: number): {
   };
   const directory = { current: () => Promise.resolve(policy) };
   const escrow = { ledger: new Ledger(parts), directory, token, clock, random: randomBytes, tokenId: hex32 };
-  return { escrow: escrow as unknown as Escrow, journal, lent };
+  return { escrow: escrow as unknown as Escrow, policy, journal, lent };
 }
 
-function order(escrow: Escrow): Promise<unknown> {
+function order({ escrow, policy }: { readonly escrow: Escrow; readonly policy: Policy }): Promise<unknown> {
   const [, caller] = principal(longId('owner'), ['owner']);
-  return generateKey(escrow, callBy(caller, policyVersion, longJws), {
+  return generateKey(escrow, callBy(caller, policy, longJws), {
     owner: longId('owner'),
     spec: 'ec-p256',
     use: 'sign',
@@ -138,8 +139,9 @@ const lengthOf = (entry: Entry): number => encodeEntry(entry).length;
 
 describe('a key of the largest rule that is permitted', () => {
   it('has entries that fit into the log, by its longest request', async () => {
-    const { escrow, journal } = escrowOf(MAX_DEPOSITARIES);
-    await order(escrow);
+    const world = escrowOf(MAX_DEPOSITARIES);
+    const { journal } = world;
+    await order(world);
     const [attempt, outcome] = journal.entries;
     expect(attempt?.detail['quorums']).toHaveLength(MAX_QUORUMS);
     expect(JSON.stringify(outcome?.detail).match(/"recipient"/g)).toHaveLength(2 * MAX_DEPOSITARIES);
@@ -149,8 +151,9 @@ describe('a key of the largest rule that is permitted', () => {
   });
 
   it('is refused with one depositary more, before anything is made', async () => {
-    const { escrow, journal, lent } = escrowOf(MAX_DEPOSITARIES + 1);
-    await expect(order(escrow)).rejects.toMatchObject({ code: 'quorum-too-large' });
+    const world = escrowOf(MAX_DEPOSITARIES + 1);
+    const { journal, lent } = world;
+    await expect(order(world)).rejects.toMatchObject({ code: 'quorum-too-large' });
     expect(lent).toEqual([]);
     expect(journal.entries.map(({ phase, error }) => [phase, error])).toEqual([
       ['denied', 'quorum-too-large'],
