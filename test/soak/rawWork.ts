@@ -8,7 +8,7 @@ import { grantKey, openingKey, unwrappingPair, userPair } from '../../src/token/
 import { nodeOaep } from '../support/escrowChain.js';
 import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';
-import type { SoftHsm } from '../support/softhsm.js';
+import type { TestToken } from '../support/testToken.js';
 
 /** What a recovery makes in flight: R and L of two depositaries. */
 const IN_FLIGHT = 4;
@@ -19,7 +19,7 @@ const TRANSPORT = 'transport:a recovery of twenty';
  * The objects and signatures of recoveries, under the templates of escrowd, by plain pkcs11js and nothing asynchronous. The
  * transport pair is put into the token instead of generated there: the same objects, without the time.
  */
-export function rawWork(hsm: SoftHsm): {
+export function rawWork(hsm: Pick<TestToken, 'place' | 'userPin' | 'soPin'>): {
   readonly recover: (signatures: number) => Promise<void>;
   readonly close: () => void;
 } {

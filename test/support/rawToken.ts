@@ -17,7 +17,7 @@ export interface RawToken {
 
 /** Opens the token beside whatever this process has open; logs in as `who` unless somebody is in already. */
 export function openRaw(
-  { place, userPin, soPin }: TestToken,
+  { place, userPin, soPin }: Pick<TestToken, 'place' | 'userPin' | 'soPin'>,
   who: 'user' | 'security officer' | 'as is',
 ): RawToken {
   const { profile, label, environment } = place;
