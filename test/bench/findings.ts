@@ -3,12 +3,23 @@ import type { Table } from './table.js';
 /** Told while a bench works. */
 export type Progress = (line: string) => void;
 
-/** A bench: makes what it needs, measures, and removes it again. */
-export type Bench = (how: {
+/** How a bench is to measure. */
+export interface How {
   /** How long each figure is measured. */
   readonly seconds: number;
+  /** How often all of what a bench of the whole daemon measures is measured. */
+  readonly rounds: number;
+  /** Words that select what a bench of signatures measures; all of it, where there is none. */
+  readonly only: readonly string[];
+  /** The part of its full size that a bench of growth has its state grow to. */
+  readonly scale: number;
+  /** Where the daemon's profiles of CPU time go; none are made when it is undefined. */
+  readonly profileInto: string | undefined;
   readonly progress: Progress;
-}) => Promise<Findings>;
+}
+
+/** A bench: makes what it needs, measures, and removes it again. */
+export type Bench = (how: How) => Promise<Findings>;
 
 /** What a bench has found. */
 export interface Findings {
@@ -27,6 +38,15 @@ export interface Target {
 
 /** `value` against the least that is asked. */
 export function atLeast(what: string, value: number, least: number): Target {
-  const figure = value < 10 ? value.toFixed(2) : Math.round(value).toLocaleString('en-US');
-  return { what: `${what}: ${figure}, asked ${least.toLocaleString('en-US')}`, met: value >= least };
+  return { what: `${what}: ${figure(value)}, asked ${least.toLocaleString('en-US')}`, met: value >= least };
+}
+
+/** `value` against the most that is asked. */
+export function atMost(what: string, value: number, most: number): Target {
+  const asked = `asked at most ${most.toLocaleString('en-US')}`;
+  return { what: `${what}: ${figure(value)}, ${asked}`, met: value <= most };
+}
+
+function figure(value: number): string {
+  return value < 10 ? value.toFixed(2) : Math.round(value).toLocaleString('en-US');
 }
