@@ -1,6 +1,6 @@
 import { appendBench } from './appends.js';
 import { askedOf, UsageError, type Asked } from './arguments.js';
-import { drawCharts } from './chart.js';
+import { CHARTS, drawCharts } from './chart.js';
 import type { Bench, Findings, Progress } from './findings.js';
 import { depositBench } from './load/deposit.js';
 import { growthBench } from './load/growth.js';
@@ -77,7 +77,7 @@ async function follow(asked: Asked<Name>): Promise<number> {
     return 0;
   }
   if (asked.chart === undefined) return measure(asked);
-  for (const file of drawCharts(asked.chart)) process.stdout.write(`${file}\n`);
+  for (const file of drawCharts(asked.chart, CHARTS)) process.stdout.write(`${file}\n`);
   return 0;
 }
 

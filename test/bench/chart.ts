@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { UsageError } from './arguments.js';
 
 /** Where charts lie. */
-const DIRECTORY = join('docs', 'bench');
+export const CHARTS = join('docs', 'bench');
 
 const series = z.object({ median: z.number(), least: z.number(), most: z.number() });
 const cellFigure = z.object({
@@ -33,20 +33,20 @@ interface Row {
 }
 
 /**
- * Draws the signatures of each key that stand in a file of `--json`: `docs/bench/sign-KEY.svg`. Resolves with the files.
+ * Draws the signatures of each key that stand in a file of `--json`, as `sign-KEY.svg`. Returns the files.
  * @throws UsageError when there is nothing in the file to draw
  */
-export function drawCharts(file: string): readonly string[] {
+export function drawCharts(file: string, directory: string): readonly string[] {
   const sign = readFindings(file).find(({ bench }) => bench === 'sign');
   if (sign === undefined) throw new UsageError(`${file} has no figures of signatures`);
   const cells = sign.figures.flatMap((each) => cellFigure.safeParse(each).data ?? []);
   const keys = sign.figures.flatMap((each) => keyFigure.safeParse(each).data ?? []);
-  mkdirSync(DIRECTORY, { recursive: true });
+  mkdirSync(directory, { recursive: true });
   const { processor, cores, node, at } = sign.machine;
   const machine = `${processor}, ${cores} cores, Node ${node}, SoftHSM, ${at.slice(0, 10)}`;
   return keys.map(({ key, two }) => {
     const rows = cells.filter(({ cell }) => cell.key === key).map(rowOf);
-    const path = join(DIRECTORY, `sign-${key}.svg`);
+    const path = join(directory, `sign-${key}.svg`);
     writeFileSync(path, svgOf({ title: `Signatures a second, ${key}`, machine, rows, rule: two.median }));
     return path;
   });
