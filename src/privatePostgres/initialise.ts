@@ -1,10 +1,10 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { Binaries } from './binaries.js';
 import { ClusterError } from './errors.js';
-import { codeOf } from '../system/errors.js';
-import { own, type ClusterPaths } from './place.js';
+import { own, readJson, type ClusterPaths } from './paths.js';
 import { createOnce, DRAFT, exists, syncDirectory } from '../system/files.js';
 import { runToEnd, type RunUser } from './unprivileged.js';
 
@@ -17,40 +17,39 @@ export const daemonRole = 'escrowd_daemon';
 const smallDraftAgeMs = 60_000;
 
 /** The passwords of the two roles that may log in. They exist in one file, which only the daemon's user can read. */
-export interface Passwords {
-  readonly owner: string;
-  readonly daemon: string;
-}
+export type Passwords = Readonly<z.infer<typeof PASSWORDS>>;
+
+const PASSWORDS = z.object({ owner: z.string(), daemon: z.string() });
 
 /**
- * The passwords of the cluster in `place`, made up (and durable) when it has no data yet.
+ * The passwords of the cluster in `paths`, made up (and durable) when it has no data yet.
  * Throws `damaged` when there is data and its passwords are gone.
  */
-export async function settlePasswords(place: ClusterPaths): Promise<Passwords> {
-  const file = join(place.directory, 'passwords.json');
-  if (!(await exists(place.data))) {
+export async function settlePasswords(paths: ClusterPaths): Promise<Passwords> {
+  const file = join(paths.directory, 'passwords.json');
+  if (!(await exists(paths.data))) {
     const fresh: Passwords = { owner: makePassword(), daemon: makePassword() };
     await createOnce(file, `${JSON.stringify(fresh)}\n`, 0o600);
   }
-  const passwords = await readPasswords(file);
+  const passwords = await readJson(file, PASSWORDS);
   if (passwords === undefined) {
     throw new ClusterError(
       'damaged',
-      `${file}, the passwords of the cluster in ${place.home}, cannot be read`,
+      `${file}, the passwords of the cluster in ${paths.home}, cannot be read`,
     );
   }
   return passwords;
 }
 
 /**
- * Makes the cluster's data, complete with roles and database, beside its place and renames it there: a kill at any
+ * Makes the cluster's data, complete with roles and database, beside its path and renames it there: a kill at any
  * instant leaves no half cluster. Of several daemons that do so at once one succeeds and the others take what it made.
  *
  * The bootstrap superuser gets no password and the cluster no rule that lets it in: what PostgreSQL forbids to everyone
  * but a superuser is forbidden to everyone who connects.
  */
 export async function initialise(
-  place: ClusterPaths,
+  paths: ClusterPaths,
   how: {
     readonly binaries: Binaries;
     readonly user: RunUser | undefined;
@@ -58,7 +57,7 @@ export async function initialise(
     readonly timeoutMs: number;
   },
 ): Promise<void> {
-  const draft = join(place.home, `data.${randomBytes(6).toString('hex')}.new`);
+  const draft = join(paths.home, `data.${randomBytes(6).toString('hex')}.new`);
   try {
     await mkdir(draft, { mode: 0o700 });
     await own(draft, how.user);
@@ -73,12 +72,12 @@ export async function initialise(
       ['--single', '-D', draft, '-c', 'exit_on_error=on', 'postgres'],
       rolesAndDatabase(how.passwords),
     );
-    await rename(draft, place.data);
-    await syncDirectory(place.home);
+    await rename(draft, paths.data);
+    await syncDirectory(paths.home);
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
     // Another daemon was quicker: its cluster has the same passwords, which are created once.
-    if (!(await exists(place.data))) throw error;
+    if (!(await exists(paths.data))) throw error;
   }
 }
 
@@ -87,13 +86,13 @@ export async function initialise(
  * needs another draft of the data, and a daemon that is still at one is told that the cluster is in use. Drafts of small
  * files are left for a while, in which another daemon may be about to rename its own.
  */
-export async function sweepDrafts(place: ClusterPaths): Promise<void> {
-  for (const directory of new Set([place.directory, place.home])) {
+export async function sweepDrafts(paths: ClusterPaths): Promise<void> {
+  for (const directory of new Set([paths.directory, paths.home])) {
     const left = (await readdir(directory)).filter((name) => DRAFT.test(name));
     await Promise.allSettled(
       left.map(async (name) => {
         const path = join(directory, name);
-        const isData = directory === place.home && name.startsWith('data.');
+        const isData = directory === paths.home && name.startsWith('data.');
         if (!isData && Date.now() - (await stat(path)).mtimeMs < smallDraftAgeMs) return;
         await rm(path, { recursive: true, force: true });
       }),
@@ -144,18 +143,4 @@ function scramVerifier(password: string): string {
 
 function makePassword(): string {
   return randomBytes(32).toString('base64url');
-}
-
-async function readPasswords(file: string): Promise<Passwords | undefined> {
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError || codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  if (typeof value !== 'object' || value === null || !('owner' in value) || !('daemon' in value))
-    return undefined;
-  const { owner, daemon } = value;
-  return typeof owner === 'string' && typeof daemon === 'string' ? { owner, daemon } : undefined;
 }

@@ -13,8 +13,6 @@ export interface ClusterOptions {
   readonly runAs?: string;
   /** As root only: where a cluster lies whose directory that user cannot reach. Default /var/lib/escrowd. */
   readonly sharedDirectory?: string;
-  /** Where the socket goes when its path would be too long; the system's by default. */
-  readonly temporaryDirectory?: string;
   /** For everything that a start does, initdb and recovery from a crash included. */
   readonly startTimeoutMs: number;
   /** For a fast shutdown; after it, the server is stopped at once, which loses nothing that was committed. */

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Binaries } from './binaries.js';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
-import { restoreSocketDirectory, type ClusterPaths } from './place.js';
+import type { ClusterPaths } from './paths.js';
 import { writeWhole } from '../system/files.js';
 import { daemonRole, databaseName, ownerRole } from './initialise.js';
 import { bareEnvironment, identity, type RunUser } from './unprivileged.js';
@@ -67,24 +67,24 @@ const immediateStopMs = 5000;
  * Resolves when it was launched, not when it answers. Of several that are launched at once PostgreSQL lets one run.
  */
 export async function launch(
-  place: ClusterPaths,
+  paths: ClusterPaths,
+  socketDirectory: string,
   binaries: Binaries,
   user: RunUser | undefined,
 ): Promise<Launched> {
-  const rules = join(place.home, 'pg_hba.conf');
+  const rules = join(paths.home, 'pg_hba.conf');
   await writeWhole(rules, 0o644, async (file) => {
     await file.writeFile(accessRules);
     // after the umask, which may be narrower than what the server's user needs
     await file.chmod(0o644);
   });
-  await restoreSocketDirectory(place, user);
-  await boundLog(place);
-  const given = { ...settings, hba_file: rules, unix_socket_directories: quote(place.socketDirectory) };
-  const log = await open(logFile(place), 'a', 0o600);
+  await boundLog(paths);
+  const given = { ...settings, hba_file: rules, unix_socket_directories: quote(socketDirectory) };
+  const log = await open(logFile(paths), 'a', 0o600);
   try {
     const child = spawn(
       join(binaries.directory, 'postgres'),
-      ['-D', place.data, ...Object.entries(given).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+      ['-D', paths.data, ...Object.entries(given).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
       {
         ...identity(user),
         cwd: '/',
@@ -142,9 +142,9 @@ export async function shutDown(postmaster: Postmaster, timeoutMs: number): Promi
   throw new ClusterError('stop-failed', `the PostgreSQL server, process ${postmaster.pid}, does not stop`);
 }
 
-/** Keeps the server's log from growing without end. It is cut in place: the server goes on at its new end. */
-export async function boundLog(place: ClusterPaths): Promise<void> {
-  const file = logFile(place);
+/** Keeps the server's log from growing without end. It is cut where it lies: the server goes on at its new end. */
+export async function boundLog(paths: ClusterPaths): Promise<void> {
+  const file = logFile(paths);
   const size = await stat(file).then(
     (found) => found.size,
     () => 0,
@@ -155,13 +155,13 @@ export async function boundLog(place: ClusterPaths): Promise<void> {
 }
 
 /** The last lines that the server wrote. */
-export async function logTail(place: ClusterPaths): Promise<string> {
-  const text = await readFile(logFile(place), 'utf8').catch(() => '');
+export async function logTail(paths: ClusterPaths): Promise<string> {
+  const text = await readFile(logFile(paths), 'utf8').catch(() => '');
   return text.trimEnd().split('\n').slice(-6).join('\n');
 }
 
-export function logFile(place: ClusterPaths): string {
-  return join(place.home, 'postgres.log');
+export function logFile(paths: ClusterPaths): string {
+  return join(paths.home, 'postgres.log');
 }
 
 /** A process that has ended and that nobody has waited for yet is not alive. */

@@ -1,58 +1,54 @@
 import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
 import type { ClusterOptions } from './options.js';
 import { ClusterError } from './errors.js';
 import { codeOf, messageOf } from '../system/errors.js';
 import { exists } from '../system/files.js';
-import { choosePlace, missing, openPlace, readPlace, type ClusterPaths } from './place.js';
+import { choosePaths, missing, openHome, readPaths, type ClusterPaths } from './paths.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';
 import { chooseRunUser, type RunUser } from './unprivileged.js';
 
-/** Everything that is settled before the server is. */
+/** What a server is started with. */
 export interface Prepared {
   readonly options: ClusterOptions;
-  readonly place: ClusterPaths;
+  readonly paths: ClusterPaths;
   readonly user: RunUser | undefined;
   readonly binaries: Binaries;
   readonly passwords: Passwords;
 }
 
 /**
- * Settles user, place, binaries and passwords, and makes the data when there is none yet.
+ * Settles user, paths, binaries and passwords, and makes the data when there is none yet.
  * `deadline` is an instant of `performance.now()`.
  */
 export async function prepare(options: ClusterOptions, deadline: number): Promise<Prepared> {
-  const around = {
-    sharedDirectory: options.sharedDirectory ?? '/var/lib/escrowd',
-    temporaryDirectory: options.temporaryDirectory ?? tmpdir(),
-  };
+  const { sharedDirectory = '/var/lib/escrowd' } = options;
   try {
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
     const directory = await realpath(options.directory);
-    const known = await readPlace(directory);
+    const known = await readPaths(directory);
     const data = known === undefined ? undefined : await readData(known);
     if (known?.state === 'ready' && data === undefined) throw missing(known);
     const user = process.getuid?.() === 0 ? await settleUser(options.runAs, data) : undefined;
-    const chosen = known ?? (await choosePlace(directory, user, around));
-    const place = await openPlace(chosen, user, around);
+    const paths = known ?? (await choosePaths(directory, user, sharedDirectory));
+    await openHome(paths, user, sharedDirectory);
     const binaries = await chooseBinaries({
       configured: options.binariesDirectory,
       searchPath: options.searchPath,
       systemPatterns,
       packageDirectory: options.packageDirectory,
-      copyInto: user === undefined ? directory : around.sharedDirectory,
+      copyInto: user === undefined ? directory : sharedDirectory,
       neededMajor: data?.major,
       user,
       timeoutMs: remaining(deadline),
     });
-    const passwords = await settlePasswords(place);
+    const passwords = await settlePasswords(paths);
     if (data === undefined) {
-      options.log.info(`making a PostgreSQL ${binaries.major} cluster in ${place.home}`);
-      await initialise(place, { binaries, user, passwords, timeoutMs: remaining(deadline) });
+      options.log.info(`making a PostgreSQL ${binaries.major} cluster in ${paths.home}`);
+      await initialise(paths, { binaries, user, passwords, timeoutMs: remaining(deadline) });
     }
-    return { options, place, user, binaries, passwords };
+    return { options, paths, user, binaries, passwords };
   } catch (error) {
     if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
     throw new ClusterError(
@@ -65,18 +61,18 @@ export async function prepare(options: ClusterOptions, deadline: number): Promis
 
 /** The data's major version, and whose it is; undefined when there is none. */
 async function readData(
-  place: ClusterPaths,
+  paths: ClusterPaths,
 ): Promise<{ major: number; uid: number; gid: number } | undefined> {
-  if (!(await exists(place.data))) return undefined;
-  const written = await readFile(join(place.data, 'PG_VERSION'), 'utf8').catch((error: unknown) => {
+  if (!(await exists(paths.data))) return undefined;
+  const written = await readFile(join(paths.data, 'PG_VERSION'), 'utf8').catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return '';
     throw error;
   });
   const major = Number(written);
   if (!Number.isInteger(major) || major <= 0) {
-    throw new ClusterError('damaged', `${place.data} is not the data of a PostgreSQL cluster`);
+    throw new ClusterError('damaged', `${paths.data} is not the data of a PostgreSQL cluster`);
   }
-  const { uid, gid } = await stat(place.data);
+  const { uid, gid } = await stat(paths.data);
   return { major, uid, gid };
 }
 

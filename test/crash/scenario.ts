@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { ServerProblem, ServerUnreachable } from '../../src/client/errors.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
-import { readPlace } from '../../src/privatePostgres/place.js';
+import { readPaths } from '../../src/privatePostgres/paths.js';
 import { findPostmaster } from '../../src/privatePostgres/postmaster.js';
 import { chance } from '../support/chance.js';
 import { grantOf } from '../support/oneKey.js';
@@ -190,7 +190,7 @@ class CrashRun {
   }
 
   async #stopDatabase(): Promise<void> {
-    const place = await readPlace(join(this.#system.directory, 'postgres'));
+    const place = await readPaths(join(this.#system.directory, 'postgres'));
     const server = place === undefined ? undefined : await findPostmaster(place.data);
     if (server === undefined) throw new Error('there is no database to stop');
     // an immediate shutdown (PostgreSQL, "Shutting Down the Server"): as a crash, without the machine's

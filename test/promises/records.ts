@@ -59,8 +59,13 @@ export async function standingOf(system: System): Promise<Standing> {
 export function databaseOf(system: System): ConnectionSettings {
   const directory = join(system.directory, 'postgres');
   const { owner } = JSON.parse(readFileSync(join(directory, 'passwords.json'), 'utf8')) as { owner: string };
-  const host = join(directory, 'socket');
-  return { host, port: 5432, user: 'escrowd_owner', password: owner, database: 'escrowd' };
+  return {
+    host: join(directory, 'data'),
+    port: 5432,
+    user: 'escrowd_owner',
+    password: owner,
+    database: 'escrowd',
+  };
 }
 
 /** All but the log's anchor, a data object, which moves by itself. */

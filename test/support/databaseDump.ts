@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPlace } from '../../src/privatePostgres/place.js';
+import { readPaths } from '../../src/privatePostgres/paths.js';
 import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
 import { databaseName, ownerRole } from '../../src/privatePostgres/initialise.js';
 import { port } from '../../src/privatePostgres/postmaster.js';
@@ -22,11 +22,11 @@ export interface DatabaseDump {
 /** The connection of the role that owns the private database of a running system. */
 export async function ownerOf(system: System): Promise<ConnectionSettings> {
   const directory = join(system.directory, 'postgres');
-  const place = await readPlace(directory);
+  const place = await readPaths(directory);
   if (place === undefined) throw new Error(`no cluster lies in ${directory}`);
   const passwords = JSON.parse(readFileSync(join(directory, 'passwords.json'), 'utf8')) as { owner: string };
   return {
-    host: place.socketDirectory,
+    host: place.data,
     port,
     user: ownerRole,
     password: passwords.owner,
