@@ -69,58 +69,40 @@ export class NothingGained extends Error {
 
 /** How each attack is made. */
 export const ATTACKS: Readonly<Record<AttackName, Attack>> = {
-  'unwrap-operate-extractable': (target, session) =>
-    unwrap(target, session, 'operate:sign', [...EC_PRIVATE, ...protection(true, true)]),
-  'unwrap-operate-readable': (target, session) =>
-    unwrap(target, session, 'operate:sign', [...GENERIC_SECRET, ...protection(false, false)]),
-  'unwrap-operate-defaults': (target, session) => unwrap(target, session, 'operate:sign', EC_PRIVATE),
-  'unwrap-operate-public': (target, session) =>
-    unwrap(target, session, 'operate:sign', but(signing(target), [CKA_PRIVATE, false])),
-  'unwrap-operate-derive': (target, session) =>
-    unwrap(target, session, 'operate:sign', but(signing(target), [pkcs11.CKA_DERIVE, true])),
-  'unwrap-operate-signs': (target, session) => unwrap(target, session, 'operate:decrypt', signing(target)),
-  'unwrap-operate-other-type': (target, session) =>
-    unwrap(target, session, 'operate:sign', [
-      ...GENERIC_SECRET,
-      ...GUARDED,
-      ...extractable(false),
-      ...only(SECRET_USES, 'sign'),
-      ...fixed(),
-    ]),
-  'unwrap-operate-copyable': (target, session) =>
-    unwrap(target, session, 'operate:sign', but(signing(target), [pkcs11.CKA_COPYABLE, true])),
-  'unwrap-operate-modifiable': (target, session) =>
-    unwrap(target, session, 'operate:sign', but(signing(target), [pkcs11.CKA_MODIFIABLE, true])),
-  'unwrap-secret-wraps': (target, session) =>
-    unwrap(target, session, 'operate:secret', but(decrypting(target), [pkcs11.CKA_WRAP, true])),
-  'unwrap-release-public': (target, session) =>
-    unwrap(target, session, 'release:private', but(releasing(target), [CKA_PRIVATE, false])),
-  'unwrap-release-token': (target, session) =>
-    unwrap(target, session, 'release:private', but(releasing(target), [CKA_TOKEN, true])),
-  'unwrap-release-used': (target, session) =>
-    unwrap(target, session, 'release:private', but(releasing(target), [pkcs11.CKA_SIGN, true])),
-  'unwrap-release-readable': (target, session) =>
-    unwrap(target, session, 'release:private', [...GENERIC_SECRET, ...protection(false, true)]),
-  'unwrap-reply-extractable': (target, session) =>
-    unwrapReply(target, session, [...AES_SECRET, ...protection(true, true)]),
-  'unwrap-reply-readable': (target, session) =>
-    unwrapReply(target, session, [...GENERIC_SECRET, ...protection(false, false)]),
-  'unwrap-reply-public': (target, session) =>
-    unwrapReply(target, session, but(opening(target), [CKA_PRIVATE, false])),
-  'unwrap-reply-token': (target, session) =>
-    unwrapReply(target, session, but(opening(target), [CKA_TOKEN, true])),
-  'unwrap-reply-unwraps': (target, session) =>
-    unwrapReply(target, session, but(opening(target), [pkcs11.CKA_UNWRAP, true])),
-  'unwrap-reply-other-mechanism': (target, session) =>
-    unwrapReply(
-      target,
-      session,
-      but(opening(target), [pkcs11.CKA_ALLOWED_MECHANISMS, ulongs(pkcs11.CKM_AES_ECB)]),
-    ),
-  'unwrap-reply-copyable': (target, session) =>
-    unwrapReply(target, session, but(opening(target), [pkcs11.CKA_COPYABLE, true])),
-  'unwrap-reply-modifiable': (target, session) =>
-    unwrapReply(target, session, but(opening(target), [pkcs11.CKA_MODIFIABLE, true])),
+  'unwrap-operate-extractable': unwraps('operate:sign', () => [...EC_PRIVATE, ...protection(true, true)]),
+  'unwrap-operate-readable': unwraps('operate:sign', () => [...GENERIC_SECRET, ...protection(false, false)]),
+  'unwrap-operate-defaults': unwraps('operate:sign', () => EC_PRIVATE),
+  'unwrap-operate-public': unwraps('operate:sign', signing, [CKA_PRIVATE, false]),
+  'unwrap-operate-derive': unwraps('operate:sign', signing, [pkcs11.CKA_DERIVE, true]),
+  'unwrap-operate-signs': unwraps('operate:decrypt', signing),
+  'unwrap-operate-other-type': unwraps('operate:sign', () => [
+    ...GENERIC_SECRET,
+    ...GUARDED,
+    ...extractable(false),
+    ...only(SECRET_USES, 'sign'),
+    ...fixed(),
+  ]),
+  'unwrap-operate-copyable': unwraps('operate:sign', signing, [pkcs11.CKA_COPYABLE, true]),
+  'unwrap-operate-modifiable': unwraps('operate:sign', signing, [pkcs11.CKA_MODIFIABLE, true]),
+  'unwrap-secret-wraps': unwraps('operate:secret', decrypting, [pkcs11.CKA_WRAP, true]),
+  'unwrap-release-public': unwraps('release:private', releasing, [CKA_PRIVATE, false]),
+  'unwrap-release-token': unwraps('release:private', releasing, [CKA_TOKEN, true]),
+  'unwrap-release-used': unwraps('release:private', releasing, [pkcs11.CKA_SIGN, true]),
+  'unwrap-release-readable': unwraps('release:private', () => [
+    ...GENERIC_SECRET,
+    ...protection(false, true),
+  ]),
+  'unwrap-reply-extractable': unwrapsReply(() => [...AES_SECRET, ...protection(true, true)]),
+  'unwrap-reply-readable': unwrapsReply(() => [...GENERIC_SECRET, ...protection(false, false)]),
+  'unwrap-reply-public': unwrapsReply(opening, [CKA_PRIVATE, false]),
+  'unwrap-reply-token': unwrapsReply(opening, [CKA_TOKEN, true]),
+  'unwrap-reply-unwraps': unwrapsReply(opening, [pkcs11.CKA_UNWRAP, true]),
+  'unwrap-reply-other-mechanism': unwrapsReply(opening, [
+    pkcs11.CKA_ALLOWED_MECHANISMS,
+    ulongs(pkcs11.CKM_AES_ECB),
+  ]),
+  'unwrap-reply-copyable': unwrapsReply(opening, [pkcs11.CKA_COPYABLE, true]),
+  'unwrap-reply-modifiable': unwrapsReply(opening, [pkcs11.CKA_MODIFIABLE, true]),
   'rotate-to-release': (target, session) =>
     rotateUnder(target, session, kwpOf(target), [
       target.keks['release:private'].kek,
@@ -181,36 +163,22 @@ export const ATTACKS: Readonly<Record<AttackName, Attack>> = {
     driver.C_SetAttributeValue(session, user, [{ type: CKA_SENSITIVE, value: false }]);
     return undefined;
   },
-  'kek-gains-decrypt': ({ driver, keks }, session) => gainDecrypt(driver, session, keks['operate:sign'].kek),
-  'release-kek-gains-decrypt': ({ driver, keks }, session) =>
-    gainDecrypt(driver, session, keks['release:private'].kek),
-  'kek-decrypts': (target, session) => decryptWrapped(target, session, target.keks['operate:sign'].kek),
-  'release-kek-decrypts': (target, session) =>
-    decryptWrapped(target, session, target.keks['release:private'].kek),
-  'transfer-decrypts': (target, session) => decryptWrapped(target, session, target.transfer),
+  'kek-gains-decrypt': gainsDecrypt('operate:sign'),
+  'release-kek-gains-decrypt': gainsDecrypt('release:private'),
+  'kek-decrypts': decryptsWrapped(({ keks }) => keks['operate:sign'].kek),
+  'release-kek-decrypts': decryptsWrapped(({ keks }) => keks['release:private'].kek),
+  'transfer-decrypts': decryptsWrapped(({ transfer }) => transfer),
   'transport-decrypts': ({ driver, mechanisms, transport }, session) => {
     driver.C_DecryptInit(session, mechanisms.oaep(), transport.privateKey);
     return undefined;
   },
-  'share-decrypts': (target, session) => decryptWrapped(target, session, target.share),
-  'share-wraps': ({ driver, mechanisms, share, user }, session) => {
-    driver.C_WrapKey(session, mechanisms.plain('keyWrapWithPadding'), share, user, Buffer.alloc(1024));
-    return undefined;
-  },
-  'copy-kek': ({ driver, keks }, session) => copy(driver, session, keks['operate:sign'].kek),
-  'copy-release-kek': ({ driver, keks }, session) => copy(driver, session, keks['release:private'].kek),
-  'copy-grant': ({ driver, grant }, session) => copy(driver, session, grant),
-  'wrap-kek': ({ driver, mechanisms, keks }, session) => {
-    const kwp = mechanisms.plain('keyWrapWithPadding');
-    const [wrapping, wrapped] = [keks['release:private'].kek, keks['operate:sign'].kek];
-    driver.C_WrapKey(session, kwp, wrapping, wrapped, Buffer.alloc(1024));
-    return undefined;
-  },
-  'wrap-grant': ({ driver, mechanisms, keks, grant }, session) => {
-    const kwp = mechanisms.plain('keyWrapWithPadding');
-    driver.C_WrapKey(session, kwp, keks['operate:sign'].kek, grant, Buffer.alloc(1024));
-    return undefined;
-  },
+  'share-decrypts': decryptsWrapped(({ share }) => share),
+  'share-wraps': wraps(({ share, user }) => [share, user]),
+  'copy-kek': copies(({ keks }) => keks['operate:sign'].kek),
+  'copy-release-kek': copies(({ keks }) => keks['release:private'].kek),
+  'copy-grant': copies(({ grant }) => grant),
+  'wrap-kek': wraps(({ keks }) => [keks['release:private'].kek, keks['operate:sign'].kek]),
+  'wrap-grant': wraps(({ keks, grant }) => [keks['operate:sign'].kek, grant]),
   'grant-gains-extractable': ({ driver, grant }, session) => {
     driver.C_SetAttributeValue(session, grant, [{ type: CKA_EXTRACTABLE, value: true }]);
     return undefined;
@@ -229,14 +197,30 @@ export const ATTACKS: Readonly<Record<AttackName, Attack>> = {
   },
 };
 
-function unwrap(target: Target, session: Handle, kind: KekKind, template: Template): Handle {
-  const { driver, dialect, keks } = target;
-  const { kek, blob } = keks[kind];
-  return driver.C_UnwrapKey(session, kwpOf(target), kek, blob, dialect.unwrapping(template));
+/** Of a template, another value of one attribute. */
+type Change = readonly [type: number, value: boolean | Buffer];
+
+/** Unwraps the key under the KEK of this kind by such a template, as the daemon would but for one thing. */
+function unwraps(kind: KekKind, template: (target: Target) => Template, change?: Change): Attack {
+  return (target, session) => {
+    const { driver, dialect, keks } = target;
+    const { kek, blob } = keks[kind];
+    const asked = dialect.unwrapping(changed(template(target), change));
+    return driver.C_UnwrapKey(session, kwpOf(target), kek, blob, asked);
+  };
 }
 
-/** As the daemon would, but for one thing. */
-function but(template: Template, [type, value]: readonly [number, boolean | Buffer]): Template {
+function unwrapsReply(template: (target: Target) => Template, change?: Change): Attack {
+  return (target, session) => {
+    const { driver, mechanisms, transport } = target;
+    const asked = changed(template(target), change);
+    return driver.C_UnwrapKey(session, mechanisms.oaep(), transport.privateKey, transport.reply, asked);
+  };
+}
+
+function changed(template: Template, change: Change | undefined): Template {
+  if (change === undefined) return template;
+  const [type, value] = change;
   return template.map((row) => (row.type === type ? { type, value } : row));
 }
 
@@ -267,17 +251,12 @@ function rotatable({ rotating }: Target): readonly OperateKind[] {
 }
 
 /** The key under this KEK, out by the rotating handle; with `more`, as that does not want it. */
-function rotated(
-  target: Target,
-  session: Handle,
-  kind: OperateKind,
-  more?: readonly [number, boolean],
-): Handle {
+function rotated(target: Target, session: Handle, kind: OperateKind, more?: Change): Handle {
   const { driver, dialect, keks, rotating } = target;
   const handle = rotating[kind];
   if (handle === undefined) throw new NothingGained('there is no rotating handle');
   const template = rotatingUser(kind, kind === 'operate:secret' ? 'aes-256' : 'ec-p256');
-  const asked = dialect.unwrapping(more === undefined ? template : but(template, more));
+  const asked = dialect.unwrapping(changed(template, more));
   return driver.C_UnwrapKey(session, kwpOf(target), handle, keks[kind].blob, asked);
 }
 
@@ -287,7 +266,7 @@ function rotateUnder(
   session: Handle,
   mechanism: Mechanism,
   wrapping: readonly Handle[],
-  more?: readonly [number, boolean],
+  more?: Change,
 ): ReturnType<Attack> {
   const { driver } = target;
   return anyOf(rotatable(target), (kind) => {
@@ -316,10 +295,6 @@ function anyOf<T>(tries: readonly T[], attempt: (one: T) => ReturnType<Attack>):
   throw refusal;
 }
 
-function unwrapReply({ driver, mechanisms, transport }: Target, session: Handle, template: Template): Handle {
-  return driver.C_UnwrapKey(session, mechanisms.oaep(), transport.privateKey, transport.reply, template);
-}
-
 function wrapUntrusted(
   { driver, mechanisms, transport }: Target,
   session: Handle,
@@ -330,36 +305,43 @@ function wrapUntrusted(
 }
 
 /** Back again when it worked: the key is the real one. */
-function gainDecrypt(driver: PKCS11, session: Handle, key: Handle): ReturnType<Attack> {
-  driver.C_SetAttributeValue(session, key, [{ type: pkcs11.CKA_DECRYPT, value: true }]);
-  driver.C_SetAttributeValue(session, key, [{ type: pkcs11.CKA_DECRYPT, value: false }]);
-  return undefined;
+function gainsDecrypt(kind: KekKind): Attack {
+  return ({ driver, keks }, session) => {
+    for (const value of [true, false])
+      driver.C_SetAttributeValue(session, keks[kind].kek, [{ type: pkcs11.CKA_DECRYPT, value }]);
+    return undefined;
+  };
 }
 
 /** Tries every mechanism by which a wrapped key could be decrypted with an AES key. */
-function decryptWrapped({ driver, mechanisms }: Target, session: Handle, key: Handle): ReturnType<Attack> {
-  const tries = [
-    { mechanism: pkcs11.CKM_AES_ECB },
-    { mechanism: pkcs11.CKM_AES_CBC, parameter: Buffer.alloc(16) },
-    mechanisms.gcm(Buffer.alloc(12), Buffer.alloc(0)),
-    mechanisms.plain('keyWrapWithPadding'),
-  ];
-  let refusal: unknown;
-  for (const mechanism of tries) {
-    try {
-      driver.C_DecryptInit(session, mechanism, key);
+function decryptsWrapped(keyOf: (target: Target) => Handle): Attack {
+  return (target, session) => {
+    const tries = [
+      { mechanism: pkcs11.CKM_AES_ECB },
+      { mechanism: pkcs11.CKM_AES_CBC, parameter: Buffer.alloc(16) },
+      target.mechanisms.gcm(Buffer.alloc(12), Buffer.alloc(0)),
+      kwpOf(target),
+    ];
+    return anyOf(tries, (mechanism) => {
+      target.driver.C_DecryptInit(session, mechanism, keyOf(target));
       return undefined;
-    } catch (error) {
-      refusal = error;
-    }
-  }
-  throw refusal;
+    });
+  };
 }
 
-function copy(driver: PKCS11, session: Handle, object: Handle): Handle {
-  return driver.C_CopyObject(session, object, [
-    ...IN_FLIGHT,
-    { type: CKA_LABEL, value: 'self-test' },
-    { type: pkcs11.CKA_MODIFIABLE, value: true },
-  ]);
+/** Wraps the second under the first. */
+function wraps(keysOf: (target: Target) => readonly [Handle, Handle]): Attack {
+  return (target, session) => {
+    target.driver.C_WrapKey(session, kwpOf(target), ...keysOf(target), Buffer.alloc(1024));
+    return undefined;
+  };
+}
+
+function copies(objectOf: (target: Target) => Handle): Attack {
+  return (target, session) =>
+    target.driver.C_CopyObject(session, objectOf(target), [
+      ...IN_FLIGHT,
+      { type: CKA_LABEL, value: 'self-test' },
+      { type: pkcs11.CKA_MODIFIABLE, value: true },
+    ]);
 }
