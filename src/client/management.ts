@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { HttpConnection } from '../system/httpConnection.js';
 import { ServerUnreachable } from './errors.js';
+import { jsonOrUndefined } from '../system/json.js';
 
 const text = z.string().max(1024);
 const count = z.int().min(0);
@@ -35,17 +36,9 @@ export async function readManagement(url: string, deadlineMs: number): Promise<M
   if (parsed?.protocol !== 'http:' || parsed.href !== `http://${parsed.host}/`)
     throw new ServerUnreachable('not-escrowd', `${url} is not an address like http://127.0.0.1:8444`);
   const body = await bodyOf(new URL('/readyz', parsed), deadlineMs);
-  const report = schema.safeParse(jsonIn(body));
+  const report = schema.safeParse(jsonOrUndefined(body));
   if (report.success) return report.data;
   throw new ServerUnreachable('not-escrowd', `${url} is not the management listener of an escrowd`);
-}
-
-function jsonIn(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }
 
 async function bodyOf(url: URL, timeoutMs: number): Promise<string> {

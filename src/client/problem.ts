@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import type { WireAnswer } from './connection.js';
 import { ServerProblem, ServerUnreachable } from './errors.js';
+import { jsonOrUndefined } from '../system/json.js';
 
 const PROBLEM_TYPE = 'urn:escrowd:problem:';
 
@@ -16,7 +17,7 @@ const schema = z.object({
 
 /** What an answer that is not a success says: a ServerProblem, or ServerUnreachable when it is none of escrowd's. */
 export function asProblem(answer: WireAnswer): ServerProblem | ServerUnreachable {
-  const problem = schema.safeParse(jsonOrUndefined(answer.body));
+  const problem = schema.safeParse(jsonOrUndefined(answer.body.toString('utf8')));
   if (!problem.success || !problem.data.type.startsWith(PROBLEM_TYPE)) {
     return new ServerUnreachable(
       'not-escrowd',
@@ -27,12 +28,4 @@ export function asProblem(answer: WireAnswer): ServerProblem | ServerUnreachable
   const code = type.slice(PROBLEM_TYPE.length);
   const requestId = INSTANCE.exec(instance ?? '')?.[1];
   return new ServerProblem(code, answer.status, detail ?? title ?? '', requestId);
-}
-
-function jsonOrUndefined(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

@@ -7,6 +7,7 @@ import { parseServerUrl } from './connection.js';
 import { IdentityError } from './errors.js';
 import type { Jwk } from '../jose/jws.js';
 import { importJwk } from '../jose/jws.js';
+import { jsonOrUndefined } from '../system/json.js';
 
 /** What a client knows of its server from people it trusts, and never from the server itself. */
 export interface ServerPins {
@@ -96,12 +97,4 @@ function publicMembersOf(jwk: Readonly<Record<string, unknown>>): Jwk {
 
 function malformed(message: string, cause?: unknown): IdentityError {
   return new IdentityError('record-malformed', message, { cause });
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,6 @@
 import { EscrowError } from '../escrow/records/errors.js';
 import type { Page } from '../escrow/ports/store.js';
+import { jsonOrUndefined } from '../system/json.js';
 
 /** Where a page ends: what the list is ordered by. Numbers are milliseconds or indexes. */
 export type Position = readonly (number | string)[];
@@ -13,7 +14,7 @@ export function readCursor<const Shape extends Position>(
   shape: Shape,
 ): { readonly [At in keyof Shape]: Shape[At] extends number ? number : string } | undefined {
   if (cursor === undefined) return undefined;
-  const position = parsed(cursor);
+  const position = jsonOrUndefined(Buffer.from(cursor, 'base64url').toString('utf8'));
   const fits =
     Array.isArray(position) &&
     position.length === shape.length &&
@@ -38,14 +39,6 @@ export function pageOf<Row, T>(
     next:
       last === undefined ? undefined : Buffer.from(JSON.stringify(to.position(last))).toString('base64url'),
   };
-}
-
-function parsed(cursor: string): unknown {
-  try {
-    return JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Without what PostgreSQL takes in no text, such as NUL. */

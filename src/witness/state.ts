@@ -10,6 +10,7 @@ import { decodeBase64, encodeBase64 } from '../log/note/base64.js';
 import { hashLengthBytes } from '../log/tree/merkle.js';
 import { decodeUtf8 } from '../log/entry/plainText.js';
 import { WitnessFault } from './errors.js';
+import { jsonOrUndefined } from '../system/json.js';
 
 /** What a witness remembers of a log: what it has cosigned last, and the note by which the log had signed it. */
 export type Remembered = Cosigned & { readonly note: string };
@@ -102,12 +103,4 @@ function contentOf({ vkey, logs }: StateFile): string {
     { size, root: encodeBase64(bytes), note },
   ]);
   return `${JSON.stringify({ vkey, logs: Object.fromEntries(rows) as unknown }, undefined, 2)}\n`;
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

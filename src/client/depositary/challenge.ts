@@ -6,6 +6,7 @@ import { sha256Hex } from '../../escrow/records/digests.js';
 import { IdentityError, NotBelieved } from '../errors.js';
 import type { OaepName } from '../identity/decryptionKey.js';
 import type { DecryptionKey } from '../identity/decryptionKey.js';
+import { jsonOrUndefined } from '../../system/json.js';
 
 /** What the ceremony gives a depositary, to see that it holds the private key. */
 export interface Challenge {
@@ -36,13 +37,7 @@ const schema: z.ZodType<Challenge> = z.object({
 
 /** Reads a challenge (JSON). @throws IdentityError `record-malformed` */
 export function parseChallenge(text: string): Challenge {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  const challenge = schema.safeParse(value);
+  const challenge = schema.safeParse(jsonOrUndefined(text));
   if (!challenge.success) {
     throw new IdentityError('record-malformed', 'not a challenge: {id, spki, oaep, ciphertext, nonceHash}');
   }

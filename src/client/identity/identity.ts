@@ -24,6 +24,7 @@ import { signerOf } from './signingKey.js';
 import { readTrustedFile } from '../files/trustedFile.js';
 import type { WitnessPins } from '../log/witnessPins.js';
 import { readWitnessPins } from '../log/witnessPins.js';
+import { jsonOrUndefined } from '../../system/json.js';
 
 /** The files of an identity directory. */
 export const FILES = {
@@ -243,13 +244,5 @@ async function readText(path: string): Promise<string> {
   } catch (cause) {
     if (cause instanceof IdentityError || cause instanceof TextError) throw cause;
     throw new IdentityError('identity-missing', `${path} cannot be read`, { cause });
-  }
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { IdentityError } from '../errors.js';
 import type { Jwk } from '../../jose/jws.js';
+import { jsonOrUndefined } from '../../system/json.js';
 
 /** What a principal hands to the administrators: its part of the policy document. Nothing in it is secret. */
 export interface PublicPart {
@@ -43,12 +44,4 @@ export function parsePublicParts(text: string): readonly PublicPart[] {
   return Array.isArray(value)
     ? value.map((part) => parsePublicPart(JSON.stringify(part)))
     : [parsePublicPart(text)];
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

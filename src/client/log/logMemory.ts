@@ -9,6 +9,7 @@ import { codeOf } from '../../system/errors.js';
 import { IdentityError } from '../errors.js';
 import { tryLock } from '../files/fileLock.js';
 import { readTrustedFile } from '../files/trustedFile.js';
+import { jsonOrUndefined } from '../../system/json.js';
 
 /** Remembers the last checkpoint (a signed note) that was believed. */
 export interface LogMemory {
@@ -91,12 +92,4 @@ export class FileMemory implements LogMemory {
 
 function damaged(path: string, cause?: unknown): IdentityError {
   return new IdentityError('identity-malformed', `${path} is damaged; restore it`, { cause });
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

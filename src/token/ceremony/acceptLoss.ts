@@ -2,8 +2,8 @@ import { EscrowError } from '../../escrow/records/errors.js';
 import type { TreeHead } from '../../log/anchor.js';
 import { emptyAnchor } from '../../log/anchor.js';
 import { putAnchor, readAnchor } from '../objects/anchor.js';
-import type { CeremonyRecord, EarlierRecord } from './record.js';
-import { makeRecord, requireRecorded } from './record.js';
+import type { CeremonyRecord, Continued } from './record.js';
+import { continueRecord, requireRecorded } from './record.js';
 import type { TokenLocation } from './ceremonySession.js';
 import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 
@@ -12,12 +12,7 @@ import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.j
  * What was remembered stays in the anchor as lost, and the daemon's next start writes that into the log.
  */
 export function acceptLoss(
-  order: TokenLocation & {
-    readonly userPin: Buffer;
-    readonly now: Date;
-    /** The record before, which the new one continues. */
-    readonly before: EarlierRecord;
-  },
+  order: TokenLocation & Continued & { readonly userPin: Buffer },
 ): Promise<CeremonyRecord> {
   return withToken(order, (table) => {
     if (!order.profile.dataObjects)
@@ -32,8 +27,7 @@ export function acceptLoss(
       putAnchor(driver, session.handle, { ...emptyAnchor, lost });
       const root = Buffer.from(lost.root).toString('base64');
       const what = `accepted that the log over ${lost.size} entries (root ${root}), which the token remembered, may be lost`;
-      const event = { at: order.now.toISOString(), what };
-      return makeRecord({ driver, profile: order.profile, slot }, session, [...order.before.events, event]);
+      return continueRecord({ driver, profile: order.profile, slot }, session, order, what);
     });
   });
 }
@@ -44,7 +38,7 @@ function remembered(read: () => TreeHead | undefined): TreeHead {
     const { size, root } = read() ?? emptyAnchor;
     return { size, root };
   } catch (error) {
-    if (error instanceof EscrowError) return { size: emptyAnchor.size, root: emptyAnchor.root };
-    throw error;
+    if (!(error instanceof EscrowError)) throw error;
+    return { size: emptyAnchor.size, root: emptyAnchor.root };
   }
 }

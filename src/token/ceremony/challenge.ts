@@ -5,6 +5,7 @@ import type { PrincipalId } from '../../escrow/records/ids.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
 import { readSpki, rsaNumbers } from '../cryptoki/spki.js';
 import { CeremonyRefused } from './ceremonySession.js';
+import { jsonOrUndefined } from '../../system/json.js';
 
 const challengeSchema = z.strictObject({
   id: z.string(),
@@ -55,8 +56,8 @@ export function makeChallenge(
 
 /** Reads the challenge (JSON) and its answer (JSON), and checks the one against the other. */
 export function checkAnswer(id: string, challengeText: string, answerText: string): ProvenDepositary {
-  const challenge = challengeSchema.safeParse(parseJson(challengeText));
-  const answer = answerSchema.safeParse(parseJson(answerText));
+  const challenge = challengeSchema.safeParse(jsonOrUndefined(challengeText));
+  const answer = answerSchema.safeParse(jsonOrUndefined(answerText));
   if (!challenge.success)
     throw new CeremonyRefused('The challenge is not one that `ceremony challenge` made.');
   if (!answer.success) throw new CeremonyRefused('The answer is not one of `escrowctl depositary answer`.');
@@ -99,12 +100,4 @@ function badId(id: string): CeremonyRefused {
   return new CeremonyRefused(
     `"${id}" is no name for a depositary: lower-case letters, digits, ".", "_" and "-", at most 64.`,
   );
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -8,29 +8,51 @@ import { initialise } from './initialise.js';
 import { obtainNewPin, obtainPin } from './pins.js';
 import type { PlaceOptions } from './place.js';
 import { readPlace, withPlace } from './place.js';
-import type { CeremonyRecord } from './record.js';
+import type { CeremonyRecord, Continued } from './record.js';
 import { readRecord, recordText } from './record.js';
 import { renew } from './renew.js';
 import { show } from './show.js';
-import type { TokenLocation } from './ceremonySession.js';
+import type { Pins, TokenLocation } from './ceremonySession.js';
 import { versionLine } from '../../version.js';
 
-interface PinOptions {
+/** As typed after a command that is about a token. */
+interface TokenOptions extends PlaceOptions {
   readonly soPinFile?: string;
   readonly userPinFile?: string;
+  readonly json?: boolean;
 }
 
-interface OutputOptions {
-  readonly json?: boolean;
+interface RecordOptions extends TokenOptions {
+  readonly record: string;
 }
 
 /** The `ceremony` command line. `profiles` is the folder of the token profiles, `print` writes to the standard output. */
 export function ceremonyCommands(profiles: string, print: (text: string) => void): Command {
   const place = (options: PlaceOptions): TokenLocation => readPlace(profiles, options);
-  const tell = (record: CeremonyRecord, options: OutputOptions, next: string): void => {
+  const tell = (record: CeremonyRecord, options: TokenOptions, next: string): void => {
     print(
       options.json === true ? `${JSON.stringify(record, null, 2)}\n` : `${recordText(record)}\n${next}\n`,
     );
+  };
+  /** Goes on from the record before, writes the new one in its place, and says what comes next. */
+  const goOn = async (
+    options: RecordOptions,
+    who: 'user' | 'both',
+    work: (order: TokenLocation & Pins & Continued) => Promise<CeremonyRecord>,
+    next: string,
+  ): Promise<void> => {
+    const at = place(options);
+    const before = readRecord(readText(options.record), at);
+    const soPin =
+      who === 'both' && hasOfficer(at)
+        ? await obtainPin('security officer', options.soPinFile)
+        : Buffer.alloc(0);
+    const userPin = await obtainPin('user', options.userPinFile);
+    const record = await zeroing([soPin, userPin], () =>
+      work({ ...at, soPin, userPin, now: new Date(), before }),
+    );
+    await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
+    tell(record, options, next);
   };
   const program = new Command('ceremony')
     .version(versionLine('ceremony'), '--version', 'say which version this is')
@@ -46,7 +68,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .requiredOption('--record <file>', 'where to write the record of the ceremony (JSON, public)')
     .option('--json', 'print the record as JSON')
     .addHelpText('after', INIT_HELP)
-    .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
+    .action(async (options: RecordOptions) => {
       requireAbsent(options.record);
       const at = place(options);
       const soPin = hasOfficer(at)
@@ -78,10 +100,11 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .action(
       async (
         id: string,
-        options: OutputOptions & {
+        options: {
           readonly publicKey: string;
           readonly out: string;
           readonly oaep: 'RSA-OAEP' | 'RSA-OAEP-256';
+          readonly json?: boolean;
         },
       ) => {
         const challenge = makeChallenge(id, readText(options.publicKey), randomBytes(32), options.oaep);
@@ -102,22 +125,15 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .action(
       async (
         id: string,
-        options: PlaceOptions &
-          PinOptions &
-          OutputOptions & { readonly challenge: string; readonly answer: string; readonly record: string },
+        options: RecordOptions & { readonly challenge: string; readonly answer: string },
       ) => {
-        const at = place(options);
-        const before = readRecord(readText(options.record), at);
         const files = { challenge: readText(options.challenge), answer: readText(options.answer) };
-        const soPin = hasOfficer(at)
-          ? await obtainPin('security officer', options.soPinFile)
-          : Buffer.alloc(0);
-        const userPin = await obtainPin('user', options.userPinFile);
-        const record = await zeroing([soPin, userPin], () =>
-          enrol({ ...at, ...files, id, soPin, userPin, now: new Date(), before }),
+        await goOn(
+          options,
+          'both',
+          (order) => enrol({ ...order, ...files, id }),
+          afterEnrol(id, options.record),
         );
-        await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
-        tell(record, options, afterEnrol(id, options.record));
       },
     );
 
@@ -126,17 +142,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
     .option('--json', 'print the record as JSON')
     .addHelpText('after', RENEW_HELP)
-    .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
-      const at = place(options);
-      const before = readRecord(readText(options.record), at);
-      const soPin = hasOfficer(at) ? await obtainPin('security officer', options.soPinFile) : Buffer.alloc(0);
-      const userPin = await obtainPin('user', options.userPinFile);
-      const record = await zeroing([soPin, userPin], () =>
-        renew({ ...at, soPin, userPin, now: new Date(), before }),
-      );
-      await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
-      tell(record, options, afterRenew(options.record));
-    });
+    .action((options: RecordOptions) => goOn(options, 'both', renew, afterRenew(options.record)));
 
   withPlace(program.command('accept-loss'))
     .description('accept that the database has lost entries of the log that the token remembers')
@@ -144,14 +150,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
     .option('--json', 'print the record as JSON')
     .addHelpText('after', ACCEPT_LOSS_HELP)
-    .action(async (options: PlaceOptions & PinOptions & OutputOptions & { readonly record: string }) => {
-      const at = place(options);
-      const before = readRecord(readText(options.record), at);
-      const userPin = await obtainPin('user', options.userPinFile);
-      const record = await zeroing([userPin], () => acceptLoss({ ...at, userPin, now: new Date(), before }));
-      await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
-      tell(record, options, AFTER_ACCEPT_LOSS);
-    });
+    .action((options: RecordOptions) => goOn(options, 'user', acceptLoss, AFTER_ACCEPT_LOSS));
 
   withPlace(program.command('show'))
     .description(
@@ -159,7 +158,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     )
     .option('--user-pin-file <file>', 'read the user PIN from here instead of asking')
     .option('--json', 'print as JSON')
-    .action(async (options: PlaceOptions & PinOptions & OutputOptions) => {
+    .action(async (options: TokenOptions) => {
       const at = place(options);
       const userPin = await obtainPin('user', options.userPinFile);
       const record = await zeroing([userPin], () => show({ ...at, userPin, events: [] }));

@@ -4,10 +4,9 @@ import type { Handle, PKCS11 } from 'pkcs11js';
 import { readUlongs } from '../cryptoki/attributes.js';
 import { kekCheckValue } from '../objects/kekCheckValue.js';
 import { Dialect } from '../profile/dialect.js';
-import { readFault } from '../cryptoki/faults.js';
 import { readKekLabel } from '../profile/keks.js';
 import { Mechanisms } from '../profile/mechanisms.js';
-import { hasNested } from '../objects/objectCheck.js';
+import { hasNested, readAttribute } from '../objects/objectCheck.js';
 import { findAll } from '../objects/objects.js';
 import type { TokenProfile } from '../profile/profile.js';
 import type { Curve } from '../cryptoki/spki.js';
@@ -70,7 +69,7 @@ export function describeObjects(
       { type: pkcs11.CKA_CLASS, value: objectClass },
       { type: pkcs11.CKA_TOKEN, value: true },
     ]).flatMap((handle) => {
-      const label = String(attribute(driver, session.handle, handle, pkcs11.CKA_LABEL));
+      const label = String(readAttribute(driver, session.handle, handle, pkcs11.CKA_LABEL));
       return LONG_LIVED.test(label) ? [describe({ driver, session, profile }, handle, name, label)] : [];
     }),
   ).sort((a, b) => (`${a.label} ${a.class}` < `${b.label} ${b.class}` ? -1 : 1));
@@ -78,11 +77,11 @@ export function describeObjects(
 
 /** DER SubjectPublicKeyInfo of a public key object. */
 export function readPublicKey(driver: PKCS11, session: Handle, object: Handle): Buffer {
-  const modulus = attribute(driver, session, object, pkcs11.CKA_MODULUS);
-  const exponent = attribute(driver, session, object, pkcs11.CKA_PUBLIC_EXPONENT);
+  const modulus = readAttribute(driver, session, object, pkcs11.CKA_MODULUS);
+  const exponent = readAttribute(driver, session, object, pkcs11.CKA_PUBLIC_EXPONENT);
   if (modulus !== undefined && exponent !== undefined) return rsaSpki(modulus, exponent);
-  const params = attribute(driver, session, object, pkcs11.CKA_EC_PARAMS);
-  const point = attribute(driver, session, object, pkcs11.CKA_EC_POINT);
+  const params = readAttribute(driver, session, object, pkcs11.CKA_EC_PARAMS);
+  const point = readAttribute(driver, session, object, pkcs11.CKA_EC_POINT);
   const curve = (Object.keys(CURVES) as Curve[]).find((name) => params?.equals(CURVES[name].params));
   if (curve === undefined || point === undefined)
     throw new Error('the token holds a public key of no known kind');
@@ -97,13 +96,14 @@ function describe(
 ): DescribedObject {
   const { driver, session, profile } = from;
   const attributes = Object.entries(SHOWN).flatMap(([name, type]) => {
-    const value = attribute(driver, session.handle, handle, type);
+    const value = readAttribute(driver, session.handle, handle, type);
     return value?.length === 1 ? [[name, value[0] === 1] as const] : [];
   });
   const [dialect, mechanisms] = [new Dialect(profile), new Mechanisms(profile)];
   const present = (type: number): 'present' | 'absent' =>
     hasNested(driver, session.handle, handle, type) ? 'present' : 'absent';
-  const allowed = attribute(driver, session.handle, handle, pkcs11.CKA_ALLOWED_MECHANISMS) ?? Buffer.alloc(0);
+  const allowed =
+    readAttribute(driver, session.handle, handle, pkcs11.CKA_ALLOWED_MECHANISMS) ?? Buffer.alloc(0);
   return {
     label,
     class: objectClass,
@@ -123,15 +123,4 @@ function describe(
 function mechanismName(profile: TokenProfile, number: number): string {
   const known = Object.values(profile.mechanisms).find((row) => row?.number === number);
   return known?.name ?? `0x${number.toString(16)}`;
-}
-
-/** The value, or undefined when this object has no such attribute, or none that can be shown. */
-function attribute(driver: PKCS11, session: Handle, object: Handle, type: number): Buffer | undefined {
-  try {
-    const value = driver.C_GetAttributeValue(session, object, [{ type }])[0]?.value;
-    return Buffer.isBuffer(value) ? value : undefined;
-  } catch (error) {
-    if (readFault(error) === undefined) throw error;
-    return undefined;
-  }
 }

@@ -9,24 +9,19 @@ import { fingerprint } from '../cryptoki/spki.js';
 import { importSpki } from '../service/findLongLived.js';
 import type { ProvenDepositary } from './challenge.js';
 import { checkAnswer } from './challenge.js';
-import type { CeremonyRecord, EarlierRecord } from './record.js';
-import { makeRecord, requireRecorded } from './record.js';
-import type { CeremonySession, TokenLocation } from './ceremonySession.js';
+import type { CeremonyRecord, Continued } from './record.js';
+import { continueRecord, requireRecorded } from './record.js';
+import type { CeremonySession, Pins, TokenLocation } from './ceremonySession.js';
 import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
 
 /** A depositary with their answer to the challenge, both PINs, and the record that is continued. The caller zeroes the PINs. */
-export interface Enrolment extends TokenLocation {
+export interface Enrolment extends TokenLocation, Pins, Continued {
   readonly id: string;
   /** JSON, as made by `makeChallenge`. */
   readonly challenge: string;
   /** JSON: `{ id, nonce }`. */
   readonly answer: string;
-  readonly soPin: Buffer;
-  readonly userPin: Buffer;
-  readonly now: Date;
-  /** The record before, which the new one continues. */
-  readonly before: EarlierRecord;
 }
 
 /**
@@ -62,12 +57,12 @@ export function enrol(order: Enrolment): Promise<CeremonyRecord> {
 }
 
 function requireNone({ driver }: CeremonySession, session: Handle, id: PrincipalId): void {
-  const standing = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }])
+  const taken = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }])
     .map((handle) => readAttribute(driver, session, handle, pkcs11.CKA_LABEL)?.toString())
     .find((label = '') => label === `depositary:${id}` || readServerForLabel(label)?.id === id);
-  if (standing === undefined) return;
+  if (taken === undefined) return;
   throw new CeremonyRefused(
-    `${id} is enrolled already, or an earlier enrolment was cut short: the token holds ${standing}.`,
+    `${id} is enrolled already, or an earlier enrolment was cut short: the token holds ${taken}.`,
   );
 }
 
@@ -79,7 +74,6 @@ function record(
   { id, key }: ProvenDepositary,
 ): CeremonyRecord {
   const shown = fingerprint(key.export({ type: 'spki', format: 'der' })).toString('hex');
-  const event = { at: order.now.toISOString(), what: `enrolled: ${id}, whose key is ${shown}` };
   const from = { driver: table.driver, profile: order.profile, slot };
-  return makeRecord(from, session, [...order.before.events, event]);
+  return continueRecord(from, session, order, `enrolled: ${id}, whose key is ${shown}`);
 }

@@ -7,16 +7,13 @@ import { Mechanisms } from '../profile/mechanisms.js';
 import { requireKept } from '../objects/unwrapChecked.js';
 import { describeObjects } from './describe.js';
 import type { CeremonyRecord } from './record.js';
-import { makeRecord } from './record.js';
+import { continueRecord } from './record.js';
 import { destroyKeks, makeKeks } from './kekBirth.js';
 import type { Pins, CeremonySession, TokenLocation } from './ceremonySession.js';
 import { signingPair } from '../profile/ceremonyTemplates.js';
 import { asSecurityOfficer, asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 
-/**
- * What {@link initialise} needs. The PINs are the new ones; the caller zeroes them. Where the token has no security
- * officer after the first PIN, `soPin` is not used and may be empty.
- */
+/** The PINs are the new ones; the caller zeroes them. */
 export interface Initialisation extends TokenLocation, Pins {
   readonly now: Date;
 }
@@ -43,8 +40,8 @@ export function initialise(order: Initialisation): Promise<CeremonyRecord> {
       }
       const anchor = order.profile.dataObjects ? ', and anchor:log' : '';
       const what = `initialised: ${keks.join(', ')}, identity and log were made${anchor}`;
-      const event = { at: order.now.toISOString(), what };
-      return makeRecord({ driver: table.driver, profile: order.profile, slot }, session, [event]);
+      const from = { driver: table.driver, profile: order.profile, slot };
+      return continueRecord(from, session, { now: order.now, before: { events: [] } }, what);
     });
   });
 }
@@ -86,11 +83,11 @@ async function setFirstPin(free: Slot, order: Initialisation): Promise<Slot> {
 }
 
 function requireEmpty(table: CeremonySession, session: Session): void {
-  const standing = describeObjects(table.driver, session, table.place.profile);
+  const found = describeObjects(table.driver, session, table.place.profile);
   const { dataObjects } = table.place.profile;
   const anchored =
     dataObjects && readAnchor(table.driver, session.handle) !== undefined ? ['anchor:log'] : [];
-  const labels = [...new Set([...standing.map(({ label }) => label), ...anchored])].join(', ');
+  const labels = [...new Set([...found.map(({ label }) => label), ...anchored])].join(', ');
   if (labels !== '') {
     throw new CeremonyRefused(`The token "${table.place.label}" is in use already: it holds ${labels}.`);
   }

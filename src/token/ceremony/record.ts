@@ -15,6 +15,7 @@ import type { DescribedObject } from './describe.js';
 import { describeObjects, readPublicKey } from './describe.js';
 import type { CeremonySession } from './ceremonySession.js';
 import { CeremonyRefused } from './ceremonySession.js';
+import { jsonOrUndefined } from '../../system/json.js';
 
 const eventSchema = z.strictObject({ at: z.iso.datetime(), what: z.string().max(1000) });
 /** Something that was done in the ceremony. */
@@ -79,6 +80,22 @@ export interface EarlierRecord {
   readonly checkValues: ReadonlyMap<string, string>;
 }
 
+/** An act of the ceremony on a token that has a record, `before`, which the new one continues. */
+export interface Continued {
+  readonly now: Date;
+  readonly before: EarlierRecord;
+}
+
+/** {@link makeRecord} of what was recorded before, and of `what` was done now. */
+export function continueRecord(
+  from: Parameters<typeof makeRecord>[0],
+  session: Session,
+  { now, before }: { readonly now: Date; readonly before: Pick<EarlierRecord, 'events'> },
+  what: string,
+): CeremonyRecord {
+  return makeRecord(from, session, [...before.events, { at: now.toISOString(), what }]);
+}
+
 /** Reads an earlier record, which a new one continues. Throws {@link CeremonyRefused} when it is none. */
 export function readRecord(text: string, token: { readonly label: string }): EarlierRecord {
   const schema = z.object({
@@ -87,7 +104,7 @@ export function readRecord(text: string, token: { readonly label: string }): Ear
     objects: z.array(z.object({ label: z.string(), checkValue: z.string().optional() })),
     events: z.array(eventSchema),
   });
-  const read = schema.safeParse(parseJson(text));
+  const read = schema.safeParse(jsonOrUndefined(text));
   if (!read.success)
     throw new CeremonyRefused('The file given with --record is not the record of a ceremony.');
   if (read.data.token.label !== token.label) {
@@ -163,12 +180,4 @@ function publicJwk(spki: Buffer, alg: string): PublicJwk {
 /** RFC 7638 section 3: the required members in lexicographic order (RFC 8037 section 2 for OKP). */
 function thumbprintInput({ crv, kty, x, y }: JsonWebKey): string {
   return JSON.stringify(y === undefined ? { crv, kty, x } : { crv, kty, x, y });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

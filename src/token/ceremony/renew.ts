@@ -10,27 +10,20 @@ import { findAll, readRsaSpki } from '../objects/objects.js';
 import { importSpki } from '../service/findLongLived.js';
 import { RECIPIENTS, unboundedTrustedKeys } from '../objects/depositaries.js';
 import { makeKeks } from './kekBirth.js';
-import type { CeremonyRecord, EarlierRecord } from './record.js';
-import { makeRecord, requireRecorded } from './record.js';
+import type { CeremonyRecord, Continued, EarlierRecord } from './record.js';
+import { continueRecord, requireRecorded } from './record.js';
 import type { Pins, CeremonySession, TokenLocation } from './ceremonySession.js';
 import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './trustedKeys.js';
-
-/** Which token is renewed, both PINs, and the record that is continued. The caller zeroes the PINs. */
-export interface Renewal extends TokenLocation, Pins {
-  readonly now: Date;
-  /** The record before, which the new one continues. */
-  readonly before: EarlierRecord;
-}
 
 /**
  * Makes the ceremony's objects anew beside the old ones: a next version of every key-encryption key, with its rotating handle,
  * and of the server's pair regarding each depositary. Old KEKs and the private halves of old pairs stay, and only open what was
  * sealed for them. Trusted keys of old pairs are destroyed, and a depositary's that takes any key is replaced by one that says
  * what it takes, which cannot be undone. When a step fails, run it again: the token works at every point between.
- * No daemon may have the token open: it would see names twice.
+ * No daemon may have the token open: it would see names twice. The caller zeroes the PINs.
  */
-export function renew(order: Renewal): Promise<CeremonyRecord> {
+export function renew(order: TokenLocation & Pins & Continued): Promise<CeremonyRecord> {
   return withToken(order, async (table) => {
     const slot = getSlot(table);
     const { plan, pairs } = await asUser(slot, order.userPin, ({ handle }) => {
@@ -44,9 +37,8 @@ export function renew(order: Renewal): Promise<CeremonyRecord> {
     const keks = await makeKeks(table, slot, order, plan.kekVersion);
     return asUser(slot, order.userPin, (session) => {
       const made = [...keks, ...pairs.map(({ label }) => label)].join(', ');
-      const event = { at: order.now.toISOString(), what: `renewed: ${made} were made` };
       const from = { driver: table.driver, profile: order.profile, slot };
-      return makeRecord(from, session, [...order.before.events, event]);
+      return continueRecord(from, session, order, `renewed: ${made} were made`);
     });
   });
 }

@@ -2,6 +2,7 @@ import type { JsonWebKey } from 'node:crypto';
 import { createPublicKey } from 'node:crypto';
 import { z } from 'zod';
 import { KEK_KINDS, newestKeks } from '../profile/keks.js';
+import { jsonOrUndefined } from '../../system/json.js';
 
 /** What the record of the ceremony says of the long-lived keys of a token. */
 export interface TokenPins {
@@ -36,7 +37,7 @@ const recordSchema = z.object({
  * token, or without check values, as records from before they were recorded are.
  */
 export function readPins(text: string, token: { readonly label: string }): TokenPins {
-  const read = recordSchema.safeParse(parseJson(text));
+  const read = recordSchema.safeParse(jsonOrUndefined(text));
   if (!read.success) throw new Error('it is not the record of a ceremony');
   const { identityKey, log, objects } = read.data;
   if (read.data.token.label !== token.label)
@@ -57,13 +58,5 @@ function spkiOf(jwk: JsonWebKey): Buffer {
     return createPublicKey({ key: jwk, format: 'jwk' }).export({ type: 'spki', format: 'der' });
   } catch (error) {
     throw new Error('its identity key is not a public key', { cause: error });
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
