@@ -24,7 +24,6 @@ import type { Unchanging } from './unchanging.js';
  * take. What clients send is what goes in. Binary is base64url without padding; durations are ISO 8601 (`PT1H`, `P7D`).
  */
 
-/** An order as it is sent. */
 type Sent<S extends z.ZodType> = Unchanging<z.input<S>>;
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -41,7 +40,6 @@ export const keyOrder = z.strictObject({
   label: newWords({ min: 0, max: 200 }).default(''),
   deliver: z.boolean().default(false),
 });
-/** A key that is to be made. */
 export type KeyOrder = Sent<typeof keyOrder>;
 
 const scope = z
@@ -92,7 +90,6 @@ export const approval = z.strictObject({
     .min(1)
     .max(MAX_RECOVERY_KEYS),
 });
-/** A depositary's approval. */
 export type ApprovalOrder = Sent<typeof approval>;
 
 /** POST /v1/recoveries/{recovery}/intents: statement typ `escrowd-intent+jwt` signed by the caller, with decision `intend`. */
@@ -102,7 +99,6 @@ export type IntentOrder = Sent<typeof intent>;
 
 /** POST /v1/recoveries/{recovery}/denials: statement with decision `deny` and a reason. */
 export const denial = z.strictObject({ statement: compactJws });
-/** A depositary's denial. */
 export type DenialOrder = Sent<typeof denial>;
 
 /** POST /v1/recoveries/{recovery}/confirmation: statement typ `escrowd-confirmation+jwt` signed by the recipient. */
@@ -140,7 +136,6 @@ export const signOrder = z.union([
       .max(MAX_BATCH),
   }),
 ]);
-/** What is to be signed. */
 export type SignOrder = Sent<typeof signOrder>;
 
 /** POST /v1/grants/{grant}/decrypt */
@@ -157,7 +152,6 @@ export const decryptOrder = z.strictObject({
     .min(1)
     .max(MAX_BATCH),
 });
-/** What is to be decrypted. */
 export type DecryptOrder = Sent<typeof decryptOrder>;
 
 /** POST /v1/policy/plan; the document itself is read by `parsePolicy`. */
@@ -208,7 +202,6 @@ const cursor = z
   .regex(/^[\x21-\x7e]+$/)
   .optional();
 
-/** Cursor pagination. */
 export const pageQuery = z
   .strictObject({
     after: cursor,

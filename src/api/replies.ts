@@ -466,13 +466,11 @@ export interface PageReply<T> {
 
 /** Every reply by its name, read in one way or the other. */
 export type Replies = ReturnType<typeof repliesBy>;
-/** The name of a reply. */
 export type ReplyName = { [N in keyof Replies]: Replies[N] extends z.ZodType ? N : never }[keyof Replies];
 /** What a reply of this name says. */
 export type Answer<N extends ReplyName> = z.output<Replies[N]>;
 type Reply<N extends ReplyName> = Unchanging<Answer<N>>;
 
-/** The reply of this name. */
 export function replyOf<N extends ReplyName>(replies: Replies, name: N): z.ZodType<Answer<N>> {
   const schemas: { readonly [M in ReplyName]: z.ZodType<Answer<M>> } = replies;
   return schemas[name];
@@ -506,7 +504,6 @@ export type ProvenEntryReply = Reply<'provenEntry'>;
 export type ProofReply = Reply<'proof'>;
 /** A key in CKM_RSA_AES_KEY_WRAP format (PKCS#11 2.40 section 2.1.21), in its two parts. */
 export type ReleaseReply = Reply<'release'>;
-/** The released keys of a request. */
 export type ReleasedKeysReply = Reply<'releasedKeys'>;
 /** A grant for each key of a request, in their order. */
 export type GrantsReply = Reply<'grants'>;
@@ -516,7 +513,6 @@ export type GrantReply = Reply<'grant'>;
 export type SignaturesReply = Reply<'signatures'>;
 /** Plaintexts, and how many uses remain. */
 export type PlaintextsReply = Reply<'plaintexts'>;
-/** A policy in force. */
 export type PolicyReply = Reply<'policy'>;
 /** Who would be chosen, and why; see `Explanation` in src/escrow/rules/explain.ts. */
 export type ChoiceReply = Reply<'choice'>;
@@ -534,7 +530,6 @@ export type DocumentsReply = Reply<'documents'>;
 export type GivenUpNoticeReply = Reply<'givenUp'>;
 /** Notices of a sink that it is told again. */
 export type RedeliveryReply = Reply<'redelivery'>;
-/** An entry of the log. */
 export type EntryReply = Reply<'logEntry'>;
 /** A page of a history, newest first: each entry with its proof in the tree of `checkpoint`, a signed note. */
 export type HistoryReply = Reply<'history'>;

@@ -11,7 +11,6 @@ import { jwsHolds, parseJws } from '../jose/jws.js';
 import { endsRequest, isMapOf } from './recoveries.js';
 import { GRANT_TYPE } from '../escrow/records/statementTypes.js';
 
-/** What a grant allows, and what is left of it. */
 interface Allowed {
   readonly key: string;
   readonly recovery: string | undefined;
@@ -60,7 +59,6 @@ export interface CertifiedBy {
   readonly identityKey: Jwk | undefined;
 }
 
-/** What was asked for, and for which keys. */
 interface Asked {
   readonly scope: AskedScope;
   readonly keys: readonly string[];

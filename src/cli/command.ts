@@ -2,11 +2,9 @@ import type { CommandArguments } from './commandArguments.js';
 import type { ExitName } from './exitCodes.js';
 import type { Session } from './session.js';
 
-/** What a command has to say. */
 export interface Result {
   /** For `--json`: one value of a stable shape. */
   readonly json: unknown;
-  /** For people. */
   readonly lines: readonly string[];
   /** For people: what to do next, where there is a next step. */
   readonly next?: string | undefined;
@@ -16,7 +14,6 @@ export interface Result {
   readonly exit?: ExitName;
 }
 
-/** An option of a command. */
 export interface OptionRow {
   /** As commander writes it: `--out <file>`, `--yes`, `--signature <file>`. */
   readonly flags: string;
@@ -28,7 +25,6 @@ export interface OptionRow {
   readonly default?: string;
 }
 
-/** A command. */
 export interface CommandRow {
   /** Name and arguments: `show <key>`. */
   readonly usage: string;

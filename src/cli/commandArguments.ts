@@ -12,7 +12,6 @@ export class CommandArguments {
     this.#options = options;
   }
 
-  /** An argument that the command requires. */
   argument(place: number): string {
     const value = this.#arguments[place];
     if (value === undefined) throw new UsageError('an argument is missing', 'see --help');

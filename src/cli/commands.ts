@@ -60,7 +60,6 @@ export const GROUPS: readonly GroupRow[] = [
   },
 ];
 
-/** Options of every command. */
 export const OPTIONS: readonly OptionRow[] = [
   { flags: '--as <dir>', about: 'your identity directory (ESCROWCTL_IDENTITY)' },
   { flags: '--json', about: 'write JSON of a stable shape instead of text' },

@@ -29,7 +29,6 @@ export const EXIT_CODES = {
   },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 
-/** The name of an exit code. */
 export type ExitName = keyof typeof EXIT_CODES;
 
 /** The text of `escrowctl help exit-codes`. */

@@ -129,7 +129,6 @@ const NOT_PROVEN_NEXT: Readonly<Record<End, string>> = {
     'take it that the app can still use the key: call the security team, and have the app itself stopped',
 };
 
-/** How to tell this error. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError) {
     return { exit: 'usage', code: 'usage', sentence: error.message, next: error.next };

@@ -55,7 +55,6 @@ export class Session {
     return this.#environment.stopped();
   }
 
-  /** Whether an identity was named at all. */
   get hasIdentity(): boolean {
     return this.#settings.identity !== undefined;
   }
@@ -91,7 +90,6 @@ export class Session {
     return management === undefined ? undefined : readManagement(management, this.#deadlineMs);
   }
 
-  /** How cards are reached. */
   get cards(): CardProgram {
     const { cardPinFile } = this.#settings;
     return {

@@ -17,7 +17,6 @@ export interface Terminal {
   ask(question: string): Promise<string>;
   /** Asks on stderr, reads a line that is not shown. */
   askHidden(question: string): Promise<Buffer>;
-  /** All of standard input. */
   readInput(): Promise<Buffer>;
 }
 

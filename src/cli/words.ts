@@ -135,7 +135,6 @@ export function nextForRecovery(recovery: RecoveryReply): string | undefined {
   }
 }
 
-/** A grant as rows of facts. */
 export function grantFacts(grant: GrantReply, now: Date): readonly (readonly [string, string | undefined])[] {
   return [
     ['grant', grant.grant],

@@ -15,7 +15,6 @@ export interface WireRequest {
   readonly body: Uint8Array;
 }
 
-/** What came back. */
 export interface WireAnswer {
   readonly status: number;
   /** Media type without parameters, lower case; empty when none was given. */

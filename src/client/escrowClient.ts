@@ -125,7 +125,6 @@ export class EscrowClient {
     return new EscrowClient({ connection, operateBy: 'certificate' } as EscrowClientParts);
   }
 
-  /** Who calls. */
   get caller(): string {
     return this.#signing().signer.id;
   }

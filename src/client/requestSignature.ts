@@ -7,7 +7,6 @@ import { REQUEST_TYPE } from '../escrow/records/statementTypes.js';
 /** How long a signed request stands, in seconds; the server takes no more than 60. */
 export const REQUEST_LIFETIME_S = 60;
 
-/** A request as it is about to be sent. */
 export interface RequestToSign {
   readonly method: 'GET' | 'POST';
   /** Path and query exactly as sent, e.g. `/v1/keys?limit=5`. */

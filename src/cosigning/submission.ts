@@ -11,7 +11,6 @@ export interface WitnessAt {
   readonly ca?: string;
 }
 
-/** What a witness answered. */
 export interface WitnessReply {
   readonly status: number;
   /** Media type without parameters, lower case; empty when there is none. */

@@ -38,7 +38,6 @@ import { systemClock } from './clock.js';
 import { startDatabase } from './startDatabase.js';
 import { readAdministrators, readTls, readWitnesses } from './readFiles.js';
 
-/** A daemon that serves. */
 export interface Daemon {
   readonly host: string;
   readonly port: number;

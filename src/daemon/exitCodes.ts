@@ -31,7 +31,6 @@ export const EXIT_CODES = {
   hang: { code: 10, meaning: 'a call into the token did not come back (token.hangMs); to be started again' },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 
-/** The exit code for what stopped the daemon. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof ConfigError) return EXIT_CODES.usage.code;
   if (error instanceof TokenNotReady) {

@@ -41,7 +41,6 @@ export interface Escrow {
   readonly tokenId: string;
 }
 
-/** An authenticated call. */
 export interface Call {
   /** As the policy lists them that their act claims: asked anew, this may be another than before. */
   readonly caller: Principal;

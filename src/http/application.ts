@@ -151,7 +151,6 @@ function handlerOf(parts: ApplicationParts, door: Door, route: Route): RequestHa
   };
 }
 
-/** What each connection has proven. */
 const connections = new WeakMap<object, { provenKey?: string }>();
 
 function connectionOf({ socket }: Request): { provenKey?: string } {

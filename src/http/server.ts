@@ -69,7 +69,6 @@ export interface ServerParts {
   readonly isClockOff?: () => boolean;
 }
 
-/** A server of the API. */
 export interface ApiServer {
   /** Begins to listen; resolves with where. */
   listen(host: string, port: number): Promise<{ readonly host: string; readonly port: number }>;

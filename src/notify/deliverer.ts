@@ -161,7 +161,6 @@ export class Delivery {
   }
 }
 
-/** A deliverer that runs. */
 export interface Deliverer {
   /** Ends when what is in a sink's hands is settled, broken off after `deadlineMs`, and gives the leases back. Never rejects. */
   stop(deadlineMs: number): Promise<void>;

@@ -9,7 +9,6 @@ import type { DeliveryResult, Notices, Sink } from './sink.js';
 import { codeOf, messageOf } from '../system/errors.js';
 import { syncDirectory } from '../system/files.js';
 
-/** The file as it is configured. */
 export interface FileOptions {
   readonly path: string;
   readonly kinds: ReadonlySet<NoticeKind>;

@@ -6,7 +6,6 @@ import type { Clock } from '../escrow/ports/clock.js';
 import type { DeliveryResult, Notices, Sink } from './sink.js';
 import { codeOf, messageOf } from '../system/errors.js';
 
-/** The mail server as it is configured. */
 export interface MailOptions {
   readonly host: string;
   readonly port: number;

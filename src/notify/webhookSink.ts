@@ -6,7 +6,6 @@ import { codeOf, messageOf } from '../system/errors.js';
 import { HttpConnection, NoAnswerInTime, type HttpAnswer } from '../system/httpConnection.js';
 import { webhookHeaders } from './webhookSignature.js';
 
-/** A webhook as it is configured. */
 export interface WebhookOptions {
   readonly name: string;
   /** https, or http to this very host. */

@@ -2,7 +2,6 @@ import { z } from 'zod';
 
 import { policyDocument } from './schema.js';
 
-/** A JSON Schema, or a part of one. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
 /**

@@ -29,7 +29,6 @@ export function clientConfig(connection: Connection, name: string, connectTimeou
   };
 }
 
-/** The role that a connection is made as. */
 export function roleOf(connection: Connection): string {
   if (typeof connection !== 'string') return connection.user;
   return new Client({ connectionString: connection }).user ?? '';

@@ -34,7 +34,6 @@ export interface RecoveryRow {
     Partial<Pick<Recovery, 'version'> & Pick<Stored<Recovery>, 'intents'>>;
 }
 
-/** The columns of a grant. */
 export interface GrantRow {
   readonly id: Grant['id'];
   readonly recovery: Grant['recovery'];

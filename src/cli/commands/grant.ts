@@ -7,7 +7,6 @@ import { collect } from '../pages.js';
 import { when } from '../times.js';
 import { grantFacts } from '../words.js';
 
-/** Grants. */
 export const grantCommands: readonly CommandRow[] = [
   {
     usage: 'list',

@@ -41,7 +41,6 @@ export const historyCommand: CommandRow = {
   run: history,
 };
 
-/** The history as evidence. */
 export const historyCommands: readonly CommandRow[] = [
   {
     usage: 'export <file>',

@@ -15,7 +15,6 @@ import { openedInWords, quorumsInWords, termsInWords } from '../words.js';
 const USES = ['sign', 'decrypt'] as const;
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
 
-/** Keys. */
 export const keyCommands: readonly CommandRow[] = [
   {
     usage: 'generate',

@@ -18,7 +18,6 @@ import { bar } from '../spinner.js';
 import { witnessesIn } from '../witnessesIn.js';
 import { continuesInWords } from '../words.js';
 
-/** The log. */
 export const logCommands: readonly CommandRow[] = [
   {
     usage: 'checkpoint',

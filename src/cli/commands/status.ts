@@ -11,7 +11,6 @@ import { facts } from '../columns.js';
 import { continuesInWords } from '../words.js';
 import type { CommandRow } from '../command.js';
 
-/** How the server is. */
 export const statusCommand: CommandRow = {
   usage: 'status',
   summary: 'says whether the server is there, is the pinned one, and can work',

@@ -5,7 +5,6 @@ import type { AttestationPins, Attested } from './attestation.js';
 import type { DepositPins, ShownDeposit } from './shownDeposit.js';
 import { NotBelieved } from '../errors.js';
 
-/** What a depositary believes by. */
 export interface DepositaryTrust extends AttestationPins, DepositPins {
   readonly log: LogView;
   readonly now: Date;

@@ -10,7 +10,6 @@ const SECRET_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** A share to be opened. */
 export interface ShareToOpen {
   /** OAEP(depositary's public key, R). */
   readonly share: Uint8Array;
@@ -22,7 +21,6 @@ export interface ShareToOpen {
   readonly oaep: OaepName;
 }
 
-/** A share to be passed on. */
 export interface ShareToPassOn extends ShareToOpen {
   /** DER SubjectPublicKeyInfo of the one-time key, attested. */
   readonly transportKey: Uint8Array;

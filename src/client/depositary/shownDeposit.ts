@@ -41,7 +41,6 @@ export interface ShownDeposit {
   readonly recipients: DepositReply['recipients'];
 }
 
-/** What a shown deposit is checked by. */
 export interface DepositPins {
   /** The id of the depositary whose client this is. */
   readonly depositary: string;

@@ -26,7 +26,6 @@ export interface HistoryReader {
   readonly owner: string;
 }
 
-/** An entry of the caller's own history. */
 export interface OwnEntry {
   readonly index: number;
   readonly entry: Entry;

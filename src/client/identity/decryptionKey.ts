@@ -6,7 +6,6 @@ const OAEP_HASHES = { 'RSA-OAEP': 'sha1', 'RSA-OAEP-256': 'sha256' } as const;
 
 /** An RSA-OAEP by its JOSE name. */
 export type OaepName = keyof typeof OAEP_HASHES;
-/** Its hash. */
 export type OaepHash = (typeof OAEP_HASHES)[OaepName];
 
 /** A person's own RSA key: one in a file, or one that never leaves a card. */

@@ -26,7 +26,6 @@ import type { WitnessPins } from '../log/witnessPins.js';
 import { readWitnessPins } from '../log/witnessPins.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
-/** The files of an identity directory. */
 export const FILES = {
   /** Who this is, and the pins of the server. */
   identity: 'identity.json',
@@ -123,7 +122,6 @@ export class Identity {
     return this.#pins;
   }
 
-  /** Whether the server is pinned. */
   get isPinned(): boolean {
     return this.#pins !== undefined;
   }

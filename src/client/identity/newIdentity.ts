@@ -20,7 +20,6 @@ import { signerOf } from './signingKey.js';
 import type { WitnessPins } from '../log/witnessPins.js';
 import { readWitnessPins } from '../log/witnessPins.js';
 
-/** What is to be made. */
 export interface NewIdentity {
   readonly id: string;
   /** With the RSA key that shares are encrypted to. */

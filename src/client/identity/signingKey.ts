@@ -16,7 +16,6 @@ export type SigningAlgorithm = SigningKey['alg'];
  * or a browser key can be another.
  */
 export interface Signer {
-  /** The principal. */
   readonly id: string;
   /** RFC 7638 thumbprint of the public key. */
   readonly kid: string;

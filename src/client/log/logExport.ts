@@ -18,7 +18,6 @@ import type { LogView } from './logView.js';
 /** How many entries are asked for at once. */
 const PAGE = 200;
 
-/** An export of the log to a file. */
 export interface LogExport {
   readonly client: Pick<EscrowClient, 'checkpoint' | 'consistency' | 'entries' | 'documents'>;
   readonly log: LogView;
@@ -29,7 +28,6 @@ export interface LogExport {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** What came of an export. */
 export interface Exported {
   readonly size: number;
   readonly checkpoint: string;
@@ -134,7 +132,6 @@ function notPrefix(path: string, cause?: unknown): NotBelieved {
   );
 }
 
-/** Writes the entries that are not held yet. */
 async function writeEntries(file: FileHandle, order: LogExport, held: Held, size: number): Promise<void> {
   for (let next = held.tree.size; next < size;) {
     const page = await order.client.entries(next, Math.min(PAGE, size - next));

@@ -21,7 +21,6 @@ export interface RequestFacts {
   readonly intents: ReadonlyMap<string, IntentFact>;
   /** Who was told, since their newest intent, that the delay is over. */
   readonly reminded: ReadonlySet<string>;
-  /** Who has denied it. */
   readonly denials: ReadonlySet<string>;
   /** Until when it can be approved; Infinity: its entry does not say. */
   readonly expiresAtMs: number;

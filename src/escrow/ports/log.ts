@@ -4,7 +4,6 @@ import type { RecoveryId, KeyId } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
 import type { PageRequest, Page } from './store.js';
 
-/** The log, for reading. */
 export interface LogReader {
   /** The newest signed checkpoint; undefined while the log is empty. */
   checkpoint(): Promise<SignedCheckpoint | undefined>;
@@ -55,7 +54,6 @@ export interface LogReader {
   tile(tile: Tile): Promise<Uint8Array | undefined>;
 }
 /* ------------------------------------------------------------------ the log */
-/** An entry as it stands in the log. */
 export interface StoredEntry {
   readonly index: number;
   readonly entry: Uint8Array;

@@ -60,6 +60,5 @@ export interface Outbox {
   ): Promise<boolean>;
   /** Gives the lease back, so that another daemon need not wait for its end. */
   release(sink: string): Promise<void>;
-  /** These sinks, as they stand. */
   states(sinks: readonly string[]): Promise<readonly SinkState[]>;
 }

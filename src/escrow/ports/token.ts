@@ -144,7 +144,6 @@ export interface StandingObjects {
   readonly grants: readonly GrantId[];
 }
 
-/** What a grant was raised to be. */
 export interface RaisedGrant {
   readonly spec: KeySpec;
   /** The use of the key is one of these. */

@@ -49,7 +49,6 @@ export function askedAsJson(asked: Asked): { readonly purpose: Purpose; readonly
   }
 }
 
-/** A request, as its hash covers it. */
 export interface HashedRequest {
   /** 3: the keys by their ids alone, as requests were hashed that were filed before 4 came. */
   readonly version: RequestVersion;

@@ -100,7 +100,6 @@ export const ERROR_CODES = {
   internal: 'Something went wrong inside.',
 } as const satisfies Record<string, string>;
 
-/** A stable error code. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /**

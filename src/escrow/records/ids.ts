@@ -9,7 +9,6 @@ type Branded<Name extends string> = string & { readonly [brand]: Name };
 export type PrincipalId = Branded<'PrincipalId'>;
 /** A deposited user key. */
 export type KeyId = Branded<'KeyId'>;
-/** A recovery request. */
 export type RecoveryId = Branded<'RecoveryId'>;
 /** A grant: the right of one app to use one recovered key. */
 export type GrantId = Branded<'GrantId'>;

@@ -25,7 +25,6 @@ export const KEY_SPECS = {
 /** The name of a key specification. */
 export type KeySpec = keyof typeof KEY_SPECS;
 
-/** All names of key specifications. */
 export const KEY_SPEC_NAMES = Object.keys(KEY_SPECS) as readonly KeySpec[];
 
 /** Whether keys of this specification can be used this way. */

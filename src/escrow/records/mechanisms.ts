@@ -34,17 +34,13 @@ export const MECHANISMS = {
 export type DigestName = 'sha256' | 'sha384' | 'sha512';
 /** The JOSE name of a mechanism. */
 export type Mechanism = keyof typeof MECHANISMS;
-/** Mechanisms that sign. */
 export type SignMechanism = {
   [M in Mechanism]: (typeof MECHANISMS)[M]['use'] extends 'sign' ? M : never;
 }[Mechanism];
-/** Mechanisms that decrypt. */
 export type DecryptMechanism = Exclude<Mechanism, SignMechanism>;
 
-/** All names of mechanisms. */
 export const MECHANISM_NAMES = Object.keys(MECHANISMS) as readonly Mechanism[];
 
-/** Digest lengths in bytes. */
 export const DIGEST_BYTES = { sha256: 32, sha384: 48, sha512: 64 } as const satisfies Record<
   DigestName,
   number
@@ -60,7 +56,6 @@ export function mechanismsFor(spec: KeySpec, use: KeyUse): readonly Mechanism[] 
   });
 }
 
-/** Whether a mechanism signs. */
 export function signs(mechanism: Mechanism): mechanism is SignMechanism {
   return MECHANISMS[mechanism].use === 'sign';
 }

@@ -54,7 +54,6 @@ export function repliesOf({ replies }: Pick<Brakes, 'replies'>): Pick<Brakes, 'r
 
 /** Who must not be the same person in one request. That the owner is none of the depositaries needs no saying. */
 export const DISTINCTIONS = ['requester-depositary', 'requester-owner', 'requester-recipient'] as const;
-/** One such pair. */
 export type Distinction = (typeof DISTINCTIONS)[number];
 
 /** How a request for a key is decided. */

@@ -42,7 +42,6 @@ export interface Principal {
   readonly returns: number | undefined;
 }
 
-/** Whether the principal has this role. */
 export function hasRole(principal: Principal, role: string): boolean {
   return principal.roles.includes(role);
 }

@@ -117,7 +117,6 @@ export type RecoveryState =
   | { readonly status: 'expired'; readonly at: Date }
   | { readonly status: 'failed'; readonly reason: string; readonly at: Date };
 
-/** The name of a state in the records. */
 export type RecoveryStatus = RecoveryState['status'];
 /** Where a request stands with what came of it: an active one is what its grant is. */
 export type LifeStatus = RecoveryStatus | Exclude<GrantStatus, 'active'>;

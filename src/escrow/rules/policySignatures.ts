@@ -10,7 +10,6 @@ export const POLICY_QUORUM = 2;
 /** At most so many signatures are asked for: they stand in one log entry. */
 export const MAX_POLICY_SIGNATURES = 8;
 
-/** What policy signatures are believed by. */
 export interface PolicyTrust {
   readonly statements: Pick<StatementVerifier, 'verify'>;
   /** The log's verifier key, which the signatures are for. */
@@ -53,7 +52,6 @@ export function isOnTopOf({ version, hash }: Policy, signature: PolicySignature)
   return signature.base === version && signature.replaces === hash;
 }
 
-/** The different signers. */
 export function signersOf(signatures: readonly PolicySignature[]): readonly PrincipalId[] {
   return [...new Set(signatures.map(({ signer }) => signer))].sort();
 }

@@ -34,7 +34,6 @@ export function choose(policy: Policy, owner: Principal, spec: KeySpec, use: Key
   return { rule, quorums: minimalQuorums(resolve(rule.depositaries, policy, owner)) };
 }
 
-/** What a rule looks at in a key. */
 export interface RuledKey {
   readonly owner: PrincipalId;
   readonly spec: KeySpec;

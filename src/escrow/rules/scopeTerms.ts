@@ -3,7 +3,6 @@ import type { OperateTerms } from '../records/policy.js';
 import { isWithin } from '../records/rate.js';
 import type { Scope } from '../records/scope.js';
 
-/** What of a scope a rule bounds. */
 export type BoundedScope = Pick<
   Scope,
   'operations' | 'mechanisms' | 'input' | 'maxUses' | 'rate' | 'durationMs'

@@ -16,7 +16,6 @@ import { STATEMENT_TYPE, INTENT_TYPE } from '../records/statementTypes.js';
 /** How far a statement's clock may run ahead of ours. */
 export const CLOCK_SKEW_SECONDS = 60;
 
-/** What a statement is checked with. */
 export interface StatementCheck {
   readonly statements: Pick<StatementVerifier, 'verify'>;
   readonly clock: Clock;

@@ -71,7 +71,6 @@ export interface Late {
 export interface Believed {
   readonly ok: true;
   readonly origin: string;
-  /** The number of entries. */
   readonly size: number;
   readonly root: Uint8Array;
   /** The signed checkpoint that covers exactly these entries: keep it, to check a later export against. */

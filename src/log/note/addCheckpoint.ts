@@ -16,7 +16,6 @@ export interface AddCheckpoint {
   readonly oldSize: number;
   /** RFC 6962 section 2.1.2, from the old size to that of the checkpoint. */
   readonly proof: readonly Uint8Array[];
-  /** The signed checkpoint. */
   readonly note: string;
 }
 

@@ -22,7 +22,6 @@ export interface WitnessKey {
   verify(text: Uint8Array, signature: Uint8Array): boolean;
 }
 
-/** A cosignature that holds. */
 export interface Cosignature {
   readonly witness: WitnessKey;
   /** When the witness says that it cosigned: seconds since 1970, POSIX. */

@@ -2,9 +2,7 @@ import { decodeBase64, encodeBase64 } from './base64.js';
 import { isWellFormed } from '../entry/canonical.js';
 import { isKeyName, NoteError, type NoteVerifier } from './noteKey.js';
 
-/** One signature of a note. */
 export interface NoteSignature {
-  /** The name of the key. */
   readonly name: string;
   /** The key id, an unsigned 32-bit number. */
   readonly keyId: number;

@@ -31,7 +31,6 @@ export function writerInput({ aud, sub, key, from, iat }: WriterClaims): string 
   return identityInput(WRITER_TYPE, { aud, from, iat, key, sub });
 }
 
-/** A batch of one writer as it is signed. */
 export interface Batch {
   /** The vkey of the log. */
   readonly log: string;

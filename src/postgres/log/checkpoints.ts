@@ -4,7 +4,6 @@ import type { Ask } from '../pool.js';
 import { LogDamaged, safeInteger } from '../faults.js';
 import type { NoteVerifier } from '../../log/note/noteKey.js';
 
-/** A signed checkpoint as it is stored. */
 export interface StoredCheckpoint {
   readonly size: number;
   readonly note: string;
@@ -12,7 +11,6 @@ export interface StoredCheckpoint {
 
 /** The newest tree that this daemon has seen signed. Without a note, it is the empty one, which nobody signs. */
 export type TrustedCheckpoint = Checkpoint & { readonly note: string | undefined };
-/** The newest checkpoint that is stored. */
 export async function newestCheckpoint(ask: Ask): Promise<StoredCheckpoint | undefined> {
   const [row] = await ask<{ size: string; note: string }>(
     'select size, note from log_checkpoint order by size desc limit 1',

@@ -16,7 +16,6 @@ import type { Integrator } from './integrator.js';
 import { hashesOf } from './treeHashes.js';
 import type { Ask, Pool } from '../pool.js';
 
-/** What a snapshot of the state is believed by. */
 export interface SnapshotChecks {
   /** The vkey of the log. */
   readonly log: string;

@@ -8,7 +8,6 @@ import type { Ask, Pool } from '../pool.js';
  * entries are in those rows. What comes after, a moment's entries, is looked through one by one.
  */
 
-/** A row of the log. */
 export interface EntryRow {
   readonly seq: string;
   readonly entry: Uint8Array;

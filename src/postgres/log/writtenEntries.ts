@@ -3,7 +3,6 @@ import { readWriter, type Batch, type CertifiedWriter } from '../../log/statemen
 import { LogDamaged, safeInteger } from '../faults.js';
 import type { Ask } from '../pool.js';
 
-/** What the writers of a log are checked by. */
 export interface WriterChecks {
   /** The vkey of the log. */
   readonly log: string;

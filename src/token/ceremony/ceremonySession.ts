@@ -6,7 +6,6 @@ import type { ModuleEnvironment } from '../cryptoki/module.js';
 import { findModule, libraryParameters, loadModule } from '../cryptoki/module.js';
 import type { TokenProfile } from '../profile/profile.js';
 
-/** Which token the ceremony is about. */
 export interface TokenLocation {
   readonly profile: TokenProfile;
   readonly label: string;

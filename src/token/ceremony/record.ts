@@ -143,7 +143,6 @@ export function requireRecorded(
   );
 }
 
-/** The record for people. */
 export function recordText(record: CeremonyRecord): string {
   const lines = [
     `Token      ${record.token.label} (${record.token.model}, serial ${record.token.serial}), profile ${record.profile}`,

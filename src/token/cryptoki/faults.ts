@@ -95,7 +95,6 @@ export function mayBeCiphertext(error: unknown): boolean {
   return fault !== undefined && CIPHERTEXT_FAULTS.has(fault.code);
 }
 
-/** Whether a remembered handle was stale. */
 export function isStaleHandle(error: unknown): boolean {
   const fault = readFault(error);
   return fault !== undefined && STALE_FAULTS.has(fault.code);

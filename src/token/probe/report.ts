@@ -18,7 +18,6 @@ export type Verdict =
   /** Better than the profile says. */
   | 'refused, better than the profile says';
 
-/** What a probe found. */
 export interface ProbeReport {
   readonly format: 'escrowd-token-probe/v1';
   readonly at: string;
@@ -79,7 +78,6 @@ const VERDICTS = {
   unenforced: { true: 'refused, better than the profile says', false: 'succeeds, as the profile says' },
 } as const satisfies Record<string, Record<`${boolean}`, Verdict>>;
 
-/** The report for people. */
 export function reportText(report: ProbeReport): string {
   const lines = [
     `Token     ${report.label}`,

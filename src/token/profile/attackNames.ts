@@ -61,7 +61,6 @@ export const ATTACKS_TRY = {
   'grant-other-use': 'agree on a secret (ECDH) with a recovered key that was granted to sign',
 } as const;
 
-/** The name of an attack. */
 export type AttackName = keyof typeof ATTACKS_TRY;
 
 /**
@@ -81,5 +80,4 @@ export const NEEDS_NEWER_KEK = {
   'unwrap-release-used': 'release:private',
 } as const satisfies Partial<Record<AttackName, KekKind>>;
 
-/** The names of all attacks. */
 export const ATTACK_NAMES = Object.keys(ATTACKS_TRY) as readonly AttackName[];

@@ -32,7 +32,6 @@ export class Dialect {
       );
   }
 
-  /** Both templates of a pair. */
   pair({ publicKey, privateKey }: PairTemplate): PairTemplate {
     return { publicKey: this.template(publicKey), privateKey: this.template(privateKey) };
   }

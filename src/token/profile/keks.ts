@@ -61,7 +61,6 @@ export type KekKind = keyof typeof KEK_UNWRAPS;
 /** Those that can have a rotating handle. */
 export type OperateKind = Extract<KekKind, `operate:${string}`>;
 
-/** All kinds of key-encryption keys. */
 export const KEK_KINDS = Object.keys(KEK_UNWRAPS) as readonly KekKind[];
 
 /** CKA_UNWRAP_TEMPLATE of a key-encryption key. */

@@ -19,7 +19,6 @@ const { CKA_CLASS, CKA_KEY_TYPE, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL } = pkcs11;
 const { CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_MODIFIABLE, CKA_COPYABLE } = pkcs11;
 const { CKA_WRAP_WITH_TRUSTED, CKA_ALLOWED_MECHANISMS } = pkcs11;
 
-/** The uses of a secret key. */
 export const SECRET_USES = {
   encrypt: pkcs11.CKA_ENCRYPT,
   decrypt: pkcs11.CKA_DECRYPT,
@@ -29,7 +28,6 @@ export const SECRET_USES = {
   unwrap: pkcs11.CKA_UNWRAP,
   derive: pkcs11.CKA_DERIVE,
 } as const;
-/** The uses of a private key. */
 export const PRIVATE_USES = {
   decrypt: pkcs11.CKA_DECRYPT,
   sign: pkcs11.CKA_SIGN,
@@ -37,7 +35,6 @@ export const PRIVATE_USES = {
   unwrap: pkcs11.CKA_UNWRAP,
   derive: pkcs11.CKA_DERIVE,
 } as const;
-/** The uses of a public key. */
 export const PUBLIC_USES = {
   encrypt: pkcs11.CKA_ENCRYPT,
   verify: pkcs11.CKA_VERIFY,
@@ -81,16 +78,13 @@ export const IN_FLIGHT: Template = [{ type: CKA_TOKEN, value: false }];
 export const extractable = (value: boolean): Template => [{ type: CKA_EXTRACTABLE, value }];
 /** Whether it may be wrapped under trusted keys only (PKCS#11 2.40 sections 4.9 and 4.10). */
 export const onlyUnderTrusted = (value: boolean): Template => [{ type: CKA_WRAP_WITH_TRUSTED, value }];
-/** CKA_ALLOWED_MECHANISMS. */
 export const allowing = (...mechanisms: readonly number[]): Template => [
   { type: CKA_ALLOWED_MECHANISMS, value: ulongs(...mechanisms) },
 ];
-/** Class and type. */
 export const kind = (objectClass: number, keyType: number): Template => [
   { type: CKA_CLASS, value: objectClass },
   { type: CKA_KEY_TYPE, value: keyType },
 ];
-/** An AES key. */
 export const SECRET_AES = kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_AES);
 /** Its length, for making one; C_UnwrapKey must not be told. */
 export const AES_256: Template = [{ type: pkcs11.CKA_VALUE_LEN, value: 32 }];

@@ -67,7 +67,6 @@ export class NothingGained extends Error {
   override readonly name = 'NothingGained';
 }
 
-/** How each attack is made. */
 export const ATTACKS: Readonly<Record<AttackName, Attack>> = {
   'unwrap-operate-extractable': unwraps('operate:sign', () => [...EC_PRIVATE, ...protection(true, true)]),
   'unwrap-operate-readable': unwraps('operate:sign', () => [...GENERIC_SECRET, ...protection(false, false)]),

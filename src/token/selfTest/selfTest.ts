@@ -31,7 +31,6 @@ import { RECIPIENTS } from '../objects/depositaries.js';
 import { unwrapChecked } from '../objects/unwrapChecked.js';
 import type { OpenParts } from '../objects/openParts.js';
 
-/** What came of one attack. */
 export interface AttackResult {
   readonly attack: AttackName;
   readonly refused: boolean;
@@ -45,7 +44,6 @@ export interface AttackResult {
  */
 export type SelfTestExtent = 'full' | 'quick';
 
-/** What a self-test found. */
 export interface SelfTestResult {
   readonly trips: readonly RoundTrip[];
   readonly attacks: readonly AttackResult[];

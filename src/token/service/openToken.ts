@@ -53,7 +53,6 @@ export interface OpenTokenOptions {
   readonly log?: TokenLog;
 }
 
-/** The token, open for service. */
 export interface OpenToken extends Token, Anchorage {
   /** DER SubjectPublicKeyInfo (EC P-256) of the key that attests. */
   readonly identityKey: Uint8Array;

@@ -9,7 +9,6 @@ import type { TokenLog } from '../cryptoki/sessions.js';
 import { SessionsBusy } from '../cryptoki/sessions.js';
 import { BackOff, InterruptiblePause } from './interruptiblePause.js';
 
-/** What {@link superviseToken} needs. */
 export interface Supervision {
   /** Opens the token anew, logging in once. Nothing of the generation before is open then. */
   readonly open: () => Promise<TokenGeneration>;

@@ -35,7 +35,6 @@ export type DepositVerbs = Pick<
   | 'wrapUnderTransfer'
 >;
 
-/** The deposit verbs of one loan. */
 export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
   const { driver, mechanisms, dialect } = parts;
   const kwp = mechanisms.plain('keyWrapWithPadding');

@@ -34,7 +34,6 @@ export type RecoveryVerbs = Pick<
 
 const REFUSED = { refused: true } as const;
 
-/** The recovery verbs of one loan. */
 export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
   const { driver, mechanisms, objects } = parts;
   const intoOpener = openingKey(mechanisms.number('aesGcm'));
