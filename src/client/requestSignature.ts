@@ -2,10 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 
 import { base64url } from '../escrow/records/digests.js';
 import type { Signer } from './identity/signingKey.js';
+import { signStatement } from './statement.js';
 import { REQUEST_TYPE } from '../escrow/records/statementTypes.js';
 
-/** How long a signed request stands, in seconds; the server takes no more than 60. */
-export const REQUEST_LIFETIME_S = 60;
+/** The server takes no more. */
+const REQUEST_LIFETIME_MS = 60_000;
 
 export interface RequestToSign {
   readonly method: 'GET' | 'POST';
@@ -27,16 +28,17 @@ export function signRequest(
   request: RequestToSign,
   now: Date,
 ): Promise<string> {
-  const iat = Math.floor(now.getTime() / 1000);
-  return signer.sign(REQUEST_TYPE, {
-    iss: signer.id,
-    aud: logKey,
-    iat,
-    exp: iat + REQUEST_LIFETIME_S,
-    jti: base64url(randomBytes(16)),
-    htm: request.method,
-    htu: request.target,
-    cd: base64url(createHash('sha256').update(request.body).digest()),
-    ...(request.idempotencyKey === undefined ? {} : { ik: request.idempotencyKey }),
-  });
+  const { method, target, body, idempotencyKey } = request;
+  return signStatement(
+    signer,
+    REQUEST_TYPE,
+    { logKey, now, lifetimeMs: REQUEST_LIFETIME_MS },
+    {
+      jti: base64url(randomBytes(16)),
+      htm: method,
+      htu: target,
+      cd: base64url(createHash('sha256').update(body).digest()),
+      ...(idempotencyKey === undefined ? {} : { ik: idempotencyKey }),
+    },
+  );
 }

@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { errors, jwtVerify } from 'jose';
 
 import { askedAsJson, requestHash, sha256Hex } from '../../escrow/records/digests.js';
+import type { Summarised } from '../../escrow/records/inWords.js';
 import { parseId, parsePrincipalId } from '../../escrow/records/ids.js';
 import type { KeyId, PrincipalId } from '../../escrow/records/ids.js';
 import type { Asked, DescribedKey, RequestVersion } from '../../escrow/records/recovery.js';
@@ -24,22 +25,15 @@ import { MECHANISM_NAMES } from '../../escrow/records/mechanisms.js';
 /** Smallest modulus of a one-time key, in bits. */
 const MINIMUM_TRANSPORT_BITS = 3072;
 
-/** A request whose attestation holds: what is shown is what the token's identity key has signed. */
-export interface Attested {
+/**
+ * A request whose attestation holds: what is shown is what the token's identity key has signed. `keys` are in ascending
+ * order. With version 3 `descriptions` is empty, and the owner is as shown, and as the log entry of the filing says (see
+ * `believeRecovery`).
+ */
+export interface Attested extends Summarised {
   readonly recovery: string;
   /** Whether what the keys are is attested (4), or only shown (3). */
   readonly version: RequestVersion;
-  /** All of them, in ascending order. */
-  readonly keys: readonly KeyId[];
-  /** What each of them is; none, where that is not attested. */
-  readonly descriptions: readonly DescribedKey[];
-  /** version 3: as shown, and as the log entry of the filing says (see `believeRecovery`). */
-  readonly owner: PrincipalId;
-  readonly requester: PrincipalId;
-  readonly reason: string;
-  readonly asked: Asked;
-  readonly expiresAt: Date;
-  readonly approvalsHoldMs: number;
   /** Computed here from what is shown. */
   readonly requestHash: string;
   /** SHA-256 (hex) of the one-time key's DER SubjectPublicKeyInfo. */

@@ -17,31 +17,7 @@ import type { Signer } from '../identity/signingKey.js';
 import { type DepositaryTrust, partOf } from './believedRecovery.js';
 import type { BelievedRecovery } from './believedRecovery.js';
 import { STATEMENT_TYPE, INTENT_TYPE } from '../../escrow/records/statementTypes.js';
-import type { Purpose } from '../../escrow/records/policy.js';
-
-/**
- * Payload of an approval, denial or intent statement. `aud` is the log's verifier key; `iat`, `exp` seconds since the epoch;
- * `transport` is the SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo, `replies` that of the canonical JSON of an
- * object with the SHA-256 (hex) of each reply by its key.
- */
-interface StatementPayload {
-  readonly iss: string;
-  readonly aud: string;
-  readonly iat: number;
-  readonly exp: number;
-  readonly decision: 'approve' | 'intend' | 'deny';
-  readonly recovery: string;
-  readonly requestHash: string;
-  /** All keys of the request, in ascending order, whether the depositary has a share of them or not. */
-  readonly keys: readonly string[];
-  readonly purpose: Purpose;
-  readonly scope: unknown;
-  readonly transport: string;
-  readonly replies?: string;
-  readonly reason?: string;
-  /** The checkpoint that the depositary saw: its size and root (base64). */
-  readonly checkpoint: { readonly size: number; readonly root: string };
-}
+import { signStatement } from '../statement.js';
 
 /**
  * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything
@@ -88,7 +64,7 @@ export async function intend(
     await checkShare({ share, link, context, depositaryKey, oaep });
   }
   const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
-  return { statement: await signStatement(recovery, signer, now, until, { decision: 'intend' }) };
+  return { statement: await signDecision(recovery, signer, now, until, { decision: 'intend' }) };
 }
 
 /**
@@ -114,7 +90,7 @@ export async function approve(
     replies.push({ key, reply: sealed('transport', reply) });
   }
   const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
-  const statement = await signStatement(recovery, signer, now, until, {
+  const statement = await signDecision(recovery, signer, now, until, {
     decision: 'approve',
     replies: repliesDigest(replies),
   });
@@ -132,7 +108,7 @@ export async function deny(
   now: Date,
 ): Promise<DenialOrder> {
   const until = recovery.attested.expiresAt;
-  return { statement: await signStatement(recovery, signer, now, until, { decision: 'deny', reason }) };
+  return { statement: await signDecision(recovery, signer, now, until, { decision: 'deny', reason }) };
 }
 
 /** The entry must be the filing of this very request, with this one-time key. */
@@ -155,27 +131,32 @@ type Decision =
   | { readonly decision: 'intend' }
   | { readonly decision: 'deny'; readonly reason: string };
 
-function signStatement(
-  recovery: BelievedRecovery,
+/**
+ * `keys` are all of the request, in ascending order, whether the depositary has a share of them or not; `transport` is the
+ * SHA-256 (hex) of the transport key's DER SubjectPublicKeyInfo, `replies` that of the canonical JSON of an object with the
+ * SHA-256 (hex) of each reply by its key; `checkpoint` is the one that the depositary saw, its root in base64.
+ */
+function signDecision(
+  { attested, checkpoint, logKey }: BelievedRecovery,
   signer: Signer,
   now: Date,
   until: Date,
   decision: Decision,
 ): Promise<string> {
-  const { attested, checkpoint, logKey } = recovery;
-  const payload: StatementPayload = {
-    iss: signer.id,
-    aud: logKey,
-    iat: Math.floor(now.getTime() / 1000),
-    exp: Math.floor(until.getTime() / 1000),
-    ...decision,
-    recovery: attested.recovery,
-    requestHash: attested.requestHash,
-    keys: attested.keys,
-    ...askedAsJson(attested.asked),
-    transport: attested.transport,
-    checkpoint: { size: checkpoint.size, root: encodeBase64(checkpoint.root) },
-  };
   const type = decision.decision === 'intend' ? INTENT_TYPE : STATEMENT_TYPE;
-  return signer.sign(type, { ...payload });
+  const lifetimeMs = until.getTime() - now.getTime();
+  return signStatement(
+    signer,
+    type,
+    { logKey, now, lifetimeMs },
+    {
+      ...decision,
+      recovery: attested.recovery,
+      requestHash: attested.requestHash,
+      keys: attested.keys,
+      ...askedAsJson(attested.asked),
+      transport: attested.transport,
+      checkpoint: { size: checkpoint.size, root: encodeBase64(checkpoint.root) },
+    },
+  );
 }

@@ -11,6 +11,7 @@ import { oaepNamed, openOaep } from '../identity/decryptionKey.js';
 import { trimToDer } from '../../system/der.js';
 import { NotBelieved } from '../errors.js';
 import type { Signer } from '../identity/signingKey.js';
+import { signStatement } from '../statement.js';
 import { CONFIRMATION_TYPE } from '../../escrow/records/statementTypes.js';
 
 /** A released key, in the clear. Call {@link destroyOpened} when it has been written. */
@@ -109,11 +110,16 @@ export async function confirmation(
     key,
     sha256Hex(Buffer.concat([transferKey, wrappedKey].map((part) => Buffer.from(part, 'base64url')))),
   ]);
-  const statement = await signer.sign(CONFIRMATION_TYPE, {
-    ...{ iss: signer.id, aud: logKey, iat: Math.floor(now.getTime() / 1000), recovery },
-    keys: keys.map(({ key }) => key),
-    released: canonicalHash(Object.fromEntries(answers) as Json),
-  });
+  const statement = await signStatement(
+    signer,
+    CONFIRMATION_TYPE,
+    { logKey, now },
+    {
+      recovery,
+      keys: keys.map(({ key }) => key),
+      released: canonicalHash(Object.fromEntries(answers) as Json),
+    },
+  );
   return { statement };
 }
 

@@ -1,3 +1,5 @@
+import { z } from 'zod';
+
 import { canonicalHash } from '../../escrow/records/digests.js';
 import { newPolicyProblems } from '../../escrow/rules/newPolicy.js';
 import type { Policy } from '../../escrow/records/policy.js';
@@ -5,20 +7,12 @@ import type { Json } from '../../log/entry/canonical.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import { PolicyProblems, policyOf } from '../../policy/document.js';
 import { PolicyDocumentError } from '../errors.js';
-import { parseJws } from '../../jose/jws.js';
 import type { Signer } from '../identity/signingKey.js';
+import { readStatement, signStatement, type Validity } from '../statement.js';
 import { POLICY_SIGNATURE_TYPE } from '../../escrow/records/statementTypes.js';
 
-/** Payload of an administrator's signature: over the canonical hash of the document, on top of version `base`, whose hash is `replaces`. */
-interface PolicySignaturePayload {
-  readonly iss: string;
-  readonly aud: string;
-  readonly iat: number;
-  readonly exp: number;
-  readonly hash: string;
-  readonly base: number;
-  readonly replaces: string;
-}
+/** What administrators sign: the canonical hash of the document, on top of version `base`, whose hash is `replaces`. */
+const SIGNATURE = z.object({ iss: z.string(), hash: z.string(), base: z.number(), replaces: z.string() });
 
 /**
  * Reads a document as the server will, without the server, which has the last word when it is applied. The version of
@@ -63,38 +57,17 @@ export function policyDocumentHash(document: unknown): string {
 /** An administrator's signature: this document, on top of this version with this hash, for this server, for a while. */
 export function signPolicy(
   signer: Signer,
-  order: {
-    readonly hash: string;
-    readonly base: number;
-    readonly replaces: string;
-    /** The C2SP verifier key of the server's log. */
-    readonly logKey: string;
-    readonly now: Date;
-    readonly lifetimeMs: number;
-  },
+  {
+    hash,
+    base,
+    replaces,
+    ...validity
+  }: Required<Validity> & Readonly<Omit<z.infer<typeof SIGNATURE>, 'iss'>>,
 ): Promise<string> {
-  const iat = Math.floor(order.now.getTime() / 1000);
-  const payload: PolicySignaturePayload = {
-    iss: signer.id,
-    aud: order.logKey,
-    iat,
-    exp: iat + Math.floor(order.lifetimeMs / 1000),
-    hash: order.hash,
-    base: order.base,
-    replaces: order.replaces,
-  };
-  return signer.sign(POLICY_SIGNATURE_TYPE, { ...payload });
+  return signStatement(signer, POLICY_SIGNATURE_TYPE, validity, { hash, base, replaces });
 }
 
-/** What a signature file says it signs, unverified: for telling people before the server is asked. */
-export function readPolicySignature(
-  jws: string,
-):
-  | { readonly iss: string; readonly hash: string; readonly base: number; readonly replaces: string }
-  | undefined {
-  const parsed = parseJws(jws);
-  if (parsed?.header['typ'] !== POLICY_SIGNATURE_TYPE) return undefined;
-  const { iss, hash, base, replaces } = parsed.payload;
-  const isWhole = typeof iss === 'string' && typeof hash === 'string' && typeof replaces === 'string';
-  return isWhole && typeof base === 'number' ? { iss, hash, base, replaces } : undefined;
+/** What a signature file says it signs, unverified; undefined when it is none. */
+export function readPolicySignature(jws: string): z.infer<typeof SIGNATURE> | undefined {
+  return readStatement(jws, POLICY_SIGNATURE_TYPE, SIGNATURE);
 }
