@@ -1,9 +1,9 @@
 import { revokeProven } from '../../client/ends.js';
-import { facts, table } from '../columns.js';
+import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
-import { collect } from '../pages.js';
+import { listed } from '../pages.js';
 import { when } from '../times.js';
 import { grantFacts } from '../words.js';
 
@@ -33,25 +33,20 @@ export const grantCommands: readonly CommandRow[] = [
   },
 ];
 
-async function list(session: Session, given: CommandArguments): Promise<Result> {
-  const limit = given.count('limit');
-  const { client } = await session.connect();
-  const { items, hasMore } = await session.busy('listing grants', () =>
-    collect((query) => client.grants(query), limit),
-  );
-  const rows = items.map((grant) => [
-    grant.grant,
-    grant.status,
-    grant.scope.app,
-    grant.owner,
-    `${grant.used}/${grant.scope.maxUses}`,
-    when(grant.expiresAt, session.now),
-  ]);
-  return {
-    json: { items, hasMore },
-    lines:
-      items.length === 0 ? ['No grants.'] : table(['GRANT', 'STATUS', 'APP', 'OWNER', 'USED', 'UNTIL'], rows),
-  };
+function list(session: Session, given: CommandArguments): Promise<Result> {
+  return listed(session, given, {
+    busy: 'listing grants',
+    page: (client, query) => client.grants(query),
+    none: 'No grants.',
+    columns: [
+      ['GRANT', ({ grant }) => grant],
+      ['STATUS', ({ status }) => status],
+      ['APP', ({ scope }) => scope.app],
+      ['OWNER', ({ owner }) => owner],
+      ['USED', ({ used, scope }) => `${used}/${scope.maxUses}`],
+      ['UNTIL', ({ expiresAt }) => when(expiresAt, session.now)],
+    ],
+  });
 }
 
 async function show(session: Session, given: CommandArguments): Promise<Result> {

@@ -3,11 +3,11 @@ import { destroyOpened, exportOpened, openRelease } from '../../client/depositar
 import { quoted } from '../../escrow/records/freeText.js';
 import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { KeyReply } from '../../api/replies.js';
-import { cellOf, facts, table } from '../columns.js';
+import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { collect } from '../pages.js';
+import { listed } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
 import { openedInWords, quorumsInWords, termsInWords } from '../words.js';
@@ -90,25 +90,20 @@ async function generate(session: Session, given: CommandArguments): Promise<Resu
   };
 }
 
-async function list(session: Session, given: CommandArguments): Promise<Result> {
-  const limit = given.count('limit');
-  const { client } = await session.connect();
-  const { items, hasMore } = await session.busy('listing keys', () =>
-    collect((query) => client.keys(query), limit),
-  );
-  const rows = items.map((key) => [
-    key.key,
-    key.owner,
-    key.spec,
-    key.use,
-    localTime(new Date(key.createdAt)),
-    cellOf(key.label),
-  ]);
-  return {
-    json: { items, hasMore },
-    lines: items.length === 0 ? ['No keys.'] : table(['KEY', 'OWNER', 'KIND', 'USE', 'MADE', 'LABEL'], rows),
-    next: hasMore ? `there are more: --limit ${limit * 2}` : undefined,
-  };
+function list(session: Session, given: CommandArguments): Promise<Result> {
+  return listed(session, given, {
+    busy: 'listing keys',
+    page: (client, query) => client.keys(query),
+    none: 'No keys.',
+    columns: [
+      ['KEY', ({ key }) => key],
+      ['OWNER', ({ owner }) => owner],
+      ['KIND', ({ spec }) => spec],
+      ['USE', ({ use }) => use],
+      ['MADE', ({ createdAt }) => localTime(new Date(createdAt))],
+      ['LABEL', ({ label }) => cellOf(label)],
+    ],
+  });
 }
 
 async function show(session: Session, given: CommandArguments): Promise<Result> {

@@ -1,8 +1,8 @@
-import { facts, table } from '../columns.js';
+import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { collect } from '../pages.js';
+import { collect, listed } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime } from '../times.js';
 
@@ -40,32 +40,23 @@ export const notificationCommands: readonly CommandRow[] = [
   },
 ];
 
-async function list(session: Session, given: CommandArguments): Promise<Result> {
-  const limit = given.count('limit');
+function list(session: Session, given: CommandArguments): Promise<Result> {
   const sink = given.find('sink');
-  const { client } = await session.connect();
-  const { items, hasMore } = await session.busy('asking what was given up', () =>
-    collect((query) => client.givenUpNotices({ ...query, ...(sink === undefined ? {} : { sink }) }), limit),
-  );
-  const rows = items.map((notice) => [
-    notice.notice,
-    notice.sink,
-    notice.to,
-    notice.kind,
-    String(notice.entry),
-    localTime(new Date(notice.givenUpAt)),
-    notice.fault,
-  ]);
-  return {
-    json: { items, hasMore },
-    lines:
-      items.length === 0
-        ? ['Nothing was given up.']
-        : table(['NOTICE', 'SINK', 'TO', 'KIND', 'ENTRY', 'GIVEN UP', 'WHY'], rows),
-    next: hasMore
-      ? `there are more: --limit ${limit * 2}`
-      : items[0] && `escrowctl notifications redeliver --sink ${items[0].sink} --all`,
-  };
+  return listed(session, given, {
+    busy: 'asking what was given up',
+    page: (client, query) => client.givenUpNotices({ ...query, ...(sink === undefined ? {} : { sink }) }),
+    none: 'Nothing was given up.',
+    columns: [
+      ['NOTICE', ({ notice }) => notice],
+      ['SINK', (notice) => notice.sink],
+      ['TO', ({ to }) => to],
+      ['KIND', ({ kind }) => kind],
+      ['ENTRY', ({ entry }) => String(entry)],
+      ['GIVEN UP', ({ givenUpAt }) => localTime(new Date(givenUpAt))],
+      ['WHY', ({ fault }) => fault],
+    ],
+    next: ([first]) => first && `escrowctl notifications redeliver --sink ${first.sink} --all`,
+  });
 }
 
 async function redeliver(session: Session, given: CommandArguments): Promise<Result> {

@@ -11,11 +11,11 @@ import { smallQuorums } from '../../escrow/rules/minimumQuorum.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
 import { policyFileSchema } from '../../policy/jsonSchema.js';
 import { ruleInWords } from '../../policy/inWords.js';
-import { facts, table } from '../columns.js';
+import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { collect } from '../pages.js';
+import { listed } from '../pages.js';
 import type { Session } from '../session.js';
 
 /** Directory and rules: looking at them. Changing them is `plan` and `apply`. */
@@ -118,26 +118,17 @@ function documentLines(document: unknown): readonly string[] {
   ];
 }
 
-async function history(session: Session, given: CommandArguments): Promise<Result> {
-  const limit = given.count('limit');
-  const { client } = await session.connect();
-  const { items, hasMore } = await session.busy('asking for the policies', () =>
-    collect((query) => client.policyHistory(query), limit),
-  );
-  const rows = items.map(({ version, hash, appliedAt, signers }) => [
-    String(version),
-    appliedAt ?? '',
-    signers.join(', '),
-    hash,
-  ]);
-  return {
-    json: { items, hasMore },
-    lines:
-      rows.length === 0
-        ? ['No document is in force yet.']
-        : table(['version', 'applied', 'signed by', 'hash'], rows),
-    next: hasMore
-      ? `there are more: --limit ${limit * 2}`
-      : 'the auditor has every document: escrowctl log export',
-  };
+function history(session: Session, given: CommandArguments): Promise<Result> {
+  return listed(session, given, {
+    busy: 'asking for the policies',
+    page: (client, query) => client.policyHistory(query),
+    none: 'No document is in force yet.',
+    columns: [
+      ['version', ({ version }) => String(version)],
+      ['applied', ({ appliedAt }) => appliedAt ?? ''],
+      ['signed by', ({ signers }) => signers.join(', ')],
+      ['hash', ({ hash }) => hash],
+    ],
+    next: () => 'the auditor has every document: escrowctl log export',
+  });
 }

@@ -4,12 +4,12 @@ import type { Mechanism } from '../../escrow/records/mechanisms.js';
 import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/records/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
 import type { RecoveryOrder, ScopeOrder } from '../../api/orders.js';
-import { cellOf, facts, table } from '../columns.js';
+import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { parseDurationArgument } from '../durationArgument.js';
-import { collect } from '../pages.js';
+import { listed } from '../pages.js';
 import type { Session } from '../session.js';
 import { distance } from '../times.js';
 import { nextForRecovery, recoveryFacts } from '../words.js';
@@ -188,35 +188,25 @@ function operationsOf(given: CommandArguments, mechanisms: readonly Mechanism[])
   return USES.filter((use) => (named.length === 0 ? needed.has(use) : named.includes(use)));
 }
 
-async function list(session: Session, given: CommandArguments): Promise<Result> {
-  const limit = given.count('limit');
+function list(session: Session, given: CommandArguments): Promise<Result> {
   const isOpen = given.flag('open');
-  const { client } = await session.connect();
-  const { items, hasMore } = await session.busy('listing requests', () =>
-    collect(
-      (query) => client.recoveries(query),
-      limit,
-      ({ status }) => !isOpen || status === 'pending' || status === 'approved',
-    ),
-  );
-  const rows = items.map((one) => [
-    one.recovery,
-    one.status,
-    one.purpose,
-    one.owner,
-    String(one.keys.length),
-    one.requester,
-    distance(new Date(one.filedAt), session.now),
-    cellOf(one.reason),
-  ]);
-  return {
-    json: { items, hasMore },
-    lines:
-      items.length === 0
-        ? ['No requests.']
-        : table(['REQUEST', 'STATUS', 'PURPOSE', 'OWNER', 'KEYS', 'ASKED BY', 'FILED', 'REASON'], rows),
-    next: items.length === 0 ? undefined : 'escrowctl recovery show REQUEST',
-  };
+  return listed(session, given, {
+    busy: 'listing requests',
+    page: (client, query) => client.recoveries(query),
+    wanted: ({ status }) => !isOpen || status === 'pending' || status === 'approved',
+    none: 'No requests.',
+    columns: [
+      ['REQUEST', ({ recovery }) => recovery],
+      ['STATUS', ({ status }) => status],
+      ['PURPOSE', ({ purpose }) => purpose],
+      ['OWNER', ({ owner }) => owner],
+      ['KEYS', ({ keys }) => String(keys.length)],
+      ['ASKED BY', ({ requester }) => requester],
+      ['FILED', ({ filedAt }) => distance(new Date(filedAt), session.now)],
+      ['REASON', ({ reason }) => cellOf(reason)],
+    ],
+    next: (items) => (items.length === 0 ? undefined : 'escrowctl recovery show REQUEST'),
+  });
 }
 
 async function show(session: Session, given: CommandArguments): Promise<Result> {
