@@ -1,4 +1,4 @@
-import { errorReferenceOf } from '../../src/http/description/errorReference.js';
+import { errorReferenceOf } from './errorReference.js';
 import { openApiOf } from '../../src/http/description/openapi.js';
 import { routesOf } from '../../src/http/routes/index.js';
 import { policyFileSchema } from '../../src/policy/jsonSchema.js';

@@ -1,9 +1,9 @@
-import type { ErrorCode } from '../../escrow/records/errors.js';
-import { ERROR_CODES } from '../../escrow/records/errors.js';
-import { problemsOf } from './openapi.js';
+import type { ErrorCode } from '../../src/escrow/records/errors.js';
+import { ERROR_CODES } from '../../src/escrow/records/errors.js';
+import { problemsOf } from '../../src/http/description/openapi.js';
 import { ADVICE } from './problemAdvice.js';
-import { RETRY_AFTER_SECONDS, STATUS } from '../problems.js';
-import type { Route } from '../route.js';
+import { RETRY_AFTER_SECONDS, STATUS } from '../../src/http/problems.js';
+import type { Route } from '../../src/http/route.js';
 
 /** docs/errors.md: every problem, its status, what it means, who can answer it, and what to do about it. */
 export function errorReferenceOf(routes: readonly Route[]): string {

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../../escrow/records/errors.js';
+import type { ErrorCode } from '../../src/escrow/records/errors.js';
 
 const SIGN_AGAIN = 'Sign the request anew, exactly as it is sent, and send it once.';
 const ASK_SECURITY = 'Ask the security team: directory, rules or enrolments are to be changed.';
