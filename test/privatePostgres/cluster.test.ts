@@ -720,7 +720,7 @@ function launchChild(
 ): Child {
   const into = mkdtempSync(join(top, 'program-'));
   // another user may not be able to reach the repository
-  const other = how.uid === undefined ? {} : { apart: { into, packages: ['pg', bundleName] } };
+  const other = how.uid === undefined ? {} : { apart: { into, packages: ['pg', 'zod', bundleName] } };
   const packageDirectory = how.uid === undefined ? repository : into;
   const child = runTs(join(__dirname, 'clusterChild.ts'), {
     ...how,
