@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 
 import type { DecryptionKey } from '../client/identity/decryptionKey.js';
 import { IdentityError } from '../client/errors.js';
-import type { CardPlace } from '../client/identity/identity.js';
+import type { CardKeyLocation } from '../client/identity/identity.js';
 
 /** How the program beside escrowctl is reached that talks to cards: nothing in escrowctl can load a token's module. */
 export interface CardProgram {
@@ -23,7 +23,7 @@ export interface CardKey extends DecryptionKey {
 }
 
 /** Reads the public key of a card's key (SPKI PEM). Needs no PIN. @throws IdentityError `key-missing` */
-export async function cardPublicKey({ program }: CardProgram, place: CardPlace): Promise<string> {
+export async function cardPublicKey({ program }: CardProgram, place: CardKeyLocation): Promise<string> {
   const child = spawn(process.execPath, [program, 'public', ...options(place)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -33,7 +33,7 @@ export async function cardPublicKey({ program }: CardProgram, place: CardPlace):
 }
 
 /** The key on a card. It is asked for the PIN when it is used first, once. */
-export function cardKey(how: CardProgram, place: CardPlace, publicKeyPem: string): CardKey {
+export function cardKey(how: CardProgram, place: CardKeyLocation, publicKeyPem: string): CardKey {
   let reader: Reader | undefined;
   return {
     publicKey: createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' }),
@@ -57,7 +57,7 @@ interface Reader {
   close(): void;
 }
 
-function startReader({ program, pinFile }: CardProgram, place: CardPlace): Reader {
+function startReader({ program, pinFile }: CardProgram, place: CardKeyLocation): Reader {
   const pin = pinFile === undefined ? [] : [`--pin-file=${pinFile}`];
   const child = spawn(process.execPath, [program, 'open', ...options(place), ...pin], {
     stdio: ['inherit', 'pipe', 'inherit', 'pipe'],
@@ -80,7 +80,7 @@ function startReader({ program, pinFile }: CardProgram, place: CardPlace): Reade
   };
 }
 
-function options({ module, token, key }: CardPlace): readonly string[] {
+function options({ module, token, key }: CardKeyLocation): readonly string[] {
   return [`--module=${module}`, `--token=${token}`, `--key=${key}`];
 }
 

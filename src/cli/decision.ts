@@ -2,7 +2,7 @@ import type { BelievedRecovery } from '../client/depositary/believedRecovery.js'
 import type { ShownDeposit } from '../client/depositary/shownDeposit.js';
 import { durationInWords, reasonInWords, wishInWords } from '../escrow/records/inWords.js';
 import { facts } from './columns.js';
-import { keyInWords, keysFacts, quorumsInWords, standingFacts } from './words.js';
+import { keyInWords, keysFacts, quorumsInWords, statusFacts } from './words.js';
 
 type Facts = readonly (readonly [name: string, value: string | undefined])[];
 
@@ -40,7 +40,7 @@ export function decisionLines(
           '',
         ]),
     'The server says this, and nothing proves it:',
-    ...facts([...depositFacts(unproven), ...keysFacts({ keys: others }), ...standingFacts(shown, now)]),
+    ...facts([...depositFacts(unproven), ...keysFacts({ keys: others }), ...statusFacts(shown, now)]),
     '',
     reasonInWords(attested),
     '',

@@ -64,7 +64,7 @@ export function recoveryFacts(
     ['asks for', askedInWords(recovery)],
     ['can be approved until', when(recovery.expiresAt, now)],
     ['an approval counts for', isoInWords(recovery.approvalsHold)],
-    ...standingFacts(recovery, now),
+    ...statusFacts(recovery, now),
     ['ended', endInWords(recovery, now)],
     // last, so that it can pretend to be none of the others
     ['reason', quoted(recovery.reason)],
@@ -72,7 +72,7 @@ export function recoveryFacts(
 }
 
 /** Where a request stands, as rows of facts. */
-export function standingFacts(
+export function statusFacts(
   recovery: RecoveryReply,
   now: Date,
 ): readonly (readonly [string, string | undefined])[] {

@@ -26,13 +26,13 @@ const MESSAGES = {
  */
 export function watchObjects(watched: ObjectsWatched): () => Promise<void> {
   const { look, everyMs, againMs, log } = watched;
-  const telling = new Telling(watched);
+  const objectAlarms = new ObjectAlarms(watched);
   let isStopped = false;
   let timer: NodeJS.Timeout | undefined;
   let fault = '';
   const lookOnce = async (): Promise<number> => {
     try {
-      const isSettled = telling.take(await look());
+      const isSettled = objectAlarms.take(await look());
       fault = '';
       return isSettled ? everyMs : againMs;
     } catch (error) {
@@ -61,7 +61,7 @@ export function watchObjects(watched: ObjectsWatched): () => Promise<void> {
 const MAX_NAMED = 8;
 
 /** What the operators have been told. */
-class Telling {
+class ObjectAlarms {
   readonly #told = new Map<UnaccountedObject['alarm'], string>();
   #before: ReadonlySet<string> = new Set();
 

@@ -92,14 +92,14 @@ export class Delivery {
     while (stop?.aborted !== true) {
       const [first, ...more] = due;
       if (first === undefined) break;
-      const handing = await this.#hand([first.notice, ...more.map(({ notice }) => notice)]);
-      if (handing.took === 'none') return this.#failed({ due, place, attempts, end }, handing);
-      const after = due[handing.took]?.place ?? end;
-      const again = due.slice(0, handing.took).flatMap((one) => (one.isAgain ? [one.notice.id] : []));
+      const result = await this.#deliver([first.notice, ...more.map(({ notice }) => notice)]);
+      if (result.accepted === 'none') return this.#failed({ due, place, attempts, end }, result);
+      const after = due[result.accepted]?.place ?? end;
+      const again = due.slice(0, result.accepted).flatMap((one) => (one.isAgain ? [one.notice.id] : []));
       if (!(await outbox.advance(name, place, after, again))) return pollMs;
       place = after;
       attempts = 0;
-      due = due.slice(handing.took);
+      due = due.slice(result.accepted);
     }
     if (stop?.aborted === true) return 0;
     if (place.entry < end.entry && !(await outbox.advance(name, place, end))) return pollMs;
@@ -123,12 +123,12 @@ export class Delivery {
     return due;
   }
 
-  async #hand(notices: Notices): Promise<DeliveryResult> {
+  async #deliver(notices: Notices): Promise<DeliveryResult> {
     try {
-      return await this.sink.hand(notices);
+      return await this.sink.deliver(notices);
     } catch (error) {
       const fault = 'The sink failed.';
-      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
+      return { accepted: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
   }
 
@@ -139,7 +139,7 @@ export class Delivery {
       readonly attempts: number;
       readonly end: NoticeCursor;
     },
-    failure: Extract<DeliveryResult, { readonly took: 'none' }>,
+    failure: Extract<DeliveryResult, { readonly accepted: 'none' }>,
   ): Promise<number> {
     const { outbox, clock, random, report, pollMs } = this.#parts;
     const [first, second] = at.due;

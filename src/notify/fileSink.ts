@@ -31,7 +31,7 @@ export class FileSink implements Sink {
     this.#options = options;
   }
 
-  async hand(notices: Notices): Promise<DeliveryResult> {
+  async deliver(notices: Notices): Promise<DeliveryResult> {
     const { path, origin } = this.#options;
     const lines = notices.map((notice) => `${JSON.stringify(payloadOf(origin, notice))}\n`).join('');
     try {
@@ -46,11 +46,11 @@ export class FileSink implements Sink {
       } finally {
         await file.close();
       }
-      return { took: notices.length };
+      return { accepted: notices.length };
     } catch (error) {
       const code = codeOf(error);
       const fault = `The file cannot be written${code === undefined ? '' : ` (${code})`}.`;
-      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
+      return { accepted: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
   }
 

@@ -71,7 +71,7 @@ export class MailSink implements Sink {
     });
   }
 
-  async hand(notices: Notices): Promise<DeliveryResult> {
+  async deliver(notices: Notices): Promise<DeliveryResult> {
     const together = groupOf(notices);
     const [{ to }] = together;
     let address: string | undefined;
@@ -79,15 +79,15 @@ export class MailSink implements Sink {
       address = await this.#options.addressOf(to);
     } catch (error) {
       const fault = 'The directory cannot be read.';
-      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
+      return { accepted: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
     if (address === undefined || !isMailAddress(address)) {
       this.#note(to, address === undefined ? 'there is no address of them' : 'their address is none');
-      return { took: together.length };
+      return { accepted: together.length };
     }
     try {
       await this.#transport.sendMail(this.#mail(together, address));
-      return { took: together.length };
+      return { accepted: together.length };
     } catch (error) {
       return failureOf(error);
     }
@@ -159,10 +159,10 @@ function failureOf(error: unknown): DeliveryResult {
   const said = responseCode === undefined ? '' : ` The server answered ${responseCode}.`;
   if (isAboutMessage && responseCode !== undefined && responseCode !== 421) {
     const fault = `The mail was not taken.${said}`;
-    return { took: 'none', because: responseCode >= 500 ? 'refused' : 'deferred', fault, reason };
+    return { accepted: 'none', because: responseCode >= 500 ? 'refused' : 'deferred', fault, reason };
   }
   const fault = `The mail server does not work${code === undefined ? '' : ` (${code})`}.${said}`;
-  return { took: 'none', because: 'unavailable', fault, reason };
+  return { accepted: 'none', because: 'unavailable', fault, reason };
 }
 
 function answerOf(error: unknown): {

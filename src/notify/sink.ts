@@ -6,9 +6,9 @@ export type Notices = readonly [Notice, ...Notice[]];
 /** What came of handing notices over. The sentence in `fault` is one that a stranger may read; `reason` is for operators. */
 export type DeliveryResult =
   /** So many of the leading notices are in the receiver's hands. */
-  | { readonly took: number }
+  | { readonly accepted: number }
   | {
-      readonly took: 'none';
+      readonly accepted: 'none';
       /**
        * `refused`: the receiver does not want this notice. `deferred`: not now, and it is because of this notice.
        * `unavailable`: the receiver does not work, whatever the notice.
@@ -29,7 +29,7 @@ export interface Sink {
    * Hands over one or more of the leading notices. What it says it took, the receiver has; what it does not, the receiver
    * may have as well. Bounded in time: well under a minute. One call at a time.
    */
-  hand(notices: Notices): Promise<DeliveryResult>;
+  deliver(notices: Notices): Promise<DeliveryResult>;
   /** Breaks off what is under way. */
   close(): void;
 }

@@ -11,4 +11,4 @@ export const TRIES = {
   refused: 8,
   deferred: 20,
   unavailable: Infinity,
-} as const satisfies Record<Extract<DeliveryResult, { readonly took: 'none' }>['because'], number>;
+} as const satisfies Record<Extract<DeliveryResult, { readonly accepted: 'none' }>['because'], number>;

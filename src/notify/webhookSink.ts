@@ -46,7 +46,7 @@ export class WebhookSink implements Sink {
     this.#connection = new HttpConnection({ url, ca, ...bounds });
   }
 
-  async hand([notice]: Notices): Promise<DeliveryResult> {
+  async deliver([notice]: Notices): Promise<DeliveryResult> {
     const { origin, clock, secrets } = this.#options;
     const body = JSON.stringify({
       type: `escrowd.${notice.kind}`,
@@ -62,7 +62,7 @@ export class WebhookSink implements Sink {
         error instanceof NoAnswerInTime
           ? 'The receiver did not answer in time.'
           : `The connection to the receiver failed${code === undefined ? '' : ` (${code})`}.`;
-      return { took: 'none', because: 'unavailable', fault, reason: messageOf(error) };
+      return { accepted: 'none', because: 'unavailable', fault, reason: messageOf(error) };
     }
   }
 
@@ -85,17 +85,17 @@ export class WebhookSink implements Sink {
 }
 
 function handingOf({ status, retryAfterMs }: HttpAnswer): DeliveryResult {
-  if (status >= 200 && status < 300) return { took: 1 };
+  if (status >= 200 && status < 300) return { accepted: 1 };
   const answered = `The receiver answered ${status}`;
   if (status >= 300 && status < 400) {
     const fault = `${answered}: redirects are not followed.`;
-    return { took: 'none', because: 'refused', fault, reason: fault };
+    return { accepted: 'none', because: 'refused', fault, reason: fault };
   }
   const fault = `${answered}.`;
   const isPassing = status === 408 || status === 429 || status >= 500;
-  if (!isPassing) return { took: 'none', because: 'refused', fault, reason: fault };
+  if (!isPassing) return { accepted: 'none', because: 'refused', fault, reason: fault };
   return {
-    took: 'none',
+    accepted: 'none',
     because: 'unavailable',
     fault,
     reason: fault,

@@ -100,11 +100,13 @@ async function inspectConfigured(search: BinarySearch, configured: string): Prom
 /** Every installation of the system that runs; the others are no candidates. */
 async function findInstalled(search: BinarySearch): Promise<Binaries[]> {
   const inPath = (search.searchPath ?? '').split(delimiter).filter((directory) => directory.startsWith('/'));
-  const places = [
+  const directories = [
     ...(await Promise.all(inPath.map(realDirectoryOfPostgres))).flat(),
     ...(await Promise.all(search.systemPatterns.map(expand))).flat(),
   ];
-  const real = await Promise.all(places.map(async (place) => realpath(place).catch(() => place)));
+  const real = await Promise.all(
+    directories.map(async (directory) => realpath(directory).catch(() => directory)),
+  );
   const inspected = await Promise.all(
     [...new Set(real)].map(async (directory) => inspect(directory, search)),
   );
@@ -143,19 +145,19 @@ async function inspect(directory: string, search: BinarySearch): Promise<Binarie
 
 /** The directories that a pattern names: `*` stands for any text within its segment. */
 async function expand(pattern: string): Promise<string[]> {
-  let places = ['/'];
+  let directories = ['/'];
   for (const segment of pattern.split('/').filter((part) => part !== '')) {
     const [before, after] = segment.split('*');
-    const next = places.map(async (place) => {
-      if (after === undefined) return [join(place, segment)];
-      const entries = await readdir(place).catch(() => []);
+    const next = directories.map(async (directory) => {
+      if (after === undefined) return [join(directory, segment)];
+      const entries = await readdir(directory).catch(() => []);
       return entries
         .filter((name) => name.startsWith(before ?? '') && name.endsWith(after))
-        .map((name) => join(place, name));
+        .map((name) => join(directory, name));
     });
-    places = (await Promise.all(next)).flat();
+    directories = (await Promise.all(next)).flat();
   }
-  return places;
+  return directories;
 }
 
 function byVersion(a: Binaries, b: Binaries): number {

@@ -28,10 +28,10 @@ export async function bundleAt(directory: string): Promise<Bundle | undefined> {
 
 /** The bundle that node would find from `directory`: in its node_modules, or those of a parent. */
 export async function findBundle(directory: string): Promise<Bundle | undefined> {
-  for (let place = resolve(directory); ; place = dirname(place)) {
-    const bundle = await readBundle(join(place, 'node_modules', packageName));
+  for (let parent = resolve(directory); ; parent = dirname(parent)) {
+    const bundle = await readBundle(join(parent, 'node_modules', packageName));
     if (bundle !== undefined) return bundle;
-    if (place === dirname(place)) return undefined;
+    if (parent === dirname(parent)) return undefined;
   }
 }
 

@@ -42,7 +42,7 @@ const ways: Readonly<Record<string, () => Promise<unknown>>> = {
       timeoutMs: 5000,
       origin: 'escrow.example.com/log',
       clock: { now: () => new Date() },
-    }).hand([
+    }).deliver([
       {
         id: `ntc_${'1'.repeat(32)}`,
         entry: 1,
@@ -53,7 +53,7 @@ const ways: Readonly<Record<string, () => Promise<unknown>>> = {
         text: secret,
       },
     ] as never);
-    if (handed.took === 'none') throw new Error(handed.reason);
+    if (handed.accepted === 'none') throw new Error(handed.reason);
     return handed;
   },
 };

@@ -10,12 +10,12 @@ import { memoryOutbox } from './memoryOutbox.js';
 import { everyKind, noticeOf } from './samples.js';
 
 const unavailable: DeliveryResult = {
-  took: 'none',
+  accepted: 'none',
   because: 'unavailable',
   fault: 'It is out.',
   reason: 'out',
 };
-const refused: DeliveryResult = { took: 'none', because: 'refused', fault: 'No.', reason: 'no' };
+const refused: DeliveryResult = { accepted: 'none', because: 'refused', fault: 'No.', reason: 'no' };
 const POLL_MS = 1_000;
 const START = Date.parse('2026-02-03T04:05:06.789Z');
 
@@ -46,9 +46,9 @@ function stageOf(tells: number[], kinds: ReadonlySet<NoticeKind> = everyKind): S
   const sink: Sink = {
     name: 'sink',
     kinds,
-    hand: ([first]: Notices) => {
+    deliver: ([first]: Notices) => {
       handed.push(first.id);
-      return Promise.resolve(answers.shift() ?? { took: 1 });
+      return Promise.resolve(answers.shift() ?? { accepted: 1 });
     },
     close: () => undefined,
   };
@@ -119,7 +119,7 @@ test('what a daemon delivered and died before writing down is delivered again, u
 
 test('of an entry, those who have been told are not told again because another could not be', async () => {
   const stage = stageOf([3]);
-  stage.answers.push({ took: 1 }, unavailable);
+  stage.answers.push({ accepted: 1 }, unavailable);
   await stage.delivery.round();
   stage.nowMs += 1_000;
   await stage.again().round();
@@ -173,7 +173,7 @@ test.each(['refused', 'deferred'] as const)(
 
 test('a sink that throws is one that is out', async () => {
   const stage = stageOf([1]);
-  stage.delivery.sink.hand = () => Promise.reject(new Error('broken'));
+  stage.delivery.sink.deliver = () => Promise.reject(new Error('broken'));
   await stage.delivery.round();
   expect(stage.outbox.progress).toMatchObject({ attempts: 1, fault: 'The sink failed.' });
 });
@@ -187,10 +187,10 @@ test('a sink is told only the kinds that it wants', async () => {
 
 test('a daemon whose lease another has taken delivers nothing more', async () => {
   const stage = stageOf([3]);
-  const hand = stage.delivery.sink.hand.bind(stage.delivery.sink);
-  stage.delivery.sink.hand = (notices) => {
+  const deliver = stage.delivery.sink.deliver.bind(stage.delivery.sink);
+  stage.delivery.sink.deliver = (notices) => {
     stage.outbox.isTaken = true;
-    return hand(notices);
+    return deliver(notices);
   };
   expect(await stage.delivery.round()).toBe(POLL_MS);
   expect(await stage.delivery.round()).toBe(POLL_MS);
@@ -201,12 +201,12 @@ test('a daemon whose lease another has taken delivers nothing more', async () =>
 test('what is to be told again comes in its turn under its old id, is tried as often, and is noted as delivered', async () => {
   const stage = stageOf([1, 0, 1]);
   stage.toldAgain.set(1, [noticeOf({ id: 'old.0' }), noticeOf({ id: 'old.1' })]);
-  stage.answers.push({ took: 1 }, unavailable);
+  stage.answers.push({ accepted: 1 }, unavailable);
   await stage.delivery.round();
   expect(stage.handed).toEqual(['0.0', 'old.0']);
   expect(stage.outbox.progress).toMatchObject({ place: { entry: 1, position: 0 }, attempts: 1 });
   stage.nowMs += 2_000;
-  stage.answers.push({ took: 1 }, ...Array.from({ length: TRIES.refused }, () => refused));
+  stage.answers.push({ accepted: 1 }, ...Array.from({ length: TRIES.refused }, () => refused));
   await stage.again().round();
   expect(stage.outbox.again).toEqual(['old.0']);
   for (let turn = 0; turn < TRIES.refused; turn += 1) {
@@ -247,11 +247,11 @@ test('a deliverer that is stopped lets go of what hangs, and gives its lease bac
   };
   let asked: () => void = () => undefined;
   const isAsked = new Promise<void>((resolve) => (asked = resolve));
-  let letGo: (handing: DeliveryResult) => void = () => undefined;
+  let letGo: (result: DeliveryResult) => void = () => undefined;
   const sink: Sink = {
     name: 'hanging',
     kinds: everyKind,
-    hand: () =>
+    deliver: () =>
       new Promise((resolve) => {
         letGo = resolve;
         asked();

@@ -36,7 +36,7 @@ function sinkTo(more: Partial<MailOptions> = {}): MailSink {
 }
 
 test('a notice is one plain mail to one person', async () => {
-  expect(await sinkTo().hand([noticeOf(), noticeOf({ id: 'ntc_b' })])).toEqual({ took: 1 });
+  expect(await sinkTo().deliver([noticeOf(), noticeOf({ id: 'ntc_b' })])).toEqual({ accepted: 1 });
   expect(server.mails).toHaveLength(1);
   const [mail] = server.mails;
   expect(mail).toMatchObject({ from: 'escrowd@example.com', to: ['manager@example.com'], user: undefined });
@@ -52,7 +52,7 @@ test('a notice is one plain mail to one person', async () => {
 
 test('uses that follow each other are one mail to their owner; those of another grant are another', async () => {
   const notices = [useOf('ntc_1'), useOf('ntc_2'), useOf('ntc_3', 'grant_2')] as const;
-  expect(await sinkTo().hand(notices)).toEqual({ took: 2 });
+  expect(await sinkTo().deliver(notices)).toEqual({ accepted: 2 });
   expect(server.mails).toHaveLength(1);
   expect(server.mails[0]?.text).toContain('use ntc_1');
   expect(server.mails[0]?.text).toContain('use ntc_2');
@@ -61,7 +61,7 @@ test('uses that follow each other are one mail to their owner; those of another 
 
 test('what somebody has written begins no header and no other mail', async () => {
   const text = 'x\r\nBcc: mallory@example.com\r\n.\r\nMAIL FROM:<mallory@example.com>\r\n';
-  await sinkTo().hand([noticeOf({ text, to: 'manager' as PrincipalId })]);
+  await sinkTo().deliver([noticeOf({ text, to: 'manager' as PrincipalId })]);
   expect(server.mails).toHaveLength(1);
   expect(server.mails[0]?.to).toEqual(['manager@example.com']);
   expect(server.mails[0]?.text.split('\r\n\r\n')[0]).not.toMatch(/bcc/i);
@@ -83,15 +83,17 @@ test.each([
   '',
 ])('%j is no address: nothing is sent, and the operator is told', async (address) => {
   expect(isMailAddress(address)).toBe(false);
-  expect(await sinkTo({ addressOf: () => Promise.resolve(address) }).hand([noticeOf()])).toEqual({ took: 1 });
+  expect(await sinkTo({ addressOf: () => Promise.resolve(address) }).deliver([noticeOf()])).toEqual({
+    accepted: 1,
+  });
   expect(server.mails).toEqual([]);
   expect(unreachable).toEqual(['manager: their address is none']);
 });
 
 test('whoever has no address is told nothing by mail, which the operator reads once', async () => {
   const mute = sinkTo({ addressOf: () => Promise.resolve(undefined) });
-  expect(await mute.hand([noticeOf()])).toEqual({ took: 1 });
-  expect(await mute.hand([noticeOf()])).toEqual({ took: 1 });
+  expect(await mute.deliver([noticeOf()])).toEqual({ accepted: 1 });
+  expect(await mute.deliver([noticeOf()])).toEqual({ accepted: 1 });
   expect(unreachable).toEqual(['manager: there is no address of them']);
 });
 
@@ -101,14 +103,14 @@ test.each([
   [421, 'unavailable'],
 ])('a recipient that the server answers with %i is %s', async (code, because) => {
   server.refusals.push(code);
-  expect(await sinkTo().hand([noticeOf()])).toMatchObject({ because });
+  expect(await sinkTo().deliver([noticeOf()])).toMatchObject({ because });
 });
 
 test('a server that is not there, and a directory that cannot be read, are waited for', async () => {
   const directory = sinkTo({ addressOf: () => Promise.reject(new Error('no database')) });
-  expect(await directory.hand([noticeOf()])).toMatchObject({ because: 'unavailable' });
+  expect(await directory.deliver([noticeOf()])).toMatchObject({ because: 'unavailable' });
   await server.close();
-  expect(await sinkTo().hand([noticeOf()])).toMatchObject({
+  expect(await sinkTo().deliver([noticeOf()])).toMatchObject({
     because: 'unavailable',
     fault: 'The mail server does not work (ESOCKET).',
   });
@@ -122,18 +124,18 @@ test('credentials are sent under TLS only, which must be believed; wrong ones ar
   const { port } = guarded;
   try {
     const strange = sinkTo({ port, tls: 'starttls', credentials });
-    expect(await strange.hand([noticeOf()])).toMatchObject({ because: 'unavailable' });
+    expect(await strange.deliver([noticeOf()])).toMatchObject({ because: 'unavailable' });
     const wrong = sinkTo({ port, tls: 'starttls', ca: cert, credentials: { ...credentials, password: '?' } });
-    expect(await wrong.hand([noticeOf()])).toMatchObject({ because: 'unavailable' });
+    expect(await wrong.deliver([noticeOf()])).toMatchObject({ because: 'unavailable' });
     expect(guarded.mails).toEqual([]);
     const right = sinkTo({ port, tls: 'starttls', ca: cert, credentials });
-    expect(await right.hand([noticeOf()])).toEqual({ took: 1 });
+    expect(await right.deliver([noticeOf()])).toEqual({ accepted: 1 });
     expect(guarded.mails).toMatchObject([{ user: 'escrowd', secure: true }]);
   } finally {
     await guarded.close();
   }
   // a server without STARTTLS is told nothing
-  expect(await sinkTo({ tls: 'starttls', credentials }).hand([noticeOf()])).toMatchObject({
+  expect(await sinkTo({ tls: 'starttls', credentials }).deliver([noticeOf()])).toMatchObject({
     because: 'unavailable',
   });
   expect(server.mails).toEqual([]);
@@ -141,6 +143,6 @@ test('credentials are sent under TLS only, which must be believed; wrong ones ar
 
 test('a server from which TLS is expected at once is not spoken to in the clear', async () => {
   const quick = sinkTo({ tls: 'implicit', timeoutMs: 500 });
-  expect(await quick.hand([noticeOf()])).toMatchObject({ because: 'unavailable' });
+  expect(await quick.deliver([noticeOf()])).toMatchObject({ because: 'unavailable' });
   expect(server.mails).toEqual([]);
 });

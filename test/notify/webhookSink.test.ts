@@ -50,7 +50,7 @@ function signatureHeaders(): Record<string, string> {
 
 test('a notice is posted by itself, and another implementation of Standard Webhooks verifies it', async () => {
   const notice = noticeOf();
-  expect(await sinkTo().hand([notice, noticeOf({ id: 'ntc_b' })])).toEqual({ took: 1 });
+  expect(await sinkTo().deliver([notice, noticeOf({ id: 'ntc_b' })])).toEqual({ accepted: 1 });
   expect(receiver.received).toHaveLength(1);
   const [message] = receiver.received;
   const headers = signatureHeaders();
@@ -69,7 +69,7 @@ test('a notice is posted by itself, and another implementation of Standard Webho
 });
 
 test('what is changed on the way does not verify', async () => {
-  await sinkTo().hand([noticeOf()]);
+  await sinkTo().deliver([noticeOf()]);
   const body = receiver.received[0]?.body ?? '';
   const headers = signatureHeaders();
   const verify = (text: string, by = headers): unknown => new Webhook(secret).verify(text, by);
@@ -81,7 +81,7 @@ test('what is changed on the way does not verify', async () => {
 
 test('while secrets are rotated, a receiver verifies by the old one and by the new one', async () => {
   const newer = secretOf();
-  await sinkTo(receiver.url, { secrets: [newer, secret] }).hand([noticeOf()]);
+  await sinkTo(receiver.url, { secrets: [newer, secret] }).deliver([noticeOf()]);
   const body = receiver.received[0]?.body ?? '';
   for (const known of [secret, newer])
     expect(() => new Webhook(known).verify(body, signatureHeaders())).not.toThrow();
@@ -89,7 +89,7 @@ test('while secrets are rotated, a receiver verifies by the old one and by the n
 
 test.each([200, 204])('an answer of %i is a yes', async (status) => {
   receiver.answers.push({ status });
-  expect(await sinkTo().hand([noticeOf()])).toEqual({ took: 1 });
+  expect(await sinkTo().deliver([noticeOf()])).toEqual({ accepted: 1 });
 });
 
 test.each([
@@ -103,15 +103,15 @@ test.each([
   [503, 'unavailable'],
 ])('an answer of %i is a no: %s', async (status, because) => {
   receiver.answers.push({ status });
-  expect(await sinkTo().hand([noticeOf()])).toMatchObject({ took: 'none', because });
+  expect(await sinkTo().deliver([noticeOf()])).toMatchObject({ accepted: 'none', because });
 });
 
 test('a redirect is refused, and where it leads nothing is sent', async () => {
   const elsewhere = await startReceiver();
   try {
     receiver.answers.push({ status: 307, headers: { location: elsewhere.url } });
-    const handing = await sinkTo().hand([noticeOf()]);
-    expect(handing).toMatchObject({ because: 'refused', fault: expect.stringContaining('307') as string });
+    const result = await sinkTo().deliver([noticeOf()]);
+    expect(result).toMatchObject({ because: 'refused', fault: expect.stringContaining('307') as string });
     expect(elsewhere.received).toEqual([]);
   } finally {
     await elsewhere.close();
@@ -120,27 +120,27 @@ test('a redirect is refused, and where it leads nothing is sent', async () => {
 
 test('Retry-After in seconds is heeded, within an hour', async () => {
   receiver.answers.push({ status: 503, headers: { 'retry-after': '90' } });
-  expect(await sinkTo().hand([noticeOf()])).toMatchObject({ retryAfterMs: 90_000 });
+  expect(await sinkTo().deliver([noticeOf()])).toMatchObject({ retryAfterMs: 90_000 });
   receiver.answers.push({ status: 429, headers: { 'retry-after': '999999' } });
-  expect(await sinkTo().hand([noticeOf()])).toMatchObject({ retryAfterMs: 3_600_000 });
+  expect(await sinkTo().deliver([noticeOf()])).toMatchObject({ retryAfterMs: 3_600_000 });
 });
 
 test('a receiver that says nothing is given up on in time', async () => {
   receiver.answers.push('silence');
-  const handing = await sinkTo(receiver.url, { timeoutMs: 50 }).hand([noticeOf()]);
-  expect(handing).toMatchObject({ because: 'unavailable', fault: 'The receiver did not answer in time.' });
+  const result = await sinkTo(receiver.url, { timeoutMs: 50 }).deliver([noticeOf()]);
+  expect(result).toMatchObject({ because: 'unavailable', fault: 'The receiver did not answer in time.' });
 });
 
 test('a receiver that says too much is not listened to, and has taken it all the same', async () => {
   receiver.answers.push({ status: 200, body: 'x'.repeat(10_000_000) });
-  expect(await sinkTo().hand([noticeOf()])).toEqual({ took: 1 });
-  expect(await sinkTo().hand([noticeOf()])).toEqual({ took: 1 });
+  expect(await sinkTo().deliver([noticeOf()])).toEqual({ accepted: 1 });
+  expect(await sinkTo().deliver([noticeOf()])).toEqual({ accepted: 1 });
 });
 
 test('a receiver that is not there is unavailable', async () => {
   const { url } = receiver;
   await receiver.close();
-  expect(await sinkTo(url).hand([noticeOf()])).toMatchObject({
+  expect(await sinkTo(url).deliver([noticeOf()])).toMatchObject({
     because: 'unavailable',
     fault: 'The connection to the receiver failed (ECONNREFUSED).',
   });
@@ -151,7 +151,7 @@ test('a proxy of the environment is not used', async () => {
   const before = process.env['http_proxy'];
   process.env['http_proxy'] = 'http://127.0.0.1:1';
   try {
-    expect(await sinkTo().hand([noticeOf()])).toEqual({ took: 1 });
+    expect(await sinkTo().deliver([noticeOf()])).toEqual({ accepted: 1 });
   } finally {
     if (before === undefined) delete process.env['http_proxy'];
     else process.env['http_proxy'] = before;
@@ -170,9 +170,9 @@ test('by https, only a receiver whose certificate the configured authorities vou
   });
   try {
     const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    expect(await sinkTo(url).hand([noticeOf()])).toMatchObject({ because: 'unavailable' });
+    expect(await sinkTo(url).deliver([noticeOf()])).toMatchObject({ because: 'unavailable' });
     expect(requests).toBe(0);
-    expect(await sinkTo(url, { ca: tls.cert }).hand([noticeOf()])).toEqual({ took: 1 });
+    expect(await sinkTo(url, { ca: tls.cert }).deliver([noticeOf()])).toEqual({ accepted: 1 });
   } finally {
     sink?.close();
     server.closeAllConnections();

@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { trimToDer } from '../../src/system/der.js';
-import type { Place } from '../../src/escrow/records/layers.js';
+import type { LayerOwner } from '../../src/escrow/records/layers.js';
 import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
 import { byteStringsIn } from './byteStrings.js';
 import type { DatabaseDump } from './databaseDump.js';
@@ -119,7 +119,7 @@ export function contextsOf(dump: DatabaseDump): readonly (Buffer | undefined)[] 
     const { purposes } = deposit;
     const people = purposes.flatMap(({ shares }) => shares.map(({ depositary }) => depositary));
     const quorums = purposes.flatMap((each) => each.quorums.map(({ members }) => members));
-    const places: Place[] = [
+    const places: LayerOwner[] = [
       ...[...new Set(people)].map((depositary) => ({ depositary })),
       ...new Map(quorums.map((quorum) => [quorum.join(), { quorum }])).values(),
     ];

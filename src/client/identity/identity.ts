@@ -46,7 +46,7 @@ export const FILES = {
 } as const;
 
 /** Where a depositary's key is that never leaves its card: a PKCS#11 token of the depositary's own. */
-export interface CardPlace {
+export interface CardKeyLocation {
   /** Absolute path of the card's PKCS#11 module. */
   readonly module: string;
   /** The card's label (CKA_LABEL of the token). */
@@ -59,13 +59,13 @@ export interface CardPlace {
 export interface Unlocking {
   readonly passphrase?: AskPassphrase;
   /** The key on a card; `publicKey` is what it is known by (SPKI PEM). */
-  readonly card?: (place: CardPlace, publicKey: string) => Promise<DecryptionKey>;
+  readonly card?: (place: CardKeyLocation, publicKey: string) => Promise<DecryptionKey>;
 }
 
 /** What identity.json says. */
 export interface IdentityFile {
   readonly id: string;
-  readonly card: CardPlace | undefined;
+  readonly card: CardKeyLocation | undefined;
   readonly pins: (ServerPins & { readonly ca: string }) | undefined;
   /** Undefined: no witness is asked for. */
   readonly witnesses: WitnessPins | undefined;
@@ -90,7 +90,7 @@ export class Identity {
   /** The witnesses that must have cosigned what this principal is shown; undefined: none. */
   readonly witnesses: WitnessPins | undefined;
   readonly #pins: (ServerPins & { readonly ca: string }) | undefined;
-  readonly #card: CardPlace | undefined;
+  readonly #card: CardKeyLocation | undefined;
   readonly #unlocking: Unlocking;
 
   private constructor(directory: string, file: IdentityFile, signer: Signer, unlocking: Unlocking) {

@@ -10,7 +10,7 @@ import { DAEMON_ID } from '../../escrow/records/principals.js';
 import { exists, replaceFile, writeNewFile } from '../../system/files.js';
 import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from '../errors.js';
-import type { CardPlace, IdentityFile } from './identity.js';
+import type { CardKeyLocation, IdentityFile } from './identity.js';
 import { FILES, readIdentityFile } from './identity.js';
 import { jwkThumbprint } from '../../jose/jws.js';
 import type { PublicPart } from './publicPart.js';
@@ -29,7 +29,7 @@ export interface NewIdentity {
   /** Private keys are written under this passphrase; overwritten by the caller. */
   readonly passphrase?: Buffer;
   /** The depositary's key, when it is on a card: nothing of it is made. */
-  readonly card?: { readonly place: CardPlace; readonly publicKeyPem: string };
+  readonly card?: { readonly place: CardKeyLocation; readonly publicKeyPem: string };
 }
 
 const generate = promisify(generateKeyPair);

@@ -18,9 +18,9 @@ export interface RequestFacts extends NoticeRequest {
 }
 
 /** What an entry says to one person. */
-type Telling = Pick<Notice, 'kind' | 'to' | 'as' | 'text'>;
+type Message = Pick<Notice, 'kind' | 'to' | 'as' | 'text'>;
 
-interface Happening {
+interface LogEvent {
   readonly entry: Entry;
   /** Undefined when the entry is about no request that there is. */
   readonly request: RequestFacts | undefined;
@@ -32,7 +32,7 @@ interface Happening {
  */
 export function noticesOf(index: number, entry: Entry, request: RequestFacts | undefined): readonly Notice[] {
   const outcome = outcomeOf(entry);
-  return tellingsOf({ entry, request }).map(({ kind, to, as, text }) => ({
+  return messagesOf({ entry, request }).map(({ kind, to, as, text }) => ({
     id: `ntc_${sha256Hex(`${entry.id}\n${entry.phase}\n${kind}\n${to}`).slice(0, 32)}`,
     kind,
     to,
@@ -54,35 +54,35 @@ const TELLS_REQUEST: ReadonlySet<NoticeKind> = new Set<NoticeKind>(['asked', 'ap
 /** Whether what an entry says depends on the request that it is about. */
 export function needsRequest({ act, phase, subject }: Entry): boolean {
   const tells = phase === 'done' || phase === 'failed';
-  return tells && subject.recovery !== undefined && isTold(act) && TOLD[act] !== used;
+  return tells && subject.recovery !== undefined && isTold(act) && NOTICE_RULES[act] !== used;
 }
 
-function tellingsOf(happening: Happening): readonly Telling[] {
-  const { entry } = happening;
+function messagesOf(event: LogEvent): readonly Message[] {
+  const { entry } = event;
   if (!isTold(entry.act)) return [];
   switch (entry.phase) {
     case 'attempted':
       return [];
     case 'done':
-      return TOLD[entry.act](happening);
+      return NOTICE_RULES[entry.act](event);
     case 'denied':
-      return refused(happening);
+      return refused(event);
     case 'failed':
-      if (TOLD[entry.act] === used) return used(happening);
+      if (NOTICE_RULES[entry.act] === used) return used(event);
       // what broke can be tried again, unless it has ended the request
-      return entry.detail['status'] === 'failed' ? decided(happening) : [];
+      return entry.detail['status'] === 'failed' ? decided(event) : [];
   }
 }
 
 /** The acts that are told about, and how when they are done. */
-const TOLD = {
+const NOTICE_RULES = {
   'recovery.request': asked,
   // nothing is decided yet, and the owner can still do something
   'recovery.intend': intended,
   'recovery.remind': reminded,
-  'recovery.approve': (happening) =>
+  'recovery.approve': (event) =>
     // one approval of several decides nothing yet
-    happening.entry.detail['status'] === 'approved' ? decided(happening) : [],
+    event.entry.detail['status'] === 'approved' ? decided(event) : [],
   'recovery.deny': decided,
   'recovery.veto': decided,
   'recovery.cancel': decided,
@@ -95,14 +95,14 @@ const TOLD = {
   'grant.revoke': decided,
   'grant.expire': decided,
   'grant.exhaust': decided,
-} as const satisfies Partial<Record<Act, (happening: Happening) => readonly Telling[]>>;
+} as const satisfies Partial<Record<Act, (event: LogEvent) => readonly Message[]>>;
 
-function isTold(act: string): act is keyof typeof TOLD {
-  return Object.hasOwn(TOLD, act);
+function isTold(act: string): act is keyof typeof NOTICE_RULES {
+  return Object.hasOwn(NOTICE_RULES, act);
 }
 
 /** Those who may decide, and the owner. */
-function asked({ entry, request }: Happening): readonly Telling[] {
+function asked({ entry, request }: LogEvent): readonly Message[] {
   const kind = 'asked';
   const owner = ownerOf(entry);
   const what = request === undefined ? 'asks for keys' : `asks ${wish(request)}`;
@@ -111,12 +111,12 @@ function asked({ entry, request }: Happening): readonly Telling[] {
   const id = entry.subject.recovery ?? '';
   const toDeciders = (request?.deciders ?? [])
     .filter((decider) => decider !== owner)
-    .map((to): Telling => {
+    .map((to): Message => {
       const whose = owner === undefined ? '' : `, owned by ${owner}`;
       const text = `${entry.actor} ${what}${whose}.${why} You may approve or deny it${until}: request ${id}.`;
       return { kind, to, as: 'depositary', text };
     });
-  const toOwner: readonly Telling[] =
+  const toOwner: readonly Message[] =
     owner === undefined
       ? []
       : [
@@ -131,20 +131,20 @@ function asked({ entry, request }: Happening): readonly Telling[] {
 }
 
 /** The owner and whoever asked; and those who may decide, once the delay runs that some of them have begun. */
-function intended(happening: Happening): readonly Telling[] {
-  const { entry, request } = happening;
+function intended(event: LogEvent): readonly Message[] {
+  const { entry, request } = event;
   const { repliesFrom } = entry.detail;
-  if (typeof repliesFrom !== 'string') return decided(happening);
+  if (typeof repliesFrom !== 'string') return decided(event);
   const id = entry.subject.recovery ?? '';
   const text = `${happened(entry, request)}. Whoever has said that they intend to approves then, or denies it: request ${id}.`;
   const toDeciders = (request?.deciders ?? [])
     .filter((decider) => decider !== ownerOf(entry))
-    .map((to): Telling => ({ kind: 'asked', to, as: 'depositary', text }));
-  return [...decided(happening), ...toDeciders];
+    .map((to): Message => ({ kind: 'asked', to, as: 'depositary', text }));
+  return [...decided(event), ...toDeciders];
 }
 
 /** Those whom the entry names: the delay is over that their intents began. */
-function reminded({ entry, request }: Happening): readonly Telling[] {
+function reminded({ entry, request }: LogEvent): readonly Message[] {
   const id = entry.subject.recovery ?? '';
   const until = request === undefined ? '' : `, until ${request.expiresAt}`;
   const what =
@@ -154,14 +154,14 @@ function reminded({ entry, request }: Happening): readonly Telling[] {
   const text = `The delay of request ${id} is over: as you have said that you intend to, approve it now, or deny it${until}.${what}`;
   const { depositaries } = entry.detail;
   const named = Array.isArray(depositaries) ? (depositaries as readonly Json[]) : [];
-  return named.flatMap((name): readonly Telling[] => {
+  return named.flatMap((name): readonly Message[] => {
     const to = typeof name === 'string' ? parsePrincipalId(name) : undefined;
     return to === undefined ? [] : [{ kind: 'approval-due', to, as: 'depositary', text }];
   });
 }
 
 /** The owner and whoever asked. */
-function decided({ entry, request }: Happening): readonly Telling[] {
+function decided({ entry, request }: LogEvent): readonly Message[] {
   const about = request === undefined ? '' : ` ${request.requester} had asked ${wish(request)}.`;
   const text = `${happened(entry, request)}.${about}`;
   const owner = ownerOf(entry);
@@ -175,15 +175,15 @@ function decided({ entry, request }: Happening): readonly Telling[] {
 }
 
 /** The owner, whoever asked, and those who might have gone on deciding. */
-function stopped(happening: Happening): readonly Telling[] {
-  const told = decided(happening);
-  const text = told[0]?.text ?? `${happened(happening.entry, happening.request)}.`;
-  const others = (happening.request?.deciders ?? []).filter((to) => told.every((one) => one.to !== to));
-  return [...others.map((to): Telling => ({ kind: 'decided', to, as: 'depositary', text })), ...told];
+function stopped(event: LogEvent): readonly Message[] {
+  const told = decided(event);
+  const text = told[0]?.text ?? `${happened(event.entry, event.request)}.`;
+  const others = (event.request?.deciders ?? []).filter((to) => told.every((one) => one.to !== to));
+  return [...others.map((to): Message => ({ kind: 'decided', to, as: 'depositary', text })), ...told];
 }
 
 /** The owner. A use that failed is told as well: it is counted, and what the token did is not known. */
-function used({ entry }: Happening): readonly Telling[] {
+function used({ entry }: LogEvent): readonly Message[] {
   const to = ownerOf(entry);
   if (to === undefined) return [];
   const what = entry.act === 'grant.decrypt' ? 'decrypt with' : 'sign with';
@@ -197,7 +197,7 @@ function used({ entry }: Happening): readonly Telling[] {
 }
 
 /** The owner, of what others tried with their keys. That two were busy with the same thing is nobody's refusal. */
-function refused({ entry }: Happening): readonly Telling[] {
+function refused({ entry }: LogEvent): readonly Message[] {
   const to = ownerOf(entry);
   if (to === undefined || to === entry.actor || entry.error === 'busy') return [];
   const { key, keys = key === undefined ? [] : [key] } = entry.subject;

@@ -45,7 +45,7 @@ export async function history(
     upTo,
   );
   return {
-    items: found.items.map((item, place) => ({ ...item, proof: proofs[place] ?? [] })),
+    items: found.items.map((item, position) => ({ ...item, proof: proofs[position] ?? [] })),
     next: found.next,
     checkpoint,
   };

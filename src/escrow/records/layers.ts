@@ -54,20 +54,20 @@ export interface Layers {
 }
 
 /** Whose link a layer is, or of which quorum it is a layer. */
-export type Place = { readonly depositary: string } | { readonly quorum: readonly string[] };
+export type LayerOwner = { readonly depositary: string } | { readonly quorum: readonly string[] };
 
 /**
  * Associated data of a sealed layer: the SHA-256 of canonical JSON. It ties every ciphertext to its place: one that is moved
  * to another key, purpose or quorum does not open; nor, in version 2, for whoever takes the deposit for one of another
  * generation, token or terms.
  */
-export function layerContext({ key, purpose, binding, terms }: Layers, place: Place): Uint8Array {
+export function layerContext({ key, purpose, binding, terms }: Layers, owner: LayerOwner): Uint8Array {
   return createHash('sha256')
     .update(
       canonicalJson(
         binding.version === 1
-          ? { version: 1, key, purpose, ...place }
-          : { ...binding, key, purpose, terms, ...place },
+          ? { version: 1, key, purpose, ...owner }
+          : { ...binding, key, purpose, terms, ...owner },
       ),
     )
     .digest();

@@ -47,10 +47,10 @@ export interface Explanation {
 /** Explains what would be decided for a key, without making one. Pure; quorums are worked out for this owner only. */
 export function explain(policy: Policy, question: Question, enrolled: EnrolledKeys): Explanation {
   const { owner, spec, use } = question;
-  const place = policy.rules.findIndex((rule) => mismatches(rule, owner, spec, use).length === 0);
-  const rule = policy.rules[place];
+  const position = policy.rules.findIndex((rule) => mismatches(rule, owner, spec, use).length === 0);
+  const rule = policy.rules[position];
   const considered = policy.rules
-    .slice(0, place < 0 ? policy.rules.length : place + 1)
+    .slice(0, position < 0 ? policy.rules.length : position + 1)
     .map((one) => ({ rule: one.name, because: mismatches(one, owner, spec, use) }));
   const chosen = quorumsOf(policy, question);
   const quorums = 'quorums' in chosen ? chosen.quorums : [];

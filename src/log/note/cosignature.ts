@@ -89,8 +89,8 @@ export function parseWitnessKey(vkey: string): WitnessKey {
 export function parseWitnessKeys(vkeys: readonly string[]): readonly WitnessKey[] {
   if (vkeys.length > maximumWitnesses) throw new NoteError(`more than ${maximumWitnesses} witnesses`);
   const keys = vkeys.map(parseWitnessKey);
-  for (const [place, key] of keys.entries()) {
-    if (keys.slice(0, place).some((other) => sameBytes(other.publicKey, key.publicKey))) {
+  for (const [position, key] of keys.entries()) {
+    if (keys.slice(0, position).some((other) => sameBytes(other.publicKey, key.publicKey))) {
       throw new NoteError(`the key of the witness ${key.name} stands twice`);
     }
   }

@@ -219,8 +219,8 @@ export class FollowedLog implements Followed {
         );
       }
       written.note(batch, first);
-      batch.entries.forEach((entry, place) => {
-        this.#take(entry, batch.leaves[place] ?? leafHash(entry));
+      batch.entries.forEach((entry, position) => {
+        this.#take(entry, batch.leaves[position] ?? leafHash(entry));
       });
     }
     this.#answer();

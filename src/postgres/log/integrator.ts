@@ -295,11 +295,12 @@ async function requireStored(ask: Ask, leaves: readonly Uint8Array[], first: num
   for (let done = 0; done < leaves.length; done += pageLength) {
     const expected = leaves.slice(done, done + pageLength);
     const stored = await readLeaves(ask, first + done, expected.length);
-    expected.forEach((leaf, place) => {
-      const found = stored[place];
-      if (found === undefined) throw new LogDamaged(`the entry ${first + done + place} is gone from the log`);
+    expected.forEach((leaf, position) => {
+      const found = stored[position];
+      if (found === undefined)
+        throw new LogDamaged(`the entry ${first + done + position} is gone from the log`);
       if (!sameBytes(found, leaf)) {
-        throw new LogDamaged(`the entry ${first + done + place} is not what was written there`);
+        throw new LogDamaged(`the entry ${first + done + position} is not what was written there`);
       }
     });
   }

@@ -70,11 +70,12 @@ async function checkTree(ask: Ask, signed: Checkpoint, rehashed: number): Promis
     const count = Math.min(tilesAtOnce, fullTiles - tile);
     const leaves = await readLeaves(ask, tile * tileWidth, count * tileWidth);
     const expected = await hashes.readHashes(8, tile, count);
-    expected.forEach((hash, place) => {
+    expected.forEach((hash, position) => {
       const frontier = Frontier.empty();
-      for (const leaf of leaves.slice(place * tileWidth, (place + 1) * tileWidth)) frontier.append(leaf);
+      for (const leaf of leaves.slice(position * tileWidth, (position + 1) * tileWidth))
+        frontier.append(leaf);
       if (!sameBytes(frontier.root(), hash)) {
-        const from = (tile + place) * tileWidth;
+        const from = (tile + position) * tileWidth;
         throw new LogDamaged(`one of the entries ${from} to ${from + tileWidth - 1} is not what was logged`);
       }
     });

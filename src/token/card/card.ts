@@ -14,7 +14,7 @@ import { findSlot, importSpki, logIn } from '../service/findLongLived.js';
  */
 
 /** Where the key is. */
-export interface CardPlace {
+export interface CardKeyLocation {
   readonly module: string;
   readonly token: string;
   readonly key: string;
@@ -38,7 +38,7 @@ export interface OpenCard {
 }
 
 /** The public key of the card's key (SPKI PEM); nobody logs in. @throws TokenNotReady */
-export function readCardKey(place: CardPlace): string {
+export function readCardKey(place: CardKeyLocation): string {
   return atCard(place, ({ driver, slot }) => {
     const session = openSession(driver, slot);
     try {
@@ -52,7 +52,7 @@ export function readCardKey(place: CardPlace): string {
 }
 
 /** Logs in, once, and finds the key. The PIN is overwritten. @throws TokenNotReady */
-export function openCard(place: CardPlace, pin: Buffer): OpenCard {
+export function openCard(place: CardKeyLocation, pin: Buffer): OpenCard {
   const card = loadCard(place);
   try {
     const session = logIn(card.driver, card.slot, pin);
@@ -100,7 +100,7 @@ interface Card {
   readonly slot: Handle;
 }
 
-function atCard<T>(place: CardPlace, work: (card: Card) => T): T {
+function atCard<T>(place: CardKeyLocation, work: (card: Card) => T): T {
   const card = loadCard(place);
   try {
     return work(card);
@@ -109,7 +109,7 @@ function atCard<T>(place: CardPlace, work: (card: Card) => T): T {
   }
 }
 
-function loadCard({ module, token }: CardPlace): Card {
+function loadCard({ module, token }: CardKeyLocation): Card {
   const loaded = loadModule(module);
   try {
     return { loaded, driver: loaded.driver, slot: findSlot(loaded.driver, token) };
@@ -122,7 +122,7 @@ function loadCard({ module, token }: CardPlace): Card {
   }
 }
 
-function theOnly(driver: PKCS11, session: Handle, objectClass: number, place: CardPlace): Handle {
+function theOnly(driver: PKCS11, session: Handle, objectClass: number, place: CardKeyLocation): Handle {
   const [handle, second] = findAll(driver, session, [
     { type: pkcs11.CKA_CLASS, value: objectClass },
     { type: pkcs11.CKA_KEY_TYPE, value: pkcs11.CKK_RSA },

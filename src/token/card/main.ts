@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { obtainPin } from '../ceremony/pins.js';
 import { CeremonyRefused } from '../ceremony/ceremonySession.js';
 import { TokenNotReady } from '../cryptoki/faults.js';
-import type { CardPlace } from './card.js';
+import type { CardKeyLocation } from './card.js';
 import { openCard, readCardKey } from './card.js';
 
 /** Where questions come from: a pipe of its own, since a person types the PIN on the standard input. */
@@ -14,7 +14,7 @@ const QUESTIONS = 3;
 
 const question = z.strictObject({ oaep: z.enum(['RSA-OAEP', 'RSA-OAEP-256']), ciphertext: z.base64url() });
 
-interface Options extends CardPlace {
+interface Options extends CardKeyLocation {
   readonly pinFile?: string;
 }
 

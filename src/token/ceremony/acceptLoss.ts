@@ -14,15 +14,15 @@ import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.j
 export function acceptLoss(
   order: TokenLocation & Continued & { readonly userPin: Buffer },
 ): Promise<CeremonyRecord> {
-  return withToken(order, (table) => {
+  return withToken(order, (ceremony) => {
     if (!order.profile.dataObjects)
       throw new CeremonyRefused(
         'This kind of token remembers nothing of the log: there is nothing to accept.',
       );
-    const slot = getSlot(table);
-    const { driver } = table;
+    const slot = getSlot(ceremony);
+    const { driver } = ceremony;
     return asUser(slot, order.userPin, (session) => {
-      requireRecorded(table, session.handle, order.before);
+      requireRecorded(ceremony, session.handle, order.before);
       const lost = remembered(() => readAnchor(driver, session.handle));
       putAnchor(driver, session.handle, { ...emptyAnchor, lost });
       const root = Buffer.from(lost.root).toString('base64');

@@ -21,7 +21,7 @@ export class CeremonyRefused extends Error {
 /** The module, loaded for one act of the ceremony. */
 export interface CeremonySession {
   readonly driver: PKCS11;
-  readonly place: TokenLocation;
+  readonly location: TokenLocation;
   /** The slot of the token, if it has been initialised under this label. */
   findSlot(): Slot | undefined;
   /** A slot whose token nobody has initialised. */
@@ -30,13 +30,13 @@ export interface CeremonySession {
 
 /** Loads the module for the length of `work`. Nobody else in this process may have the token open. */
 export async function withToken<T>(
-  place: TokenLocation,
-  work: (table: CeremonySession) => Promise<T>,
+  location: TokenLocation,
+  work: (ceremony: CeremonySession) => Promise<T>,
 ): Promise<T> {
   const loaded = loadModule(
-    findModule(place.profile, place.modulePath),
-    place.environment,
-    libraryParameters(place.profile, place.label, place.environment),
+    findModule(location.profile, location.modulePath),
+    location.environment,
+    libraryParameters(location.profile, location.label, location.environment),
   );
   const module = new Module(loaded.driver);
   const slots = (): readonly Slot[] => {
@@ -47,13 +47,15 @@ export async function withToken<T>(
   try {
     return await work({
       driver: loaded.driver,
-      place,
+      location,
       findSlot: () => {
         const [found, second] = slots().filter(
-          (slot) => initialised(slot) && slot.getToken().label === place.label,
+          (slot) => initialised(slot) && slot.getToken().label === location.label,
         );
         if (second !== undefined) {
-          throw new CeremonyRefused(`More than one token is called "${place.label}": remove or rename one.`);
+          throw new CeremonyRefused(
+            `More than one token is called "${location.label}": remove or rename one.`,
+          );
         }
         return found;
       },
@@ -65,11 +67,11 @@ export async function withToken<T>(
 }
 
 /** The slot of the token. Throws {@link CeremonyRefused} when there is no such token. */
-export function getSlot(table: CeremonySession): Slot {
-  const slot = table.findSlot();
+export function getSlot(ceremony: CeremonySession): Slot {
+  const slot = ceremony.findSlot();
   if (slot === undefined) {
     throw new CeremonyRefused(
-      `There is no token called "${table.place.label}": run \`ceremony init\` first.`,
+      `There is no token called "${ceremony.location.label}": run \`ceremony init\` first.`,
     );
   }
   return slot;

@@ -6,8 +6,8 @@ import { enrol } from './enrol.js';
 import { readText, requireAbsent, writeText } from './files.js';
 import { initialise } from './initialise.js';
 import { obtainNewPin, obtainPin } from './pins.js';
-import type { PlaceOptions } from './place.js';
-import { readPlace, withPlace } from './place.js';
+import type { TokenOptions } from './tokenOptions.js';
+import { readTokenLocation, withTokenOptions } from './tokenOptions.js';
 import type { CeremonyRecord, Continued } from './record.js';
 import { readRecord, recordText } from './record.js';
 import { renew } from './renew.js';
@@ -16,20 +16,20 @@ import type { Pins, TokenLocation } from './ceremonySession.js';
 import { versionLine } from '../../version.js';
 
 /** As typed after a command that is about a token. */
-interface TokenOptions extends PlaceOptions {
+interface CommandOptions extends TokenOptions {
   readonly soPinFile?: string;
   readonly userPinFile?: string;
   readonly json?: boolean;
 }
 
-interface RecordOptions extends TokenOptions {
+interface RecordOptions extends CommandOptions {
   readonly record: string;
 }
 
 /** The `ceremony` command line. `profiles` is the folder of the token profiles, `print` writes to the standard output. */
 export function ceremonyCommands(profiles: string, print: (text: string) => void): Command {
-  const place = (options: PlaceOptions): TokenLocation => readPlace(profiles, options);
-  const tell = (record: CeremonyRecord, options: TokenOptions, next: string): void => {
+  const place = (options: TokenOptions): TokenLocation => readTokenLocation(profiles, options);
+  const tell = (record: CeremonyRecord, options: CommandOptions, next: string): void => {
     print(
       options.json === true ? `${JSON.stringify(record, null, 2)}\n` : `${recordText(record)}\n${next}\n`,
     );
@@ -63,7 +63,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .addHelpText('after', WHOLE_CEREMONY)
     .showHelpAfterError('(--help says more)');
 
-  withPins(withPlace(program.command('init')))
+  withPins(withTokenOptions(program.command('init')))
     .description('initialise a token and make its long-lived keys: key-encryption keys, identity and log')
     .requiredOption('--record <file>', 'where to write the record of the ceremony (JSON, public)')
     .option('--json', 'print the record as JSON')
@@ -114,7 +114,7 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       },
     );
 
-  withPins(withPlace(program.command('enrol')))
+  withPins(withTokenOptions(program.command('enrol')))
     .description('make the public key of a depositary trusted, once it has answered its challenge')
     .argument('<id>', 'the depositary, as the directory calls it')
     .requiredOption('--challenge <file>', 'the challenge that was given out')
@@ -137,14 +137,14 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       },
     );
 
-  withPins(withPlace(program.command('renew')))
+  withPins(withTokenOptions(program.command('renew')))
     .description("make the ceremony's keys anew, beside the old ones, which then only open what they sealed")
     .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
     .option('--json', 'print the record as JSON')
     .addHelpText('after', RENEW_HELP)
     .action((options: RecordOptions) => goOn(options, 'both', renew, afterRenew(options.record)));
 
-  withPlace(program.command('accept-loss'))
+  withTokenOptions(program.command('accept-loss'))
     .description('accept that the database has lost entries of the log that the token remembers')
     .option('--user-pin-file <file>', 'read the user PIN from here instead of asking')
     .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
@@ -152,13 +152,13 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
     .addHelpText('after', ACCEPT_LOSS_HELP)
     .action((options: RecordOptions) => goOn(options, 'user', acceptLoss, AFTER_ACCEPT_LOSS));
 
-  withPlace(program.command('show'))
+  withTokenOptions(program.command('show'))
     .description(
       'print the long-lived objects with their attributes as the token gives them back; changes nothing',
     )
     .option('--user-pin-file <file>', 'read the user PIN from here instead of asking')
     .option('--json', 'print as JSON')
-    .action(async (options: TokenOptions) => {
+    .action(async (options: CommandOptions) => {
       const at = place(options);
       const userPin = await obtainPin('user', options.userPinFile);
       const record = await zeroing([userPin], () => show({ ...at, userPin, events: [] }));

@@ -32,27 +32,27 @@ export interface Enrolment extends TokenLocation, Pins, Continued {
 export function enrol(order: Enrolment): Promise<CeremonyRecord> {
   const depositary = checkAnswer(order.id, order.challenge, order.answer);
   const label = serverForLabel(depositary.id, 1);
-  return withToken(order, async (table) => {
-    const slot = getSlot(table);
+  return withToken(order, async (ceremony) => {
+    const slot = getSlot(ceremony);
     const server = await asUser(slot, order.userPin, ({ handle }) => {
-      requireRecorded(table, handle, order.before);
-      requireNone(table, handle, depositary.id);
-      return makeServerPair(table, handle, label);
+      requireRecorded(ceremony, handle, order.before);
+      requireNone(ceremony, handle, depositary.id);
+      return makeServerPair(ceremony, handle, label);
     });
     try {
-      await asKeeper(table, slot, order, ({ handle }) =>
-        makeTrusted(table, handle, [
+      await asKeeper(ceremony, slot, order, ({ handle }) =>
+        makeTrusted(ceremony, handle, [
           { label, key: importSpki(server) },
           { label: `depositary:${depositary.id}`, key: depositary.key },
         ]),
       );
     } catch (error) {
       await asUser(slot, order.userPin, ({ handle }) => {
-        destroyPrivateHalf(table, handle, label);
+        destroyPrivateHalf(ceremony, handle, label);
       });
       throw error;
     }
-    return asUser(slot, order.userPin, (session) => record(table, slot, session, order, depositary));
+    return asUser(slot, order.userPin, (session) => record(ceremony, slot, session, order, depositary));
   });
 }
 
@@ -67,13 +67,13 @@ function requireNone({ driver }: CeremonySession, session: Handle, id: Principal
 }
 
 function record(
-  table: CeremonySession,
+  ceremony: CeremonySession,
   slot: Slot,
   session: Session,
   order: Enrolment,
   { id, key }: ProvenDepositary,
 ): CeremonyRecord {
   const shown = fingerprint(key.export({ type: 'spki', format: 'der' })).toString('hex');
-  const from = { driver: table.driver, profile: order.profile, slot };
+  const from = { driver: ceremony.driver, profile: order.profile, slot };
   return continueRecord(from, session, order, `enrolled: ${id}, whose key is ${shown}`);
 }

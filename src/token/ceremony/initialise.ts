@@ -24,23 +24,23 @@ export interface Initialisation extends TokenLocation, Pins {
  * keys when it holds nothing of escrowd. What was made is destroyed again when a later step fails.
  */
 export function initialise(order: Initialisation): Promise<CeremonyRecord> {
-  return withToken(order, async (table) => {
+  return withToken(order, async (ceremony) => {
     requireTwoPins(order);
-    const slot = table.findSlot() ?? (await initialiseToken(table, order));
+    const slot = ceremony.findSlot() ?? (await initialiseToken(ceremony, order));
     await asUser(slot, order.userPin, (session) => {
-      requireEmpty(table, session);
+      requireEmpty(ceremony, session);
     });
-    const keks = await makeKeks(table, slot, order, 1);
+    const keks = await makeKeks(ceremony, slot, order, 1);
     return asUser(slot, order.userPin, (session) => {
       try {
-        makeOwnKeys(table, session);
+        makeOwnKeys(ceremony, session);
       } catch (error) {
-        destroyKeks(table, session.handle, keks);
+        destroyKeks(ceremony, session.handle, keks);
         throw error;
       }
       const anchor = order.profile.dataObjects ? ', and anchor:log' : '';
       const what = `initialised: ${keks.join(', ')}, identity and log were made${anchor}`;
-      const from = { driver: table.driver, profile: order.profile, slot };
+      const from = { driver: ceremony.driver, profile: order.profile, slot };
       return continueRecord(from, session, { now: order.now, before: { events: [] } }, what);
     });
   });
@@ -56,16 +56,16 @@ function requireTwoPins({ profile, soPin, userPin }: Initialisation): void {
   }
 }
 
-async function initialiseToken(table: CeremonySession, order: Initialisation): Promise<Slot> {
-  const free = table.findFreeSlot();
+async function initialiseToken(ceremony: CeremonySession, order: Initialisation): Promise<Slot> {
+  const free = ceremony.findFreeSlot();
   if (free === undefined) throw new CeremonyRefused('No slot has a token that is not initialised yet.');
   if (order.profile.securityOfficer === 'until-first-pin') return setFirstPin(free, order);
   if (Buffer.byteLength(order.label) > 32) throw new CeremonyRefused('A label has at most 32 bytes.');
   // C_InitToken wants 32 bytes, padded with blanks (PKCS#11 2.40 section 5.5).
   const padding = ' '.repeat(32 - Buffer.byteLength(order.label));
-  table.driver.C_InitToken(free.handle, order.soPin.toString('utf8'), order.label + padding);
+  ceremony.driver.C_InitToken(free.handle, order.soPin.toString('utf8'), order.label + padding);
   // The token may have moved to another slot, as it does in SoftHSM.
-  const slot = getSlot(table);
+  const slot = getSlot(ceremony);
   await asSecurityOfficer(slot, order.soPin, (session) => {
     session.initPin(order.userPin.toString('utf8'));
   });
@@ -82,25 +82,27 @@ async function setFirstPin(free: Slot, order: Initialisation): Promise<Slot> {
   return free;
 }
 
-function requireEmpty(table: CeremonySession, session: Session): void {
-  const found = describeObjects(table.driver, session, table.place.profile);
-  const { dataObjects } = table.place.profile;
+function requireEmpty(ceremony: CeremonySession, session: Session): void {
+  const found = describeObjects(ceremony.driver, session, ceremony.location.profile);
+  const { dataObjects } = ceremony.location.profile;
   const anchored =
-    dataObjects && readAnchor(table.driver, session.handle) !== undefined ? ['anchor:log'] : [];
+    dataObjects && readAnchor(ceremony.driver, session.handle) !== undefined ? ['anchor:log'] : [];
   const labels = [...new Set([...found.map(({ label }) => label), ...anchored])].join(', ');
   if (labels !== '') {
-    throw new CeremonyRefused(`The token "${table.place.label}" is in use already: it holds ${labels}.`);
+    throw new CeremonyRefused(
+      `The token "${ceremony.location.label}" is in use already: it holds ${labels}.`,
+    );
   }
 }
 
 /** `identity` and `log`, and the anchor. */
-function makeOwnKeys(table: CeremonySession, { handle: session }: Session): void {
-  const { driver, place } = table;
+function makeOwnKeys(ceremony: CeremonySession, { handle: session }: Session): void {
+  const { driver, location } = ceremony;
   const made: Handle[] = [];
   try {
-    made.push(...makeSigningPair(table, session, 'identity', 'ECDSA-P256'));
-    made.push(...makeSigningPair(table, session, 'log', place.profile.logKey));
-    if (place.profile.dataObjects) putAnchor(driver, session, emptyAnchor);
+    made.push(...makeSigningPair(ceremony, session, 'identity', 'ECDSA-P256'));
+    made.push(...makeSigningPair(ceremony, session, 'log', location.profile.logKey));
+    if (location.profile.dataObjects) putAnchor(driver, session, emptyAnchor);
   } catch (error) {
     for (const object of made) driver.C_DestroyObject(session, object);
     throw error;
@@ -108,13 +110,13 @@ function makeOwnKeys(table: CeremonySession, { handle: session }: Session): void
 }
 
 function makeSigningPair(
-  { driver, place }: CeremonySession,
+  { driver, location }: CeremonySession,
   session: Handle,
   label: 'identity' | 'log',
   algorithm: 'Ed25519' | 'ECDSA-P256',
 ): readonly Handle[] {
-  const mechanisms = new Mechanisms(place.profile);
-  const dialect = new Dialect(place.profile);
+  const mechanisms = new Mechanisms(location.profile);
+  const dialect = new Dialect(location.profile);
   const edwards = algorithm === 'Ed25519';
   const asked = signingPair(
     label,

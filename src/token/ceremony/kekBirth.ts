@@ -32,13 +32,13 @@ import {
  * @throws CeremonyRefused when a trusted key of the token would take a rotating key out
  */
 export function makeKeks(
-  table: CeremonySession,
+  ceremony: CeremonySession,
   slot: Slot,
   pins: Pins,
   version: number,
 ): Promise<readonly string[]> {
-  const birth = new KekBirth(table, version);
-  if (!agreesOnKeks(table.place.profile)) {
+  const birth = new KekBirth(ceremony, version);
+  if (!agreesOnKeks(ceremony.location.profile)) {
     return asUser(slot, pins.userPin, (session) => birth.generate(session.handle));
   }
   return officerThenUser(
@@ -75,11 +75,11 @@ class KekBirth {
   readonly #made: { readonly handle: Handle; readonly label: string }[] = [];
 
   constructor(
-    private readonly table: CeremonySession,
+    private readonly ceremony: CeremonySession,
     private readonly version: number,
   ) {
-    this.#mechanisms = new Mechanisms(table.place.profile);
-    this.#dialect = new Dialect(table.place.profile);
+    this.#mechanisms = new Mechanisms(ceremony.location.profile);
+    this.#dialect = new Dialect(ceremony.location.profile);
     this.#kwp = this.#mechanisms.number('keyWrapWithPadding');
   }
 
@@ -90,7 +90,7 @@ class KekBirth {
         const label = kekLabel(kind, this.version);
         const template = kekTemplate(kind, label, this.#kwp);
         const mechanism = this.#mechanisms.plain('aesKeyGen');
-        const { driver } = this.table;
+        const { driver } = this.ceremony;
         this.#keep(
           session,
           label,
@@ -103,7 +103,7 @@ class KekBirth {
 
   /** As the security officer, who alone makes a key trusted. */
   agree(session: Handle): Agreed {
-    const { driver } = this.table;
+    const { driver } = this.ceremony;
     const peer = this.#pair(session);
     const [point] = readBytes(driver, session, peer.publicKey, [pkcs11.CKA_EC_POINT]);
     if (point === undefined) throw new CeremonyRefused('The token gave no EC point.');
@@ -119,7 +119,7 @@ class KekBirth {
 
   /** As the user, in the same session. */
   settle(session: Handle, { peer, point, kinds }: Agreed): readonly string[] {
-    const { driver } = this.table;
+    const { driver } = this.ceremony;
     return this.#orNothing(session, () => {
       requireNoWayOut(driver, session);
       for (const { kind, own, trusted } of kinds) {
@@ -142,7 +142,7 @@ class KekBirth {
     kind: OperateKind,
     from: { readonly own: NewPair; readonly trusted: Handle; readonly point: Buffer },
   ): void {
-    const { driver } = this.table;
+    const { driver } = this.ceremony;
     const label = kekLabel(kind, this.version);
     const copy = driver.C_CopyObject(session, from.trusted, this.#dialect.template(trustedKekCopy(label)));
     this.#keep(session, label, copy, trustedKek(kind, label, this.#kwp));
@@ -151,28 +151,28 @@ class KekBirth {
     const template = rotatingKek(kind, rotating, this.#kwp);
     const handle = this.#derive(session, from.own, from.point, template);
     this.#keep(session, rotating, handle, template);
-    requireRotates(this.table, session, kind, { kek: copy, rotating: handle });
+    requireRotates(this.ceremony, session, kind, { kek: copy, rotating: handle });
   }
 
   #pair(session: Handle): NewPair {
     const mechanism = this.#mechanisms.plain('ecKeyPairGen');
     const { publicKey, privateKey } = this.#dialect.pair(agreementPair(this.#mechanisms.number('ecdh')));
-    return this.table.driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey);
+    return this.ceremony.driver.C_GenerateKeyPair(session, mechanism, publicKey, privateKey);
   }
 
   #derive(session: Handle, own: NewPair, point: Buffer, template: Template): Handle {
     const asked = this.#dialect.template(template);
-    return this.table.driver.C_DeriveKey(session, this.#mechanisms.ecdh(point), own.privateKey, asked);
+    return this.ceremony.driver.C_DeriveKey(session, this.#mechanisms.ecdh(point), own.privateKey, asked);
   }
 
   #destroyPair(session: Handle, { publicKey, privateKey }: NewPair): void {
-    const { driver } = this.table;
+    const { driver } = this.ceremony;
     for (const handle of [privateKey, publicKey]) driver.C_DestroyObject(session, handle);
   }
 
   #keep(session: Handle, label: string, handle: Handle, template: Template): void {
     this.#made.push({ handle, label });
-    requireKept(this.table.driver, session, handle, this.#dialect.kept(template));
+    requireKept(this.ceremony.driver, session, handle, this.#dialect.kept(template));
   }
 
   /** The labels of what `make` has made; nothing of it is left when it fails. What is in flight dies with the session. */
@@ -181,7 +181,7 @@ class KekBirth {
       make();
       return this.#made.map(({ label }) => label);
     } catch (error) {
-      for (const { handle } of this.#made) this.table.driver.C_DestroyObject(session, handle);
+      for (const { handle } of this.#made) this.ceremony.driver.C_DestroyObject(session, handle);
       throw error;
     }
   }

@@ -122,12 +122,16 @@ export function readRecord(text: string, token: { readonly label: string }): Ear
  * the user PIN can plant one, and what stands in the record is what the daemon believes. Throws {@link CeremonyRefused}.
  */
 export function requireRecorded(
-  { driver, place }: CeremonySession,
+  { driver, location }: CeremonySession,
   session: Handle,
   { checkValues }: EarlierRecord,
 ): void {
   if (checkValues.size === 0) return;
-  const using = { driver, dialect: new Dialect(place.profile), mechanisms: new Mechanisms(place.profile) };
+  const using = {
+    driver,
+    dialect: new Dialect(location.profile),
+    mechanisms: new Mechanisms(location.profile),
+  };
   const unrecorded = findAll(driver, session, [
     { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
     { type: pkcs11.CKA_TOKEN, value: true },

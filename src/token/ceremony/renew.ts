@@ -24,20 +24,20 @@ import { asKeeper, destroyPrivateHalf, makeServerPair, makeTrusted } from './tru
  * No daemon may have the token open: it would see names twice. The caller zeroes the PINs.
  */
 export function renew(order: TokenLocation & Pins & Continued): Promise<CeremonyRecord> {
-  return withToken(order, async (table) => {
-    const slot = getSlot(table);
+  return withToken(order, async (ceremony) => {
+    const slot = getSlot(ceremony);
     const { plan, pairs } = await asUser(slot, order.userPin, ({ handle }) => {
-      requireRecorded(table, handle, order.before);
-      const made = planOf(table, handle, order.before);
-      return { plan: made, pairs: makePairs(table, handle, made) };
+      requireRecorded(ceremony, handle, order.before);
+      const made = planOf(ceremony, handle, order.before);
+      return { plan: made, pairs: makePairs(ceremony, handle, made) };
     });
-    await asKeeper(table, slot, order, ({ handle }) => {
-      exchangeTrusted(table, handle, plan, pairs);
+    await asKeeper(ceremony, slot, order, ({ handle }) => {
+      exchangeTrusted(ceremony, handle, plan, pairs);
     });
-    const keks = await makeKeks(table, slot, order, plan.kekVersion);
+    const keks = await makeKeks(ceremony, slot, order, plan.kekVersion);
     return asUser(slot, order.userPin, (session) => {
       const made = [...keks, ...pairs.map(({ label }) => label)].join(', ');
-      const from = { driver: table.driver, profile: order.profile, slot };
+      const from = { driver: ceremony.driver, profile: order.profile, slot };
       return continueRecord(from, session, order, `renewed: ${made} were made`);
     });
   });
@@ -60,7 +60,7 @@ interface NewPair {
   readonly key: KeyObject;
 }
 
-function planOf({ driver, place }: CeremonySession, session: Handle, before: EarlierRecord): Plan {
+function planOf({ driver, location }: CeremonySession, session: Handle, before: EarlierRecord): Plan {
   const labels = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }]).map((handle) =>
     labelOf(driver, session, handle),
   );
@@ -68,11 +68,11 @@ function planOf({ driver, place }: CeremonySession, session: Handle, before: Ear
     (label) => readKekLabel(label)?.version ?? 0,
   );
   const unbounded = new Set(
-    unboundedOf({ driver, place }, session).map(({ handle }) => handle.toString('hex')),
+    unboundedOf({ driver, location }, session).map(({ handle }) => handle.toString('hex')),
   );
   const bounded = new Set<PrincipalId>();
   const keys = new Map<PrincipalId, Buffer>();
-  for (const handle of findAll(driver, session, RECIPIENTS[place.profile.depositaryKeys])) {
+  for (const handle of findAll(driver, session, RECIPIENTS[location.profile.depositaryKeys])) {
     const label = labelOf(driver, session, handle);
     const id = label.startsWith('depositary:')
       ? parsePrincipalId(label.slice('depositary:'.length))
@@ -100,44 +100,44 @@ function planOf({ driver, place }: CeremonySession, session: Handle, before: Ear
 
 /** Trusted public keys that take any key; none where the token knows nothing of that. */
 function unboundedOf(
-  { driver, place }: Pick<CeremonySession, 'driver' | 'place'>,
+  { driver, location }: Pick<CeremonySession, 'driver' | 'location'>,
   session: Handle,
 ): ReturnType<typeof unboundedTrustedKeys> {
-  return place.profile.absentAttributes.includes('CKA_WRAP_TEMPLATE')
+  return location.profile.absentAttributes.includes('CKA_WRAP_TEMPLATE')
     ? []
     : unboundedTrustedKeys(driver, session);
 }
 
 /** As the user: the private halves of the new pairs; none is left when one cannot be made. */
-function makePairs(table: CeremonySession, session: Handle, plan: Plan): readonly NewPair[] {
+function makePairs(ceremony: CeremonySession, session: Handle, plan: Plan): readonly NewPair[] {
   const made: NewPair[] = [];
   try {
     for (const { pair } of plan.depositaries)
-      made.push({ label: pair, key: importSpki(makeServerPair(table, session, pair)) });
+      made.push({ label: pair, key: importSpki(makeServerPair(ceremony, session, pair)) });
     return made;
   } catch (error) {
-    for (const { label } of made) destroyPrivateHalf(table, session, label);
+    for (const { label } of made) destroyPrivateHalf(ceremony, session, label);
     throw error;
   }
 }
 
 /** As the keeper: what is new first, then the old is destroyed, so that there is always one of each. */
 function exchangeTrusted(
-  table: CeremonySession,
+  ceremony: CeremonySession,
   session: Handle,
   plan: Plan,
   pairs: readonly NewPair[],
 ): void {
-  const { driver, place } = table;
-  const unbounded = unboundedOf(table, session);
+  const { driver, location } = ceremony;
+  const unbounded = unboundedOf(ceremony, session);
   const replaced = plan.depositaries.filter(({ isUnbounded }) => isUnbounded);
-  makeTrusted(table, session, [
+  makeTrusted(ceremony, session, [
     ...pairs,
     ...replaced.map(({ id, key }) => ({ label: `depositary:${id}`, key })),
   ]);
   const ours = new Set(plan.depositaries.map(({ id }) => `depositary:${id}`));
   const current = new Set(pairs.map(({ label }) => label));
-  const oldPairs = findAll(driver, session, RECIPIENTS[place.profile.depositaryKeys]).filter((handle) => {
+  const oldPairs = findAll(driver, session, RECIPIENTS[location.profile.depositaryKeys]).filter((handle) => {
     const label = labelOf(driver, session, handle);
     return readServerForLabel(label) !== undefined && !current.has(label);
   });

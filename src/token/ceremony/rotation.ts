@@ -38,13 +38,13 @@ export function requireNoneInFlight(driver: PKCS11, session: Handle): void {
 
 /** A key made here goes under the KEK, out by its rotating handle, and under the KEK again, and is the same. */
 export function requireRotates(
-  { driver, place }: CeremonySession,
+  { driver, location }: CeremonySession,
   session: Handle,
   kind: OperateKind,
   { kek, rotating }: { readonly kek: Handle; readonly rotating: Handle },
 ): void {
-  const mechanisms = new Mechanisms(place.profile);
-  const dialect = new Dialect(place.profile);
+  const mechanisms = new Mechanisms(location.profile);
+  const dialect = new Dialect(location.profile);
   const kwp = mechanisms.plain('keyWrapWithPadding');
   const wrap = (key: Handle): Buffer =>
     Buffer.from(driver.C_WrapKey(session, kwp, kek, key, Buffer.alloc(1024)));

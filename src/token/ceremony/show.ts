@@ -7,9 +7,9 @@ import { asUser, withToken, getSlot } from './ceremonySession.js';
 export function show(
   order: TokenLocation & { readonly userPin: Buffer; readonly events: readonly CeremonyEvent[] },
 ): Promise<CeremonyRecord> {
-  return withToken(order, (table) => {
-    const slot = getSlot(table);
-    const from = { driver: table.driver, profile: order.profile, slot };
+  return withToken(order, (ceremony) => {
+    const slot = getSlot(ceremony);
+    const from = { driver: ceremony.driver, profile: order.profile, slot };
     return asUser(slot, order.userPin, (session) => makeRecord(from, session, order.events));
   });
 }

@@ -14,12 +14,12 @@ import { trustedTemplate } from '../profile/ceremonyTemplates.js';
 
 /** The security officer; where the token has none by now, the user. */
 export function asKeeper<T>(
-  table: CeremonySession,
+  ceremony: CeremonySession,
   slot: Slot,
   { soPin, userPin }: Pins,
   work: (session: Session) => T,
 ): Promise<T> {
-  return table.place.profile.securityOfficer === 'throughout'
+  return ceremony.location.profile.securityOfficer === 'throughout'
     ? asSecurityOfficer(slot, soPin, work)
     : asUser(slot, userPin, work);
 }
@@ -28,9 +28,13 @@ export function asKeeper<T>(
  * As the user: makes the server's pair of this label and removes its public half, since the user's is untrusted and the keeper
  * makes a trusted one of the DER SubjectPublicKeyInfo that this returns.
  */
-export function makeServerPair({ driver, place }: CeremonySession, session: Handle, label: string): Buffer {
-  const mechanisms = new Mechanisms(place.profile);
-  const dialect = new Dialect(place.profile);
+export function makeServerPair(
+  { driver, location }: CeremonySession,
+  session: Handle,
+  label: string,
+): Buffer {
+  const mechanisms = new Mechanisms(location.profile);
+  const dialect = new Dialect(location.profile);
   const asked = unwrappingPair(label, mechanisms.opening());
   const { publicKey, privateKey } = dialect.pair(asked);
   const mechanism = mechanisms.plain('rsaKeyPairGen');
@@ -54,12 +58,12 @@ export function destroyPrivateHalf({ driver }: CeremonySession, session: Handle,
 
 /** As the keeper: makes these keys trusted objects of these labels, all or none. */
 export function makeTrusted(
-  { driver, place }: CeremonySession,
+  { driver, location }: CeremonySession,
   session: Handle,
   keys: readonly { readonly label: string; readonly key: KeyObject }[],
 ): readonly Handle[] {
-  const oaep = new Mechanisms(place.profile).number('rsaOaep');
-  const dialect = new Dialect(place.profile);
+  const oaep = new Mechanisms(location.profile).number('rsaOaep');
+  const dialect = new Dialect(location.profile);
   const made: Handle[] = [];
   try {
     for (const { label, key } of keys) {

@@ -36,19 +36,19 @@ export function nativeRow(type: number, address = 0n, length = 0): Buffer {
  */
 export function nativeTemplate(template: Template): Buffer {
   const values = template.map(({ value }) => valueBytes(value));
-  const places: number[] = [];
+  const offsets: number[] = [];
   let end = ROW_BYTES * template.length;
   for (const { length } of values) {
-    places.push(end);
+    offsets.push(end);
     end += Math.ceil(length / 8) * 8;
   }
   const whole = Buffer.alloc(end);
   const start = koffi.address(whole);
   template.forEach(({ type }, index) => {
-    const place = places[index] ?? 0;
+    const offset = offsets[index] ?? 0;
     const value = values[index] ?? Buffer.alloc(0);
-    nativeRow(type, start + BigInt(place), value.length).copy(whole, ROW_BYTES * index);
-    value.copy(whole, place);
+    nativeRow(type, start + BigInt(offset), value.length).copy(whole, ROW_BYTES * index);
+    value.copy(whole, offset);
   });
   return whole.subarray(0, ROW_BYTES * template.length);
 }

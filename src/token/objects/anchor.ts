@@ -42,18 +42,18 @@ export function readAnchor(driver: PKCS11, session: Handle): Anchor | undefined 
  * ahead wins. A loss that people have accepted stays in it until it is recorded.
  */
 export function moveAnchor(driver: PKCS11, session: Handle, onward: Anchoring): void {
-  const standing = find(driver, session);
-  const newest = standing[0]?.anchor;
+  const found = find(driver, session);
+  const newest = found[0]?.anchor;
   if (newest !== undefined && newest.size >= onward.size) return;
   make(driver, session, anchorAfter(onward, newest ?? emptyAnchor));
-  destroy(driver, session, newest === undefined ? standing : standing.slice(1));
+  destroy(driver, session, newest === undefined ? found : found.slice(1));
 }
 
 /** Makes this the anchor, in the place of every other. For the ceremony. */
 export function putAnchor(driver: PKCS11, session: Handle, anchor: Anchor): void {
-  const standing = find(driver, session);
+  const found = find(driver, session);
   make(driver, session, anchor);
-  destroy(driver, session, standing);
+  destroy(driver, session, found);
 }
 
 function make(driver: PKCS11, session: Handle, anchor: Anchor): void {

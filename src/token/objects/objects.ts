@@ -145,9 +145,9 @@ export class TokenObjects {
     return this.alone((session) => {
       const handle = this.look(session, name);
       if (handle === undefined) return undefined;
-      const standing = { handle, publicKey: read?.(session, handle) };
-      this.#known.set(name.key, standing);
-      return standing;
+      const known = { handle, publicKey: read?.(session, handle) };
+      this.#known.set(name.key, known);
+      return known;
     });
   }
 
@@ -161,10 +161,10 @@ export class TokenObjects {
     use: (handle: Handle) => Promise<T>,
   ): Promise<T> {
     for (const attempt of ['remembered', 'looked for'] as const) {
-      const standing = await this.find(name);
-      if (standing === undefined) throw await missing();
+      const known = await this.find(name);
+      if (known === undefined) throw await missing();
       try {
-        return await use(standing.handle);
+        return await use(known.handle);
       } catch (error) {
         this.forget(name);
         if (attempt === 'looked for' || !isStaleHandle(error)) throw error;
@@ -173,8 +173,8 @@ export class TokenObjects {
     throw await missing();
   }
 
-  remember(name: ObjectName, standing: TokenObject): void {
-    this.#known.set(name.key, standing);
+  remember(name: ObjectName, known: TokenObject): void {
+    this.#known.set(name.key, known);
   }
 
   forget(name: ObjectName): void {

@@ -7,7 +7,7 @@ import type { TokenProfile } from '../profile/profile.js';
 import type { TokenLog } from '../cryptoki/sessions.js';
 
 /** Where pairs are made. */
-export interface PairPlace {
+export interface PairTokenLocation {
   readonly profile: TokenProfile;
   readonly label: string;
   readonly modulePath: string;
@@ -39,11 +39,11 @@ export class PairMakerEnded extends Error {
 }
 
 /** Starts a {@link PairMaker} that logs in by itself. `pin` was accepted a moment ago, and is zeroed. */
-export type StartPairMaker = (place: PairPlace, pin: Buffer) => PairMaker;
+export type StartPairMaker = (place: PairTokenLocation, pin: Buffer) => PairMaker;
 
 /** What the process of its own is told. */
 export type PairOrder =
-  | { readonly order: 'open'; readonly place: PairPlace; readonly pin: Uint8Array }
+  | { readonly order: 'open'; readonly place: PairTokenLocation; readonly pin: Uint8Array }
   | { readonly order: 'make'; readonly label: string };
 
 /** What it answers to each `make`: the CK_RV. */
@@ -108,7 +108,7 @@ class PairProcess implements PairMaker {
   constructor(
     private readonly child: ChildProcess,
     private readonly how: {
-      readonly place: PairPlace;
+      readonly place: PairTokenLocation;
       readonly pin: Buffer;
       readonly deadlineMs: number;
       readonly log: TokenLog;

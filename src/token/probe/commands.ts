@@ -1,12 +1,12 @@
 import { Command } from 'commander';
 import { obtainPin } from '../ceremony/pins.js';
-import type { PlaceOptions } from '../ceremony/place.js';
-import { readPlace, withPlace } from '../ceremony/place.js';
+import type { TokenOptions } from '../ceremony/tokenOptions.js';
+import { readTokenLocation, withTokenOptions } from '../ceremony/tokenOptions.js';
 import { openToken } from '../service/openToken.js';
 import { probe, reportText } from './report.js';
 import { versionLine } from '../../version.js';
 
-interface ProbeOptions extends PlaceOptions {
+interface ProbeOptions extends TokenOptions {
   readonly userPinFile?: string;
   readonly json?: boolean;
 }
@@ -20,7 +20,7 @@ export function probeCommand(
   print: (text: string) => void,
   setExit: (code: number) => void,
 ): Command {
-  return withPlace(new Command('token-probe'))
+  return withTokenOptions(new Command('token-probe'))
     .version(versionLine('token-probe'), '--version', 'say which version this is')
     .description(
       'Tries, on a token that went through the ceremony, every verb at every kind of key that its profile claims, and\n' +
@@ -31,7 +31,7 @@ export function probeCommand(
     .addHelpText('after', HELP)
     .showHelpAfterError('(--help says more)')
     .action(async (options: ProbeOptions) => {
-      const place = readPlace(profiles, options);
+      const place = readTokenLocation(profiles, options);
       const token = await openToken({ ...place, pin: await obtainPin('user', options.userPinFile) });
       try {
         const report = await probe(token, { ...place, now: new Date() });

@@ -17,7 +17,7 @@ import type { LoadedModule, ModuleEnvironment, SpyAllowance } from '../cryptoki/
 import { findModule, libraryParameters, loadModule } from '../cryptoki/module.js';
 import { ObjectCheck } from '../objects/objectCheck.js';
 import { TokenObjects } from '../objects/objects.js';
-import type { PairPlace, StartPairMaker } from '../objects/pairMaker.js';
+import type { PairTokenLocation, StartPairMaker } from '../objects/pairMaker.js';
 import type { TokenPins } from '../objects/ceremonyPins.js';
 import type { TokenProfile } from '../profile/profile.js';
 import type { TokenLog } from '../cryptoki/sessions.js';
@@ -104,7 +104,7 @@ export async function openToken(options: OpenTokenOptions): Promise<TokenGenerat
 async function enter(
   options: OpenTokenOptions,
   module: LoadedModule,
-  place: PairPlace,
+  place: PairTokenLocation,
 ): Promise<TokenGeneration> {
   const { profile, waitMs = 10_000, pins, log = () => undefined } = options;
   const { driver, generatePair, findHandles } = module;

@@ -5,7 +5,7 @@ import type { NewPair } from '../cryptoki/keyPairs.js';
 import { Mechanisms } from '../profile/mechanisms.js';
 import type { LoadedModule } from '../cryptoki/module.js';
 import { loadModule } from '../cryptoki/module.js';
-import type { PairPlace } from '../objects/pairMaker.js';
+import type { PairTokenLocation } from '../objects/pairMaker.js';
 import { closeSession, openSession } from '../cryptoki/sessions.js';
 import { findSlot, logIn } from './findLongLived.js';
 import { unwrappingPair } from '../profile/templates.js';
@@ -19,7 +19,7 @@ export class PairServer {
 
   /** Loads the module and logs in, once. `pin` is zeroed. Throws TokenNotReady. */
   constructor(
-    private readonly place: PairPlace,
+    private readonly place: PairTokenLocation,
     pin: Buffer,
   ) {
     this.#module = loadModule(place.modulePath, place.environment, place.parameters);

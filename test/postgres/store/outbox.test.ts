@@ -163,9 +163,9 @@ test('two daemons that deliver at the same time deliver everything once, and one
       {
         name: sink,
         kinds: everyKind,
-        hand: ([{ id }]) => {
+        deliver: ([{ id }]) => {
           handed.push(id);
-          return Promise.resolve({ took: 1 });
+          return Promise.resolve({ accepted: 1 });
         },
         close: () => undefined,
       },

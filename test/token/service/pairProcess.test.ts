@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 import type { RecoveryId } from '../../../src/escrow/records/ids.js';
 import { findModule, libraryParameters } from '../../../src/token/cryptoki/module.js';
-import type { PairPlace } from '../../../src/token/objects/pairMaker.js';
+import type { PairTokenLocation } from '../../../src/token/objects/pairMaker.js';
 import { MAKES_PAIRS, pairProcess } from '../../../src/token/objects/pairMaker.js';
 import type { OpenToken, TokenGeneration } from '../../../src/token/service/openToken.js';
 import { superviseToken } from '../../../src/token/service/supervisedToken.js';
@@ -197,7 +197,7 @@ describe('what it is given of the environment', () => {
   });
 });
 
-function place(): PairPlace {
+function place(): PairTokenLocation {
   const { profile, label, environment } = hsm.place;
   const modulePath = findModule(profile, undefined);
   return {

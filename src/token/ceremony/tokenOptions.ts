@@ -7,7 +7,7 @@ import type { TokenLocation } from './ceremonySession.js';
 import { CeremonyRefused } from './ceremonySession.js';
 
 /** Which token a command is about, as typed. */
-export interface PlaceOptions {
+export interface TokenOptions {
   readonly profile: string;
   readonly label: string;
   readonly module?: string;
@@ -16,7 +16,7 @@ export interface PlaceOptions {
 }
 
 /** Gives a command the options that say which token it is about. */
-export function withPlace(command: Command): Command {
+export function withTokenOptions(command: Command): Command {
   return command
     .requiredOption('--profile <name or file>', 'the token profile: a name in hsm-config, or a path')
     .requiredOption('--label <label>', 'the label of the token, at most 32 bytes')
@@ -30,7 +30,7 @@ export function withPlace(command: Command): Command {
 }
 
 /** Reads those options; `profiles` is the folder of the token profiles. */
-export function readPlace(profiles: string, options: PlaceOptions): TokenLocation {
+export function readTokenLocation(profiles: string, options: TokenOptions): TokenLocation {
   return {
     profile: readProfile(profileFile(profiles, options.profile)),
     label: options.label,
@@ -39,7 +39,7 @@ export function readPlace(profiles: string, options: PlaceOptions): TokenLocatio
   };
 }
 
-function readEnvironment({ tokenConf, env = [] }: PlaceOptions): ModuleEnvironment {
+function readEnvironment({ tokenConf, env = [] }: TokenOptions): ModuleEnvironment {
   const named = env.map((pair) => {
     const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/s.exec(pair) ?? [];
     if (name === undefined || value === undefined)
