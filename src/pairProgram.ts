@@ -2,8 +2,7 @@ import { url as inspectorUrl } from 'node:inspector';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 import { forbidCoreDumps } from './daemon/coreDumps.js';
-import type { PairAnswer, PairOrder } from './token/objects/pairMaker.js';
-import { MAKES_PAIRS } from './token/objects/pairMaker.js';
+import { type PairAnswer, type PairOrder, MAKES_PAIRS } from './token/objects/pairMaker.js';
 import { PairServer } from './token/service/pairServer.js';
 
 /** The program of the process that makes key pairs: this file. */

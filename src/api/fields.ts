@@ -1,8 +1,7 @@
 import { z } from 'zod';
 
 import { parseId } from '../escrow/records/ids.js';
-import type { TextSchema } from '../policy/fields.js';
-import { issueInWords, parsed } from '../policy/fields.js';
+import { type TextSchema, issueInWords, parsed } from '../policy/fields.js';
 import { decodeBase64url } from '../log/note/base64.js';
 
 /** The key of metadata that is the whole JSON Schema of a field, where what is read is not what it means. */

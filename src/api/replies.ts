@@ -6,12 +6,10 @@ import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
-import type { LifeStatus } from '../escrow/records/recovery.js';
-import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
+import { type LifeStatus, MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
 import { MAX_DOCUMENTS } from './orders.js';
-import type { Reading } from './reading.js';
+import { type Reading, MAX_PEOPLE, strictly, tolerantly } from './reading.js';
 import { INPUTS } from '../escrow/records/scope.js';
-import { MAX_PEOPLE, strictly, tolerantly } from './reading.js';
 import type { Unchanging } from './unchanging.js';
 
 /*

@@ -1,8 +1,7 @@
 import type { z } from 'zod';
 
 import type { Act } from '../escrow/ledger/means.js';
-import type { ApiRole } from '../escrow/records/principals.js';
-import { API_ROLES } from '../escrow/records/principals.js';
+import { type ApiRole, API_ROLES } from '../escrow/records/principals.js';
 import * as orders from './orders.js';
 import type { ReplyName } from './replies.js';
 

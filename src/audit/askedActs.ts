@@ -1,5 +1,4 @@
-import type { ApiRoute } from '../api/routes.js';
-import { ROUTES } from '../api/routes.js';
+import { type ApiRoute, ROUTES } from '../api/routes.js';
 import type { Entry } from '../log/entry/entry.js';
 
 /*

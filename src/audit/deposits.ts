@@ -1,18 +1,13 @@
 import { EscrowError } from '../escrow/records/errors.js';
 import { parsePrincipalId } from '../escrow/records/ids.js';
-import type { KeyUse } from '../escrow/records/keySpecs.js';
-import { KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
-import type { Policy } from '../escrow/records/policy.js';
-import { PURPOSES } from '../escrow/records/policy.js';
+import { type KeyUse, KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
+import { type Policy, PURPOSES } from '../escrow/records/policy.js';
 import type { Principal } from '../escrow/records/principals.js';
 import { depositariesIn } from '../escrow/rules/quorums.js';
-import type { Choice } from '../escrow/rules/rules.js';
-import { choose, getOwner } from '../escrow/rules/rules.js';
-import type { Json } from '../log/entry/canonical.js';
-import { canonicalJson, isJsonObject } from '../log/entry/canonical.js';
+import { type Choice, choose, getOwner } from '../escrow/rules/rules.js';
+import { type Json, canonicalJson, isJsonObject } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';
-import type { Documents } from '../log/export/verifier.js';
-import { policyAct } from '../log/export/verifier.js';
+import { type Documents, policyAct } from '../log/export/verifier.js';
 import { PolicyProblems, policyOf } from '../policy/document.js';
 import type { TermsEvidence } from './terms.js';
 

@@ -5,8 +5,7 @@ import type { SigningKey } from '../escrow/records/principals.js';
 import type { Json } from '../log/entry/canonical.js';
 import { documentHash } from '../log/export/format.js';
 import type { Documents } from '../log/export/verifier.js';
-import type { Jwk } from '../jose/jws.js';
-import { jwkThumbprint } from '../jose/jws.js';
+import { type Jwk, jwkThumbprint } from '../jose/jws.js';
 import type { PublicPart } from '../client/identity/publicPart.js';
 
 /** How far the clocks of callers and server may be apart, and how long an act may wait before it is recorded. */

@@ -1,13 +1,11 @@
 import { z } from 'zod';
 
-import type { Json } from '../log/entry/canonical.js';
-import { canonicalJson } from '../log/entry/canonical.js';
+import { type Json, canonicalJson } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';
 import { TOLERANCE_MS } from './directoryInForce.js';
 import type { LateEnds } from './lateEnds.js';
 import { Pace } from '../escrow/logged/pace.js';
-import type { Jwk } from '../jose/jws.js';
-import { jwsHolds, parseJws } from '../jose/jws.js';
+import { type Jwk, jwsHolds, parseJws } from '../jose/jws.js';
 import { endsRequest, isMapOf } from './recoveries.js';
 import { GRANT_TYPE } from '../escrow/records/statementTypes.js';
 

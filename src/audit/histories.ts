@@ -2,14 +2,11 @@ import { createHash } from 'node:crypto';
 
 import { z } from 'zod';
 
-import type { HistoryFilter } from '../escrow/records/ownerHistory.js';
-import { isInHistory } from '../escrow/records/ownerHistory.js';
+import { type HistoryFilter, isInHistory } from '../escrow/records/ownerHistory.js';
 import { encodeBase64 } from '../log/note/base64.js';
-import type { Entry } from '../log/entry/entry.js';
-import { parseEntry } from '../log/entry/entry.js';
+import { type Entry, parseEntry } from '../log/entry/entry.js';
 import { lineKind } from '../log/export/format.js';
-import type { Line } from '../log/export/lines.js';
-import { LineSplitter } from '../log/export/lines.js';
+import { type Line, LineSplitter } from '../log/export/lines.js';
 import { Frontier, leafHash } from '../log/tree/merkle.js';
 
 const count = z.int().min(0);

@@ -5,11 +5,9 @@ import type { Entry } from '../log/entry/entry.js';
 import { standsAlone } from '../log/export/actPairing.js';
 import type { Objection } from '../log/export/verifier.js';
 import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './askedActs.js';
-import type { DirectoryInForce } from './directoryInForce.js';
-import { TOLERANCE_MS } from './directoryInForce.js';
+import { type DirectoryInForce, TOLERANCE_MS } from './directoryInForce.js';
 import { clamped, DigestTable } from './digestTable.js';
-import type { ParsedJws } from '../jose/jws.js';
-import { jwsHolds, parseJws } from '../jose/jws.js';
+import { type ParsedJws, jwsHolds, parseJws } from '../jose/jws.js';
 import { REQUEST_TYPE } from '../escrow/records/statementTypes.js';
 
 /** What of the requests has been looked at. */

@@ -1,11 +1,8 @@
 import { isForLog } from '../log/note/audience.js';
 import type { Entry } from '../log/entry/entry.js';
-import type { Objection } from '../log/export/verifier.js';
-import { policyAct, policyHashFact } from '../log/export/verifier.js';
-import type { DirectoryInForce } from './directoryInForce.js';
-import { TOLERANCE_MS } from './directoryInForce.js';
-import type { ParsedJws } from '../jose/jws.js';
-import { jwsHolds, parseJws } from '../jose/jws.js';
+import { type Objection, policyAct, policyHashFact } from '../log/export/verifier.js';
+import { type DirectoryInForce, TOLERANCE_MS } from './directoryInForce.js';
+import { type ParsedJws, jwsHolds, parseJws } from '../jose/jws.js';
 import {
   STATEMENT_TYPE,
   INTENT_TYPE,

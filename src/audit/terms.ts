@@ -1,7 +1,6 @@
 import { z } from 'zod';
 
-import type { KeyUse } from '../escrow/records/keySpecs.js';
-import { KEY_USES } from '../escrow/records/keySpecs.js';
+import { type KeyUse, KEY_USES } from '../escrow/records/keySpecs.js';
 import { INPUTS } from '../escrow/records/scope.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import type { Purpose, Rule } from '../escrow/records/policy.js';

@@ -10,21 +10,18 @@ import { CreationEvidence } from './creations.js';
 import { DepositEvidence } from './deposits.js';
 import { DirectoryInForce } from './directoryInForce.js';
 import { GrantEvidence } from './grants.js';
-import type { FalseStatement } from './histories.js';
-import { HistoryEvidence, HistoryRecount } from './histories.js';
+import { type FalseStatement, HistoryEvidence, HistoryRecount } from './histories.js';
 import { LateEnds } from './lateEnds.js';
 import type { Jwk } from '../jose/jws.js';
 import { OutcomeEvidence } from './outcomes.js';
 import type { PublicPart } from '../client/identity/publicPart.js';
-import type { RequestCounts } from './requests.js';
+import { type RequestCounts, RequestEvidence } from './requests.js';
 import { QuorumEvidence } from './quorums.js';
 import { RecoveryEvidence } from './recoveries.js';
-import { RequestEvidence } from './requests.js';
 import { StatedTrees } from './statedTrees.js';
 import { StatementEvidence } from './statements.js';
 import { TermsEvidence } from './terms.js';
-import type { WitnessPins } from '../client/log/witnessPins.js';
-import { readWitnessPins } from '../client/log/witnessPins.js';
+import { type WitnessPins, readWitnessPins } from '../client/log/witnessPins.js';
 
 /** What an export is checked against; nothing of it comes from the export. */
 export interface ExportCheck {

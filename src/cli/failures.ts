@@ -11,8 +11,7 @@ import {
   ServerProblem,
   ServerUnreachable,
 } from '../client/errors.js';
-import type { WitnessFaultCode } from '../witness/errors.js';
-import { WitnessFault } from '../witness/errors.js';
+import { type WitnessFaultCode, WitnessFault } from '../witness/errors.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
 import type { ExitName } from './exitCodes.js';

@@ -1,21 +1,17 @@
 import { join, resolve } from 'node:path';
 
-import type { ClientCertificate } from '../client/identity/clientCertificate.js';
-import { readClientCertificate } from '../client/identity/clientCertificate.js';
+import { type ClientCertificate, readClientCertificate } from '../client/identity/clientCertificate.js';
 import type { EscrowClient } from '../client/escrowClient.js';
 import { Identity } from '../client/identity/identity.js';
 import type { LogView } from '../client/log/logView.js';
-import type { ManagementReport } from '../client/management.js';
-import { readManagement } from '../client/management.js';
-import type { CardKey, CardProgram } from './card.js';
-import { cardKey } from './card.js';
+import { type ManagementReport, readManagement } from '../client/management.js';
+import { type CardKey, type CardProgram, cardKey } from './card.js';
 import { parseDurationArgument } from './durationArgument.js';
 import type { Environment } from './environment.js';
 import { UsageError } from './failures.js';
 import { readSecretLine } from './secretFile.js';
 import type { Settings } from './settings.js';
-import type { Progress } from './spinner.js';
-import { withSpinner } from './spinner.js';
+import { type Progress, withSpinner } from './spinner.js';
 import type { Terminal } from './terminal.js';
 
 /** How long one request may take unless the settings say otherwise: key generation in a token is slow. */

@@ -2,8 +2,7 @@ import { canonicalHash, sha256Hex } from '../escrow/records/digests.js';
 import type { DenialOrder, StopOrder } from '../api/orders.js';
 import type { Acted, GrantReply, RecoveryReply } from '../api/replies.js';
 import type { Entry } from '../log/entry/entry.js';
-import type { End } from './errors.js';
-import { NotBelieved, NotProven, ServerProblem, ServerUnreachable } from './errors.js';
+import { type End, NotBelieved, NotProven, ServerProblem, ServerUnreachable } from './errors.js';
 import type { EscrowClient } from './escrowClient.js';
 import type { LogView } from './log/logView.js';
 

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import type { z } from 'zod';
-import { ZodError } from 'zod';
+import { type z, ZodError } from 'zod';
 
 import type {
   ApprovalOrder,
@@ -49,10 +48,8 @@ import type { Connection, WireAnswer } from './connection.js';
 import { ServerProblem, ServerUnreachable } from './errors.js';
 import { asProblem } from './problem.js';
 import { replyOf, TOLERANT_REPLIES } from '../api/replies.js';
-import type { ApiRoute } from '../api/routes.js';
-import { ROUTES } from '../api/routes.js';
-import type { Repetition } from './repetition.js';
-import { sendRepeatedly } from './repetition.js';
+import { type ApiRoute, ROUTES } from '../api/routes.js';
+import { type Repetition, sendRepeatedly } from './repetition.js';
 import { signRequest } from './requestSignature.js';
 import type { Signer } from './identity/signingKey.js';
 

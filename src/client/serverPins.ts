@@ -5,8 +5,7 @@ import { z } from 'zod';
 import { noteVerifier, vkeyFor } from '../log/note/noteKey.js';
 import { parseServerUrl } from './connection.js';
 import { IdentityError } from './errors.js';
-import type { Jwk } from '../jose/jws.js';
-import { importJwk } from '../jose/jws.js';
+import { type Jwk, importJwk } from '../jose/jws.js';
 import { jsonOrUndefined } from '../system/json.js';
 
 /** What a client knows of its server from people it trusts, and never from the server itself. */

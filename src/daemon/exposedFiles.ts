@@ -1,8 +1,7 @@
 import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
-import type { Config } from './config.js';
-import { ConfigError } from './config.js';
+import { type Config, ConfigError } from './config.js';
 
 /** Group and others may write; others may; others may read. */
 const WRITABLE = 0o022;

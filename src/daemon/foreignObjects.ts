@@ -1,7 +1,6 @@
 import type { UnaccountedObject } from '../escrow/ports/token.js';
 import type { AlarmBook } from './health.js';
-import type { OperatorLog } from './operatorLog.js';
-import { reasonsOf } from './operatorLog.js';
+import { type OperatorLog, reasonsOf } from './operatorLog.js';
 
 /** How the objects of the token are looked for, and how often; who is told. */
 export interface ObjectsWatched {

@@ -1,7 +1,6 @@
 import type { SinkState } from '../escrow/ports/outbox.js';
 import type { Alarm, Health } from '../http/management.js';
-import type { OperatorLog } from './operatorLog.js';
-import { reasonsOf } from './operatorLog.js';
+import { type OperatorLog, reasonsOf } from './operatorLog.js';
 import type { Database } from '../postgres/database.js';
 import type { Witnessing } from '../cosigning/witnessing.js';
 

@@ -1,22 +1,17 @@
 import { readFileSync } from 'node:fs';
-import type { Config } from './config.js';
-import { ConfigError, profileFile, readSecretFile } from './config.js';
+import { type Config, ConfigError, profileFile, readSecretFile } from './config.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
 import { decodeText } from '../log/entry/plainText.js';
 import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from '../token/cryptoki/faults.js';
-import type { OpenToken, TokenGeneration } from '../token/service/openToken.js';
-import { openToken } from '../token/service/openToken.js';
+import { type OpenToken, type TokenGeneration, openToken } from '../token/service/openToken.js';
 import { pairProcess } from '../token/objects/pairMaker.js';
-import type { TokenPins } from '../token/objects/ceremonyPins.js';
-import { readPins } from '../token/objects/ceremonyPins.js';
+import { type TokenPins, readPins } from '../token/objects/ceremonyPins.js';
 import { readProfile } from '../token/profile/profile.js';
-import type { AttackResult } from '../token/selfTest/selfTest.js';
-import { selfTest } from '../token/selfTest/selfTest.js';
+import { type AttackResult, selfTest } from '../token/selfTest/selfTest.js';
 import type { TokenLog } from '../token/cryptoki/sessions.js';
-import type { SupervisedToken } from '../token/service/supervisedToken.js';
-import { superviseToken } from '../token/service/supervisedToken.js';
+import { type SupervisedToken, superviseToken } from '../token/service/supervisedToken.js';
 import type { RoundTrip } from '../token/selfTest/roundTrips.js';
 
 /** The token let something through that it must refuse, or its profile says so, and the configuration does not accept it by name. */

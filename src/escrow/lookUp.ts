@@ -1,6 +1,5 @@
 import type { Escrow } from './escrow.js';
-import { getPurposeDeposit } from './records/deposit.js';
-import type { Deposit } from './records/deposit.js';
+import { type Deposit, getPurposeDeposit } from './records/deposit.js';
 import { depositDigest, firstDepositDigest } from './records/digests.js';
 import { EscrowError } from './records/errors.js';
 import type { GrantId, KeyId, RecoveryId } from './records/ids.js';

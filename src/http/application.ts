@@ -7,15 +7,13 @@ import type { Escrow } from '../escrow/escrow.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { AnswerDeadline } from './limits/answerDeadline.js';
 import { announcesBody, letRestPass, readBody, readJson } from './limits/body.js';
-import type { Arriving, Door } from './endpoint.js';
-import { answerAnyone, answerCaller } from './endpoint.js';
+import { type Arriving, type Door, answerAnyone, answerCaller } from './endpoint.js';
 import { InFlight } from './limits/inFlight.js';
 import { networkOf } from './limits/network.js';
 import { openApiOf } from './description/openapi.js';
 import { peerCertificateOf } from './caller/peerCertificate.js';
 import { isFault, problemOf } from './problems.js';
-import type { Gate } from './limits/rates.js';
-import { AddressTooOften } from './limits/rates.js';
+import { type Gate, AddressTooOften } from './limits/rates.js';
 import type { Reply, Route } from './route.js';
 
 /** The routes that are served, the limits that hold for all of them together, and who is told of what. */

@@ -1,5 +1,4 @@
-import type { ErrorCode } from '../escrow/records/errors.js';
-import { ERROR_CODES, EscrowError } from '../escrow/records/errors.js';
+import { type ErrorCode, ERROR_CODES, EscrowError } from '../escrow/records/errors.js';
 import type { Problem } from '../api/replies.js';
 import { SCHEME } from './caller/signed.js';
 

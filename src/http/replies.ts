@@ -1,6 +1,5 @@
 import type { Escrow } from '../escrow/escrow.js';
-import type { Deposit, PurposeDeposit } from '../escrow/records/deposit.js';
-import { brakesOf } from '../escrow/records/deposit.js';
+import { type Deposit, type PurposeDeposit, brakesOf } from '../escrow/records/deposit.js';
 import { base64url } from '../escrow/records/digests.js';
 import type { Grant, GrantStatus } from '../escrow/records/grant.js';
 import type { HistoryPage } from '../escrow/reads/history.js';
@@ -10,13 +9,11 @@ import { repliesOf } from '../escrow/records/policy.js';
 import type { StoredEntry } from '../escrow/ports/log.js';
 import type { Page } from '../escrow/ports/store.js';
 import type { Rate } from '../escrow/records/rate.js';
-import { endOf } from '../escrow/records/recovery.js';
-import type { DescribedKey, ReleasedKey } from '../escrow/records/recovery.js';
+import { type DescribedKey, type ReleasedKey, endOf } from '../escrow/records/recovery.js';
 import type { Scope } from '../escrow/records/scope.js';
 import { requestInWords } from '../escrow/records/inWords.js';
 import type { KeyView, RecoveryView } from '../escrow/reads/recoveries.js';
-import type { DecisionProofs, ProvenEntry } from '../escrow/reads/proofs.js';
-import { outcomeProof } from '../escrow/reads/proofs.js';
+import { type DecisionProofs, type ProvenEntry, outcomeProof } from '../escrow/reads/proofs.js';
 import type {
   Acted,
   DepositReply,

@@ -1,16 +1,13 @@
 import { z } from 'zod';
 
-import type { Act } from '../escrow/ledger/means.js';
-import { TAKING_AWAY } from '../escrow/ledger/means.js';
+import { type Act, TAKING_AWAY } from '../escrow/ledger/means.js';
 import type { Call, Escrow, OperateCall } from '../escrow/escrow.js';
-import type { ErrorCode } from '../escrow/records/errors.js';
-import { EscrowError } from '../escrow/records/errors.js';
+import { type ErrorCode, EscrowError } from '../escrow/records/errors.js';
 import type { ApiRole } from '../escrow/records/principals.js';
-import type { Acted, Answer, ReplyName } from '../api/replies.js';
+import { type Acted, type Answer, type ReplyName, REPLIES, replyOf } from '../api/replies.js';
 import type { Json } from '../log/entry/canonical.js';
 import { firstIssue } from '../api/fields.js';
 import { withProof } from './replies.js';
-import { REPLIES, replyOf } from '../api/replies.js';
 import { noParameters } from '../api/orders.js';
 
 /** What a request carries besides its signature, as it came. */

@@ -1,19 +1,14 @@
-import type { Server } from 'node:https';
+import { type Server, createServer as createHttpsServer } from 'node:https';
 import { constants } from 'node:crypto';
-import { createServer as createHttpsServer } from 'node:https';
-import { Server as NetServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as NetServer } from 'node:net';
 
 import type { Escrow } from '../escrow/escrow.js';
 import { applicationOf } from './application.js';
 import { guardConnections } from './limits/connections.js';
-import type { Tell } from './limits/gathered.js';
-import { Gathered } from './limits/gathered.js';
+import { type Tell, Gathered } from './limits/gathered.js';
 import { InFlight } from './limits/inFlight.js';
-import type { Rates } from './limits/rates.js';
-import { Gate } from './limits/rates.js';
-import type { ServerKeys } from './routes/index.js';
-import { routesOf } from './routes/index.js';
+import { type Rates, Gate } from './limits/rates.js';
+import { type ServerKeys, routesOf } from './routes/index.js';
 
 /** What a server grants its callers. */
 export interface Limits extends Rates {

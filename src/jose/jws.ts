@@ -1,11 +1,9 @@
-import { isJsonObject } from '../log/entry/canonical.js';
+import { isJsonObject, canonicalJson } from '../log/entry/canonical.js';
 import { decodeBase64url } from '../log/note/base64.js';
-import type { KeyObject } from 'node:crypto';
-import { constants, createPublicKey, verify } from 'node:crypto';
+import { type KeyObject, constants, createPublicKey, verify } from 'node:crypto';
 
 import { base64url } from '../escrow/records/digests.js';
 import type { SigningKey } from '../escrow/records/principals.js';
-import { canonicalJson } from '../log/entry/canonical.js';
 import { sha256 } from '../log/tree/merkle.js';
 
 /** A public key in JSON (RFC 7517). */

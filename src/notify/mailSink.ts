@@ -1,5 +1,4 @@
-import type { SendMailOptions, Transporter } from 'nodemailer';
-import { createTransport } from 'nodemailer';
+import { type SendMailOptions, type Transporter, createTransport } from 'nodemailer';
 
 import type { Notice, NoticeKind } from '../escrow/records/notice.js';
 import type { Clock } from '../escrow/ports/clock.js';

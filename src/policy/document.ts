@@ -1,7 +1,6 @@
 import { canonicalHash } from '../escrow/records/digests.js';
 import type { Administration, Policy, QuorumExpression, Rule } from '../escrow/records/policy.js';
-import type { Principal } from '../escrow/records/principals.js';
-import { hasRole } from '../escrow/records/principals.js';
+import { type Principal, hasRole } from '../escrow/records/principals.js';
 import type { Json } from '../log/entry/canonical.js';
 import { issueInWords } from './fields.js';
 import { policyDocument } from './schema.js';

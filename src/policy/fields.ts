@@ -1,8 +1,7 @@
 import { z } from 'zod';
 
 import { isBlank, isPlain } from '../escrow/records/freeText.js';
-import { parsePrincipalId } from '../escrow/records/ids.js';
-import type { PrincipalId } from '../escrow/records/ids.js';
+import { type PrincipalId, parsePrincipalId } from '../escrow/records/ids.js';
 import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import type { Rate } from '../escrow/records/rate.js';

@@ -1,5 +1,4 @@
-import type { JsonWebKey, KeyObject } from 'node:crypto';
-import { createHash, createPublicKey } from 'node:crypto';
+import { type JsonWebKey, type KeyObject, createHash, createPublicKey } from 'node:crypto';
 
 import { z } from 'zod';
 

@@ -1,11 +1,9 @@
 import { join, resolve } from 'node:path';
 
-import type { Identity } from '../../client/identity/identity.js';
-import { FILES } from '../../client/identity/identity.js';
+import { type Identity, FILES } from '../../client/identity/identity.js';
 import type { NewIdentity } from '../../client/identity/newIdentity.js';
 import { createIdentity, pinServer, pinWitnesses } from '../../client/identity/newIdentity.js';
-import type { ServerPins } from '../../client/serverPins.js';
-import { parseCeremonyRecord } from '../../client/serverPins.js';
+import { type ServerPins, parseCeremonyRecord } from '../../client/serverPins.js';
 import type { WitnessPins } from '../../client/log/witnessPins.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
 import { parseCheckpoint } from '../../log/note/checkpoint.js';

@@ -1,7 +1,6 @@
 import { NotBelieved } from '../../client/errors.js';
 import { formatDuration } from '../../policy/durations.js';
-import type { Mechanism } from '../../escrow/records/mechanisms.js';
-import { MECHANISM_NAMES, MECHANISMS } from '../../escrow/records/mechanisms.js';
+import { type Mechanism, MECHANISM_NAMES, MECHANISMS } from '../../escrow/records/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
 import type { RecoveryOrder, ScopeOrder } from '../../api/orders.js';
 import { cellOf, facts } from '../columns.js';
@@ -13,8 +12,7 @@ import { listed } from '../pages.js';
 import type { Session } from '../session.js';
 import { distance } from '../times.js';
 import { nextForRecovery, recoveryFacts } from '../words.js';
-import type { OrderTerms } from './keysToRecover.js';
-import { keysOf } from './keysToRecover.js';
+import { type OrderTerms, keysOf } from './keysToRecover.js';
 
 const PURPOSES = ['operate', 'release'] as const;
 const USES = ['sign', 'decrypt'] as const;

@@ -1,10 +1,8 @@
 import { printable, quoted } from '../../escrow/records/freeText.js';
 import { checkPolicyDocument } from '../../client/policy/policyDocument.js';
 import { readPolicyFile } from '../../client/policy/policyFile.js';
-import type { Explanation } from '../../escrow/rules/explain.js';
-import { explain } from '../../escrow/rules/explain.js';
-import { KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
-import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
+import { type Explanation, explain } from '../../escrow/rules/explain.js';
+import { type KeySpec, type KeyUse, KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
 import type { ChoiceReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';

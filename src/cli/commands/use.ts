@@ -3,8 +3,7 @@ import { readFile } from 'node:fs/promises';
 
 import { replaceFile } from '../../system/files.js';
 import { ecdsaToDer } from '../../system/der.js';
-import type { Mechanism } from '../../escrow/records/mechanisms.js';
-import { MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
+import { type Mechanism, MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';

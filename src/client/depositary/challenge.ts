@@ -4,8 +4,7 @@ import { z } from 'zod';
 
 import { sha256Hex } from '../../escrow/records/digests.js';
 import { IdentityError, NotBelieved } from '../errors.js';
-import type { OaepName } from '../identity/decryptionKey.js';
-import type { DecryptionKey } from '../identity/decryptionKey.js';
+import type { OaepName, DecryptionKey } from '../identity/decryptionKey.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
 /** What the ceremony gives a depositary, to see that it holds the private key. */

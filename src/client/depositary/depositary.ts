@@ -6,16 +6,14 @@ import type { RecoveryReply } from '../../api/replies.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
-import type { Attested } from './attestation.js';
-import { verifyAttestation } from './attestation.js';
+import { type Attested, verifyAttestation } from './attestation.js';
 import type { DecryptionKey } from '../identity/decryptionKey.js';
 import { NotBelieved } from '../errors.js';
 import type { DueRecovery } from './dueRecovery.js';
 import { checkShare, reencryptShare } from './share.js';
 import { believeDeposits } from './shownDeposit.js';
 import type { Signer } from '../identity/signingKey.js';
-import { type DepositaryTrust, partOf } from './believedRecovery.js';
-import type { BelievedRecovery } from './believedRecovery.js';
+import { type DepositaryTrust, type BelievedRecovery, partOf } from './believedRecovery.js';
 import { STATEMENT_TYPE, INTENT_TYPE } from '../../escrow/records/statementTypes.js';
 import { signStatement } from '../statement.js';
 

@@ -1,13 +1,11 @@
-import type { KeyObject } from 'node:crypto';
-import { createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto';
+import { type KeyObject, createDecipheriv, createPrivateKey, createPublicKey } from 'node:crypto';
 
 import { canonicalHash, sha256Hex } from '../../escrow/records/digests.js';
 import type { ConfirmationOrder } from '../../api/orders.js';
 import type { ReleaseReply, ReleasedKeysReply } from '../../api/replies.js';
 import type { Json } from '../../log/entry/canonical.js';
 import { sameBytes } from '../../log/tree/merkle.js';
-import type { DecryptionKey, OaepName } from '../identity/decryptionKey.js';
-import { oaepNamed, openOaep } from '../identity/decryptionKey.js';
+import { type DecryptionKey, type OaepName, oaepNamed, openOaep } from '../identity/decryptionKey.js';
 import { trimToDer } from '../../system/der.js';
 import { NotBelieved } from '../errors.js';
 import type { Signer } from '../identity/signingKey.js';

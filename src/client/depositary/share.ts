@@ -1,7 +1,6 @@
 import { constants, createDecipheriv, createPublicKey, publicEncrypt } from 'node:crypto';
 
-import type { DecryptionKey, OaepName } from '../identity/decryptionKey.js';
-import { oaepHash } from '../identity/decryptionKey.js';
+import { type DecryptionKey, type OaepName, oaepHash } from '../identity/decryptionKey.js';
 import { NotBelieved } from '../errors.js';
 
 /** R is an AES-256 key. */

@@ -4,8 +4,7 @@ import type { HistoryStatementPayload } from '../../escrow/records/ownerHistory.
 import { encodeBase64 } from '../../log/note/base64.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { NotBelieved } from '../errors.js';
-import type { Jwk } from '../../jose/jws.js';
-import { jwsHolds, parseJws } from '../../jose/jws.js';
+import { type Jwk, jwsHolds, parseJws } from '../../jose/jws.js';
 import { HISTORY_TYPE } from '../../escrow/records/statementTypes.js';
 
 /** How long ago, and how far ahead by our clock, a fresh statement may have been made. */

@@ -1,12 +1,10 @@
 import { createReadStream } from 'node:fs';
 
-import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
-import { filterAsJson, isInHistory } from '../../escrow/records/ownerHistory.js';
+import { type HistoryFilter, filterAsJson, isInHistory } from '../../escrow/records/ownerHistory.js';
 import type { HistoryReply } from '../../api/replies.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
-import type { Entry } from '../../log/entry/entry.js';
-import { EntryError } from '../../log/entry/entry.js';
+import { type Entry, EntryError } from '../../log/entry/entry.js';
 import { writeWhole } from '../../system/files.js';
 import { NotBelieved } from '../errors.js';
 import type { EscrowClient } from '../escrowClient.js';

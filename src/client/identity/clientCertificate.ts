@@ -2,8 +2,7 @@ import { X509Certificate } from 'node:crypto';
 
 import { decodeText, TextError } from '../../log/entry/plainText.js';
 import { IdentityError } from '../errors.js';
-import type { AskPassphrase } from './privateKeyFile.js';
-import { readPrivateKey } from './privateKeyFile.js';
+import { type AskPassphrase, readPrivateKey } from './privateKeyFile.js';
 import { readTrustedFile } from '../files/trustedFile.js';
 
 /** What an app shows to be known by its connection: PEM. It may be self-signed; the policy names it by its hash. */

@@ -1,5 +1,4 @@
-import type { KeyObject } from 'node:crypto';
-import { constants, createPublicKey, privateDecrypt } from 'node:crypto';
+import { type KeyObject, constants, createPublicKey, privateDecrypt } from 'node:crypto';
 
 /** The hash of RSA-OAEP and of its MGF1, by the JOSE name (RFC 7518 section 4.3). */
 const OAEP_HASHES = { 'RSA-OAEP': 'sha1', 'RSA-OAEP-256': 'sha256' } as const;

@@ -1,5 +1,4 @@
-import type { KeyObject } from 'node:crypto';
-import { createCipheriv, randomBytes, scrypt } from 'node:crypto';
+import { type KeyObject, createCipheriv, randomBytes, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
 
 import { derInteger, derValue } from '../../system/der.js';

@@ -6,24 +6,18 @@ import { z } from 'zod';
 
 import { NoteError } from '../../log/note/noteKey.js';
 import { decodeText, TextError } from '../../log/entry/plainText.js';
-import type { DecryptionKey } from './decryptionKey.js';
-import { softwareKey } from './decryptionKey.js';
+import { type DecryptionKey, softwareKey } from './decryptionKey.js';
 import type { ClientCertificate } from './clientCertificate.js';
 import { HttpsConnection } from '../connection.js';
 import { IdentityError } from '../errors.js';
 import { EscrowClient } from '../escrowClient.js';
 import { FileMemory } from '../log/logMemory.js';
-import type { LogViewParts } from '../log/logView.js';
-import { LogView } from '../log/logView.js';
-import type { AskPassphrase } from './privateKeyFile.js';
-import { readPrivateKey } from './privateKeyFile.js';
-import type { ServerPins } from '../serverPins.js';
-import { checkPinnedKeys } from '../serverPins.js';
-import type { Signer } from './signingKey.js';
-import { signerOf } from './signingKey.js';
+import { type LogViewParts, LogView } from '../log/logView.js';
+import { type AskPassphrase, readPrivateKey } from './privateKeyFile.js';
+import { type ServerPins, checkPinnedKeys } from '../serverPins.js';
+import { type Signer, signerOf } from './signingKey.js';
 import { readTrustedFile } from '../files/trustedFile.js';
-import type { WitnessPins } from '../log/witnessPins.js';
-import { readWitnessPins } from '../log/witnessPins.js';
+import { type WitnessPins, readWitnessPins } from '../log/witnessPins.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
 export const FILES = {

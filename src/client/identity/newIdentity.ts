@@ -1,5 +1,4 @@
-import type { KeyObject } from 'node:crypto';
-import { createPublicKey, generateKeyPair } from 'node:crypto';
+import { type KeyObject, createPublicKey, generateKeyPair } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,15 +9,12 @@ import { DAEMON_ID } from '../../escrow/records/principals.js';
 import { exists, replaceFile, writeNewFile } from '../../system/files.js';
 import { encryptedPem } from './encryptedPkcs8.js';
 import { IdentityError } from '../errors.js';
-import type { CardKeyLocation, IdentityFile } from './identity.js';
-import { FILES, readIdentityFile } from './identity.js';
+import { type CardKeyLocation, type IdentityFile, FILES, readIdentityFile } from './identity.js';
 import { jwkThumbprint } from '../../jose/jws.js';
 import type { PublicPart } from './publicPart.js';
-import type { ServerPins } from '../serverPins.js';
-import { checkAddress } from '../serverPins.js';
+import { type ServerPins, checkAddress } from '../serverPins.js';
 import { signerOf } from './signingKey.js';
-import type { WitnessPins } from '../log/witnessPins.js';
-import { readWitnessPins } from '../log/witnessPins.js';
+import { type WitnessPins, readWitnessPins } from '../log/witnessPins.js';
 
 export interface NewIdentity {
   readonly id: string;

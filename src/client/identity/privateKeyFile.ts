@@ -1,5 +1,4 @@
-import type { KeyObject } from 'node:crypto';
-import { createPrivateKey } from 'node:crypto';
+import { type KeyObject, createPrivateKey } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 
 import { decodeText, TextError } from '../../log/entry/plainText.js';

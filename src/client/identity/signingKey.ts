@@ -1,12 +1,9 @@
-import type { KeyObject } from 'node:crypto';
-import { createPublicKey } from 'node:crypto';
-import type { JWTPayload } from 'jose';
-import { SignJWT } from 'jose';
+import { type KeyObject, createPublicKey } from 'node:crypto';
+import { type JWTPayload, SignJWT } from 'jose';
 
 import type { SigningKey } from '../../escrow/records/principals.js';
 import { IdentityError } from '../errors.js';
-import type { Jwk } from '../../jose/jws.js';
-import { jwkThumbprint } from '../../jose/jws.js';
+import { type Jwk, jwkThumbprint } from '../../jose/jws.js';
 
 /** The signature algorithms that a principal's key can have. */
 export type SigningAlgorithm = SigningKey['alg'];

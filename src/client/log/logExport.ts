@@ -1,5 +1,4 @@
-import type { FileHandle } from 'node:fs/promises';
-import { open, rm, truncate } from 'node:fs/promises';
+import { type FileHandle, open, rm, truncate } from 'node:fs/promises';
 
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';

@@ -1,19 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 import type { ProofReply } from '../../api/replies.js';
-import { decodeBase64 } from '../../log/note/base64.js';
-import type { Checkpoint } from '../../log/note/checkpoint.js';
-import { CheckpointError, openCheckpoint } from '../../log/note/checkpoint.js';
+import { decodeBase64, decodeBase64url } from '../../log/note/base64.js';
+import { type Checkpoint, CheckpointError, openCheckpoint } from '../../log/note/checkpoint.js';
 import { cosignaturesOn } from '../../log/note/cosignature.js';
-import type { Entry } from '../../log/entry/entry.js';
-import { decodeEntry, EntryError } from '../../log/entry/entry.js';
+import { type Entry, decodeEntry, EntryError } from '../../log/entry/entry.js';
 import { leafHash } from '../../log/tree/merkle.js';
-import type { NoteVerifier } from '../../log/note/noteKey.js';
-import { keyIdHex, NoteError, noteVerifier } from '../../log/note/noteKey.js';
+import { type NoteVerifier, keyIdHex, NoteError, noteVerifier } from '../../log/note/noteKey.js';
 import { ProofError, verifyConsistency, verifyInclusion } from '../../log/tree/proof.js';
-import type { Disbelief } from '../errors.js';
-import { NotBelieved } from '../errors.js';
-import { decodeBase64url } from '../../log/note/base64.js';
+import { type Disbelief, NotBelieved } from '../errors.js';
 import type { LogMemory } from './logMemory.js';
 import type { RequiredWitnesses } from './witnessPins.js';
 

@@ -6,8 +6,7 @@ import { parse, YAMLParseError } from 'yaml';
 
 import { decodeText, TextError } from '../../log/entry/plainText.js';
 import { IdentityError, PolicyDocumentError } from '../errors.js';
-import type { PublicPart } from '../identity/publicPart.js';
-import { parsePublicPart } from '../identity/publicPart.js';
+import { type PublicPart, parsePublicPart } from '../identity/publicPart.js';
 
 /**
  * Reads a policy document from YAML or JSON. A principal's `keysFrom: path` (relative to the file) is replaced by the

@@ -1,6 +1,6 @@
 import { parsePrincipalId } from '../../escrow/records/ids.js';
 import { USUAL_MINIMUM_QUORUM } from '../../escrow/rules/minimumQuorum.js';
-import type { Policy } from '../../escrow/records/policy.js';
+import { type Policy, PURPOSES } from '../../escrow/records/policy.js';
 import { POLICY_QUORUM } from '../../escrow/rules/policySignatures.js';
 import type { Quorum } from '../../escrow/records/quorum.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
@@ -10,7 +10,6 @@ import { ServerUnreachable } from '../errors.js';
 import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from './policyDocument.js';
 import { readPolicyFile } from './policyFile.js';
 import { isKnown } from '../../api/reading.js';
-import { PURPOSES } from '../../escrow/records/policy.js';
 
 /** What putting a document in force would do: what administrators read before they sign, and what they then sign. */
 export interface PolicyPlan {

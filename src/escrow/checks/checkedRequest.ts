@@ -1,6 +1,5 @@
 import { canonicalJson } from '../../log/entry/canonical.js';
-import type { AskedKey } from '../rules/requestTerms.js';
-import { brakesOfAll, mayDecide } from '../rules/requestTerms.js';
+import { type AskedKey, brakesOfAll, mayDecide } from '../rules/requestTerms.js';
 import { getAskedKeys } from '../lookUp.js';
 import { attestationPayload } from '../rules/attestation.js';
 import type { Escrow } from '../escrow.js';
@@ -10,10 +9,8 @@ import type { PrincipalId } from '../records/ids.js';
 import { NotHeld } from '../ports/journal.js';
 import type { AsOf, RequestFacts } from '../logged/logFacts.js';
 import type { Policy } from '../records/policy.js';
-import type { TimedIntent } from '../rules/quorumProgress.js';
-import { completion, repliesFromMs } from '../rules/quorumProgress.js';
-import type { Approval, Intent, Recovery } from '../records/recovery.js';
-import { approvalsAt, intentsAt } from '../records/recovery.js';
+import { type TimedIntent, completion, repliesFromMs } from '../rules/quorumProgress.js';
+import { type Approval, type Intent, type Recovery, approvalsAt, intentsAt } from '../records/recovery.js';
 import { checkStatement } from '../rules/statement.js';
 import { ATTESTATION_TYPE } from '../records/statementTypes.js';
 

@@ -4,8 +4,7 @@ import type { Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
-import type { Recovery } from '../records/recovery.js';
-import { statusAt } from '../records/recovery.js';
+import { type Recovery, statusAt } from '../records/recovery.js';
 
 /**
  * A request that has not ended, by the records or by the clock, and where it stands now; else EscrowError

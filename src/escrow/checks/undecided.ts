@@ -1,5 +1,4 @@
-import type { AskedKey } from '../rules/requestTerms.js';
-import { mayDecide } from '../rules/requestTerms.js';
+import { type AskedKey, mayDecide } from '../rules/requestTerms.js';
 import { checkRequest, countedStatus } from './checkedRequest.js';
 import type { Call, Escrow } from '../escrow.js';
 import { getOpenRecovery } from './openRecovery.js';

@@ -1,6 +1,5 @@
-import type { Entry } from '../../log/entry/entry.js';
+import type { Entry, Subject } from '../../log/entry/entry.js';
 import type { ErrorCode } from '../records/errors.js';
-import type { Subject } from '../../log/entry/entry.js';
 import type { Rate } from '../records/rate.js';
 
 /*

@@ -1,12 +1,9 @@
 import type { Json } from '../../log/entry/canonical.js';
-import type { Entry } from '../../log/entry/entry.js';
-import { decodeEntry } from '../../log/entry/entry.js';
+import { type Entry, decodeEntry } from '../../log/entry/entry.js';
 import { standsAlone } from '../../log/export/actPairing.js';
 import { Births } from './births.js';
-import type { SavedCalls } from './calls.js';
-import { LoggedCalls } from './calls.js';
-import type { SavedCreations } from './creations.js';
-import { LoggedCreations } from './creations.js';
+import { type SavedCalls, LoggedCalls } from './calls.js';
+import { type SavedCreations, LoggedCreations } from './creations.js';
 import type {
   AsOf,
   CreationFact,
@@ -18,11 +15,9 @@ import type {
   RequestFacts,
   Secondary,
 } from './logFacts.js';
-import type { SavedGrant } from './grants.js';
-import { LoggedGrants } from './grants.js';
+import { type SavedGrant, LoggedGrants } from './grants.js';
 import { LoggedReleases } from './releases.js';
-import type { SavedRequests } from './requests.js';
-import { LoggedRequests } from './requests.js';
+import { type SavedRequests, LoggedRequests } from './requests.js';
 import { followsFromSecond } from './secondOutcomes.js';
 import { grantsNamedIn } from '../records/activationEntry.js';
 

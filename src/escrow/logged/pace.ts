@@ -1,5 +1,4 @@
-import type { Rate, RecentUses } from '../records/rate.js';
-import { takeUses } from '../records/rate.js';
+import { type Rate, type RecentUses, takeUses } from '../records/rate.js';
 
 /** {@link takeUses} counts a use for up to a 64th longer. */
 const SLICE_SHARE = 64 / 65;

@@ -3,8 +3,7 @@ import type { Entry } from '../../log/entry/entry.js';
 import type { Act } from '../ledger/means.js';
 import { sha256Hex } from '../records/digests.js';
 import { printable, quoted } from '../records/freeText.js';
-import type { PrincipalId } from '../records/ids.js';
-import { parsePrincipalId } from '../records/ids.js';
+import { type PrincipalId, parsePrincipalId } from '../records/ids.js';
 import { grantsNamedIn } from '../records/activationEntry.js';
 import type { Notice, NoticeKind, NoticeRequest } from '../records/notice.js';
 

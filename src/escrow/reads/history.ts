@@ -1,7 +1,6 @@
 import { decodeEntry } from '../../log/entry/entry.js';
 import type { Call, Escrow } from '../escrow.js';
-import type { HistoryFilter } from '../records/ownerHistory.js';
-import { isInHistory } from '../records/ownerHistory.js';
+import { type HistoryFilter, isInHistory } from '../records/ownerHistory.js';
 import type { StoredEntry } from '../ports/log.js';
 import type { Page, PageRequest } from '../ports/store.js';
 

@@ -1,23 +1,19 @@
 import type { Call, Escrow } from '../escrow.js';
 import { getAskedKeys, getRecovery } from '../lookUp.js';
-import type { AskedKey } from '../rules/requestTerms.js';
-import { brakesOfAll, mayDecide } from '../rules/requestTerms.js';
+import { type AskedKey, brakesOfAll, mayDecide } from '../rules/requestTerms.js';
 import { countedStatus } from '../checks/checkedRequest.js';
 import type { DecidedRequest } from '../checks/undecided.js';
-import type { Share } from '../records/deposit.js';
-import { isDepositaryOf } from '../records/deposit.js';
+import { type Share, isDepositaryOf } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
-import type { GrantStatus } from '../records/grant.js';
-import { grantStatusAt } from '../records/grant.js';
+import { type GrantStatus, grantStatusAt } from '../records/grant.js';
 import type { GrantId, PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
 import type { Page, PageRequest } from '../ports/store.js';
-import type { SigningKey } from '../records/principals.js';
+import { type SigningKey, seesAll } from '../records/principals.js';
 import { repliesFromMs } from '../rules/quorumProgress.js';
 import type { Approval, Intent, LifeStatus, Recovery, ReleasedKey } from '../records/recovery.js';
 import { approvalsAt, intentsAt, lifeAt } from '../records/recovery.js';
 import { requireAsLogged } from '../checks/checkedRelease.js';
-import { seesAll } from '../records/principals.js';
 import { STATEMENT_TYPE, INTENT_TYPE } from '../records/statementTypes.js';
 
 /** A recovery as one person may see it. */

@@ -1,11 +1,9 @@
 import { createHash } from 'node:crypto';
 
-import type { Json } from '../../log/entry/canonical.js';
-import { canonicalJson } from '../../log/entry/canonical.js';
+import { type Json, canonicalJson } from '../../log/entry/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import type { PrincipalId } from './ids.js';
-import type { OperateTerms, Purpose } from './policy.js';
-import { usualRequestTerms } from './policy.js';
+import { type OperateTerms, type Purpose, usualRequestTerms } from './policy.js';
 import type { Asked, DescribedKey, Reply, RequestVersion } from './recovery.js';
 
 /** SHA-256, lower-case hex. */

@@ -1,5 +1,4 @@
-import type { KeySpec, KeyUse } from './keySpecs.js';
-import { KEY_SPECS } from './keySpecs.js';
+import { type KeySpec, type KeyUse, KEY_SPECS } from './keySpecs.js';
 
 /**
  * The mechanisms that a grant can name, by their JOSE names (RFC 7518, RFC 8037). `digest` is the hash taken of

@@ -1,6 +1,5 @@
 import { EscrowError } from './errors.js';
-import type { Grant, GrantStatus } from './grant.js';
-import { grantStatusAt } from './grant.js';
+import { type Grant, type GrantStatus, grantStatusAt } from './grant.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Scope } from './scope.js';

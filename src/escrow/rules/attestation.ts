@@ -1,5 +1,4 @@
-import type { Json } from '../../log/entry/canonical.js';
-import { canonicalJson } from '../../log/entry/canonical.js';
+import { type Json, canonicalJson } from '../../log/entry/canonical.js';
 import type { Deposit } from '../records/deposit.js';
 import { askedAsJson, base64url, sha256Hex } from '../records/digests.js';
 import type { TokenVerbs } from '../ports/token.js';

@@ -1,10 +1,8 @@
-import type { ErrorCode } from '../records/errors.js';
-import { EscrowError } from '../records/errors.js';
+import { type ErrorCode, EscrowError } from '../records/errors.js';
 import type { PrincipalId } from '../records/ids.js';
 import type { KeySpec, KeyUse } from '../records/keySpecs.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
-import type { Principal } from '../records/principals.js';
-import { hasRole } from '../records/principals.js';
+import { type Principal, hasRole } from '../records/principals.js';
 import type { Quorum } from '../records/quorum.js';
 import { choose, mismatches } from './rules.js';
 

@@ -1,5 +1,4 @@
-import type { Json } from '../../log/entry/canonical.js';
-import { canonicalJson } from '../../log/entry/canonical.js';
+import { type Json, canonicalJson } from '../../log/entry/canonical.js';
 import { signedByIdentity } from './attestation.js';
 import { askedAsJson, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';

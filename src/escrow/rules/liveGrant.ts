@@ -1,6 +1,5 @@
 import { EscrowError } from '../records/errors.js';
-import { grantStatusAt } from '../records/grant.js';
-import type { Grant } from '../records/grant.js';
+import { type Grant, grantStatusAt } from '../records/grant.js';
 import type { Subject } from '../../log/entry/entry.js';
 
 /** What a grant is about, for the log. */

@@ -1,7 +1,6 @@
 import { EscrowError } from '../records/errors.js';
 import type { KeyId, PrincipalId } from '../records/ids.js';
-import type { Recovery } from '../records/recovery.js';
-import { statusAt } from '../records/recovery.js';
+import { type Recovery, statusAt } from '../records/recovery.js';
 
 /** How many recovery requests one requester may have open: in all, and for any one key. */
 export interface OpenRequestLimits {

@@ -1,9 +1,7 @@
 import { partsOf, quorumsOf } from './explain.js';
-import type { KeySpec, KeyUse } from '../records/keySpecs.js';
-import { specAllows } from '../records/keySpecs.js';
+import { type KeySpec, type KeyUse, specAllows } from '../records/keySpecs.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
-import type { Principal } from '../records/principals.js';
-import { hasRole } from '../records/principals.js';
+import { type Principal, hasRole } from '../records/principals.js';
 import { mismatches } from './rules.js';
 
 /** Owners for whom a rule says the same, and what it says. */

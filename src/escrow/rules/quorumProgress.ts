@@ -1,8 +1,6 @@
-import type { AskedKey } from './requestTerms.js';
-import { brakesOfAll, mayDecide } from './requestTerms.js';
+import { type AskedKey, brakesOfAll, mayDecide } from './requestTerms.js';
 import type { Json } from '../../log/entry/canonical.js';
-import { isDepositaryOf } from '../records/deposit.js';
-import type { SealedQuorum } from '../records/deposit.js';
+import { type SealedQuorum, isDepositaryOf } from '../records/deposit.js';
 import type { PrincipalId } from '../records/ids.js';
 import type { Approval, Denial, Recovery } from '../records/recovery.js';
 

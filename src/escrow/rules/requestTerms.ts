@@ -1,5 +1,4 @@
-import type { Deposit, PurposeDeposit } from '../records/deposit.js';
-import { brakesOf } from '../records/deposit.js';
+import { type Deposit, type PurposeDeposit, brakesOf } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
 import type { KeyId, PrincipalId } from '../records/ids.js';
 import type { Brakes } from '../records/policy.js';

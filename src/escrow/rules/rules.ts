@@ -2,11 +2,9 @@ import { EscrowError } from '../records/errors.js';
 import type { PrincipalId } from '../records/ids.js';
 import type { KeySpec, KeyUse } from '../records/keySpecs.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
-import type { Principal } from '../records/principals.js';
-import { hasRole } from '../records/principals.js';
-import type { Shape } from './quorums.js';
+import { type Principal, hasRole } from '../records/principals.js';
+import { type Shape, minimalQuorums } from './quorums.js';
 import type { Quorum } from '../records/quorum.js';
-import { minimalQuorums } from './quorums.js';
 
 /** What the rules say about one key that is to be made. */
 export interface Choice {

@@ -1,7 +1,6 @@
 import { isForLog } from '../../log/note/audience.js';
 import { encodeBase64 } from '../../log/note/base64.js';
-import type { Json } from '../../log/entry/canonical.js';
-import { canonicalJson } from '../../log/entry/canonical.js';
+import { type Json, canonicalJson } from '../../log/entry/canonical.js';
 import { isPlainText } from '../../log/entry/plainText.js';
 import { askedAsJson, repliesDigest, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';

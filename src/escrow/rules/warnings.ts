@@ -1,13 +1,10 @@
 import { unclearText } from '../../log/entry/plainText.js';
-import type { EnrolledKeys } from './explain.js';
-import { depositaryProblems, missingIn, partsOf } from './explain.js';
+import { type EnrolledKeys, depositaryProblems, missingIn, partsOf } from './explain.js';
 import type { PrincipalId } from '../records/ids.js';
 import { smallQuorums, USUAL_MINIMUM_QUORUM } from './minimumQuorum.js';
-import type { Kind } from './ownerKinds.js';
-import { kindsOf, namesOf, ownersOf } from './ownerKinds.js';
+import { type Kind, kindsOf, namesOf, ownersOf } from './ownerKinds.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
-import type { Principal } from '../records/principals.js';
-import { API_ROLES, DAEMON_ID, hasRole } from '../records/principals.js';
+import { type Principal, API_ROLES, DAEMON_ID, hasRole } from '../records/principals.js';
 import type { DepositedQuorums } from '../records/depositedQuorums.js';
 
 /** What a policy is looked at against. What is undefined is not known, and not warned of. */

@@ -1,5 +1,4 @@
-import { isJsonObject } from '../../log/entry/canonical.js';
-import type { Json } from '../../log/entry/canonical.js';
+import { type Json, isJsonObject } from '../../log/entry/canonical.js';
 
 type JsonObject = Readonly<Record<string, Json>>;
 

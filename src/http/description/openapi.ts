@@ -1,8 +1,7 @@
 import { z } from 'zod';
 
 import type { ErrorCode } from '../../escrow/records/errors.js';
-import { isJsonObject } from '../../log/entry/canonical.js';
-import type { Json } from '../../log/entry/canonical.js';
+import { type Json, isJsonObject } from '../../log/entry/canonical.js';
 import { SCHEME } from '../caller/signed.js';
 import { AS_SENT } from '../../api/fields.js';
 import { KEY_FIELD, MAX_KEY_CHARACTERS } from '../caller/idempotencyKey.js';

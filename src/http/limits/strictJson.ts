@@ -1,5 +1,4 @@
-import type { Json } from '../../log/entry/canonical.js';
-import { isWellFormed } from '../../log/entry/canonical.js';
+import { type Json, isWellFormed } from '../../log/entry/canonical.js';
 
 /** How deep arrays and objects may nest. */
 export const MAX_DEPTH = 32;

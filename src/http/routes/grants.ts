@@ -5,8 +5,7 @@ import { listGrants, viewGrant } from '../../escrow/reads/grants.js';
 import type { Acted, GrantReply, PlaintextsReply, SignaturesReply } from '../../api/replies.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
-import type { Route } from '../route.js';
-import { act, use, view } from '../route.js';
+import { type Route, act, use, view } from '../route.js';
 
 /** What can be wrong with the grant that is named. */
 const OF_ENDED = ['grant-unknown', 'grant-revoked', 'grant-expired', 'grant-exhausted'] as const;

@@ -1,7 +1,6 @@
 import type { ServerReply } from '../../api/replies.js';
 import { ROUTES } from '../../api/routes.js';
-import type { Route } from '../route.js';
-import { open } from '../route.js';
+import { type Route, open } from '../route.js';
 import { grantRoutes } from './grants.js';
 import { keyRoutes } from './keys.js';
 import { logRoutes } from './log.js';

@@ -2,8 +2,7 @@ import { generateKey } from '../../escrow/acts/generateKey.js';
 import { listKeys, viewKey } from '../../escrow/reads/keys.js';
 import { keyReply, pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
-import type { Route } from '../route.js';
-import { act, view } from '../route.js';
+import { type Route, act, view } from '../route.js';
 
 /** Keys, which are born deposited. */
 export const keyRoutes: readonly Route[] = [

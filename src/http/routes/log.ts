@@ -10,8 +10,7 @@ import { documentHash } from '../../log/export/format.js';
 import { parseBundlePath, parseTilePath } from '../../log/tree/tiles.js';
 import { entryReply, historyReply, pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
-import type { Reply, Route } from '../route.js';
-import { act, download, open, view } from '../route.js';
+import { type Reply, type Route, act, download, open, view } from '../route.js';
 import { parseStrictJson } from '../limits/strictJson.js';
 
 /** The log: checkpoints and proofs for everyone, owners' own entries, and everything for auditors. */

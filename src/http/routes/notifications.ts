@@ -2,8 +2,7 @@ import { redeliver } from '../../escrow/acts/redeliverNotices.js';
 import type { Acted, RedeliveryReply } from '../../api/replies.js';
 import { pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
-import type { Route } from '../route.js';
-import { act, view } from '../route.js';
+import { type Route, act, view } from '../route.js';
 
 /** Who is told outside of the API: what they could not be told. */
 export const notificationRoutes: readonly Route[] = [

@@ -1,7 +1,6 @@
 import { applyPolicy, planPolicy } from '../../escrow/acts/applyPolicy.js';
 import type { Escrow } from '../../escrow/escrow.js';
-import type { Explanation } from '../../escrow/rules/explain.js';
-import { depositaryProblems, explain } from '../../escrow/rules/explain.js';
+import { type Explanation, depositaryProblems, explain } from '../../escrow/rules/explain.js';
 import { hasRole } from '../../escrow/records/principals.js';
 import { getOwner } from '../../escrow/rules/rules.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
@@ -17,8 +16,7 @@ import type {
 import { parsePolicy } from '../policyDocument.js';
 import { pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
-import type { Route } from '../route.js';
-import { act, view } from '../route.js';
+import { type Route, act, view } from '../route.js';
 import { parseStrictJson } from '../limits/strictJson.js';
 
 /** A document of 10,000 principals has about 5 MiB: the only request that may be so large. */

@@ -18,8 +18,7 @@ import { proofsOf } from '../../escrow/reads/proofs.js';
 import type { Acted, GrantsReply, RecoveryReply, ReleasedKeysReply } from '../../api/replies.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
-import type { Route } from '../route.js';
-import { act, view } from '../route.js';
+import { type Route, act, view } from '../route.js';
 
 /** What can be wrong with the request that is named. */
 const STANDING = ['recovery-unknown', 'recovery-ended', 'recovery-expired'] as const;

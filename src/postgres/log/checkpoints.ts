@@ -1,5 +1,4 @@
-import { openCheckpoint } from '../../log/note/checkpoint.js';
-import type { Checkpoint } from '../../log/note/checkpoint.js';
+import { type Checkpoint, openCheckpoint } from '../../log/note/checkpoint.js';
 import type { Ask } from '../pool.js';
 import { LogDamaged, safeInteger } from '../faults.js';
 import type { NoteVerifier } from '../../log/note/noteKey.js';

@@ -1,8 +1,7 @@
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { Subject } from '../../log/entry/entry.js';
+import { type Subject, type Entry, decodeEntry } from '../../log/entry/entry.js';
 import type { LogReader, StoredEntry } from '../../escrow/ports/log.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
-import { decodeEntry, type Entry } from '../../log/entry/entry.js';
 import { ProofError, verifyInclusion } from '../../log/tree/proof.js';
 import { consistencyProof, inclusionProof, rootOf } from '../../log/tree/prover.js';
 import { tileWidth, tileWidthAt } from '../../log/tree/tiles.js';

@@ -6,8 +6,7 @@ import { z } from 'zod';
 import { obtainPin } from '../ceremony/pins.js';
 import { CeremonyRefused } from '../ceremony/ceremonySession.js';
 import { TokenNotReady } from '../cryptoki/faults.js';
-import type { CardKeyLocation } from './card.js';
-import { openCard, readCardKey } from './card.js';
+import { type CardKeyLocation, openCard, readCardKey } from './card.js';
 
 /** Where questions come from: a pipe of its own, since a person types the PIN on the standard input. */
 const QUESTIONS = 3;

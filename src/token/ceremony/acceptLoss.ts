@@ -1,11 +1,8 @@
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { TreeHead } from '../../log/anchor.js';
-import { emptyAnchor } from '../../log/anchor.js';
+import { type TreeHead, emptyAnchor } from '../../log/anchor.js';
 import { putAnchor, readAnchor } from '../objects/anchor.js';
-import type { CeremonyRecord, Continued } from './record.js';
-import { continueRecord, requireRecorded } from './record.js';
-import type { TokenLocation } from './ceremonySession.js';
-import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
+import { type CeremonyRecord, type Continued, continueRecord, requireRecorded } from './record.js';
+import { type TokenLocation, asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
 
 /**
  * Has the token forget the log that it remembers, so that the daemon starts on a database that is shorter, or another.

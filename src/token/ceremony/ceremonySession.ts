@@ -1,9 +1,7 @@
-import { Module, SessionFlag, TokenFlag, UserType } from 'graphene-pk11';
-import type { Session, Slot } from 'graphene-pk11';
+import { type Session, type Slot, Module, SessionFlag, TokenFlag, UserType } from 'graphene-pk11';
 import type { PKCS11 } from 'pkcs11js';
 import { readFault } from '../cryptoki/faults.js';
-import type { ModuleEnvironment } from '../cryptoki/module.js';
-import { findModule, libraryParameters, loadModule } from '../cryptoki/module.js';
+import { type ModuleEnvironment, findModule, libraryParameters, loadModule } from '../cryptoki/module.js';
 import type { TokenProfile } from '../profile/profile.js';
 
 export interface TokenLocation {

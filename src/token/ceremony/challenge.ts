@@ -1,8 +1,7 @@
 import { constants, createHash, createPublicKey, publicEncrypt, timingSafeEqual } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
-import type { PrincipalId } from '../../escrow/records/ids.js';
-import { parsePrincipalId } from '../../escrow/records/ids.js';
+import { type PrincipalId, parsePrincipalId } from '../../escrow/records/ids.js';
 import { readSpki, rsaNumbers } from '../cryptoki/spki.js';
 import { CeremonyRefused } from './ceremonySession.js';
 import { jsonOrUndefined } from '../../system/json.js';

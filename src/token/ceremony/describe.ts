@@ -9,8 +9,7 @@ import { Mechanisms } from '../profile/mechanisms.js';
 import { hasNested, readAttribute } from '../objects/objectCheck.js';
 import { findAll } from '../objects/objects.js';
 import type { TokenProfile } from '../profile/profile.js';
-import type { Curve } from '../cryptoki/spki.js';
-import { CURVES, ecSpki, fingerprint, rsaSpki } from '../cryptoki/spki.js';
+import { type Curve, CURVES, ecSpki, fingerprint, rsaSpki } from '../cryptoki/spki.js';
 
 /** One long-lived object as the token shows it. Public: none of it is secret. */
 export interface DescribedObject {

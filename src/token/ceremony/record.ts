@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import type { JsonWebKey } from 'node:crypto';
+import { type JsonWebKey, createHash } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle, PKCS11 } from 'pkcs11js';
@@ -11,10 +10,8 @@ import { Mechanisms } from '../profile/mechanisms.js';
 import { findAll, readBytes } from '../objects/objects.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { importSpki } from '../service/findLongLived.js';
-import type { DescribedObject } from './describe.js';
-import { describeObjects, readPublicKey } from './describe.js';
-import type { CeremonySession } from './ceremonySession.js';
-import { CeremonyRefused } from './ceremonySession.js';
+import { type DescribedObject, describeObjects, readPublicKey } from './describe.js';
+import { type CeremonySession, CeremonyRefused } from './ceremonySession.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
 const eventSchema = z.strictObject({ at: z.iso.datetime(), what: z.string().max(1000) });

@@ -1,8 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
-import { parsePrincipalId } from '../../escrow/records/ids.js';
-import type { PrincipalId } from '../../escrow/records/ids.js';
+import { type PrincipalId, parsePrincipalId } from '../../escrow/records/ids.js';
 import { readKekLabel } from '../profile/keks.js';
 import { readAttribute } from '../objects/objectCheck.js';
 import { readServerForLabel, serverForLabel } from '../objects/objectNames.js';

@@ -1,14 +1,12 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
 import pkcs11 from 'pkcs11js';
 import { Dialect } from '../profile/dialect.js';
-import type { OperateKind } from '../profile/keks.js';
-import { readKekLabel, rotatingUser } from '../profile/keks.js';
+import { type OperateKind, readKekLabel, rotatingUser } from '../profile/keks.js';
 import { Mechanisms } from '../profile/mechanisms.js';
 import { findAll } from '../objects/objects.js';
 import { userPair, userSecret } from '../profile/templates.js';
 import { trustedKeys, unboundedTrustedKeys } from '../objects/depositaries.js';
-import type { CeremonySession } from './ceremonySession.js';
-import { CeremonyRefused } from './ceremonySession.js';
+import { type CeremonySession, CeremonyRefused } from './ceremonySession.js';
 
 /**
  * A key that comes out of a rotating handle goes out again under any trusted key that takes it. So before such a handle is

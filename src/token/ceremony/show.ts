@@ -1,7 +1,5 @@
-import type { CeremonyEvent, CeremonyRecord } from './record.js';
-import { makeRecord } from './record.js';
-import type { TokenLocation } from './ceremonySession.js';
-import { asUser, withToken, getSlot } from './ceremonySession.js';
+import { type CeremonyEvent, type CeremonyRecord, makeRecord } from './record.js';
+import { type TokenLocation, asUser, withToken, getSlot } from './ceremonySession.js';
 
 /** Reads what stands in the token now; changes nothing. */
 export function show(

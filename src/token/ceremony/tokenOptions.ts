@@ -3,8 +3,7 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ModuleEnvironment } from '../cryptoki/module.js';
 import { readProfile } from '../profile/profile.js';
-import type { TokenLocation } from './ceremonySession.js';
-import { CeremonyRefused } from './ceremonySession.js';
+import { type TokenLocation, CeremonyRefused } from './ceremonySession.js';
 
 /** Which token a command is about, as typed. */
 export interface TokenOptions {

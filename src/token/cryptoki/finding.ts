@@ -1,7 +1,6 @@
 import koffi from 'koffi';
 import type { Handle } from 'pkcs11js';
-import type { Template } from './attributes.js';
-import { holding, nativeTemplate } from './attributes.js';
+import { type Template, holding, nativeTemplate } from './attributes.js';
 import { nativeCall, NativeFault } from './nativeFunction.js';
 
 /** Finds all objects that match, on another thread. */

@@ -1,7 +1,6 @@
 import koffi from 'koffi';
 import type { Handle, Mechanism } from 'pkcs11js';
-import type { Template } from './attributes.js';
-import { holding, nativeRow, nativeTemplate } from './attributes.js';
+import { type Template, holding, nativeRow, nativeTemplate } from './attributes.js';
 import { nativeCall, NativeFault } from './nativeFunction.js';
 
 /** The two halves of a new pair. */

@@ -6,10 +6,8 @@ import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
 import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
-import type { FindHandles } from './finding.js';
-import { handleFinder } from './finding.js';
-import type { GenerateKeyPair } from './keyPairs.js';
-import { keyPairGenerator } from './keyPairs.js';
+import { type FindHandles, handleFinder } from './finding.js';
+import { type GenerateKeyPair, keyPairGenerator } from './keyPairs.js';
 
 /** A PKCS#11 module that is loaded and initialised. */
 export interface LoadedModule {

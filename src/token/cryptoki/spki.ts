@@ -1,5 +1,4 @@
-import { createHash, createPublicKey } from 'node:crypto';
-import type { JsonWebKey, KeyObject } from 'node:crypto';
+import { type JsonWebKey, type KeyObject, createHash, createPublicKey } from 'node:crypto';
 
 /** The curves in use: OID for CKA_EC_PARAMS (DER), JWK name, and bytes of a coordinate. */
 export const CURVES = {

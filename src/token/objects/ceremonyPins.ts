@@ -1,5 +1,4 @@
-import type { JsonWebKey } from 'node:crypto';
-import { createPublicKey } from 'node:crypto';
+import { type JsonWebKey, createPublicKey } from 'node:crypto';
 import { z } from 'zod';
 import { KEK_KINDS, newestKeks } from '../profile/keks.js';
 import { jsonOrUndefined } from '../../system/json.js';

@@ -1,5 +1,4 @@
-import { createHash, verify } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import { type KeyObject, createHash, verify } from 'node:crypto';
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import { mayBeCiphertext } from '../cryptoki/faults.js';

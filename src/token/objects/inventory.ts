@@ -2,8 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import { quoted } from '../../escrow/records/freeText.js';
-import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/records/ids.js';
-import { parseId } from '../../escrow/records/ids.js';
+import { type GrantId, type PrincipalId, type RecoveryId, parseId } from '../../escrow/records/ids.js';
 import type { Mechanism } from '../../escrow/records/mechanisms.js';
 import type {
   RaisedGrant,
@@ -14,8 +13,7 @@ import type {
 import { isStaleHandle } from '../cryptoki/faults.js';
 import { isOperate, readKekLabel } from '../profile/keks.js';
 import { readAttribute } from './objectCheck.js';
-import type { ObjectName } from './objectNames.js';
-import { objectNames, readServerForLabel } from './objectNames.js';
+import { type ObjectName, objectNames, readServerForLabel } from './objectNames.js';
 import { RECIPIENTS } from './depositaries.js';
 import type { OpenParts } from './openParts.js';
 

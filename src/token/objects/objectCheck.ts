@@ -4,14 +4,12 @@ import { EscrowError } from '../../escrow/records/errors.js';
 import { attributeLength } from '../cryptoki/attributeLength.js';
 import { ulongs } from '../cryptoki/attributes.js';
 import { kekCheckValue } from './kekCheckValue.js';
-import type { Dialect } from '../profile/dialect.js';
-import { NESTED } from '../profile/dialect.js';
+import { type Dialect, NESTED } from '../profile/dialect.js';
 import { CKR, readFault } from '../cryptoki/faults.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { ObjectName } from './objectNames.js';
 import type { TokenPins } from './ceremonyPins.js';
-import type { TokenProfile } from '../profile/profile.js';
-import { agreesOnKeks } from '../profile/profile.js';
+import { type TokenProfile, agreesOnKeks } from '../profile/profile.js';
 import type { TokenLog } from '../cryptoki/sessions.js';
 
 /** By what an object of the token is judged, and where the operator is told of one that differs. */

@@ -11,8 +11,7 @@ import {
   signingPair,
   trustedKek,
 } from '../profile/ceremonyTemplates.js';
-import type { OperateKind } from '../profile/keks.js';
-import { isOperate, readKekLabel, rotatingLabel } from '../profile/keks.js';
+import { type OperateKind, isOperate, readKekLabel, rotatingLabel } from '../profile/keks.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { grantKey, unwrappingPair } from '../profile/templates.js';

@@ -1,6 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import type { GrantId, RecoveryId } from '../../escrow/records/ids.js';
-import { parseId } from '../../escrow/records/ids.js';
+import { type GrantId, type RecoveryId, parseId } from '../../escrow/records/ids.js';
 import { findAll, readBytes } from './objects.js';
 import type { OpenParts } from './openParts.js';
 

@@ -1,5 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { ModuleEnvironment } from '../cryptoki/module.js';
 import { NativeFault } from '../cryptoki/nativeFunction.js';

@@ -1,8 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { KeySpec } from '../../escrow/records/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { Template } from '../cryptoki/attributes.js';
 import { attributeName } from './objectCheck.js';
 import { readBytes, readDifferently } from './objects.js';

@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { obtainPin } from '../ceremony/pins.js';
-import type { TokenOptions } from '../ceremony/tokenOptions.js';
-import { readTokenLocation, withTokenOptions } from '../ceremony/tokenOptions.js';
+import { type TokenOptions, readTokenLocation, withTokenOptions } from '../ceremony/tokenOptions.js';
 import { openToken } from '../service/openToken.js';
 import { probe, reportText } from './report.js';
 import { versionLine } from '../../version.js';

@@ -1,5 +1,4 @@
-import type { AttackName } from '../profile/attackNames.js';
-import { ATTACKS_TRY } from '../profile/attackNames.js';
+import { type AttackName, ATTACKS_TRY } from '../profile/attackNames.js';
 import type { OpenToken } from '../service/openToken.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { selfTest } from '../selfTest/selfTest.js';

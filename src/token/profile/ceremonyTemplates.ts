@@ -1,9 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { Purpose } from '../../escrow/records/policy.js';
-import type { Template } from '../cryptoki/attributes.js';
-import { nested } from '../cryptoki/attributes.js';
-import type { KekKind, OperateKind } from './keks.js';
-import { kekUnwraps, rotatingUnwraps } from './keks.js';
+import { type Template, nested } from '../cryptoki/attributes.js';
+import { type KekKind, type OperateKind, kekUnwraps, rotatingUnwraps } from './keks.js';
 import { CURVES } from '../cryptoki/spki.js';
 import type { PairTemplate } from './templateParts.js';
 import {

@@ -1,6 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import type { Template } from '../cryptoki/attributes.js';
-import { nestedWithout } from '../cryptoki/attributes.js';
+import { type Template, nestedWithout } from '../cryptoki/attributes.js';
 import type { TokenProfile } from './profile.js';
 import type { PairTemplate } from './templateParts.js';
 import { DISPENSABLE, USES_ON_UNWRAPPING } from './attributeNames.js';

@@ -1,8 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
 import type { Purpose } from '../../escrow/records/policy.js';
-import type { Template } from '../cryptoki/attributes.js';
-import { nested } from '../cryptoki/attributes.js';
+import { type Template, nested } from '../cryptoki/attributes.js';
 import {
   extractable,
   GUARDED,

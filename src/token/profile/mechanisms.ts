@@ -1,8 +1,7 @@
 import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { Mechanism as CkMechanism } from 'pkcs11js';
-import type { KeySpec } from '../../escrow/records/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { DigestName, Mechanism, SignMechanism } from '../../escrow/records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS } from '../../escrow/records/mechanisms.js';
 import type { TokenProfile } from './profile.js';

@@ -1,8 +1,6 @@
 import pkcs11 from 'pkcs11js';
-import type { KeySpec } from '../../escrow/records/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
-import type { Template } from '../cryptoki/attributes.js';
-import { ulongs } from '../cryptoki/attributes.js';
+import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type Template, ulongs } from '../cryptoki/attributes.js';
 
 /*
  * What the templates are made of. Every template that this program hands to a token comes from here. A secret or private object is PRIVATE, SENSITIVE, not

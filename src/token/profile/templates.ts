@@ -1,8 +1,6 @@
 import pkcs11 from 'pkcs11js';
-import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
-import type { Template } from '../cryptoki/attributes.js';
-import { nested } from '../cryptoki/attributes.js';
+import { type KeySpec, type KeyUse, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type Template, nested } from '../cryptoki/attributes.js';
 import { CURVES } from '../cryptoki/spki.js';
 import type { PairTemplate } from './templateParts.js';
 import {

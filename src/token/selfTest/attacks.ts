@@ -1,11 +1,9 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
 import type { AttackName } from '../profile/attackNames.js';
-import type { Template } from '../cryptoki/attributes.js';
-import { ulongs } from '../cryptoki/attributes.js';
+import { type Template, ulongs } from '../cryptoki/attributes.js';
 import type { Dialect } from '../profile/dialect.js';
-import type { KekKind, OperateKind } from '../profile/keks.js';
-import { isOperate, KEK_KINDS, rotatingUser } from '../profile/keks.js';
+import { type KekKind, type OperateKind, isOperate, KEK_KINDS, rotatingUser } from '../profile/keks.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import { BORN_HERE } from '../objects/objectNames.js';
 import { readsBack } from '../objects/objects.js';

@@ -12,8 +12,7 @@ import {
 import type { KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { newId } from '../../escrow/records/ids.js';
-import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, type KeyUse, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { DecryptMechanism, Mechanism } from '../../escrow/records/mechanisms.js';
 import { mechanismsFor, signs } from '../../escrow/records/mechanisms.js';
 import type { Opened, Wrapped } from '../../escrow/ports/token.js';

@@ -2,20 +2,15 @@ import { constants, publicEncrypt, randomBytes } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { KeySpec } from '../../escrow/records/keySpecs.js';
-import { KEY_SPECS } from '../../escrow/records/keySpecs.js';
-import type { AttackName } from '../profile/attackNames.js';
-import { ATTACK_NAMES, NEEDS_NEWER_KEK } from '../profile/attackNames.js';
-import type { Target } from './attacks.js';
-import { ATTACKS, NothingGained } from './attacks.js';
+import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type AttackName, ATTACK_NAMES, NEEDS_NEWER_KEK } from '../profile/attackNames.js';
+import { type Target, ATTACKS, NothingGained } from './attacks.js';
 import { asEscrowError, readFault } from '../cryptoki/faults.js';
-import type { KekKind } from '../profile/keks.js';
-import { isOperate, KEK_KINDS, readKekLabel } from '../profile/keks.js';
+import { type KekKind, isOperate, KEK_KINDS, readKekLabel } from '../profile/keks.js';
 import { Loan } from '../verbs/loan.js';
 import { objectNames } from '../objects/objectNames.js';
 import { findAll, readBytes, readRsaSpki } from '../objects/objects.js';
-import type { OpenToken } from '../service/openToken.js';
-import { withWorkbench } from '../service/openToken.js';
+import { type OpenToken, withWorkbench } from '../service/openToken.js';
 import { importSpki } from '../service/findLongLived.js';
 import {
   grantKey,
@@ -25,8 +20,7 @@ import {
   userPair,
   userSecret,
 } from '../profile/templates.js';
-import type { RoundTrip } from './roundTrips.js';
-import { tryRoundTrips } from './roundTrips.js';
+import { type RoundTrip, tryRoundTrips } from './roundTrips.js';
 import { RECIPIENTS } from '../objects/depositaries.js';
 import { unwrapChecked } from '../objects/unwrapChecked.js';
 import type { OpenParts } from '../objects/openParts.js';

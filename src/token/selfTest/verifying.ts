@@ -1,7 +1,5 @@
-import { constants, createHash, verify } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
-import type { SignMechanism } from '../../escrow/records/mechanisms.js';
-import { DIGEST_BYTES, MECHANISMS } from '../../escrow/records/mechanisms.js';
+import { type KeyObject, constants, createHash, verify } from 'node:crypto';
+import { type SignMechanism, DIGEST_BYTES, MECHANISMS } from '../../escrow/records/mechanisms.js';
 
 /** What the token is given to sign of a message: its digest, or for EdDSA the message. */
 export function signable(mechanism: SignMechanism, message: Buffer): Buffer {

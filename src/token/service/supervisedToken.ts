@@ -5,8 +5,7 @@ import { backOffMs } from '../../system/backOff.js';
 import { Admission } from './admission.js';
 import { TokenNotReady } from '../cryptoki/faults.js';
 import type { OpenToken, TokenGeneration } from './openToken.js';
-import type { TokenLog } from '../cryptoki/sessions.js';
-import { SessionsBusy } from '../cryptoki/sessions.js';
+import { type TokenLog, SessionsBusy } from '../cryptoki/sessions.js';
 import { BackOff, InterruptiblePause } from './interruptiblePause.js';
 
 export interface Supervision {
