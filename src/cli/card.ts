@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -83,9 +84,8 @@ function options({ module, token, key }: CardKeyLocation): readonly string[] {
   return [`--module=${module}`, `--token=${token}`, `--key=${key}`];
 }
 
-function exitOf(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', resolve);
-  });
+/** The exit code of a process, once its pipes are closed as well; null when a signal ended it. Rejects when it cannot be started. */
+export async function exitOf(child: ChildProcess): Promise<number | null> {
+  const [code] = (await once(child, 'close')) as [number | null];
+  return code;
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -57,13 +58,8 @@ export async function listenForManagement(
     answer(request, response, health);
   });
   server.maxConnections = MAX_CONNECTIONS;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(at.port, at.host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  server.listen(at.port, at.host);
+  await once(server, 'listening');
   // listening on a host and port, so the address is one
   const { address, port } = server.address() as AddressInfo;
   return { host: address, port, close: () => closed(server) };

@@ -1,5 +1,6 @@
 import { type Server, createServer as createHttpsServer } from 'node:https';
 import { constants } from 'node:crypto';
+import { once } from 'node:events';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 
 import type { Escrow } from '../escrow/escrow.js';
@@ -158,20 +159,16 @@ export function createServer(parts: ServerParts): ApiServer {
   };
 }
 
-function listen(
+async function listen(
   server: Server,
   host: string,
   port: number,
 ): Promise<{ readonly host: string; readonly port: number }> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      // listening on a host and port, so the address is one
-      const { address, port: actual } = server.address() as AddressInfo;
-      resolve({ host: address, port: actual });
-    });
-  });
+  server.listen(port, host);
+  await once(server, 'listening');
+  // listening on a host and port, so the address is one
+  const { address, port: actual } = server.address() as AddressInfo;
+  return { host: address, port: actual };
 }
 
 async function drain(

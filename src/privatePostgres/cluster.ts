@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ClusterError, ClusterInUse } from './errors.js';
 import { backOffMs } from '../system/backOff.js';
@@ -135,11 +136,7 @@ function supervise(prepared: Prepared, held: Held): Cluster {
 /** Holds the lock until `stopping`, and returns it; undefined when it is not had at that time, and nothing is to stop. */
 async function keepHeld(prepared: Prepared, first: Held, stopping: AbortSignal): Promise<Held | undefined> {
   const { log, onLost } = prepared.options;
-  const stop = new Promise<'stop'>((resolve) => {
-    stopping.addEventListener('abort', () => {
-      resolve('stop');
-    });
-  });
+  const stop = once(stopping, 'abort').then(() => 'stop' as const);
   let held: Held = first;
   let tries = 0;
   for (;;) {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -48,13 +49,8 @@ export async function serveWitness(
       ? createHttpServer(limits, handler)
       : createHttpsServer({ ...limits, ...parts.tls, minVersion: 'TLSv1.2' }, handler);
   server.maxConnections = maximumConnections;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(listen.port, listen.host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  server.listen(listen.port, listen.host);
+  await once(server, 'listening');
   // listening on a host and port, so the address is one
   const { address, port } = server.address() as AddressInfo;
   return {

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
+import { exitOf } from '../card.js';
 import type { CommandRow, Result } from '../command.js';
 import type { ExitName } from '../exitCodes.js';
 import { UsageError } from '../failures.js';
@@ -60,10 +61,6 @@ async function runProbe(
   const child = spawn(process.execPath, [program, ...options, ...variables, ...json], {
     stdio: ['inherit', 'pipe', 'inherit'],
   });
-  const exited = new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', resolve);
-  });
-  const [out, code] = await Promise.all([buffer(child.stdout), exited]);
+  const [out, code] = await Promise.all([buffer(child.stdout), exitOf(child)]);
   return { code, out };
 }
