@@ -496,8 +496,6 @@ export type DepositReply = Reply<'deposit'>;
 export type ForDepositaryReply = Reply<'forDepositary'>;
 /** An intent as other depositaries are shown it. */
 export type SignedIntentReply = Reply<'signedIntent'>;
-/** An entry with its inclusion proof (RFC 6962) in a tree that is said beside it. */
-export type ProvenEntryReply = Reply<'provenEntry'>;
 /** An entry with its inclusion proof (RFC 6962) in the newest checkpoint. */
 export type ProofReply = Reply<'proof'>;
 /** A key in CKM_RSA_AES_KEY_WRAP format (PKCS#11 2.40 section 2.1.21), in its two parts. */

@@ -4,33 +4,26 @@ import { z } from 'zod';
 
 import { sha256Hex } from '../../escrow/records/digests.js';
 import { IdentityError, NotBelieved } from '../errors.js';
-import type { OaepName, DecryptionKey } from '../identity/decryptionKey.js';
+import type { DecryptionKey } from '../identity/decryptionKey.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
 /** What the ceremony gives a depositary, to see that it holds the private key. */
-export interface Challenge {
-  readonly id: string;
-  /** SPKI PEM, or DER in base64, of the depositary key that was handed in. */
-  readonly spki: string;
-  readonly oaep: OaepName;
-  /** The nonce by that OAEP, base64. */
-  readonly ciphertext: string;
-  /** SHA-256 of the nonce, hex. */
-  readonly nonceHash: string;
-}
+export type Challenge = Readonly<z.infer<typeof schema>>;
 
-/** What the depositary gives back. */
+/** What the depositary gives back: the nonce, base64url. */
 export interface ChallengeAnswer {
   readonly id: string;
-  /** base64url */
   readonly nonce: string;
 }
 
-const schema: z.ZodType<Challenge> = z.object({
+const schema = z.object({
   id: z.string(),
+  /** PEM, or DER in base64, of the depositary key that was handed in. */
   spki: z.string(),
   oaep: z.enum(['RSA-OAEP', 'RSA-OAEP-256']),
+  /** The nonce by that OAEP, base64. */
   ciphertext: z.string(),
+  /** SHA-256 of the nonce, hex. */
   nonceHash: z.string(),
 });
 

@@ -67,11 +67,6 @@ export class Integrator {
     return this.#fault;
   }
 
-  /** The newest tree that is known to be signed. */
-  get trusted(): TrustedCheckpoint {
-    return this.#trusted;
-  }
-
   /** Says that there are new entries: a checkpoint will cover them soon. */
   appended(): void {
     this.#isBehind = true;

@@ -13,6 +13,7 @@ const challengeSchema = z.strictObject({
   ciphertext: z.string(),
   nonceHash: z.string().regex(/^[0-9a-f]{64}$/),
 });
+/** `nonce` is base64url. */
 const answerSchema = z.strictObject({ id: z.string(), nonce: z.string() });
 
 /**
@@ -20,8 +21,6 @@ const answerSchema = z.strictObject({ id: z.string(), nonce: z.string() });
  * RSA-OAEP named `oaep` (RFC 7518 section 4.3) to the key `spki` (DER SubjectPublicKeyInfo, base64); `nonceHash` is the nonce's SHA-256 (hex).
  */
 export type Challenge = z.infer<typeof challengeSchema>;
-/** What the depositary answers: the nonce, base64url. */
-export type ChallengeAnswer = z.infer<typeof answerSchema>;
 
 /** What a depositary has shown to be its own. */
 export interface ProvenDepositary {
