@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 
 import { type HistoryFilter, isInHistory } from '../escrow/records/ownerHistory.js';
+import { historyFilter } from '../client/history/historyStatement.js';
 import { encodeBase64 } from '../log/note/base64.js';
 import { type Entry, parseEntry } from '../log/entry/entry.js';
 import { lineKind } from '../log/export/format.js';
@@ -11,12 +12,7 @@ import { Frontier, leafHash } from '../log/tree/merkle.js';
 
 const count = z.int().min(0);
 const saidSchema = z.object({
-  filter: z.strictObject({
-    key: z.exactOptional(z.string()),
-    act: z.exactOptional(z.string()),
-    since: z.exactOptional(z.string()),
-    until: z.exactOptional(z.string()),
-  }),
+  filter: historyFilter,
   checkpoint: z.object({ size: count, root: z.string() }),
   count,
   list: z.string(),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { HistoryStatementPayload } from '../../escrow/records/ownerHistory.js';
+import type { HistoryFilter, HistoryStatementPayload } from '../../escrow/records/ownerHistory.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { NotBelieved } from '../errors.js';
@@ -11,16 +11,18 @@ import { HISTORY_TYPE } from '../../escrow/records/statementTypes.js';
 const FRESHNESS_MS = 300_000;
 
 const count = z.int().min(0);
+/** See {@link HistoryFilter}. */
+export const historyFilter = z.strictObject({
+  key: z.exactOptional(z.string()),
+  act: z.exactOptional(z.string()),
+  since: z.exactOptional(z.string()),
+  until: z.exactOptional(z.string()),
+}) satisfies z.ZodType<HistoryFilter>;
 const payloadSchema = z.strictObject({
   iss: z.string(),
   sub: z.string(),
   iat: count,
-  filter: z.strictObject({
-    key: z.exactOptional(z.string()),
-    act: z.exactOptional(z.string()),
-    since: z.exactOptional(z.string()),
-    until: z.exactOptional(z.string()),
-  }),
+  filter: historyFilter,
   checkpoint: z.strictObject({ size: count, root: z.string() }),
   count,
   list: z.string().regex(/^[0-9a-f]{64}$/),
