@@ -28,7 +28,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   aheadMs = 0;
   told = [];
-  await server.empty();
+  await server.reset();
   const ownClock = { now: (): Date => new Date(Date.now() + aheadMs) };
   const onClocks = (apart: number | undefined): void => void told.push(apart);
   off = await openOn(server, signer, { ownClock, onClocks });

@@ -29,14 +29,13 @@ export function anchorage(first: Anchor = emptyAnchor): Anchorage & { anchor: An
   return kept;
 }
 
-/** Opens a daemon's view of the server's database. */
+/** Opens a daemon's view of the server's database, which is migrated already unless its owner is given. */
 export function openOn(
   server: TestServer,
   signer: CheckpointSigner,
   options: Partial<DatabaseOptions> = {},
 ): Promise<Database> {
   return openDatabase({
-    owner: server.owner,
     daemon: server.daemon,
     signer,
     certifier,

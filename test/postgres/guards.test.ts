@@ -174,7 +174,9 @@ it('a server that forgets what it acknowledged is refused', async () => {
 describe('the schema', () => {
   it('is made once by daemons that start together', async () => {
     await server.empty();
-    const databases = await Promise.all(Array.from({ length: 4 }, () => openOn(server, signer)));
+    const databases = await Promise.all(
+      Array.from({ length: 4 }, () => openOn(server, signer, { owner: server.owner })),
+    );
     await databases[3]?.journal.append(writeOf('alone'));
     await Promise.all(databases.map((database) => database.close()));
   });

@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   open = [];
-  await server.empty();
+  await server.reset();
 });
 afterEach(async () => {
   await Promise.all(open.map((database) => database.close()));

@@ -211,7 +211,7 @@ describe('a start', () => {
     const original = join(top, 'reachable', 'original');
     const copy = join(top, 'reachable', 'copy');
     mkdirSync(dirname(original), { mode: 0o755 });
-    await freshCluster(original);
+    await freshCluster(original, 'none');
     const cluster = await start({ directory: original });
     execFileSync('cp', ['-a', original, copy]);
     // PostgreSQL itself sees that the process which the copied lock file names is alive.
@@ -670,9 +670,9 @@ describe('as root', () => {
 
 /** Puts a cluster there that was started before: a first start takes a second of CPU, and most rows are not about it. */
 async function putMade(): Promise<void> {
-  if (!isRoot) return freshCluster(directory());
+  if (!isRoot) return freshCluster(directory(), 'none');
   const elsewhere = join(top, 'shared', 'made');
-  await freshCluster(elsewhere);
+  await freshCluster(elsewhere, 'none');
   mkdirSync(directory(), { mode: 0o700 });
   renameSync(join(elsewhere, 'passwords.json'), join(directory(), 'passwords.json'));
   rmSync(join(elsewhere, 'location.json'));

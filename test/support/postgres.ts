@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { startCluster, type Cluster } from '../../src/privatePostgres/cluster.js';
 import type { ConnectionSettings } from '../../src/privatePostgres/lock.js';
-import { CLUSTER, freshCluster } from './freshCluster.js';
+import { migrate } from '../../src/postgres/schema/migrate.js';
+import { CLUSTER, freshCluster, MIGRATE_MS, type FreshSchema } from './freshCluster.js';
+import { readUnused, restoreUnused } from './unusedDatabase.js';
 
 /** A private PostgreSQL server of one test suite, with one database in it. */
 export interface TestServer {
   readonly owner: ConnectionSettings;
   readonly daemon: ConnectionSettings;
+  /** Leaves the database as the migrations do. Nobody may be connected but idly. */
+  reset(): Promise<void>;
   /** Leaves the database as it was before the first migration. Nobody may be connected but idly. */
   empty(): Promise<void>;
   /** Shuts the server down; what is in it stays. */
@@ -20,8 +24,8 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-/** Starts a server. */
-export async function startTestServer(): Promise<TestServer> {
+/** Starts a server whose database is migrated, or has no schema yet. */
+export async function startTestServer(schema: FreshSchema = 'migrated'): Promise<TestServer> {
   const top = mkdtempSync(join(tmpdir(), 'escrowd-test-'));
   chmodSync(top, 0o755);
   const start = (): Promise<Cluster> =>
@@ -30,16 +34,25 @@ export async function startTestServer(): Promise<TestServer> {
       directory: join(top, 'data'),
       sharedDirectory: join(top, 'shared'),
     });
-  await freshCluster(join(top, 'data'));
+  await freshCluster(join(top, 'data'), schema);
   let cluster = await start();
   const { owner, daemon } = cluster;
+  // a cluster that is a copy has it already
+  if (schema === 'migrated') await migrate(owner, daemon.user, MIGRATE_MS);
+  const unused = schema === 'migrated' ? await onConnection(owner, readUnused) : undefined;
+  const empty = async (): Promise<void> => {
+    await query(owner, 'drop schema public cascade');
+    await query(owner, 'create schema public');
+  };
   return {
     owner,
     daemon,
-    empty: async () => {
-      await query(owner, 'drop schema public cascade');
-      await query(owner, 'create schema public');
+    reset: async () => {
+      if (unused !== undefined && (await onConnection(owner, (ask) => restoreUnused(ask, unused)))) return;
+      await empty();
+      await migrate(owner, daemon.user, MIGRATE_MS);
     },
+    empty,
     halt: () => cluster.stop(),
     resume: async () => {
       cluster = await start();

@@ -120,7 +120,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
   mkdirSync(people);
   const { hsm, principals } = await provision(people, { people: PEOPLE, depositaries: DEPOSITARIES });
   options.prepareToken?.(hsm);
-  await freshCluster(join(directory, 'postgres'));
+  await freshCluster(join(directory, 'postgres'), 'migrated');
   makeCertificate(directory);
   const configFile = writeConfiguration(directory, hsm, principals, options);
 

@@ -178,7 +178,7 @@ function writeConfiguration(directory: string, hsm: SoftHsm, { origin }: Facts):
 
 /** Makes the private cluster that the daemon will find, with everything in it that was in the other. */
 async function restoreDatabase(directory: string): Promise<void> {
-  await freshCluster(join(directory, 'postgres'));
+  await freshCluster(join(directory, 'postgres'), 'none');
   const cluster = await startCluster({ ...CLUSTER, directory: join(directory, 'postgres') });
   try {
     await query(cluster.owner, gunzipSync(readFileSync(join(FIXTURE, 'database.sql.gz'))).toString());

@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   closing = [];
-  await server.empty();
+  await server.reset();
   const facts = new LogState();
   const database = await openOn(server, signer, { follow: followOf(facts) });
   size = await logHappened(database);
@@ -284,7 +284,7 @@ describe('a state that the identity key has signed, of entries that are not here
 
   /** The log again, from the start, with other entries: the token and its keys are the same. */
   async function anew(more: number): Promise<void> {
-    await server.empty();
+    await server.reset();
     const database = await openOn(server, signer, { follow: followOf(new LogState()) });
     await logHappened(database);
     for (let at = 0; at < more; at += 1) await logAct(database, 'log.read', {});

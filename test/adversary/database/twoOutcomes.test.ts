@@ -36,7 +36,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   closing = [];
-  await server.empty();
+  await server.reset();
   await (await openOn(server, signer)).close();
 });
 afterEach(async () => {

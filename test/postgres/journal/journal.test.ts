@@ -20,7 +20,7 @@ beforeAll(async () => {
   server = await startTestServer();
 });
 beforeEach(async () => {
-  await server.empty();
+  await server.reset();
   [one, two] = await Promise.all([openOn(server, signer), openOn(server, signer)]);
 });
 afterEach(async () => {

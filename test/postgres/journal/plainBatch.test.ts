@@ -30,7 +30,7 @@ beforeAll(async () => {
   server = await startTestServer();
 });
 beforeEach(async () => {
-  await server.empty();
+  await server.reset();
   database = await openOn(server, signer);
   other = await writerOn(server.daemon, signer, 'other');
 });

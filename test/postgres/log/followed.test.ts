@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   open = [];
-  await server.empty();
+  await server.reset();
 });
 afterEach(() => Promise.all(open.map((database) => database.close())));
 afterAll(() => server.stop());

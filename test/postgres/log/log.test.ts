@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   open = [];
-  await server.empty();
+  await server.reset();
 });
 afterEach(() => Promise.all(open.map((database) => database.close())));
 afterAll(() => server.stop());

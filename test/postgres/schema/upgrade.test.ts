@@ -98,10 +98,10 @@ let server: TestServer;
 let database: Database;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer('none');
   await migrateTo(server, migrationsUpTo005);
   await fill();
-  database = await openOn(server, softwareSigner());
+  database = await openOn(server, softwareSigner(), { owner: server.owner });
 });
 afterAll(async () => {
   await database.close();

@@ -27,7 +27,7 @@ const open = writeOf('opens', { about: { owner: 'bert' }, act: 'key.generate' })
 const filing = writeOf('opens', { about: { recovery, owner: 'anna' }, act: 'recovery.request' });
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer('none');
   await migrateTo(server, [...migrationsUpTo005, ...migrationsUpTo009]);
   for (let at = 0; at < 60; at += 1) await stand(writeOf('alone', { about: at % 3 === 0 ? about : {} }));
   for (const attempt of [done, failed, open, filing]) await stand(attempt);
@@ -44,7 +44,7 @@ beforeAll(async () => {
       [anna, key, id, claimedAt, expiresAt],
     );
   }
-  database = await openOn(server, signer);
+  database = await openOn(server, signer, { owner: server.owner });
 });
 afterAll(async () => {
   await database.close();

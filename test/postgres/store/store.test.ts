@@ -27,7 +27,7 @@ beforeAll(async () => {
   server = await startTestServer();
 });
 beforeEach(async () => {
-  await server.empty();
+  await server.reset();
   database = await openOn(server, softwareSigner());
 });
 afterEach(() => database.close());
