@@ -13,6 +13,12 @@ const primes = readyPrimesDirectory();
 if (primes !== undefined) koffi.load(join(primes, LIBRARY));
 
 /**
+ * Of the stack of an error, how many frames are kept. Jest keeps a hundred and looks each up in its source: of errors that are
+ * made by the thousand, as those of a token that refuses, that is most of the time.
+ */
+const FRAMES = 20;
+
+/**
  * A test file that leaves the process as it found it. Its environment: tests set variables where C code looks for them
  * (`setEnvironment`), which the next file of the same worker, and every process that it starts, would inherit. And what is
  * open: a socket, timer or child that a file leaves behind keeps the worker from ending, and the file fails.
@@ -20,6 +26,11 @@ if (primes !== undefined) koffi.load(join(primes, LIBRARY));
 class CleanEnvironment extends TestEnvironment {
   readonly #found: Readonly<Record<string, string | undefined>> = { ...process.env };
   readonly #open = process.getActiveResourcesInfo();
+
+  override async setup(): Promise<void> {
+    await super.setup();
+    for (const errors of [Error, this.global.Error]) errors.stackTraceLimit = FRAMES;
+  }
 
   /** A test that fails says what it drew from. */
   handleTestEvent(event: Circus.Event): void {

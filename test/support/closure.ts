@@ -40,10 +40,7 @@ export class ClosureAttack {
   }
 
   lootOf(known: Known): Loot {
-    return withoutStacks(
-      () => openGcm(Buffer.alloc(32), Buffer.alloc(SHORTEST_LAYER), undefined),
-      () => this.#lootOf(known),
-    );
+    return withoutStacks(() => this.#lootOf(known));
   }
 
   #lootOf(known: Known): Loot {

@@ -126,13 +126,7 @@ const SPECS = {
  * every kind of key with every protection; what comes of it is tried in turn, until nothing new does.
  */
 export function attackToken(raw: RawToken, dump: DatabaseDump): TokenLoot {
-  const { driver, session } = raw;
-  return withoutStacks(
-    () => {
-      driver.C_DestroyObject(session, Buffer.alloc(8));
-    },
-    () => new TokenClosure(raw, dump).run(),
-  );
+  return withoutStacks(() => new TokenClosure(raw, dump).run());
 }
 
 /** Whether the value of a key comes out: by reading it, or under a key of the attacker's own. */

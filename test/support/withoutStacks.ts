@@ -1,27 +1,22 @@
-/**
- * Does work in which native code refuses nearly every call: most of such a refusal is the stack of its error.
- * @param refused a call that is refused: under jest the errors of native code are of another realm than the test's
- */
-export function withoutStacks<T>(refused: () => unknown, work: () => T): T {
-  const errors = errorsOf(refused);
-  const { stackTraceLimit } = errors;
-  errors.stackTraceLimit = 0;
+import { readFileSync } from 'node:fs';
+
+/** Does work in which native code refuses nearly every call: most of such a refusal is the stack of its error. */
+export function withoutStacks<T>(work: () => T): T {
+  const limits = [Error, errorsOfNode()].map((errors) => ({ errors, limit: errors.stackTraceLimit }));
+  for (const { errors } of limits) errors.stackTraceLimit = 0;
   try {
     return work();
   } finally {
-    errors.stackTraceLimit = stackTraceLimit;
+    for (const { errors, limit } of limits) errors.stackTraceLimit = limit;
   }
 }
 
-/** The Error of whoever refuses this. */
-function errorsOf(refused: () => unknown): { stackTraceLimit: number } {
+/** Under jest the errors of native code are of another realm than the test's. */
+function errorsOfNode(): { stackTraceLimit: number } {
   try {
-    refused();
+    readFileSync('/nonexistent');
   } catch (error) {
-    for (let at: unknown = error; at !== null; at = Object.getPrototypeOf(at) as unknown) {
-      const { constructor } = at as { readonly constructor: object };
-      if ('stackTraceLimit' in constructor) return constructor as { stackTraceLimit: number };
-    }
+    return (error as Error).constructor as ErrorConstructor;
   }
-  throw new Error('what should be refused throws no error of a known kind');
+  throw new Error('a file that is not there was read');
 }
