@@ -16,7 +16,8 @@ const config = {
   },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transformIgnorePatterns: ['/node_modules/(?!jose/)'],
-  testTimeout: 240_000,
+  // What needs longer says so, and why: test/support/limits.ts.
+  testTimeout: 30_000,
   maxWorkers: 2,
   // No file leaves anything open (cleanEnvironment.ts); but a worker takes longer than half a second to take down its heap.
   workerGracefulExitTimeout: 30_000,

@@ -2,6 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { LIMITS_MS } from './support/limits.js';
+
+jest.setTimeout(LIMITS_MS.programs);
 
 const repository = resolve(__dirname, '..');
 

@@ -27,6 +27,9 @@ import { depositaryPair, hexOf, honestScene, KEY, OTHER_KEY, RECOVERY, userPair 
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.programs);
 
 let office: Office;
 beforeEach(async () => {

@@ -15,6 +15,9 @@ import { transpileTs } from '../support/runTs.js';
 import { escrowctl } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.programs);
 
 let office: Office;
 beforeEach(async () => {

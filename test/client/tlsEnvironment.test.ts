@@ -9,6 +9,9 @@ import { buffer, text } from 'node:stream/consumers';
 import { testWitness } from '../log/witnessKeys.js';
 import { selfSigned } from '../support/certificate.js';
 import { transpileTs } from '../support/runTs.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.programs);
 
 const pinned = selfSigned();
 const foreign = selfSigned();
@@ -37,4 +40,4 @@ test('NODE_TLS_REJECT_UNAUTHORIZED=0 lets nobody but the pinned server read what
   // the control: a connection that does not say so itself
   expect(read).toEqual(['/plain']);
   expect(told).toEqual({ plain: 'sent', client: 'refused', witness: 'refused', webhook: 'refused' });
-}, 60_000);
+});

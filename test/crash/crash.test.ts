@@ -1,4 +1,7 @@
 import { crash, faultsOf, type CrashOrder } from './scenario.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /* The short form; the full one is `npm run crash`. */
 const ORDER = { clients: 8, progress: () => undefined } as const satisfies Partial<CrashOrder>;

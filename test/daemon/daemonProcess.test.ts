@@ -25,6 +25,9 @@ import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { until } from '../support/waiting.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 const SPY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
 

@@ -8,6 +8,9 @@ import type { TestServer } from '../support/postgres.js';
 import { databaseEnvironment, query, startTestServer } from '../support/postgres.js';
 import type { System } from '../support/system.js';
 import { makeSystem, ORIGIN, RULES } from '../support/system.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 let server: TestServer;
 let system: System;

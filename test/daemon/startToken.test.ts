@@ -11,6 +11,9 @@ import { makeNss, NSS_PROFILE_FILE } from '../support/nss.js';
 import { keptLog } from '../support/operatorLines.js';
 import { makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { TestToken } from '../support/testToken.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 let directory: string;
 beforeEach(() => {

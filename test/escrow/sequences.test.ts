@@ -24,6 +24,9 @@ import { replay } from '../support/replay.js';
 import { callBy } from '../support/calls.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 import { ORIGIN, reencrypted, strayLongAgo, symbolicWorld } from './symbolicWorld.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.drawn);
 
 const MINUTE_MS = 60_000;
 const NOTHING = new Uint8Array(384);

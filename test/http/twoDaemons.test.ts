@@ -13,6 +13,9 @@ import { PEOPLE, policy, policyDocument } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer } from './runningServer.js';
 import { newWorld } from './world.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /* Two daemons with a database in common: what one of them puts in force, or has seen, holds on the other. */
 

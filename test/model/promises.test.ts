@@ -8,6 +8,9 @@ import type { HostCheck } from './hostModel.js';
 import { hostModels } from './hostModel.js';
 import type { LogCheck } from './logModel.js';
 import { logModel } from './logModel.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.drawn);
 
 /** What one search of all these found: the first promise that is broken, or how many states hold them all. */
 function searched<State>(models: readonly Model<State>[]): Found {

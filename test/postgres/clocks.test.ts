@@ -6,6 +6,9 @@ import { softwareSigner } from '../support/signer.js';
 import { until } from '../support/waiting.js';
 import { certifier, openOn } from './fixtures.js';
 import { writeOf } from './records.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /*
  * A daemon whose clock is apart from the database's decides nothing by either, whatever it is that time decides about; what was

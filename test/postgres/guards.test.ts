@@ -5,6 +5,9 @@ import { query, startTestServer, type TestServer } from '../support/postgres.js'
 import { softwareSigner } from '../support/signer.js';
 import { openOn } from './fixtures.js';
 import { writeOf } from './records.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const signer = softwareSigner();
 let server: TestServer;

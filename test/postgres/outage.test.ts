@@ -12,6 +12,9 @@ import { startCuttingProxy, type CuttingProxy } from './cuttingProxy.js';
 import { openOn, writerOn } from './fixtures.js';
 import { aGrant, writeOf } from './records.js';
 import { letPass, until } from '../support/waiting.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const signer = softwareSigner();
 /** Of what is to fail in time; what is to succeed in it takes milliseconds on an idle machine. */

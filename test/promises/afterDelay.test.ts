@@ -15,6 +15,9 @@ import { until } from '../support/waiting.js';
 import { filed, toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /** Who was told of this request that it can be approved now, as the file has it. */
 function toldOf(recovery: string): readonly string[] {

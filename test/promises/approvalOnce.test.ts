@@ -25,6 +25,9 @@ import { openRaw } from '../support/rawToken.js';
 import type { System } from '../support/system.js';
 import { DEPOSITARIES, makeSystem } from '../support/system.js';
 import { answerOf, coveted, insistedOn, PROTECTIONS } from '../support/tokenClosure.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 let system: System;
 /** rsa-2048, for both purposes. */

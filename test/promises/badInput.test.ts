@@ -25,6 +25,9 @@ import { post, sendExactly, signed, signedOtherwise } from './signedRequests.js'
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { rsaPair } from '../support/rsaPairs.js';
 import { STATEMENT_TYPE } from '../../src/escrow/records/statementTypes.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

@@ -6,6 +6,9 @@ import { until } from '../support/waiting.js';
 import { filed, granted, toOperate } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * A daemon whose clock is wrong: by it the grant would be over, the request too late, and the delay past. Nothing ends and

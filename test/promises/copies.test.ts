@@ -15,6 +15,9 @@ import type { SecondDaemon } from './secondDaemon.js';
 import { at, secondDaemon } from './secondDaemon.js';
 import { post, sendExactly, signed } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * A restore drill, or a staging system, that was given the token of production: a daemon on a copy of the database. What it finds

@@ -10,6 +10,9 @@ import { query } from '../support/postgres.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { rsaPair } from '../support/rsaPairs.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * The directory and the rules stand in the database. Whoever has the database, with every right of the role that owns it,

@@ -10,6 +10,9 @@ import type { OpenedDeposit, TokenKeys } from '../support/openedDeposit.js';
 import { openDeposit, tokenKeys } from '../support/openedDeposit.js';
 import type { System } from '../support/system.js';
 import { DEPOSITARIES, makeSystem, RULES } from '../support/system.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Whoever has the whole database, and any private keys, decrypts what can be decrypted, again and again until nothing

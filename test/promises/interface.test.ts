@@ -19,6 +19,9 @@ import { SchemaArbitraries } from '../support/schemaArbitrary.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem, ORIGIN, PEOPLE } from '../support/system.js';
 import { transpileTs } from '../support/runTs.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /** So many requests to each operation, half of them hostile. */
 const RUNS = 24;

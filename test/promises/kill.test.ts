@@ -32,6 +32,7 @@ import { letPass, until } from '../support/waiting.js';
 const CALLERS = 3;
 /** Kills of a generation; `npm run kill` does a hundred. A third of them are of a request. */
 const KILLS = Number(process.env['ESCROWD_TEST_KILLS'] ?? '6');
+// each kill is a daemon that starts anew and is asked again
 jest.setTimeout(Math.max(600_000, KILLS * 30_000));
 
 let system: System;

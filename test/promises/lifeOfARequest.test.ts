@@ -9,6 +9,9 @@ import { standingOf } from './records.js';
 import { refusalOf, tally } from './refusals.js';
 import { filed, toOperate, toRelease } from './recoveries.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

@@ -14,6 +14,9 @@ import { readBytes } from '../../src/token/objects/objects.js';
 import { openRaw } from '../support/rawToken.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Whoever has the database's host puts back a copy of last week: the log in it is whole, and its checkpoint is signed.

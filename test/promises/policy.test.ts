@@ -17,6 +17,9 @@ import type { System } from '../support/system.js';
 import { makeSystem, RULES } from '../support/system.js';
 import { filed, toOperate } from './recoveries.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Directory and rules while they change: each test puts a policy in force and takes it back, so that the next one finds

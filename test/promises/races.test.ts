@@ -11,6 +11,9 @@ import { filed, granted, toOperate, toRelease } from './recoveries.js';
 import { tally } from './refusals.js';
 import { post, sendExactly, signed, withClients } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 const AT_ONCE = 20;
 const message = Buffer.from('once');

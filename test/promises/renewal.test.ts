@@ -19,6 +19,9 @@ import { grantOf, only } from '../support/oneKey.js';
 import { openRaw } from '../support/rawToken.js';
 import type { Before } from '../support/versionBefore.js';
 import { restoreBefore } from '../support/versionBefore.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * A token of the first ceremonies is taken through `ceremony renew`, under a database that has deposits, an open grant and

@@ -20,6 +20,9 @@ import { toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { STATEMENT_TYPE } from '../../src/escrow/records/statementTypes.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Somebody leaves. Their keys were deposited over the years, by rules that named one set of depositaries and then another;

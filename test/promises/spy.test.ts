@@ -26,6 +26,9 @@ import type { System } from '../support/system.js';
 import { DEPOSITARIES, makeSystem } from '../support/system.js';
 import type { Secrets } from '../support/windows.js';
 import { WindowSearch } from '../support/windows.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Every buffer that crosses the PKCS#11 interface while keys are made, used and released is written down by

@@ -31,6 +31,9 @@ import { filed, granted, toOperate, toRelease } from './recoveries.js';
 import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { until } from '../support/waiting.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 const HOUR_MS = 3_600_000;
 const DELAYED_RELEASES = RULES.map((rule) =>

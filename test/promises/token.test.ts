@@ -20,6 +20,9 @@ import { DEPOSITARIES, makeSystem } from '../support/system.js';
 import type { TokenLoot } from '../support/tokenClosure.js';
 import { answerOf, attackToken, coveted, PROTECTIONS, VALUES } from '../support/tokenClosure.js';
 import { WindowSearch } from '../support/windows.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Somebody has the host, the token, its user PIN and the database, talks PKCS#11 without this program, and says in

@@ -12,6 +12,9 @@ import { granted } from './recoveries.js';
 import { post, signed, withClients } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { letPass, until } from '../support/waiting.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /** How often each is answered, or refused, before the test goes on. */
 const ENOUGH = 20;

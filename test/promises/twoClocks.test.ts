@@ -14,6 +14,9 @@ import { refusalOf } from './refusals.js';
 import { secondDaemon } from './secondDaemon.js';
 import { post, sendExactly, signed } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Two daemons on one database and one token. The clock of one goes 12 minutes ahead of the database's and of the other's: by it, the

@@ -14,6 +14,9 @@ import { decodeEntry } from '../../src/log/entry/entry.js';
 import { grantOf, only } from '../support/oneKey.js';
 import type { Before, PersonBefore } from '../support/versionBefore.js';
 import { restoreBefore } from '../support/versionBefore.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * What the version before left behind (test/fixtures/before), taken over by this one: an upgrade in place. Each of these was

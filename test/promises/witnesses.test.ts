@@ -25,6 +25,9 @@ import { makeSystem, ORIGIN } from '../support/system.js';
 import { testWitness } from '../log/witnessKeys.js';
 import { filed, toOperate } from './recoveries.js';
 import { until } from '../support/waiting.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /** A witness that can be started and stopped, and keeps its place and state. */
 class Neighbour {

@@ -6,7 +6,7 @@ import koffi from 'koffi';
 
 import { seedInWords } from './chance.ts';
 import { LIBRARY, readyPrimesDirectory } from './readyPrimes.ts';
-import { until } from './waiting.ts';
+import { limitWaiting, until } from './waiting.ts';
 
 // a process that made them and runs suites itself was started before
 const primes = readyPrimesDirectory();
@@ -32,8 +32,13 @@ class CleanEnvironment extends TestEnvironment {
     for (const errors of [Error, this.global.Error]) errors.stackTraceLimit = FRAMES;
   }
 
-  /** A test that fails says what it drew from. */
-  handleTestEvent(event: Circus.Event): void {
+  /** A test that waits is told how long it may, and one that fails says what it drew from. */
+  handleTestEvent(event: Circus.Event, state: Circus.State): void {
+    const running =
+      event.name === 'test_fn_start' ? event.test : event.name === 'hook_start' ? event.hook : undefined;
+    if (running !== undefined) {
+      limitWaiting(this.global, performance.now() + (running.timeout ?? state.testTimeout));
+    }
     if (event.name !== 'test_done' || event.test.errors.length === 0) return;
     const note = new Error(seedInWords());
     note.stack = note.message;

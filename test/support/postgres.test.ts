@@ -4,6 +4,9 @@ import { onConnection, query, startTestServer } from './postgres.js';
 import { schemaDigest } from './unusedDatabase.js';
 import { openOn } from '../postgres/fixtures.js';
 import { writeOf } from '../postgres/records.js';
+import { LIMITS_MS } from './limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const signer = softwareSigner();
 let server: TestServer;

@@ -5,6 +5,9 @@ import type { OpenToken } from '../../src/token/service/openToken.js';
 import { deposit, opened, raiseGrant } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { enrolledSoftHsm } from '../support/softhsm.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 let hsm: SoftHsm;
 let token: OpenToken;

@@ -42,6 +42,9 @@ import { openRaw } from '../support/rawToken.js';
 import { makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { TestDepositary, TestToken } from '../support/testToken.js';
 import { rsaPair } from '../support/rsaPairs.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 /*
  * What escrowd relies on, on every kind of token at hand. Where a profile says that its token lacks something, the test

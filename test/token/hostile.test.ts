@@ -59,6 +59,7 @@ const DIGEST = createHash('sha256').update(MESSAGE).digest();
 /** Each kind at least once, and as many again by chance; `npm run hostile` tries 10,000. */
 const INPUTS = Number(process.env['ESCROWD_TEST_HOSTILE_INPUTS'] ?? '1000');
 
+// every input is one call of a token, and some make keys
 jest.setTimeout(600_000);
 
 describe.each([

@@ -10,6 +10,9 @@ import type { RawToken } from '../support/rawToken.js';
 import { openRaw } from '../support/rawToken.js';
 import { makeSoftHsm } from '../support/softhsm.js';
 import type { TestToken } from '../support/testToken.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 /* AES key wrap by the vectors of Wycheproof: test/vectors/wycheproof/README.md says where they are from. */
 

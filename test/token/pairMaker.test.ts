@@ -37,6 +37,9 @@ import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { enrolledSoftHsm, makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { TestToken } from '../support/testToken.js';
 import { until } from '../support/waiting.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 const PROGRAM = programOf(join(process.cwd(), 'src', 'pairProgram.ts'));
 const DIGEST = createHash('sha256').update('an invoice').digest();

@@ -16,6 +16,9 @@ import { deposit, depositFor, opened, raiseGrant, release } from '../support/esc
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { enrolledSoftHsm } from '../support/softhsm.js';
 import { rsaPair } from '../support/rsaPairs.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 let hsm: SoftHsm;
 let token: OpenToken;

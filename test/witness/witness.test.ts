@@ -14,6 +14,9 @@ import { escrowctl, jsonOf, type Ran } from '../cli/commandLine.js';
 import { signCheckpoint, testKey } from '../log/noteKeys.js';
 import { leafReader, referenceRoot, sampleLeaves } from '../log/sampleTree.js';
 import { runTs } from '../support/runTs.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.programs);
 
 const origin = 'escrow.example.com/log';
 const logKey = testKey(origin, 'ECDSA-P256');

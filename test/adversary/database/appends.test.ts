@@ -11,6 +11,9 @@ import { writeOf } from '../../postgres/records.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareCertifier, softwareSigner } from '../../support/signer.js';
 import { readUnchecked } from './daemonParts.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /*
  * What the daemon's own role, or the schema's owner, puts among the entries before they are in a tree. Each attack is made in a

@@ -16,6 +16,9 @@ import type { ColumnAttack } from './columnAttacks.js';
 import { attacksOn, REFUSED, SURROUNDINGS } from './columnAttacks.js';
 import type { ColumnScene } from './columnScene.js';
 import { ACTS, makeColumnScene, outcomeOf, PREPARATIONS, sign } from './columnScene.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /*
  * Somebody with the database changes one column, whichever there is, on a system that runs; somebody acts; what they are answered

@@ -11,6 +11,9 @@ import { query, startTestServer, type TestServer } from '../../support/postgres.
 import { softwareCertifier, softwareSigner } from '../../support/signer.js';
 import { composeDaemon } from './daemonParts.js';
 import { activated, DIGEST, entriesOf, filed, logHappened, type Said, seen, TIME } from './loggedActs.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /*
  * The database inserts an entry of each act, as the daemon's role can: unsigned, by a writer that nobody has certified, or in the

@@ -13,6 +13,9 @@ import { query, startTestServer, type TestServer } from '../../support/postgres.
 import { softwareSigner } from '../../support/signer.js';
 import { composeDaemon, type DaemonOfLog, type LeftOut } from './daemonParts.js';
 import { until } from '../../support/waiting.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /*
  * What a daemon does when the database puts an entry into the log, or says that it has recorded what it has not: it stops at the

@@ -15,6 +15,9 @@ import { query, startTestServer, type TestServer } from '../../support/postgres.
 import { softwareCertifier, softwareSigner } from '../../support/signer.js';
 import { composeDaemon } from './daemonParts.js';
 import { entriesOf, filed, followOf, logAct, logHappened, seen } from './loggedActs.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /*
  * The state that a start goes on from is kept in the database, which may be written by whoever has the daemon's role. It is

@@ -18,6 +18,9 @@ import { writeOf } from '../../postgres/records.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
 import { activated, entriesOf, filed } from './loggedActs.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /*
  * One act, two daemons and a database that lies to them: it passes the daemon that performs the act off as gone, so that the

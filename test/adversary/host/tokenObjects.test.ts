@@ -32,6 +32,9 @@ import type { RawToken } from '../../support/rawToken.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { makeSoftHsm } from '../../support/softhsm.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 /*
  * Somebody has the host, the user PIN, and the C of a key that a quorum has opened once. Every kind of object that they can put

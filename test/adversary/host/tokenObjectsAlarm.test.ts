@@ -6,6 +6,9 @@ import { openRaw } from '../../support/rawToken.js';
 import type { System } from '../../support/system.js';
 import { makeSystem } from '../../support/system.js';
 import { until } from '../../support/waiting.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.system);
 
 /* Somebody with the user PIN puts an object into the token of a daemon that runs. */
 let system: System;

@@ -22,6 +22,9 @@ import {
 } from '../../adversary/database/scene.js';
 import { policyApplied } from '../loggedEntries.js';
 import { activated, entriesOf, filed, TIME } from '../../adversary/database/loggedActs.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.drawn);
 
 /*
  * A state that was saved after any entry goes on from there as the one that took them all: nothing that it decides by is left
@@ -122,7 +125,7 @@ it('a state that was saved after any entry goes on as the one that took them all
     2,
     1,
   ]);
-}, 60_000);
+});
 
 it('the facts of a request are the same object for an attempt on it, before and after', () => {
   const state = new LogState();

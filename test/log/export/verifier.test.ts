@@ -18,6 +18,9 @@ import {
   verdictOn,
   type ExportLines,
 } from '../sampleExport.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.drawn);
 
 const key = testKey(origin);
 const pinned: VerifierOptions = { logKey: key.vkey, origin };

@@ -4,6 +4,9 @@ import { startTestServer, type TestServer } from '../../support/postgres.js';
 import { softwareSigner } from '../../support/signer.js';
 import { openOn } from '../fixtures.js';
 import { dora } from '../records.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 let server: TestServer;
 let database: Database;

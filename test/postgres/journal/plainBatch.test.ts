@@ -18,6 +18,9 @@ import { softwareSigner } from '../../support/signer.js';
 import { openOn, somebodyWaits, writerOn } from '../fixtures.js';
 import { aGrant, anna, writeOf } from '../records.js';
 import { until } from '../../support/waiting.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const signer = softwareSigner();
 const later = new Date('2100-01-01T00:00:00.000Z');

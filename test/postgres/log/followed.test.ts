@@ -10,6 +10,9 @@ import { query, startTestServer, type TestServer } from '../../support/postgres.
 import { softwareSigner } from '../../support/signer.js';
 import { openOn, writerOn } from '../fixtures.js';
 import { writeOf } from '../records.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const signer = softwareSigner();
 const rarely = { checkpointIntervalMs: 60_000 };

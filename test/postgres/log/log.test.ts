@@ -18,6 +18,9 @@ import { softwareSigner } from '../../support/signer.js';
 import { anchorage, openOn } from '../fixtures.js';
 import { aRecovery, writeOf } from '../records.js';
 import { letPass, until } from '../../support/waiting.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const signer = softwareSigner();
 let server: TestServer;

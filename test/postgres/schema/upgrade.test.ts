@@ -6,6 +6,9 @@ import { softwareSigner } from '../../support/signer.js';
 import { openOn } from '../fixtures.js';
 import { writeOf } from '../records.js';
 import { migrateTo } from './olderSchema.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 /*
  * A database as the program left it at migration 005, with one record of each kind in the form that it wrote, brought to

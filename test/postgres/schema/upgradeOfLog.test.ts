@@ -10,6 +10,9 @@ import { softwareSigner } from '../../support/signer.js';
 import { openOn } from '../fixtures.js';
 import { migrateTo } from './olderSchema.js';
 import { anna, writeOf } from '../records.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 const signer = softwareSigner();
 let server: TestServer;

@@ -7,6 +7,9 @@ import { query, startTestServer, type TestServer } from '../../support/postgres.
 import { softwareSigner } from '../../support/signer.js';
 import { openOn } from '../fixtures.js';
 import { writeOf } from '../records.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 let server: TestServer;
 let one: Database;

@@ -19,6 +19,9 @@ import {
   person,
   writeOf,
 } from '../records.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.database);
 
 let server: TestServer;
 let database: Database;

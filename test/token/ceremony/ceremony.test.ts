@@ -13,6 +13,9 @@ import { show } from '../../../src/token/ceremony/show.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { makeDepositary, makeSoftHsm } from '../../support/softhsm.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 let hsm: SoftHsm;
 

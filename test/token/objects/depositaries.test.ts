@@ -8,6 +8,9 @@ import { principal } from '../../support/escrowChain.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { enrolledSoftHsm, makeDepositary } from '../../support/softhsm.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 let hsm: SoftHsm;
 let alice: TestDepositary;

@@ -9,8 +9,9 @@ import { deposit, newRecovery, raiseGrant } from '../../support/escrowChain.js';
 import { makeNss } from '../../support/nss.js';
 import { makeSoftHsm } from '../../support/softhsm.js';
 import type { TestDepositary, TestToken } from '../../support/testToken.js';
+import { LIMITS_MS } from '../../support/limits.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(LIMITS_MS.token);
 
 describe.each([
   { name: 'SoftHSM 2.6', make: () => makeSoftHsm('inventory') },

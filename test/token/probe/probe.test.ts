@@ -12,6 +12,9 @@ import { makeNss, NSS_PROFILE_FILE } from '../../support/nss.js';
 import { makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
 import type { TestToken } from '../../support/testToken.js';
 import { restoreBefore } from '../../support/versionBefore.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 /** As a person types it. Keys that are quick to make, unless the profile says others. */
 async function run(

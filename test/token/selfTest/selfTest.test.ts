@@ -22,6 +22,9 @@ import type { RawToken } from '../../support/rawToken.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm } from '../../support/softhsm.js';
 import { makeDepositary, makeSoftHsm } from '../../support/softhsm.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 let hsm: SoftHsm;
 

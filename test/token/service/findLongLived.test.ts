@@ -13,6 +13,9 @@ import type { RawToken } from '../../support/rawToken.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { enrolledSoftHsm, makeSoftHsm } from '../../support/softhsm.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 let hsm: SoftHsm;
 let alice: TestDepositary;

@@ -17,6 +17,9 @@ import { programOf } from '../../support/runTs.js';
 import type { SoftHsm } from '../../support/softhsm.js';
 import { enrolledSoftHsm } from '../../support/softhsm.js';
 import { letPass, until } from '../../support/waiting.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 const PROGRAM = programOf(join(process.cwd(), 'src', 'pairProgram.ts'));
 const ALWAYS_LOGGED_OUT = `if (order === 'make') process.send({ answer: 0x101 });`;

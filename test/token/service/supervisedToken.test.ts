@@ -14,6 +14,9 @@ import { deposit, raiseGrant } from '../../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { enrolledSoftHsm, makeSoftHsm } from '../../support/softhsm.js';
 import { letPass, until } from '../../support/waiting.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.token);
 
 const MESSAGE = Buffer.from('an invoice');
 const DIGEST = createHash('sha256').update(MESSAGE).digest();
