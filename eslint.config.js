@@ -2,6 +2,9 @@ import eslint from '@eslint/js';
 import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
+const chance =
+  "Tests draw by test/support/chance.ts; keys, nonces and names that are nobody else's are of test/support/fresh.ts.";
+const DRAWS = ['randomBytes', 'randomFill', 'randomFillSync', 'randomInt', 'randomUUID', 'getRandomValues'];
 const waiting = 'Tests wait by test/support/waiting.ts: for what is so, and never for how long it takes.';
 
 export default defineConfig(
@@ -45,18 +48,20 @@ export default defineConfig(
     rules: {
       'no-restricted-properties': [
         'error',
-        { object: 'Math', property: 'random', message: 'Tests draw by test/support/chance.ts.' },
+        { object: 'Math', property: 'random', message: chance },
+        { object: 'crypto', property: 'getRandomValues', message: chance },
+        { object: 'crypto', property: 'randomUUID', message: chance },
+        { object: 'globalThis', property: 'setTimeout', message: waiting },
+        { object: 'Atomics', property: 'wait', message: waiting },
         { object: 'fc', property: 'configureGlobal', message: 'test/support/seeded.ts seeds fast-check.' },
       ],
       'no-restricted-imports': [
         'error',
         {
           paths: [
-            {
-              name: 'node:crypto',
-              importNames: ['randomInt'],
-              message: 'Tests draw by test/support/chance.ts.',
-            },
+            { name: 'node:crypto', importNames: [...DRAWS, 'webcrypto'], message: chance },
+            { name: 'crypto', message: chance },
+            { name: 'node:timers', message: waiting },
             { name: 'node:timers/promises', importNames: ['setTimeout', 'setInterval'], message: waiting },
           ],
         },
@@ -66,7 +71,11 @@ export default defineConfig(
   },
   { files: ['test/support/seeded.ts'], rules: { 'no-restricted-properties': 'off' } },
   {
-    files: ['test/support/waiting.ts', 'test/crash/hastyJournal.ts', 'test/{bench,soak}/**/*.ts'],
+    files: [
+      'test/support/{waiting,chance,fresh}.ts',
+      'test/crash/hastyJournal.ts',
+      'test/{bench,soak}/**/*.ts',
+    ],
     rules: { 'no-restricted-imports': 'off', 'no-restricted-globals': 'off' },
   },
   {

@@ -1,13 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import type { KeyObject } from 'node:crypto';
-import {
-  constants,
-  createCipheriv,
-  generateKeyPairSync,
-  publicEncrypt,
-  randomBytes,
-  sign,
-} from 'node:crypto';
+import { constants, createCipheriv, generateKeyPairSync, publicEncrypt, sign } from 'node:crypto';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -28,6 +21,8 @@ import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { freshBytes } from '../support/fresh.js';
+import { chance } from '../support/chance.js';
 
 jest.setTimeout(LIMITS_MS.programs);
 
@@ -96,11 +91,11 @@ describe('signing under a grant', () => {
 });
 
 test('what is decrypted goes to standard output as it is, and as base64url in JSON', async () => {
-  const plaintext = randomBytes(40);
+  const plaintext = chance('plaintext of a command').bytes(40);
   const result = { plaintexts: [plaintext.toString('base64url')], remaining: 0 };
   route(`POST /v1/grants/${GRANT}/decrypt`, { json: { result, entry: 12 } });
   const argv = as('decrypt', '-', '--grant', GRANT, '--mechanism', 'RSA-OAEP');
-  const input = randomBytes(256);
+  const input = chance('input of a command').bytes(256);
   expect((await escrowctl(argv, { input })).bytes).toEqual(plaintext);
   expect(posted()).toEqual({
     mechanism: 'RSA-OAEP',
@@ -117,7 +112,7 @@ function sealedToDana(
   privateKey: KeyObject,
   oaepHash: 'sha1' | 'sha256' = 'sha1',
 ): Readonly<Record<string, string>> {
-  const x = randomBytes(32);
+  const x = freshBytes(32);
   const content = privateKey.export({ format: 'der', type: 'pkcs8' });
   const padded = Buffer.concat([content, Buffer.alloc((8 - (content.length % 8)) % 8)]);
   const cipher = createCipheriv('id-aes256-wrap-pad', x, Buffer.from('A65959A6', 'hex'));

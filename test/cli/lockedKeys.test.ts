@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { constants, createPrivateKey, privateDecrypt, randomBytes } from 'node:crypto';
+import { constants, createPrivateKey, privateDecrypt } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
@@ -16,6 +16,7 @@ import { escrowctl } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { freshBytes } from '../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.programs);
 
@@ -118,7 +119,7 @@ describe("a depositary's key on a card (a second SoftHSM token stands for it)", 
     expect(publicPem).toBe(depositaryPair.publicKey.export({ format: 'pem', type: 'spki' }).toString());
     expect(() => readFileSync(join(dir, FILES.depositaryKey))).toThrow(/ENOENT/);
 
-    const challenge = JSON.stringify(makeChallenge('dana', publicPem, randomBytes(32), 'RSA-OAEP'));
+    const challenge = JSON.stringify(makeChallenge('dana', publicPem, freshBytes(32), 'RSA-OAEP'));
     writeFileSync(office.path('challenge.json'), challenge);
     const out = office.path('answer.json');
     const answer = ['depositary', 'answer', office.path('challenge.json'), '--out', out, '--as', dir];
@@ -176,7 +177,7 @@ describe("a depositary's key on a card (a second SoftHSM token stands for it)", 
       pinFile: string,
     ): Promise<{ exit: number; err: string }> => {
       const file = office.path('challenge.json');
-      writeFileSync(file, JSON.stringify(makeChallenge('dana', publicPem, randomBytes(32), oaep)));
+      writeFileSync(file, JSON.stringify(makeChallenge('dana', publicPem, freshBytes(32), oaep)));
       const out = ['--out', office.path('answer.json')];
       return escrowctl(['depositary', 'answer', file, ...out, '--as', dir, '--card-pin-file', pinFile], {
         programs,

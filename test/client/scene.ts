@@ -5,7 +5,6 @@ import {
   createPublicKey,
   generateKeyPairSync,
   publicEncrypt,
-  randomBytes,
   type KeyObject,
 } from 'node:crypto';
 
@@ -21,6 +20,7 @@ import { formatDuration, parseDuration } from '../../src/policy/durations.js';
 import type { FakeServer } from './fakeServer.js';
 import { es256, ORIGIN } from './fakeServer.js';
 import { rsaPair } from '../support/rsaPairs.js';
+import { freshBytes } from '../support/fresh.js';
 
 export const NOW = new Date('2026-03-01T12:00:00.000Z');
 export const RECOVERY = `rec_${'2'.repeat(32)}`;
@@ -33,7 +33,7 @@ export const transportPair = rsaPair(3072);
 export const thievesPair = rsaPair(3072);
 export const userPair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 /** R */
-export const SECRET = randomBytes(32);
+export const SECRET = freshBytes(32);
 
 const hex = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const der = (key: KeyObject): Buffer => key.export({ format: 'der', type: 'spki' });
@@ -303,7 +303,7 @@ function linkOf(key: string, made: Made): string {
   const { purpose, version, generation, token, depositary } = made;
   const binding = version === 1 ? { version } : { version, generation, token };
   const layers = { key: (made.key ?? key) as KeyId, purpose, binding, terms: termsHash(made) };
-  const iv = randomBytes(12);
+  const iv = freshBytes(12);
   const cipher = createCipheriv('aes-256-gcm', made.secret, iv);
   cipher.setAAD(layerContext(layers, { depositary }));
   const sealed = Buffer.concat([cipher.update(Buffer.alloc(384, 9)), cipher.final()]);

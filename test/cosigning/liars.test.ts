@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
@@ -15,6 +14,7 @@ import { startWitnessing } from '../../src/cosigning/witnessing.js';
 import { testWitness } from '../log/witnessKeys.js';
 import { selfSigned } from '../support/certificate.js';
 import { letPass, until } from '../support/waiting.js';
+import { chance } from '../support/chance.js';
 
 /*
  * The daemon's side of C2SP tlog-witness before witnesses that lie: nothing of what they say is kept, the operator is told
@@ -151,7 +151,7 @@ const LIES: readonly (readonly [string, () => void, RegExp])[] = [
   ],
   ['cosigns it in the future', says(witness.line(NOTE, SECONDS + 30 * HOUR)), /is 30 hours or more from now/],
   ['answers with nothing', says(''), /is not its cosignature/],
-  ['answers with noise', says(randomBytes(1_000)), /is not its cosignature/],
+  ['answers with noise', says(chance('noise').bytes(1_000)), /is not its cosignature/],
   ['answers with the whole note instead of its line', says(NOTE + good()), /is not its cosignature/],
   ['answers with more than anybody has to say', says(good().repeat(1_000)), /too long for a witness/],
   [

@@ -1,9 +1,10 @@
 import type { KeyObject } from 'node:crypto';
-import { constants, createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { constants, createHash, generateKeyPairSync, sign } from 'node:crypto';
 
 import type { SigningKey } from '../../src/escrow/records/principals.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import { rsaPair } from '../support/rsaPairs.js';
+import { freshBytes } from '../support/fresh.js';
 
 type Alg = SigningKey['alg'];
 export const ORIGIN = 'escrow.example.com/log';
@@ -80,7 +81,7 @@ export function claimsFor(by: Identity, { method, target, body = '' }: Target, c
     aud: ORIGIN,
     iat: NOW_SECONDS,
     exp: NOW_SECONDS + 60,
-    jti: randomBytes(16).toString('base64url'),
+    jti: freshBytes(16).toString('base64url'),
     htm: method,
     htu: target,
     cd: createHash('sha256').update(body).digest('base64url'),

@@ -1,5 +1,4 @@
 import { releasedDigest } from '../../src/escrow/checks/checkedRelease.js';
-import { randomBytes } from 'node:crypto';
 
 import type { Escrow } from '../../src/escrow/escrow.js';
 import { attestationPayload } from '../../src/escrow/rules/attestation.js';
@@ -30,6 +29,7 @@ import { MemoryJournal } from '../escrow/memoryJournal.js';
 import { LOG_KEY, NOW, ORIGIN } from './identities.js';
 import { policy, policyDocument } from './people.js';
 import { ATTESTATION_TYPE } from '../../src/escrow/records/statementTypes.js';
+import { freshBytes } from '../support/fresh.js';
 
 export const KEY = `key_${'1'.repeat(32)}` as KeyId;
 export const RECOVERY = `rec_${'2'.repeat(32)}` as RecoveryId;
@@ -355,7 +355,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
       followed: journal.followed,
       token,
       clock,
-      random: randomBytes,
+      random: freshBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       policy: () => escrow.directory.current(),
       notice: () => undefined,
@@ -385,7 +385,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     statements: statementVerifier,
     identity,
     clock,
-    random: randomBytes,
+    random: freshBytes,
     origin: ORIGIN,
     logKey: LOG_KEY,
     tokenId: '78'.repeat(32),

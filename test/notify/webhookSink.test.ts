@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
@@ -10,8 +9,9 @@ import { selfSigned } from '../support/certificate.js';
 import type { Receiver } from './receivers.js';
 import { startReceiver } from './receivers.js';
 import { everyKind, noticeOf } from './samples.js';
+import { freshBytes } from '../support/fresh.js';
 
-const secretOf = (): string => `whsec_${randomBytes(32).toString('base64')}`;
+const secretOf = (): string => `whsec_${freshBytes(32).toString('base64')}`;
 const secret = secretOf();
 
 let receiver: Receiver;
@@ -181,9 +181,9 @@ test('by https, only a receiver whose certificate the configured authorities vou
 });
 
 test.each([
-  ['without its prefix', randomBytes(32).toString('base64')],
-  ['too short', `whsec_${randomBytes(23).toString('base64')}`],
-  ['too long', `whsec_${randomBytes(65).toString('base64')}`],
+  ['without its prefix', freshBytes(32).toString('base64')],
+  ['too short', `whsec_${freshBytes(23).toString('base64')}`],
+  ['too long', `whsec_${freshBytes(65).toString('base64')}`],
   ['not base64', `whsec_${'!'.repeat(44)}`],
 ])('a secret that is %s is none', (_what, text) => {
   expect(parseWebhookSecret(text)).toBeUndefined();

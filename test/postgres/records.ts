@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Deposit } from '../../src/escrow/records/deposit.js';
 import type { Grant } from '../../src/escrow/records/grant.js';
 import { newId, parsePrincipalId, type ActId, type PrincipalId } from '../../src/escrow/records/ids.js';
@@ -7,6 +6,7 @@ import type { Recovery, RecoveryState } from '../../src/escrow/records/recovery.
 import { sealed, type Opener, type Sealed } from '../../src/escrow/records/sealed.js';
 import type { JournalWrite } from '../../src/escrow/ports/journal.js';
 import { encodeEntry, type Phase } from '../../src/log/entry/entry.js';
+import { freshBytes } from '../support/fresh.js';
 
 export function person(name: string): PrincipalId {
   const id = parsePrincipalId(name);
@@ -20,7 +20,7 @@ export const dieter = person('dieter');
 export const mailApp = person('mail-app');
 
 const ciphertext = <By extends Opener>(by: By, length = 40): Sealed<By> =>
-  sealed(by, new Uint8Array(randomBytes(length)));
+  sealed(by, new Uint8Array(freshBytes(length)));
 
 export function aDeposit(more: Partial<Deposit> = {}): Deposit {
   const purpose = (name: 'operate' | 'release'): Deposit['purposes'][number] => ({
@@ -29,7 +29,7 @@ export function aDeposit(more: Partial<Deposit> = {}): Deposit {
     mechanisms: { wrap: 'RFC5649', oaep: 'RSA-OAEP', seal: 'A256GCM' },
     shares: [dora, dieter].map((depositary) => ({
       depositary,
-      recipient: randomBytes(32).toString('hex'),
+      recipient: freshBytes(32).toString('hex'),
       share: ciphertext('depositary', 256),
       link: ciphertext('share-key', 412),
       serverFor: name === 'operate' ? 1 : undefined,
@@ -37,12 +37,12 @@ export function aDeposit(more: Partial<Deposit> = {}): Deposit {
     quorums: [{ members: [dieter, dora], sealed: ciphertext('layer-key', 1300) }],
   });
   return {
-    key: newId('KeyId', randomBytes),
+    key: newId('KeyId', freshBytes),
     owner: anna,
     label: 'post – „E-Mail“ \\ "2026"',
     spec: 'ec-p256',
     use: 'sign',
-    publicKey: new Uint8Array(randomBytes(91)),
+    publicKey: new Uint8Array(freshBytes(91)),
     createdAt: new Date('2026-01-02T03:04:05.678Z'),
     binding: { version: 2, generation: 1, token: '45'.repeat(32) },
     rule: { name: 'mail', policyVersion: 1, policyHash: 'ab'.repeat(32) },
@@ -68,9 +68,9 @@ export function aDeposit(more: Partial<Deposit> = {}): Deposit {
 
 export function aRecovery(more: Partial<Recovery> = {}): Recovery {
   const at = new Date('2026-02-01T00:00:00.001Z');
-  const key = newId('KeyId', randomBytes);
+  const key = newId('KeyId', freshBytes);
   return {
-    id: newId('RecoveryId', randomBytes),
+    id: newId('RecoveryId', freshBytes),
     revision: 1,
     version: 4,
     keys: [key],
@@ -95,7 +95,7 @@ export function aRecovery(more: Partial<Recovery> = {}): Recovery {
     expiresAt: new Date('2026-02-08T00:00:00.000Z'),
     approvalsHoldMs: 86_400_000,
     requestHash: 'ef'.repeat(32),
-    transportKey: new Uint8Array(randomBytes(422)),
+    transportKey: new Uint8Array(freshBytes(422)),
     attestation: 'a.b.c',
     intents: [],
     approvals: [
@@ -115,9 +115,9 @@ export function aRecovery(more: Partial<Recovery> = {}): Recovery {
 
 export function aGrant(more: Partial<Grant> = {}): Grant {
   return {
-    id: newId('GrantId', randomBytes),
-    recovery: newId('RecoveryId', randomBytes),
-    key: newId('KeyId', randomBytes),
+    id: newId('GrantId', freshBytes),
+    recovery: newId('RecoveryId', freshBytes),
+    key: newId('KeyId', freshBytes),
     spec: 'ec-p256',
     owner: anna,
     scope: {
@@ -148,14 +148,14 @@ export function everyState(): readonly RecoveryState[] {
     { status: 'approved', releasableAt: at, holdsUntil: at },
     {
       status: 'active',
-      grants: [0, 1].map(() => ({ key: newId('KeyId', randomBytes), grant: newId('GrantId', randomBytes) })),
+      grants: [0, 1].map(() => ({ key: newId('KeyId', freshBytes), grant: newId('GrantId', freshBytes) })),
       at,
     },
     {
       status: 'released',
       at,
       answers: [0, 1].map(() => ({
-        key: newId('KeyId', randomBytes),
+        key: newId('KeyId', freshBytes),
         transferKey: ciphertext('depositary', 256),
         wrappedKey: ciphertext('transfer-key'),
       })),
@@ -174,7 +174,7 @@ export function writeOf(
   more: Partial<JournalWrite> & { act?: string } = {},
 ): JournalWrite {
   const { act = 'grant.sign', ...parts } = more;
-  const id: ActId = parts.id ?? newId('ActId', randomBytes);
+  const id: ActId = parts.id ?? newId('ActId', freshBytes);
   const about = parts.about ?? {};
   const phases = { opens: 'attempted', closes: 'done', alone: 'denied' } as const satisfies Record<
     string,

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
@@ -28,6 +27,7 @@ import { toOperate } from './recoveries.js';
 import { databaseOf } from './records.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { letPass, until } from '../support/waiting.js';
+import { freshBytes } from '../support/fresh.js';
 
 const CALLERS = 3;
 /** Kills of a generation; `npm run kill` does a hundred. A third of them are of a request. */
@@ -50,7 +50,7 @@ const log: Entry[] = [];
 beforeAll(async () => {
   receiver = await startReceiver();
   const { url } = receiver;
-  writeFileSync(join(secrets, 'secret'), `whsec_${randomBytes(32).toString('base64')}`, { mode: 0o600 });
+  writeFileSync(join(secrets, 'secret'), `whsec_${freshBytes(32).toString('base64')}`, { mode: 0o600 });
   const webhook = { name: 'siem', url, secretFiles: [join(secrets, 'secret')], kinds: ['refused'] };
   system = await makeSystem({
     withoutDaemon: true,

@@ -1,12 +1,4 @@
-import {
-  constants,
-  createCipheriv,
-  createHash,
-  createPublicKey,
-  publicEncrypt,
-  randomBytes,
-  verify,
-} from 'node:crypto';
+import { constants, createCipheriv, createHash, createPublicKey, publicEncrypt, verify } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -32,6 +24,7 @@ import { refusalOf } from './refusals.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { until } from '../support/waiting.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { freshBytes } from '../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.system);
 
@@ -48,7 +41,7 @@ let aheadMs = 0;
 
 let receiver: Receiver;
 let mailServer: MailServer;
-const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`;
+const webhookSecret = `whsec_${freshBytes(32).toString('base64')}`;
 
 beforeAll(async () => {
   receiver = await startReceiver();
@@ -402,7 +395,7 @@ describe('every kind of key', () => {
       publicKeyPem: undefined,
     });
     if (copy.kind !== 'secret') throw new Error('the copy is no secret key');
-    const iv = randomBytes(12);
+    const iv = freshBytes(12);
     const aad = Buffer.from('to whom it may concern');
     const cipher = createCipheriv('aes-256-gcm', copy.bytes, iv).setAAD(aad);
     const ciphertext = Buffer.concat([cipher.update(message), cipher.final(), cipher.getAuthTag()]);

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, randomUUID, verify } from 'node:crypto';
+import { createHash, createPublicKey, verify } from 'node:crypto';
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { request } from 'node:https';
 import { join, resolve } from 'node:path';
@@ -13,6 +13,7 @@ import { post, signed, withClients } from './signedRequests.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { letPass, until } from '../support/waiting.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { freshName } from '../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.system);
 
@@ -105,7 +106,7 @@ async function untilReady(ready: boolean): Promise<void> {
 }
 
 async function signOnce(app: ReturnType<System['client']>): Promise<void> {
-  const message = Buffer.from(`invoice ${randomUUID()}`);
+  const message = Buffer.from(`invoice ${freshName()}`);
   const order = { mechanism: 'ES256', messages: [message.toString('base64url')] } as const;
   const [signature = ''] = (await app.sign(grant.grant, order)).result.signatures;
   const publicKey = { key: createPublicKey(key.publicKeyPem ?? ''), dsaEncoding: 'ieee-p1363' } as const;

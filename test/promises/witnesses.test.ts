@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +25,7 @@ import { testWitness } from '../log/witnessKeys.js';
 import { filed, toOperate } from './recoveries.js';
 import { until } from '../support/waiting.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { freshName } from '../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.system);
 
@@ -33,7 +33,7 @@ jest.setTimeout(LIMITS_MS.system);
 class Neighbour {
   readonly name: string;
   readonly directory = mkdtempSync(join(tmpdir(), 'neighbour-'));
-  readonly witness = testWitness(`${randomUUID()}.example`);
+  readonly witness = testWitness(`${freshName()}.example`);
   readonly #cosigner = cosignerOf(this.witness.key.name, this.witness.privateKey);
   #running: RunningWitness | undefined;
   #unlock: (() => void) | undefined;

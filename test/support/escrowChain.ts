@@ -1,4 +1,4 @@
-import { constants, createPublicKey, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
+import { constants, createPublicKey, privateDecrypt, publicEncrypt } from 'node:crypto';
 import type { GrantId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
 import { newId, parsePrincipalId } from '../../src/escrow/records/ids.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
@@ -11,6 +11,7 @@ import type { Held, Sealed } from '../../src/escrow/records/sealed.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDepositary } from './testToken.js';
+import { freshBytes } from './fresh.js';
 
 /** A deposit of one key under one quorum, as the token suites need it. */
 export interface TestDeposit {
@@ -35,8 +36,8 @@ export function principal(text: string): PrincipalId {
   return id;
 }
 
-export const newRecovery = (): RecoveryId => newId('RecoveryId', (length) => randomBytes(length));
-export const newGrant = (): GrantId => newId('GrantId', (length) => randomBytes(length));
+export const newRecovery = (): RecoveryId => newId('RecoveryId', (length) => freshBytes(length));
+export const newGrant = (): GrantId => newId('GrantId', (length) => freshBytes(length));
 
 /** Generates a key and deposits it for one purpose under one quorum of these depositaries, in one loan. */
 export async function deposit(

@@ -1,10 +1,11 @@
-import { constants, createCipheriv, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
+import { constants, createCipheriv, createPublicKey, publicEncrypt, verify } from 'node:crypto';
 import type { OpenedKey } from '../../src/client/depositary/release.js';
 import { openRelease } from '../../src/client/depositary/release.js';
 import type { ScopeOrder } from '../../src/api/orders.js';
 import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
 import { grantOf, releaseOf } from './oneKey.js';
 import type { PersonName, System } from './system.js';
+import { freshBytes } from './fresh.js';
 
 /** What is left after all that can happen to keys has happened once. */
 export interface Life {
@@ -156,11 +157,11 @@ async function decryptThenRevoke(
     signingScope({ ...decrypting, mechanisms: ['A256GCM'] }),
   );
   const second = grantOf(await agree(system, forSecret.recovery));
-  const cipher = createCipheriv('aes-256-gcm', randomBytes(32), randomBytes(12));
+  const cipher = createCipheriv('aes-256-gcm', freshBytes(32), freshBytes(12));
   const foreign = Buffer.concat([cipher.update('hello'), cipher.final(), cipher.getAuthTag()]);
   const refused = system.client('app').decrypt(second, {
     mechanism: 'A256GCM',
-    ciphertexts: [{ ciphertext: foreign.toString('base64url'), iv: randomBytes(12).toString('base64url') }],
+    ciphertexts: [{ ciphertext: foreign.toString('base64url'), iv: freshBytes(12).toString('base64url') }],
   });
   await expect(refused).rejects.toMatchObject({ code: 'ciphertext-invalid' });
   await system.client('owner').revoke(second, 'enough');

@@ -1,4 +1,4 @@
-import { constants, privateDecrypt, randomBytes } from 'node:crypto';
+import { constants, privateDecrypt } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import pkcs11 from 'pkcs11js';
@@ -13,6 +13,7 @@ import { findModule } from '../../src/token/cryptoki/module.js';
 import type { OpenTokenOptions, TokenGeneration } from '../../src/token/service/openToken.js';
 import { openToken } from '../../src/token/service/openToken.js';
 import { rsaPair } from './rsaPairs.js';
+import { freshBytes } from './fresh.js';
 
 /** A person's own key, as a depositary keeps it. */
 export interface TestDepositary {
@@ -52,8 +53,8 @@ export async function makeTestToken<Place extends TokenLocation>(
   directory: string,
   place: Place,
 ): Promise<TestToken & { readonly place: Place }> {
-  const soPin = `so-${randomBytes(8).toString('hex')}`;
-  const userPin = `user-${randomBytes(8).toString('hex')}`;
+  const soPin = `so-${freshBytes(8).toString('hex')}`;
+  const userPin = `user-${freshBytes(8).toString('hex')}`;
   const record = await atFreeTable(place, () =>
     initialise({ ...place, soPin: Buffer.from(soPin), userPin: Buffer.from(userPin), now: new Date() }),
   );
@@ -88,7 +89,7 @@ export function testTokenAt<Place extends TokenLocation>(
     record: () => record,
     enrolDepositary: async (id) => {
       const depositary = makeDepositary(id);
-      const challenge = makeChallenge(id, depositary.publicKeyPem, randomBytes(32));
+      const challenge = makeChallenge(id, depositary.publicKeyPem, freshBytes(32));
       const nonce = privateDecrypt(
         { key: depositary.privateKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' },
         Buffer.from(challenge.ciphertext, 'base64'),

@@ -1,4 +1,4 @@
-import { constants, createHash, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
+import { constants, createHash, createPublicKey, publicEncrypt, verify } from 'node:crypto';
 import type { SignMechanism } from '../../src/escrow/records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor, signs } from '../../src/escrow/records/mechanisms.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
@@ -6,6 +6,7 @@ import { deposit, opened, raiseGrant } from '../support/escrowChain.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { enrolledSoftHsm } from '../support/softhsm.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { chance } from '../support/chance.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -30,7 +31,7 @@ describe.each(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384', 'ec-p52
       const mechanisms = mechanismsFor(spec, 'sign').filter(signs);
       const grant = await raiseGrant(token, kept, 'sign', people);
       for (const mechanism of mechanisms) {
-        const message = randomBytes(100);
+        const message = chance('message to the chain').bytes(100);
         const data = digestOf(mechanism, message);
         const signature = await token.lend(['sign'], (lent) => lent.sign(grant, spec, mechanism, data));
         expect(verifies(kept.publicKey, mechanism, message, signature)).toBe(true);

@@ -5,7 +5,6 @@ import {
   createPublicKey,
   privateDecrypt,
   publicEncrypt,
-  randomBytes,
 } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { KeySpec } from '../../src/escrow/records/keySpecs.js';
@@ -43,6 +42,7 @@ import { makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { TestDepositary, TestToken } from '../support/testToken.js';
 import { rsaPair } from '../support/rsaPairs.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { freshBytes } from '../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -389,7 +389,7 @@ function attribute(raw: ReturnType<typeof openRaw>, object: Buffer, type: number
 }
 
 function encryptGcm(key: Buffer): { ciphertext: Buffer; iv: Buffer; aad: Buffer } {
-  const iv = randomBytes(12);
+  const iv = freshBytes(12);
   const aad = Buffer.from('context');
   const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(aad);
   return {

@@ -1,4 +1,4 @@
-import { constants, createPublicKey, publicEncrypt, randomBytes } from 'node:crypto';
+import { constants, createPublicKey, publicEncrypt } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
@@ -24,8 +24,11 @@ import { openRaw } from '../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { enrolledSoftHsm } from '../support/softhsm.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { chance } from '../support/chance.js';
 
 jest.setTimeout(LIMITS_MS.token);
+
+const { bytes } = chance('refusals');
 
 let hsm: SoftHsm;
 let token: OpenToken;
@@ -54,22 +57,11 @@ test('every ciphertext that is not what it claims is refused, and a hundred good
   const [member] = kept.members;
   if (reply === undefined || member === undefined) throw new Error('no member');
   await token.lend([...OPENING, 'raiseGrant', 'unwrapForRelease'], async (lent) => {
-    for (const bad of [
-      flipped(reply),
-      randomBytes(384),
-      reply.subarray(1),
-      Buffer.alloc(0),
-      Buffer.alloc(384),
-    ]) {
+    for (const bad of [flipped(reply), bytes(384), reply.subarray(1), Buffer.alloc(0), Buffer.alloc(384)]) {
       expect(await lent.unwrapReply(recovery, sealed('transport', bad))).toEqual(REFUSED);
     }
     const share = opened(await lent.unwrapReply(recovery, reply));
-    for (const bad of [
-      flipped(member.link),
-      member.link.subarray(0, 28),
-      Buffer.alloc(0),
-      randomBytes(412),
-    ]) {
+    for (const bad of [flipped(member.link), member.link.subarray(0, 28), Buffer.alloc(0), bytes(412)]) {
       const answer = await lent.openUnder(share, sealed('share-key', bad), AAD, 'server-for');
       expect(answer).toEqual(REFUSED);
     }
@@ -141,7 +133,7 @@ test('an RSA ciphertext that does not decrypt is refused, and the next one decry
   }
   await expect(decrypt(good, 'RSA-OAEP-256')).rejects.toMatchObject({ code: 'mechanism-unsupported' });
   // The grant decrypts; the token does not let it sign, nor by what it was not granted.
-  const digest = randomBytes(32);
+  const digest = bytes(32);
   const signing = token.lend(['sign'], (lent) => lent.sign(grant, 'rsa-2048', 'RS256', digest));
   await expect(signing).rejects.toMatchObject({ code: 'token-unavailable' });
 });

@@ -6,7 +6,6 @@ import {
   createPublicKey,
   generateKeyPairSync,
   privateDecrypt,
-  randomBytes,
 } from 'node:crypto';
 import type { DecryptInput } from '../../src/escrow/ports/token.js';
 import type { Sealed } from '../../src/escrow/records/sealed.js';
@@ -17,6 +16,7 @@ import type { SoftHsm, TestDepositary } from '../support/softhsm.js';
 import { enrolledSoftHsm } from '../support/softhsm.js';
 import { rsaPair } from '../support/rsaPairs.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { freshBytes } from '../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -64,7 +64,7 @@ test('an AES key that was released encrypts what its grant decrypts', async () =
   expect(forGrant.publicKey).toBeUndefined();
   const key = await releasedBytes(forRelease);
   expect(key).toHaveLength(32);
-  const iv = randomBytes(12);
+  const iv = freshBytes(12);
   const aad = Buffer.from('context');
   const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(aad);
   const ciphertext = Buffer.concat([cipher.update('the message'), cipher.final(), cipher.getAuthTag()]);

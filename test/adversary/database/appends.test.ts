@@ -1,4 +1,4 @@
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { MEANS } from '../../../src/escrow/ledger/means.js';
 import type { Database } from '../../../src/postgres/database.js';
 import { openPool, type Ask, type Pool } from '../../../src/postgres/pool.js';
@@ -12,6 +12,7 @@ import { query, startTestServer, type TestServer } from '../../support/postgres.
 import { softwareCertifier, softwareSigner } from '../../support/signer.js';
 import { readUnchecked } from './daemonParts.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { chance } from '../../support/chance.js';
 
 jest.setTimeout(LIMITS_MS.database);
 
@@ -381,7 +382,11 @@ it('a signature of a batch is of no use for random bytes', async () => {
   const { writer, counter } = await daemonRole.transaction(newestBatch);
   const attack = async (ask: Ask): Promise<void> => {
     await insertEntries(ask, end, [forged]);
-    await insertBatch(ask, end, 1, { writer, counter: counter + 1, signature: randomBytes(64) });
+    await insertBatch(ask, end, 1, {
+      writer,
+      counter: counter + 1,
+      signature: chance('signature of nobody').bytes(64),
+    });
   };
   expect(await tried(daemonRole, attack, checked)).toMatch(/the 1 entries from 10 on are not those/);
 });

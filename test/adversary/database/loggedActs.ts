@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { types } from 'node:util';
 
 import type { Act } from '../../../src/escrow/ledger/means.js';
@@ -11,6 +10,7 @@ import type { Json } from '../../../src/log/entry/canonical.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';
 import type { Database } from '../../../src/postgres/database.js';
 import type { Follow } from '../../../src/postgres/log/followedState.ts';
+import { freshBytes } from '../../support/fresh.js';
 
 /* A log in which something of each kind has happened that a daemon decides by, without records of it. */
 export const DIGEST = 'ab'.repeat(32);
@@ -29,7 +29,7 @@ export interface Said {
 export function entriesOf(
   act: string,
   said: Said,
-  id: ActId = newId('ActId', randomBytes),
+  id: ActId = newId('ActId', freshBytes),
 ): readonly Uint8Array[] {
   const { subject = {}, actor = 'dana', detail = {}, outcome = {}, request } = said;
   const asked = request === undefined ? {} : { request };
@@ -98,7 +98,7 @@ export async function logHappened(database: Database): Promise<number> {
 
 /** Appends an act that was done. */
 export async function logAct(database: Database, act: Act, said: Said): Promise<void> {
-  const id = newId('ActId', randomBytes);
+  const id = newId('ActId', freshBytes);
   const [attempt, outcome] = entriesOf(act, said, id);
   await database.journal.append(write(id, 'opens', attempt));
   await database.journal.append(write(id, 'closes', outcome));

@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-
 import type { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { ActId, PrincipalId } from '../../../src/escrow/records/ids.js';
 import type { JournalWrite } from '../../../src/escrow/ports/journal.js';
@@ -10,6 +8,7 @@ import type { Actor, Outcome } from '../../../src/escrow/ledger/act.js';
 import type { Token } from '../../../src/escrow/ports/token.js';
 import type { Entry } from '../../../src/log/entry/entry.js';
 import { MemoryJournal } from '../../escrow/memoryJournal.js';
+import { freshBytes } from '../../support/fresh.js';
 
 /*
  * The database forgets that it has seen a request, or an Idempotency-Key, or has an act as open that is not: what the log has says
@@ -49,7 +48,7 @@ function setUp(asLogged: (facts: LogFacts) => LogFacts = (facts) => facts): {
   } as unknown as Token;
   const followed: FollowedLog = { ...journal.followed, facts: asLogged(journal.followed.facts) };
   const ledger = new Ledger({
-    ...{ journal: forgetful, followed, token, random: randomBytes, contentionTimeoutMs: 0 },
+    ...{ journal: forgetful, followed, token, random: freshBytes, contentionTimeoutMs: 0 },
     clock: { now: () => new Date(now), pause: () => Promise.resolve() },
     memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
     policy: () => Promise.reject(new Error('nobody asks which policy is in force')),

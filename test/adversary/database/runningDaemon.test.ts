@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { AsOf } from '../../../src/escrow/logged/logFacts.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
@@ -14,6 +12,7 @@ import { softwareSigner } from '../../support/signer.js';
 import { composeDaemon, type DaemonOfLog, type LeftOut } from './daemonParts.js';
 import { until } from '../../support/waiting.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { freshBytes } from '../../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.database);
 
@@ -265,7 +264,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
       },
       token,
       clock,
-      random: randomBytes,
+      random: freshBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       notice: () => undefined,
       policy: () => Promise.reject(new Error('nobody asks which policy is in force')),

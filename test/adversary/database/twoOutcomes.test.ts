@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { ActId } from '../../../src/escrow/records/ids.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
@@ -19,6 +17,7 @@ import { query, startTestServer, type TestServer } from '../../support/postgres.
 import { softwareSigner } from '../../support/signer.js';
 import { activated, entriesOf, filed } from './loggedActs.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { freshBytes } from '../../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.database);
 
@@ -78,7 +77,7 @@ async function daemon(asked: Asks = (facts) => facts, isLiedTo = false): Promise
     },
     token,
     clock,
-    random: randomBytes,
+    random: freshBytes,
     memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
     notice: (message) => notices.push(message),
     policy: () => Promise.reject(new Error('nobody asks which policy is in force')),

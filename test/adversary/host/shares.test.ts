@@ -1,4 +1,4 @@
-import { constants, generateKeyPairSync, privateDecrypt, publicEncrypt, randomBytes } from 'node:crypto';
+import { constants, generateKeyPairSync, privateDecrypt, publicEncrypt } from 'node:crypto';
 
 import { approve, believeRecovery } from '../../../src/client/depositary/depositary.js';
 import type { DueRecovery } from '../../../src/client/depositary/dueRecovery.ts';
@@ -24,6 +24,7 @@ import {
   show,
   transportPair,
 } from '../../client/scene.js';
+import { freshBytes } from '../../support/fresh.js';
 
 /*
  * The host has the TLS key and the user PIN: it has anything attested and logged, also a second birth of a key, and shows a
@@ -32,7 +33,7 @@ import {
 const dana = signerOf('dana', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
 const padding = constants.RSA_PKCS1_OAEP_PADDING;
 /** What the host is after: the secret that it cannot open itself. */
-const COVETED = randomBytes(32);
+const COVETED = freshBytes(32);
 const COVETED_SHARE = share(COVETED);
 
 let server: FakeServer;

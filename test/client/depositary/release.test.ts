@@ -5,7 +5,6 @@ import {
   createPublicKey,
   generateKeyPairSync,
   publicEncrypt,
-  randomBytes,
   sign,
   verify,
   type KeyObject,
@@ -17,6 +16,7 @@ import type { ReleaseReply } from '../../../src/api/replies.js';
 
 import { errorCode } from '../../support/errorCode.js';
 import { rsaPair } from '../../support/rsaPairs.js';
+import { freshBytes } from '../../support/fresh.js';
 
 const recipient = rsaPair(3072);
 const pairs = {
@@ -31,7 +31,7 @@ const pem = (key: KeyObject): string => key.export({ format: 'pem', type: 'spki'
 
 /** CKM_RSA_AES_KEY_WRAP as a token makes it; `padTo` zero bytes in front of the wrapping, as SoftHSM does. */
 function released(content: Buffer, padTo = 1, oaep: 'RSA-OAEP' | 'RSA-OAEP-256' = 'RSA-OAEP'): ReleaseReply {
-  const x = randomBytes(32);
+  const x = freshBytes(32);
   const oaepHash = oaep === 'RSA-OAEP' ? 'sha1' : 'sha256';
   const padded = Buffer.concat([content, Buffer.alloc((padTo - (content.length % padTo)) % padTo)]);
   const cipher = createCipheriv('id-aes256-wrap-pad', x, Buffer.from('A65959A6', 'hex'));
@@ -95,7 +95,7 @@ describe('an EC key that a token wraps without its public part', () => {
 
 describe('a released AES key', () => {
   const key = { publicKeyPem: undefined };
-  const secret = randomBytes(32);
+  const secret = freshBytes(32);
 
   test('opens to its 32 bytes, raw or as a JWK', () => {
     const opened = openRelease(released(secret, 8, 'RSA-OAEP-256'), recipient.privateKey, key);
@@ -108,7 +108,7 @@ describe('a released AES key', () => {
   });
 
   test('of another length is refused', () => {
-    expect(errorCode(() => openRelease(released(randomBytes(16)), recipient.privateKey, key))).toBe(
+    expect(errorCode(() => openRelease(released(freshBytes(16)), recipient.privateKey, key))).toBe(
       'release-malformed',
     );
   });

@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, constants, publicEncrypt, randomBytes } from 'node:crypto';
+import { createPrivateKey, createPublicKey, constants, publicEncrypt } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { checkAnswer, makeChallenge } from '../../../src/token/ceremony/challeng
 import { testKey } from '../../log/noteKeys.js';
 import { FakeServer, ORIGIN } from '../fakeServer.js';
 import { hexOf } from '../scene.js';
+import { freshBytes } from '../../support/fresh.js';
 
 let root: string;
 let directory: string;
@@ -149,7 +150,7 @@ describe("the ceremony's challenge", () => {
   test('is answered so that the ceremony accepts it', async () => {
     await createIdentity(directory, { id: 'dana', depositary: true, deliveryKey: false });
     const pem = readFileSync(join(directory, 'depositary-public.pem'), 'utf8');
-    const challenge = makeChallenge('dana', pem, randomBytes(32));
+    const challenge = makeChallenge('dana', pem, freshBytes(32));
     const key = await (await Identity.open(directory)).depositaryOpener();
     const answer = await answerChallenge(challenge, 'dana', key);
     expect(checkAnswer('dana', JSON.stringify(challenge), JSON.stringify(answer)).id).toBe('dana');
@@ -158,9 +159,9 @@ describe("the ceremony's challenge", () => {
   test('opens nothing but a challenge: a share sent as one is refused', async () => {
     await createIdentity(directory, { id: 'dana', depositary: true, deliveryKey: false });
     const pem = readFileSync(join(directory, 'depositary-public.pem'), 'utf8');
-    const challenge = makeChallenge('dana', pem, randomBytes(32));
+    const challenge = makeChallenge('dana', pem, freshBytes(32));
     const key = await (await Identity.open(directory)).depositaryOpener();
-    const secret = randomBytes(32);
+    const secret = freshBytes(32);
     for (const [oaepHash, nonceHash] of [
       ['sha1', hexOf(secret)],
       ['sha256', '00'.repeat(32)],

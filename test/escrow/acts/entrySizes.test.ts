@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-
 import type { Escrow } from '../../../src/escrow/escrow.js';
 import { generateKey } from '../../../src/escrow/acts/generateKey.js';
 import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
@@ -27,6 +25,7 @@ import { encodeEntry, maximumEntryBytes } from '../../../src/log/entry/entry.js'
 import { callBy } from '../../support/calls.js';
 import { policyApplied } from '../loggedEntries.js';
 import { MemoryJournal } from '../memoryJournal.js';
+import { freshBytes } from '../../support/fresh.js';
 
 /** The longest id of a principal. */
 const longId = (prefix: string, number = 0): PrincipalId =>
@@ -113,14 +112,14 @@ function escrowOf(people: number): {
     followed: journal.followed,
     token,
     clock,
-    random: randomBytes,
+    random: freshBytes,
     memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
     policy: () => Promise.resolve(policy),
     notice: () => undefined,
     contentionTimeoutMs: 0,
   };
   const directory = { current: () => Promise.resolve(policy) };
-  const escrow = { ledger: new Ledger(parts), directory, token, clock, random: randomBytes, tokenId: hex32 };
+  const escrow = { ledger: new Ledger(parts), directory, token, clock, random: freshBytes, tokenId: hex32 };
   return { escrow: escrow as unknown as Escrow, policy, journal, lent };
 }
 

@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import { newId } from '../../../src/escrow/records/ids.js';
 import type { RecoveryId } from '../../../src/escrow/records/ids.js';
@@ -10,6 +8,7 @@ import { NotHeld } from '../../../src/escrow/ports/journal.js';
 import { aRecovery } from '../../postgres/records.js';
 import { doneAct } from '../loggedEntries.js';
 import { MemoryJournal } from '../memoryJournal.js';
+import { freshBytes } from '../../support/fresh.js';
 
 const noPolicy = (): never => {
   throw new Error('nobody asks which policy is in force');
@@ -40,7 +39,7 @@ function setUp(): {
     followed: journal.followed,
     token,
     clock: { now: () => new Date(1_700_000_000_000), pause: () => Promise.resolve() },
-    random: randomBytes,
+    random: freshBytes,
     memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
     policy: noPolicy,
     notice: (message) => steps.push(`notice: ${message}`),
@@ -231,7 +230,7 @@ describe('the ledger', () => {
       followed: journal.followed,
       token,
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
-      random: randomBytes,
+      random: freshBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       policy: noPolicy,
       notice: () => undefined,
@@ -264,7 +263,7 @@ describe('the ledger', () => {
       followed: journal.followed,
       token,
       clock: { now: () => new Date(), pause: () => Promise.resolve() },
-      random: randomBytes,
+      random: freshBytes,
       memory: { anchored: () => Promise.resolve(), requireOwnToken: () => Promise.resolve() },
       policy: noPolicy,
       notice: () => undefined,
@@ -330,7 +329,7 @@ describe('the ledger', () => {
 
   it('destroys what is obsolete only after the outcome is durable and its own loan over, and a failure there does not change the answer', async () => {
     const { ledger, steps } = setUp();
-    const obsolete = { transport: newId('RecoveryId', randomBytes) };
+    const obsolete = { transport: newId('RecoveryId', freshBytes) };
     const { answer } = await ledger.perform(request({ run: () => Promise.resolve({ ...fine, obsolete }) }));
     expect(answer).toBe('answer');
     expect(steps).toEqual([

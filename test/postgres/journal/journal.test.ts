@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { newId } from '../../../src/escrow/records/ids.js';
 import { aloneOn, NotHeld, type Claim, type JournalWrite } from '../../../src/escrow/ports/journal.js';
@@ -11,6 +10,7 @@ import { softwareSigner } from '../../support/signer.js';
 import { openOn, somebodyWaits, writerOn } from '../fixtures.js';
 import { aDeposit, aGrant, anna, aRecovery, dora, writeOf } from '../records.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { freshBytes } from '../../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.database);
 
@@ -218,7 +218,7 @@ describe('a claim', () => {
     const settled = await race(writes);
     expect(refusals(settled)).toEqual(Array.from({ length: 19 }, () => 'alone-on-recovery'));
     const winner = writes[settled.findIndex(({ status }) => status === 'fulfilled')];
-    await two.journal.append(writeOf('closes', { id: winner?.id ?? newId('ActId', randomBytes) }));
+    await two.journal.append(writeOf('closes', { id: winner?.id ?? newId('ActId', freshBytes) }));
     await one.journal.append(writeOf('opens', { claims: [aloneOn(recovery)] }));
   });
 
@@ -551,7 +551,7 @@ it('signing acts on shared grants from two daemons neither deadlock nor miscount
       const [grant] = grants.filter(({ id }) => pick(at + round).includes(id));
       const attempt = writeOf('opens', {
         claims: [
-          { claim: 'request-unused', kid: 'kid', jti: randomBytes(8).toString('hex'), expiresAt: later },
+          { claim: 'request-unused', kid: 'kid', jti: freshBytes(8).toString('hex'), expiresAt: later },
           { claim: 'uses-counted', grant: grant?.id ?? aGrant().id, uses: 1, at: inGrant },
         ],
       });

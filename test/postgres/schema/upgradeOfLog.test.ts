@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { newId } from '../../../src/escrow/records/ids.js';
 import { NotHeld, type Claim, type JournalWrite } from '../../../src/escrow/ports/journal.js';
 import { type Subject } from '../../../src/log/entry/entry.ts';
@@ -11,6 +10,7 @@ import { openOn } from '../fixtures.js';
 import { migrateTo } from './olderSchema.js';
 import { anna, writeOf } from '../records.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { freshBytes } from '../../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.database);
 
@@ -23,7 +23,7 @@ const standing: JournalWrite[] = [];
 const claimedAt = new Date('2026-03-01T00:00:00.000Z');
 const expiresAt = new Date('2100-01-01T00:00:00.000Z');
 const about: Subject = { owner: 'anna', key: 'key_1' };
-const recovery = newId('RecoveryId', randomBytes);
+const recovery = newId('RecoveryId', freshBytes);
 const done = writeOf('opens', { about, act: 'key.generate' });
 const failed = writeOf('opens', { about: { owner: 'anna' }, act: 'key.generate' });
 const open = writeOf('opens', { about: { owner: 'bert' }, act: 'key.generate' });

@@ -1,4 +1,4 @@
-import { constants, generateKeyPairSync, privateDecrypt, randomBytes } from 'node:crypto';
+import { constants, generateKeyPairSync, privateDecrypt } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { makeDepositary, makeSoftHsm } from '../../support/softhsm.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { freshBytes } from '../../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -145,12 +146,12 @@ test('nobody is enrolled twice', async () => {
 
 test('a wrong answer, an answer of somebody else and a changed challenge enrol nobody', () => {
   const person = makeDepositary('bob');
-  const challenge = makeChallenge('bob', person.publicKeyPem, randomBytes(32));
+  const challenge = makeChallenge('bob', person.publicKeyPem, freshBytes(32));
   const answer = answerOf(person, challenge);
   const text = JSON.stringify(challenge);
   expect(checkAnswer('bob', text, answer).id).toBe('bob');
   expect(() => checkAnswer('carol', text, answer)).toThrow('not about carol');
-  const guess = JSON.stringify({ id: 'bob', nonce: randomBytes(32).toString('base64url') });
+  const guess = JSON.stringify({ id: 'bob', nonce: freshBytes(32).toString('base64url') });
   expect(() => checkAnswer('bob', text, guess)).toThrow('does not hold the private key');
   const other = JSON.stringify({ ...challenge, spki: 'AAAA' });
   expect(() => checkAnswer('bob', other, answer)).toThrow('no public key');
@@ -163,18 +164,18 @@ test('a challenge is made for RSA public keys of 2048 bits or more only', () => 
     key.export({ type: 'spki', format: 'pem' }).toString();
   const weak = pem(generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey);
   const curve = pem(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey);
-  expect(() => makeChallenge('bob', weak, randomBytes(32))).toThrow('has 1024 bits');
-  expect(() => makeChallenge('bob', curve, randomBytes(32))).toThrow('this one is not');
-  expect(() => makeChallenge('bob', 'nothing', randomBytes(32))).toThrow('no public key');
-  expect(() => makeChallenge('bob', makeDepositary('bob').privateKeyPem, randomBytes(32))).toThrow(
+  expect(() => makeChallenge('bob', weak, freshBytes(32))).toThrow('has 1024 bits');
+  expect(() => makeChallenge('bob', curve, freshBytes(32))).toThrow('this one is not');
+  expect(() => makeChallenge('bob', 'nothing', freshBytes(32))).toThrow('no public key');
+  expect(() => makeChallenge('bob', makeDepositary('bob').privateKeyPem, freshBytes(32))).toThrow(
     'holds a private key',
   );
-  expect(() => makeChallenge('Bob!', weak, randomBytes(32))).toThrow('no name for a depositary');
+  expect(() => makeChallenge('Bob!', weak, freshBytes(32))).toThrow('no name for a depositary');
 });
 
 test('when the security officer cannot log in, nothing of the enrolment stays, and it can be repeated', async () => {
   const person = makeDepositary('carol');
-  const challenge = makeChallenge('carol', person.publicKeyPem, randomBytes(32));
+  const challenge = makeChallenge('carol', person.publicKeyPem, freshBytes(32));
   const order = {
     ...hsm.place,
     id: 'carol',

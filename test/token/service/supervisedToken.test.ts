@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, randomUUID, verify } from 'node:crypto';
+import { createHash, createPublicKey, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { enrolledSoftHsm, makeSoftHsm } from '../../support/softhsm.js';
 import { letPass, until } from '../../support/waiting.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { freshName } from '../../support/fresh.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -151,7 +152,7 @@ interface Tally {
 
 /** A message of its own by the identity key, verified. */
 async function attested(token: SupervisedToken): Promise<void> {
-  const input = Buffer.from(`input ${randomUUID()}`);
+  const input = Buffer.from(`input ${freshName()}`);
   const signature = await token.lend(['attest'], (lent) => lent.attest(input));
   const key = createPublicKey({ key: Buffer.from(token.identityKey), format: 'der', type: 'spki' });
   expect(verify('sha256', input, { key, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
