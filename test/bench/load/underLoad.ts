@@ -9,7 +9,7 @@ import { parsePublicParts } from '../../../src/client/identity/publicPart.js';
 import { exportLog } from '../../../src/client/log/logExport.js';
 import { settlePasswords, databaseName, ownerRole } from '../../../src/privatePostgres/initialise.js';
 import type { ConnectionSettings } from '../../../src/privatePostgres/lock.js';
-import { readPlace } from '../../../src/privatePostgres/place.js';
+import { readPaths } from '../../../src/privatePostgres/paths.js';
 import { findPostmaster, port as postgresPort } from '../../../src/privatePostgres/postmaster.js';
 import { selfSigned, thumbprintOf } from '../../support/certificate.js';
 import { documentInForce, putInForce, withPrincipal } from '../../support/policies.js';
@@ -72,10 +72,10 @@ export async function withDaemonUnderLoad<T>(
       const certificate = selfSigned();
       await admitEverybody(system, certificate.cert);
       const database = join(system.directory, 'postgres');
-      const place = await readPlace(database);
-      const postmaster = place === undefined ? undefined : await findPostmaster(place.data);
-      if (place === undefined || postmaster === undefined) throw new Error('there is no database');
-      const { owner: password } = await settlePasswords(place);
+      const paths = await readPaths(database);
+      const postmaster = paths === undefined ? undefined : await findPostmaster(paths.data);
+      if (paths === undefined || postmaster === undefined) throw new Error('there is no database');
+      const { owner: password } = await settlePasswords(paths);
       const read = (name: string): string => readFileSync(join(system.directory, name), 'utf8');
       const result = await use({
         system,
@@ -83,7 +83,7 @@ export async function withDaemonUnderLoad<T>(
         tls: { cert: read('server.crt'), key: read('server.key') },
         certificate,
         owner: {
-          ...{ host: postmaster.socketDirectory ?? place.socketDirectory, port: postgresPort },
+          ...{ host: postmaster.socketDirectory ?? paths.data, port: postgresPort },
           ...{ user: ownerRole, password, database: databaseName },
         },
         costs: () => ({

@@ -84,7 +84,7 @@ test.each(Object.entries(REFUSED))('is refused: %s', async (_what, { code, time 
 function listed(id: string, ...roles: readonly string[]): Principal {
   const principal = policyOf({}).principals.get(id as PrincipalId);
   if (principal === undefined) throw new Error('not listed');
-  return { ...principal, roles: roles as Principal['roles'] };
+  return { ...principal, roles: roles };
 }
 
 test('is refused: keys of two owners', async () => {
@@ -106,7 +106,10 @@ test('is refused: the owner, where the rule wants another, and without it is not
       validForMs: MINUTE_MS,
       asked: { purpose: 'operate', scope: SCOPE },
     } as const;
-    return [world, () => requestRecovery(world.escrow, callBy(listed('olga', 'owner', 'admin'), 1), order)];
+    return [
+      world,
+      () => requestRecovery(world.escrow, callBy(listed('olga', 'owner', 'admin'), world.policy), order),
+    ];
   };
   const [apart, refused] = await asks({ distinct: ['requester-owner'] });
   await expectRefused(apart, 'recovery.request', 'forbidden', refused);
