@@ -51,11 +51,11 @@ function dieWithParent(): void {
   if (typeof prctl === 'function') Reflect.apply(prctl, undefined, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]);
 }
 
-function open({ place, pin }: Extract<PairOrder, { readonly order: 'open' }>): PairServer {
+function open({ location, pin }: Extract<PairOrder, { readonly order: 'open' }>): PairServer {
   try {
     // a signal may have come before it was ignored
     if (inspectorUrl() !== undefined) throw new Error("Node's inspector is open");
-    return new PairServer(place, Buffer.from(pin.buffer, pin.byteOffset, pin.byteLength));
+    return new PairServer(location, Buffer.from(pin.buffer, pin.byteOffset, pin.byteLength));
   } catch (error) {
     process.stderr.write(`error: no key pairs can be made: ${error instanceof Error ? error.message : ''}\n`);
     process.exit(1);

@@ -23,8 +23,8 @@ export interface CardKey extends DecryptionKey {
 }
 
 /** Reads the public key of a card's key (SPKI PEM). Needs no PIN. @throws IdentityError `key-missing` */
-export async function cardPublicKey({ program }: CardProgram, place: CardKeyLocation): Promise<string> {
-  const child = spawn(process.execPath, [program, 'public', ...options(place)], {
+export async function cardPublicKey({ program }: CardProgram, location: CardKeyLocation): Promise<string> {
+  const child = spawn(process.execPath, [program, 'public', ...options(location)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [pem, code] = await Promise.all([text(child.stdout), exitOf(child)]);
@@ -33,12 +33,12 @@ export async function cardPublicKey({ program }: CardProgram, place: CardKeyLoca
 }
 
 /** The key on a card. It is asked for the PIN when it is used first, once. */
-export function cardKey(how: CardProgram, place: CardKeyLocation, publicKeyPem: string): CardKey {
+export function cardKey(how: CardProgram, location: CardKeyLocation, publicKeyPem: string): CardKey {
   let reader: Reader | undefined;
   return {
     publicKey: createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' }),
     open: async (ciphertext, oaep) => {
-      reader ??= startReader(how, place);
+      reader ??= startReader(how, location);
       const answer = await reader.ask({ oaep, ciphertext: Buffer.from(ciphertext).toString('base64url') });
       return answer.secret === undefined ? undefined : Buffer.from(answer.secret, 'base64url');
     },
@@ -57,9 +57,9 @@ interface Reader {
   close(): void;
 }
 
-function startReader({ program, pinFile }: CardProgram, place: CardKeyLocation): Reader {
+function startReader({ program, pinFile }: CardProgram, location: CardKeyLocation): Reader {
   const pin = pinFile === undefined ? [] : [`--pin-file=${pinFile}`];
-  const child = spawn(process.execPath, [program, 'open', ...options(place), ...pin], {
+  const child = spawn(process.execPath, [program, 'open', ...options(location), ...pin], {
     stdio: ['inherit', 'pipe', 'inherit', 'pipe'],
   });
   const questions = child.stdio[3];

@@ -66,8 +66,8 @@ export class Session {
     }
     return Identity.open(resolve(directory), {
       passphrase: (file) => this.passphrase(`Passphrase of ${file}: `),
-      card: (place, publicKeyPem) => {
-        this.#card ??= cardKey(this.cards, place, publicKeyPem);
+      card: (location, publicKeyPem) => {
+        this.#card ??= cardKey(this.cards, location, publicKeyPem);
         return Promise.resolve(this.#card);
       },
     });

@@ -134,8 +134,8 @@ async function cardOf(session: Session, given: CommandArguments): Promise<NewIde
   if (module === undefined || token === undefined || key === undefined) {
     throw new UsageError('--card-module, --card-token and --card-key belong together');
   }
-  const place = { module: resolve(module), token, key };
-  return { place, publicKeyPem: await cardPublicKey(session.cards, place) };
+  const location = { module: resolve(module), token, key };
+  return { location, publicKeyPem: await cardPublicKey(session.cards, location) };
 }
 
 async function newPassphrase(session: Session): Promise<Buffer> {

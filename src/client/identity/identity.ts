@@ -53,7 +53,7 @@ export interface CardKeyLocation {
 export interface Unlocking {
   readonly passphrase?: AskPassphrase;
   /** The key on a card; `publicKey` is what it is known by (SPKI PEM). */
-  readonly card?: (place: CardKeyLocation, publicKey: string) => Promise<DecryptionKey>;
+  readonly card?: (location: CardKeyLocation, publicKey: string) => Promise<DecryptionKey>;
 }
 
 /** What identity.json says. */

@@ -25,7 +25,7 @@ export interface NewIdentity {
   /** Private keys are written under this passphrase; overwritten by the caller. */
   readonly passphrase?: Buffer;
   /** The depositary's key, when it is on a card: nothing of it is made. */
-  readonly card?: { readonly place: CardKeyLocation; readonly publicKeyPem: string };
+  readonly card?: { readonly location: CardKeyLocation; readonly publicKeyPem: string };
 }
 
 const generate = promisify(generateKeyPair);
@@ -77,7 +77,7 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
   // last: a directory with this file is an identity
   await writeNewFile(
     join(directory, FILES.identity),
-    json({ id: order.id, ...(order.card === undefined ? {} : { card: order.card.place }) }),
+    json({ id: order.id, ...(order.card === undefined ? {} : { card: order.card.location }) }),
     PRIVATE,
   );
   return part;

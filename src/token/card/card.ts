@@ -37,11 +37,11 @@ export interface OpenCard {
 }
 
 /** The public key of the card's key (SPKI PEM); nobody logs in. @throws TokenNotReady */
-export function readCardKey(place: CardKeyLocation): string {
-  return atCard(place, ({ driver, slot }) => {
+export function readCardKey(location: CardKeyLocation): string {
+  return atCard(location, ({ driver, slot }) => {
     const session = openSession(driver, slot);
     try {
-      const handle = theOnly(driver, session, pkcs11.CKO_PUBLIC_KEY, place);
+      const handle = theOnly(driver, session, pkcs11.CKO_PUBLIC_KEY, location);
       const key = importSpki(readRsaSpki(driver, session, handle));
       return key.export({ format: 'pem', type: 'spki' }).toString();
     } finally {
@@ -51,11 +51,11 @@ export function readCardKey(place: CardKeyLocation): string {
 }
 
 /** Logs in, once, and finds the key. The PIN is overwritten. @throws TokenNotReady */
-export function openCard(place: CardKeyLocation, pin: Buffer): OpenCard {
-  const card = loadCard(place);
+export function openCard(location: CardKeyLocation, pin: Buffer): OpenCard {
+  const card = loadCard(location);
   try {
     const session = logIn(card.driver, card.slot, pin);
-    const handle = theOnly(card.driver, session, pkcs11.CKO_PRIVATE_KEY, place);
+    const handle = theOnly(card.driver, session, pkcs11.CKO_PRIVATE_KEY, location);
     return {
       decrypt: (ciphertext, oaep) => decrypt(card.driver, session, { handle, ciphertext, oaep }),
       close: () => {
@@ -99,8 +99,8 @@ interface Card {
   readonly slot: Handle;
 }
 
-function atCard<T>(place: CardKeyLocation, work: (card: Card) => T): T {
-  const card = loadCard(place);
+function atCard<T>(location: CardKeyLocation, work: (card: Card) => T): T {
+  const card = loadCard(location);
   try {
     return work(card);
   } finally {
@@ -121,13 +121,16 @@ function loadCard({ module, token }: CardKeyLocation): Card {
   }
 }
 
-function theOnly(driver: PKCS11, session: Handle, objectClass: number, place: CardKeyLocation): Handle {
+function theOnly(driver: PKCS11, session: Handle, objectClass: number, location: CardKeyLocation): Handle {
   const [handle, second] = findAll(driver, session, [
     { type: pkcs11.CKA_CLASS, value: objectClass },
     { type: pkcs11.CKA_KEY_TYPE, value: pkcs11.CKK_RSA },
-    { type: pkcs11.CKA_LABEL, value: place.key },
+    { type: pkcs11.CKA_LABEL, value: location.key },
   ]);
   if (handle !== undefined && second === undefined) return handle;
   const how = handle === undefined ? 'no RSA key' : 'more than one RSA key';
-  throw new TokenNotReady('objects-missing', `The card "${place.token}" holds ${how} called "${place.key}".`);
+  throw new TokenNotReady(
+    'objects-missing',
+    `The card "${location.token}" holds ${how} called "${location.key}".`,
+  );
 }

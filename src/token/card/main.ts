@@ -19,8 +19,8 @@ interface Options extends CardKeyLocation {
 
 const program = new Command('card').description("A depositary's card, for escrowctl. Not for people.");
 for (const command of [
-  program.command('public').action((place: Options) => {
-    process.stdout.write(readCardKey(place));
+  program.command('public').action((location: Options) => {
+    process.stdout.write(readCardKey(location));
   }),
   program.command('open').action(answer),
 ]) {
@@ -32,8 +32,8 @@ for (const command of [
 }
 
 /** Logs in once; then for each line `{oaep, ciphertext}` answers a line `{secret}` or `{refused}`, until there are no more. */
-async function answer({ pinFile, ...place }: Options): Promise<void> {
-  const card = openCard(place, await obtainPin('card', pinFile));
+async function answer({ pinFile, ...location }: Options): Promise<void> {
+  const card = openCard(location, await obtainPin('card', pinFile));
   // Not a stream of the file system: a read of that cannot be given up, and the process would not end.
   const questions = new Socket({ fd: QUESTIONS, readable: true, writable: false });
   try {

@@ -38,11 +38,11 @@ export class PairMakerEnded extends Error {
 }
 
 /** Starts a {@link PairMaker} that logs in by itself. `pin` was accepted a moment ago, and is zeroed. */
-export type StartPairMaker = (place: PairTokenLocation, pin: Buffer) => PairMaker;
+export type StartPairMaker = (location: PairTokenLocation, pin: Buffer) => PairMaker;
 
 /** What the process of its own is told. */
 export type PairOrder =
-  | { readonly order: 'open'; readonly place: PairTokenLocation; readonly pin: Uint8Array }
+  | { readonly order: 'open'; readonly location: PairTokenLocation; readonly pin: Uint8Array }
   | { readonly order: 'make'; readonly label: string };
 
 /** What it answers to each `make`: the CK_RV. */
@@ -62,7 +62,7 @@ export function pairProcess(
   program: string,
   how: { readonly deadlineMs: number; readonly log: TokenLog },
 ): StartPairMaker {
-  return (place, pin) => new PairProcess(startProcess(program), { ...how, place, pin });
+  return (location, pin) => new PairProcess(startProcess(program), { ...how, location, pin });
 }
 
 /** What is meant for the daemon: Node's own, which can open a debugger, libpq's and the database's, and the credentials. */
@@ -107,7 +107,7 @@ class PairProcess implements PairMaker {
   constructor(
     private readonly child: ChildProcess,
     private readonly how: {
-      readonly place: PairTokenLocation;
+      readonly location: PairTokenLocation;
       readonly pin: Buffer;
       readonly deadlineMs: number;
       readonly log: TokenLog;
@@ -124,8 +124,8 @@ class PairProcess implements PairMaker {
     child.on('message', (message) => {
       this.#settle((message as PairAnswer).answer);
     });
-    const { place, pin } = how;
-    this.#send({ order: 'open', place, pin });
+    const { location, pin } = how;
+    this.#send({ order: 'open', location, pin });
     pin.fill(0);
     child.unref();
     child.channel?.unref();

@@ -30,10 +30,10 @@ export function probeCommand(
     .addHelpText('after', HELP)
     .showHelpAfterError('(--help says more)')
     .action(async (options: ProbeOptions) => {
-      const place = readTokenLocation(profiles, options);
-      const token = await openToken({ ...place, pin: await obtainPin('user', options.userPinFile) });
+      const location = readTokenLocation(profiles, options);
+      const token = await openToken({ ...location, pin: await obtainPin('user', options.userPinFile) });
       try {
-        const report = await probe(token, { ...place, now: new Date() });
+        const report = await probe(token, { ...location, now: new Date() });
         print(options.json === true ? `${JSON.stringify(report, null, 2)}\n` : reportText(report));
         setExit(report.asClaimed ? 0 : 1);
       } finally {

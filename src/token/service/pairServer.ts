@@ -18,18 +18,18 @@ export class PairServer {
 
   /** Loads the module and logs in, once. `pin` is zeroed. Throws TokenNotReady. */
   constructor(
-    private readonly place: PairTokenLocation,
+    private readonly location: PairTokenLocation,
     pin: Buffer,
   ) {
-    this.#module = loadModule(place.modulePath, place.environment, place.parameters);
-    this.#slot = findSlot(this.#module.driver, place.label);
+    this.#module = loadModule(location.modulePath, location.environment, location.parameters);
+    this.#slot = findSlot(this.#module.driver, location.label);
     logIn(this.#module.driver, this.#slot, pin);
     this.#session = openSession(this.#module.driver, this.#slot);
   }
 
   /** The CK_RV of making one under this label. The last one is destroyed first when it has the same. */
   async make(label: string): Promise<number> {
-    const { profile } = this.place;
+    const { profile } = this.location;
     const mechanisms = new Mechanisms(profile);
     const asked = new Dialect(profile).pair(unwrappingPair(label, mechanisms.opening()));
     const mechanism = mechanisms.plain('rsaKeyPairGen');

@@ -233,7 +233,7 @@ describe('the program itself', () => {
   }
 
   function order(child: ChildProcess, recovery: RecoveryId): void {
-    child.send({ order: 'open', place: place(), pin: Buffer.from(hsm.userPin) }, () => undefined);
+    child.send({ order: 'open', location: place(), pin: Buffer.from(hsm.userPin) }, () => undefined);
     child.send({ order: 'make', label: `transport:${recovery}` }, () => undefined);
   }
 
