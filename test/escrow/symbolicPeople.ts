@@ -40,6 +40,11 @@ export function callOf(id: string): Call {
   return callBy(person(id), policyOf({}));
 }
 
+/** A call by the policy that this world has now. */
+export function callIn({ policy }: Pick<SymbolicWorld, 'policy'>, id: string): Call {
+  return callBy(person(id), policy);
+}
+
 /** What is special about the rule of a time. */
 export interface Time {
   readonly use?: 'sign' | 'decrypt';
@@ -93,7 +98,7 @@ export async function worldOf(...times: readonly Time[]): Promise<{ world: Symbo
       label: '',
       deliver: false,
     } as const;
-    keys.push((await generateKey(world.escrow, callBy(person('ann'), world.policy), order)).answer.key);
+    keys.push((await generateKey(world.escrow, callIn(world, 'ann'), order)).answer.key);
   }
   return { world, keys };
 }

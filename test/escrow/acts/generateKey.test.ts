@@ -2,7 +2,7 @@ import type { KeyOrder } from '../../../src/escrow/acts/generateKey.js';
 import { generateKey } from '../../../src/escrow/acts/generateKey.js';
 import type { ErrorCode } from '../../../src/escrow/records/errors.js';
 import type { PrincipalId } from '../../../src/escrow/records/ids.js';
-import { callOf, policyOf, worldOf } from '../symbolicPeople.js';
+import { callIn, callOf, policyOf, worldOf } from '../symbolicPeople.js';
 import type { SymbolicWorld } from '../symbolicWorld.js';
 import { expectDone, expectNothingLeftAt, expectRefused } from './actCases.js';
 
@@ -74,7 +74,7 @@ test.each(Object.entries(REFUSED))('is refused: %s', async (_what, { code, by = 
   const { world } = await worldOf({});
   before?.(world);
   await expectRefused(world, 'key.generate', code, () =>
-    generateKey(world.escrow, callOf(by), { ...ORDER, ...order }),
+    generateKey(world.escrow, callIn(world, by), { ...ORDER, ...order }),
   );
 });
 

@@ -93,7 +93,7 @@ test('is refused: keys of two owners', async () => {
   const ann = listed('ann', 'admin', 'owner');
   world.policy = { ...policy, principals: new Map([...principals, [ann.id, ann]]) };
   const order = { owner: ann.id, spec: 'rsa-2048', use: 'sign', label: '', deliver: false } as const;
-  const { key } = (await generateKey(world.escrow, callOf('ann'), order)).answer;
+  const { key } = (await generateKey(world.escrow, callBy(ann, world.policy), order)).answer;
   await expectRefused(world, 'recovery.request', 'owners-differ', () => asking(world, [...keys, key]));
 });
 
