@@ -12,6 +12,9 @@ import { problem } from '../client/fakeServer.js';
 import { escrowctl } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.commands);
 
 /*
  * Everything that a server says is shown so that nobody can hide, repaint or imitate anything by it: each string of each answer

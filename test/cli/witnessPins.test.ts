@@ -3,6 +3,9 @@ import { testWitness } from '../log/witnessKeys.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
+import { LIMITS_MS } from '../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.commands);
 
 let office: Office;
 beforeEach(async () => {

@@ -13,6 +13,9 @@ import { testKey } from '../../log/noteKeys.js';
 import { FakeServer, ORIGIN } from '../fakeServer.js';
 import { hexOf } from '../scene.js';
 import { freshBytes } from '../../support/fresh.js';
+import { LIMITS_MS } from '../../support/limits.js';
+
+jest.setTimeout(LIMITS_MS.pairs);
 
 let root: string;
 let directory: string;
