@@ -54,7 +54,7 @@ const boundLogEveryMs = 60_000;
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const deadline = performance.now() + options.startTimeoutMs;
   const prepared = await prepare(options, deadline);
-  const held = await bringUp(prepared, prepared.paths.data, deadline);
+  const held = await bringUp(prepared, prepared.paths.socketDirectory, deadline);
   try {
     await markReady(prepared.paths);
     await sweepDrafts(prepared.paths);

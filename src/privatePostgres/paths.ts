@@ -17,8 +17,10 @@ export interface ClusterPaths {
    * deletes the directory starts with new data.
    */
   readonly home: string;
-  /** PostgreSQL's own data directory, in `home`. It has the socket too: nobody but the server's user may enter it. */
+  /** PostgreSQL's own data directory, in `home`. */
   readonly data: string;
+  /** In `home`, the server's user's own. Not the data: a copy of that would have the socket's lock file. */
+  readonly socketDirectory: string;
 }
 
 /** What is written down: the home where it is another than the directory. */
@@ -38,7 +40,7 @@ export async function readPaths(directory: string): Promise<ClusterPaths | undef
     throw new ClusterError('damaged', `${locationFile(directory)} does not say where the cluster is`);
   }
   const home = location.home ?? directory;
-  return { state: location.state, directory, home, data: join(home, 'data') };
+  return pathsIn({ state: location.state, directory, home });
 }
 
 /**
@@ -53,7 +55,7 @@ export async function choosePaths(
   const elsewhere = join(sharedDirectory, randomBytes(8).toString('hex'));
   const home = (await canReach(dirname(directory), user)) ? directory : elsewhere;
   await writePaths({ state: 'preparing', directory, home }, createOnce);
-  return (await readPaths(directory)) ?? { state: 'preparing', directory, home, data: join(home, 'data') };
+  return (await readPaths(directory)) ?? pathsIn({ state: 'preparing', directory, home });
 }
 
 /**
@@ -65,9 +67,12 @@ export async function openHome(
   user: RunUser | undefined,
   sharedDirectory: string,
 ): Promise<void> {
-  const { directory, home, data } = paths;
-  if (Buffer.byteLength(join(data, '.s.PGSQL.5432')) > longestSocketPath) {
-    throw new ClusterError('unreachable', `the path ${data} is too long for PostgreSQL's socket in it`);
+  const { directory, home, socketDirectory } = paths;
+  if (Buffer.byteLength(join(socketDirectory, '.s.PGSQL.5432')) > longestSocketPath) {
+    throw new ClusterError(
+      'unreachable',
+      `the path ${socketDirectory} is too long for PostgreSQL's socket in it`,
+    );
   }
   if (home !== directory) {
     if (paths.state === 'preparing') {
@@ -112,10 +117,17 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T
   }
 }
 
-async function writePaths(
-  { state, directory, home }: Omit<ClusterPaths, 'data'>,
-  write: typeof createOnce,
-): Promise<void> {
+type Located = Pick<ClusterPaths, 'state' | 'directory' | 'home'>;
+
+function pathsIn(located: Located): ClusterPaths {
+  return {
+    ...located,
+    data: join(located.home, 'data'),
+    socketDirectory: join(located.home, 'socket'),
+  };
+}
+
+async function writePaths({ state, directory, home }: Located, write: typeof createOnce): Promise<void> {
   const location = { state, ...(home === directory ? {} : { home }) };
   await write(locationFile(directory), `${JSON.stringify(location)}\n`, 0o600);
 }

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
-import { copyFile, open, readFile, readlink, realpath, stat, truncate } from 'node:fs/promises';
+import { copyFile, mkdir, open, readFile, readlink, realpath, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Binaries } from './binaries.js';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
-import type { ClusterPaths } from './paths.js';
+import { own, type ClusterPaths } from './paths.js';
 import { writeWhole } from '../system/files.js';
 import { daemonRole, databaseName, ownerRole } from './initialise.js';
 import { bareEnvironment, identity, type RunUser } from './unprivileged.js';
@@ -78,6 +78,8 @@ export async function launch(
     // after the umask, which may be narrower than what the server's user needs
     await file.chmod(0o644);
   });
+  const made = await mkdir(socketDirectory, { recursive: true });
+  if (made !== undefined) await own(socketDirectory, user);
   await boundLog(paths);
   const given = { ...settings, hba_file: rules, unix_socket_directories: quote(socketDirectory) };
   const log = await open(logFile(paths), 'a', 0o600);

@@ -614,7 +614,7 @@ describe('as root', () => {
       const options = { directory: join(top, 'reachable', 'postgres') };
       mkdirSync(dirname(options.directory), { mode: 0o755 });
       const { owner } = await start(options);
-      expect(owner.host).toBe(join(options.directory, 'data'));
+      expect(owner.host).toBe(join(options.directory, 'socket'));
       expect(existsSync(join(options.directory, 'data', 'PG_VERSION'))).toBe(true);
       expect(mode(options.directory)).toBe(0o711);
       expect(lstatSync(options.directory).uid).toBe(0);

@@ -60,7 +60,7 @@ export function databaseOf(system: System): ConnectionSettings {
   const directory = join(system.directory, 'postgres');
   const { owner } = JSON.parse(readFileSync(join(directory, 'passwords.json'), 'utf8')) as { owner: string };
   return {
-    host: join(directory, 'data'),
+    host: join(directory, 'socket'),
     port: 5432,
     user: 'escrowd_owner',
     password: owner,

@@ -142,7 +142,7 @@ async function restore(client: Client, tables: readonly TableRows[]): Promise<vo
 
 /** Lends a connection of the bootstrap superuser, who may start a backup: a private cluster has no rule that lets one in. */
 async function asSuperuser(
-  { home, data }: ClusterPaths,
+  { home, data, socketDirectory }: ClusterPaths,
   work: (client: Client) => Promise<void>,
 ): Promise<void> {
   const rules = join(home, 'pg_hba.conf');
@@ -150,7 +150,7 @@ async function asSuperuser(
   writeFileSync(rules, `local all postgres trust\nlocal replication postgres trust\n${usual}`);
   const { pid } = postmasterOf(data);
   process.kill(pid, 'SIGHUP');
-  const settings = { host: data, port: 5432, user: 'postgres', database: 'postgres', ssl: false };
+  const settings = { host: socketDirectory, port: 5432, user: 'postgres', database: 'postgres', ssl: false };
   const client = await connected(settings);
   try {
     await work(client);
@@ -166,7 +166,7 @@ async function baseBackup(from: ClusterPaths, to: string, programs: string): Pro
   for (const name of ['location.json', 'passwords.json'])
     execFileSync('cp', ['-a', join(from.directory, name), to]);
   const { data } = await placeOf(to);
-  const as = ['-h', from.data, '-U', 'postgres'];
+  const as = ['-h', from.socketDirectory, '-U', 'postgres'];
   execFileSync(join(programs, 'pg_basebackup'), [...as, '-D', data, '--checkpoint=fast'], { env: {} });
   execFileSync('chown', ['-R', '--reference', from.data, data]);
 }
@@ -217,9 +217,9 @@ function sessionOf(leader: number): readonly number[] {
 }
 
 /** On a machine of its own the copy's files would name a process that is none there. */
-function withoutServer({ data }: ClusterPaths): void {
-  for (const name of ['postmaster.pid', '.s.PGSQL.5432', '.s.PGSQL.5432.lock'])
-    rmSync(join(data, name), { force: true });
+function withoutServer({ data, socketDirectory }: ClusterPaths): void {
+  rmSync(join(data, 'postmaster.pid'), { force: true });
+  rmSync(socketDirectory, { recursive: true, force: true });
 }
 
 async function placeOf(directory: string): Promise<ClusterPaths> {

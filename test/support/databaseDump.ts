@@ -26,7 +26,7 @@ export async function ownerOf(system: System): Promise<ConnectionSettings> {
   if (place === undefined) throw new Error(`no cluster lies in ${directory}`);
   const passwords = JSON.parse(readFileSync(join(directory, 'passwords.json'), 'utf8')) as { owner: string };
   return {
-    host: place.data,
+    host: place.socketDirectory,
     port,
     user: ownerRole,
     password: passwords.owner,
