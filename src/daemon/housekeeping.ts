@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Housekeeping, keepHouse } from '../escrow/acts/housekeeping.js';
-import type { StraysSeen } from '../escrow/acts/strays.js';
+import { STRAY_FOR_MS, type StraysSeen } from '../escrow/acts/strays.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { Database } from '../postgres/database.js';
@@ -45,6 +45,8 @@ export async function keepHouseRegularly(
       });
     }
     contradicted = records;
+    if (done.strays > 0)
+      log.info('destroyed what belonged to nothing in the token', { objects: done.strays });
     return done;
   };
   // a daemon whose clock is off serves nobody, and goes on by itself when that is over
@@ -62,7 +64,9 @@ export async function keepHouseRegularly(
   }
   const stopping = new AbortController();
   const rounds = (async (): Promise<void> => {
-    while (await pausedFor(everyMs, stopping.signal)) {
+    // what may be a stray is looked at again as soon as it can be told
+    const nextMs = (): number => (seen.size > 0 ? Math.min(everyMs, STRAY_FOR_MS) : everyMs);
+    while (await pausedFor(nextMs(), stopping.signal)) {
       await round().catch((error: unknown) => {
         log.warn('housekeeping failed; it is tried again', { reason: reasonsOf(error) });
       });

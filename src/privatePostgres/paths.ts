@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { ClusterError } from './errors.js';
@@ -31,6 +31,7 @@ const LOCATION = z.object({
 
 /** sun_path holds 108 bytes with the final NUL on Linux, 104 on macOS and the BSDs. */
 const longestSocketPath = process.platform === 'linux' ? 107 : 103;
+const longestHome = longestSocketPath - '/socket/.s.PGSQL.5432'.length;
 
 /** The paths that were chosen for this directory, if they were. Throws `damaged` when `location.json` does not say. */
 export async function readPaths(directory: string): Promise<ClusterPaths | undefined> {
@@ -71,7 +72,7 @@ export async function openHome(
   if (Buffer.byteLength(join(socketDirectory, '.s.PGSQL.5432')) > longestSocketPath) {
     throw new ClusterError(
       'unreachable',
-      `the path ${socketDirectory} is too long for PostgreSQL's socket in it`,
+      `the path ${socketDirectory} is too long for PostgreSQL's socket in it: with daemon and server stopped, move the cluster's directory to a path of at most ${longestHome} bytes`,
     );
   }
   if (home !== directory) {
@@ -105,6 +106,14 @@ export function missing(paths: ClusterPaths): ClusterError {
 export async function own(path: string, user: RunUser | undefined): Promise<void> {
   if (user !== undefined) await chown(path, user.uid, user.gid);
   await chmod(path, 0o700);
+}
+
+/** Throws `unreachable` unless this is a directory of that user, or of the daemon's, which is closed to everyone else. */
+export async function requireOwn(path: string, user: RunUser | undefined): Promise<void> {
+  const found = await lstat(path);
+  const isOwn = found.isDirectory() && found.uid === (user?.uid ?? process.getuid?.());
+  if (!isOwn || (found.mode & 0o777) !== 0o700)
+    throw new ClusterError('unreachable', `${path} is open to others: start the daemon anew`);
 }
 
 /** What a file says; undefined when it is not there, or is something else. Throws when it cannot be read. */

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Binaries } from './binaries.js';
 import { ClusterError } from './errors.js';
 import { codeOf } from '../system/errors.js';
-import { own, type ClusterPaths } from './paths.js';
+import { own, requireOwn, type ClusterPaths } from './paths.js';
 import { writeWhole } from '../system/files.js';
 import { daemonRole, databaseName, ownerRole } from './initialise.js';
 import { bareEnvironment, identity, type RunUser } from './unprivileged.js';
@@ -79,7 +79,8 @@ export async function launch(
     await file.chmod(0o644);
   });
   const made = await mkdir(socketDirectory, { recursive: true });
-  if (made !== undefined) await own(socketDirectory, user);
+  if (made !== undefined || socketDirectory === paths.socketDirectory) await own(socketDirectory, user);
+  else await requireOwn(socketDirectory, user);
   await boundLog(paths);
   const given = { ...settings, hba_file: rules, unix_socket_directories: quote(socketDirectory) };
   const log = await open(logFile(paths), 'a', 0o600);

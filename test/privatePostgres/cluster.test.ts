@@ -4,6 +4,7 @@ import {
   chownSync,
   cpSync,
   existsSync,
+  lchownSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -632,6 +633,13 @@ describe('as root', () => {
     await expect(start({ runAs: 'daemon' })).rejects.toMatchObject({ code: 'no-user' });
     await expect(start({ runAs: 'root' })).rejects.toMatchObject({ code: 'no-user' });
     await expect(start({ runAs: 'no such user' })).rejects.toMatchObject({ code: 'no-user' });
+    // whoever gives the data to another user gives the rest as well, by starting
+    const { uid, gid } = await chooseRunUser('daemon');
+    for (const path of readdirSync(data(), { recursive: true, encoding: 'utf8' }))
+      lchownSync(join(data(), path), uid, gid);
+    lchownSync(data(), uid, gid);
+    await (await start({ runAs: 'daemon' })).stop();
+    expect(lstatSync(join(data(), '..', 'socket')).uid).toBe(uid);
   });
 
   asRoot('an ordinary user has a cluster of their own', async () => {

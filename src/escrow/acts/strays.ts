@@ -10,7 +10,7 @@ import { isUnderWay } from './settling.js';
 /** Labels of objects that were strays when the token was last looked through, and since when (milliseconds of the epoch). */
 export type StraysSeen = Map<string, number>;
 
-/** For so long an object must have been seen to belong to nothing: the trials of a daemon that starts beside this one are shorter. */
+/** For so long an object must have been seen to belong to nothing: the trials of a daemon that starts beside this one are, as a rule, shorter. */
 export const STRAY_FOR_MS = 2_000;
 
 /** What was found in the token. */

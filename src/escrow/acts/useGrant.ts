@@ -122,12 +122,14 @@ function usableGrants(
   let isTried = false;
   return async (uses, about) => {
     about({ grant: id });
-    const known = isTried ? undefined : escrow.grants.atHand(escrow, id);
+    const found = isTried ? undefined : escrow.grants.atHand(escrow, id);
     isTried = true;
+    const now = escrow.clock.now();
+    // nothing is refused for a pace that was read some time ago
+    const known = found === undefined || usesLeftNow(found, now) < uses ? undefined : found;
     const grant = known ?? (await getGrant(escrow, id));
     about(subjectOf(grant));
     if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
-    const now = escrow.clock.now();
     checkLive(grant, now);
     if (known === undefined) await escrow.grants.check(escrow, grant);
     if (now < grant.startsAt) throw new EscrowError('grant-not-started');
@@ -139,10 +141,16 @@ function usableGrants(
   };
 }
 
-function checkRate({ scope: { rate }, recent }: Grant, uses: number, now: Date): void {
-  if (rate === undefined) return;
-  const left = usesLeft(rate, recent, now);
-  if (uses <= left) return;
+/** How many uses the grant's rate leaves now. */
+function usesLeftNow({ scope: { rate }, recent }: Grant, now: Date): number {
+  return rate === undefined ? Infinity : usesLeft(rate, recent, now);
+}
+
+function checkRate(grant: Grant, uses: number, now: Date): void {
+  const { scope, recent } = grant;
+  const { rate } = scope;
+  const left = usesLeftNow(grant, now);
+  if (rate === undefined || uses <= left) return;
   throw new EscrowError(
     'grant-rate-exceeded',
     `The grant allows ${rate.uses} uses in ${rate.perMs / 1000} seconds, of which ${left} are left now; ${uses} were asked for.`,

@@ -1,3 +1,4 @@
+import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
 import type { GrantId } from '../records/ids.js';
@@ -6,13 +7,18 @@ import type { IdentityVerifier } from '../ports/signers.js';
 import type { CertifyingLog } from './grantCertificate.js';
 import { checkCertificate } from './grantCertificate.js';
 
+/** Whether both are of the same request, with the same certificate: another scope is another object. */
+function isOfSame(one: GrantFacts, other: GrantFacts): boolean {
+  return one.scope === other.scope && one.certificate === other.certificate;
+}
+
 /** The log, as it was followed. */
 interface Followed {
   readonly followed: FollowedLog;
 }
 
-/** So many grants are at hand; then the oldest is read anew. */
-const AT_HAND = 50_000;
+/** So many grants are at hand; then the one that was checked first is read anew. */
+const AT_HAND = 20_000;
 
 /** A grant whose record was found to be what the log and its certificate say, and the facts that were. */
 interface Checked {
@@ -39,10 +45,8 @@ export class CheckedGrants {
   atHand({ followed: { facts } }: Followed, id: GrantId): Grant | undefined {
     const checked = this.#checked.get(id);
     const logged = facts.grant(id);
-    if (checked === undefined || logged === undefined) return undefined;
-    const { scope, certificate } = checked.facts;
-    // another object is another request's
-    if (logged.scope !== scope || logged.certificate !== certificate) return undefined;
+    if (logged === undefined) this.#checked.delete(id);
+    if (checked === undefined || logged === undefined || !isOfSame(checked.facts, logged)) return undefined;
     return { ...checked.grant, used: logged.used };
   }
 
@@ -54,13 +58,24 @@ export class CheckedGrants {
    * @throws EscrowError `record-mismatch`
    */
   async check(escrow: Followed, grant: Grant): Promise<void> {
-    const { id } = grant;
-    this.#checked.delete(id);
-    const facts = await checkLoggedGrant(escrow, grant);
-    await checkCertificate(this.#by, grant, facts);
-    const [oldest] = this.#checked.keys();
-    if (oldest !== undefined && this.#checked.size >= AT_HAND) this.#checked.delete(oldest);
-    this.#checked.set(id, { grant, facts });
+    const { id, certificate, ...rest } = grant;
+    const before = this.#checked.get(id);
+    try {
+      const facts = await checkLoggedGrant(escrow, grant);
+      const isVerified =
+        before !== undefined &&
+        isOfSame(before.facts, facts) &&
+        (facts.certificate === undefined || sha256Hex(certificate ?? '') === facts.certificate);
+      if (!isVerified) await checkCertificate(this.#by, grant, facts);
+      const [oldest] = this.#checked.keys();
+      if (before === undefined && oldest !== undefined && this.#checked.size >= AT_HAND)
+        this.#checked.delete(oldest);
+      // the facts have the hash of the certificate
+      this.#checked.set(id, { grant: { id, ...rest }, facts });
+    } catch (error) {
+      this.#checked.delete(id);
+      throw error;
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import pkcs11 from 'pkcs11js';
 import type { Session } from 'graphene-pk11';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { readUlongs } from '../cryptoki/attributes.js';
+import { isStaleHandle } from '../cryptoki/faults.js';
 import { kekCheckValue } from '../objects/kekCheckValue.js';
 import { Dialect } from '../profile/dialect.js';
 import { readKekLabel } from '../profile/keks.js';
@@ -68,10 +69,20 @@ export function describeObjects(
       { type: pkcs11.CKA_CLASS, value: objectClass },
       { type: pkcs11.CKA_TOKEN, value: true },
     ]).flatMap((handle) => {
-      const label = String(readAttribute(driver, session.handle, handle, pkcs11.CKA_LABEL));
+      const label = labelOf(driver, session.handle, handle);
       return LONG_LIVED.test(label) ? [describe({ driver, session, profile }, handle, name, label)] : [];
     }),
   ).sort((a, b) => (`${a.label} ${a.class}` < `${b.label} ${b.class}` ? -1 : 1));
+}
+
+/** The label; empty of an object that is gone since it was found, as a daemon beside may have it. */
+function labelOf(driver: PKCS11, session: Handle, object: Handle): string {
+  try {
+    return String(readAttribute(driver, session, object, pkcs11.CKA_LABEL));
+  } catch (error) {
+    if (isStaleHandle(error)) return '';
+    throw error;
+  }
 }
 
 /** DER SubjectPublicKeyInfo of a public key object. */

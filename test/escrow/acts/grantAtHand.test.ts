@@ -117,3 +117,11 @@ test('the pace of a grant is held with nothing read, and when it is too fast the
   });
   expect(reads()).toBe(1);
 });
+
+test('a record that said that it was too fast, and is put right, keeps nobody from the next use', async () => {
+  const all = await scene({ rate: { uses: 2, perMs: MINUTE_MS / 2 } });
+  elsewhere(all, { recent: [{ slice: 9e12, uses: 2 }] });
+  for (const items of [1, 2]) expect(await outcomeOf(all.sign(items))).toBe('grant-rate-exceeded');
+  elsewhere(all, { recent: [] });
+  expect(await all.sign()).toBe(8);
+});
