@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { HttpsConnection } from '../../src/client/connection.js';
 import { EscrowClient, type CertifiedClient } from '../../src/client/escrowClient.js';
 import { selfSigned, thumbprintOf } from '../support/certificate.js';
+import { LIMITS_MS } from '../support/limits.js';
 import { agree, askToOperate, makeKey, signingScope } from '../support/life.js';
 import { grantOf } from '../support/oneKey.js';
 import { documentInForce, putInForce, withPrincipal } from '../support/policies.js';
@@ -26,12 +27,14 @@ const MOST_APPENDS = 2;
  * Signatures, eight at once. What the daemon does by the clock meanwhile, such as a checkpoint four times a second, it does
  * less than half as often: a statement that is sent more often is one of the signatures.
  */
-const MANY = 400;
+const MANY = 200;
 const AT_ONCE = 8;
 /** One after another, so that none is appended together with another. */
 const FEW = 20;
 
 const SELDOM_MS = 600_000;
+
+jest.setTimeout(LIMITS_MS.system);
 
 let system: System;
 let statements: SentStatements;

@@ -4,7 +4,7 @@ import type { Act, LentFor } from './means.js';
 import { MEANS } from './means.js';
 import type { ErrorCode } from '../records/errors.js';
 import { EscrowError } from '../records/errors.js';
-import type { ActId, GrantId, RandomBytes } from '../records/ids.js';
+import type { ActId, RandomBytes } from '../records/ids.js';
 import { newId } from '../records/ids.js';
 import type { Change, Claim, Journal } from '../ports/journal.js';
 import type { Subject } from '../../log/entry/entry.js';
@@ -71,12 +71,6 @@ export class Ledger {
   constructor(parts: LedgerParts) {
     this.#parts = parts;
     this.#refusals = new Refusals(parts.refusals?.budget);
-  }
-
-  /** Whether any attempt on this grant, by any daemon, waits for its outcome; `but` is not counted. */
-  async isInUse(grant: GrantId, but?: ActId): Promise<boolean> {
-    const open = await this.#parts.journal.openActs();
-    return open.some((act) => act.about.grant === grant && act.id !== but);
   }
 
   /** See {@link LogMemory.requireOwnToken}. */
