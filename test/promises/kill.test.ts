@@ -12,6 +12,7 @@ import { HttpsConnection } from '../../src/client/connection.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
 import type { KeyReply, PageReply, RecoveryReply } from '../../src/api/replies.js';
 import type { Entry } from '../../src/log/entry/entry.js';
+import { isStaleHandle } from '../../src/token/cryptoki/faults.js';
 import { readBytes } from '../../src/token/objects/objects.js';
 import type { Receiver } from '../notify/receivers.js';
 import { startReceiver } from '../notify/receivers.js';
@@ -321,14 +322,21 @@ async function all<T extends KeyReply | RecoveryReply>(list: 'keys' | 'recoverie
   }
 }
 
-/** Class and label of every object in the token. */
+/** Class and label of every object in the token; of what a daemon destroys meanwhile, nothing. */
 function labelsInToken(): readonly string[] {
   const raw = openRaw(system.hsm, 'user');
   try {
     const { driver, session } = raw;
     return raw
       .find([{ type: pkcs11.CKA_TOKEN, value: true }])
-      .map((handle) => readBytes(driver, session, handle, [pkcs11.CKA_CLASS, pkcs11.CKA_LABEL]))
+      .flatMap((handle) => {
+        try {
+          return [readBytes(driver, session, handle, [pkcs11.CKA_CLASS, pkcs11.CKA_LABEL])];
+        } catch (error) {
+          if (isStaleHandle(error)) return [];
+          throw error;
+        }
+      })
       .map(([objectClass, label]) => `${objectClass?.readUInt32LE() ?? ''} ${label?.toString() ?? ''}`)
       .sort();
   } finally {
