@@ -48,17 +48,25 @@ const { bytes } = chance('cases of the journal');
 const HOUR_MS = 3_600_000;
 const midnight = new Date('2026-03-01T00:00:00.000Z');
 const later = new Date(midnight.getTime() + HOUR_MS);
+/** Of requests and keys: what has expired a database forgets by itself, once a minute. */
+const keyFrom = new Date('2100-01-01T00:00:00.000Z');
+const keyUntil = new Date(keyFrom.getTime() + HOUR_MS);
 const rate = { uses: 2, perMs: 60_000 };
 
-const unused = (jti: string, kid = 'kid'): Claim => ({ claim: 'request-unused', kid, jti, expiresAt: later });
+const unused = (jti: string, kid = 'kid'): Claim => ({
+  claim: 'request-unused',
+  kid,
+  jti,
+  expiresAt: keyUntil,
+});
 const uses = ({ id: grant }: Grant, count: number, at = midnight): Part => ({
   claims: [{ claim: 'uses-counted', grant, uses: count, at }],
 });
 const inForce = (version: number): Part => ({ claims: [{ claim: 'policy-in-force', version }] });
 const named = (key: string, more: Partial<Extract<Claim, { fingerprint: string }>> = {}): Part => {
-  const at = midnight;
+  const at = keyFrom;
   const claim = { claim: 'idempotency-key-free', principal: anna, key, fingerprint: 'ab', at } as const;
-  return { claims: [{ ...claim, expiresAt: later, ...more }] };
+  return { claims: [{ ...claim, expiresAt: keyUntil, ...more }] };
 };
 const alone = (recovery: Recovery, revision = 1): Part => ({ claims: [aloneOn({ ...recovery, revision })] });
 const ends = (id: ActId, phase: 'done' | 'failed' = 'done'): Part => ({ id, role: 'closes', phase });
@@ -147,8 +155,8 @@ const ROWS: Readonly<Record<Exclude<NotHeld['what'], 'clocks-agree'>, Rows>> = {
     'for one act then': ({ fresh, act }) =>
       refused(named(fresh), { ...named(fresh), id: act }, ends(act, 'failed'), named(fresh)),
     'not just before it expires': ({ fresh }) =>
-      refused(named(fresh, { at: new Date(later.getTime() - 1) }), named(fresh)),
-    'when it has expired': ({ fresh }) => held(named(fresh, { at: later }), named(fresh)),
+      refused(named(fresh, { at: new Date(keyUntil.getTime() - 1) }), named(fresh)),
+    'when it has expired': ({ fresh }) => held(named(fresh, { at: keyUntil }), named(fresh)),
     'of somebody else': ({ fresh }) => held(named(fresh, { principal: dora }), named(fresh)),
   },
   'act-open': {
@@ -237,7 +245,7 @@ export function journalCases(
       const opens = holds && (then.role ?? 'opens') === 'opens';
       const closes = holds && then.role === 'closes';
       expect((await under.journal.openActs()).length - before.open).toBe(opens ? 1 : closes ? -1 : 0);
-      expect(await under.store.seeOnce({ kid: 'kid', jti: request, expiresAt: later })).toBe(!holds);
+      expect(await under.store.seeOnce({ kid: 'kid', jti: request, expiresAt: keyUntil })).toBe(!holds);
     });
   });
 
@@ -259,7 +267,7 @@ export function journalCases(
     expect(await store.findDeposit(deposit.key)).toBeUndefined();
     expect(await store.findRecovery(recovery.id)).toEqual(recovery);
     expect(await store.findGrant(grant.id)).toEqual(grant);
-    expect(await store.findCreation({ principal: anna, key: fresh }, midnight)).toBeUndefined();
+    expect(await store.findCreation({ principal: anna, key: fresh }, keyFrom)).toBeUndefined();
     expect((await journal.openActs()).map(({ id }) => id)).toContain(act);
     await append({ ...all, changes: changes.slice(0, -1) });
     expect(await store.findDeposit(deposit.key)).toEqual(deposit);
