@@ -1,12 +1,10 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { ServerProblem, ServerUnreachable } from '../../src/client/errors.js';
 import type { EscrowClient } from '../../src/client/escrowClient.js';
 import { readPaths } from '../../src/privatePostgres/paths.js';
 import { findPostmaster } from '../../src/privatePostgres/postmaster.js';
+import { freePort } from '../support/freePort.js';
 import { chance } from '../support/chance.js';
 import { grantOf } from '../support/oneKey.js';
 import { makeSystem, RULES, type System } from '../support/system.js';
@@ -248,15 +246,6 @@ async function makeGrant(system: System): Promise<string> {
   });
   await system.approve('manager', result.recovery);
   return grantOf(await system.approve('officer-1', result.recovery));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -19,6 +19,7 @@ import { startReceiver } from '../notify/receivers.js';
 import type { DaemonProcess } from '../crash/daemonProcess.js';
 import { daemonProcess } from '../crash/daemonProcess.js';
 import { escrowctl } from '../cli/commandLine.js';
+import { freePort } from '../support/freePort.js';
 import { chance } from '../support/chance.js';
 import { query } from '../support/postgres.js';
 import { openRaw } from '../support/rawToken.js';
@@ -384,13 +385,4 @@ async function startProxy(target: number): Promise<Proxy> {
     },
   };
   return proxy;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -7,7 +7,7 @@ import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
 import { certifyGrants } from '../rules/grantCertificate.js';
-import type { GrantId, RecoveryId } from '../records/ids.js';
+import { type GrantId, type RecoveryId, idsOf } from '../records/ids.js';
 import type { Journal } from '../ports/journal.js';
 import { aloneOn } from '../ports/journal.js';
 import { forgetReleases } from './keptReleases.js';
@@ -21,7 +21,7 @@ import { mayBeReminded, remindRecovery } from './remindRecovery.js';
 import type { Contradiction } from './settling.js';
 import { Settling } from './settling.js';
 import type { StraysSeen, TokenSettled } from './strays.js';
-import { idsOf, settleToken } from './strays.js';
+import { settleToken } from './strays.js';
 
 /** What a round of housekeeping did. */
 export interface Housekeeping extends TokenSettled {

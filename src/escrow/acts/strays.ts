@@ -2,8 +2,7 @@ import type { Escrow } from '../escrow.js';
 import { DAEMON } from '../ledger/act.js';
 import type { LogFacts } from '../logged/logFacts.js';
 import { sha256Hex } from '../records/digests.js';
-import type { GrantId, Identifiers, RecoveryId } from '../records/ids.js';
-import { parseId } from '../records/ids.js';
+import { type GrantId, type RecoveryId, idsOf } from '../records/ids.js';
 import type { Settling } from './settling.js';
 import { isUnderWay } from './settling.js';
 
@@ -50,11 +49,11 @@ export async function settleToken(
       .map((grant) => ({ grant, label: grantLabel(grant) })),
   ];
   const lasting = lastingOf(strays, seen, escrow.clock.now().getTime());
-  if (lasting.length > 0) {
-    await escrow.ledger.requireOwnToken();
-    await settling.settle({ id: 'token', isDue: () => true, settle: () => destroyStrays(escrow, lasting) });
-  }
-  return { strays: lasting.length, missing };
+  if (lasting.length === 0) return { strays: 0, missing };
+  await escrow.ledger.requireOwnToken();
+  const settle = (): Promise<void> => destroyStrays(escrow, lasting);
+  const isDone = await settling.settle({ id: 'token', isDue: () => true, settle });
+  return { strays: isDone ? lasting.length : 0, missing };
 }
 
 type StrayObject = { readonly label: string } & (
@@ -93,14 +92,6 @@ function expectedObjects(facts: LogFacts): readonly ExpectedObject[] {
     isExpected: () => facts.grant(id) !== undefined,
   }));
   return [...recoveries, ...grants];
-}
-
-/** The ids that are ones of this kind: those of an older kind have no records that could be read. */
-export function idsOf<Kind extends keyof Identifiers>(
-  kind: Kind,
-  names: readonly string[],
-): readonly Identifiers[Kind][] {
-  return names.flatMap((name) => parseId(kind, name) ?? []);
 }
 
 async function destroyStrays(escrow: Escrow, strays: readonly StrayObject[]): Promise<void> {

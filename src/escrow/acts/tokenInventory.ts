@@ -1,8 +1,7 @@
 import { checkLoggedGrant } from '../rules/checkedGrant.js';
 import type { Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
-import type { GrantId } from '../records/ids.js';
-import { parseId } from '../records/ids.js';
+import { type GrantId, idsOf } from '../records/ids.js';
 import type { RaisedGrant, RecordedObjects, Token, UnaccountedObject } from '../ports/token.js';
 
 /**
@@ -30,10 +29,10 @@ async function recordedObjects(escrow: Pick<Escrow, 'store' | 'followed'>): Prom
   const attempts = facts.openAttempts();
   const asked = [...facts.openRequestIds(), ...attempts.map(({ subject }) => subject.recovery ?? '')];
   const making = attempts.flatMap(({ subject, grants }) => [...grants, subject.grant ?? '']);
-  const transports = new Set(asked.flatMap((name) => parseId('RecoveryId', name) ?? []));
+  const transports = new Set(idsOf('RecoveryId', asked));
   const grants = new Map<GrantId, RaisedGrant | undefined>();
-  for (const id of making.flatMap((name) => parseId('GrantId', name) ?? [])) grants.set(id, undefined);
-  const running = facts.runningGrantIds().flatMap((name) => parseId('GrantId', name) ?? []);
+  for (const id of idsOf('GrantId', making)) grants.set(id, undefined);
+  const running = idsOf('GrantId', facts.runningGrantIds());
   for (const id of running) grants.set(id, await raisedAs(escrow, id));
   return { transports, grants };
 }

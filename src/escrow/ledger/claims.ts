@@ -1,5 +1,4 @@
-import type { Claim } from '../ports/journal.js';
-import type { NotHeld } from '../ports/journal.js';
+import type { Claim, NotHeld } from '../ports/journal.js';
 import type { AsOf } from '../logged/logFacts.js';
 import { EscrowError } from '../records/errors.js';
 import type { Actor } from './act.js';

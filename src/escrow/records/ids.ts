@@ -43,6 +43,14 @@ export function parseId<Kind extends keyof Identifiers>(
   return pattern.test(text) ? (text as unknown as Identifiers[Kind]) : undefined;
 }
 
+/** The ids that are ones of this kind: those of an older kind have no records that could be read. */
+export function idsOf<Kind extends keyof Identifiers>(
+  kind: Kind,
+  names: readonly string[],
+): readonly Identifiers[Kind][] {
+  return names.flatMap((name) => parseId(kind, name) ?? []);
+}
+
 /** A new identifier of 128 random bits. */
 export function newId<Kind extends keyof Identifiers>(kind: Kind, random: RandomBytes): Identifiers[Kind] {
   return `${prefixes[kind]}_${Buffer.from(random(16)).toString('hex')}` as unknown as Identifiers[Kind];

@@ -1,7 +1,4 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { verifyExport } from '../../../src/audit/verifyExport.js';
@@ -11,6 +8,7 @@ import { settlePasswords, databaseName, ownerRole } from '../../../src/privatePo
 import type { ConnectionSettings } from '../../../src/privatePostgres/lock.js';
 import { readPaths } from '../../../src/privatePostgres/paths.js';
 import { findPostmaster, port as postgresPort } from '../../../src/privatePostgres/postmaster.js';
+import { freePort } from '../../support/freePort.js';
 import { selfSigned, thumbprintOf } from '../../support/certificate.js';
 import { documentInForce, putInForce, withPrincipal } from '../../support/policies.js';
 import { makeSystem, ORIGIN, RULES, type System } from '../../support/system.js';
@@ -133,13 +131,4 @@ async function requireBelievedLog(system: System, progress: Progress): Promise<v
     throw new Error(`the log is not believed: ${verdict.reason} (entry ${verdict.index ?? '?'})`);
   if (verdict.open.length > 0) throw new Error(`${verdict.open.length} attempts are open`);
   progress(`the log of ${count(size)} entries is believed`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
