@@ -10,6 +10,7 @@ import { EXIT_CODES, exitCodeOf } from './daemon/exitCodes.js';
 import { watchForHangs } from './daemon/hangWatch.js';
 import { createOperatorLog, reasonsOf } from './daemon/operatorLog.js';
 import { PAIR_PROGRAM } from './pairProgram.js';
+import { SIGNING_PROGRAM } from './token/cryptoki/signingThread.js';
 import { oldestCallMs } from './token/cryptoki/attributes.js';
 import { versionLine } from './version.js';
 
@@ -63,12 +64,12 @@ async function main(argv: readonly string[]): Promise<number> {
     const config = readConfig(values.config, process.env);
     watchForHangs({ hangMs: config.token.hangMs, exitCode: EXIT_CODES.hang.code, oldestCallMs });
     const stopping = stopSignal();
-    const pairProgram = PAIR_PROGRAM;
     const daemon = await startDaemon({
       config,
       configFile: values.config,
       packageDirectory,
-      pairProgram,
+      pairProgram: PAIR_PROGRAM,
+      signingProgram: SIGNING_PROGRAM,
       log,
     });
     const why = await Promise.race([stopping, daemon.failed]);

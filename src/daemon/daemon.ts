@@ -73,7 +73,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       parts.configFile,
       parts.packageDirectory,
       log,
-      parts.pairProgram,
+      parts,
     );
     stack.push(() => token.close(config.requests.drainMs));
     void token.failed.then(fail);

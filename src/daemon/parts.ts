@@ -1,15 +1,14 @@
 import type { Clock } from '../escrow/ports/clock.js';
 import type { Config } from './config.js';
 import type { OperatorLog } from './operatorLog.js';
+import type { TokenPrograms } from './startToken.js';
 
 /** Configuration and places of one daemon. Clocks and the program for pairs are for whoever starts it to choose. */
-export interface DaemonParts {
+export interface DaemonParts extends TokenPrograms {
   readonly config: Config;
   readonly configFile: string;
   /** Where package.json, node_modules and hsm-config are. */
   readonly packageDirectory: string;
-  /** The program of the process that makes key pairs in the token; they are made in this one when it is not given. */
-  readonly pairProgram?: string;
   readonly log: OperatorLog;
   /** Time; that of the system when it is not given. */
   readonly clock?: Clock;

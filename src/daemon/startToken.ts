@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { type Config, ConfigError, profileFile, readSecretFile } from './config.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
@@ -7,6 +8,7 @@ import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from '../token/cryptoki/faults.js';
 import { type OpenToken, type TokenGeneration, openToken } from '../token/service/openToken.js';
 import { pairProcess } from '../token/objects/pairMaker.js';
+import { signingThreads } from '../token/cryptoki/signingThreads.js';
 import { type TokenPins, readPins } from '../token/objects/ceremonyPins.js';
 import { readProfile } from '../token/profile/profile.js';
 import { type AttackResult, selfTest } from '../token/selfTest/selfTest.js';
@@ -34,9 +36,22 @@ export interface ProvenToken {
   readonly unenforced: readonly string[];
 }
 
+/** Programs that work with the token beside the main thread, which does what they do where they are not given. */
+export interface TokenPrograms {
+  /** See `src/pairProgram.ts`. */
+  readonly pairProgram?: string;
+  /** See `src/token/cryptoki/signingThread.ts`. */
+  readonly signingProgram?: string;
+}
+
+/** As many as there are cores, but not so many that a large machine is full of them. */
+const SIGNING_THREADS = Math.min(availableParallelism(), 4);
+
 /**
  * Opens the configured token and has it prove what it does and enforces: every verb at the key specifications of its
- * profile, and the attacks that it must refuse. Transport pairs are made by `pairProgram`, in a process of its own, where it is given. From then on it is watched and opened anew when it was gone; the PIN is read from its file each time, and kept nowhere.
+ * profile, and the attacks that it must refuse. Transport pairs are made by `pairProgram`, in a process of its own, and many
+ * signatures at once by `signingProgram`, in threads, where they are given. From then on the token is watched and opened anew when it
+ * was gone; the PIN is read from its file each time, and kept nowhere.
  *
  * @throws TokenNotReady, {@link TokenNotEnforcing}, ConfigError
  */
@@ -45,7 +60,7 @@ export async function openProvenToken(
   configFile: string,
   packageDirectory: string,
   log: OperatorLog,
-  pairProgram?: string,
+  { pairProgram, signingProgram }: TokenPrograms = {},
 ): Promise<ProvenToken> {
   const { module, waitMs, probeMs, hangMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
   const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
@@ -68,6 +83,9 @@ export async function openProvenToken(
       ...(pairProgram === undefined || !given.pairProcess
         ? {}
         : { startPairs: pairProcess(pairProgram, { deadlineMs: hangMs, log: lines }) }),
+      ...(signingProgram === undefined
+        ? {}
+        : { startSigning: signingThreads(signingProgram, SIGNING_THREADS) }),
       log: lines,
     });
   if (given.allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');

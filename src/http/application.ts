@@ -1,4 +1,5 @@
-import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, RequestListener } from 'node:http';
+import type { Socket } from 'node:net';
 
 import type { Express, NextFunction, Request, RequestHandler, Response } from 'express';
 import express from 'express';
@@ -6,15 +7,16 @@ import express from 'express';
 import type { Escrow } from '../escrow/escrow.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { AnswerDeadline } from './limits/answerDeadline.js';
-import { announcesBody, letRestPass, readBody, readJson } from './limits/body.js';
+import { announcesBody, readBody, readJson } from './limits/body.js';
 import { type Arriving, type Door, answerAnyone, answerCaller } from './endpoint.js';
+import { Exchange } from './exchange.js';
 import { InFlight } from './limits/inFlight.js';
 import { networkOf } from './limits/network.js';
 import { openApiOf } from './description/openapi.js';
 import { peerCertificateOf } from './caller/peerCertificate.js';
-import { isFault, problemOf } from './problems.js';
+import { isFault } from './problems.js';
 import { type Gate, AddressTooOften } from './limits/rates.js';
-import type { Reply, Route } from './route.js';
+import type { Route } from './route.js';
 
 /** The routes that are served, the limits that hold for all of them together, and who is told of what. */
 export interface ApplicationParts {
@@ -41,8 +43,18 @@ const DESCRIBED = ['/healthz', '/readyz', '/openapi.json'] as const;
 /** Requests with a body as large as a policy, at once. */
 const MAX_LARGE_BODIES = 4;
 
-/** The routes as an Express application. Every answer has a request id, which is also what `report` is given. */
-export function applicationOf(parts: ApplicationParts): Express {
+/** Answers a request for one route; whatever comes of it, it is answered. */
+type Answer = (exchange: Exchange, path: Readonly<Record<string, string>>) => Promise<void>;
+
+/**
+ * Who answers requests: an Express application with the routes; those by which apps use grants are found before it, because they
+ * are asked for all day. Every answer has a request id, which is also what `report` is given.
+ */
+export function applicationOf(parts: ApplicationParts): RequestListener {
+  const { escrow, gate, inFlight, maxBodyBytes, isClockOff } = parts;
+  const largeBodies = new InFlight(MAX_LARGE_BODIES);
+  const door: Door = { escrow, gate, inFlight, maxBodyBytes, isClockOff, largeBodies };
+  const answered = parts.routes.map((route) => ({ route, answer: answerOf(parts, door, route) }));
   const application = express();
   application.disable('x-powered-by');
   application.disable('etag');
@@ -53,17 +65,33 @@ export function applicationOf(parts: ApplicationParts): Express {
   application.use(frame(parts));
   addProbes(application, parts);
   addDescription(application, parts);
-  const { escrow, gate, inFlight, maxBodyBytes, isClockOff } = parts;
-  const largeBodies = new InFlight(MAX_LARGE_BODIES);
-  const door: Door = { escrow, gate, inFlight, maxBodyBytes, isClockOff, largeBodies };
-  for (const route of parts.routes)
-    addRoute(application, route.method, route.path, handlerOf(parts, door, route));
+  for (const { route, answer } of answered)
+    addRoute(application, route.method, route.path, (exchange, request) =>
+      answer(exchange, pathOf(request.params)),
+    );
   refuseOtherMethods(application, parts.routes);
   application.use(() => {
     throw new EscrowError('route-unknown');
   });
   application.use(problems(parts));
-  return application;
+  const uses = answered
+    .filter(({ route }) => route.takesCertificate)
+    .map(({ route: { method, path }, answer }) => ({ method, target: targetsOf(path), answer }));
+  return (request, response) => {
+    const { method, url = '' } = request;
+    for (const use of uses) {
+      const path = use.method === method ? use.target.exec(url)?.groups : undefined;
+      if (path === undefined) continue;
+      void use.answer(new Exchange(request, response, parts), { ...path });
+      return;
+    }
+    application(request, response);
+  };
+}
+
+/** The targets of a route without a query whose parameters are one segment each; all of them are {@link TARGET}s. */
+function targetsOf(path: string): RegExp {
+  return new RegExp(`^${path.replace(/:(\w+)/g, '(?<$1>[A-Za-z0-9._-]+)')}$`);
 }
 
 /**
@@ -73,26 +101,32 @@ export function applicationOf(parts: ApplicationParts): Express {
  */
 const TARGET = /^\/[A-Za-z0-9._/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?$/;
 
-/** What every answer carries. No target has two spellings. Nobody is looked at before. */
-function frame({ inFlight, gate }: ApplicationParts): RequestHandler {
+const exchanges = new WeakMap<Request, Exchange>();
+
+/** The exchange of a request that came through {@link frame}. */
+function exchangeOf(request: Request): Exchange {
+  const exchange = exchanges.get(request);
+  if (exchange === undefined) throw new Error('a request came in by another way');
+  return exchange;
+}
+
+/** No target has two spellings. Nobody is looked at before. */
+function frame(parts: ApplicationParts): RequestHandler {
   return (request, response, next) => {
-    letRestPass(request, response, (bytes) => gate.letsPass(bytes));
-    response.locals['requestId'] = randomUUID();
-    response.set({
-      'X-Request-Id': requestIdOf(response),
-      'Cache-Control': 'no-store',
-      'X-Content-Type-Options': 'nosniff',
-      'Strict-Transport-Security': 'max-age=31536000',
-    });
-    if (inFlight.isDraining) response.set('Connection', 'close');
+    exchanges.set(request, new Exchange(request, response, parts));
     next(TARGET.test(request.originalUrl) ? undefined : new EscrowError('request-target-malformed'));
   };
 }
 
 /** A route of one method: Express answers HEAD by what is there for GET, and here nothing is made up. */
-function addRoute(application: Express, method: 'GET' | 'POST', path: string, handler: RequestHandler): void {
-  application.all(path, async (request, response, next) => {
-    if (request.method === method) await handler(request, response, next);
+function addRoute(
+  application: Express,
+  method: 'GET' | 'POST',
+  path: string,
+  answer: (exchange: Exchange, request: Request) => Promise<void> | void,
+): void {
+  application.all(path, async (request, _response, next) => {
+    if (request.method === method) await answer(exchangeOf(request), request);
     else next();
   });
 }
@@ -102,9 +136,9 @@ function refuseOtherMethods(application: Express, routes: readonly Route[]): voi
   const methods = new Map<string, string[]>(DESCRIBED.map((path) => [path, ['GET']]));
   for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method]);
   for (const [path, allowed] of methods) {
-    application.all(path, (_request, response) => {
-      response.set('Allow', [...allowed].sort().join(', '));
-      throw new EscrowError('method-not-allowed');
+    const headers = { Allow: [...allowed].sort().join(', ') };
+    application.all(path, (request) => {
+      exchangeOf(request).problem(new EscrowError('method-not-allowed'), headers);
     });
   }
 }
@@ -114,65 +148,79 @@ function refuseOtherMethods(application: Express, routes: readonly Route[]): voi
  * Neither is ever `busy`, and neither asks anything: they cost what a refusal costs.
  */
 function addProbes(application: Express, { isReady, inFlight }: ApplicationParts): void {
-  addRoute(application, 'GET', '/healthz', (_request, response) => {
-    response.status(200).json({ status: 'ok' });
+  addRoute(application, 'GET', '/healthz', (exchange) => {
+    exchange.json(200, JSON.stringify({ status: 'ok' }));
   });
-  addRoute(application, 'GET', '/readyz', (_request, response) => {
+  addRoute(application, 'GET', '/readyz', (exchange) => {
     const ready = !inFlight.isDraining && isReady();
-    response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready' });
+    exchange.json(ready ? 200 : 503, JSON.stringify({ status: ready ? 'ready' : 'not ready' }));
   });
 }
 
 /** The interface, made once from the rows that are served. */
 function addDescription(application: Express, { routes, gate }: ApplicationParts): void {
   const json = JSON.stringify(openApiOf(routes));
-  addRoute(application, 'GET', '/openapi.json', (request, response) => {
-    gate.takeFromAddress(networkOf(request.socket.remoteAddress), 'stranger');
-    response.type('application/json').send(json);
+  addRoute(application, 'GET', '/openapi.json', (exchange) => {
+    gate.takeFromAddress(connectionOf(exchange.request).address, 'stranger');
+    exchange.json(200, json);
   });
 }
 
-function handlerOf(parts: ApplicationParts, door: Door, route: Route): RequestHandler {
+function answerOf(parts: ApplicationParts, door: Door, route: Route): Answer {
   const { inFlight, answerTimeoutMs, report } = parts;
-  return async (request, response) => {
-    inFlight.requireOpen();
-    const deadline = new AnswerDeadline(answerTimeoutMs);
-    // a slow sender holds a connection, not a place among the requests under way
-    const arriving = arrivingOf(request, (maxBytes) => deadline.without(() => readBody(request, maxBytes)));
-    const work =
-      route.access === 'public' ? answerAnyone(door, route, arriving) : answerCaller(door, route, arriving);
-    const reply = await deadline.answer(work, (error) => {
-      if (isFault(error)) report(error, requestIdOf(response));
-    });
-    if (inFlight.isDraining) response.set('Connection', 'close');
-    send(response, reply);
+  return async (exchange, path) => {
+    try {
+      inFlight.requireOpen();
+      const deadline = new AnswerDeadline(answerTimeoutMs);
+      // a slow sender holds a connection, not a place among the requests under way
+      const arriving = arrivingOf(exchange, path, (maxBytes) =>
+        deadline.without(() => readBody(exchange.request, maxBytes)),
+      );
+      const work =
+        route.access === 'public' ? answerAnyone(door, route, arriving) : answerCaller(door, route, arriving);
+      const reply = await deadline.answer(work, (error) => {
+        if (isFault(error)) report(error, exchange.requestId);
+      });
+      exchange.reply(reply);
+    } catch (error) {
+      refuse(parts, exchange, error);
+    }
   };
 }
 
-const connections = new WeakMap<object, { provenKey?: string }>();
+/** What is known of a connection. */
+interface Connection {
+  readonly address: string;
+  provenKey?: string;
+}
 
-function connectionOf({ socket }: Request): { provenKey?: string } {
+const connections = new WeakMap<Socket, Connection>();
+
+function connectionOf({ socket }: IncomingMessage): Connection {
   const known = connections.get(socket);
   if (known !== undefined) return known;
-  const fresh = {};
+  const fresh = { address: networkOf(socket.remoteAddress) };
   connections.set(socket, fresh);
   return fresh;
 }
 
-function arrivingOf(request: Request, read: (maxBytes: number) => Promise<Uint8Array>): Arriving {
-  const target = request.originalUrl;
+function arrivingOf(
+  { request, target }: Exchange,
+  path: Readonly<Record<string, string>>,
+  read: (maxBytes: number) => Promise<Uint8Array>,
+): Arriving {
   const head = {
-    method: request.method,
+    method: request.method ?? '',
     target,
-    authorization: request.headersDistinct['authorization'] ?? [],
-    idempotencyKey: request.headersDistinct['idempotency-key'] ?? [],
+    authorization: fieldsOf(request, 'authorization'),
+    idempotencyKey: fieldsOf(request, 'idempotency-key'),
   };
-  const path = pathOf(request.params);
+  const connection = connectionOf(request);
   return {
     head,
-    address: networkOf(request.socket.remoteAddress),
+    address: connection.address,
     certificate: () => peerCertificateOf(request.socket),
-    connection: connectionOf(request),
+    connection,
     announcesBody: announcesBody(request),
     receive: async (maxBytes) => {
       const body = await read(maxBytes);
@@ -183,6 +231,16 @@ function arrivingOf(request: Request, read: (maxBytes: number) => Promise<Uint8A
       };
     },
   };
+}
+
+/** All fields of this name (in small letters), as they came: Node keeps the first of some, and joins others. */
+function fieldsOf({ rawHeaders }: IncomingMessage, name: string): readonly string[] {
+  const values: string[] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const [field = '', value = ''] = [rawHeaders[at], rawHeaders[at + 1]];
+    if (field.length === name.length && field.toLowerCase() === name) values.push(value);
+  }
+  return values;
 }
 
 /** The parameters in a path; one that stands for several segments (`*name`) has its slashes. */
@@ -205,30 +263,17 @@ function queryOf(target: string): Readonly<Record<string, string>> {
   return Object.fromEntries(query);
 }
 
-function send(response: Response, reply: Reply): void {
-  response.status(reply.status);
-  if ('bytes' in reply) {
-    response.set('Cache-Control', `${reply.cache}, max-age=31536000, immutable`);
-    response.type('application/octet-stream').send(Buffer.from(reply.bytes));
-  } else if ('text' in reply) response.type('text/plain; charset=utf-8').send(reply.text);
-  else response.json(reply.json);
-}
-
 /** The last handler, which Express knows by its four parameters. */
-function problems({ report, refused }: ApplicationParts) {
-  return (error: unknown, _request: Request, response: Response, next: NextFunction): void => {
-    const requestId = requestIdOf(response);
-    if (isFault(error)) report(error, requestId);
-    if (error instanceof AddressTooOften) refused(error.address);
-    if (response.headersSent) {
-      next(error);
-      return;
-    }
-    const { status, headers, body } = problemOf(error, requestId);
-    response.status(status).set(headers).json(body);
+function problems(parts: ApplicationParts) {
+  return (error: unknown, request: Request, response: Response, next: NextFunction): void => {
+    if (response.headersSent) next(error);
+    else refuse(parts, exchangeOf(request), error);
   };
 }
 
-function requestIdOf(response: Response): string {
-  return String(response.locals['requestId']);
+/** Tells a caller why not, and the operator of what is broken. */
+function refuse({ report, refused }: ApplicationParts, exchange: Exchange, error: unknown): void {
+  if (isFault(error)) report(error, exchange.requestId);
+  if (error instanceof AddressTooOften) refused(error.address);
+  exchange.problem(error);
 }

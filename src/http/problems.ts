@@ -121,7 +121,6 @@ export function problemOf(error: unknown, requestId: string): ProblemReply {
   return {
     status,
     headers: {
-      'Content-Type': 'application/problem+json',
       ...(status === 401 ? { 'WWW-Authenticate': SCHEME } : {}),
       ...(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }),
     },

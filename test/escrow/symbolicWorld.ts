@@ -292,9 +292,20 @@ function symbolicToken(
     destroyGrant: (id: string) => Promise.resolve(void raised.delete(id)),
     unwrapForRelease: ({ wrapped }: { wrapped: { sealed: Uint8Array } }) =>
       answer(opened(wrapped.sealed, 'kek:release'), (secret) => hold('user-key', secret)),
-    sign: (id: string) => {
-      requireHeld(raised, id);
-      return Promise.resolve(Buffer.from('signed'));
+    sign: async (
+      id: string,
+      _spec: unknown,
+      _mechanism: unknown,
+      data: readonly Uint8Array[],
+      made: (signature: Uint8Array) => void,
+    ) => {
+      for (const [at] of data.entries()) {
+        // before the first it was done already
+        if (at > 0) await device.before('sign');
+        requireInService();
+        requireHeld(raised, id);
+        made(Buffer.from('signed'));
+      }
     },
     decrypt: (
       id: string,

@@ -14,7 +14,7 @@ import { DEFAULT_OPEN_REQUESTS, OpenRequests } from '../../src/escrow/rules/open
 import { OwnerChains } from '../../src/escrow/logged/ownerChains.js';
 import { MECHANISM_NAMES } from '../../src/escrow/records/mechanisms.js';
 import { usualRequestTerms } from '../../src/escrow/records/policy.js';
-import type { Token } from '../../src/escrow/ports/token.js';
+import type { Token, TokenVerbs } from '../../src/escrow/ports/token.js';
 import type { LogReader } from '../../src/escrow/ports/log.ts';
 import type { GivenUpNotice, Store } from '../../src/escrow/ports/store.ts';
 import type { RefusalBudget } from '../../src/escrow/ledger/refusals.js';
@@ -337,7 +337,9 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     requireInService: () => undefined,
     lend: (_names: readonly string[], use: (lent: unknown) => Promise<unknown>) =>
       use({
-        sign: () => verbs.sign(),
+        sign: async (...[, , , data, made]: Parameters<TokenVerbs['sign']>) => {
+          for (let left = data.length; left > 0; left -= 1) made(await verbs.sign());
+        },
         attest: () => verbs.attest(),
         createTransport: () => Promise.resolve({ publicKey: bytes('transport SPKI') }),
         destroyTransport: () => Promise.resolve(),

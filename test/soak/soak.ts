@@ -7,6 +7,7 @@ import { makeSoftHsm } from '../support/softhsm.js';
 import type { Growth } from './memory.js';
 import { difference, measure, measureGrowth, mebibytes } from './memory.js';
 import { rawWork } from './rawWork.js';
+import { signOne } from '../support/signOne.js';
 
 /*
  * How much memory the token adapter keeps after much work, beside what the bare token keeps after the same work:
@@ -48,7 +49,7 @@ async function soak(): Promise<void> {
     const ours = await measureGrowth('escrowd', work, async (signatures) => {
       const grant = await raiseGrant(token, kept, 'sign', people);
       for (let left = signatures; left > 0; left -= 1)
-        await token.lend(['sign'], (lent) => lent.sign(grant, 'ec-p256', 'ES256', digest));
+        await token.lend(['sign'], (lent) => signOne(lent, grant, 'ec-p256', 'ES256', digest));
       await token.lend(['destroyGrant'], (lent) => lent.destroyGrant(grant));
     });
     const recycled = await token.recycle();

@@ -35,7 +35,7 @@ export interface TestToken {
   enrolDepositary(id: string): Promise<TestDepositary>;
   /** Opens it as the daemon does. Close what you open: the module is the process's. */
   open(
-    options?: Partial<Pick<OpenTokenOptions, 'waitMs' | 'log' | 'profile' | 'startPairs'>>,
+    options?: Partial<Pick<OpenTokenOptions, 'waitMs' | 'log' | 'profile' | 'startPairs' | 'startSigning'>>,
   ): Promise<TokenGeneration>;
   /** Deletes the token. */
   remove(): void;

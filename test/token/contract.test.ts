@@ -43,6 +43,7 @@ import type { TestDepositary, TestToken } from '../support/testToken.js';
 import { rsaPair } from '../support/rsaPairs.js';
 import { LIMITS_MS } from '../support/limits.js';
 import { freshBytes } from '../support/fresh.js';
+import { signOne } from '../support/signOne.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -95,7 +96,7 @@ describe.each([
       const mechanisms = byUse('sign').flatMap(([of, mechanism]) => (of === spec ? [mechanism] : []));
       for (const mechanism of mechanisms.filter(signs)) {
         const data = signable(mechanism, MESSAGE);
-        const signature = await token.lend(['sign'], (lent) => lent.sign(grant, spec, mechanism, data));
+        const signature = await token.lend(['sign'], (lent) => signOne(lent, grant, spec, mechanism, data));
         expect(verifies(key, mechanism, MESSAGE, signature)).toBe(true);
         expect(verifies(key, mechanism, Buffer.from('another'), signature)).toBe(false);
       }
@@ -153,7 +154,7 @@ describe.each([
       const spec = KEY_SPEC_NAMES.find((name) => KEY_SPECS[name].kind === kind) ?? 'rsa-2048';
       const using = token.lend<'sign' | 'decrypt', unknown>(['sign', 'decrypt'], (lent) =>
         signs(mechanism)
-          ? lent.sign(newGrant(), spec, mechanism, Buffer.alloc(32))
+          ? signOne(lent, newGrant(), spec, mechanism, Buffer.alloc(32))
           : lent.decrypt(newGrant(), spec, mechanism, { ciphertext: Buffer.alloc(256) }),
       );
       await expect(using).rejects.toMatchObject({ code: 'mechanism-unsupported' });

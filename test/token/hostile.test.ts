@@ -26,6 +26,7 @@ import { makeNss } from '../support/nss.js';
 import { openRaw } from '../support/rawToken.js';
 import { makeSoftHsm } from '../support/softhsm.js';
 import type { TestDepositary, TestToken } from '../support/testToken.js';
+import { signOne } from '../support/signOne.js';
 
 const VERBS = [
   ...OPENING,
@@ -185,7 +186,7 @@ function goodWay(token: OpenToken, world: World): Promise<boolean> {
   return token.lend(VERBS, async (lent) => {
     const { wrapped } = await openKeys(lent, world);
     await lent.wrapToDepositary(await lent.generateShareKey(), principal('alice'));
-    const signature = await lent.sign(signing, 'rsa-2048', 'RS256', DIGEST);
+    const signature = await signOne(lent, signing, 'rsa-2048', 'RS256', DIGEST);
     const plain = opened(await lent.decrypt(decrypting, 'rsa-2048', 'RSA-OAEP', { ciphertext }));
     const key = importSpki(Buffer.from(kept.publicKey ?? []));
     return (
@@ -301,9 +302,9 @@ const OTHERS: readonly {
   {
     name: 'a digest of another length',
     go: (lent, { signing }, _keys, random) =>
-      lent.sign(signing, 'rsa-2048', 'RS256', random.bytes(random.below(32))),
+      signOne(lent, signing, 'rsa-2048', 'RS256', random.bytes(random.below(32))),
   },
-  { name: 'a signature by no grant', go: (lent) => lent.sign(newGrant(), 'rsa-2048', 'RS256', DIGEST) },
+  { name: 'a signature by no grant', go: (lent) => signOne(lent, newGrant(), 'rsa-2048', 'RS256', DIGEST) },
   {
     name: 'a mechanism of another kind of key',
     go: (lent, { decrypting }, _keys, random) =>

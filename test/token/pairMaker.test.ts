@@ -38,6 +38,7 @@ import { enrolledSoftHsm, makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/s
 import type { TestToken } from '../support/testToken.js';
 import { until } from '../support/waiting.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { signOne } from '../support/signOne.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -133,10 +134,10 @@ describe('while a pair is in the making', () => {
       const pending = createTransport(supervised, recovery).then(() => (isMade = true));
       await begun.passed;
       await deposit(supervised, 'ec-p384', 'release', [alice]);
-      await supervised.lend(['sign'], (lent) => lent.sign(grant, 'ec-p256', 'ES256', DIGEST));
+      await supervised.lend(['sign'], (lent) => signOne(lent, grant, 'ec-p256', 'ES256', DIGEST));
       await releaseFrom(supervised, forRelease, alice, gathered[0]);
       const another = await raiseFrom(supervised, forGrant, 'sign', gathered[1]);
-      await supervised.lend(['sign'], (lent) => lent.sign(another, 'ec-p256', 'ES256', DIGEST));
+      await supervised.lend(['sign'], (lent) => signOne(lent, another, 'ec-p256', 'ES256', DIGEST));
       for (const id of [another, grant])
         await supervised.lend(['destroyGrant'], (lent) => lent.destroyGrant(id));
       await supervised.check();

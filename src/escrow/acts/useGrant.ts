@@ -68,9 +68,11 @@ export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrde
       };
     },
     run: (lent, { grant, mechanism: name }, asOf) =>
-      use(escrow, grant, asOf, inputs.items, (item) =>
-        lent.sign(grant.id, grant.spec, name, inputs.kind === 'digest' ? item : toBeSigned(name, item)),
-      ),
+      use(escrow, grant, asOf, async (made) => {
+        const data =
+          inputs.kind === 'digest' ? inputs.items : inputs.items.map((item) => toBeSigned(name, item));
+        await lent.sign(grant.id, grant.spec, name, data, made);
+      }),
   });
 }
 
@@ -102,10 +104,12 @@ export function decryptWithGrant(
       };
     },
     run: (lent, { grant, mechanism: name }, asOf) =>
-      use(escrow, grant, asOf, inputs, async (input) => {
-        const plain = await lent.decrypt(grant.id, grant.spec, name, input);
-        if ('refused' in plain) throw new EscrowError('ciphertext-invalid');
-        return plain.opened;
+      use(escrow, grant, asOf, async (made) => {
+        for (const input of inputs) {
+          const plain = await lent.decrypt(grant.id, grant.spec, name, input);
+          if ('refused' in plain) throw new EscrowError('ciphertext-invalid');
+          made(plain.opened);
+        }
       }),
   });
 }
@@ -185,23 +189,20 @@ function toBeSigned(mechanism: SignMechanism, message: Uint8Array): Uint8Array {
   return digest === undefined ? message : createHash(digest).update(message).digest();
 }
 
-async function use<Input>(
+async function use(
   escrow: Escrow,
   grant: Grant,
   { usesLeft = 0 }: AsOf,
-  items: readonly Input[],
-  one: (item: Input) => Promise<Uint8Array>,
+  each: (made: (output: Uint8Array) => void) => Promise<void>,
 ): Promise<Outcome<Used>> {
   const outputs: Uint8Array[] = [];
-  for (const item of items) {
-    try {
-      outputs.push(await one(item));
-    } catch (error) {
-      throw await cutShort(escrow, grant.id, outputs.length, error);
-    }
+  try {
+    await each((output) => outputs.push(output));
+  } catch (error) {
+    throw await cutShort(escrow, grant.id, outputs.length, error);
   }
   return {
-    detail: { uses: items.length },
+    detail: { uses: outputs.length },
     digest: sha256Hex(Buffer.concat(outputs)),
     changes: [],
     answer: { outputs, remaining: usesLeft },

@@ -114,10 +114,16 @@ export interface TokenVerbs {
   }): Promise<Opened<Held<'user-key'>>>;
 
   /**
-   * Signs with `grant:<id>`. `data` is the digest for mechanisms that have one, the message for EdDSA. Returns the
-   * JOSE form of the signature (RFC 7518 section 3.4: r || s for ECDSA).
+   * Signs each of `data` with `grant:<id>`, in order: digests for mechanisms that have one, messages for EdDSA. `made` is given
+   * each signature in its JOSE form (RFC 7518 section 3.4: r || s for ECDSA). When it rejects, those before were made and given.
    */
-  sign(grant: GrantId, spec: KeySpec, mechanism: SignMechanism, data: Uint8Array): Promise<Uint8Array>;
+  sign(
+    grant: GrantId,
+    spec: KeySpec,
+    mechanism: SignMechanism,
+    data: readonly Uint8Array[],
+    made: (signature: Uint8Array) => void,
+  ): Promise<void>;
   /** Decrypts with `grant:<id>`. */
   decrypt(
     grant: GrantId,

@@ -18,19 +18,35 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   const tooLarge = (): EscrowError =>
     new EscrowError('request-too-large', `The body of this request has at most ${maxBytes} bytes.`);
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  try {
-    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+  if (!announcesBody(request)) return Buffer.alloc(0);
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    const stop = (): void => {
+      request.off('data', take).off('end', end).off('error', breakOff).off('close', breakOff);
+    };
+    const take = (chunk: Uint8Array): void => {
       length += chunk.length;
-      if (length > maxBytes) break;
-      chunks.push(chunk);
-    }
-  } catch (cause) {
-    throw new EscrowError('request-malformed', 'The body broke off.', { cause });
-  }
-  if (length > maxBytes) throw tooLarge();
-  return Buffer.concat(chunks);
+      if (length <= maxBytes) chunks.push(chunk);
+      else {
+        stop();
+        request.pause();
+        reject(tooLarge());
+      }
+    };
+    const end = (): void => {
+      stop();
+      const [only] = chunks;
+      resolve(only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks));
+    };
+    const breakOff = (cause?: Error): void => {
+      stop();
+      reject(new EscrowError('request-malformed', 'The body broke off.', { cause }));
+    };
+    // what has ended before anybody listens says nothing any more
+    if (request.destroyed) breakOff();
+    else request.on('data', take).on('end', end).on('error', breakOff).on('close', breakOff);
+  });
 }
 
 /**
@@ -48,6 +64,7 @@ export function letRestPass(
     request.on('data', (chunk: Uint8Array) => {
       if (!mayPass(chunk.length)) request.socket.destroy();
     });
+    request.resume();
   });
 }
 

@@ -36,6 +36,13 @@ const SPACE = /[ \t\n\r]*/y;
 const INTEGER = /-?(?:0|[1-9][0-9]*)/y;
 const LITERALS = { true: true, false: false, null: null } as const;
 
+/** Whether the character at this place stands behind an odd number of backslashes, looking no further back than `from`. */
+function isEscaped(text: string, at: number, from: number): boolean {
+  let before = at - 1;
+  while (before > from && text[before] === '\\') before -= 1;
+  return (at - 1 - before) % 2 === 1;
+}
+
 /** A recursive descent over the text (RFC 8259 section 2); `#at` is always the next character to read. */
 class Reader {
   readonly #text: string;
@@ -97,11 +104,15 @@ class Reader {
   #string(): string {
     const start = this.#at;
     this.#at += 1;
-    while (this.#text[this.#at] !== '"') {
-      if (this.#at >= this.#text.length) this.#fail('a string has no end');
-      this.#at += this.#text[this.#at] === '\\' ? 2 : 1;
+    for (;;) {
+      const quote = this.#text.indexOf('"', this.#at);
+      if (quote < 0) {
+        this.#at = this.#text.length;
+        this.#fail('a string has no end');
+      }
+      this.#at = quote + 1;
+      if (!isEscaped(this.#text, quote, start)) break;
     }
-    this.#at += 1;
     const value = this.#judge(this.#text.slice(start, this.#at));
     if (!isWellFormed(value)) this.#fail('a string has a lone surrogate');
     return value;

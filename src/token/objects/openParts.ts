@@ -9,6 +9,7 @@ import type { TokenObjects } from './objects.js';
 import type { PairMaker } from './pairMaker.js';
 import type { TokenPins } from './ceremonyPins.js';
 import type { TokenProfile } from '../profile/profile.js';
+import type { SigningThreads } from '../cryptoki/signingThreads.js';
 import type { Sessions, TokenLog } from '../cryptoki/sessions.js';
 import type { PrincipalId } from '../../escrow/records/ids.js';
 import type { ServerForVersion } from '../../escrow/records/deposit.js';
@@ -22,6 +23,8 @@ export interface OpenParts {
   readonly pairMaker: PairMaker | undefined;
   /** C_FindObjects on another thread. */
   readonly findHandles: FindHandles;
+  /** Signs many at once beside this thread, where the token is opened with such. */
+  readonly signingThreads: SigningThreads | undefined;
   readonly profile: TokenProfile;
   readonly mechanisms: Mechanisms;
   readonly dialect: Dialect;

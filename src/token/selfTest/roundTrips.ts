@@ -260,7 +260,8 @@ async function grant(
     opened(await lent.raiseGrant({ grant: id, wrapped, spec, use, mechanisms: [mechanism] }));
     try {
       if (signs(mechanism)) {
-        const signature = await lent.sign(id, spec, mechanism, signable(mechanism, MESSAGE));
+        let signature: Uint8Array = Buffer.alloc(0);
+        await lent.sign(id, spec, mechanism, [signable(mechanism, MESSAGE)], (made) => (signature = made));
         requireTrue(
           publicKey !== undefined && verifies(publicKey, mechanism, MESSAGE, signature),
           'the signature',

@@ -18,6 +18,7 @@ import { TokenObjects } from '../objects/objects.js';
 import type { PairTokenLocation, StartPairMaker } from '../objects/pairMaker.js';
 import type { TokenPins } from '../objects/ceremonyPins.js';
 import type { TokenProfile } from '../profile/profile.js';
+import type { StartSigningThreads } from '../cryptoki/signingThreads.js';
 import { type TokenLog, closeSession, Sessions } from '../cryptoki/sessions.js';
 import type { LongLived } from './findLongLived.js';
 import { findLongLived, findSlot, importSpki, logIn, objectsWrong, requirePinned } from './findLongLived.js';
@@ -47,6 +48,8 @@ export interface OpenTokenOptions {
   readonly pins?: TokenPins;
   /** Makes transport pairs outside of the queue of token objects; without it, that queue is held while one is made. */
   readonly startPairs?: StartPairMaker;
+  /** Signs many at once beside this thread; without it, this one is held meanwhile. */
+  readonly startSigning?: StartSigningThreads;
   readonly log?: TokenLog;
 }
 
@@ -129,9 +132,11 @@ async function enter(
       throw objectsWrong(error);
     });
     const pairMaker = options.startPairs?.(place, pinForPairs);
+    const signingThreads = options.startSigning?.(place.modulePath);
     const parts = {
       driver,
       pairMaker,
+      signingThreads,
       generatePair,
       findHandles,
       pins,
@@ -147,6 +152,7 @@ async function enter(
     };
     return new ReadyToken(parts, { identity, log: logSpki, older }, forLog, async () => {
       const pairsEnded = pairMaker?.close();
+      await signingThreads?.close();
       closeSessions();
       try {
         module.release();

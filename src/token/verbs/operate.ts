@@ -8,7 +8,7 @@ import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../escrow/records/me
 import type { DecryptInput, Opened, TokenVerbs } from '../../escrow/ports/token.js';
 import { holding } from '../cryptoki/attributes.js';
 import type { Loan } from './loan.js';
-import { GCM } from '../profile/mechanisms.js';
+import { type Mechanisms, GCM } from '../profile/mechanisms.js';
 import { objectNames } from '../objects/objectNames.js';
 import type { OpenParts } from '../objects/openParts.js';
 import { MOST_BYTES, requireBytes } from './limits.js';
@@ -29,21 +29,18 @@ export function operateVerbs(parts: OpenParts, loan: Loan): OperateVerbs {
     );
 
   return {
-    sign: async (grant, spec, mechanism, data) => {
+    sign: async (grant, spec, mechanism, data, made) => {
       requireMechanism(parts, spec, 'sign', mechanism);
-      requireSignable(mechanism, data);
-      const order = mechanisms.signing(mechanism, Buffer.from(data));
-      const room = Buffer.alloc(signatureBytes(spec));
-      return withGrant(grant, spec, (handle) =>
-        loan.step(async (session) => {
-          driver.C_SignInit(session, order.mechanism, handle);
-          // RSA gains from another thread; for curves the way there costs more than the signature.
-          const signature =
-            KEY_SPECS[spec].kind === 'RSA'
-              ? await holding([order, room], () => driver.C_SignAsync(session, order.input, room))
-              : driver.C_Sign(session, order.input, room);
-          return Buffer.from(signature);
-        }),
+      for (const item of data) requireSignable(mechanism, item);
+      const inputs = data.map((item) => mechanisms.signing(mechanism, Buffer.from(item)));
+      // when a handle turns out stale, what was made is not made again
+      let done = 0;
+      const note = (signature: Uint8Array): void => {
+        done += 1;
+        made(signature);
+      };
+      return withGrant(grant, spec, (key) =>
+        loan.step((session) => signEach(parts, { session, key, spec }, inputs.slice(done), note)),
       );
     },
 
@@ -69,6 +66,35 @@ export function operateVerbs(parts: OpenParts, loan: Loan): OperateVerbs {
       );
     },
   };
+}
+
+/** From so many signatures on another thread is worth the way there. */
+const MANY = 4;
+
+/** Signs in one session, and hands over each signature when it is made, or all that one thread has made. */
+async function signEach(
+  { driver, signingThreads }: OpenParts,
+  { session, key, spec }: { readonly session: Handle; readonly key: Handle; readonly spec: KeySpec },
+  orders: readonly ReturnType<Mechanisms['signing']>[],
+  made: (signature: Uint8Array) => void,
+): Promise<void> {
+  const bytes = signatureBytes(spec);
+  const [first] = orders;
+  if (first !== undefined && signingThreads !== undefined && orders.length >= MANY) {
+    const inputs = orders.map(({ input }) => input);
+    await signingThreads.sign({ session, key, mechanism: first.mechanism, inputs, bytes }, made);
+    return;
+  }
+  for (const { mechanism, input } of orders) {
+    const room = Buffer.alloc(bytes);
+    driver.C_SignInit(session, mechanism, key);
+    // RSA gains from another thread; for one signature by a curve the way there costs more than it.
+    const signature =
+      KEY_SPECS[spec].kind === 'RSA'
+        ? await holding([input, room], () => driver.C_SignAsync(session, input, room))
+        : driver.C_Sign(session, input, room);
+    made(signature);
+  }
 }
 
 /** RSAES-OAEP decryption; a ciphertext of another length than the modulus is none (RFC 8017 section 7.1.2). */

@@ -16,6 +16,7 @@ import { enrolledSoftHsm, makeSoftHsm } from '../../support/softhsm.js';
 import { letPass, until } from '../../support/waiting.js';
 import { LIMITS_MS } from '../../support/limits.js';
 import { freshName } from '../../support/fresh.js';
+import { signOne } from '../../support/signOne.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -101,7 +102,7 @@ async function supervised<T>(
 
 /** Signs, and fails when the answer is wrong. */
 async function sign(token: SupervisedToken, grant: GrantId): Promise<void> {
-  const signature = await token.lend(['sign'], (lent) => lent.sign(grant, 'ec-p256', 'ES256', DIGEST));
+  const signature = await token.lend(['sign'], (lent) => signOne(lent, grant, 'ec-p256', 'ES256', DIGEST));
   expect(verify('sha256', MESSAGE, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
 }
 

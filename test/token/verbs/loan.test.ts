@@ -10,6 +10,7 @@ import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { enrolledSoftHsm } from '../../support/softhsm.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { signOne } from '../../support/signOne.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -100,7 +101,7 @@ test('thirty-two loans at once all work, and leave nothing', async () => {
   const digest = Buffer.alloc(32, 1);
   const one = async (index: number): Promise<void> => {
     await deposit(token, index % 8 === 0 ? 'rsa-2048' : 'ec-p256', 'operate', [alice]);
-    await token.lend(['sign'], (lent) => lent.sign(grant, 'rsa-2048', 'PS256', digest));
+    await token.lend(['sign'], (lent) => signOne(lent, grant, 'rsa-2048', 'PS256', digest));
     await token.enrolled();
     await token.lend(['attest'], (lent) => lent.attest(digest));
     await token.signCheckpoint(digest);
@@ -160,9 +161,9 @@ test('what somebody else destroyed is noticed: a grant signs no more, a deposita
   };
   await token.lend(['sign', 'generateShareKey', 'wrapToDepositary'], async (lent) => {
     const digest = Buffer.alloc(32, 1);
-    await lent.sign(grant, 'ec-p256', 'ES256', digest);
+    await signOne(lent, grant, 'ec-p256', 'ES256', digest);
     destroy(`grant:${grant}`);
-    const signing = lent.sign(grant, 'ec-p256', 'ES256', digest);
+    const signing = signOne(lent, grant, 'ec-p256', 'ES256', digest);
     await expect(signing).rejects.toMatchObject({ code: 'token-object-missing' });
     const share = await lent.generateShareKey();
     await lent.wrapToDepositary(share, principal('alice'));
