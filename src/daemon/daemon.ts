@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { createPublicKey, randomBytes } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 
 import { type Config, ConfigError } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
@@ -30,6 +30,7 @@ import { releaseOf } from './release.js';
 import { openProvenToken } from './startToken.js';
 import { startWitnessing } from '../cosigning/witnessing.js';
 import type { DaemonParts } from './parts.js';
+import { randomPool } from '../system/randomPool.js';
 import { systemClock } from './clock.js';
 import { startDatabase } from './startDatabase.js';
 import { readAdministrators, readTls, readWitnesses } from './readFiles.js';
@@ -102,13 +103,14 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       config.policyFloor,
       followed,
     );
+    const random = randomPool();
     const ledger = new Ledger({
       journal: database.journal,
       memory: database,
       followed,
       token,
       clock,
-      random: randomBytes,
+      random,
       policy: () => directory.current(),
       notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
       contentionTimeoutMs: config.requests.contentionMs,
@@ -130,7 +132,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       statements: statementVerifier,
       identity,
       clock,
-      random: randomBytes,
+      random,
       origin: config.origin,
       logKey: signer.vkey,
       tokenId: sha256Hex(token.identityKey),

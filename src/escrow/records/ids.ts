@@ -21,6 +21,13 @@ export type RandomBytes = (length: number) => Uint8Array;
 const PRINCIPAL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 const prefixes = { KeyId: 'key', RecoveryId: 'rec', GrantId: 'grant', ActId: 'act' } as const;
 
+const PATTERNS = {
+  KeyId: /^key_[0-9a-f]{32}$/,
+  RecoveryId: /^rec_[0-9a-f]{32}$/,
+  GrantId: /^grant_[0-9a-f]{32}$/,
+  ActId: /^act_[0-9a-f]{32}$/,
+} as const;
+
 /** The kinds of identifiers that are random, each with its type. */
 export interface Identifiers {
   readonly KeyId: KeyId;
@@ -39,8 +46,7 @@ export function parseId<Kind extends keyof Identifiers>(
   kind: Kind,
   text: string,
 ): Identifiers[Kind] | undefined {
-  const pattern = new RegExp(`^${prefixes[kind]}_[0-9a-f]{32}$`);
-  return pattern.test(text) ? (text as unknown as Identifiers[Kind]) : undefined;
+  return PATTERNS[kind].test(text) ? (text as unknown as Identifiers[Kind]) : undefined;
 }
 
 /** The ids that are ones of this kind: those of an older kind have no records that could be read. */

@@ -51,8 +51,8 @@ interface Flight {
 
 const batchLimit = 1000;
 const batchLimitBytes = 4 * 1024 * 1024;
-/** Fewer than these are not divided into two batches. */
-const divisible = 16;
+/** Fewer than these are not divided into two batches, nor sent behind one that is on its way: each batch has its price. */
+const worthwhile = 16;
 /** How often a batch is tried as it is when other transactions are in its way; then its writes are tried apart. */
 const contentionLimit = 5;
 /** Grants that are remembered for having a rate. */
@@ -60,8 +60,8 @@ const ratedLimit = 10_000;
 
 /**
  * Groups what is appended: while a batch is being recorded, all that comes waits and is the next one. There is one
- * transaction at a time, on one connection; the next batch is sent behind it, so that the server has work while this side
- * answers the callers of the one before.
+ * transaction at a time, on one connection; when enough has come, the next batch is sent behind it, so that the server has work
+ * while this side answers the callers of the one before.
  */
 export class PostgresJournal implements Journal {
   readonly #options: JournalOptions;
@@ -120,7 +120,7 @@ export class PostgresJournal implements Journal {
       await setImmediate();
       let next: Flight | undefined;
       this.#dropSettled();
-      if (this.#queue.length > 0) {
+      if (this.#queue.length >= (ahead === undefined ? 1 : worthwhile)) {
         const appender = await this.#keeper.connected(this.#size);
         if (appender === undefined) continue;
         // What is sent on another connection could overtake what was sent on the one that was lost.
@@ -145,7 +145,7 @@ export class PostgresJournal implements Journal {
    */
   #take(ahead: number): readonly Waiting[] {
     const first = this.#isPlain(this.#queue[0]);
-    const half = Math.max(divisible, Math.ceil((ahead + this.#queue.length) / 2));
+    const half = Math.max(worthwhile, Math.ceil((ahead + this.#queue.length) / 2));
     const limit = Math.min(batchLimit, this.#isAlone ? half : batchLimit);
     const taken: Waiting[] = [];
     const left: Waiting[] = [];
