@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import type { Escrow, OperateCall } from '../escrow.js';
 import { actorOf } from '../escrow.js';
@@ -186,7 +186,7 @@ function countUses(escrow: Escrow, grant: GrantId, uses: number): Claim {
 /** The digest of a message, or the message itself where the mechanism hashes by itself (RFC 8032). */
 function toBeSigned(mechanism: SignMechanism, message: Uint8Array): Uint8Array {
   const { digest } = MECHANISMS[mechanism];
-  return digest === undefined ? message : createHash(digest).update(message).digest();
+  return digest === undefined ? message : hash(digest, message, 'buffer');
 }
 
 async function use(

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { type Json, canonicalJson } from '../../log/entry/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
@@ -8,7 +8,7 @@ import type { Asked, DescribedKey, Reply, RequestVersion } from './recovery.js';
 
 /** SHA-256, lower-case hex. */
 export function sha256Hex(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes, 'hex');
 }
 
 /** SHA-256 (hex) of the canonical JSON (RFC 8785) of a value. */

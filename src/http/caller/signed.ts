@@ -1,5 +1,5 @@
 import { isForLog } from '../../log/note/audience.js';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { z } from 'zod';
 
@@ -171,7 +171,7 @@ function checkBinding(claims: Claims, received: Received, { caller }: Call, logK
   if (!isForLog(claims.aud, logKey)) refuse('The signature is for another server.');
   if (claims.htm !== received.method) refuse('The signature is for another method.');
   if (claims.htu !== received.target) refuse('The signature is for another path or query.');
-  const body = createHash('sha256').update(received.body).digest('base64url');
+  const body = hash('sha256', received.body, 'base64url');
   if (claims.cd !== body) refuse('The signature is for another body.');
 }
 
