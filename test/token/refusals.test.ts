@@ -257,6 +257,7 @@ test('when the storage of the token is gone nothing is called refused, absent or
   if (reply === undefined) throw new Error('no reply');
   await token.lend([...OPENING], (lent) => openQuorum(lent, recovery, kept, replies));
   await expect(token.check()).resolves.toBeUndefined();
+  expect(await token.enrolled()).toHaveLength(1);
   renameSync(join(hsm.directory, 'tokens'), join(hsm.directory, 'away'));
   const unavailable = { code: 'token-unavailable' };
   await expect(token.check()).rejects.toMatchObject(unavailable);

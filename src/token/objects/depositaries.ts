@@ -10,7 +10,7 @@ import { type ObjectName, objectNames, readServerForLabel } from './objectNames.
 import { findAll, readBytes, readRsaSpki } from './objects.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { fingerprint } from '../cryptoki/spki.js';
-import type { NewestPairs, OpenParts } from './openParts.js';
+import type { LookAtDepositaries, NewestPairs, OpenParts } from './openParts.js';
 
 /** Which trusted key: a depositary's own, or the public half of the server's pair regarding one. */
 export type TrustedLabel = `depositary:${PrincipalId}` | `server-for:${string}`;
@@ -34,9 +34,10 @@ export function forgetTrustedKey(parts: OpenParts, label: string): void {
   parts.objects.forget(recipient(parts, label));
 }
 
-/** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
+/** The newest of the server's pairs regarding each depositary, as the last look at the token found it, and that look. */
 export class ServerPairs implements NewestPairs {
   readonly #newest = new Map<PrincipalId, ServerForVersion>();
+  last: LookAtDepositaries | undefined;
 
   /** The version of the newest; looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */
   async newest(parts: OpenParts, id: PrincipalId): Promise<ServerForVersion> {
@@ -56,12 +57,21 @@ export class ServerPairs implements NewestPairs {
 
 /**
  * The depositaries with whom the token can deal now: a trusted key of their own, and the server's newest pair regarding
- * them, each once. Always read from the token; one that is enrolled twice or by half is left out and reported.
+ * them, each once. Always looked for in the token; one that is enrolled twice or by half is left out and reported. Where only the
+ * security officer can make a trusted key, what was found again, under the same label and with the same CKA_ID, is not read again.
  */
 export async function enrolledDepositaries(parts: OpenParts): Promise<readonly EnrolledDepositary[]> {
+  const { driver, profile, serverPairs } = parts;
   return parts.objects.alone((session) => {
-    const trusted = byLabel(parts.driver, session, RECIPIENTS[parts.profile.depositaryKeys]);
-    const unwrapping = byLabel(parts.driver, session, UNWRAPPING_KEYS);
+    const recipients = findAll(driver, session, RECIPIENTS[profile.depositaryKeys]);
+    const openers = findAll(driver, session, UNWRAPPING_KEYS);
+    const found =
+      profile.depositaryKeys === 'trusted' ? identify(driver, session, recipients, openers) : undefined;
+    if (found !== undefined && serverPairs.last?.found.equals(found) === true)
+      return serverPairs.last.enrolled;
+    serverPairs.last = undefined;
+    const trusted = byLabel(driver, session, recipients);
+    const unwrapping = byLabel(driver, session, openers);
     // After looking: a token that is gone finds nothing from then on, and it may have gone in between.
     parts.health.checkIn(session);
     const enrolled: EnrolledDepositary[] = [];
@@ -84,8 +94,28 @@ export async function enrolledDepositaries(parts: OpenParts): Promise<readonly E
       parts.serverPairs.remember(id, pair.version);
       enrolled.push({ id, publicKey, fingerprint: fingerprint(publicKey).toString('hex') });
     }
-    return enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
+    enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
+    if (found !== undefined && enrolled.length > 0) serverPairs.last = { found, enrolled };
+    return enrolled;
   });
+}
+
+/**
+ * What was found, as far as anything is decided by it: the objects, and of those that are trusted the label and the CKA_ID, which
+ * is the digest of the key. A token that is gone finds nothing, which is never the same.
+ */
+function identify(
+  driver: PKCS11,
+  session: Handle,
+  recipients: readonly Handle[],
+  openers: readonly Handle[],
+): Buffer {
+  const read = recipients.flatMap((handle) =>
+    readBytes(driver, session, handle, [pkcs11.CKA_LABEL, pkcs11.CKA_ID]),
+  );
+  const parts = [...recipients, ...openers, ...read];
+  const lengths = [recipients.length, ...parts.map(({ length }) => length)];
+  return Buffer.concat([Buffer.from(lengths.join(' ')), ...parts]);
 }
 
 /** Of these labels that of the server's newest pair regarding this depositary. */
@@ -150,10 +180,10 @@ function recipient(parts: OpenParts, label: string): ObjectName {
 function byLabel(
   driver: PKCS11,
   session: Handle,
-  template: Template,
+  found: readonly Handle[],
 ): ReadonlyMap<string, readonly Handle[]> {
   const labelled = new Map<string, Handle[]>();
-  for (const handle of findAll(driver, session, template)) {
+  for (const handle of found) {
     const label = String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]);
     labelled.set(label, [...(labelled.get(label) ?? []), handle]);
   }

@@ -11,6 +11,7 @@ import type { TokenPins } from './ceremonyPins.js';
 import type { TokenProfile } from '../profile/profile.js';
 import type { SigningThreads } from '../cryptoki/signingThreads.js';
 import type { Sessions, TokenLog } from '../cryptoki/sessions.js';
+import type { EnrolledDepositary } from '../../escrow/ports/token.js';
 import type { PrincipalId } from '../../escrow/records/ids.js';
 import type { ServerForVersion } from '../../escrow/records/deposit.js';
 
@@ -39,8 +40,16 @@ export interface OpenParts {
   readonly log: TokenLog;
 }
 
+/** What a look at the depositaries of a token found, in bytes that differ when anything differs, and who is enrolled by that. */
+export interface LookAtDepositaries {
+  readonly found: Buffer;
+  readonly enrolled: readonly EnrolledDepositary[];
+}
+
 /** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */
 export interface NewestPairs {
+  /** The last look that found all as it should be, for the next one; undefined when that is to read everything. */
+  last: LookAtDepositaries | undefined;
   /** Looks at the token when it is not known. Throws `depositary-not-enrolled` when there is none. */
   newest(parts: OpenParts, id: PrincipalId): Promise<ServerForVersion>;
   remember(id: PrincipalId, version: ServerForVersion): void;

@@ -1,10 +1,15 @@
 import { createHash, createPublicKey } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 import type { OpenToken } from '../../../src/token/service/openToken.js';
+import { withWorkbench } from '../../../src/token/service/openToken.js';
 import { Mechanisms } from '../../../src/token/profile/mechanisms.js';
 import { fingerprint, rsaNumbers } from '../../../src/token/cryptoki/spki.js';
 import { trustedTemplate } from '../../../src/token/profile/ceremonyTemplates.js';
 import { principal } from '../../support/escrowChain.js';
+import { runTs } from '../../support/runTs.js';
+import type { OfficersOrder } from './officer.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { enrolledSoftHsm, makeDepositary } from '../../support/softhsm.js';
@@ -120,6 +125,57 @@ test('a trusted key whose CKA_ID is not its fingerprint is an error', async () =
   } finally {
     takeBack();
   }
+});
+
+/** Another process of the security officer's, beside the token that is open here. */
+async function officer(order: Omit<OfficersOrder, 'token'>): Promise<void> {
+  const { place, userPin, soPin } = hsm;
+  const whole: OfficersOrder = { token: { place, userPin, soPin }, ...order };
+  const program = join(process.cwd(), 'test', 'token', 'objects', 'officer.ts');
+  const child = runTs(program, { args: [JSON.stringify(whole)] });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  expect(code).toBe(0);
+}
+
+test('whoever the security officer enrols, removes or gives another key while the token is open is seen at the next look', async () => {
+  const other = makeDepositary('bob');
+  const label = 'depositary:bob';
+  await withToken(async (token) => {
+    const look = async (): Promise<readonly (readonly [string, string])[]> =>
+      (await token.enrolled()).map(({ id, fingerprint: print }) => [id, print]);
+    const both = await look();
+    expect(both.map(([id]) => id)).toEqual(['alice', 'bob']);
+    const { publicKey } = (await token.enrolled())[1] ?? { publicKey: Buffer.alloc(0) };
+    await officer({ label });
+    expect(await look()).toEqual(both.slice(0, 1));
+    await officer({ label, publicKey: other.publicKeyPem });
+    const [alices, bobs] = await look();
+    expect([alices, bobs?.[0]]).toEqual([both[0], 'bob']);
+    expect(bobs?.[1]).not.toBe(both[1]?.[1]);
+    const pem = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
+    await officer({ label, publicKey: pem.export({ type: 'spki', format: 'pem' }).toString() });
+    expect(await look()).toEqual(both.slice(0, 1));
+    await officer({ label });
+    await officer({ label, publicKey: pem.export({ type: 'spki', format: 'pem' }).toString() });
+    expect(await look()).toEqual(both);
+  });
+});
+
+test('what is found again is not read again: a second look asks for little of what the first one does', async () => {
+  await withToken(async (token) => {
+    const driver = await withWorkbench(token, (parts) => Promise.resolve(parts.driver));
+    const reads = jest.spyOn(driver, 'C_GetAttributeValue');
+    const probes = jest.spyOn(driver, 'C_SignInit');
+    const asked = (): readonly number[] => [reads, probes].map((spy) => spy.mock.calls.splice(0).length);
+    const first = await token.enrolled();
+    const [readFirst = 0, probedFirst] = asked();
+    expect(probedFirst).toBe(1);
+    expect(await token.enrolled()).toEqual(first);
+    const [readAgain = Infinity, probedAgain] = asked();
+    expect(readAgain).toBeLessThan(readFirst / 3);
+    expect(probedAgain).toBe(0);
+    jest.restoreAllMocks();
+  });
 });
 
 type Raw = ReturnType<typeof openRaw>;
