@@ -145,6 +145,8 @@ export function createServer(parts: ServerParts): ApiServer {
     },
     application,
   );
+  // every field of those bytes is seen: a body whose length stood behind the first thousand would be taken for none
+  server.maxHeadersCount = 0;
   const cutHandshakes = guardConnections(server, limits, (address, why) => {
     if (why === 'too-many') told.connections.note(address);
     else told.handshakes.note(address);

@@ -174,6 +174,15 @@ describe('a body', () => {
     expect(recorded()).toEqual([]);
   });
 
+  test('that is announced behind very many fields is seen all the same', async () => {
+    const target = `/v1/keys/${KEY}`;
+    const authorization = `Escrowd-JWS ${signedRequest(olga, { method: 'GET', target, body: '' })}`;
+    const headers = { a: Array<string>(1100).fill(''), authorization, 'content-length': '4' };
+    const answer = await running.client.send({ method: 'GET', target, headers, body: 'body' });
+    expect(problemCode(answer)).toBe('request-signature-invalid');
+    expect((await running.client.call(olga, 'GET', target)).status).toBe(200);
+  });
+
   test('where none belongs is malformed', async () => {
     const call = signedCall(olga, 'GET', '/v1/history', {});
     const answer = await running.client.send({
