@@ -83,23 +83,42 @@ function valueBytes(value: Template[number]['value']): Buffer {
   return value ?? Buffer.alloc(0);
 }
 
-const inUse = new Map<readonly unknown[], number>();
+/** What another thread is at. */
+interface UnderWay {
+  readonly held: readonly unknown[];
+  readonly goesOn: () => boolean;
+  /** Since when it has been at the call that it is at, as far as that is known. On the clock of `performance`. */
+  since: number;
+}
+
+const underWay = new Set<UnderWay>();
 
 /**
  * Keeps `buffers` reachable until the call settles: pkcs11js hands the bytes of a Buffer to another thread
- * without holding it, and a collected one is a crash. Every call on another thread goes through here.
+ * without holding it, and a collected one is a crash. Every call on another thread goes through here. Where it is many calls,
+ * one after another, `goesOn` tells whether any has come back since it was asked last.
  */
-export async function holding<T>(buffers: readonly unknown[], call: () => Promise<T>): Promise<T> {
-  const held = [...buffers];
-  inUse.set(held, performance.now());
+export async function holding<T>(
+  buffers: readonly unknown[],
+  call: () => Promise<T>,
+  goesOn: () => boolean = () => false,
+): Promise<T> {
+  const entry: UnderWay = { held: [...buffers], goesOn, since: performance.now() };
+  underWay.add(entry);
   try {
     return await call();
   } finally {
-    inUse.delete(held);
+    underWay.delete(entry);
   }
 }
 
 /** For how long the oldest call on another thread has been under way, in milliseconds; 0 when there is none. */
 export function oldestCallMs(): number {
-  return inUse.size === 0 ? 0 : performance.now() - Math.min(...inUse.values());
+  const now = performance.now();
+  let oldest = now;
+  for (const entry of underWay) {
+    if (entry.goesOn()) entry.since = now;
+    oldest = Math.min(oldest, entry.since);
+  }
+  return now - oldest;
 }

@@ -19,21 +19,26 @@ export const SIGNING_PROGRAM = fileURLToPath(import.meta.url);
  * Signs what it is told, one order after another. The module is loaded and initialised in this process already, and so are its
  * sessions and its login: whoever orders holds the session, and gives the module back only when this thread has ended.
  */
-function serve({ modulePath }: SigningThreadData): void {
+function serve({ modulePath, made }: SigningThreadData): void {
   const driver = new pkcs11.PKCS11();
   driver.load(modulePath);
   parentPort?.on('message', (order: SigningOrder) => {
-    parentPort?.postMessage(sign(driver, order));
+    parentPort?.postMessage(sign(driver, order, made));
   });
 }
 
-function sign(driver: PKCS11, { session, key, mechanism, inputs, bytes }: SigningOrder): SigningAnswer {
+function sign(
+  driver: PKCS11,
+  { session, key, mechanism, inputs, bytes }: SigningOrder,
+  made: Int32Array,
+): SigningAnswer {
   const [inSession, with_] = [Buffer.from(session), Buffer.from(key)];
   const signatures: Uint8Array[] = [];
   try {
     for (const input of unpacked(inputs)) {
       driver.C_SignInit(inSession, mechanism, with_);
       signatures.push(driver.C_Sign(inSession, Buffer.from(input), Buffer.alloc(bytes)));
+      Atomics.add(made, 0, 1);
     }
     return { signatures: packed(signatures) };
   } catch (error) {

@@ -62,6 +62,8 @@ export const SIGNS = 'sign';
 export interface SigningThreadData {
   readonly work: typeof SIGNS;
   readonly modulePath: string;
+  /** One number, shared: it counts every signature up as soon as that is made. */
+  readonly made: Int32Array;
 }
 
 /** So many threads, each of which runs `program` and is started when it is first needed. */
@@ -93,7 +95,9 @@ class Threads implements SigningThreads {
       mechanism,
       bytes,
     };
-    const answer = await holding([], () => this.#idlest().sign(sent));
+    const thread = this.#idlest();
+    // as many as a slow token takes minutes for, or that wait behind others, are no call that hangs
+    const answer = await holding([], () => thread.sign(sent), thread.progress());
     for (const signature of unpacked(answer.signatures)) made(signature);
     if (answer.fault !== undefined) throw new NativeFault(answer.fault);
   }
@@ -106,7 +110,7 @@ class Threads implements SigningThreads {
     const alive = this.#threads.filter(({ hasEnded }) => !hasEnded);
     const [first] = alive.sort((a, b) => a.waiting - b.waiting);
     if (first !== undefined && (first.waiting === 0 || alive.length >= this.count)) return first;
-    const fresh = new Thread(this.program, { work: SIGNS, modulePath: this.modulePath });
+    const fresh = new Thread(this.program, this.modulePath);
     this.#threads.splice(0, this.#threads.length, ...alive, fresh);
     return fresh;
   }
@@ -115,9 +119,11 @@ class Threads implements SigningThreads {
 class Thread {
   readonly #worker: Worker;
   readonly #ordered: Ordered[] = [];
+  readonly #made = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   #hasEnded = false;
 
-  constructor(program: string, data: SigningThreadData) {
+  constructor(program: string, modulePath: string) {
+    const data: SigningThreadData = { work: SIGNS, modulePath, made: this.#made };
     this.#worker = new Worker(program, { workerData: data });
     this.#worker.unref();
     this.#worker.on('message', (answer: SigningAnswer) => this.#ordered.shift()?.resolve(answer));
@@ -138,10 +144,21 @@ class Thread {
     return this.#ordered.length;
   }
 
+  /** A question: whether it has signed anything since it was asked last, or since now. */
+  progress(): () => boolean {
+    let last = Atomics.load(this.#made, 0);
+    return () => {
+      const before = last;
+      last = Atomics.load(this.#made, 0);
+      return last !== before;
+    };
+  }
+
   sign(order: SigningOrder): Promise<SigningAnswer> {
     return new Promise((resolve, reject) => {
-      this.#ordered.push({ resolve, reject });
+      // what cannot be sent throws, and gets no answer: nothing may wait for one in its place
       this.#worker.postMessage(order);
+      this.#ordered.push({ resolve, reject });
     });
   }
 

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
+import type { Mechanism } from 'pkcs11js';
 import type { GrantId } from '../../../src/escrow/records/ids.js';
 import type { KeySpec } from '../../../src/escrow/records/keySpecs.js';
 import type { SignMechanism } from '../../../src/escrow/records/mechanisms.js';
+import { oldestCallMs } from '../../../src/token/cryptoki/attributes.js';
 import { importSpki } from '../../../src/token/service/findLongLived.js';
 import {
   packed,
@@ -17,6 +19,7 @@ import { LIMITS_MS } from '../../support/limits.js';
 import { programOf } from '../../support/runTs.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { enrolledSoftHsm } from '../../support/softhsm.js';
+import { letPass, until } from '../../support/waiting.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -39,6 +42,15 @@ afterAll(async () => {
   hsm.remove();
 });
 
+/** What threads are told that have no token. */
+const ORDER = { session: Buffer.alloc(8), key: Buffer.alloc(8), mechanism: { mechanism: 1 }, bytes: 64 };
+
+const atLeast = (ms: number): boolean => oldestCallMs() >= ms;
+const lessThan = (ms: number): boolean => oldestCallMs() < ms;
+
+/** The program of a thread beside this file. */
+const threadOf = (file: string): string => programOf(join(process.cwd(), 'test', 'token', 'cryptoki', file));
+
 interface Signing {
   readonly grant: GrantId;
   readonly spec: KeySpec;
@@ -55,9 +67,10 @@ async function signAll(
   { grant, spec }: Signing,
   mechanism: SignMechanism,
   made: Uint8Array[] = [],
+  by = token,
 ): Promise<readonly Uint8Array[]> {
   const data = messages.map((message) => signable(mechanism, message));
-  await token.lend(['sign'], (lent) =>
+  await by.lend(['sign'], (lent) =>
     lent.sign(grant, spec, mechanism, data, (signature) => made.push(signature)),
   );
   return made;
@@ -106,16 +119,63 @@ test('a grant that goes in the middle of a batch ends it: what was made before i
 });
 
 test('a thread that ends is told, and another takes its place', async () => {
-  const start = signingThreads(
-    programOf(join(process.cwd(), 'test', 'token', 'cryptoki', 'endingThread.ts')),
-    1,
-  );
-  const threads = start('no module');
-  const order = { session: Buffer.alloc(8), key: Buffer.alloc(8), mechanism: { mechanism: 1 }, bytes: 64 };
+  const threads = signingThreads(threadOf('endingThread.ts'), 1)('no module');
   for (let time = 0; time < 2; time += 1) {
-    const signing = threads.sign({ ...order, inputs: messages }, () => undefined);
+    const signing = threads.sign({ ...ORDER, inputs: messages }, () => undefined);
     await expect(signing).rejects.toThrow(SigningThreadEnded);
   }
+  await threads.close();
+});
+
+test('a long batch is no call that hangs: it is as old as the call that its thread is at', async () => {
+  const signing = await granted('rsa-2048');
+  let isSeen = false;
+  // each time by a new thread, which takes its time to begin
+  for (let left = 20; left > 0 && !isSeen; left -= 1) {
+    const start = signingThreads(PROGRAM, 1);
+    const opened = await hsm.open({ startSigning: start });
+    const made: Uint8Array[] = [];
+    const under = { way: true };
+    const signed = signAll(signing, 'RS256', made, opened).finally(() => (under.way = false));
+    let before = 0;
+    while (under.way && made.length === 0) {
+      const now = oldestCallMs();
+      isSeen ||= now < before;
+      before = now;
+      await letPass(1);
+    }
+    await signed;
+    await opened.close();
+  }
+  expect(isSeen).toBe(true);
+});
+
+test('a thread that signs on and on does not hang, and one that signs nothing does', async () => {
+  for (const [turns, isAsItIs] of [
+    [1_000_000, [atLeast, lessThan, atLeast, lessThan]],
+    [0, [atLeast, (ms: number) => atLeast(20 * ms)]],
+  ] as const) {
+    const threads = signingThreads(threadOf('silentThread.ts'), 1)('no module');
+    const signing = threads.sign({ ...ORDER, bytes: turns, inputs: messages }, () => undefined);
+    const ended = expect(signing).rejects.toThrow(SigningThreadEnded);
+    try {
+      for (const isSo of isAsItIs) await until(() => isSo(100));
+    } finally {
+      await threads.close();
+    }
+    await ended;
+    expect(oldestCallMs()).toBe(0);
+  }
+});
+
+test('an order that cannot be sent takes nobody else’s answer', async () => {
+  const threads = signingThreads(threadOf('answeringThread.ts'), 1)('no module');
+  const mechanism = { mechanism: 1, parameter: () => undefined } as unknown as Mechanism;
+  const wrong = threads.sign({ ...ORDER, mechanism, inputs: [] }, () => undefined);
+  await expect(wrong).rejects.toThrow('could not be cloned');
+  const made: Uint8Array[] = [];
+  await threads.sign({ ...ORDER, inputs: [Buffer.from('right')] }, (signature) => made.push(signature));
+  expect(made.map((signature) => Buffer.from(signature).toString())).toEqual(['right']);
   await threads.close();
 });
 
