@@ -43,8 +43,8 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
       stop();
       reject(new EscrowError('request-malformed', 'The body broke off.', { cause }));
     };
-    // what has ended before anybody listens says nothing any more
-    if (request.destroyed) breakOff();
+    // what has ended before anybody listens says nothing any more, and of what was let pass the rest is no body
+    if (request.destroyed || request.readableDidRead) breakOff();
     else request.on('data', take).on('end', end).on('error', breakOff).on('close', breakOff);
   });
 }
