@@ -25,7 +25,7 @@ const ROOMS = {
   notify: { rooms: ['escrow', 'system'], packages: ['nodemailer'] },
   cosigning: { rooms: ['escrow', 'log', 'system'] },
   daemon: {
-    rooms: ['http', 'notify', 'postgres', 'privatePostgres', 'token', 'cosigning', 'escrow', 'log'],
+    rooms: ['http', 'notify', 'postgres', 'privatePostgres', 'token', 'cosigning', 'escrow', 'log', 'system'],
     packages: ['koffi', 'winston', 'yaml', 'zod'],
   },
   client: {

@@ -66,6 +66,9 @@ export interface SigningThreadData {
   readonly made: Int32Array;
 }
 
+/** From so many signatures on another thread is worth the way there. */
+export const WORTH_A_THREAD = 4;
+
 /** So many threads, each of which runs `program` and is started when it is first needed. */
 export function signingThreads(program: string, count: number): StartSigningThreads {
   return (modulePath) => new Threads(program, count, modulePath);

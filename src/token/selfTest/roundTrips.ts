@@ -20,6 +20,7 @@ import { sealed } from '../../escrow/records/sealed.js';
 import { GCM } from '../profile/mechanisms.js';
 import type { OpenToken } from '../service/openToken.js';
 import { importSpki } from '../service/findLongLived.js';
+import { WORTH_A_THREAD } from '../cryptoki/signingThreads.js';
 import { signable, verifies } from './verifying.js';
 
 /** One way through the verbs, and whether what came out at the other end is what went in. */
@@ -260,12 +261,15 @@ async function grant(
     opened(await lent.raiseGrant({ grant: id, wrapped, spec, use, mechanisms: [mechanism] }));
     try {
       if (signs(mechanism)) {
-        let signature: Uint8Array = Buffer.alloc(0);
-        await lent.sign(id, spec, mechanism, [signable(mechanism, MESSAGE)], (made) => (signature = made));
-        requireTrue(
-          publicKey !== undefined && verifies(publicKey, mechanism, MESSAGE, signature),
-          'the signature',
-        );
+        const signatures: Uint8Array[] = [];
+        // one alone, and as many as go to a thread of their own
+        for (const times of [1, WORTH_A_THREAD]) {
+          const data = Array.from({ length: times }, () => signable(mechanism, MESSAGE));
+          await lent.sign(id, spec, mechanism, data, (signature) => signatures.push(signature));
+        }
+        const isGood = (signature: Uint8Array): boolean =>
+          publicKey !== undefined && verifies(publicKey, mechanism, MESSAGE, signature);
+        requireTrue(signatures.length === 1 + WORTH_A_THREAD && signatures.every(isGood), 'the signature');
         return;
       }
       const input = encryptFor(mechanism, publicKey, bytes);

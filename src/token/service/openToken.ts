@@ -152,7 +152,7 @@ async function enter(
     };
     return new ReadyToken(parts, { identity, log: logSpki, older }, forLog, async () => {
       const pairsEnded = pairMaker?.close();
-      await signingThreads?.close();
+      if (signingThreads !== undefined) await signingThreads.close();
       closeSessions();
       try {
         module.release();

@@ -8,6 +8,7 @@ import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../escrow/records/me
 import type { DecryptInput, Opened, TokenVerbs } from '../../escrow/ports/token.js';
 import { holding } from '../cryptoki/attributes.js';
 import type { Loan } from './loan.js';
+import { WORTH_A_THREAD } from '../cryptoki/signingThreads.js';
 import { type Mechanisms, GCM } from '../profile/mechanisms.js';
 import { objectNames } from '../objects/objectNames.js';
 import type { OpenParts } from '../objects/openParts.js';
@@ -68,9 +69,6 @@ export function operateVerbs(parts: OpenParts, loan: Loan): OperateVerbs {
   };
 }
 
-/** From so many signatures on another thread is worth the way there. */
-const MANY = 4;
-
 /** Signs in one session, and hands over each signature when it is made, or all that one thread has made. */
 async function signEach(
   { driver, signingThreads }: OpenParts,
@@ -80,7 +78,7 @@ async function signEach(
 ): Promise<void> {
   const bytes = signatureBytes(spec);
   const [first] = orders;
-  if (first !== undefined && signingThreads !== undefined && orders.length >= MANY) {
+  if (first !== undefined && signingThreads !== undefined && orders.length >= WORTH_A_THREAD) {
     const inputs = orders.map(({ input }) => input);
     await signingThreads.sign({ session, key, mechanism: first.mechanism, inputs, bytes }, made);
     return;
