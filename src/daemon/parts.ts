@@ -3,7 +3,7 @@ import type { Config } from './config.js';
 import type { OperatorLog } from './operatorLog.js';
 import type { TokenPrograms } from './startToken.js';
 
-/** Configuration and places of one daemon. Clocks and the program for pairs are for whoever starts it to choose. */
+/** Configuration and places of one daemon. Clocks, and the programs that work with the token, are for whoever starts it to choose. */
 export interface DaemonParts extends TokenPrograms {
   readonly config: Config;
   readonly configFile: string;

@@ -32,11 +32,11 @@ function sign(
   { session, key, mechanism, inputs, bytes }: SigningOrder,
   made: Int32Array,
 ): SigningAnswer {
-  const [inSession, with_] = [Buffer.from(session), Buffer.from(key)];
+  const [inSession, withKey] = [Buffer.from(session), Buffer.from(key)];
   const signatures: Uint8Array[] = [];
   try {
     for (const input of unpacked(inputs)) {
-      driver.C_SignInit(inSession, mechanism, with_);
+      driver.C_SignInit(inSession, mechanism, withKey);
       signatures.push(driver.C_Sign(inSession, Buffer.from(input), Buffer.alloc(bytes)));
       Atomics.add(made, 0, 1);
     }

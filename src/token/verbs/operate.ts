@@ -40,9 +40,11 @@ export function operateVerbs(parts: OpenParts, loan: Loan): OperateVerbs {
         done += 1;
         made(signature);
       };
-      return withGrant(grant, spec, (key) =>
+      await withGrant(grant, spec, (key) =>
         loan.step((session) => signEach(parts, { session, key, spec }, inputs.slice(done), note)),
       );
+      if (done !== data.length)
+        throw new EscrowError('internal', 'Not as many were signed as were asked for.');
     },
 
     decrypt: async (grant, spec, mechanism, input) => {
