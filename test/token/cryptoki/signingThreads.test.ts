@@ -184,6 +184,26 @@ test('an order that cannot be sent takes nobody else’s answer', async () => {
   await threads.close();
 });
 
+test('a batch of which fewer are signed than were asked for is a fault, and no answer', async () => {
+  const signing = await granted('ec-p256');
+  const opened = await hsm.open({
+    startSigning: () => ({
+      sign: (_order, made) => {
+        made(Buffer.alloc(64));
+        return Promise.resolve();
+      },
+      close: () => Promise.resolve(),
+    }),
+  });
+  try {
+    const made: Uint8Array[] = [];
+    await expect(signAll(signing, 'ES256', made, opened)).rejects.toMatchObject({ code: 'internal' });
+    expect(made).toHaveLength(1);
+  } finally {
+    await opened.close();
+  }
+});
+
 test('byte strings come out of a row as they went in', () => {
   const items = [0, 1, 64, 0, 7].map((length) => random.bytes(length));
   expect(unpacked(packed(items)).map((item) => Buffer.from(item))).toEqual(
