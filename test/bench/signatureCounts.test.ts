@@ -41,6 +41,8 @@ let statements: SentStatements;
 let token: TokenCalls;
 let certified: CertifiedClient;
 let grant: string;
+/** Of a key of its own, with a rate. */
+let rated: string;
 
 beforeAll(async () => {
   token = listenToToken();
@@ -52,9 +54,8 @@ beforeAll(async () => {
   await system.applyRules(RULES.slice(0, 1).map((rule) => ({ ...(rule as object), operate })));
   const inForce = await documentInForce(system);
   await putInForce(system, withPrincipal(inForce, 'app', { certificates: [thumbprintOf(certificate.cert)] }));
-  const { key } = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
-  const { recovery } = await askToOperate(system, key, signingScope({ maxUses }));
-  grant = grantOf(await agree(system, recovery));
+  grant = await granted({ maxUses });
+  rated = await granted({ maxUses, rate: { uses: maxUses, per: 'PT1H' } });
   const ca = readFileSync(join(system.directory, 'server.crt'), 'utf8');
   certified = EscrowClient.byCertificate(
     new HttpsConnection({ url: system.url(), ca, deadlineMs: 60_000, certificate }),
@@ -84,15 +85,16 @@ function seldom({ place }: SoftHsm): Readonly<Record<string, unknown>> {
 }
 
 type Signs = Pick<CertifiedClient, 'sign'>;
-const CLIENTS = [
-  ['with a client certificate', (): Signs => certified],
-  ['with a signed request', (): Signs => system.client('app')],
+const CALLS = [
+  ['with a client certificate', () => sign(certified, 1), () => sign(certified, 10)],
+  ['with a signed request', () => sign(system.client('app'), 1), () => sign(system.client('app'), 10)],
+  ['under a rate', () => sign(certified, 1, rated), () => sign(certified, 10, rated)],
 ] as const;
 
-test.each(CLIENTS)(
+test.each(CALLS)(
   'a signature %s reads nothing: what it is decided by is at hand, and claimed with its appends',
-  async (_how, client) => {
-    const { reads, transactions, often } = await besidesAppends(() => sign(client(), 1));
+  async (_how, one) => {
+    const { reads, transactions, often } = await besidesAppends(one);
     expect({ often, isMore: reads > MOST_READS || transactions > MOST_READS }).toEqual({
       often,
       isMore: false,
@@ -107,10 +109,10 @@ test('a read more for each signature is seen', async () => {
   expect(reads).toBeGreaterThan(MOST_READS);
 });
 
-test.each(CLIENTS)('a signature %s, and a batch, appends twice and no more', async (_how, client) => {
-  for (const messages of [1, 10]) {
+test.each(CALLS)('a signature %s, and a batch, appends twice and no more', async (_how, one, ten) => {
+  for (const call of [one, ten]) {
     statements.take();
-    for (let time = 0; time < FEW; time += 1) await sign(client(), messages);
+    for (let time = 0; time < FEW; time += 1) await call();
     const appended = statements.take().filter(({ by }) => by === 'journal');
     expect(appended.length / FEW).toBeLessThanOrEqual(MOST_APPENDS);
     expect(appended.filter(({ begins }) => begins).length / FEW).toBeLessThanOrEqual(MOST_APPENDS);
@@ -131,10 +133,16 @@ test('a signature is one of the token: the key is not looked for, nor anything a
   expect(others).toEqual([]);
 });
 
-async function sign(client: Signs, messages: number): Promise<void> {
+async function granted(scope: Parameters<typeof signingScope>[0]): Promise<string> {
+  const { key } = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
+  const { recovery } = await askToOperate(system, key, signingScope(scope));
+  return grantOf(await agree(system, recovery));
+}
+
+async function sign(client: Signs, messages: number, by = grant): Promise<void> {
   const message = Buffer.from('an invoice').toString('base64url');
   const order = { mechanism: 'ES256', messages: Array.from({ length: messages }, () => message) } as const;
-  const { result } = await client.sign(grant, order);
+  const { result } = await client.sign(by, order);
   expect(result.signatures).toHaveLength(messages);
 }
 

@@ -11,7 +11,6 @@ import type { Damage } from '../damage.js';
 import { fateOf } from './commitFate.js';
 import { faultOf } from '../faults.js';
 import type { FollowedLog } from '../log/followed.js';
-import type { LockedRows } from './lockedRows.js';
 import type { InstanceLease } from './instances.js';
 import { readOpenActs } from './openActs.js';
 import { isPlain, recordPlain } from './plainBatch.js';
@@ -55,8 +54,6 @@ const batchLimitBytes = 4 * 1024 * 1024;
 const worthwhile = 16;
 /** How often a batch is tried as it is when other transactions are in its way; then its writes are tried apart. */
 const contentionLimit = 5;
-/** Grants that are remembered for having a rate. */
-const ratedLimit = 10_000;
 
 /**
  * Groups what is appended: while a batch is being recorded, all that comes waits and is the next one. There is one
@@ -67,7 +64,6 @@ export class PostgresJournal implements Journal {
   readonly #options: JournalOptions;
   readonly #keeper: AppenderKeeper;
   readonly #waiters: Waiters;
-  readonly #rated = new Set<string>();
   #queue: Waiting[] = [];
   #leader: Promise<void> | undefined;
   #size: number;
@@ -175,7 +171,7 @@ export class PostgresJournal implements Journal {
   }
 
   #isPlain(waiting: Waiting | undefined): boolean {
-    return waiting !== undefined && isPlain(waiting.write, this.#rated);
+    return waiting !== undefined && isPlain(waiting.write);
   }
 
   /** Sends all that records these: of what was sent, nothing waits for this side any more when it resolves. */
@@ -188,8 +184,7 @@ export class PostgresJournal implements Journal {
   async #launchJudged(appender: Appender, taken: readonly Waiting[]): Promise<Flight> {
     const begun = beginBatch(appender.send, writesOf(taken), this.#options.clocks);
     try {
-      const locked = await this.#inTime(appender, begun.locked);
-      this.#rememberRated(locked);
+      await this.#inTime(appender, begun.locked);
       const waiting = taken.filter(({ settled }) => !settled);
       const { outcome } = await writeBatch(appender.send, this.#options.writer, begun, writesOf(waiting));
       return this.#flight({ appender, waiting, isPlain: false }, outcome);
@@ -311,12 +306,6 @@ export class PostgresJournal implements Journal {
         appender.cut();
       }
     }
-  }
-
-  /** Grants with a rate are for the judge, always. */
-  #rememberRated({ grants }: LockedRows): void {
-    for (const [id, { rate }] of grants) if (rate !== undefined) this.#rated.add(id);
-    if (this.#rated.size > ratedLimit) this.#rated.clear();
   }
 
   /** Waits for what was sent, and cuts the connection when that takes longer than anybody waits for it. */

@@ -6,21 +6,20 @@ import { requestDigest, type Send, type Statement } from './lockedRows.js';
 import type { SignedBatch, Writer } from '../log/writer.js';
 
 /**
- * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 014) counts itself:
- * that its request is new, that its grant has the uses left, that its caller's policy is in force, and that its act is open.
- * Of grants with a rate only the judge knows; `rated` are those that are known to have one.
+ * Whether nothing has to be judged about a write but what `append_plain` in the database (migration 026) counts itself:
+ * that its request is new, that its grant and its rate have the uses left, that its caller's policy is in force, and that its
+ * act is open.
  */
-export function isPlain({ claims, changes }: JournalWrite, rated: ReadonlySet<string>): boolean {
-  return changes.length === 0 && claims.every((claim) => isPlainClaim(claim, rated));
+export function isPlain({ claims, changes }: JournalWrite): boolean {
+  return changes.length === 0 && claims.every(isPlainClaim);
 }
 
-function isPlainClaim(claim: Claim, rated: ReadonlySet<string>): boolean {
-  switch (claim.claim) {
+function isPlainClaim({ claim }: Claim): boolean {
+  switch (claim) {
     case 'request-unused':
     case 'policy-in-force':
-      return true;
     case 'uses-counted':
-      return !rated.has(claim.grant);
+      return true;
     case 'alone-on-recovery':
     case 'idempotency-key-free':
       return false;

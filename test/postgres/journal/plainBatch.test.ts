@@ -10,6 +10,7 @@ import {
 } from '../../../src/postgres/journal/binaryArrays.js';
 import type { Database } from '../../../src/postgres/database.js';
 import type { Send } from '../../../src/postgres/journal/lockedRows.js';
+import { takeUses, type Rate, type RecentUses } from '../../../src/escrow/records/rate.js';
 import { recordPlain } from '../../../src/postgres/journal/plainBatch.js';
 import type { Writer } from '../../../src/postgres/log/writer.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
@@ -84,13 +85,14 @@ describe('a plain batch', () => {
   });
 
   const grant = aGrant();
-  const rated = aGrant({ scope: { ...grant.scope, rate: { uses: 3, perMs: 1000 } } });
+  const rated = aGrant({ scope: { ...grant.scope, maxUses: 9, rate: { uses: 3, perMs: 64_000 } } });
   const use = (of: typeof grant, uses: number, at = of.startsAt): Claim => ({
     claim: 'uses-counted',
     grant: of.id,
     uses,
     at,
   });
+  const sliceLater = new Date(rated.startsAt.getTime() + 1000);
   const opened = writeOf('opens');
   const cases: readonly (readonly [string, JournalWrite])[] = [
     ['a request that was seen', writeOf('opens', { claims: [request('seen')] })],
@@ -98,7 +100,11 @@ describe('a plain batch', () => {
     ['a use before the grant starts', writeOf('opens', { claims: [use(grant, 1, new Date(0))] })],
     ['a use when the grant has expired', writeOf('opens', { claims: [use(grant, 1, grant.expiresAt)] })],
     ['uses of an unknown grant', writeOf('opens', { claims: [use(aGrant(), 1)] })],
-    ['uses of a grant with a rate', writeOf('opens', { claims: [use(rated, 1)] })],
+    ['more uses than a rate allows', writeOf('opens', { claims: [use(rated, 4)] })],
+    [
+      'uses of two slices of a rate',
+      writeOf('opens', { claims: [use(rated, 1), use(rated, 1, sliceLater)] }),
+    ],
     ['a caller of another policy', writeOf('opens', { claims: [inForce(1)] })],
     ['an act that is not open', writeOf('closes')],
     ['an act that is closed twice', writeOf('closes', { id: opened.id })],
@@ -167,20 +173,105 @@ describe('a plain batch', () => {
     await appender.close();
   });
 
-  it('counts the uses of a grant with a rate by its rate, whoever else is in the batch', async () => {
+  it('counts the uses of a grant with a rate by its rate, with those of others', async () => {
+    const changes = [grant, rated].map((each) => ({ change: 'grant-created', grant: each }) as const);
+    await database.journal.append(writeOf('alone', { changes }));
+    const uses = [use(rated, 2), use(grant, 1), use(rated, 1)];
+    await recordTogether(...uses.map((claim) => writeOf('opens', { claims: [claim] })));
+    const { scope, startsAt } = rated;
+    const recent = takeUses(scope.rate ?? { uses: 0, perMs: 1 }, [], 3, startsAt);
+    expect(await database.store.findGrant(rated.id)).toMatchObject({ used: 3, recent });
+    expect(await database.store.findGrant(grant.id)).toMatchObject({ used: 1, recent: [] });
+  });
+
+  it('leaves to the judge those that are too many for a rate, and nobody else suffers from them', async () => {
     await database.journal.append(writeOf('alone', { changes: [{ change: 'grant-created', grant: rated }] }));
-    const uses = (): readonly JournalWrite[] =>
-      Array.from({ length: 3 }, () => writeOf('opens', { claims: [use(rated, 1)] }));
     const round = async (): Promise<readonly boolean[]> => {
+      const uses = Array.from({ length: 2 }, () => writeOf('opens', { claims: [use(rated, 1)] }));
       const settled = await Promise.allSettled(
-        [...uses(), writeOf('alone')].map((write) => database.journal.append(write)),
+        [...uses, writeOf('alone')].map((write) => database.journal.append(write)),
       );
       return settled.map(({ status }) => status === 'fulfilled');
     };
-    expect(await round()).toEqual([true, true, true, true]);
-    expect(await round()).toEqual([false, false, false, true]);
+    expect(await round()).toEqual([true, true, true]);
+    expect(await round()).toEqual([true, false, true]);
+    expect(await round()).toEqual([false, false, true]);
     expect((await database.store.findGrant(rated.id))?.used).toBe(3);
   });
+});
+
+describe('the rates that the database counts', () => {
+  const RATES: readonly Rate[] = [
+    { uses: 3, perMs: 1 },
+    { uses: 5, perMs: 63 },
+    { uses: 20, perMs: 1000 },
+    { uses: 7, perMs: 64_000 },
+    { uses: 1000, perMs: 86_400_000 },
+  ];
+
+  it.each(RATES)('are those of the judge: $uses in $perMs ms', async (rate) => {
+    const draw = chance(`rate of ${rate.uses} in ${rate.perMs}`);
+    let recent: RecentUses = [];
+    let nowMs = Date.parse('2026-03-01T00:00:00.000Z');
+    let refused = 0;
+    for (let step = 0; step < 200; step += 1) {
+      // sometimes the clock goes back
+      nowMs += draw.below(Math.ceil((3 * rate.perMs) / rate.uses)) - draw.below(2);
+      const uses = 1 + draw.below(Math.ceil(rate.uses / 4));
+      const next = takeUses(rate, recent, uses, new Date(nowMs));
+      expect(await recentWith(rate, recent, uses, nowMs, nowMs)).toEqual(next ?? null);
+      if (next === undefined) refused += 1;
+      recent = next ?? recent;
+    }
+    expect(refused).toBeGreaterThan(0);
+    expect(refused).toBeLessThan(200);
+  });
+
+  it('are never more than the judge allows when the uses are not of one instant', async () => {
+    const rate = { uses: 10, perMs: 6400 };
+    const draw = chance('uses of a while');
+    let recent: RecentUses = [];
+    let nowMs = Date.parse('2026-03-01T00:00:00.000Z');
+    const seen = { taken: 0, left: 0 };
+    for (let step = 0; step < 200; step += 1) {
+      nowMs += draw.below(400);
+      const times = Array.from({ length: 1 + draw.below(3) }, () => nowMs + draw.below(60)).sort(
+        (a, b) => a - b,
+      );
+      const [first = nowMs] = times;
+      const found = await recentWith(rate, recent, times.length, first, times.at(-1) ?? first);
+      if (found === null) seen.left += 1;
+      else {
+        seen.taken += 1;
+        let judged: RecentUses | undefined = recent;
+        for (const atMs of times) judged = judged && takeUses(rate, judged, 1, new Date(atMs));
+        expect(judged).toBeDefined();
+        recent = found;
+      }
+      nowMs = times.at(-1) ?? nowMs;
+    }
+    expect(Math.min(seen.taken, seen.left)).toBeGreaterThan(10);
+  });
+
+  let client: Client;
+  beforeEach(async () => {
+    client = await connected();
+  });
+  afterEach(() => client.end());
+
+  async function recentWith(
+    rate: Rate,
+    recent: RecentUses,
+    uses: number,
+    sinceMs: number,
+    untilMs: number,
+  ): Promise<RecentUses | null> {
+    const { rows } = await client.query<{ recent: RecentUses | null }>(
+      'select recent_with($1, $2, $3, $4, $5) as recent',
+      [JSON.stringify(rate), JSON.stringify(recent), uses, new Date(sinceMs), new Date(untilMs)],
+    );
+    return rows[0]?.recent ?? null;
+  }
 });
 
 it('two daemons in the same instant would have the same index if a plain batch did not lock the head', async () => {
