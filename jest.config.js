@@ -15,7 +15,7 @@ const config = {
     ],
   },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
-  transformIgnorePatterns: ['/node_modules/(?!jose/)'],
+  transformIgnorePatterns: ['/node_modules/(?!(jose|age-encryption|@noble|@scure)/)'],
   // What needs longer says so, and why: test/support/limits.ts.
   testTimeout: 30_000,
   maxWorkers: 2,

@@ -2,10 +2,10 @@ import type { Anchorage } from '../escrow/ports/log.js';
 import type { CheckpointSigner, Certifier } from '../escrow/ports/signers.js';
 import { type Database, openDatabase } from '../postgres/database.js';
 import type { Follow } from '../postgres/log/followedState.js';
-import { type Cluster, startCluster } from '../privatePostgres/cluster.js';
 import { systemClock } from './clock.js';
 import { reasonsOf } from './operatorLog.js';
 import type { DaemonParts } from './parts.js';
+import { startPrivateCluster } from './privateCluster.js';
 
 /** DATABASE_URL's server, or the private cluster in the configured directory. */
 export async function startDatabase(
@@ -43,21 +43,10 @@ export async function startDatabase(
     const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };
     database = await openDatabase({ ...common, ...owner, daemon: config.databaseUrl });
   } else {
-    const { directory, binaries, runAs } = config.database;
-    const cluster: Cluster = await startCluster({
-      directory,
-      packageDirectory,
-      ...(binaries === undefined ? {} : { binariesDirectory: binaries }),
-      ...(runAs === undefined ? {} : { runAs }),
-      ...(config.searchPath === undefined ? {} : { searchPath: config.searchPath }),
-      startTimeoutMs: CLUSTER_START_MS,
-      stopTimeoutMs: CLUSTER_STOP_MS,
-      log: lines,
-      onLost: (loss) => {
-        if (loss.state === 'taken') fail(loss.cause);
-        else
-          log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
-      },
+    const cluster = await startPrivateCluster(config, packageDirectory, lines, (loss) => {
+      if (loss.state === 'taken') fail(loss.cause);
+      else
+        log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
     });
     stack.push(() => cluster.stop());
     database = await openDatabase({
@@ -70,6 +59,3 @@ export async function startDatabase(
   stack.push(() => database.close());
   return database;
 }
-
-const CLUSTER_START_MS = 60000;
-const CLUSTER_STOP_MS = 30000;

@@ -3,28 +3,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ClusterError, ClusterInUse } from './errors.js';
 import { backOffMs } from '../system/backOff.js';
 import { messageOf } from '../system/errors.js';
-import { tryLock, type ConnectionSettings, type HeldLock } from './lock.js';
+import { connectionsTo, type ClusterConnections } from './connections.js';
+import { tryLock, type HeldLock } from './lock.js';
 import { markReady } from './paths.js';
-import { daemonRole, databaseName, ownerRole, sweepDrafts } from './initialise.js';
-import {
-  boundLog,
-  findPostmaster,
-  launch,
-  logFile,
-  logTail,
-  port,
-  shutDown,
-  type Launched,
-} from './postmaster.js';
+import { sweepDrafts } from './initialise.js';
+import { boundLog, findPostmaster, launch, logFile, logTail, shutDown, type Launched } from './postmaster.js';
 import { prepare, type Prepared } from './prepare.js';
 import type { ClusterOptions } from './options.js';
 
 /** A private PostgreSQL that runs, is supervised, and is this daemon's alone. */
-export interface Cluster {
-  /** The role that owns the database and its schema: runs migrations. No superuser. */
-  readonly owner: ConnectionSettings;
-  /** The role the daemon works as: it may connect, and do what migrations grant it. */
-  readonly daemon: ConnectionSettings;
+export interface Cluster extends ClusterConnections {
   /** The server's own log file. */
   readonly logFile: string;
   /** Shuts the server down and lets go of the cluster; resolves when the process is gone. Once, however often called. */
@@ -76,7 +64,7 @@ async function bringUp(prepared: Prepared, plannedSocket: string, deadline: numb
   for (let pauseMs = 10; ; pauseMs = Math.min(2 * pauseMs, 200)) {
     const running = await findPostmaster(paths.data);
     const socketDirectory = running?.socketDirectory ?? plannedSocket;
-    const attempt = await tryLock(connection(prepared, socketDirectory).owner);
+    const attempt = await tryLock(connectionsTo(prepared.passwords, socketDirectory).owner);
     if (attempt.state === 'held') return { lock: attempt.lock, socketDirectory };
     if (attempt.state === 'taken') throw new ClusterInUse(options.directory);
 
@@ -127,7 +115,7 @@ function supervise(prepared: Prepared, held: Held): Cluster {
     await last.lock.release();
   };
   return {
-    ...connection(prepared, held.socketDirectory),
+    ...connectionsTo(prepared.passwords, held.socketDirectory),
     logFile: logFile(paths),
     stop: async () => (stopped ??= stop()),
   };
@@ -174,15 +162,4 @@ async function bringBack(prepared: Prepared, socketDirectory: string): Promise<H
     onLost({ state: 'taken', cause: error });
     return 'taken';
   }
-}
-
-function connection(
-  prepared: Prepared,
-  host: string,
-): { owner: ConnectionSettings; daemon: ConnectionSettings } {
-  const { passwords } = prepared;
-  return {
-    owner: { host, port, user: ownerRole, password: passwords.owner, database: databaseName },
-    daemon: { host, port, user: daemonRole, password: passwords.daemon, database: databaseName },
-  };
 }

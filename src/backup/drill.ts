@@ -1,0 +1,115 @@
+import { execFile } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Writable } from 'node:stream';
+import { promisify } from 'node:util';
+import winston from 'winston';
+
+import { readConfig } from '../daemon/config.js';
+import { startDaemon } from '../daemon/daemon.js';
+import type { OperatorLog } from '../daemon/operatorLog.js';
+import { PAIR_PROGRAM } from '../pairProgram.js';
+import { messageOf } from '../system/errors.js';
+import { writeNewFile } from '../system/files.js';
+import { SIGNING_PROGRAM } from '../token/cryptoki/signingThread.js';
+import { BackupError } from './faults.js';
+import type { Restored } from './restore.js';
+
+/** What a restored system did when it was started. */
+export interface DrillReport {
+  /** Entries of the log, which holds against its checkpoint and what the token remembers of it. */
+  readonly entries: number;
+  readonly keys: number;
+  /** Token objects that the records name and the token of the backup does not hold: grants and one-time keys made after it. */
+  readonly missing: readonly string[];
+}
+
+/**
+ * Starts the restored system by itself, with the restored token, and stops it again: the token proves itself, the log is checked
+ * against its checkpoint and the token's anchor, and house is kept once. It listens on a port of this host that nobody was told of,
+ * tells nobody and asks no witness. `pin` is zeroed.
+ *
+ * @throws BackupError when the token is not in the backup, or the system does not start: with why.
+ */
+export async function drill(
+  { about, manifest, configFile }: Restored,
+  pin: Buffer,
+  parts: {
+    readonly packageDirectory: string;
+    readonly environment: Readonly<Record<string, string | undefined>>;
+  },
+): Promise<DrillReport> {
+  if (!about.token.included)
+    throw new BackupError(
+      'the token is not in this backup: restore it with a token of its own, never with the one in use, and start the daemon there',
+    );
+  const directory = dirname(configFile);
+  const lines: Line[] = [];
+  try {
+    await writeNewFile(join(directory, 'user.pin'), pin, 0o600);
+    pin.fill(0);
+    await ownCertificate(directory);
+    const ownDatabase = { DATABASE_URL: undefined, DATABASE_OWNER_URL: undefined };
+    const config = readConfig(configFile, { ...parts.environment, ...ownDatabase });
+    const daemon = await startDaemon({
+      config: {
+        ...config,
+        listen: { host: '127.0.0.1', port: 0 },
+        management: 'off',
+        tls: { certificate: join(directory, 'drill.crt'), key: join(directory, 'drill.key') },
+        token: { ...config.token, pinFile: join(directory, 'user.pin') },
+        witnesses: [],
+        notifications: { allowHosts: [], pollMs: config.notifications.pollMs, webhooks: [] },
+      },
+      ...{ configFile, packageDirectory: parts.packageDirectory },
+      ...{ pairProgram: PAIR_PROGRAM, signingProgram: SIGNING_PROGRAM },
+      log: keepingLog(lines),
+    });
+    await daemon.stop();
+  } catch (error) {
+    throw new BackupError(`the restored system does not start: ${messageOf(error)}`, { cause: error });
+  } finally {
+    await rm(join(directory, 'user.pin'), { force: true });
+  }
+  const missing = lines.find(({ alarm }) => alarm === 'token-object-missing')?.objects ?? '';
+  return {
+    entries: manifest.rows['log_entry'] ?? 0,
+    keys: manifest.rows['deposit'] ?? 0,
+    missing: missing.split(' ').filter((name) => name !== ''),
+  };
+}
+
+interface Line {
+  readonly alarm?: string;
+  readonly objects?: string;
+}
+
+function keepingLog(lines: Line[]): OperatorLog {
+  const stream = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      lines.push(JSON.parse(chunk.toString('utf8')) as Line);
+      done();
+    },
+  });
+  return winston.createLogger({
+    level: 'info',
+    format: winston.format.json(),
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- winston's own transport, by its own types
+    transports: [new winston.transports.Stream({ stream })],
+  });
+}
+
+async function ownCertificate(directory: string): Promise<void> {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  const files = ['-keyout', join(directory, 'drill.key'), '-out', join(directory, 'drill.crt')];
+  await promisify(execFile)('openssl', [
+    'req',
+    '-x509',
+    ...key,
+    '-days',
+    '1',
+    '-subj',
+    '/CN=drill',
+    ...files,
+  ]);
+}
