@@ -142,7 +142,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
     }
     const notifications = await openNotifications(config.notifications, escrow, database.outbox, log);
-    stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, config.housekeepingMs));
+    const paces = { everyMs: config.housekeepingMs, tokenEveryMs: config.inventoryMs };
+    stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, paces));
     const stopWatchingObjects = watchObjects({
       look: () => unaccountedObjects({ escrow, token }),
       everyMs: config.inventoryMs,

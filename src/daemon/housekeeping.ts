@@ -1,13 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Housekeeping, keepHouse } from '../escrow/acts/housekeeping.js';
-import { STRAY_FOR_MS, type StraysSeen } from '../escrow/acts/strays.js';
+import { HouseMemory } from '../escrow/acts/houseMemory.js';
+import { STRAY_FOR_MS } from '../escrow/acts/strays.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { Database } from '../postgres/database.js';
 import type { AlarmBook } from './health.js';
 import { type OperatorLog, reasonsOf } from './operatorLog.js';
 
-/** Keeps house once before serving and then regularly. Returns how to stop it. */
+/**
+ * Keeps house once before serving and then every `everyMs`; the whole token is looked through at the start, when there is reason
+ * to, and every `tokenEveryMs`. Returns how to stop it.
+ */
 export async function keepHouseRegularly(
   {
     escrow,
@@ -20,13 +24,13 @@ export async function keepHouseRegularly(
     readonly alarms: AlarmBook;
     readonly log: OperatorLog;
   },
-  everyMs: number,
+  { everyMs, tokenEveryMs }: { readonly everyMs: number; readonly tokenEveryMs: number },
 ): Promise<() => Promise<void>> {
   let missed = '';
   let contradicted = '';
-  const seen: StraysSeen = new Map();
+  const memory = new HouseMemory(tokenEveryMs);
   const round = async (): Promise<Housekeeping> => {
-    const done = await keepHouse(escrow, database.journal, seen);
+    const done = await keepHouse(escrow, database.journal, memory);
     const missing = done.missing.join(' ');
     if (missing !== missed && missing !== '')
       log.error('the token does not hold what the records say that it holds', {
@@ -65,7 +69,7 @@ export async function keepHouseRegularly(
   const stopping = new AbortController();
   const rounds = (async (): Promise<void> => {
     // what may be a stray is looked at again as soon as it can be told
-    const nextMs = (): number => (seen.size > 0 ? Math.min(everyMs, STRAY_FOR_MS) : everyMs);
+    const nextMs = (): number => (memory.token.strays.size > 0 ? Math.min(everyMs, STRAY_FOR_MS) : everyMs);
     while (await pausedFor(nextMs(), stopping.signal)) {
       await round().catch((error: unknown) => {
         log.warn('housekeeping failed; it is tried again', { reason: reasonsOf(error) });

@@ -28,7 +28,7 @@ export interface Escrow {
   readonly grants: CheckedGrants;
   readonly owners: OwnerChains;
   readonly openRequests: OpenRequests;
-  readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing'>;
+  readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing' | 'openings'>;
   readonly statements: StatementVerifier;
   readonly identity: IdentityVerifier;
   readonly clock: Clock;

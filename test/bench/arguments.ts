@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { CELL_WORDS } from './load/cells.js';
+import { CELL_WORDS, GROWTH_WORDS } from './load/cells.js';
 
 /** The arguments ask for nothing that there is; the message says which. */
 export class UsageError extends Error {
@@ -43,9 +43,10 @@ export function askedOf<Name extends string>(argv: readonly string[], known: rea
     return found;
   });
   const only = values.only.split(',').filter((word) => word !== '');
-  const unknown = only.find((word) => !CELL_WORDS.includes(word));
+  const words: readonly string[] = [...CELL_WORDS, ...GROWTH_WORDS];
+  const unknown = only.find((word) => !words.includes(word));
   if (unknown !== undefined)
-    throw new UsageError(`--only does not know "${unknown}": it knows ${CELL_WORDS.join(', ')}`);
+    throw new UsageError(`--only does not know "${unknown}": it knows ${words.join(', ')}`);
   return {
     names: names.length === 0 ? known : names,
     seconds: numberOf('seconds', values.seconds, (value) => value > 0 && value <= 600),

@@ -48,6 +48,7 @@ of parts:
   --rounds N      of the whole daemon: how often all of it is measured, interleaved (3)
   --only WORDS    sign: of each choice what is named, with commas between: p256, rsa2048, rsa3072,
                   single, batch, certificate, signed, and 1, 8 or 32 clients
+                  growth: of grants, deposits and entries only what is named grows
   --scale N       growth: to this part of 10,000 grants, 100,000 deposits and 1,000,000 entries (1)
   --check         of the whole daemon: judges the figures as well
   --json          for a program

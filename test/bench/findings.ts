@@ -9,7 +9,7 @@ export interface How {
   readonly seconds: number;
   /** How often all of what a bench of the whole daemon measures is measured. */
   readonly rounds: number;
-  /** Words that select what a bench of signatures measures; all of it, where there is none. */
+  /** Words that select what a bench of signatures measures, and what one of growth has grow; all of it, where there is none. */
   readonly only: readonly string[];
   /** The part of its full size that a bench of growth has its state grow to. */
   readonly scale: number;

@@ -1,5 +1,7 @@
 import { cancelRecovery, vetoRecovery } from '../../src/escrow/acts/endRecovery.ts';
 import { EscrowError } from '../../src/escrow/records/errors.js';
+import { HouseMemory } from '../../src/escrow/acts/houseMemory.js';
+import type { Housekeeping } from '../../src/escrow/acts/housekeeping.js';
 import { keepHouse } from '../../src/escrow/acts/housekeeping.js';
 import type { Journal } from '../../src/escrow/ports/journal.js';
 import { noticesAbout } from '../../src/escrow/notices/facts.js';
@@ -188,6 +190,53 @@ test.each(Object.entries(INTENTS))(
     expect(await told(world)).toEqual(['dave', 'dora', 'dana']);
   },
 );
+
+test('a request about which nobody is to be told yet is not read round by round, where there are many: some of them in turn', async () => {
+  const REQUESTS = 40;
+  const ROUNDS = 5;
+  const { world, keys } = await worldOf(...Array.from({ length: REQUESTS }, () => three));
+  const recoveries: Recovery[] = [];
+  for (const key of keys) {
+    const recovery = await ask({ world, keys: [key] }, lasting);
+    for (const by of ['dana', 'dave']) await intend(world, by, recovery);
+    recoveries.push(recovery);
+  }
+  const { store } = world.escrow;
+  const findRecovery = store.findRecovery.bind(store);
+  const read = new Set<string>();
+  store.findRecovery = (id) => {
+    read.add(id);
+    return findRecovery(id);
+  };
+  const memory = new HouseMemory();
+  const round = async (): Promise<Housekeeping> => {
+    read.clear();
+    return keepHouse(world.escrow, world.journal, memory);
+  };
+  await round();
+  expect(read.size).toBe(REQUESTS);
+  const inTurn = new Set<string>();
+  for (let at = 0; at < ROUNDS; at += 1) {
+    await round();
+    expect(read.size).toBeLessThan(REQUESTS / 2);
+    for (const id of read) inTurn.add(id);
+  }
+  expect(inTurn.size).toBe(REQUESTS);
+  // what contradicts the log is found when its turn comes, and named in every round from then on
+  const touched = recoveries[7];
+  if (touched === undefined) throw new Error('there is a request');
+  TOUCHED['its row has another reason'](world, world.recoveries.get(touched.id) ?? touched);
+  const named: boolean[] = [];
+  for (let at = 0; at < 2 * ROUNDS; at += 1)
+    named.push((await round()).contradictions.some(({ id }) => id === touched.id));
+  const first = named.indexOf(true);
+  expect(first).toBeGreaterThanOrEqual(0);
+  expect(first).toBeLessThan(ROUNDS);
+  expect(named.slice(first)).not.toContain(false);
+  // when the delay is over they are told, all of them and in one round
+  pass(world, HOUR_MS);
+  expect((await round()).reminded).toBe(REQUESTS - 1);
+});
 
 const ENDS = {
   'a veto': ({ escrow }, { id }) =>

@@ -121,12 +121,14 @@ export async function ask(
     readonly who?: string;
     readonly use?: 'sign' | 'decrypt';
     readonly maxUses?: number;
+    readonly durationMs?: number;
   } = {},
 ): Promise<Recovery> {
   const { rate, validForMs = MINUTE_MS, who = 'ann', use = 'sign', maxUses = 1 } = order;
+  const { durationMs } = { durationMs: SCOPE.durationMs, ...order };
   const operations = [use];
   const mechanisms = [use === 'sign' ? ('RS256' as const) : ('RSA-OAEP' as const)];
-  const scope = { ...SCOPE, operations, mechanisms, rate, maxUses };
+  const scope = { ...SCOPE, operations, mechanisms, rate, maxUses, durationMs };
   const asked = { purpose: 'operate', scope } as const;
   return (await requestRecovery(world.escrow, callOf(who), { keys, reason: 'left', validForMs, asked }))
     .answer;

@@ -1,4 +1,4 @@
-import type { StraysSeen } from '../../src/escrow/acts/strays.js';
+import { HouseMemory } from '../../src/escrow/acts/houseMemory.js';
 import { createHmac } from 'node:crypto';
 
 import type { Escrow } from '../../src/escrow/escrow.js';
@@ -339,6 +339,7 @@ function symbolicToken(
       requireInService();
       return use(Object.fromEntries(working));
     },
+    openings: 1,
     standing: async () => {
       requireInService();
       return Promise.resolve({ transports: [...transports], grants: [...raised] });
@@ -348,10 +349,12 @@ function symbolicToken(
 }
 
 /** As a round before left it: whatever stands in the token and is a stray was one long ago. */
-export function strayLongAgo({ device }: Pick<SymbolicWorld, 'device'>): StraysSeen {
+export function strayLongAgo({ device }: Pick<SymbolicWorld, 'device'>): HouseMemory {
   const labels = [
     ...[...device.transports].map((id) => `transport:${id}`),
     ...[...device.grants].map((id) => `grant:${id}`),
   ];
-  return new Map(labels.map((label) => [label, 0]));
+  const memory = new HouseMemory();
+  for (const label of labels) memory.token.strays.set(label, 0);
+  return memory;
 }

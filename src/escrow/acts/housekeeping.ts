@@ -10,17 +10,19 @@ import { certifyGrants } from '../rules/grantCertificate.js';
 import { type GrantId, type RecoveryId, idsOf } from '../records/ids.js';
 import type { Journal } from '../ports/journal.js';
 import { aloneOn } from '../ports/journal.js';
+import { HouseMemory } from './houseMemory.js';
 import { forgetReleases } from './keptReleases.js';
 import type { FollowedLog, GrantFacts, RequestFacts } from '../logged/logFacts.js';
+import { requestEndMs } from '../logged/requests.js';
 import { subjectOf } from '../rules/liveGrant.js';
 import { DAEMON } from '../ledger/act.js';
 import { activateWhenDue } from './activateRecovery.js';
 import type { Recovery } from '../records/recovery.js';
 import { COUNTED_FOR_MS } from '../ledger/refusals.js';
-import { mayBeReminded, remindRecovery } from './remindRecovery.js';
+import { remindDue } from './remindRecovery.js';
 import type { Contradiction } from './settling.js';
 import { Settling } from './settling.js';
-import type { StraysSeen, TokenSettled } from './strays.js';
+import type { TokenSettled } from './strays.js';
 import { settleToken } from './strays.js';
 
 /** What a round of housekeeping did. */
@@ -47,12 +49,13 @@ export interface Housekeeping extends TokenSettled {
  * that decides anything: what is over is over by the clock, and what is due can be activated by whoever has a part in it.
  * What is over, due or a stray the log says, as it was followed; a record that says something else is passed over and named.
  * Nothing in the token is touched while a daemon on another copy of these records uses it; then this throws.
- * Run before serving, and from time to time, with `seen` from one round to the next. Safe beside other daemons, and beside itself.
+ * Run before serving, and from time to time, with the same `memory`: by it a round costs what is due, not what there is. One
+ * that remembers nothing looks at everything. Safe beside other daemons, and beside itself.
  */
 export async function keepHouse(
   escrow: Escrow,
   journal: Pick<Journal, 'openActs'>,
-  seen: StraysSeen = new Map(),
+  memory: HouseMemory = new HouseMemory(),
 ): Promise<Housekeeping> {
   const settling = new Settling(escrow);
   await escrow.followed.caughtUp();
@@ -60,9 +63,9 @@ export async function keepHouse(
     interruptedActs: await closeInterrupted(escrow, settling, journal),
     expiredRecoveries: await expireRecoveries(escrow, settling),
     endedGrants: await endGrants(escrow, settling),
-    reminded: await remindDue(escrow, settling),
+    reminded: await remindDue(escrow, settling, memory.awaited),
     certifiedGrants: await certifyOlder(escrow, settling),
-    ...(await settleToken(escrow, settling, seen)),
+    ...(await settleToken(escrow, settling, memory.token)),
     // last: the token has answered by now, so that what cannot be done is not tried, and recorded, over and over
     activated: await activateDue(escrow, settling),
     refusalsTogether: await escrow.ledger.recordCounted(COUNTED_FOR_MS),
@@ -124,18 +127,13 @@ async function nameLost(
       });
 }
 
-/** When an open request is over by the log, if nobody decides anything more. */
-function endMsOf({ expiresAtMs, holdsUntilMs = expiresAtMs }: RequestFacts): number {
-  return Math.max(expiresAtMs, holdsUntilMs);
-}
-
 async function expireRecoveries(escrow: Escrow, settling: Settling): Promise<number> {
   const { facts } = escrow.followed;
   let expired = 0;
-  for (const id of idsOf('RecoveryId', facts.openRequestIds())) {
+  for (const id of idsOf('RecoveryId', facts.due.overRequests(escrow.clock.now().getTime()))) {
     const isDue = (): boolean => {
       const request = facts.request(id);
-      return request !== undefined && escrow.clock.now().getTime() >= endMsOf(request);
+      return request !== undefined && escrow.clock.now().getTime() >= requestEndMs(request);
     };
     if (await settling.settle({ id, isDue, settle: () => expire(escrow, id) })) expired += 1;
   }
@@ -149,7 +147,7 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
     decide: async (about) => {
       const { recovery, facts } = await getOpen(escrow, id);
       about({ recovery: id, keys: recovery.keys, owner: recovery.owner });
-      const endMs = endMsOf(facts);
+      const endMs = requestEndMs(facts);
       if (escrow.clock.now().getTime() < endMs) throw new EscrowError('recovery-ended');
       const endedAt = new Date(endMs);
       return {
@@ -187,26 +185,11 @@ async function getOpen(
   throw new EscrowError('record-mismatch', 'The log has this request open, and its record has not.');
 }
 
-/** Depositaries who have not approved though the delay is over that their intents began: each is told once of each intent. */
-async function remindDue(escrow: Escrow, settling: Settling): Promise<number> {
-  let reminded = 0;
-  for (const id of idsOf('RecoveryId', escrow.followed.facts.openRequestIds())) {
-    await settling.settle({
-      id,
-      isDue: () => mayBeReminded(escrow, id),
-      settle: async () => {
-        if (await remindRecovery(escrow, id)) reminded += 1;
-      },
-    });
-  }
-  return reminded;
-}
-
 /** Uses whose delay has run out. Those without a delay, or with approvals after it, are activated with the last approval. */
 async function activateDue(escrow: Escrow, settling: Settling): Promise<number> {
   const { facts } = escrow.followed;
   let activated = 0;
-  for (const id of idsOf('RecoveryId', facts.openRequestIds())) {
+  for (const id of idsOf('RecoveryId', facts.due.releasableRequests(escrow.clock.now().getTime()))) {
     await settling.settle({
       id,
       isDue: () => isActivatedBy(facts.request(id), escrow.clock.now().getTime()),
@@ -238,7 +221,7 @@ function endBy(facts: GrantFacts | undefined, now: Date): 'exhausted' | 'expired
 async function endGrants(escrow: Escrow, settling: Settling): Promise<number> {
   const { facts } = escrow.followed;
   let ended = 0;
-  for (const id of idsOf('GrantId', facts.runningGrantIds())) {
+  for (const id of idsOf('GrantId', facts.due.overGrants(escrow.clock.now().getTime()))) {
     // a use in progress finishes first: its object is not taken from under it
     const isDue = (): boolean => endBy(facts.grant(id), escrow.clock.now()) !== undefined;
     if (await settling.settle({ id, isDue, settle: () => endGrant(escrow, id) })) ended += 1;
@@ -283,7 +266,7 @@ async function getRunning(escrow: Escrow, id: GrantId): Promise<Grant> {
 async function certifyOlder(escrow: Escrow, settling: Settling): Promise<number> {
   const { facts } = escrow.followed;
   let certified = 0;
-  for (const id of idsOf('GrantId', facts.runningGrantIds())) {
+  for (const id of idsOf('GrantId', facts.due.uncertifiedGrants())) {
     const isDue = (): boolean => {
       const grant = facts.grant(id);
       return (

@@ -5,7 +5,7 @@ import { actorOf } from '../escrow.js';
 import { getRecovery } from '../lookUp.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
-import { parseId } from '../records/ids.js';
+import { idsOf } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
 import { aloneOnEnded } from '../ports/journal.js';
 import type { Recorded } from '../ledger/act.js';
@@ -68,12 +68,10 @@ export function confirmRelease(
 /** Forgets what was released more than a day ago, by the log: how many requests that was. Safe beside other daemons. */
 export async function forgetReleases(escrow: Escrow, settling: Settling): Promise<number> {
   const { facts } = escrow.followed;
-  const isDue = (id: string): boolean =>
-    (facts.keptRelease(id)?.atMs ?? Infinity) + RELEASE_KEPT_MS < escrow.clock.now().getTime();
+  const beforeMs = (): number => escrow.clock.now().getTime() - RELEASE_KEPT_MS;
+  const isDue = (id: string): boolean => (facts.keptRelease(id)?.atMs ?? Infinity) < beforeMs();
   let forgotten = 0;
-  for (const name of facts.keptReleaseIds()) {
-    const id = parseId('RecoveryId', name);
-    if (id === undefined) continue;
+  for (const id of idsOf('RecoveryId', facts.due.releasesUntil(beforeMs()))) {
     const matter = { id, isDue: () => isDue(id), settle: () => forget(escrow, id) };
     if (await settling.settle(matter)) forgotten += 1;
   }

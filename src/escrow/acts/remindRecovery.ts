@@ -3,7 +3,9 @@ import { checkRequest, countedStatus, repliesFrom, whileLogged } from '../checks
 import type { Escrow } from '../escrow.js';
 import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
-import type { PrincipalId, RecoveryId } from '../records/ids.js';
+import { type PrincipalId, type RecoveryId, idsOf } from '../records/ids.js';
+import type { RequestFacts } from '../logged/logFacts.js';
+import { isAwaited } from '../logged/requests.js';
 import type { Subject } from '../../log/entry/entry.js';
 import { aloneOn } from '../ports/journal.js';
 import { getOpenRecovery } from '../checks/openRecovery.js';
@@ -11,18 +13,80 @@ import { DAEMON } from '../ledger/act.js';
 import { brakesOfAll } from '../rules/requestTerms.js';
 import type { Recovery } from '../records/recovery.js';
 import { INTENT_TYPE } from '../records/statementTypes.js';
+import type { Settling } from './settling.js';
 
-/** A request that takes replies after the delay and is not approved, and who is to be told that it is over: nobody, as long as it runs. */
+/** What comes of a request that somebody intends to approve. */
 interface Awaited extends CheckedRequest {
+  /** Whether it takes replies after the delay, and is not approved. */
+  readonly isPending: boolean;
+  /** Who is to be told that the delay is over: nobody, as long as it runs. */
   readonly depositaries: readonly PrincipalId[];
+  /** Before this instant nobody else is, while the log says no more of it and the policy stays. */
+  readonly nextMs: number;
 }
 
-/** Whether somebody has said, by the log, that they intend to approve this request, and was not reminded since. Costs nothing. */
-export function mayBeReminded({ followed }: Pick<Escrow, 'followed'>, id: RecoveryId): boolean {
-  const facts = followed.facts.request(id);
-  if (facts === undefined) return false;
-  const { intents, reminded, denials } = facts;
-  return [...intents.keys()].some((one) => !reminded.has(one) && !denials.has(one));
+/** Requests about which nobody was to be told when they were looked at, by what the log said of each then. */
+export class AwaitedSeen {
+  readonly #seen = new WeakMap<RequestFacts, { readonly nextMs: number; readonly policy: number }>();
+  #turn = 0;
+
+  /** Whether this is to be looked at: for what the log says, the time, or the policy, whoever kept it. */
+  isDue(facts: RequestFacts, policy: number | undefined, nowMs: number): boolean {
+    const seen = this.#seen.get(facts);
+    return seen === undefined || seen.policy !== policy || nowMs >= seen.nextMs;
+  }
+
+  note(facts: RequestFacts, policy: number, nextMs: number): void {
+    this.#seen.set(facts, { nextMs, policy });
+  }
+
+  /** It is due in each round from now on, until it is noted again. */
+  forget(facts: RequestFacts): void {
+    this.#seen.delete(facts);
+  }
+
+  /** A few of these, the next ones each time. */
+  slice<T>(all: readonly T[]): readonly T[] {
+    if (all.length <= LOOKED_AT) return all;
+    const from = this.#turn % all.length;
+    this.#turn = from + LOOKED_AT;
+    return [...all.slice(from), ...all.slice(0, from)].slice(0, LOOKED_AT);
+  }
+}
+
+/** Of the records about which nothing is due yet so many are held against the log in each round. */
+const LOOKED_AT = 16;
+
+/**
+ * Has the depositaries reminded who have not approved though the delay is over that their intents began: each once of each
+ * intent. Looks at those requests about which somebody may be told by now, and at some of the others, whose records may
+ * contradict the log.
+ */
+export async function remindDue(escrow: Escrow, settling: Settling, seen: AwaitedSeen): Promise<number> {
+  const { facts } = escrow.followed;
+  const nowMs = escrow.clock.now().getTime();
+  const awaited = idsOf('RecoveryId', facts.due.unremindedRequests());
+  const others: RecoveryId[] = [];
+  const due = awaited.filter((id) => {
+    const request = facts.request(id);
+    if (request === undefined || seen.isDue(request, facts.policy?.version, nowMs)) return true;
+    others.push(id);
+    return false;
+  });
+  let reminded = 0;
+  for (const id of [...due, ...seen.slice(others)]) {
+    await settling.settle({
+      id,
+      isDue: () => {
+        const request = facts.request(id);
+        return request !== undefined && isAwaited(request);
+      },
+      settle: async () => {
+        if (await remindRecovery(escrow, id, seen)) reminded += 1;
+      },
+    });
+  }
+  return reminded;
 }
 
 /**
@@ -33,12 +97,15 @@ export function mayBeReminded({ followed }: Pick<Escrow, 'followed'>, id: Recove
  * @throws EscrowError `busy`, `recovery-ended`, `recovery-expired`, `record-mismatch` (also where nobody else is to be told, and the
  *   record leaves out an intent that the log has), and as the log does
  */
-export async function remindRecovery(escrow: Escrow, id: RecoveryId): Promise<boolean> {
+async function remindRecovery(escrow: Escrow, id: RecoveryId, seen: AwaitedSeen): Promise<boolean> {
+  const logged = escrow.followed.facts.request(id);
+  // a record that contradicts the log is named in each round, not in those in which it has its turn
+  if (logged !== undefined) seen.forget(logged);
   const awaited = await findAwaited(escrow, id, () => undefined);
-  if (awaited === undefined) return false;
   // what is not due is not attempted
   if (awaited.depositaries.length === 0) {
-    await requireIntents(escrow, awaited);
+    if (awaited.isPending) await requireIntents(escrow, awaited);
+    seen.note(awaited.facts, awaited.policy.version, awaited.nextMs);
     return false;
   }
   try {
@@ -84,7 +151,7 @@ async function record(escrow: Escrow, id: RecoveryId): Promise<void> {
     actor: DAEMON,
     decide: async (about) => {
       const awaited = await findAwaited(escrow, id, about);
-      if (awaited === undefined || awaited.depositaries.length === 0) throw new TheyWereTold();
+      if (awaited.depositaries.length === 0) throw new TheyWereTold();
       const { recovery, facts, policy, depositaries } = awaited;
       return {
         detail: { requestHash: recovery.requestHash, depositaries },
@@ -111,19 +178,24 @@ async function findAwaited(
   escrow: Escrow,
   id: RecoveryId,
   about: (subject: Subject) => void,
-): Promise<Awaited | undefined> {
+): Promise<Awaited> {
   const { recovery, status } = await getOpenRecovery(escrow, id, about);
   const request = await checkRequest(escrow, recovery);
   const { keys, approvals, intents, facts } = request;
-  if (brakesOfAll(keys).replies !== 'afterDelay') return undefined;
-  if (countedStatus(status, keys, approvals) === 'approved') return undefined;
-  const now = escrow.clock.now();
-  const depositaries = intents
+  const nobody = { ...request, isPending: false, depositaries: [] };
+  if (brakesOfAll(keys).replies !== 'afterDelay') return { ...nobody, nextMs: Infinity };
+  // what is approved is pending again when its approvals expire
+  if (countedStatus(status, keys, approvals) === 'approved')
+    return { ...nobody, nextMs: facts.holdsUntilMs ?? 0 };
+  const nowMs = escrow.clock.now().getTime();
+  const untold = intents
     .map(({ depositary }) => depositary)
     .filter((one) => !facts.reminded.has(one) && !approvals.some(({ depositary }) => depositary === one))
-    .filter((one) => now >= (repliesFrom(request, one) ?? NEVER))
-    .sort();
-  return { ...request, depositaries };
+    .map((depositary) => ({ depositary, fromMs: repliesFrom(request, depositary)?.getTime() ?? Infinity }));
+  return {
+    ...request,
+    isPending: true,
+    depositaries: untold.flatMap(({ depositary, fromMs }) => (nowMs >= fromMs ? [depositary] : [])).sort(),
+    nextMs: untold.reduce((earliest, { fromMs }) => Math.min(earliest, fromMs), Infinity),
+  };
 }
-
-const NEVER = new Date(8.64e15);

@@ -6,11 +6,44 @@ import { type GrantId, type RecoveryId, idsOf } from '../records/ids.js';
 import type { Settling } from './settling.js';
 import { isUnderWay } from './settling.js';
 
-/** Labels of objects that were strays when the token was last looked through, and since when (milliseconds of the epoch). */
-export type StraysSeen = Map<string, number>;
-
 /** For so long an object must have been seen to belong to nothing: the trials of a daemon that starts beside this one are, as a rule, shorter. */
 export const STRAY_FOR_MS = 2_000;
+
+/** What was found missing is looked for again so much later, and not only when the token is looked through anyway. */
+const MISSING_AGAIN_MS = 60_000;
+
+/** What was in the token when it was last looked through, and what asks to look again. */
+export class TokenSeen {
+  /** Labels of objects that were strays then, and since when (milliseconds of the epoch). */
+  readonly strays = new Map<string, number>();
+  readonly #everyMs: number;
+  #missing: readonly ExpectedObject[] = [];
+  #looked: { readonly atMs: number; readonly reasons: number } | undefined;
+
+  /** @param everyMs how often it is looked through though nothing asks for it; 0: always */
+  constructor(everyMs: number) {
+    this.#everyMs = everyMs;
+  }
+
+  /** The labels of what was missing then, and is not over by the log. */
+  get missing(): readonly string[] {
+    return this.#missing.filter(({ isExpected }) => isExpected()).map(({ label }) => label);
+  }
+
+  /** Whether to look now. `reasons` counts what acts may have left behind or have not found, and the times that the token was opened. */
+  isDue(nowMs: number, reasons: number): boolean {
+    if (this.#looked === undefined || this.strays.size > 0 || this.#looked.reasons !== reasons) return true;
+    const restMs = this.missing.length > 0 ? Math.min(this.#everyMs, MISSING_AGAIN_MS) : this.#everyMs;
+    const sinceMs = nowMs - this.#looked.atMs;
+    // a clock that was set back begins anew
+    return sinceMs >= restMs || sinceMs < 0;
+  }
+
+  note(look: { readonly atMs: number; readonly reasons: number }, missing: readonly ExpectedObject[]): void {
+    this.#looked = look;
+    this.#missing = missing;
+  }
+}
 
 /** What was found in the token. */
 export interface TokenSettled {
@@ -22,16 +55,23 @@ export interface TokenSettled {
 
 /**
  * Destroys one-time keys and grants in the token that are of no open request, no running grant and no open act, by the log, and
- * were so already {@link STRAY_FOR_MS} ago. The token is read first: what it shows then had its attempt recorded before, so an
+ * were so already {@link STRAY_FOR_MS} ago. The whole token is looked through for it: the first time, when an act of this daemon
+ * may have left something in it, was closed by it, or did not find what it needed, when the token was opened anew, as long as something may be a stray, and
+ * besides at the pace of `seen`. The token is read first: what it shows then had its attempt recorded before, so an
  * act that is making one now is seen as open. The self-test of a daemon that starts has no attempts; what it makes it destroys
  * at once.
  */
 export async function settleToken(
   escrow: Escrow,
   settling: Settling,
-  seen: StraysSeen,
+  seen: TokenSeen,
 ): Promise<TokenSettled> {
   const { facts } = escrow.followed;
+  const look = {
+    atMs: escrow.clock.now().getTime(),
+    reasons: escrow.ledger.tokenDoubts + escrow.token.openings,
+  };
+  if (!seen.isDue(look.atMs, look.reasons)) return { strays: 0, missing: seen.missing };
   // read before the token is: what is made meanwhile stands in both, and is not missed
   const expected = expectedObjects(facts);
   const { transports, grants } = await escrow.token.standing();
@@ -39,7 +79,11 @@ export async function settleToken(
   const standing = new Set([...transports.map(transportLabel), ...grants.map(grantLabel)]);
   const absent = expected.filter(({ label }) => !standing.has(label));
   // those that did not end while the token was looked through
-  const missing = absent.filter(({ isExpected }) => isExpected()).map(({ label }) => label);
+  seen.note(
+    look,
+    absent.filter(({ isExpected }) => isExpected()),
+  );
+  const { missing } = seen;
   const strays: readonly StrayObject[] = [
     ...transports
       .filter((id) => facts.request(id) === undefined && !isUnderWay(facts, id))
@@ -48,7 +92,7 @@ export async function settleToken(
       .filter((id) => facts.grant(id) === undefined && !isUnderWay(facts, id))
       .map((grant) => ({ grant, label: grantLabel(grant) })),
   ];
-  const lasting = lastingOf(strays, seen, escrow.clock.now().getTime());
+  const lasting = lastingOf(strays, seen.strays, escrow.clock.now().getTime());
   if (lasting.length === 0) return { strays: 0, missing };
   await escrow.ledger.requireOwnToken();
   const settle = (): Promise<void> => destroyStrays(escrow, lasting);
@@ -61,7 +105,11 @@ type StrayObject = { readonly label: string } & (
 );
 
 /** Those that have been strays for long enough; `seen` has afterwards all that are strays now. */
-function lastingOf(strays: readonly StrayObject[], seen: StraysSeen, nowMs: number): readonly StrayObject[] {
+function lastingOf(
+  strays: readonly StrayObject[],
+  seen: Map<string, number>,
+  nowMs: number,
+): readonly StrayObject[] {
   const before = new Map(seen);
   seen.clear();
   return strays.filter(({ label }) => {

@@ -1,7 +1,10 @@
 import { checkLoggedGrant } from '../rules/checkedGrant.js';
 import type { Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
+import type { GrantFacts } from '../logged/logFacts.js';
 import { type GrantId, idsOf } from '../records/ids.js';
+import { KEY_SPEC_NAMES, KEY_USES } from '../records/keySpecs.js';
+import { MECHANISM_NAMES } from '../records/mechanisms.js';
 import type { RaisedGrant, RecordedObjects, Token, UnaccountedObject } from '../ports/token.js';
 
 /**
@@ -33,12 +36,24 @@ async function recordedObjects(escrow: Pick<Escrow, 'store' | 'followed'>): Prom
   const grants = new Map<GrantId, RaisedGrant | undefined>();
   for (const id of idsOf('GrantId', making)) grants.set(id, undefined);
   const running = idsOf('GrantId', facts.runningGrantIds());
-  for (const id of running) grants.set(id, await raisedAs(escrow, id));
+  for (const id of running) grants.set(id, raisedAs(facts.grant(id)) ?? (await recordedAs(escrow, id)));
   return { transports, grants };
 }
 
-/** How a grant was raised, where its record says what the log says; by its name alone where it does not. */
-async function raisedAs(
+/** How a grant was raised, where the log says what its key is: for each that runs nothing is asked of the database. */
+function raisedAs(facts: GrantFacts | undefined): RaisedGrant | undefined {
+  const spec = KEY_SPEC_NAMES.find((name) => name === facts?.spec);
+  if (facts === undefined || spec === undefined) return undefined;
+  const { scope } = facts;
+  const uses = scope.operations.flatMap((one) => KEY_USES.find((use) => use === one) ?? []);
+  // in their order, in which the token was given them
+  const mechanisms = scope.mechanisms.flatMap((one) => MECHANISM_NAMES.find((name) => name === one) ?? []);
+  const isKnown = uses.length === scope.operations.length && mechanisms.length === scope.mechanisms.length;
+  return isKnown ? { spec, uses, mechanisms } : undefined;
+}
+
+/** The same by its record, where that says what the log says; by its name alone where it does not. */
+async function recordedAs(
   escrow: Pick<Escrow, 'store' | 'followed'>,
   id: GrantId,
 ): Promise<RaisedGrant | undefined> {

@@ -67,6 +67,7 @@ export class Ledger {
   /** Those of them whose attempts were followed in the log. */
   readonly #seen = new Set<ActId>();
   readonly #refusals: Refusals;
+  #tokenDoubts = 0;
 
   constructor(parts: LedgerParts) {
     this.#parts = parts;
@@ -76,6 +77,14 @@ export class Ledger {
   /** See {@link LogMemory.requireOwnToken}. */
   requireOwnToken(): Promise<void> {
     return this.#parts.memory.requireOwnToken();
+  }
+
+  /**
+   * Grows whenever an act may have left something in the token that belongs to nothing, or did not find in it what it needed:
+   * acts of this daemon that failed, and those of others that it has closed.
+   */
+  get tokenDoubts(): number {
+    return this.#tokenDoubts;
   }
 
   /** Acts that this daemon is in the middle of. */
@@ -105,6 +114,9 @@ export class Ledger {
         if (MEANS[performance.act].some((verb) => LEAVE_OBJECTS.has(verb)))
           await this.#tidy('to remember an act', () => this.#parts.memory.anchored(done.index));
         return done;
+      } catch (error) {
+        this.#doubt(performance.act, error);
+        throw error;
       } finally {
         // not before the act's own loan is given back: a token that is being opened anew waits for that
         await this.#destroy(ended.obsolete);
@@ -180,6 +192,7 @@ export class Ledger {
       claims: [],
       changes: [],
     });
+    this.#tokenDoubts += 1;
     return true;
   }
 
@@ -445,11 +458,18 @@ export class Ledger {
     });
   }
 
+  /** What failed may have made an object and not destroyed it, or ended one that stands still. */
+  #doubt(act: Act, error: unknown): void {
+    const isFault = !(error instanceof EscrowError) || FAULTS.has(error.code);
+    if (isFault || MEANS[act].some((verb) => LEAVE_OBJECTS.has(verb))) this.#tokenDoubts += 1;
+  }
+
   /** Housekeeping in the token must not change the answer: what is left behind is found by `keepHouse`. */
   async #tidy(when: string, work: (() => Promise<void>) | undefined): Promise<void> {
     try {
       await work?.();
     } catch (error) {
+      this.#tokenDoubts += 1;
       this.#parts.notice(`work in the token ${when} failed`, error);
     }
   }

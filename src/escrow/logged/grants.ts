@@ -3,6 +3,7 @@ import type { Entry } from '../../log/entry/entry.js';
 import { sha256Hex } from '../records/digests.js';
 import type { ErrorCode } from '../records/errors.js';
 import type { GrantFacts, RequestFacts } from './logFacts.js';
+import { Agenda } from './agenda.js';
 import { Pace } from './pace.js';
 import type { RecentUses } from '../records/rate.js';
 
@@ -24,6 +25,9 @@ export interface SavedGrant {
 /** The running grants of the log, and how much of each was used. */
 export class LoggedGrants {
   readonly #running = new Map<string, Running>();
+  readonly #ends = new Agenda();
+  readonly #usedUp = new Set<string>();
+  readonly #uncertified = new Set<string>();
 
   /** Those that {@link save} gave. */
   static of(saved: ReadonlyMap<string, SavedGrant>): LoggedGrants {
@@ -31,7 +35,7 @@ export class LoggedGrants {
     for (const [id, { facts, recent }] of saved) {
       const { rate } = facts.scope;
       const pace = rate === undefined ? undefined : new Pace(rate, TOLERANCE_MS, recent);
-      grants.#running.set(id, { facts, pace });
+      grants.#put(id, { facts, pace });
     }
     return grants;
   }
@@ -72,17 +76,43 @@ export class LoggedGrants {
     for (const [key, grant] of Object.entries(grantsOf(entry))) {
       if (!keys.includes(key) || typeof grant !== 'string' || this.#running.has(grant)) continue;
       const pace = scope.rate === undefined ? undefined : new Pace(scope.rate, TOLERANCE_MS);
-      this.#running.set(grant, { facts: { ...terms, key, spec: specs.get(key) }, pace });
+      this.#put(grant, { facts: { ...terms, key, spec: specs.get(key) }, pace });
     }
   }
 
   concluded({ act, subject, detail }: Entry): void {
     const id = subject.grant ?? '';
-    if (ENDING.has(act)) this.#running.delete(id);
+    if (ENDING.has(act)) this.#end(id);
     const grant = act === 'grant.certify' ? this.#running.get(id) : undefined;
     // the first counts, in the record as well
     if (grant === undefined || grant.facts.certificate !== undefined) return;
     grant.facts = { ...grant.facts, certificate: digestOf(detail['certificate']) };
+    if (grant.facts.certificate !== undefined) this.#uncertified.delete(id);
+  }
+
+  /** Those that have expired at this instant, the earliest first, and those that are used up. */
+  over(nowMs: number): readonly string[] {
+    return [...new Set([...this.#ends.due(nowMs), ...this.#usedUp])];
+  }
+
+  /** Those that have no certificate. */
+  uncertified(): readonly string[] {
+    return [...this.#uncertified];
+  }
+
+  #put(id: string, grant: Running): void {
+    const { expiresAtMs, used, maxUses, certificate } = grant.facts;
+    this.#running.set(id, grant);
+    this.#ends.set(id, expiresAtMs);
+    if (used >= maxUses) this.#usedUp.add(id);
+    if (certificate === undefined) this.#uncertified.add(id);
+  }
+
+  #end(id: string): void {
+    this.#running.delete(id);
+    this.#ends.delete(id);
+    this.#usedUp.delete(id);
+    this.#uncertified.delete(id);
   }
 
   /** Counts an attempted use, whatever becomes of it, and says why the grant does not allow it, if it does not. */
@@ -93,6 +123,7 @@ export class LoggedGrants {
     const uses = Array.isArray(inputs) ? inputs.length : 0;
     const facts = { ...grant.facts, used: grant.facts.used + uses };
     grant.facts = facts;
+    if (facts.used >= facts.maxUses) this.#usedUp.add(id);
     const isInPace = grant.pace?.take(uses, new Date(atMs)) !== false;
     const { scope } = facts;
     const operation = act === 'grant.sign' ? 'sign' : 'decrypt';

@@ -122,6 +122,22 @@ export interface OpenAttempt extends Pick<Entry, 'id' | 'act' | 'actor' | 'subje
   readonly grants: readonly string[];
 }
 
+/** Ids of that about which something is due: each list costs what is in it, not what is open or runs. Instants in milliseconds of the epoch. */
+export interface DueFacts {
+  /** Open requests that are over, if nobody decides anything more, the earliest first. */
+  overRequests(nowMs: number): readonly string[];
+  /** Open requests for the use of keys, once approved, whose delay is over. Their approvals may have expired since. */
+  releasableRequests(nowMs: number): readonly string[];
+  /** Open requests that somebody intends to approve who was neither told since that the delay is over nor has denied. */
+  unremindedRequests(): readonly string[];
+  /** Running grants that have expired, the earliest first, and those that are used up. */
+  overGrants(nowMs: number): readonly string[];
+  /** Running grants without a certificate. */
+  uncertifiedGrants(): readonly string[];
+  /** What was released at this instant or before and is kept, the earliest first. */
+  releasesUntil(ms: number): readonly string[];
+}
+
 /** The state that the entries make. */
 export interface LogFacts {
   readonly policy: PolicyFacts | undefined;
@@ -130,7 +146,8 @@ export interface LogFacts {
   openRequestIds(): readonly string[];
   /** Undefined when nothing is kept: never released, or confirmed, or forgotten. */
   keptRelease(id: string): ReleaseFacts | undefined;
-  keptReleaseIds(): readonly string[];
+  /** What time and uses have made due. */
+  readonly due: DueFacts;
   grant(id: string): GrantFacts | undefined;
   /** The ids of all that have not ended. */
   runningGrantIds(): readonly string[];

@@ -7,6 +7,7 @@ import { type SavedCreations, LoggedCreations } from './creations.js';
 import type {
   AsOf,
   CreationFact,
+  DueFacts,
   GrantFacts,
   LogFacts,
   OpenAttempt,
@@ -58,6 +59,14 @@ export class LogState implements LogFacts {
   #policy: PolicyFacts | undefined;
   /** Not saved: who asks is in the middle of the act. */
   readonly #secondary = new Map<number, Secondary>();
+  readonly due: DueFacts = {
+    overRequests: (nowMs) => this.#requests.over(nowMs),
+    releasableRequests: (nowMs) => this.#requests.releasable(nowMs),
+    unremindedRequests: () => this.#requests.unreminded(),
+    overGrants: (nowMs) => this.#grants.over(nowMs),
+    uncertifiedGrants: () => this.#grants.uncertified(),
+    releasesUntil: (ms) => this.#releases.until(ms),
+  };
 
   /** All of it, to be written down before the next entry is taken: what is in it changes with that. */
   save(): SavedState {
@@ -102,10 +111,6 @@ export class LogState implements LogFacts {
 
   keptRelease(id: string): ReleaseFacts | undefined {
     return this.#releases.get(id);
-  }
-
-  keptReleaseIds(): readonly string[] {
-    return this.#releases.ids();
   }
 
   grant(id: string): GrantFacts | undefined {

@@ -1,6 +1,7 @@
 import type { Json } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { sha256Hex } from '../records/digests.js';
+import { Agenda } from './agenda.js';
 import type { RequestFacts, ScopeFacts } from './logFacts.js';
 
 /** Acts that end a request when they are done. */
@@ -24,10 +25,14 @@ export class LoggedRequests {
   readonly #open: Map<string, RequestFacts>;
   /** What attempts said that their outcomes do not repeat, by act. */
   readonly #said: Map<string, Entry>;
+  readonly #ends = new Agenda();
+  readonly #uses = new Agenda();
+  readonly #unreminded = new Set<string>();
 
   /** @param saved those that {@link save} gave */
   constructor({ open, said }: SavedRequests = { open: new Map(), said: new Map() }) {
-    this.#open = new Map(open);
+    this.#open = new Map();
+    for (const [id, facts] of open) this.#put(id, facts);
     this.#said = new Map(said);
   }
 
@@ -41,6 +46,21 @@ export class LoggedRequests {
 
   ids(): readonly string[] {
     return [...this.#open.keys()];
+  }
+
+  /** Those that are over at this instant, if nobody decides anything more, the earliest first. */
+  over(nowMs: number): readonly string[] {
+    return this.#ends.due(nowMs);
+  }
+
+  /** Those for the use of keys whose quorums were complete so long ago that their delay is over, the earliest first. */
+  releasable(nowMs: number): readonly string[] {
+    return this.#uses.due(nowMs);
+  }
+
+  /** Those that somebody intends to approve who was not told since that the delay is over. */
+  unreminded(): readonly string[] {
+    return [...this.#unreminded];
   }
 
   attempted(entry: Entry): void {
@@ -59,7 +79,7 @@ export class LoggedRequests {
     if (recovery === undefined) return undefined;
     if (act === 'recovery.request') {
       if (phase === 'done' && said !== undefined && !this.#open.has(recovery)) {
-        this.#open.set(recovery, filed(said, entry));
+        this.#put(recovery, filed(said, entry));
       }
       return undefined;
     }
@@ -67,14 +87,14 @@ export class LoggedRequests {
     if (facts === undefined) return undefined;
     const isOver = act === 'recovery.deny' && detail['status'] === 'denied';
     if (error === 'recovery-failed' || (phase === 'done' && (ENDING.has(act) || isOver))) {
-      this.#open.delete(recovery);
+      this.#end(recovery);
       return act === 'recovery.activate' && phase === 'done' ? facts : undefined;
     }
     if (phase !== 'done') return undefined;
     if (act === 'recovery.intend') {
       const atMs = instantOf(detail['intendedAt']);
       const intent = { statement: digestOf(said?.detail['statement']), atMs: atMs ?? Infinity };
-      this.#open.set(recovery, {
+      this.#put(recovery, {
         ...facts,
         intents: new Map([...facts.intents, [actor, intent]]),
         // another delay is over another time
@@ -83,11 +103,11 @@ export class LoggedRequests {
     }
     if (act === 'recovery.remind') {
       const told = textsOf(detail['depositaries']);
-      this.#open.set(recovery, { ...facts, reminded: new Set([...facts.reminded, ...told]) });
+      this.#put(recovery, { ...facts, reminded: new Set([...facts.reminded, ...told]) });
     }
     if (act === 'recovery.approve') {
       const approval = { statement: digestOf(said?.detail['statement']), replies: entry.digest ?? '' };
-      this.#open.set(recovery, {
+      this.#put(recovery, {
         ...facts,
         approvals: new Map([...facts.approvals, [actor, approval]]),
         releasableAtMs: instantOf(detail['releasableAt']) ?? facts.releasableAtMs,
@@ -96,10 +116,36 @@ export class LoggedRequests {
       });
     }
     if (act === 'recovery.deny') {
-      this.#open.set(recovery, { ...facts, denials: new Set([...facts.denials, actor]) });
+      this.#put(recovery, { ...facts, denials: new Set([...facts.denials, actor]) });
     }
     return undefined;
   }
+
+  #put(id: string, facts: RequestFacts): void {
+    this.#open.set(id, facts);
+    this.#ends.set(id, requestEndMs(facts));
+    const isOfUse = facts.scope !== undefined && facts.holdsUntilMs !== undefined;
+    this.#uses.set(id, isOfUse ? facts.releasableAtMs : undefined);
+    if (isAwaited(facts)) this.#unreminded.add(id);
+    else this.#unreminded.delete(id);
+  }
+
+  #end(id: string): void {
+    this.#open.delete(id);
+    this.#ends.delete(id);
+    this.#uses.delete(id);
+    this.#unreminded.delete(id);
+  }
+}
+
+/** When an open request is over by the log, if nobody decides anything more. */
+export function requestEndMs({ expiresAtMs, holdsUntilMs = expiresAtMs }: RequestFacts): number {
+  return Math.max(expiresAtMs, holdsUntilMs);
+}
+
+/** Whether somebody has said that they intend to approve this request, and was neither reminded since nor has denied. */
+export function isAwaited({ intents, reminded, denials }: RequestFacts): boolean {
+  return [...intents.keys()].some((one) => !reminded.has(one) && !denials.has(one));
 }
 
 function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {

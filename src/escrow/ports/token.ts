@@ -179,6 +179,8 @@ export interface Token {
    * claimed, so that an outage costs nobody a use. When it does not throw, the token may still turn out not to work.
    */
   requireInService(): void;
+  /** How often it was opened: after each time it may hold other objects than before. */
+  readonly openings: number;
   /** The depositaries enrolled now. */
   enrolled(): Promise<readonly EnrolledDepositary[]>;
   /** Lends verbs for the length of `use`; whatever is in flight is destroyed when it settles. */

@@ -176,6 +176,7 @@ export function withWorkbench<T>(token: OpenToken, use: (parts: OpenParts) => Pr
 }
 
 class ReadyToken implements TokenGeneration {
+  readonly openings = 1;
   readonly abilities: TokenAbilities;
   readonly identityKey: Uint8Array;
   readonly logKey: OpenToken['logKey'];

@@ -80,6 +80,7 @@ class Supervisor implements SupervisedToken {
   #recycleNotBefore = -Infinity;
   readonly #pairs = new BackOff(PAIRS_AGAIN);
   #fail: (error: Error) => void = () => undefined;
+  #openings = 1;
 
   constructor(first: TokenGeneration, supervision: Supervision) {
     const { abilities, identityKey, logKey, older } = first;
@@ -100,6 +101,10 @@ class Supervisor implements SupervisedToken {
   requireInService(): void {
     // one that is opened anew though it works will be back before a use has waited for it
     if (this.#state.is !== 'recycling' && !this.#admission.isShut) this.#inService();
+  }
+
+  get openings(): number {
+    return this.#openings;
   }
 
   enrolled(): ReturnType<Token['enrolled']> {
@@ -270,6 +275,7 @@ class Supervisor implements SupervisedToken {
     for (let failures = 1; !this.#closing; failures += 1) {
       try {
         const generation = await this.#openSame();
+        this.#openings += 1;
         this.#state = { is: 'serving', generation };
         this.#supervision.log('info', 'the token is open');
         return;

@@ -99,7 +99,7 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     grant: (id) => facts.grant(id),
     openRequestIds: () => facts.openRequestIds(),
     keptRelease: (id) => facts.keptRelease(id),
-    keptReleaseIds: () => facts.keptReleaseIds(),
+    due: facts.due,
     runningGrantIds: () => facts.runningGrantIds(),
     openAttempts: () => facts.openAttempts(),
     birth: (key) => facts.birth(key),

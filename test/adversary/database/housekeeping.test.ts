@@ -390,14 +390,24 @@ function rowsAsFacts(world: SymbolicWorld): LogFacts {
     const { owner, keys, state } = row;
     return { owner, keys, atMs: state.at.getTime(), digest: releasedDigest(row.state.answers) };
   };
+  const openIds = (): readonly string[] =>
+    [...recoveries.values()].flatMap(({ id, state }) => (isOpen(state.status) ? [id] : []));
+  const runningIds = (): readonly string[] => [...grants.keys()].filter((id) => grant(id) !== undefined);
   return {
     ...all,
-    openRequestIds: () =>
-      [...recoveries.values()].flatMap(({ id, state }) => (isOpen(state.status) ? [id] : [])),
+    openRequestIds: openIds,
     grant,
-    runningGrantIds: () => [...grants.keys()].filter((id) => grant(id) !== undefined),
+    runningGrantIds: runningIds,
     keptRelease,
-    keptReleaseIds: () => [...recoveries.keys()].filter((id) => keptRelease(id) !== undefined),
+    // each asks again whether it is so
+    due: {
+      overRequests: openIds,
+      releasableRequests: openIds,
+      unremindedRequests: openIds,
+      overGrants: runningIds,
+      uncertifiedGrants: () => [],
+      releasesUntil: () => [...recoveries.keys()].filter((id) => keptRelease(id) !== undefined),
+    },
   };
 }
 

@@ -85,7 +85,7 @@ const unasked = (facts: LogFacts): LogFacts => ({
   grant: (id) => facts.grant(id),
   openRequestIds: () => facts.openRequestIds(),
   keptRelease: (id) => facts.keptRelease(id),
-  keptReleaseIds: () => facts.keptReleaseIds(),
+  due: facts.due,
   runningGrantIds: () => facts.runningGrantIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),

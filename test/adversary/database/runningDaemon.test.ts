@@ -1,3 +1,4 @@
+import { LogState } from '../../../src/escrow/logged/logState.js';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { AsOf } from '../../../src/escrow/logged/logFacts.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
@@ -255,7 +256,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
         facts: {
           ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
           ...{ openAttempt: attempted, creation: none, secondary: () => undefined },
-          ...{ keptRelease: none, keptReleaseIds: nobody },
+          ...{ keptRelease: none, due: new LogState().due },
           ...{ openRequestIds: nobody },
           ...{ runningGrantIds: nobody, openAttempts: nobody },
         },

@@ -234,7 +234,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
     },
     openRequestIds: () => [...recoveries.keys()],
     keptRelease: (id) => logged.keptRelease(id),
-    keptReleaseIds: () => logged.keptReleaseIds(),
+    due: logged.due,
     runningGrantIds: () => logged.runningGrantIds(),
     openAttempts: () => logged.openAttempts(),
     grant: (id) => logged.grant(id),

@@ -93,7 +93,7 @@ const believing: Asks = (facts) => ({
   grant: (id) => facts.grant(id),
   openRequestIds: () => facts.openRequestIds(),
   keptRelease: (id) => facts.keptRelease(id),
-  keptReleaseIds: () => facts.keptReleaseIds(),
+  due: facts.due,
   runningGrantIds: () => facts.runningGrantIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
@@ -319,7 +319,7 @@ describe('what a daemon decides by', () => {
       expect(facts.grant('grant_1')).toBeUndefined();
       expect(facts.secondary(4)).toBe('void');
       // what was kept for a recipient is forgotten in time
-      expect(facts.keptReleaseIds()).toEqual(act === 'recovery.release' ? ['rec_1'] : []);
+      expect(facts.due.releasesUntil(Infinity)).toEqual(act === 'recovery.release' ? ['rec_1'] : []);
       expect(factsOf(...asked, attempt, done).secondary(3)).toBeUndefined();
     }
   });

@@ -44,6 +44,10 @@ export interface Cell {
 /** Every word that a selection may have. */
 export const CELL_WORDS: readonly string[] = Object.values(CHOICES).flat();
 
+/** What a bench of growth has grow, by the words that select it. */
+export const GROWTH_WORDS = ['grants', 'deposits', 'entries'] as const;
+export type GrowthWord = (typeof GROWTH_WORDS)[number];
+
 /** The cells that a selection leaves: of each choice those that it names, or all where it names none. */
 export function cellsOf(only: readonly string[]): readonly Cell[] {
   const left = <T extends string>(choice: readonly T[]): readonly T[] => {

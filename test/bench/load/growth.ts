@@ -1,17 +1,27 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { startChild } from '../child.js';
-import { atMost, type Bench, type Findings, type Progress } from '../findings.js';
+import { atMost, type Bench, type Findings, type How, type Progress } from '../findings.js';
 import { count, milliseconds } from '../table.js';
-import type { Cell, KeyWord } from './cells.js';
+import { GROWTH_WORDS, type Cell, type GrowthWord, type KeyWord } from './cells.js';
 import { costlyLoad, plainLoad } from './costlyLoad.js';
 import { depositOrder } from './deposit.js';
 import { activate, makeUsableKey, type UsableKey } from './grants.js';
 import { LEFT_KEYS, makeKeys, recover } from './recovery.js';
-import { mediansOf, type Series } from './series.js';
+import { mediansOf, seriesOf, type Series } from './series.js';
 import { Signing } from './signing.js';
 import { withDaemonUnderLoad, type UnderLoad } from './underLoad.js';
 
 /** What the state grows to. */
-const FULL = { grants: 10_000, deposits: 100_000, entries: 1_000_000 } as const;
+const FULL = { grants: 10_000, deposits: 100_000, entries: 1_000_000 } as const satisfies Record<
+  GrowthWord,
+  number
+>;
+/** A page of a list. */
+const PAGE = 100;
+/** How often each list is asked for in a round. */
+const PAGES = 10;
+/** How long the daemon is left alone, to see what it does by itself: two rounds of its housekeeping. */
+const IDLE_SECONDS = 10;
 /** How long the load goes on before it is looked how much there is. */
 const WINDOW_SECONDS = 5;
 /** How much worse a figure may be by it. */
@@ -32,7 +42,12 @@ interface Main {
   readonly batch8Micros: number;
   readonly cpuMicros: number;
   readonly depositP50Ms: number;
+  readonly filedMs: number;
   readonly activatedMs: number;
+  readonly keysPageMs: number;
+  readonly grantsPageMs: number;
+  readonly idleMillis: number;
+  readonly startMs: number;
 }
 const NAMES = {
   single32Micros: 'P-256 single, 32 clients: us between answers',
@@ -40,12 +55,17 @@ const NAMES = {
   batch8Micros: 'P-256 batch of 100, 8 clients: us between answers',
   cpuMicros: 'P-256 single, 32 clients: us of CPU',
   depositP50Ms: 'deposit of a P-256 key, one client: p50 ms',
+  filedMs: `request for ${LEFT_KEYS} keys filed: ms`,
   activatedMs: `${LEFT_KEYS} keys of a leaver activated: ms`,
+  keysPageMs: `a page of ${PAGE} keys: ms`,
+  grantsPageMs: `a page of ${PAGE} grants: ms`,
+  idleMillis: 'nobody asks anything: ms of CPU a second',
+  startMs: 'started again, until it serves: ms',
 } as const satisfies Record<keyof Main, string>;
 const MEMBERS = Object.keys(NAMES) as readonly (keyof Main)[];
 
 /** The main figures with little state and with much, all of which was made through the API. */
-export const growthBench: Bench = ({ progress, seconds, rounds, scale, profileInto }) =>
+export const growthBench: Bench = ({ progress, seconds, rounds, scale, only, profileInto }) =>
   withDaemonUnderLoad({ progress, profileInto }, async (daemon): Promise<Findings> => {
     const keys = new Map<KeyWord, UsableKey>([['p256', await makeUsableKey(daemon.system, 'p256')]]);
     const signing = new Signing(daemon, keys);
@@ -58,20 +78,25 @@ export const growthBench: Bench = ({ progress, seconds, rounds, scale, profileIn
         const single1 = await signing.ours(CELLS.single1, seconds);
         const batch8 = await signing.ours(CELLS.batch8, seconds);
         const deposit = await costlyLoad(generator, depositOrder(daemon, 1, seconds), daemon);
-        const { activatedMs } = await recover(daemon, await makeKeys(daemon, LEFT_KEYS));
+        const { filedMs, activatedMs } = await recover(daemon, await makeKeys(daemon, LEFT_KEYS));
+        const lists = daemon.system.client('admin-1');
+        const keysPageMs = await medianMs(() => lists.keys({ limit: PAGE }));
+        const grantsPageMs = await medianMs(() => lists.grants({ limit: PAGE }));
         measured.push({
           single32Micros: 1e6 / single32.requestsPerSecond,
           single1P50Ms: single1.p50Ms,
           batch8Micros: 1e6 / batch8.requestsPerSecond,
           cpuMicros: single32.nodeMicros + single32.postgresMicros,
           depositP50Ms: deposit.p50Ms,
-          activatedMs,
+          ...{ filedMs, activatedMs, keysPageMs, grantsPageMs },
+          idleMillis: await idleMillis(daemon),
+          startMs: await daemon.restart(),
         });
       }
       return mediansOf(measured, MEMBERS);
     };
     const before = await measure('with little state');
-    const state = await grow(daemon, signing, scale, progress);
+    const state = await grow(daemon, signing, { scale, only }, progress);
     const after = await measure('with much state');
     await signing.stop();
     await generator.ended();
@@ -82,14 +107,13 @@ export const growthBench: Bench = ({ progress, seconds, rounds, scale, profileIn
 async function grow(
   daemon: UnderLoad,
   signing: Signing,
-  scale: number,
+  { scale, only }: Pick<How, 'scale' | 'only'>,
   progress: Progress,
-): Promise<Readonly<Record<keyof typeof FULL, number>>> {
-  const wanted = {
-    grants: Math.ceil(FULL.grants * scale),
-    deposits: Math.ceil(FULL.deposits * scale),
-    entries: Math.ceil(FULL.entries * scale),
-  };
+): Promise<Readonly<Record<GrowthWord, number>>> {
+  const named = GROWTH_WORDS.filter((word) => only.includes(word));
+  const partOf = (what: GrowthWord): number =>
+    named.length === 0 || named.includes(what) ? Math.ceil(FULL[what] * scale) : 0;
+  const wanted = { grants: partOf('grants'), deposits: partOf('deposits'), entries: partOf('entries') };
   let grants = 0;
   let deposits = 0;
   while (grants < wanted.grants) {
@@ -113,6 +137,30 @@ async function grow(
   return { grants, deposits, entries };
 }
 
+/** The median of some tries, in milliseconds. */
+async function medianMs(ask: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  while (times.length < PAGES) {
+    const begunAt = performance.now();
+    await ask();
+    times.push(performance.now() - begunAt);
+  }
+  return seriesOf(times).median;
+}
+
+/** What the daemon and its database use while nobody asks anything: milliseconds of CPU a second. */
+async function idleMillis(daemon: UnderLoad): Promise<number> {
+  // what the last requests have left to do is done by then
+  await pause(2_000);
+  const before = daemon.costs();
+  await pause(IDLE_SECONDS * 1_000);
+  const after = daemon.costs();
+  const micros = (['node', 'postgres'] as const).map(
+    (which) => after[which].cpuMicros - before[which].cpuMicros,
+  );
+  return micros.reduce((sum, each) => sum + each, 0) / 1_000 / IDLE_SECONDS;
+}
+
 /** By the newest checkpoint (C2SP tlog-checkpoint): its second line. */
 async function sizeOfLog({ system }: UnderLoad): Promise<number> {
   const [, size] = (await system.client('auditor').checkpoint()).split('\n');
@@ -122,7 +170,7 @@ async function sizeOfLog({ system }: UnderLoad): Promise<number> {
 function findingsOf(
   before: Readonly<Record<keyof Main, Series>>,
   after: Readonly<Record<keyof Main, Series>>,
-  state: Readonly<Record<keyof typeof FULL, number>>,
+  state: Readonly<Record<GrowthWord, number>>,
 ): Findings {
   const figures = MEMBERS.map((name) => ({
     name,

@@ -7,7 +7,11 @@ import { exportLog } from '../../../src/client/log/logExport.js';
 import { settlePasswords, databaseName, ownerRole } from '../../../src/privatePostgres/initialise.js';
 import type { ConnectionSettings } from '../../../src/privatePostgres/lock.js';
 import { readPaths } from '../../../src/privatePostgres/paths.js';
-import { findPostmaster, port as postgresPort } from '../../../src/privatePostgres/postmaster.js';
+import {
+  type Postmaster,
+  findPostmaster,
+  port as postgresPort,
+} from '../../../src/privatePostgres/postmaster.js';
 import { freePort } from '../../support/freePort.js';
 import { selfSigned, thumbprintOf } from '../../support/certificate.js';
 import { documentInForce, putInForce, withPrincipal } from '../../support/policies.js';
@@ -35,6 +39,8 @@ export interface UnderLoad {
   /** Its database, as the owner of the schema. */
   readonly owner: ConnectionSettings;
   costs(): DaemonCosts;
+  /** Stops it as an operator does, and starts it again: milliseconds until it serves. Nobody may be asking it. */
+  restart(): Promise<number>;
   /** A copy of its token as it is now, in a directory of its own: for who signs with the same keys and without the daemon. */
   copyToken(): Omit<TokenPlace, 'grants'>;
 }
@@ -65,14 +71,14 @@ export async function withDaemonUnderLoad<T>(
   const port = await freePort();
   const system = await makeSystem({ withoutDaemon: true, port, config: () => CONFIGURATION });
   try {
-    const daemon = await startBuiltDaemon(system.configFile, how.profileInto);
+    let daemon = await startBuiltDaemon(system.configFile, how.profileInto);
     try {
       const certificate = selfSigned();
       await admitEverybody(system, certificate.cert);
       const database = join(system.directory, 'postgres');
       const paths = await readPaths(database);
-      const postmaster = paths === undefined ? undefined : await findPostmaster(paths.data);
-      if (paths === undefined || postmaster === undefined) throw new Error('there is no database');
+      if (paths === undefined) throw new Error('there is no database');
+      let postmaster = await runningIn(paths.data);
       const { owner: password } = await settlePasswords(paths);
       const read = (name: string): string => readFileSync(join(system.directory, name), 'utf8');
       const result = await use({
@@ -88,6 +94,14 @@ export async function withDaemonUnderLoad<T>(
           node: costsOf(daemon.pid, postmaster.pid),
           postgres: costsOf(postmaster.pid),
         }),
+        restart: async () => {
+          await daemon.stop();
+          const begunAt = performance.now();
+          daemon = await startBuiltDaemon(system.configFile, how.profileInto);
+          const tookMs = performance.now() - begunAt;
+          postmaster = await runningIn(paths.data);
+          return tookMs;
+        },
         copyToken: () => copyToken(system),
       });
       await requireBelievedLog(system, how.progress);
@@ -98,6 +112,12 @@ export async function withDaemonUnderLoad<T>(
   } finally {
     await system.remove();
   }
+}
+
+async function runningIn(data: string): Promise<Postmaster> {
+  const postmaster = await findPostmaster(data);
+  if (postmaster === undefined) throw new Error('there is no database');
+  return postmaster;
 }
 
 /** Rules that bound uses by the most there can be; and the app is known by its certificate as well. */

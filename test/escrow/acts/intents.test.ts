@@ -238,7 +238,7 @@ describe('the database decides nothing about intents', () => {
       grant: (id) => facts.grant(id),
       openRequestIds: () => facts.openRequestIds(),
       keptRelease: (id) => facts.keptRelease(id),
-      keptReleaseIds: () => facts.keptReleaseIds(),
+      due: facts.due,
       runningGrantIds: () => facts.runningGrantIds(),
       openAttempts: () => facts.openAttempts(),
       birth: (key) => facts.birth(key),

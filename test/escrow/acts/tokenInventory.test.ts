@@ -1,5 +1,6 @@
 import type { GrantId, RecoveryId } from '../../../src/escrow/records/ids.js';
 import { unaccountedObjects } from '../../../src/escrow/acts/tokenInventory.js';
+import type { GrantFacts, LogFacts } from '../../../src/escrow/logged/logFacts.js';
 import { LogState } from '../../../src/escrow/logged/logState.js';
 import type { RecordedObjects, Token, UnaccountedObject } from '../../../src/escrow/ports/token.js';
 import type { Entry } from '../../../src/log/entry/entry.js';
@@ -116,11 +117,51 @@ test('no row accounts for an object, and none takes away what accounts for one',
   world.grants.set(forged.grant, { ...grant, id: forged.grant });
   world.recoveries.delete(pending.id);
   world.grants.set(grant.id, { ...grant, status: 'revoked', spec: 'rsa-3072' });
+  expect(grant.spec).not.toBe('rsa-3072');
   const { token, asked } = askedToken();
   await unaccountedObjects({ escrow: world.escrow, token });
-  // how it was raised is the row's word, which is not taken then
-  expect(asked).toEqual([{ transports: new Set([pending.id]), grants: new Map([[grant.id, undefined]]) }]);
+  const { operations: uses, mechanisms } = grant.scope;
+  expect(asked).toEqual([
+    {
+      transports: new Set([pending.id]),
+      grants: new Map([[grant.id, { spec: grant.spec, uses, mechanisms }]]),
+    },
+  ]);
 });
+
+test('of a grant whose request did not say what its key is, how it was raised is asked of the record, which is held against the log', async () => {
+  const { world, keys } = await worldOf({});
+  const active = await ask({ world, keys });
+  for (const by of ['dana', 'dave']) await approve(world, by, active);
+  const [grant] = world.grants.values();
+  if (grant === undefined) throw new Error('there is a grant');
+  const { facts } = world;
+  const { operations: uses, mechanisms } = grant.scope;
+  world.facts = withGrants(facts, { spec: undefined });
+  const { token, asked } = askedToken();
+  await unaccountedObjects({ escrow: world.escrow, token });
+  world.grants.set(grant.id, { ...grant, owner: 'otto' as typeof grant.owner });
+  await unaccountedObjects({ escrow: world.escrow, token });
+  expect(asked.map(({ grants }) => grants.get(grant.id))).toEqual([
+    { spec: grant.spec, uses, mechanisms },
+    undefined,
+  ]);
+});
+
+/** The same facts, with these in place of what they say of each grant. */
+function withGrants(facts: LogFacts, other: Partial<GrantFacts>): LogFacts {
+  const grant = (id: string): GrantFacts | undefined => {
+    const said = facts.grant(id);
+    return said && { ...said, ...other };
+  };
+  return new Proxy(facts, {
+    get: (target, name) => {
+      if (name === 'grant') return grant;
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+    },
+  });
+}
 
 test('a daemon on another copy of the records tells nobody of objects that are not its own: it stops', async () => {
   const { world } = await worldOf({});

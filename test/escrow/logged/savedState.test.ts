@@ -72,6 +72,16 @@ async function life(): Promise<readonly Uint8Array[]> {
     ...entriesOf('grant.sign', { ...use, request: requestWith('three') }),
     // begun, and not ended
     ...entriesOf('recovery.request', filed('rec_s')),
+    ...entriesOf('recovery.intend', { subject: { recovery: 'rec_s' }, outcome: { intendedAt: TIME } }),
+    ...entriesOf('recovery.remind', {
+      subject: { recovery: 'rec_s' },
+      outcome: { depositaries: ['dana'] },
+    }),
+    ...entriesOf('recovery.intend', { subject: { recovery: 'rec_s' }, outcome: { intendedAt: TIME } }),
+    ...entriesOf('recovery.approve', {
+      subject: { recovery: 'rec_s' },
+      outcome: { releasableAt: TIME, holdsUntil: '2026-02-03T05:00:00.000Z' },
+    }),
     ...entriesOf('recovery.approve', {
       subject: { recovery: 'rec_s' },
       outcome: { releasableAt: TIME },
@@ -107,21 +117,69 @@ function restored(state: LogState): LogState {
   return again;
 }
 
+/** Instants before, between and after those of the entries. */
+const INSTANTS = [TIME, '2026-03-01T12:00:00.000Z'].flatMap((time) =>
+  [-1, 0, 1, 29, 31, 59, 61, 24 * 60, 24 * 60 * 365].map((minutes) => Date.parse(time) + minutes * 60_000),
+);
+
+/** What is due by a state at some instants, in no order. */
+function duesOf({ due }: LogState): readonly (readonly (readonly string[])[])[] {
+  return INSTANTS.map((ms) =>
+    [
+      due.overRequests(ms),
+      due.releasableRequests(ms),
+      due.unremindedRequests(),
+      due.overGrants(ms),
+      due.uncertifiedGrants(),
+      due.releasesUntil(ms),
+    ].map((ids) => [...ids].sort()),
+  );
+}
+
+/** The same by what is saved: all that there is, looked through. */
+function listed(state: LogState): unknown {
+  const { requests, grants, releases } = state.save();
+  const open = [...requests.open];
+  const running = [...grants].map(([id, { facts }]) => [id, facts] as const);
+  const ids = <T>(all: Iterable<readonly [string, T]>, isDue: (facts: T) => boolean): readonly string[] =>
+    [...all].flatMap(([id, facts]) => (isDue(facts) ? [id] : [])).sort();
+  return INSTANTS.map((ms) => [
+    ids(open, ({ expiresAtMs, holdsUntilMs = expiresAtMs }) => Math.max(expiresAtMs, holdsUntilMs) <= ms),
+    ids(
+      open,
+      ({ scope, holdsUntilMs, releasableAtMs = Infinity }) =>
+        scope !== undefined && holdsUntilMs !== undefined && releasableAtMs <= ms,
+    ),
+    ids(open, ({ intents, reminded, denials }) =>
+      [...intents.keys()].some((one) => !reminded.has(one) && !denials.has(one)),
+    ),
+    ids(running, ({ expiresAtMs, used, maxUses }) => expiresAtMs <= ms || used >= maxUses),
+    ids(running, ({ certificate }) => certificate === undefined),
+    ids(releases, ({ atMs }) => atMs <= ms),
+  ]);
+}
+
 it('a state that was saved after any entry goes on as the one that took them all', async () => {
   const entries = await life();
   expect(entries.length).toBeGreaterThan(60);
   const whole = new LogState();
   const later: LogState[] = [];
+  let everDue = [false, false, false, false, false, false];
   for (const [index, entry] of entries.entries()) {
     later.push(restored(whole));
     for (const state of [whole, ...later]) state.take(index, entry);
     const expected = plain(whole.save());
+    const dues = duesOf(whole);
+    expect(dues).toEqual(listed(whole));
+    everDue = everDue.map((was, which) => was || dues.some((lists) => (lists[which] ?? []).length > 0));
     for (const state of later) {
+      expect(duesOf(state)).toEqual(dues);
       const actual = plain(state.save());
       // most of the time of this test is in how jest compares
       if (!isDeepStrictEqual(actual, expected)) expect(actual).toEqual(expected);
     }
   }
+  expect(everDue).toEqual([true, true, true, true, true, true]);
   const { requests, grants, attempts, policy, calls, creations } = whole.save();
   expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([3, 2, 2, 2]);
   expect([calls.recent.size + calls.before.size > 0, creations.byName.size, creations.open.size]).toEqual([
