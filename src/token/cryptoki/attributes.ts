@@ -74,8 +74,8 @@ export function nestedWithout(native: Buffer, types: ReadonlySet<number>): Buffe
 /** What the rows of a buffer point at lives as long as the buffer. */
 const pointedAt = new WeakMap<Buffer, Buffer>();
 
-/** As pkcs11js writes them: CK_BBOOL, CK_ULONG, or bytes. */
-function valueBytes(value: Template[number]['value']): Buffer {
+/** A value as pkcs11js writes it: CK_BBOOL, CK_ULONG, or bytes. */
+export function valueBytes(value: Template[number]['value']): Buffer {
   if (typeof value === 'boolean') return Buffer.of(value ? 1 : 0);
   if (typeof value === 'number') return ulongs(value);
   if (typeof value === 'string') return Buffer.from(value, 'utf8');

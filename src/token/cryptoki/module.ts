@@ -6,6 +6,7 @@ import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
 import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
+import { type DestroyHandle, handleDestroyer } from './destroying.js';
 import { type FindHandles, handleFinder } from './finding.js';
 import { type GenerateKeyPair, keyPairGenerator } from './keyPairs.js';
 
@@ -16,6 +17,8 @@ export interface LoadedModule {
   readonly generatePair: GenerateKeyPair;
   /** C_FindObjects on another thread. */
   readonly findHandles: FindHandles;
+  /** C_DestroyObject on another thread. */
+  readonly destroyHandle: DestroyHandle;
   /** Gives the module back; the last user of it in this process finalises it. Nothing may be under way. */
   release(): void;
 }
@@ -26,12 +29,11 @@ export type ModuleEnvironment = Readonly<Record<string, string>>;
 const RTLD_NODELETE = 0x1000;
 const CKF_OS_LOCKING_OK = 0x2;
 
+type Initialised = Omit<LoadedModule, 'release'>;
+
 // The environment, C_Initialize and C_Finalize are per process, so what is known of them is too.
 const given = new Map<string, string>();
-const loaded = new Map<
-  string,
-  Pick<LoadedModule, 'driver' | 'generatePair' | 'findHandles'> & { users: number; environment: string }
->();
+const loaded = new Map<string, Initialised & { users: number; environment: string }>();
 
 /**
  * Sets variables where C code looks for them. Assigning to process.env does so only when that is the real one:
@@ -144,6 +146,7 @@ export function loadModule(
     driver: entry.driver,
     generatePair: entry.generatePair,
     findHandles: entry.findHandles,
+    destroyHandle: entry.destroyHandle,
     release: () => {
       if (released) return;
       released = true;
@@ -163,7 +166,7 @@ function initialise(
   path: string,
   environment: ModuleEnvironment,
   parameters: string | undefined,
-): Pick<LoadedModule, 'driver' | 'generatePair' | 'findHandles'> {
+): Initialised {
   setEnvironment(environment);
   try {
     preload(path);
@@ -176,7 +179,12 @@ function initialise(
       ...(parameters === undefined ? {} : { libraryParameters: `${parameters} ` }),
     });
     askLengthsOf(driver, path);
-    return { driver, generatePair: keyPairGenerator(path), findHandles: handleFinder(path) };
+    return {
+      driver,
+      generatePair: keyPairGenerator(path),
+      findHandles: handleFinder(path),
+      destroyHandle: handleDestroyer(path),
+    };
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;
     const why = already ? 'something else in this process uses it' : 'it does not load or initialise';

@@ -4,7 +4,7 @@ import { EscrowError } from '../../escrow/records/errors.js';
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import { anchorAfter, decodeAnchor, emptyAnchor, encodeAnchor } from '../../log/anchor.js';
 import type { Template } from '../cryptoki/attributes.js';
-import { findAll, readBytes } from './objects.js';
+import { type TokenObjects, findAll, readBytes } from './objects.js';
 
 /*
  * The anchor of the log: a small data object in the token, which a restored database does not bring back with it. It is
@@ -14,7 +14,8 @@ import { findAll, readBytes } from './objects.js';
 
 const LABEL = 'anchor:log';
 
-const NAME: Template = [
+/** What finds it. */
+export const ANCHOR: Template = [
   { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_DATA },
   { type: pkcs11.CKA_TOKEN, value: true },
   { type: pkcs11.CKA_LABEL, value: LABEL },
@@ -30,8 +31,12 @@ interface Found {
  * The anchor that stands in the token: the one over most entries. Undefined when there is none.
  * Throws EscrowError `token-unavailable` when there is nothing that can be read under its name.
  */
-export function readAnchor(driver: PKCS11, session: Handle): Anchor | undefined {
-  const found = find(driver, session);
+export function readAnchor(
+  driver: PKCS11,
+  session: Handle,
+  handles: readonly Handle[] = findAll(driver, session, ANCHOR),
+): Anchor | undefined {
+  const found = readAll(driver, session, handles);
   const newest = found[0]?.anchor;
   if (newest === undefined && found.length > 0) throw unreadable();
   return newest;
@@ -41,24 +46,26 @@ export function readAnchor(driver: PKCS11, session: Handle): Anchor | undefined 
  * Makes this the anchor, unless one over as many entries or more stands already: of several daemons the one that is
  * ahead wins. A loss that people have accepted stays in it until it is recorded.
  */
-export function moveAnchor(driver: PKCS11, session: Handle, onward: Anchoring): void {
-  const found = find(driver, session);
+export async function moveAnchor(objects: TokenObjects, session: Handle, onward: Anchoring): Promise<void> {
+  const { driver } = objects;
+  const found = readAll(driver, session, await objects.search(session, ANCHOR));
   const newest = found[0]?.anchor;
   if (newest !== undefined && newest.size >= onward.size) return;
   make(driver, session, anchorAfter(onward, newest ?? emptyAnchor));
-  destroy(driver, session, newest === undefined ? found : found.slice(1));
+  for (const { handle } of newest === undefined ? found : found.slice(1))
+    await objects.destroyHandle(session, handle);
 }
 
 /** Makes this the anchor, in the place of every other. For the ceremony. */
 export function putAnchor(driver: PKCS11, session: Handle, anchor: Anchor): void {
-  const found = find(driver, session);
+  const found = findAll(driver, session, ANCHOR);
   make(driver, session, anchor);
-  destroy(driver, session, found);
+  for (const handle of found) driver.C_DestroyObject(session, handle);
 }
 
 function make(driver: PKCS11, session: Handle, anchor: Anchor): void {
   const made = driver.C_CreateObject(session, [
-    ...NAME,
+    ...ANCHOR,
     { type: pkcs11.CKA_PRIVATE, value: true },
     { type: pkcs11.CKA_MODIFIABLE, value: false },
     { type: pkcs11.CKA_APPLICATION, value: 'escrowd' },
@@ -67,16 +74,9 @@ function make(driver: PKCS11, session: Handle, anchor: Anchor): void {
   if (read(driver, session, made) === undefined) throw unreadable();
 }
 
-function destroy(driver: PKCS11, session: Handle, anchors: readonly Found[]): void {
-  for (const { handle } of anchors) driver.C_DestroyObject(session, handle);
-}
-
 /** Newest first; what cannot be read last. */
-function find(driver: PKCS11, session: Handle): readonly Found[] {
-  const found = findAll(driver, session, NAME).map((handle) => ({
-    handle,
-    anchor: read(driver, session, handle),
-  }));
+function readAll(driver: PKCS11, session: Handle, handles: readonly Handle[]): readonly Found[] {
+  const found = handles.map((handle) => ({ handle, anchor: read(driver, session, handle) }));
   return found.sort((a, b) => (b.anchor?.size ?? -1) - (a.anchor?.size ?? -1));
 }
 

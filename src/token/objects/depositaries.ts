@@ -31,6 +31,7 @@ export async function trustedKey(parts: OpenParts, label: TrustedLabel): Promise
 
 /** Forgets what was remembered of a trusted key, after a failed use. */
 export function forgetTrustedKey(parts: OpenParts, label: string): void {
+  parts.serverPairs.last = undefined;
   parts.objects.forget(recipient(parts, label));
 }
 
@@ -57,23 +58,31 @@ export class ServerPairs implements NewestPairs {
 
 /**
  * The depositaries with whom the token can deal now: a trusted key of their own, and the server's newest pair regarding
- * them, each once. Always looked for in the token; one that is enrolled twice or by half is left out and reported. Where only the
- * security officer can make a trusted key, what was found again, under the same label and with the same CKA_ID, is not read again.
+ * them, each once. Looked for in the token each time; one that is enrolled twice or by half is left out and reported. Where only the
+ * security officer can make a trusted key, what was found again, under the same label and with the same CKA_ID, is not read again;
+ * and where the token holds many objects, it is not looked for again for a while (see `TokenObjects.restMs`): nothing is wrapped
+ * under a key that the officer has destroyed meanwhile, since the token has it no more.
  */
 export async function enrolledDepositaries(parts: OpenParts): Promise<readonly EnrolledDepositary[]> {
-  const { driver, profile, serverPairs } = parts;
-  return parts.objects.alone((session) => {
-    const recipients = findAll(driver, session, RECIPIENTS[profile.depositaryKeys]);
-    const openers = findAll(driver, session, UNWRAPPING_KEYS);
+  const { driver, profile, serverPairs, objects } = parts;
+  if (serverPairs.last !== undefined && performance.now() - serverPairs.last.atMs < objects.restMs)
+    return serverPairs.last.enrolled;
+  return objects.alone(async (session) => {
+    const atMs = performance.now();
+    const recipients = await objects.search(session, RECIPIENTS[profile.depositaryKeys]);
+    const openers = await objects.search(session, UNWRAPPING_KEYS);
     const found =
       profile.depositaryKeys === 'trusted' ? identify(driver, session, recipients, openers) : undefined;
-    if (found !== undefined && serverPairs.last?.found.equals(found) === true)
-      return serverPairs.last.enrolled;
+    const { last } = serverPairs;
+    if (found !== undefined && last?.found.equals(found) === true) {
+      serverPairs.last = { ...last, atMs };
+      return last.enrolled;
+    }
     serverPairs.last = undefined;
     const trusted = byLabel(driver, session, recipients);
     const unwrapping = byLabel(driver, session, openers);
     // After looking: a token that is gone finds nothing from then on, and it may have gone in between.
-    parts.health.checkIn(session);
+    await parts.health.checkIn(session);
     const enrolled: EnrolledDepositary[] = [];
     for (const label of trusted.keys()) {
       const id = label.startsWith(OWN_PREFIX) ? parsePrincipalId(label.slice(OWN_PREFIX.length)) : undefined;
@@ -95,7 +104,7 @@ export async function enrolledDepositaries(parts: OpenParts): Promise<readonly E
       enrolled.push({ id, publicKey, fingerprint: fingerprint(publicKey).toString('hex') });
     }
     enrolled.sort((a, b) => (a.id < b.id ? -1 : 1));
-    if (found !== undefined && enrolled.length > 0) serverPairs.last = { found, enrolled };
+    if (found !== undefined && enrolled.length > 0) serverPairs.last = { found, enrolled, atMs };
     return enrolled;
   });
 }

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import { quoted } from '../../escrow/records/freeText.js';
@@ -10,11 +9,12 @@ import type {
   StandingObjects,
   UnaccountedObject,
 } from '../../escrow/ports/token.js';
-import { isStaleHandle } from '../cryptoki/faults.js';
 import { isOperate, readKekLabel } from '../profile/keks.js';
+import { handlesOf, inSlices, labelOf, listed } from './listing.js';
 import { readAttribute } from './objectCheck.js';
 import { type ObjectName, objectNames, readServerForLabel } from './objectNames.js';
 import { RECIPIENTS } from './depositaries.js';
+import type { ListedObject } from './objects.js';
 import type { OpenParts } from './openParts.js';
 
 /**
@@ -28,94 +28,38 @@ const CLASSES = {
 } as const;
 type ClassName = keyof typeof CLASSES;
 
-interface Found {
-  readonly handle: Handle;
+interface Found extends ListedObject {
   readonly in: ClassName;
-  readonly label: string;
 }
-
-/** So long objects are looked at before others have their turn, and one more. */
-const SLICE_MS = 4;
 
 /** See `Token.unaccounted`. */
 export async function unaccountedObjects(
   parts: OpenParts,
   records: (named: StandingObjects) => Promise<RecordedObjects>,
 ): Promise<readonly UnaccountedObject[]> {
-  const found = await listed(parts);
+  const objects = await findObjects(parts);
   const partners = await trustedHalves(parts);
   // After looking: a token that is gone finds nothing from then on, and what is not found would be over.
   await parts.health.check();
-  const recorded = await records(namedIn(found));
+  const recorded = await records(namedIn(objects));
   const account = new Account(parts, recorded, partners);
-  const foreign = await inSlices(parts, found, (session, object) =>
+  const foreign = await inSlices(parts, objects, (session, object) =>
     account.has(session, object) ? [] : [object],
   );
   return [
     ...foreign.map((object): UnaccountedObject => ({ alarm: 'token-object-foreign', what: inWords(object) })),
-    ...twins(found).map((object): UnaccountedObject => ({
+    ...twins(objects).map((object): UnaccountedObject => ({
       alarm: 'token-object-twice',
       what: inWords(object),
     })),
   ];
 }
 
-async function listed(parts: OpenParts): Promise<readonly Found[]> {
-  const found: Found[] = [];
-  for (const name of Object.keys(CLASSES) as ClassName[]) {
-    const handles = await handlesOf(parts, [{ type: pkcs11.CKA_CLASS, value: CLASSES[name] }]);
-    const some = await inSlices(parts, handles, (session, handle) => [
-      { handle, in: name, label: labelOf(parts, session, handle) },
-    ]);
-    found.push(...some);
-  }
-  return found;
-}
-
-/** Objects that are kept in the token. */
-function handlesOf(
-  { objects, findHandles, dialect }: OpenParts,
-  template: Parameters<OpenParts['findHandles']>[1],
-): Promise<readonly Handle[]> {
-  return objects.alone((session) =>
-    findHandles(session, [...dialect.template(template), { type: pkcs11.CKA_TOKEN, value: true }]),
-  );
-}
-
-/**
- * Runs `look` on each, a few at a time; who waits for the token, and all else in this process, has a turn between. What is
- * destroyed meanwhile is left out.
- */
-async function inSlices<T, R>(
-  { objects }: OpenParts,
-  all: readonly T[],
-  look: (session: Handle, one: T) => readonly R[],
-): Promise<readonly R[]> {
-  const results: R[] = [];
-  for (let at = 0; at < all.length;) {
-    at = await objects.alone((session) => {
-      const until = performance.now() + SLICE_MS;
-      let next = at;
-      for (; next < all.length && (next === at || performance.now() < until); next += 1)
-        results.push(...all.slice(next, next + 1).flatMap((one) => unlessGone(() => look(session, one))));
-      return next;
-    });
-    await nextTurn();
-  }
-  return results;
-}
-
-function unlessGone<R>(look: () => readonly R[]): readonly R[] {
-  try {
-    return look();
-  } catch (error) {
-    if (!isStaleHandle(error)) throw error;
-    return [];
-  }
-}
-
-function labelOf({ driver }: OpenParts, session: Handle, handle: Handle): string {
-  return (readAttribute(driver, session, handle, pkcs11.CKA_LABEL) ?? Buffer.alloc(0)).toString('utf8');
+async function findObjects(parts: OpenParts): Promise<readonly Found[]> {
+  const all: Found[] = [];
+  for (const name of Object.keys(CLASSES) as ClassName[])
+    all.push(...(await listed(parts, CLASSES[name])).map((object) => ({ ...object, in: name })));
+  return all;
 }
 
 /** Of the server's pairs: the modulus of the half that is trusted, by label. */

@@ -43,6 +43,8 @@ export interface OpenParts {
 /** What a look at the depositaries of a token found, in bytes that differ when anything differs, and who is enrolled by that. */
 export interface LookAtDepositaries {
   readonly found: Buffer;
+  /** When, by the clock of `performance`. */
+  readonly atMs: number;
   readonly enrolled: readonly EnrolledDepositary[];
 }
 

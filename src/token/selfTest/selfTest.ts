@@ -9,7 +9,7 @@ import { asEscrowError, readFault } from '../cryptoki/faults.js';
 import { type KekKind, isOperate, KEK_KINDS, readKekLabel } from '../profile/keks.js';
 import { Loan } from '../verbs/loan.js';
 import { objectNames } from '../objects/objectNames.js';
-import { findAll, readBytes, readRsaSpki } from '../objects/objects.js';
+import { readBytes, readRsaSpki } from '../objects/objects.js';
 import { type OpenToken, withWorkbench } from '../service/openToken.js';
 import { importSpki } from '../service/findLongLived.js';
 import {
@@ -181,19 +181,19 @@ async function findAttacked({
 }: OpenParts): Promise<
   Pick<Target, 'rotating' | 'recipients'> & { readonly keks: Readonly<Record<KekKind, Handle>> }
 > {
-  return objects.alone((session) => {
-    const keks = mapKinds((kind) => {
-      const kek = objects.look(session, objectNames.kek(newestKek[kind]));
+  return objects.alone(async (session) => {
+    const found: Partial<Record<KekKind, Handle>> = {};
+    const rotating: Partial<Record<KekKind, Handle>> = {};
+    for (const kind of KEK_KINDS) {
+      const kek = await objects.look(session, objectNames.kek(newestKek[kind]));
       if (kek === undefined) throw new EscrowError('token-unavailable');
-      return kek;
-    });
-    const rotating = Object.fromEntries(
-      KEK_KINDS.filter(isOperate).flatMap((kind) => {
-        const handle = objects.look(session, objectNames.rotating(newestKek[kind], kind));
-        return handle === undefined ? [] : [[kind, handle] as const];
-      }),
-    );
-    const recipients = findAll(objects.driver, session, RECIPIENTS[profile.depositaryKeys]);
+      found[kind] = kek;
+      if (!isOperate(kind)) continue;
+      const handle = await objects.look(session, objectNames.rotating(newestKek[kind], kind));
+      if (handle !== undefined) rotating[kind] = handle;
+    }
+    const keks = mapKinds((kind) => found[kind] ?? Buffer.alloc(0));
+    const recipients = await objects.search(session, RECIPIENTS[profile.depositaryKeys]);
     return { keks, rotating, recipients };
   });
 }

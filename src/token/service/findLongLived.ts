@@ -3,9 +3,9 @@ import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { asEscrowError, CKR, readFault, TokenNotReady } from '../cryptoki/faults.js';
 import { emptyAnchor } from '../../log/anchor.js';
-import { readAnchor } from '../objects/anchor.js';
+import { ANCHOR, readAnchor } from '../objects/anchor.js';
 import { type KekKind, KEK_KINDS, kekLabel, newestKeks, readKekLabel } from '../profile/keks.js';
-import { type TokenObjects, findAll, readBytes } from '../objects/objects.js';
+import { type TokenObjects, readBytes } from '../objects/objects.js';
 import { objectNames } from '../objects/objectNames.js';
 import type { TokenPins } from '../objects/ceremonyPins.js';
 import type { TokenProfile } from '../profile/profile.js';
@@ -71,14 +71,16 @@ export interface LongLived {
 /** Looks for what the ceremony must have made; makes nothing. Throws {@link TokenNotReady}. */
 export async function findLongLived(objects: TokenObjects, profile: TokenProfile): Promise<LongLived> {
   const { identity, log, keks, unbounded, anchor } = await objects
-    .alone((session) => ({
-      identity: publicKey(objects, session, 'identity', 'secp256r1'),
-      log: publicKey(objects, session, 'log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1'),
-      keks: findKeks(objects, session),
+    .alone(async (session) => ({
+      identity: await publicKey(objects, session, 'identity', 'secp256r1'),
+      log: await publicKey(objects, session, 'log', profile.logKey === 'Ed25519' ? 'Ed25519' : 'secp256r1'),
+      keks: await findKeks(objects, session),
       unbounded: profile.absentAttributes.includes('CKA_WRAP_TEMPLATE')
         ? []
         : unboundedTrustedKeys(objects.driver, session),
-      anchor: profile.dataObjects ? readAnchor(objects.driver, session) : emptyAnchor,
+      anchor: profile.dataObjects
+        ? readAnchor(objects.driver, session, await objects.search(session, ANCHOR))
+        : emptyAnchor,
     }))
     .catch((error: unknown) => {
       throw readFault(error) === undefined ? objectsWrong(error) : error;
@@ -122,14 +124,14 @@ export function importSpki(spki: Buffer): ReturnType<typeof createPublicKey> {
   return createPublicKey({ key: spki, format: 'der', type: 'spki' });
 }
 
-function publicKey(
+async function publicKey(
   objects: TokenObjects,
   session: Handle,
   label: 'identity' | 'log',
   curve: 'secp256r1' | 'Ed25519',
-): Buffer | undefined {
-  const signing = objects.look(session, objectNames.signing(label));
-  const verifying = objects.look(session, objectNames.verifying(label));
+): Promise<Buffer | undefined> {
+  const signing = await objects.look(session, objectNames.signing(label));
+  const verifying = await objects.look(session, objectNames.verifying(label));
   if (signing === undefined || verifying === undefined) return undefined;
   const [point] = readBytes(objects.driver, session, verifying, [pkcs11.CKA_EC_POINT]);
   return ecSpki(curve, point ?? Buffer.alloc(0));
@@ -139,21 +141,24 @@ function publicKey(
  * The newest of each kind, by the record of the ceremony or, without one, by what the token holds. Every one of them is looked
  * at: one that is missing is not replaced by an older.
  */
-function findKeks(
+async function findKeks(
   objects: TokenObjects,
   session: Handle,
-): { readonly newest: Readonly<Partial<Record<KekKind, string>>>; readonly missing: readonly string[] } {
+): Promise<{
+  readonly newest: Readonly<Partial<Record<KekKind, string>>>;
+  readonly missing: readonly string[];
+}> {
   const every = [
     { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_SECRET_KEY },
     { type: pkcs11.CKA_TOKEN, value: true },
   ];
-  const labels = findAll(objects.driver, session, every)
+  const labels = (await objects.search(session, every))
     .map((handle) => String(readBytes(objects.driver, session, handle, [pkcs11.CKA_LABEL])[0]))
     .filter((label) => readKekLabel(label) !== undefined);
   const newest = newestKeks(objects.check.recordedKeks(labels));
   const wanted = KEK_KINDS.map((kind) => newest[kind] ?? kekLabel(kind, 1));
-  const missing = [...new Set(wanted)].filter(
-    (label) => objects.look(session, objectNames.kek(label)) === undefined,
-  );
+  const missing: string[] = [];
+  for (const label of new Set(wanted))
+    if ((await objects.look(session, objectNames.kek(label))) === undefined) missing.push(label);
   return { newest: missing.length === 0 ? newest : {}, missing };
 }

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Handle, PKCS11 } from 'pkcs11js';
+import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { Token, TokenAbilities, TokenVerbs } from '../../escrow/ports/token.js';
 import type { Anchorage } from '../../escrow/ports/log.js';
 import { type Anchor, type Anchoring, emptyAnchor } from '../../log/anchor.js';
-import { moveAnchor, readAnchor } from '../objects/anchor.js';
+import { ANCHOR, moveAnchor, readAnchor } from '../objects/anchor.js';
 import { type LogAlgorithm, signWithLogKey } from '../verbs/signCheckpoint.js';
 import { Dialect } from '../profile/dialect.js';
 import { Health } from '../objects/health.js';
@@ -107,7 +107,7 @@ async function enter(
   place: PairTokenLocation,
 ): Promise<TokenGeneration> {
   const { profile, waitMs = 10_000, pins, log = () => undefined } = options;
-  const { driver, generatePair, findHandles } = module;
+  const { driver, generatePair, findHandles, destroyHandle } = module;
   const slot = findSlot(driver, options.label);
   const pinForPairs = Buffer.from(options.startPairs === undefined ? '' : options.pin);
   const login = logIn(driver, slot, options.pin);
@@ -124,7 +124,7 @@ async function enter(
     const mechanisms = new Mechanisms(profile);
     const dialect = new Dialect(profile);
     const check = new ObjectCheck({ driver, profile, mechanisms, dialect, pins, log });
-    const objects = new TokenObjects(driver, forObjects, forPairs, check);
+    const objects = new TokenObjects(driver, forObjects, forPairs, { findHandles, destroyHandle }, check);
     const { identity, log: logSpki, newestKek, older } = await findLongLived(objects, profile);
     requirePinned({ identity, log: logSpki }, pins);
     const health = new Health(objects, mechanisms, importSpki(identity));
@@ -249,23 +249,23 @@ class ReadyToken implements TokenGeneration {
   }
 
   check(): Promise<void> {
-    return this.#use(() => this.#parts.health.check());
+    return this.#use(() => this.#parts.health.probe());
   }
 
   readAnchor(): Promise<Anchor> {
-    const { driver, objects, profile } = this.#parts;
+    const { objects, profile } = this.#parts;
     if (!profile.dataObjects) return Promise.resolve(emptyAnchor);
-    return this.#use(() => objects.alone((session) => getAnchor(driver, session)));
+    return this.#use(() => objects.alone((session) => getAnchor(objects, session)));
   }
 
   writeAnchor(anchor: Anchoring): Promise<void> {
-    const { driver, objects, health, profile } = this.#parts;
+    const { objects, health, profile } = this.#parts;
     if (!profile.dataObjects) return Promise.resolve();
     return this.#use(() =>
-      objects.alone((session) => {
+      objects.alone(async (session) => {
         // A token that is gone finds no anchor, and would take any for the first.
-        health.checkIn(session);
-        moveAnchor(driver, session, anchor);
+        await health.checkIn(session);
+        await moveAnchor(objects, session, anchor);
       }),
     );
   }
@@ -303,8 +303,8 @@ class ReadyToken implements TokenGeneration {
 }
 
 /** Throws EscrowError `token-unavailable` when there is none: absence is never taken for a log that has not begun. */
-function getAnchor(driver: PKCS11, session: Handle): Anchor {
-  const anchor = readAnchor(driver, session);
+async function getAnchor(objects: TokenObjects, session: Handle): Promise<Anchor> {
+  const anchor = readAnchor(objects.driver, session, await objects.search(session, ANCHOR));
   if (anchor !== undefined) return anchor;
   const cause = new Error('the token holds no anchor of the log');
   throw new EscrowError('token-unavailable', undefined, { cause });

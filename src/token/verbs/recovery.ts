@@ -1,14 +1,16 @@
-import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
+import pkcs11 from 'pkcs11js';
+import type { Handle, Mechanism } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { RecoveryId } from '../../escrow/records/ids.js';
 import type { Opened, TokenVerbs } from '../../escrow/ports/token.js';
 import { type Held, type Opener, type Sealed, sealed } from '../../escrow/records/sealed.js';
-import { isStaleHandle } from '../cryptoki/faults.js';
+import { ulongs } from '../cryptoki/attributes.js';
 import { isKekFor, kekKindFor } from '../profile/keks.js';
 import type { HeldKind, Loan } from './loan.js';
 import { GCM } from '../profile/mechanisms.js';
 import { type ObjectName, objectNames } from '../objects/objectNames.js';
-import { findAll, readRsaSpki } from '../objects/objects.js';
+import { readRsaSpki } from '../objects/objects.js';
+import { readAttribute } from '../objects/objectCheck.js';
 import { type PairMaker, PairMakerEnded } from '../objects/pairMaker.js';
 import { grantKey, openingKey, unwrappingPair, userInFlight } from '../profile/templates.js';
 import { type Unwrapping, OtherKey, requireKept, unwrapChecked } from '../objects/unwrapChecked.js';
@@ -57,7 +59,7 @@ export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
           : makeTransportInQueue(parts, loan, recovery),
       ),
 
-    destroyTransport: (recovery) => destroyAll(parts, transportNames(recovery)),
+    destroyTransport: (recovery) => destroyAll(parts, transportNames(recovery), 'every'),
 
     unwrapReply: async (recovery, reply) => {
       if (!fitsTokenRsa(reply)) return REFUSED;
@@ -101,20 +103,20 @@ export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
       const order = { mechanism: kwp(parts), wrapped: wrapped.sealed, into, spec };
       return objects.using(objectNames.kek(wrapped.kek), confirmedBy(parts, kekGone), (kek) =>
         openedOrRefused(parts, () =>
-          objects.alone((session) => {
-            if (objects.look(session, name) !== undefined) {
+          objects.alone(async (session) => {
+            if (!(await objects.isAbsent(session, name))) {
               throw new EscrowError('internal', 'The grant stands in the token already.');
             }
             const handle = unwrapChecked(parts, session, { ...order, with: kek });
             loan.countStanding(1);
-            objects.remember(name, { handle, publicKey: undefined });
+            objects.add(name, { handle, publicKey: undefined });
           }),
         ),
       );
     },
 
     destroyGrant: (grant) =>
-      destroyAll(parts, [objectNames.grant(grant, 'rsa-2048'), objectNames.grant(grant, 'aes-256')]),
+      destroyAll(parts, [objectNames.grant(grant, 'rsa-2048'), objectNames.grant(grant, 'aes-256')], 'any'),
 
     unwrapForRelease: async ({ wrapped, spec }) => {
       const kind = kekKindFor('release', spec, 'decrypt');
@@ -140,28 +142,19 @@ async function makeTransportApart(
   maker: PairMaker,
   recovery: RecoveryId,
 ): Promise<{ readonly publicKey: Uint8Array }> {
-  const { driver, objects } = parts;
+  const { objects } = parts;
   const name = objectNames.transport(recovery);
-  await objects.alone((session) => {
-    requireAbsent(parts, session, name);
-  });
+  await objects.alone((session) => requireAbsent(parts, session, name));
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
     try {
       await maker.make(name.label);
     } catch (error) {
       if (!(error instanceof PairMakerEnded)) throw error;
-      await destroyAll(parts, transportNames(recovery));
+      await destroyAll(parts, transportNames(recovery), 'every');
       return makeTransportInQueue(parts, loan, recovery);
     }
     loan.countStanding(2);
-    const publicKey = await objects.alone((session) => {
-      const handle = objects.look(session, name);
-      const others = findAll(driver, session, objectNames.transportPublic(recovery).template);
-      if (handle === undefined || others.length === 0) return undefined;
-      objects.remember(name, { handle, publicKey: undefined });
-      // of the half that was checked: anybody with the PIN can put a public key under the label
-      return readRsaSpki(driver, session, handle);
-    });
+    const publicKey = await objects.alone((session) => seenTransport(parts, session, recovery));
     if (publicKey !== undefined) return { publicKey };
   }
   const cause = new Error(`${name.label} was made and is not seen`);
@@ -169,6 +162,31 @@ async function makeTransportApart(
 }
 
 const MOST_TRIES = 5;
+
+/** The DER SubjectPublicKeyInfo of a pair that another process has made; undefined when not both halves are seen. */
+async function seenTransport(
+  { driver, objects }: OpenParts,
+  session: Handle,
+  recovery: RecoveryId,
+): Promise<Buffer | undefined> {
+  const [name, publicName] = [objectNames.transport(recovery), objectNames.transportPublic(recovery)];
+  // one search for both halves
+  const halves = await objects.search(
+    session,
+    name.template.filter(({ type }) => type !== pkcs11.CKA_CLASS),
+  );
+  const ofClass = (objectClass: number): readonly Handle[] =>
+    halves.filter((half) =>
+      readAttribute(driver, session, half, pkcs11.CKA_CLASS)?.equals(ulongs(objectClass)),
+    );
+  const handle = objects.check.only(session, name, ofClass(pkcs11.CKO_PRIVATE_KEY));
+  const [other] = ofClass(pkcs11.CKO_PUBLIC_KEY);
+  if (handle === undefined || other === undefined) return undefined;
+  objects.add(name, { handle, publicKey: undefined });
+  objects.add(publicName, { handle: other, publicKey: undefined });
+  // of the half that was checked: anybody with the PIN can put a public key under the label
+  return readRsaSpki(driver, session, handle);
+}
 
 function transportNames(recovery: RecoveryId): readonly ObjectName[] {
   return [objectNames.transport(recovery), objectNames.transportPublic(recovery)];
@@ -183,20 +201,21 @@ function makeTransportInQueue(
   const { driver, mechanisms, dialect, objects } = parts;
   const name = objectNames.transport(recovery);
   return objects.alone(async (session) => {
-    requireAbsent(parts, session, name);
+    await requireAbsent(parts, session, name);
     const asked = unwrappingPair(name.label, mechanisms.opening());
     const { publicKey, privateKey } = dialect.pair(asked);
     const mechanism = mechanisms.plain('rsaKeyPairGen');
     const pair = await parts.generatePair(session, mechanism, publicKey, privateKey);
     loan.countStanding(2);
     requireKept(driver, session, pair.privateKey, dialect.kept(asked.privateKey));
-    objects.remember(name, { handle: pair.privateKey, publicKey: undefined });
+    objects.add(name, { handle: pair.privateKey, publicKey: undefined });
+    objects.add(objectNames.transportPublic(recovery), { handle: pair.publicKey, publicKey: undefined });
     return { publicKey: readRsaSpki(driver, session, pair.publicKey) };
   });
 }
 
-function requireAbsent({ objects }: OpenParts, session: Handle, name: ObjectName): void {
-  if (objects.look(session, name) === undefined) return;
+async function requireAbsent({ objects }: OpenParts, session: Handle, name: ObjectName): Promise<void> {
+  if (await objects.isAbsent(session, name)) return;
   throw new EscrowError('internal', 'The recovery request has a transport key already.');
 }
 
@@ -218,29 +237,15 @@ export async function openedOrRefused<T>(parts: OpenParts, open: () => Promise<T
   }
 }
 
-/** Destroys all that match. What is not there is gone only if the token works: an empty answer alone says nothing. */
-async function destroyAll(parts: OpenParts, names: readonly ObjectName[]): Promise<void> {
-  const { driver, objects, health } = parts;
-  await objects.alone((session: Handle) => {
-    let found = 0;
-    for (const name of names) {
-      objects.forget(name);
-      for (const handle of findAll(driver, session, name.template)) {
-        destroyUnlessGone(driver, session, handle);
-        found += 1;
-      }
-    }
-    if (found === 0) health.checkIn(session);
+/** Destroys all of these names. What is not there is gone only if the token works: an empty answer alone says nothing. */
+async function destroyAll(
+  { objects, health }: OpenParts,
+  names: readonly ObjectName[],
+  known: 'any' | 'every',
+): Promise<void> {
+  await objects.alone(async (session) => {
+    if ((await objects.destroy(session, names, known)) === 0) await health.checkIn(session);
   });
-}
-
-/** Another daemon may destroy the same orphan between finding and destroying. */
-function destroyUnlessGone(driver: PKCS11, session: Handle, handle: Handle): void {
-  try {
-    driver.C_DestroyObject(session, handle);
-  } catch (error) {
-    if (!isStaleHandle(error)) throw error;
-  }
 }
 
 function kwp(parts: OpenParts): Mechanism {

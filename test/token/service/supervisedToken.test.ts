@@ -6,7 +6,7 @@ import pkcs11 from 'pkcs11js';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { GrantId } from '../../../src/escrow/records/ids.js';
 import type { TokenGeneration } from '../../../src/token/service/openToken.js';
-import { openToken } from '../../../src/token/service/openToken.js';
+import { openToken, withWorkbench } from '../../../src/token/service/openToken.js';
 import type { SupervisedToken, Supervision } from '../../../src/token/service/supervisedToken.js';
 import { superviseToken } from '../../../src/token/service/supervisedToken.js';
 import type { TestDeposit } from '../../support/escrowChain.js';
@@ -246,18 +246,44 @@ test('while the token is gone each use is refused at once, and opening it is tri
   });
 });
 
+test('a token that goes in the middle of being asked for what is enrolled does not say that there is nothing', async () => {
+  const token = await hsm.open();
+  const { away, back } = storage(hsm);
+  // of few objects the search is the driver's
+  await token.standing();
+  const finish = watched.findFinal.getMockImplementation();
+  expect(finish).toBeDefined();
+  watched.findFinal.mockImplementationOnce(function (this: pkcs11.PKCS11, session) {
+    finish?.call(this, session);
+    away();
+  });
+  await refused(token.enrolled());
+  back();
+  await token.close();
+});
+
 test.each(['enrolled', 'standing'] as const)(
-  'a token that goes in the middle of being asked for what is %s does not say that there is nothing',
+  'a token that goes while another thread searches it for what is %s does not say that there is nothing',
   async (question) => {
     const token = await hsm.open();
     const { away, back } = storage(hsm);
-    const finish = watched.findFinal.getMockImplementation();
-    expect(finish).toBeDefined();
-    watched.findFinal.mockImplementationOnce(function (this: pkcs11.PKCS11, session) {
-      finish?.call(this, session);
-      away();
+    let searches = 0;
+    await withWorkbench(token, (parts) => {
+      const search = parts.objects.search.bind(parts.objects);
+      const { findHandles } = parts;
+      const goneAfter = <T>(work: Promise<T>): Promise<T> =>
+        work.finally(() => {
+          searches += 1;
+          if (searches === 1) away();
+        });
+      parts.objects.search = (...given) => goneAfter(search(...given));
+      Object.assign(parts, {
+        findHandles: (...given: Parameters<typeof findHandles>) => goneAfter(findHandles(...given)),
+      });
+      return Promise.resolve();
     });
     await refused(token[question]());
+    expect(searches).toBeGreaterThan(0);
     back();
     await token.close();
   },
