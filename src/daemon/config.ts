@@ -62,6 +62,7 @@ const schema = z.strictObject({
     waitMs: milliseconds.default(10_000),
     probeMs: milliseconds.default(1_000),
     hangMs: milliseconds.default(60_000),
+    maxGrants: z.int().min(1).max(10_000_000).optional(),
     recycleAfterObjects: z.int().min(0).default(100_000),
     pairProcess: z.boolean().default(true),
     allowSpy: z.boolean().default(false),

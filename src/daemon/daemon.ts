@@ -11,6 +11,7 @@ import { unaccountedObjects } from '../escrow/acts/tokenInventory.js';
 import type { FollowedLog } from '../escrow/logged/logFacts.js';
 import { type SavedState, LogState } from '../escrow/logged/logState.js';
 import { Ledger } from '../escrow/ledger/ledger.js';
+import { GrantRoom } from '../escrow/rules/grantRoom.js';
 import { OpenRequests } from '../escrow/rules/openRequests.js';
 import { OwnerChains } from '../escrow/logged/ownerChains.js';
 import { recordLoss } from '../escrow/acts/recordLoss.js';
@@ -128,6 +129,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       grants: new CheckedGrants({ origin: config.origin, logKey: signer.vkey }, identity),
       owners: new OwnerChains(reader),
       openRequests: new OpenRequests(config.requests.openRecoveries),
+      grantRoom: new GrantRoom(config.token.maxGrants),
       token,
       statements: statementVerifier,
       identity,

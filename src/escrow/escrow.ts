@@ -5,6 +5,7 @@ import type { CheckedGrants } from './rules/checkedGrant.js';
 import type { KnownCaller } from './ledger/knownCaller.js';
 import type { Ledger } from './ledger/ledger.js';
 import type { FollowedLog } from './logged/logFacts.js';
+import type { GrantRoom } from './rules/grantRoom.js';
 import type { OpenRequests } from './rules/openRequests.js';
 import type { OwnerChains } from './logged/ownerChains.js';
 import type { Actor, SignedRequest } from './ledger/act.js';
@@ -28,6 +29,7 @@ export interface Escrow {
   readonly grants: CheckedGrants;
   readonly owners: OwnerChains;
   readonly openRequests: OpenRequests;
+  readonly grantRoom: GrantRoom;
   readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing' | 'openings'>;
   readonly statements: StatementVerifier;
   readonly identity: IdentityVerifier;

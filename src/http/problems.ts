@@ -79,6 +79,7 @@ export const STATUS = {
   'checkpoint-unwitnessed': 404,
   busy: 503,
   'token-unavailable': 503,
+  'token-full': 409,
   'token-object-missing': 500,
   'clock-differs': 503,
   'log-unavailable': 503,

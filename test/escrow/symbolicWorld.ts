@@ -1,3 +1,4 @@
+import { GrantRoom } from '../../src/escrow/rules/grantRoom.js';
 import { HouseMemory } from '../../src/escrow/acts/houseMemory.js';
 import { createHmac } from 'node:crypto';
 
@@ -194,6 +195,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     grants: new CheckedGrants({ origin: ORIGIN, logKey: LOG_KEY }, identity),
     owners: new OwnerChains({ entries: () => Promise.resolve([]) }),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
+    grantRoom: new GrantRoom(undefined),
     token,
     statements: {
       verify: (jws, typ, keys) => {

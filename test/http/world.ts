@@ -1,3 +1,4 @@
+import { GrantRoom } from '../../src/escrow/rules/grantRoom.js';
 import { releasedDigest } from '../../src/escrow/checks/checkedRelease.js';
 
 import type { Escrow } from '../../src/escrow/escrow.js';
@@ -383,6 +384,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     grants: new CheckedGrants({ origin: ORIGIN, logKey: LOG_KEY }, identity),
     owners: new OwnerChains(log),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
+    grantRoom: new GrantRoom(undefined),
     token,
     statements: statementVerifier,
     identity,

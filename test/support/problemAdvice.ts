@@ -91,6 +91,8 @@ export const ADVICE = {
     'Ask again in a second or so; the witnesses follow the log. Ask for fewer, or for the newest without them.',
   busy: LATER_AND_LOOK,
   'token-unavailable': LATER_AND_LOOK,
+  'token-full':
+    'Wait until grants have ended, or have some revoked that nobody needs; the operator may know whether the token can hold more.',
   'token-object-missing':
     'Tell the operator: what was approved has to be asked for again, unless the object comes back with a copy of the token.',
   'clock-differs': LATER,

@@ -5,7 +5,10 @@ import pkcs11 from 'pkcs11js';
 import type { GrantId } from '../../src/escrow/records/ids.js';
 import type { Opened } from '../../src/escrow/ports/token.js';
 import { sealed } from '../../src/escrow/records/sealed.js';
+import { CKR } from '../../src/token/cryptoki/faults.js';
+import { NativeFault } from '../../src/token/cryptoki/nativeFunction.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
+import { withWorkbench } from '../../src/token/service/openToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import {
   AAD,
@@ -18,6 +21,7 @@ import {
   OPENING,
   openQuorum,
   principal,
+  raiseFrom,
   raiseGrant,
 } from '../support/escrowChain.js';
 import { openRaw } from '../support/rawToken.js';
@@ -51,6 +55,27 @@ afterAll(async () => {
 });
 
 const REFUSED = { refused: true };
+
+test('a token that has no memory for another object says so: nothing is left in it, and it is not taken for broken', async () => {
+  const gathered = await gatherReplies(token, kept, [alice]);
+  const before = await token.standing();
+  const driver = await withWorkbench(token, (parts) => Promise.resolve(parts.driver));
+  const unwrap = driver.C_UnwrapKey.bind(driver);
+  const full = jest
+    .spyOn(driver, 'C_UnwrapKey')
+    .mockImplementation((session, mechanism, key, wrapped, into) => {
+      const isKept = into.some(({ type, value }) => type === pkcs11.CKA_TOKEN && value === true);
+      if (isKept) throw new NativeFault(CKR.CKR_DEVICE_MEMORY);
+      return unwrap(session, mechanism, key, wrapped, into);
+    });
+  const raising = raiseFrom(token, kept, 'sign', gathered);
+  await expect(raising).rejects.toMatchObject({ code: 'token-full' });
+  full.mockRestore();
+  expect((await token.standing()).grants).toEqual(before.grants);
+  await token.check();
+  const grant = await raiseGrant(token, kept, 'sign', [alice]);
+  await token.lend(['destroyGrant'], (lent) => lent.destroyGrant(grant));
+});
 
 test('every ciphertext that is not what it claims is refused, and a hundred good operations follow', async () => {
   const { recovery, replies } = await gatherReplies(token, kept, [alice]);

@@ -37,7 +37,8 @@ import {
  * cut short.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `forbidden`, `quorum-incomplete`,
- *   `delay-running`, `grant-expired` (the time that was asked for is over), `recovery-failed` (the request has ended).
+ *   `delay-running`, `grant-expired` (the time that was asked for is over), `token-full` (it stays approved), `recovery-failed` (the
+ *   request has ended).
  */
 export async function activateRecovery(
   escrow: Escrow,
@@ -110,6 +111,7 @@ function activate(
       });
       const { request, recovery, asked, policy } = found;
       checkNotOver(asked.scope, escrow.clock.now());
+      escrow.grantRoom.require(escrow.followed.facts, found.keys.length);
       const keys = found.keys.map((key) => ({ ...key, grant: newId('GrantId', escrow.random) }));
       return {
         detail: {

@@ -16,7 +16,7 @@ import type { Recovery, RecoveryState, Reply } from '../records/recovery.js';
 import { approvalsAt } from '../records/recovery.js';
 import { activateOnQuorum } from './activateRecovery.js';
 import { checkStatement, requireOwnTree } from '../rules/statement.js';
-import type { DecidedRequest, HeldKey } from '../checks/undecided.js';
+import type { DecidedRequest, HeldKey, Undecided } from '../checks/undecided.js';
 import { decidedRequest, getUndecided } from '../checks/undecided.js';
 import type { Detail } from '../ledger/act.js';
 import { CameToNothing } from '../ledger/act.js';
@@ -32,7 +32,7 @@ const REPLY_BYTES = 384;
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `quorum-complete`, `forbidden`,
  *   `record-mismatch`, `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`,
- *   `share-malformed`, `share-wrong-key`, `share-mismatch`, `intents-incomplete`, `delay-running`.
+ *   `share-malformed`, `share-wrong-key`, `share-mismatch`, `intents-incomplete`, `delay-running`, `token-full`.
  */
 export async function approveRecovery(
   escrow: Escrow,
@@ -51,6 +51,7 @@ export async function approveRecovery(
         approve: order.replies,
       });
       await requireOwnTree(escrow.log, tree);
+      requireRoom(escrow, found);
       const held = repliesFor(found.held, order.replies);
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
@@ -90,6 +91,13 @@ export async function approveRecovery(
   });
   const { recovery, grants } = await activateOnQuorum(escrow, decided.answer, decided.index);
   return { ...decidedRequest(decided), answer: recovery, ...(grants && { grants }) };
+}
+
+/** What would be activated at once must find room in the token, before anything of it is opened. */
+function requireRoom({ grantRoom, followed }: Escrow, { recovery, keys }: Undecided): void {
+  const { delayMs, replies } = brakesOfAll(keys);
+  const isAtOnce = delayMs === 0 || replies === 'afterDelay';
+  if (isAtOnce && recovery.asked.purpose === 'operate') grantRoom.require(followed.facts, keys.length);
 }
 
 /** A key that a depositary has a share of, with their reply about it. */

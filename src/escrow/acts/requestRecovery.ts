@@ -45,7 +45,7 @@ export interface RecoveryOrder {
  *
  * @throws EscrowError `request-malformed`, `key-unknown`, `owners-differ`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
  *   `mechanism-unsupported`, `quorum-impossible`, `recoveries-too-many`, `idempotency-key-reused`, `idempotency-in-progress`,
- *   `token-unavailable`, `log-unavailable`.
+ *   `token-full`, `token-unavailable`, `log-unavailable`.
  */
 export function requestRecovery(
   escrow: Escrow,
@@ -82,6 +82,8 @@ function fileRequest(
       checkOutlivesDelay(deposits, asked, order.validForMs);
       checkBegins(asked, filedAt);
       checkOpen(await escrow.store.openRecoveries(), filedAt);
+      // nobody is asked to decide what there is no room for
+      if (asked.purpose === 'operate') escrow.grantRoom.require(escrow.followed.facts, keys.length);
       const plan = {
         id: newId('RecoveryId', escrow.random),
         version: 4,

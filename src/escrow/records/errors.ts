@@ -90,6 +90,7 @@ export const ERROR_CODES = {
   // the system
   busy: 'Another act on the same thing is under way; try again.',
   'token-unavailable': 'The token does not answer.',
+  'token-full': 'The token has no room for another key.',
   'token-object-missing': 'The token works, and does not hold what the records say that it holds.',
   'clock-differs':
     'The clocks of the database and of this daemon are apart: nothing begins and nothing ends until they agree.',

@@ -45,7 +45,7 @@ const OF_SIGNED = [
   'record-mismatch',
 ] as const satisfies readonly ErrorCode[];
 /** What an act can be refused with, besides: it may be cut short, by whatever end. */
-const OF_ACTS = ['interrupted', 'token-object-missing'] as const satisfies readonly ErrorCode[];
+const OF_ACTS = ['interrupted', 'token-full', 'token-object-missing'] as const satisfies readonly ErrorCode[];
 /** What a creation can be refused with, besides, for its Idempotency-Key. */
 const OF_CREATIONS = [
   'idempotency-key-reused',

@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { EscrowError } from '../../escrow/records/errors.js';
+import { type ErrorCode, EscrowError } from '../../escrow/records/errors.js';
 
 /** What a PKCS#11 call answered instead of CKR_OK. */
 export interface Fault {
@@ -20,6 +20,7 @@ export const CKR = {
   CKR_AEAD_DECRYPT_FAILED: 0x35,
   CKR_ENCRYPTED_DATA_INVALID: 0x40,
   CKR_ENCRYPTED_DATA_LEN_RANGE: 0x41,
+  CKR_DEVICE_MEMORY: 0x31,
   CKR_KEY_HANDLE_INVALID: 0x60,
   CKR_KEY_SIZE_RANGE: 0x62,
   CKR_MECHANISM_PARAM_INVALID: 0x71,
@@ -100,12 +101,18 @@ export function isStaleHandle(error: unknown): boolean {
   return fault !== undefined && STALE_FAULTS.has(fault.code);
 }
 
-/** The error that the core sees: an EscrowError stays, a PKCS#11 fault is `token-unavailable`, the rest `internal`. */
+/**
+ * The error that the core sees: an EscrowError stays, that there is no memory for another object in the token (PKCS#11 2.40 section
+ * 5.1.4) is `token-full`, any other PKCS#11 fault `token-unavailable`, the rest `internal`.
+ */
 export function asEscrowError(error: unknown): EscrowError {
   if (error instanceof EscrowError) return error;
-  return new EscrowError(readFault(error) === undefined ? 'internal' : 'token-unavailable', undefined, {
-    cause: error,
-  });
+  return new EscrowError(codeOf(readFault(error)), undefined, { cause: error });
+}
+
+function codeOf(fault: Fault | undefined): ErrorCode {
+  if (fault === undefined) return 'internal';
+  return fault.code === CKR.CKR_DEVICE_MEMORY ? 'token-full' : 'token-unavailable';
 }
 
 /** Why a token cannot be put into service. */
