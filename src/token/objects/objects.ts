@@ -141,7 +141,7 @@ export class TokenObjects {
     return count <= FEW_OBJECTS ? 0 : Math.min(count, MOST_REST_MS);
   }
 
-  /** Takes what was listed: what is in it is not looked for any more. */
+  /** Takes what was listed: what is in it is not looked for any more, and what others have destroyed is forgotten. */
   learn(all: readonly ListedObject[]): void {
     const listed = new Map<string, Handle[]>();
     for (const { handle, objectClass, label } of all) {
@@ -152,6 +152,9 @@ export class TokenObjects {
     }
     this.#listed = listed;
     this.#count = all.length;
+    for (const key of this.#known.keys())
+      // that a key is trusted is not listed; there are few of these
+      if (!listed.has(key) && !key.includes(' trusted ')) this.#known.delete(key);
   }
 
   /**

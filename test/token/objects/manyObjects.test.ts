@@ -78,6 +78,15 @@ async function searches(of: TokenGeneration = token): Promise<() => number> {
   return () => spy.mock.calls.splice(0).length;
 }
 
+/** Holds the clock by which what was found grows old. Returns how to let time pass. */
+function heldClock(): (ms: number) => void {
+  let nowMs = performance.now();
+  jest.spyOn(performance, 'now').mockImplementation(() => nowMs);
+  return (ms) => {
+    nowMs += ms;
+  };
+}
+
 const sign = (of: TokenGeneration, grant: Parameters<typeof signOne>[1]): Promise<Uint8Array> =>
   of.lend(['sign'], (lent) => signOne(lent, grant, 'ec-p256', 'ES256', DIGEST));
 const destroyGrant = (of: TokenGeneration, grant: Parameters<typeof signOne>[1]): Promise<void> =>
@@ -98,11 +107,23 @@ test('a grant raised, used and ended, a deposit, the depositaries and the probe 
   const recovery = newRecovery();
   await transport(recovery);
   await token.standing();
+  const pass = heldClock();
   await token.enrolled();
   await token.check();
   const count = await searches();
   expect((await token.enrolled()).map(({ id }) => id)).toEqual(['alice']);
   await token.check();
+  expect(count()).toBe(0);
+  // as many milliseconds as there are objects, and both are looked for again
+  pass(MANY - 1);
+  await token.enrolled();
+  await token.check();
+  expect(count()).toBe(0);
+  pass(2 * MANY);
+  await token.enrolled();
+  expect(count()).toBe(2);
+  await token.check();
+  expect(count()).toBe(1);
   await deposit(token, 'ec-p256', 'operate', [alice]);
   expect(count()).toBe(0);
   await token.lend(['destroyTransport'], (lent) => lent.destroyTransport(recovery));
@@ -147,6 +168,15 @@ test('a listed grant that somebody else has destroyed is missing, and its end is
   const other = await raiseGrant(token, key, 'sign', [alice]);
   destroyed(objectNames.grant(other, 'ec-p256'));
   await expect(sign(token, other)).rejects.toMatchObject({ code: 'token-object-missing' });
+  // what another daemon has ended is not remembered for ever
+  const third = objectNames.grant(await raiseGrant(token, key, 'sign', [alice]), 'ec-p256');
+  const isAbsent = (): Promise<boolean> =>
+    withWorkbench(token, ({ objects }) => objects.alone((session) => objects.isAbsent(session, third)));
+  expect(await isAbsent()).toBe(false);
+  destroyed(third);
+  expect(await isAbsent()).toBe(false);
+  await token.standing();
+  expect(await isAbsent()).toBe(true);
 });
 
 test('a second grant of a name is told from the listing, and neither is used', async () => {
@@ -206,6 +236,7 @@ function fillers(count: number) {
 
 test('a token whose storage is gone does not answer the probe', async () => {
   await token.standing();
+  heldClock();
   await token.check();
   const count = await searches();
   await token.check();
@@ -218,6 +249,8 @@ test('a token whose storage is gone does not answer the probe', async () => {
 
 test('nothing is wrapped under a key that the security officer has destroyed since the depositaries were looked for', async () => {
   await token.standing();
+  // by the clock nobody would look again
+  heldClock();
   await token.enrolled();
   await deposit(token, 'ec-p256', 'operate', [alice]);
   const label = 'depositary:alice';
