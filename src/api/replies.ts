@@ -6,6 +6,7 @@ import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
+import { type Inability, INABILITIES } from '../escrow/rules/liveQuorums.js';
 import { type LifeStatus, MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
 import { MAX_DOCUMENTS } from './orders.js';
 import { type Reading, MAX_PEOPLE, strictly, tolerantly } from './reading.js';
@@ -47,6 +48,8 @@ const GRANT_STATUSES = [
   'expired',
   'revoked',
 ] as const satisfies readonly GrantStatus[];
+
+const INABILITY_NAMES = Object.keys(INABILITIES) as readonly Inability[];
 
 const count = z.int().min(0);
 
@@ -92,6 +95,27 @@ function repliesBy(reading: Reading) {
   /** To whose key each share was encrypted: SHA-256 (hex) of its DER SubjectPublicKeyInfo. */
   const recipients = list(object({ depositary: principal, fingerprint: hex256 }), MAX_DEPOSITARIES);
 
+  const unable = list(object({ depositary: principal, because: oneOf(INABILITY_NAMES) }), MAX_DEPOSITARIES);
+
+  /** Who can bring a key back for one purpose, as things are. */
+  const purposeCoverage = object({
+    purpose,
+    /** Those of its quorums of which everybody can agree. */
+    live: quorums,
+    /** Who is in each of those. */
+    singlePoints: list(principal, MAX_DEPOSITARIES),
+    /** Who cannot agree any more, and why. */
+    unable,
+  });
+
+  const coverage = object({
+    /** By which directory. */
+    policyVersion: count,
+    /** Whether the token said who is enrolled; else that is not counted. */
+    isTokenAsked: z.boolean(),
+    purposes: list(purposeCoverage, 2),
+  });
+
   const key = object({
     key: id('key'),
     owner: principal,
@@ -127,6 +151,7 @@ function repliesBy(reading: Reading) {
       }),
     }),
     digest: hex256,
+    coverage: newer(coverage),
     /** Only to the owner, when a copy was ordered: to the delivery key. */
     ownersCopy: z.exactOptional(release),
   });
@@ -197,6 +222,10 @@ function repliesBy(reading: Reading) {
     publicKeyPem: z.exactOptional(pem),
     /** Who suffices for this key; the request is approved when one quorum of each of its keys has agreed. */
     quorums,
+    /** While the request is open: how many of them could still agree, as the directory lists people. With 0 nobody can approve it. */
+    quorumsLeft: z.exactOptional(count),
+    /** While it is open: who of them cannot agree any more, by the directory, and why. */
+    unable: z.exactOptional(unable),
     /** What came of it, to be used by the app. */
     grant: z.exactOptional(object({ grant: id('grant'), status: grantStatus })),
   });
@@ -318,7 +347,10 @@ function repliesBy(reading: Reading) {
     /** So many administrators must sign the next policy. */
     signersNeeded: count,
     enrolled: list(object({ id: principal, fingerprint: hex256 }), MAX_PRINCIPALS),
-    deposits: list(object({ purpose, quorums, deposits: count }), MAX_QUORUM_SETS),
+    deposits: list(
+      object({ purpose, quorums, recipients: newer(recipients), deposits: count }),
+      MAX_QUORUM_SETS,
+    ),
   });
 
   const sink = text(64);
@@ -404,6 +436,8 @@ function repliesBy(reading: Reading) {
     rate,
     scope,
     deposit,
+    purposeCoverage,
+    coverage,
     share,
     signedIntent,
     provenEntry,
@@ -481,6 +515,8 @@ export type ServerReply = Reply<'server'>;
 /** A deposited key, as anyone who may see it sees it. */
 export type KeyReply = Reply<'key'>;
 /** At most so many uses in any stretch of time of this length. */
+/** Who can bring a key back for one purpose, as things are. */
+export type PurposeCoverageReply = Reply<'purposeCoverage'>;
 export type RateReply = Reply<'rate'>;
 /** What an app may do. */
 export type ScopeReply = Reply<'scope'>;

@@ -61,6 +61,7 @@ const NEXT: Readonly<Record<string, string>> = {
   'policy-invalid': 'correct the file; its form alone is checked by: escrowctl policy check FILE',
   'rule-missing': 'see which rules there are: escrowctl policy show',
   'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',
+  'quorum-impossible': 'see who can agree still: escrowctl key show KEY',
   'intents-incomplete': 'see who has said so: escrowctl recovery show ID',
   'quorum-incomplete': 'see who is still needed: escrowctl recovery show ID',
   'quorum-complete': 'see what came of it: escrowctl recovery show ID',

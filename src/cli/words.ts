@@ -3,12 +3,60 @@ import type { LogView } from '../client/log/logView.js';
 import { parseDuration } from '../policy/durations.js';
 import { quoted } from '../escrow/records/freeText.js';
 import { durationInWords, scopeInWords } from '../escrow/records/inWords.js';
-import type { GrantReply, KeyReply, RecoveryKeyReply, RecoveryReply, ScopeReply } from '../api/replies.js';
+import type {
+  GrantReply,
+  KeyReply,
+  PurposeCoverageReply,
+  RecoveryKeyReply,
+  RecoveryReply,
+  ScopeReply,
+} from '../api/replies.js';
+import { type Inability, INABILITIES } from '../escrow/rules/liveQuorums.js';
 import { when } from './times.js';
 
-/** Who suffices: `manager and officer-1, or manager and officer-2`. */
-export function quorumsInWords(quorums: readonly (readonly string[])[]): string {
-  return quorums.map((members) => members.join(' and ')).join(', or ');
+/** How they are marked who count no more in quorums. */
+const MARKS = {
+  'not-listed': 'cannot agree',
+  'not-depositary': 'cannot agree',
+  'no-signing-key': 'cannot agree',
+  'not-enrolled': 'not enrolled',
+  'other-key': 'has another key',
+} as const satisfies Record<Inability, string>;
+
+/** Who suffices: `manager and officer-1, or manager and officer-2 (cannot agree)`; they are marked who count no more. */
+export function quorumsInWords(
+  quorums: readonly (readonly string[])[],
+  unable: PurposeCoverageReply['unable'] = [],
+): string {
+  const marks = new Map<string, string>(
+    unable.map(({ depositary, because }) => [depositary, isInability(because) ? MARKS[because] : because]),
+  );
+  const name = (member: string): string => {
+    const mark = marks.get(member);
+    return mark === undefined ? member : `${member} (${mark})`;
+  };
+  return quorums.map((members) => members.map(name).join(' and ')).join(', or ');
+}
+
+/** Who counts no more, and why: `otto is not in the directory`; undefined when all do. */
+export function unableInWords(unable: PurposeCoverageReply['unable']): string | undefined {
+  if (unable.length === 0) return undefined;
+  return unable
+    .map(
+      ({ depositary, because }) => `${depositary} ${isInability(because) ? INABILITIES[because] : because}`,
+    )
+    .join(', ');
+}
+
+function isInability(because: string): because is Inability {
+  return Object.hasOwn(INABILITIES, because);
+}
+
+/** How many quorums are left of so many, and on whom they all depend. */
+export function liveInWords({ live, singlePoints }: PurposeCoverageReply, quorums: number): string {
+  const of = `${live.length} of ${quorums}`;
+  if (live.length === 0) return `${of}: nobody can bring it back`;
+  return singlePoints.length === 0 ? of : `${of}, none without ${singlePoints.join(' or ')}`;
 }
 
 /** An ISO 8601 duration in words; as it is when it is none. */
@@ -46,7 +94,12 @@ export function keysFacts({
 }: Pick<RecoveryReply, 'keys'>): readonly (readonly [string, string | undefined])[] {
   return keys.flatMap((key) => [
     ['key', keyInWords(key)],
-    ['enough are', quorumsInWords(key.quorums)],
+    ['enough are', quorumsInWords(key.quorums, key.unable)],
+    ['cannot agree', unableInWords(key.unable ?? [])],
+    [
+      'impossible',
+      key.quorumsLeft === 0 ? 'no quorum is left: as people are listed, nobody can approve it' : undefined,
+    ],
     ['grant', key.grant === undefined ? undefined : `${key.grant.grant}, ${key.grant.status}`],
   ]);
 }
@@ -113,6 +166,8 @@ export function nextForRecovery(recovery: RecoveryReply): string | undefined {
   const id = recovery.recovery;
   switch (recovery.status) {
     case 'pending':
+      if (recovery.keys.some(({ quorumsLeft }) => quorumsLeft === 0))
+        return `nobody can approve it: escrowctl recovery cancel ${id} --reason TEXT, and ask for the other keys apart`;
       return recovery.repliesFrom === undefined
         ? `depositaries decide: escrowctl recovery approve ${id}, or deny`
         : `from ${recovery.repliesFrom} on depositaries approve: escrowctl recovery approve ${id}, or deny`;

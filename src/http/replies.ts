@@ -2,6 +2,7 @@ import type { Escrow } from '../escrow/escrow.js';
 import { type Deposit, type PurposeDeposit, brakesOf } from '../escrow/records/deposit.js';
 import { base64url } from '../escrow/records/digests.js';
 import type { Grant, GrantStatus } from '../escrow/records/grant.js';
+import { type Standing, coverageOfKey } from '../escrow/reads/coverage.js';
 import type { HistoryPage } from '../escrow/reads/history.js';
 import type { PrincipalId } from '../escrow/records/ids.js';
 import type { Used } from '../escrow/acts/useGrant.js';
@@ -11,6 +12,7 @@ import type { Page } from '../escrow/ports/store.js';
 import type { Rate } from '../escrow/records/rate.js';
 import { type DescribedKey, type ReleasedKey, endOf } from '../escrow/records/recovery.js';
 import type { Scope } from '../escrow/records/scope.js';
+import type { LiveQuorums } from '../escrow/rules/liveQuorums.js';
 import { requestInWords } from '../escrow/records/inWords.js';
 import type { KeyView, RecoveryView } from '../escrow/reads/recoveries.js';
 import { type DecisionProofs, type ProvenEntry, outcomeProof } from '../escrow/reads/proofs.js';
@@ -24,6 +26,7 @@ import type {
   KeyReply,
   PageReply,
   ProofReply,
+  PurposeCoverageReply,
   RateReply,
   RecoveryKeyReply,
   RecoveryReply,
@@ -52,7 +55,7 @@ export function pageReply<T, W>(page: Page<T>, reply: (item: T) => W): PageReply
 }
 
 /** A key, as this viewer sees it: the owner's copy is for the owner alone. */
-export function keyReply(deposit: Deposit, viewer: PrincipalId): KeyReply {
+export function keyReply(deposit: Deposit, viewer: PrincipalId, standing: Standing): KeyReply {
   const { operate, release, requests, ownersCopy } = deposit;
   return {
     key: deposit.key,
@@ -105,10 +108,34 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId): KeyReply {
       },
     },
     digest: deposit.digest,
+    coverage: {
+      policyVersion: standing.policy.version,
+      isTokenAsked: standing.enrolled !== undefined,
+      purposes: coverageOfKey(deposit, standing).map(purposeCoverageReply),
+    },
     ...(ownersCopy === undefined || viewer !== deposit.owner
       ? {}
       : { ownersCopy: releaseReply(ownersCopy, oaepOf(deposit)) }),
   };
+}
+
+/** Who can bring a key back for one purpose. */
+export function purposeCoverageReply({
+  purpose,
+  live,
+  singlePoints,
+  unable,
+}: LiveQuorums): PurposeCoverageReply {
+  return {
+    purpose,
+    live,
+    singlePoints,
+    unable: unableReply(unable),
+  };
+}
+
+function unableReply(unable: LiveQuorums['unable']): PurposeCoverageReply['unable'] {
+  return unable.map(({ depositary, because }) => ({ depositary, because }));
 }
 
 /**
@@ -150,7 +177,7 @@ function descriptionsOf({ recovery, keys }: RecoveryView): readonly DescribedKey
   return recovery.version === 3 ? [] : keys.map(({ deposit }) => deposit);
 }
 
-function recoveryKeyReply({ deposit, sealed, grant }: KeyView): RecoveryKeyReply {
+function recoveryKeyReply({ deposit, sealed, left, grant }: KeyView): RecoveryKeyReply {
   return {
     key: deposit.key,
     label: deposit.label,
@@ -158,6 +185,7 @@ function recoveryKeyReply({ deposit, sealed, grant }: KeyView): RecoveryKeyReply
     use: deposit.use,
     ...publicKeyPem(deposit),
     quorums: sealed.quorums.map(({ members }) => members),
+    ...(left === undefined ? {} : { quorumsLeft: left.quorums, unable: unableReply(left.gone) }),
     ...(grant === undefined ? {} : { grant: { grant: grant.id, status: grant.status } }),
   };
 }

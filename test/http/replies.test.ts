@@ -95,6 +95,14 @@ describe('a key', () => {
       requests: { maxValidFor: 'P90D', approvalsHold: 'P7D', distinct: [] },
     },
     digest: DEPOSIT.digest,
+    coverage: {
+      ...{ policyVersion: 1, isTokenAsked: true },
+      // the token of this world has enrolled dana alone
+      purposes: ['operate', 'release'].map((purpose) => ({
+        ...{ purpose, live: [], singlePoints: [] },
+        unable: [{ depositary: 'dave', because: 'not-enrolled' }],
+      })),
+    },
   };
 
   test('is shown in full, and the owner’s copy to its owner alone', async () => {
@@ -112,6 +120,7 @@ describe('a key', () => {
 describe('a recovery', () => {
   const pending = {
     ...recovery,
+    keys: recovery.keys.map((asked) => ({ ...asked, quorumsLeft: 1, unable: [] })),
     recovery: RECOVERY,
     purpose: 'operate',
     scope,

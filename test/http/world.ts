@@ -216,6 +216,21 @@ export interface World {
   now: Date;
 }
 
+/** The entries of a key's birth. */
+function birth({ key, owner, digest, purposes }: Deposit): readonly Uint8Array[] {
+  const shares = purposes.map(({ purpose, shares: each }) => ({
+    purpose,
+    recipients: each.map(({ depositary, recipient }) => ({ depositary, recipient })),
+  }));
+  const quorums = purposes[0]?.quorums.map(({ members }) => members) ?? [];
+  return doneAct(
+    'key.generate',
+    'act_birth',
+    { key, owner },
+    { attempted: { quorums }, done: { shares }, digest },
+  );
+}
+
 /** The entries that the records above are of. */
 function logged({ id: grant, scope: granted, startsAt, expiresAt }: Grant): readonly Uint8Array[] {
   const { asked } = RECOVERY_RECORD;
@@ -240,7 +255,7 @@ function logged({ id: grant, scope: granted, startsAt, expiresAt }: Grant): read
   const about = { recovery: RECOVERY, keys: [KEY], owner: olga };
   return [
     ...policyApplied({ version: 1, hash: policy().hash }),
-    ...doneAct('key.generate', 'act_birth', { key: KEY, owner: olga }, { digest: DEPOSIT.digest }),
+    ...birth(DEPOSIT),
     // the grant is of a request that was activated; the record of the same name is another, which is open still
     ...filing(RECOVERY_RECORD),
     ...doneAct('recovery.activate', 'act_activation', about, { done: activation }),
@@ -293,7 +308,6 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     policies: (after) => Promise.resolve([current].filter(({ version }) => version > after)),
     policyDocuments: () => page(current),
     policyHistory: () => page(current),
-    depositedQuorums: () => Promise.resolve([{ purpose: 'operate', quorums: [[dana, dave]], deposits: 1 }]),
     deposits: () => page(DEPOSIT),
     recoveries: () => page(RECOVERY_RECORD, RELEASED_RECORD),
     grants: () => page(GRANT_RECORD),

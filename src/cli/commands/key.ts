@@ -10,7 +10,7 @@ import type { CommandArguments } from '../commandArguments.js';
 import { listed } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
-import { openedInWords, quorumsInWords, termsInWords } from '../words.js';
+import { liveInWords, openedInWords, quorumsInWords, termsInWords, unableInWords } from '../words.js';
 
 const USES = ['sign', 'decrypt'] as const;
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
@@ -158,7 +158,16 @@ function keyFacts(key: KeyReply, now: Date): readonly (readonly [string, string 
     ['made', when(key.createdAt, now)],
     ['rule', `${key.rule.name} (policy version ${key.rule.policyVersion})`],
     ['allows', termsInWords(key)],
-    ...key.purposes.map(({ purpose, quorums }) => [`enough to ${purpose}`, quorumsInWords(quorums)] as const),
+    ...key.purposes.flatMap(({ purpose, quorums }) => {
+      const coverage = key.coverage?.purposes.find((each) => each.purpose === purpose);
+      const unable = coverage?.unable ?? [];
+      return [
+        [`enough to ${purpose}`, quorumsInWords(quorums, unable)],
+        ['not counted', unableInWords(unable)],
+        ['live quorums', coverage && liveInWords(coverage, quorums.length)],
+      ] as const;
+    }),
+    ['token', key.coverage?.isTokenAsked === false ? 'out: who is enrolled is not known' : undefined],
     ['digest', key.digest],
   ];
 }

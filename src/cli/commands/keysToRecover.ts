@@ -2,6 +2,7 @@ import { printable } from '../../escrow/records/freeText.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { mechanismsFor } from '../../escrow/records/mechanisms.js';
 import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
+import type { Purpose } from '../../escrow/records/policy.js';
 import type { RecoveryOrder } from '../../api/orders.js';
 import type { KeyReply } from '../../api/replies.js';
 import { cellOf, table } from '../columns.js';
@@ -67,12 +68,22 @@ function obstacleOf(key: KeyReply, terms: OrderTerms): string | undefined {
   if (!key.purposes.some(({ purpose }) => purpose === terms.purpose)) {
     return terms.purpose === 'release' ? 'its rule allows no release' : 'its rule allows no use on behalf';
   }
+  if (!isConceivable(key, terms.purpose)) return 'nobody can bring it back any more';
   if (terms.purpose === 'release') return undefined;
   const { spec, use } = key;
   if (!isKnown(KEY_SPEC_NAMES, spec) || !isKnown(KEY_USES, use)) return `unknown here: ${spec} to ${use}`;
   const fitting = mechanismsFor(spec, use);
   const stray = terms.scope.mechanisms.find((mechanism) => !fitting.includes(mechanism));
   return stray === undefined ? undefined : `it is no key for ${stray}`;
+}
+
+/** Whether the server would take what enough depositaries say; it tells why not, of one who cannot agree. */
+function isConceivable({ purposes, coverage }: KeyReply, purpose: Purpose): boolean {
+  const of = coverage?.purposes.find((each) => each.purpose === purpose);
+  const quorums = purposes.find((each) => each.purpose === purpose)?.quorums ?? [];
+  if (of === undefined) return true;
+  const gone = of.unable.filter(({ because }) => because !== 'other-key' && because !== 'not-enrolled');
+  return quorums.some((members) => !gone.some(({ depositary }) => members.includes(depositary)));
 }
 
 function show({ terminal }: Session, owner: string, items: readonly KeyReply[], terms: OrderTerms): void {

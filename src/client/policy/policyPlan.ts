@@ -63,8 +63,23 @@ export async function planPolicy(client: EscrowClient, path: string): Promise<Po
     warnings: policyWarnings(next, {
       enrolled: new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint])),
       // what else a newer server has deposits for cannot be weighed here
-      deposits: deposits.flatMap(({ purpose, quorums, deposits }) =>
-        isKnown(PURPOSES, purpose) ? [{ purpose, quorums: quorums.map(asQuorum), deposits }] : [],
+      deposits: deposits.flatMap(({ purpose, quorums, recipients = [], deposits: keys }) =>
+        isKnown(PURPOSES, purpose)
+          ? [
+              {
+                keys,
+                purposes: [
+                  {
+                    purpose,
+                    quorums: quorums.map(asQuorum),
+                    recipients: new Map(
+                      recipients.map(({ depositary, fingerprint }) => [depositary, fingerprint]),
+                    ),
+                  },
+                ],
+              },
+            ]
+          : [],
       ),
     }),
   };

@@ -4,6 +4,7 @@ import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
 import type { Deposit, PurposeDeposit } from '../records/deposit.js';
 import { getPurposeDeposit, isDepositaryOf } from '../records/deposit.js';
+import { depositedQuorums } from '../records/depositedQuorums.js';
 import { attestationPayload, signedByIdentity } from '../rules/attestation.js';
 import { askedAsJson, descriptionsAsJson, requestHash, sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
@@ -20,6 +21,7 @@ import type { Asked, Recovery } from '../records/recovery.js';
 import type { Scope } from '../records/scope.js';
 import { keySet } from '../records/recovery.js';
 import type { Recorded } from '../ledger/act.js';
+import { goneAmong, liveQuorums, unableInWords } from '../rules/liveQuorums.js';
 import { beyondTerms } from '../rules/scopeTerms.js';
 import { viewRecovery } from '../reads/recoveries.js';
 import { ATTESTATION_TYPE } from '../records/statementTypes.js';
@@ -165,7 +167,7 @@ function decide(
     checkRequester(deposit, caller);
     const sealed = getPurposeDeposit(deposit, asked.purpose);
     checkOwner(deposit, caller);
-    if (isApart) checkOthers(sealed, caller);
+    checkQuorums(deposit, sealed, policy, isApart ? caller : undefined);
   });
   if (asked.purpose === 'release') {
     const recipient = asked.recipient ?? caller.id;
@@ -205,9 +207,24 @@ function checkOwner({ requests, owner }: Deposit, { id }: Principal): void {
   }
 }
 
-/** Whether enough are left to agree without the requester. */
-function checkOthers({ quorums }: PurposeDeposit, { id }: Principal): void {
-  if (quorums.some(({ members }) => !members.includes(id))) return;
+/**
+ * Whether enough are left to agree, by the directory: without the requester, where they may not. Who is listed with another key than
+ * the one that their share went to may have kept that one: they are asked.
+ */
+function checkQuorums(
+  { key }: Deposit,
+  sealed: PurposeDeposit,
+  policy: Policy,
+  barred: Principal | undefined,
+): void {
+  const { conceivable, unable } = liveQuorums(depositedQuorums(sealed), policy, undefined);
+  if (conceivable.length === 0) {
+    throw new EscrowError(
+      'quorum-impossible',
+      `No quorum of ${key} is left whose members could all agree: ${unableInWords(goneAmong(unable))}.`,
+    );
+  }
+  if (barred === undefined || conceivable.some((members) => !members.includes(barred.id))) return;
   throw new EscrowError(
     'quorum-impossible',
     'The rule does not let the requester approve, and without them there is no quorum.',

@@ -2,11 +2,14 @@ import { createHash } from 'node:crypto';
 
 const NAME_BYTES = 16;
 const DIGEST_BYTES = 32;
-const SLOT_BYTES = NAME_BYTES + DIGEST_BYTES;
+/** When the key was last used, in milliseconds since 1970; 0: never. */
+const USED_AT = NAME_BYTES + DIGEST_BYTES;
+const SLOT_BYTES = USED_AT + 8;
 const FEWEST_SLOTS = 64;
 
 /**
- * The digest of each key's deposit, as the entry of its birth has it: 64 to 128 bytes a key, however many there are. A name is
+ * The digest of each key's deposit, as the entry of its birth has it, and when the key was last used: 75 to 150 bytes a key, however
+ * many there are. A name is
  * known by the first 128 bits of its SHA-256; keys are named by chance, and by the daemon.
  */
 export class Births {
@@ -25,7 +28,14 @@ export class Births {
 
   get(key: string): string | undefined {
     const at = this.#slotOf(nameOf(key));
-    return this.#isEmpty(at) ? undefined : this.#slots.toString('hex', at + NAME_BYTES, at + SLOT_BYTES);
+    return this.#isEmpty(at) ? undefined : this.#slots.toString('hex', at + NAME_BYTES, at + USED_AT);
+  }
+
+  /** When a key was last used; undefined when it never was, or there is none. */
+  lastUsedMs(key: string): number | undefined {
+    const at = this.#slotOf(nameOf(key));
+    const usedMs = this.#isEmpty(at) ? 0 : this.#slots.readDoubleLE(at + USED_AT);
+    return usedMs === 0 ? undefined : usedMs;
   }
 
   /** The first birth of a key is the one that counts. */
@@ -33,7 +43,13 @@ export class Births {
     this.#put(nameOf(key), Buffer.from(digest, 'hex'));
   }
 
-  /** All of them, in 48 bytes each. */
+  /** Notes that a key was used; of what was never born nothing is noted. */
+  used(key: string, atMs: number): void {
+    const at = this.#slotOf(nameOf(key));
+    if (!this.#isEmpty(at) && atMs > 0) this.#slots.writeDoubleLE(atMs, at + USED_AT);
+  }
+
+  /** All of them, in 56 bytes each. */
   save(): Uint8Array {
     const saved = Buffer.alloc(this.#size * SLOT_BYTES);
     let to = 0;
@@ -43,13 +59,13 @@ export class Births {
     return saved;
   }
 
-  #put(name: Buffer, digest: Buffer): void {
+  #put(name: Buffer, rest: Buffer): void {
     if (this.#size * 4 >= (this.#slots.length / SLOT_BYTES) * 3) this.#grow();
     const at = this.#slotOf(name);
     if (!this.#isEmpty(at)) return;
     this.#size += 1;
     name.copy(this.#slots, at);
-    digest.copy(this.#slots, at + NAME_BYTES);
+    rest.copy(this.#slots, at + NAME_BYTES);
   }
 
   #grow(): void {

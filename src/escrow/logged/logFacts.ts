@@ -1,4 +1,5 @@
 import type { Entry, Subject } from '../../log/entry/entry.js';
+import type { DepositGroup } from '../records/depositedQuorums.js';
 import type { ErrorCode } from '../records/errors.js';
 import type { Rate } from '../records/rate.js';
 
@@ -103,6 +104,8 @@ export interface AsOf {
   readonly isRepeated: boolean;
   /** Whether the Idempotency-Key of the caller stood for another creation. */
   readonly isKeyTaken: boolean;
+  /** Of a key that is to be made: whether an attempt to put a policy in force was without an outcome. */
+  readonly isPolicyUnderWay: boolean;
 }
 
 /** What an Idempotency-Key stands for. */
@@ -153,6 +156,12 @@ export interface LogFacts {
   runningGrantIds(): readonly string[];
   /** The digest (hex) in the entry of the key's birth. */
   birth(key: string): string | undefined;
+  /** When a key was last used or handed out; undefined: never. */
+  lastUsedMs(key: string): number | undefined;
+  /** Every key that was born, with those that were deposited alike. */
+  depositGroups(): readonly DepositGroup[];
+  /** One for each key that is being made. */
+  depositsBeingMade(): readonly DepositGroup[];
   /** Of an attempt that has no outcome yet. */
   asOf(act: string): AsOf | undefined;
   /**

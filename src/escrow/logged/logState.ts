@@ -4,6 +4,8 @@ import { standsAlone } from '../../log/export/actPairing.js';
 import { Births } from './births.js';
 import { type SavedCalls, LoggedCalls } from './calls.js';
 import { type SavedCreations, LoggedCreations } from './creations.js';
+import { type SavedDeposits, LoggedDeposits } from './deposits.js';
+import type { DepositGroup } from '../records/depositedQuorums.js';
 import type {
   AsOf,
   CreationFact,
@@ -33,6 +35,7 @@ export interface Attempt {
 export interface SavedState {
   readonly policy: PolicyFacts | undefined;
   readonly births: Uint8Array;
+  readonly deposits: SavedDeposits;
   readonly requests: SavedRequests;
   readonly releases: ReadonlyMap<string, ReleaseFacts>;
   readonly grants: ReadonlyMap<string, SavedGrant>;
@@ -50,6 +53,7 @@ const SECONDARY_LIMIT = 1000;
  */
 export class LogState implements LogFacts {
   #births = new Births();
+  #deposits = new LoggedDeposits();
   #requests = new LoggedRequests();
   #releases = new LoggedReleases();
   #grants = new LoggedGrants();
@@ -73,6 +77,7 @@ export class LogState implements LogFacts {
     return {
       policy: this.#policy,
       births: this.#births.save(),
+      deposits: this.#deposits.save(),
       requests: this.#requests.save(),
       releases: this.#releases.save(),
       grants: this.#grants.save(),
@@ -84,7 +89,7 @@ export class LogState implements LogFacts {
 
   /** Becomes what {@link save} gave, in place of taking the entries that had made it. */
   restore(saved: SavedState): void {
-    const { policy, births, requests, releases, grants, attempts, calls, creations } = saved;
+    const { policy, births, deposits, requests, releases, grants, attempts, calls, creations } = saved;
     const [born, asked, running] = [Births.of(births), new LoggedRequests(requests), LoggedGrants.of(grants)];
     const kept = new LoggedReleases(releases);
     this.#calls = new LoggedCalls(calls);
@@ -92,6 +97,7 @@ export class LogState implements LogFacts {
     this.#attempts = new Map(attempts);
     this.#policy = policy;
     this.#births = born;
+    this.#deposits = new LoggedDeposits(deposits);
     this.#requests = asked;
     this.#releases = kept;
     this.#grants = running;
@@ -123,6 +129,18 @@ export class LogState implements LogFacts {
 
   birth(key: string): string | undefined {
     return this.#births.get(key);
+  }
+
+  lastUsedMs(key: string): number | undefined {
+    return this.#births.lastUsedMs(key);
+  }
+
+  depositGroups(): readonly DepositGroup[] {
+    return this.#deposits.groups();
+  }
+
+  depositsBeingMade(): readonly DepositGroup[] {
+    return this.#deposits.beingMade();
   }
 
   asOf(act: string): AsOf | undefined {
@@ -199,13 +217,25 @@ export class LogState implements LogFacts {
         usesLeft: used && used.maxUses - used.used,
         isRepeated,
         isKeyTaken: this.#creations.attempted(entry),
+        isPolicyUnderWay: act === 'key.generate' && this.#isPolicyUnderWay(),
       },
     });
+    this.#deposits.attempted(entry);
     this.#requests.attempted(entry);
   }
 
   #isUnderWay(recovery: string): boolean {
     for (const attempt of this.#attempts.values()) if (attempt.recovery === recovery) return true;
+    return false;
+  }
+
+  #used({ subject: { key, keys = [] }, time }: Entry): void {
+    for (const each of key === undefined ? keys : [key]) this.#births.used(each, Date.parse(time));
+  }
+
+  /** Whether a policy is being put in force: few acts are under way at once. */
+  #isPolicyUnderWay(): boolean {
+    for (const { of } of this.#attempts.values()) if (of.act === 'policy.apply') return true;
     return false;
   }
 
@@ -215,15 +245,21 @@ export class LogState implements LogFacts {
     if (phase === 'done' && act === 'policy.apply') {
       this.#policy = { version: Number(detail['version']), hash: textOf(detail['policyHash']) };
     }
-    if (phase === 'done' && act === 'key.generate' && subject.key !== undefined && digest !== undefined) {
-      this.#births.add(subject.key, digest);
+    const born = phase === 'done' && act === 'key.generate' && digest !== undefined ? subject.key : undefined;
+    if (act === 'key.generate') {
+      this.#deposits.concluded(entry, born !== undefined && this.#births.get(born) === undefined);
     }
+    if (born !== undefined && digest !== undefined) this.#births.add(born, digest);
+    if (phase === 'done' && USES.has(act)) this.#used(entry);
     if (phase === 'done') this.#releases.concluded(entry);
     const made = this.#requests.concluded(entry);
     if (made !== undefined) this.#grants.made(entry, made);
     if (phase === 'done' && act.startsWith('grant.')) this.#grants.concluded(entry);
   }
 }
+
+/** Acts by which keys are used. */
+const USES: ReadonlySet<string> = new Set(['grant.sign', 'grant.decrypt', 'recovery.release']);
 
 function textOf(fact: Json | undefined): string {
   return typeof fact === 'string' ? fact : '';

@@ -16,14 +16,19 @@ export interface Store {
   policyDocuments(page: PageRequest): Promise<Page<StoredPolicy>>;
   /** Every policy that was ever in force, newest first, without its document. */
   policyHistory(page: PageRequest): Promise<Page<AppliedPolicy>>;
-  /** How many deposits there are of each set of quorums. */
-  depositedQuorums(): Promise<readonly DepositedQuorums[]>;
   findDeposit(key: KeyId): Promise<Deposit | undefined>;
   /** Those of these keys that there are, in no order. */
   findDeposits(keys: readonly KeyId[]): Promise<readonly Deposit[]>;
-  /** Deposits of this owner together with those where this depositary has a share; all when neither is named. */
+  /**
+   * Deposits of this owner together with those where this depositary has a share; all when neither is named. Of these only those
+   * whose purposes have exactly the quorums of one of `quorums`, where that is given.
+   */
   deposits(
-    of: { readonly owner?: PrincipalId; readonly depositary?: PrincipalId },
+    of: {
+      readonly owner?: PrincipalId;
+      readonly depositary?: PrincipalId;
+      readonly quorums?: readonly (readonly Pick<DepositedQuorums, 'purpose' | 'quorums'>[])[];
+    },
     page: PageRequest,
   ): Promise<Page<Deposit>>;
   findRecovery(id: RecoveryId): Promise<Recovery | undefined>;

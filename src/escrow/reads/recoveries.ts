@@ -4,12 +4,14 @@ import { type AskedKey, brakesOfAll, mayDecide } from '../rules/requestTerms.js'
 import { countedStatus } from '../checks/checkedRequest.js';
 import type { DecidedRequest } from '../checks/undecided.js';
 import { type Share, isDepositaryOf } from '../records/deposit.js';
+import { depositedQuorums } from '../records/depositedQuorums.js';
 import { EscrowError } from '../records/errors.js';
 import { type GrantStatus, grantStatusAt } from '../records/grant.js';
 import type { GrantId, PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
 import type { Page, PageRequest } from '../ports/store.js';
 import { type SigningKey, seesAll } from '../records/principals.js';
+import { type UnableDepositary, goneAmong, liveQuorums } from '../rules/liveQuorums.js';
 import { repliesFromMs } from '../rules/quorumProgress.js';
 import type { Approval, Intent, LifeStatus, Recovery, ReleasedKey } from '../records/recovery.js';
 import { approvalsAt, intentsAt, lifeAt } from '../records/recovery.js';
@@ -39,6 +41,8 @@ export interface IntentsView {
 
 /** One key of a recovery, as one person may see it. */
 export interface KeyView extends AskedKey {
+  /** As the directory lists people: how many of its quorums could still agree, and who of them is gone; undefined when it is over. */
+  readonly left: { readonly quorums: number; readonly gone: readonly UnableDepositary[] } | undefined;
   /** The caller's own share, when the request is open and the caller is a depositary of the key who may decide. */
   readonly share: Share | undefined;
   /** What came of it, and where that stands. */
@@ -106,10 +110,20 @@ export async function viewOf(
         ? key.sealed.shares.find(({ depositary }) => depositary === caller.id)
         : undefined;
       const grant = grants.find((made) => made.key === key.deposit.key);
-      return { ...key, share, grant: grant && { id: grant.id, status: grantStatusAt(grant, now) } };
+      return {
+        ...key,
+        left: isOpen ? leftOf(key, policy) : undefined,
+        share,
+        grant: grant && { id: grant.id, status: grantStatusAt(grant, now) },
+      };
     }),
     released: isRecipient ? await releasedIn(escrow, recovery) : undefined,
   };
+}
+
+function leftOf({ sealed }: AskedKey, policy: Policy): KeyView['left'] {
+  const { conceivable, unable } = liveQuorums(depositedQuorums(sealed), policy, undefined);
+  return { quorums: conceivable.length, gone: goneAmong(unable) };
 }
 
 /** What was released, unless it is forgotten by its record or by the log. */

@@ -30,7 +30,8 @@ export const ERROR_CODES = {
   'depositary-not-enrolled':
     'The rule names a depositary that is not enrolled in the token with the key that the directory lists.',
   'depositary-retired': 'The rule names a depositary that has been retired.',
-  'quorum-impossible': 'There are too few depositaries for the quorum that the rule asks for.',
+  'quorum-impossible':
+    'Too few depositaries are left for any quorum: of the rule that a key is to be made by, or of a key that is asked for.',
   'quorum-too-large': 'The rule yields more quorums, or larger ones, than can be kept.',
   // keys
   'key-spec-unsupported': 'The token cannot make and deposit a key of this specification.',

@@ -1,16 +1,16 @@
 import { unclearText } from '../../log/entry/plainText.js';
 import { type EnrolledKeys, depositaryProblems, missingIn, partsOf } from './explain.js';
-import type { PrincipalId } from '../records/ids.js';
+import { liveQuorums, unableInWords } from './liveQuorums.js';
 import { smallQuorums, USUAL_MINIMUM_QUORUM } from './minimumQuorum.js';
 import { type Kind, kindsOf, namesOf, ownersOf } from './ownerKinds.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
 import { type Principal, API_ROLES, DAEMON_ID, hasRole } from '../records/principals.js';
-import type { DepositedQuorums } from '../records/depositedQuorums.js';
+import type { DepositGroup } from '../records/depositedQuorums.js';
 
 /** What a policy is looked at against. What is undefined is not known, and not warned of. */
 export interface Surroundings {
   readonly enrolled: EnrolledKeys;
-  readonly deposits: readonly DepositedQuorums[] | undefined;
+  readonly deposits: readonly DepositGroup[] | undefined;
 }
 
 /**
@@ -32,30 +32,17 @@ export function policyWarnings(policy: Policy, surroundings: Surroundings): read
 
 /* --------------------------------------------------------- keys that exist */
 function depositWarnings(policy: Policy, { enrolled, deposits = [] }: Surroundings): readonly string[] {
-  return deposits.flatMap(({ purpose, quorums, deposits: count }) => {
-    const gone = new Map(
-      [...new Set(quorums.flat())].flatMap((id) => {
-        const reason = whyGone(policy, id, enrolled);
-        return reason === undefined ? [] : [[id, reason] as const];
-      }),
-    );
-    const live = quorums.filter((members) => members.every((member) => !gone.has(member)));
-    const why = [...gone].map(([id, reason]) => `${id} ${reason}`).join(', ');
-    const what = `${count} ${count === 1 ? 'deposit' : 'deposits'} to ${purpose}`;
-    if (live.length === 0) return [`${what} would be left without any quorum that could agree: ${why}`];
-    if (live.length === 1 && quorums.length > 1)
-      return [`${what} would be left with one quorum (${live.flat().join(' and ')}): ${why}`];
-    return [];
-  });
-}
-
-/** Why a depositary of a deposit can no longer agree. One who is retired can. */
-function whyGone(policy: Policy, id: PrincipalId, enrolled: EnrolledKeys): string | undefined {
-  const person = policy.principals.get(id);
-  if (person === undefined) return 'is not in the directory';
-  if (!hasRole(person, 'depositary')) return 'is no depositary';
-  if (person.keys.length === 0) return 'has no signing key';
-  return enrolled !== undefined && !enrolled.has(id) ? 'is not enrolled in the token' : undefined;
+  return deposits.flatMap(({ keys, purposes }) =>
+    purposes.flatMap((deposited) => {
+      const { purpose, live, unable } = liveQuorums(deposited, policy, enrolled);
+      const why = unableInWords(unable);
+      const what = `${keys} ${keys === 1 ? 'deposit' : 'deposits'} to ${purpose}`;
+      if (live.length === 0) return [`${what} would be left without any quorum that could agree: ${why}`];
+      if (live.length === 1 && deposited.quorums.length > 1)
+        return [`${what} would be left with one quorum (${live.flat().join(' and ')}): ${why}`];
+      return [];
+    }),
+  );
 }
 
 /* ---------------------------------------------------- keys that may be made */

@@ -1,4 +1,5 @@
 import { generateKey } from '../../escrow/acts/generateKey.js';
+import { standingNow } from '../../escrow/reads/coverage.js';
 import { listKeys, viewKey } from '../../escrow/reads/keys.js';
 import { keyReply, pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
@@ -24,20 +25,25 @@ export const keyRoutes: readonly Route[] = [
     ],
     run: async (escrow, call, { body }) => {
       const { answer, index } = await generateKey(escrow, call, body);
-      return { result: keyReply(answer, call.caller.id), entry: index };
+      return { result: keyReply(answer, call.caller.id, await standingNow(escrow)), entry: index };
     },
   }),
   view({
     ...ROUTES.listKeys,
     summary: 'Deposited keys that the caller has a part in, newest first.',
     problems: [],
-    run: async (escrow, call, { query }) =>
-      pageReply(await listKeys(escrow, call, query), (deposit) => keyReply(deposit, call.caller.id)),
+    run: async (escrow, call, { query }) => {
+      const [page, standing] = [await listKeys(escrow, call, query), await standingNow(escrow)];
+      return pageReply(page, (deposit) => keyReply(deposit, call.caller.id, standing));
+    },
   }),
   view({
     ...ROUTES.getKey,
     summary: 'A deposited key.',
     problems: ['key-unknown'],
-    run: async (escrow, call, { path }) => keyReply(await viewKey(escrow, call, path.key), call.caller.id),
+    run: async (escrow, call, { path }) => {
+      const deposit = await viewKey(escrow, call, path.key);
+      return keyReply(deposit, call.caller.id, await standingNow(escrow));
+    },
   }),
 ];

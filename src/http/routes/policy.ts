@@ -1,6 +1,7 @@
 import { applyPolicy, planPolicy } from '../../escrow/acts/applyPolicy.js';
 import type { Escrow } from '../../escrow/escrow.js';
 import { type Explanation, depositaryProblems, explain } from '../../escrow/rules/explain.js';
+import type { DepositGroup } from '../../escrow/records/depositedQuorums.js';
 import { hasRole } from '../../escrow/records/principals.js';
 import { getOwner } from '../../escrow/rules/rules.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
@@ -75,11 +76,14 @@ export const policyRoutes: readonly Route[] = [
         hash: policy.hash,
         signersNeeded: escrow.directory.signersNeeded(policy),
         enrolled: (await escrow.token.enrolled()).map(({ id, fingerprint }) => ({ id, fingerprint })),
-        deposits: (await escrow.store.depositedQuorums()).map(({ purpose, quorums, deposits }) => ({
-          purpose,
-          quorums,
-          deposits,
-        })),
+        deposits: (await depositGroups(escrow)).flatMap(({ purposes, keys }) =>
+          purposes.map(({ purpose, quorums, recipients }) => ({
+            purpose,
+            quorums,
+            recipients: [...recipients].map(([depositary, fingerprint]) => ({ depositary, fingerprint })),
+            deposits: keys,
+          })),
+        ),
       };
     },
   }),
@@ -91,8 +95,7 @@ export const policyRoutes: readonly Route[] = [
       const policy = await escrow.directory.current();
       const enrolled = await enrolledKeys(escrow);
       if (hasRole(caller, 'admin') || hasRole(caller, 'auditor')) {
-        const deposits = await escrow.store.depositedQuorums();
-        return { warnings: policyWarnings(policy, { enrolled, deposits }) };
+        return { warnings: policyWarnings(policy, { enrolled, deposits: await depositGroups(escrow) }) };
       }
       const problems = hasRole(caller, 'depositary') ? depositaryProblems(caller, enrolled) : [];
       return { warnings: problems.map((problem) => `${caller.id} ${problem}`) };
@@ -116,6 +119,12 @@ export const policyRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** Every key that was born, by the log. */
+async function depositGroups({ followed }: Escrow): Promise<readonly DepositGroup[]> {
+  await followed.caughtUp();
+  return followed.facts.depositGroups();
+}
 
 async function enrolledKeys(escrow: Escrow): Promise<ReadonlyMap<string, string>> {
   return new Map((await escrow.token.enrolled()).map(({ id, fingerprint }) => [id, fingerprint]));

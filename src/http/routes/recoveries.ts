@@ -44,6 +44,7 @@ export const recoveryRoutes: readonly Route[] = [
       'scope-not-allowed',
       'app-unknown',
       'mechanism-unsupported',
+      'quorum-impossible',
       'recoveries-too-many',
     ],
     run: async (escrow, call, { body }) => {

@@ -10,7 +10,6 @@ import type {
   Store,
   StoredPolicy,
 } from '../../escrow/ports/store.js';
-import type { DepositedQuorums } from '../../escrow/records/depositedQuorums.js';
 import { pageOf, readCursor } from '../cursor.js';
 import { safeInteger } from '../faults.js';
 import { requestKey } from '../journal/lockedRows.js';
@@ -55,19 +54,6 @@ export function openStore(pool: Pool): Store {
       return pageOf(rows, limit, { item: toApplied, position: (row) => [row.version] });
     },
 
-    depositedQuorums: async () => {
-      const rows = await pool.ask<{ quorums: string; deposits: number }>(
-        'select quorums, count(*)::int as deposits from deposit group by quorums',
-      );
-      return rows.flatMap(({ quorums, deposits }) =>
-        (JSON.parse(quorums) as readonly Omit<DepositedQuorums, 'deposits'>[]).map((each) => ({
-          purpose: each.purpose,
-          quorums: each.quorums,
-          deposits,
-        })),
-      );
-    },
-
     findDeposit: async (key) => {
       const [row] = await pool.ask<DepositRow>(`${fromDeposit} where key = ?`, [key]);
       return row === undefined ? undefined : toDeposit(row);
@@ -76,13 +62,21 @@ export function openStore(pool: Pool): Store {
       const rows = await pool.ask<DepositRow>(`${fromDeposit} where key = any(?::text[])`, [[...keys]]);
       return rows.map(toDeposit);
     },
-    deposits: ({ owner, depositary }, page) =>
+    deposits: ({ owner, depositary, quorums }, page) =>
       readPage<DepositRow, ReturnType<typeof toDeposit>>(pool, page, {
         from: fromDeposit,
-        where: anyOf([
-          ['owner = ?', owner],
-          ['depositaries @> array[?]', depositary],
-        ]),
+        where: [
+          ...anyOf([
+            ['owner = ?', owner],
+            ['depositaries @> array[?]', depositary],
+          ]),
+          ...allOf([
+            [
+              'quorums in (select value::text from jsonb_array_elements(?::jsonb))',
+              quorums && asSets(quorums),
+            ],
+          ]),
+        ],
         order: ['created_at', 'key'],
         position: ({ created_at, key }) => [created_at.getTime(), key],
         item: toDeposit,
@@ -246,6 +240,11 @@ export async function forgetExpiredRequests(pool: Pool, clock: Clock): Promise<v
   await pool.ask(
     'delete from idempotency_outcome o where not exists (select from idempotency_key k where k.act = o.act)',
   );
+}
+
+/** Sets of quorums as the column has them, in one array. */
+function asSets(sets: NonNullable<Parameters<Store['deposits']>[0]['quorums']>): string {
+  return JSON.stringify(sets.map((set) => set.map(({ purpose, quorums }) => ({ purpose, quorums }))));
 }
 
 /** A condition in SQL, and what is bound in it. */

@@ -89,6 +89,9 @@ const unasked = (facts: LogFacts): LogFacts => ({
   runningGrantIds: () => facts.runningGrantIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
+  lastUsedMs: () => undefined,
+  depositGroups: () => [],
+  depositsBeingMade: () => [],
   creation: () => undefined,
   secondary: () => undefined,
   openAttempt: (act) =>

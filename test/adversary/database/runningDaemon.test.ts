@@ -229,6 +229,7 @@ const nothingAgainst = (): AsOf => ({
   isContended: false,
   isRepeated: false,
   isKeyTaken: false,
+  isPolicyUnderWay: false,
   useRefused: undefined,
   usesLeft: undefined,
 });
@@ -255,6 +256,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
       followed: {
         facts: {
           ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
+          ...{ lastUsedMs: none, depositGroups: () => [], depositsBeingMade: () => [] },
           ...{ openAttempt: attempted, creation: none, secondary: () => undefined },
           ...{ keptRelease: none, due: new LogState().due },
           ...{ openRequestIds: nobody },

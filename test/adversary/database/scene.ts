@@ -239,6 +239,9 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
     openAttempts: () => logged.openAttempts(),
     grant: (id) => logged.grant(id),
     birth: (key) => deposits.get(key)?.digest,
+    lastUsedMs: (key) => logged.lastUsedMs(key),
+    depositGroups: () => logged.depositGroups(),
+    depositsBeingMade: () => logged.depositsBeingMade(),
     asOf: () => ({
       policyVersion: policy.version,
       request: asked,
@@ -247,6 +250,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       usesLeft: undefined,
       isRepeated: false,
       isKeyTaken: false,
+      isPolicyUnderWay: false,
     }),
     secondary: () => undefined,
     openAttempt: (act) => logged.openAttempt(act),

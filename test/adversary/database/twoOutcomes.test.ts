@@ -97,6 +97,9 @@ const believing: Asks = (facts) => ({
   runningGrantIds: () => facts.runningGrantIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
+  lastUsedMs: () => undefined,
+  depositGroups: () => [],
+  depositsBeingMade: () => [],
   asOf: (act) => facts.asOf(act),
   creation: (principal, key) => facts.creation(principal, key),
   openAttempt: (act) =>

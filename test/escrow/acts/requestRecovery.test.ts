@@ -1,3 +1,4 @@
+import { viewRecovery } from '../../../src/escrow/reads/recoveries.js';
 import type { RecoveryOrder } from '../../../src/escrow/acts/requestRecovery.js';
 import { generateKey } from '../../../src/escrow/acts/generateKey.js';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
@@ -8,7 +9,7 @@ import type { Principal } from '../../../src/escrow/records/principals.js';
 import type { Scope } from '../../../src/escrow/records/scope.js';
 import type { Time } from '../symbolicPeople.js';
 import { callBy } from '../../support/calls.js';
-import { callOf, HOUR_MS, MINUTE_MS, policyOf, worldOf } from '../symbolicPeople.js';
+import { approve, ask, callIn, callOf, HOUR_MS, MINUTE_MS, policyOf, worldOf } from '../symbolicPeople.js';
 import type { SymbolicWorld } from '../symbolicWorld.js';
 import { strayLongAgo } from '../symbolicWorld.js';
 import { expectDone, expectFailedAt, expectNothingLeftAt, expectRefused } from './actCases.js';
@@ -79,6 +80,99 @@ test.each(Object.entries(REFUSED))('is refused: %s', async (_what, { code, time 
     asking(made.world, keys ?? made.keys, asked),
   );
 });
+
+/** The directory of a world without these, or with these in place of those of the same id. */
+function relist(world: SymbolicWorld, id: string, by: Partial<Principal> | undefined): void {
+  const principals = new Map(world.policy.principals);
+  const before = principals.get(id as PrincipalId);
+  if (before === undefined) throw new Error('not listed');
+  principals.delete(before.id);
+  if (by !== undefined) principals.set(before.id, { ...before, ...by });
+  world.policy = { ...world.policy, version: world.policy.version + 1, principals };
+}
+
+/** What has become of dana, without whom there is no quorum; and what is said of her. */
+const GONE: Readonly<Record<string, readonly [Partial<Principal> | undefined, string]>> = {
+  'has left': [undefined, 'dana is not in the directory'],
+  'is no depositary any more': [{ roles: ['owner'] }, 'dana is no depositary'],
+  'has no key to sign with': [{ keys: [] }, 'dana has no signing key'],
+};
+
+test.each(Object.entries(GONE))('is refused: a key of which somebody %s', async (_what, [by, said]) => {
+  const { world, keys } = await worldOf({ people: ['dana', 'dave'] });
+  relist(world, 'dana', by);
+  await expectRefused(world, 'recovery.request', 'quorum-impossible', () =>
+    requestRecovery(world.escrow, callIn(world, 'ann'), {
+      ...{ keys, reason: 'left', validForMs: MINUTE_MS },
+      asked: { purpose: 'operate', scope: SCOPE },
+    }).catch((error: unknown) => {
+      expect(error).toMatchObject({
+        detail: `No quorum of ${keys[0] ?? ''} is left whose members could all agree: ${said}.`,
+      });
+      throw error;
+    }),
+  );
+});
+
+test('is refused: several keys, and those are named that nobody can open', async () => {
+  const { world, keys } = await worldOf({ people: ['dave', 'dora'] }, { people: ['dana', 'dave'] });
+  relist(world, 'dana', undefined);
+  const order = {
+    reason: 'left',
+    validForMs: MINUTE_MS,
+    asked: { purpose: 'operate', scope: SCOPE },
+  } as const;
+  const askFor = (of: readonly KeyId[]): Promise<unknown> =>
+    requestRecovery(world.escrow, callIn(world, 'ann'), { ...order, keys: of });
+  await expect(askFor(keys)).rejects.toMatchObject({
+    code: 'quorum-impossible',
+    detail: expect.stringContaining(`Ask apart for ${keys[1] ?? ''}.`) as unknown,
+  });
+  await expectDone(world, 'recovery.request', () => askFor(keys.slice(0, 1)));
+});
+
+test('is refused: a depositary who may not approve, and without whom nobody is left', async () => {
+  const time = {
+    people: ['dana', 'dave', 'dora'],
+    atLeast: 2,
+    requests: { distinct: ['requester-depositary'] },
+  };
+  const { world, keys } = await worldOf(time);
+  const order = {
+    keys,
+    reason: 'left',
+    validForMs: MINUTE_MS,
+    asked: { purpose: 'operate', scope: SCOPE },
+  } as const;
+  relist(world, 'dora', undefined);
+  await expectRefused(world, 'recovery.request', 'quorum-impossible', () =>
+    requestRecovery(world.escrow, callIn(world, 'dana'), order),
+  );
+});
+
+test('an open request of which no quorum is left is said to be so, and goes on when they are back', async () => {
+  const { world, keys } = await worldOf({ people: ['dana', 'dave'] });
+  const recovery = await ask({ world, keys });
+  const seen = async (): Promise<unknown> =>
+    (await viewRecovery(world.escrow, callIn(world, 'ann'), recovery.id)).keys.map(({ left }) => left);
+  expect(await seen()).toEqual([{ quorums: 1, gone: [] }]);
+  const { policy } = world;
+  relist(world, 'dana', undefined);
+  expect(await seen()).toEqual([{ quorums: 0, gone: [{ depositary: 'dana', because: 'not-listed' }] }]);
+  world.policy = { ...policy, version: world.policy.version + 1 };
+  await approve(world, 'dana', recovery);
+  expect((await approve(world, 'dave', recovery)).state.status).toBe('active');
+  expect(await seen()).toEqual([undefined]);
+});
+
+test.each([{ retired: true }, { depositaryKey: 'ff'.repeat(32) }, { depositaryKey: undefined }])(
+  'is not refused while who is asked may have kept the key: %p',
+  async (by) => {
+    const { world, keys } = await worldOf({ people: ['dana', 'dave'] });
+    relist(world, 'dana', by);
+    await expectDone(world, 'recovery.request', () => asking(world, keys));
+  },
+);
 
 /** Of the usual policy, with these roles. */
 function listed(id: string, ...roles: readonly string[]): Principal {

@@ -71,6 +71,7 @@ async function life(): Promise<readonly Uint8Array[]> {
     ...entriesOf('recovery.request', { ...filed('rec_i'), request: requestWith('two') }).slice(0, 1),
     ...entriesOf('grant.sign', { ...use, request: requestWith('three') }),
     // begun, and not ended
+    ...entriesOf('key.generate', { subject: { key: 'key_j' }, detail: { quorums: [['dana']] } }).slice(0, 1),
     ...entriesOf('recovery.request', filed('rec_s')),
     ...entriesOf('recovery.intend', { subject: { recovery: 'rec_s' }, outcome: { intendedAt: TIME } }),
     ...entriesOf('recovery.remind', {
@@ -108,7 +109,11 @@ function plain(value: unknown): unknown {
 
 /** Births have no order. */
 function sortedSlots(births: Uint8Array): readonly string[] {
-  return (Buffer.from(births).toString('hex').match(/.{96}/g) ?? []).sort();
+  return (
+    Buffer.from(births)
+      .toString('hex')
+      .match(/.{112}/g) ?? []
+  ).sort();
 }
 
 function restored(state: LogState): LogState {
@@ -180,8 +185,9 @@ it('a state that was saved after any entry goes on as the one that took them all
     }
   }
   expect(everDue).toEqual([true, true, true, true, true, true]);
-  const { requests, grants, attempts, policy, calls, creations } = whole.save();
-  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([3, 2, 2, 2]);
+  const { requests, grants, attempts, policy, calls, creations, deposits } = whole.save();
+  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([3, 2, 3, 2]);
+  expect([deposits.groups.size, deposits.open.size]).toEqual([2, 1]);
   expect([calls.recent.size + calls.before.size > 0, creations.byName.size, creations.open.size]).toEqual([
     true,
     2,

@@ -1,6 +1,6 @@
 import { explain } from '../../../src/escrow/rules/explain.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
-import type { DepositedQuorums } from '../../../src/escrow/records/depositedQuorums.ts';
+import type { DepositGroup } from '../../../src/escrow/records/depositedQuorums.ts';
 import { policyWarnings } from '../../../src/escrow/rules/warnings.js';
 import { policyChanges } from '../../../src/policy/changes.js';
 import { policyOf } from '../../../src/policy/document.js';
@@ -41,7 +41,7 @@ function policy(changes: Changes = {}, depositaries: unknown = anOfficer): Polic
 }
 
 const enrolled = new Map(Object.entries(FINGERPRINTS));
-const warningsOf = (one: Policy, deposits: readonly DepositedQuorums[] = []): string =>
+const warningsOf = (one: Policy, deposits: readonly DepositGroup[] = []): string =>
   policyWarnings(one, { enrolled, deposits }).join('\n');
 
 test('nothing is said of a policy in which everyone can be spared', () => {
@@ -74,9 +74,9 @@ describe('it is said before a quorum becomes impossible, that', () => {
   });
 
   test('deposits are left without a live quorum, or with the last', () => {
-    const quorum = (...ids: readonly string[]): DepositedQuorums['quorums'][number] => ids.map(principal);
-    const made = { purpose: 'operate', quorums: [quorum('dana', 'dave'), quorum('dave', 'zed')] } as const;
-    const deposits = [{ ...made, deposits: 12 }];
+    const quorums = [['dana', 'dave'].map(principal), ['dave', 'zed'].map(principal)];
+    const made = { purpose: 'operate', quorums, recipients: enrolled } as const;
+    const deposits = [{ purposes: [made], keys: 12 }];
     expect(warningsOf(policy(), deposits)).toBe('');
     expect(warningsOf(policy({ zed: undefined }), deposits)).toMatch(
       /12 deposits to operate would be left with one quorum \(dana and dave\): zed is not in the directory/,

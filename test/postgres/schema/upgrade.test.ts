@@ -200,11 +200,12 @@ test('a deposit keeps its ciphertexts and terms, and gets the terms that held fo
   });
   const page = { after: undefined, limit: 10 };
   expect((await database.store.deposits({ depositary: 'dieter' as never }, page)).items).toHaveLength(2);
-  const quorums = [['dieter', 'dora']];
-  expect(await database.store.depositedQuorums()).toEqual([
-    { purpose: 'operate', quorums, deposits: 2 },
-    { purpose: 'release', quorums, deposits: 2 },
-  ]);
+  const alike = async (quorums: readonly string[][]): Promise<number> => {
+    const purposes = (['operate', 'release'] as const).map((purpose) => ({ purpose, quorums }));
+    const found = await database.store.deposits({ quorums: [[], purposes] as never }, page);
+    return found.items.length;
+  };
+  expect([await alike([['dieter', 'dora']]), await alike([['dieter']])]).toEqual([2, 0]);
 });
 
 test('a request keeps its state, its one key becomes a list of one, and its approvals hold until it expires, as they did', async () => {
