@@ -26,6 +26,14 @@ import type { Unchanging } from './unchanging.js';
 
 type Sent<S extends z.ZodType> = Unchanging<z.input<S>>;
 
+/** Where a page begins: what the one before it said. */
+const cursor = z
+  .string()
+  .min(1)
+  .max(256)
+  .regex(/^[\x21-\x7e]+$/)
+  .optional();
+
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** At most so many inputs in one call; the size of a body bounds them further. */
 const MAX_BATCH = 256;
@@ -154,8 +162,8 @@ export const decryptOrder = z.strictObject({
 });
 export type DecryptOrder = Sent<typeof decryptOrder>;
 
-/** POST /v1/policy/plan; the document itself is read by `parsePolicy`. */
-export const policyDraft = z.strictObject({
+/** A document, which is read by `parsePolicy`. */
+const policyDraft = z.strictObject({
   document: z.record(
     z
       .string()
@@ -165,9 +173,17 @@ export const policyDraft = z.strictObject({
   ),
 });
 
+/** POST /v1/policy/plan: the keys that are covered worse by it come in pages. */
+export const policyPlanOrder = policyDraft.extend({
+  after: cursor,
+  limit: z.int().min(1).max(200).default(200),
+});
+
 /** POST /v1/policy: each signature a compact JWS, typ `escrowd-policy+jwt`. */
 export const policyOrder = policyDraft.extend({
   signatures: z.array(compactJws.max(2048)).min(1).max(MAX_POLICY_SIGNATURES),
+  /** How many keys it may leave without a live quorum that have one: exactly so many. */
+  acceptUnrecoverable: z.int().min(0).max(1_000_000_000).default(0),
 });
 /** A policy that is to be put in force: the document as administrators have signed it. */
 export type PolicyOrder = Omit<Sent<typeof policyOrder>, 'document'> & { readonly document: unknown };
@@ -193,14 +209,6 @@ export const grantPath = z.strictObject({ grant: grantId });
 export const tilePath = z.strictObject({
   tile: z.string().max(256).meta({ pattern: '^(?:\\d+/)?(?:x\\d{3}/)*\\d{3}(?:\\.p/\\d{1,3})?$' }),
 });
-
-/** Where a page begins: what the one before it said. */
-const cursor = z
-  .string()
-  .min(1)
-  .max(256)
-  .regex(/^[\x21-\x7e]+$/)
-  .optional();
 
 export const pageQuery = z
   .strictObject({

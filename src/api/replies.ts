@@ -6,7 +6,7 @@ import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
-import { type Inability, INABILITIES } from '../escrow/rules/liveQuorums.js';
+import { type Inability, COVERAGES, INABILITIES } from '../escrow/rules/liveQuorums.js';
 import { type LifeStatus, MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
 import { MAX_DOCUMENTS } from './orders.js';
 import { type Reading, MAX_PEOPLE, strictly, tolerantly } from './reading.js';
@@ -106,6 +106,31 @@ function repliesBy(reading: Reading) {
     singlePoints: list(principal, MAX_DEPOSITARIES),
     /** Who cannot agree any more, and why. */
     unable,
+  });
+
+  /** A key that a policy would leave covered worse. */
+  const losingKey = object({
+    key: id('key'),
+    owner: principal,
+    label: text(200),
+    /** For each purpose that is worse: how it is covered, and how then. */
+    purposes: list(
+      object({ before: oneOf(COVERAGES), after: oneOf(COVERAGES), ...purposeCoverage.shape }),
+      2,
+    ),
+  });
+
+  const losses = object({
+    /** Keys that it would leave without a live quorum for a purpose, which have one: the number to accept. */
+    lost: count,
+    /** Those that it would leave with a single one, or with somebody who is in all that are left, where that was not so. */
+    oneQuorum: count,
+    singlePoint: count,
+    /** Whether the token said who is enrolled; else that is not counted. */
+    isTokenAsked: z.boolean(),
+    /** Each of them, newest first. A key that is being made is counted, and has no record yet. */
+    keys: list(losingKey, 200),
+    next: z.exactOptional(text(256)),
   });
 
   const coverage = object({
@@ -403,6 +428,7 @@ function repliesBy(reading: Reading) {
       replaces: hex256,
       /** So many administrators must sign it. */
       signersNeeded: count,
+      losses: newer(losses),
     }),
     warnings: object({ warnings: list(sentence, MAX_QUORUM_SETS) }),
     appliedPolicy,
@@ -438,6 +464,7 @@ function repliesBy(reading: Reading) {
     deposit,
     purposeCoverage,
     coverage,
+    losingKey,
     share,
     signedIntent,
     provenEntry,
@@ -551,6 +578,8 @@ export type ChoiceReply = Reply<'choice'>;
 /** What administrators would sign, once the document may follow the policy in force. */
 export type PolicyPlanReply = Reply<'policyPlan'>;
 /** What a new policy is weighed against. */
+/** A key that a policy would leave covered worse. */
+export type LosingKeyReply = Reply<'losingKey'>;
 export type StandingReply = Reply<'standing'>;
 /** To administrators and auditors all warnings; to others those about themselves. */
 export type WarningsReply = Reply<'warnings'>;

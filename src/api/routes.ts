@@ -71,7 +71,7 @@ export const ROUTES = named({
     path: '/v1/policy/plan',
     act: 'policy.read',
     roles: ['admin', 'auditor'],
-    body: orders.policyDraft,
+    body: orders.policyPlanOrder,
     reply: 'policyPlan',
   },
   getPolicyStanding: {

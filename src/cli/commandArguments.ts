@@ -81,6 +81,14 @@ export class CommandArguments {
     return value;
   }
 
+  /** A whole number, when it was given. */
+  findNumber(name: string): number | undefined {
+    const text = this.find(name);
+    if (text === undefined) return undefined;
+    if (/^(?:0|[1-9][0-9]{0,8})$/.test(text)) return Number(text);
+    throw new UsageError(`--${dashed(name)} ${text} is not a number from 0 on`);
+  }
+
   /** One of a closed set, when it was given. */
   oneOf<T extends string>(name: string, choices: readonly T[]): T | undefined {
     const text = this.find(name);

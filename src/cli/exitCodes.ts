@@ -27,6 +27,12 @@ export const EXIT_CODES = {
       'A veto, denial, cancellation, stop or revocation was sent, and the server did not prove that it is in the log: take it as\n' +
       '     not done, and call those who can act on that: the depositaries, of a grant the security team.',
   },
+  unrecoverable: {
+    code: 8,
+    meaning:
+      'Nobody can bring a key back any more (coverage); or a policy would leave it so, and not that number was accepted (apply):\n' +
+      '     then nothing was applied.',
+  },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 
 export type ExitName = keyof typeof EXIT_CODES;

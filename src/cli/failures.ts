@@ -57,6 +57,8 @@ const NEXT: Readonly<Record<string, string>> = {
   'stop-signatures-missing':
     'let another administrator run: escrowctl recovery stop ID --sign NAME.jws --reason TEXT',
   'policy-stale': 'look at the plan again, and let all sign it again: escrowctl plan -f FILE --sign NAME.jws',
+  'unrecoverable-not-accepted':
+    'see which keys they are: escrowctl plan -f FILE; then give that number: --accept-unrecoverable N',
   'notice-unknown': 'see what was given up: escrowctl notifications list',
   'policy-invalid': 'correct the file; its form alone is checked by: escrowctl policy check FILE',
   'rule-missing': 'see which rules there are: escrowctl policy show',
@@ -205,7 +207,8 @@ function problemFailure({ code, status, detail, requestId }: ServerProblem): Fai
     const next = `it may have been done: look before you repeat it${named}`;
     return { exit: 'unexpected', code, sentence, next };
   }
-  return { exit: 'refused', code, sentence: `refused (${code}): ${detail}`, next: nextFor(code) };
+  const exit = code === 'unrecoverable-not-accepted' ? 'unrecoverable' : 'refused';
+  return { exit, code, sentence: `refused (${code}): ${detail}`, next: nextFor(code) };
 }
 
 /** Files that the caller named. */

@@ -53,8 +53,11 @@ function isInability(because: string): because is Inability {
 }
 
 /** How many quorums are left of so many, and on whom they all depend. */
-export function liveInWords({ live, singlePoints }: PurposeCoverageReply, quorums: number): string {
-  const of = `${live.length} of ${quorums}`;
+export function liveInWords(
+  { live, singlePoints }: Pick<PurposeCoverageReply, 'live' | 'singlePoints'>,
+  quorums?: number,
+): string {
+  const of = quorums === undefined ? String(live.length) : `${live.length} of ${quorums}`;
   if (live.length === 0) return `${of}: nobody can bring it back`;
   return singlePoints.length === 0 ? of : `${of}, none without ${singlePoints.join(' or ')}`;
 }

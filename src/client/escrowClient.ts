@@ -181,9 +181,12 @@ export class EscrowClient {
     return this.#ask(ROUTES.getPolicy);
   }
 
-  /** What administrators would sign of this document; a ServerProblem `policy-invalid` when it may not follow the policy in force. */
-  planPolicy(document: unknown): Promise<PolicyPlanReply> {
-    return this.#ask(ROUTES.planPolicy, { body: { document } });
+  /**
+   * What administrators would sign of this document, and the keys that it leaves covered worse, 200 at a time: `after` is what the
+   * page before said in `losses.next`. A ServerProblem `policy-invalid` when it may not follow the policy in force.
+   */
+  planPolicy(document: unknown, after?: string): Promise<PolicyPlanReply> {
+    return this.#ask(ROUTES.planPolicy, { body: { document, ...(after === undefined ? {} : { after }) } });
   }
 
   /** What a new policy is weighed against: who is enrolled, and which quorums deposits have. */

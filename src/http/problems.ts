@@ -25,6 +25,7 @@ export const STATUS = {
   'deadline-exceeded': 503,
   'policy-invalid': 422,
   'policy-signatures-missing': 422,
+  'unrecoverable-not-accepted': 422,
   'policy-stale': 409,
   'owner-unknown': 422,
   'rule-missing': 422,

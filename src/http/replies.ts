@@ -14,6 +14,7 @@ import { type DescribedKey, type ReleasedKey, endOf } from '../escrow/records/re
 import type { Scope } from '../escrow/records/scope.js';
 import type { LiveQuorums } from '../escrow/rules/liveQuorums.js';
 import { requestInWords } from '../escrow/records/inWords.js';
+import type { LosingKey } from '../escrow/reads/losses.js';
 import type { KeyView, RecoveryView } from '../escrow/reads/recoveries.js';
 import { type DecisionProofs, type ProvenEntry, outcomeProof } from '../escrow/reads/proofs.js';
 import type {
@@ -24,6 +25,7 @@ import type {
   GrantReply,
   HistoryReply,
   KeyReply,
+  LosingKeyReply,
   PageReply,
   ProofReply,
   PurposeCoverageReply,
@@ -131,6 +133,15 @@ export function purposeCoverageReply({
     live,
     singlePoints,
     unable: unableReply(unable),
+  };
+}
+
+/** A key that a policy would leave covered worse. */
+export function losingKeyReply({ deposit, losses }: LosingKey): LosingKeyReply {
+  const { key, owner, label } = deposit;
+  return {
+    ...{ key, owner, label },
+    purposes: losses.map(({ before, after, left }) => ({ before, after, ...purposeCoverageReply(left) })),
   };
 }
 

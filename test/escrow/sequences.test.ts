@@ -450,7 +450,9 @@ async function changePolicy(world: SymbolicWorld, call: Call, signedBy: readonly
       payload: { iss, aud: ORIGIN, hash, base: version, replaces, exp },
     }),
   );
-  const { answer } = await applyPolicy(world.escrow, call, parse, { document, signatures });
+  const { answer } = await applyPolicy(world.escrow, call, parse, {
+    ...{ document, signatures, acceptUnrecoverable: 0 },
+  });
   expect(['ann', 'bob'].every((id) => signedBy.includes(id))).toBe(true);
   expect(call.caller.roles).toContain('admin');
   world.policy = answer;

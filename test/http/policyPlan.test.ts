@@ -3,7 +3,7 @@ import type { PolicyDocument } from './people.js';
 import { PEOPLE, policy, policyDocument } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer } from './runningServer.js';
-import { newWorld } from './world.js';
+import { KEY, newWorld } from './world.js';
 
 const { ann, zed } = PEOPLE;
 /** With a third administrator, who must sign as well; `gus` is a person, or an app. */
@@ -34,6 +34,7 @@ test('a plan names what would be signed, and on top of what; nothing is logged',
     base: version,
     replaces: hash,
     signersNeeded: 3,
+    losses: { lost: 0, oneQuorum: 0, singlePoint: 0, isTokenAsked: true, keys: [] },
   });
   const same = await running.client.call(zed, 'POST', '/v1/policy/plan', { document });
   expect(same.json).toEqual(answer.json);
@@ -61,4 +62,43 @@ test('rules by which one person decides alone are refused, planned or applied, u
   const applied = await running.client.call(ann, 'POST', '/v1/policy', order);
   expect([problemCode(applied), applied.json?.['detail']]).toEqual(['policy-invalid', detail]);
   expect((await planned(ofThree())).status).toBe(200);
+});
+
+test('a plan names the keys that nobody could bring back, and only their number puts it in force', async () => {
+  const { world } = running;
+  const { enrolled } = world.escrow.token;
+  world.escrow.token.enrolled = async () => [
+    ...(await enrolled()),
+    ...['dave'].map((id) => ({ id: id as never, publicKey: Buffer.of(), fingerprint: 'ab'.repeat(32) })),
+  ];
+  // dave has the key that his share went to; then he is none of the depositaries
+  const listed = ofThree();
+  const without = {
+    ...listed,
+    principals: listed.principals.map((one) => (one['id'] === 'dave' ? { ...one, roles: ['owner'] } : one)),
+  };
+  const current = running.world.escrow.directory.last;
+  const dave = current.principals.get('dave' as never);
+  const principals = new Map([...current.principals]);
+  if (dave !== undefined) principals.set(dave.id, { ...dave, depositaryKey: 'ab'.repeat(32) });
+  const inForce = jest.spyOn(world.escrow.directory, 'current');
+  inForce.mockResolvedValue({ ...current, principals });
+  try {
+    const answer = await planned(without);
+    const left = { live: [], singlePoints: [], unable: [{ depositary: 'dave', because: 'not-depositary' }] };
+    expect(answer.json?.['losses']).toEqual({
+      ...{ lost: 1, oneQuorum: 0, singlePoint: 0, isTokenAsked: true },
+      keys: [
+        {
+          ...{ key: KEY, owner: 'olga', label: 'mail' },
+          purposes: ['operate', 'release'].map((purpose) => ({
+            ...{ purpose, before: 'one-quorum', after: 'lost', ...left },
+          })),
+        },
+      ],
+    });
+  } finally {
+    inForce.mockRestore();
+    world.escrow.token.enrolled = enrolled;
+  }
 });

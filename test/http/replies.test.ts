@@ -203,6 +203,7 @@ describe('a recovery', () => {
     running.world.store.findRecovery = () => Promise.resolve({ ...RECOVERY_RECORD, expiresAt: NOW });
     expect(await get(dana, `/v1/recoveries/${RECOVERY}`)).toEqual({
       ...pending,
+      keys: recovery.keys,
       expiresAt: NOW.toISOString(),
       status: 'expired',
       ended: { at: NOW.toISOString() },

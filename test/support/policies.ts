@@ -41,16 +41,20 @@ function signaturesOf(
   );
 }
 
-/** Signs and applies a document that no plan was made of. */
-export async function applyUnplanned(system: System, draft: PolicyDraft): Promise<Acted<PolicyReply>> {
+/** Signs and applies a document that no plan was made of. Nothing is said of keys that it loses, where that is not given. */
+export async function applyUnplanned(
+  system: System,
+  draft: PolicyDraft,
+  acceptUnrecoverable = 0,
+): Promise<Acted<PolicyReply>> {
   const client = system.client('admin-1');
   const { version: base, hash: replaces } = await client.policy();
   const hash = policyDocumentHash(draft);
   const signatures = await signaturesOf(system, ['admin-1', 'admin-2'], { hash, base, replaces });
-  return client.applyPolicy({ document: draft, signatures });
+  return client.applyPolicy({ document: draft, signatures, acceptUnrecoverable });
 }
 
-/** Plans, signs and applies a document as people do with a file; the first signer applies it. */
+/** Plans, signs and applies a document as people do with a file; the first signer applies it, and accepts what the plan loses. */
 export async function putInForce(
   system: System,
   draft: PolicyDraft,
@@ -61,8 +65,10 @@ export async function putInForce(
   const file = join(system.directory, 'escrow.yaml');
   writeFileSync(file, JSON.stringify(draft));
   const [first] = signers;
-  const { document, hash, base, replaces, warnings, changes } = await planPolicy(system.client(first), file);
+  const plan = await planPolicy(system.client(first), file);
+  const { document, hash, base, replaces, warnings, changes, losses } = plan;
   const signatures = await signaturesOf(system, signers, { hash, base, replaces });
-  const acted = await system.client(first).applyPolicy({ document, signatures });
+  const acceptUnrecoverable = losses?.lost ?? 0;
+  const acted = await system.client(first).applyPolicy({ document, signatures, acceptUnrecoverable });
   return { ...acted, warnings, changes };
 }

@@ -29,6 +29,8 @@ export const ADVICE = {
   'deadline-exceeded': `It may still be done, or have been done: look before doing it again. ${LATER_AND_LOOK}`,
   'policy-invalid': 'Correct the document; `detail` says where.',
   'policy-signatures-missing': 'Have as many different administrators as are needed sign this very plan.',
+  'unrecoverable-not-accepted':
+    'Look at which keys they are (POST /v1/policy/plan); then change the document, or send that number as `acceptUnrecoverable`.',
   'policy-stale': 'Sign again on top of the policy in force.',
   'owner-unknown': ASK_SECURITY,
   'rule-missing': ASK_SECURITY,

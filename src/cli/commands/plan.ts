@@ -5,7 +5,10 @@ import { decodeText } from '../../log/entry/plainText.js';
 import { replaceFile } from '../../system/files.js';
 import { readPolicySignature, signPolicy } from '../../client/policy/policyDocument.js';
 import { type PolicyPlan, planPolicy } from '../../client/policy/policyPlan.js';
+import type { EscrowClient } from '../../client/escrowClient.js';
 import { facts } from '../columns.js';
+import { lossesInWords } from '../losses.js';
+import { bar } from '../spinner.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
@@ -22,7 +25,8 @@ export const planCommand: CommandRow = {
   usage: 'plan',
   summary: 'shows what a policy file would change, and signs exactly that',
   about:
-    'Compares the file with what runs, in words, and warns of quorums that would be impossible.\n' +
+    'Compares the file with what runs, in words, and warns of quorums that would be impossible. Lists the keys that it leaves\n' +
+    'without any live quorum, with a single one, or with somebody who is in all that are left.\n' +
     'With --sign, an administrator signs what was shown: this document, instead of this very policy.\n' +
     'Others who are to sign run the same command. A policy that has changed meanwhile needs a new plan.',
   options: [
@@ -39,10 +43,16 @@ export const planCommand: CommandRow = {
 export const applyCommand: CommandRow = {
   usage: 'apply',
   summary: 'puts a policy file in force, when enough administrators have signed the identical plan',
-  about: 'Shows the plan once more. Who applies it need not have signed.',
+  about:
+    'Shows the plan once more. Who applies it need not have signed. Where it leaves keys without any live quorum, so that nobody\n' +
+    'can bring them back, it is applied only with exactly their number, which the server counts too (exit 8 else).',
   options: [
     FILE,
     { flags: '--signature <file>', about: 'made by `plan --sign`; give as many as are needed', many: true },
+    {
+      flags: '--accept-unrecoverable <n>',
+      about: 'leave exactly so many keys without anybody who can bring them back',
+    },
   ],
   examples: ['apply -f escrow.yaml --as ~/.escrowd --signature dana.jws --signature eve.jws'],
   run: apply,
@@ -51,7 +61,7 @@ export const applyCommand: CommandRow = {
 async function plan(session: Session, given: CommandArguments): Promise<Result> {
   const { identity, client } = await session.connect();
   const file = given.text('file');
-  const made = await session.busy('comparing with what runs', () => planPolicy(client, file));
+  const made = await comparing(session, client, file);
   const out = given.find('sign');
   const json = planJson(made);
   const lines = planLines(made);
@@ -90,11 +100,18 @@ async function apply(session: Session, given: CommandArguments): Promise<Result>
       'there is no --signature',
       'let administrators run: escrowctl plan -f FILE --sign NAME.jws',
     );
-  const made = await session.busy('comparing with what runs', () => planPolicy(client, given.text('file')));
+  const file = given.text('file');
+  const accepted = given.findNumber('acceptUnrecoverable') ?? 0;
+  const made = await comparing(session, client, file);
   const signatures = await Promise.all(files.map((path) => readSignature(path, made)));
+  const lost = made.losses?.lost ?? 0;
+  if (lost !== accepted) return notAccepted(made, { lost, accepted, file, files });
   const { document } = made;
   const { result, entry } = await session.busy('applying the policy', () =>
-    client.applyPolicy({ document, signatures }),
+    client.applyPolicy({
+      ...{ document, signatures },
+      ...(accepted === 0 ? {} : { acceptUnrecoverable: accepted }),
+    }),
   );
   return {
     json: { ...planJson(made), result, entry },
@@ -104,7 +121,38 @@ async function apply(session: Session, given: CommandArguments): Promise<Result>
       `Policy version ${result.version} is in force (log entry ${entry}).`,
       ...facts([['hash', result.hash]]),
     ],
-    next: 'escrowctl rules test --owner ID --use sign',
+    next: lost === 0 ? 'escrowctl rules test --owner ID --use sign' : 'escrowctl coverage',
+  };
+}
+
+function comparing(session: Session, client: EscrowClient, file: string): Promise<PolicyPlan> {
+  return session.busy('comparing with what runs', (progress) =>
+    planPolicy(client, file, (done, all) => {
+      if (all > done) progress(`listing the keys that are covered worse ${bar(done, all)}`);
+    }),
+  );
+}
+
+/** The plan, and that it was not applied: keys would be lost, and nobody said so, or it is not that many. */
+function notAccepted(
+  made: PolicyPlan,
+  { lost, accepted, file, files }: { lost: number; accepted: number; file: string; files: readonly string[] },
+): Result {
+  const signatures = files.map((path) => ` --signature ${path}`).join('');
+  return {
+    json: { ...planJson(made), applied: false, accepted },
+    lines: [
+      ...planLines(made),
+      '',
+      lost === 0
+        ? `Not applied: no key would be left without a live quorum, and ${accepted} ${accepted === 1 ? 'was' : 'were'} accepted.`
+        : `Not applied: nobody could bring ${lost === 1 ? 'this key' : `these ${lost} keys`} back any more.`,
+    ],
+    next:
+      lost === 0
+        ? `leave out --accept-unrecoverable: escrowctl apply -f ${file}${signatures}`
+        : `change the file; or, to lose them: escrowctl apply -f ${file}${signatures} --accept-unrecoverable ${lost}`,
+    exit: 'unrecoverable',
   };
 }
 
@@ -125,12 +173,12 @@ async function readSignature(path: string, { hash, base, replaces }: PolicyPlan)
 }
 
 function planJson(made: PolicyPlan): Readonly<Record<string, unknown>> {
-  const { hash, base, replaces, signersNeeded, changes, warnings } = made;
-  return { hash, base, replaces, signersNeeded, changes, warnings };
+  const { hash, base, replaces, signersNeeded, changes, warnings, losses } = made;
+  return { hash, base, replaces, signersNeeded, changes, warnings, losses: losses ?? null };
 }
 
 function planLines(made: PolicyPlan): readonly string[] {
-  const { hash, base, replaces, signersNeeded, changes, warnings, next } = made;
+  const { hash, base, replaces, signersNeeded, changes, warnings, losses, next } = made;
   return [
     `${next.principals.size} principals and ${next.rules.length} rules would replace version ${base}.`,
     ...facts([
@@ -140,6 +188,7 @@ function planLines(made: PolicyPlan): readonly string[] {
     ]),
     '',
     ...(changes.length === 0 ? ['Nothing would change.'] : ['Changes', ...changes.map(indented)]),
+    ...(losses === undefined ? [] : lossesInWords(losses)),
     ...(warnings.length === 0 ? [] : ['', 'Warnings', ...warnings.map((text) => indented(`! ${text}`))]),
   ];
 }

@@ -6,7 +6,8 @@ import type { Quorum } from '../../escrow/records/quorum.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
 import { policyChanges } from '../../policy/changes.js';
 import type { EscrowClient } from '../escrowClient.js';
-import { ServerUnreachable } from '../errors.js';
+import { ServerProblem, ServerUnreachable } from '../errors.js';
+import type { LosingKeyReply, PolicyPlanReply } from '../../api/replies.js';
 import { checkPolicyDocument, policyDocumentHash, readPolicyInForce } from './policyDocument.js';
 import { readPolicyFile } from './policyFile.js';
 import { isKnown } from '../../api/reading.js';
@@ -24,6 +25,21 @@ export interface PolicyPlan {
   /** In words; empty when the document says what is in force already. */
   readonly changes: readonly string[];
   readonly warnings: readonly string[];
+  /** What it does to the keys that there are; undefined where the server is too old to say so. */
+  readonly losses: PlannedLosses | undefined;
+}
+
+/** How many keys a policy would leave covered worse than they are, and each of them. */
+export interface PlannedLosses {
+  /** Without a live quorum: the number to accept. */
+  readonly lost: number;
+  /** With a single one. */
+  readonly oneQuorum: number;
+  /** With somebody who is in all that are left. */
+  readonly singlePoint: number;
+  /** Whether the token said who is enrolled. */
+  readonly isTokenAsked: boolean;
+  readonly keys: readonly LosingKeyReply[];
 }
 
 /** Before the first policy nobody and nothing is listed: all of the document is new. */
@@ -40,9 +56,14 @@ const NOTHING = {
  * that deposits were made with. The server says then whether it would be taken at all: what ids and keys were before, and how
  * many signatures its configuration asks for, only it knows.
  *
+ * @param progress is told how many of the keys that are covered worse were listed
  * @throws PolicyDocumentError when the file is no policy; ServerProblem `policy-invalid` when it may not follow; what the client throws.
  */
-export async function planPolicy(client: EscrowClient, path: string): Promise<PolicyPlan> {
+export async function planPolicy(
+  client: EscrowClient,
+  path: string,
+  progress: (done: number, all: number) => void = () => undefined,
+): Promise<PolicyPlan> {
   const document = await readPolicyFile(path);
   const next = checkPolicyDocument(document);
   const inForce = await client.policy();
@@ -51,6 +72,7 @@ export async function planPolicy(client: EscrowClient, path: string): Promise<Po
   const planned = await client.planPolicy(document);
   if (planned.hash !== hash)
     throw new ServerUnreachable('not-escrowd', 'the server reads another document than was sent');
+  const losses = await lossesIn(client, document, planned, progress);
   const before = inForce.document === undefined ? NOTHING : readPolicyInForce(inForce.document);
   return {
     document,
@@ -59,6 +81,7 @@ export async function planPolicy(client: EscrowClient, path: string): Promise<Po
     replaces: inForce.hash,
     next,
     signersNeeded: planned.signersNeeded,
+    losses,
     changes: policyChanges(before, next),
     warnings: policyWarnings(next, {
       enrolled: new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint])),
@@ -83,6 +106,27 @@ export async function planPolicy(client: EscrowClient, path: string): Promise<Po
       ),
     }),
   };
+}
+
+/** All pages of the keys that a document leaves covered worse. The counts are those of the last of them. */
+async function lossesIn(
+  client: EscrowClient,
+  document: unknown,
+  first: PolicyPlanReply,
+  progress: (done: number, all: number) => void,
+): Promise<PlannedLosses | undefined> {
+  const keys: LosingKeyReply[] = [];
+  for (let page = first; ;) {
+    const { losses } = page;
+    if (losses === undefined) return undefined;
+    const { lost, oneQuorum, singlePoint, isTokenAsked, next } = losses;
+    keys.push(...losses.keys);
+    progress(keys.length, lost + oneQuorum + singlePoint);
+    if (next === undefined) return { lost, oneQuorum, singlePoint, isTokenAsked, keys };
+    page = await client.planPolicy(document, next);
+    const isOther = page.base !== first.base || page.replaces !== first.replaces;
+    if (isOther) throw new ServerProblem('policy-stale', 409, 'The policy changed while its plan was read.');
+  }
 }
 
 function asQuorum(members: readonly string[]): Quorum {

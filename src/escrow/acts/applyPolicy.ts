@@ -5,8 +5,11 @@ import { actorOf } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId } from '../records/ids.js';
 import { smallQuorums } from '../rules/minimumQuorum.js';
+import { enrolledKeys } from '../reads/coverage.js';
+import { type Losses, lossesOf } from '../rules/losses.js';
 import { newPolicyProblems } from '../rules/newPolicy.js';
 import type { Policy } from '../records/policy.js';
+import type { PlannedPolicy } from '../rules/plannedPolicy.js';
 import { isOnTopOf, policySignatures, signersOf } from '../rules/policySignatures.js';
 import type { PolicyParser } from '../ports/statements.js';
 import { hasRole } from '../records/principals.js';
@@ -16,19 +19,13 @@ import type { Recorded } from '../ledger/act.js';
 export interface PolicyOrder {
   readonly document: Json;
   readonly signatures: readonly string[];
-}
-
-/** What a document would be, were it put in force now. */
-export interface PlannedPolicy {
-  readonly current: Policy;
-  readonly next: Policy;
-  /** So many administrators must sign it. */
-  readonly signersNeeded: number;
+  /** How many keys may be left without a live quorum that have one: exactly so many, or it is refused. */
+  readonly acceptUnrecoverable: number;
 }
 
 /**
- * Reads a document as the policy that follows the one in force, and holds it against everything but signatures. Changes
- * nothing.
+ * Reads a document as the policy that follows the one in force, and holds it against everything but signatures. Counts the
+ * keys that it leaves covered worse, by the log. Changes nothing.
  *
  * @throws EscrowError `policy-invalid`, as {@link applyPolicy} would.
  */
@@ -43,14 +40,35 @@ export async function planPolicy(
   const [problem] = newPolicyProblems(document, next);
   if (problem !== undefined) throw new EscrowError('policy-invalid', `${problem}.`);
   await checkSuccession(escrow, next);
-  return { current, next, signersNeeded: directory.signersNeeded(current) };
+  const enrolled = await enrolledKeys(escrow);
+  await escrow.followed.caughtUp();
+  const losses = lossesNow(escrow, { current, next, enrolled });
+  return { current, next, signersNeeded: directory.signersNeeded(current), enrolled, losses };
+}
+
+/** What a policy does to the keys of the log as far as it was followed, and to those that are being made by it. */
+function lossesNow(
+  { followed: { facts } }: Pick<Escrow, 'followed'>,
+  { current, next, enrolled }: Pick<PlannedPolicy, 'current' | 'next' | 'enrolled'>,
+): Losses {
+  return lossesOf([...facts.depositGroups(), ...facts.depositsBeingMade()], current, next, enrolled);
+}
+
+/** Whoever applies a policy says how many keys nobody can bring back any more: so many it must be, no more and no fewer. */
+function requireAccepted({ lost }: Losses, accepted: number): void {
+  if (lost === accepted) return;
+  throw new EscrowError(
+    'unrecoverable-not-accepted',
+    `The policy would leave ${lost} ${lost === 1 ? 'key' : 'keys'} without any live quorum that ${lost === 1 ? 'has' : 'have'} one now, and ${accepted} ${accepted === 1 ? 'was' : 'were'} accepted.`,
+  );
 }
 
 /**
  * Puts directory and rules in force, when as many administrators of the policy in force as it asks for have signed the
- * identical document on top of exactly that policy.
+ * identical document on top of exactly that policy, and whoever applies it says how many keys it leaves without a live quorum. That is
+ * counted again when the attempt stands in the log; keys that are asked for behind it are not made before it has an outcome.
  *
- * @throws EscrowError `forbidden`, `policy-invalid`, `policy-signatures-missing`, `policy-stale`.
+ * @throws EscrowError `forbidden`, `policy-invalid`, `policy-signatures-missing`, `policy-stale`, `unrecoverable-not-accepted`.
  */
 export function applyPolicy(
   escrow: Escrow,
@@ -64,17 +82,15 @@ export function applyPolicy(
     actor: actorOf(call),
     decide: async () => {
       if (!hasRole(call.caller, 'admin')) throw new EscrowError('forbidden');
-      const {
-        current,
-        next: policy,
-        signersNeeded: needed,
-      } = await planPolicy(escrow, parse, order.document);
+      const planned = await planPolicy(escrow, parse, order.document);
+      const { current, next: policy, signersNeeded: needed } = planned;
       const signers = await freshSigners(escrow, current, policy.hash, order.signatures);
       if (signers.length < needed)
         throw new EscrowError(
           'policy-signatures-missing',
           `A policy needs the signatures of ${needed} different administrators, and this one has ${signers.length}.`,
         );
+      requireAccepted(planned.losses, order.acceptUnrecoverable);
       return {
         detail: {
           version: policy.version,
@@ -82,8 +98,13 @@ export function applyPolicy(
           replaces: current.hash,
           signers,
           signatures: order.signatures,
+          unrecoverable: order.acceptUnrecoverable,
         },
         claims: [{ claim: 'policy-in-force', version: current.version }],
+        // a key may have been born since, or be about to be
+        holds: () => {
+          requireAccepted(lossesNow(escrow, planned), order.acceptUnrecoverable);
+        },
         plan: policy,
       };
     },

@@ -40,8 +40,8 @@ export interface KeyOrder {
  *
  * @throws EscrowError `forbidden`, `owner-unknown`, `key-use-unsupported`, `key-spec-unsupported`, `rule-missing`,
  *   `depositary-unknown`, `depositary-not-enrolled`, `depositary-retired`, `quorum-impossible`, `quorum-too-large`,
- *   `delivery-not-allowed`, `delivery-key-missing`, `idempotency-key-reused`, `idempotency-in-progress`: each before
- *   anything is made; `token-unavailable`, `log-unavailable`.
+ *   `delivery-not-allowed`, `delivery-key-missing`, `idempotency-key-reused`, `idempotency-in-progress`, `busy` (a policy is being put
+ *   in force): each before anything is made; `token-unavailable`, `log-unavailable`.
  */
 export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promise<Recorded<Deposit>> {
   return escrow.ledger.perform({
@@ -63,6 +63,10 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
           quorums: plan.quorums,
         },
         claims: keyFree(escrow, call),
+        // who puts a policy in force has counted the keys that it leaves without a quorum: this one is not among them
+        holds: ({ isPolicyUnderWay }) => {
+          if (isPolicyUnderWay) throw new EscrowError('busy', 'A policy is being put in force; try again.');
+        },
         plan,
       };
     },

@@ -34,10 +34,7 @@ export class LoggedDeposits {
 
   /** One for each key that is being made: to whose keys its shares go, and for which purposes, stands in its outcome. */
   beingMade(): readonly DepositGroup[] {
-    return [...this.#open.values()].map((quorums) => ({
-      purposes: [{ purpose: 'operate', quorums, recipients: new Map() }],
-      keys: 1,
-    }));
+    return [...this.#open.values()].map((quorums) => ({ purposes: [unsaid(quorums)], keys: 1 }));
   }
 
   attempted({ act, id, detail }: Entry): void {
@@ -49,13 +46,19 @@ export class LoggedDeposits {
     const quorums = this.#open.get(id);
     this.#open.delete(id);
     if (!isBirth || quorums === undefined) return;
-    const purposes = purposesIn(detail['shares'], quorums);
+    const said = purposesIn(detail['shares'], quorums);
+    const purposes = said.length === 0 ? [unsaid(quorums)] : said;
     const name = canonicalHash(
       purposes.map(({ purpose, recipients }) => [purpose, quorums, [...recipients].sort()]),
     );
     const keys = (this.#groups.get(name)?.keys ?? 0) + 1;
     this.#groups.set(name, { purposes: this.#groups.get(name)?.purposes ?? purposes, keys });
   }
+}
+
+/** A deposit of which it is not said for which purposes it is, nor to whose keys its shares went. */
+function unsaid(quorums: readonly Quorum[]): DepositedQuorums {
+  return { purpose: 'operate', quorums, recipients: new Map() };
 }
 
 function quorumsIn(said: Json | undefined): readonly Quorum[] {

@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   // directory and rules
   'policy-invalid': 'The policy document is not valid.',
   'policy-signatures-missing': 'A policy needs the signatures of several different administrators.',
+  'unrecoverable-not-accepted':
+    'The policy would leave keys without any live quorum, and another number of them was accepted.',
   'policy-stale': 'The policy has changed since this one was signed.',
   'owner-unknown': 'There is no such owner.',
   'rule-missing': 'No rule matches this owner and use.',

@@ -15,7 +15,8 @@ import type {
   WarningsReply,
 } from '../../api/replies.js';
 import { parsePolicy } from '../policyDocument.js';
-import { pageReply } from '../replies.js';
+import { losingKeyReply, pageReply } from '../replies.js';
+import { listLosingKeys } from '../../escrow/reads/losses.js';
 import { ROUTES } from '../../api/routes.js';
 import { type Route, act, view } from '../route.js';
 import { parseStrictJson } from '../limits/strictJson.js';
@@ -28,7 +29,7 @@ export const policyRoutes: readonly Route[] = [
   act({
     ...ROUTES.applyPolicy,
     summary: 'Puts a directory and rules in force that enough administrators have signed.',
-    problems: ['policy-invalid', 'policy-signatures-missing', 'policy-stale'],
+    problems: ['policy-invalid', 'policy-signatures-missing', 'policy-stale', 'unrecoverable-not-accepted'],
     maxBodyBytes: MAX_POLICY_BYTES,
     run: async (escrow, call, { body }) => {
       const { answer, index } = await applyPolicy(escrow, call, parsePolicy, body);
@@ -57,12 +58,22 @@ export const policyRoutes: readonly Route[] = [
   }),
   view({
     ...ROUTES.planPolicy,
-    summary: 'Whether this document may follow the policy in force, and what administrators would sign.',
+    summary:
+      'Whether this document may follow the policy in force, what administrators would sign, and which keys it leaves covered worse.',
     problems: ['policy-invalid'],
     maxBodyBytes: MAX_POLICY_BYTES,
-    run: async (escrow, _call, { body }): Promise<PolicyPlanReply> => {
-      const { current, next, signersNeeded } = await planPolicy(escrow, parsePolicy, body.document);
-      return { hash: next.hash, base: current.version, replaces: current.hash, signersNeeded };
+    run: async (escrow, _call, { body: { document, after, limit } }): Promise<PolicyPlanReply> => {
+      const planned = await planPolicy(escrow, parsePolicy, document);
+      const { current, next, signersNeeded, enrolled, losses } = planned;
+      const { lost, oneQuorum, singlePoint } = losses;
+      const page = pageReply(await listLosingKeys(escrow, planned, { after, limit }), losingKeyReply);
+      return {
+        ...{ hash: next.hash, base: current.version, replaces: current.hash, signersNeeded },
+        losses: {
+          ...{ lost, oneQuorum, singlePoint, isTokenAsked: enrolled !== undefined, keys: page.items },
+          ...(page.next === undefined ? {} : { next: page.next }),
+        },
+      };
     },
   }),
   view({

@@ -1,7 +1,11 @@
 import { applyPolicy } from '../../../src/escrow/acts/applyPolicy.js';
 import type { ErrorCode } from '../../../src/escrow/records/errors.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
-import { callOf, newScene, POLICY } from '../../adversary/database/scene.js';
+import { callOf, newScene, POLICY, policyWith } from '../../adversary/database/scene.js';
+import { entriesOf } from '../../adversary/database/loggedActs.js';
+import { generateKey } from '../../../src/escrow/acts/generateKey.js';
+import { planPolicy } from '../../../src/escrow/acts/applyPolicy.js';
+import { EscrowError } from '../../../src/escrow/records/errors.js';
 import type { SymbolicWorld } from '../symbolicWorld.js';
 import { ORIGIN } from '../symbolicWorld.js';
 import { expectDone, expectRefused } from './actCases.js';
@@ -23,8 +27,10 @@ function apply(
   signatures: readonly string[],
   policy: Policy = next,
   document: object = {},
+  acceptUnrecoverable = 0,
 ): Promise<unknown> {
-  return applyPolicy(world.escrow, callOf(by), () => policy, { document: document as never, signatures });
+  const order = { document: document as never, signatures, acceptUnrecoverable };
+  return applyPolicy(world.escrow, callOf(by), () => policy, order);
 }
 
 test('puts in force what two administrators have signed', async () => {
@@ -109,4 +115,121 @@ test.each(Object.entries(REFUSED))('is refused: %s', async (_what, { code, by = 
     apply(world, by, signatures, how.policy, how.document),
   );
   expect(world.journal.policyVersion).toBe(POLICY.version);
+});
+
+/* ------------------------------------------------ keys that nobody could bring back */
+
+/** Two of three bring each of the two keys back: without two of them nobody does. */
+const losing: Policy = { ...policyWith({ removed: ['dave', 'dora'] }), hash: HASH };
+
+function applyLosing(world: SymbolicWorld, accepted: number, policy = losing): Promise<unknown> {
+  const signatures = ['ann', 'bob'].map((by) => signed(world, by));
+  return apply(world, 'ann', signatures, policy, {}, accepted);
+}
+
+test.each([
+  [0, 'The policy would leave 2 keys without any live quorum that have one now, and 0 were accepted.'],
+  [1, 'The policy would leave 2 keys without any live quorum that have one now, and 1 was accepted.'],
+  [3, 'The policy would leave 2 keys without any live quorum that have one now, and 3 were accepted.'],
+])('two keys that nobody could bring back are not lost by accepting %d', async (accepted, detail) => {
+  const { world } = await newScene();
+  await expectRefused(world, 'policy.apply', 'unrecoverable-not-accepted', () =>
+    applyLosing(world, accepted).catch((error: unknown) => {
+      expect(error).toMatchObject({ detail });
+      throw error;
+    }),
+  );
+  expect(world.journal.policyVersion).toBe(POLICY.version);
+});
+
+test('they are lost when exactly their number is accepted, which the log has', async () => {
+  const { world } = await newScene();
+  const [attempted] = await expectDone(world, 'policy.apply', () => applyLosing(world, 2));
+  expect(attempted.detail).toMatchObject({ unrecoverable: 2 });
+});
+
+test.each([
+  ['nobody is removed', next],
+  ['a quorum is left', { ...policyWith({ removed: ['dora'] }), hash: HASH }],
+])('where %s, none is to be accepted, and none can be', async (_what, policy) => {
+  const { world } = await newScene();
+  await expectRefused(world, 'policy.apply', 'unrecoverable-not-accepted', () =>
+    applyLosing(world, 1, policy),
+  );
+  await expectDone(world, 'policy.apply', () => applyLosing(world, 0, policy));
+});
+
+const BORN = {
+  subject: { key: 'key_late', owner: 'olga' },
+  detail: { quorums: [['dave', 'dora']] },
+  outcome: { shares: [{ purpose: 'operate', recipients: [] }] },
+};
+
+test('a key that is born while a policy is decided is counted before it comes into force', async () => {
+  const { world } = await newScene();
+  const { journal } = world;
+  // between what was decided and the attempt, which does not stand in the log yet
+  journal.before = ({ role }) => {
+    journal.before = () => undefined;
+    if (role === 'opens')
+      entriesOf('key.generate', BORN).forEach((entry) => {
+        journal.follow(entry);
+      });
+  };
+  const from = world.entries.length;
+  await expect(applyLosing(world, 2)).rejects.toMatchObject({
+    code: 'unrecoverable-not-accepted',
+    detail: expect.stringContaining('leave 3 keys') as unknown,
+  });
+  expect(world.entries.slice(from)).toMatchObject([
+    { act: 'policy.apply', phase: 'attempted' },
+    { act: 'policy.apply', phase: 'denied', error: 'unrecoverable-not-accepted' },
+  ]);
+  expect(journal.policyVersion).toBe(POLICY.version);
+  await expectDone(world, 'policy.apply', () => applyLosing(world, 3));
+});
+
+test('a key that is being made is counted, since it may be born when the policy is in force', async () => {
+  const { world } = await newScene();
+  const [attempt = new Uint8Array()] = entriesOf('key.generate', BORN);
+  world.journal.follow(attempt);
+  await expect(applyLosing(world, 2)).rejects.toMatchObject({ code: 'unrecoverable-not-accepted' });
+  await expectDone(world, 'policy.apply', () => applyLosing(world, 3));
+});
+
+test('no key is made while a policy is being put in force that has not counted it; afterwards it is', async () => {
+  const { world } = await newScene();
+  const [attempt = new Uint8Array(), done = new Uint8Array()] = entriesOf('policy.apply', {
+    outcome: { version: POLICY.version, policyHash: POLICY.hash },
+  });
+  world.journal.follow(attempt);
+  const order = { owner: 'olga', spec: 'rsa-2048', use: 'sign', label: '', deliver: false } as never;
+  const made = world.deposits.size;
+  await expect(generateKey(world.escrow, callOf('ann'), order)).rejects.toMatchObject({ code: 'busy' });
+  expect([world.deposits.size, world.facts.depositsBeingMade()]).toEqual([made, []]);
+  world.journal.follow(done);
+  await generateKey(world.escrow, callOf('ann'), order);
+  expect(world.deposits.size).toBe(made + 1);
+});
+
+test('while the token is out keys are counted as people are listed, and it is said so', async () => {
+  const { world } = await newScene();
+  world.escrow.token.enrolled = () => Promise.reject(new EscrowError('token-unavailable'));
+  const planned = await planPolicy(world.escrow, () => losing, {});
+  expect([planned.enrolled, planned.losses.lost]).toEqual([undefined, 2]);
+  await expect(applyLosing(world, 0)).rejects.toMatchObject({ code: 'unrecoverable-not-accepted' });
+  await expectDone(world, 'policy.apply', () => applyLosing(world, 2));
+});
+
+test('whom the token has not enrolled is left to nobody: the last quorum that could agree is counted', async () => {
+  const { world } = await newScene();
+  const { token } = world.escrow;
+  const all = await token.enrolled();
+  token.enrolled = () => Promise.resolve(all.filter(({ id }) => id !== 'dora'));
+  // dana and dave are the only ones who can agree; dora is listed still
+  const policy = { ...policyWith({ removed: ['dave'] }), hash: HASH };
+  await expectDone(world, 'policy.apply', async () => {
+    await expect(planPolicy(world.escrow, () => policy, {})).resolves.toMatchObject({ losses: { lost: 2 } });
+    await applyLosing(world, 2, policy);
+  });
 });
