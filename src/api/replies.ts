@@ -24,6 +24,7 @@ const MAX_OUTPUTS = 256;
 /** Depositaries of a key or a request, over all of its quorums. */
 const MAX_DEPOSITARIES = MAX_PEOPLE * 9;
 const MAX_PAGE = 1000;
+const MAX_ATTRIBUTE = 1024;
 const MAX_RULES = 1000;
 const MAX_PRINCIPALS = 10_000;
 /** Sets of quorums that deposits have, and warnings about them: far more than there are. */
@@ -131,6 +132,26 @@ function repliesBy(reading: Reading) {
     /** Each of them, newest first. A key that is being made is counted, and has no record yet. */
     keys: list(losingKey, 200),
     next: z.exactOptional(text(256)),
+  });
+
+  const coveredKey = object({
+    key: id('key'),
+    owner: principal,
+    /** Of the owner, where the directory says it now. */
+    department: z.exactOptional(text(MAX_ATTRIBUTE)),
+    label: text(200),
+    spec,
+    use,
+    /** The name of the rule that it was made by. */
+    rule: text(64),
+    createdAt: instant,
+    /** When it last signed, decrypted or was handed out; absent: never. */
+    lastUsedAt: z.exactOptional(instant),
+    /** False: what the database has is not what was made with the key, and opens nothing: it is lost. */
+    isAsLogged: z.boolean(),
+    /** For the purpose for which it is covered worst. */
+    coverage: oneOf(COVERAGES),
+    purposes: list(object({ coverage: oneOf(COVERAGES), quorums: count, ...purposeCoverage.shape }), 2),
   });
 
   const coverage = object({
@@ -417,6 +438,20 @@ function repliesBy(reading: Reading) {
     grant,
     grantPage: page(grant),
     grants: object({ grants: list(grant, MAX_RECOVERY_KEYS) }),
+    coveredKey,
+    coveragePage: object({
+      items: list(coveredKey, 200),
+      next,
+      /** By which directory. */
+      policyVersion: count,
+      policyHash: hex256,
+      /** Whether the token said who is enrolled; else that is not counted. */
+      isTokenAsked: z.boolean(),
+      /** To those who see all: how many keys there are by the log, and how they are covered. */
+      totals: z.exactOptional(
+        object({ keys: count, lost: count, oneQuorum: count, singlePoint: count, covered: count }),
+      ),
+    }),
     policy: object({ version: count, hash: hex256, document: z.exactOptional(reading.document) }),
     choice,
     standing,
@@ -580,6 +615,9 @@ export type PolicyPlanReply = Reply<'policyPlan'>;
 /** What a new policy is weighed against. */
 /** A key that a policy would leave covered worse. */
 export type LosingKeyReply = Reply<'losingKey'>;
+/** A key, and who can bring it back. */
+export type CoveredKeyReply = Reply<'coveredKey'>;
+export type CoveragePageReply = Reply<'coveragePage'>;
 export type StandingReply = Reply<'standing'>;
 /** To administrators and auditors all warnings; to others those about themselves. */
 export type WarningsReply = Reply<'warnings'>;

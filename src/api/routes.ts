@@ -122,6 +122,14 @@ export const ROUTES = named({
     parameters: orders.keyPath,
     reply: 'key',
   },
+  listCoverage: {
+    method: 'GET',
+    path: '/v1/coverage',
+    act: 'key.read',
+    roles: ['admin', 'auditor', 'owner'],
+    query: orders.pageQuery,
+    reply: 'coveragePage',
+  },
   requestRecovery: {
     method: 'POST',
     path: '/v1/recoveries',

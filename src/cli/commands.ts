@@ -1,4 +1,5 @@
 import type { CommandRow, GroupRow, OptionRow } from './command.js';
+import { coverageCommand } from './commands/coverage.js';
 import { depositaryCommands } from './commands/depositary.js';
 import { grantCommands } from './commands/grant.js';
 import { historyCommand, historyCommands } from './commands/history.js';
@@ -82,6 +83,7 @@ export const COMMANDS: readonly CommandRow[] = [
   inboxCommand,
   planCommand,
   applyCommand,
+  coverageCommand,
   ...useCommands,
   statusCommand,
 ];

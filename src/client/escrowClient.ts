@@ -22,6 +22,7 @@ import type {
   Answer,
   AppliedPolicyReply,
   ChoiceReply,
+  CoveragePageReply,
   DocumentsReply,
   EntryReply,
   GivenUpNoticeReply,
@@ -219,6 +220,11 @@ export class EscrowClient {
 
   key(key: string): Promise<KeyReply> {
     return this.#ask(ROUTES.getKey, { path: { key } });
+  }
+
+  /** Keys with the quorums that could bring them back now: all, or an owner's own. */
+  coverage(query: PageQuery = {}): Promise<CoveragePageReply> {
+    return this.#ask(ROUTES.listCoverage, { query });
   }
 
   requestRecovery(order: RecoveryOrder): Promise<Acted<RecoveryReply>> {

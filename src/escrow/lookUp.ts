@@ -52,6 +52,17 @@ export async function getDeposit(escrow: Escrow, id: KeyId): Promise<Deposit> {
   return deposit;
 }
 
+/** Whether a deposit as it was read is the one that was made with the key. */
+export async function isAsDeposited(escrow: Pick<Escrow, 'followed'>, deposit: Deposit): Promise<boolean> {
+  try {
+    await checkDeposit(escrow, deposit);
+    return true;
+  } catch (error) {
+    if (error instanceof EscrowError && error.code === 'record-mismatch') return false;
+    throw error;
+  }
+}
+
 /** The recovery, or EscrowError `recovery-unknown`, `record-mismatch`. */
 export async function getRecovery(escrow: Escrow, id: RecoveryId): Promise<Recovery> {
   const recovery = await escrow.store.findRecovery(id);

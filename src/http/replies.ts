@@ -2,7 +2,12 @@ import type { Escrow } from '../escrow/escrow.js';
 import { type Deposit, type PurposeDeposit, brakesOf } from '../escrow/records/deposit.js';
 import { base64url } from '../escrow/records/digests.js';
 import type { Grant, GrantStatus } from '../escrow/records/grant.js';
-import { type Standing, coverageOfKey } from '../escrow/reads/coverage.js';
+import {
+  type CoveragePage,
+  type CoveredKey,
+  type Standing,
+  coverageOfKey,
+} from '../escrow/reads/coverage.js';
 import type { HistoryPage } from '../escrow/reads/history.js';
 import type { PrincipalId } from '../escrow/records/ids.js';
 import type { Used } from '../escrow/acts/useGrant.js';
@@ -12,13 +17,15 @@ import type { Page } from '../escrow/ports/store.js';
 import type { Rate } from '../escrow/records/rate.js';
 import { type DescribedKey, type ReleasedKey, endOf } from '../escrow/records/recovery.js';
 import type { Scope } from '../escrow/records/scope.js';
-import type { LiveQuorums } from '../escrow/rules/liveQuorums.js';
+import { type LiveQuorums, coverageOf } from '../escrow/rules/liveQuorums.js';
 import { requestInWords } from '../escrow/records/inWords.js';
 import type { LosingKey } from '../escrow/reads/losses.js';
 import type { KeyView, RecoveryView } from '../escrow/reads/recoveries.js';
 import { type DecisionProofs, type ProvenEntry, outcomeProof } from '../escrow/reads/proofs.js';
 import type {
   Acted,
+  CoveragePageReply,
+  CoveredKeyReply,
   DepositReply,
   EntryReply,
   ForDepositaryReply,
@@ -133,6 +140,50 @@ export function purposeCoverageReply({
     live,
     singlePoints,
     unable: unableReply(unable),
+  };
+}
+
+/** The keys of a page, each with who can bring it back. */
+export function coveragePageReply(page: CoveragePage): CoveragePageReply {
+  const { standing, totals } = page;
+  return {
+    ...pageReply(page, coveredKeyReply),
+    policyVersion: standing.policy.version,
+    policyHash: standing.policy.hash,
+    isTokenAsked: standing.enrolled !== undefined,
+    ...(totals === undefined
+      ? {}
+      : {
+          totals: {
+            keys: totals.keys,
+            lost: totals.lost,
+            oneQuorum: totals['one-quorum'],
+            singlePoint: totals['single-point'],
+            covered: totals.covered,
+          },
+        }),
+  };
+}
+
+function coveredKeyReply(covered: CoveredKey): CoveredKeyReply {
+  const { deposit, department, lastUsedAt, isAsLogged, coverage, purposes } = covered;
+  return {
+    key: deposit.key,
+    owner: deposit.owner,
+    ...(department === undefined ? {} : { department }),
+    label: deposit.label,
+    spec: deposit.spec,
+    use: deposit.use,
+    rule: deposit.rule.name,
+    createdAt: deposit.createdAt.toISOString(),
+    ...(lastUsedAt === undefined ? {} : { lastUsedAt: lastUsedAt.toISOString() }),
+    isAsLogged,
+    coverage,
+    purposes: purposes.map((each, at) => ({
+      coverage: coverageOf(each),
+      quorums: deposit.purposes[at]?.quorums.length ?? 0,
+      ...purposeCoverageReply(each),
+    })),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Entry } from '../../src/log/entry/entry.js';
 import { decodeEntry } from '../../src/log/entry/entry.js';
 import type { Creation } from '../../src/escrow/records/creation.ts';
+import { depositedQuorums } from '../../src/escrow/records/depositedQuorums.js';
 import type { Deposit } from '../../src/escrow/records/deposit.js';
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { Grant } from '../../src/escrow/records/grant.js';
@@ -26,6 +27,7 @@ type Named = Extract<Claim, { claim: 'idempotency-key-free' }> & { readonly act:
 type Rows = Pick<
   Store,
   | 'policyVersion'
+  | 'deposits'
   | 'findDeposit'
   | 'findDeposits'
   | 'findRecovery'
@@ -196,6 +198,21 @@ export class MemoryJournal implements Journal {
   /** The rows, as the store finds them. */
   readonly rows: Rows = {
     policyVersion: () => Promise.resolve(this.policyVersion),
+    deposits: ({ owner, depositary, quorums }, { after, limit }) => {
+      const isTheirs = (one: Deposit): boolean =>
+        (owner === undefined && depositary === undefined) ||
+        one.owner === owner ||
+        one.purposes.some(({ shares }) => shares.some((share) => share.depositary === depositary));
+      const setsOf = (sets: readonly { purpose: string; quorums: unknown }[]): string =>
+        JSON.stringify(sets.map((set) => [set.purpose, set.quorums]));
+      const isAlike = ({ purposes }: Deposit): boolean =>
+        quorums === undefined ||
+        quorums.some((sets) => setsOf(sets) === setsOf(purposes.map(depositedQuorums)));
+      const found = [...this.deposits.values()].filter((one) => isTheirs(one) && isAlike(one)).reverse();
+      const from = after === undefined ? 0 : Number(after);
+      const next = from + limit < found.length ? String(from + limit) : undefined;
+      return Promise.resolve({ items: found.slice(from, from + limit), next });
+    },
     findDeposit: (key) => Promise.resolve(this.deposits.get(key)),
     findDeposits: (keys) => Promise.resolve(keys.flatMap((key) => this.deposits.get(key) ?? [])),
     findRecovery: (id) => Promise.resolve(this.recoveries.get(id)),

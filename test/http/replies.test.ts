@@ -1,3 +1,4 @@
+import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { PrincipalId } from '../../src/escrow/records/ids.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
 import { spkiPem } from '../../src/http/replies.js';
@@ -503,5 +504,41 @@ test('the server says what it is', async () => {
     identityKey: { kty: 'EC', crv: 'P-256' },
     logKey: 'log+0000+key',
     token: { profile: 'test', oaep: 'RSA-OAEP' },
+  });
+});
+
+describe('coverage', () => {
+  const covered = {
+    ...{ key: KEY, owner: 'olga', label: 'mail', spec: 'ec-p256', use: 'sign', rule: 'finance' },
+    ...{ createdAt: NOW.toISOString(), lastUsedAt: '2026-03-01T12:00:00.000Z' },
+    ...{ department: 'finance', isAsLogged: true, coverage: 'lost' },
+    // the token of this world has enrolled dana alone
+    purposes: ['operate', 'release'].map((purpose) => ({
+      ...{ purpose, coverage: 'lost', quorums: 1, live: [], singlePoints: [] },
+      unable: [{ depositary: 'dave', because: 'not-enrolled' }],
+    })),
+  };
+  const about = { policyVersion: 1, policyHash: policy().hash, isTokenAsked: true };
+  const totals = { keys: 1, lost: 1, oneQuorum: 0, singlePoint: 0, covered: 0 };
+
+  test('is shown to who sees all, with how many keys the log has, and to owners of their own keys', async () => {
+    const page = { ...about, items: [covered] };
+    for (const by of [ann, zed]) expect(await get(by, '/v1/coverage')).toEqual({ ...page, totals });
+    expect(await get(olga, '/v1/coverage?limit=1')).toEqual(page);
+  });
+
+  test('is shown while the token is out, and says so', async () => {
+    const { token } = running.world.escrow;
+    const { enrolled } = token;
+    token.enrolled = () => Promise.reject(new EscrowError('token-unavailable'));
+    try {
+      expect(await get(zed, '/v1/coverage')).toMatchObject({
+        isTokenAsked: false,
+        items: [{ purposes: [{ unable: [{ depositary: 'dave', because: 'other-key' }] }, {}] }],
+      });
+      expect(await get(zed, `/v1/keys/${KEY}`)).toMatchObject({ coverage: { isTokenAsked: false } });
+    } finally {
+      token.enrolled = enrolled;
+    }
   });
 });

@@ -7,7 +7,7 @@ import { readPolicySignature, signPolicy } from '../../client/policy/policyDocum
 import { type PolicyPlan, planPolicy } from '../../client/policy/policyPlan.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { facts } from '../columns.js';
-import { lossesInWords } from '../losses.js';
+import { lossesInWords } from '../keyCoverage/losses.js';
 import { bar } from '../spinner.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';

@@ -1,10 +1,13 @@
-import type { Escrow } from '../escrow.js';
-import { type Deposit } from '../records/deposit.js';
+import type { Call, Escrow } from '../escrow.js';
+import { isAsDeposited } from '../lookUp.js';
+import type { Page, PageRequest } from '../ports/store.js';
+import type { Deposit } from '../records/deposit.js';
 import { depositedQuorums } from '../records/depositedQuorums.js';
 import { EscrowError } from '../records/errors.js';
 import type { Policy } from '../records/policy.js';
 import type { EnrolledKeys } from '../rules/explain.js';
-import { type LiveQuorums, liveQuorums } from '../rules/liveQuorums.js';
+import { seesAll } from '../records/principals.js';
+import { type Coverage, type LiveQuorums, coverageOf, liveQuorums, worstOf } from '../rules/liveQuorums.js';
 
 /** By what it is told who can agree: the policy in force, and the token where it answers. */
 export interface Standing {
@@ -34,4 +37,70 @@ export function coverageOfKey(
   { policy, enrolled }: Standing,
 ): readonly LiveQuorums[] {
   return purposes.map((sealed) => liveQuorums(depositedQuorums(sealed), policy, enrolled));
+}
+
+/** A key, and who can bring it back. */
+export interface CoveredKey {
+  readonly deposit: Deposit;
+  /** Of the owner, as the directory lists them now. */
+  readonly department: string | undefined;
+  readonly lastUsedAt: Date | undefined;
+  /** False: what the database has is not what was made with the key, and opens nothing. */
+  readonly isAsLogged: boolean;
+  /** For the purpose for which it is covered worst. */
+  readonly coverage: Coverage;
+  readonly purposes: readonly LiveQuorums[];
+}
+
+/** How many keys there are, by the log, and of how many of them nobody, or not everybody, can be spared. */
+export interface CoverageTotals extends Readonly<Record<Coverage, number>> {
+  readonly keys: number;
+}
+
+/** One page of the keys with who can bring them back, by one policy and one look at the token. */
+export interface CoveragePage extends Page<CoveredKey> {
+  readonly standing: Standing;
+  /** Of all keys; for those alone who see all. */
+  readonly totals: CoverageTotals | undefined;
+}
+
+/**
+ * The keys that the caller may see, newest first, with who can bring them back: all, or their own. The log says how many there are,
+ * whatever rows there are.
+ */
+export async function listCoverage(
+  escrow: Escrow,
+  { caller }: Pick<Call, 'caller'>,
+  page: PageRequest,
+): Promise<CoveragePage> {
+  const isOfAll = seesAll(caller);
+  const standing = await standingNow(escrow);
+  const { items, next } = await escrow.store.deposits(isOfAll ? {} : { owner: caller.id }, page);
+  const covered: CoveredKey[] = [];
+  for (const deposit of items) covered.push(await coveredKey(escrow, deposit, standing));
+  await escrow.followed.caughtUp();
+  return { items: covered, next, standing, totals: isOfAll ? totalsOf(escrow, standing) : undefined };
+}
+
+async function coveredKey(escrow: Escrow, deposit: Deposit, standing: Standing): Promise<CoveredKey> {
+  const purposes = coverageOfKey(deposit, standing);
+  const isAsLogged = await isAsDeposited(escrow, deposit);
+  const usedMs = escrow.followed.facts.lastUsedMs(deposit.key);
+  return {
+    deposit,
+    department: standing.policy.principals.get(deposit.owner)?.attributes['department'],
+    lastUsedAt: usedMs === undefined ? undefined : new Date(usedMs),
+    isAsLogged,
+    coverage: isAsLogged ? worstOf(purposes.map(coverageOf)) : 'lost',
+    purposes,
+  };
+}
+
+function totalsOf({ followed }: Escrow, { policy, enrolled }: Standing): CoverageTotals {
+  const totals = { keys: 0, lost: 0, 'one-quorum': 0, 'single-point': 0, covered: 0 };
+  for (const { purposes, keys } of followed.facts.depositGroups()) {
+    totals.keys += keys;
+    totals[worstOf(purposes.map((one) => coverageOf(liveQuorums(one, policy, enrolled))))] += keys;
+  }
+  return totals;
 }

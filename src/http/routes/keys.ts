@@ -1,7 +1,7 @@
 import { generateKey } from '../../escrow/acts/generateKey.js';
-import { standingNow } from '../../escrow/reads/coverage.js';
+import { listCoverage, standingNow } from '../../escrow/reads/coverage.js';
 import { listKeys, viewKey } from '../../escrow/reads/keys.js';
-import { keyReply, pageReply } from '../replies.js';
+import { coveragePageReply, keyReply, pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
 import { type Route, act, view } from '../route.js';
 
@@ -45,5 +45,11 @@ export const keyRoutes: readonly Route[] = [
       const deposit = await viewKey(escrow, call, path.key);
       return keyReply(deposit, call.caller.id, await standingNow(escrow));
     },
+  }),
+  view({
+    ...ROUTES.listCoverage,
+    summary: 'Keys with the quorums that could bring them back now, newest first; to owners their own.',
+    problems: [],
+    run: async (escrow, call, { query }) => coveragePageReply(await listCoverage(escrow, call, query)),
   }),
 ];

@@ -24,6 +24,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'POST /v1/keys': ['key.generate', 'admin', 'owner'],
   'GET /v1/keys': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
   'GET /v1/keys/:key': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
+  'GET /v1/coverage': ['key.read', 'admin', 'auditor', 'owner'],
   'POST /v1/recoveries': ['recovery.request', 'admin', 'depositary', 'app'],
   'GET /v1/recoveries': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
   'GET /v1/recoveries/:recovery': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],

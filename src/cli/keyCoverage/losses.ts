@@ -1,8 +1,9 @@
-import type { PlannedLosses } from '../client/policy/policyPlan.js';
-import type { LosingKeyReply } from '../api/replies.js';
-import type { Coverage } from '../escrow/rules/liveQuorums.js';
-import { quoted } from '../escrow/records/freeText.js';
-import { liveInWords, unableInWords } from './words.js';
+import type { PlannedLosses } from '../../client/policy/policyPlan.js';
+import type { LosingKeyReply } from '../../api/replies.js';
+import type { Coverage } from '../../escrow/rules/liveQuorums.js';
+import { quoted } from '../../escrow/records/freeText.js';
+import { folded } from './folded.js';
+import { purposeLines } from './text.js';
 
 /** So many keys are listed of each kind; all of them are in `--json`. */
 const MAX_LISTED = 1000;
@@ -42,10 +43,7 @@ function worstOf({ purposes }: LosingKeyReply): Worse {
 /** A key with whose it is, and on lines of their own what becomes of it and why. */
 function keyInWords({ key, owner, label, purposes }: LosingKeyReply): readonly string[] {
   return [
-    `  ${key}  ${owner}${label === '' ? '' : `  ${quoted(label)}`}`,
-    ...purposes.map((purpose) => {
-      const why = unableInWords(purpose.unable);
-      return `    to ${purpose.purpose}: ${liveInWords(purpose)}${why === undefined ? '' : `; ${why}`}`;
-    }),
+    ...folded(`${key}  ${owner}${label === '' ? '' : `  ${quoted(label)}`}`, '  ', '    '),
+    ...purposes.flatMap(purposeLines),
   ];
 }
