@@ -806,6 +806,7 @@ describe('policies', () => {
     readonly lifetimeMs?: number;
     readonly by?: PersonName;
     readonly document?: (document: Document) => Document;
+    readonly accepted?: number;
   }
   const policy = (code: ErrorCode, order: Order): BadInput => ({
     code,
@@ -826,7 +827,9 @@ describe('policies', () => {
         ),
       );
       const sent = order.changed?.(document) ?? document;
-      return { send: () => system.client(order.by ?? 'admin-1').applyPolicy({ document: sent, signatures }) };
+      const accepted = order.accepted === undefined ? {} : { acceptUnrecoverable: order.accepted };
+      const client = system.client(order.by ?? 'admin-1');
+      return { send: () => client.applyPolicy({ document: sent, signatures, ...accepted }) };
     },
   });
 
@@ -846,6 +849,7 @@ describe('policies', () => {
     'changed after it was signed': policy('policy-signatures-missing', {
       changed: (document) => ({ ...document, rules: [] }),
     }),
+    'with keys that are said to be lost, and are not': policy('unrecoverable-not-accepted', { accepted: 7 }),
     'applied by somebody who is no administrator': policy('forbidden', { by: 'owner' }),
     'without administrators for the next one': policy('policy-invalid', {
       document: ({ principals, ...rest }) => ({

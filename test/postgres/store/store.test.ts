@@ -1,3 +1,4 @@
+import { depositedQuorums } from '../../../src/escrow/records/depositedQuorums.js';
 import type { PrincipalId } from '../../../src/escrow/records/ids.js';
 import type { Change } from '../../../src/escrow/ports/journal.js';
 import type { Page } from '../../../src/escrow/ports/store.ts';
@@ -322,4 +323,34 @@ describe('requests and Idempotency-Keys that expired long ago', () => {
       expect(await remembered()).toBe(2);
     },
   );
+});
+
+it('deposits are found by their quorums, in pages, whoever owns them; to the letter, and none by others', async () => {
+  const emil = person('emil');
+  const alike = aDeposit().purposes;
+  const other = alike.map((purpose) => ({
+    ...purpose,
+    quorums: [...purpose.quorums, ...purpose.quorums.map((one) => ({ ...one, members: [dora, emil] }))],
+  }));
+  const made = Array.from({ length: 7 }, (_, at) =>
+    aDeposit({
+      owner: at % 2 === 0 ? anna : dora,
+      createdAt: new Date(Date.UTC(2026, 0, 1 + at)),
+      purposes: at % 3 === 0 ? other : alike,
+    }),
+  );
+  for (const deposit of made) await record({ change: 'deposit-created', deposit });
+  const sets = (purposes: typeof alike): ReturnType<typeof depositedQuorums>[] =>
+    purposes.map(depositedQuorums);
+  const found = async (quorums: ReturnType<typeof sets>[], owner?: PrincipalId): Promise<readonly string[]> =>
+    (await all(2, (page) => database.store.deposits({ quorums, ...(owner && { owner }) }, page))).map(
+      ({ key }) => key,
+    );
+  const keysOf = (...at: readonly number[]): readonly string[] => at.map((one) => made[one]?.key ?? '');
+  expect(await found([sets(alike)])).toEqual(keysOf(5, 4, 2, 1));
+  expect(await found([sets(other)])).toEqual(keysOf(6, 3, 0));
+  expect(await found([sets(other), sets(alike)])).toEqual(keysOf(6, 5, 4, 3, 2, 1, 0));
+  expect(await found([sets(other)], anna)).toEqual(keysOf(6, 0));
+  expect(await found([])).toEqual([]);
+  expect(await found([sets(alike).slice(0, 1)])).toEqual([]);
 });
