@@ -21,6 +21,10 @@ export const grantId = parsed(64, 'the id of a grant', (text) => parseId('GrantI
   idPattern('grant'),
 );
 
+export const importId = parsed(64, 'the id of an import key', (text) => parseId('ImportId', text)).meta(
+  idPattern('imp'),
+);
+
 function idPattern(prefix: string): { readonly pattern: string } {
   return { pattern: `^${prefix}_[0-9a-f]{32}$` };
 }

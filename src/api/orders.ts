@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/rules/policySignatures.js';
+import { IMPORTABLE_SPECS } from '../escrow/records/keySpecs.js';
 import { INPUTS } from '../escrow/records/scope.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';
 import { maximumWitnesses } from '../log/note/cosignature.js';
@@ -16,7 +17,7 @@ import {
   newWords,
   rate,
 } from '../policy/fields.js';
-import { binary, compactJws, decimal, grantId, instant, keyId, recoveryId } from './fields.js';
+import { binary, compactJws, decimal, grantId, importId, instant, keyId, recoveryId } from './fields.js';
 import type { Unchanging } from './unchanging.js';
 
 /*
@@ -49,6 +50,28 @@ export const keyOrder = z.strictObject({
   deliver: z.boolean().default(false),
 });
 export type KeyOrder = Sent<typeof keyOrder>;
+
+/** POST /v1/imports */
+export const importKeyOrder = z.strictObject({
+  /** How long the import key can be used. */
+  validFor: duration({ minMs: 60_000, maxMs: DAY_MS }),
+});
+/** A one-time key to import one private key under. */
+export type ImportKeyOrder = Sent<typeof importKeyOrder>;
+
+/** POST /v1/imports/{import}/key */
+export const importOrder = z.strictObject({
+  owner: principalId,
+  spec: z.enum(IMPORTABLE_SPECS),
+  use: keyUse,
+  label: newWords({ min: 0, max: 200 }).default(''),
+  deliver: z.boolean().default(false),
+  /** DER SubjectPublicKeyInfo of the key. */
+  publicKey: binary({ minBytes: 64, maxBytes: 1024 }),
+  /** CKM_RSA_AES_KEY_WRAP: RSA-OAEP of an AES-256 key to the import key, then PKCS#8 under that (RFC 5649). */
+  wrapped: binary({ minBytes: 384 + 24, maxBytes: 384 + 4096 }),
+});
+export type ImportOrder = Sent<typeof importOrder>;
 
 const scope = z
   .strictObject({
@@ -202,6 +225,7 @@ export type ChoiceOrder = Sent<typeof choiceOrder>;
 
 export const noParameters = z.strictObject({});
 export const keyPath = z.strictObject({ key: keyId });
+export const importPath = z.strictObject({ import: importId });
 export const recoveryPath = z.strictObject({ recovery: recoveryId });
 export const grantPath = z.strictObject({ grant: grantId });
 

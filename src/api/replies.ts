@@ -70,6 +70,9 @@ function repliesBy(reading: Reading) {
   /** Not given: replies come at once, with the approvals. */
   const replies = z.exactOptional(only('afterDelay'));
 
+  /** True of a key that was imported; absent: it was born in the token. */
+  const bornOutside = z.exactOptional(z.boolean());
+
   const release = object({
     /** RSA-OAEP of the AES-256 key X. */
     transferKey: binary,
@@ -170,6 +173,7 @@ function repliesBy(reading: Reading) {
     use,
     /** SubjectPublicKeyInfo PEM (RFC 7468); absent for symmetric keys. */
     publicKeyPem: z.exactOptional(pem),
+    bornOutside,
     createdAt: instant,
     rule: object({ name: text(64), policyVersion: count, policyHash: hex256 }),
     purposes: list(object({ purpose, quorums, recipients }), 2),
@@ -266,6 +270,7 @@ function repliesBy(reading: Reading) {
     spec,
     use,
     publicKeyPem: z.exactOptional(pem),
+    bornOutside,
     /** Who suffices for this key; the request is approved when one quorum of each of its keys has agreed. */
     quorums,
     /** While the request is open: how many of them could still agree, as the directory lists people. With 0 nobody can approve it. */
@@ -432,6 +437,16 @@ function repliesBy(reading: Reading) {
     server,
     key,
     keyPage: page(key),
+    importKey: object({
+      import: id('imp'),
+      /** DER SubjectPublicKeyInfo, RSA-3072. */
+      publicKey: binary,
+      /** How the AES key is encrypted to it. */
+      oaep,
+      expiresAt: instant,
+      /** Compact JWS, typ `escrowd-import+jwt`, ES256 by the identity key: what the key is, and for whom. */
+      attestation: text(16_384),
+    }),
     recovery,
     recoveryPage: page(recovery),
     recoveryKey,
@@ -576,6 +591,8 @@ export type Problem = Readonly<z.output<typeof PROBLEM>>;
 export type ServerReply = Reply<'server'>;
 /** A deposited key, as anyone who may see it sees it. */
 export type KeyReply = Reply<'key'>;
+/** A one-time key to import one private key under. */
+export type ImportKeyReply = Reply<'importKey'>;
 /** At most so many uses in any stretch of time of this length. */
 /** Who can bring a key back for one purpose, as things are. */
 export type PurposeCoverageReply = Reply<'purposeCoverage'>;

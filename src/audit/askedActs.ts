@@ -25,19 +25,21 @@ export function actFits(entry: Entry, method: string, target: string): boolean {
   const found = (target.split('?', 1)[0] ?? '').split('/');
   return (
     routes.length === 0 ||
-    routes.some((route) => route.method === method && pathFits(route.path.split('/'), found, entry.subject))
+    routes.some((route) => route.method === method && pathFits(route.path.split('/'), found, entry))
   );
 }
 
 function pathFits(
   wanted: readonly string[],
   found: readonly string[],
-  { key, recovery, grant }: Entry['subject'],
+  { subject: { key, recovery, grant }, detail }: Pick<Entry, 'subject' | 'detail'>,
 ): boolean {
+  const { import: pair } = detail;
   const subjects: Readonly<Record<string, string | undefined>> = {
     ':key': key,
     ':recovery': recovery,
     ':grant': grant,
+    ':import': typeof pair === 'string' ? pair : undefined,
   };
   return (
     wanted.length === found.length &&

@@ -6,7 +6,7 @@ import { TOLERANCE_MS } from './directoryInForce.js';
 import { parseJws } from '../jose/jws.js';
 
 /** Acts that make something, and take an Idempotency-Key. */
-const CREATIONS: ReadonlySet<string> = new Set(['key.generate', 'recovery.request']);
+const CREATIONS: ReadonlySet<string> = new Set(['key.generate', 'key.import', 'recovery.request']);
 
 /** How long a key certainly stands for one creation, by the clocks that there are. */
 const KEPT_SECONDS = (IDEMPOTENCY_KEY_KEPT_MS - TOLERANCE_MS) / 1000;

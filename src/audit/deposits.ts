@@ -1,7 +1,8 @@
+import { BIRTHS } from '../escrow/records/creation.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { parsePrincipalId } from '../escrow/records/ids.js';
 import { type KeyUse, KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
-import { type Policy, PURPOSES } from '../escrow/records/policy.js';
+import { type Policy, type Rule, PURPOSES } from '../escrow/records/policy.js';
 import type { Principal } from '../escrow/records/principals.js';
 import { depositariesIn } from '../escrow/rules/quorums.js';
 import { type Choice, choose, getOwner } from '../escrow/rules/rules.js';
@@ -44,7 +45,7 @@ export class DepositEvidence {
       this.#version = Number(detail['version']);
       this.#policy = undefined;
     }
-    if (act !== 'key.generate') return undefined;
+    if (!BIRTHS.has(act)) return undefined;
     if (phase === 'attempted') return this.#checkOrder(entry, inForce);
     const expected = this.#underWay.get(id);
     this.#underWay.delete(id);
@@ -63,6 +64,8 @@ export class DepositEvidence {
     const expected = expectedOf(entry, policy);
     if (typeof expected === 'string') return expected;
     const { rule, quorums } = expected;
+    const whence = checkWhence(entry, rule);
+    if (whence !== undefined) return whence;
     if (detail['rule'] !== rule.name)
       return `a key is ordered by a rule other than ${rule.name}, which is for it`;
     if (!isSame(detail['quorums'], quorums)) {
@@ -105,6 +108,18 @@ function expectedOf({ subject, detail }: Entry, policy: Policy): Expected | stri
       return `a key is ordered that the policy does not allow (${error.code})`;
     throw error;
   }
+}
+
+/** An imported key says that it is one, and of which public key; and its rule lets it be imported. */
+function checkWhence({ act, detail }: Entry, rule: Rule): string | undefined {
+  if (act === 'key.generate') {
+    return detail['bornOutside'] === undefined
+      ? undefined
+      : 'a key is made in the token and said to be born outside';
+  }
+  if (detail['bornOutside'] !== true || !isHash(detail['publicKey']))
+    return 'a key is imported and not said to be born outside, or not of which public key it is';
+  return rule.import === true ? undefined : `a key is imported that ${rule.name} does not let be`;
 }
 
 function checkDeposit({ detail }: Entry, { policy, owner, rule, quorums }: Expected): string | undefined {

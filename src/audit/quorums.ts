@@ -1,3 +1,4 @@
+import { BIRTHS } from '../escrow/records/creation.js';
 import type { Json } from '../log/entry/canonical.js';
 import type { Purpose } from '../escrow/records/policy.js';
 import { DAEMON_ID } from '../escrow/records/principals.js';
@@ -80,7 +81,7 @@ export class QuorumEvidence {
   /** Why this entry is refused, if it is. */
   check(entry: Entry): string | undefined {
     const { act, phase, actor, subject, detail, id, time } = entry;
-    if (act === 'key.generate') this.#noteDeposit(entry);
+    if (BIRTHS.has(act)) this.#noteDeposit(entry);
     if (subject.recovery === undefined) return undefined;
     if (act === 'recovery.request' && phase === 'attempted') {
       const recipient = recipientOf(detail['scope']);

@@ -7,6 +7,7 @@ import { standsAlone } from '../log/export/actPairing.js';
 import type { Documents, Late, Objection, Verdict } from '../log/export/verifier.js';
 import { ExportVerifier, policyAct } from '../log/export/verifier.js';
 import { CreationEvidence } from './creations.js';
+import { ImportEvidence } from './imports.js';
 import { DepositEvidence } from './deposits.js';
 import { DirectoryInForce } from './directoryInForce.js';
 import { GrantEvidence } from './grants.js';
@@ -66,6 +67,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
     lateEnds,
   );
   const deposits = new DepositEvidence(terms);
+  const imports = new ImportEvidence();
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
   const histories = new HistoryEvidence();
@@ -82,6 +84,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
       quorums.check(entry) ??
       grants.check(entry) ??
       deposits.check(entry, documents) ??
+      imports.check(entry) ??
       terms.check(entry) ??
       creations.check(entry) ??
       trees.check(entry, index) ??

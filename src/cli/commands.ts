@@ -6,6 +6,7 @@ import { historyCommand, historyCommands } from './commands/history.js';
 import { identityCommands } from './commands/identity.js';
 import { inboxCommand } from './commands/inbox.js';
 import { keyCommands } from './commands/key.js';
+import { importCommands } from './commands/keyImport.js';
 import { logCommands } from './commands/log.js';
 import { notificationCommands } from './commands/notifications.js';
 import { applyCommand, planCommand } from './commands/plan.js';
@@ -34,7 +35,7 @@ export const GROUPS: readonly GroupRow[] = [
     commands: policyCommands,
   },
   { name: 'rules', summary: 'what the rules would say', commands: rulesCommands },
-  { name: 'key', summary: 'keys, deposited as they are born', commands: keyCommands },
+  { name: 'key', summary: 'keys, deposited as they are born', commands: [...keyCommands, ...importCommands] },
   {
     name: 'recovery',
     summary: 'bringing a key back: request, approve, activate, release',

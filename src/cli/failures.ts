@@ -11,6 +11,7 @@ import {
   ServerProblem,
   ServerUnreachable,
 } from '../client/errors.js';
+import { KeyFileError } from '../client/import/keyFileError.js';
 import { type WitnessFaultCode, WitnessFault } from '../witness/errors.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
@@ -61,6 +62,11 @@ const NEXT: Readonly<Record<string, string>> = {
     'see which keys they are: escrowctl plan -f FILE; then give that number: --accept-unrecoverable N',
   'notice-unknown': 'see what was given up: escrowctl notifications list',
   'policy-invalid': 'correct the file; its form alone is checked by: escrowctl policy check FILE',
+  'import-key-gone': 'import the file anew; a wrapped blob: escrowctl key prepare-import --out FILE',
+  'import-malformed': 'wrap the key anew: escrowctl key prepare-import --out FILE',
+  'import-mismatch': 'give the public key of this very private key, under another import key',
+  'imports-too-many': 'use those that there are, or wait until they are too old',
+  'import-not-allowed': 'see which rules there are: escrowctl policy show',
   'rule-missing': 'see which rules there are: escrowctl policy show',
   'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',
   'quorum-impossible': 'see who can agree still: escrowctl key show KEY',
@@ -161,6 +167,9 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof WitnessFault) {
     const { code, message } = error;
     return { exit: 'usage', code, sentence: message, next: WITNESS_NEXT[code] };
+  }
+  if (error instanceof KeyFileError) {
+    return { exit: 'usage', code: error.code, sentence: error.detail, next: error.mendedBy };
   }
   if (error instanceof TextError) {
     return {

@@ -87,8 +87,9 @@ export function askedInWords(recovery: RecoveryReply): string {
 }
 
 /** A key of a request, by what it is: `key_0123... "letters", ec-p256 to sign`. */
-export function keyInWords({ key, label, spec, use }: RecoveryKeyReply): string {
-  return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${spec} to ${use}`;
+export function keyInWords({ key, label, spec, use, bornOutside }: RecoveryKeyReply): string {
+  const whence = bornOutside === true ? ', born outside: others may have it' : '';
+  return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${spec} to ${use}${whence}`;
 }
 
 /** The keys of a request, each with who suffices for it and what came of it, as rows of facts. */

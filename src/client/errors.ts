@@ -14,6 +14,7 @@ export const DISBELIEFS = {
   'expiry-mismatch': 'The expiry shown is not the one that was attested.',
   'transport-key-mismatch': 'The one-time key shown is not the one that was attested.',
   'transport-key-weak': 'The one-time key is not an RSA key of at least 3072 bits.',
+  'import-key-mismatch': 'The import key shown is not the one that was attested, or is for somebody else.',
   // the log
   'checkpoint-invalid': 'The checkpoint is not signed by the pinned log key, or is of another log.',
   'witnesses-missing': 'Too few of the pinned witnesses have cosigned the log.',

@@ -11,6 +11,8 @@ import type {
   DenialOrder,
   HistoryOrder,
   IntentOrder,
+  ImportKeyOrder,
+  ImportOrder,
   KeyOrder,
   PolicyOrder,
   RecoveryOrder,
@@ -30,6 +32,7 @@ import type {
   GrantsReply,
   HistoryReply,
   HistoryStatementReply,
+  ImportKeyReply,
   KeyReply,
   PageReply,
   PlaintextsReply,
@@ -108,7 +111,7 @@ export type CertifiedClient = Pick<
  * Every method throws ServerProblem when the server says no, and ServerUnreachable when no usable answer came (then a
  * call that changes something may have been acted on: look before doing it again). Many calls may run at once.
  *
- * {@link EscrowClient.generateKey} and {@link EscrowClient.requestRecovery} carry an Idempotency-Key of their own: they are sent
+ * {@link EscrowClient.generateKey}, {@link EscrowClient.importKey} and {@link EscrowClient.requestRecovery} carry an Idempotency-Key of their own: they are sent
  * again, as `repetition` says, when the connection was lost or the server cannot at the moment, and make one thing.
  */
 export class EscrowClient {
@@ -212,6 +215,15 @@ export class EscrowClient {
 
   generateKey(order: KeyOrder): Promise<Acted<KeyReply>> {
     return this.#do(ROUTES.generateKey, { body: order });
+  }
+
+  /** A one-time key to import under; to be believed only by its attestation (see `believeImportPair`). */
+  prepareImport(order: ImportKeyOrder): Promise<Acted<ImportKeyReply>> {
+    return this.#do(ROUTES.prepareImport, { body: order });
+  }
+
+  importKey(pair: string, order: ImportOrder): Promise<Acted<KeyReply>> {
+    return this.#do(ROUTES.importKey, { path: { import: pair }, body: order });
   }
 
   keys(query: PageQuery = {}): Promise<PageReply<KeyReply>> {

@@ -73,6 +73,7 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId, standing: Standi
     spec: deposit.spec,
     use: deposit.use,
     ...publicKeyPem(deposit),
+    ...bornOutside(deposit),
     createdAt: deposit.createdAt.toISOString(),
     rule: {
       name: deposit.rule.name,
@@ -246,10 +247,15 @@ function recoveryKeyReply({ deposit, sealed, left, grant }: KeyView): RecoveryKe
     spec: deposit.spec,
     use: deposit.use,
     ...publicKeyPem(deposit),
+    ...bornOutside(deposit),
     quorums: sealed.quorums.map(({ members }) => members),
     ...(left === undefined ? {} : { quorumsLeft: left.quorums, unable: unableReply(left.gone) }),
     ...(grant === undefined ? {} : { grant: { grant: grant.id, status: grant.status } }),
   };
+}
+
+function bornOutside(deposit: Deposit): Pick<KeyReply, 'bornOutside'> {
+  return deposit.bornOutside === true ? { bornOutside: true } : {};
 }
 
 /** The keys of a released request. */

@@ -34,6 +34,7 @@ export function ruleInWords(rule: Rule): string {
         ]),
     ...(release === undefined ? [] : [`release${brakesInWords(release)}`]),
     ...(rule.deliver ? ['the owner may have a copy at birth'] : []),
+    ...(rule.import === true ? ['a key may be imported'] : []),
     `filed by: ${rule.requesters.join(', ')}`,
     ...requestTermsInWords(rule.requests),
     ...(rule.logged === 'proven' ? ['each use waits until a checkpoint covers its attempt'] : []),

@@ -206,6 +206,10 @@ const rule = z
     depositaries: expression,
     requesters: distinct(z.enum(['depositary', 'admin', 'app']), 3).default(['depositary']),
     deliver: z.boolean().default(false),
+    import: z
+      .boolean()
+      .default(false)
+      .describe('Whether such a key may be imported; who else has it then, nobody knows.'),
     requests: requests.default({}),
     operate: operate.optional(),
     release: release.optional(),
@@ -238,6 +242,7 @@ const rule = z
     depositaries: found.depositaries,
     requesters: found.requesters,
     deliver: found.deliver,
+    ...(found.import ? { import: true as const } : {}),
     requests: requestTerms(found),
     operate: found.operate,
     release: found.release,

@@ -54,9 +54,10 @@ export function toDocument(value: Deposit | Recovery | Grant['scope']): string {
   return JSON.stringify(stored(value));
 }
 
-export function toDeposit({ document }: Pick<DepositRow, 'document'>): Deposit {
+export function toDeposit({ document: { bornOutside, ...document } }: Pick<DepositRow, 'document'>): Deposit {
   return {
     ...document,
+    ...(bornOutside === true ? { bornOutside } : {}),
     publicKey: document.publicKey === null ? undefined : bytes(document.publicKey),
     createdAt: new Date(document.createdAt),
     binding: document.binding ?? { version: 1 },

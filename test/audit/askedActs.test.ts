@@ -9,9 +9,9 @@ const acts = routesOf({ identityKey: {}, logKey: '' }).flatMap(
 );
 const filled = (path: string, id = '1'): string =>
   path.replace(/:(\w+)/g, (_, of: string) => `${ids[of]}_${id}`);
-const ids: Readonly<Record<string, string>> = { key: 'key', recovery: 'rec', grant: 'grant' };
+const ids: Readonly<Record<string, string>> = { key: 'key', recovery: 'rec', grant: 'grant', import: 'imp' };
 const fits = (act: string, method: string, target: string): boolean =>
-  actFits({ act, subject } as unknown as Entry, method, target);
+  actFits({ act, subject, detail: { import: 'imp_1' } } as unknown as Entry, method, target);
 
 test('there are acts with routes', () => {
   expect(acts.length).toBeGreaterThan(15);

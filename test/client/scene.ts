@@ -236,6 +236,7 @@ export interface Made {
   readonly spec: 'ec-p256';
   readonly use: 'sign' | 'decrypt';
   readonly publicKey: Uint8Array;
+  readonly bornOutside: boolean;
   readonly purpose: 'operate' | 'release';
   readonly version: 1 | 2;
   readonly generation: number;
@@ -260,6 +261,7 @@ const MADE: Made = {
   spec: 'ec-p256',
   use: 'sign',
   publicKey: der(userPair.publicKey),
+  bornOutside: false,
   purpose: 'operate',
   version: 2,
   generation: 1,
@@ -314,13 +316,13 @@ function birthOf(
   key: string,
   owner: string,
   purpose: string,
-  { share: made, recorded, recipients }: Made,
+  { share: made, recorded, recipients, bornOutside }: Made,
 ): Entry {
   const hash = recorded === 'its own' ? hex(Buffer.from(made, 'base64url')) : recorded;
   return {
     v: 1,
     time: '2026-02-01T12:00:00.000Z',
-    act: 'key.generate',
+    act: bornOutside ? 'key.import' : 'key.generate',
     id: `act_birth_${key}`,
     phase: 'done',
     actor: 'ann',

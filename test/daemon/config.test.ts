@@ -127,7 +127,7 @@ describe('who is told outside of the API', () => {
       smtp: { ...smtp, credentials },
     });
     expect(webhooks[0]?.secretFiles).toEqual([join(directory, 'webhook.secret')]);
-    expect(webhooks[0]?.kinds).toEqual(['asked', 'approval-due', 'used', 'decided', 'refused']);
+    expect(webhooks[0]?.kinds).toEqual(['asked', 'approval-due', 'used', 'decided', 'refused', 'imported']);
     expect(file?.path).toBe(join(directory, 'notices.ndjson'));
     expect(mail).toMatchObject({
       tls: 'implicit',

@@ -44,6 +44,11 @@ function opened(bytes: Uint8Array, to: string, aad?: string): string | undefined
   }
 }
 
+/** A private key as it is wrapped to an import pair; its public half is `SPKI of` it. */
+export function wrappedTo(pair: string, secret: string): Uint8Array {
+  return boxed({ to: `import:${pair}`, inside: secret });
+}
+
 /** What a depositary makes of their share for a request: 384 bytes, as a ciphertext of its one-time key has. */
 export function reencrypted(share: Uint8Array, depositary: string, recovery: string): Uint8Array {
   return boxed(
@@ -71,6 +76,7 @@ function signedByIdentity(jws: string, typ: string): Readonly<Record<string, unk
 export interface Device {
   readonly grants: Set<string>;
   readonly transports: Set<string>;
+  readonly imports: Set<string>;
   readonly serversFor: Set<string>;
   isOut: boolean;
   /** Whether a daemon on another copy of the records uses it. */
@@ -151,6 +157,7 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
   const device: Device = {
     grants: new Set(),
     transports: new Set(),
+    imports: new Set(),
     serversFor: new Set(enrolled),
     isOut: false,
     isForeign: false,
@@ -238,7 +245,7 @@ function symbolicToken(
   device: Device,
   bytes: RandomBytes,
 ): { readonly token: Token; readonly verbs: SymbolicWorld['verbs'] } {
-  const { grants: raised, transports, serversFor } = device;
+  const { grants: raised, transports, imports, serversFor } = device;
   const requireHeld = (objects: ReadonlySet<string>, id: string): void => {
     if (!objects.has(id)) throw new EscrowError('token-object-missing');
   };
@@ -260,7 +267,8 @@ function symbolicToken(
       Promise.resolve({ key: hold('user-key', fresh()), publicKey: Buffer.from('SPKI') }),
     wrapUnderKek: (key: InFlight, purpose: string) =>
       Promise.resolve({
-        sealed: boxed({ to: `kek:${purpose}`, inside: secretOf(key) }),
+        // as long as a whole RSA-2048 key is
+        sealed: boxed({ to: `kek:${purpose}`, inside: secretOf(key) }, 1232),
         kek: `kek:${purpose}`,
       }),
     generateShareKey: () => Promise.resolve(hold('share-key', fresh())),
@@ -277,6 +285,24 @@ function symbolicToken(
     createTransport: (id: string) =>
       Promise.resolve({ publicKey: Buffer.from([...transports.add(id)].at(-1) ?? '') }),
     destroyTransport: (id: string) => Promise.resolve(void transports.delete(id)),
+    createImportPair: (id: string) =>
+      Promise.resolve({ publicKey: Buffer.from([...imports.add(id)].at(-1) ?? '') }),
+    destroyImportPair: (id: string) => Promise.resolve(void imports.delete(id)),
+    unwrapImported: ({
+      pair,
+      wrapped,
+      claimed,
+    }: {
+      pair: string;
+      wrapped: Uint8Array;
+      claimed: Uint8Array;
+    }) => {
+      requireHeld(imports, pair);
+      return answer(opened(wrapped, `import:${pair}`), (secret) => ({
+        key: hold('user-key', secret),
+        isClaimed: Buffer.from(claimed).toString() === `SPKI of ${secret}`,
+      }));
+    },
     attest: (input: Uint8Array) => Promise.resolve(identityOver(Buffer.from(input).toString())),
     unwrapReply: (id: string, reply: Uint8Array) => {
       requireHeld(transports, id);
@@ -344,7 +370,11 @@ function symbolicToken(
     openings: 1,
     standing: async () => {
       requireInService();
-      return Promise.resolve({ transports: [...transports], grants: [...raised] });
+      return Promise.resolve({
+        transports: [...transports],
+        grants: [...raised],
+        imports: [...imports],
+      });
     },
   } as unknown as Token;
   return { token, verbs };
@@ -355,6 +385,7 @@ export function strayLongAgo({ device }: Pick<SymbolicWorld, 'device'>): HouseMe
   const labels = [
     ...[...device.transports].map((id) => `transport:${id}`),
     ...[...device.grants].map((id) => `grant:${id}`),
+    ...[...device.imports].map((id) => `import:${id}`),
   ];
   const memory = new HouseMemory();
   for (const label of labels) memory.token.strays.set(label, 0);

@@ -348,7 +348,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
       oaep: 'RSA-OAEP',
     },
     enrolled: () => Promise.resolve([{ id: dana, publicKey: bytes('SPKI'), fingerprint: 'ab'.repeat(32) }]),
-    standing: () => Promise.resolve({ transports: [], grants: [] }),
+    standing: () => Promise.resolve({ transports: [], grants: [], imports: [] }),
     requireInService: () => undefined,
     lend: (_names: readonly string[], use: (lent: unknown) => Promise<unknown>) =>
       use({

@@ -89,6 +89,7 @@ async function ofNobody(): Promise<readonly UnaccountedObject[]> {
     return await token.unaccounted(({ transports, grants }) =>
       Promise.resolve({
         transports: new Set(transports),
+        imports: new Set(),
         grants: new Map(grants.map((grant) => [grant, undefined] as const)),
       }),
     );

@@ -45,6 +45,12 @@ export const ADVICE = {
   'owners-differ': 'File one request for the keys of each owner.',
   'delivery-not-allowed': 'Order without a copy.',
   'delivery-key-missing': ASK_SECURITY,
+  'import-not-allowed': 'Ask the administrators for a rule with `import: true`, or have the key generated.',
+  'imports-too-many': 'Use the import keys that there are, or wait until they are too old.',
+  'import-key-gone': 'Ask for another import key, and wrap the private key to that one.',
+  'import-malformed':
+    'Check the file with `escrowctl key import --check`, ask for another import key, and wrap it anew.',
+  'import-mismatch': 'Give the public key of this private key, under another import key.',
   'recovery-unknown': 'Check the id.',
   'recovery-ended': 'File another recovery request, if it is still needed.',
   'recovery-expired': 'File another recovery request, if it is still needed.',

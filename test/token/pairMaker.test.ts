@@ -142,13 +142,13 @@ describe('while a pair is in the making', () => {
         await supervised.lend(['destroyGrant'], (lent) => lent.destroyGrant(id));
       await supervised.check();
       await supervised.readAnchor();
-      expect(await supervised.standing()).toEqual({ transports: [], grants: [] });
+      expect(await supervised.standing()).toEqual({ transports: [], grants: [], imports: [] });
       expect(isMade).toBe(false);
       held.open();
       await pending;
-      expect(await supervised.standing()).toEqual({ transports: [recovery], grants: [] });
+      expect(await supervised.standing()).toEqual({ transports: [recovery], grants: [], imports: [] });
       await destroyTransport(supervised, recovery);
-      expect(await supervised.standing()).toEqual({ transports: [], grants: [] });
+      expect(await supervised.standing()).toEqual({ transports: [], grants: [], imports: [] });
     } finally {
       held.open();
       await supervised.close();
@@ -209,7 +209,9 @@ describe('while a pair is in the making', () => {
         { alarm: 'token-object-foreign', what: `private key "transport:${recovery}"` },
       ] as const;
       const recorded = (...ids: RecoveryId[]) =>
-        token.unaccounted(() => Promise.resolve({ transports: new Set(ids), grants: new Map() }));
+        token.unaccounted(() =>
+          Promise.resolve({ transports: new Set(ids), grants: new Map(), imports: new Set() }),
+        );
       const pending = createTransport(token, recovery);
       await half.passed;
       expect(await recorded(recovery)).toEqual([]);
@@ -414,7 +416,7 @@ describe('the process that makes pairs', () => {
           expect(again.members).toHaveLength(1);
           await token.unaccounted(async (named) => {
             await Promise.resolve();
-            return { transports: new Set(named.transports), grants: new Map() };
+            return { transports: new Set(named.transports), grants: new Map(), imports: new Set() };
           });
         }
         return done;
@@ -429,7 +431,7 @@ describe('the process that makes pairs', () => {
       await Promise.all(Array.from({ length: 4 }, requests));
       isOver = true;
       expect(await beside).toBeGreaterThan(0);
-      expect(await token.standing()).toEqual({ transports: [], grants: [] });
+      expect(await token.standing()).toEqual({ transports: [], grants: [], imports: [] });
     } finally {
       await token.close();
     }
@@ -493,7 +495,7 @@ describe('the process that makes pairs', () => {
         const kept = await deposit(token, 'ec-p256', 'release', [alice]);
         const replies = kept.members.map(({ share }) => reencrypt(alice, share, publicKey));
         await releaseFrom(token, kept, alice, { recovery, replies });
-        expect(await token.standing()).toEqual({ transports: [], grants: [] });
+        expect(await token.standing()).toEqual({ transports: [], grants: [], imports: [] });
       } finally {
         await token.close();
       }

@@ -1,7 +1,7 @@
 import { replaceFile, writeNewFile } from '../../system/files.js';
 import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
 import { quoted } from '../../escrow/records/freeText.js';
-import { KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, type KeyUse, KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { KeyReply } from '../../api/replies.js';
 import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -12,7 +12,8 @@ import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
 import { liveInWords, openedInWords, quorumsInWords, termsInWords, unableInWords } from '../words.js';
 
-const USES = ['sign', 'decrypt'] as const;
+/** What a key can be for. */
+export const USES = ['sign', 'decrypt'] as const;
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
 
 export const keyCommands: readonly CommandRow[] = [
@@ -65,10 +66,7 @@ export const keyCommands: readonly CommandRow[] = [
 
 async function generate(session: Session, given: CommandArguments): Promise<Result> {
   const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? 'ec-p256';
-  const [onlyUse, ...otherUses] = KEY_SPECS[spec].uses;
-  const use = given.oneOf('use', USES) ?? (otherUses.length === 0 ? onlyUse : undefined);
-  if (use === undefined)
-    throw new UsageError(`--use is missing: ${spec} can sign or decrypt`, 'add --use sign or --use decrypt');
+  const use = useOf(spec, given);
   const { identity, client } = await session.connect();
   const label = given.findWords('label');
   const { result: key, entry } = await session.busy('making and depositing the key', () =>
@@ -90,6 +88,14 @@ async function generate(session: Session, given: CommandArguments): Promise<Resu
   };
 }
 
+/** What a key of this kind is for: as was said, or what the kind allows if that is one thing. @throws UsageError */
+export function useOf(spec: KeySpec, given: CommandArguments): KeyUse {
+  const [onlyUse, ...otherUses] = KEY_SPECS[spec].uses;
+  const use = given.oneOf('use', USES) ?? (otherUses.length === 0 ? onlyUse : undefined);
+  if (use !== undefined) return use;
+  throw new UsageError(`--use is missing: ${spec} can sign or decrypt`, 'add --use sign or --use decrypt');
+}
+
 function list(session: Session, given: CommandArguments): Promise<Result> {
   return listed(session, given, {
     busy: 'listing keys',
@@ -101,6 +107,7 @@ function list(session: Session, given: CommandArguments): Promise<Result> {
       ['KIND', ({ spec }) => spec],
       ['USE', ({ use }) => use],
       ['MADE', ({ createdAt }) => localTime(new Date(createdAt))],
+      ['BORN', ({ bornOutside }) => (bornOutside === true ? 'outside' : 'inside')],
       ['LABEL', ({ label }) => cellOf(label)],
     ],
   });
@@ -149,13 +156,17 @@ async function copy(session: Session, given: CommandArguments): Promise<Result> 
   };
 }
 
-function keyFacts(key: KeyReply, now: Date): readonly (readonly [string, string | undefined])[] {
+const BORN_OUTSIDE = 'outside the token: others may have it, and may have used it';
+
+/** What a key is, as rows of facts. */
+export function keyFacts(key: KeyReply, now: Date): readonly (readonly [string, string | undefined])[] {
   return [
     ['key', key.key],
     ['owner', key.owner],
     ['label', key.label === '' ? undefined : quoted(key.label)],
     ['kind', `${key.spec}, to ${key.use}`],
-    ['made', when(key.createdAt, now)],
+    [key.bornOutside === true ? 'imported' : 'made', when(key.createdAt, now)],
+    ['born', key.bornOutside === true ? BORN_OUTSIDE : undefined],
     ['rule', `${key.rule.name} (policy version ${key.rule.policyVersion})`],
     ['allows', termsInWords(key)],
     ...key.purposes.flatMap(({ purpose, quorums }) => {

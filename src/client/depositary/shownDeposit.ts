@@ -1,4 +1,5 @@
 import type { Binding } from '../../escrow/records/deposit.js';
+import { BIRTHS } from '../../escrow/records/creation.js';
 import { sha256Hex } from '../../escrow/records/digests.js';
 import type { KeyId } from '../../escrow/records/ids.js';
 import { layerContext, termsHash } from '../../escrow/records/layers.js';
@@ -23,6 +24,8 @@ import { KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
  */
 export interface ShownDeposit {
   readonly key: KeyId;
+  /** Whether the key was imported: somebody else may have it. */
+  readonly bornOutside: boolean;
   readonly share: Buffer;
   readonly link: Buffer;
   readonly oaep: OaepName;
@@ -86,6 +89,7 @@ function shownDeposit(
   if (oaep === undefined) throw new NotBelieved('share-malformed', `unknown encryption of the share: ${how}`);
   const { requesters, ownerMayVeto, recipients } = deposit;
   const { label, spec, use, quorums } = about;
+  const bornOutside = about.bornOutside === true;
   const delayMs = parseDuration(deposit.delay);
   const binding = bindingOf(deposit, identityKey);
   const replies = repliesShown(deposit);
@@ -97,12 +101,13 @@ function shownDeposit(
     );
   }
   const terms = termsHash({
-    ...{ owner, label, spec, use, publicKey: publicKeyOf(about), requesters, delayMs, ownerMayVeto },
+    ...{ owner, label, spec, use, publicKey: publicKeyOf(about), bornOutside },
+    ...{ requesters, delayMs, ownerMayVeto },
     ...replies,
     ...{ quorums, recipients },
   });
   return {
-    ...{ key, oaep, share: bytesOf(share), link: bytesOf(sealed), version: binding.version },
+    ...{ key, bornOutside, oaep, share: bytesOf(share), link: bytesOf(sealed), version: binding.version },
     ...{ delayMs, ownerMayVeto, requesters, quorums, recipients },
     ...replies,
     context: layerContext({ key, purpose, binding, terms }, { depositary }),
@@ -129,7 +134,7 @@ function bindingOf({ version, generation }: DepositReply, identityKey: Jwk): Bin
  */
 function checkBirth(
   { birth }: ShareReply,
-  { key, share, version }: ShownDeposit,
+  { key, bornOutside, share, version }: ShownDeposit,
   { owner, asked }: Attested,
   checkpoint: Checkpoint,
   { depositary, log }: DepositPins,
@@ -140,7 +145,8 @@ function checkBirth(
     { index: birth.index, entry: Buffer.from(birth.entry), proof },
     checkpoint,
   );
-  if (act !== 'key.generate' || phase !== 'done' || subject.key !== key || subject.owner !== owner) {
+  const isBirth = BIRTHS.has(act) && (act === 'key.import') === bornOutside;
+  if (!isBirth || phase !== 'done' || subject.key !== key || subject.owner !== owner) {
     throw new NotBelieved('entry-mismatch', 'the log entry shown is not the birth of this key');
   }
   const recorded = recordedShare(detail['shares'], asked.purpose, depositary);

@@ -1,12 +1,12 @@
 import { createECDH, ECDH } from 'node:crypto';
 
-import type { KeySpec } from '../../escrow/records/keySpecs.js';
+import type { ImportableSpec } from '../../escrow/records/keySpecs.js';
 import { sameBytes } from '../../log/tree/merkle.js';
 import { DerReader, TAG } from './derReader.js';
 import { KeyFileError } from './keyFileError.js';
 
 interface Curve {
-  readonly spec: KeySpec;
+  readonly spec: ImportableSpec;
   /** Object identifier (SEC 2 section A.2), as hexadecimal of its content. */
   readonly oid: string;
   readonly jwk: string;
@@ -24,7 +24,7 @@ const CURVES: readonly Curve[] = [
 
 /** The numbers of an EC key. */
 export interface EcNumbers {
-  readonly spec: KeySpec;
+  readonly spec: ImportableSpec;
   readonly curve: Pick<Curve, 'oid' | 'jwk'>;
   /** As long as the order; a copy, to be overwritten. */
   readonly d: Buffer;

@@ -1,6 +1,6 @@
-import { createPublicKey } from 'node:crypto';
+import { type KeyObject, createPublicKey } from 'node:crypto';
 
-import type { KeySpec } from '../../escrow/records/keySpecs.js';
+import { type ImportableSpec, IMPORTABLE_SPECS, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import { sameBytes } from '../../log/tree/merkle.js';
 import { derInteger, derValue } from '../../system/der.js';
 import { DerReader, TAG } from './derReader.js';
@@ -12,7 +12,7 @@ import { type RsaNumbers, readRsaKey } from './rsaPrivateKey.js';
 
 /** A private key that was read and checked. Call {@link destroyImportable} when it has been wrapped. */
 export interface ImportableKey {
-  readonly spec: KeySpec;
+  readonly spec: ImportableSpec;
   /** DER SubjectPublicKeyInfo. */
   readonly publicKey: Buffer;
   /** PrivateKeyInfo of version 0 in DER, in the one spelling that such a key has here: without attributes or a public key. */
@@ -76,6 +76,31 @@ export function claimedSpki(claimed: Buffer): Buffer {
       ? createPublicKey({ key: claimed, format: 'der', type: 'spki' })
       : createPublicKey({ key: claimed, format: 'pem' });
     return key.export({ format: 'der', type: 'spki' });
+  } catch (cause) {
+    throw new KeyFileError('claim-malformed', undefined, { cause });
+  }
+}
+
+/**
+ * The specification of a public key in DER; undefined when there is none for it.
+ * @throws KeyFileError `claim-malformed`
+ */
+export function specOfPublic(spki: Buffer): ImportableSpec | undefined {
+  const { asymmetricKeyType, asymmetricKeyDetails } = publicKeyIn(spki);
+  const curve = asymmetricKeyDetails?.namedCurve;
+  return IMPORTABLE_SPECS.find((spec) => {
+    const row = KEY_SPECS[spec];
+    if ('modulusBits' in row)
+      return asymmetricKeyType === 'rsa' && asymmetricKeyDetails?.modulusLength === row.modulusBits;
+    return (
+      asymmetricKeyType === 'ec' && (curve === row.curve || (curve === 'prime256v1' && spec === 'ec-p256'))
+    );
+  });
+}
+
+function publicKeyIn(spki: Buffer): KeyObject {
+  try {
+    return createPublicKey({ key: spki, format: 'der', type: 'spki' });
   } catch (cause) {
     throw new KeyFileError('claim-malformed', undefined, { cause });
   }

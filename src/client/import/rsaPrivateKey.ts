@@ -1,12 +1,12 @@
 import { checkPrimeSync } from 'node:crypto';
 
-import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type ImportableSpec, IMPORTABLE_SPECS, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import { DerReader, TAG } from './derReader.js';
 import { KeyFileError } from './keyFileError.js';
 
 /** The numbers of an RSA key with two primes (RFC 8017 section 3.2), big-endian: part of what was read. */
 export interface RsaNumbers {
-  readonly spec: KeySpec;
+  readonly spec: ImportableSpec;
   readonly n: Buffer;
   readonly e: Buffer;
   readonly d: Buffer;
@@ -17,7 +17,7 @@ export interface RsaNumbers {
   readonly qInv: Buffer;
 }
 
-const MODULI = (Object.keys(KEY_SPECS) as KeySpec[]).flatMap((spec) => {
+const MODULI = IMPORTABLE_SPECS.flatMap((spec) => {
   const row = KEY_SPECS[spec];
   return 'modulusBits' in row ? [{ spec, bits: row.modulusBits }] : [];
 });

@@ -16,6 +16,7 @@ import type { FollowedLog, GrantFacts, RequestFacts } from '../logged/logFacts.j
 import { requestEndMs } from '../logged/requests.js';
 import { subjectOf } from '../rules/liveGrant.js';
 import { DAEMON } from '../ledger/act.js';
+import { expireImports } from './imports/expireImports.js';
 import { activateWhenDue } from './activateRecovery.js';
 import type { Recovery } from '../records/recovery.js';
 import { COUNTED_FOR_MS } from '../ledger/refusals.js';
@@ -30,6 +31,8 @@ export interface Housekeeping extends TokenSettled {
   readonly interruptedActs: number;
   readonly expiredRecoveries: number;
   readonly endedGrants: number;
+  /** Pairs to import under that nobody has used. */
+  readonly expiredImports: number;
   /** Requests whose depositaries were reminded that the delay is over. */
   readonly reminded: number;
   /** Grants from before there were certificates that have one now. */
@@ -63,6 +66,7 @@ export async function keepHouse(
     interruptedActs: await closeInterrupted(escrow, settling, journal),
     expiredRecoveries: await expireRecoveries(escrow, settling),
     endedGrants: await endGrants(escrow, settling),
+    expiredImports: await expireImports(escrow, settling),
     reminded: await remindDue(escrow, settling, memory.awaited),
     certifiedGrants: await certifyOlder(escrow, settling),
     ...(await settleToken(escrow, settling, memory.token)),

@@ -85,9 +85,12 @@ function reasonOf(error: unknown): string {
     : 'Its record cannot be read, or cannot be.';
 }
 
-/** Whether an attempt about this request or grant has no outcome yet. */
+/** Whether an attempt about this request, grant or import pair has no outcome yet. */
 export function isUnderWay(facts: Pick<LogFacts, 'openAttempts'>, id: string): boolean {
   return facts
     .openAttempts()
-    .some(({ subject, grants }) => subject.recovery === id || subject.grant === id || grants.includes(id));
+    .some(
+      ({ subject, grants, importPair }) =>
+        subject.recovery === id || subject.grant === id || grants.includes(id) || importPair === id,
+    );
 }

@@ -2,7 +2,7 @@ import type { Escrow } from '../escrow.js';
 import { DAEMON } from '../ledger/act.js';
 import type { LogFacts } from '../logged/logFacts.js';
 import { sha256Hex } from '../records/digests.js';
-import { type GrantId, type RecoveryId, idsOf } from '../records/ids.js';
+import { type GrantId, type ImportId, type RecoveryId, idsOf } from '../records/ids.js';
 import type { Settling } from './settling.js';
 import { isUnderWay } from './settling.js';
 
@@ -74,9 +74,13 @@ export async function settleToken(
   if (!seen.isDue(look.atMs, look.reasons)) return { strays: 0, missing: seen.missing };
   // read before the token is: what is made meanwhile stands in both, and is not missed
   const expected = expectedObjects(facts);
-  const { transports, grants } = await escrow.token.standing();
+  const { transports, grants, imports } = await escrow.token.standing();
   await escrow.followed.caughtUp();
-  const standing = new Set([...transports.map(transportLabel), ...grants.map(grantLabel)]);
+  const standing = new Set([
+    ...transports.map(transportLabel),
+    ...grants.map(grantLabel),
+    ...imports.map(importLabel),
+  ]);
   const absent = expected.filter(({ label }) => !standing.has(label));
   // those that did not end while the token was looked through
   seen.note(
@@ -91,6 +95,9 @@ export async function settleToken(
     ...grants
       .filter((id) => facts.grant(id) === undefined && !isUnderWay(facts, id))
       .map((grant) => ({ grant, label: grantLabel(grant) })),
+    ...imports
+      .filter((id) => facts.importPair(id) === undefined && !isUnderWay(facts, id))
+      .map((importPair) => ({ importPair, label: importLabel(importPair) })),
   ];
   const lasting = lastingOf(strays, seen.strays, escrow.clock.now().getTime());
   if (lasting.length === 0) return { strays: 0, missing };
@@ -101,7 +108,7 @@ export async function settleToken(
 }
 
 type StrayObject = { readonly label: string } & (
-  { readonly transport: RecoveryId } | { readonly grant: GrantId }
+  { readonly transport: RecoveryId } | { readonly grant: GrantId } | { readonly importPair: ImportId }
 );
 
 /** Those that have been strays for long enough; `seen` has afterwards all that are strays now. */
@@ -121,6 +128,7 @@ function lastingOf(
 }
 
 const transportLabel = (id: RecoveryId): string => `transport:${id}`;
+const importLabel = (id: ImportId): string => `import:${id}`;
 const grantLabel = (id: GrantId): string => `grant:${id}`;
 
 interface ExpectedObject {
@@ -139,7 +147,11 @@ function expectedObjects(facts: LogFacts): readonly ExpectedObject[] {
     label: grantLabel(id),
     isExpected: () => facts.grant(id) !== undefined,
   }));
-  return [...recoveries, ...grants];
+  const imports = idsOf('ImportId', facts.importPairIds()).map((id) => ({
+    label: importLabel(id),
+    isExpected: () => facts.importPair(id) !== undefined,
+  }));
+  return [...recoveries, ...grants, ...imports];
 }
 
 async function destroyStrays(escrow: Escrow, strays: readonly StrayObject[]): Promise<void> {
@@ -152,7 +164,8 @@ async function destroyStrays(escrow: Escrow, strays: readonly StrayObject[]): Pr
     run: async (lent) => {
       for (const stray of strays) {
         if ('transport' in stray) await lent.destroyTransport(stray.transport);
-        else await lent.destroyGrant(stray.grant);
+        else if ('grant' in stray) await lent.destroyGrant(stray.grant);
+        else await lent.destroyImportPair(stray.importPair);
       }
       return {
         detail: { destroyed: objects.length },

@@ -33,11 +33,13 @@ async function recordedObjects(escrow: Pick<Escrow, 'store' | 'followed'>): Prom
   const asked = [...facts.openRequestIds(), ...attempts.map(({ subject }) => subject.recovery ?? '')];
   const making = attempts.flatMap(({ subject, grants }) => [...grants, subject.grant ?? '']);
   const transports = new Set(idsOf('RecoveryId', asked));
+  const pairs = [...facts.importPairIds(), ...attempts.map(({ importPair }) => importPair ?? '')];
+  const imports = new Set(idsOf('ImportId', pairs));
   const grants = new Map<GrantId, RaisedGrant | undefined>();
   for (const id of idsOf('GrantId', making)) grants.set(id, undefined);
   const running = idsOf('GrantId', facts.runningGrantIds());
   for (const id of running) grants.set(id, raisedAs(facts.grant(id)) ?? (await recordedAs(escrow, id)));
-  return { transports, grants };
+  return { transports, grants, imports };
 }
 
 /** How a grant was raised, where the log says what its key is: for each that runs nothing is asked of the database. */

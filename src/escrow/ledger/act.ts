@@ -1,7 +1,7 @@
 import type { Json } from '../../log/entry/canonical.js';
 import type { Act, LentFor } from './means.js';
 import { EscrowError } from '../records/errors.js';
-import type { GrantId, RecoveryId } from '../records/ids.js';
+import type { GrantId, ImportId, RecoveryId } from '../records/ids.js';
 import type { Change, Claim } from '../ports/journal.js';
 import type { Subject } from '../../log/entry/entry.js';
 import type { KnownCaller } from './knownCaller.js';
@@ -68,6 +68,7 @@ export interface Outcome<R> {
 export interface Obsolete {
   readonly transport?: RecoveryId;
   readonly grant?: GrantId;
+  readonly importPair?: ImportId;
 }
 
 /**

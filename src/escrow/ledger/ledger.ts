@@ -48,7 +48,11 @@ export interface LedgerParts {
 const CONTENTION_PAUSE_MS = 25;
 
 /** Verbs after which something stands in the token that was not there. */
-const LEAVE_OBJECTS: ReadonlySet<keyof TokenVerbs> = new Set(['createTransport', 'raiseGrant'] as const);
+const LEAVE_OBJECTS: ReadonlySet<keyof TokenVerbs> = new Set([
+  'createTransport',
+  'createImportPair',
+  'raiseGrant',
+] as const);
 
 /** What the operator is told of an outcome that makes nothing. */
 const SECONDARY = {
@@ -448,13 +452,17 @@ export class Ledger {
   /** Destroys what nothing needs any more. While the token is out it stays, and housekeeping finds it. */
   async #destroy(obsolete: Obsolete | undefined): Promise<void> {
     if (obsolete === undefined) return;
-    const { transport, grant } = obsolete;
+    const { transport, grant, importPair } = obsolete;
     await this.#tidy('after an act', async () => {
       await this.requireOwnToken();
-      await this.#parts.token.lend(['destroyTransport', 'destroyGrant'], async (lent) => {
-        if (transport !== undefined) await lent.destroyTransport(transport);
-        if (grant !== undefined) await lent.destroyGrant(grant);
-      });
+      await this.#parts.token.lend(
+        ['destroyTransport', 'destroyGrant', 'destroyImportPair'],
+        async (lent) => {
+          if (transport !== undefined) await lent.destroyTransport(transport);
+          if (grant !== undefined) await lent.destroyGrant(grant);
+          if (importPair !== undefined) await lent.destroyImportPair(importPair);
+        },
+      );
     });
   }
 

@@ -3,7 +3,7 @@ import { IDEMPOTENCY_KEY_KEPT_MS } from '../records/creation.js';
 import type { CreationFact } from './logFacts.js';
 
 /** Acts that make something, and take an Idempotency-Key. */
-const CREATIONS: ReadonlySet<string> = new Set(['key.generate', 'recovery.request']);
+const CREATIONS: ReadonlySet<string> = new Set(['key.generate', 'key.import', 'recovery.request']);
 /** Clocks that record and clocks that forget may differ by so much. */
 const TOLERANCE_MS = 300_000;
 const CERTAINLY_KEPT_MS = IDEMPOTENCY_KEY_KEPT_MS - TOLERANCE_MS;

@@ -1,6 +1,7 @@
 import type { Json } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
 import type { DepositGroup, DepositedQuorums } from '../records/depositedQuorums.js';
+import { BIRTHS } from '../records/creation.js';
 import { canonicalHash } from '../records/digests.js';
 import { parsePrincipalId } from '../records/ids.js';
 import { PURPOSES } from '../records/policy.js';
@@ -38,7 +39,7 @@ export class LoggedDeposits {
   }
 
   attempted({ act, id, detail }: Entry): void {
-    if (act === 'key.generate') this.#open.set(id, quorumsIn(detail['quorums']));
+    if (BIRTHS.has(act)) this.#open.set(id, quorumsIn(detail['quorums']));
   }
 
   /** Takes the outcome of an act; `isBirth`, where a key is born by it. */

@@ -106,6 +106,24 @@ export interface AsOf {
   readonly isKeyTaken: boolean;
   /** Of a key that is to be made: whether an attempt to put a policy in force was without an outcome. */
   readonly isPolicyUnderWay: boolean;
+  /** Of an attempt about an import pair. */
+  readonly imports?: ImportsAsOf | undefined;
+}
+
+/** What the log says of a pair to import under that was not used yet. */
+export interface ImportPairFacts {
+  /** Who may use it. */
+  readonly by: string;
+  readonly expiresAtMs: number;
+}
+
+/** What stood of import pairs when an attempt about one was recorded. */
+export interface ImportsAsOf {
+  /** The one that it is about; undefined: there is none that can be used. */
+  readonly pair: ImportPairFacts | undefined;
+  /** How many others there were, or were being made: of anybody, and of whoever acts. */
+  readonly all: number;
+  readonly own: number;
 }
 
 /** What an Idempotency-Key stands for. */
@@ -123,6 +141,8 @@ export type Secondary = 'void' | 'late';
 export interface OpenAttempt extends Pick<Entry, 'id' | 'act' | 'actor' | 'subject'> {
   /** The grants that it is to make. */
   readonly grants: readonly string[];
+  /** The import pair that it makes, or uses up. */
+  readonly importPair?: string | undefined;
 }
 
 /** Ids of that about which something is due: each list costs what is in it, not what is open or runs. Instants in milliseconds of the epoch. */
@@ -154,6 +174,10 @@ export interface LogFacts {
   grant(id: string): GrantFacts | undefined;
   /** The ids of all that have not ended. */
   runningGrantIds(): readonly string[];
+  /** Undefined when it can be used no more. */
+  importPair(id: string): ImportPairFacts | undefined;
+  /** The ids of all that can be used. */
+  importPairIds(): readonly string[];
   /** The digest (hex) in the entry of the key's birth. */
   birth(key: string): string | undefined;
   /** When a key was last used or handed out; undefined: never. */

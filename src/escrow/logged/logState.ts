@@ -11,6 +11,7 @@ import type {
   CreationFact,
   DueFacts,
   GrantFacts,
+  ImportPairFacts,
   LogFacts,
   OpenAttempt,
   PolicyFacts,
@@ -19,9 +20,11 @@ import type {
   Secondary,
 } from './logFacts.js';
 import { type SavedGrant, LoggedGrants } from './grants.js';
+import { LoggedImportPairs, importPairIn } from './importPairs.js';
 import { LoggedReleases } from './releases.js';
 import { type SavedRequests, LoggedRequests } from './requests.js';
 import { followsFromSecond } from './secondOutcomes.js';
+import { BIRTHS } from '../records/creation.js';
 import { grantsNamedIn } from '../records/activationEntry.js';
 
 /** An attempt that waits for its outcome. */
@@ -39,6 +42,7 @@ export interface SavedState {
   readonly requests: SavedRequests;
   readonly releases: ReadonlyMap<string, ReleaseFacts>;
   readonly grants: ReadonlyMap<string, SavedGrant>;
+  readonly importPairs: ReadonlyMap<string, ImportPairFacts>;
   readonly attempts: ReadonlyMap<string, Attempt>;
   readonly calls: SavedCalls;
   readonly creations: SavedCreations;
@@ -57,6 +61,7 @@ export class LogState implements LogFacts {
   #requests = new LoggedRequests();
   #releases = new LoggedReleases();
   #grants = new LoggedGrants();
+  #importPairs = new LoggedImportPairs();
   #attempts = new Map<string, Attempt>();
   #calls = new LoggedCalls();
   #creations = new LoggedCreations();
@@ -81,6 +86,7 @@ export class LogState implements LogFacts {
       requests: this.#requests.save(),
       releases: this.#releases.save(),
       grants: this.#grants.save(),
+      importPairs: this.#importPairs.save(),
       attempts: this.#attempts,
       calls: this.#calls.save(),
       creations: this.#creations.save(),
@@ -89,9 +95,11 @@ export class LogState implements LogFacts {
 
   /** Becomes what {@link save} gave, in place of taking the entries that had made it. */
   restore(saved: SavedState): void {
-    const { policy, births, deposits, requests, releases, grants, attempts, calls, creations } = saved;
+    const { policy, births, deposits, requests, releases, grants, importPairs, attempts, calls, creations } =
+      saved;
     const [born, asked, running] = [Births.of(births), new LoggedRequests(requests), LoggedGrants.of(grants)];
     const kept = new LoggedReleases(releases);
+    this.#importPairs = new LoggedImportPairs(importPairs);
     this.#calls = new LoggedCalls(calls);
     this.#creations = new LoggedCreations(creations);
     this.#attempts = new Map(attempts);
@@ -125,6 +133,14 @@ export class LogState implements LogFacts {
 
   runningGrantIds(): readonly string[] {
     return this.#grants.ids();
+  }
+
+  importPair(id: string): ImportPairFacts | undefined {
+    return this.#importPairs.get(id);
+  }
+
+  importPairIds(): readonly string[] {
+    return this.#importPairs.ids();
   }
 
   birth(key: string): string | undefined {
@@ -207,7 +223,7 @@ export class LogState implements LogFacts {
     const useRefused = isUse ? this.#grants.use(grant ?? '', entry, Date.parse(time)) : undefined;
     const used = isUse ? this.#grants.get(grant ?? '') : undefined;
     this.#attempts.set(id, {
-      of: { id, act, actor, subject, grants: grantsNamedIn(entry) },
+      of: { id, act, actor, subject, grants: grantsNamedIn(entry), importPair: importPairIn(entry) },
       recovery: isOnRequest ? recovery : undefined,
       asOf: {
         policyVersion: this.#policy?.version ?? 0,
@@ -217,7 +233,8 @@ export class LogState implements LogFacts {
         usesLeft: used && used.maxUses - used.used,
         isRepeated,
         isKeyTaken: this.#creations.attempted(entry),
-        isPolicyUnderWay: act === 'key.generate' && this.#isPolicyUnderWay(),
+        isPolicyUnderWay: BIRTHS.has(act) && this.#isPolicyUnderWay(),
+        imports: this.#importPairs.attempted(entry, () => this.openAttempts()),
       },
     });
     this.#deposits.attempted(entry);
@@ -245,12 +262,13 @@ export class LogState implements LogFacts {
     if (phase === 'done' && act === 'policy.apply') {
       this.#policy = { version: Number(detail['version']), hash: textOf(detail['policyHash']) };
     }
-    const born = phase === 'done' && act === 'key.generate' && digest !== undefined ? subject.key : undefined;
-    if (act === 'key.generate') {
+    const born = phase === 'done' && BIRTHS.has(act) && digest !== undefined ? subject.key : undefined;
+    if (BIRTHS.has(act)) {
       this.#deposits.concluded(entry, born !== undefined && this.#births.get(born) === undefined);
     }
     if (born !== undefined && digest !== undefined) this.#births.add(born, digest);
     if (phase === 'done' && USES.has(act)) this.#used(entry);
+    this.#importPairs.concluded(entry);
     if (phase === 'done') this.#releases.concluded(entry);
     const made = this.#requests.concluded(entry);
     if (made !== undefined) this.#grants.made(entry, made);

@@ -9,6 +9,7 @@ const ENDS: ReadonlySet<string> = new Set<string>([
   'recovery.forget',
   'grant.expire',
   'grant.exhaust',
+  'import.expire',
 ]);
 /** Acts that use up a request. */
 const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release']);

@@ -75,6 +75,7 @@ function messagesOf(event: LogEvent): readonly Message[] {
 
 /** The acts that are told about, and how when they are done. */
 const NOTICE_RULES = {
+  'key.import': imported,
   'recovery.request': asked,
   // nothing is decided yet, and the owner can still do something
   'recovery.intend': intended,
@@ -98,6 +99,15 @@ const NOTICE_RULES = {
 
 function isTold(act: string): act is keyof typeof NOTICE_RULES {
   return Object.hasOwn(NOTICE_RULES, act);
+}
+
+/** The owner, whoever it was: a key of theirs is deposited that others may have as well. */
+function imported({ entry }: LogEvent): readonly Message[] {
+  const to = ownerOf(entry);
+  if (to === undefined) return [];
+  const who = entry.actor === to ? 'You have' : `${entry.actor} has`;
+  const text = `${who} imported a key of yours: ${entry.subject.key ?? ''}. It was born outside the token, and who else has it escrowd cannot know.`;
+  return [{ kind: 'imported', to, as: 'owner', text }];
 }
 
 /** Those who may decide, and the owner. */

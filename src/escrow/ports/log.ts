@@ -21,7 +21,7 @@ export interface LogReader {
   entriesAbout(about: Omit<Subject, 'keys'>, page: PageRequest, below?: number): Promise<Page<StoredEntry>>;
   /** The `done` entry of act `recovery.request` about this recovery. */
   filing(recovery: RecoveryId): Promise<StoredEntry | undefined>;
-  /** The `done` entry of act `key.generate` about this key: its birth. */
+  /** The `done` entry of an act of `BIRTHS` about this key: its birth, or its import. */
   birth(key: KeyId): Promise<StoredEntry | undefined>;
   /**
    * The RFC 6962 inclusion proof of an entry in the newest checkpoint's tree; waits until that covers the entry and this

@@ -1,6 +1,6 @@
 import type { ServerForVersion } from '../records/deposit.js';
-import type { GrantId, PrincipalId, RecoveryId } from '../records/ids.js';
-import type { KeySpec, KeyUse } from '../records/keySpecs.js';
+import type { GrantId, ImportId, PrincipalId, RecoveryId } from '../records/ids.js';
+import type { ImportableSpec, KeySpec, KeyUse } from '../records/keySpecs.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import type { Purpose } from '../records/policy.js';
 import type { Held, Opener, Sealed } from '../records/sealed.js';
@@ -113,6 +113,23 @@ export interface TokenVerbs {
     readonly spec: KeySpec;
   }): Promise<Opened<Held<'user-key'>>>;
 
+  /** Makes a one-time RSA-3072 pair to import one key under, as token objects. Returns its DER SubjectPublicKeyInfo. */
+  createImportPair(id: ImportId): Promise<{ readonly publicKey: Uint8Array }>;
+  /** Destroys that pair; does nothing when it is gone. */
+  destroyImportPair(id: ImportId): Promise<void>;
+  /**
+   * Unwraps a private key that was wrapped to an import pair (CKM_RSA_AES_KEY_WRAP, PKCS#11 2.40 section 2.1.21): in flight,
+   * sensitive, extractable for the length of this loan only. And has the same key used once, for something that can be nothing
+   * else: `isClaimed` says whether it is the private half of the public key that is claimed.
+   */
+  unwrapImported(order: {
+    readonly pair: ImportId;
+    readonly wrapped: Sealed<'import'>;
+    readonly spec: ImportableSpec;
+    /** DER SubjectPublicKeyInfo. */
+    readonly claimed: Uint8Array;
+  }): Promise<Opened<{ readonly key: Held<'user-key'>; readonly isClaimed: boolean }>>;
+
   /**
    * Signs each of `data` with `grant:<id>`, in order: digests for mechanisms that have one, messages for EdDSA. `made` is given
    * each signature in its JOSE form (RFC 7518 section 3.4: r || s for ECDSA). When it rejects, those before were made and given.
@@ -148,6 +165,7 @@ export interface TokenAbilities {
 export interface StandingObjects {
   readonly transports: readonly RecoveryId[];
   readonly grants: readonly GrantId[];
+  readonly imports: readonly ImportId[];
 }
 
 export interface RaisedGrant {
@@ -160,6 +178,7 @@ export interface RaisedGrant {
 /** One-time keys and grants that may stand in the token, by the records. */
 export interface RecordedObjects {
   readonly transports: ReadonlySet<RecoveryId>;
+  readonly imports: ReadonlySet<ImportId>;
   /** How each was raised; undefined while that is under way. */
   readonly grants: ReadonlyMap<GrantId, RaisedGrant | undefined>;
 }

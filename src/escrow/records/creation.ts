@@ -1,5 +1,8 @@
 import type { Subject } from '../../log/entry/entry.js';
 
+/** Acts that a key has a deposit by: it is made, or it is taken from outside. */
+export const BIRTHS: ReadonlySet<string> = new Set(['key.generate', 'key.import']);
+
 /** How long an Idempotency-Key stands for what was made under it; what comes with it later is taken for new. */
 export const IDEMPOTENCY_KEY_KEPT_MS = 24 * 60 * 60 * 1000;
 /** The caller's own name for one creation (draft-ietf-httpapi-idempotency-key-header), covered by the request's signature. */

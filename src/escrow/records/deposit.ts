@@ -62,6 +62,8 @@ export interface Deposit {
   readonly use: KeyUse;
   /** DER SubjectPublicKeyInfo; undefined for symmetric keys. */
   readonly publicKey: Uint8Array | undefined;
+  /** True of a key that was imported: who else has it, nobody knows. Not given of one that was born in the token. */
+  readonly bornOutside?: true;
   readonly createdAt: Date;
   /** What the layers of its ciphertexts are tied to. */
   readonly binding: Binding;

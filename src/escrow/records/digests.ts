@@ -109,6 +109,8 @@ function depositAsJson(deposit: Omit<Deposit, 'digest'>): Readonly<Record<string
     spec: deposit.spec,
     use: deposit.use,
     publicKey: deposit.publicKey === undefined ? null : base64url(deposit.publicKey),
+    // absent, not false, in deposits of keys that were born in the token: their digest is what it was
+    ...(deposit.bornOutside === true ? { bornOutside: true } : {}),
     createdAt: deposit.createdAt.toISOString(),
     rule: { ...deposit.rule },
     requesters: deposit.requesters,

@@ -42,6 +42,14 @@ export const ERROR_CODES = {
   'owners-differ': 'The keys are not all of one owner: ask for those of each owner apart.',
   'delivery-not-allowed': 'The rule of this key does not allow its owner a copy.',
   'delivery-key-missing': 'The owner has no delivery key registered.',
+  // import
+  'import-not-allowed': 'No rule allows such a key to be imported.',
+  'imports-too-many': 'There are as many import keys as there may be, of the caller or of all.',
+  'import-key-gone': 'There is no such import key: it was used, is too old, or is for somebody else.',
+  'import-malformed':
+    'What was wrapped does not open with the import key to a whole private key of this specification. The import key is used up.',
+  'import-mismatch':
+    'The private key that was wrapped is not that of the public key that was given. The import key is used up.',
   // recovery
   'recovery-unknown': 'There is no such recovery request.',
   'recovery-ended': 'The recovery request has ended.',

@@ -12,6 +12,8 @@ export type KeyId = Branded<'KeyId'>;
 export type RecoveryId = Branded<'RecoveryId'>;
 /** A grant: the right of one app to use one recovered key. */
 export type GrantId = Branded<'GrantId'>;
+/** A one-time key to import under. */
+export type ImportId = Branded<'ImportId'>;
 /** One act in the log; shared by its attempt and its outcome. */
 export type ActId = Branded<'ActId'>;
 
@@ -19,12 +21,19 @@ export type ActId = Branded<'ActId'>;
 export type RandomBytes = (length: number) => Uint8Array;
 
 const PRINCIPAL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
-const prefixes = { KeyId: 'key', RecoveryId: 'rec', GrantId: 'grant', ActId: 'act' } as const;
+const prefixes = {
+  KeyId: 'key',
+  RecoveryId: 'rec',
+  GrantId: 'grant',
+  ImportId: 'imp',
+  ActId: 'act',
+} as const;
 
 const PATTERNS = {
   KeyId: /^key_[0-9a-f]{32}$/,
   RecoveryId: /^rec_[0-9a-f]{32}$/,
   GrantId: /^grant_[0-9a-f]{32}$/,
+  ImportId: /^imp_[0-9a-f]{32}$/,
   ActId: /^act_[0-9a-f]{32}$/,
 } as const;
 
@@ -33,6 +42,7 @@ export interface Identifiers {
   readonly KeyId: KeyId;
   readonly RecoveryId: RecoveryId;
   readonly GrantId: GrantId;
+  readonly ImportId: ImportId;
   readonly ActId: ActId;
 }
 

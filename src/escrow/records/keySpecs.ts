@@ -25,6 +25,18 @@ export const KEY_SPECS = {
 /** The name of a key specification. */
 export type KeySpec = keyof typeof KEY_SPECS;
 
+/** Those of which a key can come from outside: their public halves prove in the token that it is the right one. */
+export type ImportableSpec = Extract<KeySpec, `rsa-${string}` | `ec-${string}`>;
+
+export const IMPORTABLE_SPECS = [
+  'rsa-2048',
+  'rsa-3072',
+  'rsa-4096',
+  'ec-p256',
+  'ec-p384',
+  'ec-p521',
+] as const satisfies readonly ImportableSpec[];
+
 export const KEY_SPEC_NAMES = Object.keys(KEY_SPECS) as readonly KeySpec[];
 
 /** Whether keys of this specification can be used this way. */

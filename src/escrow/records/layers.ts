@@ -15,6 +15,8 @@ export interface DepositTerms extends Brakes {
   readonly use: KeyUse;
   /** DER SubjectPublicKeyInfo; undefined for symmetric keys. */
   readonly publicKey: Uint8Array | undefined;
+  /** Whether the key was imported, and not born in the token. */
+  readonly bornOutside: boolean;
   readonly requesters: readonly string[];
   readonly quorums: readonly (readonly string[])[];
   /** To whose key each share was encrypted: SHA-256 (hex) of its DER SubjectPublicKeyInfo. */
@@ -30,7 +32,7 @@ export function termsHash(terms: DepositTerms): string {
     spec: terms.spec,
     use: terms.use,
     publicKey: terms.publicKey === undefined ? null : sha256Hex(terms.publicKey),
-    bornOutside: false,
+    bornOutside: terms.bornOutside,
     requesters: terms.requesters,
     delayMs: terms.delayMs,
     ownerMayVeto: terms.ownerMayVeto,
@@ -78,6 +80,7 @@ export function layersOf(deposit: Omit<Deposit, 'digest'>, sealed: PurposeDeposi
   const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, purpose);
   const terms = termsHash({
     ...{ owner, label, spec, use, publicKey, requesters, delayMs, ownerMayVeto },
+    bornOutside: deposit.bornOutside === true,
     ...repliesOf(rest),
     quorums: quorums.map(({ members }) => members),
     recipients: shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient })),

@@ -6,7 +6,7 @@ import type { Purpose } from './policy.js';
  * What a notice is about: a request waits, the delay before an approval is over, a key was used, something was decided or has
  * ended, an attempt was refused.
  */
-export const NOTICE_KINDS = ['asked', 'approval-due', 'used', 'decided', 'refused'] as const;
+export const NOTICE_KINDS = ['asked', 'approval-due', 'used', 'decided', 'refused', 'imported'] as const;
 /** One of {@link NOTICE_KINDS}. */
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 /** A recovery request as a notice tells it. */

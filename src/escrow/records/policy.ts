@@ -92,6 +92,8 @@ export interface Rule {
   readonly requesters: readonly ('depositary' | 'admin' | 'app')[];
   /** Whether an owner may be given a copy of the key at its birth. */
   readonly deliver: boolean;
+  /** Whether such a key may be imported. Not given: it may not, and is born in the token or not at all. */
+  readonly import?: true;
   readonly requests: RequestTerms;
   readonly operate: OperateTerms | undefined;
   readonly release: ReleaseTerms | undefined;

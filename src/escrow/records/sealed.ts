@@ -8,6 +8,7 @@ export type Opener =
   | 'owner' // RSA-OAEP to an owner's delivery key
   | 'server-for' // RSA-OAEP to the server's own key regarding one depositary
   | 'transport' // RSA-OAEP to the one-time key of one recovery request
+  | 'import' // RSA-OAEP of an AES key to a one-time import key, and a private key under that (RFC 5649)
   | 'share-key' // AES-256-GCM under R, the recovery secret of one depositary
   | 'layer-key' // AES-256-GCM under L, one layer of a quorum
   | 'transfer-key'; // AES key wrap with padding under X, the key inside a release (RFC 5649)

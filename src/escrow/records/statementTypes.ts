@@ -14,6 +14,8 @@ export const CONFIRMATION_TYPE = 'escrowd-confirmation+jwt';
 export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
 /** By the token's identity key: what a request asks for, and its one-time key. */
 export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';
+/** By the token's identity key: a one-time key to import under. */
+export const IMPORT_TYPE = 'escrowd-import+jwt';
 /** By the token's identity key: the terms of a grant. */
 export const GRANT_TYPE = 'escrowd-grant+jwt';
 /** By the token's identity key: that a history is complete up to a size of the log. */

@@ -5,11 +5,15 @@ type JsonObject = Readonly<Record<string, Json>>;
 const KEY = 'key_0190f3a4c5d67e8f90a1b2c3d4e5f607';
 const RECOVERY = 'rec_0190f3a4c5d67e8f90a1b2c3d4e5f608';
 const GRANT = 'grant_0190f3a4c5d67e8f90a1b2c3d4e5f609';
+const IMPORT = 'imp_0190f3a4c5d67e8f90a1b2c3d4e5f60b';
 const NOTICE = 'ntc_0190f3a4c5d67e8f90a1b2c3d4e5f60a';
 const HASH = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08';
 /** The SHA-256 of a text, as base64url. */
 const DIGEST = 'n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg';
 const BYTES = 'aGVsbG8';
+/** Of P-256. */
+const SPKI =
+  'MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZuVKYJgcZ8jyFXCmqDUOQzvFTHh0mhSKHUUIVW8UZPTVvwLI0pPbNvWXyVW6KbVxyDyJZyxQGyfH5wKJ-2Ag';
 const JWS = 'eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJkYW5hIn0.c2lnbmF0dXJl';
 const NOTE =
   'log.example.com\n7\nn4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=\n\n— log.example.com c2lnbmF0dXJl\n';
@@ -41,6 +45,7 @@ const BY_NAME: JsonObject = {
   givenUpAt: INSTANT,
   grant: GRANT,
   hash: HASH,
+  import: IMPORT,
   identityKey: { kty: 'EC', crv: 'P-256', x: DIGEST, y: DIGEST },
   id: 'dana',
   key: KEY,
@@ -64,6 +69,8 @@ const BY_NAME: JsonObject = {
   problems: 'has no depositary key',
   profile: 'softhsm-2.6',
   proof: DIGEST,
+  publicKey: BYTES,
+  'importKey.publicKey': SPKI,
   'getConsistency.proof': 'n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=',
   quorums: 'dana',
   reason: 'olga is ill',
@@ -85,6 +92,7 @@ const BY_NAME: JsonObject = {
   transferKey: BYTES,
   validFor: 'P1D',
   warnings: 'no quorum of "mail keys" is complete',
+  wrapped: 'aGVs'.repeat(136),
   wrappedKey: BYTES,
 };
 

@@ -2,6 +2,7 @@ import type { ServerReply } from '../../api/replies.js';
 import { ROUTES } from '../../api/routes.js';
 import { type Route, open } from '../route.js';
 import { grantRoutes } from './grants.js';
+import { importRoutes } from './imports.js';
 import { keyRoutes } from './keys.js';
 import { logRoutes } from './log.js';
 import { notificationRoutes } from './notifications.js';
@@ -22,6 +23,7 @@ export function routesOf(keys: ServerKeys): readonly Route[] {
     serverRoute(keys),
     ...policyRoutes,
     ...keyRoutes,
+    ...importRoutes,
     ...recoveryRoutes,
     ...grantRoutes,
     ...logRoutes,

@@ -1,3 +1,4 @@
+import { BIRTHS } from '../../escrow/records/creation.js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import { type Subject, type Entry, decodeEntry } from '../../log/entry/entry.js';
 import type { LogReader, StoredEntry } from '../../escrow/ports/log.js';
@@ -187,7 +188,7 @@ function isFiling({ act, phase }: Entry): boolean {
 }
 
 function isBirthOf(key: string): (entry: Entry) => boolean {
-  return ({ act, phase, subject }) => act === 'key.generate' && phase === 'done' && subject.key === key;
+  return ({ act, phase, subject }) => BIRTHS.has(act) && phase === 'done' && subject.key === key;
 }
 
 function toEntry({ seq, entry }: EntryRow): StoredEntry {

@@ -1,7 +1,13 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import { quoted } from '../../escrow/records/freeText.js';
-import { type GrantId, type PrincipalId, type RecoveryId, parseId } from '../../escrow/records/ids.js';
+import {
+  type GrantId,
+  type ImportId,
+  type PrincipalId,
+  type RecoveryId,
+  parseId,
+} from '../../escrow/records/ids.js';
 import type { Mechanism } from '../../escrow/records/mechanisms.js';
 import type {
   RaisedGrant,
@@ -85,17 +91,20 @@ async function trustedHalves(parts: OpenParts): Promise<TrustedHalves> {
 function namedIn(found: readonly Found[]): StandingObjects {
   const transports = new Set<RecoveryId>();
   const grants = new Set<GrantId>();
+  const imports = new Set<ImportId>();
   for (const { label } of found) {
     const name = readName(label);
     if (name?.is === 'transport') transports.add(name.id);
     if (name?.is === 'grant') grants.add(name.id);
+    if (name?.is === 'import') imports.add(name.id);
   }
-  return { transports: [...transports], grants: [...grants] };
+  return { transports: [...transports], grants: [...grants], imports: [...imports] };
 }
 
 type Name =
   | { readonly is: 'transport'; readonly id: RecoveryId }
   | { readonly is: 'grant'; readonly id: GrantId }
+  | { readonly is: 'import'; readonly id: ImportId }
   | { readonly is: 'server-for'; readonly id: PrincipalId; readonly version: number | undefined }
   | { readonly is: 'kek' | 'rotating'; readonly kek: string }
   | { readonly is: 'identity' | 'log' | 'anchor' };
@@ -111,6 +120,8 @@ function readName(label: string): Name | undefined {
   if (what === 'kek-rotate') return { is: 'rotating', kek: `kek:${rest}` };
   const recovery = what === 'transport' ? parseId('RecoveryId', rest) : undefined;
   if (recovery !== undefined) return { is: 'transport', id: recovery };
+  const imported = what === 'import' ? parseId('ImportId', rest) : undefined;
+  if (imported !== undefined) return { is: 'import', id: imported };
   const grant = what === 'grant' ? parseId('GrantId', rest) : undefined;
   return grant === undefined ? undefined : { is: 'grant', id: grant };
 }
@@ -142,7 +153,15 @@ class Account {
       case 'server-for':
         return this.#hasPair(session, object, name);
       case 'transport':
-        return this.recorded.transports.has(name.id) && this.#hasTransport(session, object, name.id);
+        return (
+          this.recorded.transports.has(name.id) &&
+          this.#hasOneTimePair(session, object, objectNames.transport(name.id))
+        );
+      case 'import':
+        return (
+          this.recorded.imports.has(name.id) &&
+          this.#hasOneTimePair(session, object, objectNames.importing(name.id))
+        );
       case 'grant':
         return this.#hasGrant(session, object, name.id);
     }
@@ -152,8 +171,7 @@ class Account {
     return this.parts.objects.check.isAsMade(session, handle, name);
   }
 
-  #hasTransport(session: Handle, object: Found, id: RecoveryId): boolean {
-    const name = objectNames.transport(id);
+  #hasOneTimePair(session: Handle, object: Found, name: ObjectName): boolean {
     const isHalfMade = object.in === 'private key' && this.parts.objects.isInTheMaking(name);
     return isHalfMade || this.#isAs(session, object, name);
   }

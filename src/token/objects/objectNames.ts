@@ -1,5 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import type { GrantId, PrincipalId, RecoveryId } from '../../escrow/records/ids.js';
+import type { GrantId, ImportId, PrincipalId, RecoveryId } from '../../escrow/records/ids.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
 import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
 import type { ServerForVersion } from '../../escrow/records/deposit.js';
@@ -14,7 +14,7 @@ import {
 import { type OperateKind, isOperate, readKekLabel, rotatingLabel } from '../profile/keks.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenProfile } from '../profile/profile.js';
-import { grantKey, unwrappingPair } from '../profile/templates.js';
+import { grantKey, importPair, unwrappingPair } from '../profile/templates.js';
 
 /** What a template depends on, in one kind of token. */
 export interface Making {
@@ -115,6 +115,11 @@ export const objectNames = {
   serverFor: (id: PrincipalId, version: ServerForVersion) => unwrapping(serverForLabel(id, version)),
   transport: (id: RecoveryId) => unwrapping(`transport:${id}`),
   transportPublic: (id: RecoveryId) => named(pkcs11.CKO_PUBLIC_KEY, `transport:${id}`, [], {}),
+  importing: (id: ImportId): ObjectName => ({
+    ...named(pkcs11.CKO_PRIVATE_KEY, `import:${id}`, [], BORN_HERE),
+    made: ({ mechanisms }) => importPair(`import:${id}`, mechanisms.oneTime()).privateKey,
+  }),
+  importingPublic: (id: ImportId) => named(pkcs11.CKO_PUBLIC_KEY, `import:${id}`, [], {}),
   grant: (id: GrantId, spec: KeySpec) => named(grantClass(spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
   /** The same as it was raised; `mechanisms` are the numbers of those that it allows. */
   raised: (

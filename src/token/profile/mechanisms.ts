@@ -46,6 +46,11 @@ export class Mechanisms {
     return { oaep: this.number('rsaOaep'), gcm: this.number('aesGcm') };
   }
 
+  /** The same, and what unwraps a key that is imported. */
+  oneTime(): { readonly oaep: number; readonly gcm: number; readonly kwp: number } {
+    return { ...this.opening(), kwp: this.number('keyWrapWithPadding') };
+  }
+
   /** ECDH (PKCS#11 2.40 section 2.3.8) with the point of the other side; the key is the end of the x coordinate, CKD_NULL. */
   ecdh(point: Buffer): CkMechanism {
     const CKD_NULL = 1;

@@ -33,6 +33,27 @@ export function unwrappingPair(
   label: string | undefined,
   { oaep, gcm }: { readonly oaep: number; readonly gcm: number },
 ): PairTemplate {
+  return pairThatUnwraps(label, oaep, opening(gcm));
+}
+
+/** `import:<id>` (daemon); without a label, a pair in flight. What the private half unwraps can unwrap one key, and nothing else. */
+export function importPair(
+  label: string | undefined,
+  { oaep, kwp }: { readonly oaep: number; readonly kwp: number },
+): PairTemplate {
+  return pairThatUnwraps(label, oaep, forcedOnImport(kwp));
+}
+
+/** A pair that is made on demand and used up: by its label, `import:<id>` or `transport:<recovery>`. */
+export function oneTimePair(
+  label: string,
+  mechanisms: { readonly oaep: number; readonly gcm: number; readonly kwp: number },
+): PairTemplate {
+  return label.startsWith('import:') ? importPair(label, mechanisms) : unwrappingPair(label, mechanisms);
+}
+
+/** What the private half insists on when it unwraps is `forced`. */
+function pairThatUnwraps(label: string | undefined, oaep: number, forced: Template): PairTemplate {
   const where = label === undefined ? IN_FLIGHT : inToken(label);
   return {
     publicKey: fixed(
@@ -51,7 +72,7 @@ export function unwrappingPair(
       ...extractable(false),
       ...only(PRIVATE_USES, 'unwrap'),
       ...allowing(oaep),
-      ...nested(pkcs11.CKA_UNWRAP_TEMPLATE, opening(gcm)),
+      ...nested(pkcs11.CKA_UNWRAP_TEMPLATE, forced),
     ),
   };
 }
@@ -126,6 +147,26 @@ export function opening(gcm: number): Template {
     ...only(SECRET_USES, 'decrypt'),
     ...allowing(gcm),
   );
+}
+
+/** X of an import, as the private half of an {@link importPair} insists on. */
+function forcedOnImport(kwp: number): Template {
+  return fixed(
+    ...SECRET_AES,
+    ...IN_FLIGHT,
+    ...GUARDED,
+    ...extractable(false),
+    ...only(SECRET_USES, 'unwrap'),
+    ...allowing(kwp),
+  );
+}
+
+/**
+ * X of an import as it is unwrapped: what comes out of it is hidden as well. That cannot be forced, since no token takes a
+ * template within a template: whoever has the PIN at this moment can leave it out, and read what is imported.
+ */
+export function importingKey(kwp: number): Template {
+  return [...nested(pkcs11.CKA_UNWRAP_TEMPLATE, GUARDED), ...forcedOnImport(kwp)];
 }
 
 /** X: wraps one user key. To a depositary it goes out under a trusted key only; an owner's key is not trusted. */

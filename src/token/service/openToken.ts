@@ -25,6 +25,7 @@ import { findLongLived, findSlot, importSpki, logIn, objectsWrong, requirePinned
 import { standingObjects } from '../objects/oneTimeObjects.js';
 import { enrolledDepositaries, ServerPairs } from '../objects/depositaries.js';
 import { depositVerbs } from '../verbs/deposit.js';
+import { importVerbs } from '../verbs/importing.js';
 import { operateVerbs } from '../verbs/operate.js';
 import { recoveryVerbs } from '../verbs/recovery.js';
 import type { OpenParts } from '../objects/openParts.js';
@@ -332,6 +333,9 @@ const FAMILIES: {
   raiseGrant: recoveryVerbs,
   destroyGrant: recoveryVerbs,
   unwrapForRelease: recoveryVerbs,
+  createImportPair: importVerbs,
+  destroyImportPair: importVerbs,
+  unwrapImported: importVerbs,
   sign: operateVerbs,
   decrypt: operateVerbs,
   attest: operateVerbs,

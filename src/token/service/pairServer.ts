@@ -7,7 +7,7 @@ import { type LoadedModule, loadModule } from '../cryptoki/module.js';
 import type { PairTokenLocation } from '../objects/pairMaker.js';
 import { closeSession, openSession } from '../cryptoki/sessions.js';
 import { findSlot, logIn } from './findLongLived.js';
-import { unwrappingPair } from '../profile/templates.js';
+import { oneTimePair } from '../profile/templates.js';
 
 /** Makes unwrapping pairs that stay in the token: the other side of a `PairMaker`. */
 export class PairServer {
@@ -31,7 +31,7 @@ export class PairServer {
   async make(label: string): Promise<number> {
     const { profile } = this.location;
     const mechanisms = new Mechanisms(profile);
-    const asked = new Dialect(profile).pair(unwrappingPair(label, mechanisms.opening()));
+    const asked = new Dialect(profile).pair(oneTimePair(label, mechanisms.oneTime()));
     const mechanism = mechanisms.plain('rsaKeyPairGen');
     try {
       this.#destroyLast(label);

@@ -101,6 +101,8 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     keptRelease: (id) => facts.keptRelease(id),
     due: facts.due,
     runningGrantIds: () => facts.runningGrantIds(),
+    importPair: (id) => facts.importPair(id),
+    importPairIds: () => facts.importPairIds(),
     openAttempts: () => facts.openAttempts(),
     birth: (key) => facts.birth(key),
     lastUsedMs: () => undefined,

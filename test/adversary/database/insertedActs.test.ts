@@ -39,6 +39,12 @@ const use: Said = {
 const changing = {
   'policy.apply': { outcome: { version: 2, policyHash: DIGEST } },
   'key.generate': { subject: { key: 'key_2' } },
+  'key.import': { subject: { key: 'key_2' }, detail: { import: 'imp_1' } },
+  'import.prepare': {
+    detail: { import: 'imp_2', expiresAt: TIME },
+    outcome: { import: 'imp_2', expiresAt: TIME },
+  },
+  'import.expire': { detail: { import: 'imp_1' }, outcome: { import: 'imp_1' } },
   'recovery.request': filed('rec_new'),
   'recovery.approve': {
     subject: { recovery: 'rec_open' },

@@ -74,6 +74,7 @@ export function seen(facts: LogState): string {
     requests: ['rec_open', 'rec_vetoed', 'rec_new'].map((id) => facts.request(id)),
     grants: ['grant_1', 'grant_2'].map((id) => facts.grant(id)),
     births: ['key_1', 'key_2'].map((id) => facts.birth(id)),
+    imports: ['imp_1', 'imp_2'].map((id) => facts.importPair(id)),
   };
   return JSON.stringify(of, (_name, value: unknown) =>
     types.isMap(value) || types.isSet(value) ? [...(value as Iterable<unknown>)] : value,
@@ -83,6 +84,7 @@ export function seen(facts: LogState): string {
 const HAPPENED: readonly (readonly [Act, Said])[] = [
   ['policy.apply', { outcome: { version: 1, policyHash: DIGEST } }],
   ['key.generate', { subject: { key: 'key_1' } }],
+  ['import.prepare', { outcome: { import: 'imp_1', expiresAt: TIME }, detail: { import: 'imp_1' } }],
   ...['rec_active', 'rec_vetoed', 'rec_open'].map((id) => ['recovery.request', filed(id)] as const),
   ['recovery.activate', activated('rec_active', 'grant_1')],
   ['recovery.veto', { subject: { recovery: 'rec_vetoed' }, actor: 'olga' }],

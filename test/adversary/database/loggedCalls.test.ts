@@ -87,6 +87,8 @@ const unasked = (facts: LogFacts): LogFacts => ({
   keptRelease: (id) => facts.keptRelease(id),
   due: facts.due,
   runningGrantIds: () => facts.runningGrantIds(),
+  importPair: (id) => facts.importPair(id),
+  importPairIds: () => facts.importPairIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
   lastUsedMs: () => undefined,

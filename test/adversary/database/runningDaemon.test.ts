@@ -261,6 +261,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
           ...{ keptRelease: none, due: new LogState().due },
           ...{ openRequestIds: nobody },
           ...{ runningGrantIds: nobody, openAttempts: nobody },
+          ...{ importPair: () => undefined, importPairIds: nobody },
         },
         through: () => Promise.resolve(),
         caughtUp: () => Promise.resolve(),

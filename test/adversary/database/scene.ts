@@ -236,6 +236,8 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
     keptRelease: (id) => logged.keptRelease(id),
     due: logged.due,
     runningGrantIds: () => logged.runningGrantIds(),
+    importPair: (id) => logged.importPair(id),
+    importPairIds: () => logged.importPairIds(),
     openAttempts: () => logged.openAttempts(),
     grant: (id) => logged.grant(id),
     birth: (key) => deposits.get(key)?.digest,

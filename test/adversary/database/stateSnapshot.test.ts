@@ -298,12 +298,12 @@ describe('a state that the identity key has signed, of entries that are not here
     [
       'more than there are',
       0,
-      /the newest checkpoint in the database is over 14 entries, and there was one over 16/,
+      /the newest checkpoint in the database is over 16 entries, and there was one over 18/,
     ],
     [
       'others than there are',
       2,
-      /the first 16 of the 18 entries in the database are not those whose state was signed/,
+      /the first 18 of the 20 entries in the database are not those whose state was signed/,
     ],
   ])('%s', async (_what, more, found) => {
     const { database } = await started();

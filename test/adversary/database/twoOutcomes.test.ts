@@ -95,6 +95,8 @@ const believing: Asks = (facts) => ({
   keptRelease: (id) => facts.keptRelease(id),
   due: facts.due,
   runningGrantIds: () => facts.runningGrantIds(),
+  importPair: (id) => facts.importPair(id),
+  importPairIds: () => facts.importPairIds(),
   openAttempts: () => facts.openAttempts(),
   birth: (key) => facts.birth(key),
   lastUsedMs: () => undefined,

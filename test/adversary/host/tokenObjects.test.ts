@@ -101,7 +101,7 @@ async function raise(): Promise<GrantId> {
   return id;
 }
 
-const recorded = (): Promise<RecordedObjects> => Promise.resolve({ transports, grants });
+const recorded = (): Promise<RecordedObjects> => Promise.resolve({ transports, grants, imports: new Set() });
 const look = (): Promise<readonly UnaccountedObject[]> => token.unaccounted(recorded);
 
 const KWP = 0x210a;
@@ -418,6 +418,7 @@ test('one that is in the making is accounted for by what announces it, and not w
   await withObjects(make, async () => {
     const announced = {
       transports: new Set([...transports, pair]),
+      imports: new Set<never>(),
       grants: new Map([...grants, [id, undefined] as const]),
     };
     expect(await token.unaccounted(() => Promise.resolve(announced))).toEqual([]);
@@ -451,6 +452,7 @@ describe.each(FOUND)('$object', ({ make, told, by }) => {
           pins.labels.add('server-for:mallory:v1');
           const all = {
             transports: new Set([...transports, NOBODYS_REQUEST]),
+            imports: new Set<never>(),
             grants: new Map([...grants, [NOBODYS_GRANT, SIGNS] as const]),
           };
           expect(await token.unaccounted(() => Promise.resolve(all))).toEqual([]);

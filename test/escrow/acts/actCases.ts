@@ -7,7 +7,9 @@ import type { SymbolicWorld } from '../symbolicWorld.js';
 
 /** What stands in the records and in the token. */
 function records({ deposits, recoveries, grants, device }: SymbolicWorld): string {
-  const objects = [device.grants, device.transports, device.serversFor].map((set) => [...set].sort());
+  const objects = [device.grants, device.transports, device.imports, device.serversFor].map((set) =>
+    [...set].sort(),
+  );
   return JSON.stringify([[...deposits], [...recoveries], [...grants], objects]);
 }
 
@@ -56,7 +58,7 @@ export async function expectDone(
 ): Promise<readonly [Entry, Entry]> {
   const { entries, verbs } = await during(world, act, call);
   const lent: readonly string[] = MEANS[act];
-  const ends = ['destroyTransport', 'destroyGrant'];
+  const ends = ['destroyTransport', 'destroyGrant', 'destroyImportPair'];
   expect(verbs.filter((verb) => !lent.includes(verb) && !ends.includes(verb))).toEqual([]);
   expect(entries).toMatchObject([{ phase: 'attempted' }, { phase: 'done' }]);
   const [attempted, done, ...others] = entries;

@@ -240,6 +240,8 @@ describe('the database decides nothing about intents', () => {
       keptRelease: (id) => facts.keptRelease(id),
       due: facts.due,
       runningGrantIds: () => facts.runningGrantIds(),
+      importPair: (id) => facts.importPair(id),
+      importPairIds: () => facts.importPairIds(),
       openAttempts: () => facts.openAttempts(),
       birth: (key) => facts.birth(key),
       lastUsedMs: () => undefined,

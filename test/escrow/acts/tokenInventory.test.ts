@@ -16,7 +16,7 @@ function askedToken(found: readonly UnaccountedObject[] = []): {
 } {
   const asked: RecordedObjects[] = [];
   const unaccounted: Token['unaccounted'] = async (records) => {
-    asked.push(await records({ transports: [], grants: [] }));
+    asked.push(await records({ transports: [], grants: [], imports: [] }));
     return found;
   };
   return { token: { unaccounted }, asked };
@@ -78,9 +78,10 @@ test('what another daemon makes is accounted for from its attempt on, and no mor
   expect(asked).toEqual([
     {
       transports: new Set([id('rec', '1'), id('rec', '2')]),
+      imports: new Set(),
       grants: new Map([[id('grant', '1'), undefined]]),
     },
-    { transports: new Set(), grants: new Map() },
+    { transports: new Set(), grants: new Map(), imports: new Set() },
   ]);
 });
 
@@ -96,7 +97,7 @@ test('the log is followed to its head when the list of the token was made, so th
   const token: Pick<Token, 'unaccounted'> = {
     unaccounted: async (records) => {
       order.push('listed');
-      await records({ transports: [], grants: [] });
+      await records({ transports: [], grants: [], imports: [] });
       return [];
     },
   };
@@ -125,6 +126,7 @@ test('no row accounts for an object, and none takes away what accounts for one',
     {
       transports: new Set([pending.id]),
       grants: new Map([[grant.id, { spec: grant.spec, uses, mechanisms }]]),
+      imports: new Set(),
     },
   ]);
 });

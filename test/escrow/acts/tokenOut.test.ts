@@ -130,7 +130,7 @@ test('acts that end something, and none else but those of records, need nothing 
   expect(needless.sort()).toEqual(
     [
       ...Object.keys(ENDS),
-      ...['grant.exhaust', 'log.loss', 'notification.redeliver', 'policy.apply'],
+      ...['grant.exhaust', 'import.expire', 'log.loss', 'notification.redeliver', 'policy.apply'],
       ...['recovery.confirm', 'recovery.forget', 'recovery.intend', 'recovery.remind'],
     ].sort(),
   );

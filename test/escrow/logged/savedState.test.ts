@@ -21,6 +21,7 @@ import {
   statementOf,
 } from '../../adversary/database/scene.js';
 import { policyApplied } from '../loggedEntries.js';
+import type { Said } from '../../adversary/database/loggedActs.js';
 import { activated, entriesOf, filed, TIME } from '../../adversary/database/loggedActs.js';
 import { LIMITS_MS } from '../../support/limits.js';
 
@@ -70,6 +71,11 @@ async function life(): Promise<readonly Uint8Array[]> {
     ...entriesOf('key.generate', { subject: { key: 'key_i' }, request: requestWith('one') }),
     ...entriesOf('recovery.request', { ...filed('rec_i'), request: requestWith('two') }).slice(0, 1),
     ...entriesOf('grant.sign', { ...use, request: requestWith('three') }),
+    // import keys: one that stands, one that was used, one that is over, and one that is made now
+    ...['imp_1', 'imp_2', 'imp_3'].flatMap((id) => entriesOf('import.prepare', preparing(id))),
+    ...entriesOf('key.import', { subject: { key: 'key_k' }, detail: { import: 'imp_2' } }),
+    ...entriesOf('import.expire', { detail: { import: 'imp_3' }, outcome: { import: 'imp_3' } }),
+    ...entriesOf('import.prepare', preparing('imp_4')).slice(0, 1),
     // begun, and not ended
     ...entriesOf('key.generate', { subject: { key: 'key_j' }, detail: { quorums: [['dana']] } }).slice(0, 1),
     ...entriesOf('recovery.request', filed('rec_s')),
@@ -88,6 +94,12 @@ async function life(): Promise<readonly Uint8Array[]> {
       outcome: { releasableAt: TIME },
     }).slice(0, 1),
   ];
+}
+
+/** An import key that is made. */
+function preparing(id: string): Said {
+  const detail = { import: id, expiresAt: TIME };
+  return { detail, outcome: detail };
 }
 
 /** A request as it is signed, with this Idempotency-Key. */
@@ -185,9 +197,10 @@ it('a state that was saved after any entry goes on as the one that took them all
     }
   }
   expect(everDue).toEqual([true, true, true, true, true, true]);
-  const { requests, grants, attempts, policy, calls, creations, deposits } = whole.save();
+  const { requests, grants, attempts, policy, calls, creations, deposits, importPairs } = whole.save();
   expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([3, 2, 3, 2]);
   expect([deposits.groups.size, deposits.open.size]).toEqual([2, 1]);
+  expect([...importPairs.keys()]).toEqual(['imp_1']);
   expect([calls.recent.size + calls.before.size > 0, creations.byName.size, creations.open.size]).toEqual([
     true,
     2,

@@ -63,6 +63,16 @@ describe('who is told', () => {
       ],
     ],
     [
+      'an import, of whoever it was: the owner',
+      entry('key.import', 'done', { subject: { key, owner: 'owner' }, actor: 'admin-1' }),
+      ['owner owner imported done'],
+    ],
+    [
+      'a refused import for somebody else: that one',
+      entry('key.import', 'denied', { subject: { owner: 'owner' }, actor: 'other-owner' }),
+      ['owner owner refused forbidden'],
+    ],
+    [
       'an approval of several: nobody',
       entry('recovery.approve', 'done', { detail: { status: 'pending' } }),
       [],

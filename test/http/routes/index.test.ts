@@ -22,6 +22,8 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'GET /v1/policy/warnings': ['policy.read', 'admin', 'depositary', 'owner', 'app', 'auditor'],
   'GET /v1/policy/history': ['policy.read', 'admin', 'auditor'],
   'POST /v1/keys': ['key.generate', 'admin', 'owner'],
+  'POST /v1/imports': ['import.prepare', 'admin', 'owner'],
+  'POST /v1/imports/:import/key': ['key.import', 'admin', 'owner'],
   'GET /v1/keys': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
   'GET /v1/keys/:key': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
   'GET /v1/coverage': ['key.read', 'admin', 'auditor', 'owner'],
@@ -103,6 +105,7 @@ describe.each(Object.entries(OPEN_TO))('%s', (name, [act, ...roles]) => {
     .replace(':key', KEY)
     .replace(':recovery', RECOVERY)
     .replace(':grant', GRANT)
+    .replace(':import', `imp_${'1'.repeat(32)}`)
     .replace('*tile', '000');
   // what nobody may ask: who gets in is told so, who does not is not even heard
   const target = method === 'GET' ? `${filled}?unknown=1` : filled;

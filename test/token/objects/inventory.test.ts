@@ -43,9 +43,9 @@ describe.each([
         const recovery = newRecovery();
         await token.lend(['createTransport'], (lent) => lent.createTransport(recovery));
         const grants = await grantsOfAll(token, alice);
-        const records: RecordedObjects = { transports: new Set([recovery]), grants };
+        const records: RecordedObjects = { transports: new Set([recovery]), grants, imports: new Set() };
         expect(await token.unaccounted(() => Promise.resolve(records))).toEqual([]);
-        const none: RecordedObjects = { transports: new Set(), grants: new Map() };
+        const none: RecordedObjects = { transports: new Set(), grants: new Map(), imports: new Set() };
         const strays = await token.unaccounted(() => Promise.resolve(none));
         expect(strays).toHaveLength(1 + grants.size);
         await token.lend(['destroyTransport', 'destroyGrant'], async (lent) => {

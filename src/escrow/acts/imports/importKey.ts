@@ -1,0 +1,124 @@
+import type { Call, Escrow } from '../../escrow.js';
+import { actorOf } from '../../escrow.js';
+import { CameToNothing, type Recorded } from '../../ledger/act.js';
+import type { LentFor } from '../../ledger/means.js';
+import type { ImportPairFacts } from '../../logged/logFacts.js';
+import type { Deposit } from '../../records/deposit.js';
+import { sha256Hex } from '../../records/digests.js';
+import { EscrowError } from '../../records/errors.js';
+import type { ImportId } from '../../records/ids.js';
+import { type ImportableSpec, KEY_SPECS } from '../../records/keySpecs.js';
+import type { Sealed } from '../../records/sealed.js';
+import { type DepositPlan, type KeyOrder, planAsDetail, planDeposit, unlessPolicyChanges } from '../deposits/planDeposit.js';
+import { depositAsDetail, sealDeposit } from '../deposits/sealDeposit.js';
+import { madeBefore } from '../generateKey.js';
+import { keyFree, repeatOf } from '../idempotency.js';
+
+/** Which key is imported, for whom, and under which pair. */
+export interface ImportOrder extends KeyOrder {
+  readonly pair: ImportId;
+  readonly spec: ImportableSpec;
+  /** DER SubjectPublicKeyInfo of the key that this is to be, in the spelling that keys have here. */
+  readonly publicKey: Uint8Array;
+  /** RSA-OAEP of an AES-256 key to the pair, and the private key (PKCS#8) under that (CKM_RSA_AES_KEY_WRAP). */
+  readonly wrapped: Sealed<'import'>;
+}
+
+/**
+ * Takes a private key from outside and deposits it, in one act: it is unwrapped in the token and proven there to be the one that
+ * is claimed, before anything of it is recorded; then it is deposited as a key that is generated, by the same rules, and is for ever
+ * said to be born outside. Administrators may import keys for anyone, owners for themselves, where the rule allows it at all.
+ * The import pair is used up by the attempt, whatever comes of it. Asked again with the same Idempotency-Key, it answers
+ * with the key that was imported.
+ *
+ * @throws EscrowError what `planDeposit` throws, `import-not-allowed`, `import-key-gone`, `idempotency-key-reused`,
+ *   `idempotency-in-progress`: each before anything is used up; `import-malformed`, `import-mismatch`, `token-unavailable`,
+ *   `log-unavailable`.
+ */
+export function importKey(escrow: Escrow, call: Call, order: ImportOrder): Promise<Recorded<Deposit>> {
+  return escrow.ledger.perform({
+    act: 'key.import',
+    actor: actorOf(call),
+    decide: async (about) => {
+      about({ owner: order.owner });
+      const repeats = await repeatOf(escrow, call, ({ key }) => madeBefore(escrow, call, key));
+      if (repeats !== undefined) return { repeats };
+      const plan = await planDeposit(escrow, call, order);
+      if (plan.rule.import !== true) throw new EscrowError('import-not-allowed');
+      await escrow.followed.caughtUp();
+      const now = escrow.clock.now();
+      const checkPair = (pair: ImportPairFacts | undefined): void => {
+        const isUsable = pair?.by === call.caller.id && now.getTime() < pair.expiresAtMs;
+        if (!isUsable) throw new EscrowError('import-key-gone');
+      };
+      checkPair(escrow.followed.facts.importPair(order.pair));
+      about({ key: plan.key });
+      return {
+        detail: {
+          ...planAsDetail(order, plan),
+          import: order.pair,
+          bornOutside: true,
+          publicKey: sha256Hex(order.publicKey),
+        },
+        claims: keyFree(escrow, call),
+        holds: (asOf) => {
+          unlessPolicyChanges(asOf);
+          checkPair(asOf.imports?.pair);
+        },
+        plan,
+      };
+    },
+    run: async (lent, plan) => {
+      const obsolete = { importPair: order.pair };
+      try {
+        const deposit = await takeIn(escrow, lent, order, plan);
+        return {
+          detail: depositAsDetail(deposit),
+          digest: deposit.digest,
+          changes: [{ change: 'deposit-created', deposit }],
+          answer: deposit,
+          obsolete,
+        };
+      } catch (error) {
+        const why =
+          error instanceof EscrowError ? error : new EscrowError('internal', undefined, { cause: error });
+        throw new CameToNothing(why, { detail: {}, changes: [], obsolete });
+      }
+    },
+  });
+}
+
+async function takeIn(
+  escrow: Escrow,
+  lent: LentFor<'key.import'>,
+  order: ImportOrder,
+  plan: DepositPlan,
+): Promise<Deposit> {
+  const { pair, wrapped, spec, publicKey } = order;
+  const unwrapped = await lent.unwrapImported({ pair, wrapped, spec, claimed: publicKey });
+  if (!('opened' in unwrapped)) throw new EscrowError('import-malformed');
+  const { key, isClaimed } = unwrapped.opened;
+  if (!isClaimed) throw new EscrowError('import-mismatch');
+  const user = { key, publicKey, born: 'outside' } as const;
+  const checked: LentFor<'key.import'> = {
+    ...lent,
+    wrapUnderKek: async (...given) => {
+      const made = await lent.wrapUnderKek(...given);
+      if (!isWhole(spec, made.sealed.length)) throw new EscrowError('import-malformed');
+      return made;
+    },
+  };
+  return sealDeposit(escrow, checked, { order, plan, user });
+}
+
+/**
+ * Whether so many bytes under a KEK can be a private key of this specification. A token takes RSA keys of three primes and writes
+ * two of them, or leaves numbers out: what came back would be no key. With two primes all numbers together have nine halves of the
+ * length of the modulus (RFC 8017 appendix A.1.2).
+ */
+function isWhole(spec: ImportableSpec, wrappedBytes: number): boolean {
+  const row = KEY_SPECS[spec];
+  if (!('modulusBits' in row)) return true;
+  const usual = (row.modulusBits * 9) / 16 + 80;
+  return wrappedBytes >= usual - 64 && wrappedBytes <= usual + 32;
+}
