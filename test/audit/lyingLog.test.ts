@@ -117,7 +117,56 @@ describe('a key that was not deposited as the policy has it is found:', () => {
     });
   };
 
+  /** The golden log, whose key is said to have been imported, with this in the attempt. */
+  const importedWith = async (detail: Entry['detail']): Promise<readonly Entry[]> => {
+    const request1 = await request(people.olga, 2, '/v1/imports/imp_1/key', { ik: 'order 1' });
+    const entry = entryAt(ordered());
+    return entries
+      .with(ordered(), {
+        ...entry,
+        act: 'key.import',
+        request: request1,
+        detail: { ...entry.detail, ...detail },
+      })
+      .with(made(), { ...entryAt(made()), act: 'key.import' });
+  };
+
   areFound([
+    [
+      'a key made in the token that is said to be born outside',
+      {
+        reason: /said to be born outside/,
+        tell: () => withDetail(ordered(), { bornOutside: true }),
+      },
+    ],
+    [
+      'an imported key that is not said to be one',
+      {
+        reason: /not said to be born outside/,
+        tell: () => importedWith({ import: 'imp_1', publicKey: 'ab'.repeat(32) }),
+      },
+    ],
+    [
+      'an imported key of which nobody says which public key it is',
+      {
+        reason: /not of which public key/,
+        tell: () => importedWith({ import: 'imp_1', bornOutside: true }),
+      },
+    ],
+    [
+      'an imported key that its rule does not let be',
+      {
+        reason: /imported that all does not let be/,
+        tell: () => importedWith({ import: 'imp_1', bornOutside: true, publicKey: 'ab'.repeat(32) }),
+      },
+    ],
+    [
+      'an imported key by a request to another import key',
+      {
+        reason: /request/,
+        tell: () => importedWith({ import: 'imp_2', bornOutside: true, publicKey: 'ab'.repeat(32) }),
+      },
+    ],
     [
       'a quorum that the rule does not give',
       {

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
@@ -24,9 +25,11 @@ import { chance } from '../support/chance.js';
 import { query } from '../support/postgres.js';
 import { openRaw } from '../support/rawToken.js';
 import type { System } from '../support/system.js';
-import { makeSystem } from '../support/system.js';
+import { makeSystem, RULES } from '../support/system.js';
 import { toOperate } from './recoveries.js';
 import { databaseOf } from './records.js';
+import { importOne } from '../../src/client/import/importOne.js';
+import { readImportable } from '../../src/client/import/privateKey.js';
 import { entriesFrom, expectLogHolds } from './wholeLog.js';
 import { letPass, until } from '../support/waiting.js';
 import { freshBytes } from '../support/fresh.js';
@@ -102,6 +105,41 @@ test('a kill at any instant of a generation leaves key, deposit and record, or n
   const interrupted = outcomes('key.generate', 'failed');
   expect(new Set(interrupted.map(({ error }) => error))).toEqual(new Set(['interrupted']));
   expect(isEnough()).toBe(true);
+});
+
+test('a kill at any instant of an import leaves key, deposit and record, or nothing, and no import key that was used', async () => {
+  await system.applyRules(RULES.map((rule) => ({ ...(rule as object), import: true })));
+  const before = outcomes('key.generate', 'done').length;
+  const acknowledged = new Map<string, string>();
+  const cutShort = (): readonly Entry[] =>
+    ['key.import', 'import.prepare'].flatMap((act) => outcomes(act, 'failed'));
+  const isEnough = (): boolean => cutShort().length >= KILLS / 12;
+  for (const killedAfterMs of instants(Math.ceil(KILLS / 3), isEnough)) {
+    await whileKilled(2 * killedAfterMs, async () => {
+      const { key, digest } = await importKey();
+      acknowledged.set(key, digest);
+    });
+    await expectLogHolds(system);
+    await readOn();
+
+    const deposits = new Map(
+      (await all<KeyReply>('keys'))
+        .filter(({ bornOutside }) => bornOutside === true)
+        .map(({ key, digest }) => [key, digest]),
+    );
+    const done = outcomes('key.import', 'done').map(({ subject, digest }) => [subject.key, digest] as const);
+    expect(deposits).toEqual(new Map(done));
+    expect([...acknowledged].filter(([key, digest]) => deposits.get(key) !== digest)).toEqual([]);
+    expect(withoutOutcome()).toEqual([]);
+  }
+  expect(isEnough()).toBe(true);
+  expect(outcomes('key.generate', 'done')).toHaveLength(before);
+
+  const used = new Set(outcomes('key.import', 'attempted').map(({ detail }) => detail['import']));
+  const unused = outcomes('import.prepare', 'done').filter(({ detail }) => !used.has(detail['import']));
+  const imports = (): readonly string[] => labelsInToken().filter((label) => label.includes(' import:'));
+  // of each that was not used both halves stand, until it is too old
+  await until(() => imports().length === 2 * unused.length);
 });
 
 test('a kill at any instant of a request leaves the request with its one-time key, or nothing', async () => {
@@ -256,11 +294,28 @@ test('at last the token holds what the ceremony made, and nothing else', async (
   await expectLogHolds(system);
   await until(() => labelsInToken().every((label) => !/(grant|transport):/.test(label)));
   await daemon.stop('SIGTERM');
+  // import keys that nobody has used stand until they are too old
+  const left = labelsInToken().filter((label) => !label.includes(' import:'));
   // Of the log's anchor the one before is kept as well.
-  const [first, ...others] = labelsInToken();
+  const [first, ...others] = left;
   expect(first).toBe('0 anchor:log');
   expect(others[0] === first ? others : [first, ...others]).toEqual(atFirst);
 });
+
+/** By the administrators in turn, each of whom may have so many import keys. */
+async function importKey(): Promise<KeyReply> {
+  importers.push(importers.shift() ?? 'admin-1');
+  const [by = 'admin-1'] = importers;
+  const { pins } = system.identity(by);
+  const der = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({
+    format: 'der',
+    type: 'pkcs8',
+  });
+  const key = await readImportable(der, () => Promise.resolve(undefined));
+  const basis = { client: system.client(by), pins, now: () => new Date() };
+  return (await importOne(basis, key, { owner: 'owner', use: 'sign' })).result;
+}
+const importers: ('admin-1' | 'admin-2' | 'owner')[] = ['admin-1', 'admin-2', 'owner'];
 
 async function generate(): Promise<KeyReply> {
   const order = { owner: 'owner', spec: 'ec-p256', use: 'sign' } as const;

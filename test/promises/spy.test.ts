@@ -1,3 +1,4 @@
+import { constants, createCipheriv, generateKeyPairSync, publicEncrypt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -23,9 +24,10 @@ import { openDeposit, openOaep, partsOfUser, tokenKeys, unwrapPadded } from '../
 import type { SpyLog } from '../support/spyLog.js';
 import { readSpyLog } from '../support/spyLog.js';
 import type { System } from '../support/system.js';
-import { DEPOSITARIES, makeSystem } from '../support/system.js';
+import { DEPOSITARIES, makeSystem, RULES } from '../support/system.js';
 import type { Secrets } from '../support/windows.js';
 import { WindowSearch } from '../support/windows.js';
+import { freshBytes } from '../support/fresh.js';
 import { LIMITS_MS } from '../support/limits.js';
 
 jest.setTimeout(LIMITS_MS.system);
@@ -37,6 +39,8 @@ jest.setTimeout(LIMITS_MS.system);
  */
 let system: System;
 let life: Life;
+/** A key that was imported, and what it came under. */
+let imported: { readonly key: string; readonly der: Buffer; readonly x: Buffer; readonly wrapped: Buffer };
 let spyFile: string;
 let spying: LoadedModule;
 let spied: SpyLog;
@@ -66,6 +70,7 @@ beforeAll(async () => {
     },
   });
   life = await liveThrough(system);
+  imported = await importOneKey();
   spied = readSpyLog(spyFile);
   dump = await dumpDatabase(system);
   token = tokenKeys(system.hsm);
@@ -75,7 +80,13 @@ beforeAll(async () => {
     ),
   );
   opened = dump.deposits.flatMap((deposit) => openDeposit(deposit, people, token));
-  secrets = new Map([...token.secrets, ...secretsOf(opened), ...(await transferKeys())]);
+  secrets = new Map([
+    ...token.secrets,
+    ...secretsOf(opened),
+    ...(await transferKeys()),
+    ...partsOfUser(`imported ${imported.key}`, imported.der),
+    ['X of the import', imported.x],
+  ]);
 });
 
 afterAll(async () => {
@@ -85,7 +96,8 @@ afterAll(async () => {
 
 test('the secrets looked for are the real ones: what was released is what the deposits hold', () => {
   expect(opened.map(({ purpose }) => purpose).sort()).toEqual(
-    ['operate', 'operate', 'operate', 'release', 'release'].sort(),
+    // of the imported key as well
+    ['operate', 'operate', 'operate', 'operate', 'release', 'release'].sort(),
   );
   for (const release of life.releases) {
     const users = opened.filter(({ key }) => key === release.key).map(({ user }) => user.toString('hex'));
@@ -102,6 +114,17 @@ test('the secrets looked for are the real ones: what was released is what the de
   }
   const distinct = new Set(opened.flatMap(({ r, l }) => [...r.values(), ...l.values()].map(String)));
   expect(distinct.size).toBe(opened.length * 2 * DEPOSITARIES.length);
+});
+
+test('what was imported is what is deposited, and it crossed wrapped alone', () => {
+  const [deposit, ...others] = opened.filter(({ key }) => key === imported.key);
+  expect(others).toEqual([]);
+  const parts = partsOfUser('', imported.der);
+  expect(parts.size).toBeGreaterThan(0);
+  expect(partsOfUser('', deposit?.user ?? Buffer.alloc(0)).get('d of ')).toEqual(parts.get('d of '));
+  const crossed = new Set(spied.buffers.map(({ bytes }) => bytes.toString('hex')));
+  expect(crossed).toContain(hex(imported.wrapped.subarray(0, 384)));
+  expect(crossed).toContain(hex(imported.wrapped.subarray(384)));
 });
 
 test('every buffer that crosses the PKCS#11 interface is read, in and out', () => {
@@ -214,6 +237,29 @@ test('the search of text finds a part of a secret in hexadecimal, base64 and bas
     expect(hidden(text)).toEqual([expect.stringMatching(/^R of /)]);
   }
 });
+
+/** As a client of somebody's own imports it, who knows what it is wrapped under. */
+async function importOneKey(): Promise<typeof imported> {
+  await system.applyRules(RULES.map((rule) => ({ ...(rule as object), import: true })));
+  const client = system.client('admin-1');
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const der = privateKey.export({ format: 'der', type: 'pkcs8' });
+  const { result: pair } = await client.prepareImport({ validFor: 'PT5M' });
+  const x = freshBytes(32);
+  const cipher = createCipheriv('id-aes256-wrap-pad', x, Buffer.from('a65959a6', 'hex'));
+  const key = { key: Buffer.from(pair.publicKey, 'base64url'), format: 'der', type: 'spki' } as const;
+  const wrapped = Buffer.concat([
+    publicEncrypt({ ...key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' }, x),
+    cipher.update(der),
+    cipher.final(),
+  ]);
+  const { result } = await client.importKey(pair.import, {
+    ...{ owner: 'owner', spec: 'ec-p256', use: 'sign' },
+    publicKey: publicKey.export({ format: 'der', type: 'spki' }).toString('base64url'),
+    wrapped: wrapped.toString('base64url'),
+  });
+  return { key: result.key, der, x, wrapped };
+}
 
 /** OpenSC's, which writes down every call to the module that PKCS11SPY names. */
 function findSpy(): string {
