@@ -9,7 +9,13 @@ import { EscrowError } from '../../records/errors.js';
 import type { ImportId } from '../../records/ids.js';
 import { type ImportableSpec, KEY_SPECS } from '../../records/keySpecs.js';
 import type { Sealed } from '../../records/sealed.js';
-import { type DepositPlan, type KeyOrder, planAsDetail, planDeposit, unlessPolicyChanges } from '../deposits/planDeposit.js';
+import {
+  type DepositPlan,
+  type KeyOrder,
+  planAsDetail,
+  planDeposit,
+  unlessPolicyChanges,
+} from '../deposits/planDeposit.js';
 import { depositAsDetail, sealDeposit } from '../deposits/sealDeposit.js';
 import { madeBefore } from '../generateKey.js';
 import { keyFree, repeatOf } from '../idempotency.js';
@@ -31,7 +37,7 @@ export interface ImportOrder extends KeyOrder {
  * The import pair is used up by the attempt, whatever comes of it. Asked again with the same Idempotency-Key, it answers
  * with the key that was imported.
  *
- * @throws EscrowError what `planDeposit` throws, `import-not-allowed`, `import-key-gone`, `idempotency-key-reused`,
+ * @throws EscrowError what `planDeposit` throws, `import-not-allowed`, `import-key-gone`, `busy` (a policy is being put in force), `idempotency-key-reused`,
  *   `idempotency-in-progress`: each before anything is used up; `import-malformed`, `import-mismatch`, `token-unavailable`,
  *   `log-unavailable`.
  */
