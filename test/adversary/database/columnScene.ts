@@ -1,3 +1,6 @@
+import { importOne } from '../../../src/client/import/importOne.js';
+import { readImportable } from '../../../src/client/import/privateKey.js';
+import { rsaPair } from '../../support/rsaPairs.js';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -55,6 +58,16 @@ export const OTHER_ORDER_KEY = 'order-two';
 
 const message = Buffer.from('an invoice').toString('base64url');
 
+/** An RSA key of the owner that was born outside. */
+async function imported(system: System): Promise<KeyReply> {
+  const file = rsaPair(2048).privateKey.export({ format: 'der', type: 'pkcs8' });
+  const key = await readImportable(file, () => Promise.resolve(undefined));
+  const { pins } = system.identity('owner');
+  const basis = { client: system.client('owner'), pins, now: () => new Date() };
+  const wanted = { owner: 'owner', use: 'decrypt', label: 'to decrypt' } as const;
+  return (await importOne(basis, key, wanted)).result;
+}
+
 /** Takes some ten seconds. */
 export async function makeColumnScene(): Promise<ColumnScene> {
   const { log, lines } = keptLog();
@@ -63,16 +76,15 @@ export async function makeColumnScene(): Promise<ColumnScene> {
     config: () => ({ requests: { contentionMs: 200 }, housekeepingMs: 3_600_000 }),
     operatorLog: log,
   });
-  await system.applyRules(RULES);
+  await system.applyRules(RULES.map((rule) => ({ ...(rule as object), import: true })));
   const owner = await ownerOf(system);
   const passwords = JSON.parse(
     readFileSync(join(system.directory, 'postgres', 'passwords.json'), 'utf8'),
   ) as { daemon: string };
   const daemon = { ...owner, user: daemonRole, password: passwords.daemon };
-  const make = async (spec: 'ec-p256' | 'rsa-2048', use: 'sign' | 'decrypt'): Promise<KeyReply> =>
-    (await system.client('owner').generateKey({ owner: 'owner', spec, use, label: `to ${use}` })).result;
-  const signing = await make('ec-p256', 'sign');
-  const decrypting = await make('rsa-2048', 'decrypt');
+  const generated = { owner: 'owner', spec: 'ec-p256', use: 'sign', label: 'to sign' } as const;
+  const { result: signing } = await system.client('owner').generateKey(generated);
+  const decrypting = await imported(system);
   const { grant: live } = await granted(system, signing, { maxUses: 90 });
   const { grant: unread } = await granted(system, signing, { maxUses: 90 });
   const { grant: usedUp } = await granted(system, signing, { maxUses: 1 });
