@@ -48,6 +48,7 @@ export async function writeArchive(
   const filled = async (): Promise<Manifest> => {
     try {
       const rest = await fill(async (name, content) => {
+        if (!PATH.test(name)) throw new BackupError(`a file of a backup cannot be called ${name}`);
         files.push({ path: name, bytes: content.length, sha256: sha256(content) });
         await put(name, content);
       });
@@ -65,7 +66,7 @@ export async function writeArchive(
     return await writeWhole(path, 0o600, async (file) => {
       const bytes = encrypter === undefined ? archive : await encrypted(encrypter, archive);
       const write = async (): Promise<void> => {
-        for await (const chunk of bytes as AsyncIterable<Buffer>) await file.write(chunk);
+        for await (const chunk of bytes as AsyncIterable<Buffer>) await file.appendFile(chunk);
       };
       const [made, written] = await Promise.allSettled([filled(), write()]);
       if (made.status === 'rejected') {

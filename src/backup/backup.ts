@@ -56,7 +56,8 @@ export async function makeBackup(
         softHsmConfiguration === undefined
           ? []
           : await readTokenFiles(await tokensIn(softHsmConfiguration), config.token.label);
-      const source = { config, configFile, packageDirectory, softHsmConfiguration };
+      const isTokenIncluded = softHsmConfiguration !== undefined;
+      const source = { config, configFile, packageDirectory, isTokenIncluded };
       const { rows, checkpoint } = await copyDatabase(
         database,
         async (migrations) => {
@@ -66,7 +67,7 @@ export async function makeBackup(
             madeAt: order.now.toISOString(),
             origin: config.origin,
             migrations: [...migrations],
-            token: { label: config.token.label, included: softHsmConfiguration !== undefined },
+            token: { label: config.token.label, included: isTokenIncluded },
           };
           await add('about.json', Buffer.from(`${JSON.stringify(about, null, 2)}\n`));
           for (const { path, content } of files) await told(`token/${path}`, content);

@@ -27,8 +27,8 @@ export interface ConfigurationSource {
   readonly config: Config;
   readonly configFile: string;
   readonly packageDirectory: string;
-  /** The configuration of SoftHSM, where its token is in the backup too; else the restored one names no token. */
-  readonly softHsmConfiguration: string | undefined;
+  /** Whether the token is in the backup too; else the restored configuration names none. */
+  readonly isTokenIncluded: boolean;
 }
 
 /**
@@ -41,7 +41,7 @@ export async function copyConfiguration(
   source: ConfigurationSource,
   add: AddFile,
 ): Promise<readonly string[]> {
-  const { configFile, softHsmConfiguration } = source;
+  const { configFile, isTokenIncluded } = source;
   const document = parseDocument((await contentOf(configFile)).toString('utf8'));
   const files = namedFiles(source);
   for (const { member, path, name, isSecret } of files) {
@@ -52,23 +52,11 @@ export async function copyConfiguration(
   document.setIn(['database', 'directory'], CLUSTER);
   if (document.hasIn(['notifications', 'file', 'path']))
     document.setIn(['notifications', 'file', 'path'], 'notices.ndjson');
-  if (softHsmConfiguration === undefined) {
-    // who restores it says which token it is for: in a drill it must not be the one in use
-    document.deleteIn(['token', 'label']);
-  } else {
-    await add(`configuration/${SOFTHSM_CONFIGURATION}`, await contentOf(softHsmConfiguration));
-    document.setIn(['token', 'environment', 'SOFTHSM2_CONF'], `./${SOFTHSM_CONFIGURATION}`);
-  }
+  // who restores it says which token it is for: in a drill it must not be the one in use
+  if (!isTokenIncluded) document.deleteIn(['token', 'label']);
+  else document.setIn(['token', 'environment', 'SOFTHSM2_CONF'], `./${SOFTHSM_CONFIGURATION}`);
   await add(`configuration/${CONFIGURATION}`, Buffer.from(document.toString()));
   return files.flatMap(({ name, isSecret }) => (isSecret === true ? [name] : []));
-}
-
-/** SoftHSM's configuration with its tokens in another directory: an absolute path. */
-export function withTokensIn(configuration: string, tokens: string): string {
-  return configuration.replace(
-    /^[ \t]*directories\.tokendir[ \t]*=.*$/m,
-    () => `directories.tokendir = ${tokens}`,
-  );
 }
 
 function namedFiles({ config, configFile, packageDirectory }: ConfigurationSource): readonly NamedFile[] {

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { mkdtemp, readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,13 +10,15 @@ import { ConfigError } from '../daemon/config.js';
 import { CopyRefused } from '../postgres/databaseCopy.js';
 import { ClusterError } from '../privatePostgres/errors.js';
 import { messageOf } from '../system/errors.js';
+import { writeNewFile } from '../system/files.js';
 import { CeremonyRefused } from '../token/ceremony/ceremonySession.js';
 import { obtainPin } from '../token/ceremony/pins.js';
 import { versionLine } from '../version.js';
 import { makeBackup } from './backup.js';
 import { drill } from './drill.js';
 import { BackupError } from './faults.js';
-import { removeAll, restoreBackup, type Restored } from './restore.js';
+import { removeAll, restoreBackup, type RestoreOrder, type Restored } from './restore.js';
+import { Undo } from './undo.js';
 
 const packageDirectory = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const environment = process.env;
@@ -33,6 +35,7 @@ interface RestoreOptions {
   readonly identity?: string;
   readonly drill?: boolean;
   readonly userPinFile?: string;
+  readonly profile?: string;
   readonly json?: boolean;
 }
 
@@ -52,6 +55,10 @@ function backupCommand(): Command {
     )
     .requiredOption('--to <file>', 'the backup to make; nothing is written over')
     .option('--recipient <age1...>', 'encrypt it to this age recipient; may stand several times', collect)
+    .option(
+      '--profile <file>',
+      'for a drill: the token profile, when it is not one of those that come with escrowd',
+    )
     .option('--json', 'print as JSON')
     .addHelpText(
       'after',
@@ -116,15 +123,19 @@ function restoreCommand(): Command {
 }
 
 async function restoreTo(backup: string, directory: string, options: RestoreOptions): Promise<void> {
-  const restored = await restore(backup, resolve(directory), options, serverOf());
-  const { about, manifest, configFile } = restored;
+  const undo = new Undo();
+  untilEnded(undo);
+  const restored = await restore(backup, resolve(directory), options, { server: serverOf(), undo });
+  const { about, manifest, configFile, lost } = restored;
   if (options.json === true) {
-    print(JSON.stringify({ restored: dirname(configFile), about, secrets: manifest.secrets }, null, 2));
+    print(JSON.stringify({ restored: dirname(configFile), about, secrets: manifest.secrets, lost }, null, 2));
     return;
   }
   print(
     `Restored ${counts(manifest.rows)} of ${about.origin}, as of ${about.madeAt}, to ${dirname(configFile)}.`,
   );
+  if (lost.length > 0)
+    print(`Of ${lost.length} keys there is no deposit as it was logged: ${lost.join(', ')}.`);
   if (!about.token.included)
     print(
       `The token is not in the backup (its label was "${about.token.label}"): name one in token.label of ${configFile}. ` +
@@ -138,11 +149,19 @@ async function restoreTo(backup: string, directory: string, options: RestoreOpti
 }
 
 async function tryBackup(backup: string, options: RestoreOptions): Promise<void> {
-  const pin = await obtainPin('user', options.userPinFile);
   const scratch = await mkdtemp(join(tmpdir(), 'escrowd-drill-'));
+  const undo = new Undo();
+  const removing = new Undo();
+  const place = join(scratch, 'restored');
+  removing.add(() => rm(scratch, { recursive: true, force: true }));
+  removing.add(() => removeAll(place));
+  removing.add(() => undo.run());
+  untilEnded(removing);
   try {
-    const restored = await restore(backup, scratch, options, undefined);
-    const report = await drill(restored, pin, { packageDirectory, environment });
+    const restored = await restore(backup, place, options, { server: undefined, undo });
+    const pinFile = resolve(options.userPinFile ?? (await typedPin(scratch)));
+    const { profile } = options;
+    const report = await drill(restored, { pinFile, profile, packageDirectory, environment, undo });
     const { about } = restored;
     if (options.json === true) print(JSON.stringify({ about, ...report }, null, 2));
     else {
@@ -150,7 +169,7 @@ async function tryBackup(backup: string, options: RestoreOptions): Promise<void>
         `The backup of ${about.origin}, as of ${about.madeAt}, starts: the token proved itself, and the log of`,
       );
       print(
-        `${report.entries} entries holds against its checkpoint and what the token remembers. ${report.keys} keys are deposited.`,
+        `${report.entries} entries holds against its checkpoint and what the token remembers. ${report.keys} keys are deposited, as logged.`,
       );
       if (report.missing.length > 0)
         print(
@@ -159,23 +178,41 @@ async function tryBackup(backup: string, options: RestoreOptions): Promise<void>
       print('next: nothing; the scratch copy is removed. Recovering a key needs its depositaries as well.');
     }
   } finally {
-    pin.fill(0);
-    await removeAll(scratch);
+    await removing.run();
   }
+}
+
+/** A PIN that was typed is in a file as long as the drill lasts: the daemon reads it there. */
+async function typedPin(scratch: string): Promise<string> {
+  const pin = await obtainPin('user', undefined);
+  const file = join(scratch, 'user.pin');
+  await writeNewFile(file, pin, 0o600);
+  pin.fill(0);
+  return file;
+}
+
+/** A program that is told to end takes back first what it has begun. */
+function untilEnded(undo: Undo): void {
+  const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+  for (const [signal, code] of Object.entries(signals))
+    process.once(signal, () => {
+      tell('ended: what was begun is taken back');
+      void undo.run().finally(() => process.exit(code));
+    });
 }
 
 async function restore(
   backup: string,
   to: string,
   { identity }: RestoreOptions,
-  server: { readonly ownerUrl: string; readonly daemonUrl: string } | undefined,
+  more: Pick<RestoreOrder, 'server' | 'undo'>,
 ): Promise<Restored> {
   const identities = identity === undefined ? [] : await readIdentities(identity);
   return restoreBackup({
     from: resolve(backup),
     identities,
     to,
-    server,
+    ...more,
     packageDirectory,
     environment,
     tell,

@@ -1,18 +1,19 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 import { startPrivateCluster } from '../daemon/privateCluster.js';
 import type { ClusterConnections } from '../privatePostgres/connections.js';
 import { readPaths } from '../privatePostgres/paths.js';
-import { messageOf } from '../system/errors.js';
-import { replaceFile, writeNewFile } from '../system/files.js';
+import { codeOf, messageOf } from '../system/errors.js';
+import { writeNewFile } from '../system/files.js';
 import { readArchive } from './archive.js';
 import { progress } from './progress.js';
-import { CLUSTER, CONFIGURATION, SOFTHSM_CONFIGURATION, withTokensIn } from './configuration.js';
+import { CLUSTER, CONFIGURATION, SOFTHSM_CONFIGURATION } from './configuration.js';
 import { type DatabaseFilling, fillDatabase } from '../postgres/databaseCopy.js';
 import { BackupError } from './faults.js';
 import { type About, type Manifest, parseAbout } from './manifest.js';
-import { writeTokenFile } from './tokenFiles.js';
+import { configurationFor, writeTokenFile } from './tokenFiles.js';
+import type { Undo } from './undo.js';
 
 export interface RestoreOrder {
   readonly from: string;
@@ -25,6 +26,8 @@ export interface RestoreOrder {
   readonly packageDirectory: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly tell: (line: string) => void;
+  /** Gets what takes all of it back, should the program be ended before this is done. */
+  readonly undo: Undo;
 }
 
 /** What was restored. */
@@ -32,34 +35,38 @@ export interface Restored {
   readonly about: About;
   readonly manifest: Manifest;
   readonly configFile: string;
+  /** Keys that the log says were born, and of which no deposit is there as it was logged. */
+  readonly lost: readonly string[];
 }
 
 const TOKENS = 'tokens';
 
 /**
  * Restores a backup into a directory of its own, which holds all that it needs but the secrets: nothing outside of it is touched, but
- * the server that was named. The configuration comes last, when everything was found to be what the manifest says: without it
- * nothing starts.
+ * the server that was named. The daemon's configuration comes last, when everything was found to be what the manifest says: without
+ * it nothing starts.
  *
- * @throws BackupError, ClusterError: the directory is then as it was, and the server's database empty.
+ * @throws BackupError, CopyRefused, ClusterError: the directory is then as it was, and no row in the server's database.
  */
 export async function restoreBackup(order: RestoreOrder): Promise<Restored> {
-  const { to } = order;
-  await requireEmpty(to);
-  const undo: (() => Promise<unknown>)[] = [() => removeAll(to)];
+  const { to, undo } = order;
+  const isThere = await isOwnAndEmpty(to);
+  await mkdir(to, { recursive: true, mode: 0o700 });
+  let isDone = false;
+  undo.add(async () => {
+    if (!isDone) await removeAll(to, isThere);
+  });
   try {
-    await mkdir(to, { recursive: true, mode: 0o700 });
-    const restored = await fill(order, undo);
-    undo.shift();
+    const restored = await fill(order);
+    isDone = true;
     return restored;
   } finally {
-    for (const step of undo.reverse()) await step().catch(() => undefined);
+    await undo.run();
   }
 }
 
-/** `undo` gets what is to be done in the end, last first; the first of it only when it fails. */
-async function fill(order: RestoreOrder, undo: (() => Promise<unknown>)[]): Promise<Restored> {
-  const { from, identities, to, tell } = order;
+async function fill(order: RestoreOrder): Promise<Restored> {
+  const { from, identities, to, tell, undo } = order;
   let about: About | undefined;
   let filling: DatabaseFilling | undefined;
   const count = progress(tell);
@@ -68,9 +75,9 @@ async function fill(order: RestoreOrder, undo: (() => Promise<unknown>)[]): Prom
     if (about === undefined) {
       if (path !== 'about.json') throw new BackupError(`${from} does not begin with what it is of`);
       about = parseAbout(content);
-      const { owner, daemon } = await database(order, undo);
+      const { owner, daemon } = await database(order);
       const opened = await fillDatabase(owner, daemon, about.migrations);
-      undo.push(() => opened.close());
+      undo.add(() => opened.close());
       filling = opened;
       return;
     }
@@ -84,47 +91,71 @@ async function fill(order: RestoreOrder, undo: (() => Promise<unknown>)[]): Prom
     }
   });
   if (about === undefined || filling === undefined) throw new BackupError(`${from} is empty`);
+  const { included } = about.token;
+  if (included) configuration.set(SOFTHSM_CONFIGURATION, Buffer.from(configurationFor(join(to, TOKENS))));
+  const last = await writeConfiguration(to, configuration);
+  const lost = await filling.lostKeys();
   await filling.commit(manifest.rows);
-  await writeConfiguration(to, configuration);
-  return { about, manifest, configFile: join(to, CONFIGURATION) };
+  await last();
+  return { about, manifest, configFile: join(to, CONFIGURATION), lost };
 }
 
-async function database(
-  { to, server, packageDirectory, environment, tell }: RestoreOrder,
-  undo: (() => Promise<unknown>)[],
-): Promise<ClusterConnections | { readonly owner: string; readonly daemon: string }> {
+async function database({
+  to,
+  server,
+  packageDirectory,
+  environment,
+  tell,
+  undo,
+}: RestoreOrder): Promise<ClusterConnections | { readonly owner: string; readonly daemon: string }> {
   if (server !== undefined) return { owner: server.ownerUrl, daemon: server.daemonUrl };
   const log = { info: tell, warn: tell };
   const config = { database: { directory: join(to, CLUSTER), waitMs: 0 }, searchPath: environment['PATH'] };
   const cluster = await startPrivateCluster(config, packageDirectory, log, ({ cause }) => {
     tell(`the database was lost: ${messageOf(cause)}`);
   });
-  undo.push(() => cluster.stop());
+  undo.add(() => cluster.stop());
   return cluster;
 }
 
-/** The daemon's configuration last. */
-async function writeConfiguration(to: string, files: ReadonlyMap<string, Buffer>): Promise<void> {
-  for (const [name, content] of files) {
-    if (name === CONFIGURATION) continue;
-    const isOfToken = name === SOFTHSM_CONFIGURATION;
-    const text = isOfToken ? withTokensIn(content.toString('utf8'), join(to, TOKENS)) : content;
-    await writeNewFile(join(to, name), text, 0o600);
-  }
+/** All but the daemon's configuration; that is written when what this resolves with is called, and only gets its name then. */
+async function writeConfiguration(
+  to: string,
+  files: ReadonlyMap<string, Buffer>,
+): Promise<() => Promise<void>> {
   const last = files.get(CONFIGURATION);
   if (last === undefined) throw new BackupError('the backup holds no configuration');
-  await replaceFile(join(to, CONFIGURATION), last, 0o600);
+  for (const [name, content] of files)
+    if (name !== CONFIGURATION) await writeNewFile(join(to, name), content, 0o600);
+  const draft = join(to, `${CONFIGURATION}.restored`);
+  await writeNewFile(draft, last, 0o600);
+  return () => rename(draft, join(to, CONFIGURATION));
 }
 
-async function requireEmpty(directory: string): Promise<void> {
-  const found = await readdir(directory).catch(() => []);
+/** Whether there is a directory already: an empty one, which nobody else can write. Throws {@link BackupError}. */
+async function isOwnAndEmpty(directory: string): Promise<boolean> {
+  let found: readonly string[];
+  try {
+    found = await readdir(directory);
+  } catch (cause) {
+    if (codeOf(cause) === 'ENOENT') return false;
+    throw new BackupError(`${directory} cannot be restored into: ${messageOf(cause)}`, { cause });
+  }
   if (found.length > 0)
     throw new BackupError(`${directory} is not empty: a backup is restored into a directory of its own`);
+  const { uid, mode } = await stat(directory);
+  if (uid !== (process.getuid?.() ?? uid) || (mode & 0o022) !== 0)
+    throw new BackupError(
+      `${directory} can be written by others: a backup is restored into a directory of its own`,
+    );
+  return true;
 }
 
-/** Also what of the cluster lies elsewhere, where the server's user can reach it. */
-export async function removeAll(directory: string): Promise<void> {
+/** Also what of the cluster lies elsewhere, where the server's user can reach it; the directory itself, unless it `stays`. */
+export async function removeAll(directory: string, stays = false): Promise<void> {
   const paths = await readPaths(join(directory, CLUSTER)).catch(() => undefined);
   if (paths !== undefined) await rm(paths.home, { recursive: true, force: true });
-  await rm(directory, { recursive: true, force: true });
+  if (!stays) return rm(directory, { recursive: true, force: true });
+  for (const name of await readdir(directory))
+    await rm(join(directory, name), { recursive: true, force: true });
 }

@@ -13,6 +13,8 @@ export interface TokenFile {
   readonly content: Uint8Array;
 }
 
+/** What SoftHSM keeps of a token; whatever else lies there is somebody else's. */
+const OWN = /^(generation|[A-Za-z0-9-]+\.(object|lock))$/;
 /** A token that is used writes objects now and then; between that it is read twice and found the same. */
 const TRIES = 40;
 const REST_MS = 250;
@@ -44,16 +46,25 @@ export async function tokensIn(configuration: string): Promise<string> {
   const text = await readFile(configuration, 'utf8').catch((cause: unknown) => {
     throw new BackupError(`the configuration of SoftHSM, ${configuration}, cannot be read`, { cause });
   });
-  const value = (name: string): string | undefined =>
-    new RegExp(`^[ \\t]*${name.replace('.', '\\.')}[ \\t]*=[ \\t]*(.*?)[ \\t]*$`, 'm').exec(text)?.[1];
-  const tokens = value('directories.tokendir');
+  const values = (name: string): readonly string[] =>
+    [
+      ...text.matchAll(new RegExp(`^[ \\t]*${name.replace('.', '\\.')}[ \\t]*=[ \\t]*(.*?)[ \\t]*$`, 'gm')),
+    ].map(([, value = '']) => value);
+  const [tokens, ...others] = values('directories.tokendir');
+  if (others.length > 0) throw new BackupError(`${configuration} names several places of tokens`);
   if (tokens === undefined || tokens === '')
     throw new BackupError(`${configuration} does not say where the tokens are (directories.tokendir)`);
-  if ((value('objectstore.backend') ?? 'file') !== 'file')
+  if (values('objectstore.backend').some((kind) => kind !== 'file'))
     throw new BackupError(
       `the tokens of ${configuration} are not kept in files (objectstore.backend): back them up as what keeps them says`,
     );
   return tokens;
+}
+
+/** A configuration of SoftHSM, all of it, for tokens in this directory: an absolute path. */
+export function configurationFor(tokens: string): string {
+  const lines = [`directories.tokendir = ${tokens}`, 'objectstore.backend = file', 'log.level = ERROR'];
+  return [...lines, 'slots.removable = false', ''].join('\n');
 }
 
 /** Writes a file of a token below `tokens`. */
@@ -83,7 +94,7 @@ async function directoryOf(tokens: string, label: string): Promise<string> {
 /** Undefined when a file went away meanwhile. */
 async function readAll(tokens: string, directory: string): Promise<readonly TokenFile[] | undefined> {
   try {
-    const names = (await readdir(join(tokens, directory))).sort();
+    const names = (await readdir(join(tokens, directory))).filter((name) => OWN.test(name)).sort();
     return await Promise.all(
       names.map(async (name) => {
         const path = join(directory, name);

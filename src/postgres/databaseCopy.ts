@@ -3,6 +3,8 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 
 import { clientConfig, type Connection, roleOf } from './connection.js';
 import { migrate } from './schema/migrate.js';
+import { rights } from './schema/rights.js';
+import { lostKeys } from './lostKeys.js';
 import { messageOf } from '../system/errors.js';
 
 /** A copy cannot be made, or not be put into this database. The message is for the operator. */
@@ -23,6 +25,9 @@ const CONNECT_MS = 10_000;
 const MIGRATE_MS = 60_000;
 /** What migrating makes by itself. */
 const OF_MIGRATIONS = 'knex_migrations';
+const OWN_TABLES: ReadonlySet<string> = new Set(
+  Object.keys(rights).filter((name) => !name.startsWith(OF_MIGRATIONS)),
+);
 
 /**
  * Copies every table as one transaction sees them all (REPEATABLE READ), while others go on writing: rows in COPY's binary
@@ -57,6 +62,8 @@ export async function copyDatabase(
 export interface DatabaseFilling {
   /** The next piece of a table. */
   add(table: string, piece: Uint8Array): Promise<void>;
+  /** The keys of which there is no deposit as it was logged at their birth. */
+  lostKeys(): Promise<readonly string[]>;
   /** Makes it durable, when each table has as many rows as it should. Throws {@link CopyRefused}. */
   commit(rows: Readonly<Record<string, number>>): Promise<void>;
   /** Leaves the database as it was found, unless it was committed. */
@@ -73,6 +80,7 @@ export async function fillDatabase(
   daemon: Connection,
   migrations: readonly string[],
 ): Promise<DatabaseFilling> {
+  await onClient(owner, 'escrowd restore', requireEmpty);
   await migrate(owner, roleOf(daemon), MIGRATE_MS).catch((cause: unknown) => {
     throw new CopyRefused(`the schema of the database cannot be made: ${messageOf(cause)}`, { cause });
   });
@@ -80,16 +88,29 @@ export async function fillDatabase(
   try {
     requireSameSchema(await migrationsOf(client), migrations);
     await client.query('begin');
-    const { rows: heads } = await client.query<{ size: string }>(
-      'select size from log_head where id = 1 for update',
-    );
-    if (heads[0]?.size !== '0')
-      throw new CopyRefused('the database holds a log already: a backup is restored into an empty one');
+    await requireNoLog(client, 'for update');
     return await beginFilling(client);
   } catch (error) {
     await client.end();
     throw faultOf(error);
   }
+}
+
+/** Before anything is made there: the database may be another's, or one that is in use. Throws {@link CopyRefused}. */
+async function requireEmpty(client: Client): Promise<void> {
+  const { rows } = await client.query<{ name: string }>(
+    'select tablename as name from pg_tables where schemaname = current_schema()',
+  );
+  const other = rows.find(({ name }) => !OWN_TABLES.has(name) && !name.startsWith(OF_MIGRATIONS));
+  if (other !== undefined)
+    throw new CopyRefused(`the database holds ${other.name}, which is not escrowd's: it is not an empty one`);
+  if (rows.some(({ name }) => name === 'log_head')) await requireNoLog(client, '');
+}
+
+async function requireNoLog(client: Client, lock: '' | 'for update'): Promise<void> {
+  const { rows } = await client.query<{ size: string }>(`select size from log_head where id = 1 ${lock}`);
+  if (rows[0]?.size === '0') return;
+  throw new CopyRefused('the database holds a log already: a backup is restored into an empty one');
 }
 
 async function beginFilling(client: Client): Promise<DatabaseFilling> {
@@ -140,6 +161,12 @@ async function beginFilling(client: Client): Promise<DatabaseFilling> {
         throw faultOf(error);
       });
     },
+    lostKeys: async () => {
+      await end().catch((error: unknown) => {
+        throw faultOf(error);
+      });
+      return lostKeys(client);
+    },
     commit: async (rows) => {
       await end().catch((error: unknown) => {
         throw faultOf(error);
@@ -176,7 +203,7 @@ async function tablesOf(client: Client): Promise<readonly Table[]> {
      from pg_tables t join information_schema.columns c on c.table_schema = t.schemaname and c.table_name = t.tablename
      where t.schemaname = current_schema() and c.is_generated = 'NEVER' group by t.tablename order by 1`,
   );
-  return rows.filter(({ name }) => !name.startsWith(OF_MIGRATIONS));
+  return rows.filter(({ name }) => OWN_TABLES.has(name));
 }
 
 async function migrationsOf(client: Client): Promise<readonly string[]> {

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { once } from 'node:events';
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -20,6 +21,8 @@ import { readArchive, writeArchive } from '../../src/backup/archive.js';
 import { makeBackup } from '../../src/backup/backup.js';
 import { BackupError } from '../../src/backup/faults.js';
 import { removeAll, restoreBackup } from '../../src/backup/restore.js';
+import { Undo } from '../../src/backup/undo.js';
+import { migrate } from '../../src/postgres/schema/migrate.js';
 import { startCluster } from '../../src/privatePostgres/cluster.js';
 import type { KeyReply } from '../../src/api/replies.js';
 import { expectLogHolds } from '../promises/wholeLog.js';
@@ -34,6 +37,7 @@ import { programOf } from '../support/runTs.js';
 import { schemaDigest } from '../support/unusedDatabase.js';
 import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import { makeSystem, startDaemonAt, type System } from '../support/system.js';
+import { until } from '../support/waiting.js';
 
 jest.setTimeout(LIMITS_MS.system);
 
@@ -51,7 +55,7 @@ const place = (): string => join(directory, `place-${(made += 1)}`);
 
 beforeAll(async () => {
   const port = await freePort();
-  system = await makeSystem({ port, config: withProfileFile });
+  system = await makeSystem({ port });
   key = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
   directory = mkdtempSync(join(tmpdir(), 'escrowd-backup-'));
   backup = place();
@@ -61,14 +65,6 @@ afterAll(async () => {
   await system.remove();
   rmSync(directory, { recursive: true });
 });
-
-/** Where a program that is not this process finds it as well. */
-function withProfileFile({
-  place: { label, environment },
-}: System['hsm']): Readonly<Record<string, unknown>> {
-  const files = { pinFile: 'user.pin', record: 'record.json' };
-  return { token: { profile: SOFTHSM_PROFILE_FILE, label, environment, ...files, selfTest: 'quick' } };
-}
 
 const PARTS = { packageDirectory: process.cwd(), tell: (): void => undefined };
 
@@ -93,6 +89,7 @@ function restore(
     to,
     server: undefined,
     environment,
+    undo: new Undo(),
     ...more,
   });
 }
@@ -118,6 +115,8 @@ function treeOf(top: string): Readonly<Record<string, string>> {
     }),
   );
 }
+
+const pinFile = (): readonly string[] => ['--user-pin-file', join(system.directory, 'user.pin')];
 
 /** Where the tokens of the system are. */
 function liveTokens(): string {
@@ -225,7 +224,7 @@ describe('the database of a backup', () => {
     // a module that is SoftHSM's by no name: what is in an HSM is copied by its vendor's tools
     const module = join(directory, 'vendor.so');
     copyFileSync(modulePath(), module);
-    config.token = { ...config.token, module };
+    config.token = { ...config.token, module, profile: SOFTHSM_PROFILE_FILE };
     const configFile = join(system.directory, 'vendor.yaml');
     writeFileSync(configFile, stringify(config), { mode: 0o600 });
     const from = place();
@@ -237,6 +236,52 @@ describe('the database of a backup', () => {
     const restored = await restore(to, { from, server: roles() });
     const there = parse(readFileSync(restored.configFile, 'utf8')) as { token: Record<string, unknown> };
     expect(there.token['label']).toBeUndefined();
+    expect(there.token['profile']).toBe('./profile.yaml');
+    expect(readFileSync(join(to, 'profile.yaml'), 'utf8')).toBe(readFileSync(SOFTHSM_PROFILE_FILE, 'utf8'));
+  });
+
+  it('is not put where there are tables of others, which stay as they are', async () => {
+    await server.empty();
+    await query(server.owner, 'create table customers as select 1 as id');
+    await expect(restore(place(), { server: roles() })).rejects.toThrow(
+      /holds customers, which is not escrowd's/,
+    );
+    const tables = await query(server.owner, `select tablename from pg_tables where schemaname = 'public'`);
+    expect(tables).toEqual([{ tablename: 'customers' }]);
+    expect(await query(server.owner, 'select * from customers')).toEqual([{ id: 1 }]);
+    await query(server.owner, 'drop table customers');
+    await migrate(server.owner, server.daemon.user, LIMITS_MS.database);
+  });
+
+  it('that is in use is not migrated before it is refused', async () => {
+    await server.reset();
+    await query(server.owner, 'update log_head set size = 1');
+    await query(server.owner, `delete from knex_migrations where id = (select max(id) from knex_migrations)`);
+    const migrations = await query(server.owner, 'select name from knex_migrations');
+    await expect(restore(place(), { server: roles() })).rejects.toThrow(/holds a log already/);
+    expect(await query(server.owner, 'select name from knex_migrations')).toEqual(migrations);
+    await server.empty();
+    await migrate(server.owner, server.daemon.user, LIMITS_MS.database);
+  });
+
+  it('is not there when the configuration is missing', async () => {
+    await server.reset();
+    const from = place();
+    await rewritten(from, (path, content) => (path.endsWith('escrowd.yaml') ? undefined : content));
+    await expect(restore(place(), { from, server: roles() })).rejects.toThrow(/holds no configuration/);
+    expect(await query(server.owner, 'select from deposit')).toEqual([]);
+  });
+
+  it('is said to have lost the keys whose deposits are not there as they were logged', async () => {
+    await server.reset();
+    const from = place();
+    const without = (path: string, content: Buffer): Buffer | undefined =>
+      path.startsWith('database/deposit/') ? undefined : content;
+    await rewritten(from, without, backup, [], { deposit: 0 });
+    const { lost } = await restore(place(), { from, server: roles() });
+    expect(lost).toEqual([key.key]);
+    const tried = await run('restore', from, '--drill', ...pinFile());
+    expect(tried).toMatchObject({ code: 1, err: expect.stringContaining('of 1 keys') as string });
   });
 
   it('is not put into one that holds a log already', async () => {
@@ -305,8 +350,7 @@ describe('the commands', () => {
       /Backed up 1 keys and \d+ entries .*\n.*server\.key, user\.pin\.\nnext: try it: scripts\/restore/,
     );
     const before = Object.keys(treeOf(liveTokens()));
-    const pin = ['--user-pin-file', join(system.directory, 'user.pin')];
-    const drilled = await run('restore', to, '--drill', ...pin, '--json');
+    const drilled = await run('restore', to, '--drill', ...pinFile(), '--json');
     expect(drilled).toMatchObject({ code: 0, err: expect.not.stringContaining('error') as string });
     expect(JSON.parse(drilled.out)).toMatchObject({
       keys: 1,
@@ -324,7 +368,7 @@ describe('the commands', () => {
     const isOfDatabase = (path: string, content: Buffer): Buffer | undefined =>
       path.startsWith('token/') ? undefined : content;
     await rewritten(older, isOfDatabase, to, await tokenFilesOf(backup));
-    const tried = await run('restore', older, '--drill', ...pin);
+    const tried = await run('restore', older, '--drill', ...pinFile());
     expect(tried.code).toBe(0);
     expect(tried.out).toContain(`The token is older than the database; it does not hold: grant:${grant}.`);
   });
@@ -356,13 +400,60 @@ describe('the commands', () => {
     expect(readdirSync(to)).toEqual(['mine']);
   });
 
+  it('refuse what is no directory, or can be written by others, and leave it as it is', async () => {
+    const file = place();
+    writeFileSync(file, 'precious');
+    await expect(restore(file)).rejects.toThrow(/cannot be restored into/);
+    expect(readFileSync(file, 'utf8')).toBe('precious');
+    const open = place();
+    mkdirSync(open);
+    chmodSync(open, 0o777);
+    await expect(restore(open)).rejects.toThrow(/can be written by others/);
+    const mine = place();
+    mkdirSync(mine, { mode: 0o700 });
+    await expect(restore(mine, { from: file })).rejects.toThrow(BackupError);
+    expect(readdirSync(mine)).toEqual([]);
+  });
+
+  it('load no module that a backup names, and reach no token that it names', async () => {
+    const from = place();
+    await rewritten(from, (path, content) => {
+      if (!path.endsWith('escrowd.yaml')) return content;
+      const config = parse(content.toString()) as { token: object };
+      const token = {
+        ...config.token,
+        module: '/nonexistent/evil.so',
+        environment: { SOFTHSM2_CONF: '/nonexistent' },
+      };
+      return Buffer.from(stringify({ ...config, token }));
+    });
+    expect(await run('restore', from, '--drill', ...pinFile())).toMatchObject({ code: 0 });
+  });
+
+  it('take back what a drill has begun when they are told to end', async () => {
+    const program = programOf(join(__dirname, '..', '..', 'src', 'backup', 'main.ts'));
+    const scratch = mkdtempSync(join(directory, 'scratch-'));
+    chmodSync(directory, 0o755);
+    chmodSync(scratch, 0o755);
+    const child = spawn(process.execPath, [program, 'restore', backup, '--drill', ...pinFile()], {
+      stdio: 'ignore',
+      env: { ...process.env, TMPDIR: scratch },
+    });
+    await until(() =>
+      readdirSync(scratch, { recursive: true }).some((name) => String(name).endsWith('tokens')),
+    );
+    child.kill('SIGINT');
+    expect(await once(child, 'exit')).toEqual([130, null]);
+    expect(readdirSync(scratch)).toEqual([]);
+  });
+
   it('say that a drill with the wrong PIN, or of a damaged token, does not start, and leave nothing', async () => {
     const scratches = (): readonly string[] =>
       readdirSync(tmpdir()).filter((name) => name.startsWith('escrowd-drill-'));
     const before = scratches();
-    const pinFile = join(directory, 'wrong.pin');
-    writeFileSync(pinFile, '00000000', { mode: 0o600 });
-    const done = await run('restore', backup, '--drill', '--user-pin-file', pinFile);
+    const wrong = join(directory, 'wrong.pin');
+    writeFileSync(wrong, '00000000', { mode: 0o600 });
+    const done = await run('restore', backup, '--drill', '--user-pin-file', wrong);
     expect(done).toMatchObject({
       code: 1,
       err: expect.stringContaining('the restored system does not start') as string,
@@ -410,6 +501,7 @@ async function rewritten(
   change: (path: string, content: Buffer) => Buffer | undefined,
   from = backup,
   more: readonly (readonly [string, Buffer])[] = [],
+  otherRows: Readonly<Record<string, number>> = {},
 ): Promise<void> {
   await writeArchive(to, [], async (add) => {
     const { checkpoint, rows, secrets } = await readArchive(from, [], async (path, content) => {
@@ -417,7 +509,7 @@ async function rewritten(
       if (changed !== undefined) await add(path, changed);
     });
     for (const [path, content] of more) await add(path, content);
-    return { checkpoint, rows, secrets };
+    return { checkpoint, rows: { ...rows, ...otherRows }, secrets };
   });
 }
 
