@@ -25,7 +25,7 @@ export interface PolicyOrder {
 
 /**
  * Reads a document as the policy that follows the one in force, and holds it against everything but signatures. Counts the
- * keys that it leaves covered worse, by the log. Changes nothing.
+ * keys that it leaves covered worse, by the log: while the token is out, as people are listed alone. Changes nothing.
  *
  * @throws EscrowError `policy-invalid`, as {@link applyPolicy} would.
  */
@@ -67,8 +67,10 @@ function requireAccepted({ lost }: Losses, accepted: number): void {
  * Puts directory and rules in force, when as many administrators of the policy in force as it asks for have signed the
  * identical document on top of exactly that policy, and whoever applies it says how many keys it leaves without a live quorum. That is
  * counted again when the attempt stands in the log; keys that are asked for behind it are not made before it has an outcome.
+ * Who is enrolled decides that number, so nothing is put in force while the token does not say.
  *
- * @throws EscrowError `forbidden`, `policy-invalid`, `policy-signatures-missing`, `policy-stale`, `unrecoverable-not-accepted`.
+ * @throws EscrowError `forbidden`, `policy-invalid`, `policy-signatures-missing`, `policy-stale`, `token-unavailable`,
+ *   `unrecoverable-not-accepted`.
  */
 export function applyPolicy(
   escrow: Escrow,
@@ -89,6 +91,11 @@ export function applyPolicy(
         throw new EscrowError(
           'policy-signatures-missing',
           `A policy needs the signatures of ${needed} different administrators, and this one has ${signers.length}.`,
+        );
+      if (planned.enrolled === undefined)
+        throw new EscrowError(
+          'token-unavailable',
+          'The token does not say who is enrolled: how many keys the policy would lose is not known.',
         );
       requireAccepted(planned.losses, order.acceptUnrecoverable);
       return {

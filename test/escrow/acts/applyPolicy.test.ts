@@ -212,13 +212,28 @@ test('no key is made while a policy is being put in force that has not counted i
   expect(world.deposits.size).toBe(made + 1);
 });
 
-test('while the token is out keys are counted as people are listed, and it is said so', async () => {
+test('while the token is out a plan counts keys as people are listed, says so, and nothing is put in force', async () => {
   const { world } = await newScene();
-  world.escrow.token.enrolled = () => Promise.reject(new EscrowError('token-unavailable'));
+  const { token } = world.escrow;
+  const all = await token.enrolled();
+  const isOut = (): Promise<never> => Promise.reject(new EscrowError('token-unavailable'));
+  token.enrolled = isOut;
   const planned = await planPolicy(world.escrow, () => losing, {});
   expect([planned.enrolled, planned.losses.lost]).toEqual([undefined, 2]);
-  await expect(applyLosing(world, 0)).rejects.toMatchObject({ code: 'unrecoverable-not-accepted' });
-  await expectDone(world, 'policy.apply', () => applyLosing(world, 2));
+  // dora is listed, and not enrolled: without dave two keys are lost, which only the token can say
+  const policy = { ...policyWith({ removed: ['dave'] }), hash: HASH };
+  expect((await planPolicy(world.escrow, () => policy, {})).losses.lost).toBe(0);
+  for (const [accepted, one] of [
+    [0, policy],
+    [2, losing],
+    [0, next],
+  ] as const)
+    await expectRefused(world, 'policy.apply', 'token-unavailable', () => applyLosing(world, accepted, one));
+  expect(world.journal.policyVersion).toBe(POLICY.version);
+  token.enrolled = () => Promise.resolve(all.filter(({ id }) => id !== 'dora'));
+  await expectRefused(world, 'policy.apply', 'unrecoverable-not-accepted', () =>
+    applyLosing(world, 0, policy),
+  );
 });
 
 test('whom the token has not enrolled is left to nobody: the last quorum that could agree is counted', async () => {

@@ -123,7 +123,7 @@ test('what needs the token is refused while it is out, and nothing is claimed fo
   expect(world.grants.get(grant)).toMatchObject({ used: 0 });
 });
 
-test('acts that end something, and none else but those of records, need nothing of the token', () => {
+test('acts that end something, and none else but those of records, are lent nothing of the token', () => {
   const needless = Object.entries(MEANS).flatMap(([act, verbs]) =>
     verbs.length === 0 && !act.endsWith('.read') ? [act] : [],
   );
