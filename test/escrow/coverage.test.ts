@@ -211,6 +211,25 @@ test('owners are told of their own keys, and of no totals', async () => {
   }
 });
 
+test('a key that is born while a page is read is none that has no record', async () => {
+  const world = symbolicWorld(POLICY, ['dana', 'dave', 'dora']);
+  const order = { owner: 'olga', spec: 'rsa-2048', use: 'sign', label: '', deliver: false } as never;
+  const make = (): Promise<unknown> => generateKey(world.escrow, callBy(person('ann'), world.policy), order);
+  await make();
+  const { store } = world.escrow;
+  const read = store.deposits.bind(store);
+  store.deposits = async (...given) => {
+    const found = await read(...given);
+    await make();
+    return found;
+  };
+  const [page] = await allPages(world, 'ann', 200);
+  expect([page?.items.length, page?.totals?.keys]).toEqual([1, 1]);
+  store.deposits = read;
+  const [after] = await allPages(world, 'ann', 200);
+  expect([after?.items.length, after?.totals?.keys]).toEqual([2, 2]);
+});
+
 describe('against who has the database', () => {
   const one = async (world: SymbolicWorld): Promise<CoveragePage> =>
     listCoverage(world.escrow, { caller: person('ann') }, { after: undefined, limit: 200 });

@@ -52,7 +52,7 @@ export interface CoveredKey {
   readonly purposes: readonly LiveQuorums[];
 }
 
-/** How many keys there are, by the log, and of how many of them nobody, or not everybody, can be spared. */
+/** How many keys there are, by the log before any row was read, and of how many of them nobody, or not everybody, can be spared. */
 export interface CoverageTotals extends Readonly<Record<Coverage, number>> {
   readonly keys: number;
 }
@@ -75,11 +75,13 @@ export async function listCoverage(
 ): Promise<CoveragePage> {
   const isOfAll = seesAll(caller);
   const standing = await standingNow(escrow);
+  await escrow.followed.caughtUp();
+  // before the rows are read: a key that is born meanwhile has one, and is not missed
+  const totals = isOfAll ? totalsOf(escrow, standing) : undefined;
   const { items, next } = await escrow.store.deposits(isOfAll ? {} : { owner: caller.id }, page);
   const covered: CoveredKey[] = [];
   for (const deposit of items) covered.push(await coveredKey(escrow, deposit, standing));
-  await escrow.followed.caughtUp();
-  return { items: covered, next, standing, totals: isOfAll ? totalsOf(escrow, standing) : undefined };
+  return { items: covered, next, standing, totals };
 }
 
 async function coveredKey(escrow: Escrow, deposit: Deposit, standing: Standing): Promise<CoveredKey> {
