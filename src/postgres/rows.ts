@@ -19,7 +19,7 @@ export type Stored<T> = T extends Uint8Array | Date
 
 /** The columns of a deposit; all but `document` are there to search by. */
 export interface DepositRow {
-  readonly key: string;
+  readonly key: Deposit['key'];
   readonly created_at: Date;
   /** What was recorded before has no binding: version 1. */
   readonly document: Omit<Stored<Deposit>, 'binding'> & Partial<Pick<Deposit, 'binding'>>;
@@ -54,9 +54,17 @@ export function toDocument(value: Deposit | Recovery | Grant['scope']): string {
   return JSON.stringify(stored(value));
 }
 
-export function toDeposit({ document: { bornOutside, ...document } }: Pick<DepositRow, 'document'>): Deposit {
+/** What no record has for its digest. */
+const NO_DIGEST = '0'.repeat(64);
+
+/** The deposit of the key in whose row it stands. A document of another key is none of it: its digest is that of no record. */
+export function toDeposit({
+  key,
+  document: { bornOutside, ...document },
+}: Pick<DepositRow, 'key' | 'document'>): Deposit {
   return {
     ...document,
+    ...(document.key === key ? {} : { key, digest: NO_DIGEST }),
     ...(bornOutside === true ? { bornOutside } : {}),
     publicKey: document.publicKey === null ? undefined : bytes(document.publicKey),
     createdAt: new Date(document.createdAt),

@@ -10,6 +10,8 @@ import type { CoveragePage } from '../../src/escrow/reads/coverage.js';
 import { listCoverage } from '../../src/escrow/reads/coverage.js';
 import { listLosingKeys } from '../../src/escrow/reads/losses.js';
 import type { LogFacts } from '../../src/escrow/logged/logFacts.js';
+import type { DepositRow } from '../../src/postgres/rows.js';
+import { toDeposit, toDocument } from '../../src/postgres/rows.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import { person, POLICY } from '../adversary/database/scene.js';
 import { callBy } from '../support/calls.js';
@@ -270,6 +272,38 @@ describe('against who has the database', () => {
     // the control: where the log says nothing of it, nobody hears of it
     world.facts = Object.assign(Object.create(world.facts) as LogFacts, { depositGroups: () => [] });
     expect((await one(world)).totals).toMatchObject({ keys: 0, lost: 0 });
+  });
+
+  test('the row of a covered key in the place of a lost one’s is not believed, and does not count for it', async () => {
+    const world = symbolicWorld(POLICY, ['dana', 'dave', 'dora']);
+    const order = { owner: 'olga', spec: 'rsa-2048', use: 'sign', label: '', deliver: false } as never;
+    await generateKey(world.escrow, callBy(person('ann'), world.policy), order);
+    const [lost] = world.deposits.values();
+    const [rule] = POLICY.rules;
+    if (lost === undefined || rule === undefined) throw new Error('no key');
+    const byDana = { ...rule, depositaries: { person: 'dana' as PrincipalId } };
+    world.policy = { ...POLICY, version: 2, rules: [byDana] };
+    await generateKey(world.escrow, callBy(person('ann'), world.policy), order);
+    const covered = [...world.deposits.values()].find(({ key }) => key !== lost.key);
+    if (covered === undefined) throw new Error('no second key');
+    const principals = new Map(POLICY.principals);
+    for (const id of ['dave', 'dora']) principals.delete(id as PrincipalId);
+    world.policy = { ...world.policy, version: 3, principals };
+    const document = JSON.parse(toDocument(covered)) as DepositRow['document'];
+    // the control: in its own row it is as logged
+    world.deposits.set(covered.key, toDeposit({ key: covered.key, document }));
+    // as it was copied, and with the name of the key in whose row it stands
+    for (const key of [covered.key, lost.key]) {
+      world.deposits.set(lost.key, toDeposit({ key: lost.key, document: { ...document, key } }));
+      const page = await one(world);
+      const said = page.items.map(({ deposit, isAsLogged, coverage }) => ({
+        ...{ key: deposit.key, isAsLogged, coverage },
+      }));
+      expect(said).toHaveLength(2);
+      expect(said).toContainEqual({ key: lost.key, isAsLogged: false, coverage: 'lost' });
+      expect(said).toContainEqual({ key: covered.key, isAsLogged: true, coverage: 'one-quorum' });
+      expect(page.totals).toMatchObject({ keys: 2, lost: 1 });
+    }
   });
 
   test('nor does a row keep a policy from losing keys that nobody has accepted to lose', async () => {
