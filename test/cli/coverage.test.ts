@@ -162,6 +162,32 @@ test('keys of the log that have no record are counted as lost', async () => {
   expect(jsonOf(await coverage('--json'))).toMatchObject({ unrecorded: 2 });
 });
 
+test('a key that is listed twice is one key, as badly covered as it is said: a copy does not stand for one that is lost', async () => {
+  const totals = { keys: 2, lost: 1, oneQuorum: 0, singlePoint: 0, covered: 1 };
+  serve([covered(2), covered(2)], { totals });
+  const ran = await coverage();
+  expect([ran.exit, ran.out.includes('! 1 key of the log has no record')]).toEqual([8, true]);
+  expect(jsonOf(await coverage('--json'))).toMatchObject({ unrecorded: 1, totals: { keys: 1 } });
+  serve([covered(1), covered(2), lost(2)], { totals: { ...totals, lost: 0 } });
+  const worse = jsonOf(await coverage('--json'));
+  expect(worse).toMatchObject({ unrecorded: 0, totals: { keys: 2, lost: 1 } });
+});
+
+test('more keys that are lost by the log than are listed as lost are told of, in every form, and the exit is 8', async () => {
+  serve([covered(1), covered(2)], {
+    totals: { keys: 2, lost: 1, oneQuorum: 0, singlePoint: 0, covered: 1 },
+  });
+  const said = '1 more key is lost by the log than are listed as lost.';
+  for (const form of [[], ['--csv'], ['--html']]) {
+    const ran = await coverage(...form);
+    expect([ran.exit, ran.out.replace(/\s+/g, ' ').includes(said)]).toEqual([8, true]);
+  }
+  expect(jsonOf(await coverage('--json'))).toMatchObject({ unrecorded: 0, unlistedLost: 1 });
+  // one that has no record is not told of twice
+  serve([covered(1)], { totals: { keys: 2, lost: 1, oneQuorum: 0, singlePoint: 0, covered: 1 } });
+  expect(jsonOf(await coverage('--json'))).toMatchObject({ unrecorded: 1, unlistedLost: 0 });
+});
+
 test('an owner, who is told no totals, and somebody without keys, are told what there is', async () => {
   serve([covered(1)], { totals: undefined });
   expect((await coverage()).exit).toBe(0);
@@ -211,6 +237,19 @@ test('CSV has a line for each key and purpose, and what somebody wrote is no for
     `"${key(2)}","olga","finance","a,""b""","signing","ec-p256","sign","2026-03-01T12:00:00.000Z",` +
       '"2026-03-02T12:00:00.000Z","yes","covered","operate","covered","3","3",' +
       '"dana and dave or dana and dora or dave and dora","",""',
+    '',
+  ]);
+});
+
+test('CSV has a line for a key without purposes, and one for the keys that have no record', async () => {
+  serve([covered(1, { coverage: 'lost', purposes: [] })], {
+    totals: { keys: 3, lost: 3, oneQuorum: 0, singlePoint: 0, covered: 0 },
+  });
+  const [, ...lines] = (await coverage('--csv')).out.split('\r\n');
+  expect(lines).toEqual([
+    `"${key(1)}","olga","finance","","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","","yes","lost"` +
+      ',""'.repeat(7),
+    `${'"",'.repeat(10)}"lost",${'"",'.repeat(6)}"2 keys of the log have no record: nobody can bring them back."`,
     '',
   ]);
 });

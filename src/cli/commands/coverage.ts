@@ -8,6 +8,7 @@ import {
   listCoverage,
   talliesBy,
   tallyOf,
+  unlistedLost,
   unrecorded,
 } from '../keyCoverage/listing.js';
 import { coverageAsLines } from '../keyCoverage/text.js';
@@ -24,7 +25,10 @@ export const coverageCommand: CommandRow = {
     'with a key that signs, and enrolled in the token with the key that their share went to. Listed are the keys of which not\n' +
     'everybody can be spared; --csv, --html and --json have all. For monitoring: exit 8 when a key is lost, else 0.',
   options: [
-    { flags: '--csv', about: 'write CSV (RFC 4180), a line for each key and purpose' },
+    {
+      flags: '--csv',
+      about: 'write CSV (RFC 4180), a line for each key and purpose, and for what is not listed',
+    },
     { flags: '--html', about: 'write a page of HTML that needs nothing else' },
     { flags: '--limit <n>', about: 'how many keys of each kind are listed', default: '50' },
   ],
@@ -43,7 +47,7 @@ async function coverage(session: Session, given: CommandArguments): Promise<Resu
       progress(all === undefined ? `${done} keys listed` : `listing keys ${bar(done, all)}`);
     }),
   );
-  const isLost = tallyOf(listing.keys).lost + unrecorded(listing) > 0;
+  const isLost = tallyOf(listing.keys).lost + unrecorded(listing) + unlistedLost(listing) > 0;
   return {
     json: asJson(listing),
     lines: coverageAsLines(listing, limit),
@@ -61,6 +65,7 @@ function asJson(listing: CoverageListing): Readonly<Record<string, unknown>> {
     ...{ policyVersion, policyHash, isTokenAsked },
     totals: tallyOf(keys),
     unrecorded: unrecorded(listing),
+    unlistedLost: unlistedLost(listing),
     by: Object.fromEntries(by),
     keys,
   };

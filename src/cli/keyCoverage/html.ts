@@ -7,7 +7,7 @@ import {
   GROUPINGS,
   talliesBy,
   tallyOf,
-  unrecorded,
+  unlistedInWords,
 } from './listing.js';
 import { COVERAGE_WORDS } from './text.js';
 import { liveInWords, unableInWords } from '../words.js';
@@ -25,7 +25,6 @@ const STYLE = `
 /** A page of its own that shows all keys, the worst covered first: no script, nothing from elsewhere, printable. UTF-8. */
 export function coverageAsHtml(listing: CoverageListing, madeAt: Date): Buffer {
   const { keys, policyVersion, policyHash, isTokenAsked } = listing;
-  const missing = unrecorded(listing);
   const body = [
     '<h1>Who can bring back which keys</h1>',
     `<p>${keys.length} keys under policy version ${policyVersion} (<code>${escaped(policyHash)}</code>), ${escaped(madeAt.toISOString())}. ${
@@ -33,9 +32,7 @@ export function coverageAsHtml(listing: CoverageListing, madeAt: Date): Buffer {
         ? 'The token said who is enrolled.'
         : '<strong>The token is out: who is enrolled in it is not counted.</strong>'
     }</p>`,
-    missing === 0
-      ? ''
-      : `<p><strong>${missing} keys of the log have no record: nobody can bring them back.</strong></p>`,
+    ...unlistedInWords(listing).map((said) => `<p><strong>${escaped(said)}</strong></p>`),
     tallyTable('', [tallyOf(keys)]),
     ...GROUPINGS.flatMap(({ name, nameOf }) => [
       `<h2>By ${name}</h2>`,

@@ -12,6 +12,8 @@ export interface CoverageListing {
   readonly keys: readonly CoveredKeyReply[];
   /** So many keys there are by the log, when the first page was read; undefined to those who do not see all. */
   readonly keysInLog: number | undefined;
+  /** So many of them nobody could bring back then, by the log; undefined as that. */
+  readonly lostInLog: number | undefined;
 }
 
 /** The server gives at most so many at once. */
@@ -41,18 +43,27 @@ async function listOnce(
   client: Pick<EscrowClient, 'coverage'>,
   progress: (done: number, all: number | undefined) => void,
 ): Promise<CoverageListing | undefined> {
-  const keys: CoveredKeyReply[] = [];
+  const keys = new Map<string, CoveredKeyReply>();
   const first = await client.coverage({ limit: PAGE });
   for (let page: CoveragePageReply = first; ;) {
     if (page.policyVersion !== first.policyVersion || page.isTokenAsked !== first.isTokenAsked)
       return undefined;
-    keys.push(...page.items);
-    progress(keys.length, first.totals?.keys);
+    for (const item of page.items) keys.set(item.key, worseOf(keys.get(item.key), item));
+    progress(keys.size, first.totals?.keys);
     if (page.next === undefined) break;
     page = await client.coverage({ limit: PAGE, after: page.next });
   }
   const { policyVersion, policyHash, isTokenAsked, totals } = first;
-  return { policyVersion, policyHash, isTokenAsked, keys, keysInLog: totals?.keys };
+  return {
+    ...{ policyVersion, policyHash, isTokenAsked },
+    ...{ keys: [...keys.values()], keysInLog: totals?.keys, lostInLog: totals?.lost },
+  };
+}
+
+/** A key that is listed twice is one key, and no better covered than it is said where it is said worst. */
+function worseOf(before: CoveredKeyReply | undefined, item: CoveredKeyReply): CoveredKeyReply {
+  if (before === undefined) return item;
+  return COVERAGES.indexOf(coverageIn(item)) < COVERAGES.indexOf(coverageIn(before)) ? item : before;
 }
 
 /** How a key is covered; what a newer server says that is not known here is not taken for good. */
@@ -107,6 +118,28 @@ export const GROUPINGS: readonly Grouping[] = [
 ];
 
 /** Keys of the log that the server has no record of: nobody can bring them back. */
-export function unrecorded({ keys, keysInLog }: CoverageListing): number {
-  return keysInLog === undefined ? 0 : Math.max(0, keysInLog - keys.length);
+export function unrecorded({ keys, keysInLog = 0 }: Pick<CoverageListing, 'keys' | 'keysInLog'>): number {
+  return Math.max(0, keysInLog - keys.length);
+}
+
+/** Keys that nobody can bring back by the log, beyond those that are listed as lost and those without a record. */
+export function unlistedLost(listing: Pick<CoverageListing, 'keys' | 'keysInLog' | 'lostInLog'>): number {
+  return Math.max(0, (listing.lostInLog ?? 0) - tallyOf(listing.keys).lost - unrecorded(listing));
+}
+
+/** What the log has of lost keys and no key that is listed shows, in sentences; nothing where there are none. */
+export function unlistedInWords(
+  listing: Pick<CoverageListing, 'keys' | 'keysInLog' | 'lostInLog'>,
+): readonly string[] {
+  const [missing, lost] = [unrecorded(listing), unlistedLost(listing)];
+  return [
+    ...(missing === 0
+      ? []
+      : [
+          `${missing} ${missing === 1 ? 'key of the log has' : 'keys of the log have'} no record: nobody can bring ${missing === 1 ? 'it' : 'them'} back.`,
+        ]),
+    ...(lost === 0
+      ? []
+      : [`${lost} more ${lost === 1 ? 'key is' : 'keys are'} lost by the log than are listed as lost.`]),
+  ];
 }

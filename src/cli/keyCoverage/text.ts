@@ -11,7 +11,7 @@ import {
   GROUPINGS,
   talliesBy,
   tallyOf,
-  unrecorded,
+  unlistedInWords,
 } from './listing.js';
 
 /** How a key is covered, in words; the worst first. */
@@ -36,16 +36,10 @@ const MAX_NAME = 30;
 /** The totals, and of the keys those of which not everybody can be spared: of each kind so many as `limit` says. */
 export function coverageAsLines(listing: CoverageListing, limit: number): readonly string[] {
   const { keys, policyVersion, isTokenAsked } = listing;
-  const missing = unrecorded(listing);
   return [
     `${keys.length} ${keys.length === 1 ? 'key' : 'keys'} under policy version ${policyVersion}.`,
     ...(isTokenAsked ? [] : ['The token is out: who is enrolled in it is not counted.']),
-    ...(missing === 0
-      ? []
-      : folded(
-          `! ${missing} ${missing === 1 ? 'key' : 'keys'} of the log have no record: nobody can bring them back. Tell the operator.`,
-          '',
-        )),
+    ...unlistedInWords(listing).flatMap((said) => folded(`! ${said} Tell the operator.`, '')),
     '',
     ...tallyTable('', [tallyOf(keys)]),
     ...GROUPINGS.flatMap(({ name, nameOf }) => grouped(name, talliesBy(keys, nameOf))),
