@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
-import type { RecoveryId } from '../../../src/escrow/records/ids.js';
+import { type GrantId, newId, type RecoveryId } from '../../../src/escrow/records/ids.js';
 import type { ObjectName } from '../../../src/token/objects/objectNames.js';
 import { objectNames } from '../../../src/token/objects/objectNames.js';
 import type { TokenGeneration } from '../../../src/token/service/openToken.js';
@@ -16,6 +16,7 @@ import {
   raiseGrant,
   type TestDeposit,
 } from '../../support/escrowChain.js';
+import { freshBytes } from '../../support/fresh.js';
 import { openRaw } from '../../support/rawToken.js';
 import { runTs } from '../../support/runTs.js';
 import { signOne } from '../../support/signOne.js';
@@ -108,6 +109,8 @@ test('a grant raised, used and ended, a deposit, the depositaries and the probe 
   await transport(recovery);
   await token.standing();
   const pass = heldClock();
+  // what was found before the clock was held is of some age or other
+  pass(2 * MANY);
   await token.enrolled();
   await token.check();
   const count = await searches();
@@ -146,15 +149,18 @@ test('what was there when the token was opened is listed once, and then used and
   const grant = await raiseGrant(token, key, 'sign', [alice]);
   const recovery = newRecovery();
   await transport(recovery);
+  const imported = newId('ImportId', freshBytes);
+  await token.lend(['createImportPair'], (lent) => lent.createImportPair(imported));
   await token.close();
   token = await hsm.open({});
-  expect(await token.standing()).toEqual({ transports: [recovery], grants: [grant] });
+  expect(await token.standing()).toEqual({ transports: [recovery], grants: [grant], imports: [imported] });
   const count = await searches();
   await sign(token, grant);
   await destroyGrant(token, grant);
   await token.lend(['destroyTransport'], (lent) => lent.destroyTransport(recovery));
+  await token.lend(['destroyImportPair'], (lent) => lent.destroyImportPair(imported));
   expect(count()).toBe(0);
-  expect(await token.standing()).toEqual({ transports: [], grants: [] });
+  expect(await token.standing()).toEqual({ transports: [], grants: [], imports: [] });
 });
 
 test('a listed grant that somebody else has destroyed is missing, and its end is no error', async () => {
@@ -179,13 +185,11 @@ test('a listed grant that somebody else has destroyed is missing, and its end is
   expect(await isAbsent()).toBe(true);
 });
 
-test('a second grant of a name is told from the listing, and neither is used', async () => {
-  const grant = await raiseGrant(token, key, 'sign', [alice]);
-  await token.close();
-  const raw = openRaw(hsm, 'user');
-  const { driver, session } = raw;
-  driver.C_GenerateKeyPair(
-    session,
+/** Puts a second grant of this name into the token, as anybody with the PIN could. */
+function twinOf(grant: GrantId, as: 'user' | 'as is'): void {
+  const raw = openRaw(hsm, as);
+  raw.driver.C_GenerateKeyPair(
+    raw.session,
     { mechanism: pkcs11.CKM_EC_KEY_PAIR_GEN },
     [{ type: pkcs11.CKA_EC_PARAMS, value: Buffer.from('06082a8648ce3d030107', 'hex') }],
     [
@@ -197,6 +201,12 @@ test('a second grant of a name is told from the listing, and neither is used', a
     ],
   );
   raw.close();
+}
+
+test('a second grant of a name is told from the listing, and neither is used', async () => {
+  const grant = await raiseGrant(token, key, 'sign', [alice]);
+  await token.close();
+  twinOf(grant, 'user');
   token = await hsm.open({});
   await token.standing();
   const count = await searches();
