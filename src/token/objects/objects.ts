@@ -254,8 +254,8 @@ export class TokenObjects {
   }
 
   /**
-   * Destroys every object of these names, and forgets them: all that are found; where there are many objects, those that are known,
-   * if `known` says that these are enough. Resolves with how many there were. `alone` must be held: `session` is its.
+   * Destroys every object of these names, and forgets them: all that are found; where there are many objects, those that are known
+   * and those that were listed, if `known` says that these are enough. Resolves with how many there were. `alone` must be held: `session` is its.
    */
   async destroy(session: Handle, names: readonly ObjectName[], known: 'any' | 'every'): Promise<number> {
     const atHand = names.map((name) => this.#knownAs(session, name));
@@ -285,10 +285,15 @@ export class TokenObjects {
     return this.#count !== undefined && this.#count <= FEW_OBJECTS;
   }
 
+  /** What is remembered or was listed under this name; undefined where nothing is, or something of it is gone. */
   #knownAs(session: Handle, name: ObjectName): readonly Handle[] | undefined {
     const known = this.#known.get(name.key);
-    if (known === undefined) return this.#listedAs(session, name);
-    return this.#isNamed(session, known.handle, name) ? [known.handle] : undefined;
+    const listed = this.#listedAs(session, name);
+    if (known === undefined) return listed;
+    // others may have put a second one there, and it was listed since
+    if (listed === undefined && this.#listed.has(name.key)) return undefined;
+    if (!this.#isNamed(session, known.handle, name)) return undefined;
+    return [known.handle, ...(listed ?? []).filter((handle) => !handle.equals(known.handle))];
   }
 
   /** What was listed under this name; undefined where nothing was, or something of it is gone. */

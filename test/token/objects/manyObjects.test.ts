@@ -217,6 +217,17 @@ test('a second grant of a name is told from the listing, and neither is used', a
   expect((await token.standing()).grants).toEqual([]);
 });
 
+test('a second grant of a name that was put there since the first was raised, and is listed, goes with it', async () => {
+  await token.standing();
+  const grant = await raiseGrant(token, key, 'sign', [alice]);
+  twinOf(grant, 'as is');
+  expect((await token.standing()).grants).toEqual([grant]);
+  const count = await searches();
+  await destroyGrant(token, grant);
+  expect(count()).toBe(0);
+  expect((await token.standing()).grants).toEqual([]);
+});
+
 test('the handle of another object in the place of a listed one is not used: the label is read', async () => {
   const [grant, other] = [newGrant(), await raiseGrant(token, key, 'sign', [alice])];
   await token.standing();
