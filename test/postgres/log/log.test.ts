@@ -36,6 +36,7 @@ beforeEach(async () => {
 afterEach(() => Promise.all(open.map((database) => database.close())));
 afterAll(() => server.stop());
 
+/** Opens the database. It is closed after the test, whatever comes of that, and may have been before. */
 async function opened(
   options: Parameters<typeof openOn>[2] = {},
   by: CheckpointSigner = signer,
@@ -197,7 +198,7 @@ describe('the tree', () => {
     const appending = (async () => {
       while (!over.signal.aborted) await busy.journal.append(writeOf('alone'));
     })();
-    for (let start = 0; start < 10; start += 1) await (await openOn(server, signer)).close();
+    for (let start = 0; start < 10; start += 1) await (await opened()).close();
     over.abort();
     await appending;
   });
@@ -405,14 +406,14 @@ describe('entries', () => {
 
 describe('a log is refused at start', () => {
   async function filled(count: number): Promise<void> {
-    const database = await openOn(server, signer);
+    const database = await opened();
     await append(database, count);
     await database.log.inclusion(count - 1);
     await database.close();
   }
 
   async function refusedWith(message: RegExp): Promise<void> {
-    const refusal = await openOn(server, signer).catch((error: unknown) => error);
+    const refusal = await opened().catch((error: unknown) => error);
     expect(refusal).toBeInstanceOf(LogDamaged);
     expect((refusal as LogDamaged).message).toMatch(message);
   }
@@ -484,13 +485,13 @@ describe('a log is refused at start', () => {
 
   it('when the checkpoint is by another key', async () => {
     await filled(10);
-    const refusal = await openOn(server, softwareSigner()).catch((error: unknown) => error);
+    const refusal = await opened({}, softwareSigner()).catch((error: unknown) => error);
     expect(refusal).toBeInstanceOf(LogDamaged);
   });
 
   it('when the checkpoint is of another log', async () => {
     await filled(10);
-    const refusal = await openOn(server, { ...signer, origin: 'other.test/log' }).catch(
+    const refusal = await opened({}, { ...signer, origin: 'other.test/log' }).catch(
       (error: unknown) => error,
     );
     expect(refusal).toBeInstanceOf(LogDamaged);
@@ -502,7 +503,7 @@ describe('an old database', () => {
 
   async function anchoredAfter(count: number): Promise<Anchorage & { anchor: Anchor }> {
     const kept = anchorage();
-    const database = await openOn(server, signer, { anchorage: kept });
+    const database = await opened({ anchorage: kept });
     await append(database, count);
     await query(
       server.owner,
@@ -515,13 +516,12 @@ describe('an old database', () => {
   it('is what its owner had at the end: tree and policy are remembered when the daemon stops', async () => {
     const kept = await anchoredAfter(300);
     expect(kept.anchor).toMatchObject({ size: 300, policy, lost: undefined });
-    open.push(await openOn(server, signer, { anchorage: kept }));
+    await opened({ anchorage: kept });
   });
 
   it('is remembered while the daemon runs, at intervals', async () => {
     const kept = anchorage();
-    const database = await openOn(server, signer, { anchorage: kept, anchorMs: 5 });
-    open.push(database);
+    const database = await opened({ anchorage: kept, anchorMs: 5 });
     await append(database, 1);
     await database.log.inclusion(0);
     await until(() => kept.anchor.size > 0);
@@ -531,7 +531,7 @@ describe('an old database', () => {
   it('is refused, with the size that it has and the size that it should have', async () => {
     const kept = await anchoredAfter(300);
     const later = { ...kept.anchor, size: 300 + 12 };
-    await expect(openOn(server, signer, { anchorage: anchorage(later) })).rejects.toThrow(
+    await expect(opened({ anchorage: anchorage(later) })).rejects.toThrow(
       /is over 300 entries, and the token remembers one over 312: this is an older copy/,
     );
   });
@@ -539,9 +539,7 @@ describe('an old database', () => {
   it('is refused when it has grown again since, into another log', async () => {
     const kept = await anchoredAfter(300);
     const other = { ...kept.anchor, size: 299 };
-    const refusal = await openOn(server, signer, { anchorage: anchorage(other) }).catch(
-      (error: unknown) => error,
-    );
+    const refusal = await opened({ anchorage: anchorage(other) }).catch((error: unknown) => error);
     expect(refusal).toBeInstanceOf(LogDamaged);
     expect((refusal as LogDamaged).message).toMatch(/the first 299 of the 300 entries .* another log/);
   });
@@ -552,9 +550,7 @@ describe('an old database', () => {
   ])('is refused when the policy that was in force %s', async (_what, change) => {
     const kept = await anchoredAfter(3);
     await tamper(change);
-    await expect(openOn(server, signer, { anchorage: kept })).rejects.toThrow(
-      /does not hold version 1 of the policy/,
-    );
+    await expect(opened({ anchorage: kept })).rejects.toThrow(/does not hold version 1 of the policy/);
   });
 
   it('that people accepted stays remembered, whatever fails after the database was opened, until the log is known to say it', async () => {
@@ -562,18 +558,18 @@ describe('an old database', () => {
     const kept = anchorage({ ...emptyAnchor, lost });
     // the start fails before the loss is recorded; another daemon writes; both stop
     for (let start = 0; start < 2; start += 1) {
-      const database = await openOn(server, signer, { anchorage: kept, anchorMs: 5 });
+      const database = await opened({ anchorage: kept, anchorMs: 5 });
       expect(database.lost).toEqual(lost);
       await append(database, 10);
       await database.close();
       expect(kept.anchor).toMatchObject({ size: 10 * (start + 1), lost });
     }
-    const database = await openOn(server, signer, { anchorage: kept });
+    const database = await opened({ anchorage: kept });
     await append(database, 1);
     database.lossRecorded({ ...lost, size: 399 }, 20); // another one
     await database.close();
     expect(kept.anchor).toMatchObject({ size: 21, lost });
-    const next = await openOn(server, signer, { anchorage: kept });
+    const next = await opened({ anchorage: kept });
     const { index } = await next.journal.append(writeOf('alone'));
     next.lossRecorded(lost, index);
     await next.close();
@@ -585,7 +581,7 @@ describe('an old database', () => {
       ...anchorage(),
       readAnchor: () => Promise.reject(new EscrowError('token-unavailable')),
     };
-    await expect(openOn(server, signer, { anchorage: silentToken })).rejects.toMatchObject({
+    await expect(opened({ anchorage: silentToken })).rejects.toMatchObject({
       code: 'token-unavailable',
     });
   });
@@ -607,7 +603,7 @@ describe('a copy of the database beside which the token is used on another one',
     'is found when it %s, at the next anchoring: nothing is remembered or appended any more',
     async (_how, count) => {
       const kept = anchorage();
-      const database = await openOn(server, signer, {
+      const database = await opened({
         anchorage: kept,
         anchorMs: 5,
         timeouts: { appendMs: 500 },
@@ -628,7 +624,7 @@ describe('a copy of the database beside which the token is used on another one',
 
   it('is found before anything is destroyed in the token', async () => {
     const kept = anchorage();
-    const database = await openOn(server, signer, { anchorage: kept });
+    const database = await opened({ anchorage: kept });
     await append(database, 3);
     await database.requireOwnToken();
     kept.anchor = foreign;
@@ -639,8 +635,8 @@ describe('a copy of the database beside which the token is used on another one',
 
   it('is not taken for one when another daemon of the same database has remembered more', async () => {
     const kept = anchorage();
-    const one = await openOn(server, signer, { anchorage: kept });
-    const two = await openOn(server, signer, { anchorage: kept });
+    const one = await opened({ anchorage: kept });
+    const two = await opened({ anchorage: kept });
     await append(one, 3);
     await one.anchored(2);
     expect(kept.anchor.size).toBe(3);
