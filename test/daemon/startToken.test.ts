@@ -114,7 +114,7 @@ describe('every verb at every key specification that the profile claims is tried
     expect(operator.lines).toContainEqual(
       expect.objectContaining({ message: 'the token has proved itself', selfTest: 'full', trips }),
     );
-    expect(await proven.token.standing()).toEqual({ transports: [], grants: [] });
+    expect(await proven.token.standing()).toEqual({ transports: [], grants: [], imports: [] });
     await proven.token.close();
   });
 

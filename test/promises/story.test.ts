@@ -617,7 +617,7 @@ test('at last the token holds no one-time key and no grant', async () => {
   await system.stopDaemon();
   const token = await system.hsm.open();
   try {
-    expect(await token.standing()).toEqual({ transports: [], grants: [] });
+    expect(await token.standing()).toEqual({ transports: [], grants: [], imports: [] });
   } finally {
     await token.close();
   }

@@ -103,7 +103,7 @@ describe.each([
       expect(mechanisms.length).toBeGreaterThan(0);
       expect((await token.standing()).grants).toEqual([grant]);
       await token.lend(['destroyGrant'], (lent) => lent.destroyGrant(grant));
-      expect(await token.standing()).toEqual({ transports: [], grants: [] });
+      expect(await token.standing()).toEqual({ transports: [], grants: [], imports: [] });
     },
   );
 

@@ -81,7 +81,7 @@ describe.each([
     expect(report).toMatchObject({ format: 'escrowd-token-probe/v1', asClaimed: true, label: 'probe' });
     expect(exit).toBe(0);
     const token = await made.open();
-    expect(await token.standing()).toEqual({ transports: [], grants: [] });
+    expect(await token.standing()).toEqual({ transports: [], grants: [], imports: [] });
     await token.close();
   });
 });
