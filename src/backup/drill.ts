@@ -12,8 +12,7 @@ import { messageOf } from '../system/errors.js';
 import { SIGNING_PROGRAM } from '../token/cryptoki/signingThread.js';
 import { BackupError } from './faults.js';
 import { CLUSTER, SOFTHSM_CONFIGURATION } from './configuration.js';
-import type { Restored } from './restore.js';
-import type { Undo } from './undo.js';
+import { requireGoingOn, type Restored } from './restore.js';
 
 /** What a restored system did when it was started. */
 export interface DrillReport {
@@ -32,7 +31,8 @@ export interface DrillParts {
   readonly profile: string | undefined;
   readonly packageDirectory: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly undo: Undo;
+  /** Ends it before the system is started. */
+  readonly stop: AbortSignal;
 }
 
 /**
@@ -44,7 +44,7 @@ export interface DrillParts {
  */
 export async function drill(
   { about, manifest, configFile, lost }: Restored,
-  { pinFile, profile, packageDirectory, environment, undo }: DrillParts,
+  { pinFile, profile, packageDirectory, environment, stop }: DrillParts,
 ): Promise<DrillReport> {
   if (!about.token.included)
     throw new BackupError(
@@ -66,6 +66,7 @@ export async function drill(
       throw new BackupError(
         'the token profile is not one of those that come with escrowd: name it (--profile FILE)',
       );
+    requireGoingOn(stop);
     const daemon = await startDaemon({
       config: {
         ...config,
@@ -87,8 +88,8 @@ export async function drill(
       ...{ pairProgram: PAIR_PROGRAM, signingProgram: SIGNING_PROGRAM },
       log: keepingLog(lines),
     });
-    undo.add(() => daemon.stop());
-    await undo.run();
+    await daemon.stop();
+    requireGoingOn(stop);
   } catch (error) {
     if (error instanceof BackupError) throw error;
     throw new BackupError(`the restored system does not start: ${messageOf(error)}`, { cause: error });

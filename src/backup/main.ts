@@ -18,10 +18,11 @@ import { makeBackup } from './backup.js';
 import { drill } from './drill.js';
 import { BackupError } from './faults.js';
 import { removeAll, restoreBackup, type RestoreOrder, type Restored } from './restore.js';
-import { Undo } from './undo.js';
 
 const packageDirectory = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const environment = process.env;
+/** Set by a signal. */
+let endedWith: number | undefined;
 
 interface BackupOptions {
   readonly config: string;
@@ -123,9 +124,8 @@ function restoreCommand(): Command {
 }
 
 async function restoreTo(backup: string, directory: string, options: RestoreOptions): Promise<void> {
-  const undo = new Undo();
-  untilEnded(undo);
-  const restored = await restore(backup, resolve(directory), options, { server: serverOf(), undo });
+  const stop = untilEnded();
+  const restored = await restore(backup, resolve(directory), options, { server: serverOf(), stop });
   const { about, manifest, configFile, lost } = restored;
   if (options.json === true) {
     print(JSON.stringify({ restored: dirname(configFile), about, secrets: manifest.secrets, lost }, null, 2));
@@ -150,18 +150,13 @@ async function restoreTo(backup: string, directory: string, options: RestoreOpti
 
 async function tryBackup(backup: string, options: RestoreOptions): Promise<void> {
   const scratch = await mkdtemp(join(tmpdir(), 'escrowd-drill-'));
-  const undo = new Undo();
-  const removing = new Undo();
   const place = join(scratch, 'restored');
-  removing.add(() => rm(scratch, { recursive: true, force: true }));
-  removing.add(() => removeAll(place));
-  removing.add(() => undo.run());
-  untilEnded(removing);
+  const stop = untilEnded();
   try {
-    const restored = await restore(backup, place, options, { server: undefined, undo });
+    const restored = await restore(backup, place, options, { server: undefined, stop });
     const pinFile = resolve(options.userPinFile ?? (await typedPin(scratch)));
     const { profile } = options;
-    const report = await drill(restored, { pinFile, profile, packageDirectory, environment, undo });
+    const report = await drill(restored, { pinFile, profile, packageDirectory, environment, stop });
     const { about } = restored;
     if (options.json === true) print(JSON.stringify({ about, ...report }, null, 2));
     else {
@@ -178,7 +173,8 @@ async function tryBackup(backup: string, options: RestoreOptions): Promise<void>
       print('next: nothing; the scratch copy is removed. Recovering a key needs its depositaries as well.');
     }
   } finally {
-    await removing.run();
+    await removeAll(place);
+    await rm(scratch, { recursive: true, force: true });
   }
 }
 
@@ -191,21 +187,23 @@ async function typedPin(scratch: string): Promise<string> {
   return file;
 }
 
-/** A program that is told to end takes back first what it has begun. */
-function untilEnded(undo: Undo): void {
+/** What a program that is told to end goes by: it ends what it does, takes back what it has begun, and has this exit code. */
+function untilEnded(): AbortSignal {
+  const ending = new AbortController();
   const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
   for (const [signal, code] of Object.entries(signals))
     process.once(signal, () => {
-      tell('ended: what was begun is taken back');
-      void undo.run().finally(() => process.exit(code));
+      endedWith = code;
+      ending.abort();
     });
+  return ending.signal;
 }
 
 async function restore(
   backup: string,
   to: string,
   { identity }: RestoreOptions,
-  more: Pick<RestoreOrder, 'server' | 'undo'>,
+  more: Pick<RestoreOrder, 'server' | 'stop'>,
 ): Promise<Restored> {
   const identities = identity === undefined ? [] : await readIdentities(identity);
   return restoreBackup({
@@ -249,7 +247,8 @@ const command = name === 'backup' ? backupCommand() : restoreCommand();
 try {
   await command.exitOverride().parseAsync(rest, { from: 'user' });
 } catch (error) {
-  process.exitCode = exitCodeOf(error);
+  const code = exitCodeOf(error);
+  process.exitCode = endedWith ?? code;
 }
 
 /** What commander has said itself is not said again. */

@@ -13,7 +13,7 @@ import { type DatabaseFilling, fillDatabase } from '../postgres/databaseCopy.js'
 import { BackupError } from './faults.js';
 import { type About, type Manifest, parseAbout } from './manifest.js';
 import { configurationFor, writeTokenFile } from './tokenFiles.js';
-import type { Undo } from './undo.js';
+import { Undo } from './undo.js';
 
 export interface RestoreOrder {
   readonly from: string;
@@ -26,8 +26,8 @@ export interface RestoreOrder {
   readonly packageDirectory: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly tell: (line: string) => void;
-  /** Gets what takes all of it back, should the program be ended before this is done. */
-  readonly undo: Undo;
+  /** Ends it before the next file of the backup; what was begun is taken back. */
+  readonly stop: AbortSignal;
 }
 
 /** What was restored. */
@@ -49,7 +49,8 @@ const TOKENS = 'tokens';
  * @throws BackupError, CopyRefused, ClusterError: the directory is then as it was, and no row in the server's database.
  */
 export async function restoreBackup(order: RestoreOrder): Promise<Restored> {
-  const { to, undo } = order;
+  const { to } = order;
+  const undo = new Undo();
   const isThere = await isOwnAndEmpty(to);
   await mkdir(to, { recursive: true, mode: 0o700 });
   let isDone = false;
@@ -57,7 +58,7 @@ export async function restoreBackup(order: RestoreOrder): Promise<Restored> {
     if (!isDone) await removeAll(to, isThere);
   });
   try {
-    const restored = await fill(order);
+    const restored = await fill(order, undo);
     isDone = true;
     return restored;
   } finally {
@@ -65,17 +66,18 @@ export async function restoreBackup(order: RestoreOrder): Promise<Restored> {
   }
 }
 
-async function fill(order: RestoreOrder): Promise<Restored> {
-  const { from, identities, to, tell, undo } = order;
+async function fill(order: RestoreOrder, undo: Undo): Promise<Restored> {
+  const { from, identities, to, tell, stop } = order;
   let about: About | undefined;
   let filling: DatabaseFilling | undefined;
   const count = progress(tell);
   const configuration = new Map<string, Buffer>();
   const manifest = await readArchive(from, identities, async (path, content) => {
+    requireGoingOn(stop);
     if (about === undefined) {
       if (path !== 'about.json') throw new BackupError(`${from} does not begin with what it is of`);
       about = parseAbout(content);
-      const { owner, daemon } = await database(order);
+      const { owner, daemon } = await database(order, undo);
       const opened = await fillDatabase(owner, daemon, about.migrations);
       undo.add(() => opened.close());
       filling = opened;
@@ -95,19 +97,21 @@ async function fill(order: RestoreOrder): Promise<Restored> {
   if (included) configuration.set(SOFTHSM_CONFIGURATION, Buffer.from(configurationFor(join(to, TOKENS))));
   const last = await writeConfiguration(to, configuration);
   const lost = await filling.lostKeys();
+  requireGoingOn(stop);
   await filling.commit(manifest.rows);
   await last();
   return { about, manifest, configFile: join(to, CONFIGURATION), lost };
 }
 
-async function database({
-  to,
-  server,
-  packageDirectory,
-  environment,
-  tell,
-  undo,
-}: RestoreOrder): Promise<ClusterConnections | { readonly owner: string; readonly daemon: string }> {
+/** Throws {@link BackupError}. */
+export function requireGoingOn(stop: AbortSignal): void {
+  if (stop.aborted) throw new BackupError('ended before it was done; what was begun is taken back');
+}
+
+async function database(
+  { to, server, packageDirectory, environment, tell }: RestoreOrder,
+  undo: Undo,
+): Promise<ClusterConnections | { readonly owner: string; readonly daemon: string }> {
   if (server !== undefined) return { owner: server.ownerUrl, daemon: server.daemonUrl };
   const log = { info: tell, warn: tell };
   const config = { database: { directory: join(to, CLUSTER), waitMs: 0 }, searchPath: environment['PATH'] };
