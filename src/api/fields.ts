@@ -21,6 +21,7 @@ export const grantId = parsed(64, 'the id of a grant', (text) => parseId('GrantI
   idPattern('grant'),
 );
 
+export const jobId = parsed(64, 'the id of a job', (text) => parseId('JobId', text)).meta(idPattern('job'));
 export const importId = parsed(64, 'the id of an import key', (text) => parseId('ImportId', text)).meta(
   idPattern('imp'),
 );

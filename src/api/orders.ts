@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/rules/policySignatures.js';
 import { IMPORTABLE_SPECS } from '../escrow/records/keySpecs.js';
+import { PURPOSES } from '../escrow/records/policy.js';
 import { INPUTS } from '../escrow/records/scope.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';
 import { maximumWitnesses } from '../log/note/cosignature.js';
@@ -17,7 +18,17 @@ import {
   newWords,
   rate,
 } from '../policy/fields.js';
-import { binary, compactJws, decimal, grantId, importId, instant, keyId, recoveryId } from './fields.js';
+import {
+  binary,
+  compactJws,
+  decimal,
+  grantId,
+  importId,
+  instant,
+  jobId,
+  keyId,
+  recoveryId,
+} from './fields.js';
 import type { Unchanging } from './unchanging.js';
 
 /*
@@ -105,6 +116,14 @@ const recoveryCommon = {
 export const recoveryOrder = z.discriminatedUnion('purpose', [
   z.strictObject({ ...recoveryCommon, purpose: z.literal('operate'), scope }),
   z.strictObject({ ...recoveryCommon, purpose: z.literal('release'), recipient: principalId.optional() }),
+  z.strictObject({
+    ...recoveryCommon,
+    purpose: z.literal('reseal'),
+    /** Which requests belong together: as many as the keys take. */
+    job: jobId,
+    /** Who must not be among those whom the keys are sealed to. */
+    leaving: principalId.optional(),
+  }),
 ]);
 /** A request to recover keys. `recipient` defaults to the requester; the rate of a scope to the rule's. */
 export type RecoveryOrder = Sent<typeof recoveryOrder>;
@@ -117,9 +136,16 @@ export const approval = z.strictObject({
   statement: compactJws,
   /** OAEP(transport key, R) for each share, in their order. */
   replies: z
-    .array(z.strictObject({ key: keyId, reply: binary({ minBytes: 1, maxBytes: 1024 }) }))
+    .array(
+      z.strictObject({
+        key: keyId,
+        /** Of a request to seal keys anew: one for each purpose of each key. */
+        purpose: z.exactOptional(z.enum(PURPOSES)),
+        reply: binary({ minBytes: 1, maxBytes: 1024 }),
+      }),
+    )
     .min(1)
-    .max(MAX_RECOVERY_KEYS),
+    .max(PURPOSES.length * MAX_RECOVERY_KEYS),
 });
 export type ApprovalOrder = Sent<typeof approval>;
 
@@ -240,6 +266,15 @@ export const pageQuery = z
     limit: decimal({ min: 1, max: 200 }).default(50),
   })
   .transform(({ after, limit }) => ({ after, limit }));
+
+/** GET /v1/recoveries: those of one job alone, where it is given. */
+export const recoveriesQuery = z
+  .strictObject({
+    job: z.exactOptional(jobId),
+    after: cursor,
+    limit: decimal({ min: 1, max: 200 }).default(50),
+  })
+  .transform(({ job, after, limit }) => ({ job, page: { after, limit } }));
 
 /** So many policy documents go into one page: each may have some MiB. */
 export const MAX_DOCUMENTS = 20;

@@ -7,7 +7,12 @@ import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
 import { type Inability, COVERAGES, INABILITIES } from '../escrow/rules/liveQuorums.js';
-import { type LifeStatus, MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../escrow/records/recovery.js';
+import {
+  type LifeStatus,
+  ASKED_PURPOSES,
+  MAX_RECOVERY_KEYS,
+  REQUEST_VERSIONS,
+} from '../escrow/records/recovery.js';
 import { MAX_DOCUMENTS } from './orders.js';
 import { type Reading, MAX_PEOPLE, strictly, tolerantly } from './reading.js';
 import { INPUTS } from '../escrow/records/scope.js';
@@ -37,6 +42,7 @@ const RECOVERY_STATUSES = [
   'exhausted',
   'revoked',
   'released',
+  'resealed',
   'denied',
   'vetoed',
   'cancelled',
@@ -229,15 +235,37 @@ function repliesBy(reading: Reading) {
     recipients,
   });
 
+  /** What keys are to be sealed anew by. */
+  const resealing = object({
+    /** Which requests belong together. */
+    job: id('job'),
+    policyVersion: count,
+    policyHash: hex256,
+    /** The rule that gives the people. */
+    rule: text(64),
+    /** Who can bring each of the keys back from then on. */
+    quorums,
+    recipients,
+    /** Which generation of the deposit of each key is replaced. */
+    from: list(object({ key: id('key'), generation: count }), MAX_RECOVERY_KEYS),
+    /** The key-encryption keys that the keys stay under. */
+    keks: list(text(64), 2 * MAX_RECOVERY_KEYS),
+  });
+
   const share = object({
     key: id('key'),
+    /** Of a request to seal keys anew, for which of its purposes the share is. */
+    purpose: z.exactOptional(purpose),
     share: binary,
     /** How share was, and reply is to be, encrypted. */
     oaep,
     /** AES-256-GCM under the recovery secret, which the client opens before it sends anything. */
     link: newer(binary),
     deposit: newer(deposit),
-    /** The log entry that recorded the birth of the key, and its proof under the checkpoint of `logged`. */
+    /**
+     * The log entry that recorded the birth of the key, and its proof under the checkpoint of `logged`. Absent for a key that was
+     * sealed anew since: the entry that recorded that is in `resealed`.
+     */
     birth: newer(provenEntry),
   });
 
@@ -250,7 +278,9 @@ function repliesBy(reading: Reading) {
 
   const forDepositary = object({
     /** Of each key of the request that they are a depositary of, in ascending order. */
-    shares: list(share, MAX_RECOVERY_KEYS),
+    shares: list(share, 2 * MAX_RECOVERY_KEYS),
+    /** Each entry by which some of the keys were sealed anew last, and its proof under the checkpoint of `logged`. */
+    resealed: z.exactOptional(list(provenEntry, MAX_RECOVERY_KEYS)),
     /** DER SubjectPublicKeyInfo of the one-time key. */
     transportKey: binary,
     requestHash: hex256,
@@ -293,9 +323,11 @@ function repliesBy(reading: Reading) {
     keys: list(recoveryKey, MAX_RECOVERY_KEYS),
     requester: principal,
     reason: text(1000),
-    purpose,
+    purpose: oneOf(ASKED_PURPOSES),
     scope: z.exactOptional(scope),
     recipient: z.exactOptional(principal),
+    /** Of a request to seal keys anew. */
+    reseal: z.exactOptional(resealing),
     filedAt: instant,
     /** Until when it can be approved. */
     expiresAt: instant,
@@ -515,6 +547,7 @@ function repliesBy(reading: Reading) {
     purposeCoverage,
     coverage,
     losingKey,
+    resealing,
     share,
     signedIntent,
     provenEntry,
@@ -601,12 +634,16 @@ export type RateReply = Reply<'rate'>;
 export type ScopeReply = Reply<'scope'>;
 /** One key that a request is for. */
 export type RecoveryKeyReply = Reply<'recoveryKey'>;
+/** Whom keys are to be sealed to anew. */
+export type ResealReply = Reply<'resealing'>;
 /** A recovery request, as those who have a part in it see it. */
 export type RecoveryReply = Reply<'recovery'>;
 /** A depositary's share of one key, and what it was made by. Servers of before show the first three members only. */
 export type ShareReply = Reply<'share'>;
 /** How a key was deposited for the purpose that is asked for; with what stands in {@link RecoveryKeyReply} the link is bound to it. */
 export type DepositReply = Reply<'deposit'>;
+/** An entry of the log with its inclusion proof. */
+export type ProvenEntryReply = Reply<'provenEntry'>;
 /** What a depositary checks and uses. */
 export type ForDepositaryReply = Reply<'forDepositary'>;
 /** An intent as other depositaries are shown it. */

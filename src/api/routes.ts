@@ -165,7 +165,7 @@ export const ROUTES = named({
     path: '/v1/recoveries',
     act: 'recovery.read',
     roles: EVERYONE,
-    query: orders.pageQuery,
+    query: orders.recoveriesQuery,
     reply: 'recoveryPage',
   },
   getRecovery: {
@@ -248,6 +248,16 @@ export const ROUTES = named({
     parameters: orders.recoveryPath,
     body: orders.nothing,
     reply: 'releasedKeys',
+  },
+  resealKeys: {
+    method: 'POST',
+    path: '/v1/recoveries/:recovery/reseal',
+    act: 'recovery.reseal',
+    roles: REQUESTERS,
+    parameters: orders.recoveryPath,
+    body: orders.nothing,
+    isAlsoDoneByDaemon: true,
+    reply: 'recovery',
   },
   confirmRelease: {
     method: 'POST',

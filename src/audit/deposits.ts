@@ -8,8 +8,8 @@ import { depositariesIn } from '../escrow/rules/quorums.js';
 import { type Choice, choose, getOwner } from '../escrow/rules/rules.js';
 import { type Json, canonicalJson, isJsonObject } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';
-import { type Documents, policyAct } from '../log/export/verifier.js';
-import { PolicyProblems, policyOf } from '../policy/document.js';
+import type { Documents } from '../log/export/verifier.js';
+import type { PolicyInForce } from './policyInForce.js';
 import type { TermsEvidence } from './terms.js';
 
 /** What has to become of an order for a key, by the policy that was in force when it was decided. */
@@ -24,44 +24,39 @@ interface Expected extends Choice {
  * the quorums that this rule gives for this owner, for the purposes that it allows, and with shares for these depositaries
  * and nobody else, to the keys that the administrators have listed, each share another one. So a server cannot deposit a key with friends of its own.
  *
- * Remembers the policy in force, and orders for keys that are under way.
+ * Remembers orders for keys that are under way.
  */
 export class DepositEvidence {
   readonly #underWay = new Map<string, Expected>();
   readonly #terms: TermsEvidence;
-  #version = 0;
-  /** Read when the first key is ordered under it; the message when it cannot be. */
-  #policy: Policy | string | undefined;
+  readonly #policy: PolicyInForce;
 
   /** @param terms is told the rule of each key, and knows by it which keys there are */
-  constructor(terms: TermsEvidence) {
+  constructor(terms: TermsEvidence, policy: PolicyInForce) {
     this.#terms = terms;
+    this.#policy = policy;
   }
 
   /** Why this entry is refused, if it is. */
-  check(entry: Entry, { inForce }: Documents): string | undefined {
-    const { act, phase, id, detail } = entry;
-    if (act === policyAct && phase === 'done') {
-      this.#version = Number(detail['version']);
-      this.#policy = undefined;
-    }
+  check(entry: Entry, documents: Documents): string | undefined {
+    const { act, phase, id } = entry;
     if (!BIRTHS.has(act)) return undefined;
-    if (phase === 'attempted') return this.#checkOrder(entry, inForce);
+    if (phase === 'attempted') return this.#checkOrder(entry, documents);
     const expected = this.#underWay.get(id);
     this.#underWay.delete(id);
     return expected !== undefined && phase === 'done' ? checkDeposit(entry, expected) : undefined;
   }
 
-  #checkOrder(entry: Entry, inForce: Json | undefined): string | undefined {
+  #checkOrder(entry: Entry, documents: Documents): string | undefined {
     const { id, detail } = entry;
     const key = entry.subject.key ?? '';
     if (this.#terms.has(key)) return `${key} is ordered a second time`;
-    const policy = this.#policyIn(inForce);
-    if (typeof policy === 'string') return policy;
+    const policy = this.#policy.in(documents);
+    if (typeof policy === 'string') return `a key is ordered, and ${policy}`;
     if (detail['policyHash'] !== policy.hash || detail['policyVersion'] !== policy.version) {
       return 'a key is ordered under another policy than is in force';
     }
-    const expected = expectedOf(entry, policy);
+    const expected = expectedOf({ owner: entry.subject.owner, ...detail }, policy);
     if (typeof expected === 'string') return expected;
     const { rule, quorums } = expected;
     const whence = checkWhence(entry, rule);
@@ -75,28 +70,16 @@ export class DepositEvidence {
     this.#terms.deposited(key, policy.hash, expected);
     return undefined;
   }
-
-  #policyIn(document: Json | undefined): Policy | string {
-    if (document === undefined) return 'a key is ordered before there is a policy';
-    this.#policy ??= readPolicy(document, this.#version);
-    return this.#policy;
-  }
 }
 
-function readPolicy(document: Json, version: number): Policy | string {
-  try {
-    return policyOf(document, version);
-  } catch (error) {
-    if (error instanceof PolicyProblems) return `the policy in force cannot be read: ${error.message}`;
-    throw error;
-  }
-}
-
-/** What the policy says about the key that this entry orders, or why there can be no such key. */
-function expectedOf({ subject, detail }: Entry, policy: Policy): Expected | string {
-  const id = parsePrincipalId(subject.owner ?? '');
-  const spec = KEY_SPEC_NAMES.find((name) => name === detail['spec']);
-  const { use } = detail;
+/** What the policy says about a key of which this is said, or why there can be no such key. */
+export function expectedOf(
+  said: { readonly owner: string | undefined } & Readonly<Record<string, Json | undefined>>,
+  policy: Policy,
+): Expected | string {
+  const id = parsePrincipalId(said.owner ?? '');
+  const spec = KEY_SPEC_NAMES.find((name) => name === said['spec']);
+  const { use } = said;
   if (id === undefined || spec === undefined || (use !== 'sign' && use !== 'decrypt')) {
     return 'a key is ordered without saying what kind of key, and for whom';
   }

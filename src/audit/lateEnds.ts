@@ -3,7 +3,7 @@ import type { Late } from '../log/export/verifier.js';
 import { endsRequest } from './recoveries.js';
 
 /** Acts that bring a key back. */
-const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release']);
+const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release', 'recovery.reseal']);
 
 /**
  * Requests that have ended by the second outcome of an act: what was being made of one then comes to nothing, and is recorded all

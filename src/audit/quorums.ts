@@ -1,6 +1,6 @@
 import { BIRTHS } from '../escrow/records/creation.js';
 import type { Json } from '../log/entry/canonical.js';
-import type { Purpose } from '../escrow/records/policy.js';
+import { type AskedPurpose, ASKED_PURPOSES } from '../escrow/records/recovery.js';
 import { DAEMON_ID } from '../escrow/records/principals.js';
 import type { Entry } from '../log/entry/entry.js';
 import { documentHash } from '../log/export/format.js';
@@ -11,9 +11,10 @@ import { endsRequest, isMapOf } from './recoveries.js';
 import type { TermsEvidence } from './terms.js';
 
 /** Acts that bring a key back, and what for. */
-const RECOVERING: ReadonlyMap<string, Purpose> = new Map([
+const RECOVERING: ReadonlyMap<string, AskedPurpose> = new Map([
   ['recovery.activate', 'operate'],
   ['recovery.release', 'release'],
+  ['recovery.reseal', 'reseal'],
 ]);
 /** How far the clocks of daemons may be apart, which record the end of a delay and what waited for it. */
 const CLOCKS_APART_MS = 10_000;
@@ -57,7 +58,7 @@ export class QuorumEvidence {
   /** Who has denied, by request. */
   readonly #denials = new Map<string, Set<string>>();
   /** What a request is for. */
-  readonly #purposes = new Map<string, Purpose>();
+  readonly #purposes = new Map<string, AskedPurpose>();
   /** Whom a release is asked for, by request. */
   readonly #recipients = new Map<string, string>();
   /** Of requests that have ended late: whom they name, and whether these had approved. */
@@ -86,7 +87,8 @@ export class QuorumEvidence {
     if (act === 'recovery.request' && phase === 'attempted') {
       const recipient = recipientOf(detail['scope']);
       if (recipient !== undefined) this.#recipients.set(subject.recovery, recipient);
-      this.#purposes.set(subject.recovery, recipient === undefined ? 'operate' : 'release');
+      const purpose = ASKED_PURPOSES.find((one) => one === detail['purpose']);
+      this.#purposes.set(subject.recovery, purpose ?? 'operate');
       this.#countsListedOnly ||= Number(detail['version']) >= 4;
     }
     if (act === 'recovery.remind') return this.#checkReminder(entry, subject.recovery);
@@ -169,6 +171,11 @@ export class QuorumEvidence {
     if (phase === 'done' && place !== undefined && subject.key !== undefined) {
       this.#quorums.set(subject.key, place);
     }
+  }
+
+  /** A key is sealed anew: from then on these are its quorums. */
+  resealed(key: string, quorums: Json | undefined): void {
+    this.#quorums.set(key, this.#placeOf(quorums));
   }
 
   #placeOf(quorums: Json | undefined): number {
@@ -258,9 +265,11 @@ export class QuorumEvidence {
       recovery,
       purpose,
       atMs,
-    }: { readonly recovery: string; readonly purpose: Purpose; readonly atMs: number },
+    }: { readonly recovery: string; readonly purpose: AskedPurpose; readonly atMs: number },
   ): string | undefined {
     const { quorums } = detail;
+    if (purpose === 'reseal' && this.#purposes.get(recovery) !== purpose)
+      return `${act} of a request for something else, or that has ended`;
     if (!isMapOf(quorums, subject.keys)) return `${act} without a quorum for each of its keys`;
     for (const [key, quorum] of Object.entries(quorums)) {
       const reason = this.#checkQuorumOf(key, membersOf(quorum), { act, recovery, atMs });

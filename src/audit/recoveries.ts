@@ -7,6 +7,8 @@ import type { Objection } from '../log/export/verifier.js';
 const ENDING: ReadonlySet<string> = new Set([
   'recovery.activate',
   'recovery.release',
+  'recovery.reseal',
+  'recovery.supersede',
   'recovery.veto',
   'recovery.cancel',
   'recovery.stop',
@@ -105,7 +107,9 @@ export function isMapOf(
 
 /** Whether the hash in the entry of a request is of what else that entry says; see `requestHash` in src/escrow. */
 function isOf({ actor, subject, detail }: Entry, recovery: string): boolean {
-  const { requestHash, version = 3, descriptions, ...asked } = detail;
+  const { requestHash, version = 3, descriptions, ...members } = detail;
+  // the plan of a reseal is hashed into its scope
+  const asked = Object.fromEntries(Object.entries(members).filter(([name]) => name !== 'plan'));
   const { keys, owner } = subject;
   if (keys === undefined) return false;
   const common = { ...asked, version, recovery, requester: actor };

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { type KeyUse, KEY_USES } from '../escrow/records/keySpecs.js';
 import { INPUTS } from '../escrow/records/scope.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
-import type { Purpose, Rule } from '../escrow/records/policy.js';
+import { type Brakes, type Rule, PURPOSES } from '../escrow/records/policy.js';
+import type { AskedPurpose } from '../escrow/records/recovery.js';
 import { beyondTerms } from '../escrow/rules/scopeTerms.js';
 import type { Entry } from '../log/entry/entry.js';
 import { DigestTable } from './digestTable.js';
@@ -29,6 +30,7 @@ const scopeSchema = z.object({
 const askedSchema = z.discriminatedUnion('purpose', [
   z.object({ purpose: z.literal('operate'), scope: scopeSchema }),
   z.object({ purpose: z.literal('release') }),
+  z.object({ purpose: z.literal('reseal') }),
 ]);
 const timesSchema = z.object({ expiresAt: z.iso.datetime(), approvalsHoldMs: z.int().min(0) });
 
@@ -54,13 +56,25 @@ export class TermsEvidence {
   }
 
   /** How long the rule of a key has what was agreed wait, in milliseconds; 0 where nothing is known of the key. */
-  delayMs(key: string, purpose: Purpose): number {
-    return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule[purpose]?.delayMs ?? 0;
+  delayMs(key: string, purpose: AskedPurpose): number {
+    return Math.max(0, ...this.#brakesOf(key, purpose).map(({ delayMs }) => delayMs));
   }
 
   /** Whether the rule of a key takes replies after the delay. */
-  isAfterDelay(key: string, purpose: Purpose): boolean {
-    return this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule[purpose]?.replies === 'afterDelay';
+  isAfterDelay(key: string, purpose: AskedPurpose): boolean {
+    return this.#brakesOf(key, purpose).some(({ replies }) => replies === 'afterDelay');
+  }
+
+  /** Which purposes a key was deposited for. */
+  purposesOf(key: string): readonly string[] {
+    const rule = this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule;
+    return PURPOSES.filter((purpose) => rule?.[purpose] !== undefined);
+  }
+
+  /** What the rule of a key has stand in between; of a reseal, for all of its purposes. */
+  #brakesOf(key: string, purpose: AskedPurpose): readonly Brakes[] {
+    const rule = this.#kinds[(this.#places.get(key) ?? 0) - 1]?.rule;
+    return (purpose === 'reseal' ? PURPOSES : [purpose]).flatMap((each) => rule?.[each] ?? []);
   }
 
   /** How many denials end a request for a key; Infinity where its rule gives no number. */
@@ -97,6 +111,7 @@ function beyondRule({ rule, use }: Terms, detail: Entry['detail'], time: string)
   if (times.data.approvalsHoldMs > approvalsHoldMs) {
     return `an approval counts for at most ${approvalsHoldMs / 1000} seconds`;
   }
+  if (asked.data.purpose === 'reseal') return undefined;
   if (rule[asked.data.purpose] === undefined) return `not for ${asked.data.purpose}`;
   if (asked.data.purpose === 'release' || rule.operate === undefined) return undefined;
   return beyondTerms(rule.operate, use, asked.data.scope)?.replace(/\.$/, '');

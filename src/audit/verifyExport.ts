@@ -15,10 +15,12 @@ import { type FalseStatement, HistoryEvidence, HistoryRecount } from './historie
 import { LateEnds } from './lateEnds.js';
 import type { Jwk } from '../jose/jws.js';
 import { OutcomeEvidence } from './outcomes.js';
+import { PolicyInForce } from './policyInForce.js';
 import type { PublicPart } from '../client/identity/publicPart.js';
 import { type RequestCounts, RequestEvidence } from './requests.js';
 import { QuorumEvidence } from './quorums.js';
 import { RecoveryEvidence } from './recoveries.js';
+import { ResealEvidence } from './reseals.js';
 import { StatedTrees } from './statedTrees.js';
 import { StatementEvidence } from './statements.js';
 import { TermsEvidence } from './terms.js';
@@ -42,7 +44,7 @@ export interface ExportCheck {
 /**
  * Verifies an export offline, as it is read: form, tree, signature of the log, continuation of the older checkpoint,
  * pairing of acts, that what was done is what was attempted, the trees that depositaries have seen, the signatures of everyone who
- * asked, decided and made rules, that what was decided is what was asked, that each key was deposited as the policy has it, that none was asked for beyond its rule or came back without a quorum,
+ * asked, decided and made rules, that what was decided is what was asked, that each key was deposited, and sealed anew, as the policy has it, that none was asked for beyond its rule or came back without a quorum,
  * that no grant was used beyond what it allows, that nothing was made twice of one order, and that no history was said to be
  * complete which was not; for the last of these it is read again, where there are such statements. What is not as it should be
  * about an act that the log does not say was done is reported, and the export believed all the same.
@@ -66,13 +68,16 @@ export async function verifyExport(check: ExportCheck): Promise<{
     { origin, logKey: check.logKey, identityKey: check.identityKey },
     lateEnds,
   );
-  const deposits = new DepositEvidence(terms);
+  const policy = new PolicyInForce();
+  const deposits = new DepositEvidence(terms, policy);
+  const reseals = new ResealEvidence(policy, terms, quorums);
   const imports = new ImportEvidence();
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
   const histories = new HistoryEvidence();
   const checkEntry = (entry: Entry, index: number, documents: Documents): Objection | Late | undefined => {
     directory.follow(documents);
+    policy.follow(entry);
     // what was refused before any attempt has done nothing: nothing else is learnt from it
     if (standsAlone(entry)) return requests.check(entry);
     // also of an attempt that is refused for something else
@@ -84,6 +89,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
       quorums.check(entry) ??
       grants.check(entry) ??
       deposits.check(entry, documents) ??
+      reseals.check(entry, index, documents) ??
       imports.check(entry) ??
       terms.check(entry) ??
       creations.check(entry) ??
@@ -100,6 +106,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
     lateEnds.ended(entry);
     recoveries.ended(entry);
     quorums.ended(entry);
+    reseals.ended(entry);
     grants.ended(entry);
     return follows === 'counts' ? COUNTS : OVER;
   };

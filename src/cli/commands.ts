@@ -14,6 +14,7 @@ import { policyCommands } from './commands/policy.js';
 import { recoveryCommands } from './commands/recovery.js';
 import { decisionCommands } from './commands/recoveryDecisions.js';
 import { releaseCommand } from './commands/release.js';
+import { resealCommand, resealCommands } from './commands/reseal.js';
 import { rulesCommands } from './commands/rules.js';
 import { statusCommand } from './commands/status.js';
 import { tokenCommands } from './commands/token.js';
@@ -40,6 +41,12 @@ export const GROUPS: readonly GroupRow[] = [
     name: 'recovery',
     summary: 'bringing a key back: request, approve, activate, release',
     commands: [...recoveryCommands, ...decisionCommands, releaseCommand],
+  },
+  {
+    name: 'reseal',
+    summary: 'sealing keys to other depositaries',
+    itself: resealCommand,
+    commands: resealCommands,
   },
   { name: 'grant', summary: 'the right of an app to use a recovered key', commands: grantCommands },
   {

@@ -77,6 +77,9 @@ const NEXT: Readonly<Record<string, string>> = {
   'recovery-ended':
     'see how it ended: escrowctl recovery show ID; or file a new one: escrowctl recovery request',
   'recovery-expired': 'file a new one: escrowctl recovery request KEY',
+  'recovery-superseded': 'file a new one: escrowctl recovery request KEY',
+  'reseal-open': 'see the request: escrowctl recovery list --open',
+  'policy-changed': 'have it cancelled, and ask again: escrowctl reseal --help',
   'approval-duplicate': 'see where it stands: escrowctl recovery show ID',
   'grant-expired': 'a depositary files a new request: escrowctl recovery request KEY',
   'grant-exhausted': 'a depositary files a new request: escrowctl recovery request KEY',

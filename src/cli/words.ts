@@ -81,6 +81,8 @@ export function askedInWords(recovery: RecoveryReply): string {
       return `operate: ${shownScopeInWords(recovery.scope)}${recovery.keys.length === 1 ? '. The key stays' : '; as much with each of the keys. They stay'} in the token.`;
     case 'release':
       return `release: ${recovery.recipient ?? 'somebody'} receives ${recovery.keys.length === 1 ? 'the private key itself' : 'the private keys themselves'}, for good.`;
+    case 'reseal':
+      return `reseal: ${recovery.keys.length === 1 ? 'the key is' : 'the keys are'} opened, as for a release, and sealed anew by the rule ${recovery.reseal?.rule ?? ''}; enough are then ${quorumsInWords(recovery.reseal?.quorums ?? [])}.`;
     default:
       return `${recovery.purpose}: this version does not know what that is.`;
   }
@@ -145,12 +147,12 @@ export function statusFacts(
     ['denied by', denied === '' ? undefined : denied],
     [
       'released from',
-      recovery.releasableAt === undefined || recovery.purpose === 'operate'
+      recovery.releasableAt === undefined || recovery.purpose !== 'release'
         ? undefined
         : when(recovery.releasableAt, now),
     ],
     [
-      'active from',
+      recovery.purpose === 'reseal' ? 'sealed anew from' : 'active from',
       recovery.releasableAt === undefined || recovery.purpose === 'release'
         ? undefined
         : when(recovery.releasableAt, now),
@@ -176,11 +178,14 @@ export function nextForRecovery(recovery: RecoveryReply): string | undefined {
         ? `depositaries decide: escrowctl recovery approve ${id}, or deny`
         : `from ${recovery.repliesFrom} on depositaries approve: escrowctl recovery approve ${id}, or deny`;
     case 'approved':
+      if (recovery.purpose === 'reseal') return 'the server does it when the delay is over';
       return recovery.purpose === 'operate'
         ? `escrowctl recovery activate ${id}`
         : `${recovery.recipient ?? 'the recipient'} runs: escrowctl recovery release ${id} --out ${recovery.keys.length === 1 ? 'key.pem' : 'DIRECTORY'}`;
     case 'active':
       return `the app uses ${recovery.keys.length === 1 ? 'it' : 'each key by its own grant'}: escrowctl ${recovery.scope?.operations[0] ?? 'sign'} FILE --grant ${recovery.keys.find(({ grant }) => grant?.status === 'active')?.grant?.grant ?? 'GRANT'} --mechanism ${recovery.scope?.mechanisms[0] ?? 'NAME'}`;
+    case 'resealed':
+      return recovery.reseal && `escrowctl reseal show ${recovery.reseal.job}`;
     case 'released':
     case 'exhausted':
     case 'revoked':

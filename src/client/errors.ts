@@ -22,6 +22,8 @@ export const DISBELIEFS = {
   'log-rolled-back': 'The log shown is older than one that was seen before.',
   'log-forked': 'The log shown is not a continuation of the one that was seen before.',
   'entry-mismatch': 'The log entry shown is not about this request.',
+  'generation-old':
+    'The server shows an older deposit of a key than the one that you have opened a share of.',
   'entry-not-in-log': 'The log entry shown is not in the log.',
   'history-refused': 'The history shown is not all, or not only, what the log has about its owner.',
   'history-statement-invalid': 'The statement that the history is complete does not hold.',

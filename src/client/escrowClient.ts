@@ -247,6 +247,11 @@ export class EscrowClient {
     return this.#ask(ROUTES.listRecoveries, { query });
   }
 
+  /** Those of one job. */
+  recoveriesOf(job: string, query: PageQuery = {}): Promise<PageReply<RecoveryReply>> {
+    return this.#ask(ROUTES.listRecoveries, { query: { job, ...query } });
+  }
+
   recovery(recovery: string): Promise<RecoveryReply> {
     return this.#ask(ROUTES.getRecovery, { path: { recovery } });
   }
@@ -282,6 +287,11 @@ export class EscrowClient {
   /** A grant for each key of the request. */
   activate(recovery: string): Promise<Acted<GrantsReply>> {
     return this.#do(ROUTES.activateRecovery, { path: { recovery }, body: {} });
+  }
+
+  /** Seals the keys of an approved request anew. */
+  reseal(recovery: string): Promise<Acted<RecoveryReply>> {
+    return this.#do(ROUTES.resealKeys, { path: { recovery }, body: {} });
   }
 
   /** The keys, encrypted to the recipient: open each with `openRelease`. Works once a request. */

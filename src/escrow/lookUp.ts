@@ -1,9 +1,9 @@
 import type { Escrow } from './escrow.js';
-import { type Deposit, getPurposeDeposit } from './records/deposit.js';
+import type { Deposit } from './records/deposit.js';
 import { depositDigest, firstDepositDigest } from './records/digests.js';
 import { EscrowError } from './records/errors.js';
 import type { GrantId, KeyId, RecoveryId } from './records/ids.js';
-import type { AskedKey } from './rules/requestTerms.js';
+import { type AskedKey, askedKeysOf } from './rules/requestTerms.js';
 import type { Recovery } from './records/recovery.js';
 import type { Grant } from './records/grant.js';
 
@@ -38,10 +38,7 @@ export async function getAskedKeys(
   { keys, asked }: Pick<Recovery, 'keys' | 'asked'>,
   read?: readonly Deposit[],
 ): Promise<readonly AskedKey[]> {
-  return (await getDeposits(escrow, keys, read)).map((deposit) => ({
-    deposit,
-    sealed: getPurposeDeposit(deposit, asked.purpose),
-  }));
+  return askedKeysOf(await getDeposits(escrow, keys, read), asked.purpose);
 }
 
 /** The deposit, or EscrowError `key-unknown`, `record-mismatch`. */
@@ -52,7 +49,7 @@ export async function getDeposit(escrow: Escrow, id: KeyId): Promise<Deposit> {
   return deposit;
 }
 
-/** Whether a deposit as it was read is the one that was made with the key. */
+/** Whether a deposit as it was read is the newest one that was made of the key. */
 export async function isAsDeposited(escrow: Pick<Escrow, 'followed'>, deposit: Deposit): Promise<boolean> {
   try {
     await checkDeposit(escrow, deposit);
@@ -79,7 +76,8 @@ export async function getGrant(escrow: Escrow, id: GrantId): Promise<Grant> {
 }
 
 /**
- * Checks a deposit as it was read: its digest is of all that it says, and is the one in the entry of the key's birth.
+ * Checks a deposit as it was read: its digest is of all that it says, and is the one in the entry of the key's birth, or of when it
+ * was last sealed anew.
  *
  * @throws EscrowError `record-mismatch`
  */
@@ -89,7 +87,7 @@ async function checkDeposit({ followed }: Pick<Escrow, 'followed'>, deposit: Dep
     throw new EscrowError('record-mismatch', 'The digest of a deposit is not that of its record.');
   }
   // another daemon may have made it just now
-  if (followed.facts.birth(key) === undefined) await followed.caughtUp();
-  if (followed.facts.birth(key) === digest) return;
-  throw new EscrowError('record-mismatch', 'A deposit is not the one that was made with the key.');
+  if (followed.facts.deposit(key)?.digest !== digest) await followed.caughtUp();
+  if (followed.facts.deposit(key)?.digest === digest) return;
+  throw new EscrowError('record-mismatch', 'A deposit is not the newest one that was made of the key.');
 }

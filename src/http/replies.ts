@@ -15,7 +15,7 @@ import { repliesOf } from '../escrow/records/policy.js';
 import type { StoredEntry } from '../escrow/ports/log.js';
 import type { Page } from '../escrow/ports/store.js';
 import type { Rate } from '../escrow/records/rate.js';
-import { type DescribedKey, type ReleasedKey, endOf } from '../escrow/records/recovery.js';
+import { type Asked, type DescribedKey, type ReleasedKey, endOf } from '../escrow/records/recovery.js';
 import type { Scope } from '../escrow/records/scope.js';
 import { type LiveQuorums, coverageOf } from '../escrow/rules/liveQuorums.js';
 import { requestInWords } from '../escrow/records/inWords.js';
@@ -44,6 +44,8 @@ import type {
   ScopeReply,
   ShareReply,
 } from '../api/replies.js';
+import { BIRTHS } from '../escrow/records/creation.js';
+import { decodeEntry } from '../log/entry/entry.js';
 import { encodeBase64 } from '../log/note/base64.js';
 import { formatDuration } from '../policy/durations.js';
 
@@ -212,11 +214,11 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
   return {
     recovery: recovery.id,
     owner: recovery.owner,
-    keys: view.keys.map(recoveryKeyReply),
+    keys: eachKeyOnce(view.keys).map(recoveryKeyReply),
     requester: recovery.requester,
     reason: recovery.reason,
     purpose: asked.purpose,
-    ...(asked.purpose === 'operate' ? { scope: scopeReply(asked.scope) } : { recipient: asked.recipient }),
+    ...askedReply(asked),
     filedAt: recovery.filedAt.toISOString(),
     expiresAt: recovery.expiresAt.toISOString(),
     approvalsHold: formatDuration(recovery.approvalsHoldMs),
@@ -237,7 +239,32 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
 
 /** The keys, with what they are where the hash of the request covers it. */
 function descriptionsOf({ recovery, keys }: RecoveryView): readonly DescribedKey[] {
-  return recovery.version === 3 ? [] : keys.map(({ deposit }) => deposit);
+  return recovery.version === 3 ? [] : eachKeyOnce(keys).map(({ deposit }) => deposit);
+}
+
+/** One that is to be sealed anew stands there for each of its purposes; who can bring it back is the same for each. */
+function eachKeyOnce(keys: readonly KeyView[]): readonly KeyView[] {
+  return keys.filter(({ deposit }, at) => keys[at - 1]?.deposit !== deposit);
+}
+
+function askedReply(asked: Asked): Pick<RecoveryReply, 'scope' | 'recipient' | 'reseal'> {
+  switch (asked.purpose) {
+    case 'operate':
+      return { scope: scopeReply(asked.scope) };
+    case 'release':
+      return { recipient: asked.recipient };
+    case 'reseal': {
+      const { job, policy, plan } = asked;
+      const { rule, quorums, recipients, keks, from } = plan;
+      return {
+        reseal: {
+          ...{ job, policyVersion: policy.version, policyHash: policy.hash, rule, quorums, keks },
+          recipients: recipients.map(({ depositary, fingerprint }) => ({ depositary, fingerprint })),
+          from: Object.entries(from).map(([key, generation]) => ({ key, generation })),
+        },
+      };
+    }
+  }
 }
 
 function recoveryKeyReply({ deposit, sealed, left, grant }: KeyView): RecoveryKeyReply {
@@ -353,6 +380,7 @@ function endReply({ recovery, status }: RecoveryView): Pick<RecoveryReply, 'ende
     case 'active':
       return {};
     case 'released':
+    case 'resealed':
     case 'expired':
       return { ended: { at: state.at.toISOString() } };
     case 'denied':
@@ -366,13 +394,16 @@ function endReply({ recovery, status }: RecoveryView): Pick<RecoveryReply, 'ende
 
 function forDepositary(
   { recovery, keys, intents }: RecoveryView,
-  { filing, births, checkpoint }: DecisionProofs,
+  { filing, deposited, checkpoint }: DecisionProofs,
 ): Pick<RecoveryReply, 'forDepositary'> {
-  const shares = keys.flatMap((key) => shareReply(key, births.get(key.deposit.key)));
+  const isReseal = recovery.asked.purpose === 'reseal';
+  const shares = keys.flatMap((key) => shareReply(key, deposited.get(key.deposit.key), isReseal));
   if (shares.length === 0) return {};
+  const resealed = [...new Set(deposited.values())].filter((one) => !isBirth(one));
   return {
     forDepositary: {
       shares,
+      ...(resealed.length === 0 ? {} : { resealed: resealed.map(proofReply) }),
       transportKey: base64url(recovery.transportKey),
       requestHash: recovery.requestHash,
       requestVersion: recovery.version,
@@ -391,14 +422,16 @@ function forDepositary(
 
 function shareReply(
   { deposit, sealed, share }: KeyView,
-  birth: ProvenEntry | undefined,
+  depositedBy: ProvenEntry | undefined,
+  isReseal: boolean,
 ): readonly ShareReply[] {
-  if (share === undefined || birth === undefined) return [];
+  if (share === undefined || depositedBy === undefined) return [];
   const { binding, requesters } = deposit;
   const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, sealed.purpose);
   return [
     {
       key: deposit.key,
+      ...(isReseal ? { purpose: sealed.purpose } : {}),
       share: base64url(share.share),
       oaep: sealed.mechanisms.oaep,
       link: base64url(share.link),
@@ -411,9 +444,14 @@ function shareReply(
         ...repliesOf(rest),
         recipients: recipientsReply(sealed),
       },
-      birth: proofReply(birth),
+      ...(isBirth(depositedBy) ? { birth: proofReply(depositedBy) } : {}),
     },
   ];
+}
+
+/** Whether a key was born by this entry; else it was sealed anew by it. */
+function isBirth({ entry }: ProvenEntry): boolean {
+  return BIRTHS.has(decodeEntry(entry.entry).act);
 }
 
 function recipientsReply({ shares }: PurposeDeposit): DepositReply['recipients'] {

@@ -31,7 +31,7 @@ export function payloadOf(origin: string, notice: Notice): Payload {
           request: {
             requester: request.requester,
             purpose: request.purpose,
-            beneficiary: request.beneficiary,
+            ...(request.beneficiary === undefined ? {} : { beneficiary: request.beneficiary }),
             keys: request.keys.map(({ key, label }) => ({ key, label })),
             reason: request.reason,
             expiresAt: request.expiresAt,

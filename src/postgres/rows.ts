@@ -110,9 +110,14 @@ export function depositariesOf(deposit: Deposit): readonly string[] {
 /** Everyone whom a recovery names. */
 export function participantsOf(recovery: Recovery): readonly string[] {
   const { owner, requester, asked, intents, approvals, denials } = recovery;
-  const beneficiary = asked.purpose === 'operate' ? asked.scope.app : asked.recipient;
   const decided = [...intents, ...approvals, ...denials].map(({ depositary }) => depositary);
-  return [...new Set([owner, requester, beneficiary, ...decided])];
+  return [...new Set([owner, requester, ...beneficiariesOf(asked), ...decided])];
+}
+
+/** Who uses keys, or receives them. */
+function beneficiariesOf(asked: Asked): readonly string[] {
+  if (asked.purpose === 'reseal') return [];
+  return [asked.purpose === 'operate' ? asked.scope.app : asked.recipient];
 }
 
 function toOperateTerms(stored: Stored<OperateTerms>): OperateTerms {
@@ -164,7 +169,11 @@ function toOwnersCopy({ transferKey, key }: Stored<OwnersCopy>): OwnersCopy {
 function toApproval(stored: Stored<Approval>): Approval {
   return {
     ...stored,
-    replies: stored.replies.map(({ key, reply }) => ({ key, reply: unseal('transport', reply) })),
+    replies: stored.replies.map(({ key, purpose, reply }) => ({
+      key,
+      ...(purpose == null ? {} : { purpose }),
+      reply: unseal('transport', reply),
+    })),
     at: new Date(stored.at),
     expiresAt: new Date(stored.expiresAt),
   };
@@ -191,6 +200,7 @@ function toState(stored: Stored<RecoveryState>): RecoveryState {
         })),
       };
     case 'active':
+    case 'resealed':
     case 'denied':
     case 'vetoed':
     case 'cancelled':

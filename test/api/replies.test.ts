@@ -19,7 +19,7 @@ const TEXTS = [
   '2026-01-31T23:59:59.999Z',
   'P1D',
   'ab'.repeat(32),
-  ...['key', 'rec', 'grant', 'ntc', 'imp'].map((prefix) => `${prefix}_${'0'.repeat(32)}`),
+  ...['key', 'rec', 'grant', 'ntc', 'imp', 'job'].map((prefix) => `${prefix}_${'0'.repeat(32)}`),
 ];
 
 /** What this schema of the strict reading takes. */

@@ -265,10 +265,11 @@ test('what goes to a terminal goes through one function', () => {
   );
   expect(direct.sort()).toEqual([
     // questions, and what the program has to say by itself
+    'believing.ts: const answer = await terminal.ask(`${question} Type yes: `);',
     'commands/keysToRecover.ts: const answer = await terminal.ask(`Ask for ${many}? Type yes: `);',
     "commands/plan.ts: const answer = await terminal.ask('Sign this plan? Type yes: ');",
-    'commands/recoveryDecisions.ts: const answer = await terminal.ask(`${question} Type yes: `);',
     "commands/recoveryStop.ts: const answer = await terminal.ask('Sign that it is to end? Type yes: ');",
+    "commands/reseal.ts: const answer = await terminal.ask('Ask the depositaries? Type yes: ');",
     'commands/witness.ts: terminal.write(`${JSON.stringify(serving)}\\n`);',
     "program.ts: terminal.write(`${exitCodesHelp().join('\\n')}\\n`);",
     // bytes that were asked for

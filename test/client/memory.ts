@@ -1,3 +1,4 @@
+import type { GenerationMemory } from '../../src/client/depositary/generations.js';
 import type { LogMemory } from '../../src/client/log/logMemory.js';
 
 /** A memory that is one, for tests of what is remembered. */
@@ -23,4 +24,16 @@ export class TestMemory implements LogMemory {
     this.evidence.push(evidence);
     return Promise.resolve('evidence.json');
   }
+}
+
+/** Remembers in this process which deposits of keys a depositary has opened a share of. */
+export function rememberedGenerations(): GenerationMemory {
+  const highest = new Map<string, number>();
+  return {
+    highest: (key) => Promise.resolve(highest.get(key)),
+    opened: (generations) => {
+      for (const [key, each] of generations) highest.set(key, Math.max(each, highest.get(key) ?? 1));
+      return Promise.resolve();
+    },
+  };
 }

@@ -75,6 +75,8 @@ const changing = (...changes: readonly Change[]): Part => ({ role: 'alone', chan
 const filed = (recovery: Recovery, revision = 1): Part =>
   changing({ change: 'recovery-saved', recovery: { ...recovery, revision } });
 const deposited = (deposit: Deposit): Part => changing({ change: 'deposit-created', deposit });
+const replaced = (deposit: Deposit, digest = 'another'): Part =>
+  changing({ change: 'deposit-replaced', deposit: { ...deposit, digest }, replaced: deposit.digest });
 const granted = (grant: Grant): Part => changing({ change: 'grant-created', grant });
 const certified = ({ id: grant }: Grant): Part =>
   changing({ change: 'grant-certified', grant, certificate: 'a.b.c' });
@@ -176,6 +178,14 @@ const ROWS: Readonly<Record<Exclude<NotHeld['what'], 'clocks-agree'>, Rows>> = {
       const change = { change: 'deposit-created', deposit } as const;
       return refused(changing(change, change));
     },
+  },
+  'deposit-replaced': {
+    'the one that is there': ({ deposit }) => held(replaced(deposit), deposited(deposit)),
+    'not one that is not': ({ deposit }) => refused(replaced(deposit)),
+    'not one that was replaced before': ({ deposit }) =>
+      refused(replaced(deposit, 'a third'), deposited(deposit), replaced(deposit)),
+    'the one that has replaced it': ({ deposit }) =>
+      held(replaced({ ...deposit, digest: 'another' }, 'a third'), deposited(deposit), replaced(deposit)),
   },
   'recovery-saved': {
     'a new one at revision 1': ({ recovery }) => held(filed(recovery)),

@@ -85,7 +85,7 @@ export class MemoryJournal implements Journal {
   #lockedFor({ claims }: JournalWrite): LockedRows {
     const locked = noLockedRows();
     locked.policyVersion = this.policyVersion;
-    for (const key of this.deposits.keys()) locked.deposits.add(key);
+    for (const { key, digest } of this.deposits.values()) locked.deposits.set(key, digest);
     for (const { id, revision } of this.recoveries.values()) locked.recoveries.set(id, revision);
     for (const { id, scope, certificate, ...row } of this.grants.values()) {
       const { maxUses, rate } = scope;
@@ -110,6 +110,7 @@ export class MemoryJournal implements Journal {
         this.policyVersion = change.version;
         return;
       case 'deposit-created':
+      case 'deposit-replaced':
         this.deposits.set(change.deposit.key, change.deposit);
         return;
       case 'recovery-saved':

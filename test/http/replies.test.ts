@@ -10,7 +10,18 @@ import { NOW, ORIGIN, statement } from './identities.js';
 import { PEOPLE, policy, policyDocument } from './people.js';
 import type { Running } from './runningServer.js';
 import { startServer } from './runningServer.js';
-import { DEPOSIT, FILED, GRANT, GRANT_RECORD, KEY, RECOVERY, RECOVERY_RECORD, RELEASED } from './world.js';
+import {
+  DEPOSIT,
+  BORN,
+  BORN_AT,
+  FILED,
+  GRANT,
+  GRANT_RECORD,
+  KEY,
+  RECOVERY,
+  RECOVERY_RECORD,
+  RELEASED,
+} from './world.js';
 import { STATEMENT_TYPE, POLICY_SIGNATURE_TYPE } from '../../src/escrow/records/statementTypes.js';
 
 const { ann, bob, olga, dana, dave, mailer, zed } = PEOPLE;
@@ -135,11 +146,9 @@ describe('a recovery', () => {
   test('is shown with what is needed to decide, to its depositaries alone', async () => {
     for (const by of [ann, olga, mailer, zed])
       expect(await get(by, `/v1/recoveries/${RECOVERY}`)).toEqual(pending);
-    const birth = {
-      index: 7,
-      entry: Buffer.from(encodeEntry(FILED)).toString(),
-      proof: [Buffer.alloc(32).toString('base64url')],
-    };
+    const proof = [Buffer.alloc(32).toString('base64url')];
+    const filing = { index: 7, entry: Buffer.from(encodeEntry(FILED)).toString(), proof };
+    const birth = { index: BORN_AT, entry: Buffer.from(BORN).toString(), proof };
     const deposit = {
       version: 2,
       generation: 1,
@@ -158,7 +167,7 @@ describe('a recovery', () => {
           requestHash: RECOVERY_RECORD.requestHash,
           requestVersion: 4,
           attestation: RECOVERY_RECORD.attestation,
-          logged: { ...birth, checkpoint: 'the note' },
+          logged: { ...filing, checkpoint: 'the note' },
         },
       });
     }

@@ -231,6 +231,10 @@ function birth({ key, owner, digest, purposes }: Deposit): readonly Uint8Array[]
   );
 }
 
+/** The entry that recorded the deposit above, and where: behind those that put the policy in force, and its attempt. */
+export const BORN_AT = 3;
+export const BORN = birth(DEPOSIT).at(-1) ?? new Uint8Array(0);
+
 /** The entries that the records above are of. */
 function logged({ id: grant, scope: granted, startsAt, expiresAt }: Grant): readonly Uint8Array[] {
   const { asked } = RECOVERY_RECORD;
@@ -288,8 +292,8 @@ const GIVEN_UP: GivenUpNotice = {
  */
 export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = GRANT_RECORD): World {
   const journal = new MemoryJournal();
-  logged(grant).forEach((entry) => {
-    journal.follow(entry);
+  logged(grant).forEach((entry, at) => {
+    journal.state.take(at, entry);
   });
   journal.policyVersion = 1;
   journal.deposits.set(KEY, DEPOSIT);
@@ -324,10 +328,12 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
       Promise.resolve(
         count > 1 ? undefined : { size: 7, note: `cosigned by ${by?.join(' and ') ?? 'anybody'}\n` },
       ),
-    entries: (from, limit) => Promise.resolve([entry].slice(from, limit)),
+    entries: (from, limit) =>
+      Promise.resolve(
+        from === BORN_AT && limit === 1 ? [{ index: from, entry: BORN }] : [entry].slice(from, limit),
+      ),
     entriesAbout: () => Promise.resolve({ items: [entry], next: '7' }),
     filing: () => Promise.resolve(entry),
-    birth: () => Promise.resolve(entry),
     inclusion: () => Promise.resolve({ checkpoint: 'the note', size: 8, proof: [new Uint8Array(32)] }),
     rootAt: () => Promise.resolve(new Uint8Array(32)),
     consistency: () => Promise.resolve([new Uint8Array(32).fill(255)]),

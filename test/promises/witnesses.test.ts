@@ -125,7 +125,7 @@ async function believeAs(identity: Identity, patience = SHORT): Promise<number> 
   const shown = await client.recovery(recovery);
   const { checkpoint } = await believeRecovery(shown, {
     ...{ origin, identityKey, log, now: new Date() },
-    depositary: identity.id,
+    ...{ depositary: identity.id, generations: identity.generations },
   });
   return checkpoint.size;
 }

@@ -74,6 +74,9 @@ export const ADVICE = {
     'Send an intent, if there is none of the caller yet; then wait for those of the others.',
   'quorum-incomplete': 'Wait until enough depositaries have approved.',
   'quorum-complete': LOOK_AGAIN,
+  'recovery-superseded': 'File the request again: the key is sealed to other people now.',
+  'reseal-open': 'Have the open request decided, or have it cancelled first.',
+  'policy-changed': 'File the request again, by the policy that is in force.',
   'recovery-failed':
     'Tell the operator: the deposit or a reply is damaged. Another request may help, if it was a reply.',
   'record-mismatch':

@@ -248,7 +248,10 @@ async function seenBy(
   const { origin, identityKey } = identity.pins;
   return {
     recovery,
-    trust: { origin, identityKey, depositary: identity.id, log: identity.logView(client), now },
+    trust: {
+      ...{ origin, identityKey, depositary: identity.id, log: identity.logView(client), now },
+      generations: identity.generations,
+    },
   };
 }
 

@@ -13,8 +13,8 @@ import type { Session } from '../session.js';
 import { isKnown } from '../../api/reading.js';
 import { KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
 
-type Terms<Order> = Order extends unknown ? Omit<Order, 'keys'> : never;
-/** What a request asks, whatever its keys. */
+type Terms<Order> = Order extends { readonly purpose: Purpose } ? Omit<Order, 'keys'> : never;
+/** What a request to bring keys back asks, whatever its keys. */
 export type OrderTerms = Terms<RecoveryOrder>;
 
 /** Keys are looked for among so many of an owner. */

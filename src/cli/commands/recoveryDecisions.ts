@@ -1,16 +1,14 @@
-import { printable } from '../../escrow/records/freeText.js';
 import type { BelievedRecovery } from '../../client/depositary/believedRecovery.js';
-import { approve, believeRecovery, deny, intend } from '../../client/depositary/depositary.js';
+import { approve, deny, intend } from '../../client/depositary/depositary.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { cancelProven, denyProven, vetoProven } from '../../client/ends.js';
 import { believeDue, hasIntended } from '../../client/depositary/intents.js';
-import type { Identity } from '../../client/identity/identity.js';
 import type { LogView } from '../../client/log/logView.js';
 import type { IntentOrder } from '../../api/orders.js';
 import type { RecoveryReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
-import { UsageError } from '../failures.js';
+import { type Checked, believeOpen, confirmed } from '../believing.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { decisionLines } from '../decision.js';
@@ -197,32 +195,13 @@ async function end(
   };
 }
 
-interface Checked {
-  readonly identity: Identity;
-  readonly client: EscrowClient;
-  readonly believed: BelievedRecovery;
-  readonly log: LogView;
-}
-
+/** The request that is named, believed, and by whom. */
 async function checked(session: Session, given: CommandArguments): Promise<Checked> {
-  const { identity, client, log } = await session.connect();
-  const believed = await session.busy('checking the request', async () => {
-    const shown = await client.recovery(given.argument(0));
-    refuseEnded(shown);
-    const { origin, identityKey } = identity.pins;
-    const trust = { origin, identityKey, depositary: identity.id, log, now: session.now };
-    return believeRecovery(shown, trust);
-  });
-  if (believed.attested.recovery !== given.argument(0)) {
-    throw new UsageError('the server shows another request than the one asked for');
-  }
-  return { identity, client, believed, log };
-}
-
-/** A request that has ended shows no share any more; that is no lie, and is to be told as what it is. */
-function refuseEnded({ recovery, status }: RecoveryReply): void {
-  if (status === 'pending' || status === 'approved') return;
-  throw new UsageError(`the request is not open: it is ${status}`, `escrowctl recovery show ${recovery}`);
+  const connected = await session.connect();
+  const believed = await session.busy('checking the request', () =>
+    believeOpen(session, connected, given.argument(0)),
+  );
+  return { ...connected, believed };
 }
 
 async function confirm(
@@ -231,17 +210,7 @@ async function confirm(
   log: LogView,
   question: string,
 ): Promise<void> {
-  const { terminal } = session;
-  if (!terminal.isInteractive) {
-    throw new UsageError(
-      'nobody is there to be asked',
-      'add --yes, after reading: escrowctl recovery show ID',
-    );
-  }
-  const lines = decisionLines(believed, continuesInWords(log), session.now);
-  terminal.writeError(`${lines.map(printable).join('\n')}\n`);
-  const answer = await terminal.ask(`${question} Type yes: `);
-  if (answer.trim().toLowerCase() !== 'yes') throw new UsageError('not approved; nothing was sent');
+  await confirmed(session, decisionLines(believed, continuesInWords(log), session.now), question);
 }
 
 function consequence({ status, purpose, keys, scope, recipient }: RecoveryReply): string {
@@ -250,11 +219,15 @@ function consequence({ status, purpose, keys, scope, recipient }: RecoveryReply)
     case 'pending':
       return 'Others must approve too.';
     case 'approved':
+      if (purpose === 'reseal')
+        return 'The quorum is complete; the server seals anew when the delay is over.';
       return purpose === 'release'
         ? `The quorum is complete; ${recipient ?? 'the recipient'} can fetch the ${isOne ? 'key' : 'keys'} once the delay is over.`
         : `The quorum is complete; the ${isOne ? 'key is' : 'keys are'} not active yet.`;
     case 'active':
       return `The quorum is complete: the app ${scope?.app ?? ''} holds ${isOne ? (keys[0]?.grant?.grant ?? 'a grant') : `${keys.length} grants`}.`;
+    case 'resealed':
+      return `The quorum is complete: the ${isOne ? 'key is' : 'keys are'} sealed anew.`;
     case 'released':
     case 'exhausted':
     case 'revoked':

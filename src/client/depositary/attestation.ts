@@ -7,7 +7,13 @@ import { type KeyId, type PrincipalId, parseId, parsePrincipalId } from '../../e
 import type { Asked, DescribedKey, RequestVersion } from '../../escrow/records/recovery.js';
 import { type Scope, INPUTS } from '../../escrow/records/scope.js';
 import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../../escrow/records/recovery.js';
-import type { ForDepositaryReply, RecoveryKeyReply, RecoveryReply, ScopeReply } from '../../api/replies.js';
+import type {
+  ForDepositaryReply,
+  RecoveryKeyReply,
+  RecoveryReply,
+  ResealReply,
+  ScopeReply,
+} from '../../api/replies.js';
 import { type Json, canonicalJson } from '../../log/entry/canonical.js';
 import { parseDuration } from '../../policy/durations.js';
 import { type Disbelief, NotBelieved } from '../errors.js';
@@ -192,7 +198,7 @@ function parsedKeys(shown: RecoveryReply): readonly KeyId[] | undefined {
 
 /** What is asked for, of what a server shows; undefined when it is not of the form. */
 export function parsedAsked(
-  shown: Pick<RecoveryReply, 'purpose' | 'scope' | 'recipient'>,
+  shown: Pick<RecoveryReply, 'purpose' | 'scope' | 'recipient' | 'reseal'>,
 ): Asked | undefined {
   switch (shown.purpose) {
     case 'operate': {
@@ -203,9 +209,33 @@ export function parsedAsked(
       const recipient = parsePrincipalId(shown.recipient ?? '');
       return recipient === undefined ? undefined : { purpose: 'release', recipient };
     }
+    case 'reseal':
+      return shown.reseal && parsedReseal(shown.reseal);
     default:
       return undefined;
   }
+}
+
+/** What keys are to be sealed anew by, of what a server shows; undefined when it is not of the form. */
+function parsedReseal(shown: ResealReply): Asked | undefined {
+  const { policyVersion: version, policyHash: hash, rule, keks } = shown;
+  const job = parseId('JobId', shown.job);
+  const quorums = shown.quorums.map((members) => members.flatMap((id) => parsePrincipalId(id) ?? []));
+  const recipients = shown.recipients.flatMap(({ depositary: id, fingerprint }) => {
+    const depositary = parsePrincipalId(id);
+    return depositary === undefined ? [] : [{ depositary, fingerprint }];
+  });
+  const from = shown.from.flatMap(({ key, generation }) => {
+    const id = parseId('KeyId', key);
+    return id === undefined ? [] : [[id, generation] as const];
+  });
+  const isWhole =
+    quorums.every((members, at) => members.length === shown.quorums[at]?.length) &&
+    recipients.length === shown.recipients.length &&
+    from.length === shown.from.length;
+  if (job === undefined || !isWhole) return undefined;
+  const plan = { rule, quorums, recipients, keks, from: Object.fromEntries(from) };
+  return { purpose: 'reseal', job, policy: { version, hash }, plan };
 }
 
 /** A scope, of what a server shows; undefined when it is not of the form. */

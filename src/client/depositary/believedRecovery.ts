@@ -2,6 +2,7 @@ import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { ForDepositaryReply, RecoveryReply } from '../../api/replies.js';
 import type { LogView } from '../log/logView.js';
 import type { AttestationPins, Attested } from './attestation.js';
+import type { GenerationMemory } from './generations.js';
 import type { DepositPins, ShownDeposit } from './shownDeposit.js';
 import { NotBelieved } from '../errors.js';
 
@@ -31,6 +32,8 @@ export interface BelievedRecovery {
   readonly checkpoint: Checkpoint;
   /** The C2SP verifier key of the log that it is in. */
   readonly logKey: string;
+  /** Takes note of the deposits whose shares have opened. */
+  readonly generations: GenerationMemory;
 }
 
 export declare const believed: unique symbol;

@@ -19,8 +19,8 @@ import { signStatement } from '../statement.js';
 
 /**
  * Checks what the server shows of a recovery request: the attestation against the pinned identity key and everything
- * shown; the log entries of its filing and of the births of its keys, their place under the checkpoint, the checkpoint against
- * the pinned log key and the last one seen; each share against the one that the birth of its key recorded. Nothing is decrypted here. When it resolves, the checkpoint is remembered.
+ * shown; the log entries of its filing and of the newest deposits of its keys, their place under the checkpoint, the checkpoint against
+ * the pinned log key and the last one seen; each share against the one that the entry of its deposit recorded. Nothing is decrypted here. When it resolves, the checkpoint is remembered.
  *
  * @throws NotBelieved at the first thing that does not hold; ServerProblem, ServerUnreachable when the consistency
  *   proof cannot be had.
@@ -33,11 +33,12 @@ export async function believeRecovery(
   const attested = await verifyAttestation(shown, part, trust, trust.now);
   const { entry, checkpoint } = await trust.log.believeEntry(part.logged);
   checkEntry(entry, shown, attested);
-  const deposits = believeDeposits(shown, part.shares, attested, checkpoint, trust);
+  const deposits = await believeDeposits(shown, part, attested, checkpoint, trust);
   const isAfter = [shown, ...deposits].some(({ replies }) => replies === 'afterDelay');
   const believed = {
     ...{ shown, attested, deposits, index: part.logged.index, checkpoint },
     logKey: trust.log.key,
+    generations: trust.generations,
     replies: isAfter ? 'afterDelay' : 'atOnce',
     filedAt: new Date(entry.time),
   } as const;
@@ -61,6 +62,7 @@ export async function intend(
   for (const { share, link, context, oaep } of recovery.deposits) {
     await checkShare({ share, link, context, depositaryKey, oaep });
   }
+  await rememberOpened(recovery);
   const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
   return { statement: await signDecision(recovery, signer, now, until, { decision: 'intend' }) };
 }
@@ -83,10 +85,12 @@ export async function approve(
 ): Promise<ApprovalOrder> {
   const transportKey = Buffer.from(partOf(recovery.shown).transportKey, 'base64url');
   const replies: Reply[] = [];
-  for (const { key, share, link, context, oaep } of recovery.deposits) {
+  const isReseal = recovery.attested.asked.purpose === 'reseal';
+  for (const { key, purpose, share, link, context, oaep } of recovery.deposits) {
     const reply = await reencryptShare({ share, link, context, depositaryKey, transportKey, oaep });
-    replies.push({ key, reply: sealed('transport', reply) });
+    replies.push({ key, ...(isReseal ? { purpose } : {}), reply: sealed('transport', reply) });
   }
+  await rememberOpened(recovery);
   const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
   const statement = await signDecision(recovery, signer, now, until, {
     decision: 'approve',
@@ -94,7 +98,7 @@ export async function approve(
   });
   return {
     statement,
-    replies: replies.map(({ key, reply }) => ({ key, reply: Buffer.from(reply).toString('base64url') })),
+    replies: replies.map(({ reply, ...of }) => ({ ...of, reply: Buffer.from(reply).toString('base64url') })),
   };
 }
 
@@ -107,6 +111,11 @@ export async function deny(
 ): Promise<DenialOrder> {
   const until = recovery.attested.expiresAt;
   return { statement: await signDecision(recovery, signer, now, until, { decision: 'deny', reason }) };
+}
+
+/** What has opened is of the deposits that were shown: who shows an older one from now on is not believed. */
+async function rememberOpened({ deposits, generations }: BelievedRecovery): Promise<void> {
+  await generations.opened(new Map(deposits.map(({ key, generation }) => [key, generation])));
 }
 
 /** The entry must be the filing of this very request, with this one-time key. */

@@ -3,7 +3,17 @@ import { BIRTHS } from '../../escrow/records/creation.js';
 import { sha256Hex } from '../../escrow/records/digests.js';
 import type { KeyId } from '../../escrow/records/ids.js';
 import { layerContext, termsHash } from '../../escrow/records/layers.js';
-import type { DepositReply, RecoveryKeyReply, RecoveryReply, ShareReply } from '../../api/replies.js';
+import type {
+  DepositReply,
+  ForDepositaryReply,
+  ProvenEntryReply,
+  RecoveryKeyReply,
+  RecoveryReply,
+  ShareReply,
+} from '../../api/replies.js';
+import { type Purpose, PURPOSES } from '../../escrow/records/policy.js';
+import { resealedIn } from '../../escrow/records/resealing.js';
+import type { GenerationMemory } from './generations.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
@@ -18,8 +28,8 @@ import { isKnown } from '../../api/reading.js';
 import { KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
 
 /**
- * One key of a request as the server shows it to a depositary: the share is the one that the birth of the key has recorded,
- * where that says so. The rest is shown only. It is proven when the link opens under `context` (see `reencryptShare`), of a
+ * One key of a request, for one purpose, as the server shows it to a depositary: the share is the one that the entry of its deposit
+ * has recorded, where that says so. The rest is shown only. It is proven when the link opens under `context` (see `reencryptShare`), of a
  * deposit of version 2 all of it, of one of version 1 the key, the purpose and whose share it is.
  */
 export interface ShownDeposit {
@@ -32,6 +42,10 @@ export interface ShownDeposit {
   /** What the link must have been sealed with, computed here from everything else. */
   readonly context: Uint8Array;
   readonly version: Binding['version'];
+  /** Which deposit of the key it is, from 1. */
+  readonly generation: number;
+  /** For which of its purposes the share is. */
+  readonly purpose: Purpose;
   readonly delayMs: number;
   readonly ownerMayVeto: boolean;
   /** Not given: at once. */
@@ -47,41 +61,64 @@ export interface DepositPins {
   /** Of the token that the deposit must be bound to. */
   readonly identityKey: Jwk;
   readonly log: Pick<LogView, 'believeInclusion'>;
+  /** Of which deposits of keys this client has opened a share before. */
+  readonly generations: GenerationMemory;
 }
 
 /**
  * The deposits of the keys that the depositary has a share of, in their order. Nothing is decrypted.
  *
  * @throws NotBelieved `share-malformed`, `deposit-missing` by a server that does not show how keys were deposited,
- *   `entry-mismatch`, `entry-not-in-log`, `share-mismatch` when the birth of the key has recorded another share
+ *   `entry-mismatch`, `entry-not-in-log`, `share-mismatch` when the entry of the deposit has recorded another share,
+ *   `generation-old` when the deposit is older than one that this client has opened a share of
  */
-export function believeDeposits(
+export async function believeDeposits(
   shown: RecoveryReply,
-  shares: readonly ShareReply[],
+  { shares, resealed = [] }: Pick<ForDepositaryReply, 'shares' | 'resealed'>,
   attested: Attested,
   checkpoint: Checkpoint,
   pins: DepositPins,
-): readonly ShownDeposit[] {
+): Promise<readonly ShownDeposit[]> {
   const found = attested.keys.flatMap((key) => {
-    const share = shares.find((candidate) => candidate.key === key);
     const about = shown.keys.find((candidate) => candidate.key === key);
-    return share === undefined || about === undefined ? [] : [{ key, share, about }];
+    return PURPOSES.flatMap((purpose) => {
+      const share = shares.find((candidate) => candidate.key === key && isFor(candidate, purpose, attested));
+      return share === undefined || about === undefined ? [] : [{ key, purpose, share, about }];
+    });
   });
   if (found.length !== shares.length || found.length === 0) {
     throw new NotBelieved('share-malformed', 'the server shows shares of other keys than the request is for');
   }
-  return found.map(({ key, share, about }) => {
-    const deposit = shownDeposit(key, share, about, attested, pins);
-    checkBirth(share, deposit, attested, checkpoint, pins);
-    return deposit;
-  });
+  const reseals = resealed.map((entry) => believeEntry(entry, checkpoint, pins));
+  const deposits: ShownDeposit[] = [];
+  for (const { key, purpose, share, about } of found) {
+    const deposit = shownDeposit(key, purpose, share, about, attested, pins);
+    if (share.birth === undefined) checkReseal(reseals, deposit, attested, pins);
+    else checkBirth(believeEntry(share.birth, checkpoint, pins), deposit, attested, pins);
+    const highest = (await pins.generations.highest(key)) ?? 1;
+    if (deposit.generation < highest) {
+      throw new NotBelieved(
+        'generation-old',
+        `${key} was sealed anew since: this is its deposit ${deposit.generation}, and you have opened a share of deposit ${highest}`,
+      );
+    }
+    deposits.push(deposit);
+  }
+  return deposits;
+}
+
+/** Whether a share is what is asked for: of a request that is for one purpose, that goes without saying. */
+function isFor(share: ShareReply, purpose: Purpose, { asked }: Attested): boolean {
+  if (asked.purpose === 'reseal') return share.purpose === purpose;
+  return share.purpose === undefined && asked.purpose === purpose;
 }
 
 function shownDeposit(
   key: KeyId,
+  purpose: Purpose,
   { share, oaep: how, link: sealed, deposit }: ShareReply,
   about: RecoveryKeyReply,
-  { owner, asked: { purpose } }: Attested,
+  { owner }: Attested,
   { depositary, identityKey }: DepositPins,
 ): ShownDeposit {
   if (sealed === undefined || deposit === undefined) throw new NotBelieved('deposit-missing');
@@ -107,7 +144,8 @@ function shownDeposit(
     ...{ quorums, recipients },
   });
   return {
-    ...{ key, bornOutside, oaep, share: bytesOf(share), link: bytesOf(sealed), version: binding.version },
+    ...{ key, purpose, bornOutside, oaep, share: bytesOf(share), link: bytesOf(sealed) },
+    ...{ version: binding.version, generation: binding.version === 1 ? 1 : binding.generation },
     ...{ delayMs, ownerMayVeto, requesters, quorums, recipients },
     ...replies,
     context: layerContext({ key, purpose, binding, terms }, { depositary }),
@@ -127,36 +165,61 @@ function bindingOf({ version, generation }: DepositReply, identityKey: Jwk): Bin
   return { version, generation, token: sha256Hex(spki) };
 }
 
+function believeEntry(
+  { index, entry, proof }: ProvenEntryReply,
+  checkpoint: Checkpoint,
+  { log }: DepositPins,
+): Entry {
+  const hashes = proof.map((hash) => decodeBase64url(hash) ?? new Uint8Array(0));
+  return log.believeInclusion({ index, entry: Buffer.from(entry), proof: hashes }, checkpoint);
+}
+
 /**
  * The entry of birth must be of this key, and have recorded this very share; those from before shares were recorded say
  * nothing about it. That finds a share that was swapped in the database, and the entry says when it was made. It proves
  * nothing against whoever has the log's key: the link does.
  */
 function checkBirth(
-  { birth }: ShareReply,
-  { key, bornOutside, share, version }: ShownDeposit,
-  { owner, asked }: Attested,
-  checkpoint: Checkpoint,
-  { depositary, log }: DepositPins,
+  { act, phase, subject, detail }: Entry,
+  { key, bornOutside, share, version, generation, purpose }: ShownDeposit,
+  { owner }: Attested,
+  { depositary }: DepositPins,
 ): void {
-  if (birth === undefined) throw new NotBelieved('deposit-missing');
-  const proof = birth.proof.map((hash) => decodeBase64url(hash) ?? new Uint8Array(0));
-  const { act, phase, subject, detail }: Entry = log.believeInclusion(
-    { index: birth.index, entry: Buffer.from(birth.entry), proof },
-    checkpoint,
-  );
-  const isBirth = BIRTHS.has(act) && (act === 'key.import') === bornOutside;
+  const isBirth = BIRTHS.has(act) && (act === 'key.import') === bornOutside && generation === 1;
   if (!isBirth || phase !== 'done' || subject.key !== key || subject.owner !== owner) {
     throw new NotBelieved('entry-mismatch', 'the log entry shown is not the birth of this key');
   }
-  const recorded = recordedShare(detail['shares'], asked.purpose, depositary);
+  const recorded = recordedShare(detail['shares'], purpose, depositary);
   const isRecorded = recorded === sha256Hex(share) || (recorded === undefined && version === 1);
-  if (!isRecorded) {
+  if (isRecorded) return;
+  throw new NotBelieved(
+    'share-mismatch',
+    'the share shown is not the one that the birth of the key recorded',
+  );
+}
+
+/** The same of a key that was sealed anew: one of these entries must have recorded this very deposit and share. */
+function checkReseal(
+  reseals: readonly Entry[],
+  { key, share, generation, purpose }: ShownDeposit,
+  { owner }: Attested,
+  { depositary }: DepositPins,
+): void {
+  const entry = reseals.find(({ subject }) => subject.keys?.includes(key) === true);
+  if (entry === undefined) throw new NotBelieved('deposit-missing');
+  const recorded = resealedIn(entry.detail['keys']).get(key);
+  const isReseal = entry.act === 'recovery.reseal' && entry.phase === 'done' && entry.subject.owner === owner;
+  if (!isReseal || recorded?.generation !== generation) {
     throw new NotBelieved(
-      'share-mismatch',
-      'the share shown is not the one that the birth of the key recorded',
+      'entry-mismatch',
+      'the log entry shown is not that by which this key was sealed anew',
     );
   }
+  if (recorded.shares[purpose]?.[depositary] === sha256Hex(share)) return;
+  throw new NotBelieved(
+    'share-mismatch',
+    'the share shown is not the one that was recorded when the key was sealed anew',
+  );
 }
 
 /** The hash of a share in the entry of a birth; undefined where there is none. */

@@ -1,6 +1,9 @@
 import { closeSync, openSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import koffi from 'koffi';
+
+import { IdentityError } from '../errors.js';
 
 /** flock(2): LOCK_EX | LOCK_NB; the same numbers on Linux, macOS and the BSDs. */
 const EXCLUSIVE_NOW = 2 | 4;
@@ -23,4 +26,25 @@ export function tryLock(path: string): (() => void) | undefined {
   if (taken) return release;
   release();
   return undefined;
+}
+
+/** How long other clients may take to write a small file, where nothing else is said, and how often it is looked for. */
+export const LOCK_WAIT_MS = 10_000;
+const LOCK_RETRY_MS = 5;
+
+/**
+ * Takes the same lock, waiting for it: to be held for a read and a write only. Windows has no such lock: there, two clients at once
+ * may forget what one of them saw.
+ *
+ * @throws IdentityError `state-busy`
+ */
+export async function holdFileLock(path: string, waitMs = LOCK_WAIT_MS): Promise<() => void> {
+  if (process.platform === 'win32') return () => undefined;
+  for (const deadline = performance.now() + waitMs; ;) {
+    const release = tryLock(path);
+    if (release !== undefined) return release;
+    if (performance.now() > deadline)
+      throw new IdentityError('state-busy', `another process holds ${path} for longer than it should`);
+    await pause(LOCK_RETRY_MS);
+  }
 }

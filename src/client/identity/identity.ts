@@ -11,6 +11,7 @@ import type { ClientCertificate } from './clientCertificate.js';
 import { HttpsConnection } from '../connection.js';
 import { IdentityError } from '../errors.js';
 import { EscrowClient } from '../escrowClient.js';
+import { FileGenerations } from '../depositary/generations.js';
 import { FileMemory } from '../log/logMemory.js';
 import { type LogViewParts, LogView } from '../log/logView.js';
 import { type AskPassphrase, readPrivateKey } from './privateKeyFile.js';
@@ -145,6 +146,11 @@ export class Identity {
   /** Where the last checkpoint seen is kept. */
   get memory(): FileMemory {
     return new FileMemory(this.directory, FILES.state);
+  }
+
+  /** Where the deposits are kept of which a share was opened. */
+  get generations(): FileGenerations {
+    return new FileGenerations(this.directory);
   }
 
   /**

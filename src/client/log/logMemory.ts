@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 
 import { z } from 'zod';
 
@@ -7,7 +6,7 @@ import { decodeUtf8, TextError } from '../../log/entry/plainText.js';
 import { replaceFile } from '../../system/files.js';
 import { codeOf } from '../../system/errors.js';
 import { IdentityError } from '../errors.js';
-import { tryLock } from '../files/fileLock.js';
+import { LOCK_WAIT_MS, holdFileLock } from '../files/fileLock.js';
 import { readTrustedFile } from '../files/trustedFile.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
@@ -22,10 +21,6 @@ export interface LogMemory {
   /** Keeps what contradicts itself, for people to look at; says where. */
   keepEvidence(evidence: Readonly<Record<string, unknown>>): Promise<string>;
 }
-
-/** How long other clients may take to write a small file, where nothing else is said, and how often it is looked for. */
-const LOCK_WAIT_MS = 10_000;
-const LOCK_RETRY_MS = 5;
 
 const schema = z.object({ checkpoint: z.string().optional() });
 
@@ -58,7 +53,7 @@ export class FileMemory implements LogMemory {
   }
 
   async remember(note: string, instead: string | undefined): Promise<boolean> {
-    const unlock = await this.#lock();
+    const unlock = await holdFileLock(join(this.#directory, `${this.#name}.lock`), this.#lockWaitMs);
     try {
       if ((await this.last()) !== instead) return false;
       const content = `${JSON.stringify({ checkpoint: note }, undefined, 2)}\n`;
@@ -66,19 +61,6 @@ export class FileMemory implements LogMemory {
       return true;
     } finally {
       unlock();
-    }
-  }
-
-  /** Held for a read and a write only. Windows has no such lock: there, two clients at once may forget what one of them saw. */
-  async #lock(): Promise<() => void> {
-    if (process.platform === 'win32') return () => undefined;
-    const path = join(this.#directory, `${this.#name}.lock`);
-    for (const deadline = performance.now() + this.#lockWaitMs; ;) {
-      const release = tryLock(path);
-      if (release !== undefined) return release;
-      if (performance.now() > deadline)
-        throw new IdentityError('state-busy', `another process holds ${path} for longer than it should`);
-      await pause(LOCK_RETRY_MS);
     }
   }
 

@@ -57,36 +57,16 @@ export async function activateRecovery(
 }
 
 /**
- * After an approval: activates what the quorum was completed for, by the request as the approval has left it. Resolves with the
- * request, and the grants where it has made them. What goes wrong here is in the log, and can be retried.
+ * The same by the daemon itself; `read` is the request as its last approval has left it, and `approval` the entry of that. Throws as
+ * {@link activateRecovery} does.
  */
-export async function activateOnQuorum(
+export async function activateByItself(
   escrow: Escrow,
-  read: ReadRequest,
-  approval: number,
-): Promise<{ readonly recovery: Recovery; readonly grants?: readonly Grant[] }> {
-  const { recovery } = read;
-  if (recovery.asked.purpose !== 'operate' || recovery.state.status !== 'approved') return { recovery };
-  try {
-    return (await activate(escrow, DAEMON, recovery.id, { approval }, () => undefined, read)).answer;
-  } catch (error) {
-    if (!(error instanceof EscrowError)) throw error;
-    return { recovery: (await escrow.store.findRecovery(recovery.id)) ?? recovery };
-  }
-}
-
-/**
- * After a delay: activates what is due. What speaks against it is in the log, or will be again for whoever asks; throws EscrowError
- * `record-mismatch` when the record does.
- */
-export async function activateWhenDue(escrow: Escrow, id: RecoveryId): Promise<boolean> {
-  try {
-    await activate(escrow, DAEMON, id, {}, () => undefined);
-    return true;
-  } catch (error) {
-    if (error instanceof EscrowError && error.code !== 'record-mismatch') return false;
-    throw error;
-  }
+  id: RecoveryId,
+  because: { readonly approval?: number } = {},
+  read?: ReadRequest,
+): Promise<{ readonly recovery: Recovery; readonly grants: readonly Grant[] }> {
+  return (await activate(escrow, DAEMON, id, because, () => undefined, read)).answer;
 }
 
 function activate(

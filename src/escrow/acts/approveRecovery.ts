@@ -14,7 +14,8 @@ import type { Completion } from '../rules/quorumProgress.js';
 import { completion, quorumsAsJson } from '../rules/quorumProgress.js';
 import type { Recovery, RecoveryState, Reply } from '../records/recovery.js';
 import { approvalsAt } from '../records/recovery.js';
-import { activateOnQuorum } from './activateRecovery.js';
+import { requirePlanned } from './deposits/planReseal.js';
+import { carryOutOnQuorum } from './carryingOut/carryOut.js';
 import { checkStatement, requireOwnTree } from '../rules/statement.js';
 import type { DecidedRequest, HeldKey, Undecided } from '../checks/undecided.js';
 import { decidedRequest, getUndecided } from '../checks/undecided.js';
@@ -27,12 +28,13 @@ const REPLY_BYTES = 384;
 /**
  * A depositary approves: their signed statement about the whole request, and their share of each key of it that they are a
  * depositary of, re-encrypted to the transport key, which the token checks at once. When this completes the quorums of all
- * keys for `operate`, they are brought back in the same call. Where the rule of a key has replies after the delay, this is the
+ * keys for `operate`, they are brought back in the same call; for `reseal`, they are sealed anew. Where the rule of a key has replies after the delay, this is the
  * second thing that they say, and comes to nothing before the delay is over: see `intendRecovery`.
  *
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `quorum-complete`, `forbidden`,
  *   `record-mismatch`, `approval-duplicate`, `approval-signature-invalid`, `approval-mismatch`, `approval-expired`, `approval-too-long`,
- *   `share-malformed`, `share-wrong-key`, `share-mismatch`, `intents-incomplete`, `delay-running`, `token-full`.
+ *   `share-malformed`, `share-wrong-key`, `share-mismatch`, `intents-incomplete`, `delay-running`, `token-full`, `policy-changed` and `depositary-not-enrolled` of
+ *   a reseal that was planned otherwise.
  */
 export async function approveRecovery(
   escrow: Escrow,
@@ -46,13 +48,15 @@ export async function approveRecovery(
       const found = await getUndecided(escrow, call, order.recovery, about);
       const { recovery } = found;
       if (found.status === 'approved') throw new EscrowError('quorum-complete');
+      // nobody replies for what could come to nothing alone
+      if (recovery.asked.purpose === 'reseal') await requirePlanned(escrow, call.policy, recovery.asked);
       requireDelayOver(found, call.caller.id, escrow.clock.now());
       const { expiresAt, tree } = await checkStatement(escrow, call.caller, recovery, order.statement, {
         approve: order.replies,
       });
       await requireOwnTree(escrow.log, tree);
       requireRoom(escrow, found);
-      const held = repliesFor(found.held, order.replies);
+      const held = repliesFor(found.held, order.replies, recovery.asked);
       return {
         detail: { requestHash: recovery.requestHash, statement: order.statement },
         // by whose keys the others' approvals were counted
@@ -89,7 +93,7 @@ export async function approveRecovery(
       };
     },
   });
-  const { recovery, grants } = await activateOnQuorum(escrow, decided.answer, decided.index);
+  const { recovery, grants } = await carryOutOnQuorum(escrow, decided.answer, decided.index);
   return { ...decidedRequest(decided), answer: recovery, ...(grants && { grants }) };
 }
 
@@ -105,12 +109,20 @@ interface AnsweredKey extends HeldKey {
   readonly reply: Reply['reply'];
 }
 
-/** There must be one reply for each key that the depositary has a share of, in their order, and no other. */
-function repliesFor(held: readonly HeldKey[], replies: readonly Reply[]): readonly AnsweredKey[] {
-  if (replies.length !== held.length || held.some(({ deposit }, at) => replies[at]?.key !== deposit.key)) {
+/** There must be one reply for each share of the depositary, in their order, and no other; of a reseal, with its purpose. */
+function repliesFor(
+  held: readonly HeldKey[],
+  replies: readonly Reply[],
+  { purpose: asked }: Recovery['asked'],
+): readonly AnsweredKey[] {
+  const isOf = (at: number, { deposit, sealed: { purpose } }: HeldKey): boolean =>
+    replies[at]?.key === deposit.key && replies[at].purpose === (asked === 'reseal' ? purpose : undefined);
+  if (replies.length !== held.length || !held.every((key, at) => isOf(at, key))) {
     throw new EscrowError(
       'share-malformed',
-      'There must be one reply for each key of the request that the depositary has a share of, in ascending order.',
+      `There must be one reply for each key of the request that the depositary has a share of, in ascending order${
+        asked === 'reseal' ? ', and for each purpose of it' : ''
+      }.`,
     );
   }
   return held.map((key, at) => {

@@ -1,7 +1,8 @@
 import { brakesOfAll } from '../rules/requestTerms.js';
 import { getAskedKeys } from '../lookUp.js';
 import { checkLoggedGrant } from '../rules/checkedGrant.js';
-import { checkRecord, whileLogged } from '../checks/checkedRequest.js';
+import { whileLogged } from '../checks/checkedRequest.js';
+import { getOpen } from '../checks/openInLog.js';
 import type { Escrow } from '../escrow.js';
 import { sha256Hex } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
@@ -17,7 +18,8 @@ import { requestEndMs } from '../logged/requests.js';
 import { subjectOf } from '../rules/liveGrant.js';
 import { DAEMON } from '../ledger/act.js';
 import { expireImports } from './imports/expireImports.js';
-import { activateWhenDue } from './activateRecovery.js';
+import { carryOutWhenDue } from './carryingOut/carryOut.js';
+import { endSuperseded } from './carryingOut/supersede.js';
 import type { Recovery } from '../records/recovery.js';
 import { COUNTED_FOR_MS } from '../ledger/refusals.js';
 import { remindDue } from './remindRecovery.js';
@@ -30,6 +32,8 @@ import { settleToken } from './strays.js';
 export interface Housekeeping extends TokenSettled {
   readonly interruptedActs: number;
   readonly expiredRecoveries: number;
+  /** Requests of which a key was sealed anew since they were filed. */
+  readonly supersededRecoveries: number;
   readonly endedGrants: number;
   /** Pairs to import under that nobody has used. */
   readonly expiredImports: number;
@@ -37,6 +41,7 @@ export interface Housekeeping extends TokenSettled {
   readonly reminded: number;
   /** Grants from before there were certificates that have one now. */
   readonly certifiedGrants: number;
+  /** Requests that were carried out: grants were made, or keys sealed anew. */
   readonly activated: number;
   /** Entries that were made of refusals which had been counted. */
   readonly refusalsTogether: number;
@@ -65,6 +70,7 @@ export async function keepHouse(
   return {
     interruptedActs: await closeInterrupted(escrow, settling, journal),
     expiredRecoveries: await expireRecoveries(escrow, settling),
+    supersededRecoveries: await endSuperseded(escrow, settling),
     endedGrants: await endGrants(escrow, settling),
     expiredImports: await expireImports(escrow, settling),
     reminded: await remindDue(escrow, settling, memory.awaited),
@@ -175,21 +181,10 @@ async function expire(escrow: Escrow, id: RecoveryId): Promise<void> {
   });
 }
 
-/** The record of a request that the log has open, which says what the log says; else EscrowError `record-mismatch`. */
-async function getOpen(
-  escrow: Escrow,
-  id: RecoveryId,
-): Promise<{ readonly recovery: Recovery; readonly facts: RequestFacts }> {
-  const recovery = await escrow.store.findRecovery(id);
-  if (recovery?.id !== id) {
-    throw new EscrowError('record-mismatch', 'The log has this request open, and it has no record.');
-  }
-  const facts = await checkRecord(escrow, recovery, await getAskedKeys(escrow, recovery));
-  if (isOpen(recovery.state.status)) return { recovery, facts };
-  throw new EscrowError('record-mismatch', 'The log has this request open, and its record has not.');
-}
-
-/** Uses whose delay has run out. Those without a delay, or with approvals after it, are activated with the last approval. */
+/**
+ * Requests whose delay has run out. Uses without a delay, or with approvals after it, are activated with the last approval; keys that
+ * are to be sealed anew are, whenever that was cut short.
+ */
 async function activateDue(escrow: Escrow, settling: Settling): Promise<number> {
   const { facts } = escrow.followed;
   let activated = 0;
@@ -200,17 +195,19 @@ async function activateDue(escrow: Escrow, settling: Settling): Promise<number> 
       settle: async () => {
         const { recovery } = await getOpen(escrow, id);
         const { delayMs, replies } = brakesOfAll(await getAskedKeys(escrow, recovery));
-        if (delayMs === 0 || replies === 'afterDelay') return;
-        if (await activateWhenDue(escrow, id)) activated += 1;
+        const isDoneAtOnce = delayMs === 0 || replies === 'afterDelay';
+        if (recovery.asked.purpose === 'operate' && isDoneAtOnce) return;
+        if (await carryOutWhenDue(escrow, recovery)) activated += 1;
       },
     });
   }
   return activated;
 }
 
-/** Whether the use of keys was approved, with the delay over and approvals that hold still, by the log. */
+/** Whether a request that the daemon carries out by itself was approved, with the delay over and approvals that hold still, by the log. */
 function isActivatedBy(request: RequestFacts | undefined, nowMs: number): boolean {
-  if (request?.scope === undefined) return false;
+  if (request === undefined || (request.scope ?? request.reseal) === undefined) return false;
+  if (request.isSuperseded) return false;
   const { releasableAtMs = Infinity, holdsUntilMs = 0 } = request;
   return releasableAtMs <= nowMs && nowMs < holdsUntilMs;
 }
@@ -306,9 +303,4 @@ async function certify(escrow: Escrow, id: GrantId): Promise<void> {
       };
     },
   });
-}
-
-/** Whether a request has its one-time key still. */
-export function isOpen(status: Recovery['state']['status'] | undefined): boolean {
-  return status === 'pending' || status === 'approved';
 }

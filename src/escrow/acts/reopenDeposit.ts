@@ -9,7 +9,7 @@ import { EscrowError } from '../records/errors.js';
 import type { RecoveryId, PrincipalId, GrantId, KeyId } from '../records/ids.js';
 import { layersOf, layerContext, type Layers } from '../records/layers.js';
 import type { Policy } from '../records/policy.js';
-import type { Recovery, RecoveryState } from '../records/recovery.js';
+import type { AskedPurpose, Recovery, RecoveryState } from '../records/recovery.js';
 import type { Held } from '../records/sealed.js';
 import type { Subject } from '../../log/entry/entry.js';
 import type { CompleteKey } from '../rules/quorumProgress.js';
@@ -31,7 +31,7 @@ export interface ReadRequest {
  * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `purpose-not-allowed`, `quorum-incomplete`, and
  *   what `check` throws.
  */
-export async function getRecoverable<P extends 'operate' | 'release'>(
+export async function getRecoverable<P extends AskedPurpose>(
   escrow: Escrow,
   id: RecoveryId,
   about: (subject: Subject) => void,
@@ -60,7 +60,7 @@ export async function getRecoverable<P extends 'operate' | 'release'>(
   return { request, recovery, asked, keys: complete.keys, policy };
 }
 
-interface Recoverable<P extends Recovery['asked']['purpose']> {
+interface Recoverable<P extends AskedPurpose> {
   readonly request: CheckedRequest;
   readonly recovery: Recovery;
   readonly asked: Extract<Recovery['asked'], { readonly purpose: P }>;
@@ -106,7 +106,9 @@ async function layerOf(
 ): Promise<Held<'layer-key'>> {
   const approval = approvals.find(({ depositary }) => depositary === member);
   const { key } = layers;
-  const answered = approval?.replies.find((reply) => reply.key === key);
+  const answered = approval?.replies.find(
+    (reply) => reply.key === key && (reply.purpose ?? sealed.purpose) === sealed.purpose,
+  );
   const share = sealed.shares.find(({ depositary }) => depositary === member);
   if (answered === undefined || share === undefined) throw new EscrowError('internal');
   const r = opened(await held('transport', key, lent.unwrapReply(recovery.id, answered.reply)), 'reply', key);
@@ -180,7 +182,7 @@ export function logging(policy: Policy, keys: readonly CompleteKey[]): ReturnTyp
   return loggedFor(policy, deposits);
 }
 
-function isFor<P extends 'operate' | 'release'>(
+function isFor<P extends AskedPurpose>(
   asked: Recovery['asked'],
   purpose: P,
 ): asked is Extract<Recovery['asked'], { readonly purpose: P }> {

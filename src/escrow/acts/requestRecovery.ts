@@ -1,4 +1,5 @@
-import { brakesOfAll, checkEach } from '../rules/requestTerms.js';
+import { askedKeysOf, brakesOfAll, checkEach } from '../rules/requestTerms.js';
+import { type ResealOrder, planReseal } from './deposits/planReseal.js';
 import { getDeposits } from '../lookUp.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
@@ -17,13 +18,14 @@ import type { Principal } from '../records/principals.js';
 import { hasRole } from '../records/principals.js';
 import type { Rate } from '../records/rate.js';
 import { isWithin } from '../records/rate.js';
-import type { Asked, Recovery } from '../records/recovery.js';
+import type { Asked, AskedPurpose, Recovery } from '../records/recovery.js';
 import type { Scope } from '../records/scope.js';
 import { keySet } from '../records/recovery.js';
 import type { Recorded } from '../ledger/act.js';
 import { goneAmong, liveQuorums, unableInWords } from '../rules/liveQuorums.js';
 import { beyondTerms } from '../rules/scopeTerms.js';
 import { viewRecovery } from '../reads/recoveries.js';
+import { resealPlanAsJson } from '../records/resealing.js';
 import { ATTESTATION_TYPE } from '../records/statementTypes.js';
 
 /** What is asked for: a scope without a rate takes the rule's, or the strictest of several. */
@@ -34,7 +36,8 @@ export interface RecoveryOrder {
   readonly validForMs: number;
   readonly asked:
     | { readonly purpose: 'operate'; readonly scope: Scope }
-    | { readonly purpose: 'release'; readonly recipient: PrincipalId | undefined };
+    | { readonly purpose: 'release'; readonly recipient: PrincipalId | undefined }
+    | ResealOrder;
 }
 
 /**
@@ -46,7 +49,7 @@ export interface RecoveryOrder {
  * one in force.
  *
  * @throws EscrowError `request-malformed`, `key-unknown`, `owners-differ`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
- *   `mechanism-unsupported`, `quorum-impossible`, `recoveries-too-many`, `idempotency-key-reused`, `idempotency-in-progress`,
+ *   `mechanism-unsupported`, `quorum-impossible`, what `planReseal` throws, `recoveries-too-many`, `idempotency-key-reused`, `idempotency-in-progress`,
  *   `token-full`, `token-unavailable`, `log-unavailable`.
  */
 export function requestRecovery(
@@ -76,14 +79,15 @@ function fileRequest(
       about({ owner });
       const repeats = await repeatOf(escrow, call, ({ recovery }) => filedBefore(escrow, call, recovery));
       if (repeats !== undefined) return { repeats };
-      const asked = decide(escrow, call, deposits, order);
+      const open = await escrow.store.openRecoveries();
+      const asked = await decide(escrow, call, deposits, order, open);
       const filedAt = escrow.clock.now();
       checkEach(deposits, ({ requests }) => {
         checkValidity(requests, order.validForMs);
       });
       checkOutlivesDelay(deposits, asked, order.validForMs);
       checkBegins(asked, filedAt);
-      checkOpen(await escrow.store.openRecoveries(), filedAt);
+      checkOpen(open, filedAt);
       // nobody is asked to decide what there is no room for
       if (asked.purpose === 'operate') escrow.grantRoom.require(escrow.followed.facts, keys.length);
       const plan = {
@@ -105,6 +109,7 @@ function fileRequest(
           version: plan.version,
           descriptions: descriptionsAsJson(deposits),
           ...askedAsJson(asked),
+          ...(asked.purpose === 'reseal' ? { plan: resealPlanAsJson(asked.plan) } : {}),
           reason: order.reason,
           expiresAt: plan.expiresAt.toISOString(),
           approvalsHoldMs: plan.approvalsHoldMs,
@@ -155,20 +160,23 @@ function ownerOf(deposits: readonly Deposit[]): PrincipalId {
   return owner;
 }
 
-function decide(
+async function decide(
   escrow: Escrow,
-  { caller, policy }: Call,
+  call: Call,
   deposits: readonly Deposit[],
   { asked }: RecoveryOrder,
-): Asked {
+  open: readonly Recovery[],
+): Promise<Asked> {
+  const { caller, policy } = call;
   // who may not decide about one of the keys decides about none: see `mayDecide`
   const isApart = deposits.some(({ requests }) => requests.distinct.includes('requester-depositary'));
   checkEach(deposits, (deposit) => {
-    checkRequester(deposit, caller);
-    const sealed = getPurposeDeposit(deposit, asked.purpose);
+    checkRequester(deposit, caller, asked.purpose);
+    const keys = askedKeysOf([deposit], asked.purpose);
     checkOwner(deposit, caller);
-    checkQuorums(deposit, sealed, policy, isApart ? caller : undefined);
+    for (const { sealed } of keys) checkQuorums(deposit, sealed, policy, isApart ? caller : undefined);
   });
+  if (asked.purpose === 'reseal') return planReseal(escrow, call, deposits, asked, open);
   if (asked.purpose === 'release') {
     const recipient = asked.recipient ?? caller.id;
     checkEach(deposits, (deposit) => {
@@ -183,8 +191,10 @@ function decide(
   return { purpose: 'operate', scope };
 }
 
-function checkRequester(deposit: Deposit, caller: Principal): void {
+/** Administrators may always ask that keys are sealed anew: nobody has more of a key by that than the policy gives them. */
+function checkRequester(deposit: Deposit, caller: Principal, purpose: AskedPurpose): void {
   const isRequester =
+    (purpose === 'reseal' && hasRole(caller, 'admin')) ||
     (deposit.requesters.includes('depositary') &&
       deposit.purposes.some((candidate) => isDepositaryOf(candidate, caller.id))) ||
     (deposit.requesters.includes('admin') && hasRole(caller, 'admin')) ||
@@ -258,9 +268,7 @@ function checkValidity({ maxValidForMs }: RequestTerms, validForMs: number): voi
 
 /** Where replies are taken after the delay, a request that ends with it could never be approved. */
 function checkOutlivesDelay(deposits: readonly Deposit[], { purpose }: Asked, validForMs: number): void {
-  const brakes = brakesOfAll(
-    deposits.map((deposit) => ({ deposit, sealed: getPurposeDeposit(deposit, purpose) })),
-  );
+  const brakes = brakesOfAll(askedKeysOf(deposits, purpose));
   if (brakes.replies !== 'afterDelay' || validForMs > brakes.delayMs) return;
   throw new EscrowError(
     'scope-not-allowed',

@@ -43,7 +43,7 @@ export interface CheckedRequest {
  * taken after the delay, only when that is over by the intents that the log has. An intent counts likewise. `known` are keys that
  * were read before, and the policy that the act claims.
  *
- * @throws EscrowError `record-mismatch`, `key-unknown`, `purpose-not-allowed`
+ * @throws EscrowError `record-mismatch`, `key-unknown`, `purpose-not-allowed`, `recovery-superseded`
  */
 export async function checkRequest(
   escrow: Escrow,
@@ -52,6 +52,7 @@ export async function checkRequest(
 ): Promise<CheckedRequest> {
   const keys = known.keys ?? (await getAskedKeys(escrow, recovery));
   const facts = await checkRecord(escrow, recovery, keys);
+  if (facts.isSuperseded) throw new EscrowError('recovery-superseded');
   const policy = known.policy ?? (await escrow.directory.current());
   const now = escrow.clock.now();
   const approvals: Approval[] = [];

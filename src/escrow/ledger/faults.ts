@@ -35,6 +35,7 @@ export function asEscrowError(error: unknown): EscrowError {
       case 'uses-counted':
       case 'policy-in-force':
       case 'deposit-created':
+      case 'deposit-replaced':
       case 'recovery-saved':
       case 'grant-created':
       case 'grant-certified':

@@ -6,22 +6,27 @@ import { canonicalHash } from '../records/digests.js';
 import { parsePrincipalId } from '../records/ids.js';
 import { PURPOSES } from '../records/policy.js';
 import type { Quorum } from '../records/quorum.js';
+import type { ResealFacts } from './logFacts.js';
 
 /** The same, as it is saved. */
 export interface SavedDeposits {
-  readonly groups: ReadonlyMap<string, DepositGroup>;
+  /** In the order of their numbers. */
+  readonly groups: readonly DepositGroup[];
   readonly open: ReadonlyMap<string, readonly Quorum[]>;
 }
 
-/** Who can bring back how many keys, by the log: what is deposited alike is counted together. */
+/** Who can bring back how many keys, by the log: what is deposited alike is counted together, in a group with a number. */
 export class LoggedDeposits {
-  readonly #groups: Map<string, DepositGroup>;
+  readonly #groups: DepositGroup[];
+  /** The number of each, by what its keys have in common. */
+  readonly #numbers: Map<string, number>;
   /** The quorums of each key that is being made, by its act. */
   readonly #open: Map<string, readonly Quorum[]>;
 
   /** @param saved what {@link save} gave */
-  constructor({ groups, open }: SavedDeposits = { groups: new Map(), open: new Map() }) {
-    this.#groups = new Map(groups);
+  constructor({ groups, open }: SavedDeposits = { groups: [], open: new Map() }) {
+    this.#groups = [...groups];
+    this.#numbers = new Map(groups.map(({ purposes }, number) => [nameOf(purposes), number]));
     this.#open = new Map(open);
   }
 
@@ -30,7 +35,7 @@ export class LoggedDeposits {
   }
 
   groups(): readonly DepositGroup[] {
-    return [...this.#groups.values()];
+    return this.#groups.filter(({ keys }) => keys > 0);
   }
 
   /** One for each key that is being made: to whose keys its shares go, and for which purposes, stands in its outcome. */
@@ -42,19 +47,38 @@ export class LoggedDeposits {
     if (BIRTHS.has(act)) this.#open.set(id, quorumsIn(detail['quorums']));
   }
 
-  /** Takes the outcome of an act; `isBirth`, where a key is born by it. */
-  concluded({ id, detail }: Entry, isBirth: boolean): void {
-    const quorums = this.#open.get(id);
+  /** Takes the outcome of an act; `isBirth`, where a key is born by it. Returns the number of its group then. */
+  concluded({ id, detail }: Entry, isBirth: boolean): number | undefined {
+    const quorums = this.#open.get(id) ?? [];
     this.#open.delete(id);
-    if (!isBirth || quorums === undefined) return;
+    if (!isBirth) return undefined;
     const said = purposesIn(detail['shares'], quorums);
-    const purposes = said.length === 0 ? [unsaid(quorums)] : said;
-    const name = canonicalHash(
-      purposes.map(({ purpose, recipients }) => [purpose, quorums, [...recipients].sort()]),
-    );
-    const keys = (this.#groups.get(name)?.keys ?? 0) + 1;
-    this.#groups.set(name, { purposes: this.#groups.get(name)?.purposes ?? purposes, keys });
+    return this.#count(said.length === 0 ? [unsaid(quorums)] : said);
   }
+
+  /** A key of this group is sealed to others from now on. Returns the number of its group then. */
+  resealed(group: number, { quorums, recipients }: ResealFacts): number {
+    const before = this.#groups[group];
+    if (before === undefined) return group;
+    this.#groups[group] = { ...before, keys: before.keys - 1 };
+    return this.#count(before.purposes.map(({ purpose }) => ({ purpose, quorums, recipients })));
+  }
+
+  /** Counts a key, and says in which group. */
+  #count(purposes: readonly DepositedQuorums[]): number {
+    const name = nameOf(purposes);
+    const number = this.#numbers.get(name) ?? this.#groups.length;
+    const group = this.#groups[number] ?? { purposes, keys: 0 };
+    this.#numbers.set(name, number);
+    this.#groups[number] = { ...group, keys: group.keys + 1 };
+    return number;
+  }
+}
+
+function nameOf(purposes: readonly DepositedQuorums[]): string {
+  return canonicalHash(
+    purposes.map(({ purpose, quorums, recipients }) => [purpose, quorums, [...recipients].sort()]),
+  );
 }
 
 /** A deposit of which it is not said for which purposes it is, nor to whose keys its shares went. */
@@ -62,7 +86,8 @@ function unsaid(quorums: readonly Quorum[]): DepositedQuorums {
   return { purpose: 'operate', quorums, recipients: new Map() };
 }
 
-function quorumsIn(said: Json | undefined): readonly Quorum[] {
+/** Quorums as an entry has them; who is no principal in them is left out. */
+export function quorumsIn(said: Json | undefined): readonly Quorum[] {
   return listOf(said).map((members) =>
     listOf(members).flatMap((id) => (typeof id === 'string' ? (parsePrincipalId(id) ?? []) : [])),
   );
@@ -74,14 +99,20 @@ function purposesIn(shares: Json | undefined, quorums: readonly Quorum[]): reado
     const said = membersOf(share);
     const purpose = PURPOSES.find((one) => one === said['purpose']);
     if (purpose === undefined) return [];
-    const recipients = listOf(said['recipients']).flatMap((each) => {
-      const { depositary, recipient } = membersOf(each);
-      return typeof depositary === 'string' && typeof recipient === 'string'
-        ? [[depositary, recipient] as const]
-        : [];
-    });
-    return [{ purpose, quorums, recipients: new Map(recipients) }];
+    return [{ purpose, quorums, recipients: recipientsIn(said['recipients'], 'recipient') }];
   });
+}
+
+/** To whose keys shares go, as an entry has it. */
+export function recipientsIn(
+  said: Json | undefined,
+  member: 'recipient' | 'fingerprint',
+): ReadonlyMap<string, string> {
+  const recipients = listOf(said).flatMap((each) => {
+    const { depositary, [member]: key } = membersOf(each);
+    return typeof depositary === 'string' && typeof key === 'string' ? [[depositary, key] as const] : [];
+  });
+  return new Map(recipients);
 }
 
 function listOf(said: Json | undefined): readonly Json[] {

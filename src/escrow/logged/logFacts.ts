@@ -1,7 +1,9 @@
 import type { Entry, Subject } from '../../log/entry/entry.js';
 import type { DepositGroup } from '../records/depositedQuorums.js';
+import type { Quorum } from '../records/quorum.js';
 import type { ErrorCode } from '../records/errors.js';
 import type { Rate } from '../records/rate.js';
+import type { DepositFact } from './newestDeposits.js';
 
 /*
  * What the log's entries say, in the order in which they stand there: whether something has not happened, and what is the
@@ -29,8 +31,19 @@ export interface RequestFacts {
   /** When the delay is over that began with the newest completion of its quorums; undefined: never complete. */
   readonly releasableAtMs: number | undefined;
   readonly scope: ScopeFacts | undefined;
+  /** Of a request to seal keys anew: to whom. */
+  readonly reseal: ResealFacts | undefined;
+  /** Whether a key of it was sealed anew since it was filed: nothing comes of it any more. */
+  readonly isSuperseded: boolean;
   /** What each key is, where the request says so. */
   readonly specs: ReadonlyMap<string, string>;
+}
+
+/** Whom keys are to be sealed to. */
+export interface ResealFacts {
+  readonly quorums: readonly Quorum[];
+  /** SHA-256 (hex) of the DER SubjectPublicKeyInfo of each depositary's key. */
+  readonly recipients: ReadonlyMap<string, string>;
 }
 
 /** An approval that is in the log: SHA-256 (hex) of the statement, and the digest of the replies. */
@@ -149,8 +162,13 @@ export interface OpenAttempt extends Pick<Entry, 'id' | 'act' | 'actor' | 'subje
 export interface DueFacts {
   /** Open requests that are over, if nobody decides anything more, the earliest first. */
   overRequests(nowMs: number): readonly string[];
-  /** Open requests for the use of keys, once approved, whose delay is over. Their approvals may have expired since. */
+  /**
+   * Open requests, once approved, that the daemon carries out by itself (for the use of keys, or to seal them anew), whose delay is
+   * over. Their approvals may have expired since.
+   */
   releasableRequests(nowMs: number): readonly string[];
+  /** Open requests of which a key was sealed anew since they were filed. */
+  supersededRequests(): readonly string[];
   /** Open requests that somebody intends to approve who was neither told since that the delay is over nor has denied. */
   unremindedRequests(): readonly string[];
   /** Running grants that have expired, the earliest first, and those that are used up. */
@@ -178,8 +196,8 @@ export interface LogFacts {
   importPair(id: string): ImportPairFacts | undefined;
   /** The ids of all that can be used. */
   importPairIds(): readonly string[];
-  /** The digest (hex) in the entry of the key's birth. */
-  birth(key: string): string | undefined;
+  /** The newest deposit of a key; undefined when it was never born. */
+  deposit(key: string): DepositFact | undefined;
   /** When a key was last used or handed out; undefined: never. */
   lastUsedMs(key: string): number | undefined;
   /** Every key that was born, with those that were deposited alike. */

@@ -1,7 +1,6 @@
 import type { Json } from '../../log/entry/canonical.js';
 import { type Entry, decodeEntry } from '../../log/entry/entry.js';
 import { standsAlone } from '../../log/export/actPairing.js';
-import { Births } from './births.js';
 import { type SavedCalls, LoggedCalls } from './calls.js';
 import { type SavedCreations, LoggedCreations } from './creations.js';
 import { type SavedDeposits, LoggedDeposits } from './deposits.js';
@@ -21,10 +20,12 @@ import type {
 } from './logFacts.js';
 import { type SavedGrant, LoggedGrants } from './grants.js';
 import { LoggedImportPairs, importPairIn } from './importPairs.js';
+import { type DepositFact, NewestDeposits } from './newestDeposits.js';
 import { LoggedReleases } from './releases.js';
 import { type SavedRequests, LoggedRequests } from './requests.js';
 import { followsFromSecond } from './secondOutcomes.js';
 import { BIRTHS } from '../records/creation.js';
+import { resealedIn } from '../records/resealing.js';
 import { grantsNamedIn } from '../records/activationEntry.js';
 
 /** An attempt that waits for its outcome. */
@@ -37,7 +38,7 @@ export interface Attempt {
 /** The state as it is saved: a value for the structured clone algorithm. */
 export interface SavedState {
   readonly policy: PolicyFacts | undefined;
-  readonly births: Uint8Array;
+  readonly newest: Uint8Array;
   readonly deposits: SavedDeposits;
   readonly requests: SavedRequests;
   readonly releases: ReadonlyMap<string, ReleaseFacts>;
@@ -56,7 +57,7 @@ const SECONDARY_LIMIT = 1000;
  * and asks nobody; what has ended it forgets. Of two outcomes of an act the first counts; the second does as far as it ends something.
  */
 export class LogState implements LogFacts {
-  #births = new Births();
+  #newest = new NewestDeposits();
   #deposits = new LoggedDeposits();
   #requests = new LoggedRequests();
   #releases = new LoggedReleases();
@@ -71,6 +72,7 @@ export class LogState implements LogFacts {
   readonly due: DueFacts = {
     overRequests: (nowMs) => this.#requests.over(nowMs),
     releasableRequests: (nowMs) => this.#requests.releasable(nowMs),
+    supersededRequests: () => this.#requests.superseded(),
     unremindedRequests: () => this.#requests.unreminded(),
     overGrants: (nowMs) => this.#grants.over(nowMs),
     uncertifiedGrants: () => this.#grants.uncertified(),
@@ -81,7 +83,7 @@ export class LogState implements LogFacts {
   save(): SavedState {
     return {
       policy: this.#policy,
-      births: this.#births.save(),
+      newest: this.#newest.save(),
       deposits: this.#deposits.save(),
       requests: this.#requests.save(),
       releases: this.#releases.save(),
@@ -95,16 +97,17 @@ export class LogState implements LogFacts {
 
   /** Becomes what {@link save} gave, in place of taking the entries that had made it. */
   restore(saved: SavedState): void {
-    const { policy, births, deposits, requests, releases, grants, importPairs, attempts, calls, creations } =
+    const { policy, newest, deposits, requests, releases, grants, importPairs, attempts, calls, creations } =
       saved;
-    const [born, asked, running] = [Births.of(births), new LoggedRequests(requests), LoggedGrants.of(grants)];
+    const [asked, running] = [new LoggedRequests(requests), LoggedGrants.of(grants)];
+    const newestDeposits = NewestDeposits.of(newest);
     const kept = new LoggedReleases(releases);
     this.#importPairs = new LoggedImportPairs(importPairs);
     this.#calls = new LoggedCalls(calls);
     this.#creations = new LoggedCreations(creations);
     this.#attempts = new Map(attempts);
     this.#policy = policy;
-    this.#births = born;
+    this.#newest = newestDeposits;
     this.#deposits = new LoggedDeposits(deposits);
     this.#requests = asked;
     this.#releases = kept;
@@ -143,12 +146,12 @@ export class LogState implements LogFacts {
     return this.#importPairs.ids();
   }
 
-  birth(key: string): string | undefined {
-    return this.#births.get(key);
+  deposit(key: string): DepositFact | undefined {
+    return this.#newest.get(key);
   }
 
   lastUsedMs(key: string): number | undefined {
-    return this.#births.lastUsedMs(key);
+    return this.#newest.lastUsedMs(key);
   }
 
   depositGroups(): readonly DepositGroup[] {
@@ -184,7 +187,7 @@ export class LogState implements LogFacts {
     const entry = decodeEntry(bytes);
     const isRepeated = this.#calls.take(entry);
     if (entry.phase === 'attempted') this.#attempt(entry, isRepeated);
-    else if (this.#attempts.delete(entry.id) && !this.#isUsedUp(entry)) this.#outcome(entry);
+    else if (this.#attempts.delete(entry.id) && !this.#isUsedUp(entry)) this.#outcome(index, entry);
     else if (!standsAlone(entry)) this.#second(index, entry);
   }
 
@@ -200,7 +203,7 @@ export class LogState implements LogFacts {
     const follows = followsFromSecond(entry);
     this.#note(index, follows === 'counts' ? 'late' : 'void');
     if (follows === 'counts') {
-      this.#outcome(entry);
+      this.#outcome(index, entry);
       return;
     }
     if (follows === undefined) return;
@@ -247,7 +250,7 @@ export class LogState implements LogFacts {
   }
 
   #used({ subject: { key, keys = [] }, time }: Entry): void {
-    for (const each of key === undefined ? keys : [key]) this.#births.used(each, Date.parse(time));
+    for (const each of key === undefined ? keys : [key]) this.#newest.used(each, Date.parse(time));
   }
 
   /** Whether a policy is being put in force: few acts are under way at once. */
@@ -256,17 +259,40 @@ export class LogState implements LogFacts {
     return false;
   }
 
-  #outcome(entry: Entry): void {
+  /** Takes the birth of a key, or that none came of it. */
+  #born(index: number, entry: Entry): void {
+    const { phase, subject, digest } = entry;
+    const key = phase === 'done' && digest !== undefined ? subject.key : undefined;
+    const isBirth = key !== undefined && this.#newest.get(key) === undefined;
+    const group = this.#deposits.concluded(entry, isBirth);
+    if (key !== undefined && digest !== undefined && group !== undefined)
+      this.#newest.born(key, { digest, index }, group);
+  }
+
+  /** Takes that the keys of a request were sealed anew: what else is asked for them was asked of what they were. */
+  #resealed(index: number, { subject, detail }: Entry): void {
+    const { recovery = '', keys = [] } = subject;
+    const reseal = this.#requests.get(recovery)?.reseal;
+    if (reseal === undefined) return;
+    const deposits = resealedIn(detail['keys']);
+    for (const key of keys) {
+      const deposit = deposits.get(key);
+      const group = this.#newest.groupOf(key);
+      const next = (this.#newest.get(key)?.generation ?? 0) + 1;
+      if (deposit === undefined || group === undefined || deposit.generation !== next) continue;
+      this.#newest.resealed(key, { ...deposit, index }, this.#deposits.resealed(group, reseal));
+    }
+    this.#requests.supersede(keys, recovery);
+  }
+
+  #outcome(index: number, entry: Entry): void {
     this.#creations.concluded(entry);
-    const { act, phase, subject, detail, digest } = entry;
+    const { act, phase, detail } = entry;
     if (phase === 'done' && act === 'policy.apply') {
       this.#policy = { version: Number(detail['version']), hash: textOf(detail['policyHash']) };
     }
-    const born = phase === 'done' && BIRTHS.has(act) && digest !== undefined ? subject.key : undefined;
-    if (BIRTHS.has(act)) {
-      this.#deposits.concluded(entry, born !== undefined && this.#births.get(born) === undefined);
-    }
-    if (born !== undefined && digest !== undefined) this.#births.add(born, digest);
+    if (BIRTHS.has(act)) this.#born(index, entry);
+    if (phase === 'done' && act === 'recovery.reseal') this.#resealed(index, entry);
     if (phase === 'done' && USES.has(act)) this.#used(entry);
     this.#importPairs.concluded(entry);
     if (phase === 'done') this.#releases.concluded(entry);

@@ -2,12 +2,15 @@ import type { Json } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { sha256Hex } from '../records/digests.js';
 import { Agenda } from './agenda.js';
+import { quorumsIn, recipientsIn } from './deposits.js';
 import type { RequestFacts, ScopeFacts } from './logFacts.js';
 
 /** Acts that end a request when they are done. */
 const ENDING: ReadonlySet<string> = new Set([
   'recovery.activate',
   'recovery.release',
+  'recovery.reseal',
+  'recovery.supersede',
   'recovery.veto',
   'recovery.cancel',
   'recovery.stop',
@@ -28,6 +31,7 @@ export class LoggedRequests {
   readonly #ends = new Agenda();
   readonly #uses = new Agenda();
   readonly #unreminded = new Set<string>();
+  readonly #superseded = new Set<string>();
 
   /** @param saved those that {@link save} gave */
   constructor({ open, said }: SavedRequests = { open: new Map(), said: new Map() }) {
@@ -61,6 +65,19 @@ export class LoggedRequests {
   /** Those that somebody intends to approve who was not told since that the delay is over. */
   unreminded(): readonly string[] {
     return [...this.#unreminded];
+  }
+
+  /** Those of which a key was sealed anew since they were filed. */
+  superseded(): readonly string[] {
+    return [...this.#superseded];
+  }
+
+  /** Takes that these keys were sealed anew, by this request. */
+  supersede(keys: readonly string[], by: string): void {
+    for (const [id, facts] of this.#open) {
+      if (id !== by && !facts.isSuperseded && facts.keys.some((key) => keys.includes(key)))
+        this.#put(id, { ...facts, isSuperseded: true });
+    }
   }
 
   attempted(entry: Entry): void {
@@ -124,8 +141,8 @@ export class LoggedRequests {
   #put(id: string, facts: RequestFacts): void {
     this.#open.set(id, facts);
     this.#ends.set(id, requestEndMs(facts));
-    const isOfUse = facts.scope !== undefined && facts.holdsUntilMs !== undefined;
-    this.#uses.set(id, isOfUse ? facts.releasableAtMs : undefined);
+    this.#uses.set(id, isCarriedOutHere(facts) ? facts.releasableAtMs : undefined);
+    if (facts.isSuperseded) this.#superseded.add(id);
     if (isAwaited(facts)) this.#unreminded.add(id);
     else this.#unreminded.delete(id);
   }
@@ -135,6 +152,7 @@ export class LoggedRequests {
     this.#ends.delete(id);
     this.#uses.delete(id);
     this.#unreminded.delete(id);
+    this.#superseded.delete(id);
   }
 }
 
@@ -143,8 +161,14 @@ export function requestEndMs({ expiresAtMs, holdsUntilMs = expiresAtMs }: Reques
   return Math.max(expiresAtMs, holdsUntilMs);
 }
 
+/** Whether the quorums of a request are complete that the daemon carries out by itself, whatever has become of it since. */
+function isCarriedOutHere({ scope, reseal, holdsUntilMs, isSuperseded }: RequestFacts): boolean {
+  return (scope !== undefined || reseal !== undefined) && holdsUntilMs !== undefined && !isSuperseded;
+}
+
 /** Whether somebody has said that they intend to approve this request, and was neither reminded since nor has denied. */
-export function isAwaited({ intents, reminded, denials }: RequestFacts): boolean {
+export function isAwaited({ intents, reminded, denials, isSuperseded }: RequestFacts): boolean {
+  if (isSuperseded) return false;
   return [...intents.keys()].some((one) => !reminded.has(one) && !denials.has(one));
 }
 
@@ -169,7 +193,14 @@ function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
       ]),
     ),
     scope: detail['purpose'] === 'operate' ? scopeOf(detail['scope']) : undefined,
+    reseal: detail['purpose'] === 'reseal' ? resealOf(detail['plan']) : undefined,
+    isSuperseded: false,
   };
+}
+
+function resealOf(plan: Json | undefined): RequestFacts['reseal'] {
+  const { quorums, recipients } = membersOf(plan);
+  return { quorums: quorumsIn(quorums), recipients: recipientsIn(recipients, 'fingerprint') };
 }
 
 /** What a scope says; what it does not say allows nothing, but for the rate and times that older ones do not have. */

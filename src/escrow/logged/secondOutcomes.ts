@@ -5,6 +5,7 @@ import { TAKING_AWAY } from '../records/takingAway.js';
 const ENDS: ReadonlySet<string> = new Set<string>([
   ...TAKING_AWAY,
   'recovery.expire',
+  'recovery.supersede',
   'recovery.confirm',
   'recovery.forget',
   'grant.expire',
@@ -12,11 +13,11 @@ const ENDS: ReadonlySet<string> = new Set<string>([
   'import.expire',
 ]);
 /** Acts that use up a request. */
-const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release']);
+const RECOVERING: ReadonlySet<string> = new Set(['recovery.activate', 'recovery.release', 'recovery.reseal']);
 
 /**
  * What follows from an outcome whose act was closed as interrupted before, or that comes when its request has ended meanwhile. One
- * that ends something `counts`: it takes away, and harms nobody. Of a release or an activation the request is `over`, since something may have been done by it: there is no
+ * that ends something `counts`: it takes away, and harms nobody. Of a release, an activation or a reseal the request is `over`, since something may have been done by it: there is no
  * other by the same approvals, and nothing comes of it. From any other nothing follows.
  */
 export function followsFromSecond({

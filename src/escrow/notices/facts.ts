@@ -1,7 +1,8 @@
 import { decodeEntry } from '../../log/entry/entry.js';
 import { mayDecide } from '../rules/requestTerms.js';
 import type { Deposit } from '../records/deposit.js';
-import { parseId } from '../records/ids.js';
+import { type PrincipalId, parseId } from '../records/ids.js';
+import type { Purpose } from '../records/policy.js';
 import { type RequestFacts, needsRequest, noticesOf } from './whoIsTold.js';
 import type { Notice } from '../records/notice.js';
 import type { StoredEntry } from '../ports/log.js';
@@ -36,7 +37,7 @@ async function findRequest(
     owner,
     requester,
     purpose: asked.purpose,
-    beneficiary: asked.purpose === 'operate' ? asked.scope.app : asked.recipient,
+    beneficiary: beneficiaryOf(asked),
     keys: recovery.keys.map((key) => ({ key, label: deposits.find((one) => one.key === key)?.label ?? '' })),
     reason,
     expiresAt: expiresAt.toISOString(),
@@ -49,11 +50,21 @@ async function findRequest(
 function decidersOf(deposits: readonly Deposit[], recovery: Recovery): RequestFacts['deciders'] {
   const keys = deposits.map((deposit) => ({ deposit }));
   const holders = deposits
-    .flatMap(({ purposes }) => purposes.filter(({ purpose }) => purpose === recovery.asked.purpose))
+    .flatMap(({ purposes }) => purposes.filter(({ purpose }) => isAskedFor(purpose, recovery.asked)))
     .flatMap(({ shares }) => shares.map(({ depositary }) => depositary));
   return [...new Set(holders)]
     .filter((depositary) => depositary !== recovery.owner && mayDecide(recovery, keys, depositary))
     .sort();
+}
+
+/** Who uses keys, or receives them. */
+function beneficiaryOf(asked: Recovery['asked']): PrincipalId | undefined {
+  if (asked.purpose === 'reseal') return undefined;
+  return asked.purpose === 'operate' ? asked.scope.app : asked.recipient;
+}
+
+function isAskedFor(purpose: Purpose, asked: Recovery['asked']): boolean {
+  return asked.purpose === 'reseal' || asked.purpose === purpose;
 }
 
 /** A denial is never taken back, and an end is the last state: what a person gave as their reason does not change. */

@@ -90,6 +90,9 @@ const NOTICE_RULES = {
   'recovery.expire': decided,
   'recovery.activate': decided,
   'recovery.release': decided,
+  'recovery.reseal': decided,
+  // whoever had asked is to ask again
+  'recovery.supersede': decided,
   'grant.sign': used,
   'grant.decrypt': used,
   'grant.revoke': decided,
@@ -238,7 +241,8 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
   const given = request?.reasonOf(actor);
   const because = given === undefined ? '' : `. Reason given: ${quoted(given)}`;
   const status = outcomeOf(entry);
-  if (entry.phase !== 'done') return `${id} has failed: what is deposited does not open`;
+  if (entry.phase !== 'done')
+    return `${id} has failed: ${entry.detail['part'] === 'plan' ? OTHER_PLAN : 'what is deposited does not open'}`;
   switch (act) {
     case 'recovery.intend':
       return `${actor} intends to approve request ${subject.recovery ?? ''}${typeof entry.detail['repliesFrom'] === 'string' ? `, which can be approved from ${entry.detail['repliesFrom']} on` : ''}`;
@@ -256,6 +260,10 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
       return `${id} has expired`;
     case 'recovery.activate':
       return `${id} was carried out: ${grantsInWords(entry)}`;
+    case 'recovery.reseal':
+      return `${id} was carried out: ${subject.keys?.length === 1 ? 'the key is' : 'the keys are'} sealed anew, and those before can bring ${subject.keys?.length === 1 ? 'it' : 'them'} back no more by what the server keeps`;
+    case 'recovery.supersede':
+      return `${id} has ended: a key of it was sealed anew since it was filed`;
     case 'recovery.release':
       return `${id} was carried out: ${subject.keys?.length === 1 ? 'the key was' : 'the keys were'} released to ${actor}`;
     case 'grant.revoke':
@@ -264,6 +272,9 @@ function happened(entry: Entry, request: RequestFacts | undefined): string {
       return `${grant} has ended: ${status}`;
   }
 }
+
+/** Why keys were not sealed anew. */
+const OTHER_PLAN = 'the policy, or the key of somebody, is another by now than it was asked by';
 
 /** The administrators who ended a request. */
 function signersInWords({ detail }: Entry): string {
@@ -285,9 +296,11 @@ function wish({ purpose, beneficiary, keys }: NoticeRequest): string {
   const all = keys.length === 1 ? `the key ${labels}` : `the ${keys.length} keys ${labels}`;
   switch (purpose) {
     case 'operate':
-      return `that ${beneficiary} may use ${all}`;
+      return `that ${beneficiary ?? ''} may use ${all}`;
     case 'release':
-      return `that ${all} be released to ${beneficiary}`;
+      return `that ${all} be released to ${beneficiary ?? ''}`;
+    case 'reseal':
+      return `that ${all} be opened and sealed anew, so that those whom the rules name now can bring ${keys.length === 1 ? 'it' : 'them'} back`;
   }
 }
 
@@ -309,6 +322,8 @@ function outcomeOf({ act, phase, detail, error }: Entry): string {
       return 'active';
     case 'recovery.release':
       return 'released';
+    case 'recovery.reseal':
+      return 'resealed';
     default:
       return phase;
   }

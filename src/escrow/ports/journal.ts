@@ -45,6 +45,8 @@ export type Change =
       readonly at: Date;
     }
   | { readonly change: 'deposit-created'; readonly deposit: Deposit }
+  /** In the place of the deposit of the same key that has this digest. */
+  | { readonly change: 'deposit-replaced'; readonly deposit: Deposit; readonly replaced: string }
   /** Inserts at revision 1, else replaces exactly the revision before. */
   | { readonly change: 'recovery-saved'; readonly recovery: Recovery }
   | { readonly change: 'grant-created'; readonly grant: Grant }

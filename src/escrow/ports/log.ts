@@ -1,6 +1,6 @@
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import type { Tile } from '../../log/tree/tiles.js';
-import type { RecoveryId, KeyId } from '../records/ids.js';
+import type { RecoveryId } from '../records/ids.js';
 import type { Subject } from '../../log/entry/entry.js';
 import type { PageRequest, Page } from './store.js';
 
@@ -21,8 +21,6 @@ export interface LogReader {
   entriesAbout(about: Omit<Subject, 'keys'>, page: PageRequest, below?: number): Promise<Page<StoredEntry>>;
   /** The `done` entry of act `recovery.request` about this recovery. */
   filing(recovery: RecoveryId): Promise<StoredEntry | undefined>;
-  /** The `done` entry of an act of `BIRTHS` about this key: its birth, or its import. */
-  birth(key: KeyId): Promise<StoredEntry | undefined>;
   /**
    * The RFC 6962 inclusion proof of an entry in the newest checkpoint's tree; waits until that covers the entry and this
    * daemon has compared it with the leaves that it knows, its own among them. EscrowError `log-unavailable` when it takes too

@@ -2,7 +2,7 @@ import type { Creation } from '../records/creation.js';
 import type { Deposit } from '../records/deposit.js';
 import type { DepositedQuorums } from '../records/depositedQuorums.js';
 import type { Grant } from '../records/grant.js';
-import type { KeyId, PrincipalId, RecoveryId, GrantId } from '../records/ids.js';
+import type { GrantId, JobId, KeyId, PrincipalId, RecoveryId } from '../records/ids.js';
 import type { NoticeKind } from '../records/notice.js';
 import type { Recovery } from '../records/recovery.js';
 
@@ -32,8 +32,11 @@ export interface Store {
     page: PageRequest,
   ): Promise<Page<Deposit>>;
   findRecovery(id: RecoveryId): Promise<Recovery | undefined>;
-  /** Recoveries in which this person has a part (requester, owner, app of the scope, or depositary); all when not named. */
-  recoveries(of: { readonly participant?: PrincipalId }, page: PageRequest): Promise<Page<Recovery>>;
+  /** Recoveries in which this person has a part (requester, owner, app of the scope, or depositary); all when not named. Of these only those of one job, where it is given. */
+  recoveries(
+    of: { readonly participant?: PrincipalId; readonly job?: JobId | undefined },
+    page: PageRequest,
+  ): Promise<Page<Recovery>>;
   /** Recoveries that have not ended in the records: pending or approved. */
   openRecoveries(): Promise<readonly Recovery[]>;
   findGrant(id: GrantId): Promise<Grant | undefined>;

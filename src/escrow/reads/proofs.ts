@@ -9,8 +9,11 @@ export interface DecisionProofs {
   readonly checkpoint: string;
   /** The entry that recorded the filing of the request. */
   readonly filing: ProvenEntry;
-  /** The entries that recorded the births of the keys that the caller has a share of. */
-  readonly births: ReadonlyMap<KeyId, ProvenEntry>;
+  /**
+   * The entry that recorded the newest deposit of each key that the caller has a share of: its birth, or when it was last sealed
+   * anew. Keys with one entry have the same value.
+   */
+  readonly deposited: ReadonlyMap<KeyId, ProvenEntry>;
 }
 
 /** An entry with its inclusion proof (RFC 6962). */
@@ -20,27 +23,35 @@ export interface ProvenEntry {
 }
 
 /**
- * The entries that say what was filed, and how each key was deposited of which the viewer has a share, with their proofs;
+ * The entries that say what was filed, and how each key was deposited last of which the viewer has a share, with their proofs;
  * EscrowError `log-unavailable` when one is not there, or no checkpoint covers it in time.
  */
 export async function proofsOf(
-  { log }: Pick<Escrow, 'log'>,
+  { log, followed }: Pick<Escrow, 'log' | 'followed'>,
   { recovery, keys }: RecoveryView,
 ): Promise<DecisionProofs> {
   const held = keys.flatMap(({ deposit, share }) => (share === undefined ? [] : [deposit.key]));
-  const entries = [required(await log.filing(recovery.id))];
-  for (const key of held) entries.push(required(await log.birth(key)));
+  // what was read are the newest deposits that the log has: see `getDeposits`
+  const places = new Map(held.map((key) => [key, followed.facts.deposit(key)?.index]));
+  const filed = required(await log.filing(recovery.id));
+  const found = new Map<number, StoredEntry>();
+  for (const index of new Set(places.values())) {
+    const [entry] = index === undefined ? [] : await log.entries(index, 1);
+    found.set(required(entry).index, required(entry));
+  }
+  const entries = [filed, ...found.values()];
   const { checkpoint, proofs } = await log.inclusions(
     entries.map(({ index }) => index),
     undefined,
   );
-  const [filing, ...births] = entries.map((entry, at) => ({ entry, proof: proofs[at] ?? [] }));
+  const proven = new Map(entries.map((entry, at) => [entry.index, { entry, proof: proofs[at] ?? [] }]));
+  const filing = proven.get(filed.index);
   if (filing === undefined || checkpoint === undefined) throw new EscrowError('log-unavailable');
-  return {
-    checkpoint,
-    filing,
-    births: new Map(births.flatMap((birth, at) => (held[at] === undefined ? [] : [[held[at], birth]]))),
-  };
+  const deposited = [...places].flatMap(([key, index]) => {
+    const one = proven.get(index ?? -1);
+    return one === undefined ? [] : [[key, one] as const];
+  });
+  return { checkpoint, filing, deposited: new Map(deposited) };
 }
 
 /**

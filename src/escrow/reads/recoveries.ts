@@ -7,7 +7,7 @@ import { type Share, isDepositaryOf } from '../records/deposit.js';
 import { depositedQuorums } from '../records/depositedQuorums.js';
 import { EscrowError } from '../records/errors.js';
 import { type GrantStatus, grantStatusAt } from '../records/grant.js';
-import type { GrantId, PrincipalId, RecoveryId } from '../records/ids.js';
+import type { GrantId, JobId, PrincipalId, RecoveryId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
 import type { Page, PageRequest } from '../ports/store.js';
 import { type SigningKey, seesAll } from '../records/principals.js';
@@ -26,6 +26,7 @@ export interface RecoveryView {
   readonly intents: IntentsView | undefined;
   /** The approvals that count now; of a request that has ended, all. */
   readonly approvals: readonly Approval[];
+  /** Of a request to seal keys anew, each key once for each of its purposes. */
   readonly keys: readonly KeyView[];
   /** What was released, for its recipient, as long as it is kept: that which the log says. */
   readonly released: readonly ReleasedKey[] | undefined;
@@ -62,14 +63,15 @@ export async function viewRecovery(
   return viewOf(escrow, call, recovery);
 }
 
-/** The recoveries that the caller may see, newest first. */
+/** The recoveries that the caller may see, newest first; those of one job, where it is given. */
 export async function listRecoveries(
   escrow: Escrow,
   call: Pick<Call, 'caller' | 'policy'>,
   page: PageRequest,
+  job?: JobId,
 ): Promise<Page<RecoveryView>> {
   const of = seesAll(call.caller) ? {} : { participant: call.caller.id };
-  const { items, next } = await escrow.store.recoveries(of, page);
+  const { items, next } = await escrow.store.recoveries({ ...of, job }, page);
   return { items: await Promise.all(items.map((recovery) => viewOf(escrow, call, recovery))), next };
 }
 

@@ -80,6 +80,11 @@ export interface Deposit {
   readonly digest: string;
 }
 
+/** Which deposit of its key this is, from 1: what was deposited before generations were counted is the first. */
+export function generationOf({ binding }: Pick<Deposit, 'binding'>): number {
+  return binding.version === 1 ? 1 : binding.generation;
+}
+
 /** The deposit of a key for one purpose; EscrowError `purpose-not-allowed` when there is none. */
 export function getPurposeDeposit(deposit: Deposit, purpose: Purpose): PurposeDeposit {
   const found = deposit.purposes.find((candidate) => candidate.purpose === purpose);

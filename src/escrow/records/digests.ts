@@ -3,8 +3,9 @@ import { hash } from 'node:crypto';
 import { type Json, canonicalJson } from '../../log/entry/canonical.js';
 import type { Deposit, PurposeDeposit } from './deposit.js';
 import type { PrincipalId } from './ids.js';
-import { type OperateTerms, type Purpose, usualRequestTerms } from './policy.js';
-import type { Asked, DescribedKey, Reply, RequestVersion } from './recovery.js';
+import { type OperateTerms, usualRequestTerms } from './policy.js';
+import type { Asked, AskedPurpose, DescribedKey, Reply, RequestVersion } from './recovery.js';
+import { resealPlanAsJson } from './resealing.js';
 
 /** SHA-256, lower-case hex. */
 export function sha256Hex(bytes: Uint8Array | string): string {
@@ -22,7 +23,7 @@ export function base64url(bytes: Uint8Array): string {
 }
 
 /** What is asked for, as canonical JSON members: in the request's hash, the attestation and the statements. */
-export function askedAsJson(asked: Asked): { readonly purpose: Purpose; readonly scope: Json } {
+export function askedAsJson(asked: Asked): { readonly purpose: AskedPurpose; readonly scope: Json } {
   switch (asked.purpose) {
     case 'operate':
       return {
@@ -44,6 +45,16 @@ export function askedAsJson(asked: Asked): { readonly purpose: Purpose; readonly
       };
     case 'release':
       return { purpose: 'release', scope: { recipient: asked.recipient } };
+    case 'reseal':
+      return {
+        purpose: 'reseal',
+        scope: {
+          job: asked.job,
+          policyVersion: asked.policy.version,
+          policyHash: asked.policy.hash,
+          plan: canonicalHash(resealPlanAsJson(asked.plan)),
+        },
+      };
   }
 }
 
@@ -83,9 +94,16 @@ export function descriptionsAsJson(keys: readonly DescribedKey[]): Json {
   return Object.fromEntries(keys.map(({ key, label, spec, use }) => [key, { label, spec, use }]));
 }
 
-/** SHA-256 (hex) over the replies of one approval, each with its key: what the depositary signs of them. */
+/** SHA-256 (hex) over the replies of one approval, each by its key, and purpose where that is given: what the depositary signs of them. */
 export function repliesDigest(replies: readonly Reply[]): string {
-  return canonicalHash(Object.fromEntries(replies.map(({ key, reply }) => [key, sha256Hex(reply)])));
+  return canonicalHash(
+    Object.fromEntries(
+      replies.map(({ key, purpose, reply }) => [
+        purpose === undefined ? key : `${key} ${purpose}`,
+        sha256Hex(reply),
+      ]),
+    ),
+  );
 }
 
 /** SHA-256 (hex) over everything that a deposit keeps, so that the log pins each ciphertext. */

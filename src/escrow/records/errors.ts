@@ -54,6 +54,11 @@ export const ERROR_CODES = {
   'recovery-unknown': 'There is no such recovery request.',
   'recovery-ended': 'The recovery request has ended.',
   'recovery-expired': 'The recovery request has expired.',
+  'recovery-superseded':
+    'A key of the request was sealed anew since it was filed: nothing comes of it any more. File it again.',
+  'reseal-open': 'A request to seal this key anew is open already.',
+  'policy-changed':
+    'Another policy is in force than the one by which the keys were to be sealed anew. File the request again.',
   'recoveries-too-many': 'The caller has as many open recovery requests as they may have.',
   'purpose-not-allowed': 'The rule of this key does not allow this purpose.',
   'scope-not-allowed': 'The scope asked for exceeds what the rule of this key allows.',

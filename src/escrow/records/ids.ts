@@ -14,6 +14,8 @@ export type RecoveryId = Branded<'RecoveryId'>;
 export type GrantId = Branded<'GrantId'>;
 /** A one-time key to import under. */
 export type ImportId = Branded<'ImportId'>;
+/** Requests to seal keys anew that belong together: whoever decides about one of them decides about all. */
+export type JobId = Branded<'JobId'>;
 /** One act in the log; shared by its attempt and its outcome. */
 export type ActId = Branded<'ActId'>;
 
@@ -26,6 +28,7 @@ const prefixes = {
   RecoveryId: 'rec',
   GrantId: 'grant',
   ImportId: 'imp',
+  JobId: 'job',
   ActId: 'act',
 } as const;
 
@@ -34,6 +37,7 @@ const PATTERNS = {
   RecoveryId: /^rec_[0-9a-f]{32}$/,
   GrantId: /^grant_[0-9a-f]{32}$/,
   ImportId: /^imp_[0-9a-f]{32}$/,
+  JobId: /^job_[0-9a-f]{32}$/,
   ActId: /^act_[0-9a-f]{32}$/,
 } as const;
 
@@ -43,6 +47,7 @@ export interface Identifiers {
   readonly RecoveryId: RecoveryId;
   readonly GrantId: GrantId;
   readonly ImportId: ImportId;
+  readonly JobId: JobId;
   readonly ActId: ActId;
 }
 

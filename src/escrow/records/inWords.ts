@@ -1,6 +1,7 @@
 import { quoted } from './freeText.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { Asked, DescribedKey } from './recovery.js';
+import type { ResealPlan } from './resealing.js';
 import type { Scope } from './scope.js';
 
 /** What a depositary signs, in short: everything that the request's hash covers. */
@@ -46,6 +47,8 @@ function askedInWords({ keys, owner, descriptions }: Summarised, asked: Asked): 
         return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with each of these ${keys.length} keys as much: ${all}. The keys stay in the token.`;
       case 'release':
         return `these ${keys.length} private keys of ${owner} are handed out to ${asked.recipient}, who then has them for good: ${all}.`;
+      case 'reseal':
+        return `these ${keys.length} keys of ${owner} are opened, as for a release, and ${sealedTo(asked.plan)}: ${all}.`;
     }
   }
   switch (asked.purpose) {
@@ -53,7 +56,15 @@ function askedInWords({ keys, owner, descriptions }: Summarised, asked: Asked): 
       return `${scopeInWords(asked.scope)}, on behalf of ${owner}, with the key ${all}. The key stays in the token.`;
     case 'release':
       return `the private key ${all} of ${owner} is handed out to ${asked.recipient}, who then has it for good.`;
+    case 'reseal':
+      return `the key ${all} of ${owner} is opened, as for a release, and ${sealedTo(asked.plan)}.`;
   }
+}
+
+/** `sealed anew to other people by the rule letters: from then on ... can bring it back`. */
+function sealedTo({ rule, quorums }: ResealPlan): string {
+  const enough = quorums.map((members) => members.join(' and ')).join('; or ');
+  return `sealed anew by the rule ${rule}: from then on these can bring it back, and nobody else: ${enough}`;
 }
 
 /** `key_0123... ("letters", ec-p256 to sign)`. */

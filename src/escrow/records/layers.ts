@@ -75,15 +75,30 @@ export function layerContext({ key, purpose, binding, terms }: Layers, owner: La
 
 /** What the layers of a deposit that is kept are of. */
 export function layersOf(deposit: Omit<Deposit, 'digest'>, sealed: PurposeDeposit): Layers {
-  const { key, owner, label, spec, use, publicKey, requesters, binding } = deposit;
   const { purpose, shares, quorums } = sealed;
+  return layersFor(deposit, purpose, {
+    quorums: quorums.map(({ members }) => members),
+    recipients: shares.map(({ depositary, recipient }) => ({ id: depositary, fingerprint: recipient })),
+  });
+}
+
+/** What the layers of a deposit for one purpose are of, when it is sealed to these people. */
+export function layersFor(
+  deposit: Omit<Deposit, 'digest' | 'purposes' | 'ownersCopy'>,
+  purpose: Purpose,
+  to: {
+    readonly quorums: readonly (readonly string[])[];
+    readonly recipients: readonly { readonly id: string; readonly fingerprint: string }[];
+  },
+): Layers {
+  const { key, owner, label, spec, use, publicKey, requesters, binding } = deposit;
   const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, purpose);
   const terms = termsHash({
     ...{ owner, label, spec, use, publicKey, requesters, delayMs, ownerMayVeto },
     bornOutside: deposit.bornOutside === true,
     ...repliesOf(rest),
-    quorums: quorums.map(({ members }) => members),
-    recipients: shares.map(({ depositary, recipient }) => ({ depositary, fingerprint: recipient })),
+    quorums: to.quorums,
+    recipients: to.recipients.map(({ id, fingerprint }) => ({ depositary: id, fingerprint })),
   });
   return { key, purpose, binding, terms };
 }

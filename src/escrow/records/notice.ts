@@ -1,6 +1,6 @@
 import type { Entry } from '../../log/entry/entry.js';
 import type { PrincipalId, KeyId } from './ids.js';
-import type { Purpose } from './policy.js';
+import type { AskedPurpose } from './recovery.js';
 
 /**
  * What a notice is about: a request waits, the delay before an approval is over, a key was used, something was decided or has
@@ -12,9 +12,9 @@ export type NoticeKind = (typeof NOTICE_KINDS)[number];
 /** A recovery request as a notice tells it. */
 export interface NoticeRequest {
   readonly requester: PrincipalId;
-  readonly purpose: Purpose;
-  /** Who uses or receives the key. */
-  readonly beneficiary: PrincipalId;
+  readonly purpose: AskedPurpose;
+  /** Who uses or receives the key; nobody does of one that is sealed anew. */
+  readonly beneficiary: PrincipalId | undefined;
   /** Each key that is asked for, and what the owner has called it. */
   readonly keys: readonly { readonly key: KeyId; readonly label: string }[];
   readonly reason: string;

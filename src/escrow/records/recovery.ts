@@ -1,7 +1,9 @@
 import { EscrowError } from './errors.js';
 import { type Grant, type GrantStatus, grantStatusAt } from './grant.js';
-import type { GrantId, KeyId, PrincipalId, RecoveryId } from './ids.js';
+import type { GrantId, JobId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { Purpose } from './policy.js';
+import type { ResealPlan } from './resealing.js';
 import type { Scope } from './scope.js';
 import type { Sealed } from './sealed.js';
 
@@ -26,7 +28,19 @@ export function keySet(keys: readonly KeyId[]): readonly KeyId[] {
 /** What is asked for: the request that depositaries decide on. */
 export type Asked =
   | { readonly purpose: 'operate'; readonly scope: Scope }
-  | { readonly purpose: 'release'; readonly recipient: PrincipalId };
+  | { readonly purpose: 'release'; readonly recipient: PrincipalId }
+  | {
+      readonly purpose: 'reseal';
+      readonly job: JobId;
+      /** That which the plan was made by: nothing is sealed anew under another. */
+      readonly policy: { readonly version: number; readonly hash: string };
+      readonly plan: ResealPlan;
+    };
+
+/** What a request can be for; a reseal opens the deposits of its keys for all of their purposes. */
+export const ASKED_PURPOSES = ['operate', 'release', 'reseal'] as const satisfies readonly Asked['purpose'][];
+/** One of {@link ASKED_PURPOSES}. */
+export type AskedPurpose = Asked['purpose'];
 
 /** What a request's hash covers, by its version; see `requestHash`. */
 export const REQUEST_VERSIONS = [3, 4] as const;
@@ -44,14 +58,19 @@ export interface DescribedKey {
 /** One depositary's share of one key, re-encrypted to the transport key. */
 export interface Reply {
   readonly key: KeyId;
+  /** Of a reseal: for which purpose the share is; of other requests that goes without saying. */
+  readonly purpose?: Purpose;
   readonly reply: Sealed<'transport'>;
 }
 
-/** One depositary's signed yes to the whole request, and their share of each of its keys that they are a depositary of. */
+/**
+ * One depositary's signed yes to the whole request, and their share of each of its keys that they are a depositary of; for a reseal,
+ * their share for each purpose of each key.
+ */
 export interface Approval {
   readonly depositary: PrincipalId;
   readonly statement: string;
-  /** In the order of the keys. */
+  /** In the order of the keys, and of their purposes. */
   readonly replies: readonly Reply[];
   readonly at: Date;
   /** As its signer said: from then on it counts no more. */
@@ -107,6 +126,8 @@ export type RecoveryState =
       /** In the order of the keys; undefined once its recipient has confirmed that they have them, or a day is over. */
       readonly answers: readonly ReleasedKey[] | undefined;
     }
+  /** Each of its keys is sealed to other people from then on. */
+  | { readonly status: 'resealed'; readonly at: Date }
   | {
       readonly status: 'denied' | 'vetoed' | 'cancelled';
       readonly by: PrincipalId;

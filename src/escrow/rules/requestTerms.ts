@@ -1,18 +1,26 @@
-import { type Deposit, type PurposeDeposit, brakesOf } from '../records/deposit.js';
+import { type Deposit, type PurposeDeposit, brakesOf, getPurposeDeposit } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
 import type { KeyId, PrincipalId } from '../records/ids.js';
 import type { Brakes } from '../records/policy.js';
-import type { Recovery } from '../records/recovery.js';
+import type { AskedPurpose, Recovery } from '../records/recovery.js';
 
 /*
  * A request is for one key or several of one owner. Each was deposited by a rule of its own, with quorums of its own: what
  * one of them forbids is forbidden for the request, and it is approved when the quorums of all of them are complete.
  */
 
-/** One key of a request, and its deposit for what is asked. */
+/** One key of a request, and its deposit for what is asked. One that is to be sealed anew stands there once for each of its purposes. */
 export interface AskedKey {
   readonly deposit: Deposit;
   readonly sealed: PurposeDeposit;
+}
+
+/** These keys, as they are asked for. @throws EscrowError `purpose-not-allowed` */
+export function askedKeysOf(deposits: readonly Deposit[], purpose: AskedPurpose): readonly AskedKey[] {
+  return deposits.flatMap((deposit) => {
+    const purposes = purpose === 'reseal' ? deposit.purposes : [getPurposeDeposit(deposit, purpose)];
+    return purposes.map((sealed) => ({ deposit, sealed }));
+  });
 }
 
 /** Names as many keys in a sentence. */

@@ -1,3 +1,5 @@
+import type { z } from 'zod';
+
 import type { Call, Escrow } from '../../escrow/escrow.js';
 import { approveRecovery } from '../../escrow/acts/approveRecovery.js';
 import { denyRecovery } from '../../escrow/acts/denyRecovery.js';
@@ -10,13 +12,15 @@ import { releaseKeys } from '../../escrow/acts/releaseKeys.js';
 import type { DecidedRequest } from '../../escrow/checks/undecided.js';
 import type { Recorded } from '../../escrow/ledger/act.js';
 import type { Recovery } from '../../escrow/records/recovery.js';
-import { requestRecovery } from '../../escrow/acts/requestRecovery.js';
+import { type RecoveryOrder as AskedOrder, requestRecovery } from '../../escrow/acts/requestRecovery.js';
+import { resealKeys } from '../../escrow/acts/carryingOut/resealKeys.js';
 import { stopRecovery } from '../../escrow/acts/stopRecovery.js';
 import { sealed } from '../../escrow/records/sealed.js';
 import { listRecoveries, viewOf, viewRecovery } from '../../escrow/reads/recoveries.js';
 import { proofsOf } from '../../escrow/reads/proofs.js';
 import type { Acted, GrantsReply, RecoveryReply, ReleasedKeysReply } from '../../api/replies.js';
 import { grantReply, pageReply, recoveryReply, releasedKeysReply } from '../replies.js';
+import type { recoveryOrder } from '../../api/orders.js';
 import { ROUTES } from '../../api/routes.js';
 import { type Route, act, view } from '../route.js';
 
@@ -25,6 +29,7 @@ const STANDING = ['recovery-unknown', 'recovery-ended', 'recovery-expired'] as c
 /** What can be wrong with a decision, besides. */
 const UNDECIDED = [
   ...STANDING,
+  'recovery-superseded',
   'approval-duplicate',
   'approval-signature-invalid',
   'approval-mismatch',
@@ -46,13 +51,17 @@ export const recoveryRoutes: readonly Route[] = [
       'mechanism-unsupported',
       'quorum-impossible',
       'recoveries-too-many',
+      'reseal-open',
+      'owner-unknown',
+      'rule-missing',
+      'depositary-unknown',
+      'depositary-retired',
+      'depositary-not-enrolled',
+      'quorum-too-large',
     ],
     run: async (escrow, call, { body }) => {
       const { keys, reason: why, validFor: validForMs } = body;
-      const asked =
-        body.purpose === 'operate'
-          ? { purpose: body.purpose, scope: body.scope }
-          : { purpose: body.purpose, recipient: body.recipient };
+      const asked = askedIn(body);
       return recoveryActed(
         escrow,
         call,
@@ -62,10 +71,11 @@ export const recoveryRoutes: readonly Route[] = [
   }),
   view({
     ...ROUTES.listRecoveries,
-    summary: 'Recovery requests that the caller has a part in, newest first.',
+    summary:
+      'Recovery requests that the caller has a part in, newest first; those of one job, where it is given.',
     problems: [],
     run: async (escrow, call, { query }) =>
-      pageReply(await listRecoveries(escrow, call, query), (found) =>
+      pageReply(await listRecoveries(escrow, call, query.page, query.job), (found) =>
         recoveryReply(found, escrow.token.abilities.oaep),
       ),
   }),
@@ -95,6 +105,8 @@ export const recoveryRoutes: readonly Route[] = [
     problems: [
       ...UNDECIDED,
       'quorum-complete',
+      'policy-changed',
+      'depositary-not-enrolled',
       'intents-incomplete',
       'delay-running',
       'share-malformed',
@@ -102,7 +114,7 @@ export const recoveryRoutes: readonly Route[] = [
       'share-mismatch',
     ],
     run: async (escrow, call, { path, body }) => {
-      const replies = body.replies.map(({ key, reply }) => ({ key, reply: sealed('transport', reply) }));
+      const replies = body.replies.map(({ reply, ...of }) => ({ ...of, reply: sealed('transport', reply) }));
       const order = { recovery: path.recovery, statement: body.statement, replies };
       return recoveryActed(escrow, call, await approveRecovery(escrow, call, order));
     },
@@ -154,6 +166,7 @@ export const recoveryRoutes: readonly Route[] = [
     summary: 'Makes the grants of an approved request, where that was cut short.',
     problems: [
       ...STANDING,
+      'recovery-superseded',
       'purpose-not-allowed',
       'quorum-incomplete',
       'delay-running',
@@ -172,6 +185,7 @@ export const recoveryRoutes: readonly Route[] = [
     summary: 'The keys, encrypted to the recipient; once for each request.',
     problems: [
       ...STANDING,
+      'recovery-superseded',
       'purpose-not-allowed',
       'quorum-incomplete',
       'delay-running',
@@ -184,6 +198,19 @@ export const recoveryRoutes: readonly Route[] = [
     },
   }),
   act({
+    ...ROUTES.resealKeys,
+    summary: 'Seals the keys of an approved request anew, where that was cut short.',
+    problems: [
+      ...STANDING,
+      'recovery-superseded',
+      'purpose-not-allowed',
+      'quorum-incomplete',
+      'delay-running',
+      'recovery-failed',
+    ],
+    run: async (escrow, call, { path }) => recoveryActed(escrow, call, await resealKeys(escrow, call, path)),
+  }),
+  act({
     ...ROUTES.confirmRelease,
     summary: 'The recipient confirms that released keys are written and open: the server forgets them.',
     problems: ['recovery-unknown', 'release-gone', 'approval-signature-invalid', 'approval-mismatch'],
@@ -193,6 +220,17 @@ export const recoveryRoutes: readonly Route[] = [
     },
   }),
 ];
+
+function askedIn(body: z.output<typeof recoveryOrder>): AskedOrder['asked'] {
+  switch (body.purpose) {
+    case 'operate':
+      return { purpose: body.purpose, scope: body.scope };
+    case 'release':
+      return { purpose: body.purpose, recipient: body.recipient };
+    case 'reseal':
+      return { purpose: body.purpose, job: body.job, leaving: body.leaving };
+  }
+}
 
 async function recoveryActed(
   escrow: Escrow,

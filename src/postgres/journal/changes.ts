@@ -15,10 +15,16 @@ export function takeChange(change: Change, locked: LockedRows): Undo | undefined
       return () => (locked.policyVersion = before);
     }
     case 'deposit-created': {
-      const { key } = change.deposit;
+      const { key, digest } = change.deposit;
       if (locked.deposits.has(key)) return undefined;
-      locked.deposits.add(key);
+      locked.deposits.set(key, digest);
       return () => locked.deposits.delete(key);
+    }
+    case 'deposit-replaced': {
+      const { key, digest } = change.deposit;
+      if (locked.deposits.get(key) !== change.replaced) return undefined;
+      locked.deposits.set(key, digest);
+      return () => locked.deposits.set(key, change.replaced);
     }
     case 'recovery-saved': {
       const { id, revision } = change.recovery;
@@ -60,6 +66,8 @@ export function changeStatements(change: Change): readonly Statement[] {
       return applyPolicy(change);
     case 'deposit-created':
       return [insertDeposit(change.deposit)];
+    case 'deposit-replaced':
+      return [replaceDeposit(change)];
     case 'recovery-saved':
       return [
         change.recovery.revision === 1 ? insertRecovery(change.recovery) : replaceRecovery(change.recovery),
@@ -101,6 +109,14 @@ function insertDeposit(deposit: Deposit): Statement {
       deposit.createdAt.toISOString(),
       toDocument(deposit),
     ],
+  };
+}
+
+function replaceDeposit({ deposit, replaced }: Extract<Change, { change: 'deposit-replaced' }>): Statement {
+  return {
+    name: 'replace-deposit',
+    text: `update deposit set depositaries = $2, document = $3 where key = $1 and document ->> 'digest' = $4`,
+    values: [deposit.key, depositariesOf(deposit), toDocument(deposit), replaced],
   };
 }
 

@@ -31,7 +31,8 @@ export interface LockedRows {
   readonly grants: Map<string, LockedGrant>;
   /** Revisions by recovery. */
   readonly recoveries: Map<string, number>;
-  readonly deposits: Set<string>;
+  /** Digests by key. */
+  readonly deposits: Map<string, string>;
   /** The recovery, if any, that each open act holds. */
   readonly openActs: Map<string, string | undefined>;
   /** Acts that an Idempotency-Key stands for. */
@@ -49,7 +50,7 @@ export function noLockedRows(): LockedRows {
     freeKeys: new Set(),
     grants: new Map(),
     recoveries: new Map(),
-    deposits: new Set(),
+    deposits: new Map(),
     openActs: new Map(),
     keyedActs: new Set(),
     heldRecoveries: new Set(),
@@ -111,7 +112,9 @@ export function readsFor(writes: readonly JournalWrite[]): readonly LockAndRead[
       return isOnGrant ? [change.grant] : [];
     }),
   ];
-  const deposits = changes.flatMap((each) => (each.change === 'deposit-created' ? [each.deposit.key] : []));
+  const deposits = changes.flatMap((each) =>
+    each.change === 'deposit-created' || each.change === 'deposit-replaced' ? [each.deposit.key] : [],
+  );
   const closing = writes.flatMap((write) => (write.role === 'closes' ? [write.id] : []));
   const wanted = claims.flatMap((claim) => (claim.claim === 'alone-on-recovery' ? [claim.recovery] : []));
   const saved = changes.flatMap((each) => (each.change === 'recovery-saved' ? [each.recovery.id] : []));
@@ -124,7 +127,7 @@ export function readsFor(writes: readonly JournalWrite[]): readonly LockAndRead[
     ...when(keys.length > 0, () => reserveKeys(keys)),
     ...when(grants.length > 0, () => lockGrants(grants)),
     ...when(recoveries.length > 0, () => lockRecoveries(recoveries)),
-    ...when(deposits.length > 0, () => findDeposits(deposits)),
+    ...when(deposits.length > 0, () => lockDeposits(deposits)),
     ...when(closing.length + wanted.length > 0, () => lockOpenActs(closing, wanted)),
     ...when(applies || leans, () => lockPolicy(applies ? 'update' : 'share')),
   ];
@@ -237,16 +240,17 @@ function lockRecoveries(ids: readonly string[]): LockAndRead {
   );
 }
 
-function findDeposits(keys: readonly string[]): LockAndRead {
+function lockDeposits(keys: readonly string[]): LockAndRead {
   const statement = {
-    name: 'find-deposits',
-    text: `select key from deposit where key = any($1::text[])`,
+    name: 'lock-deposits',
+    text: `select key, document ->> 'digest' as digest from deposit
+           where key = any($1::text[]) order by key for no key update`,
     values: [distinct(keys)],
   };
   return survey(
-    (send) => send<{ key: string }>(statement),
-    ({ key }, locked) => {
-      locked.deposits.add(key);
+    (send) => send<{ key: string; digest: string | null }>(statement),
+    ({ key, digest }, locked) => {
+      locked.deposits.set(key, digest ?? '');
     },
   );
 }

@@ -1,4 +1,3 @@
-import { BIRTHS } from '../../escrow/records/creation.js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import { type Subject, type Entry, decodeEntry } from '../../log/entry/entry.js';
 import type { LogReader, StoredEntry } from '../../escrow/ports/log.js';
@@ -101,9 +100,8 @@ export function openLogReader(
       return key === undefined ? found : { ...found, items: found.items.filter(isAboutKey(key)) };
     },
 
-    // Both are among the first, before thousands of uses of what was made or recovered.
+    // It is among the first, before thousands of uses of what was recovered.
     filing: (recovery) => firstAbout(pool.ask, { recovery }, isFiling),
-    birth: (key) => firstAbout(pool.ask, { key }, isBirthOf(key)),
 
     inclusion: async (index) => {
       if (index >= (await logSize(pool.ask))) throw noSuchEntry();
@@ -185,10 +183,6 @@ function isAboutKey(wanted: string): (stored: StoredEntry) => boolean {
 
 function isFiling({ act, phase }: Entry): boolean {
   return act === 'recovery.request' && phase === 'done';
-}
-
-function isBirthOf(key: string): (entry: Entry) => boolean {
-  return ({ act, phase, subject }) => BIRTHS.has(act) && phase === 'done' && subject.key === key;
 }
 
 function toEntry({ seq, entry }: EntryRow): StoredEntry {

@@ -13,6 +13,7 @@ import { migration018 } from './018.js';
 import { migration021 } from './021.js';
 import { migration022 } from './022.js';
 import { migration026 } from './026.js';
+import { migration027 } from './027.js';
 import type { Migration } from './migration.js';
 import { rights } from './rights.js';
 import { migrationsUpTo005 } from './upTo005.js';
@@ -38,6 +39,7 @@ const migrations: readonly Migration[] = [
   migration021,
   migration022,
   migration026,
+  migration027,
 ];
 
 /** Daemons that start at the same time migrate one after another; the number is this program's own. */

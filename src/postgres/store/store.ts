@@ -86,10 +86,13 @@ export function openStore(pool: Pool): Store {
       const [row] = await pool.ask<RecoveryRow>(`${fromRecovery} where id = ?`, [id]);
       return row === undefined ? undefined : toRecovery(row);
     },
-    recoveries: ({ participant }, page) =>
+    recoveries: ({ participant, job }, page) =>
       readPage<RecoveryRow, ReturnType<typeof toRecovery>>(pool, page, {
         from: fromRecovery,
-        where: allOf([['participants @> array[?]', participant]]),
+        where: allOf([
+          ['participants @> array[?]', participant],
+          [`document #>> '{asked,purpose}' = 'reseal' and document #>> '{asked,job}' = ?`, job],
+        ]),
         order: ['filed_at', 'id'],
         position: ({ filed_at, id }) => [filed_at.getTime(), id],
         item: toRecovery,

@@ -104,7 +104,7 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     importPair: (id) => facts.importPair(id),
     importPairIds: () => facts.importPairIds(),
     openAttempts: () => facts.openAttempts(),
-    birth: (key) => facts.birth(key),
+    deposit: (key) => facts.deposit(key),
     lastUsedMs: () => undefined,
     depositGroups: () => [],
     depositsBeingMade: () => [],

@@ -1,7 +1,8 @@
 import type { LockedRows } from '../../../src/postgres/journal/lockedRows.js';
 import { requestHash } from '../../../src/escrow/records/digests.js';
 import type { Grant } from '../../../src/escrow/records/grant.js';
-import { isOpen, keepHouse } from '../../../src/escrow/acts/housekeeping.js';
+import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
+import { isOpen } from '../../../src/escrow/checks/openInLog.js';
 import type { Housekeeping } from '../../../src/escrow/acts/housekeeping.js';
 import type { Journal } from '../../../src/escrow/ports/journal.js';
 import { releasedDigest } from '../../../src/escrow/checks/checkedRelease.js';
@@ -403,6 +404,7 @@ function rowsAsFacts(world: SymbolicWorld): LogFacts {
     due: {
       overRequests: openIds,
       releasableRequests: openIds,
+      supersededRequests: () => [],
       unremindedRequests: openIds,
       overGrants: runningIds,
       uncertifiedGrants: () => [],

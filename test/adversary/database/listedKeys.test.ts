@@ -1,6 +1,6 @@
 import { callBy } from '../../support/calls.js';
 import { denyRecovery } from '../../../src/escrow/acts/denyRecovery.ts';
-import { activateWhenDue } from '../../../src/escrow/acts/activateRecovery.js';
+import { carryOutWhenDue } from '../../../src/escrow/acts/carryingOut/carryOut.js';
 import { releaseKeys } from '../../../src/escrow/acts/releaseKeys.ts';
 import { viewRecovery } from '../../../src/escrow/reads/recoveries.js';
 import {
@@ -33,7 +33,7 @@ describe('an approval counts only while the key that signed it is listed:', () =
       code: 'quorum-incomplete',
       detail: expect.stringContaining('no longer lists the key that signed for dave') as unknown,
     });
-    expect(await activateWhenDue(world.escrow, operate.id)).toBe(false);
+    expect(await carryOutWhenDue(world.escrow, operate)).toBe(false);
     expect([...world.raised]).toEqual([]);
     const { status, approvals } = await viewRecovery(
       world.escrow,

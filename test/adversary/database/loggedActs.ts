@@ -73,7 +73,7 @@ export function seen(facts: LogState): string {
     policy: facts.policy,
     requests: ['rec_open', 'rec_vetoed', 'rec_new'].map((id) => facts.request(id)),
     grants: ['grant_1', 'grant_2'].map((id) => facts.grant(id)),
-    births: ['key_1', 'key_2'].map((id) => facts.birth(id)),
+    deposits: ['key_1', 'key_2'].map((id) => facts.deposit(id)),
     imports: ['imp_1', 'imp_2'].map((id) => facts.importPair(id)),
   };
   return JSON.stringify(of, (_name, value: unknown) =>

@@ -90,7 +90,7 @@ const unasked = (facts: LogFacts): LogFacts => ({
   importPair: (id) => facts.importPair(id),
   importPairIds: () => facts.importPairIds(),
   openAttempts: () => facts.openAttempts(),
-  birth: (key) => facts.birth(key),
+  deposit: (key) => facts.deposit(key),
   lastUsedMs: () => undefined,
   depositGroups: () => [],
   depositsBeingMade: () => [],

@@ -255,7 +255,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
       // what the entries say is tried apart; here they say nothing against it
       followed: {
         facts: {
-          ...{ policy: undefined, request: none, grant: none, birth: none, asOf: nothingAgainst },
+          ...{ policy: undefined, request: none, grant: none, deposit: none, asOf: nothingAgainst },
           ...{ lastUsedMs: none, depositGroups: () => [], depositsBeingMade: () => [] },
           ...{ openAttempt: attempted, creation: none, secondary: () => undefined },
           ...{ keptRelease: none, due: new LogState().due },

@@ -4,7 +4,8 @@ import { approveRecovery } from '../../../src/escrow/acts/approveRecovery.js';
 import { askedAsJson, repliesDigest, sha256Hex } from '../../../src/escrow/records/digests.js';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import { generateKey } from '../../../src/escrow/acts/generateKey.js';
-import { isOpen } from '../../../src/escrow/acts/housekeeping.js';
+import { isOpen } from '../../../src/escrow/checks/openInLog.js';
+import { generationOf } from '../../../src/escrow/records/deposit.js';
 import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
 import type { LogFacts, RequestFacts } from '../../../src/escrow/logged/logFacts.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
@@ -240,7 +241,10 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
     importPairIds: () => logged.importPairIds(),
     openAttempts: () => logged.openAttempts(),
     grant: (id) => logged.grant(id),
-    birth: (key) => deposits.get(key)?.digest,
+    deposit: (key) => {
+      const row = deposits.get(key);
+      return row && { digest: row.digest, generation: generationOf(row), index: 0 };
+    },
     lastUsedMs: (key) => logged.lastUsedMs(key),
     depositGroups: () => logged.depositGroups(),
     depositsBeingMade: () => logged.depositsBeingMade(),
@@ -294,6 +298,8 @@ function asFacts({
     holdsUntilMs: state.status === 'approved' ? state.holdsUntil.getTime() : undefined,
     releasableAtMs: state.status === 'approved' ? state.releasableAt.getTime() : undefined,
     scope: undefined,
+    reseal: undefined,
+    isSuperseded: false,
     specs: new Map(),
   };
 }

@@ -98,7 +98,7 @@ const believing: Asks = (facts) => ({
   importPair: (id) => facts.importPair(id),
   importPairIds: () => facts.importPairIds(),
   openAttempts: () => facts.openAttempts(),
-  birth: (key) => facts.birth(key),
+  deposit: (key) => facts.deposit(key),
   lastUsedMs: () => undefined,
   depositGroups: () => [],
   depositsBeingMade: () => [],

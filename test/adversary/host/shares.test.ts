@@ -11,7 +11,7 @@ import { signerOf } from '../../../src/client/identity/signingKey.js';
 import type { RecoveryKeyReply, RecoveryReply } from '../../../src/api/replies.js';
 import { decodeEntry } from '../../../src/log/entry/entry.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
-import { TestMemory } from '../../client/memory.js';
+import { TestMemory, rememberedGenerations } from '../../client/memory.js';
 import type { Lies } from '../../client/scene.js';
 import {
   depositaryPair,
@@ -53,7 +53,8 @@ function logView(): LogView {
 
 async function believe(shown: RecoveryReply, log: LogView = logView()): Promise<DueRecovery> {
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
-  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW };
+  const generations = rememberedGenerations();
+  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW, generations };
   return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
 

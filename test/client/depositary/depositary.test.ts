@@ -14,7 +14,7 @@ import { canonicalJson } from '../../../src/log/entry/canonical.js';
 import { testKey } from '../../log/noteKeys.js';
 import { replyOf } from '../../support/oneKey.js';
 import { FakeLog, FakeServer, ORIGIN } from '../fakeServer.js';
-import { TestMemory } from '../memory.js';
+import { TestMemory, rememberedGenerations } from '../memory.js';
 import type { Lies } from '../scene.js';
 import {
   depositaryPair,
@@ -54,7 +54,8 @@ async function believe(shown: RecoveryReply, now = NOW): Promise<DueRecovery> {
       (await server.log.consistency(oldSize, newSize)).map((hash) => Buffer.from(hash, 'base64')),
   });
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
-  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now };
+  const generations = rememberedGenerations();
+  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now, generations };
   return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
 

@@ -113,7 +113,7 @@ test('the key is deposited as one that is made, and is said to be born outside, 
     },
   });
   expect(done).toMatchObject({ digest: deposit?.digest, detail: { delivered: false } });
-  expect(world.facts.birth(deposit?.key ?? '')).toBe(deposit?.digest);
+  expect(world.facts.deposit(deposit?.key ?? '')?.digest).toBe(deposit?.digest);
   expect(world.device.imports.has(pair.id)).toBe(false);
 });
 

@@ -130,7 +130,14 @@ test('acts that end something, and none else but those of records, are lent noth
   expect(needless.sort()).toEqual(
     [
       ...Object.keys(ENDS),
-      ...['grant.exhaust', 'import.expire', 'log.loss', 'notification.redeliver', 'policy.apply'],
+      ...[
+        'grant.exhaust',
+        'import.expire',
+        'recovery.supersede',
+        'log.loss',
+        'notification.redeliver',
+        'policy.apply',
+      ],
       ...['recovery.confirm', 'recovery.forget', 'recovery.intend', 'recovery.remind'],
     ].sort(),
   );

@@ -38,6 +38,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'POST /v1/recoveries/:recovery/stop': ['recovery.stop', 'admin'],
   'POST /v1/recoveries/:recovery/activate': ['recovery.activate', 'admin', 'depositary', 'app'],
   'POST /v1/recoveries/:recovery/release': ['recovery.release', 'depositary'],
+  'POST /v1/recoveries/:recovery/reseal': ['recovery.reseal', 'admin', 'depositary', 'app'],
   'POST /v1/recoveries/:recovery/confirmation': ['recovery.confirm', 'depositary'],
   'GET /v1/grants': ['grant.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
   'GET /v1/grants/:grant': ['grant.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],

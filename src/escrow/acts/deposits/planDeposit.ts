@@ -50,22 +50,34 @@ export async function planDeposit(
   if (!specAllows(order.spec, order.use)) throw new EscrowError('key-use-unsupported');
   if (!escrow.token.abilities.keySpecs.includes(order.spec)) throw new EscrowError('key-spec-unsupported');
   const { rule, quorums } = choose(policy, owner, order.spec, order.use);
-  const enrolled = new Map((await escrow.token.enrolled()).map((depositary) => [depositary.id, depositary]));
-  const depositaries = depositariesIn(quorums).map((id) => {
-    const depositary = enrolled.get(id);
-    // the administrators list the fingerprint, the security officer makes the key trusted: neither alone says who gets shares
-    const isListed = depositary?.fingerprint === policy.principals.get(id)?.depositaryKey;
-    if (depositary === undefined || !isListed) throw new EscrowError('depositary-not-enrolled');
-    return depositary;
-  });
   return {
     key: newId('KeyId', escrow.random),
     policy,
     rule,
     quorums,
-    depositaries,
+    depositaries: await recipientsOf(escrow, policy, quorums),
     deliveryKey: order.deliver ? deliveryKey(rule, owner) : undefined,
   };
+}
+
+/**
+ * Everybody in these quorums, in lexical order, with the key that shares go to: the administrators list its fingerprint, and the
+ * security officer has made it trusted. Neither alone says who gets shares.
+ *
+ * @throws EscrowError `depositary-not-enrolled`
+ */
+export async function recipientsOf(
+  { token }: Pick<Escrow, 'token'>,
+  { principals }: Policy,
+  quorums: readonly Quorum[],
+): Promise<readonly EnrolledDepositary[]> {
+  const enrolled = new Map((await token.enrolled()).map((depositary) => [depositary.id, depositary]));
+  return depositariesIn(quorums).map((id) => {
+    const depositary = enrolled.get(id);
+    const isListed = depositary?.fingerprint === principals.get(id)?.depositaryKey;
+    if (depositary === undefined || !isListed) throw new EscrowError('depositary-not-enrolled');
+    return depositary;
+  });
 }
 
 function deliveryKey(rule: Rule, owner: Principal): Uint8Array {

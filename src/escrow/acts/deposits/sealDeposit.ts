@@ -1,14 +1,14 @@
 import type { LentFor } from '../../ledger/means.js';
 import type { Escrow } from '../../escrow.js';
 import type { Detail } from '../../ledger/act.js';
+import type { Wrapped } from '../../ports/token.js';
 import type { Deposit, OwnersCopy, PurposeDeposit, SealedQuorum, Share } from '../../records/deposit.js';
 import { depositDigest, sha256Hex } from '../../records/digests.js';
 import { EscrowError } from '../../records/errors.js';
 import type { PrincipalId } from '../../records/ids.js';
-import type { KeySpec, KeyUse } from '../../records/keySpecs.js';
 import type { Layers } from '../../records/layers.js';
-import { layerContext, termsHash } from '../../records/layers.js';
-import { PURPOSES, repliesOf } from '../../records/policy.js';
+import { layerContext, layersFor } from '../../records/layers.js';
+import { PURPOSES } from '../../records/policy.js';
 import type { Quorum } from '../../records/quorum.js';
 import type { Held, Opener, Sealed } from '../../records/sealed.js';
 import type { DepositPlan, KeyOrder } from './planDeposit.js';
@@ -22,6 +22,11 @@ export interface UserKey {
 }
 
 type Lent = Omit<LentFor<'key.generate'>, 'generateUserKey'>;
+/** What sealing takes, of whatever is ciphertext already. */
+type LentToSeal = Pick<
+  Lent,
+  'generateShareKey' | 'generateLayerKey' | 'wrapToServerFor' | 'wrapToDepositary' | 'sealUnder'
+>;
 
 /** Deposits a key in flight as it was planned: for each purpose of the rule, and a copy for the owner where it was ordered. */
 export async function sealDeposit(
@@ -32,34 +37,26 @@ export async function sealDeposit(
   const { key, publicKey } = user;
   const { rule, policy } = plan;
   const { owner, label, spec, use } = order;
-  const bornOutside = user.born === 'outside';
-  const binding = { version: 2, generation: 1, token: escrow.tokenId } as const;
-  const purposes: PurposeDeposit[] = [];
-  for (const purpose of PURPOSES) {
-    const brakes = rule[purpose];
-    if (brakes === undefined) continue;
-    const terms = termsHash({
-      ...{ owner, label, spec, use, publicKey, bornOutside, requesters: rule.requesters },
-      ...{ delayMs: brakes.delayMs, ownerMayVeto: brakes.ownerMayVeto, ...repliesOf(brakes) },
-      quorums: plan.quorums,
-      recipients: plan.depositaries.map(({ id, fingerprint }) => ({ depositary: id, fingerprint })),
-    });
-    const of = { key: plan.key, purpose, binding, terms };
-    purposes.push(await depositFor(of, escrow, lent, { key, spec, use }, plan));
-  }
-  const deposit: Omit<Deposit, 'digest'> = {
+  const common: Omit<Deposit, 'digest' | 'purposes' | 'ownersCopy'> = {
     ...{ key: plan.key, owner, label, spec, use, publicKey },
-    ...(bornOutside ? { bornOutside } : {}),
+    ...(user.born === 'outside' ? { bornOutside: true } : {}),
     createdAt: escrow.clock.now(),
-    binding,
+    binding: { version: 2, generation: 1, token: escrow.tokenId },
     rule: { name: rule.name, policyVersion: policy.version, policyHash: policy.hash },
     requesters: rule.requesters,
     requests: rule.requests,
     operate: rule.operate,
     release: rule.release,
-    purposes,
-    ownersCopy: plan.deliveryKey === undefined ? undefined : await copyFor(lent, key, plan.deliveryKey),
   };
+  const purposes: PurposeDeposit[] = [];
+  for (const purpose of PURPOSES) {
+    if (rule[purpose] === undefined) continue;
+    const of = layersFor(common, purpose, { quorums: plan.quorums, recipients: plan.depositaries });
+    const wrapped = await lent.wrapUnderKek(key, purpose, { spec, use });
+    purposes.push(await sealPurpose(of, escrow, lent, wrapped, plan));
+  }
+  const ownersCopy = plan.deliveryKey === undefined ? undefined : await copyFor(lent, key, plan.deliveryKey);
+  const deposit = { ...common, purposes, ownersCopy };
   return { ...deposit, digest: depositDigest(deposit) };
 }
 
@@ -79,16 +76,15 @@ export function depositAsDetail(deposit: Deposit): Detail {
   };
 }
 
-/** One purpose: the key under its KEK, a share and a link for each depositary, and a sealed copy for each quorum. */
-async function depositFor(
+/** Seals a key, under its KEK, for one purpose: a share and a link for each depositary, and a sealed copy for each quorum. */
+export async function sealPurpose(
   of: Layers,
-  escrow: Escrow,
-  lent: Lent,
-  user: { readonly key: Held<'user-key'>; readonly spec: KeySpec; readonly use: KeyUse },
-  plan: DepositPlan,
+  escrow: Pick<Escrow, 'token'>,
+  lent: LentToSeal,
+  { sealed: wrapped, kek }: Wrapped,
+  plan: Pick<DepositPlan, 'quorums' | 'depositaries'>,
 ): Promise<PurposeDeposit> {
   const { purpose } = of;
-  const { sealed: wrapped, kek } = await lent.wrapUnderKek(user.key, purpose, user);
   const layers = new Map<PrincipalId, Held<'layer-key'>>();
   const shares: Share[] = [];
   for (const { id: depositary, fingerprint } of plan.depositaries) {
@@ -116,7 +112,7 @@ async function depositFor(
 
 /** One layer for each member; the first member's is the outermost. */
 async function sealFor(
-  lent: Lent,
+  lent: Pick<Lent, 'sealUnder'>,
   wrapped: Sealed<'kek'>,
   members: Quorum,
   layers: ReadonlyMap<PrincipalId, Held<'layer-key'>>,

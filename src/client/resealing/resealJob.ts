@@ -1,0 +1,154 @@
+import type { KeyReply, RecoveryReply } from '../../api/replies.js';
+import { newId } from '../../escrow/records/ids.js';
+import { MAX_RECOVERY_KEYS } from '../../escrow/records/recovery.js';
+import { ServerProblem } from '../errors.js';
+import type { EscrowClient, PageQuery } from '../escrowClient.js';
+
+/** Which keys are to be sealed anew. */
+export type WhichKeys =
+  { readonly leaving: string } | { readonly rule: string } | { readonly keys: readonly string[] };
+
+/** What a job asks of each of its keys. */
+export interface ResealTerms {
+  readonly job: string;
+  readonly reason: string;
+  /** ISO 8601. */
+  readonly validFor: string;
+}
+
+/** A name for requests that belong together, made by whoever files them. */
+export function newJob(random: (length: number) => Uint8Array): string {
+  return newId('JobId', random);
+}
+
+/** The server gives at most so many at once. */
+const PAGE = 200;
+
+/** All requests of a job that the caller may see, newest first. */
+export async function requestsOf(
+  client: Pick<EscrowClient, 'recoveriesOf'>,
+  job: string,
+): Promise<readonly RecoveryReply[]> {
+  return all((query) => client.recoveriesOf(job, query));
+}
+
+/**
+ * The keys that are to be sealed anew and are not yet: of those that the caller may see, and that no request of the job which is
+ * open or done names.
+ */
+export async function keysLeft(
+  client: Pick<EscrowClient, 'keys'>,
+  which: WhichKeys,
+  requests: readonly RecoveryReply[],
+): Promise<readonly KeyReply[]> {
+  const asked = new Set(
+    requests
+      .filter(({ status }) => status === 'pending' || status === 'approved' || status === 'resealed')
+      .flatMap(({ keys }) => keys.map(({ key }) => key)),
+  );
+  const keys = await all((query) => client.keys(query));
+  return keys.filter((key) => isMeant(key, which) && !asked.has(key.key));
+}
+
+function isMeant({ key, rule, purposes }: KeyReply, which: WhichKeys): boolean {
+  if ('keys' in which) return which.keys.includes(key);
+  if ('rule' in which) return rule.name === which.rule;
+  return purposes.some(({ recipients }) => recipients.some(({ depositary }) => depositary === which.leaving));
+}
+
+/** What came of filing. */
+export interface Filed {
+  readonly requests: readonly RecoveryReply[];
+  /** Keys for which no request could be filed, with what the server said. */
+  readonly refused: readonly { readonly keys: readonly string[]; readonly problem: ServerProblem }[];
+}
+
+/**
+ * Files a request for as many keys at a time as it takes: those of one owner, kind and use, which one rule is for. What is refused for
+ * some of them stops none of the others; when the caller may have no more open requests, the rest waits. To be asked again with the
+ * same job goes on where it ended.
+ *
+ * @param progress is told how many keys are filed, or refused
+ * @throws ServerUnreachable, and ServerProblem for what says nothing about the keys
+ */
+export async function fileReseals(
+  client: Pick<EscrowClient, 'requestRecovery'>,
+  keys: readonly KeyReply[],
+  { leaving, ...terms }: ResealTerms & { readonly leaving: string | undefined },
+  progress: (keys: number) => void,
+): Promise<Filed> {
+  const requests: RecoveryReply[] = [];
+  const refused: { keys: readonly string[]; problem: ServerProblem }[] = [];
+  const left = groupsOf(keys);
+  let done = 0;
+  for (let group = left.shift(); group !== undefined; group = left.shift()) {
+    const ids = group.map(({ key }) => key);
+    const order = {
+      ...terms,
+      purpose: 'reseal',
+      keys: ids,
+      ...(leaving === undefined ? {} : { leaving }),
+    } as const;
+    try {
+      requests.push((await client.requestRecovery(order)).result);
+    } catch (error) {
+      if (!(error instanceof ServerProblem) || !ABOUT_KEYS.has(error.code)) throw error;
+      if (error.code === 'recoveries-too-many') {
+        refused.push({ keys: [ids, ...left.map((one) => one.map(({ key }) => key))].flat(), problem: error });
+        break;
+      }
+      if (group.length > 1) {
+        // one of them may be what is refused, or they are too many for one entry of the log
+        const half = Math.ceil(group.length / 2);
+        left.unshift(group.slice(0, half), group.slice(half));
+        continue;
+      }
+      refused.push({ keys: ids, problem: error });
+    }
+    done += group.length;
+    progress(done);
+  }
+  return { requests, refused };
+}
+
+/** What the server refuses because of a key, and not because of who asks. */
+const ABOUT_KEYS: ReadonlySet<string> = new Set([
+  'request-malformed',
+  'key-unknown',
+  'record-mismatch',
+  'owner-unknown',
+  'rule-missing',
+  'depositary-unknown',
+  'depositary-retired',
+  'depositary-not-enrolled',
+  'quorum-impossible',
+  'quorum-too-large',
+  'scope-not-allowed',
+  'reseal-open',
+  'recoveries-too-many',
+]);
+
+function groupsOf(keys: readonly KeyReply[]): (readonly KeyReply[])[] {
+  const alike = new Map<string, KeyReply[]>();
+  for (const key of keys) {
+    const name = JSON.stringify([key.owner, key.spec, key.use]);
+    alike.set(name, [...(alike.get(name) ?? []), key]);
+  }
+  return [...alike.values()].flatMap((group) =>
+    Array.from({ length: Math.ceil(group.length / MAX_RECOVERY_KEYS) }, (_, at) =>
+      group.slice(at * MAX_RECOVERY_KEYS, (at + 1) * MAX_RECOVERY_KEYS),
+    ),
+  );
+}
+
+async function all<T>(
+  page: (query: PageQuery) => Promise<{ readonly items: readonly T[]; readonly next?: string | undefined }>,
+): Promise<readonly T[]> {
+  const items: T[] = [];
+  for (let after: string | undefined; ;) {
+    const { items: some, next } = await page({ limit: PAGE, ...(after === undefined ? {} : { after }) });
+    items.push(...some);
+    if (next === undefined) return items;
+    after = next;
+  }
+}

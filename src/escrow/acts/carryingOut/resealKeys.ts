@@ -1,0 +1,198 @@
+import { whileLogged } from '../../checks/checkedRequest.js';
+import type { Call, Escrow } from '../../escrow.js';
+import { actorOf } from '../../escrow.js';
+import { type Actor, CameToNothing, DAEMON, type Recorded } from '../../ledger/act.js';
+import type { LentFor } from '../../ledger/means.js';
+import { type Change, aloneOn } from '../../ports/journal.js';
+import type { EnrolledDepositary } from '../../ports/token.js';
+import { type Deposit, type PurposeDeposit, generationOf, isDepositaryOf } from '../../records/deposit.js';
+import { canonicalHash, depositDigest, sha256Hex } from '../../records/digests.js';
+import { EscrowError } from '../../records/errors.js';
+import type { RecoveryId } from '../../records/ids.js';
+import { layersFor } from '../../records/layers.js';
+import { hasRole } from '../../records/principals.js';
+import type { Asked, Recovery } from '../../records/recovery.js';
+import { type ResealedKey, resealedAsJson } from '../../records/resealing.js';
+import { type CompleteKey, quorumsAsJson } from '../../rules/quorumProgress.js';
+import type { AskedKey } from '../../rules/requestTerms.js';
+import type { CheckedRequest } from '../../checks/checkedRequest.js';
+import { requirePlanned } from '../deposits/planReseal.js';
+import { sealPurpose } from '../deposits/sealDeposit.js';
+import {
+  type ReadRequest,
+  bringBack,
+  endUnlessOpened,
+  getRecoverable,
+  logging,
+  next,
+} from '../reopenDeposit.js';
+
+/** A deposit that takes the place of another. */
+interface Replacement {
+  readonly before: Deposit;
+  readonly after: Deposit;
+}
+
+/**
+ * Seals approved keys anew, all of them or none: the quorum's layers are peeled off, down to each key under its KEK, and put on
+ * again for the people of the plan, with fresh secrets. No key is unwrapped, and none leaves its KEK. The daemon does so by itself when
+ * the last approval arrives, or the delay is over; this is for when that was cut short. When another policy is in force than the
+ * request names, the request ends.
+ *
+ * @throws EscrowError `recovery-unknown`, `recovery-ended`, `recovery-expired`, `recovery-superseded`, `forbidden`,
+ *   `quorum-incomplete`, `delay-running`, `policy-changed` and `recovery-failed` (with either, the request has ended), `busy`.
+ */
+export async function resealKeys(
+  escrow: Escrow,
+  call: Call,
+  order: { readonly recovery: RecoveryId },
+): Promise<Recorded<Recovery>> {
+  return reseal(escrow, actorOf(call), order.recovery, {}, ({ requester }, keys) => {
+    const hasPart =
+      requester === call.caller.id ||
+      keys.some(({ sealed }) => isDepositaryOf(sealed, call.caller.id)) ||
+      hasRole(call.caller, 'admin');
+    if (!hasPart) throw new EscrowError('forbidden');
+  });
+}
+
+/** The same by the daemon itself; `read` is the request as its last approval has left it, and `approval` the entry of that. */
+export function resealByItself(
+  escrow: Escrow,
+  id: RecoveryId,
+  because: { readonly approval?: number } = {},
+  read?: ReadRequest,
+): Promise<Recorded<Recovery>> {
+  return reseal(escrow, DAEMON, id, because, () => undefined, read);
+}
+
+function reseal(
+  escrow: Escrow,
+  actor: Actor,
+  id: RecoveryId,
+  because: { readonly approval?: number },
+  check: (recovery: Recovery, keys: readonly AskedKey[]) => void,
+  read?: ReadRequest,
+): Promise<Recorded<Recovery>> {
+  let known = read;
+  return escrow.ledger.perform({
+    act: 'recovery.reseal',
+    actor,
+    decide: async (about) => {
+      const before = known;
+      known = undefined;
+      const options = { read: before, policy: actor.known?.policy };
+      const found = await getRecoverable(escrow, id, about, 'reseal', check, options);
+      const { request, recovery, keys, policy } = found;
+      return {
+        detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(keys), ...because },
+        claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
+        holds: whileLogged(request.facts),
+        plan: found,
+        ...logging(policy, keys),
+      };
+    },
+    run: async (lent, { request, recovery, asked, keys, policy }) => {
+      const depositaries = await endUnlessPlanned(escrow, recovery, () =>
+        requirePlanned(escrow, policy, asked),
+      );
+      const replacements = await endUnlessOpened(escrow, recovery, () =>
+        sealAnew(escrow, lent, { request, asked, keys, depositaries }),
+      );
+      const resealed = next(recovery, { status: 'resealed', at: escrow.clock.now() });
+      return {
+        detail: { job: asked.job, keys: resealedAsJson(factsOf(escrow, replacements)) },
+        digest: canonicalHash(Object.fromEntries(replacements.map(({ after }) => [after.key, after.digest]))),
+        changes: [
+          { change: 'recovery-saved', recovery: resealed },
+          ...replacements.map(({ before, after }): Change => ({
+            change: 'deposit-replaced',
+            deposit: after,
+            replaced: before.digest,
+          })),
+        ],
+        answer: resealed,
+        obsolete: { transport: recovery.id },
+      };
+    },
+  });
+}
+
+/** A request that was planned by another policy, or with other keys of people, comes to nothing and must not stand. */
+async function endUnlessPlanned<T>(escrow: Escrow, recovery: Recovery, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof EscrowError) || !OUTDATED.has(error.code)) throw error;
+    const state = { status: 'failed', reason: error.detail, at: escrow.clock.now() } as const;
+    throw new CameToNothing(new EscrowError('recovery-failed', error.detail, { cause: error }), {
+      detail: { status: 'failed', part: 'plan', because: error.code },
+      changes: [{ change: 'recovery-saved', recovery: next(recovery, state) }],
+      obsolete: { transport: recovery.id },
+    });
+  }
+}
+
+const OUTDATED: ReadonlySet<string> = new Set(['policy-changed', 'depositary-not-enrolled']);
+
+interface ToSeal {
+  readonly request: CheckedRequest;
+  readonly asked: Extract<Asked, { readonly purpose: 'reseal' }>;
+  /** Each key once for each of its purposes, in their order. */
+  readonly keys: readonly CompleteKey[];
+  readonly depositaries: readonly EnrolledDepositary[];
+}
+
+async function sealAnew(
+  escrow: Escrow,
+  lent: LentFor<'recovery.reseal'>,
+  { request, asked, keys, depositaries }: ToSeal,
+): Promise<readonly Replacement[]> {
+  const { quorums } = asked.plan;
+  const replacements: Replacement[] = [];
+  for (const before of new Set(keys.map(({ deposit }) => deposit))) {
+    requireGeneration(before, asked);
+    const binding = { version: 2, generation: generationOf(before) + 1, token: escrow.tokenId } as const;
+    const purposes: PurposeDeposit[] = [];
+    for (const key of keys.filter(({ deposit }) => deposit === before)) {
+      const wrapped = await bringBack(lent, request, key);
+      const of = layersFor({ ...before, binding }, key.sealed.purpose, { quorums, recipients: depositaries });
+      purposes.push(await sealPurpose(of, escrow, lent, wrapped, { quorums, depositaries }));
+    }
+    const rule = {
+      name: asked.plan.rule,
+      policyVersion: asked.policy.version,
+      policyHash: asked.policy.hash,
+    };
+    const after = { ...before, binding, rule, purposes };
+    replacements.push({ before, after: { ...after, digest: depositDigest(after) } });
+  }
+  return replacements;
+}
+
+/** That was planned with, and is what people approved. */
+function requireGeneration(deposit: Deposit, { plan }: ToSeal['asked']): void {
+  if (plan.from[deposit.key] !== generationOf(deposit)) throw new EscrowError('recovery-superseded');
+}
+
+function factsOf(
+  { followed }: Pick<Escrow, 'followed'>,
+  replacements: readonly Replacement[],
+): ReadonlyMap<string, ResealedKey> {
+  return new Map(
+    replacements.map(({ after }) => [
+      after.key,
+      {
+        generation: generationOf(after),
+        previous: followed.facts.deposit(after.key)?.index ?? 0,
+        digest: after.digest,
+        shares: Object.fromEntries(
+          after.purposes.map(({ purpose, shares }) => [
+            purpose,
+            Object.fromEntries(shares.map(({ depositary, share }) => [depositary, sha256Hex(share)])),
+          ]),
+        ),
+      },
+    ]),
+  );
+}

@@ -1,0 +1,137 @@
+import { canonicalJson } from '../../../log/entry/canonical.js';
+import { maximumEntryBytes } from '../../../log/entry/entry.js';
+import type { Call, Escrow } from '../../escrow.js';
+import { type Deposit, generationOf } from '../../records/deposit.js';
+import { EscrowError } from '../../records/errors.js';
+import type { JobId, PrincipalId } from '../../records/ids.js';
+import type { Policy } from '../../records/policy.js';
+import type { Asked, Recovery } from '../../records/recovery.js';
+import {
+  type ResealPlan,
+  type ResealedKey,
+  resealPlanAsJson,
+  resealedAsJson,
+} from '../../records/resealing.js';
+import type { EnrolledDepositary } from '../../ports/token.js';
+import { choose, getOwner } from '../../rules/rules.js';
+import { checkEach } from '../../rules/requestTerms.js';
+import { recipientsOf } from './planDeposit.js';
+
+/** That the deposits of keys are to be replaced by ones to the people that the rules give now. */
+export interface ResealOrder {
+  readonly purpose: 'reseal';
+  /** Which requests belong together. */
+  readonly job: JobId;
+  /** Who must not be among these people. */
+  readonly leaving: PrincipalId | undefined;
+}
+
+type AskedReseal = Extract<Asked, { readonly purpose: 'reseal' }>;
+
+/** An entry has room for other facts beside what it says of the keys. */
+const FACTS_BYTES = 4096;
+const HASH = '0'.repeat(64);
+
+/**
+ * Decides to whom these keys, all of one owner, are sealed anew: those whom the first rule that is for each of them gives now.
+ *
+ * @throws EscrowError `owner-unknown`, `rule-missing`, `depositary-unknown`, `depositary-retired`, `depositary-not-enrolled`,
+ *   `quorum-impossible`, `quorum-too-large`, `reseal-open`; `scope-not-allowed` when other rules are for some of the keys, or who
+ *   leaves would be among these people; `request-malformed` when these are too many keys for one entry of the log
+ */
+export async function planReseal(
+  escrow: Escrow,
+  { policy }: Pick<Call, 'policy'>,
+  deposits: readonly Deposit[],
+  { job, leaving }: ResealOrder,
+  open: readonly Recovery[],
+): Promise<AskedReseal> {
+  checkEach(deposits, ({ key }) => {
+    const other = open.find(({ asked, keys }) => asked.purpose === 'reseal' && keys.includes(key));
+    if (other === undefined) return;
+    throw new EscrowError('reseal-open', `A request to seal ${key} anew is open already: ${other.id}.`);
+  });
+  const { rule, quorums } = choiceFor(policy, deposits);
+  const recipients = (await recipientsOf(escrow, policy, quorums)).map(({ id, fingerprint }) => ({
+    depositary: id,
+    fingerprint,
+  }));
+  if (leaving !== undefined && recipients.some(({ depositary }) => depositary === leaving)) {
+    throw new EscrowError(
+      'scope-not-allowed',
+      `The rule ${rule} still has ${leaving} decide about these keys: retire them in the policy first.`,
+    );
+  }
+  const plan: ResealPlan = {
+    rule,
+    quorums,
+    recipients,
+    from: Object.fromEntries(deposits.map((deposit) => [deposit.key, generationOf(deposit)])),
+    keks: [...new Set(deposits.flatMap(({ purposes }) => purposes.map(({ kek }) => kek)))].sort(),
+  };
+  requireRoom(deposits, plan);
+  return { purpose: 'reseal', job, policy: { version: policy.version, hash: policy.hash }, plan };
+}
+
+/**
+ * The people of a plan, as they are enrolled now.
+ *
+ * @throws EscrowError `policy-changed` when another policy is in force, or somebody has another key than the plan says
+ */
+export async function requirePlanned(
+  escrow: Pick<Escrow, 'token'>,
+  policy: Policy,
+  asked: AskedReseal,
+): Promise<readonly EnrolledDepositary[]> {
+  const { plan } = asked;
+  if (policy.version !== asked.policy.version || policy.hash !== asked.policy.hash)
+    throw new EscrowError('policy-changed');
+  const enrolled = await recipientsOf(escrow, policy, plan.quorums);
+  const isSame = enrolled.every(
+    ({ id, fingerprint }, at) =>
+      plan.recipients[at]?.depositary === id && plan.recipients[at].fingerprint === fingerprint,
+  );
+  if (isSame && enrolled.length === plan.recipients.length) return enrolled;
+  throw new EscrowError(
+    'policy-changed',
+    'Somebody has another key by now than the one that was planned with. File the request again.',
+  );
+}
+
+function choiceFor(policy: Policy, deposits: readonly Deposit[]): Pick<ResealPlan, 'rule' | 'quorums'> {
+  const choices = deposits.map(({ key, owner, spec, use }) => {
+    const { rule, quorums } = choose(policy, getOwner(policy, owner), spec, use);
+    return { key, rule: rule.name, quorums };
+  });
+  const [first] = choices;
+  if (first === undefined) throw new EscrowError('internal'); // a request has at least one key
+  const other = choices.find(({ rule }) => rule !== first.rule);
+  if (other === undefined) return { rule: first.rule, quorums: first.quorums };
+  throw new EscrowError(
+    'scope-not-allowed',
+    `The rule ${first.rule} is for ${first.key}, and ${other.rule} for ${other.key}: ask apart.`,
+  );
+}
+
+/** What is recorded of the keys must fit into one entry, when they are asked for and when they are sealed anew. */
+function requireRoom(deposits: readonly Deposit[], plan: ResealPlan): void {
+  const ofAll = Object.fromEntries(plan.recipients.map(({ depositary }) => [depositary, HASH]));
+  const keys = deposits.map(({ key, purposes }): [string, ResealedKey] => [
+    key,
+    {
+      generation: Number.MAX_SAFE_INTEGER,
+      previous: Number.MAX_SAFE_INTEGER,
+      digest: HASH,
+      shares: Object.fromEntries(purposes.map(({ purpose }) => [purpose, ofAll])),
+    },
+  ]);
+  const takes = canonicalJson(resealedAsJson(new Map(keys))).length;
+  const planTakes = canonicalJson(resealPlanAsJson(plan)).length;
+  const room = maximumEntryBytes - FACTS_BYTES - deposits.length * 128;
+  if (takes <= room && planTakes <= room) return;
+  const most = Math.max(1, Math.floor((deposits.length * room) / Math.max(takes, planTakes)));
+  throw new EscrowError(
+    'request-malformed',
+    `The log has room for ${most} of these keys in one entry: ask for fewer at once.`,
+  );
+}
