@@ -131,6 +131,9 @@ const schema = z.strictObject({
   notifications: notificationsSchema,
 });
 
+/** What may stand in the file. */
+export { schema as configSchema };
+
 /**
  * What the daemon runs with. Paths are absolute: in the file they are relative to the file itself. Lengths of time
  * are in milliseconds. `databaseUrl` comes from the environment (DATABASE_URL) and takes the place of the private
@@ -260,14 +263,20 @@ export function profileFile(name: string, packageDirectory: string, configFile: 
 }
 
 /**
- * Reads a secret of one line. Only its owner may be able to read the file.
+ * Reads a secret of one line. Only its owner may be able to read the file. Of a credential of systemd the bits of the group are the
+ * mask of the access list by which the service's user reads it (acl(5)), and not a group's.
  *
+ * @param credentials the directory of systemd's credentials for this service (systemd.exec(5)), where there is one
  * @throws ConfigError when it cannot be read, is empty, or others may read it.
  */
-export function readSecretFile(file: string): Buffer {
+export function readSecretFile(
+  file: string,
+  credentials: string | undefined = process.env['CREDENTIALS_DIRECTORY'],
+): Buffer {
   let bytes: Buffer;
+  const isCredential = credentials !== undefined && dirname(resolve(file)) === resolve(credentials);
   try {
-    if ((statSync(file).mode & 0o077) !== 0) {
+    if ((statSync(file).mode & (isCredential ? 0o037 : 0o077)) !== 0) {
       throw new ConfigError(`${file} can be read by others than its owner; run: chmod 600 ${file}`);
     }
     bytes = readFileSync(file);

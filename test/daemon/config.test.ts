@@ -54,6 +54,19 @@ test('a credential is not looked for when systemd has given none', () => {
   expect(() => read({ pinFile: 'credential:user.pin' })).toThrow(/LoadCredential=user.pin/);
 });
 
+test('of a credential the bits of the group are the mask of an access list; those of everybody else are not', () => {
+  const file = join(directory, 'credential.pin');
+  writeFileSync(file, '1234\n');
+  chmodSync(file, 0o440);
+  expect(readSecretFile(file, directory).toString()).toBe('1234');
+  expect(() => readSecretFile(file, join(directory, 'elsewhere'))).toThrow(/read by others/);
+  expect(() => readSecretFile(file, undefined)).toThrow(/read by others/);
+  for (const mode of [0o444, 0o460]) {
+    chmodSync(file, mode);
+    expect(() => readSecretFile(file, directory)).toThrow(/read by others/);
+  }
+});
+
 test('a PIN has no place in the configuration or in the environment', () => {
   expect(() => read({ pin: '1234' })).toThrow(ConfigError);
   const { token } = read({}, { PIN: '1234', ESCROWD_PIN: '1234', TOKEN_PIN: '1234' });
