@@ -36,6 +36,10 @@ const ROOMS = {
     packages: ['age-encryption', 'commander', 'tar-stream', 'winston', 'yaml', 'zod'],
     files: ['pairProgram'],
   },
+  installation: {
+    rooms: ['daemon', 'client', 'privatePostgres', 'escrow', 'log', 'system'],
+    packages: ['commander', 'yaml'],
+  },
   client: {
     rooms: ['api', 'jose', 'policy', 'escrow', 'log', 'system'],
     packages: ['jose', 'koffi', 'yaml', 'zod'],

@@ -14,14 +14,18 @@ import { SIGNING_PROGRAM } from './token/cryptoki/signingThread.js';
 import { oldestCallMs } from './token/cryptoki/attributes.js';
 import { versionLine } from './version.js';
 
+const packageDirectory = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+
 const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
 
 usage: escrowd --config FILE [--log-level error|warn|info|debug]
+       escrowd init DIR [OPTION...]
        escrowd --help | --version
 
 Runs in the foreground until SIGTERM or SIGINT, then finishes what is under way and stops.
 The token must have been prepared by scripts/ceremony. The database is a private PostgreSQL in the
 configured directory, or the server that DATABASE_URL names.
+init writes what an installation is made of into a directory, and says what comes next (escrowd init --help).
 
 exit codes
 ${Object.values(EXIT_CODES)
@@ -30,6 +34,7 @@ ${Object.values(EXIT_CODES)
 `;
 
 async function main(argv: readonly string[]): Promise<number> {
+  if (argv[0] === 'init') return init(argv.slice(1));
   const options = {
     config: { type: 'string' },
     'log-level': { type: 'string', default: 'info' },
@@ -43,7 +48,6 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
     return EXIT_CODES.usage.code;
   }
-  const packageDirectory = resolve(dirname(fileURLToPath(import.meta.url)), '..');
   if (values.help === true) {
     process.stdout.write(USAGE);
     return EXIT_CODES.clean.code;
@@ -87,6 +91,18 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** The daemon needs nothing of it, and does not load it. */
+async function init(argv: readonly string[]): Promise<number> {
+  const { runInit } = await import('./installation/main.js');
+  const { terminalQuestions } = await import('./installation/questions.js');
+  return runInit(argv, {
+    packageDirectory,
+    print: (text) => process.stdout.write(text),
+    printError: (text) => process.stderr.write(text),
+    questions: terminalQuestions,
+  });
 }
 
 /** Resolves with the name of the first signal that asks to stop. */

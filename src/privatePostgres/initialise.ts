@@ -130,8 +130,8 @@ function rolesAndDatabase(passwords: Passwords): string {
   ].join('\n');
 }
 
-/** RFC 5802 section 3, with SHA-256 (RFC 7677), in the form of pg_authid.rolpassword. The password is ASCII: SASLprep changes nothing. */
-function scramVerifier(password: string): string {
+/** What a server checks a password by: RFC 5802 section 3, with SHA-256 (RFC 7677), in the form of pg_authid.rolpassword. The password is ASCII: SASLprep changes nothing. */
+export function scramVerifier(password: string): string {
   const iterations = 4096;
   const salt = randomBytes(16);
   const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256');

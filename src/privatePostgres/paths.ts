@@ -31,7 +31,8 @@ const LOCATION = z.object({
 
 /** sun_path holds 108 bytes with the final NUL on Linux, 104 on macOS and the BSDs. */
 const longestSocketPath = process.platform === 'linux' ? 107 : 103;
-const longestHome = longestSocketPath - '/socket/.s.PGSQL.5432'.length;
+/** The longest path of a cluster's directory, in bytes: the name of a socket in it is longer. */
+export const longestHome = longestSocketPath - '/socket/.s.PGSQL.5432'.length;
 
 /** The paths that were chosen for this directory, if they were. Throws `damaged` when `location.json` does not say. */
 export async function readPaths(directory: string): Promise<ClusterPaths | undefined> {
