@@ -14,32 +14,12 @@ provision() {
   mkdir -p "$DATA"
   chmod 0700 "$DATA"
   DATA=$(cd "$DATA" && pwd)
-  mkdir -p "$DATA"/{tls,token/tokens,pins,ceremony,people}
-  make_tls
+  make_people
+  make_installation
   make_pins
   make_token
-  make_people
-  make_configuration
   enrol_depositaries
   pin_server
-}
-
-# A private CA, and a certificate by it for 127.0.0.1 and localhost.
-make_tls() {
-  local tls=$DATA/tls
-  [ -f "$tls/server.crt" ] && return 0
-  say "making a private CA and the server's certificate in $tls"
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=escrowd quickstart CA" \
-    -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign,cRLSign \
-    -keyout "$tls/ca.key" -out "$tls/ca.crt" 2>/dev/null
-  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=escrowd" \
-    -keyout "$tls/server.key" -out "$tls/server.csr" 2>/dev/null
-  printf '%s\n' 'basicConstraints=critical,CA:FALSE' 'keyUsage=critical,digitalSignature' 'extendedKeyUsage=serverAuth' \
-    'subjectAltName=IP:127.0.0.1,DNS:localhost' >"$tls/server.ext"
-  openssl x509 -req -in "$tls/server.csr" -CA "$tls/ca.crt" -CAkey "$tls/ca.key" -CAcreateserial -days 825 \
-    -extfile "$tls/server.ext" -out "$tls/server.crt.new" 2>/dev/null
-  rm -f "$tls/server.csr" "$tls/server.ext"
-  mv "$tls/server.crt.new" "$tls/server.crt"
 }
 
 # Two PINs, in two files: in earnest they are in two people's hands.
@@ -51,14 +31,9 @@ make_pins() {
 }
 
 make_token() {
-  local token=$DATA/token
-  if [ ! -f "$token/softhsm2.conf" ]; then
-    printf '%s\n' "directories.tokendir = $token/tokens" 'objectstore.backend = file' 'log.level = ERROR' \
-      'slots.removable = false' >"$token/softhsm2.conf"
-  fi
   [ -f "$DATA/ceremony/record.json" ] && return 0
   say "ceremony: preparing the token (its record is $DATA/ceremony/record.json)"
-  ceremony init --profile softhsm-2.6 --label escrowd --token-conf "$token/softhsm2.conf" \
+  ceremony init --profile softhsm-2.6 --label escrowd --token-conf "$DATA/token/softhsm2.conf" \
     --so-pin-file "$DATA/pins/so.pin" --user-pin-file "$DATA/pins/user.pin" --record "$DATA/ceremony/record.json" \
     >"$DATA/ceremony/init.txt"
 }
@@ -80,67 +55,20 @@ is_depositary() {
   return 1
 }
 
-# The daemon's configuration, its first administrators, and the directory and rules for them to sign.
-make_configuration() {
-  if [ ! -f "$DATA/administrators.json" ]; then
-    node -e '
-      const fs = require("node:fs");
-      const [out, ...files] = process.argv.slice(1);
-      fs.writeFileSync(out, JSON.stringify(files.map((file) => JSON.parse(fs.readFileSync(file, "utf8"))), null, 2) + "\n");
-    ' "$DATA/administrators.json" "$DATA/people/admin-1/public.json" "$DATA/people/admin-2/public.json"
+# What escrowd init makes, and the directory and rules of docs/examples for the administrators to sign.
+make_installation() {
+  if [ ! -f "$DATA/escrowd.yaml" ]; then
+    say "making configuration, TLS certificate and administrators (escrowd init $DATA)"
+    "$ROOT/scripts/escrowd" init "$DATA" --origin escrowd.quickstart --listen "127.0.0.1:$PORT" \
+      --management "127.0.0.1:$((PORT + 1))" --softhsm --user "$(id -un)" --no-systemd --no-policy --json \
+      --administrator "$DATA/people/admin-1/public.json" --administrator "$DATA/people/admin-2/public.json" >/dev/null
   fi
-  # a record from before check values were recorded pins nothing
-  local record=""
-  grep -q '"checkValue"' "$DATA/ceremony/record.json" && record="record: ceremony/record.json"
-  cat >"$DATA/escrowd.yaml.new" <<TEXT
-# Paths are relative to this file.
-origin: escrowd.quickstart
-listen: { host: 127.0.0.1, port: $PORT }
-management: { host: 127.0.0.1, port: $((PORT + 1)) }
-tls: { certificate: tls/server.crt, key: tls/server.key }
-token:
-  profile: softhsm-2.6
-  label: escrowd
-  pinFile: pins/user.pin
-  $record
-  environment: { SOFTHSM2_CONF: ./token/softhsm2.conf }
-administrators: administrators.json
-database: { directory: postgres }
-TEXT
-  # only the ports can differ between runs
+  # between runs only the ports can differ
+  sed -e "s/^listen: .*/listen: { host: 127.0.0.1, port: $PORT }/" \
+    -e "s/^management: .*/management: { host: 127.0.0.1, port: $((PORT + 1)) }/" "$DATA/escrowd.yaml" >"$DATA/escrowd.yaml.new"
   mv "$DATA/escrowd.yaml.new" "$DATA/escrowd.yaml"
   [ -f "$DATA/escrow.yaml" ] && return 0
-  printf '# yaml-language-server: $schema=%s\n' "$ROOT/docs/escrow.schema.json" >"$DATA/escrow.yaml.new"
-  cat >>"$DATA/escrow.yaml.new" <<'TEXT'
-# Directory and rules. Two administrators sign what it changes; see: escrowctl plan --help, docs/policy.md
-version: 1
-principals:
-  - { id: admin-1, kind: person, name: First administrator, roles: [admin], keysFrom: people/admin-1/public.json }
-  - { id: admin-2, kind: person, name: Second administrator, roles: [admin], keysFrom: people/admin-2/public.json }
-  - { id: manager, kind: person, name: The owner's manager, roles: [depositary], keysFrom: people/manager/public.json }
-  - { id: officer-1, kind: person, name: First security officer, roles: [depositary, security-officer], keysFrom: people/officer-1/public.json }
-  - { id: officer-2, kind: person, name: Second security officer, roles: [depositary, security-officer], keysFrom: people/officer-2/public.json }
-  - id: owner
-    kind: person
-    name: The owner
-    roles: [owner]
-    attributes: { department: finance, manager: manager }
-    keysFrom: people/owner/public.json
-  - { id: mailer, kind: app, name: The mail gateway, roles: [app], keysFrom: people/mailer/public.json }
-  - { id: auditor, kind: person, name: The auditor, roles: [auditor], keysFrom: people/auditor/public.json }
-rules:
-  # Signing keys never leave the token. Two of the owner's manager and the security officers let an app use them.
-  - name: signing-never-leaves
-    when: { use: sign }
-    depositaries: { atLeast: 2, of: [manager, role:security-officer] }
-    operate: { operations: [sign], maxUses: 100, maxDuration: PT24H }
-  # Decryption keys of finance may also be handed to a depositary. The owner may veto that.
-  - name: finance-decryption
-    when: { use: decrypt, owner.department: finance }
-    depositaries: { atLeast: 2, of: [manager, role:security-officer] }
-    operate: { operations: [decrypt], maxUses: 1000, maxDuration: P7D }
-    release: { delay: PT0S, ownerMayVeto: true }
-TEXT
+  sed "1s|\$schema=.*|\$schema=$ROOT/docs/escrow.schema.json|" "$ROOT/docs/examples/escrow.yaml" >"$DATA/escrow.yaml.new"
   mv "$DATA/escrow.yaml.new" "$DATA/escrow.yaml"
 }
 

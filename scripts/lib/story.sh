@@ -251,6 +251,6 @@ escrowd is running on $SERVER (process $(cat "$DATA/escrowd.pid")). What to try 
   escrowctl --help
 
   kill $(cat "$DATA/escrowd.pid")            # stop the daemon
-  scripts/quickstart --data $DATA   # start it again, and play the story again
+  $ROOT/scripts/quickstart --data $DATA --port $PORT   # start it again, and play the story again
 TEXT
 }
