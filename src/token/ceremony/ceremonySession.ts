@@ -2,6 +2,7 @@ import { type Session, type Slot, Module, SessionFlag, TokenFlag, UserType } fro
 import type { PKCS11 } from 'pkcs11js';
 import { readFault } from '../cryptoki/faults.js';
 import { type ModuleEnvironment, findModule, libraryParameters, loadModule } from '../cryptoki/module.js';
+import { lookedIn, shownTokens } from '../cryptoki/softHsmFiles.js';
 import type { TokenProfile } from '../profile/profile.js';
 
 export interface TokenLocation {
@@ -20,6 +21,8 @@ export class CeremonyRefused extends Error {
 export interface CeremonySession {
   readonly driver: PKCS11;
   readonly location: TokenLocation;
+  /** Where its tokens are looked for, and which it shows, in words. */
+  readonly looked: () => string;
   /** The slot of the token, if it has been initialised under this label. */
   findSlot(): Slot | undefined;
   /** A slot whose token nobody has initialised. */
@@ -31,8 +34,9 @@ export async function withToken<T>(
   location: TokenLocation,
   work: (ceremony: CeremonySession) => Promise<T>,
 ): Promise<T> {
+  const path = findModule(location.profile, location.modulePath);
   const loaded = loadModule(
-    findModule(location.profile, location.modulePath),
+    path,
     location.environment,
     libraryParameters(location.profile, location.label, location.environment),
   );
@@ -46,6 +50,13 @@ export async function withToken<T>(
     return await work({
       driver: loaded.driver,
       location,
+      looked: () => {
+        const labels = slots()
+          .filter(initialised)
+          .map((slot) => slot.getToken().label);
+        const where = lookedIn(path, { ...process.env, ...location.environment });
+        return `looked in ${where}. ${shownTokens(labels)}`;
+      },
       findSlot: () => {
         const [found, second] = slots().filter(
           (slot) => initialised(slot) && slot.getToken().label === location.label,
@@ -69,7 +80,7 @@ export function getSlot(ceremony: CeremonySession): Slot {
   const slot = ceremony.findSlot();
   if (slot === undefined) {
     throw new CeremonyRefused(
-      `There is no token called "${ceremony.location.label}": run \`ceremony init\` first.`,
+      `There is no token called "${ceremony.location.label}": ${ceremony.looked()}. Is another --token-conf, --env, --module or --label meant? \`ceremony init\` makes a new token.`,
     );
   }
   return slot;

@@ -35,6 +35,7 @@ export function enrol(order: Enrolment): Promise<CeremonyRecord> {
     const server = await asUser(slot, order.userPin, ({ handle }) => {
       requireRecorded(ceremony, handle, order.before);
       requireNone(ceremony, handle, depositary.id);
+      requireOwnKey(ceremony, handle, depositary);
       return makeServerPair(ceremony, handle, label);
     });
     try {
@@ -61,6 +62,21 @@ function requireNone({ driver }: CeremonySession, session: Handle, id: Principal
   if (taken === undefined) return;
   throw new CeremonyRefused(
     `${id} is enrolled already, or an earlier enrolment was cut short: the token holds ${taken}.`,
+  );
+}
+
+/** Two people with one key would be two in every quorum, and one who decides. By CKA_ID, the SHA-256 of the key. */
+function requireOwnKey({ driver }: CeremonySession, session: Handle, { id, key }: ProvenDepositary): void {
+  const taken = findAll(driver, session, [
+    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PUBLIC_KEY },
+    { type: pkcs11.CKA_TOKEN, value: true },
+    { type: pkcs11.CKA_ID, value: fingerprint(key.export({ type: 'spki', format: 'der' })) },
+  ])
+    .map((handle) => readAttribute(driver, session, handle, pkcs11.CKA_LABEL)?.toString())
+    .find((label) => label?.startsWith('depositary:'));
+  if (taken === undefined) return;
+  throw new CeremonyRefused(
+    `The key of ${id} is enrolled already, as that of ${taken.slice('depositary:'.length)}. Two people never share a key: find out whose it is; the other makes one of their own (escrowctl identity new DIR --id ID --depositary).`,
   );
 }
 

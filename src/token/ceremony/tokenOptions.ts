@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ModuleEnvironment } from '../cryptoki/module.js';
+import { softHsmFault } from '../cryptoki/softHsmFiles.js';
 import { readProfile } from '../profile/profile.js';
 import { type TokenLocation, CeremonyRefused } from './ceremonySession.js';
 
@@ -28,13 +29,20 @@ export function withTokenOptions(command: Command): Command {
     );
 }
 
-/** Reads those options; `profiles` is the folder of the token profiles. */
+/**
+ * Reads those options; `profiles` is the folder of the token profiles. What is missing of SoftHSM's files is said now, and not when
+ * somebody has typed PINs.
+ * @throws CeremonyRefused
+ */
 export function readTokenLocation(profiles: string, options: TokenOptions): TokenLocation {
+  const environment = readEnvironment(options);
+  const missing = softHsmFault({ ...process.env, ...environment });
+  if (missing !== undefined) throw new CeremonyRefused(missing);
   return {
     profile: readProfile(profileFile(profiles, options.profile)),
     label: options.label,
     ...(options.module === undefined ? {} : { modulePath: options.module }),
-    environment: readEnvironment(options),
+    environment,
   };
 }
 

@@ -12,6 +12,7 @@ import type { TokenProfile } from '../profile/profile.js';
 import { openSession } from '../cryptoki/sessions.js';
 import { ecSpki } from '../cryptoki/spki.js';
 import { unboundedTrustedKeys } from '../objects/depositaries.js';
+import { shownTokens } from '../cryptoki/softHsmFiles.js';
 
 const CKF_TOKEN_INITIALIZED = 0x400;
 const CKU_USER = 1;
@@ -19,17 +20,22 @@ const CEREMONY = 'Run the ceremony (scripts/ceremony init) first.';
 
 /** The slot of the one token with this label. Throws {@link TokenNotReady}. */
 export function findSlot(driver: PKCS11, label: string): Handle {
-  const [slot, second] = driver.C_GetSlotList(true).filter((candidate) => {
-    const info = driver.C_GetTokenInfo(candidate);
-    return (info.flags & CKF_TOKEN_INITIALIZED) !== 0 && info.label.trimEnd() === label;
+  const tokens = driver.C_GetSlotList(true).flatMap((slot) => {
+    const info = driver.C_GetTokenInfo(slot);
+    return (info.flags & CKF_TOKEN_INITIALIZED) === 0 ? [] : [{ slot, label: info.label.trimEnd() }];
   });
+  const [found, second] = tokens.filter((token) => token.label === label);
   if (second !== undefined) {
     throw new TokenNotReady('token-ambiguous', `More than one token is called "${label}".`);
   }
-  if (slot === undefined) {
-    throw new TokenNotReady('token-missing', `There is no token called "${label}". ${CEREMONY}`);
+  if (found === undefined) {
+    const shown = shownTokens(tokens.map((token) => token.label));
+    throw new TokenNotReady(
+      'token-missing',
+      `The module has no token called "${label}". ${shown}: look at token.label, token.module and token.environment, or run the ceremony (scripts/ceremony init) first.`,
+    );
   }
-  return slot;
+  return found.slot;
 }
 
 /**

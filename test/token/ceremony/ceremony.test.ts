@@ -10,6 +10,7 @@ import { initialise } from '../../../src/token/ceremony/initialise.js';
 import { readPinFile } from '../../../src/token/ceremony/pins.js';
 import { readRecord, recordText } from '../../../src/token/ceremony/record.js';
 import { show } from '../../../src/token/ceremony/show.js';
+import { lookedIn } from '../../../src/token/cryptoki/softHsmFiles.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { makeDepositary, makeSoftHsm } from '../../support/softhsm.js';
@@ -195,6 +196,19 @@ test('when the security officer cannot log in, nothing of the enrolment stays, a
   await token.close();
 });
 
+test('nobody is enrolled with the key of somebody else, who is named', async () => {
+  const { id: first, publicKeyPem, privateKey } = await hsm.enrolDepositary('first');
+  const before = hsm.record().objects.map(({ label }) => label);
+  const order = { ...hsm.place, ...pins(), now, before: readRecord(JSON.stringify(hsm.record()), hsm.place) };
+  const challenge = makeChallenge('second', publicKeyPem, freshBytes(32));
+  const answer = answerOf({ id: 'second', publicKeyPem, privateKeyPem: '', privateKey }, challenge);
+  await expect(
+    enrol({ ...order, id: 'second', challenge: JSON.stringify(challenge), answer }),
+  ).rejects.toThrow(`The key of second is enrolled already, as that of ${first}.`);
+  const after = await show({ ...hsm.place, userPin: pins().userPin, events: [] });
+  expect(after.objects.map(({ label }) => label).sort()).toEqual([...before].sort());
+});
+
 test('a PIN file that others can read, or that is empty, is refused; the line end is no part of the PIN', () => {
   const file = join(hsm.directory, 'pin');
   writeFileSync(file, 'secret\r\n', { mode: 0o600 });
@@ -211,6 +225,57 @@ test('a record of another token is not continued', () => {
   expect(readRecord(text, { label: 'escrowd-test' }).events).toHaveLength(hsm.record().events.length);
   expect(() => readRecord(text, { label: 'another' })).toThrow('about the token "escrowd-test"');
   expect(() => readRecord('{}', { label: 'another' })).toThrow('not the record');
+});
+
+describe('before any PIN is asked for', () => {
+  const run = (...args: readonly string[]) =>
+    ceremonyCommands(join(process.cwd(), 'hsm-config'), () => undefined).parseAsync(
+      ['show', '--profile', 'softhsm-2.6', '--label', 'escrowd', ...args],
+      { from: 'user' },
+    );
+  const conf = (text: string): string => {
+    const file = join(hsm.directory, 'other.conf');
+    writeFileSync(file, text);
+    return file;
+  };
+
+  test.each<[string, () => readonly string[], RegExp]>([
+    [
+      'a configuration of SoftHSM that is not there',
+      () => ['--token-conf', '/nowhere/softhsm2.conf'],
+      /^SoftHSM's configuration \/nowhere\/softhsm2\.conf cannot be read \(ENOENT/,
+    ],
+    [
+      'the same, named by --env',
+      () => ['--env', 'SOFTHSM2_CONF=/nowhere/softhsm2.conf'],
+      /^SoftHSM's configuration \/nowhere\/softhsm2\.conf cannot be read/,
+    ],
+    [
+      'one that names no directory',
+      () => ['--token-conf', conf('# directories.tokendir = /tmp\nlog.level = ERROR\n')],
+      /other\.conf names no directory of tokens/,
+    ],
+    [
+      'a directory of tokens that is not there',
+      () => ['--token-conf', conf('log.level = ERROR\ndirectories.tokendir = /nowhere/tokens\n')],
+      /^The directory of tokens \/nowhere\/tokens, .* is not there\. Make it: mkdir/,
+    ],
+  ])('%s is named', async (_name, args, sentence) => {
+    // who is asked for a PIN is told that there is no terminal
+    await expect(run(...args())).rejects.toThrow(sentence);
+  });
+});
+
+test('where the token is not, it is said where it was looked for and what is there', async () => {
+  const place = { ...hsm.place, label: 'another' };
+  const found = show({ ...place, userPin: pins().userPin, events: [] });
+  await expect(found).rejects.toThrow(
+    /^There is no token called "another": looked in \S*libsofthsm2\.so with SOFTHSM2_CONF=\S+\. It shows "escrowd-test"\. Is another --token-conf/,
+  );
+  expect(lookedIn('/usr/lib/softhsm/libsofthsm2.so', {})).toMatch(
+    /with the system's configuration of SoftHSM/,
+  );
+  expect(lookedIn('/opt/vendor/libpkcs11.so', {})).toBe('/opt/vendor/libpkcs11.so');
 });
 
 test('the command line makes a token, a challenge and an enrolment, and never takes a PIN as an argument', async () => {
