@@ -102,7 +102,8 @@ const IDENTITY_NEXT = {
   'identity-missing': 'make one: escrowctl identity new DIR --id ID; or name yours: --as DIR',
   'identity-malformed': undefined,
   'identity-exists': 'choose another directory',
-  'server-not-pinned': 'pin it: escrowctl identity pin DIR --server URL --ca FILE --record FILE',
+  'server-not-pinned':
+    'pin it: escrowctl identity pin DIR --server URL --ca FILE --record FILE --origin NAME',
   'server-already-pinned': 'make another identity for another server: escrowctl identity new DIR --id ID',
   'key-missing': undefined,
   'key-malformed': undefined,

@@ -41,7 +41,10 @@ export function parseCeremonyRecord(text: string, givenOrigin?: string): Ceremon
   if (!record.success) throw malformed('the record of the ceremony is not JSON with identityKey and logKey');
   const { identityKey, logKey } = record.data;
   const origin = givenOrigin ?? record.data.origin;
-  if (origin === undefined) throw malformed('the record does not say the origin of the log: give it');
+  if (origin === undefined)
+    throw malformed(
+      'the record does not say the origin of the log: give the origin of its configuration, --origin NAME',
+    );
   if (record.data.origin !== undefined && record.data.origin !== origin) {
     throw malformed(`the record is for the origin ${record.data.origin}, not ${origin}`);
   }

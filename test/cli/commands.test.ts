@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { createIdentity, pinServer } from '../../src/client/identity/newIdentity.js';
+import { identityCommands } from '../../src/cli/commands/identity.js';
 import { readStop } from '../../src/client/stop.js';
 import { parseJws } from '../../src/jose/jws.js';
 import { policyDocumentHash } from '../../src/client/policy/policyDocument.js';
@@ -596,6 +597,29 @@ test('the history shows acts, outcomes and refusals', async () => {
   const { out } = await escrowctl(as('history'));
   expect(out).toMatch(/1 .*mailer +grant\.sign +denied: grant-exhausted +grant_3+/);
   expect(out).toMatch(/0 .*mailer +grant\.sign +done/);
+});
+
+test('the examples of how an identity is pinned work as they are printed', async () => {
+  const { server } = office;
+  writeFileSync(office.path('record.json'), JSON.stringify({ ...server.record, origin: undefined }));
+  writeFileSync(office.path('ca.pem'), server.ca);
+  const examples = identityCommands
+    .flatMap((row) => row.examples)
+    .filter((example) => example.includes('--record') && !example.includes('--card-module'));
+  expect(examples).toHaveLength(2);
+  const hereby: Readonly<Record<string, string>> = {
+    '~/.escrowd': office.path('example'),
+    'ca.pem': office.path('ca.pem'),
+    'record.json': office.path('record.json'),
+    'ceremony-record.json': office.path('record.json'),
+    'https://escrow.example.com:8443': server.url,
+  };
+  for (const example of examples) {
+    const words = example.replace(/\\\n/g, ' ').split(/\s+/);
+    const args = words.map((word) => hereby[word] ?? word.replace('escrow.example.com/log', ORIGIN));
+    const run = await escrowctl(args);
+    expect({ example, exit: run.exit, error: run.err }).toEqual({ example, exit: 0, error: '' });
+  }
 });
 
 test('an identity is made and pinned in one command, and shown', async () => {

@@ -47,7 +47,7 @@ export const identityCommands: readonly CommandRow[] = [
       'identity new ~/.escrowd --id dana --card-module /usr/lib/opensc-pkcs11.so --card-token Dana --card-key escrow',
       'identity new ~/.escrowd --id dana --depositary',
       'identity new ~/.escrowd --id olga --delivery-key --server https://escrow.example.com:8443 \\\n' +
-        '      --ca ca.pem --record ceremony-record.json',
+        '      --ca ca.pem --record ceremony-record.json --origin escrow.example.com/log',
     ],
     run: newIdentity,
   },
@@ -61,7 +61,8 @@ export const identityCommands: readonly CommandRow[] = [
       option.flags.startsWith('--origin') ? option : { ...option, required: true },
     ),
     examples: [
-      'identity pin ~/.escrowd --server https://escrow.example.com:8443 --ca ca.pem --record record.json',
+      'identity pin ~/.escrowd --server https://escrow.example.com:8443 --ca ca.pem \\\n' +
+        '      --record record.json --origin escrow.example.com/log',
     ],
     run: pin,
   },
@@ -209,7 +210,9 @@ async function show(session: Session): Promise<Result> {
       ...facts([['log seen up to', seen === undefined ? undefined : `${seen} entries`]]),
     ],
     ...(pins === undefined
-      ? { next: `escrowctl identity pin ${identity.directory} --server URL --ca FILE --record FILE` }
+      ? {
+          next: `escrowctl identity pin ${identity.directory} --server URL --ca FILE --record FILE --origin NAME`,
+        }
       : {}),
   };
 }
