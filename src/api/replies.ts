@@ -154,13 +154,24 @@ function repliesBy(reading: Reading) {
     /** The name of the rule that it was made by. */
     rule: text(64),
     createdAt: instant,
+    /** Which deposit of it is the newest, from 1; more, of one that was sealed anew. */
+    generation: count,
     /** When it last signed, decrypted or was handed out; absent: never. */
     lastUsedAt: z.exactOptional(instant),
     /** False: what the database has is not what was made with the key, and opens nothing: it is lost. */
     isAsLogged: z.boolean(),
     /** For the purpose for which it is covered worst. */
     coverage: oneOf(COVERAGES),
-    purposes: list(object({ coverage: oneOf(COVERAGES), quorums: count, ...purposeCoverage.shape }), 2),
+    purposes: list(
+      object({
+        coverage: oneOf(COVERAGES),
+        quorums: count,
+        /** The key-encryption key that it is under. */
+        kek: text(64),
+        ...purposeCoverage.shape,
+      }),
+      2,
+    ),
   });
 
   const coverage = object({
@@ -181,6 +192,8 @@ function repliesBy(reading: Reading) {
     publicKeyPem: z.exactOptional(pem),
     bornOutside,
     createdAt: instant,
+    /** Which deposit of it this is, from 1; more, of one that was sealed anew. */
+    generation: newer(count),
     rule: object({ name: text(64), policyVersion: count, policyHash: hex256 }),
     purposes: list(object({ purpose, quorums, recipients }), 2),
     terms: object({

@@ -1,5 +1,5 @@
 import type { Escrow } from '../escrow/escrow.js';
-import { type Deposit, type PurposeDeposit, brakesOf } from '../escrow/records/deposit.js';
+import { type Deposit, type PurposeDeposit, brakesOf, generationOf } from '../escrow/records/deposit.js';
 import { base64url } from '../escrow/records/digests.js';
 import type { Grant, GrantStatus } from '../escrow/records/grant.js';
 import {
@@ -77,6 +77,7 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId, standing: Standi
     ...publicKeyPem(deposit),
     ...bornOutside(deposit),
     createdAt: deposit.createdAt.toISOString(),
+    generation: generationOf(deposit),
     rule: {
       name: deposit.rule.name,
       policyVersion: deposit.rule.policyVersion,
@@ -179,12 +180,14 @@ function coveredKeyReply(covered: CoveredKey): CoveredKeyReply {
     use: deposit.use,
     rule: deposit.rule.name,
     createdAt: deposit.createdAt.toISOString(),
+    generation: generationOf(deposit),
     ...(lastUsedAt === undefined ? {} : { lastUsedAt: lastUsedAt.toISOString() }),
     isAsLogged,
     coverage,
     purposes: purposes.map((each, at) => ({
       coverage: coverageOf(each),
       quorums: deposit.purposes[at]?.quorums.length ?? 0,
+      kek: deposit.purposes[at]?.kek ?? '',
       ...purposeCoverageReply(each),
     })),
   };

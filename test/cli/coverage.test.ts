@@ -29,10 +29,12 @@ function covered(at: number, but: object = {}, purpose: object = {}): Readonly<R
   ];
   return {
     ...{ key: key(at), owner: 'olga', department: 'finance', label: '', spec: 'ec-p256', use: 'sign' },
-    ...{ rule: 'signing', createdAt: '2026-03-01T12:00:00.000Z', isAsLogged: true, coverage: 'covered' },
+    ...{ rule: 'signing', createdAt: '2026-03-01T12:00:00.000Z', generation: 1, isAsLogged: true },
+    coverage: 'covered',
     purposes: [
       {
-        ...{ purpose: 'operate', coverage: 'covered', quorums: 3, live, singlePoints: [], unable: [] },
+        ...{ purpose: 'operate', coverage: 'covered', quorums: 3, kek: 'kek:operate:sign:v1', live },
+        ...{ singlePoints: [], unable: [] },
         ...purpose,
       },
     ],
@@ -230,12 +232,12 @@ test('CSV has a line for each key and purpose, and what somebody wrote is no for
   const ran = await coverage('--csv');
   expect(ran.exit).toBe(8);
   expect(ran.out.split('\r\n')).toEqual([
-    '"key","owner","department","label","rule","spec","use","created","last used","as logged","coverage","purpose",' +
-      '"coverage for purpose","quorums","live","live quorums","single points of failure","not counted"',
+    '"key","owner","department","label","rule","spec","use","created","generation","last used","as logged","coverage","purpose",' +
+      '"kek","coverage for purpose","quorums","live","live quorums","single points of failure","not counted"',
     `"${key(1)}","olga","finance","'=HYPERLINK(""https://x.example"",""y"")","signing","ec-p256","sign",` +
-      '"2026-03-01T12:00:00.000Z","","yes","lost","operate","lost","3","0","","","dora is not in the directory"',
-    `"${key(2)}","olga","finance","a,""b""","signing","ec-p256","sign","2026-03-01T12:00:00.000Z",` +
-      '"2026-03-02T12:00:00.000Z","yes","covered","operate","covered","3","3",' +
+      '"2026-03-01T12:00:00.000Z","1","","yes","lost","operate","kek:operate:sign:v1","lost","3","0","","","dora is not in the directory"',
+    `"${key(2)}","olga","finance","a,""b""","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1",` +
+      '"2026-03-02T12:00:00.000Z","yes","covered","operate","kek:operate:sign:v1","covered","3","3",' +
       '"dana and dave or dana and dora or dave and dora","",""',
     '',
   ]);
@@ -247,9 +249,9 @@ test('CSV has a line for a key without purposes, and one for the keys that have 
   });
   const [, ...lines] = (await coverage('--csv')).out.split('\r\n');
   expect(lines).toEqual([
-    `"${key(1)}","olga","finance","","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","","yes","lost"` +
-      ',""'.repeat(7),
-    `${'"",'.repeat(10)}"lost",${'"",'.repeat(6)}"2 keys of the log have no record: nobody can bring them back."`,
+    `"${key(1)}","olga","finance","","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1","","yes","lost"` +
+      ',""'.repeat(8),
+    `${'"",'.repeat(11)}"lost",${'"",'.repeat(7)}"2 keys of the log have no record: nobody can bring them back."`,
     '',
   ]);
 });

@@ -7,7 +7,12 @@ interface Line {
   readonly act: string;
   readonly phase: string;
   readonly id: string;
-  readonly subject: { readonly key?: string; readonly owner?: string };
+  readonly subject: {
+    readonly key?: string;
+    readonly keys?: readonly string[];
+    readonly owner?: string;
+    readonly recovery?: string;
+  };
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
@@ -21,6 +26,18 @@ interface Listed {
 interface Share {
   readonly purpose: string;
   readonly recipients: readonly { readonly depositary: string; readonly recipient: string }[];
+}
+
+/** Whom keys are sealed to: of a birth, by its attempt; of a reseal, by what was asked. */
+interface Plan {
+  readonly rule: string;
+  readonly quorums: readonly (readonly string[])[];
+  readonly recipients: readonly { readonly depositary: string; readonly fingerprint: string }[];
+}
+
+interface Deposited extends Pick<Plan, 'rule' | 'quorums'> {
+  readonly owner: string;
+  readonly shares: readonly Share[];
 }
 
 /** What somebody who recomputes it finds about one key for one purpose. */
@@ -46,31 +63,46 @@ export function recomputedCoverage(
   enrolled: Readonly<Record<string, string>>,
 ): readonly Recomputed[] {
   const attempts: Record<string, Line> = {};
-  const born = new Set<string>();
-  const found: Recomputed[] = [];
+  const asked: Record<string, Plan> = {};
+  const deposits: Record<string, Deposited> = {};
   for (const text of entries) {
     const line = JSON.parse(text) as Line;
-    if (line.act !== 'key.generate') continue;
+    const { key = '', keys = [], owner = '', recovery = '' } = line.subject;
     if (line.phase === 'attempted') attempts[line.id] = line;
     const attempt = attempts[line.id];
-    const { key = '', owner = '' } = line.subject;
-    if (line.phase !== 'done' || attempt === undefined || born.has(key)) continue;
-    born.add(key);
-    for (const { purpose, recipients } of line.detail['shares'] as readonly Share[]) {
-      const quorums = attempt.detail['quorums'] as readonly (readonly string[])[];
-      const rule = String(attempt.detail['rule']);
+    if (line.act === 'recovery.request' && line.phase === 'attempted' && line.detail['plan'] !== undefined)
+      asked[recovery] = line.detail['plan'] as Plan;
+    if (line.phase !== 'done' || attempt === undefined) continue;
+    if (line.act === 'key.generate' && deposits[key] === undefined) {
+      const { rule, quorums } = attempt.detail as unknown as Plan;
+      deposits[key] = { owner, rule, quorums, shares: line.detail['shares'] as readonly Share[] };
+    }
+    const plan = asked[recovery];
+    if (line.act !== 'recovery.reseal' || plan === undefined) continue;
+    const recipients = plan.recipients.map(({ depositary, fingerprint: recipient }) => ({
+      ...{ depositary, recipient },
+    }));
+    for (const each of keys) {
+      const before = deposits[each];
+      if (before === undefined) continue;
+      const shares = before.shares.map(({ purpose }) => ({ purpose, recipients }));
+      deposits[each] = { owner, rule: plan.rule, quorums: plan.quorums, shares };
+    }
+  }
+  const found = Object.entries(deposits).flatMap(([key, { owner, rule, quorums, shares }]) =>
+    shares.map(({ purpose, recipients }): Recomputed => {
       const able = (id: string): boolean => canAgree(id, recipients, directory, enrolled);
       const live = quorums.filter((members) => members.every(able));
       const people = [...new Set(quorums.flat())].sort();
-      found.push({
+      return {
         ...{ key, owner, rule, purpose },
         live: live.map((members) => [...members].sort().join('+')).sort(),
         singlePoints:
           live.length === 0 ? [] : people.filter((id) => live.every((members) => members.includes(id))),
         unable: people.filter((id) => !able(id)),
-      });
-    }
-  }
+      };
+    }),
+  );
   return found.sort((a, b) => (a.key + a.purpose < b.key + b.purpose ? -1 : 1));
 }
 

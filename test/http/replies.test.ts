@@ -88,6 +88,7 @@ describe('a key', () => {
   const shown = {
     ...key,
     createdAt: NOW.toISOString(),
+    generation: 1,
     rule: { name: 'finance', policyVersion: 1, policyHash: 'cd'.repeat(32) },
     purposes: ['operate', 'release'].map((purpose) => ({
       purpose,
@@ -519,11 +520,12 @@ test('the server says what it is', async () => {
 describe('coverage', () => {
   const covered = {
     ...{ key: KEY, owner: 'olga', label: 'mail', spec: 'ec-p256', use: 'sign', rule: 'finance' },
-    ...{ createdAt: NOW.toISOString(), lastUsedAt: '2026-03-01T12:00:00.000Z' },
+    ...{ createdAt: NOW.toISOString(), generation: 1, lastUsedAt: '2026-03-01T12:00:00.000Z' },
     ...{ department: 'finance', isAsLogged: true, coverage: 'lost' },
     // the token of this world has enrolled dana alone
     purposes: ['operate', 'release'].map((purpose) => ({
       ...{ purpose, coverage: 'lost', quorums: 1, live: [], singlePoints: [] },
+      kek: DEPOSIT.purposes.find((one) => one.purpose === purpose)?.kek,
       unable: [{ depositary: 'dave', because: 'not-enrolled' }],
     })),
   };

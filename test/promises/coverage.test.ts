@@ -176,3 +176,28 @@ test('whom the policy lists again brings the keys back', async () => {
   expect(result.keys).toMatchObject([{ quorumsLeft: 1, unable: [{ depositary: 'officer-2' }] }]);
   await expectLogHolds(system);
 });
+
+test('a key that is sealed anew is counted with those whom it is sealed to', async () => {
+  const depositaries = { allOf: ['person:manager', 'person:officer-1'] };
+  const rules = RULES.map((rule) => ({
+    ...(rule as object),
+    depositaries,
+    requesters: ['depositary', 'admin'],
+  }));
+  const next = { ...(await documentInForce(system)), rules };
+  expect((await run('admin-1', 'apply', ...(await signedByBoth(next as PolicyDraft)))).exit).toBe(0);
+  const asked = ['reseal', signing.key, '--reason', 'officer-2 has left', '--yes', '--json'];
+  const { job } = jsonOf(await run('admin-1', ...asked));
+  for (const by of ['manager', 'officer-1'] as const) {
+    expect((await run(by, 'reseal', 'approve', String(job), '--yes')).exit).toBe(0);
+  }
+  const keys = await expectAsExported();
+  expect(keys.find(({ key }) => key === signing.key)).toMatchObject({
+    generation: 2,
+    coverage: 'one-quorum',
+    purposes: [{ quorums: 1, live: [['manager', 'officer-1']] }],
+  });
+  const { totals } = await system.client('auditor').coverage();
+  expect(totals).toMatchObject({ keys: keys.length, lost: 0 });
+  await expectLogHolds(system);
+});

@@ -10,6 +10,7 @@ import { Client } from 'pg';
 import pkcs11 from 'pkcs11js';
 
 import { HttpsConnection } from '../../src/client/connection.js';
+import { ServerProblem } from '../../src/client/errors.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
 import type { KeyReply, PageReply, RecoveryReply } from '../../src/api/replies.js';
 import type { Entry } from '../../src/log/entry/entry.js';
@@ -26,6 +27,8 @@ import { query } from '../support/postgres.js';
 import { openRaw } from '../support/rawToken.js';
 import type { System } from '../support/system.js';
 import { makeSystem, RULES } from '../support/system.js';
+import { newId } from '../../src/escrow/records/ids.js';
+import { grantOf } from '../support/oneKey.js';
 import { toOperate } from './recoveries.js';
 import { databaseOf } from './records.js';
 import { importOne } from '../../src/client/import/importOne.js';
@@ -177,6 +180,49 @@ test('a kill at any instant of a request leaves the request with its one-time ke
   for (const recovery of open) await system.client('manager').cancel(recovery ?? '', 'enough');
 });
 
+test('a kill at any instant of a reseal leaves each key with its old or its new deposit, and it is gone on with', async () => {
+  await system.applyRules();
+  // so many that it takes about as long as the kills are apart
+  const made = (await all<KeyReply>('keys')).filter(({ bornOutside }) => bornOutside !== true).slice(0, 24);
+  const keys = made.map(({ key }) => key).sort();
+  const cutShort = (): number => outcomes('recovery.reseal', 'failed').length;
+  const isEnough = (): boolean => cutShort() >= KILLS / 12;
+  for (const killedAfterMs of instants(Math.ceil(KILLS / 3), isEnough)) {
+    const order = { purpose: 'reseal', keys, reason: 'the kill test', validFor: 'PT1H' } as const;
+    const job = newId('JobId', freshBytes);
+    const { recovery } = (await system.client('admin-1').requestRecovery({ ...order, job })).result;
+    await system.approve('manager', recovery);
+    const approval = await system.makeApproval('officer-1', recovery);
+    await whileKilled(killedAfterMs, async () => {
+      // several send it, and one of them is the first
+      await system.client('officer-1').sendApproval(recovery, approval).catch(unlessRefused);
+    });
+    // what was approved is carried out at the next start, and what was not can be approved again
+    await until(async () => {
+      const { status } = await system.client('admin-1').recovery(recovery);
+      // the database may have been at it still when the daemon was killed
+      if (status === 'pending') await system.approve('officer-1', recovery).catch(() => undefined);
+      return status === 'resealed';
+    });
+    await expectLogHolds(system);
+    await readOn();
+    const newest = outcomes('recovery.reseal', 'done').at(-1)?.detail['keys'] as Record<string, unknown>;
+    for (const key of keys) {
+      const { digest } = await system.client('admin-1').key(key);
+      expect(newest[key]).toMatchObject({ digest });
+    }
+    expect(withoutOutcome()).toEqual([]);
+  }
+  expect(isEnough()).toBe(true);
+  const [key = ''] = keys;
+  const { result } = await system.client('manager').requestRecovery(toOperate({ key }));
+  await system.approve('manager', result.recovery);
+  expect((await system.approve('officer-1', result.recovery)).status).toBe('active');
+  await system
+    .client('owner')
+    .revoke(grantOf(await system.client('owner').recovery(result.recovery)), 'enough');
+});
+
 test('what a receiver was being told while the daemon was killed is told again under the same id, and then no more', async () => {
   const [key] = await all<KeyReply>('keys');
   if (key === undefined) throw new Error('there is no key');
@@ -320,6 +366,10 @@ const importers: ('admin-1' | 'admin-2' | 'owner')[] = ['admin-1', 'admin-2', 'o
 async function generate(): Promise<KeyReply> {
   const order = { owner: 'owner', spec: 'ec-p256', use: 'sign' } as const;
   return (await system.client('owner').generateKey(order)).result;
+}
+
+function unlessRefused(error: unknown): void {
+  if (!(error instanceof ServerProblem)) throw error;
 }
 
 const { below } = chance('kills');

@@ -72,7 +72,10 @@ function keyTable(keys: readonly CoveredKeyReply[]): string {
     (a, b) => order.indexOf(coverageIn(a)) - order.indexOf(coverageIn(b)) || (a.key < b.key ? -1 : 1),
   );
   return table(
-    ['key', 'owner', 'department', 'label', 'rule', 'made', 'last used', 'covered', 'by whom'],
+    [
+      ...['key', 'owner', 'department', 'label', 'rule', 'made', 'generation', 'last used'],
+      ...['covered', 'by whom'],
+    ],
     worstFirst.map((key) => ({
       kind: coverageIn(key),
       cells: [
@@ -82,6 +85,7 @@ function keyTable(keys: readonly CoveredKeyReply[]): string {
         cell(key.label),
         cell(key.rule),
         cell(key.createdAt),
+        number(key.generation),
         cell(key.lastUsedAt ?? 'never'),
         cell(key.isAsLogged ? COVERAGE_WORDS[coverageIn(key)] : 'its record is not what was logged'),
         `<td>${key.purposes.map(purposeIn).join('<br>')}</td>`,
@@ -92,7 +96,7 @@ function keyTable(keys: readonly CoveredKeyReply[]): string {
 
 function purposeIn(purpose: CoveredKeyReply['purposes'][number]): string {
   const why = unableInWords(purpose.unable);
-  const said = `to ${purpose.purpose}: ${liveInWords(purpose, purpose.quorums)}`;
+  const said = `to ${purpose.purpose}, under ${purpose.kek}: ${liveInWords(purpose, purpose.quorums)}`;
   return escaped(why === undefined ? said : `${said}; ${why}`);
 }
 

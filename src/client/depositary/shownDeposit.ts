@@ -181,11 +181,11 @@ function believeEntry(
  */
 function checkBirth(
   { act, phase, subject, detail }: Entry,
-  { key, bornOutside, share, version, generation, purpose }: ShownDeposit,
+  { key, bornOutside, share, version, purpose }: ShownDeposit,
   { owner }: Attested,
   { depositary }: DepositPins,
 ): void {
-  const isBirth = BIRTHS.has(act) && (act === 'key.import') === bornOutside && generation === 1;
+  const isBirth = BIRTHS.has(act) && (act === 'key.import') === bornOutside;
   if (!isBirth || phase !== 'done' || subject.key !== key || subject.owner !== owner) {
     throw new NotBelieved('entry-mismatch', 'the log entry shown is not the birth of this key');
   }

@@ -15,7 +15,7 @@ export const rights: Readonly<Record<string, string>> = {
   log_frontier: 'select, update',
   policy: 'select, insert',
   policy_head: 'select, update',
-  deposit: 'select, insert, update',
+  deposit: 'select, insert, update (depositaries, document)',
   recovery: 'select, insert, update',
   grant_: 'select, insert, update',
   instance: 'select, insert, update, delete',

@@ -49,7 +49,7 @@ export const REFUSED: Readonly<Record<string, readonly string[]>> = {
     ...['about_key', 'about_owner', 'about_recovery', 'about_grant', 'entry'],
   ],
   policy: ['version', 'hash', 'document', 'signatures', 'applied_at'],
-  deposit: ['key', 'owner', 'depositaries', 'created_at', 'document', 'quorums'],
+  deposit: ['key', 'owner', 'created_at', 'quorums'],
   request_seen: ['request', 'expires_at'],
   idempotency_outcome: ['act', 'seq'],
   knex_migrations: ['id', 'name', 'batch', 'migration_time'],
@@ -78,7 +78,7 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
   const inDocument = (path: string, value: string, more: Partial<ColumnAttack> = {}): ColumnAttack =>
     onRequest({ document: member(path, value) }, more);
   const onDeposit = (set: ColumnAttack['set'], more: Partial<ColumnAttack> = {}): ColumnAttack => ({
-    ...{ by: 'owner', set, where: `key = '${decrypting.key}'`, act: 'release', answer: 'record-mismatch' },
+    ...{ set, where: `key = '${decrypting.key}'`, act: 'release', answer: 'record-mismatch' },
     ...{ control: FACTS('the quorums that a key was made with'), ...more },
   });
   const inDeposit = (path: string, value: string, more: Partial<ColumnAttack> = {}): ColumnAttack =>
@@ -264,20 +264,26 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
     deposit: [
       onDeposit(
         { key: `'key_${'e'.repeat(32)}'` },
-        { after: `key = 'key_${'e'.repeat(32)}'`, answer: 'key-unknown', control: AVAILABILITY },
+        {
+          ...{ by: 'owner', after: `key = 'key_${'e'.repeat(32)}'`, answer: 'key-unknown' },
+          control: AVAILABILITY,
+        },
       ),
       onDeposit(
         { owner: `'other-owner'` },
-        { act: 'see a key as somebody else', answer: 'forbidden', control: UNREAD },
+        { by: 'owner', act: 'see a key as somebody else', answer: 'forbidden', control: UNREAD },
       ),
       onDeposit(
         { depositaries: `array['other-owner']` },
         { act: 'see a key as somebody else', answer: 'forbidden', control: UNREAD },
       ),
-      onDeposit({ created_at: `created_at - interval '1 day'` }, { act: 'see a key', ...harmless() }),
+      onDeposit(
+        { created_at: `created_at - interval '1 day'` },
+        { by: 'owner', act: 'see a key', ...harmless() },
+      ),
       onDeposit(
         { quorums: `'[]'` },
-        { answer: 'refused', control: 'the database makes it of the document, whoever asks' },
+        { by: 'owner', answer: 'refused', control: 'the database makes it of the document, whoever asks' },
       ),
       inDeposit('key', `'"${signing.key}"'`),
       inDeposit('key', `'"${signing.key}"'`, { act: 'see a key' }),

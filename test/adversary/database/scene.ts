@@ -6,12 +6,12 @@ import { EscrowError } from '../../../src/escrow/records/errors.js';
 import { generateKey } from '../../../src/escrow/acts/generateKey.js';
 import { isOpen } from '../../../src/escrow/checks/openInLog.js';
 import { generationOf } from '../../../src/escrow/records/deposit.js';
-import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
+import type { JobId, KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
 import type { LogFacts, RequestFacts } from '../../../src/escrow/logged/logFacts.js';
 import type { Policy } from '../../../src/escrow/records/policy.js';
 import { usualRequestTerms } from '../../../src/escrow/records/policy.js';
 import type { Principal } from '../../../src/escrow/records/principals.js';
-import type { Recovery, Reply } from '../../../src/escrow/records/recovery.js';
+import type { AskedPurpose, Recovery, Reply } from '../../../src/escrow/records/recovery.js';
 import type { Scope } from '../../../src/escrow/records/scope.ts';
 import { requestRecovery } from '../../../src/escrow/acts/requestRecovery.js';
 import { sealed } from '../../../src/escrow/records/sealed.js';
@@ -108,18 +108,20 @@ export const SCOPE: Scope = {
   notAfter: undefined,
 };
 
-/** dana asks for a key: for its release to her, or for its use by an app. */
-export async function ask(
-  world: SymbolicWorld,
-  key: KeyId,
-  purpose: 'operate' | 'release',
-): Promise<Recovery> {
-  const asked =
-    purpose === 'operate'
-      ? ({ purpose, scope: SCOPE } as const)
-      : ({ purpose, recipient: undefined } as const);
+/** A job by which keys are sealed anew. */
+const JOB = `job_${'1'.repeat(32)}` as JobId;
+const ASKED = {
+  operate: { purpose: 'operate', scope: SCOPE },
+  release: { purpose: 'release', recipient: undefined },
+  reseal: { purpose: 'reseal', job: JOB, leaving: undefined },
+} as const;
+
+/** dana asks for a key: for its release to her, for its use by an app, or that it is sealed anew. */
+export async function ask(world: SymbolicWorld, key: KeyId, purpose: AskedPurpose): Promise<Recovery> {
+  const asked = ASKED[purpose];
   const order = { keys: [key], reason: 'olga is ill', validForMs: 60 * MINUTE_MS, asked };
-  return (await requestRecovery(world.escrow, callOf('dana'), order)).answer;
+  const call = callBy(person('dana'), world.policy);
+  return (await requestRecovery(world.escrow, call, order)).answer;
 }
 
 /** What a depositary signs about a request, with a key of theirs. */
@@ -167,9 +169,14 @@ export function stopOf(world: SymbolicWorld, by: string, recovery: Recovery, sai
 
 export function repliesOf(world: SymbolicWorld, { id, keys, asked }: Recovery, by: string): readonly Reply[] {
   return keys.flatMap((key) => {
-    const purpose = world.deposits.get(key)?.purposes.find((one) => one.purpose === asked.purpose);
-    const share = purpose?.shares.find(({ depositary }) => depositary === by)?.share;
-    return share === undefined ? [] : [{ key, reply: sealed('transport', reencrypted(share, by, id)) }];
+    const isReseal = asked.purpose === 'reseal';
+    const purposes = world.deposits.get(key)?.purposes ?? [];
+    return purposes.flatMap(({ purpose, shares }): readonly Reply[] => {
+      const share = shares.find(({ depositary }) => depositary === by)?.share;
+      if (share === undefined || (!isReseal && purpose !== asked.purpose)) return [];
+      const reply = sealed('transport', reencrypted(share, by, id));
+      return [{ key, ...(isReseal ? { purpose } : {}), reply }];
+    });
   });
 }
 
@@ -188,11 +195,7 @@ export async function approve(
 }
 
 /** A request that dana and dave have approved, with the delay over. */
-export async function due(
-  world: SymbolicWorld,
-  key: KeyId,
-  purpose: 'operate' | 'release',
-): Promise<Recovery> {
+export async function due(world: SymbolicWorld, key: KeyId, purpose: AskedPurpose): Promise<Recovery> {
   const recovery = await ask(world, key, purpose);
   await approve(world, 'dana', recovery);
   const approved = await approve(world, 'dave', recovery);

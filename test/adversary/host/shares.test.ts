@@ -8,8 +8,8 @@ import { openOaep, softwareKey } from '../../../src/client/identity/decryptionKe
 import { NotBelieved } from '../../../src/client/errors.js';
 import { LogView } from '../../../src/client/log/logView.js';
 import { signerOf } from '../../../src/client/identity/signingKey.js';
-import type { RecoveryKeyReply, RecoveryReply } from '../../../src/api/replies.js';
-import { decodeEntry } from '../../../src/log/entry/entry.js';
+import type { RecoveryKeyReply, RecoveryReply, ShareReply } from '../../../src/api/replies.js';
+import { type Entry, decodeEntry, encodeEntry } from '../../../src/log/entry/entry.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
 import { TestMemory, rememberedGenerations } from '../../client/memory.js';
 import type { Lies } from '../../client/scene.js';
@@ -51,9 +51,12 @@ function logView(): LogView {
   });
 }
 
-async function believe(shown: RecoveryReply, log: LogView = logView()): Promise<DueRecovery> {
+async function believe(
+  shown: RecoveryReply,
+  log: LogView = logView(),
+  generations = rememberedGenerations(),
+): Promise<DueRecovery> {
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
-  const generations = rememberedGenerations();
   const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW, generations };
   return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
@@ -319,4 +322,71 @@ test('every field that is relied on, changed by a proxy, is found before anythin
   }
   expect(paths.length).toBeGreaterThan(40);
   expect(taken).toEqual(SAID_ONLY);
+});
+
+describe('a share of a key that was sealed anew is compared with the one that the entry of that recorded:', () => {
+  type Said = Readonly<{ act: string; owner: string; generation: number; share: string; of: string }>;
+
+  /** Shows the second deposit of a key, with the entry by which it was sealed anew, which says this. */
+  async function reshown(said: Partial<Said> = {}): Promise<RecoveryReply> {
+    const shown = await show(server, {
+      deposit: { generation: 2 },
+      made: { ...COVETED_FROM, generation: 2 },
+    });
+    const [share] = shown.forDepositary?.shares ?? [];
+    if (share === undefined) throw new Error('no share is shown');
+    const rest: ShareReply = { ...share };
+    delete (rest as { birth?: unknown }).birth;
+    const shares = { operate: { dana: said.share ?? hexOf(Buffer.from(rest.share, 'base64url')) } };
+    const deposit = { generation: said.generation ?? 2, previous: 0, digest: '0'.repeat(64), shares };
+    const entry: Entry = {
+      ...{ v: 1, time: NOW.toISOString(), id: 'act_reseal', phase: 'done', actor: 'escrowd' },
+      act: said.act ?? 'recovery.reseal',
+      subject: { recovery: 'rec_1', keys: [said.of ?? KEY], owner: said.owner ?? 'olga' },
+      detail: { keys: { [said.of ?? KEY]: deposit } },
+      digest: '0'.repeat(64),
+    };
+    const index = server.log.append(entry);
+    const logged = {
+      ...shown.forDepositary?.logged,
+      proof: await server.log.inclusion(shown.forDepositary?.logged.index ?? 0),
+      checkpoint: server.log.checkpoint(),
+    };
+    const text = Buffer.from(encodeEntry(entry)).toString();
+    const resealed = [{ index, entry: text, proof: await server.log.inclusion(index) }];
+    return {
+      ...shown,
+      forDepositary: { ...shown.forDepositary, logged, shares: [rest], resealed },
+    } as RecoveryReply;
+  }
+
+  test('what is true gets the secret', async () => {
+    expect(await attempt(await reshown())).toEqual({ code: 'approved', sent: 1 });
+  });
+
+  test.each<[name: string, code: string, said: Partial<Said>]>([
+    ['another share', 'share-mismatch', { share: hexOf(Buffer.from('another')) }],
+    ['another generation', 'entry-mismatch', { generation: 3 }],
+    ['another act', 'entry-mismatch', { act: 'recovery.release' }],
+    ['of another owner', 'entry-mismatch', { owner: 'oscar' }],
+    ['of another key', 'deposit-missing', { of: OTHER_KEY }],
+  ])('%s', async (_name, code, said) => {
+    expect(await attempt(await reshown(said))).toEqual({ code, sent: 0 });
+  });
+
+  test('who has opened a share of a newer deposit is shown none of this one', async () => {
+    const generations = rememberedGenerations();
+    await generations.opened(new Map([[KEY, 3]]));
+    await expect(believe(await reshown(), logView(), generations)).rejects.toMatchObject({
+      code: 'generation-old',
+    });
+  });
+
+  test('what has opened is remembered, and what has not is not', async () => {
+    const generations = rememberedGenerations();
+    const believed = await believe(await reshown(), logView(), generations);
+    expect(await generations.highest(KEY)).toBeUndefined();
+    await approve(believed, dana, watchedKey().key, NOW);
+    expect(await generations.highest(KEY)).toBe(2);
+  });
 });
