@@ -124,6 +124,7 @@ const schema = z.strictObject({
   housekeepingMs: milliseconds.default(5_000),
   inventoryMs: milliseconds.default(600_000),
   anchorMs: milliseconds.default(60_000),
+  accessLog: z.boolean().default(true),
   witnesses: z.array(witness).max(maximumWitnesses).default([]),
   witnessing: z
     .strictObject({ timeoutMs: milliseconds.default(5_000), intervalMs: milliseconds.default(1_000) })

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { createPublicKey } from 'node:crypto';
 
+import { accessLog } from './accessLog.js';
 import { type Config, ConfigError } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { sha256Hex } from '../escrow/records/digests.js';
@@ -188,6 +189,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       tell: (message, facts) => void log.warn(message, facts),
       isReady: () => watch.latest().ok,
       isClockOff: () => database.clocksApartMs() !== undefined,
+      ...(config.accessLog ? { answered: accessLog(log) } : {}),
     });
     const { host, port } = await server.listen(config.listen.host, config.listen.port);
     stack.push(() => server.drain(config.requests.drainMs));

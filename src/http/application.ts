@@ -1,4 +1,5 @@
-import type { IncomingMessage, RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
 
 import type { Express, NextFunction, Request, RequestHandler, Response } from 'express';
@@ -6,6 +7,7 @@ import express from 'express';
 
 import type { Escrow } from '../escrow/escrow.js';
 import { EscrowError } from '../escrow/records/errors.js';
+import type { TellAnswered } from './answered.js';
 import { AnswerDeadline } from './limits/answerDeadline.js';
 import { announcesBody, readBody, readJson } from './limits/body.js';
 import { type Arriving, type Door, answerAnyone, answerCaller } from './endpoint.js';
@@ -35,6 +37,8 @@ export interface ApplicationParts {
   readonly isReady: () => boolean;
   /** See {@link Door.isClockOff}. */
   readonly isClockOff: () => boolean;
+  /** Told of each request, when it is over. */
+  readonly answered: TellAnswered;
 }
 
 /** What is there besides the routes, for GET. */
@@ -79,10 +83,16 @@ export function applicationOf(parts: ApplicationParts): RequestListener {
     .map(({ route: { method, path }, answer }) => ({ method, target: targetsOf(path), answer }));
   return (request, response) => {
     const { method, url = '' } = request;
+    if (!hasOneHost(request)) {
+      open(request, response, parts).problem(
+        new EscrowError('request-malformed', 'A request has one Host field (RFC 9112 section 3.2).'),
+      );
+      return;
+    }
     for (const use of uses) {
       const path = use.method === method ? use.target.exec(url)?.groups : undefined;
       if (path === undefined) continue;
-      void use.answer(new Exchange(request, response, parts), { ...path });
+      void use.answer(open(request, response, parts), { ...path });
       return;
     }
     application(request, response);
@@ -103,6 +113,26 @@ const TARGET = /^\/[A-Za-z0-9._/-]*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?$/;
 
 const exchanges = new WeakMap<Request, Exchange>();
 
+/** The newest exchange of each connection. */
+const newest = new WeakMap<Duplex, Exchange>();
+
+function open(request: IncomingMessage, response: ServerResponse, parts: ApplicationParts): Exchange {
+  const exchange = new Exchange(request, response, parts);
+  newest.set(request.socket, exchange);
+  return exchange;
+}
+
+/** What comes on this connection cannot be read any more. Whether it was a part of a request that is still to be answered. */
+export function breakOff(socket: Duplex): boolean {
+  return newest.get(socket)?.breakOff() === true;
+}
+
+/** HTTP/1.0 needs none. */
+function hasOneHost(request: IncomingMessage): boolean {
+  const count = fieldsOf(request, 'host').length;
+  return count === 1 || (count === 0 && request.httpVersion === '1.0');
+}
+
 /** The exchange of a request that came through {@link frame}. */
 function exchangeOf(request: Request): Exchange {
   const exchange = exchanges.get(request);
@@ -113,7 +143,7 @@ function exchangeOf(request: Request): Exchange {
 /** No target has two spellings. Nobody is looked at before. */
 function frame(parts: ApplicationParts): RequestHandler {
   return (request, response, next) => {
-    exchanges.set(request, new Exchange(request, response, parts));
+    exchanges.set(request, open(request, response, parts));
     next(TARGET.test(request.originalUrl) ? undefined : new EscrowError('request-target-malformed'));
   };
 }
@@ -126,8 +156,13 @@ function addRoute(
   answer: (exchange: Exchange, request: Request) => Promise<void> | void,
 ): void {
   application.all(path, async (request, _response, next) => {
-    if (request.method === method) await answer(exchangeOf(request), request);
-    else next();
+    if (request.method !== method) {
+      next();
+      return;
+    }
+    const exchange = exchangeOf(request);
+    exchange.route = path;
+    await answer(exchange, request);
   });
 }
 
@@ -138,7 +173,9 @@ function refuseOtherMethods(application: Express, routes: readonly Route[]): voi
   for (const [path, allowed] of methods) {
     const headers = { Allow: [...allowed].sort().join(', ') };
     application.all(path, (request) => {
-      exchangeOf(request).problem(new EscrowError('method-not-allowed'), headers);
+      const exchange = exchangeOf(request);
+      exchange.route = path;
+      exchange.problem(new EscrowError('method-not-allowed'), headers);
     });
   }
 }
@@ -169,6 +206,7 @@ function addDescription(application: Express, { routes, gate }: ApplicationParts
 function answerOf(parts: ApplicationParts, door: Door, route: Route): Answer {
   const { inFlight, answerTimeoutMs, report } = parts;
   return async (exchange, path) => {
+    exchange.route = route.path;
     try {
       inFlight.requireOpen();
       const deadline = new AnswerDeadline(answerTimeoutMs);
@@ -205,10 +243,11 @@ function connectionOf({ socket }: IncomingMessage): Connection {
 }
 
 function arrivingOf(
-  { request, target }: Exchange,
+  exchange: Exchange,
   path: Readonly<Record<string, string>>,
   read: (maxBytes: number) => Promise<Uint8Array>,
 ): Arriving {
+  const { request, target } = exchange;
   const head = {
     method: request.method ?? '',
     target,
@@ -221,6 +260,9 @@ function arrivingOf(
     address: connection.address,
     certificate: () => peerCertificateOf(request.socket),
     connection,
+    identified: (caller) => {
+      exchange.caller = caller;
+    },
     announcesBody: announcesBody(request),
     receive: async (maxBytes) => {
       const body = await read(maxBytes);

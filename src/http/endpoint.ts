@@ -38,6 +38,8 @@ export interface Arriving {
   readonly certificate: () => PeerCertificate | undefined;
   /** What its connection has proven before. */
   readonly connection: { provenKey?: string };
+  /** To be told who asks, once that is proven. */
+  readonly identified: (caller: string) => void;
   readonly announcesBody: boolean;
   /** Reads the body, of at most so many bytes. Once. Throws EscrowError `request-too-large`, `request-malformed`. */
   readonly receive: (maxBodyBytes: number) => Promise<Incoming>;
@@ -204,6 +206,7 @@ function limit(
   work: (incoming: Incoming) => Promise<Reply>,
 ): Promise<Reply> {
   const { gate, inFlight, largeBodies, maxBodyBytes } = door;
+  arriving.identified(caller.id);
   const run = async (maxBytes: number): Promise<Reply> => {
     const incoming = await arriving.receive(maxBytes);
     return inFlight.run(() => {

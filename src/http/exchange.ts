@@ -3,7 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { letRestPass } from './limits/body.js';
 import type { InFlight } from './limits/inFlight.js';
-import { problemOf } from './problems.js';
+import { codeOf, problemOf } from './problems.js';
+import type { TellAnswered } from './answered.js';
+import { type ErrorCode, EscrowError } from '../escrow/records/errors.js';
 import type { Gate } from './limits/rates.js';
 import type { Reply } from './route.js';
 
@@ -24,6 +26,14 @@ const BYTES_TYPE = 'application/octet-stream';
 export interface ExchangeParts {
   readonly inFlight: InFlight;
   readonly gate: Gate;
+  readonly answered: TellAnswered;
+}
+
+/** What is answered. */
+interface Made {
+  readonly status: number;
+  readonly code?: ErrorCode;
+  readonly entry?: number;
 }
 
 /** A request and its answer: every answer of the API is written here, in one piece, with what all of them carry. */
@@ -31,14 +41,42 @@ export class Exchange {
   readonly request: IncomingMessage;
   /** In X-Request-Id and in the operator's log. */
   readonly requestId = randomUUID();
+  /** The path of the route that was found. */
+  route: string | undefined;
+  /** Who has proven that they ask. */
+  caller: string | undefined;
   readonly #response: ServerResponse;
   readonly #inFlight: InFlight;
+  readonly #answered: TellAnswered;
+  readonly #beganAt = performance.now();
+  readonly #address: string;
+  #made: Made | undefined;
+  #isBroken = false;
+  #closed: { readonly durationMs: number; readonly isCut: boolean } | undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse, { inFlight, gate }: ExchangeParts) {
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { inFlight, gate, answered }: ExchangeParts,
+  ) {
     this.request = request;
     this.#response = response;
     this.#inFlight = inFlight;
+    this.#answered = answered;
+    // a connection that is lost has no address any more
+    this.#address = request.socket.remoteAddress ?? '';
     letRestPass(request, response, (bytes) => gate.letsPass(bytes));
+    response.once('close', () => {
+      const durationMs = performance.now() - this.#beganAt;
+      this.#closed = { durationMs, isCut: this.#isBroken || !response.writableFinished };
+      this.#tell();
+    });
+  }
+
+  /** What comes on its connection cannot be read any more. False when it was answered before, and has no part in that. */
+  breakOff(): boolean {
+    this.#isBroken ||= this.#made === undefined;
+    return this.#isBroken;
   }
 
   /** Path and query as they came (RFC 9112 section 3.2.1). */
@@ -48,15 +86,18 @@ export class Exchange {
 
   /** Answers with what a route replied. */
   reply(reply: Reply): void {
+    const { status } = reply;
+    this.#make({ status, ...('entry' in reply ? { entry: reply.entry } : {}) });
     if ('bytes' in reply) {
       const cache = { 'Cache-Control': `${reply.cache}, max-age=31536000, immutable` };
       this.#send(reply.status, BYTES_TYPE, reply.bytes, cache);
     } else if ('text' in reply) this.#send(reply.status, TEXT_TYPE, reply.text);
-    else this.json(reply.status, JSON.stringify(reply.json));
+    else this.#send(reply.status, JSON_TYPE, JSON.stringify(reply.json));
   }
 
   /** Answers with a JSON text. */
   json(status: number, text: string): void {
+    this.#make({ status });
     this.#send(status, JSON_TYPE, text);
   }
 
@@ -67,9 +108,37 @@ export class Exchange {
       return;
     }
     const problem = problemOf(error, this.requestId);
+    const entry = error instanceof EscrowError ? error.recordedAt : undefined;
+    this.#make({
+      status: problem.status,
+      code: codeOf(error),
+      ...(entry === undefined ? {} : { entry }),
+    });
     this.#send(problem.status, PROBLEM_TYPE, JSON.stringify(problem.body), {
       ...problem.headers,
       ...headers,
+    });
+  }
+
+  #make(made: Made): void {
+    this.#made = made;
+    this.#tell();
+  }
+
+  /** Once both are known: what is answered to one who has gone away has an entry all the same. */
+  #tell(): void {
+    if (this.#made === undefined || this.#closed === undefined) return;
+    const { status, code, entry } = this.#made;
+    this.#answered({
+      requestId: this.requestId,
+      method: this.request.method,
+      route: this.route,
+      address: this.#address,
+      caller: this.caller,
+      status,
+      code,
+      entry,
+      ...this.#closed,
     });
   }
 

@@ -150,7 +150,8 @@ export function isFault(error: unknown): boolean {
   return STATUS[code] >= 500 && code !== 'busy' && code !== 'shutting-down';
 }
 
-function codeOf(error: unknown): ErrorCode {
+/** The code that a caller is told: whatever is not an EscrowError is `internal`. */
+export function codeOf(error: unknown): ErrorCode {
   return error instanceof EscrowError ? error.code : 'internal';
 }
 

@@ -19,7 +19,12 @@ export interface RawInput {
 
 /** What a route answers: JSON, plain text, or bytes that never change and may be kept by whom `cache` says. */
 export type Reply =
-  | { readonly status: 200 | 201; readonly json: unknown }
+  | {
+      readonly status: 200 | 201;
+      readonly json: unknown;
+      /** Index of the log's entry of what was done. */
+      readonly entry?: number;
+    }
   | { readonly status: 200; readonly text: string }
   | { readonly status: 200; readonly bytes: Uint8Array; readonly cache: 'public' | 'private' };
 
@@ -142,7 +147,8 @@ export function act<B, N extends ReplyName, P = Empty>(
       const given = read(row, carried);
       return async (escrow, call) => {
         const acted = await row.run(escrow, call, given);
-        return { status: row.status ?? 200, json: isProven ? await withProof(escrow, acted) : acted };
+        const json = isProven ? await withProof(escrow, acted) : acted;
+        return { status: row.status ?? 200, json, entry: acted.entry };
       };
     },
   };
@@ -167,7 +173,10 @@ export function use<B, N extends ReplyName, P>(
     takesCertificate: row.takesCertificate,
     prepare: (carried) => {
       const given = read(row, carried);
-      return async (escrow, call) => ({ status: 200, json: await row.run(escrow, call, given) });
+      return async (escrow, call) => {
+        const json = await row.run(escrow, call, given);
+        return { status: 200, json, entry: json.entry };
+      };
     },
   };
 }

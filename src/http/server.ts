@@ -4,12 +4,14 @@ import { once } from 'node:events';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 
 import type { Escrow } from '../escrow/escrow.js';
-import { applicationOf } from './application.js';
+import type { TellAnswered } from './answered.js';
+import { applicationOf, breakOff } from './application.js';
 import { guardConnections } from './limits/connections.js';
 import { type Tell, Gathered } from './limits/gathered.js';
 import { InFlight } from './limits/inFlight.js';
 import { type Rates, Gate } from './limits/rates.js';
 import { type ServerKeys, routesOf } from './routes/index.js';
+import { answerUnread } from './unread.js';
 
 /** What a server grants its callers. */
 export interface Limits extends Rates {
@@ -63,6 +65,8 @@ export interface ServerParts {
   readonly isReady: () => boolean;
   /** Whether the clocks by which things are decided were apart when they were compared last: then everybody is told so. */
   readonly isClockOff?: () => boolean;
+  /** Told of each request, when it is over; must not throw. */
+  readonly answered?: TellAnswered;
 }
 
 export interface ApiServer {
@@ -96,6 +100,7 @@ const FLUSH_MS = 1000;
 export function createServer(parts: ServerParts): ApiServer {
   const limits = { ...DEFAULT_LIMITS, ...parts.limits };
   const inFlight = new InFlight(limits.maxInFlight);
+  const answered = parts.answered ?? ((): void => undefined);
   const told = {
     requests: new Gathered('requests of nobody known are refused: too many come', parts.tell, TOLD_EVERY_MS),
     connections: new Gathered(
@@ -122,6 +127,7 @@ export function createServer(parts: ServerParts): ApiServer {
     },
     isReady: parts.isReady,
     isClockOff: parts.isClockOff ?? ((): boolean => false),
+    answered,
   });
   const { cert, key, clientCa } = parts.tls;
   const server = createHttpsServer(
@@ -142,9 +148,14 @@ export function createServer(parts: ServerParts): ApiServer {
       keepAliveTimeout: limits.keepAliveTimeoutMs,
       connectionsCheckingInterval: 1000,
       maxHeaderSize: MAX_HEADER_BYTES,
+      // what has none is refused, and told of, as every other request is
+      requireHostHeader: false,
     },
     application,
   );
+  // what is expected beyond 100-continue may be ignored (RFC 9110 section 10.1.1)
+  server.on('checkExpectation', application);
+  answerUnread(server, breakOff, answered);
   // every field of those bytes is seen: a body whose length stood behind the first thousand would be taken for none
   server.maxHeadersCount = 0;
   const cutHandshakes = guardConnections(server, limits, (address, why) => {

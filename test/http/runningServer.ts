@@ -1,3 +1,4 @@
+import type { Answered } from '../../src/http/answered.js';
 import type { ApiServer, Limits } from '../../src/http/server.js';
 import { createServer } from '../../src/http/server.js';
 import { selfSigned } from '../support/certificate.js';
@@ -16,6 +17,8 @@ export interface Running {
   readonly reported: { readonly error: unknown; readonly requestId: string }[];
   /** What it told its operator of those whom nobody knows. */
   readonly told: { readonly message: string; readonly facts: Readonly<Record<string, unknown>> }[];
+  /** The requests that are over. */
+  readonly answered: Answered[];
   readonly client: ApiClient;
   /** Whether the daemon can work, as far as the server is told. */
   isReady: boolean;
@@ -26,6 +29,7 @@ export interface Running {
 export async function startServer(limits: Partial<Limits> = {}, world = newWorld()): Promise<Running> {
   const reported: { readonly error: unknown; readonly requestId: string }[] = [];
   const told: { readonly message: string; readonly facts: Readonly<Record<string, unknown>> }[] = [];
+  const answered: Answered[] = [];
   const state = { isReady: true };
   const server = createServer({
     escrow: world.escrow,
@@ -35,6 +39,7 @@ export async function startServer(limits: Partial<Limits> = {}, world = newWorld
     report: (error, requestId) => reported.push({ error, requestId }),
     tell: (message, facts) => told.push({ message, facts }),
     isReady: () => state.isReady,
+    answered: (one) => answered.push(one),
   });
   const { port } = await server.listen('127.0.0.1', 0);
   const client = new ApiClient(port, tls.cert);
@@ -42,5 +47,5 @@ export async function startServer(limits: Partial<Limits> = {}, world = newWorld
     client.close();
     await server.drain(0);
   };
-  return Object.assign(state, { server, world, port, reported, told, client, stop });
+  return Object.assign(state, { server, world, port, reported, told, answered, client, stop });
 }

@@ -35,6 +35,11 @@ export interface LedgerParts {
   /** For the operator's log: what went wrong without changing the answer. */
   readonly notice: (message: string, cause: unknown) => void;
   readonly memory: LogMemory;
+  /**
+   * Told of each outcome that this daemon has recorded, and of each refusal that it has counted to be recorded together with others.
+   * The act is one of `MEANS`, or what an entry of another version calls it. Must not throw.
+   */
+  readonly acted?: (act: string, outcome: 'done' | 'denied' | 'failed', code?: ErrorCode) => void;
   /** How long an act waits for another act on the same thing. */
   readonly contentionTimeoutMs: number;
   /**
@@ -197,6 +202,7 @@ export class Ledger {
       changes: [],
     });
     this.#tokenDoubts += 1;
+    this.#parts.acted?.(attempt.act, 'failed', 'interrupted');
     return true;
   }
 
@@ -334,6 +340,7 @@ export class Ledger {
       });
       await this.#requireCounted(index);
       ended.obsolete = outcome.obsolete;
+      this.#parts.acted?.(act, 'done');
       return { answer: outcome.answer, index };
     } catch (error) {
       // nothing was written that counts, so what was made is taken back. Otherwise the fate of the entry is unknown;
@@ -362,19 +369,22 @@ export class Ledger {
     const refusal = asEscrowError(error);
     const hasBegun = refusal instanceof CameToNothing;
     const ending: CameToNothing['ending'] = hasBegun ? refusal.ending : { detail: {}, changes: [] };
+    const phase = hasBegun || FAULTS.has(refusal.code) ? 'failed' : 'denied';
     try {
       const { index } = await this.#append({
         id: outcomeOf.id as ActId,
         role: 'closes',
         entry: {
           ...outcomeOf,
-          phase: hasBegun || FAULTS.has(refusal.code) ? 'failed' : 'denied',
+          phase,
           error: refusal.code,
           detail: ending.detail,
         },
         claims: [],
         changes: ending.changes,
       });
+      refusal.recordedAt = index;
+      this.#parts.acted?.(outcomeOf.act, phase, refusal.code);
       if (ended === undefined || ending.obsolete === undefined) return refusal;
       await this.#requireCounted(index);
       ended.obsolete = ending.obsolete;
@@ -395,23 +405,28 @@ export class Ledger {
       const isNew = error.code === 'request-replayed' || (await this.#useUp(actor));
       const code = isNew ? error.code : 'request-replayed';
       this.#refusals.count({ act, actor, subject, code }, now);
+      this.#parts.acted?.(act, 'denied', code);
       if (isNew) return;
       throw new EscrowError(code);
     }
-    const write = (code: ErrorCode, claims: readonly Claim[]): Promise<{ readonly index: number }> =>
-      this.#append({
+    const write = async (refusal: EscrowError, claims: readonly Claim[]): Promise<void> => {
+      const { index } = await this.#append({
         id,
         role: 'alone',
-        entry: { ...this.#entryOf(id, act, actor, subject), phase: 'denied', error: code },
+        entry: { ...this.#entryOf(id, act, actor, subject), phase: 'denied', error: refusal.code },
         claims,
         changes: [],
       });
+      refusal.recordedAt = index;
+      this.#parts.acted?.(act, 'denied', refusal.code);
+    };
     try {
-      await write(error.code, error.code === 'request-replayed' ? [] : freshness(actor));
+      await write(error, error.code === 'request-replayed' ? [] : freshness(actor));
     } catch (failure) {
       if (!(failure instanceof NotHeld)) throw failure;
-      await write('request-replayed', []);
-      throw new EscrowError('request-replayed');
+      const replayed = new EscrowError('request-replayed');
+      await write(replayed, []);
+      throw replayed;
     }
   }
 

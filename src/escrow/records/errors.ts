@@ -127,6 +127,8 @@ export class EscrowError extends Error {
   override readonly name = 'EscrowError';
   /** After how many milliseconds the same may be granted, where that is known; Infinity: never. */
   readonly retryAfterMs: number | undefined;
+  /** Index of the log's entry of it, once the ledger has recorded it by one. For operators. */
+  recordedAt: number | undefined;
 
   constructor(
     readonly code: ErrorCode,
