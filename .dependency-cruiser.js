@@ -27,8 +27,12 @@ const ROOMS = {
   },
   notify: { rooms: ['escrow', 'system'], packages: ['nodemailer'] },
   cosigning: { rooms: ['escrow', 'log', 'system'] },
+  metrics: { rooms: ['escrow', 'log'], packages: ['prom-client'] },
   daemon: {
-    rooms: ['http', 'notify', 'postgres', 'privatePostgres', 'token', 'cosigning', 'escrow', 'log', 'system'],
+    rooms: [
+      ...['http', 'notify', 'postgres', 'privatePostgres', 'token', 'cosigning', 'metrics'],
+      ...['escrow', 'log', 'system'],
+    ],
     packages: ['koffi', 'winston', 'yaml', 'zod'],
   },
   backup: {

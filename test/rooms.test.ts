@@ -47,6 +47,14 @@ const PLANTED: Readonly<Record<string, readonly [text: string, rule: string]>> =
     `import type { Client } from 'pg';\nexport type A = Client;`,
     'room-escrow',
   ],
+  'src/escrow/ledger/figures.ts': [
+    `import { Gauge } from 'prom-client';\nexport const a = Gauge;`,
+    'room-escrow',
+  ],
+  'src/metrics/server.ts': [
+    `import { listen } from '../http/listen.js';\nexport const a = listen;`,
+    'room-metrics',
+  ],
   'src/escrow/records/act.ts': [
     `import { act } from '../acts/act.js';\nexport const a = act;`,
     'floor-records',
@@ -72,6 +80,8 @@ const SOUND = {
   'src/escrow/records/id.ts': `import { createHash } from 'node:crypto';\nexport const id = createHash;`,
   'src/escrow/ledger/door.ts': `import { id } from '../records/id.js';\nexport interface Door { readonly id: typeof id }`,
   'src/escrow/acts/act.ts': `import { id } from '../records/id.js';\nexport const act = id;`,
+  'src/http/listen.ts': `import 'express';\nexport const listen = 1;`,
+  'src/metrics/gauges.ts': `import 'prom-client';\nexport const gauges = 1;`,
   'src/token/pin.ts': `import 'pkcs11js';\nimport 'node:fs';\nexport const pin = 1;`,
   'src/audit/audit.ts': `import { id } from '../escrow/records/id.js';\nexport const audit = id;`,
 };

@@ -125,6 +125,7 @@ const schema = z.strictObject({
   inventoryMs: milliseconds.default(600_000),
   anchorMs: milliseconds.default(60_000),
   accessLog: z.boolean().default(true),
+  surveyMs: milliseconds.default(60_000),
   witnesses: z.array(witness).max(maximumWitnesses).default([]),
   witnessing: z
     .strictObject({ timeoutMs: milliseconds.default(5_000), intervalMs: milliseconds.default(1_000) })

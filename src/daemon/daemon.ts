@@ -20,7 +20,14 @@ import { watchObjects } from './foreignObjects.js';
 import { refuseExposedFiles } from './exposedFiles.js';
 import { AlarmBook, watchHealth } from './health.js';
 import { keepHouseRegularly } from './housekeeping.js';
-import { type Health, type ManagementListener, listenForManagement } from '../http/management.js';
+import { knownTo } from './known.js';
+import {
+  type Health,
+  type ManagementListener,
+  type ManagementSources,
+  listenForManagement,
+} from '../http/management.js';
+import { metricsOf } from '../metrics/metrics.js';
 import { parsePolicy } from '../http/policyDocument.js';
 import { type Limits, createServer } from '../http/server.js';
 import { identityVerifier, statementVerifier } from '../http/caller/statements.js';
@@ -35,6 +42,7 @@ import type { DaemonParts } from './parts.js';
 import { randomPool } from '../system/randomPool.js';
 import { systemClock } from './clock.js';
 import { startDatabase } from './startDatabase.js';
+import { packageVersion } from '../version.js';
 import { readAdministrators, readTls, readWitnesses } from './readFiles.js';
 
 export interface Daemon {
@@ -71,14 +79,17 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     refuseExposedFiles(config, parts.configFile);
     const tls = readTls(config);
     const administrators = readAdministrators(config.administrators);
-    const { token, signer, certifier, unenforced } = await openProvenToken(
-      config,
-      parts.configFile,
-      parts.packageDirectory,
-      log,
-      parts,
-    );
+    const metrics = metricsOf(packageVersion(), clock);
+    metrics.serves(tls.cert);
+    const {
+      token,
+      signer: unmeasured,
+      certifier,
+      unenforced,
+    } = await openProvenToken(config, parts.configFile, parts.packageDirectory, log, parts);
     stack.push(() => token.close(config.requests.drainMs));
+    const signer = metrics.signer(unmeasured);
+    const measured = metrics.token(token);
     void token.failed.then(fail);
     const facts = new LogState();
     const follow = followWith(facts, releaseOf(parts.packageDirectory, join(import.meta.dirname, '..')));
@@ -107,13 +118,14 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     );
     const random = randomPool();
     const ledger = new Ledger({
-      journal: database.journal,
+      journal: metrics.journal(database.journal),
       memory: database,
       followed,
-      token,
+      token: measured,
       clock,
       random,
       policy: () => directory.current(),
+      acted: metrics.acted,
       notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
       contentionTimeoutMs: config.requests.contentionMs,
       refusals: { budget: config.requests.refusals, seeOnce: (request) => database.store.seeOnce(request) },
@@ -131,7 +143,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       owners: new OwnerChains(reader),
       openRequests: new OpenRequests(config.requests.openRecoveries),
       grantRoom: new GrantRoom(config.token.maxGrants),
-      token,
+      token: measured,
       statements: statementVerifier,
       identity,
       clock,
@@ -148,7 +160,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const paces = { everyMs: config.housekeepingMs, tokenEveryMs: config.inventoryMs };
     stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, paces));
     const stopWatchingObjects = watchObjects({
-      look: () => unaccountedObjects({ escrow, token }),
+      look: () => unaccountedObjects({ escrow, token: measured }),
       everyMs: config.inventoryMs,
       againMs: Math.min(config.inventoryMs, 2 * config.housekeepingMs + STRAY_FOR_MS),
       alarms,
@@ -157,7 +169,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     stack.push(stopWatchingObjects);
     const witnessing = startWitnessing({
       witnesses: readWitnesses(config),
-      log: database.witnessed,
+      log: metrics.witnessed(database.witnessed),
       now: () => clock.now(),
       ...config.witnessing,
       tell: {
@@ -167,19 +179,41 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     stack.push(() => witnessing.stop());
 
+    const watchedDatabase = {
+      health: async () => {
+        const seen = await database.health();
+        metrics.sawDatabase(seen);
+        return seen;
+      },
+    };
     const watch = await watchHealth(
-      { token, database, witnessing, notifications, alarms, unenforced },
+      { token, database: watchedDatabase, witnessing, notifications, alarms, unenforced },
       { everyMs: config.token.probeMs, staleMs: 2 * config.database.waitMs, log },
     );
     stack.push(() => watch.stop());
     let isStopping = false;
-    const management = await openManagement(config, () => {
+    const latest = (): Health => {
       const health = watch.latest();
       return isStopping
         ? { ...health, ok: false, problems: ['The daemon is shutting down.', ...health.problems] }
         : health;
+    };
+    const known = knownTo({ config, token, facts, database, witnessing });
+    const management = await openManagement(config, {
+      health: latest,
+      metrics: () => metrics.scrape({ ...known(), health: latest() }),
     });
+    stack.push(
+      metrics.survey({
+        escrow,
+        sinks: () => notifications.states(),
+        everyMs: config.surveyMs,
+        failed: (what, error) =>
+          log.warn(`${what} could not be looked at for /metrics`, { reason: reasonsOf(error) }),
+      }),
+    );
     if (management !== undefined) stack.push(() => management.close());
+    const line = config.accessLog ? accessLog(log) : undefined;
     const server = createServer({
       escrow,
       tls,
@@ -189,7 +223,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       tell: (message, facts) => void log.warn(message, facts),
       isReady: () => watch.latest().ok,
       isClockOff: () => database.clocksApartMs() !== undefined,
-      ...(config.accessLog ? { answered: accessLog(log) } : {}),
+      answered: (request) => {
+        metrics.answered(request);
+        line?.(request);
+      },
     });
     const { host, port } = await server.listen(config.listen.host, config.listen.port);
     stack.push(() => server.drain(config.requests.drainMs));
@@ -252,11 +289,11 @@ function limitsOf({ requests }: Config): Partial<Limits> {
 
 async function openManagement(
   { management }: Config,
-  health: () => Health,
+  sources: ManagementSources,
 ): Promise<ManagementListener | undefined> {
   if (management === 'off') return undefined;
   try {
-    return await listenForManagement(management, health);
+    return await listenForManagement(management, sources);
   } catch (error) {
     const at = `${management.host} port ${management.port}`;
     throw new ConfigError(`management: cannot listen on ${at}; name another address, or "off"`, {

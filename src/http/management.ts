@@ -45,17 +45,24 @@ const LIMITS = {
 };
 const MAX_CONNECTIONS = 32;
 
+/** What the listener says, from what was found last: it costs next to nothing. */
+export interface ManagementSources {
+  readonly health: () => Health;
+  /** The daemon's figures, as text of this type. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+}
+
 /**
  * Listens for whoever runs the daemon, in plain HTTP: meant for the loopback interface or a network of their own. `GET /healthz`
- * says that the daemon lives, `GET /readyz` how it is, with 503 when it cannot work. It changes nothing, and answers
- * from what was found last.
+ * says that the daemon lives, `GET /readyz` how it is, with 503 when it cannot work, `GET /metrics` its figures, for
+ * Prometheus. It changes nothing, and answers from what was found last.
  */
 export async function listenForManagement(
   at: { readonly host: string; readonly port: number },
-  health: () => Health,
+  sources: ManagementSources,
 ): Promise<ManagementListener> {
   const server = createServer(LIMITS, (request, response) => {
-    answer(request, response, health);
+    answer(request, response, sources);
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.listen(at.port, at.host);
@@ -65,16 +72,32 @@ export async function listenForManagement(
   return { host: address, port, close: () => closed(server) };
 }
 
-function answer({ method, url }: IncomingMessage, response: ServerResponse, health: () => Health): void {
+function answer(
+  { method, url }: IncomingMessage,
+  response: ServerResponse,
+  { health, metrics }: ManagementSources,
+): void {
+  const sendText = (status: number, type: string, text: string): void => {
+    response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' });
+    response.end(text);
+  };
   const send = (status: number, json: object): void => {
-    response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
-    response.end(JSON.stringify(json));
+    sendText(status, 'application/json', JSON.stringify(json));
   };
   if (method === 'GET' && url === '/healthz') {
     send(200, { status: 'ok' });
   } else if (method === 'GET' && url === '/readyz') {
     const found = health();
     send(found.ok ? 200 : 503, reportOf(found));
+  } else if (method === 'GET' && url === '/metrics') {
+    metrics().then(
+      ({ contentType, text }) => {
+        sendText(200, contentType, text);
+      },
+      () => {
+        send(500, { status: 'failed' });
+      },
+    );
   } else {
     send(404, { status: 'unknown' });
   }

@@ -23,7 +23,7 @@ import { checkLog, readTrusted } from './log/logCheck.js';
 import { logSize, openLogReader } from './log/logReader.js';
 import { migrate, pendingMigrations, SchemaMissing } from './schema/migrate.js';
 import { openOutbox } from './store/outbox.js';
-import { openPool, type Ask, type Pool } from './pool.js';
+import { openPool, type Ask, type Pool, type PoolConnections } from './pool.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './schema/durability.js';
 import { findSnapshot, SnapshotKeeper } from './log/stateSnapshot.js';
 import { forgetExpiredRequests, openStore } from './store/store.js';
@@ -123,6 +123,8 @@ export interface Database extends LogMemory {
   /** By how much the clocks were apart when they were compared last; undefined while they agree. Nothing begins while they are. */
   clocksApartMs(): number | undefined;
   health(): Promise<DatabaseHealth>;
+  /** The connections but the one that appends; costs nothing. */
+  connections(): PoolConnections;
   /** Takes no more appends, answers those that wait, makes a last checkpoint, has it remembered, and closes every connection. */
   close(): Promise<void>;
 }
@@ -267,6 +269,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     },
     clocksApartMs: () => clocks.apartMs,
     health: () => healthOf(pool, journal, integrator, clocks),
+    connections: () => pool.connections(),
     close: async () => {
       await journal.close();
       // while a checkpoint can still be waited for, which another daemon may be making

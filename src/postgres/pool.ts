@@ -20,7 +20,25 @@ export interface Pool {
   transaction<T>(work: (ask: Ask) => Promise<T>): Promise<T>;
   /** Runs `work` on one snapshot (REPEATABLE READ); it can only read. */
   snapshot<T>(work: (ask: Ask) => Promise<T>): Promise<T>;
+  /** How many connections there are now; costs nothing. */
+  connections(): PoolConnections;
   close(): Promise<void>;
+}
+
+/** The connections of a pool. */
+export interface PoolConnections {
+  readonly used: number;
+  readonly idle: number;
+  /** Those who wait for one. */
+  readonly waiting: number;
+  readonly limit: number;
+}
+
+/** As far as it is asked; knex does not say what its client has. */
+interface TarnPool {
+  numUsed(): number;
+  numFree(): number;
+  numPendingAcquires(): number;
 }
 
 /**
@@ -80,6 +98,16 @@ export function openPool(
     ask: asking(database),
     transaction: (work) => within(work, { isolationLevel: 'read committed' }),
     snapshot: (work) => within(work, { isolationLevel: 'repeatable read', readOnly: true }),
+    connections: () => {
+      // tarn's, which knex makes at the start and takes away at the end
+      const { pool } = database.client as { readonly pool?: TarnPool };
+      const [used = 0, idle = 0, waiting = 0] = [
+        pool?.numUsed(),
+        pool?.numFree(),
+        pool?.numPendingAcquires(),
+      ];
+      return { used, idle, waiting, limit: size };
+    },
     close: () => database.destroy(),
   };
 }

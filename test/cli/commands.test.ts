@@ -539,11 +539,14 @@ describe('status', () => {
       ok: false,
       problems: ['The token does not answer.'],
       notes: ['The witness w.example does not cosign now.'],
-      notifications: [{ sink: 'smtp', waiting: 7, dropped: 0, fault: 'The receiver answered 503.' }],
+      notifications: [{ sink: 'smtp', waiting: 7, next: 3, dropped: 0, fault: 'The receiver answered 503.' }],
       alarms: [{ alarm: 'token-object-twice', message: 'two of them', times: 3, lastAt: new Date(0) }],
       unenforced: ['clulow'],
     };
-    const listener = await listenForManagement({ host: '127.0.0.1', port: 0 }, () => health);
+    const listener = await listenForManagement(
+      { host: '127.0.0.1', port: 0 },
+      { health: () => health, metrics: () => Promise.reject(new Error('not asked for')) },
+    );
     const management = ['--management', `http://127.0.0.1:${listener.port}`];
     const told = await escrowctl(as('status', ...management));
     expect(told.exit).toBe(6);

@@ -40,7 +40,7 @@ const parts = (): HealthParts => ({
   },
   witnessing: { silent: ['w.example'] },
   notifications: {
-    states: () => Promise.resolve([{ sink: 'smtp', waiting: 3, fault: undefined, dropped: 1 }]),
+    states: () => Promise.resolve([{ sink: 'smtp', waiting: 3, next: 7, fault: undefined, dropped: 1 }]),
   },
   alarms: new AlarmBook(log, () => NOW),
   unenforced: ['clulow'],
@@ -121,10 +121,16 @@ test('an alarm is told with how often it was, and does not make the daemon unrea
   });
 });
 
-test('the management listener has the details, of GET and its two paths only', async () => {
+test('the management listener has the details, of GET and its paths only', async () => {
   const found = watch.latest();
   jest.useRealTimers();
-  const listener = await listenForManagement({ host: '127.0.0.1', port: 0 }, () => found);
+  const listener = await listenForManagement(
+    { host: '127.0.0.1', port: 0 },
+    {
+      health: () => found,
+      metrics: () => Promise.reject(new Error('none')),
+    },
+  );
   const get = (path: string, method = 'GET'): Promise<{ status: number; json: unknown }> =>
     new Promise((resolve, reject) => {
       const outgoing = request({ host: '127.0.0.1', port: listener.port, path, method }, (incoming) => {
@@ -149,7 +155,9 @@ test('the management listener has the details, of GET and its two paths only', a
     },
   });
   expect(await get('/healthz')).toEqual({ status: 200, json: { status: 'ok' } });
+  expect(await get('/metrics')).toEqual({ status: 500, json: { status: 'failed' } });
   expect((await get('/v1/server')).status).toBe(404);
+  expect((await get('/metrics', 'POST')).status).toBe(404);
   expect((await get('/readyz', 'POST')).status).toBe(404);
   await listener.close();
 });

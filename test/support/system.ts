@@ -71,6 +71,8 @@ export interface System {
   readonly url: () => string;
   readonly identity: (name: PersonName) => Identity;
   readonly client: (name: PersonName) => EscrowClient;
+  /** Where the management listener is: `http://127.0.0.1:8444`. */
+  readonly management: () => string;
   /** How the daemon is, as its management listener says. */
   health(): Promise<ManagementReport>;
   /** Two administrators put directory and rules in force. */
@@ -141,6 +143,7 @@ export async function makeSystem(options: SystemOptions = {}): Promise<System> {
     url,
     identity: everybody.identity,
     client: everybody.client,
+    management,
     health: () => readManagement(management(), 30_000),
     applyRules: async (rules = RULES, changed = {}, administration = {}) => {
       const document = {

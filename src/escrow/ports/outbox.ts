@@ -25,6 +25,8 @@ export interface SinkState {
   readonly sink: string;
   /** Entries of the log that it has not come to yet. */
   readonly waiting: number;
+  /** Index of the first of them, or of the entry that comes next. */
+  readonly next: number;
   /** Why the last try failed, in a sentence that a stranger may read; undefined when it did not. */
   readonly fault: string | undefined;
   /** How many notices were given up, and not delivered since. */

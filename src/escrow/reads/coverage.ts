@@ -2,7 +2,7 @@ import type { Call, Escrow } from '../escrow.js';
 import { isAsDeposited } from '../lookUp.js';
 import type { Page, PageRequest } from '../ports/store.js';
 import type { Deposit } from '../records/deposit.js';
-import { depositedQuorums } from '../records/depositedQuorums.js';
+import { type DepositGroup, depositedQuorums } from '../records/depositedQuorums.js';
 import { EscrowError } from '../records/errors.js';
 import type { Policy } from '../records/policy.js';
 import type { EnrolledKeys } from '../rules/explain.js';
@@ -98,11 +98,43 @@ async function coveredKey(escrow: Escrow, deposit: Deposit, standing: Standing):
   };
 }
 
-function totalsOf({ followed }: Escrow, { policy, enrolled }: Standing): CoverageTotals {
-  const totals = { keys: 0, lost: 0, 'one-quorum': 0, 'single-point': 0, covered: 0 };
-  for (const { purposes, keys } of followed.facts.depositGroups()) {
-    totals.keys += keys;
-    totals[worstOf(purposes.map((one) => coverageOf(liveQuorums(one, policy, enrolled))))] += keys;
+/** So many kinds of deposits are looked at before others have their turn. */
+const SLICE = 20;
+
+/**
+ * Of how many keys nobody, or not everybody, can be spared, by the log alone; undefined while the token is out, when nobody knows.
+ * Costs what there are of kinds of deposits, not of keys; `turn` is waited for now and then, so that others have theirs.
+ */
+export async function countCoverage(
+  escrow: Pick<Escrow, 'directory' | 'token' | 'followed'>,
+  turn: () => Promise<void>,
+): Promise<CoverageTotals | undefined> {
+  const standing = await standingNow(escrow);
+  if (standing.enrolled === undefined) return undefined;
+  await escrow.followed.caughtUp();
+  const totals = noTotals();
+  for (const [at, group] of escrow.followed.facts.depositGroups().entries()) {
+    if (at % SLICE === SLICE - 1) await turn();
+    add(totals, group, standing);
   }
   return totals;
+}
+
+function totalsOf({ followed }: Escrow, standing: Standing): CoverageTotals {
+  const totals = noTotals();
+  for (const group of followed.facts.depositGroups()) add(totals, group, standing);
+  return totals;
+}
+
+function noTotals(): Record<Coverage | 'keys', number> {
+  return { keys: 0, lost: 0, 'one-quorum': 0, 'single-point': 0, covered: 0 };
+}
+
+function add(
+  totals: ReturnType<typeof noTotals>,
+  { purposes, keys }: DepositGroup,
+  { policy, enrolled }: Standing,
+): void {
+  totals.keys += keys;
+  totals[worstOf(purposes.map((one) => coverageOf(liveQuorums(one, policy, enrolled))))] += keys;
 }

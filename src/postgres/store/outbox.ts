@@ -16,6 +16,7 @@ interface ProgressRow {
 interface StateRow {
   readonly name: string;
   readonly waiting: string;
+  readonly next_entry: string;
   readonly last_fault: string | null;
   readonly dropped: string;
 }
@@ -111,14 +112,15 @@ export function openOutbox(
 
     states: async (sinks) => {
       const rows = await pool.ask<StateRow>(
-        `select name, (select size from log_head where id = 1) - next_entry as waiting, last_fault,
+        `select name, (select size from log_head where id = 1) - next_entry as waiting, next_entry, last_fault,
                 (select count(*) from notification_dropped where sink = name and delivered_at is null) as dropped
          from notification_sink where name = any (?::text[]) order by name`,
         [[...sinks]],
       );
-      return rows.map(({ name, waiting, last_fault, dropped }) => ({
+      return rows.map(({ name, waiting, next_entry, last_fault, dropped }) => ({
         sink: name,
         waiting: safeInteger(waiting),
+        next: safeInteger(next_entry),
         fault: last_fault ?? undefined,
         dropped: safeInteger(dropped),
       }));

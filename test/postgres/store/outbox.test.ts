@@ -55,7 +55,7 @@ test('a new sink begins at the end of the log, and a known one stays where it is
   await other.outbox.register('new');
   expect(await one.outbox.lease('new')).toMatchObject({ place: { entry: size, position: 0 } });
   expect(await one.outbox.states(['new', 'unheard-of'])).toEqual([
-    { sink: 'new', waiting: 1, fault: undefined, dropped: 0 },
+    { sink: 'new', waiting: 1, next: size, fault: undefined, dropped: 0 },
   ]);
 });
 
