@@ -3,6 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 
+import { parse } from 'yaml';
+
 import { MEANS } from '../../src/escrow/ledger/means.js';
 import { ERROR_CODES } from '../../src/escrow/records/errors.js';
 import { LIMITS_MS } from '../support/limits.js';
@@ -206,6 +208,53 @@ test('nothing in it is secret or names a person, and strangers make no line of i
       expect([name, label, said, SAID[label]?.test(said)]).toEqual([name, label, said, true]);
   expect(after.text).not.toMatch(/\b(key|rec|grant|act|imp|ntc)_[0-9a-f]{32}\b/);
   expect(after.text).not.toMatch(/officer|whsec|127\.0\.0\.1/);
+});
+
+describe('the alert rules and the page about them', () => {
+  const page = readFileSync('docs/watching.md', 'utf8');
+  const rules = parse(readFileSync('docs/examples/escrowd.rules.yaml', 'utf8')) as {
+    groups: { rules: { alert: string; expr: string; annotations: { summary: string } }[] }[];
+  };
+  const all = rules.groups.flatMap((group) => group.rules);
+  const namesIn = (text: string): string[] => [
+    ...new Set(text.match(/\b(escrowd|process|nodejs)_[a-z0-9_]*[a-z0-9]\b/g) ?? []),
+  ];
+
+  test('name no metric that a scrape has not, and the page names each', async () => {
+    const { types } = await scrape();
+    const isThere = (name: string): boolean =>
+      types.has(name) || types.has(name.replace(/_(count|bucket|sum)$/, ''));
+    expect(namesIn(all.map(({ expr }) => expr).join('\n')).length).toBeGreaterThan(20);
+    for (const name of [...namesIn(all.map(({ expr }) => expr).join('\n')), ...namesIn(page)])
+      expect([name, isThere(name)]).toEqual([name, true]);
+    const ours = [...types.keys()].filter((name) => name.startsWith('escrowd_'));
+    for (const name of ours) expect([name, page.includes(`\`${name}\``)]).toEqual([name, true]);
+  });
+
+  test('name only labels, and values of them, that there are', async () => {
+    const { samples } = await scrape();
+    for (const { expr } of all)
+      for (const [, name = '', selector = ''] of expr.matchAll(/\b(escrowd_[a-z0-9_]+)\{([^}]*)\}/g))
+        for (const [, label = '', is = ''] of selector.matchAll(/(\w+)=~?"([^"]*)"/g)) {
+          expect([expr, label, samples.some((one) => one.name === name && label in one.labels)]).toEqual([
+            ...[expr, label, true],
+          ]);
+          expect([expr, is, is.split('|').every((each) => SAID[label]?.test(each))]).toEqual([
+            expr,
+            is,
+            true,
+          ]);
+        }
+  });
+
+  test('each alert has a row that says what it wants, and a test that it fires', () => {
+    const named = all.map(({ alert }) => alert).sort();
+    const rows = [...page.matchAll(/^\| `(Escrowd\w+)` +\| (\S.*\S) +\|$/gm)].map(([, alert]) => alert ?? '');
+    expect(rows.sort()).toEqual(named);
+    const tests = readFileSync('docs/examples/escrowd.rules.test.yaml', 'utf8');
+    const fires = [...tests.matchAll(/alertname="(\w+)"/g)].map(([, alert]) => alert ?? '');
+    expect(fires.sort()).toEqual(named);
+  });
 });
 
 test('every request of this life has one line in the operators’ log, and none has a secret in it', () => {
