@@ -26,6 +26,7 @@ export class Cosigning {
   readonly #log: WitnessedLog;
   readonly #submission: Pick<Submission, 'send'>;
   readonly #now: () => Date;
+  readonly #tellForgot: (said: number, kept: number) => void;
   /** What the witness has cosigned last, as far as is known. */
   #known: number | undefined;
 
@@ -34,11 +35,14 @@ export class Cosigning {
     readonly log: WitnessedLog;
     readonly submission: Pick<Submission, 'send'>;
     readonly now: () => Date;
+    /** Told when it says that it has cosigned less than what is kept of it: it can be had to sign a fork. */
+    readonly forgot: (said: number, kept: number) => void;
   }) {
     this.#witness = parts.witness;
     this.#log = parts.log;
     this.#submission = parts.submission;
     this.#now = parts.now;
+    this.#tellForgot = parts.forgot;
   }
 
   /**
@@ -65,6 +69,7 @@ export class Cosigning {
       const size =
         reply.status === 409 && reply.mediaType === sizeMediaType ? readSize(reply.body) : undefined;
       if (size === undefined) throw new NotCosigned(refusalOf(reply));
+      if (size < kept.size && size !== this.#known) this.#tellForgot(size, kept.size);
       if (size === old) throw new NotCosigned(`it has cosigned another tree of ${size} entries: a fork`);
       if (tries === triesLimit) throw new NotCosigned('it says another size each time that it is asked');
       old = size;

@@ -58,7 +58,12 @@ async function keepUp(
 ): Promise<void> {
   const { name } = witness.key;
   const submission = submissionTo(witness, timeoutMs);
-  const cosigning = new Cosigning({ witness: witness.key, log, submission, now });
+  const forgot = (said: number, kept: number): void => {
+    tell.warn(
+      `the witness ${name} says that it has cosigned ${said} entries, and its cosignature of ${kept} is kept: it has lost its state, and could be had to sign a fork`,
+    );
+  };
+  const cosigning = new Cosigning({ witness: witness.key, log, submission, now, forgot });
   const rests = { firstMs: 2 * intervalMs, longestMs: longestBackOff * intervalMs };
   let failures = 0;
   try {

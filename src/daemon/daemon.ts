@@ -36,6 +36,7 @@ import { reasonsOf } from './operatorLog.js';
 import { LogDamaged } from '../postgres/faults.js';
 import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
+import { RepeatedLines } from './repeatedLines.js';
 import { openProvenToken } from './startToken.js';
 import { startWitnessing } from '../cosigning/witnessing.js';
 import type { DaemonParts } from './parts.js';
@@ -76,6 +77,11 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   });
   try {
     const alarms = new AlarmBook(log, () => clock.now());
+    const repeated = new RepeatedLines(log);
+    stack.push(() => {
+      repeated.end();
+      return Promise.resolve();
+    });
     refuseExposedFiles(config, parts.configFile);
     const tls = readTls(config);
     const administrators = readAdministrators(config.administrators);
@@ -93,7 +99,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     void token.failed.then(fail);
     const facts = new LogState();
     const follow = followWith(facts, releaseOf(parts.packageDirectory, join(import.meta.dirname, '..')));
-    const using = { signer, certifier, anchorage: token, follow };
+    const using = { signer, certifier, anchorage: token, follow, alarms };
     const database = await startDatabase(parts, using, stack, fail);
     void database.failed.then((damage) => {
       log.error('the log is damaged: nothing more is built on it', {
@@ -126,7 +132,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       random,
       policy: () => directory.current(),
       acted: metrics.acted,
-      notice: (message, cause) => log.warn(message, { reason: reasonsOf(cause) }),
+      notice: (message, cause) => {
+        repeated.tell('warn', message, { reason: reasonsOf(cause) });
+      },
       contentionTimeoutMs: config.requests.contentionMs,
       refusals: { budget: config.requests.refusals, seeOnce: (request) => database.store.seeOnce(request) },
     });
@@ -156,7 +164,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
       database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
     }
-    const notifications = await openNotifications(config.notifications, escrow, database.outbox, log);
+    const notifications = await openNotifications(config.notifications, escrow, database.outbox, {
+      log,
+      repeated,
+    });
     const paces = { everyMs: config.housekeepingMs, tokenEveryMs: config.inventoryMs };
     stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, paces));
     const stopWatchingObjects = watchObjects({
@@ -219,7 +230,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       tls,
       keys: { identityKey: jwkOf(token.identityKey), logKey: signer.vkey },
       limits: limitsOf(config),
-      report: (error, requestId) => log.error('a request failed', { requestId, reason: reasonsOf(error) }),
+      report: (error, requestId) => {
+        repeated.tell('error', 'a request failed', { requestId, reason: reasonsOf(error) });
+      },
       tell: (message, facts) => void log.warn(message, facts),
       isReady: () => watch.latest().ok,
       isClockOff: () => database.clocksApartMs() !== undefined,

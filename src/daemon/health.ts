@@ -40,6 +40,9 @@ export async function watchHealth(
   }: { readonly everyMs: number; readonly staleMs: number; readonly log: OperatorLog },
 ): Promise<HealthWatch> {
   let found = { health: await healthOf(parts), atMs: performance.now() };
+  const changes = new Changes(log);
+  changes.tell(found.health.problems);
+  let fault = '';
   let isStopped = false;
   let timer: NodeJS.Timeout | undefined;
   let round = Promise.resolve();
@@ -49,9 +52,13 @@ export async function watchHealth(
       round = healthOf(parts)
         .then((health) => {
           found = { health, atMs: performance.now() };
+          changes.tell(health.problems);
+          fault = '';
         })
         .catch((error: unknown) => {
-          log.warn('the health of the daemon could not be found', { reason: reasonsOf(error) });
+          const reason = reasonsOf(error);
+          if (reason !== fault) log.warn('the health of the daemon could not be found', { reason });
+          fault = reason;
         })
         .finally(next);
     }, everyMs);
@@ -72,6 +79,23 @@ export async function watchHealth(
       await round;
     },
   };
+}
+
+/** Tells the operators what begins to keep the daemon from working, and what is over: a line each, however long it lasts. */
+class Changes {
+  #problems = new Map<string, string>();
+
+  constructor(private readonly log: OperatorLog) {}
+
+  tell(problems: readonly string[]): void {
+    // by how much clocks are apart changes all the time
+    const now = new Map(problems.map((problem) => [problem.replace(/[0-9]+/g, '#'), problem]));
+    for (const [kind, problem] of now)
+      if (!this.#problems.has(kind)) this.log.warn('the daemon cannot work', { problem });
+    for (const [kind, problem] of this.#problems)
+      if (!now.has(kind)) this.log.info('the daemon can work again, as far as this goes', { problem });
+    this.#problems = now;
+  }
 }
 
 async function healthOf(parts: HealthParts): Promise<Health> {

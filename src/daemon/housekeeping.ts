@@ -70,10 +70,17 @@ export async function keepHouseRegularly(
   const rounds = (async (): Promise<void> => {
     // what may be a stray is looked at again as soon as it can be told
     const nextMs = (): number => (memory.token.strays.size > 0 ? Math.min(everyMs, STRAY_FOR_MS) : everyMs);
+    let fault = '';
     while (await pausedFor(nextMs(), stopping.signal)) {
-      await round().catch((error: unknown) => {
-        log.warn('housekeeping failed; it is tried again', { reason: reasonsOf(error) });
-      });
+      try {
+        await round();
+        if (fault !== '') log.info('housekeeping works again');
+        fault = '';
+      } catch (error) {
+        const reason = reasonsOf(error);
+        if (reason !== fault) log.warn('housekeeping failed; it is tried again', { reason });
+        fault = reason;
+      }
     }
   })();
   return async () => {

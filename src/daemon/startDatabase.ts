@@ -3,6 +3,7 @@ import type { CheckpointSigner, Certifier } from '../escrow/ports/signers.js';
 import { type Database, openDatabase } from '../postgres/database.js';
 import type { Follow } from '../postgres/log/followedState.js';
 import { systemClock } from './clock.js';
+import type { AlarmBook } from './health.js';
 import { reasonsOf } from './operatorLog.js';
 import type { DaemonParts } from './parts.js';
 import { startPrivateCluster } from './privateCluster.js';
@@ -15,6 +16,7 @@ export async function startDatabase(
     readonly certifier: Certifier;
     readonly anchorage: Anchorage;
     readonly follow: Follow;
+    readonly alarms: Pick<AlarmBook, 'clear'>;
   },
   stack: (() => Promise<unknown>)[],
   fail: (error: Error) => void,
@@ -28,16 +30,30 @@ export async function startDatabase(
     queryMs: config.database.waitMs,
     appendMs: config.database.waitMs,
   };
+  const { alarms, ...ports } = using;
   const onClocks = (apartMs: number | undefined): void => {
-    if (apartMs === undefined) log.info('the clocks of the database and of this daemon agree again');
-    else
+    if (apartMs === undefined) {
+      alarms.clear('clock-differs');
+      log.info('the clocks of the database and of this daemon agree again');
+    } else
       log.error('the clocks of the database and of this daemon are apart: nothing begins and nothing ends', {
         alarm: 'clock-differs',
         aheadMs: apartMs,
       });
   };
+  const onUnsafe = (reason: string | undefined): void => {
+    if (reason === undefined) {
+      alarms.clear('database-unsafe');
+      log.info('the database no longer loses what it has acknowledged');
+    } else
+      log.error('the database that answers now can lose what it acknowledges: nothing is recorded', {
+        alarm: 'database-unsafe',
+        reason,
+      });
+  };
   const ownClock = ownTime ?? systemClock;
-  const common = { ...using, anchorMs: config.anchorMs, clock, ownClock, onClocks, log: lines, timeouts };
+  const told = { onClocks, onUnsafe, log: lines };
+  const common = { ...ports, ...told, anchorMs: config.anchorMs, clock, ownClock, timeouts };
   let database: Database;
   if (config.databaseUrl !== undefined) {
     const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };

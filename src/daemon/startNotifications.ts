@@ -14,6 +14,7 @@ import type { Sink } from '../notify/sink.js';
 import { WebhookSink } from '../notify/webhookSink.js';
 import { parseWebhookSecret } from '../notify/webhookSignature.js';
 import type { OperatorLog } from './operatorLog.js';
+import type { RepeatedLines } from './repeatedLines.js';
 
 /** Who is told outside of the API, ready to begin. */
 export interface Notifications {
@@ -32,9 +33,9 @@ export async function openNotifications(
   config: NotificationConfig,
   escrow: Pick<Escrow, 'store' | 'log' | 'directory' | 'clock' | 'origin'>,
   outbox: Outbox,
-  log: OperatorLog,
+  { log, repeated }: { readonly log: OperatorLog; readonly repeated: RepeatedLines },
 ): Promise<Notifications> {
-  const sinks = sinksOf(config, escrow, log);
+  const sinks = sinksOf(config, escrow, repeated);
   for (const { name } of sinks) await outbox.register(name);
   const names = sinks.map(({ name }) => name);
   return {
@@ -46,7 +47,11 @@ export async function openNotifications(
         noticesAgain: (entry, sink) => noticesAgain(escrow, entry, sink),
         clock: escrow.clock,
         random: Math.random,
-        report: (level, message, facts) => log.log(level, message, facts),
+        // each notice that is given up is a person who was not told: none is passed over
+        report: (level, message, facts) => {
+          if (level === 'warn') repeated.tell(level, message, facts);
+          else log.log(level, message, facts);
+        },
         pollMs: config.pollMs,
       });
       return (deadlineMs) => deliverer.stop(deadlineMs);
@@ -58,7 +63,7 @@ export async function openNotifications(
 function sinksOf(
   { file, webhooks, smtp }: NotificationConfig,
   { directory, clock, origin }: Pick<Escrow, 'directory' | 'clock' | 'origin'>,
-  log: OperatorLog,
+  repeated: RepeatedLines,
 ): readonly Sink[] {
   const sinks: Sink[] = webhooks.map(
     ({ name, url, secretFiles, ca, kinds, timeoutMs }) =>
@@ -96,7 +101,9 @@ function sinksOf(
     origin,
     clock,
     addressOf: async (person) => (await directory.current()).principals.get(person)?.attributes['email'],
-    unreachable: (person, why) => log.warn('somebody is not told by mail', { person, why }),
+    unreachable: (person, why) => {
+      repeated.tell('warn', 'somebody is not told by mail', { person, why });
+    },
   });
   return [...sinks, mail];
 }

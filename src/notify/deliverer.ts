@@ -22,7 +22,7 @@ export interface DelivererParts {
   readonly random: () => number;
   /** For the operator's log. */
   readonly report: (
-    level: 'warn' | 'error',
+    level: 'info' | 'warn' | 'error',
     message: string,
     facts: Readonly<Record<string, string | number>>,
   ) => void;
@@ -48,6 +48,8 @@ export class Delivery {
   readonly sink: Sink;
   readonly #parts: DelivererParts;
   #lastReport = '';
+  /** The last try failed, at the sink. */
+  #isRefused = false;
 
   constructor(sink: Sink, parts: DelivererParts) {
     this.sink = sink;
@@ -61,6 +63,10 @@ export class Delivery {
   async round(stop?: AbortSignal): Promise<number> {
     try {
       const rest = await this.#round(stop);
+      if (this.#lastReport !== '')
+        this.#parts.report('info', 'notices go on: the log and the records can be read again', {
+          sink: this.sink.name,
+        });
       this.#lastReport = '';
       return rest;
     } catch (error) {
@@ -94,6 +100,8 @@ export class Delivery {
       if (first === undefined) break;
       const result = await this.#deliver([first.notice, ...more.map(({ notice }) => notice)]);
       if (result.accepted === 'none') return this.#failed({ due, place, attempts, end }, result);
+      if (this.#isRefused) this.#parts.report('info', 'the sink takes notices again', { sink: name });
+      this.#isRefused = false;
       const after = due[result.accepted]?.place ?? end;
       const again = due.slice(0, result.accepted).flatMap((one) => (one.isAgain ? [one.notice.id] : []));
       if (!(await outbox.advance(name, place, after, again))) return pollMs;
@@ -144,6 +152,7 @@ export class Delivery {
     const { outbox, clock, random, report, pollMs } = this.#parts;
     const [first, second] = at.due;
     if (first === undefined) return pollMs;
+    this.#isRefused = true;
     const { because, fault, reason, retryAfterMs = 0 } = failure;
     const { notice } = first;
     const attempts = at.attempts + 1;

@@ -65,6 +65,8 @@ export interface DatabaseOptions {
   /** What the database's clock must agree with for anything to begin; `clock`, when it is not given. */
   readonly ownClock?: Pick<Clock, 'now'>;
   readonly onClocks?: TellClocks;
+  /** Told why the server that is there now may lose what it acknowledges, so that nothing is appended; and with nothing when it is over. */
+  readonly onUnsafe?: (reason: string | undefined) => void;
   readonly log: { info(message: string): void; warn(message: string): void };
   /** A lock elsewhere makes this daemon the only one: every other is gone, whatever its lease says. */
   readonly soleInstance?: boolean;
@@ -222,6 +224,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     },
     timeouts,
     log,
+    ...(options.onUnsafe === undefined ? {} : { onUnsafe: options.onUnsafe }),
     size,
     onAppended: () => {
       integrator.appended();
@@ -316,15 +319,22 @@ function keepUp(
 ): { stop(): Promise<void> } {
   let turn: Promise<void> | undefined;
   let forgotAt = -Infinity;
+  let fault = '';
   const once = async (): Promise<void> => {
     try {
       await lease.renew();
       await clocks.require(pool.ask);
-      if (performance.now() - forgotAt < forgetEveryMs) return;
-      forgotAt = performance.now();
-      await forgetExpiredRequests(pool, clock);
+      if (performance.now() - forgotAt >= forgetEveryMs) {
+        forgotAt = performance.now();
+        await forgetExpiredRequests(pool, clock);
+      }
+      if (fault !== '') log.info('the lease of this daemon and what it remembers are kept up again');
+      fault = '';
     } catch (error) {
-      log.warn(`the lease of this daemon or what it remembers could not be kept up: ${messageOf(error)}`);
+      const reason = messageOf(error);
+      if (reason !== fault)
+        log.warn(`the lease of this daemon or what it remembers could not be kept up: ${reason}`);
+      fault = reason;
     } finally {
       turn = undefined;
     }

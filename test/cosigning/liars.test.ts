@@ -281,9 +281,50 @@ test('a log that does not grow is cosigned anew, before what was said of it is a
     const log = memoryLog();
     log.kept.push({ ...kept, at: SECONDS - ageSeconds });
     const submission = submissionTo({ key: witness.key, url }, TIMEOUT_MS);
-    await new Cosigning({ witness: witness.key, log, submission, now: () => NOW }).bringUpToDate();
+    const forgot = (): void => undefined;
+    await new Cosigning({ witness: witness.key, log, submission, now: () => NOW, forgot }).bringUpToDate();
     submission.close();
     expect({ ageSeconds, asked: asked.length }).toEqual({ ageSeconds, asked: times });
     expect(log.kept.at(-1)?.at).toBe(times === 0 ? SECONDS - ageSeconds : SECONDS);
   }
+});
+
+test('a witness that has forgotten what it cosigned is asked again, and the operator is told, once', async () => {
+  const log = memoryLog();
+  const keyId = keyIdHex(witness.key.keyId);
+  log.kept.push({ size: 7, name: 'w.example', keyId, line: good(), at: SECONDS });
+  const forgotten: string[] = [];
+  const submission = submissionTo({ key: witness.key, url }, TIMEOUT_MS);
+  const forgot = (said: number, kept: number): number => forgotten.push(`${said} of ${kept}`);
+  const cosigning = new Cosigning({ witness: witness.key, log, submission, now: () => NOW, forgot });
+  const size = (said: number) => (response: ServerResponse) =>
+    response.writeHead(409, { 'content-type': 'text/x.tlog.size' }).end(`${said}\n`);
+  // it says so each time, and does not cosign
+  answer = size(0);
+  await expect(cosigning.bringUpToDate()).rejects.toThrow('a fork');
+  await expect(cosigning.bringUpToDate()).rejects.toThrow('a fork');
+  expect(forgotten).toEqual(['0 of 7']);
+  // one that says it once cosigns again
+  answer = (response) => {
+    size(3)(response);
+    says(good())();
+  };
+  await cosigning.bringUpToDate();
+  submission.close();
+  expect(forgotten).toEqual(['0 of 7', '3 of 7']);
+  expect(log.kept.at(-1)).toMatchObject({ size: 8 });
+});
+
+test('one that has cosigned more than is kept has forgotten nothing', async () => {
+  const log = memoryLog();
+  const forgotten: number[] = [];
+  const submission = submissionTo({ key: witness.key, url }, TIMEOUT_MS);
+  const forgot = (said: number): number => forgotten.push(said);
+  answer = (response) => {
+    response.writeHead(409, { 'content-type': 'text/x.tlog.size' }).end('5\n');
+    says(good())();
+  };
+  await new Cosigning({ witness: witness.key, log, submission, now: () => NOW, forgot }).bringUpToDate();
+  submission.close();
+  expect(forgotten).toEqual([]);
 });

@@ -7,7 +7,7 @@ import { listenForManagement } from '../../src/http/management.js';
 import { keptLog } from '../support/operatorLines.js';
 
 const NOW = new Date('2026-03-01T12:00:00.000Z');
-const { log } = keptLog();
+const { log, lines } = keptLog();
 // each test has a book of its own in it
 log.setMaxListeners(0);
 
@@ -95,6 +95,23 @@ test('health is found by a timer, and to be asked for it costs nothing', async (
   state.database = true;
   await jest.advanceTimersByTimeAsync(1000);
   expect(watch.latest().ok).toBe(true);
+});
+
+test('what keeps the daemon from working is a line when it begins, and one when it is over', async () => {
+  lines.length = 0;
+  const told = (): readonly unknown[] => lines.splice(0).map(({ level, problem }) => [level, problem]);
+  state.database = false;
+  for (let round = 0; round < 5; round += 1) await jest.advanceTimersByTimeAsync(1000);
+  expect(told()).toEqual([['warn', 'The database does not answer.']]);
+  state = { token: false, database: true, hangs: false };
+  for (let round = 0; round < 5; round += 1) await jest.advanceTimersByTimeAsync(1000);
+  expect(told()).toEqual([
+    ['warn', 'The token does not answer.'],
+    ['info', 'The database does not answer.'],
+  ]);
+  state.token = true;
+  for (let round = 0; round < 5; round += 1) await jest.advanceTimersByTimeAsync(1000);
+  expect(told()).toEqual([['info', 'The token does not answer.']]);
 });
 
 test('what was found too long ago is not believed', async () => {

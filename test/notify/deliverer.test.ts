@@ -236,6 +236,8 @@ test('an outage of the database is one line of the log, and the sink goes on aft
   stage.outbox.lease = lease;
   await stage.delivery.round();
   expect(stage.handed).toEqual(['0.0']);
+  await stage.delivery.round();
+  expect(stage.reports.slice(1)).toEqual(['info: notices go on: the log and the records can be read again']);
 });
 
 test('a deliverer that is stopped lets go of what hangs, and gives its lease back', async () => {
@@ -279,4 +281,15 @@ test('a deliverer that is stopped lets go of what hangs, and gives its lease bac
 test('chance takes away at most half of a wait', () => {
   expect(backOffMs(1, RESTS, () => 0)).toBe(500);
   expect(backOffMs(1_000, RESTS, () => 0)).toBe(150_000);
+});
+
+test('a sink that takes notices again after it took none is one line', async () => {
+  const stage = stageOf([1, 1]);
+  stage.answers.push(unavailable, unavailable);
+  for (let turn = 0; turn < 4; turn += 1) {
+    await stage.delivery.round();
+    stage.nowMs += 400_000;
+  }
+  const failed = 'warn: a notice could not be delivered; it is tried again';
+  expect(stage.reports).toEqual([failed, failed, 'info: the sink takes notices again']);
 });

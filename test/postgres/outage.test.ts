@@ -348,3 +348,31 @@ it('close answers what waits, and nothing is taken after it', async () => {
   const [row] = await query(server.owner, 'select max(size)::int as size from log_checkpoint');
   expect(row).toEqual({ size: 50 });
 });
+
+it('a server that came back and may lose what it acknowledges is told of, once, and so is its end; nothing is recorded on it', async () => {
+  const told: (string | undefined)[] = [];
+  const database = await opened({ onUnsafe: (reason) => told.push(reason), timeouts: SHORT });
+  await database.journal.append(writeOf('alone'));
+  const role = server.daemon.user;
+  const before = await standing();
+  await query(server.daemon, `alter role ${role} set synchronous_commit = off`);
+  try {
+    await killAppenders();
+    await expect(database.journal.append(writeOf('alone'))).rejects.toMatchObject({
+      code: 'log-unavailable',
+    });
+    await until(() => told.length > 0);
+    expect(told).toEqual([expect.stringContaining('synchronous_commit must be on')]);
+    expect(await standing()).toEqual(before);
+  } finally {
+    await query(server.daemon, `alter role ${role} reset synchronous_commit`);
+  }
+  await until(() =>
+    database.journal.append(writeOf('alone')).then(
+      () => true,
+      () => false,
+    ),
+  );
+  expect(told).toHaveLength(2);
+  expect(told.at(-1)).toBeUndefined();
+});

@@ -10,6 +10,8 @@ export interface AppenderKeeperOptions {
   readonly connection: Connection;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
   readonly log: { warn(message: string): void; info(message: string): void };
+  /** Told why the server may lose what it acknowledges, once; and with nothing when it is another, or mended. */
+  readonly onUnsafe?: (reason: string | undefined) => void;
   /** Told when the server's log is shorter than what was acknowledged. */
   readonly damage: Damage;
 }
@@ -23,6 +25,7 @@ export class AppenderKeeper {
   readonly #options: AppenderKeeperOptions;
   #appender: Appender | undefined;
   #failures = 0;
+  #isUnsafe = false;
 
   constructor(options: AppenderKeeperOptions) {
     this.#options = options;
@@ -43,14 +46,22 @@ export class AppenderKeeper {
       this.#appender = await connectAppender(connection, timeouts, atLeast);
       if (this.#failures > 0) log.info('the log can be written again');
       this.#failures = 0;
+      this.#tellUnsafe(undefined);
       return this.#appender;
     } catch (error) {
       this.cause = error;
       if (error instanceof LogDamaged) damage.found(error);
+      if (error instanceof UnsafeDatabase) this.#tellUnsafe(error.message);
       if (this.#failures === 0) log.warn(`the log cannot be written: ${reason(error)}`);
       this.#failures += 1;
       return undefined;
     }
+  }
+
+  #tellUnsafe(reason: string | undefined): void {
+    const isUnsafe = reason !== undefined;
+    if (isUnsafe !== this.#isUnsafe) this.#options.onUnsafe?.(reason);
+    this.#isUnsafe = isUnsafe;
   }
 
   /** Ends the connection in good order. */

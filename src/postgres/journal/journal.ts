@@ -32,6 +32,7 @@ export interface JournalOptions {
   readonly proven: (size: number) => Promise<void>;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
   readonly log: { warn(message: string): void; info(message: string): void };
+  readonly onUnsafe?: (reason: string | undefined) => void;
   /** The log's size, as far as this daemon knows it. */
   readonly size: number;
   /** Told after entries were appended. */
