@@ -140,14 +140,18 @@ async function restore(client: Client, tables: readonly TableRows[]): Promise<vo
   }
 }
 
-/** Lends a connection of the bootstrap superuser, who may start a backup: a private cluster has no rule that lets one in. */
-async function asSuperuser(
+/**
+ * Lends a connection of the bootstrap superuser, who may start a backup: a private cluster has no rule that lets one in. Meanwhile the
+ * server goes by these rules of pg_hba.conf as well.
+ */
+export async function asSuperuser(
   { home, data, socketDirectory }: ClusterPaths,
   work: (client: Client) => Promise<void>,
+  more = '',
 ): Promise<void> {
   const rules = join(home, 'pg_hba.conf');
   const usual = readFileSync(rules, 'utf8');
-  writeFileSync(rules, `local all postgres trust\nlocal replication postgres trust\n${usual}`);
+  writeFileSync(rules, `local all postgres trust\nlocal replication postgres trust\n${more}${usual}`);
   const { pid } = postmasterOf(data);
   process.kill(pid, 'SIGHUP');
   const settings = { host: socketDirectory, port: 5432, user: 'postgres', database: 'postgres', ssl: false };
@@ -222,7 +226,8 @@ function withoutServer({ data, socketDirectory }: ClusterPaths): void {
   rmSync(socketDirectory, { recursive: true, force: true });
 }
 
-async function placeOf(directory: string): Promise<ClusterPaths> {
+/** The private cluster of this directory. */
+export async function placeOf(directory: string): Promise<ClusterPaths> {
   const place = await readPaths(directory);
   if (place === undefined) throw new Error(`no cluster lies in ${directory}`);
   return place;
