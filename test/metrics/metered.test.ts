@@ -23,6 +23,10 @@ beforeEach(() => {
   now = NOW;
   metrics = metricsOf('1.2.3', { now: () => now });
 });
+const afterTest: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const stop of afterTest.splice(0)) await stop();
+});
 
 async function seen(known = UNKNOWN): Promise<Exposition> {
   return readExposition((await metrics.scrape(known)).text);
@@ -132,6 +136,7 @@ test('keys are not counted while the token is out, and what was counted keeps it
     everyMs: 5,
     failed: (what) => failures.push(what),
   });
+  afterTest.push(stop);
   await until(async () =>
     (await seen()).samples.some(({ name }) => name === 'escrowd_keys_timestamp_seconds'),
   );
@@ -144,7 +149,6 @@ test('keys are not counted while the token is out, and what was counted keeps it
   const { value } = await seen();
   expect(value('escrowd_keys_timestamp_seconds')).toBe(NOW.getTime() / 1000);
   expect(['lost', 'one-quorum'].map((coverage) => value('escrowd_keys', { coverage }))).toEqual([1, 0]);
-  await stop();
   // the same reason again and again is told once
   expect(failures).toEqual(['what waits at the sinks']);
 });
