@@ -36,10 +36,12 @@ export function withTokenOptions(command: Command): Command {
  */
 export function readTokenLocation(profiles: string, options: TokenOptions): TokenLocation {
   const environment = readEnvironment(options);
-  const missing = softHsmFault({ ...process.env, ...environment });
+  const profile = readProfile(profileFile(profiles, options.profile));
+  const module = options.module ?? profile.modules.find((path) => existsSync(path)) ?? '';
+  const missing = softHsmFault(module, { ...process.env, ...environment });
   if (missing !== undefined) throw new CeremonyRefused(missing);
   return {
-    profile: readProfile(profileFile(profiles, options.profile)),
+    profile,
     label: options.label,
     ...(options.module === undefined ? {} : { modulePath: options.module }),
     environment,

@@ -6,7 +6,7 @@ import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
 import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
-import { softHsmFault } from './softHsmFiles.js';
+import { softHsmAdvice, softHsmFault } from './softHsmFiles.js';
 import { type DestroyHandle, handleDestroyer } from './destroying.js';
 import { type FindHandles, handleFinder } from './finding.js';
 import { type GenerateKeyPair, keyPairGenerator } from './keyPairs.js';
@@ -189,7 +189,8 @@ function initialise(
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;
     const why = already ? 'something else in this process uses it' : 'it does not load or initialise';
-    const missing = softHsmFault({ ...process.env, ...environment });
+    const variables = { ...process.env, ...environment };
+    const missing = softHsmFault(path, variables) ?? softHsmAdvice(path, variables);
     if (!already && missing !== undefined)
       throw new TokenNotReady('module-refused', missing, { cause: error });
     throw new TokenNotReady('module-refused', `The PKCS#11 module ${path} was refused: ${why}.`, {

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 
-import { messageOf } from '../../system/errors.js';
+import { codeOf, messageOf } from '../../system/errors.js';
 
 /** The variable that names the configuration of SoftHSM. */
 const VARIABLE = 'SOFTHSM2_CONF';
@@ -9,14 +9,51 @@ const VARIABLE = 'SOFTHSM2_CONF';
 /** Variables by name, of which those of the process stand behind. */
 type Variables = Readonly<Record<string, string | undefined>>;
 
+/** Where SoftHSM looks when no configuration is named: as it is built by itself, and by Debian. */
+const SYSTEM_FILES = ['/etc/softhsm2.conf', '/etc/softhsm/softhsm2.conf'];
+const NONE_NAMED = `No configuration of SoftHSM is named: give --token-conf FILE in the ceremony, or ${VARIABLE} in token.environment of the daemon's configuration.`;
+
 /**
  * What SoftHSM would not find: its configuration, or the directory of tokens that this names (softhsm2.conf(5)), as a sentence
- * with what mends it; undefined when both are there, and when no configuration is named. SoftHSM itself says of each
+ * with what mends it; undefined when both are there, and for other modules. SoftHSM itself says of each
  * only that it cannot be initialised.
  */
-export function softHsmFault(variables: Variables): string | undefined {
-  const file = variables[VARIABLE];
+export function softHsmFault(module: string, variables: Variables): string | undefined {
+  if (!isSoftHsm(module)) return undefined;
+  const named = variables[VARIABLE];
+  if (named !== undefined) return faultOf(named);
+  const home = variables['HOME'];
+  const files = [
+    ...(home === undefined ? [] : [join(home, '.config/softhsm2/softhsm2.conf')]),
+    ...SYSTEM_FILES,
+  ];
+  const file = files.find(isThere);
+  // where another build looks is not known here
   if (file === undefined) return undefined;
+  const fault = faultOf(file);
+  return fault === undefined ? undefined : `${NONE_NAMED} Of the system's: ${fault}`;
+}
+
+/** What is said when SoftHSM does not start, and nothing that it needs was found missing. */
+export function softHsmAdvice(module: string, variables: Variables): string | undefined {
+  return isSoftHsm(module) && variables[VARIABLE] === undefined ? NONE_NAMED : undefined;
+}
+
+function isSoftHsm(module: string): boolean {
+  return basename(module).includes('softhsm');
+}
+
+/** Also where one may not look. */
+function isThere(file: string): boolean {
+  try {
+    statSync(file);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ENOENT';
+  }
+}
+
+function faultOf(file: string): string | undefined {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -32,7 +69,7 @@ export function softHsmFault(variables: Variables): string | undefined {
 
 /** Where a module looks for its tokens, as far as that is known: for the sentence that one is not there. */
 export function lookedIn(module: string, variables: Variables): string {
-  if (!basename(module).includes('softhsm')) return module;
+  if (!isSoftHsm(module)) return module;
   const file = variables[VARIABLE];
   return file === undefined
     ? `${module} with the system's configuration of SoftHSM (no --token-conf, no ${VARIABLE})`

@@ -1,5 +1,5 @@
 import { constants, generateKeyPairSync, privateDecrypt } from 'node:crypto';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
@@ -10,7 +10,7 @@ import { initialise } from '../../../src/token/ceremony/initialise.js';
 import { readPinFile } from '../../../src/token/ceremony/pins.js';
 import { readRecord, recordText } from '../../../src/token/ceremony/record.js';
 import { show } from '../../../src/token/ceremony/show.js';
-import { lookedIn } from '../../../src/token/cryptoki/softHsmFiles.js';
+import { lookedIn, softHsmFault } from '../../../src/token/cryptoki/softHsmFiles.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
 import { makeDepositary, makeSoftHsm } from '../../support/softhsm.js';
@@ -271,6 +271,14 @@ test('where the token is not, it is said where it was looked for and what is the
   const found = show({ ...place, userPin: pins().userPin, events: [] });
   await expect(found).rejects.toThrow(
     /^There is no token called "another": looked in \S*libsofthsm2\.so with SOFTHSM2_CONF=\S+\. It shows "escrowd-test"\. Is another --token-conf/,
+  );
+  expect(softHsmFault('/opt/vendor/libpkcs11.so', { SOFTHSM2_CONF: '/nowhere' })).toBeUndefined();
+  // nobody has named one, and the user's own is of no use
+  const home = join(hsm.directory, 'home');
+  mkdirSync(join(home, '.config', 'softhsm2'), { recursive: true });
+  writeFileSync(join(home, '.config', 'softhsm2', 'softhsm2.conf'), 'directories.tokendir = /nowhere\n');
+  expect(softHsmFault('/usr/lib/softhsm/libsofthsm2.so', { HOME: home })).toMatch(
+    /^No configuration of SoftHSM is named: give --token-conf FILE .* Of the system's: The directory of tokens \/nowhere/,
   );
   expect(lookedIn('/usr/lib/softhsm/libsofthsm2.so', {})).toMatch(
     /with the system's configuration of SoftHSM/,
