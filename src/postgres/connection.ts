@@ -1,5 +1,6 @@
 import { Client } from 'pg';
 import type { ConnectionSettings } from '../privatePostgres/lock.js';
+import { withPassword } from './passwordFile.js';
 
 /** A database and a role in it: settings of the private cluster, or a `postgresql://` URL. */
 export type Connection = ConnectionSettings | string;
@@ -14,11 +15,15 @@ export type ClientSettings = (
   readonly keepAliveInitialDelayMillis: number;
 };
 
-/** Settings of the driver for one connection. `name` is what the server's administrator sees. */
+/**
+ * Settings of the driver for one connection, with the password that the file of PGPASSFILE has for it where the URL has none.
+ * `name` is what the server's administrator sees.
+ * @throws UnsafeDatabase as {@link withPassword} does
+ */
 export function clientConfig(connection: Connection, name: string, connectTimeoutMs: number): ClientSettings {
   const target =
     typeof connection === 'string'
-      ? { connectionString: connection }
+      ? { connectionString: withPassword(connection, process.env['PGPASSFILE']) }
       : { ...connection, ssl: false as const };
   return {
     ...target,

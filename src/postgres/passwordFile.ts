@@ -1,0 +1,43 @@
+import { readFileSync, statSync } from 'node:fs';
+import { Client } from 'pg';
+import { messageOf } from '../system/errors.js';
+import { UnsafeDatabase } from './faults.js';
+
+/**
+ * A `postgresql://` URL with the password that the password file has for it (PostgreSQL documentation, "The Password File"): the
+ * first line whose host, port, database and user are those of the URL or `*`. A URL that has a password, or no line, is left as it is.
+ *
+ * @param file the path; undefined where none is named. libpq's own `~/.pgpass` is left to the driver
+ * @throws UnsafeDatabase when it cannot be read, or others than its owner may read it, which libpq only warns of
+ */
+export function withPassword(url: string, file: string | undefined): string {
+  const [, scheme, user, rest] = /^(postgres(?:ql)?:\/\/)([^/?#@:]+)@(.*)$/.exec(url) ?? [];
+  if (file === undefined || scheme === undefined || user === undefined || rest === undefined) return url;
+  const { host, port, database, user: role } = new Client({ connectionString: url });
+  const wanted = [host, String(port), database, role];
+  const password = readLines(file).find(
+    (fields) => fields.length >= 5 && wanted.every((value, at) => fields[at] === '*' || fields[at] === value),
+  )?.[4];
+  return password === undefined ? url : `${scheme}${user}:${encodeURIComponent(password)}@${rest}`;
+}
+
+/** The fields of each line; `\` makes a letter of what follows. */
+function readLines(file: string): readonly (readonly string[])[] {
+  let text: string;
+  try {
+    if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0)
+      throw new UnsafeDatabase(
+        `the password file ${file} can be read by others than its owner; run: chmod 600 ${file}`,
+      );
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error instanceof UnsafeDatabase) throw error;
+    throw new UnsafeDatabase(`the password file ${file} (PGPASSFILE) cannot be read: ${messageOf(error)}`);
+  }
+  return text
+    .split(/\r?\n/)
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) =>
+      [...line.matchAll(/(?:^|:)((?:\\.|[^\\:])*)/g)].map(([, field = '']) => field.replace(/\\(.)/g, '$1')),
+    );
+}
