@@ -102,7 +102,8 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 KeyringMode=private
 SystemCallArchitectures=native
-SystemCallFilter=@system-service
+# Node.js asks for protection keys, to guard what it compiles.
+SystemCallFilter=@system-service @pkey
 SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 # No MemoryDenyWriteExecute: Node.js compiles what it runs.

@@ -121,7 +121,7 @@ test('it has each directive that hardens it', () => {
   expect(Object.fromEntries(Object.keys(HARDENING).map((name) => [name, directives(text, name)[0]]))).toEqual(
     HARDENING,
   );
-  expect(directives(text, 'SystemCallFilter')).toEqual(['@system-service', '~@privileged']);
+  expect(directives(text, 'SystemCallFilter')).toEqual(['@system-service @pkey', '~@privileged']);
 });
 
 /** What systemd-analyze prints; undefined where there is none. */
