@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import '../system/nativeDriver.js';
+
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';

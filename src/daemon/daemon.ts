@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { createPublicKey } from 'node:crypto';
 
-import { type Config, ConfigError } from './config.js';
+import type { Config } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { sha256Hex } from '../escrow/records/digests.js';
 import { Directory } from '../escrow/directory.js';
@@ -17,13 +17,14 @@ import { OwnerChains } from '../escrow/logged/ownerChains.js';
 import { recordLoss } from '../escrow/acts/recordLoss.js';
 import { watchObjects } from './foreignObjects.js';
 import { refuseExposedFiles } from './exposedFiles.js';
+import { inWords } from './fault.js';
 import { AlarmBook, watchHealth } from './health.js';
 import { keepHouseRegularly } from './housekeeping.js';
 import { type Health, type ManagementListener, listenForManagement } from '../http/management.js';
 import { parsePolicy } from '../http/policyDocument.js';
 import { type Limits, createServer } from '../http/server.js';
 import { identityVerifier, statementVerifier } from '../http/caller/statements.js';
-import { openNotifications } from './startNotifications.js';
+import { openNotifications, readSinkFiles } from './startNotifications.js';
 import { reasonsOf } from './operatorLog.js';
 import { LogDamaged } from '../postgres/faults.js';
 import type { Follow } from '../postgres/log/followedState.js';
@@ -33,8 +34,11 @@ import { startWitnessing } from '../cosigning/witnessing.js';
 import type { DaemonParts } from './parts.js';
 import { randomPool } from '../system/randomPool.js';
 import { systemClock } from './clock.js';
-import { startDatabase } from './startDatabase.js';
-import { readAdministrators, readTls, readWitnesses } from './readFiles.js';
+import { findDatabase, startDatabase } from './startDatabase.js';
+import { authorityOf, refusedAddress } from './start/addresses.js';
+import { requireAddresses } from './start/freeAddresses.js';
+import { readTlsPair, tlsWarnings } from './start/tlsPair.js';
+import { readAdministrators, readWitnesses } from './readFiles.js';
 
 export interface Daemon {
   readonly host: string;
@@ -48,11 +52,12 @@ export interface Daemon {
 }
 
 /**
- * Composes and starts everything: token (proved), database, log, use cases, API. What was started is stopped again when
+ * Composes and starts everything: token (proved), database, log, use cases, API. What costs nothing is tried first: files,
+ * certificates, addresses, then the database; the token, which takes seconds, last. What was started is stopped again when
  * a later part cannot be. Throws what the parts throw; see `exitCodeOf`.
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
-  const { config, log, clock = systemClock } = parts;
+  const { config, log, clock = systemClock, stop } = parts;
   const stack: (() => Promise<unknown>)[] = [];
   const unwind = async (): Promise<void> => {
     for (let close = stack.pop(); close !== undefined; close = stack.pop()) {
@@ -68,8 +73,15 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   try {
     const alarms = new AlarmBook(log, () => clock.now());
     refuseExposedFiles(config, parts.configFile);
-    const tls = readTls(config);
+    const tls = readTlsPair(config);
+    for (const warning of tlsWarnings(tls, config.tls.certificate)) log.warn(inWords(warning));
     const administrators = readAdministrators(config.administrators);
+    const witnesses = readWitnesses(config);
+    const sinkFiles = readSinkFiles(config.notifications);
+    await requireAddresses(config);
+    stop?.throwIfAborted();
+    const reached = await findDatabase(parts, stack, fail);
+    stop?.throwIfAborted();
     const { token, signer, certifier, unenforced } = await openProvenToken(
       config,
       parts.configFile,
@@ -82,7 +94,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const facts = new LogState();
     const follow = followWith(facts, releaseOf(parts.packageDirectory, join(import.meta.dirname, '..')));
     const using = { signer, certifier, anchorage: token, follow };
-    const database = await startDatabase(parts, using, stack, fail);
+    stop?.throwIfAborted();
+    const database = await startDatabase(parts, reached, using, stack);
+    stop?.throwIfAborted();
     void database.failed.then((damage) => {
       log.error('the log is damaged: nothing more is built on it', {
         alarm: 'log-damaged',
@@ -143,7 +157,13 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
       database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
     }
-    const notifications = await openNotifications(config.notifications, escrow, database.outbox, log);
+    const notifications = await openNotifications(
+      config.notifications,
+      sinkFiles,
+      escrow,
+      database.outbox,
+      log,
+    );
     const paces = { everyMs: config.housekeepingMs, tokenEveryMs: config.inventoryMs };
     stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, paces));
     const stopWatchingObjects = watchObjects({
@@ -155,7 +175,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     stack.push(stopWatchingObjects);
     const witnessing = startWitnessing({
-      witnesses: readWitnesses(config),
+      witnesses,
       log: database.witnessed,
       now: () => clock.now(),
       ...config.witnessing,
@@ -189,7 +209,12 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       isReady: () => watch.latest().ok,
       isClockOff: () => database.clocksApartMs() !== undefined,
     });
-    const { host, port } = await server.listen(config.listen.host, config.listen.port);
+    stop?.throwIfAborted();
+    const { host, port } = await server
+      .listen(config.listen.host, config.listen.port)
+      .catch((error: unknown) => {
+        throw refusedAddress({ member: 'listen', ...config.listen }, error);
+      });
     stack.push(() => server.drain(config.requests.drainMs));
     stack.push(() => {
       isStopping = true;
@@ -198,8 +223,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const stopNotifying = notifications.start();
     stack.push(() => stopNotifying(config.requests.drainMs));
     log.info('serving', {
-      url: `https://${host}:${port}`,
-      ...(management === undefined ? {} : { management: urlOf(management) }),
+      url: `https://${authorityOf({ host, port })}`,
+      ...(management === undefined ? {} : { management: `http://${authorityOf(management)}` }),
       origin: config.origin,
       logKey: signer.vkey,
     });
@@ -256,15 +281,8 @@ async function openManagement(
   try {
     return await listenForManagement(management, health);
   } catch (error) {
-    const at = `${management.host} port ${management.port}`;
-    throw new ConfigError(`management: cannot listen on ${at}; name another address, or "off"`, {
-      cause: error,
-    });
+    throw refusedAddress({ member: 'management', ...management }, error);
   }
-}
-
-function urlOf({ host, port }: { readonly host: string; readonly port: number }): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function jwkOf(spki: Uint8Array): Readonly<Record<string, string>> {

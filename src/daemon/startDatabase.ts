@@ -6,10 +6,48 @@ import { systemClock } from './clock.js';
 import { reasonsOf } from './operatorLog.js';
 import type { DaemonParts } from './parts.js';
 import { startPrivateCluster } from './privateCluster.js';
+import { type DatabaseConnections, namedDatabase, reachDatabase } from './start/reachDatabase.js';
 
-/** DATABASE_URL's server, or the private cluster in the configured directory. */
+/** A database that answers, and is not opened yet. */
+export interface ReachedDatabase extends DatabaseConnections {
+  /** A lock makes this daemon the only one on it. */
+  readonly soleInstance: boolean;
+}
+
+/**
+ * Has a database that answers: DATABASE_URL's server, which is waited for, or the private cluster in the configured directory, which
+ * is started.
+ *
+ * @throws DatabaseAway, DatabaseRefused, UnsafeDatabase, SchemaMissing, SchemaNewer, ClusterError
+ */
+export async function findDatabase(
+  { config, packageDirectory, log, stop }: DaemonParts,
+  stack: (() => Promise<unknown>)[],
+  fail: (error: Error) => void,
+): Promise<ReachedDatabase> {
+  const named = namedDatabase(config);
+  const { waitMs, startMs } = config.database;
+  if (named !== undefined) {
+    const tell = (message: string): void => void log.warn(message);
+    await reachDatabase(named, { connectMs: waitMs, startMs, stop, tell });
+    return { ...named, soleInstance: false };
+  }
+  const lines = {
+    info: (message: string): void => void log.info(message),
+    warn: (message: string): void => void log.warn(message),
+  };
+  const cluster = await startPrivateCluster(config, packageDirectory, lines, (loss) => {
+    if (loss.state === 'taken') fail(loss.cause);
+    else log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
+  });
+  stack.push(() => cluster.stop());
+  return { owner: cluster.owner, daemon: cluster.daemon, soleInstance: true };
+}
+
+/** Opens the database that was found; see {@link openDatabase}. */
 export async function startDatabase(
-  { config, packageDirectory, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
+  { config, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
+  { owner, daemon, soleInstance }: ReachedDatabase,
   using: {
     readonly signer: CheckpointSigner;
     readonly certifier: Certifier;
@@ -17,17 +55,8 @@ export async function startDatabase(
     readonly follow: Follow;
   },
   stack: (() => Promise<unknown>)[],
-  fail: (error: Error) => void,
 ): Promise<Database> {
-  const lines = {
-    info: (message: string): void => void log.info(message),
-    warn: (message: string): void => void log.warn(message),
-  };
-  const timeouts = {
-    connectMs: config.database.waitMs,
-    queryMs: config.database.waitMs,
-    appendMs: config.database.waitMs,
-  };
+  const { waitMs } = config.database;
   const onClocks = (apartMs: number | undefined): void => {
     if (apartMs === undefined) log.info('the clocks of the database and of this daemon agree again');
     else
@@ -36,26 +65,21 @@ export async function startDatabase(
         aheadMs: apartMs,
       });
   };
-  const ownClock = ownTime ?? systemClock;
-  const common = { ...using, anchorMs: config.anchorMs, clock, ownClock, onClocks, log: lines, timeouts };
-  let database: Database;
-  if (config.databaseUrl !== undefined) {
-    const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };
-    database = await openDatabase({ ...common, ...owner, daemon: config.databaseUrl });
-  } else {
-    const cluster = await startPrivateCluster(config, packageDirectory, lines, (loss) => {
-      if (loss.state === 'taken') fail(loss.cause);
-      else
-        log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
-    });
-    stack.push(() => cluster.stop());
-    database = await openDatabase({
-      ...common,
-      owner: cluster.owner,
-      daemon: cluster.daemon,
-      soleInstance: true,
-    });
-  }
+  const database = await openDatabase({
+    ...using,
+    daemon,
+    ...(owner === undefined ? {} : { owner }),
+    soleInstance,
+    anchorMs: config.anchorMs,
+    clock,
+    ownClock: ownTime ?? systemClock,
+    onClocks,
+    log: {
+      info: (message) => void log.info(message),
+      warn: (message) => void log.warn(message),
+    },
+    timeouts: { connectMs: waitMs, queryMs: waitMs, appendMs: waitMs },
+  });
   stack.push(() => database.close());
   return database;
 }

@@ -3,6 +3,7 @@ import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 
+import { ROUTES } from '../api/routes.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { applicationOf } from './application.js';
 import { guardConnections } from './limits/connections.js';
@@ -10,6 +11,9 @@ import { type Tell, Gathered } from './limits/gathered.js';
 import { InFlight } from './limits/inFlight.js';
 import { type Rates, Gate } from './limits/rates.js';
 import { type ServerKeys, routesOf } from './routes/index.js';
+
+/** Where anybody is told what a server says it is. */
+export const ROUTE_OF_SERVER: string = ROUTES.getServer.path;
 
 /** What a server grants its callers. */
 export interface Limits extends Rates {
