@@ -5,6 +5,8 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+import { checkStart } from './daemon/check/checkStart.js';
+import { jsonOf, textOf } from './daemon/check/report.js';
 import { type Config, readConfig } from './daemon/config.js';
 import { forbidCoreDumps } from './daemon/coreDumps.js';
 import { startDaemon } from './daemon/daemon.js';
@@ -26,17 +28,24 @@ import { versionLine } from './version.js';
 const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
 
 usage: escrowd --config FILE [--log-level ${LOG_LEVELS.join('|')}]
+       escrowd --config FILE --check [--json]
        escrowd --help | --version
 
 Runs in the foreground until SIGTERM or SIGINT, then finishes what is under way and stops.
 The token must have been prepared by scripts/ceremony. The database is a private PostgreSQL in the
 configured directory, or the server that DATABASE_URL names.
 
+--check finds what a start would find, all of it at once, whether the daemon runs or not, and changes
+nothing; it tries the PIN once. It ends with 0, or with the exit code that the start would end with. --json
+prints an array of { code, severity, what, where, do }; severity is error, warning or note.
+
 exit codes
 ${Object.values(EXIT_CODES)
   .map(({ code, meaning }) => `  ${code}  ${meaning}`)
   .join('\n')}
 `;
+
+const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** So long a start that is told to stop may take to give back what it has started; then the process ends all the same. */
 const STOPPED_START_MS = 10_000;
@@ -45,6 +54,8 @@ const STOPPED_START_MS = 10_000;
 interface Order {
   readonly configFile: string;
   readonly logLevel: string | undefined;
+  /** What is found is printed so, and nothing is started. */
+  readonly check: 'text' | 'json' | undefined;
 }
 
 /** Reads the command line; the exit code when there is nothing more to do. */
@@ -52,6 +63,8 @@ function orderIn(argv: readonly string[]): Order | number {
   const options = {
     config: { type: 'string' },
     'log-level': { type: 'string' },
+    check: { type: 'boolean' },
+    json: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
     version: { type: 'boolean' },
   } as const;
@@ -77,12 +90,15 @@ function orderIn(argv: readonly string[]): Order | number {
   const logLevel = values['log-level'];
   if (logLevel !== undefined && logLevelOf(logLevel) === undefined)
     return wrong(`--log-level is one of ${LOG_LEVELS.join(', ')}, not "${logLevel}"`);
-  return { configFile: values.config, logLevel };
+  if (values.json === true && values.check !== true) return wrong('--json is for --check');
+  const check = values.check === true ? (values.json === true ? 'json' : 'text') : undefined;
+  return { configFile: values.config, logLevel, check };
 }
 
 async function main(argv: readonly string[]): Promise<number> {
   const order = orderIn(argv);
   if (typeof order === 'number') return order;
+  if (order.check !== undefined) return check(order.configFile, order.check);
   const isTerminal = process.stdout.isTTY;
   const log = createOperatorLog(order.logLevel ?? 'info', isTerminal);
   // Node opens its inspector on SIGUSR1 unless somebody takes the signal, and through it everything can be read.
@@ -96,7 +112,7 @@ async function main(argv: readonly string[]): Promise<number> {
       log.warn('variables of the database driver are ignored: the database is the daemon’s own', {
         variables: ignored.join(' '),
       });
-    watchForHangs({ hangMs: config.token.hangMs, exitCode: EXIT_CODES.hang.code, oldestCallMs });
+    watch(config);
     return await run(order, config, log);
   } catch (error) {
     const exitCode = exitCodeOf(error);
@@ -108,6 +124,22 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** Ends the process when a call into the token does not come back. */
+function watch({ token }: Config): void {
+  watchForHangs({ hangMs: token.hangMs, exitCode: EXIT_CODES.hang.code, oldestCallMs });
+}
+
+/** Prints what a start would find. */
+async function check(configFile: string, form: 'text' | 'json'): Promise<number> {
+  forbidCoreDumps();
+  const environment = { ...process.env, ...NATIVE_DRIVER };
+  shutOutDriver(process.env);
+  const begin = watch;
+  const findings = await checkStart({ configFile, environment, packageDirectory: PACKAGE, begin });
+  process.stdout.write(form === 'json' ? jsonOf(findings) : textOf(findings));
+  return findings.exitCode;
+}
+
 /** Starts the daemon, and stops it again when it is told to, or can go on no more; also while it starts. */
 async function run(order: Order, config: Config, log: OperatorLog): Promise<number> {
   const stopping = stopSignal();
@@ -115,7 +147,7 @@ async function run(order: Order, config: Config, log: OperatorLog): Promise<numb
   const starting = startDaemon({
     config,
     configFile: order.configFile,
-    packageDirectory: resolve(dirname(fileURLToPath(import.meta.url)), '..'),
+    packageDirectory: PACKAGE,
     pairProgram: PAIR_PROGRAM,
     signingProgram: SIGNING_PROGRAM,
     log,

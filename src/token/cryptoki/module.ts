@@ -8,6 +8,7 @@ import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
 import { type DestroyHandle, handleDestroyer } from './destroying.js';
 import { type FindHandles, handleFinder } from './finding.js';
+import { whatSoftHsmLacks } from './softhsmFiles.js';
 import { type GenerateKeyPair, keyPairGenerator } from './keyPairs.js';
 
 /** A PKCS#11 module that is loaded and initialised. */
@@ -188,7 +189,9 @@ function initialise(
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;
     const why = already ? 'something else in this process uses it' : 'it does not load or initialise';
-    throw new TokenNotReady('module-refused', `The PKCS#11 module ${path} was refused: ${why}.`, {
+    const lacking = already ? undefined : whatSoftHsmLacks(path, { ...process.env, ...environment });
+    const sentence = `The PKCS#11 module ${path} was refused: ${why}.`;
+    throw new TokenNotReady('module-refused', [sentence, lacking].filter(Boolean).join(' '), {
       cause: error,
     });
   }

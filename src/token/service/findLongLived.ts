@@ -19,17 +19,33 @@ const CEREMONY = 'Run the ceremony (scripts/ceremony init) first.';
 
 /** The slot of the one token with this label. Throws {@link TokenNotReady}. */
 export function findSlot(driver: PKCS11, label: string): Handle {
-  const [slot, second] = driver.C_GetSlotList(true).filter((candidate) => {
+  const tokens = driver.C_GetSlotList(true).flatMap((candidate) => {
     const info = driver.C_GetTokenInfo(candidate);
-    return (info.flags & CKF_TOKEN_INITIALIZED) !== 0 && info.label.trimEnd() === label;
+    const isReady = (info.flags & CKF_TOKEN_INITIALIZED) !== 0;
+    return isReady ? [{ candidate, name: info.label.trimEnd() }] : [];
   });
+  const [slot, second] = tokens.filter(({ name }) => name === label).map(({ candidate }) => candidate);
   if (second !== undefined) {
     throw new TokenNotReady('token-ambiguous', `More than one token is called "${label}".`);
   }
   if (slot === undefined) {
-    throw new TokenNotReady('token-missing', `There is no token called "${label}". ${CEREMONY}`);
+    throw new TokenNotReady(
+      'token-missing',
+      `There is no token called "${label}"; ${othersInWords(tokens.map(({ name }) => name))}.`,
+    );
   }
   return slot;
+}
+
+/** So many tokens are named, at most. */
+const MAX_NAMED = 8;
+
+/** Another one is there: then the label or the place is wrong, and a ceremony would only make one more. */
+function othersInWords(names: readonly string[]): string {
+  if (names.length === 0)
+    return 'the module shows no token at all. Name its place in token.environment (SoftHSM: SOFTHSM2_CONF); if it was never made, run the ceremony (scripts/ceremony init) first';
+  const named = names.slice(0, MAX_NAMED).map((name) => `"${name}"`);
+  return `the module shows ${named.join(', ')}${names.length > MAX_NAMED ? ' and others' : ''}. Correct the label, or the place of the token; if it was never made, run the ceremony (scripts/ceremony init) first`;
 }
 
 /**

@@ -57,7 +57,9 @@ test('the PIN is zeroed once the token is open', async () => {
 test('a label that no token has, and a module that is not there, are said to be missing', async () => {
   await expect(openToken(options({ label: 'another' }))).rejects.toMatchObject({
     reason: 'token-missing',
-    message: 'There is no token called "another". Run the ceremony (scripts/ceremony init) first.',
+    message: expect.stringMatching(
+      `^There is no token called "another"; the module shows "${hsm.place.label}". Correct the label`,
+    ) as string,
   });
   const modulePath = '/nonexistent/module.so';
   await expect(openToken(options({ modulePath }))).rejects.toMatchObject({ reason: 'module-missing' });
