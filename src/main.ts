@@ -10,7 +10,7 @@ import { jsonOf, textOf } from './daemon/check/report.js';
 import { type Config, readConfig } from './daemon/config.js';
 import { forbidCoreDumps } from './daemon/coreDumps.js';
 import { startDaemon } from './daemon/daemon.js';
-import { shutOutDriver } from './daemon/environment.js';
+import { type Environment, shutOutDriver } from './daemon/environment.js';
 import { EXIT_CODES, exitCodeOf } from './daemon/exitCodes.js';
 import { watchForHangs } from './daemon/hangWatch.js';
 import {
@@ -31,7 +31,8 @@ usage: escrowd --config FILE [--log-level ${LOG_LEVELS.join('|')}]
        escrowd --config FILE --check [--json]
        escrowd --help | --version
 
-Runs in the foreground until SIGTERM or SIGINT, then finishes what is under way and stops.
+Runs in the foreground until SIGTERM or SIGINT, then finishes what is under way and stops. On SIGHUP it
+reads the configuration and its files again: certificate, limits, witnesses, notifications, log level.
 The token must have been prepared by scripts/ceremony. The database is a private PostgreSQL in the
 configured directory, or the server that DATABASE_URL names.
 
@@ -105,7 +106,7 @@ async function main(argv: readonly string[]): Promise<number> {
   process.on('SIGUSR1', () => undefined);
   try {
     forbidCoreDumps();
-    const config = readConfig(order.configFile, { ...process.env, ...NATIVE_DRIVER });
+    const config = readConfig(order.configFile, environmentNow());
     log.level = order.logLevel ?? config.logLevel ?? 'info';
     const ignored = shutOutDriver(process.env);
     if (ignored.length > 0)
@@ -132,7 +133,7 @@ function watch({ token }: Config): void {
 /** Prints what a start would find. */
 async function check(configFile: string, form: 'text' | 'json'): Promise<number> {
   forbidCoreDumps();
-  const environment = { ...process.env, ...NATIVE_DRIVER };
+  const environment = environmentNow();
   shutOutDriver(process.env);
   const begin = watch;
   const findings = await checkStart({ configFile, environment, packageDirectory: PACKAGE, begin });
@@ -143,6 +144,7 @@ async function check(configFile: string, form: 'text' | 'json'): Promise<number>
 /** Starts the daemon, and stops it again when it is told to, or can go on no more; also while it starts. */
 async function run(order: Order, config: Config, log: OperatorLog): Promise<number> {
   const stopping = stopSignal();
+  const reloading = reloadSignal();
   const stop = new AbortController();
   const starting = startDaemon({
     config,
@@ -161,6 +163,12 @@ async function run(order: Order, config: Config, log: OperatorLog): Promise<numb
     log.info('stopped');
     return EXIT_CODES.clean.code;
   }
+  reloading.serve(() => {
+    const read = (): Config => readConfig(order.configFile, environmentNow());
+    void first.reload(read).then((taken) => {
+      if (taken !== undefined) log.level = order.logLevel ?? taken.logLevel ?? 'info';
+    });
+  });
   const why = await Promise.race([stopping, first.failed]);
   if (typeof why === 'string') {
     log.info('stopping', { signal: why });
@@ -186,11 +194,33 @@ async function endOf(starting: Promise<void>): Promise<void> {
 /** Resolves with the name of the first signal that asks to stop. */
 function stopSignal(): Promise<string> {
   return new Promise((resolveSignal) => {
-    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    for (const name of ['SIGTERM', 'SIGINT'] as const)
       process.on(name, () => {
         resolveSignal(name);
       });
   });
+}
+
+/** Takes SIGHUP from now on; one that comes before there is anything to reload is heeded then. */
+function reloadSignal(): { serve(reload: () => void): void } {
+  let isDue = false;
+  let reload = (): void => {
+    isDue = true;
+  };
+  process.on('SIGHUP', () => {
+    reload();
+  });
+  return {
+    serve: (given) => {
+      reload = given;
+      if (isDue) given();
+    },
+  };
+}
+
+/** The variables of this process, and what was taken away of them before anything else. */
+function environmentNow(): Environment {
+  return { ...process.env, ...NATIVE_DRIVER };
 }
 
 // A sudden end is safe (the log says what was under way), but a clean one also waits for the log to be written out.

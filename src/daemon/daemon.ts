@@ -24,13 +24,20 @@ import { type Health, type ManagementListener, listenForManagement } from '../ht
 import { parsePolicy } from '../http/policyDocument.js';
 import { type Limits, createServer } from '../http/server.js';
 import { identityVerifier, statementVerifier } from '../http/caller/statements.js';
-import { openNotifications, readSinkFiles } from './startNotifications.js';
+import {
+  type Notifications,
+  openNotifications,
+  readSinkFiles,
+  type SinkFiles,
+} from './startNotifications.js';
 import { reasonsOf } from './operatorLog.js';
 import { LogDamaged } from '../postgres/faults.js';
 import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
 import { openProvenToken } from './startToken.js';
-import { startWitnessing } from '../cosigning/witnessing.js';
+import { datedCertificates, watchCertificates } from './certificates.js';
+import { LiveNotifications, LiveWitnessing } from './reload/liveParts.js';
+import { reloading } from './reload/reloading.js';
 import type { DaemonParts } from './parts.js';
 import { randomPool } from '../system/randomPool.js';
 import { systemClock } from './clock.js';
@@ -47,6 +54,8 @@ export interface Daemon {
   readonly management: { readonly host: string; readonly port: number } | undefined;
   /** Resolves with the reason when the daemon can no longer go on and must be stopped; never rejects. */
   readonly failed: Promise<Error>;
+  /** Takes the configuration anew; see {@link reloading}. */
+  readonly reload: (read: () => Config) => Promise<Config | undefined>;
   /** Finishes what is under way, gives back token and database, and resolves when all is closed. Once. */
   stop(): Promise<void>;
 }
@@ -157,12 +166,12 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
       database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
     }
-    const notifications = await openNotifications(
-      config.notifications,
-      sinkFiles,
-      escrow,
-      database.outbox,
-      log,
+    const openSinks = (given: Config, files: SinkFiles): Promise<Notifications> =>
+      openNotifications(given.notifications, files, escrow, database.outbox, log);
+    const notifications = new LiveNotifications(
+      await openSinks(config, sinkFiles),
+      [config.notifications, sinkFiles],
+      config.requests.drainMs,
     );
     const paces = { everyMs: config.housekeepingMs, tokenEveryMs: config.inventoryMs };
     stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, paces));
@@ -174,8 +183,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log,
     });
     stack.push(stopWatchingObjects);
-    const witnessing = startWitnessing({
-      witnesses,
+    const witnessing = new LiveWitnessing(witnesses, {
       log: database.witnessed,
       now: () => clock.now(),
       ...config.witnessing,
@@ -186,8 +194,17 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     stack.push(() => witnessing.stop());
 
+    const certificates = watchCertificates(datedCertificates(config, { tls, witnesses, sinks: sinkFiles }), {
+      now: () => clock.now(),
+      log,
+      alarms,
+    });
+    stack.push(() => {
+      certificates.stop();
+      return Promise.resolve();
+    });
     const watch = await watchHealth(
-      { token, database, witnessing, notifications, alarms, unenforced },
+      { token, database, witnessing, notifications, alarms, certificates, unenforced },
       { everyMs: config.token.probeMs, staleMs: 2 * config.database.waitMs, log },
     );
     stack.push(() => watch.stop());
@@ -220,15 +237,29 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       isStopping = true;
       return Promise.resolve();
     });
-    const stopNotifying = notifications.start();
-    stack.push(() => stopNotifying(config.requests.drainMs));
+    notifications.start();
+    stack.push(() => notifications.stop());
+    const reload = reloading({
+      ...{
+        config,
+        configFile: parts.configFile,
+        tls,
+        server,
+        limitsOf,
+        witnessing,
+        notifications,
+        certificates,
+        log,
+      },
+      openNotifications: openSinks,
+    });
     log.info('serving', {
       url: `https://${authorityOf({ host, port })}`,
       ...(management === undefined ? {} : { management: `http://${authorityOf(management)}` }),
       origin: config.origin,
       logKey: signer.vkey,
     });
-    return { host, port, management, failed, stop: unwind };
+    return { host, port, management, failed, reload, stop: unwind };
   } catch (error) {
     if (error instanceof LogDamaged)
       log.error('the log is damaged: nothing is built on it', {

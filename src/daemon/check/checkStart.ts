@@ -1,9 +1,10 @@
+import { datedCertificates, datedFault } from '../certificates.js';
 import { systemClock } from '../clock.js';
 import { type Config, ConfigError, readConfig } from '../config.js';
 import type { Environment } from '../environment.js';
 import { exposedFiles } from '../exposedFiles.js';
 import { readAdministrators, readWitnesses } from '../readFiles.js';
-import { readSinkFiles } from '../startNotifications.js';
+import { readSinkFiles, type SinkFiles } from '../startNotifications.js';
 import { authorityOf } from '../start/addresses.js';
 import { tryAddresses } from '../start/freeAddresses.js';
 import { readTlsPair, type TlsPair, tlsWarnings } from '../start/tlsPair.js';
@@ -57,17 +58,26 @@ export async function checkStart({
   const sinks = await findings.attempt({ code: 'file', where: 'notifications' }, () =>
     readSinkFiles(config.notifications),
   );
+  if (tls !== undefined)
+    for (const each of datedCertificates(config, {
+      tls,
+      witnesses: witnesses ?? [],
+      sinks: sinks ?? NO_SINKS,
+    })) {
+      const fault = datedFault(each, now());
+      if (fault === undefined) continue;
+      const { where, what, do: remedy } = fault;
+      findings.add('warning', { code: 'tls-expiry', where, what, do: remedy });
+    }
   await checkAddresses(config, tls, findings);
   const database = await checkDatabase(config, packageDirectory, now, findings);
   const token = await checkToken(config, configFile, packageDirectory, findings);
   if (token !== undefined && database !== undefined) await checkLogOf(database, token, config, findings);
-  await checkPeers(
-    config,
-    { witnesses: witnesses ?? [], sinks: sinks ?? { webhooks: [], smtp: undefined } },
-    findings,
-  );
+  await checkPeers(config, { witnesses: witnesses ?? [], sinks: sinks ?? NO_SINKS }, findings);
   return findings;
 }
+
+const NO_SINKS: SinkFiles = { webhooks: [], smtp: undefined };
 
 async function checkAddresses(config: Config, tls: TlsPair | undefined, findings: Findings): Promise<void> {
   const about = { code: 'address', where: 'listen' } as const;

@@ -92,7 +92,7 @@ function softHsmConf(text: string): Changes {
 const token =
   (members: object | (() => object)): Changes =>
   (config) => {
-    const changed: object = members instanceof Function ? (members() as object) : members;
+    const changed: object = members instanceof Function ? members() : members;
     config['token'] = { ...config['token'], ...changed };
   };
 const tls =
@@ -791,6 +791,19 @@ test('witnesses and sinks that are not reached are warnings', async () => {
     'sink notifications.file: /nonexistent/notices.ndjson',
   ]);
   expect(found.exitCode).toBe(0);
+});
+
+test('a certificate that ends soon, or has, is a warning', async () => {
+  const after = (days: number) => (): Date => new Date(Date.now() + days * 86_400_000);
+  const soon = await check(configured(), {}, after(390));
+  const over = await check(configured(), {}, after(401));
+  const [first, second] = [soon, over].map(({ list }) =>
+    list.filter(({ severity }) => severity === 'warning'),
+  );
+  const where = 'tls.certificate';
+  expect(first).toMatchObject([matching({ code: 'tls-expiry', where, what: /expires in 9 days/ })]);
+  expect(second).toMatchObject([matching({ code: 'tls-expiry', where, what: /has expired/, do: /SIGHUP/ })]);
+  expect([soon.exitCode, over.exitCode]).toEqual([0, 0]);
 });
 
 test('the PIN is tried once, and nothing is made: no database is started, no file or object made', async () => {
