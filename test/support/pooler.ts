@@ -21,7 +21,11 @@ const KEY_DATA = Buffer.from([0x4b, 0, 0, 0, 12, 0x7f, 0, 0, 1, 0, 0, 0, 1]);
  * transaction is open; in session mode each client has one of its own. What a session begins with is not passed on. Only for
  * clients that wait for each answer.
  */
-export async function startPooler(to: ConnectionSettings, mode: 'transaction' | 'session'): Promise<Pooler> {
+export async function startPooler(
+  to: ConnectionSettings,
+  mode: 'transaction' | 'session',
+  port = 0,
+): Promise<Pooler> {
   const upstreams: Client[] = [];
   const sockets = new Set<Socket>();
   const backend = async (): Promise<Socket> => {
@@ -61,7 +65,7 @@ export async function startPooler(to: ConnectionSettings, mode: 'transaction' | 
       });
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
     close: async () => {
