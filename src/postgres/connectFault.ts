@@ -35,7 +35,7 @@ export function faultIn(error: unknown): Error {
           return refused(
             'pooler',
             `a pooler stands between escrowd and the database, and refuses how sessions begin (${message})`,
-            'connect to the server itself; or set pool_mode = session, and ignore_startup_parameters as its documentation says',
+            'connect to the server itself, or set the pooler up as docs/operations.md says ("A pooler")',
           );
         break;
       default:
