@@ -10,7 +10,7 @@ import { jsonOf, textOf } from './daemon/check/report.js';
 import { type Config, readConfig } from './daemon/config.js';
 import { forbidCoreDumps } from './daemon/coreDumps.js';
 import { startDaemon } from './daemon/daemon.js';
-import { type Environment, shutOutDriver } from './daemon/environment.js';
+import { type Environment, shutOutDriver } from './daemon/start/environment.js';
 import { EXIT_CODES, exitCodeOf } from './daemon/exitCodes.js';
 import { watchForHangs } from './daemon/hangWatch.js';
 import {

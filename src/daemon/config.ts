@@ -9,8 +9,8 @@ import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/rules/policySign
 import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from '../log/note/cosignature.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { decodeText } from '../log/entry/plainText.js';
-import { databaseFaults, databaseUrlsOf, type Environment } from './environment.js';
-import { type Fault, inWords } from './fault.js';
+import { databaseFaults, databaseUrlsOf, type Environment } from './start/environment.js';
+import { type Fault, inWords } from './start/fault.js';
 import { codeOf, messageOf } from '../system/errors.js';
 import { notificationsSchema, withPaths } from './notificationsConfig.js';
 import { LOG_LEVELS } from './operatorLog.js';

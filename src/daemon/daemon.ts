@@ -17,7 +17,7 @@ import { OwnerChains } from '../escrow/logged/ownerChains.js';
 import { recordLoss } from '../escrow/acts/recordLoss.js';
 import { watchObjects } from './foreignObjects.js';
 import { refuseExposedFiles } from './exposedFiles.js';
-import { inWords } from './fault.js';
+import { inWords } from './start/fault.js';
 import { AlarmBook, watchHealth } from './health.js';
 import { keepHouseRegularly } from './housekeeping.js';
 import { type Health, type ManagementListener, listenForManagement } from '../http/management.js';
@@ -35,7 +35,7 @@ import { LogDamaged } from '../postgres/faults.js';
 import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
 import { openProvenToken } from './startToken.js';
-import { datedCertificates, watchCertificates } from './certificates.js';
+import { datedCertificates, watchCertificates } from './reload/certificates.js';
 import { LiveNotifications, LiveWitnessing } from './reload/liveParts.js';
 import { reloading } from './reload/reloading.js';
 import type { DaemonParts } from './parts.js';
@@ -239,7 +239,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     notifications.start();
     stack.push(() => notifications.stop());
-    const reload = reloading({
+    const { reload, end } = reloading({
       ...{
         config,
         configFile: parts.configFile,
@@ -253,6 +253,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       },
       openNotifications: openSinks,
     });
+    stack.push(end);
     log.info('serving', {
       url: `https://${authorityOf({ host, port })}`,
       ...(management === undefined ? {} : { management: `http://${authorityOf(management)}` }),

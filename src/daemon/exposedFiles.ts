@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 import { type Config, ConfigError } from './config.js';
-import type { Fault } from './fault.js';
+import type { Fault } from './start/fault.js';
 
 /** Group and others may write; others may; others may read. */
 const WRITABLE = 0o022;

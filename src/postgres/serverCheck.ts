@@ -47,6 +47,8 @@ export async function lookAtServer(connection: Connection, use: Use): Promise<Se
       ...clientConfig(connection, 'escrowd check', use.connectMs),
       // as those that work have it: a pooler refuses some of these
       statement_timeout: use.connectMs,
+      // what is not answered is not waited for
+      query_timeout: use.connectMs,
       lock_timeout: use.connectMs,
       idle_in_transaction_session_timeout: use.connectMs,
     });

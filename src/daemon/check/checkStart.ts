@@ -1,7 +1,7 @@
-import { datedCertificates, datedFault } from '../certificates.js';
+import { datedCertificates, datedFault } from '../reload/certificates.js';
 import { systemClock } from '../clock.js';
 import { type Config, ConfigError, readConfig } from '../config.js';
-import type { Environment } from '../environment.js';
+import type { Environment } from '../start/environment.js';
 import { exposedFiles } from '../exposedFiles.js';
 import { readAdministrators, readWitnesses } from '../readFiles.js';
 import { readSinkFiles, type SinkFiles } from '../startNotifications.js';

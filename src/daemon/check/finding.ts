@@ -1,7 +1,7 @@
 import { messageOf } from '../../system/errors.js';
 import { ConfigError } from '../config.js';
 import { exitCodeOf } from '../exitCodes.js';
-import type { Fault } from '../fault.js';
+import type { Fault } from '../start/fault.js';
 import { DatabaseAway, DatabaseRefused, LogDamaged, UnsafeDatabase } from '../../postgres/faults.js';
 import { SchemaMissing, SchemaNewer } from '../../postgres/schema/migrate.js';
 import { ClusterError } from '../../privatePostgres/errors.js';

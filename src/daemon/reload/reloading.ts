@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 
-import { type CertificateWatch, datedCertificates } from '../certificates.js';
+import { type CertificateWatch, datedCertificates } from './certificates.js';
 import { type Config, ConfigError } from '../config.js';
 import { exposedFiles } from '../exposedFiles.js';
-import { inWords } from '../fault.js';
+import { inWords } from '../start/fault.js';
 import { type OperatorLog, reasonsOf } from '../operatorLog.js';
 import { readWitnesses } from '../readFiles.js';
 import { type Notifications, readSinkFiles, type SinkFiles } from '../startNotifications.js';
@@ -27,19 +27,27 @@ export interface ReloadableParts {
   readonly log: OperatorLog;
 }
 
+/** How a daemon is reloaded. */
+export interface Reloading {
+  /** Takes what the configuration is now; resolves with it, or undefined when nothing was changed. Never rejects. */
+  readonly reload: (read: () => Config) => Promise<Config | undefined>;
+  /** Lets what is under way end, and takes nothing from then on. */
+  readonly end: () => Promise<void>;
+}
+
 /**
  * Takes a configuration while the daemon works: certificate and key, limits, witnesses and sinks. Everything is read and
  * checked first; when any of it cannot be used, nothing is changed, and the operator's log says why. Connections and requests that
- * there are go on. What only a start takes is named. One at a time. Never rejects.
- *
- * @returns how to: given a function that reads the configuration, resolves with it; undefined when nothing was changed
+ * there are go on. What only a start takes is named. One at a time.
  */
-export function reloading(parts: ReloadableParts): (read: () => Config) => Promise<Config | undefined> {
+export function reloading(parts: ReloadableParts): Reloading {
+  let isOver = false;
   let turn: Promise<unknown> = Promise.resolve();
   let shown: Pick<TlsPair, 'cert' | 'key'> = parts.tls;
   let limits = parts.limitsOf(parts.config);
   const once = async (read: () => Config): Promise<Config | undefined> => {
     const { log } = parts;
+    if (isOver) return undefined;
     try {
       const config = read();
       const exposed = exposedFiles(config, parts.configFile);
@@ -73,9 +81,15 @@ export function reloading(parts: ReloadableParts): (read: () => Config) => Promi
       return undefined;
     }
   };
-  return (read) => {
-    const next = turn.then(() => once(read));
-    turn = next;
-    return next;
+  return {
+    reload: (read) => {
+      const next = turn.then(() => once(read));
+      turn = next;
+      return next;
+    },
+    end: async () => {
+      isOver = true;
+      await turn;
+    },
   };
 }

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 
 import { codeOf, messageOf } from '../../system/errors.js';
 import { type Config, ConfigError } from '../config.js';
-import type { Fault } from '../fault.js';
+import type { Fault } from './fault.js';
 
 /** Where the daemon listens, by the member of the configuration that says so. */
 export interface ListenAddress {
@@ -67,6 +67,10 @@ export async function requireFree(address: ListenAddress): Promise<void> {
 export function refusedAddress(address: ListenAddress, cause: unknown): AddressRefused {
   const { member, host, port } = address;
   const code = codeOf(cause) ?? '';
+  const noAddress = {
+    what: 'this name leads to no address',
+    do: `name an address of this machine in ${member}.host`,
+  };
   const why: Readonly<Record<string, Omit<Fault, 'where'>>> = {
     EADDRINUSE: {
       what: 'another program listens there',
@@ -80,10 +84,8 @@ export function refusedAddress(address: ListenAddress, cause: unknown): AddressR
       what: 'the user of the daemon may not listen there',
       do: `name a ${member}.port of 1024 or more, or give the service CAP_NET_BIND_SERVICE`,
     },
-    ENOTFOUND: {
-      what: 'this name leads to no address',
-      do: `name an address of this machine in ${member}.host`,
-    },
+    ENOTFOUND: noAddress,
+    EAI_AGAIN: noAddress,
   };
   const fault = why[code] ?? { what: messageOf(cause), do: `name another address in ${member}` };
   const where = `${member}: ${authorityOf({ host, port })}`;

@@ -5,7 +5,7 @@ import { createSecureContext } from 'node:tls';
 import { decodeText } from '../../log/entry/plainText.js';
 import { codeOf, messageOf } from '../../system/errors.js';
 import { type Config, ConfigError, unreadable } from '../config.js';
-import type { Fault } from '../fault.js';
+import type { Fault } from './fault.js';
 
 /** Certificates and key of the server, in PEM, and the certificates as they were read. */
 export interface TlsPair {

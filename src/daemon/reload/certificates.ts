@@ -1,12 +1,12 @@
 import type { X509Certificate } from 'node:crypto';
 
-import type { Config } from './config.js';
-import type { Fault } from './fault.js';
-import type { AlarmBook } from './health.js';
-import type { OperatorLog } from './operatorLog.js';
-import type { SinkFiles } from './startNotifications.js';
-import { certificatesIn, type TlsPair } from './start/tlsPair.js';
-import type { WitnessAt } from '../cosigning/submission.js';
+import type { Config } from '../config.js';
+import type { Fault } from '../start/fault.js';
+import type { AlarmBook } from '../health.js';
+import type { OperatorLog } from '../operatorLog.js';
+import type { SinkFiles } from '../startNotifications.js';
+import { certificatesIn, type TlsPair } from '../start/tlsPair.js';
+import type { WitnessAt } from '../../cosigning/submission.js';
 
 /** A certificate that the daemon stands on, and the days between which it is believed. */
 export interface DatedCertificate {

@@ -1,6 +1,10 @@
-import { datedFault, type DatedCertificate, watchCertificates } from '../../src/daemon/certificates.js';
-import { AlarmBook } from '../../src/daemon/health.js';
-import { keptLog } from '../support/operatorLines.js';
+import {
+  datedFault,
+  type DatedCertificate,
+  watchCertificates,
+} from '../../../src/daemon/reload/certificates.js';
+import { AlarmBook } from '../../../src/daemon/health.js';
+import { keptLog } from '../../support/operatorLines.js';
 
 const from = new Date('2026-01-01T00:00:00Z');
 const until = new Date('2026-06-01T00:00:00Z');

@@ -4,20 +4,20 @@ import { join } from 'node:path';
 
 import { parse, stringify } from 'yaml';
 
-import { EXIT_CODES } from '../../src/daemon/exitCodes.js';
-import { reachDatabase } from '../../src/daemon/start/reachDatabase.js';
-import { freePort } from '../support/freePort.js';
-import { LIMITS_MS } from '../support/limits.js';
-import { startPooler } from '../support/pooler.js';
-import { startTestServer } from '../support/postgres.js';
-import { programOf } from '../support/runTs.js';
-import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
-import { makeSystem, type System } from '../support/system.js';
-import { until } from '../support/waiting.js';
+import { EXIT_CODES } from '../../../src/daemon/exitCodes.js';
+import { reachDatabase } from '../../../src/daemon/start/reachDatabase.js';
+import { freePort } from '../../support/freePort.js';
+import { LIMITS_MS } from '../../support/limits.js';
+import { startPooler } from '../../support/pooler.js';
+import { startTestServer } from '../../support/postgres.js';
+import { programOf } from '../../support/runTs.js';
+import { SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
+import { makeSystem, type System } from '../../support/system.js';
+import { until } from '../../support/waiting.js';
 
 jest.setTimeout(LIMITS_MS.system);
 
-const MAIN = join(__dirname, '..', '..', 'src', 'main.ts');
+const MAIN = join(__dirname, '..', '..', '..', 'src', 'main.ts');
 
 let system: System;
 let written = 0;

@@ -1,4 +1,4 @@
-import { whyNoDatabaseUrl } from '../postgres/databaseUrl.js';
+import { whyNoDatabaseUrl } from '../../postgres/databaseUrl.js';
 import type { Fault } from './fault.js';
 
 /** Variables by name, as a process is given them. */

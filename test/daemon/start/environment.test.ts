@@ -1,4 +1,4 @@
-import { databaseFaults, databaseUrlsOf, shutOutDriver } from '../../src/daemon/environment.js';
+import { databaseFaults, databaseUrlsOf, shutOutDriver } from '../../../src/daemon/start/environment.js';
 
 const URL = 'postgresql://escrowd@database.example.com/escrowd';
 
