@@ -18,12 +18,14 @@ import { checkStart } from '../../../src/daemon/check/checkStart.js';
 import type { FindingCode } from '../../../src/daemon/check/finding.js';
 import type { Findings } from '../../../src/daemon/check/findings.js';
 import { jsonOf, textOf } from '../../../src/daemon/check/report.js';
+import { reachDatabase } from '../../../src/daemon/start/reachDatabase.js';
 import { EXIT_CODES, exitCodeOf } from '../../../src/daemon/exitCodes.js';
 import { migrate } from '../../../src/postgres/schema/migrate.js';
 import { findModule } from '../../../src/token/cryptoki/module.js';
 import { testWitness } from '../../log/witnessKeys.js';
 import { freePort } from '../../support/freePort.js';
 import { MIGRATE_MS } from '../../support/freshCluster.js';
+import { until } from '../../support/waiting.js';
 import { LIMITS_MS } from '../../support/limits.js';
 import { type Pooler, startPooler } from '../../support/pooler.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
@@ -732,6 +734,34 @@ describe('of a database that is named by URL', () => {
     );
     expect(ahead.exitCode).toBe(0);
   });
+});
+
+test('a database that comes while it is waited for is taken, and one that refuses is not waited for', async () => {
+  const port = await freePort();
+  const { user, password, database } = server.daemon;
+  const daemon = `postgresql://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
+  const told: string[] = [];
+  const bounds = {
+    connectMs: 5_000,
+    startMs: 60_000,
+    stop: undefined,
+    tell: (line: string) => told.push(line),
+  };
+  const reached = reachDatabase({ daemon }, bounds);
+  await until(() => told.length > 0);
+  expect(told).toEqual([expect.stringMatching(/does not answer .*ECONNREFUSED.* tried for 60000 ms/)]);
+  const pooler = await startPooler(server.daemon, 'session', port);
+  try {
+    await reached;
+    expect(told.at(-1)).toMatch(/a pooler stands between/);
+    const { host } = server.daemon;
+    const wrong = `postgresql://${user}:wrong@/${database}?host=${encodeURIComponent(host)}`;
+    const began = performance.now();
+    await expect(reachDatabase({ daemon: wrong }, bounds)).rejects.toMatchObject({ reason: 'credentials' });
+    expect(performance.now() - began).toBeLessThan(bounds.startMs);
+  } finally {
+    await pooler.close();
+  }
 });
 
 /** A row whose regular expressions are to be matched. */

@@ -7,13 +7,14 @@ import { TLSSocket } from 'node:tls';
 import { parse, stringify } from 'yaml';
 
 import { readManagement } from '../../../src/client/management.js';
+import { checkStart } from '../../../src/daemon/check/checkStart.js';
 import { EXIT_CODES } from '../../../src/daemon/exitCodes.js';
 import { testWitness } from '../../log/witnessKeys.js';
 import { freePort } from '../../support/freePort.js';
 import { LIMITS_MS } from '../../support/limits.js';
 import { runTs } from '../../support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
-import { makeCertificate, makeSystem, type System } from '../../support/system.js';
+import { makeCertificate, makeSystem, startDaemonAt, type System } from '../../support/system.js';
 import { until } from '../../support/waiting.js';
 
 jest.setTimeout(LIMITS_MS.system);
@@ -103,6 +104,25 @@ afterAll(async () => {
   child.kill('SIGTERM');
   expect(await ended).toBe(EXIT_CODES.clean.code);
   await system.remove();
+});
+
+test('while it serves a check finds its addresses taken by itself, and says when it shows another certificate', async () => {
+  const check = (): ReturnType<typeof checkStart> =>
+    checkStart({
+      configFile: system.configFile,
+      environment: { PATH: process.env['PATH'] },
+      packageDirectory: process.cwd(),
+    });
+  const found = await check();
+  expect(found.list).toMatchObject([{ code: 'daemon-runs', severity: 'note' }]);
+  expect(found.exitCode).toBe(0);
+  install(at('two'));
+  const renewed = await check();
+  install(at('one'));
+  expect(renewed.list).toMatchObject([{ code: 'daemon-runs' }, { code: 'tls', severity: 'warning' }]);
+  await expect(startDaemonAt(system.configFile, { now: () => new Date() })).rejects.toMatchObject({
+    name: 'AlreadyServing',
+  });
 });
 
 test('under load no request fails, and who connects from then on is shown the new certificate', async () => {

@@ -5,11 +5,8 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 
 import { EXIT_CODES } from '../../../src/daemon/exitCodes.js';
-import { reachDatabase } from '../../../src/daemon/start/reachDatabase.js';
 import { freePort } from '../../support/freePort.js';
 import { LIMITS_MS } from '../../support/limits.js';
-import { startPooler } from '../../support/pooler.js';
-import { startTestServer } from '../../support/postgres.js';
 import { programOf } from '../../support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
 import { makeSystem, type System } from '../../support/system.js';
@@ -134,34 +131,4 @@ test('SIGTERM ends a start that tries its token: what it started is stopped; the
   expect(out).not.toContain('the token has proved itself');
   const data = join(system.directory, 'postgres', 'data');
   expect(['PG_VERSION', 'postmaster.pid'].map((name) => existsSync(join(data, name)))).toEqual([true, false]);
-});
-
-test('a database that comes while it is waited for is taken, and one that refuses is not waited for', async () => {
-  const server = await startTestServer();
-  const port = await freePort();
-  const { user, password, database } = server.daemon;
-  const daemon = `postgresql://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
-  const told: string[] = [];
-  const bounds = {
-    connectMs: 5_000,
-    startMs: 60_000,
-    stop: undefined,
-    tell: (line: string) => told.push(line),
-  };
-  const reached = reachDatabase({ daemon }, bounds);
-  await until(() => told.length > 0);
-  expect(told).toEqual([expect.stringMatching(/does not answer .*ECONNREFUSED.* tried for 60000 ms/)]);
-  const pooler = await startPooler(server.daemon, 'session', port);
-  try {
-    await reached;
-    expect(told.at(-1)).toMatch(/a pooler stands between/);
-    const { host } = server.daemon;
-    const wrong = `postgresql://${user}:wrong@/${database}?host=${encodeURIComponent(host)}`;
-    const began = performance.now();
-    await expect(reachDatabase({ daemon: wrong }, bounds)).rejects.toMatchObject({ reason: 'credentials' });
-    expect(performance.now() - began).toBeLessThan(bounds.startMs);
-  } finally {
-    await pooler.close();
-    await server.stop();
-  }
 });
