@@ -80,7 +80,11 @@ export async function drill(
           allowSpy: false,
           environment: { SOFTHSM2_CONF: join(directory, SOFTHSM_CONFIGURATION) },
         },
-        database: { directory: join(directory, CLUSTER), waitMs: config.database.waitMs },
+        database: {
+          directory: join(directory, CLUSTER),
+          waitMs: config.database.waitMs,
+          startMs: config.database.startMs,
+        },
         witnesses: [],
         notifications: { allowHosts: [], pollMs: config.notifications.pollMs, webhooks: [] },
       },

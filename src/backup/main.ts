@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { NATIVE_DRIVER } from '../system/nativeDriver.js';
+
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -20,7 +22,7 @@ import { BackupError } from './faults.js';
 import { removeAll, restoreBackup, type RestoreOrder, type Restored } from './restore.js';
 
 const packageDirectory = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const environment = process.env;
+const environment = { ...process.env, ...NATIVE_DRIVER };
 /** Set by a signal. */
 let endedWith: number | undefined;
 

@@ -9,11 +9,22 @@ import { MAX_POLICY_SIGNATURES, POLICY_QUORUM } from '../escrow/rules/policySign
 import { maximumWitnesses, parseWitnessKey, parseWitnessKeys } from '../log/note/cosignature.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { decodeText } from '../log/entry/plainText.js';
+import { databaseFaults, databaseUrlsOf, type Environment } from './start/environment.js';
+import { type Fault, inWords } from './start/fault.js';
+import { codeOf, messageOf } from '../system/errors.js';
 import { notificationsSchema, withPaths } from './notificationsConfig.js';
+import { LOG_LEVELS } from './operatorLog.js';
 
-/** The configuration cannot be used; `message` is a sentence for the operator. */
+/** The configuration, or what it names, cannot be used; `message` is a sentence for the operator, `faults` the same in parts. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
+  /** Empty when there is only the sentence. */
+  readonly faults: readonly Fault[];
+
+  constructor(fault: string | readonly Fault[], options?: ErrorOptions) {
+    super(typeof fault === 'string' ? fault : fault.map(inWords).join('. '), options);
+    this.faults = typeof fault === 'string' ? [] : fault;
+  }
 }
 
 const path = z.string().min(1).max(1024);
@@ -75,8 +86,10 @@ const schema = z.strictObject({
       binaries: path.optional(),
       runAs: z.string().optional(),
       waitMs: milliseconds.default(10_000),
+      startMs: milliseconds.default(60_000),
     })
     .prefault({}),
+  logLevel: z.enum(LOG_LEVELS).optional(),
   requests: z
     .strictObject({
       contentionMs: milliseconds.default(5_000),
@@ -152,17 +165,21 @@ export type Config = z.output<typeof schema> & {
  *
  * @throws ConfigError naming the file and the member at fault.
  */
-export function readConfig(file: string, environment: Readonly<Record<string, string | undefined>>): Config {
+export function readConfig(file: string, environment: Environment): Config {
   const parsed = schema.safeParse(readYaml(file));
   if (!parsed.success) {
-    const faults = parsed.error.issues.map(({ path: at, message }) =>
-      [at.join('.'), message].filter(Boolean).join(': '),
-    );
-    throw new ConfigError(`${file}: ${faults.join('; ')}`);
+    throw new ConfigError([
+      ...parsed.error.issues.map(({ path: at, message }) => ({
+        where: [file, at.join('.')].filter(Boolean).join(': '),
+        what: message,
+        do: 'correct it: docs/operations.md has each member',
+      })),
+      ...databaseFaults(environment),
+    ]);
   }
   const config = parsed.data;
-  refuseSpy(file, config.token, environment);
-  refuseUncheckedTls(environment);
+  const faults = [...spyFaults(file, config.token, environment), ...databaseFaults(environment)];
+  if (faults.length > 0) throw new ConfigError(faults);
   const at = (relative: string): string => resolve(dirname(resolve(file)), relative);
   return {
     ...config,
@@ -185,8 +202,7 @@ export function readConfig(file: string, environment: Readonly<Record<string, st
     },
     witnesses: witnessesOf(file, config.witnesses, at),
     notifications: withPaths(config.notifications, at),
-    databaseUrl: environment['DATABASE_URL'],
-    databaseOwnerUrl: environment['DATABASE_OWNER_URL'],
+    ...databaseUrlsOf(environment),
     searchPath: environment['PATH'],
   };
 }
@@ -207,41 +223,22 @@ function witnessesOf<W extends { readonly key: { readonly vkey: string }; readon
 }
 
 /** pkcs11-spy writes the PIN down; its variables have no place where a daemon runs, whatever module is configured. */
-function refuseSpy(
+function spyFaults(
   file: string,
   token: { readonly environment: Readonly<Record<string, string>>; readonly allowSpy: boolean },
-  environment: Readonly<Record<string, string | undefined>>,
-): void {
+  environment: Environment,
+): readonly Fault[] {
   const where = [
     ...(token.environment['PKCS11SPY'] === undefined ? [] : [`${file}: token.environment`]),
     ...(environment['PKCS11SPY'] === undefined ? [] : ['the environment']),
   ];
-  if (where.length === 0 || token.allowSpy) return;
-  throw new ConfigError(
-    `PKCS11SPY is set in ${where.join(' and in ')}: a spy on the token writes the PIN down`,
-  );
-}
-
-/**
- * With this variable every TLS connection that does not say otherwise believes any certificate. The driver of the database is one that
- * does not: what answers there could be anybody, and would be shown the password.
- */
-function refuseUncheckedTls(environment: Readonly<Record<string, string | undefined>>): void {
-  const isRemote =
-    environment['DATABASE_URL'] !== undefined || environment['DATABASE_OWNER_URL'] !== undefined;
-  if (!isRemote || environment['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0') return;
-  throw new ConfigError(
-    'NODE_TLS_REJECT_UNAUTHORIZED=0 is set in the environment: whoever answers for the database of DATABASE_URL would be believed. ' +
-      'Unset it; name the CA of the database in its URL (sslrootcert) or in NODE_EXTRA_CA_CERTS',
-  );
+  if (where.length === 0 || token.allowSpy) return [];
+  const what = 'PKCS11SPY is set: a spy on the token writes the PIN down';
+  return [{ where: where.join(' and '), what, do: 'take it away, and change the PIN if it was ever used' }];
 }
 
 /** The file that `credential:NAME` means: a credential that systemd has loaded for this service. */
-function credentialOf(
-  file: string,
-  pinFile: string,
-  environment: Readonly<Record<string, string | undefined>>,
-): string | undefined {
+function credentialOf(file: string, pinFile: string, environment: Environment): string | undefined {
   const name = /^credential:(.*)$/.exec(pinFile)?.[1];
   if (name === undefined) return undefined;
   // systemd.exec(5): the name of a credential is that of a file in this directory
@@ -279,28 +276,47 @@ export function readSecretFile(
   const isCredential = credentials !== undefined && dirname(resolve(file)) === resolve(credentials);
   try {
     if ((statSync(file).mode & (isCredential ? 0o037 : 0o077)) !== 0) {
-      throw new ConfigError(`${file} can be read by others than its owner; run: chmod 600 ${file}`);
+      throw new ConfigError([
+        { where: file, what: 'it can be read by others than its owner', do: `run: chmod 600 ${file}` },
+      ]);
     }
     bytes = readFileSync(file);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    throw new ConfigError(`${file} cannot be read`, { cause: error });
+    throw unreadable(file, error);
   }
   let end = bytes.length;
   while (end > 0 && (bytes[end - 1] === 0x0a || bytes[end - 1] === 0x0d)) end -= 1;
-  if (end === 0) throw new ConfigError(`${file} is empty`);
+  if (end === 0)
+    throw new ConfigError([{ where: file, what: 'it is empty', do: 'write the secret into it, one line' }]);
   return bytes.subarray(0, end);
 }
 
+/** What is thrown for a file that is not there, or that may not be read. */
+export function unreadable(file: string, cause: unknown): ConfigError {
+  const why: Readonly<Record<string, Omit<Fault, 'where'>>> = {
+    ENOENT: { what: 'it is not there', do: 'put it there, or name another file in the configuration' },
+    EACCES: {
+      what: 'the user of the daemon may not read it',
+      do: 'let that user read it, and its directory',
+    },
+    EISDIR: { what: 'it is a directory', do: 'name a file' },
+  };
+  const fault = why[codeOf(cause) ?? ''] ?? { what: messageOf(cause), do: 'see what has become of it' };
+  return new ConfigError([{ where: file, ...fault, what: `it cannot be read: ${fault.what}` }], { cause });
+}
+
 function readYaml(file: string): unknown {
+  let bytes: Buffer;
   try {
-    return parseYaml(decodeText(readFileSync(file), file));
+    bytes = readFileSync(file);
   } catch (error) {
-    throw new ConfigError(
-      `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-      },
-    );
+    throw unreadable(file, error);
+  }
+  try {
+    return parseYaml(decodeText(bytes, file));
+  } catch (error) {
+    const what = `it cannot be read as YAML: ${messageOf(error)}`;
+    throw new ConfigError([{ where: file, what, do: 'correct the file' }], { cause: error });
   }
 }

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { createPublicKey } from 'node:crypto';
 
 import { accessLog } from './accessLog.js';
-import { type Config, ConfigError } from './config.js';
+import type { Config } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { sha256Hex } from '../escrow/records/digests.js';
 import { Directory } from '../escrow/directory.js';
@@ -18,6 +18,7 @@ import { OwnerChains } from '../escrow/logged/ownerChains.js';
 import { recordLoss } from '../escrow/acts/recordLoss.js';
 import { watchObjects } from './foreignObjects.js';
 import { refuseExposedFiles } from './exposedFiles.js';
+import { inWords } from './start/fault.js';
 import { AlarmBook, watchHealth } from './health.js';
 import { keepHouseRegularly } from './housekeeping.js';
 import { knownTo } from './known.js';
@@ -31,20 +32,30 @@ import { metricsOf } from '../metrics/metrics.js';
 import { parsePolicy } from '../http/policyDocument.js';
 import { type Limits, createServer } from '../http/server.js';
 import { identityVerifier, statementVerifier } from '../http/caller/statements.js';
-import { openNotifications } from './startNotifications.js';
+import {
+  type Notifications,
+  openNotifications,
+  readSinkFiles,
+  type SinkFiles,
+} from './startNotifications.js';
 import { reasonsOf } from './operatorLog.js';
 import { LogDamaged } from '../postgres/faults.js';
 import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
 import { RepeatedLines } from './repeatedLines.js';
 import { openProvenToken } from './startToken.js';
-import { startWitnessing } from '../cosigning/witnessing.js';
+import { datedCertificates, watchCertificates } from './reload/certificates.js';
+import { LiveNotifications, LiveWitnessing } from './reload/liveParts.js';
+import { reloading } from './reload/reloading.js';
 import type { DaemonParts } from './parts.js';
 import { randomPool } from '../system/randomPool.js';
 import { systemClock } from './clock.js';
-import { startDatabase } from './startDatabase.js';
+import { findDatabase, startDatabase } from './startDatabase.js';
+import { authorityOf, refusedAddress } from './start/addresses.js';
+import { requireAddresses } from './start/freeAddresses.js';
+import { readTlsPair, tlsWarnings } from './start/tlsPair.js';
 import { packageVersion } from '../version.js';
-import { readAdministrators, readTls, readWitnesses } from './readFiles.js';
+import { readAdministrators, readWitnesses } from './readFiles.js';
 
 export interface Daemon {
   readonly host: string;
@@ -53,16 +64,19 @@ export interface Daemon {
   readonly management: { readonly host: string; readonly port: number } | undefined;
   /** Resolves with the reason when the daemon can no longer go on and must be stopped; never rejects. */
   readonly failed: Promise<Error>;
+  /** Takes the configuration anew; see {@link reloading}. */
+  readonly reload: (read: () => Config) => Promise<Config | undefined>;
   /** Finishes what is under way, gives back token and database, and resolves when all is closed. Once. */
   stop(): Promise<void>;
 }
 
 /**
- * Composes and starts everything: token (proved), database, log, use cases, API. What was started is stopped again when
+ * Composes and starts everything: token (proved), database, log, use cases, API. What costs nothing is tried first: files,
+ * certificates, addresses, then the database; the token, which takes seconds, last. What was started is stopped again when
  * a later part cannot be. Throws what the parts throw; see `exitCodeOf`.
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
-  const { config, log, clock = systemClock } = parts;
+  const { config, log, clock = systemClock, stop } = parts;
   const stack: (() => Promise<unknown>)[] = [];
   const unwind = async (): Promise<void> => {
     for (let close = stack.pop(); close !== undefined; close = stack.pop()) {
@@ -83,10 +97,17 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       return Promise.resolve();
     });
     refuseExposedFiles(config, parts.configFile);
-    const tls = readTls(config);
+    const tls = readTlsPair(config);
+    for (const warning of tlsWarnings(tls, config.tls.certificate)) log.warn(inWords(warning));
     const administrators = readAdministrators(config.administrators);
     const metrics = metricsOf(packageVersion(), clock);
     metrics.serves(tls.cert);
+    const witnesses = readWitnesses(config);
+    const sinkFiles = readSinkFiles(config.notifications);
+    await requireAddresses(config);
+    stop?.throwIfAborted();
+    const reached = await findDatabase(parts, stack, fail);
+    stop?.throwIfAborted();
     const {
       token,
       signer: unmeasured,
@@ -100,7 +121,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const facts = new LogState();
     const follow = followWith(facts, releaseOf(parts.packageDirectory, join(import.meta.dirname, '..')));
     const using = { signer, certifier, anchorage: token, follow, alarms };
-    const database = await startDatabase(parts, using, stack, fail);
+    stop?.throwIfAborted();
+    const database = await startDatabase(parts, reached, using, stack);
+    stop?.throwIfAborted();
     void database.failed.then((damage) => {
       log.error('the log is damaged: nothing more is built on it', {
         alarm: 'log-damaged',
@@ -164,10 +187,13 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
       database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
     }
-    const notifications = await openNotifications(config.notifications, escrow, database.outbox, {
-      log,
-      repeated,
-    });
+    const openSinks = (given: Config, files: SinkFiles): Promise<Notifications> =>
+      openNotifications(given.notifications, files, escrow, database.outbox, { log, repeated });
+    const notifications = new LiveNotifications(
+      await openSinks(config, sinkFiles),
+      [config.notifications, sinkFiles],
+      config.requests.drainMs,
+    );
     const paces = { everyMs: config.housekeepingMs, tokenEveryMs: config.inventoryMs };
     stack.push(await keepHouseRegularly({ escrow, database, alarms, log }, paces));
     const stopWatchingObjects = watchObjects({
@@ -178,8 +204,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       log,
     });
     stack.push(stopWatchingObjects);
-    const witnessing = startWitnessing({
-      witnesses: readWitnesses(config),
+    const witnessing = new LiveWitnessing(witnesses, {
       log: metrics.witnessed(database.witnessed),
       now: () => clock.now(),
       ...config.witnessing,
@@ -190,6 +215,15 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     stack.push(() => witnessing.stop());
 
+    const certificates = watchCertificates(datedCertificates(config, { tls, witnesses, sinks: sinkFiles }), {
+      now: () => clock.now(),
+      log,
+      alarms,
+    });
+    stack.push(() => {
+      certificates.stop();
+      return Promise.resolve();
+    });
     const watchedDatabase = {
       health: async () => {
         const seen = await database.health();
@@ -198,7 +232,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       },
     };
     const watch = await watchHealth(
-      { token, database: watchedDatabase, witnessing, notifications, alarms, unenforced },
+      { token, database: watchedDatabase, witnessing, notifications, alarms, certificates, unenforced },
       { everyMs: config.token.probeMs, staleMs: 2 * config.database.waitMs, log },
     );
     stack.push(() => watch.stop());
@@ -241,21 +275,46 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
         line?.(request);
       },
     });
-    const { host, port } = await server.listen(config.listen.host, config.listen.port);
+    stop?.throwIfAborted();
+    const { host, port } = await server
+      .listen(config.listen.host, config.listen.port)
+      .catch((error: unknown) => {
+        throw refusedAddress({ member: 'listen', ...config.listen }, error);
+      });
     stack.push(() => server.drain(config.requests.drainMs));
     stack.push(() => {
       isStopping = true;
       return Promise.resolve();
     });
-    const stopNotifying = notifications.start();
-    stack.push(() => stopNotifying(config.requests.drainMs));
+    notifications.start();
+    stack.push(() => notifications.stop());
+    const { reload, end } = reloading({
+      ...{
+        config,
+        configFile: parts.configFile,
+        tls,
+        limitsOf,
+        witnessing,
+        notifications,
+        certificates,
+        log,
+      },
+      server: {
+        change: (given) => {
+          server.change(given);
+          metrics.serves(given.tls.cert);
+        },
+      },
+      openNotifications: openSinks,
+    });
+    stack.push(end);
     log.info('serving', {
-      url: `https://${host}:${port}`,
-      ...(management === undefined ? {} : { management: urlOf(management) }),
+      url: `https://${authorityOf({ host, port })}`,
+      ...(management === undefined ? {} : { management: `http://${authorityOf(management)}` }),
       origin: config.origin,
       logKey: signer.vkey,
     });
-    return { host, port, management, failed, stop: unwind };
+    return { host, port, management, failed, reload, stop: unwind };
   } catch (error) {
     if (error instanceof LogDamaged)
       log.error('the log is damaged: nothing is built on it', {
@@ -308,15 +367,8 @@ async function openManagement(
   try {
     return await listenForManagement(management, sources);
   } catch (error) {
-    const at = `${management.host} port ${management.port}`;
-    throw new ConfigError(`management: cannot listen on ${at}; name another address, or "off"`, {
-      cause: error,
-    });
+    throw refusedAddress({ member: 'management', ...management }, error);
   }
-}
-
-function urlOf({ host, port }: { readonly host: string; readonly port: number }): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function jwkOf(spki: Uint8Array): Readonly<Record<string, string>> {

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 import { type Config, ConfigError } from './config.js';
+import type { Fault } from './start/fault.js';
 
 /** Group and others may write; others may; others may read. */
 const WRITABLE = 0o022;
@@ -21,17 +22,21 @@ interface OwnFile {
 }
 
 /**
- * Refuses files that others could change: whoever can write the configuration, a key, a pin or the data directory, or put another in
+ * Finds files that others could change: whoever can write the configuration, a key, a pin or the data directory, or put another in
  * its place, says what the daemon does. So each of them, and every directory above it, must be writable by its owner only (a
  * sticky directory, such as /tmp, aside); a group may write the data directory, as volumes have it, for what lies in it is its
  * owner's alone; the TLS key is not readable by everybody. The PIN and other secrets of one line are
  * looked at where they are read ({@link readSecretFile}). What is not there is not looked at. Nothing is checked on Windows.
- *
- * @throws ConfigError naming the file, and the command that mends it
  */
+export function exposedFiles(config: Config, configFile: string): readonly Fault[] {
+  if (process.platform === 'win32') return [];
+  return ownFiles(config, configFile).flatMap((file) => exposureOf(file) ?? []);
+}
+
+/** @throws ConfigError naming each of {@link exposedFiles}, and the command that mends it */
 export function refuseExposedFiles(config: Config, configFile: string): void {
-  if (process.platform === 'win32') return;
-  for (const file of ownFiles(config, configFile)) refuseExposed(file);
+  const exposed = exposedFiles(config, configFile);
+  if (exposed.length > 0) throw new ConfigError(exposed);
 }
 
 function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
@@ -50,20 +55,26 @@ function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
   ];
 }
 
-function refuseExposed({ name, path, isSecret, writable = WRITABLE }: OwnFile): void {
+function exposureOf({ name, path, isSecret, writable = WRITABLE }: OwnFile): Fault | undefined {
   for (let at = resolve(path), isFile = true; ; at = dirname(at), isFile = false) {
     const mode = modeOf(at);
-    if (mode === undefined && isFile) return;
+    if (mode === undefined && isFile) return undefined;
     const isSticky = !isFile && ((mode ?? 0) & STICKY) !== 0;
     if (((mode ?? 0) & writable) !== 0 && !isSticky) {
       const where = isFile ? '' : `, and ${path} lies in it`;
-      throw new ConfigError(
-        `${name}: ${at} can be written by others than its owner${where}; see who has, then: chmod go-w ${at}`,
-      );
+      return {
+        where: name,
+        what: `${at} can be written by others than its owner${where}`,
+        do: `see who has, then: chmod go-w ${at}`,
+      };
     }
     if (isFile && isSecret === true && ((mode ?? 0) & READABLE_BY_ALL) !== 0)
-      throw new ConfigError(`${name}: ${at} can be read by everybody; make a new key, and: chmod o-r ${at}`);
-    if (at === dirname(at)) return;
+      return {
+        where: name,
+        what: `${at} can be read by everybody`,
+        do: `make a new key, and: chmod o-r ${at}`,
+      };
+    if (at === dirname(at)) return undefined;
   }
 }
 

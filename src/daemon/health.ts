@@ -12,6 +12,10 @@ export interface HealthParts {
   readonly witnessing: Pick<Witnessing, 'silent'>;
   readonly notifications: { states(): Promise<readonly SinkState[]> };
   readonly alarms: AlarmBook;
+  /** What is to be said of certificates that end. */
+  readonly certificates?: {
+    state(): { readonly problems: readonly string[]; readonly notes: readonly string[] };
+  };
   readonly unenforced: readonly string[];
 }
 
@@ -100,6 +104,7 @@ class Changes {
 
 async function healthOf(parts: HealthParts): Promise<Health> {
   const { token, database, witnessing, notifications, unenforced } = parts;
+  const certificates = parts.certificates?.state();
   const health = await database.health();
   const problems = [
     ...(isInService(token) ? [] : ['The token does not answer.']),
@@ -107,10 +112,12 @@ async function healthOf(parts: HealthParts): Promise<Health> {
     ...(health.answers && health.journalFault !== undefined ? ['The log cannot be written.'] : []),
     ...(health.answers && health.clocksApartMs !== undefined ? [apartInWords(health.clocksApartMs)] : []),
     ...(health.answers && health.integratorFault !== undefined ? ['Checkpoints do not follow the log.'] : []),
+    ...(certificates?.problems ?? []),
   ];
   const notes = [
     ...witnessing.silent.map((name) => `The witness ${name} does not cosign now.`),
     ...olderInWords(token.older),
+    ...(certificates?.notes ?? []),
   ];
   // who is not told yet is told later: that keeps nobody from working
   const sinks = health.answers ? await notifications.states().catch(() => []) : [];

@@ -3,6 +3,15 @@ import winston from 'winston';
 /** For operators; never evidence. Nothing here may hold a PIN, a key or a ciphertext. */
 export type OperatorLog = winston.Logger;
 
+/** From the fewest lines to the most. */
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The level of this name; undefined when there is none: a log of an unknown level would have no line at all. */
+export function logLevelOf(name: string): LogLevel | undefined {
+  return LOG_LEVELS.find((level) => level === name);
+}
+
 /** JSON lines on standard output, or readable lines when that is a terminal. */
 export function createOperatorLog(level: string, isTerminal: boolean): OperatorLog {
   const { combine, timestamp, json, printf, colorize } = winston.format;

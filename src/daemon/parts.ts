@@ -12,6 +12,8 @@ export interface DaemonParts extends TokenPrograms {
   readonly log: OperatorLog;
   /** Time; that of the system when it is not given. */
   readonly clock?: Clock;
+  /** Ends a start that is under way, before its next step; what was started is stopped again. */
+  readonly stop?: AbortSignal;
   /** What the database's clock must agree with; that of the system when it is not given. */
   readonly ownClock?: Pick<Clock, 'now'>;
 }

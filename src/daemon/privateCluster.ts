@@ -7,7 +7,12 @@ const STOP_MS = 30_000;
 
 /** Starts the private cluster that the configuration names; throws what {@link startCluster} throws. */
 export function startPrivateCluster(
-  { database, searchPath }: Pick<Config, 'database' | 'searchPath'>,
+  {
+    database,
+    searchPath,
+  }: Pick<Config, 'searchPath'> & {
+    readonly database: Pick<Config['database'], 'directory' | 'binaries' | 'runAs'>;
+  },
   packageDirectory: string,
   log: ClusterLog,
   onLost: (loss: ClusterLoss) => void,

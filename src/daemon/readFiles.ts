@@ -2,22 +2,21 @@ import { decodeText } from '../log/entry/plainText.js';
 import { parsePolicy } from '../http/policyDocument.js';
 import type { Policy } from '../escrow/records/policy.js';
 import { readFileSync } from 'node:fs';
-import { type Config, ConfigError } from './config.js';
+import { type Config, ConfigError, unreadable } from './config.js';
+import { readAuthorities } from './start/tlsPair.js';
+import { messageOf } from '../system/errors.js';
 import type { WitnessAt } from '../cosigning/submission.js';
-
-/** Certificate and key in PEM. Throws {@link ConfigError}. */
-export function readTls(config: Config): { readonly cert: string; readonly key: string } {
-  try {
-    return { cert: read(config.tls.certificate), key: read(config.tls.key) };
-  } catch (error) {
-    throw new ConfigError('the TLS certificate or key cannot be read', { cause: error });
-  }
-}
 
 /** Version 0 of the policy: the first administrators, who sign the first real one. */
 export function readAdministrators(file: string): Policy {
+  let bytes: Buffer;
   try {
-    const people = JSON.parse(decodeText(readFileSync(file), file)) as readonly {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+  try {
+    const people = JSON.parse(decodeText(bytes, file)) as readonly {
       readonly id: string;
       readonly keys: unknown;
     }[];
@@ -27,23 +26,17 @@ export function readAdministrators(file: string): Policy {
       .map(({ id, keys }) => ({ id, kind: 'person', name: id, roles: ['admin'], keys }));
     return parsePolicy(JSON.stringify({ version: 1, principals, rules: [] }), 0);
   } catch (error) {
-    throw new ConfigError(
-      `${file} is not a list of administrators: ${error instanceof Error ? error.message : ''}`,
-      {
-        cause: error,
-      },
-    );
+    const what = `it is not a list of administrators: ${messageOf(error)}`;
+    const remedy = 'write the members id and keys of the first administrators into it, as they gave them';
+    throw new ConfigError([{ where: `administrators: ${file}`, what, do: remedy }], { cause: error });
   }
 }
 
-const read = (file: string): string => decodeText(readFileSync(file), file);
 /** The witnesses of the configuration, each with its key. Throws {@link ConfigError}. */
 export function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {
-  return witnesses.map(({ key, url, ca: file }) => {
-    try {
-      return { key, url, ...(file === undefined ? {} : { ca: decodeText(readFileSync(file), file) }) };
-    } catch (error) {
-      throw new ConfigError(`the CA of the witness ${key.name} cannot be read`, { cause: error });
-    }
-  });
+  return witnesses.map(({ key, url, ca: file }) => ({
+    key,
+    url,
+    ...(file === undefined ? {} : { ca: readAuthorities(file) }),
+  }));
 }

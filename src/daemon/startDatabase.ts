@@ -7,10 +7,48 @@ import type { AlarmBook } from './health.js';
 import { reasonsOf } from './operatorLog.js';
 import type { DaemonParts } from './parts.js';
 import { startPrivateCluster } from './privateCluster.js';
+import { type DatabaseConnections, namedDatabase, reachDatabase } from './start/reachDatabase.js';
 
-/** DATABASE_URL's server, or the private cluster in the configured directory. */
+/** A database that answers, and is not opened yet. */
+export interface ReachedDatabase extends DatabaseConnections {
+  /** A lock makes this daemon the only one on it. */
+  readonly soleInstance: boolean;
+}
+
+/**
+ * Has a database that answers: DATABASE_URL's server, which is waited for, or the private cluster in the configured directory, which
+ * is started.
+ *
+ * @throws DatabaseAway, DatabaseRefused, UnsafeDatabase, SchemaMissing, SchemaNewer, ClusterError
+ */
+export async function findDatabase(
+  { config, packageDirectory, log, stop }: DaemonParts,
+  stack: (() => Promise<unknown>)[],
+  fail: (error: Error) => void,
+): Promise<ReachedDatabase> {
+  const named = namedDatabase(config);
+  const { waitMs, startMs } = config.database;
+  if (named !== undefined) {
+    const tell = (message: string): void => void log.warn(message);
+    await reachDatabase(named, { connectMs: waitMs, startMs, stop, tell });
+    return { ...named, soleInstance: false };
+  }
+  const lines = {
+    info: (message: string): void => void log.info(message),
+    warn: (message: string): void => void log.warn(message),
+  };
+  const cluster = await startPrivateCluster(config, packageDirectory, lines, (loss) => {
+    if (loss.state === 'taken') fail(loss.cause);
+    else log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
+  });
+  stack.push(() => cluster.stop());
+  return { owner: cluster.owner, daemon: cluster.daemon, soleInstance: true };
+}
+
+/** Opens the database that was found; see {@link openDatabase}. */
 export async function startDatabase(
-  { config, packageDirectory, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
+  { config, log, clock = systemClock, ownClock: ownTime }: DaemonParts,
+  { owner, daemon, soleInstance }: ReachedDatabase,
   using: {
     readonly signer: CheckpointSigner;
     readonly certifier: Certifier;
@@ -19,17 +57,8 @@ export async function startDatabase(
     readonly alarms: Pick<AlarmBook, 'clear'>;
   },
   stack: (() => Promise<unknown>)[],
-  fail: (error: Error) => void,
 ): Promise<Database> {
-  const lines = {
-    info: (message: string): void => void log.info(message),
-    warn: (message: string): void => void log.warn(message),
-  };
-  const timeouts = {
-    connectMs: config.database.waitMs,
-    queryMs: config.database.waitMs,
-    appendMs: config.database.waitMs,
-  };
+  const { waitMs } = config.database;
   const { alarms, ...ports } = using;
   const onClocks = (apartMs: number | undefined): void => {
     if (apartMs === undefined) {
@@ -51,27 +80,22 @@ export async function startDatabase(
         reason,
       });
   };
-  const ownClock = ownTime ?? systemClock;
-  const told = { onClocks, onUnsafe, log: lines };
-  const common = { ...ports, ...told, anchorMs: config.anchorMs, clock, ownClock, timeouts };
-  let database: Database;
-  if (config.databaseUrl !== undefined) {
-    const owner = config.databaseOwnerUrl === undefined ? {} : { owner: config.databaseOwnerUrl };
-    database = await openDatabase({ ...common, ...owner, daemon: config.databaseUrl });
-  } else {
-    const cluster = await startPrivateCluster(config, packageDirectory, lines, (loss) => {
-      if (loss.state === 'taken') fail(loss.cause);
-      else
-        log.warn('the database connection that holds the lock was lost', { reason: reasonsOf(loss.cause) });
-    });
-    stack.push(() => cluster.stop());
-    database = await openDatabase({
-      ...common,
-      owner: cluster.owner,
-      daemon: cluster.daemon,
-      soleInstance: true,
-    });
-  }
+  const database = await openDatabase({
+    ...ports,
+    daemon,
+    ...(owner === undefined ? {} : { owner }),
+    soleInstance,
+    anchorMs: config.anchorMs,
+    clock,
+    ownClock: ownTime ?? systemClock,
+    onClocks,
+    onUnsafe,
+    log: {
+      info: (message) => void log.info(message),
+      warn: (message) => void log.warn(message),
+    },
+    timeouts: { connectMs: waitMs, queryMs: waitMs, appendMs: waitMs },
+  });
   stack.push(() => database.close());
   return database;
 }

@@ -1,6 +1,3 @@
-import { readFileSync } from 'node:fs';
-
-import { decodeText } from '../log/entry/plainText.js';
 import { ConfigError, readSecretFile } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { noticesAbout } from '../escrow/notices/facts.js';
@@ -15,6 +12,38 @@ import { WebhookSink } from '../notify/webhookSink.js';
 import { parseWebhookSecret } from '../notify/webhookSignature.js';
 import type { OperatorLog } from './operatorLog.js';
 import type { RepeatedLines } from './repeatedLines.js';
+import { readAuthorities } from './start/tlsPair.js';
+
+/** What the sinks need besides their configuration, as the files have it: secrets, passwords and authorities. */
+export interface SinkFiles {
+  /** The secrets and the authority of each webhook, in the order of the configuration. */
+  readonly webhooks: readonly { readonly secrets: readonly Uint8Array[]; readonly ca?: string }[];
+  readonly smtp: { readonly password: string | undefined; readonly ca?: string } | undefined;
+}
+
+/**
+ * Reads what the sinks need of files.
+ *
+ * @throws ConfigError when a secret or a certificate cannot be used
+ */
+export function readSinkFiles({ webhooks, smtp }: NotificationConfig): SinkFiles {
+  return {
+    webhooks: webhooks.map(({ secretFiles, ca }) => ({
+      secrets: secretFiles.map(webhookSecretIn),
+      ...certificatesOf(ca),
+    })),
+    smtp:
+      smtp === undefined
+        ? undefined
+        : {
+            password:
+              smtp.credentials === undefined
+                ? undefined
+                : readSecretFile(smtp.credentials.passwordFile).toString('utf8'),
+            ...certificatesOf(smtp.ca),
+          },
+  };
+}
 
 /** Who is told outside of the API, ready to begin. */
 export interface Notifications {
@@ -27,15 +56,16 @@ export interface Notifications {
 /**
  * Makes the configured sinks, and makes them known to the database: from then on nothing that the log says passes them by.
  *
- * @throws ConfigError when a secret or a certificate cannot be used; EscrowError `store-unavailable`.
+ * @throws EscrowError `store-unavailable`.
  */
 export async function openNotifications(
   config: NotificationConfig,
+  files: SinkFiles,
   escrow: Pick<Escrow, 'store' | 'log' | 'directory' | 'clock' | 'origin'>,
   outbox: Outbox,
   { log, repeated }: { readonly log: OperatorLog; readonly repeated: RepeatedLines },
 ): Promise<Notifications> {
-  const sinks = sinksOf(config, escrow, repeated);
+  const sinks = sinksOf(config, files, escrow, repeated);
   for (const { name } of sinks) await outbox.register(name);
   const names = sinks.map(({ name }) => name);
   return {
@@ -62,17 +92,17 @@ export async function openNotifications(
 
 function sinksOf(
   { file, webhooks, smtp }: NotificationConfig,
+  files: SinkFiles,
   { directory, clock, origin }: Pick<Escrow, 'directory' | 'clock' | 'origin'>,
   repeated: RepeatedLines,
 ): readonly Sink[] {
   const sinks: Sink[] = webhooks.map(
-    ({ name, url, secretFiles, ca, kinds, timeoutMs }) =>
+    ({ name, url, kinds, timeoutMs }, at) =>
       new WebhookSink({
         name: `webhook:${name}`,
         url,
-        secrets: secretFiles.map(webhookSecretIn),
         kinds: new Set(kinds),
-        ...certificatesIn(ca),
+        ...(files.webhooks[at] ?? { secrets: [] }),
         timeoutMs,
         origin,
         clock,
@@ -80,21 +110,15 @@ function sinksOf(
   );
   if (file !== undefined) sinks.push(new FileSink({ path: file.path, kinds: new Set(file.kinds), origin }));
   if (smtp === undefined) return sinks;
-  const { host, port, tls, ca, credentials, from, kinds, timeoutMs } = smtp;
+  const { host, port, tls, credentials, from, kinds, timeoutMs } = smtp;
+  const { password = '', ca } = files.smtp ?? {};
   const mail = new MailSink({
     // a URL has an IPv6 address in brackets, a socket has not
     host: host.replace(/^\[(.*)\]$/, '$1'),
     port,
     tls,
-    ...certificatesIn(ca),
-    ...(credentials === undefined
-      ? {}
-      : {
-          credentials: {
-            user: credentials.user,
-            password: readSecretFile(credentials.passwordFile).toString('utf8'),
-          },
-        }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(credentials === undefined ? {} : { credentials: { user: credentials.user, password } }),
     from,
     kinds: new Set(kinds),
     timeoutMs,
@@ -111,14 +135,15 @@ function sinksOf(
 function webhookSecretIn(file: string): Uint8Array {
   const secret = parseWebhookSecret(readSecretFile(file).toString('utf8'));
   if (secret !== undefined) return secret;
-  throw new ConfigError(`${file} is no webhook secret: whsec_ and the base64 of 24 to 64 random bytes`);
+  throw new ConfigError([
+    {
+      where: file,
+      what: 'it is no webhook secret',
+      do: 'write whsec_ and the base64 of 24 to 64 random bytes into it',
+    },
+  ]);
 }
 
-function certificatesIn(file: string | undefined): { readonly ca?: string } {
-  if (file === undefined) return {};
-  try {
-    return { ca: decodeText(readFileSync(file), file) };
-  } catch (error) {
-    throw new ConfigError(`${file} cannot be read`, { cause: error });
-  }
+function certificatesOf(file: string | undefined): { readonly ca?: string } {
+  return file === undefined ? {} : { ca: readAuthorities(file) };
 }

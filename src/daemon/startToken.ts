@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { type Config, ConfigError, profileFile, readSecretFile } from './config.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
+import { messageOf } from '../system/errors.js';
 import { decodeText } from '../log/entry/plainText.js';
 import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from '../token/cryptoki/faults.js';
@@ -10,7 +11,7 @@ import { type OpenToken, type TokenGeneration, openToken } from '../token/servic
 import { pairProcess } from '../token/objects/pairMaker.js';
 import { signingThreads } from '../token/cryptoki/signingThreads.js';
 import { type TokenPins, readPins } from '../token/objects/ceremonyPins.js';
-import { readProfile } from '../token/profile/profile.js';
+import { readProfile, type TokenProfile } from '../token/profile/profile.js';
 import { type AttackResult, selfTest } from '../token/selfTest/selfTest.js';
 import type { TokenLog } from '../token/cryptoki/sessions.js';
 import { type SupervisedToken, superviseToken } from '../token/service/supervisedToken.js';
@@ -34,6 +35,52 @@ export interface ProvenToken {
   readonly certifier: Certifier;
   /** Attacks that the token does not refuse, accepted by the configuration. */
   readonly unenforced: readonly string[];
+}
+
+/** The token that the configuration names: not opened yet. */
+export interface ConfiguredToken {
+  readonly profile: TokenProfile;
+  /** What the record of the ceremony says; undefined when none is configured. */
+  readonly pins: TokenPins | undefined;
+  /** Opens it, with the PIN as its file has it now, which is tried once. Throws TokenNotReady, ConfigError. */
+  open(log: TokenLog, programs?: TokenPrograms): Promise<TokenGeneration>;
+}
+
+/**
+ * Reads what the configuration says of the token: its profile, and the record of the ceremony.
+ *
+ * @throws ConfigError
+ */
+export function configuredToken(
+  { token: given }: Pick<Config, 'token'>,
+  configFile: string,
+  packageDirectory: string,
+): ConfiguredToken {
+  const { module, waitMs, hangMs } = given;
+  const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
+  const pins = given.record === undefined ? undefined : readRecord(given.record, given.label);
+  return {
+    profile,
+    pins,
+    open: async (log, { pairProgram, signingProgram } = {}) =>
+      openToken({
+        profile,
+        label: given.label,
+        pin: readSecretFile(given.pinFile),
+        ...(module === undefined ? {} : { modulePath: module }),
+        spy: given.allowSpy ? 'spy allowed' : 'spy refused',
+        environment: given.environment,
+        ...(pins === undefined ? {} : { pins }),
+        waitMs,
+        ...(pairProgram === undefined || !given.pairProcess
+          ? {}
+          : { startPairs: pairProcess(pairProgram, { deadlineMs: hangMs, log }) }),
+        ...(signingProgram === undefined
+          ? {}
+          : { startSigning: signingThreads(signingProgram, SIGNING_THREADS) }),
+        log,
+      }),
+  };
 }
 
 /** Programs that work with the token beside the main thread, which does what they do where they are not given. */
@@ -60,39 +107,22 @@ export async function openProvenToken(
   configFile: string,
   packageDirectory: string,
   log: OperatorLog,
-  { pairProgram, signingProgram }: TokenPrograms = {},
+  { stop, ...programs }: TokenPrograms & { readonly stop?: AbortSignal } = {},
 ): Promise<ProvenToken> {
-  const { module, waitMs, probeMs, hangMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
-  const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
+  const { waitMs, probeMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
+  const configured = configuredToken(config, configFile, packageDirectory);
+  const { profile } = configured;
   const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
-  const pins = given.record === undefined ? undefined : readRecord(given.record, given.label);
-  if (pins === undefined)
+  if (configured.pins === undefined)
     log.warn(
       "token.record is not configured: a key-encryption key that somebody planted may pass for the ceremony's",
     );
-  const open = async (): Promise<TokenGeneration> =>
-    openToken({
-      profile,
-      label: given.label,
-      pin: readSecretFile(given.pinFile),
-      ...(module === undefined ? {} : { modulePath: module }),
-      spy: given.allowSpy ? 'spy allowed' : 'spy refused',
-      environment: given.environment,
-      ...(pins === undefined ? {} : { pins }),
-      waitMs,
-      ...(pairProgram === undefined || !given.pairProcess
-        ? {}
-        : { startPairs: pairProcess(pairProgram, { deadlineMs: hangMs, log: lines }) }),
-      ...(signingProgram === undefined
-        ? {}
-        : { startSigning: signingThreads(signingProgram, SIGNING_THREADS) }),
-      log: lines,
-    });
+  const open = (): Promise<TokenGeneration> => configured.open(lines, programs);
   if (given.allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');
   const first = await open();
   try {
     const startedAt = performance.now();
-    const found = await selfTest(first, extent);
+    const found = await selfTest(first, extent, stop);
     requireClaims(found.trips);
     const unenforced = requireEnforced(found.attacks, profile.unenforced, given.acceptUnenforced);
     log.info('the token has proved itself', {
@@ -159,8 +189,9 @@ function readRecord(file: string, label: string): TokenPins {
   try {
     return readPins(decodeText(readFileSync(file), file), { label });
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`the record of the ceremony ${file} cannot be used: ${why}`, { cause: error });
+    const what = `the record of the ceremony cannot be used: ${messageOf(error)}`;
+    const remedy = 'name the record that the ceremony of this token wrote';
+    throw new ConfigError([{ where: `token.record: ${file}`, what, do: remedy }], { cause: error });
   }
 }
 
@@ -168,6 +199,8 @@ function readProfileFile(file: string): ReturnType<typeof readProfile> {
   try {
     return readProfile(file);
   } catch (error) {
-    throw new ConfigError(`the token profile ${file} cannot be used: ${String(error)}`, { cause: error });
+    const what = `the token profile cannot be used: ${messageOf(error)}`;
+    const remedy = 'name one of hsm-config, or a file as hsm-config/writing-a-profile.md says';
+    throw new ConfigError([{ where: `token.profile: ${file}`, what, do: remedy }], { cause: error });
   }
 }

@@ -55,9 +55,15 @@ type Answer = (exchange: Exchange, path: Readonly<Record<string, string>>) => Pr
  * are asked for all day. Every answer has a request id, which is also what `report` is given.
  */
 export function applicationOf(parts: ApplicationParts): RequestListener {
-  const { escrow, gate, inFlight, maxBodyBytes, isClockOff } = parts;
+  const { escrow, gate, inFlight, isClockOff } = parts;
   const largeBodies = new InFlight(MAX_LARGE_BODIES);
-  const door: Door = { escrow, gate, inFlight, maxBodyBytes, isClockOff, largeBodies };
+  const door: Door = {
+    ...{ escrow, gate, inFlight, isClockOff, largeBodies },
+    // it may change
+    get maxBodyBytes() {
+      return parts.maxBodyBytes;
+    },
+  };
   const answered = parts.routes.map((route) => ({ route, answer: answerOf(parts, door, route) }));
   const application = express();
   application.disable('x-powered-by');
@@ -204,12 +210,12 @@ function addDescription(application: Express, { routes, gate }: ApplicationParts
 }
 
 function answerOf(parts: ApplicationParts, door: Door, route: Route): Answer {
-  const { inFlight, answerTimeoutMs, report } = parts;
+  const { inFlight, report } = parts;
   return async (exchange, path) => {
     exchange.route = route.path;
     try {
       inFlight.requireOpen();
-      const deadline = new AnswerDeadline(answerTimeoutMs);
+      const deadline = new AnswerDeadline(parts.answerTimeoutMs);
       // a slow sender holds a connection, not a place among the requests under way
       const arriving = arrivingOf(exchange, path, (maxBytes) =>
         deadline.without(() => readBody(exchange.request, maxBytes)),

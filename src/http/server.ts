@@ -3,6 +3,7 @@ import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 
+import { ROUTES } from '../api/routes.js';
 import type { Escrow } from '../escrow/escrow.js';
 import type { TellAnswered } from './answered.js';
 import { applicationOf, breakOff } from './application.js';
@@ -12,6 +13,9 @@ import { InFlight } from './limits/inFlight.js';
 import { type Rates, Gate } from './limits/rates.js';
 import { type ServerKeys, routesOf } from './routes/index.js';
 import { answerUnread } from './unread.js';
+
+/** Where anybody is told what a server says it is. */
+export const ROUTE_OF_SERVER: string = ROUTES.getServer.path;
 
 /** What a server grants its callers. */
 export interface Limits extends Rates {
@@ -73,6 +77,16 @@ export interface ApiServer {
   /** Begins to listen; resolves with where. */
   listen(host: string, port: number): Promise<{ readonly host: string; readonly port: number }>;
   /**
+   * Shows this certificate to whoever connects from now on, and holds everybody to these limits; connections and requests that there
+   * are go on. How long a handshake may take stays what it was.
+   *
+   * @throws an error of TLS that does not take the pair; then nothing has changed
+   */
+  change(to: {
+    readonly tls: Pick<ServerParts['tls'], 'cert' | 'key'>;
+    readonly limits: Partial<Limits>;
+  }): void;
+  /**
    * Accepts no more connections, answers new requests with `shutting-down`, waits for those under way, and closes.
    * Resolves with the number of requests that were still under way at the deadline; their acts go on until the
    * process ends.
@@ -98,9 +112,10 @@ const FLUSH_MS = 1000;
 
 /** The API over HTTPS. Nothing is listened to before `listen`. */
 export function createServer(parts: ServerParts): ApiServer {
-  const limits = { ...DEFAULT_LIMITS, ...parts.limits };
+  const limits: Limits = { ...DEFAULT_LIMITS, ...parts.limits };
   const inFlight = new InFlight(limits.maxInFlight);
   const answered = parts.answered ?? ((): void => undefined);
+  const gate = new Gate(limits, () => parts.escrow.clock.now());
   const told = {
     requests: new Gathered('requests of nobody known are refused: too many come', parts.tell, TOLD_EVERY_MS),
     connections: new Gathered(
@@ -118,9 +133,13 @@ export function createServer(parts: ServerParts): ApiServer {
     escrow: parts.escrow,
     routes: routesOf(parts.keys),
     inFlight,
-    gate: new Gate(limits, () => parts.escrow.clock.now()),
-    maxBodyBytes: limits.maxBodyBytes,
-    answerTimeoutMs: limits.answerTimeoutMs,
+    gate,
+    get maxBodyBytes() {
+      return limits.maxBodyBytes;
+    },
+    get answerTimeoutMs() {
+      return limits.answerTimeoutMs;
+    },
     report: parts.report,
     refused: (address) => {
       told.requests.note(address);
@@ -130,18 +149,21 @@ export function createServer(parts: ServerParts): ApiServer {
     answered,
   });
   const { cert, key, clientCa } = parts.tls;
+  const context = {
+    minVersion: 'TLSv1.2',
+    ciphers: CIPHERS,
+    honorCipherOrder: true,
+    ...(clientCa === undefined ? {} : { ca: clientCa }),
+    // TLS 1.2: the client certificate of a connection stays what it was
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  } as const;
   const server = createHttpsServer(
     {
       cert,
       key,
-      minVersion: 'TLSv1.2',
-      ciphers: CIPHERS,
-      honorCipherOrder: true,
+      ...context,
       requestCert: true,
       rejectUnauthorized: clientCa !== undefined,
-      ...(clientCa === undefined ? {} : { ca: clientCa }),
-      // TLS 1.2: the client certificate of a connection stays what it was
-      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       handshakeTimeout: limits.handshakeTimeoutMs,
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
@@ -164,6 +186,16 @@ export function createServer(parts: ServerParts): ApiServer {
   });
   return {
     listen: (host, port) => listen(server, host, port),
+    change: ({ tls, limits: changed }) => {
+      server.setSecureContext({ ...tls, ...context });
+      const { handshakeTimeoutMs } = limits;
+      // whoever was handed them reads them anew each time
+      Object.assign(limits, changed, { handshakeTimeoutMs });
+      gate.change(limits);
+      inFlight.limit = limits.maxInFlight;
+      server.requestTimeout = limits.requestTimeoutMs;
+      server.headersTimeout = limits.headersTimeoutMs;
+    },
     drain: async (deadlineMs) => {
       const left = await drain(server, inFlight, cutHandshakes, deadlineMs);
       for (const gathered of Object.values(told)) gathered.end();

@@ -122,6 +122,13 @@ ${databaseText(database !== undefined)}
 #inventoryMs: 600000
 # How often the token is told how far the log has come.
 #anchorMs: 60000
+# How often is looked at what /metrics says of keys, open requests and sinks.
+#surveyMs: 60000
+
+# What of the operators' log is written: error, warn, info or debug.
+#logLevel: info
+# Whether it has a line for each request.
+#accessLog: true
 
 # Who cosigns the log, so that nobody is shown another one than everybody else. One of them, as an example:
 # - { key: w1.example.org/w1+1a2b3c4d+BA..., url: https://w1.example.org }, with "ca: FILE" where its CA is a private one.
@@ -158,7 +165,10 @@ function moduleText({ module, isSoftHsm }: InstallationOrder['token']): string {
 }
 
 function databaseText(isServer: boolean): string {
-  const waitMs = '  # How long a call waits for the database.\n#  waitMs: 10000';
+  const waitMs = `  # How long a call waits for the database.
+#  waitMs: 10000
+  # How long a start waits for the server of DATABASE_URL.
+#  startMs: 60000`;
   if (isServer)
     return `# The server that DATABASE_URL names: see ${PATHS.daemonEnvironment}. "directory", "binaries" and "runAs" are of a private cluster.
 #database:

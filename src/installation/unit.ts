@@ -59,6 +59,7 @@ Type=exec
 User=${user}
 WorkingDirectory=${at('.')}
 ExecStart=${quoted(node)} ${quoted(main)} --config ${at(PATHS.configuration)}
+ExecReload=/bin/kill -HUP $MAINPID
 # Only systemd reads the file. LoadCredentialEncrypted= keeps the PIN under a key of this machine: systemd-creds(1).
 LoadCredential=${PIN_CREDENTIAL}:${join(directory, PATHS.pin)}
 ${

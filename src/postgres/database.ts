@@ -21,7 +21,7 @@ import { newestCheckpoint } from './log/checkpoints.js';
 import { PostgresJournal } from './journal/journal.js';
 import { checkLog, readTrusted } from './log/logCheck.js';
 import { logSize, openLogReader } from './log/logReader.js';
-import { migrate, pendingMigrations, SchemaMissing } from './schema/migrate.js';
+import { migrate, requireNonePending, requireNoNewer, schemaState } from './schema/migrate.js';
 import { openOutbox } from './store/outbox.js';
 import { openPool, type Ask, type Pool, type PoolConnections } from './pool.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './schema/durability.js';
@@ -136,7 +136,7 @@ const forgetEveryMs = 60_000;
 /**
  * Opens the database: brings the schema up to date, and checks the server and the log in it. Throws UnsafeDatabase when
  * the server may lose what it acknowledges, LogDamaged when the log contradicts itself or what the anchorage remembers of
- * it, SchemaMissing when the schema is not there and may not be made, EscrowError `store-unavailable` when the database does
+ * it, SchemaMissing when the schema is not there and may not be made, SchemaNewer when a newer program has made it, EscrowError `store-unavailable` when the database does
  * not answer, and `token-unavailable` when the anchorage does not.
  */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
@@ -291,12 +291,9 @@ async function checkServer(pool: Pool): Promise<void> {
   const [settings] = await pool.ask<DurabilitySettings>(durabilityQuery);
   if (settings === undefined) throw new UnsafeDatabase('the server does not say whether it is safe');
   requireDurable(settings);
-  const pending = await pendingMigrations(pool.ask);
-  if (pending.length > 0) {
-    throw new SchemaMissing(
-      `the database lacks the migrations ${pending.join(', ')}, and its owner's connection is not given`,
-    );
-  }
+  const state = await schemaState(pool.ask);
+  requireNoNewer(state);
+  requireNonePending(state);
 }
 
 /** How many entries there were before there were writers, as migration 013 wrote it down. */

@@ -11,6 +11,30 @@ export class UnsafeDatabase extends Error {
   override readonly name = 'UnsafeDatabase';
 }
 
+/** Why the database is not to be had as it is set up, or as it is asked for. */
+export type RefusalReason =
+  'credentials' | 'database-missing' | 'tls' | 'pooler' | 'read-only' | 'rights' | 'not-understood';
+
+/** The database cannot be used before somebody has mended something; another try changes nothing. */
+export class DatabaseRefused extends Error {
+  override readonly name = 'DatabaseRefused';
+
+  constructor(
+    readonly reason: RefusalReason,
+    message: string,
+    /** What mends it: a clause. */
+    readonly remedy: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** The database is not there: nobody answers, or a server that cannot serve now. Another try may succeed. */
+export class DatabaseAway extends Error {
+  override readonly name = 'DatabaseAway';
+}
+
 /** A bigint of the database. Throws RangeError when a number cannot hold it. */
 export function safeInteger(text: string): number {
   const value = Number(text);

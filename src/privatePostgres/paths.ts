@@ -60,6 +60,16 @@ export async function choosePaths(
   return (await readPaths(directory)) ?? pathsIn({ state: 'preparing', directory, home });
 }
 
+/** Throws `unreachable` when a socket in the cluster's home would have too long a name. */
+export function requireShortPath({ socketDirectory }: Pick<ClusterPaths, 'socketDirectory'>): void {
+  if (Buffer.byteLength(join(socketDirectory, '.s.PGSQL.5432')) > longestSocketPath) {
+    throw new ClusterError(
+      'unreachable',
+      `the path ${socketDirectory} is too long for PostgreSQL's socket in it: with daemon and server stopped, move the cluster's directory to a path of at most ${longestHome} bytes`,
+    );
+  }
+}
+
 /**
  * Makes home, closed to everyone but the daemon's and the server's user. Throws `unreachable` when the latter cannot
  * enter it or a socket in it would have too long a name, and `damaged` when it was there and is gone.
@@ -69,13 +79,8 @@ export async function openHome(
   user: RunUser | undefined,
   sharedDirectory: string,
 ): Promise<void> {
-  const { directory, home, socketDirectory } = paths;
-  if (Buffer.byteLength(join(socketDirectory, '.s.PGSQL.5432')) > longestSocketPath) {
-    throw new ClusterError(
-      'unreachable',
-      `the path ${socketDirectory} is too long for PostgreSQL's socket in it: with daemon and server stopped, move the cluster's directory to a path of at most ${longestHome} bytes`,
-    );
-  }
+  const { directory, home } = paths;
+  requireShortPath(paths);
   if (home !== directory) {
     if (paths.state === 'preparing') {
       await makePassage(sharedDirectory);

@@ -376,7 +376,7 @@ describe('the commands', () => {
       'backup of no configuration',
       ['backup', '--config', '/nonexistent.yaml', '--to', '/tmp/never'],
       1,
-      /error: \/nonexistent.yaml cannot be read/,
+      /error: \/nonexistent.yaml: it cannot be read/,
     ],
     ['restore both ways', ['restore', '/nonexistent', '--drill', '--to', 'x'], 1, /name a directory/],
     ['an option that there is not', ['restore', 'x', '--fast'], 2, /unknown option '--fast'/],

@@ -81,7 +81,7 @@ test('a sticky directory above, such as /tmp, is no danger, nor is a data direct
   check();
   chmodSync(join(top, 'etc'), 0o755);
   chmodSync(join(directory, 'data'), 0o777);
-  check({ DATABASE_URL: 'postgresql://elsewhere/escrowd' });
+  check({ DATABASE_URL: 'postgresql://escrowd@elsewhere/escrowd' });
   expect(check).toThrow(/database\.directory/);
   chmodSync(join(directory, 'data'), 0o755);
 });

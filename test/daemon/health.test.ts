@@ -81,6 +81,18 @@ test('keys of an older ceremony are named, the KEKs first, with what to do; and 
   await few.stop();
 });
 
+test('a certificate of the daemon that is over keeps it from working, and one that ends is a note', async () => {
+  const state = (): { problems: string[]; notes: string[] } => ({
+    problems: ['it has expired'],
+    notes: ['it ends'],
+  });
+  const options = { everyMs: 1000, staleMs: 5000, log };
+  const over = await watchHealth({ ...parts(), certificates: { state } }, options);
+  expect(over.latest()).toMatchObject({ ok: false, problems: ['it has expired'] });
+  expect(over.latest().notes).toContain('it ends');
+  await over.stop();
+});
+
 test('health is found by a timer, and to be asked for it costs nothing', async () => {
   for (let turn = 0; turn < 1000; turn += 1) watch.latest();
   expect(asked).toBe(1);

@@ -20,7 +20,8 @@ import { checkPolicyDocument } from '../../src/client/policy/policyDocument.js';
 import { readConfig } from '../../src/daemon/config.js';
 import { refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
 import { EXIT_CODES } from '../../src/daemon/exitCodes.js';
-import { readAdministrators, readTls } from '../../src/daemon/readFiles.js';
+import { readAdministrators } from '../../src/daemon/readFiles.js';
+import { readTlsPair } from '../../src/daemon/start/tlsPair.js';
 import { selfSigned } from '../support/certificate.js';
 import { LIMITS_MS } from '../support/limits.js';
 import { until } from '../support/waiting.js';
@@ -141,7 +142,7 @@ describe('an installation that is made', () => {
 
   it('has a certificate by its CA, for the names of the server, that openssl believes', () => {
     const at = (name: string): string => join(directory, 'tls', name);
-    const { cert, key } = readTls(
+    const { cert, key } = readTlsPair(
       readConfig(join(directory, 'escrowd.yaml'), { CREDENTIALS_DIRECTORY: '/' }),
     );
     const shown = new X509Certificate(cert);

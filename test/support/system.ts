@@ -279,7 +279,9 @@ export function makeCertificate(directory: string): void {
   const subject = ['-subj', '/CN=escrowd test', '-addext', 'subjectAltName=IP:127.0.0.1'];
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   const files = ['-keyout', join(directory, 'server.key'), '-out', join(directory, 'server.crt')];
-  execFileSync('openssl', ['req', '-x509', '-days', '2', ...key, ...subject, ...files], { stdio: 'ignore' });
+  execFileSync('openssl', ['req', '-x509', '-days', '400', ...key, ...subject, ...files], {
+    stdio: 'ignore',
+  });
 }
 
 /** Tests look for the entry of each refusal, and file as many requests as they like. */

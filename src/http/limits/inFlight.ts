@@ -2,12 +2,17 @@ import { EscrowError } from '../../escrow/records/errors.js';
 
 /** The requests under way: at most so many, and none more once draining has begun. */
 export class InFlight {
-  readonly #limit: number;
+  #limit: number;
   readonly #waiting: (() => void)[] = [];
   #count = 0;
   #isDraining = false;
 
   constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Lets so many begin from now on; those under way go on. */
+  set limit(limit: number) {
     this.#limit = limit;
   }
 

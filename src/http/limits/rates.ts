@@ -24,7 +24,7 @@ const MAX_NAMES = 10_000;
  * no database, no token, no signature that is verified and no entry in the log.
  */
 export class Gate {
-  readonly #rates: Rates;
+  #rates: Rates;
   readonly #callers: Buckets;
   readonly #strangers: Buckets;
   readonly #unproven: Buckets;
@@ -37,6 +37,15 @@ export class Gate {
     this.#strangers = new Buckets(rates.perAddress, now);
     this.#unproven = new Buckets(rates.perAddress, now);
     this.#unknownBytes = new Buckets(rates.unknownBytes, now);
+  }
+
+  /** Counts by these rates from now on; what was taken stays taken. */
+  change(rates: Rates): void {
+    this.#rates = rates;
+    this.#callers.rate = rates.perCaller;
+    this.#strangers.rate = rates.perAddress;
+    this.#unproven.rate = rates.perAddress;
+    this.#unknownBytes.rate = rates.unknownBytes;
   }
 
   /**
@@ -86,13 +95,13 @@ export class AddressTooOften extends EscrowError {
 
 /** Token buckets by name. One that is full is the same as none. */
 class Buckets {
-  readonly #rate: Rate;
+  rate: Rate;
   readonly #now: () => Date;
   /** What was left when it was last taken from; the longest rested come first. */
   readonly #left = new Map<string, { readonly tokens: number; readonly atMs: number }>();
 
   constructor(rate: Rate, now: () => Date) {
-    this.#rate = rate;
+    this.rate = rate;
     this.#now = now;
   }
 
@@ -110,12 +119,12 @@ class Buckets {
   give(name: string): void {
     if (!this.#left.has(name)) return;
     const tokens = this.#available(name) + 1;
-    if (tokens >= this.#rate.burst) this.#left.delete(name);
+    if (tokens >= this.rate.burst) this.#left.delete(name);
     else this.#left.set(name, { tokens, atMs: this.#now().getTime() });
   }
 
   #available(name: string): number {
-    const { perSecond, burst } = this.#rate;
+    const { perSecond, burst } = this.rate;
     const last = this.#left.get(name);
     if (last === undefined) return burst;
     // a clock that is set back gives nothing, and takes nothing

@@ -1,4 +1,6 @@
 import knex, { type Knex } from 'knex';
+import { DatabaseError } from 'pg';
+import { faultIn } from '../connectFault.js';
 import { clientConfig, type Connection } from '../connection.js';
 import { unavailable } from '../faults.js';
 import { silent } from '../pool.js';
@@ -22,6 +24,11 @@ import { migrationsUpTo009 } from './upTo009.js';
 /** The schema that this program needs is not there, and it was not given the owner's connection to make it. */
 export class SchemaMissing extends Error {
   override readonly name = 'SchemaMissing';
+}
+
+/** A newer version of this program has made the schema: this one would write into it what that one does not expect. */
+export class SchemaNewer extends Error {
+  override readonly name = 'SchemaNewer';
 }
 
 /** In the order in which they run. */
@@ -60,25 +67,59 @@ export async function migrate(owner: Connection, daemonRole: string, timeoutMs: 
   try {
     await database.transaction(async (trx) => {
       await trx.raw('select pg_advisory_xact_lock(?)', [migrationLock]);
+      requireNoNewer(
+        await schemaState(async <Row>(sql: string) => (await trx.raw<{ rows: readonly Row[] }>(sql)).rows),
+      );
       await trx.migrate.latest({ migrationSource: source });
       await grantTo(trx, daemonRole);
     });
   } catch (error) {
-    throw unavailable(error);
+    throw error instanceof DatabaseError && error.code === '42501' ? faultIn(error) : unavailable(error);
   } finally {
     await database.destroy();
   }
 }
 
-/** The migrations that have not been run, by name, as any role that may read the list of them. */
-export async function pendingMigrations(
-  ask: <Row>(sql: string) => Promise<readonly Row[]>,
-): Promise<readonly string[]> {
+/** How the schema of a database stands to the one that this program needs, by the names of migrations. */
+export interface SchemaState {
+  /** Those that have not been run. */
+  readonly pending: readonly string[];
+  /** Those that have been run, and this program does not know. */
+  readonly unknown: readonly string[];
+  /** Whether any was run: else there is no schema. */
+  readonly isMade: boolean;
+}
+
+/** Looks which migrations were run, as any role that may read the list of them. */
+export async function schemaState(ask: <Row>(sql: string) => Promise<readonly Row[]>): Promise<SchemaState> {
   const [table] = await ask<{ there: boolean }>(`select to_regclass('knex_migrations') is not null as there`);
   const run =
     table?.there === true ? await ask<{ name: string }>('select name from knex_migrations order by id') : [];
   const names = new Set(run.map(({ name }) => name));
-  return migrations.filter(({ name }) => !names.has(name)).map(({ name }) => name);
+  const own = new Set(migrations.map(({ name }) => name));
+  return {
+    pending: [...own].filter((name) => !names.has(name)),
+    unknown: [...names].filter((name) => !own.has(name)),
+    isMade: names.size > 0,
+  };
+}
+
+/** Throws {@link SchemaNewer} when the schema is that of a newer version of this program. */
+export function requireNoNewer({ unknown }: Pick<SchemaState, 'unknown'>): void {
+  const newest = migrations.at(-1)?.name ?? '';
+  if (unknown.length === 0) return;
+  throw new SchemaNewer(
+    `the schema of the database is newer than this program: it has ${unknown.join(', ')}, and this program knows those up to ${newest}. ` +
+      'Run the version of escrowd that made it, or a newer one',
+  );
+}
+
+/** Throws {@link SchemaMissing} when the schema is older than this program needs, or not there. */
+export function requireNonePending({ pending }: Pick<SchemaState, 'pending'>): void {
+  if (pending.length === 0) return;
+  throw new SchemaMissing(
+    `the database lacks the migrations ${pending.join(', ')}, and its owner's connection is not given`,
+  );
 }
 
 const source: Knex.MigrationSource<Migration> = {

@@ -38,6 +38,8 @@ export interface RoundTripsWanted {
   readonly transport: 'tried' | 'left out';
   /** How many keys are in the making at once: RSA takes seconds, and a token has few sessions. */
   readonly lanes: number;
+  /** Ends it before the next trip. */
+  readonly stop?: AbortSignal | undefined;
 }
 
 /**
@@ -47,7 +49,7 @@ export interface RoundTripsWanted {
  */
 export async function tryRoundTrips(
   token: OpenToken,
-  { specs, transport, lanes }: RoundTripsWanted,
+  { specs, transport, lanes, stop }: RoundTripsWanted,
 ): Promise<readonly RoundTrip[]> {
   const owner = await promisify(generateKeyPair)('rsa', { modulusLength: 2048 });
   const work: Work[] = [
@@ -61,7 +63,7 @@ export async function tryRoundTrips(
     ],
     ...specs.map((spec) => () => tripsOf(token, spec, owner)),
   ];
-  return (await inLanes(work, lanes)).flat();
+  return (await inLanes(work, lanes, stop)).flat();
 }
 
 const REPLY_TRIP = 'a reply opens, and the layer under it';
@@ -69,12 +71,17 @@ const REPLY_TRIP = 'a reply opens, and the layer under it';
 type Work = () => Promise<readonly RoundTrip[]>;
 
 /** The results in the order of `work`, which is begun from its end: what takes longest stands there. */
-async function inLanes(work: readonly Work[], lanes: number): Promise<readonly (readonly RoundTrip[])[]> {
+async function inLanes(
+  work: readonly Work[],
+  lanes: number,
+  stop: AbortSignal | undefined,
+): Promise<readonly (readonly RoundTrip[])[]> {
   const results: (readonly RoundTrip[])[] = [];
   const left = [...work.entries()];
   const lane = async (): Promise<void> => {
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
       const [index, one] = next;
+      stop?.throwIfAborted();
       results[index] = await one();
     }
   };

@@ -46,8 +46,14 @@ export interface SelfTestResult {
 /**
  * Proves a token: takes every verb at the key specifications of its profile through its round trip ({@link tryRoundTrips}), then
  * tries every attack that the token must refuse ({@link tryAttacks}). Nothing of it stays in the token.
+ *
+ * @param stop ends it before the next trip: its reason is thrown
  */
-export async function selfTest(token: OpenToken, extent: SelfTestExtent): Promise<SelfTestResult> {
+export async function selfTest(
+  token: OpenToken,
+  extent: SelfTestExtent,
+  stop?: AbortSignal,
+): Promise<SelfTestResult> {
   const specs = token.abilities.keySpecs
     .filter((spec) => extent === 'full' || KEY_SPECS[spec].kind !== 'RSA')
     .toSorted((a, b) => bitsToFind(a) - bitsToFind(b));
@@ -55,7 +61,8 @@ export async function selfTest(token: OpenToken, extent: SelfTestExtent): Promis
     Promise.resolve(Math.min(profile.sessions, MOST_LANES)),
   );
   const transport = extent === 'full' ? 'tried' : 'left out';
-  const trips = await tryRoundTrips(token, { specs, transport, lanes });
+  const trips = await tryRoundTrips(token, { specs, transport, lanes, stop });
+  stop?.throwIfAborted();
   return { trips, attacks: await tryAttacks(token) };
 }
 

@@ -1,0 +1,886 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+
+import { parse, stringify } from 'yaml';
+
+import { checkStart } from '../../../src/daemon/check/checkStart.js';
+import type { FindingCode } from '../../../src/daemon/check/finding.js';
+import type { Findings } from '../../../src/daemon/check/findings.js';
+import { jsonOf, textOf } from '../../../src/daemon/check/report.js';
+import { reachDatabase } from '../../../src/daemon/start/reachDatabase.js';
+import { EXIT_CODES, exitCodeOf } from '../../../src/daemon/exitCodes.js';
+import { migrate } from '../../../src/postgres/schema/migrate.js';
+import { findModule } from '../../../src/token/cryptoki/module.js';
+import { testWitness } from '../../log/witnessKeys.js';
+import { freePort } from '../../support/freePort.js';
+import { MIGRATE_MS } from '../../support/freshCluster.js';
+import { until } from '../../support/waiting.js';
+import { LIMITS_MS } from '../../support/limits.js';
+import { type Pooler, startPooler } from '../../support/pooler.js';
+import { query, startTestServer, type TestServer } from '../../support/postgres.js';
+import { makeCertificate, makeSystem, startDaemonAt, type System } from '../../support/system.js';
+
+jest.setTimeout(LIMITS_MS.system);
+
+type Config = Record<string, Record<string, unknown>>;
+type Changes = (config: Config) => void;
+type Environment = Readonly<Record<string, string>>;
+
+let system: System;
+let server: TestServer;
+let busy: Server;
+let busyPort: number;
+let other: string;
+
+beforeAll(async () => {
+  [system, server] = await Promise.all([makeSystem({ withoutDaemon: true }), startTestServer()]);
+  busy = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  await once(busy, 'listening');
+  busyPort = (busy.address() as AddressInfo).port;
+  other = join(system.directory, 'other');
+  mkdirSync(other, { mode: 0o755 });
+  makeCertificate(other);
+});
+afterAll(async () => {
+  busy.close();
+  await system.remove();
+  await server.stop();
+});
+
+let written = 0;
+
+/** The system's configuration, changed so, in a file of its own. */
+function configured(change: Changes = () => undefined): string {
+  const config = parse(readFileSync(system.configFile, 'utf8')) as Config;
+  change(config);
+  const file = join(system.directory, `check-${String((written += 1))}.yaml`);
+  writeFileSync(file, stringify(config), { mode: 0o644 });
+  return file;
+}
+
+function check(configFile: string, environment: Environment = {}, now?: () => Date): Promise<Findings> {
+  const given = { configFile, environment: { PATH: process.env['PATH'], ...environment } };
+  return checkStart({ ...given, packageDirectory: process.cwd(), ...(now === undefined ? {} : { now }) });
+}
+
+/** A file beside the configuration. */
+function file(name: string, text: string, mode = 0o600): string {
+  const path = join(system.directory, name);
+  writeFileSync(path, text, { mode });
+  chmodSync(path, mode);
+  return path;
+}
+
+const textIn = (name: string): string => readFileSync(join(system.directory, name), 'utf8');
+
+function softHsmConf(text: string): Changes {
+  return (config) => {
+    const SOFTHSM2_CONF = file('other-softhsm.conf', text);
+    config['token'] = { ...config['token'], environment: { SOFTHSM2_CONF } };
+  };
+}
+
+const token =
+  (members: object | (() => object)): Changes =>
+  (config) => {
+    const changed: object = members instanceof Function ? members() : members;
+    config['token'] = { ...config['token'], ...changed };
+  };
+const tls =
+  (members: () => object): Changes =>
+  (config) => {
+    config['tls'] = { ...config['tls'], ...members() };
+  };
+
+interface Row {
+  readonly change?: Changes;
+  readonly code: FindingCode;
+  readonly exit: keyof typeof EXIT_CODES;
+  readonly where: RegExp;
+  readonly what: RegExp;
+  readonly do: RegExp;
+  /** The same through a start, which ends before it has cost anything. */
+  readonly start?: true;
+}
+
+const files: readonly (readonly [string, Row])[] = [
+  [
+    'an unknown member',
+    {
+      change: (config) => (config['lissen'] = {}),
+      ...{
+        code: 'config',
+        exit: 'usage',
+        where: /check-\d+\.yaml/,
+        what: /lissen/,
+        do: /correct it/,
+        start: true,
+      },
+    },
+  ],
+  [
+    'an unknown level of the log',
+    {
+      change: (config) => Object.assign(config, { logLevel: 'trace' }),
+      ...{
+        code: 'config',
+        exit: 'usage',
+        where: /logLevel/,
+        what: /"error"\|"warn"/,
+        do: /correct/,
+        start: true,
+      },
+    },
+  ],
+  [
+    'an environment variable with a number for a value',
+    {
+      change: token({ environment: { SOFTHSM2_CONF: 7 } }),
+      ...{
+        code: 'config',
+        exit: 'usage',
+        where: /token\.environment\.SOFTHSM2_CONF/,
+        what: /string/,
+        do: /correct/,
+      },
+    },
+  ],
+  [
+    'a configuration that a group can write',
+    {
+      change: (config) =>
+        (config['administrators'] = file('open.json', textIn('administrators.json'), 0o664) as never),
+      ...{
+        code: 'file-mode',
+        exit: 'usage',
+        where: /administrators/,
+        what: /open\.json can be written/,
+        do: /chmod go-w/,
+      },
+      start: true,
+    },
+  ],
+  [
+    'a TLS key that everybody can read',
+    {
+      change: tls(() => ({ key: file('open.key', textIn('server.key'), 0o644) })),
+      ...{
+        code: 'file-mode',
+        exit: 'usage',
+        where: /tls\.key/,
+        what: /read by everybody/,
+        do: /chmod o-r/,
+        start: true,
+      },
+    },
+  ],
+  [
+    'a certificate that is not there',
+    {
+      change: tls(() => ({ certificate: 'nowhere.crt' })),
+      ...{
+        code: 'tls',
+        exit: 'usage',
+        where: /nowhere\.crt/,
+        what: /is not there/,
+        do: /put it there/,
+        start: true,
+      },
+    },
+  ],
+  [
+    'the key of another certificate',
+    {
+      change: tls(() => ({ key: join(other, 'server.key') })),
+      ...{
+        code: 'tls',
+        exit: 'usage',
+        where: /server\.crt/,
+        what: /not that of the key in .*server\.key/,
+        do: /name the/,
+      },
+      start: true,
+    },
+  ],
+  [
+    "certificates in the wrong order, an authority's first",
+    {
+      change: tls(() => ({
+        certificate: file(
+          'order.crt',
+          readFileSync(join(other, 'server.crt'), 'utf8') + textIn('server.crt'),
+        ),
+      })),
+      ...{
+        code: 'tls',
+        exit: 'usage',
+        where: /order\.crt/,
+        what: /is the 2\. of the file/,
+        do: /own certificate first/,
+      },
+    },
+  ],
+  [
+    'an encrypted key',
+    {
+      change: tls(() => {
+        const key = join(system.directory, 'encrypted.key');
+        const made = execFileSync('openssl', [
+          'pkey',
+          '-in',
+          join(system.directory, 'server.key'),
+          '-aes256',
+          '-passout',
+          'pass:x',
+        ]);
+        return { key: file('encrypted.key', made.toString()) && key };
+      }),
+      ...{ code: 'tls', exit: 'usage', where: /encrypted\.key/, what: /is encrypted/, do: /openssl pkey/ },
+    },
+  ],
+  [
+    'a key in the place of the certificate',
+    {
+      change: tls(() => ({ certificate: 'server.key' })),
+      ...{
+        code: 'tls',
+        exit: 'usage',
+        where: /server\.key/,
+        what: /no certificate in it/,
+        do: /BEGIN CERTIFICATE/,
+      },
+    },
+  ],
+  [
+    'administrators that are none',
+    {
+      change: (config) => (config['administrators'] = file('none.json', '{}', 0o644) as never),
+      ...{
+        code: 'file',
+        exit: 'usage',
+        where: /none\.json/,
+        what: /not a list of administrators/,
+        do: /id and keys/,
+      },
+    },
+  ],
+  [
+    'a webhook secret that is none',
+    {
+      change: (config) => {
+        const hook = {
+          name: 'siem',
+          url: 'http://localhost:1/',
+          secretFiles: [file('hook.secret', 'hunter2')],
+        };
+        config['notifications'] = { allowHosts: ['localhost'], webhooks: [hook] };
+      },
+      ...{
+        code: 'file',
+        exit: 'usage',
+        where: /hook\.secret/,
+        what: /no webhook secret/,
+        do: /whsec_/,
+        start: true,
+      },
+    },
+  ],
+  [
+    'a port that another program has',
+    {
+      change: (config) => (config['listen'] = { host: '127.0.0.1', port: busyPort }),
+      ...{
+        code: 'address',
+        exit: 'usage',
+        where: /listen: 127\.0\.0\.1:\d+/,
+        what: /another program/,
+        do: /ss -ltnp/,
+      },
+      start: true,
+    },
+  ],
+  [
+    'an address that is not of this machine',
+    {
+      change: (config) => (config['listen'] = { host: '192.0.2.1', port: 8443 }),
+      ...{
+        code: 'address',
+        exit: 'usage',
+        where: /192\.0\.2\.1:8443/,
+        what: /no such address/,
+        do: /ip address/,
+      },
+      start: true,
+    },
+  ],
+  [
+    'a management port that another program has',
+    {
+      change: (config) => (config['management'] = { port: busyPort }),
+      ...{
+        code: 'address',
+        exit: 'usage',
+        where: /management: 127/,
+        what: /another program/,
+        do: /management\.port/,
+      },
+      start: true,
+    },
+  ],
+  [
+    'binaries of PostgreSQL that are not there',
+    {
+      change: (config) => (config['database'] = { directory: 'postgres', binaries: '/nonexistent' }),
+      ...{
+        code: 'cluster',
+        exit: 'database',
+        where: /postgres/,
+        what: /\/nonexistent has no postgres/,
+        do: /Database/,
+      },
+      start: true,
+    },
+  ],
+  [
+    'a token profile that there is not',
+    {
+      change: token({ profile: 'softhsm-9' }),
+      ...{
+        code: 'token',
+        exit: 'usage',
+        where: /softhsm-9\.yaml/,
+        what: /profile cannot be used/,
+        do: /hsm-config/,
+      },
+    },
+  ],
+  [
+    'a record of another token',
+    {
+      change: token({ label: 'another' }),
+      ...{
+        code: 'token',
+        exit: 'usage',
+        where: /token\.record/,
+        what: /record of the token/,
+        do: /of this token/,
+      },
+    },
+  ],
+  [
+    'a PIN that others can read',
+    {
+      change: token(() => ({ pinFile: file('open.pin', '1234', 0o644) })),
+      ...{ code: 'file', exit: 'usage', where: /open\.pin/, what: /read by others/, do: /chmod 600/ },
+    },
+  ],
+  [
+    'a PIN that is not there',
+    {
+      change: token({ pinFile: 'nowhere.pin' }),
+      ...{ code: 'file', exit: 'usage', where: /nowhere\.pin/, what: /is not there/, do: /put it there/ },
+    },
+  ],
+  [
+    'a module that is not there',
+    {
+      change: token({ module: '/nonexistent/module.so' }),
+      ...{
+        code: 'token',
+        exit: 'token',
+        where: /token "/,
+        what: /no PKCS#11 module at \/none/,
+        do: /token\.module/,
+      },
+    },
+  ],
+  [
+    'a configuration of SoftHSM that is not there',
+    {
+      change: token({ environment: { SOFTHSM2_CONF: '/nonexistent/softhsm2.conf' } }),
+      ...{
+        code: 'token',
+        exit: 'token',
+        where: /token "/,
+        what: /\/nonexistent\/softhsm2\.conf, is not there/,
+        do: /token/,
+      },
+    },
+  ],
+  [
+    'a directory of tokens that is not there',
+    {
+      change: softHsmConf('directories.tokendir = /nonexistent/tokens\n'),
+      ...{
+        code: 'token',
+        exit: 'token',
+        where: /token "/,
+        what: /\/nonexistent\/tokens, is not there/,
+        do: /token/,
+      },
+    },
+  ],
+  [
+    'a label that no token has',
+    {
+      change: token({ label: 'nobody', record: undefined }),
+      ...{
+        code: 'token',
+        exit: 'token',
+        where: /"nobody"/,
+        what: /the module shows "escrowd/,
+        do: /token\.label/,
+      },
+    },
+  ],
+  [
+    'a wrong PIN',
+    {
+      change: token(() => ({ pinFile: file('wrong.pin', 'not the pin') })),
+      ...{
+        code: 'token-pin',
+        exit: 'pin',
+        where: /token "/,
+        what: /refused the user PIN/,
+        do: /before anything tries/,
+      },
+    },
+  ],
+];
+
+/** The code that a start ends with. */
+async function startedWith(configFile: string, environment: Environment = {}): Promise<number> {
+  try {
+    const daemon = await startDaemonAt(configFile, { environment, now: () => new Date() });
+    await daemon.stop();
+    return EXIT_CODES.clean.code;
+  } catch (error) {
+    return exitCodeOf(error);
+  }
+}
+
+/** What is wrong and nothing else. */
+async function onlyFinds(found: Findings, { code, exit, where, what, do: remedy }: Row): Promise<void> {
+  const errors = found.list.filter(({ severity }) => severity === 'error');
+  expect(errors).toEqual([
+    {
+      code,
+      severity: 'error',
+      where: expect.stringMatching(where) as string,
+      what: expect.stringMatching(what) as string,
+      do: expect.stringMatching(remedy) as string,
+    },
+  ]);
+  expect(found.exitCode).toBe(EXIT_CODES[exit].code);
+  expect(JSON.parse(jsonOf(found))).toEqual(found.list);
+  for (const secret of [system.hsm.userPin, 'not the pin', 'hunter2'])
+    expect(jsonOf(found) + textOf(found)).not.toContain(secret);
+  return Promise.resolve();
+}
+
+describe('a check finds, with the exit code of the start,', () => {
+  it.each(files)('%s', async (_what, row) => {
+    const configFile = configured(row.change);
+    await onlyFinds(await check(configFile), row);
+    if (row.start === true) expect(await startedWith(configFile)).toBe(EXIT_CODES[row.exit].code);
+  });
+
+  it('a configuration that is not there, and one that is no YAML', async () => {
+    const missing = await check(join(system.directory, 'nowhere.yaml'));
+    expect(missing.list).toMatchObject([
+      { code: 'config', what: expect.stringContaining('is not there') as string },
+    ]);
+    const broken = await check(file('broken.yaml', 'origin: [\n'));
+    expect(broken.list).toMatchObject([
+      { code: 'config', where: expect.stringContaining('broken.yaml') as string },
+    ]);
+    expect([missing.exitCode, broken.exitCode]).toEqual([2, 2]);
+  });
+});
+
+describe('of a database that is named by URL', () => {
+  const urlOf = (
+    changed: Partial<TestServer['daemon']> = {},
+    role: 'daemon' | 'owner' = 'daemon',
+  ): string => {
+    const { host, port, user, password, database } = { ...server[role], ...changed };
+    return `postgresql://${user}:${encodeURIComponent(password)}@/${database}?host=${encodeURIComponent(host)}&port=${port}`;
+  };
+  const named = (changed: Partial<TestServer['daemon']> = {}): Environment => ({
+    DATABASE_URL: urlOf(changed),
+  });
+  let pooler: Pooler | undefined;
+  afterEach(async () => {
+    await pooler?.close();
+    pooler = undefined;
+  });
+
+  type DatabaseRow = Row & {
+    readonly environment: () => Environment | Promise<Environment>;
+    /** Done as the owner of the database, and undone. */
+    readonly sql?: readonly [string, string];
+  };
+  const rows: readonly (readonly [string, DatabaseRow])[] = [
+    [
+      'several hosts',
+      {
+        environment: () => ({ DATABASE_URL: 'postgresql://a:geheim@h1:5432,h2:5432/escrowd' }),
+        ...{ code: 'config', exit: 'usage', where: /DATABASE_URL/, what: /several hosts/, do: /one address/ },
+      },
+    ],
+    [
+      'variables of the driver',
+      {
+        environment: () => ({ ...named(), PGOPTIONS: '-c default_transaction_read_only=on' }),
+        ...{ code: 'config', exit: 'usage', where: /PGOPTIONS/, what: /driver/, do: /unset/ },
+      },
+    ],
+    [
+      'that nobody answers',
+      {
+        environment: async () => ({
+          DATABASE_URL: `postgresql://a:geheim@127.0.0.1:${await freePort()}/escrowd`,
+        }),
+        ...{
+          code: 'database',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /ECONNREFUSED/,
+          do: /start it/,
+          start: true,
+        },
+      },
+    ],
+    [
+      'a wrong password',
+      {
+        environment: () => named({ password: 'geheim' }),
+        ...{
+          code: 'database',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /refuses the role/,
+          do: /pg_hba/,
+          start: true,
+        },
+      },
+    ],
+    [
+      'a database that there is not',
+      {
+        environment: () => named({ database: 'nowhere' }),
+        ...{
+          code: 'database',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /nowhere|pg_hba/,
+          do: /URL/,
+          start: true,
+        },
+      },
+    ],
+    [
+      'transactions that are read-only',
+      {
+        environment: () => named(),
+        sql: [
+          'alter database escrowd set default_transaction_read_only = on',
+          'set transaction read write; alter database escrowd reset default_transaction_read_only',
+        ],
+        ...{
+          code: 'database-settings',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /set by: database/,
+          do: /reset it/,
+        },
+        start: true,
+      },
+    ],
+    [
+      'commits that are not waited for',
+      {
+        environment: () => named(),
+        sql: [
+          'alter database escrowd set synchronous_commit = off',
+          'alter database escrowd reset synchronous_commit',
+        ],
+        ...{
+          code: 'database-settings',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /synchronous_commit/,
+          do: /set it/,
+        },
+        start: true,
+      },
+    ],
+    [
+      'rights that were taken away',
+      {
+        environment: () => named(),
+        sql: [
+          'revoke insert on log_entry from escrowd_daemon',
+          'grant insert on log_entry to escrowd_daemon',
+        ],
+        ...{
+          code: 'database-rights',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /log_entry/,
+          do: /OWNER_URL/,
+          start: true,
+        },
+      },
+    ],
+    [
+      'a schema of a newer program, and both versions by name',
+      {
+        environment: () => ({ DATABASE_URL: urlOf(), DATABASE_OWNER_URL: urlOf({}, 'owner') }),
+        sql: [
+          `insert into knex_migrations (name, batch, migration_time) values ('999_later', 9, now())`,
+          `delete from knex_migrations where name = '999_later'`,
+        ],
+        ...{
+          code: 'schema',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /999_later.*up to \d+/,
+          do: /version/,
+          start: true,
+        },
+      },
+    ],
+    [
+      'a pooler that shares backends out',
+      {
+        environment: async () => {
+          pooler = await startPooler(server.daemon, 'transaction');
+          return { DATABASE_URL: urlOf({ host: '127.0.0.1', port: pooler.port }) };
+        },
+        ...{
+          code: 'database-pooler',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /one backend/,
+          do: /session/,
+          start: true,
+        },
+      },
+    ],
+  ];
+
+  it.each(rows)('it finds %s', async (_what, row) => {
+    // a start that waits for a database waits no longer than this
+    const configFile = configured((config) => (config['database'] = { startMs: 1, directory: 'postgres' }));
+    const [done, undone] = row.sql ?? [];
+    if (done !== undefined) await query(server.owner, done);
+    try {
+      const environment = await row.environment();
+      const found = await check(configFile, environment);
+      await onlyFinds(found, row);
+      expect(textOf(found)).not.toContain('geheim');
+      if (row.start === true)
+        expect(await startedWith(configFile, environment)).toBe(EXIT_CODES[row.exit].code);
+    } finally {
+      if (undone !== undefined) await query(server.owner, undone);
+    }
+  });
+
+  it('a pooler in session mode is a warning, and an empty DATABASE_OWNER_URL is none', async () => {
+    pooler = await startPooler(server.daemon, 'session');
+    const DATABASE_URL = urlOf({ host: '127.0.0.1', port: pooler.port });
+    const found = await check(configured(), { DATABASE_URL, DATABASE_OWNER_URL: '' });
+    expect(found.exitCode).toBe(0);
+    expect(found.list).toMatchObject(
+      [{ code: 'database', severity: 'warning', do: /session mode/ }].map(matching),
+    );
+  });
+
+  it('without a schema it says what a start would do: with the owner make it, else end; the check makes none', async () => {
+    await server.empty();
+    try {
+      const alone = await check(configured(), named());
+      expect(alone.list.filter(({ severity }) => severity === 'error')).toMatchObject([{ code: 'schema' }]);
+      expect(alone.exitCode).toBe(EXIT_CODES.database.code);
+      const both = { ...named(), DATABASE_OWNER_URL: urlOf({}, 'owner') };
+      const found = await check(configured(), both);
+      expect(found.exitCode).toBe(0);
+      expect(found.list).toMatchObject(
+        [{ code: 'schema', severity: 'note', what: /a start makes it/ }].map(matching),
+      );
+      const tables = await query(server.owner, `select 1 from pg_tables where schemaname = 'public'`);
+      expect(tables).toHaveLength(0);
+    } finally {
+      await migrate(server.owner, server.daemon.user, MIGRATE_MS);
+    }
+  });
+
+  it('a clock that is off is a warning', async () => {
+    const ahead = await check(configured(), named(), () => new Date(Date.now() + 60_000));
+    expect(ahead.list).toMatchObject(
+      [{ code: 'clock', severity: 'warning', what: /6\d(\.\d)? seconds ahead/ }].map(matching),
+    );
+    expect(ahead.exitCode).toBe(0);
+  });
+});
+
+test('a database that comes while it is waited for is taken, and one that refuses is not waited for', async () => {
+  const port = await freePort();
+  const { user, password, database } = server.daemon;
+  const daemon = `postgresql://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
+  const told: string[] = [];
+  const bounds = {
+    connectMs: 5_000,
+    startMs: 60_000,
+    stop: undefined,
+    tell: (line: string) => told.push(line),
+  };
+  const reached = reachDatabase({ daemon }, bounds);
+  await until(() => told.length > 0);
+  expect(told).toEqual([expect.stringMatching(/does not answer .*ECONNREFUSED.* tried for 60000 ms/)]);
+  const pooler = await startPooler(server.daemon, 'session', port);
+  try {
+    await reached;
+    expect(told.at(-1)).toMatch(/a pooler stands between/);
+    const { host } = server.daemon;
+    const wrong = `postgresql://${user}:wrong@/${database}?host=${encodeURIComponent(host)}`;
+    const began = performance.now();
+    await expect(reachDatabase({ daemon: wrong }, bounds)).rejects.toMatchObject({ reason: 'credentials' });
+    expect(performance.now() - began).toBeLessThan(bounds.startMs);
+  } finally {
+    await pooler.close();
+  }
+});
+
+/** A row whose regular expressions are to be matched. */
+function matching(row: Readonly<Record<string, string | RegExp>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [
+      name,
+      value instanceof RegExp ? (expect.stringMatching(value) as unknown) : value,
+    ]),
+  );
+}
+
+test('all that is wrong is found at once, in the order of a start, whose code is that of the first', async () => {
+  const found = await check(
+    configured((config) => {
+      config['listen'] = { host: '127.0.0.1', port: busyPort };
+      config['tls'] = { ...config['tls'], key: join(other, 'server.key') };
+      config['token'] = { ...config['token'], pinFile: file('wrong-too.pin', 'not the pin') };
+      config['database'] = { binaries: '/nonexistent' };
+    }),
+  );
+  expect(found.list.map(({ code }) => code)).toEqual(['tls', 'address', 'cluster', 'token-pin']);
+  expect(found.exitCode).toBe(EXIT_CODES.usage.code);
+  expect(textOf(found)).toContain('4 errors, 0 warnings, 0 notes: a start would end with exit code 2.');
+  const wrong = await check(
+    configured((config) => Object.assign(config, { lissen: {}, anchorMs: -1 })),
+    { DATABASE_URL: 'postgresql://a@h1,h2/c' },
+  );
+  expect(wrong.list.map(({ code }) => code)).toEqual(['config', 'config', 'config']);
+});
+
+test('witnesses and sinks that are not reached are warnings', async () => {
+  const port = await freePort();
+  const found = await check(
+    configured((config) => {
+      const hook = {
+        name: 'siem',
+        url: `http://localhost:${port}/`,
+        secretFiles: [file('good.secret', `whsec_${Buffer.alloc(24).toString('base64')}`)],
+      };
+      config['witnesses'] = [
+        { key: testWitness('w.example/1').vkey, url: `https://127.0.0.1:${port}` },
+      ] as never;
+      config['notifications'] = {
+        allowHosts: ['localhost'],
+        webhooks: [hook],
+        smtp: { host: 'localhost', port, tls: 'none', from: 'escrowd@example.com' },
+        file: { path: '/nonexistent/notices.ndjson' },
+      };
+    }),
+  );
+  const warnings = found.list.filter(({ severity }) => severity === 'warning');
+  expect(warnings.map(({ code, where }) => `${code} ${where}`)).toEqual([
+    'witness witnesses: w.example/1',
+    'sink notifications.webhooks: siem',
+    'sink notifications.smtp',
+    'sink notifications.file: /nonexistent/notices.ndjson',
+  ]);
+  expect(found.exitCode).toBe(0);
+});
+
+test('a certificate that ends soon, or has, is a warning', async () => {
+  const after = (days: number) => (): Date => new Date(Date.now() + days * 86_400_000);
+  const soon = await check(configured(), {}, after(390));
+  const over = await check(configured(), {}, after(401));
+  const [first, second] = [soon, over].map(({ list }) =>
+    list.filter(({ severity }) => severity === 'warning'),
+  );
+  const where = 'tls.certificate';
+  expect(first).toMatchObject([matching({ code: 'tls-expiry', where, what: /expires in 9 days/ })]);
+  expect(second).toMatchObject([matching({ code: 'tls-expiry', where, what: /has expired/, do: /SIGHUP/ })]);
+  expect([soon.exitCode, over.exitCode]).toEqual([0, 0]);
+});
+
+test('the PIN is tried once, and nothing is made: no database is started, no file or object made', async () => {
+  const spied = join(system.directory, 'check.spy');
+  const { place } = system.hsm;
+  const environment = {
+    ...place.environment,
+    PKCS11SPY: findModule(place.profile, undefined),
+    PKCS11SPY_OUTPUT: spied,
+  };
+  const module = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
+  const configFile = configured((config) => {
+    config['token'] = { ...config['token'], module, allowSpy: true, environment };
+    config['database'] = { directory: 'first' };
+  });
+  const listed = (): readonly string[] =>
+    readdirSync(system.directory, { recursive: true })
+      .map(String)
+      .filter((name) => name !== 'check.spy')
+      .sort();
+  const objects = (): readonly string[] =>
+    readdirSync(system.hsm.directory, { recursive: true }).map(String).sort();
+  const before = [listed(), objects(), statSync(system.directory).mtimeMs] as const;
+  const found = await check(configFile);
+  expect(found.exitCode).toBe(0);
+  expect([listed(), objects()]).toEqual(before.slice(0, 2));
+  expect(existsSync(join(system.directory, 'first'))).toBe(false);
+  const said = readFileSync(spied, 'latin1');
+  const calls = [...said.matchAll(/^\d+: (C_\w+)$/gm)].map(([, call]) => call);
+  expect(calls.filter((call) => call === 'C_Login')).toHaveLength(1);
+  const making = ['C_GenerateKey', 'C_GenerateKeyPair', 'C_CopyObject', 'C_UnwrapKey', 'C_SetAttributeValue'];
+  expect(calls.filter((call) => making.includes(call ?? ''))).toEqual([]);
+  // what tells a KEK is tried on a known key that lives as long as the session
+  const created = said.split(/^(?=\d+: C_)/m).filter((call) => /^\d+: C_CreateObject/.test(call));
+  expect(created.length).toBeGreaterThan(0);
+  for (const call of created) expect(call).toMatch(/CKA_TOKEN +False/);
+});
+
+test('a database that is older than what the token remembers is found, also where there is none', async () => {
+  const opened = await system.hsm.open();
+  await opened.writeAnchor({
+    ...{ size: 5, root: new Uint8Array(32), policy: undefined, unsigned: 0, recorded: undefined },
+  });
+  await opened.close();
+  const found = await check(configured((config) => (config['database'] = { directory: 'none' })));
+  expect(found.exitCode).toBe(EXIT_CODES.logDamaged.code);
+  expect(found.list.at(-1)).toMatchObject(
+    matching({ code: 'log', severity: 'error', what: /the token remembers one over 5/ }),
+  );
+});
