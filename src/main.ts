@@ -110,7 +110,7 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     forbidCoreDumps();
     const config = readConfig(order.configFile, environmentNow());
-    log.level = order.logLevel ?? config.logLevel ?? 'info';
+    log.level = order.logLevel ?? config.logLevel;
     const ignored = shutOutDriver(process.env);
     if (ignored.length > 0)
       log.warn('variables of the database driver are ignored: the database is the daemon’s own', {
@@ -181,7 +181,7 @@ async function run(order: Order, config: Config, log: OperatorLog): Promise<numb
   reloading.serve(() => {
     const read = (): Config => readConfig(order.configFile, environmentNow());
     void first.reload(read).then((taken) => {
-      if (taken !== undefined) log.level = order.logLevel ?? taken.logLevel ?? 'info';
+      if (taken !== undefined) log.level = order.logLevel ?? taken.logLevel;
     });
   });
   const why = await Promise.race([stopping, first.failed]);

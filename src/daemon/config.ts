@@ -89,7 +89,7 @@ const schema = z.strictObject({
       startMs: milliseconds.default(60_000),
     })
     .prefault({}),
-  logLevel: z.enum(LOG_LEVELS).optional(),
+  logLevel: z.enum(LOG_LEVELS).default('info'),
   requests: z
     .strictObject({
       contentionMs: milliseconds.default(5_000),

@@ -4,7 +4,7 @@ import { clientConfig, type Connection } from './connection.js';
 import { DatabaseAway, DatabaseRefused } from './faults.js';
 import { type DurabilitySettings, durabilityQuery, requireDurable } from './schema/durability.js';
 import { requireNonePending, requireNoNewer, type SchemaState, schemaState } from './schema/migrate.js';
-import { rights } from './schema/rights.js';
+import { eachRight } from './schema/rights.js';
 
 /** Something about a server that keeps no daemon from starting. */
 export interface ServerWarning {
@@ -167,14 +167,18 @@ async function missingRights(
   ask: <Row>(sql: string, values: readonly unknown[]) => Promise<readonly Row[]>,
   role: string,
 ): Promise<readonly Error[]> {
-  const wanted = Object.entries(rights).flatMap(([table, verbs]) =>
-    verbs.split(', ').map((verb) => ({ table, verb })),
-  );
+  const wanted = eachRight();
   const missing = await ask<{ table: string }>(
-    `select distinct wanted.table from unnest($1::text[], $2::text[]) as wanted("table", verb)
-     where to_regclass(wanted.table) is not null and not has_table_privilege(to_regclass(wanted.table), wanted.verb)
+    `select distinct wanted.table from unnest($1::text[], $2::text[], $3::text[]) as wanted("table", verb, on_column)
+     where to_regclass(wanted.table) is not null and not case
+       when wanted.on_column is null then has_table_privilege(to_regclass(wanted.table), wanted.verb)
+       else has_column_privilege(to_regclass(wanted.table), wanted.on_column, wanted.verb) end
      order by 1`,
-    [wanted.map(({ table }) => table), wanted.map(({ verb }) => verb)],
+    [
+      wanted.map(({ table }) => table),
+      wanted.map(({ verb }) => verb),
+      wanted.map(({ column }) => column ?? null),
+    ],
   );
   if (missing.length === 0) return [];
   return [

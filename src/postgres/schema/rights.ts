@@ -27,3 +27,19 @@ export const rights: Readonly<Record<string, string>> = {
   idempotency_outcome: 'select, insert, delete',
   knex_migrations: 'select',
 };
+
+/** One right on a table: on all of its columns, or on these. */
+export interface Right {
+  readonly table: string;
+  readonly verb: string;
+  readonly column: string | undefined;
+}
+
+/** The same, one by one. */
+export function eachRight(): readonly Right[] {
+  return Object.entries(rights).flatMap(([table, allowed]) =>
+    [...allowed.matchAll(/([a-z]+)(?: \(([^)]*)\))?/g)].flatMap(([, verb = '', columns]): readonly Right[] =>
+      (columns?.split(', ') ?? [undefined]).map((column) => ({ table, verb, column })),
+    ),
+  );
+}
