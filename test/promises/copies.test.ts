@@ -111,7 +111,11 @@ describe.each(Object.entries(COPIES))('beside %s', (_kind, copyTo) => {
     const refused = await system.startDaemon().catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(LogDamaged);
     const place = { ...system.hsm.place, userPin: Buffer.from(system.hsm.userPin) };
-    await acceptLoss({ ...place, now: new Date(), before: { events: [], checkValues: new Map() } });
+    await acceptLoss({
+      ...place,
+      now: new Date(),
+      before: { events: [], checkValues: new Map(), fingerprints: new Map() },
+    });
     await system.startDaemon();
     await signs();
     const losses = (await entriesFrom(system, 0)).filter(

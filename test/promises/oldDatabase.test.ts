@@ -92,7 +92,7 @@ test('an old copy of the database is refused, with both sizes and what to do; ac
     ...system.hsm.place,
     userPin: Buffer.from(system.hsm.userPin),
     now: new Date(),
-    before: { events: [], checkValues: new Map() },
+    before: { events: [], checkValues: new Map(), fingerprints: new Map() },
   });
   expect(record.events[0]?.what).toContain(`over ${after} entries`);
   expect(await started()).toBeUndefined();

@@ -94,7 +94,8 @@ function importPem(pem: string): KeyObject {
   }
 }
 
-function badId(id: string): CeremonyRefused {
+/** What is thrown for a name that nobody can have. */
+export function badId(id: string): CeremonyRefused {
   return new CeremonyRefused(
     `"${id}" is no name for a depositary: lower-case letters, digits, ".", "_" and "-", at most 64.`,
   );

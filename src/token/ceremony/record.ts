@@ -14,7 +14,7 @@ import { type DescribedObject, describeObjects, readPublicKey } from './describe
 import { type CeremonySession, CeremonyRefused } from './ceremonySession.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
-const eventSchema = z.strictObject({ at: z.iso.datetime(), what: z.string().max(1000) });
+const eventSchema = z.strictObject({ at: z.iso.datetime(), what: z.string() });
 /** Something that was done in the ceremony. */
 export type CeremonyEvent = z.infer<typeof eventSchema>;
 
@@ -75,6 +75,8 @@ export interface EarlierRecord {
   readonly events: readonly CeremonyEvent[];
   /** Check values of key-encryption keys, by label. Empty in a record from before they were recorded. */
   readonly checkValues: ReadonlyMap<string, string>;
+  /** All labels that it has; with the fingerprint, SHA-256 (hex), where there is a public key of that. */
+  readonly fingerprints: ReadonlyMap<string, string | undefined>;
 }
 
 /** An act of the ceremony on a token that has a record, `before`, which the new one continues. */
@@ -98,7 +100,13 @@ export function readRecord(text: string, token: { readonly label: string }): Ear
   const schema = z.object({
     format: z.literal('escrowd-ceremony/v1'),
     token: z.object({ label: z.string() }),
-    objects: z.array(z.object({ label: z.string(), checkValue: z.string().optional() })),
+    objects: z.array(
+      z.object({
+        label: z.string(),
+        checkValue: z.string().optional(),
+        fingerprint: z.string().optional(),
+      }),
+    ),
     events: z.array(eventSchema),
   });
   const read = schema.safeParse(jsonOrUndefined(text));
@@ -111,7 +119,10 @@ export function readRecord(text: string, token: { readonly label: string }): Ear
   const checkValues = new Map(
     objects.flatMap(({ label, checkValue }) => (checkValue === undefined ? [] : [[label, checkValue]])),
   );
-  return { events, checkValues };
+  const fingerprints = new Map<string, string | undefined>();
+  for (const { label, fingerprint } of objects)
+    if (fingerprint !== undefined || !fingerprints.has(label)) fingerprints.set(label, fingerprint);
+  return { events, checkValues, fingerprints };
 }
 
 /**

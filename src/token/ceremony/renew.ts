@@ -1,13 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import type { Handle, PKCS11 } from 'pkcs11js';
+import type { Handle } from 'pkcs11js';
 import { type PrincipalId, parsePrincipalId } from '../../escrow/records/ids.js';
 import { readKekLabel } from '../profile/keks.js';
-import { readAttribute } from '../objects/objectCheck.js';
 import { readServerForLabel, serverForLabel } from '../objects/objectNames.js';
 import { findAll, readRsaSpki } from '../objects/objects.js';
 import { importSpki } from '../service/findLongLived.js';
 import { RECIPIENTS, unboundedTrustedKeys } from '../objects/depositaries.js';
+import { labelOf, nextVersion, objectsOf } from './depositaryObjects.js';
 import { makeKeks } from './kekBirth.js';
 import type { CeremonyRecord, Continued, EarlierRecord } from './record.js';
 import { continueRecord, requireRecorded } from './record.js';
@@ -35,9 +35,14 @@ export function renew(order: TokenLocation & Pins & Continued): Promise<Ceremony
     });
     const keks = await makeKeks(ceremony, slot, order, plan.kekVersion);
     return asUser(slot, order.userPin, (session) => {
-      const made = [...keks, ...pairs.map(({ label }) => label)].join(', ');
+      const count = `${pairs.length} ${pairs.length === 1 ? 'depositary' : 'depositaries'}`;
       const from = { driver: ceremony.driver, profile: order.profile, slot };
-      return continueRecord(from, session, order, `renewed: ${made} were made`);
+      return continueRecord(
+        from,
+        session,
+        order,
+        `renewed: ${keks.join(', ')}, and the server's pairs regarding ${count}, were made`,
+      );
     });
   });
 }
@@ -59,7 +64,8 @@ interface NewPair {
   readonly key: KeyObject;
 }
 
-function planOf({ driver, location }: CeremonySession, session: Handle, before: EarlierRecord): Plan {
+function planOf(ceremony: CeremonySession, session: Handle, before: EarlierRecord): Plan {
+  const { driver, location } = ceremony;
   const labels = findAll(driver, session, [{ type: pkcs11.CKA_TOKEN, value: true }]).map((handle) =>
     labelOf(driver, session, handle),
   );
@@ -81,7 +87,7 @@ function planOf({ driver, location }: CeremonySession, session: Handle, before: 
     // the same key twice is left by a renewal that was cut short
     if (keys.get(id)?.equals(spki) === false)
       throw new CeremonyRefused(
-        `The token has two trusted keys called ${label}: find out which is of ${id}.`,
+        `The token has two trusted keys called ${label}: when a replacement was cut short, run \`ceremony replace ${id}\` again; else find out which is of ${id}.`,
       );
     keys.set(id, spki);
     if (!unbounded.has(handle.toString('hex'))) bounded.add(id);
@@ -92,7 +98,7 @@ function planOf({ driver, location }: CeremonySession, session: Handle, before: 
       id,
       key: importSpki(spki),
       isUnbounded: !bounded.has(id),
-      pair: serverForLabel(id, 1 + newestVersion(id, labels)),
+      pair: serverForLabel(id, nextVersion(objectsOf(ceremony, session, id))),
     })),
   };
 }
@@ -142,17 +148,4 @@ function exchangeTrusted(
   });
   const oldKeys = unbounded.filter(({ label }) => ours.has(label)).map(({ handle }) => handle);
   for (const handle of [...oldPairs, ...oldKeys]) driver.C_DestroyObject(session, handle);
-}
-
-/** The version of the newest pair regarding this depositary; 0 when there is none with a version. */
-function newestVersion(id: PrincipalId, labels: readonly string[]): number {
-  const versions = labels.flatMap((label) => {
-    const name = readServerForLabel(label);
-    return name?.id === id ? [name.version ?? 0] : [];
-  });
-  return Math.max(0, ...versions);
-}
-
-function labelOf(driver: PKCS11, session: Handle, handle: Handle): string {
-  return readAttribute(driver, session, handle, pkcs11.CKA_LABEL)?.toString() ?? '';
 }

@@ -1,4 +1,4 @@
-import { constants, generateKeyPairSync, privateDecrypt } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,10 +12,11 @@ import { readRecord, recordText } from '../../../src/token/ceremony/record.js';
 import { show } from '../../../src/token/ceremony/show.js';
 import { lookedIn, softHsmFault } from '../../../src/token/cryptoki/softHsmFiles.js';
 import { openRaw } from '../../support/rawToken.js';
-import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
+import type { SoftHsm } from '../../support/softhsm.js';
 import { makeDepositary, makeSoftHsm } from '../../support/softhsm.js';
 import { LIMITS_MS } from '../../support/limits.js';
 import { freshBytes } from '../../support/fresh.js';
+import { answerOf } from './proof.js';
 
 jest.setTimeout(LIMITS_MS.token);
 
@@ -30,14 +31,6 @@ afterAll(() => {
 
 const pins = () => ({ soPin: Buffer.from(hsm.soPin), userPin: Buffer.from(hsm.userPin) });
 const now = new Date('2030-01-02T03:04:05Z');
-
-function answerOf(person: TestDepositary, challenge: { readonly ciphertext: string }): string {
-  const nonce = privateDecrypt(
-    { key: person.privateKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' },
-    Buffer.from(challenge.ciphertext, 'base64'),
-  );
-  return JSON.stringify({ id: person.id, nonce: nonce.toString('base64url') });
-}
 
 test('the record shows every long-lived object as it was read back, and no secret', () => {
   const record = hsm.record();
@@ -183,7 +176,7 @@ test('when the security officer cannot log in, nothing of the enrolment stays, a
     challenge: JSON.stringify(challenge),
     answer: answerOf(person, challenge),
     now,
-    before: { events: [], checkValues: new Map() },
+    before: { events: [], checkValues: new Map(), fingerprints: new Map() },
   };
   const failing = enrol({ ...order, ...pins(), soPin: Buffer.from('wrong-so-pin') });
   await expect(failing).rejects.toThrow('refused the PIN of the security officer');
@@ -201,7 +194,7 @@ test('nobody is enrolled with the key of somebody else, who is named', async () 
   const before = hsm.record().objects.map(({ label }) => label);
   const order = { ...hsm.place, ...pins(), now, before: readRecord(JSON.stringify(hsm.record()), hsm.place) };
   const challenge = makeChallenge('second', publicKeyPem, freshBytes(32));
-  const answer = answerOf({ id: 'second', publicKeyPem, privateKeyPem: '', privateKey }, challenge);
+  const answer = answerOf({ id: 'second', privateKey }, challenge);
   await expect(
     enrol({ ...order, id: 'second', challenge: JSON.stringify(challenge), answer }),
   ).rejects.toThrow(`The key of second is enrolled already, as that of ${first}.`);

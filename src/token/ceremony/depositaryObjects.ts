@@ -1,0 +1,89 @@
+import pkcs11 from 'pkcs11js';
+import type { Handle, PKCS11 } from 'pkcs11js';
+import type { PrincipalId } from '../../escrow/records/ids.js';
+import { RECIPIENTS } from '../objects/depositaries.js';
+import { readAttribute } from '../objects/objectCheck.js';
+import { readServerForLabel } from '../objects/objectNames.js';
+import { findAll, readRsaSpki } from '../objects/objects.js';
+import { fingerprint } from '../cryptoki/spki.js';
+import type { ProvenDepositary } from './challenge.js';
+import { type CeremonySession, CeremonyRefused } from './ceremonySession.js';
+
+/** A half of one of the server's pairs regarding a depositary. */
+export interface PairHalf {
+  readonly handle: Handle;
+  readonly label: string;
+  /** 0 for the pairs of the first ceremonies. */
+  readonly version: number;
+}
+
+/** What the token holds of a depositary. */
+export interface DepositaryObjects {
+  /** Their own keys that are trusted: one, but for a replacement or renewal that was cut short. */
+  readonly keys: readonly { readonly handle: Handle; readonly fingerprint: string }[];
+  /** The trusted halves of the server's pairs, the newest first: what is sealed goes to that one. */
+  readonly trusted: readonly PairHalf[];
+  /** The private halves, the newest first: what was sealed to each opens by it. */
+  readonly openers: readonly PairHalf[];
+}
+
+/** Looks for it; the private halves are seen only while the user is logged in. */
+export function objectsOf(
+  { driver, location }: CeremonySession,
+  session: Handle,
+  id: PrincipalId,
+): DepositaryObjects {
+  const recipients = findAll(driver, session, RECIPIENTS[location.profile.depositaryKeys]);
+  const openers = findAll(driver, session, [
+    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PRIVATE_KEY },
+    { type: pkcs11.CKA_TOKEN, value: true },
+  ]);
+  const halves = (handles: readonly Handle[]): readonly PairHalf[] =>
+    handles
+      .flatMap((handle) => {
+        const label = labelOf(driver, session, handle);
+        const name = readServerForLabel(label);
+        return name?.id === id ? [{ handle, label, version: name.version ?? 0 }] : [];
+      })
+      .toSorted((a, b) => b.version - a.version);
+  return {
+    keys: recipients
+      .filter((handle) => labelOf(driver, session, handle) === `depositary:${id}`)
+      .map((handle) => ({
+        handle,
+        fingerprint: fingerprint(readRsaSpki(driver, session, handle)).toString('hex'),
+      })),
+    trusted: halves(recipients),
+    openers: halves(openers),
+  };
+}
+
+/** The version that the server's next pair regarding a depositary has: none is given twice while a half of it is there. */
+export function nextVersion({ trusted, openers }: Pick<DepositaryObjects, 'trusted' | 'openers'>): number {
+  return 1 + Math.max(0, ...[...trusted, ...openers].map(({ version }) => version));
+}
+
+/** SHA-256 (hex) of the key that a depositary has shown to hold, as its DER SubjectPublicKeyInfo. */
+export function fingerprintOf({ key }: Pick<ProvenDepositary, 'key'>): string {
+  return fingerprint(key.export({ type: 'spki', format: 'der' })).toString('hex');
+}
+
+/** Two people with one key would be two in every quorum, and one who decides. By CKA_ID, the SHA-256 of the key. */
+export function requireOwnKey({ driver }: CeremonySession, session: Handle, proven: ProvenDepositary): void {
+  const { id } = proven;
+  const taken = findAll(driver, session, [
+    { type: pkcs11.CKA_CLASS, value: pkcs11.CKO_PUBLIC_KEY },
+    { type: pkcs11.CKA_TOKEN, value: true },
+    { type: pkcs11.CKA_ID, value: Buffer.from(fingerprintOf(proven), 'hex') },
+  ])
+    .map((handle) => labelOf(driver, session, handle))
+    .find((label) => label.startsWith('depositary:') && label !== `depositary:${id}`);
+  if (taken === undefined) return;
+  throw new CeremonyRefused(
+    `The key of ${id} is enrolled already, as that of ${taken.slice('depositary:'.length)}. Two people never share a key: find out whose it is; the other makes one of their own (escrowctl identity new DIR --id ID --depositary).`,
+  );
+}
+
+export function labelOf(driver: PKCS11, session: Handle, handle: Handle): string {
+  return readAttribute(driver, session, handle, pkcs11.CKA_LABEL)?.toString() ?? '';
+}
