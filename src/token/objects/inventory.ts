@@ -186,7 +186,10 @@ class Account {
     );
   }
 
-  /** Its other half is trusted; or it is an older one, which only opens, and of which that half is gone. */
+  /**
+   * Its other half is trusted; or that half is gone, and it only opens: an older one, or of somebody who was retired. The record says
+   * which these are; without one nobody knows, and nothing is sealed to a pair that has no trusted half.
+   */
   #hasPair(
     session: Handle,
     object: Found,
@@ -200,11 +203,11 @@ class Account {
     }
     const { pins } = this.parts;
     if (pins?.labels.has(object.label) === true) return true;
-    const isOlder = [...this.trusted.keys()].some((label) => {
+    const others = [...this.trusted.keys()].flatMap((label) => {
       const other = readServerForLabel(label);
-      return other?.id === id && (other.version ?? 0) > (version ?? 0);
+      return other?.id === id ? [other.version ?? 0] : [];
     });
-    return pins === undefined && isOlder;
+    return pins === undefined && others.every((other) => other > (version ?? 0));
   }
 
   #hasGrant(session: Handle, object: Found, id: GrantId): boolean {

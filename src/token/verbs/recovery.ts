@@ -6,7 +6,7 @@ import { type Held, type Opener, type Sealed, sealed } from '../../escrow/record
 import { isKekFor, kekKindFor } from '../profile/keks.js';
 import type { HeldKind, Loan } from './loan.js';
 import { GCM } from '../profile/mechanisms.js';
-import { type ObjectName, objectNames } from '../objects/objectNames.js';
+import { type ObjectName, objectNames, serverForLabel } from '../objects/objectNames.js';
 import { grantKey, openingKey, userInFlight } from '../profile/templates.js';
 import { type Unwrapping, OtherKey, unwrapChecked } from '../objects/unwrapChecked.js';
 import type { OpenParts } from '../objects/openParts.js';
@@ -86,7 +86,12 @@ export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
     unwrapLayer: async ({ depositary, version }, layer) => {
       if (!fitsTokenRsa(layer)) return REFUSED;
       const order = { mechanism: mechanisms.oaep(), wrapped: layer, into: intoOpener, spec: undefined };
-      const gone = (): EscrowError => new EscrowError('token-object-missing');
+      const gone = (): EscrowError =>
+        new EscrowError(
+          'token-object-missing',
+          `The token does not hold the server's key regarding ${depositary} that this was sealed to.`,
+          { cause: new Error(`${serverForLabel(depositary, version)} is not in the token`) },
+        );
       return unwrapWith('layer-key', objectNames.serverFor(depositary, version), gone, order);
     },
 
