@@ -5,10 +5,22 @@ import { makeChallenge } from './challenge.js';
 import { enrol } from './enrol.js';
 import { readText, requireAbsent, writeText } from './files.js';
 import { initialise } from './initialise.js';
+import {
+  REPLACE_HELP,
+  RETIRE_HELP,
+  afterReplace,
+  afterRetire,
+  beforeReplace,
+  beforeRetire,
+  requireMeant,
+} from './keyChanges.js';
+import { type CeremonyTerminal, ownTerminal } from './ownTerminal.js';
 import { obtainNewPin, obtainPin } from './pins.js';
 import { type TokenOptions, readTokenLocation, withTokenOptions } from './tokenOptions.js';
 import { type CeremonyRecord, type Continued, readRecord, recordText } from './record.js';
 import { renew } from './renew.js';
+import { replace } from './replace.js';
+import { retire } from './retire.js';
 import { show } from './show.js';
 import type { Pins, TokenLocation } from './ceremonySession.js';
 import { versionLine } from '../../version.js';
@@ -24,8 +36,15 @@ interface RecordOptions extends CommandOptions {
   readonly record: string;
 }
 
-/** The `ceremony` command line. `profiles` is the folder of the token profiles, `print` writes to the standard output. */
-export function ceremonyCommands(profiles: string, print: (text: string) => void): Command {
+/**
+ * The `ceremony` command line. `profiles` is the folder of the token profiles, `print` writes to the standard output; `terminal` is
+ * where a person is told what a command is about to do, and asked whether it is meant.
+ */
+export function ceremonyCommands(
+  profiles: string,
+  print: (text: string) => void,
+  terminal: CeremonyTerminal = ownTerminal,
+): Command {
   const place = (options: TokenOptions): TokenLocation => readTokenLocation(profiles, options);
   const tell = (record: CeremonyRecord, options: CommandOptions, next: string): void => {
     print(
@@ -135,6 +154,58 @@ export function ceremonyCommands(profiles: string, print: (text: string) => void
       },
     );
 
+  withPins(withTokenOptions(program.command('replace')))
+    .description('give a depositary who stays another key, once it has answered its challenge')
+    .argument('<id>', 'the depositary, as the directory calls it')
+    .requiredOption('--challenge <file>', 'the challenge that was given out for the new key')
+    .requiredOption('--answer <file>', 'the answer: { "id", "nonce" }')
+    .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
+    .option('--json', 'print the record as JSON')
+    .addHelpText('after', REPLACE_HELP)
+    .action(
+      async (
+        id: string,
+        options: RecordOptions & { readonly challenge: string; readonly answer: string },
+      ) => {
+        const files = { challenge: readText(options.challenge), answer: readText(options.answer) };
+        terminal.say(beforeReplace(id));
+        await goOn(
+          options,
+          'both',
+          (order) => replace({ ...order, ...files, id }),
+          afterReplace(id, options.record),
+        );
+      },
+    );
+
+  withPins(withTokenOptions(program.command('retire')))
+    .description('destroy the trusted key of a depositary who leaves: nothing is sealed to them any more')
+    .argument('<id>', 'the depositary, as the directory calls it')
+    .option(
+      '--destroy-server-keys',
+      "destroy the server's private keys regarding them too: what was sealed through them opens no more",
+    )
+    .option('--yes', 'do not ask whether to destroy them (for scripts)')
+    .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
+    .option('--json', 'print the record as JSON')
+    .addHelpText('after', RETIRE_HELP)
+    .action(
+      async (
+        id: string,
+        options: RecordOptions & { readonly destroyServerKeys?: boolean; readonly yes?: boolean },
+      ) => {
+        const serverKeys = options.destroyServerKeys === true ? 'destroyed' : 'kept';
+        terminal.say(beforeRetire(id, serverKeys));
+        if (serverKeys === 'destroyed') await requireMeant(terminal, id, options.yes === true);
+        await goOn(
+          options,
+          'both',
+          (order) => retire({ ...order, id, serverKeys }),
+          afterRetire(id, options.record, serverKeys),
+        );
+      },
+    );
+
   withPins(withTokenOptions(program.command('renew')))
     .description("make the ceremony's keys anew, beside the old ones, which then only open what they sealed")
     .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
@@ -195,6 +266,7 @@ A whole ceremony, for one depositary called alice:
     (alice, with her own key: escrowctl depositary answer alice.challenge.json --as DIR --out alice.answer.json)
   ceremony enrol alice --profile softhsm-2.6 --label escrowd --challenge alice.challenge.json \\
     --answer alice.answer.json --record record.json
+Later: ceremony replace for somebody with a new key, ceremony retire for somebody who leaves; read their --help before the day.
 PINs are typed without echo, or read from files that only their owner can read. A refused PIN is not tried again.
 hsm-config/README.md says more.`;
 
