@@ -45,7 +45,8 @@ const KEPT = (id: string): string =>
 const DESTROYED = (id: string): string =>
   `  destroys   the server's private keys regarding ${id}, of every version (--destroy-server-keys). What was sealed through ${id} opens
              no more in this token, for nobody, neither from the database nor from any copy of it; a key of which every
-             quorum needs ${id} IS LOST. Other tokens and backups of tokens that hold these keys open it still.`;
+             quorum needs ${id} IS LOST. Other tokens and backups of tokens that hold these keys open it still; and who read
+             the server during a recovery has seen what needs no share any more: only another key-encryption key ends that.`;
 
 /** Said before PINs are asked for. */
 export const beforeRetire = (
