@@ -145,7 +145,8 @@ class DoesNotOpen extends Error {
     readonly key: KeyId,
     options?: ErrorOptions,
   ) {
-    super(`the token does not open the ${part} of ${key}`, options);
+    const why = options?.cause instanceof EscrowError ? `: ${options.cause.detail}` : '';
+    super(`the token does not open the ${part} of ${key}${why}`, options);
   }
 }
 
