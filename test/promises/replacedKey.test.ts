@@ -156,5 +156,7 @@ test('a key that is replaced, and a depositary who leaves', async () => {
   await system.approve('manager', lost.recovery);
   await system.approve('officer-2', lost.recovery).catch(() => undefined);
   await until(async () => (await system.client('admin-1').recovery(lost.recovery)).status === 'failed');
+  const { ended } = await system.client('admin-1').recovery(lost.recovery);
+  expect(ended?.reason).toContain('officer-2');
   await expectLogHolds(system);
 });
