@@ -4,6 +4,7 @@ import { join } from 'node:path';
 
 import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
+import { keysLeft } from '../../src/client/resealing/resealJob.js';
 import { newId } from '../../src/escrow/records/ids.js';
 import { type CeremonyRecord, readRecord } from '../../src/token/ceremony/record.js';
 import { replace } from '../../src/token/ceremony/replace.js';
@@ -124,6 +125,11 @@ test('a key that is replaced, and a depositary who leaves', async () => {
   listed = { 'officer-2': { ...before, depositaryKey: enrolled?.fingerprint } };
   await system.applyRules(WITH_OFFICER_2, listed);
 
+  // the keys that are to be sealed anew are found by it, and none is when they are
+  const ofOldKey = async (): Promise<readonly string[]> =>
+    (await keysLeft(system.client('admin-1'), { otherKey: 'officer-2' }, [])).map((one) => one.key);
+  expect([...(await ofOldKey())].sort()).toEqual([key.key, other.key].sort());
+
   // the old key approves that keys are sealed anew, the new one cannot; what comes is for the new one
   const { recovery } = await asked(key);
   copyFileSync(file, `${file}.old`);
@@ -132,7 +138,9 @@ test('a key that is replaced, and a depositary who leaves', async () => {
   copyFileSync(`${file}.old`, file);
   expect(await agreed(recovery, 'officer-2')).toBe('resealed');
   await expect(backBy(key, 'officer-2')).rejects.toThrow('does not open with this');
+  expect(await ofOldKey()).toEqual([other.key]);
   expect(await agreed((await asked(other)).recovery, 'officer-2')).toBe('resealed');
+  expect(await ofOldKey()).toEqual([]);
   writeFileSync(file, next.privateKeyPem, { mode: 0o600 });
   expect(await backBy(key, 'officer-2')).toBe('active');
   expect(await backBy(await makeKey(system, { spec: 'ec-p256', use: 'sign' }), 'officer-2')).toBe('active');

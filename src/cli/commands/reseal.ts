@@ -41,6 +41,10 @@ export const resealCommand: CommandRow = {
     'on where it ended.',
   options: [
     { flags: '--leaving <id>', about: 'all keys that this depositary has a share of' },
+    {
+      flags: '--other-key <id>',
+      about: 'all keys whose share went to another key of this depositary than counts now',
+    },
     { flags: '--rule <name>', about: 'all keys that were deposited by this rule' },
     {
       flags: '--reason <text>',
@@ -52,6 +56,7 @@ export const resealCommand: CommandRow = {
   ],
   examples: [
     'reseal --leaving officer-2 --reason "Otto has left" --as ~/.escrowd',
+    'reseal --other-key officer-2 --reason "Otto has a new card"',
     'reseal KEY1 KEY2 --reason "the new rule for finance"',
     `reseal --leaving officer-2 --reason "Otto has left" --job ${JOB}`,
   ],
@@ -146,12 +151,19 @@ async function askFor({ terminal }: Session, count: string, owners: readonly str
 }
 
 function whichKeys(given: CommandArguments): WhichKeys {
-  const [leaving, rule, keys] = [given.find('leaving'), given.find('rule'), given.all];
-  const ways = [leaving, rule, keys.length > 0 ? keys : undefined].filter((way) => way !== undefined);
+  const [leaving, otherKey, rule] = [given.find('leaving'), given.find('otherKey'), given.find('rule')];
+  const keys = given.all;
+  const ways = [leaving, otherKey, rule, keys.length > 0 ? keys : undefined].filter(
+    (way) => way !== undefined,
+  );
   if (ways.length !== 1) {
-    throw new UsageError('which keys?', 'name them, or give --leaving ID, or --rule NAME: one of the three');
+    throw new UsageError(
+      'which keys?',
+      'name them, or give --leaving ID, --other-key ID or --rule NAME: one of these',
+    );
   }
   if (leaving !== undefined) return { leaving };
+  if (otherKey !== undefined) return { otherKey };
   return rule === undefined ? { keys } : { rule };
 }
 

@@ -6,7 +6,11 @@ import type { EscrowClient, PageQuery } from '../escrowClient.js';
 
 /** Which keys are to be sealed anew. */
 export type WhichKeys =
-  { readonly leaving: string } | { readonly rule: string } | { readonly keys: readonly string[] };
+  | { readonly leaving: string }
+  /** Those with a share that went to another key of this depositary than counts now. */
+  | { readonly otherKey: string }
+  | { readonly rule: string }
+  | { readonly keys: readonly string[] };
 
 /** What a job asks of each of its keys. */
 export interface ResealTerms {
@@ -50,9 +54,15 @@ export async function keysLeft(
   return keys.filter((key) => isMeant(key, which) && !asked.has(key.key));
 }
 
-function isMeant({ key, rule, purposes }: KeyReply, which: WhichKeys): boolean {
+function isMeant({ key, rule, purposes, coverage }: KeyReply, which: WhichKeys): boolean {
   if ('keys' in which) return which.keys.includes(key);
   if ('rule' in which) return rule.name === which.rule;
+  if ('otherKey' in which) {
+    const purposesNow = coverage?.purposes ?? [];
+    return purposesNow.some(({ unable }) =>
+      unable.some(({ depositary, because }) => depositary === which.otherKey && because === 'other-key'),
+    );
+  }
   return purposes.some(({ recipients }) => recipients.some(({ depositary }) => depositary === which.leaving));
 }
 

@@ -16,7 +16,7 @@ The order in which all keys can be opened that can be opened now:
   1. POLICY is planned and signed, and not applied yet.
   2. This ceremony, on every token. From here until 3 no key is made whose rule names ${id}.
   3. escrowctl apply -f POLICY
-  4. escrowctl reseal --rule RULE for each rule that names ${id}. Who approves needs the key that their share went to: ${id} the
+  4. escrowctl reseal --other-key ${id} --reason TEXT. Who approves needs the key that their share went to: ${id} the
      old one, and keeps it until all is sealed anew. If that is lost, the others of a quorum approve; a key of which every
      quorum needs ${id} is lost then, and no order of steps brings it back.
 
@@ -34,7 +34,7 @@ Next: 1. ${id} compares the fingerprint of depositary:${id} above with their own
       2. Put the record where the configuration says (token.record), on every server of this token, and start the daemons.
       3. escrowctl apply -f POLICY, which lists this fingerprint as depositaryKey of ${id}: until then no key is made whose rule
          names ${id}.
-      4. escrowctl coverage --csv: keys of which it says that ${id} has another key are sealed anew by escrowctl reseal.
+      4. escrowctl reseal --other-key ${id} --reason TEXT: keys that were sealed to the old key are sealed anew.
          ${id} approves with the old key, or others of a quorum without ${id} do.
       5. Keep the new record, and a backup of the token, with those before.`;
 
