@@ -174,6 +174,8 @@ export function nextForRecovery(recovery: RecoveryReply): string | undefined {
     case 'pending':
       if (recovery.keys.some(({ quorumsLeft }) => quorumsLeft === 0))
         return `nobody can approve it: escrowctl recovery cancel ${id} --reason TEXT, and ask for the other keys apart`;
+      if (recovery.reseal !== undefined)
+        return `depositaries decide about all requests of the job at once: escrowctl reseal approve ${recovery.reseal.job}`;
       return recovery.repliesFrom === undefined
         ? `depositaries decide: escrowctl recovery approve ${id}, or deny`
         : `from ${recovery.repliesFrom} on depositaries approve: escrowctl recovery approve ${id}, or deny`;

@@ -123,6 +123,8 @@ test('one job is many requests, and each person decides once about all of them',
     '--yes',
   );
   expect(again.out).toContain('No key is left to be asked for');
+  const inbox = await run('manager', 'inbox');
+  expect(inbox.out).toContain(`escrowctl reseal approve ${job}`);
   for (const by of ['manager', 'officer-1'] as const) {
     const decided = await run(by, 'reseal', 'approve', job, '--yes');
     expect(decided).toMatchObject({ exit: 0, err: '' });

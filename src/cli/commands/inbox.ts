@@ -51,11 +51,14 @@ async function inbox(session: Session, given: CommandArguments): Promise<Result>
             ]),
             ...(hasMore ? [`There are more: --limit ${limit * 2}`] : []),
           ],
-    next:
-      first === undefined
-        ? undefined
-        : `escrowctl recovery approve ${first.recovery.recovery}, or deny --reason TEXT`,
+    next: first === undefined ? undefined : nextFor(first.recovery),
   };
+}
+
+function nextFor({ recovery, reseal }: RecoveryReply): string {
+  return reseal === undefined
+    ? `escrowctl recovery approve ${recovery}, or deny --reason TEXT`
+    : `all requests of the job at once: escrowctl reseal approve ${reseal.job}; or escrowctl recovery deny ${recovery} --reason TEXT`;
 }
 
 const TITLES = {
@@ -85,7 +88,13 @@ function factsOf(recovery: RecoveryReply, now: Date): readonly (readonly [string
     ['asked by', recovery.requester],
     ['asks for', askedInWords(recovery)],
     ['keys of', recovery.owner],
-    ...keysFacts(recovery),
+    // a job may be of thousands
+    ...(recovery.reseal === undefined
+      ? keysFacts(recovery)
+      : [
+          ['job', recovery.reseal.job] as const,
+          ['keys', `${recovery.keys.length}: escrowctl recovery show ${recovery.recovery}`] as const,
+        ]),
     ['until', when(recovery.expiresAt, now)],
     ['intend to approve', intendedInWords(recovery)],
     ['approvals from', recovery.repliesFrom === undefined ? undefined : when(recovery.repliesFrom, now)],
