@@ -10,6 +10,7 @@ import { type Losses, lossesOf } from '../rules/losses.js';
 import { newPolicyProblems } from '../rules/newPolicy.js';
 import type { Policy } from '../records/policy.js';
 import type { PlannedPolicy } from '../rules/plannedPolicy.js';
+import { unlessKeysAreResealed } from './deposits/planReseal.js';
 import { isOnTopOf, policySignatures, signersOf } from '../rules/policySignatures.js';
 import type { PolicyParser } from '../ports/statements.js';
 import { hasRole } from '../records/principals.js';
@@ -70,7 +71,7 @@ function requireAccepted({ lost }: Losses, accepted: number): void {
  * Who is enrolled decides that number, so nothing is put in force while the token does not say.
  *
  * @throws EscrowError `forbidden`, `policy-invalid`, `policy-signatures-missing`, `policy-stale`, `token-unavailable`,
- *   `unrecoverable-not-accepted`.
+ *   `unrecoverable-not-accepted`, `busy` while keys are being sealed anew by the policy in force.
  */
 export function applyPolicy(
   escrow: Escrow,
@@ -109,7 +110,8 @@ export function applyPolicy(
         },
         claims: [{ claim: 'policy-in-force', version: current.version }],
         // a key may have been born since, or be about to be
-        holds: () => {
+        holds: (asOf) => {
+          unlessKeysAreResealed(asOf);
           requireAccepted(lossesNow(escrow, planned), order.acceptUnrecoverable);
         },
         plan: policy,

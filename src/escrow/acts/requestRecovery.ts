@@ -1,5 +1,5 @@
 import { askedKeysOf, brakesOfAll, checkEach } from '../rules/requestTerms.js';
-import { type ResealOrder, planReseal } from './deposits/planReseal.js';
+import { type ResealOrder, planReseal, requireDeposited } from './deposits/planReseal.js';
 import { getDeposits } from '../lookUp.js';
 import type { Call, Escrow } from '../escrow.js';
 import { actorOf } from '../escrow.js';
@@ -116,6 +116,9 @@ function fileRequest(
           requestHash: hash,
         },
         claims: keyFree(escrow, call),
+        holds: (asOf) => {
+          if (asked.purpose === 'reseal') requireDeposited(escrow, asked, asOf);
+        },
         plan: { ...plan, requestHash: hash, deposits },
       };
     },

@@ -117,8 +117,13 @@ export interface AsOf {
   readonly isRepeated: boolean;
   /** Whether the Idempotency-Key of the caller stood for another creation. */
   readonly isKeyTaken: boolean;
-  /** Of a key that is to be made: whether an attempt to put a policy in force was without an outcome. */
+  /** Of a key that is to be made, or of keys that are to be sealed anew: whether an attempt to put a policy in force was without an outcome. */
   readonly isPolicyUnderWay: boolean;
+  /**
+   * Of keys that are to be sealed anew, or that this is asked of: whether an attempt to seal one of them anew was without an outcome;
+   * of a policy that is to be put in force, one to seal any.
+   */
+  readonly isResealUnderWay: boolean;
   /** Of an attempt about an import pair. */
   readonly imports?: ImportsAsOf | undefined;
 }

@@ -236,7 +236,8 @@ export class LogState implements LogFacts {
         usesLeft: used && used.maxUses - used.used,
         isRepeated,
         isKeyTaken: this.#creations.attempted(entry),
-        isPolicyUnderWay: BIRTHS.has(act) && this.#isPolicyUnderWay(),
+        isPolicyUnderWay: (BIRTHS.has(act) || act === 'recovery.reseal') && this.#isPolicyUnderWay(),
+        isResealUnderWay: this.#isResealUnderWay(act, subject.keys ?? []),
         imports: this.#importPairs.attempted(entry, () => this.openAttempts()),
       },
     });
@@ -256,6 +257,17 @@ export class LogState implements LogFacts {
   /** Whether a policy is being put in force: few acts are under way at once. */
   #isPolicyUnderWay(): boolean {
     for (const { of } of this.#attempts.values()) if (of.act === 'policy.apply') return true;
+    return false;
+  }
+
+  /** Whether keys are being sealed anew: one of these, or any at all when a policy is to be put in force. */
+  #isResealUnderWay(act: string, keys: readonly string[]): boolean {
+    const isOfPolicy = act === 'policy.apply';
+    if (!isOfPolicy && act !== 'recovery.reseal' && act !== 'recovery.request') return false;
+    for (const { of } of this.#attempts.values()) {
+      if (of.act !== 'recovery.reseal') continue;
+      if (isOfPolicy || of.subject.keys?.some((key) => keys.includes(key)) === true) return true;
+    }
     return false;
   }
 

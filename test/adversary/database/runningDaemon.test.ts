@@ -230,6 +230,7 @@ const nothingAgainst = (): AsOf => ({
   isRepeated: false,
   isKeyTaken: false,
   isPolicyUnderWay: false,
+  isResealUnderWay: false,
   useRefused: undefined,
   usesLeft: undefined,
 });

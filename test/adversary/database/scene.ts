@@ -260,6 +260,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       isRepeated: false,
       isKeyTaken: false,
       isPolicyUnderWay: false,
+      isResealUnderWay: false,
     }),
     secondary: () => undefined,
     openAttempt: (act) => logged.openAttempt(act),

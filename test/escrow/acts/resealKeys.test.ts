@@ -1,3 +1,4 @@
+import { applyPolicy } from '../../../src/escrow/acts/applyPolicy.js';
 import { approveRecovery } from '../../../src/escrow/acts/approveRecovery.js';
 import { resealKeys } from '../../../src/escrow/acts/carryingOut/resealKeys.js';
 import { keepHouse } from '../../../src/escrow/acts/housekeeping.js';
@@ -11,12 +12,14 @@ import {
   callOf,
   due,
   newScene,
+  POLICY,
   outcomeOf,
   policyWith,
   repliesOf,
   statementOf,
 } from '../../adversary/database/scene.js';
-import type { SymbolicWorld } from '../symbolicWorld.js';
+import { type SymbolicWorld, ORIGIN } from '../symbolicWorld.js';
+import { entriesOf } from '../../adversary/database/loggedActs.js';
 import { expectDone, expectNothingLeftAt, expectRefused } from './actCases.js';
 
 let world: SymbolicWorld;
@@ -131,6 +134,111 @@ test('what was cut short is gone on with by itself', async () => {
   expect(told).toMatchObject({ activated: 1 });
   expect(world.recoveries.get(recovery.id)?.state).toMatchObject({ status: 'resealed' });
   expect(generations()).toEqual([2, 2]);
+});
+
+describe('while keys are being sealed anew', () => {
+  /** What came of this, done while the token seals the key of a reseal, which is done all the same. */
+  async function meanwhile(work: () => Promise<unknown>): Promise<string> {
+    const recovery = await hide(world, () => due(world, key, 'reseal'));
+    const { verbs } = world;
+    const { sealUnder = () => undefined } = verbs;
+    let came: string | undefined;
+    verbs['sealUnder'] = async (...given) => {
+      verbs['sealUnder'] = sealUnder;
+      came = await outcomeOf(work());
+      return sealUnder(...given);
+    };
+    await reseal(recovery);
+    expect(generations()).toEqual([2, 2]);
+    return came ?? '';
+  }
+
+  test('no policy is put in force: they are sealed by the one that was planned with', async () => {
+    const next = policyWith({});
+    const iat = world.now.getTime() / 1000 + 600;
+    const says = { aud: ORIGIN, iat, exp: iat + 60, hash: next.hash, base: POLICY.version };
+    const signatures = ['ann', 'bob'].map((by) =>
+      JSON.stringify({
+        typ: 'escrowd-policy+jwt',
+        by,
+        payload: { ...says, iss: by, replaces: POLICY.hash },
+      }),
+    );
+    const order = { document: {}, signatures, acceptUnrecoverable: 0 };
+    const apply = (): Promise<unknown> => applyPolicy(world.escrow, callOf('ann'), () => next, order);
+    expect(await meanwhile(apply)).toBe('busy');
+    await apply();
+  });
+
+  test('nor are they while one is', async () => {
+    const recovery = await due(world, key, 'reseal');
+    const [attempt = new Uint8Array()] = entriesOf('policy.apply', {});
+    world.journal.follow(attempt);
+    expect(await outcomeOf(reseal(recovery))).toBe('busy');
+    expect(generations()).toEqual([1, 1]);
+  });
+
+  test('none of them is by another request, which its database may have hidden', async () => {
+    const hidden = await due(world, key, 'reseal');
+    expect(await meanwhile(() => reseal(hidden))).toBe('busy');
+    expect(await outcomeOf(reseal(hidden))).toBe('recovery-superseded');
+  });
+
+  test('nor is that asked again: it would be planned with the deposit of before', async () => {
+    expect(await meanwhile(() => hide(world, () => ask(world, key, 'reseal')))).toBe('busy');
+    const again = await ask(world, key, 'reseal');
+    expect(again.asked).toMatchObject({ plan: { from: { [key]: 2 } } });
+  });
+
+  /** Does something while the store leaves out every open request. */
+  async function hide<T>({ escrow: { store } }: SymbolicWorld, work: () => Promise<T>): Promise<T> {
+    const openRecoveries = store.openRecoveries.bind(store);
+    store.openRecoveries = () => Promise.resolve([]);
+    try {
+      return await work();
+    } finally {
+      store.openRecoveries = openRecoveries;
+    }
+  }
+});
+
+test('a request that was planned with the deposit of before is not filed', async () => {
+  const { store } = world.escrow;
+  const findDeposits = store.findDeposits.bind(store);
+  const openRecoveries = store.openRecoveries.bind(store);
+  const before = await findDeposits([key]);
+  const recovery = await due(world, key, 'reseal');
+  // the row was read, and then the key was sealed anew, before the open requests were
+  store.findDeposits = () => Promise.resolve(before);
+  store.openRecoveries = async () => {
+    store.findDeposits = findDeposits;
+    store.openRecoveries = openRecoveries;
+    await reseal(recovery);
+    return openRecoveries();
+  };
+  expect(await outcomeOf(ask(world, key, 'reseal'))).toBe('busy');
+  expect(generations()).toEqual([2, 2]);
+});
+
+test('a request that was filed in the moment in which its key was sealed anew ends, and is not tried for ever', async () => {
+  const { verbs } = world;
+  const { createTransport = () => undefined } = verbs;
+  const first = await due(world, key, 'reseal');
+  const { store } = world.escrow;
+  const openRecoveries = store.openRecoveries.bind(store);
+  store.openRecoveries = () => Promise.resolve([]);
+  verbs['createTransport'] = async (...given) => {
+    verbs['createTransport'] = createTransport;
+    await reseal(first);
+    return createTransport(...given);
+  };
+  const late = await due(world, key, 'reseal');
+  store.openRecoveries = openRecoveries;
+  expect(world.facts.request(late.id)?.isSuperseded).toBe(false);
+  await keepHouse(world.escrow, world.journal);
+  expect(generations()).toEqual([2, 2]);
+  expect(world.recoveries.get(late.id)?.state).toMatchObject({ status: 'failed' });
+  expect(world.device.transports.has(late.id)).toBe(false);
 });
 
 describe('other requests of a key that was sealed anew', () => {

@@ -16,7 +16,7 @@ import { type ResealedKey, resealedAsJson } from '../../records/resealing.js';
 import { type CompleteKey, quorumsAsJson } from '../../rules/quorumProgress.js';
 import type { AskedKey } from '../../rules/requestTerms.js';
 import type { CheckedRequest } from '../../checks/checkedRequest.js';
-import { requirePlanned } from '../deposits/planReseal.js';
+import { requirePlanned, unlessPolicyOrKeysChange } from '../deposits/planReseal.js';
 import { sealPurpose } from '../deposits/sealDeposit.js';
 import {
   type ReadRequest,
@@ -87,15 +87,19 @@ function reseal(
       return {
         detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(keys), ...because },
         claims: [aloneOn(recovery), { claim: 'policy-in-force', version: policy.version }],
-        holds: whileLogged(request.facts),
+        holds: (asOf) => {
+          whileLogged(request.facts)(asOf);
+          unlessPolicyOrKeysChange(asOf);
+        },
         plan: found,
         ...logging(policy, keys),
       };
     },
     run: async (lent, { request, recovery, asked, keys, policy }) => {
-      const depositaries = await endUnlessPlanned(escrow, recovery, () =>
-        requirePlanned(escrow, policy, asked),
-      );
+      const depositaries = await endUnlessPlanned(escrow, recovery, () => {
+        for (const { deposit } of keys) requireGeneration(deposit, asked);
+        return requirePlanned(escrow, policy, asked);
+      });
       const replacements = await endUnlessOpened(escrow, recovery, () =>
         sealAnew(escrow, lent, { request, asked, keys, depositaries }),
       );
@@ -118,7 +122,7 @@ function reseal(
   });
 }
 
-/** A request that was planned by another policy, or with other keys of people, comes to nothing and must not stand. */
+/** A request that was planned by another policy, with other keys of people, or of another deposit comes to nothing and must not stand. */
 async function endUnlessPlanned<T>(escrow: Escrow, recovery: Recovery, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -133,7 +137,11 @@ async function endUnlessPlanned<T>(escrow: Escrow, recovery: Recovery, work: () 
   }
 }
 
-const OUTDATED: ReadonlySet<string> = new Set(['policy-changed', 'depositary-not-enrolled']);
+const OUTDATED: ReadonlySet<string> = new Set([
+  'policy-changed',
+  'depositary-not-enrolled',
+  'recovery-superseded',
+]);
 
 interface ToSeal {
   readonly request: CheckedRequest;
@@ -151,7 +159,6 @@ async function sealAnew(
   const { quorums } = asked.plan;
   const replacements: Replacement[] = [];
   for (const before of new Set(keys.map(({ deposit }) => deposit))) {
-    requireGeneration(before, asked);
     const binding = { version: 2, generation: generationOf(before) + 1, token: escrow.tokenId } as const;
     const purposes: PurposeDeposit[] = [];
     for (const key of keys.filter(({ deposit }) => deposit === before)) {

@@ -1,6 +1,7 @@
 import { canonicalJson } from '../../../log/entry/canonical.js';
 import { maximumEntryBytes } from '../../../log/entry/entry.js';
 import type { Call, Escrow } from '../../escrow.js';
+import type { AsOf } from '../../logged/logFacts.js';
 import { type Deposit, generationOf } from '../../records/deposit.js';
 import { EscrowError } from '../../records/errors.js';
 import type { JobId, PrincipalId } from '../../records/ids.js';
@@ -96,6 +97,42 @@ export async function requirePlanned(
     'policy-changed',
     'Somebody has another key by now than the one that was planned with. File the request again.',
   );
+}
+
+/**
+ * When the attempt to file a request stands in the log, its keys are deposited as it was planned with, and none of them is being sealed
+ * anew.
+ * @throws EscrowError `busy`
+ */
+export function requireDeposited(
+  { followed }: Pick<Escrow, 'followed'>,
+  { plan }: AskedReseal,
+  asOf: AsOf,
+): void {
+  // a generation never gets lower: what it is by now it was then
+  const isAsPlanned = Object.entries(plan.from).every(
+    ([key, generation]) => followed.facts.deposit(key)?.generation === generation,
+  );
+  if (asOf.isResealUnderWay || !isAsPlanned) throw resealUnderWay();
+}
+
+/**
+ * Keys are sealed anew by the policy that was planned with: not while another is being put in force, nor while one of them is by another
+ * request.
+ * @throws EscrowError `busy`
+ */
+export function unlessPolicyOrKeysChange({ isPolicyUnderWay, isResealUnderWay }: AsOf): void {
+  if (isPolicyUnderWay) throw new EscrowError('busy', 'A policy is being put in force; try again.');
+  if (isResealUnderWay) throw resealUnderWay();
+}
+
+/** @throws EscrowError `busy` */
+export function unlessKeysAreResealed({ isResealUnderWay }: AsOf): void {
+  if (isResealUnderWay) throw resealUnderWay();
+}
+
+function resealUnderWay(): EscrowError {
+  return new EscrowError('busy', 'Keys are being sealed anew; try again.');
 }
 
 function choiceFor(policy: Policy, deposits: readonly Deposit[]): Pick<ResealPlan, 'rule' | 'quorums'> {
