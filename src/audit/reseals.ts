@@ -10,6 +10,7 @@ import { documentHash } from '../log/export/format.js';
 import type { Documents, Objection } from '../log/export/verifier.js';
 import { expectedOf } from './deposits.js';
 import { DigestTable } from './digestTable.js';
+import type { LateEnds } from './lateEnds.js';
 import type { PolicyInForce } from './policyInForce.js';
 import type { QuorumEvidence } from './quorums.js';
 import { endsRequest } from './recoveries.js';
@@ -63,16 +64,19 @@ export class ResealEvidence {
   readonly #policy: PolicyInForce;
   readonly #terms: Pick<TermsEvidence, 'purposesOf'>;
   readonly #quorums: Pick<QuorumEvidence, 'resealed'>;
+  readonly #lateEnds: Pick<LateEnds, 'has'>;
 
   /** @param quorums is told which quorums a key has from then on */
   constructor(
     policy: PolicyInForce,
     terms: Pick<TermsEvidence, 'purposesOf'>,
     quorums: Pick<QuorumEvidence, 'resealed'>,
+    lateEnds: Pick<LateEnds, 'has'>,
   ) {
     this.#policy = policy;
     this.#terms = terms;
     this.#quorums = quorums;
+    this.#lateEnds = lateEnds;
   }
 
   /** Why this entry is refused, if it is. */
@@ -168,8 +172,10 @@ export class ResealEvidence {
   ): string | undefined {
     const { keys = [] } = subject;
     const planned = this.#planned.get(recovery);
-    // under way when the request ended: no daemon takes it for done, and it is said elsewhere
-    if (planned === undefined) return undefined;
+    // under way when the second outcome of another act ended the request: no daemon takes it for done, and it is reported
+    if (planned === undefined) {
+      return this.#lateEnds.has(recovery) ? undefined : 'keys were sealed anew by a request that had ended';
+    }
     const policy = this.#policy.in(documents);
     if (typeof policy === 'string' || policy.hash !== planned.policyHash) {
       return 'keys were sealed anew by another policy than was in force';

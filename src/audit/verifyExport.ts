@@ -70,7 +70,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
   );
   const policy = new PolicyInForce();
   const deposits = new DepositEvidence(terms, policy);
-  const reseals = new ResealEvidence(policy, terms, quorums);
+  const reseals = new ResealEvidence(policy, terms, quorums, lateEnds);
   const imports = new ImportEvidence();
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
