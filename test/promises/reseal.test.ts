@@ -213,6 +213,37 @@ test('keys are sealed anew to those whom the rules give, and come back by them a
   expect((await system.approve('officer-2', back)).status).toBe('active');
 });
 
+test('keys that were sealed anew together, and one of them again, are brought back together', async () => {
+  const both = [signing, await makeKeyOfBefore()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  for (const keys of [both, both.slice(1)]) {
+    expect((await agree(system, (await askToReseal(keys)).recovery)).status).toBe('resealed');
+  }
+  const { recovery } = await filed(system, { ...toOperate(signing), keys: both.map(({ key }) => key) });
+  expect((await agree(system, recovery)).status).toBe('active');
+});
+
+/** One more key by the usual rules. */
+async function makeKeyOfBefore(): Promise<KeyReply> {
+  await system.applyRules();
+  const key = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
+  await system.applyRules(rulesOf(REMAINING));
+  return key;
+}
+
+test('who is a depositary of a key no more, and had not decided about it, lists what else waits for them', async () => {
+  const waits = await filed(
+    system,
+    toOperate(decrypting, { operations: ['decrypt'], mechanisms: ['RSA-OAEP'] }),
+  );
+  const past = await filed(system, toOperate(signing));
+  await resealed(signing);
+  const listed = await run('officer-2', 'recovery', 'list', '--json');
+  expect(listed.exit).toBe(0);
+  expect(listed.out).toContain(waits.recovery);
+  expect(listed.out).not.toContain(past.recovery);
+  expect((await run('officer-2', 'inbox')).out).toContain(waits.recovery);
+});
+
 test('the entry says what was made of each key: generation, what it replaces, the deposit and each share', async () => {
   const from = (await entriesFrom(system, 0)).length;
   await resealed(decrypting);

@@ -205,15 +205,17 @@ function checkReseal(
   { owner }: Attested,
   { depositary }: DepositPins,
 ): void {
-  const entry = reseals.find(({ subject }) => subject.keys?.includes(key) === true);
-  if (entry === undefined) throw new NotBelieved('deposit-missing');
-  const recorded = resealedIn(entry.detail['keys']).get(key);
-  const isReseal = entry.act === 'recovery.reseal' && entry.phase === 'done' && entry.subject.owner === owner;
-  if (!isReseal || recorded?.generation !== generation) {
-    throw new NotBelieved(
-      'entry-mismatch',
-      'the log entry shown is not that by which this key was sealed anew',
-    );
+  const ofKey = reseals.filter(({ subject }) => subject.keys?.includes(key) === true);
+  if (ofKey.length === 0) throw new NotBelieved('deposit-missing');
+  // two keys that were sealed anew together, one of them again since, are shown with both entries
+  const recorded = ofKey
+    .filter(
+      ({ act, phase, subject }) => act === 'recovery.reseal' && phase === 'done' && subject.owner === owner,
+    )
+    .map(({ detail }) => resealedIn(detail['keys']).get(key))
+    .find((deposit) => deposit?.generation === generation);
+  if (recorded === undefined) {
+    throw new NotBelieved('entry-mismatch', 'no log entry shown is that by which this key was sealed anew');
   }
   if (recorded.shares[purpose]?.[depositary] === sha256Hex(share)) return;
   throw new NotBelieved(
