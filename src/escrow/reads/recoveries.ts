@@ -63,7 +63,10 @@ export async function viewRecovery(
   return viewOf(escrow, call, recovery);
 }
 
-/** The recoveries that the caller may see, newest first; those of one job, where it is given. */
+/**
+ * The recoveries that the caller may see, newest first; those of one job, where it is given. Whoever was asked and is a depositary of
+ * the keys no more, since they were sealed anew, has no part in it any more.
+ */
 export async function listRecoveries(
   escrow: Escrow,
   call: Pick<Call, 'caller' | 'policy'>,
@@ -72,7 +75,15 @@ export async function listRecoveries(
 ): Promise<Page<RecoveryView>> {
   const of = seesAll(call.caller) ? {} : { participant: call.caller.id };
   const { items, next } = await escrow.store.recoveries({ ...of, job }, page);
-  return { items: await Promise.all(items.map((recovery) => viewOf(escrow, call, recovery))), next };
+  const views = await Promise.all(
+    items.map((recovery) =>
+      viewOf(escrow, call, recovery).catch((error: unknown) => {
+        if (error instanceof EscrowError && error.code === 'forbidden') return undefined;
+        throw error;
+      }),
+    ),
+  );
+  return { items: views.filter((view) => view !== undefined), next };
 }
 
 /** A recovery that was just decided about, for the person who did. What its act has read of it is not read again. */
