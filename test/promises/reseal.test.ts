@@ -282,14 +282,18 @@ test('what was asked of a key before it was sealed anew comes to nothing, and is
   await granted(system, signing);
 });
 
-test('another policy than was planned by ends it, and the keys are what they were', async () => {
+test('another policy than was planned by ends it, and the keys are what they were until that is asked again', async () => {
   const { recovery } = await askToReseal([signing]);
   await system.approve('manager', recovery);
   const approval = await system.makeApproval('officer-1', recovery);
   await system.applyRules(rulesOf({ allOf: ['person:manager', 'person:officer-2'] }));
   expect(await refusalOf(system.client('officer-1').sendApproval(recovery, approval))).toBe('policy-changed');
+  expect((await system.client('admin-1').key(signing.key)).digest).toBe(signing.digest);
   expect(await statusOf(recovery)).toBe('pending');
-  await granted(system, signing);
+  // it is in nobody's way, and ends with the next
+  const again = await askToReseal([signing]);
+  expect((await agree(system, again.recovery)).status).toBe('resealed');
+  await until(async () => (await statusOf(recovery)) === 'failed');
 });
 
 test('when the policy changes between approval and delay, nothing is sealed, and the request ends', async () => {

@@ -1,6 +1,11 @@
 import type { Escrow } from '../../../src/escrow/escrow.js';
 import { generateKey } from '../../../src/escrow/acts/generateKey.js';
-import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
+import { planReseal } from '../../../src/escrow/acts/deposits/planReseal.js';
+import type { Deposit } from '../../../src/escrow/records/deposit.js';
+import { askedAsJson, descriptionsAsJson } from '../../../src/escrow/records/digests.js';
+import type { EscrowError } from '../../../src/escrow/records/errors.js';
+import { resealPlanAsJson } from '../../../src/escrow/records/resealing.js';
+import type { JobId, KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
 import { MECHANISM_NAMES } from '../../../src/escrow/records/mechanisms.js';
 import type { Policy, QuorumExpression, Rule } from '../../../src/escrow/records/policy.js';
@@ -158,6 +163,68 @@ describe('a key of the largest rule that is permitted', () => {
       ['denied', 'quorum-too-large'],
     ]);
   });
+});
+
+const depositOf = (n: number): Deposit =>
+  ({
+    ...{ key: `key_${String(n).padStart(32, '0')}`, owner: longId('owner'), label: '\u20ac'.repeat(200) },
+    ...{ spec: 'rsa-3072', use: 'decrypt', binding: { version: 1 } },
+    purposes: ['operate', 'release'].map((purpose) => ({ purpose, kek: `kek:${purpose}`.padEnd(64, 'x') })),
+  }) as unknown as Deposit;
+const planOf = (people: number, count: number): ReturnType<typeof planReseal> => {
+  const { escrow, policy } = escrowOf(people);
+  const deposits = Array.from({ length: count }, (_, n) => depositOf(n));
+  const job = `job_${hex32.slice(32)}` as JobId;
+  return planReseal(escrow, { policy }, deposits, { purpose: 'reseal', job, leaving: undefined }, []);
+};
+
+describe('a request to seal keys anew, of the largest labels and by the largest rules', () => {
+  /** The entry of its filing, with the longest reason. */
+  const filing = (asked: Awaited<ReturnType<typeof planReseal>>): Entry => ({
+    v: 1,
+    time: now.toISOString(),
+    act: 'recovery.request',
+    id: `act_${'0'.repeat(32)}`,
+    phase: 'attempted',
+    actor: longId('a'),
+    subject: {
+      keys: Object.keys(asked.plan.from),
+      owner: longId('owner'),
+      recovery: `rec_${'0'.repeat(32)}`,
+    },
+    // of an RSA-4096 key that signs
+    request: longJws.slice(0, 1536),
+    detail: {
+      ...{ version: 4, ...askedAsJson(asked), plan: resealPlanAsJson(asked.plan) },
+      descriptions: descriptionsAsJson(Object.keys(asked.plan.from).map((_, n) => depositOf(n))),
+      ...{ reason: '\u20ac'.repeat(1000), expiresAt: now.toISOString(), approvalsHoldMs: 1e15 },
+      requestHash: hex32,
+    },
+  });
+
+  it.each([
+    [100, 2],
+    [12, 8],
+  ])(
+    'is planned for as many as the entry has room for, and refused for more: %d people',
+    async (people, few) => {
+      const most = await planOf(people, MAX_RECOVERY_KEYS).then(
+        () => MAX_RECOVERY_KEYS,
+        (error: unknown) => {
+          expect(error).toMatchObject({ code: 'request-malformed' });
+          return Number(/room for (\d+) of/.exec((error as EscrowError).detail)?.[1]);
+        },
+      );
+      expect([most >= few, most < MAX_RECOVERY_KEYS]).toEqual([true, true]);
+      for (const count of [1, most]) {
+        expect(lengthOf(filing(await planOf(people, count)))).toBeLessThanOrEqual(maximumEntryBytes);
+      }
+    },
+  );
+});
+
+test('a key is not sealed anew by a rule that fits into no entry beside the longest reason', async () => {
+  await expect(planOf(MAX_DEPOSITARIES, 1)).rejects.toMatchObject({ code: 'quorum-too-large' });
 });
 
 describe('every other entry that a caller can make long fits as well', () => {

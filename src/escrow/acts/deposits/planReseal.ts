@@ -1,8 +1,9 @@
-import { canonicalJson } from '../../../log/entry/canonical.js';
+import { type Json, canonicalJson } from '../../../log/entry/canonical.js';
 import { maximumEntryBytes } from '../../../log/entry/entry.js';
 import type { Call, Escrow } from '../../escrow.js';
 import type { AsOf } from '../../logged/logFacts.js';
 import { type Deposit, generationOf } from '../../records/deposit.js';
+import { descriptionsAsJson } from '../../records/digests.js';
 import { EscrowError } from '../../records/errors.js';
 import type { JobId, PrincipalId } from '../../records/ids.js';
 import type { Policy } from '../../records/policy.js';
@@ -29,8 +30,10 @@ export interface ResealOrder {
 
 type AskedReseal = Extract<Asked, { readonly purpose: 'reseal' }>;
 
-/** An entry has room for other facts beside what it says of the keys. */
-const FACTS_BYTES = 4096;
+/** An entry has room for other facts beside what it says of the keys: the signed request and the longest reason above all. */
+const FACTS_BYTES = 6144;
+/** What the subject of an entry takes for a key. */
+const NAMED_KEY_BYTES = 40;
 const HASH = '0'.repeat(64);
 
 /**
@@ -48,7 +51,7 @@ export async function planReseal(
   open: readonly Recovery[],
 ): Promise<AskedReseal> {
   checkEach(deposits, ({ key }) => {
-    const other = open.find(({ asked, keys }) => asked.purpose === 'reseal' && keys.includes(key));
+    const other = open.find(({ asked, keys }) => isPlannedBy(policy, asked) && keys.includes(key));
     if (other === undefined) return;
     throw new EscrowError('reseal-open', `A request to seal ${key} anew is open already: ${other.id}.`);
   });
@@ -74,6 +77,11 @@ export async function planReseal(
   return { purpose: 'reseal', job, policy: { version: policy.version, hash: policy.hash }, plan };
 }
 
+/** Whether this is asked by the policy in force: of what was planned by another nothing comes any more, and it is in nobody's way. */
+function isPlannedBy({ version, hash }: Policy, asked: Asked): boolean {
+  return asked.purpose === 'reseal' && asked.policy.version === version && asked.policy.hash === hash;
+}
+
 /**
  * The people of a plan, as they are enrolled now.
  *
@@ -85,8 +93,7 @@ export async function requirePlanned(
   asked: AskedReseal,
 ): Promise<readonly EnrolledDepositary[]> {
   const { plan } = asked;
-  if (policy.version !== asked.policy.version || policy.hash !== asked.policy.hash)
-    throw new EscrowError('policy-changed');
+  if (!isPlannedBy(policy, asked)) throw new EscrowError('policy-changed');
   const enrolled = await recipientsOf(escrow, policy, plan.quorums);
   const isSame = enrolled.every(
     ({ id, fingerprint }, at) =>
@@ -136,9 +143,13 @@ function resealUnderWay(): EscrowError {
 }
 
 function choiceFor(policy: Policy, deposits: readonly Deposit[]): Pick<ResealPlan, 'rule' | 'quorums'> {
+  // one for each kind of key: the quorums of a rule take long to make
+  const made = new Map<string, Pick<ResealPlan, 'rule' | 'quorums'>>();
   const choices = deposits.map(({ key, owner, spec, use }) => {
-    const { rule, quorums } = choose(policy, getOwner(policy, owner), spec, use);
-    return { key, rule: rule.name, quorums };
+    const kind = `${spec} ${use}`;
+    const choice = made.get(kind) ?? choiceOf(policy, { owner, spec, use });
+    made.set(kind, choice);
+    return { key, ...choice };
   });
   const [first] = choices;
   if (first === undefined) throw new EscrowError('internal'); // a request has at least one key
@@ -148,6 +159,14 @@ function choiceFor(policy: Policy, deposits: readonly Deposit[]): Pick<ResealPla
     'scope-not-allowed',
     `The rule ${first.rule} is for ${first.key}, and ${other.rule} for ${other.key}: ask apart.`,
   );
+}
+
+function choiceOf(
+  policy: Policy,
+  { owner, spec, use }: Pick<Deposit, 'owner' | 'spec' | 'use'>,
+): Pick<ResealPlan, 'rule' | 'quorums'> {
+  const { rule, quorums } = choose(policy, getOwner(policy, owner), spec, use);
+  return { rule: rule.name, quorums };
 }
 
 /** What is recorded of the keys must fit into one entry, when they are asked for and when they are sealed anew. */
@@ -162,13 +181,24 @@ function requireRoom(deposits: readonly Deposit[], plan: ResealPlan): void {
       shares: Object.fromEntries(purposes.map(({ purpose }) => [purpose, ofAll])),
     },
   ]);
-  const takes = canonicalJson(resealedAsJson(new Map(keys))).length;
-  const planTakes = canonicalJson(resealPlanAsJson(plan)).length;
-  const room = maximumEntryBytes - FACTS_BYTES - deposits.length * 128;
-  if (takes <= room && planTakes <= room) return;
-  const most = Math.max(1, Math.floor((deposits.length * room) / Math.max(takes, planTakes)));
+  const asked = { plan: resealPlanAsJson(plan), descriptions: descriptionsAsJson(deposits) };
+  const takes =
+    Math.max(...[asked, resealedAsJson(new Map(keys))].map(bytesOf)) + deposits.length * NAMED_KEY_BYTES;
+  const room = maximumEntryBytes - FACTS_BYTES;
+  if (takes <= room) return;
+  if (deposits.length === 1) {
+    throw new EscrowError(
+      'quorum-too-large',
+      `The rule ${plan.rule} names so many people that one entry of the log has no room for them and their keys.`,
+    );
+  }
+  const most = Math.max(1, Math.floor((deposits.length * room) / takes));
   throw new EscrowError(
     'request-malformed',
     `The log has room for ${most} of these keys in one entry: ask for fewer at once.`,
   );
+}
+
+function bytesOf(value: Json): number {
+  return Buffer.byteLength(canonicalJson(value));
 }
