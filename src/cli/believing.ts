@@ -19,7 +19,10 @@ export interface Checked extends Connected {
   readonly believed: BelievedRecovery;
 }
 
-/** An open request, as this depositary's client believes it. @throws UsageError when it has ended; NotBelieved */
+/** The request that is to be decided about has ended. */
+export class NotOpen extends UsageError {}
+
+/** An open request, as this depositary's client believes it. @throws NotOpen; UsageError when another is shown; NotBelieved */
 export async function believeOpen(
   session: Session,
   { identity, client, log }: Connected,
@@ -28,7 +31,7 @@ export async function believeOpen(
   const shown = await client.recovery(id);
   // one that has ended shows no share any more; that is no lie, and is to be told as what it is
   if (shown.status !== 'pending' && shown.status !== 'approved') {
-    throw new UsageError(
+    throw new NotOpen(
       `the request is not open: it is ${shown.status}`,
       `escrowctl recovery show ${shown.recovery}`,
     );

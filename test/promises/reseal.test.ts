@@ -134,6 +134,23 @@ test('one job is many requests, and each person decides once about all of them',
   expect((await run('manager', 'reseal', 'approve', job, '--yes')).out).toContain('waits for you');
 });
 
+test('a job goes on past a policy that has changed, and past what others have done', async () => {
+  const ask = (...more: readonly string[]): Promise<Ran> =>
+    run('admin-1', 'reseal', signing.key, '--reason', 'Otto has left', '--yes', '--json', ...more);
+  const unknown = await ask(`key_${'0'.repeat(32)}`);
+  expect(unknown).toMatchObject({ exit: 2, err: expect.stringContaining('there is no key_0000') as string });
+  const { job } = jsonOf(await ask()) as { job: string };
+  await system.applyRules(rulesOf({ anyOf: [REMAINING] }));
+  expect(jsonOf(await ask('--job', job))).toMatchObject({ requests: [{ keys: [signing.key] }] });
+  for (const by of ['manager', 'officer-1'] as const) {
+    const decided = await run(by, 'reseal', 'approve', job, '--yes');
+    expect(decided).toMatchObject({ exit: 3, err: '' });
+    expect(decided.out).toContain('Decided about 1 request');
+    expect(decided.out).toContain('Not decided about rec_');
+  }
+  expect((await system.client('admin-1').key(signing.key)).generation).toBe(2);
+});
+
 describe('what the database has opens', () => {
   const ALL = DEPOSITARIES;
 

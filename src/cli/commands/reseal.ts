@@ -12,11 +12,12 @@ import {
   requestsOf,
 } from '../../client/resealing/resealJob.js';
 import type { RecoveryReply } from '../../api/replies.js';
+import { NotBelieved, ServerProblem } from '../../client/errors.js';
 import { durationInWords, reasonInWords } from '../../escrow/records/inWords.js';
 import { printable } from '../../escrow/records/freeText.js';
 import { parseId } from '../../escrow/records/ids.js';
 import { formatDuration } from '../../policy/durations.js';
-import { believeOpen, confirmed } from '../believing.js';
+import { NotOpen, believeOpen, confirmed } from '../believing.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
@@ -89,7 +90,10 @@ async function reseal(session: Session, given: CommandArguments): Promise<Result
   const terms = { job, reason: given.words('reason'), validFor: formatDuration(given.duration('validFor')) };
   const { client } = await session.connect();
   const before = await session.busy('looking for the keys', () => requestsOf(client, job));
-  const keys = await session.busy('looking for the keys', () => keysLeft(client, which, before));
+  const { keys, unknown } = await session.busy('looking for the keys', () => keysLeft(client, which, before));
+  if (unknown.length > 0) {
+    throw new UsageError(`there is no ${unknown.join(', ')} that you may see`, 'escrowctl key list');
+  }
   if (keys.length === 0) {
     return {
       json: { job, requests: [], refused: [] },
@@ -191,12 +195,16 @@ async function approveJob(session: Session, given: CommandArguments): Promise<Re
     };
   }
   const believed: BelievedRecovery[] = [];
+  const left: Left[] = [];
   await session.busy('checking the requests', async (progress) => {
     for (const { recovery } of waiting) {
-      believed.push(await believeOpen(session, connected, recovery));
-      progress(`checking the requests ${bar(believed.length, waiting.length)}`);
+      await unlessMovedOn(recovery, left, async () => {
+        believed.push(await believeOpen(session, connected, recovery));
+      });
+      progress(`checking the requests ${bar(believed.length + left.length, waiting.length)}`);
     }
   });
+  if (believed.length === 0) return decidedResult(job, identity.id, [], left);
   requireJob(believed, job);
   // before the question: without the key the answer would be for nothing
   const depositaryKey = await identity.depositaryOpener();
@@ -208,28 +216,77 @@ async function approveJob(session: Session, given: CommandArguments): Promise<Re
     for (const one of believed) {
       const { recovery } = one.shown;
       const isFirst = one.replies === 'afterDelay' && !hasIntended(one, identity.id);
-      const { result } = isFirst
-        ? await client.sendIntent(recovery, await intend(one, identity.signer, depositaryKey, session.now))
-        : await client.sendApproval(
-            recovery,
-            await approve(
-              await believeDue(one, identity.signer, { log, now: session.now }),
-              identity.signer,
-              depositaryKey,
-              session.now,
-            ),
-          );
-      decided.push(result);
+      await unlessMovedOn(recovery, left, async () => {
+        const { result } = isFirst
+          ? await client.sendIntent(recovery, await intend(one, identity.signer, depositaryKey, session.now))
+          : await client.sendApproval(
+              recovery,
+              await approve(
+                await believeDue(one, identity.signer, { log, now: session.now }),
+                identity.signer,
+                depositaryKey,
+                session.now,
+              ),
+            );
+        decided.push(result);
+      });
       progress(`handing in the approvals ${bar(decided.length, believed.length)}`);
     }
   });
+  return decidedResult(job, identity.id, decided, left);
+}
+
+/** A request of a job that was not decided about, and why. */
+interface Left {
+  readonly recovery: string;
+  readonly why: string;
+}
+
+/** What the server says of a request that has moved on since it was listed, or that nothing can come of: the others stand. */
+const MOVED_ON: ReadonlySet<string> = new Set([
+  'recovery-ended',
+  'recovery-expired',
+  'recovery-superseded',
+  'quorum-complete',
+  'approval-duplicate',
+  'policy-changed',
+  'depositary-not-enrolled',
+]);
+
+/** Does this about a request, or notes that there is nothing to be done about it. */
+async function unlessMovedOn(recovery: string, left: Left[], work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const isOne =
+      error instanceof NotOpen ||
+      (error instanceof ServerProblem && MOVED_ON.has(error.code)) ||
+      // a rule may have the requester decide about nothing
+      (error instanceof NotBelieved && error.code === 'attestation-missing');
+    if (!isOne) throw error;
+    left.push({ recovery, why: error.message });
+  }
+}
+
+function decidedResult(
+  job: string,
+  by: string,
+  decided: readonly RecoveryReply[],
+  left: readonly Left[],
+): Result {
   return {
-    json: { job, decided: decided.map(({ recovery, status }) => ({ recovery, status })) },
+    json: {
+      job,
+      decided: decided.map(({ recovery, status }) => ({ recovery, status })),
+      ...(left.length === 0 ? {} : { left }),
+    },
     lines: [
-      `Decided about ${decided.length} ${decided.length === 1 ? 'request' : 'requests'} of ${job} as ${identity.id}.`,
+      `Decided about ${decided.length} ${decided.length === 1 ? 'request' : 'requests'} of ${job} as ${by}.`,
       ...facts(tallyOf(decided)),
+      ...left.flatMap(({ recovery, why }) => ['', `Not decided about ${recovery}: ${why}`]),
     ],
     next: `escrowctl reseal show ${job}`,
+    ...(left.length === 0 ? {} : { exit: 'refused' as const }),
   };
 }
 
@@ -253,7 +310,7 @@ function waitsFor(
 
 /** All requests of a job in one view: whose keys, who can bring them back from then on, and what stands in between. */
 function jobLines(job: string, believed: readonly BelievedRecovery[], continues: string): readonly string[] {
-  const [first] = believed;
+  const requesters = [...new Set(believed.map(({ attested }) => attested.requester))].join(' and ');
   const rows = believed.flatMap(({ attested: { owner, keys, asked } }) =>
     asked.purpose === 'reseal'
       ? [[owner, String(keys.length), asked.plan.rule, quorumsInWords(asked.plan.quorums)]]
@@ -267,7 +324,7 @@ function jobLines(job: string, believed: readonly BelievedRecovery[], continues:
     `The token attests each of these ${believed.length} requests of ${job}, and each is in the log;`,
     `${continues}.`,
     '',
-    `${first?.attested.requester ?? ''} asks that ${count} ${count === 1 ? 'key is' : 'keys are'} opened, as for a release, and sealed anew. Enough are then:`,
+    `${requesters} ${requesters.includes(' ') ? 'ask' : 'asks'} that ${count} ${count === 1 ? 'key is' : 'keys are'} opened, as for a release, and sealed anew. Enough are then:`,
     '',
     ...table(['OWNER', 'KEYS', 'RULE', 'WHO CAN BRING THEM BACK'], rows),
     '',

@@ -36,22 +36,38 @@ export async function requestsOf(
   return all((query) => client.recoveriesOf(job, query));
 }
 
+/** What a job has left to ask for. */
+export interface Left {
+  readonly keys: readonly KeyReply[];
+  /** Those that were named and that the caller sees no key of. */
+  readonly unknown: readonly string[];
+}
+
 /**
- * The keys that are to be sealed anew and are not yet: of those that the caller may see, and that no request of the job which is
- * open or done names.
+ * The keys that are to be sealed anew and are not yet: of those that the caller may see, and that no request of the job names which is
+ * done, or is open and was planned by the policy in force.
  */
 export async function keysLeft(
   client: Pick<EscrowClient, 'keys'>,
   which: WhichKeys,
   requests: readonly RecoveryReply[],
-): Promise<readonly KeyReply[]> {
+): Promise<Left> {
+  const keys = await all((query) => client.keys(query));
+  const inForce = Math.max(0, ...keys.map(({ coverage }) => coverage?.policyVersion ?? 0));
   const asked = new Set(
     requests
-      .filter(({ status }) => status === 'pending' || status === 'approved' || status === 'resealed')
-      .flatMap(({ keys }) => keys.map(({ key }) => key)),
+      .filter(({ status, reseal }) => {
+        const isOpen = status === 'pending' || status === 'approved';
+        // of one that was planned by another policy nothing comes any more
+        return status === 'resealed' || (isOpen && (reseal?.policyVersion ?? 0) >= inForce);
+      })
+      .flatMap((request) => request.keys.map(({ key }) => key)),
   );
-  const keys = await all((query) => client.keys(query));
-  return keys.filter((key) => isMeant(key, which) && !asked.has(key.key));
+  const seen = new Set(keys.map(({ key }) => key));
+  return {
+    keys: keys.filter((key) => isMeant(key, which) && !asked.has(key.key)),
+    unknown: 'keys' in which ? which.keys.filter((key) => !seen.has(key)) : [],
+  };
 }
 
 function isMeant({ key, rule, purposes, coverage }: KeyReply, which: WhichKeys): boolean {
