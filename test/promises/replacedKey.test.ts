@@ -127,7 +127,7 @@ test('a key that is replaced, and a depositary who leaves', async () => {
 
   // the keys that are to be sealed anew are found by it, and none is when they are
   const ofOldKey = async (): Promise<readonly string[]> =>
-    (await keysLeft(system.client('admin-1'), { otherKey: 'officer-2' }, [])).map((one) => one.key);
+    (await keysLeft(system.client('admin-1'), { otherKey: 'officer-2' }, [])).keys.map(({ key: id }) => id);
   expect([...(await ofOldKey())].sort()).toEqual([key.key, other.key].sort());
 
   // the old key approves that keys are sealed anew, the new one cannot; what comes is for the new one

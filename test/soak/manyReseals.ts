@@ -21,7 +21,7 @@ async function main(): Promise<void> {
     await system.applyRules(RULES.map((rule) => ({ ...(rule as object), depositaries })));
     const job = newJob(freshBytes);
     const admin = system.client('admin-1');
-    const keys = await keysLeft(admin, { leaving: 'officer-2' }, []);
+    const { keys } = await keysLeft(admin, { leaving: 'officer-2' }, []);
     const terms = { job, reason: 'officer-2 leaves', validFor: 'P1D', leaving: 'officer-2' };
     const { requests, refused } = await timed('filed', keys.length, () =>
       fileReseals(admin, keys, terms, (done) => {
@@ -34,7 +34,7 @@ async function main(): Promise<void> {
     await timed('approved by the second, and sealed anew', keys.length, () =>
       approveAll(system, 'officer-1', ids),
     );
-    const left = await keysLeft(admin, { leaving: 'officer-2' }, await requestsOf(admin, job));
+    const { keys: left } = await keysLeft(admin, { leaving: 'officer-2' }, await requestsOf(admin, job));
     if (left.length > 0) throw new Error(`${left.length} keys are left`);
     process.stdout.write(`${keys.length} keys in ${ids.length} requests; none is left\n`);
   } finally {
