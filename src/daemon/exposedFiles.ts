@@ -1,5 +1,5 @@
-import { statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { readlinkSync, statSync } from 'node:fs';
+import { dirname, join, resolve, sep } from 'node:path';
 
 import { type Config, ConfigError } from './config.js';
 import type { Fault } from './start/fault.js';
@@ -24,7 +24,7 @@ interface OwnFile {
 /**
  * Finds files that others could change: whoever can write the configuration, a key, a pin or the data directory, or put another in
  * its place, says what the daemon does. So each of them, and every directory above it, must be writable by its owner only (a
- * sticky directory, such as /tmp, aside); a group may write the data directory, as volumes have it, for what lies in it is its
+ * sticky directory, such as /tmp, aside), also those that a symbolic link leads through; a group may write the data directory, as volumes have it, for what lies in it is its
  * owner's alone; the TLS key is not readable by everybody. The PIN and other secrets of one line are
  * looked at where they are read ({@link readSecretFile}). What is not there is not looked at. Nothing is checked on Windows.
  */
@@ -55,8 +55,46 @@ function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
   ];
 }
 
-function exposureOf({ name, path, isSecret, writable = WRITABLE }: OwnFile): Fault | undefined {
-  for (let at = resolve(path), isFile = true; ; at = dirname(at), isFile = false) {
+function exposureOf(file: OwnFile): Fault | undefined {
+  for (const path of waysTo(resolve(file.path))) {
+    const exposure = exposureAt({ ...file, path });
+    if (exposure !== undefined) return exposure;
+  }
+  return undefined;
+}
+
+/** A link may lead to a link. The system follows no more than 40 (path_resolution(7)). */
+const MAX_LINKS = 40;
+
+/** What the path is after each symbolic link in it, without any first: what a command is then told to mend is no link. */
+function waysTo(path: string): readonly string[] {
+  const ways = [path];
+  for (let next = followed(path); next !== undefined && ways.length <= MAX_LINKS; next = followed(next))
+    ways.push(next);
+  return ways.reverse();
+}
+
+/** The path with its first symbolic link followed; undefined when there is none. */
+function followed(path: string): string | undefined {
+  const parts = path.split(sep);
+  for (let end = 2; end <= parts.length; end += 1) {
+    const at = parts.slice(0, end).join(sep);
+    const target = targetOf(at);
+    if (target !== undefined) return resolve(dirname(at), target, join(...parts.slice(end)));
+  }
+  return undefined;
+}
+
+function targetOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined; // no link, or nothing there
+  }
+}
+
+function exposureAt({ name, path, isSecret, writable = WRITABLE }: OwnFile): Fault | undefined {
+  for (let at = path, isFile = true; ; at = dirname(at), isFile = false) {
     const mode = modeOf(at);
     if (mode === undefined && isFile) return undefined;
     const isSticky = !isFile && ((mode ?? 0) & STICKY) !== 0;

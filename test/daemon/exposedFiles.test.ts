@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -84,4 +93,24 @@ test('a sticky directory above, such as /tmp, is no danger, nor is a data direct
   check({ DATABASE_URL: 'postgresql://escrowd@elsewhere/escrowd' });
   expect(check).toThrow(/database\.directory/);
   chmodSync(join(directory, 'data'), 0o755);
+});
+
+test('where links lead, nobody else may put another file either', () => {
+  const key = join(directory, 'server.key');
+  const elsewhere = join(top, 'elsewhere');
+  mkdirSync(join(elsewhere, 'keys'), { recursive: true, mode: 0o755 });
+  renameSync(key, join(elsewhere, 'keys', 'k'));
+  symlinkSync('../../linked/k', key);
+  symlinkSync(join(elsewhere, 'keys'), join(top, 'linked'));
+  check();
+  for (const exposed of [join(elsewhere, 'keys'), elsewhere]) {
+    chmodSync(exposed, 0o777);
+    expect(check).toThrow(`tls.key: ${exposed} can be written by others`);
+    chmodSync(exposed, 0o755);
+  }
+  check();
+  symlinkSync('round', join(directory, 'round'));
+  rmSync(key);
+  symlinkSync('round', key);
+  check(); // leads nowhere: whoever reads it says so
 });
