@@ -15,16 +15,37 @@ import { codeOf, messageOf } from '../system/errors.js';
 import { notificationsSchema, withPaths } from './notificationsConfig.js';
 import { LOG_LEVELS } from './operatorLog.js';
 
-/** The configuration, or what it names, cannot be used; `message` is a sentence for the operator, `faults` the same in parts. */
+/** The configuration, or what it names, cannot be used; `message` is for the operator, `faults` the same in parts. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  /** Empty when there is only the sentence. */
-  readonly faults: readonly Fault[];
 
-  constructor(fault: string | readonly Fault[], options?: ErrorOptions) {
-    super(typeof fault === 'string' ? fault : fault.map(inWords).join('. '), options);
-    this.faults = typeof fault === 'string' ? [] : fault;
+  constructor(
+    readonly faults: readonly Fault[],
+    options?: ErrorOptions,
+  ) {
+    super(faults.map(inWords).join('. '), options);
   }
+}
+
+/**
+ * Does all of these, so that what is wrong with any of them is said at once.
+ *
+ * @throws ConfigError with the faults of all; what else one of them throws goes through
+ */
+export function allOf<const T extends readonly unknown[]>(works: { readonly [K in keyof T]: () => T[K] }): T {
+  const failed: ConfigError[] = [];
+  const results = works.map((work) => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      failed.push(error);
+      return undefined;
+    }
+  });
+  const [first, ...others] = failed;
+  if (first === undefined) return results as unknown as T;
+  throw others.length === 0 ? first : new ConfigError(failed.flatMap(({ faults }) => faults));
 }
 
 const path = z.string().min(1).max(1024);
@@ -178,7 +199,12 @@ export function readConfig(file: string, environment: Environment): Config {
     ]);
   }
   const config = parsed.data;
-  const faults = [...spyFaults(file, config.token, environment), ...databaseFaults(environment)];
+  const faults = [
+    ...witnessFaults(file, config.witnesses),
+    ...credentialFaults(file, config.token.pinFile, environment),
+    ...spyFaults(file, config.token, environment),
+    ...databaseFaults(environment),
+  ];
   if (faults.length > 0) throw new ConfigError(faults);
   const at = (relative: string): string => resolve(dirname(resolve(file)), relative);
   return {
@@ -188,7 +214,7 @@ export function readConfig(file: string, environment: Environment): Config {
     token: {
       ...config.token,
       ...(config.token.record === undefined ? {} : { record: at(config.token.record) }),
-      pinFile: credentialOf(file, config.token.pinFile, environment) ?? at(config.token.pinFile),
+      pinFile: credentialOf(config.token.pinFile, environment) ?? at(config.token.pinFile),
       environment: Object.fromEntries(
         Object.entries(config.token.environment).map(([name, value]) => [
           name,
@@ -200,7 +226,7 @@ export function readConfig(file: string, environment: Environment): Config {
       ...config.database,
       directory: at(config.database.directory),
     },
-    witnesses: witnessesOf(file, config.witnesses, at),
+    witnesses: config.witnesses.map((each) => (each.ca === undefined ? each : { ...each, ca: at(each.ca) })),
     notifications: withPaths(config.notifications, at),
     ...databaseUrlsOf(environment),
     searchPath: environment['PATH'],
@@ -208,18 +234,17 @@ export function readConfig(file: string, environment: Environment): Config {
 }
 
 /** Each witness once: one that stood there twice would be asked twice and count once. */
-function witnessesOf<W extends { readonly key: { readonly vkey: string }; readonly ca?: string | undefined }>(
+function witnessFaults(
   file: string,
-  witnesses: readonly W[],
-  at: (relative: string) => string,
-): W[] {
+  witnesses: readonly { readonly key: { readonly vkey: string } }[],
+): readonly Fault[] {
   try {
     parseWitnessKeys(witnesses.map(({ key }) => key.vkey));
+    return [];
   } catch (error) {
     if (!(error instanceof NoteError)) throw error;
-    throw new ConfigError(`${file}: witnesses: ${error.message}`, { cause: error });
+    return [{ where: `${file}: witnesses`, what: error.message, do: 'take one of the two away' }];
   }
-  return witnesses.map((each) => (each.ca === undefined ? each : { ...each, ca: at(each.ca) }));
 }
 
 /** pkcs11-spy writes the PIN down; its variables have no place where a daemon runs, whatever module is configured. */
@@ -237,21 +262,31 @@ function spyFaults(
   return [{ where: where.join(' and '), what, do: 'take it away, and change the PIN if it was ever used' }];
 }
 
-/** The file that `credential:NAME` means: a credential that systemd has loaded for this service. */
-function credentialOf(file: string, pinFile: string, environment: Environment): string | undefined {
-  const name = /^credential:(.*)$/.exec(pinFile)?.[1];
-  if (name === undefined) return undefined;
-  // systemd.exec(5): the name of a credential is that of a file in this directory
-  const directory = environment['CREDENTIALS_DIRECTORY'];
+/** NAME of `credential:NAME`; undefined when the PIN is in a file of its own. */
+function credentialName(pinFile: string): string | undefined {
+  return /^credential:(.*)$/s.exec(pinFile)?.[1];
+}
+
+function credentialFaults(file: string, pinFile: string, environment: Environment): readonly Fault[] {
+  const name = credentialName(pinFile);
+  const where = `${file}: token.pinFile`;
+  if (name === undefined) return [];
   if (!/^[^/]+$/.test(name) || name.startsWith('.')) {
-    throw new ConfigError(`${file}: token.pinFile: "${name}" is no name of a credential`);
+    const what = `"${name}" is no name of a credential`;
+    return [{ where, what, do: 'write it as LoadCredential= of the unit has it, without a path' }];
   }
-  if (directory === undefined) {
-    throw new ConfigError(
-      `${file}: token.pinFile: systemd has given no credentials (LoadCredential=${name}:...)`,
-    );
+  if (environment['CREDENTIALS_DIRECTORY'] === undefined) {
+    const what = `systemd has given no credentials (LoadCredential=${name}:...)`;
+    const remedy = 'start it as a service whose unit has that line, or name a file';
+    return [{ where, what, do: remedy }];
   }
-  return join(directory, name);
+  return [];
+}
+
+/** The file that `credential:NAME` means: a credential that systemd has loaded for this service (systemd.exec(5)). */
+function credentialOf(pinFile: string, environment: Environment): string | undefined {
+  const [name, directory] = [credentialName(pinFile), environment['CREDENTIALS_DIRECTORY']];
+  return name === undefined || directory === undefined ? undefined : join(directory, name);
 }
 
 /** The file of a token profile: a path, or the name of one in `hsm-config`. */

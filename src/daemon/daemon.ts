@@ -43,7 +43,7 @@ import { LogDamaged } from '../postgres/faults.js';
 import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
 import { RepeatedLines } from './repeatedLines.js';
-import { openProvenToken } from './startToken.js';
+import { configuredToken, openProvenToken, requirePin } from './startToken.js';
 import { datedCertificates, watchCertificates } from './reload/certificates.js';
 import { LiveNotifications, LiveWitnessing } from './reload/liveParts.js';
 import { reloading } from './reload/reloading.js';
@@ -104,6 +104,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     metrics.serves(tls.cert);
     const witnesses = readWitnesses(config);
     const sinkFiles = readSinkFiles(config.notifications);
+    const configured = configuredToken(config, parts.configFile, parts.packageDirectory);
+    requirePin(config);
     await requireAddresses(config);
     stop?.throwIfAborted();
     const reached = await findDatabase(parts, stack, fail);
@@ -113,7 +115,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       signer: unmeasured,
       certifier,
       unenforced,
-    } = await openProvenToken(config, parts.configFile, parts.packageDirectory, log, parts);
+    } = await openProvenToken(config, configured, log, parts);
     stack.push(() => token.close(config.requests.drainMs));
     const signer = metrics.signer(unmeasured);
     const measured = metrics.token(token);

@@ -2,7 +2,7 @@ import { decodeText } from '../log/entry/plainText.js';
 import { parsePolicy } from '../http/policyDocument.js';
 import type { Policy } from '../escrow/records/policy.js';
 import { readFileSync } from 'node:fs';
-import { type Config, ConfigError, unreadable } from './config.js';
+import { allOf, type Config, ConfigError, unreadable } from './config.js';
 import { readAuthorities } from './start/tlsPair.js';
 import { messageOf } from '../system/errors.js';
 import type { WitnessAt } from '../cosigning/submission.js';
@@ -34,9 +34,11 @@ export function readAdministrators(file: string): Policy {
 
 /** The witnesses of the configuration, each with its key. Throws {@link ConfigError}. */
 export function readWitnesses({ witnesses }: Config): readonly WitnessAt[] {
-  return witnesses.map(({ key, url, ca: file }) => ({
-    key,
-    url,
-    ...(file === undefined ? {} : { ca: readAuthorities(file) }),
-  }));
+  return allOf(
+    witnesses.map(({ key, url, ca: file }) => () => ({
+      key,
+      url,
+      ...(file === undefined ? {} : { ca: readAuthorities(file) }),
+    })),
+  );
 }

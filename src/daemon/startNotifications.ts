@@ -1,4 +1,4 @@
-import { ConfigError, readSecretFile } from './config.js';
+import { allOf, ConfigError, readSecretFile } from './config.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { noticesAbout } from '../escrow/notices/facts.js';
 import type { Outbox, SinkState } from '../escrow/ports/outbox.js';
@@ -27,22 +27,31 @@ export interface SinkFiles {
  * @throws ConfigError when a secret or a certificate cannot be used
  */
 export function readSinkFiles({ webhooks, smtp }: NotificationConfig): SinkFiles {
-  return {
-    webhooks: webhooks.map(({ secretFiles, ca }) => ({
-      secrets: secretFiles.map(webhookSecretIn),
-      ...certificatesOf(ca),
-    })),
-    smtp:
-      smtp === undefined
-        ? undefined
-        : {
-            password:
-              smtp.credentials === undefined
-                ? undefined
-                : readSecretFile(smtp.credentials.passwordFile).toString('utf8'),
-            ...certificatesOf(smtp.ca),
-          },
-  };
+  const [ofWebhooks, ofMail] = allOf([
+    () =>
+      allOf(
+        webhooks.map(({ secretFiles, ca }) => () => {
+          const [secrets, authority] = allOf([
+            () => allOf(secretFiles.map((file) => () => webhookSecretIn(file))),
+            () => certificatesOf(ca),
+          ]);
+          return { secrets, ...authority };
+        }),
+      ),
+    () => (smtp === undefined ? undefined : mailFilesOf(smtp)),
+  ]);
+  return { webhooks: ofWebhooks, smtp: ofMail };
+}
+
+function mailFilesOf({
+  credentials,
+  ca,
+}: NonNullable<NotificationConfig['smtp']>): NonNullable<SinkFiles['smtp']> {
+  const [password, authority] = allOf([
+    () => (credentials === undefined ? undefined : readSecretFile(credentials.passwordFile).toString('utf8')),
+    () => certificatesOf(ca),
+  ]);
+  return { password, ...authority };
 }
 
 /** Who is told outside of the API, ready to begin. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { type Config, ConfigError, profileFile, readSecretFile } from './config.js';
+import { allOf, type Config, ConfigError, profileFile, readSecretFile } from './config.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
 import { messageOf } from '../system/errors.js';
@@ -57,8 +57,11 @@ export function configuredToken(
   packageDirectory: string,
 ): ConfiguredToken {
   const { module, waitMs, hangMs } = given;
-  const profile = readProfileFile(profileFile(given.profile, packageDirectory, configFile));
-  const pins = given.record === undefined ? undefined : readRecord(given.record, given.label);
+  const { record, label } = given;
+  const [profile, pins] = allOf([
+    () => readProfileFile(profileFile(given.profile, packageDirectory, configFile)),
+    () => (record === undefined ? undefined : readRecord(record, label)),
+  ]);
   return {
     profile,
     pins,
@@ -83,6 +86,15 @@ export function configuredToken(
   };
 }
 
+/**
+ * Looks whether the PIN can be read, without trying it. It is read again whenever the token is opened.
+ *
+ * @throws ConfigError
+ */
+export function requirePin({ token: { pinFile } }: Pick<Config, 'token'>): void {
+  readSecretFile(pinFile).fill(0);
+}
+
 /** Programs that work with the token beside the main thread, which does what they do where they are not given. */
 export interface TokenPrograms {
   /** See `src/pairProgram.ts`. */
@@ -104,13 +116,11 @@ const SIGNING_THREADS = Math.min(availableParallelism(), 4);
  */
 export async function openProvenToken(
   config: Pick<Config, 'token' | 'origin'>,
-  configFile: string,
-  packageDirectory: string,
+  configured: ConfiguredToken,
   log: OperatorLog,
   { stop, ...programs }: TokenPrograms & { readonly stop?: AbortSignal } = {},
 ): Promise<ProvenToken> {
   const { waitMs, probeMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
-  const configured = configuredToken(config, configFile, packageDirectory);
   const { profile } = configured;
   const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
   if (configured.pins === undefined)

@@ -6,7 +6,7 @@ import type { Config } from '../../src/daemon/config.js';
 import type { TokenProfile } from '../../src/token/profile/profile.js';
 import { readProfile } from '../../src/token/profile/profile.js';
 import type { ProvenToken } from '../../src/daemon/startToken.js';
-import { openProvenToken } from '../../src/daemon/startToken.js';
+import { configuredToken, openProvenToken } from '../../src/daemon/startToken.js';
 import { makeNss, NSS_PROFILE_FILE } from '../support/nss.js';
 import { keptLog } from '../support/operatorLines.js';
 import { makeSoftHsm, SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
@@ -52,7 +52,8 @@ function start(
     ...WATCHED,
   };
   const { log } = operator;
-  return openProvenToken({ token, origin: 'escrow.test' }, join(directory, 'escrowd.yaml'), directory, log);
+  const configured = configuredToken({ token }, join(directory, 'escrowd.yaml'), directory);
+  return openProvenToken({ token, origin: 'escrow.test' }, configured, log);
 }
 
 test('a token that does not refuse everything starts only when each attack is accepted by name', async () => {

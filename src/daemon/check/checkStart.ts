@@ -11,7 +11,7 @@ import { readTlsPair, type TlsPair, tlsWarnings } from '../start/tlsPair.js';
 import { checkDatabase, checkLogOf } from './databaseCheck.js';
 import { Findings } from './findings.js';
 import { checkPeers } from './peers.js';
-import { checkToken } from './tokenCheck.js';
+import { checkToken, checkTokenFiles } from './tokenCheck.js';
 
 /** What a start is given. */
 export interface StartToCheck {
@@ -69,9 +69,10 @@ export async function checkStart({
       const { where, what, do: remedy } = fault;
       findings.add('warning', { code: 'tls-expiry', where, what, do: remedy });
     }
+  const configured = await checkTokenFiles(config, configFile, packageDirectory, findings);
   await checkAddresses(config, tls, findings);
   const database = await checkDatabase(config, packageDirectory, now, findings);
-  const token = await checkToken(config, configFile, packageDirectory, findings);
+  const token = await checkToken(config, configured, findings);
   if (token !== undefined && database !== undefined) await checkLogOf(database, token, config, findings);
   await checkPeers(config, { witnesses: witnesses ?? [], sinks: sinks ?? NO_SINKS }, findings);
   return findings;

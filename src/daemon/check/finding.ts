@@ -68,7 +68,7 @@ export function found(
 ): FoundError {
   const exitCode = exitCodeOf(error);
   const severity = 'error' as const;
-  if (error instanceof ConfigError && error.faults.length > 0)
+  if (error instanceof ConfigError)
     return { exitCode, findings: error.faults.map((fault) => ({ code: about.code, severity, ...fault })) };
   const { code, remedy } = kindOf(error, about.code);
   return { exitCode, findings: [{ code, severity, where: about.where, what: whatOf(error), do: remedy }] };

@@ -1,5 +1,5 @@
-import { type Config, readSecretFile } from '../config.js';
-import { configuredToken } from '../startToken.js';
+import type { Config } from '../config.js';
+import { configuredToken, type ConfiguredToken, requirePin } from '../startToken.js';
 import type { Anchor } from '../../log/anchor.js';
 import { vkeyFor } from '../../log/note/noteKey.js';
 import type { Findings } from './findings.js';
@@ -11,22 +11,35 @@ export interface CheckedToken {
   readonly anchor: Anchor;
 }
 
+/** The files of the token: its profile, the record of the ceremony, the PIN. Undefined when it cannot be opened by them. */
+export async function checkTokenFiles(
+  config: Config,
+  configFile: string,
+  packageDirectory: string,
+  findings: Findings,
+): Promise<ConfiguredToken | undefined> {
+  const { profile, pinFile } = config.token;
+  const configured = await findings.attempt({ code: 'token', where: `token.profile: ${profile}` }, () =>
+    configuredToken(config, configFile, packageDirectory),
+  );
+  const hasPin = await findings.attempt({ code: 'file', where: `token.pinFile: ${pinFile}` }, () => {
+    requirePin(config);
+    return true;
+  });
+  return hasPin === undefined ? undefined : configured;
+}
+
 /**
  * Opens the token as a start does, once, so that the PIN is tried once, looks for what the ceremony has made, and gives it back. Makes
  * nothing in it. What it does is not tried: that needs keys to be made. Undefined when it cannot be opened.
  */
 export async function checkToken(
   config: Config,
-  configFile: string,
-  packageDirectory: string,
+  configured: ConfiguredToken | undefined,
   findings: Findings,
 ): Promise<CheckedToken | undefined> {
-  const { label, record, allowSpy, profile } = config.token;
+  const { label, record, allowSpy } = config.token;
   const where = `token "${label}"`;
-  const configured = await findings.attempt({ code: 'token', where: `token.profile: ${profile}` }, () =>
-    configuredToken(config, configFile, packageDirectory),
-  );
-  if (configured === undefined) return undefined;
   if (record === undefined)
     findings.add('warning', {
       code: 'token-objects',
@@ -41,12 +54,7 @@ export async function checkToken(
       what: 'a spy on the token is allowed: it writes the PIN down',
       do: 'take it away when the diagnosis is over',
     });
-  const { pinFile } = config.token;
-  const hasPin = await findings.attempt({ code: 'file', where: `token.pinFile: ${pinFile}` }, () => {
-    readSecretFile(pinFile).fill(0);
-    return true;
-  });
-  if (hasPin === undefined) return undefined;
+  if (configured === undefined) return undefined;
   return findings.attempt({ code: 'token', where }, async () => {
     const token = await configured.open((level, message, fields) => {
       if (level === 'info') return;

@@ -47,11 +47,12 @@ export function authorityOf({ host, port }: { readonly host: string; readonly po
 }
 
 /**
- * Listens for an instant, so that an address which cannot be had is known before anything costly was done. Nobody is answered.
+ * Listens, so that an address which cannot be had is known before anything costly was done. Nobody is answered. Resolves with how to
+ * give it back.
  *
  * @throws AddressRefused
  */
-export async function requireFree(address: ListenAddress): Promise<void> {
+export async function hold(address: ListenAddress): Promise<() => Promise<void>> {
   const server = createServer((socket) => socket.destroy());
   try {
     server.listen({ host: address.host, port: address.port, exclusive: true });
@@ -59,8 +60,31 @@ export async function requireFree(address: ListenAddress): Promise<void> {
   } catch (error) {
     throw refusedAddress(address, error);
   }
-  server.close();
-  await once(server, 'close');
+  return async () => {
+    server.close();
+    await once(server, 'close');
+  };
+}
+
+/**
+ * Listens for an instant: see {@link hold}.
+ *
+ * @throws AddressRefused
+ */
+export async function requireFree(address: ListenAddress): Promise<void> {
+  await (
+    await hold(address)
+  )();
+}
+
+/** What is thrown when the daemon itself, by an earlier member of its configuration, has this address. */
+export function ownAddress({ member, host, port }: ListenAddress, other: ListenAddress): AddressRefused {
+  const fault = {
+    where: `${member}: ${authorityOf({ host, port })}`,
+    what: `cannot listen there: ${other.member} (${authorityOf(other)}) has this port`,
+    do: `name another ${member}.port`,
+  };
+  return new AddressRefused({ member, host, port }, false, fault, undefined);
 }
 
 /** What is thrown when an address cannot be listened on, by what the system said. */

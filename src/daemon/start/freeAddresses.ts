@@ -1,5 +1,13 @@
 import type { Config } from '../config.js';
-import { addressesOf, AddressRefused, AlreadyServing, authorityOf, requireFree } from './addresses.js';
+import {
+  addressesOf,
+  AddressRefused,
+  AlreadyServing,
+  authorityOf,
+  hold,
+  type ListenAddress,
+  ownAddress,
+} from './addresses.js';
 import { daemonAt, type RunningDaemon } from './ownDaemon.js';
 
 /** Whether a start could listen at every address. */
@@ -15,18 +23,26 @@ export async function tryAddresses(
   config: Pick<Config, 'listen' | 'management' | 'origin'>,
 ): Promise<Listening> {
   const refused: AddressRefused[] = [];
+  // all of them at once, as the daemon will
+  const held: { readonly address: ListenAddress; readonly giveBack: () => Promise<void> }[] = [];
   let running: RunningDaemon | undefined;
-  for (const address of addressesOf(config)) {
-    try {
-      // port 0 is any that is free; the host is tried all the same
-      await requireFree(address);
-    } catch (error) {
-      if (!(error instanceof AddressRefused)) throw error;
-      const found = error.isInUse && address.member === 'listen' ? await daemonAt(address) : undefined;
-      if (found?.origin === config.origin) running = found;
-      // its own management listener is there as well
-      else if (!(error.isInUse && running !== undefined)) refused.push(error);
+  try {
+    for (const address of addressesOf(config)) {
+      try {
+        // port 0 is any that is free; the host is tried all the same
+        held.push({ address, giveBack: await hold(address) });
+      } catch (error) {
+        if (!(error instanceof AddressRefused)) throw error;
+        const own = held.find((each) => error.isInUse && each.address.port === address.port);
+        const found = error.isInUse && address.member === 'listen' ? await daemonAt(address) : undefined;
+        if (own !== undefined) refused.push(ownAddress(address, own.address));
+        else if (found?.origin === config.origin) running = found;
+        // its own management listener is there as well
+        else if (!(error.isInUse && running !== undefined)) refused.push(error);
+      }
     }
+  } finally {
+    for (const { giveBack } of held) await giveBack();
   }
   return { refused, running };
 }

@@ -4,7 +4,7 @@ import { createSecureContext } from 'node:tls';
 
 import { decodeText } from '../../log/entry/plainText.js';
 import { codeOf, messageOf } from '../../system/errors.js';
-import { type Config, ConfigError, unreadable } from '../config.js';
+import { allOf, type Config, ConfigError, unreadable } from '../config.js';
 import type { Fault } from './fault.js';
 
 /** Certificates and key of the server, in PEM, and the certificates as they were read. */
@@ -19,13 +19,19 @@ export interface TlsPair {
  * Reads the certificates and the key that the server shows, and tries them together as TLS will. Whether a certificate has
  * expired is not asked here: the daemon serves with it, and says so.
  *
- * @throws ConfigError that names the file
+ * @throws ConfigError that names each file at fault
  */
 export function readTlsPair({ tls }: Pick<Config, 'tls'>): TlsPair {
-  const cert = readText(tls.certificate);
-  const chain = certificatesIn(cert, tls.certificate);
-  const text = readText(tls.key);
-  const key = privateKeyIn(text, tls.key);
+  const [{ cert, chain }, { text, key }] = allOf([
+    () => {
+      const pem = readText(tls.certificate);
+      return { cert: pem, chain: certificatesIn(pem, tls.certificate) };
+    },
+    () => {
+      const pem = readText(tls.key);
+      return { text: pem, key: privateKeyIn(pem, tls.key) };
+    },
+  ]);
   const [own, ...others] = chain;
   if (!own.checkPrivateKey(key)) {
     const at = others.findIndex((other) => other.checkPrivateKey(key));

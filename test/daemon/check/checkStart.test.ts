@@ -41,6 +41,7 @@ let system: System;
 let server: TestServer;
 let busy: Server;
 let busyPort: number;
+let idlePort: number;
 let other: string;
 
 beforeAll(async () => {
@@ -48,6 +49,7 @@ beforeAll(async () => {
   busy = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
   await once(busy, 'listening');
   busyPort = (busy.address() as AddressInfo).port;
+  idlePort = await freePort();
   other = join(system.directory, 'other');
   mkdirSync(other, { mode: 0o755 });
   makeCertificate(other);
@@ -339,6 +341,23 @@ const files: readonly (readonly [string, Row])[] = [
     },
   ],
   [
+    'one port for the API and for the management',
+    {
+      change: (config) => {
+        config['listen'] = { host: '127.0.0.1', port: idlePort };
+        config['management'] = { host: '0.0.0.0', port: idlePort };
+      },
+      ...{
+        code: 'address',
+        exit: 'usage',
+        where: /management: 0\.0\.0\.0:\d+/,
+        what: /listen \(127\.0\.0\.1:\d+\) has this port/,
+        do: /another management\.port/,
+      },
+      start: true,
+    },
+  ],
+  [
     'binaries of PostgreSQL that are not there',
     {
       change: (config) => (config['database'] = { directory: 'postgres', binaries: '/nonexistent' }),
@@ -494,6 +513,64 @@ describe('a check finds, with the exit code of the start,', () => {
     const configFile = configured(row.change);
     await onlyFinds(await check(configFile), row);
     if (row.start === true) expect(await startedWith(configFile)).toBe(EXIT_CODES[row.exit].code);
+  });
+
+  it('whatever is wrong with files, all of it at once, and a start makes no database before', async () => {
+    const hook = (name: string, secret: string, ca: string): object => ({
+      ...{ name, url: 'https://localhost:1/', secretFiles: [secret], ca },
+    });
+    const directory = join(system.directory, 'never');
+    const configFile = configured((config) => {
+      const witness = {
+        key: testWitness('w1.example.org/w1').key.vkey,
+        url: 'https://localhost:1',
+        ca: 'no-ca-1',
+      };
+      Object.assign(config, {
+        tls: { certificate: 'no.crt', key: 'no.key' },
+        administrators: 'no-administrators.json',
+        database: { directory },
+        witnesses: [witness, { ...witness, key: testWitness('w2.example.org/w2').key.vkey, ca: 'no-ca-2' }],
+        notifications: {
+          allowHosts: ['localhost'],
+          webhooks: [hook('a', 'no-secret-1', 'no-ca-3'), hook('b', 'no-secret-2', 'no-ca-4')],
+        },
+      });
+      token({ record: 'no-record.json', pinFile: 'no.pin', profile: 'no-profile' })(config);
+    });
+    const found = await check(configFile);
+    const errors = found.list.filter(({ severity }) => severity === 'error');
+    const named = errors.map(({ where }) => /no[-a-z0-9]*(\.[a-z]+)?$/.exec(where)?.[0]);
+    expect(named).toEqual([
+      ...['no.crt', 'no.key', 'no-administrators.json', 'no-ca-1', 'no-ca-2'],
+      ...['no-secret-1', 'no-ca-3', 'no-secret-2', 'no-ca-4', 'no-profile.yaml', 'no-record.json', 'no.pin'],
+    ]);
+    expect(found.exitCode).toBe(EXIT_CODES.usage.code);
+    const onlyPin = configured((config) => {
+      token({ pinFile: 'no.pin' })(config);
+      config['database'] = { directory };
+    });
+    expect(await startedWith(onlyPin)).toBe(EXIT_CODES.usage.code);
+    expect(existsSync(directory)).toBe(false);
+  });
+
+  it('whatever is wrong with the text, all of it at once', async () => {
+    const { vkey } = testWitness('w1.example.org/w1').key;
+    const configFile = configured((config) => {
+      const witness = { key: vkey, url: 'https://localhost:1' };
+      Object.assign(config, { witnesses: [witness, witness] });
+      token({ pinFile: 'credential:pin' })(config);
+    });
+    const found = await check(configFile, { DATABASE_URL: 'mysql://x' });
+    expect(found.list).toMatchObject([
+      { code: 'config', where: `${configFile}: witnesses`, do: 'take one of the two away' },
+      {
+        code: 'config',
+        where: `${configFile}: token.pinFile`,
+        do: expect.stringContaining('unit') as string,
+      },
+      { code: 'config', where: 'DATABASE_URL in the environment' },
+    ]);
   });
 
   it('a configuration that is not there, and one that is no YAML', async () => {
