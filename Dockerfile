@@ -8,7 +8,8 @@ FROM node:24-bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3 make g++ && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY package.json package-lock.json tsconfig.json tsconfig.build.json ./
-RUN npm ci
+# The headers that came with Node spare node-gyp a download.
+RUN npm_config_nodedir=/usr/local npm ci
 COPY src src
 RUN npm run build && npm prune --omit=dev
 
