@@ -18,7 +18,7 @@ export type ClientSettings = (
 /**
  * Settings of the driver for one connection, with the password that the file of PGPASSFILE has for it where the URL has none.
  * `name` is what the server's administrator sees.
- * @throws UnsafeDatabase as {@link withPassword} does
+ * @throws DatabaseRefused as {@link withPassword} does
  */
 export function clientConfig(connection: Connection, name: string, connectTimeoutMs: number): ClientSettings {
   const target =

@@ -6,7 +6,7 @@ export class LogDamaged extends Error {
   override readonly name = 'LogDamaged';
 }
 
-/** The server is set up so that what it has acknowledged can be lost, or the file with its password is not its owner's alone. */
+/** The server is set up so that what it has acknowledged can be lost. */
 export class UnsafeDatabase extends Error {
   override readonly name = 'UnsafeDatabase';
 }

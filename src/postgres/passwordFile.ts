@@ -1,14 +1,14 @@
 import { readFileSync, statSync } from 'node:fs';
 import { Client } from 'pg';
 import { messageOf } from '../system/errors.js';
-import { UnsafeDatabase } from './faults.js';
+import { DatabaseRefused } from './faults.js';
 
 /**
  * A `postgresql://` URL with the password that the password file has for it (PostgreSQL documentation, "The Password File"): the
  * first line whose host, port, database and user are those of the URL or `*`. A URL that has a password, or no line, is left as it is.
  *
  * @param file the path; undefined where none is named. libpq's own `~/.pgpass` is left to the driver
- * @throws UnsafeDatabase when it cannot be read, or others than its owner may read it, which libpq only warns of
+ * @throws DatabaseRefused when it cannot be read, or others than its owner may read it, which libpq only warns of
  */
 export function withPassword(url: string, file: string | undefined): string {
   const [, scheme, user, rest] = /^(postgres(?:ql)?:\/\/)([^/?#@:]+)@(.*)$/.exec(url) ?? [];
@@ -26,13 +26,20 @@ function readLines(file: string): readonly (readonly string[])[] {
   let text: string;
   try {
     if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0)
-      throw new UnsafeDatabase(
-        `the password file ${file} can be read by others than its owner; run: chmod 600 ${file}`,
+      throw new DatabaseRefused(
+        'credentials',
+        `the password file ${file} (PGPASSFILE) can be read by others than its owner; run: chmod 600 ${file}`,
+        `run: chmod 600 ${file}`,
       );
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    if (error instanceof UnsafeDatabase) throw error;
-    throw new UnsafeDatabase(`the password file ${file} (PGPASSFILE) cannot be read: ${messageOf(error)}`);
+    if (error instanceof DatabaseRefused) throw error;
+    throw new DatabaseRefused(
+      'credentials',
+      `the password file ${file} (PGPASSFILE) cannot be read: ${messageOf(error)}`,
+      'name a file in PGPASSFILE that the user of the daemon can read',
+      { cause: error },
+    );
   }
   return text
     .split(/\r?\n/)

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { UnsafeDatabase } from '../../src/postgres/faults.js';
+import { DatabaseRefused } from '../../src/postgres/faults.js';
 import { withPassword } from '../../src/postgres/passwordFile.js';
 
 let directory: string;
@@ -48,7 +48,7 @@ test.each([
 test('without a file nothing is looked up; one that others can read, or that is not there, is refused', () => {
   const url = 'postgresql://owner@db.test/escrow';
   expect(withPassword(url, undefined)).toBe(url);
-  expect(() => withPassword(url, join(directory, 'none'))).toThrow(UnsafeDatabase);
+  expect(() => withPassword(url, join(directory, 'none'))).toThrow(DatabaseRefused);
   expect(() => withPassword(url, join(directory, 'none'))).toThrow(/none \(PGPASSFILE\) cannot be read/);
   chmodSync(file, 0o640);
   expect(() => withPassword(url, file)).toThrow(/chmod 600/);
