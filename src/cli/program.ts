@@ -10,6 +10,7 @@ import { CommandArguments } from './commandArguments.js';
 import { Session } from './session.js';
 import { readSettings } from './settings.js';
 import { errorMark } from './terminal.js';
+import { unbroken } from '../system/helpText.js';
 import { versionLine } from '../version.js';
 
 /**
@@ -65,7 +66,10 @@ function programOf(environment: Environment, setExit: SetExit): Command {
         terminal.writeError(text);
       },
     })
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({
+      showGlobalOptions: true,
+      commandDescription: (command) => unbroken(command.description()),
+    })
     .showHelpAfterError('next: add --help to see how it is used')
     .helpCommand(false);
   for (const option of OPTIONS) program.addOption(optionOf(option));

@@ -3,6 +3,7 @@ import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import { Command, CommanderError, Option } from 'commander';
+import { unbroken } from '../system/helpText.js';
 
 import { IdentityError } from '../client/errors.js';
 import { type PublicPart, parsePublicPart } from '../client/identity/publicPart.js';
@@ -114,6 +115,7 @@ export async function runInit(argv: readonly string[], environment: InitEnvironm
       value,
     ];
     const made = new Command('escrowd init')
+      .configureHelp({ commandDescription: (command) => unbroken(command.description()) })
       .description(
         'Writes what an installation is made of into a directory: the configuration, the first administrators, TLS files, a\n' +
           'first draft of the policy, a unit for systemd. All of it or nothing, and never over what is there. What is not\n' +

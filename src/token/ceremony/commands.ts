@@ -23,6 +23,7 @@ import { replace } from './replace.js';
 import { retire } from './retire.js';
 import { show } from './show.js';
 import type { Pins, TokenLocation } from './ceremonySession.js';
+import { unbroken } from '../../system/helpText.js';
 import { versionLine } from '../../version.js';
 
 /** As typed after a command that is about a token. */
@@ -72,6 +73,7 @@ export function ceremonyCommands(
     tell(record, options, next);
   };
   const program = new Command('ceremony')
+    .configureHelp({ commandDescription: (command) => unbroken(command.description()) })
     .version(versionLine('ceremony'), '--version', 'say which version this is')
     .description(
       'Prepares a token for escrowd. People run this, with the PINs of the security officer and of the user in\n' +
