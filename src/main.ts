@@ -34,19 +34,25 @@ usage: escrowd --config FILE [--log-level ${LOG_LEVELS.join('|')}]
        escrowd init DIR [OPTION...]
        escrowd --help | --version
 
-Runs in the foreground until SIGTERM or SIGINT, then finishes what is under way and stops. On SIGHUP it
-reads the configuration and its files again: certificate, limits, witnesses, notifications, log level.
-The token must have been prepared by scripts/ceremony. The database is a private PostgreSQL in the
-configured directory, or the server that DATABASE_URL names.
-init writes what an installation is made of into a directory, and says what comes next (escrowd init --help).
+Runs in the foreground until SIGTERM or SIGINT, then finishes what is under way
+and stops. On SIGHUP it reads the configuration and its files again:
+certificate, limits, witnesses, notifications, log level.
+The token must have been prepared by scripts/ceremony. The database is a private
+PostgreSQL in the configured directory, or the server that DATABASE_URL names.
+init writes what an installation is made of into a directory, and says what
+comes next (escrowd init --help).
 
---check finds what a start would find, all of it at once, whether the daemon runs or not, and changes
-nothing; it tries the PIN once. It ends with 0, or with the exit code that the start would end with. --json
-prints an array of { code, severity, what, where, do }; severity is error, warning or note.
+--check finds what a start would find, all of it at once, whether the daemon
+runs or not, and changes nothing; it tries the PIN once. It ends with 0, or with
+the exit code that the start would end with. --json prints an array of
+{ code, severity, what, where, do }; severity is error, warning or note.
 
 exit codes
 ${Object.values(EXIT_CODES)
-  .map(({ code, meaning }) => `  ${code}  ${meaning}`)
+  .map(
+    ({ code, meaning }) =>
+      `${String(code).padStart(4)}  ${meaning.replace(/(.{1,74})( |$)/g, '$1\n      ').trim()}`,
+  )
   .join('\n')}
 `;
 
