@@ -60,6 +60,8 @@ User=${user}
 WorkingDirectory=${at('.')}
 ExecStart=${quoted(node)} ${quoted(main)} --config ${at(PATHS.configuration)}
 ExecReload=/bin/kill -HUP $MAINPID
+# A reload that comes before the program is loaded, in its first second or two, ends it; systemd takes that for a clean end.
+RestartForceExitStatus=SIGHUP
 # Only systemd reads the file. LoadCredentialEncrypted= keeps the PIN under a key of this machine: systemd-creds(1).
 LoadCredential=${PIN_CREDENTIAL}:${join(directory, PATHS.pin)}
 ${

@@ -65,6 +65,7 @@ test('the environment of a database elsewhere is read, that of its owner where i
 test('it is started again but where a person has to come first; docs/operations.md says the same', () => {
   const text = unitText(order, program);
   expect(directives(text, 'Restart')).toEqual(['on-failure']);
+  expect(directives(text, 'RestartForceExitStatus')).toEqual(['SIGHUP']);
   expect(directives(text, 'KillMode')).toEqual(['mixed']);
   const codes = exitCodesForAPerson().join(' ');
   expect(directives(text, 'RestartPreventExitStatus')).toEqual([codes]);
