@@ -113,6 +113,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const log = createOperatorLog(order.logLevel ?? 'info', isTerminal);
   // Node opens its inspector on SIGUSR1 unless somebody takes the signal, and through it everything can be read.
   process.on('SIGUSR1', () => undefined);
+  goOnWithoutOutput(isTerminal);
   try {
     forbidCoreDumps();
     const config = readConfig(order.configFile, environmentNow());
@@ -132,6 +133,13 @@ async function main(argv: readonly string[]): Promise<number> {
     else log.error('cannot run', { reason: reasonsOf(error), exitCode });
     return exitCode;
   }
+}
+
+/** Lines for operators may be lost, and nothing else with them. Whose terminal has gone is asked to stop: nobody sees it any more. */
+function goOnWithoutOutput(isTerminal: boolean): void {
+  process.stdout.on('error', () => {
+    if (isTerminal) process.kill(process.pid, 'SIGTERM');
+  });
 }
 
 /** The daemon needs nothing of it, and does not load it. */

@@ -15,7 +15,7 @@ import { LIMITS_MS } from '../../support/limits.js';
 import { runTs } from '../../support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
 import { makeCertificate, makeSystem, startDaemonAt, type System } from '../../support/system.js';
-import { until } from '../../support/waiting.js';
+import { letPass, until } from '../../support/waiting.js';
 
 jest.setTimeout(LIMITS_MS.system);
 
@@ -241,4 +241,15 @@ test('witnesses, sinks, limits and the level of the log are taken; what needs a 
     return lines.length > before;
   });
   expect(lines[before]).toMatchObject({ level: 'error', reason: expect.stringMatching(/lissen/) as string });
+});
+
+test('when nobody reads its lines any more it goes on without them', async () => {
+  child.stdout?.destroy();
+  // the configuration cannot be used by now: each of these is a line of level error
+  for (let times = 0; times < 3; times += 1) {
+    child.kill('SIGHUP');
+    await letPass(300);
+  }
+  expect([child.exitCode, child.signalCode]).toEqual([null, null]);
+  expect((await readManagement(`http://127.0.0.1:${ports.management}`, 5_000)).problems).toEqual([]);
 });
