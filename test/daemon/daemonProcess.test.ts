@@ -26,10 +26,9 @@ import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
 import { until } from '../support/waiting.js';
 import { LIMITS_MS } from '../support/limits.js';
+import { copySpyModule } from '../support/spyModule.js';
 
 jest.setTimeout(LIMITS_MS.system);
-
-const SPY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
 
 const NOBODY = 65_534;
 
@@ -99,7 +98,7 @@ function spyingTo(file: string): {
   const { place } = system.hsm;
   const target = findModule(place.profile, undefined);
   const environment = { ...place.environment, PKCS11SPY: target, PKCS11SPY_OUTPUT: file };
-  return { module: SPY, allowSpy: true, environment };
+  return { module: copySpyModule(system.directory), allowSpy: true, environment };
 }
 
 /** What each C_Login answered, as the spy wrote it down. */
@@ -310,7 +309,11 @@ describe('the daemon as a process', () => {
       },
       'usage',
     ],
-    ['a spy for a module', (config) => (config['token'] = { ...config['token'], module: SPY }), 'token'],
+    [
+      'a spy for a module',
+      (config) => (config['token'] = { ...config['token'], module: copySpyModule(system.directory) }),
+      'token',
+    ],
     [
       'a label that no token has',
       (config) => {

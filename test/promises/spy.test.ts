@@ -1,5 +1,4 @@
 import { constants, createCipheriv, generateKeyPairSync, publicEncrypt } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import pkcs11 from 'pkcs11js';
@@ -10,6 +9,7 @@ import { HttpsConnection } from '../../src/client/connection.js';
 import { exportOpened } from '../../src/client/depositary/release.js';
 import type { OperatorLog } from '../../src/daemon/operatorLog.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
+import type * as NativeFunctions from '../../src/token/cryptoki/nativeFunction.js';
 import type { LoadedModule } from '../../src/token/cryptoki/module.js';
 import { findModule, loadModule } from '../../src/token/cryptoki/module.js';
 import { openSession } from '../../src/token/cryptoki/sessions.js';
@@ -23,6 +23,7 @@ import type { OpenedDeposit, TokenKeys } from '../support/openedDeposit.js';
 import { openDeposit, openOaep, partsOfUser, tokenKeys, unwrapPadded } from '../support/openedDeposit.js';
 import type { SpyLog } from '../support/spyLog.js';
 import { readSpyLog } from '../support/spyLog.js';
+import { copySpyModule } from '../support/spyModule.js';
 import type { System } from '../support/system.js';
 import { DEPOSITARIES, makeSystem, RULES } from '../support/system.js';
 import type { Secrets } from '../support/windows.js';
@@ -31,6 +32,16 @@ import { freshBytes } from '../support/fresh.js';
 import { LIMITS_MS } from '../support/limits.js';
 
 jest.setTimeout(LIMITS_MS.system);
+
+// pkcs11-spy writes a call piece by piece from whatever thread calls: here from one, so what goes beside the driver waits as well
+jest.mock('../../src/token/cryptoki/nativeFunction.js', () => {
+  const actual = jest.requireActual<typeof NativeFunctions>('../../src/token/cryptoki/nativeFunction.js');
+  const nativeCall: (typeof NativeFunctions)['nativeCall'] = (...where) => {
+    const call = actual.nativeFunction(...where);
+    return (...given) => Promise.resolve(call(...given) as number);
+  };
+  return { ...actual, nativeCall };
+});
 
 /*
  * Every buffer that crosses the PKCS#11 interface while keys are made, used and released is written down by
@@ -52,12 +63,12 @@ const wire: Buffer[] = [];
 const operatorLines: Buffer[] = [];
 
 beforeAll(async () => {
-  const spy = findSpy();
   listenToTheWire();
   system = await makeSystem({
     operatorLog: loudLog(),
     config: ({ place }, directory) => {
       spyFile = join(directory, 'spy.log');
+      const spy = copySpyModule(directory);
       const environment = {
         ...place.environment,
         PKCS11SPY: findModule(place.profile, undefined),
@@ -261,16 +272,6 @@ async function importOneKey(): Promise<typeof imported> {
   return { key: result.key, der, x, wrapped };
 }
 
-/** OpenSC's, which writes down every call to the module that PKCS11SPY names. */
-function findSpy(): string {
-  const places = ['x86_64-linux-gnu', 'aarch64-linux-gnu', '.'];
-  const found = places
-    .map((place) => join('/usr/lib', place, 'pkcs11-spy.so'))
-    .find((path) => existsSync(path));
-  if (found === undefined) throw new Error('pkcs11-spy.so is not there: install opensc-pkcs11');
-  return found;
-}
-
 function secretsOf(deposits: readonly OpenedDeposit[]): Secrets {
   const found = new Map<string, Buffer>();
   for (const { key, purpose, r, l, user } of deposits) {
@@ -304,7 +305,7 @@ async function transferKeys(): Promise<Secrets> {
   return found;
 }
 
-/** pkcs11-spy writes a call piece by piece from whatever thread calls: here, from one. */
+/** The driver's own calls on other threads as well. */
 function callOnOneThread(driver: PKCS11): void {
   for (const name of ['C_GenerateKeyPair', 'C_Sign', 'C_Decrypt']) {
     const call: unknown = Reflect.get(driver, name);

@@ -27,6 +27,7 @@ import { freePort } from '../../support/freePort.js';
 import { MIGRATE_MS } from '../../support/freshCluster.js';
 import { until } from '../../support/waiting.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { copySpyModule } from '../../support/spyModule.js';
 import { type Pooler, startPooler } from '../../support/pooler.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
 import { makeCertificate, makeSystem, startDaemonAt, type System } from '../../support/system.js';
@@ -921,7 +922,7 @@ test('the PIN is tried once, and nothing is made: no database is started, no fil
     PKCS11SPY: findModule(place.profile, undefined),
     PKCS11SPY_OUTPUT: spied,
   };
-  const module = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/pkcs11-spy.so`;
+  const module = copySpyModule(system.directory);
   const configFile = configured((config) => {
     config['token'] = { ...config['token'], module, allowSpy: true, environment };
     config['database'] = { directory: 'first' };
