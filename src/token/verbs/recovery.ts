@@ -102,17 +102,20 @@ export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
       const name = objectNames.grant(grant, spec);
       const into = grantKey(label, spec, use, mechanisms.allowed(granted));
       const order = { mechanism: kwp(parts), wrapped: wrapped.sealed, into, spec };
-      return objects.using(objectNames.kek(wrapped.kek), confirmedBy(parts, kekMissing(parts, wrapped.kek)), (kek) =>
-        openedOrRefused(parts, () =>
-          objects.alone(async (session) => {
-            if (!(await objects.isAbsent(session, name))) {
-              throw new EscrowError('internal', 'The grant stands in the token already.');
-            }
-            const handle = unwrapChecked(parts, session, { ...order, with: kek });
-            loan.countStanding(1);
-            objects.add(name, { handle, publicKey: undefined });
-          }),
-        ),
+      return objects.using(
+        objectNames.kek(wrapped.kek),
+        confirmedBy(parts, kekMissing(parts, wrapped.kek)),
+        (kek) =>
+          openedOrRefused(parts, () =>
+            objects.alone(async (session) => {
+              if (!(await objects.isAbsent(session, name))) {
+                throw new EscrowError('internal', 'The grant stands in the token already.');
+              }
+              const handle = unwrapChecked(parts, session, { ...order, with: kek });
+              loan.countStanding(1);
+              objects.add(name, { handle, publicKey: undefined });
+            }),
+          ),
       );
     },
 
