@@ -115,7 +115,7 @@ export class Asking {
   }
 
   async #decided(use: Use, id: string): Promise<string> {
-    const { client, now, pause, waitMs, lookMs } = this.parts;
+    const { now, pause, waitMs, lookMs } = this.parts;
     const endMs = now().getTime() + waitMs;
     for (;;) {
       const recovery = await this.#look(id);
