@@ -3,7 +3,6 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
-import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import { newId } from '../../src/escrow/records/ids.js';
 import { destroyOlderKeks } from '../../src/token/ceremony/destroyKeks.js';
 import { type CeremonyRecord, type Continued, readRecord } from '../../src/token/ceremony/record.js';
@@ -17,6 +16,7 @@ import { agree, makeKey, releaseToManager } from '../support/life.js';
 import { LIMITS_MS } from '../support/limits.js';
 import { only } from '../support/oneKey.js';
 import { openDeposit, tokenKeys } from '../support/openedDeposit.js';
+import { keptLog } from '../support/operatorLines.js';
 import { query } from '../support/postgres.js';
 import type { PersonName, System } from '../support/system.js';
 import { DEPOSITARIES, makeSystem } from '../support/system.js';
@@ -32,6 +32,8 @@ jest.setTimeout(LIMITS_MS.system);
  * that `ceremony destroy-kek --help` gives. One key after the other is taken through it.
  */
 let system: System;
+/** What the operator is told. */
+let told: readonly Readonly<Record<string, unknown>>[];
 let record: CeremonyRecord;
 let signing: KeyReply;
 let decrypting: KeyReply;
@@ -52,9 +54,9 @@ const V1 = ['operate:sign', 'operate:decrypt', 'operate:secret', 'release:privat
 const DECRYPT = { operations: ['decrypt'], mechanisms: ['RSA-OAEP'] } as const;
 
 beforeAll(async () => {
-  const operatorLog = createOperatorLog('error', true);
-  operatorLog.silent = true; // keys that are gone, which it would tell
-  system = await makeSystem({ operatorLog, config: () => ({ housekeepingMs: 200 }) });
+  const { log, lines } = keptLog();
+  told = lines;
+  system = await makeSystem({ operatorLog: log, config: () => ({ housekeepingMs: 200 }) });
   record = system.hsm.record();
   await system.applyRules();
   signing = await makeKey(system, { spec: 'ec-p256', use: 'sign' });
@@ -244,6 +246,9 @@ test("After rotation and destruction of the old KEK the old database opens nothi
     lost: 1,
     under: expect.arrayContaining(['kek:operate:sign:v1 1 missing']) as unknown,
   });
+  expect(told.filter(({ alarm }) => alarm === 'kek-missing').map(({ keks }) => keks)).toEqual([
+    'kek:operate:sign:v1 (1)',
+  ]);
   expect(await refusalOf(filed(system, toOperate(left)))).toBe('kek-missing');
   expect(await refusalOf(askToReseal(left))).toBe('kek-missing');
   await system.approve('officer-1', waits.recovery);

@@ -97,7 +97,7 @@ function raw<T>(work: (raw: RawToken) => T): T {
   }
 }
 const labelled = (label: string): number =>
-  raw(({ find }) => find([{ type: pkcs11.CKA_LABEL, value: label }]).length);
+  raw((open) => open.find([{ type: pkcs11.CKA_LABEL, value: label }]).length);
 
 /** Under another key-encryption key; or with what it ends. */
 const rewrapped = (one: Kept, to: string): Promise<Wrapped | string> =>
@@ -184,8 +184,9 @@ test('nothing goes under a key-encryption key that the security officer has not 
     expect((await withOpen((token) => token.keks())).map(({ label }) => label)).not.toContain(planted);
     expect(await destroyed('kek:operate:sign:v1').catch(String)).toContain('which the record does not have');
   } finally {
-    raw(({ driver, session, find }) => {
-      for (const object of find([{ type: pkcs11.CKA_LABEL, value: planted }]))
+    raw((open) => {
+      const { driver, session } = open;
+      for (const object of open.find([{ type: pkcs11.CKA_LABEL, value: planted }]))
         driver.C_DestroyObject(session, object);
     });
   }
@@ -222,8 +223,9 @@ test('nor without the PIN of the security officer, nor unless somebody has typed
 
 test('all objects with its value are destroyed, copies as well; killed at any point it goes on, and what lay under it opens no more', async () => {
   // what anybody with the user PIN can make of a trusted key
-  raw(({ driver, session, find }) => {
-    const [kek] = find([{ type: pkcs11.CKA_LABEL, value: 'kek:operate:sign:v1' }]);
+  raw((open) => {
+    const { driver, session } = open;
+    const [kek] = open.find([{ type: pkcs11.CKA_LABEL, value: 'kek:operate:sign:v1' }]);
     driver.C_CopyObject(session, kek ?? Buffer.alloc(8), [{ type: pkcs11.CKA_TOKEN, value: true }]);
   });
   expect(labelled('kek:operate:sign:v1')).toBe(2);

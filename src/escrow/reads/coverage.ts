@@ -149,6 +149,27 @@ export async function countCoverage(
   return totals;
 }
 
+/** A key-encryption key that the token does not hold, and how many keys lie under it, by the log. */
+export interface MissingKek {
+  readonly kek: string;
+  readonly keys: number;
+}
+
+/** Those of them under which keys lie, in lexical order; undefined while the token is out. */
+export async function missingKeks(
+  escrow: Pick<Escrow, 'token' | 'followed'>,
+): Promise<readonly MissingKek[] | undefined> {
+  const held = await unlessOut(() => escrow.token.keks());
+  if (held === undefined) return undefined;
+  const missing = new Map<string, number>();
+  for (const { purposes, keys } of escrow.followed.facts.depositGroups()) {
+    for (const kek of new Set(purposes.flatMap((one) => one.kek ?? []))) {
+      if (!held.some(({ label }) => label === kek)) missing.set(kek, (missing.get(kek) ?? 0) + keys);
+    }
+  }
+  return [...missing].sort(([a], [b]) => (a < b ? -1 : 1)).map(([kek, keys]) => ({ kek, keys }));
+}
+
 function totalsOf({ followed }: Escrow, standing: Standing): CoverageTotals {
   const totals = noTotals();
   for (const group of followed.facts.depositGroups()) add(totals, group, standing);

@@ -15,7 +15,14 @@ import {
   beforeRetire,
   requireMeant,
 } from './keyChanges.js';
-import { DESTROY_KEK_HELP, afterDestroy, beforeDestroy, requireDestructionMeant } from './kekWords.js';
+import {
+  DESTROY_KEK_HELP,
+  RENEW_HELP,
+  afterDestroy,
+  afterRenew,
+  beforeDestroy,
+  requireDestructionMeant,
+} from './kekWords.js';
 import { type CeremonyTerminal, ownTerminal } from './ownTerminal.js';
 import { obtainNewPin, obtainPin } from './pins.js';
 import { type TokenOptions, readTokenLocation, withTokenOptions } from './tokenOptions.js';
@@ -302,20 +309,6 @@ The record says what was made, with the public keys that everyone must pin. It h
 const ENROL_HELP = `
 Stop the daemon of this token first where the token allows one login only; SoftHSM does not ask for that.
 The user makes the server's key regarding this depositary; the security officer makes both public keys trusted.`;
-
-const RENEW_HELP = `
-Stop every daemon of this token first: it would see names twice. Keep a copy of the token and of the record.
-Makes the next version of each key-encryption key, and of the server's pair for each depositary; old ones go on to open what
-they sealed. The trusted public keys of a ceremony before are replaced by such as say what may go under them: that cannot be
-undone, and a daemon of an older version of escrowd no longer finds its depositaries.
-When it fails half-way, run it again. If it then says that the record does not have a key, the renewal was killed after it had
-made keys: compare the record with the token (ceremony show) before you destroy them.`;
-
-const afterRenew = (record: string): string => `The keys are renewed. The record ${record} is up to date.
-Next: 1. Put the record where the configuration says (token.record), on every server of this token, and start the daemons.
-      2. Keep the new record, and a backup of the token, with those before.
-      3. What was deposited before is still under the old keys. escrowctl reseal --older-keks puts it under the new ones, as far as that
-         can be (escrowctl coverage says so); then ceremony destroy-kek destroys the old ones.`;
 
 const ACCEPT_LOSS_HELP = `
 The token remembers how far the log had come, so that nobody puts an old copy of the database in its place unseen. Only
