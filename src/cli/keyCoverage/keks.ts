@@ -9,7 +9,7 @@ export const KEK_STATE_WORDS = {
   newest: 'the newest',
   rotatable: 'a reseal rotates it',
   'not-rotatable': 'cannot be rotated',
-  missing: 'not in the token: nobody brings these back',
+  missing: 'not in the token: these are lost',
 } as const satisfies Record<State, string>;
 
 /** How many keys lie under a key-encryption key, and what becomes of them. */

@@ -83,7 +83,7 @@ function kekLines(keys: readonly CoveredKeyReply[]): readonly string[] {
   const tallies = keksOf(keys);
   if (tallies.length === 0) return [];
   const rows = tallies.map(({ kek, keys: count, state }) => [kek, String(count), kekStateInWords(state)]);
-  return ['', ...table(['UNDER', 'KEYS', ''], rows)];
+  return ['', ...table(['UNDER', 'KEYS', 'STATE'], rows)];
 }
 
 function listed(title: string, keys: readonly CoveredKeyReply[], limit: number): readonly string[] {
