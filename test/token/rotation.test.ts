@@ -226,7 +226,7 @@ test('all objects with its value are destroyed, copies as well; killed at any po
   raw((open) => {
     const { driver, session } = open;
     const [kek] = open.find([{ type: pkcs11.CKA_LABEL, value: 'kek:operate:sign:v1' }]);
-    driver.C_CopyObject(session, kek ?? Buffer.alloc(8), [{ type: pkcs11.CKA_TOKEN, value: true }]);
+    driver.C_CopyObject(session, kek ?? Buffer.alloc(8), []);
   });
   expect(labelled('kek:operate:sign:v1')).toBe(2);
   const moved = await rewrapped(of('release', 'ec-p256'), 'kek:release:private:v2');

@@ -23,7 +23,7 @@ export interface KekDestruction extends TokenLocation, Pins, Continued {
  *
  * @throws CeremonyRefused for the newest of a kind, under which keys are deposited, and when there is nothing to destroy
  */
-export function destroyOlderKeks(order: KekDestruction): Promise<CeremonyRecord> {
+export async function destroyOlderKeks(order: KekDestruction): Promise<CeremonyRecord> {
   requireLabels(order.keks);
   return withToken(order, async (ceremony) => {
     const slot = getSlot(ceremony);
