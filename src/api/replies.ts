@@ -6,6 +6,7 @@ import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
+import { KEK_STATES } from '../escrow/rules/kekRotation.js';
 import { type Inability, COVERAGES, INABILITIES } from '../escrow/rules/liveQuorums.js';
 import {
   type LifeStatus,
@@ -116,6 +117,11 @@ function repliesBy(reading: Reading) {
     singlePoints: list(principal, MAX_DEPOSITARIES),
     /** Who cannot agree any more, and why. */
     unable,
+    /**
+     * What can become of the key where its key-encryption key is concerned: there is no newer one; it goes under the newest when it is
+     * sealed anew; it cannot; or the token does not hold it, and nobody brings the key back. Absent while the token is out.
+     */
+    kekState: z.exactOptional(oneOf(KEK_STATES)),
   });
 
   /** A key that a policy would leave covered worse. */
@@ -261,8 +267,12 @@ function repliesBy(reading: Reading) {
     recipients,
     /** Which generation of the deposit of each key is replaced. */
     from: list(object({ key: id('key'), generation: count }), MAX_RECOVERY_KEYS),
-    /** The key-encryption keys that the keys stay under. */
+    /** The key-encryption keys that the keys lie under; they stay under those that are not rotated. */
     keks: list(text(64), 2 * MAX_RECOVERY_KEYS),
+    /** Which of them are rotated: the keys are put under `to`. Absent: none. */
+    rotations: z.exactOptional(list(object({ from: text(64), to: text(64) }), 2 * MAX_RECOVERY_KEYS)),
+    /** Those that there is a newer one of, and that cannot be rotated. Absent: none. */
+    unrotated: z.exactOptional(list(text(64), 2 * MAX_RECOVERY_KEYS)),
   });
 
   const share = object({

@@ -71,6 +71,7 @@ const NEXT: Readonly<Record<string, string>> = {
   'import-not-allowed': 'see which rules there are: escrowctl policy show',
   'rule-missing': 'see which rules there are: escrowctl policy show',
   'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',
+  'kek-missing': 'see which keys lie under what: escrowctl coverage',
   'quorum-impossible': 'see who can agree still: escrowctl key show KEY',
   'intents-incomplete': 'see who has said so: escrowctl recovery show ID',
   'quorum-incomplete': 'see who is still needed: escrowctl recovery show ID',

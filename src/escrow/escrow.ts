@@ -30,7 +30,7 @@ export interface Escrow {
   readonly owners: OwnerChains;
   readonly openRequests: OpenRequests;
   readonly grantRoom: GrantRoom;
-  readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing' | 'openings'>;
+  readonly token: Pick<Token, 'abilities' | 'enrolled' | 'keks' | 'standing' | 'openings'>;
   readonly statements: StatementVerifier;
   readonly identity: IdentityVerifier;
   readonly clock: Clock;

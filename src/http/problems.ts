@@ -33,6 +33,7 @@ export const STATUS = {
   'depositary-not-enrolled': 422,
   'depositary-retired': 422,
   'quorum-impossible': 422,
+  'kek-missing': 422,
   'quorum-too-large': 422,
   'key-spec-unsupported': 422,
   'key-use-unsupported': 422,

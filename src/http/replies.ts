@@ -5,6 +5,7 @@ import type { Grant, GrantStatus } from '../escrow/records/grant.js';
 import {
   type CoveragePage,
   type CoveredKey,
+  type CoveredPurpose,
   type Standing,
   coverageOfKey,
 } from '../escrow/reads/coverage.js';
@@ -138,12 +139,14 @@ export function purposeCoverageReply({
   live,
   singlePoints,
   unable,
-}: LiveQuorums): PurposeCoverageReply {
+  kek,
+}: LiveQuorums & Partial<Pick<CoveredPurpose, 'kek'>>): PurposeCoverageReply {
   return {
     purpose,
     live,
     singlePoints,
     unable: unableReply(unable),
+    ...(kek === undefined ? {} : { kekState: kek.is }),
   };
 }
 
@@ -258,12 +261,14 @@ function askedReply(asked: Asked): Pick<RecoveryReply, 'scope' | 'recipient' | '
       return { recipient: asked.recipient };
     case 'reseal': {
       const { job, policy, plan } = asked;
-      const { rule, quorums, recipients, keks, from } = plan;
+      const { rule, quorums, recipients, keks, from, rotations, unrotated } = plan;
       return {
         reseal: {
           ...{ job, policyVersion: policy.version, policyHash: policy.hash, rule, quorums, keks },
           recipients: recipients.map(({ depositary, fingerprint }) => ({ depositary, fingerprint })),
           from: Object.entries(from).map(([key, generation]) => ({ key, generation })),
+          ...(rotations === undefined ? {} : { rotations: rotations.map(({ from, to }) => ({ from, to })) }),
+          ...(unrotated === undefined ? {} : { unrotated }),
         },
       };
     }

@@ -2,6 +2,7 @@ import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/records/depo
 import type { Grant } from '../escrow/records/grant.js';
 import type { RecentUses } from '../escrow/records/rate.js';
 import type { Approval, Asked, Recovery, RecoveryState } from '../escrow/records/recovery.js';
+import type { ResealPlan } from '../escrow/records/resealing.js';
 import type { Scope } from '../escrow/records/scope.js';
 import type { Brakes, OperateTerms } from '../escrow/records/policy.js';
 import { sealed, type Opener, type Sealed } from '../escrow/records/sealed.js';
@@ -137,7 +138,23 @@ function toBrakes<T extends Stored<Brakes>>({
 }
 
 function toAsked(stored: Stored<Asked>): Asked {
-  return stored.purpose === 'operate' ? { ...stored, scope: toScope(stored.scope) } : stored;
+  switch (stored.purpose) {
+    case 'operate':
+      return { ...stored, scope: toScope(stored.scope) };
+    case 'release':
+      return stored;
+    case 'reseal':
+      return { ...stored, plan: toPlan(stored.plan) };
+  }
+}
+
+/** What a plan does not have is not written down. */
+function toPlan({ rotations, unrotated, ...plan }: Stored<ResealPlan>): ResealPlan {
+  return {
+    ...plan,
+    ...(rotations == null ? {} : { rotations }),
+    ...(unrotated == null ? {} : { unrotated }),
+  };
 }
 
 function toScope(stored: Stored<Scope>): Scope {

@@ -218,7 +218,7 @@ export function parsedAsked(
 
 /** What keys are to be sealed anew by, of what a server shows; undefined when it is not of the form. */
 function parsedReseal(shown: ResealReply): Asked | undefined {
-  const { policyVersion: version, policyHash: hash, rule, keks } = shown;
+  const { policyVersion: version, policyHash: hash, rule, keks, rotations, unrotated } = shown;
   const job = parseId('JobId', shown.job);
   const quorums = shown.quorums.map((members) => members.flatMap((id) => parsePrincipalId(id) ?? []));
   const recipients = shown.recipients.flatMap(({ depositary: id, fingerprint }) => {
@@ -234,7 +234,11 @@ function parsedReseal(shown: ResealReply): Asked | undefined {
     recipients.length === shown.recipients.length &&
     from.length === shown.from.length;
   if (job === undefined || !isWhole) return undefined;
-  const plan = { rule, quorums, recipients, keks, from: Object.fromEntries(from) };
+  const plan = {
+    ...{ rule, quorums, recipients, keks, from: Object.fromEntries(from) },
+    ...(rotations === undefined ? {} : { rotations }),
+    ...(unrotated === undefined ? {} : { unrotated }),
+  };
   return { purpose: 'reseal', job, policy: { version, hash }, plan };
 }
 

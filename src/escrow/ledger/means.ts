@@ -61,6 +61,7 @@ export const MEANS = {
     'unwrapReply',
     'openUnder',
     'unwrapLayer',
+    'rewrap',
     'generateShareKey',
     'generateLayerKey',
     'wrapToDepositary',

@@ -23,6 +23,13 @@ export interface Wrapped {
   readonly kek: string;
 }
 
+/** A key-encryption key that the token holds, as the ceremony made it. */
+export interface HeldKek {
+  readonly label: string;
+  /** Whether it has a rotating handle, as the ceremony made it: only by that do keys for `operate` come under another one. */
+  readonly hasRotatingHandle: boolean;
+}
+
 /** What a ciphertext may turn out to be: opened, or refused by the token because it is not what it claims. */
 export type Opened<T> = { readonly opened: T } | { readonly refused: true };
 
@@ -113,6 +120,20 @@ export interface TokenVerbs {
     readonly spec: KeySpec;
   }): Promise<Opened<Held<'user-key'>>>;
 
+  /**
+   * Puts a key that lies under a key-encryption key under another one of its kind, `to`, and shows that it comes out of that as
+   * the same key. In the token, and within this call: nothing of it is in flight when it resolves. For `operate` the key has no
+   * use meanwhile and goes out under trusted keys only, by the rotating handles that both must have.
+   * Throws `token-object-missing` when one of these is not in the token.
+   */
+  rewrap(order: {
+    readonly wrapped: Wrapped;
+    readonly purpose: Purpose;
+    readonly spec: KeySpec;
+    readonly use: KeyUse;
+    readonly to: string;
+  }): Promise<Opened<Wrapped>>;
+
   /** Makes a one-time RSA-3072 pair to import one key under, as token objects. Returns its DER SubjectPublicKeyInfo. */
   createImportPair(id: ImportId): Promise<{ readonly publicKey: Uint8Array }>;
   /** Destroys that pair; does nothing when it is gone. */
@@ -202,6 +223,8 @@ export interface Token {
   readonly openings: number;
   /** The depositaries enrolled now. */
   enrolled(): Promise<readonly EnrolledDepositary[]>;
+  /** The key-encryption keys that it holds. Throws EscrowError `token-unavailable`. */
+  keks(): Promise<readonly HeldKek[]>;
   /** Lends verbs for the length of `use`; whatever is in flight is destroyed when it settles. */
   lend<V extends keyof TokenVerbs, T>(
     verbs: readonly V[],

@@ -34,6 +34,8 @@ export const ERROR_CODES = {
   'depositary-retired': 'The rule names a depositary that has been retired.',
   'quorum-impossible':
     'Too few depositaries are left for any quorum: of the rule that a key is to be made by, or of a key that is asked for.',
+  'kek-missing':
+    'The token does not hold the key-encryption key that a key lies under: it was destroyed, and nobody brings the key back by this token.',
   'quorum-too-large': 'The rule yields more quorums, or larger ones, than can be kept.',
   // keys
   'key-spec-unsupported': 'The token cannot make and deposit a key of this specification.',

@@ -50,6 +50,7 @@ export const recoveryRoutes: readonly Route[] = [
       'app-unknown',
       'mechanism-unsupported',
       'quorum-impossible',
+      'kek-missing',
       'recoveries-too-many',
       'reseal-open',
       'owner-unknown',

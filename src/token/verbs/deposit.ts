@@ -6,7 +6,7 @@ import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
 import { type Held, sealed } from '../../escrow/records/sealed.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
-import { kekKindFor } from '../profile/keks.js';
+import { kekKindFor } from '../../escrow/records/keks.js';
 import type { Loan } from './loan.js';
 import { GCM } from '../profile/mechanisms.js';
 import { objectNames, serverForLabel } from '../objects/objectNames.js';
