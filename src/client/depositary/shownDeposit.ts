@@ -18,7 +18,7 @@ import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { parseDuration } from '../../policy/durations.js';
-import { type Attested, publicKeyOf } from './attestation.js';
+import { type Attested, checkValueOf, publicKeyOf } from './attestation.js';
 import { type OaepName, oaepNamed } from '../identity/decryptionKey.js';
 import { NotBelieved } from '../errors.js';
 import { type Jwk, importJwk } from '../../jose/jws.js';
@@ -138,7 +138,15 @@ function shownDeposit(
     );
   }
   const terms = termsHash({
-    ...{ owner, label, spec, use, publicKey: publicKeyOf(about), bornOutside },
+    ...{
+      owner,
+      label,
+      spec,
+      use,
+      publicKey: publicKeyOf(about),
+      checkValue: checkValueOf(about),
+      bornOutside,
+    },
     ...{ requesters, delayMs, ownerMayVeto },
     ...replies,
     ...{ quorums, recipients },

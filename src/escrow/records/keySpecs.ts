@@ -1,9 +1,17 @@
-/** What a key can be for. `decrypt` covers key agreement as well. */
-export const KEY_USES = ['sign', 'decrypt'] as const;
+/** What is done with a key on its owner's behalf. `decrypt` covers key agreement as well. */
+export const OPERATIONS = ['sign', 'decrypt'] as const;
+/** One of {@link OPERATIONS}. */
+export type Operation = (typeof OPERATIONS)[number];
+
+/** What a key can be for. What is for `keep` does nothing in the token: it is kept, and handed out by a release. */
+export const KEY_USES = [...OPERATIONS, 'keep'] as const;
 /** One of {@link KEY_USES}. */
 export type KeyUse = (typeof KEY_USES)[number];
 
-/** The kinds of user keys, by name. Lengths in bits; curves by their SEC 2 / RFC 8410 names. */
+/**
+ * The kinds of user keys, by name. Lengths in bits; curves by their SEC 2 / RFC 8410 names. `secret`: a passphrase, a disk key or a
+ * token of somebody's, in the frame of `records/secretFrame.ts`.
+ */
 export const KEY_SPECS = {
   'rsa-2048': { kind: 'RSA', modulusBits: 2048, uses: ['sign', 'decrypt'] },
   'rsa-3072': { kind: 'RSA', modulusBits: 3072, uses: ['sign', 'decrypt'] },
@@ -13,10 +21,11 @@ export const KEY_SPECS = {
   'ec-p521': { kind: 'EC', curve: 'secp521r1', orderBytes: 66, uses: ['sign'] },
   ed25519: { kind: 'OKP', curve: 'Ed25519', uses: ['sign'] },
   'aes-256': { kind: 'AES', keyBits: 256, uses: ['decrypt'] },
+  secret: { kind: 'SECRET', uses: ['keep'] },
 } as const satisfies Record<
   string,
   {
-    readonly kind: 'RSA' | 'EC' | 'OKP' | 'AES';
+    readonly kind: 'RSA' | 'EC' | 'OKP' | 'AES' | 'SECRET';
     readonly uses: readonly KeyUse[];
     readonly [more: string]: unknown;
   }
@@ -38,6 +47,16 @@ export const IMPORTABLE_SPECS = [
 ] as const satisfies readonly ImportableSpec[];
 
 export const KEY_SPEC_NAMES = Object.keys(KEY_SPECS) as readonly KeySpec[];
+
+/** Those that the token makes: secrets come from outside. */
+export type GeneratedSpec = Exclude<KeySpec, 'secret'>;
+
+export const GENERATED_SPECS = KEY_SPEC_NAMES.filter((spec): spec is GeneratedSpec => spec !== 'secret');
+
+/** Whether it has no public half. */
+export function isSymmetric(spec: KeySpec): spec is 'aes-256' | 'secret' {
+  return spec === 'aes-256' || spec === 'secret';
+}
 
 /** Whether keys of this specification can be used this way. */
 export function specAllows(spec: KeySpec, use: KeyUse): boolean {

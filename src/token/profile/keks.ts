@@ -1,5 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, type KeyUse, isSymmetric } from '../../escrow/records/keySpecs.js';
 import type { Purpose } from '../../escrow/records/policy.js';
 import { type Template, nested } from '../cryptoki/attributes.js';
 import {
@@ -103,9 +103,8 @@ function rotatingUses(kind: OperateKind): Template {
 
 /** The kind under which a key of this specification, for this use, is deposited for this purpose. */
 export function kekKindFor(purpose: Purpose, spec: KeySpec, use: KeyUse): KekKind {
-  const secret = spec === 'aes-256';
-  if (purpose === 'release') return secret ? 'release:secret' : 'release:private';
-  return secret ? 'operate:secret' : `operate:${use}`;
+  if (purpose === 'release') return isSymmetric(spec) ? 'release:secret' : 'release:private';
+  return isSymmetric(spec) || use === 'keep' ? 'operate:secret' : `operate:${use}`;
 }
 
 /** What the label of a key-encryption key says. Those of the first ceremonies have no kind: one for all of a purpose. */

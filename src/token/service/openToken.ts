@@ -336,6 +336,7 @@ const FAMILIES: {
   createImportPair: importVerbs,
   destroyImportPair: importVerbs,
   unwrapImported: importVerbs,
+  unwrapSecret: importVerbs,
   sign: operateVerbs,
   decrypt: operateVerbs,
   attest: operateVerbs,

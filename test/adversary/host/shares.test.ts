@@ -136,6 +136,23 @@ const ATTACKS: readonly (readonly [name: string, lies: Lies])[] = [
     },
   ],
   [
+    'a secret as another than was deposited',
+    {
+      isHost: true,
+      recovery: {
+        ...RELEASE,
+        keys: honestScene().recovery.keys.map(({ publicKeyPem: _, ...key }) => ({
+          ...{ ...key, spec: 'secret', use: 'keep', bornOutside: true },
+          checkValue: freshBytes(32).toString('base64url'),
+        })),
+      },
+      made: {
+        ...{ ...COVETED_FROM, spec: 'secret', use: 'keep', purpose: 'release', bornOutside: true },
+        ...{ publicKey: undefined, checkValue: freshBytes(32) },
+      },
+    },
+  ],
+  [
     'a false quorum',
     { isHost: true, recovery: withKey({ quorums: [['dana', 'dora']] }), made: COVETED_FROM },
   ],
