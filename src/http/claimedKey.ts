@@ -1,9 +1,8 @@
 import { createPublicKey } from 'node:crypto';
 
 import { EscrowError } from '../escrow/records/errors.js';
-import { type ImportableSpec, KEY_SPECS } from '../escrow/records/keySpecs.js';
+import { type ImportableSpec, KEY_SPECS, isWrappedFrame } from '../escrow/records/keySpecs.js';
 import { type Sealed, sealed } from '../escrow/records/sealed.js';
-import { isWrappedFrame } from '../escrow/records/secretFrame.js';
 
 /** Bytes of the AES key under an import key (RSA-3072). */
 const TRANSFER_KEY_BYTES = 384;

@@ -5,6 +5,7 @@ import type { KeyReply } from '../../src/api/replies.js';
 import { importSecret, preparePair } from '../../src/client/import/importOne.js';
 import { wrapFor } from '../../src/client/import/importPair.js';
 import { frameSecret } from '../../src/client/import/secretFrame.js';
+import { sha256Hex } from '../../src/escrow/records/digests.js';
 import { escrowctl, jsonOf } from '../cli/commandLine.js';
 import { ownerOf } from '../support/databaseDump.js';
 import { freshBytes } from '../support/fresh.js';
@@ -195,7 +196,7 @@ describe('whoever has the database', () => {
 });
 
 describe('a server that shows another check value', () => {
-  test('gets no approval, and its release is not taken for the secret', async () => {
+  test('gets no approval', async () => {
     const { key } = await imported(Buffer.from('one'));
     const { recovery } = await askForRelease(system, key);
     const client = system.client('manager');
@@ -208,7 +209,25 @@ describe('a server that shows another check value', () => {
     client.recovery = lie;
     await expect(system.makeApproval('manager', recovery)).rejects.toMatchObject({ code: 'key-mismatch' });
     client.recovery = show;
+  });
+
+  test('at the release than at the approval is not believed, before anything is handed out', async () => {
+    const { key, checkValue = '' } = await imported(Buffer.from('one'));
+    const { recovery } = await askForRelease(system, key);
     await agree(system, recovery);
+    const memory = join(system.identity('manager').directory, 'approved-keys.json');
+    const kept = readFileSync(memory, 'utf8');
+    const hash = sha256Hex(Buffer.from(checkValue, 'base64url'));
+    expect(JSON.parse(kept)).toMatchObject({ keys: { [key]: hash } });
+    const command = ['recovery', 'release', recovery, '--out', '-', ...as('manager')];
+    // to the client it is the same whether the server or its own memory has changed
+    writeFileSync(memory, kept.replace(hash, 'ab'.repeat(32)), { mode: 0o600 });
+    const refused = await escrowctl(command);
+    expect([refused.exit, refused.out]).toEqual([5, '']);
+    expect(refused.err).toContain('than when you approved its release');
+    expect((await system.client('manager').recovery(recovery)).status).toBe('approved');
+    writeFileSync(memory, kept, { mode: 0o600 });
+    expect((await escrowctl(command)).out).toBe('one');
   });
 });
 

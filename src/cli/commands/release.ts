@@ -5,6 +5,7 @@ import { exists, writeNewFile } from '../../system/files.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
 import type { Identity } from '../../client/identity/identity.js';
+import { publicKeyHash } from '../../client/depositary/attestation.js';
 import type { KeyFormat } from '../../client/depositary/release.js';
 import {
   confirmation,
@@ -60,6 +61,7 @@ async function release(session: Session, given: CommandArguments): Promise<Resul
   const { identity, client } = await session.connect();
   const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
   const outputs = await outputsOf(given, recovery);
+  await requireApproved(identity, recovery);
   const { answer, entry } = await session.busy('receiving the keys', () => receive(client, recovery));
   const received = receivedOf(outputs, answer);
   for (const { sealed, released } of received) {
@@ -156,6 +158,18 @@ async function outputsOf(given: CommandArguments, { keys }: RecoveryReply): Prom
     await requireFree(sealed.wrapped);
   }
   return outputs;
+}
+
+/** What is shown now must be what was shown when its release was approved. @throws NotBelieved `release-mismatch` */
+async function requireApproved({ approvedKeys }: Identity, { keys }: RecoveryReply): Promise<void> {
+  for (const key of keys) {
+    const approved = await approvedKeys.of(key.key);
+    if (approved === undefined || approved === publicKeyHash(key)) continue;
+    throw new NotBelieved(
+      'release-mismatch',
+      `the server shows ${key.key} with another public key or check value than when you approved its release`,
+    );
+  }
 }
 
 async function requireFree(path: string): Promise<void> {

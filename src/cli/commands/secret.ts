@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { importSecret } from '../../client/import/importOne.js';
 import { requireSecret } from '../../client/import/secretFrame.js';
 import { printable } from '../../escrow/records/freeText.js';
-import { MAX_SECRET_BYTES } from '../../escrow/records/secretFrame.js';
+import { MAX_SECRET_BYTES } from '../../escrow/records/keySpecs.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';

@@ -5,7 +5,7 @@ import { askedAsJson, requestHash, sha256Hex } from '../../escrow/records/digest
 import type { Summarised } from '../../escrow/records/inWords.js';
 import { type KeyId, type PrincipalId, parseId, parsePrincipalId } from '../../escrow/records/ids.js';
 import type { Asked, DescribedKey, RequestVersion } from '../../escrow/records/recovery.js';
-import { CHECK_VALUE_BYTES } from '../../escrow/records/secretFrame.js';
+import { CHECK_VALUE_BYTES, KEY_SPEC_NAMES, KEY_USES, OPERATIONS } from '../../escrow/records/keySpecs.js';
 import { type Scope, INPUTS } from '../../escrow/records/scope.js';
 import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../../escrow/records/recovery.js';
 import type {
@@ -21,7 +21,6 @@ import { type Disbelief, NotBelieved } from '../errors.js';
 import { type Jwk, importJwk } from '../../jose/jws.js';
 import { ATTESTATION_TYPE } from '../../escrow/records/statementTypes.js';
 import { isKnown } from '../../api/reading.js';
-import { KEY_SPEC_NAMES, KEY_USES, OPERATIONS } from '../../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../../escrow/records/mechanisms.js';
 
 /** Smallest modulus of a one-time key, in bits. */
@@ -264,7 +263,7 @@ function publicKeyHashes({ keys }: RecoveryReply): Json {
 }
 
 /** SHA-256 (hex) of the public key shown, in DER, or of the check value of a secret; null for a key that has neither. */
-function publicKeyHash(key: RecoveryKeyReply): string | null {
+export function publicKeyHash(key: RecoveryKeyReply): string | null {
   const known = publicKeyOf(key) ?? checkValueOf(key);
   return known === undefined ? null : sha256Hex(known);
 }

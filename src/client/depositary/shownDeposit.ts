@@ -13,6 +13,7 @@ import type {
 } from '../../api/replies.js';
 import { type Purpose, PURPOSES } from '../../escrow/records/policy.js';
 import { resealedIn } from '../../escrow/records/resealing.js';
+import type { ApprovedKeys } from './approvedKeys.js';
 import type { GenerationMemory } from './generations.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
@@ -63,6 +64,8 @@ export interface DepositPins {
   readonly log: Pick<LogView, 'believeInclusion'>;
   /** Of which deposits of keys this client has opened a share before. */
   readonly generations: GenerationMemory;
+  /** Of which keys this person has approved the release to themselves. */
+  readonly approvedKeys: ApprovedKeys;
 }
 
 /**

@@ -6,7 +6,7 @@ import {
   SECRET_FRAME_BYTES,
   SECRET_LENGTH_BYTES,
   SECRET_SALT_BYTES,
-} from '../../escrow/records/secretFrame.js';
+} from '../../escrow/records/keySpecs.js';
 import { sameBytes } from '../../log/tree/merkle.js';
 
 const HEAD_BYTES = SECRET_SALT_BYTES + SECRET_LENGTH_BYTES;
@@ -40,7 +40,7 @@ export interface FramedSecret {
 }
 
 /**
- * A secret in the smallest frame that holds it (see `records/secretFrame.ts`).
+ * A secret in the smallest frame that holds it (see `records/keySpecs.ts`).
  * @param secret not changed
  * @throws SecretError
  */

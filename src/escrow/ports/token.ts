@@ -130,7 +130,7 @@ export interface TokenVerbs {
     readonly claimed: Uint8Array;
   }): Promise<Opened<{ readonly key: Held<'user-key'>; readonly isClaimed: boolean }>>;
   /**
-   * The same of a secret in its frame (see `records/secretFrame.ts`): `isClaimed` says whether its check value is the one that is
+   * The same of a secret in its frame (see `records/keySpecs.ts`): `isClaimed` says whether its check value is the one that is
    * claimed. That proves which frame it is, and not that the frame is in order, which nobody here can see.
    */
   unwrapSecret(order: {

@@ -11,7 +11,7 @@ import {
 
 import { newId } from '../../escrow/records/ids.js';
 import { sealed } from '../../escrow/records/sealed.js';
-import { SECRET_CHECK_TEXT, SECRET_FRAME_BYTES } from '../../escrow/records/secretFrame.js';
+import { SECRET_CHECK_TEXT, SECRET_FRAME_BYTES } from '../../escrow/records/keySpecs.js';
 import { importSpki } from '../service/findLongLived.js';
 import type { OpenToken } from '../service/openToken.js';
 

@@ -7,8 +7,7 @@ import type { Deposit } from '../../records/deposit.js';
 import { sha256Hex } from '../../records/digests.js';
 import { EscrowError } from '../../records/errors.js';
 import type { ImportId } from '../../records/ids.js';
-import { type ImportableSpec, KEY_SPECS } from '../../records/keySpecs.js';
-import { isWrappedFrame } from '../../records/secretFrame.js';
+import { type ImportableSpec, KEY_SPECS, isWrappedFrame } from '../../records/keySpecs.js';
 import type { Sealed } from '../../records/sealed.js';
 import {
   type DepositPlan,
@@ -37,7 +36,7 @@ type Claimed =
     }
   | {
       readonly spec: 'secret';
-      /** Of the frame that the secret is in (see `records/secretFrame.ts`). */
+      /** Of the frame that the secret is in (see `records/keySpecs.ts`). */
       readonly checkValue: Uint8Array;
     };
 
