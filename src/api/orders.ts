@@ -2,7 +2,12 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/rules/policySignatures.js';
-import { GENERATED_SPECS, IMPORTABLE_SPECS, OPERATIONS, CHECK_VALUE_BYTES } from '../escrow/records/keySpecs.js';
+import {
+  GENERATED_SPECS,
+  IMPORTABLE_SPECS,
+  OPERATIONS,
+  CHECK_VALUE_BYTES,
+} from '../escrow/records/keySpecs.js';
 import { PURPOSES } from '../escrow/records/policy.js';
 import { INPUTS } from '../escrow/records/scope.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';

@@ -357,7 +357,14 @@ describe('every kind of key', () => {
     await expectLogHolds(system);
   });
 
-  const SIGNING: readonly GeneratedSpec[] = ['ec-p256', 'ec-p384', 'ec-p521', 'rsa-2048', 'rsa-3072', 'rsa-4096'];
+  const SIGNING: readonly GeneratedSpec[] = [
+    'ec-p256',
+    'ec-p384',
+    'ec-p521',
+    'rsa-2048',
+    'rsa-3072',
+    'rsa-4096',
+  ];
   test.each(SIGNING)('%s is deposited, recovered, and signs by every mechanism that fits', async (spec) => {
     const key = await generated(spec, 'sign');
     const mechanisms = await fitting(spec, 'sign');

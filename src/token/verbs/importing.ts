@@ -2,7 +2,12 @@ import { constants, createHash, publicEncrypt, randomBytes, verify } from 'node:
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { ImportId } from '../../escrow/records/ids.js';
-import { type ImportableSpec, KEY_SPECS, CHECK_VALUE_BYTES, SECRET_CHECK_TEXT } from '../../escrow/records/keySpecs.js';
+import {
+  type ImportableSpec,
+  KEY_SPECS,
+  CHECK_VALUE_BYTES,
+  SECRET_CHECK_TEXT,
+} from '../../escrow/records/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
 import { sameBytes } from '../../log/tree/merkle.js';
 import { CKR, readFault } from '../cryptoki/faults.js';
