@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -93,6 +94,33 @@ test('one of standard input goes to standard output when that is asked, and noth
   const ran = await released(trimmed.result.key, '--out', '-');
   expect(ran.bytes).toEqual(Buffer.from('hunter2'));
   expect(readdirSync('.')).not.toContain('-');
+});
+
+test('openssl and the shell alone bring it back, and say which it is', async () => {
+  const { key, checkValue } = await imported(Buffer.from('hunter2'));
+  const ran = await released(key, '--no-open', '--sealed-out', pathOf('archive'));
+  expect(ran.exit).toBe(0);
+  const x = await system.identity('manager').depositaryKey();
+  writeFileSync(pathOf('manager.pem'), x.export({ format: 'pem', type: 'pkcs8' }));
+  writeFileSync(pathOf('check-text'), 'escrowd secret check value 1\n');
+  const page = readFileSync('docs/opening-a-release.md', 'utf8');
+  const [script = '', instead = ''] = [...page.matchAll(/```(?:sh|text)\n([\s\S]*?)```/g)].map(
+    ([, block]) => block,
+  );
+  const commands = script
+    .slice(script.indexOf('openssl pkeyutl'), script.indexOf('# 3.'))
+    .replace('people/officer-1/depositary-key.pem', 'manager.pem');
+  const printed = execFileSync('bash', ['-ec', commands + instead], { cwd: system.directory }).toString();
+  expect(readFileSync(pathOf('secret'), 'utf8')).toBe('hunter2');
+  expect(printed).toContain(Buffer.from(checkValue ?? '', 'base64url').toString('hex'));
+});
+
+test('the copy of its owner opens to the same bytes', async () => {
+  writeFileSync(pathOf('own'), 'hunter2');
+  const command = ['secret', 'import', pathOf('own'), '--deliver', '--json', ...as('owner')];
+  const { result } = jsonOf(await escrowctl(command)) as { result: KeyReply };
+  const ran = await escrowctl(['key', 'copy', result.key, '--out', pathOf('own.back'), ...as('owner')]);
+  expect([ran.exit, readFileSync(pathOf('own.back'), 'utf8')]).toEqual([0, 'hunter2']);
 });
 
 test('one that is typed is not shown, and asked for twice', async () => {
