@@ -7,6 +7,7 @@ import { importSecret, preparePair } from '../../src/client/import/importOne.js'
 import { wrapFor } from '../../src/client/import/importPair.js';
 import { frameSecret } from '../../src/client/import/secretFrame.js';
 import { sha256Hex } from '../../src/escrow/records/digests.js';
+import { newId } from '../../src/escrow/records/ids.js';
 import { escrowctl, jsonOf } from '../cli/commandLine.js';
 import { ownerOf } from '../support/databaseDump.js';
 import { freshBytes } from '../support/fresh.js';
@@ -157,6 +158,15 @@ test('it is said to be a secret, and born outside, wherever it is shown', async 
   expect(asked.out + asked.err).toContain('"deploy token", a secret, born outside: others may have it');
   const covered = await escrowctl(['coverage', '--json', ...as('owner')]);
   expect(covered.out).toContain(key);
+});
+
+test('sealed anew it is the same secret', async () => {
+  const { key, checkValue } = await imported(Buffer.from('a token'));
+  const order = { purpose: 'reseal', keys: [key], reason: 'to try it', validFor: 'PT1H' } as const;
+  const asked = await system.client('admin-1').requestRecovery({ ...order, job: newId('JobId', freshBytes) });
+  expect((await agree(system, asked.result.recovery)).status).toBe('resealed');
+  expect(await system.client('owner').key(key)).toMatchObject({ generation: 2, checkValue });
+  expect((await released(key, '--out', '-')).out).toBe('a token');
 });
 
 test('nobody can ask to have it used, nor have one made', async () => {
