@@ -142,8 +142,8 @@ const ATTACKS: readonly (readonly [name: string, lies: Lies])[] = [
       isHost: true,
       recovery: {
         ...RELEASE,
-        keys: honestScene().recovery.keys.map(({ publicKeyPem: _, ...key }) => ({
-          ...{ ...key, spec: 'secret', use: 'keep', bornOutside: true },
+        keys: honestScene().recovery.keys.map(({ key, label, quorums }) => ({
+          ...{ key, label, quorums, spec: 'secret', use: 'keep', bornOutside: true },
           checkValue: freshBytes(32).toString('base64url'),
         })),
       },
