@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import type { GrantStatus } from '../escrow/records/grant.js';
-import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
+import { KEY_SPEC_NAMES, KEY_USES, OPERATIONS } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
@@ -66,6 +66,7 @@ function repliesBy(reading: Reading) {
   const { object, list, text, oneOf, only, binary, instant, newer } = reading;
   const { principal, quorums, period, hex256, id } = reading;
   const use = oneOf(KEY_USES);
+  const operation = oneOf(OPERATIONS);
   const spec = oneOf(KEY_SPEC_NAMES);
   const mechanism = oneOf(MECHANISM_NAMES);
   const purpose = oneOf(PURPOSES);
@@ -79,11 +80,13 @@ function repliesBy(reading: Reading) {
 
   /** True of a key that was imported; absent: it was born in the token. */
   const bornOutside = z.exactOptional(z.boolean());
+  /** Of a secret: which it is, by HMAC-SHA-256 under the frame that it is in. Absent for keys. */
+  const checkValue = z.exactOptional(binary);
 
   const release = object({
     /** RSA-OAEP of the AES-256 key X. */
     transferKey: binary,
-    /** AES key wrap with padding (RFC 5649) under X: PKCS#8 DER, or the raw AES key. */
+    /** AES key wrap with padding (RFC 5649) under X: PKCS#8 DER, the raw AES key, or the frame of a secret. */
     wrappedKey: binary,
     oaep,
   });
@@ -92,7 +95,7 @@ function repliesBy(reading: Reading) {
 
   const scope = object({
     app: principal,
-    operations: list(use, 2),
+    operations: list(operation, 2),
     mechanisms: list(mechanism, 16),
     input,
     maxUses: count,
@@ -196,6 +199,7 @@ function repliesBy(reading: Reading) {
     use,
     /** SubjectPublicKeyInfo PEM (RFC 7468); absent for symmetric keys. */
     publicKeyPem: z.exactOptional(pem),
+    checkValue,
     bornOutside,
     createdAt: instant,
     /** Which deposit of it this is, from 1; more, of one that was sealed anew. */
@@ -205,7 +209,7 @@ function repliesBy(reading: Reading) {
     terms: object({
       operate: z.exactOptional(
         object({
-          operations: list(use, 2),
+          operations: list(operation, 2),
           maxUses: count,
           maxDuration: period,
           rate: z.exactOptional(rate),
@@ -323,6 +327,7 @@ function repliesBy(reading: Reading) {
     spec,
     use,
     publicKeyPem: z.exactOptional(pem),
+    checkValue,
     bornOutside,
     /** Who suffices for this key; the request is approved when one quorum of each of its keys has agreed. */
     quorums,

@@ -97,7 +97,8 @@ function underInWords(reseal: RecoveryReply['reseal']): string {
 /** A key of a request, by what it is: `key_0123... "letters", ec-p256 to sign`. */
 export function keyInWords({ key, label, spec, use, bornOutside }: RecoveryKeyReply): string {
   const whence = bornOutside === true ? ', born outside: others may have it' : '';
-  return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${spec} to ${use}${whence}`;
+  const what = spec === 'secret' ? 'a secret' : `${spec} to ${use}`;
+  return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${what}${whence}`;
 }
 
 /** The keys of a request, each with who suffices for it and what came of it, as rows of facts. */
@@ -251,7 +252,12 @@ function repliesInWords({ replies }: Pick<RecoveryReply, 'replies'>): string {
 }
 
 /** Where an opened key is, and what was checked of it. */
-export function openedInWords(key: Pick<KeyReply, 'key' | 'publicKeyPem'>, out: string): string {
+export function openedInWords(
+  key: Pick<KeyReply, 'key' | 'publicKeyPem' | 'checkValue'>,
+  out: string,
+): string {
+  if (key.checkValue !== undefined)
+    return `The secret ${key.key} is in ${out}, byte for byte as it was imported; keep it safe.`;
   return key.publicKeyPem === undefined
     ? `The secret key ${key.key} is in ${out}; keep it safe.`
     : `The private key of ${key.key} is in ${out}. It fits the public key; keep it safe.`;

@@ -37,6 +37,7 @@ export const STATUS = {
   'quorum-too-large': 422,
   'key-spec-unsupported': 422,
   'key-use-unsupported': 422,
+  'secret-release-only': 422,
   'key-unknown': 404,
   'owners-differ': 422,
   'delivery-not-allowed': 403,

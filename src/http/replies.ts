@@ -76,6 +76,7 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId, standing: Standi
     spec: deposit.spec,
     use: deposit.use,
     ...publicKeyPem(deposit),
+    ...checkValue(deposit),
     ...bornOutside(deposit),
     createdAt: deposit.createdAt.toISOString(),
     generation: generationOf(deposit),
@@ -282,6 +283,7 @@ function recoveryKeyReply({ deposit, sealed, left, grant }: KeyView): RecoveryKe
     spec: deposit.spec,
     use: deposit.use,
     ...publicKeyPem(deposit),
+    ...checkValue(deposit),
     ...bornOutside(deposit),
     quorums: sealed.quorums.map(({ members }) => members),
     ...(left === undefined ? {} : { quorumsLeft: left.quorums, unable: unableReply(left.gone) }),
@@ -485,4 +487,8 @@ function publicKeyPem({ publicKey }: Deposit): { readonly publicKeyPem?: string 
 /** All purposes of a deposit are made in one act, with one OAEP; a deposit has at least one. */
 function oaepOf(deposit: Deposit): string {
   return deposit.purposes[0]?.mechanisms.oaep ?? '';
+}
+
+function checkValue({ checkValue: value }: Deposit): { readonly checkValue?: string } {
+  return value === undefined ? {} : { checkValue: base64url(value) };
 }

@@ -61,12 +61,13 @@ const NO_DIGEST = '0'.repeat(64);
 /** The deposit of the key in whose row it stands. A document of another key is none of it: its digest is that of no record. */
 export function toDeposit({
   key,
-  document: { bornOutside, ...document },
+  document: { bornOutside, checkValue, ...document },
 }: Pick<DepositRow, 'key' | 'document'>): Deposit {
   return {
     ...document,
     ...(document.key === key ? {} : { key, digest: NO_DIGEST }),
     ...(bornOutside === true ? { bornOutside } : {}),
+    ...(checkValue == null ? {} : { checkValue: bytes(checkValue) }),
     publicKey: document.publicKey === null ? undefined : bytes(document.publicKey),
     createdAt: new Date(document.createdAt),
     binding: document.binding ?? { version: 1 },

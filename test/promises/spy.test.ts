@@ -143,9 +143,9 @@ test('the secrets looked for are the real ones: what was released is what the de
   for (const release of life.releases) {
     const users = opened.filter(({ key }) => key === release.key).map(({ user }) => user.toString('hex'));
     const bytes =
-      release.opened.kind === 'secret'
-        ? exportOpened(release.opened, 'raw')
-        : release.opened.privateKey.export({ type: 'pkcs8', format: 'der' });
+      release.opened.kind === 'pair'
+        ? release.opened.privateKey.export({ type: 'pkcs8', format: 'der' })
+        : exportOpened(release.opened, 'raw');
     const [first] = users;
     expect(users).toEqual([first, first]);
     expect(partsOfUser('', bytes).get('d of ')).toEqual(

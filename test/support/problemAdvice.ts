@@ -43,6 +43,7 @@ export const ADVICE = {
   'quorum-too-large': ASK_SECURITY,
   'key-spec-unsupported': 'Order a specification that GET /v1/server lists.',
   'key-use-unsupported': 'Order a specification that can be used this way.',
+  'secret-release-only': ASK_SECURITY,
   'key-unknown': 'Check the id.',
   'owners-differ': 'File one request for the keys of each owner.',
   'delivery-not-allowed': 'Order without a copy.',

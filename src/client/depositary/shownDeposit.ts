@@ -13,12 +13,13 @@ import type {
 } from '../../api/replies.js';
 import { type Purpose, PURPOSES } from '../../escrow/records/policy.js';
 import { resealedIn } from '../../escrow/records/resealing.js';
+import type { ApprovedKeys } from './approvedKeys.js';
 import type { GenerationMemory } from './generations.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { parseDuration } from '../../policy/durations.js';
-import { type Attested, publicKeyOf } from './attestation.js';
+import { type Attested, checkValueOf, publicKeyOf } from './attestation.js';
 import { type OaepName, oaepNamed } from '../identity/decryptionKey.js';
 import { NotBelieved } from '../errors.js';
 import { type Jwk, importJwk } from '../../jose/jws.js';
@@ -63,6 +64,8 @@ export interface DepositPins {
   readonly log: Pick<LogView, 'believeInclusion'>;
   /** Of which deposits of keys this client has opened a share before. */
   readonly generations: GenerationMemory;
+  /** Of which keys this person has approved the release to themselves. */
+  readonly approvedKeys: ApprovedKeys;
 }
 
 /**
@@ -138,7 +141,15 @@ function shownDeposit(
     );
   }
   const terms = termsHash({
-    ...{ owner, label, spec, use, publicKey: publicKeyOf(about), bornOutside },
+    ...{
+      owner,
+      label,
+      spec,
+      use,
+      publicKey: publicKeyOf(about),
+      checkValue: checkValueOf(about),
+      bornOutside,
+    },
     ...{ requesters, delayMs, ownerMayVeto },
     ...replies,
     ...{ quorums, recipients },

@@ -160,6 +160,8 @@ async function raiseAll(
   try {
     for (const { deposit, grant, wrapped } of ready) {
       const { key, spec, use } = deposit;
+      // planDeposit deposits none for operation; nobody makes one of it
+      if (use === 'keep') throw new EscrowError('purpose-not-allowed');
       const raised = lent.raiseGrant({ grant, wrapped, spec, use, mechanisms });
       opened(await held('key', key, raised), 'key', key);
     }

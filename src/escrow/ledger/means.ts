@@ -25,6 +25,7 @@ export const MEANS = {
   'import.expire': [],
   'key.import': [
     'unwrapImported',
+    'unwrapSecret',
     'wrapUnderKek',
     'generateShareKey',
     'generateLayerKey',

@@ -1,6 +1,6 @@
 import type { ServerForVersion } from '../records/deposit.js';
 import type { GrantId, ImportId, PrincipalId, RecoveryId } from '../records/ids.js';
-import type { ImportableSpec, KeySpec, KeyUse } from '../records/keySpecs.js';
+import type { GeneratedSpec, ImportableSpec, KeySpec, KeyUse, Operation } from '../records/keySpecs.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import type { Purpose } from '../records/policy.js';
 import type { Held, Opener, Sealed } from '../records/sealed.js';
@@ -51,7 +51,7 @@ export interface DecryptInput {
 export interface TokenVerbs {
   /** Makes a user key in flight: sensitive, extractable for the length of this loan only. */
   generateUserKey(
-    spec: KeySpec,
+    spec: GeneratedSpec,
   ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array | undefined }>;
   /** KWP (RFC 5649) of the user key under the newest key-encryption key of this purpose for such a key. */
   wrapUnderKek(
@@ -109,7 +109,7 @@ export interface TokenVerbs {
     readonly grant: GrantId;
     readonly wrapped: Wrapped;
     readonly spec: KeySpec;
-    readonly use: KeyUse;
+    readonly use: Operation;
     readonly mechanisms: readonly Mechanism[];
   }): Promise<Opened<void>>;
   /** Destroys `grant:<id>`; does nothing when it is gone. */
@@ -149,6 +149,15 @@ export interface TokenVerbs {
     readonly spec: ImportableSpec;
     /** DER SubjectPublicKeyInfo. */
     readonly claimed: Uint8Array;
+  }): Promise<Opened<{ readonly key: Held<'user-key'>; readonly isClaimed: boolean }>>;
+  /**
+   * The same of a secret in its frame (see `records/keySpecs.ts`): `isClaimed` says whether its check value is the one that is
+   * claimed. That proves which frame it is, and not that the frame is in order, which nobody here can see.
+   */
+  unwrapSecret(order: {
+    readonly pair: ImportId;
+    readonly wrapped: Sealed<'import'>;
+    readonly checkValue: Uint8Array;
   }): Promise<Opened<{ readonly key: Held<'user-key'>; readonly isClaimed: boolean }>>;
 
   /**
@@ -192,7 +201,7 @@ export interface StandingObjects {
 export interface RaisedGrant {
   readonly spec: KeySpec;
   /** The use of the key is one of these. */
-  readonly uses: readonly KeyUse[];
+  readonly uses: readonly Operation[];
   readonly mechanisms: readonly Mechanism[];
 }
 

@@ -1,4 +1,4 @@
-import type { KeySpec, KeyUse } from './keySpecs.js';
+import { type KeySpec, type KeyUse, isSymmetric } from './keySpecs.js';
 import type { Purpose } from './policy.js';
 
 /** A purpose, and a use or class of the keys that a key-encryption key of this kind wraps. */
@@ -20,9 +20,8 @@ export function isOperate(kind: KekKind): kind is OperateKind {
 
 /** The kind under which a key of this specification, for this use, is deposited for this purpose. */
 export function kekKindFor(purpose: Purpose, spec: KeySpec, use: KeyUse): KekKind {
-  const secret = spec === 'aes-256';
-  if (purpose === 'release') return secret ? 'release:secret' : 'release:private';
-  return secret ? 'operate:secret' : `operate:${use}`;
+  if (purpose === 'release') return isSymmetric(spec) ? 'release:secret' : 'release:private';
+  return isSymmetric(spec) || use === 'keep' ? 'operate:secret' : `operate:${use}`;
 }
 
 /** What the label of a key-encryption key says. Those of the first ceremonies have no kind: one for all of a purpose. */

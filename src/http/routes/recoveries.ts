@@ -59,6 +59,7 @@ export const recoveryRoutes: readonly Route[] = [
       'depositary-retired',
       'depositary-not-enrolled',
       'quorum-too-large',
+      'secret-release-only',
     ],
     run: async (escrow, call, { body }) => {
       const { keys, reason: why, validFor: validForMs } = body;

@@ -344,6 +344,7 @@ const FAMILIES: {
   createImportPair: importVerbs,
   destroyImportPair: importVerbs,
   unwrapImported: importVerbs,
+  unwrapSecret: importVerbs,
   sign: operateVerbs,
   decrypt: operateVerbs,
   attest: operateVerbs,
