@@ -104,7 +104,7 @@ export function readDecryption(reader: MessageReader): WantedDecryption {
 function readPss(reader: MessageReader, hashed: DigestName | undefined): DigestName {
   const [hash, mgf, saltBytes] = [reader.ulong(), reader.ulong(), reader.ulong()];
   const row = HASHES.find((one) => one.hash === hash);
-  if (row === undefined || row.mgf !== mgf || (hashed !== undefined && row.name !== hashed))
+  if (row?.mgf !== mgf || (hashed !== undefined && row.name !== hashed))
     throw new ParameterRefused('PSS is signed with SHA-256, SHA-384 or SHA-512, the same for the mask.');
   if (saltBytes !== DIGEST_BYTES[row.name])
     throw new ParameterRefused(
