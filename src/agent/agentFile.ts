@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
+import { IdentityError } from '../client/errors.js';
 import { readTrustedFile } from '../client/files/trustedFile.js';
 import { parseId } from '../escrow/records/ids.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
@@ -103,13 +104,11 @@ async function readText(file: string): Promise<string> {
   try {
     bytes = await readTrustedFile(file);
   } catch (cause) {
-    const code = codeOf(cause);
-    const why =
-      code === 'ENOENT' ? 'is not there' : code === undefined ? undefined : `cannot be read (${code})`;
-    throw new AgentFileError(
-      why === undefined && cause instanceof Error ? cause.message : `${file} ${why ?? 'cannot be read'}`,
-      { cause },
-    );
+    if (cause instanceof IdentityError) throw new AgentFileError(cause.message, { cause });
+    const code = codeOf(cause) ?? 'error';
+    throw new AgentFileError(`${file} ${code === 'ENOENT' ? 'is not there' : `cannot be read (${code})`}`, {
+      cause,
+    });
   }
   return decodeText(bytes, file);
 }
