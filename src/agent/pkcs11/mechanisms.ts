@@ -108,7 +108,7 @@ function readPss(reader: MessageReader, hashed: DigestName | undefined): DigestN
     throw new ParameterRefused('PSS is signed with SHA-256, SHA-384 or SHA-512, the same for the mask.');
   if (saltBytes !== DIGEST_BYTES[row.name])
     throw new ParameterRefused(
-      `The salt of PSS is as long as the hash here (${DIGEST_BYTES[row.name]} bytes), and ${saltBytes} were asked for.`,
+      `The salt of PSS is as long as the hash here (${DIGEST_BYTES[row.name]} bytes), and ${Number.isSafeInteger(saltBytes) ? saltBytes : 'more'} were asked for.`,
     );
   return row.name;
 }
