@@ -132,9 +132,9 @@ test('the socket is for this user alone, and the tool finds keys and what they c
 });
 
 test('RSA and EC sign by what the tool chooses, RSA decrypts, and each use counts once', async () => {
-  const rsa = await granted('rsa', { mechanisms: ['RS256', 'RS384', 'PS256'], input: 'digest', maxUses: 9 });
-  const ec = await granted('ec', { input: 'digest', maxUses: 9 });
-  const mail = await granted('mail', { operations: ['decrypt'], mechanisms: ['RSA-OAEP'], maxUses: 9 });
+  const rsa = await granted('rsa', { mechanisms: ['RS256', 'RS384', 'PS256'], input: 'digest', maxUses: 4 });
+  const ec = await granted('ec', { input: 'digest', maxUses: 2 });
+  const mail = await granted('mail', { operations: ['decrypt'], mechanisms: ['RSA-OAEP'], maxUses: 1 });
   await serve();
 
   expect(await sign('rsa', 'SHA256-RSA-PKCS', 'message')).toBeUndefined();
@@ -165,9 +165,8 @@ test('RSA and EC sign by what the tool chooses, RSA decrypts, and each use count
   expect(await tool('mail', [...oaep, '-i', file('sealed'), '-o', file('opened')])).toBeUndefined();
   expect(readFileSync(file('opened'), 'utf8')).toBe('who is paid');
   expect(await used(mail)).toBe(1);
-  expect(sentences()).toMatch(/pkcs11-tool\[\d+\] had mail decrypt a ciphertext of 256 bytes: 8 uses of/);
+  expect(sentences()).toMatch(/pkcs11-tool\[\d+\] had mail decrypt a ciphertext of 256 bytes: 0 uses of/);
   expect(told.every(({ event }) => event === 'used')).toBe(true);
-  for (const grant of [rsa, ec, mail]) await system.client('owner').revoke(grant, 'tried');
 });
 
 test('several tools at once use exactly what they use, and the use after the last fails as a tool says it', async () => {
@@ -189,21 +188,14 @@ test('several tools at once use exactly what they use, and the use after the las
   expect(await used(grant)).toBe(6);
 });
 
-test('a grant that was revoked between two calls allows no other', async () => {
-  const grant = await granted('ec', { input: 'digest', maxUses: 9 });
-  await serve();
-  expect(await signDigest()).toBeUndefined();
-  await system.client('owner').revoke(grant, 'back at work');
-  expect(await signDigest()).toContain('CKR_FUNCTION_CANCELED');
-  expect(await used(grant)).toBe(1);
-});
-
-test('a grant for messages signs what the tool has hashed by the token, and no digests', async () => {
+test('a grant for messages signs what the tool has hashed by the token, no digests, and nothing once it is revoked', async () => {
   const grant = await granted('rsa', { mechanisms: ['RS256'], input: 'message', maxUses: 9 });
   await serve();
   expect(await sign('rsa', 'SHA256-RSA-PKCS', 'message')).toBeUndefined();
   await requireVerified('rsa', 'sha256');
   expect(await sign('rsa', 'RSA-PKCS', 'info')).toContain('CKR_FUNCTION_CANCELED');
+  await system.client('owner').revoke(grant, 'back at work');
+  expect(await sign('rsa', 'SHA256-RSA-PKCS', 'message')).toContain('CKR_FUNCTION_CANCELED');
   expect(await used(grant)).toBe(1);
 });
 
