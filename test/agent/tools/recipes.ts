@@ -18,7 +18,7 @@ jest.setTimeout(LIMITS_MS.system);
 const run = promisify(execFile);
 const PAGE = readFileSync('docs/agent-pkcs11.md', 'utf8');
 const BLOCKS = [...PAGE.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block);
-const CONFIGURATION = /^```\n(.*?)^```$/ms.exec(PAGE)?.[1] ?? '';
+const CONFIGURATION = /`escrow\.cfg`:\n\n```\n(.*?)^```$/ms.exec(PAGE)?.[1] ?? '';
 /** After this one the agent is started anew, with the certificate that it has made. */
 const MAKES_CERTIFICATE = BLOCKS.findIndex((block) => block.includes('-out release.crt'));
 const KEYS = [
@@ -81,8 +81,13 @@ async function serve(publicKeys: Readonly<Record<string, string>>): Promise<void
 
 async function shell(script: string): Promise<string> {
   const env = { ...process.env, XDG_RUNTIME_DIR: work, LC_ALL: 'C.UTF-8' };
-  const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], { cwd: work, env });
-  return stdout;
+  try {
+    const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], { cwd: work, env });
+    return stdout;
+  } catch (cause) {
+    const { stdout, stderr } = cause as { readonly stdout: string; readonly stderr: string };
+    throw new Error(`the commands failed; they said:\n${stdout}${stderr}`, { cause });
+  }
 }
 
 const uses = (): Promise<readonly number[]> =>
