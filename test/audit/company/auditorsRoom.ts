@@ -6,7 +6,8 @@ import { FakeLog, FakeServer, type Incoming } from '../../client/fakeServer.js';
 import { encodeEntry } from '../../../src/log/entry/entry.js';
 import { documentHash } from '../../../src/log/export/format.js';
 import type { Place } from './played.js';
-import { ADMINISTRATORS, LOG_KEY, ORIGIN, companyYear } from './year.js';
+import { LOG_KEY, ORIGIN } from './logKey.js';
+import { ADMINISTRATORS, companyYear } from './year.js';
 
 /** Where an auditor sits: files that were given to them, and the server of the company. */
 export interface AuditorsRoom extends Place {
