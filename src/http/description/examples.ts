@@ -66,6 +66,8 @@ const BY_NAME: JsonObject = {
   per: 'PT1H',
   plaintexts: BYTES,
   policyHash: HASH,
+  'acknowledgeDuties.role': 'depositary',
+  'acknowledgeDuties.text': HASH,
   problems: 'has no depositary key',
   profile: 'softhsm-2.6',
   proof: DIGEST,
