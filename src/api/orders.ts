@@ -332,6 +332,9 @@ export const historyQuery = z
   })
   .transform(({ after, limit, upTo, ...filter }) => ({ filter, upTo, page: { after, limit } }));
 
+/** POST /v1/acknowledgements */
+export const acknowledgement = z.strictObject({ statement: compactJws });
+
 /** The name of a sink: `file`, `mail`, or that of a webhook. */
 const sinkName = z
   .string()

@@ -540,7 +540,8 @@ function repliesBy(reading: Reading) {
       signersNeeded: count,
       losses: newer(losses),
     }),
-    warnings: object({ warnings: list(sentence, MAX_QUORUM_SETS) }),
+    /** By this version of the policy; servers of before do not say so. */
+    warnings: object({ warnings: list(sentence, MAX_QUORUM_SETS), policyVersion: newer(count) }),
     appliedPolicy,
     appliedPolicyPage: page(appliedPolicy),
     release,
@@ -552,6 +553,7 @@ function repliesBy(reading: Reading) {
     givenUp,
     givenUpPage: page(givenUp),
     redelivery: object({ sink, notices: list(notice, MAX_REDELIVERED) }),
+    acknowledgement: object({ role: text(64), text: hex256, policyVersion: count }),
     checkpoint: text(MAX_TEXT),
     consistency: object({ proof: list(reading.base64, 64) }),
     logEntry,
@@ -711,6 +713,8 @@ export type DocumentsReply = Reply<'documents'>;
 export type GivenUpNoticeReply = Reply<'givenUp'>;
 /** Notices of a sink that it is told again. */
 export type RedeliveryReply = Reply<'redelivery'>;
+/** What a depositary has acknowledged: a text, by its SHA-256, in a role, under a version of the policy. */
+export type AcknowledgementReply = Reply<'acknowledgement'>;
 export type EntryReply = Reply<'logEntry'>;
 /** A page of a history, newest first: each entry with its proof in the tree of `checkpoint`, a signed note. */
 export type HistoryReply = Reply<'history'>;

@@ -387,6 +387,14 @@ export const ROUTES = named({
     query: orders.policiesQuery,
     reply: 'documents',
   },
+  acknowledgeDuties: {
+    method: 'POST',
+    path: '/v1/acknowledgements',
+    act: 'depositary.acknowledge',
+    roles: ['depositary'],
+    body: orders.acknowledgement,
+    reply: 'acknowledgement',
+  },
   listGivenUpNotices: {
     method: 'GET',
     path: '/v1/notifications/given-up',

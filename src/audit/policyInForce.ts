@@ -25,7 +25,8 @@ export class PolicyInForce {
   }
 }
 
-function readPolicy(document: Json, version: number): Policy | string {
+/** The policy that a document is; why it cannot be read, in words. */
+export function readPolicy(document: Json, version: number): Policy | string {
   try {
     return policyOf(document, version);
   } catch (error) {

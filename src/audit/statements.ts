@@ -38,6 +38,18 @@ export class StatementEvidence {
     return entry.act === policyAct ? this.#checkPolicy(entry) : undefined;
   }
 
+  /**
+   * The administrators who have signed what this entry attempts: a policy, or the end of a request; undefined of other acts, and
+   * while nobody knows who they are. Asked before the entry takes effect.
+   */
+  signersOf(entry: Entry): readonly string[] | undefined {
+    const { administrators } = this.#directory;
+    if (administrators === undefined || entry.phase !== 'attempted') return undefined;
+    if (entry.act === policyAct) return this.#policySigners(entry, administrators);
+    if (entry.act !== 'recovery.stop') return undefined;
+    return namesIn(this.#stopsOf(entry, administrators));
+  }
+
   #checkDecision(entry: Entry, decision: 'approve' | 'intend' | 'deny'): Objection | undefined {
     const { actor, subject, detail } = entry;
     const jws = parsed(detail['statement'], decision === 'intend' ? INTENT_TYPE : STATEMENT_TYPE);
@@ -80,24 +92,12 @@ export class StatementEvidence {
     return wasTheirs ? `${reason} by a key that is listed` : { invented: reason };
   }
 
-  #checkStop({ detail, subject, time }: Entry): string | undefined {
+  #checkStop(entry: Entry): string | undefined {
     const administrators = this.#directory.administrators;
     if (administrators === undefined) return undefined;
-    const { statements, requestHash, signers, reason } = detail;
-    const signed = (Array.isArray(statements) ? (statements as readonly unknown[]) : []).flatMap(
-      (statement) => {
-        const jws = parsed(statement, STOP_TYPE);
-        const iss = jws?.payload['iss'];
-        if (jws === undefined || typeof iss !== 'string') return [];
-        const { aud, recovery, requestHash: hash, exp } = jws.payload;
-        const isForThis =
-          isForLog(aud, this.#logKey) && recovery === subject.recovery && hash === requestHash;
-        const isInTime = typeof exp === 'number' && Date.parse(time) <= exp * 1000 + TOLERANCE_MS;
-        const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
-        return isForThis && isInTime && isTheirs ? [{ iss, reason: jws.payload['reason'] }] : [];
-      },
-    );
-    const by = [...new Set(signed.map(({ iss }) => iss))].sort();
+    const { signers, reason } = entry.detail;
+    const signed = this.#stopsOf(entry, administrators);
+    const by = namesIn(signed);
     const { quorum } = this.#directory;
     if (by.length < quorum)
       return `the request was ended by ${by.length} administrators, and that takes ${quorum}`;
@@ -107,30 +107,65 @@ export class StatementEvidence {
       : 'the request is said to have been ended by others than signed, or for another reason';
   }
 
-  #checkPolicy({ detail }: Entry): string | undefined {
-    const administrators = this.#directory.administrators;
-    const { signatures, version } = detail;
-    const { hash: before, quorum } = this.#directory;
+  /** The statements that end this very request, each by an administrator. */
+  #stopsOf({ detail, subject, time }: Entry, administrators: Administrators): readonly Stop[] {
+    const { statements, requestHash } = detail;
+    return (Array.isArray(statements) ? (statements as readonly unknown[]) : []).flatMap((statement) => {
+      const jws = parsed(statement, STOP_TYPE);
+      const iss = jws?.payload['iss'];
+      if (jws === undefined || typeof iss !== 'string') return [];
+      const { aud, recovery, requestHash: hash, exp } = jws.payload;
+      const isForThis = isForLog(aud, this.#logKey) && recovery === subject.recovery && hash === requestHash;
+      const isInTime = typeof exp === 'number' && Date.parse(time) <= exp * 1000 + TOLERANCE_MS;
+      const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
+      return isForThis && isInTime && isTheirs ? [{ iss, reason: jws.payload['reason'] }] : [];
+    });
+  }
+
+  #checkPolicy(entry: Entry): string | undefined {
+    const { administrators, quorum } = this.#directory;
     if (administrators === undefined) return undefined;
+    const { signatures, version } = entry.detail;
     if (!Array.isArray(signatures) || typeof version !== 'number') return 'the policy is not signed';
-    const signers = new Set(
-      (signatures as readonly unknown[]).flatMap((signature) => {
+    const signers = this.#policySigners(entry, administrators);
+    return signers.length >= quorum
+      ? undefined
+      : `the policy has ${signers.length} signatures of administrators, and needs ${quorum}`;
+  }
+
+  /** The administrators, by those listed before, who have signed this very policy on top of the one before it. */
+  #policySigners({ detail }: Entry, administrators: Administrators): readonly string[] {
+    const { signatures, version } = detail;
+    const { hash: before } = this.#directory;
+    const signed = (Array.isArray(signatures) ? (signatures as readonly unknown[]) : []).flatMap(
+      (signature) => {
         const jws = parsed(signature, POLICY_SIGNATURE_TYPE);
         const iss = jws?.payload['iss'];
         if (jws === undefined || typeof iss !== 'string') return [];
         const isForThis =
           isForLog(jws.payload['aud'], this.#logKey) &&
           jws.payload['hash'] === detail[policyHashFact] &&
-          jws.payload['base'] === version - 1 &&
+          jws.payload['base'] === Number(version) - 1 &&
           (before === undefined || jws.payload['replaces'] === before);
         const isTheirs = administrators.get(iss)?.some((key) => holds(jws, key)) === true;
-        return isForThis && isTheirs ? [iss] : [];
-      }),
+        return isForThis && isTheirs ? [{ iss }] : [];
+      },
     );
-    return signers.size >= quorum
-      ? undefined
-      : `the policy has ${signers.size} signatures of administrators, and needs ${quorum}`;
+    return namesIn(signed);
   }
+}
+
+type Administrators = NonNullable<DirectoryInForce['administrators']>;
+
+/** An administrator's word that a request is to end. */
+interface Stop {
+  readonly iss: string;
+  readonly reason: unknown;
+}
+
+/** Who has signed, each once, in lexical order. */
+function namesIn(signed: readonly Pick<Stop, 'iss'>[]): readonly string[] {
+  return [...new Set(signed.map(({ iss }) => iss))].sort();
 }
 
 function isSameList(named: unknown, keys: readonly string[] | undefined): boolean {

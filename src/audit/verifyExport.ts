@@ -6,10 +6,12 @@ import { NoteError } from '../log/note/noteKey.js';
 import { standsAlone } from '../log/export/actPairing.js';
 import type { Documents, Late, Objection, Verdict } from '../log/export/verifier.js';
 import { ExportVerifier, policyAct } from '../log/export/verifier.js';
+import { AcknowledgementEvidence } from './acknowledgements.js';
 import { CreationEvidence } from './creations.js';
 import { ImportEvidence } from './imports.js';
 import { DepositEvidence } from './deposits.js';
 import { DirectoryInForce } from './directoryInForce.js';
+import type { EntryFollower } from './reports/follower.js';
 import { GrantEvidence } from './grants.js';
 import { type FalseStatement, HistoryEvidence, HistoryRecount } from './histories.js';
 import { LateEnds } from './lateEnds.js';
@@ -39,6 +41,8 @@ export interface ExportCheck {
   readonly witnesses?: WitnessPins;
   /** Public parts of the first administrators, when they are known. */
   readonly bootstrap?: readonly PublicPart[];
+  /** Learns from the entries as they are verified: nothing that may be told before the verdict. */
+  readonly follower?: EntryFollower;
 }
 
 /**
@@ -60,6 +64,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const outcomes = new OutcomeEvidence();
   const requests = new RequestEvidence(check.logKey, directory);
   const statements = new StatementEvidence(check.logKey, directory);
+  const acknowledgements = new AcknowledgementEvidence(check.logKey, directory);
   const recoveries = new RecoveryEvidence();
   const terms = new TermsEvidence();
   const lateEnds = new LateEnds();
@@ -75,8 +80,15 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
   const histories = new HistoryEvidence();
+  const { follower } = check;
   const checkEntry = (entry: Entry, index: number, documents: Documents): Objection | Late | undefined => {
     directory.follow(documents);
+    const signers = follower === undefined ? undefined : statements.signersOf(entry);
+    const reason = reasonAgainst(entry, index, documents);
+    follower?.follow({ entry, index, documents, doubt: inWords(reason), signers });
+    return reason;
+  };
+  const reasonAgainst = (entry: Entry, index: number, documents: Documents): Objection | Late | undefined => {
     policy.follow(entry);
     // what was refused before any attempt has done nothing: nothing else is learnt from it
     if (standsAlone(entry)) return requests.check(entry);
@@ -85,6 +97,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
     const reason =
       requests.check(entry) ??
       statements.check(entry) ??
+      acknowledgements.check(entry) ??
       recoveries.check(entry) ??
       quorums.check(entry) ??
       grants.check(entry) ??
@@ -100,9 +113,10 @@ export async function verifyExport(check: ExportCheck): Promise<{
     if (entry.act === policyAct && entry.phase === 'done') directory.changed(entry.time);
     return reason;
   };
-  const followVoid = (entry: Entry): string | undefined => {
+  const followVoid = (entry: Entry, index: number): string | undefined => {
     const follows = followsFromSecond(entry);
     if (follows === undefined) return undefined;
+    follower?.ended(entry, index);
     lateEnds.ended(entry);
     recoveries.ended(entry);
     quorums.ended(entry);
@@ -128,6 +142,11 @@ export async function verifyExport(check: ExportCheck): Promise<{
   if (foreign !== undefined) return { verdict: { ok: false, index: foreign, reason: FOREIGN }, ...counted };
   const isFalse = await falseHistory(read, histories);
   return { verdict: isFalse === undefined ? verdict : { ok: false, ...isFalse }, ...counted };
+}
+
+function inWords(reason: Objection | Late | undefined): string | undefined {
+  if (reason === undefined || typeof reason === 'string') return reason;
+  return 'late' in reason ? reason.late : reason.invented;
 }
 
 /** Reads the export again, where it has statements that a history is complete, and makes each of them anew. */

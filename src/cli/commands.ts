@@ -15,6 +15,7 @@ import { policyCommands } from './commands/policy.js';
 import { recoveryCommands } from './commands/recovery.js';
 import { decisionCommands } from './commands/recoveryDecisions.js';
 import { releaseCommand } from './commands/release.js';
+import { reportCommands } from './commands/report.js';
 import { resealCommand, resealCommands } from './commands/reseal.js';
 import { rulesCommands } from './commands/rules.js';
 import { secretCommands } from './commands/secret.js';
@@ -65,6 +66,11 @@ export const GROUPS: readonly GroupRow[] = [
     commands: historyCommands,
   },
   { name: 'log', summary: 'the record of everything, and its verification', commands: logCommands },
+  {
+    name: 'report',
+    summary: 'what auditors ask, answered from a log that was verified',
+    commands: reportCommands,
+  },
   {
     name: 'witness',
     summary: 'a small witness, which keeps a log from showing different things to different people',

@@ -21,6 +21,7 @@ import type {
   StopOrder,
 } from '../api/orders.js';
 import type {
+  AcknowledgementReply,
   Acted,
   Answer,
   AppliedPolicyReply,
@@ -352,6 +353,11 @@ export class EscrowClient {
   /** The notices that sinks did not take, newest first; those of one sink, when it is named. */
   givenUpNotices(query: PageQuery & { readonly sink?: string } = {}): Promise<PageReply<GivenUpNoticeReply>> {
     return this.#ask(ROUTES.listGivenUpNotices, { query });
+  }
+
+  /** Acknowledges duties by a signed statement; see `signAcknowledgement`. */
+  acknowledgeDuties(statement: string): Promise<Acted<AcknowledgementReply>> {
+    return this.#do(ROUTES.acknowledgeDuties, { body: { statement } });
   }
 
   /** Has a sink told again what was given up: at most 100 at once. */

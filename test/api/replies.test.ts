@@ -76,6 +76,7 @@ function found(value: unknown, path: Path): unknown {
 const read = (replies: typeof REPLIES): Readonly<Record<string, z.ZodType>> => ({
   ...Object.fromEntries(Object.entries(replies).filter(([, reply]) => reply instanceof z.ZodType)),
   'acted redelivery': replies.acted(replies.redelivery),
+  'acted acknowledgement': replies.acted(replies.acknowledgement),
   'proven recovery': replies.proven(replies.recovery),
 });
 const STRICT = read(REPLIES);

@@ -1,20 +1,16 @@
-import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
+import type { EntryFollower, SeenEntry } from '../../audit/reports/follower.js';
+import type { Entry } from '../../log/entry/entry.js';
 import { replaceFile } from '../../system/files.js';
-import type { Jwk } from '../../jose/jws.js';
 import { exportLog } from '../../client/log/logExport.js';
 import { verifyExport } from '../../audit/verifyExport.js';
-import { type PublicPart, parsePublicParts } from '../../client/identity/publicPart.js';
 import type { RequestCounts } from '../../audit/requests.js';
-import type { WitnessPins } from '../../client/log/witnessPins.js';
-import { readTrustedFile } from '../../client/files/trustedFile.js';
 import type { Believed, Came, Refused } from '../../log/export/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
-import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { type LogTrust, TRUST_OPTIONS, logTrust } from '../logTrust.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
-import { witnessesIn } from '../witnessesIn.js';
 import { continuesInWords } from '../words.js';
 
 export const logCommands: readonly CommandRow[] = [
@@ -46,27 +42,7 @@ export const logCommands: readonly CommandRow[] = [
       'policy in force gives, that none came back without its quorum, that no grant was used beyond what it allows, too\n' +
       'early or too fast, and that nothing was made twice of one order.\n' +
       'Needs no server: only the pinned key.',
-    options: [
-      {
-        flags: '--log-key <vkey>',
-        about: 'the pinned verifier key of the log (default: that of your identity)',
-      },
-      {
-        flags: '--against <file>',
-        about: 'an older signed checkpoint (default: the last that your identity saw)',
-      },
-      {
-        flags: '--witness <vkey>',
-        about: 'verifier key of a witness that counts (default: those of your identity)',
-        many: true,
-      },
-      { flags: '--require <k>', about: 'how many of the witnesses must have cosigned the checkpoint' },
-      {
-        flags: '--administrators <file>',
-        about: 'public.json of the first administrators, to check what they signed before the first policy',
-        many: true,
-      },
-    ],
+    options: TRUST_OPTIONS,
     examples: [
       'log verify log.ndjson --as ~/.escrowd',
       'log verify log.ndjson --log-key escrow.example.com+1a2b3c4d+AX... --against checkpoint.txt',
@@ -137,59 +113,37 @@ async function exportCommand(session: Session, given: CommandArguments): Promise
 
 async function verify(session: Session, given: CommandArguments): Promise<Result> {
   const path = given.argument(0);
-  const { logKey, identityKey, against, witnesses } = await trustOf(session, given);
-  const bootstrap = await administratorsOf(given.list('administrators'));
+  const trust = await logTrust(session, given);
+  const times = new EntryTimes();
   const { verdict, requests, histories } = await session.busy('verifying the log', () =>
-    verifyExport({
-      path,
-      logKey,
-      bootstrap,
-      ...(identityKey === undefined ? {} : { identityKey }),
-      ...(against === undefined ? {} : { against }),
-      ...(witnesses === undefined ? {} : { witnesses }),
-    }),
+    verifyExport({ path, ...trust, follower: times }),
   );
-  return verdict.ok ? believed(verdict, { requests, histories }, { against, witnesses }) : refused(verdict);
+  return verdict.ok ? believed(verdict, { requests, histories, times }, trust) : refused(verdict);
 }
 
-/** What an export is believed by, besides the log key. */
-interface Trust {
-  readonly against: string | undefined;
-  readonly witnesses: WitnessPins | undefined;
-}
+/** When the first and the last entry were recorded, as they say. */
+class EntryTimes implements EntryFollower {
+  first: string | undefined;
+  last: string | undefined;
 
-async function trustOf(
-  session: Session,
-  given: CommandArguments,
-): Promise<Trust & { readonly logKey: string; readonly identityKey?: Jwk }> {
-  const witnesses = witnessesIn(given);
-  const againstFile = given.find('against');
-  const against =
-    againstFile === undefined ? undefined : decodeUtf8(await readTrustedFile(againstFile), againstFile);
-  const givenKey = given.find('logKey');
-  if (givenKey !== undefined) return { logKey: givenKey, against, witnesses };
-  if (!session.hasIdentity)
-    throw new UsageError('which log key is to be believed?', 'add --as DIR, or --log-key VKEY');
-  const identity = await session.identity();
-  return {
-    logKey: identity.pins.logKey,
-    identityKey: identity.pins.identityKey,
-    against: against ?? (await identity.memory.last()),
-    witnesses: witnesses ?? identity.witnesses,
-  };
-}
+  follow({ entry: { time } }: SeenEntry): void {
+    this.first ??= time;
+    this.last = time;
+  }
 
-async function administratorsOf(paths: readonly string[]): Promise<readonly PublicPart[]> {
-  const parts = await Promise.all(
-    paths.map(async (path) => parsePublicParts(decodeText(await readTrustedFile(path), path))),
-  );
-  return parts.flat();
+  ended({ time }: Entry): void {
+    this.last = time;
+  }
 }
 
 function believed(
   verdict: Believed,
-  { requests, histories }: { readonly requests: RequestCounts; readonly histories: number },
-  { against, witnesses }: Trust,
+  {
+    requests,
+    histories,
+    times,
+  }: { readonly requests: RequestCounts; readonly histories: number; readonly times: EntryTimes },
+  { against, witnesses }: LogTrust,
 ): Result {
   const { origin, size, counts, reported, open, checkpoint: note, cosignedBy } = verdict;
   const hasOlder = against !== undefined;
@@ -200,6 +154,8 @@ function believed(
       origin,
       size,
       root,
+      firstAt: times.first ?? null,
+      lastAt: times.last ?? null,
       counts,
       requests,
       histories,
@@ -218,6 +174,8 @@ function believed(
           'entries',
           `${counts.attempted} attempted, ${counts.done} done, ${counts.denied} denied, ${counts.failed} failed`,
         ],
+        ['first', times.first],
+        ['last', times.last],
         ['policies', String(counts.documents)],
         ['signed requests', `${requests.verified} verified${unknownRequests(requests)}`],
         [

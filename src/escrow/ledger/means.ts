@@ -77,6 +77,7 @@ export const MEANS = {
   'grant.exhaust': [],
   'log.loss': [],
   'notification.redeliver': [],
+  'depositary.acknowledge': [],
   'token.tidy': ['destroyTransport', 'destroyGrant', 'destroyImportPair'],
   'history.attest': ['attest'],
   'policy.read': [],

@@ -11,6 +11,8 @@ export const INTENT_TYPE = 'escrowd-intent+jwt';
 export const STOP_TYPE = 'escrowd-stop+jwt';
 /** A recipient's word that what was released has come and opens. */
 export const CONFIRMATION_TYPE = 'escrowd-confirmation+jwt';
+/** A depositary's word that they know their duties. */
+export const ACKNOWLEDGEMENT_TYPE = 'escrowd-acknowledgement+jwt';
 export const POLICY_SIGNATURE_TYPE = 'escrowd-policy+jwt';
 /** By the token's identity key: what a request asks for, and its one-time key. */
 export const ATTESTATION_TYPE = 'escrowd-attestation+jwt';

@@ -1,6 +1,7 @@
 import type { ServerReply } from '../../api/replies.js';
 import { ROUTES } from '../../api/routes.js';
 import { type Route, open } from '../route.js';
+import { acknowledgementRoutes } from './acknowledgements.js';
 import { grantRoutes } from './grants.js';
 import { importRoutes } from './imports.js';
 import { keyRoutes } from './keys.js';
@@ -27,6 +28,7 @@ export function routesOf(keys: ServerKeys): readonly Route[] {
     ...recoveryRoutes,
     ...grantRoutes,
     ...logRoutes,
+    ...acknowledgementRoutes,
     ...notificationRoutes,
   ];
 }

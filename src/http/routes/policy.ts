@@ -106,10 +106,14 @@ export const policyRoutes: readonly Route[] = [
       const policy = await escrow.directory.current();
       const enrolled = await enrolledKeys(escrow);
       if (hasRole(caller, 'admin') || hasRole(caller, 'auditor')) {
-        return { warnings: policyWarnings(policy, { enrolled, deposits: await depositGroups(escrow) }) };
+        const warnings = policyWarnings(policy, { enrolled, deposits: await depositGroups(escrow) });
+        return { warnings, policyVersion: policy.version };
       }
       const problems = hasRole(caller, 'depositary') ? depositaryProblems(caller, enrolled) : [];
-      return { warnings: problems.map((problem) => `${caller.id} ${problem}`) };
+      return {
+        warnings: problems.map((problem) => `${caller.id} ${problem}`),
+        policyVersion: policy.version,
+      };
     },
   }),
   view({

@@ -51,7 +51,7 @@ export interface VerifierOptions {
    */
   readonly checkEntry?: (entry: Entry, index: number, documents: Documents) => Objection | Late | undefined;
   /** What follows all the same from an entry that is void, in words; undefined: nothing. */
-  readonly followVoid?: (entry: Entry) => string | undefined;
+  readonly followVoid?: (entry: Entry, index: number) => string | undefined;
 }
 
 /** Why an entry is refused. */
@@ -283,7 +283,7 @@ export class ExportVerifier {
   }
 
   #reportSecond(entry: Entry, reason: string, index: number): void {
-    const follows = this.#options.followVoid?.(entry);
+    const follows = this.#options.followVoid?.(entry, index);
     if (follows === undefined) this.#report({ index, reason, came: 'void' });
     else this.#report({ index, reason: `${reason}; ${follows}`, came: 'late' });
   }

@@ -136,6 +136,7 @@ test('acts that end something, and none else but those of records, are lent noth
         'recovery.supersede',
         'log.loss',
         'notification.redeliver',
+        'depositary.acknowledge',
         'policy.apply',
       ],
       ...['recovery.confirm', 'recovery.forget', 'recovery.intend', 'recovery.remind'],

@@ -49,6 +49,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'GET /v1/history': ['history.read', 'owner'],
   'POST /v1/history/statement': ['history.attest', 'owner'],
   'GET /v1/notifications/given-up': ['notification.read', 'admin', 'auditor'],
+  'POST /v1/acknowledgements': ['depositary.acknowledge', 'depositary'],
   'POST /v1/notifications/redeliver': ['notification.redeliver', 'admin'],
   'GET /v1/log/entries': ['log.read', 'auditor'],
   'GET /v1/log/tile/entries/*tile': ['log.read', 'auditor'],

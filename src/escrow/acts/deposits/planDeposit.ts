@@ -86,10 +86,11 @@ function deliveryKey(rule: Rule, owner: Principal): Uint8Array {
 }
 
 /** What the entry of the attempt says of it. */
-export function planAsDetail({ spec, use }: KeyOrder, { rule, policy, quorums }: DepositPlan): Detail {
+export function planAsDetail({ spec, use, label }: KeyOrder, { rule, policy, quorums }: DepositPlan): Detail {
   return {
     spec,
     use,
+    label,
     rule: rule.name,
     policyVersion: policy.version,
     policyHash: policy.hash,
