@@ -1,17 +1,17 @@
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { allOf, type Config, ConfigError, profileFile, readSecretFile } from './config.js';
+import { type Config, profileFile } from './config.js';
+import { allOf, ConfigError } from './configError.js';
+import { readSecretFile, readText } from './namedFiles.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
 import { messageOf } from '../system/errors.js';
-import { decodeText } from '../log/entry/plainText.js';
 import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from '../token/cryptoki/faults.js';
 import { type OpenToken, type TokenGeneration, openToken } from '../token/service/openToken.js';
 import { pairProcess } from '../token/objects/pairMaker.js';
 import { signingThreads } from '../token/cryptoki/signingThreads.js';
 import { type TokenPins, readPins } from '../token/objects/ceremonyPins.js';
-import { readProfile, type TokenProfile } from '../token/profile/profile.js';
+import { parseProfile, type TokenProfile } from '../token/profile/profile.js';
 import { type AttackResult, selfTest } from '../token/selfTest/selfTest.js';
 import type { TokenLog } from '../token/cryptoki/sessions.js';
 import { type SupervisedToken, superviseToken } from '../token/service/supervisedToken.js';
@@ -196,21 +196,24 @@ function certifierOf(token: OpenToken): Certifier {
 }
 
 function readRecord(file: string, label: string): TokenPins {
+  const [where, remedy] = [`token.record: ${file}`, 'name the record that the ceremony of this token wrote'];
+  const text = readText(file, remedy, where);
   try {
-    return readPins(decodeText(readFileSync(file), file), { label });
+    return readPins(text, { label });
   } catch (error) {
     const what = `the record of the ceremony cannot be used: ${messageOf(error)}`;
-    const remedy = 'name the record that the ceremony of this token wrote';
-    throw new ConfigError([{ where: `token.record: ${file}`, what, do: remedy }], { cause: error });
+    throw new ConfigError([{ where, what, do: remedy }], { cause: error });
   }
 }
 
-function readProfileFile(file: string): ReturnType<typeof readProfile> {
+function readProfileFile(file: string): TokenProfile {
+  const where = `token.profile: ${file}`;
+  const remedy = 'name one of hsm-config, or a file as hsm-config/writing-a-profile.md says';
+  const text = readText(file, remedy, where);
   try {
-    return readProfile(file);
+    return parseProfile(text);
   } catch (error) {
     const what = `the token profile cannot be used: ${messageOf(error)}`;
-    const remedy = 'name one of hsm-config, or a file as hsm-config/writing-a-profile.md says';
-    throw new ConfigError([{ where: `token.profile: ${file}`, what, do: remedy }], { cause: error });
+    throw new ConfigError([{ where, what, do: remedy }], { cause: error });
   }
 }

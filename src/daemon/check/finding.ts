@@ -1,5 +1,5 @@
 import { messageOf } from '../../system/errors.js';
-import { ConfigError } from '../config.js';
+import { ConfigError } from '../configError.js';
 import { exitCodeOf } from '../exitCodes.js';
 import type { Fault } from '../start/fault.js';
 import { DatabaseAway, DatabaseRefused, LogDamaged, UnsafeDatabase } from '../../postgres/faults.js';

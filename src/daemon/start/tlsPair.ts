@@ -1,11 +1,13 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
-import { decodeText } from '../../log/entry/plainText.js';
 import { codeOf, messageOf } from '../../system/errors.js';
-import { allOf, type Config, ConfigError, unreadable } from '../config.js';
+import type { Config } from '../config.js';
+import { allOf, ConfigError } from '../configError.js';
+import { readText } from '../namedFiles.js';
 import type { Fault } from './fault.js';
+
+const IN_PEM = 'name a file in PEM';
 
 /** Certificates and key of the server, in PEM, and the certificates as they were read. */
 export interface TlsPair {
@@ -24,11 +26,11 @@ export interface TlsPair {
 export function readTlsPair({ tls }: Pick<Config, 'tls'>): TlsPair {
   const [{ cert, chain }, { text, key }] = allOf([
     () => {
-      const pem = readText(tls.certificate);
+      const pem = readText(tls.certificate, IN_PEM);
       return { cert: pem, chain: certificatesIn(pem, tls.certificate) };
     },
     () => {
-      const pem = readText(tls.key);
+      const pem = readText(tls.key, IN_PEM);
       return { text: pem, key: privateKeyIn(pem, tls.key) };
     },
   ]);
@@ -92,23 +94,9 @@ export function tlsWarnings({ chain }: TlsPair, file: string): readonly Fault[] 
  * @throws ConfigError when there is none in the file
  */
 export function readAuthorities(file: string): string {
-  const pem = readText(file);
+  const pem = readText(file, IN_PEM);
   certificatesIn(pem, file);
   return pem;
-}
-
-function readText(file: string): string {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    throw unreadable(file, error);
-  }
-  try {
-    return decodeText(bytes, file);
-  } catch (error) {
-    throw refuse(file, { what: messageOf(error), do: 'name a file in PEM' }, error);
-  }
 }
 
 /**
