@@ -120,7 +120,7 @@ export async function openProvenToken(
   log: OperatorLog,
   { stop, ...programs }: TokenPrograms & { readonly stop?: AbortSignal } = {},
 ): Promise<ProvenToken> {
-  const { waitMs, probeMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
+  const { waitMs, probeMs, recycleAfterObjects, selfTest: extent, allowSpy } = config.token;
   const { profile } = configured;
   const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
   if (configured.pins === undefined)
@@ -128,17 +128,14 @@ export async function openProvenToken(
       "token.record is not configured: a key-encryption key that somebody planted may pass for the ceremony's",
     );
   const open = (): Promise<TokenGeneration> => configured.open(lines, programs);
-  if (given.allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');
+  if (allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');
   const first = await open();
   try {
     const startedAt = performance.now();
-    const found = await selfTest(first, extent, stop);
-    requireClaims(found.trips);
-    const unenforced = requireEnforced(found.attacks, profile.unenforced, given.acceptUnenforced);
+    const { unenforced, ...found } = await proveToken(first, profile, config.token, stop);
     log.info('the token has proved itself', {
       selfTest: extent,
-      trips: found.trips.length,
-      attacks: found.attacks.length,
+      ...found,
       tookMs: Math.round(performance.now() - startedAt),
     });
     if (unenforced.length > 0) log.warn('the token does not enforce everything', { unenforced });
@@ -154,6 +151,24 @@ export async function openProvenToken(
     await first.close();
     throw error;
   }
+}
+
+/**
+ * Has an open token prove what it does and enforces, to the extent that is configured. Says how many round trips and attacks were
+ * tried, and which of these it does not refuse and is excused from.
+ *
+ * @throws TokenNotReady, {@link TokenNotEnforcing}
+ */
+export async function proveToken(
+  token: TokenGeneration,
+  profile: TokenProfile,
+  { selfTest: extent, acceptUnenforced }: Config['token'],
+  stop?: AbortSignal,
+): Promise<{ readonly trips: number; readonly attacks: number; readonly unenforced: readonly string[] }> {
+  const { trips, attacks } = await selfTest(token, extent, stop);
+  requireClaims(trips);
+  const unenforced = requireEnforced(attacks, profile.unenforced, acceptUnenforced);
+  return { trips: trips.length, attacks: attacks.length, unenforced };
 }
 
 /** Throws TokenNotReady that names the round trips which do not work, with why. */

@@ -1,4 +1,4 @@
-import type { Client} from 'pg';
+import type { Client } from 'pg';
 import { DatabaseError } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 

@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 
@@ -255,6 +256,21 @@ describe('the alert rules and the page about them', () => {
     const fires = [...tests.matchAll(/alertname="(\w+)"/g)].map(([, alert]) => alert ?? '');
     expect(fires.sort()).toEqual(named);
   });
+});
+
+test('promtool takes the alert rules, and their tests pass, where scripts/test or the system has it', () => {
+  const fetched = join('node_modules', '.cache', 'promtool');
+  const promtool = existsSync(fetched) ? fetched : 'promtool';
+  const run = (...args: string[]): ReturnType<typeof spawnSync> =>
+    spawnSync(promtool, args, { encoding: 'utf8' });
+  if (run('--version').error !== undefined) return;
+  for (const [what, file] of [
+    ['check', 'escrowd.rules.yaml'],
+    ['test', 'escrowd.rules.test.yaml'],
+  ] as const) {
+    const { status, stdout, stderr } = run(what, 'rules', join('docs', 'examples', file));
+    expect([what, status, `${String(stdout)}${String(stderr)}`]).toEqual([what, 0, expect.any(String)]);
+  }
 });
 
 test('every request of this life has one line in the operators’ log, and none has a secret in it', () => {

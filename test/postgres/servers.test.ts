@@ -141,5 +141,5 @@ test('a host that keeps silent has its part of the time, and the next is asked',
     .connect('test', 600)
     .catch((error: unknown) => error);
   expect(String(fault)).toMatch(/timeout expired.*REFUSED/);
-  silent.close();
+  await new Promise((resolve) => silent.close(resolve));
 });
