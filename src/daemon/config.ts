@@ -44,6 +44,7 @@ export function readConfig(file: string, environment: Environment): Config {
   }
   const config = parsed.data;
   const faults = [
+    ...addressFaults(file, config),
     ...witnessFaults(file, config.witnesses),
     ...credentialFaults(file, config.token.pinFile, environment),
     ...spyFaults(file, config.token, environment),
@@ -75,6 +76,22 @@ export function readConfig(file: string, environment: Environment): Config {
     ...databaseUrlsOf(environment),
     searchPath: environment['PATH'],
   };
+}
+
+/** Two listeners cannot have one address; while a daemon serves there, nothing else would tell. */
+function addressFaults(
+  file: string,
+  { listen, management }: Pick<Config, 'listen' | 'management'>,
+): readonly Fault[] {
+  if (management === 'off' || listen.port === 0) return [];
+  if (listen.port !== management.port || listen.host !== management.host) return [];
+  return [
+    {
+      where: `${file}: management`,
+      what: 'it is the address of the API (listen)',
+      do: 'name another management.port, such as the next one',
+    },
+  ];
 }
 
 /** Each witness once: one that stood there twice would be asked twice and count once. */

@@ -13,10 +13,8 @@ export function readAdministrators(file: string): Policy {
   const remedy = 'write the members id and keys of the first administrators into it, as they gave them';
   const text = readText(file, remedy, where);
   try {
-    const people = JSON.parse(text) as readonly {
-      readonly id: string;
-      readonly keys: unknown;
-    }[];
+    const people: unknown = JSON.parse(text);
+    if (!isListOfPeople(people)) throw new Error('each must be { "id": ..., "keys": [...] }');
     // the first policy names the hash of this one: the order of people in the file means nothing
     const principals = [...people]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -26,6 +24,14 @@ export function readAdministrators(file: string): Policy {
     const what = `it is not a list of administrators: ${messageOf(error)}`;
     throw new ConfigError([{ where, what, do: remedy }], { cause: error });
   }
+}
+
+function isListOfPeople(
+  people: unknown,
+): people is readonly { readonly id: string; readonly keys: unknown }[] {
+  const isPerson = (one: unknown): boolean =>
+    typeof one === 'object' && one !== null && 'id' in one && typeof one.id === 'string' && 'keys' in one;
+  return Array.isArray(people) && people.every(isPerson);
 }
 
 /** The witnesses of the configuration, each with its key. Throws {@link ConfigError}. */

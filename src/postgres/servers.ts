@@ -100,6 +100,8 @@ async function connected(
 ): Promise<Client> {
   const client = new Client({ ...clientConfig(connection, name, connectMs), ...more });
   client.on('error', () => undefined);
+  // TLS puts another in front of it
+  const { stream } = client.connection;
   const timer = setTimeout(() => {
     client.connection.stream.destroy(new Error('timeout expired'));
   }, connectMs);
@@ -109,6 +111,7 @@ async function connected(
     return client;
   } catch (error) {
     client.connection.stream.destroy();
+    stream.destroy();
     throw error;
   } finally {
     clearTimeout(timer);

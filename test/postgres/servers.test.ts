@@ -9,6 +9,10 @@ import { urlsOfHosts, whyNoDatabaseUrl } from '../../src/postgres/databaseUrl.js
 import { DatabaseAway, DatabaseRefused } from '../../src/postgres/faults.js';
 import { Servers } from '../../src/postgres/servers.js';
 import { freePort } from '../support/freePort.js';
+import { until } from '../support/waiting.js';
+
+// whatever fails, no connection is left open
+afterAll(() => until(() => !process.getActiveResourcesInfo().includes('TCPSocketWrap')));
 
 test.each<[string, readonly string[]]>([
   ['postgresql://a:p%40@h1:5433/c?sslmode=require', ['postgresql://a:p%40@h1:5433/c?sslmode=require']],

@@ -8,6 +8,8 @@ import { readText } from '../namedFiles.js';
 import type { Fault } from './fault.js';
 
 const IN_PEM = 'name a file in PEM';
+/** Those of TLS 1.3 (RFC 8446 section 4.2.3), by their names in OpenSSL. */
+const CURVES: readonly string[] = ['prime256v1', 'secp384r1', 'secp521r1'];
 
 /** Certificates and key of the server, in PEM, and the certificates as they were read. */
 export interface TlsPair {
@@ -75,6 +77,16 @@ export function tlsWarnings({ chain }: TlsPair, file: string): readonly Fault[] 
       where,
       what: 'the certificate names no host (subjectAltName): clients find no server in it',
       do: 'have one issued with the names and addresses by which clients call the daemon',
+    });
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = own.publicKey;
+  const isWeak =
+    (type === 'rsa' && (details?.modulusLength ?? 0) < 2048) ||
+    (type === 'ec' && !CURVES.includes(details?.namedCurve ?? ''));
+  if (isWeak)
+    warnings.push({
+      where,
+      what: `its key (${details?.namedCurve ?? `RSA of ${details?.modulusLength ?? 0} bits`}) is one that clients do not take`,
+      do: 'have a certificate issued for an EC P-256 key, or an RSA key of 2,048 bits or more',
     });
   others.forEach((issuer, at) => {
     const issued = chain[at];

@@ -117,7 +117,12 @@ const tls =
 /** What people put in the place of a file, and what is said of it. */
 const UNUSABLE = {
   nothing: { what: /cannot be read: it is not there/, make: () => undefined },
-  'a directory': { what: /it is a directory/, make: (path) => { mkdirSync(path); } },
+  'a directory': {
+    what: /it is a directory/,
+    make: (path) => {
+      mkdirSync(path);
+    },
+  },
   'a pipe': { what: /it is a pipe/, make: (path) => execFileSync('mkfifo', [path]) },
   'a device': {
     what: /it is a device/,
@@ -199,6 +204,44 @@ interface Row {
 }
 
 const files: readonly (readonly [string, Row])[] = [
+  [
+    'one address for both listeners',
+    {
+      change: (config) =>
+        Object.assign(config, {
+          management: { ...config['listen'], port: 7 },
+          listen: { ...config['listen'], port: 7 },
+        }),
+      ...{ code: 'config', exit: 'usage', where: /management/, what: /address of the API/, do: /another/ },
+    },
+  ],
+  ...['[null, null]', '"ann"', '[{ "id": 7, "keys": [] }]'].map((text): readonly [string, Row] => [
+    `${text} as administrators`,
+    {
+      change: (config) => Object.assign(config, { administrators: file('people.json', text, 0o644) }),
+      ...{
+        code: 'file',
+        exit: 'usage',
+        where: /people\.json/,
+        what: /each must be \{ "id"/,
+        do: /id and keys/,
+      },
+    },
+  ]),
+  ...(['a pipe', 'an empty file'] as const).map((kind): readonly [string, Row] => [
+    `${kind} as the directory of the database`,
+    {
+      change: (config) => (config['database'] = { directory: madeAs(kind, 'cluster') }),
+      ...{
+        code: 'cluster',
+        exit: 'database',
+        where: /database\.directory/,
+        what: /is not a directory/,
+        do: /docs/,
+      },
+      start: true,
+    },
+  ]),
   [
     'an unknown member',
     {
@@ -461,8 +504,8 @@ const files: readonly (readonly [string, Row])[] = [
         code: 'token',
         exit: 'usage',
         where: /softhsm-9\.yaml/,
-        what: /profile cannot be used/,
-        do: /hsm-config/,
+        what: /cannot be read: it is not there/,
+        do: /name another/,
       },
     },
   ],
@@ -600,7 +643,11 @@ describe('a check finds, with the exit code of the start,', () => {
   it.each(Object.keys(UNUSABLE) as Unusable[])(
     '%s in the place of every file, and waits for none',
     async (kind) => {
-      const found = await check(configured((config) => { withFiles(config, (name) => madeAs(kind, name)); }));
+      const found = await check(
+        configured((config) => {
+          withFiles(config, (name) => madeAs(kind, name));
+        }),
+      );
       // that others may write a device is told besides
       const errors = found.list.filter(({ severity, code }) => severity === 'error' && code !== 'file-mode');
       expect(errors.map(({ where }) => FILES.find((name) => where.endsWith(pathOf(kind, name))))).toEqual(
@@ -623,12 +670,14 @@ describe('a check finds, with the exit code of the start,', () => {
     '%s as the module, and as the configuration of SoftHSM',
     async (kind) => {
       const module = await check(configured(token(() => ({ module: madeAs(kind, 'module.so') }))));
-      expect(module.list).toMatchObject(
+      const errorsOf = ({ list }: Findings): Findings['list'] =>
+        list.filter(({ severity }) => severity === 'error');
+      expect(errorsOf(module)).toMatchObject(
         [{ code: 'token', what: /is no file, and no PKCS#11 module/ }].map(matching),
       );
       const SOFTHSM2_CONF = madeAs(kind, 'softhsm.conf');
       const conf = await check(configured(token({ environment: { SOFTHSM2_CONF } })));
-      expect(conf.list).toMatchObject([{ code: 'token', what: UNUSABLE[kind].what }].map(matching));
+      expect(errorsOf(conf)).toMatchObject([{ code: 'token', what: UNUSABLE[kind].what }].map(matching));
     },
   );
 
@@ -985,7 +1034,7 @@ describe('of a database that is named by URL', () => {
     const document = JSON.stringify({ version: 1, principals: [], rules: [] });
     await query(
       server.owner,
-      `insert into policy (version, hash, document, signatures, applied_at) values (1, 'x', $1, '[]', now())`,
+      `insert into policy (version, hash, document, signatures, applied_at) values (1, 'x', $1, '{}', now())`,
       [document],
     );
     try {
@@ -1175,3 +1224,32 @@ test('where it is told to, the token proves itself, and what it does not refuse 
   // without it nothing is tried
   expect((await check(admitting)).exitCode).toBe(EXIT_CODES.clean.code);
 });
+
+test.each([
+  ['rsa:1024', [], /RSA of 1024 bits/],
+  ['ec', ['-pkeyopt', 'ec_paramgen_curve:secp256k1'], /secp256k1/],
+] as const)(
+  'a certificate for a key that clients do not take (%s) is a warning',
+  async (kind, more, what) => {
+    const [certificate, key] = [join(system.directory, 'weak.crt'), join(system.directory, 'weak.key')];
+    const subject = ['-subj', '/CN=weak', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '400'];
+    const made = [
+      'req',
+      '-x509',
+      '-nodes',
+      '-newkey',
+      kind,
+      ...more,
+      ...subject,
+      '-keyout',
+      key,
+      '-out',
+      certificate,
+    ];
+    execFileSync('openssl', made, { stdio: 'ignore' });
+    const found = await check(configured(tls(() => ({ certificate, key }))));
+    expect(found.list.filter(({ code }) => code === 'tls')).toMatchObject(
+      [{ severity: 'warning', what, do: /P-256/ }].map(matching),
+    );
+  },
+);
