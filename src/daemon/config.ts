@@ -6,11 +6,11 @@ import type { z } from 'zod';
 import { parseWitnessKeys } from '../log/note/cosignature.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { messageOf } from '../system/errors.js';
-import { ConfigError } from './configError.js';
+import { ConfigError } from './start/configError.js';
 import { configSchema } from './configSchema.js';
-import { readText } from './namedFiles.js';
+import { readText } from './start/namedFiles.js';
 import { withPaths } from './notificationsConfig.js';
-import { credentialFaults, credentialOf } from './pinCredential.js';
+import { credentialFaults, credentialOf } from './start/pinCredential.js';
 import { databaseFaults, databaseUrlsOf, type Environment } from './start/environment.js';
 import type { Fault } from './start/fault.js';
 

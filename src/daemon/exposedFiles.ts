@@ -2,7 +2,7 @@ import { readlinkSync, statSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 
 import type { Config } from './config.js';
-import { ConfigError } from './configError.js';
+import { ConfigError } from './start/configError.js';
 import type { Fault } from './start/fault.js';
 
 /** Group and others may write; others may; others may read. */

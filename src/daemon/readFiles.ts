@@ -1,8 +1,8 @@
 import { parsePolicy } from '../http/policyDocument.js';
 import type { Policy } from '../escrow/records/policy.js';
 import type { Config } from './config.js';
-import { allOf, ConfigError } from './configError.js';
-import { readText } from './namedFiles.js';
+import { allOf, ConfigError } from './start/configError.js';
+import { readText } from './start/namedFiles.js';
 import { readAuthorities } from './start/tlsPair.js';
 import { messageOf } from '../system/errors.js';
 import type { WitnessAt } from '../cosigning/submission.js';

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { type Config, profileFile } from './config.js';
-import { allOf, ConfigError } from './configError.js';
-import { readSecretFile, readText } from './namedFiles.js';
+import { allOf, ConfigError } from './start/configError.js';
+import { readSecretFile, readText } from './start/namedFiles.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
 import { messageOf } from '../system/errors.js';

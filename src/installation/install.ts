@@ -6,7 +6,7 @@ import { PolicyDocumentError } from '../client/errors.js';
 import { checkPolicyDocument } from '../client/policy/policyDocument.js';
 import { readPolicyFile } from '../client/policy/policyFile.js';
 import { profileFile, readConfig } from '../daemon/config.js';
-import { ConfigError } from '../daemon/configError.js';
+import { ConfigError } from '../daemon/start/configError.js';
 import { refuseExposedFiles } from '../daemon/exposedFiles.js';
 import { readAdministrators } from '../daemon/readFiles.js';
 import { readTlsPair } from '../daemon/start/tlsPair.js';

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 
 import { readConfig } from '../../src/daemon/config.js';
-import { ConfigError } from '../../src/daemon/configError.js';
+import { ConfigError } from '../../src/daemon/start/configError.js';
 import { refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
 
 let top: string;

@@ -1,7 +1,7 @@
 import { datedCertificates, datedFault } from '../reload/certificates.js';
 import { systemClock } from '../clock.js';
 import { type Config, readConfig } from '../config.js';
-import { ConfigError } from '../configError.js';
+import { ConfigError } from '../start/configError.js';
 import type { Environment } from '../start/environment.js';
 import { exposedFiles } from '../exposedFiles.js';
 import { readAdministrators, readWitnesses } from '../readFiles.js';

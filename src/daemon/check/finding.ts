@@ -1,6 +1,6 @@
 import { messageOf } from '../../system/errors.js';
 import { PolicyNotSigned } from '../../escrow/directory.js';
-import { ConfigError } from '../configError.js';
+import { ConfigError } from '../start/configError.js';
 import { exitCodeOf } from '../exitCodes.js';
 import type { Fault } from '../start/fault.js';
 import { TokenNotEnforcing } from '../startToken.js';

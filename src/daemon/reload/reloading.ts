@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { type CertificateWatch, datedCertificates } from './certificates.js';
 import type { Config } from '../config.js';
-import { ConfigError } from '../configError.js';
+import { ConfigError } from '../start/configError.js';
 import { exposedFiles } from '../exposedFiles.js';
 import { inWords } from '../start/fault.js';
 import { type OperatorLog, reasonsOf } from '../operatorLog.js';

@@ -3,8 +3,8 @@ import { createSecureContext } from 'node:tls';
 
 import { codeOf, messageOf } from '../../system/errors.js';
 import type { Config } from '../config.js';
-import { allOf, ConfigError } from '../configError.js';
-import { readText } from '../namedFiles.js';
+import { allOf, ConfigError } from './configError.js';
+import { readText } from './namedFiles.js';
 import type { Fault } from './fault.js';
 
 const IN_PEM = 'name a file in PEM';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
-import type { Environment } from './start/environment.js';
-import type { Fault } from './start/fault.js';
+import type { Environment } from './environment.js';
+import type { Fault } from './fault.js';
 
 /** NAME of `credential:NAME`; undefined when the PIN is in a file of its own. */
 function credentialName(pinFile: string): string | undefined {

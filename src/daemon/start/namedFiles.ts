@@ -1,9 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import { dirname, resolve } from 'node:path';
 
-import { decodeText } from '../log/entry/plainText.js';
-import { messageOf } from '../system/errors.js';
-import { type NamedFile, readNamedFile, UnreadableFile } from '../system/namedFile.js';
+import { decodeText } from '../../log/entry/plainText.js';
+import { messageOf } from '../../system/errors.js';
+import { type NamedFile, readNamedFile, UnreadableFile } from '../../system/namedFile.js';
 import { ConfigError } from './configError.js';
 
 /**

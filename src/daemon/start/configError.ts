@@ -1,4 +1,4 @@
-import { type Fault, inWords } from './start/fault.js';
+import { type Fault, inWords } from './fault.js';
 
 /** The configuration, or what it names, cannot be used; `message` is for the operator, `faults` the same in parts. */
 export class ConfigError extends Error {
