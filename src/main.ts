@@ -30,7 +30,7 @@ const packageDirectory = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const USAGE = `escrowd: key-escrow daemon on a PKCS#11 token
 
 usage: escrowd --config FILE [--log-level ${LOG_LEVELS.join('|')}]
-       escrowd --config FILE --check [--json]
+       escrowd --config FILE --check [--self-test] [--json]
        escrowd init DIR [OPTION...]
        escrowd --help | --version
 
@@ -44,7 +44,9 @@ comes next (escrowd init --help).
 
 --check finds what a start would find, all of it at once, whether the daemon
 runs or not, and changes nothing; it tries the PIN once. It ends with 0, or with
-the exit code that the start would end with. --json prints an array of
+the exit code that the start would end with. --self-test also has the token
+prove what it does and refuses, as a start does: that makes keys in it, which
+are gone when it is over. --json prints an array of
 { code, severity, what, where, do }; severity is error, warning or note.
 
 exit codes
@@ -65,6 +67,8 @@ interface Order {
   readonly logLevel: string | undefined;
   /** What is found is printed so, and nothing is started. */
   readonly check: 'text' | 'json' | undefined;
+  /** Whether a check has the token prove itself. */
+  readonly selfTest: boolean;
 }
 
 /** Reads the command line; the exit code when there is nothing more to do. */
@@ -73,6 +77,7 @@ function orderIn(argv: readonly string[]): Order | number {
     config: { type: 'string' },
     'log-level': { type: 'string' },
     check: { type: 'boolean' },
+    'self-test': { type: 'boolean' },
     json: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
     version: { type: 'boolean' },
@@ -99,16 +104,18 @@ function orderIn(argv: readonly string[]): Order | number {
   const logLevel = values['log-level'];
   if (logLevel !== undefined && logLevelOf(logLevel) === undefined)
     return wrong(`--log-level is one of ${LOG_LEVELS.join(', ')}, not "${logLevel}"`);
-  if (values.json === true && values.check !== true) return wrong('--json is for --check');
+  const selfTest = values['self-test'] === true;
+  if ((values.json === true || selfTest) && values.check !== true)
+    return wrong(`${selfTest ? '--self-test' : '--json'} is for --check`);
   const check = values.check === true ? (values.json === true ? 'json' : 'text') : undefined;
-  return { configFile: values.config, logLevel, check };
+  return { configFile: values.config, logLevel, check, selfTest };
 }
 
 async function main(argv: readonly string[]): Promise<number> {
   if (argv[0] === 'init') return init(argv.slice(1));
   const order = orderIn(argv);
   if (typeof order === 'number') return order;
-  if (order.check !== undefined) return check(order.configFile, order.check);
+  if (order.check !== undefined) return check(order.configFile, order.check, order.selfTest);
   const isTerminal = process.stdout.isTTY;
   const log = createOperatorLog(order.logLevel ?? 'info', isTerminal);
   // Node opens its inspector on SIGUSR1 unless somebody takes the signal, and through it everything can be read.
@@ -160,12 +167,12 @@ function watch({ token }: Config): void {
 }
 
 /** Prints what a start would find. */
-async function check(configFile: string, form: 'text' | 'json'): Promise<number> {
+async function check(configFile: string, form: 'text' | 'json', selfTest: boolean): Promise<number> {
   forbidCoreDumps();
   const environment = environmentNow();
   shutOutDriver(process.env);
   const begin = watch;
-  const findings = await checkStart({ configFile, environment, packageDirectory, begin });
+  const findings = await checkStart({ configFile, environment, packageDirectory, begin, selfTest });
   process.stdout.write(form === 'json' ? jsonOf(findings) : textOf(findings));
   return findings.exitCode;
 }

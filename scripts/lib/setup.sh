@@ -54,6 +54,24 @@ require_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# require_promtool: promtool of Prometheus in PROMTOOL, where the tests look for it. Of Debian's package, which brings a server, that one
+# file is taken (19 MB to fetch), and nothing is installed. Elsewhere the tests take one that is on the PATH, or do without.
+PROMTOOL=$ROOT/node_modules/.cache/promtool
+require_promtool() {
+  ! command -v promtool >/dev/null 2>&1 && [ ! -x "$PROMTOOL" ] && command -v apt-get >/dev/null 2>&1 || return 0
+  local fetched
+  fetched=$(mktemp -d)
+  say "fetching promtool (apt)"
+  if (cd "$fetched" && apt-get download -qq prometheus >/dev/null 2>&1); then
+    mkdir -p "$(dirname "$PROMTOOL")"
+    dpkg-deb --fsys-tarfile "$fetched"/prometheus_*.deb | tar -x -C "$fetched" ./usr/bin/promtool
+    mv "$fetched/usr/bin/promtool" "$PROMTOOL"
+  else
+    say "promtool could not be fetched: the alert rules are tested without it"
+  fi
+  rm -rf "$fetched"
+}
+
 # As root the database runs as a user of its own: PostgreSQL refuses to run as root.
 require_database_user() {
   [ "$(id -u)" -eq 0 ] || return 0

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { Command } from 'commander';
 
-import { ConfigError } from '../daemon/config.js';
+import { ConfigError } from '../daemon/start/configError.js';
 import { CopyRefused } from '../postgres/databaseCopy.js';
 import { ClusterError } from '../privatePostgres/errors.js';
 import { messageOf } from '../system/errors.js';

@@ -2,19 +2,11 @@ import { join } from 'node:path';
 import { createPublicKey } from 'node:crypto';
 
 import { accessLog } from './accessLog.js';
+import { composeEscrow, followWith } from './composeEscrow.js';
 import type { Config } from './config.js';
-import type { Escrow } from '../escrow/escrow.js';
-import { sha256Hex } from '../escrow/records/digests.js';
-import { Directory } from '../escrow/directory.js';
-import { CheckedGrants } from '../escrow/rules/checkedGrant.js';
 import { STRAY_FOR_MS } from '../escrow/acts/strays.js';
 import { unaccountedObjects } from '../escrow/acts/tokenInventory.js';
-import type { FollowedLog } from '../escrow/logged/logFacts.js';
-import { type SavedState, LogState } from '../escrow/logged/logState.js';
-import { Ledger } from '../escrow/ledger/ledger.js';
-import { GrantRoom } from '../escrow/rules/grantRoom.js';
-import { OpenRequests } from '../escrow/rules/openRequests.js';
-import { OwnerChains } from '../escrow/logged/ownerChains.js';
+import { LogState } from '../escrow/logged/logState.js';
 import { recordLoss } from '../escrow/acts/recordLoss.js';
 import { watchObjects } from './foreignObjects.js';
 import { refuseExposedFiles } from './exposedFiles.js';
@@ -29,9 +21,7 @@ import {
   listenForManagement,
 } from '../http/management.js';
 import { metricsOf } from '../metrics/metrics.js';
-import { parsePolicy } from '../http/policyDocument.js';
 import { type Limits, createServer } from '../http/server.js';
-import { identityVerifier, statementVerifier } from '../http/caller/statements.js';
 import {
   type Notifications,
   openNotifications,
@@ -40,7 +30,6 @@ import {
 } from './startNotifications.js';
 import { reasonsOf } from './operatorLog.js';
 import { LogDamaged } from '../postgres/faults.js';
-import type { Follow } from '../postgres/log/followedState.js';
 import { releaseOf } from './release.js';
 import { RepeatedLines } from './repeatedLines.js';
 import { configuredToken, openProvenToken, requirePin } from './startToken.js';
@@ -48,7 +37,6 @@ import { datedCertificates, watchCertificates } from './reload/certificates.js';
 import { LiveNotifications, LiveWitnessing } from './reload/liveParts.js';
 import { reloading } from './reload/reloading.js';
 import type { DaemonParts } from './parts.js';
-import { randomPool } from '../system/randomPool.js';
 import { systemClock } from './clock.js';
 import { findDatabase, startDatabase } from './startDatabase.js';
 import { authorityOf, refusedAddress } from './start/addresses.js';
@@ -134,57 +122,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       fail(damage);
     });
 
-    const followed: FollowedLog = {
-      facts,
-      through: (index) => database.followed.through(index),
-      caughtUp: () => database.followed.caughtUp(),
-    };
-    const directory = new Directory(
-      database.store,
-      parsePolicy,
-      administrators,
-      { statements: statementVerifier, logKey: signer.vkey },
-      config.policyFloor,
-      followed,
-    );
-    const random = randomPool();
-    const ledger = new Ledger({
-      journal: metrics.journal(database.journal),
-      memory: database,
-      followed,
-      token: measured,
-      clock,
-      random,
-      policy: () => directory.current(),
-      acted: metrics.acted,
-      notice: (message, cause) => {
-        repeated.tell('warn', message, { reason: reasonsOf(cause) });
-      },
-      contentionTimeoutMs: config.requests.contentionMs,
-      refusals: { budget: config.requests.refusals, seeOnce: (request) => database.store.seeOnce(request) },
+    const escrow = await composeEscrow(config, {
+      ...{ administrators, facts, database, signer, metrics, clock, repeated },
+      ...{ token: measured, identityKey: token.identityKey },
     });
-    await directory.current();
-    const { store, log: reader } = database;
-    const identity = identityVerifier(token.identityKey);
-    const escrow: Escrow = {
-      ledger,
-      directory,
-      store,
-      log: reader,
-      followed,
-      grants: new CheckedGrants({ origin: config.origin, logKey: signer.vkey }, identity),
-      owners: new OwnerChains(reader),
-      openRequests: new OpenRequests(config.requests.openRecoveries),
-      grantRoom: new GrantRoom(config.token.maxGrants),
-      token: measured,
-      statements: statementVerifier,
-      identity,
-      clock,
-      random,
-      origin: config.origin,
-      logKey: signer.vkey,
-      tokenId: sha256Hex(token.identityKey),
-    };
     if (database.lost !== undefined) {
       log.error('the log has lost entries, as people have accepted', { remembered: database.lost.size });
       database.lossRecorded(database.lost, (await recordLoss(escrow, database.lost)).index);
@@ -326,23 +267,6 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     await unwind();
     throw error;
   }
-}
-
-/** The state of the log, kept for the next start of the same release. */
-function followWith(facts: LogState, release: string): Follow {
-  return {
-    take: (index, entry) => {
-      facts.take(index, entry);
-    },
-    state: {
-      release,
-      save: () => facts.save(),
-      // the identity key has signed it for this release: it is what `save` gave
-      restore: (saved) => {
-        facts.restore(saved as SavedState);
-      },
-    },
-  };
 }
 
 function limitsOf({ requests }: Config): Partial<Limits> {

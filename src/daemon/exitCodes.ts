@@ -1,4 +1,4 @@
-import { ConfigError } from './config.js';
+import { ConfigError } from './start/configError.js';
 import { PolicyNotSigned } from '../escrow/directory.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { ClusterError, ClusterInUse } from '../privatePostgres/errors.js';

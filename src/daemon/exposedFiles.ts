@@ -1,7 +1,8 @@
 import { readlinkSync, statSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 
-import { type Config, ConfigError } from './config.js';
+import type { Config } from './config.js';
+import { ConfigError } from './start/configError.js';
 import type { Fault } from './start/fault.js';
 
 /** Group and others may write; others may; others may read. */

@@ -1,25 +1,20 @@
-import { decodeText } from '../log/entry/plainText.js';
 import { parsePolicy } from '../http/policyDocument.js';
 import type { Policy } from '../escrow/records/policy.js';
-import { readFileSync } from 'node:fs';
-import { allOf, type Config, ConfigError, unreadable } from './config.js';
+import type { Config } from './config.js';
+import { allOf, ConfigError } from './start/configError.js';
+import { readText } from './start/namedFiles.js';
 import { readAuthorities } from './start/tlsPair.js';
 import { messageOf } from '../system/errors.js';
 import type { WitnessAt } from '../cosigning/submission.js';
 
 /** Version 0 of the policy: the first administrators, who sign the first real one. */
 export function readAdministrators(file: string): Policy {
-  let bytes: Buffer;
+  const where = `administrators: ${file}`;
+  const remedy = 'write the members id and keys of the first administrators into it, as they gave them';
+  const text = readText(file, remedy, where);
   try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    throw unreadable(file, error);
-  }
-  try {
-    const people = JSON.parse(decodeText(bytes, file)) as readonly {
-      readonly id: string;
-      readonly keys: unknown;
-    }[];
+    const people: unknown = JSON.parse(text);
+    if (!isListOfPeople(people)) throw new Error('each must be { "id": ..., "keys": [...] }');
     // the first policy names the hash of this one: the order of people in the file means nothing
     const principals = [...people]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -27,9 +22,16 @@ export function readAdministrators(file: string): Policy {
     return parsePolicy(JSON.stringify({ version: 1, principals, rules: [] }), 0);
   } catch (error) {
     const what = `it is not a list of administrators: ${messageOf(error)}`;
-    const remedy = 'write the members id and keys of the first administrators into it, as they gave them';
-    throw new ConfigError([{ where: `administrators: ${file}`, what, do: remedy }], { cause: error });
+    throw new ConfigError([{ where, what, do: remedy }], { cause: error });
   }
+}
+
+function isListOfPeople(
+  people: unknown,
+): people is readonly { readonly id: string; readonly keys: unknown }[] {
+  const isPerson = (one: unknown): boolean =>
+    typeof one === 'object' && one !== null && 'id' in one && typeof one.id === 'string' && 'keys' in one;
+  return Array.isArray(people) && people.every(isPerson);
 }
 
 /** The witnesses of the configuration, each with its key. Throws {@link ConfigError}. */

@@ -1,8 +1,9 @@
-import { allOf, ConfigError, readSecretFile } from './config.js';
+import { allOf, ConfigError } from './start/configError.js';
 import type { Escrow } from '../escrow/escrow.js';
 import { noticesAbout } from '../escrow/notices/facts.js';
 import type { Outbox, SinkState } from '../escrow/ports/outbox.js';
 import { noticesAgain } from '../escrow/acts/redeliverNotices.js';
+import { readSecretFile } from './start/namedFiles.js';
 import type { NotificationConfig } from './notificationsConfig.js';
 import { startDeliverer } from '../notify/deliverer.js';
 import { FileSink } from '../notify/fileSink.js';

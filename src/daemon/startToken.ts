@@ -1,17 +1,17 @@
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { allOf, type Config, ConfigError, profileFile, readSecretFile } from './config.js';
+import { type Config, profileFile } from './config.js';
+import { allOf, ConfigError } from './start/configError.js';
+import { readSecretFile, readText } from './start/namedFiles.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
 import { messageOf } from '../system/errors.js';
-import { decodeText } from '../log/entry/plainText.js';
 import type { OperatorLog } from './operatorLog.js';
 import { TokenNotReady } from '../token/cryptoki/faults.js';
 import { type OpenToken, type TokenGeneration, openToken } from '../token/service/openToken.js';
 import { pairProcess } from '../token/objects/pairMaker.js';
 import { signingThreads } from '../token/cryptoki/signingThreads.js';
 import { type TokenPins, readPins } from '../token/objects/ceremonyPins.js';
-import { readProfile, type TokenProfile } from '../token/profile/profile.js';
+import { parseProfile, type TokenProfile } from '../token/profile/profile.js';
 import { type AttackResult, selfTest } from '../token/selfTest/selfTest.js';
 import type { TokenLog } from '../token/cryptoki/sessions.js';
 import { type SupervisedToken, superviseToken } from '../token/service/supervisedToken.js';
@@ -120,7 +120,7 @@ export async function openProvenToken(
   log: OperatorLog,
   { stop, ...programs }: TokenPrograms & { readonly stop?: AbortSignal } = {},
 ): Promise<ProvenToken> {
-  const { waitMs, probeMs, recycleAfterObjects, selfTest: extent, ...given } = config.token;
+  const { waitMs, probeMs, recycleAfterObjects, selfTest: extent, allowSpy } = config.token;
   const { profile } = configured;
   const lines: TokenLog = (level, message, fields) => log.log(level, message, fields);
   if (configured.pins === undefined)
@@ -128,17 +128,14 @@ export async function openProvenToken(
       "token.record is not configured: a key-encryption key that somebody planted may pass for the ceremony's",
     );
   const open = (): Promise<TokenGeneration> => configured.open(lines, programs);
-  if (given.allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');
+  if (allowSpy) log.warn('a spy on the token is allowed: it writes the PIN down. For diagnosis only');
   const first = await open();
   try {
     const startedAt = performance.now();
-    const found = await selfTest(first, extent, stop);
-    requireClaims(found.trips);
-    const unenforced = requireEnforced(found.attacks, profile.unenforced, given.acceptUnenforced);
+    const { unenforced, ...found } = await proveToken(first, profile, config.token, stop);
     log.info('the token has proved itself', {
       selfTest: extent,
-      trips: found.trips.length,
-      attacks: found.attacks.length,
+      ...found,
       tookMs: Math.round(performance.now() - startedAt),
     });
     if (unenforced.length > 0) log.warn('the token does not enforce everything', { unenforced });
@@ -154,6 +151,24 @@ export async function openProvenToken(
     await first.close();
     throw error;
   }
+}
+
+/**
+ * Has an open token prove what it does and enforces, to the extent that is configured. Says how many round trips and attacks were
+ * tried, and which of these it does not refuse and is excused from.
+ *
+ * @throws TokenNotReady, {@link TokenNotEnforcing}
+ */
+export async function proveToken(
+  token: TokenGeneration,
+  profile: TokenProfile,
+  { selfTest: extent, acceptUnenforced }: Config['token'],
+  stop?: AbortSignal,
+): Promise<{ readonly trips: number; readonly attacks: number; readonly unenforced: readonly string[] }> {
+  const { trips, attacks } = await selfTest(token, extent, stop);
+  requireClaims(trips);
+  const unenforced = requireEnforced(attacks, profile.unenforced, acceptUnenforced);
+  return { trips: trips.length, attacks: attacks.length, unenforced };
 }
 
 /** Throws TokenNotReady that names the round trips which do not work, with why. */
@@ -196,21 +211,24 @@ function certifierOf(token: OpenToken): Certifier {
 }
 
 function readRecord(file: string, label: string): TokenPins {
+  const [where, remedy] = [`token.record: ${file}`, 'name the record that the ceremony of this token wrote'];
+  const text = readText(file, remedy, where);
   try {
-    return readPins(decodeText(readFileSync(file), file), { label });
+    return readPins(text, { label });
   } catch (error) {
     const what = `the record of the ceremony cannot be used: ${messageOf(error)}`;
-    const remedy = 'name the record that the ceremony of this token wrote';
-    throw new ConfigError([{ where: `token.record: ${file}`, what, do: remedy }], { cause: error });
+    throw new ConfigError([{ where, what, do: remedy }], { cause: error });
   }
 }
 
-function readProfileFile(file: string): ReturnType<typeof readProfile> {
+function readProfileFile(file: string): TokenProfile {
+  const where = `token.profile: ${file}`;
+  const remedy = 'name one of hsm-config, or a file as hsm-config/writing-a-profile.md says';
+  const text = readText(file, remedy, where);
   try {
-    return readProfile(file);
+    return parseProfile(text);
   } catch (error) {
     const what = `the token profile cannot be used: ${messageOf(error)}`;
-    const remedy = 'name one of hsm-config, or a file as hsm-config/writing-a-profile.md says';
-    throw new ConfigError([{ where: `token.profile: ${file}`, what, do: remedy }], { cause: error });
+    throw new ConfigError([{ where, what, do: remedy }], { cause: error });
   }
 }

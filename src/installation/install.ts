@@ -1,14 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { X509Certificate, createPrivateKey } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { PolicyDocumentError } from '../client/errors.js';
 import { checkPolicyDocument } from '../client/policy/policyDocument.js';
 import { readPolicyFile } from '../client/policy/policyFile.js';
-import { ConfigError, profileFile, readConfig } from '../daemon/config.js';
+import { profileFile, readConfig } from '../daemon/config.js';
+import { ConfigError } from '../daemon/start/configError.js';
 import { refuseExposedFiles } from '../daemon/exposedFiles.js';
 import { readAdministrators } from '../daemon/readFiles.js';
+import { readTlsPair } from '../daemon/start/tlsPair.js';
 import { longestHome } from '../privatePostgres/paths.js';
 import { messageOf } from '../system/errors.js';
 import { makePrivateCa, makeRequest } from './certificates.js';
@@ -183,26 +184,18 @@ function refuseUnusable(
   if (tls.kind === 'files') refuseUnusableTls(tls);
 }
 
-function refuseUnusableTls({
-  certificate,
-  key,
-}: {
-  readonly certificate: string;
-  readonly key: string;
-}): void {
-  try {
-    const shown = new X509Certificate(readFileSync(certificate));
-    if (!shown.checkPrivateKey(createPrivateKey(readFileSync(key))))
-      throw new InstallationRefused(`--tls-key: ${key} is not the key of the certificate ${certificate}`);
-    if (new Date(shown.validTo) < new Date())
-      throw new InstallationRefused(`--tls-cert: ${certificate} was valid until ${shown.validTo}`);
-  } catch (error) {
-    if (error instanceof InstallationRefused) throw error;
-    throw new InstallationRefused(
-      `--tls-cert and --tls-key: ${certificate} and ${key} are not a certificate and its key in PEM: ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
+function refuseUnusableTls(tls: { readonly certificate: string; readonly key: string }): void {
+  const { chain } = (() => {
+    try {
+      return readTlsPair({ tls });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      throw new InstallationRefused(`--tls-cert and --tls-key: ${error.message}`, { cause: error });
+    }
+  })();
+  const { validTo } = chain[0];
+  if (new Date(validTo) < new Date())
+    throw new InstallationRefused(`--tls-cert: ${tls.certificate} was valid until ${validTo}`);
 }
 
 /** Reads what was written as those will who go by it. */

@@ -96,17 +96,22 @@ export function readDatabaseAddress(text: string): DatabaseAddress {
       '--database wants postgresql://HOST[:PORT]/NAME[?PARAMETERS], without user and password: roles and their passwords are made here',
     );
   const given = new URLSearchParams(parameters);
-  const host = authority.replace(/:\d+$/, '');
-  const isOwnHost = host === '' || host === 'localhost' || host === '[::1]' || host.startsWith('127.');
-  if (host === '' && given.get('host')?.startsWith('/') !== true)
+  // what stands in the parameters counts, and of several hosts each
+  const hosts = (given.get('host') ?? authority.replace(/:\d+(?=,|$)/g, '')).split(',');
+  const other = hosts.find((host) => !isOwnHost(host));
+  if (hosts.includes(''))
     throw new InstallationRefused(
       '--database names neither a host nor the directory of a socket (?host=/var/run/postgresql)',
     );
-  if (!isOwnHost && given.get('sslmode') !== 'verify-full')
+  if (other !== undefined && given.get('sslmode') !== 'verify-full')
     throw new InstallationRefused(
-      `--database: whoever answers as ${host} would be believed. Add ?sslmode=verify-full&sslrootcert=FILE, with the CA of the database`,
+      `--database: whoever answers as ${other} would be believed. Add ?sslmode=verify-full&sslrootcert=FILE, with the CA of the database`,
     );
   return { authority, name, parameters };
+}
+
+function isOwnHost(host: string): boolean {
+  return /^(?:localhost|\[?::1\]?|127(?:\.\d{1,3}){3}|\/.*)$/.test(host);
 }
 
 /** The URL of the database for this role, whose password stands in the password file. */

@@ -3,12 +3,13 @@ import { X509Certificate } from 'node:crypto';
 import { Registry, collectDefaultMetrics } from 'prom-client';
 
 import type { Clock } from '../escrow/ports/clock.js';
+import type { DatabaseHealth } from '../escrow/ports/databaseState.js';
 import type { Journal } from '../escrow/ports/journal.js';
 import type { WitnessedLog } from '../escrow/ports/log.js';
 import { type Counted, countedIn } from './counted.js';
 import { meteredJournal, meteredWitnessedLog } from './meteredLog.js';
 import { type TokenMeter, tokenMeterIn } from './meteredToken.js';
-import { type DatabaseSeen, type Known, stateIn } from './state.js';
+import { type Known, stateIn } from './state.js';
 import { type Surveyed, startSurvey } from './survey.js';
 
 /** The figures of one daemon, for whoever runs it. */
@@ -18,7 +19,7 @@ export interface Metrics extends Counted, TokenMeter {
   /** The same log, measured. */
   witnessed(log: WitnessedLog): WitnessedLog;
   /** The database was looked after, and says this of itself. */
-  sawDatabase(seen: DatabaseSeen): void;
+  sawDatabase(seen: DatabaseHealth): void;
   /** This certificate (PEM) is served from now on. */
   serves(certificate: string): void;
   /** See {@link startSurvey}. */

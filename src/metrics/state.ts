@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
+import type { DatabaseHealth, PoolConnections } from '../escrow/ports/databaseState.js';
 import type { SinkState } from '../escrow/ports/outbox.js';
 
 /** What a daemon knows of itself without asking anybody, as it is when figures are asked for. */
@@ -21,38 +22,17 @@ export interface Known {
   };
   /** All configured witnesses, and those of them that do not cosign now. */
   readonly witnesses: { readonly names: readonly string[]; readonly silent: readonly string[] };
-  readonly connections: ConnectionsUsed;
+  readonly connections: PoolConnections;
   /** The end of validity of the certificate that is served. */
   readonly certificateUntil: Date | undefined;
 }
-
-/** The connections to the database but the one that appends. */
-export interface ConnectionsUsed {
-  readonly used: number;
-  readonly idle: number;
-  /** Those who wait for one. */
-  readonly waiting: number;
-  readonly limit: number;
-}
-
-/** What the database says of itself; see `DatabaseHealth` of src/postgres. */
-export type DatabaseSeen =
-  | {
-      readonly answers: true;
-      readonly entries: number;
-      readonly checkpointed: number;
-      readonly journalFault: string | undefined;
-      readonly integratorFault: string | undefined;
-      readonly clocksApartMs: number | undefined;
-    }
-  | { readonly answers: false };
 
 /** Takes what the daemon knows into figures. */
 export interface StateFigures {
   /** To be called before each scrape. */
   take(known: Known): void;
   /** To be called when the database was looked after. */
-  sawDatabase(seen: DatabaseSeen): void;
+  sawDatabase(seen: DatabaseHealth): void;
 }
 
 type Labelled = Readonly<Record<string, string>>;
@@ -103,7 +83,7 @@ type MakeGauge = (
   labelNames?: readonly string[],
 ) => { set(labels: Labelled, value: number): void; clear(): void };
 
-function databaseFigures(gauge: MakeGauge, now: () => number): (seen: DatabaseSeen) => void {
+function databaseFigures(gauge: MakeGauge, now: () => number): (seen: DatabaseHealth) => void {
   const up = gauge('escrowd_database_up', 'Whether the database answers.');
   const writable = gauge('escrowd_log_writable', 'Whether the log can be written, as far as it was tried.');
   const follows = gauge(

@@ -1,8 +1,9 @@
 import { Client } from 'pg';
 import type { ConnectionSettings } from '../privatePostgres/lock.js';
+import { urlsOfHosts } from './databaseUrl.js';
 import { withPassword } from './passwordFile.js';
 
-/** A database and a role in it: settings of the private cluster, or a `postgresql://` URL. */
+/** A database and a role in it: settings of the private cluster, or a `postgresql://` URL, which may name several hosts. */
 export type Connection = ConnectionSettings | string;
 
 /** What pg and knex both take. */
@@ -16,7 +17,7 @@ export type ClientSettings = (
 };
 
 /**
- * Settings of the driver for one connection, with the password that the file of PGPASSFILE has for it where the URL has none.
+ * Settings of the driver for one connection to one host, with the password that the file of PGPASSFILE has for it where the URL has none.
  * `name` is what the server's administrator sees.
  * @throws DatabaseRefused as {@link withPassword} does
  */
@@ -36,5 +37,5 @@ export function clientConfig(connection: Connection, name: string, connectTimeou
 
 export function roleOf(connection: Connection): string {
   if (typeof connection !== 'string') return connection.user;
-  return new Client({ connectionString: connection }).user ?? '';
+  return new Client({ connectionString: urlsOfHosts(connection)[0] }).user ?? '';
 }

@@ -4,6 +4,7 @@ import type { Journal } from '../escrow/ports/journal.js';
 import type { Outbox } from '../escrow/ports/outbox.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import type { Clock } from '../escrow/ports/clock.js';
+import type { DatabaseHealth, PoolConnections } from '../escrow/ports/databaseState.js';
 import type { Anchorage, LogMemory, LogReader, WitnessedLog } from '../escrow/ports/log.js';
 import type { Store } from '../escrow/ports/store.js';
 import { AnchorKeeper, requireAnchored } from './log/anchoring.js';
@@ -15,7 +16,7 @@ import { Damage } from './damage.js';
 import { LogDamaged, safeInteger, UnsafeDatabase } from './faults.js';
 import { FollowedLog, type Followed } from './log/followed.js';
 import { type Follow } from './log/followedState.js';
-import { leaseOf, type HeldLease } from './journal/instances.js';
+import { leaseOf } from './journal/instances.js';
 import { Integrator } from './log/integrator.js';
 import { newestCheckpoint } from './log/checkpoints.js';
 import { PostgresJournal } from './journal/journal.js';
@@ -23,10 +24,12 @@ import { checkLog, readTrusted } from './log/logCheck.js';
 import { logSize, openLogReader } from './log/logReader.js';
 import { migrate, requireNonePending, requireNoNewer, schemaState } from './schema/migrate.js';
 import { openOutbox } from './store/outbox.js';
-import { openPool, type Ask, type Pool, type PoolConnections } from './pool.js';
+import { openPool, type Ask, type Pool } from './pool.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from './schema/durability.js';
+import { Servers } from './servers.js';
 import { findSnapshot, SnapshotKeeper } from './log/stateSnapshot.js';
-import { forgetExpiredRequests, openStore } from './store/store.js';
+import { openStore } from './store/store.js';
+import { keepUp } from './upkeep.js';
 import { openWitnessedLog } from './log/witnessedLog.js';
 import { certifiedWriter } from './log/writer.js';
 import { requireSameStart, WrittenEntries } from './log/writtenEntries.js';
@@ -85,22 +88,6 @@ export interface DatabaseOptions {
   readonly follow?: Follow;
 }
 
-/** What the database says of itself. */
-export type DatabaseHealth =
-  | {
-      readonly answers: true;
-      readonly entries: number;
-      /** Entries that the newest checkpoint covers. */
-      readonly checkpointed: number;
-      /** Why nothing can be appended, as far as it was tried. */
-      readonly journalFault: string | undefined;
-      /** Why the checkpoint does not follow the entries. */
-      readonly integratorFault: string | undefined;
-      /** By how much the clocks of this daemon and of the database are apart; undefined while they agree. */
-      readonly clocksApartMs: number | undefined;
-    }
-  | { readonly answers: false };
-
 /** The records and the log in PostgreSQL. */
 export interface Database extends LogMemory {
   readonly journal: Journal;
@@ -131,8 +118,6 @@ export interface Database extends LogMemory {
   close(): Promise<void>;
 }
 
-const forgetEveryMs = 60_000;
-
 /**
  * Opens the database: brings the schema up to date, and checks the server and the log in it. Throws UnsafeDatabase when
  * the server may lose what it acknowledges, LogDamaged when the log contradicts itself or what the anchorage remembers of
@@ -142,17 +127,22 @@ const forgetEveryMs = 60_000;
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const timeouts = { ...defaultTimeouts, ...options.timeouts };
   if (options.owner !== undefined) await migrate(options.owner, roleOf(options.daemon), timeouts.migrateMs);
-  const pool = openPool(options.daemon, timeouts, options.poolSize ?? 8);
+  const servers = Servers.of(options.daemon);
+  const pool = openPool(servers, timeouts, options.poolSize ?? 8);
   try {
-    return await open(pool, options, timeouts);
+    return await open({ servers, pool }, options, timeouts);
   } catch (error) {
     await pool.close();
     throw error;
   }
 }
 
-async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTimeouts): Promise<Database> {
-  const { daemon: connection, signer, clock, log } = options;
+async function open(
+  { servers, pool }: { readonly servers: Servers; readonly pool: Pool },
+  options: DatabaseOptions,
+  timeouts: DatabaseTimeouts,
+): Promise<Database> {
+  const { signer, clock, log } = options;
   await checkServer(pool);
   // Read first: what another daemon adds to both meanwhile does not make the database older than the anchor.
   const anchor = await options.anchorage.readAnchor();
@@ -212,7 +202,7 @@ async function open(pool: Pool, options: DatabaseOptions, timeouts: DatabaseTime
     checkpointIntervalMs: options.checkpointIntervalMs ?? 250,
   });
   const journal = new PostgresJournal({
-    connection,
+    connection: servers,
     pool,
     lease,
     writer,
@@ -301,50 +291,6 @@ async function unsignedEntries(ask: Ask): Promise<number> {
   const [row] = await ask<{ size: string }>('select size from log_unsigned where id = 1');
   if (row === undefined) throw new LogDamaged('the log does not say where its entries without a writer end');
   return safeInteger(row.size);
-}
-
-/** Renews the lease, and forgets old requests now and then, until it is stopped. */
-function keepUp(
-  pool: Pool,
-  lease: HeldLease,
-  {
-    clock,
-    log,
-    leaseMs,
-    clocks,
-  }: Pick<DatabaseOptions, 'clock' | 'log'> & { readonly leaseMs: number; readonly clocks: Clocks },
-): { stop(): Promise<void> } {
-  let turn: Promise<void> | undefined;
-  let forgotAt = -Infinity;
-  let fault = '';
-  const once = async (): Promise<void> => {
-    try {
-      await lease.renew();
-      await clocks.require(pool.ask);
-      if (performance.now() - forgotAt >= forgetEveryMs) {
-        forgotAt = performance.now();
-        await forgetExpiredRequests(pool, clock);
-      }
-      if (fault !== '') log.info('the lease of this daemon and what it remembers are kept up again');
-      fault = '';
-    } catch (error) {
-      const reason = messageOf(error);
-      if (reason !== fault)
-        log.warn(`the lease of this daemon or what it remembers could not be kept up: ${reason}`);
-      fault = reason;
-    } finally {
-      turn = undefined;
-    }
-  };
-  const timer = setInterval(() => {
-    turn ??= once();
-  }, leaseMs / 3);
-  return {
-    stop: async () => {
-      clearInterval(timer);
-      await turn;
-    },
-  };
 }
 
 async function healthOf(

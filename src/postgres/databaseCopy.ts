@@ -1,7 +1,9 @@
-import { Client, DatabaseError } from 'pg';
+import type { Client } from 'pg';
+import { DatabaseError } from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 
-import { clientConfig, type Connection, roleOf } from './connection.js';
+import { type Connection, roleOf } from './connection.js';
+import { Servers } from './servers.js';
 import { migrate } from './schema/migrate.js';
 import { rights } from './schema/rights.js';
 import { lostKeys } from './lostKeys.js';
@@ -249,12 +251,8 @@ async function onClient<T>(
 }
 
 async function connected(connection: Connection, name: string): Promise<Client> {
-  const client = new Client(clientConfig(connection, name, CONNECT_MS));
-  // who works with it is told by what is asked
-  client.on('error', () => undefined);
   try {
-    await client.connect();
-    return client;
+    return await Servers.of(connection).connect(name, CONNECT_MS);
   } catch (cause) {
     throw new CopyRefused(`the database cannot be reached: ${messageOf(cause)}`, { cause });
   }

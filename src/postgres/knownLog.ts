@@ -1,4 +1,5 @@
 import type { CheckpointSigner } from '../escrow/ports/signers.js';
+import type { Store } from '../escrow/ports/store.js';
 import type { Anchor } from '../log/anchor.js';
 import { emptyRoot } from '../log/tree/merkle.js';
 import { Clocks } from './clocks.js';
@@ -6,6 +7,7 @@ import type { Connection } from './connection.js';
 import { requireAnchored } from './log/anchoring.js';
 import { checkLog } from './log/logCheck.js';
 import { openPool } from './pool.js';
+import { openStore } from './store/store.js';
 
 /** So many of the newest entries are hashed again; a start hashes more. */
 const REHASHED = 256;
@@ -62,4 +64,18 @@ export async function requireNoLog(origin: string, anchor: Anchor): Promise<void
     { signed, unsigned: anchor.unsigned ?? 0 },
     { ...anchor, policy: undefined },
   );
+}
+
+/** Lends the policies of a database, to be read. Throws what `work` does, and EscrowError `store-unavailable`. */
+export async function withPolicies<T>(
+  connection: Connection,
+  timeoutMs: number,
+  work: (store: Pick<Store, 'policyVersion' | 'policies'>) => Promise<T>,
+): Promise<T> {
+  const pool = openPool(connection, { connectMs: timeoutMs, queryMs: timeoutMs }, 1);
+  try {
+    return await work(openStore(pool));
+  } finally {
+    await pool.close();
+  }
 }

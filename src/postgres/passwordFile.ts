@@ -1,6 +1,7 @@
-import { readFileSync, statSync } from 'node:fs';
 import { Client } from 'pg';
+import { decodeUtf8 } from '../log/entry/plainText.js';
 import { messageOf } from '../system/errors.js';
+import { readNamedFile } from '../system/namedFile.js';
 import { DatabaseRefused } from './faults.js';
 
 /**
@@ -25,13 +26,14 @@ export function withPassword(url: string, file: string | undefined): string {
 function readLines(file: string): readonly (readonly string[])[] {
   let text: string;
   try {
-    if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0)
+    const { bytes, mode } = readNamedFile(file);
+    if (process.platform !== 'win32' && (mode & 0o077) !== 0)
       throw new DatabaseRefused(
         'credentials',
         `the password file ${file} (PGPASSFILE) can be read by others than its owner; run: chmod 600 ${file}`,
         `run: chmod 600 ${file}`,
       );
-    text = readFileSync(file, 'utf8');
+    text = decodeUtf8(bytes, file);
   } catch (error) {
     if (error instanceof DatabaseRefused) throw error;
     throw new DatabaseRefused(

@@ -1,6 +1,9 @@
 import knex, { type Knex } from 'knex';
-import { clientConfig, type Connection } from './connection.js';
+import type { Client } from 'pg';
+import type { PoolConnections } from '../escrow/ports/databaseState.js';
+import type { Connection } from './connection.js';
 import { unavailable } from './faults.js';
+import { Servers } from './servers.js';
 
 /** Asks one statement in SQL, `?` standing for what is bound. */
 export type Ask = <Row>(sql: string, bindings?: readonly Knex.RawBinding[]) => Promise<readonly Row[]>;
@@ -25,15 +28,6 @@ export interface Pool {
   close(): Promise<void>;
 }
 
-/** The connections of a pool. */
-export interface PoolConnections {
-  readonly used: number;
-  readonly idle: number;
-  /** Those who wait for one. */
-  readonly waiting: number;
-  readonly limit: number;
-}
-
 /** As far as it is asked; knex does not say what its client has. */
 interface TarnPool {
   numUsed(): number;
@@ -46,22 +40,26 @@ interface TarnPool {
  * when the database does not answer in time.
  */
 export function openPool(
-  connection: Connection,
+  connection: Connection | Servers,
   timeouts: { readonly connectMs: number; readonly queryMs: number },
   size: number,
 ): Pool {
+  const servers = Servers.of(connection);
   const database = knex({
     client: 'pg',
-    connection: {
-      ...clientConfig(connection, 'escrowd', timeouts.connectMs),
-      // On the server as well, so that it does not go on with what nobody waits for.
-      statement_timeout: timeouts.queryMs,
-      idle_in_transaction_session_timeout: timeouts.queryMs * 2,
-    },
-    pool: { min: 0, max: size },
+    // it makes none by itself: see below
+    connection: {},
+    pool: { min: 0, max: size, validate: (client: Client) => servers.isCurrent(client) },
     acquireConnectionTimeout: timeouts.connectMs,
     log: silent,
   });
+  connectBy(database, () =>
+    servers.connect('escrowd', timeouts.connectMs, {
+      // On the server as well, so that it does not go on with what nobody waits for.
+      statement_timeout: timeouts.queryMs,
+      idle_in_transaction_session_timeout: timeouts.queryMs * 2,
+    }),
+  );
 
   const asking =
     (through: Knex): Ask =>
@@ -109,5 +107,19 @@ export function openPool(
       return { used, idle, waiting, limit: size };
     },
     close: () => database.destroy(),
+  };
+}
+
+/** Has knex make its connections in this way; those that are lost it takes out of the pool by the mark that its own have. */
+export function connectBy(database: Knex, connect: () => Promise<Client>): void {
+  const client = database.client as Pick<Knex.Client, 'acquireRawConnection'>;
+  client.acquireRawConnection = async () => {
+    const connection: Client & { __knex__disposed?: unknown } = await connect();
+    const dispose = (error?: unknown): void => {
+      connection.__knex__disposed = error ?? 'Connection ended unexpectedly';
+    };
+    connection.on('error', dispose);
+    connection.on('end', dispose);
+    return connection;
   };
 }

@@ -1,10 +1,11 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { faultIn } from './connectFault.js';
-import { clientConfig, type Connection } from './connection.js';
+import type { Connection } from './connection.js';
 import { DatabaseAway, DatabaseRefused } from './faults.js';
 import { type DurabilitySettings, durabilityQuery, requireDurable } from './schema/durability.js';
 import { requireNonePending, requireNoNewer, type SchemaState, schemaState } from './schema/migrate.js';
 import { eachRight } from './schema/rights.js';
+import { Servers } from './servers.js';
 
 /** Something about a server that keeps no daemon from starting. */
 export interface ServerWarning {
@@ -41,10 +42,10 @@ const ROUNDS = 3;
  * finds: DatabaseAway, DatabaseRefused, UnsafeDatabase, SchemaMissing and SchemaNewer are among `faults`.
  */
 export async function lookAtServer(connection: Connection, use: Use): Promise<ServerLook> {
+  const servers = Servers.of(connection);
   const clients: Client[] = [];
   const connected = async (): Promise<Client> => {
-    const client = new Client({
-      ...clientConfig(connection, 'escrowd check', use.connectMs),
+    const client = await servers.connect('escrowd check', use.connectMs, {
       // as those that work have it: a pooler refuses some of these
       statement_timeout: use.connectMs,
       // what is not answered is not waited for
@@ -52,20 +53,30 @@ export async function lookAtServer(connection: Connection, use: Use): Promise<Se
       lock_timeout: use.connectMs,
       idle_in_transaction_session_timeout: use.connectMs,
     });
-    client.on('error', () => undefined);
     clients.push(client);
-    await client.connect();
     return client;
   };
   try {
     const client = await connected();
-    return await look(client, connected, use);
+    const [found, others] = await Promise.all([
+      look(client, connected, use),
+      servers.others('escrowd check', use.connectMs),
+    ]);
+    return { ...found, warnings: [...found.warnings, ...others.map(warningOf)] };
   } catch (error) {
     return { faults: [faultIn(error)], warnings: [], schema: undefined, database: undefined };
   } finally {
     // not awaited: a connection that was never made may not end either
     for (const client of clients) void client.end().catch(() => undefined);
   }
+}
+
+function warningOf(fault: Error): ServerWarning {
+  return {
+    what: `a daemon could not go on at one of the servers: ${fault.message}`,
+    do:
+      fault instanceof DatabaseRefused ? fault.remedy : 'see that it runs, and that this machine reaches it',
+  };
 }
 
 interface Facts extends DurabilitySettings {

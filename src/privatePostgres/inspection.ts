@@ -1,9 +1,10 @@
-import { realpath } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { chooseBinaries, systemPatterns } from './binaries.js';
 import { bundleAt } from './bundledBinaries.js';
 import { type ClusterConnections } from './connections.js';
+import { ClusterError } from './errors.js';
 import type { ClusterOptions } from './options.js';
 import { missing, readPaths, requireShortPath } from './paths.js';
 import { exists } from '../system/files.js';
@@ -34,6 +35,8 @@ export async function inspectCluster({
   packageDirectory,
 }: Where): Promise<ClusterState> {
   const place = await realpath(directory).catch(() => undefined);
+  if (place !== undefined && !(await stat(place)).isDirectory())
+    throw new ClusterError('unreachable', `${directory} is not a directory`);
   const known = place === undefined ? undefined : await readPaths(place);
   requireShortPath(known ?? { socketDirectory: join(place ?? directory, 'socket') });
   if (known?.state === 'ready' && !(await exists(known.data))) throw missing(known);

@@ -50,6 +50,12 @@ export async function prepare(options: ClusterOptions, deadline: number): Promis
     }
     return { options, paths, user, binaries, passwords };
   } catch (error) {
+    if (['EEXIST', 'ENOTDIR'].includes(codeOf(error) ?? ''))
+      throw new ClusterError(
+        'unreachable',
+        `${options.directory} is not a directory, or lies in what is none: ${messageOf(error)}`,
+        { cause: error },
+      );
     if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
     throw new ClusterError(
       'unreachable',

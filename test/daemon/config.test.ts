@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 
 import type { Config } from '../../src/daemon/config.js';
-import { ConfigError, readConfig, readSecretFile } from '../../src/daemon/config.js';
+import { readConfig } from '../../src/daemon/config.js';
+import { ConfigError } from '../../src/daemon/start/configError.js';
+import { readSecretFile } from '../../src/daemon/start/namedFiles.js';
 import { findModule } from '../../src/token/cryptoki/module.js';
 import { readProfile } from '../../src/token/profile/profile.js';
 import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';

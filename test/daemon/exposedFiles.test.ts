@@ -13,7 +13,8 @@ import { join } from 'node:path';
 
 import { stringify } from 'yaml';
 
-import { ConfigError, readConfig } from '../../src/daemon/config.js';
+import { readConfig } from '../../src/daemon/config.js';
+import { ConfigError } from '../../src/daemon/start/configError.js';
 import { refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
 
 let top: string;

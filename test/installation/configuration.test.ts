@@ -4,7 +4,8 @@ import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { configSchema, readConfig } from '../../src/daemon/config.js';
+import { readConfig } from '../../src/daemon/config.js';
+import { configSchema } from '../../src/daemon/configSchema.js';
 import { configurationText } from '../../src/installation/configuration.js';
 import type { InstallationOrder } from '../../src/installation/order.js';
 

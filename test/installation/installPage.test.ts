@@ -21,13 +21,26 @@ const commands: readonly Listed[] = execFileSync('scripts/try/by-hand', ['--list
     return { section, command };
   });
 
+const helps = new Map<string, Promise<string | undefined>>();
+
 /** What the help of the command says that this line calls; undefined when it is no program of ours. */
-async function helpOf(command: string): Promise<string | undefined> {
+function helpOf(command: string): Promise<string | undefined> {
   const [program = '', ...words] = command.split(/\s+/);
   const names = words.slice(
     0,
     words.findIndex((word) => !/^[a-z-]+$/.test(word) || word.startsWith('--')),
   );
+  const key = [program, words[0], ...names.slice(0, 2)].join(' ');
+  const help = helps.get(key) ?? readHelp(program, words, names);
+  helps.set(key, help);
+  return help;
+}
+
+async function readHelp(
+  program: string,
+  words: readonly string[],
+  names: readonly string[],
+): Promise<string | undefined> {
   switch (program) {
     case 'escrowd':
       return words[0] === 'init' ? (await init(['--help'])).out : '--config';

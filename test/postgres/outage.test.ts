@@ -376,3 +376,35 @@ it('a server that came back and may lose what it acknowledges is told of, once, 
   expect(told).toHaveLength(2);
   expect(told.at(-1)).toBeUndefined();
 });
+
+it('a server that became read-only is left, and said to be; when it can be written to again it goes on', async () => {
+  const warned: string[] = [];
+  const log = { info: () => undefined, warn: (line: string) => warned.push(line) };
+  const database = await opened({ log, timeouts: SHORT });
+  await database.journal.append(writeOf('alone'));
+  const before = await standing();
+  const role = server.daemon.user;
+  await query(server.daemon, `alter role ${role} set default_transaction_read_only = on`);
+  try {
+    await killAppenders();
+    await expect(database.journal.append(writeOf('alone'))).rejects.toMatchObject({
+      code: 'log-unavailable',
+    });
+    expect(warned).toContain('the log cannot be written: the server cannot be written to now');
+    expect(await database.health()).toMatchObject({
+      journalFault: 'the server cannot be written to now',
+    });
+    expect(await standing()).toEqual(before);
+  } finally {
+    await query(
+      server.daemon,
+      `begin read write; alter role ${role} reset default_transaction_read_only; commit`,
+    );
+  }
+  await until(() =>
+    database.journal.append(writeOf('alone')).then(
+      () => true,
+      () => false,
+    ),
+  );
+});

@@ -1,6 +1,7 @@
 import { datedCertificates, datedFault } from '../reload/certificates.js';
 import { systemClock } from '../clock.js';
-import { type Config, ConfigError, readConfig } from '../config.js';
+import { type Config, readConfig } from '../config.js';
+import { ConfigError } from '../start/configError.js';
 import type { Environment } from '../start/environment.js';
 import { exposedFiles } from '../exposedFiles.js';
 import { readAdministrators, readWitnesses } from '../readFiles.js';
@@ -21,6 +22,8 @@ export interface StartToCheck {
   readonly packageDirectory: string;
   /** Told the configuration once it is read, before anything that may hang. */
   readonly begin?: (config: Config) => void;
+  /** Whether the token proves itself as at a start, which takes its time and makes keys that are gone when it is over. */
+  readonly selfTest?: boolean;
   /** The time of this machine; that of the system when it is not given. */
   readonly now?: () => Date;
 }
@@ -37,6 +40,7 @@ export async function checkStart({
   environment,
   packageDirectory,
   begin,
+  selfTest = false,
   now = () => systemClock.now(),
 }: StartToCheck): Promise<Findings> {
   const findings = new Findings();
@@ -51,7 +55,7 @@ export async function checkStart({
   if (tls !== undefined)
     for (const warning of tlsWarnings(tls, config.tls.certificate))
       findings.add('warning', { code: 'tls', ...warning });
-  await findings.attempt({ code: 'file', where: 'administrators' }, () =>
+  const administrators = await findings.attempt({ code: 'file', where: 'administrators' }, () =>
     readAdministrators(config.administrators),
   );
   const witnesses = await findings.attempt({ code: 'file', where: 'witnesses' }, () => readWitnesses(config));
@@ -72,8 +76,9 @@ export async function checkStart({
   const configured = await checkTokenFiles(config, configFile, packageDirectory, findings);
   await checkAddresses(config, tls, findings);
   const database = await checkDatabase(config, packageDirectory, now, findings);
-  const token = await checkToken(config, configured, findings);
-  if (token !== undefined && database !== undefined) await checkLogOf(database, token, config, findings);
+  const token = await checkToken(config, configured, { provesItself: selfTest, findings });
+  if (token !== undefined && database !== undefined)
+    await checkLogOf(database, token, { config, administrators }, findings);
   await checkPeers(config, { witnesses: witnesses ?? [], sinks: sinks ?? NO_SINKS }, findings);
   return findings;
 }

@@ -1,7 +1,11 @@
 import type { Config } from '../config.js';
 import { lookAtDatabase, namedDatabase, type DatabaseConnections } from '../start/reachDatabase.js';
+import { Directory } from '../../escrow/directory.js';
+import type { Policy } from '../../escrow/records/policy.js';
+import { statementVerifier } from '../../http/caller/statements.js';
+import { parsePolicy } from '../../http/policyDocument.js';
 import type { Anchor } from '../../log/anchor.js';
-import { clocksApart, requireKnownLog, requireNoLog } from '../../postgres/knownLog.js';
+import { clocksApart, requireKnownLog, requireNoLog, withPolicies } from '../../postgres/knownLog.js';
 import type { SchemaState } from '../../postgres/schema/migrate.js';
 import { inspectCluster } from '../../privatePostgres/inspection.js';
 import type { Findings } from './findings.js';
@@ -107,13 +111,17 @@ async function checkClock(
   });
 }
 
-/** Holds the log in the database against the key and the memory of the token. */
+/**
+ * Holds the log in the database against the key and the memory of the token, and the policies there against the signatures of their
+ * administrators, from the first ones on.
+ */
 export async function checkLogOf(
   database: CheckedDatabase | 'none',
   token: { readonly origin: string; readonly vkey: string; readonly anchor: Anchor },
-  { database: { waitMs } }: Config,
+  { config, administrators }: { readonly config: Config; readonly administrators: Policy | undefined },
   findings: Findings,
 ): Promise<void> {
+  const { waitMs } = config.database;
   const { origin, vkey, anchor } = token;
   const about = { code: 'log', where: 'the log' } as const;
   if (database === 'none' || !database.schema.isMade) {
@@ -131,5 +139,12 @@ export async function checkLogOf(
   }
   await findings.attempt(about, () =>
     requireKnownLog(database.connections.daemon, { origin, vkey }, anchor, waitMs),
+  );
+  if (administrators === undefined) return;
+  await findings.attempt({ code: 'policy', where: 'the policy in the database' }, () =>
+    withPolicies(database.connections.daemon, waitMs, async (store) => {
+      const trust = { statements: statementVerifier, logKey: vkey };
+      await new Directory(store, parsePolicy, administrators, trust, config.policyFloor).current();
+    }),
   );
 }

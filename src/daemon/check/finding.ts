@@ -1,7 +1,9 @@
 import { messageOf } from '../../system/errors.js';
-import { ConfigError } from '../config.js';
+import { PolicyNotSigned } from '../../escrow/directory.js';
+import { ConfigError } from '../start/configError.js';
 import { exitCodeOf } from '../exitCodes.js';
 import type { Fault } from '../start/fault.js';
+import { TokenNotEnforcing } from '../startToken.js';
 import { DatabaseAway, DatabaseRefused, LogDamaged, UnsafeDatabase } from '../../postgres/faults.js';
 import { SchemaMissing, SchemaNewer } from '../../postgres/schema/migrate.js';
 import { ClusterError } from '../../privatePostgres/errors.js';
@@ -26,7 +28,9 @@ export const FINDING_CODES = [
   'token',
   'token-pin',
   'token-objects',
+  'token-test',
   'log',
+  'policy',
   'witness',
   'sink',
   'not-looked-into',
@@ -100,11 +104,20 @@ function kindOf(error: unknown, code: FindingCode): { readonly code: FindingCode
     return { code: 'cluster', remedy: 'see "Database" in docs/operations.md' };
   if (error instanceof LogDamaged)
     return { code: 'log', remedy: 'do not start on it; see "An old database" in docs/operations.md' };
+  if (error instanceof PolicyNotSigned)
+    return {
+      code: 'policy',
+      remedy:
+        'do not start on it: find out who can write to the database, and whether administrators names the first ones as they were',
+    };
+  if (error instanceof TokenNotEnforcing)
+    return { code: 'token-test', remedy: 'see "acceptUnenforced" in docs/operations.md before you do' };
   if (error instanceof TokenNotReady) {
     const codes: Partial<Record<NotReadyReason, FindingCode>> = {
       'pin-refused': 'token-pin',
       'objects-missing': 'token-objects',
       'objects-wrong': 'token-objects',
+      'not-as-claimed': 'token-test',
     };
     return { code: codes[error.reason] ?? 'token', remedy: REMEDIES[error.reason] };
   }

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import type { Config } from '../config.js';
@@ -90,14 +90,16 @@ function bare(host: string): string {
 function checkFileSink({ notifications: { file } }: Config, findings: Findings): void {
   if (file === undefined) return;
   try {
-    if (existsSync(file.path)) accessSync(file.path, constants.R_OK | constants.W_OK);
-    else accessSync(dirname(file.path), constants.W_OK | constants.X_OK);
+    if (existsSync(file.path)) {
+      if (!statSync(file.path).isFile()) throw new Error('it is no regular file');
+      accessSync(file.path, constants.R_OK | constants.W_OK);
+    } else accessSync(dirname(file.path), constants.W_OK | constants.X_OK);
   } catch (error) {
     findings.add('warning', {
       code: 'sink',
       where: `notifications.file: ${file.path}`,
       what: `it cannot be written (${codeOf(error) ?? messageOf(error)})`,
-      do: 'let the user of the daemon write it, and its directory',
+      do: 'name a file, or a place for one, that the user of the daemon can write',
     });
   }
 }

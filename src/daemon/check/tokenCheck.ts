@@ -1,5 +1,5 @@
 import type { Config } from '../config.js';
-import { configuredToken, type ConfiguredToken, requirePin } from '../startToken.js';
+import { configuredToken, type ConfiguredToken, proveToken, requirePin } from '../startToken.js';
 import type { Anchor } from '../../log/anchor.js';
 import { vkeyFor } from '../../log/note/noteKey.js';
 import type { Findings } from './findings.js';
@@ -31,12 +31,12 @@ export async function checkTokenFiles(
 
 /**
  * Opens the token as a start does, once, so that the PIN is tried once, looks for what the ceremony has made, and gives it back. Makes
- * nothing in it. What it does is not tried: that needs keys to be made. Undefined when it cannot be opened.
+ * nothing in it, unless it `provesItself`: that needs keys to be made. Undefined when it cannot be opened.
  */
 export async function checkToken(
   config: Config,
   configured: ConfiguredToken | undefined,
-  findings: Findings,
+  { provesItself, findings }: { readonly provesItself: boolean; readonly findings: Findings },
 ): Promise<CheckedToken | undefined> {
   const { label, record, allowSpy } = config.token;
   const where = `token "${label}"`;
@@ -67,6 +67,11 @@ export async function checkToken(
       });
     });
     try {
+      // that it does not prove itself says nothing of what it remembers
+      if (provesItself)
+        await findings.attempt({ code: 'token-test', where }, () =>
+          proveToken(token, configured.profile, config.token),
+        );
       if (token.older.length > 0)
         findings.add('warning', {
           code: 'token-objects',

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { type CertificateWatch, datedCertificates } from './certificates.js';
-import { type Config, ConfigError } from '../config.js';
+import type { Config } from '../config.js';
+import { ConfigError } from '../start/configError.js';
 import { exposedFiles } from '../exposedFiles.js';
 import { inWords } from '../start/fault.js';
 import { type OperatorLog, reasonsOf } from '../operatorLog.js';

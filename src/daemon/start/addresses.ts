@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 import { codeOf, messageOf } from '../../system/errors.js';
-import { type Config, ConfigError } from '../config.js';
+import type { Config } from '../config.js';
+import { ConfigError } from './configError.js';
 import type { Fault } from './fault.js';
 
 /** Where the daemon listens, by the member of the configuration that says so. */

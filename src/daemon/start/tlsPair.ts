@@ -1,11 +1,15 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 
-import { decodeText } from '../../log/entry/plainText.js';
 import { codeOf, messageOf } from '../../system/errors.js';
-import { allOf, type Config, ConfigError, unreadable } from '../config.js';
+import type { Config } from '../config.js';
+import { allOf, ConfigError } from './configError.js';
+import { readText } from './namedFiles.js';
 import type { Fault } from './fault.js';
+
+const IN_PEM = 'name a file in PEM';
+/** Those of TLS 1.3 (RFC 8446 section 4.2.3), by their names in OpenSSL. */
+const CURVES: readonly string[] = ['prime256v1', 'secp384r1', 'secp521r1'];
 
 /** Certificates and key of the server, in PEM, and the certificates as they were read. */
 export interface TlsPair {
@@ -24,11 +28,11 @@ export interface TlsPair {
 export function readTlsPair({ tls }: Pick<Config, 'tls'>): TlsPair {
   const [{ cert, chain }, { text, key }] = allOf([
     () => {
-      const pem = readText(tls.certificate);
+      const pem = readText(tls.certificate, IN_PEM);
       return { cert: pem, chain: certificatesIn(pem, tls.certificate) };
     },
     () => {
-      const pem = readText(tls.key);
+      const pem = readText(tls.key, IN_PEM);
       return { text: pem, key: privateKeyIn(pem, tls.key) };
     },
   ]);
@@ -74,6 +78,16 @@ export function tlsWarnings({ chain }: TlsPair, file: string): readonly Fault[] 
       what: 'the certificate names no host (subjectAltName): clients find no server in it',
       do: 'have one issued with the names and addresses by which clients call the daemon',
     });
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = own.publicKey;
+  const isWeak =
+    (type === 'rsa' && (details?.modulusLength ?? 0) < 2048) ||
+    (type === 'ec' && !CURVES.includes(details?.namedCurve ?? ''));
+  if (isWeak)
+    warnings.push({
+      where,
+      what: `its key (${details?.namedCurve ?? `RSA of ${details?.modulusLength ?? 0} bits`}) is one that clients do not take`,
+      do: 'have a certificate issued for an EC P-256 key, or an RSA key of 2,048 bits or more',
+    });
   others.forEach((issuer, at) => {
     const issued = chain[at];
     if (issued?.checkIssued(issuer) !== false) return;
@@ -92,23 +106,9 @@ export function tlsWarnings({ chain }: TlsPair, file: string): readonly Fault[] 
  * @throws ConfigError when there is none in the file
  */
 export function readAuthorities(file: string): string {
-  const pem = readText(file);
+  const pem = readText(file, IN_PEM);
   certificatesIn(pem, file);
   return pem;
-}
-
-function readText(file: string): string {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    throw unreadable(file, error);
-  }
-  try {
-    return decodeText(bytes, file);
-  } catch (error) {
-    throw refuse(file, { what: messageOf(error), do: 'name a file in PEM' }, error);
-  }
 }
 
 /**

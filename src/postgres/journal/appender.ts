@@ -1,8 +1,9 @@
-import { Client, type QueryResultRow } from 'pg';
-import { clientConfig, type Connection } from '../connection.js';
-import { LogDamaged, safeInteger } from '../faults.js';
+import { type QueryResultRow } from 'pg';
+import type { Connection } from '../connection.js';
+import { DatabaseAway, LogDamaged, safeInteger } from '../faults.js';
 import { backendQuery, type Backend } from './commitFate.js';
 import type { Send } from './lockedRows.js';
+import { Servers } from '../servers.js';
 import { durabilityQuery, requireDurable, type DurabilitySettings } from '../schema/durability.js';
 
 /** The one connection that appends. Statements are sent as they come and answered in their order. */
@@ -26,18 +27,19 @@ const planning = `
   set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;`;
 /** Each statement sees what was committed before it, and locks the newest of that, whatever the server's default is. */
 const isolation = `set default_transaction_isolation = 'read committed'`;
+const headQuery = `
+  select size, current_setting('transaction_read_only') = 'on' as "isReadOnly" from log_head where id = 1`;
 
 /**
- * Connects. Throws UnsafeDatabase when the server may lose what it acknowledges, and LogDamaged when its log is shorter
+ * Connects. Throws DatabaseAway when the server is a standby or read-only, UnsafeDatabase when the server may lose what it acknowledges, and LogDamaged when its log is shorter
  * than `atLeast`: entries that were acknowledged are gone.
  */
 export async function connectAppender(
-  connection: Connection,
+  servers: Connection | Servers,
   timeouts: { readonly connectMs: number; readonly appendMs: number },
   atLeast: number,
 ): Promise<Appender> {
-  const client = new Client({
-    ...clientConfig(connection, 'escrowd journal', timeouts.connectMs),
+  const client = await Servers.of(servers).connect('escrowd journal', timeouts.connectMs, {
     pipeline: true,
     // Not for statements: only for waiting on others, and for a transaction whose client has fallen silent.
     lock_timeout: timeouts.appendMs,
@@ -53,11 +55,11 @@ export async function connectAppender(
   const timer = setTimeout(cut, timeouts.connectMs);
   let backend: Backend | undefined;
   try {
-    await client.connect();
     await client.query(planning + isolation);
     const [settings] = (await client.query<DurabilitySettings>(durabilityQuery)).rows;
     if (settings !== undefined) requireDurable(settings);
-    const [head] = (await client.query<{ size: string }>('select size from log_head where id = 1')).rows;
+    const [head] = (await client.query<{ size: string; isReadOnly: boolean }>(headQuery)).rows;
+    if (head?.isReadOnly === true) throw new DatabaseAway('the server cannot be written to now');
     if (head === undefined || safeInteger(head.size) < atLeast) {
       throw new LogDamaged(
         `the log in the database is shorter than the ${atLeast} entries that were acknowledged`,

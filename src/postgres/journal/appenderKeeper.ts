@@ -5,9 +5,10 @@ import { messageOf } from '../../system/errors.js';
 import type { Connection } from '../connection.js';
 import type { Damage } from '../damage.js';
 import { LogDamaged, UnsafeDatabase } from '../faults.js';
+import type { Servers } from '../servers.js';
 
 export interface AppenderKeeperOptions {
-  readonly connection: Connection;
+  readonly connection: Connection | Servers;
   readonly timeouts: { readonly connectMs: number; readonly appendMs: number };
   readonly log: { warn(message: string): void; info(message: string): void };
   /** Told why the server may lose what it acknowledges, once; and with nothing when it is another, or mended. */

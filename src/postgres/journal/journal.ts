@@ -15,11 +15,12 @@ import type { InstanceLease } from './instances.js';
 import { readOpenActs } from './openActs.js';
 import { isPlain, recordPlain } from './plainBatch.js';
 import type { Pool } from '../pool.js';
+import type { Servers } from '../servers.js';
 import { Waiters, type Waiting } from './waiters.js';
 import type { Writer } from '../log/writer.js';
 
 export interface JournalOptions {
-  readonly connection: Connection;
+  readonly connection: Connection | Servers;
   readonly pool: Pool;
   readonly lease: InstanceLease;
   readonly writer: Writer;
@@ -219,6 +220,8 @@ export class PostgresJournal implements Journal {
     const fault = error instanceof DatabaseError || appender.isLost() ? faultOf(error) : 'refused';
     if (fault === 'lost') {
       this.#keeper.cause = error;
+      // another server may be the one that can be written to by now
+      if (isReadOnly(error)) appender.cut();
       this.#queue.unshift(...waiting);
     } else if (isPlain) await this.#recordAlone(appender, waiting, 1);
     else if (fault === 'contended' && attempt < contentionLimit)
@@ -326,12 +329,17 @@ export class PostgresJournal implements Journal {
     this.#keeper.cause = error;
     if (appender.isLost()) return;
     try {
-      if (error instanceof DatabaseError && error.severity !== 'ERROR') throw error;
+      if (error instanceof DatabaseError && (error.severity !== 'ERROR' || isReadOnly(error))) throw error;
       await this.#inTime(appender, appender.send(rollback));
     } catch {
       appender.cut();
     }
   }
+}
+
+/** The server that answers has become a standby, or was made read-only. */
+function isReadOnly(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '25006';
 }
 
 function writesOf(waiting: readonly Waiting[]): readonly JournalWrite[] {

@@ -1,9 +1,10 @@
 import knex, { type Knex } from 'knex';
 import { DatabaseError } from 'pg';
 import { faultIn } from '../connectFault.js';
-import { clientConfig, type Connection } from '../connection.js';
+import type { Connection } from '../connection.js';
 import { unavailable } from '../faults.js';
-import { silent } from '../pool.js';
+import { connectBy, silent } from '../pool.js';
+import { Servers } from '../servers.js';
 import { migration010 } from './010.js';
 import { migration011 } from './011.js';
 import { migration012 } from './012.js';
@@ -59,11 +60,13 @@ const migrationLock = 0x65736372;
 export async function migrate(owner: Connection, daemonRole: string, timeoutMs: number): Promise<void> {
   const database = knex({
     client: 'pg',
-    connection: { ...clientConfig(owner, 'escrowd owner', timeoutMs), statement_timeout: timeoutMs },
+    connection: {},
     pool: { min: 0, max: 1 },
     acquireConnectionTimeout: timeoutMs,
     log: silent,
   });
+  const servers = Servers.of(owner);
+  connectBy(database, () => servers.connect('escrowd owner', timeoutMs, { statement_timeout: timeoutMs }));
   try {
     await database.transaction(async (trx) => {
       await trx.raw('select pg_advisory_xact_lock(?)', [migrationLock]);

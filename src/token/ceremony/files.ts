@@ -1,12 +1,13 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { decodeText, TextError } from '../../log/entry/plainText.js';
+import { readNamedFile } from '../../system/namedFile.js';
 import { replaceFile } from '../../system/files.js';
 import { CeremonyRefused } from './ceremonySession.js';
 
 /** Reads a text file. Throws {@link CeremonyRefused} that names it. */
 export function readText(file: string): string {
   try {
-    return decodeText(readFileSync(file), file);
+    return decodeText(readNamedFile(file).bytes, file);
   } catch (error) {
     const why = error instanceof TextError ? `${error.message}.` : `The file ${file} cannot be read.`;
     throw new CeremonyRefused(why, { cause: error });

@@ -1,9 +1,10 @@
 import { constants as osConstants } from 'node:os';
 import { basename } from 'node:path';
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { PKCS11 } from 'pkcs11js';
+import { readNamedFile } from '../../system/namedFile.js';
 import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
 import { softHsmAdvice, softHsmFault } from './softHsmFiles.js';
@@ -84,6 +85,8 @@ export function findModule(
       `There is no PKCS#11 module at ${tried}. Install it, or name it in the configuration.`,
     );
   }
+  if (!statSync(found).isFile())
+    throw new TokenNotReady('module-missing', `${found} is no file, and no PKCS#11 module.`);
   if (spy === 'spy refused' && isSpy(found)) {
     throw new TokenNotReady(
       'module-refused',
@@ -118,10 +121,15 @@ export function libraryParameters(
   });
 }
 
+const LONGEST_MODULE = 512 * 1024 * 1024;
+
 /** By its name, or by the variable that it reads; a proxy that loads it from elsewhere is not seen through. */
 function isSpy(path: string): boolean {
   const names = [path, realpathSync(path)].map((name) => basename(name));
-  return names.some((name) => name.includes('pkcs11-spy')) || readFileSync(path).includes('PKCS11SPY');
+  return (
+    names.some((name) => name.includes('pkcs11-spy')) ||
+    readNamedFile(path, LONGEST_MODULE).bytes.includes('PKCS11SPY')
+  );
 }
 
 /** Loads and initialises the module at `path`, or joins those in this process who already have it. */

@@ -1,7 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 import { codeOf, messageOf } from '../../system/errors.js';
+import { readNamedFile } from '../../system/namedFile.js';
 
 /** The variable that names the configuration of SoftHSM. */
 const VARIABLE = 'SOFTHSM2_CONF';
@@ -56,7 +57,7 @@ function isThere(file: string): boolean {
 function faultOf(file: string): string | undefined {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readNamedFile(file).bytes.toString();
   } catch (error) {
     return `SoftHSM's configuration ${file} cannot be read (${messageOf(error)}). It names the directory of its tokens: directories.tokendir = DIR. \`escrowd init DIR --softhsm\` makes both.`;
   }

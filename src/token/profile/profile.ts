@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { decodeText } from '../../log/entry/plainText.js';
+import { readNamedFile } from '../../system/namedFile.js';
 import { KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../../escrow/records/mechanisms.js';
 import { ATTACK_NAMES } from './attackNames.js';
@@ -111,5 +111,5 @@ export function agreesOnKeks({ mechanisms }: Pick<TokenProfile, 'mechanisms'>): 
 
 /** Reads and parses a profile file, such as those in `hsm-config`. */
 export function readProfile(path: string): TokenProfile {
-  return parseProfile(decodeText(readFileSync(path), path));
+  return parseProfile(decodeText(readNamedFile(path).bytes, path));
 }

@@ -6,11 +6,13 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 import { parse, stringify } from 'yaml';
 
@@ -27,6 +29,7 @@ import { freePort } from '../../support/freePort.js';
 import { MIGRATE_MS } from '../../support/freshCluster.js';
 import { until } from '../../support/waiting.js';
 import { LIMITS_MS } from '../../support/limits.js';
+import { SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
 import { copySpyModule } from '../../support/spyModule.js';
 import { type Pooler, startPooler } from '../../support/pooler.js';
 import { query, startTestServer, type TestServer } from '../../support/postgres.js';
@@ -72,8 +75,13 @@ function configured(change: Changes = () => undefined): string {
   return file;
 }
 
-function check(configFile: string, environment: Environment = {}, now?: () => Date): Promise<Findings> {
-  const given = { configFile, environment: { PATH: process.env['PATH'], ...environment } };
+function check(
+  configFile: string,
+  environment: Environment = {},
+  now?: () => Date,
+  selfTest = false,
+): Promise<Findings> {
+  const given = { selfTest, configFile, environment: { PATH: process.env['PATH'], ...environment } };
   return checkStart({ ...given, packageDirectory: process.cwd(), ...(now === undefined ? {} : { now }) });
 }
 
@@ -106,6 +114,84 @@ const tls =
     config['tls'] = { ...config['tls'], ...members() };
   };
 
+/** What people put in the place of a file, and what is said of it. */
+const UNUSABLE = {
+  nothing: { what: /cannot be read: it is not there/, make: () => undefined },
+  'a directory': {
+    what: /it is a directory/,
+    make: (path) => {
+      mkdirSync(path);
+    },
+  },
+  'a pipe': { what: /it is a pipe/, make: (path) => execFileSync('mkfifo', [path]) },
+  'a device': {
+    what: /it is a device/,
+    make: (path) => {
+      symlinkSync('/dev/zero', path);
+    },
+  },
+  'a link to itself': {
+    what: /links lead round/,
+    make: (path) => {
+      symlinkSync(path, path);
+    },
+  },
+  'a file of 2 MiB': {
+    what: /more than 1048576 bytes/,
+    make: (path) => {
+      writeFileSync(path, Buffer.alloc(2 * 1024 * 1024, 'a'), { mode: 0o600 });
+    },
+  },
+  'an empty file': {
+    what: /./,
+    make: (path) => {
+      writeFileSync(path, '', { mode: 0o600 });
+    },
+  },
+  'a file that is not UTF-8': {
+    what: /is not UTF-8/,
+    make: (path) => {
+      writeFileSync(path, Buffer.from('caf\xe9', 'latin1'), { mode: 0o600 });
+    },
+  },
+} satisfies Record<string, { readonly what: RegExp; readonly make: (path: string) => unknown }>;
+type Unusable = keyof typeof UNUSABLE;
+
+const pathOf = (kind: Unusable, name: string): string =>
+  join(system.directory, `unusable-${Object.keys(UNUSABLE).indexOf(kind)}-${name}`);
+
+/** Makes it, once. */
+function madeAs(kind: Unusable, name: string): string {
+  const path = pathOf(kind, name);
+  rmSync(path, { recursive: true, force: true });
+  UNUSABLE[kind].make(path);
+  return path;
+}
+
+/** A file for each setting that names one, in the order in which a start reads them. */
+const FILES = [
+  ...['tls.crt', 'tls.key', 'administrators.json', 'witness.ca', 'hook.secret', 'hook.ca', 'mail.password'],
+  ...['mail.ca', 'profile.yaml', 'record.json', 'user.pin'],
+] as const;
+
+function withFiles(config: Config, path: (name: (typeof FILES)[number]) => string): void {
+  const url = 'https://localhost:1/';
+  Object.assign(config, {
+    tls: { certificate: path('tls.crt'), key: path('tls.key') },
+    administrators: path('administrators.json'),
+    witnesses: [{ key: testWitness('w1.example.org/w1').key.vkey, url, ca: path('witness.ca') }],
+    notifications: {
+      allowHosts: ['localhost'],
+      webhooks: [{ name: 'siem', url, secretFiles: [path('hook.secret')], ca: path('hook.ca') }],
+      smtp: {
+        ...{ host: 'localhost', port: 1, tls: 'implicit', from: 'escrowd@example.com', ca: path('mail.ca') },
+        credentials: { user: 'escrowd', passwordFile: path('mail.password') },
+      },
+    },
+  });
+  token({ profile: path('profile.yaml'), record: path('record.json'), pinFile: path('user.pin') })(config);
+}
+
 interface Row {
   readonly change?: Changes;
   readonly code: FindingCode;
@@ -118,6 +204,44 @@ interface Row {
 }
 
 const files: readonly (readonly [string, Row])[] = [
+  [
+    'one address for both listeners',
+    {
+      change: (config) =>
+        Object.assign(config, {
+          management: { ...config['listen'], port: 7 },
+          listen: { ...config['listen'], port: 7 },
+        }),
+      ...{ code: 'config', exit: 'usage', where: /management/, what: /address of the API/, do: /another/ },
+    },
+  ],
+  ...['[null, null]', '"ann"', '[{ "id": 7, "keys": [] }]'].map((text): readonly [string, Row] => [
+    `${text} as administrators`,
+    {
+      change: (config) => Object.assign(config, { administrators: file('people.json', text, 0o644) }),
+      ...{
+        code: 'file',
+        exit: 'usage',
+        where: /people\.json/,
+        what: /each must be \{ "id"/,
+        do: /id and keys/,
+      },
+    },
+  ]),
+  ...(['a pipe', 'an empty file'] as const).map((kind): readonly [string, Row] => [
+    `${kind} as the directory of the database`,
+    {
+      change: (config) => (config['database'] = { directory: madeAs(kind, 'cluster') }),
+      ...{
+        code: 'cluster',
+        exit: 'database',
+        where: /database\.directory/,
+        what: /is not a directory/,
+        do: /docs/,
+      },
+      start: true,
+    },
+  ]),
   [
     'an unknown member',
     {
@@ -380,8 +504,8 @@ const files: readonly (readonly [string, Row])[] = [
         code: 'token',
         exit: 'usage',
         where: /softhsm-9\.yaml/,
-        what: /profile cannot be used/,
-        do: /hsm-config/,
+        what: /cannot be read: it is not there/,
+        do: /name another/,
       },
     },
   ],
@@ -516,6 +640,69 @@ describe('a check finds, with the exit code of the start,', () => {
     if (row.start === true) expect(await startedWith(configFile)).toBe(EXIT_CODES[row.exit].code);
   });
 
+  it.each(Object.keys(UNUSABLE) as Unusable[])(
+    '%s in the place of every file, and waits for none',
+    async (kind) => {
+      const found = await check(
+        configured((config) => {
+          withFiles(config, (name) => madeAs(kind, name));
+        }),
+      );
+      // that others may write a device is told besides
+      const errors = found.list.filter(({ severity, code }) => severity === 'error' && code !== 'file-mode');
+      expect(errors.map(({ where }) => FILES.find((name) => where.endsWith(pathOf(kind, name))))).toEqual(
+        FILES,
+      );
+      for (const { what, do: remedy } of errors) {
+        expect(what).toMatch(UNUSABLE[kind].what);
+        expect(remedy).not.toBe('');
+      }
+      expect(found.exitCode).toBe(EXIT_CODES.usage.code);
+      const ofConfiguration = await check(madeAs(kind, 'escrowd.yaml'));
+      expect(ofConfiguration.list).toMatchObject([{ code: 'config', severity: 'error' }].map(matching));
+      expect(ofConfiguration.list[0]?.what).toMatch(
+        kind === 'an empty file' ? /object/ : UNUSABLE[kind].what,
+      );
+    },
+  );
+
+  it.each(['a directory', 'a pipe'] as const)(
+    '%s as the module, and as the configuration of SoftHSM',
+    async (kind) => {
+      const module = await check(configured(token(() => ({ module: madeAs(kind, 'module.so') }))));
+      const errorsOf = ({ list }: Findings): Findings['list'] =>
+        list.filter(({ severity }) => severity === 'error');
+      expect(errorsOf(module)).toMatchObject(
+        [{ code: 'token', what: /is no file, and no PKCS#11 module/ }].map(matching),
+      );
+      const SOFTHSM2_CONF = madeAs(kind, 'softhsm.conf');
+      const conf = await check(configured(token({ environment: { SOFTHSM2_CONF } })));
+      expect(errorsOf(conf)).toMatchObject([{ code: 'token', what: UNUSABLE[kind].what }].map(matching));
+    },
+  );
+
+  it('nothing wrong with a byte order mark in front of every file, the PIN of which is tried without it', async () => {
+    const marked = (from: string): string =>
+      file(`marked-${basename(from)}`, `\uFEFF${readFileSync(from, 'utf8')}`);
+    const configFile = configured((config) => {
+      const ofToken = config['token'];
+      withFiles(config, (name) => {
+        if (name === 'hook.secret')
+          return marked(file(name, `whsec_${Buffer.alloc(24).toString('base64')}\n`));
+        if (name === 'mail.password') return marked(file(name, 'hunter2\n'));
+        if (name === 'profile.yaml') return marked(SOFTHSM_PROFILE_FILE);
+        if (name === 'user.pin') return marked(join(system.directory, 'user.pin'));
+        if (name === 'record.json') return marked(join(system.directory, 'record.json'));
+        if (name === 'administrators.json') return marked(join(system.directory, 'administrators.json'));
+        return marked(join(system.directory, name === 'tls.key' ? 'server.key' : 'server.crt'));
+      });
+      config['token'] = { ...ofToken, ...config['token'] };
+    });
+    const found = await check(file('marked.yaml', `\uFEFF${readFileSync(configFile, 'utf8')}`, 0o644));
+    expect(found.list.filter(({ severity }) => severity === 'error')).toEqual([]);
+    expect(found.exitCode).toBe(EXIT_CODES.clean.code);
+  });
+
   it('whatever is wrong with files, all of it at once, and a start makes no database before', async () => {
     const hook = (name: string, secret: string, ca: string): object => ({
       ...{ name, url: 'https://localhost:1/', secretFiles: [secret], ca },
@@ -611,12 +798,50 @@ describe('of a database that is named by URL', () => {
   };
   const rows: readonly (readonly [string, DatabaseRow])[] = [
     [
-      'several hosts',
+      'several hosts, one of which is none',
       {
-        environment: () => ({ DATABASE_URL: 'postgresql://a:geheim@h1:5432,h2:5432/escrowd' }),
-        ...{ code: 'config', exit: 'usage', where: /DATABASE_URL/, what: /several hosts/, do: /one address/ },
+        environment: () => ({ DATABASE_URL: 'postgresql://a:geheim@h1:5432,h2:/escrowd' }),
+        ...{
+          code: 'config',
+          exit: 'usage',
+          where: /DATABASE_URL/,
+          what: /the 2\. is no host/,
+          do: /HOST1:PORT1/,
+        },
       },
     ],
+    [
+      'several hosts, at none of which anybody answers',
+      {
+        environment: async () => ({
+          DATABASE_URL: `postgresql://a:geheim@127.0.0.1:${await freePort()},127.0.0.1:${await freePort()}/escrowd`,
+        }),
+        ...{
+          code: 'database',
+          exit: 'database',
+          where: /DATABASE_URL/,
+          what: /none of the servers .*127\.0\.0\.1:\d+: .*ECONNREFUSED.*; 127\.0\.0\.1:\d+: .*ECONNREFUSED/,
+          do: /start it/,
+          start: true,
+        },
+      },
+    ],
+    ...(['sslrootcert', 'sslcert', 'sslkey'] as const).map((name): readonly [string, DatabaseRow] => [
+      `a pipe as ${name}`,
+      {
+        environment: () => ({
+          DATABASE_URL: `postgresql://a:geheim@h1/escrowd?${name}=${madeAs('a pipe', name)}`,
+        }),
+        ...{
+          code: 'config',
+          exit: 'usage',
+          where: /DATABASE_URL/,
+          what: new RegExp(`^${name}: .* cannot be read: it is a pipe`),
+          do: /regular file/,
+          start: true,
+        },
+      },
+    ]),
     [
       'variables of the driver',
       {
@@ -805,8 +1030,28 @@ describe('of a database that is named by URL', () => {
     }
   });
 
+  it('a policy that nobody has signed, with the exit code of the start', async () => {
+    const document = JSON.stringify({ version: 1, principals: [], rules: [] });
+    await query(
+      server.owner,
+      `insert into policy (version, hash, document, signatures, applied_at) values (1, 'x', $1, '{}', now())`,
+      [document],
+    );
+    try {
+      const found = await check(configured(), named());
+      expect(found.list).toMatchObject(
+        [{ code: 'policy', severity: 'error', what: /version 1 .* is not signed/, do: /do not start/ }].map(
+          matching,
+        ),
+      );
+      expect(found.exitCode).toBe(EXIT_CODES.policy.code);
+    } finally {
+      await server.reset();
+    }
+  });
+
   it('a clock that is off is a warning', async () => {
-    const ahead = await check(configured(), named(), () => new Date(Date.now() + 60_000));
+    const ahead = await check(configured(), named(), () => new Date(Date.now() + 62_000));
     expect(ahead.list).toMatchObject(
       [{ code: 'clock', severity: 'warning', what: /6\d(\.\d)? seconds ahead/ }].map(matching),
     );
@@ -866,7 +1111,7 @@ test('all that is wrong is found at once, in the order of a start, whose code is
   expect(textOf(found)).toContain('4 errors, 0 warnings, 0 notes: a start would end with exit code 2.');
   const wrong = await check(
     configured((config) => Object.assign(config, { lissen: {}, anchorMs: -1 })),
-    { DATABASE_URL: 'postgresql://a@h1,h2/c' },
+    { DATABASE_URL: 'postgresql://a@h1,/c' },
   );
   expect(wrong.list.map(({ code }) => code)).toEqual(['config', 'config', 'config']);
 });
@@ -962,3 +1207,49 @@ test('a database that is older than what the token remembers is found, also wher
     matching({ code: 'log', severity: 'error', what: /the token remembers one over 5/ }),
   );
 });
+
+test('where it is told to, the token proves itself, and what it does not refuse ends with the exit code of the start', async () => {
+  const proved = await check(configured(), {}, undefined, true);
+  expect(proved.list.filter(({ severity }) => severity === 'error')).toEqual([]);
+  const profile = file(
+    'admitting.yaml',
+    readFileSync(SOFTHSM_PROFILE_FILE, 'utf8').replace('unenforced: []', 'unenforced: [rotate-used]'),
+  );
+  const admitting = configured(token({ profile }));
+  const found = await check(admitting, {}, undefined, true);
+  expect(found.list.filter(({ severity }) => severity === 'error')).toMatchObject(
+    [{ code: 'token-test', what: /does not refuse: rotate-used/ }].map(matching),
+  );
+  expect(found.exitCode).toBe(EXIT_CODES.enforcement.code);
+  // without it nothing is tried
+  expect((await check(admitting)).exitCode).toBe(EXIT_CODES.clean.code);
+});
+
+test.each([
+  ['rsa:1024', [], /RSA of 1024 bits/],
+  ['ec', ['-pkeyopt', 'ec_paramgen_curve:secp256k1'], /secp256k1/],
+] as const)(
+  'a certificate for a key that clients do not take (%s) is a warning',
+  async (kind, more, what) => {
+    const [certificate, key] = [join(system.directory, 'weak.crt'), join(system.directory, 'weak.key')];
+    const subject = ['-subj', '/CN=weak', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '400'];
+    const made = [
+      'req',
+      '-x509',
+      '-nodes',
+      '-newkey',
+      kind,
+      ...more,
+      ...subject,
+      '-keyout',
+      key,
+      '-out',
+      certificate,
+    ];
+    execFileSync('openssl', made, { stdio: 'ignore' });
+    const found = await check(configured(tls(() => ({ certificate, key }))));
+    expect(found.list.filter(({ code }) => code === 'tls')).toMatchObject(
+      [{ severity: 'warning', what, do: /P-256/ }].map(matching),
+    );
+  },
+);

@@ -5,6 +5,8 @@ const URL = 'postgresql://escrowd@database.example.com/escrowd';
 test.each([
   ['nothing of a database', {}],
   ['a URL', { DATABASE_URL: URL }],
+  ['several hosts', { DATABASE_URL: 'postgresql://a@h1:5432,h2:5432/c?target_session_attrs=read-write' }],
+  ['several hosts as a parameter', { DATABASE_URL: 'postgresql://a@/c?host=h1,h2' }],
   ['a URL with a socket', { DATABASE_URL: 'postgresql://escrowd:x@/escrowd?host=%2Frun%2Fpg&port=5433' }],
   ['a role in the parameters', { DATABASE_URL: 'postgresql://database.example.com/escrowd?user=escrowd' }],
   ['variables of the driver without a URL, which are shut out', { PGOPTIONS: '-c a=b' }],
@@ -15,12 +17,20 @@ test.each([
 
 test.each<[string, Record<string, string>, RegExp]>([
   ['no URL of a database', { DATABASE_URL: 'mysql://a@b/c' }, /no postgresql:\/\/ URL/],
-  ['several hosts', { DATABASE_URL: 'postgresql://a@h1:5432,h2:5432/c' }, /several hosts/],
-  ['several hosts as a parameter', { DATABASE_URL: 'postgresql://a@/c?host=h1,h2' }, /several hosts/],
   [
-    'several hosts for the owner',
-    { DATABASE_URL: URL, DATABASE_OWNER_URL: 'postgresql://a@h1,h2/c' },
-    /several/,
+    'several hosts, one without a name',
+    { DATABASE_URL: 'postgresql://a@h1:5432,:5432/c' },
+    /the 2\. is no host/,
+  ],
+  [
+    'several hosts for a standby',
+    { DATABASE_URL: 'postgresql://a@/c?host=h1,h2&target_session_attrs=standby' },
+    /read-write/,
+  ],
+  [
+    'a list of hosts for the owner that is none',
+    { DATABASE_URL: URL, DATABASE_OWNER_URL: 'postgresql://a@h1,h1/c' },
+    /OWNER_URL.*twice/,
   ],
   ['a password that is no part of a URL', { DATABASE_URL: 'postgresql://a:se[cret@h:port/c' }, /%40/],
   ['no role', { DATABASE_URL: 'postgresql://h/c', USER: 'root' }, /names no role/],
