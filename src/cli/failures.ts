@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 
-import { codeOf } from '../system/errors.js';
+import { codeOf, fileReason } from '../system/errors.js';
 import type { End } from '../client/errors.js';
 import {
   IdentityError,
@@ -16,6 +16,7 @@ import { type WitnessFaultCode, WitnessFault } from '../witness/errors.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
 import type { ExitName } from './exitCodes.js';
+import { Unwritten } from './keptResult.js';
 
 /** The command as typed cannot be carried out; nothing was sent. `next` says what to type instead. */
 export class UsageError extends Error {
@@ -85,6 +86,8 @@ const NEXT: Readonly<Record<string, string>> = {
   'grant-exhausted': 'a depositary files a new request: escrowctl recovery request KEY',
   'grant-revoked': 'ask the owner, or see: escrowctl grant show GRANT',
   'operation-not-granted': 'see what is granted: escrowctl grant show GRANT',
+  'request-too-large':
+    'send less at once; sign --digest sends only the hash, under a grant that allows it (recovery request --digest)',
   'scope-not-allowed': 'see what the rule allows: escrowctl key show KEY',
   'purpose-not-allowed': 'see what the rule allows: escrowctl key show KEY',
 };
@@ -194,7 +197,19 @@ export function failureOf(error: unknown): Failure {
       next: undefined,
     };
   }
+  if (error instanceof Unwritten) {
+    return { exit: 'unwritten', code: 'unwritten', sentence: error.message, next: error.next };
+  }
   return fileFailure(error) ?? unexpected(error);
+}
+
+/** A person broke it off. @param hasSent whether anything was sent that may have changed something */
+export function interruption(hasSent: boolean): Failure {
+  const sentence = hasSent
+    ? 'interrupted; what was asked for may have been done'
+    : 'interrupted; nothing was sent';
+  const next = hasSent ? 'look before you repeat it: escrowctl recovery show ID, history' : undefined;
+  return { exit: 'interrupted', code: 'interrupted', sentence, next };
 }
 
 /** A refusal may be what it seems: what helps then is said as well. */
@@ -224,25 +239,16 @@ function problemFailure({ code, status, detail, requestId }: ServerProblem): Fai
   return { exit, code, sentence: `refused (${code}): ${detail}`, next: nextFor(code) };
 }
 
-/** Files that the caller named. */
+/** Files that the caller named, and standard output. */
 function fileFailure(error: unknown): Failure | undefined {
   const code = codeOf(error);
   if (code === undefined || !types.isNativeError(error) || !('syscall' in error) || !('path' in error)) {
     return undefined;
   }
   const path = String(error.path);
-  const why = FILE_REASONS[code] ?? code;
+  const why = fileReason(error);
   return { exit: 'usage', code: 'file', sentence: `${path}: ${why}`, next: undefined };
 }
-
-const FILE_REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file or directory',
-  EEXIST: 'it exists already, and is not overwritten',
-  EACCES: 'no permission',
-  EISDIR: 'it is a directory',
-  ENOTDIR: 'a part of the path is not a directory',
-  ENOSPC: 'the disk is full',
-};
 
 function unexpected(error: unknown): Failure {
   const message = types.isNativeError(error) ? error.message : String(error);

@@ -1,15 +1,17 @@
 import type { BelievedHistory, HistoryPins } from '../../client/history/historyFile.js';
 import { exportHistory, readHistory, reasonOf, verifyHistory } from '../../client/history/ownHistory.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
+import { readTrustedText } from '../../client/files/textFile.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
 import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
 import type { Entry } from '../../log/entry/entry.js';
-import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
+import { decodeUtf8 } from '../../log/entry/plainText.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { parseDurationArgument } from '../durationArgument.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, placeOfFile } from '../outputs.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
 import { localTime } from '../times.js';
@@ -48,7 +50,7 @@ export const historyCommands: readonly CommandRow[] = [
     about:
       'The token signs that these are all entries up to the newest checkpoint. Everything is verified as it is written;\n' +
       'the file appears whole or not at all.',
-    options: FILTERS,
+    options: [...FILTERS, FORCE],
     examples: ['history export history.ndjson --as ~/.escrowd'],
     run: exportCommand,
   },
@@ -101,7 +103,7 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
 }
 
 async function exportCommand(session: Session, given: CommandArguments): Promise<Result> {
-  const path = given.argument(0);
+  const path = await placeOfFile(session, given, given.argument(0));
   const filter = filterOf(session, given);
   const { identity, client, log } = await session.connect();
   const believed = await session.busy('exporting the history', (progress) =>
@@ -119,9 +121,12 @@ async function exportCommand(session: Session, given: CommandArguments): Promise
     }),
   );
   return {
-    json: { out: path, ...toldOf(believed) },
-    lines: [`Exported ${believed.count} entries to ${path}: all that there are.`, ...factsOf(believed)],
-    next: `escrowctl history verify ${path}`,
+    json: { out: given.argument(0), ...toldOf(believed) },
+    lines: [
+      `Exported ${believed.count} entries to ${given.argument(0)}: all that there are.`,
+      ...factsOf(believed),
+    ],
+    next: `escrowctl history verify ${given.argument(0)}`,
   };
 }
 
@@ -154,7 +159,7 @@ async function pinsOf(session: Session, given: CommandArguments): Promise<Histor
   const against =
     againstFile === undefined ? undefined : decodeUtf8(await readTrustedFile(againstFile), againstFile);
   if (record !== undefined) {
-    const pins = parseCeremonyRecord(decodeText(await readTrustedFile(record), record), given.find('origin'));
+    const pins = parseCeremonyRecord(await readTrustedText(record), given.find('origin'));
     return pinned(pins, owner, against);
   }
   if (!session.hasIdentity) {

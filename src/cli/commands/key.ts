@@ -1,5 +1,4 @@
-import { replaceFile, writeNewFile } from '../../system/files.js';
-import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
+import { destroyOpened, exportOpened, type KeyFormat, openRelease } from '../../client/depositary/release.js';
 import { quoted } from '../../escrow/records/freeText.js';
 import { type KeySpec, type KeyUse, KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { KeyReply } from '../../api/replies.js';
@@ -7,6 +6,7 @@ import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, withOutputs, writePublic } from '../outputs.js';
 import { listed } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
@@ -14,7 +14,8 @@ import { liveInWords, openedInWords, quorumsInWords, termsInWords, unableInWords
 
 /** What a key can be for. */
 export const USES = ['sign', 'decrypt'] as const;
-const FORMATS = ['pem', 'jwk', 'raw'] as const;
+/** How a key can be written. */
+export const KEY_FORMATS = ['pem', 'jwk', 'raw'] as const;
 
 export const keyCommands: readonly CommandRow[] = [
   {
@@ -48,7 +49,10 @@ export const keyCommands: readonly CommandRow[] = [
   {
     usage: 'show <key>',
     summary: 'shows a key: its depositaries, and what its rule allows',
-    options: [{ flags: '--public-key-out <file>', about: 'also write its public key to this file (PEM)' }],
+    options: [
+      { flags: '--public-key-out <file>', about: 'also write its public key to this file (PEM)' },
+      FORCE,
+    ],
     examples: ['key show key_0123456789abcdef0123456789abcdef --public-key-out olga.pem'],
     run: show,
   },
@@ -57,7 +61,8 @@ export const keyCommands: readonly CommandRow[] = [
     summary: 'opens your own copy of your key, ordered with --deliver',
     options: [
       { flags: '--out <file>', about: 'a new file for the private key', required: true },
-      { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: FORMATS },
+      { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: KEY_FORMATS },
+      FORCE,
     ],
     examples: ['key copy key_0123456789abcdef0123456789abcdef --out letters.pem'],
     run: copy,
@@ -119,7 +124,8 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
   const out = given.find('publicKeyOut');
   if (out !== undefined) {
     if (key.publicKeyPem === undefined) throw new UsageError(`${key.key} is symmetric and has no public key`);
-    await replaceFile(out, ended(key.publicKeyPem), 0o644);
+    const pem = ended(key.publicKeyPem);
+    await writePublic(session, given, out, pem);
   }
   return {
     json: key,
@@ -140,20 +146,36 @@ async function copy(session: Session, given: CommandArguments): Promise<Result> 
       'a copy is made with the key: key generate --deliver',
     );
   }
-  const opened = openRelease(key.ownersCopy, await identity.deliveryKey(), {
-    publicKeyPem: key.publicKeyPem,
-  });
+  const { ownersCopy, publicKeyPem } = key;
+  const format = formatOf(given, key);
   const out = given.text('out');
-  try {
-    const format = given.oneOf('format', FORMATS) ?? (opened.kind === 'pair' ? 'pem' : 'raw');
-    await writeNewFile(out, exportOpened(opened, format), 0o600);
-  } finally {
-    destroyOpened(opened);
-  }
+  await withOutputs(session, given, [{ path: out, isSecret: true }], async (outputs) => {
+    const opened = openRelease(ownersCopy, await identity.deliveryKey(), { publicKeyPem });
+    try {
+      await outputs.write([exportOpened(opened, format)]);
+    } finally {
+      destroyOpened(opened);
+    }
+  });
   return {
     json: { key: key.key, out },
     lines: [openedInWords(key, out)],
   };
+}
+
+/** How a key is written: as was said, or as its kind is usually. @throws UsageError where its kind has no such form */
+export function formatOf(
+  given: CommandArguments,
+  { publicKeyPem }: Pick<KeyReply, 'publicKeyPem'>,
+): KeyFormat {
+  const isSecret = publicKeyPem === undefined;
+  const format = given.oneOf('format', KEY_FORMATS) ?? (isSecret ? 'raw' : 'pem');
+  if (format === (isSecret ? 'pem' : 'raw'))
+    throw new UsageError(
+      isSecret ? 'a secret key is written as raw or jwk' : 'a private key is written as pem or jwk',
+      'choose another --format, or leave it out',
+    );
+  return format;
 }
 
 const BORN_OUTSIDE = 'outside the token: others may have it, and may have used it';

@@ -1,17 +1,18 @@
-import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
-import { replaceFile } from '../../system/files.js';
+import { decodeUtf8 } from '../../log/entry/plainText.js';
 import type { Jwk } from '../../jose/jws.js';
 import { exportLog } from '../../client/log/logExport.js';
 import { verifyExport } from '../../audit/verifyExport.js';
 import { type PublicPart, parsePublicParts } from '../../client/identity/publicPart.js';
 import type { RequestCounts } from '../../audit/requests.js';
 import type { WitnessPins } from '../../client/log/witnessPins.js';
+import { readTrustedText } from '../../client/files/textFile.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
 import type { Believed, Came, Refused } from '../../log/export/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, placeOfFile, writePublic } from '../outputs.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
 import { witnessesIn } from '../witnessesIn.js';
@@ -24,7 +25,7 @@ export const logCommands: readonly CommandRow[] = [
     about:
       'It must be signed by the pinned log key, and continue the log that you saw before. Where you have pinned\n' +
       'witnesses, it is the newest that enough of them have cosigned.',
-    options: [{ flags: '--out <file>', about: 'also write the signed note to this file' }],
+    options: [{ flags: '--out <file>', about: 'also write the signed note to this file' }, FORCE],
     examples: ['log checkpoint --as ~/.escrowd --out checkpoint.txt'],
     run: checkpoint,
   },
@@ -34,6 +35,7 @@ export const logCommands: readonly CommandRow[] = [
     about:
       'For auditors. The file appears whole or not at all. An export that was interrupted leaves <file>.partial, and goes\n' +
       'on from there when it is run again, after a proof that what is there is the beginning of the log.',
+    options: [FORCE],
     examples: ['log export log.ndjson --as ~/.escrowd'],
     run: exportCommand,
   },
@@ -86,7 +88,7 @@ async function checkpoint(session: Session, given: CommandArguments): Promise<Re
     return { note: witnessed.note, seen: witnessed.checkpoint, by: witnessed.by };
   });
   const out = given.find('out');
-  if (out !== undefined) await replaceFile(out, note, 0o644);
+  if (out !== undefined) await writePublic(session, given, out, note);
   const root = Buffer.from(seen.root).toString('base64');
   return {
     json: {
@@ -111,7 +113,7 @@ async function checkpoint(session: Session, given: CommandArguments): Promise<Re
 }
 
 async function exportCommand(session: Session, given: CommandArguments): Promise<Result> {
-  const path = given.argument(0);
+  const path = await placeOfFile(session, given, given.argument(0));
   const { identity, client, log } = await session.connect();
   const { origin, logKey } = identity.pins;
   const { size, resumedAt } = await session.busy('exporting the log', (progress) =>
@@ -127,11 +129,11 @@ async function exportCommand(session: Session, given: CommandArguments): Promise
     }),
   );
   return {
-    json: { out: path, origin, size, resumedAt },
+    json: { out: given.argument(0), origin, size, resumedAt },
     lines: [
-      `Exported ${size} entries to ${path}${resumedAt === 0 ? '' : `, ${resumedAt} of them from before`}.`,
+      `Exported ${size} entries to ${given.argument(0)}${resumedAt === 0 ? '' : `, ${resumedAt} of them from before`}.`,
     ],
-    next: `escrowctl log verify ${path}`,
+    next: `escrowctl log verify ${given.argument(0)}`,
   };
 }
 
@@ -180,9 +182,7 @@ async function trustOf(
 }
 
 async function administratorsOf(paths: readonly string[]): Promise<readonly PublicPart[]> {
-  const parts = await Promise.all(
-    paths.map(async (path) => parsePublicParts(decodeText(await readTrustedFile(path), path))),
-  );
+  const parts = await Promise.all(paths.map(async (path) => parsePublicParts(await readTrustedText(path))));
   return parts.flat();
 }
 

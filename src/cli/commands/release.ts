@@ -1,11 +1,9 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { exists, writeNewFile } from '../../system/files.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
+import type { DecryptionKey } from '../../client/identity/decryptionKey.js';
 import type { Identity } from '../../client/identity/identity.js';
-import type { KeyFormat } from '../../client/depositary/release.js';
 import {
   confirmation,
   destroyOpened,
@@ -16,10 +14,10 @@ import type { RecoveryKeyReply, RecoveryReply, ReleaseReply, ReleasedKeysReply }
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, type OutputPlace, type Outputs, withOutputs } from '../outputs.js';
 import type { Session } from '../session.js';
 import { openedInWords } from '../words.js';
-
-const FORMATS = ['pem', 'jwk', 'raw'] as const;
+import { formatOf, KEY_FORMATS } from './key.js';
 
 /** Receiving released keys. */
 export const releaseCommand: CommandRow = {
@@ -36,12 +34,13 @@ export const releaseCommand: CommandRow = {
       flags: '--out <path>',
       about: 'a new file for the private key; of several keys a new directory for files named after them',
     },
-    { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: FORMATS },
+    { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: KEY_FORMATS },
     {
       flags: '--sealed-out <prefix>',
       about: 'keep the encrypted parts in PREFIX.transfer and PREFIX.wrapped',
     },
     { flags: '--no-open', about: 'do not open them: only keep the encrypted parts' },
+    FORCE,
   ],
   examples: [
     'recovery release rec_0123456789abcdef0123456789abcdef --out archive.pem',
@@ -52,22 +51,24 @@ export const releaseCommand: CommandRow = {
 };
 
 async function release(session: Session, given: CommandArguments): Promise<Result> {
-  await checkOutputs(given);
+  checkOptions(given);
   const { identity, client } = await session.connect();
   const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
-  const outputs = await outputsOf(given, recovery);
-  const { answer, entry } = await session.busy('receiving the keys', () => receive(client, recovery));
-  const received = receivedOf(outputs, answer);
-  for (const { sealed, released } of received) {
-    if (sealed === undefined) continue;
+  const outputs = outputsOf(given, recovery);
+  // before the keys are asked for: each must have somewhere to go, and they must open
+  const depositaryKey = given.flag('open') ? await identity.depositaryOpener() : undefined;
+  const { received, answer, entry } = await withPlaces(session, given, outputs, async (sealed, opened) => {
+    const got = await session.busy('receiving the keys', () => receive(client, recovery));
+    const keys = receivedOf(outputs, got.answer);
     // kept first: whatever happens then, the keys have arrived
-    await writeNewFile(sealed.transfer, Buffer.from(released.transferKey, 'base64url'), 0o600);
-    await writeNewFile(sealed.wrapped, Buffer.from(released.wrappedKey, 'base64url'), 0o600);
-  }
-  if (received.length > 1 && received.some(({ out }) => out !== undefined)) {
-    await mkdir(given.text('out'), { mode: 0o700 });
-  }
-  for (const one of received) if (one.out !== undefined) await open(identity, one, one.out, given);
+    await sealed?.write(
+      keys.flatMap(({ released }) => sealedParts(released)),
+      AGAIN,
+    );
+    if (opened !== undefined && depositaryKey !== undefined)
+      await writeOpened(opened, keys, depositaryKey, given);
+    return { received: keys, ...got };
+  });
   const isForgotten = given.flag('open') && (await confirm(session, identity, client, recovery, answer));
   const [first] = received;
   return {
@@ -108,48 +109,59 @@ interface Output {
   readonly sealed: { readonly transfer: string; readonly wrapped: string } | undefined;
 }
 
+const AGAIN = 'run the same command again, with other places: for a day the server hands out the same';
+
 /** What is wrong whatever the request is for. */
-async function checkOutputs(given: CommandArguments): Promise<void> {
+function checkOptions(given: CommandArguments): void {
   const opens = given.flag('open');
-  const out = given.find('out');
-  if (opens && out === undefined)
+  if (opens && given.find('out') === undefined)
     throw new UsageError(
       '--out is missing: where do the keys go?',
       'add --out PATH, or --no-open --sealed-out PREFIX',
     );
   if (!opens && given.find('sealedOut') === undefined)
     throw new UsageError('--no-open needs --sealed-out PREFIX');
-  if (opens && out !== undefined) await requireFree(out);
 }
 
-/** Looked at before the keys are asked for: each must have somewhere to go. */
-async function outputsOf(given: CommandArguments, { keys }: RecoveryReply): Promise<readonly Output[]> {
+/** Where each key goes, and in which form: one that a key does not have is refused here. */
+function outputsOf(given: CommandArguments, { keys }: RecoveryReply): readonly Output[] {
   const path = given.flag('open') ? given.find('out') : undefined;
   const prefix = given.find('sealedOut');
   const isOne = keys.length === 1;
-  const outputs = keys.map((key): Output => {
+  return keys.map((key): Output => {
     const sealed = isOne ? prefix : prefix && `${prefix}.${key.key}`;
+    const format = path === undefined ? undefined : formatOf(given, key);
     return {
       key,
-      out: path === undefined || isOne ? path : join(path, `${key.key}.${formatOf(given, key)}`),
+      out: path === undefined || isOne ? path : join(path, `${key.key}.${format ?? ''}`),
       sealed:
         sealed === undefined ? undefined : { transfer: `${sealed}.transfer`, wrapped: `${sealed}.wrapped` },
     };
   });
-  for (const { sealed } of outputs) {
-    if (sealed === undefined) continue;
-    await requireFree(sealed.transfer);
-    await requireFree(sealed.wrapped);
-  }
-  return outputs;
 }
 
-async function requireFree(path: string): Promise<void> {
-  if (await exists(path)) throw new UsageError(`${path} exists already, and is not overwritten`);
+/** Lends the places of the encrypted parts and of the opened keys, each where there are such. */
+function withPlaces<T>(
+  session: Session,
+  given: CommandArguments,
+  outputs: readonly Output[],
+  work: (sealed: Outputs | undefined, opened: Outputs | undefined) => Promise<T>,
+): Promise<T> {
+  const secret = (path: string): OutputPlace => ({ path, isSecret: true });
+  const sealed = outputs.flatMap(({ sealed: parts }) => (parts ? [parts.transfer, parts.wrapped] : []));
+  const opened = outputs.flatMap(({ out }) => (out === undefined ? [] : [out]));
+  const directory = opened.length > 1 ? given.text('out') : undefined;
+  const withOpened = (parts: Outputs | undefined): Promise<T> =>
+    opened.length === 0
+      ? work(parts, undefined)
+      : withOutputs(session, given, opened.map(secret), (keys) => work(parts, keys), directory);
+  return sealed.length === 0
+    ? withOpened(undefined)
+    : withOutputs(session, given, sealed.map(secret), withOpened);
 }
 
-function formatOf(given: CommandArguments, { publicKeyPem }: RecoveryKeyReply): KeyFormat {
-  return given.oneOf('format', FORMATS) ?? (publicKeyPem === undefined ? 'raw' : 'pem');
+function sealedParts({ transferKey, wrappedKey }: ReleaseReply): readonly Buffer[] {
+  return [transferKey, wrappedKey].map((part) => Buffer.from(part, 'base64url'));
 }
 
 async function receive(
@@ -201,20 +213,25 @@ function receivedOf(outputs: readonly Output[], { keys }: ReleasedKeysReply): re
   throw new NotBelieved('release-malformed', 'the server released other keys than the request is for');
 }
 
-async function open(
-  identity: Identity,
-  { key, released }: Received,
-  out: string,
+/** Opens all, and only then writes all. */
+async function writeOpened(
+  outputs: Outputs,
+  received: readonly Received[],
+  depositaryKey: DecryptionKey,
   given: CommandArguments,
 ): Promise<void> {
-  const { publicKeyPem } = key;
-  const opened = await openReleaseWith(released, await identity.depositaryOpener(), { publicKeyPem });
+  const contents: Buffer[] = [];
   try {
-    await writeNewFile(out, exportOpened(opened, formatOf(given, key)), 0o600);
-  } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(error.message);
-    throw error;
+    for (const { key, released } of received) {
+      const opened = await openReleaseWith(released, depositaryKey, { publicKeyPem: key.publicKeyPem });
+      try {
+        contents.push(exportOpened(opened, formatOf(given, key)));
+      } finally {
+        destroyOpened(opened);
+      }
+    }
+    await outputs.write(contents, AGAIN);
   } finally {
-    destroyOpened(opened);
+    for (const content of contents) content.fill(0);
   }
 }
