@@ -1,7 +1,7 @@
 import { types } from 'node:util';
 
 import { codeOf, fileReason } from '../system/errors.js';
-import type { End } from '../client/errors.js';
+import type { Disbelief, End } from '../client/errors.js';
 import {
   IdentityError,
   NotBelieved,
@@ -17,6 +17,7 @@ import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
 import type { ExitName } from './exitCodes.js';
 import { Unwritten } from './keptResult.js';
+import { clockInWords } from './times.js';
 
 /** The command as typed cannot be carried out; nothing was sent. `next` says what to type instead. */
 export class UsageError extends Error {
@@ -128,9 +129,17 @@ const WITNESS_NEXT = {
 
 const DISBELIEF_NEXT = 'do not go on; tell the security team, and keep what you have been shown';
 
+/** It may be a clock, and it may be an old statement that is shown again. */
+const TIME_NEXT = `see how far the clocks are apart: escrowctl status; where they agree, ${DISBELIEF_NEXT}`;
+
 /** It may be an outage, and it may be a log that honest witnesses refuse: only they can say. */
 const WITNESSES_NEXT =
   'ask those who run the witnesses whether they refuse this log, or are away; try again when they cosign';
+
+const OTHER_DISBELIEF_NEXT: Readonly<Partial<Record<Disbelief, string>>> = {
+  'witnesses-missing': WITNESSES_NEXT,
+  'attestation-expired': TIME_NEXT,
+};
 
 const CALL_DEPOSITARIES = 'call the depositaries, so that none of them approves';
 
@@ -155,11 +164,11 @@ export function failureOf(error: unknown): Failure {
       exit: 'unreachable',
       code: `server-${reason}`,
       sentence: message,
-      next: UNREACHABLE_NEXT[reason],
+      next: error.next ?? UNREACHABLE_NEXT[reason],
     };
   }
   if (error instanceof NotBelieved) {
-    const next = error.code === 'witnesses-missing' ? WITNESSES_NEXT : DISBELIEF_NEXT;
+    const next = OTHER_DISBELIEF_NEXT[error.code] ?? DISBELIEF_NEXT;
     return { exit: 'disbelieved', code: error.code, sentence: error.detail, next };
   }
   if (error instanceof NotProven) return notProven(error);
@@ -224,7 +233,9 @@ function nextFor(code: string): string | undefined {
   return Object.hasOwn(NEXT, code) ? NEXT[code] : undefined;
 }
 
-function problemFailure({ code, status, detail, requestId }: ServerProblem): Failure {
+function problemFailure(problem: ServerProblem): Failure {
+  const { code, status, detail, requestId, clockAheadMs } = problem;
+  if (code === 'request-expired' && clockAheadMs !== undefined) return clockFailure(problem, clockAheadMs);
   if (UNAVAILABLE.has(code)) {
     const sentence = `the server cannot do it now (${code}): ${detail}`;
     return { exit: 'unavailable', code, sentence, next: 'try again later; see: escrowctl status' };
@@ -237,6 +248,15 @@ function problemFailure({ code, status, detail, requestId }: ServerProblem): Fai
   }
   const exit = code === 'unrecoverable-not-accepted' ? 'unrecoverable' : 'refused';
   return { exit, code, sentence: `refused (${code}): ${detail}`, next: nextFor(code) };
+}
+
+function clockFailure({ code, detail }: ServerProblem, aheadMs: number): Failure {
+  const apart = clockInWords(aheadMs);
+  const next =
+    apart === undefined
+      ? 'the clocks agree: it took too long on the way; try again'
+      : `this machine's clock is ${apart} the server's: set the one that is wrong`;
+  return { exit: 'refused', code, sentence: `refused (${code}): ${detail}`, next };
 }
 
 /** Files that the caller named, and standard output. */

@@ -33,3 +33,13 @@ export function distance(date: Date, now: Date): string {
   const amount = `${count} ${unit}${count === 1 ? '' : 's'}`;
   return ms > 0 ? `in ${amount}` : `${amount} ago`;
 }
+
+/** By so much two clocks may differ without a word: what a server says of the time is good to a second. */
+const CLOCKS_APART_MS = 2000;
+
+/** How a clock stands to another: `20 seconds ahead of`, `2 minutes behind`; undefined where they agree. */
+export function clockInWords(aheadMs: number): string | undefined {
+  if (Math.abs(aheadMs) < CLOCKS_APART_MS) return undefined;
+  const apart = distance(new Date(Math.abs(aheadMs)), new Date(0)).replace('in ', '');
+  return aheadMs > 0 ? `${apart} ahead of` : `${apart} behind`;
+}

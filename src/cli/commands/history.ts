@@ -1,5 +1,5 @@
 import type { BelievedHistory, HistoryPins } from '../../client/history/historyFile.js';
-import { exportHistory, readHistory, reasonOf, verifyHistory } from '../../client/history/ownHistory.js';
+import { exportHistory, readHistory, verifyHistory } from '../../client/history/ownHistory.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
 import { readTrustedText } from '../../client/files/textFile.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
@@ -10,6 +10,7 @@ import { facts, table } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { parseDurationArgument } from '../durationArgument.js';
 import { UsageError } from '../failures.js';
+import { disbelieved } from '../conversion.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, placeOfFile } from '../outputs.js';
 import type { Session } from '../session.js';
@@ -134,14 +135,7 @@ async function verify(session: Session, given: CommandArguments): Promise<Result
   const path = given.argument(0);
   const pins = await pinsOf(session, given);
   const verdict = await session.busy('verifying the history', () => verifyHistory(path, pins));
-  if (!verdict.ok) {
-    return {
-      json: { ok: false, index: verdict.index ?? null, reason: verdict.reason },
-      lines: [`Do not believe it: ${reasonOf(verdict)}.`],
-      next: 'tell the security team, and keep the file',
-      exit: 'disbelieved',
-    };
-  }
+  if (!verdict.ok) return disbelieved(path, verdict);
   return {
     json: { ok: true, ...toldOf(verdict), isOlder: verdict.isOlder },
     lines: [

@@ -7,11 +7,12 @@ import type { RequestCounts } from '../../audit/requests.js';
 import type { WitnessPins } from '../../client/log/witnessPins.js';
 import { readTrustedText } from '../../client/files/textFile.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
-import type { Believed, Came, Refused } from '../../log/export/verifier.js';
+import type { Believed, Came } from '../../log/export/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { disbelieved } from '../conversion.js';
 import { FORCE, placeOfFile, writePublic } from '../outputs.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
@@ -151,7 +152,9 @@ async function verify(session: Session, given: CommandArguments): Promise<Result
       ...(witnesses === undefined ? {} : { witnesses }),
     }),
   );
-  return verdict.ok ? believed(verdict, { requests, histories }, { against, witnesses }) : refused(verdict);
+  return verdict.ok
+    ? believed(verdict, { requests, histories }, { against, witnesses })
+    : disbelieved(path, verdict);
 }
 
 /** What an export is believed by, besides the log key. */
@@ -276,13 +279,4 @@ const CAME: Readonly<Record<Came, string>> = {
 
 function unknownRequests({ unknown }: RequestCounts): string {
   return unknown === 0 ? '' : `, ${unknown} from before the first policy not (give --administrators)`;
-}
-
-function refused({ index, reason }: Refused): Result {
-  return {
-    json: { ok: false, index: index ?? null, reason },
-    lines: [`Do not believe it: ${index === undefined ? '' : `entry ${index}: `}${reason}.`],
-    next: 'tell the security team, and keep the file',
-    exit: 'disbelieved',
-  };
 }
