@@ -19,6 +19,7 @@ import { rulesCommands } from './commands/rules.js';
 import { statusCommand } from './commands/status.js';
 import { tokenCommands } from './commands/token.js';
 import { useCommands } from './commands/use.js';
+import { whoamiCommand } from './commands/whoami.js';
 import { witnessCommands } from './commands/witness.js';
 import { DEFAULT_TIMEOUT } from './session.js';
 
@@ -94,4 +95,5 @@ export const COMMANDS: readonly CommandRow[] = [
   coverageCommand,
   ...useCommands,
   statusCommand,
+  whoamiCommand,
 ];

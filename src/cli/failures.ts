@@ -55,7 +55,7 @@ const UNAVAILABLE: ReadonlySet<string> = new Set([
 const NEXT: Readonly<Record<string, string>> = {
   'request-expired': "compare this machine's clock with the server's",
   'caller-unknown': 'an administrator adds your public.json to the policy document: escrowctl policy --help',
-  forbidden: 'see who may: escrowctl key show KEY, escrowctl recovery show ID',
+  forbidden: 'see who you are here, and which roles you have: escrowctl whoami',
   'policy-signatures-missing': 'let another administrator run: escrowctl plan -f FILE --sign NAME.jws',
   'stop-signatures-missing':
     'let another administrator run: escrowctl recovery stop ID --sign NAME.jws --reason TEXT',

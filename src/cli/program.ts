@@ -12,6 +12,7 @@ import { Session } from './session.js';
 import { readSettings } from './settings.js';
 import { errorMark, Interrupted } from './terminal.js';
 import { codeOf, fileReason } from '../system/errors.js';
+import { fittedLine } from './textWidth.js';
 import { unbroken } from '../system/helpText.js';
 import { versionLine } from '../version.js';
 
@@ -91,6 +92,8 @@ function programOf(environment: Environment, run: Run): Command {
       writeErr: (text) => {
         terminal.writeError(text);
       },
+      getOutHelpWidth: () => terminal.columns ?? USUAL_COLUMNS,
+      getErrHelpWidth: () => terminal.columns ?? USUAL_COLUMNS,
     })
     .configureHelp({
       showGlobalOptions: true,
@@ -104,7 +107,6 @@ function programOf(environment: Environment, run: Run): Command {
       itself === undefined
         ? program.command(name).description(summary)
         : addCommand(program, itself, environment, run);
-    if (itself === undefined) group.action(() => group.help({ error: true }));
     for (const row of commands) addCommand(group, row, environment, run);
   }
   for (const row of COMMANDS) addCommand(program, row, environment, run);
@@ -112,6 +114,8 @@ function programOf(environment: Environment, run: Run): Command {
   program.addHelpText('after', `\n${TOUR}`);
   return program;
 }
+
+const USUAL_COLUMNS = 80;
 
 const TOUR = `How a key lives:
   escrowctl identity new DIR --id ID          everyone makes their own keys, once
@@ -164,7 +168,7 @@ async function report(
   { terminal }: Environment,
   session: Session,
 ): Promise<void> {
-  terminal.write(textOf(result, isJson));
+  terminal.write(textOf(result, isJson, terminal.columns));
   const { precious } = result;
   if (precious === undefined) return;
   await terminal.flush().catch(async (cause: unknown) => {
@@ -176,11 +180,13 @@ async function report(
   });
 }
 
-function textOf(result: Result, isJson: boolean): string | Uint8Array {
+function textOf(result: Result, isJson: boolean, columns: number | undefined): string | Uint8Array {
   if (result.raw !== undefined) return result.raw;
   if (isJson) return `${printableJson(JSON.stringify(result.json, undefined, 2))}\n`;
   const next = result.next === undefined ? [] : ['', `Next: ${result.next}`];
-  return `${[...result.lines, ...next].map(printable).join('\n')}\n`;
+  const lines = [...result.lines, ...next].map(printable);
+  const fitted = columns === undefined ? lines : lines.flatMap((line) => fittedLine(line, columns));
+  return `${fitted.join('\n')}\n`;
 }
 
 function addHelp(program: Command, { terminal }: Environment): void {

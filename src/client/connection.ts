@@ -125,7 +125,10 @@ type TlsFailure = readonly [sentence: string, next?: string];
 const NOT_VOUCHED_FOR: TlsFailure = ['is not the server that the pinned CA vouches for'];
 
 const RENEWED = 'those who run the server renew it: tell them';
-const NO_TLS: TlsFailure = ['does not speak TLS there', 'check the address and its port: escrowctl identity show'];
+const NO_TLS: TlsFailure = [
+  'does not speak TLS there',
+  'check the address and its port: escrowctl identity show',
+];
 
 const TLS_FAILURES: Readonly<Record<string, TlsFailure>> = {
   CERT_HAS_EXPIRED: [

@@ -1,5 +1,5 @@
 import type { BelievedHistory, HistoryPins } from '../../client/history/historyFile.js';
-import { exportHistory, readHistory, verifyHistory } from '../../client/history/ownHistory.js';
+import { exportHistory, type OwnEntry, readHistory, verifyHistory } from '../../client/history/ownHistory.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
 import { readTrustedText } from '../../client/files/textFile.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
@@ -85,7 +85,7 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
   const { items, hasMore } = await session.busy('reading the history', () =>
     readHistory({ client, log, owner }, filter, given.count('limit')),
   );
-  const rows = items.map(({ index, entry }) => [
+  const rows = oneAnAct(items).map(({ index, entry }) => [
     String(index),
     localTime(new Date(entry.time)),
     entry.actor,
@@ -95,12 +95,21 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
   ]);
   return {
     json: { items, hasMore },
-    lines:
-      items.length === 0
-        ? ['Nothing yet.']
-        : table(['ENTRY', 'TIME', 'WHO', 'ACT', 'OUTCOME', 'ABOUT'], rows),
+    lines: items.length === 0 ? ['Nothing yet.'] : table(HEADING, rows, session.terminal.columns),
     next: hasMore ? 'there is more: --limit N' : undefined,
   };
+}
+
+const HEADING = ['ENTRY', 'TIME', 'WHO', 'ACT', 'OUTCOME', 'ABOUT'];
+
+/** Of each act the newest entry: its outcome, or its attempt where there is none. */
+function oneAnAct(items: readonly OwnEntry[]): readonly OwnEntry[] {
+  const shown = new Set<string>();
+  return items.filter(({ entry: { id } }) => {
+    const isFirst = !shown.has(id);
+    shown.add(id);
+    return isFirst;
+  });
 }
 
 async function exportCommand(session: Session, given: CommandArguments): Promise<Result> {

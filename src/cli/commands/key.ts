@@ -8,6 +8,7 @@ import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, withOutputs, writePublic } from '../outputs.js';
 import { listed } from '../pages.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
 import { liveInWords, openedInWords, quorumsInWords, termsInWords, unableInWords } from '../words.js';
@@ -120,7 +121,9 @@ function list(session: Session, given: CommandArguments): Promise<Result> {
 
 async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
-  const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
+  const key = await session.busy('asking for the key', async () =>
+    client.key(await idOf(session, client, 'key', given.argument(0))),
+  );
   const out = given.find('publicKeyOut');
   if (out !== undefined) {
     if (key.publicKeyPem === undefined) throw new UsageError(`${key.key} is symmetric and has no public key`);
@@ -139,7 +142,9 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
 
 async function copy(session: Session, given: CommandArguments): Promise<Result> {
   const { identity, client } = await session.connect();
-  const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
+  const key = await session.busy('asking for the key', async () =>
+    client.key(await idOf(session, client, 'key', given.argument(0))),
+  );
   if (key.ownersCopy === undefined) {
     throw new UsageError(
       `there is no copy of ${key.key} for you`,

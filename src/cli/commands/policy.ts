@@ -17,6 +17,7 @@ import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, writePublic } from '../outputs.js';
 import { listed } from '../pages.js';
 import type { Session } from '../session.js';
+import { localTime } from '../times.js';
 
 /** Directory and rules: looking at them. Changing them is `plan` and `apply`. */
 export const policyCommands: readonly CommandRow[] = [
@@ -126,7 +127,7 @@ function history(session: Session, given: CommandArguments): Promise<Result> {
     none: 'No document is in force yet.',
     columns: [
       ['version', ({ version }) => String(version)],
-      ['applied', ({ appliedAt }) => appliedAt ?? ''],
+      ['applied', ({ appliedAt }) => (appliedAt === undefined ? '' : localTime(new Date(appliedAt)))],
       ['signed by', ({ signers }) => signers.join(', ')],
       ['hash', ({ hash }) => hash],
     ],

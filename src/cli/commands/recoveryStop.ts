@@ -7,6 +7,7 @@ import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, withOutputs } from '../outputs.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 
 /** Administrators end a request of whomever. */
@@ -42,8 +43,9 @@ export const stopCommand: CommandRow = {
 async function sign(session: Session, given: CommandArguments, out: string): Promise<Result> {
   const reason = given.words('reason');
   const { identity, client } = await session.connect();
-  const shown = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
-  const { recovery, requestHash } = openOne(shown, given.argument(0));
+  const id = await idOf(session, client, 'rec', given.argument(0));
+  const shown = await session.busy('asking for the request', () => client.recovery(id));
+  const { recovery, requestHash } = openOne(shown, id);
   const about = aboutRequest(shown, requestHash, reason);
   const { logKey } = identity.pins;
   const lifetimeMs = given.duration('validFor');

@@ -15,6 +15,7 @@ import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, type OutputPlace, type Outputs, withOutputs } from '../outputs.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { openedInWords } from '../words.js';
 import { formatOf, KEY_FORMATS } from './key.js';
@@ -53,7 +54,8 @@ export const releaseCommand: CommandRow = {
 async function release(session: Session, given: CommandArguments): Promise<Result> {
   checkOptions(given);
   const { identity, client } = await session.connect();
-  const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
+  const id = await idOf(session, client, 'rec', given.argument(0));
+  const recovery = await session.busy('asking for the request', () => client.recovery(id));
   const outputs = outputsOf(given, recovery);
   // before the keys are asked for: each must have somewhere to go, and they must open
   const depositaryKey = given.flag('open') ? await identity.depositaryOpener() : undefined;
