@@ -1,6 +1,6 @@
 import type { CommandArguments } from './commandArguments.js';
 import type { ExitName } from './exitCodes.js';
-import type { Precious } from './keptResult.js';
+import type { Precious } from './files/keptResult.js';
 import type { Session } from './session.js';
 
 export interface Result {

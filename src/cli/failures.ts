@@ -18,7 +18,7 @@ import { type WitnessFaultCode, WitnessFault } from '../witness/errors.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
 import type { ExitName } from './exitCodes.js';
-import { Unwritten } from './keptResult.js';
+import { Unwritten } from './files/keptResult.js';
 import { clockInWords } from './times.js';
 
 /** The command as typed cannot be carried out; nothing was sent. `next` says what to type instead. */

@@ -6,7 +6,7 @@ import type { CommandRow, OptionRow, Result } from './command.js';
 import type { Environment } from './environment.js';
 import { type ExitName, EXIT_CODES, exitCodesHelp } from './exitCodes.js';
 import { type Failure, failureOf, interruption, UsageError } from './failures.js';
-import { keepResult, Unwritten } from './keptResult.js';
+import { keepResult, Unwritten } from './files/keptResult.js';
 import { CommandArguments } from './commandArguments.js';
 import { Session } from './session.js';
 import { readSettings } from './settings.js';

@@ -1,7 +1,7 @@
 import { answerChallenge, parseChallenge } from '../../client/depositary/challenge.js';
 import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { FORCE, withOutputs } from '../outputs.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
 import type { Session } from '../session.js';
 
 /** Enrolment, the depositary's side. */

@@ -6,7 +6,7 @@ import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { FORCE, withOutputs, writePublic } from '../outputs.js';
+import { FORCE, withOutputs, writePublic } from '../files/outputs.js';
 import { listed } from '../pages.js';
 import { idOf } from '../ids.js';
 import type { Session } from '../session.js';

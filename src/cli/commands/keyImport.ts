@@ -22,7 +22,7 @@ import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { ExitName } from '../exitCodes.js';
 import { type Failure, UsageError, failureOf } from '../failures.js';
-import { FORCE, withOutputs } from '../outputs.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
 import { collect } from '../pages.js';
 import { readSecretLine } from '../secretFile.js';
 import type { Session } from '../session.js';

@@ -8,7 +8,7 @@ import { bar } from '../spinner.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { FORCE, withOutputs } from '../outputs.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
 import type { Session } from '../session.js';
 
 const FILE: OptionRow = {

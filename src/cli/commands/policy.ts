@@ -14,7 +14,7 @@ import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { FORCE, writePublic } from '../outputs.js';
+import { FORCE, writePublic } from '../files/outputs.js';
 import { listed } from '../pages.js';
 import type { Session } from '../session.js';
 import { localTime } from '../times.js';

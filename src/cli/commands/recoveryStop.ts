@@ -6,7 +6,7 @@ import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { FORCE, withOutputs } from '../outputs.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
 import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 

@@ -14,7 +14,7 @@ import type { RecoveryKeyReply, RecoveryReply, ReleaseReply, ReleasedKeysReply }
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
-import { FORCE, type OutputPlace, type Outputs, withOutputs } from '../outputs.js';
+import { FORCE, type OutputPlace, type Outputs, withOutputs } from '../files/outputs.js';
 import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { openedInWords } from '../words.js';

@@ -9,7 +9,7 @@ import { codeOf } from '../../system/errors.js';
 import { type Mechanism, MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
-import { FORCE, type Outputs, withOutputs } from '../outputs.js';
+import { FORCE, type Outputs, withOutputs } from '../files/outputs.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 

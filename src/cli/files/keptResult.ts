@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
 
-import { writeNewFile } from '../system/files.js';
+import { writeNewFile } from '../../system/files.js';
 
 /** It was done, and what came of it could not be written where it was to go. */
 export class Unwritten extends Error {

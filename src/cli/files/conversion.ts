@@ -1,8 +1,8 @@
 import { open } from 'node:fs/promises';
 
-import { parseCanonicalJson } from '../log/entry/canonical.js';
-import { jsonOrUndefined } from '../system/json.js';
-import type { Result } from './command.js';
+import { parseCanonicalJson } from '../../log/entry/canonical.js';
+import { jsonOrUndefined } from '../../system/json.js';
+import type { Result } from '../command.js';
 
 /** What was done to a file of ours on its way, and what undoes it. */
 interface Conversion {

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 
-import { FILES } from '../client/identity/identity.js';
-import { fileReason } from '../system/errors.js';
-import { OutputRefused, reserveOutputs, targetOf } from '../system/outputFile.js';
-import type { OptionRow } from './command.js';
-import type { CommandArguments } from './commandArguments.js';
-import { UsageError } from './failures.js';
+import { FILES } from '../../client/identity/identity.js';
+import { fileReason } from '../../system/errors.js';
+import { OutputRefused, reserveOutputs, targetOf } from '../../system/outputFile.js';
+import type { OptionRow } from '../command.js';
+import type { CommandArguments } from '../commandArguments.js';
+import { UsageError } from '../failures.js';
 import { keepResult, Unwritten } from './keptResult.js';
-import type { Session } from './session.js';
+import type { Session } from '../session.js';
 
 /*
  * The one way in which commands write what they make. A command says first where its results are to go; only when every place is sure
