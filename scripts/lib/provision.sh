@@ -79,7 +79,7 @@ enrol_depositaries() {
     [ -f "$work/$id.enrolled" ] && continue
     say "ceremony: enrolling the depositary $id"
     ceremony challenge "$id" --public-key "$DATA/people/$id/depositary-public.pem" --out "$work/$id.challenge.json" >/dev/null
-    escrowctl depositary answer "$work/$id.challenge.json" --as "$DATA/people/$id" --out "$work/$id.answer.json" >/dev/null
+    escrowctl depositary answer "$work/$id.challenge.json" --as "$DATA/people/$id" --out "$work/$id.answer.json" --force >/dev/null
     ceremony enrol "$id" --profile softhsm-2.6 --label escrowd --token-conf "$DATA/token/softhsm2.conf" \
       --challenge "$work/$id.challenge.json" --answer "$work/$id.answer.json" \
       --so-pin-file "$DATA/pins/so.pin" --user-pin-file "$DATA/pins/user.pin" --record "$work/record.json" \

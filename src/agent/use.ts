@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 
-import type { KeyUse } from '../escrow/records/keySpecs.js';
+import type { Operation } from '../escrow/records/keySpecs.js';
 import {
   type DecryptMechanism,
   type Mechanism,
@@ -60,7 +60,7 @@ export interface DecryptUse extends AnyUse {
 export type Use = SignUse | DecryptUse;
 
 /** What a use does, as a grant names it. */
-export function operationOf({ mechanism }: Use): KeyUse {
+export function operationOf({ mechanism }: Use): Operation {
   return MECHANISMS[mechanism].use;
 }
 

@@ -55,8 +55,8 @@ const cursor = z
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** At most so many inputs in one call; the size of a body bounds them further. */
 const MAX_BATCH = 256;
-/** No single text or ciphertext is longer than the largest body. */
-const MAX_INPUT_BYTES = 256 * 1024;
+/** A message or ciphertext, in bytes; in base64url one of them has room in a body of the usual limit. */
+export const MAX_INPUT_BYTES = 256 * 1024;
 
 /** POST /v1/keys */
 export const keyOrder = z.strictObject({

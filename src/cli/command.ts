@@ -1,5 +1,6 @@
 import type { CommandArguments } from './commandArguments.js';
 import type { ExitName } from './exitCodes.js';
+import type { Precious } from './files/keptResult.js';
 import type { Session } from './session.js';
 
 export interface Result {
@@ -10,6 +11,8 @@ export interface Result {
   readonly next?: string | undefined;
   /** Instead of lines: written to standard output as it is, with `--json` too. */
   readonly raw?: Uint8Array;
+  /** What of it cannot be had again: kept in a file, where standard output does not take it. */
+  readonly precious?: Precious;
   /** When the answer itself is bad news. */
   readonly exit?: ExitName;
 }

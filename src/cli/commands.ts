@@ -22,6 +22,7 @@ import { secretCommands } from './commands/secret.js';
 import { statusCommand } from './commands/status.js';
 import { tokenCommands } from './commands/token.js';
 import { useCommands } from './commands/use.js';
+import { whoamiCommand } from './commands/whoami.js';
 import { witnessCommands } from './commands/witness.js';
 import { DEFAULT_TIMEOUT } from './session.js';
 
@@ -104,4 +105,5 @@ export const COMMANDS: readonly CommandRow[] = [
   ...useCommands,
   agentCommand,
   statusCommand,
+  whoamiCommand,
 ];

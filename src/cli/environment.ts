@@ -9,4 +9,6 @@ export interface Environment {
   readonly programs: string;
   /** Resolves when the process is asked to end (SIGTERM, SIGINT); for what runs until then. */
   readonly stopped: () => Promise<void>;
+  /** Resolves when a person breaks it off (SIGINT), unless it runs until it is asked to end. */
+  readonly interrupted: Promise<void>;
 }

@@ -33,6 +33,15 @@ export const EXIT_CODES = {
       'Nobody can bring a key back any more (coverage); or a policy would leave it so, and not that number was accepted (apply):\n' +
       '     then nothing was applied.',
   },
+  unwritten: {
+    code: 9,
+    meaning:
+      'It was done, and what came of it could not be written where it was to go (a full disk, a closed pipe): it is said where it is kept.',
+  },
+  interrupted: {
+    code: 130,
+    meaning: 'You broke it off (Ctrl-C). It is said whether anything had been sent.',
+  },
 } as const satisfies Record<string, { readonly code: number; readonly meaning: string }>;
 
 export type ExitName = keyof typeof EXIT_CODES;

@@ -2,8 +2,8 @@ import { types } from 'node:util';
 
 import { AgentFileError } from '../agent/agentFile.js';
 import { SocketRefused } from '../agent/listener.js';
-import { codeOf } from '../system/errors.js';
-import type { End } from '../client/errors.js';
+import { codeOf, fileReason } from '../system/errors.js';
+import type { Disbelief, End } from '../client/errors.js';
 import {
   IdentityError,
   NotBelieved,
@@ -19,6 +19,8 @@ import { type WitnessFaultCode, WitnessFault } from '../witness/errors.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
 import type { ExitName } from './exitCodes.js';
+import { Unwritten } from './files/keptResult.js';
+import { clockInWords } from './times.js';
 
 /** The command as typed cannot be carried out; nothing was sent. `next` says what to type instead. */
 export class UsageError extends Error {
@@ -56,7 +58,7 @@ const UNAVAILABLE: ReadonlySet<string> = new Set([
 const NEXT: Readonly<Record<string, string>> = {
   'request-expired': "compare this machine's clock with the server's",
   'caller-unknown': 'an administrator adds your public.json to the policy document: escrowctl policy --help',
-  forbidden: 'see who may: escrowctl key show KEY, escrowctl recovery show ID',
+  forbidden: 'see who you are here, and which roles you have: escrowctl whoami',
   'policy-signatures-missing': 'let another administrator run: escrowctl plan -f FILE --sign NAME.jws',
   'stop-signatures-missing':
     'let another administrator run: escrowctl recovery stop ID --sign NAME.jws --reason TEXT',
@@ -89,6 +91,8 @@ const NEXT: Readonly<Record<string, string>> = {
   'grant-exhausted': 'a depositary files a new request: escrowctl recovery request KEY',
   'grant-revoked': 'ask the owner, or see: escrowctl grant show GRANT',
   'operation-not-granted': 'see what is granted: escrowctl grant show GRANT',
+  'request-too-large':
+    'send less at once; sign --digest sends only the hash, under a grant that allows it (recovery request --digest)',
   'scope-not-allowed': 'see what the rule allows: escrowctl key show KEY',
   'purpose-not-allowed': 'see what the rule allows: escrowctl key show KEY',
 };
@@ -129,9 +133,17 @@ const WITNESS_NEXT = {
 
 const DISBELIEF_NEXT = 'do not go on; tell the security team, and keep what you have been shown';
 
+/** It may be a clock, and it may be an old statement that is shown again. */
+const TIME_NEXT = `see how far the clocks are apart: escrowctl status; where they agree, ${DISBELIEF_NEXT}`;
+
 /** It may be an outage, and it may be a log that honest witnesses refuse: only they can say. */
 const WITNESSES_NEXT =
   'ask those who run the witnesses whether they refuse this log, or are away; try again when they cosign';
+
+const OTHER_DISBELIEF_NEXT: Readonly<Partial<Record<Disbelief, string>>> = {
+  'witnesses-missing': WITNESSES_NEXT,
+  'attestation-expired': TIME_NEXT,
+};
 
 const CALL_DEPOSITARIES = 'call the depositaries, so that none of them approves';
 
@@ -156,11 +168,11 @@ export function failureOf(error: unknown): Failure {
       exit: 'unreachable',
       code: `server-${reason}`,
       sentence: message,
-      next: UNREACHABLE_NEXT[reason],
+      next: error.next ?? UNREACHABLE_NEXT[reason],
     };
   }
   if (error instanceof NotBelieved) {
-    const next = error.code === 'witnesses-missing' ? WITNESSES_NEXT : DISBELIEF_NEXT;
+    const next = OTHER_DISBELIEF_NEXT[error.code] ?? DISBELIEF_NEXT;
     return { exit: 'disbelieved', code: error.code, sentence: error.detail, next };
   }
   if (error instanceof NotProven) return notProven(error);
@@ -207,7 +219,19 @@ export function failureOf(error: unknown): Failure {
       next: undefined,
     };
   }
+  if (error instanceof Unwritten) {
+    return { exit: 'unwritten', code: 'unwritten', sentence: error.message, next: error.next };
+  }
   return fileFailure(error) ?? unexpected(error);
+}
+
+/** A person broke it off. @param hasSent whether anything was sent that may have changed something */
+export function interruption(hasSent: boolean): Failure {
+  const sentence = hasSent
+    ? 'interrupted; what was asked for may have been done'
+    : 'interrupted; nothing was sent';
+  const next = hasSent ? 'look before you repeat it: escrowctl recovery show ID, history' : undefined;
+  return { exit: 'interrupted', code: 'interrupted', sentence, next };
 }
 
 /** A refusal may be what it seems: what helps then is said as well. */
@@ -222,7 +246,9 @@ function nextFor(code: string): string | undefined {
   return Object.hasOwn(NEXT, code) ? NEXT[code] : undefined;
 }
 
-function problemFailure({ code, status, detail, requestId }: ServerProblem): Failure {
+function problemFailure(problem: ServerProblem): Failure {
+  const { code, status, detail, requestId, clockAheadMs } = problem;
+  if (code === 'request-expired' && clockAheadMs !== undefined) return clockFailure(problem, clockAheadMs);
   if (UNAVAILABLE.has(code)) {
     const sentence = `the server cannot do it now (${code}): ${detail}`;
     return { exit: 'unavailable', code, sentence, next: 'try again later; see: escrowctl status' };
@@ -237,25 +263,25 @@ function problemFailure({ code, status, detail, requestId }: ServerProblem): Fai
   return { exit, code, sentence: `refused (${code}): ${detail}`, next: nextFor(code) };
 }
 
-/** Files that the caller named. */
+function clockFailure({ code, detail }: ServerProblem, aheadMs: number): Failure {
+  const apart = clockInWords(aheadMs);
+  const next =
+    apart === undefined
+      ? 'the clocks agree: it took too long on the way; try again'
+      : `this machine's clock is ${apart} the server's: set the one that is wrong`;
+  return { exit: 'refused', code, sentence: `refused (${code}): ${detail}`, next };
+}
+
+/** Files that the caller named, and standard output. */
 function fileFailure(error: unknown): Failure | undefined {
   const code = codeOf(error);
   if (code === undefined || !types.isNativeError(error) || !('syscall' in error) || !('path' in error)) {
     return undefined;
   }
   const path = String(error.path);
-  const why = FILE_REASONS[code] ?? code;
+  const why = fileReason(error);
   return { exit: 'usage', code: 'file', sentence: `${path}: ${why}`, next: undefined };
 }
-
-const FILE_REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file or directory',
-  EEXIST: 'it exists already, and is not overwritten',
-  EACCES: 'no permission',
-  EISDIR: 'it is a directory',
-  ENOTDIR: 'a part of the path is not a directory',
-  ENOSPC: 'the disk is full',
-};
 
 function unexpected(error: unknown): Failure {
   const message = types.isNativeError(error) ? error.message : String(error);

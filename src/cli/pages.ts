@@ -56,7 +56,7 @@ export async function listed<T>(session: Session, given: CommandArguments, list:
   const rows = items.map((item) => list.columns.map(([, cell]) => cell(item)));
   return {
     json: { items, hasMore },
-    lines: items.length === 0 ? [list.none] : table(headings, rows),
+    lines: items.length === 0 ? [list.none] : table(headings, rows, session.terminal.columns),
     next: hasMore ? `there are more: --limit ${limit * 2}` : list.next?.(items),
   };
 }

@@ -4,12 +4,15 @@ import { Command, CommanderError, Option } from 'commander';
 import { COMMANDS, GROUPS, OPTIONS } from './commands.js';
 import type { CommandRow, OptionRow, Result } from './command.js';
 import type { Environment } from './environment.js';
-import { EXIT_CODES, exitCodesHelp } from './exitCodes.js';
-import { failureOf, UsageError } from './failures.js';
+import { type ExitName, EXIT_CODES, exitCodesHelp } from './exitCodes.js';
+import { type Failure, failureOf, interruption, UsageError } from './failures.js';
+import { keepResult, Unwritten } from './files/keptResult.js';
 import { CommandArguments } from './commandArguments.js';
 import { Session } from './session.js';
 import { readSettings } from './settings.js';
-import { errorMark } from './terminal.js';
+import { errorMark, Interrupted } from './terminal.js';
+import { codeOf, fileReason } from '../system/errors.js';
+import { fittedLine } from './textWidth.js';
 import { unbroken } from '../system/helpText.js';
 import { versionLine } from '../version.js';
 
@@ -18,41 +21,65 @@ import { versionLine } from '../version.js';
  * asked for goes to standard output, everything else to standard error.
  */
 export async function runEscrowctl(argv: readonly string[], environment: Environment): Promise<number> {
-  const { terminal } = environment;
-  let exit: number = EXIT_CODES.ok.code;
-  const program = programOf(environment, (code) => {
-    exit = code;
+  const run: Run = { exit: 'ok', session: undefined };
+  const isJson = argv.includes('--json');
+  const interrupted = environment.interrupted.then((): never => {
+    throw new Interrupted('interrupted');
   });
   try {
-    await program.parseAsync([...argv], { from: 'user' });
-    return exit;
+    await Promise.race([carriedOut(argv, environment, run), interrupted]);
   } catch (error) {
-    // commander has written what there is to say; asking for help is no error
-    if (error instanceof CommanderError)
-      return error.exitCode === 0 ? EXIT_CODES.ok.code : EXIT_CODES.usage.code;
-    const failure = failureOf(error);
-    if (argv.includes('--json')) {
-      const { code, sentence, next, exit: name } = failure;
-      const told = {
-        error: {
-          exit: EXIT_CODES[name].code,
-          code,
-          detail: sentence,
-          ...(next === undefined ? {} : { next }),
-        },
-      };
-      terminal.writeError(`${printableJson(JSON.stringify(told))}\n`);
-    } else {
-      terminal.writeError(`${errorMark(terminal.hasColor)} ${printable(failure.sentence)}\n`);
-      if (failure.next !== undefined) terminal.writeError(`next: ${printable(failure.next)}\n`);
-    }
-    return EXIT_CODES[failure.exit].code;
+    const failure =
+      error instanceof Interrupted ? interruption(run.session?.hasSent === true) : failureOf(error);
+    tell(failure, isJson, environment);
+    run.exit = failure.exit;
   }
+  await run.session?.close();
+  return EXIT_CODES[run.exit].code;
 }
 
-type SetExit = (code: number) => void;
+/** One run: what it has come to so far. */
+interface Run {
+  exit: ExitName;
+  session: Session | undefined;
+}
 
-function programOf(environment: Environment, setExit: SetExit): Command {
+async function carriedOut(argv: readonly string[], environment: Environment, run: Run): Promise<void> {
+  try {
+    await programOf(environment, run).parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    // commander has written what there is to say; asking for help is no error
+    if (!(error instanceof CommanderError)) throw error;
+    run.exit = error.exitCode === 0 ? 'ok' : 'usage';
+  }
+  await leave(environment);
+}
+
+/** Lets what was written leave. A reader that has gone has what it wanted. @throws Unwritten */
+async function leave({ terminal }: Environment): Promise<void> {
+  await terminal.flush().catch((cause: unknown) => {
+    if (codeOf(cause) === 'EPIPE') return;
+    throw new Unwritten(
+      `standard output takes no more: ${fileReason(cause)}`,
+      'what was asked for is done; look at it again',
+      { cause },
+    );
+  });
+}
+
+function tell(failure: Failure, isJson: boolean, { terminal }: Environment): void {
+  const { code, sentence, next, exit } = failure;
+  if (isJson) {
+    const more = next === undefined ? {} : { next };
+    const told = { error: { exit: EXIT_CODES[exit].code, code, detail: sentence, ...more } };
+    terminal.writeError(`${printableJson(JSON.stringify(told))}\n`);
+    return;
+  }
+  terminal.writeError(`${errorMark(terminal.hasColor)} ${printable(sentence)}\n`);
+  if (next !== undefined) terminal.writeError(`next: ${printable(next)}\n`);
+}
+
+function programOf(environment: Environment, run: Run): Command {
   const { terminal } = environment;
   const program = new Command('escrowctl')
     .description('Key escrow in an HSM: keys, recovery, grants and the log, from the command line.')
@@ -65,6 +92,8 @@ function programOf(environment: Environment, setExit: SetExit): Command {
       writeErr: (text) => {
         terminal.writeError(text);
       },
+      getOutHelpWidth: () => terminal.columns ?? USUAL_COLUMNS,
+      getErrHelpWidth: () => terminal.columns ?? USUAL_COLUMNS,
     })
     .configureHelp({
       showGlobalOptions: true,
@@ -77,15 +106,16 @@ function programOf(environment: Environment, setExit: SetExit): Command {
     const group =
       itself === undefined
         ? program.command(name).description(summary)
-        : addCommand(program, itself, environment, setExit);
-    if (itself === undefined) group.action(() => group.help({ error: true }));
-    for (const row of commands) addCommand(group, row, environment, setExit);
+        : addCommand(program, itself, environment, run);
+    for (const row of commands) addCommand(group, row, environment, run);
   }
-  for (const row of COMMANDS) addCommand(program, row, environment, setExit);
+  for (const row of COMMANDS) addCommand(program, row, environment, run);
   addHelp(program, environment);
   program.addHelpText('after', `\n${TOUR}`);
   return program;
 }
+
+const USUAL_COLUMNS = 80;
 
 const TOUR = `How a key lives:
   escrowctl identity new DIR --id ID          everyone makes their own keys, once
@@ -97,7 +127,7 @@ const TOUR = `How a key lives:
 
 escrowctl help exit-codes tells what the exit code of each command says.`;
 
-function addCommand(parent: Command, row: CommandRow, environment: Environment, setExit: SetExit): Command {
+function addCommand(parent: Command, row: CommandRow, environment: Environment, run: Run): Command {
   const command = parent
     .command(row.usage)
     .summary(row.summary)
@@ -106,20 +136,14 @@ function addCommand(parent: Command, row: CommandRow, environment: Environment, 
   for (const option of row.options ?? []) command.addOption(optionOf(option));
   command.action(async () => {
     const options = command.optsWithGlobals();
-    const result = await runRow(row, new CommandArguments(command.args, options), environment);
-    report(result, options['json'] === true, environment);
-    setExit(EXIT_CODES[result.exit ?? 'ok'].code);
+    const given = new CommandArguments(command.args, options);
+    const session = new Session(environment, readSettings(given, environment.variables));
+    run.session = session;
+    const result = await row.run(session, given);
+    await report(result, options['json'] === true, environment, session);
+    run.exit = result.exit ?? 'ok';
   });
   return command;
-}
-
-async function runRow(row: CommandRow, given: CommandArguments, environment: Environment): Promise<Result> {
-  const session = new Session(environment, readSettings(given, environment.variables));
-  try {
-    return await row.run(session, given);
-  } finally {
-    session.close();
-  }
 }
 
 function optionOf(row: OptionRow): Option {
@@ -138,17 +162,31 @@ function optionOf(row: OptionRow): Option {
   return option;
 }
 
-function report(result: Result, isJson: boolean, { terminal }: Environment): void {
-  if (result.raw !== undefined) {
-    terminal.write(result.raw);
-    return;
-  }
-  if (isJson) {
-    terminal.write(`${printableJson(JSON.stringify(result.json, undefined, 2))}\n`);
-    return;
-  }
+async function report(
+  result: Result,
+  isJson: boolean,
+  { terminal }: Environment,
+  session: Session,
+): Promise<void> {
+  terminal.write(textOf(result, isJson, terminal.columns));
+  const { precious } = result;
+  if (precious === undefined) return;
+  await terminal.flush().catch(async (cause: unknown) => {
+    throw await keepResult(
+      session.spareDirectories,
+      precious,
+      `standard output takes no more: ${fileReason(cause)}`,
+    );
+  });
+}
+
+function textOf(result: Result, isJson: boolean, columns: number | undefined): string | Uint8Array {
+  if (result.raw !== undefined) return result.raw;
+  if (isJson) return `${printableJson(JSON.stringify(result.json, undefined, 2))}\n`;
   const next = result.next === undefined ? [] : ['', `Next: ${result.next}`];
-  terminal.write(`${[...result.lines, ...next].map(printable).join('\n')}\n`);
+  const lines = [...result.lines, ...next].map(printable);
+  const fitted = columns === undefined ? lines : lines.flatMap((line) => fittedLine(line, columns));
+  return `${fitted.join('\n')}\n`;
 }
 
 function addHelp(program: Command, { terminal }: Environment): void {

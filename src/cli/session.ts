@@ -1,10 +1,13 @@
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import { type ClientCertificate, readClientCertificate } from '../client/identity/clientCertificate.js';
 import type { EscrowClient } from '../client/escrowClient.js';
 import { Identity } from '../client/identity/identity.js';
 import type { LogView } from '../client/log/logView.js';
+import { readTextFile } from '../client/files/textFile.js';
 import { type ManagementReport, readManagement } from '../client/management.js';
+import { readBounded } from '../system/boundedFile.js';
 import { type CardKey, type CardProgram, cardKey } from './card.js';
 import { parseDurationArgument } from './durationArgument.js';
 import type { Environment } from './environment.js';
@@ -17,14 +20,20 @@ import type { Terminal } from './terminal.js';
 /** How long one request may take unless the settings say otherwise: key generation in a token is slow. */
 export const DEFAULT_TIMEOUT = '60s';
 
+/** A timer can be no longer than some weeks, and nobody waits for a day. */
+const LONGEST_TIMEOUT_MS = 24 * 60 * 60 * 1000;
+
 /** What every command is given: who acts, the way to the server, the terminal and the time. */
 export class Session {
   readonly terminal: Terminal;
   readonly #environment: Environment;
   readonly #settings: Settings;
   readonly #deadlineMs: number;
+  readonly #inputs: string[] = [];
+  readonly #ends = new Set<() => Promise<void>>();
   #client: EscrowClient | undefined;
   #card: CardKey | undefined;
+  #hasSent = false;
 
   /** @throws UsageError when the timeout is none */
   constructor(environment: Environment, settings: Settings) {
@@ -34,7 +43,16 @@ export class Session {
     const deadlineMs = parseDurationArgument(settings.timeout ?? DEFAULT_TIMEOUT);
     if (deadlineMs === undefined)
       throw new UsageError('--timeout (or ESCROWCTL_TIMEOUT) is not a duration', 'write 30s or 2m');
+    if (deadlineMs > LONGEST_TIMEOUT_MS)
+      throw new UsageError('--timeout (or ESCROWCTL_TIMEOUT) is longer than a day', 'write 30s or 2m');
     this.#deadlineMs = deadlineMs;
+    for (const file of [
+      settings.passphraseFile,
+      settings.cardPinFile,
+      settings.clientCert,
+      settings.clientKey,
+    ])
+      if (file !== undefined) this.#inputs.push(resolve(file));
   }
 
   get now(): Date {
@@ -57,6 +75,50 @@ export class Session {
 
   get hasIdentity(): boolean {
     return this.#settings.identity !== undefined;
+  }
+
+  /** Where the identity is that the settings name. */
+  get identityDirectory(): string | undefined {
+    const { identity } = this.#settings;
+    return identity === undefined ? undefined : resolve(identity);
+  }
+
+  /** Where a result is kept that could not be written where it was to go, the best first. */
+  get spareDirectories(): readonly string[] {
+    return [this.identityDirectory, tmpdir(), '.'].filter((directory) => directory !== undefined);
+  }
+
+  /** The files that are read in this run: nothing is written over them. */
+  get inputs(): readonly string[] {
+    return this.#inputs;
+  }
+
+  /** Whether anything was sent that may have changed something. */
+  get hasSent(): boolean {
+    return this.#hasSent;
+  }
+
+  /** A file that the command line names, whole. @throws an error with `code` and `path` */
+  readInput(path: string, maxBytes?: number): Promise<Buffer> {
+    this.noteInput(path);
+    return readBounded(path, maxBytes);
+  }
+
+  /** The same of a text that people or our programs wrote: see `readTextFile`. */
+  readText(path: string): Promise<string> {
+    this.noteInput(path);
+    return readTextFile(path);
+  }
+
+  /** A file that is read otherwise. */
+  noteInput(path: string): void {
+    this.#inputs.push(path);
+  }
+
+  /** Done when the run ends, however it does, unless it is forgotten before. */
+  atEnd(end: () => Promise<void>): { forget(): void } {
+    this.#ends.add(end);
+    return { forget: () => this.#ends.delete(end) };
   }
 
   /** The identity named by `--as`, ESCROWCTL_IDENTITY or the configuration file. */
@@ -112,6 +174,9 @@ export class Session {
     const client = await identity.connect({
       deadlineMs: this.#deadlineMs,
       now: this.#environment.now,
+      onPost: () => {
+        this.#hasSent = true;
+      },
       ...(certificate === undefined ? {} : { certificate }),
     });
     this.#client = client;
@@ -134,8 +199,10 @@ export class Session {
     return withSpinner(this.terminal, label, work);
   }
 
-  close(): void {
+  /** Ends what is under way, and leaves nothing half done behind. */
+  async close(): Promise<void> {
     this.#client?.close();
     this.#card?.close();
+    for (const end of this.#ends) await end();
   }
 }

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 
-import { dirname, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 
 import { parse } from 'yaml';
 import { z } from 'zod';
 
 import { decodeText, TextError } from '../log/entry/plainText.js';
-import { codeOf } from '../system/errors.js';
+import { codeOf, fileReason } from '../system/errors.js';
 import { UsageError } from './failures.js';
 import type { CommandArguments } from './commandArguments.js';
 
@@ -30,7 +30,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
 /**
  * The settings of one run: an option, else its variable (ESCROWCTL_IDENTITY and so on), else the configuration file. That is
  * the file that ESCROWCTL_CONFIG names, else `escrowctl/config.yaml` under XDG_CONFIG_HOME or ~/.config when it is there.
- * Paths in it are relative to the file itself.
+ * Paths in it are relative to the file itself, or begin with `~/` for the home directory.
  * @throws UsageError when the file is not as it must be, or is named and not there
  */
 export function readSettings(given: Pick<CommandArguments, 'find'>, variables: Variables): Settings {
@@ -59,7 +59,7 @@ function readFile(variables: Variables): Partial<Settings> {
     throw new UsageError(`${file}: ${[issue?.path.join('.'), issue?.message].filter(Boolean).join(': ')}`);
   }
   const at = (value: string | undefined): string | undefined =>
-    value === undefined ? undefined : resolve(dirname(file), value);
+    value === undefined ? undefined : pathIn(file, value, variables);
   return {
     identity: at(read.data.identity),
     timeout: read.data.timeout,
@@ -69,6 +69,19 @@ function readFile(variables: Variables): Partial<Settings> {
     cardPinFile: at(read.data.cardPinFile),
     management: read.data.management,
   };
+}
+
+/** A path as people write it in a file: no shell has read it. @throws UsageError for somebody else's home, or where there is none */
+function pathIn(file: string, path: string, variables: Variables): string {
+  if (!/^~(?:$|[^/]*(?:\/|$))/.test(path)) return resolve(dirname(file), path);
+  const home = nonEmpty(variables['HOME']);
+  const [user, ...rest] = path.split('/');
+  if (user !== '~' || home === undefined || !isAbsolute(home))
+    throw new UsageError(
+      `${file}: ${path}: ~ is your home directory, and is followed by /`,
+      'write the whole path',
+    );
+  return join(home, ...rest);
 }
 
 /** XDG Base Directory Specification: a relative path in the variable is not used. */
@@ -85,7 +98,10 @@ function readText(file: string, mustBe: boolean): string | undefined {
   } catch (error) {
     if (error instanceof TextError) throw error;
     if (codeOf(error) === 'ENOENT' && !mustBe) return undefined;
-    throw new UsageError(`${file} cannot be read`, 'unset ESCROWCTL_CONFIG, or make the file');
+    throw new UsageError(
+      `${file} cannot be read: ${fileReason(error)}`,
+      'unset ESCROWCTL_CONFIG, or make the file',
+    );
   }
 }
 

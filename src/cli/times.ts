@@ -1,9 +1,13 @@
 import { UNITS } from '../escrow/records/inWords.js';
 
-/** An instant for people, in their own zone, and how far it is: `2026-01-31 14:05:09 CET (in 23 hours)`. */
+/** An instant for people, in their own zone and in UTC, and how far it is: `2026-01-31 14:05:09 CET (13:05:09 UTC, in 23 hours)`. */
 export function when(instant: string, now: Date): string {
   const date = new Date(instant);
-  return Number.isNaN(date.getTime()) ? instant : `${localTime(date)} (${distance(date, now)})`;
+  if (Number.isNaN(date.getTime())) return instant;
+  const local = localTime(date);
+  // whoever reads a log or a policy beside it has UTC there
+  const utc = local.endsWith(' UTC') ? '' : `${date.toISOString().slice(11, 19)} UTC, `;
+  return `${local} (${utc}${distance(date, now)})`;
 }
 
 /** An instant in the zone of the reader: `2026-01-31 14:05:09 CET`. */
@@ -32,4 +36,14 @@ export function distance(date: Date, now: Date): string {
   if (count === 0) return 'just now';
   const amount = `${count} ${unit}${count === 1 ? '' : 's'}`;
   return ms > 0 ? `in ${amount}` : `${amount} ago`;
+}
+
+/** By so much two clocks may differ without a word: what a server says of the time is good to a second. */
+const CLOCKS_APART_MS = 2000;
+
+/** How a clock stands to another: `20 seconds ahead of`, `2 minutes behind`; undefined where they agree. */
+export function clockInWords(aheadMs: number): string | undefined {
+  if (Math.abs(aheadMs) < CLOCKS_APART_MS) return undefined;
+  const apart = distance(new Date(Math.abs(aheadMs)), new Date(0)).replace('in ', '');
+  return aheadMs > 0 ? `${apart} ahead of` : `${apart} behind`;
 }

@@ -131,6 +131,7 @@ export function recoveryFacts(
     ['can be approved until', when(recovery.expiresAt, now)],
     ['an approval counts for', isoInWords(recovery.approvalsHold)],
     ...statusFacts(recovery, now),
+    ['waits for', waitsForInWords(recovery)],
     ['ended', endInWords(recovery, now)],
     // last, so that it can pretend to be none of the others
     ['reason', quoted(recovery.reason)],
@@ -172,6 +173,35 @@ export function statusFacts(
 export function intendedInWords({ replies, intendedBy = [] }: RecoveryReply): string | undefined {
   if (replies === undefined) return undefined;
   return intendedBy.length === 0 ? 'nobody yet' : intendedBy.join(', ');
+}
+
+/** Whom a request waits for: who is still needed, or who is to carry it out; undefined when for nobody. */
+export function waitsForInWords(recovery: RecoveryReply): string | undefined {
+  const { status, purpose, keys, approvedBy, recipient, scope } = recovery;
+  switch (status) {
+    case 'pending': {
+      const needed = keys.map(({ quorums }) => leftOf(quorums, approvedBy)).filter((left) => left.length > 0);
+      return [...new Set(needed.map((left) => quorumsInWords(left)))].join('; and ') || undefined;
+    }
+    case 'approved':
+      return purpose === 'release' ? (recipient ?? 'the recipient') : 'its delay, and the server';
+    case 'active':
+      return `the app ${scope?.app ?? ''}`;
+    default:
+      return undefined;
+  }
+}
+
+/** What is left of quorums when these have approved: no more than is needed. */
+function leftOf(
+  quorums: readonly (readonly string[])[],
+  approvedBy: readonly string[],
+): readonly (readonly string[])[] {
+  const left = quorums.map((members) => members.filter((member) => !approvedBy.includes(member)));
+  const isMore = (more: readonly string[], less: readonly string[]): boolean =>
+    less.length < more.length && less.every((member) => more.includes(member));
+  const least = left.filter((members) => !left.some((other) => isMore(members, other)));
+  return [...new Map(least.map((members) => [[...members].sort().join(), members])).values()];
 }
 
 /** What comes next for a request; undefined when nothing does. */

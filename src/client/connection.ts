@@ -3,7 +3,7 @@ import { types } from 'node:util';
 import type { ClientCertificate } from './identity/clientCertificate.js';
 import { codeOf } from '../system/errors.js';
 import { AnswerTooLong, HttpConnection, NoAnswerInTime } from '../system/httpConnection.js';
-import { ServerUnreachable } from './errors.js';
+import { IdentityError, ServerUnreachable } from './errors.js';
 
 /** One request over the wire. */
 export interface WireRequest {
@@ -21,6 +21,10 @@ export interface WireAnswer {
   readonly mediaType: string;
   /** After how long another try may succeed (RFC 9110 section 10.2.3); undefined when nothing was said about it. */
   readonly retryAfterMs?: number | undefined;
+  /** The time by the server's clock, in whole seconds; undefined when it says none. */
+  readonly date?: Date | undefined;
+  /** How far this machine's clock is ahead of the server's, to about a second; undefined when that is not known. */
+  readonly clockAheadMs?: number | undefined;
   readonly body: Buffer;
 }
 
@@ -70,8 +74,8 @@ export class HttpsConnection implements Connection {
   async send({ target, ...request }: WireRequest): Promise<WireAnswer> {
     try {
       const answer = await this.#connection.send({ ...request, path: target });
-      const { status, mediaType, retryAfterMs } = answer;
-      return { status, mediaType, retryAfterMs, body: await answer.readBody() };
+      const { status, mediaType, retryAfterMs, date } = answer;
+      return { status, mediaType, retryAfterMs, date, body: await answer.readBody() };
     } catch (error) {
       throw this.#explain(error);
     }
@@ -95,11 +99,8 @@ export class HttpsConnection implements Connection {
       return new ServerUnreachable('refused', `cannot connect to ${where} (${code})`, options);
     }
     if (/^(CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|EPROTO$|HOSTNAME_)/.test(code)) {
-      return new ServerUnreachable(
-        'tls',
-        `${where} is not the server that the pinned CA vouches for (${code})`,
-        options,
-      );
+      const [sentence, next] = TLS_FAILURES[code] ?? NOT_VOUCHED_FOR;
+      return new ServerUnreachable('tls', `${where} ${sentence} (${code})`, { ...options, next });
     }
     return new ServerUnreachable('broken', `the connection to ${where} broke (${code})`, options);
   }
@@ -107,18 +108,47 @@ export class HttpsConnection implements Connection {
 
 /**
  * The address of a server: `https://host[:port]`, without path, query or user.
- * @throws ServerUnreachable `not-escrowd` when it is anything else.
+ * @throws IdentityError `record-malformed` when it is anything else: nothing was sent.
  */
 export function parseServerUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'https:' || url.href !== `https://${url.host}/`) {
-    throw new ServerUnreachable(
-      'not-escrowd',
-      `${text} is not an address like https://escrow.example.com:8443`,
-    );
+    const why = url?.protocol === 'http:' ? 'the server speaks https, and nothing else' : 'it is no address';
+    throw new IdentityError('record-malformed', `${text}: ${why}; write https://escrow.example.com:8443`);
   }
   return url;
 }
+
+/** What fails, and what helps where it is another thing than a CA of another server. */
+type TlsFailure = readonly [sentence: string, next?: string];
+
+const NOT_VOUCHED_FOR: TlsFailure = ['is not the server that the pinned CA vouches for'];
+
+const RENEWED = 'those who run the server renew it: tell them';
+const NO_TLS: TlsFailure = [
+  'does not speak TLS there',
+  'check the address and its port: escrowctl identity show',
+];
+
+const TLS_FAILURES: Readonly<Record<string, TlsFailure>> = {
+  CERT_HAS_EXPIRED: [
+    'shows a certificate that has expired, by the clock of this machine',
+    `compare the clock with another one; if it is right, ${RENEWED}`,
+  ],
+  CERT_NOT_YET_VALID: [
+    'shows a certificate that is not valid yet, by the clock of this machine',
+    'compare the clock with another one',
+  ],
+  ERR_TLS_CERT_ALTNAME_INVALID: [
+    'shows a certificate of the pinned CA that is for another name',
+    'use the name that the certificate is for: escrowctl identity pin DIR --server URL ...; or have it renewed with this name',
+  ],
+  ERR_TLS_NO_AUTHORITY: ['cannot be believed: the pinned CA file holds no certificate'],
+  ERR_SSL_WRONG_VERSION_NUMBER: NO_TLS,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: NO_TLS,
+  ERR_SSL_UNSUPPORTED_PROTOCOL: ['speaks no version of TLS from 1.2 on', RENEWED],
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: ['speaks no version of TLS from 1.2 on', RENEWED],
+};
 
 const NOT_REACHED: ReadonlySet<string> = new Set([
   'ECONNREFUSED',

@@ -107,6 +107,8 @@ export class ServerProblem extends Error {
     readonly detail: string,
     /** By which the operator's log knows the request; servers of before say it in a header only. */
     readonly requestId?: string,
+    /** How far this machine's clock was ahead of the server's when it said so, to about a second. */
+    readonly clockAheadMs?: number,
   ) {
     super(detail);
   }
@@ -118,13 +120,16 @@ export type UnreachableReason = 'refused' | 'tls' | 'timeout' | 'broken' | 'not-
 /** No usable answer came from the server. */
 export class ServerUnreachable extends Error {
   override readonly name = 'ServerUnreachable';
+  /** What helps, where that is known; undefined: what helps for the reason. */
+  readonly next: string | undefined;
 
   constructor(
     readonly reason: UnreachableReason,
     message: string,
-    options?: ErrorOptions,
+    options: ErrorOptions & { readonly next?: string | undefined } = {},
   ) {
     super(message, options);
+    this.next = options.next;
   }
 }
 

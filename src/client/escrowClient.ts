@@ -118,6 +118,7 @@ export type CertifiedClient = Pick<
  */
 export class EscrowClient {
   readonly #parts: Omit<EscrowClientParts, keyof Signing> & Partial<Signing>;
+  #clockAheadMs: number | undefined;
 
   constructor(parts: EscrowClientParts) {
     this.#parts = parts;
@@ -126,6 +127,11 @@ export class EscrowClient {
   /** What an app can ask with its client certificate alone, which the connection is to show: it needs no key to sign with. */
   static byCertificate(connection: Connection): CertifiedClient {
     return new EscrowClient({ connection, operateBy: 'certificate' } as EscrowClientParts);
+  }
+
+  /** How far this machine's clock is ahead of the server's, by the last answer, to about a second; undefined when nothing was said. */
+  get clockAheadMs(): number | undefined {
+    return this.#clockAheadMs;
   }
 
   get caller(): string {
@@ -413,7 +419,10 @@ export class EscrowClient {
       const jws = await signRequest(signer, logKey, { method, target, body, ...named }, now());
       headers['authorization'] = `Escrowd-JWS ${jws}`;
     }
-    return this.#parts.connection.send({ method, target, headers, body });
+    const answer = await this.#parts.connection.send({ method, target, headers, body });
+    const clockAheadMs = aheadOf(answer.date, this.#parts.now?.());
+    this.#clockAheadMs = clockAheadMs ?? this.#clockAheadMs;
+    return { ...answer, clockAheadMs };
   }
 
   #signing(): Signing {
@@ -423,6 +432,11 @@ export class EscrowClient {
       'without a signer this client can sign and decrypt with a certificate, and nothing else',
     );
   }
+}
+
+/** What a server says of the time is cut off to the second. */
+function aheadOf(date: Date | undefined, now: Date | undefined): number | undefined {
+  return date === undefined || now === undefined ? undefined : now.getTime() - (date.getTime() + 500);
 }
 
 function targetOf({ path }: Pick<ApiRoute, 'path'>, { path: parameters = {}, query = {} }: Sent): string {

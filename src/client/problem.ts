@@ -27,5 +27,5 @@ export function asProblem(answer: WireAnswer): ServerProblem | ServerUnreachable
   const { type, detail, title, instance } = problem.data;
   const code = type.slice(PROBLEM_TYPE.length);
   const requestId = INSTANCE.exec(instance ?? '')?.[1];
-  return new ServerProblem(code, answer.status, detail ?? title ?? '', requestId);
+  return new ServerProblem(code, answer.status, detail ?? title ?? '', requestId, answer.clockAheadMs);
 }

@@ -78,7 +78,7 @@ export function checkPinnedKeys(identityKey: Jwk, logKey: string, origin: string
   }
 }
 
-/** Refuses an address or a CA that could never be reached or believed. @throws IdentityError, ServerUnreachable */
+/** Refuses an address or a CA that could never be reached or believed. @throws IdentityError */
 export function checkAddress(server: string, ca: string): void {
   parseServerUrl(server);
   try {

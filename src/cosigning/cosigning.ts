@@ -124,6 +124,6 @@ const meanings: Readonly<Record<number, string>> = {
   400: 'it does not understand the request',
   403: 'it does not know the key of this log',
   404: 'it does not know this log, or is not at this address',
-  409: 'it has cosigned another tree of this size: a fork',
+  409: 'it has cosigned another size, or in older versions another tree of this size: a fork',
   422: 'it says that the log does not continue what it has cosigned: a fork',
 };

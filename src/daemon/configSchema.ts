@@ -77,7 +77,7 @@ export const configSchema = z.strictObject({
       drainMs: milliseconds.default(15_000),
       receiveMs: milliseconds.default(30_000),
       answerMs: milliseconds.default(60_000),
-      maxBodyBytes: z.int().min(1024).max(1_048_576).default(262_144),
+      maxBodyBytes: z.int().min(1024).max(1_048_576).default(360_448),
       atOnce: z.int().min(1).max(100_000).default(256),
       connections: z.int().min(1).max(1_000_000).default(2048),
       handshakeMs: milliseconds.default(5_000),

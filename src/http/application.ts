@@ -89,6 +89,13 @@ export function applicationOf(parts: ApplicationParts): RequestListener {
     .map(({ route: { method, path }, answer }) => ({ method, target: targetsOf(path), answer }));
   return (request, response) => {
     const { method, url = '' } = request;
+    // RFC 9112 section 2.3: what a line says that is no version of HTTP/1 is read otherwise by others
+    if (request.httpVersionMajor !== 1) {
+      open(request, response, parts).problem(
+        new EscrowError('request-malformed', 'Only HTTP/1.1 and HTTP/1.0 are spoken here.'),
+      );
+      return;
+    }
     if (!hasOneHost(request)) {
       open(request, response, parts).problem(
         new EscrowError('request-malformed', 'A request has one Host field (RFC 9112 section 3.2).'),

@@ -37,7 +37,8 @@ export interface Limits extends Rates {
 
 /** Limits for a daemon of a usual size. */
 export const DEFAULT_LIMITS: Limits = {
-  maxBodyBytes: 256 * 1024,
+  // one message of 256 KiB in base64url, and what stands around it
+  maxBodyBytes: 352 * 1024,
   maxInFlight: 256,
   maxConnections: 2048,
   connectionsPerAddress: 256,

@@ -100,7 +100,7 @@ ${databaseText(database !== undefined)}
 #  receiveMs: 30000
 #  answerMs: 60000
   # The longest body; a policy may have 8 MiB.
-#  maxBodyBytes: 262144
+#  maxBodyBytes: 360448
   # Requests under way, connections, and how long a connection may take to become TLS.
 #  atOnce: 256
 #  connections: 2048

@@ -1,11 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { link, lstat, open, rename, rm, type FileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 import { codeOf } from './errors.js';
 
 /** Ends the name of a file that is not whole yet; one that is left was somebody's who was killed. */
 export const DRAFT = /\.[0-9a-f]{12}\.new$/;
+
+/** The name of a draft of a file, beside it; nobody else has it. */
+export function newDraft(path: string): string {
+  // names have 255 bytes at most
+  const name = basename(path);
+  const begins = Buffer.byteLength(name) > 230 ? 'escrowd' : name;
+  return join(dirname(path), `${begins}.${randomBytes(6).toString('hex')}.new`);
+}
 
 /**
  * Makes a file so that readers, and a crash at any instant, see the old content or the new, never a part of it. When it
@@ -38,8 +46,8 @@ export async function createOnce(path: string, content: string, mode: number): P
 }
 
 /**
- * Writes a file that must not exist yet, durably.
- * @throws an error with code `EEXIST` when it does
+ * Writes a file that must not exist yet, durably; when that fails there is none.
+ * @throws an error with code `EEXIST` when it exists
  */
 export async function writeNewFile(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   await writeDurably(path, mode, (file) => file.writeFile(content));
@@ -73,7 +81,7 @@ async function withDraft<T>(
   write: (file: FileHandle) => Promise<T>,
   place: (draft: string) => Promise<void>,
 ): Promise<T> {
-  const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
+  const draft = newDraft(path);
   try {
     const result = await writeDurably(draft, mode, write);
     await place(draft);
@@ -93,8 +101,12 @@ async function writeDurably<T>(
   try {
     const result = await write(file);
     await file.sync();
-    return result;
-  } finally {
     await file.close();
+    return result;
+  } catch (error) {
+    // a part of it would stop the next try, and could be taken for the whole
+    await file.close().catch(() => undefined);
+    await rm(path, { force: true });
+    throw error;
   }
 }

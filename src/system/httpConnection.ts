@@ -17,6 +17,8 @@ export interface HttpAnswer {
   readonly mediaType: string;
   /** After how long another try may succeed (RFC 9110 section 10.2.3); undefined when nothing was said about it. */
   readonly retryAfterMs: number | undefined;
+  /** The time by the server's clock, in whole seconds (RFC 9110 section 6.6.1); undefined when it says none. */
+  readonly date: Date | undefined;
   /** The rest, to be read once. @throws AnswerTooLong, NoAnswerInTime, an error of the system */
   readBody(): Promise<Buffer>;
 }
@@ -94,6 +96,7 @@ export class HttpConnection {
       status: statusCode,
       mediaType: first(headers['content-type']).split(';', 1)[0]?.trim().toLowerCase() ?? '',
       retryAfterMs: retryAfterMsOf(first(headers['retry-after'])),
+      date: dateOf(first(headers['date'])),
       readBody: () => gather(body, maxAnswerBytes).catch(fail),
     };
   }
@@ -117,6 +120,11 @@ async function gather(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Bu
 
 function first(field: string | string[] | undefined): string {
   return (Array.isArray(field) ? field[0] : field) ?? '';
+}
+
+function dateOf(field: string): Date | undefined {
+  const date = new Date(field);
+  return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
 /** Seconds; a date is not looked at. */

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 
-import { codeOf } from '../system/errors.js';
+import { fileReason } from '../system/errors.js';
 import {
   cosignatureMessage,
   encodeCosignature,
@@ -10,7 +10,7 @@ import {
 } from '../log/note/cosignature.js';
 import { signatureLine } from '../log/note/note.js';
 import { NoteError } from '../log/note/noteKey.js';
-import { decodeText } from '../log/entry/plainText.js';
+import { decodeText, TextError } from '../log/entry/plainText.js';
 import { WitnessFault } from './errors.js';
 
 export interface Cosigner {
@@ -50,9 +50,8 @@ export async function readKeyFile(path: string): Promise<Cosigner> {
     }
     content = decodeText(await readFile(path), path);
   } catch (cause) {
-    if (cause instanceof WitnessFault) throw cause;
-    const why = codeOf(cause) === 'ENOENT' ? 'there is no such file' : 'it cannot be read';
-    throw new WitnessFault('witness-key', `${path}: ${why}`, { cause });
+    if (cause instanceof WitnessFault || cause instanceof TextError) throw cause;
+    throw new WitnessFault('witness-key', `${path}: ${fileReason(cause)}`, { cause });
   }
   const name = nameLine.exec(content)?.[1];
   if (name === undefined) throw new WitnessFault('witness-key', `${path} is not the key of a witness`);

@@ -185,7 +185,7 @@ describe('help', () => {
     const { out, exit } = await escrowctl(['help', 'exit-codes']);
     expect(exit).toBe(0);
     for (const { code, meaning } of Object.values(EXIT_CODES)) expect(out).toContain(`  ${code}  ${meaning}`);
-    expect(Object.values(EXIT_CODES).map(({ code }) => code)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(Object.values(EXIT_CODES).map(({ code }) => code)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
   });
 
   test('a group without a command shows its commands and exits with 2', async () => {

@@ -22,6 +22,12 @@ export interface World {
   readonly programs?: string;
   /** When the process is asked to end; at once, when it is not given. */
   readonly stopped?: Promise<void>;
+  /** When a person breaks it off; never, when it is not given. */
+  readonly interrupted?: Promise<void>;
+  /** What comes of what was written; it leaves, when it is not given. */
+  readonly flush?: () => Promise<void>;
+  /** How wide the terminal is; standard output is none, when it is not given. */
+  readonly columns?: number;
   /** Told of everything that goes to standard output, as it is written. */
   readonly onOutput?: (text: string) => void;
 }
@@ -36,6 +42,8 @@ export async function escrowctl(argv: readonly string[], world: World = {}): Pro
       out.push(Buffer.from(output));
       world.onOutput?.(Buffer.from(output).toString());
     },
+    flush: () => world.flush?.() ?? Promise.resolve(),
+    columns: world.columns,
     writeError: (text) => err.push(text),
     isInteractive: world.answers !== undefined,
     isInputTyped: world.answers !== undefined || world.isInputTyped === true,
@@ -56,6 +64,7 @@ export async function escrowctl(argv: readonly string[], world: World = {}): Pro
     now: () => world.now ?? new Date(),
     programs: world.programs ?? '/nonexistent',
     stopped: () => world.stopped ?? Promise.resolve(),
+    interrupted: world.interrupted ?? new Promise(() => undefined),
   });
   const bytes = Buffer.concat(out);
   return { exit, out: bytes.toString('utf8'), bytes, err: err.join('') };

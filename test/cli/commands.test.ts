@@ -211,7 +211,7 @@ describe('a released key', () => {
   test('is not asked for when it has nowhere to go', async () => {
     writeFileSync(office.path('taken.pem'), 'mine');
     expect((await escrowctl(release('--out', office.path('taken.pem')))).exit).toBe(2);
-    expect(office.server.received).toHaveLength(0);
+    expect(office.server.posted).toHaveLength(0);
   });
 
   test('that is another key is not written, and exits with 5', async () => {

@@ -272,10 +272,10 @@ test('what goes to a terminal goes through one function', () => {
     "commands/reseal.ts: const answer = await terminal.ask('Ask the depositaries? Type yes: ');",
     'commands/witness.ts: terminal.write(`${JSON.stringify(serving)}\\n`);',
     "program.ts: terminal.write(`${exitCodesHelp().join('\\n')}\\n`);",
-    // bytes that were asked for
-    'program.ts: terminal.write(result.raw);',
     // help, and what is wrong with the command line
     'program.ts: terminal.write(text);',
+    // bytes that were asked for, and lines that are printable
+    'program.ts: terminal.write(textOf(result, isJson));',
     'program.ts: terminal.writeError(text);',
     "spinner.ts: if (shown.frame >= 0) terminal.writeError('\\r\\u001b[K');",
     "spinner.ts: terminal.writeError(`\\r\\u001b[K${FRAMES[shown.frame] ?? ''} ${shown.text}`);",

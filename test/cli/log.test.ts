@@ -123,7 +123,8 @@ describe('an export from a server', () => {
       return { json: { items } };
     });
   }
-  const exported = (out: string) => escrowctl(['log', 'export', out, '--as', office.dana, '--json']);
+  const exported = (out: string) =>
+    escrowctl(['log', 'export', out, '--force', '--as', office.dana, '--json']);
 
   test.each([
     ['between entries', ''],
@@ -182,7 +183,7 @@ describe('an export from a server', () => {
         },
       };
     });
-    const ran = await escrowctl(['log', 'export', out, '--as', office.dana]);
+    const ran = await escrowctl(['log', 'export', out, '--force', '--as', office.dana]);
     expect(ran.exit).toBe(5);
     expect(readFileSync(out, 'utf8')).toBe('what was there');
   });

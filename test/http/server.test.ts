@@ -74,7 +74,7 @@ describe('a request over the wire', () => {
   });
 
   test('that has expired is recorded as its signer’s', async () => {
-    running.world.now = new Date(NOW.getTime() + 66_000);
+    running.world.now = new Date(NOW.getTime() + 121_000);
     const answer = await running.client.call(mailer, 'POST', SIGN, signing);
     expect([answer.status, problemCode(answer)]).toEqual([401, 'request-expired']);
     expect(recorded()).toEqual(['grant.sign denied mailer request-expired']);

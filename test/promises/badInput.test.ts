@@ -174,13 +174,13 @@ describe('requests', () => {
       ownerSigns(post('/v1/keys', { ...order, spec: 'rsa-512' })),
     ),
     'too large': raw('request-too-large', undefined, {}, () =>
-      ownerSigns(post('/v1/keys', { ...order, label: 'x'.repeat(300 * 1024) })),
+      ownerSigns(post('/v1/keys', { ...order, label: 'x'.repeat(400 * 1024) })),
     ),
     expired: raw(
       'request-expired',
       'owner',
       about,
-      ownerClaims(() => since(-120)),
+      ownerClaims(() => since(-180)),
     ),
     'dated in the future': raw(
       'request-expired',

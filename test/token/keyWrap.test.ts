@@ -52,6 +52,14 @@ test('the vectors hold every odd length, good and bad ones', () => {
 });
 
 describe('what a depositary opens releases with', () => {
+  test.each([0, 8, 15, 17])(
+    'refuses %i bytes, which are no key under another (RFC 5649 section 4.2)',
+    (bytes) => {
+      const opening = (): Buffer => unwrapPadded(Buffer.alloc(32), Buffer.alloc(bytes));
+      expect(opening).toThrow('the wrapped key does not unwrap');
+    },
+  );
+
   const ours = vectors('aes_kwp_test.json', [256]);
 
   test.each(ours.filter(({ result }) => result === 'valid'))(

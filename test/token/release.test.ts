@@ -74,7 +74,19 @@ test('an AES key that was released encrypts what its grant decrypts', async () =
   expect(Buffer.from(opened(await decrypt({ ciphertext, iv, aad }))).toString()).toBe('the message');
   expect(await decrypt({ ciphertext, iv, aad: Buffer.from('another') })).toEqual({ refused: true });
   expect(await decrypt({ ciphertext, iv })).toEqual({ refused: true });
+  // SP 800-38D section 7.2: of the empty plaintext there is the tag alone
+  const tag = emptyTag(key, iv);
+  expect(opened(await decrypt({ ciphertext: tag, iv }))).toHaveLength(0);
+  expect(await decrypt({ ciphertext: tag.subarray(1), iv })).toEqual({ refused: true });
+  tag[0] = (tag[0] ?? 0) ^ 1;
+  expect(await decrypt({ ciphertext: tag, iv })).toEqual({ refused: true });
 });
+
+function emptyTag(key: Uint8Array, iv: Uint8Array): Buffer {
+  const cipher = createCipheriv('aes-256-gcm', key, iv);
+  cipher.final();
+  return cipher.getAuthTag();
+}
 
 test("the owner's copy opens with the owner's delivery key, which nobody has enrolled", async () => {
   const owner = rsaPair(3072);

@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 
-import { decodeText } from '../../log/entry/plainText.js';
-import { replaceFile } from '../../system/files.js';
 import { signAcknowledgement } from '../../client/depositary/acknowledgement.js';
+import { decodeText } from '../../log/entry/plainText.js';
 import { answerChallenge, parseChallenge } from '../../client/depositary/challenge.js';
 import { printable } from '../../escrow/records/freeText.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { UsageError } from '../failures.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
 import type { Session } from '../session.js';
 
 /** Enrolment, the depositary's side. */
@@ -17,7 +16,7 @@ export const depositaryCommands: readonly CommandRow[] = [
   {
     usage: 'answer <challenge>',
     summary: 'proves to the security officer that you hold the private key of your depositary-public.pem',
-    options: [{ flags: '--out <file>', about: 'where the answer goes', required: true }],
+    options: [{ flags: '--out <file>', about: 'where the answer goes', required: true }, FORCE],
     examples: ['depositary answer challenge.json --as ~/.escrowd --out answer.json'],
     run: answer,
   },
@@ -44,7 +43,7 @@ const MAX_TEXT_BYTES = 65_536;
 async function acknowledge(session: Session, given: CommandArguments): Promise<Result> {
   const path = given.argument(0);
   const role = given.text('role');
-  const bytes = await readFile(path);
+  const bytes = await session.readInput(path);
   if (bytes.length > MAX_TEXT_BYTES) throw new UsageError(`${path} is longer than 64 KiB`);
   const text = decodeText(bytes, path);
   if (text.trim() === '') throw new UsageError(`${path} has no text in it`);
@@ -76,11 +75,13 @@ async function acknowledge(session: Session, given: CommandArguments): Promise<R
 }
 
 async function answer(session: Session, given: CommandArguments): Promise<Result> {
-  const identity = await session.identity();
-  const challenge = parseChallenge(decodeText(await readFile(given.argument(0)), given.argument(0)));
-  const answered = await answerChallenge(challenge, identity.id, await identity.depositaryOpener());
+  const challenge = parseChallenge(await session.readText(given.argument(0)));
   const out = given.text('out');
-  await replaceFile(out, `${JSON.stringify(answered, undefined, 2)}\n`, 0o644);
+  const identity = await session.identity();
+  await withOutputs(session, given, [{ path: out, isSecret: false }], async (outputs) => {
+    const answered = await answerChallenge(challenge, identity.id, await identity.depositaryOpener());
+    await outputs.write([`${JSON.stringify(answered, undefined, 2)}\n`]);
+  });
   return {
     json: { id: identity.id, out },
     lines: [`Answered the challenge for ${identity.id}.`],

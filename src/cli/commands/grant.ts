@@ -2,6 +2,7 @@ import { revokeProven } from '../../client/ends.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { listed } from '../pages.js';
 import { when } from '../times.js';
@@ -51,7 +52,9 @@ function list(session: Session, given: CommandArguments): Promise<Result> {
 
 async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
-  const grant = await session.busy('asking for the grant', () => client.grant(given.argument(0)));
+  const grant = await session.busy('asking for the grant', async () =>
+    client.grant(await idOf(session, client, 'grant', given.argument(0))),
+  );
   return {
     json: grant,
     lines: facts(grantFacts(grant, session.now)),
@@ -63,8 +66,9 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
 
 async function revoke(session: Session, given: CommandArguments): Promise<Result> {
   const { client, log } = await session.connect();
+  const id = await idOf(session, client, 'grant', given.argument(0));
   const { result: grant, entry } = await session.busy('revoking the grant', () =>
-    revokeProven(client, log, given.argument(0), given.words('reason')),
+    revokeProven(client, log, id, given.words('reason')),
   );
   return {
     json: { result: grant, entry },

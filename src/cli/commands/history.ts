@@ -1,15 +1,18 @@
 import type { BelievedHistory, HistoryPins } from '../../client/history/historyFile.js';
-import { exportHistory, readHistory, reasonOf, verifyHistory } from '../../client/history/ownHistory.js';
+import { exportHistory, type OwnEntry, readHistory, verifyHistory } from '../../client/history/ownHistory.js';
 import { parseCeremonyRecord } from '../../client/serverPins.js';
+import { readTrustedText } from '../../client/files/textFile.js';
 import { readTrustedFile } from '../../client/files/trustedFile.js';
 import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
 import type { Entry } from '../../log/entry/entry.js';
-import { decodeText, decodeUtf8 } from '../../log/entry/plainText.js';
+import { decodeUtf8 } from '../../log/entry/plainText.js';
 import { facts, table } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { parseDurationArgument } from '../durationArgument.js';
 import { UsageError } from '../failures.js';
+import { disbelieved } from '../files/conversion.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, placeOfFile } from '../files/outputs.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
 import { localTime } from '../times.js';
@@ -48,7 +51,7 @@ export const historyCommands: readonly CommandRow[] = [
     about:
       'The token signs that these are all entries up to the newest checkpoint. Everything is verified as it is written;\n' +
       'the file appears whole or not at all.',
-    options: FILTERS,
+    options: [...FILTERS, FORCE],
     examples: ['history export history.ndjson --as ~/.escrowd'],
     run: exportCommand,
   },
@@ -82,7 +85,7 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
   const { items, hasMore } = await session.busy('reading the history', () =>
     readHistory({ client, log, owner }, filter, given.count('limit')),
   );
-  const rows = items.map(({ index, entry }) => [
+  const rows = oneAnAct(items).map(({ index, entry }) => [
     String(index),
     localTime(new Date(entry.time)),
     entry.actor,
@@ -92,16 +95,25 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
   ]);
   return {
     json: { items, hasMore },
-    lines:
-      items.length === 0
-        ? ['Nothing yet.']
-        : table(['ENTRY', 'TIME', 'WHO', 'ACT', 'OUTCOME', 'ABOUT'], rows),
+    lines: items.length === 0 ? ['Nothing yet.'] : table(HEADING, rows, session.terminal.columns),
     next: hasMore ? 'there is more: --limit N' : undefined,
   };
 }
 
+const HEADING = ['ENTRY', 'TIME', 'WHO', 'ACT', 'OUTCOME', 'ABOUT'];
+
+/** Of each act the newest entry: its outcome, or its attempt where there is none. */
+function oneAnAct(items: readonly OwnEntry[]): readonly OwnEntry[] {
+  const shown = new Set<string>();
+  return items.filter(({ entry: { id } }) => {
+    const isFirst = !shown.has(id);
+    shown.add(id);
+    return isFirst;
+  });
+}
+
 async function exportCommand(session: Session, given: CommandArguments): Promise<Result> {
-  const path = given.argument(0);
+  const path = await placeOfFile(session, given, given.argument(0));
   const filter = filterOf(session, given);
   const { identity, client, log } = await session.connect();
   const believed = await session.busy('exporting the history', (progress) =>
@@ -119,9 +131,12 @@ async function exportCommand(session: Session, given: CommandArguments): Promise
     }),
   );
   return {
-    json: { out: path, ...toldOf(believed) },
-    lines: [`Exported ${believed.count} entries to ${path}: all that there are.`, ...factsOf(believed)],
-    next: `escrowctl history verify ${path}`,
+    json: { out: given.argument(0), ...toldOf(believed) },
+    lines: [
+      `Exported ${believed.count} entries to ${given.argument(0)}: all that there are.`,
+      ...factsOf(believed),
+    ],
+    next: `escrowctl history verify ${given.argument(0)}`,
   };
 }
 
@@ -129,14 +144,7 @@ async function verify(session: Session, given: CommandArguments): Promise<Result
   const path = given.argument(0);
   const pins = await pinsOf(session, given);
   const verdict = await session.busy('verifying the history', () => verifyHistory(path, pins));
-  if (!verdict.ok) {
-    return {
-      json: { ok: false, index: verdict.index ?? null, reason: verdict.reason },
-      lines: [`Do not believe it: ${reasonOf(verdict)}.`],
-      next: 'tell the security team, and keep the file',
-      exit: 'disbelieved',
-    };
-  }
+  if (!verdict.ok) return disbelieved(path, verdict);
   return {
     json: { ok: true, ...toldOf(verdict), isOlder: verdict.isOlder },
     lines: [
@@ -154,7 +162,7 @@ async function pinsOf(session: Session, given: CommandArguments): Promise<Histor
   const against =
     againstFile === undefined ? undefined : decodeUtf8(await readTrustedFile(againstFile), againstFile);
   if (record !== undefined) {
-    const pins = parseCeremonyRecord(decodeText(await readTrustedFile(record), record), given.find('origin'));
+    const pins = parseCeremonyRecord(await readTrustedText(record), given.find('origin'));
     return pinned(pins, owner, against);
   }
   if (!session.hasIdentity) {

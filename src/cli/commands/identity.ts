@@ -5,10 +5,9 @@ import type { NewIdentity } from '../../client/identity/newIdentity.js';
 import { createIdentity, pinServer, pinWitnesses } from '../../client/identity/newIdentity.js';
 import { type ServerPins, parseCeremonyRecord } from '../../client/serverPins.js';
 import type { WitnessPins } from '../../client/log/witnessPins.js';
-import { readTrustedFile } from '../../client/files/trustedFile.js';
+import { readTrustedText } from '../../client/files/textFile.js';
 import { parseCheckpoint } from '../../log/note/checkpoint.js';
 import { parseNote } from '../../log/note/note.js';
-import { decodeText } from '../../log/entry/plainText.js';
 import { cardPublicKey } from '../card.js';
 import { facts } from '../columns.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
@@ -225,11 +224,8 @@ async function pinsOf(given: CommandArguments): Promise<{ readonly pins: ServerP
       'give all three, or none and pin later',
     );
   }
-  const record = parseCeremonyRecord(
-    decodeText(await readTrustedFile(recordFile), recordFile),
-    given.find('origin'),
-  );
-  return { pins: { server, ...record }, ca: decodeText(await readTrustedFile(caFile), caFile) };
+  const record = parseCeremonyRecord(await readTrustedText(recordFile), given.find('origin'));
+  return { pins: { server, ...record }, ca: await readTrustedText(caFile) };
 }
 
 function pinFacts({ server, origin, identityKey, logKey }: ServerPins): readonly string[] {

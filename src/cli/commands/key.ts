@@ -1,5 +1,4 @@
-import { replaceFile, writeNewFile } from '../../system/files.js';
-import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
+import { destroyOpened, exportOpened, type KeyFormat, openRelease } from '../../client/depositary/release.js';
 import { quoted } from '../../escrow/records/freeText.js';
 import {
   type GeneratedSpec,
@@ -13,14 +12,17 @@ import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, withOutputs, writePublic } from '../files/outputs.js';
 import { listed } from '../pages.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { localTime, when } from '../times.js';
 import { liveInWords, openedInWords, quorumsInWords, termsInWords, unableInWords } from '../words.js';
 
 /** What a key can be for. */
 export const USES = OPERATIONS;
-const FORMATS = ['pem', 'jwk', 'raw'] as const;
+/** How a key can be written. */
+export const KEY_FORMATS = ['pem', 'jwk', 'raw'] as const;
 
 export const keyCommands: readonly CommandRow[] = [
   {
@@ -54,7 +56,10 @@ export const keyCommands: readonly CommandRow[] = [
   {
     usage: 'show <key>',
     summary: 'shows a key: its depositaries, and what its rule allows',
-    options: [{ flags: '--public-key-out <file>', about: 'also write its public key to this file (PEM)' }],
+    options: [
+      { flags: '--public-key-out <file>', about: 'also write its public key to this file (PEM)' },
+      FORCE,
+    ],
     examples: ['key show key_0123456789abcdef0123456789abcdef --public-key-out olga.pem'],
     run: show,
   },
@@ -63,7 +68,8 @@ export const keyCommands: readonly CommandRow[] = [
     summary: 'opens your own copy of your key, ordered with --deliver',
     options: [
       { flags: '--out <file>', about: 'a new file for the private key', required: true },
-      { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: FORMATS },
+      { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: KEY_FORMATS },
+      FORCE,
     ],
     examples: ['key copy key_0123456789abcdef0123456789abcdef --out letters.pem'],
     run: copy,
@@ -121,11 +127,13 @@ function list(session: Session, given: CommandArguments): Promise<Result> {
 
 async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
-  const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
+  const key = await session.busy('asking for the key', async () =>
+    client.key(await idOf(session, client, 'key', given.argument(0))),
+  );
   const out = given.find('publicKeyOut');
   if (out !== undefined) {
     if (key.publicKeyPem === undefined) throw new UsageError(`${key.key} has no public key`);
-    await replaceFile(out, ended(key.publicKeyPem), 0o644);
+    await writePublic(session, given, out, ended(key.publicKeyPem));
   }
   return {
     json: key,
@@ -139,28 +147,45 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
 
 async function copy(session: Session, given: CommandArguments): Promise<Result> {
   const { identity, client } = await session.connect();
-  const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
+  const key = await session.busy('asking for the key', async () =>
+    client.key(await idOf(session, client, 'key', given.argument(0))),
+  );
   if (key.ownersCopy === undefined) {
     throw new UsageError(
       `there is no copy of ${key.key} for you`,
       'a copy is made with the key: key generate --deliver',
     );
   }
-  const opened = openRelease(key.ownersCopy, await identity.deliveryKey(), {
-    publicKeyPem: key.publicKeyPem,
-    checkValue: key.checkValue,
-  });
+  const { ownersCopy, publicKeyPem, checkValue } = key;
+  const format = formatOf(given, key);
   const out = given.text('out');
-  try {
-    const format = given.oneOf('format', FORMATS) ?? (opened.kind === 'pair' ? 'pem' : 'raw');
-    await writeNewFile(out, exportOpened(opened, format), 0o600);
-  } finally {
-    destroyOpened(opened);
-  }
+  await withOutputs(session, given, [{ path: out, isSecret: true }], async (outputs) => {
+    const opened = openRelease(ownersCopy, await identity.deliveryKey(), { publicKeyPem, checkValue });
+    try {
+      await outputs.write([exportOpened(opened, format)]);
+    } finally {
+      destroyOpened(opened);
+    }
+  });
   return {
     json: { key: key.key, out },
     lines: [openedInWords(key, out)],
   };
+}
+
+/** How a key is written: as was said, or as its kind is usually. @throws UsageError where its kind has no such form */
+export function formatOf(
+  given: CommandArguments,
+  { publicKeyPem }: Pick<KeyReply, 'publicKeyPem'>,
+): KeyFormat {
+  const isSecret = publicKeyPem === undefined;
+  const format = given.oneOf('format', KEY_FORMATS) ?? (isSecret ? 'raw' : 'pem');
+  if (format === (isSecret ? 'pem' : 'raw'))
+    throw new UsageError(
+      isSecret ? 'a secret key is written as raw or jwk' : 'a private key is written as pem or jwk',
+      'choose another --format, or leave it out',
+    );
+  return format;
 }
 
 const BORN_OUTSIDE = 'outside the token: others may have it, and may have used it';

@@ -1,7 +1,6 @@
-import { readFile, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 
-import { writeNewFile } from '../../system/files.js';
 import {
   type ImportBasis,
   type ImportWanted,
@@ -23,6 +22,7 @@ import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { ExitName } from '../exitCodes.js';
 import { type Failure, UsageError, failureOf } from '../failures.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
 import { collect } from '../pages.js';
 import { readSecretLine } from '../secretFile.js';
 import type { Session } from '../session.js';
@@ -71,6 +71,7 @@ export const importCommands: readonly CommandRow[] = [
     options: [
       { flags: '--out <file>', about: 'a new file for the import key (PEM)', required: true },
       { flags: '--valid-for <duration>', about: 'how long it can be used, a day at most', default: '24h' },
+      FORCE,
     ],
     examples: ['key prepare-import --out import-key.pem --valid-for 8h'],
     run: prepare,
@@ -106,7 +107,7 @@ async function importKeys(session: Session, given: CommandArguments): Promise<Re
   const claimed = given.find('publicKey');
   if (claimed !== undefined && files.length > 1)
     throw new UsageError('--public-key is of one key, and there are several files');
-  const spki = claimed === undefined ? undefined : await readFile(claimed);
+  const spki = claimed === undefined ? undefined : await session.readInput(claimed);
   if (isChecked) return reported(await inTurn(session, given, { files, spki, send: checkOnly }));
   const { identity, client } = await session.connect();
   const owner = given.find('owner') ?? identity.id;
@@ -150,7 +151,7 @@ async function inTurn(
   for (const [at, file] of files.entries()) {
     try {
       const passphrase = (): Promise<Buffer | undefined> => passphraseOf(session, given, file);
-      const key = await readImportable(await readFile(file), passphrase, spki);
+      const key = await readImportable(await session.readInput(file), passphrase, spki);
       outcomes.push(await send(file, key, files.length === 1 ? '' : `${at + 1} of ${files.length}: `));
     } catch (error) {
       if (files.length === 1) throw error;
@@ -294,15 +295,23 @@ function asJson(one: Outcome): unknown {
   return { file, error: { code: one.failure.code, message: one.failure.sentence } };
 }
 
+const OVER_SOON = 'the import key is of no use without the file, and ends by itself: make another';
+
 async function prepare(session: Session, given: CommandArguments): Promise<Result> {
   const out = given.text('out');
   const validFor = formatDuration(given.duration('validFor'));
-  const { identity, client } = await session.connect();
-  const basis: ImportBasis = { client, pins: identity.pins, now: () => session.now };
-  const { pair, shown, entry } = await session.busy('making an import key', () =>
-    preparePair(basis, validFor),
+  const { shown, entry } = await withOutputs(
+    session,
+    given,
+    [{ path: out, isSecret: false }],
+    async (outputs) => {
+      const { identity, client } = await session.connect();
+      const basis: ImportBasis = { client, pins: identity.pins, now: () => session.now };
+      const made = await session.busy('making an import key', () => preparePair(basis, validFor));
+      await outputs.write([made.pair.publicKey.export({ format: 'pem', type: 'spki' })], OVER_SOON);
+      return made;
+    },
   );
-  await writeNewFile(out, pair.publicKey.export({ format: 'pem', type: 'spki' }), 0o644);
   const { import: id, oaep, expiresAt } = shown;
   return {
     json: { import: id, oaep, expiresAt, out, entry },
@@ -316,13 +325,13 @@ async function prepare(session: Session, given: CommandArguments): Promise<Resul
 
 async function importWrapped(session: Session, given: CommandArguments): Promise<Result> {
   const file = given.argument(0);
-  const wrapped = await readFile(file);
+  const wrapped = await session.readInput(file);
   if (wrapped.length < 384 + 24 || wrapped.length > 384 + 4096)
     throw new UsageError(
       `${printable(file)} is no wrapped key: it has ${wrapped.length} bytes`,
       'first the AES key under the import key, 384 bytes, then the private key under the AES key: docs/import.md',
     );
-  const spki = claimedSpki(await readFile(given.text('publicKey')));
+  const spki = claimedSpki(await session.readInput(given.text('publicKey')));
   const spec = specOfPublic(spki);
   if (spec === undefined) throw new UsageError('the public key is of no kind that can be imported');
   const { identity, client } = await session.connect();

@@ -96,6 +96,7 @@ function show({ terminal }: Session, owner: string, items: readonly KeyReply[], 
     ...table(
       ['KEY', 'KIND', 'USE', 'LABEL'],
       wanted.map(({ key }) => [key.key, key.spec, key.use, cellOf(key.label)]),
+      terminal.columns,
     ),
     '',
     ...(others.length === 0
@@ -106,6 +107,7 @@ function show({ terminal }: Session, owner: string, items: readonly KeyReply[], 
           ...table(
             ['KEY', 'KIND', 'WHY', 'LABEL'],
             others.map(({ key, obstacle }) => [key.key, key.spec, obstacle ?? '', cellOf(key.label)]),
+            terminal.columns,
           ),
           '',
         ]),

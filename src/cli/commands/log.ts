@@ -1,14 +1,15 @@
 import type { EntryFollower, SeenEntry } from '../../audit/reports/follower.js';
 import type { Entry } from '../../log/entry/entry.js';
-import { replaceFile } from '../../system/files.js';
 import { exportLog } from '../../client/log/logExport.js';
 import { verifyExport } from '../../audit/verifyExport.js';
 import type { RequestCounts } from '../../audit/requests.js';
-import type { Believed, Came, Refused } from '../../log/export/verifier.js';
+import type { Believed, Came } from '../../log/export/verifier.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { type LogTrust, TRUST_OPTIONS, logTrust } from '../logTrust.js';
+import { disbelieved } from '../files/conversion.js';
+import { FORCE, placeOfFile, writePublic } from '../files/outputs.js';
 import type { Session } from '../session.js';
 import { bar } from '../spinner.js';
 import { continuesInWords } from '../words.js';
@@ -20,7 +21,7 @@ export const logCommands: readonly CommandRow[] = [
     about:
       'It must be signed by the pinned log key, and continue the log that you saw before. Where you have pinned\n' +
       'witnesses, it is the newest that enough of them have cosigned.',
-    options: [{ flags: '--out <file>', about: 'also write the signed note to this file' }],
+    options: [{ flags: '--out <file>', about: 'also write the signed note to this file' }, FORCE],
     examples: ['log checkpoint --as ~/.escrowd --out checkpoint.txt'],
     run: checkpoint,
   },
@@ -30,6 +31,7 @@ export const logCommands: readonly CommandRow[] = [
     about:
       'For auditors. The file appears whole or not at all. An export that was interrupted leaves <file>.partial, and goes\n' +
       'on from there when it is run again, after a proof that what is there is the beginning of the log.',
+    options: [FORCE],
     examples: ['log export log.ndjson --as ~/.escrowd'],
     run: exportCommand,
   },
@@ -62,7 +64,7 @@ async function checkpoint(session: Session, given: CommandArguments): Promise<Re
     return { note: witnessed.note, seen: witnessed.checkpoint, by: witnessed.by };
   });
   const out = given.find('out');
-  if (out !== undefined) await replaceFile(out, note, 0o644);
+  if (out !== undefined) await writePublic(session, given, out, note);
   const root = Buffer.from(seen.root).toString('base64');
   return {
     json: {
@@ -87,7 +89,7 @@ async function checkpoint(session: Session, given: CommandArguments): Promise<Re
 }
 
 async function exportCommand(session: Session, given: CommandArguments): Promise<Result> {
-  const path = given.argument(0);
+  const path = await placeOfFile(session, given, given.argument(0));
   const { identity, client, log } = await session.connect();
   const { origin, logKey } = identity.pins;
   const { size, resumedAt } = await session.busy('exporting the log', (progress) =>
@@ -103,11 +105,11 @@ async function exportCommand(session: Session, given: CommandArguments): Promise
     }),
   );
   return {
-    json: { out: path, origin, size, resumedAt },
+    json: { out: given.argument(0), origin, size, resumedAt },
     lines: [
-      `Exported ${size} entries to ${path}${resumedAt === 0 ? '' : `, ${resumedAt} of them from before`}.`,
+      `Exported ${size} entries to ${given.argument(0)}${resumedAt === 0 ? '' : `, ${resumedAt} of them from before`}.`,
     ],
-    next: `escrowctl log verify ${path}`,
+    next: `escrowctl log verify ${given.argument(0)}`,
   };
 }
 
@@ -118,7 +120,9 @@ async function verify(session: Session, given: CommandArguments): Promise<Result
   const { verdict, requests, histories } = await session.busy('verifying the log', () =>
     verifyExport({ path, ...trust, follower: times }),
   );
-  return verdict.ok ? believed(verdict, { requests, histories, times }, trust) : refused(verdict);
+  return verdict.ok
+    ? believed(verdict, { requests, histories, times }, trust)
+    : disbelieved(path, verdict);
 }
 
 /** When the first and the last entry were recorded, as they say. */
@@ -234,13 +238,4 @@ const CAME: Readonly<Record<Came, string>> = {
 
 function unknownRequests({ unknown }: RequestCounts): string {
   return unknown === 0 ? '' : `, ${unknown} from before the first policy not (give --administrators)`;
-}
-
-function refused({ index, reason }: Refused): Result {
-  return {
-    json: { ok: false, index: index ?? null, reason },
-    lines: [`Do not believe it: ${index === undefined ? '' : `entry ${index}: `}${reason}.`],
-    next: 'tell the security team, and keep the file',
-    exit: 'disbelieved',
-  };
 }

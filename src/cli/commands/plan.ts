@@ -1,8 +1,4 @@
 import { printable } from '../../escrow/records/freeText.js';
-import { readFile } from 'node:fs/promises';
-
-import { decodeText } from '../../log/entry/plainText.js';
-import { replaceFile } from '../../system/files.js';
 import { readPolicySignature, signPolicy } from '../../client/policy/policyDocument.js';
 import { type PolicyPlan, planPolicy } from '../../client/policy/policyPlan.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
@@ -12,6 +8,7 @@ import { bar } from '../spinner.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
 import type { Session } from '../session.js';
 
 const FILE: OptionRow = {
@@ -34,6 +31,7 @@ export const planCommand: CommandRow = {
     { flags: '--sign <out>', about: 'sign the plan, and write the signature to this file' },
     { flags: '--valid-for <duration>', about: 'how long the signature stands', default: '1d' },
     { flags: '--yes', about: 'do not ask before signing (for scripts)' },
+    FORCE,
   ],
   examples: ['plan -f escrow.yaml --as ~/.escrowd', 'plan -f escrow.yaml --as ~/.escrowd --sign dana.jws'],
   run: plan,
@@ -70,12 +68,15 @@ async function plan(session: Session, given: CommandArguments): Promise<Result> 
       made.changes.length === 0 ? undefined : `escrowctl plan -f ${file} --sign ${identity.id}.jws`;
     return { json, lines, next };
   }
-  if (!given.flag('yes')) await confirm(session, lines);
   const { hash, base, replaces } = made;
   const { logKey } = identity.pins;
   const lifetimeMs = given.duration('validFor');
-  const order = { hash, base, replaces, logKey, now: session.now, lifetimeMs };
-  await replaceFile(out, `${await signPolicy(identity.signer, order)}\n`, 0o644);
+  session.noteInput(file);
+  await withOutputs(session, given, [{ path: out, isSecret: false }], async (outputs) => {
+    if (!given.flag('yes')) await confirm(session, lines);
+    const order = { hash, base, replaces, logKey, now: session.now, lifetimeMs };
+    await outputs.write([`${await signPolicy(identity.signer, order)}\n`]);
+  });
   return {
     json: { ...json, signer: identity.id, signature: out },
     lines: [...lines, '', `${identity.id} signed this plan.`, ...facts([['signature', out]])],
@@ -103,7 +104,7 @@ async function apply(session: Session, given: CommandArguments): Promise<Result>
   const file = given.text('file');
   const accepted = given.findNumber('acceptUnrecoverable') ?? 0;
   const made = await comparing(session, client, file);
-  const signatures = await Promise.all(files.map((path) => readSignature(path, made)));
+  const signatures = await Promise.all(files.map((path) => readSignature(session, path, made)));
   const lost = made.losses?.lost ?? 0;
   if (lost !== accepted) return notAccepted(made, { lost, accepted, file, files });
   const { document } = made;
@@ -157,8 +158,12 @@ function notAccepted(
 }
 
 /** A signature under another plan is found here, where the file is, rather than refused by the server. */
-async function readSignature(path: string, { hash, base, replaces }: PolicyPlan): Promise<string> {
-  const jws = decodeText(await readFile(path), path).trim();
+async function readSignature(
+  session: Session,
+  path: string,
+  { hash, base, replaces }: PolicyPlan,
+): Promise<string> {
+  const jws = (await session.readText(path)).trim();
   const says = readPolicySignature(jws);
   if (says === undefined) throw new UsageError(`${path} is not a signature made by escrowctl plan --sign`);
   if (says.hash !== hash)

@@ -1,5 +1,4 @@
 import { printable, quoted } from '../../escrow/records/freeText.js';
-import { replaceFile } from '../../system/files.js';
 import { PolicyDocumentError } from '../../client/errors.js';
 import {
   checkPolicyDocument,
@@ -15,8 +14,10 @@ import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, writePublic } from '../files/outputs.js';
 import { listed } from '../pages.js';
 import type { Session } from '../session.js';
+import { localTime } from '../times.js';
 
 /** Directory and rules: looking at them. Changing them is `plan` and `apply`. */
 export const policyCommands: readonly CommandRow[] = [
@@ -40,7 +41,7 @@ export const policyCommands: readonly CommandRow[] = [
   {
     usage: 'show',
     summary: 'shows the policy in force',
-    options: [{ flags: '--out <file>', about: 'also write its document to this file, as JSON' }],
+    options: [{ flags: '--out <file>', about: 'also write its document to this file, as JSON' }, FORCE],
     examples: ['policy show --as ~/.escrowd', 'policy show --json | jq .document.rules'],
     run: show,
   },
@@ -81,7 +82,8 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
   const out = given.find('out');
   if (out !== undefined) {
     if (policy.document === undefined) throw new UsageError('no document is in force yet');
-    await replaceFile(out, `${JSON.stringify(policy.document, undefined, 2)}\n`, 0o644);
+    const text = `${JSON.stringify(policy.document, undefined, 2)}\n`;
+    await writePublic(session, given, out, text);
   }
   return {
     json: policy,
@@ -125,7 +127,7 @@ function history(session: Session, given: CommandArguments): Promise<Result> {
     none: 'No document is in force yet.',
     columns: [
       ['version', ({ version }) => String(version)],
-      ['applied', ({ appliedAt }) => appliedAt ?? ''],
+      ['applied', ({ appliedAt }) => (appliedAt === undefined ? '' : localTime(new Date(appliedAt)))],
       ['signed by', ({ signers }) => signers.join(', ')],
       ['hash', ({ hash }) => hash],
     ],

@@ -9,9 +9,10 @@ import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { parseDurationArgument } from '../durationArgument.js';
 import { listed } from '../pages.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { distance } from '../times.js';
-import { nextForRecovery, recoveryFacts } from '../words.js';
+import { nextForRecovery, recoveryFacts, waitsForInWords } from '../words.js';
 import { type OrderTerms, keysOf } from './keysToRecover.js';
 
 const PURPOSES = ['operate', 'release'] as const;
@@ -77,7 +78,10 @@ export const recoveryCommands: readonly CommandRow[] = [
     summary: 'lists the requests that you have a part in, newest first',
     options: [
       { flags: '--limit <n>', about: 'how many', default: '50' },
-      { flags: '--open', about: 'only those that have not ended' },
+      {
+        flags: '--open',
+        about: 'only those that have not ended: to be decided, to be carried out, or in use',
+      },
     ],
     examples: ['recovery list --as ~/.escrowd --open'],
     run: list,
@@ -186,12 +190,15 @@ function operationsOf(given: CommandArguments, mechanisms: readonly Mechanism[])
   return USES.filter((use) => (named.length === 0 ? needed.has(use) : named.includes(use)));
 }
 
+/** What may still come to something: it is to be decided, or carried out, or used. */
+const OPEN: ReadonlySet<string> = new Set(['pending', 'approved', 'active']);
+
 function list(session: Session, given: CommandArguments): Promise<Result> {
   const isOpen = given.flag('open');
   return listed(session, given, {
     busy: 'listing requests',
     page: (client, query) => client.recoveries(query),
-    wanted: ({ status }) => !isOpen || status === 'pending' || status === 'approved',
+    wanted: ({ status }) => !isOpen || OPEN.has(status),
     none: 'No requests.',
     columns: [
       ['REQUEST', ({ recovery }) => recovery],
@@ -201,6 +208,7 @@ function list(session: Session, given: CommandArguments): Promise<Result> {
       ['KEYS', ({ keys }) => String(keys.length)],
       ['ASKED BY', ({ requester }) => requester],
       ['FILED', ({ filedAt }) => distance(new Date(filedAt), session.now)],
+      ['WAITS FOR', (recovery) => waitsForInWords(recovery) ?? ''],
       ['REASON', ({ reason }) => cellOf(reason)],
     ],
     next: (items) => (items.length === 0 ? undefined : 'escrowctl recovery show REQUEST'),
@@ -209,7 +217,9 @@ function list(session: Session, given: CommandArguments): Promise<Result> {
 
 async function show(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
-  const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
+  const recovery = await session.busy('asking for the request', async () =>
+    client.recovery(await idOf(session, client, 'rec', given.argument(0))),
+  );
   return {
     json: recovery,
     lines: facts(recoveryFacts(recovery, session.now)),

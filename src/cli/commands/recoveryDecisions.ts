@@ -10,11 +10,12 @@ import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { type Checked, believeOpen, confirmed } from '../believing.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { decisionLines } from '../decision.js';
 import { stopCommand } from './recoveryStop.js';
 import { when } from '../times.js';
-import { continuesInWords, grantFacts, nextForRecovery } from '../words.js';
+import { continuesInWords, grantFacts, nextForRecovery, waitsForInWords } from '../words.js';
 
 const REASON = {
   flags: '--reason <text>',
@@ -113,8 +114,12 @@ async function approveCommand(session: Session, given: CommandArguments): Promis
         ...result.keys.map(({ key, grant }) => ['grant', grant && `${grant.grant}, for ${key}`] as const),
       ]),
     ],
-    next: nextForRecovery(result),
+    next: result.status === 'pending' ? othersDecide(result) : nextForRecovery(result),
   };
+}
+
+function othersDecide(recovery: RecoveryReply): string {
+  return `${waitsForInWords(recovery) ?? 'others'} must approve: escrowctl recovery approve ${recovery.recovery}`;
 }
 
 async function intended(
@@ -164,9 +169,8 @@ async function denyCommand(session: Session, given: CommandArguments): Promise<R
 
 async function activate(session: Session, given: CommandArguments): Promise<Result> {
   const { client } = await session.connect();
-  const { result, entry } = await session.busy('bringing the keys back', () =>
-    client.activate(given.argument(0)),
-  );
+  const id = await idOf(session, client, 'rec', given.argument(0));
+  const { result, entry } = await session.busy('bringing the keys back', () => client.activate(id));
   const { grants } = result;
   const [first] = grants;
   return {
@@ -186,8 +190,9 @@ async function end(
   act: (client: EscrowClient, log: LogView, id: string, reason: string) => ReturnType<EscrowClient['veto']>,
 ): Promise<Result> {
   const { client, log } = await session.connect();
+  const id = await idOf(session, client, 'rec', given.argument(0));
   const { result, entry } = await session.busy('ending the request', () =>
-    act(client, log, given.argument(0), given.words('reason')),
+    act(client, log, id, given.words('reason')),
   );
   return {
     json: { result, entry },
@@ -198,9 +203,8 @@ async function end(
 /** The request that is named, believed, and by whom. */
 async function checked(session: Session, given: CommandArguments): Promise<Checked> {
   const connected = await session.connect();
-  const believed = await session.busy('checking the request', () =>
-    believeOpen(session, connected, given.argument(0)),
-  );
+  const id = await idOf(session, connected.client, 'rec', given.argument(0));
+  const believed = await session.busy('checking the request', () => believeOpen(session, connected, id));
   return { ...connected, believed };
 }
 

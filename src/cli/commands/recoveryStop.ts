@@ -1,15 +1,13 @@
-import { readFile } from 'node:fs/promises';
-
-import { replaceFile } from '../../system/files.js';
 import { stopProven } from '../../client/ends.js';
 import { readStop, signStop } from '../../client/stop.js';
 import { printable, quoted } from '../../escrow/records/freeText.js';
 import type { RecoveryReply } from '../../api/replies.js';
-import { decodeText } from '../../log/entry/plainText.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, withOutputs } from '../files/outputs.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 
 /** Administrators end a request of whomever. */
@@ -27,6 +25,7 @@ export const stopCommand: CommandRow = {
     { flags: '--valid-for <duration>', about: 'how long the statement stands', default: '1d' },
     { flags: '--yes', about: 'do not ask before signing (for scripts)' },
     { flags: '--statement <file>', about: 'made by --sign; give as many as are needed', many: true },
+    FORCE,
   ],
   examples: [
     'recovery stop rec_0123456789abcdef0123456789abcdef --sign ann.jws --reason "Dave has left"',
@@ -44,14 +43,17 @@ export const stopCommand: CommandRow = {
 async function sign(session: Session, given: CommandArguments, out: string): Promise<Result> {
   const reason = given.words('reason');
   const { identity, client } = await session.connect();
-  const shown = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
-  const { recovery, requestHash } = openOne(shown, given.argument(0));
+  const id = await idOf(session, client, 'rec', given.argument(0));
+  const shown = await session.busy('asking for the request', () => client.recovery(id));
+  const { recovery, requestHash } = openOne(shown, id);
   const about = aboutRequest(shown, requestHash, reason);
-  if (!given.flag('yes')) await confirm(session, about);
   const { logKey } = identity.pins;
   const lifetimeMs = given.duration('validFor');
-  const order = { recovery, requestHash, reason, logKey, now: session.now, lifetimeMs };
-  await replaceFile(out, `${await signStop(identity.signer, order)}\n`, 0o644);
+  await withOutputs(session, given, [{ path: out, isSecret: false }], async (outputs) => {
+    if (!given.flag('yes')) await confirm(session, about);
+    const order = { recovery, requestHash, reason, logKey, now: session.now, lifetimeMs };
+    await outputs.write([`${await signStop(identity.signer, order)}\n`]);
+  });
   return {
     json: { recovery, requestHash, reason, signer: identity.id, statement: out },
     lines: [
@@ -70,7 +72,7 @@ async function handIn(session: Session, id: string, files: readonly string[]): P
       'there is no --statement',
       `let administrators run: escrowctl recovery stop ${id} --sign NAME.jws --reason TEXT`,
     );
-  const statements = await Promise.all(files.map((path) => readStatement(path, id)));
+  const statements = await Promise.all(files.map((path) => readStatement(session, path, id)));
   const { client, log } = await session.connect();
   const { result, entry } = await session.busy('ending the request', () =>
     stopProven(client, log, id, { statements }),
@@ -82,8 +84,8 @@ async function handIn(session: Session, id: string, files: readonly string[]): P
 }
 
 /** A statement about another request is found here, where the file is, rather than refused by the server. */
-async function readStatement(path: string, id: string): Promise<string> {
-  const jws = decodeText(await readFile(path), path).trim();
+async function readStatement(session: Session, path: string, id: string): Promise<string> {
+  const jws = (await session.readText(path)).trim();
   const says = readStop(jws);
   if (says === undefined)
     throw new UsageError(`${path} is not a statement made by escrowctl recovery stop --sign`);

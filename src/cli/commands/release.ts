@@ -1,12 +1,10 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { exists, writeNewFile } from '../../system/files.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
+import type { DecryptionKey } from '../../client/identity/decryptionKey.js';
 import type { Identity } from '../../client/identity/identity.js';
 import { publicKeyHash } from '../../client/depositary/attestation.js';
-import type { KeyFormat } from '../../client/depositary/release.js';
 import {
   confirmation,
   destroyOpened,
@@ -17,10 +15,11 @@ import type { RecoveryKeyReply, RecoveryReply, ReleaseReply, ReleasedKeysReply }
 import type { CommandRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
+import { FORCE, type OutputPlace, type Outputs, withOutputs } from '../files/outputs.js';
+import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
 import { openedInWords } from '../words.js';
-
-const FORMATS = ['pem', 'jwk', 'raw'] as const;
+import { formatOf, KEY_FORMATS } from './key.js';
 
 /** What --out says for it. */
 const STANDARD_OUTPUT = '-';
@@ -41,12 +40,13 @@ export const releaseCommand: CommandRow = {
       about:
         'a new file for the private key, - for standard output; of several keys a new directory for files named after them',
     },
-    { flags: '--format <format>', about: 'how (default: pem, raw for AES and secrets)', choices: FORMATS },
+    { flags: '--format <format>', about: 'how (default: pem, raw for AES and secrets)', choices: KEY_FORMATS },
     {
       flags: '--sealed-out <prefix>',
       about: 'keep the encrypted parts in PREFIX.transfer and PREFIX.wrapped',
     },
     { flags: '--no-open', about: 'do not open them: only keep the encrypted parts' },
+    FORCE,
   ],
   examples: [
     'recovery release rec_0123456789abcdef0123456789abcdef --out archive.pem',
@@ -57,32 +57,32 @@ export const releaseCommand: CommandRow = {
 };
 
 async function release(session: Session, given: CommandArguments): Promise<Result> {
-  await checkOutputs(given);
+  checkOptions(given);
   const { identity, client } = await session.connect();
-  const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
-  const outputs = await outputsOf(given, recovery);
+  const id = await idOf(session, client, 'rec', given.argument(0));
+  const recovery = await session.busy('asking for the request', () => client.recovery(id));
+  const outputs = outputsOf(given, recovery);
   await requireApproved(identity, recovery);
-  const { answer, entry } = await session.busy('receiving the keys', () => receive(client, recovery));
-  const received = receivedOf(outputs, answer);
-  for (const { sealed, released } of received) {
-    if (sealed === undefined) continue;
+  // before the keys are asked for: each must have somewhere to go, and they must open
+  const depositaryKey = given.flag('open') ? await identity.depositaryOpener() : undefined;
+  const { received, answer, entry, raw } = await withPlaces(session, given, outputs, async (sealed, opened) => {
+    const got = await session.busy('receiving the keys', () => receive(client, recovery));
+    const keys = receivedOf(outputs, got.answer);
     // kept first: whatever happens then, the keys have arrived
-    await writeNewFile(sealed.transfer, Buffer.from(released.transferKey, 'base64url'), 0o600);
-    await writeNewFile(sealed.wrapped, Buffer.from(released.wrappedKey, 'base64url'), 0o600);
-  }
-  if (received.length > 1 && received.some(({ out }) => out !== undefined)) {
-    await mkdir(given.text('out'), { mode: 0o700 });
-  }
-  const written: Uint8Array[] = [];
-  for (const one of received)
-    if (one.out !== undefined) written.push(...(await open(identity, one, one.out, given)));
+    await sealed?.write(
+      keys.flatMap(({ released }) => sealedParts(released)),
+      AGAIN,
+    );
+    const shown =
+      depositaryKey === undefined ? undefined : await writeOpened(opened, keys, depositaryKey, given);
+    return { received: keys, ...got, raw: shown };
+  });
   // what goes to standard output may still get lost on the way there
   const isForgotten =
     given.flag('open') &&
-    written.length === 0 &&
+    raw === undefined &&
     (await confirm(session, identity, client, recovery, answer));
   const [first] = received;
-  const [raw] = written;
   return {
     ...(raw === undefined ? {} : { raw }),
     json: {
@@ -122,42 +122,37 @@ interface Output {
   readonly sealed: { readonly transfer: string; readonly wrapped: string } | undefined;
 }
 
+const AGAIN = 'run the same command again, with other places: for a day the server hands out the same';
+
 /** What is wrong whatever the request is for. */
-async function checkOutputs(given: CommandArguments): Promise<void> {
+function checkOptions(given: CommandArguments): void {
   const opens = given.flag('open');
-  const out = given.find('out');
-  if (opens && out === undefined)
+  if (opens && given.find('out') === undefined)
     throw new UsageError(
       '--out is missing: where do the keys go?',
       'add --out PATH, or --no-open --sealed-out PREFIX',
     );
   if (!opens && given.find('sealedOut') === undefined)
     throw new UsageError('--no-open needs --sealed-out PREFIX');
-  if (opens && out !== undefined && out !== STANDARD_OUTPUT) await requireFree(out);
 }
 
-/** Looked at before the keys are asked for: each must have somewhere to go. */
-async function outputsOf(given: CommandArguments, { keys }: RecoveryReply): Promise<readonly Output[]> {
+/** Where each key goes, and in which form: one that a key does not have is refused here. */
+function outputsOf(given: CommandArguments, { keys }: RecoveryReply): readonly Output[] {
   const path = given.flag('open') ? given.find('out') : undefined;
   const prefix = given.find('sealedOut');
   const isOne = keys.length === 1;
   if (path === STANDARD_OUTPUT && !isOne)
     throw new UsageError('--out - is for a request for one key: several go into a directory');
-  const outputs = keys.map((key): Output => {
+  return keys.map((key): Output => {
     const sealed = isOne ? prefix : prefix && `${prefix}.${key.key}`;
+    const format = path === undefined ? undefined : formatOf(given, key);
     return {
       key,
-      out: path === undefined || isOne ? path : join(path, `${key.key}.${formatOf(given, key)}`),
+      out: path === undefined || isOne ? path : join(path, `${key.key}.${format ?? ''}`),
       sealed:
         sealed === undefined ? undefined : { transfer: `${sealed}.transfer`, wrapped: `${sealed}.wrapped` },
     };
   });
-  for (const { sealed } of outputs) {
-    if (sealed === undefined) continue;
-    await requireFree(sealed.transfer);
-    await requireFree(sealed.wrapped);
-  }
-  return outputs;
 }
 
 /** What is shown now must be what was shown when its release was approved. @throws NotBelieved `release-mismatch` */
@@ -172,12 +167,28 @@ async function requireApproved({ approvedKeys }: Identity, { keys }: RecoveryRep
   }
 }
 
-async function requireFree(path: string): Promise<void> {
-  if (await exists(path)) throw new UsageError(`${path} exists already, and is not overwritten`);
+/** Lends the places of the encrypted parts and of the opened keys, each where there are such. */
+function withPlaces<T>(
+  session: Session,
+  given: CommandArguments,
+  outputs: readonly Output[],
+  work: (sealed: Outputs | undefined, opened: Outputs | undefined) => Promise<T>,
+): Promise<T> {
+  const secret = (path: string): OutputPlace => ({ path, isSecret: true });
+  const sealed = outputs.flatMap(({ sealed: parts }) => (parts ? [parts.transfer, parts.wrapped] : []));
+  const opened = outputs.flatMap(({ out }) => (out === undefined || out === STANDARD_OUTPUT ? [] : [out]));
+  const directory = opened.length > 1 ? given.text('out') : undefined;
+  const withOpened = (parts: Outputs | undefined): Promise<T> =>
+    opened.length === 0
+      ? work(parts, undefined)
+      : withOutputs(session, given, opened.map(secret), (keys) => work(parts, keys), directory);
+  return sealed.length === 0
+    ? withOpened(undefined)
+    : withOutputs(session, given, sealed.map(secret), withOpened);
 }
 
-function formatOf(given: CommandArguments, { publicKeyPem }: RecoveryKeyReply): KeyFormat {
-  return given.oneOf('format', FORMATS) ?? (publicKeyPem === undefined ? 'raw' : 'pem');
+function sealedParts({ transferKey, wrappedKey }: ReleaseReply): readonly Buffer[] {
+  return [transferKey, wrappedKey].map((part) => Buffer.from(part, 'base64url'));
 }
 
 async function receive(
@@ -229,25 +240,28 @@ function receivedOf(outputs: readonly Output[], { keys }: ReleasedKeysReply): re
   throw new NotBelieved('release-malformed', 'the server released other keys than the request is for');
 }
 
-/** Writes a key to its file, or gives what goes to standard output. */
-async function open(
-  identity: Identity,
-  { key, released }: Received,
-  out: string,
+/** Opens all, and only then writes all. The bytes of what goes to standard output are answered instead. */
+async function writeOpened(
+  outputs: Outputs | undefined,
+  received: readonly Received[],
+  depositaryKey: DecryptionKey,
   given: CommandArguments,
-): Promise<readonly Uint8Array[]> {
-  const { publicKeyPem, checkValue } = key;
-  const shown = { publicKeyPem, checkValue };
-  const opened = await openReleaseWith(released, await identity.depositaryOpener(), shown);
+): Promise<Buffer | undefined> {
+  const contents: Buffer[] = [];
   try {
-    const bytes = exportOpened(opened, formatOf(given, key));
-    if (out === STANDARD_OUTPUT) return [bytes];
-    await writeNewFile(out, bytes, 0o600);
-    return [];
-  } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(error.message);
-    throw error;
+    for (const { key, released } of received) {
+      const { publicKeyPem, checkValue } = key;
+      const opened = await openReleaseWith(released, depositaryKey, { publicKeyPem, checkValue });
+      try {
+        contents.push(exportOpened(opened, formatOf(given, key)));
+      } finally {
+        destroyOpened(opened);
+      }
+    }
+    if (outputs === undefined) return contents.pop();
+    await outputs.write(contents, AGAIN);
+    return undefined;
   } finally {
-    destroyOpened(opened);
+    for (const content of contents) content.fill(0);
   }
 }

@@ -8,6 +8,7 @@ import type { ServerPins } from '../../client/serverPins.js';
 import type { ServerReply } from '../../api/replies.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { facts } from '../columns.js';
+import { clockInWords } from '../times.js';
 import { continuesInWords } from '../words.js';
 import type { CommandRow } from '../command.js';
 
@@ -43,6 +44,7 @@ export const statusCommand: CommandRow = {
         origin: server.origin,
         ready: isReady,
         report: report ?? null,
+        clockAheadMs: client.clockAheadMs ?? null,
         token: server.token,
         warnings,
         log: seen === undefined ? null : { size: seen.size, root: Buffer.from(seen.root).toString('base64') },
@@ -52,6 +54,7 @@ export const statusCommand: CommandRow = {
         ...facts([
           ['origin', server.origin],
           ['keys', 'as pinned'],
+          ['clock here', clockOf(client)],
           ['log', seen === undefined ? 'empty' : `${seen.size} entries; ${continuesInWords(log)}`],
           ['token', `${server.token.profile}, ${server.token.oaep}`],
           ['kinds of keys', server.token.keySpecs.join(', ')],
@@ -83,6 +86,12 @@ async function warningsFor(client: EscrowClient): Promise<readonly string[]> {
     if (isOutside) return [];
     throw error;
   }
+}
+
+function clockOf({ clockAheadMs }: EscrowClient): string | undefined {
+  if (clockAheadMs === undefined) return undefined;
+  const apart = clockInWords(clockAheadMs);
+  return apart === undefined ? "as the server's" : `${apart} the server's`;
 }
 
 function checkPins(server: ServerReply, pins: ServerPins): void {

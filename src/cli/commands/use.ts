@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 
-import { replaceFile } from '../../system/files.js';
+import { MAX_INPUT_BYTES } from '../../api/orders.js';
+import { decodeBase64url } from '../../log/note/base64.js';
 import { ecdsaToDer } from '../../system/der.js';
+import { codeOf } from '../../system/errors.js';
 import { type Mechanism, MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
+import { FORCE, type Outputs, withOutputs } from '../files/outputs.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 
@@ -35,7 +39,8 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--mechanism <name>', about: 'how, by JOSE name', required: true, choices: SIGNING },
       { flags: '--format <format>', about: 'form of the signature', choices: FORMATS, default: 'jose' },
       { flags: '--digest', about: 'hash here and send only the digest, where the grant allows it' },
-      { flags: '--out <file>', about: 'where the signature goes' },
+      { flags: '--out <file>', about: 'where the signature goes (- for standard output, as bytes)' },
+      FORCE,
       ...CERTIFICATE,
     ],
     examples: [
@@ -55,6 +60,7 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--iv <base64url>', about: 'A256GCM: the 96-bit IV' },
       { flags: '--aad <base64url>', about: 'A256GCM: the associated data' },
       { flags: '--out <file>', about: 'where the plaintext goes (default: standard output)' },
+      FORCE,
       ...CERTIFICATE,
     ],
     examples: ['decrypt session-key.bin --grant GRANT --mechanism RSA-OAEP --out session-key'],
@@ -65,61 +71,98 @@ export const useCommands: readonly CommandRow[] = [
 async function sign(session: Session, given: CommandArguments): Promise<Result> {
   const mechanism = mechanismOf(given, SIGNING);
   const grant = given.text('grant');
-  const message = await inputOf(session, given);
   const inputs = given.flag('digest')
-    ? { digests: [digestOf(mechanism, message).toString('base64url')] }
-    : { messages: [message.toString('base64url')] };
-  const { client } = await session.connect({ signsAll: false });
-  const { result, entry } = await session.busy('signing', () => client.sign(grant, { mechanism, ...inputs }));
-  const signature = Buffer.from(only(result.signatures), 'base64url');
-  const isDer = given.oneOf('format', FORMATS) === 'der' && MECHANISMS[mechanism].kind === 'EC';
-  const formed = isDer ? ecdsaToDer(signature) : signature;
+    ? { digests: [(await digestOf(session, given, mechanism)).toString('base64url')] }
+    : { messages: [(await messageOf(session, given)).toString('base64url')] };
   const out = given.find('out');
-  if (out !== undefined) await replaceFile(out, formed, 0o644);
-  const text = formed.toString('base64url');
-  return {
-    json: {
-      grant,
-      mechanism,
-      signature: text,
-      remaining: result.remaining,
-      entry,
-      ...(out === undefined ? {} : { out }),
-    },
-    lines:
-      out === undefined
-        ? [text]
-        : [`The signature is in ${out} (log entry ${entry}). ${left(result.remaining)}`],
-  };
+  return withResult(session, given, { out, isSecret: false, bytes: SIGNATURE_BYTES }, async (outputs) => {
+    const { client } = await session.connect({ signsAll: false });
+    const { result, entry } = await session.busy('signing', () =>
+      client.sign(grant, { mechanism, ...inputs }),
+    );
+    const signature = Buffer.from(only(result.signatures), 'base64url');
+    const isDer = given.oneOf('format', FORMATS) === 'der' && MECHANISMS[mechanism].kind === 'EC';
+    const formed = isDer ? ecdsaToDer(signature) : signature;
+    await outputs?.writeOrKeep(formed, { name: 'signature', isSecret: false });
+    const text = formed.toString('base64url');
+    const { remaining } = result;
+    const json = { grant, mechanism, signature: text, remaining, entry };
+    if (outputs !== undefined)
+      return {
+        json: { ...json, out },
+        lines: [`The signature is in ${out ?? ''} (log entry ${entry}). ${left(remaining)}`],
+      };
+    return {
+      json,
+      lines: [text],
+      ...(out === STDOUT ? { raw: formed } : {}),
+      precious: { name: 'signature', content: formed, isSecret: false },
+    };
+  });
 }
 
 async function decrypt(session: Session, given: CommandArguments): Promise<Result> {
   const mechanism = mechanismOf(given, DECRYPTING);
   const grant = given.text('grant');
-  const [iv, aad] = [given.find('iv'), given.find('aad')];
-  const input = {
-    ciphertext: (await inputOf(session, given)).toString('base64url'),
-    ...(iv === undefined ? {} : { iv }),
-    ...(aad === undefined ? {} : { aad }),
-  };
-  const { client } = await session.connect({ signsAll: false });
-  const { result, entry } = await session.busy('decrypting', () =>
-    client.decrypt(grant, { mechanism, ciphertexts: [input] }),
-  );
-  const plaintext = Buffer.from(only(result.plaintexts), 'base64url');
+  const ciphertext = await messageOf(session, given);
+  const input = { ciphertext: ciphertext.toString('base64url'), ...gcmOf(given, mechanism) };
   const out = given.find('out');
-  if (out !== undefined) await replaceFile(out, plaintext, 0o600);
-  const json = { grant, mechanism, remaining: result.remaining, entry };
-  if (out !== undefined) {
-    return {
-      json: { ...json, out },
-      lines: [`The plaintext is in ${out} (log entry ${entry}). ${left(result.remaining)}`],
-    };
-  }
-  return given.flag('json')
-    ? { json: { ...json, plaintext: plaintext.toString('base64url') }, lines: [] }
-    : { json, lines: [], raw: plaintext };
+  return withResult(session, given, { out, isSecret: true, bytes: ciphertext.length }, async (outputs) => {
+    const { client } = await session.connect({ signsAll: false });
+    const { result, entry } = await session.busy('decrypting', () =>
+      client.decrypt(grant, { mechanism, ciphertexts: [input] }),
+    );
+    const plaintext = Buffer.from(only(result.plaintexts), 'base64url');
+    await outputs?.writeOrKeep(plaintext, { name: 'plaintext', isSecret: true });
+    const json = { grant, mechanism, remaining: result.remaining, entry };
+    if (outputs !== undefined)
+      return {
+        json: { ...json, out },
+        lines: [`The plaintext is in ${out ?? ''} (log entry ${entry}). ${left(result.remaining)}`],
+      };
+    const precious = { name: 'plaintext', content: plaintext, isSecret: true };
+    return given.flag('json') && out !== STDOUT
+      ? { json: { ...json, plaintext: plaintext.toString('base64url') }, lines: [], precious }
+      : { json, lines: [], raw: plaintext, precious };
+  });
 }
+
+const STDOUT = '-';
+const SIGNATURE_BYTES = 1024;
+
+/** The one result of a use: it has a place before the use is spent. Standard output is looked at only when it is written to. */
+function withResult<T>(
+  session: Session,
+  given: CommandArguments,
+  place: { readonly out: string | undefined; readonly isSecret: boolean; readonly bytes: number },
+  work: (outputs: Outputs | undefined) => Promise<T>,
+): Promise<T> {
+  const { out: path, isSecret, bytes } = place;
+  if (path === undefined || path === STDOUT) return work(undefined);
+  return withOutputs(session, given, [{ path, isSecret, bytes }], work);
+}
+
+/** IV and associated data, where the mechanism has them. @throws UsageError */
+function gcmOf(
+  given: CommandArguments,
+  mechanism: Mechanism,
+): { readonly iv?: string; readonly aad?: string } {
+  const [iv, aad] = [given.find('iv'), given.find('aad')];
+  if (mechanism !== 'A256GCM') {
+    if (iv !== undefined || aad !== undefined)
+      throw new UsageError(`${mechanism} has neither --iv nor --aad`);
+    return {};
+  }
+  if (iv === undefined)
+    throw new UsageError('--iv is missing: A256GCM needs it', 'the 12 bytes, in base64url');
+  for (const [name, text] of Object.entries({ iv, aad }))
+    if (text !== undefined && decodeBase64url(text) === undefined)
+      throw new UsageError(`--${name} is not base64url`, 'A-Z a-z 0-9 - _ and no = at the end');
+  if (decodeBase64url(iv)?.length !== GCM_IV_BYTES)
+    throw new UsageError('--iv does not have the 12 bytes that A256GCM needs');
+  return aad === undefined ? { iv } : { iv, aad };
+}
+const GCM_IV_BYTES = 12;
 
 function mechanismOf(given: CommandArguments, choices: readonly Mechanism[]): Mechanism {
   const mechanism = given.oneOf('mechanism', choices);
@@ -127,15 +170,46 @@ function mechanismOf(given: CommandArguments, choices: readonly Mechanism[]): Me
   return mechanism;
 }
 
-function inputOf(session: Session, given: CommandArguments): Promise<Buffer> {
+/** What is sent whole: one request has room for so much, and no use is spent to learn that. @throws UsageError */
+async function messageOf(session: Session, given: CommandArguments): Promise<Buffer> {
   const file = given.argument(0);
-  return file === '-' ? session.terminal.readInput() : readFile(file);
+  const bytes =
+    file === STDIN
+      ? await session.terminal.readInput()
+      : await session.readInput(file, MAX_INPUT_BYTES).catch(tooLong(file));
+  if (bytes.length <= MAX_INPUT_BYTES) return bytes;
+  throw tooLarge(file, bytes.length);
 }
 
-function digestOf(mechanism: Mechanism, message: Buffer): Buffer {
+function tooLong(file: string): (error: unknown) => Promise<never> {
+  return async (error) => {
+    if (codeOf(error) !== 'EFBIG') throw error;
+    const { size } = await stat(file);
+    throw tooLarge(file, size);
+  };
+}
+
+/** @param bytes 0 where it is not known */
+function tooLarge(file: string, bytes: number): UsageError {
+  const name = file === STDIN ? 'standard input' : file;
+  return new UsageError(
+    `${name} has ${bytes === 0 ? 'too many' : bytes} bytes: one use takes ${MAX_INPUT_BYTES} at most`,
+    'sign --digest sends only the hash, under a grant that allows it (recovery request --digest); of what is encrypted, decrypt the content key alone',
+  );
+}
+
+const STDIN = '-';
+
+/** The digest of a file of any length, made here. @throws UsageError where the mechanism takes none */
+async function digestOf(session: Session, given: CommandArguments, mechanism: Mechanism): Promise<Buffer> {
   const { digest } = MECHANISMS[mechanism];
   if (digest === undefined) throw new UsageError(`${mechanism} signs messages only, not digests`);
-  return createHash(digest).update(message).digest();
+  const hash = createHash(digest);
+  const file = given.argument(0);
+  if (file === STDIN) return hash.update(await session.terminal.readInput()).digest();
+  session.noteInput(file);
+  for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) hash.update(chunk);
+  return hash.digest();
 }
 
 function only(items: readonly string[]): string {

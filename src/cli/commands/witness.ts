@@ -1,7 +1,6 @@
 import { printable } from '../../escrow/records/freeText.js';
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 
-import { decodeText } from '../../log/entry/plainText.js';
 import { writeNewFile } from '../../system/files.js';
 import { codeOf } from '../../system/errors.js';
 import { WitnessFault } from '../../witness/errors.js';
@@ -106,7 +105,7 @@ async function init(_session: Session, given: CommandArguments): Promise<Result>
 async function serve(session: Session, given: CommandArguments): Promise<Result> {
   const logs = knownLogs(given.list('log'));
   const listen = parseListen(given.text('listen'));
-  const tls = await tlsOf(given);
+  const tls = await tlsOf(session, given);
   const cosigner = await readKeyFile(given.text('key'));
   const directory = given.text('state');
   const unlock = lockState(directory);
@@ -202,6 +201,7 @@ function parseListen(text: string): { readonly host: string; readonly port: numb
 }
 
 async function tlsOf(
+  session: Session,
   given: CommandArguments,
 ): Promise<{ readonly cert: string; readonly key: string } | undefined> {
   const [cert, key] = [given.find('tlsCert'), given.find('tlsKey')];
@@ -209,5 +209,5 @@ async function tlsOf(
   if (cert === undefined || key === undefined) {
     throw new UsageError('--tls-cert and --tls-key belong together', 'give both, or neither');
   }
-  return { cert: decodeText(await readFile(cert), cert), key: decodeText(await readFile(key), key) };
+  return { cert: await session.readText(cert), key: await session.readText(key) };
 }

@@ -141,6 +141,9 @@ export function destroyOpened(key: OpenedKey): void {
  * @throws NotBelieved `release-malformed` when it is none under this key
  */
 export function unwrapPadded(transfer: Buffer, wrapped: Buffer): Buffer {
+  // RFC 5649 section 4.2: two semiblocks at least; of no input Node makes no output, and finds nothing wrong
+  if (wrapped.length < 16 || wrapped.length % 8 !== 0)
+    throw new NotBelieved('release-malformed', 'the wrapped key does not unwrap');
   try {
     const decipher = createDecipheriv('id-aes256-wrap-pad', transfer, KWP_INITIAL_VALUE);
     return Buffer.concat([decipher.update(wrapped), decipher.final()]);

@@ -1,6 +1,7 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
+import { readBounded } from '../../system/boundedFile.js';
 import { IdentityError } from '../errors.js';
 
 /** Group and others may write. */
@@ -17,7 +18,7 @@ const STICKY = 0o1000;
  */
 export async function readTrustedFile(path: string): Promise<Buffer> {
   await refuseExposed(path);
-  return readFile(path);
+  return readBounded(path);
 }
 
 /** @throws IdentityError `identity-exposed`; an error with a `code` when there is no such file */

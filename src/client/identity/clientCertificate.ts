@@ -1,9 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 
-import { decodeText, TextError } from '../../log/entry/plainText.js';
 import { IdentityError } from '../errors.js';
 import { type AskPassphrase, readPrivateKey } from './privateKeyFile.js';
-import { readTrustedFile } from '../files/trustedFile.js';
+import { readOwnText } from '../files/textFile.js';
 
 /** What an app shows to be known by its connection: PEM. It may be self-signed; the policy names it by its hash. */
 export interface ClientCertificate {
@@ -21,20 +20,11 @@ export async function readClientCertificate(
   askPassphrase: AskPassphrase,
 ): Promise<ClientCertificate> {
   const key = await readPrivateKey(keyFile, askPassphrase);
-  const cert = await readText(certFile);
+  const cert = await readOwnText(certFile, 'key-missing');
   if (parsed(cert, certFile).checkPrivateKey(key)) {
     return { cert, key: key.export({ type: 'pkcs8', format: 'pem' }).toString() };
   }
   throw new IdentityError('key-malformed', `${keyFile} is not the key of the certificate in ${certFile}`);
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return decodeText(await readTrustedFile(path), path);
-  } catch (cause) {
-    if (cause instanceof IdentityError || cause instanceof TextError) throw cause;
-    throw new IdentityError('key-missing', `${path} cannot be read`, { cause });
-  }
 }
 
 function parsed(pem: string, path: string): X509Certificate {

@@ -5,10 +5,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 
 import { NoteError } from '../../log/note/noteKey.js';
-import { decodeText, TextError } from '../../log/entry/plainText.js';
 import { type DecryptionKey, softwareKey } from './decryptionKey.js';
 import type { ClientCertificate } from './clientCertificate.js';
-import { HttpsConnection } from '../connection.js';
+import { type Connection, HttpsConnection } from '../connection.js';
 import { IdentityError } from '../errors.js';
 import { EscrowClient } from '../escrowClient.js';
 import { FileApprovedKeys } from '../depositary/approvedKeys.js';
@@ -18,7 +17,7 @@ import { type LogViewParts, LogView } from '../log/logView.js';
 import { type AskPassphrase, readPrivateKey } from './privateKeyFile.js';
 import { type ServerPins, checkPinnedKeys } from '../serverPins.js';
 import { type Signer, signerOf } from './signingKey.js';
-import { readTrustedFile } from '../files/trustedFile.js';
+import { readOwnText } from '../files/textFile.js';
 import { type WitnessPins, readWitnessPins } from '../log/witnessPins.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
@@ -168,6 +167,8 @@ export class Identity {
     readonly deadlineMs: number;
     readonly repeatForMs?: number;
     readonly now: () => Date;
+    /** Told before anything is sent that may change something. */
+    readonly onPost?: () => void;
     /** Signs and decrypts by this client certificate, which the policy binds to this app, in place of signed requests. */
     readonly certificate?: ClientCertificate;
   }): Promise<EscrowClient> {
@@ -186,7 +187,11 @@ export class Identity {
       pause: (ms: number) => pause(ms),
       random: Math.random,
     };
-    return new EscrowClient({ connection, signer: this.signer, logKey, now, repetition, operateBy });
+    const { onPost } = options;
+    return new EscrowClient({
+      ...{ signer: this.signer, logKey, now, repetition, operateBy },
+      connection: onPost === undefined ? connection : toldOfPosts(connection, onPost),
+    });
   }
 
   /**
@@ -228,6 +233,18 @@ export async function readIdentityFile(directory: string): Promise<IdentityFile>
   return { id, card, pins: { server, ca, origin, identityKey, logKey }, witnesses };
 }
 
+function toldOfPosts(connection: Connection, onPost: () => void): Connection {
+  return {
+    send: (request) => {
+      if (request.method === 'POST') onPost();
+      return connection.send(request);
+    },
+    close: () => {
+      connection.close();
+    },
+  };
+}
+
 function checkWitnesses(path: string, witnesses: WitnessPins | undefined): void {
   if (witnesses === undefined) return;
   try {
@@ -242,11 +259,4 @@ function askOf({ passphrase }: Unlocking): AskPassphrase {
   return passphrase ?? (() => Promise.resolve(undefined));
 }
 
-async function readText(path: string): Promise<string> {
-  try {
-    return decodeText(await readTrustedFile(path), path);
-  } catch (cause) {
-    if (cause instanceof IdentityError || cause instanceof TextError) throw cause;
-    throw new IdentityError('identity-missing', `${path} cannot be read`, { cause });
-  }
-}
+const readText = (path: string): Promise<string> => readOwnText(path, 'identity-missing');

@@ -1,5 +1,5 @@
 import { type KeyObject, createPublicKey, generateKeyPair } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -48,38 +48,52 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
   }
   if (order.id === DAEMON_ID)
     throw new IdentityError('identity-malformed', `${DAEMON_ID} is the daemon's own id in the log`);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const made = await mkdir(directory, { recursive: true, mode: 0o700 });
   await refuseToOverwrite(directory);
+  const written: string[] = [];
+  const write: WriteFile = async (name, content, mode) => {
+    const path = join(directory, name);
+    await writeNewFile(path, content, mode);
+    written.push(path);
+  };
+  try {
+    return await writeIdentity(order, write);
+  } catch (error) {
+    // half an identity would stop the next try; what another process has made stays
+    for (const path of written) await rm(path, { force: true });
+    if (made !== undefined) await rmdir(directory).catch(() => undefined);
+    throw error;
+  }
+}
+
+type WriteFile = (name: string, content: string | Buffer, mode: number) => Promise<void>;
+
+async function writeIdentity(order: NewIdentity, write: WriteFile): Promise<PublicPart> {
   const signing = (await generate('ec', { namedCurve: 'P-256' })).privateKey;
-  const write = (name: string, key: KeyObject): Promise<void> =>
-    writePrivateKey(join(directory, name), key, order.passphrase);
-  await write(FILES.signingKey, signing);
+  const writeKey = async (name: string, key: KeyObject): Promise<void> =>
+    write(name, await privatePem(key, order.passphrase), PRIVATE);
+  await writeKey(FILES.signingKey, signing);
   let depositaryPem = order.card?.publicKeyPem;
   if (order.depositary && depositaryPem === undefined) {
     const key = (await generate('rsa', { modulusLength: 3072 })).privateKey;
-    await write(FILES.depositaryKey, key);
+    await writeKey(FILES.depositaryKey, key);
     depositaryPem = spkiPem(key);
   }
-  if (depositaryPem !== undefined) {
-    await writeNewFile(join(directory, FILES.depositaryPublic), depositaryPem, PUBLIC);
-  }
+  if (depositaryPem !== undefined) await write(FILES.depositaryPublic, depositaryPem, PUBLIC);
   const delivery = order.deliveryKey
     ? (await generate('rsa', { modulusLength: 3072 })).privateKey
     : undefined;
-  if (delivery !== undefined) await write(FILES.deliveryKey, delivery);
+  if (delivery !== undefined) await writeKey(FILES.deliveryKey, delivery);
   const part: PublicPart = {
     id: order.id,
     keys: [signerOf(order.id, signing).publicJwk],
     ...(depositaryPem === undefined ? {} : { depositaryKey: fingerprintOf(depositaryPem) }),
     ...(delivery === undefined ? {} : { deliveryKey: spkiPem(delivery) }),
   };
-  await writeNewFile(join(directory, FILES.publicPart), json(part), PUBLIC);
+  await write(FILES.publicPart, json(part), PUBLIC);
   // last: a directory with this file is an identity
-  await writeNewFile(
-    join(directory, FILES.identity),
-    json({ id: order.id, ...(order.card === undefined ? {} : { card: order.card.location }) }),
-    PRIVATE,
-  );
+  const card = order.card === undefined ? {} : { card: order.card.location };
+  await write(FILES.identity, json({ id: order.id, ...card }), PRIVATE);
   return part;
 }
 
@@ -144,12 +158,10 @@ async function refuseToOverwrite(directory: string): Promise<void> {
   }
 }
 
-async function writePrivateKey(path: string, key: KeyObject, passphrase: Buffer | undefined): Promise<void> {
-  const pem =
-    passphrase === undefined
-      ? key.export({ format: 'pem', type: 'pkcs8' })
-      : await encryptedPem(key, passphrase);
-  await writeNewFile(path, pem, PRIVATE);
+async function privatePem(key: KeyObject, passphrase: Buffer | undefined): Promise<string | Buffer> {
+  return passphrase === undefined
+    ? key.export({ format: 'pem', type: 'pkcs8' })
+    : encryptedPem(key, passphrase);
 }
 
 function fingerprintOf(publicKeyPem: string): string {

@@ -1,11 +1,12 @@
-import { readFile } from 'node:fs/promises';
 import { isJsonObject } from '../../log/entry/canonical.js';
 import { dirname, resolve } from 'node:path';
 import { types } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
 
-import { decodeText, TextError } from '../../log/entry/plainText.js';
+import { TextError } from '../../log/entry/plainText.js';
+import { fileReason } from '../../system/errors.js';
 import { IdentityError, PolicyDocumentError } from '../errors.js';
+import { readTextFile } from '../files/textFile.js';
 import { type PublicPart, parsePublicPart } from '../identity/publicPart.js';
 
 /**
@@ -16,7 +17,7 @@ import { type PublicPart, parsePublicPart } from '../identity/publicPart.js';
  * @throws TextError when it is not UTF-8 in NFC; PolicyDocumentError when it is not YAML, or a `keysFrom` does not lead to the keys of that principal
  */
 export async function readPolicyFile(path: string): Promise<unknown> {
-  const document = parseYaml(decodeText(await readFile(path), path));
+  const document = parseYaml(await readTextFile(path));
   if (!isJsonObject(document) || !Array.isArray(document['principals'])) return document;
   const principals = await Promise.all(
     document['principals'].map((principal, at) => withKeys(principal, `principals[${at}]`, dirname(path))),
@@ -59,10 +60,10 @@ async function withKeys(principal: unknown, place: string, directory: string): P
 async function readPart(path: string, place: string): Promise<PublicPart> {
   let text: string;
   try {
-    text = decodeText(await readFile(path), path);
+    text = await readTextFile(path);
   } catch (error) {
     if (error instanceof TextError) throw error;
-    throw new PolicyDocumentError([`${place}: ${path} cannot be read`]);
+    throw new PolicyDocumentError([`${place}: ${path} cannot be read: ${fileReason(error)}`]);
   }
   try {
     return parsePublicPart(text);

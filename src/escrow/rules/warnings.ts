@@ -52,6 +52,7 @@ function ruleWarnings(policy: Policy, enrolled: EnrolledKeys): readonly string[]
   return [
     ...kinds.flatMap((kind) => kindWarnings(policy, kind, enrolled)),
     ...(policy.rules.length === 0 || unruled.length === 0 ? [] : [`no rule is for ${namesOf(unruled)}`]),
+    ...unmatchedWarnings(policy.rules, owners),
   ];
 }
 
@@ -80,6 +81,19 @@ function kindWarnings(
       ({ id }) => `${whose}: if ${id} leaves, no quorum is possible any more (${roles.join(', ')})`,
     ),
   ];
+}
+
+/** A condition that nobody fulfils is mistyped, in the rule or in the directory. */
+function unmatchedWarnings(rules: readonly Rule[], owners: readonly Principal[]): readonly string[] {
+  if (owners.length === 0) return [];
+  return rules.flatMap(({ name, when }) => {
+    const wanted = Object.entries(when.owner);
+    const fulfils = ({ attributes }: Principal): boolean =>
+      wanted.every(([attribute, value]) => attributes[attribute] === value);
+    if (wanted.length === 0 || owners.some(fulfils)) return [];
+    const said = wanted.map(([attribute, value]) => `owner.${attribute} ${JSON.stringify(value)}`);
+    return [`rule ${name} matches no owner: nobody has ${said.join(' and ')}`];
+  });
 }
 
 /** Also of what a policy permits itself, and of what one that came into force before it had to say so still gives. */
@@ -115,6 +129,11 @@ function isGeneral({ owner, use, spec }: Rule['when']): boolean {
   return use === undefined && spec === undefined && Object.keys(owner).length === 0;
 }
 
+/** An address of letters that mail servers take without an extension (RFC 5321 section 4.1.2); none is no fault. */
+function isMailable(email: string | undefined): boolean {
+  return email === undefined || /^[!-?A-~]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(email);
+}
+
 function principalWarnings({ id, roles, keys, retired, kind, attributes }: Principal): readonly string[] {
   const known = roles.some((role) => (API_ROLES as readonly string[]).includes(role));
   const unclear = unclearText(attributes);
@@ -129,6 +148,9 @@ function principalWarnings({ id, roles, keys, retired, kind, attributes }: Princ
         ]),
     ...(keys.length === 0 && !retired ? [`${id} has no key and cannot sign any request`] : []),
     ...(known ? [] : [`${id} has none of the roles ${API_ROLES.join(', ')} and can do nothing`]),
+    ...(isMailable(attributes['email'])
+      ? []
+      : [`${id} has an email that no mail can be sent to: ${JSON.stringify(attributes['email'])}`]),
     ...(kind === 'app' && roles.includes('depositary') ? [`${id} is an app and a depositary`] : []),
   ];
 }

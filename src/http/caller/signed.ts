@@ -18,8 +18,8 @@ import { REQUEST_TYPE } from '../../escrow/records/statementTypes.js';
 export const SCHEME = 'Escrowd-JWS';
 /** How long a request may be good for, at most. */
 const MAX_LIFETIME_SECONDS = 60;
-/** How far a caller's clock may be off, either way. */
-const CLOCK_SKEW_SECONDS = 5;
+/** How far a caller's clock may be off, either way; as much longer is remembered which requests were seen. */
+const CLOCK_SKEW_SECONDS = 60;
 
 /** A request as it came in. */
 export interface Received {

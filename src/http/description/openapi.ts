@@ -187,16 +187,17 @@ function problemResponses(codes: readonly ErrorCode[]): Readonly<Record<string, 
 
 /** The component `Problem` (RFC 9457 section 3.1), narrowed to one status and its types. */
 function problemSchema(status: number, codes: readonly ErrorCode[]): JsonObject {
-  const member = (name: string): JsonObject => ({ $ref: `${COMPONENTS}Problem/properties/${name}` });
+  // by a name of its own: generators of clients follow no reference into the middle of a schema
+  const member = (name: string): JsonObject => ({ $ref: `${COMPONENTS}Problem${name}` });
   return {
     allOf: [{ $ref: `${COMPONENTS}Problem` }],
     type: 'object',
     properties: {
       type: { type: 'string', enum: codes.map((code) => `urn:escrowd:problem:${code}`) },
-      title: member('title'),
+      title: member('Title'),
       status: { type: 'integer', format: 'int32', const: status, minimum: status, maximum: status },
-      detail: member('detail'),
-      instance: member('instance'),
+      detail: member('Detail'),
+      instance: member('Instance'),
     },
     required: ['type', 'title', 'status', 'detail', 'instance'],
     additionalProperties: false,
@@ -276,6 +277,9 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   Bytes: REPLIES.bytes,
   Checkpoint: REPLIES.checkpoint,
   Problem: PROBLEM,
+  ProblemTitle: PROBLEM.shape.title,
+  ProblemDetail: PROBLEM.shape.detail,
+  ProblemInstance: PROBLEM.shape.instance,
   Health: HEALTH,
   Readiness: READINESS,
   Reason: requests.reason,

@@ -49,8 +49,29 @@ export function decodeUtf8(bytes: Uint8Array, name: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new TextError('text-not-utf8', `${name} is not UTF-8; save it as UTF-8`);
+    throw new TextError('text-not-utf8', `${name} is not UTF-8${whatElse(bytes)}; save it as UTF-8`);
   }
+}
+
+/** What bytes may be that are not UTF-8, as far as it shows. */
+function whatElse(bytes: Uint8Array): string {
+  const [first, second] = bytes;
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return ', but UTF-16';
+  if (first === 0x1f && second === 0x8b) return ', but compressed by gzip';
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let line = 1;
+  // a line feed is no part of another character
+  for (let start = 0; start < bytes.length; line += 1) {
+    const end = bytes.indexOf(0x0a, start);
+    try {
+      decoder.decode(bytes.subarray(start, end < 0 ? bytes.length : end));
+    } catch {
+      return ` in line ${line}`;
+    }
+    if (end < 0) break;
+    start = end + 1;
+  }
+  return '';
 }
 
 /**

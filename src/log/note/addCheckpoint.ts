@@ -1,5 +1,5 @@
 import { decodeBase64, encodeBase64 } from './base64.js';
-import { CheckpointError, parseCheckpoint, type Checkpoint } from './checkpoint.js';
+import { CheckpointError, parseClaimedCheckpoint, type Checkpoint } from './checkpoint.js';
 import { emptyRoot, hashLengthBytes, sameBytes } from '../tree/merkle.js';
 import { openNote, parseNote } from './note.js';
 import { NoteError, type NoteVerifier } from './noteKey.js';
@@ -126,8 +126,7 @@ export function judgeCheckpoint(
     return { status: 409, size: last.size, reason };
   }
   if (oldSize === checkpoint.size && !sameBytes(checkpoint.root, last.root)) {
-    const reason = `this witness has cosigned another root for ${last.size} entries`;
-    return { status: 409, size: last.size, reason };
+    return { status: 422, reason: `this witness has cosigned another root for ${last.size} entries` };
   }
   try {
     verifyConsistency({
@@ -149,7 +148,7 @@ function readCheckpoint(
 ): { readonly checkpoint: Checkpoint; readonly text: string } | undefined {
   try {
     const { text } = parseNote(note);
-    return { checkpoint: parseCheckpoint(text), text };
+    return { checkpoint: parseClaimedCheckpoint(text), text };
   } catch (error) {
     if (error instanceof NoteError || error instanceof CheckpointError) return undefined;
     throw error;

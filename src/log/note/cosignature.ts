@@ -24,7 +24,7 @@ export interface WitnessKey {
 
 export interface Cosignature {
   readonly witness: WitnessKey;
-  /** When the witness says that it cosigned: seconds since 1970, POSIX. */
+  /** When the witness says that it cosigned: seconds since 1970, POSIX; from 2^53 on only about so many. */
   readonly timestamp: number;
   /** As it stands on the note. */
   readonly signature: NoteSignature;
@@ -104,7 +104,7 @@ export function parseWitnessKeys(vkeys: readonly string[]): readonly WitnessKey[
  * @throws NoteError when the text cannot be that of a note, RangeError when the timestamp is none.
  */
 export function cosignatureMessage(text: string, timestamp: number): Uint8Array {
-  return messageOf(noteSigningBytes(text), checkTimestamp(timestamp));
+  return messageOf(noteSigningBytes(text), BigInt(checkTimestamp(timestamp)));
 }
 
 /**
@@ -159,15 +159,13 @@ function holding(
   });
 }
 
-function messageOf(text: Uint8Array, timestamp: number): Uint8Array {
+function messageOf(text: Uint8Array, timestamp: bigint): Uint8Array {
   return Buffer.concat([Buffer.from(`cosignature/v1\ntime ${timestamp}\n`), text]);
 }
 
-/** The timestamp of a cosignature; undefined when it is none, or later than any time that a number can hold. */
-function timestampOf(signature: Uint8Array): number | undefined {
-  if (signature.length !== signatureLengthBytes) return undefined;
-  const timestamp = Number(Buffer.from(signature).readBigUInt64BE());
-  return Number.isSafeInteger(timestamp) ? timestamp : undefined;
+/** The timestamp of a cosignature, any of 64 bits; undefined when it is none. */
+function timestampOf(signature: Uint8Array): bigint | undefined {
+  return signature.length === signatureLengthBytes ? Buffer.from(signature).readBigUInt64BE() : undefined;
 }
 
 function checkTimestamp(timestamp: number): number {

@@ -116,12 +116,29 @@ export function signatureLine({ name, keyId, signature }: NoteSignature): string
   return `\u2014 ${name} ${encodeBase64(bytes)}\n`;
 }
 
+/**
+ * What a line says that may be by anybody: its name is no wider than C2SP signed-note asks (not empty, no spaces, no plus), and its
+ * base64 may have stray bits. A signature that is not written as {@link signatureLine} writes it is empty here, and holds by no key.
+ */
 function parseSignatureLine(line: string): NoteSignature {
   const [, name = '', base64 = ''] = /^\u2014 ([^ ]+) ([^ ]+)$/u.exec(line) ?? [];
-  const bytes = decodeBase64(base64);
-  if (!isKeyName(name) || bytes === undefined || bytes.length <= 4)
+  const exact = decodeBase64(base64);
+  const bytes = exact ?? decodeBase64Loosely(base64);
+  if (!isClaimedName(name) || bytes === undefined || bytes.length <= 4)
     throw new NoteError('malformed signature line');
-  return { name, keyId: Buffer.from(bytes).readUInt32BE(), signature: bytes.subarray(4) };
+  const isOwn = exact !== undefined && isKeyName(name);
+  const signature = isOwn ? bytes.subarray(4) : new Uint8Array(0);
+  return { name, keyId: Buffer.from(bytes).readUInt32BE(), signature };
+}
+
+function isClaimedName(name: string): boolean {
+  return /^[^+\p{White_Space}]+$/u.test(name) && isWellFormed(name);
+}
+
+/** Standard base64 with padding, of which the last character may have bits that say nothing. */
+function decodeBase64Loosely(text: string): Uint8Array | undefined {
+  const isBase64 = text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text);
+  return isBase64 ? Buffer.from(text, 'base64') : undefined;
 }
 
 function findVerifier(

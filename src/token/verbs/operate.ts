@@ -138,7 +138,8 @@ async function decryptGcm(
     throw new EscrowError('request-malformed', 'A256GCM needs an IV of 12 bytes.');
   if (input.ciphertext.length > MOST_BYTES || aad.length > MOST_BYTES)
     throw new EscrowError('request-too-large');
-  if (input.ciphertext.length <= GCM.tagBytes) return { refused: true };
+  // a tag alone is of the empty plaintext (SP 800-38D section 7.2)
+  if (input.ciphertext.length < GCM.tagBytes) return { refused: true };
   const ciphertext = Buffer.from(input.ciphertext);
   return openedOrRefused(parts, () =>
     loan.step((session) => {

@@ -235,7 +235,7 @@ test('nobody is answered before their body comes; who is known, when it is there
 
 test('a body as large as a policy is taken from an administrator only, and where it belongs', async () => {
   running = await startServer();
-  const document = { filler: 'x'.repeat(300 * 1024) };
+  const document = { filler: 'x'.repeat(400 * 1024) };
   const sent = async (by: typeof ann | typeof mailer, target: string): Promise<string> =>
     problemCode(await running.client.call(by, 'POST', target, { document, signatures: [] }));
   expect(await sent(mailer, '/v1/policy')).toBe('request-too-large');

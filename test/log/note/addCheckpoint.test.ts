@@ -148,11 +148,10 @@ describe('a witness', () => {
     expect(await judged({ old: 3, size: 33 })).toMatchObject({ status: 409, size: 0 });
   });
 
-  test('answers 409 for another root of the size it has cosigned', async () => {
-    expect(await judged({ old: 7, size: 7, of: forked }, cosignedOf(7))).toMatchObject({
-      status: 409,
-      size: 7,
-    });
+  test('answers 422 for another root of the size it has cosigned, and for one of no entries', async () => {
+    expect(await judged({ old: 7, size: 7, of: forked }, cosignedOf(7))).toMatchObject({ status: 422 });
+    const note = logKey.sign(`${origin}\n0\n${Buffer.alloc(32, 1).toString('base64')}\n`);
+    expect(await judged({ old: 0, size: 0, note, proof: [] })).toMatchObject({ status: 422 });
   });
 
   test('answers 422 for a fork, a proof that is not empty where it must be, and none where it must not', async () => {
