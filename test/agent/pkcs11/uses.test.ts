@@ -89,6 +89,7 @@ describe('what no grant can name is refused before any use, and who runs the age
     [name, key, mechanism, data, code] as const;
   test.each([
     bad('raw RSA', RSA_KEY, plain(CKM.RSA_PKCS), digest, CKR.DATA_INVALID),
+    bad('as many bytes as a DigestInfo', RSA_KEY, plain(CKM.RSA_PKCS), Buffer.alloc(51, 1), CKR.DATA_INVALID),
     bad(
       ...(['the DigestInfo of SHA-1', RSA_KEY, plain(CKM.RSA_PKCS)] as const),
       ...([
