@@ -1,6 +1,7 @@
 import type { CommandRow, GroupRow, OptionRow } from './command.js';
 import { coverageCommand } from './commands/coverage.js';
 import { depositaryCommands } from './commands/depositary.js';
+import { drillCommand } from './commands/drill.js';
 import { grantCommands } from './commands/grant.js';
 import { historyCommand, historyCommands } from './commands/history.js';
 import { identityCommands } from './commands/identity.js';
@@ -89,6 +90,7 @@ export const OPTIONS: readonly OptionRow[] = [
 /** Commands that stand by themselves. */
 export const COMMANDS: readonly CommandRow[] = [
   inboxCommand,
+  drillCommand,
   planCommand,
   applyCommand,
   coverageCommand,

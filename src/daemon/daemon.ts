@@ -176,6 +176,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       owners: new OwnerChains(reader),
       openRequests: new OpenRequests(config.requests.openRecoveries),
       grantRoom: new GrantRoom(config.token.maxGrants),
+      drillEveryMs: config.drills.everyDays * 24 * 60 * 60 * 1000,
       token: measured,
       statements: statementVerifier,
       identity,

@@ -272,7 +272,7 @@ function publicKeyHash(key: RecoveryKeyReply): string | null {
  * DER SubjectPublicKeyInfo of the public key shown; undefined for a key that has none.
  * @throws NotBelieved `key-mismatch` when it is not a public key
  */
-export function publicKeyOf({ publicKeyPem }: RecoveryKeyReply): Buffer | undefined {
+export function publicKeyOf({ publicKeyPem }: Pick<RecoveryKeyReply, 'publicKeyPem'>): Buffer | undefined {
   if (publicKeyPem === undefined) return undefined;
   try {
     return createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });

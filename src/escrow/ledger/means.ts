@@ -35,6 +35,7 @@ export const MEANS = {
     'wrapToOwner',
     'wrapUnderTransfer',
   ],
+  'key.drill': ['proveServerFor'],
   'recovery.request': ['createTransport', 'destroyTransport', 'attest'],
   'recovery.intend': [],
   'recovery.approve': ['unwrapReply', 'openUnder'],

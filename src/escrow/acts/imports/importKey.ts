@@ -77,9 +77,9 @@ export function importKey(escrow: Escrow, call: Call, order: ImportOrder): Promi
     run: async (lent, plan) => {
       const obsolete = { importPair: order.pair };
       try {
-        const deposit = await takeIn(escrow, lent, order, plan);
+        const { deposit, drills } = await takeIn(escrow, lent, order, plan);
         return {
-          detail: depositAsDetail(deposit),
+          detail: depositAsDetail(deposit, drills),
           digest: deposit.digest,
           changes: [{ change: 'deposit-created', deposit }],
           answer: deposit,
@@ -99,7 +99,7 @@ async function takeIn(
   lent: LentFor<'key.import'>,
   order: ImportOrder,
   plan: DepositPlan,
-): Promise<Deposit> {
+): ReturnType<typeof sealDeposit> {
   const { pair, wrapped, spec, publicKey } = order;
   const unwrapped = await lent.unwrapImported({ pair, wrapped, spec, claimed: publicKey });
   if (!('opened' in unwrapped)) throw new EscrowError('import-malformed');
