@@ -172,6 +172,15 @@ function repliesBy(reading: Reading) {
         /** The key-encryption key that it is under. */
         kek: text(64),
         ...purposeCoverage.shape,
+        /** The live quorums of which every share opened when it was drilled last. */
+        drilled: newer(quorums),
+        /** The last drill of each share of this deposit that was drilled. */
+        drills: newer(
+          list(
+            object({ depositary: principal, at: instant, isOpened: z.boolean(), isProven: z.boolean() }),
+            MAX_DEPOSITARIES,
+          ),
+        ),
       }),
       2,
     ),

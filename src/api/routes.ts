@@ -134,7 +134,8 @@ export const ROUTES = named({
     method: 'GET',
     path: '/v1/drills',
     act: 'key.read',
-    roles: ['depositary'],
+    // who has no share is shown none
+    roles: EVERYONE,
     query: orders.drillsQuery,
     reply: 'drillPage',
   },

@@ -194,6 +194,10 @@ function coveredKeyReply(covered: CoveredKey): CoveredKeyReply {
       quorums: deposit.purposes[at]?.quorums.length ?? 0,
       kek: deposit.purposes[at]?.kek ?? '',
       ...purposeCoverageReply(each),
+      drilled: each.drilled,
+      drills: each.drills.map(({ depositary, at, isOpened, isProven }) => ({
+        ...{ depositary, at: at.toISOString(), isOpened, isProven },
+      })),
     })),
   };
 }

@@ -233,12 +233,12 @@ test('CSV has a line for each key and purpose, and what somebody wrote is no for
   expect(ran.exit).toBe(8);
   expect(ran.out.split('\r\n')).toEqual([
     '"key","owner","department","label","rule","spec","use","created","generation","last used","as logged","coverage","purpose",' +
-      '"kek","coverage for purpose","quorums","live","live quorums","single points of failure","not counted"',
+      '"kek","coverage for purpose","quorums","live","live quorums","single points of failure","drilled quorums","last drill","drills that failed","not counted"',
     `"${key(1)}","olga","finance","'=HYPERLINK(""https://x.example"",""y"")","signing","ec-p256","sign",` +
-      '"2026-03-01T12:00:00.000Z","1","","yes","lost","operate","kek:operate:sign:v1","lost","3","0","","","dora is not in the directory"',
+      '"2026-03-01T12:00:00.000Z","1","","yes","lost","operate","kek:operate:sign:v1","lost","3","0","","","0","","","dora is not in the directory"',
     `"${key(2)}","olga","finance","a,""b""","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1",` +
       '"2026-03-02T12:00:00.000Z","yes","covered","operate","kek:operate:sign:v1","covered","3","3",' +
-      '"dana and dave or dana and dora or dave and dora","",""',
+      '"dana and dave or dana and dora or dave and dora","","0","","",""',
     '',
   ]);
 });
@@ -250,8 +250,8 @@ test('CSV has a line for a key without purposes, and one for the keys that have 
   const [, ...lines] = (await coverage('--csv')).out.split('\r\n');
   expect(lines).toEqual([
     `"${key(1)}","olga","finance","","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1","","yes","lost"` +
-      ',""'.repeat(8),
-    `${'"",'.repeat(11)}"lost",${'"",'.repeat(7)}"2 keys of the log have no record: nobody can bring them back."`,
+      ',""'.repeat(11),
+    `${'"",'.repeat(11)}"lost",${'"",'.repeat(10)}"2 keys of the log have no record: nobody can bring them back."`,
     '',
   ]);
 });

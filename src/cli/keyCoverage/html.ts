@@ -9,6 +9,7 @@ import {
   tallyOf,
   unlistedInWords,
 } from './listing.js';
+import { drilledInWords } from './drills.js';
 import { COVERAGE_WORDS } from './text.js';
 import { liveInWords, unableInWords } from '../words.js';
 
@@ -96,7 +97,7 @@ function keyTable(keys: readonly CoveredKeyReply[]): string {
 
 function purposeIn(purpose: CoveredKeyReply['purposes'][number]): string {
   const why = unableInWords(purpose.unable);
-  const said = `to ${purpose.purpose}, under ${purpose.kek}: ${liveInWords(purpose, purpose.quorums)}`;
+  const said = `to ${purpose.purpose}, under ${purpose.kek}: ${liveInWords(purpose, purpose.quorums)}; ${drilledInWords(purpose)}`;
   return escaped(why === undefined ? said : `${said}; ${why}`);
 }
 
