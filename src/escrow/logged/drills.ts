@@ -50,9 +50,9 @@ export class LoggedDrills {
     return this.#table.save();
   }
 
-  /** Of the deposit of this generation; undefined when it was never drilled. */
-  get(key: Buffer, purpose: string, depositary: string, generation: number): DrillFact | undefined {
-    const facts = this.#table.find(nameOf(key, purpose, depositary));
+  /** Of a share of the deposit of this generation, by `keyName` and {@link holderName}; undefined when it was never drilled. */
+  get(key: Buffer, holder: Buffer, generation: number): DrillFact | undefined {
+    const facts = this.#table.find(nameOf(key, holder));
     if (facts?.readUInt32LE(GENERATION) !== generation) return undefined;
     const atMs = facts.readDoubleLE(AT);
     const flags = facts.readUInt32LE(FLAGS);
@@ -74,7 +74,7 @@ export class LoggedDrills {
     const drills = drillsSaidIn(detail['drills']);
     const areNewest = drills.every(({ key, generation }) => generationOf(key) === generation);
     const areInTurn = drills.every(({ key, purpose, generation, preimage }) => {
-      const known = this.get(keyName(key), purpose, actor, generation);
+      const known = this.get(keyName(key), holderName(purpose, actor), generation);
       // what comes first is held against the entry of the deposit by who decides
       if (preimage === undefined || known === undefined || known.shown === 0) return true;
       return chainNext(preimage).equals(known.last);
@@ -102,7 +102,7 @@ export class LoggedDrills {
 
   /** The facts of this deposit: what is known of one before it goes. */
   #of(key: string, purpose: string, depositary: string, generation: number): Buffer {
-    const facts = this.#table.at(nameOf(keyName(key), purpose, depositary));
+    const facts = this.#table.at(nameOf(keyName(key), holderName(purpose, depositary)));
     if (facts.readUInt32LE(GENERATION) === generation) return facts;
     facts.fill(0);
     facts.writeUInt32LE(generation, GENERATION);
@@ -110,9 +110,16 @@ export class LoggedDrills {
   }
 }
 
-function nameOf(key: Buffer, purpose: string, depositary: string): Buffer {
-  return hash('sha256', Buffer.concat([key, Buffer.from(`${purpose} ${depositary}`)]), 'buffer').subarray(
-    0,
-    NAME_BYTES,
-  );
+/** What stands for somebody's shares for a purpose, of whatever key. */
+export function holderName(purpose: string, depositary: string): Buffer {
+  return hash('sha256', `${purpose} ${depositary}`, 'buffer').subarray(0, NAME_BYTES);
+}
+
+/** A share: both names are by chance, and so is what they make together. */
+function nameOf(key: Buffer, holder: Buffer): Buffer {
+  const name = Buffer.allocUnsafe(NAME_BYTES);
+  for (let at = 0; at < NAME_BYTES; at += 4) {
+    name.writeInt32LE(key.readInt32LE(at) ^ holder.readInt32LE(at), at);
+  }
+  return name;
 }

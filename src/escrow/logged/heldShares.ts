@@ -1,5 +1,5 @@
 import type { DepositGroup } from '../records/depositedQuorums.js';
-import type { LoggedDrills } from './drills.js';
+import { type LoggedDrills, holderName } from './drills.js';
 import type { CountedKey } from './newestDeposits.js';
 
 /** Of how many keys somebody has shares, by the log. */
@@ -20,18 +20,18 @@ export function heldShares(
     readonly drills: Pick<LoggedDrills, 'get'>;
   },
 ): HeldShares {
-  const purposesOf = logged.groups.map(({ purposes }) =>
+  const holdersOf = logged.groups.map(({ purposes }) =>
     purposes
       .filter(({ quorums }) => quorums.some((members) => members.some((id) => id === depositary)))
-      .map(({ purpose }) => purpose),
+      .map(({ purpose }) => holderName(purpose, depositary)),
   );
   let [keys, due] = [0, 0];
   for (const { name, generation, group } of logged.keys) {
-    const purposes = purposesOf[group] ?? [];
-    if (purposes.length === 0) continue;
+    const holders = holdersOf[group] ?? [];
+    if (holders.length === 0) continue;
     keys += 1;
-    const isDue = purposes.some((purpose) => {
-      const drill = logged.drills.get(name, purpose, depositary, generation);
+    const isDue = holders.some((holder) => {
+      const drill = logged.drills.get(name, holder, generation);
       return drill?.isOpened !== true || (drill.atMs ?? 0) < drilledSinceMs;
     });
     if (isDue) due += 1;

@@ -19,7 +19,7 @@ import type {
   Secondary,
 } from './logFacts.js';
 import { type SavedGrant, LoggedGrants } from './grants.js';
-import { type DrillFact, LoggedDrills } from './drills.js';
+import { type DrillFact, LoggedDrills, holderName } from './drills.js';
 import { type HeldShares, heldShares } from './heldShares.js';
 import { LoggedImportPairs, importPairIn } from './importPairs.js';
 import { type DepositFact, NewestDeposits, keyName } from './newestDeposits.js';
@@ -164,7 +164,7 @@ export class LogState implements LogFacts {
     const generation = this.#newest.get(key)?.generation;
     return generation === undefined
       ? undefined
-      : this.#drills.get(keyName(key), purpose, depositary, generation);
+      : this.#drills.get(keyName(key), holderName(purpose, depositary), generation);
   }
 
   heldBy(depositary: string, drilledSinceMs: number): HeldShares {
