@@ -224,6 +224,32 @@ test('pages of two policies are not mixed: the listing begins again, and gives u
   ]);
 });
 
+test('of each key it is said which live quorums are drilled, when, and whose share did not open', async () => {
+  const drill = (depositary: string, day: string, isOpened = true): object => ({
+    ...{ depositary, at: `2026-03-${day}T12:00:00.000Z`, isOpened, isProven: isOpened },
+  });
+  const opened = [drill('dana', '02'), drill('dave', '03')];
+  serve([
+    covered(1, {}, { drilled: [['dana', 'dave']], drills: opened }),
+    covered(2, {}, { drilled: [], drills: [...opened, drill('dora', '04', false)] }),
+    covered(3, {}, { drilled: [], drills: [] }),
+  ]);
+  const { out } = await coverage();
+  expect(out).toContain('Drilled: 1 of 3 keys have for each purpose a live quorum');
+  expect(out).toContain(`! A share of ${key(2)} did not open`);
+  const [, ...lines] = (await coverage('--csv')).out.split('\r\n');
+  expect(lines.map((line) => line.split(',').slice(-4, -1).join(','))).toEqual([
+    '"1","2026-03-03T12:00:00.000Z",""',
+    '"0","2026-03-04T12:00:00.000Z","dora"',
+    '"0","",""',
+    '',
+  ]);
+  const html = (await coverage('--html')).out;
+  expect(html).toContain('1 of 3 live quorums drilled, the last share on 2026-03-03');
+  expect(html).toContain('the shares of dora did not open');
+  expect(html).toContain('never drilled');
+});
+
 test('CSV has a line for each key and purpose, and what somebody wrote is no formula', async () => {
   serve([
     lost(1, { label: '=HYPERLINK("https://x.example","y")' }),

@@ -281,13 +281,15 @@ test('who has no share drills none, and the next deposit has a chain of its own'
 });
 
 test('the host keeps all that the drills of everybody gave it, with the PIN, and opens nothing; replies would have opened all', async () => {
+  // one of each kind: what is tried grows with the third power of them
+  const tried = keys.slice(0, 2);
   const token = tokenKeys(system.hsm);
   const people = new Map<string, KeyObject>();
   for (const id of DEPOSITARIES) people.set(id, await system.identity(id).depositaryKey());
   const sent: { readonly table: string; readonly text: string }[] = [];
   const hashes: Buffer[] = [];
   for (const by of DEPOSITARIES) {
-    for (const key of keys) {
+    for (const key of tried) {
       const found = await foundBy(by, await system.client(by).drills({ key: key.key }));
       const drills = found.flatMap(({ drill }) => drill ?? []);
       const [first] = found;
@@ -300,13 +302,13 @@ test('the host keeps all that the drills of everybody gave it, with the PIN, and
       await system.client(by).sendDrill(order);
     }
   }
-  expect(hashes).toHaveLength(27);
+  expect(hashes).toHaveLength(9);
   const dump = await dumpDatabase(system);
-  const named = new Set(keys.map(({ key }) => key));
+  const named = new Set(tried.map(({ key }) => key));
   const wanted = dump.deposits.filter(({ key }) => named.has(key));
-  const rows = dump.rows.filter(({ text }) => keys.some(({ key }) => text.includes(key)));
+  const rows = dump.rows.filter(({ text }) => tried.some(({ key }) => text.includes(key)));
   const opened = (more: DatabaseDump['rows']): readonly string[] => {
-    const loot = new ClosureAttack({ ...dump, rows: [...rows, ...more] }).lootOf({
+    const loot = new ClosureAttack({ ...dump, deposits: wanted, rows: [...rows, ...more] }).lootOf({
       rsa: [...token.serverFor.values(), ...tokenKeys(system.hsm).transports.values()],
       aes: [...token.keks.values(), ...hashes],
     });
@@ -318,7 +320,7 @@ test('the host keeps all that the drills of everybody gave it, with the PIN, and
   expect([...new Set(opened(sent))]).toEqual([]);
   // the control: the same by replies to a key of the host
   const replies: { readonly table: string; readonly text: string }[] = [];
-  for (const key of keys) {
+  for (const key of tried) {
     const scope =
       key.spec === 'aes-256' ? ({ operations: ['decrypt'], mechanisms: ['A256GCM'] } as const) : {};
     const { recovery } = await filed(system, toOperate(key, scope));

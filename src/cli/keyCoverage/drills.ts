@@ -27,15 +27,14 @@ export function drilledInWords(purpose: Purpose): string {
   return failed.length === 0 ? whole : `${whole}; the shares of ${failed.join(', ')} did not open`;
 }
 
-/** What the drills of all keys come to, in sentences. */
+/** What the drills of all keys come to, in sentences; nothing of a server that knows no drills. */
 export function drillsInWords(keys: readonly CoveredKeyReply[]): readonly string[] {
-  if (keys.length === 0) return [];
-  const whole = keys.filter(({ purposes }) =>
-    purposes.every(({ drilled = [] }) => drilled.length > 0),
-  ).length;
+  const isTold = keys.some(({ purposes }) => purposes.some(({ drilled }) => drilled !== undefined));
+  if (!isTold) return [];
+  const whole = keys.filter(({ purposes }) => purposes.every(({ drilled = [] }) => drilled.length > 0));
   const failed = keys.filter(({ purposes }) => purposes.some((one) => failedDrillsOf(one).length > 0));
   return [
-    `Drilled: of ${whole} of ${keys.length} keys a live quorum for each purpose, whose shares all opened.`,
+    `Drilled: ${whole.length} of ${keys.length} keys have for each purpose a live quorum whose shares all opened.`,
     ...failed.map(({ key }) => `! A share of ${key} did not open when it was drilled last.`),
   ];
 }
