@@ -53,9 +53,13 @@ const ROOMS = {
     packages: ['zod'],
     core: ['crypto', 'fs'],
   },
+  agent: {
+    rooms: ['client', 'api', 'policy', 'escrow', 'log', 'system'],
+    packages: ['koffi', 'yaml', 'zod'],
+  },
   witness: { rooms: ['client', 'log', 'system'], packages: ['zod'] },
   cli: {
-    rooms: ['audit', 'client', 'witness', 'api', 'jose', 'policy', 'escrow', 'log', 'system'],
+    rooms: ['agent', 'audit', 'client', 'witness', 'api', 'jose', 'policy', 'escrow', 'log', 'system'],
     packages: ['commander', 'yaml', 'zod'],
   },
 };

@@ -1,4 +1,5 @@
 import type { CommandRow, GroupRow, OptionRow } from './command.js';
+import { agentCommand } from './commands/agent.js';
 import { coverageCommand } from './commands/coverage.js';
 import { depositaryCommands } from './commands/depositary.js';
 import { drillCommand } from './commands/drill.js';
@@ -95,5 +96,6 @@ export const COMMANDS: readonly CommandRow[] = [
   applyCommand,
   coverageCommand,
   ...useCommands,
+  agentCommand,
   statusCommand,
 ];

@@ -1,5 +1,7 @@
 import { types } from 'node:util';
 
+import { AgentFileError } from '../agent/agentFile.js';
+import { SocketRefused } from '../agent/listener.js';
 import { codeOf } from '../system/errors.js';
 import type { End } from '../client/errors.js';
 import {
@@ -171,6 +173,12 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof WitnessFault) {
     const { code, message } = error;
     return { exit: 'usage', code, sentence: message, next: WITNESS_NEXT[code] };
+  }
+  if (error instanceof AgentFileError) {
+    return { exit: 'usage', code: 'agent-file', sentence: error.message, next: 'see docs/agent.md' };
+  }
+  if (error instanceof SocketRefused) {
+    return { exit: 'usage', code: 'agent-socket', sentence: error.message, next: undefined };
   }
   if (error instanceof KeyFileError) {
     return { exit: 'usage', code: error.code, sentence: error.detail, next: error.mendedBy };

@@ -46,6 +46,10 @@ export class Session {
     return this.#environment.programs;
   }
 
+  get variables(): Environment['variables'] {
+    return this.#environment.variables;
+  }
+
   /** Resolves when the process is asked to end. */
   stopped(): Promise<void> {
     return this.#environment.stopped();

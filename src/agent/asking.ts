@@ -1,0 +1,209 @@
+import { ServerProblem, ServerUnreachable } from '../client/errors.js';
+import type { EscrowClient } from '../client/escrowClient.js';
+import type { RecoveryReply } from '../api/replies.js';
+import { quoted } from '../escrow/records/freeText.js';
+import { formatDuration } from '../policy/durations.js';
+import { type RequestTerms, type Told, type Use, UseRefused } from './use.js';
+
+/** The calls of the app's client that asking needs. */
+export type AskingClient = Pick<
+  EscrowClient,
+  'caller' | 'requestRecovery' | 'recovery' | 'recoveries' | 'cancel'
+>;
+
+export interface AskingParts {
+  readonly client: AskingClient;
+  readonly now: () => Date;
+  readonly pause: (ms: number, stop: AbortSignal) => Promise<void>;
+  readonly tell: (told: Told) => void;
+  /** How long a tool's call stands until the quorum has decided; 0: it is refused as soon as the request is filed. */
+  readonly waitMs: number;
+  /** How often the server is asked what became of a request. */
+  readonly lookMs: number;
+  /** Whether a request that was filed here is cancelled when nobody waits for it any more. */
+  readonly withdraws: boolean;
+}
+
+/** What a request is until it is decided, or ends. */
+const OPEN: readonly RecoveryReply['status'][] = ['pending', 'approved'];
+
+/** A request that tools wait for. */
+interface Open {
+  readonly recovery: Promise<{ readonly id: string; readonly isOurs: boolean }>;
+  waiting: number;
+}
+
+/**
+ * Files requests for uses that no grant allows, one for each key, mechanism and form of input at a time, and waits until the quorum has
+ * decided. A request of the app's own that is open already is joined. What was denied or vetoed is not asked for again by itself.
+ */
+export class Asking {
+  readonly #open = new Map<string, Open>();
+  readonly #denied = new Map<string, UseRefused>();
+
+  constructor(private readonly parts: AskingParts) {}
+
+  /**
+   * The grant that the quorum gave.
+   * @throws UseRefused `request-filed`, `request-open`, `request-denied`, `caller-gone`
+   * @throws ServerProblem when the server does not take the request
+   */
+  async granted(use: Use): Promise<string> {
+    const slot = `${use.key.key} ${use.mechanism} ${use.input.kind}`;
+    const denied = this.#denied.get(slot);
+    if (denied !== undefined) throw denied;
+    let open = this.#open.get(slot);
+    if (open === undefined) {
+      open = { recovery: this.#file(use), waiting: 0 };
+      this.#open.set(slot, open);
+    }
+    open.waiting += 1;
+    try {
+      return await this.#decided(use, (await open.recovery).id);
+    } catch (error) {
+      if (error instanceof UseRefused && error.code === 'request-denied') this.#denied.set(slot, error);
+      throw error;
+    } finally {
+      open.waiting -= 1;
+      if (open.waiting === 0) {
+        this.#open.delete(slot);
+        if (use.gone.aborted) await this.#withdraw(open);
+      }
+    }
+  }
+
+  /** Every request is cancelled that was filed here and is waited for, where that is wanted: the agent ends. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#open.values()].map((open) => this.#withdraw(open)));
+  }
+
+  async #file(use: Use): Promise<{ id: string; isOurs: boolean }> {
+    const { client, tell } = this.parts;
+    const { request } = use.key;
+    if (request === undefined) throw new UseRefused('no-grant', 'Nothing is configured to be asked for.');
+    const before = await this.#ownOpen(use);
+    if (before !== undefined) {
+      this.#tellOpen(use, before, 'waits already');
+      return { id: before.recovery, isOurs: false };
+    }
+    const { result } = await client.requestRecovery(orderOf(use, request, client.caller));
+    tell({
+      ...{ event: 'asked', key: use.key.key, recovery: result.recovery },
+      sentence: `Asked for ${use.key.name}, for ${use.caller}, to sign ${use.what}: ${request.maxUses} uses within ${formatDuration(request.durationMs)}.`,
+      next: `depositaries decide by: escrowctl recovery approve ${result.recovery}`,
+    });
+    return { id: result.recovery, isOurs: true };
+  }
+
+  /** A request of the app's own that would allow the use, and is not decided. */
+  async #ownOpen({ key, mechanism, input }: Use): Promise<RecoveryReply | undefined> {
+    const { client } = this.parts;
+    for (let after: string | undefined; ;) {
+      const page = await client.recoveries({ limit: 200, ...(after === undefined ? {} : { after }) });
+      const found = page.items.find(
+        ({ requester, keys, status, scope }) =>
+          requester === client.caller &&
+          keys.some((row) => row.key === key.key) &&
+          OPEN.includes(status) &&
+          scope?.app === client.caller &&
+          scope.mechanisms.includes(mechanism) &&
+          (input.kind === 'message' || scope.input === 'digest'),
+      );
+      if (found !== undefined || page.next === undefined) return found;
+      after = page.next;
+    }
+  }
+
+  async #decided(use: Use, id: string): Promise<string> {
+    const { now, pause, waitMs, lookMs } = this.parts;
+    const endMs = now().getTime() + waitMs;
+    for (;;) {
+      const recovery = await this.#look(id);
+      const grant = recovery?.keys.find(({ key }) => key === use.key.key)?.grant;
+      if (recovery !== undefined && grant?.status === 'active') {
+        this.parts.tell({
+          ...{ event: 'decided', key: use.key.key, recovery: id, grant: grant.grant },
+          sentence: `Granted: ${recovery.approvedBy.join(', ')} approved ${id}.`,
+        });
+        return grant.grant;
+      }
+      if (recovery !== undefined && !OPEN.includes(recovery.status)) throw refusedBy(recovery);
+      if (use.gone.aborted) throw new UseRefused('caller-gone', `Who asked has gone; ${id} is not decided.`);
+      if (now().getTime() >= endMs) {
+        throw new UseRefused(
+          waitMs === 0 ? 'request-filed' : 'request-open',
+          `${id} is not decided yet.`,
+          `when it is, run the tool again; depositaries decide by: escrowctl recovery approve ${id}`,
+        );
+      }
+      await pause(Math.min(lookMs, endMs - now().getTime()), use.gone);
+    }
+  }
+
+  /** Undefined while the server does not answer: a request outlives that. */
+  async #look(id: string): Promise<RecoveryReply | undefined> {
+    try {
+      return await this.parts.client.recovery(id);
+    } catch (error) {
+      if (error instanceof ServerUnreachable) return undefined;
+      throw error;
+    }
+  }
+
+  async #withdraw({ recovery }: Open): Promise<void> {
+    if (!this.parts.withdraws) return;
+    const filed = await recovery.catch(() => undefined);
+    if (filed?.isOurs !== true) return;
+    const { id } = filed;
+    try {
+      await this.parts.client.cancel(id, 'The program that asked has ended.');
+      this.parts.tell({
+        ...{ event: 'withdrawn', recovery: id },
+        sentence: `Nobody waits for ${id} any more: it was cancelled.`,
+      });
+    } catch (error) {
+      // it was decided in the meantime: what came of it is a grant like any other
+      if (!(error instanceof ServerProblem)) throw error;
+    }
+  }
+
+  #tellOpen(use: Use, { recovery }: RecoveryReply, how: string): void {
+    this.parts.tell({
+      ...{ event: 'asked', key: use.key.key, recovery },
+      sentence: `For ${use.key.name} a request ${how}: ${recovery}.`,
+      next: `depositaries decide by: escrowctl recovery approve ${recovery}`,
+    });
+  }
+}
+
+function orderOf(
+  { key, mechanism, input }: Use,
+  request: RequestTerms,
+  app: string,
+): Parameters<AskingClient['requestRecovery']>[0] {
+  return {
+    keys: [key.key],
+    reason: request.reason,
+    validFor: formatDuration(request.validForMs),
+    purpose: 'operate',
+    scope: {
+      app,
+      operations: ['sign'],
+      mechanisms: [...new Set([...request.mechanisms, mechanism])],
+      input: input.kind === 'digest' ? 'digest' : request.input,
+      maxUses: request.maxUses,
+      duration: formatDuration(request.durationMs),
+    },
+  };
+}
+
+function refusedBy({ recovery, status, deniedBy, ended }: RecoveryReply): UseRefused {
+  const who = deniedBy.map(({ depositary, reason }) => `${depositary}: ${quoted(reason)}`);
+  const why = ended?.reason === undefined ? [] : [`${ended.by ?? 'it ended'}: ${quoted(ended.reason)}`];
+  const words = [...who, ...why].join('; ');
+  return new UseRefused(
+    'request-denied',
+    `${recovery} is ${status}${words === '' ? '' : ` (${words})`}. The agent does not ask for it again by itself.`,
+    `escrowctl recovery show ${recovery}; to have the agent ask again, start it again`,
+  );
+}

@@ -1,0 +1,178 @@
+import { constants, verify } from 'node:crypto';
+
+import type { GrantReply } from '../api/replies.js';
+import { ServerProblem, ServerUnreachable } from '../client/errors.js';
+import type { EscrowClient } from '../client/escrowClient.js';
+import { MECHANISMS } from '../escrow/records/mechanisms.js';
+import type { Asking } from './asking.js';
+import { RecentRefusals } from './refusals.js';
+import { type Told, type Use, UseRefused } from './use.js';
+
+/** The calls of the app's client that uses need. */
+export type UsingClient = Pick<EscrowClient, 'caller' | 'sign' | 'grants'>;
+
+export interface GrantedUsesParts {
+  readonly client: UsingClient;
+  readonly now: () => Date;
+  readonly tell: (told: Told) => void;
+  /** Files requests for uses that no grant allows; undefined: such uses are refused. */
+  readonly asking: Asking | undefined;
+  /** How long a refusal is repeated without asking anybody. */
+  readonly rememberMs: number;
+}
+
+/** With these the grant is over, or is not for this: another may be there. */
+const NOT_BY_THIS_GRANT: readonly string[] = [
+  'grant-unknown',
+  'grant-expired',
+  'grant-revoked',
+  'grant-exhausted',
+  'grant-not-started',
+  'operation-not-granted',
+];
+/** Said of the moment: the same input may be signed a second later. */
+const PASSING: readonly string[] = ['server-unreachable', 'caller-gone', 'request-open', 'request-filed'];
+
+/**
+ * Uses of granted keys, for the tools that the agent serves. Every use is a request that the app signed, made once: what has no
+ * answer is not sent again, since it may have been counted. Many may be under way at once.
+ */
+export class GrantedUses {
+  readonly #grants = new Map<string, string>();
+  readonly #refusals: RecentRefusals;
+
+  constructor(private readonly parts: GrantedUsesParts) {
+    this.#refusals = new RecentRefusals(parts.rememberMs, parts.now);
+  }
+
+  /**
+   * A signature in JOSE form (RFC 7518 section 3.4: r || s of ECDSA), checked against the public key.
+   * @throws UseRefused
+   */
+  async sign(use: Use): Promise<Buffer> {
+    const known = this.#refusals.find(use);
+    if (known !== undefined) throw known;
+    try {
+      return await this.#sign(use);
+    } catch (error) {
+      const refusal = refusalOf(error);
+      if (!PASSING.includes(refusal.code)) this.#refusals.keep(use, refusal);
+      this.parts.tell({
+        event: 'refused',
+        key: use.key.key,
+        code: refusal.code,
+        sentence: `Refused: ${use.caller} wanted ${use.key.name} to sign ${use.what}. ${refusal.message}`,
+        ...(refusal.next === undefined ? {} : { next: refusal.next }),
+      });
+      throw refusal;
+    }
+  }
+
+  async #sign(use: Use): Promise<Buffer> {
+    const known = this.#grants.get(slotOf(use));
+    if (known !== undefined) {
+      const signature = await this.#by(known, use);
+      if (signature !== undefined) return signature;
+    }
+    // the last ones may be over already: those that were listed are tried once each
+    for (const grant of await this.#live(use)) {
+      if (grant === known) continue;
+      const signature = await this.#by(grant, use);
+      if (signature !== undefined) return signature;
+    }
+    const { asking } = this.parts;
+    if (asking === undefined || use.key.request === undefined) {
+      throw new UseRefused(
+        'no-grant',
+        `No grant allows ${this.parts.client.caller} to sign by ${use.mechanism} with this key${use.input.kind === 'digest' ? ' and to send digests' : ''}.`,
+        `ask a depositary: escrowctl recovery request ${use.key.key} --purpose operate --app ${this.parts.client.caller} --operation sign --mechanism ${use.mechanism}${use.input.kind === 'digest' ? ' --input digest' : ''} --reason TEXT`,
+      );
+    }
+    const grant = await asking.granted(use);
+    const signature = await this.#by(grant, use);
+    if (signature !== undefined) return signature;
+    throw new UseRefused('no-grant', 'What was granted is over already, or is not for this use.');
+  }
+
+  /** Undefined when another grant may do. */
+  async #by(grant: string, use: Use): Promise<Buffer | undefined> {
+    if (use.gone.aborted) throw new UseRefused('caller-gone', 'Who asked has gone; nothing was used.');
+    const { mechanism, input, key } = use;
+    const encoded = Buffer.from(input.bytes).toString('base64url');
+    const inputs = input.kind === 'message' ? { messages: [encoded] } : { digests: [encoded] };
+    try {
+      const { result } = await this.parts.client.sign(grant, { mechanism, ...inputs });
+      const signature = Buffer.from(result.signatures[0] ?? '', 'base64url');
+      if (!holds(use, signature))
+        throw new UseRefused(
+          'signature-wrong',
+          `What the server answered is no signature of ${key.key} over this. Tell the security team.`,
+        );
+      this.#grants.set(slotOf(use), grant);
+      this.parts.tell({
+        event: 'used',
+        ...{ key: key.key, grant, remaining: result.remaining },
+        sentence: `${use.caller} had ${key.name} sign ${use.what}: ${result.remaining} uses of ${grant} are left.`,
+      });
+      return signature;
+    } catch (error) {
+      if (!(error instanceof ServerProblem) || !NOT_BY_THIS_GRANT.includes(error.code)) throw error;
+      this.#grants.delete(slotOf(use));
+      return undefined;
+    }
+  }
+
+  /** The grants that allow this use, as the server lists them: the one that ends first comes first. */
+  async #live({ key, mechanism, input }: Use): Promise<readonly string[]> {
+    const { client, now } = this.parts;
+    const found: GrantReply[] = [];
+    for (let after: string | undefined; ;) {
+      const page = await client.grants({ limit: 200, ...(after === undefined ? {} : { after }) });
+      found.push(
+        ...page.items.filter(
+          ({ key: of, status, scope, startsAt }) =>
+            of === key.key &&
+            status === 'active' &&
+            scope.app === client.caller &&
+            scope.operations.includes('sign') &&
+            scope.mechanisms.includes(mechanism) &&
+            (input.kind === 'message' || scope.input === 'digest') &&
+            Date.parse(startsAt) <= now().getTime(),
+        ),
+      );
+      if (page.next === undefined) break;
+      after = page.next;
+    }
+    return found.sort((a, b) => Date.parse(a.expiresAt) - Date.parse(b.expiresAt)).map(({ grant }) => grant);
+  }
+}
+
+function slotOf({ key, mechanism, input }: Use): string {
+  return `${key.key} ${mechanism} ${input.kind}`;
+}
+
+/** Of a digest only its length can be told here: who asked checks the rest, as every tool does. */
+function holds({ key, mechanism, input }: Use, signature: Buffer): boolean {
+  if (signature.length === 0) return false;
+  if (input.kind === 'digest') return true;
+  const { kind, digest } = MECHANISMS[mechanism];
+  const padding = mechanism.startsWith('PS')
+    ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO }
+    : {};
+  const dsaEncoding = kind === 'EC' ? ({ dsaEncoding: 'ieee-p1363' } as const) : {};
+  return verify(digest, input.bytes, { key: key.publicKey, ...padding, ...dsaEncoding }, signature);
+}
+
+function refusalOf(error: unknown): UseRefused {
+  if (error instanceof UseRefused) return error;
+  if (error instanceof ServerProblem)
+    return new UseRefused(error.code, error.detail, undefined, { cause: error });
+  if (error instanceof ServerUnreachable)
+    return new UseRefused(
+      'server-unreachable',
+      `The server did not answer (${error.message}); the use may have been counted.`,
+      'try again when the server answers: escrowctl status',
+      { cause: error },
+    );
+  throw error;
+}
