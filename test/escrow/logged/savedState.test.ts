@@ -230,7 +230,10 @@ it('a state that was saved after any entry goes on as the one that took them all
   }
   expect(everDue).toEqual([true, true, true, true, true, true, true]);
   const { requests, grants, attempts, policy, calls, creations, deposits, importPairs } = whole.save();
-  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([4, 2, 4, 2]);
+  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([4, 2, 5, 2]);
+  // the hash of the attempt that is open is not the next one
+  expect(whole.drill('key_d', 'operate', 'dana')).toMatchObject({ shown: 1, isOpened: true, isProven: true });
+  expect(whole.drill('key_d', 'release', 'dana')).toMatchObject({ shown: 0, isOpened: false });
   expect([deposits.groups.length, deposits.open.size]).toEqual([2, 1]);
   expect([...importPairs.keys()]).toEqual(['imp_1']);
   expect([calls.recent.size + calls.before.size > 0, creations.byName.size, creations.open.size]).toEqual([
