@@ -10,7 +10,7 @@ import {
   DRILL_FINDINGS,
   MAX_DRILLED,
   MAX_DRILL_PAGE,
-} from '../escrow/records/drilling.js';
+} from '../escrow/records/drills/drilling.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';
 import { maximumWitnesses } from '../log/note/cosignature.js';
 import {

@@ -2,7 +2,12 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import type { GrantStatus } from '../escrow/records/grant.js';
-import { type DrillResult, DRILL_RESULTS, MAX_DRILLED, MAX_DRILL_PAGE } from '../escrow/records/drilling.js';
+import {
+  type DrillResult,
+  DRILL_RESULTS,
+  MAX_DRILLED,
+  MAX_DRILL_PAGE,
+} from '../escrow/records/drills/drilling.js';
 import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';

@@ -1,5 +1,5 @@
 import { BIRTHS } from '../escrow/records/creation.js';
-import { chainValue } from '../escrow/records/drilling.js';
+import { chainValue } from '../escrow/records/drills/drilling.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { parsePrincipalId } from '../escrow/records/ids.js';
 import { type KeyUse, KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';

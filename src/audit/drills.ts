@@ -5,7 +5,7 @@ import {
   chainValue,
   drillsSaidIn,
   recordedDeposit,
-} from '../escrow/records/drilling.js';
+} from '../escrow/records/drills/drilling.js';
 import { NAME_BYTES, SlotTable } from '../escrow/logged/slotTable.js';
 import { DRILL_TYPE } from '../escrow/records/statementTypes.js';
 import { parseJws } from '../jose/jws.js';

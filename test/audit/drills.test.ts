@@ -1,5 +1,5 @@
 import { DrillEvidence } from '../../src/audit/drills.js';
-import { chainEnd, chainPreimage } from '../../src/escrow/records/drilling.js';
+import { chainEnd, chainPreimage } from '../../src/escrow/records/drills/drilling.js';
 import { DRILL_TYPE } from '../../src/escrow/records/statementTypes.js';
 import type { Json } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';

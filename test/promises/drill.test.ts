@@ -7,8 +7,8 @@ import { believeDrills, findShare, signDrills } from '../../src/client/depositar
 import type { DrillTrust, FoundShare } from '../../src/client/depositary/drill.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import type { Deposit } from '../../src/escrow/records/deposit.js';
-import { chainNext } from '../../src/escrow/records/drilling.js';
-import type { Drill } from '../../src/escrow/records/drilling.js';
+import { chainNext } from '../../src/escrow/records/drills/drilling.js';
+import type { Drill } from '../../src/escrow/records/drills/drilling.js';
 import { type DepositRow, toDeposit, toDocument } from '../../src/postgres/rows.js';
 import { type Ran, escrowctl, jsonOf } from '../cli/commandLine.js';
 import { ClosureAttack } from '../support/closure.js';

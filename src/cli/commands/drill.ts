@@ -4,7 +4,7 @@ import {
   type WhichShares,
   drillAll,
 } from '../../client/depositary/drillJob.js';
-import { type DrillResult, DRILL_RESULTS } from '../../escrow/records/drilling.js';
+import { type DrillResult, DRILL_RESULTS } from '../../escrow/records/drills/drilling.js';
 import { table } from '../columns.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { CommandRow, Result } from '../command.js';

@@ -10,7 +10,7 @@ import {
   chainPreimage,
   drillsAsJson,
   recordedDeposit,
-} from '../../escrow/records/drilling.js';
+} from '../../escrow/records/drills/drilling.js';
 import { type KeyId, parseId } from '../../escrow/records/ids.js';
 import { type Purpose, PURPOSES } from '../../escrow/records/policy.js';
 import { DRILL_TYPE } from '../../escrow/records/statementTypes.js';

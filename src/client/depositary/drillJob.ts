@@ -1,5 +1,5 @@
 import type { DrilledReply } from '../../api/replies.js';
-import { type Drill, MAX_DRILLED, MAX_DRILL_PAGE } from '../../escrow/records/drilling.js';
+import { type Drill, MAX_DRILLED, MAX_DRILL_PAGE } from '../../escrow/records/drills/drilling.js';
 import { PURPOSES } from '../../escrow/records/policy.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import { ServerProblem } from '../errors.js';

@@ -1,7 +1,7 @@
 import { decodeEntry } from '../../log/entry/entry.js';
 import type { Escrow } from '../escrow.js';
 import type { StoredEntry } from '../ports/log.js';
-import { type RecordedDeposit, recordedDeposit } from '../records/drilling.js';
+import { type RecordedDeposit, recordedDeposit } from '../records/drills/drilling.js';
 import { EscrowError } from '../records/errors.js';
 import type { KeyId } from '../records/ids.js';
 

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 
 import type { Entry } from '../../log/entry/entry.js';
-import { chainNext, drillsSaidIn } from '../records/drilling.js';
+import { chainNext, drillsSaidIn } from '../records/drills/drilling.js';
 import { keyName } from './newestDeposits.js';
 import { NAME_BYTES, SlotTable } from './slotTable.js';
 

@@ -1,6 +1,6 @@
 import { isForLog } from '../../log/note/audience.js';
 import type { Principal } from '../records/principals.js';
-import { type Drill, drillsAsJson } from '../records/drilling.js';
+import { type Drill, drillsAsJson } from '../records/drills/drilling.js';
 import { EscrowError } from '../records/errors.js';
 import { DRILL_TYPE } from '../records/statementTypes.js';
 import {

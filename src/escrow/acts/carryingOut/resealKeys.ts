@@ -7,7 +7,7 @@ import { type Change, aloneOn } from '../../ports/journal.js';
 import type { EnrolledDepositary } from '../../ports/token.js';
 import { type Deposit, generationOf, isDepositaryOf } from '../../records/deposit.js';
 import { canonicalHash, depositDigest, sha256Hex } from '../../records/digests.js';
-import { MAX_CHAINED } from '../../records/drilling.js';
+import { MAX_CHAINED } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { RecoveryId } from '../../records/ids.js';
 import { layersFor } from '../../records/layers.js';

@@ -4,7 +4,7 @@ import type { Call, Escrow } from '../../escrow.js';
 import type { AsOf } from '../../logged/logFacts.js';
 import { type Deposit, generationOf } from '../../records/deposit.js';
 import { descriptionsAsJson } from '../../records/digests.js';
-import { MAX_CHAINED } from '../../records/drilling.js';
+import { MAX_CHAINED } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { JobId, PrincipalId } from '../../records/ids.js';
 import type { Policy } from '../../records/policy.js';

@@ -4,7 +4,7 @@ import type { Detail } from '../../ledger/act.js';
 import type { Wrapped } from '../../ports/token.js';
 import type { Deposit, OwnersCopy, PurposeDeposit, SealedQuorum, Share } from '../../records/deposit.js';
 import { base64url, depositDigest, sha256Hex } from '../../records/digests.js';
-import { MAX_CHAINED, chainEnd } from '../../records/drilling.js';
+import { MAX_CHAINED, chainEnd } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { PrincipalId } from '../../records/ids.js';
 import type { Layers } from '../../records/layers.js';

@@ -14,7 +14,7 @@ import {
   DRILLS,
   drillsInShort,
   isBefore,
-} from '../../records/drilling.js';
+} from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { KeyId, PrincipalId } from '../../records/ids.js';
 import { type Purpose, PURPOSES } from '../../records/policy.js';

@@ -1,11 +1,11 @@
 import { createHash, hash } from 'node:crypto';
 
-import { type Json, isJsonObject } from '../../log/entry/canonical.js';
-import type { Entry } from '../../log/entry/entry.js';
-import { BIRTHS } from './creation.js';
-import type { KeyId } from './ids.js';
-import type { Purpose } from './policy.js';
-import { resealedIn } from './resealing.js';
+import { type Json, isJsonObject } from '../../../log/entry/canonical.js';
+import type { Entry } from '../../../log/entry/entry.js';
+import { BIRTHS } from '../creation.js';
+import type { KeyId } from '../ids.js';
+import type { Purpose } from '../policy.js';
+import { resealedIn } from '../resealing.js';
 
 /*
  * A drill proves that a share and its link open without giving either away. Who opens the link has the bytes that are in it, and
