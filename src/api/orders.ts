@@ -155,7 +155,10 @@ export const approval = z.strictObject({
 });
 export type ApprovalOrder = Sent<typeof approval>;
 
-const hex256 = z.string().regex(/^[0-9a-f]{64}$/);
+const hex256 = z
+  .string()
+  .max(64)
+  .regex(/^[0-9a-f]{64}$/);
 
 /** POST /v1/drills: statement typ `escrowd-drill+jwt`, signed by the caller, about these shares in this order. */
 export const drillOrder = z.strictObject({
@@ -174,6 +177,7 @@ export const drillOrder = z.strictObject({
         /** The next hash of the chain, base64url; null when nothing opened, or the deposit has no chain. */
         preimage: z
           .string()
+          .max(43)
           .regex(/^[A-Za-z0-9_-]{43}$/)
           .nullable(),
       }),
