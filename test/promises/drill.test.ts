@@ -116,6 +116,8 @@ const shareOf = (deposit: Deposit, depositary: string): Deposit['purposes'][numb
   return share;
 };
 
+const opened: unknown = expect.objectContaining({ result: 'opened', isProven: true });
+
 test('the inbox asks for drills, each depositary does theirs, and nothing is due after that', async () => {
   for (const by of DEPOSITARIES) {
     expect((await run(by, 'inbox')).out).toContain('escrowctl drill');
@@ -124,7 +126,7 @@ test('the inbox asks for drills, each depositary does theirs, and nothing is due
     const { shares, failed, unlisted } = jsonOf(drilled) as Record<string, unknown[]>;
     // one of each signing key, two of each that is for both purposes
     expect([shares?.length, failed, unlisted]).toEqual([9, [], 0]);
-    expect(shares).toEqual(shares?.map(() => expect.objectContaining({ result: 'opened', isProven: true })));
+    expect(shares).toEqual(shares?.map(() => opened));
     expect((await run(by, 'inbox')).out).not.toContain('escrowctl drill');
     expect((await run(by, 'drill')).out).toContain('No drill is due.');
   }
@@ -243,11 +245,12 @@ const REFUSED: readonly (readonly [name: string, order: () => Promise<DrillOrder
   ],
 ];
 
-function firstKey(): KeyReply {
-  return keys[0] as KeyReply;
-}
-function secondKey(): KeyReply {
-  return keys[2] as KeyReply;
+const firstKey = (): KeyReply => signingKey(0);
+const secondKey = (): KeyReply => signingKey(2);
+function signingKey(at: number): KeyReply {
+  const key = keys[at];
+  if (key === undefined) throw new Error('there is no such key');
+  return key;
 }
 
 test.each(REFUSED)('%s is refused, and uses nothing up', async (_name, order, code) => {
