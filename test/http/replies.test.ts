@@ -527,6 +527,7 @@ describe('coverage', () => {
       ...{ purpose, coverage: 'lost', quorums: 1, live: [], singlePoints: [] },
       kek: DEPOSIT.purposes.find((one) => one.purpose === purpose)?.kek,
       unable: [{ depositary: 'dave', because: 'not-enrolled' }],
+      ...{ drilled: [], drills: [] },
     })),
   };
   const about = { policyVersion: 1, policyHash: policy().hash, isTokenAsked: true };
