@@ -4,6 +4,7 @@ import { setTimeout as pauseFor } from 'node:timers/promises';
 import { Asking, type AskingClient } from './asking.js';
 import { GrantedUses, type UsingClient } from './grantedUses.js';
 import { type Listener, listen, prepareDirectory } from './listener.js';
+import { pkcs11Agent } from './pkcs11/pkcs11Agent.js';
 import { sshAgent } from './ssh/sshAgent.js';
 import type { OfferedKey, Told } from './use.js';
 
@@ -22,6 +23,8 @@ export interface AgentParts {
 export interface RunningAgent {
   /** Where SSH programs find it: the value of SSH_AUTH_SOCK. */
   readonly sshSocket: string;
+  /** Where p11-kit's client finds it: P11_KIT_SERVER_ADDRESS names it as `unix:path=...`. */
+  readonly pkcs11Socket: string;
   /** Closes the sockets; requests that are waited for are withdrawn, where that is wanted. */
   stop(): Promise<void>;
 }
@@ -43,12 +46,14 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   const listeners: Listener[] = [];
   try {
     listeners.push(await listen(join(directory, 'ssh'), sshAgent({ keys, uses, tell })));
+    listeners.push(await listen(join(directory, 'pkcs11'), pkcs11Agent({ keys, uses, tell })));
   } catch (error) {
     await closeAll(listeners);
     throw error;
   }
   return {
     sshSocket: join(directory, 'ssh'),
+    pkcs11Socket: join(directory, 'pkcs11'),
     stop: async () => {
       await closeAll(listeners);
       await asking?.close();

@@ -1,9 +1,10 @@
 import { ServerProblem, ServerUnreachable } from '../client/errors.js';
 import type { EscrowClient } from '../client/escrowClient.js';
 import type { RecoveryReply } from '../api/replies.js';
+import { MECHANISMS } from '../escrow/records/mechanisms.js';
 import { quoted } from '../escrow/records/freeText.js';
 import { formatDuration } from '../policy/durations.js';
-import { type RequestTerms, type Told, type Use, UseRefused } from './use.js';
+import { operationOf, type RequestTerms, type Told, type Use, UseRefused } from './use.js';
 
 /** The calls of the app's client that asking needs. */
 export type AskingClient = Pick<
@@ -89,15 +90,16 @@ export class Asking {
     const { result } = await client.requestRecovery(orderOf(use, request, client.caller));
     tell({
       ...{ event: 'asked', key: use.key.key, recovery: result.recovery },
-      sentence: `Asked for ${use.key.name}, for ${use.caller}, to sign ${use.what}: ${request.maxUses} uses within ${formatDuration(request.durationMs)}.`,
+      sentence: `Asked for ${use.key.name}, for ${use.caller}, to ${operationOf(use)} ${use.what}: ${request.maxUses} uses within ${formatDuration(request.durationMs)}.`,
       next: `depositaries decide by: escrowctl recovery approve ${result.recovery}`,
     });
     return { id: result.recovery, isOurs: true };
   }
 
   /** A request of the app's own that would allow the use, and is not decided. */
-  async #ownOpen({ key, mechanism, input }: Use): Promise<RecoveryReply | undefined> {
+  async #ownOpen(use: Use): Promise<RecoveryReply | undefined> {
     const { client } = this.parts;
+    const { key, mechanism, input } = use;
     for (let after: string | undefined; ;) {
       const page = await client.recoveries({ limit: 200, ...(after === undefined ? {} : { after }) });
       const found = page.items.find(
@@ -106,8 +108,9 @@ export class Asking {
           keys.some((row) => row.key === key.key) &&
           OPEN.includes(status) &&
           scope?.app === client.caller &&
+          scope.operations.includes(operationOf(use)) &&
           scope.mechanisms.includes(mechanism) &&
-          (input.kind === 'message' || scope.input === 'digest'),
+          (input.kind !== 'digest' || scope.input === 'digest'),
       );
       if (found !== undefined || page.next === undefined) return found;
       after = page.next;
@@ -177,10 +180,12 @@ export class Asking {
 }
 
 function orderOf(
-  { key, mechanism, input }: Use,
+  use: Use,
   request: RequestTerms,
   app: string,
 ): Parameters<AskingClient['requestRecovery']>[0] {
+  const { key, mechanism, input } = use;
+  const operation = operationOf(use);
   return {
     keys: [key.key],
     reason: request.reason,
@@ -188,8 +193,10 @@ function orderOf(
     purpose: 'operate',
     scope: {
       app,
-      operations: ['sign'],
-      mechanisms: [...new Set([...request.mechanisms, mechanism])],
+      operations: [operation],
+      mechanisms: [
+        ...new Set([...request.mechanisms.filter((name) => MECHANISMS[name].use === operation), mechanism]),
+      ],
       input: input.kind === 'digest' ? 'digest' : request.input,
       maxUses: request.maxUses,
       duration: formatDuration(request.durationMs),

@@ -6,10 +6,10 @@ import type { EscrowClient } from '../client/escrowClient.js';
 import { MECHANISMS } from '../escrow/records/mechanisms.js';
 import type { Asking } from './asking.js';
 import { RecentRefusals } from './refusals.js';
-import { type Told, type Use, UseRefused } from './use.js';
+import { type DecryptUse, operationOf, type SignUse, type Told, type Use, UseRefused } from './use.js';
 
 /** The calls of the app's client that uses need. */
-export type UsingClient = Pick<EscrowClient, 'caller' | 'sign' | 'grants'>;
+export type UsingClient = Pick<EscrowClient, 'caller' | 'sign' | 'decrypt' | 'grants'>;
 
 export interface GrantedUsesParts {
   readonly client: UsingClient;
@@ -49,11 +49,23 @@ export class GrantedUses {
    * A signature in JOSE form (RFC 7518 section 3.4: r || s of ECDSA), checked against the public key.
    * @throws UseRefused
    */
-  async sign(use: Use): Promise<Buffer> {
+  sign(use: SignUse): Promise<Buffer> {
+    return this.#make(use);
+  }
+
+  /**
+   * A plaintext.
+   * @throws UseRefused
+   */
+  decrypt(use: DecryptUse): Promise<Buffer> {
+    return this.#make(use);
+  }
+
+  async #make(use: Use): Promise<Buffer> {
     const known = this.#refusals.find(use);
     if (known !== undefined) throw known;
     try {
-      return await this.#sign(use);
+      return await this.#byAny(use);
     } catch (error) {
       const refusal = refusalOf(error);
       if (!PASSING.includes(refusal.code)) this.#refusals.keep(use, refusal);
@@ -61,60 +73,54 @@ export class GrantedUses {
         event: 'refused',
         key: use.key.key,
         code: refusal.code,
-        sentence: `Refused: ${use.caller} wanted ${use.key.name} to sign ${use.what}. ${refusal.message}`,
+        sentence: `Refused: ${use.caller} wanted ${use.key.name} to ${operationOf(use)} ${use.what}. ${refusal.message}`,
         ...(refusal.next === undefined ? {} : { next: refusal.next }),
       });
       throw refusal;
     }
   }
 
-  async #sign(use: Use): Promise<Buffer> {
+  async #byAny(use: Use): Promise<Buffer> {
     const known = this.#grants.get(slotOf(use));
     if (known !== undefined) {
-      const signature = await this.#by(known, use);
-      if (signature !== undefined) return signature;
+      const output = await this.#by(known, use);
+      if (output !== undefined) return output;
     }
     // the last ones may be over already: those that were listed are tried once each
     for (const grant of await this.#live(use)) {
       if (grant === known) continue;
-      const signature = await this.#by(grant, use);
-      if (signature !== undefined) return signature;
+      const output = await this.#by(grant, use);
+      if (output !== undefined) return output;
     }
     const { asking } = this.parts;
     if (asking === undefined || use.key.request === undefined) {
       throw new UseRefused(
         'no-grant',
-        `No grant allows ${this.parts.client.caller} to sign by ${use.mechanism} with this key${use.input.kind === 'digest' ? ' and to send digests' : ''}.`,
-        `ask a depositary: escrowctl recovery request ${use.key.key} --purpose operate --app ${this.parts.client.caller} --operation sign --mechanism ${use.mechanism}${use.input.kind === 'digest' ? ' --input digest' : ''} --reason TEXT`,
+        `No grant allows ${this.parts.client.caller} to ${operationOf(use)} by ${use.mechanism} with this key${use.input.kind === 'digest' ? ' and to send digests' : ''}.`,
+        `ask a depositary: escrowctl recovery request ${use.key.key} --purpose operate --app ${this.parts.client.caller} --operation ${operationOf(use)} --mechanism ${use.mechanism}${use.input.kind === 'digest' ? ' --input digest' : ''} --reason TEXT`,
       );
     }
     const grant = await asking.granted(use);
-    const signature = await this.#by(grant, use);
-    if (signature !== undefined) return signature;
+    const output = await this.#by(grant, use);
+    if (output !== undefined) return output;
     throw new UseRefused('no-grant', 'What was granted is over already, or is not for this use.');
   }
 
   /** Undefined when another grant may do. */
   async #by(grant: string, use: Use): Promise<Buffer | undefined> {
     if (use.gone.aborted) throw new UseRefused('caller-gone', 'Who asked has gone; nothing was used.');
-    const { mechanism, input, key } = use;
-    const encoded = Buffer.from(input.bytes).toString('base64url');
-    const inputs = input.kind === 'message' ? { messages: [encoded] } : { digests: [encoded] };
+    const { key } = use;
     try {
-      const { result } = await this.parts.client.sign(grant, { mechanism, ...inputs });
-      const signature = Buffer.from(result.signatures[0] ?? '', 'base64url');
-      if (!holds(use, signature))
-        throw new UseRefused(
-          'signature-wrong',
-          `What the server answered is no signature of ${key.key} over this. Tell the security team.`,
-        );
+      const { output, remaining } = isSigned(use)
+        ? await this.#signature(grant, use)
+        : await this.#plaintext(grant, use);
       this.#grants.set(slotOf(use), grant);
       this.parts.tell({
         event: 'used',
-        ...{ key: key.key, grant, remaining: result.remaining },
-        sentence: `${use.caller} had ${key.name} sign ${use.what}: ${result.remaining} uses of ${grant} are left.`,
+        ...{ key: key.key, grant, remaining },
+        sentence: `${use.caller} had ${key.name} ${operationOf(use)} ${use.what}: ${remaining} uses of ${grant} are left.`,
       });
-      return signature;
+      return output;
     } catch (error) {
       if (!(error instanceof ServerProblem) || !NOT_BY_THIS_GRANT.includes(error.code)) throw error;
       this.#grants.delete(slotOf(use));
@@ -122,9 +128,31 @@ export class GrantedUses {
     }
   }
 
+  async #signature(grant: string, use: SignUse): Promise<Output> {
+    const { mechanism, input, key } = use;
+    const encoded = Buffer.from(input.bytes).toString('base64url');
+    const inputs = input.kind === 'message' ? { messages: [encoded] } : { digests: [encoded] };
+    const { result } = await this.parts.client.sign(grant, { mechanism, ...inputs });
+    const signature = Buffer.from(result.signatures[0] ?? '', 'base64url');
+    if (!holds(use, signature))
+      throw new UseRefused(
+        'signature-wrong',
+        `What the server answered is no signature of ${key.key} over this. Tell the security team.`,
+      );
+    return { output: signature, remaining: result.remaining };
+  }
+
+  async #plaintext(grant: string, { mechanism, input }: DecryptUse): Promise<Output> {
+    const ciphertext = Buffer.from(input.bytes).toString('base64url');
+    const { result } = await this.parts.client.decrypt(grant, { mechanism, ciphertexts: [{ ciphertext }] });
+    const [plaintext = ''] = result.plaintexts;
+    return { output: Buffer.from(plaintext, 'base64url'), remaining: result.remaining };
+  }
+
   /** The grants that allow this use, as the server lists them: the one that ends first comes first. */
-  async #live({ key, mechanism, input }: Use): Promise<readonly string[]> {
+  async #live(use: Use): Promise<readonly string[]> {
     const { client, now } = this.parts;
+    const { key, mechanism, input } = use;
     const found: GrantReply[] = [];
     for (let after: string | undefined; ;) {
       const page = await client.grants({ limit: 200, ...(after === undefined ? {} : { after }) });
@@ -134,9 +162,9 @@ export class GrantedUses {
             of === key.key &&
             status === 'active' &&
             scope.app === client.caller &&
-            scope.operations.includes('sign') &&
+            scope.operations.includes(operationOf(use)) &&
             scope.mechanisms.includes(mechanism) &&
-            (input.kind === 'message' || scope.input === 'digest') &&
+            (input.kind !== 'digest' || scope.input === 'digest') &&
             Date.parse(startsAt) <= now().getTime(),
         ),
       );
@@ -147,12 +175,22 @@ export class GrantedUses {
   }
 }
 
+interface Output {
+  readonly output: Buffer;
+  /** Uses of the grant that are left. */
+  readonly remaining: number;
+}
+
+function isSigned(use: Use): use is SignUse {
+  return use.input.kind !== 'ciphertext';
+}
+
 function slotOf({ key, mechanism, input }: Use): string {
   return `${key.key} ${mechanism} ${input.kind}`;
 }
 
 /** Of a digest only its length can be told here: who asked checks the rest, as every tool does. */
-function holds({ key, mechanism, input }: Use, signature: Buffer): boolean {
+function holds({ key, mechanism, input }: SignUse, signature: Buffer): boolean {
   if (signature.length === 0) return false;
   if (input.kind === 'digest') return true;
   const { kind, digest } = MECHANISMS[mechanism];

@@ -1,6 +1,12 @@
 import type { KeyObject } from 'node:crypto';
 
-import type { Mechanism, SignMechanism } from '../escrow/records/mechanisms.js';
+import type { KeyUse } from '../escrow/records/keySpecs.js';
+import {
+  type DecryptMechanism,
+  type Mechanism,
+  MECHANISMS,
+  type SignMechanism,
+} from '../escrow/records/mechanisms.js';
 
 /** A deposited key that tools are offered, whether a grant allows its use at the moment or not. */
 export interface OfferedKey {
@@ -28,17 +34,34 @@ export interface RequestTerms {
   readonly validForMs: number;
 }
 
-/** One signature that a tool wants. */
-export interface Use {
+interface AnyUse {
   readonly key: OfferedKey;
-  readonly mechanism: SignMechanism;
-  readonly input: { readonly kind: 'message' | 'digest'; readonly bytes: Uint8Array };
-  /** What is signed, in words for the person who runs the agent. */
+  /** What is signed or decrypted, in words for the person who runs the agent. */
   readonly what: string;
   /** Who asks, in words. */
   readonly caller: string;
   /** Aborted when who asks has gone. */
   readonly gone: AbortSignal;
+}
+
+/** One signature that a tool wants. */
+export interface SignUse extends AnyUse {
+  readonly mechanism: SignMechanism;
+  readonly input: { readonly kind: 'message' | 'digest'; readonly bytes: Uint8Array };
+}
+
+/** One plaintext that a tool wants. */
+export interface DecryptUse extends AnyUse {
+  readonly mechanism: DecryptMechanism;
+  readonly input: { readonly kind: 'ciphertext'; readonly bytes: Uint8Array };
+}
+
+/** One use of a key that a tool wants: it counts as one of a grant. */
+export type Use = SignUse | DecryptUse;
+
+/** What a use does, as a grant names it. */
+export function operationOf({ mechanism }: Use): KeyUse {
+  return MECHANISMS[mechanism].use;
 }
 
 /** Why a use was not made: the code of the server's problem, or one of the agent's own. */

@@ -2,7 +2,12 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import { MAX_POLICY_SIGNATURES } from '../escrow/rules/policySignatures.js';
-import { IMPORTABLE_SPECS } from '../escrow/records/keySpecs.js';
+import {
+  GENERATED_SPECS,
+  IMPORTABLE_SPECS,
+  OPERATIONS,
+  CHECK_VALUE_BYTES,
+} from '../escrow/records/keySpecs.js';
 import { PURPOSES } from '../escrow/records/policy.js';
 import { INPUTS } from '../escrow/records/scope.js';
 import {
@@ -19,6 +24,7 @@ import {
   keySpec,
   keyUse,
   mechanism,
+  operation,
   parsed,
   principalId,
   newWords,
@@ -61,8 +67,8 @@ const MAX_INPUT_BYTES = 256 * 1024;
 /** POST /v1/keys */
 export const keyOrder = z.strictObject({
   owner: principalId,
-  spec: keySpec,
-  use: keyUse,
+  spec: z.enum(GENERATED_SPECS),
+  use: z.enum(OPERATIONS),
   label: newWords({ min: 0, max: 200 }).default(''),
   deliver: z.boolean().default(false),
 });
@@ -80,7 +86,7 @@ export type ImportKeyOrder = Sent<typeof importKeyOrder>;
 export const importOrder = z.strictObject({
   owner: principalId,
   spec: z.enum(IMPORTABLE_SPECS),
-  use: keyUse,
+  use: z.enum(OPERATIONS),
   label: newWords({ min: 0, max: 200 }).default(''),
   deliver: z.boolean().default(false),
   /** DER SubjectPublicKeyInfo of the key. */
@@ -90,10 +96,22 @@ export const importOrder = z.strictObject({
 });
 export type ImportOrder = Sent<typeof importOrder>;
 
+/** POST /v1/imports/{import}/secret */
+export const secretOrder = z.strictObject({
+  owner: principalId,
+  label: newWords({ min: 0, max: 200 }).default(''),
+  deliver: z.boolean().default(false),
+  /** HMAC-SHA-256 under the frame that the secret is in: docs/protocol.md, "Secrets". */
+  checkValue: binary({ minBytes: CHECK_VALUE_BYTES, maxBytes: CHECK_VALUE_BYTES }),
+  /** CKM_RSA_AES_KEY_WRAP: RSA-OAEP of an AES-256 key to the import key, then the frame under that (RFC 5649). */
+  wrapped: binary({ minBytes: 384 + 128 + 8, maxBytes: 384 + 1088 + 8 }),
+});
+export type SecretOrder = Sent<typeof secretOrder>;
+
 const scope = z
   .strictObject({
     app: principalId,
-    operations: distinct(keyUse, 2),
+    operations: distinct(operation, 2),
     mechanisms: distinct(mechanism, 16),
     input: z.enum(INPUTS),
     maxUses: z.int().min(1).max(1_000_000_000),

@@ -8,10 +8,11 @@ import {
   MAX_DRILLED,
   MAX_DRILL_PAGE,
 } from '../escrow/records/drills/drilling.js';
-import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
+import { KEY_SPEC_NAMES, KEY_USES, OPERATIONS } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
 import { DISTINCTIONS, PURPOSES } from '../escrow/records/policy.js';
+import { KEK_STATES } from '../escrow/rules/kekRotation.js';
 import { type Inability, COVERAGES, INABILITIES } from '../escrow/rules/liveQuorums.js';
 import {
   type LifeStatus,
@@ -73,6 +74,7 @@ function repliesBy(reading: Reading) {
   const { object, list, text, oneOf, only, binary, instant, newer } = reading;
   const { principal, quorums, period, hex256, id } = reading;
   const use = oneOf(KEY_USES);
+  const operation = oneOf(OPERATIONS);
   const spec = oneOf(KEY_SPEC_NAMES);
   const mechanism = oneOf(MECHANISM_NAMES);
   const purpose = oneOf(PURPOSES);
@@ -86,11 +88,13 @@ function repliesBy(reading: Reading) {
 
   /** True of a key that was imported; absent: it was born in the token. */
   const bornOutside = z.exactOptional(z.boolean());
+  /** Of a secret: which it is, by HMAC-SHA-256 under the frame that it is in. Absent for keys. */
+  const checkValue = z.exactOptional(binary);
 
   const release = object({
     /** RSA-OAEP of the AES-256 key X. */
     transferKey: binary,
-    /** AES key wrap with padding (RFC 5649) under X: PKCS#8 DER, or the raw AES key. */
+    /** AES key wrap with padding (RFC 5649) under X: PKCS#8 DER, the raw AES key, or the frame of a secret. */
     wrappedKey: binary,
     oaep,
   });
@@ -99,7 +103,7 @@ function repliesBy(reading: Reading) {
 
   const scope = object({
     app: principal,
-    operations: list(use, 2),
+    operations: list(operation, 2),
     mechanisms: list(mechanism, 16),
     input,
     maxUses: count,
@@ -124,6 +128,11 @@ function repliesBy(reading: Reading) {
     singlePoints: list(principal, MAX_DEPOSITARIES),
     /** Who cannot agree any more, and why. */
     unable,
+    /**
+     * What can become of the key where its key-encryption key is concerned: there is no newer one; it goes under the newest when it is
+     * sealed anew; it cannot; or the token does not hold it, and nobody brings the key back. Absent while the token is out.
+     */
+    kekState: z.exactOptional(oneOf(KEK_STATES)),
   });
 
   /** A key that a policy would leave covered worse. */
@@ -207,6 +216,7 @@ function repliesBy(reading: Reading) {
     use,
     /** SubjectPublicKeyInfo PEM (RFC 7468); absent for symmetric keys. */
     publicKeyPem: z.exactOptional(pem),
+    checkValue,
     bornOutside,
     createdAt: instant,
     /** Which deposit of it this is, from 1; more, of one that was sealed anew. */
@@ -216,7 +226,7 @@ function repliesBy(reading: Reading) {
     terms: object({
       operate: z.exactOptional(
         object({
-          operations: list(use, 2),
+          operations: list(operation, 2),
           maxUses: count,
           maxDuration: period,
           rate: z.exactOptional(rate),
@@ -278,8 +288,12 @@ function repliesBy(reading: Reading) {
     recipients,
     /** Which generation of the deposit of each key is replaced. */
     from: list(object({ key: id('key'), generation: count }), MAX_RECOVERY_KEYS),
-    /** The key-encryption keys that the keys stay under. */
+    /** The key-encryption keys that the keys lie under; they stay under those that are not rotated. */
     keks: list(text(64), 2 * MAX_RECOVERY_KEYS),
+    /** Which of them are rotated: the keys are put under `to`. Absent: none. */
+    rotations: z.exactOptional(list(object({ from: text(64), to: text(64) }), 2 * MAX_RECOVERY_KEYS)),
+    /** Those that there is a newer one of, and that cannot be rotated. Absent: none. */
+    unrotated: z.exactOptional(list(text(64), 2 * MAX_RECOVERY_KEYS)),
   });
 
   const share = object({
@@ -330,6 +344,7 @@ function repliesBy(reading: Reading) {
     spec,
     use,
     publicKeyPem: z.exactOptional(pem),
+    checkValue,
     bornOutside,
     /** Who suffices for this key; the request is approved when one quorum of each of its keys has agreed. */
     quorums,
@@ -502,6 +517,7 @@ function repliesBy(reading: Reading) {
     spec,
     use,
     publicKeyPem: z.exactOptional(pem),
+    checkValue,
     bornOutside,
     purpose,
     quorums,

@@ -167,6 +167,17 @@ export const ROUTES = named({
     takesIdempotencyKey: true,
     reply: 'key',
   },
+  importSecret: {
+    method: 'POST',
+    path: '/v1/imports/:import/secret',
+    act: 'key.import',
+    roles: ['admin', 'owner'],
+    parameters: orders.importPath,
+    body: orders.secretOrder,
+    status: 201,
+    takesIdempotencyKey: true,
+    reply: 'key',
+  },
   requestRecovery: {
     method: 'POST',
     path: '/v1/recoveries',

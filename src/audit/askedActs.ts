@@ -21,12 +21,18 @@ function actsOf(which: (route: ApiRoute) => boolean): ReadonlySet<string> {
 
 /** Whether a request to this method and target asks for the act of this entry, on the thing that the entry is about. */
 export function actFits(entry: Entry, method: string, target: string): boolean {
-  const routes = ASKED.filter(({ act }) => act === entry.act);
+  const routes = ASKED.filter((route) => route.act === entry.act && isOfKind(route, entry));
   const found = (target.split('?', 1)[0] ?? '').split('/');
   return (
-    routes.length === 0 ||
+    !ASKED.some(({ act }) => act === entry.act) ||
     routes.some((route) => route.method === method && pathFits(route.path.split('/'), found, entry))
   );
+}
+
+/** A key and a secret are imported by requests of their own: neither asks for the other. */
+function isOfKind({ act, path }: ApiRoute, { detail }: Pick<Entry, 'detail'>): boolean {
+  if (act !== 'key.import') return true;
+  return (path === ROUTES.importSecret.path) === (detail['spec'] === 'secret');
 }
 
 function pathFits(

@@ -2,7 +2,7 @@ import { BIRTHS } from '../escrow/records/creation.js';
 import { chainValue } from '../escrow/records/drills/drilling.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { parsePrincipalId } from '../escrow/records/ids.js';
-import { type KeyUse, KEY_SPEC_NAMES } from '../escrow/records/keySpecs.js';
+import { type KeyUse, KEY_SPEC_NAMES, KEY_USES, specAllows } from '../escrow/records/keySpecs.js';
 import { type Policy, type Rule, PURPOSES } from '../escrow/records/policy.js';
 import type { Principal } from '../escrow/records/principals.js';
 import { depositariesIn } from '../escrow/rules/quorums.js';
@@ -80,8 +80,8 @@ export function expectedOf(
 ): Expected | string {
   const id = parsePrincipalId(said.owner ?? '');
   const spec = KEY_SPEC_NAMES.find((name) => name === said['spec']);
-  const { use } = said;
-  if (id === undefined || spec === undefined || (use !== 'sign' && use !== 'decrypt')) {
+  const use = KEY_USES.find((name) => name === said['use']);
+  if (id === undefined || spec === undefined || use === undefined || !specAllows(spec, use)) {
     return 'a key is ordered without saying what kind of key, and for whom';
   }
   try {
@@ -94,15 +94,19 @@ export function expectedOf(
   }
 }
 
-/** An imported key says that it is one, and of which public key; and its rule lets it be imported. */
+/** An imported key says that it is one, and of which public key, or of which check value; and its rule lets it be imported. */
 function checkWhence({ act, detail }: Entry, rule: Rule): string | undefined {
   if (act === 'key.generate') {
+    if (detail['spec'] === 'secret') return 'a secret is made in the token, where none is';
     return detail['bornOutside'] === undefined
       ? undefined
       : 'a key is made in the token and said to be born outside';
   }
-  if (detail['bornOutside'] !== true || !isHash(detail['publicKey']))
-    return 'a key is imported and not said to be born outside, or not of which public key it is';
+  const isSecret = detail['spec'] === 'secret';
+  const said = [detail['publicKey'], detail['checkValue']];
+  const [known, other] = isSecret ? said.toReversed() : said;
+  if (detail['bornOutside'] !== true || !isHash(known) || other !== undefined)
+    return 'a key is imported and not said to be born outside, or not of which public key or check value it is';
   return rule.import === true ? undefined : `a key is imported that ${rule.name} does not let be`;
 }
 

@@ -14,6 +14,7 @@ import type { DrillEvidence } from './drills.js';
 import type { LateEnds } from './lateEnds.js';
 import type { PolicyInForce } from './policyInForce.js';
 import type { QuorumEvidence } from './quorums.js';
+import { KekEvidence } from './keks.js';
 import { endsRequest } from './recoveries.js';
 import type { TermsEvidence } from './terms.js';
 
@@ -23,6 +24,8 @@ const planSchema = z.strictObject({
   recipients: z.array(z.strictObject({ depositary: z.string(), fingerprint: z.string() })),
   from: z.record(z.string(), z.int().min(1)),
   keks: z.array(z.string()),
+  rotations: z.exactOptional(z.array(z.strictObject({ from: z.string(), to: z.string() }))),
+  unrotated: z.exactOptional(z.array(z.string())),
 });
 const scopeSchema = z.strictObject({
   job: z.string(),
@@ -40,6 +43,7 @@ interface Told {
 
 interface Planned {
   readonly plan: z.infer<typeof planSchema>;
+  readonly descriptions: z.infer<typeof descriptionsSchema>;
   readonly policyHash: string;
 }
 
@@ -55,7 +59,7 @@ const COMES_OF: ReadonlySet<string> = new Set([
  * Checks that keys are sealed anew to nobody but those whom the policy gives: what is asked names the rule, the quorums and the keys
  * of people that the policy in force has for each key, and the same policy is in force when it is done; each key is then in the next
  * generation of its deposit, behind the one that the request names and that was recorded last, with one share for each of these people and each
- * of its purposes, and no two alike. And that nothing comes of other requests that were open then.
+ * of its purposes, and no two alike, under the key-encryption keys that the plan has for it. And that nothing comes of other requests that were open then.
  *
  * Remembers where the deposit of each key was recorded last, the generations of those that were sealed anew, and the keys of open
  * requests.
@@ -71,6 +75,7 @@ export class ResealEvidence {
   readonly #policy: PolicyInForce;
   readonly #terms: Pick<TermsEvidence, 'purposesOf'>;
   readonly #told: Told;
+  readonly #keks = new KekEvidence();
   readonly #lateEnds: Pick<LateEnds, 'has'>;
 
   /** @param told of keys that were sealed anew: which quorums they have, and how they are drilled, from then on */
@@ -91,6 +96,7 @@ export class ResealEvidence {
     const { act, phase, subject } = entry;
     if (BIRTHS.has(act) && phase === 'done' && subject.key !== undefined) {
       this.#recorded.set(subject.key, index + 1);
+      this.#keks.born(subject.key, entry);
     }
     const { recovery } = subject;
     if (recovery === undefined) return undefined;
@@ -133,7 +139,7 @@ export class ResealEvidence {
     }
     // a daemon hashes what it writes, whatever its database says
     if (documentHash(plan) !== scope.plan) return { invented: 'the hash of a plan is of something else' };
-    this.#planned.set(recovery, { plan, policyHash: scope.policyHash });
+    this.#planned.set(recovery, { plan, descriptions, policyHash: scope.policyHash });
     const policy = this.#policy.in(documents);
     if (typeof policy === 'string') return `keys are to be sealed anew, and ${policy}`;
     if (scope.policyHash !== policy.hash || scope.policyVersion !== policy.version) {
@@ -146,7 +152,8 @@ export class ResealEvidence {
       const reason = this.#checkPlanned(plan, policy, { key, owner, ...descriptions[key] });
       if (reason !== undefined) return `${key} is to be sealed anew: ${reason}`;
     }
-    return undefined;
+    const reason = this.#keks.checkPlan(keys, plan);
+    return reason === undefined ? undefined : `keys are to be sealed anew, and ${reason}`;
   }
 
   #checkPlanned(
@@ -191,7 +198,9 @@ export class ResealEvidence {
     if (documentHash(digests) !== digest) return 'a reseal does not say what was made';
     const seen = new Set<string>();
     for (const [key, deposit] of deposits) {
-      const reason = this.#checkResealed(key, deposit, planned.plan, seen);
+      const reason =
+        this.#checkResealed(key, deposit, planned.plan, seen) ??
+        this.#keks.resealed(key, planned.plan, deposit.keks, planned.descriptions[key]);
       if (reason !== undefined) return `${key} was sealed anew: ${reason}`;
     }
     for (const key of keys) {

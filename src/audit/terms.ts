@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { type KeyUse, KEY_USES } from '../escrow/records/keySpecs.js';
+import { type KeyUse, OPERATIONS } from '../escrow/records/keySpecs.js';
 import { INPUTS } from '../escrow/records/scope.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { type Brakes, type Rule, PURPOSES } from '../escrow/records/policy.js';
@@ -16,7 +16,7 @@ interface Terms {
 }
 
 const scopeSchema = z.object({
-  operations: z.array(z.enum(KEY_USES)),
+  operations: z.array(z.enum(OPERATIONS)),
   mechanisms: z.array(z.enum(MECHANISM_NAMES)),
   input: z.enum(INPUTS),
   maxUses: z.int().min(0),

@@ -40,6 +40,7 @@ export async function believeOpen(
   const believed = await believeRecovery(shown, {
     ...{ origin, identityKey, depositary: identity.id, log, now: session.now },
     generations: identity.generations,
+    approvedKeys: identity.approvedKeys,
   });
   if (believed.attested.recovery !== id) {
     throw new UsageError('the server shows another request than the one asked for');

@@ -18,6 +18,7 @@ import { decisionCommands } from './commands/recoveryDecisions.js';
 import { releaseCommand } from './commands/release.js';
 import { resealCommand, resealCommands } from './commands/reseal.js';
 import { rulesCommands } from './commands/rules.js';
+import { secretCommands } from './commands/secret.js';
 import { statusCommand } from './commands/status.js';
 import { tokenCommands } from './commands/token.js';
 import { useCommands } from './commands/use.js';
@@ -39,6 +40,7 @@ export const GROUPS: readonly GroupRow[] = [
   },
   { name: 'rules', summary: 'what the rules would say', commands: rulesCommands },
   { name: 'key', summary: 'keys, deposited as they are born', commands: [...keyCommands, ...importCommands] },
+  { name: 'secret', summary: 'passphrases, disk keys and tokens, kept like keys', commands: secretCommands },
   {
     name: 'recovery',
     summary: 'bringing a key back: request, approve, activate, release',

@@ -14,6 +14,7 @@ import {
   ServerUnreachable,
 } from '../client/errors.js';
 import { KeyFileError } from '../client/import/keyFileError.js';
+import { SecretError } from '../client/import/secretFrame.js';
 import { type WitnessFaultCode, WitnessFault } from '../witness/errors.js';
 import { NoteError } from '../log/note/noteKey.js';
 import { TextError } from '../log/entry/plainText.js';
@@ -71,6 +72,7 @@ const NEXT: Readonly<Record<string, string>> = {
   'import-not-allowed': 'see which rules there are: escrowctl policy show',
   'rule-missing': 'see which rules there are: escrowctl policy show',
   'depositary-not-enrolled': 'the security officer enrols them in the token; see the ceremony',
+  'kek-missing': 'see which keys lie under what: escrowctl coverage',
   'quorum-impossible': 'see who can agree still: escrowctl key show KEY',
   'intents-incomplete': 'see who has said so: escrowctl recovery show ID',
   'quorum-incomplete': 'see who is still needed: escrowctl recovery show ID',
@@ -173,6 +175,9 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof WitnessFault) {
     const { code, message } = error;
     return { exit: 'usage', code, sentence: message, next: WITNESS_NEXT[code] };
+  }
+  if (error instanceof SecretError) {
+    return { exit: 'usage', code: error.code, sentence: error.message, next: undefined };
   }
   if (error instanceof AgentFileError) {
     return { exit: 'usage', code: 'agent-file', sentence: error.message, next: 'see docs/agent.md' };

@@ -11,6 +11,8 @@ export interface Terminal {
   writeError(text: string): void;
   /** Whether a person sees stderr and can answer. */
   readonly isInteractive: boolean;
+  /** Whether standard input is a terminal: what is typed there is seen, unless it is asked for hidden. */
+  readonly isInputTyped: boolean;
   /** Whether stderr takes colours. */
   readonly hasColor: boolean;
   /** Asks on stderr, reads a line. */
@@ -27,6 +29,7 @@ export function processTerminal(): Terminal {
     write: (output) => stdout.write(output),
     writeError: (text) => stderr.write(text),
     isInteractive: stdin.isTTY && stderr.isTTY,
+    isInputTyped: stdin.isTTY,
     // no-color.org: any value that is not empty
     hasColor: stderr.isTTY && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
     ask: async (question) => {

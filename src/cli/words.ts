@@ -2,7 +2,7 @@ import { parsedScope } from '../client/depositary/attestation.js';
 import type { LogView } from '../client/log/logView.js';
 import { parseDuration } from '../policy/durations.js';
 import { quoted } from '../escrow/records/freeText.js';
-import { durationInWords, scopeInWords } from '../escrow/records/inWords.js';
+import { durationInWords, keksInWords, scopeInWords } from '../escrow/records/inWords.js';
 import type {
   GrantReply,
   KeyReply,
@@ -82,16 +82,23 @@ export function askedInWords(recovery: RecoveryReply): string {
     case 'release':
       return `release: ${recovery.recipient ?? 'somebody'} receives ${recovery.keys.length === 1 ? 'the private key itself' : 'the private keys themselves'}, for good.`;
     case 'reseal':
-      return `reseal: ${recovery.keys.length === 1 ? 'the key is' : 'the keys are'} opened, as for a release, and sealed anew by the rule ${recovery.reseal?.rule ?? ''}; enough are then ${quorumsInWords(recovery.reseal?.quorums ?? [])}.`;
+      return `reseal: ${recovery.keys.length === 1 ? 'the key is' : 'the keys are'} opened, as for a release, and sealed anew by the rule ${recovery.reseal?.rule ?? ''}; enough are then ${quorumsInWords(recovery.reseal?.quorums ?? [])}${underInWords(recovery.reseal)}.`;
     default:
       return `${recovery.purpose}: this version does not know what that is.`;
   }
 }
 
+/** What becomes of key-encryption keys, to stand at the end; empty where nothing does. */
+function underInWords(reseal: RecoveryReply['reseal']): string {
+  const said = reseal === undefined ? '' : keksInWords(reseal);
+  return said === '' ? '' : `; ${said}`;
+}
+
 /** A key of a request, by what it is: `key_0123... "letters", ec-p256 to sign`. */
 export function keyInWords({ key, label, spec, use, bornOutside }: RecoveryKeyReply): string {
   const whence = bornOutside === true ? ', born outside: others may have it' : '';
-  return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${spec} to ${use}${whence}`;
+  const what = spec === 'secret' ? 'a secret' : `${spec} to ${use}`;
+  return `${key}${label === '' ? '' : ` ${quoted(label)}`}, ${what}${whence}`;
 }
 
 /** The keys of a request, each with who suffices for it and what came of it, as rows of facts. */
@@ -245,7 +252,12 @@ function repliesInWords({ replies }: Pick<RecoveryReply, 'replies'>): string {
 }
 
 /** Where an opened key is, and what was checked of it. */
-export function openedInWords(key: Pick<KeyReply, 'key' | 'publicKeyPem'>, out: string): string {
+export function openedInWords(
+  key: Pick<KeyReply, 'key' | 'publicKeyPem' | 'checkValue'>,
+  out: string,
+): string {
+  if (key.checkValue !== undefined)
+    return `The secret ${key.key} is in ${out}, byte for byte as it was imported; keep it safe.`;
   return key.publicKeyPem === undefined
     ? `The secret key ${key.key} is in ${out}; keep it safe.`
     : `The private key of ${key.key} is in ${out}. It fits the public key; keep it safe.`;

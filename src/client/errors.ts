@@ -35,7 +35,8 @@ export const DISBELIEFS = {
   'share-mismatch': 'The share is not of the deposit that the server shows: nothing was sent.',
   'share-malformed': 'The share does not open to a recovery secret.',
   'release-malformed': 'The released key does not open.',
-  'release-mismatch': 'What was released is not the private half of the public key shown.',
+  'release-mismatch':
+    'What was released is not the private half of the public key shown, or not the secret that was deposited.',
   'challenge-mismatch': 'The challenge is not for this depositary key.',
 } as const satisfies Record<string, string>;
 

@@ -17,6 +17,7 @@ import type {
   KeyOrder,
   PolicyOrder,
   RecoveryOrder,
+  SecretOrder,
   SignOrder,
   StopOrder,
 } from '../api/orders.js';
@@ -114,7 +115,7 @@ export type CertifiedClient = Pick<
  * Every method throws ServerProblem when the server says no, and ServerUnreachable when no usable answer came (then a
  * call that changes something may have been acted on: look before doing it again). Many calls may run at once.
  *
- * {@link EscrowClient.generateKey}, {@link EscrowClient.importKey} and {@link EscrowClient.requestRecovery} carry an Idempotency-Key of their own: they are sent
+ * {@link EscrowClient.generateKey}, {@link EscrowClient.importKey}, {@link EscrowClient.importSecret} and {@link EscrowClient.requestRecovery} carry an Idempotency-Key of their own: they are sent
  * again, as `repetition` says, when the connection was lost or the server cannot at the moment, and make one thing.
  */
 export class EscrowClient {
@@ -227,6 +228,10 @@ export class EscrowClient {
 
   importKey(pair: string, order: ImportOrder): Promise<Acted<KeyReply>> {
     return this.#do(ROUTES.importKey, { path: { import: pair }, body: order });
+  }
+
+  importSecret(pair: string, order: SecretOrder): Promise<Acted<KeyReply>> {
+    return this.#do(ROUTES.importSecret, { path: { import: pair }, body: order });
   }
 
   keys(query: PageQuery = {}): Promise<PageReply<KeyReply>> {

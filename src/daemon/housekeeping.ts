@@ -3,6 +3,7 @@ import { type Housekeeping, keepHouse } from '../escrow/acts/housekeeping.js';
 import { HouseMemory } from '../escrow/acts/houseMemory.js';
 import { STRAY_FOR_MS } from '../escrow/acts/strays.js';
 import type { Escrow } from '../escrow/escrow.js';
+import { missingKeks } from '../escrow/reads/coverage.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import type { Database } from '../postgres/database.js';
 import type { AlarmBook } from './health.js';
@@ -28,6 +29,7 @@ export async function keepHouseRegularly(
 ): Promise<() => Promise<void>> {
   let missed = '';
   let contradicted = '';
+  let lostKeks = '';
   const memory = new HouseMemory(tokenEveryMs);
   const round = async (): Promise<Housekeeping> => {
     const done = await keepHouse(escrow, database.journal, memory);
@@ -49,6 +51,17 @@ export async function keepHouseRegularly(
       });
     }
     contradicted = records;
+    const lost =
+      (await missingKeks(escrow))?.map(({ kek, keys }) => `${kek} (${keys})`).join(', ') ?? lostKeks;
+    if (lost !== lostKeks && lost !== '')
+      log.error(
+        'keys lie under key-encryption keys that the token does not hold: nobody brings these back by it',
+        {
+          alarm: 'kek-missing',
+          keks: lost,
+        },
+      );
+    lostKeks = lost;
     if (done.strays > 0)
       log.info('destroyed what belonged to nothing in the token', { objects: done.strays });
     return done;

@@ -32,7 +32,7 @@ export interface Escrow {
   readonly grantRoom: GrantRoom;
   /** How long a share counts as drilled. */
   readonly drillEveryMs: number;
-  readonly token: Pick<Token, 'abilities' | 'enrolled' | 'standing' | 'openings'>;
+  readonly token: Pick<Token, 'abilities' | 'enrolled' | 'keks' | 'standing' | 'openings'>;
   readonly statements: StatementVerifier;
   readonly identity: IdentityVerifier;
   readonly clock: Clock;

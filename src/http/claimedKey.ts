@@ -1,7 +1,25 @@
 import { createPublicKey } from 'node:crypto';
 
 import { EscrowError } from '../escrow/records/errors.js';
-import { type ImportableSpec, KEY_SPECS } from '../escrow/records/keySpecs.js';
+import { type ImportableSpec, KEY_SPECS, isWrappedFrame } from '../escrow/records/keySpecs.js';
+import { type Sealed, sealed } from '../escrow/records/sealed.js';
+
+/** Bytes of the AES key under an import key (RSA-3072). */
+const TRANSFER_KEY_BYTES = 384;
+
+/**
+ * A secret in its frame, wrapped to an import key: as long as one of the frames can be.
+ * @throws EscrowError `request-malformed`
+ */
+export function wrappedFrame(wrapped: Uint8Array): Sealed<'import'> {
+  if (!isWrappedFrame(wrapped.length - TRANSFER_KEY_BYTES)) {
+    throw new EscrowError(
+      'request-malformed',
+      'In the body: wrapped is no secret in a frame of 128, 512 or 1088 bytes.',
+    );
+  }
+  return sealed('import', wrapped);
+}
 
 /** By the names of JWK (RFC 7518 section 6.2.1.1). */
 const CURVES = { secp256r1: 'P-256', secp384r1: 'P-384', secp521r1: 'P-521' } as const;

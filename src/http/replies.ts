@@ -5,6 +5,7 @@ import type { Grant, GrantStatus } from '../escrow/records/grant.js';
 import {
   type CoveragePage,
   type CoveredKey,
+  type CoveredPurpose,
   type Standing,
   coverageOfKey,
 } from '../escrow/reads/coverage.js';
@@ -80,6 +81,7 @@ export function keyReply(deposit: Deposit, viewer: PrincipalId, standing: Standi
     spec: deposit.spec,
     use: deposit.use,
     ...publicKeyPem(deposit),
+    ...checkValue(deposit),
     ...bornOutside(deposit),
     createdAt: deposit.createdAt.toISOString(),
     generation: generationOf(deposit),
@@ -143,12 +145,14 @@ export function purposeCoverageReply({
   live,
   singlePoints,
   unable,
-}: LiveQuorums): PurposeCoverageReply {
+  kek,
+}: LiveQuorums & Partial<Pick<CoveredPurpose, 'kek'>>): PurposeCoverageReply {
   return {
     purpose,
     live,
     singlePoints,
     unable: unableReply(unable),
+    ...(kek === undefined ? {} : { kekState: kek.is }),
   };
 }
 
@@ -267,12 +271,14 @@ function askedReply(asked: Asked): Pick<RecoveryReply, 'scope' | 'recipient' | '
       return { recipient: asked.recipient };
     case 'reseal': {
       const { job, policy, plan } = asked;
-      const { rule, quorums, recipients, keks, from } = plan;
+      const { rule, quorums, recipients, keks, from, rotations, unrotated } = plan;
       return {
         reseal: {
           ...{ job, policyVersion: policy.version, policyHash: policy.hash, rule, quorums, keks },
           recipients: recipients.map(({ depositary, fingerprint }) => ({ depositary, fingerprint })),
           from: Object.entries(from).map(([key, generation]) => ({ key, generation })),
+          ...(rotations === undefined ? {} : { rotations: rotations.map(({ from, to }) => ({ from, to })) }),
+          ...(unrotated === undefined ? {} : { unrotated }),
         },
       };
     }
@@ -286,6 +292,7 @@ function recoveryKeyReply({ deposit, sealed, left, grant }: KeyView): RecoveryKe
     spec: deposit.spec,
     use: deposit.use,
     ...publicKeyPem(deposit),
+    ...checkValue(deposit),
     ...bornOutside(deposit),
     quorums: sealed.quorums.map(({ members }) => members),
     ...(left === undefined ? {} : { quorumsLeft: left.quorums, unable: unableReply(left.gone) }),
@@ -452,6 +459,7 @@ function drillShareReply(one: DrillableShare): DrillShareReply {
     spec: deposit.spec,
     use: deposit.use,
     ...publicKeyPem(deposit),
+    ...checkValue(deposit),
     ...bornOutside(deposit),
     purpose: sealed.purpose,
     quorums: sealed.quorums.map(({ members }) => members),
@@ -543,4 +551,8 @@ function publicKeyPem({ publicKey }: Deposit): { readonly publicKeyPem?: string 
 /** All purposes of a deposit are made in one act, with one OAEP; a deposit has at least one. */
 function oaepOf(deposit: Deposit): string {
   return deposit.purposes[0]?.mechanisms.oaep ?? '';
+}
+
+function checkValue({ checkValue: value }: Deposit): { readonly checkValue?: string } {
+  return value === undefined ? {} : { checkValue: base64url(value) };
 }

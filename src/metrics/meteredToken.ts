@@ -74,6 +74,7 @@ export function tokenMeterIn(registry: Registry, now: () => number): TokenMeter 
         token.requireInService();
       },
       enrolled: () => token.enrolled(),
+      keks: () => token.keks(),
       lend: (verbs, use) => token.lend(verbs, (given) => use(lent(verbs, given))),
       standing: async () => found.standing(await token.standing()),
       unaccounted: async (records) =>

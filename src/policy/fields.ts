@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { isBlank, isPlain } from '../escrow/records/freeText.js';
 import { type PrincipalId, parsePrincipalId } from '../escrow/records/ids.js';
-import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
+import { KEY_SPEC_NAMES, KEY_USES, OPERATIONS } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import type { Rate } from '../escrow/records/rate.js';
 import { isWellFormed } from '../log/entry/canonical.js';
@@ -43,6 +43,7 @@ export const principalId: TextSchema<PrincipalId> = parsed(
 });
 export const keySpec = z.enum(KEY_SPEC_NAMES);
 export const keyUse = z.enum(KEY_USES);
+export const operation = z.enum(OPERATIONS);
 export const mechanism = z.enum(MECHANISM_NAMES);
 
 /** An ISO 8601 duration within bounds, as milliseconds. */

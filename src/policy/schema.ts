@@ -21,6 +21,7 @@ import {
   keySpec,
   keyUse,
   mechanism,
+  operation,
   parsed,
   principalId,
   rate,
@@ -166,7 +167,7 @@ function repliesIn(replies: 'atOnce' | 'afterDelay'): Pick<Brakes, 'replies'> {
 
 const operate = z
   .strictObject({
-    operations: distinct(keyUse, 2),
+    operations: distinct(operation, 2),
     maxUses: z.int().min(1).max(1_000_000_000),
     maxDuration: duration({ minMs: 1000, maxMs: YEARS_MS }),
     rate: rate.optional(),
@@ -218,6 +219,12 @@ const rule = z
   .refine((found) => found.operate !== undefined || found.release !== undefined, {
     message: 'has neither operate nor release',
   })
+  .refine(
+    ({ when: { spec, use }, operate: used }) => used === undefined || (spec !== 'secret' && use !== 'keep'),
+    {
+      message: 'has operate, and is for secrets, which can be released only',
+    },
+  )
   .refine(
     (found) => brakesIn(found).every(({ replies, delayMs }) => replies !== 'afterDelay' || delayMs > 0),
     {

@@ -2,6 +2,7 @@ import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/records/depo
 import type { Grant } from '../escrow/records/grant.js';
 import type { RecentUses } from '../escrow/records/rate.js';
 import type { Approval, Asked, Recovery, RecoveryState } from '../escrow/records/recovery.js';
+import type { ResealPlan } from '../escrow/records/resealing.js';
 import type { Scope } from '../escrow/records/scope.js';
 import type { Brakes, OperateTerms } from '../escrow/records/policy.js';
 import { sealed, type Opener, type Sealed } from '../escrow/records/sealed.js';
@@ -60,12 +61,13 @@ const NO_DIGEST = '0'.repeat(64);
 /** The deposit of the key in whose row it stands. A document of another key is none of it: its digest is that of no record. */
 export function toDeposit({
   key,
-  document: { bornOutside, ...document },
+  document: { bornOutside, checkValue, ...document },
 }: Pick<DepositRow, 'key' | 'document'>): Deposit {
   return {
     ...document,
     ...(document.key === key ? {} : { key, digest: NO_DIGEST }),
     ...(bornOutside === true ? { bornOutside } : {}),
+    ...(checkValue == null ? {} : { checkValue: bytes(checkValue) }),
     publicKey: document.publicKey === null ? undefined : bytes(document.publicKey),
     createdAt: new Date(document.createdAt),
     binding: document.binding ?? { version: 1 },
@@ -137,7 +139,23 @@ function toBrakes<T extends Stored<Brakes>>({
 }
 
 function toAsked(stored: Stored<Asked>): Asked {
-  return stored.purpose === 'operate' ? { ...stored, scope: toScope(stored.scope) } : stored;
+  switch (stored.purpose) {
+    case 'operate':
+      return { ...stored, scope: toScope(stored.scope) };
+    case 'release':
+      return stored;
+    case 'reseal':
+      return { ...stored, plan: toPlan(stored.plan) };
+  }
+}
+
+/** What a plan does not have is not written down. */
+function toPlan({ rotations, unrotated, ...plan }: Stored<ResealPlan>): ResealPlan {
+  return {
+    ...plan,
+    ...(rotations == null ? {} : { rotations }),
+    ...(unrotated == null ? {} : { unrotated }),
+  };
 }
 
 function toScope(stored: Stored<Scope>): Scope {

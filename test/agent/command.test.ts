@@ -37,12 +37,14 @@ test('serves until it is asked to end, and leaves no socket', async () => {
   const { exit, out, err } = await agent(row());
   expect([exit, err]).toEqual([0, '']);
   expect(out).toContain(`export SSH_AUTH_SOCK=${office.path('run/escrowd/ssh')}`);
+  expect(out).toContain(`export P11_KIT_SERVER_ADDRESS=unix:path=${office.path('run/escrowd/pkcs11')}`);
   expect(out).toContain('The agent has ended');
   const again = await agent(row(), '--json');
   expect(again.out.split('\n')[0]).toBe(
     JSON.stringify({
       ...{ event: 'serving', app: 'dana', keys: [{ key: KEY, name: 'release' }] },
       sshSocket: office.path('run/escrowd/ssh'),
+      pkcs11Socket: office.path('run/escrowd/pkcs11'),
     }),
   );
 });

@@ -10,21 +10,29 @@ const acts = routesOf({ identityKey: {}, logKey: '' }).flatMap(
 const filled = (path: string, id = '1'): string =>
   path.replace(/:(\w+)/g, (_, of: string) => `${ids[of]}_${id}`);
 const ids: Readonly<Record<string, string>> = { key: 'key', recovery: 'rec', grant: 'grant', import: 'imp' };
-const fits = (act: string, method: string, target: string): boolean =>
-  actFits({ act, subject, detail: { import: 'imp_1' } } as unknown as Entry, method, target);
+const fits = (act: string, method: string, target: string, spec = 'ec-p256'): boolean =>
+  actFits({ act, subject, detail: { import: 'imp_1', spec } } as unknown as Entry, method, target);
 
 test('there are acts with routes', () => {
   expect(acts.length).toBeGreaterThan(15);
+});
+
+test.each([
+  ['key', 'secret'],
+  ['secret', 'ec-p256'],
+])('a request to /v1/imports/{import}/%s is none to import a %s', (route, spec) => {
+  expect(fits('key.import', 'POST', `/v1/imports/imp_1/${route}`, spec)).toBe(false);
 });
 
 describe.each(acts)(
   '$act, which the server does at $method $path',
   ({ act, method, path, takesCertificate }) => {
     test('is asked for by a signed request to that route alone, on that thing', () => {
-      expect(fits(act, method, filled(path))).toBe(true);
-      expect(fits(act, 'GET', filled(path))).toBe(false);
-      expect(fits(act, method, `${filled(path)}/`)).toBe(false);
-      if (path.includes(':')) expect(fits(act, method, filled(path, '2'))).toBe(false);
+      const spec = path.endsWith('/secret') ? 'secret' : 'ec-p256';
+      expect(fits(act, method, filled(path), spec)).toBe(true);
+      expect(fits(act, 'GET', filled(path), spec)).toBe(false);
+      expect(fits(act, method, `${filled(path)}/`, spec)).toBe(false);
+      if (path.includes(':')) expect(fits(act, method, filled(path, '2'), spec)).toBe(false);
       for (const other of acts.filter((each) => each.act !== act))
         expect(fits(act, other.method, filled(other.path))).toBe(false);
     });

@@ -154,6 +154,24 @@ describe('a key that was not deposited as the policy has it is found:', () => {
       },
     ],
     [
+      'an imported key with the check value of a secret',
+      {
+        reason: /not of which public key or check value/,
+        tell: () => importedWith({ import: 'imp_1', bornOutside: true, checkValue: 'ab'.repeat(32) }),
+      },
+    ],
+    [
+      'a secret by a rule that lets it be used in the token',
+      {
+        reason: /does not allow \(secret-release-only\)/,
+        tell: () => withDetail(ordered(), { spec: 'secret', use: 'keep' }),
+      },
+    ],
+    [
+      'a key that is only to be kept',
+      { reason: /what kind of key/, tell: () => withDetail(ordered(), { use: 'keep' }) },
+    ],
+    [
       'an imported key that its rule does not let be',
       {
         reason: /imported that all does not let be/,

@@ -64,6 +64,8 @@ type Shares = Readonly<Record<string, Readonly<Record<string, string>>>>;
 /** What is said of a reseal, where it is not what an honest daemon says. */
 interface Said {
   readonly plan?: Readonly<Record<string, Json>>;
+  /** Under which key-encryption key the keys were born. */
+  readonly bornUnder?: string;
   readonly scope?: Readonly<Record<string, Json>>;
   readonly more?: Readonly<Record<string, Json>>;
   readonly shares?: (key: string, honest: Shares) => Shares;
@@ -105,6 +107,7 @@ async function resealed({
   shares,
   quorums,
   between = [],
+  bornUnder = 'kek-1',
 }: Said = {}): Promise<readonly Entry[]> {
   const { dana, erin } = people;
   const planned = { ...PLAN, ...plan };
@@ -162,10 +165,96 @@ async function resealed({
   );
   const digests = Object.fromEntries(Object.entries(keys).map(([key, { digest }]) => [key, digest]));
   return [
-    ...[...births, ask, done(ask), byDana, done(byDana), byErin, done(byErin)],
+    ...[
+      ...births.map((birth) => under(birth, bornUnder)),
+      ask,
+      done(ask),
+      byDana,
+      done(byDana),
+      byErin,
+      done(byErin),
+    ],
     ...[attempt, ...between, done(attempt, { job: asked.scope.job, keys }, documentHash(digests))],
   ];
 }
+
+/** A birth, as if the key had been deposited under this key-encryption key. */
+function under(entry: Entry, kek: string): Entry {
+  const { shares } = entry.detail;
+  if (!Array.isArray(shares)) return entry;
+  return {
+    ...entry,
+    detail: { ...entry.detail, shares: shares.map((one) => ({ ...(one as object), kek })) },
+  };
+}
+
+const [V1, V2, V3] = ['kek:operate:sign:v1', 'kek:operate:sign:v2', 'kek:operate:sign:v3'] as const;
+/** A plan by which the keys go from the first to the second, and an outcome that says so. */
+const rotating = (said: {
+  readonly from?: string;
+  readonly to?: string;
+  readonly done?: string;
+  readonly keks?: readonly string[];
+}): Said => {
+  const { from = V1, to = V2, done: kek = to, keks = [V1] } = said;
+  return {
+    bornUnder: V1,
+    plan: { keks, rotations: [{ from, to }] },
+    more: { keks: { operate: kek } },
+  };
+};
+
+test('keys that were rotated as planned are no ground to refuse the log', async () => {
+  expect(await verdictOn(await resealed(rotating({})))).toMatchObject({ ok: true });
+});
+
+test.each<readonly [what: string, reason: RegExp, said: Said]>([
+  [
+    'under an older key-encryption key than planned',
+    /other key-encryption keys than were planned/,
+    rotating({ to: V3, done: V2 }),
+  ],
+  ['under the one before', /other key-encryption keys than were planned/, rotating({ done: V1 })],
+  ['under a newer one than planned', /other key-encryption keys than were planned/, rotating({ done: V3 })],
+  ['without saying under which', /not under the key-encryption keys/, { ...rotating({}), more: {} }],
+  [
+    'under another, and none was planned',
+    /not under the key-encryption keys/,
+    { bornUnder: V1, plan: { keks: [V1] }, more: { keks: { operate: V2 } } },
+  ],
+  [
+    'for another purpose as well',
+    /other key-encryption keys than were planned/,
+    { ...rotating({}), more: { keks: { operate: V2, release: 'kek:release:private:v2' } } },
+  ],
+  [
+    'by a plan that names another than they lie under',
+    /other key-encryption keys are named/,
+    rotating({ from: V2, to: V3, keks: [V2] }),
+  ],
+  [
+    'by a plan that rotates one that they do not lie under',
+    /that no key lies under/,
+    rotating({ from: V2, to: V3 }),
+  ],
+  [
+    'by a plan to one of another kind',
+    /no newer one of its kind/,
+    rotating({ to: 'kek:operate:decrypt:v2' }),
+  ],
+  ['by a plan to one for release', /no newer one of its kind/, rotating({ to: 'kek:release:private:v2' })],
+  ['by a plan to itself', /no newer one of its kind/, rotating({ to: V1 })],
+  [
+    'by a plan that says that one stays which no key lies under',
+    /that no key lies under/,
+    { bornUnder: V1, plan: { keks: [V1], unrotated: [V2] } },
+  ],
+])('keys that are rotated %s are found', async (_what, reason, said) => {
+  expect(await verdictOn(await resealed(said))).toMatchObject({
+    ok: false,
+    reason: expect.stringMatching(reason) as string,
+  });
+});
 
 test('keys that were sealed anew as the policy has it are no ground to refuse the log', async () => {
   expect(await verdictOn(await resealed())).toMatchObject({ ok: true });

@@ -16,6 +16,8 @@ export interface World {
   /** Answers of a person at the terminal; without them nobody is there. */
   readonly answers?: readonly string[];
   readonly input?: Buffer;
+  /** Standard input is a terminal, and nobody sees what is asked. */
+  readonly isInputTyped?: true;
   /** Where the programs beside escrowctl are; none, when it is not given. */
   readonly programs?: string;
   /** When the process is asked to end; at once, when it is not given. */
@@ -36,6 +38,7 @@ export async function escrowctl(argv: readonly string[], world: World = {}): Pro
     },
     writeError: (text) => err.push(text),
     isInteractive: world.answers !== undefined,
+    isInputTyped: world.answers !== undefined || world.isInputTyped === true,
     hasColor: false,
     ask: (question) => {
       err.push(question);

@@ -92,6 +92,9 @@ test('all keys of all pages are counted, and the exit is 0 while every one can b
     'olga   2     0     0           0           2',
     'otto   1     0     0           0           1',
     '',
+    'UNDER                KEYS  STATE',
+    'kek:operate:sign:v1  3     not known',
+    '',
   ]);
 });
 
@@ -129,6 +132,34 @@ test('a key that nobody can bring back is named with why, and the exit is 8', as
     totals: { keys: 4, lost: 1, 'one-quorum': 1, 'single-point': 1, covered: 1 },
     by: { owner: [{ name: 'olga', keys: 4 }] },
     keys: [1, 2, 3, 4].map((at) => ({ key: key(at) })),
+  });
+});
+
+test('keys are counted under each key-encryption key, with what becomes of them; a key under one that is not there says so', async () => {
+  serve([
+    covered(1, {}, { kekState: 'newest', kek: 'kek:operate:sign:v2' }),
+    covered(2, {}, { kekState: 'rotatable' }),
+    covered(3, {}, { kekState: 'not-rotatable', kek: 'kek:operate:v1' }),
+    covered(
+      4,
+      { coverage: 'lost' },
+      { kekState: 'missing', coverage: 'lost', live: [], kek: 'kek:operate:v0' },
+    ),
+  ]);
+  const ran = await coverage();
+  expect(ran.exit).toBe(8);
+  expect(ran.out).toContain(
+    [
+      'UNDER                KEYS  STATE',
+      'kek:operate:sign:v1  1     a reseal rotates it',
+      'kek:operate:sign:v2  1     the newest',
+      'kek:operate:v0       1     not in the token: these are lost',
+      'kek:operate:v1       1     cannot be rotated',
+    ].join('\n'),
+  );
+  expect(ran.out).toContain('nobody can bring it back; the token does not hold');
+  expect(jsonOf(await coverage('--json'))).toMatchObject({
+    keks: [{ kek: 'kek:operate:sign:v1', keys: 1, state: 'rotatable' }, {}, { state: 'missing' }, {}],
   });
 });
 
@@ -259,11 +290,11 @@ test('CSV has a line for each key and purpose, and what somebody wrote is no for
   expect(ran.exit).toBe(8);
   expect(ran.out.split('\r\n')).toEqual([
     '"key","owner","department","label","rule","spec","use","created","generation","last used","as logged","coverage","purpose",' +
-      '"kek","coverage for purpose","quorums","live","live quorums","single points of failure","drilled quorums","last drill","drills that failed","not counted"',
+      '"kek","kek state","coverage for purpose","quorums","live","live quorums","single points of failure","drilled quorums","last drill","drills that failed","not counted"',
     `"${key(1)}","olga","finance","'=HYPERLINK(""https://x.example"",""y"")","signing","ec-p256","sign",` +
-      '"2026-03-01T12:00:00.000Z","1","","yes","lost","operate","kek:operate:sign:v1","lost","3","0","","","0","","","dora is not in the directory"',
+      '"2026-03-01T12:00:00.000Z","1","","yes","lost","operate","kek:operate:sign:v1","","lost","3","0","","","0","","","dora is not in the directory"',
     `"${key(2)}","olga","finance","a,""b""","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1",` +
-      '"2026-03-02T12:00:00.000Z","yes","covered","operate","kek:operate:sign:v1","covered","3","3",' +
+      '"2026-03-02T12:00:00.000Z","yes","covered","operate","kek:operate:sign:v1","","covered","3","3",' +
       '"dana and dave or dana and dora or dave and dora","","0","","",""',
     '',
   ]);
@@ -276,8 +307,8 @@ test('CSV has a line for a key without purposes, and one for the keys that have 
   const [, ...lines] = (await coverage('--csv')).out.split('\r\n');
   expect(lines).toEqual([
     `"${key(1)}","olga","finance","","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1","","yes","lost"` +
-      ',""'.repeat(11),
-    `${'"",'.repeat(11)}"lost",${'"",'.repeat(10)}"2 keys of the log have no record: nobody can bring them back."`,
+      ',""'.repeat(12),
+    `${'"",'.repeat(11)}"lost",${'"",'.repeat(11)}"2 keys of the log have no record: nobody can bring them back."`,
     '',
   ]);
 });

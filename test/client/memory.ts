@@ -1,3 +1,4 @@
+import type { ApprovedKeys } from '../../src/client/depositary/approvedKeys.js';
 import type { GenerationMemory } from '../../src/client/depositary/generations.js';
 import type { LogMemory } from '../../src/client/log/logMemory.js';
 
@@ -33,6 +34,18 @@ export function rememberedGenerations(): GenerationMemory {
     highest: (key) => Promise.resolve(highest.get(key)),
     opened: (generations) => {
       for (const [key, each] of generations) highest.set(key, Math.max(each, highest.get(key) ?? 1));
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Remembers in this process what somebody approved to be released to them. */
+export function rememberedKeys(): ApprovedKeys {
+  const known = new Map<string, string>();
+  return {
+    of: (key) => Promise.resolve(known.get(key)),
+    approved: (keys) => {
+      for (const [key, hash] of keys) known.set(key, known.get(key) ?? hash);
       return Promise.resolve();
     },
   };

@@ -127,9 +127,11 @@ function hostsScene(recovery: RecoveryReply): Scene {
     approvalsHoldMs: parseDuration(recovery.approvalsHold) ?? 0,
   });
   const { attested, filed } = honestScene();
-  const spkis = recovery.keys.map(({ key, publicKeyPem = '' }) => [
+  const spkis = recovery.keys.map(({ key, publicKeyPem, checkValue = '' }) => [
     key,
-    hex(der(createPublicKey(publicKeyPem))),
+    hex(
+      publicKeyPem === undefined ? Buffer.from(checkValue, 'base64url') : der(createPublicKey(publicKeyPem)),
+    ),
   ]);
   return {
     recovery,
@@ -233,9 +235,10 @@ export interface Made {
   readonly key: string | undefined;
   readonly owner: string;
   readonly label: string;
-  readonly spec: 'ec-p256';
-  readonly use: 'sign' | 'decrypt';
-  readonly publicKey: Uint8Array;
+  readonly spec: 'ec-p256' | 'secret';
+  readonly use: 'sign' | 'decrypt' | 'keep';
+  readonly publicKey: Uint8Array | undefined;
+  readonly checkValue?: Uint8Array;
   readonly bornOutside: boolean;
   readonly purpose: 'operate' | 'release';
   readonly version: 1 | 2;

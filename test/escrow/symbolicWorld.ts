@@ -379,6 +379,10 @@ function symbolicToken(
       return use(Object.fromEntries(working));
     },
     openings: 1,
+    keks: () =>
+      Promise.resolve(
+        ['operate', 'release'].map((purpose) => ({ label: `kek:${purpose}`, hasRotatingHandle: false })),
+      ),
     standing: async () => {
       requireInService();
       return Promise.resolve({

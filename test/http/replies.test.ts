@@ -112,7 +112,7 @@ describe('a key', () => {
       ...{ policyVersion: 1, isTokenAsked: true },
       // the token of this world has enrolled dana alone
       purposes: ['operate', 'release'].map((purpose) => ({
-        ...{ purpose, live: [], singlePoints: [] },
+        ...{ purpose, live: [], singlePoints: [], kekState: 'newest' },
         unable: [{ depositary: 'dave', because: 'not-enrolled' }],
       })),
     },
@@ -525,6 +525,7 @@ describe('coverage', () => {
     // the token of this world has enrolled dana alone
     purposes: ['operate', 'release'].map((purpose) => ({
       ...{ purpose, coverage: 'lost', quorums: 1, live: [], singlePoints: [] },
+      kekState: 'newest',
       kek: DEPOSIT.purposes.find((one) => one.purpose === purpose)?.kek,
       unable: [{ depositary: 'dave', because: 'not-enrolled' }],
       ...{ drilled: [], drills: [] },

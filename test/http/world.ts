@@ -354,6 +354,10 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
       oaep: 'RSA-OAEP',
     },
     enrolled: () => Promise.resolve([{ id: dana, publicKey: bytes('SPKI'), fingerprint: 'ab'.repeat(32) }]),
+    keks: () =>
+      Promise.resolve(
+        ['operate', 'release'].map((purpose) => ({ label: `kek:${purpose}:v1`, hasRotatingHandle: false })),
+      ),
     standing: () => Promise.resolve({ transports: [], grants: [], imports: [] }),
     requireInService: () => undefined,
     lend: (_names: readonly string[], use: (lent: unknown) => Promise<unknown>) =>

@@ -97,8 +97,16 @@ async function impatient(name: PersonName, id: string): Promise<ApprovalOrder> {
   const client = system.client(name);
   const { origin, identityKey } = identity.pins;
   const now = new Date(nowMs);
-  const { generations } = identity;
-  const trust = { origin, identityKey, depositary: name, log: identity.logView(client), now, generations };
+  const { generations, approvedKeys } = identity;
+  const trust = {
+    origin,
+    identityKey,
+    depositary: name,
+    log: identity.logView(client),
+    now,
+    generations,
+    approvedKeys,
+  };
   const believed = await believeRecovery(await client.recovery(id), trust);
   return approve(believed as DueRecovery, identity.signer, await identity.depositaryOpener(), now);
 }

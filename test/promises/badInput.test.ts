@@ -7,7 +7,7 @@ import { signStop } from '../../src/client/stop.js';
 import { signerOf } from '../../src/client/identity/signingKey.js';
 import type { Act } from '../../src/escrow/ledger/means.js';
 import type { ErrorCode } from '../../src/escrow/records/errors.js';
-import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
+import type { GeneratedSpec, Operation } from '../../src/escrow/records/keySpecs.js';
 import type { ApprovalOrder, RecoveryOrder, ScopeOrder } from '../../src/api/orders.js';
 import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import type { Subject } from '../../src/log/entry/entry.js';
@@ -38,7 +38,7 @@ const ABSENT_GRANT = `grant_${'0'.repeat(32)}`;
 const twoOfThree = { atLeast: 2, of: ['manager', 'role:security-officer'] };
 const signing = { operate: { operations: ['sign'], maxUses: 100, maxDuration: 'PT24H' } };
 const decrypting = { operate: { operations: ['decrypt'], maxUses: 100, maxDuration: 'PT24H' } };
-const rule = (name: string, spec: KeySpec, use: KeyUse, more: object): object => ({
+const rule = (name: string, spec: GeneratedSpec, use: Operation, more: object): object => ({
   name,
   when: { 'key.spec': spec, use, 'owner.department': 'finance' },
   ...more,
@@ -250,8 +250,8 @@ describe('requests', () => {
 describe('orders for keys', () => {
   const ordered = (
     code: ErrorCode,
-    spec: KeySpec,
-    use: KeyUse,
+    spec: GeneratedSpec,
+    use: Operation,
     more: { owner?: string; deliver?: boolean } = {},
   ): BadInput => ({
     code,
@@ -918,7 +918,7 @@ async function logSize(): Promise<number> {
   return knownSize;
 }
 
-async function made(spec: KeySpec, use: KeyUse): Promise<KeyReply> {
+async function made(spec: GeneratedSpec, use: Operation): Promise<KeyReply> {
   return (await system.client('owner').generateKey({ owner: 'owner', spec, use })).result;
 }
 

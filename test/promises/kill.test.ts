@@ -14,6 +14,8 @@ import { ServerProblem } from '../../src/client/errors.js';
 import { EscrowClient } from '../../src/client/escrowClient.js';
 import type { KeyReply, PageReply, RecoveryReply } from '../../src/api/replies.js';
 import type { Entry } from '../../src/log/entry/entry.js';
+import { readRecord } from '../../src/token/ceremony/record.js';
+import { renew } from '../../src/token/ceremony/renew.js';
 import { isStaleHandle } from '../../src/token/cryptoki/faults.js';
 import { readBytes } from '../../src/token/objects/objects.js';
 import type { Receiver } from '../notify/receivers.js';
@@ -180,14 +182,32 @@ test('a kill at any instant of a request leaves the request with its one-time ke
   for (const recovery of open) await system.client('manager').cancel(recovery ?? '', 'enough');
 });
 
-test('a kill at any instant of a reseal leaves each key with its old or its new deposit, and it is gone on with', async () => {
+/** The next version of every key-encryption key, made while no daemon runs. */
+async function renewKeks(): Promise<void> {
+  const { place, soPin, userPin } = system.hsm;
+  const file = join(system.directory, 'record.json');
+  const before = readRecord(readFileSync(file, 'utf8'), place);
+  await daemon.stop('SIGTERM');
+  const pins = { soPin: Buffer.from(soPin), userPin: Buffer.from(userPin) };
+  const ofCeremony = (): readonly string[] =>
+    labelsInToken().filter((label) => !/ (grant|transport|import|anchor):/.test(label));
+  const older = ofCeremony();
+  writeFileSync(file, JSON.stringify(await renew({ ...place, ...pins, now: new Date(), before })));
+  atFirst = [...atFirst.filter((label) => !older.includes(label)), ...ofCeremony()].sort();
+  await daemon.start();
+}
+
+test('a kill at any instant of a reseal that rotates leaves each key with its old or its new deposit, and it is gone on with', async () => {
   await system.applyRules();
   // so many that it takes about as long as the kills are apart
   const made = (await all<KeyReply>('keys')).filter(({ bornOutside }) => bornOutside !== true).slice(0, 24);
   const keys = made.map(({ key }) => key).sort();
   const cutShort = (): number => outcomes('recovery.reseal', 'failed').length;
   const isEnough = (): boolean => cutShort() >= KILLS / 12;
+  let version = 1;
   for (const killedAfterMs of instants(Math.ceil(KILLS / 3), isEnough)) {
+    await renewKeks();
+    version += 1;
     const order = { purpose: 'reseal', keys, reason: 'the kill test', validFor: 'PT1H' } as const;
     const job = newId('JobId', freshBytes);
     const { recovery } = (await system.client('admin-1').requestRecovery({ ...order, job })).result;
@@ -209,7 +229,7 @@ test('a kill at any instant of a reseal leaves each key with its old or its new 
     const newest = outcomes('recovery.reseal', 'done').at(-1)?.detail['keys'] as Record<string, unknown>;
     for (const key of keys) {
       const { digest } = await system.client('admin-1').key(key);
-      expect(newest[key]).toMatchObject({ digest });
+      expect(newest[key]).toMatchObject({ digest, keks: { operate: `kek:operate:sign:v${version}` } });
     }
     expect(withoutOutcome()).toEqual([]);
   }

@@ -357,6 +357,7 @@ test('a depositary who has opened a share of the new deposit believes no older o
   const { origin, identityKey, logKey } = manager.pins;
   const trust = {
     ...{ origin, identityKey, depositary: manager.id, now: new Date(), generations: manager.generations },
+    approvedKeys: manager.approvedKeys,
     // the memory of the log alone would find it as well
     log: new LogView({ origin, logKey, memory: new TestMemory(), consistency: () => Promise.resolve([]) }),
   };

@@ -12,13 +12,16 @@ import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import type * as NativeFunctions from '../../src/token/cryptoki/nativeFunction.js';
 import type { LoadedModule } from '../../src/token/cryptoki/module.js';
 import { findModule, loadModule } from '../../src/token/cryptoki/module.js';
+import { newId } from '../../src/escrow/records/ids.js';
+import { readRecord } from '../../src/token/ceremony/record.js';
+import { renew } from '../../src/token/ceremony/renew.js';
 import { openSession } from '../../src/token/cryptoki/sessions.js';
 import { findSlot } from '../../src/token/service/findLongLived.js';
 import { byteStringsIn } from '../support/byteStrings.js';
 import type { DatabaseDump } from '../support/databaseDump.js';
 import { dumpDatabase } from '../support/databaseDump.js';
 import type { Life } from '../support/life.js';
-import { liveThrough } from '../support/life.js';
+import { agree, liveThrough } from '../support/life.js';
 import type { OpenedDeposit, TokenKeys } from '../support/openedDeposit.js';
 import { openDeposit, openOaep, partsOfUser, tokenKeys, unwrapPadded } from '../support/openedDeposit.js';
 import type { SpyLog } from '../support/spyLog.js';
@@ -59,6 +62,7 @@ let dump: DatabaseDump;
 let token: TokenKeys;
 let opened: readonly OpenedDeposit[];
 let secrets: Secrets;
+const rotated: string[] = [];
 const wire: Buffer[] = [];
 const operatorLines: Buffer[] = [];
 
@@ -82,6 +86,7 @@ beforeAll(async () => {
   });
   life = await liveThrough(system);
   imported = await importOneKey();
+  await rotateTwoKeys();
   spied = readSpyLog(spyFile);
   dump = await dumpDatabase(system);
   token = tokenKeys(system.hsm);
@@ -100,6 +105,31 @@ beforeAll(async () => {
   ]);
 });
 
+/** New key-encryption keys are made, by a module that is not spied upon; and the daemon puts keys of both purposes under them. */
+async function rotateTwoKeys(): Promise<void> {
+  const { place, soPin, userPin } = system.hsm;
+  await system.stopDaemon();
+  const before = readRecord(JSON.stringify(system.hsm.record()), place);
+  await renew({
+    ...place,
+    soPin: Buffer.from(soPin),
+    userPin: Buffer.from(userPin),
+    now: new Date(),
+    before,
+  });
+  await system.startDaemon();
+  const { items } = await system.client('admin-1').keys();
+  const released = items.find(({ purposes }) => purposes.length === 2);
+  for (const key of [imported.key, released?.key ?? '']) {
+    const { result } = await system.client('admin-1').requestRecovery({
+      ...{ purpose: 'reseal', keys: [key], job: newId('JobId', freshBytes) },
+      ...{ reason: 'the server was read', validFor: 'PT1H' },
+    });
+    rotated.push(key);
+    await agree(system, result.recovery);
+  }
+}
+
 afterAll(async () => {
   await system.remove();
   spying.release();
@@ -113,9 +143,9 @@ test('the secrets looked for are the real ones: what was released is what the de
   for (const release of life.releases) {
     const users = opened.filter(({ key }) => key === release.key).map(({ user }) => user.toString('hex'));
     const bytes =
-      release.opened.kind === 'secret'
-        ? exportOpened(release.opened, 'raw')
-        : release.opened.privateKey.export({ type: 'pkcs8', format: 'der' });
+      release.opened.kind === 'pair'
+        ? release.opened.privateKey.export({ type: 'pkcs8', format: 'der' })
+        : exportOpened(release.opened, 'raw');
     const [first] = users;
     expect(users).toEqual([first, first]);
     expect(partsOfUser('', bytes).get('d of ')).toEqual(
@@ -136,6 +166,18 @@ test('what was imported is what is deposited, and it crossed wrapped alone', () 
   const crossed = new Set(spied.buffers.map(({ bytes }) => bytes.toString('hex')));
   expect(crossed).toContain(hex(imported.wrapped.subarray(0, 384)));
   expect(crossed).toContain(hex(imported.wrapped.subarray(384)));
+});
+
+test('keys of both purposes were rotated meanwhile', () => {
+  const under = dump.deposits
+    .filter(({ key }) => rotated.includes(key))
+    .flatMap(({ purposes }) => purposes.map(({ purpose, kek }) => `${purpose} ${kek.split(':').at(-1)}`));
+  expect(under.sort()).toEqual(['operate v2', 'operate v2', 'release v2']);
+  // out of the old and back, and out of the new to see that it is the same
+  const unwrapped = spied.calls.filter(
+    ({ name, returned }) => name === 'C_UnwrapKey' && returned === 'CKR_OK',
+  );
+  expect(unwrapped.length).toBeGreaterThan(6);
 });
 
 test('every buffer that crosses the PKCS#11 interface is read, in and out', () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { exportHistory, readHistory, verifyHistory } from '../../src/client/history/ownHistory.js';
 import { confirmation, openRelease } from '../../src/client/depositary/release.js';
 import { signStop } from '../../src/client/stop.js';
-import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
+import type { GeneratedSpec, Operation } from '../../src/escrow/records/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, mechanismsFor } from '../../src/escrow/records/mechanisms.js';
 import type { DecryptOrder } from '../../src/api/orders.js';
@@ -73,7 +73,7 @@ function notifyingHere(_hsm: unknown, directory: string): Readonly<Record<string
 const message = Buffer.from('pay 100 to the landlord');
 const text = message.toString('base64url');
 
-async function generated(spec: KeySpec, use: KeyUse, deliver = false): Promise<KeyReply> {
+async function generated(spec: GeneratedSpec, use: Operation, deliver = false): Promise<KeyReply> {
   const order = { owner: 'owner', spec, use, label: `${spec} to ${use}`, deliver };
   return (await system.client('owner').generateKey(order)).result;
 }
@@ -357,7 +357,14 @@ describe('every kind of key', () => {
     await expectLogHolds(system);
   });
 
-  const SIGNING: readonly KeySpec[] = ['ec-p256', 'ec-p384', 'ec-p521', 'rsa-2048', 'rsa-3072', 'rsa-4096'];
+  const SIGNING: readonly GeneratedSpec[] = [
+    'ec-p256',
+    'ec-p384',
+    'ec-p521',
+    'rsa-2048',
+    'rsa-3072',
+    'rsa-4096',
+  ];
   test.each(SIGNING)('%s is deposited, recovered, and signs by every mechanism that fits', async (spec) => {
     const key = await generated(spec, 'sign');
     const mechanisms = await fitting(spec, 'sign');
@@ -370,7 +377,7 @@ describe('every kind of key', () => {
     await system.client('owner').revoke(grant.grant, 'done');
   });
 
-  const DECRYPTING: readonly KeySpec[] = ['rsa-2048', 'rsa-3072', 'rsa-4096'];
+  const DECRYPTING: readonly GeneratedSpec[] = ['rsa-2048', 'rsa-3072', 'rsa-4096'];
   test.each(DECRYPTING)('%s is deposited, recovered, and decrypts', async (spec) => {
     const key = await generated(spec, 'decrypt');
     const mechanisms = await fitting(spec, 'decrypt');
@@ -427,7 +434,7 @@ describe('every kind of key', () => {
     expect((await system.client('auditor').keys({ limit: 200 })).items).toEqual(before);
   });
 
-  async function fitting(spec: KeySpec, use: KeyUse): Promise<readonly Mechanism[]> {
+  async function fitting(spec: GeneratedSpec, use: Operation): Promise<readonly Mechanism[]> {
     const { token } = await system.client('app').server();
     return mechanismsFor(spec, use).filter((name) => token.mechanisms.includes(name));
   }

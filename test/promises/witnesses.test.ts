@@ -126,6 +126,7 @@ async function believeAs(identity: Identity, patience = SHORT): Promise<number> 
   const { checkpoint } = await believeRecovery(shown, {
     ...{ origin, identityKey, log, now: new Date() },
     ...{ depositary: identity.id, generations: identity.generations },
+    approvedKeys: identity.approvedKeys,
   });
   return checkpoint.size;
 }

@@ -1,7 +1,7 @@
 import { constants, createPublicKey, privateDecrypt, publicEncrypt } from 'node:crypto';
 import type { GrantId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
 import { newId, parsePrincipalId } from '../../src/escrow/records/ids.js';
-import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
+import type { GeneratedSpec, Operation } from '../../src/escrow/records/keySpecs.js';
 import { KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
 import { mechanismsFor } from '../../src/escrow/records/mechanisms.js';
 import type { Purpose } from '../../src/escrow/records/policy.js';
@@ -15,7 +15,7 @@ import { freshBytes } from './fresh.js';
 
 /** A deposit of one key under one quorum, as the token suites need it. */
 export interface TestDeposit {
-  readonly spec: KeySpec;
+  readonly spec: GeneratedSpec;
   readonly publicKey: Uint8Array | undefined;
   readonly kek: string;
   readonly members: readonly {
@@ -42,10 +42,10 @@ export const newGrant = (): GrantId => newId('GrantId', (length) => freshBytes(l
 /** Generates a key and deposits it for one purpose under one quorum of these depositaries, in one loan. */
 export async function deposit(
   token: OpenToken,
-  spec: KeySpec,
+  spec: GeneratedSpec,
   purpose: Purpose,
   depositaries: readonly TestDepositary[],
-  use?: KeyUse,
+  use?: Operation,
 ): Promise<TestDeposit> {
   const [made] = await depositFor(token, spec, [purpose], depositaries, use);
   if (made === undefined) throw new Error('nothing was deposited');
@@ -55,10 +55,10 @@ export async function deposit(
 /** The same for several purposes: one key, and one deposit for each. */
 export function depositFor(
   token: OpenToken,
-  spec: KeySpec,
+  spec: GeneratedSpec,
   purposes: readonly Purpose[],
   depositaries: readonly TestDepositary[],
-  use: KeyUse = KEY_SPECS[spec].uses[0],
+  use: Operation = KEY_SPECS[spec].uses[0],
 ): Promise<readonly TestDeposit[]> {
   const verbs = ['generateUserKey', ...SEALING] as const;
   return token.lend(verbs, async (lent) => {
@@ -181,7 +181,7 @@ export async function gatherReplies(
 export async function raiseGrant(
   token: OpenToken,
   kept: TestDeposit,
-  use: KeyUse,
+  use: Operation,
   people: readonly TestDepositary[],
 ): Promise<GrantId> {
   return raiseFrom(token, kept, use, await gatherReplies(token, kept, people));
@@ -191,7 +191,7 @@ export async function raiseGrant(
 export async function raiseFrom(
   token: OpenToken,
   kept: TestDeposit,
-  use: KeyUse,
+  use: Operation,
   { recovery, replies }: Gathered,
 ): Promise<GrantId> {
   const grant = newGrant();

@@ -38,9 +38,12 @@ export const ADVICE = {
   'depositary-not-enrolled': ASK_SECURITY,
   'depositary-retired': ASK_SECURITY,
   'quorum-impossible': ASK_SECURITY,
+  'kek-missing':
+    'Tell the security team: only a token, or a backup of one, that still holds this key-encryption key brings the key back.',
   'quorum-too-large': ASK_SECURITY,
   'key-spec-unsupported': 'Order a specification that GET /v1/server lists.',
   'key-use-unsupported': 'Order a specification that can be used this way.',
+  'secret-release-only': ASK_SECURITY,
   'key-unknown': 'Check the id.',
   'owners-differ': 'File one request for the keys of each owner.',
   'delivery-not-allowed': 'Order without a copy.',

@@ -254,6 +254,7 @@ async function seenBy(
     trust: {
       ...{ origin, identityKey, depositary: identity.id, log: identity.logView(client), now },
       generations: identity.generations,
+      approvedKeys: identity.approvedKeys,
     },
   };
 }

@@ -7,8 +7,8 @@ import {
   publicEncrypt,
 } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
-import type { KeySpec } from '../../src/escrow/records/keySpecs.js';
-import { KEY_SPEC_NAMES, KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
+import type { GeneratedSpec } from '../../src/escrow/records/keySpecs.js';
+import { GENERATED_SPECS, KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
 import type { Mechanism } from '../../src/escrow/records/mechanisms.js';
 import { MECHANISM_NAMES, mechanismsFor, signs } from '../../src/escrow/records/mechanisms.js';
 import type { AttackName } from '../../src/token/profile/attackNames.js';
@@ -78,13 +78,13 @@ describe.each([
     made.remove();
   });
 
-  const claimed = KEY_SPEC_NAMES.filter((spec) => profile.keySpecs.includes(spec));
-  const notClaimed = KEY_SPEC_NAMES.filter((spec) => !profile.keySpecs.includes(spec));
-  const byUse = (use: 'sign' | 'decrypt'): [KeySpec, Mechanism][] =>
+  const claimed = GENERATED_SPECS.filter((spec) => profile.keySpecs.includes(spec));
+  const notClaimed = GENERATED_SPECS.filter((spec) => !profile.keySpecs.includes(spec));
+  const byUse = (use: 'sign' | 'decrypt'): [GeneratedSpec, Mechanism][] =>
     claimed.flatMap((spec) =>
       mechanismsFor(spec, use)
         .filter((mechanism) => profile.grantMechanisms.includes(mechanism))
-        .map((mechanism): [KeySpec, Mechanism] => [spec, mechanism]),
+        .map((mechanism): [GeneratedSpec, Mechanism] => [spec, mechanism]),
     );
 
   test.each(claimed.filter((spec) => KEY_SPECS[spec].uses.some((use) => use === 'sign')))(
@@ -151,7 +151,7 @@ describe.each([
     'not supported by this token: %s, which is refused',
     async (mechanism) => {
       const { kind } = mechanismKind(mechanism);
-      const spec = KEY_SPEC_NAMES.find((name) => KEY_SPECS[name].kind === kind) ?? 'rsa-2048';
+      const spec = GENERATED_SPECS.find((name) => KEY_SPECS[name].kind === kind) ?? 'rsa-2048';
       const using = token.lend<'sign' | 'decrypt', unknown>(['sign', 'decrypt'], (lent) =>
         signs(mechanism)
           ? signOne(lent, newGrant(), spec, mechanism, Buffer.alloc(32))

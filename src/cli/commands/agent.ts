@@ -14,7 +14,7 @@ import { localTime } from '../times.js';
 /** Tools that know nothing of escrowd use granted keys through this, as the app that `--as` names. */
 export const agentCommand: CommandRow = {
   usage: 'agent <file>',
-  summary: 'lends granted keys to unchanged tools, as an SSH agent',
+  summary: 'lends granted keys to unchanged tools, as an SSH agent and by PKCS#11',
   about:
     'FILE (YAML) names the keys; see docs/agent.md. Runs until SIGTERM or SIGINT, and says on its output what was used, refused or ' +
     'asked for. Every use is a request that the app signs, and counts as one use of the grant. The sockets are for this user ' +
@@ -66,6 +66,7 @@ async function agent(session: Session, given: CommandArguments): Promise<Result>
     app: client.caller,
     keys: keys.map(({ key, name }) => ({ key, name })),
     sshSocket: running.sshSocket,
+    pkcs11Socket: running.pkcs11Socket,
   });
   await session.stopped();
   await running.stop();
@@ -93,6 +94,7 @@ interface Serving {
   readonly app: string;
   readonly keys: readonly { readonly key: string; readonly name: string }[];
   readonly sshSocket: string;
+  readonly pkcs11Socket: string;
 }
 
 /** Said while the command runs: a Result is for its end. */
@@ -101,7 +103,7 @@ function announce({ terminal }: Session, isJson: boolean, serving: Serving): voi
     terminal.write(`${printableJson(JSON.stringify({ event: 'serving', ...serving }))}\n`);
     return;
   }
-  const { app, keys, sshSocket } = serving;
+  const { app, keys, sshSocket, pkcs11Socket } = serving;
   const lines = [
     `The agent serves ${keys.length === 1 ? 'a key' : `${keys.length} keys`} as ${app}.`,
     ...facts(keys.map(({ key, name }): [string, string] => [name, key])),
@@ -109,8 +111,14 @@ function announce({ terminal }: Session, isJson: boolean, serving: Serving): voi
     'Next: in the shell of the tools',
     `  export SSH_AUTH_SOCK=${sshSocket}`,
     '  ssh-add -L',
+    `  export P11_KIT_SERVER_ADDRESS=${p11KitAddress(pkcs11Socket)}`,
   ];
   terminal.write(`${lines.map(printable).join('\n')}\n`);
+}
+
+/** p11-kit decodes percent signs, and ends a path at a semicolon. */
+function p11KitAddress(socket: string): string {
+  return `unix:path=${socket.split('/').map(encodeURIComponent).join('/')}`;
 }
 
 function jsonLine(told: Told): string {

@@ -2,6 +2,7 @@ import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { coverageAsCsv } from '../keyCoverage/csv.js';
 import { coverageAsHtml } from '../keyCoverage/html.js';
+import { keksOf } from '../keyCoverage/keks.js';
 import {
   type CoverageListing,
   GROUPINGS,
@@ -23,7 +24,9 @@ export const coverageCommand: CommandRow = {
   about:
     'Administrators and auditors see all keys, owners their own. A quorum is live while each of its members is listed as a depositary\n' +
     'with a key that signs, and enrolled in the token with the key that their share went to. Listed are the keys of which not\n' +
-    'everybody can be spared; --csv, --html and --json have all. For monitoring: exit 8 when a key is lost, else 0.',
+    'everybody can be spared; --csv, --html and --json have all. Counted as well is which key-encryption keys (UNDER) the keys lie\n' +
+    'under, and which of these a reseal rotates; without it in the token a key is lost. For monitoring: exit 8 when a key is lost,\n' +
+    'else 0.',
   options: [
     {
       flags: '--csv',
@@ -67,6 +70,7 @@ function asJson(listing: CoverageListing): Readonly<Record<string, unknown>> {
     unrecorded: unrecorded(listing),
     unlistedLost: unlistedLost(listing),
     by: Object.fromEntries(by),
+    keks: keksOf(keys),
     keys,
   };
 }

@@ -1,7 +1,13 @@
 import { replaceFile, writeNewFile } from '../../system/files.js';
 import { destroyOpened, exportOpened, openRelease } from '../../client/depositary/release.js';
 import { quoted } from '../../escrow/records/freeText.js';
-import { type KeySpec, type KeyUse, KEY_SPEC_NAMES, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import {
+  type GeneratedSpec,
+  type Operation,
+  GENERATED_SPECS,
+  KEY_SPECS,
+  OPERATIONS,
+} from '../../escrow/records/keySpecs.js';
 import type { KeyReply } from '../../api/replies.js';
 import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -13,7 +19,7 @@ import { localTime, when } from '../times.js';
 import { liveInWords, openedInWords, quorumsInWords, termsInWords, unableInWords } from '../words.js';
 
 /** What a key can be for. */
-export const USES = ['sign', 'decrypt'] as const;
+export const USES = OPERATIONS;
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
 
 export const keyCommands: readonly CommandRow[] = [
@@ -23,7 +29,7 @@ export const keyCommands: readonly CommandRow[] = [
     about: "The rules say who the depositaries are. Owners make their own keys, administrators anyone's.",
     options: [
       { flags: '--owner <id>', about: 'whose key (default: yours)' },
-      { flags: '--spec <spec>', about: 'which kind', required: true, choices: KEY_SPEC_NAMES },
+      { flags: '--spec <spec>', about: 'which kind', required: true, choices: GENERATED_SPECS },
       {
         flags: '--use <use>',
         about: 'what for (default: what the kind allows, if that is one thing)',
@@ -65,7 +71,7 @@ export const keyCommands: readonly CommandRow[] = [
 ];
 
 async function generate(session: Session, given: CommandArguments): Promise<Result> {
-  const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? 'ec-p256';
+  const spec = given.oneOf('spec', GENERATED_SPECS) ?? 'ec-p256';
   const use = useOf(spec, given);
   const { identity, client } = await session.connect();
   const label = given.findWords('label');
@@ -89,7 +95,7 @@ async function generate(session: Session, given: CommandArguments): Promise<Resu
 }
 
 /** What a key of this kind is for: as was said, or what the kind allows if that is one thing. @throws UsageError */
-export function useOf(spec: KeySpec, given: CommandArguments): KeyUse {
+export function useOf(spec: GeneratedSpec, given: CommandArguments): Operation {
   const [onlyUse, ...otherUses] = KEY_SPECS[spec].uses;
   const use = given.oneOf('use', USES) ?? (otherUses.length === 0 ? onlyUse : undefined);
   if (use !== undefined) return use;
@@ -118,7 +124,7 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
   const key = await session.busy('asking for the key', () => client.key(given.argument(0)));
   const out = given.find('publicKeyOut');
   if (out !== undefined) {
-    if (key.publicKeyPem === undefined) throw new UsageError(`${key.key} is symmetric and has no public key`);
+    if (key.publicKeyPem === undefined) throw new UsageError(`${key.key} has no public key`);
     await replaceFile(out, ended(key.publicKeyPem), 0o644);
   }
   return {
@@ -142,6 +148,7 @@ async function copy(session: Session, given: CommandArguments): Promise<Result> 
   }
   const opened = openRelease(key.ownersCopy, await identity.deliveryKey(), {
     publicKeyPem: key.publicKeyPem,
+    checkValue: key.checkValue,
   });
   const out = given.text('out');
   try {
@@ -164,7 +171,8 @@ export function keyFacts(key: KeyReply, now: Date): readonly (readonly [string, 
     ['key', key.key],
     ['owner', key.owner],
     ['label', key.label === '' ? undefined : quoted(key.label)],
-    ['kind', `${key.spec}, to ${key.use}`],
+    ['kind', key.spec === 'secret' ? 'a secret: kept, and released only' : `${key.spec}, to ${key.use}`],
+    ['check value', key.checkValue],
     [key.bornOutside === true ? 'imported' : 'made', when(key.createdAt, now)],
     ['born', key.bornOutside === true ? BORN_OUTSIDE : undefined],
     ['rule', `${key.rule.name} (policy version ${key.rule.policyVersion})`],

@@ -5,6 +5,7 @@ import { exists, writeNewFile } from '../../system/files.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
 import { NotBelieved, ServerProblem, ServerUnreachable } from '../../client/errors.js';
 import type { Identity } from '../../client/identity/identity.js';
+import { publicKeyHash } from '../../client/depositary/attestation.js';
 import type { KeyFormat } from '../../client/depositary/release.js';
 import {
   confirmation,
@@ -21,22 +22,26 @@ import { openedInWords } from '../words.js';
 
 const FORMATS = ['pem', 'jwk', 'raw'] as const;
 
+/** What --out says for it. */
+const STANDARD_OUTPUT = '-';
+
 /** Receiving released keys. */
 export const releaseCommand: CommandRow = {
   usage: 'release <id>',
   summary: 'receives the private keys of a request, encrypted to you, and opens them',
   about:
     'For the recipient, who must be one of those who approved. The server hands the keys out in one act. Each is checked\n' +
-    'against its public key. When all are written and open the server is told so, and keeps no copy; until then, and for a\n' +
+    'against its public key, or its check value. When all are written and open the server is told so, and keeps no copy; until then, and for a\n' +
     'day at most, the same answer can be fetched again. With --sealed-out the two encrypted parts of each are kept as they\n' +
     'are: openssl alone can open them (PREFIX.transfer: RSA-OAEP of an AES key; PREFIX.wrapped: the private key under it,\n' +
     'RFC 5649; of several keys PREFIX.KEY.transfer and PREFIX.KEY.wrapped).',
   options: [
     {
       flags: '--out <path>',
-      about: 'a new file for the private key; of several keys a new directory for files named after them',
+      about:
+        'a new file for the private key, - for standard output; of several keys a new directory for files named after them',
     },
-    { flags: '--format <format>', about: 'how (default: pem, raw for AES)', choices: FORMATS },
+    { flags: '--format <format>', about: 'how (default: pem, raw for AES and secrets)', choices: FORMATS },
     {
       flags: '--sealed-out <prefix>',
       about: 'keep the encrypted parts in PREFIX.transfer and PREFIX.wrapped',
@@ -56,6 +61,7 @@ async function release(session: Session, given: CommandArguments): Promise<Resul
   const { identity, client } = await session.connect();
   const recovery = await session.busy('asking for the request', () => client.recovery(given.argument(0)));
   const outputs = await outputsOf(given, recovery);
+  await requireApproved(identity, recovery);
   const { answer, entry } = await session.busy('receiving the keys', () => receive(client, recovery));
   const received = receivedOf(outputs, answer);
   for (const { sealed, released } of received) {
@@ -67,10 +73,18 @@ async function release(session: Session, given: CommandArguments): Promise<Resul
   if (received.length > 1 && received.some(({ out }) => out !== undefined)) {
     await mkdir(given.text('out'), { mode: 0o700 });
   }
-  for (const one of received) if (one.out !== undefined) await open(identity, one, one.out, given);
-  const isForgotten = given.flag('open') && (await confirm(session, identity, client, recovery, answer));
+  const written: Uint8Array[] = [];
+  for (const one of received)
+    if (one.out !== undefined) written.push(...(await open(identity, one, one.out, given)));
+  // what goes to standard output may still get lost on the way there
+  const isForgotten =
+    given.flag('open') &&
+    written.length === 0 &&
+    (await confirm(session, identity, client, recovery, answer));
   const [first] = received;
+  const [raw] = written;
   return {
+    ...(raw === undefined ? {} : { raw }),
     json: {
       recovery: recovery.recovery,
       ...(entry === undefined ? {} : { entry }),
@@ -119,7 +133,7 @@ async function checkOutputs(given: CommandArguments): Promise<void> {
     );
   if (!opens && given.find('sealedOut') === undefined)
     throw new UsageError('--no-open needs --sealed-out PREFIX');
-  if (opens && out !== undefined) await requireFree(out);
+  if (opens && out !== undefined && out !== STANDARD_OUTPUT) await requireFree(out);
 }
 
 /** Looked at before the keys are asked for: each must have somewhere to go. */
@@ -127,6 +141,8 @@ async function outputsOf(given: CommandArguments, { keys }: RecoveryReply): Prom
   const path = given.flag('open') ? given.find('out') : undefined;
   const prefix = given.find('sealedOut');
   const isOne = keys.length === 1;
+  if (path === STANDARD_OUTPUT && !isOne)
+    throw new UsageError('--out - is for a request for one key: several go into a directory');
   const outputs = keys.map((key): Output => {
     const sealed = isOne ? prefix : prefix && `${prefix}.${key.key}`;
     return {
@@ -142,6 +158,18 @@ async function outputsOf(given: CommandArguments, { keys }: RecoveryReply): Prom
     await requireFree(sealed.wrapped);
   }
   return outputs;
+}
+
+/** What is shown now must be what was shown when its release was approved. @throws NotBelieved `release-mismatch` */
+async function requireApproved({ approvedKeys }: Identity, { keys }: RecoveryReply): Promise<void> {
+  for (const key of keys) {
+    const approved = await approvedKeys.of(key.key);
+    if (approved === undefined || approved === publicKeyHash(key)) continue;
+    throw new NotBelieved(
+      'release-mismatch',
+      `the server shows ${key.key} with another public key or check value than when you approved its release`,
+    );
+  }
 }
 
 async function requireFree(path: string): Promise<void> {
@@ -201,16 +229,21 @@ function receivedOf(outputs: readonly Output[], { keys }: ReleasedKeysReply): re
   throw new NotBelieved('release-malformed', 'the server released other keys than the request is for');
 }
 
+/** Writes a key to its file, or gives what goes to standard output. */
 async function open(
   identity: Identity,
   { key, released }: Received,
   out: string,
   given: CommandArguments,
-): Promise<void> {
-  const { publicKeyPem } = key;
-  const opened = await openReleaseWith(released, await identity.depositaryOpener(), { publicKeyPem });
+): Promise<readonly Uint8Array[]> {
+  const { publicKeyPem, checkValue } = key;
+  const shown = { publicKeyPem, checkValue };
+  const opened = await openReleaseWith(released, await identity.depositaryOpener(), shown);
   try {
-    await writeNewFile(out, exportOpened(opened, formatOf(given, key)), 0o600);
+    const bytes = exportOpened(opened, formatOf(given, key));
+    if (out === STANDARD_OUTPUT) return [bytes];
+    await writeNewFile(out, bytes, 0o600);
+    return [];
   } catch (error) {
     if (error instanceof RangeError) throw new UsageError(error.message);
     throw error;

@@ -13,7 +13,7 @@ import {
 } from '../../client/resealing/resealJob.js';
 import type { RecoveryReply } from '../../api/replies.js';
 import { NotBelieved, ServerProblem } from '../../client/errors.js';
-import { durationInWords, reasonInWords } from '../../escrow/records/inWords.js';
+import { durationInWords, keksInWords, reasonInWords } from '../../escrow/records/inWords.js';
 import { printable } from '../../escrow/records/freeText.js';
 import { parseId } from '../../escrow/records/ids.js';
 import { formatDuration } from '../../policy/durations.js';
@@ -38,6 +38,8 @@ export const resealCommand: CommandRow = {
     'open nothing any more of what the server keeps from then on; an older copy of the database still opens for them, until\n' +
     'server-for:ID of who left is destroyed in every token. A server that was read by somebody meanwhile has seen what\n' +
     'a recovery shows it: only another key-encryption key ends that.\n' +
+    'Where a ceremony has made newer key-encryption keys (ceremony renew), the keys are put under these by the way, as far as they can be:\n' +
+    'the requests say from which to which. The old one is destroyed at a ceremony, when nothing lies under it any more.\n' +
     'One job may be many requests; each person decides about all of them at once: reseal approve JOB. To be run again with --job goes\n' +
     'on where it ended.',
   options: [
@@ -47,6 +49,11 @@ export const resealCommand: CommandRow = {
       about: 'all keys whose share went to another key of this depositary than counts now',
     },
     { flags: '--rule <name>', about: 'all keys that were deposited by this rule' },
+    {
+      flags: '--older-keks',
+      about:
+        'all keys under key-encryption keys that there are newer ones of, as far as these can be rotated',
+    },
     {
       flags: '--reason <text>',
       about: 'why, which must be said; depositaries, owners and auditor will read it',
@@ -58,6 +65,7 @@ export const resealCommand: CommandRow = {
   examples: [
     'reseal --leaving officer-2 --reason "Otto has left" --as ~/.escrowd',
     'reseal --other-key officer-2 --reason "Otto has a new card"',
+    'reseal --older-keks --reason "the server was read by somebody"',
     'reseal KEY1 KEY2 --reason "the new rule for finance"',
     `reseal --leaving officer-2 --reason "Otto has left" --job ${JOB}`,
   ],
@@ -157,17 +165,19 @@ async function askFor({ terminal }: Session, count: string, owners: readonly str
 function whichKeys(given: CommandArguments): WhichKeys {
   const [leaving, otherKey, rule] = [given.find('leaving'), given.find('otherKey'), given.find('rule')];
   const keys = given.all;
-  const ways = [leaving, otherKey, rule, keys.length > 0 ? keys : undefined].filter(
+  const olderKeks = given.flag('olderKeks') ? true : undefined;
+  const ways = [leaving, otherKey, rule, olderKeks, keys.length > 0 ? keys : undefined].filter(
     (way) => way !== undefined,
   );
   if (ways.length !== 1) {
     throw new UsageError(
       'which keys?',
-      'name them, or give --leaving ID, --other-key ID or --rule NAME: one of these',
+      'name them, or give --leaving ID, --other-key ID, --rule NAME or --older-keks: one of these',
     );
   }
   if (leaving !== undefined) return { leaving };
   if (otherKey !== undefined) return { otherKey };
+  if (olderKeks !== undefined) return { olderKeks };
   return rule === undefined ? { keys } : { rule };
 }
 
@@ -327,6 +337,7 @@ function jobLines(job: string, believed: readonly BelievedRecovery[], continues:
     `${requesters} ${requesters.includes(' ') ? 'ask' : 'asks'} that ${count} ${count === 1 ? 'key is' : 'keys are'} opened, as for a release, and sealed anew. Enough are then:`,
     '',
     ...table(['OWNER', 'KEYS', 'RULE', 'WHO CAN BRING THEM BACK'], rows),
+    ...keksLines(believed),
     '',
     'Your shares prove this, or nothing is sent:',
     ...facts([
@@ -339,6 +350,15 @@ function jobLines(job: string, believed: readonly BelievedRecovery[], continues:
     ...new Set(believed.map(({ attested }) => reasonInWords(attested))),
     '',
   ];
+}
+
+/** From which key-encryption keys to which, over all requests; nothing where there are no newer ones. */
+function keksLines(believed: readonly BelievedRecovery[]): readonly string[] {
+  const said = believed.flatMap(({ attested: { asked } }) =>
+    asked.purpose === 'reseal' ? keksInWords(asked.plan).split(', ') : [],
+  );
+  const lines = [...new Set(said)].filter((line) => line !== '').sort();
+  return lines.length === 0 ? [] : ['', ...lines.map((line) => `${line}.`)];
 }
 
 async function showJob(session: Session, given: CommandArguments): Promise<Result> {

@@ -2,7 +2,7 @@ import { printable, quoted } from '../../escrow/records/freeText.js';
 import { checkPolicyDocument } from '../../client/policy/policyDocument.js';
 import { readPolicyFile } from '../../client/policy/policyFile.js';
 import { type Explanation, explain } from '../../escrow/rules/explain.js';
-import { type KeySpec, type KeyUse, KEY_SPEC_NAMES } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, type KeyUse, KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
 import type { ChoiceReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -11,7 +11,11 @@ import type { CommandArguments } from '../commandArguments.js';
 import type { Session } from '../session.js';
 import { quorumsInWords } from '../words.js';
 
-const USES = ['sign', 'decrypt'] as const;
+/** The kind that is meant where only the use is said. */
+const USUAL = { sign: 'ec-p256', decrypt: 'rsa-3072', keep: 'secret' } as const satisfies Record<
+  KeyUse,
+  KeySpec
+>;
 
 /** What the rules would say. */
 export const rulesCommands: readonly CommandRow[] = [
@@ -23,10 +27,10 @@ export const rulesCommands: readonly CommandRow[] = [
       'Asks the server about what runs; with -f, looks into a file instead, and at the token where --as is given.',
     options: [
       { flags: '--owner <id>', about: 'whose key', required: true },
-      { flags: '--use <use>', about: 'what for', required: true, choices: USES },
+      { flags: '--use <use>', about: 'what for', required: true, choices: KEY_USES },
       {
         flags: '--spec <spec>',
-        about: 'which kind (default: ec-p256 to sign, rsa-3072 to decrypt)',
+        about: 'which kind (default: ec-p256 to sign, rsa-3072 to decrypt, secret to keep)',
         choices: KEY_SPEC_NAMES,
       },
       { flags: '--app <id>', about: 'which app would use it' },
@@ -48,8 +52,8 @@ interface Asked {
 }
 
 async function test(session: Session, given: CommandArguments): Promise<Result> {
-  const use = given.oneOf('use', USES) ?? 'sign';
-  const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? (use === 'sign' ? 'ec-p256' : 'rsa-3072');
+  const use = given.oneOf('use', KEY_USES) ?? 'sign';
+  const spec = given.oneOf('spec', KEY_SPEC_NAMES) ?? USUAL[use];
   const app = given.find('app');
   const asked: Asked = { owner: given.text('owner'), use, spec, ...(app === undefined ? {} : { app }) };
   const file = given.find('file');
@@ -60,7 +64,9 @@ async function test(session: Session, given: CommandArguments): Promise<Result> 
     next:
       answer.missing.length > 0 || file !== undefined
         ? undefined
-        : `escrowctl key generate --owner ${asked.owner} --use ${use} --spec ${spec}`,
+        : spec === 'secret'
+          ? `escrowctl secret import FILE --owner ${asked.owner}`
+          : `escrowctl key generate --owner ${asked.owner} --use ${use} --spec ${spec}`,
   };
 }
 

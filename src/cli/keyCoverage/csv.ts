@@ -27,6 +27,7 @@ const COLUMNS: readonly (readonly [
   ['coverage', ({ coverage }) => coverage],
   ['purpose', (_key, purpose) => purpose?.purpose ?? ''],
   ['kek', (_key, purpose) => purpose?.kek ?? ''],
+  ['kek state', (_key, purpose) => purpose?.kekState ?? ''],
   ['coverage for purpose', (_key, purpose) => purpose?.coverage ?? ''],
   ['quorums', (_key, purpose) => (purpose === undefined ? '' : String(purpose.quorums))],
   ['live', (_key, purpose) => (purpose === undefined ? '' : String(purpose.live.length))],

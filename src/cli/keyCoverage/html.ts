@@ -10,6 +10,7 @@ import {
   unlistedInWords,
 } from './listing.js';
 import { drilledInWords } from './drills.js';
+import { kekMissingInWords, kekStateInWords, keksOf } from './keks.js';
 import { COVERAGE_WORDS } from './text.js';
 import { liveInWords, unableInWords } from '../words.js';
 
@@ -39,6 +40,8 @@ export function coverageAsHtml(listing: CoverageListing, madeAt: Date): Buffer {
       `<h2>By ${name}</h2>`,
       tallyTable(name, talliesBy(keys, nameOf)),
     ]),
+    '<h2>By key-encryption key</h2>',
+    kekTable(keys),
     '<h2>Keys</h2>',
     keyTable(keys),
   ];
@@ -63,6 +66,16 @@ function tallyTable(heading: string, tallies: readonly Tally[]): string {
         number(tally.keys),
         ...(Object.keys(COVERAGE_WORDS) as (keyof typeof COVERAGE_WORDS)[]).map((one) => number(tally[one])),
       ],
+    })),
+  );
+}
+
+function kekTable(keys: readonly CoveredKeyReply[]): string {
+  return table(
+    ['key-encryption key', 'keys', 'what becomes of them'],
+    keksOf(keys).map(({ kek, keys: count, state }) => ({
+      kind: undefined,
+      cells: [`<td><code>${escaped(kek)}</code></td>`, number(count), cell(kekStateInWords(state))],
     })),
   );
 }
@@ -96,7 +109,7 @@ function keyTable(keys: readonly CoveredKeyReply[]): string {
 }
 
 function purposeIn(purpose: CoveredKeyReply['purposes'][number]): string {
-  const why = unableInWords(purpose.unable);
+  const why = kekMissingInWords(purpose) ?? unableInWords(purpose.unable);
   const said = `to ${purpose.purpose}, under ${purpose.kek}: ${liveInWords(purpose, purpose.quorums)}; ${drilledInWords(purpose)}`;
   return escaped(why === undefined ? said : `${said}; ${why}`);
 }

@@ -5,6 +5,7 @@ import { table } from '../columns.js';
 import { liveInWords, unableInWords } from '../words.js';
 import { drillsInWords } from './drills.js';
 import { folded } from './folded.js';
+import { kekMissingInWords, kekStateInWords, keksOf } from './keks.js';
 import {
   type CoverageListing,
   type Tally,
@@ -45,6 +46,7 @@ export function coverageAsLines(listing: CoverageListing, limit: number): readon
     ...tallyTable('', [tallyOf(keys)]),
     ...drillsInWords(keys).flatMap((said) => ['', ...folded(said, '')]),
     ...GROUPINGS.flatMap(({ name, nameOf }) => grouped(name, talliesBy(keys, nameOf))),
+    ...kekLines(keys),
     ...(Object.keys(TITLES) as (keyof typeof TITLES)[]).flatMap((coverage) =>
       listed(
         TITLES[coverage],
@@ -79,6 +81,13 @@ function shortened(name: string): string {
   return name.length <= MAX_NAME ? name : `${name.slice(0, MAX_NAME - 3)}...`;
 }
 
+function kekLines(keys: readonly CoveredKeyReply[]): readonly string[] {
+  const tallies = keksOf(keys);
+  if (tallies.length === 0) return [];
+  const rows = tallies.map(({ kek, keys: count, state }) => [kek, String(count), kekStateInWords(state)]);
+  return ['', ...table(['UNDER', 'KEYS', 'STATE'], rows)];
+}
+
 function listed(title: string, keys: readonly CoveredKeyReply[], limit: number): readonly string[] {
   if (keys.length === 0) return [];
   const more = keys.length - limit;
@@ -106,8 +115,10 @@ export function purposeLines(purpose: {
   readonly live: CoveredKeyReply['purposes'][number]['live'];
   readonly singlePoints: CoveredKeyReply['purposes'][number]['singlePoints'];
   readonly unable: CoveredKeyReply['purposes'][number]['unable'];
+  readonly kek?: string;
+  readonly kekState?: string | undefined;
 }): readonly string[] {
-  const why = unableInWords(purpose.unable);
+  const why = kekMissingInWords(purpose) ?? unableInWords(purpose.unable);
   const said = `to ${purpose.purpose}: ${liveInWords(purpose, purpose.quorums)}`;
   return folded(why === undefined ? said : `${said}; ${why}`, '    ');
 }

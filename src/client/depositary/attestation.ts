@@ -5,6 +5,7 @@ import { askedAsJson, requestHash, sha256Hex } from '../../escrow/records/digest
 import type { Summarised } from '../../escrow/records/inWords.js';
 import { type KeyId, type PrincipalId, parseId, parsePrincipalId } from '../../escrow/records/ids.js';
 import type { Asked, DescribedKey, RequestVersion } from '../../escrow/records/recovery.js';
+import { CHECK_VALUE_BYTES, KEY_SPEC_NAMES, KEY_USES, OPERATIONS } from '../../escrow/records/keySpecs.js';
 import { type Scope, INPUTS } from '../../escrow/records/scope.js';
 import { MAX_RECOVERY_KEYS, REQUEST_VERSIONS } from '../../escrow/records/recovery.js';
 import type {
@@ -20,7 +21,6 @@ import { type Disbelief, NotBelieved } from '../errors.js';
 import { type Jwk, importJwk } from '../../jose/jws.js';
 import { ATTESTATION_TYPE } from '../../escrow/records/statementTypes.js';
 import { isKnown } from '../../api/reading.js';
-import { KEY_SPEC_NAMES, KEY_USES } from '../../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../../escrow/records/mechanisms.js';
 
 /** Smallest modulus of a one-time key, in bits. */
@@ -218,7 +218,7 @@ export function parsedAsked(
 
 /** What keys are to be sealed anew by, of what a server shows; undefined when it is not of the form. */
 function parsedReseal(shown: ResealReply): Asked | undefined {
-  const { policyVersion: version, policyHash: hash, rule, keks } = shown;
+  const { policyVersion: version, policyHash: hash, rule, keks, rotations, unrotated } = shown;
   const job = parseId('JobId', shown.job);
   const quorums = shown.quorums.map((members) => members.flatMap((id) => parsePrincipalId(id) ?? []));
   const recipients = shown.recipients.flatMap(({ depositary: id, fingerprint }) => {
@@ -234,7 +234,11 @@ function parsedReseal(shown: ResealReply): Asked | undefined {
     recipients.length === shown.recipients.length &&
     from.length === shown.from.length;
   if (job === undefined || !isWhole) return undefined;
-  const plan = { rule, quorums, recipients, keks, from: Object.fromEntries(from) };
+  const plan = {
+    ...{ rule, quorums, recipients, keks, from: Object.fromEntries(from) },
+    ...(rotations === undefined ? {} : { rotations }),
+    ...(unrotated === undefined ? {} : { unrotated }),
+  };
   return { purpose: 'reseal', job, policy: { version, hash }, plan };
 }
 
@@ -242,7 +246,7 @@ function parsedReseal(shown: ResealReply): Asked | undefined {
 export function parsedScope(shown: ScopeReply): Scope | undefined {
   const { operations, mechanisms, input, maxUses } = shown;
   const isUnknown =
-    !operations.every((use) => isKnown(KEY_USES, use)) ||
+    !operations.every((use) => isKnown(OPERATIONS, use)) ||
     !mechanisms.every((name) => isKnown(MECHANISM_NAMES, name)) ||
     !isKnown(INPUTS, input);
   if (isUnknown) return undefined;
@@ -262,10 +266,23 @@ function publicKeyHashes({ keys }: RecoveryReply): Json {
   return Object.fromEntries(keys.map((key) => [key.key, publicKeyHash(key)]));
 }
 
-/** SHA-256 (hex) of the public key shown, in DER; null for a key that has none. */
-function publicKeyHash(key: RecoveryKeyReply): string | null {
-  const der = publicKeyOf(key);
-  return der === undefined ? null : sha256Hex(der);
+/** SHA-256 (hex) of the public key shown, in DER, or of the check value of a secret; null for a key that has neither. */
+export function publicKeyHash(key: RecoveryKeyReply): string | null {
+  const known = publicKeyOf(key) ?? checkValueOf(key);
+  return known === undefined ? null : sha256Hex(known);
+}
+
+/** What is shown of a secret to say which it is. @throws NotBelieved `key-mismatch` where a secret has none, or a key has one */
+export function checkValueOf({
+  spec,
+  checkValue,
+}: Pick<RecoveryKeyReply, 'spec' | 'checkValue'>): Buffer | undefined {
+  const isSecret = spec === 'secret';
+  if (isSecret !== (checkValue !== undefined)) throw new NotBelieved('key-mismatch');
+  if (checkValue === undefined) return undefined;
+  const bytes = Buffer.from(checkValue, 'base64url');
+  if (bytes.length !== CHECK_VALUE_BYTES) throw new NotBelieved('key-mismatch');
+  return bytes;
 }
 
 /**

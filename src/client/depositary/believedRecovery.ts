@@ -2,6 +2,7 @@ import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { ForDepositaryReply, RecoveryReply } from '../../api/replies.js';
 import type { LogView } from '../log/logView.js';
 import type { AttestationPins, Attested } from './attestation.js';
+import type { ApprovedKeys } from './approvedKeys.js';
 import type { GenerationMemory } from './generations.js';
 import type { DepositPins, ShownDeposit } from './shownDeposit.js';
 import { NotBelieved } from '../errors.js';
@@ -34,6 +35,8 @@ export interface BelievedRecovery {
   readonly logKey: string;
   /** Takes note of the deposits whose shares have opened. */
   readonly generations: GenerationMemory;
+  /** Takes note of what is to be released to this depositary. */
+  readonly approvedKeys: ApprovedKeys;
 }
 
 export declare const believed: unique symbol;

@@ -6,7 +6,7 @@ import type { RecoveryReply } from '../../api/replies.js';
 import { encodeBase64 } from '../../log/note/base64.js';
 import { canonicalJson } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
-import { type Attested, verifyAttestation } from './attestation.js';
+import { type Attested, publicKeyHash, verifyAttestation } from './attestation.js';
 import type { DecryptionKey } from '../identity/decryptionKey.js';
 import { NotBelieved } from '../errors.js';
 import type { DueRecovery } from './dueRecovery.js';
@@ -39,6 +39,7 @@ export async function believeRecovery(
     ...{ shown, attested, deposits, index: part.logged.index, checkpoint },
     logKey: trust.log.key,
     generations: trust.generations,
+    approvedKeys: trust.approvedKeys,
     replies: isAfter ? 'afterDelay' : 'atOnce',
     filedAt: new Date(entry.time),
   } as const;
@@ -91,6 +92,7 @@ export async function approve(
     replies.push({ key, ...(isReseal ? { purpose } : {}), reply: sealed('transport', reply) });
   }
   await rememberOpened(recovery);
+  await rememberReleased(recovery, signer.id);
   const until = new Date(now.getTime() + Math.min(holdsMs, recovery.attested.approvalsHoldMs));
   const statement = await signDecision(recovery, signer, now, until, {
     decision: 'approve',
@@ -116,6 +118,20 @@ export async function deny(
 /** What has opened is of the deposits that were shown: who shows an older one from now on is not believed. */
 async function rememberOpened({ deposits, generations }: BelievedRecovery): Promise<void> {
   await generations.opened(new Map(deposits.map(({ key, generation }) => [key, generation])));
+}
+
+/** What this depositary is to receive, as far as a share has just proven what it is. */
+async function rememberReleased(
+  { attested: { asked }, deposits, shown, approvedKeys }: BelievedRecovery,
+  depositary: string,
+): Promise<void> {
+  if (asked.purpose !== 'release' || asked.recipient !== depositary) return;
+  const proven = deposits.flatMap(({ key, version }) => {
+    const about = shown.keys.find((each) => each.key === key);
+    const hash = version === 1 || about === undefined ? null : publicKeyHash(about);
+    return hash === null ? [] : [[key, hash] as const];
+  });
+  await approvedKeys.approved(new Map(proven));
 }
 
 /** The entry must be the filing of this very request, with this one-time key. */

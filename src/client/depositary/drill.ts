@@ -24,7 +24,7 @@ import { signStatement } from '../statement.js';
 import { openLinkOf } from './share.js';
 import { type DepositPins, believeEntry, shownDeposit } from './shownDeposit.js';
 
-export interface DrillTrust extends DepositPins {
+export interface DrillTrust extends Omit<DepositPins, 'approvedKeys'> {
   readonly log: LogView;
 }
 

@@ -8,6 +8,7 @@ import { sameBytes } from '../../log/tree/merkle.js';
 import { type DecryptionKey, type OaepName, oaepNamed, openOaep } from '../identity/decryptionKey.js';
 import { trimToDer } from '../../system/der.js';
 import { NotBelieved } from '../errors.js';
+import { type FrameFault, readFrame } from '../import/secretFrame.js';
 import type { Signer } from '../identity/signingKey.js';
 import { signStatement } from '../statement.js';
 import { CONFIRMATION_TYPE } from '../../escrow/records/statementTypes.js';
@@ -16,7 +17,9 @@ import { CONFIRMATION_TYPE } from '../../escrow/records/statementTypes.js';
 export type OpenedKey =
   | { readonly kind: 'pair'; readonly privateKey: KeyObject }
   /** AES: 32 bytes, overwritten by {@link destroyOpened}. */
-  | { readonly kind: 'secret'; readonly bytes: Buffer };
+  | { readonly kind: 'secret'; readonly bytes: Buffer }
+  /** A secret that was imported, byte for byte; overwritten likewise. */
+  | { readonly kind: 'kept'; readonly bytes: Buffer };
 
 /** How an opened key is written. */
 export type KeyFormat = 'pem' | 'jwk' | 'raw';
@@ -25,6 +28,8 @@ export type KeyFormat = 'pem' | 'jwk' | 'raw';
 export interface ReleasedKey {
   /** SPKI PEM; undefined for symmetric keys. */
   readonly publicKeyPem: string | undefined;
+  /** Of a secret that was imported, in base64url: which it is. */
+  readonly checkValue?: string | undefined;
 }
 
 const AES_KEY_BYTES = 32;
@@ -33,7 +38,8 @@ const KWP_INITIAL_VALUE = Buffer.from('A65959A6', 'hex');
 
 /**
  * Opens a release (CKM_RSA_AES_KEY_WRAP format, PKCS#11 2.40 section 2.1.21): the AES key X by RSA-OAEP, then the key
- * under X by AES key wrap with padding (RFC 5649), and checks that it is the private half of the public key shown.
+ * under X by AES key wrap with padding (RFC 5649), and checks that it is the private half of the public key shown, or the
+ * secret of the check value shown, in a frame that is in order to the last byte.
  *
  * @throws NotBelieved `release-malformed`, `release-mismatch`
  */
@@ -70,6 +76,7 @@ function openUnder(transfer: Buffer | undefined, release: ReleaseReply, key: Rel
   }
   try {
     const unwrapped = unwrapPadded(transfer, Buffer.from(release.wrappedKey, 'base64url'));
+    if (key.checkValue !== undefined) return openedFrame(unwrapped, key.checkValue);
     return key.publicKeyPem === undefined ? openedSecret(unwrapped) : openedPair(unwrapped, key.publicKeyPem);
   } finally {
     transfer.fill(0);
@@ -77,7 +84,7 @@ function openUnder(transfer: Buffer | undefined, release: ReleaseReply, key: Rel
 }
 
 /**
- * The bytes of an opened key in a format: PKCS#8 PEM, JWK (RFC 7517), or raw for a secret key.
+ * The bytes of an opened key in a format: PKCS#8 PEM, JWK (RFC 7517), or raw for a secret key and for a secret.
  * @throws RangeError when the kind of key has no such format
  */
 export function exportOpened(key: OpenedKey, format: KeyFormat): Buffer {
@@ -90,6 +97,9 @@ export function exportOpened(key: OpenedKey, format: KeyFormat): Buffer {
       if (format === 'raw') return Buffer.from(key.bytes);
       if (format === 'jwk') return json({ kty: 'oct', k: key.bytes.toString('base64url') });
       throw new RangeError('a secret key is written as raw or jwk');
+    case 'kept':
+      if (format === 'raw') return Buffer.from(key.bytes);
+      throw new RangeError('a secret is written as raw: its bytes and nothing else');
   }
 }
 
@@ -123,7 +133,7 @@ export async function confirmation(
 
 /** Overwrites what can be overwritten. */
 export function destroyOpened(key: OpenedKey): void {
-  if (key.kind === 'secret') key.bytes.fill(0);
+  if (key.kind !== 'pair') key.bytes.fill(0);
 }
 
 /**
@@ -146,6 +156,26 @@ function openedSecret(bytes: Buffer): OpenedKey {
   }
   return { kind: 'secret', bytes };
 }
+
+function openedFrame(unwrapped: Buffer, checkValue: string): OpenedKey {
+  try {
+    const read = readFrame(unwrapped, Buffer.from(checkValue, 'base64url'));
+    if ('secret' in read) return { kind: 'kept', bytes: read.secret };
+    if (read.fault === 'another-secret')
+      throw new NotBelieved('release-mismatch', 'what was released is not the secret that was deposited');
+    throw new NotBelieved('release-malformed', FRAME_FAULTS[read.fault]);
+  } finally {
+    unwrapped.fill(0);
+  }
+}
+
+/** What is wrong with a frame that was deposited so. */
+const FRAME_FAULTS = {
+  length: 'what was released is not the frame of a secret: it has another length',
+  'secret-length': 'the frame of the secret says that it has no bytes, or more than a secret can have',
+  bucket: 'the secret is in a longer frame than it needs',
+  padding: 'behind the secret its frame has something other than zeros',
+} as const satisfies Record<Exclude<FrameFault, 'another-secret'>, string>;
 
 function openedPair(unwrapped: Buffer, publicKeyPem: string): OpenedKey {
   try {

@@ -13,12 +13,13 @@ import type {
 } from '../../api/replies.js';
 import { type Purpose, PURPOSES } from '../../escrow/records/policy.js';
 import { resealedIn } from '../../escrow/records/resealing.js';
+import type { ApprovedKeys } from './approvedKeys.js';
 import type { GenerationMemory } from './generations.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Checkpoint } from '../../log/note/checkpoint.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { parseDuration } from '../../policy/durations.js';
-import { type Attested, publicKeyOf } from './attestation.js';
+import { type Attested, checkValueOf, publicKeyOf } from './attestation.js';
 import { type OaepName, oaepNamed } from '../identity/decryptionKey.js';
 import { NotBelieved } from '../errors.js';
 import { type Jwk, importJwk } from '../../jose/jws.js';
@@ -63,6 +64,8 @@ export interface DepositPins {
   readonly log: Pick<LogView, 'believeInclusion'>;
   /** Of which deposits of keys this client has opened a share before. */
   readonly generations: GenerationMemory;
+  /** Of which keys this person has approved the release to themselves. */
+  readonly approvedKeys: ApprovedKeys;
 }
 
 /**
@@ -121,7 +124,10 @@ export function shownDeposit(
   key: KeyId,
   purpose: Purpose,
   { share, oaep: how, link: sealed, deposit }: Pick<ShareReply, 'share' | 'oaep' | 'link' | 'deposit'>,
-  about: Pick<RecoveryKeyReply, 'label' | 'spec' | 'use' | 'quorums' | 'publicKeyPem' | 'bornOutside'>,
+  about: Pick<
+    RecoveryKeyReply,
+    'label' | 'spec' | 'use' | 'quorums' | 'publicKeyPem' | 'checkValue' | 'bornOutside'
+  >,
   { owner }: { readonly owner: string },
   { depositary, identityKey }: Pick<DepositPins, 'depositary' | 'identityKey'>,
 ): ShownDeposit {
@@ -142,7 +148,15 @@ export function shownDeposit(
     );
   }
   const terms = termsHash({
-    ...{ owner, label, spec, use, publicKey: publicKeyOf(about), bornOutside },
+    ...{
+      owner,
+      label,
+      spec,
+      use,
+      publicKey: publicKeyOf(about),
+      checkValue: checkValueOf(about),
+      bornOutside,
+    },
     ...{ requesters, delayMs, ownerMayVeto },
     ...replies,
     ...{ quorums, recipients },

@@ -11,6 +11,7 @@ import type { ClientCertificate } from './clientCertificate.js';
 import { HttpsConnection } from '../connection.js';
 import { IdentityError } from '../errors.js';
 import { EscrowClient } from '../escrowClient.js';
+import { FileApprovedKeys } from '../depositary/approvedKeys.js';
 import { FileGenerations } from '../depositary/generations.js';
 import { FileMemory } from '../log/logMemory.js';
 import { type LogViewParts, LogView } from '../log/logView.js';
@@ -151,6 +152,11 @@ export class Identity {
   /** Where the deposits are kept of which a share was opened. */
   get generations(): FileGenerations {
     return new FileGenerations(this.directory);
+  }
+
+  /** Where it is kept what was approved to be released to its owner. */
+  get approvedKeys(): FileApprovedKeys {
+    return new FileApprovedKeys(this.directory);
   }
 
   /**

@@ -1,15 +1,20 @@
-import type { KeyUse } from '../../escrow/records/keySpecs.js';
-import type { ImportOrder } from '../../api/orders.js';
+import type { Operation } from '../../escrow/records/keySpecs.js';
+import type { ImportOrder, SecretOrder } from '../../api/orders.js';
 import type { Acted, ImportKeyReply, KeyReply } from '../../api/replies.js';
 import type { EscrowClient } from '../escrowClient.js';
 import type { ServerPins } from '../serverPins.js';
 import { type ImportPair, believeImportPair, wrapFor } from './importPair.js';
 import { type ImportableKey, destroyImportable } from './privateKey.js';
+import { destroyFramed, frameSecret } from './secretFrame.js';
 
 /** For whom a key is imported, and what for. */
-export interface ImportWanted {
+export interface ImportWanted extends SecretWanted {
+  readonly use: Operation;
+}
+
+/** For whom a secret is imported. */
+export interface SecretWanted {
   readonly owner: string;
-  readonly use: KeyUse;
   readonly label?: string;
   readonly deliver?: boolean;
 }
@@ -54,5 +59,31 @@ export async function importOne(
     } satisfies ImportOrder);
   } finally {
     destroyImportable(key);
+  }
+}
+
+/**
+ * Imports one secret, in its frame, under an import key of its own. It is overwritten, whatever comes of it.
+ * @throws SecretError; NotBelieved before anything of it was sent, and what the client throws
+ */
+export async function importSecret(
+  basis: ImportBasis,
+  secret: Buffer,
+  wanted: SecretWanted,
+): Promise<Acted<KeyReply>> {
+  try {
+    const framed = frameSecret(secret);
+    try {
+      const { pair } = await preparePair(basis, AT_ONCE);
+      return await basis.client.importSecret(pair.id, {
+        ...wanted,
+        checkValue: framed.checkValue.toString('base64url'),
+        wrapped: wrapFor(pair, framed.frame).toString('base64url'),
+      } satisfies SecretOrder);
+    } finally {
+      destroyFramed(framed);
+    }
+  } finally {
+    secret.fill(0);
   }
 }

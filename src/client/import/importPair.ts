@@ -74,15 +74,18 @@ const OAEP_HASHES = { 'RSA-OAEP': 'sha1', 'RSA-OAEP-256': 'sha256' } as const sa
 >;
 
 /**
- * A private key for the token alone, in the format of CKM_RSA_AES_KEY_WRAP (PKCS#11 2.40 section 2.1.21): a fresh AES-256 key by
+ * A private key, or a secret in its frame, for the token alone, in the format of CKM_RSA_AES_KEY_WRAP (PKCS#11 2.40 section 2.1.21): a fresh AES-256 key by
  * RSA-OAEP, then the key under that by AES key wrap with padding (RFC 5649).
- * @param pkcs8 PrivateKeyInfo in DER; not changed
+ * @param content PrivateKeyInfo in DER, or a frame; not changed
  */
-export function wrapFor({ publicKey, oaep }: Pick<ImportPair, 'publicKey' | 'oaep'>, pkcs8: Buffer): Buffer {
+export function wrapFor(
+  { publicKey, oaep }: Pick<ImportPair, 'publicKey' | 'oaep'>,
+  content: Buffer,
+): Buffer {
   const transfer = randomBytes(TRANSFER_KEY_BYTES);
   try {
     const cipher = createCipheriv('id-aes256-wrap-pad', transfer, KWP_INITIAL_VALUE);
-    const wrapped = Buffer.concat([cipher.update(pkcs8), cipher.final()]);
+    const wrapped = Buffer.concat([cipher.update(content), cipher.final()]);
     const padding = constants.RSA_PKCS1_OAEP_PADDING;
     return Buffer.concat([
       publicEncrypt({ key: publicKey, padding, oaepHash: OAEP_HASHES[oaep] }, transfer),

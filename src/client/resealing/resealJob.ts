@@ -10,6 +10,8 @@ export type WhichKeys =
   /** Those with a share that went to another key of this depositary than counts now. */
   | { readonly otherKey: string }
   | { readonly rule: string }
+  /** Those under key-encryption keys that can be rotated to newer ones. */
+  | { readonly olderKeks: true }
   | { readonly keys: readonly string[] };
 
 /** What a job asks of each of its keys. */
@@ -73,6 +75,8 @@ export async function keysLeft(
 function isMeant({ key, rule, purposes, coverage }: KeyReply, which: WhichKeys): boolean {
   if ('keys' in which) return which.keys.includes(key);
   if ('rule' in which) return rule.name === which.rule;
+  if ('olderKeks' in which)
+    return (coverage?.purposes ?? []).some(({ kekState }) => kekState === 'rotatable');
   if ('otherKey' in which) {
     const purposesNow = coverage?.purposes ?? [];
     return purposesNow.some(({ unable }) =>
@@ -148,6 +152,7 @@ const ABOUT_KEYS: ReadonlySet<string> = new Set([
   'depositary-retired',
   'depositary-not-enrolled',
   'quorum-impossible',
+  'kek-missing',
   'quorum-too-large',
   'scope-not-allowed',
   'reseal-open',

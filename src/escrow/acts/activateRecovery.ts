@@ -23,6 +23,7 @@ import { grantsAsJson } from '../records/activationEntry.js';
 import {
   bringBack,
   getRecoverable,
+  held,
   logging,
   next,
   opened,
@@ -159,7 +160,10 @@ async function raiseAll(
   try {
     for (const { deposit, grant, wrapped } of ready) {
       const { key, spec, use } = deposit;
-      opened(await lent.raiseGrant({ grant, wrapped, spec, use, mechanisms }), 'key', key);
+      // planDeposit deposits none for operation; nobody makes one of it
+      if (use === 'keep') throw new EscrowError('purpose-not-allowed');
+      const raised = lent.raiseGrant({ grant, wrapped, spec, use, mechanisms });
+      opened(await held('key', key, raised), 'key', key);
     }
   } catch (error) {
     await destroyAll(lent, keys);

@@ -4,12 +4,21 @@ import type { Deposit } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
 import { keyFree, repeatOf } from './idempotency.js';
 import { parseId } from '../records/ids.js';
+import type { GeneratedSpec } from '../records/keySpecs.js';
 import type { Recorded } from '../ledger/act.js';
 import { viewKey } from '../reads/keys.js';
-import { type KeyOrder, planAsDetail, planDeposit, unlessPolicyChanges } from './deposits/planDeposit.js';
+import {
+  type KeyOrder as AnyOrder,
+  planAsDetail,
+  planDeposit,
+  unlessPolicyChanges,
+} from './deposits/planDeposit.js';
 import { depositAsDetail, sealDeposit } from './deposits/sealDeposit.js';
 
-export type { KeyOrder } from './deposits/planDeposit.js';
+/** What kind of key is wanted, and for whom. */
+export interface KeyOrder extends AnyOrder {
+  readonly spec: GeneratedSpec;
+}
 
 /**
  * Generates a key and deposits it, in one act (docs/protocol.md, "Deposit"): there is no key without a deposit, and none without

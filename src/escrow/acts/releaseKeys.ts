@@ -10,7 +10,7 @@ import type { Recovery, ReleasedKey } from '../records/recovery.js';
 import type { Held } from '../records/sealed.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';
-import { bringBack, getRecoverable, logging, next, opened, endUnlessOpened } from './reopenDeposit.js';
+import { bringBack, getRecoverable, held, logging, next, opened, endUnlessOpened } from './reopenDeposit.js';
 
 /**
  * Releases approved keys to their recipient, who must have approved: each under an X of its own, and that under the
@@ -55,7 +55,8 @@ export function releaseKeys(
         for (const one of keys) {
           const { key, spec } = one.deposit;
           const wrapped = await bringBack(lent, request, one);
-          users.push({ key, user: opened(await lent.unwrapForRelease({ wrapped, spec }), 'key', key) });
+          const user = opened(await held('key', key, lent.unwrapForRelease({ wrapped, spec })), 'key', key);
+          users.push({ key, user });
         }
         return users;
       });

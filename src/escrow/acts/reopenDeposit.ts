@@ -119,7 +119,7 @@ async function layerOf(
 }
 
 /** An object that a token which works does not hold will not be there on another try. */
-function held<T>(part: DoesNotOpen['part'], key: KeyId, use: Promise<T>): Promise<T> {
+export function held<T>(part: DoesNotOpen['part'], key: KeyId, use: Promise<T>): Promise<T> {
   return use.catch((error: unknown) => {
     if (!(error instanceof EscrowError) || error.code !== 'token-object-missing') throw error;
     throw new DoesNotOpen(part, key, { cause: error });

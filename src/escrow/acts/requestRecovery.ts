@@ -23,6 +23,7 @@ import type { Scope } from '../records/scope.js';
 import { keySet } from '../records/recovery.js';
 import type { Recorded } from '../ledger/act.js';
 import { goneAmong, liveQuorums, unableInWords } from '../rules/liveQuorums.js';
+import { requireKeks } from '../rules/kekRotation.js';
 import { beyondTerms } from '../rules/scopeTerms.js';
 import { viewRecovery } from '../reads/recoveries.js';
 import { resealPlanAsJson } from '../records/resealing.js';
@@ -49,7 +50,7 @@ export interface RecoveryOrder {
  * one in force.
  *
  * @throws EscrowError `request-malformed`, `key-unknown`, `owners-differ`, `forbidden`, `purpose-not-allowed`, `scope-not-allowed`, `app-unknown`,
- *   `mechanism-unsupported`, `quorum-impossible`, what `planReseal` throws, `recoveries-too-many`, `idempotency-key-reused`, `idempotency-in-progress`,
+ *   `mechanism-unsupported`, `quorum-impossible`, `kek-missing`, what `planReseal` throws, `recoveries-too-many`, `idempotency-key-reused`, `idempotency-in-progress`,
  *   `token-full`, `token-unavailable`, `log-unavailable`.
  */
 export function requestRecovery(
@@ -178,6 +179,10 @@ async function decide(
     const keys = askedKeysOf([deposit], asked.purpose);
     checkOwner(deposit, caller);
     for (const { sealed } of keys) checkQuorums(deposit, sealed, policy, isApart ? caller : undefined);
+  });
+  const held = await escrow.token.keks();
+  checkEach(deposits, (deposit) => {
+    requireKeks(deposit, asked.purpose, held);
   });
   if (asked.purpose === 'reseal') return planReseal(escrow, call, deposits, asked, open);
   if (asked.purpose === 'release') {

@@ -3,7 +3,7 @@ import type { Escrow } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { GrantFacts } from '../logged/logFacts.js';
 import { type GrantId, idsOf } from '../records/ids.js';
-import { KEY_SPEC_NAMES, KEY_USES } from '../records/keySpecs.js';
+import { KEY_SPEC_NAMES, OPERATIONS } from '../records/keySpecs.js';
 import { MECHANISM_NAMES } from '../records/mechanisms.js';
 import type { RaisedGrant, RecordedObjects, Token, UnaccountedObject } from '../ports/token.js';
 
@@ -47,7 +47,7 @@ function raisedAs(facts: GrantFacts | undefined): RaisedGrant | undefined {
   const spec = KEY_SPEC_NAMES.find((name) => name === facts?.spec);
   if (facts === undefined || spec === undefined) return undefined;
   const { scope } = facts;
-  const uses = scope.operations.flatMap((one) => KEY_USES.find((use) => use === one) ?? []);
+  const uses = scope.operations.flatMap((one) => OPERATIONS.find((use) => use === one) ?? []);
   // in their order, in which the token was given them
   const mechanisms = scope.mechanisms.flatMap((one) => MECHANISM_NAMES.find((name) => name === one) ?? []);
   const isKnown = uses.length === scope.operations.length && mechanisms.length === scope.mechanisms.length;

@@ -25,6 +25,7 @@ export const MEANS = {
   'import.expire': [],
   'key.import': [
     'unwrapImported',
+    'unwrapSecret',
     'wrapUnderKek',
     'generateShareKey',
     'generateLayerKey',
@@ -62,6 +63,7 @@ export const MEANS = {
     'unwrapReply',
     'openUnder',
     'unwrapLayer',
+    'rewrap',
     'generateShareKey',
     'generateLayerKey',
     'wrapToDepositary',

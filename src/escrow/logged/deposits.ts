@@ -15,7 +15,7 @@ export interface SavedDeposits {
   readonly open: ReadonlyMap<string, readonly Quorum[]>;
 }
 
-/** Who can bring back how many keys, by the log: what is deposited alike is counted together, in a group with a number. */
+/** Who can bring back how many keys, and under what these lie, by the log: what is deposited alike is counted together, in a group with a number. */
 export class LoggedDeposits {
   readonly #groups: DepositGroup[];
   /** The number of each, by what its keys have in common. */
@@ -61,12 +61,24 @@ export class LoggedDeposits {
     return this.#count(said.length === 0 ? [unsaid(quorums)] : said);
   }
 
-  /** A key of this group is sealed to others from now on. Returns the number of its group then. */
-  resealed(group: number, { quorums, recipients }: ResealFacts): number {
+  /**
+   * A key of this group is sealed to others from now on, and lies under other key-encryption keys where `keks` says so. Returns the
+   * number of its group then.
+   */
+  resealed(
+    group: number,
+    { quorums, recipients }: ResealFacts,
+    keks: Readonly<Record<string, string>> = {},
+  ): number {
     const before = this.#groups[group];
     if (before === undefined) return group;
     this.#groups[group] = { ...before, keys: before.keys - 1 };
-    return this.#count(before.purposes.map(({ purpose }) => ({ purpose, quorums, recipients })));
+    return this.#count(
+      before.purposes.map(({ purpose, kek }) => ({
+        ...{ purpose, quorums, recipients },
+        ...kekOf(keks[purpose] ?? kek),
+      })),
+    );
   }
 
   /** Counts a key, and says in which group. */
@@ -82,8 +94,15 @@ export class LoggedDeposits {
 
 function nameOf(purposes: readonly DepositedQuorums[]): string {
   return canonicalHash(
-    purposes.map(({ purpose, quorums, recipients }) => [purpose, quorums, [...recipients].sort()]),
+    purposes.map(({ purpose, quorums, recipients, kek }) => [
+      ...[purpose, quorums, [...recipients].sort()],
+      kek ?? null,
+    ]),
   );
+}
+
+function kekOf(kek: string | undefined): Pick<DepositedQuorums, 'kek'> {
+  return kek === undefined ? {} : { kek };
 }
 
 /** A deposit of which it is not said for which purposes it is, nor to whose keys its shares went. */
@@ -104,7 +123,9 @@ function purposesIn(shares: Json | undefined, quorums: readonly Quorum[]): reado
     const said = membersOf(share);
     const purpose = PURPOSES.find((one) => one === said['purpose']);
     if (purpose === undefined) return [];
-    return [{ purpose, quorums, recipients: recipientsIn(said['recipients'], 'recipient') }];
+    const { kek } = said;
+    const recipients = recipientsIn(said['recipients'], 'recipient');
+    return [{ ...{ purpose, quorums, recipients }, ...kekOf(typeof kek === 'string' ? kek : undefined) }];
   });
 }
 

@@ -314,7 +314,7 @@ export class LogState implements LogFacts {
       const group = this.#newest.groupOf(key);
       const next = (this.#newest.get(key)?.generation ?? 0) + 1;
       if (deposit === undefined || group === undefined || deposit.generation !== next) continue;
-      this.#newest.resealed(key, { ...deposit, index }, this.#deposits.resealed(group, reseal));
+      this.#newest.resealed(key, { ...deposit, index }, this.#deposits.resealed(group, reseal, deposit.keks));
     }
     this.#requests.supersede(keys, recovery);
   }

@@ -1,6 +1,6 @@
 import type { ServerForVersion } from '../records/deposit.js';
 import type { GrantId, ImportId, PrincipalId, RecoveryId } from '../records/ids.js';
-import type { ImportableSpec, KeySpec, KeyUse } from '../records/keySpecs.js';
+import type { GeneratedSpec, ImportableSpec, KeySpec, KeyUse, Operation } from '../records/keySpecs.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import type { Purpose } from '../records/policy.js';
 import type { Held, Opener, Sealed } from '../records/sealed.js';
@@ -21,6 +21,13 @@ export interface Wrapped {
   readonly sealed: Sealed<'kek'>;
   /** Which key-encryption key, e.g. `kek:operate:sign:v1`. */
   readonly kek: string;
+}
+
+/** A key-encryption key that the token holds, as the ceremony made it. */
+export interface HeldKek {
+  readonly label: string;
+  /** Whether it has a rotating handle, as the ceremony made it: only by that do keys for `operate` come under another one. */
+  readonly hasRotatingHandle: boolean;
 }
 
 /** What a ciphertext may turn out to be: opened, or refused by the token because it is not what it claims. */
@@ -44,7 +51,7 @@ export interface DecryptInput {
 export interface TokenVerbs {
   /** Makes a user key in flight: sensitive, extractable for the length of this loan only. */
   generateUserKey(
-    spec: KeySpec,
+    spec: GeneratedSpec,
   ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array | undefined }>;
   /** KWP (RFC 5649) of the user key under the newest key-encryption key of this purpose for such a key. */
   wrapUnderKek(
@@ -110,7 +117,7 @@ export interface TokenVerbs {
     readonly grant: GrantId;
     readonly wrapped: Wrapped;
     readonly spec: KeySpec;
-    readonly use: KeyUse;
+    readonly use: Operation;
     readonly mechanisms: readonly Mechanism[];
   }): Promise<Opened<void>>;
   /** Destroys `grant:<id>`; does nothing when it is gone. */
@@ -120,6 +127,20 @@ export interface TokenVerbs {
     readonly wrapped: Wrapped;
     readonly spec: KeySpec;
   }): Promise<Opened<Held<'user-key'>>>;
+
+  /**
+   * Puts a key that lies under a key-encryption key under another one of its kind, `to`, and shows that it comes out of that as
+   * the same key. In the token, and within this call: nothing of it is in flight when it resolves. For `operate` the key has no
+   * use meanwhile and goes out under trusted keys only, by the rotating handles that both must have.
+   * Throws `token-object-missing` when one of these is not in the token.
+   */
+  rewrap(order: {
+    readonly wrapped: Wrapped;
+    readonly purpose: Purpose;
+    readonly spec: KeySpec;
+    readonly use: KeyUse;
+    readonly to: string;
+  }): Promise<Opened<Wrapped>>;
 
   /** Makes a one-time RSA-3072 pair to import one key under, as token objects. Returns its DER SubjectPublicKeyInfo. */
   createImportPair(id: ImportId): Promise<{ readonly publicKey: Uint8Array }>;
@@ -136,6 +157,15 @@ export interface TokenVerbs {
     readonly spec: ImportableSpec;
     /** DER SubjectPublicKeyInfo. */
     readonly claimed: Uint8Array;
+  }): Promise<Opened<{ readonly key: Held<'user-key'>; readonly isClaimed: boolean }>>;
+  /**
+   * The same of a secret in its frame (see `records/keySpecs.ts`): `isClaimed` says whether its check value is the one that is
+   * claimed. That proves which frame it is, and not that the frame is in order, which nobody here can see.
+   */
+  unwrapSecret(order: {
+    readonly pair: ImportId;
+    readonly wrapped: Sealed<'import'>;
+    readonly checkValue: Uint8Array;
   }): Promise<Opened<{ readonly key: Held<'user-key'>; readonly isClaimed: boolean }>>;
 
   /**
@@ -179,7 +209,7 @@ export interface StandingObjects {
 export interface RaisedGrant {
   readonly spec: KeySpec;
   /** The use of the key is one of these. */
-  readonly uses: readonly KeyUse[];
+  readonly uses: readonly Operation[];
   readonly mechanisms: readonly Mechanism[];
 }
 
@@ -210,6 +240,8 @@ export interface Token {
   readonly openings: number;
   /** The depositaries enrolled now. */
   enrolled(): Promise<readonly EnrolledDepositary[]>;
+  /** The key-encryption keys that it holds. Throws EscrowError `token-unavailable`. */
+  keks(): Promise<readonly HeldKek[]>;
   /** Lends verbs for the length of `use`; whatever is in flight is destroyed when it settles. */
   lend<V extends keyof TokenVerbs, T>(
     verbs: readonly V[],

@@ -1,13 +1,15 @@
 import type { Call, Escrow } from '../escrow.js';
 import { isAsDeposited } from '../lookUp.js';
 import type { Page, PageRequest } from '../ports/store.js';
+import type { HeldKek } from '../ports/token.js';
 import type { Deposit } from '../records/deposit.js';
-import { type DepositGroup, depositedQuorums } from '../records/depositedQuorums.js';
+import { type DepositGroup, type DepositedQuorums, depositedQuorums } from '../records/depositedQuorums.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
 import type { Quorum } from '../records/quorum.js';
 import type { EnrolledKeys } from '../rules/explain.js';
+import { type KekState, kekStateOf } from '../rules/kekRotation.js';
 import { seesAll } from '../records/principals.js';
 import { type Coverage, type LiveQuorums, coverageOf, liveQuorums, worstOf } from '../rules/liveQuorums.js';
 
@@ -16,29 +18,56 @@ export interface Standing {
   readonly policy: Policy;
   /** Undefined while the token is out: it was not asked, and nothing is said of who is enrolled. */
   readonly enrolled: EnrolledKeys;
+  /** Undefined as well: nothing is said of the key-encryption keys that it holds. */
+  readonly keks: readonly HeldKek[] | undefined;
 }
 
-/** Who is listed and enrolled now. */
+/** Who is listed and enrolled now, and which key-encryption keys there are. */
 export async function standingNow(escrow: Pick<Escrow, 'directory' | 'token'>): Promise<Standing> {
-  return { policy: await escrow.directory.current(), enrolled: await enrolledKeys(escrow) };
+  const policy = await escrow.directory.current();
+  const enrolled = await enrolledKeys(escrow);
+  const keks = enrolled && (await unlessOut(() => escrow.token.keks()));
+  return { policy, enrolled: keks && enrolled, keks };
 }
 
 /** Fingerprints of the keys that the token has enrolled, by depositary; undefined while the token is out. */
 export async function enrolledKeys({ token }: Pick<Escrow, 'token'>): Promise<EnrolledKeys> {
+  const enrolled = await unlessOut(() => token.enrolled());
+  return enrolled && new Map(enrolled.map(({ id, fingerprint }) => [id, fingerprint]));
+}
+
+async function unlessOut<T>(ask: () => Promise<T>): Promise<T | undefined> {
   try {
-    return new Map((await token.enrolled()).map(({ id, fingerprint }) => [id, fingerprint]));
+    return await ask();
   } catch (error) {
     if (error instanceof EscrowError && error.code === 'token-unavailable') return undefined;
     throw error;
   }
 }
 
+/** Who can bring a key back for one purpose, and under what it lies. */
+export interface CoveredPurpose extends LiveQuorums {
+  /** Undefined while the token is out. */
+  readonly kek: KekState | undefined;
+}
+
 /** Who can bring a key back, for each of its purposes. */
 export function coverageOfKey(
-  { purposes }: Pick<Deposit, 'purposes'>,
-  { policy, enrolled }: Standing,
-): readonly LiveQuorums[] {
-  return purposes.map((sealed) => liveQuorums(depositedQuorums(sealed), policy, enrolled));
+  { purposes, spec, use }: Pick<Deposit, 'purposes' | 'spec' | 'use'>,
+  standing: Standing,
+): readonly CoveredPurpose[] {
+  return purposes.map((sealed) => ({
+    ...liveUnder(depositedQuorums(sealed), standing),
+    kek: standing.keks && kekStateOf(sealed.kek, { purpose: sealed.purpose, spec, use }, standing.keks),
+  }));
+}
+
+/** Nobody brings back what lies under a key-encryption key that the token does not hold, whoever agrees. */
+function liveUnder(deposited: DepositedQuorums, { policy, enrolled, keks }: Standing): LiveQuorums {
+  const live = liveQuorums(deposited, policy, enrolled);
+  const { kek } = deposited;
+  if (kek === undefined || keks === undefined || keks.some(({ label }) => label === kek)) return live;
+  return { ...live, live: [], conceivable: [], singlePoints: [] };
 }
 
 /** A key, and who can bring it back. */
@@ -51,11 +80,11 @@ export interface CoveredKey {
   readonly isAsLogged: boolean;
   /** For the purpose for which it is covered worst. */
   readonly coverage: Coverage;
-  readonly purposes: readonly CoveredPurpose[];
+  readonly purposes: readonly DrilledPurpose[];
 }
 
 /** Who can bring a key back for one purpose, and what was drilled of that. */
-export interface CoveredPurpose extends LiveQuorums {
+export interface DrilledPurpose extends CoveredPurpose {
   /** The last drill of each share that was ever drilled. */
   readonly drills: readonly LastDrill[];
   /** The live quorums of which every share opened when it was drilled last. */
@@ -120,8 +149,8 @@ async function coveredKey(escrow: Escrow, deposit: Deposit, standing: Standing):
 function withDrills(
   { followed }: Pick<Escrow, 'followed'>,
   { key, purposes }: Deposit,
-  live: LiveQuorums,
-): CoveredPurpose {
+  live: CoveredPurpose,
+): DrilledPurpose {
   const shares = purposes.find(({ purpose }) => purpose === live.purpose)?.shares ?? [];
   const drills = shares.flatMap(({ depositary }): readonly LastDrill[] => {
     const drill = followed.facts.drill(key, live.purpose, depositary);
@@ -155,6 +184,27 @@ export async function countCoverage(
   return totals;
 }
 
+/** A key-encryption key that the token does not hold, and how many keys lie under it, by the log. */
+export interface MissingKek {
+  readonly kek: string;
+  readonly keys: number;
+}
+
+/** Those of them under which keys lie, in lexical order; undefined while the token is out. */
+export async function missingKeks(
+  escrow: Pick<Escrow, 'token' | 'followed'>,
+): Promise<readonly MissingKek[] | undefined> {
+  const held = await unlessOut(() => escrow.token.keks());
+  if (held === undefined) return undefined;
+  const missing = new Map<string, number>();
+  for (const { purposes, keys } of escrow.followed.facts.depositGroups()) {
+    for (const kek of new Set(purposes.flatMap((one) => one.kek ?? []))) {
+      if (!held.some(({ label }) => label === kek)) missing.set(kek, (missing.get(kek) ?? 0) + keys);
+    }
+  }
+  return [...missing].sort(([a], [b]) => (a < b ? -1 : 1)).map(([kek, keys]) => ({ kek, keys }));
+}
+
 function totalsOf({ followed }: Escrow, standing: Standing): CoverageTotals {
   const totals = noTotals();
   for (const group of followed.facts.depositGroups()) add(totals, group, standing);
@@ -168,8 +218,8 @@ function noTotals(): Record<Coverage | 'keys', number> {
 function add(
   totals: ReturnType<typeof noTotals>,
   { purposes, keys }: DepositGroup,
-  { policy, enrolled }: Standing,
+  standing: Standing,
 ): void {
   totals.keys += keys;
-  totals[worstOf(purposes.map((one) => coverageOf(liveQuorums(one, policy, enrolled))))] += keys;
+  totals[worstOf(purposes.map((one) => coverageOf(liveUnder(one, standing))))] += keys;
 }

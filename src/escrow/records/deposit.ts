@@ -62,6 +62,8 @@ export interface Deposit {
   readonly use: KeyUse;
   /** DER SubjectPublicKeyInfo; undefined for symmetric keys. */
   readonly publicKey: Uint8Array | undefined;
+  /** Given of a secret, which has no public half: says which it is (see `records/keySpecs.ts`). */
+  readonly checkValue?: Uint8Array;
   /** True of a key that was imported: who else has it, nobody knows. Not given of one that was born in the token. */
   readonly bornOutside?: true;
   readonly createdAt: Date;

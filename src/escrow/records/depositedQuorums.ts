@@ -11,6 +11,8 @@ export interface DepositedQuorums {
    * known.
    */
   readonly recipients: ReadonlyMap<string, string>;
+  /** The label of the key-encryption key that the key lies under; absent where it is not known. */
+  readonly kek?: string;
 }
 
 /** Keys that were deposited alike: each can be brought back by the same people, with the same keys of theirs. */
@@ -24,10 +26,23 @@ export function depositedQuorums({
   purpose,
   quorums,
   shares,
-}: Pick<PurposeDeposit, 'purpose' | 'quorums' | 'shares'>): DepositedQuorums {
+  kek,
+}: Pick<PurposeDeposit, 'purpose' | 'quorums' | 'shares' | 'kek'>): DepositedQuorums {
   return {
     purpose,
     quorums: quorums.map(({ members }) => members),
     recipients: new Map(shares.map(({ depositary, recipient }) => [depositary, recipient])),
+    kek,
   };
+}
+
+/** The same groups, whatever key-encryption keys their keys lie under: who can bring them back does not depend on these. */
+export function byPeopleAlone(groups: readonly DepositGroup[]): readonly DepositGroup[] {
+  const alike = new Map<string, DepositGroup>();
+  for (const { purposes, keys } of groups) {
+    const people = purposes.map(({ purpose, quorums, recipients }) => ({ purpose, quorums, recipients }));
+    const name = JSON.stringify(people.map((one) => ({ ...one, recipients: [...one.recipients].sort() })));
+    alike.set(name, { purposes: people, keys: keys + (alike.get(name)?.keys ?? 0) });
+  }
+  return [...alike.values()];
 }

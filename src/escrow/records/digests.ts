@@ -127,6 +127,7 @@ function depositAsJson(deposit: Omit<Deposit, 'digest'>): Readonly<Record<string
     spec: deposit.spec,
     use: deposit.use,
     publicKey: deposit.publicKey === undefined ? null : base64url(deposit.publicKey),
+    ...(deposit.checkValue === undefined ? {} : { checkValue: base64url(deposit.checkValue) }),
     // absent, not false, in deposits of keys that were born in the token: their digest is what it was
     ...(deposit.bornOutside === true ? { bornOutside: true } : {}),
     createdAt: deposit.createdAt.toISOString(),

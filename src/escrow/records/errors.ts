@@ -34,10 +34,13 @@ export const ERROR_CODES = {
   'depositary-retired': 'The rule names a depositary that has been retired.',
   'quorum-impossible':
     'Too few depositaries are left for any quorum: of the rule that a key is to be made by, or of a key that is asked for.',
+  'kek-missing':
+    'The token does not hold the key-encryption key that a key lies under: it was destroyed, and nobody brings the key back by this token.',
   'quorum-too-large': 'The rule yields more quorums, or larger ones, than can be kept.',
   // keys
   'key-spec-unsupported': 'The token cannot make and deposit a key of this specification.',
   'key-use-unsupported': 'Keys of this specification cannot be used this way.',
+  'secret-release-only': 'A secret can be released only, and the rule that is for it lets it be operated.',
   'key-unknown': 'There is no such key.',
   'owners-differ': 'The keys are not all of one owner: ask for those of each owner apart.',
   'delivery-not-allowed': 'The rule of this key does not allow its owner a copy.',
@@ -47,9 +50,9 @@ export const ERROR_CODES = {
   'imports-too-many': 'There are as many import keys as there may be, of the caller or of all.',
   'import-key-gone': 'There is no such import key: it was used, is too old, or is for somebody else.',
   'import-malformed':
-    'What was wrapped does not open with the import key to a whole private key of this specification. The import key is used up.',
+    'What was wrapped does not open with the import key to a whole private key of this specification, or to the frame of a secret. The import key is used up.',
   'import-mismatch':
-    'The private key that was wrapped is not that of the public key that was given. The import key is used up.',
+    'The private key that was wrapped is not that of the public key that was given, or the secret not that of the check value. The import key is used up.',
   // recovery
   'recovery-unknown': 'There is no such recovery request.',
   'recovery-ended': 'The recovery request has ended.',

@@ -62,9 +62,21 @@ function askedInWords({ keys, owner, descriptions }: Summarised, asked: Asked): 
 }
 
 /** `sealed anew to other people by the rule letters: from then on ... can bring it back`. */
-function sealedTo({ rule, quorums }: ResealPlan): string {
+function sealedTo({ rule, quorums, ...keks }: ResealPlan): string {
   const enough = quorums.map((members) => members.join(' and ')).join('; or ');
-  return `sealed anew by the rule ${rule}: from then on these can bring it back, and nobody else: ${enough}`;
+  const under = keksInWords(keks);
+  return `sealed anew by the rule ${rule}: from then on these can bring it back, and nobody else: ${enough}${under === '' ? '' : `; ${under}`}`;
+}
+
+/** What a plan does about key-encryption keys, where there are newer ones: `kek:... is rotated to kek:...`; else empty. */
+export function keksInWords({
+  rotations = [],
+  unrotated = [],
+}: Pick<ResealPlan, 'rotations' | 'unrotated'>): string {
+  return [
+    ...rotations.map(({ from, to }) => `what lies under ${from} is put under ${to}`),
+    ...unrotated.map((kek) => `what lies under ${kek} stays there, which cannot be rotated`),
+  ].join(', ');
 }
 
 /** `key_0123... ("letters", ec-p256 to sign)`. */

@@ -15,6 +15,8 @@ export interface DepositTerms extends Brakes {
   readonly use: KeyUse;
   /** DER SubjectPublicKeyInfo; undefined for symmetric keys. */
   readonly publicKey: Uint8Array | undefined;
+  /** Of a secret alone. */
+  readonly checkValue?: Uint8Array | undefined;
   /** Whether the key was imported, and not born in the token. */
   readonly bornOutside: boolean;
   readonly requesters: readonly string[];
@@ -32,6 +34,7 @@ export function termsHash(terms: DepositTerms): string {
     spec: terms.spec,
     use: terms.use,
     publicKey: terms.publicKey === undefined ? null : sha256Hex(terms.publicKey),
+    ...(terms.checkValue === undefined ? {} : { checkValue: sha256Hex(terms.checkValue) }),
     bornOutside: terms.bornOutside,
     requesters: terms.requesters,
     delayMs: terms.delayMs,
@@ -91,10 +94,10 @@ export function layersFor(
     readonly recipients: readonly { readonly id: string; readonly fingerprint: string }[];
   },
 ): Layers {
-  const { key, owner, label, spec, use, publicKey, requesters, binding } = deposit;
+  const { key, owner, label, spec, use, publicKey, checkValue, requesters, binding } = deposit;
   const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, purpose);
   const terms = termsHash({
-    ...{ owner, label, spec, use, publicKey, requesters, delayMs, ownerMayVeto },
+    ...{ owner, label, spec, use, publicKey, checkValue, requesters, delayMs, ownerMayVeto },
     bornOutside: deposit.bornOutside === true,
     ...repliesOf(rest),
     quorums: to.quorums,

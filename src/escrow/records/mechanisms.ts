@@ -1,4 +1,4 @@
-import { type KeySpec, type KeyUse, KEY_SPECS } from './keySpecs.js';
+import { type KeySpec, type KeyUse, type Operation, KEY_SPECS } from './keySpecs.js';
 
 /**
  * The mechanisms that a grant can name, by their JOSE names (RFC 7518, RFC 8037). `digest` is the hash taken of
@@ -22,7 +22,7 @@ export const MECHANISMS = {
 } as const satisfies Record<
   string,
   {
-    readonly use: KeyUse;
+    readonly use: Operation;
     readonly kind: (typeof KEY_SPECS)[KeySpec]['kind'];
     readonly digest: DigestName | undefined;
     readonly curve?: string;

@@ -1,4 +1,4 @@
-import type { KeySpec, KeyUse } from './keySpecs.js';
+import type { KeySpec, KeyUse, Operation } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
 import type { Rate } from './rate.js';
 import type { PrincipalId } from './ids.js';
@@ -20,7 +20,7 @@ export type QuorumExpression =
 
 /** What a key may be used for on its owner's behalf, at most. */
 export interface OperateTerms extends Brakes {
-  readonly operations: readonly KeyUse[];
+  readonly operations: readonly Operation[];
   readonly maxUses: number;
   /** Counted from activation. */
   readonly maxDurationMs: number;

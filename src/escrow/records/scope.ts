@@ -1,5 +1,5 @@
 import type { PrincipalId } from './ids.js';
-import type { KeyUse } from './keySpecs.js';
+import type { Operation } from './keySpecs.js';
 import type { Mechanism } from './mechanisms.js';
 import type { Rate } from './rate.js';
 
@@ -9,7 +9,7 @@ export const INPUTS = ['message', 'digest'] as const;
 /** What an app may do with a recovered key; with each of them, where there are several. The approver signs exactly this. */
 export interface Scope {
   readonly app: PrincipalId;
-  readonly operations: readonly KeyUse[];
+  readonly operations: readonly Operation[];
   readonly mechanisms: readonly Mechanism[];
   readonly input: (typeof INPUTS)[number];
   readonly maxUses: number;

@@ -11,7 +11,7 @@ export type AttestedRequest = Pick<Recovery, 'id' | 'asked' | 'requestHash' | 'f
 export function attestationPayload(
   origin: string,
   request: AttestedRequest,
-  deposits: readonly Pick<Deposit, 'key' | 'publicKey'>[],
+  deposits: readonly Pick<Deposit, 'key' | 'publicKey' | 'checkValue'>[],
   transport: string,
 ): Readonly<Record<string, Json>> {
   return {
@@ -38,10 +38,13 @@ export async function signedByIdentity(
   return `${input}.${base64url(await lent.attest(Buffer.from(input, 'ascii')))}`;
 }
 
-/** Each key with the SHA-256 (hex) of its public half; null where it has none. */
-function attestedKeys(deposits: readonly Pick<Deposit, 'key' | 'publicKey'>[]): Json {
+/** Each key with the SHA-256 (hex) of its public half, or of the check value of a secret; null where it has neither. */
+function attestedKeys(deposits: readonly Pick<Deposit, 'key' | 'publicKey' | 'checkValue'>[]): Json {
   return Object.fromEntries(
-    deposits.map(({ key, publicKey }) => [key, publicKey === undefined ? null : sha256Hex(publicKey)]),
+    deposits.map(({ key, publicKey, checkValue }) => {
+      const known = publicKey ?? checkValue;
+      return [key, known === undefined ? null : sha256Hex(known)];
+    }),
   );
 }
 

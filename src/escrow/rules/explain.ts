@@ -139,7 +139,7 @@ function appProblems(policy: Policy, { name, operate }: Rule, use: KeyUse, id: s
     ...(app !== undefined && !hasRole(app, 'app') ? [`${id} is no app`] : []),
     ...(app?.keys.length === 0 ? [`${id} has no signing key`] : []),
     ...(operate === undefined ? [`rule ${name} does not let apps use the key`] : []),
-    ...(operate !== undefined && !operate.operations.includes(use)
+    ...(operate !== undefined && (use === 'keep' || !operate.operations.includes(use))
       ? [`rule ${name} does not let apps ${use}`]
       : []),
   ];

@@ -1,5 +1,5 @@
 import { partsOf, quorumsOf } from './explain.js';
-import { type KeySpec, type KeyUse, specAllows } from '../records/keySpecs.js';
+import { type KeySpec, type KeyUse, KEY_USES, specAllows } from '../records/keySpecs.js';
 import type { Policy, QuorumExpression, Rule } from '../records/policy.js';
 import { type Principal, hasRole } from '../records/principals.js';
 import { mismatches } from './rules.js';
@@ -29,7 +29,8 @@ export function kindsOf(
   for (const { use, spec } of kindsOfKeys(policy.rules)) {
     for (const owner of owners) {
       const rule = policy.rules.find((one) => mismatches(one, owner, spec, use).length === 0);
-      if (rule === undefined) continue;
+      // a secret is refused where its rule has operate: no kind of key that there can be
+      if (rule === undefined || (spec === 'secret' && rule.operate !== undefined)) continue;
       ruled.add(owner);
       const name = `${rule.name} ${kindOf(owner, rule.depositaries)}`;
       const known = kinds.get(name);
@@ -51,8 +52,8 @@ export function namesOf(people: readonly Principal[]): string {
 /** Every kind of key that the rules may tell apart. */
 function kindsOfKeys(rules: readonly Rule[]): readonly { readonly use: KeyUse; readonly spec: KeySpec }[] {
   const named = rules.flatMap(({ when }) => when.spec ?? []);
-  return (['sign', 'decrypt'] as const).flatMap((use) => {
-    const usual: KeySpec = use === 'sign' ? 'ec-p256' : 'rsa-3072';
+  return KEY_USES.flatMap((use) => {
+    const usual: KeySpec = use === 'keep' ? 'secret' : use === 'sign' ? 'ec-p256' : 'rsa-3072';
     return [...new Set([usual, ...named])]
       .filter((spec) => specAllows(spec, use))
       .map((spec) => ({ use, spec }));

@@ -23,13 +23,23 @@ export function getOwner(policy: Policy, id: PrincipalId): Principal {
  * Who must agree before this owner's key can come back: the first rule that matches, and its minimal quorums. The
  * owner never counts; retired depositaries are left out of roles.
  *
- * @throws EscrowError `rule-missing`; `depositary-unknown`, `depositary-retired` when the rule names one by person or
+ * @throws EscrowError `rule-missing`; `secret-release-only`; `depositary-unknown`, `depositary-retired` when the rule names one by person or
  *   attribute; `quorum-impossible`, `quorum-too-large`.
  */
 export function choose(policy: Policy, owner: Principal, spec: KeySpec, use: KeyUse): Choice {
   const rule = policy.rules.find((candidate) => mismatches(candidate, owner, spec, use).length === 0);
   if (rule === undefined) throw new EscrowError('rule-missing');
+  requireReleaseOnly(rule, spec);
   return { rule, quorums: minimalQuorums(resolve(rule.depositaries, policy, owner)) };
+}
+
+/** Nothing can be done with a secret in the token. @throws EscrowError `secret-release-only` */
+function requireReleaseOnly({ name, operate }: Rule, spec: KeySpec): void {
+  if (spec !== 'secret' || operate === undefined) return;
+  throw new EscrowError(
+    'secret-release-only',
+    `The rule ${name} lets keys be used inside the token, which a secret cannot be: it can be released only. Write a rule for secrets before it (when: { key.spec: secret }) that has release and no operate.`,
+  );
 }
 
 export interface RuledKey {

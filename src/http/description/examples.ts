@@ -76,6 +76,7 @@ const BY_NAME: JsonObject = {
   preimage: DIGEST,
   publicKey: BYTES,
   'importKey.publicKey': SPKI,
+  checkValue: 'n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg',
   'getConsistency.proof': 'n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=',
   quorums: 'dana',
   reason: 'olga is ill',
@@ -98,6 +99,8 @@ const BY_NAME: JsonObject = {
   validFor: 'P1D',
   warnings: 'no quorum of "mail keys" is complete',
   wrapped: 'aGVs'.repeat(136),
+  // 520 bytes: the shortest frame of a secret
+  'importSecret.wrapped': `${'aGVs'.repeat(173)}aA`,
   wrappedKey: BYTES,
 };
 

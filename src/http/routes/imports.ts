@@ -5,11 +5,30 @@ import { base64url } from '../../escrow/records/digests.js';
 import { sealed } from '../../escrow/records/sealed.js';
 import type { ImportKeyReply } from '../../api/replies.js';
 import { ROUTES } from '../../api/routes.js';
-import { claimedKey } from '../claimedKey.js';
+import { claimedKey, wrappedFrame } from '../claimedKey.js';
 import { keyReply } from '../replies.js';
 import { type Route, act } from '../route.js';
 
-/** Keys that come from outside. */
+const OF_IMPORTS = [
+  'owner-unknown',
+  'rule-missing',
+  'depositary-unknown',
+  'depositary-retired',
+  'quorum-impossible',
+  'quorum-too-large',
+  'depositary-not-enrolled',
+  'key-use-unsupported',
+  'key-spec-unsupported',
+  'delivery-not-allowed',
+  'delivery-key-missing',
+  'import-not-allowed',
+  'import-key-gone',
+  'import-malformed',
+  'import-mismatch',
+  'token-object-missing',
+] as const;
+
+/** Keys and secrets that come from outside. */
 export const importRoutes: readonly Route[] = [
   act({
     ...ROUTES.prepareImport,
@@ -23,30 +42,27 @@ export const importRoutes: readonly Route[] = [
   act({
     ...ROUTES.importKey,
     summary: 'Imports a private key that was wrapped to an import key, and deposits it in the same act.',
-    problems: [
-      'owner-unknown',
-      'rule-missing',
-      'depositary-unknown',
-      'depositary-retired',
-      'quorum-impossible',
-      'quorum-too-large',
-      'depositary-not-enrolled',
-      'key-use-unsupported',
-      'key-spec-unsupported',
-      'delivery-not-allowed',
-      'delivery-key-missing',
-      'import-not-allowed',
-      'import-key-gone',
-      'import-malformed',
-      'import-mismatch',
-      'token-object-missing',
-    ],
+    problems: OF_IMPORTS,
     run: async (escrow, call, { path, body }) => {
       const { answer, index } = await importKey(escrow, call, {
         ...{ owner: body.owner, spec: body.spec, use: body.use, label: body.label, deliver: body.deliver },
         pair: path.import,
         publicKey: claimedKey(body.publicKey, body.spec),
         wrapped: sealed('import', body.wrapped),
+      });
+      return { result: keyReply(answer, call.caller.id, await standingNow(escrow)), entry: index };
+    },
+  }),
+  act({
+    ...ROUTES.importSecret,
+    summary: 'Imports a secret that was wrapped to an import key, and deposits it in the same act.',
+    problems: [...OF_IMPORTS, 'secret-release-only'],
+    run: async (escrow, call, { path, body }) => {
+      const { answer, index } = await importKey(escrow, call, {
+        ...{ owner: body.owner, label: body.label, deliver: body.deliver },
+        ...{ spec: 'secret', use: 'keep', checkValue: body.checkValue },
+        pair: path.import,
+        wrapped: wrappedFrame(body.wrapped),
       });
       return { result: keyReply(answer, call.caller.id, await standingNow(escrow)), entry: index };
     },

@@ -1,7 +1,7 @@
 import { applyPolicy, planPolicy } from '../../escrow/acts/applyPolicy.js';
 import type { Escrow } from '../../escrow/escrow.js';
 import { type Explanation, depositaryProblems, explain } from '../../escrow/rules/explain.js';
-import type { DepositGroup } from '../../escrow/records/depositedQuorums.js';
+import { type DepositGroup, byPeopleAlone } from '../../escrow/records/depositedQuorums.js';
 import { hasRole } from '../../escrow/records/principals.js';
 import { getOwner } from '../../escrow/rules/rules.js';
 import { policyWarnings } from '../../escrow/rules/warnings.js';
@@ -134,7 +134,7 @@ export const policyRoutes: readonly Route[] = [
 /** Every key that was born, by the log. */
 async function depositGroups({ followed }: Escrow): Promise<readonly DepositGroup[]> {
   await followed.caughtUp();
-  return followed.facts.depositGroups();
+  return byPeopleAlone(followed.facts.depositGroups());
 }
 
 async function enrolledKeys(escrow: Escrow): Promise<ReadonlyMap<string, string>> {

@@ -50,6 +50,7 @@ export const recoveryRoutes: readonly Route[] = [
       'app-unknown',
       'mechanism-unsupported',
       'quorum-impossible',
+      'kek-missing',
       'recoveries-too-many',
       'reseal-open',
       'owner-unknown',
@@ -58,6 +59,7 @@ export const recoveryRoutes: readonly Route[] = [
       'depositary-retired',
       'depositary-not-enrolled',
       'quorum-too-large',
+      'secret-release-only',
     ],
     run: async (escrow, call, { body }) => {
       const { keys, reason: why, validFor: validForMs } = body;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { acceptLoss } from './acceptLoss.js';
 import { makeChallenge } from './challenge.js';
+import { destroyOlderKeks } from './destroyKeks.js';
 import { enrol } from './enrol.js';
 import { readText, requireAbsent, writeText } from './files.js';
 import { initialise } from './initialise.js';
@@ -14,6 +15,14 @@ import {
   beforeRetire,
   requireMeant,
 } from './keyChanges.js';
+import {
+  DESTROY_KEK_HELP,
+  RENEW_HELP,
+  afterDestroy,
+  afterRenew,
+  beforeDestroy,
+  requireDestructionMeant,
+} from './kekWords.js';
 import { type CeremonyTerminal, ownTerminal } from './ownTerminal.js';
 import { obtainNewPin, obtainPin } from './pins.js';
 import { type TokenOptions, readTokenLocation, withTokenOptions } from './tokenOptions.js';
@@ -57,7 +66,7 @@ export function ceremonyCommands(
     options: RecordOptions,
     who: 'user' | 'both',
     work: (order: TokenLocation & Pins & Continued) => Promise<CeremonyRecord>,
-    next: string,
+    next: string | ((record: CeremonyRecord) => string),
   ): Promise<void> => {
     const at = place(options);
     const before = readRecord(readText(options.record), at);
@@ -70,7 +79,7 @@ export function ceremonyCommands(
       work({ ...at, soPin, userPin, now: new Date(), before }),
     );
     await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
-    tell(record, options, next);
+    tell(record, options, typeof next === 'string' ? next : next(record));
   };
   const program = new Command('ceremony')
     .configureHelp({ commandDescription: (command) => unbroken(command.description()) })
@@ -215,6 +224,26 @@ export function ceremonyCommands(
     .addHelpText('after', RENEW_HELP)
     .action((options: RecordOptions) => goOn(options, 'both', renew, afterRenew(options.record)));
 
+  withPins(withTokenOptions(program.command('destroy-kek')))
+    .description(
+      'destroy key-encryption keys that there are newer ones of: what lies under them opens no more',
+    )
+    .argument('<kek...>', 'labels, such as kek:operate:sign:v1')
+    .option('--yes', 'do not ask whether to destroy them (for scripts)')
+    .requiredOption('--record <file>', 'the record of the ceremony, which is brought up to date')
+    .option('--json', 'print the record as JSON')
+    .addHelpText('after', DESTROY_KEK_HELP)
+    .action(async (keks: readonly string[], options: RecordOptions & { readonly yes?: boolean }) => {
+      terminal.say(beforeDestroy(keks));
+      await requireDestructionMeant(terminal, keks, options.yes === true);
+      await goOn(
+        options,
+        'both',
+        (order) => destroyOlderKeks({ ...order, keks }),
+        afterDestroy(keks, options.record),
+      );
+    });
+
   withTokenOptions(program.command('accept-loss'))
     .description('accept that the database has lost entries of the log that the token remembers')
     .option('--user-pin-file <file>', 'read the user PIN from here instead of asking')
@@ -268,7 +297,8 @@ A whole ceremony, for one depositary called alice:
     (alice, with her own key: escrowctl depositary answer alice.challenge.json --as DIR --out alice.answer.json)
   ceremony enrol alice --profile softhsm-2.6 --label escrowd --challenge alice.challenge.json \\
     --answer alice.answer.json --record record.json
-Later: ceremony replace for somebody with a new key, ceremony retire for somebody who leaves; read their --help before the day.
+Later: ceremony replace for somebody with a new key, ceremony retire for somebody who leaves, ceremony renew and then
+ceremony destroy-kek for new key-encryption keys in the place of old ones; read their --help before the day.
 PINs are typed without echo, or read from files that only their owner can read. A refused PIN is not tried again.
 hsm-config/README.md says more.`;
 
@@ -279,19 +309,6 @@ The record says what was made, with the public keys that everyone must pin. It h
 const ENROL_HELP = `
 Stop the daemon of this token first where the token allows one login only; SoftHSM does not ask for that.
 The user makes the server's key regarding this depositary; the security officer makes both public keys trusted.`;
-
-const RENEW_HELP = `
-Stop every daemon of this token first: it would see names twice. Keep a copy of the token and of the record.
-Makes the next version of each key-encryption key, and of the server's pair for each depositary; old ones go on to open what
-they sealed. The trusted public keys of a ceremony before are replaced by such as say what may go under them: that cannot be
-undone, and a daemon of an older version of escrowd no longer finds its depositaries.
-When it fails half-way, run it again. If it then says that the record does not have a key, the renewal was killed after it had
-made keys: compare the record with the token (ceremony show) before you destroy them.`;
-
-const afterRenew = (record: string): string => `The keys are renewed. The record ${record} is up to date.
-Next: 1. Put the record where the configuration says (token.record), on every server of this token, and start the daemons.
-      2. Keep the new record, and a backup of the token, with those before.
-      3. What was deposited before is still under the old keys, until it is sealed anew.`;
 
 const ACCEPT_LOSS_HELP = `
 The token remembers how far the log had come, so that nobody puts an old copy of the database in its place unseen. Only

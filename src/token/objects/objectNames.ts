@@ -1,7 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { GrantId, ImportId, PrincipalId, RecoveryId } from '../../escrow/records/ids.js';
 import { parsePrincipalId } from '../../escrow/records/ids.js';
-import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, type Operation, isSymmetric } from '../../escrow/records/keySpecs.js';
 import type { ServerForVersion } from '../../escrow/records/deposit.js';
 import type { Template } from '../cryptoki/attributes.js';
 import {
@@ -11,7 +11,7 @@ import {
   signingPair,
   trustedKek,
 } from '../profile/ceremonyTemplates.js';
-import { type OperateKind, isOperate, readKekLabel, rotatingLabel } from '../profile/keks.js';
+import { type OperateKind, isOperate, readKekLabel, rotatingLabel } from '../../escrow/records/keks.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { grantKey, importPair, unwrappingPair } from '../profile/templates.js';
@@ -124,7 +124,7 @@ export const objectNames = {
   /** The same as it was raised; `mechanisms` are the numbers of those that it allows. */
   raised: (
     id: GrantId,
-    raised: { readonly spec: KeySpec; readonly use: KeyUse; readonly mechanisms: readonly number[] },
+    raised: { readonly spec: KeySpec; readonly use: Operation; readonly mechanisms: readonly number[] },
   ): ObjectName => ({
     ...named(grantClass(raised.spec), `grant:${id}`, HIDDEN, NEVER_LEFT),
     made: () => grantKey(`grant:${id}`, raised.spec, raised.use, raised.mechanisms),
@@ -155,5 +155,5 @@ export function readServerForLabel(
 }
 
 function grantClass(spec: KeySpec): number {
-  return spec === 'aes-256' ? pkcs11.CKO_SECRET_KEY : pkcs11.CKO_PRIVATE_KEY;
+  return isSymmetric(spec) ? pkcs11.CKO_SECRET_KEY : pkcs11.CKO_PRIVATE_KEY;
 }

@@ -2,7 +2,7 @@ import type { PKCS11 } from 'pkcs11js';
 import type { Dialect } from '../profile/dialect.js';
 import type { FindHandles } from '../cryptoki/finding.js';
 import type { Health } from './health.js';
-import type { KekKind } from '../profile/keks.js';
+import type { KekKind } from '../../escrow/records/keks.js';
 import type { GenerateKeyPair } from '../cryptoki/keyPairs.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenObjects } from './objects.js';
@@ -11,7 +11,7 @@ import type { TokenPins } from './ceremonyPins.js';
 import type { TokenProfile } from '../profile/profile.js';
 import type { SigningThreads } from '../cryptoki/signingThreads.js';
 import type { Sessions, TokenLog } from '../cryptoki/sessions.js';
-import type { EnrolledDepositary } from '../../escrow/ports/token.js';
+import type { EnrolledDepositary, HeldKek } from '../../escrow/ports/token.js';
 import type { PrincipalId } from '../../escrow/records/ids.js';
 import type { ServerForVersion } from '../../escrow/records/deposit.js';
 
@@ -34,6 +34,7 @@ export interface OpenParts {
   readonly health: Health;
   /** The label of the newest key-encryption key of each kind. */
   readonly newestKek: Readonly<Record<KekKind, string>>;
+  readonly heldKeks: KnownKeks;
   readonly serverPairs: NewestPairs;
   /** What the record of the ceremony says, where there is one. */
   readonly pins: TokenPins | undefined;
@@ -46,6 +47,14 @@ export interface LookAtDepositaries {
   /** When, by the clock of `performance`. */
   readonly atMs: number;
   readonly enrolled: readonly EnrolledDepositary[];
+}
+
+/** The key-encryption keys that the token holds, as they were last looked for. */
+export interface KnownKeks {
+  /** Throws EscrowError `token-unavailable` when the token does not work. */
+  list(parts: OpenParts): Promise<readonly HeldKek[]>;
+  /** One of them was not found: the next who asks looks again. */
+  forget(): void;
 }
 
 /** The newest of the server's pairs regarding each depositary, as the last look at the token found it. */

@@ -1,6 +1,6 @@
 import pkcs11 from 'pkcs11js';
-import type { KeySpec, KeyUse } from '../../escrow/records/keySpecs.js';
-import type { Purpose } from '../../escrow/records/policy.js';
+import type { KekKind, OperateKind } from '../../escrow/records/keks.js';
+import type { KeySpec } from '../../escrow/records/keySpecs.js';
 import { type Template, nested } from '../cryptoki/attributes.js';
 import {
   extractable,
@@ -53,23 +53,11 @@ export const KEK_UNWRAPS = {
   ],
   'release:private': [...PRIVATE_KEY, ...IN_FLIGHT, ...GUARDED, ...only(PRIVATE_USES), ...AS_IT_IS],
   'release:secret': [...SECRET_KEY, ...IN_FLIGHT, ...GUARDED, ...only(SECRET_USES), ...AS_IT_IS],
-} as const satisfies Record<`${Purpose}:${string}`, Template>;
-
-/** A purpose, and a use or class of the keys that it wraps. */
-export type KekKind = keyof typeof KEK_UNWRAPS;
-/** Those that can have a rotating handle. */
-export type OperateKind = Extract<KekKind, `operate:${string}`>;
-
-export const KEK_KINDS = Object.keys(KEK_UNWRAPS) as readonly KekKind[];
+} as const satisfies Record<KekKind, Template>;
 
 /** CKA_UNWRAP_TEMPLATE of a key-encryption key. */
 export function kekUnwraps(kind: KekKind): Template {
   return nested(pkcs11.CKA_UNWRAP_TEMPLATE, KEK_UNWRAPS[kind]);
-}
-
-/** Only these can have a rotating handle: what is for release goes out anyway. */
-export function isOperate(kind: KekKind): kind is OperateKind {
-  return purposeOf(kind) === 'operate';
 }
 
 /**
@@ -99,70 +87,4 @@ const ROTATING: Template = [
 
 function rotatingUses(kind: OperateKind): Template {
   return [...(kind === 'operate:secret' ? only(SECRET_USES) : only(PRIVATE_USES)), ...AS_IT_IS];
-}
-
-/** The kind under which a key of this specification, for this use, is deposited for this purpose. */
-export function kekKindFor(purpose: Purpose, spec: KeySpec, use: KeyUse): KekKind {
-  const secret = spec === 'aes-256';
-  if (purpose === 'release') return secret ? 'release:secret' : 'release:private';
-  return secret ? 'operate:secret' : `operate:${use}`;
-}
-
-/** What the label of a key-encryption key says. Those of the first ceremonies have no kind: one for all of a purpose. */
-export interface KekName {
-  readonly purpose: Purpose;
-  readonly kind: KekKind | undefined;
-  readonly version: number;
-}
-
-/** The label of this version of a kind. */
-export function kekLabel(kind: KekKind, version: number): string {
-  return `kek:${kind}:v${version}`;
-}
-
-/** The label of its rotating handle. */
-export function rotatingLabel(kek: string): string {
-  return kek.replace(/^kek:/, 'kek-rotate:');
-}
-
-/** Reads the label of a key-encryption key; undefined when it is none. */
-export function readKekLabel(label: string): KekName | undefined {
-  const [, name, version] = /^kek:(.+):v([1-9][0-9]{0,8})$/.exec(label) ?? [];
-  if (name === undefined) return undefined;
-  const kind = KEK_KINDS.find((candidate) => candidate === name);
-  const purpose = kind === undefined ? name : purposeOf(kind);
-  if (purpose !== 'operate' && purpose !== 'release') return undefined;
-  return { purpose, kind, version: Number(version) };
-}
-
-/** Whether a key of this kind is deposited under the key-encryption key of this label. */
-export function isKekFor(label: string, kind: KekKind): boolean {
-  const name = readKekLabel(label);
-  return name?.purpose === purposeOf(kind) && (name.kind ?? kind) === kind;
-}
-
-/**
- * Of these labels the newest for each kind: the highest version of the kind or, where there is none, of those that are for
- * all of the purpose. A kind for which there is none is left out.
- */
-export function newestKeks(labels: readonly string[]): Readonly<Partial<Record<KekKind, string>>> {
-  const named = labels.flatMap((label) => {
-    const name = readKekLabel(label);
-    return name === undefined ? [] : [{ label, ...name }];
-  });
-  const newest = (kind: KekKind): string | undefined => {
-    const own = named.filter((name) => name.kind === kind);
-    const older = named.filter((name) => name.kind === undefined && name.purpose === purposeOf(kind));
-    return (own.length > 0 ? own : older).toSorted((a, b) => b.version - a.version)[0]?.label;
-  };
-  return Object.fromEntries(
-    KEK_KINDS.flatMap((kind) => {
-      const label = newest(kind);
-      return label === undefined ? [] : [[kind, label] as const];
-    }),
-  );
-}
-
-function purposeOf(kind: KekKind): Purpose {
-  return kind.startsWith('operate:') ? 'operate' : 'release';
 }

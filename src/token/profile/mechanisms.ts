@@ -1,7 +1,7 @@
 import koffi from 'koffi';
 import pkcs11 from 'pkcs11js';
 import type { Mechanism as CkMechanism } from 'pkcs11js';
-import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type GeneratedSpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { DigestName, Mechanism, SignMechanism } from '../../escrow/records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS } from '../../escrow/records/mechanisms.js';
 import type { TokenProfile } from './profile.js';
@@ -119,7 +119,7 @@ export class Mechanisms {
   }
 
   /** How a key of this specification is generated. */
-  generation(spec: KeySpec): CkMechanism {
+  generation(spec: GeneratedSpec): CkMechanism {
     const kind = KEY_SPECS[spec].kind;
     switch (kind) {
       case 'RSA':

@@ -39,6 +39,7 @@ const profileSchema = z.strictObject({
     ecdsa: mechanism,
     eddsa: mechanism.optional(),
     ecdh: mechanism.optional(),
+    sha256Hmac: mechanism.optional(),
   }),
   absentAttributes: namesOf(DISPENSABLE),
   unwrapping: z.strictObject({
@@ -83,6 +84,10 @@ export function parseProfile(text: string): TokenProfile {
   if (profile.mechanisms.ecdh !== undefined && profile.depositaryKeys !== 'trusted')
     throw new Error(
       'The token profile is not valid: ecdh gives birth to trusted keys, and depositaryKeys is not trusted.',
+    );
+  if (profile.keySpecs.includes('secret') && profile.mechanisms.sha256Hmac === undefined)
+    throw new Error(
+      'The token profile is not valid: it takes secrets without sha256Hmac, by which it proves them.',
     );
   const edwards =
     profile.mechanisms.edwardsKeyPairGen !== undefined && profile.mechanisms.eddsa !== undefined;

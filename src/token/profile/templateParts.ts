@@ -1,5 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, KEY_SPECS, isSymmetric } from '../../escrow/records/keySpecs.js';
 import { type Template, ulongs } from '../cryptoki/attributes.js';
 
 /*
@@ -95,7 +95,7 @@ export interface PairTemplate {
 
 /** Class and type of a user key. */
 export function kindOf(spec: KeySpec): Template {
-  const objectClass = spec === 'aes-256' ? pkcs11.CKO_SECRET_KEY : pkcs11.CKO_PRIVATE_KEY;
+  const objectClass = isSymmetric(spec) ? pkcs11.CKO_SECRET_KEY : pkcs11.CKO_PRIVATE_KEY;
   return kind(objectClass, keyTypeOf(spec));
 }
 
@@ -111,5 +111,7 @@ export function keyTypeOf(spec: KeySpec): number {
       return CKK_EC_EDWARDS;
     case 'AES':
       return pkcs11.CKK_AES;
+    case 'SECRET':
+      return pkcs11.CKK_GENERIC_SECRET;
   }
 }

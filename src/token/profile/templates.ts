@@ -1,5 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import { type KeySpec, type KeyUse, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type KeySpec, type Operation, KEY_SPECS, isSymmetric } from '../../escrow/records/keySpecs.js';
 import { type Template, nested } from '../cryptoki/attributes.js';
 import { CURVES } from '../cryptoki/spki.js';
 import type { PairTemplate } from './templateParts.js';
@@ -113,7 +113,7 @@ export function userInFlight(spec: KeySpec, kwp: number): Template {
     ...IN_FLIGHT,
     ...GUARDED,
     ...extractable(true),
-    ...(spec === 'aes-256' ? only(SECRET_USES) : only(PRIVATE_USES)),
+    ...(isSymmetric(spec) ? only(SECRET_USES) : only(PRIVATE_USES)),
     ...allowing(kwp),
   );
 }
@@ -203,7 +203,7 @@ export function deliveryKey(
 export function grantKey(
   label: string | undefined,
   spec: KeySpec,
-  use: KeyUse,
+  use: Operation,
   mechanisms: readonly number[],
 ): Template {
   return fixed(
@@ -211,7 +211,7 @@ export function grantKey(
     ...(label === undefined ? IN_FLIGHT : inToken(label)),
     ...GUARDED,
     ...extractable(false),
-    ...(spec === 'aes-256' ? only(SECRET_USES, use) : only(PRIVATE_USES, use)),
+    ...(isSymmetric(spec) ? only(SECRET_USES, use) : only(PRIVATE_USES, use)),
     ...allowing(...mechanisms),
   );
 }

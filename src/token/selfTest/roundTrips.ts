@@ -12,7 +12,12 @@ import {
 import type { KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { newId } from '../../escrow/records/ids.js';
-import { type KeySpec, type KeyUse, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import {
+  type GeneratedSpec,
+  type KeySpec,
+  type Operation,
+  KEY_SPECS,
+} from '../../escrow/records/keySpecs.js';
 import type { DecryptMechanism, Mechanism } from '../../escrow/records/mechanisms.js';
 import { mechanismsFor, signs } from '../../escrow/records/mechanisms.js';
 import type { Opened, Wrapped } from '../../escrow/ports/token.js';
@@ -21,6 +26,7 @@ import { GCM } from '../profile/mechanisms.js';
 import type { OpenToken } from '../service/openToken.js';
 import { importSpki } from '../service/findLongLived.js';
 import { WORTH_A_THREAD } from '../cryptoki/signingThreads.js';
+import { SECRET_TRIP, secretTrip } from './secretTrip.js';
 import { signable, verifies } from './verifying.js';
 
 /** One way through the verbs, and whether what came out at the other end is what went in. */
@@ -34,7 +40,7 @@ export interface RoundTrip {
 /** What {@link tryRoundTrips} tries. */
 export interface RoundTripsWanted {
   readonly specs: readonly KeySpec[];
-  /** Whether a transport pair (RSA-3072) is made as well. */
+  /** Whether pairs (RSA-3072) are made to reply and to import to as well. */
   readonly transport: 'tried' | 'left out';
   /** How many keys are in the making at once: RSA takes seconds, and a token has few sessions. */
   readonly lanes: number;
@@ -61,7 +67,14 @@ export async function tryRoundTrips(
         ? await tried(REPLY_TRIP, () => reply(token))
         : { trip: REPLY_TRIP, outcome: 'not tried', detail: 'left out' },
     ],
-    ...specs.map((spec) => () => tripsOf(token, spec, owner)),
+    ...specs.map((spec) => async () => {
+      if (spec !== 'secret') return tripsOf(token, spec, owner);
+      return [
+        transport === 'tried'
+          ? await tried(SECRET_TRIP, () => secretTrip(token, owner))
+          : ({ trip: SECRET_TRIP, outcome: 'not tried', detail: 'left out' } as const),
+      ];
+    }),
   ];
   return (await inLanes(work, lanes, stop)).flat();
 }
@@ -90,7 +103,7 @@ async function inLanes(
 }
 
 /** One key of this specification: made, deposited, released, and granted for each mechanism of the profile. */
-async function tripsOf(token: OpenToken, spec: KeySpec, owner: KeyPair): Promise<readonly RoundTrip[]> {
+async function tripsOf(token: OpenToken, spec: GeneratedSpec, owner: KeyPair): Promise<readonly RoundTrip[]> {
   let made: Deposited | undefined;
   const released = await tried(`${spec}: made, deposited, released`, async () => {
     made = await deposited(token, spec, owner);
@@ -203,7 +216,7 @@ interface KeyPair {
 
 /** A key as the deposit keeps it, and as its release brought it out. */
 interface Deposited {
-  readonly forGrant: Readonly<Partial<Record<KeyUse, Wrapped>>>;
+  readonly forGrant: Readonly<Partial<Record<Operation, Wrapped>>>;
   readonly bytes: Buffer;
   readonly publicKey: KeyObject | undefined;
 }
@@ -212,7 +225,7 @@ interface Deposited {
  * generateUserKey, wrapUnderKek, unwrapForRelease, generateTransferKey, wrapToOwner, wrapUnderTransfer: makes a key,
  * deposits it, and has its release sent to `owner`.
  */
-async function deposited(token: OpenToken, spec: KeySpec, owner: KeyPair): Promise<Deposited> {
+async function deposited(token: OpenToken, spec: GeneratedSpec, owner: KeyPair): Promise<Deposited> {
   const verbs = [
     'generateUserKey',
     'wrapUnderKek',
@@ -224,7 +237,7 @@ async function deposited(token: OpenToken, spec: KeySpec, owner: KeyPair): Promi
   const deliveryKey = owner.publicKey.export({ type: 'spki', format: 'der' });
   const made = await token.lend(verbs, async (lent) => {
     const { key, publicKey } = await lent.generateUserKey(spec);
-    const forGrant: Partial<Record<KeyUse, Wrapped>> = {};
+    const forGrant: Partial<Record<Operation, Wrapped>> = {};
     for (const use of KEY_SPECS[spec].uses)
       forGrant[use] = await lent.wrapUnderKek(key, 'operate', { spec, use });
     const use = KEY_SPECS[spec].uses[0];

@@ -8,6 +8,7 @@ import { ANCHOR, moveAnchor, readAnchor } from '../objects/anchor.js';
 import { type LogAlgorithm, signWithLogKey } from '../verbs/signCheckpoint.js';
 import { Dialect } from '../profile/dialect.js';
 import { Health } from '../objects/health.js';
+import { HeldKeks } from '../objects/heldKeks.js';
 import { unaccountedObjects } from '../objects/inventory.js';
 import { Loan } from '../verbs/loan.js';
 import { Mechanisms } from '../profile/mechanisms.js';
@@ -29,6 +30,7 @@ import { importVerbs } from '../verbs/importing.js';
 import { operateVerbs } from '../verbs/operate.js';
 import { provingVerbs } from '../verbs/proving.js';
 import { recoveryVerbs } from '../verbs/recovery.js';
+import { rotationVerbs } from '../verbs/rotation.js';
 import type { OpenParts } from '../objects/openParts.js';
 
 /** Which token is opened, with which PIN, and how long its users wait. */
@@ -149,6 +151,7 @@ async function enter(
       objects,
       health,
       newestKek,
+      heldKeks: new HeldKeks(),
       serverPairs: new ServerPairs(),
       log,
     };
@@ -211,6 +214,10 @@ class ReadyToken implements TokenGeneration {
 
   enrolled(): ReturnType<Token['enrolled']> {
     return this.#use(() => enrolledDepositaries(this.#parts));
+  }
+
+  keks(): ReturnType<Token['keks']> {
+    return this.#use(() => this.#parts.heldKeks.list(this.#parts));
   }
 
   standing(): ReturnType<Token['standing']> {
@@ -335,9 +342,11 @@ const FAMILIES: {
   raiseGrant: recoveryVerbs,
   destroyGrant: recoveryVerbs,
   unwrapForRelease: recoveryVerbs,
+  rewrap: rotationVerbs,
   createImportPair: importVerbs,
   destroyImportPair: importVerbs,
   unwrapImported: importVerbs,
+  unwrapSecret: importVerbs,
   sign: operateVerbs,
   decrypt: operateVerbs,
   attest: operateVerbs,

@@ -111,6 +111,10 @@ class Supervisor implements SupervisedToken {
     return this.#use((token) => token.enrolled());
   }
 
+  keks(): ReturnType<Token['keks']> {
+    return this.#use((token) => token.keks());
+  }
+
   standing(): ReturnType<Token['standing']> {
     return this.#use((token) => token.standing());
   }

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import { type GeneratedSpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
 import { type Held, sealed } from '../../escrow/records/sealed.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
-import { kekKindFor } from '../profile/keks.js';
+import { kekKindFor } from '../../escrow/records/keks.js';
 import type { Loan } from './loan.js';
 import { GCM } from '../profile/mechanisms.js';
 import { objectNames, serverForLabel } from '../objects/objectNames.js';
@@ -156,7 +156,7 @@ type pkcs11Template = Parameters<OpenParts['driver']['C_GenerateKey']>[2];
 async function generateUserPair(
   parts: OpenParts,
   loan: Loan,
-  spec: Exclude<KeySpec, 'aes-256'>,
+  spec: Exclude<GeneratedSpec, 'aes-256'>,
 ): Promise<{ readonly key: Held<'user-key'>; readonly publicKey: Uint8Array }> {
   const { driver, generatePair, mechanisms, dialect } = parts;
   const { publicKey, privateKey } = dialect.pair(userPair(spec, mechanisms.number('keyWrapWithPadding')));
@@ -177,7 +177,7 @@ function readPublicKey(
   parts: OpenParts,
   session: Handle,
   handle: Handle,
-  spec: Exclude<KeySpec, 'aes-256'>,
+  spec: Exclude<GeneratedSpec, 'aes-256'>,
 ): Buffer {
   const row = KEY_SPECS[spec];
   if (!('curve' in row)) return readRsaSpki(parts.driver, session, handle);

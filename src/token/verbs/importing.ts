@@ -2,8 +2,14 @@ import { constants, createHash, publicEncrypt, randomBytes, verify } from 'node:
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { ImportId } from '../../escrow/records/ids.js';
-import { type ImportableSpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
+import {
+  type ImportableSpec,
+  KEY_SPECS,
+  CHECK_VALUE_BYTES,
+  SECRET_CHECK_TEXT,
+} from '../../escrow/records/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
+import { sameBytes } from '../../log/tree/merkle.js';
 import { CKR, readFault } from '../cryptoki/faults.js';
 import { readSpki } from '../cryptoki/spki.js';
 import { objectNames } from '../objects/objectNames.js';
@@ -17,7 +23,10 @@ import { type OneTimePair, destroyPair, makeOneTimePair } from './oneTimePairs.j
 import { confirmedBy, openedOrRefused } from './recovery.js';
 
 /** The verbs that take a key from outside. */
-export type ImportVerbs = Pick<TokenVerbs, 'createImportPair' | 'destroyImportPair' | 'unwrapImported'>;
+export type ImportVerbs = Pick<
+  TokenVerbs,
+  'createImportPair' | 'destroyImportPair' | 'unwrapImported' | 'unwrapSecret'
+>;
 
 const importPairOf = (id: ImportId): OneTimePair => ({
   privateKey: objectNames.importing(id),
@@ -29,8 +38,10 @@ export function importVerbs(parts: OpenParts, loan: Loan): ImportVerbs {
   const kwpNumber = mechanisms.number('keyWrapWithPadding');
 
   /** The two steps of CKM_RSA_AES_KEY_WRAP: not every token has the mechanism that does both. */
-  const unwrapBoth = async (pair: Handle, order: Parameters<ImportVerbs['unwrapImported']>[0]) => {
-    const { wrapped, spec } = order;
+  const unwrapBoth = async (
+    pair: Handle,
+    { wrapped, spec }: { readonly wrapped: Uint8Array; readonly spec: ImportableSpec | 'secret' },
+  ) => {
     const transfer = await loan.step((session) =>
       unwrapChecked(parts, session, {
         mechanism: mechanisms.oaep(),
@@ -54,10 +65,21 @@ export function importVerbs(parts: OpenParts, loan: Loan): ImportVerbs {
       ),
     );
     // the key that is kept has no use, and gets none: the same ciphertext once more has the one that proves it
-    const into = grantKey(undefined, spec, proofOf(spec), [mechanisms.number(PROOFS[proofOf(spec)])]);
+    const { use, mechanism } = PROOFS[KEY_SPECS[spec].kind];
+    const into = grantKey(undefined, spec, use, [mechanisms.number(mechanism)]);
     const proving = await loan.step((session) => unwrapChecked(parts, session, { ...under, into }));
     loan.discardLater(proving);
     return { key, proving };
+  };
+
+  const openBoth = async (order: Parameters<typeof unwrapBoth>[1] & { readonly pair: ImportId }) => {
+    const body = order.wrapped.subarray(TOKEN_RSA.ciphertextBytes);
+    if (!fitsKeyWrap(body)) return { refused: true } as const;
+    const gone = (): EscrowError => new EscrowError('token-object-missing');
+    const name = objectNames.importing(order.pair);
+    return objects.using(name, confirmedBy(parts, gone), (pair) =>
+      openedOrRefused(parts, () => blamingContent(parts, unwrapBoth(pair, order))),
+    );
   };
 
   return {
@@ -65,17 +87,20 @@ export function importVerbs(parts: OpenParts, loan: Loan): ImportVerbs {
     destroyImportPair: (id) => destroyPair(parts, importPairOf(id)),
 
     unwrapImported: async (order) => {
-      const body = order.wrapped.subarray(TOKEN_RSA.ciphertextBytes);
-      if (!fitsKeyWrap(body)) return { refused: true };
-      const gone = (): EscrowError => new EscrowError('token-object-missing');
-      const name = objectNames.importing(order.pair);
-      const unwrapped = await objects.using(name, confirmedBy(parts, gone), (pair) =>
-        openedOrRefused(parts, () => blamingContent(parts, unwrapBoth(pair, order))),
-      );
+      const unwrapped = await openBoth(order);
       if ('refused' in unwrapped) return unwrapped;
       const { key, proving } = unwrapped.opened;
       const proof = await openedOrRefused(parts, () => prove(parts, loan, proving, order));
       return { opened: { key, isClaimed: 'opened' in proof && proof.opened } };
+    },
+
+    unwrapSecret: async ({ pair, wrapped, checkValue }) => {
+      if (!parts.profile.keySpecs.includes('secret')) throw new EscrowError('key-spec-unsupported');
+      const unwrapped = await openBoth({ pair, wrapped, spec: 'secret' });
+      if ('refused' in unwrapped) return unwrapped;
+      const { key, proving } = unwrapped.opened;
+      const proof = await openedOrRefused(parts, () => checkValueOf(parts, loan, proving));
+      return { opened: { key, isClaimed: 'opened' in proof && sameBytes(proof.opened, checkValue) } };
     },
   };
 }
@@ -95,12 +120,23 @@ async function blamingContent<T>(parts: OpenParts, unwrapping: Promise<T>): Prom
   }
 }
 
-/** The mechanism of each way to prove a key. */
-const PROOFS = { sign: 'ecdsa', decrypt: 'rsaOaep' } as const;
+/**
+ * How a key of each kind is proven. Where it can decrypt it need not sign: what it signs is there for as long as anybody keeps it.
+ */
+const PROOFS = {
+  RSA: { use: 'decrypt', mechanism: 'rsaOaep' },
+  EC: { use: 'sign', mechanism: 'ecdsa' },
+  SECRET: { use: 'sign', mechanism: 'sha256Hmac' },
+} as const;
 
-/** Where a key can decrypt it need not sign: what it signs is there for as long as anybody keeps it. */
-function proofOf(spec: ImportableSpec): keyof typeof PROOFS {
-  return KEY_SPECS[spec].kind === 'RSA' ? 'decrypt' : 'sign';
+/** HMAC-SHA-256 of a fixed text under a secret in its frame. */
+function checkValueOf({ driver, mechanisms }: OpenParts, loan: Loan, key: Handle): Promise<Buffer> {
+  return loan.step((session) => {
+    driver.C_SignInit(session, mechanisms.plain('sha256Hmac'), key);
+    return Buffer.from(
+      driver.C_Sign(session, Buffer.from(SECRET_CHECK_TEXT), Buffer.alloc(CHECK_VALUE_BYTES)),
+    );
+  });
 }
 
 const CHALLENGE_BYTES = 32;

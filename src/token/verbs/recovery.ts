@@ -3,7 +3,7 @@ import { EscrowError } from '../../escrow/records/errors.js';
 import type { RecoveryId } from '../../escrow/records/ids.js';
 import type { Opened, TokenVerbs } from '../../escrow/ports/token.js';
 import { type Held, type Opener, type Sealed, sealed } from '../../escrow/records/sealed.js';
-import { isKekFor, kekKindFor } from '../profile/keks.js';
+import { isKekFor, kekKindFor } from '../../escrow/records/keks.js';
 import type { HeldKind, Loan } from './loan.js';
 import { GCM } from '../profile/mechanisms.js';
 import { type ObjectName, objectNames, serverForLabel } from '../objects/objectNames.js';
@@ -102,17 +102,20 @@ export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
       const name = objectNames.grant(grant, spec);
       const into = grantKey(label, spec, use, mechanisms.allowed(granted));
       const order = { mechanism: kwp(parts), wrapped: wrapped.sealed, into, spec };
-      return objects.using(objectNames.kek(wrapped.kek), confirmedBy(parts, kekGone), (kek) =>
-        openedOrRefused(parts, () =>
-          objects.alone(async (session) => {
-            if (!(await objects.isAbsent(session, name))) {
-              throw new EscrowError('internal', 'The grant stands in the token already.');
-            }
-            const handle = unwrapChecked(parts, session, { ...order, with: kek });
-            loan.countStanding(1);
-            objects.add(name, { handle, publicKey: undefined });
-          }),
-        ),
+      return objects.using(
+        objectNames.kek(wrapped.kek),
+        confirmedBy(parts, kekMissing(parts, wrapped.kek)),
+        (kek) =>
+          openedOrRefused(parts, () =>
+            objects.alone(async (session) => {
+              if (!(await objects.isAbsent(session, name))) {
+                throw new EscrowError('internal', 'The grant stands in the token already.');
+              }
+              const handle = unwrapChecked(parts, session, { ...order, with: kek });
+              loan.countStanding(1);
+              objects.add(name, { handle, publicKey: undefined });
+            }),
+          ),
       );
     },
 
@@ -124,7 +127,7 @@ export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
       if (!isKekFor(wrapped.kek, kind) || !fitsKeyWrap(wrapped.sealed)) return REFUSED;
       const into = userInFlight(spec, mechanisms.number('keyWrapWithPadding'));
       const order = { mechanism: kwp(parts), wrapped: wrapped.sealed, into, spec };
-      return unwrapWith('user-key', objectNames.kek(wrapped.kek), kekGone, order);
+      return unwrapWith('user-key', objectNames.kek(wrapped.kek), kekMissing(parts, wrapped.kek), order);
     },
   };
 }
@@ -151,7 +154,14 @@ function kwp(parts: OpenParts): Mechanism {
   return parts.mechanisms.plain('keyWrapWithPadding');
 }
 
-function kekGone(): EscrowError {
-  const cause = new Error('a key-encryption key is not in the token');
-  return new EscrowError('token-unavailable', undefined, { cause });
+/** What to throw for a key-encryption key, or its rotating handle, that is not there: it was destroyed, or the ceremony never made it. */
+export function kekMissing(parts: OpenParts, label: string): () => EscrowError {
+  return () => {
+    parts.heldKeks.forget();
+    return new EscrowError(
+      'token-object-missing',
+      `The token does not hold ${label}, which this is sealed under.`,
+      { cause: new Error(`${label} is not in the token`) },
+    );
+  };
 }

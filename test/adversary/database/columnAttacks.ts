@@ -298,6 +298,7 @@ export function attacksOn(scene: ColumnScene): Readonly<Record<string, readonly 
       inDeposit('spec', `'"rsa-3072"'`),
       inDeposit('use', `'"sign"'`),
       inDeposit('publicKey', `'"AAAA"'`),
+      inDeposit('checkValue', `'"AAAA"'`),
       inDeposit('bornOutside', `'false'`),
       inDeposit('createdAt', `'"2026-01-01T00:00:00.000Z"'`),
       inDeposit('binding', `'{"version": 1}'`),

@@ -11,7 +11,7 @@ import { signerOf } from '../../../src/client/identity/signingKey.js';
 import type { DepositReply, RecoveryReply, SignedIntentReply } from '../../../src/api/replies.js';
 import type { RequiredWitnesses } from '../../../src/client/log/witnessPins.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
-import { TestMemory, rememberedGenerations } from '../../client/memory.js';
+import { TestMemory, rememberedGenerations, rememberedKeys } from '../../client/memory.js';
 import type { Lies } from '../../client/scene.js';
 import { depositaryPair, NOW, show } from '../../client/scene.js';
 import { softwareKey } from '../../../src/client/identity/decryptionKey.js';
@@ -53,7 +53,15 @@ function logView(witnesses?: RequiredWitnesses, cosigned?: string): LogView {
 
 function trustAt(now: Date, log = logView()): Parameters<typeof believeRecovery>[1] {
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
-  return { origin: ORIGIN, identityKey, depositary: 'dana', log, now, generations: rememberedGenerations() };
+  return {
+    origin: ORIGIN,
+    identityKey,
+    depositary: 'dana',
+    log,
+    now,
+    generations: rememberedGenerations(),
+    approvedKeys: rememberedKeys(),
+  };
 }
 
 /** The request as it is shown, with these intents; `repliesFrom` as a host says it who is in a hurry. */

@@ -11,7 +11,7 @@ import { signerOf } from '../../../src/client/identity/signingKey.js';
 import type { RecoveryKeyReply, RecoveryReply, ShareReply } from '../../../src/api/replies.js';
 import { type Entry, decodeEntry, encodeEntry } from '../../../src/log/entry/entry.js';
 import { FakeServer, ORIGIN } from '../../client/fakeServer.js';
-import { TestMemory, rememberedGenerations } from '../../client/memory.js';
+import { TestMemory, rememberedGenerations, rememberedKeys } from '../../client/memory.js';
 import type { Lies } from '../../client/scene.js';
 import {
   depositaryPair,
@@ -55,9 +55,10 @@ async function believe(
   shown: RecoveryReply,
   log: LogView = logView(),
   generations = rememberedGenerations(),
+  approvedKeys = rememberedKeys(),
 ): Promise<DueRecovery> {
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
-  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW, generations };
+  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now: NOW, generations, approvedKeys };
   return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
 
@@ -133,6 +134,23 @@ const ATTACKS: readonly (readonly [name: string, lies: Lies])[] = [
       isHost: true,
       recovery: withKey({ publicKeyPem: otherUser.export({ format: 'pem', type: 'spki' }).toString() }),
       made: COVETED_FROM,
+    },
+  ],
+  [
+    'a secret as another than was deposited',
+    {
+      isHost: true,
+      recovery: {
+        ...RELEASE,
+        keys: honestScene().recovery.keys.map(({ key, label, quorums }) => ({
+          ...{ key, label, quorums, spec: 'secret', use: 'keep', bornOutside: true },
+          checkValue: freshBytes(32).toString('base64url'),
+        })),
+      },
+      made: {
+        ...{ ...COVETED_FROM, spec: 'secret', use: 'keep', purpose: 'release', bornOutside: true },
+        ...{ publicKey: undefined, checkValue: freshBytes(32) },
+      },
     },
   ],
   [

@@ -14,7 +14,7 @@ import { canonicalJson } from '../../../src/log/entry/canonical.js';
 import { testKey } from '../../log/noteKeys.js';
 import { replyOf } from '../../support/oneKey.js';
 import { FakeLog, FakeServer, ORIGIN } from '../fakeServer.js';
-import { TestMemory, rememberedGenerations } from '../memory.js';
+import { TestMemory, rememberedGenerations, rememberedKeys } from '../memory.js';
 import type { Lies } from '../scene.js';
 import {
   depositaryPair,
@@ -55,7 +55,15 @@ async function believe(shown: RecoveryReply, now = NOW): Promise<DueRecovery> {
   });
   const identityKey = server.identity.publicKey.export({ format: 'jwk' }) as Record<string, string>;
   const generations = rememberedGenerations();
-  const trust = { origin: ORIGIN, identityKey, depositary: 'dana', log, now, generations };
+  const trust = {
+    origin: ORIGIN,
+    identityKey,
+    depositary: 'dana',
+    log,
+    now,
+    generations,
+    approvedKeys: rememberedKeys(),
+  };
   return believeDue(await believeRecovery(shown, trust), dana, trust);
 }
 

@@ -124,6 +124,16 @@ describe('a document is refused, with the place, when', () => {
       /rules\[0\]\.depositaries/,
     ],
     [
+      'a rule for what is only kept lets it be used',
+      (yaml: string) => yaml.replace('use: sign', 'use: keep'),
+      /rules\[0\].*has operate, and is for secrets/,
+    ],
+    [
+      'a rule for secrets lets them be used',
+      (yaml: string) => yaml.replace('use: sign', 'key.spec: secret'),
+      /rules\[0\].*has operate, and is for secrets/,
+    ],
+    [
       'a condition is none',
       (yaml: string) => yaml.replace('use: sign', 'use: pray'),
       /rules\[0\]\.when\.use/,

@@ -37,6 +37,11 @@ import { freshBytes } from '../../support/fresh.js';
 /** The longest id of a principal. */
 const longId = (prefix: string, number = 0): PrincipalId =>
   `${prefix}${String(number).padStart(4, '0')}`.padEnd(64, 'x') as PrincipalId;
+/** Key-encryption keys of the longest labels: every key can be rotated. */
+const KEKS = ['operate:decrypt', 'release:private'].flatMap((kind) =>
+  [100_000_000, 999_999_999].map((version) => `kek:${kind}:v${version}`),
+);
+const olderKek = (purpose: string): string => KEKS.find((label) => label.startsWith(`kek:${purpose}`)) ?? '';
 /** The longest request that the server reads. */
 const longJws = `a.b.${'c'.repeat(8192 - 4)}`;
 const keys = [{ jwk: {}, alg: 'ES256', thumbprint: 'k'.repeat(43) }];
@@ -104,6 +109,7 @@ function escrowOf(people: number): {
   );
   const token = {
     abilities: { keySpecs: ['ec-p256'], oaep: 'RSA-OAEP-256' },
+    keks: () => Promise.resolve(KEKS.map((label) => ({ label, hasRotatingHandle: true }))),
     enrolled: () => Promise.resolve(depositaries.map((id) => ({ id, publicKey: bytes, fingerprint }))),
     requireInService: () => undefined,
     lend: (_verbs: unknown, use: (lent: unknown) => Promise<unknown>) => use(verbs),
@@ -171,7 +177,7 @@ const depositOf = (n: number): Deposit =>
   ({
     ...{ key: `key_${String(n).padStart(32, '0')}`, owner: longId('owner'), label: '\u20ac'.repeat(200) },
     ...{ spec: 'rsa-3072', use: 'decrypt', binding: { version: 1 } },
-    purposes: ['operate', 'release'].map((purpose) => ({ purpose, kek: `kek:${purpose}`.padEnd(64, 'x') })),
+    purposes: ['operate', 'release'].map((purpose) => ({ purpose, kek: olderKek(purpose) })),
   }) as unknown as Deposit;
 const planOf = (people: number, count: number): ReturnType<typeof planReseal> => {
   const { escrow, policy } = escrowOf(people);

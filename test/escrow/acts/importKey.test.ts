@@ -32,7 +32,10 @@ async function prepared(world: SymbolicWorld, by = 'ann', validForMs = HOUR_MS):
   return (await prepareImport(world.escrow, callIn(world, by), { validForMs })).answer;
 }
 
-function orderOf({ id }: Pick<ImportPair, 'id'>, more: Partial<ImportOrder> = {}): ImportOrder {
+/** The order for a key, not for a secret. */
+type KeyOrder = Extract<ImportOrder, { readonly publicKey: unknown }>;
+
+function orderOf({ id }: Pick<ImportPair, 'id'>, more: Partial<KeyOrder> = {}): KeyOrder {
   return {
     ...{ owner: 'olga' as PrincipalId, spec: 'rsa-2048', use: 'sign', label: 'old letters', deliver: false },
     pair: id,
@@ -52,7 +55,7 @@ const REFUSED: Readonly<
     {
       readonly code: ErrorCode;
       readonly by?: string;
-      readonly order?: Partial<ImportOrder>;
+      readonly order?: Partial<KeyOrder>;
       readonly before?: (world: SymbolicWorld) => void;
     }
   >

@@ -68,6 +68,8 @@ const twoOfManagerAndOfficers: QuorumExpression = {
   of: [{ attribute: 'manager' }, { role: 'officer' }],
 };
 
+const NO_BRAKES = { delayMs: 0, ownerMayVeto: false };
+
 describe('rules choose', () => {
   it('each member of a role and the person an attribute names', () => {
     expect(chosen(twoOfManagerAndOfficers)).toEqual([
@@ -83,6 +85,20 @@ describe('rules choose', () => {
     const other = policyOf({ role: 'officer' }, everyone, { use: 'decrypt' });
     expect(errorCode(() => choose(other, owner, 'rsa-2048', 'sign'))).toBe('rule-missing');
     expect(choose(other, owner, 'rsa-2048', 'decrypt').rule.name).toBe('only');
+  });
+
+  it('no rule that lets keys be used for a secret, and passes none over', () => {
+    const policy = policyOf({ role: 'officer' }, everyone);
+    const [rule] = policy.rules;
+    if (rule === undefined) throw new Error('there is a rule');
+    expect(errorCode(() => choose(policy, owner, 'secret', 'keep'))).toBe('secret-release-only');
+    const releasing = { ...rule, name: 'secrets', operate: undefined, release: NO_BRAKES };
+    const before = {
+      ...policy,
+      rules: [{ ...releasing, when: { ...rule.when, spec: 'secret' as const } }, rule],
+    };
+    expect(choose(before, owner, 'secret', 'keep').rule.name).toBe('secrets');
+    expect(choose(before, owner, 'ec-p256', 'sign').rule.name).toBe('only');
   });
 
   it('never the owner, by role, by attribute or by name', () => {

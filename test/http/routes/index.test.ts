@@ -24,6 +24,7 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'POST /v1/keys': ['key.generate', 'admin', 'owner'],
   'POST /v1/imports': ['import.prepare', 'admin', 'owner'],
   'POST /v1/imports/:import/key': ['key.import', 'admin', 'owner'],
+  'POST /v1/imports/:import/secret': ['key.import', 'admin', 'owner'],
   'GET /v1/keys': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
   'GET /v1/keys/:key': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
   'GET /v1/coverage': ['key.read', 'admin', 'auditor', 'owner'],

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Mechanism } from 'pkcs11js';
 import type { GrantId } from '../../../src/escrow/records/ids.js';
-import type { KeySpec } from '../../../src/escrow/records/keySpecs.js';
+import type { GeneratedSpec } from '../../../src/escrow/records/keySpecs.js';
 import type { SignMechanism } from '../../../src/escrow/records/mechanisms.js';
 import { oldestCallMs } from '../../../src/token/cryptoki/attributes.js';
 import { importSpki } from '../../../src/token/service/findLongLived.js';
@@ -53,11 +53,11 @@ const threadOf = (file: string): string => programOf(join(process.cwd(), 'test',
 
 interface Signing {
   readonly grant: GrantId;
-  readonly spec: KeySpec;
+  readonly spec: GeneratedSpec;
   readonly kept: TestDeposit;
 }
 
-async function granted(spec: KeySpec): Promise<Signing> {
+async function granted(spec: GeneratedSpec): Promise<Signing> {
   const kept = await deposit(token, spec, 'operate', [alice]);
   return { grant: await raiseGrant(token, kept, 'sign', [alice]), spec, kept };
 }

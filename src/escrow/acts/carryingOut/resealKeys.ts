@@ -4,7 +4,7 @@ import { actorOf } from '../../escrow.js';
 import { type Actor, CameToNothing, DAEMON, type Recorded } from '../../ledger/act.js';
 import type { LentFor } from '../../ledger/means.js';
 import { type Change, aloneOn } from '../../ports/journal.js';
-import type { EnrolledDepositary } from '../../ports/token.js';
+import type { EnrolledDepositary, Wrapped } from '../../ports/token.js';
 import { type Deposit, generationOf, isDepositaryOf } from '../../records/deposit.js';
 import { canonicalHash, depositDigest, sha256Hex } from '../../records/digests.js';
 import { MAX_CHAINED } from '../../records/drills/drilling.js';
@@ -13,8 +13,9 @@ import type { RecoveryId } from '../../records/ids.js';
 import { layersFor } from '../../records/layers.js';
 import { hasRole } from '../../records/principals.js';
 import type { Asked, Recovery } from '../../records/recovery.js';
-import { type ResealedKey, resealedAsJson } from '../../records/resealing.js';
+import { type ResealPlan, type ResealedKey, resealedAsJson } from '../../records/resealing.js';
 import { type CompleteKey, quorumsAsJson } from '../../rules/quorumProgress.js';
+import { plannedKek } from '../../rules/kekRotation.js';
 import type { AskedKey } from '../../rules/requestTerms.js';
 import type { CheckedRequest } from '../../checks/checkedRequest.js';
 import { requirePlanned, unlessPolicyOrKeysChange } from '../deposits/planReseal.js';
@@ -24,8 +25,10 @@ import {
   bringBack,
   endUnlessOpened,
   getRecoverable,
+  held,
   logging,
   next,
+  opened,
 } from '../reopenDeposit.js';
 
 /** A deposit that takes the place of another. */
@@ -37,8 +40,9 @@ interface Replacement {
 }
 
 /**
- * Seals approved keys anew, all of them or none: the quorum's layers are peeled off, down to each key under its KEK, and put on
- * again for the people of the plan, with fresh secrets. No key is unwrapped, and none leaves its KEK. The daemon does so by itself when
+ * Seals approved keys anew, all of them or none: the quorum's layers are peeled off, down to each key under its key-encryption key,
+ * and put on again for the people of the plan, with fresh secrets. Where the plan has that one rotated, the key goes under the new
+ * one in between, in one call of the token; else no key is unwrapped. The daemon does so by itself when
  * the last approval arrives, or the delay is over; this is for when that was cut short. When another policy is in force than the
  * request names, the request ends.
  *
@@ -108,7 +112,7 @@ function reseal(
       );
       const resealed = next(recovery, { status: 'resealed', at: escrow.clock.now() });
       return {
-        detail: { job: asked.job, keys: resealedAsJson(factsOf(escrow, replacements)) },
+        detail: { job: asked.job, keys: resealedAsJson(factsOf(escrow, asked.plan, replacements)) },
         digest: canonicalHash(Object.fromEntries(replacements.map(({ after }) => [after.key, after.digest]))),
         changes: [
           { change: 'recovery-saved', recovery: resealed },
@@ -165,7 +169,7 @@ async function sealAnew(
     const binding = { version: 2, generation: generationOf(before) + 1, token: escrow.tokenId } as const;
     const sealed: SealedPurpose[] = [];
     for (const key of keys.filter(({ deposit }) => deposit === before)) {
-      const wrapped = await bringBack(lent, request, key);
+      const wrapped = await rotated(lent, asked.plan, key, await bringBack(lent, request, key));
       const of = layersFor({ ...before, binding }, key.sealed.purpose, { quorums, recipients: depositaries });
       sealed.push(await sealPurpose(of, escrow, lent, wrapped, { quorums, depositaries }));
     }
@@ -187,6 +191,18 @@ async function sealAnew(
   return replacements;
 }
 
+/** A key under the key-encryption key that was planned for it. */
+async function rotated(
+  lent: Pick<LentFor<'recovery.reseal'>, 'rewrap'>,
+  plan: ResealPlan,
+  { deposit: { key, spec, use }, sealed: { purpose } }: CompleteKey,
+  wrapped: Wrapped,
+): Promise<Wrapped> {
+  const to = plannedKek(plan, wrapped.kek, { purpose, spec, use });
+  if (to === wrapped.kek) return wrapped;
+  return opened(await held('key', key, lent.rewrap({ wrapped, purpose, spec, use, to })), 'key', key);
+}
+
 /** That was planned with, and is what people approved. */
 function requireGeneration(deposit: Deposit, { plan }: ToSeal['asked']): void {
   if (plan.from[deposit.key] !== generationOf(deposit)) throw new EscrowError('recovery-superseded');
@@ -194,6 +210,7 @@ function requireGeneration(deposit: Deposit, { plan }: ToSeal['asked']): void {
 
 function factsOf(
   { followed }: Pick<Escrow, 'followed'>,
+  { rotations }: ResealPlan,
   replacements: readonly Replacement[],
 ): ReadonlyMap<string, ResealedKey> {
   return new Map(
@@ -210,6 +227,9 @@ function factsOf(
           ]),
         ),
         ...(drills === undefined ? {} : { drills }),
+        ...(rotations === undefined
+          ? {}
+          : { keks: Object.fromEntries(after.purposes.map(({ purpose, kek }) => [purpose, kek])) }),
       },
     ]),
   );

@@ -17,6 +17,7 @@ import {
 } from '../../records/resealing.js';
 import type { EnrolledDepositary } from '../../ports/token.js';
 import { choose, getOwner } from '../../rules/rules.js';
+import { planRotations, plannedKek } from '../../rules/kekRotation.js';
 import { checkEach } from '../../rules/requestTerms.js';
 import { recipientsOf } from './planDeposit.js';
 
@@ -39,10 +40,11 @@ const HASH = '0'.repeat(64);
 const CHAIN_END = '0'.repeat(43);
 
 /**
- * Decides to whom these keys, all of one owner, are sealed anew: those whom the first rule that is for each of them gives now.
+ * Decides to whom these keys, all of one owner, are sealed anew: those whom the first rule that is for each of them gives now. And
+ * under which key-encryption keys they lie then: the newest of their kind, where they can be put under these.
  *
  * @throws EscrowError `owner-unknown`, `rule-missing`, `depositary-unknown`, `depositary-retired`, `depositary-not-enrolled`,
- *   `quorum-impossible`, `quorum-too-large`, `reseal-open`; `scope-not-allowed` when other rules are for some of the keys, or who
+ *   `quorum-impossible`, `quorum-too-large`, `reseal-open`, `token-unavailable`; `scope-not-allowed` when other rules are for some of the keys, or who
  *   leaves would be among these people; `request-malformed` when these are too many keys for one entry of the log
  */
 export async function planReseal(
@@ -73,7 +75,7 @@ export async function planReseal(
     quorums,
     recipients,
     from: Object.fromEntries(deposits.map((deposit) => [deposit.key, generationOf(deposit)])),
-    keks: [...new Set(deposits.flatMap(({ purposes }) => purposes.map(({ kek }) => kek)))].sort(),
+    ...planRotations(deposits, await escrow.token.keks()),
   };
   requireRoom(deposits, plan);
   return { purpose: 'reseal', job, policy: { version: policy.version, hash: policy.hash }, plan };
@@ -177,7 +179,7 @@ function requireRoom(deposits: readonly Deposit[], plan: ResealPlan): void {
     Object.fromEntries(plan.recipients.map(({ depositary }) => [depositary, value]));
   const byPurpose = (purposes: Deposit['purposes'], value: string): ResealedKey['shares'] =>
     Object.fromEntries(purposes.map(({ purpose }) => [purpose, ofAll(value)]));
-  const keys = deposits.map(({ key, purposes }): [string, ResealedKey] => [
+  const keys = deposits.map(({ key, purposes, ...kind }): [string, ResealedKey] => [
     key,
     {
       generation: Number.MAX_SAFE_INTEGER,
@@ -185,6 +187,13 @@ function requireRoom(deposits: readonly Deposit[], plan: ResealPlan): void {
       digest: HASH,
       shares: byPurpose(purposes, HASH),
       ...(plan.recipients.length > MAX_CHAINED ? {} : { drills: byPurpose(purposes, CHAIN_END) }),
+      ...(plan.rotations === undefined
+        ? {}
+        : {
+            keks: Object.fromEntries(
+              purposes.map(({ purpose, kek }) => [purpose, plannedKek(plan, kek, { ...kind, purpose })]),
+            ),
+          }),
     },
   ]);
   const asked = { plan: resealPlanAsJson(plan), descriptions: descriptionsAsJson(deposits) };

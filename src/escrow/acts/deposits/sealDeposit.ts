@@ -19,6 +19,8 @@ export interface UserKey {
   readonly key: Held<'user-key'>;
   /** DER SubjectPublicKeyInfo; undefined for symmetric keys. */
   readonly publicKey: Uint8Array | undefined;
+  /** Of a secret alone. */
+  readonly checkValue?: Uint8Array;
   readonly born: 'inside' | 'outside';
 }
 
@@ -44,11 +46,12 @@ export async function sealDeposit(
   lent: Lent,
   { order, plan, user }: { readonly order: KeyOrder; readonly plan: DepositPlan; readonly user: UserKey },
 ): Promise<{ readonly deposit: Deposit; readonly drills: readonly DrillEnds[] }> {
-  const { key, publicKey } = user;
+  const { key, publicKey, checkValue } = user;
   const { rule, policy } = plan;
   const { owner, label, spec, use } = order;
   const common: Omit<Deposit, 'digest' | 'purposes' | 'ownersCopy'> = {
     ...{ key: plan.key, owner, label, spec, use, publicKey },
+    ...(checkValue === undefined ? {} : { checkValue }),
     ...(user.born === 'outside' ? { bornOutside: true } : {}),
     createdAt: escrow.clock.now(),
     binding: { version: 2, generation: 1, token: escrow.tokenId },

@@ -1,0 +1,163 @@
+/** Numbers of PKCS#11 2.40 (pkcs11t.h), by their names there without the prefix. Only those that are used here. */
+export const CKR = {
+  SLOT_ID_INVALID: 0x03,
+  GENERAL_ERROR: 0x05,
+  ARGUMENTS_BAD: 0x07,
+  ATTRIBUTE_SENSITIVE: 0x11,
+  ATTRIBUTE_TYPE_INVALID: 0x12,
+  DATA_INVALID: 0x20,
+  DATA_LEN_RANGE: 0x21,
+  ENCRYPTED_DATA_LEN_RANGE: 0x41,
+  FUNCTION_CANCELED: 0x50,
+  FUNCTION_NOT_SUPPORTED: 0x54,
+  KEY_HANDLE_INVALID: 0x60,
+  KEY_TYPE_INCONSISTENT: 0x63,
+  KEY_FUNCTION_NOT_PERMITTED: 0x68,
+  MECHANISM_INVALID: 0x70,
+  MECHANISM_PARAM_INVALID: 0x71,
+  OBJECT_HANDLE_INVALID: 0x82,
+  OPERATION_ACTIVE: 0x90,
+  OPERATION_NOT_INITIALIZED: 0x91,
+  SESSION_COUNT: 0xb1,
+  SESSION_HANDLE_INVALID: 0xb3,
+  SESSION_PARALLEL_NOT_SUPPORTED: 0xb4,
+  USER_TYPE_INVALID: 0x103,
+  BUFFER_TOO_SMALL: 0x150,
+  CRYPTOKI_NOT_INITIALIZED: 0x190,
+  CRYPTOKI_ALREADY_INITIALIZED: 0x191,
+} as const;
+
+export const CKO = { CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3 } as const;
+
+export const CKK = { RSA: 0, EC: 3 } as const;
+
+export const CKA = {
+  CLASS: 0x00,
+  TOKEN: 0x01,
+  PRIVATE: 0x02,
+  LABEL: 0x03,
+  VALUE: 0x11,
+  CERTIFICATE_TYPE: 0x80,
+  ISSUER: 0x81,
+  SERIAL_NUMBER: 0x82,
+  TRUSTED: 0x86,
+  CERTIFICATE_CATEGORY: 0x87,
+  JAVA_MIDP_SECURITY_DOMAIN: 0x88,
+  CHECK_VALUE: 0x90,
+  KEY_TYPE: 0x100,
+  SUBJECT: 0x101,
+  ID: 0x102,
+  SENSITIVE: 0x103,
+  ENCRYPT: 0x104,
+  DECRYPT: 0x105,
+  WRAP: 0x106,
+  UNWRAP: 0x107,
+  SIGN: 0x108,
+  SIGN_RECOVER: 0x109,
+  VERIFY: 0x10a,
+  VERIFY_RECOVER: 0x10b,
+  DERIVE: 0x10c,
+  START_DATE: 0x110,
+  END_DATE: 0x111,
+  MODULUS: 0x120,
+  MODULUS_BITS: 0x121,
+  PUBLIC_EXPONENT: 0x122,
+  PRIVATE_EXPONENT: 0x123,
+  PRIME_1: 0x124,
+  PRIME_2: 0x125,
+  EXPONENT_1: 0x126,
+  EXPONENT_2: 0x127,
+  COEFFICIENT: 0x128,
+  PUBLIC_KEY_INFO: 0x129,
+  PRIME_BITS: 0x133,
+  SUBPRIME_BITS: 0x134,
+  VALUE_BITS: 0x160,
+  VALUE_LEN: 0x161,
+  EXTRACTABLE: 0x162,
+  LOCAL: 0x163,
+  NEVER_EXTRACTABLE: 0x164,
+  ALWAYS_SENSITIVE: 0x165,
+  KEY_GEN_MECHANISM: 0x166,
+  MODIFIABLE: 0x170,
+  COPYABLE: 0x171,
+  EC_PARAMS: 0x180,
+  EC_POINT: 0x181,
+  SECONDARY_AUTH: 0x200,
+  AUTH_PIN_FLAGS: 0x201,
+  ALWAYS_AUTHENTICATE: 0x202,
+  WRAP_WITH_TRUSTED: 0x210,
+  HW_FEATURE_TYPE: 0x300,
+  RESET_ON_INIT: 0x301,
+  HAS_RESET: 0x302,
+  PIXEL_X: 0x400,
+  PIXEL_Y: 0x401,
+  RESOLUTION: 0x402,
+  CHAR_ROWS: 0x403,
+  CHAR_COLUMNS: 0x404,
+  COLOR: 0x405,
+  BITS_PER_PIXEL: 0x406,
+  MECHANISM_TYPE: 0x500,
+  WRAP_TEMPLATE: 0x4000_0211,
+  UNWRAP_TEMPLATE: 0x4000_0212,
+  ALLOWED_MECHANISMS: 0x4000_0600,
+} as const;
+
+export const CKM = {
+  RSA_PKCS: 0x01,
+  RSA_PKCS_OAEP: 0x09,
+  RSA_PKCS_PSS: 0x0d,
+  SHA256_RSA_PKCS: 0x40,
+  SHA384_RSA_PKCS: 0x41,
+  SHA512_RSA_PKCS: 0x42,
+  SHA256_RSA_PKCS_PSS: 0x43,
+  SHA384_RSA_PKCS_PSS: 0x44,
+  SHA512_RSA_PKCS_PSS: 0x45,
+  SHA_1: 0x220,
+  SHA256: 0x250,
+  SHA384: 0x260,
+  SHA512: 0x270,
+  ECDSA: 0x1041,
+  ECDSA_SHA256: 0x1044,
+  ECDSA_SHA384: 0x1045,
+  ECDSA_SHA512: 0x1046,
+} as const;
+
+export const CKG = { MGF1_SHA1: 1, MGF1_SHA256: 2, MGF1_SHA384: 3, MGF1_SHA512: 4 } as const;
+
+/** CKZ_DATA_SPECIFIED: the label of OAEP is given. */
+export const CKZ_DATA_SPECIFIED = 1;
+
+export const CKF = {
+  /** Of a slot. */
+  TOKEN_PRESENT: 0x1,
+  /** Of a token. */
+  RNG: 0x1,
+  TOKEN_INITIALIZED: 0x400,
+  /** Of a session. */
+  RW_SESSION: 0x2,
+  SERIAL_SESSION: 0x4,
+  /** Of a mechanism. */
+  DECRYPT: 0x200,
+  SIGN: 0x800,
+  EC_F_P: 0x10_0000,
+  EC_NAMEDCURVE: 0x80_0000,
+  EC_UNCOMPRESS: 0x100_0000,
+} as const;
+
+/** States of a session before a login, and after the user's. */
+export const CKS = { RO_PUBLIC: 0, RO_USER: 1, RW_PUBLIC: 2, RW_USER: 3 } as const;
+
+/** CKU_USER: who uses keys. */
+export const CKU_USER = 1;
+
+/** CK_UNAVAILABLE_INFORMATION of a 64-bit CK_ULONG. */
+export const UNAVAILABLE = 0xffff_ffff_ffff_ffffn;
+
+/** A call that fails with a return value of PKCS#11, which the program is answered. */
+export class Pkcs11Error extends Error {
+  override readonly name = 'Pkcs11Error';
+
+  constructor(readonly code: number) {
+    super(`CKR 0x${code.toString(16)}`);
+  }
+}
