@@ -3,14 +3,14 @@ import {
   type DrilledShare,
   type WhichShares,
   drillAll,
-} from '../../client/depositary/drillJob.js';
-import { type DrillResult, DRILL_RESULTS } from '../../escrow/records/drills/drilling.js';
-import { table } from '../columns.js';
-import type { CommandArguments } from '../commandArguments.js';
-import type { CommandRow, Result } from '../command.js';
-import { UsageError } from '../failures.js';
-import type { Session } from '../session.js';
-import { bar } from '../spinner.js';
+} from '../../../client/depositary/drillJob.js';
+import { type DrillResult, DRILL_RESULTS } from '../../../escrow/records/drills/drilling.js';
+import { table } from '../../columns.js';
+import type { CommandArguments } from '../../commandArguments.js';
+import type { CommandRow, Result } from '../../command.js';
+import { UsageError } from '../../failures.js';
+import type { Session } from '../../session.js';
+import { bar } from '../../spinner.js';
 
 /** Opens a depositary's shares, to show that they can. */
 export const drillCommand: CommandRow = {
