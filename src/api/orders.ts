@@ -10,6 +10,12 @@ import {
 } from '../escrow/records/keySpecs.js';
 import { PURPOSES } from '../escrow/records/policy.js';
 import { INPUTS } from '../escrow/records/scope.js';
+import {
+  type DrillFinding,
+  DRILL_FINDINGS,
+  MAX_DRILLED,
+  MAX_DRILL_PAGE,
+} from '../escrow/records/drills/drilling.js';
 import { MAX_RECOVERY_KEYS } from '../escrow/records/recovery.js';
 import { maximumWitnesses } from '../log/note/cosignature.js';
 import {
@@ -167,6 +173,39 @@ export const approval = z.strictObject({
 });
 export type ApprovalOrder = Sent<typeof approval>;
 
+const hex256 = z
+  .string()
+  .max(64)
+  .regex(/^[0-9a-f]{64}$/);
+
+/** POST /v1/drills: statement typ `escrowd-drill+jwt`, signed by the caller, about these shares in this order. */
+export const drillOrder = z.strictObject({
+  statement: compactJws,
+  /** In ascending order of keys and purposes; all of one owner. */
+  drills: z
+    .array(
+      z.strictObject({
+        key: keyId,
+        purpose: z.enum(PURPOSES),
+        generation: z.int().min(1).max(0xffff_ffff),
+        /** SHA-256 of the share and of the link that were shown. */
+        share: hex256,
+        link: hex256,
+        result: z.enum(Object.keys(DRILL_FINDINGS) as [DrillFinding, ...DrillFinding[]]),
+        /** The next hash of the chain, base64url; null when nothing opened, or the deposit has no chain. */
+        preimage: z
+          .string()
+          .max(43)
+          .regex(/^[A-Za-z0-9_-]{43}$/)
+          .nullable(),
+      }),
+    )
+    .min(1)
+    .max(MAX_DRILLED),
+});
+/** What came of opening shares. */
+export type DrillOrder = Sent<typeof drillOrder>;
+
 /** POST /v1/recoveries/{recovery}/intents: statement typ `escrowd-intent+jwt` signed by the caller, with decision `intend`. */
 export const intent = z.strictObject({ statement: compactJws });
 /** A depositary's intent to approve. */
@@ -293,6 +332,15 @@ export const recoveriesQuery = z
     limit: decimal({ min: 1, max: 200 }).default(50),
   })
   .transform(({ job, after, limit }) => ({ job, page: { after, limit } }));
+
+/** GET /v1/drills: the shares of one key alone, where it is given. */
+export const drillsQuery = z
+  .strictObject({
+    key: z.exactOptional(keyId),
+    after: cursor,
+    limit: decimal({ min: 1, max: MAX_DRILL_PAGE }).default(20),
+  })
+  .transform(({ key, after, limit }) => ({ key, page: { after, limit } }));
 
 /** So many policy documents go into one page: each may have some MiB. */
 export const MAX_DOCUMENTS = 20;

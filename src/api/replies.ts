@@ -2,6 +2,12 @@ import { z } from 'zod';
 
 import { MAX_REDELIVERED } from '../escrow/acts/redeliverNotices.js';
 import type { GrantStatus } from '../escrow/records/grant.js';
+import {
+  type DrillResult,
+  DRILL_RESULTS,
+  MAX_DRILLED,
+  MAX_DRILL_PAGE,
+} from '../escrow/records/drills/drilling.js';
 import { KEY_SPEC_NAMES, KEY_USES, OPERATIONS } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { NOTICE_KINDS } from '../escrow/records/notice.js';
@@ -58,6 +64,8 @@ const GRANT_STATUSES = [
 ] as const satisfies readonly GrantStatus[];
 
 const INABILITY_NAMES = Object.keys(INABILITIES) as readonly Inability[];
+
+const DRILL_RESULT_NAMES = Object.keys(DRILL_RESULTS) as readonly DrillResult[];
 
 const count = z.int().min(0);
 
@@ -178,6 +186,15 @@ function repliesBy(reading: Reading) {
         /** The key-encryption key that it is under. */
         kek: text(64),
         ...purposeCoverage.shape,
+        /** The live quorums of which every share opened when it was drilled last. */
+        drilled: newer(quorums),
+        /** The last drill of each share of this deposit that was drilled. */
+        drills: newer(
+          list(
+            object({ depositary: principal, at: instant, isOpened: z.boolean(), isProven: z.boolean() }),
+            MAX_DEPOSITARIES,
+          ),
+        ),
       }),
       2,
     ),
@@ -492,6 +509,32 @@ function repliesBy(reading: Reading) {
   });
   const page = <T>(item: z.ZodType<T>): z.ZodType<PageReply<T>> => object({ items: list(item, 200), next });
 
+  /** A share of the caller, with all that is needed to drill it. */
+  const drillShare = object({
+    key: id('key'),
+    owner: principal,
+    label: text(200),
+    spec,
+    use,
+    publicKeyPem: z.exactOptional(pem),
+    checkValue,
+    bornOutside,
+    purpose,
+    quorums,
+    share: binary,
+    oaep,
+    link: binary,
+    deposit,
+    /** Index of the entry that recorded the newest deposit of the key. */
+    recordedAt: count,
+    /** So many hashes of its chain stand in the log. */
+    shown: count,
+    /** What came of it last, and whether a hash of the chain proved that. */
+    last: z.exactOptional(object({ at: instant, isOpened: z.boolean(), isProven: z.boolean() })),
+    /** Whether it was not drilled for too long, never, or without success. */
+    isDue: z.boolean(),
+  });
+
   /** The replies, by what they are about. */
   return {
     server,
@@ -525,6 +568,23 @@ function repliesBy(reading: Reading) {
       /** To those who see all: how many keys there are by the log, and how they are covered. */
       totals: z.exactOptional(
         object({ keys: count, lost: count, oneQuorum: count, singlePoint: count, covered: count }),
+      ),
+    }),
+    drillShare,
+    drillPage: object({
+      items: list(drillShare, 2 * MAX_DRILL_PAGE),
+      next,
+      /** The entries that recorded these deposits, each with its proof under the checkpoint. */
+      entries: list(provenEntry, MAX_DRILL_PAGE),
+      checkpoint: z.exactOptional(text(MAX_TEXT)),
+      /** On the first page: of how many keys the caller has shares by the log, and of how many one is due. */
+      held: z.exactOptional(object({ keys: count, due: count })),
+    }),
+    /** What came of each share, in the order in which they were drilled. */
+    drilled: object({
+      results: list(
+        object({ key: id('key'), purpose, generation: count, result: oneOf(DRILL_RESULT_NAMES) }),
+        MAX_DRILLED,
       ),
     }),
     policy: object({ version: count, hash: hex256, document: z.exactOptional(reading.document) }),
@@ -672,6 +732,12 @@ export type RecoveryReply = Reply<'recovery'>;
 export type ShareReply = Reply<'share'>;
 /** How a key was deposited for the purpose that is asked for; with what stands in {@link RecoveryKeyReply} the link is bound to it. */
 export type DepositReply = Reply<'deposit'>;
+/** A share of the caller, as it is shown to be drilled. */
+export type DrillShareReply = Reply<'drillShare'>;
+/** A page of them. */
+export type DrillPageReply = Reply<'drillPage'>;
+/** What came of a drill. */
+export type DrilledReply = Reply<'drilled'>;
 /** An entry of the log with its inclusion proof. */
 export type ProvenEntryReply = Reply<'provenEntry'>;
 /** What a depositary checks and uses. */

@@ -130,6 +130,23 @@ export const ROUTES = named({
     query: orders.pageQuery,
     reply: 'coveragePage',
   },
+  listDrills: {
+    method: 'GET',
+    path: '/v1/drills',
+    act: 'key.read',
+    // who has no share is shown none
+    roles: EVERYONE,
+    query: orders.drillsQuery,
+    reply: 'drillPage',
+  },
+  drillShares: {
+    method: 'POST',
+    path: '/v1/drills',
+    act: 'key.drill',
+    roles: ['depositary'],
+    body: orders.drillOrder,
+    reply: 'drilled',
+  },
   prepareImport: {
     method: 'POST',
     path: '/v1/imports',

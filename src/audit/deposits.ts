@@ -1,4 +1,5 @@
 import { BIRTHS } from '../escrow/records/creation.js';
+import { chainValue } from '../escrow/records/drills/drilling.js';
 import { EscrowError } from '../escrow/records/errors.js';
 import { parsePrincipalId } from '../escrow/records/ids.js';
 import { type KeyUse, KEY_SPEC_NAMES, KEY_USES, specAllows } from '../escrow/records/keySpecs.js';
@@ -146,8 +147,8 @@ function sharesOf(shares: Json | undefined): readonly Json[] {
 
 function withoutShare(recipient: Json): Json {
   if (!isJsonObject(recipient)) return recipient;
-  const { share, ...others } = recipient;
-  return isHash(share) ? others : recipient;
+  const { share, drill, ...others } = recipient;
+  return isHash(share) && (drill === undefined || chainValue(drill) !== undefined) ? others : recipient;
 }
 
 /** The hashes of all shares, which entries from before they were recorded lack. */

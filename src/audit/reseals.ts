@@ -10,6 +10,7 @@ import { documentHash } from '../log/export/format.js';
 import type { Documents, Objection } from '../log/export/verifier.js';
 import { expectedOf } from './deposits.js';
 import { DigestTable } from './digestTable.js';
+import type { DrillEvidence } from './drills.js';
 import type { LateEnds } from './lateEnds.js';
 import type { PolicyInForce } from './policyInForce.js';
 import type { QuorumEvidence } from './quorums.js';
@@ -33,6 +34,12 @@ const scopeSchema = z.strictObject({
   plan: z.string(),
 });
 const descriptionsSchema = z.record(z.string(), z.object({ spec: z.string(), use: z.string() }));
+
+/** Who goes by what keys are sealed to. */
+interface Told {
+  readonly quorums: Pick<QuorumEvidence, 'resealed'>;
+  readonly drills: Pick<DrillEvidence, 'deposited'>;
+}
 
 interface Planned {
   readonly plan: z.infer<typeof planSchema>;
@@ -67,20 +74,20 @@ export class ResealEvidence {
   readonly #superseded = new Set<string>();
   readonly #policy: PolicyInForce;
   readonly #terms: Pick<TermsEvidence, 'purposesOf'>;
-  readonly #quorums: Pick<QuorumEvidence, 'resealed'>;
+  readonly #told: Told;
   readonly #keks = new KekEvidence();
   readonly #lateEnds: Pick<LateEnds, 'has'>;
 
-  /** @param quorums is told which quorums a key has from then on */
+  /** @param told of keys that were sealed anew: which quorums they have, and how they are drilled, from then on */
   constructor(
     policy: PolicyInForce,
     terms: Pick<TermsEvidence, 'purposesOf'>,
-    quorums: Pick<QuorumEvidence, 'resealed'>,
+    told: Told,
     lateEnds: Pick<LateEnds, 'has'>,
   ) {
     this.#policy = policy;
     this.#terms = terms;
-    this.#quorums = quorums;
+    this.#told = told;
     this.#lateEnds = lateEnds;
   }
 
@@ -171,12 +178,8 @@ export class ResealEvidence {
       : 'to other keys of people than the administrators list';
   }
 
-  #reseal(
-    { subject, detail, digest }: Entry,
-    recovery: string,
-    index: number,
-    documents: Documents,
-  ): string | undefined {
+  #reseal(entry: Entry, recovery: string, index: number, documents: Documents): string | undefined {
+    const { subject, detail, digest } = entry;
     const { keys = [] } = subject;
     const planned = this.#planned.get(recovery);
     // under way when the second outcome of another act ended the request: no daemon takes it for done, and it is reported
@@ -203,8 +206,9 @@ export class ResealEvidence {
     for (const key of keys) {
       this.#recorded.set(key, index + 1);
       this.#generations.set(key, (this.#generations.get(key) ?? 1) + 1);
-      this.#quorums.resealed(key, planned.plan.quorums);
+      this.#told.quorums.resealed(key, planned.plan.quorums);
     }
+    this.#told.drills.deposited(entry);
     for (const [id, asked] of this.#open) {
       if (id !== recovery && asked.some((key) => keys.includes(key))) this.#superseded.add(id);
     }

@@ -20,7 +20,7 @@ export class StatedTrees {
 
   /** Notes the tree that the statement of this entry names; why it is refused, if no log of its place has it. */
   check({ act, phase, detail }: Entry, index: number): string | undefined {
-    const isDecision = ['recovery.intend', 'recovery.approve', 'recovery.deny'].includes(act);
+    const isDecision = ['recovery.intend', 'recovery.approve', 'recovery.deny', 'key.drill'].includes(act);
     if (phase !== 'attempted' || !isDecision) return undefined;
     const { statement } = detail;
     const tree = typeof statement === 'string' ? parseJws(statement)?.payload['checkpoint'] : undefined;

@@ -8,12 +8,13 @@ import {
   INTENT_TYPE,
   STOP_TYPE,
   CONFIRMATION_TYPE,
+  DRILL_TYPE,
   POLICY_SIGNATURE_TYPE,
 } from '../escrow/records/statementTypes.js';
 
 /**
  * Checks the statements that people signed for others to rely on: each depositary's intent, approval or denial is their own and
- * about this request with all of its keys, each confirmation that released keys have come is their recipient's own, and each
+ * about this request with all of its keys, each drill their own, each confirmation that released keys have come is their recipient's own, and each
  * policy was signed by as many administrators of the one before it as that asks for, as was each end that administrators
  * put to a request, by those of the policy in force.
  */
@@ -34,6 +35,7 @@ export class StatementEvidence {
     if (entry.act === 'recovery.approve') return this.#checkDecision(entry, 'approve');
     if (entry.act === 'recovery.deny') return this.#checkDecision(entry, 'deny');
     if (entry.act === 'recovery.confirm') return this.#checkConfirmation(entry);
+    if (entry.act === 'key.drill') return this.#checkDrill(entry);
     if (entry.act === 'recovery.stop') return this.#checkStop(entry);
     return entry.act === policyAct ? this.#checkPolicy(entry) : undefined;
   }
@@ -80,10 +82,21 @@ export class StatementEvidence {
     return this.#checkSigner(entry, jws, 'confirmation');
   }
 
+  #checkDrill(entry: Entry): Objection | undefined {
+    const { actor, detail } = entry;
+    const jws = parsed(detail['statement'], DRILL_TYPE);
+    if (jws === undefined) return { invented: `${actor} has signed no drill` };
+    const { iss, aud } = jws.payload;
+    if (iss !== actor || !isForLog(aud, this.#logKey)) {
+      return { invented: `the drill of ${actor} is somebody else's` };
+    }
+    return this.#checkSigner(entry, jws, 'drill');
+  }
+
   #checkSigner(
     { actor, time }: Entry,
     jws: ParsedJws,
-    what: 'statement' | 'confirmation',
+    what: 'statement' | 'confirmation' | 'drill',
   ): Objection | undefined {
     const keys = this.#directory.keysOf(actor, Number(jws.payload['iat']), time);
     if (keys === undefined || keys.some((key) => holds(jws, key))) return undefined;

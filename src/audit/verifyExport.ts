@@ -10,6 +10,7 @@ import { AcknowledgementEvidence } from './acknowledgements.js';
 import { CreationEvidence } from './creations.js';
 import { ImportEvidence } from './imports.js';
 import { DepositEvidence } from './deposits.js';
+import { DrillEvidence } from './drills.js';
 import { DirectoryInForce } from './directoryInForce.js';
 import type { EntryFollower } from './reports/follower.js';
 import { GrantEvidence } from './grants.js';
@@ -75,7 +76,8 @@ export async function verifyExport(check: ExportCheck): Promise<{
   );
   const policy = new PolicyInForce();
   const deposits = new DepositEvidence(terms, policy);
-  const reseals = new ResealEvidence(policy, terms, quorums, lateEnds);
+  const drills = new DrillEvidence();
+  const reseals = new ResealEvidence(policy, terms, { quorums, drills }, lateEnds);
   const imports = new ImportEvidence();
   const creations = new CreationEvidence();
   const trees = new StatedTrees();
@@ -104,6 +106,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
       deposits.check(entry, documents) ??
       reseals.check(entry, index, documents) ??
       imports.check(entry) ??
+      drills.check(entry) ??
       terms.check(entry) ??
       creations.check(entry) ??
       trees.check(entry, index) ??

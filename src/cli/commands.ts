@@ -2,6 +2,7 @@ import type { CommandRow, GroupRow, OptionRow } from './command.js';
 import { agentCommand } from './commands/agent.js';
 import { coverageCommand } from './commands/coverage.js';
 import { depositaryCommands } from './commands/depositary.js';
+import { drillCommand } from './commands/drills/drill.js';
 import { grantCommands } from './commands/grant.js';
 import { historyCommand, historyCommands } from './commands/history.js';
 import { identityCommands } from './commands/identity.js';
@@ -99,6 +100,7 @@ export const OPTIONS: readonly OptionRow[] = [
 /** Commands that stand by themselves. */
 export const COMMANDS: readonly CommandRow[] = [
   inboxCommand,
+  drillCommand,
   planCommand,
   applyCommand,
   coverageCommand,

@@ -3,7 +3,8 @@ export const EXIT_CODES = {
   ok: { code: 0, meaning: 'It was done.' },
   unexpected: {
     code: 1,
-    meaning: 'Something went wrong that escrowctl does not know; it may or may not have been done.',
+    meaning:
+      'Something went wrong that escrowctl does not know; it may or may not have been done. Of drill: a key does not open as it must.',
   },
   usage: { code: 2, meaning: 'The command, a file or the identity is not as it must be. Nothing was sent.' },
   refused: {

@@ -9,6 +9,7 @@ import type {
   ConfirmationOrder,
   DecryptOrder,
   DenialOrder,
+  DrillOrder,
   HistoryOrder,
   IntentOrder,
   ImportKeyOrder,
@@ -28,6 +29,8 @@ import type {
   ChoiceReply,
   CoveragePageReply,
   DocumentsReply,
+  DrillPageReply,
+  DrilledReply,
   EntryReply,
   GivenUpNoticeReply,
   GrantReply,
@@ -249,6 +252,16 @@ export class EscrowClient {
   /** Keys with the quorums that could bring them back now: all, or an owner's own. */
   coverage(query: PageQuery = {}): Promise<CoveragePageReply> {
     return this.#ask(ROUTES.listCoverage, { query });
+  }
+
+  /** A page of the caller's shares with all that is needed to drill them; those of one key alone, where it is given. */
+  drills(query: PageQuery & { readonly key?: string } = {}): Promise<DrillPageReply> {
+    return this.#ask(ROUTES.listDrills, { query });
+  }
+
+  /** Hands in what `drill` of src/client/depositary/drill.ts has made. */
+  sendDrill(drill: DrillOrder): Promise<Acted<DrilledReply>> {
+    return this.#do(ROUTES.drillShares, { body: drill });
   }
 
   requestRecovery(order: RecoveryOrder): Promise<Acted<RecoveryReply>> {

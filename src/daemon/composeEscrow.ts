@@ -83,6 +83,7 @@ export async function composeEscrow(config: Config, parts: EscrowParts): Promise
     owners: new OwnerChains(reader),
     openRequests: new OpenRequests(config.requests.openRecoveries),
     grantRoom: new GrantRoom(config.token.maxGrants),
+    drillEveryMs: config.drills.everyDays * 24 * 60 * 60 * 1000,
     token,
     statements: statementVerifier,
     identity,

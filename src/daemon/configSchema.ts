@@ -70,6 +70,12 @@ export const configSchema = z.strictObject({
       startMs: milliseconds.default(60_000),
     })
     .prefault({}),
+  drills: z
+    .strictObject({
+      /** How long a share counts as drilled: then its depositary is asked again. */
+      everyDays: z.int().min(1).max(3660).default(90),
+    })
+    .prefault({}),
   logLevel: z.enum(LOG_LEVELS).default('info'),
   requests: z
     .strictObject({

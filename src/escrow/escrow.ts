@@ -30,6 +30,8 @@ export interface Escrow {
   readonly owners: OwnerChains;
   readonly openRequests: OpenRequests;
   readonly grantRoom: GrantRoom;
+  /** How long a share counts as drilled. */
+  readonly drillEveryMs: number;
   readonly token: Pick<Token, 'abilities' | 'enrolled' | 'keks' | 'standing' | 'openings'>;
   readonly statements: StatementVerifier;
   readonly identity: IdentityVerifier;

@@ -22,12 +22,17 @@ import { type LiveQuorums, coverageOf } from '../escrow/rules/liveQuorums.js';
 import { requestInWords } from '../escrow/records/inWords.js';
 import type { LosingKey } from '../escrow/reads/losses.js';
 import type { KeyView, RecoveryView } from '../escrow/reads/recoveries.js';
+import type { DrilledShare } from '../escrow/acts/drills/drillShares.js';
+import type { DrillPage, DrillableShare } from '../escrow/reads/drills.js';
 import { type DecisionProofs, type ProvenEntry, outcomeProof } from '../escrow/reads/proofs.js';
 import type {
   Acted,
   CoveragePageReply,
   CoveredKeyReply,
   DepositReply,
+  DrillPageReply,
+  DrillShareReply,
+  DrilledReply,
   EntryReply,
   ForDepositaryReply,
   GrantReply,
@@ -193,6 +198,10 @@ function coveredKeyReply(covered: CoveredKey): CoveredKeyReply {
       quorums: deposit.purposes[at]?.quorums.length ?? 0,
       kek: deposit.purposes[at]?.kek ?? '',
       ...purposeCoverageReply(each),
+      drilled: each.drilled,
+      drills: each.drills.map(({ depositary, at, isOpened, isProven }) => ({
+        ...{ depositary, at: at.toISOString(), isOpened, isProven },
+      })),
     })),
   };
 }
@@ -430,14 +439,77 @@ function forDepositary(
   };
 }
 
+/** A page of shares to drill. */
+export function drillPageReply(page: DrillPage): DrillPageReply {
+  const { entries, checkpoint, held } = page;
+  return {
+    ...pageReply(page, drillShareReply),
+    entries: entries.map(proofReply),
+    ...(checkpoint === undefined ? {} : { checkpoint }),
+    ...(held === undefined ? {} : { held: { keys: held.keys, due: held.due } }),
+  };
+}
+
+function drillShareReply(one: DrillableShare): DrillShareReply {
+  const { deposit, sealed, share, recordedAt, drilled, isDue } = one;
+  return {
+    key: deposit.key,
+    owner: deposit.owner,
+    label: deposit.label,
+    spec: deposit.spec,
+    use: deposit.use,
+    ...publicKeyPem(deposit),
+    ...checkValue(deposit),
+    ...bornOutside(deposit),
+    purpose: sealed.purpose,
+    quorums: sealed.quorums.map(({ members }) => members),
+    share: base64url(share.share),
+    oaep: sealed.mechanisms.oaep,
+    link: base64url(share.link),
+    deposit: depositReply(deposit, sealed),
+    recordedAt,
+    shown: drilled?.shown ?? 0,
+    ...(drilled?.atMs === undefined
+      ? {}
+      : {
+          last: {
+            at: new Date(drilled.atMs).toISOString(),
+            isOpened: drilled.isOpened,
+            isProven: drilled.isProven,
+          },
+        }),
+    isDue,
+  };
+}
+
+/** What came of each share that was drilled. */
+export function drilledReply(shares: readonly DrilledShare[]): DrilledReply {
+  return {
+    results: shares.map(({ key, purpose, generation, result }) => ({ key, purpose, generation, result })),
+  };
+}
+
+/** What the link of a share is bound to, beside what stands with its key. */
+function depositReply(deposit: Deposit, sealed: PurposeDeposit): DepositReply {
+  const { binding, requesters } = deposit;
+  const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, sealed.purpose);
+  return {
+    version: binding.version,
+    ...(binding.version === 1 ? {} : { generation: binding.generation }),
+    requesters,
+    delay: formatDuration(delayMs),
+    ownerMayVeto,
+    ...repliesOf(rest),
+    recipients: recipientsReply(sealed),
+  };
+}
+
 function shareReply(
   { deposit, sealed, share }: KeyView,
   depositedBy: ProvenEntry | undefined,
   isReseal: boolean,
 ): readonly ShareReply[] {
   if (share === undefined || depositedBy === undefined) return [];
-  const { binding, requesters } = deposit;
-  const { delayMs, ownerMayVeto, ...rest } = brakesOf(deposit, sealed.purpose);
   return [
     {
       key: deposit.key,
@@ -445,15 +517,7 @@ function shareReply(
       share: base64url(share.share),
       oaep: sealed.mechanisms.oaep,
       link: base64url(share.link),
-      deposit: {
-        version: binding.version,
-        ...(binding.version === 1 ? {} : { generation: binding.generation }),
-        requesters,
-        delay: formatDuration(delayMs),
-        ownerMayVeto,
-        ...repliesOf(rest),
-        recipients: recipientsReply(sealed),
-      },
+      deposit: depositReply(deposit, sealed),
       ...(isBirth(depositedBy) ? { birth: proofReply(depositedBy) } : {}),
     },
   ];

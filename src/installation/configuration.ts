@@ -125,6 +125,10 @@ ${databaseText(database !== undefined)}
 # How often is looked at what /metrics says of keys, open requests and sinks.
 #surveyMs: 60000
 
+# How long the share of a depositary counts as drilled, until they are asked again.
+#drills:
+#  everyDays: 90
+
 # What of the operators' log is written: error, warn, info or debug.
 #logLevel: info
 # Whether it has a line for each request.

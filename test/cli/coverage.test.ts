@@ -255,6 +255,32 @@ test('pages of two policies are not mixed: the listing begins again, and gives u
   ]);
 });
 
+test('of each key it is said which live quorums are drilled, when, and whose share did not open', async () => {
+  const drill = (depositary: string, day: string, isOpened = true): object => ({
+    ...{ depositary, at: `2026-03-${day}T12:00:00.000Z`, isOpened, isProven: isOpened },
+  });
+  const opened = [drill('dana', '02'), drill('dave', '03')];
+  serve([
+    covered(1, {}, { drilled: [['dana', 'dave']], drills: opened }),
+    covered(2, {}, { drilled: [], drills: [...opened, drill('dora', '04', false)] }),
+    covered(3, {}, { drilled: [], drills: [] }),
+  ]);
+  const { out } = await coverage();
+  expect(out).toContain('Drilled: 1 of 3 keys have for each purpose a live quorum');
+  expect(out).toContain(`! A share of ${key(2)} did not open`);
+  const [, ...lines] = (await coverage('--csv')).out.split('\r\n');
+  expect(lines.map((line) => line.split(',').slice(-4, -1).join(','))).toEqual([
+    '"1","2026-03-03T12:00:00.000Z",""',
+    '"0","2026-03-04T12:00:00.000Z","dora"',
+    '"0","",""',
+    '',
+  ]);
+  const html = (await coverage('--html')).out;
+  expect(html).toContain('1 of 3 live quorums drilled, the last share on 2026-03-03');
+  expect(html).toContain('the shares of dora did not open');
+  expect(html).toContain('never drilled');
+});
+
 test('CSV has a line for each key and purpose, and what somebody wrote is no formula', async () => {
   serve([
     lost(1, { label: '=HYPERLINK("https://x.example","y")' }),
@@ -264,12 +290,12 @@ test('CSV has a line for each key and purpose, and what somebody wrote is no for
   expect(ran.exit).toBe(8);
   expect(ran.out.split('\r\n')).toEqual([
     '"key","owner","department","label","rule","spec","use","created","generation","last used","as logged","coverage","purpose",' +
-      '"kek","kek state","coverage for purpose","quorums","live","live quorums","single points of failure","not counted"',
+      '"kek","kek state","coverage for purpose","quorums","live","live quorums","single points of failure","drilled quorums","last drill","drills that failed","not counted"',
     `"${key(1)}","olga","finance","'=HYPERLINK(""https://x.example"",""y"")","signing","ec-p256","sign",` +
-      '"2026-03-01T12:00:00.000Z","1","","yes","lost","operate","kek:operate:sign:v1","","lost","3","0","","","dora is not in the directory"',
+      '"2026-03-01T12:00:00.000Z","1","","yes","lost","operate","kek:operate:sign:v1","","lost","3","0","","","0","","","dora is not in the directory"',
     `"${key(2)}","olga","finance","a,""b""","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1",` +
       '"2026-03-02T12:00:00.000Z","yes","covered","operate","kek:operate:sign:v1","","covered","3","3",' +
-      '"dana and dave or dana and dora or dave and dora","",""',
+      '"dana and dave or dana and dora or dave and dora","","0","","",""',
     '',
   ]);
 });
@@ -281,8 +307,8 @@ test('CSV has a line for a key without purposes, and one for the keys that have 
   const [, ...lines] = (await coverage('--csv')).out.split('\r\n');
   expect(lines).toEqual([
     `"${key(1)}","olga","finance","","signing","ec-p256","sign","2026-03-01T12:00:00.000Z","1","","yes","lost"` +
-      ',""'.repeat(9),
-    `${'"",'.repeat(11)}"lost",${'"",'.repeat(8)}"2 keys of the log have no record: nobody can bring them back."`,
+      ',""'.repeat(12),
+    `${'"",'.repeat(11)}"lost",${'"",'.repeat(11)}"2 keys of the log have no record: nobody can bring them back."`,
     '',
   ]);
 });

@@ -19,7 +19,7 @@ import type { Token } from '../../src/escrow/ports/token.js';
 import type { LogReader } from '../../src/escrow/ports/log.ts';
 import type { Store } from '../../src/escrow/ports/store.ts';
 import type { Recovery } from '../../src/escrow/records/recovery.js';
-import type { Entry } from '../../src/log/entry/entry.js';
+import { type Entry, encodeEntry } from '../../src/log/entry/entry.js';
 import { policyApplied } from './loggedEntries.js';
 import { MemoryJournal } from './memoryJournal.js';
 import { chance } from '../support/chance.js';
@@ -197,12 +197,19 @@ export function symbolicWorld(policy: Policy, enrolled: readonly string[]): Symb
     // statements of this world name the tree of one entry
     log: {
       rootAt: (size) => Promise.resolve(size === 1 ? Buffer.from(ROOT, 'base64') : undefined),
+      entries: (from, limit) =>
+        Promise.resolve(
+          entries
+            .slice(from, from + limit)
+            .map((entry, at) => ({ index: from + at, entry: encodeEntry(entry) })),
+        ),
     } as Partial<LogReader> as LogReader,
     followed,
     grants: new CheckedGrants({ origin: ORIGIN, logKey: LOG_KEY }, identity),
     owners: new OwnerChains({ entries: () => Promise.resolve([]) }),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     grantRoom: new GrantRoom(undefined),
+    drillEveryMs: 90 * 24 * 60 * 60 * 1000,
     token,
     statements: {
       verify: (jws, typ, keys) => {
@@ -314,6 +321,10 @@ function symbolicToken(
       requireHeld(serversFor, depositary);
       const box = `server-for:${depositary}:v${version}`;
       return answer(opened(layer, box), (secret) => hold('layer-key', secret));
+    },
+    proveServerFor: ({ depositary }: { depositary: string }) => {
+      requireHeld(serversFor, depositary);
+      return Promise.resolve({ opened: undefined });
     },
     raiseGrant: ({ grant, wrapped }: { grant: string; wrapped: { sealed: Uint8Array } }) =>
       answer(opened(wrapped.sealed, 'kek:operate'), () => void raised.add(grant)),

@@ -528,6 +528,7 @@ describe('coverage', () => {
       kekState: 'newest',
       kek: DEPOSIT.purposes.find((one) => one.purpose === purpose)?.kek,
       unable: [{ depositary: 'dave', because: 'not-enrolled' }],
+      ...{ drilled: [], drills: [] },
     })),
   };
   const about = { policyVersion: 1, policyHash: policy().hash, isTokenAsked: true };

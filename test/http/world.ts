@@ -409,6 +409,7 @@ export function newWorld(policyFloor?: number, budget?: RefusalBudget, grant = G
     owners: new OwnerChains(log),
     openRequests: new OpenRequests(DEFAULT_OPEN_REQUESTS),
     grantRoom: new GrantRoom(undefined),
+    drillEveryMs: 90 * 24 * 60 * 60 * 1000,
     token,
     statements: statementVerifier,
     identity,

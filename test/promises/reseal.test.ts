@@ -271,6 +271,8 @@ test('the entry says what was made of each key: generation, what it replaces, th
   );
   const hash = expect.stringMatching(/^[0-9a-f]{64}$/) as unknown;
   const people = { manager: hash, 'officer-1': hash };
+  const end = expect.stringMatching(/^[A-Za-z0-9_-]{43}$/) as unknown;
+  const ends = { manager: end, 'officer-1': end };
   const { digest } = await system.client('admin-1').key(decrypting.key);
   expect(done?.detail['keys']).toEqual({
     [decrypting.key]: {
@@ -278,6 +280,7 @@ test('the entry says what was made of each key: generation, what it replaces, th
       previous: birth,
       digest,
       shares: { operate: people, release: people },
+      drills: { operate: ends, release: ends },
     },
   });
   expect(done?.actor).toBe('escrowd');

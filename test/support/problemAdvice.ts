@@ -66,6 +66,11 @@ export const ADVICE = {
   'approval-expired': 'Sign the statement anew.',
   'approval-too-long': 'Sign a statement that ends sooner; `approvalsHold` says how long it may count.',
   'approval-duplicate': 'Nothing: the decision stands.',
+  'drill-signature-invalid': 'Sign the statement with the key that the directory has for the caller.',
+  'drill-expired': 'Drill again, and sign what is found then; check the clock.',
+  'drill-mismatch': 'Read GET /v1/drills again, and drill the shares that it shows now.',
+  'drill-out-of-turn':
+    'Read GET /v1/drills again: `shown` says how many hashes of the chain stand in the log. When all do, have the key sealed anew.',
   'stop-signature-invalid': 'Have an administrator of the policy in force sign the statement.',
   'stop-signatures-missing':
     'Have as many different administrators as are needed sign such a statement about this very request.',

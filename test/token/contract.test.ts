@@ -215,6 +215,20 @@ describe.each([
     });
   });
 
+  test('what is wrapped to the server regarding a depositary comes back, and a pair that is not there is missed', async () => {
+    await token.lend(['generateLayerKey', 'wrapToServerFor', 'proveServerFor'], async (lent) => {
+      for (const { id } of people) {
+        const depositary = principal(id);
+        const { version } = await lent.wrapToServerFor(await lent.generateLayerKey(), depositary);
+        expect(await lent.proveServerFor({ depositary, version })).toEqual({ opened: undefined });
+      }
+      for (const depositary of [principal('alice'), principal('carol')]) {
+        const missing = lent.proveServerFor({ depositary, version: 99 });
+        await expect(missing).rejects.toMatchObject({ code: 'token-object-missing' });
+      }
+    });
+  });
+
   test('a second key under the name of a depositary is never wrapped to', async () => {
     const rogue = rsaPair(2048);
     const { n = '', e = '' } = rogue.publicKey.export({ format: 'jwk' });

@@ -1,4 +1,6 @@
 import { quoted } from '../../escrow/records/freeText.js';
+import { ServerProblem } from '../../client/errors.js';
+import type { EscrowClient } from '../../client/escrowClient.js';
 import type { RecoveryReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -11,7 +13,8 @@ import { askedInWords, intendedInWords, keysFacts } from '../words.js';
 /** What waits for the person who asks. */
 export const inboxCommand: CommandRow = {
   usage: 'inbox',
-  summary: 'shows what waits for you: requests to decide as a depositary, and requests for your own keys',
+  summary:
+    'shows what waits for you: requests to decide as a depositary, drills, and requests for your own keys',
   about: 'Who asks, for what, and until when. What is shown is not checked yet: approving checks it.',
   options: [{ flags: '--limit <n>', about: 'how many at most', default: '50' }],
   examples: ['inbox --as ~/.escrowd'],
@@ -35,12 +38,15 @@ async function inbox(session: Session, given: CommandArguments): Promise<Result>
     const part = partOf(recovery, identity.id, session.now);
     return part === undefined ? [] : [{ part, recovery }];
   });
+  const due = await session.busy('looking for drills that are due', () => drillsDue(client));
   const first = waiting.find(({ part }) => part === 'decide' || part === 'approve');
   return {
-    json: { items: waiting, hasMore },
+    json: { items: waiting, hasMore, drillsDue: due },
     lines:
       waiting.length === 0
-        ? [`Nothing waits for ${identity.id}.`]
+        ? due > 0
+          ? drillLines(due)
+          : [`Nothing waits for ${identity.id}.`]
         : [
             'The server says so; nothing of it is checked before you approve or deny.',
             '',
@@ -50,9 +56,32 @@ async function inbox(session: Session, given: CommandArguments): Promise<Result>
               '',
             ]),
             ...(hasMore ? [`There are more: --limit ${limit * 2}`] : []),
+            ...drillLines(due),
           ],
-    next: first === undefined ? undefined : nextFor(first.recovery),
+    next:
+      first !== undefined
+        ? nextFor(first.recovery)
+        : due > 0
+          ? 'escrowctl drill: opens your shares, and sends none'
+          : undefined,
   };
+}
+
+/** Of how many keys a share of the caller is to be drilled; 0 where they have none, or the server knows no drills. */
+async function drillsDue(client: EscrowClient): Promise<number> {
+  try {
+    return (await client.drills({ limit: 1 })).held?.due ?? 0;
+  } catch (error) {
+    // a server of before
+    if (error instanceof ServerProblem && error.code === 'route-unknown') return 0;
+    throw error;
+  }
+}
+
+function drillLines(due: number): readonly string[] {
+  return due === 0
+    ? []
+    : [`Your shares of ${due} ${due === 1 ? 'key are' : 'keys are'} to be drilled: escrowctl drill`];
 }
 
 function nextFor({ recovery, reseal }: RecoveryReply): string {

@@ -1,6 +1,7 @@
 import { printable } from '../../escrow/records/freeText.js';
 import type { CoveredKeyReply } from '../../api/replies.js';
 import { type CoverageListing, unlistedInWords } from './listing.js';
+import { failedDrillsOf, lastDrillOf } from './drills.js';
 import { unableInWords } from '../words.js';
 
 type Purpose = CoveredKeyReply['purposes'][number];
@@ -35,6 +36,9 @@ const COLUMNS: readonly (readonly [
     (_key, purpose) => purpose?.live.map((members) => members.join(' and ')).join(' or ') ?? '',
   ],
   ['single points of failure', (_key, purpose) => purpose?.singlePoints.join(' ') ?? ''],
+  ['drilled quorums', (_key, purpose) => (purpose === undefined ? '' : String(purpose.drilled?.length ?? 0))],
+  ['last drill', (_key, purpose) => (purpose === undefined ? '' : lastDrillOf(purpose))],
+  ['drills that failed', (_key, purpose) => (purpose === undefined ? '' : failedDrillsOf(purpose).join(' '))],
   [NOT_COUNTED, (_key, purpose) => (purpose === undefined ? '' : (unableInWords(purpose.unable) ?? ''))],
 ];
 

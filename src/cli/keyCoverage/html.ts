@@ -9,6 +9,7 @@ import {
   tallyOf,
   unlistedInWords,
 } from './listing.js';
+import { drilledInWords } from './drills.js';
 import { kekMissingInWords, kekStateInWords, keksOf } from './keks.js';
 import { COVERAGE_WORDS } from './text.js';
 import { liveInWords, unableInWords } from '../words.js';
@@ -109,7 +110,7 @@ function keyTable(keys: readonly CoveredKeyReply[]): string {
 
 function purposeIn(purpose: CoveredKeyReply['purposes'][number]): string {
   const why = kekMissingInWords(purpose) ?? unableInWords(purpose.unable);
-  const said = `to ${purpose.purpose}, under ${purpose.kek}: ${liveInWords(purpose, purpose.quorums)}`;
+  const said = `to ${purpose.purpose}, under ${purpose.kek}: ${liveInWords(purpose, purpose.quorums)}; ${drilledInWords(purpose)}`;
   return escaped(why === undefined ? said : `${said}; ${why}`);
 }
 

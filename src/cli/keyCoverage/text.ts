@@ -3,6 +3,7 @@ import { quoted } from '../../escrow/records/freeText.js';
 import type { Coverage } from '../../escrow/rules/liveQuorums.js';
 import { table } from '../columns.js';
 import { liveInWords, unableInWords } from '../words.js';
+import { drillsInWords } from './drills.js';
 import { folded } from './folded.js';
 import { kekMissingInWords, kekStateInWords, keksOf } from './keks.js';
 import {
@@ -43,6 +44,7 @@ export function coverageAsLines(listing: CoverageListing, limit: number): readon
     ...unlistedInWords(listing).flatMap((said) => folded(`! ${said} Tell the operator.`, '')),
     '',
     ...tallyTable('', [tallyOf(keys)]),
+    ...drillsInWords(keys).flatMap((said) => ['', ...folded(said, '')]),
     ...GROUPINGS.flatMap(({ name, nameOf }) => grouped(name, talliesBy(keys, nameOf))),
     ...kekLines(keys),
     ...(Object.keys(TITLES) as (keyof typeof TITLES)[]).flatMap((coverage) =>

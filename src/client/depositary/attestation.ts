@@ -273,7 +273,10 @@ export function publicKeyHash(key: RecoveryKeyReply): string | null {
 }
 
 /** What is shown of a secret to say which it is. @throws NotBelieved `key-mismatch` where a secret has none, or a key has one */
-export function checkValueOf({ spec, checkValue }: RecoveryKeyReply): Buffer | undefined {
+export function checkValueOf({
+  spec,
+  checkValue,
+}: Pick<RecoveryKeyReply, 'spec' | 'checkValue'>): Buffer | undefined {
   const isSecret = spec === 'secret';
   if (isSecret !== (checkValue !== undefined)) throw new NotBelieved('key-mismatch');
   if (checkValue === undefined) return undefined;
@@ -286,7 +289,7 @@ export function checkValueOf({ spec, checkValue }: RecoveryKeyReply): Buffer | u
  * DER SubjectPublicKeyInfo of the public key shown; undefined for a key that has none.
  * @throws NotBelieved `key-mismatch` when it is not a public key
  */
-export function publicKeyOf({ publicKeyPem }: RecoveryKeyReply): Buffer | undefined {
+export function publicKeyOf({ publicKeyPem }: Pick<RecoveryKeyReply, 'publicKeyPem'>): Buffer | undefined {
   if (publicKeyPem === undefined) return undefined;
   try {
     return createPublicKey(publicKeyPem).export({ format: 'der', type: 'spki' });

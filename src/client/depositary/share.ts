@@ -49,6 +49,23 @@ export function checkShare(order: ShareToOpen): Promise<void> {
   return withSecret(order, () => undefined);
 }
 
+/** What a drill finds: what is in the link, which the caller overwrites, or what did not open. */
+export type OpenedLink =
+  { readonly opening: Buffer } | { readonly failed: 'share-unopened' | 'link-unopened' };
+
+/** Opens a share, and with what is in it the link. R is overwritten before this resolves. */
+export async function openLinkOf(order: ShareToOpen): Promise<OpenedLink> {
+  const { share, link, context, depositaryKey, oaep } = order;
+  const secret = await depositaryKey.open(share, oaep);
+  if (secret === undefined) return { failed: 'share-unopened' };
+  try {
+    const opening = secret.length === SECRET_BYTES ? openLink(secret, link, context) : undefined;
+    return opening === undefined ? { failed: 'link-unopened' } : { opening };
+  } finally {
+    secret.fill(0);
+  }
+}
+
 async function withSecret<T>(order: ShareToOpen, use: (secret: Buffer) => T): Promise<T> {
   const { share, link, context, depositaryKey, oaep } = order;
   const secret = await depositaryKey.open(share, oaep);
@@ -66,17 +83,20 @@ async function withSecret<T>(order: ShareToOpen, use: (secret: Buffer) => T): Pr
 
 /** Whether the tag holds. What is inside is ciphertext for the server's own key, and is dropped. */
 function opensLink(secret: Buffer, link: Uint8Array, context: Uint8Array): boolean {
-  if (link.length <= IV_BYTES + TAG_BYTES) return false;
+  return openLink(secret, link, context) !== undefined;
+}
+
+/** What is inside; undefined when the tag does not hold. */
+function openLink(secret: Buffer, link: Uint8Array, context: Uint8Array): Buffer | undefined {
+  if (link.length <= IV_BYTES + TAG_BYTES) return undefined;
   const decipher = createDecipheriv('aes-256-gcm', secret, link.subarray(0, IV_BYTES), {
     authTagLength: TAG_BYTES,
   });
   decipher.setAAD(context);
   decipher.setAuthTag(link.subarray(-TAG_BYTES));
   try {
-    decipher.update(link.subarray(IV_BYTES, -TAG_BYTES));
-    decipher.final();
-    return true;
+    return Buffer.concat([decipher.update(link.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
   } catch {
-    return false;
+    return undefined;
   }
 }

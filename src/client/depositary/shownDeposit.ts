@@ -116,13 +116,20 @@ function isFor(share: ShareReply, purpose: Purpose, { asked }: Attested): boolea
   return share.purpose === undefined && asked.purpose === purpose;
 }
 
-function shownDeposit(
+/**
+ * A deposit as the server shows it; nothing of it is checked.
+ * @throws NotBelieved `deposit-missing`, `share-malformed`, `key-mismatch` when it is in no form that this client knows
+ */
+export function shownDeposit(
   key: KeyId,
   purpose: Purpose,
-  { share, oaep: how, link: sealed, deposit }: ShareReply,
-  about: RecoveryKeyReply,
-  { owner }: Attested,
-  { depositary, identityKey }: DepositPins,
+  { share, oaep: how, link: sealed, deposit }: Pick<ShareReply, 'share' | 'oaep' | 'link' | 'deposit'>,
+  about: Pick<
+    RecoveryKeyReply,
+    'label' | 'spec' | 'use' | 'quorums' | 'publicKeyPem' | 'checkValue' | 'bornOutside'
+  >,
+  { owner }: { readonly owner: string },
+  { depositary, identityKey }: Pick<DepositPins, 'depositary' | 'identityKey'>,
 ): ShownDeposit {
   if (sealed === undefined || deposit === undefined) throw new NotBelieved('deposit-missing');
   const oaep = oaepNamed(how);
@@ -176,10 +183,11 @@ function bindingOf({ version, generation }: DepositReply, identityKey: Jwk): Bin
   return { version, generation, token: sha256Hex(spki) };
 }
 
-function believeEntry(
+/** An entry that the server shows, once it is proven under the checkpoint. @throws NotBelieved `entry-not-in-log` */
+export function believeEntry(
   { index, entry, proof }: ProvenEntryReply,
   checkpoint: Checkpoint,
-  { log }: DepositPins,
+  { log }: Pick<DepositPins, 'log'>,
 ): Entry {
   const hashes = proof.map((hash) => decodeBase64url(hash) ?? new Uint8Array(0));
   return log.believeInclusion({ index, entry: Buffer.from(entry), proof: hashes }, checkpoint);

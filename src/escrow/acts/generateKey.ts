@@ -49,9 +49,10 @@ export function generateKey(escrow: Escrow, call: Call, order: KeyOrder): Promis
     },
     run: async (lent, plan) => {
       const made = await lent.generateUserKey(order.spec);
-      const deposit = await sealDeposit(escrow, lent, { order, plan, user: { ...made, born: 'inside' } });
+      const user = { ...made, born: 'inside' } as const;
+      const { deposit, drills } = await sealDeposit(escrow, lent, { order, plan, user });
       return {
-        detail: depositAsDetail(deposit),
+        detail: depositAsDetail(deposit, drills),
         digest: deposit.digest,
         changes: [{ change: 'deposit-created', deposit }],
         answer: deposit,

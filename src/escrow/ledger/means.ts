@@ -36,6 +36,7 @@ export const MEANS = {
     'wrapToOwner',
     'wrapUnderTransfer',
   ],
+  'key.drill': ['proveServerFor'],
   'recovery.request': ['createTransport', 'destroyTransport', 'attest'],
   'recovery.intend': [],
   'recovery.approve': ['unwrapReply', 'openUnder'],

@@ -34,6 +34,11 @@ export class LoggedDeposits {
     return { groups: this.#groups, open: this.#open };
   }
 
+  /** In the order of their numbers, with those that have no keys any more. */
+  all(): readonly DepositGroup[] {
+    return this.#groups;
+  }
+
   groups(): readonly DepositGroup[] {
     return this.#groups.filter(({ keys }) => keys > 0);
   }

@@ -3,6 +3,8 @@ import type { DepositGroup } from '../records/depositedQuorums.js';
 import type { Quorum } from '../records/quorum.js';
 import type { ErrorCode } from '../records/errors.js';
 import type { Rate } from '../records/rate.js';
+import type { DrillFact, DrillsAsOf } from './drills.js';
+import type { HeldShares } from './heldShares.js';
 import type { DepositFact } from './newestDeposits.js';
 
 /*
@@ -126,6 +128,8 @@ export interface AsOf {
   readonly isResealUnderWay: boolean;
   /** Of an attempt about an import pair. */
   readonly imports?: ImportsAsOf | undefined;
+  /** Of an attempt to drill shares. */
+  readonly drills?: DrillsAsOf | undefined;
 }
 
 /** What the log says of a pair to import under that was not used yet. */
@@ -203,6 +207,10 @@ export interface LogFacts {
   importPairIds(): readonly string[];
   /** The newest deposit of a key; undefined when it was never born. */
   deposit(key: string): DepositFact | undefined;
+  /** The drills of this depositary's share of the newest deposit of a key; undefined: none. */
+  drill(key: string, purpose: string, depositary: string): DrillFact | undefined;
+  /** How many keys this depositary has shares of; `drilledSinceMs` is from when on a drill is new enough. Looks at all keys. */
+  heldBy(depositary: string, drilledSinceMs: number): HeldShares;
   /** When a key was last used or handed out; undefined: never. */
   lastUsedMs(key: string): number | undefined;
   /** Every key that was born, with those that were deposited alike. */

@@ -19,8 +19,10 @@ import type {
   Secondary,
 } from './logFacts.js';
 import { type SavedGrant, LoggedGrants } from './grants.js';
+import { type DrillFact, LoggedDrills, holderName } from './drills.js';
+import { type HeldShares, heldShares } from './heldShares.js';
 import { LoggedImportPairs, importPairIn } from './importPairs.js';
-import { type DepositFact, NewestDeposits } from './newestDeposits.js';
+import { type DepositFact, NewestDeposits, keyName } from './newestDeposits.js';
 import { LoggedReleases } from './releases.js';
 import { type SavedRequests, LoggedRequests } from './requests.js';
 import { followsFromSecond } from './secondOutcomes.js';
@@ -40,6 +42,7 @@ export interface SavedState {
   readonly policy: PolicyFacts | undefined;
   readonly newest: Uint8Array;
   readonly deposits: SavedDeposits;
+  readonly drills: Uint8Array;
   readonly requests: SavedRequests;
   readonly releases: ReadonlyMap<string, ReleaseFacts>;
   readonly grants: ReadonlyMap<string, SavedGrant>;
@@ -59,6 +62,7 @@ const SECONDARY_LIMIT = 1000;
 export class LogState implements LogFacts {
   #newest = new NewestDeposits();
   #deposits = new LoggedDeposits();
+  #drills = new LoggedDrills();
   #requests = new LoggedRequests();
   #releases = new LoggedReleases();
   #grants = new LoggedGrants();
@@ -85,6 +89,7 @@ export class LogState implements LogFacts {
       policy: this.#policy,
       newest: this.#newest.save(),
       deposits: this.#deposits.save(),
+      drills: this.#drills.save(),
       requests: this.#requests.save(),
       releases: this.#releases.save(),
       grants: this.#grants.save(),
@@ -97,10 +102,10 @@ export class LogState implements LogFacts {
 
   /** Becomes what {@link save} gave, in place of taking the entries that had made it. */
   restore(saved: SavedState): void {
-    const { policy, newest, deposits, requests, releases, grants, importPairs, attempts, calls, creations } =
-      saved;
+    const { policy, newest, deposits, drills, requests, releases, grants, ...rest } = saved;
+    const { importPairs, attempts, calls, creations } = rest;
     const [asked, running] = [new LoggedRequests(requests), LoggedGrants.of(grants)];
-    const newestDeposits = NewestDeposits.of(newest);
+    const [newestDeposits, drilled] = [new NewestDeposits(newest), new LoggedDrills(drills)];
     const kept = new LoggedReleases(releases);
     this.#importPairs = new LoggedImportPairs(importPairs);
     this.#calls = new LoggedCalls(calls);
@@ -109,6 +114,7 @@ export class LogState implements LogFacts {
     this.#policy = policy;
     this.#newest = newestDeposits;
     this.#deposits = new LoggedDeposits(deposits);
+    this.#drills = drilled;
     this.#requests = asked;
     this.#releases = kept;
     this.#grants = running;
@@ -152,6 +158,21 @@ export class LogState implements LogFacts {
 
   lastUsedMs(key: string): number | undefined {
     return this.#newest.lastUsedMs(key);
+  }
+
+  drill(key: string, purpose: string, depositary: string): DrillFact | undefined {
+    const generation = this.#newest.get(key)?.generation;
+    return generation === undefined
+      ? undefined
+      : this.#drills.get(keyName(key), holderName(purpose, depositary), generation);
+  }
+
+  heldBy(depositary: string, drilledSinceMs: number): HeldShares {
+    return heldShares(depositary, drilledSinceMs, {
+      keys: this.#newest.keys(),
+      groups: this.#deposits.all(),
+      drills: this.#drills,
+    });
   }
 
   depositGroups(): readonly DepositGroup[] {
@@ -239,6 +260,7 @@ export class LogState implements LogFacts {
         isPolicyUnderWay: (BIRTHS.has(act) || act === 'recovery.reseal') && this.#isPolicyUnderWay(),
         isResealUnderWay: this.#isResealUnderWay(act, subject.keys ?? []),
         imports: this.#importPairs.attempted(entry, () => this.openAttempts()),
+        drills: this.#drills.attempted(entry, (key) => this.#newest.get(key)?.generation),
       },
     });
     this.#deposits.attempted(entry);
@@ -306,6 +328,8 @@ export class LogState implements LogFacts {
     if (BIRTHS.has(act)) this.#born(index, entry);
     if (phase === 'done' && act === 'recovery.reseal') this.#resealed(index, entry);
     if (phase === 'done' && USES.has(act)) this.#used(entry);
+    if (phase === 'done' && act === 'key.drill')
+      this.#drills.concluded(entry, (key) => this.#newest.get(key)?.generation);
     this.#importPairs.concluded(entry);
     if (phase === 'done') this.#releases.concluded(entry);
     const made = this.#requests.concluded(entry);

@@ -104,6 +104,14 @@ export interface TokenVerbs {
     pair: { readonly depositary: PrincipalId; readonly version: ServerForVersion },
     layer: Sealed<'server-for'>,
   ): Promise<Opened<Held<'layer-key'>>>;
+  /**
+   * Whether what is wrapped under the public key of this pair comes back by its private one: tried with a key made for that. `refused`:
+   * they are of two pairs.
+   */
+  proveServerFor(pair: {
+    readonly depositary: PrincipalId;
+    readonly version: ServerForVersion;
+  }): Promise<Opened<void>>;
   /** Unwraps a user key under the operate KEK into the token object `grant:<id>`, never exportable. */
   raiseGrant(order: {
     readonly grant: GrantId;

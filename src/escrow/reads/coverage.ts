@@ -5,7 +5,9 @@ import type { HeldKek } from '../ports/token.js';
 import type { Deposit } from '../records/deposit.js';
 import { type DepositGroup, type DepositedQuorums, depositedQuorums } from '../records/depositedQuorums.js';
 import { EscrowError } from '../records/errors.js';
+import type { PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
+import type { Quorum } from '../records/quorum.js';
 import type { EnrolledKeys } from '../rules/explain.js';
 import { type KekState, kekStateOf } from '../rules/kekRotation.js';
 import { seesAll } from '../records/principals.js';
@@ -78,7 +80,24 @@ export interface CoveredKey {
   readonly isAsLogged: boolean;
   /** For the purpose for which it is covered worst. */
   readonly coverage: Coverage;
-  readonly purposes: readonly CoveredPurpose[];
+  readonly purposes: readonly DrilledPurpose[];
+}
+
+/** Who can bring a key back for one purpose, and what was drilled of that. */
+export interface DrilledPurpose extends CoveredPurpose {
+  /** The last drill of each share that was ever drilled. */
+  readonly drills: readonly LastDrill[];
+  /** The live quorums of which every share opened when it was drilled last. */
+  readonly drilled: readonly Quorum[];
+}
+
+/** When a depositary's share was drilled last, and what came of it. */
+export interface LastDrill {
+  readonly depositary: PrincipalId;
+  readonly at: Date;
+  readonly isOpened: boolean;
+  /** Whether a hash of its chain shows it; else it is their word. */
+  readonly isProven: boolean;
 }
 
 /** How many keys there are, by the log before any row was read, and of how many of them nobody, or not everybody, can be spared. */
@@ -123,8 +142,24 @@ async function coveredKey(escrow: Escrow, deposit: Deposit, standing: Standing):
     lastUsedAt: usedMs === undefined ? undefined : new Date(usedMs),
     isAsLogged,
     coverage: isAsLogged ? worstOf(purposes.map(coverageOf)) : 'lost',
-    purposes,
+    purposes: purposes.map((purpose) => withDrills(escrow, deposit, purpose)),
   };
+}
+
+function withDrills(
+  { followed }: Pick<Escrow, 'followed'>,
+  { key, purposes }: Deposit,
+  live: CoveredPurpose,
+): DrilledPurpose {
+  const shares = purposes.find(({ purpose }) => purpose === live.purpose)?.shares ?? [];
+  const drills = shares.flatMap(({ depositary }): readonly LastDrill[] => {
+    const drill = followed.facts.drill(key, live.purpose, depositary);
+    if (drill?.atMs === undefined) return [];
+    const { atMs, isOpened, isProven } = drill;
+    return [{ depositary, at: new Date(atMs), isOpened, isProven }];
+  });
+  const opened = new Set(drills.filter(({ isOpened }) => isOpened).map(({ depositary }) => depositary));
+  return { ...live, drills, drilled: live.live.filter((members) => members.every((one) => opened.has(one))) };
 }
 
 /** So many kinds of deposits are looked at before others have their turn. */

@@ -71,6 +71,12 @@ export const ERROR_CODES = {
   'approval-expired': 'The statement has expired.',
   'approval-too-long': 'The statement is to hold longer than the rule of this key allows.',
   'approval-duplicate': 'This depositary has already decided.',
+  'drill-signature-invalid': 'The statement about a drill is not signed by the caller.',
+  'drill-expired': 'The statement about a drill has expired, or is not of now.',
+  'drill-mismatch':
+    'The statement about a drill is not about the shares that the caller has of these keys, as they are deposited now.',
+  'drill-out-of-turn':
+    'The hash that the drill shows is not the next one of its chain: it was shown before, is of another share, or others come first.',
   'stop-signature-invalid':
     'The statement to end the request is not signed by an administrator whom the directory lists.',
   'stop-signatures-missing': 'To end a request takes the statements of several different administrators.',

@@ -57,6 +57,8 @@ export interface ResealedKey {
   readonly digest: string;
   /** SHA-256 (hex) of each share, by purpose and depositary. */
   readonly shares: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** The end of the chain of its drills (base64url), likewise; not given in entries from before there were any. */
+  readonly drills?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** The key-encryption key that it lies under from then on, by purpose, where the plan had any rotated. */
   readonly keks?: Readonly<Record<string, string>>;
 }
@@ -64,9 +66,14 @@ export interface ResealedKey {
 /** The same of all keys of a reseal, as its entry has it. */
 export function resealedAsJson(keys: ReadonlyMap<string, ResealedKey>): Json {
   return Object.fromEntries(
-    [...keys].map(([key, { shares, keks, ...same }]) => [
+    [...keys].map(([key, { shares, drills, keks, ...same }]) => [
       key,
-      { ...same, shares: { ...shares }, ...(keks === undefined ? {} : { keks: { ...keks } }) },
+      {
+        ...same,
+        shares: { ...shares },
+        ...(drills === undefined ? {} : { drills: { ...drills } }),
+        ...(keks === undefined ? {} : { keks: { ...keks } }),
+      },
     ]),
   );
 }
@@ -74,17 +81,20 @@ export function resealedAsJson(keys: ReadonlyMap<string, ResealedKey>): Json {
 /** What an entry says of the keys that were sealed anew; of what it does not say in this form, nothing. */
 export function resealedIn(keys: Json | undefined): ReadonlyMap<string, ResealedKey> {
   const found = Object.entries(membersOf(keys)).flatMap(([key, said]) => {
-    const { generation, previous, digest, shares, keks } = membersOf(said);
+    const { generation, previous, digest, shares, drills, keks } = membersOf(said);
     const isSaid =
       Number.isSafeInteger(generation) && Number.isSafeInteger(previous) && typeof digest === 'string';
     if (!isSaid || !/^[0-9a-f]{64}$/.test(digest)) return [];
-    const hashes = Object.fromEntries(
-      Object.entries(membersOf(shares)).map(([purpose, of]) => [purpose, textsIn(of)]),
-    );
-    const resealed = { generation: Number(generation), previous: Number(previous), digest, shares: hashes };
-    return [[key, keks === undefined ? resealed : { ...resealed, keks: textsIn(keks) }] as const];
+    const same = { generation: Number(generation), previous: Number(previous), digest };
+    const ends = drills === undefined ? {} : { drills: textsByPurpose(drills) };
+    const under = keks === undefined ? {} : { keks: textsIn(keks) };
+    return [[key, { ...same, shares: textsByPurpose(shares), ...ends, ...under }] as const];
   });
   return new Map(found);
+}
+
+function textsByPurpose(value: Json | undefined): Readonly<Record<string, Readonly<Record<string, string>>>> {
+  return Object.fromEntries(Object.entries(membersOf(value)).map(([purpose, of]) => [purpose, textsIn(of)]));
 }
 
 function textsIn(value: Json | undefined): Readonly<Record<string, string>> {

@@ -7,6 +7,8 @@ export const REQUEST_TYPE = 'escrowd-request+jwt';
 export const STATEMENT_TYPE = 'escrowd-approval+jwt';
 /** A depositary's word that it will approve once the delay is over. */
 export const INTENT_TYPE = 'escrowd-intent+jwt';
+/** A depositary's word of what came of opening shares, none of which is given away. */
+export const DRILL_TYPE = 'escrowd-drill+jwt';
 /** An administrator's word that a request is to end. */
 export const STOP_TYPE = 'escrowd-stop+jwt';
 /** A recipient's word that what was released has come and opens. */

@@ -113,7 +113,8 @@ export function isStatement(
   }
 }
 
-function isStatedTree(value: unknown): value is StatedTree {
+/** Whether this is a tree as statements name it. */
+export function isStatedTree(value: unknown): value is StatedTree {
   if (typeof value !== 'object' || value === null) return false;
   const { size, root, ...rest } = value as Readonly<Record<string, unknown>>;
   return (

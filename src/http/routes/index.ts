@@ -2,6 +2,7 @@ import type { ServerReply } from '../../api/replies.js';
 import { ROUTES } from '../../api/routes.js';
 import { type Route, open } from '../route.js';
 import { acknowledgementRoutes } from './acknowledgements.js';
+import { drillRoutes } from './drills.js';
 import { grantRoutes } from './grants.js';
 import { importRoutes } from './imports.js';
 import { keyRoutes } from './keys.js';
@@ -24,6 +25,7 @@ export function routesOf(keys: ServerKeys): readonly Route[] {
     serverRoute(keys),
     ...policyRoutes,
     ...keyRoutes,
+    ...drillRoutes,
     ...importRoutes,
     ...recoveryRoutes,
     ...grantRoutes,

@@ -28,6 +28,7 @@ import { enrolledDepositaries, ServerPairs } from '../objects/depositaries.js';
 import { depositVerbs } from '../verbs/deposit.js';
 import { importVerbs } from '../verbs/importing.js';
 import { operateVerbs } from '../verbs/operate.js';
+import { provingVerbs } from '../verbs/proving.js';
 import { recoveryVerbs } from '../verbs/recovery.js';
 import { rotationVerbs } from '../verbs/rotation.js';
 import type { OpenParts } from '../objects/openParts.js';
@@ -337,6 +338,7 @@ const FAMILIES: {
   unwrapReply: recoveryVerbs,
   openUnder: recoveryVerbs,
   unwrapLayer: recoveryVerbs,
+  proveServerFor: provingVerbs,
   raiseGrant: recoveryVerbs,
   destroyGrant: recoveryVerbs,
   unwrapForRelease: recoveryVerbs,

@@ -43,23 +43,7 @@ export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
       driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), dialect.template(template)),
     );
   const wrap = (mechanism: Mechanism, wrapping: Handle, key: Handle): Promise<Buffer> =>
-    loan.step((session) =>
-      Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, Buffer.alloc(WRAPPED_KEY_ROOM))),
-    );
-  const wrapUnderTrusted = async (label: TrustedLabel, key: Handle): Promise<Buffer> => {
-    for (const attempt of ['remembered', 'looked for'] as const) {
-      const wrapping = await trustedKey(parts, label);
-      try {
-        return await wrap(mechanisms.oaep(), wrapping, key);
-      } catch (error) {
-        forgetTrustedKey(parts, label);
-        const stale = error instanceof EscrowError && isStaleHandle(error.cause);
-        if (attempt === 'looked for' || !stale) throw error;
-      }
-    }
-    throw new EscrowError('depositary-not-enrolled');
-  };
-
+    wrapKey(parts, loan, mechanism, { wrapping, key });
   return {
     generateUserKey: async (spec) => {
       if (!parts.profile.keySpecs.includes(spec)) throw new EscrowError('key-spec-unsupported');
@@ -86,12 +70,15 @@ export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
     generateLayerKey: async () => loan.hold('layer-key', await generate(sealingKey(gcmNumber))),
 
     wrapToDepositary: async (key, depositary) =>
-      sealed('depositary', await wrapUnderTrusted(`depositary:${depositary}`, loan.handleOf(key))),
+      sealed(
+        'depositary',
+        await wrapUnderTrusted(parts, loan, `depositary:${depositary}`, loan.handleOf(key)),
+      ),
     wrapToServerFor: async (key, depositary) => {
       const handle = loan.handleOf(key);
       const version = await parts.serverPairs.newest(parts, depositary);
       const label = serverForLabel(depositary, version);
-      return { sealed: sealed('server-for', await wrapUnderTrusted(label, handle)), version };
+      return { sealed: sealed('server-for', await wrapUnderTrusted(parts, loan, label, handle)), version };
     },
 
     sealUnder: async <By extends 'share-key' | 'layer-key'>(
@@ -131,6 +118,37 @@ export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
     wrapUnderTransfer: async (transfer, key) =>
       sealed('transfer-key', await wrap(kwp, loan.handleOf(transfer), loan.handleOf(key))),
   };
+}
+
+/** RSA-OAEP of a key in flight under a trusted public key of the token; EscrowError `depositary-not-enrolled` when it is not there. */
+export async function wrapUnderTrusted(
+  parts: OpenParts,
+  loan: Loan,
+  label: TrustedLabel,
+  key: Handle,
+): Promise<Buffer> {
+  for (const attempt of ['remembered', 'looked for'] as const) {
+    const wrapping = await trustedKey(parts, label);
+    try {
+      return await wrapKey(parts, loan, parts.mechanisms.oaep(), { wrapping, key });
+    } catch (error) {
+      forgetTrustedKey(parts, label);
+      const stale = error instanceof EscrowError && isStaleHandle(error.cause);
+      if (attempt === 'looked for' || !stale) throw error;
+    }
+  }
+  throw new EscrowError('depositary-not-enrolled');
+}
+
+function wrapKey(
+  { driver }: OpenParts,
+  loan: Loan,
+  mechanism: Mechanism,
+  { wrapping, key }: { readonly wrapping: Handle; readonly key: Handle },
+): Promise<Buffer> {
+  return loan.step((session) =>
+    Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, Buffer.alloc(WRAPPED_KEY_ROOM))),
+  );
 }
 
 type pkcs11Template = Parameters<OpenParts['driver']['C_GenerateKey']>[2];

@@ -106,6 +106,8 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     openAttempts: () => facts.openAttempts(),
     deposit: (key) => facts.deposit(key),
     lastUsedMs: () => undefined,
+    drill: () => undefined,
+    heldBy: () => ({ keys: 0, due: 0 }),
     depositGroups: () => [],
     depositsBeingMade: () => [],
     asOf: (act) => facts.asOf(act),

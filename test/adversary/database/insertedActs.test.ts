@@ -40,6 +40,12 @@ const changing = {
   'policy.apply': { outcome: { version: 2, policyHash: DIGEST } },
   'key.generate': { subject: { key: 'key_2' } },
   'key.import': { subject: { key: 'key_2' }, detail: { import: 'imp_1' } },
+  'key.drill': {
+    subject: { keys: ['key_1'] },
+    actor: 'dave',
+    detail: { drills: [{ key: 'key_1', purpose: 'operate', generation: 1, preimage: 'A'.repeat(43) }] },
+    outcome: { results: [{ key: 'key_1', purpose: 'operate', generation: 1, result: 'opened' }] },
+  },
   'import.prepare': {
     detail: { import: 'imp_2', expiresAt: TIME },
     outcome: { import: 'imp_2', expiresAt: TIME },

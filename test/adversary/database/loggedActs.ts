@@ -75,6 +75,7 @@ export function seen(facts: LogState): string {
     grants: ['grant_1', 'grant_2'].map((id) => facts.grant(id)),
     deposits: ['key_1', 'key_2'].map((id) => facts.deposit(id)),
     imports: ['imp_1', 'imp_2'].map((id) => facts.importPair(id)),
+    drills: facts.drill('key_1', 'operate', 'dave'),
   };
   return JSON.stringify(of, (_name, value: unknown) =>
     types.isMap(value) || types.isSet(value) ? [...(value as Iterable<unknown>)] : value,

@@ -92,6 +92,8 @@ const unasked = (facts: LogFacts): LogFacts => ({
   openAttempts: () => facts.openAttempts(),
   deposit: (key) => facts.deposit(key),
   lastUsedMs: () => undefined,
+  drill: () => undefined,
+  heldBy: () => ({ keys: 0, due: 0 }),
   depositGroups: () => [],
   depositsBeingMade: () => [],
   creation: () => undefined,

@@ -257,7 +257,13 @@ describe('a use of the token, by a database that says it has recorded the attemp
       followed: {
         facts: {
           ...{ policy: undefined, request: none, grant: none, deposit: none, asOf: nothingAgainst },
-          ...{ lastUsedMs: none, depositGroups: () => [], depositsBeingMade: () => [] },
+          ...{
+            lastUsedMs: none,
+            drill: none,
+            heldBy: () => ({ keys: 0, due: 0 }),
+            depositGroups: () => [],
+            depositsBeingMade: () => [],
+          },
           ...{ openAttempt: attempted, creation: none, secondary: () => undefined },
           ...{ keptRelease: none, due: new LogState().due },
           ...{ openRequestIds: nobody },

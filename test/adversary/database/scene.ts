@@ -249,6 +249,8 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
       return row && { digest: row.digest, generation: generationOf(row), index: 0 };
     },
     lastUsedMs: (key) => logged.lastUsedMs(key),
+    drill: (...of) => logged.drill(...of),
+    heldBy: (...of) => logged.heldBy(...of),
     depositGroups: () => logged.depositGroups(),
     depositsBeingMade: () => logged.depositsBeingMade(),
     asOf: () => ({

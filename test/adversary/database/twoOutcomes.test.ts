@@ -100,6 +100,8 @@ const believing: Asks = (facts) => ({
   openAttempts: () => facts.openAttempts(),
   deposit: (key) => facts.deposit(key),
   lastUsedMs: () => undefined,
+  drill: () => undefined,
+  heldBy: () => ({ keys: 0, due: 0 }),
   depositGroups: () => [],
   depositsBeingMade: () => [],
   asOf: (act) => facts.asOf(act),

@@ -4,6 +4,7 @@ import { planReseal } from '../../../src/escrow/acts/deposits/planReseal.js';
 import type { Deposit } from '../../../src/escrow/records/deposit.js';
 import { askedAsJson, descriptionsAsJson } from '../../../src/escrow/records/digests.js';
 import type { EscrowError } from '../../../src/escrow/records/errors.js';
+import { MAX_DRILLED } from '../../../src/escrow/records/drills/drilling.js';
 import { resealPlanAsJson } from '../../../src/escrow/records/resealing.js';
 import type { JobId, KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
@@ -17,6 +18,7 @@ import { keySet, MAX_RECOVERY_KEYS } from '../../../src/escrow/records/recovery.
 import { compactJws } from '../../../src/api/fields.js';
 import {
   approval,
+  drillOrder,
   keyOrder,
   policyOrder,
   reason,
@@ -376,6 +378,27 @@ describe('every other entry that a caller can make long fits as well', () => {
   ])('%s, at the bound that the server holds callers to', (act, detail, longest, longer) => {
     expect([longest(), longer()]).toEqual([true, false]);
     expect(lengthOf(entry(act, detail))).toBeLessThanOrEqual(maximumEntryBytes);
+  });
+
+  it('a drill of as many shares as there may be is one that the server reads, by the largest key, and fits', () => {
+    const preimage = 'p'.repeat(43);
+    const drills = ids('key', MAX_DRILLED).map((key) => ({
+      ...{ key, purpose: 'operate', generation: 0xffff_ffff, share: hex32, link: hex32 },
+      ...{ result: 'share-unopened', preimage },
+    }));
+    const times = { iat: Number.MAX_SAFE_INTEGER, exp: Number.MAX_SAFE_INTEGER };
+    const checkpoint = { size: Number.MAX_SAFE_INTEGER, root: 'r'.repeat(44) };
+    const payload = { iss: longId('a'), aud: 'o'.repeat(128), ...times, drills, checkpoint };
+    const header = { typ: 'escrowd-drill+jwt', alg: 'PS256', kid: 'k'.repeat(43) };
+    const encoded = [header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
+    const signature = Buffer.alloc(512).toString('base64url'); // RSA-4096
+    const statement = [...encoded, signature].join('.');
+    expect(accepts(drillOrder, { statement, drills })).toBe(true);
+    expect(accepts(drillOrder, { statement, drills: [...drills, ...drills.slice(0, 1)] })).toBe(false);
+    const short = drills.map(({ key, purpose, generation }) => ({ key, purpose, generation, preimage }));
+    const subject = { keys: ids('key', MAX_DRILLED), owner };
+    const attempt = { ...entry('key.drill', { statement: longStatement, drills: short }), subject };
+    expect(lengthOf(attempt)).toBeLessThanOrEqual(maximumEntryBytes);
   });
 
   it('a statement to end a request is one that the server reads, with the longest reason and by the largest key', () => {

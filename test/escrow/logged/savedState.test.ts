@@ -72,6 +72,11 @@ async function life(): Promise<readonly Uint8Array[]> {
     ...entriesOf('recovery.activate', activated('rec_r', 'grant_r')),
     ...[1, 2, 3].flatMap(() => entriesOf('grant.sign', use)),
     ...entriesOf('grant.certify', { ...use, outcome: { certificate: 'a.b.c' } }),
+    // drills: one with a hash of the chain, one that failed, and one that is begun
+    ...entriesOf('key.generate', { subject: { key: 'key_d' } }),
+    ...entriesOf('key.drill', drilling('operate', 'A', 'opened')),
+    ...entriesOf('key.drill', drilling('release', null, 'link-unopened')),
+    ...entriesOf('key.drill', drilling('operate', 'B', 'opened')).slice(0, 1),
     // orders by Idempotency-Keys: done, refused, and begun
     ...entriesOf('key.generate', { subject: { key: 'key_i' }, request: requestWith('one') }),
     ...entriesOf('recovery.request', { ...filed('rec_i'), request: requestWith('two') }).slice(0, 1),
@@ -101,6 +106,17 @@ async function life(): Promise<readonly Uint8Array[]> {
   ];
 }
 
+/** A drill of one share. */
+function drilling(purpose: string, preimage: string | null, result: string): Said {
+  const drill = { key: 'key_d', purpose, generation: 1 };
+  return {
+    subject: { keys: ['key_d'] },
+    actor: 'dana',
+    detail: { drills: [{ ...drill, preimage: preimage?.repeat(43) ?? null }] },
+    outcome: { results: [{ ...drill, result }] },
+  };
+}
+
 /** An import key that is made. */
 function preparing(id: string): Said {
   const detail = { import: id, expiresAt: TIME };
@@ -121,16 +137,20 @@ function plain(value: unknown): unknown {
   if (types.isUint8Array(value)) return sortedSlots(value);
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, plain(member)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [
+      name,
+      name === 'drills' && types.isUint8Array(member) ? sortedSlots(member, 68) : plain(member),
+    ]),
+  );
 }
 
-/** The newest deposits of keys have no order. */
-function sortedSlots(deposits: Uint8Array): readonly string[] {
-  return (
-    Buffer.from(deposits)
-      .toString('hex')
-      .match(/.{144}/g) ?? []
-  ).sort();
+/** The newest deposits of keys have no order, nor have drills. */
+function sortedSlots(facts: Uint8Array, bytes = 72): readonly string[] {
+  const slots = [];
+  for (let at = 0; at < facts.length; at += bytes)
+    slots.push(Buffer.from(facts.subarray(at, at + bytes)).toString('hex'));
+  return slots.sort();
 }
 
 function restored(state: LogState): LogState {
@@ -210,7 +230,10 @@ it('a state that was saved after any entry goes on as the one that took them all
   }
   expect(everDue).toEqual([true, true, true, true, true, true, true]);
   const { requests, grants, attempts, policy, calls, creations, deposits, importPairs } = whole.save();
-  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([4, 2, 4, 2]);
+  expect([requests.open.size, grants.size, attempts.size, policy?.version]).toEqual([4, 2, 5, 2]);
+  // the hash of the attempt that is open is not the next one
+  expect(whole.drill('key_d', 'operate', 'dana')).toMatchObject({ shown: 1, isOpened: true, isProven: true });
+  expect(whole.drill('key_d', 'release', 'dana')).toMatchObject({ shown: 0, isOpened: false });
   expect([deposits.groups.length, deposits.open.size]).toEqual([2, 1]);
   expect([...importPairs.keys()]).toEqual(['imp_1']);
   expect([calls.recent.size + calls.before.size > 0, creations.byName.size, creations.open.size]).toEqual([

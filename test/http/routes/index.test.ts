@@ -28,6 +28,8 @@ const OPEN_TO: Readonly<Record<string, readonly [act: string, ...roles: string[]
   'GET /v1/keys': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
   'GET /v1/keys/:key': ['key.read', 'admin', 'auditor', 'owner', 'depositary'],
   'GET /v1/coverage': ['key.read', 'admin', 'auditor', 'owner'],
+  'GET /v1/drills': ['key.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
+  'POST /v1/drills': ['key.drill', 'depositary'],
   'POST /v1/recoveries': ['recovery.request', 'admin', 'depositary', 'app'],
   'GET /v1/recoveries': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],
   'GET /v1/recoveries/:recovery': ['recovery.read', 'admin', 'auditor', 'owner', 'depositary', 'app'],

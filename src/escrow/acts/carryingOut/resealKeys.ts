@@ -5,8 +5,9 @@ import { type Actor, CameToNothing, DAEMON, type Recorded } from '../../ledger/a
 import type { LentFor } from '../../ledger/means.js';
 import { type Change, aloneOn } from '../../ports/journal.js';
 import type { EnrolledDepositary, Wrapped } from '../../ports/token.js';
-import { type Deposit, type PurposeDeposit, generationOf, isDepositaryOf } from '../../records/deposit.js';
+import { type Deposit, generationOf, isDepositaryOf } from '../../records/deposit.js';
 import { canonicalHash, depositDigest, sha256Hex } from '../../records/digests.js';
+import { MAX_CHAINED } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { RecoveryId } from '../../records/ids.js';
 import { layersFor } from '../../records/layers.js';
@@ -18,7 +19,7 @@ import { plannedKek } from '../../rules/kekRotation.js';
 import type { AskedKey } from '../../rules/requestTerms.js';
 import type { CheckedRequest } from '../../checks/checkedRequest.js';
 import { requirePlanned, unlessPolicyOrKeysChange } from '../deposits/planReseal.js';
-import { sealPurpose } from '../deposits/sealDeposit.js';
+import { type DrillEnds, type SealedPurpose, sealPurpose } from '../deposits/sealDeposit.js';
 import {
   type ReadRequest,
   bringBack,
@@ -34,6 +35,8 @@ import {
 interface Replacement {
   readonly before: Deposit;
   readonly after: Deposit;
+  /** What its entry records for drills, by purpose; undefined where it has no room for it. */
+  readonly drills: Readonly<Record<string, DrillEnds>> | undefined;
 }
 
 /**
@@ -164,19 +167,26 @@ async function sealAnew(
   const replacements: Replacement[] = [];
   for (const before of new Set(keys.map(({ deposit }) => deposit))) {
     const binding = { version: 2, generation: generationOf(before) + 1, token: escrow.tokenId } as const;
-    const purposes: PurposeDeposit[] = [];
+    const sealed: SealedPurpose[] = [];
     for (const key of keys.filter(({ deposit }) => deposit === before)) {
       const wrapped = await rotated(lent, asked.plan, key, await bringBack(lent, request, key));
       const of = layersFor({ ...before, binding }, key.sealed.purpose, { quorums, recipients: depositaries });
-      purposes.push(await sealPurpose(of, escrow, lent, wrapped, { quorums, depositaries }));
+      sealed.push(await sealPurpose(of, escrow, lent, wrapped, { quorums, depositaries }));
     }
     const rule = {
       name: asked.plan.rule,
       policyVersion: asked.policy.version,
       policyHash: asked.policy.hash,
     };
-    const after = { ...before, binding, rule, purposes };
-    replacements.push({ before, after: { ...after, digest: depositDigest(after) } });
+    const after = { ...before, binding, rule, purposes: sealed.map(({ purpose }) => purpose) };
+    replacements.push({
+      before,
+      after: { ...after, digest: depositDigest(after) },
+      drills:
+        depositaries.length > MAX_CHAINED
+          ? undefined
+          : Object.fromEntries(sealed.map(({ purpose, drills }) => [purpose.purpose, drills])),
+    });
   }
   return replacements;
 }
@@ -204,7 +214,7 @@ function factsOf(
   replacements: readonly Replacement[],
 ): ReadonlyMap<string, ResealedKey> {
   return new Map(
-    replacements.map(({ after }) => [
+    replacements.map(({ after, drills }) => [
       after.key,
       {
         generation: generationOf(after),
@@ -216,6 +226,7 @@ function factsOf(
             Object.fromEntries(shares.map(({ depositary, share }) => [depositary, sha256Hex(share)])),
           ]),
         ),
+        ...(drills === undefined ? {} : { drills }),
         ...(rotations === undefined
           ? {}
           : { keks: Object.fromEntries(after.purposes.map(({ purpose, kek }) => [purpose, kek])) }),

@@ -4,6 +4,7 @@ import type { Call, Escrow } from '../../escrow.js';
 import type { AsOf } from '../../logged/logFacts.js';
 import { type Deposit, generationOf } from '../../records/deposit.js';
 import { descriptionsAsJson } from '../../records/digests.js';
+import { MAX_CHAINED } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { JobId, PrincipalId } from '../../records/ids.js';
 import type { Policy } from '../../records/policy.js';
@@ -36,6 +37,7 @@ const FACTS_BYTES = 6144;
 /** What the subject of an entry takes for a key. */
 const NAMED_KEY_BYTES = 40;
 const HASH = '0'.repeat(64);
+const CHAIN_END = '0'.repeat(43);
 
 /**
  * Decides to whom these keys, all of one owner, are sealed anew: those whom the first rule that is for each of them gives now. And
@@ -173,14 +175,18 @@ function choiceOf(
 
 /** What is recorded of the keys must fit into one entry, when they are asked for and when they are sealed anew. */
 function requireRoom(deposits: readonly Deposit[], plan: ResealPlan): void {
-  const ofAll = Object.fromEntries(plan.recipients.map(({ depositary }) => [depositary, HASH]));
+  const ofAll = (value: string): Readonly<Record<string, string>> =>
+    Object.fromEntries(plan.recipients.map(({ depositary }) => [depositary, value]));
+  const byPurpose = (purposes: Deposit['purposes'], value: string): ResealedKey['shares'] =>
+    Object.fromEntries(purposes.map(({ purpose }) => [purpose, ofAll(value)]));
   const keys = deposits.map(({ key, purposes, ...kind }): [string, ResealedKey] => [
     key,
     {
       generation: Number.MAX_SAFE_INTEGER,
       previous: Number.MAX_SAFE_INTEGER,
       digest: HASH,
-      shares: Object.fromEntries(purposes.map(({ purpose }) => [purpose, ofAll])),
+      shares: byPurpose(purposes, HASH),
+      ...(plan.recipients.length > MAX_CHAINED ? {} : { drills: byPurpose(purposes, CHAIN_END) }),
       ...(plan.rotations === undefined
         ? {}
         : {

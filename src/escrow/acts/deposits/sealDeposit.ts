@@ -3,7 +3,8 @@ import type { Escrow } from '../../escrow.js';
 import type { Detail } from '../../ledger/act.js';
 import type { Wrapped } from '../../ports/token.js';
 import type { Deposit, OwnersCopy, PurposeDeposit, SealedQuorum, Share } from '../../records/deposit.js';
-import { depositDigest, sha256Hex } from '../../records/digests.js';
+import { base64url, depositDigest, sha256Hex } from '../../records/digests.js';
+import { MAX_CHAINED, chainEnd } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { PrincipalId } from '../../records/ids.js';
 import type { Layers } from '../../records/layers.js';
@@ -30,12 +31,21 @@ type LentToSeal = Pick<
   'generateShareKey' | 'generateLayerKey' | 'wrapToServerFor' | 'wrapToDepositary' | 'sealUnder'
 >;
 
+/** By depositary: the end of the chain of hashes that drills of their share show (base64url); empty with very many of them. */
+export type DrillEnds = Readonly<Record<string, string>>;
+
+/** A purpose of a deposit, and what its entry records for drills: that stands nowhere else. */
+export interface SealedPurpose {
+  readonly purpose: PurposeDeposit;
+  readonly drills: DrillEnds;
+}
+
 /** Deposits a key in flight as it was planned: for each purpose of the rule, and a copy for the owner where it was ordered. */
 export async function sealDeposit(
   escrow: Escrow,
   lent: Lent,
   { order, plan, user }: { readonly order: KeyOrder; readonly plan: DepositPlan; readonly user: UserKey },
-): Promise<Deposit> {
+): Promise<{ readonly deposit: Deposit; readonly drills: readonly DrillEnds[] }> {
   const { key, publicKey, checkValue } = user;
   const { rule, policy } = plan;
   const { owner, label, spec, use } = order;
@@ -51,32 +61,40 @@ export async function sealDeposit(
     operate: rule.operate,
     release: rule.release,
   };
-  const purposes: PurposeDeposit[] = [];
+  const sealed: SealedPurpose[] = [];
   for (const purpose of PURPOSES) {
     if (rule[purpose] === undefined) continue;
     const of = layersFor(common, purpose, { quorums: plan.quorums, recipients: plan.depositaries });
     const wrapped = await lent.wrapUnderKek(key, purpose, { spec, use });
-    purposes.push(await sealPurpose(of, escrow, lent, wrapped, plan));
+    sealed.push(await sealPurpose(of, escrow, lent, wrapped, plan));
   }
   const ownersCopy = plan.deliveryKey === undefined ? undefined : await copyFor(lent, key, plan.deliveryKey);
-  const deposit = { ...common, purposes, ownersCopy };
-  return { ...deposit, digest: depositDigest(deposit) };
+  const deposit = { ...common, purposes: sealed.map(({ purpose }) => purpose), ownersCopy };
+  return {
+    deposit: { ...deposit, digest: depositDigest(deposit) },
+    drills: sealed.map(({ drills }) => drills),
+  };
 }
 
-/** What the entry of the outcome says of it. */
-export function depositAsDetail(deposit: Deposit): Detail {
+/** What the entry of the outcome says of it; `drills` are those of its purposes, in their order. */
+export function depositAsDetail(deposit: Deposit, drills: readonly DrillEnds[]): Detail {
   return {
-    shares: deposit.purposes.map(({ purpose, kek, shares }) => ({
+    shares: deposit.purposes.map(({ purpose, kek, shares }, at) => ({
       purpose,
       kek,
       recipients: shares.map(({ depositary, recipient, share }) => ({
         depositary,
         recipient,
         share: sha256Hex(share),
+        ...drillFact(drills[at]?.[depositary]),
       })),
     })),
     delivered: deposit.ownersCopy !== undefined,
   };
+}
+
+function drillFact(end: string | undefined): Detail {
+  return end === undefined ? {} : { drill: end };
 }
 
 /** Seals a key, under its KEK, for one purpose: a share and a link for each depositary, and a sealed copy for each quorum. */
@@ -86,8 +104,10 @@ export async function sealPurpose(
   lent: LentToSeal,
   { sealed: wrapped, kek }: Wrapped,
   plan: Pick<DepositPlan, 'quorums' | 'depositaries'>,
-): Promise<PurposeDeposit> {
+): Promise<SealedPurpose> {
   const { purpose } = of;
+  const drills: Record<string, string> = {};
+  const isChained = plan.depositaries.length <= MAX_CHAINED;
   const layers = new Map<PrincipalId, Held<'layer-key'>>();
   const shares: Share[] = [];
   for (const { id: depositary, fingerprint } of plan.depositaries) {
@@ -96,6 +116,7 @@ export async function sealPurpose(
     layers.set(depositary, l);
     const linked = await lent.wrapToServerFor(l, depositary);
     const place = layerContext(of, { depositary });
+    if (isChained) drills[depositary] = base64url(chainEnd(linked.sealed));
     shares.push({
       depositary,
       recipient: fingerprint,
@@ -110,7 +131,7 @@ export async function sealPurpose(
     quorums.push({ members, sealed: await sealFor(lent, wrapped, members, layers, place) });
   }
   const mechanisms = { wrap: 'RFC5649', oaep: escrow.token.abilities.oaep, seal: 'A256GCM' } as const;
-  return { purpose, kek, mechanisms, shares, quorums };
+  return { purpose: { purpose, kek, mechanisms, shares, quorums }, drills };
 }
 
 /** One layer for each member; the first member's is the outermost. */

@@ -87,9 +87,9 @@ export function importKey(escrow: Escrow, call: Call, order: ImportOrder): Promi
     run: async (lent, plan) => {
       const obsolete = { importPair: order.pair };
       try {
-        const deposit = await takeIn(escrow, lent, order, plan);
+        const { deposit, drills } = await takeIn(escrow, lent, order, plan);
         return {
-          detail: depositAsDetail(deposit),
+          detail: depositAsDetail(deposit, drills),
           digest: deposit.digest,
           changes: [{ change: 'deposit-created', deposit }],
           answer: deposit,
@@ -109,7 +109,7 @@ async function takeIn(
   lent: LentFor<'key.import'>,
   order: ImportOrder,
   plan: DepositPlan,
-): Promise<Deposit> {
+): ReturnType<typeof sealDeposit> {
   const { pair, wrapped, spec } = order;
   const unwrapped =
     'checkValue' in order
