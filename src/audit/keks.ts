@@ -1,7 +1,7 @@
-import { isKekFor, readKekLabel } from '../escrow/records/keks.js';
+import { isKekFor, readKekLabel } from '../escrow/records/sealing/keks.js';
 import { KEY_SPEC_NAMES, KEY_USES } from '../escrow/records/keySpecs.js';
 import { PURPOSES } from '../escrow/records/policy.js';
-import type { ResealPlan } from '../escrow/records/resealing.js';
+import type { ResealPlan } from '../escrow/records/sealing/resealing.js';
 import { type KeyKind, plannedKek } from '../escrow/rules/kekRotation.js';
 import { type Json, isJsonObject } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { BIRTHS } from '../escrow/records/creation.js';
 import type { Policy } from '../escrow/records/policy.js';
-import { resealedIn } from '../escrow/records/resealing.js';
+import { resealedIn } from '../escrow/records/sealing/resealing.js';
 import { depositariesIn } from '../escrow/rules/quorums.js';
 import { canonicalJson } from '../log/entry/canonical.js';
 import type { Entry } from '../log/entry/entry.js';

@@ -2,7 +2,7 @@ import { createPublicKey } from 'node:crypto';
 
 import { EscrowError } from '../escrow/records/errors.js';
 import { type ImportableSpec, KEY_SPECS, isWrappedFrame } from '../escrow/records/keySpecs.js';
-import { type Sealed, sealed } from '../escrow/records/sealed.js';
+import { type Sealed, sealed } from '../escrow/records/sealing/sealed.js';
 
 /** Bytes of the AES key under an import key (RSA-3072). */
 const TRANSFER_KEY_BYTES = 384;

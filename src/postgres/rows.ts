@@ -2,10 +2,10 @@ import type { Deposit, OwnersCopy, PurposeDeposit } from '../escrow/records/depo
 import type { Grant } from '../escrow/records/grant.js';
 import type { RecentUses } from '../escrow/records/rate.js';
 import type { Approval, Asked, Recovery, RecoveryState } from '../escrow/records/recovery.js';
-import type { ResealPlan } from '../escrow/records/resealing.js';
+import type { ResealPlan } from '../escrow/records/sealing/resealing.js';
 import type { Scope } from '../escrow/records/scope.js';
 import type { Brakes, OperateTerms } from '../escrow/records/policy.js';
-import { sealed, type Opener, type Sealed } from '../escrow/records/sealed.js';
+import { sealed, type Opener, type Sealed } from '../escrow/records/sealing/sealed.js';
 
 /** A value as its JSON in the database: bytes in base64, instants in RFC 3339, `null` for what is not given. */
 export type Stored<T> = T extends Uint8Array | Date

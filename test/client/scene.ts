@@ -12,7 +12,7 @@ import { parsedAsked } from '../../src/client/depositary/attestation.js';
 import { askedAsJson, requestHash } from '../../src/escrow/records/digests.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
 import type { KeyId, PrincipalId } from '../../src/escrow/records/ids.js';
-import { layerContext, termsHash } from '../../src/escrow/records/layers.js';
+import { layerContext, termsHash } from '../../src/escrow/records/sealing/layers.js';
 import type { DepositReply, ForDepositaryReply, RecoveryReply, ShareReply } from '../../src/api/replies.js';
 import { canonicalJson } from '../../src/log/entry/canonical.js';
 import type { Entry } from '../../src/log/entry/entry.js';

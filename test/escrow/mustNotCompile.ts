@@ -8,8 +8,8 @@ import type { Change, Claim } from '../../src/escrow/ports/journal.js';
 import type { TokenVerbs } from '../../src/escrow/ports/token.js';
 import type { GrantId, KeyId, PrincipalId, RecoveryId } from '../../src/escrow/records/ids.js';
 import { parseId } from '../../src/escrow/records/ids.js';
-import type { Held, Sealed } from '../../src/escrow/records/sealed.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import type { Held, Sealed } from '../../src/escrow/records/sealing/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 
 type Attempts = readonly unknown[];
 type Run<A extends Act> = ActOrder<A, string, string>['run'];

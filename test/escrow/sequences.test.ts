@@ -19,7 +19,7 @@ import { activateRecovery } from '../../src/escrow/acts/activateRecovery.js';
 import { releaseKeys } from '../../src/escrow/acts/releaseKeys.ts';
 import type { Recovery, Reply } from '../../src/escrow/records/recovery.js';
 import { requestRecovery } from '../../src/escrow/acts/requestRecovery.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import { replay } from '../support/replay.js';
 import { callBy } from '../support/calls.js';
 import type { SymbolicWorld } from './symbolicWorld.js';

@@ -11,7 +11,7 @@ import type { Principal } from '../../src/escrow/records/principals.js';
 import type { Rate } from '../../src/escrow/records/rate.js';
 import type { Recovery } from '../../src/escrow/records/recovery.js';
 import { requestRecovery } from '../../src/escrow/acts/requestRecovery.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import { callBy } from '../support/calls.js';
 import type { SymbolicWorld } from './symbolicWorld.js';
 import { ORIGIN, reencrypted, ROOT, symbolicWorld } from './symbolicWorld.js';

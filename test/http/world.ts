@@ -20,7 +20,7 @@ import type { LogReader } from '../../src/escrow/ports/log.ts';
 import type { GivenUpNotice, Store } from '../../src/escrow/ports/store.ts';
 import type { RefusalBudget } from '../../src/escrow/ledger/refusals.js';
 import type { Recovery, ReleasedKey } from '../../src/escrow/records/recovery.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { Entry } from '../../src/log/entry/entry.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import { statementVerifier } from '../../src/http/caller/statements.js';

@@ -3,7 +3,7 @@ import type { Grant } from '../../src/escrow/records/grant.js';
 import { newId, parsePrincipalId, type ActId, type PrincipalId } from '../../src/escrow/records/ids.js';
 import { usualRequestTerms } from '../../src/escrow/records/policy.js';
 import type { Recovery, RecoveryState } from '../../src/escrow/records/recovery.js';
-import { sealed, type Opener, type Sealed } from '../../src/escrow/records/sealed.js';
+import { sealed, type Opener, type Sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { JournalWrite } from '../../src/escrow/ports/journal.js';
 import { encodeEntry, type Phase } from '../../src/log/entry/entry.js';
 import { freshBytes } from '../support/fresh.js';

@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import { getPurposeDeposit } from '../../src/escrow/records/deposit.js';
-import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { layerContext, layersOf } from '../../src/escrow/records/sealing/layers.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { ApprovalOrder } from '../../src/api/orders.js';
 import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';

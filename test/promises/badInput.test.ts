@@ -13,7 +13,7 @@ import type { GrantReply, KeyReply } from '../../src/api/replies.js';
 import type { Subject } from '../../src/log/entry/entry.js';
 import { repliesDigest } from '../../src/escrow/records/digests.js';
 import type { KeyId } from '../../src/escrow/records/ids.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import { chance } from '../support/chance.js';
 import type { PersonName, System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';

@@ -7,7 +7,7 @@ import { exportHistory, readHistory } from '../../src/client/history/ownHistory.
 import { openRelease } from '../../src/client/depositary/release.js';
 import { repliesDigest } from '../../src/escrow/records/digests.js';
 import type { KeyId } from '../../src/escrow/records/ids.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { ApprovalOrder, RecoveryOrder } from '../../src/api/orders.js';
 import type { KeyReply, RecoveryReply } from '../../src/api/replies.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';

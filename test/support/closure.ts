@@ -1,8 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { trimToDer } from '../../src/system/der.js';
-import type { LayerOwner } from '../../src/escrow/records/layers.js';
-import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
+import type { LayerOwner } from '../../src/escrow/records/sealing/layers.js';
+import { layerContext, layersOf } from '../../src/escrow/records/sealing/layers.js';
 import { byteStringsIn } from './byteStrings.js';
 import type { DatabaseDump } from './databaseDump.js';
 import { openGcm, openOaep, unwrapPadded } from './openedDeposit.js';

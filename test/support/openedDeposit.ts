@@ -9,7 +9,7 @@ import {
 import pkcs11 from 'pkcs11js';
 import { trimToDer } from '../../src/system/der.js';
 import type { Deposit, PurposeDeposit } from '../../src/escrow/records/deposit.js';
-import { layerContext, layersOf } from '../../src/escrow/records/layers.js';
+import { layerContext, layersOf } from '../../src/escrow/records/sealing/layers.js';
 import type { KeyId } from '../../src/escrow/records/ids.js';
 import type { Purpose } from '../../src/escrow/records/policy.js';
 import type { SoftHsm } from './softhsm.js';

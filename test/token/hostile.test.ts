@@ -3,7 +3,7 @@ import pkcs11 from 'pkcs11js';
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { GrantId, RecoveryId } from '../../src/escrow/records/ids.js';
 import type { TokenVerbs } from '../../src/escrow/ports/token.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import { importSpki } from '../../src/token/service/findLongLived.js';
 import { verifies } from '../../src/token/selfTest/verifying.js';

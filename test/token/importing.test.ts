@@ -8,7 +8,7 @@ import type { ImportId } from '../../src/escrow/records/ids.js';
 import { newId } from '../../src/escrow/records/ids.js';
 import type { ImportableSpec } from '../../src/escrow/records/keySpecs.js';
 import { IMPORTABLE_SPECS } from '../../src/escrow/records/keySpecs.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { Template } from '../../src/token/cryptoki/attributes.js';
 import { objectNames } from '../../src/token/objects/objectNames.js';
 import { importingKey } from '../../src/token/profile/templates.js';

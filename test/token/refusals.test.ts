@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 import type { GrantId } from '../../src/escrow/records/ids.js';
 import type { Opened } from '../../src/escrow/ports/token.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import { CKR } from '../../src/token/cryptoki/faults.js';
 import { NativeFault } from '../../src/token/cryptoki/nativeFunction.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';

@@ -8,7 +8,7 @@ import {
   privateDecrypt,
 } from 'node:crypto';
 import type { DecryptInput } from '../../src/escrow/ports/token.js';
-import type { Sealed } from '../../src/escrow/records/sealed.js';
+import type { Sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import type { TestDeposit } from '../support/escrowChain.js';
 import { deposit, depositFor, opened, raiseGrant, release } from '../support/escrowChain.js';

@@ -4,7 +4,7 @@ import type { Wrapped } from '../../src/escrow/ports/token.js';
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { KeySpec, KeyUse } from '../../src/escrow/records/keySpecs.js';
 import type { Purpose } from '../../src/escrow/records/policy.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import { type CeremonyRecord, type EarlierRecord, readRecord } from '../../src/token/ceremony/record.js';
 import { destroyOlderKeks } from '../../src/token/ceremony/destroyKeks.js';
 import { requireDestructionMeant } from '../../src/token/ceremony/kekWords.js';

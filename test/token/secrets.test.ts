@@ -8,7 +8,7 @@ import { frameSecret } from '../../src/client/import/secretFrame.js';
 import type { Opened } from '../../src/escrow/ports/token.js';
 import type { ImportId } from '../../src/escrow/records/ids.js';
 import { newId } from '../../src/escrow/records/ids.js';
-import { sealed } from '../../src/escrow/records/sealed.js';
+import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import type { OpenToken } from '../../src/token/service/openToken.js';
 import { freshBytes } from '../support/fresh.js';
 import { freshEcKey, oneBitOff } from '../support/keyFiles.js';

@@ -1,7 +1,7 @@
 import { BIRTHS } from '../../escrow/records/creation.js';
 import type { DepositedQuorums } from '../../escrow/records/depositedQuorums.js';
 import { PURPOSES } from '../../escrow/records/policy.js';
-import { resealedIn } from '../../escrow/records/resealing.js';
+import { resealedIn } from '../../escrow/records/sealing/resealing.js';
 import type { Json } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
 import { listOf, membersOf, quorumsOf, textOf } from './facts.js';

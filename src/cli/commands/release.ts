@@ -40,7 +40,11 @@ export const releaseCommand: CommandRow = {
       about:
         'a new file for the private key, - for standard output; of several keys a new directory for files named after them',
     },
-    { flags: '--format <format>', about: 'how (default: pem, raw for AES and secrets)', choices: KEY_FORMATS },
+    {
+      flags: '--format <format>',
+      about: 'how (default: pem, raw for AES and secrets)',
+      choices: KEY_FORMATS,
+    },
     {
       flags: '--sealed-out <prefix>',
       about: 'keep the encrypted parts in PREFIX.transfer and PREFIX.wrapped',
@@ -65,23 +69,26 @@ async function release(session: Session, given: CommandArguments): Promise<Resul
   await requireApproved(identity, recovery);
   // before the keys are asked for: each must have somewhere to go, and they must open
   const depositaryKey = given.flag('open') ? await identity.depositaryOpener() : undefined;
-  const { received, answer, entry, raw } = await withPlaces(session, given, outputs, async (sealed, opened) => {
-    const got = await session.busy('receiving the keys', () => receive(client, recovery));
-    const keys = receivedOf(outputs, got.answer);
-    // kept first: whatever happens then, the keys have arrived
-    await sealed?.write(
-      keys.flatMap(({ released }) => sealedParts(released)),
-      AGAIN,
-    );
-    const shown =
-      depositaryKey === undefined ? undefined : await writeOpened(opened, keys, depositaryKey, given);
-    return { received: keys, ...got, raw: shown };
-  });
+  const { received, answer, entry, raw } = await withPlaces(
+    session,
+    given,
+    outputs,
+    async (sealed, opened) => {
+      const got = await session.busy('receiving the keys', () => receive(client, recovery));
+      const keys = receivedOf(outputs, got.answer);
+      // kept first: whatever happens then, the keys have arrived
+      await sealed?.write(
+        keys.flatMap(({ released }) => sealedParts(released)),
+        AGAIN,
+      );
+      const shown =
+        depositaryKey === undefined ? undefined : await writeOpened(opened, keys, depositaryKey, given);
+      return { received: keys, ...got, raw: shown };
+    },
+  );
   // what goes to standard output may still get lost on the way there
   const isForgotten =
-    given.flag('open') &&
-    raw === undefined &&
-    (await confirm(session, identity, client, recovery, answer));
+    given.flag('open') && raw === undefined && (await confirm(session, identity, client, recovery, answer));
   const [first] = received;
   return {
     ...(raw === undefined ? {} : { raw }),

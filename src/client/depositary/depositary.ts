@@ -1,6 +1,6 @@
 import { askedAsJson, repliesDigest } from '../../escrow/records/digests.js';
 import type { Reply } from '../../escrow/records/recovery.js';
-import { sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealing/sealed.js';
 import type { ApprovalOrder, DenialOrder, IntentOrder } from '../../api/orders.js';
 import type { RecoveryReply } from '../../api/replies.js';
 import { encodeBase64 } from '../../log/note/base64.js';

@@ -2,7 +2,7 @@ import type { Binding } from '../../escrow/records/deposit.js';
 import { BIRTHS } from '../../escrow/records/creation.js';
 import { sha256Hex } from '../../escrow/records/digests.js';
 import type { KeyId } from '../../escrow/records/ids.js';
-import { layerContext, termsHash } from '../../escrow/records/layers.js';
+import { layerContext, termsHash } from '../../escrow/records/sealing/layers.js';
 import type {
   DepositReply,
   ForDepositaryReply,
@@ -12,7 +12,7 @@ import type {
   ShareReply,
 } from '../../api/replies.js';
 import { type Purpose, PURPOSES } from '../../escrow/records/policy.js';
-import { resealedIn } from '../../escrow/records/resealing.js';
+import { resealedIn } from '../../escrow/records/sealing/resealing.js';
 import type { ApprovedKeys } from './approvedKeys.js';
 import type { GenerationMemory } from './generations.js';
 import type { Json } from '../../log/entry/canonical.js';

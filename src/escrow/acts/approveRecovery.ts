@@ -7,7 +7,7 @@ import { repliesDigest } from '../records/digests.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId } from '../records/ids.js';
 import { aloneOn } from '../ports/journal.js';
-import { layerContext, layersOf } from '../records/layers.js';
+import { layerContext, layersOf } from '../records/sealing/layers.js';
 import { requireDelayOver } from './intendRecovery.js';
 import type { TokenVerbs } from '../ports/token.js';
 import type { Completion } from '../rules/quorumProgress.js';

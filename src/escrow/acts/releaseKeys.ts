@@ -7,7 +7,7 @@ import { EscrowError } from '../records/errors.js';
 import type { RecoveryId, KeyId, PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
 import type { Recovery, ReleasedKey } from '../records/recovery.js';
-import type { Held } from '../records/sealed.js';
+import type { Held } from '../records/sealing/sealed.js';
 import { quorumsAsJson } from '../rules/quorumProgress.js';
 import type { AskedKey } from '../rules/requestTerms.js';
 import { bringBack, getRecoverable, held, logging, next, opened, endUnlessOpened } from './reopenDeposit.js';

@@ -26,7 +26,7 @@ import { goneAmong, liveQuorums, unableInWords } from '../rules/liveQuorums.js';
 import { requireKeks } from '../rules/kekRotation.js';
 import { beyondTerms } from '../rules/scopeTerms.js';
 import { viewRecovery } from '../reads/recoveries.js';
-import { resealPlanAsJson } from '../records/resealing.js';
+import { resealPlanAsJson } from '../records/sealing/resealing.js';
 import { ATTESTATION_TYPE } from '../records/statementTypes.js';
 
 /** What is asked for: a scope without a rate takes the rule's, or the strictest of several. */

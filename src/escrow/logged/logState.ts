@@ -27,7 +27,7 @@ import { LoggedReleases } from './releases.js';
 import { type SavedRequests, LoggedRequests } from './requests.js';
 import { followsFromSecond } from './secondOutcomes.js';
 import { BIRTHS } from '../records/creation.js';
-import { resealedIn } from '../records/resealing.js';
+import { resealedIn } from '../records/sealing/resealing.js';
 import { grantsNamedIn } from '../records/activationEntry.js';
 
 /** An attempt that waits for its outcome. */

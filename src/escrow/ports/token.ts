@@ -3,7 +3,7 @@ import type { GrantId, ImportId, PrincipalId, RecoveryId } from '../records/ids.
 import type { GeneratedSpec, ImportableSpec, KeySpec, KeyUse, Operation } from '../records/keySpecs.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import type { Purpose } from '../records/policy.js';
-import type { Held, Opener, Sealed } from '../records/sealed.js';
+import type { Held, Opener, Sealed } from '../records/sealing/sealed.js';
 
 /* ---------------------------------------------------------------- the token */
 

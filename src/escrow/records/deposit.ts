@@ -2,7 +2,7 @@ import { EscrowError } from './errors.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Brakes, OperateTerms, Purpose, ReleaseTerms, RequestTerms } from './policy.js';
-import type { Sealed } from './sealed.js';
+import type { Sealed } from './sealing/sealed.js';
 
 /** What one depositary holds of one key for one purpose. */
 export interface Share {

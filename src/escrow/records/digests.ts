@@ -5,7 +5,7 @@ import type { Deposit, PurposeDeposit } from './deposit.js';
 import type { PrincipalId } from './ids.js';
 import { type OperateTerms, usualRequestTerms } from './policy.js';
 import type { Asked, AskedPurpose, DescribedKey, Reply, RequestVersion } from './recovery.js';
-import { resealPlanAsJson } from './resealing.js';
+import { resealPlanAsJson } from './sealing/resealing.js';
 
 /** SHA-256, lower-case hex. */
 export function sha256Hex(bytes: Uint8Array | string): string {

@@ -1,7 +1,7 @@
 import { quoted } from './freeText.js';
 import type { KeyId, PrincipalId } from './ids.js';
 import type { Asked, DescribedKey } from './recovery.js';
-import type { ResealPlan } from './resealing.js';
+import type { ResealPlan } from './sealing/resealing.js';
 import type { Scope } from './scope.js';
 
 /** What a depositary signs, in short: everything that the request's hash covers. */

@@ -3,9 +3,9 @@ import { type Grant, type GrantStatus, grantStatusAt } from './grant.js';
 import type { GrantId, JobId, KeyId, PrincipalId, RecoveryId } from './ids.js';
 import type { KeySpec, KeyUse } from './keySpecs.js';
 import type { Purpose } from './policy.js';
-import type { ResealPlan } from './resealing.js';
+import type { ResealPlan } from './sealing/resealing.js';
 import type { Scope } from './scope.js';
-import type { Sealed } from './sealed.js';
+import type { Sealed } from './sealing/sealed.js';
 
 /** At most so many keys are asked for at once: every entry about the request names them all, with a quorum of each. */
 export const MAX_RECOVERY_KEYS = 64;

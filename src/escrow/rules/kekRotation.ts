@@ -1,10 +1,10 @@
 import type { HeldKek } from '../ports/token.js';
 import type { Deposit } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
-import { type KekKind, isKekFor, isOperate, kekKindFor, newestKeks } from '../records/keks.js';
+import { type KekKind, isKekFor, isOperate, kekKindFor, newestKeks } from '../records/sealing/keks.js';
 import type { Purpose } from '../records/policy.js';
 import type { AskedPurpose } from '../records/recovery.js';
-import type { KekRotation, ResealPlan } from '../records/resealing.js';
+import type { KekRotation, ResealPlan } from '../records/sealing/resealing.js';
 
 /** What a deposit says of a key that decides under which key-encryption keys it can lie. */
 export type KeyKind = Pick<Deposit, 'spec' | 'use'>;

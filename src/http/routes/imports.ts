@@ -2,7 +2,7 @@ import { importKey } from '../../escrow/acts/imports/importKey.js';
 import { type ImportPair, prepareImport } from '../../escrow/acts/imports/prepareImport.js';
 import { standingNow } from '../../escrow/reads/coverage.js';
 import { base64url } from '../../escrow/records/digests.js';
-import { sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealing/sealed.js';
 import type { ImportKeyReply } from '../../api/replies.js';
 import { ROUTES } from '../../api/routes.js';
 import { claimedKey, wrappedFrame } from '../claimedKey.js';

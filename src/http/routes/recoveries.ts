@@ -15,7 +15,7 @@ import type { Recovery } from '../../escrow/records/recovery.js';
 import { type RecoveryOrder as AskedOrder, requestRecovery } from '../../escrow/acts/requestRecovery.js';
 import { resealKeys } from '../../escrow/acts/carryingOut/resealKeys.js';
 import { stopRecovery } from '../../escrow/acts/stopRecovery.js';
-import { sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealing/sealed.js';
 import { listRecoveries, viewOf, viewRecovery } from '../../escrow/reads/recoveries.js';
 import { proofsOf } from '../../escrow/reads/proofs.js';
 import type { Acted, GrantsReply, RecoveryReply, ReleasedKeysReply } from '../../api/replies.js';

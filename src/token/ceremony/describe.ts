@@ -5,7 +5,7 @@ import { readUlongs } from '../cryptoki/attributes.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
 import { kekCheckValue } from '../objects/kekCheckValue.js';
 import { Dialect } from '../profile/dialect.js';
-import { readKekLabel } from '../../escrow/records/keks.js';
+import { readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { Mechanisms } from '../profile/mechanisms.js';
 import { hasNested, readAttribute } from '../objects/objectCheck.js';
 import { findAll } from '../objects/objects.js';

@@ -1,6 +1,6 @@
 import type { Handle } from 'pkcs11js';
 import pkcs11 from 'pkcs11js';
-import { newestKeks, readKekLabel, rotatingLabel } from '../../escrow/records/keks.js';
+import { newestKeks, readKekLabel, rotatingLabel } from '../../escrow/records/sealing/keks.js';
 import { kekCheckValue } from '../objects/kekCheckValue.js';
 import { findAll } from '../objects/objects.js';
 import { Dialect } from '../profile/dialect.js';

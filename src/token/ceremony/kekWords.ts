@@ -1,4 +1,4 @@
-import { readKekLabel } from '../../escrow/records/keks.js';
+import { readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { CeremonyRefused } from './ceremonySession.js';
 import type { CeremonyTerminal } from './ownTerminal.js';
 import type { CeremonyRecord } from './record.js';

@@ -5,7 +5,7 @@ import type { Handle, PKCS11 } from 'pkcs11js';
 import { z } from 'zod';
 import { kekCheckValue } from '../objects/kekCheckValue.js';
 import { Dialect } from '../profile/dialect.js';
-import { readKekLabel } from '../../escrow/records/keks.js';
+import { readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { Mechanisms } from '../profile/mechanisms.js';
 import { findAll, readBytes } from '../objects/objects.js';
 import type { TokenProfile } from '../profile/profile.js';

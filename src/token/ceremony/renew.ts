@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import { type PrincipalId, parsePrincipalId } from '../../escrow/records/ids.js';
-import { readKekLabel } from '../../escrow/records/keks.js';
+import { readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { readServerForLabel, serverForLabel } from '../objects/objectNames.js';
 import { findAll, readRsaSpki } from '../objects/objects.js';
 import { importSpki } from '../service/findLongLived.js';

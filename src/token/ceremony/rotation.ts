@@ -1,7 +1,7 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
 import pkcs11 from 'pkcs11js';
 import { Dialect } from '../profile/dialect.js';
-import { type OperateKind, readKekLabel } from '../../escrow/records/keks.js';
+import { type OperateKind, readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { rotatingUser } from '../profile/keks.js';
 import { Mechanisms } from '../profile/mechanisms.js';
 import { findAll } from '../objects/objects.js';

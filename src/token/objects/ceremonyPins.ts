@@ -1,6 +1,6 @@
 import { type JsonWebKey, createPublicKey } from 'node:crypto';
 import { z } from 'zod';
-import { KEK_KINDS, newestKeks } from '../../escrow/records/keks.js';
+import { KEK_KINDS, newestKeks } from '../../escrow/records/sealing/keks.js';
 import { jsonOrUndefined } from '../../system/json.js';
 
 /** What the record of the ceremony says of the long-lived keys of a token. */

@@ -1,7 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import { isOperate, readKekLabel } from '../../escrow/records/keks.js';
+import { isOperate, readKekLabel } from '../../escrow/records/sealing/keks.js';
 import type { HeldKek } from '../../escrow/ports/token.js';
 import { type ObjectName, objectNames } from './objectNames.js';
 import { readBytes } from './objects.js';

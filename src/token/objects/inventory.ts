@@ -15,7 +15,7 @@ import type {
   StandingObjects,
   UnaccountedObject,
 } from '../../escrow/ports/token.js';
-import { isOperate, readKekLabel } from '../../escrow/records/keks.js';
+import { isOperate, readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { handlesOf, inSlices, labelOf, listed } from './listing.js';
 import { readAttribute } from './objectCheck.js';
 import { type ObjectName, objectNames, readServerForLabel } from './objectNames.js';

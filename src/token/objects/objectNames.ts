@@ -11,7 +11,12 @@ import {
   signingPair,
   trustedKek,
 } from '../profile/ceremonyTemplates.js';
-import { type OperateKind, isOperate, readKekLabel, rotatingLabel } from '../../escrow/records/keks.js';
+import {
+  type OperateKind,
+  isOperate,
+  readKekLabel,
+  rotatingLabel,
+} from '../../escrow/records/sealing/keks.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenProfile } from '../profile/profile.js';
 import { grantKey, importPair, unwrappingPair } from '../profile/templates.js';

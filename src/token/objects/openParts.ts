@@ -2,7 +2,7 @@ import type { PKCS11 } from 'pkcs11js';
 import type { Dialect } from '../profile/dialect.js';
 import type { FindHandles } from '../cryptoki/finding.js';
 import type { Health } from './health.js';
-import type { KekKind } from '../../escrow/records/keks.js';
+import type { KekKind } from '../../escrow/records/sealing/keks.js';
 import type { GenerateKeyPair } from '../cryptoki/keyPairs.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import type { TokenObjects } from './objects.js';

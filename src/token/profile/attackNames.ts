@@ -1,4 +1,4 @@
-import type { KekKind } from '../../escrow/records/keks.js';
+import type { KekKind } from '../../escrow/records/sealing/keks.js';
 
 /**
  * What somebody with the host and the user PIN would try, and the token must refuse: the name of each attack, and what

@@ -1,7 +1,7 @@
 import pkcs11 from 'pkcs11js';
 import type { Purpose } from '../../escrow/records/policy.js';
 import { type Template, nested } from '../cryptoki/attributes.js';
-import { type KekKind, type OperateKind } from '../../escrow/records/keks.js';
+import { type KekKind, type OperateKind } from '../../escrow/records/sealing/keks.js';
 import { kekUnwraps, rotatingUnwraps } from './keks.js';
 import { CURVES } from '../cryptoki/spki.js';
 import type { PairTemplate } from './templateParts.js';

@@ -1,5 +1,5 @@
 import pkcs11 from 'pkcs11js';
-import type { KekKind, OperateKind } from '../../escrow/records/keks.js';
+import type { KekKind, OperateKind } from '../../escrow/records/sealing/keks.js';
 import type { KeySpec } from '../../escrow/records/keySpecs.js';
 import { type Template, nested } from '../cryptoki/attributes.js';
 import {

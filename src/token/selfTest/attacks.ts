@@ -3,7 +3,7 @@ import type { Handle, Mechanism, PKCS11 } from 'pkcs11js';
 import type { AttackName } from '../profile/attackNames.js';
 import { type Template, ulongs } from '../cryptoki/attributes.js';
 import type { Dialect } from '../profile/dialect.js';
-import { type KekKind, type OperateKind, isOperate, KEK_KINDS } from '../../escrow/records/keks.js';
+import { type KekKind, type OperateKind, isOperate, KEK_KINDS } from '../../escrow/records/sealing/keks.js';
 import { rotatingUser } from '../profile/keks.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import { BORN_HERE } from '../objects/objectNames.js';

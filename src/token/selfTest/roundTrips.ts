@@ -21,7 +21,7 @@ import {
 import type { DecryptMechanism, Mechanism } from '../../escrow/records/mechanisms.js';
 import { mechanismsFor, signs } from '../../escrow/records/mechanisms.js';
 import type { Opened, Wrapped } from '../../escrow/ports/token.js';
-import { sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealing/sealed.js';
 import { GCM } from '../profile/mechanisms.js';
 import type { OpenToken } from '../service/openToken.js';
 import { importSpki } from '../service/findLongLived.js';

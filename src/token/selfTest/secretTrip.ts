@@ -10,7 +10,7 @@ import {
 } from 'node:crypto';
 
 import { newId } from '../../escrow/records/ids.js';
-import { sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealing/sealed.js';
 import { SECRET_CHECK_TEXT, SECRET_FRAME_BYTES } from '../../escrow/records/keySpecs.js';
 import { importSpki } from '../service/findLongLived.js';
 import type { OpenToken } from '../service/openToken.js';

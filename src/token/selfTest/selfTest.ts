@@ -6,7 +6,7 @@ import { type KeySpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
 import { type AttackName, ATTACK_NAMES, NEEDS_NEWER_KEK } from '../profile/attackNames.js';
 import { type Target, ATTACKS, NothingGained } from './attacks.js';
 import { asEscrowError, readFault } from '../cryptoki/faults.js';
-import { type KekKind, isOperate, KEK_KINDS, readKekLabel } from '../../escrow/records/keks.js';
+import { type KekKind, isOperate, KEK_KINDS, readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { Loan } from '../verbs/loan.js';
 import { objectNames } from '../objects/objectNames.js';
 import { readBytes, readRsaSpki } from '../objects/objects.js';

@@ -4,7 +4,13 @@ import type { Handle, PKCS11 } from 'pkcs11js';
 import { asEscrowError, CKR, readFault, TokenNotReady } from '../cryptoki/faults.js';
 import { emptyAnchor } from '../../log/anchor.js';
 import { ANCHOR, readAnchor } from '../objects/anchor.js';
-import { type KekKind, KEK_KINDS, kekLabel, newestKeks, readKekLabel } from '../../escrow/records/keks.js';
+import {
+  type KekKind,
+  KEK_KINDS,
+  kekLabel,
+  newestKeks,
+  readKekLabel,
+} from '../../escrow/records/sealing/keks.js';
 import { type TokenObjects, readBytes } from '../objects/objects.js';
 import { objectNames } from '../objects/objectNames.js';
 import type { TokenPins } from '../objects/ceremonyPins.js';

@@ -1,6 +1,6 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import type { Held } from '../../escrow/records/sealed.js';
+import type { Held } from '../../escrow/records/sealing/sealed.js';
 import { asEscrowError } from '../cryptoki/faults.js';
 import type { SessionSlot, Sessions, TokenLog } from '../cryptoki/sessions.js';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
-import { sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealing/sealed.js';
 import { serverForLabel } from '../objects/objectNames.js';
 import type { OpenParts } from '../objects/openParts.js';
 import { depositVerbs, wrapUnderTrusted } from './deposit.js';

@@ -1,10 +1,10 @@
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
-import { isKekFor, isOperate, kekKindFor, readKekLabel } from '../../escrow/records/keks.js';
-import type { KekKind } from '../../escrow/records/keks.js';
+import { isKekFor, isOperate, kekKindFor, readKekLabel } from '../../escrow/records/sealing/keks.js';
+import type { KekKind } from '../../escrow/records/sealing/keks.js';
 import type { KeySpec } from '../../escrow/records/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
-import { sealed } from '../../escrow/records/sealed.js';
+import { sealed } from '../../escrow/records/sealing/sealed.js';
 import type { Template } from '../cryptoki/attributes.js';
 import { rotatingUser } from '../profile/keks.js';
 import { userInFlight } from '../profile/templates.js';

@@ -14,7 +14,7 @@ import type { Principal } from '../../../src/escrow/records/principals.js';
 import type { AskedPurpose, Recovery, Reply } from '../../../src/escrow/records/recovery.js';
 import type { Scope } from '../../../src/escrow/records/scope.ts';
 import { requestRecovery } from '../../../src/escrow/acts/requestRecovery.js';
-import { sealed } from '../../../src/escrow/records/sealed.js';
+import { sealed } from '../../../src/escrow/records/sealing/sealed.js';
 import { callBy } from '../../support/calls.js';
 import type { SymbolicWorld } from '../../escrow/symbolicWorld.js';
 import { ORIGIN, reencrypted, ROOT, symbolicWorld } from '../../escrow/symbolicWorld.js';

@@ -5,7 +5,7 @@ import type { Deposit } from '../../../src/escrow/records/deposit.js';
 import { askedAsJson, descriptionsAsJson } from '../../../src/escrow/records/digests.js';
 import type { EscrowError } from '../../../src/escrow/records/errors.js';
 import { MAX_DRILLED } from '../../../src/escrow/records/drills/drilling.js';
-import { resealPlanAsJson } from '../../../src/escrow/records/resealing.js';
+import { resealPlanAsJson } from '../../../src/escrow/records/sealing/resealing.js';
 import type { JobId, KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
 import { Ledger } from '../../../src/escrow/ledger/ledger.js';
 import { MECHANISM_NAMES } from '../../../src/escrow/records/mechanisms.js';

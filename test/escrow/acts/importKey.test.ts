@@ -8,7 +8,7 @@ import type { ErrorCode } from '../../../src/escrow/records/errors.js';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
 import { type PrincipalId, parseId } from '../../../src/escrow/records/ids.js';
 import type { Rule } from '../../../src/escrow/records/policy.js';
-import { sealed } from '../../../src/escrow/records/sealed.js';
+import { sealed } from '../../../src/escrow/records/sealing/sealed.js';
 import { callIn, HOUR_MS, MINUTE_MS, policyOf, worldOf } from '../symbolicPeople.js';
 import type { SymbolicWorld } from '../symbolicWorld.js';
 import { LOG_KEY, ORIGIN, strayLongAgo, wrappedTo } from '../symbolicWorld.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
 import { sha256Hex } from '../../../src/escrow/records/digests.js';
 import { EscrowError } from '../../../src/escrow/records/errors.js';
-import { sealed } from '../../../src/escrow/records/sealed.js';
+import { sealed } from '../../../src/escrow/records/sealing/sealed.js';
 import { ceremonyCommands } from '../../../src/token/ceremony/commands.js';
 import { enrol } from '../../../src/token/ceremony/enrol.js';
 import { type CeremonyRecord, type EarlierRecord, readRecord } from '../../../src/token/ceremony/record.js';

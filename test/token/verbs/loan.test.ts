@@ -2,7 +2,7 @@ import { createPublicKey, verify } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import pkcs11 from 'pkcs11js';
 import type { TokenVerbs } from '../../../src/escrow/ports/token.js';
-import type { Held } from '../../../src/escrow/records/sealed.js';
+import type { Held } from '../../../src/escrow/records/sealing/sealed.js';
 import type { OpenToken } from '../../../src/token/service/openToken.js';
 import { deposit, principal, raiseGrant } from '../../support/escrowChain.js';
 import type { RawToken } from '../../support/rawToken.js';

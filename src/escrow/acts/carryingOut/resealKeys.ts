@@ -10,10 +10,10 @@ import { canonicalHash, depositDigest, sha256Hex } from '../../records/digests.j
 import { MAX_CHAINED } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { RecoveryId } from '../../records/ids.js';
-import { layersFor } from '../../records/layers.js';
+import { layersFor } from '../../records/sealing/layers.js';
 import { hasRole } from '../../records/principals.js';
 import type { Asked, Recovery } from '../../records/recovery.js';
-import { type ResealPlan, type ResealedKey, resealedAsJson } from '../../records/resealing.js';
+import { type ResealPlan, type ResealedKey, resealedAsJson } from '../../records/sealing/resealing.js';
 import { type CompleteKey, quorumsAsJson } from '../../rules/quorumProgress.js';
 import { plannedKek } from '../../rules/kekRotation.js';
 import type { AskedKey } from '../../rules/requestTerms.js';

@@ -14,7 +14,7 @@ import {
   type ResealedKey,
   resealPlanAsJson,
   resealedAsJson,
-} from '../../records/resealing.js';
+} from '../../records/sealing/resealing.js';
 import type { EnrolledDepositary } from '../../ports/token.js';
 import { choose, getOwner } from '../../rules/rules.js';
 import { planRotations, plannedKek } from '../../rules/kekRotation.js';

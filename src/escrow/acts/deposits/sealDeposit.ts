@@ -7,11 +7,11 @@ import { base64url, depositDigest, sha256Hex } from '../../records/digests.js';
 import { MAX_CHAINED, chainEnd } from '../../records/drills/drilling.js';
 import { EscrowError } from '../../records/errors.js';
 import type { PrincipalId } from '../../records/ids.js';
-import type { Layers } from '../../records/layers.js';
-import { layerContext, layersFor } from '../../records/layers.js';
+import type { Layers } from '../../records/sealing/layers.js';
+import { layerContext, layersFor } from '../../records/sealing/layers.js';
 import { PURPOSES } from '../../records/policy.js';
 import type { Quorum } from '../../records/quorum.js';
-import type { Held, Opener, Sealed } from '../../records/sealed.js';
+import type { Held, Opener, Sealed } from '../../records/sealing/sealed.js';
 import type { DepositPlan, KeyOrder } from './planDeposit.js';
 
 /** A key in flight, and where it was born. */

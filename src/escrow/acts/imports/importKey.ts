@@ -8,7 +8,7 @@ import { sha256Hex } from '../../records/digests.js';
 import { EscrowError } from '../../records/errors.js';
 import type { ImportId } from '../../records/ids.js';
 import { type ImportableSpec, KEY_SPECS, isWrappedFrame } from '../../records/keySpecs.js';
-import type { Sealed } from '../../records/sealed.js';
+import type { Sealed } from '../../records/sealing/sealed.js';
 import {
   type DepositPlan,
   type KeyOrder,

@@ -5,7 +5,7 @@ import type { Entry } from '../../../log/entry/entry.js';
 import { BIRTHS } from '../creation.js';
 import type { KeyId } from '../ids.js';
 import type { Purpose } from '../policy.js';
-import { resealedIn } from '../resealing.js';
+import { resealedIn } from '../sealing/resealing.js';
 
 /*
  * A drill proves that a share and its link open without giving either away. Who opens the link has the bytes that are in it, and

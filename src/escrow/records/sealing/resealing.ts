@@ -1,6 +1,6 @@
-import { type Json, isJsonObject } from '../../log/entry/canonical.js';
-import type { KeyId, PrincipalId } from './ids.js';
-import type { Quorum } from './quorum.js';
+import { type Json, isJsonObject } from '../../../log/entry/canonical.js';
+import type { KeyId, PrincipalId } from '../ids.js';
+import type { Quorum } from '../quorum.js';
 
 /** Keys that lie under the key-encryption key `from` are put under `to`. */
 export interface KekRotation {

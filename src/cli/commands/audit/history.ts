@@ -1,21 +1,26 @@
-import type { BelievedHistory, HistoryPins } from '../../client/history/historyFile.js';
-import { exportHistory, type OwnEntry, readHistory, verifyHistory } from '../../client/history/ownHistory.js';
-import { parseCeremonyRecord } from '../../client/serverPins.js';
-import { readTrustedText } from '../../client/files/textFile.js';
-import { readTrustedFile } from '../../client/files/trustedFile.js';
-import type { HistoryFilter } from '../../escrow/records/ownerHistory.js';
-import type { Entry } from '../../log/entry/entry.js';
-import { decodeUtf8 } from '../../log/entry/plainText.js';
-import { facts, table } from '../columns.js';
-import type { CommandRow, OptionRow, Result } from '../command.js';
-import { parseDurationArgument } from '../durationArgument.js';
-import { UsageError } from '../failures.js';
-import { disbelieved } from '../files/conversion.js';
-import type { CommandArguments } from '../commandArguments.js';
-import { FORCE, placeOfFile } from '../files/outputs.js';
-import type { Session } from '../session.js';
-import { bar } from '../spinner.js';
-import { localTime } from '../times.js';
+import type { BelievedHistory, HistoryPins } from '../../../client/history/historyFile.js';
+import {
+  exportHistory,
+  type OwnEntry,
+  readHistory,
+  verifyHistory,
+} from '../../../client/history/ownHistory.js';
+import { parseCeremonyRecord } from '../../../client/serverPins.js';
+import { readTrustedText } from '../../../client/files/textFile.js';
+import { readTrustedFile } from '../../../client/files/trustedFile.js';
+import type { HistoryFilter } from '../../../escrow/records/ownerHistory.js';
+import type { Entry } from '../../../log/entry/entry.js';
+import { decodeUtf8 } from '../../../log/entry/plainText.js';
+import { facts, table } from '../../columns.js';
+import type { CommandRow, OptionRow, Result } from '../../command.js';
+import { parseDurationArgument } from '../../durationArgument.js';
+import { UsageError } from '../../failures.js';
+import { disbelieved } from '../../files/conversion.js';
+import type { CommandArguments } from '../../commandArguments.js';
+import { FORCE, placeOfFile } from '../../files/outputs.js';
+import type { Session } from '../../session.js';
+import { bar } from '../../spinner.js';
+import { localTime } from '../../times.js';
 
 const FILTERS: readonly OptionRow[] = [
   { flags: '--key <key>', about: 'only this key' },

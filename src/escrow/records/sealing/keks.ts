@@ -1,5 +1,5 @@
-import { type KeySpec, type KeyUse, isSymmetric } from './keySpecs.js';
-import type { Purpose } from './policy.js';
+import { type KeySpec, type KeyUse, isSymmetric } from '../keySpecs.js';
+import type { Purpose } from '../policy.js';
 
 /** A purpose, and a use or class of the keys that a key-encryption key of this kind wraps. */
 export const KEK_KINDS = [

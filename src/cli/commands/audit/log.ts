@@ -1,18 +1,18 @@
-import type { EntryFollower, SeenEntry } from '../../audit/reports/follower.js';
-import type { Entry } from '../../log/entry/entry.js';
-import { exportLog } from '../../client/log/logExport.js';
-import { verifyExport } from '../../audit/verifyExport.js';
-import type { RequestCounts } from '../../audit/requests.js';
-import type { Believed, Came } from '../../log/export/verifier.js';
-import { facts } from '../columns.js';
-import type { CommandRow, Result } from '../command.js';
-import type { CommandArguments } from '../commandArguments.js';
-import { type LogTrust, TRUST_OPTIONS, logTrust } from '../logTrust.js';
-import { disbelieved } from '../files/conversion.js';
-import { FORCE, placeOfFile, writePublic } from '../files/outputs.js';
-import type { Session } from '../session.js';
-import { bar } from '../spinner.js';
-import { continuesInWords } from '../words.js';
+import type { EntryFollower, SeenEntry } from '../../../audit/reports/follower.js';
+import type { Entry } from '../../../log/entry/entry.js';
+import { exportLog } from '../../../client/log/logExport.js';
+import { verifyExport } from '../../../audit/verifyExport.js';
+import type { RequestCounts } from '../../../audit/requests.js';
+import type { Believed, Came } from '../../../log/export/verifier.js';
+import { facts } from '../../columns.js';
+import type { CommandRow, Result } from '../../command.js';
+import type { CommandArguments } from '../../commandArguments.js';
+import { type LogTrust, TRUST_OPTIONS, logTrust } from '../../logTrust.js';
+import { disbelieved } from '../../files/conversion.js';
+import { FORCE, placeOfFile, writePublic } from '../../files/outputs.js';
+import type { Session } from '../../session.js';
+import { bar } from '../../spinner.js';
+import { continuesInWords } from '../../words.js';
 
 export const logCommands: readonly CommandRow[] = [
   {
@@ -120,9 +120,7 @@ async function verify(session: Session, given: CommandArguments): Promise<Result
   const { verdict, requests, histories } = await session.busy('verifying the log', () =>
     verifyExport({ path, ...trust, follower: times }),
   );
-  return verdict.ok
-    ? believed(verdict, { requests, histories, times }, trust)
-    : disbelieved(path, verdict);
+  return verdict.ok ? believed(verdict, { requests, histories, times }, trust) : disbelieved(path, verdict);
 }
 
 /** When the first and the last entry were recorded, as they say. */

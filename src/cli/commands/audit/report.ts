@@ -1,22 +1,22 @@
-import { parseOfficeHours } from '../../audit/reports/officeHours.js';
-import { Reading } from '../../audit/reports/reading.js';
+import { parseOfficeHours } from '../../../audit/reports/officeHours.js';
+import { Reading } from '../../../audit/reports/reading.js';
 import {
   type Report,
   type ReportFilter,
   type ReportOption,
   type ReportOptions,
   filtered,
-} from '../../audit/reports/report.js';
-import { REPORTS } from '../../audit/reports/reports.js';
-import type { CommandRow, OptionRow, Result } from '../command.js';
-import type { CommandArguments } from '../commandArguments.js';
-import { UsageError } from '../failures.js';
-import { TRUST_OPTIONS } from '../logTrust.js';
-import { reportFilter } from '../reporting/filter.js';
-import { type MadeReport, reportAsCsv, reportAsJson, reportAsLines } from '../reporting/forms.js';
-import { isZone, periodOf } from '../reporting/period.js';
-import { readLog } from '../reporting/source.js';
-import type { Session } from '../session.js';
+} from '../../../audit/reports/report.js';
+import { REPORTS } from '../../../audit/reports/reports.js';
+import type { CommandRow, OptionRow, Result } from '../../command.js';
+import type { CommandArguments } from '../../commandArguments.js';
+import { UsageError } from '../../failures.js';
+import { TRUST_OPTIONS } from '../../logTrust.js';
+import { reportFilter } from '../../reporting/filter.js';
+import { type MadeReport, reportAsCsv, reportAsJson, reportAsLines } from '../../reporting/forms.js';
+import { isZone, periodOf } from '../../reporting/period.js';
+import { readLog } from '../../reporting/source.js';
+import type { Session } from '../../session.js';
 
 const COMMON: readonly OptionRow[] = [
   {

@@ -1,8 +1,8 @@
-import type { CommandRow, Result } from '../command.js';
-import type { CommandArguments } from '../commandArguments.js';
-import { coverageAsCsv } from '../keyCoverage/csv.js';
-import { coverageAsHtml } from '../keyCoverage/html.js';
-import { keksOf } from '../keyCoverage/keks.js';
+import type { CommandRow, Result } from '../../command.js';
+import type { CommandArguments } from '../../commandArguments.js';
+import { coverageAsCsv } from '../../keyCoverage/csv.js';
+import { coverageAsHtml } from '../../keyCoverage/html.js';
+import { keksOf } from '../../keyCoverage/keks.js';
 import {
   type CoverageListing,
   GROUPINGS,
@@ -11,11 +11,11 @@ import {
   tallyOf,
   unlistedLost,
   unrecorded,
-} from '../keyCoverage/listing.js';
-import { coverageAsLines } from '../keyCoverage/text.js';
-import { UsageError } from '../failures.js';
-import type { Session } from '../session.js';
-import { bar } from '../spinner.js';
+} from '../../keyCoverage/listing.js';
+import { coverageAsLines } from '../../keyCoverage/text.js';
+import { UsageError } from '../../failures.js';
+import type { Session } from '../../session.js';
+import { bar } from '../../spinner.js';
 
 /** Who can bring back which keys. */
 export const coverageCommand: CommandRow = {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 
-import { canonicalJson } from '../../log/entry/canonical.js';
-import { type Binding, type Deposit, type PurposeDeposit, brakesOf } from './deposit.js';
-import { canonicalHash, sha256Hex } from './digests.js';
-import type { KeyId } from './ids.js';
-import type { KeySpec, KeyUse } from './keySpecs.js';
-import { type Brakes, type Purpose, repliesOf } from './policy.js';
+import { canonicalJson } from '../../../log/entry/canonical.js';
+import { type Binding, type Deposit, type PurposeDeposit, brakesOf } from '../deposit.js';
+import { canonicalHash, sha256Hex } from '../digests.js';
+import type { KeyId } from '../ids.js';
+import type { KeySpec, KeyUse } from '../keySpecs.js';
+import { type Brakes, type Purpose, repliesOf } from '../policy.js';
 
 /** Of what, for what and by which rule a key was deposited, as far as depositaries rely on it. */
 export interface DepositTerms extends Brakes {
