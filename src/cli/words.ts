@@ -187,9 +187,18 @@ export function waitsForInWords(recovery: RecoveryReply): string | undefined {
       return purpose === 'release' ? (recipient ?? 'the recipient') : 'its delay, and the server';
     case 'active':
       return `the app ${scope?.app ?? ''}`;
-    default:
-      return undefined;
+    case 'released':
+    case 'resealed':
+    case 'exhausted':
+    case 'revoked':
+    case 'denied':
+    case 'vetoed':
+    case 'cancelled':
+    case 'expired':
+    case 'failed':
+      break;
   }
+  return undefined;
 }
 
 /** What is left of quorums when these have approved: no more than is needed. */

@@ -99,7 +99,8 @@ function hostsIn({ hosts, query }: Parts): readonly Host[] {
   const named = query.get('host');
   if (named === null)
     return hosts.split(',').map((each) => {
-      const [, bracketed, plain, port] = /^(?:\[(.*)\]|([^:]*))(?::(.*))?$/.exec(each) ?? [];
+      const [, bracketed, plain, port] =
+        /^(?:\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]|([^:]*))(?::(.*))?$/.exec(each) ?? [];
       return { host: bracketed ?? plain ?? '', port: port ?? '5432' };
     });
   const ports = query.get('port')?.split(',') ?? ['5432'];

@@ -587,7 +587,7 @@ test('the history shows acts, outcomes and refusals', async () => {
       v: 1,
       time: '2026-03-01T12:00:00.000Z',
       act: 'grant.sign',
-      id: 'act_1',
+      id: error === undefined ? 'act_1' : 'act_2',
       phase: error === undefined ? 'done' : 'denied',
       actor: 'mailer',
       subject: { owner: 'dana', key: KEY, grant: GRANT },

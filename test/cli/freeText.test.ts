@@ -266,6 +266,10 @@ test('what goes to a terminal goes through one function', () => {
   expect(direct.sort()).toEqual([
     // questions, and what the program has to say by itself
     'believing.ts: const answer = await terminal.ask(`${question} Type yes: `);',
+    // each sentence is printable, and JSON as well
+    'commands/agent.ts: session.terminal.write(isJson ? jsonLine(told) : textLines(told, session.now));',
+    'commands/audit/report.ts: session.terminal.writeError(',
+    "commands/depositary.ts: const answer = await terminal.ask('Acknowledge this by your signature? Type yes: ');",
     'commands/keysToRecover.ts: const answer = await terminal.ask(`Ask for ${many}? Type yes: `);',
     "commands/plan.ts: const answer = await terminal.ask('Sign this plan? Type yes: ');",
     "commands/recoveryStop.ts: const answer = await terminal.ask('Sign that it is to end? Type yes: ');",
@@ -275,7 +279,7 @@ test('what goes to a terminal goes through one function', () => {
     // help, and what is wrong with the command line
     'program.ts: terminal.write(text);',
     // bytes that were asked for, and lines that are printable
-    'program.ts: terminal.write(textOf(result, isJson));',
+    'program.ts: terminal.write(textOf(result, isJson, terminal.columns));',
     'program.ts: terminal.writeError(text);',
     "spinner.ts: if (shown.frame >= 0) terminal.writeError('\\r\\u001b[K');",
     "spinner.ts: terminal.writeError(`\\r\\u001b[K${FRAMES[shown.frame] ?? ''} ${shown.text}`);",

@@ -1,17 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
-import {
-  closeSync,
-  constants,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +14,6 @@ import { runTs } from '../support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from '../support/softhsm.js';
 import type { System } from '../support/system.js';
 import { makeSystem } from '../support/system.js';
-import { until } from '../support/waiting.js';
 import { LIMITS_MS } from '../support/limits.js';
 import { copySpyModule } from '../support/spyModule.js';
 
@@ -107,21 +96,6 @@ function loginsIn(file: string): readonly (string | undefined)[] {
   return [...text.matchAll(/^\d+: C_Login\n(?:(?!\d+: C_).*\n)*?Returned: +\d+ (CKR_\w+)$/gm)].map(
     ([, answer]) => answer,
   );
-}
-
-/** A descriptor to write to this pipe with, as soon as somebody opens it to read. */
-async function openedForReading(pipe: string): Promise<number> {
-  let opened: number | undefined;
-  await until(() => {
-    try {
-      opened = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENXIO') return false; // nobody reads (fifo(7))
-      throw error;
-    }
-  });
-  return opened ?? -1;
 }
 
 async function ended(child: ChildProcess, signal?: NodeJS.Signals): Promise<number | null> {
@@ -260,25 +234,29 @@ describe('the daemon as a process', () => {
   });
 
   it('cannot be looked into by others of its user, and its core is dumped nowhere', async () => {
-    // what reads its configuration from a pipe waits, and is past the point where it forbids itself core dumps
     const into = mkdtempSync(join(tmpdir(), 'escrowd-process-'));
     scratch.push(into);
-    const pipe = join(into, 'config.yaml');
-    execFileSync('mkfifo', ['-m', '0644', pipe]);
+    // it ends for want of a configuration, past the point where it forbids itself core dumps, and is held there
+    const hold = join(into, 'hold.mjs');
+    const waiting = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);';
+    const held = `import { writeSync } from 'node:fs';\nprocess.on('exit', () => { writeSync(1, 'held\\n'); ${waiting} });\n`;
+    writeFileSync(hold, held, { mode: 0o644 });
     const asNobody = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
     const entry = join(__dirname, '..', '..', 'src', 'main.ts');
     const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as { dependencies: object };
     const packages = Object.keys(dependencies); // nobody may not be able to reach the repository's
-    const child = runTs(entry, { args: ['--config', pipe], apart: { into, packages }, ...asNobody });
+    const args = ['--config', join(into, 'none.yaml')];
+    const environment = { NODE_OPTIONS: `--import=${hold}` };
+    const child = runTs(entry, { args, environment, apart: { into, packages }, ...asNobody });
     children.push(child);
-    const writing = await openedForReading(pipe);
+    await once(child.stdout ?? child, 'data');
     // PR_SET_DUMPABLE 0 gives the files in /proc to root (proc(5)): else they are the user's
     const proc = `/proc/${String(child.pid)}/status`;
     expect(statSync(proc).uid).toBe(0);
     expect(readFileSync(proc, 'utf8')).toMatch(
       new RegExp(`^Uid:\\t${String(asNobody.uid ?? process.getuid?.())}\\t`, 'm'),
     );
-    closeSync(writing);
+    await ended(child, 'SIGKILL');
   });
 
   const refusals: readonly (readonly [string, Changes, keyof typeof EXIT_CODES])[] = [

@@ -95,7 +95,7 @@ describe('over TLS', () => {
       socket.once('data', () => {
         socket.write('S');
         const secure = new TLSSocket(socket, { isServer: true, secureContext });
-        secure.on('error', () => undefined);
+        sockets.push(secure.on('error', () => undefined));
         secure.once('data', () => {
           startups += 1;
           secure.destroy();
@@ -137,7 +137,7 @@ test('where nobody answers, that is said of each host, and the password of none'
 });
 
 test('a host that keeps silent has its part of the time, and the next is asked', async () => {
-  const silent = createServer((socket) => socket.on('error', () => undefined));
+  const silent = createServer((socket) => socket.on('error', () => undefined).resume());
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
   const { port } = silent.address() as AddressInfo;
   const url = `postgresql://a:b@127.0.0.1:${port},127.0.0.1:${await freePort()}/c`;

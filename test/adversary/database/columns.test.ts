@@ -97,7 +97,9 @@ test('every column that the daemon’s role can read has a row, and every row a 
   for (const table of ['recovery', 'deposit']) {
     const members = await membersOf(table);
     expect(members.length).toBeGreaterThan(10);
-    expect([...attackedMembers(table)].sort()).toEqual(members);
+    // of a secret alone: here it is put into the record of a key
+    const others = table === 'deposit' ? ['checkValue'] : [];
+    expect([...attackedMembers(table)].sort()).toEqual([...members, ...others].sort());
   }
 });
 

@@ -178,6 +178,7 @@ test('a person is told what is allowed and hardly meant', async () => {
   });
   expect(hints).toEqual([
     'no rule is for olga',
+    'rule signing matches no owner: nobody has owner.department "finance"',
     expect.stringMatching(/^2 administrators have keys, and 2 must sign: if one leaves/),
     expect.stringMatching(/^gus has none of the roles/),
   ]);
