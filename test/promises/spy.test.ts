@@ -1,4 +1,6 @@
 import { constants, createCipheriv, generateKeyPairSync, publicEncrypt } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import pkcs11 from 'pkcs11js';
@@ -13,8 +15,6 @@ import type * as NativeFunctions from '../../src/token/cryptoki/nativeFunction.j
 import type { LoadedModule } from '../../src/token/cryptoki/module.js';
 import { findModule, loadModule } from '../../src/token/cryptoki/module.js';
 import { newId } from '../../src/escrow/records/ids.js';
-import { readRecord } from '../../src/token/ceremony/record.js';
-import { renew } from '../../src/token/ceremony/renew.js';
 import { openSession } from '../../src/token/cryptoki/sessions.js';
 import { findSlot } from '../../src/token/service/findLongLived.js';
 import { byteStringsIn } from '../support/byteStrings.js';
@@ -24,6 +24,7 @@ import type { Life } from '../support/life.js';
 import { agree, liveThrough } from '../support/life.js';
 import type { OpenedDeposit, TokenKeys } from '../support/openedDeposit.js';
 import { openDeposit, openOaep, partsOfUser, tokenKeys, unwrapPadded } from '../support/openedDeposit.js';
+import { runTs } from '../support/runTs.js';
 import type { SpyLog } from '../support/spyLog.js';
 import { readSpyLog } from '../support/spyLog.js';
 import { copySpyModule } from '../support/spyModule.js';
@@ -109,14 +110,19 @@ beforeAll(async () => {
 async function rotateTwoKeys(): Promise<void> {
   const { place, soPin, userPin } = system.hsm;
   await system.stopDaemon();
-  const before = readRecord(JSON.stringify(system.hsm.record()), place);
-  await renew({
-    ...place,
-    soPin: Buffer.from(soPin),
-    userPin: Buffer.from(userPin),
-    now: new Date(),
-    before,
+  const file = (name: string, content: string): string => {
+    const path = join(system.directory, name);
+    writeFileSync(path, content, { mode: 0o600 });
+    return path;
+  };
+  const pins = ['--so-pin-file', file('renew.so', soPin), '--user-pin-file', file('renew.user', userPin)];
+  const record = file('renew.json', JSON.stringify(system.hsm.record()));
+  // a process of its own: the spy has the module of this one
+  const ceremony = runTs(join('src', 'token', 'ceremony', 'main.ts'), {
+    args: ['renew', '--profile', 'softhsm-2.6', '--label', place.label, '--record', record, ...pins],
+    environment: place.environment,
   });
+  expect(await once(ceremony, 'exit')).toEqual([0, null]);
   await system.startDaemon();
   const { items } = await system.client('admin-1').keys();
   const released = items.find(({ purposes }) => purposes.length === 2);

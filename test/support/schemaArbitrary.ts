@@ -34,6 +34,8 @@ export class SchemaArbitraries {
         });
       case 'boolean':
         return fc.boolean();
+      case 'null':
+        return fc.constant(null);
       case 'array':
         return fc.array(this.of(schema['items'] as Schema, depth + 1), {
           minLength: Number(schema['minItems'] ?? 0),

@@ -236,7 +236,7 @@ describe('before any PIN is asked for', () => {
     [
       'a configuration of SoftHSM that is not there',
       () => ['--token-conf', '/nowhere/softhsm2.conf'],
-      /^SoftHSM's configuration \/nowhere\/softhsm2\.conf cannot be read \(ENOENT/,
+      /^SoftHSM's configuration \/nowhere\/softhsm2\.conf cannot be read \(it is not there\)/,
     ],
     [
       'the same, named by --env',
