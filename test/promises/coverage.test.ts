@@ -55,7 +55,7 @@ async function signedByBoth(draft: PolicyDraft): Promise<readonly string[]> {
   const signatures = await Promise.all(
     (['admin-1', 'admin-2'] as const).map(async (id) => {
       const out = join(system.directory, `${id}.jws`);
-      expect((await run(id, 'plan', '-f', file, '--sign', out, '--yes')).exit).toBe(0);
+      expect((await run(id, 'plan', '-f', file, '--sign', out, '--yes', '--force')).exit).toBe(0);
       return ['--signature', out];
     }),
   );
