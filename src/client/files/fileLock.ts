@@ -3,10 +3,16 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import koffi from 'koffi';
 
+import { backOffMs } from '../../system/backOff.js';
 import { IdentityError } from '../errors.js';
 
 /** flock(2): LOCK_EX | LOCK_NB; the same numbers on Linux, macOS and the BSDs. */
 const EXCLUSIVE_NOW = 2 | 4;
+
+type Flock = (descriptor: number, operation: number) => number;
+
+/** Bound at the first use, since binding it costs more than calling it. */
+let flock: Flock | undefined;
 
 /**
  * Takes the lock of this file, which is made when it is not there, for as long as the process lives or until what is returned
@@ -17,9 +23,8 @@ const EXCLUSIVE_NOW = 2 | 4;
  */
 export function tryLock(path: string): (() => void) | undefined {
   const descriptor = openSync(path, 'a', 0o600);
-  const flock: unknown = koffi.load(null).func('int flock(int descriptor, int operation)');
-  const taken =
-    typeof flock === 'function' && Reflect.apply(flock, undefined, [descriptor, EXCLUSIVE_NOW]) === 0;
+  flock ??= koffi.load(null).func('int flock(int descriptor, int operation)') as Flock;
+  const taken = flock(descriptor, EXCLUSIVE_NOW) === 0;
   const release = (): void => {
     closeSync(descriptor);
   };
@@ -28,9 +33,10 @@ export function tryLock(path: string): (() => void) | undefined {
   return undefined;
 }
 
-/** How long other clients may take to write a small file, where nothing else is said, and how often it is looked for. */
+/** How long other clients may take to write a small file, where nothing else is said. */
 export const LOCK_WAIT_MS = 10_000;
-const LOCK_RETRY_MS = 5;
+/** How often it is looked for: many who wait must leave time to the one who writes. */
+const RETRIES = { firstMs: 5, longestMs: 100 } as const;
 
 /**
  * Takes the same lock, waiting for it: to be held for a read and a write only. Windows has no such lock: there, two clients at once
@@ -40,11 +46,12 @@ const LOCK_RETRY_MS = 5;
  */
 export async function holdFileLock(path: string, waitMs = LOCK_WAIT_MS): Promise<() => void> {
   if (process.platform === 'win32') return () => undefined;
-  for (const deadline = performance.now() + waitMs; ;) {
+  const deadline = performance.now() + waitMs;
+  for (let failures = 1; ; failures += 1) {
     const release = tryLock(path);
     if (release !== undefined) return release;
     if (performance.now() > deadline)
       throw new IdentityError('state-busy', `another process holds ${path} for longer than it should`);
-    await pause(LOCK_RETRY_MS);
+    await pause(backOffMs(failures, RETRIES));
   }
 }
