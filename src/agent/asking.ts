@@ -28,6 +28,9 @@ export interface AskingParts {
 /** What a request is until it is decided, or ends. */
 const OPEN: readonly RecoveryReply['status'][] = ['pending', 'approved'];
 
+/** How a request ends when somebody does not want it: the agent does not ask for the same again by itself. */
+const UNWANTED: readonly RecoveryReply['status'][] = ['denied', 'vetoed', 'cancelled'];
+
 /** A request that tools wait for. */
 interface Open {
   readonly recovery: Promise<{ readonly id: string; readonly isOurs: boolean }>;
@@ -36,7 +39,8 @@ interface Open {
 
 /**
  * Files requests for uses that no grant allows, one for each key, mechanism and form of input at a time, and waits until the quorum has
- * decided. A request of the app's own that is open already is joined. What was denied or vetoed is not asked for again by itself.
+ * decided. A request of the app's own that is open already is joined. What was denied, vetoed or cancelled is not asked for again by
+ * itself; what ran out is.
  */
 export class Asking {
   readonly #open = new Map<string, Open>();
@@ -46,7 +50,7 @@ export class Asking {
 
   /**
    * The grant that the quorum gave.
-   * @throws UseRefused `request-filed`, `request-open`, `request-denied`, `caller-gone`
+   * @throws UseRefused `request-filed`, `request-open`, `request-denied`, `request-over`, `caller-gone`
    * @throws ServerProblem when the server does not take the request
    */
   async granted(use: Use): Promise<string> {
@@ -208,6 +212,12 @@ function refusedBy({ recovery, status, deniedBy, ended }: RecoveryReply): UseRef
   const who = deniedBy.map(({ depositary, reason }) => `${depositary}: ${quoted(reason)}`);
   const why = ended?.reason === undefined ? [] : [`${ended.by ?? 'it ended'}: ${quoted(ended.reason)}`];
   const words = [...who, ...why].join('; ');
+  if (!UNWANTED.includes(status))
+    return new UseRefused(
+      'request-over',
+      `${recovery} is ${status}${words === '' ? '' : ` (${words})`}.`,
+      'run the tool again, and the agent asks anew',
+    );
   return new UseRefused(
     'request-denied',
     `${recovery} is ${status}${words === '' ? '' : ` (${words})`}. The agent does not ask for it again by itself.`,

@@ -31,7 +31,13 @@ const NOT_BY_THIS_GRANT: readonly string[] = [
   'operation-not-granted',
 ];
 /** Said of the moment: the same input may be signed a second later. */
-const PASSING: readonly string[] = ['server-unreachable', 'caller-gone', 'request-open', 'request-filed'];
+const PASSING: readonly string[] = [
+  'server-unreachable',
+  'caller-gone',
+  'request-open',
+  'request-filed',
+  'request-over',
+];
 
 /**
  * Uses of granted keys, for the tools that the agent serves. Every use is a request that the app signed, made once: what has no
@@ -189,7 +195,7 @@ function slotOf({ key, mechanism, input }: Use): string {
   return `${key.key} ${mechanism} ${input.kind}`;
 }
 
-/** Of a digest only its length can be told here: who asked checks the rest, as every tool does. */
+/** Of a digest nothing but that there is an answer: node:crypto verifies no digest of ECDSA or PSS, and whoever asked can. */
 function holds({ key, mechanism, input }: SignUse, signature: Buffer): boolean {
   if (signature.length === 0) return false;
   if (input.kind === 'digest') return true;

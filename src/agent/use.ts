@@ -70,6 +70,7 @@ export type RefusalCode =
   | 'request-filed'
   | 'request-open'
   | 'request-denied'
+  | 'request-over'
   | 'caller-gone'
   | 'server-unreachable'
   | 'signature-wrong'
