@@ -17,7 +17,9 @@ import { recoveryCommands } from './commands/recovery.js';
 import { decisionCommands } from './commands/recoveryDecisions.js';
 import { releaseCommand } from './commands/release.js';
 import { reportCommands } from './commands/audit/report.js';
-import { resealCommand, resealCommands } from './commands/reseal.js';
+import { approveJobCommand } from './commands/reseal/approve.js';
+import { resealCommand } from './commands/reseal/ask.js';
+import { showJobCommand } from './commands/reseal/show.js';
 import { rulesCommands } from './commands/rules.js';
 import { secretCommands } from './commands/secret.js';
 import { statusCommand } from './commands/status.js';
@@ -52,7 +54,7 @@ export const GROUPS: readonly GroupRow[] = [
     name: 'reseal',
     summary: 'sealing keys to other depositaries',
     itself: resealCommand,
-    commands: resealCommands,
+    commands: [approveJobCommand, showJobCommand],
   },
   { name: 'grant', summary: 'the right of an app to use a recovered key', commands: grantCommands },
   {

@@ -273,7 +273,7 @@ test('what goes to a terminal goes through one function', () => {
     'commands/keysToRecover.ts: const answer = await terminal.ask(`Ask for ${many}? Type yes: `);',
     "commands/plan.ts: const answer = await terminal.ask('Sign this plan? Type yes: ');",
     "commands/recoveryStop.ts: const answer = await terminal.ask('Sign that it is to end? Type yes: ');",
-    "commands/reseal.ts: const answer = await terminal.ask('Ask the depositaries? Type yes: ');",
+    "commands/reseal/ask.ts: const answer = await terminal.ask('Ask the depositaries? Type yes: ');",
     'commands/witness.ts: terminal.write(`${JSON.stringify(serving)}\\n`);',
     "program.ts: terminal.write(`${exitCodesHelp().join('\\n')}\\n`);",
     // help, and what is wrong with the command line
