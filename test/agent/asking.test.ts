@@ -56,23 +56,29 @@ interface Tool {
 }
 
 /** Has cancellations stand until they are let go. */
-function holdCancellations({ calls }: Asked): () => void {
+function holdCancellations({ calls }: Asked): {
+  readonly release: () => void;
+  readonly isBegun: () => boolean;
+} {
   const cancel = calls.cancel;
   let release = (): void => undefined;
   const released = new Promise<void>((resolve) => (release = resolve));
+  let isBegun = false;
   calls.cancel = async (id, reason) => {
+    isBegun = true;
     await released;
     return cancel(id, reason);
   };
-  return release;
+  return { release, isBegun: () => isBegun };
 }
 
 describe('when the tool that waits has ended', () => {
   test('a tool that is started again at once asks anew, and does not join what is being cancelled', async () => {
     const asked = askedServer();
-    const release = holdCancellations(asked);
+    const { release, isBegun } = holdCancellations(asked);
     const first = await waitingTool(asked);
     first.gone.abort();
+    await until(isBegun);
     const second = await waitingTool(asked);
     release();
     expect(await first.outcome).toMatchObject({ code: 'caller-gone' });
@@ -119,10 +125,10 @@ describe('when the tool that waits has ended', () => {
 
   test('an agent that is ended meanwhile has cancelled it before it is gone', async () => {
     const asked = askedServer();
-    const release = holdCancellations(asked);
+    const { release, isBegun } = holdCancellations(asked);
     const tool = await waitingTool(asked);
     tool.gone.abort();
-    await new Promise((resolve) => setImmediate(resolve));
+    await until(isBegun);
     const closed = asked.asking.close();
     setImmediate(release);
     await closed;
