@@ -5,7 +5,7 @@ import { MECHANISMS } from '../escrow/records/mechanisms.js';
 import { quoted } from '../escrow/records/freeText.js';
 import { formatDuration } from '../policy/durations.js';
 import { operationOf, type RequestTerms, type Told, type Use, UseRefused } from './use.js';
-import { WITHDRAWN, Withdrawals } from './withdrawals.js';
+import { WITHDRAWN, type Withdrawals } from './withdrawals.js';
 
 /** The calls of the app's client that asking needs. */
 export type AskingClient = Pick<EscrowClient, 'caller' | 'requestRecovery' | 'recovery' | 'recoveries'>;

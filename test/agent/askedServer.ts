@@ -1,11 +1,11 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { setTimeout as pauseFor } from 'node:timers/promises';
 
 import { Asking, type AskingClient } from '../../src/agent/asking.js';
 import { GrantedUses, type UsingClient } from '../../src/agent/grantedUses.js';
 import type { OfferedKey, SignUse, Told } from '../../src/agent/use.js';
 import { Withdrawals } from '../../src/agent/withdrawals.js';
 import type { GrantReply, RecoveryReply } from '../../src/api/replies.js';
+import { letPass } from '../support/waiting.js';
 
 /* What an agent asks of a server, on one that does what a test tells it. */
 
@@ -110,8 +110,7 @@ export function askedServer(status: RecoveryReply['status'] = 'pending'): Asked 
   const cancel: Calls['cancel'] = (id, reason) => calls.cancel(id, reason);
   const withdrawals = new Withdrawals({ cancel, tell, withdraws: true });
   // a tool that waits does so until it is ended, without running meanwhile
-  const pause = (_ms: number, stop: AbortSignal): Promise<void> =>
-    pauseFor(1, undefined, { signal: stop }).catch(() => undefined);
+  const pause = (): Promise<void> => letPass(1);
   const asking = new Asking({ client, now, pause, tell, withdrawals, waitMs: 60_000, lookMs: 1 });
   const uses = new GrantedUses({ client, now, tell, asking, rememberMs: 5_000 });
   const asked: Asked = { uses, asking, calls, filed, told, clockAheadMs: 0 };

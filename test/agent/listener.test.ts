@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { listen, prepareDirectory } from '../../src/agent/listener.js';
+import { listen, prepareDirectory, SocketRefused } from '../../src/agent/listener.js';
 import { until } from '../support/waiting.js';
 
 /* Which sockets are left behind by an agent that is gone, and which are those of one that is there. */
@@ -29,7 +29,9 @@ test.each([
     connect(path).on('error', ({ message }) => full.push(message)),
   );
   if (signal === 'SIGSTOP') await until(() => full.length > 0);
-  const listener = await listen(path, () => undefined).catch(({ message }: Error) => message);
+  const listener = await listen(path, () => undefined).catch((error: unknown) =>
+    error instanceof SocketRefused ? error.message : Promise.reject(error as Error),
+  );
   if (typeof listener !== 'string') await listener.close();
   for (const socket of waiting) socket.destroy();
   other.kill('SIGKILL');

@@ -210,7 +210,11 @@ describe('what is under way in a session', () => {
     let decrypted = (): void => undefined;
     outcome = (use) =>
       use.mechanism === 'RSA-OAEP'
-        ? new Promise((resolve) => (decrypted = () => resolve(Buffer.from('plain'))))
+        ? new Promise((resolve) => {
+            decrypted = () => {
+              resolve(Buffer.from('plain'));
+            };
+          })
         : Promise.resolve(madeUp(use));
     await program.init('sign', plain(CKM.SHA256_RSA_PKCS), RSA_KEY);
     await program.init('decrypt', oaep(CKM.SHA_1, CKG.MGF1_SHA1), RSA_KEY);
