@@ -20,7 +20,7 @@ export function provingVerbs(parts: OpenParts, loan: Loan): ProvingVerbs {
     proveServerFor: async (pair) => {
       const layer = await generateLayerKey();
       const label = serverForLabel(pair.depositary, pair.version);
-      const wrapped = await wrapUnderTrusted(parts, loan, label, loan.handleOf(layer)).catch(missing);
+      const wrapped = await wrapUnderTrusted(parts, loan, { label }, loan.handleOf(layer)).catch(missing);
       // no key comes out to be compared: what one of them has sealed the other opens, or they are two
       const proof = randomBytes(PROOF_BYTES);
       const aad = Buffer.from(label);
