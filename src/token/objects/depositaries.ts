@@ -30,13 +30,14 @@ export async function trustedKey(
   parts: OpenParts,
   { label, fingerprint: wanted }: SoughtKey,
 ): Promise<Handle> {
-  const found = await parts.objects.find(recipient(parts, label), (session, handle) =>
-    readChecked(parts.driver, session, handle, label),
-  );
-  if (found !== undefined) {
+  // what is remembered may be of before: another one is not it, and it is looked for
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const found = await parts.objects.find(recipient(parts, label), (session, handle) =>
+      readChecked(parts.driver, session, handle, label),
+    );
+    if (found === undefined) break;
     const { publicKey = Buffer.alloc(0) } = found;
     if (wanted === undefined || fingerprint(publicKey).toString('hex') === wanted) return found.handle;
-    // another one is not it: who asks for the enrolled next looks again
     forgetTrustedKey(parts, label);
   }
   await parts.health.check();
