@@ -32,7 +32,8 @@ export const resealCommand: CommandRow = {
     'Where a ceremony has made newer key-encryption keys (ceremony renew), the keys are put under these by the way, as far as they can be:\n' +
     'the requests say from which to which. The old one is destroyed at a ceremony, when nothing lies under it any more.\n' +
     'One job may be many requests; each person decides about all of them at once: reseal approve JOB. To be run again with --job goes\n' +
-    'on where it ended.',
+    'on where it ended; a key by which a request failed is asked for alone then. While the server does not say which keys are meant, as\n' +
+    'when its token is out, nothing is asked for, and the exit is 6.',
   options: [
     { flags: '--leaving <id>', about: 'all keys that this depositary has a share of' },
     {
