@@ -119,7 +119,7 @@ function nothingLeft(job: string, before: readonly RecoveryReply[], left: Left):
       ...(open === 0
         ? []
         : [
-            `${open === 1 ? '1 request' : `${open} requests`} of it ${open === 1 ? 'is' : 'are'} open: until it is carried out, a key is sealed as it was.`,
+            `${open === 1 ? '1 request of it is' : `${open} requests of it are`} open: until these are carried out, keys are sealed as they were.`,
           ]),
       ...stuckLines(left),
     ],
