@@ -228,8 +228,9 @@ test('what is called a key-encryption key and wraps nothing stops no ceremony un
     expect(shown.objects.find(({ label }) => label === planted)).not.toHaveProperty('checkValue');
     expect(shown.objects.find(({ label }) => label === 'kek:operate:sign:v1')).toHaveProperty('checkValue');
   } finally {
-    raw(({ driver, session, find }) => {
-      for (const object of find([{ type: pkcs11.CKA_LABEL, value: planted }]))
+    raw((open) => {
+      const { driver, session } = open;
+      for (const object of open.find([{ type: pkcs11.CKA_LABEL, value: planted }]))
         driver.C_DestroyObject(session, object);
     });
   }

@@ -89,7 +89,7 @@ export async function keysLeft(
 function isSaid({ coverage }: KeyReply, which: WhichKeys): boolean {
   if ('otherKey' in which) return coverage !== undefined;
   if (!('olderKeks' in which)) return true;
-  return coverage !== undefined && coverage.purposes.every(({ kekState }) => kekState !== undefined);
+  return coverage?.purposes.every(({ kekState }) => kekState !== undefined) === true;
 }
 
 function isStuck({ coverage }: KeyReply): boolean {
