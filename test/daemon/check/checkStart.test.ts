@@ -1031,7 +1031,10 @@ describe('of a database that is named by URL', () => {
   });
 
   it('a policy that nobody has signed, with the exit code of the start', async () => {
-    const document = JSON.stringify({ version: 1, principals: [], rules: [] });
+    const principals: unknown = JSON.parse(
+      readFileSync(join(system.directory, 'administrators.json'), 'utf8'),
+    );
+    const document = JSON.stringify({ version: 1, principals, rules: [] });
     await query(
       server.owner,
       `insert into policy (version, hash, document, signatures, applied_at) values (1, 'x', $1, '{}', now())`,
