@@ -88,7 +88,7 @@ export class DrillEvidence {
     if (keys.some((key) => this.#keys.find(hashOf(key))?.subarray(0, NAME_BYTES).equals(owner) !== true)) {
       return `the drill of ${actor} is about keys of somebody else than it says`;
     }
-    const drills = drillsSaidIn(signed as Json);
+    const drills = drillsSaidIn(signed);
     if (drills.length !== signed.length) return `the drill of ${actor} cannot be read`;
     const reasons = drills.map((drill) => this.#checkShown(actor, drill));
     const reason = reasons.find((one) => one !== undefined);

@@ -270,6 +270,9 @@ test('a directory is imported, with a report of each file, and again without a s
 test('of a directory nothing is passed over in silence, and no key is deposited twice', async () => {
   const [one, two] = [freshEcKey('P-256'), freshEcKey('P-256')];
   // an owner who has a secret as well has no public key of it
+  const { depositaries, release } = IMPORTS;
+  const secrets = { name: 'secrets', when: { 'key.spec': 'secret' }, depositaries, import: true, release };
+  await system.applyRules([secrets, IMPORTS]);
   await importSecret(basisOf('owner'), Buffer.from('a token'), { owner: 'owner' });
   const path = directory('mixed', {
     'a-one.pem': pemOf(one),
@@ -279,11 +282,23 @@ test('of a directory nothing is passed over in silence, and no key is deposited 
   mkdirSync(join(path, 'older'));
   writeFileSync(join(path, 'older', 'forgotten.pem'), pemOf(freshEcKey('P-256')));
   symlinkSync(join(path, 'a-one.pem'), join(path, 'link.pem'));
-  const ran = await escrowctl(['key', 'import', path, '--owner', 'owner', '--use', 'sign', '--json', ...as('owner')]);
+  const ran = await escrowctl([
+    'key',
+    'import',
+    path,
+    '--owner',
+    'owner',
+    '--use',
+    'sign',
+    '--json',
+    ...as('owner'),
+  ]);
   const { files } = jsonOf(ran) as {
     files: { file: string; key?: string; already?: boolean; error?: { code: string } }[];
   };
-  expect(files.map(({ file, already, error }) => [file.slice(path.length + 1), already ?? error?.code])).toEqual([
+  expect(
+    files.map(({ file, already, error }) => [file.slice(path.length + 1), already ?? error?.code]),
+  ).toEqual([
     ['a-one.pem', undefined],
     ['b-one.der', true],
     ['cle\u0301.pem', undefined],
@@ -303,7 +318,10 @@ test('what is refused file by file uses no import keys up: those that are allowe
   const ran = await escrowctl(['key', 'import', path, '--use', 'sign', '--json', ...as('other-owner')]);
   await system.applyRules([IMPORTS]);
   const came = jsonOf(ran) as { files: { key?: string; error?: { code: string } }[] };
-  expect(came.files.map(({ error }) => error?.code)).toEqual([...Array<string>(17).fill('rule-missing'), undefined]);
+  expect(came.files.map(({ error }) => error?.code)).toEqual([
+    ...Array<string>(17).fill('rule-missing'),
+    undefined,
+  ]);
 });
 
 test('the commands of docs/import.md do what they say', async () => {
