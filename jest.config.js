@@ -5,7 +5,11 @@ const config = {
   testMatch: ['**/*.test.ts'],
   globalSetup: '<rootDir>/test/support/globalSetup.ts',
   testSequencer: '<rootDir>/test/support/longestFirst.js',
-  reporters: ['default', '<rootDir>/test/support/slowestSuites.js'],
+  reporters: [
+    'default',
+    '<rootDir>/test/support/slowestSuites.js',
+    '<rootDir>/test/support/hangingSuites.js',
+  ],
   setupFiles: ['<rootDir>/test/support/seeded.ts'],
   extensionsToTreatAsEsm: [],
   transform: {
