@@ -1,0 +1,31 @@
+import { type FileSystem, type Place, placeOf, UnusablePlace } from '../system/place.js';
+import { ClusterError } from './errors.js';
+
+/** So much has to be free: a new cluster has some 45 MB, and PostgreSQL adds to its write-ahead log 16 MiB at a time. */
+export const CLUSTER_BYTES = 64 * 1024 * 1024;
+
+/**
+ * The place of a cluster's directory, which is there or is to be made.
+ *
+ * @throws ClusterError `unreachable` when nothing can be kept there
+ */
+export function requirePlace(directory: string, fileSystemAt?: (path: string) => FileSystem): Place {
+  try {
+    return placeOf(directory, fileSystemAt);
+  } catch (error) {
+    if (!(error instanceof UnusablePlace)) throw error;
+    throw new ClusterError('unreachable', `${directory} cannot be used: ${error.message}; ${error.remedy}`, {
+      cause: error,
+    });
+  }
+}
+
+/** @throws ClusterError `unreachable` when a new cluster has not enough room there */
+export function requireRoom(directory: string, { freeBytes }: Place): void {
+  if (freeBytes >= CLUSTER_BYTES) return;
+  const inMiB = (bytes: number): number => Math.floor(bytes / (1024 * 1024));
+  throw new ClusterError(
+    'unreachable',
+    `${directory} has room for ${inMiB(freeBytes)} MiB, and a new cluster needs ${inMiB(CLUSTER_BYTES)} MiB; make room there, or name another directory`,
+  );
+}
