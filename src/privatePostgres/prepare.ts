@@ -1,12 +1,12 @@
-import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
 import type { ClusterOptions } from './options.js';
 import { ClusterError } from './errors.js';
-import { codeOf, fileReason, messageOf } from '../system/errors.js';
+import { codeOf } from '../system/errors.js';
 import { exists } from '../system/files.js';
-import { cautionsOf } from '../system/place.js';
-import { CLUSTER_BYTES, requirePlace, requireRoom } from './requirePlace.js';
+import { cautionsOf, makeDirectories } from '../system/place.js';
+import { asClusterError, CLUSTER_BYTES, requirePlace, requireRoom } from './requirePlace.js';
 import { choosePaths, missing, openHome, readPaths, type ClusterPaths } from './paths.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';
 import { chooseRunUser, type RunUser } from './unprivileged.js';
@@ -27,9 +27,9 @@ export interface Prepared {
 export async function prepare(options: ClusterOptions, deadline: number): Promise<Prepared> {
   const { sharedDirectory = '/var/lib/escrowd' } = options;
   try {
-    // before anything is made: mkdir of Node never comes back where a file system takes no directories (/proc)
+    // before anything is made
     requirePlace(options.directory);
-    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    await makeDirectories(options.directory, 0o700);
     const directory = await realpath(options.directory);
     const known = await readPaths(directory);
     const data = known === undefined ? undefined : await readData(known);
@@ -58,12 +58,7 @@ export async function prepare(options: ClusterOptions, deadline: number): Promis
       options.log.warn(`${paths.home}: ${what}; ${remedy}`);
     return { options, paths, user, binaries, passwords };
   } catch (error) {
-    if (error instanceof ClusterError || codeOf(error) === undefined) throw error;
-    throw new ClusterError(
-      'unreachable',
-      `${options.directory} cannot be used: ${fileReason(error)} (${messageOf(error)})`,
-      { cause: error },
-    );
+    throw asClusterError(options.directory, error);
   }
 }
 

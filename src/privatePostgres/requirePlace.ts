@@ -1,3 +1,4 @@
+import { codeOf, fileReason, messageOf } from '../system/errors.js';
 import { type FileSystem, type Place, placeOf, UnusablePlace } from '../system/place.js';
 import { ClusterError } from './errors.js';
 
@@ -27,5 +28,15 @@ export function requireRoom(directory: string, { freeBytes }: Place): void {
   throw new ClusterError(
     'unreachable',
     `${directory} has room for ${inMiB(freeBytes)} MiB, and a new cluster needs ${inMiB(CLUSTER_BYTES)} MiB; make room there, or name another directory`,
+  );
+}
+
+/** What the system says of a cluster's files, such as that the disk is full, as a ClusterError; anything else as it is. */
+export function asClusterError(directory: string, error: unknown): unknown {
+  if (error instanceof ClusterError || codeOf(error) === undefined) return error;
+  return new ClusterError(
+    'unreachable',
+    `${directory} cannot be used: ${fileReason(error)} (${messageOf(error)})`,
+    { cause: error },
   );
 }

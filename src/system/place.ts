@@ -1,4 +1,5 @@
 import { accessSync, constants, lstatSync, realpathSync, statfsSync, statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
 import { codeOf, fileReason } from './errors.js';
@@ -75,20 +76,56 @@ export function placeOf(
   const at = nearest(resolve(directory));
   try {
     if (!statSync(at).isDirectory()) throw noDirectory(at);
-    const { type, bsize, bavail, files, ffree } = fileSystemAt(at);
-    const magic = process.platform === 'linux' ? type >>> 0 : 0;
-    const kernel = OF_THE_KERNEL.get(magic);
-    if (kernel !== undefined)
-      throw new UnusablePlace(
-        `${at} is of a file system that keeps no files (${kernel})`,
-        'name a directory on a disk',
-      );
+    const place = roomAt(at, fileSystemAt);
     accessSync(at, constants.W_OK | constants.X_OK);
-    const isOutOfFiles = files > 0 && ffree === 0;
-    return { freeBytes: isOutOfFiles ? 0 : bavail * bsize, forgets: FORGETTING.get(magic) };
+    return place;
   } catch (error) {
     throw error instanceof UnusablePlace ? error : unusable(at, error);
   }
+}
+
+/**
+ * Makes a directory with those above it that are missing, and resolves with the first that was made. mkdir of Node, when it is to do
+ * so where the kernel makes none (/proc), never comes back.
+ *
+ * @throws an error of the system with a `code`; ENOTSUP where no files are kept
+ */
+export async function makeDirectories(directory: string, mode: number): Promise<string | undefined> {
+  requireFiles(directory);
+  return mkdir(directory, { recursive: true, mode });
+}
+
+/** @throws an error with the code ENOTSUP where what is at this path, or would be made there, is kept by no file system */
+export function requireFiles(path: string): void {
+  for (let at = resolve(path); ; at = dirname(at)) {
+    try {
+      const kernel = OF_THE_KERNEL.get(statfsSync(at).type >>> 0);
+      if (kernel === undefined || process.platform !== 'linux') return;
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes(codeOf(error) ?? '') && at !== dirname(at)) continue;
+      return; // whoever makes it is told
+    }
+    const message = `ENOTSUP: no files are kept there, mkdir '${path}'`;
+    throw Object.assign(new Error(message), { code: 'ENOTSUP', syscall: 'mkdir', path });
+  }
+}
+
+/**
+ * The place of a file or directory that is there, whose rights are not asked for.
+ *
+ * @throws UnusablePlace when its file system keeps no files; what `fileSystemAt` throws
+ */
+export function roomAt(path: string, fileSystemAt: (path: string) => FileSystem = statfsSync): Place {
+  const { type, bsize, bavail, files, ffree } = fileSystemAt(path);
+  const magic = process.platform === 'linux' ? type >>> 0 : 0;
+  const kernel = OF_THE_KERNEL.get(magic);
+  if (kernel !== undefined)
+    throw new UnusablePlace(
+      `${path} is of a file system that keeps no files (${kernel})`,
+      'name a directory on a disk',
+    );
+  const isOutOfFiles = files > 0 && ffree === 0;
+  return { freeBytes: isOutOfFiles ? 0 : bavail * bsize, forgets: FORGETTING.get(magic) };
 }
 
 /** What somebody should see to about a place that can be used, where so many bytes are soon needed: a clause each. */
@@ -147,7 +184,7 @@ const WHY: Readonly<Record<string, readonly [what: string, remedy: string]>> = {
 };
 
 /** An error of the system about the directory `at`, in words. */
-export function unusable(at: string, cause: unknown): UnusablePlace {
+function unusable(at: string, cause: unknown): UnusablePlace {
   const [what, remedy] = WHY[codeOf(cause) ?? ''] ?? [
     `cannot be used: ${fileReason(cause)}`,
     'see what has become of it',

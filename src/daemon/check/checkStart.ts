@@ -12,6 +12,7 @@ import { readTlsPair, type TlsPair, tlsWarnings } from '../start/tlsPair.js';
 import type { FileSystem } from '../../system/place.js';
 import { checkDatabase, checkLogOf } from './databaseCheck.js';
 import { Findings } from './findings.js';
+import { checkFileSink } from './fileSinkCheck.js';
 import { checkPeers } from './peers.js';
 import { checkToken, checkTokenFiles } from './tokenCheck.js';
 
@@ -77,13 +78,14 @@ export async function checkStart({
       const { where, what, do: remedy } = fault;
       findings.add('warning', { code: 'tls-expiry', where, what, do: remedy });
     }
-  const configured = await checkTokenFiles(config, configFile, packageDirectory, findings);
+  const configured = await checkTokenFiles(config, { configFile, packageDirectory, fileSystemAt }, findings);
   await checkAddresses(config, tls, findings);
   const database = await checkDatabase(config, { packageDirectory, now, fileSystemAt }, findings);
   const token = await checkToken(config, configured, { provesItself: selfTest, findings });
   if (token !== undefined && database !== undefined)
     await checkLogOf(database, token, { config, administrators }, findings);
   await checkPeers(config, { witnesses: witnesses ?? [], sinks: sinks ?? NO_SINKS }, findings);
+  checkFileSink(config, findings, fileSystemAt);
   return findings;
 }
 

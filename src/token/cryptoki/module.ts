@@ -7,7 +7,7 @@ import type { PKCS11 } from 'pkcs11js';
 import { readNamedFile } from '../../system/namedFile.js';
 import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
-import { softHsmAdvice, softHsmFault } from './softHsmFiles.js';
+import { softHsmAdvice, softHsmFault, softHsmWaits } from './softHsmFiles.js';
 import { type DestroyHandle, handleDestroyer } from './destroying.js';
 import { type FindHandles, handleFinder } from './finding.js';
 import { type GenerateKeyPair, keyPairGenerator } from './keyPairs.js';
@@ -177,6 +177,8 @@ function initialise(
   parameters: string | undefined,
 ): Initialised {
   setEnvironment(environment);
+  const waited = softHsmWaits(path, { ...process.env, ...environment });
+  if (waited !== undefined) throw new TokenNotReady('module-refused', waited);
   try {
     preload(path);
     const driver = new pkcs11.PKCS11();
