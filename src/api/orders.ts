@@ -233,10 +233,14 @@ export const reason = z.strictObject({ reason: newWords({ min: 1, max: 1000 }) }
 /** POST .../activate, .../release */
 export const nothing = z.strictObject({});
 
+/** What a use is for, in the app's words, such as the number of an invoice. It stands in the log, for the owner to read. */
+const context = z.exactOptional(newWords({ min: 1, max: 200 }));
+
 /** POST /v1/grants/{grant}/sign: a batch of messages, or of digests where the grant allows them. */
 export const signOrder = z.union([
   z.strictObject({
     mechanism,
+    context,
     messages: z
       .array(binary({ minBytes: 0, maxBytes: MAX_INPUT_BYTES }))
       .min(1)
@@ -244,6 +248,7 @@ export const signOrder = z.union([
   }),
   z.strictObject({
     mechanism,
+    context,
     digests: z
       .array(binary({ minBytes: 20, maxBytes: 64 }))
       .min(1)
@@ -255,6 +260,7 @@ export type SignOrder = Sent<typeof signOrder>;
 /** POST /v1/grants/{grant}/decrypt */
 export const decryptOrder = z.strictObject({
   mechanism,
+  context,
   ciphertexts: z
     .array(
       z.strictObject({

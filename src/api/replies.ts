@@ -402,6 +402,8 @@ function repliesBy(reading: Reading) {
     /** Whose approval counts, or counted when the request ended. */
     approvedBy: list(principal, MAX_DEPOSITARIES),
     deniedBy: list(object({ depositary: principal, reason: text(1000) }), MAX_DEPOSITARIES),
+    /** Whether the rules let the owner veto it, which is while it is open. Absent in answers of servers from before. */
+    ownerMayVeto: z.exactOptional(z.boolean()),
     /** Why it ended, and who ended it, where somebody did. */
     ended: z.exactOptional(
       object({ by: z.exactOptional(principal), reason: z.exactOptional(text(1000)), at: instant }),

@@ -5,6 +5,7 @@ import { depositaryCommands } from './commands/depositary.js';
 import { drillCommand } from './commands/drills/drill.js';
 import { grantCommands } from './commands/grant.js';
 import { historyCommand, historyCommands } from './commands/audit/history.js';
+import { historyFindCommand } from './commands/audit/historyFind.js';
 import { identityCommands } from './commands/identity.js';
 import { inboxCommand } from './commands/inbox.js';
 import { keyCommands } from './commands/key.js';
@@ -67,7 +68,7 @@ export const GROUPS: readonly GroupRow[] = [
     name: 'history',
     summary: 'everything that was done, or tried, with your keys, and its proof',
     itself: historyCommand,
-    commands: historyCommands,
+    commands: [historyFindCommand, ...historyCommands],
   },
   { name: 'log', summary: 'the record of everything, and its verification', commands: logCommands },
   {

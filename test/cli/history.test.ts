@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import fc from 'fast-check';
@@ -7,6 +7,7 @@ import { HistoryVerifier } from '../../src/client/history/historyFile.js';
 import type { HistoryLies } from '../client/fakeHistory.js';
 import { fillHistory, serveHistory } from '../client/fakeHistory.js';
 import { FakeLog, ORIGIN } from '../client/fakeServer.js';
+import type { Entry } from '../../src/log/entry/entry.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
 import { openOffice } from './office.js';
@@ -35,6 +36,24 @@ const pins = () => ({
   owner: 'dana',
 });
 
+const hexOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+/** What an app may have sent of a file: entries have the SHA-256 of that. */
+const SENT: Readonly<Record<string, (file: Buffer) => Buffer>> = {
+  'as it is': (file) => file,
+  ...Object.fromEntries(
+    ['sha256', 'sha384', 'sha512'].map((name) => [
+      `its ${name}`,
+      (file: Buffer) => createHash(name).update(file).digest(),
+    ]),
+  ),
+};
+const useOf = (owner: string, id: string, phase: Entry['phase'], detail: Entry['detail']): Entry => ({
+  ...{ v: 1, time: '2026-03-01T12:10:00.000Z', act: 'grant.sign', id, phase, actor: 'mailer', detail },
+  subject: { owner, key: KEY, grant: `grant_${'2'.repeat(32)}` },
+});
+const indexesOf = (run: Awaited<ReturnType<typeof escrowctl>>): readonly number[] =>
+  (jsonOf(run)['items'] as { readonly index: number }[]).map(({ index }) => index);
+
 describe('the history of an honest server', () => {
   beforeEach(() => {
     serve();
@@ -56,6 +75,37 @@ describe('the history of an honest server', () => {
     ]);
     expect(await shown('--limit', '2')).toEqual([27, 24]);
     expect((await run('--since', 'yesterday')).exit).toBe(2);
+  });
+
+  test.each(Object.entries(SENT))('find finds what was signed or decrypted: %s', async (_what, send) => {
+    const file = office.path('letter.txt');
+    const letter = Buffer.from('Dear Sir\n');
+    writeFileSync(file, letter);
+    const [before] = [office.server.log.entries.length];
+    for (const [phase, detail] of [
+      [
+        'attempted',
+        { inputs: [hexOf(Buffer.from('another')), hexOf(send(letter))], context: 'invoice 4711' },
+      ],
+      ['done', { uses: 2, context: 'invoice 4711' }],
+    ] as const)
+      office.server.log.append(useOf('dana', 'act_letter', phase, detail));
+    office.server.log.append(useOf('dana', 'act_open', 'attempted', { inputs: [hexOf(send(letter))] }));
+    office.server.log.append(useOf('olga', 'act_olga', 'attempted', { inputs: [hexOf(send(letter))] }));
+    office.server.log.append(useOf('dana', 'act_other', 'attempted', { inputs: [hexOf(Buffer.from('x'))] }));
+
+    const found = await run('find', file, '--json');
+    expect(found).toMatchObject({ exit: 0, err: '' });
+    // of each the outcome, and the attempt where there is none; nobody else's
+    expect(indexesOf(found)).toEqual([before + 2, before + 1]);
+    const shown = await run('find', file);
+    expect(shown.out).toContain('invoice 4711');
+    expect(shown.out).not.toContain('act_other');
+    writeFileSync(file, 'Dear Madam\n');
+    const none = await run('find', file);
+    expect(none.exit).toBe(0);
+    expect(none.out).toContain('Nothing in your history is about');
+    expect(indexesOf(await run('find', file, '--json'))).toEqual([]);
   });
 
   test('is exported with its statement, and verified offline by what is pinned', async () => {

@@ -549,7 +549,7 @@ describe('those concerned are told', () => {
     const order = { owner, spec: 'ec-p256', use: 'sign', label: 'told' } as const;
     key = (await system.client(owner).generateKey(order)).result;
     const { grant } = await granted(system, key, { maxUses: 2 });
-    const use = { mechanism: 'ES256', messages: [text] } as const;
+    const use = { mechanism: 'ES256', messages: [text], context: 'invoice 4711' } as const;
     await system.client('app').sign(grant, use);
     expect(await refusalOf(system.client('other-app').sign(grant, use))).toBe('forbidden');
     await system.client(owner).revoke(grant, 'enough');
@@ -562,6 +562,8 @@ describe('those concerned are told', () => {
         .filter(isAboutKey),
     );
     expect(told.map(inWords)).toEqual(EXPECTED);
+    const used = told.filter(({ act, kind }) => act === 'grant.sign' && kind === 'used');
+    expect(used.map(({ text: words }) => words)).toEqual([expect.stringContaining('"invoice 4711"')]);
     expect(new Set(told.map(({ id }) => id)).size).toBe(EXPECTED.length);
     // each says where in the log it can be checked
     for (const { entry, act } of told)

@@ -6,11 +6,13 @@ const LIMIT_MS = 15 * 60_000;
 const LOOKED_AT_MS = 10_000;
 
 /**
- * Ends a run in which a suite hangs in a call that never returns, which no limit of a test can end, and says which suite that is,
- * and of each process of the run what it is, what it waits for and what its threads do. Otherwise the run would hang without a word.
+ * Ends a run in which a suite hangs in a call that never returns, which no limit of a test can end, and says which suite and test
+ * that is, and of each process of the run what it is, what it waits for and what its threads do. Otherwise the run would hang
+ * without a word.
  */
 class HangingSuites {
   #since = new Map();
+  #tests = new Map();
   #timer;
 
   onRunStart() {
@@ -24,8 +26,13 @@ class HangingSuites {
     this.#since.set(path, performance.now());
   }
 
+  onTestCaseStart({ path }, { fullName }) {
+    this.#tests.set(path, fullName);
+  }
+
   onTestFileResult({ path }) {
     this.#since.delete(path);
+    this.#tests.delete(path);
   }
 
   onRunComplete() {
@@ -35,8 +42,12 @@ class HangingSuites {
   #look() {
     const hanging = [...this.#since].filter(([, since]) => performance.now() - since > LIMIT_MS);
     if (hanging.length === 0) return;
-    const names = hanging.map(([path]) => relative(process.cwd(), path)).join(', ');
-    process.stderr.write(`\nHangs for ${LIMIT_MS / 60_000} minutes: ${names}\nThe processes of the run:\n`);
+    const names = hanging.map(
+      ([path]) => `${relative(process.cwd(), path)}, its test begun last: ${this.#tests.get(path) ?? 'none'}`,
+    );
+    process.stderr.write(
+      `\nHangs for ${LIMIT_MS / 60_000} minutes: ${names.join('; ')}\nThe processes of the run:\n`,
+    );
     const descendants = descendantsOf(process.pid);
     for (const { pid, depth } of descendants) process.stderr.write(described(pid, depth));
     for (const { pid } of descendants) kill(pid);

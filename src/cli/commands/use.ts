@@ -26,6 +26,11 @@ const CERTIFICATE: readonly OptionRow[] = [
   { flags: '--client-key <file>', about: 'the key of the client certificate (ESCROWCTL_CLIENT_KEY)' },
 ];
 
+const CONTEXT: OptionRow = {
+  flags: '--context <text>',
+  about: 'what it is for, such as an invoice number: in the log, and told the owner (at most 200 characters)',
+};
+
 /** Using a recovered key, as the app that it was granted to. */
 export const useCommands: readonly CommandRow[] = [
   {
@@ -40,11 +45,12 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--format <format>', about: 'form of the signature', choices: FORMATS, default: 'jose' },
       { flags: '--digest', about: 'hash here and send only the digest, where the grant allows it' },
       { flags: '--out <file>', about: 'where the signature goes (- for standard output, as bytes)' },
+      CONTEXT,
       FORCE,
       ...CERTIFICATE,
     ],
     examples: [
-      'sign letter.txt --grant GRANT --mechanism ES256 --format der --out letter.sig',
+      'sign letter.txt --grant GRANT --mechanism ES256 --format der --out letter.sig --context "invoice 4711"',
       'sign - --grant GRANT --mechanism RS256 < letter.txt > letter.sig.b64u',
       'sign - --grant GRANT --mechanism RS256 --client-cert app.crt --client-key app.key < letter.txt',
     ],
@@ -60,6 +66,7 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--iv <base64url>', about: 'A256GCM: the 96-bit IV' },
       { flags: '--aad <base64url>', about: 'A256GCM: the associated data' },
       { flags: '--out <file>', about: 'where the plaintext goes (default: standard output)' },
+      CONTEXT,
       FORCE,
       ...CERTIFICATE,
     ],
@@ -78,7 +85,7 @@ async function sign(session: Session, given: CommandArguments): Promise<Result> 
   return withResult(session, given, { out, isSecret: false, bytes: SIGNATURE_BYTES }, async (outputs) => {
     const { client } = await session.connect({ signsAll: false });
     const { result, entry } = await session.busy('signing', () =>
-      client.sign(grant, { mechanism, ...inputs }),
+      client.sign(grant, { mechanism, ...inputs, ...contextOf(given) }),
     );
     const signature = Buffer.from(only(result.signatures), 'base64url');
     const isDer = given.oneOf('format', FORMATS) === 'der' && MECHANISMS[mechanism].kind === 'EC';
@@ -110,7 +117,7 @@ async function decrypt(session: Session, given: CommandArguments): Promise<Resul
   return withResult(session, given, { out, isSecret: true, bytes: ciphertext.length }, async (outputs) => {
     const { client } = await session.connect({ signsAll: false });
     const { result, entry } = await session.busy('decrypting', () =>
-      client.decrypt(grant, { mechanism, ciphertexts: [input] }),
+      client.decrypt(grant, { mechanism, ciphertexts: [input], ...contextOf(given) }),
     );
     const plaintext = Buffer.from(only(result.plaintexts), 'base64url');
     await outputs?.writeOrKeep(plaintext, { name: 'plaintext', isSecret: true });
@@ -125,6 +132,11 @@ async function decrypt(session: Session, given: CommandArguments): Promise<Resul
       ? { json: { ...json, plaintext: plaintext.toString('base64url') }, lines: [], precious }
       : { json, lines: [], raw: plaintext, precious };
   });
+}
+
+function contextOf(given: CommandArguments): { readonly context?: string } {
+  const context = given.find('context');
+  return context === undefined ? {} : { context };
 }
 
 const STDOUT = '-';

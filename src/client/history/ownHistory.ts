@@ -30,8 +30,7 @@ export interface OwnEntry {
 }
 
 /**
- * The newest entries of the caller's history, at most `limit`. Each is believed: it is in the log, which continues what
- * was seen before, and belongs to this history. That none is left out, only {@link exportHistory} shows.
+ * The newest entries of the caller's history, at most `limit`. Each is believed: see {@link ownEntries}.
  *
  * @throws NotBelieved, ServerProblem, ServerUnreachable
  */
@@ -41,30 +40,51 @@ export async function readHistory(
   limit: number,
 ): Promise<{ readonly items: readonly OwnEntry[]; readonly hasMore: boolean }> {
   const items: OwnEntry[] = [];
+  for await (const entry of ownEntries(reader, filter, limit + 1)) {
+    if (items.length === limit) return { items, hasMore: true };
+    items.push(entry);
+  }
+  return { items, hasMore: false };
+}
+
+/**
+ * The caller's history, newest first, as it is read; `wanted` at once where that is fewer than a page. Each entry is believed: it
+ * is in the log, which continues what was seen before, and belongs to this history. That none is left out, only
+ * {@link exportHistory} shows.
+ *
+ * @throws NotBelieved, ServerProblem, ServerUnreachable
+ */
+export async function* ownEntries(
+  reader: HistoryReader,
+  filter: HistoryFilter,
+  wanted = PAGE,
+): AsyncGenerator<OwnEntry> {
+  let last = Infinity;
+  let given = 0;
   let upTo: number | undefined;
   let after: string | undefined;
   do {
     const page = await reader.client.history({
       ...filter,
-      limit: Math.min(PAGE, limit - items.length + 1),
+      limit: Math.max(1, Math.min(PAGE, wanted - given)),
       ...(upTo === undefined ? {} : { upTo }),
       ...(after === undefined ? {} : { after }),
     });
     const checkpoint = await believed(reader, page, upTo);
     upTo = checkpoint?.size;
     for (const { index, entry, proof } of page.items) {
-      if (items.length === limit) return { items, hasMore: true };
       if (checkpoint === undefined) throw refused('the server shows entries without a checkpoint');
       const hashes = proof.map((hash) => decodeBase64url(hash) ?? new Uint8Array(0));
       const shown = { index, entry: Buffer.from(entry), proof: hashes };
       const decoded = reader.log.believeInclusion(shown, checkpoint);
       if (!isInHistory(decoded, reader.owner, filter)) throw refused(`entry ${index} is not part of it`);
-      if (index >= (items.at(-1)?.index ?? Infinity)) throw refused(`entry ${index} stands out of order`);
-      items.push({ index, entry: decoded });
+      if (index >= last) throw refused(`entry ${index} stands out of order`);
+      last = index;
+      given += 1;
+      yield { index, entry: decoded };
     }
     after = page.next;
   } while (after !== undefined);
-  return { items, hasMore: false };
 }
 
 /** An export of the caller's history to a file. */

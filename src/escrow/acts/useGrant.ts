@@ -20,17 +20,21 @@ import { msUntilLeft, usesLeft } from '../records/rate.js';
 import { loggedFor } from '../rules/rules.js';
 import { checkLive, endOf, subjectOf } from '../rules/liveGrant.js';
 
-/** What an app wants signed: messages, or digests where the grant allows them. */
-export interface SignOrder {
+/** A use of a key on its owner's behalf. */
+interface UseOrder {
   readonly grant: GrantId;
   readonly mechanism: Mechanism;
+  /** What the use is for, in the app's words; it stands in the log. */
+  readonly context?: string;
+}
+
+/** What an app wants signed: messages, or digests where the grant allows them. */
+export interface SignOrder extends UseOrder {
   readonly inputs: { readonly kind: 'message' | 'digest'; readonly items: readonly Uint8Array[] };
 }
 
 /** What an app wants decrypted. */
-export interface DecryptOrder {
-  readonly grant: GrantId;
-  readonly mechanism: Mechanism;
+export interface DecryptOrder extends UseOrder {
   readonly inputs: readonly DecryptInput[];
 }
 
@@ -61,14 +65,14 @@ export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrde
       checkCovered(grant, 'sign', mechanism);
       if (inputs.kind === 'digest') checkDigests(grant, mechanism, inputs.items);
       return {
-        detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex) },
+        detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex), ...contextOf(order) },
         claims: [countUses(escrow, grant.id, inputs.items.length)],
         plan: { grant, mechanism },
         ...loggedFor(call.policy, [{ ...grant, use: 'sign' }]),
       };
     },
     run: (lent, { grant, mechanism: name }, asOf) =>
-      use(escrow, grant, asOf, async (made) => {
+      use(escrow, { grant, order }, asOf, async (made) => {
         const data =
           inputs.kind === 'digest' ? inputs.items : inputs.items.map((item) => toBeSigned(name, item));
         await lent.sign(grant.id, grant.spec, name, data, made);
@@ -97,14 +101,18 @@ export function decryptWithGrant(
       checkCovered(grant, 'decrypt', mechanism);
       const name: DecryptMechanism = mechanism;
       return {
-        detail: { mechanism, inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)) },
+        detail: {
+          mechanism,
+          inputs: inputs.map(({ ciphertext }) => sha256Hex(ciphertext)),
+          ...contextOf(order),
+        },
         claims: [countUses(escrow, grant.id, inputs.length)],
         plan: { grant, mechanism: name },
         ...loggedFor(call.policy, [{ ...grant, use: 'decrypt' }]),
       };
     },
     run: (lent, { grant, mechanism: name }, asOf) =>
-      use(escrow, grant, asOf, async (made) => {
+      use(escrow, { grant, order }, asOf, async (made) => {
         for (const input of inputs) {
           const plain = await lent.decrypt(grant.id, grant.spec, name, input);
           if ('refused' in plain) throw new EscrowError('ciphertext-invalid');
@@ -191,7 +199,7 @@ function toBeSigned(mechanism: SignMechanism, message: Uint8Array): Uint8Array {
 
 async function use(
   escrow: Escrow,
-  grant: Grant,
+  { grant, order }: { readonly grant: Grant; readonly order: UseOrder },
   { usesLeft = 0 }: AsOf,
   each: (made: (output: Uint8Array) => void) => Promise<void>,
 ): Promise<Outcome<Used>> {
@@ -199,10 +207,11 @@ async function use(
   try {
     await each((output) => outputs.push(output));
   } catch (error) {
-    throw await cutShort(escrow, grant.id, outputs.length, error);
+    throw await cutShort(escrow, { grant: grant.id, order, made: outputs.length }, error);
   }
   return {
-    detail: { uses: outputs.length },
+    // again, since the owner is told by the outcome
+    detail: { uses: outputs.length, ...contextOf(order) },
     digest: sha256Hex(Buffer.concat(outputs)),
     changes: [],
     answer: { outputs, remaining: usesLeft },
@@ -219,10 +228,18 @@ const OF_THE_INPUT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 /** Use of a key that was begun has failed, whatever ended it: its entry says how many were made. */
-async function cutShort(escrow: Escrow, id: GrantId, made: number, error: unknown): Promise<EscrowError> {
-  const why = await reasonOf(escrow, id, error);
+async function cutShort(
+  escrow: Escrow,
+  { grant, order, made }: { readonly grant: GrantId; readonly order: UseOrder; readonly made: number },
+  error: unknown,
+): Promise<EscrowError> {
+  const why = await reasonOf(escrow, grant, error);
   const isRefused = made === 0 && OF_THE_INPUT.has(why.code);
-  return isRefused ? why : new CameToNothing(why, { detail: { made }, changes: [] });
+  return isRefused ? why : new CameToNothing(why, { detail: { made, ...contextOf(order) }, changes: [] });
+}
+
+function contextOf({ context }: UseOrder): { readonly context?: string } {
+  return context === undefined ? {} : { context };
 }
 
 /** A grant that was ended under a use in progress: that is the answer, not the token's complaint about it. */

@@ -201,10 +201,12 @@ function used({ entry }: LogEvent): readonly Message[] {
   const what = entry.act === 'grant.decrypt' ? 'decrypt with' : 'sign with';
   const key = `your key ${entry.subject.key ?? ''} under grant ${entry.subject.grant ?? ''}`;
   const uses = usesOf(entry);
+  const { context } = entry.detail;
+  const why = typeof context === 'string' ? ` Given as what it is for: ${quoted(context)}.` : '';
   const text =
     uses === undefined
-      ? `${entry.actor} tried to ${what} ${key}; it failed (${entry.error ?? ''}), and is counted as used.`
-      : `${entry.actor} used ${key} to ${what === 'sign with' ? 'sign' : 'decrypt'}: ${uses} ${uses === 1 ? 'use' : 'uses'}.`;
+      ? `${entry.actor} tried to ${what} ${key}; it failed (${entry.error ?? ''}), and is counted as used.${why}`
+      : `${entry.actor} used ${key} to ${what === 'sign with' ? 'sign' : 'decrypt'}: ${uses} ${uses === 1 ? 'use' : 'uses'}.${why}`;
   return [{ kind: 'used', to, as: 'owner', text }];
 }
 

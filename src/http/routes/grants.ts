@@ -50,11 +50,12 @@ export const grantRoutes: readonly Route[] = [
     summary: 'Signs a batch of messages or digests on the owner’s behalf; one use each.',
     problems: OF_USES,
     run: async (escrow, call, { path, body }): Promise<Acted<SignaturesReply>> => {
+      const { mechanism, context } = body;
       const inputs =
         'digests' in body
           ? ({ kind: 'digest', items: body.digests } as const)
           : ({ kind: 'message', items: body.messages } as const);
-      const order = { grant: path.grant, mechanism: body.mechanism, inputs };
+      const order = { grant: path.grant, mechanism, inputs, ...(context === undefined ? {} : { context }) };
       const { answer, index } = await signWithGrant(escrow, call, order);
       return { result: { signatures: outputsReply(answer), remaining: answer.remaining }, entry: index };
     },
@@ -64,7 +65,8 @@ export const grantRoutes: readonly Route[] = [
     summary: 'Decrypts a batch of ciphertexts on the owner’s behalf; one use each.',
     problems: [...OF_USES, 'ciphertext-invalid'],
     run: async (escrow, call, { path, body }): Promise<Acted<PlaintextsReply>> => {
-      const order = { grant: path.grant, mechanism: body.mechanism, inputs: body.ciphertexts };
+      const { ciphertexts: inputs, ...rest } = body;
+      const order = { grant: path.grant, ...rest, inputs };
       const { answer, index } = await decryptWithGrant(escrow, call, order);
       return { result: { plaintexts: outputsReply(answer), remaining: answer.remaining }, entry: index };
     },

@@ -42,6 +42,8 @@ const KEKS = ['operate:decrypt', 'release:private'].flatMap((kind) =>
   [100_000_000, 999_999_999].map((version) => `kek:${kind}:v${version}`),
 );
 const olderKek = (purpose: string): string => KEKS.find((label) => label.startsWith(`kek:${purpose}`)) ?? '';
+/** The longest, each character with as many bytes as it can have. */
+const context = '\u{1f600}'.repeat(100);
 /** The longest request that the server reads. */
 const longJws = `a.b.${'c'.repeat(8192 - 4)}`;
 const keys = [{ jwk: {}, alg: 'ES256', thumbprint: 'k'.repeat(43) }];
@@ -354,8 +356,8 @@ describe('every other entry that a caller can make long fits as well', () => {
     ],
     [
       'grant.sign',
-      { mechanism: 'RSASSA-PSS-SHA-512', input: 'message', inputs: filled(256, hex32) },
-      () => accepts(signOrder, { mechanism: 'ES256', messages: filled(256, message) }),
+      { mechanism: 'RSASSA-PSS-SHA-512', input: 'message', inputs: filled(256, hex32), context },
+      () => accepts(signOrder, { mechanism: 'ES256', messages: filled(256, message), context }),
       () => accepts(signOrder, { mechanism: 'ES256', messages: filled(257, message) }),
     ],
     [

@@ -27,19 +27,24 @@ interface Use {
   readonly mechanism?: Mechanism;
   readonly times?: number;
   readonly kind?: 'message' | 'digest';
+  readonly context?: string;
 }
 
 function sign(
   { world, grant }: Scene,
-  { by = 'mailer', mechanism = 'RS256', times = 1, kind = 'message' }: Use = {},
+  { by = 'mailer', mechanism = 'RS256', times = 1, kind = 'message', ...context }: Use = {},
 ): Promise<unknown> {
   const items = Array.from({ length: times }, () => Buffer.from('letter'));
-  return signWithGrant(world.escrow, callOf(by), { grant, mechanism, inputs: { kind, items } });
+  return signWithGrant(world.escrow, callOf(by), { grant, mechanism, inputs: { kind, items }, ...context });
 }
 
-function decrypt({ world, grant }: Scene, mechanism: Mechanism = 'RSA-OAEP'): Promise<unknown> {
+function decrypt(
+  { world, grant }: Scene,
+  mechanism: Mechanism = 'RSA-OAEP',
+  context: Pick<Use, 'context'> = {},
+): Promise<unknown> {
   const inputs = [{ ciphertext: Buffer.alloc(256) }];
-  return decryptWithGrant(world.escrow, callOf('mailer'), { grant, mechanism, inputs });
+  return decryptWithGrant(world.escrow, callOf('mailer'), { grant, mechanism, inputs, ...context });
 }
 
 function revoke({ world, grant }: Scene, by = 'olga'): Promise<unknown> {
@@ -132,6 +137,31 @@ test('a plaintext is counted as a signature is', async () => {
   const [, done] = await expectDone(all.world, 'grant.decrypt', () => decrypt(all));
   expect(done).toMatchObject({ detail: { uses: 1 } });
   expect(all.world.grants.get(all.grant)).toMatchObject({ used: 1 });
+});
+
+describe('what a use is for, when the app says it', () => {
+  const context = 'invoice 4711';
+  const inBoth = { detail: { context } };
+
+  test.each(['sign', 'decrypt'] as const)('is in both entries: %s', async (use) => {
+    const all = await scene(use);
+    const [attempted, done] = await expectDone(all.world, `grant.${use}`, () =>
+      use === 'sign' ? sign(all, { context }) : decrypt(all, undefined, { context }),
+    );
+    expect([attempted, done]).toMatchObject([inBoth, inBoth]);
+  });
+
+  test('is in both when the token fails', async () => {
+    const all = await scene();
+    await expectFailedAt(all.world, 'grant.sign', 'sign', () => sign(all, { context }));
+    expect(all.world.entries.slice(-2)).toMatchObject([inBoth, inBoth]);
+  });
+
+  test('is in neither when the app says nothing', async () => {
+    const all = await scene();
+    const entries = await expectDone(all.world, 'grant.sign', () => sign(all));
+    for (const { detail } of entries) expect(detail).not.toHaveProperty('context');
+  });
 });
 
 describe('the end of a grant', () => {

@@ -242,6 +242,20 @@ describe('a notice', () => {
     );
   });
 
+  test('of a use says what it is for, in quotes, where the app has said it, whether it came to anything or not', () => {
+    const context = 'invoice 4711\n "final"';
+    const quoted = 'Given as what it is for: "invoice 4711 \\"final\\"".';
+    const made = entry('grant.sign', 'done', { detail: { uses: 1, context } });
+    expect(first(made).text).toMatch(/: 1 use\. /);
+    expect(first(made).text).toContain(quoted);
+    const failed = entry('grant.decrypt', 'failed', {
+      error: 'token-unavailable',
+      detail: { made: 0, context },
+    });
+    expect(first(failed).text).toContain(quoted);
+    expect(first(entry('grant.sign', 'done', { detail: { uses: 1 } })).text).not.toContain('what it is for');
+  });
+
   test('says who denied, and why', () => {
     const { text } = first(entry('recovery.deny', 'done', { detail: { status: 'denied' } }));
     expect(text).toBe(

@@ -8,6 +8,7 @@ import {
 import { parseCeremonyRecord } from '../../../client/serverPins.js';
 import { readTrustedText } from '../../../client/files/textFile.js';
 import { readTrustedFile } from '../../../client/files/trustedFile.js';
+import { quoted } from '../../../escrow/records/freeText.js';
 import type { HistoryFilter } from '../../../escrow/records/ownerHistory.js';
 import type { Entry } from '../../../log/entry/entry.js';
 import { decodeUtf8 } from '../../../log/entry/plainText.js';
@@ -22,15 +23,16 @@ import type { Session } from '../../session.js';
 import { bar } from '../../spinner.js';
 import { localTime } from '../../times.js';
 
-const FILTERS: readonly OptionRow[] = [
-  { flags: '--key <key>', about: 'only this key' },
-  { flags: '--act <act>', about: 'only this act, e.g. grant.sign, recovery.request, key.generate' },
-  {
+/** Which part of a history is meant: see {@link filterOf}. */
+export const FILTERS = {
+  key: { flags: '--key <key>', about: 'only this key' },
+  act: { flags: '--act <act>', about: 'only this act, e.g. grant.sign, recovery.request, key.generate' },
+  since: {
     flags: '--since <time>',
     about: 'from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or 7d for 7 days ago',
   },
-  { flags: '--until <time>', about: 'up to this time' },
-];
+  until: { flags: '--until <time>', about: 'up to this time' },
+} as const satisfies Record<string, OptionRow>;
 
 /** What was done with the caller's keys. */
 export const historyCommand: CommandRow = {
@@ -39,10 +41,11 @@ export const historyCommand: CommandRow = {
   about:
     'Every entry shown is proven to be in the log, which must continue what you saw before. That none was left out is\n' +
     'what history export proves.',
-  options: [...FILTERS, { flags: '--limit <n>', about: 'how many entries', default: '100' }],
+  options: [...Object.values(FILTERS), { flags: '--limit <n>', about: 'how many entries', default: '100' }],
   examples: [
     'history --as ~/.escrowd',
     'history --key key_0123456789abcdef0123456789abcdef --act grant.sign --since 7d --json',
+    'history find letter.pdf --as ~/.escrowd',
     'history export history.ndjson --as ~/.escrowd',
     'history verify history.ndjson --as ~/.escrowd',
   ],
@@ -56,7 +59,7 @@ export const historyCommands: readonly CommandRow[] = [
     about:
       'The token signs that these are all entries up to the newest checkpoint. Everything is verified as it is written;\n' +
       'the file appears whole or not at all.',
-    options: [...FILTERS, FORCE],
+    options: [...Object.values(FILTERS), FORCE],
     examples: ['history export history.ndjson --as ~/.escrowd'],
     run: exportCommand,
   },
@@ -90,7 +93,16 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
   const { items, hasMore } = await session.busy('reading the history', () =>
     readHistory({ client, log, owner }, filter, given.count('limit')),
   );
-  const rows = oneAnAct(items).map(({ index, entry }) => [
+  return {
+    json: { items, hasMore },
+    lines: items.length === 0 ? ['Nothing yet.'] : listed(session, oneAnAct(items)),
+    next: hasMore ? 'there is more: --limit N' : 'what you can still stop is in escrowctl inbox',
+  };
+}
+
+/** Entries, a line each. */
+export function listed(session: Session, items: readonly OwnEntry[]): readonly string[] {
+  const rows = items.map(({ index, entry }) => [
     String(index),
     localTime(new Date(entry.time)),
     entry.actor,
@@ -98,11 +110,7 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
     entry.error === undefined ? entry.phase : `${entry.phase}: ${entry.error}`,
     aboutOf(entry),
   ]);
-  return {
-    json: { items, hasMore },
-    lines: items.length === 0 ? ['Nothing yet.'] : table(HEADING, rows, session.terminal.columns),
-    next: hasMore ? 'there is more: --limit N' : undefined,
-  };
+  return table(HEADING, rows, session.terminal.columns);
 }
 
 const HEADING = ['ENTRY', 'TIME', 'WHO', 'ACT', 'OUTCOME', 'ABOUT'];
@@ -205,7 +213,8 @@ function factsOf({ owner, filter, size, root, issuedAt }: BelievedHistory): read
   ]);
 }
 
-function filterOf(session: Session, given: CommandArguments): HistoryFilter {
+/** @throws UsageError for what is no time */
+export function filterOf(session: Session, given: CommandArguments): HistoryFilter {
   const [key, act, since, until] = [
     given.find('key'),
     given.find('act'),
@@ -233,7 +242,9 @@ function instantOf(session: Session, given: CommandArguments, name: string): str
   return date.toISOString();
 }
 
-function aboutOf({ subject }: Entry): string {
+/** What a use was for comes first, where the app has said it: the rest is ids. */
+function aboutOf({ subject, detail: { context } }: Entry): string {
   const { grant, recovery, key, keys = [] } = subject;
-  return [grant, recovery, key, ...keys].filter((id) => id !== undefined).join(' ');
+  const words = typeof context === 'string' ? quoted(context) : undefined;
+  return [words, grant, recovery, key, ...keys].filter((part) => part !== undefined).join(' ');
 }
