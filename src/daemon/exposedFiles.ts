@@ -53,7 +53,10 @@ function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
     { name: 'token.pinFile', path: token.pinFile },
     ...named('token.record', token.record),
     // one without a path is the program's own
-    ...named('token.profile', token.profile.includes('/') ? profileFile(token.profile, '', configFile) : undefined),
+    ...named(
+      'token.profile',
+      token.profile.includes('/') ? profileFile(token.profile, '', configFile) : undefined,
+    ),
     ...named('token.module', token.module),
     ...Object.entries(token.environment).flatMap(([name, value]) =>
       isFile(value) ? named(`token.environment.${name}`, value) : [],

@@ -15,8 +15,8 @@ import { canReach, chooseRunUser } from './unprivileged.js';
 /** What is in the directory of a private cluster. */
 export type ClusterState = { readonly place: Place } & (
   | /** Nothing yet: the first start makes it. */
-  { readonly state: 'none' }
-  /** Data, and no server: what is in it cannot be asked. */
+    { readonly state: 'none' }
+    /** Data, and no server: what is in it cannot be asked. */
   | { readonly state: 'stopped' }
   | { readonly state: 'running'; readonly connections: ClusterConnections }
 );

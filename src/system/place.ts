@@ -69,10 +69,7 @@ const FORGETTING: ReadonlyMap<number, string> = new Map([
  * @throws UnusablePlace when there is no directory and none can be made, when this user may not write there, or when it is in no file
  *   system that keeps files
  */
-export function placeOf(
-  directory: string,
-  fileSystemAt: (path: string) => FileSystem = statfsSync,
-): Place {
+export function placeOf(directory: string, fileSystemAt: (path: string) => FileSystem = statfsSync): Place {
   const at = nearest(resolve(directory));
   try {
     if (!statSync(at).isDirectory()) throw noDirectory(at);
@@ -175,7 +172,10 @@ function noDirectory(at: string): UnusablePlace {
 }
 
 const WHY: Readonly<Record<string, readonly [what: string, remedy: string]>> = {
-  EACCES: ['cannot be written by the user of this program', 'give it to that user, or name another directory'],
+  EACCES: [
+    'cannot be written by the user of this program',
+    'give it to that user, or name another directory',
+  ],
   EPERM: ['cannot be written by the user of this program', 'give it to that user, or name another directory'],
   EROFS: ['can only be read', 'mount it so that it can be written, or name another directory'],
   ENOENT: ['is a link that leads nowhere', 'make what it leads to, or name the directory itself'],

@@ -20,7 +20,15 @@ import { refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
 
 /** All that the configuration names, but for the database's directory and its programs. */
 const FILES = [
-  ...['server.crt', 'server.key', 'user.pin', 'record.json', 'administrators.json', 'profile.yaml', 'module.so'],
+  ...[
+    'server.crt',
+    'server.key',
+    'user.pin',
+    'record.json',
+    'administrators.json',
+    'profile.yaml',
+    'module.so',
+  ],
   ...['softhsm2.conf', 'witness.ca', 'hook.secret', 'hook.ca', 'mail.ca', 'mail.password'],
 ];
 
@@ -43,7 +51,9 @@ beforeAll(() => {
     },
     administrators: 'administrators.json',
     database: { directory: 'data', binaries: 'bin' },
-    witnesses: [{ key: testWitness('w1.example.org/w1').key.vkey, url: 'https://localhost', ca: 'witness.ca' }],
+    witnesses: [
+      { key: testWitness('w1.example.org/w1').key.vkey, url: 'https://localhost', ca: 'witness.ca' },
+    ],
     notifications: {
       allowHosts: ['localhost'],
       webhooks: [{ name: 'siem', url: 'https://localhost', secretFiles: ['hook.secret'], ca: 'hook.ca' }],

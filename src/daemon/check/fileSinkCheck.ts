@@ -36,9 +36,7 @@ export function checkFileSink(
     }
     if (present !== undefined) accessSync(file.path, constants.R_OK | constants.W_OK);
     const place =
-      present === undefined
-        ? placeOf(dirname(file.path), fileSystemAt)
-        : roomAt(file.path, fileSystemAt);
+      present === undefined ? placeOf(dirname(file.path), fileSystemAt) : roomAt(file.path, fileSystemAt);
     for (const { what, remedy } of cautionsOf(place, WANTED_BYTES)) warn(what, remedy);
   } catch (error) {
     if (error instanceof UnusablePlace) warn(`it cannot be written: ${error.message}`, error.remedy);

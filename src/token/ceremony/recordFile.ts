@@ -82,7 +82,8 @@ async function reserve(file: string, draft: string): Promise<FileHandle> {
 /** Over what was reserved, whose room it takes. */
 async function fill(reserved: FileHandle, text: string): Promise<void> {
   const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length;) at += (await reserved.write(bytes, at, bytes.length - at, at)).bytesWritten;
+  for (let at = 0; at < bytes.length;)
+    at += (await reserved.write(bytes, at, bytes.length - at, at)).bytesWritten;
   await reserved.truncate(bytes.length);
   await reserved.sync();
 }

@@ -92,7 +92,12 @@ function check(
   const given = { selfTest, configFile, environment: { PATH: process.env['PATH'], ...environment } };
   // tests may lie in memory, or on a disk that is nearly full
   const fileSystemAt = (path: string): FileSystem => (/^\/(proc|sys)/.test(path) ? statfsSync(path) : DISK);
-  return checkStart({ ...given, fileSystemAt, packageDirectory: process.cwd(), ...(now === undefined ? {} : { now }) });
+  return checkStart({
+    ...given,
+    fileSystemAt,
+    packageDirectory: process.cwd(),
+    ...(now === undefined ? {} : { now }),
+  });
 }
 
 /** A file beside the configuration. */
@@ -1183,7 +1188,11 @@ test.each([
   ['a pipe', () => madeAs('a pipe', 'notices'), /no regular file/],
   ['a link, also to a file', () => madeAs('a device', 'notices'), /a link, which is not followed/],
   ['a link that leads nowhere', () => dirname(danglingLink()), /a link, which is not followed/],
-  ['a file whose directory is not there', () => join(system.directory, 'none', 'x'), /directory is not there/],
+  [
+    'a file whose directory is not there',
+    () => join(system.directory, 'none', 'x'),
+    /directory is not there/,
+  ],
   ['a file below a file', () => join(madeAs('an empty file', 'above'), 'x'), /not a directory/],
   ['a file of /proc', () => '/proc/self/status', /keeps no files \(proc\)/],
   ['a new file in /proc', () => '/proc/notices', /keeps no files \(proc\)/],
@@ -1204,21 +1213,24 @@ test.each([
   ['nearly full', { bavail: 512 }, ['warning place: .* room for 2 MiB', 'error cluster: .* room for 2 MiB']],
   ['full', { bavail: 0 }, ['error place: .* room for 0 MiB', 'error cluster: .* room for 0 MiB']],
   ['out of files', { ffree: 0 }, ['error place: .* room for 0 MiB', 'error cluster: .* room for 0 MiB']],
-])('of a place that is %s is told, for the token and for a first database', async (_what, differing, said) => {
-  const found = await checkStart({
-    configFile: configured((config) => (config['database'] = { directory: 'first' })),
-    environment: { PATH: process.env['PATH'] },
-    packageDirectory: process.cwd(),
-    fileSystemAt: () => ({ ...DISK, ...differing }),
-  });
-  const told = found.list.filter(({ severity }) => severity !== 'note');
-  expect(told.map(({ severity, code, what }) => `${severity} ${code}: ${what}`)).toEqual(
-    said.map((each) => expect.stringMatching(each) as string),
-  );
-  const { clean, database, usage } = EXIT_CODES;
-  const [first = ''] = said.filter((each) => each.startsWith('error'));
-  expect(found.exitCode).toBe((first === '' ? clean : first.includes('cluster') ? database : usage).code);
-});
+])(
+  'of a place that is %s is told, for the token and for a first database',
+  async (_what, differing, said) => {
+    const found = await checkStart({
+      configFile: configured((config) => (config['database'] = { directory: 'first' })),
+      environment: { PATH: process.env['PATH'] },
+      packageDirectory: process.cwd(),
+      fileSystemAt: () => ({ ...DISK, ...differing }),
+    });
+    const told = found.list.filter(({ severity }) => severity !== 'note');
+    expect(told.map(({ severity, code, what }) => `${severity} ${code}: ${what}`)).toEqual(
+      said.map((each) => expect.stringMatching(each) as string),
+    );
+    const { clean, database, usage } = EXIT_CODES;
+    const [first = ''] = said.filter((each) => each.startsWith('error'));
+    expect(found.exitCode).toBe((first === '' ? clean : first.includes('cluster') ? database : usage).code);
+  },
+);
 
 test('a certificate that ends soon, or has, is a warning', async () => {
   const after = (days: number) => (): Date => new Date(Date.now() + days * 86_400_000);

@@ -41,7 +41,13 @@ test.each([
   ['authorities, the next one there long before', ofAny, [february, may], '2026-02-10', /in 19 days/],
   ['authorities, the next one as this ends', ofAny, [march, february], '2026-02-10', undefined],
   ['authorities, one within another', ofAny, [long, march], '2026-04-10', undefined],
-  ['authorities of which none is valid now', ofAny, [may, february], '2026-04-01', /not valid before 2026-05/],
+  [
+    'authorities of which none is valid now',
+    ofAny,
+    [may, february],
+    '2026-04-01',
+    /not valid before 2026-05/,
+  ],
   ['authorities that are all over', ofAny, [march, february], '2026-05-01', /has expired at 2026-04-01/],
 ] as const)('of %s is said what holds for who believes them', (_what, of, certificates, now, said) => {
   const periods = [of(certificates)].flat() as unknown as DatedCertificate['periods'];

@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -51,7 +59,7 @@ test('where nothing can be written, nothing is done to the token', async () => {
   }).toThrow(/ceremony is not a directory; name another/);
   rmSync(directory);
   mkdirSync(directory);
-  expect(requireRecordPlace(file)).toBeUndefined();
+  requireRecordPlace(file);
 });
 
 test('what fails in the token leaves the record as it was, and no draft', async () => {
