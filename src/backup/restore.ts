@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { startPrivateCluster } from '../daemon/privateCluster.js';
 import type { ClusterConnections } from '../privatePostgres/connections.js';
 import { readPaths } from '../privatePostgres/paths.js';
-import { codeOf, messageOf } from '../system/errors.js';
+import { codeOf, fileReason, messageOf } from '../system/errors.js';
 import { writeNewFile } from '../system/files.js';
 import { readArchive } from './archive.js';
 import { progress } from './progress.js';
@@ -53,7 +53,9 @@ export async function restoreBackup(order: RestoreOrder): Promise<Restored> {
   const { to } = order;
   const undo = new Undo();
   const isThere = await isOwnAndEmpty(to);
-  await makeDirectories(to, 0o700);
+  await makeDirectories(to, 0o700).catch((error: unknown) => {
+    throw new BackupError(`${to} cannot be made: ${fileReason(error)}`, { cause: error });
+  });
   let isDone = false;
   undo.add(async () => {
     if (!isDone) await removeAll(to, isThere);

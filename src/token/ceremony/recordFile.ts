@@ -8,7 +8,7 @@ import { CeremonyRefused } from './ceremonySession.js';
 import type { CeremonyRecord } from './record.js';
 
 /** A record has some 20 KB, and 2 KB more for each depositary. */
-const RESERVED_BYTES = 256 * 1024;
+const RESERVED_BYTES = 64 * 1024;
 
 /** Refuses, before any PIN is asked for, a place where no record can be written. Throws {@link CeremonyRefused}. */
 export function requireRecordPlace(file: string): void {
@@ -66,7 +66,7 @@ async function reserve(file: string, draft: string): Promise<FileHandle> {
     );
     reserved = await open(draft, 'wx', 0o644);
     // not zeros, which some file systems do not keep
-    await reserved.writeFile(Buffer.alloc(Math.max(RESERVED_BYTES, 2 * before), ' '));
+    await reserved.writeFile(Buffer.alloc(RESERVED_BYTES + 2 * before, ' '));
     await reserved.sync();
     return reserved;
   } catch (error) {

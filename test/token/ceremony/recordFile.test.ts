@@ -33,7 +33,7 @@ const recordOf = (events: number): CeremonyRecord =>
 test.each([
   ['a first one', undefined, 1],
   ['one in the place of another', '{}', 1],
-  ['one that is longer than what was reserved', undefined, 20_000],
+  ['one that is longer than what was reserved', undefined, 8_000],
 ])('%s is written whole, and nothing else is left', async (_what, before, events) => {
   if (before !== undefined) writeFileSync(file, before);
   const record = recordOf(events);
