@@ -61,5 +61,7 @@ export async function inspectCluster(
   }
   const place = requirePlace(known.home, fileSystemAt);
   const connections = await runningCluster(directory);
+  // with none at all not even its access rules are written
+  if (connections === undefined && place.freeBytes === 0) requireRoom(known.home, place);
   return connections === undefined ? { state: 'stopped', place } : { state: 'running', connections, place };
 }

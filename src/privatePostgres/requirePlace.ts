@@ -21,13 +21,13 @@ export function requirePlace(directory: string, fileSystemAt?: (path: string) =>
   }
 }
 
-/** @throws ClusterError `unreachable` when a new cluster has not enough room there */
+/** @throws ClusterError `unreachable` when a cluster that is to be made, or started, has not enough room there */
 export function requireRoom(directory: string, { freeBytes }: Place): void {
   if (freeBytes >= CLUSTER_BYTES) return;
   const inMiB = (bytes: number): number => Math.floor(bytes / (1024 * 1024));
   throw new ClusterError(
     'unreachable',
-    `${directory} has room for ${inMiB(freeBytes)} MiB, and a new cluster needs ${inMiB(CLUSTER_BYTES)} MiB; make room there, or name another directory`,
+    `${directory} has room for ${inMiB(freeBytes)} MiB, and a cluster needs ${inMiB(CLUSTER_BYTES)} MiB; make room there, or name another directory`,
   );
 }
 

@@ -39,9 +39,12 @@ function lookAt(
   const where = `token: ${directory}`;
   try {
     const place = placeOf(directory, fileSystemAt);
-    return cautionsOf(place, WANTED_BYTES).map(({ what, remedy }) => ({
+    const isFatal = place.freeBytes < NEEDED_BYTES;
+    // what is forgotten later matters nothing where nothing can be written now
+    const about = isFatal ? { ...place, forgets: undefined } : place;
+    return cautionsOf(about, WANTED_BYTES).map(({ what, remedy }) => ({
       fault: { where, what, do: remedy },
-      isFatal: place.freeBytes < NEEDED_BYTES,
+      isFatal,
     }));
   } catch (error) {
     if (!(error instanceof UnusablePlace)) throw error;
