@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { accessSync, constants, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 import { codeOf, messageOf } from '../../system/errors.js';
@@ -67,6 +67,39 @@ export function softHsmAdvice(module: string, variables: Variables): string | un
   return isSoftHsm(module) && variables[VARIABLE] === undefined ? NONE_NAMED : undefined;
 }
 
+/**
+ * The directories in which SoftHSM keeps the objects of each token that this user can read, as far as its configuration is found;
+ * none for other modules.
+ */
+export function softHsmTokens(module: string, variables: Variables): readonly string[] {
+  const file = variables[VARIABLE];
+  if (!isSoftHsm(module) || file === undefined) return [];
+  try {
+    const directory = directoryIn(readNamedFile(file).bytes.toString());
+    if (directory === undefined) return [];
+    return readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(directory, name))
+      .filter(isReadable);
+  } catch {
+    return []; // whoever opens the token says so
+  }
+}
+
+function isReadable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.R_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** As softhsm2.conf(5) has it. */
+function directoryIn(text: string): string | undefined {
+  return /^\s*directories\.tokendir\s*=\s*(\S.*?)\s*$/m.exec(text)?.[1];
+}
+
 function isSoftHsm(module: string): boolean {
   return basename(module).includes('softhsm');
 }
@@ -92,10 +125,13 @@ function readOrFault(file: string): { readonly text: string } | { readonly fault
 }
 
 function directoryFault(file: string, text: string): string | undefined {
-  const [, directory] = /^\s*directories\.tokendir\s*=\s*(\S.*?)\s*$/m.exec(text) ?? [];
+  const directory = directoryIn(text);
   if (directory === undefined)
     return `SoftHSM's configuration ${file} names no directory of tokens: directories.tokendir = DIR.`;
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true) return undefined;
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true)
+    return isReadable(directory)
+      ? undefined
+      : `The directory of tokens ${directory}, which SoftHSM's configuration ${file} names, cannot be read by the user of this program. Give it to that user.`;
   return `The directory of tokens ${directory}, which SoftHSM's configuration ${file} names, is not there. Make it: mkdir -m 0700 ${directory}`;
 }
 
