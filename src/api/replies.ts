@@ -579,7 +579,7 @@ function repliesBy(reading: Reading) {
       /** The entries that recorded these deposits, each with its proof under the checkpoint. */
       entries: list(provenEntry, MAX_DRILL_PAGE),
       checkpoint: z.exactOptional(text(MAX_TEXT)),
-      /** On the first page: of how many keys the caller has shares by the log, and of how many one is due. */
+      /** On the first page, and of a key that is named: of how many keys the caller has shares by the log, and of how many one is due. */
       held: z.exactOptional(object({ keys: count, due: count })),
     }),
     /** What came of each share, in the order in which they were drilled. */
