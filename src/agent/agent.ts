@@ -7,6 +7,7 @@ import { type Listener, listen, prepareDirectory } from './listener.js';
 import { pkcs11Agent } from './pkcs11/pkcs11Agent.js';
 import { sshAgent } from './ssh/sshAgent.js';
 import type { OfferedKey, Told } from './use.js';
+import { Withdrawals, type WithdrawalsParts } from './withdrawals.js';
 
 export interface AgentParts {
   readonly client: UsingClient & AskingClient;
@@ -15,8 +16,8 @@ export interface AgentParts {
   readonly directory: string;
   readonly now: () => Date;
   readonly tell: (told: Told) => void;
-  /** How requests are filed for tools; undefined: none is. */
-  readonly asks: { readonly waitMs: number; readonly withdraws: boolean } | undefined;
+  /** How requests are filed for tools, and taken back; undefined: none is. */
+  readonly asks: ({ readonly waitMs: number } & Omit<WithdrawalsParts, 'tell'>) | undefined;
 }
 
 /** An agent that serves. */
@@ -40,8 +41,7 @@ const LOOK_MS = 1_000;
 export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   const { client, keys, directory, now, tell, asks } = parts;
   await prepareDirectory(directory);
-  const asking =
-    asks === undefined ? undefined : new Asking({ client, now, pause, tell, lookMs: LOOK_MS, ...asks });
+  const asking = asks === undefined ? undefined : askingOf(parts, asks);
   const uses = new GrantedUses({ client, now, tell, asking, rememberMs: REMEMBER_REFUSAL_MS });
   const listeners: Listener[] = [];
   try {
@@ -59,6 +59,11 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
       await asking?.close();
     },
   };
+}
+
+function askingOf({ client, now, tell }: AgentParts, asks: NonNullable<AgentParts['asks']>): Asking {
+  const withdrawals = new Withdrawals({ ...asks, tell });
+  return new Asking({ client, now, pause, tell, lookMs: LOOK_MS, waitMs: asks.waitMs, withdrawals });
 }
 
 async function closeAll(listeners: readonly Listener[]): Promise<void> {

@@ -7,10 +7,12 @@ import { z } from 'zod';
 import { IdentityError } from '../client/errors.js';
 import { readTrustedFile } from '../client/files/trustedFile.js';
 import { parseId } from '../escrow/records/ids.js';
+import { GENERATED_SPECS } from '../escrow/records/keySpecs.js';
 import { MECHANISM_NAMES } from '../escrow/records/mechanisms.js';
 import { decodeText } from '../log/entry/plainText.js';
 import { duration, newWords } from '../policy/fields.js';
 import { codeOf } from '../system/errors.js';
+import { isOfSpec } from './signatureCheck.js';
 import type { OfferedKey } from './use.js';
 
 const DAY_MS = 86_400_000;
@@ -64,7 +66,7 @@ export async function readAgentFile(path: string): Promise<readonly OfferedKey[]
     if (twice !== undefined)
       throw new AgentFileError(`${file}: two keys have the ${member} ${twice[member]}`);
   }
-  return Promise.all(
+  const offered = await Promise.all(
     keys.map(async ({ key, name, publicKey, request: terms }) => {
       const at = resolve(dirname(file), publicKey);
       const pem = await readText(at);
@@ -81,22 +83,39 @@ export async function readAgentFile(path: string): Promise<readonly OfferedKey[]
       };
     }),
   );
+  const twin = offered.find((one, at) =>
+    offered.some((other, before) => before < at && other.publicKey.equals(one.publicKey)),
+  );
+  if (twin !== undefined)
+    throw new AgentFileError(
+      `${file}: ${twin.name} has the public key of another, which tools could not tell apart`,
+    );
+  return offered;
 }
 
 function publicPart(pem: string, file: string): { publicKey: KeyObject; certificate: Buffer | undefined } {
   try {
     if (pem.includes('-----BEGIN CERTIFICATE-----')) {
       const certificate = new X509Certificate(pem);
-      return { publicKey: certificate.publicKey, certificate: certificate.raw };
+      return { publicKey: offerable(certificate.publicKey, file), certificate: certificate.raw };
     }
     if (!pem.includes('-----BEGIN PUBLIC KEY-----')) throw new Error('neither');
-    return { publicKey: createPublicKey(pem), certificate: undefined };
+    return { publicKey: offerable(createPublicKey(pem), file), certificate: undefined };
   } catch (cause) {
+    if (cause instanceof AgentFileError) throw cause;
     throw new AgentFileError(
       `${file} is neither a public key nor a certificate in PEM; write it by: escrowctl key show KEY --public-key-out ${file}`,
       { cause },
     );
   }
+}
+
+/** A kind of key that can be deposited, and that tools can use. */
+function offerable(publicKey: KeyObject, file: string): KeyObject {
+  if (GENERATED_SPECS.some((spec) => isOfSpec(publicKey, spec))) return publicKey;
+  throw new AgentFileError(
+    `${file} is no key that tools are offered: those are RSA with 2048, 3072 or 4096 bits, P-256, P-384, P-521 and Ed25519`,
+  );
 }
 
 async function readText(file: string): Promise<string> {

@@ -5,12 +5,10 @@ import { MECHANISMS } from '../escrow/records/mechanisms.js';
 import { quoted } from '../escrow/records/freeText.js';
 import { formatDuration } from '../policy/durations.js';
 import { operationOf, type RequestTerms, type Told, type Use, UseRefused } from './use.js';
+import { WITHDRAWN, Withdrawals } from './withdrawals.js';
 
 /** The calls of the app's client that asking needs. */
-export type AskingClient = Pick<
-  EscrowClient,
-  'caller' | 'requestRecovery' | 'recovery' | 'recoveries' | 'cancel'
->;
+export type AskingClient = Pick<EscrowClient, 'caller' | 'requestRecovery' | 'recovery' | 'recoveries'>;
 
 export interface AskingParts {
   readonly client: AskingClient;
@@ -21,8 +19,8 @@ export interface AskingParts {
   readonly waitMs: number;
   /** How often the server is asked what became of a request. */
   readonly lookMs: number;
-  /** Whether a request that was filed here is cancelled when nobody waits for it any more. */
-  readonly withdraws: boolean;
+  /** What becomes of requests that were filed here when nobody waits for them any more. */
+  readonly withdrawals: Withdrawals;
 }
 
 /** What a request is until it is decided, or ends. */
@@ -31,16 +29,19 @@ const OPEN: readonly RecoveryReply['status'][] = ['pending', 'approved'];
 /** How a request ends when somebody does not want it: the agent does not ask for the same again by itself. */
 const UNWANTED: readonly RecoveryReply['status'][] = ['denied', 'vetoed', 'cancelled'];
 
+/** The server's "not now" (503, and 429: not so often): a request outlives that. */
+const NOT_NOW: readonly number[] = [429, 503];
+
 /** A request that tools wait for. */
 interface Open {
-  readonly recovery: Promise<{ readonly id: string; readonly isOurs: boolean }>;
+  readonly recovery: Promise<string>;
   waiting: number;
 }
 
 /**
  * Files requests for uses that no grant allows, one for each key, mechanism and form of input at a time, and waits until the quorum has
  * decided. A request of the app's own that is open already is joined. What was denied, vetoed or cancelled is not asked for again by
- * itself; what ran out is.
+ * itself; what ran out is, and what an agent has withdrawn.
  */
 export class Asking {
   readonly #open = new Map<string, Open>();
@@ -64,7 +65,7 @@ export class Asking {
     }
     open.waiting += 1;
     try {
-      return await this.#decided(use, (await open.recovery).id);
+      return await this.#decided(use, await open.recovery);
     } catch (error) {
       if (error instanceof UseRefused && error.code === 'request-denied') this.#denied.set(slot, error);
       throw error;
@@ -72,43 +73,53 @@ export class Asking {
       open.waiting -= 1;
       if (open.waiting === 0) {
         this.#open.delete(slot);
-        if (use.gone.aborted) await this.#withdraw(open);
+        await this.#leave(open, use);
       }
     }
   }
 
   /** Every request is cancelled that was filed here and is waited for, where that is wanted: the agent ends. */
   async close(): Promise<void> {
-    await Promise.all([...this.#open.values()].map((open) => this.#withdraw(open)));
+    await Promise.allSettled([...this.#open.values()].map(({ recovery }) => recovery));
+    await this.parts.withdrawals.close();
   }
 
-  async #file(use: Use): Promise<{ id: string; isOurs: boolean }> {
-    const { client, tell } = this.parts;
+  async #leave({ recovery }: Open, { gone }: Use): Promise<void> {
+    const id = await recovery.catch(() => undefined);
+    if (id !== undefined) await this.parts.withdrawals.leave(id, gone.aborted ? 'gone' : 'answered');
+  }
+
+  async #file(use: Use): Promise<string> {
+    const { client, tell, withdrawals } = this.parts;
     const { request } = use.key;
     if (request === undefined) throw new UseRefused('no-grant', 'Nothing is configured to be asked for.');
     const before = await this.#ownOpen(use);
     if (before !== undefined) {
+      withdrawals.join(before.recovery);
       this.#tellOpen(use, before, 'waits already');
-      return { id: before.recovery, isOurs: false };
+      return before.recovery;
     }
     const { result } = await client.requestRecovery(orderOf(use, request, client.caller));
+    withdrawals.filed(result.recovery);
+    withdrawals.join(result.recovery);
     tell({
       ...{ event: 'asked', key: use.key.key, recovery: result.recovery },
       sentence: `Asked for ${use.key.name}, for ${use.caller}, to ${operationOf(use)} ${use.what}: ${request.maxUses} uses within ${formatDuration(request.durationMs)}.`,
       next: `depositaries decide by: escrowctl recovery approve ${result.recovery}`,
     });
-    return { id: result.recovery, isOurs: true };
+    return result.recovery;
   }
 
-  /** A request of the app's own that would allow the use, and is not decided. */
+  /** A request of the app's own that would allow the use, and is not decided, nor being withdrawn. */
   async #ownOpen(use: Use): Promise<RecoveryReply | undefined> {
-    const { client } = this.parts;
+    const { client, withdrawals } = this.parts;
     const { key, mechanism, input } = use;
     for (let after: string | undefined; ;) {
       const page = await client.recoveries({ limit: 200, ...(after === undefined ? {} : { after }) });
       const found = page.items.find(
-        ({ requester, keys, status, scope }) =>
+        ({ recovery, requester, keys, status, scope }) =>
           requester === client.caller &&
+          !withdrawals.has(recovery) &&
           keys.some((row) => row.key === key.key) &&
           OPEN.includes(status) &&
           scope?.app === client.caller &&
@@ -134,7 +145,8 @@ export class Asking {
         });
         return grant.grant;
       }
-      if (recovery !== undefined && !OPEN.includes(recovery.status)) throw refusedBy(recovery);
+      if (recovery !== undefined && !OPEN.includes(recovery.status))
+        throw refusedBy(recovery, this.parts.client.caller);
       if (use.gone.aborted) throw new UseRefused('caller-gone', `Who asked has gone; ${id} is not decided.`);
       if (now().getTime() >= endMs) {
         throw new UseRefused(
@@ -147,30 +159,14 @@ export class Asking {
     }
   }
 
-  /** Undefined while the server does not answer: a request outlives that. */
+  /** Undefined while the server does not answer, or cannot at the moment: a request outlives that. */
   async #look(id: string): Promise<RecoveryReply | undefined> {
     try {
       return await this.parts.client.recovery(id);
     } catch (error) {
       if (error instanceof ServerUnreachable) return undefined;
+      if (error instanceof ServerProblem && NOT_NOW.includes(error.status)) return undefined;
       throw error;
-    }
-  }
-
-  async #withdraw({ recovery }: Open): Promise<void> {
-    if (!this.parts.withdraws) return;
-    const filed = await recovery.catch(() => undefined);
-    if (filed?.isOurs !== true) return;
-    const { id } = filed;
-    try {
-      await this.parts.client.cancel(id, 'The program that asked has ended.');
-      this.parts.tell({
-        ...{ event: 'withdrawn', recovery: id },
-        sentence: `Nobody waits for ${id} any more: it was cancelled.`,
-      });
-    } catch (error) {
-      // it was decided in the meantime: what came of it is a grant like any other
-      if (!(error instanceof ServerProblem)) throw error;
     }
   }
 
@@ -208,11 +204,12 @@ function orderOf(
   };
 }
 
-function refusedBy({ recovery, status, deniedBy, ended }: RecoveryReply): UseRefused {
+function refusedBy({ recovery, status, deniedBy, ended }: RecoveryReply, app: string): UseRefused {
   const who = deniedBy.map(({ depositary, reason }) => `${depositary}: ${quoted(reason)}`);
   const why = ended?.reason === undefined ? [] : [`${ended.by ?? 'it ended'}: ${quoted(ended.reason)}`];
   const words = [...who, ...why].join('; ');
-  if (!UNWANTED.includes(status))
+  const isWithdrawn = status === 'cancelled' && ended?.by === app && ended.reason === WITHDRAWN;
+  if (!UNWANTED.includes(status) || isWithdrawn)
     return new UseRefused(
       'request-over',
       `${recovery} is ${status}${words === '' ? '' : ` (${words})`}.`,

@@ -1,11 +1,9 @@
-import { constants, verify } from 'node:crypto';
-
 import type { GrantReply } from '../api/replies.js';
 import { ServerProblem, ServerUnreachable } from '../client/errors.js';
 import type { EscrowClient } from '../client/escrowClient.js';
-import { MECHANISMS } from '../escrow/records/mechanisms.js';
 import type { Asking } from './asking.js';
 import { RecentRefusals } from './refusals.js';
+import { holds, isOfSpec } from './signatureCheck.js';
 import { type DecryptUse, operationOf, type SignUse, type Told, type Use, UseRefused } from './use.js';
 
 /** The calls of the app's client that uses need. */
@@ -32,12 +30,12 @@ const NOT_BY_THIS_GRANT: readonly string[] = [
 ];
 /** Said of the moment: the same input may be signed a second later. */
 const PASSING: readonly string[] = [
-  'server-unreachable',
-  'caller-gone',
-  'request-open',
-  'request-filed',
-  'request-over',
+  ...['server-unreachable', 'caller-gone', 'request-open', 'request-filed', 'request-over'],
+  // nothing has been used yet
+  ...['rate-limited', 'grant-rate-exceeded', 'busy'],
 ];
+/** By so much this machine's clock may be behind the server's: 60 s, and a request is not taken (see the caller's signature). */
+const CLOCK_MS = 60_000;
 
 /**
  * Uses of granted keys, for the tools that the agent serves. Every use is a request that the app signed, made once: what has no
@@ -45,6 +43,8 @@ const PASSING: readonly string[] = [
  */
 export class GrantedUses {
   readonly #grants = new Map<string, string>();
+  /** Keys with which what the server gave did not hold: no use is spent on them any more. */
+  readonly #disbelieved = new Map<string, UseRefused>();
   readonly #refusals: RecentRefusals;
 
   constructor(private readonly parts: GrantedUsesParts) {
@@ -68,7 +68,7 @@ export class GrantedUses {
   }
 
   async #make(use: Use): Promise<Buffer> {
-    const known = this.#refusals.find(use);
+    const known = this.#disbelieved.get(use.key.key) ?? this.#refusals.find(use);
     if (known !== undefined) throw known;
     try {
       return await this.#byAny(use);
@@ -117,9 +117,11 @@ export class GrantedUses {
     if (use.gone.aborted) throw new UseRefused('caller-gone', 'Who asked has gone; nothing was used.');
     const { key } = use;
     try {
-      const { output, remaining } = isSigned(use)
-        ? await this.#signature(grant, use)
-        : await this.#plaintext(grant, use);
+      const { output, remaining } = await (
+        isSigned(use) ? this.#signature(grant, use) : this.#plaintext(grant, use)
+      ).catch((error: unknown) => {
+        throw mayBeCounted(error) ? answerLost(error, grant) : error;
+      });
       this.#grants.set(slotOf(use), grant);
       this.parts.tell({
         event: 'used',
@@ -135,17 +137,23 @@ export class GrantedUses {
   }
 
   async #signature(grant: string, use: SignUse): Promise<Output> {
-    const { mechanism, input, key } = use;
+    const { mechanism, input } = use;
     const encoded = Buffer.from(input.bytes).toString('base64url');
     const inputs = input.kind === 'message' ? { messages: [encoded] } : { digests: [encoded] };
     const { result } = await this.parts.client.sign(grant, { mechanism, ...inputs });
     const signature = Buffer.from(result.signatures[0] ?? '', 'base64url');
-    if (!holds(use, signature))
-      throw new UseRefused(
-        'signature-wrong',
-        `What the server answered is no signature of ${key.key} over this. Tell the security team.`,
-      );
+    if (!holds(use, signature)) throw this.#disbelieve(use);
     return { output: signature, remaining: result.remaining };
+  }
+
+  #disbelieve({ key }: Use): UseRefused {
+    const refusal = new UseRefused(
+      'signature-wrong',
+      `What the server answered is no signature of the public key that is configured for ${key.name}. The key is not used again until the agent is started anew.`,
+      `compare the public key: escrowctl key show ${key.key} --public-key-out FILE; if it is the same, tell the security team`,
+    );
+    this.#disbelieved.set(key.key, refusal);
+    return refusal;
   }
 
   async #plaintext(grant: string, { mechanism, input }: DecryptUse): Promise<Output> {
@@ -171,12 +179,19 @@ export class GrantedUses {
             scope.operations.includes(operationOf(use)) &&
             scope.mechanisms.includes(mechanism) &&
             (input.kind !== 'digest' || scope.input === 'digest') &&
-            Date.parse(startsAt) <= now().getTime(),
+            Date.parse(startsAt) <= now().getTime() + CLOCK_MS,
         ),
       );
       if (page.next === undefined) break;
       after = page.next;
     }
+    const other = found.find(({ spec }) => !isOfSpec(key.publicKey, spec));
+    if (other !== undefined)
+      throw new UseRefused(
+        'public-key-wrong',
+        `${key.key} is of the kind ${other.spec}, and the public key that is configured for it is of another.`,
+        `escrowctl key show ${key.key} --public-key-out FILE writes the right one; then start the agent again`,
+      );
     return found.sort((a, b) => Date.parse(a.expiresAt) - Date.parse(b.expiresAt)).map(({ grant }) => grant);
   }
 }
@@ -195,16 +210,18 @@ function slotOf({ key, mechanism, input }: Use): string {
   return `${key.key} ${mechanism} ${input.kind}`;
 }
 
-/** Of a digest nothing but that there is an answer: node:crypto verifies no digest of ECDSA or PSS, and whoever asked can. */
-function holds({ key, mechanism, input }: SignUse, signature: Buffer): boolean {
-  if (signature.length === 0) return false;
-  if (input.kind === 'digest') return true;
-  const { kind, digest } = MECHANISMS[mechanism];
-  const padding = mechanism.startsWith('PS')
-    ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO }
-    : {};
-  const dsaEncoding = kind === 'EC' ? ({ dsaEncoding: 'ieee-p1363' } as const) : {};
-  return verify(digest, input.bytes, { key: key.publicKey, ...padding, ...dsaEncoding }, signature);
+/** Whether the server may have counted a use, although it gave no answer. */
+function mayBeCounted(error: unknown): error is ServerUnreachable {
+  return error instanceof ServerUnreachable && error.reason !== 'refused' && error.reason !== 'tls';
+}
+
+function answerLost(cause: ServerUnreachable, grant: string): UseRefused {
+  return new UseRefused(
+    'answer-lost',
+    `The server did not answer (${cause.message}); the use may have been counted.`,
+    `what was counted: escrowctl grant show ${grant}`,
+    { cause },
+  );
 }
 
 function refusalOf(error: unknown): UseRefused {
@@ -214,8 +231,8 @@ function refusalOf(error: unknown): UseRefused {
   if (error instanceof ServerUnreachable)
     return new UseRefused(
       'server-unreachable',
-      `The server did not answer (${error.message}); the use may have been counted.`,
-      'try again when the server answers: escrowctl status',
+      `The server did not answer (${error.message}); nothing was used.`,
+      error.next ?? 'try again when the server answers: escrowctl status',
       { cause: error },
     );
   throw error;

@@ -1,6 +1,8 @@
 import { chmod, lstat, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
+import { IdentityError } from '../client/errors.js';
+import { refuseExposed } from '../client/files/trustedFile.js';
 import { codeOf } from '../system/errors.js';
 import { nameOfPeer, peerOf } from './peer.js';
 import { makeDirectories } from '../system/place.js';
@@ -36,7 +38,7 @@ const MOST_CONNECTIONS = 256;
 
 /**
  * Makes the directory of the sockets, for this user alone.
- * @throws SocketRefused when there is one that is another's, or that others can enter
+ * @throws SocketRefused when there is one that is another's, or that others can enter, or put another in the place of
  */
 export async function prepareDirectory(path: string): Promise<void> {
   await makeDirectories(path, 0o700).catch((cause: unknown) => {
@@ -50,6 +52,9 @@ export async function prepareDirectory(path: string): Promise<void> {
     throw new SocketRefused(`${path} belongs to another user, who could put another socket there.`);
   if ((mode & 0o077) !== 0)
     throw new SocketRefused(`${path} can be entered by others. Run: chmod 700 ${path}`);
+  await refuseExposed(path).catch((cause: unknown) => {
+    throw cause instanceof IdentityError ? new SocketRefused(`${cause.message}.`, { cause }) : cause;
+  });
 }
 
 /**
@@ -121,8 +126,9 @@ function answers(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', () => {
-      resolve(false);
+    // whoever is there and takes no connection at the moment is there: EAGAIN (connect(2)) says so
+    socket.once('error', (error) => {
+      resolve(!['ECONNREFUSED', 'ENOENT'].includes(codeOf(error) ?? ''));
     });
   });
 }

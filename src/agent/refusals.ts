@@ -19,7 +19,10 @@ export class RecentRefusals {
 
   find(use: Use): UseRefused | undefined {
     const known = this.#known.get(nameOf(use));
-    return known !== undefined && known.untilMs > this.now().getTime() ? known.refusal : undefined;
+    if (known === undefined) return undefined;
+    const leftMs = known.untilMs - this.now().getTime();
+    // more is left than there was where the clock was set back
+    return leftMs > 0 && leftMs <= this.keepMs ? known.refusal : undefined;
   }
 
   keep(use: Use, refusal: UseRefused): void {

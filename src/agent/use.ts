@@ -73,6 +73,8 @@ export type RefusalCode =
   | 'request-over'
   | 'caller-gone'
   | 'server-unreachable'
+  | 'answer-lost'
+  | 'public-key-wrong'
   | 'signature-wrong'
   | (string & {});
 

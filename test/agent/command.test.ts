@@ -7,6 +7,11 @@ import { type Office, openOffice } from '../cli/office.js';
 /* `escrowctl agent`: what is wrong is said before anything is connected or listened on. */
 
 const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const curve = generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey;
+const RSA_PSS = generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).publicKey.export({
+  format: 'pem',
+  type: 'spki',
+});
 const KEY = 'key_00000000000000000000000000000001';
 const REQUEST = 'request: { reason: nightly, maxUses: 2, duration: PT1H, validFor: PT1H }';
 
@@ -16,6 +21,8 @@ beforeAll(async () => {
   office = await openOffice();
   writeFileSync(office.path('key.pem'), publicKey.export({ format: 'pem', type: 'spki' }));
   writeFileSync(office.path('garbage.pem'), 'not a key');
+  writeFileSync(office.path('k1.pem'), curve.export({ format: 'pem', type: 'spki' }));
+  writeFileSync(office.path('pss.pem'), RSA_PSS);
 });
 
 afterAll(() => office.close());
@@ -49,6 +56,12 @@ test('serves until it is asked to end, and leaves no socket', async () => {
   );
 });
 
+test('what is to be typed names a path with blanks and quotes as a shell takes it', async () => {
+  const { out } = await agent(row(), '--dir', office.path("it's here"));
+  expect(out).toContain(`export SSH_AUTH_SOCK='${office.path("it'\\''s here/ssh")}'`);
+  expect(out).toContain(`export P11_KIT_SERVER_ADDRESS=unix:path=${office.path('it%27s%20here/pkcs11')}`);
+});
+
 const wrong: readonly (readonly [string, () => Promise<Ran>, RegExp])[] = [
   ['no file', () => escrowctl(['agent', office.path('none.yaml'), '--as', office.dana]), /is not there/],
   ['a file that is not YAML', () => agent('keys: ['), /is not YAML/],
@@ -65,6 +78,20 @@ const wrong: readonly (readonly [string, () => Promise<Ran>, RegExp])[] = [
     'a public key that is none',
     () => agent(row('', 'garbage.pem')),
     /neither a public key nor a certificate/,
+  ],
+  ['a curve that tools are not offered', () => agent(row('', 'k1.pem')), /no key that tools are offered/],
+  ['an RSA key for PSS only', () => agent(row('', 'pss.pem')), /no key that tools are offered/],
+  [
+    'one public key for two keys',
+    () =>
+      agent(
+        row('') +
+          row('')
+            .replace(/^keys:\n/, '')
+            .replace('01,', '02,')
+            .replace('release', 'other'),
+      ),
+    /has the public key of another/,
   ],
   ['a duration that is none', () => agent(row(REQUEST.replace('PT1H', '1 hour'))), /request\.duration/],
   ['a wait without a request to wait for', () => agent(row(), '--wait', '1m'), /add --auto-request/],
@@ -92,6 +119,15 @@ const wrong: readonly (readonly [string, () => Promise<Ran>, RegExp])[] = [
       return agent(row(), '--dir', office.path('open'));
     },
     /chmod 700/,
+  ],
+  [
+    'a directory that others can put another in the place of',
+    () => {
+      mkdirSync(office.path('shared'), { recursive: true });
+      chmodSync(office.path('shared'), 0o777);
+      return agent(row(), '--dir', office.path('shared/agent'));
+    },
+    /can be written by others/,
   ],
   [
     'a directory whose path is too long',

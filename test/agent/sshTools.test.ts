@@ -53,10 +53,15 @@ afterEach(async () => {
   agent = undefined;
 });
 
-async function serve(asks?: AgentParts['asks']): Promise<Record<string, string>> {
+async function serve(
+  terms?: Pick<NonNullable<AgentParts['asks']>, 'waitMs' | 'withdraws'>,
+): Promise<Record<string, string>> {
   told.length = 0;
+  const client = system.client('app');
+  const cancel = (id: string, reason: string): Promise<unknown> => client.cancel(id, reason);
+  const asks = terms === undefined ? undefined : { ...terms, cancel };
   agent = await startAgent({
-    client: system.client('app'),
+    client,
     keys: await readAgentFile(configuration),
     directory: join(system.directory, 'sockets'),
     now: () => new Date(),

@@ -44,14 +44,14 @@ export class Caller {
   async used(session: Session, use: () => Promise<Buffer>): Promise<Buffer> {
     if (this.#uses >= MOST_USES) throw new Pkcs11Error(CKR.SESSION_COUNT);
     this.#uses += 1;
-    session.isInUse = true;
+    session.usesUnderWay += 1;
     try {
       return await use();
     } catch (error) {
       if (error instanceof UseRefused) throw new Pkcs11Error(CKR.FUNCTION_CANCELED);
       throw error;
     } finally {
-      session.isInUse = false;
+      session.usesUnderWay -= 1;
       this.#uses -= 1;
     }
   }

@@ -16,8 +16,8 @@ export interface Session {
   readonly isReadWrite: boolean;
   /** Aborts the uses that are waited for in it. */
   readonly ended: AbortController;
-  /** Whether a use of a key is under way: nothing else is begun then. */
-  isInUse: boolean;
+  /** How many uses of a key are under way, one to sign and one to decrypt at most: nothing else is begun then. */
+  usesUnderWay: number;
   /** Handles that were found and not fetched yet. */
   found: readonly number[] | undefined;
   sign: SignOperation | undefined;
@@ -41,7 +41,7 @@ export class Sessions {
     if (this.#open.size >= MOST_SESSIONS) throw new Pkcs11Error(CKR.SESSION_COUNT);
     this.#last += 1;
     this.#open.set(this.#last, {
-      ...{ isReadWrite, ended: new AbortController(), isInUse: false },
+      ...{ isReadWrite, ended: new AbortController(), usesUnderWay: 0 },
       ...{ found: undefined, sign: undefined, decrypt: undefined },
     });
     return this.#last;

@@ -50,6 +50,8 @@ const OF_PADDING = {
 
 /** A signature that a session has begun. It takes the data in parts, and holds at most 64 KiB of it. */
 export class SignOperation {
+  /** Whether the data comes in parts. */
+  isInParts = false;
   readonly #hash: Hash | undefined;
   #parts: Buffer[] = [];
   #length = 0;
@@ -77,7 +79,7 @@ export class SignOperation {
       this.#hash.update(data);
     }
     if (this.#length > MOST_MESSAGE_BYTES) this.#parts = [];
-    else this.#parts.push(Buffer.from(data));
+    else if (data.length > 0) this.#parts.push(Buffer.from(data));
   }
 
   /** All that was added. To be called once. @throws NotSigned when no grant can allow it */

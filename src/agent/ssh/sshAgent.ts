@@ -115,7 +115,11 @@ class Conversation {
       }
     } catch (error) {
       if (error instanceof UseRefused || error instanceof SshWireError) return FAILURE;
-      throw error;
+      this.tell({
+        ...{ event: 'refused', code: 'agent-failed' },
+        sentence: `The agent failed for ${this.connection.caller}: ${error instanceof Error ? error.message : 'no error'}`,
+      });
+      return FAILURE;
     }
   }
 

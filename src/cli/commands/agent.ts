@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { startAgent } from '../../agent/agent.js';
 import { readAgentFile } from '../../agent/agentFile.js';
 import type { Told } from '../../agent/use.js';
+import { cancelProven } from '../../client/ends.js';
 import { printable, printableJson } from '../../escrow/records/freeText.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
@@ -41,20 +42,21 @@ export const agentCommand: CommandRow = {
 
 async function agent(session: Session, given: CommandArguments): Promise<Result> {
   const isJson = given.flag('json');
-  const asks = given.flag('autoRequest')
+  const terms = given.flag('autoRequest')
     ? { waitMs: waitOf(given), withdraws: given.flag('withdraw') }
     : undefined;
-  if (asks === undefined && (given.flag('withdraw') || waitOf(given) > 0))
+  if (terms === undefined && (given.flag('withdraw') || waitOf(given) > 0))
     throw new UsageError('--wait and --withdraw are for requests that the agent files', 'add --auto-request');
   const keys = await readAgentFile(given.argument(0));
-  const without = asks === undefined ? [] : keys.filter(({ request }) => request === undefined);
-  if (without.length === keys.length && asks !== undefined)
+  if (terms !== undefined && keys.every(({ request }) => request === undefined))
     throw new UsageError(
       '--auto-request, but no key of the file says what to ask for',
       'add `request:` to a key; see docs/agent.md',
     );
   const directory = directoryOf(session, given);
-  const { client } = await session.connect();
+  const { client, log } = await session.connect();
+  const cancel = (id: string, reason: string): Promise<unknown> => cancelProven(client, log, id, reason);
+  const asks = terms === undefined ? undefined : { ...terms, cancel };
   const running = await startAgent({
     ...{ client, keys, directory, asks },
     now: () => session.now,
@@ -109,16 +111,22 @@ function announce({ terminal }: Session, isJson: boolean, serving: Serving): voi
     ...facts(keys.map(({ key, name }): [string, string] => [name, key])),
     '',
     'Next: in the shell of the tools',
-    `  export SSH_AUTH_SOCK=${sshSocket}`,
+    `  export SSH_AUTH_SOCK=${shellWord(sshSocket)}`,
     '  ssh-add -L',
     `  export P11_KIT_SERVER_ADDRESS=${p11KitAddress(pkcs11Socket)}`,
   ];
   terminal.write(`${lines.map(printable).join('\n')}\n`);
 }
 
-/** p11-kit decodes percent signs, and ends a path at a semicolon. */
+/** p11-kit decodes percent signs, and ends a path at a semicolon. Nothing is left that a shell would read. */
 function p11KitAddress(socket: string): string {
-  return `unix:path=${socket.split('/').map(encodeURIComponent).join('/')}`;
+  const encoded = socket.split('/').map(encodeURIComponent).join('/');
+  return `unix:path=${encoded.replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16)}`)}`;
+}
+
+/** As it can be pasted into a shell. */
+function shellWord(text: string): string {
+  return /^[\w/.,:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 function jsonLine(told: Told): string {

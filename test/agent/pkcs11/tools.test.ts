@@ -72,10 +72,13 @@ const sentences = (): string => told.map(({ sentence }) => sentence).join('\n');
 const codes = (): readonly (string | undefined)[] => told.map(({ code }) => code);
 const used = async (grant: string): Promise<number> => (await system.client('app').grant(grant)).used;
 
-async function serve(asks?: AgentParts['asks']): Promise<void> {
+async function serve(terms?: Pick<NonNullable<AgentParts['asks']>, 'waitMs' | 'withdraws'>): Promise<void> {
   told.length = 0;
+  const client = system.client('app');
+  const cancel = (id: string, reason: string): Promise<unknown> => client.cancel(id, reason);
+  const asks = terms === undefined ? undefined : { ...terms, cancel };
   agent = await startAgent({
-    ...{ client: system.client('app'), keys: offered, asks },
+    ...{ client, keys: offered, asks },
     directory: file('sockets'),
     now: () => new Date(),
     tell: (one) => told.push(one),

@@ -195,3 +195,30 @@ describe('lengths are answered without the key', () => {
     expect(usesSince(served, before)).toEqual([]);
   });
 });
+
+describe('what is under way in a session', () => {
+  test('is not ended by C_Sign when it was begun in parts', async () => {
+    const before = served.uses.length;
+    await program.init('sign', plain(CKM.SHA256_RSA_PKCS), RSA_KEY);
+    await program.update(Buffer.from('one'));
+    expect(read(await program.signed(Buffer.from('two')))).toBe(CKR.OPERATION_ACTIVE);
+    expect(read(await program.final())).toHaveLength(SIGNATURE_BYTES.rsa);
+    expect(usesSince(served, before)).toEqual([`RS256 message ${hex(Buffer.from('one'))}`]);
+  });
+
+  test('is all there is, also when one of two uses is over', async () => {
+    let decrypted = (): void => undefined;
+    outcome = (use) =>
+      use.mechanism === 'RSA-OAEP'
+        ? new Promise((resolve) => (decrypted = () => resolve(Buffer.from('plain'))))
+        : Promise.resolve(madeUp(use));
+    await program.init('sign', plain(CKM.SHA256_RSA_PKCS), RSA_KEY);
+    await program.init('decrypt', oaep(CKM.SHA_1, CKG.MGF1_SHA1), RSA_KEY);
+    const plaintext = program.decrypted(Buffer.alloc(256, 1));
+    expect(read(await program.signed(Buffer.from('x')))).toHaveLength(SIGNATURE_BYTES.rsa);
+    const again = await program.init('decrypt', oaep(CKM.SHA_1, CKG.MGF1_SHA1), RSA_KEY);
+    expect(codeOf(again)).toBe(CKR.OPERATION_ACTIVE);
+    decrypted();
+    expect(read(await plaintext)).toEqual(Buffer.from('plain'));
+  });
+});

@@ -15,7 +15,8 @@ export const DECRYPTING_CALLS = {
       const shown = caller.privateKey(take.ulong());
       take.end();
       if (shown.part.kind !== 'RSA') throw new Pkcs11Error(CKR.KEY_TYPE_INCONSISTENT);
-      if (session.decrypt !== undefined || session.isInUse) throw new Pkcs11Error(CKR.OPERATION_ACTIVE);
+      if (session.decrypt !== undefined || session.usesUnderWay > 0)
+        throw new Pkcs11Error(CKR.OPERATION_ACTIVE);
       session.decrypt = { shown, wanted };
       return NOTHING;
     },

@@ -15,7 +15,7 @@ export const SIGNING_CALLS = {
       const mechanism = readMechanism(caller, take);
       const key = caller.privateKey(take.ulong());
       take.end();
-      if (session.sign !== undefined || session.isInUse) throw new Pkcs11Error(CKR.OPERATION_ACTIVE);
+      if (session.sign !== undefined || session.usesUnderWay > 0) throw new Pkcs11Error(CKR.OPERATION_ACTIVE);
       session.sign = new SignOperation(key, mechanism);
       return NOTHING;
     },
@@ -27,6 +27,8 @@ export const SIGNING_CALLS = {
       const data = take.byteArray();
       const room = take.room();
       take.end();
+      // PKCS#11 2.40 section 5.11: C_Sign does not end what was begun in parts
+      if (session.sign?.isInParts === true) throw new Pkcs11Error(CKR.OPERATION_ACTIVE);
       return signed(caller, session, room, data);
     },
   },
@@ -37,6 +39,7 @@ export const SIGNING_CALLS = {
       const data = take.byteArray();
       take.end();
       if (session.sign === undefined) throw new Pkcs11Error(CKR.OPERATION_NOT_INITIALIZED);
+      session.sign.isInParts = true;
       addTo(session, data);
       return NOTHING;
     },
