@@ -377,11 +377,12 @@ test('an act that a daemon is in the middle of is not closed by it, whoever is s
 test('an act that has ended since the open ones were read is not said to be open by the records alone', async () => {
   const { world, pending } = await makeScene();
   const journal = world.journal as Journal;
-  const { closeInterrupted } = world.escrow.ledger;
+  const { ledger } = world.escrow;
+  const closeInterrupted = ledger.closeInterrupted.bind(ledger);
   const asked: string[] = [];
-  world.escrow.ledger.closeInterrupted = (id) => {
+  ledger.closeInterrupted = (id) => {
     asked.push(id);
-    return closeInterrupted.call(world.escrow.ledger, id);
+    return closeInterrupted(id);
   };
   let during: Awaited<ReturnType<Journal['openActs']>> = [];
   world.device.before = async (verb) => {
