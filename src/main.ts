@@ -173,7 +173,7 @@ async function check(configFile: string, form: 'text' | 'json', selfTest: boolea
   shutOutDriver(process.env);
   const begin = watch;
   const findings = await checkStart({ configFile, environment, packageDirectory, begin, selfTest });
-  process.stdout.write(form === 'json' ? jsonOf(findings) : textOf(findings));
+  process.stdout.write(form === 'json' ? jsonOf(findings) : textOf(findings, selfTest));
   return findings.exitCode;
 }
 

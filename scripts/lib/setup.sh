@@ -87,6 +87,7 @@ require_dependencies() {
     [ ! "$ROOT/package-lock.json" -nt "$ROOT/node_modules/.package-lock.json" ]; then
     return 0
   fi
+  [ ! -L "$ROOT/node_modules" ] || fail "$ROOT/node_modules is a link, and npm would empty what it leads to: install there (npm ci), or take the link away"
   say "installing dependencies (npm ci)"
   # headers that came with Node spare node-gyp a download
   local prefix

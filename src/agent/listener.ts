@@ -1,10 +1,11 @@
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
+import { chmod, lstat, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 import { IdentityError } from '../client/errors.js';
 import { refuseExposed } from '../client/files/trustedFile.js';
 import { codeOf } from '../system/errors.js';
 import { nameOfPeer, peerOf } from './peer.js';
+import { makeDirectories } from '../system/place.js';
 
 /** One program that has connected. */
 export interface AgentConnection {
@@ -40,7 +41,7 @@ const MOST_CONNECTIONS = 256;
  * @throws SocketRefused when there is one that is another's, or that others can enter, or put another in the place of
  */
 export async function prepareDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+  await makeDirectories(path, 0o700).catch((cause: unknown) => {
     throw new SocketRefused(`The directory ${path} cannot be made (${codeOf(cause) ?? 'error'}).`, { cause });
   });
   const { mode, uid } = await lstat(path).then((found) => {

@@ -402,6 +402,8 @@ function repliesBy(reading: Reading) {
     /** Whose approval counts, or counted when the request ended. */
     approvedBy: list(principal, MAX_DEPOSITARIES),
     deniedBy: list(object({ depositary: principal, reason: text(1000) }), MAX_DEPOSITARIES),
+    /** Whether the rules let the owner veto it, which is while it is open. Absent in answers of servers from before. */
+    ownerMayVeto: z.exactOptional(z.boolean()),
     /** Why it ended, and who ended it, where somebody did. */
     ended: z.exactOptional(
       object({ by: z.exactOptional(principal), reason: z.exactOptional(text(1000)), at: instant }),
@@ -577,7 +579,7 @@ function repliesBy(reading: Reading) {
       /** The entries that recorded these deposits, each with its proof under the checkpoint. */
       entries: list(provenEntry, MAX_DRILL_PAGE),
       checkpoint: z.exactOptional(text(MAX_TEXT)),
-      /** On the first page: of how many keys the caller has shares by the log, and of how many one is due. */
+      /** On the first page, and of a key that is named: of how many keys the caller has shares by the log, and of how many one is due. */
       held: z.exactOptional(object({ keys: count, due: count })),
     }),
     /** What came of each share, in the order in which they were drilled. */

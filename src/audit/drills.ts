@@ -21,15 +21,16 @@ const FACT_BYTES = HAS_CHAIN + 4;
 
 /**
  * Checks drills: what is said of each share is what its depositary signed, of the newest deposit of a key that the depositary has a share of; the hash
- * that is shown is the one before the last that was shown of its chain, of which the entry of the deposit has the end; and what did not open for the
+ * that is shown is the one before the last that was shown of its chain, of which the entry of the deposit has the end, and where there is a chain
+ * nothing has opened without it; and what did not open for the
  * depositary is not said to have opened. Who signed is checked with the other statements.
  *
  * Remembers of each share the last hash of its chain.
  */
 export class DrillEvidence {
   readonly #shares = new SlotTable(FACT_BYTES);
-  /** The owner of each key, by a hash. */
-  readonly #owners = new SlotTable(NAME_BYTES);
+  /** The owner of each key, by a hash, and which deposit of it is the newest. */
+  readonly #keys = new SlotTable(NAME_BYTES + 4);
   /** What was signed of each attempt without an outcome. */
   readonly #begun = new Map<string, readonly Readonly<Record<string, Json>>[]>();
 
@@ -49,12 +50,15 @@ export class DrillEvidence {
     const { key, keys = [], owner = '' } = entry.subject;
     for (const each of key === undefined ? keys : [key]) {
       const recorded = recordedDeposit(entry, each);
-      hashOf(owner).copy(this.#owners.at(hashOf(each)));
-      for (const [purpose, shares] of recorded?.shares ?? []) {
+      if (recorded === undefined) continue;
+      const known = this.#keys.at(hashOf(each));
+      hashOf(owner).copy(known);
+      known.writeUInt32LE(recorded.generation, NAME_BYTES);
+      for (const [purpose, shares] of recorded.shares ?? []) {
         for (const [depositary, { end }] of shares) {
           const facts = this.#shares.at(nameOf(each, purpose, depositary));
           facts.fill(0);
-          facts.writeUInt32LE(recorded?.generation ?? 1, GENERATION);
+          facts.writeUInt32LE(recorded.generation, GENERATION);
           if (end === undefined) continue;
           end.copy(facts);
           facts.writeUInt32LE(1, HAS_CHAIN);
@@ -81,10 +85,10 @@ export class DrillEvidence {
       return { invented: `the drill of ${actor} is about other shares than they signed` };
     }
     const owner = hashOf(subject.owner ?? '');
-    if (keys.some((key) => this.#owners.find(hashOf(key))?.equals(owner) !== true)) {
+    if (keys.some((key) => this.#keys.find(hashOf(key))?.subarray(0, NAME_BYTES).equals(owner) !== true)) {
       return `the drill of ${actor} is about keys of somebody else than it says`;
     }
-    const drills = drillsSaidIn(detail['drills']);
+    const drills = drillsSaidIn(signed);
     if (drills.length !== signed.length) return `the drill of ${actor} cannot be read`;
     const reasons = drills.map((drill) => this.#checkShown(actor, drill));
     const reason = reasons.find((one) => one !== undefined);
@@ -97,8 +101,11 @@ export class DrillEvidence {
 
   #checkShown(
     actor: string,
-    { key, purpose, generation, preimage }: ReturnType<typeof drillsSaidIn>[number],
+    { key, purpose, generation, preimage, result }: ReturnType<typeof drillsSaidIn>[number],
   ): string | undefined {
+    if (this.#keys.find(hashOf(key))?.readUInt32LE(NAME_BYTES) !== generation) {
+      return `${actor} drills a deposit of ${key} that is not the newest`;
+    }
     const facts = this.#shares.find(nameOf(key, purpose, actor));
     if (facts === undefined) {
       // entries from before it was said to whom shares went say nothing of it
@@ -106,12 +113,15 @@ export class DrillEvidence {
         ? undefined
         : `${actor} shows a hash of a chain of ${key} that it does not have`;
     }
-    if (facts.readUInt32LE(GENERATION) !== generation) {
-      return `${actor} drills a deposit of ${key} that is not the newest`;
+    if (facts.readUInt32LE(GENERATION) !== generation)
+      return `${actor} has no share of the newest deposit of ${key}`;
+    const hasChain = facts.readUInt32LE(HAS_CHAIN) !== 0;
+    if (preimage === undefined) {
+      return hasChain && result === 'opened'
+        ? `${actor} shows no hash of the chain of ${key}, and says that it opened`
+        : undefined;
     }
-    if (preimage === undefined) return undefined;
-    if (facts.readUInt32LE(HAS_CHAIN) === 0)
-      return `${actor} shows a hash of a chain of ${key} that it does not have`;
+    if (!hasChain) return `${actor} shows a hash of a chain of ${key} that it does not have`;
     return chainNext(preimage).equals(facts.subarray(0, VALUE_BYTES))
       ? undefined
       : `${actor} shows a hash for ${key} that is not the next of its chain`;

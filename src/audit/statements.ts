@@ -3,6 +3,7 @@ import type { Entry } from '../log/entry/entry.js';
 import { type Objection, policyAct, policyHashFact } from '../log/export/verifier.js';
 import { type DirectoryInForce, TOLERANCE_MS } from './directoryInForce.js';
 import { type ParsedJws, jwsHolds, parseJws } from '../jose/jws.js';
+import { DRILL_HOLDS_SECONDS } from '../escrow/rules/drillStatement.js';
 import {
   STATEMENT_TYPE,
   INTENT_TYPE,
@@ -86,11 +87,22 @@ export class StatementEvidence {
     const { actor, detail } = entry;
     const jws = parsed(detail['statement'], DRILL_TYPE);
     if (jws === undefined) return { invented: `${actor} has signed no drill` };
-    const { iss, aud } = jws.payload;
+    const { iss, aud, iat, exp } = jws.payload;
     if (iss !== actor || !isForLog(aud, this.#logKey)) {
       return { invented: `the drill of ${actor} is somebody else's` };
     }
-    return this.#checkSigner(entry, jws, 'drill');
+    const atMs = Date.parse(entry.time);
+    // one that was kept back says nothing of the day on which it is shown
+    const isOfThen =
+      typeof iat === 'number' &&
+      typeof exp === 'number' &&
+      exp - iat <= DRILL_HOLDS_SECONDS &&
+      iat * 1000 - TOLERANCE_MS <= atMs &&
+      atMs <= exp * 1000 + TOLERANCE_MS;
+    return (
+      this.#checkSigner(entry, jws, 'drill') ??
+      (isOfThen ? undefined : `the drill of ${actor} is of another time`)
+    );
   }
 
   #checkSigner(

@@ -1,10 +1,10 @@
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 import { startPrivateCluster } from '../daemon/privateCluster.js';
 import type { ClusterConnections } from '../privatePostgres/connections.js';
 import { readPaths } from '../privatePostgres/paths.js';
-import { codeOf, messageOf } from '../system/errors.js';
+import { codeOf, fileReason, messageOf } from '../system/errors.js';
 import { writeNewFile } from '../system/files.js';
 import { readArchive } from './archive.js';
 import { progress } from './progress.js';
@@ -14,6 +14,7 @@ import { BackupError } from './faults.js';
 import { type About, type Manifest, parseAbout } from './manifest.js';
 import { configurationFor, writeTokenFile } from './tokenFiles.js';
 import { Undo } from './undo.js';
+import { makeDirectories } from '../system/place.js';
 
 export interface RestoreOrder {
   readonly from: string;
@@ -52,7 +53,9 @@ export async function restoreBackup(order: RestoreOrder): Promise<Restored> {
   const { to } = order;
   const undo = new Undo();
   const isThere = await isOwnAndEmpty(to);
-  await mkdir(to, { recursive: true, mode: 0o700 });
+  await makeDirectories(to, 0o700).catch((error: unknown) => {
+    throw new BackupError(`${to} cannot be made: ${fileReason(error)}`, { cause: error });
+  });
   let isDone = false;
   undo.add(async () => {
     if (!isDone) await removeAll(to, isThere);

@@ -1,6 +1,5 @@
 import { createInterface, type Interface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { styleText } from 'node:util';
 
 /** Where a command writes and asks. */
@@ -26,7 +25,8 @@ export interface Terminal {
   ask(question: string): Promise<string>;
   /** Asks on stderr, reads a line that is not shown. @throws Interrupted */
   askHidden(question: string): Promise<Buffer>;
-  readInput(): Promise<Buffer>;
+  /** The whole of standard input; of what is longer than so many bytes, no more than these. */
+  readInput(mostBytes?: number): Promise<Buffer>;
 }
 
 /** The process's own terminal. */
@@ -77,8 +77,24 @@ export function processTerminal(): Terminal {
         stderr.write('\n');
       }
     },
-    readInput: () => buffer(stdin),
+    readInput: (mostBytes = Infinity) => readStream(stdin, mostBytes),
   };
+}
+
+/** What was read stands in what is given back, and nowhere else. */
+async function readStream(stream: AsyncIterable<Buffer>, mostBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  try {
+    let length = 0;
+    for await (const chunk of stream) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length >= mostBytes) break;
+    }
+    return Buffer.concat(chunks, Math.min(length, mostBytes));
+  } finally {
+    for (const chunk of chunks) chunk.fill(0);
+  }
 }
 
 /** The person at the terminal has broken it off: Ctrl-C, or the end of the input in place of an answer. */

@@ -59,6 +59,7 @@ export function readConfig(file: string, environment: Environment): Config {
     token: {
       ...config.token,
       ...(config.token.record === undefined ? {} : { record: at(config.token.record) }),
+      ...(config.token.module === undefined ? {} : { module: at(config.token.module) }),
       pinFile: credentialOf(config.token.pinFile, environment) ?? at(config.token.pinFile),
       environment: Object.fromEntries(
         Object.entries(config.token.environment).map(([name, value]) => [
@@ -70,6 +71,7 @@ export function readConfig(file: string, environment: Environment): Config {
     database: {
       ...config.database,
       directory: at(config.database.directory),
+      ...(config.database.binaries === undefined ? {} : { binaries: at(config.database.binaries) }),
     },
     witnesses: config.witnesses.map((each) => (each.ca === undefined ? each : { ...each, ca: at(each.ca) })),
     notifications: withPaths(config.notifications, at),

@@ -42,6 +42,7 @@ import { findDatabase, startDatabase } from './startDatabase.js';
 import { authorityOf, refusedAddress } from './start/addresses.js';
 import { requireAddresses } from './start/freeAddresses.js';
 import { readTlsPair, tlsWarnings } from './start/tlsPair.js';
+import { lookAtTokenPlace } from './start/tokenPlace.js';
 import { packageVersion } from '../version.js';
 import { readAdministrators, readWitnesses } from './readFiles.js';
 
@@ -94,6 +95,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const sinkFiles = readSinkFiles(config.notifications);
     const configured = configuredToken(config, parts.configFile, parts.packageDirectory);
     requirePin(config);
+    for (const caution of lookAtTokenPlace(config, configured.profile)) log.warn(inWords(caution));
     await requireAddresses(config);
     stop?.throwIfAborted();
     const reached = await findDatabase(parts, stack, fail);

@@ -1,7 +1,7 @@
 import { readlinkSync, statSync } from 'node:fs';
-import { dirname, join, resolve, sep } from 'node:path';
+import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 
-import type { Config } from './config.js';
+import { type Config, profileFile } from './config.js';
 import { ConfigError } from './start/configError.js';
 import type { Fault } from './start/fault.js';
 
@@ -41,19 +41,41 @@ export function refuseExposedFiles(config: Config, configFile: string): void {
 }
 
 function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
-  const { tls, token, administrators, database, databaseUrl, witnesses } = config;
+  const { tls, token, administrators, database, databaseUrl, witnesses, notifications } = config;
+  const { webhooks, smtp } = notifications;
+  const named = (name: string, ...paths: readonly (string | undefined)[]): readonly OwnFile[] =>
+    paths.flatMap((path) => (path === undefined ? [] : [{ name, path }]));
   return [
     { name: 'the configuration', path: configFile },
     { name: 'tls.certificate', path: tls.certificate },
     { name: 'tls.key', path: tls.key, isSecret: true },
     { name: 'administrators', path: administrators },
     { name: 'token.pinFile', path: token.pinFile },
-    ...(token.record === undefined ? [] : [{ name: 'token.record', path: token.record }]),
+    ...named('token.record', token.record),
+    // one without a path is the program's own
+    ...named(
+      'token.profile',
+      token.profile.includes('/') ? profileFile(token.profile, '', configFile) : undefined,
+    ),
+    ...named('token.module', token.module),
+    ...Object.entries(token.environment).flatMap(([name, value]) =>
+      isFile(value) ? named(`token.environment.${name}`, value) : [],
+    ),
     ...(databaseUrl === undefined
       ? [{ name: 'database.directory', path: database.directory, writable: WRITABLE_BY_ALL }]
       : []),
-    ...witnesses.flatMap(({ ca }) => (ca === undefined ? [] : [{ name: 'witnesses.ca', path: ca }])),
+    ...(databaseUrl === undefined ? named('database.binaries', database.binaries) : []),
+    ...named('witnesses.ca', ...witnesses.map(({ ca }) => ca)),
+    ...named('notifications.webhooks.ca', ...webhooks.map(({ ca }) => ca)),
+    ...named('notifications.webhooks.secretFiles', ...webhooks.flatMap(({ secretFiles }) => secretFiles)),
+    ...named('notifications.smtp.ca', smtp?.ca),
+    ...named('notifications.smtp.credentials.passwordFile', smtp?.credentials?.passwordFile),
   ];
+}
+
+/** Of what a module is given: configurations that lie somewhere. */
+function isFile(value: string): boolean {
+  return isAbsolute(value) && statSync(value, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 function exposureOf(file: OwnFile): Fault | undefined {

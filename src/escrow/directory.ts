@@ -13,9 +13,13 @@ import type { Principal } from './records/principals.js';
 export class PolicyNotSigned extends Error {
   override readonly name = 'PolicyNotSigned';
 
-  constructor(readonly version: number) {
+  constructor(
+    readonly version: number,
+    options?: ErrorOptions,
+  ) {
     super(
       `the policy of version ${version} in the database is not signed by as many administrators of the one before it as must sign`,
+      options,
     );
   }
 }
@@ -151,7 +155,7 @@ export class Directory {
     const followed = new Map(this.#followedPolicies);
     for await (const stored of this.#storedAfter(policy.version)) {
       if (stored.version > version) break;
-      const next = this.#parse(stored.document, stored.version);
+      const next = this.#signable(stored);
       const before = policy;
       const signatures = await policySignatures(this.#trust, before, next.hash, stored.signatures);
       const signers = signersOf(signatures.filter((signature) => isOnTopOf(before, signature)));
@@ -169,6 +173,16 @@ export class Directory {
       this.#followedPolicies = followed;
     }
     return policy;
+  }
+
+  /** What is no policy nobody has signed. Throws {@link PolicyNotSigned}. */
+  #signable({ document, version }: StoredPolicy): Policy {
+    try {
+      return this.#parse(document, version);
+    } catch (cause) {
+      if (!(cause instanceof EscrowError)) throw cause;
+      throw new PolicyNotSigned(version, { cause });
+    }
   }
 
   /** Policies newer than this version, oldest first: not all at once, because a document may have some MiB. */

@@ -19,6 +19,7 @@ import type { Rate } from '../escrow/records/rate.js';
 import { type Asked, type DescribedKey, type ReleasedKey, endOf } from '../escrow/records/recovery.js';
 import type { Scope } from '../escrow/records/scope.js';
 import { type LiveQuorums, coverageOf } from '../escrow/rules/liveQuorums.js';
+import { brakesOfAll } from '../escrow/rules/requestTerms.js';
 import { requestInWords } from '../escrow/records/inWords.js';
 import type { LosingKey } from '../escrow/reads/losses.js';
 import type { KeyView, RecoveryView } from '../escrow/reads/recoveries.js';
@@ -244,6 +245,7 @@ export function recoveryReply(view: RecoveryView, oaep: string, proofs?: Decisio
     ...intentsReply(view),
     approvedBy: view.approvals.map(({ depositary }) => depositary),
     deniedBy: recovery.denials.map(({ depositary, reason }) => ({ depositary, reason })),
+    ownerMayVeto: brakesOfAll(view.keys).ownerMayVeto,
     ...endReply(view),
     ...(status === 'approved' && state.status === 'approved'
       ? { releasableAt: state.releasableAt.toISOString(), holdsUntil: state.holdsUntil.toISOString() }

@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path';
 
 import { syncDirectory } from '../system/files.js';
 import { InstallationRefused } from './order.js';
+import { requireFiles } from '../system/place.js';
 
 /** What is to be made below a directory. Paths are relative to it; a file's directory is among the directories. */
 export interface Contents {
@@ -52,6 +53,7 @@ export async function placeAll(
       `${directory} has ${present.join(', ')} already, and nothing is made over what is there: take another directory, or move these away`,
     );
   const signals = listen();
+  requireFiles(directory);
   const made = mkdirSync(directory, { recursive: true, mode: 0o700 });
   const placed: string[] = [];
   let staging: string | undefined;

@@ -10,6 +10,7 @@ import { sweepDrafts } from './initialise.js';
 import { boundLog, findPostmaster, launch, logFile, logTail, shutDown, type Launched } from './postmaster.js';
 import { prepare, type Prepared } from './prepare.js';
 import type { ClusterOptions } from './options.js';
+import { asClusterError } from './requirePlace.js';
 
 /** A private PostgreSQL that runs, is supervised, and is this daemon's alone. */
 export interface Cluster extends ClusterConnections {
@@ -42,13 +43,15 @@ const boundLogEveryMs = 60_000;
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const deadline = performance.now() + options.startTimeoutMs;
   const prepared = await prepare(options, deadline);
-  const held = await bringUp(prepared, prepared.paths.socketDirectory, deadline);
+  const held = await bringUp(prepared, prepared.paths.socketDirectory, deadline).catch((error: unknown) => {
+    throw asClusterError(options.directory, error);
+  });
   try {
     await markReady(prepared.paths);
     await sweepDrafts(prepared.paths);
   } catch (error) {
     await held.lock.release();
-    throw error;
+    throw asClusterError(options.directory, error);
   }
   options.log.info(
     `PostgreSQL ${prepared.binaries.version} from ${prepared.binaries.directory} runs on ${prepared.paths.data}`,

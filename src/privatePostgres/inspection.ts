@@ -1,23 +1,25 @@
-import { realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 import { chooseBinaries, systemPatterns } from './binaries.js';
 import { bundleAt } from './bundledBinaries.js';
 import { type ClusterConnections } from './connections.js';
-import { ClusterError } from './errors.js';
 import type { ClusterOptions } from './options.js';
 import { missing, readPaths, requireShortPath } from './paths.js';
 import { exists } from '../system/files.js';
+import type { FileSystem, Place } from '../system/place.js';
+import { requirePlace, requireRoom } from './requirePlace.js';
 import { runningCluster } from './running.js';
-import { chooseRunUser } from './unprivileged.js';
+import { canReach, chooseRunUser } from './unprivileged.js';
 
 /** What is in the directory of a private cluster. */
-export type ClusterState =
-  /** Nothing yet: the first start makes it. */
-  | { readonly state: 'none' }
-  /** Data, and no server: what is in it cannot be asked. */
+export type ClusterState = { readonly place: Place } & (
+  | /** Nothing yet: the first start makes it. */
+    { readonly state: 'none' }
+    /** Data, and no server: what is in it cannot be asked. */
   | { readonly state: 'stopped' }
-  | { readonly state: 'running'; readonly connections: ClusterConnections };
+  | { readonly state: 'running'; readonly connections: ClusterConnections }
+);
 
 type Where = Pick<ClusterOptions, 'directory' | 'binariesDirectory' | 'runAs' | 'packageDirectory'>;
 
@@ -28,19 +30,17 @@ const TIMEOUT_MS = 10_000;
  *
  * @throws ClusterError as a start would
  */
-export async function inspectCluster({
-  directory,
-  binariesDirectory,
-  runAs,
-  packageDirectory,
-}: Where): Promise<ClusterState> {
-  const place = await realpath(directory).catch(() => undefined);
-  if (place !== undefined && !(await stat(place)).isDirectory())
-    throw new ClusterError('unreachable', `${directory} is not a directory`);
-  const known = place === undefined ? undefined : await readPaths(place);
-  requireShortPath(known ?? { socketDirectory: join(place ?? directory, 'socket') });
+export async function inspectCluster(
+  { directory, binariesDirectory, runAs, packageDirectory }: Where,
+  fileSystemAt?: (path: string) => FileSystem,
+): Promise<ClusterState> {
+  const own = requirePlace(directory, fileSystemAt);
+  const real = await realpath(directory).catch(() => undefined);
+  const known = real === undefined ? undefined : await readPaths(real);
+  requireShortPath(known ?? { socketDirectory: join(real ?? directory, 'socket') });
   if (known?.state === 'ready' && !(await exists(known.data))) throw missing(known);
-  if (process.getuid?.() === 0 && runAs !== undefined) await chooseRunUser(runAs);
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot && runAs !== undefined) await chooseRunUser(runAs);
   // a bundle of npm may have to be copied first, which is for a start to do
   if (binariesDirectory !== undefined && (await bundleAt(binariesDirectory)) === undefined)
     await chooseBinaries({
@@ -53,7 +53,15 @@ export async function inspectCluster({
       user: undefined,
       timeoutMs: TIMEOUT_MS,
     });
-  if (known?.state !== 'ready') return { state: 'none' };
+  if (known?.state !== 'ready') {
+    const user = isRoot ? await chooseRunUser(runAs) : undefined;
+    // as root it may come to lie elsewhere, which is for a start to decide
+    if (await canReach(dirname(directory), user).catch(() => false)) requireRoom(directory, own);
+    return { state: 'none', place: own };
+  }
+  const place = requirePlace(known.home, fileSystemAt);
   const connections = await runningCluster(directory);
-  return connections === undefined ? { state: 'stopped' } : { state: 'running', connections };
+  // with none at all not even its access rules are written
+  if (connections === undefined && place.freeBytes === 0) requireRoom(known.home, place);
+  return connections === undefined ? { state: 'stopped', place } : { state: 'running', connections, place };
 }

@@ -1,10 +1,12 @@
-import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chooseBinaries, systemPatterns, type Binaries } from './binaries.js';
 import type { ClusterOptions } from './options.js';
 import { ClusterError } from './errors.js';
-import { codeOf, messageOf } from '../system/errors.js';
+import { codeOf } from '../system/errors.js';
 import { exists } from '../system/files.js';
+import { cautionsOf, makeDirectories } from '../system/place.js';
+import { asClusterError, CLUSTER_BYTES, requirePlace, requireRoom } from './requirePlace.js';
 import { choosePaths, missing, openHome, readPaths, type ClusterPaths } from './paths.js';
 import { initialise, settlePasswords, type Passwords } from './initialise.js';
 import { chooseRunUser, type RunUser } from './unprivileged.js';
@@ -25,7 +27,9 @@ export interface Prepared {
 export async function prepare(options: ClusterOptions, deadline: number): Promise<Prepared> {
   const { sharedDirectory = '/var/lib/escrowd' } = options;
   try {
-    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    // before anything is made
+    requirePlace(options.directory);
+    await makeDirectories(options.directory, 0o700);
     const directory = await realpath(options.directory);
     const known = await readPaths(directory);
     const data = known === undefined ? undefined : await readData(known);
@@ -44,24 +48,17 @@ export async function prepare(options: ClusterOptions, deadline: number): Promis
       timeoutMs: remaining(deadline),
     });
     const passwords = await settlePasswords(paths);
+    const place = requirePlace(paths.home);
     if (data === undefined) {
+      requireRoom(paths.home, place);
       options.log.info(`making a PostgreSQL ${binaries.major} cluster in ${paths.home}`);
       await initialise(paths, { binaries, user, passwords, timeoutMs: remaining(deadline) });
     }
+    for (const { what, remedy } of cautionsOf(place, CLUSTER_BYTES))
+      options.log.warn(`${paths.home}: ${what}; ${remedy}`);
     return { options, paths, user, binaries, passwords };
   } catch (error) {
-    if (['EEXIST', 'ENOTDIR'].includes(codeOf(error) ?? ''))
-      throw new ClusterError(
-        'unreachable',
-        `${options.directory} is not a directory, or lies in what is none: ${messageOf(error)}`,
-        { cause: error },
-      );
-    if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
-    throw new ClusterError(
-      'unreachable',
-      `escrowd's own user may not use ${options.directory}: ${messageOf(error)}`,
-      { cause: error },
-    );
+    throw asClusterError(options.directory, error);
   }
 }
 

@@ -32,6 +32,7 @@ const FILE_REASONS: Readonly<Record<string, string>> = {
   EROFS: 'it can only be read there',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the quota of the disk is used up',
+  ENOTSUP: 'no files are kept there',
   EFBIG: 'it is too large',
   EIO: 'the disk does not answer',
   EMFILE: 'too many files are open',

@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { z } from 'zod';
@@ -11,6 +11,7 @@ import { hashLengthBytes } from '../log/tree/merkle.js';
 import { decodeUtf8 } from '../log/entry/plainText.js';
 import { WitnessFault } from './errors.js';
 import { jsonOrUndefined } from '../system/json.js';
+import { makeDirectories } from '../system/place.js';
 
 /** What a witness remembers of a log: what it has cosigned last, and the note by which the log had signed it. */
 export type Remembered = Cosigned & { readonly note: string };
@@ -46,7 +47,7 @@ const fileName = 'state.json';
  * @throws WitnessFault `witness-exists` when there is a state already: it is never overwritten.
  */
 export async function createState(directory: string, vkey: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDirectories(directory, 0o700);
   try {
     await writeNewFile(join(directory, fileName), contentOf({ vkey, logs: {} }), 0o600);
   } catch (cause) {

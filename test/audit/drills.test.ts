@@ -1,4 +1,6 @@
 import { DrillEvidence } from '../../src/audit/drills.js';
+import { DirectoryInForce } from '../../src/audit/directoryInForce.js';
+import { StatementEvidence } from '../../src/audit/statements.js';
 import { chainEnd, chainPreimage } from '../../src/escrow/records/drills/drilling.js';
 import { DRILL_TYPE } from '../../src/escrow/records/statementTypes.js';
 import type { Json } from '../../src/log/entry/canonical.js';
@@ -33,18 +35,21 @@ const birth = (
       ],
     },
   });
-const resealed = entry('recovery.reseal', 'done', {
-  subject: { keys: [KEY], owner: 'olga', recovery: 'rec_1' },
-  detail: {
-    keys: {
-      [KEY]: {
-        ...{ generation: 2, previous: 0, digest: 'ab'.repeat(32) },
-        shares: { operate: { dana: 'ef'.repeat(32) } },
-        drills: { operate: { dana: chainEnd(Buffer.from('another link')).toString('base64url') } },
+const resealedTo = (depositary: string): Entry =>
+  entry('recovery.reseal', 'done', {
+    subject: { keys: [KEY], owner: 'olga', recovery: 'rec_1' },
+    detail: {
+      keys: {
+        [KEY]: {
+          ...{ generation: 2, previous: 0, digest: 'ab'.repeat(32) },
+          shares: { operate: { [depositary]: 'ef'.repeat(32) } },
+          drills: { operate: { [depositary]: chainEnd(Buffer.from('another link')).toString('base64url') } },
+        },
       },
     },
-  },
-});
+  });
+const resealed = resealedTo('dana');
+const leaving = resealedTo('otto');
 
 const DRILL = {
   ...{ key: KEY, purpose: 'operate', generation: 1, share: 'ef'.repeat(32), link: 'ef'.repeat(32) },
@@ -108,6 +113,31 @@ test('drills as they are made are no ground to refuse the log', () => {
   expect(verdict([birth(), ...drilled(DRILL), resealed, ...drilled(again)])).toBeUndefined();
 });
 
+const LOG = 'log.example+0123abcd+AAAA';
+const MADE = Date.parse('2026-03-01T12:00:00.000Z') / 1000;
+
+/** The attempt of a drill whose statement is of this time, recorded so many seconds after it was made. */
+const keptBack = (seconds: number, more: Readonly<Record<string, Json>> = {}): string | undefined => {
+  const signed = { iss: 'dana', aud: LOG, iat: MADE, exp: MADE + 300, drills: [DRILL], ...more };
+  const jws = [{ typ: DRILL_TYPE, alg: 'ES256', kid: 'k' }, signed]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .concat('c2ln')
+    .join('.');
+  const found = new StatementEvidence(LOG, new DirectoryInForce([])).check(
+    entry('key.drill', 'attempted', {
+      detail: { statement: jws, drills: [] },
+      time: new Date((MADE + seconds) * 1000).toISOString(),
+    }),
+  );
+  return typeof found === 'object' ? found.invented : found;
+};
+
+test('a drill that was kept back, and is recorded on another day, is found', () => {
+  expect(keptBack(2)).toBeUndefined();
+  for (const found of [keptBack(86_400), keptBack(-86_400), keptBack(2, { exp: MADE + 86_400 })])
+    expect(found).toMatch(/of another time/);
+});
+
 const LIES: readonly (readonly [claim: string, entries: readonly Entry[], reason: RegExp])[] = [
   ['that nobody signed', drilled(DRILL, { attempt: { detail: {} } }), /has signed no drill/],
   [
@@ -120,8 +150,19 @@ const LIES: readonly (readonly [claim: string, entries: readonly Entry[], reason
   ['by a hash that was shown before', [...drilled(DRILL), ...drilled(DRILL)], /not the next of its chain/],
   ['by a hash before its turn', drilled({ ...DRILL, preimage: shown(1) }), /not the next of its chain/],
   ['by a hash of nothing', drilled({ ...DRILL, preimage: 'A'.repeat(43) }), /not the next of its chain/],
+  ['without the hash that its deposit has', drilled({ ...DRILL, preimage: null }), /shows no hash/],
   ['of another deposit', drilled({ ...DRILL, generation: 2 }), /not the newest/],
   ['of the deposit before', [resealed, ...drilled(DRILL)], /not the newest/],
+  [
+    'of the deposit before, by whom the key was not sealed to again',
+    [leaving, ...drilled(DRILL)],
+    /not the newest/,
+  ],
+  [
+    'of the next deposit, by whom it was not sealed to',
+    [leaving, ...drilled({ ...DRILL, generation: 2, preimage: null })],
+    /has no share of the newest/,
+  ],
   ['for another purpose', drilled({ ...DRILL, purpose: 'release' }), /that it does not have/],
   [
     'of keys of somebody else',

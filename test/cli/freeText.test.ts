@@ -105,8 +105,9 @@ const COMMANDS: readonly (readonly [argv: readonly string[], route: string, answ
   [
     ['inbox'],
     'GET /v1/recoveries',
-    { items: [{ ...honestScene().recovery, owner: 'dana' }, honestScene().recovery] },
+    { items: [{ ...honestScene().recovery, owner: 'dana', ownerMayVeto: true }, honestScene().recovery] },
   ],
+  [['inbox'], 'GET /v1/grants', { items: [{ ...grant, owner: 'dana' }] }],
   [
     ['recovery', 'cancel', RECOVERY, '--reason', 'no'],
     `POST /v1/recoveries/${RECOVERY}/cancel`,
@@ -180,6 +181,7 @@ beforeEach(() => {
   routes.set('GET /v1/checkpoint', () => ({ text: log.checkpoint() }));
   routes.set('GET /v1/server', () => ({ json: { ...record, token: served } }));
   routes.set('GET /readyz', () => ({ json: { status: 'ready', problems: [] } }));
+  for (const list of ['recoveries', 'grants']) routes.set(`GET /v1/${list}`, () => ({ json: { items: [] } }));
 });
 
 /** Texts that people write: they are shown in quotes, with a backslash before what would end these. */

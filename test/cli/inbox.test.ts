@@ -1,4 +1,4 @@
-import type { RecoveryReply } from '../../src/api/replies.js';
+import type { GrantReply, RecoveryReply } from '../../src/api/replies.js';
 import { honestScene, KEY, NOW, OTHER_KEY } from '../client/scene.js';
 import { escrowctl, jsonOf } from './commandLine.js';
 import type { Office } from './office.js';
@@ -14,6 +14,7 @@ beforeAll(async () => {
 afterAll(() => office.close());
 
 const id = (digit: string): string => `rec_${digit.repeat(32)}`;
+const VETO = `escrowctl recovery veto ${id('1')} --reason TEXT`;
 
 /** The server shows these requests, changed so; `quorums` are those of their one key. */
 function serve(
@@ -27,6 +28,12 @@ function serve(
     ...change,
   }));
   office.server.routes.set('GET /v1/recoveries', () => ({ json: { items } }));
+  runs();
+}
+
+/** The server shows these grants. */
+function runs(...items: readonly GrantReply[]): void {
+  office.server.routes.set('GET /v1/grants', () => ({ json: { items } }));
 }
 
 const inbox = (...more: string[]): ReturnType<typeof escrowctl> =>
@@ -76,6 +83,49 @@ test('shows an owner the requests for their own keys, and asks for no approval o
     hasMore: false,
   });
   expect((await inbox()).out).not.toContain('Next:');
+});
+
+test.each([
+  [
+    'a veto, where the rules give one',
+    { ownerMayVeto: true },
+    `veto it until it is carried out: ${VETO}`,
+    true,
+  ],
+  ['none, where they do not', { ownerMayVeto: false }, 'not veto it by the rules of your keys', false],
+  ['nothing, where the server does not say', {}, undefined, false],
+])('tells an owner of the means against a request: %s', async (_what, change, said, isNext) => {
+  serve({ owner: 'dana', quorums: [['dave', 'erin']], ...change });
+  const out = (await inbox()).out.replace(/\s+/g, ' ');
+  if (said === undefined) expect(out).not.toContain('you may');
+  else expect(out).toContain(said);
+  expect(out.includes(`Next: unless it is as you want it: ${VETO}`)).toBe(isNext);
+});
+
+test('a depositary is told nothing of the veto, which is not theirs', async () => {
+  serve({ quorums: [['dana', 'dave']], ownerMayVeto: true });
+  expect((await inbox()).out).not.toContain('veto');
+});
+
+test('shows an owner who uses their keys, and how to end that; nobody else’s grants, and none that has ended', async () => {
+  const scope = {
+    ...{ app: 'mailer', operations: ['sign'], mechanisms: ['ES256'], input: 'message', maxUses: 10 },
+    duration: 'PT1H',
+  } as unknown as GrantReply['scope'];
+  const grant = (digit: string, change: Partial<GrantReply> = {}): GrantReply => ({
+    ...{ grant: `grant_${digit.repeat(32)}`, recovery: id('1'), key: KEY, owner: 'dana', spec: 'ec-p256' },
+    ...{ scope, used: 3, status: 'active' },
+    startsAt: NOW.toISOString(),
+    expiresAt: new Date(NOW.getTime() + 60_000).toISOString(),
+    ...change,
+  });
+  serve();
+  runs(grant('1'), grant('2', { owner: 'olga' }), grant('3', { status: 'revoked' }));
+  const { out } = await inbox();
+  for (const word of ['mailer', KEY, '3 of 10', `escrowctl grant revoke ${grant('1').grant} --reason TEXT`])
+    expect(out.replace(/\s+/g, ' ')).toContain(word);
+  for (const hidden of ['2', '3']) expect(out).not.toContain(grant(hidden).grant);
+  expect(jsonOf(await inbox('--json'))['grants']).toEqual([grant('1')]);
 });
 
 test('after an intent nothing waits until the delay is over; then the approval does', async () => {

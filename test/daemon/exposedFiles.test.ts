@@ -14,8 +14,23 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 
 import { readConfig } from '../../src/daemon/config.js';
+import { testWitness } from '../log/witnessKeys.js';
 import { ConfigError } from '../../src/daemon/start/configError.js';
 import { refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
+
+/** All that the configuration names, but for the database's directory and its programs. */
+const FILES = [
+  ...[
+    'server.crt',
+    'server.key',
+    'user.pin',
+    'record.json',
+    'administrators.json',
+    'profile.yaml',
+    'module.so',
+  ],
+  ...['softhsm2.conf', 'witness.ca', 'hook.secret', 'hook.ca', 'mail.ca', 'mail.password'],
+];
 
 let top: string;
 let directory: string;
@@ -30,13 +45,27 @@ beforeAll(() => {
     origin: 'escrow.test/log',
     listen: { host: '127.0.0.1', port: 0 },
     tls: { certificate: 'server.crt', key: 'server.key' },
-    token: { profile: 'softhsm-2.6', label: 'escrowd', pinFile: 'user.pin', record: 'record.json' },
+    token: {
+      ...{ profile: './profile.yaml', label: 'escrowd', pinFile: 'user.pin', record: 'record.json' },
+      ...{ module: 'module.so', environment: { SOFTHSM2_CONF: './softhsm2.conf', VENDOR: 'no path' } },
+    },
     administrators: 'administrators.json',
-    database: { directory: 'data' },
+    database: { directory: 'data', binaries: 'bin' },
+    witnesses: [
+      { key: testWitness('w1.example.org/w1').key.vkey, url: 'https://localhost', ca: 'witness.ca' },
+    ],
+    notifications: {
+      allowHosts: ['localhost'],
+      webhooks: [{ name: 'siem', url: 'https://localhost', secretFiles: ['hook.secret'], ca: 'hook.ca' }],
+      smtp: {
+        ...{ host: 'localhost', port: 25, from: 'escrowd@example.com', ca: 'mail.ca' },
+        credentials: { user: 'escrowd', passwordFile: 'mail.password' },
+      },
+    },
   };
   writeFileSync(configFile, stringify(config), { mode: 0o644 });
-  for (const name of ['server.crt', 'server.key', 'user.pin', 'record.json', 'administrators.json'])
-    writeFileSync(join(directory, name), 'x', { mode: 0o600 });
+  mkdirSync(join(directory, 'bin'), { mode: 0o755 });
+  for (const name of FILES) writeFileSync(join(directory, name), 'x', { mode: 0o600 });
 });
 afterAll(() => {
   rmSync(top, { recursive: true });
@@ -47,9 +76,7 @@ const check = (environment: Readonly<Record<string, string>> = {}): void => {
 };
 
 const places: readonly (readonly [string, () => string])[] = [
-  ...['escrowd.yaml', 'server.crt', 'server.key', 'user.pin', 'record.json', 'administrators.json'].map(
-    (name) => [name, () => join(directory, name)] as const,
-  ),
+  ...['escrowd.yaml', ...FILES, 'bin'].map((name) => [name, () => join(directory, name)] as const),
   ['the directory', () => directory],
   ['a directory above it', () => join(top, 'etc')],
 ];

@@ -281,7 +281,7 @@ function symbolicToken(
     generateShareKey: () => Promise.resolve(hold('share-key', fresh())),
     generateLayerKey: () => Promise.resolve(hold('layer-key', fresh())),
     generateTransferKey: () => Promise.resolve(hold('transfer-key', fresh())),
-    wrapToDepositary: (key: InFlight, id: string) =>
+    wrapToDepositary: (key: InFlight, { id }: { id: string }) =>
       Promise.resolve(boxed({ to: `depositary:${id}`, inside: secretOf(key) })),
     wrapToServerFor: (key: InFlight, id: string) =>
       Promise.resolve({ sealed: boxed({ to: `server-for:${id}:v1`, inside: secretOf(key) }), version: 1 }),

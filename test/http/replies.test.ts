@@ -66,6 +66,7 @@ const recovery = {
   filedAt: NOW.toISOString(),
   expiresAt: new Date(NOW.getTime() + 86_400_000).toISOString(),
   deniedBy: [],
+  ownerMayVeto: false,
 };
 
 test('no answer about records holds more than the interface describes', async () => {
@@ -186,6 +187,7 @@ describe('a recovery', () => {
       status: 'released',
       approvedBy: ['dana'],
       ended: { at: NOW.toISOString() },
+      ownerMayVeto: true,
     };
     for (const by of [ann, olga, dave]) expect(await get(by, `/v1/recoveries/${RELEASED}`)).toEqual(released);
     expect(await get(dana, `/v1/recoveries/${RELEASED}`)).toEqual({

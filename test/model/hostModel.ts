@@ -13,6 +13,7 @@ export type HostCheck =
   | 'link-names-key'
   | 'link-names-purpose'
   | 'layer-of-each-member'
+  | 'rotated-on-clean-host'
   | 'old-keks-destroyed'
   | 'strays-destroyed'
   | 'replies-after-delay'
@@ -151,7 +152,9 @@ function hoardIn(state: HostState, world: HostWorld, hoardOf: (state: HostState)
 }
 
 /** Bytes stay for ever. What is in the token is what the people left there who rotated. */
-function afterRotation({ bytes, objects }: Hoard, { off, rotates }: HostWorld): Hoard {
+function afterRotation(before: Hoard, world: HostWorld): Hoard {
+  const { off, rotates } = world;
+  const { bytes, objects } = off.has('rotated-on-clean-host') ? whileBothLive(before, world) : before;
   const old = new Set(ceremony(1, rotates, off).map(({ value: name }) => name));
   return {
     bytes,
@@ -162,6 +165,11 @@ function afterRotation({ bytes, objects }: Hoard, { off, rotates }: HostWorld): 
         : []),
     ],
   };
+}
+
+/** What a host makes of what it has while old and new KEKs live: it puts one under the other as the daemon does. */
+function whileBothLive({ bytes, objects }: Hoard, { off, rotates }: HostWorld): Hoard {
+  return closureOf({ bytes, objects: [...objects, ...ceremony(2, rotates, off)] });
 }
 
 /** Share, link and sealed quorums of every key and purpose, as its deposit left them in the database. */

@@ -87,6 +87,7 @@ const HOST_ROWS: readonly Row[] = [
     LEAVE,
     [/^depositary 1 agrees to operate/, 'depositary 3 colludes'],
   ],
+  ['rotated-on-clean-host', () => withRotation('rotated-on-clean-host'), QUORUM, [...TWO_AGREE, ROTATED]],
   ['old-keks-destroyed', () => withRotation('old-keks-destroyed'), QUORUM, [...TWO_AGREE, ROTATED]],
   ['strays-destroyed', () => withRotation('strays-destroyed'), QUORUM, [...TWO_AGREE, ROTATED]],
   [

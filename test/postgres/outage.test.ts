@@ -410,3 +410,31 @@ it('a server that became read-only is left, and said to be; when it can be writt
     ),
   );
 });
+
+it('a server that answers and has no room is a fault of the log, until something is recorded again', async () => {
+  const told: string[] = [];
+  const log = { info: (line: string) => told.push(line), warn: (line: string) => told.push(line) };
+  const database = await opened({ log, timeouts: SHORT });
+  const { index } = await database.journal.append(writeOf('alone'));
+  const full = `
+    create function no_room() returns trigger language plpgsql as
+      $$ begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end $$;
+    create trigger no_room before insert on log_entry for each statement execute function no_room()`;
+  await query(server.owner, full);
+  try {
+    await expect(database.journal.append(writeOf('alone'))).rejects.toMatchObject({
+      code: 'log-unavailable',
+    });
+    expect(await database.health()).toMatchObject({
+      journalFault: expect.stringContaining('No space left') as string,
+    });
+  } finally {
+    await query(server.owner, 'drop trigger no_room on log_entry; drop function no_room()');
+  }
+  expect(await database.journal.append(writeOf('alone'))).toEqual({ index: index + 1 });
+  expect(await database.health()).toMatchObject({ journalFault: undefined });
+  expect(told.filter((line) => line.startsWith('the log can'))).toEqual([
+    expect.stringMatching(/^the log cannot be written: .*No space left/),
+    'the log can be written again',
+  ]);
+});

@@ -5,6 +5,7 @@ import type { DrillOrder } from '../../src/api/orders.js';
 import type { DrillPageReply, KeyReply } from '../../src/api/replies.js';
 import { believeDrills, findShare, signDrills } from '../../src/client/depositary/drill.js';
 import type { DrillTrust, FoundShare } from '../../src/client/depositary/drill.js';
+import { drillAll } from '../../src/client/depositary/drillJob.js';
 import { createOperatorLog } from '../../src/daemon/operatorLog.js';
 import type { Deposit } from '../../src/escrow/records/deposit.js';
 import { chainNext } from '../../src/escrow/records/drills/drilling.js';
@@ -194,6 +195,51 @@ test('a record that is gone is missed: the log knows that there is a share', asy
     keys[5]?.key,
   ]);
   expect((await run('manager', 'drill', '--all')).exit).toBe(0);
+});
+
+test('a key that is named is missed as well, and one of which there is no share is said', async () => {
+  const [kept, lost] = [firstKey().key, secondKey().key];
+  const owner = await ownerOf(system);
+  const renamed = 'update deposit set key = $2 where key = $1';
+  const elsewhere = `key_${'f'.repeat(32)}`;
+  await query(owner, renamed, [lost, elsewhere]);
+  const drilled = await run('manager', 'drill', lost, kept, '--json');
+  await query(owner, renamed, [elsewhere, lost]);
+  expect([drilled.exit, jsonOf(drilled)]).toEqual([
+    1,
+    expect.objectContaining({ unlisted: 1, notShown: [lost], failed: [] }),
+  ]);
+  const nobodys = `key_${'0'.repeat(32)}`;
+  const none = await run('manager', 'drill', nobodys, kept, '--json');
+  expect([none.exit, jsonOf(none)]).toEqual([
+    1,
+    expect.objectContaining({ notShown: [nobodys], unlisted: 0 }),
+  ]);
+  expect((await run('manager', 'drill', nobodys)).out).toContain(nobodys);
+});
+
+test('what another device has drilled meanwhile keeps none of the others out of the log', async () => {
+  const client = system.client('manager');
+  const shown = await client.drills();
+  const between = await orderOf('manager', firstKey());
+  await client.sendDrill(between);
+  const report = await drillAll(
+    {
+      client: { drills: () => Promise.resolve(shown), sendDrill: (order) => client.sendDrill(order) },
+      trust: trustOf('manager'),
+      signer: system.identity('manager').signer,
+      depositaryKey: await system.identity('manager').depositaryOpener(),
+      now: () => new Date(),
+      progress: () => undefined,
+    },
+    'all',
+  );
+  expect(report.refused.map(({ keys, problem }) => [keys, problem.code])).toEqual([
+    [[firstKey().key], 'drill-out-of-turn'],
+  ]);
+  const others = report.shares.filter(({ key }) => key !== firstKey().key);
+  expect(others.length).toBeGreaterThan(5);
+  expect(others.every(({ entry }) => entry !== undefined)).toBe(true);
 });
 
 /** A hash of the chain that is shown before its turn, or after it. */

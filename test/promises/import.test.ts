@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { importOne, preparePair } from '../../src/client/import/importOne.js';
+import { importOne, importSecret, preparePair } from '../../src/client/import/importOne.js';
 import { wrapFor } from '../../src/client/import/importPair.js';
 import { readImportable } from '../../src/client/import/privateKey.js';
 import type { KeyReply } from '../../src/api/replies.js';
@@ -265,6 +265,63 @@ test('a directory is imported, with a report of each file, and again without a s
   ]);
   expect(text.out).toContain('Destroy the file now');
   expect(text.out).toContain('holds from now on');
+});
+
+test('of a directory nothing is passed over in silence, and no key is deposited twice', async () => {
+  const [one, two] = [freshEcKey('P-256'), freshEcKey('P-256')];
+  // an owner who has a secret as well has no public key of it
+  const { depositaries, release } = IMPORTS;
+  const secrets = { name: 'secrets', when: { 'key.spec': 'secret' }, depositaries, import: true, release };
+  await system.applyRules([secrets, IMPORTS]);
+  await importSecret(basisOf('owner'), Buffer.from('a token'), { owner: 'owner' });
+  const path = directory('mixed', {
+    'a-one.pem': pemOf(one),
+    'b-one.der': derOf(one),
+    'cle\u0301.pem': pemOf(two),
+  });
+  mkdirSync(join(path, 'older'));
+  writeFileSync(join(path, 'older', 'forgotten.pem'), pemOf(freshEcKey('P-256')));
+  symlinkSync(join(path, 'a-one.pem'), join(path, 'link.pem'));
+  const ran = await escrowctl([
+    'key',
+    'import',
+    path,
+    '--owner',
+    'owner',
+    '--use',
+    'sign',
+    '--json',
+    ...as('owner'),
+  ]);
+  const { files } = jsonOf(ran) as {
+    files: { file: string; key?: string; already?: boolean; error?: { code: string } }[];
+  };
+  expect(
+    files.map(({ file, already, error }) => [file.slice(path.length + 1), already ?? error?.code]),
+  ).toEqual([
+    ['a-one.pem', undefined],
+    ['b-one.der', true],
+    ['cle\u0301.pem', undefined],
+    ['link.pem', true],
+    ['older', 'not-a-file'],
+  ]);
+  expect(files[1]?.key).toBe(files[0]?.key);
+  expect(ran.exit).toBe(2);
+});
+
+test('what is refused file by file uses no import keys up: those that are allowed come in', async () => {
+  await system.applyRules([{ ...IMPORTS, when: { 'key.spec': 'ec-p384' } }]);
+  const files = Object.fromEntries(
+    Array.from({ length: 17 }, (_, at) => [`${String(at).padStart(2, '0')}.pem`, pemOf(freshEcKey('P-256'))]),
+  );
+  const path = directory('refused', { ...files, 'z.pem': pemOf(freshEcKey('P-384')) });
+  const ran = await escrowctl(['key', 'import', path, '--use', 'sign', '--json', ...as('other-owner')]);
+  await system.applyRules([IMPORTS]);
+  const came = jsonOf(ran) as { files: { key?: string; error?: { code: string } }[] };
+  expect(came.files.map(({ error }) => error?.code)).toEqual([
+    ...Array<string>(17).fill('rule-missing'),
+    undefined,
+  ]);
 });
 
 test('the commands of docs/import.md do what they say', async () => {

@@ -122,7 +122,8 @@ test('one job is many requests, and each person decides once about all of them',
     job,
     '--yes',
   );
-  expect(again.out).toContain('No key is left to be asked for');
+  expect(again.out).toContain(`No key that you may see is left to be asked for in ${job}.`);
+  expect(again.out).toContain(`${requests.length} requests of it are open: until these are carried out`);
   const inbox = await run('manager', 'inbox');
   expect(inbox.out).toContain(`escrowctl reseal approve ${job}`);
   for (const by of ['manager', 'officer-1'] as const) {

@@ -4,8 +4,9 @@ import { newId, parsePrincipalId } from '../../src/escrow/records/ids.js';
 import type { GeneratedSpec, Operation } from '../../src/escrow/records/keySpecs.js';
 import { KEY_SPECS } from '../../src/escrow/records/keySpecs.js';
 import { mechanismsFor } from '../../src/escrow/records/mechanisms.js';
+import { sha256Hex } from '../../src/escrow/records/digests.js';
 import type { Purpose } from '../../src/escrow/records/policy.js';
-import type { Opened, TokenVerbs, Wrapped } from '../../src/escrow/ports/token.js';
+import type { DepositaryKey, Opened, TokenVerbs, Wrapped } from '../../src/escrow/ports/token.js';
 import type { ServerForVersion } from '../../src/escrow/records/deposit.ts';
 import type { Held, Sealed } from '../../src/escrow/records/sealing/sealed.js';
 import { sealed } from '../../src/escrow/records/sealing/sealed.js';
@@ -35,6 +36,15 @@ export function principal(text: string): PrincipalId {
   if (id === undefined) throw new Error(`no principal: ${text}`);
   return id;
 }
+
+/** The key of somebody, as the token is asked to wrap to it. */
+export function keyOf({ id, publicKeyPem }: Pick<TestDepositary, 'id' | 'publicKeyPem'>): DepositaryKey {
+  const spki = createPublicKey(publicKeyPem).export({ type: 'spki', format: 'der' });
+  return { id: principal(id), fingerprint: sha256Hex(spki) };
+}
+
+/** That of somebody who has none. */
+export const keyOfNobody = (id: string): DepositaryKey => ({ id: principal(id), fingerprint: sha256Hex(id) });
 
 export const newRecovery = (): RecoveryId => newId('RecoveryId', (length) => freshBytes(length));
 export const newGrant = (): GrantId => newId('GrantId', (length) => freshBytes(length));
@@ -89,11 +99,11 @@ async function sealQuorum(
   const members = [];
   let inner: Sealed<'kek'> | Sealed<'layer-key'> = wrapped.sealed;
   let sealedQuorum: Sealed<'layer-key'> | undefined;
-  for (const { id } of [...depositaries].reverse()) {
-    const depositary = principal(id);
+  for (const person of [...depositaries].reverse()) {
+    const depositary = principal(person.id);
     const share = await lent.generateShareKey();
     const layer = await lent.generateLayerKey();
-    const wrappedShare = await lent.wrapToDepositary(share, depositary);
+    const wrappedShare = await lent.wrapToDepositary(share, keyOf(person));
     const { sealed: linked, version } = await lent.wrapToServerFor(layer, depositary);
     const link = await lent.sealUnder(share, linked, AAD);
     sealedQuorum = await lent.sealUnder(layer, inner, AAD);
@@ -225,7 +235,7 @@ export function releaseFrom(
     const wrapped = await openQuorum(lent, recovery, kept, replies);
     const key = opened(await lent.unwrapForRelease({ wrapped, spec: kept.spec }));
     const transfer = await lent.generateTransferKey('depositary');
-    const transferKey = await lent.wrapToDepositary(transfer, principal(person.id));
+    const transferKey = await lent.wrapToDepositary(transfer, keyOf(person));
     const answer = { transferKey, key: await lent.wrapUnderTransfer(transfer, key) };
     await lent.destroyTransport(recovery);
     return answer;

@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { relative } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { clearInterval, setInterval } from 'node:timers';
 
 /** Many times what the longest suite takes. A test's own limit ends what waits; only a call that never returns comes here. */
 const LIMIT_MS = 15 * 60_000;

@@ -27,6 +27,8 @@ import {
   deposit,
   depositFor,
   gatherReplies,
+  keyOf,
+  keyOfNobody,
   newGrant,
   nodeOaep,
   opened,
@@ -206,11 +208,11 @@ describe.each([
   test('shares go to the enrolled and to nobody else', async () => {
     expect((await token.enrolled()).map(({ id }) => id)).toEqual(['alice', 'bob']);
     await token.lend(['generateShareKey', 'wrapToDepositary'], async (lent) => {
-      const share = await lent.wrapToDepositary(await lent.generateShareKey(), principal('alice'));
+      const share = await lent.wrapToDepositary(await lent.generateShareKey(), keyOf(people[0]));
       const how = nodeOaep(token.abilities.oaep);
       expect(privateDecrypt({ key: people[0].privateKey, ...how }, share)).toHaveLength(32);
       expect(() => privateDecrypt({ key: people[1].privateKey, ...how }, share)).toThrow();
-      const toCarol = lent.wrapToDepositary(await lent.generateShareKey(), principal('carol'));
+      const toCarol = lent.wrapToDepositary(await lent.generateShareKey(), keyOfNobody('carol'));
       await expect(toCarol).rejects.toMatchObject({ code: 'depositary-not-enrolled' });
     });
   });
@@ -246,7 +248,7 @@ describe.each([
     const other = await made.open();
     try {
       const wrapping = other.lend(['generateShareKey', 'wrapToDepositary'], async (lent) =>
-        lent.wrapToDepositary(await lent.generateShareKey(), principal('bob')),
+        lent.wrapToDepositary(await lent.generateShareKey(), keyOf(people[1])),
       );
       if (profile.depositaryKeys === 'trusted') {
         const how = nodeOaep(other.abilities.oaep);

@@ -12,6 +12,8 @@ import {
   AAD,
   deposit,
   gatherReplies,
+  keyOf,
+  keyOfNobody,
   newGrant,
   newRecovery,
   nodeOaep,
@@ -93,6 +95,7 @@ describe.each([
     const [otherReply] = elsewhere.replies;
     if (otherReply === undefined) throw new Error('no reply');
     world = {
+      alice,
       kept,
       member,
       otherMember,
@@ -157,6 +160,7 @@ function told(error: unknown): string {
 }
 
 interface World {
+  readonly alice: TestDepositary;
   readonly kept: TestDeposit;
   readonly other: TestDeposit;
   readonly member: TestDeposit['members'][number];
@@ -182,10 +186,10 @@ async function openKeys(lent: Lent, { recovery, reply, member, kept }: World) {
 
 /** Every verb once, checked. */
 function goodWay(token: OpenToken, world: World): Promise<boolean> {
-  const { kept, signing, decrypting, ciphertext } = world;
+  const { alice, kept, signing, decrypting, ciphertext } = world;
   return token.lend(VERBS, async (lent) => {
     const { wrapped } = await openKeys(lent, world);
-    await lent.wrapToDepositary(await lent.generateShareKey(), principal('alice'));
+    await lent.wrapToDepositary(await lent.generateShareKey(), keyOf(alice));
     const signature = await signOne(lent, signing, 'rsa-2048', 'RS256', DIGEST);
     const plain = opened(await lent.decrypt(decrypting, 'rsa-2048', 'RSA-OAEP', { ciphertext }));
     const key = importSpki(Buffer.from(kept.publicKey ?? []));
@@ -297,7 +301,7 @@ const OTHERS: readonly {
   },
   {
     name: 'a share to nobody who is enrolled',
-    go: async (lent) => lent.wrapToDepositary(await lent.generateShareKey(), principal('nobody')),
+    go: async (lent) => lent.wrapToDepositary(await lent.generateShareKey(), keyOfNobody('nobody')),
   },
   {
     name: 'a digest of another length',

@@ -15,12 +15,13 @@ import {
   deposit,
   depositFor,
   gatherReplies,
+  keyOf,
+  keyOfNobody,
   newGrant,
   newRecovery,
   opened,
   OPENING,
   openQuorum,
-  principal,
   raiseFrom,
   raiseGrant,
 } from '../support/escrowChain.js';
@@ -122,7 +123,7 @@ test('every ciphertext that is not what it claims is refused, and a hundred good
   expect((await token.standing()).grants).toEqual([]);
   for (let round = 0; round < 100; round += 1) {
     await token.lend(['generateShareKey', 'wrapToDepositary'], async (lent) => {
-      await lent.wrapToDepositary(await lent.generateShareKey(), principal('alice'));
+      await lent.wrapToDepositary(await lent.generateShareKey(), keyOf(alice));
     });
   }
   await token.lend(['destroyTransport'], (lent) => lent.destroyTransport(recovery));
@@ -298,7 +299,7 @@ test('when the storage of the token is gone nothing is called refused, absent or
       const signing = signOne(lent, newGrant(), 'ec-p256', 'ES256', Buffer.alloc(32));
       await expect(signing).rejects.toMatchObject(unavailable);
       const share = await lent.generateShareKey();
-      await expect(lent.wrapToDepositary(share, principal('nobody'))).rejects.toMatchObject(unavailable);
+      await expect(lent.wrapToDepositary(share, keyOfNobody('nobody'))).rejects.toMatchObject(unavailable);
     },
   );
 });

@@ -8,6 +8,7 @@ import { sealed } from '../../src/escrow/records/sealing/sealed.js';
 import { type CeremonyRecord, type EarlierRecord, readRecord } from '../../src/token/ceremony/record.js';
 import { destroyOlderKeks } from '../../src/token/ceremony/destroyKeks.js';
 import { requireDestructionMeant } from '../../src/token/ceremony/kekWords.js';
+import { show } from '../../src/token/ceremony/show.js';
 import { renew } from '../../src/token/ceremony/renew.js';
 import { readPins } from '../../src/token/objects/ceremonyPins.js';
 import { kekTemplate } from '../../src/token/profile/ceremonyTemplates.js';
@@ -128,6 +129,29 @@ const signs = (wrapped: Wrapped, publicKey: Uint8Array): Promise<boolean> =>
     }),
   );
 
+/** While this renews, the token keeps a second rotating handle of each of these kinds, under another label. */
+async function renewedWithHiddenHandles(kinds: readonly string[]): Promise<void> {
+  const driver = pkcs11.PKCS11.prototype;
+  type Derive = (this: pkcs11.PKCS11, ...given: unknown[]) => pkcs11.Handle;
+  const real: unknown = Reflect.get(driver, 'C_DeriveKey');
+  const labelIn = (template: pkcs11.Template): string =>
+    String(template.find(({ type }) => type === pkcs11.CKA_LABEL)?.value);
+  jest.spyOn(driver, 'C_DeriveKey').mockImplementation(function (this: pkcs11.PKCS11, ...given) {
+    const [session, mechanism, key, template] = given;
+    const derive = (as: pkcs11.Template): pkcs11.Handle =>
+      (real as Derive).call(this, session, mechanism, key, as);
+    if (kinds.some((kind) => labelIn(template).startsWith(`kek-rotate:${kind}:`)))
+      derive(
+        template.map((row) =>
+          row.type === pkcs11.CKA_LABEL ? { type: row.type, value: `hidden ${labelIn(template)}` } : row,
+        ),
+      );
+    return derive(template);
+  });
+  record = await renew(order());
+  jest.restoreAllMocks();
+}
+
 test('a key of each kind goes under the newest key-encryption key, and is what it was', async () => {
   for (const one of kept) {
     const to = one.wrapped.kek.replace(':v1', ':v2');
@@ -167,6 +191,57 @@ test('what is no ciphertext under it, or of another kind, is refused', async () 
   expect(await rewrapped(signing, 'kek:operate:sign:v7')).toBe('token-object-missing');
   // the control
   expect(await rewrapped(signing, to)).toMatchObject({ kek: to });
+});
+
+test('that the token does not wrap under the new one is no fault of the ciphertext, and ends no request', async () => {
+  const driver = pkcs11.PKCS11.prototype;
+  const real: unknown = Reflect.get(driver, 'C_WrapKey');
+  let wraps = 0;
+  jest.spyOn(driver, 'C_WrapKey').mockImplementation(function (this: pkcs11.PKCS11, ...given) {
+    const [, , , , room] = given as unknown as readonly [unknown, unknown, unknown, unknown, Buffer];
+    // check values of the KEKs are told by 64 bytes
+    if (room.length > 64) {
+      wraps += 1;
+      throw new Error('CKR_GENERAL_ERROR:5');
+    }
+    return (real as (this: pkcs11.PKCS11, ...all: unknown[]) => Buffer).apply(this, given);
+  });
+  expect(await rewrapped(of('operate', 'ec-p256'), 'kek:operate:sign:v2')).toBe('token-unavailable');
+  expect(wraps).toBe(1);
+});
+
+test('what is called a key-encryption key and wraps nothing stops no ceremony unnamed, and is shown', async () => {
+  const planted = 'kek:operate:sign:v8';
+  raw(({ driver, session }) => {
+    const template = kekTemplate('operate:sign', planted, 0x210a);
+    driver.C_GenerateKey(
+      session,
+      { mechanism: pkcs11.CKM_AES_KEY_GEN },
+      template.map((row) => (row.type === pkcs11.CKA_WRAP ? { ...row, value: false } : row)),
+    );
+  });
+  try {
+    expect(await destroyed('kek:operate:sign:v1').catch(String)).toContain(
+      `holds ${planted}, which the record does not have`,
+    );
+    const shown = await show({ ...hsm.place, userPin: pins().userPin, events: [] });
+    expect(shown.objects.find(({ label }) => label === planted)).not.toHaveProperty('checkValue');
+    expect(shown.objects.find(({ label }) => label === 'kek:operate:sign:v1')).toHaveProperty('checkValue');
+  } finally {
+    raw((open) => {
+      const { driver, session } = open;
+      for (const object of open.find([{ type: pkcs11.CKA_LABEL, value: planted }]))
+        driver.C_DestroyObject(session, object);
+    });
+  }
+});
+
+test('by a record without check values nothing is destroyed: what is called the newest may be of anybody', async () => {
+  const without = { ...before(), checkValues: new Map<string, string>() };
+  await expect(destroyOlderKeks({ ...order(), before: without, keks: V1 })).rejects.toThrow(
+    /no check values .*ceremony show --json.* Nothing was destroyed/,
+  );
+  expect(labelled('kek:operate:sign:v1')).toBe(1);
 });
 
 test('nothing goes under a key-encryption key that the security officer has not made trusted, nor one without a record', async () => {
@@ -261,6 +336,26 @@ test('all objects with its value are destroyed, copies as well; killed at any po
   expect((await withOpen((token) => token.keks())).map(({ label }) => label)).not.toContain(
     'kek:operate:sign:v1',
   );
+});
+
+test('a rotating handle under another label goes with its key-encryption key, and no other does', async () => {
+  await renewedWithHiddenHandles(['operate:sign', 'operate:secret']);
+  const [signing, secret] = [
+    'hidden kek-rotate:operate:sign:v3',
+    'hidden kek-rotate:operate:secret:v3',
+  ] as const;
+  expect([signing, secret].map(labelled)).toEqual([1, 1]);
+  // the old one first: what is of the newer one stays
+  record = await destroyed('kek:operate:sign:v2');
+  expect([signing, secret].map(labelled)).toEqual([1, 1]);
+  record = await renew(order());
+  record = await destroyed('kek:operate:sign:v3');
+  expect([signing, secret].map(labelled)).toEqual([0, 1]);
+  expect(record.events.at(-1)?.what).toContain('; 3 objects of this token)');
+  record = await destroyed('kek:operate:secret:v3');
+  expect([signing, secret].map(labelled)).toEqual([0, 0]);
+  for (const kind of ['sign', 'secret'])
+    expect([`kek:operate:${kind}:v4`, `kek-rotate:operate:${kind}:v4`].map(labelled)).toEqual([1, 1]);
 });
 
 /** The program is killed before it destroys an object that the token keeps for the nth time; nothing follows. */

@@ -1,7 +1,7 @@
 import { quoted } from '../../escrow/records/freeText.js';
 import { ServerProblem } from '../../client/errors.js';
 import type { EscrowClient } from '../../client/escrowClient.js';
-import type { RecoveryReply } from '../../api/replies.js';
+import type { GrantReply, RecoveryReply } from '../../api/replies.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
 import { collect } from '../pages.js';
@@ -14,8 +14,9 @@ import { askedInWords, intendedInWords, keysFacts } from '../words.js';
 export const inboxCommand: CommandRow = {
   usage: 'inbox',
   summary:
-    'shows what waits for you: requests to decide as a depositary, drills, and requests for your own keys',
-  about: 'Who asks, for what, and until when. What is shown is not checked yet: approving checks it.',
+    'shows what waits for you: requests to decide as a depositary, drills, requests for your own keys, and who uses them',
+  about:
+    'Who asks, for what, until when, and what you can do. What is shown is not checked yet: approving checks it.',
   options: [{ flags: '--limit <n>', about: 'how many at most', default: '50' }],
   examples: ['inbox --as ~/.escrowd'],
   run: inbox,
@@ -39,33 +40,51 @@ async function inbox(session: Session, given: CommandArguments): Promise<Result>
     return part === undefined ? [] : [{ part, recovery }];
   });
   const due = await session.busy('looking for drills that are due', () => drillsDue(client));
-  const first = waiting.find(({ part }) => part === 'decide' || part === 'approve');
+  const running = await session.busy('looking for who uses your keys', () =>
+    collect(
+      (query) => client.grants(query),
+      limit,
+      ({ owner, status }) => owner === identity.id && status === 'active',
+    ),
+  );
+  const lines = [
+    ...waiting.flatMap(({ part, recovery }) => [
+      `${recovery.recovery}  ${TITLES[part]}`,
+      ...facts(factsOf(recovery, part, session.now)),
+      '',
+    ]),
+    ...running.items.flatMap((grant) => [
+      `${grant.grant}  lets an app use a key of yours`,
+      ...facts(runningFacts(grant, session.now)),
+      '',
+    ]),
+    ...(hasMore || running.hasMore ? [`There are more: --limit ${limit * 2}`] : []),
+    ...drillLines(due),
+  ];
   return {
-    json: { items: waiting, hasMore, drillsDue: due },
+    json: { items: waiting, hasMore, drillsDue: due, grants: running.items },
     lines:
-      waiting.length === 0
-        ? due > 0
-          ? drillLines(due)
-          : [`Nothing waits for ${identity.id}.`]
-        : [
-            'The server says so; nothing of it is checked before you approve or deny.',
-            '',
-            ...waiting.flatMap(({ part, recovery }) => [
-              `${recovery.recovery}  ${TITLES[part]}`,
-              ...facts(factsOf(recovery, session.now)),
-              '',
-            ]),
-            ...(hasMore ? [`There are more: --limit ${limit * 2}`] : []),
-            ...drillLines(due),
-          ],
-    next:
-      first !== undefined
-        ? nextFor(first.recovery)
-        : due > 0
-          ? 'escrowctl drill: opens your shares, and sends none'
-          : undefined,
+      lines.length === 0
+        ? [`Nothing waits for ${identity.id}.`]
+        : waiting.length + running.items.length === 0
+          ? lines
+          : ['The server says so; nothing of it is checked before you approve or deny.', '', ...lines],
+    next: nextOf(waiting, due),
   };
 }
+
+function nextOf(
+  waiting: readonly { readonly part: Part; readonly recovery: RecoveryReply }[],
+  due: number,
+): string | undefined {
+  const first = waiting.find(({ part }) => part !== 'own key');
+  if (first !== undefined) return nextFor(first.recovery);
+  if (due > 0) return 'escrowctl drill: opens your shares, and sends none';
+  const own = waiting.find(({ recovery: { ownerMayVeto } }) => ownerMayVeto === true);
+  return own === undefined ? undefined : `unless it is as you want it: ${vetoOf(own.recovery)}`;
+}
+
+const vetoOf = ({ recovery }: RecoveryReply): string => `escrowctl recovery veto ${recovery} --reason TEXT`;
 
 /** Of how many keys a share of the caller is to be drilled; 0 where they have none, or the server knows no drills. */
 async function drillsDue(client: EscrowClient): Promise<number> {
@@ -111,7 +130,36 @@ function partOf(recovery: RecoveryReply, id: string, now: Date): Part | undefine
   return repliesFrom !== undefined && now >= new Date(repliesFrom) ? 'approve' : undefined;
 }
 
-function factsOf(recovery: RecoveryReply, now: Date): readonly (readonly [string, string | undefined])[] {
+/** A grant on a key of the reader's. */
+function runningFacts(
+  { key, scope, used, expiresAt, grant }: GrantReply,
+  now: Date,
+): readonly (readonly [string, string])[] {
+  return [
+    ['app', scope.app],
+    ['may', scope.operations.join(' and ')],
+    ['key', key],
+    ['used', `${used} of ${scope.maxUses}`],
+    ['until', when(expiresAt, now)],
+    ['you may', `end it at once: escrowctl grant revoke ${grant} --reason TEXT`],
+  ];
+}
+
+/** What an owner can do about a request; nothing is said where the server does not say it. */
+function ownersMeans(recovery: RecoveryReply): string | undefined {
+  const { ownerMayVeto, purpose } = recovery;
+  if (ownerMayVeto === undefined) return undefined;
+  if (ownerMayVeto) return `veto it until it is carried out: ${vetoOf(recovery)}`;
+  return purpose === 'operate'
+    ? 'not veto it by the rules of your keys; end the grant that comes of it, by escrowctl grant revoke'
+    : 'not veto it by the rules of your keys; tell who may approve it if it is not right';
+}
+
+function factsOf(
+  recovery: RecoveryReply,
+  part: Part,
+  now: Date,
+): readonly (readonly [string, string | undefined])[] {
   const { approvedBy } = recovery;
   return [
     ['asked by', recovery.requester],
@@ -129,5 +177,6 @@ function factsOf(recovery: RecoveryReply, now: Date): readonly (readonly [string
     ['approvals from', recovery.repliesFrom === undefined ? undefined : when(recovery.repliesFrom, now)],
     ['approved by', approvedBy.length === 0 ? 'nobody yet' : approvedBy.join(', ')],
     ['reason', quoted(recovery.reason)],
+    ['you may', part === 'own key' ? ownersMeans(recovery) : undefined],
   ];
 }

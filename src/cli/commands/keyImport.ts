@@ -1,5 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
-import { basename, extname, join, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 
 import {
   type ImportBasis,
@@ -7,6 +6,7 @@ import {
   importOne,
   preparePair,
 } from '../../client/import/importOne.js';
+import { importPairs } from '../../client/import/importPairs.js';
 import {
   type ImportableKey,
   claimedSpki,
@@ -22,6 +22,7 @@ import type { CommandRow, Result } from '../command.js';
 import type { CommandArguments } from '../commandArguments.js';
 import type { ExitName } from '../exitCodes.js';
 import { type Failure, UsageError, failureOf } from '../failures.js';
+import { type FoundPath, labelOf, pathsOf } from '../files/keyFiles.js';
 import { FORCE, withOutputs } from '../files/outputs.js';
 import { collect } from '../pages.js';
 import { readSecretLine } from '../secretFile.js';
@@ -103,7 +104,7 @@ type Outcome =
 
 async function importKeys(session: Session, given: CommandArguments): Promise<Result> {
   const isChecked = given.flag('check');
-  const files = await filesOf(given.all);
+  const files = await pathsOf(given.all);
   const claimed = given.find('publicKey');
   if (claimed !== undefined && files.length > 1)
     throw new UsageError('--public-key is of one key, and there are several files');
@@ -113,16 +114,19 @@ async function importKeys(session: Session, given: CommandArguments): Promise<Re
   const owner = given.find('owner') ?? identity.id;
   const basis: ImportBasis = { client, pins: identity.pins, now: () => session.now };
   const known = files.length > 1 ? await deposited(session, basis, owner) : new Map<string, string>();
+  const lend = importPairs(basis);
   const send = async (file: string, key: ImportableKey, place: string): Promise<Outcome> => {
-    const already = known.get(key.publicKey.toString('base64'));
+    const name = key.publicKey.toString('base64');
+    const already = known.get(name);
     if (already !== undefined) {
       destroyImportable(key);
       return { file, already };
     }
     const wanted = wantedOf(given, key.spec, owner, files.length > 1 ? file : undefined);
     const { result, entry } = await session.busy(`importing ${place}${basename(file)}`, () =>
-      importOne(basis, key, wanted),
+      importOne(basis, key, wanted, lend),
     );
+    known.set(name, result.key);
     return { file, imported: result, entry };
   };
   return reported(await inTurn(session, given, { files, spki, send }), session.now);
@@ -142,13 +146,17 @@ async function inTurn(
     spki,
     send,
   }: {
-    readonly files: readonly string[];
+    readonly files: readonly FoundPath[];
     readonly spki: Buffer | undefined;
     readonly send: (file: string, key: ImportableKey, place: string) => Promise<Outcome>;
   },
 ): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = [];
-  for (const [at, file] of files.entries()) {
+  for (const [at, { path: file, isPassedOver }] of files.entries()) {
+    if (isPassedOver) {
+      outcomes.push({ file, failure: NOT_A_FILE });
+      continue;
+    }
     try {
       const passphrase = (): Promise<Buffer | undefined> => passphraseOf(session, given, file);
       const key = await readImportable(await session.readInput(file), passphrase, spki);
@@ -159,12 +167,20 @@ async function inTurn(
       outcomes.push({ file, failure });
       if (OF_ALL.has(failure.exit)) {
         const notTried = { ...failure, code: 'not-tried', sentence: `not tried: ${failure.sentence}` };
-        return [...outcomes, ...files.slice(at + 1).map((left) => ({ file: left, failure: notTried }))];
+        return [...outcomes, ...files.slice(at + 1).map(({ path }) => ({ file: path, failure: notTried }))];
       }
     }
   }
   return outcomes;
 }
+
+/** Nobody takes it for imported, and destroys it. */
+const NOT_A_FILE: Failure = {
+  exit: 'usage',
+  code: 'not-a-file',
+  sentence: 'a directory or no regular file: what is in it was not looked at',
+  next: undefined,
+};
 
 /** What is of the server and not of a file. */
 const OF_ALL: ReadonlySet<ExitName> = new Set<ExitName>([
@@ -184,25 +200,12 @@ async function passphraseOf(
   return terminal.isInteractive ? terminal.askHidden(`Passphrase of ${printable(file)}: `) : undefined;
 }
 
-/** Files as they are named, and those of a directory by their names; what is hidden in it is left out. */
-async function filesOf(paths: readonly string[]): Promise<readonly string[]> {
-  const files: string[] = [];
-  for (const path of paths) {
-    if (!(await stat(path)).isDirectory()) files.push(path);
-    else
-      for (const entry of await readdir(path, { withFileTypes: true }))
-        if (entry.isFile() && !entry.name.startsWith('.')) files.push(join(path, entry.name));
-  }
-  if (files.length === 0) throw new UsageError('there are no files to import');
-  return [...new Set(files)].sort();
-}
-
 /** The keys of the owner that are deposited already, by their public keys: what was stopped halfway can be begun again. */
 async function deposited(
   session: Session,
   { client }: ImportBasis,
   owner: string,
-): Promise<ReadonlyMap<string, string>> {
+): Promise<Map<string, string>> {
   const { items } = await session.busy('looking for keys that are there already', () =>
     collect(
       (query) => client.keys(query),
@@ -211,10 +214,12 @@ async function deposited(
     ),
   );
   return new Map(
-    items.map(({ key, publicKeyPem = '' }) => [
-      claimedSpki(Buffer.from(publicKeyPem)).toString('base64'),
-      key,
-    ]),
+    // a secret has no public key
+    items.flatMap(({ key, publicKeyPem }) =>
+      publicKeyPem === undefined
+        ? []
+        : [[claimedSpki(Buffer.from(publicKeyPem)).toString('base64'), key] as const],
+    ),
   );
 }
 
@@ -224,8 +229,7 @@ function wantedOf(
   owner: string,
   file: string | undefined,
 ): ImportWanted {
-  const named = file === undefined ? undefined : printable(basename(file, extname(file))).slice(0, 200);
-  const label = given.findWords('label') ?? named;
+  const label = given.findWords('label') ?? (file === undefined ? undefined : labelOf(file));
   return {
     owner,
     use: useOf(spec, given),

@@ -81,7 +81,7 @@ async function bytesOf(session: Session, path: string): Promise<Buffer> {
   if (path !== '-') return fileBytes(path);
   const { terminal } = session;
   if (terminal.isInteractive) return asked(session);
-  if (!terminal.isInputTyped) return terminal.readInput();
+  if (!terminal.isInputTyped) return terminal.readInput(MOST_BYTES);
   throw new UsageError(
     'a secret is not typed where it is seen',
     'let standard error be the terminal as well, or give a file',
@@ -90,26 +90,32 @@ async function bytesOf(session: Session, path: string): Promise<Buffer> {
 
 async function asked({ terminal }: Session): Promise<Buffer> {
   const first = await terminal.askHidden('Secret: ');
-  const again = await terminal.askHidden('The same again: ');
-  const isSame = first.equals(again);
-  again.fill(0);
+  let isSame = false;
+  try {
+    const again = await terminal.askHidden('The same again: ');
+    isSame = first.equals(again);
+    again.fill(0);
+  } finally {
+    if (!isSame) first.fill(0);
+  }
   if (isSame) return first;
-  first.fill(0);
   throw new UsageError('the two are not the same: nothing was imported');
 }
 
+/** What is longer than a secret and a line end is too long, whatever follows. */
+const MOST_BYTES = MAX_SECRET_BYTES + 3;
+
 /** No more of a file than shows that it is too long. */
 async function fileBytes(path: string): Promise<Buffer> {
-  const most = MAX_SECRET_BYTES + 3;
   const file = await open(path, 'r');
   try {
     if ((await file.stat()).isDirectory()) throw new UsageError(`${printable(path)} is a directory`);
-    const bytes = Buffer.alloc(most);
+    const bytes = Buffer.alloc(MOST_BYTES);
     let length = 0;
     for (;;) {
-      const { bytesRead } = await file.read(bytes, length, most - length);
+      const { bytesRead } = await file.read(bytes, length, MOST_BYTES - length);
       length += bytesRead;
-      if (bytesRead === 0 || length === most) return bytes.subarray(0, length);
+      if (bytesRead === 0 || length === MOST_BYTES) return bytes.subarray(0, length);
     }
   } finally {
     await file.close();

@@ -37,8 +37,10 @@ export interface DrillReport {
   readonly shares: readonly DrilledShare[];
   /** What the server refused to take, with the keys that it was about. */
   readonly refused: readonly { readonly keys: readonly string[]; readonly problem: ServerProblem }[];
-  /** Of so many keys the log has shares of this depositary, and the database has nothing; 0 where not all were looked at. */
+  /** Of so many keys, of those that were looked at, the log has shares of this depositary, and the database has nothing. */
   readonly unlisted: number;
+  /** Keys that were named, and of which no share is shown: this depositary has none, or the database has lost the record. */
+  readonly notShown: readonly string[];
 }
 
 export interface DrillJob {
@@ -60,14 +62,14 @@ export interface DrillJob {
 export async function drillAll(job: DrillJob, which: WhichShares): Promise<DrillReport> {
   const found: FoundShare[] = [];
   const listed = new Set<string>();
-  let keys: number | undefined;
+  let keys = 0;
   for await (const page of pagesOf(job, which)) {
-    keys ??= page.keys;
+    keys += page.keys ?? 0;
     for (const share of page.shares) {
       listed.add(share.key);
       if (which === 'due' && !share.shown.isDue) continue;
       found.push(await findShare(share, job.depositaryKey, job.trust));
-      job.progress(found.length, keys);
+      job.progress(found.length, keys === 0 || typeof which === 'object' ? undefined : keys);
     }
   }
   await job.trust.generations.opened(
@@ -78,18 +80,25 @@ export async function drillAll(job: DrillJob, which: WhichShares): Promise<Drill
     ),
   );
   const handedIn = await handIn(job, found);
-  return { ...handedIn, unlisted: Math.max(0, (keys ?? 0) - listed.size) };
+  const named = typeof which === 'object' ? [...new Set(which.keys)] : [];
+  return {
+    ...handedIn,
+    unlisted: Math.max(0, keys - listed.size),
+    notShown: named.filter((key) => !listed.has(key)),
+  };
 }
 
 interface ShownPage {
   readonly shares: readonly ShareToDrill[];
+  /** Of how many keys there are shares by the log, where that is said: of the key that is named, or once of all. */
   readonly keys: number | undefined;
 }
 
 async function* pagesOf({ client, trust }: DrillJob, which: WhichShares): AsyncGenerator<ShownPage> {
   if (typeof which === 'object') {
     for (const key of new Set(which.keys)) {
-      yield { shares: await believeDrills(await client.drills({ key }), trust), keys: undefined };
+      const page = await client.drills({ key });
+      yield { shares: await believeDrills(page, trust), keys: page.held?.keys };
     }
     return;
   }
@@ -110,7 +119,8 @@ async function handIn(
   for (const one of found.filter(({ drill }) => drill === undefined)) {
     shares.push({ ...asDrilled(one), result: 'used-up', isProven: false, entry: undefined });
   }
-  for (const batch of batchesOf(found)) {
+  const batches = [...batchesOf(found)];
+  for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
     const drills = batch.flatMap(({ drill }) => drill ?? []);
     const order = await signDrills(drills, newestOf(batch), signer, { logKey: trust.log.key, now: now() });
     try {
@@ -118,6 +128,10 @@ async function handIn(
       for (const one of batch) shares.push({ ...asDrilled(one), ...outcomeOf(one, result), entry });
     } catch (error) {
       if (!(error instanceof ServerProblem)) throw error;
+      if (batch.length > 1 && OF_ONE_SHARE.has(error.code)) {
+        batches.unshift(...batch.map((one) => [one]));
+        continue;
+      }
       refused.push({ keys: [...new Set(drills.map(({ key }) => key))], problem: error });
       for (const one of batch) {
         shares.push({ ...asDrilled(one), result: one.finding, isProven: false, entry: undefined });
@@ -126,6 +140,15 @@ async function handIn(
   }
   return { shares, refused };
 }
+
+/** What the server refuses of one share, and with it all that are handed in together: the others are handed in by themselves then. */
+const OF_ONE_SHARE: ReadonlySet<string> = new Set([
+  'drill-out-of-turn',
+  'drill-mismatch',
+  'forbidden',
+  'key-unknown',
+  'owners-differ',
+]);
 
 /** As many of one owner as one statement is about, in ascending order. */
 function batchesOf(found: readonly FoundShare[]): readonly (readonly FoundShare[])[] {

@@ -1,5 +1,5 @@
 import { type KeyObject, createPublicKey, generateKeyPair } from 'node:crypto';
-import { mkdir, rm, rmdir } from 'node:fs/promises';
+import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -15,6 +15,7 @@ import type { PublicPart } from './publicPart.js';
 import { type ServerPins, checkAddress } from '../serverPins.js';
 import { signerOf } from './signingKey.js';
 import { type WitnessPins, readWitnessPins } from '../log/witnessPins.js';
+import { makeDirectories } from '../../system/place.js';
 
 export interface NewIdentity {
   readonly id: string;
@@ -48,7 +49,7 @@ export async function createIdentity(directory: string, order: NewIdentity): Pro
   }
   if (order.id === DAEMON_ID)
     throw new IdentityError('identity-malformed', `${DAEMON_ID} is the daemon's own id in the log`);
-  const made = await mkdir(directory, { recursive: true, mode: 0o700 });
+  const made = await makeDirectories(directory, 0o700);
   await refuseToOverwrite(directory);
   const written: string[] = [];
   const write: WriteFile = async (name, content, mode) => {

@@ -37,26 +37,35 @@ export async function preparePair(
 }
 
 /** So long an import key stands that is used at once. */
-const AT_ONCE = 'PT15M';
+export const AT_ONCE = 'PT15M';
+
+/** Lends an import key that is believed; throws what `use` throws, and what {@link preparePair} does. */
+export type LendPair = <T>(use: (pair: ImportPair) => Promise<T>) => Promise<T>;
+
+/** One that was made for this import. */
+function ownPair(basis: ImportBasis): LendPair {
+  return async (use) => use((await preparePair(basis, AT_ONCE)).pair);
+}
 
 /**
- * Imports one key under an import key of its own. The key is overwritten, whatever comes of it.
+ * Imports one key under an import key of its own, or one that is lent. The key is overwritten, whatever comes of it.
  * @throws NotBelieved before anything of the key was sent, and what the client throws
  */
 export async function importOne(
   basis: ImportBasis,
   key: ImportableKey,
   wanted: ImportWanted,
+  lend: LendPair = ownPair(basis),
 ): Promise<Acted<KeyReply>> {
   try {
-    const { pair } = await preparePair(basis, AT_ONCE);
-    const wrapped = wrapFor(pair, key.pkcs8);
-    return await basis.client.importKey(pair.id, {
-      ...wanted,
-      spec: key.spec,
-      publicKey: key.publicKey.toString('base64url'),
-      wrapped: wrapped.toString('base64url'),
-    } satisfies ImportOrder);
+    return await lend((pair) =>
+      basis.client.importKey(pair.id, {
+        ...wanted,
+        spec: key.spec,
+        publicKey: key.publicKey.toString('base64url'),
+        wrapped: wrapFor(pair, key.pkcs8).toString('base64url'),
+      } satisfies ImportOrder),
+    );
   } finally {
     destroyImportable(key);
   }

@@ -43,6 +43,12 @@ export interface Left {
   readonly keys: readonly KeyReply[];
   /** Those that were named and that the caller sees no key of. */
   readonly unknown: readonly string[];
+  /** Those of which the server does not say whether they are meant, as while the token is out: nobody knows whether any is left. */
+  readonly unsaid: number;
+  /** Those under older key-encryption keys that nothing rotates, where such are asked for: they stay, and so must these. */
+  readonly stuck: number;
+  /** Those of `keys` that a request of the job failed by: each is asked for alone, so that the others do not fail with it again. */
+  readonly apart: ReadonlySet<string>;
 }
 
 /**
@@ -66,10 +72,28 @@ export async function keysLeft(
       .flatMap((request) => request.keys.map(({ key }) => key)),
   );
   const seen = new Set(keys.map(({ key }) => key));
+  const left = keys.filter((key) => isMeant(key, which) && !asked.has(key.key));
+  const failures = requests.flatMap(({ status, ended }) =>
+    status === 'failed' && ended?.reason !== undefined ? [ended.reason] : [],
+  );
   return {
-    keys: keys.filter((key) => isMeant(key, which) && !asked.has(key.key)),
+    keys: left,
     unknown: 'keys' in which ? which.keys.filter((key) => !seen.has(key)) : [],
+    unsaid: keys.filter((key) => !asked.has(key.key) && !isSaid(key, which)).length,
+    stuck: 'olderKeks' in which ? keys.filter(isStuck).length : 0,
+    apart: new Set(left.flatMap(({ key }) => (failures.some((reason) => reason.includes(key)) ? [key] : []))),
   };
+}
+
+/** Whether the server says what decides that this key is meant. */
+function isSaid({ coverage }: KeyReply, which: WhichKeys): boolean {
+  if ('otherKey' in which) return coverage !== undefined;
+  if (!('olderKeks' in which)) return true;
+  return coverage?.purposes.every(({ kekState }) => kekState !== undefined) === true;
+}
+
+function isStuck({ coverage }: KeyReply): boolean {
+  return coverage?.purposes.some(({ kekState }) => kekState === 'not-rotatable') === true;
 }
 
 function isMeant({ key, rule, purposes, coverage }: KeyReply, which: WhichKeys): boolean {
@@ -99,6 +123,7 @@ export interface Filed {
  * same job goes on where it ended.
  *
  * @param progress is told how many keys are filed, or refused
+ * @param apart keys that are asked for alone
  * @throws ServerUnreachable, and ServerProblem for what says nothing about the keys
  */
 export async function fileReseals(
@@ -106,10 +131,11 @@ export async function fileReseals(
   keys: readonly KeyReply[],
   { leaving, ...terms }: ResealTerms & { readonly leaving: string | undefined },
   progress: (keys: number) => void,
+  apart: ReadonlySet<string> = new Set(),
 ): Promise<Filed> {
   const requests: RecoveryReply[] = [];
   const refused: { keys: readonly string[]; problem: ServerProblem }[] = [];
-  const left = groupsOf(keys);
+  const left = groupsOf(keys, apart);
   let done = 0;
   for (let group = left.shift(); group !== undefined; group = left.shift()) {
     const ids = group.map(({ key }) => key);
@@ -159,10 +185,10 @@ const ABOUT_KEYS: ReadonlySet<string> = new Set([
   'recoveries-too-many',
 ]);
 
-function groupsOf(keys: readonly KeyReply[]): (readonly KeyReply[])[] {
+function groupsOf(keys: readonly KeyReply[], apart: ReadonlySet<string>): (readonly KeyReply[])[] {
   const alike = new Map<string, KeyReply[]>();
   for (const key of keys) {
-    const name = JSON.stringify([key.owner, key.spec, key.use]);
+    const name = apart.has(key.key) ? key.key : JSON.stringify([key.owner, key.spec, key.use]);
     alike.set(name, [...(alike.get(name) ?? []), key]);
   }
   return [...alike.values()].flatMap((group) =>

@@ -9,8 +9,10 @@ import { readSinkFiles, type SinkFiles } from '../startNotifications.js';
 import { authorityOf } from '../start/addresses.js';
 import { tryAddresses } from '../start/freeAddresses.js';
 import { readTlsPair, type TlsPair, tlsWarnings } from '../start/tlsPair.js';
+import type { FileSystem } from '../../system/place.js';
 import { checkDatabase, checkLogOf } from './databaseCheck.js';
 import { Findings } from './findings.js';
+import { checkFileSink } from './fileSinkCheck.js';
 import { checkPeers } from './peers.js';
 import { checkToken, checkTokenFiles } from './tokenCheck.js';
 
@@ -26,6 +28,8 @@ export interface StartToCheck {
   readonly selfTest?: boolean;
   /** The time of this machine; that of the system when it is not given. */
   readonly now?: () => Date;
+  /** What file system there is at a path; asked of the system when it is not given. */
+  readonly fileSystemAt?: (path: string) => FileSystem;
 }
 
 /**
@@ -42,6 +46,7 @@ export async function checkStart({
   begin,
   selfTest = false,
   now = () => systemClock.now(),
+  fileSystemAt,
 }: StartToCheck): Promise<Findings> {
   const findings = new Findings();
   const config = await findings.attempt({ code: 'config', where: configFile }, () =>
@@ -73,13 +78,14 @@ export async function checkStart({
       const { where, what, do: remedy } = fault;
       findings.add('warning', { code: 'tls-expiry', where, what, do: remedy });
     }
-  const configured = await checkTokenFiles(config, configFile, packageDirectory, findings);
+  const configured = await checkTokenFiles(config, { configFile, packageDirectory, fileSystemAt }, findings);
   await checkAddresses(config, tls, findings);
-  const database = await checkDatabase(config, packageDirectory, now, findings);
+  const database = await checkDatabase(config, { packageDirectory, now, fileSystemAt }, findings);
   const token = await checkToken(config, configured, { provesItself: selfTest, findings });
   if (token !== undefined && database !== undefined)
     await checkLogOf(database, token, { config, administrators }, findings);
   await checkPeers(config, { witnesses: witnesses ?? [], sinks: sinks ?? NO_SINKS }, findings);
+  checkFileSink(config, findings, fileSystemAt);
   return findings;
 }
 

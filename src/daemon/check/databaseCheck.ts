@@ -8,7 +8,17 @@ import type { Anchor } from '../../log/anchor.js';
 import { clocksApart, requireKnownLog, requireNoLog, withPolicies } from '../../postgres/knownLog.js';
 import type { SchemaState } from '../../postgres/schema/migrate.js';
 import { inspectCluster } from '../../privatePostgres/inspection.js';
+import { CLUSTER_BYTES } from '../../privatePostgres/requirePlace.js';
+import { cautionsOf, type FileSystem } from '../../system/place.js';
 import type { Findings } from './findings.js';
+
+/** What a check of the database needs beside the configuration. */
+export interface CheckUsing {
+  readonly packageDirectory: string;
+  readonly now: () => Date;
+  /** statfs(2); that of the system when it is not given. */
+  readonly fileSystemAt: ((path: string) => FileSystem) | undefined;
+}
 
 /** A database that could be asked, and how its schema stands. */
 export interface CheckedDatabase {
@@ -22,12 +32,11 @@ export interface CheckedDatabase {
  */
 export async function checkDatabase(
   config: Config,
-  packageDirectory: string,
-  now: () => Date,
+  using: CheckUsing,
   findings: Findings,
 ): Promise<CheckedDatabase | 'none' | undefined> {
   const named = namedDatabase(config);
-  if (named === undefined) return checkCluster(config, packageDirectory, now, findings);
+  if (named === undefined) return checkCluster(config, using, findings);
   const where = 'DATABASE_URL';
   const { faults, warnings, schema } = await lookAtDatabase(named, config.database.waitMs);
   for (const fault of faults) findings.error(fault, { code: 'database', where });
@@ -42,14 +51,13 @@ export async function checkDatabase(
         : 'there is no schema yet: a start makes it',
       do: 'copy the database first, where there is something in it: there is no way back',
     });
-  await checkClock(named, config, now, findings);
+  await checkClock(named, config, using.now, findings);
   return { connections: named, schema };
 }
 
 async function checkCluster(
   config: Config,
-  packageDirectory: string,
-  now: () => Date,
+  { packageDirectory, now, fileSystemAt }: CheckUsing,
   findings: Findings,
 ): Promise<CheckedDatabase | 'none' | undefined> {
   const { directory, binaries, runAs, waitMs } = config.database;
@@ -59,8 +67,11 @@ async function checkCluster(
     ...(runAs === undefined ? {} : { runAs }),
   };
   const cluster = await findings.attempt({ code: 'cluster', where }, () =>
-    inspectCluster({ directory, packageDirectory, ...given }),
+    inspectCluster({ directory, packageDirectory, ...given }, fileSystemAt),
   );
+  if (cluster !== undefined)
+    for (const { what, remedy } of cautionsOf(cluster.place, CLUSTER_BYTES))
+      findings.add('warning', { code: 'place', where, what, do: remedy });
   switch (cluster?.state) {
     case undefined:
       return undefined;

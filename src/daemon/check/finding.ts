@@ -14,6 +14,7 @@ export const FINDING_CODES = [
   'config',
   'file',
   'file-mode',
+  'place',
   'tls',
   'tls-expiry',
   'address',

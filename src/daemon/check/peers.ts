@@ -1,6 +1,3 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
-
 import type { Config } from '../config.js';
 import type { SinkFiles } from '../startNotifications.js';
 import type { WitnessAt } from '../../cosigning/submission.js';
@@ -37,7 +34,6 @@ export async function checkPeers(
       do: 'see that it runs, that its address is right, and that its certificate is of the authority that is configured (ca)',
     });
   });
-  checkFileSink(config, findings);
 }
 
 function peersOf(
@@ -85,21 +81,4 @@ function serverAt({ protocol, hostname, port }: URL, ca: string | undefined): Se
 /** A URL has an IPv6 address in brackets, a socket has not. */
 function bare(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1');
-}
-
-function checkFileSink({ notifications: { file } }: Config, findings: Findings): void {
-  if (file === undefined) return;
-  try {
-    if (existsSync(file.path)) {
-      if (!statSync(file.path).isFile()) throw new Error('it is no regular file');
-      accessSync(file.path, constants.R_OK | constants.W_OK);
-    } else accessSync(dirname(file.path), constants.W_OK | constants.X_OK);
-  } catch (error) {
-    findings.add('warning', {
-      code: 'sink',
-      where: `notifications.file: ${file.path}`,
-      what: `it cannot be written (${codeOf(error) ?? messageOf(error)})`,
-      do: 'name a file, or a place for one, that the user of the daemon can write',
-    });
-  }
 }

@@ -13,8 +13,8 @@ export function jsonOf({ list }: Pick<Findings, 'list'>): string {
   return `${JSON.stringify(rows, undefined, 2)}\n`;
 }
 
-/** What was found, for people; the errors first. */
-export function textOf({ list, exitCode }: Pick<Findings, 'list' | 'exitCode'>): string {
+/** What was found, for people; the errors first. `isTried` when the token has proved itself as well. */
+export function textOf({ list, exitCode }: Pick<Findings, 'list' | 'exitCode'>, isTried = false): string {
   const of = (severity: Finding['severity']): readonly Finding[] =>
     list.filter((finding) => finding.severity === severity);
   const [errors, warnings, notes] = [of('error'), of('warning'), of('note')];
@@ -25,7 +25,7 @@ export function textOf({ list, exitCode }: Pick<Findings, 'list' | 'exitCode'>):
   const counts = `${errors.length} errors, ${warnings.length} warnings, ${notes.length} notes`;
   const end =
     exitCode === 0
-      ? 'a start would go on to try what the token does, which a check does not'
+      ? `a start would go on to ${isTried ? 'serve' : 'try what the token does, which --self-test has a check do'}`
       : `a start would end with exit code ${exitCode}`;
   return `${[...lines, `${counts}: ${end}.`].join('\n')}\n`;
 }

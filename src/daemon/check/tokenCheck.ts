@@ -2,6 +2,8 @@ import type { Config } from '../config.js';
 import { configuredToken, type ConfiguredToken, proveToken, requirePin } from '../startToken.js';
 import type { Anchor } from '../../log/anchor.js';
 import { vkeyFor } from '../../log/note/noteKey.js';
+import type { FileSystem } from '../../system/place.js';
+import { lookAtTokenPlace } from '../start/tokenPlace.js';
 import type { Findings } from './findings.js';
 
 /** What a token has and remembers of a log. */
@@ -14,8 +16,15 @@ export interface CheckedToken {
 /** The files of the token: its profile, the record of the ceremony, the PIN. Undefined when it cannot be opened by them. */
 export async function checkTokenFiles(
   config: Config,
-  configFile: string,
-  packageDirectory: string,
+  {
+    configFile,
+    packageDirectory,
+    fileSystemAt,
+  }: {
+    readonly configFile: string;
+    readonly packageDirectory: string;
+    readonly fileSystemAt: ((path: string) => FileSystem) | undefined;
+  },
   findings: Findings,
 ): Promise<ConfiguredToken | undefined> {
   const { profile, pinFile } = config.token;
@@ -26,6 +35,13 @@ export async function checkTokenFiles(
     requirePin(config);
     return true;
   });
+  const cautions =
+    configured === undefined
+      ? []
+      : await findings.attempt({ code: 'place', where: 'token' }, () =>
+          lookAtTokenPlace(config, configured.profile, fileSystemAt),
+        );
+  for (const caution of cautions ?? []) findings.add('warning', { code: 'place', ...caution });
   return hasPin === undefined ? undefined : configured;
 }
 

@@ -14,6 +14,12 @@ export interface DatedCertificate {
   readonly where: string;
   /** Whether it is the daemon's own: then nobody gets in when it is over. */
   readonly isOwn: boolean;
+  /** When it is believed: in their order, with some time between each and the next. */
+  readonly periods: readonly [Period, ...Period[]];
+}
+
+/** From one instant to another, which does not belong to it. */
+export interface Period {
   readonly from: Date;
   readonly until: Date;
 }
@@ -33,8 +39,8 @@ export interface CertificatesRead {
 }
 
 /**
- * The certificates of a daemon: of its own chain the one that ends first, and of each file of authorities the one that ends last,
- * since any of them will do.
+ * The certificates of a daemon: of its own chain, all of which has to be believed, and of each file of authorities, any of which
+ * will do.
  */
 export function datedCertificates(
   { notifications: { webhooks } }: Pick<Config, 'notifications'>,
@@ -49,27 +55,52 @@ export function datedCertificates(
     { where: 'notifications.smtp.ca', ca: sinks.smtp?.ca },
   ];
   return [
-    dated('tls.certificate', true, sortedByEnd(tls.chain)[0] ?? tls.chain[0]),
-    ...authorities.flatMap(({ where, ca }) => {
-      const last = ca === undefined ? undefined : sortedByEnd(certificatesIn(ca, where)).at(-1);
-      return last === undefined ? [] : [dated(where, false, last)];
-    }),
+    { where: 'tls.certificate', isOwn: true, periods: [ofAll(tls.chain)] },
+    ...authorities.flatMap(({ where, ca }) =>
+      ca === undefined ? [] : [{ where, isOwn: false, periods: ofAny(certificatesIn(ca, where)) }],
+    ),
   ];
 }
 
-function sortedByEnd(certificates: readonly X509Certificate[]): readonly X509Certificate[] {
-  return certificates.toSorted((a, b) => Date.parse(a.validTo) - Date.parse(b.validTo));
+/** The days of a certificate, as Node has them. */
+type Days = Pick<X509Certificate, 'validFrom' | 'validTo'>;
+type Several = readonly [Days, ...Days[]];
+
+function periodOf({ validFrom, validTo }: Days): Period {
+  return { from: new Date(validFrom), until: new Date(validTo) };
 }
 
-function dated(where: string, isOwn: boolean, { validFrom, validTo }: X509Certificate): DatedCertificate {
-  return { where, isOwn, from: new Date(validFrom), until: new Date(validTo) };
+/** While each of them is valid. */
+export function ofAll(certificates: Several): Period {
+  const [first, ...others] = certificates;
+  return others.map(periodOf).reduce(
+    (all, { from, until }) => ({
+      from: from > all.from ? from : all.from,
+      until: until < all.until ? until : all.until,
+    }),
+    periodOf(first),
+  );
+}
+
+/** While at least one of them is valid. */
+export function ofAny([one, ...more]: Several): DatedCertificate['periods'] {
+  const [first, ...others] = [one, ...more].map(periodOf).sort((a, b) => a.from.getTime() - b.from.getTime());
+  const joined: [Period, ...Period[]] = [first ?? periodOf(one)];
+  for (const next of others) {
+    const last = joined.at(-1) ?? next;
+    if (next.from > last.until) joined.push(next);
+    else if (next.until > last.until) joined[joined.length - 1] = { from: last.from, until: next.until };
+  }
+  return joined;
 }
 
 /** What is to be said of a certificate at this time; undefined when nothing is. */
 export function datedFault(
-  { where, isOwn, from, until }: DatedCertificate,
+  { where, isOwn, periods }: DatedCertificate,
   now: Date,
 ): (Fault & { readonly isOver: boolean }) | undefined {
+  const [first] = periods;
+  const { from, until } = periods.find((period) => now < period.until) ?? periods.at(-1) ?? first;
   const renew = isOwn
     ? 'put the new certificate into its file, and send the daemon SIGHUP (systemctl reload)'
     : 'put the newer authority into its file, and send the daemon SIGHUP (systemctl reload)';

@@ -5,7 +5,7 @@ import { actorOf } from '../escrow.js';
 import { EscrowError } from '../records/errors.js';
 import type { PrincipalId } from '../records/ids.js';
 import { smallQuorums } from '../rules/minimumQuorum.js';
-import { enrolledKeys } from '../reads/coverage.js';
+import { inTokenNow } from '../reads/coverage.js';
 import { type Losses, lossesOf } from '../rules/losses.js';
 import { newPolicyProblems } from '../rules/newPolicy.js';
 import type { Policy } from '../records/policy.js';
@@ -41,18 +41,18 @@ export async function planPolicy(
   const [problem] = newPolicyProblems(document, next);
   if (problem !== undefined) throw new EscrowError('policy-invalid', `${problem}.`);
   await checkSuccession(escrow, next);
-  const enrolled = await enrolledKeys(escrow);
+  const inToken = await inTokenNow(escrow);
   await escrow.followed.caughtUp();
-  const losses = lossesNow(escrow, { current, next, enrolled });
-  return { current, next, signersNeeded: directory.signersNeeded(current), enrolled, losses };
+  const losses = lossesNow(escrow, { current, next, inToken });
+  return { current, next, signersNeeded: directory.signersNeeded(current), inToken, losses };
 }
 
 /** What a policy does to the keys of the log as far as it was followed, and to those that are being made by it. */
 function lossesNow(
   { followed: { facts } }: Pick<Escrow, 'followed'>,
-  { current, next, enrolled }: Pick<PlannedPolicy, 'current' | 'next' | 'enrolled'>,
+  { current, next, inToken }: Pick<PlannedPolicy, 'current' | 'next' | 'inToken'>,
 ): Losses {
-  return lossesOf([...facts.depositGroups(), ...facts.depositsBeingMade()], current, next, enrolled);
+  return lossesOf([...facts.depositGroups(), ...facts.depositsBeingMade()], current, next, inToken);
 }
 
 /** Whoever applies a policy says how many keys nobody can bring back any more: so many it must be, no more and no fewer. */
@@ -93,7 +93,7 @@ export function applyPolicy(
           'policy-signatures-missing',
           `A policy needs the signatures of ${needed} different administrators, and this one has ${signers.length}.`,
         );
-      if (planned.enrolled === undefined)
+      if (planned.inToken.enrolled === undefined)
         throw new EscrowError(
           'token-unavailable',
           'The token does not say who is enrolled: how many keys the policy would lose is not known.',

@@ -93,9 +93,11 @@ async function closeInterrupted(
   const { ledger, followed } = escrow;
   let closed = 0;
   const acts = await journal.openActs();
-  for (const { id, by } of acts) {
-    // what this daemon is in the middle of, it is, whoever is said to have begun it
-    if (by === 'other' || ledger.underWay.has(id)) continue;
+  // what this daemon is in the middle of, it is, whoever is said to have begun it
+  const left = acts.filter(({ id, by }) => by !== 'other' && !ledger.underWay.has(id));
+  // what has ended since it was read is open in no record any more
+  const still = new Set<string>(left.length === 0 ? [] : (await journal.openActs()).map(({ id }) => id));
+  for (const { id } of left.filter((act) => still.has(act.id))) {
     let isTried = false;
     await settling.settle({
       id,

@@ -3,6 +3,7 @@ import { whileLogged } from '../checks/checkedRequest.js';
 import { type Escrow, type Call, actorOf } from '../escrow.js';
 import type { Recorded } from '../ledger/act.js';
 import { aloneOn } from '../ports/journal.js';
+import type { DepositaryKey } from '../ports/token.js';
 import { EscrowError } from '../records/errors.js';
 import type { RecoveryId, KeyId, PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
@@ -40,16 +41,16 @@ export function releaseKeys(
       if (!request.approvals.some(({ depositary }) => depositary === call.caller.id)) {
         throw new EscrowError('forbidden', 'A key is released only to a depositary who approved.');
       }
-      await checkRecipientKey(escrow, policy, keys, call.caller.id);
+      const recipient = await getRecipientKey(escrow, policy, keys, call.caller.id);
       return {
         detail: { requestHash: recovery.requestHash, quorums: quorumsAsJson(keys) },
         claims: [aloneOn(recovery)],
         holds: whileLogged(request.facts),
-        plan: found,
+        plan: { ...found, recipient },
         ...logging(policy, keys),
       };
     },
-    run: async (lent, { request, recovery, keys }) => {
+    run: async (lent, { request, recovery, keys, recipient }) => {
       const users = await endUnlessOpened(escrow, recovery, async () => {
         const users: { readonly key: KeyId; readonly user: Held<'user-key'> }[] = [];
         for (const one of keys) {
@@ -63,7 +64,7 @@ export function releaseKeys(
       const answers: ReleasedKey[] = [];
       for (const { key, user } of users) {
         const x = await lent.generateTransferKey('depositary');
-        const transferKey = await lent.wrapToDepositary(x, call.caller.id);
+        const transferKey = await lent.wrapToDepositary(x, recipient);
         answers.push({ key, transferKey, wrappedKey: await lent.wrapUnderTransfer(x, user) });
       }
       return {
@@ -89,19 +90,19 @@ export function releaseKeys(
  *
  * @throws EscrowError `depositary-not-enrolled`
  */
-async function checkRecipientKey(
+async function getRecipientKey(
   { token }: Escrow,
   policy: Policy,
   keys: readonly AskedKey[],
   recipient: PrincipalId,
-): Promise<void> {
+): Promise<DepositaryKey> {
   const listed = policy.principals.get(recipient)?.depositaryKey;
-  const enrolled = (await token.enrolled()).find(({ id }) => id === recipient)?.fingerprint;
+  const enrolled = (await token.enrolled()).find(({ id }) => id === recipient);
   const isTheirs = keys.every(({ sealed }) => {
     const approvedWith = sealed.shares.find(({ depositary }) => depositary === recipient)?.recipient;
-    return approvedWith !== undefined && listed === approvedWith && enrolled === approvedWith;
+    return approvedWith !== undefined && listed === approvedWith && enrolled?.fingerprint === approvedWith;
   });
-  if (isTheirs) return;
+  if (isTheirs && enrolled !== undefined) return enrolled;
   throw new EscrowError(
     'depositary-not-enrolled',
     'The key that the recipient approved with is not the one that the directory lists and the token has for them now.',

@@ -26,6 +26,8 @@ export function heldShares(
       .map(({ purpose }) => holderName(purpose, depositary)),
   );
   let [keys, due] = [0, 0];
+  // anybody may ask: for who has no share no key is looked at
+  if (holdersOf.every((holders) => holders.length === 0)) return { keys, due };
   for (const { name, generation, group } of logged.keys) {
     const holders = holdersOf[group] ?? [];
     if (holders.length === 0) continue;

@@ -209,8 +209,11 @@ export interface LogFacts {
   deposit(key: string): DepositFact | undefined;
   /** The drills of this depositary's share of the newest deposit of a key; undefined: none. */
   drill(key: string, purpose: string, depositary: string): DrillFact | undefined;
-  /** How many keys this depositary has shares of; `drilledSinceMs` is from when on a drill is new enough. Looks at all keys. */
-  heldBy(depositary: string, drilledSinceMs: number): HeldShares;
+  /**
+   * How many keys this depositary has shares of: of all, which are looked at one by one, or of this one. `drilledSinceMs` is from
+   * when on a drill is new enough.
+   */
+  heldBy(depositary: string, drilledSinceMs: number, key?: string): HeldShares;
   /** When a key was last used or handed out; undefined: never. */
   lastUsedMs(key: string): number | undefined;
   /** Every key that was born, with those that were deposited alike. */

@@ -167,9 +167,9 @@ export class LogState implements LogFacts {
       : this.#drills.get(keyName(key), holderName(purpose, depositary), generation);
   }
 
-  heldBy(depositary: string, drilledSinceMs: number): HeldShares {
+  heldBy(depositary: string, drilledSinceMs: number, key?: string): HeldShares {
     return heldShares(depositary, drilledSinceMs, {
-      keys: this.#newest.keys(),
+      keys: key === undefined ? this.#newest.keys() : [this.#newest.counted(key) ?? []].flat(),
       groups: this.#deposits.all(),
       drills: this.#drills,
     });

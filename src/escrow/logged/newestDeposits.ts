@@ -62,9 +62,13 @@ export class NewestDeposits {
 
   /** All keys, in no order. */
   *keys(): Iterable<CountedKey> {
-    for (const [name, facts] of this.#table.all()) {
-      yield { name, generation: facts.readUInt32LE(GENERATION), group: facts.readUInt32LE(GROUP) };
-    }
+    for (const [name, facts] of this.#table.all()) yield counted(name, facts);
+  }
+
+  /** One of them; undefined when there is no such key. */
+  counted(key: string): CountedKey | undefined {
+    const facts = this.#table.find(keyName(key));
+    return facts && counted(keyName(key), facts);
   }
 
   /** A key is born. The first birth of a key is the one that counts. */
@@ -97,6 +101,10 @@ export class NewestDeposits {
   save(): Uint8Array {
     return this.#table.save();
   }
+}
+
+function counted(name: Buffer, facts: Buffer): CountedKey {
+  return { name, generation: facts.readUInt32LE(GENERATION), group: facts.readUInt32LE(GROUP) };
 }
 
 /** A key by the first 128 bits of its SHA-256. */

@@ -16,6 +16,9 @@ export interface EnrolledDepositary {
   readonly fingerprint: string;
 }
 
+/** Which key of which depositary: people and log are told the fingerprint. */
+export type DepositaryKey = Pick<EnrolledDepositary, 'id' | 'fingerprint'>;
+
 /** A deposited key under a key-encryption key. */
 export interface Wrapped {
   readonly sealed: Sealed<'kek'>;
@@ -63,10 +66,13 @@ export interface TokenVerbs {
   generateShareKey(): Promise<Held<'share-key'>>;
   /** Makes L: AES-256 in flight, may seal, and may be wrapped under trusted keys only. */
   generateLayerKey(): Promise<Held<'layer-key'>>;
-  /** RSA-OAEP under the trusted object of this depositary. Throws `depositary-not-enrolled` when there is none. */
+  /**
+   * RSA-OAEP under the trusted key of this depositary that has this fingerprint, and under no other that the token may hold for them by
+   * now. Throws `depositary-not-enrolled` when it is not there.
+   */
   wrapToDepositary(
     key: Held<'share-key' | 'transfer-key'>,
-    depositary: PrincipalId,
+    depositary: DepositaryKey,
   ): Promise<Sealed<'depositary'>>;
   /** RSA-OAEP under the trusted public key of the newest pair `server-for:<depositary>:vN`. */
   wrapToServerFor(

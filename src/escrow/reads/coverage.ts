@@ -1,7 +1,6 @@
 import type { Call, Escrow } from '../escrow.js';
 import { isAsDeposited } from '../lookUp.js';
 import type { Page, PageRequest } from '../ports/store.js';
-import type { HeldKek } from '../ports/token.js';
 import type { Deposit } from '../records/deposit.js';
 import { type DepositGroup, type DepositedQuorums, depositedQuorums } from '../records/depositedQuorums.js';
 import { EscrowError } from '../records/errors.js';
@@ -9,25 +8,26 @@ import type { PrincipalId } from '../records/ids.js';
 import type { Policy } from '../records/policy.js';
 import type { Quorum } from '../records/quorum.js';
 import type { EnrolledKeys } from '../rules/explain.js';
-import { type KekState, kekStateOf } from '../rules/kekRotation.js';
+import { type KekState, isMissing, kekStateOf } from '../rules/kekRotation.js';
+import type { InToken } from '../rules/losses.js';
 import { seesAll } from '../records/principals.js';
 import { type Coverage, type LiveQuorums, coverageOf, liveQuorums, worstOf } from '../rules/liveQuorums.js';
 
 /** By what it is told who can agree: the policy in force, and the token where it answers. */
-export interface Standing {
+export interface Standing extends InToken {
   readonly policy: Policy;
-  /** Undefined while the token is out: it was not asked, and nothing is said of who is enrolled. */
-  readonly enrolled: EnrolledKeys;
-  /** Undefined as well: nothing is said of the key-encryption keys that it holds. */
-  readonly keks: readonly HeldKek[] | undefined;
 }
 
 /** Who is listed and enrolled now, and which key-encryption keys there are. */
 export async function standingNow(escrow: Pick<Escrow, 'directory' | 'token'>): Promise<Standing> {
-  const policy = await escrow.directory.current();
+  return { policy: await escrow.directory.current(), ...(await inTokenNow(escrow)) };
+}
+
+/** What of it the token has; of both nothing while it is out. */
+export async function inTokenNow(escrow: Pick<Escrow, 'token'>): Promise<InToken> {
   const enrolled = await enrolledKeys(escrow);
   const keks = enrolled && (await unlessOut(() => escrow.token.keks()));
-  return { policy, enrolled: keks && enrolled, keks };
+  return { enrolled: keks && enrolled, keks };
 }
 
 /** Fingerprints of the keys that the token has enrolled, by depositary; undefined while the token is out. */
@@ -65,8 +65,7 @@ export function coverageOfKey(
 /** Nobody brings back what lies under a key-encryption key that the token does not hold, whoever agrees. */
 function liveUnder(deposited: DepositedQuorums, { policy, enrolled, keks }: Standing): LiveQuorums {
   const live = liveQuorums(deposited, policy, enrolled);
-  const { kek } = deposited;
-  if (kek === undefined || keks === undefined || keks.some(({ label }) => label === kek)) return live;
+  if (!isMissing(deposited.kek, keks)) return live;
   return { ...live, live: [], conceivable: [], singlePoints: [] };
 }
 

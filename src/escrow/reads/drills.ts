@@ -24,11 +24,14 @@ export interface DrillPage extends Page<DrillableShare> {
   readonly entries: readonly ProvenEntry[];
   /** Undefined where there are no entries. */
   readonly checkpoint: string | undefined;
-  /** What the log says that there is, on the first page of all: keys whose records are missing from the pages have lost them. */
+  /**
+   * What the log says that there is: on the first page of all, and of one key that is asked for. Keys whose records are missing from
+   * the pages have lost them.
+   */
   readonly held: HeldShares | undefined;
 }
 
-/** The caller's shares, newest keys first; those of one key, where it is given, without the counts. */
+/** The caller's shares, newest keys first; those of one key, where it is given. */
 export async function listDrillable(
   escrow: Escrow,
   { caller }: Pick<Call, 'caller'>,
@@ -37,8 +40,8 @@ export async function listDrillable(
   await escrow.followed.caughtUp();
   const { facts } = escrow.followed;
   const sinceMs = escrow.clock.now().getTime() - escrow.drillEveryMs;
-  const isFirst = key === undefined && page.after === undefined;
-  const held = isFirst ? facts.heldBy(caller.id, sinceMs) : undefined;
+  const isCounted = key !== undefined || page.after === undefined;
+  const held = isCounted ? facts.heldBy(caller.id, sinceMs, key) : undefined;
   const { items, next } =
     key === undefined
       ? await escrow.store.deposits({ depositary: caller.id }, page)

@@ -18,7 +18,7 @@ export interface LosingKey {
  */
 export async function listLosingKeys(
   escrow: Escrow,
-  { current, next, enrolled, losses: { groups } }: PlannedPolicy,
+  { current, next, inToken, losses: { groups } }: PlannedPolicy,
   page: PageRequest,
 ): Promise<Page<LosingKey>> {
   if (groups.length === 0) return { items: [], next: undefined };
@@ -29,7 +29,7 @@ export async function listLosingKeys(
   return {
     items: deposits.flatMap((deposit) => {
       const purposes = deposit.purposes.map(depositedQuorums);
-      const losses = lossesOfOne({ purposes }, current, next, enrolled);
+      const losses = lossesOfOne({ purposes }, current, next, inToken);
       return losses.length === 0 ? [] : [{ deposit, losses }];
     }),
     next: found.next,

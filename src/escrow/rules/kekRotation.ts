@@ -40,6 +40,11 @@ export function kekStateOf(
   return canGo ? { is: 'rotatable', to: to.label } : { is: 'not-rotatable' };
 }
 
+/** Whether the token does not hold this one; of what is not known nothing is said. */
+export function isMissing(kek: string | undefined, held: readonly HeldKek[] | undefined): boolean {
+  return kek !== undefined && held !== undefined && !held.some(({ label }) => label === kek);
+}
+
 function newestOf(kind: KekKind, held: readonly HeldKek[]): HeldKek | undefined {
   const label = newestKeks(held.map((one) => one.label))[kind];
   return held.find((one) => one.label === label);

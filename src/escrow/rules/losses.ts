@@ -1,5 +1,7 @@
 import type { DepositGroup } from '../records/depositedQuorums.js';
 import type { Policy, Purpose } from '../records/policy.js';
+import type { HeldKek } from '../ports/token.js';
+import { isMissing } from './kekRotation.js';
 import type { EnrolledKeys } from './explain.js';
 import {
   type Coverage,
@@ -34,18 +36,25 @@ export interface Losses {
   readonly groups: readonly LosingGroup[];
 }
 
+/** What the token has, as far as it decides who can bring keys back; undefined while it is out: nothing is said of it. */
+export interface InToken {
+  readonly enrolled: EnrolledKeys;
+  readonly keks: readonly HeldKek[] | undefined;
+}
+
 /**
  * Which keys a policy leaves covered worse than the one before it, as the token is now. A key is counted once, as it is for the
- * purpose for which it is left worst. Pure; as long as there are ways in which keys were deposited, not keys.
+ * purpose for which it is left worst; one under a key-encryption key that the token does not hold is lost already, and by no policy.
+ * Pure; as long as there are ways in which keys were deposited, not keys.
  */
 export function lossesOf(
   deposited: readonly DepositGroup[],
   before: Pick<Policy, 'principals'>,
   after: Pick<Policy, 'principals'>,
-  enrolled: EnrolledKeys,
+  inToken: InToken,
 ): Losses {
   const groups = deposited.flatMap((group): readonly LosingGroup[] => {
-    const losses = lossesOfOne(group, before, after, enrolled);
+    const losses = lossesOfOne(group, before, after, inToken);
     return losses.length === 0 ? [] : [{ group, losses }];
   });
   const left = (coverage: Coverage): number =>
@@ -60,9 +69,10 @@ export function lossesOfOne(
   { purposes }: Pick<DepositGroup, 'purposes'>,
   before: Pick<Policy, 'principals'>,
   after: Pick<Policy, 'principals'>,
-  enrolled: EnrolledKeys,
+  { enrolled, keks }: InToken,
 ): readonly Loss[] {
   return purposes.flatMap((deposited) => {
+    if (isMissing(deposited.kek, keks)) return [];
     const was = coverageOf(liveQuorums(deposited, before, enrolled));
     const left = liveQuorums(deposited, after, enrolled);
     const is = coverageOf(left);

@@ -64,13 +64,13 @@ export const policyRoutes: readonly Route[] = [
     maxBodyBytes: MAX_POLICY_BYTES,
     run: async (escrow, _call, { body: { document, after, limit } }): Promise<PolicyPlanReply> => {
       const planned = await planPolicy(escrow, parsePolicy, document);
-      const { current, next, signersNeeded, enrolled, losses } = planned;
+      const { current, next, signersNeeded, inToken, losses } = planned;
       const { lost, oneQuorum, singlePoint } = losses;
       const page = pageReply(await listLosingKeys(escrow, planned, { after, limit }), losingKeyReply);
       return {
         ...{ hash: next.hash, base: current.version, replaces: current.hash, signersNeeded },
         losses: {
-          ...{ lost, oneQuorum, singlePoint, isTokenAsked: enrolled !== undefined, keys: page.items },
+          ...{ lost, oneQuorum, singlePoint, isTokenAsked: inToken.enrolled !== undefined, keys: page.items },
           ...(page.next === undefined ? {} : { next: page.next }),
         },
       };

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { DatabaseError } from 'pg';
 import { connectAppender, type Appender } from './appender.js';
 import { backOffMs } from '../../system/backOff.js';
 import { messageOf } from '../../system/errors.js';
@@ -18,6 +19,11 @@ export interface AppenderKeeperOptions {
 }
 
 const rests = { firstMs: 10, longestMs: 500 } as const;
+/**
+ * So long what could not be recorded speaks against the log while nobody tries again: who is sent no requests for it must come to
+ * try. Longer than anybody waits for an append by default.
+ */
+const UNTRIED_MS = 15_000;
 
 /** Keeps the one connection that appends, and makes a new one when it is lost. */
 export class AppenderKeeper {
@@ -26,15 +32,33 @@ export class AppenderKeeper {
   readonly #options: AppenderKeeperOptions;
   #appender: Appender | undefined;
   #failures = 0;
+  /** When a server that answers last refused to record, by `performance.now()`; undefined since something was recorded. */
+  #refusedAtMs: number | undefined;
   #isUnsafe = false;
 
   constructor(options: AppenderKeeperOptions) {
     this.#options = options;
   }
 
-  /** Why there is no connection; undefined as long as nothing speaks against one. */
+  /** Why nothing can be recorded, as far as it was tried; undefined as long as nothing speaks against it. */
   get fault(): unknown {
-    return this.#failures === 0 ? undefined : this.cause;
+    const isRefused = this.#refusedAtMs !== undefined && performance.now() - this.#refusedAtMs < UNTRIED_MS;
+    return this.#failures > 0 || isRefused ? this.cause : undefined;
+  }
+
+  /** A batch was not recorded, and it is not for what is in it: a lost connection, or a server that says why, such as a full disk. */
+  failed(error: unknown): void {
+    this.cause = error;
+    if (!(error instanceof DatabaseError)) return;
+    if (this.#failures === 0 && this.#refusedAtMs === undefined)
+      this.#options.log.warn(`the log cannot be written: ${reason(error)}`);
+    this.#refusedAtMs = performance.now();
+  }
+
+  recorded(): void {
+    if (this.#refusedAtMs === undefined) return;
+    this.#refusedAtMs = undefined;
+    this.#options.log.info('the log can be written again');
   }
 
   /** The connection; undefined, after a pause that grows, when there is none to a log of `atLeast` entries to be had. */
@@ -45,7 +69,7 @@ export class AppenderKeeper {
     const { connection, timeouts, log, damage } = this.#options;
     try {
       this.#appender = await connectAppender(connection, timeouts, atLeast);
-      if (this.#failures > 0) log.info('the log can be written again');
+      if (this.#failures > 0 && this.#refusedAtMs === undefined) log.info('the log can be written again');
       this.#failures = 0;
       this.#tellUnsafe(undefined);
       return this.#appender;
@@ -53,7 +77,8 @@ export class AppenderKeeper {
       this.cause = error;
       if (error instanceof LogDamaged) damage.found(error);
       if (error instanceof UnsafeDatabase) this.#tellUnsafe(error.message);
-      if (this.#failures === 0) log.warn(`the log cannot be written: ${reason(error)}`);
+      if (this.#failures === 0 && this.#refusedAtMs === undefined)
+        log.warn(`the log cannot be written: ${reason(error)}`);
       this.#failures += 1;
       return undefined;
     }

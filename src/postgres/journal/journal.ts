@@ -219,7 +219,7 @@ export class PostgresJournal implements Journal {
   async #recover({ appender, waiting, isPlain }: Flight, error: unknown, attempt: number): Promise<void> {
     const fault = error instanceof DatabaseError || appender.isLost() ? faultOf(error) : 'refused';
     if (fault === 'lost') {
-      this.#keeper.cause = error;
+      this.#keeper.failed(error);
       // another server may be the one that can be written to by now
       if (isReadOnly(error)) appender.cut();
       this.#queue.unshift(...waiting);
@@ -268,6 +268,7 @@ export class PostgresJournal implements Journal {
       else this.#waiters.reject(waiting, new EscrowError('log-unavailable', undefined, { cause }));
     }
     if (stands === undefined) return;
+    this.#keeper.recorded();
     this.#isAlone = stands.base === this.#size;
     this.#grown(index);
   }
@@ -287,7 +288,7 @@ export class PostgresJournal implements Journal {
   ): Promise<void> {
     // Whatever it was that failed: nothing more is to be heard from there.
     lost.cut();
-    this.#keeper.cause = cause;
+    this.#keeper.failed(cause);
     while (!this.#closed || batch.some(({ settled }) => !settled)) {
       const appender = await this.#keeper.connected(this.#size);
       if (appender === undefined) continue;

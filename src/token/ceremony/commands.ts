@@ -27,6 +27,7 @@ import { type CeremonyTerminal, ownTerminal } from './ownTerminal.js';
 import { obtainNewPin, obtainPin } from './pins.js';
 import { type TokenOptions, readTokenLocation, withTokenOptions } from './tokenOptions.js';
 import { type CeremonyRecord, type Continued, readRecord, recordText } from './record.js';
+import { recording, requireRecordPlace } from './recordFile.js';
 import { renew } from './renew.js';
 import { replace } from './replace.js';
 import { retire } from './retire.js';
@@ -70,15 +71,15 @@ export function ceremonyCommands(
   ): Promise<void> => {
     const at = place(options);
     const before = readRecord(readText(options.record), at);
+    requireRecordPlace(options.record);
     const soPin =
       who === 'both' && hasOfficer(at)
         ? await obtainPin('security officer', options.soPinFile)
         : Buffer.alloc(0);
     const userPin = await obtainPin('user', options.userPinFile);
     const record = await zeroing([soPin, userPin], () =>
-      work({ ...at, soPin, userPin, now: new Date(), before }),
+      recording(options.record, print, () => work({ ...at, soPin, userPin, now: new Date(), before })),
     );
-    await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
     tell(record, options, typeof next === 'string' ? next : next(record));
   };
   const program = new Command('ceremony')
@@ -98,15 +99,15 @@ export function ceremonyCommands(
     .addHelpText('after', INIT_HELP)
     .action(async (options: RecordOptions) => {
       requireAbsent(options.record);
+      requireRecordPlace(options.record);
       const at = place(options);
       const soPin = hasOfficer(at)
         ? await obtainNewPin('security officer', options.soPinFile)
         : Buffer.alloc(0);
       const userPin = await obtainNewPin('user', options.userPinFile);
       const record = await zeroing([soPin, userPin], () =>
-        initialise({ ...at, soPin, userPin, now: new Date() }),
+        recording(options.record, print, () => initialise({ ...at, soPin, userPin, now: new Date() })),
       );
-      await writeText(options.record, `${JSON.stringify(record, null, 2)}\n`);
       tell(record, options, afterInit(options.record));
     });
 

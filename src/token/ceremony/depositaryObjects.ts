@@ -8,6 +8,7 @@ import { findAll, readRsaSpki } from '../objects/objects.js';
 import { fingerprint } from '../cryptoki/spki.js';
 import type { ProvenDepositary } from './challenge.js';
 import { type CeremonySession, CeremonyRefused } from './ceremonySession.js';
+import type { EarlierRecord } from './record.js';
 
 /** A half of one of the server's pairs regarding a depositary. */
 export interface PairHalf {
@@ -58,9 +59,71 @@ export function objectsOf(
   };
 }
 
-/** The version that the server's next pair regarding a depositary has: none is given twice while a half of it is there. */
-export function nextVersion({ trusted, openers }: Pick<DepositaryObjects, 'trusted' | 'openers'>): number {
-  return 1 + Math.max(0, ...[...trusted, ...openers].map(({ version }) => version));
+/**
+ * The version that the server's next pair regarding a depositary has: none is given twice, also when by the record it was destroyed.
+ * Shares name the version that they were sealed through, and would be taken for such as open.
+ */
+export function nextVersion(
+  { trusted, openers }: Pick<DepositaryObjects, 'trusted' | 'openers'>,
+  before: EarlierRecord,
+  id: PrincipalId,
+): number {
+  return (
+    1 + Math.max(0, ...[...trusted, ...openers].map(({ version }) => version), ...versionsIn(before, id))
+  );
+}
+
+/** The versions of the server's pairs regarding somebody that the record has or says to have had; the first ones are 0. */
+export function versionsIn({ fingerprints, events }: EarlierRecord, id: PrincipalId): readonly number[] {
+  const named = [...fingerprints.keys()].flatMap((label) => {
+    const name = readServerForLabel(label);
+    return name?.id === id ? [name.version ?? 0] : [];
+  });
+  const retired = eventsOf(events, 'retired', id).flatMap((what) =>
+    [...what.slice(what.lastIndexOf('(')).matchAll(/\bv([1-9][0-9]{0,8})\b/g)].map(([, version]) =>
+      Number(version),
+    ),
+  );
+  return [...new Set([...named, ...retired])].sort((a, b) => a - b);
+}
+
+/**
+ * Somebody regarding whom keys of the server were destroyed comes back with a key that they have not had: what was sealed to one of
+ * before opens no more, and whoever looks at whose key a share went to would take it for such as does.
+ */
+export function requireFreshKey(
+  { openers }: Pick<DepositaryObjects, 'openers'>,
+  before: EarlierRecord,
+  proven: ProvenDepositary,
+): void {
+  const { id } = proven;
+  const names = (what: string): boolean => what.includes(fingerprintOf(proven));
+  if (!beforeDestruction(openers, before, id).some(names)) return;
+  throw new CeremonyRefused(
+    `${id} had this key before, and private keys of the server regarding them were destroyed since: what was sealed to it opens no more, and would be counted as if it did. ${id} makes a new one first (escrowctl identity new DIR --id ${id} --depositary).`,
+  );
+}
+
+/** What the record has of somebody up to when private keys of the server regarding them were destroyed last; nothing where none were. */
+function beforeDestruction(
+  openers: DepositaryObjects['openers'],
+  { fingerprints, events }: EarlierRecord,
+  id: PrincipalId,
+): readonly string[] {
+  const theirs = ['enrolled', 'replaced', 'retired'].flatMap((act) => eventsOf(events, act, id));
+  const there = new Set(openers.map(({ label }) => label));
+  const isCutShort = [...fingerprints.keys()].some(
+    (label) => readServerForLabel(label)?.id === id && !there.has(label),
+  );
+  if (isCutShort) return theirs;
+  const inOrder = events.map(({ what }) => what).filter((what) => theirs.includes(what));
+  const last = inOrder.findLastIndex((what) => /^retired: .* (were destroyed|are gone)/.test(what));
+  return inOrder.slice(0, last + 1);
+}
+
+/** What the record has of this act on somebody. */
+function eventsOf(events: EarlierRecord['events'], act: string, id: PrincipalId): readonly string[] {
+  return events.flatMap(({ what }) => (what.startsWith(`${act}: ${id}, `) ? [what] : []));
 }
 
 /** SHA-256 (hex) of the key that a depositary has shown to hold, as its DER SubjectPublicKeyInfo. */

@@ -3,7 +3,7 @@ import type { Session } from 'graphene-pk11';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { readUlongs } from '../cryptoki/attributes.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
-import { kekCheckValue } from '../objects/kekCheckValue.js';
+import { kekCheckValueIfAny } from '../objects/kekCheckValue.js';
 import { Dialect } from '../profile/dialect.js';
 import { readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { Mechanisms } from '../profile/mechanisms.js';
@@ -18,7 +18,7 @@ export interface DescribedObject {
   readonly class: 'secret key' | 'private key' | 'public key';
   /** SHA-256 (hex) of the DER SubjectPublicKeyInfo, for public keys. */
   readonly fingerprint?: string;
-  /** What the key is known by ({@link kekCheckValue}), for key-encryption keys. */
+  /** What the key is known by (see `kekCheckValue`), for key-encryption keys: absent of what is called so and wraps nothing. */
   readonly checkValue?: string;
   /** Yes and no, as read back; what the token does not have for this object is left out. */
   readonly attributes: Readonly<Record<string, boolean>>;
@@ -114,15 +114,17 @@ function describe(
     hasNested(driver, session.handle, handle, type) ? 'present' : 'absent';
   const allowed =
     readAttribute(driver, session.handle, handle, pkcs11.CKA_ALLOWED_MECHANISMS) ?? Buffer.alloc(0);
+  const checkValue =
+    objectClass === 'secret key' && readKekLabel(label) !== undefined
+      ? kekCheckValueIfAny({ driver, dialect, mechanisms }, session.handle, handle)
+      : undefined;
   return {
     label,
     class: objectClass,
     ...(objectClass === 'public key'
       ? { fingerprint: fingerprint(readPublicKey(driver, session.handle, handle)).toString('hex') }
       : {}),
-    ...(objectClass === 'secret key' && readKekLabel(label) !== undefined
-      ? { checkValue: kekCheckValue({ driver, dialect, mechanisms }, session.handle, handle) }
-      : {}),
+    ...(checkValue === undefined ? {} : { checkValue }),
     attributes: Object.fromEntries(attributes),
     allowedMechanisms: readUlongs(allowed).map((number) => mechanismName(profile, number)),
     unwrapTemplate: present(pkcs11.CKA_UNWRAP_TEMPLATE),

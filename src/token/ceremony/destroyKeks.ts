@@ -1,7 +1,7 @@
 import type { Handle } from 'pkcs11js';
 import pkcs11 from 'pkcs11js';
-import { newestKeks, readKekLabel, rotatingLabel } from '../../escrow/records/sealing/keks.js';
-import { kekCheckValue } from '../objects/kekCheckValue.js';
+import { isOperate, newestKeks, readKekLabel, rotatingLabel } from '../../escrow/records/sealing/keks.js';
+import { kekCheckValueIfAny } from '../objects/kekCheckValue.js';
 import { findAll } from '../objects/objects.js';
 import { Dialect } from '../profile/dialect.js';
 import { Mechanisms } from '../profile/mechanisms.js';
@@ -9,6 +9,7 @@ import { labelOf } from './depositaryObjects.js';
 import { type CeremonyRecord, type Continued, continueRecord, requireRecorded } from './record.js';
 import type { CeremonySession, Pins, TokenLocation } from './ceremonySession.js';
 import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
+import { rotatingWithValueOf } from './rotation.js';
 import { asKeeper, byLabel } from './trustedKeys.js';
 
 /** Which key-encryption keys go, by label, both PINs, and the record that is continued. The caller zeroes the PINs. */
@@ -17,14 +18,16 @@ export interface KekDestruction extends TokenLocation, Pins, Continued {
 }
 
 /**
- * Destroys older key-encryption keys: every object of this token that has the value of one, under its own label, as its rotating
- * handle or as a copy under whatever label. What lies under them opens no more in this token, whatever copy of the database it comes
+ * Destroys older key-encryption keys: every object of this token that has the value of one, itself, its rotating handle, and copies
+ * of both under whatever label. What lies under them opens no more in this token, whatever copy of the database it comes
  * from and whoever agrees. Cannot be undone. Ended at any point, it can be run again.
  *
- * @throws CeremonyRefused for the newest of a kind, under which keys are deposited, and when there is nothing to destroy
+ * @throws CeremonyRefused for the newest of a kind, under which keys are deposited, when there is nothing to destroy, and by a record
+ *   without check values, which does not say which key-encryption keys the ceremony made
  */
 export async function destroyOlderKeks(order: KekDestruction): Promise<CeremonyRecord> {
   requireLabels(order.keks);
+  requireCheckValues(order);
   return withToken(order, async (ceremony) => {
     const slot = getSlot(ceremony);
     await asUser(slot, order.userPin, ({ handle }) => {
@@ -50,10 +53,18 @@ function requireLabels(keks: readonly string[]): void {
     );
 }
 
+/** Whoever has the user PIN can make a key that is called the newest: only a check value tells it from what the ceremony made. */
+function requireCheckValues({ before }: KekDestruction): void {
+  if (before.checkValues.size > 0) return;
+  throw new CeremonyRefused(
+    'The record has no check values of key-encryption keys: write it anew by `ceremony show --json`. Nothing was destroyed.',
+  );
+}
+
 /** By the token and by the record: what is newer must be there, and be what it was. */
 function requireOlder(inToken: readonly string[], { keks, before }: KekDestruction): void {
   const { checkValues } = before;
-  const there = inToken.filter((label) => checkValues.size === 0 || checkValues.has(label));
+  const there = inToken.filter((label) => checkValues.has(label));
   const newest = Object.values(newestKeks([...there, ...checkValues.keys()]));
   const needed = keks.find((kek) => newest.includes(kek));
   if (needed !== undefined)
@@ -79,7 +90,7 @@ function requireSomething(
   throw new CeremonyRefused(`The token does not hold ${kek}: there is nothing to destroy.`);
 }
 
-/** Destroys all objects of one, the key itself first: from then on nothing under it opens. Returns what was destroyed, in words. */
+/** Destroys all objects of one, the key itself behind those that only it tells from others. Returns what was destroyed, in words. */
 function destroyKek(
   ceremony: CeremonySession,
   session: Handle,
@@ -101,14 +112,16 @@ interface Found {
   readonly label: string;
 }
 
-/** Every secret key of the token that is called so, or has its check value: itself first, then copies, then its rotating handle. */
+/**
+ * Every secret key of the token that is called so, or has its value: what has it under another label, by the check value or by what
+ * comes out of it; then itself, without which nobody could tell; then its rotating handle.
+ */
 function objectsOf(
   ceremony: CeremonySession,
   session: Handle,
   kek: string,
   recorded: string | undefined,
 ): readonly Found[] {
-  const { driver } = ceremony;
   const own = named(ceremony, session, kek);
   const values = new Set([
     ...(recorded === undefined ? [] : [recorded]),
@@ -118,8 +131,31 @@ function objectsOf(
   const copies = secretKeys(ceremony, session, [{ type: pkcs11.CKA_WRAP, value: true }])
     .filter((handle) => !known.has(handle.toString('hex')))
     .filter((handle) => values.has(checkValueOf(ceremony, session, handle) ?? ''))
-    .map((handle) => ({ handle, label: labelOf(driver, session, handle) }));
-  return [...own, ...copies, ...named(ceremony, session, rotatingLabel(kek))];
+    .map((handle) => foundAs(ceremony, session, handle));
+  const handles = rotatingElsewhere(ceremony, session, kek, [...own, ...copies]);
+  return [...handles, ...copies, ...own, ...named(ceremony, session, rotatingLabel(kek))];
+}
+
+/** Handles that rotate what lies under a key-encryption key and are not called so: these wrap nothing, and have no check value. */
+function rotatingElsewhere(
+  ceremony: CeremonySession,
+  session: Handle,
+  label: string,
+  [kek]: readonly Found[],
+): readonly Found[] {
+  const kind = readKekLabel(label)?.kind;
+  if (kek === undefined || kind === undefined || !isOperate(kind)) return [];
+  const others = secretKeys(ceremony, session, [
+    { type: pkcs11.CKA_WRAP, value: false },
+    { type: pkcs11.CKA_UNWRAP, value: true },
+  ]);
+  return rotatingWithValueOf(ceremony, session, { kind, kek: kek.handle }, others)
+    .map((handle) => foundAs(ceremony, session, handle))
+    .filter((found) => found.label !== rotatingLabel(label));
+}
+
+function foundAs({ driver }: CeremonySession, session: Handle, handle: Handle): Found {
+  return { handle, label: labelOf(driver, session, handle) };
 }
 
 function named(ceremony: CeremonySession, session: Handle, label: string): readonly Found[] {
@@ -149,11 +185,7 @@ function checkValueOf(
     dialect: new Dialect(location.profile),
     mechanisms: new Mechanisms(location.profile),
   };
-  try {
-    return kekCheckValue(using, session, handle);
-  } catch {
-    return undefined;
-  }
+  return kekCheckValueIfAny(using, session, handle);
 }
 
 function labelsOfKeks(ceremony: CeremonySession, session: Handle): readonly string[] {

@@ -8,6 +8,7 @@ import {
   fingerprintOf,
   nextVersion,
   objectsOf,
+  requireFreshKey,
   requireOwnKey,
 } from './depositaryObjects.js';
 import { type CeremonyRecord, type Continued, continueRecord, requireRecorded } from './record.js';
@@ -39,7 +40,8 @@ export function enrol(order: Enrolment): Promise<CeremonyRecord> {
       const objects = objectsOf(ceremony, handle, depositary.id);
       requireNone(objects, depositary.id);
       requireOwnKey(ceremony, handle, depositary);
-      const label = serverForLabel(depositary.id, nextVersion(objects));
+      requireFreshKey(objects, order.before, depositary);
+      const label = serverForLabel(depositary.id, nextVersion(objects, order.before, depositary.id));
       return { label, key: importSpki(makeServerPair(ceremony, handle, label)) };
     });
     try {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { decodeText, TextError } from '../../log/entry/plainText.js';
 import { readNamedFile } from '../../system/namedFile.js';
+import { fileReason } from '../../system/errors.js';
 import { replaceFile } from '../../system/files.js';
 import { CeremonyRefused } from './ceremonySession.js';
 
@@ -19,7 +20,7 @@ export async function writeText(file: string, text: string): Promise<void> {
   try {
     await replaceFile(file, text, 0o644);
   } catch (error) {
-    throw new CeremonyRefused(`The file ${file} cannot be written.`, { cause: error });
+    throw new CeremonyRefused(`The file ${file} cannot be written: ${fileReason(error)}.`, { cause: error });
   }
 }
 

@@ -23,7 +23,7 @@ Next: 1. Put the record where the configuration says (token.record), on every se
 export const beforeDestroy = (
   keks: readonly string[],
 ): string => `ceremony destroy-kek ${keks.join(' ')} does this in the token:
-  destroys   ${keks.join(', ')}: each with its rotating handle and with every copy that this token holds.
+  destroys   ${keks.join(', ')}: each with its rotating handle and with every copy of these that this token holds.
              What lies under them opens no more in this token, for nobody, neither from the database nor from any copy of it, whoever
              agrees. A KEY THAT LIES UNDER THEM STILL IS LOST. THIS CANNOT BE UNDONE.
   keeps      every other key-encryption key, grants that run, and requests that are open; of these, those for keys that lie under
@@ -40,6 +40,7 @@ Other tokens with the same key-encryption keys (a standby, a clone) and backups 
 
 export const DESTROY_KEK_HELP = `
 ${beforeDestroy(['KEK'])}Labels are those of \`ceremony show\`; several can be given. The newest of a kind is refused: ceremony renew makes a newer one.
+A record without check values is refused: ceremony show --json writes one that has them.
 Stop every daemon of this token first. Without a terminal --yes stands for typing the label. When it fails or is killed half-way, run
 it again.`;
 

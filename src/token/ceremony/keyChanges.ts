@@ -46,7 +46,8 @@ const DESTROYED = (id: string): string =>
   `  destroys   the server's private keys regarding ${id}, of every version (--destroy-server-keys). What was sealed through ${id} opens
              no more in this token, for nobody, neither from the database nor from any copy of it; a key of which every
              quorum needs ${id} IS LOST. Other tokens and backups of tokens that hold these keys open it still; and who read
-             the server during a recovery has seen what needs no share any more: only another key-encryption key ends that.`;
+             the server during a recovery has seen what needs no share any more: only another key-encryption key ends that.
+             ${id} comes back, should they, with a key that they have not had: their shares of before open no more.`;
 
 /** Said before PINs are asked for. */
 export const beforeRetire = (

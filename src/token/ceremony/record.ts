@@ -3,7 +3,7 @@ import pkcs11 from 'pkcs11js';
 import type { Session, Slot } from 'graphene-pk11';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import { z } from 'zod';
-import { kekCheckValue } from '../objects/kekCheckValue.js';
+import { kekCheckValueIfAny } from '../objects/kekCheckValue.js';
 import { Dialect } from '../profile/dialect.js';
 import { readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { Mechanisms } from '../profile/mechanisms.js';
@@ -146,7 +146,8 @@ export function requireRecorded(
   ]).flatMap((handle) => {
     const label = String(readBytes(driver, session, handle, [pkcs11.CKA_LABEL])[0]);
     if (readKekLabel(label) === undefined) return [];
-    return checkValues.get(label) === kekCheckValue(using, session, handle) ? [] : [label];
+    const checkValue = kekCheckValueIfAny(using, session, handle);
+    return checkValue !== undefined && checkValues.get(label) === checkValue ? [] : [label];
   });
   if (unrecorded.length === 0) return;
   throw new CeremonyRefused(

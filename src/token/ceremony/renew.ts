@@ -98,7 +98,7 @@ function planOf(ceremony: CeremonySession, session: Handle, before: EarlierRecor
       id,
       key: importSpki(spki),
       isUnbounded: !bounded.has(id),
-      pair: serverForLabel(id, nextVersion(objectsOf(ceremony, session, id))),
+      pair: serverForLabel(id, nextVersion(objectsOf(ceremony, session, id), before, id)),
     })),
   };
 }

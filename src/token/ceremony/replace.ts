@@ -2,7 +2,13 @@ import type { Handle } from 'pkcs11js';
 import { serverForLabel } from '../objects/objectNames.js';
 import { importSpki } from '../service/findLongLived.js';
 import { type ProvenDepositary, checkAnswer } from './challenge.js';
-import { fingerprintOf, nextVersion, objectsOf, requireOwnKey } from './depositaryObjects.js';
+import {
+  fingerprintOf,
+  nextVersion,
+  objectsOf,
+  requireFreshKey,
+  requireOwnKey,
+} from './depositaryObjects.js';
 import type { Enrolment } from './enrol.js';
 import { type CeremonyRecord, type EarlierRecord, continueRecord, requireRecorded } from './record.js';
 import type { CeremonySession } from './ceremonySession.js';
@@ -63,16 +69,18 @@ interface Plan {
 function planOf(
   ceremony: CeremonySession,
   session: Handle,
-  { fingerprints }: EarlierRecord,
+  earlier: EarlierRecord,
   depositary: ProvenDepositary,
 ): Plan {
   const { id } = depositary;
+  const { fingerprints } = earlier;
   const objects = objectsOf(ceremony, session, id);
   if (objects.keys.length === 0)
     throw new CeremonyRefused(
       `${id} is not enrolled: there is no key of theirs to replace. For somebody new: ceremony enrol ${id}.`,
     );
   requireOwnKey(ceremony, session, depositary);
+  requireFreshKey(objects, earlier, depositary);
   const now = fingerprintOf(depositary);
   const before = objects.keys.filter((key) => key.fingerprint !== now);
   const hasKey = before.length < objects.keys.length;
@@ -89,7 +97,7 @@ function planOf(
   return {
     hasKey,
     madeBefore: isWhole && !isOld ? newest.label : undefined,
-    nextPair: serverForLabel(id, nextVersion(objects)),
+    nextPair: serverForLabel(id, nextVersion(objects, earlier, id)),
     was: before.map((key) => key.fingerprint).join(' and ') || (recorded ?? now),
   };
 }

@@ -1,7 +1,7 @@
 import { type PrincipalId, parsePrincipalId } from '../../escrow/records/ids.js';
 import { readServerForLabel } from '../objects/objectNames.js';
 import { badId } from './challenge.js';
-import { type DepositaryObjects, type PairHalf, objectsOf } from './depositaryObjects.js';
+import { type DepositaryObjects, type PairHalf, objectsOf, versionsIn } from './depositaryObjects.js';
 import { type CeremonyRecord, type Continued, continueRecord, requireRecorded } from './record.js';
 import type { Pins, TokenLocation } from './ceremonySession.js';
 import { asUser, withToken, CeremonyRefused, getSlot } from './ceremonySession.js';
@@ -44,16 +44,24 @@ export function retire(order: Retirement): Promise<CeremonyRecord> {
         for (const { handle } of openers) ceremony.driver.C_DestroyObject(session.handle, handle);
       const who = key === undefined ? `${id}, who was before` : `${id}, whose key was ${key}`;
       const from = { driver: ceremony.driver, profile: order.profile, slot };
-      const what = `retired: ${who}; the server's private keys regarding them ${fate(order, openers)}`;
+      const what = `retired: ${who}; the server's private keys regarding them ${fate(order, id, openers)}`;
       return continueRecord(from, session, order, what);
     });
   });
 }
 
-function fate({ serverKeys }: Retirement, openers: readonly PairHalf[]): string {
-  if (openers.length === 0) return 'are gone';
-  const versions = openers.map(({ version }) => (version === 0 ? 'the first' : `v${version}`)).join(', ');
+function fate({ serverKeys, before }: Retirement, id: PrincipalId, openers: readonly PairHalf[]): string {
+  if (openers.length === 0) {
+    // by one that was cut short before it wrote the record
+    const gone = versionsIn(before, id);
+    return gone.length === 0 ? 'are gone' : `are gone (${inWords(gone)})`;
+  }
+  const versions = inWords(openers.map(({ version }) => version));
   return serverKeys === 'destroyed' ? `were destroyed (${versions})` : `stay (${versions})`;
+}
+
+function inWords(versions: readonly number[]): string {
+  return versions.map((version) => (version === 0 ? 'the first' : `v${version}`)).join(', ');
 }
 
 /** The record is written last: what it has and the token has not is of a retirement that was cut short. */

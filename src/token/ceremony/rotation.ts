@@ -1,5 +1,6 @@
 import type { Handle, PKCS11 } from 'pkcs11js';
 import pkcs11 from 'pkcs11js';
+import { isOtherKey, mayBeCiphertext } from '../cryptoki/faults.js';
 import { Dialect } from '../profile/dialect.js';
 import { type OperateKind, readKekLabel } from '../../escrow/records/sealing/keks.js';
 import { rotatingUser } from '../profile/keks.js';
@@ -37,11 +38,42 @@ export function requireNoneInFlight(driver: PKCS11, session: Handle): void {
 
 /** A key made here goes under the KEK, out by its rotating handle, and under the KEK again, and is the same. */
 export function requireRotates(
-  { driver, location }: CeremonySession,
+  ceremony: CeremonySession,
   session: Handle,
   kind: OperateKind,
   { kek, rotating }: { readonly kek: Handle; readonly rotating: Handle },
 ): void {
+  if (withProbe(ceremony, session, { kind, kek }, (comesOutOf) => comesOutOf(rotating))) return;
+  throw new CeremonyRefused(`The rotating handle of kek:${kind} is another key than the KEK.`);
+}
+
+/** Those of these handles that have the value of a KEK, whatever they are called: by them as by its rotating handle a key comes out. */
+export function rotatingWithValueOf(
+  ceremony: CeremonySession,
+  session: Handle,
+  of: { readonly kind: OperateKind; readonly kek: Handle },
+  handles: readonly Handle[],
+): readonly Handle[] {
+  if (handles.length === 0) return [];
+  return withProbe(ceremony, session, of, (comesOutOf) =>
+    handles.filter((handle) => {
+      try {
+        return comesOutOf(handle);
+      } catch (error) {
+        if (!isOtherKey(error) && !mayBeCiphertext(error)) throw error;
+        return false;
+      }
+    }),
+  );
+}
+
+/** Makes a key and puts it under the KEK; `use` is given whether a handle brings that same key out. Nothing of it stays. */
+function withProbe<T>(
+  { driver, location }: CeremonySession,
+  session: Handle,
+  { kind, kek }: { readonly kind: OperateKind; readonly kek: Handle },
+  use: (comesOutOf: (rotating: Handle) => boolean) => T,
+): T {
   const mechanisms = new Mechanisms(location.profile);
   const dialect = new Dialect(location.profile);
   const kwp = mechanisms.plain('keyWrapWithPadding');
@@ -63,11 +95,12 @@ export function requireRotates(
     scrap.push(key);
     const before = wrap(key);
     const template = dialect.unwrapping(rotatingUser(kind, spec));
-    const back = driver.C_UnwrapKey(session, kwp, rotating, before, template);
-    scrap.push(back);
-    if (wrap(back).equals(before)) return;
+    return use((rotating) => {
+      const back = driver.C_UnwrapKey(session, kwp, rotating, before, template);
+      scrap.push(back);
+      return wrap(back).equals(before);
+    });
   } finally {
     for (const handle of scrap) driver.C_DestroyObject(session, handle);
   }
-  throw new CeremonyRefused(`The rotating handle of kek:${kind} is another key than the KEK.`);
 }

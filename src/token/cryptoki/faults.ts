@@ -14,6 +14,7 @@ export const CKR = {
   CKR_ARGUMENTS_BAD: 0x7,
   CKR_ATTRIBUTE_SENSITIVE: 0x11,
   CKR_ATTRIBUTE_TYPE_INVALID: 0x12,
+  CKR_ATTRIBUTE_VALUE_INVALID: 0x13,
   CKR_ACTION_PROHIBITED: 0x1b,
   CKR_DATA_INVALID: 0x20,
   CKR_DATA_LEN_RANGE: 0x21,
@@ -23,6 +24,8 @@ export const CKR = {
   CKR_DEVICE_MEMORY: 0x31,
   CKR_KEY_HANDLE_INVALID: 0x60,
   CKR_KEY_SIZE_RANGE: 0x62,
+  CKR_KEY_TYPE_INCONSISTENT: 0x63,
+  CKR_KEY_FUNCTION_NOT_PERMITTED: 0x68,
   CKR_MECHANISM_PARAM_INVALID: 0x71,
   CKR_MECHANISM_INVALID: 0x70,
   CKR_OBJECT_HANDLE_INVALID: 0x82,
@@ -32,12 +35,15 @@ export const CKR = {
   CKR_PIN_EXPIRED: 0xa3,
   CKR_PIN_LOCKED: 0xa4,
   CKR_TEMPLATE_INCOMPLETE: 0xd0,
+  CKR_TEMPLATE_INCONSISTENT: 0xd1,
   CKR_UNWRAPPING_KEY_HANDLE_INVALID: 0xf0,
   CKR_USER_ALREADY_LOGGED_IN: 0x100,
   CKR_USER_ANOTHER_ALREADY_LOGGED_IN: 0x104,
   CKR_WRAPPED_KEY_INVALID: 0x110,
   CKR_WRAPPED_KEY_LEN_RANGE: 0x112,
   CKR_WRAPPING_KEY_HANDLE_INVALID: 0x113,
+  CKR_WRAPPING_KEY_SIZE_RANGE: 0x114,
+  CKR_WRAPPING_KEY_TYPE_INCONSISTENT: 0x115,
   CKR_DOMAIN_PARAMS_INVALID: 0x130,
   CKR_CRYPTOKI_ALREADY_INITIALIZED: 0x191,
 } as const satisfies Record<string, number>;
@@ -65,6 +71,18 @@ const CIPHERTEXT_FAULTS: ReadonlySet<number> = new Set([
   CKR.CKR_MECHANISM_INVALID,
   CKR.CKR_WRAPPED_KEY_INVALID,
   CKR.CKR_WRAPPED_KEY_LEN_RANGE,
+]);
+
+/** Answers that say that a key is not made for what is asked of it. */
+const OTHER_KEY_FAULTS: ReadonlySet<number> = new Set([
+  CKR.CKR_ATTRIBUTE_VALUE_INVALID,
+  CKR.CKR_KEY_SIZE_RANGE,
+  CKR.CKR_KEY_TYPE_INCONSISTENT,
+  CKR.CKR_KEY_FUNCTION_NOT_PERMITTED,
+  CKR.CKR_MECHANISM_INVALID,
+  CKR.CKR_TEMPLATE_INCONSISTENT,
+  CKR.CKR_WRAPPING_KEY_SIZE_RANGE,
+  CKR.CKR_WRAPPING_KEY_TYPE_INCONSISTENT,
 ]);
 
 /** Answers that say a remembered handle no longer names anything; the call did nothing. */
@@ -96,6 +114,12 @@ export function readFault(error: unknown): Fault | undefined {
 export function mayBeCiphertext(error: unknown): boolean {
   const fault = readFault(error);
   return fault !== undefined && CIPHERTEXT_FAULTS.has(fault.code);
+}
+
+/** Whether this says that the key is made for something else than what was asked of it. */
+export function isOtherKey(error: unknown): boolean {
+  const fault = readFault(error);
+  return fault !== undefined && OTHER_KEY_FAULTS.has(fault.code);
 }
 
 export function isStaleHandle(error: unknown): boolean {

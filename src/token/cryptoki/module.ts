@@ -7,7 +7,7 @@ import type { PKCS11 } from 'pkcs11js';
 import { readNamedFile } from '../../system/namedFile.js';
 import { askLengthsOf } from './attributeLength.js';
 import { CKR, readFault, TokenNotReady } from './faults.js';
-import { softHsmAdvice, softHsmFault } from './softHsmFiles.js';
+import { softHsmAdvice, softHsmFault, unreadableSoftHsmFile } from './softHsmFiles.js';
 import { type DestroyHandle, handleDestroyer } from './destroying.js';
 import { type FindHandles, handleFinder } from './finding.js';
 import { type GenerateKeyPair, keyPairGenerator } from './keyPairs.js';
@@ -176,6 +176,9 @@ function initialise(
   environment: ModuleEnvironment,
   parameters: string | undefined,
 ): Initialised {
+  const variables = { ...process.env, ...environment };
+  const unreadable = unreadableSoftHsmFile(path, variables);
+  if (unreadable !== undefined) throw new TokenNotReady('module-refused', unreadable);
   setEnvironment(environment);
   try {
     preload(path);
@@ -197,7 +200,6 @@ function initialise(
   } catch (error) {
     const already = readFault(error)?.code === CKR.CKR_CRYPTOKI_ALREADY_INITIALIZED;
     const why = already ? 'something else in this process uses it' : 'it does not load or initialise';
-    const variables = { ...process.env, ...environment };
     const missing = softHsmFault(path, variables) ?? softHsmAdvice(path, variables);
     if (!already && missing !== undefined)
       throw new TokenNotReady('module-refused', missing, { cause: error });

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { accessSync, constants, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 import { codeOf, messageOf } from '../../system/errors.js';
@@ -20,24 +20,84 @@ const NONE_NAMED = `No configuration of SoftHSM is named: give --token-conf FILE
  * only that it cannot be initialised.
  */
 export function softHsmFault(module: string, variables: Variables): string | undefined {
+  return faultIn(configurationOf(module, variables), directoryFault);
+}
+
+/**
+ * Why the configuration cannot be read that SoftHSM would open when it is initialised, in the same way: of a pipe, for one, it would
+ * wait for a writer for ever.
+ */
+export function unreadableSoftHsmFile(module: string, variables: Variables): string | undefined {
+  return faultIn(configurationOf(module, variables), () => undefined);
+}
+
+/** A configuration of SoftHSM, and whether somebody named it or it is that of the system. */
+interface Configuration {
+  readonly file: string;
+  readonly isNamed: boolean;
+}
+
+/** The one that SoftHSM opens. Undefined for other modules, and where it is not known: other builds look in other places. */
+function configurationOf(module: string, variables: Variables): Configuration | undefined {
   if (!isSoftHsm(module)) return undefined;
   const named = variables[VARIABLE];
-  if (named !== undefined) return faultOf(named);
+  if (named !== undefined) return { file: named, isNamed: true };
   const home = variables['HOME'];
   const files = [
     ...(home === undefined ? [] : [join(home, '.config/softhsm2/softhsm2.conf')]),
     ...SYSTEM_FILES,
   ];
   const file = files.find(isThere);
-  // where another build looks is not known here
-  if (file === undefined) return undefined;
-  const fault = faultOf(file);
-  return fault === undefined ? undefined : `${NONE_NAMED} Of the system's: ${fault}`;
+  return file === undefined ? undefined : { file, isNamed: false };
+}
+
+function faultIn(
+  configuration: Configuration | undefined,
+  faultOfText: (file: string, text: string) => string | undefined,
+): string | undefined {
+  if (configuration === undefined) return undefined;
+  const { file, isNamed } = configuration;
+  const read = readOrFault(file);
+  const fault = 'fault' in read ? read.fault : faultOfText(file, read.text);
+  return fault === undefined || isNamed ? fault : `${NONE_NAMED} Of the system's: ${fault}`;
 }
 
 /** What is said when SoftHSM does not start, and nothing that it needs was found missing. */
 export function softHsmAdvice(module: string, variables: Variables): string | undefined {
   return isSoftHsm(module) && variables[VARIABLE] === undefined ? NONE_NAMED : undefined;
+}
+
+/**
+ * The directories in which SoftHSM keeps the objects of each token that this user can read, as far as its configuration is found;
+ * none for other modules.
+ */
+export function softHsmTokens(module: string, variables: Variables): readonly string[] {
+  const file = variables[VARIABLE];
+  if (!isSoftHsm(module) || file === undefined) return [];
+  try {
+    const directory = directoryIn(readNamedFile(file).bytes.toString());
+    if (directory === undefined) return [];
+    return readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(directory, name))
+      .filter(isReadable);
+  } catch {
+    return []; // whoever opens the token says so
+  }
+}
+
+function isReadable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.R_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** As softhsm2.conf(5) has it. */
+function directoryIn(text: string): string | undefined {
+  return /^\s*directories\.tokendir\s*=\s*(\S.*?)\s*$/m.exec(text)?.[1];
 }
 
 function isSoftHsm(module: string): boolean {
@@ -54,17 +114,24 @@ function isThere(file: string): boolean {
   }
 }
 
-function faultOf(file: string): string | undefined {
-  let text: string;
+function readOrFault(file: string): { readonly text: string } | { readonly fault: string } {
   try {
-    text = readNamedFile(file).bytes.toString();
+    return { text: readNamedFile(file).bytes.toString() };
   } catch (error) {
-    return `SoftHSM's configuration ${file} cannot be read (${messageOf(error)}). It names the directory of its tokens: directories.tokendir = DIR. \`escrowd init DIR --softhsm\` makes both.`;
+    return {
+      fault: `SoftHSM's configuration ${file} cannot be read (${messageOf(error)}). It names the directory of its tokens: directories.tokendir = DIR. \`escrowd init DIR --softhsm\` makes both.`,
+    };
   }
-  const [, directory] = /^\s*directories\.tokendir\s*=\s*(\S.*?)\s*$/m.exec(text) ?? [];
+}
+
+function directoryFault(file: string, text: string): string | undefined {
+  const directory = directoryIn(text);
   if (directory === undefined)
     return `SoftHSM's configuration ${file} names no directory of tokens: directories.tokendir = DIR.`;
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true) return undefined;
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true)
+    return isReadable(directory)
+      ? undefined
+      : `The directory of tokens ${directory}, which SoftHSM's configuration ${file} names, cannot be read by the user of this program. Give it to that user.`;
   return `The directory of tokens ${directory}, which SoftHSM's configuration ${file} names, is not there. Make it: mkdir -m 0700 ${directory}`;
 }
 

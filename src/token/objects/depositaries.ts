@@ -15,16 +15,31 @@ import type { LookAtDepositaries, NewestPairs, OpenParts } from './openParts.js'
 /** Which trusted key: a depositary's own, or the public half of the server's pair regarding one. */
 export type TrustedLabel = `depositary:${PrincipalId}` | `server-for:${string}`;
 
+/** The trusted key of a label; where it must be a certain one, with its fingerprint: SHA-256 (hex). */
+export interface SoughtKey {
+  readonly label: TrustedLabel;
+  readonly fingerprint?: string;
+}
+
 /**
- * The trusted public key of this label, to wrap under; `depositary-not-enrolled` when there is none. The token
- * shows it as trusted (where it can), its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one
+ * The trusted public key of this label, to wrap under; `depositary-not-enrolled` when there is none, or another one by now. The
+ * token shows it as trusted (where it can), its CKA_ID must be the SHA-256 of its SubjectPublicKeyInfo, and no second one
  * may claim the name.
  */
-export async function trustedKey(parts: OpenParts, label: TrustedLabel): Promise<Handle> {
-  const found = await parts.objects.find(recipient(parts, label), (session, handle) =>
-    readChecked(parts.driver, session, handle, label),
-  );
-  if (found !== undefined) return found.handle;
+export async function trustedKey(
+  parts: OpenParts,
+  { label, fingerprint: wanted }: SoughtKey,
+): Promise<Handle> {
+  // what is remembered may be of before: another one is not it, and it is looked for
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const found = await parts.objects.find(recipient(parts, label), (session, handle) =>
+      readChecked(parts.driver, session, handle, label),
+    );
+    if (found === undefined) break;
+    const { publicKey = Buffer.alloc(0) } = found;
+    if (wanted === undefined || fingerprint(publicKey).toString('hex') === wanted) return found.handle;
+    forgetTrustedKey(parts, label);
+  }
   await parts.health.check();
   throw new EscrowError('depositary-not-enrolled');
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import pkcs11 from 'pkcs11js';
 import type { Handle, PKCS11 } from 'pkcs11js';
 import type { Template } from '../cryptoki/attributes.js';
+import { isOtherKey } from '../cryptoki/faults.js';
 import type { Dialect } from '../profile/dialect.js';
 import type { Mechanisms } from '../profile/mechanisms.js';
 import { extractable, IN_FLIGHT, only, SECRET_AES, SECRET_USES } from '../profile/templateParts.js';
@@ -34,5 +35,15 @@ export function kekCheckValue(
     return createHash('sha256').update(wrapped).digest('hex');
   } finally {
     driver.C_DestroyObject(session, known);
+  }
+}
+
+/** The same; undefined of a key that does not wrap as a key-encryption key does, whatever it is called. */
+export function kekCheckValueIfAny(...of: Parameters<typeof kekCheckValue>): string | undefined {
+  try {
+    return kekCheckValue(...of);
+  } catch (error) {
+    if (!isOtherKey(error)) throw error;
+    return undefined;
   }
 }

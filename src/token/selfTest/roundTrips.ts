@@ -196,7 +196,7 @@ async function depositaryTrip(token: OpenToken): Promise<RoundTrip> {
   ] as const;
   return tried(trip, () =>
     token.lend(verbs, async (lent) => {
-      await lent.wrapToDepositary(await lent.generateShareKey(), first.id);
+      await lent.wrapToDepositary(await lent.generateShareKey(), first);
       const made = await lent.generateLayerKey();
       const inner = sealed('kek', randomBytes(64));
       const layer = await lent.sealUnder(made, inner, AAD);

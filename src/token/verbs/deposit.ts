@@ -3,7 +3,7 @@ import pkcs11 from 'pkcs11js';
 import type { Handle, Mechanism } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import { type GeneratedSpec, KEY_SPECS } from '../../escrow/records/keySpecs.js';
-import type { TokenVerbs } from '../../escrow/ports/token.js';
+import type { DepositaryKey, TokenVerbs } from '../../escrow/ports/token.js';
 import { type Held, sealed } from '../../escrow/records/sealing/sealed.js';
 import { isStaleHandle } from '../cryptoki/faults.js';
 import { kekKindFor } from '../../escrow/records/sealing/keks.js';
@@ -13,7 +13,7 @@ import { objectNames, serverForLabel } from '../objects/objectNames.js';
 import { readBytes, readRsaSpki } from '../objects/objects.js';
 import { ecSpki, readSpki, rsaNumbers } from '../cryptoki/spki.js';
 import { deliveryKey, sealingKey, transferKey, userPair, userSecret } from '../profile/templates.js';
-import { type TrustedLabel, forgetTrustedKey, trustedKey } from '../objects/depositaries.js';
+import { type SoughtKey, forgetTrustedKey, trustedKey } from '../objects/depositaries.js';
 import type { OpenParts } from '../objects/openParts.js';
 import { requireBytes, WRAPPED_KEY_ROOM } from './limits.js';
 
@@ -70,15 +70,15 @@ export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
     generateLayerKey: async () => loan.hold('layer-key', await generate(sealingKey(gcmNumber))),
 
     wrapToDepositary: async (key, depositary) =>
-      sealed(
-        'depositary',
-        await wrapUnderTrusted(parts, loan, `depositary:${depositary}`, loan.handleOf(key)),
-      ),
+      sealed('depositary', await wrapUnderTrusted(parts, loan, keyOf(depositary), loan.handleOf(key))),
     wrapToServerFor: async (key, depositary) => {
       const handle = loan.handleOf(key);
       const version = await parts.serverPairs.newest(parts, depositary);
       const label = serverForLabel(depositary, version);
-      return { sealed: sealed('server-for', await wrapUnderTrusted(parts, loan, label, handle)), version };
+      return {
+        sealed: sealed('server-for', await wrapUnderTrusted(parts, loan, { label }, handle)),
+        version,
+      };
     },
 
     sealUnder: async <By extends 'share-key' | 'layer-key'>(
@@ -120,19 +120,23 @@ export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
   };
 }
 
+function keyOf({ id, fingerprint }: DepositaryKey): SoughtKey {
+  return { label: `depositary:${id}`, fingerprint };
+}
+
 /** RSA-OAEP of a key in flight under a trusted public key of the token; EscrowError `depositary-not-enrolled` when it is not there. */
 export async function wrapUnderTrusted(
   parts: OpenParts,
   loan: Loan,
-  label: TrustedLabel,
+  sought: SoughtKey,
   key: Handle,
 ): Promise<Buffer> {
   for (const attempt of ['remembered', 'looked for'] as const) {
-    const wrapping = await trustedKey(parts, label);
+    const wrapping = await trustedKey(parts, sought);
     try {
       return await wrapKey(parts, loan, parts.mechanisms.oaep(), { wrapping, key });
     } catch (error) {
-      forgetTrustedKey(parts, label);
+      forgetTrustedKey(parts, sought.label);
       const stale = error instanceof EscrowError && isStaleHandle(error.cause);
       if (attempt === 'looked for' || !stale) throw error;
     }

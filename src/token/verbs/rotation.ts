@@ -6,6 +6,7 @@ import type { KeySpec } from '../../escrow/records/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
 import { sealed } from '../../escrow/records/sealing/sealed.js';
 import type { Template } from '../cryptoki/attributes.js';
+import { isStaleHandle } from '../cryptoki/faults.js';
 import { rotatingUser } from '../profile/keks.js';
 import { userInFlight } from '../profile/templates.js';
 import { type ObjectName, objectNames } from '../objects/objectNames.js';
@@ -65,8 +66,12 @@ export function rotationVerbs(parts: OpenParts, loan: Loan): RotationVerbs {
               Buffer.from(driver.C_WrapKey(session, mechanism, under, key, Buffer.alloc(WRAPPED_KEY_ROOM)));
             try {
               const key = unwrap(handles.out, wrapped.sealed);
-              const under = wrap(handles.to, key);
-              requireSame(() => wrap(handles.from, unwrap(handles.back, under)), wrap(handles.from, key));
+              const under = notOfCiphertext(() => {
+                const made = wrap(handles.to, key);
+                const again = wrap(handles.from, unwrap(handles.back, made));
+                if (again.equals(wrap(handles.from, key))) return made;
+                throw new Error('a key came out of its new key-encryption key as another one');
+              });
               return { sealed: sealed('kek', under), kek: to };
             } finally {
               for (const key of made) driver.C_DestroyObject(session, key);
@@ -80,22 +85,21 @@ export function rotationVerbs(parts: OpenParts, loan: Loan): RotationVerbs {
 
 /**
  * What went under the new KEK must come out of it as the key that went in, since the ciphertext under the old one is thrown away
- * then: under one KEK both are the same bytes (RFC 5649 has no randomness). That it does not is the fault of no ciphertext.
+ * then: under one KEK both are the same bytes (RFC 5649 has no randomness). Once the ciphertext has opened, nothing that goes wrong
+ * is its fault, and ends a request. A handle that names nothing any more is looked for again by who asked.
  */
-function requireSame(again: () => Buffer, before: Buffer): void {
-  let fault: unknown = new Error('a key came out of its new key-encryption key as another one');
+function notOfCiphertext<T>(work: () => T): T {
   try {
-    if (again().equals(before)) return;
+    return work();
   } catch (error) {
-    fault = error;
+    if (isStaleHandle(error)) throw error;
+    const cause = new Error('not rotated', { cause: error });
+    throw new EscrowError(
+      'token-unavailable',
+      'The token did not put a key under another key-encryption key.',
+      { cause },
+    );
   }
-  throw new EscrowError(
-    'token-unavailable',
-    'The token did not put a key under another key-encryption key.',
-    {
-      cause: new Error('not rotated', { cause: fault }),
-    },
-  );
 }
 
 async function usingAll<Name extends string, T>(

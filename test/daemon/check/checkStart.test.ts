@@ -7,22 +7,25 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 import { parse, stringify } from 'yaml';
 
 import { checkStart } from '../../../src/daemon/check/checkStart.js';
+import { checkFileSink } from '../../../src/daemon/check/fileSinkCheck.js';
 import type { FindingCode } from '../../../src/daemon/check/finding.js';
-import type { Findings } from '../../../src/daemon/check/findings.js';
+import { Findings } from '../../../src/daemon/check/findings.js';
 import { jsonOf, textOf } from '../../../src/daemon/check/report.js';
 import { reachDatabase } from '../../../src/daemon/start/reachDatabase.js';
 import { EXIT_CODES, exitCodeOf } from '../../../src/daemon/exitCodes.js';
 import { migrate } from '../../../src/postgres/schema/migrate.js';
+import type { FileSystem } from '../../../src/system/place.js';
 import { findModule } from '../../../src/token/cryptoki/module.js';
 import { testWitness } from '../../log/witnessKeys.js';
 import { freePort } from '../../support/freePort.js';
@@ -64,6 +67,11 @@ afterAll(async () => {
   await server.stop();
 });
 
+/** Of ext4, with room. */
+const DISK: FileSystem = { type: 0xef53, bsize: 4096, bavail: 1e9, files: 1e9, ffree: 1e9 };
+/** In memory. */
+const TMPFS = 0x01021994;
+
 let written = 0;
 
 /** The system's configuration, changed so, in a file of its own. */
@@ -82,7 +90,14 @@ function check(
   selfTest = false,
 ): Promise<Findings> {
   const given = { selfTest, configFile, environment: { PATH: process.env['PATH'], ...environment } };
-  return checkStart({ ...given, packageDirectory: process.cwd(), ...(now === undefined ? {} : { now }) });
+  // tests may lie in memory, or on a disk that is nearly full
+  const fileSystemAt = (path: string): FileSystem => (/^\/(proc|sys)/.test(path) ? statfsSync(path) : DISK);
+  return checkStart({
+    ...given,
+    fileSystemAt,
+    packageDirectory: process.cwd(),
+    ...(now === undefined ? {} : { now }),
+  });
 }
 
 /** A file beside the configuration. */
@@ -192,6 +207,13 @@ function withFiles(config: Config, path: (name: (typeof FILES)[number]) => strin
   token({ profile: path('profile.yaml'), record: path('record.json'), pinFile: path('user.pin') })(config);
 }
 
+function danglingLink(): string {
+  const path = join(system.directory, 'dangling');
+  rmSync(path, { force: true });
+  symlinkSync(join(system.directory, 'not-there'), path);
+  return join(path, 'postgres');
+}
+
 interface Row {
   readonly change?: Changes;
   readonly code: FindingCode;
@@ -240,6 +262,21 @@ const files: readonly (readonly [string, Row])[] = [
         do: /docs/,
       },
       start: true,
+    },
+  ]),
+  ...(
+    [
+      ['in /proc', () => '/proc/escrowd', /\/proc is of a file system that keeps no files \(proc\)/],
+      ['in /sys, deep down', () => '/sys/none/postgres', /\/sys is of .* \(sysfs\)/],
+      ['below a file', () => join(madeAs('an empty file', 'above'), 'postgres'), /above is not a directory/],
+      ['behind a link that leads nowhere', danglingLink, /dangling is a link that leads nowhere/],
+      ['that is a link to itself', () => madeAs('a link to itself', 'cluster'), /in a circle/],
+    ] as const
+  ).map(([name, directory, what]): readonly [string, Row] => [
+    `a directory of the database ${name}`,
+    {
+      change: (config) => (config['database'] = { directory: directory() }),
+      ...{ code: 'cluster', exit: 'database', where: /database\.directory/, what, do: /docs/, start: true },
     },
   ]),
   [
@@ -1031,7 +1068,10 @@ describe('of a database that is named by URL', () => {
   });
 
   it('a policy that nobody has signed, with the exit code of the start', async () => {
-    const document = JSON.stringify({ version: 1, principals: [], rules: [] });
+    const principals: unknown = JSON.parse(
+      readFileSync(join(system.directory, 'administrators.json'), 'utf8'),
+    );
+    const document = JSON.stringify({ version: 1, principals, rules: [] });
     await query(
       server.owner,
       `insert into policy (version, hash, document, signatures, applied_at) values (1, 'x', $1, '{}', now())`,
@@ -1145,6 +1185,55 @@ test('witnesses and sinks that are not reached are warnings', async () => {
   ]);
   expect(found.exitCode).toBe(0);
 });
+
+test.each([
+  ['a directory', () => madeAs('a directory', 'notices'), /no regular file/],
+  ['a pipe', () => madeAs('a pipe', 'notices'), /no regular file/],
+  ['a link, also to a file', () => madeAs('a device', 'notices'), /a link, which is not followed/],
+  ['a link that leads nowhere', () => dirname(danglingLink()), /a link, which is not followed/],
+  [
+    'a file whose directory is not there',
+    () => join(system.directory, 'none', 'x'),
+    /directory is not there/,
+  ],
+  ['a file below a file', () => join(madeAs('an empty file', 'above'), 'x'), /not a directory/],
+  ['a file of /proc', () => '/proc/self/status', /keeps no files \(proc\)/],
+  ['a new file in /proc', () => '/proc/notices', /keeps no files \(proc\)/],
+  ['a file that is there', () => madeAs('an empty file', 'notices'), undefined],
+  ['a file that is not there', () => pathOf('nothing', 'notices'), undefined],
+])('for the sink of notices, %s is a warning unless it can be appended to', (_what, path, what) => {
+  const found = new Findings();
+  const onDisk = (at: string): FileSystem => (at.startsWith('/proc') ? statfsSync(at) : DISK);
+  const notifications = { file: { path: path(), kinds: [] } } as never;
+  checkFileSink({ notifications } as never, found, onDisk);
+  const warnings = what === undefined ? [] : [matching({ code: 'sink', severity: 'warning', what })];
+  expect(found.list).toMatchObject(warnings);
+  expect(found.list).toHaveLength(warnings.length);
+});
+
+test.each([
+  ['in memory', { type: TMPFS }, ['warning place: it lies in memory', 'warning place: it lies in memory']],
+  ['nearly full', { bavail: 512 }, ['warning place: .* room for 2 MiB', 'error cluster: .* room for 2 MiB']],
+  ['full', { bavail: 0 }, ['error place: .* room for 0 MiB', 'error cluster: .* room for 0 MiB']],
+  ['out of files', { ffree: 0 }, ['error place: .* room for 0 MiB', 'error cluster: .* room for 0 MiB']],
+])(
+  'of a place that is %s is told, for the token and for a first database',
+  async (_what, differing, said) => {
+    const found = await checkStart({
+      configFile: configured((config) => (config['database'] = { directory: 'first' })),
+      environment: { PATH: process.env['PATH'] },
+      packageDirectory: process.cwd(),
+      fileSystemAt: () => ({ ...DISK, ...differing }),
+    });
+    const told = found.list.filter(({ severity }) => severity !== 'note');
+    expect(told.map(({ severity, code, what }) => `${severity} ${code}: ${what}`)).toEqual(
+      said.map((each) => expect.stringMatching(each) as string),
+    );
+    const { clean, database, usage } = EXIT_CODES;
+    const [first = ''] = said.filter((each) => each.startsWith('error'));
+    expect(found.exitCode).toBe((first === '' ? clean : first.includes('cluster') ? database : usage).code);
+  },
+);
 
 test('a certificate that ends soon, or has, is a warning', async () => {
   const after = (days: number) => (): Date => new Date(Date.now() + days * 86_400_000);

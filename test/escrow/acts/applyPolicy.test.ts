@@ -219,7 +219,7 @@ test('while the token is out a plan counts keys as people are listed, says so, a
   const isOut = (): Promise<never> => Promise.reject(new EscrowError('token-unavailable'));
   token.enrolled = isOut;
   const planned = await planPolicy(world.escrow, () => losing, {});
-  expect([planned.enrolled, planned.losses.lost]).toEqual([undefined, 2]);
+  expect([planned.inToken.enrolled, planned.losses.lost]).toEqual([undefined, 2]);
   // dora is listed, and not enrolled: without dave two keys are lost, which only the token can say
   const policy = { ...policyWith({ removed: ['dave'] }), hash: HASH };
   expect((await planPolicy(world.escrow, () => policy, {})).losses.lost).toBe(0);

@@ -18,6 +18,8 @@ function group(keys: number, operate: Sets, release: Sets = operate): DepositGro
   return { keys, purposes };
 }
 
+/** Nothing is said of the token. */
+const OUT = { enrolled: undefined, keks: undefined };
 const TWO_OF_THREE = [
   ['dana', 'dave'],
   ['dana', 'dora'],
@@ -86,16 +88,34 @@ function counts({ lost, oneQuorum, singlePoint, groups }: Losses): readonly numb
 }
 
 test.each(CASES)('what becomes of keys when %s', (_what, deposited, change, expected) => {
-  expect(counts(lossesOf([deposited], POLICY, policyWith(change), undefined))).toEqual(expected);
+  expect(counts(lossesOf([deposited], POLICY, policyWith(change), OUT))).toEqual(expected);
 });
 
 test('what was lost before is not lost again, and what comes back is no loss', () => {
   const gone = policyWith(BOTH);
-  expect(counts(lossesOf([group(5, TWO_OF_THREE)], gone, gone, undefined))).toEqual([0, 0, 0, 0]);
-  expect(counts(lossesOf([group(5, TWO_OF_THREE)], gone, POLICY, undefined))).toEqual([0, 0, 0, 0]);
+  expect(counts(lossesOf([group(5, TWO_OF_THREE)], gone, gone, OUT))).toEqual([0, 0, 0, 0]);
+  expect(counts(lossesOf([group(5, TWO_OF_THREE)], gone, POLICY, OUT))).toEqual([0, 0, 0, 0]);
 });
 
 test('keys of several groups are counted together, each as it is left', () => {
   const groups = [group(2, TWO_OF_THREE), group(3, [['dora']]), group(4, [['dana']])];
-  expect(counts(lossesOf(groups, POLICY, policyWith(DORA), undefined))).toEqual([3, 2, 0, 4]);
+  expect(counts(lossesOf(groups, POLICY, policyWith(DORA), OUT))).toEqual([3, 2, 0, 4]);
+});
+
+test('what lies under a key-encryption key that the token does not hold is lost already, and by no policy', () => {
+  const under = (purpose: string, kek: string): DepositGroup => {
+    const { keys, purposes } = group(5, TWO_OF_THREE);
+    return { keys, purposes: purposes.map((one) => (one.purpose === purpose ? { ...one, kek } : one)) };
+  };
+  const held = { ...OUT, keks: [{ label: 'kek:operate:sign:v2', hasRotatingHandle: true }] };
+  const left = (of: DepositGroup, inToken: Parameters<typeof lossesOf>[3]): readonly number[] =>
+    counts(lossesOf([of], POLICY, policyWith(BOTH), inToken));
+  const gone = under('operate', 'kek:operate:sign:v1');
+  // for its other purpose it is lost by the policy
+  expect(left(gone, held)).toEqual([5, 0, 0, 1]);
+  const both = { ...gone, purposes: gone.purposes.filter(({ purpose }) => purpose === 'operate') };
+  expect(left(both, held)).toEqual([0, 0, 0, 0]);
+  // the controls: it holds it, or is out
+  expect(left(under('operate', 'kek:operate:sign:v2'), held)).toEqual([5, 0, 0, 2]);
+  expect(left(both, OUT)).toEqual([5, 0, 0, 1]);
 });

@@ -9,13 +9,21 @@ import { sealed } from '../../../src/escrow/records/sealing/sealed.js';
 import { ceremonyCommands } from '../../../src/token/ceremony/commands.js';
 import { enrol } from '../../../src/token/ceremony/enrol.js';
 import { type CeremonyRecord, type EarlierRecord, readRecord } from '../../../src/token/ceremony/record.js';
+import { renew } from '../../../src/token/ceremony/renew.js';
 import { replace } from '../../../src/token/ceremony/replace.js';
 import { type Retirement, retire } from '../../../src/token/ceremony/retire.js';
 import { readPins } from '../../../src/token/objects/ceremonyPins.js';
 import { selfTest } from '../../../src/token/selfTest/selfTest.js';
 import { openToken } from '../../../src/token/service/openToken.js';
 import type { OpenToken } from '../../../src/token/service/openToken.js';
-import { type TestDeposit, deposit, gatherReplies, raiseFrom, reencrypt } from '../../support/escrowChain.js';
+import {
+  type TestDeposit,
+  deposit,
+  gatherReplies,
+  principal,
+  raiseFrom,
+  reencrypt,
+} from '../../support/escrowChain.js';
 import { LIMITS_MS } from '../../support/limits.js';
 import { openRaw } from '../../support/rawToken.js';
 import { type SoftHsm, type TestDepositary, enrolledSoftHsm, makeDepositary } from '../../support/softhsm.js';
@@ -315,6 +323,68 @@ describe('a depositary is retired', () => {
     expect(await opening(kept, alice, bob)).toBe('opens');
     expect(await opening(await deposited(back, bob), back, bob)).toBe('opens');
     await expectSound();
+  });
+
+  test('and comes back with another key and another pair once the keys of the server were destroyed: the old share is not taken for one that opens', async () => {
+    const kept = await deposited(alice, bob);
+    const proven = (version: number): Promise<string> =>
+      withOpen((token) =>
+        token
+          .lend(['proveServerFor'], (lent) =>
+            lent.proveServerFor({ depositary: principal('alice'), version }),
+          )
+          .then(
+            (answer) => ('opened' in answer ? 'opens' : 'refused'),
+            (error: unknown) => (error instanceof EscrowError ? error.code : String(error)),
+          ),
+      );
+    expect(await proven(1)).toBe('opens');
+    const recordBefore = record;
+    await retired('alice', 'destroyed');
+    const enrolled = (person: TestDepositary) => enrol({ ...order(), ...proofOf(person) });
+    const refused = /^alice had this key before, and private keys of the server .* makes a new one first/;
+    await expect(enrolled(alice)).rejects.toThrow(refused);
+    // likewise when the record of the retirement was not written any more
+    const written = record;
+    record = recordBefore;
+    await expect(enrolled(alice)).rejects.toThrow(refused);
+    record = written;
+    const back = makeDepositary('alice');
+    record = await enrolled(back);
+    expect(standing('alice')).toEqual(['depositary:alice*', 'server-for:alice:v2', 'server-for:alice:v2*']);
+    expect(await proven(1)).toBe('token-object-missing');
+    expect(await proven(2)).toBe('opens');
+    expect(await opening(kept, alice, bob)).toContain('token-object-missing');
+    await expect(replaced(alice)).rejects.toThrow(refused);
+    // the control: the key of since then is no such one
+    await expect(replaced(back)).rejects.toThrow('there is nothing to replace');
+    await expectSound();
+  });
+
+  test('the pairs that only open are proven as well: after a replacement and a renewal the old shares are drilled', async () => {
+    const kept = await deposited(alice, bob);
+    await replaced(makeDepositary('alice'));
+    record = await renew(order());
+    for (const given of ['with record', 'without'] as const)
+      await withOpen(
+        (token) =>
+          token.lend(['proveServerFor'], async (lent) => {
+            for (const [id, version] of [
+              ['alice', 1],
+              ['alice', 2],
+              ['alice', 3],
+              ['bob', 1],
+              ['bob', 2],
+            ] as const)
+              expect(await lent.proveServerFor({ depositary: principal(id), version })).toEqual({
+                opened: undefined,
+              });
+            const none = lent.proveServerFor({ depositary: principal('bob'), version: 3 });
+            await expect(none).rejects.toMatchObject({ code: 'token-object-missing' });
+          }),
+        given,
+      );
+    expect(await opening(kept, alice, bob)).toBe('opens');
   });
 
   test('killed at any point, and run again: nothing of theirs stays, and others are as they were', async () => {

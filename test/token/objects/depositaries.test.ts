@@ -2,12 +2,13 @@ import { createHash, createPublicKey } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import pkcs11 from 'pkcs11js';
+import type { DepositaryKey } from '../../../src/escrow/ports/token.js';
 import type { OpenToken } from '../../../src/token/service/openToken.js';
 import { withWorkbench } from '../../../src/token/service/openToken.js';
 import { Mechanisms } from '../../../src/token/profile/mechanisms.js';
 import { fingerprint, rsaNumbers } from '../../../src/token/cryptoki/spki.js';
 import { trustedTemplate } from '../../../src/token/profile/ceremonyTemplates.js';
-import { principal } from '../../support/escrowChain.js';
+import { keyOf, keyOfNobody, principal } from '../../support/escrowChain.js';
 import { runTs } from '../../support/runTs.js';
 import type { OfficersOrder } from './officer.js';
 import { openRaw } from '../../support/rawToken.js';
@@ -40,9 +41,9 @@ async function withToken<T>(use: (token: OpenToken) => Promise<T>): Promise<T> {
   }
 }
 
-const shareTo = (token: OpenToken, id: string) =>
+const shareTo = (token: OpenToken, to: DepositaryKey) =>
   token.lend(['generateShareKey', 'wrapToDepositary'], async (lent) =>
-    lent.wrapToDepositary(await lent.generateShareKey(), principal(id)),
+    lent.wrapToDepositary(await lent.generateShareKey(), to),
   );
 
 test('the enrolled are listed with the fingerprint of their public key', async () => {
@@ -74,7 +75,7 @@ test('a rogue copy under the same label is neither listed nor wrapped to', async
     const { privateDecrypt, constants } = await import('node:crypto');
     const how = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' };
     for (let round = 0; round < 10; round += 1) {
-      const share = await shareTo(token, 'alice');
+      const share = await shareTo(token, keyOf(alice));
       expect(privateDecrypt({ key: alice.privateKey, ...how }, share)).toHaveLength(32);
       expect(() => privateDecrypt({ key: rogue.privateKey, ...how }, share)).toThrow();
     }
@@ -84,7 +85,9 @@ test('a rogue copy under the same label is neither listed nor wrapped to', async
 
 test('nobody but an enrolled depositary gets a share', async () => {
   await withToken(async (token) => {
-    await expect(shareTo(token, 'carol')).rejects.toMatchObject({ code: 'depositary-not-enrolled' });
+    await expect(shareTo(token, keyOfNobody('carol'))).rejects.toMatchObject({
+      code: 'depositary-not-enrolled',
+    });
     const layer = token.lend(['generateLayerKey', 'wrapToServerFor'], async (lent) =>
       lent.wrapToServerFor(await lent.generateLayerKey(), principal('carol')),
     );
@@ -96,7 +99,7 @@ test('two trusted keys of one name are an error, and that depositary is left out
   const takeBack = makeTrusted('depositary:bob', makeDepositary('bob'));
   try {
     await withToken(async (token) => {
-      await expect(shareTo(token, 'bob')).rejects.toMatchObject({ code: 'token-unavailable' });
+      await expect(shareTo(token, keyOfNobody('bob'))).rejects.toMatchObject({ code: 'token-unavailable' });
       expect((await token.enrolled()).map(({ id }) => id)).toEqual(['alice']);
       expect(messages).toContain('a depositary is left out: not enrolled exactly once');
     });
@@ -120,7 +123,7 @@ test('a trusted key whose CKA_ID is not its fingerprint is an error', async () =
   const takeBack = makeTrusted('depositary:dan', makeDepositary('dan'), Buffer.alloc(32, 9));
   try {
     await withToken(async (token) => {
-      await expect(shareTo(token, 'dan')).rejects.toMatchObject({ code: 'token-unavailable' });
+      await expect(shareTo(token, keyOfNobody('dan'))).rejects.toMatchObject({ code: 'token-unavailable' });
     });
   } finally {
     takeBack();
@@ -158,6 +161,25 @@ test('whoever the security officer enrols, removes or gives another key while th
     await officer({ label });
     await officer({ label, publicKey: pem.export({ type: 'spki', format: 'pem' }).toString() });
     expect(await look()).toEqual(both);
+  });
+});
+
+test('nothing is wrapped to another key that somebody has by now than the one that was asked for', async () => {
+  const other = makeDepositary('bob');
+  const label = 'depositary:bob';
+  await withToken(async (token) => {
+    const bob = (await token.enrolled()).find(({ id }) => id === 'bob');
+    if (bob === undefined) throw new Error('bob is not enrolled');
+    await shareTo(token, bob);
+    await officer({ label });
+    await officer({ label, publicKey: other.publicKeyPem });
+    await expect(shareTo(token, bob)).rejects.toMatchObject({ code: 'depositary-not-enrolled' });
+    await shareTo(token, keyOf(other));
+    expect((await token.enrolled()).map((one) => one.fingerprint)).toContain(keyOf(other).fingerprint);
+    await officer({ label });
+    const pem = createPublicKey({ key: Buffer.from(bob.publicKey), format: 'der', type: 'spki' });
+    await officer({ label, publicKey: pem.export({ type: 'spki', format: 'pem' }).toString() });
+    await shareTo(token, bob);
   });
 });
 

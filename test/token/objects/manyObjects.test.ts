@@ -10,9 +10,9 @@ import type { TokenGeneration } from '../../../src/token/service/openToken.js';
 import { withWorkbench } from '../../../src/token/service/openToken.js';
 import {
   deposit,
+  keyOf,
   newGrant,
   newRecovery,
-  principal,
   raiseGrant,
   type TestDeposit,
 } from '../../support/escrowChain.js';
@@ -278,7 +278,7 @@ test('nothing is wrapped under a key that the security officer has destroyed sin
   await officer({ label });
   await expect(
     token.lend(['generateShareKey', 'wrapToDepositary'], async (lent) =>
-      lent.wrapToDepositary(await lent.generateShareKey(), principal('alice')),
+      lent.wrapToDepositary(await lent.generateShareKey(), keyOf(alice)),
     ),
   ).rejects.toMatchObject({ code: 'depositary-not-enrolled' });
   // and from then on they are looked for

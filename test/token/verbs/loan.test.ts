@@ -4,7 +4,7 @@ import pkcs11 from 'pkcs11js';
 import type { TokenVerbs } from '../../../src/escrow/ports/token.js';
 import type { Held } from '../../../src/escrow/records/sealing/sealed.js';
 import type { OpenToken } from '../../../src/token/service/openToken.js';
-import { deposit, principal, raiseGrant } from '../../support/escrowChain.js';
+import { deposit, keyOf, keyOfNobody, raiseGrant } from '../../support/escrowChain.js';
 import type { RawToken } from '../../support/rawToken.js';
 import { openRaw } from '../../support/rawToken.js';
 import type { SoftHsm, TestDepositary } from '../../support/softhsm.js';
@@ -47,7 +47,7 @@ test('what a loan made is destroyed when it ends', async () => {
 test('what a loan made is destroyed when its use throws, also after the token has refused something', async () => {
   const failed = token.lend(['generateUserKey', 'generateShareKey', 'wrapToDepositary'], async (lent) => {
     await lent.generateUserKey('ec-p384');
-    await lent.wrapToDepositary(await lent.generateShareKey(), principal('nobody')).catch(() => undefined);
+    await lent.wrapToDepositary(await lent.generateShareKey(), keyOfNobody('nobody')).catch(() => undefined);
     throw new Error('by the use');
   });
   await expect(failed).rejects.toThrow('by the use');
@@ -86,10 +86,10 @@ test('a key of one loan cannot be used in another, nor for another kind', async 
   const key = await token.lend(['generateShareKey'], (lent) => lent.generateShareKey());
   await token.lend(['generateShareKey', 'wrapToDepositary'], async (lent) => {
     await lent.generateShareKey();
-    await expect(lent.wrapToDepositary(key, principal('alice'))).rejects.toMatchObject({ code: 'internal' });
+    await expect(lent.wrapToDepositary(key, keyOf(alice))).rejects.toMatchObject({ code: 'internal' });
     const share = await lent.generateShareKey();
     const posing: Held<'transfer-key'> = { held: 'transfer-key', reference: share.reference };
-    await expect(lent.wrapToDepositary(posing, principal('alice'))).rejects.toMatchObject({
+    await expect(lent.wrapToDepositary(posing, keyOf(alice))).rejects.toMatchObject({
       code: 'internal',
     });
   });
@@ -166,9 +166,9 @@ test('what somebody else destroyed is noticed: a grant signs no more, a deposita
     const signing = signOne(lent, grant, 'ec-p256', 'ES256', digest);
     await expect(signing).rejects.toMatchObject({ code: 'token-object-missing' });
     const share = await lent.generateShareKey();
-    await lent.wrapToDepositary(share, principal('alice'));
+    await lent.wrapToDepositary(share, keyOf(alice));
     destroy('depositary:alice');
-    const wrapping = lent.wrapToDepositary(share, principal('alice'));
+    const wrapping = lent.wrapToDepositary(share, keyOf(alice));
     await expect(wrapping).rejects.toMatchObject({ code: 'depositary-not-enrolled' });
   });
   expect(await token.enrolled()).toEqual([]);

@@ -96,7 +96,7 @@ async function history(session: Session, given: CommandArguments): Promise<Resul
   return {
     json: { items, hasMore },
     lines: items.length === 0 ? ['Nothing yet.'] : listed(session, oneAnAct(items)),
-    next: hasMore ? 'there is more: --limit N' : undefined,
+    next: hasMore ? 'there is more: --limit N' : 'what you can still stop is in escrowctl inbox',
   };
 }
 

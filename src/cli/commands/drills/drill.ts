@@ -5,6 +5,7 @@ import {
   drillAll,
 } from '../../../client/depositary/drillJob.js';
 import { type DrillResult, DRILL_RESULTS } from '../../../escrow/records/drills/drilling.js';
+import { printable } from '../../../escrow/records/freeText.js';
 import { table } from '../../columns.js';
 import type { CommandArguments } from '../../commandArguments.js';
 import type { CommandRow, Result } from '../../command.js';
@@ -59,16 +60,16 @@ function whichShares(given: CommandArguments): WhichShares {
   return given.flag('all') ? 'all' : 'due';
 }
 
-function resultOf({ shares, refused, unlisted }: DrillReport, which: WhichShares): Result {
+function resultOf({ shares, refused, unlisted, notShown }: DrillReport, which: WhichShares): Result {
   const failed = shares.filter(({ result }) => result !== 'opened');
-  const isBad = failed.length > 0 || refused.length > 0 || unlisted > 0;
+  const isBad = failed.length > 0 || refused.length > 0 || unlisted > 0 || notShown.length > 0;
   const unproven = shares.filter(({ result, isProven }) => result === 'opened' && !isProven).length;
   return {
     json: {
       shares,
       failed: failed.map(({ key, purpose, result }) => ({ key, purpose, result })),
       refused: refused.map(({ keys, problem }) => ({ keys, code: problem.code, detail: problem.detail })),
-      unlisted,
+      ...{ unlisted, notShown },
     },
     lines: [
       headline(shares, failed, which),
@@ -92,11 +93,14 @@ function resultOf({ shares, refused, unlisted }: DrillReport, which: WhichShares
         `Not in the log (${problem.code}): ${problem.detail}`,
         ...keys.map((key) => `  ${key}`),
       ]),
+      ...(notShown.length === 0
+        ? []
+        : ['', 'Of these keys no share of yours is shown:', ...notShown.map((key) => `  ${printable(key)}`)]),
       ...(unlisted === 0
         ? []
         : [
             '',
-            `The log has shares of yours of ${unlisted} more keys, and the database has lost their records.`,
+            `Of ${unlisted} ${unlisted === 1 ? 'key' : 'keys'} more the log has shares of yours, and the database has lost the records.`,
           ]),
     ],
     next: isBad
@@ -111,7 +115,8 @@ function headline(
   failed: readonly DrilledShare[],
   which: WhichShares,
 ): string {
-  if (shares.length === 0) return which === 'due' ? 'No drill is due.' : 'You have no share of a key.';
+  if (shares.length === 0 && typeof which === 'object') return 'Nothing was opened.';
+  if (shares.length === 0) return which === 'due' ? 'No drill is due.' : 'You are shown no share of a key.';
   const opened = shares.length - failed.length;
   return `${opened} of ${shares.length} ${shares.length === 1 ? 'share' : 'shares'} opened, with all that belongs to them; no secret was sent.`;
 }

@@ -2,12 +2,14 @@ import { randomBytes } from 'node:crypto';
 
 import {
   type Filed,
+  type Left,
   type WhichKeys,
   fileReseals,
   keysLeft,
   newJob,
   requestsOf,
 } from '../../../client/resealing/resealJob.js';
+import type { RecoveryReply } from '../../../api/replies.js';
 import { printable } from '../../../escrow/records/freeText.js';
 import { formatDuration } from '../../../policy/durations.js';
 import type { CommandRow, Result } from '../../command.js';
@@ -30,7 +32,8 @@ export const resealCommand: CommandRow = {
     'Where a ceremony has made newer key-encryption keys (ceremony renew), the keys are put under these by the way, as far as they can be:\n' +
     'the requests say from which to which. The old one is destroyed at a ceremony, when nothing lies under it any more.\n' +
     'One job may be many requests; each person decides about all of them at once: reseal approve JOB. To be run again with --job goes\n' +
-    'on where it ended.',
+    'on where it ended; a key by which a request failed is asked for alone then. While the server does not say which keys are meant, as\n' +
+    'when its token is out, nothing is asked for, and the exit is 6.',
   options: [
     { flags: '--leaving <id>', about: 'all keys that this depositary has a share of' },
     {
@@ -67,34 +70,75 @@ async function reseal(session: Session, given: CommandArguments): Promise<Result
   const terms = { job, reason: given.words('reason'), validFor: formatDuration(given.duration('validFor')) };
   const { client } = await session.connect();
   const before = await session.busy('looking for the keys', () => requestsOf(client, job));
-  const { keys, unknown } = await session.busy('looking for the keys', () => keysLeft(client, which, before));
+  const left = await session.busy('looking for the keys', () => keysLeft(client, which, before));
+  const { keys, unknown } = left;
   if (unknown.length > 0) {
     throw new UsageError(`there is no ${unknown.join(', ')} that you may see`, 'escrowctl key list');
   }
-  if (keys.length === 0) {
-    return {
-      json: { job, requests: [], refused: [] },
-      lines: [`No key is left to be asked for${before.length === 0 ? '' : ` in ${job}`}.`],
-      next: before.length === 0 ? undefined : `escrowctl reseal show ${job}`,
-    };
-  }
-  const count = `${keys.length} ${keys.length === 1 ? 'key' : 'keys'}`;
+  if (left.unsaid > 0) return unknownResult(job, left);
+  if (keys.length === 0) return nothingLeft(job, before, left);
   if (!given.flag('yes'))
     await askFor(
       session,
-      count,
+      keysInWords(keys.length),
       keys.map(({ owner }) => owner),
     );
   const leaving = 'leaving' in which ? which.leaving : undefined;
   const filed = await session.busy('filing requests', (progress) =>
-    fileReseals(client, keys, { ...terms, leaving }, (done) => {
-      progress(`filing requests ${bar(done, keys.length)}`);
-    }),
+    fileReseals(
+      client,
+      keys,
+      { ...terms, leaving },
+      (done) => {
+        progress(`filing requests ${bar(done, keys.length)}`);
+      },
+      left.apart,
+    ),
   );
-  return filedResult(job, filed);
+  return filedResult(job, filed, left);
 }
 
-function filedResult(job: string, { requests, refused }: Filed): Result {
+/** Who takes this for none goes on to destroy what keys lie under. */
+function unknownResult(job: string, { unsaid }: Left): Result {
+  return {
+    json: { job, requests: [], refused: [], unsaid },
+    lines: [
+      `Nothing was asked for: of ${keysInWords(unsaid)} the server does not say whether they are meant, and so not whether any is left. Its token may be out, or it is older than this.`,
+    ],
+    next: 'escrowctl status; then again',
+    exit: 'unavailable',
+  };
+}
+
+function nothingLeft(job: string, before: readonly RecoveryReply[], left: Left): Result {
+  const open = before.filter(({ status }) => status === 'pending' || status === 'approved').length;
+  return {
+    json: { job, requests: [], refused: [] },
+    lines: [
+      `No key that you may see is left to be asked for${before.length === 0 ? '' : ` in ${job}`}.`,
+      ...(open === 0
+        ? []
+        : [
+            `${open === 1 ? '1 request of it is' : `${open} requests of it are`} open: until these are carried out, keys are sealed as they were.`,
+          ]),
+      ...stuckLines(left),
+    ],
+    next: before.length === 0 ? undefined : `escrowctl reseal show ${job}`,
+  };
+}
+
+function stuckLines({ stuck }: Left): readonly string[] {
+  if (stuck === 0) return [];
+  return [
+    `${keysInWords(stuck)} ${stuck === 1 ? 'lies' : 'lie'} under an older key-encryption key and cannot be rotated: without that key ${stuck === 1 ? 'it is' : 'they are'} lost. See escrowctl coverage.`,
+  ];
+}
+
+function keysInWords(count: number): string {
+  return `${count} ${count === 1 ? 'key' : 'keys'}`;
+}
+
+function filedResult(job: string, { requests, refused }: Filed, left: Left): Result {
   const asked = requests.reduce((sum, { keys }) => sum + keys.length, 0);
   const isStopped = refused.some(({ problem }) => problem.code === 'recoveries-too-many');
   return {
@@ -104,12 +148,20 @@ function filedResult(job: string, { requests, refused }: Filed): Result {
       refused: refused.map(({ keys, problem }) => ({ keys, code: problem.code, detail: problem.detail })),
     },
     lines: [
-      `Job ${job}: filed ${requests.length} ${requests.length === 1 ? 'request' : 'requests'} for ${asked} ${asked === 1 ? 'key' : 'keys'}.`,
+      `Job ${job}: filed ${requests.length} ${requests.length === 1 ? 'request' : 'requests'} for ${keysInWords(asked)}.`,
       ...refused.flatMap(({ keys, problem }) => [
         '',
         `Not asked for (${problem.code}): ${problem.detail}`,
         ...keys.map((key) => `  ${key}`),
       ]),
+      ...(left.apart.size === 0
+        ? []
+        : [
+            '',
+            'A request failed by these before; each is asked for alone:',
+            ...[...left.apart].map((key) => `  ${key}`),
+          ]),
+      ...(left.stuck === 0 ? [] : ['', ...stuckLines(left)]),
     ],
     next: isStopped
       ? `when these are decided, go on with the rest: escrowctl reseal ... --job ${job}`

@@ -214,11 +214,11 @@ function factsOf(
   replacements: readonly Replacement[],
 ): ReadonlyMap<string, ResealedKey> {
   return new Map(
-    replacements.map(({ after, drills }) => [
+    replacements.map(({ before, after, drills }) => [
       after.key,
       {
         generation: generationOf(after),
-        previous: followed.facts.deposit(after.key)?.index ?? 0,
+        previous: indexOf(followed, before),
         digest: after.digest,
         shares: Object.fromEntries(
           after.purposes.map(({ purpose, shares }) => [
@@ -233,4 +233,11 @@ function factsOf(
       },
     ]),
   );
+}
+
+/** Of the entry that recorded the deposit which is replaced, and no other. */
+function indexOf({ facts }: Escrow['followed'], { key, digest }: Deposit): number {
+  const recorded = facts.deposit(key);
+  if (recorded?.digest === digest) return recorded.index;
+  throw new EscrowError('internal', `${key} is not deposited as it was when it was opened.`);
 }

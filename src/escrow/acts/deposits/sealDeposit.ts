@@ -110,7 +110,8 @@ export async function sealPurpose(
   const isChained = plan.depositaries.length <= MAX_CHAINED;
   const layers = new Map<PrincipalId, Held<'layer-key'>>();
   const shares: Share[] = [];
-  for (const { id: depositary, fingerprint } of plan.depositaries) {
+  for (const recipient of plan.depositaries) {
+    const { id: depositary, fingerprint } = recipient;
     const r = await lent.generateShareKey();
     const l = await lent.generateLayerKey();
     layers.set(depositary, l);
@@ -120,7 +121,7 @@ export async function sealPurpose(
     shares.push({
       depositary,
       recipient: fingerprint,
-      share: await lent.wrapToDepositary(r, depositary),
+      share: await lent.wrapToDepositary(r, recipient),
       link: await lent.sealUnder(r, linked.sealed, place),
       serverFor: linked.version,
     });
