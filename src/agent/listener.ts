@@ -2,6 +2,7 @@ import { chmod, lstat, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 import { IdentityError } from '../client/errors.js';
+import { tryLock } from '../client/files/fileLock.js';
 import { refuseExposed } from '../client/files/trustedFile.js';
 import { codeOf } from '../system/errors.js';
 import { nameOfPeer, peerOf } from './peer.js';
@@ -67,7 +68,33 @@ export async function listen(path: string, dialect: Dialect): Promise<Listener> 
     throw new SocketRefused(
       `${path} is longer than ${LONGEST_PATH} bytes, which no Unix socket may be. Choose another --dir.`,
     );
-  await removeStale(path);
+  const unlock = lockOf(path);
+  try {
+    await removeStale(path);
+    const { close } = await opened(path, dialect);
+    return { path, close: () => close().finally(unlock) };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+/**
+ * Whoever holds it has the socket, also when somebody has removed that: closing removes whatever stands at the path, and between a
+ * look at a stale one and its removal another agent could have begun.
+ */
+function lockOf(path: string): () => void {
+  let unlock: (() => void) | undefined;
+  try {
+    unlock = tryLock(`${path}.lock`);
+  } catch (cause) {
+    throw new SocketRefused(`${path}.lock cannot be opened (${codeOf(cause) ?? 'error'}).`, { cause });
+  }
+  if (unlock === undefined) throw new SocketRefused(`Another agent serves on ${path}.`);
+  return unlock;
+}
+
+async function opened(path: string, dialect: Dialect): Promise<Pick<Listener, 'close'>> {
   const open = new Set<Socket>();
   const server = createServer((socket) => {
     open.add(socket);
@@ -78,7 +105,6 @@ export async function listen(path: string, dialect: Dialect): Promise<Listener> 
   await listening(server, path);
   await chmod(path, 0o600);
   return {
-    path,
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       for (const socket of open) socket.destroy();

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,4 +38,43 @@ test.each([
   await ended;
   rmSync(directory, { recursive: true });
   expect(typeof listener === 'string' ? 'refused' : 'taken').toBe(outcome);
+});
+
+describe('of two agents', () => {
+  const nothing = (): void => undefined;
+  let directory: string;
+  let path: string;
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'escrowd-agent-'));
+    await prepareDirectory(directory);
+    path = join(directory, 'ssh');
+  });
+  afterEach(() => {
+    rmSync(directory, { recursive: true });
+  });
+
+  test('that begin at once over what one has left behind, one serves', async () => {
+    const other = spawn(process.execPath, ['-e', SERVER, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(other, 'exit');
+    await once(other.stdout, 'data');
+    other.kill('SIGKILL');
+    await ended;
+    const both = await Promise.allSettled([listen(path, nothing), listen(path, nothing)]);
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    for (const one of both) {
+      if (one.status === 'fulfilled') await one.value.close();
+      else expect(one.reason).toBeInstanceOf(SocketRefused);
+    }
+  });
+
+  test('none begins while the socket of one was removed, so that closing removes no socket of another', async () => {
+    const first = await listen(path, nothing);
+    rmSync(path);
+    await expect(listen(path, nothing)).rejects.toThrow('Another agent serves');
+    await first.close();
+    const second = await listen(path, nothing);
+    expect(existsSync(path)).toBe(true);
+    await second.close();
+    expect(existsSync(path)).toBe(false);
+  });
 });
