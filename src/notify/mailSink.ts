@@ -136,6 +136,7 @@ const SUBJECTS = {
   decided: { decider: 'a request was decided', others: 'a request was decided' },
   refused: { decider: 'an attempt was refused', others: 'an attempt on your key was refused' },
   imported: { decider: 'a key was imported', others: 'a key of yours was imported' },
+  'drill-failed': { decider: 'a share does not open', others: 'a share of a key of yours does not open' },
 } as const satisfies Record<NoticeKind, { readonly decider: string; readonly others: string }>;
 
 /** The first, and when it tells of a use, the uses by the same grant that follow at once. */

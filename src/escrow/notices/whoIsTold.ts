@@ -1,20 +1,11 @@
-import type { Json } from '../../log/entry/canonical.js';
+import { isJsonObject, type Json } from '../../log/entry/canonical.js';
 import type { Entry } from '../../log/entry/entry.js';
 import type { Act } from '../ledger/means.js';
 import { sha256Hex } from '../records/digests.js';
 import { printable, quoted } from '../records/freeText.js';
 import { type PrincipalId, parsePrincipalId } from '../records/ids.js';
-import { grantsNamedIn } from '../records/activationEntry.js';
 import type { Notice, NoticeKind, NoticeRequest } from '../records/notice.js';
-
-/** What the records say of the request that an entry is about. */
-export interface RequestFacts extends NoticeRequest {
-  readonly owner: PrincipalId;
-  /** Who may approve or deny it, sorted. */
-  readonly deciders: readonly PrincipalId[];
-  /** What this person gave as the reason for their denial, veto or cancellation; undefined when there is none. */
-  readonly reasonOf: (person: string) => string | undefined;
-}
+import { happened, outcomeOf, type RequestFacts, wish } from './words.js';
 
 /** What an entry says to one person. */
 type Message = Pick<Notice, 'kind' | 'to' | 'as' | 'text'>;
@@ -59,6 +50,8 @@ export function needsRequest({ act, phase, subject }: Entry): boolean {
 function messagesOf(event: LogEvent): readonly Message[] {
   const { entry } = event;
   if (!isTold(entry.act)) return [];
+  // a drill that came to nothing is said again by the client, and concerns nobody else
+  if (entry.act === 'key.drill' && entry.phase !== 'done') return [];
   switch (entry.phase) {
     case 'attempted':
       return [];
@@ -76,6 +69,7 @@ function messagesOf(event: LogEvent): readonly Message[] {
 /** The acts that are told about, and how when they are done. */
 const NOTICE_RULES = {
   'key.import': imported,
+  'key.drill': drilled,
   'recovery.request': asked,
   // nothing is decided yet, and the owner can still do something
   'recovery.intend': intended,
@@ -111,6 +105,19 @@ function imported({ entry }: LogEvent): readonly Message[] {
   const who = entry.actor === to ? 'You have' : `${entry.actor} has`;
   const text = `${who} imported a key of yours: ${entry.subject.key ?? ''}. It was born outside the token, and who else has it escrowd cannot know.`;
   return [{ kind: 'imported', to, as: 'owner', text }];
+}
+
+/** The owner, of what does not open: it is to be sealed anew while others can still bring it back. */
+function drilled({ entry }: LogEvent): readonly Message[] {
+  const to = ownerOf(entry);
+  const { results } = entry.detail;
+  const failed = (Array.isArray(results) ? results : []).filter(isJsonObject).flatMap((one) => {
+    const { key, purpose, result } = one;
+    return result === 'opened' ? [] : [`${String(key)} for ${String(purpose)} (${String(result)})`];
+  });
+  if (to === undefined || failed.length === 0) return [];
+  const text = `A drill of ${entry.actor} has found that their share does not open of ${failed.length === 1 ? 'a key' : 'keys'} of yours: ${failed.join(', ')}. What does not open counts in no quorum: have the ${failed.length === 1 ? 'key' : 'keys'} sealed anew (escrowctl reseal --key ...).`;
+  return [{ kind: 'drill-failed', to, as: 'owner', text }];
 }
 
 /** Those who may decide, and the owner. */
@@ -236,99 +243,9 @@ function refusedTogether({ actor, detail }: Entry): string {
   return `${actor} was refused ${refusals} times on your keys from ${since} to ${until}. ${each.join('; ')}.`;
 }
 
-function happened(entry: Entry, request: RequestFacts | undefined): string {
-  const { actor, subject, act } = entry;
-  const id = `Request ${subject.recovery ?? ''}`;
-  const grant = `Grant ${subject.grant ?? ''}`;
-  const given = request?.reasonOf(actor);
-  const because = given === undefined ? '' : `. Reason given: ${quoted(given)}`;
-  const status = outcomeOf(entry);
-  if (entry.phase !== 'done')
-    return `${id} has failed: ${entry.detail['part'] === 'plan' ? OTHER_PLAN : 'what is deposited does not open'}`;
-  switch (act) {
-    case 'recovery.intend':
-      return `${actor} intends to approve request ${subject.recovery ?? ''}${typeof entry.detail['repliesFrom'] === 'string' ? `, which can be approved from ${entry.detail['repliesFrom']} on` : ''}`;
-    case 'recovery.approve':
-      return `${id} is approved; the last approval was by ${actor}`;
-    case 'recovery.deny':
-      return `${id} was denied by ${actor}${status === 'denied' ? ' and has ended' : '; it has not ended'}${because}`;
-    case 'recovery.veto':
-      return `${id} was vetoed by ${actor}${because}`;
-    case 'recovery.cancel':
-      return `${id} was cancelled by ${actor}${because}`;
-    case 'recovery.stop':
-      return `${id} was ended by administrators, ${signersInWords(entry)}, handed in by ${actor}${because}`;
-    case 'recovery.expire':
-      return `${id} has expired`;
-    case 'recovery.activate':
-      return `${id} was carried out: ${grantsInWords(entry)}`;
-    case 'recovery.reseal':
-      return `${id} was carried out: ${subject.keys?.length === 1 ? 'the key is' : 'the keys are'} sealed anew, and those before can bring ${subject.keys?.length === 1 ? 'it' : 'them'} back no more by what the server keeps`;
-    case 'recovery.supersede':
-      return `${id} has ended: a key of it was sealed anew since it was filed`;
-    case 'recovery.release':
-      return `${id} was carried out: ${subject.keys?.length === 1 ? 'the key was' : 'the keys were'} released to ${actor}`;
-    case 'grant.revoke':
-      return `${grant} was revoked by ${actor}`;
-    default:
-      return `${grant} has ended: ${status}`;
-  }
-}
-
-/** Why keys were not sealed anew. */
-const OTHER_PLAN = 'the policy, or the key of somebody, is another by now than it was asked by';
-
-/** The administrators who ended a request. */
-function signersInWords({ detail }: Entry): string {
-  const { signers } = detail;
-  return Array.isArray(signers) ? (signers as readonly Json[]).map(String).join(' and ') : '';
-}
-
-/** What came of a request to use keys. */
-function grantsInWords(entry: Entry): string {
-  const grants = grantsNamedIn(entry);
-  return grants.length === 1
-    ? `the key can be used under grant ${grants.join('')}`
-    : `the keys can be used, each under its grant: ${grants.join(', ')}`;
-}
-
-/** What was asked for, in words that follow `asks`. */
-function wish({ purpose, beneficiary, keys }: NoticeRequest): string {
-  const labels = keys.map(({ label }) => quoted(label)).join(', ');
-  const all = keys.length === 1 ? `the key ${labels}` : `the ${keys.length} keys ${labels}`;
-  switch (purpose) {
-    case 'operate':
-      return `that ${beneficiary ?? ''} may use ${all}`;
-    case 'release':
-      return `that ${all} be released to ${beneficiary ?? ''}`;
-    case 'reseal':
-      return `that ${all} be opened and sealed anew, so that those whom the rules name now can bring ${keys.length === 1 ? 'it' : 'them'} back`;
-  }
-}
-
 function requestOf(facts: RequestFacts): NoticeRequest {
   const { requester, purpose, beneficiary, keys, reason, expiresAt } = facts;
   return { requester, purpose, beneficiary, keys, reason, expiresAt };
-}
-
-function outcomeOf({ act, phase, detail, error }: Entry): string {
-  const { status } = detail;
-  if (typeof status === 'string') return status;
-  if (error !== undefined) return error;
-  switch (act) {
-    case 'recovery.request':
-    case 'recovery.intend':
-    case 'recovery.remind':
-      return 'pending';
-    case 'recovery.activate':
-      return 'active';
-    case 'recovery.release':
-      return 'released';
-    case 'recovery.reseal':
-      return 'resealed';
-    default:
-      return phase;
-  }
 }
 
 function usesOf({ phase, detail }: Entry): number | undefined {

@@ -4,9 +4,17 @@ import type { AskedPurpose } from './recovery.js';
 
 /**
  * What a notice is about: a request waits, the delay before an approval is over, a key was used, something was decided or has
- * ended, an attempt was refused.
+ * ended, an attempt was refused, a key came from outside, a drill has found that a share does not open.
  */
-export const NOTICE_KINDS = ['asked', 'approval-due', 'used', 'decided', 'refused', 'imported'] as const;
+export const NOTICE_KINDS = [
+  'asked',
+  'approval-due',
+  'used',
+  'decided',
+  'refused',
+  'imported',
+  'drill-failed',
+] as const;
 /** One of {@link NOTICE_KINDS}. */
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 /** A recovery request as a notice tells it. */

@@ -1,5 +1,5 @@
 import type { KeyId, PrincipalId } from '../../../src/escrow/records/ids.js';
-import type { RequestFacts } from '../../../src/escrow/notices/whoIsTold.js';
+import type { RequestFacts } from '../../../src/escrow/notices/words.js';
 import type { Notice } from '../../../src/escrow/records/notice.ts';
 import { needsRequest, noticesOf } from '../../../src/escrow/notices/whoIsTold.js';
 import type { Entry, Phase } from '../../../src/log/entry/entry.js';
@@ -166,6 +166,25 @@ describe('who is told', () => {
       entry('grant.exhaust', 'done', { detail: { status: 'exhausted' } }),
       BOTH('exhausted'),
     ],
+    [
+      'a drill in which everything opens: nobody',
+      entry('key.drill', 'done', { detail: { results: [{ key, purpose: 'operate', result: 'opened' }] } }),
+      [],
+    ],
+    [
+      'a drill in which something does not: the owner',
+      entry('key.drill', 'done', {
+        detail: {
+          results: [
+            { key, purpose: 'operate', result: 'opened' },
+            { key, purpose: 'release', result: 'link-unopened' },
+          ],
+        },
+      }),
+      ['owner owner drill-failed done'],
+    ],
+    ['a drill that was refused: nobody', entry('key.drill', 'denied', { error: 'drill-out-of-turn' }), []],
+    ['a drill that broke off: nobody', entry('key.drill', 'failed', { error: 'token-unavailable' }), []],
     ['a refused use: the owner', entry('grant.sign', 'denied'), ['owner owner refused forbidden']],
     ['a refused request: the owner', entry('recovery.request', 'denied'), ['owner owner refused forbidden']],
     ['a refusal of the owner: nobody', entry('grant.revoke', 'denied', { actor: 'owner' }), []],
@@ -254,6 +273,17 @@ describe('a notice', () => {
     });
     expect(first(failed).text).toContain(quoted);
     expect(first(entry('grant.sign', 'done', { detail: { uses: 1 } })).text).not.toContain('what it is for');
+  });
+
+  test('of a drill names what does not open, and what to do', () => {
+    const results = [
+      { key, purpose: 'operate', result: 'opened' },
+      { key, purpose: 'release', result: 'link-unopened' },
+    ];
+    const { text } = first(entry('key.drill', 'done', { actor: 'dana', detail: { results } }));
+    expect(text).toContain(`does not open of a key of yours: ${key} for release (link-unopened).`);
+    expect(text).not.toContain('operate');
+    expect(text).toContain('escrowctl reseal --key');
   });
 
   test('says who denied, and why', () => {
