@@ -26,6 +26,7 @@ import { reachDatabase } from '../../../src/daemon/start/reachDatabase.js';
 import { EXIT_CODES, exitCodeOf } from '../../../src/daemon/exitCodes.js';
 import { migrate } from '../../../src/postgres/schema/migrate.js';
 import type { FileSystem } from '../../../src/system/place.js';
+import { DISK } from '../../support/disk.js';
 import { findModule } from '../../../src/token/cryptoki/module.js';
 import { testWitness } from '../../log/witnessKeys.js';
 import { freePort } from '../../support/freePort.js';
@@ -67,8 +68,6 @@ afterAll(async () => {
   await server.stop();
 });
 
-/** Of ext4, with room. */
-const DISK: FileSystem = { type: 0xef53, bsize: 4096, bavail: 1e9, files: 1e9, ffree: 1e9 };
 /** In memory. */
 const TMPFS = 0x01021994;
 
@@ -90,7 +89,6 @@ function check(
   selfTest = false,
 ): Promise<Findings> {
   const given = { selfTest, configFile, environment: { PATH: process.env['PATH'], ...environment } };
-  // tests may lie in memory, or on a disk that is nearly full
   const fileSystemAt = (path: string): FileSystem => (/^\/(proc|sys)/.test(path) ? statfsSync(path) : DISK);
   return checkStart({
     ...given,

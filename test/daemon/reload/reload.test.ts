@@ -11,6 +11,7 @@ import { checkStart } from '../../../src/daemon/check/checkStart.js';
 import { EXIT_CODES } from '../../../src/daemon/exitCodes.js';
 import { testWitness } from '../../log/witnessKeys.js';
 import { freePort } from '../../support/freePort.js';
+import { DISK } from '../../support/disk.js';
 import { LIMITS_MS } from '../../support/limits.js';
 import { runTs } from '../../support/runTs.js';
 import { SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
@@ -112,6 +113,7 @@ test('while it serves a check finds its addresses taken by itself, and says when
       configFile: system.configFile,
       environment: { PATH: process.env['PATH'] },
       packageDirectory: process.cwd(),
+      fileSystemAt: () => DISK,
     });
   const found = await check();
   expect(found.list).toMatchObject([{ code: 'daemon-runs', severity: 'note' }]);
