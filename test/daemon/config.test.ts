@@ -142,7 +142,9 @@ describe('who is told outside of the API', () => {
       smtp: { ...smtp, credentials },
     });
     expect(webhooks[0]?.secretFiles).toEqual([join(directory, 'webhook.secret')]);
-    expect(webhooks[0]?.kinds).toEqual(['asked', 'approval-due', 'used', 'decided', 'refused', 'imported']);
+    expect(webhooks[0]?.kinds).toEqual([
+      ...['asked', 'approval-due', 'used', 'decided', 'refused', 'imported', 'drill-failed'],
+    ]);
     expect(file?.path).toBe(join(directory, 'notices.ndjson'));
     expect(mail).toMatchObject({
       tls: 'implicit',
