@@ -4,6 +4,7 @@ import type { EscrowClient } from '../client/escrowClient.js';
 import type { Asking } from './asking.js';
 import { RecentRefusals } from './refusals.js';
 import { holds, isOfSpec } from './signatureCheck.js';
+import { contextOf } from './useContext.js';
 import { type DecryptUse, operationOf, type SignUse, type Told, type Use, UseRefused } from './use.js';
 
 /** The calls of the app's client that uses need. */
@@ -140,7 +141,7 @@ export class GrantedUses {
     const { mechanism, input } = use;
     const encoded = Buffer.from(input.bytes).toString('base64url');
     const inputs = input.kind === 'message' ? { messages: [encoded] } : { digests: [encoded] };
-    const { result } = await this.parts.client.sign(grant, { mechanism, ...inputs });
+    const { result } = await this.parts.client.sign(grant, { mechanism, ...inputs, context: contextOf(use) });
     const signature = Buffer.from(result.signatures[0] ?? '', 'base64url');
     if (!holds(use, signature)) throw this.#disbelieve(use);
     return { output: signature, remaining: result.remaining };
@@ -156,9 +157,12 @@ export class GrantedUses {
     return refusal;
   }
 
-  async #plaintext(grant: string, { mechanism, input }: DecryptUse): Promise<Output> {
-    const ciphertext = Buffer.from(input.bytes).toString('base64url');
-    const { result } = await this.parts.client.decrypt(grant, { mechanism, ciphertexts: [{ ciphertext }] });
+  async #plaintext(grant: string, use: DecryptUse): Promise<Output> {
+    const { mechanism, input } = use;
+    const ciphertexts = [{ ciphertext: Buffer.from(input.bytes).toString('base64url') }];
+    const { result } = await this.parts.client.decrypt(grant, {
+      ...{ mechanism, ciphertexts, context: contextOf(use) },
+    });
     const [plaintext = ''] = result.plaintexts;
     return { output: Buffer.from(plaintext, 'base64url'), remaining: result.remaining };
   }

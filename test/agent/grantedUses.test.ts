@@ -45,6 +45,19 @@ test.each([
   expect(signed()).toBe(tries);
 });
 
+test('what a use is for goes with it, for the log and the owner', async () => {
+  const { asked } = granted(signature);
+  const answered = asked.calls.sign;
+  const said: unknown[] = [];
+  asked.calls.sign = (id, order) => {
+    said.push(order.context);
+    return answered(id, order);
+  };
+  const one = use();
+  await asked.uses.sign(one);
+  expect(said).toEqual([`${one.caller}: ${one.what}`]);
+});
+
 test('where grants cannot be listed, nothing is said to have been used', async () => {
   const { asked } = granted(signature);
   asked.calls.grants = unreachable('broken');
