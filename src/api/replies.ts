@@ -486,6 +486,8 @@ function repliesBy(reading: Reading) {
   const sink = text(64);
   const notice = id('ntc');
   const outputs = list(binary, MAX_OUTPUTS);
+  /** By which grant, and how many uses it has left. */
+  const used = { grant: newer(id('grant')), remaining: count };
   const logEntry = object({
     index: count,
     /** Its exact canonical bytes, as text. */
@@ -608,10 +610,10 @@ function repliesBy(reading: Reading) {
     appliedPolicyPage: page(appliedPolicy),
     release,
     releasedKeys,
-    /** In the order of the inputs, in JOSE form; `remaining` uses. */
-    signatures: object({ signatures: outputs, remaining: count }),
+    /** In the order of the inputs, in JOSE form. */
+    signatures: object({ signatures: outputs, ...used }),
     /** In the order of the inputs. */
-    plaintexts: object({ plaintexts: outputs, remaining: count }),
+    plaintexts: object({ plaintexts: outputs, ...used }),
     givenUp,
     givenUpPage: page(givenUp),
     redelivery: object({ sink, notices: list(notice, MAX_REDELIVERED) }),

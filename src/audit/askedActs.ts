@@ -19,13 +19,20 @@ function actsOf(which: (route: ApiRoute) => boolean): ReadonlySet<string> {
   return new Set(ASKED.filter(which).flatMap(({ act }) => act ?? []));
 }
 
-/** Whether a request to this method and target asks for the act of this entry, on the thing that the entry is about. */
-export function actFits(entry: Entry, method: string, target: string): boolean {
+/**
+ * Whether a request to this method and target asks for the act of this entry, on the thing that the entry is about. A key may be
+ * called by its label where the thing is a use of it; `labelOf` is the label of the key of a running grant.
+ */
+export function actFits(
+  entry: Entry,
+  { method, target }: { readonly method: string; readonly target: string },
+  labelOf: (grant: string) => string | undefined,
+): boolean {
   const routes = ASKED.filter((route) => route.act === entry.act && isOfKind(route, entry));
   const found = (target.split('?', 1)[0] ?? '').split('/');
   return (
     !ASKED.some(({ act }) => act === entry.act) ||
-    routes.some((route) => route.method === method && pathFits(route.path.split('/'), found, entry))
+    routes.some((route) => route.method === method && pathFits(route.path.split('/'), found, entry, labelOf))
   );
 }
 
@@ -38,7 +45,8 @@ function isOfKind({ act, path }: ApiRoute, { detail }: Pick<Entry, 'detail'>): b
 function pathFits(
   wanted: readonly string[],
   found: readonly string[],
-  { subject: { key, recovery, grant }, detail }: Pick<Entry, 'subject' | 'detail'>,
+  { subject: { key, recovery, grant }, detail, phase }: Pick<Entry, 'subject' | 'detail' | 'phase'>,
+  labelOf: (grant: string) => string | undefined,
 ): boolean {
   const { import: pair } = detail;
   const subjects: Readonly<Record<string, string | undefined>> = {
@@ -52,7 +60,11 @@ function pathFits(
     wanted.every((step, at) => {
       if (!step.startsWith(':')) return step === found[at];
       const subject = subjects[step];
-      return subject === undefined || encodeURIComponent(subject) === found[at];
+      if (subject === undefined || encodeURIComponent(subject) === found[at]) return true;
+      if (step !== ':key' || grant === undefined) return false;
+      const label = labelOf(grant);
+      // of one that had ended nothing is known any more, and no use of it came about
+      return label === undefined ? phase === 'denied' : label === found[at];
     })
   );
 }

@@ -11,6 +11,7 @@ import { GRANT_TYPE } from '../escrow/records/statementTypes.js';
 
 interface Allowed {
   readonly key: string;
+  readonly label: string | undefined;
   readonly recovery: string | undefined;
   readonly scope: AskedScope;
   readonly startMs: number;
@@ -60,6 +61,8 @@ export interface CertifiedBy {
 interface Asked {
   readonly scope: AskedScope;
   readonly keys: readonly string[];
+  /** By key; none where the request did not say it. */
+  readonly labels: ReadonlyMap<string, string>;
 }
 
 /** So many different scopes are shared between the requests and grants that have the same. */
@@ -93,7 +96,10 @@ export class GrantEvidence {
     if (atMs - this.#sweptAtMs > TOLERANCE_MS) this.#sweep(atMs);
     if (act === 'recovery.request' && phase === 'attempted' && subject.recovery !== undefined) {
       const scope = this.#scopeOf(detail['scope']);
-      if (scope !== undefined) this.#asked.set(subject.recovery, { scope, keys: subject.keys ?? [] });
+      if (scope !== undefined) {
+        const asked = { scope, keys: subject.keys ?? [], labels: labelsIn(detail['descriptions']) };
+        this.#asked.set(subject.recovery, asked);
+      }
     }
     if (act === 'recovery.activate' && phase === 'done') return this.#checkMade(entry, atMs);
     if (act === 'grant.certify' && phase === 'done') return this.#checkCertified(entry);
@@ -103,6 +109,11 @@ export class GrantEvidence {
     }
     this.#end(entry, atMs);
     return undefined;
+  }
+
+  /** The label of the key that a grant is for, while it is remembered. */
+  labelOf(grant: string): string | undefined {
+    return this.#grants.get(grant)?.label;
   }
 
   /** Takes an outcome that its act had before, as far as it ends something. */
@@ -127,7 +138,7 @@ export class GrantEvidence {
     if (found === undefined && this.#lateEnds.has(subject.recovery ?? '')) return undefined;
     if (found === undefined) return 'a grant is made that nobody has asked for';
     this.#asked.delete(subject.recovery ?? '');
-    const { scope: asked, keys } = found;
+    const { scope: asked, keys, labels } = found;
     if (asked.app !== app) return `the grant is for ${app}, and was asked for ${asked.app}`;
     if (maxUses > asked.maxUses) {
       return `the grant allows ${maxUses} uses, and ${asked.maxUses} were asked for`;
@@ -150,7 +161,8 @@ export class GrantEvidence {
       const pace = asked.rate == null ? undefined : new Pace(asked.rate, TOLERANCE_MS); // each counts by itself
       const { recovery } = subject;
       const untilMs = endMs;
-      this.#grants.set(grant, { key, recovery, scope: asked, startMs, untilMs, pace, left: maxUses, endMs });
+      const limits = { scope: asked, startMs, untilMs, pace, left: maxUses, endMs };
+      this.#grants.set(grant, { key, label: labels.get(key), recovery, ...limits });
     }
     if (certificate === undefined) return undefined; // from before there were any
     return this.#checkCertificate(certificate, grants, subject.recovery);
@@ -236,6 +248,14 @@ export class GrantEvidence {
     this.#sweptAtMs = nowMs;
     for (const [id, { endMs }] of this.#grants) if (nowMs > endMs + 2 * TOLERANCE_MS) this.#grants.delete(id);
   }
+}
+
+const describedSchema = z.record(z.string(), z.object({ label: z.string() }));
+
+/** The labels of keys, as a request describes them. */
+function labelsIn(descriptions: Json | undefined): ReadonlyMap<string, string> {
+  const described = Object.entries(describedSchema.safeParse(descriptions).data ?? {});
+  return new Map(described.map(([key, { label }]) => [key, label]));
 }
 
 /** The canonical JSON of a scope, without what it does not limit: older entries leave that out where newer ones say null. */

@@ -31,13 +31,19 @@ export interface RequestCounts {
 export class RequestEvidence {
   readonly #logKey: string;
   readonly #directory: DirectoryInForce;
+  readonly #labelOf: (grant: string) => string | undefined;
   readonly #seen = new SeenRequests();
   #counts = { verified: 0, certified: 0, unknown: 0, together: 0 };
 
-  /** `logKey`: the C2SP verifier key of the log, which requests are for. */
-  constructor(logKey: string, directory: DirectoryInForce) {
+  /** `logKey`: the C2SP verifier key of the log, which requests are for. `grants` know the label of the key that each is for. */
+  constructor(
+    logKey: string,
+    directory: DirectoryInForce,
+    grants: { labelOf(grant: string): string | undefined },
+  ) {
     this.#logKey = logKey;
     this.#directory = directory;
+    this.#labelOf = (grant) => grants.labelOf(grant);
   }
 
   get counts(): RequestCounts {
@@ -117,7 +123,7 @@ export class RequestEvidence {
     const { iss, aud, iat, exp, htm, htu } = claims.data;
     if (iss !== entry.actor) return { invented: `its request is by ${iss}, not by ${entry.actor}` };
     if (!isForLog(aud, this.#logKey)) return { invented: 'its request is for another server' };
-    if (!actFits(entry, htm, htu))
+    if (!actFits(entry, { method: htm, target: htu }, this.#labelOf))
       return { invented: `its request (${htm} ${htu}) is for another act or another thing` };
     const timeMs = Date.parse(entry.time);
     if (iat * 1000 - TOLERANCE_MS > timeMs || timeMs > exp * 1000 + TOLERANCE_MS) {

@@ -63,7 +63,6 @@ export async function verifyExport(check: ExportCheck): Promise<{
   const origin = originOf(check.logKey);
   const directory = new DirectoryInForce(check.bootstrap ?? []);
   const outcomes = new OutcomeEvidence();
-  const requests = new RequestEvidence(check.logKey, directory);
   const statements = new StatementEvidence(check.logKey, directory);
   const acknowledgements = new AcknowledgementEvidence(check.logKey, directory);
   const recoveries = new RecoveryEvidence();
@@ -74,6 +73,7 @@ export async function verifyExport(check: ExportCheck): Promise<{
     { origin, logKey: check.logKey, identityKey: check.identityKey },
     lateEnds,
   );
+  const requests = new RequestEvidence(check.logKey, directory, grants);
   const policy = new PolicyInForce();
   const deposits = new DepositEvidence(terms, policy);
   const drills = new DrillEvidence();

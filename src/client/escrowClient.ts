@@ -349,6 +349,16 @@ export class EscrowClient {
     return this.#do(ROUTES.decrypt, { path: { grant }, body: order });
   }
 
+  /** Under whichever grant of the app allows it with this key, by its id or label. */
+  signWithKey(key: string, order: SignOrder): Promise<Acted<SignaturesReply>> {
+    return this.#do(ROUTES.signWithKey, { path: { key }, body: order });
+  }
+
+  /** As {@link signWithKey}. */
+  decryptWithKey(key: string, order: DecryptOrder): Promise<Acted<PlaintextsReply>> {
+    return this.#do(ROUTES.decryptWithKey, { path: { key }, body: order });
+  }
+
   /** The caller's own history, newest first, with proofs that are not checked here (see history/ownHistory.ts). */
   history(query: HistoryQuery = {}): Promise<HistoryReply> {
     return this.#ask(ROUTES.listHistory, { query });

@@ -81,6 +81,7 @@ export const STATUS = {
   'delay-running': 409,
   'veto-not-allowed': 403,
   'grant-unknown': 404,
+  'key-ambiguous': 409,
   'notice-unknown': 404,
   'grant-expired': 403,
   'grant-not-started': 403,

@@ -11,10 +11,37 @@ const filled = (path: string, id = '1'): string =>
   path.replace(/:(\w+)/g, (_, of: string) => `${ids[of]}_${id}`);
 const ids: Readonly<Record<string, string>> = { key: 'key', recovery: 'rec', grant: 'grant', import: 'imp' };
 const fits = (act: string, method: string, target: string, spec = 'ec-p256'): boolean =>
-  actFits({ act, subject, detail: { import: 'imp_1', spec } } as unknown as Entry, method, target);
+  actFits(
+    { act, subject, detail: { import: 'imp_1', spec } } as unknown as Entry,
+    { method, target },
+    labelOf,
+  );
+const labelOf = (grant: string): string | undefined => (grant === 'grant_1' ? 'mail' : undefined);
 
 test('there are acts with routes', () => {
   expect(acts.length).toBeGreaterThan(15);
+});
+
+test.each([
+  { what: 'the label of the key of its grant', target: '/v1/keys/mail/sign', expected: true },
+  { what: 'another label', target: '/v1/keys/post/sign', expected: false },
+  { what: 'the label, to decrypt', target: '/v1/keys/mail/decrypt', expected: false },
+  { what: 'a label where its grant is named', target: '/v1/grants/mail/sign', expected: false },
+])('a request to sign by $what: $expected', ({ target, expected }) => {
+  expect(fits('grant.sign', 'POST', target)).toBe(expected);
+});
+
+test('of a grant that is remembered no more, any label fits what was refused, and nothing that was begun', () => {
+  const target = { method: 'POST', target: '/v1/keys/mail/sign' };
+  const of = (phase: string): Entry =>
+    ({
+      act: 'grant.sign',
+      phase,
+      subject: { key: 'key_1', grant: 'grant_2' },
+      detail: {},
+    }) as unknown as Entry;
+  expect(actFits(of('denied'), target, labelOf)).toBe(true);
+  expect(actFits(of('attempted'), target, labelOf)).toBe(false);
 });
 
 test.each([

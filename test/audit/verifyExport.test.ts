@@ -308,7 +308,7 @@ describe('an app that was known by its client certificate', () => {
 
   test('uses nothing behind the entry that unbinds its certificate; a refusal may still come in', () => {
     const directory = new DirectoryInForce([]);
-    const evidence = new RequestEvidence('origin', directory);
+    const evidence = new RequestEvidence('origin', directory, { labelOf: () => undefined });
     const put = (inForce: Json, time: string): void => {
       directory.follow({ inForce, find: () => undefined });
       directory.changed(time);

@@ -48,6 +48,7 @@ export function callIn({ policy }: Pick<SymbolicWorld, 'policy'>, id: string): C
 /** What is special about the rule of a time. */
 export interface Time {
   readonly use?: 'sign' | 'decrypt';
+  readonly label?: string;
   readonly people?: readonly string[];
   /** So many of them; all, when it is not said. */
   readonly atLeast?: number;
@@ -95,7 +96,7 @@ export async function worldOf(...times: readonly Time[]): Promise<{ world: Symbo
       owner: 'olga' as PrincipalId,
       spec: 'rsa-2048',
       use: time.use ?? 'sign',
-      label: '',
+      label: time.label ?? '',
       deliver: false,
     } as const;
     keys.push((await generateKey(world.escrow, callIn(world, 'ann'), order)).answer.key);

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
-import { MAX_INPUT_BYTES } from '../../api/orders.js';
+import { MAX_INPUT_BYTES, namedKeyPath } from '../../api/orders.js';
 import { decodeBase64url } from '../../log/note/base64.js';
 import { ecdsaToDer } from '../../system/der.js';
 import { codeOf } from '../../system/errors.js';
+import { quoted } from '../../escrow/records/freeText.js';
 import { type Mechanism, MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
 import { UsageError } from '../failures.js';
@@ -26,6 +27,16 @@ const CERTIFICATE: readonly OptionRow[] = [
   { flags: '--client-key <file>', about: 'the key of the client certificate (ESCROWCTL_CLIENT_KEY)' },
 ];
 
+/** Either of them. */
+const NAMED_GRANT: readonly OptionRow[] = [
+  { flags: '--grant <id>', about: 'the grant' },
+  {
+    flags: '--key <id or label>',
+    about:
+      'in place of --grant: whichever of your grants for this key allows it; of two, the one that ends first',
+  },
+];
+
 const CONTEXT: OptionRow = {
   flags: '--context <text>',
   about: 'what it is for, such as an invoice number: in the log, and told the owner (at most 200 characters)',
@@ -40,7 +51,7 @@ export const useCommands: readonly CommandRow[] = [
       'FILE may be - for standard input. The signature goes to --out as bytes, else to standard output in base64url.\n' +
       'jose is r || s for ECDSA (RFC 7518); der is what openssl verifies. For RSA and EdDSA both are the same.',
     options: [
-      { flags: '--grant <id>', about: 'the grant', required: true },
+      ...NAMED_GRANT,
       { flags: '--mechanism <name>', about: 'how, by JOSE name', required: true, choices: SIGNING },
       { flags: '--format <format>', about: 'form of the signature', choices: FORMATS, default: 'jose' },
       { flags: '--digest', about: 'hash here and send only the digest, where the grant allows it' },
@@ -51,6 +62,7 @@ export const useCommands: readonly CommandRow[] = [
     ],
     examples: [
       'sign letter.txt --grant GRANT --mechanism ES256 --format der --out letter.sig --context "invoice 4711"',
+      'sign letter.txt --key invoices-2026 --mechanism ES256',
       'sign - --grant GRANT --mechanism RS256 < letter.txt > letter.sig.b64u',
       'sign - --grant GRANT --mechanism RS256 --client-cert app.crt --client-key app.key < letter.txt',
     ],
@@ -61,7 +73,7 @@ export const useCommands: readonly CommandRow[] = [
     summary: "decrypts a file with somebody's key, under a grant",
     about: 'FILE is the ciphertext (- for standard input), of A256GCM with its tag at the end.',
     options: [
-      { flags: '--grant <id>', about: 'the grant', required: true },
+      ...NAMED_GRANT,
       { flags: '--mechanism <name>', about: 'how, by JOSE name', required: true, choices: DECRYPTING },
       { flags: '--iv <base64url>', about: 'A256GCM: the 96-bit IV' },
       { flags: '--aad <base64url>', about: 'A256GCM: the associated data' },
@@ -77,23 +89,24 @@ export const useCommands: readonly CommandRow[] = [
 
 async function sign(session: Session, given: CommandArguments): Promise<Result> {
   const mechanism = mechanismOf(given, SIGNING);
-  const grant = given.text('grant');
+  const by = grantOf(given);
   const inputs = given.flag('digest')
     ? { digests: [(await digestOf(session, given, mechanism)).toString('base64url')] }
     : { messages: [(await messageOf(session, given)).toString('base64url')] };
   const out = given.find('out');
   return withResult(session, given, { out, isSecret: false, bytes: SIGNATURE_BYTES }, async (outputs) => {
     const { client } = await session.connect({ signsAll: false });
-    const { result, entry } = await session.busy('signing', () =>
-      client.sign(grant, { mechanism, ...inputs, ...contextOf(given) }),
-    );
+    const { result, entry } = await session.busy('signing', () => {
+      const order = { mechanism, ...inputs, ...contextOf(given) };
+      return 'grant' in by ? client.sign(by.grant, order) : client.signWithKey(by.key, order);
+    });
     const signature = Buffer.from(only(result.signatures), 'base64url');
     const isDer = given.oneOf('format', FORMATS) === 'der' && MECHANISMS[mechanism].kind === 'EC';
     const formed = isDer ? ecdsaToDer(signature) : signature;
     await outputs?.writeOrKeep(formed, { name: 'signature', isSecret: false });
     const text = formed.toString('base64url');
     const { remaining } = result;
-    const json = { grant, mechanism, signature: text, remaining, entry };
+    const json = { ...by, ...grantIn(result), mechanism, signature: text, remaining, entry };
     if (outputs !== undefined)
       return {
         json: { ...json, out },
@@ -110,18 +123,19 @@ async function sign(session: Session, given: CommandArguments): Promise<Result> 
 
 async function decrypt(session: Session, given: CommandArguments): Promise<Result> {
   const mechanism = mechanismOf(given, DECRYPTING);
-  const grant = given.text('grant');
+  const by = grantOf(given);
   const ciphertext = await messageOf(session, given);
   const input = { ciphertext: ciphertext.toString('base64url'), ...gcmOf(given, mechanism) };
   const out = given.find('out');
   return withResult(session, given, { out, isSecret: true, bytes: ciphertext.length }, async (outputs) => {
     const { client } = await session.connect({ signsAll: false });
-    const { result, entry } = await session.busy('decrypting', () =>
-      client.decrypt(grant, { mechanism, ciphertexts: [input], ...contextOf(given) }),
-    );
+    const { result, entry } = await session.busy('decrypting', () => {
+      const order = { mechanism, ciphertexts: [input], ...contextOf(given) };
+      return 'grant' in by ? client.decrypt(by.grant, order) : client.decryptWithKey(by.key, order);
+    });
     const plaintext = Buffer.from(only(result.plaintexts), 'base64url');
     await outputs?.writeOrKeep(plaintext, { name: 'plaintext', isSecret: true });
-    const json = { grant, mechanism, remaining: result.remaining, entry };
+    const json = { ...by, ...grantIn(result), mechanism, remaining: result.remaining, entry };
     if (outputs !== undefined)
       return {
         json: { ...json, out },
@@ -132,6 +146,29 @@ async function decrypt(session: Session, given: CommandArguments): Promise<Resul
       ? { json: { ...json, plaintext: plaintext.toString('base64url') }, lines: [], precious }
       : { json, lines: [], raw: plaintext, precious };
   });
+}
+
+/** @throws UsageError unless one of the two is there, and where a label cannot stand in a path */
+function grantOf(given: CommandArguments): { readonly grant: string } | { readonly key: string } {
+  const [grant, key] = [given.find('grant'), given.find('key')];
+  if ((grant === undefined) === (key === undefined))
+    throw new UsageError(
+      grant === undefined ? 'by which grant?' : '--grant and --key say the same: give one of them',
+      '--grant GRANT, or --key KEY for whichever of your grants for that key allows it',
+    );
+  if (grant !== undefined) return { grant };
+  const named = namedKeyPath.safeParse({ key });
+  if (!named.success)
+    throw new UsageError(
+      `${quoted(key ?? '')} cannot name a key here`,
+      'a label of letters, digits, dot, hyphen and underscore, or the id of the key',
+    );
+  return named.data;
+}
+
+/** By which it was; older servers do not say. */
+function grantIn({ grant }: { readonly grant?: string | undefined }): { readonly grant?: string } {
+  return grant === undefined ? {} : { grant };
 }
 
 function contextOf(given: CommandArguments): { readonly context?: string } {

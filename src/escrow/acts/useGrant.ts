@@ -2,7 +2,6 @@ import { hash } from 'node:crypto';
 
 import type { Escrow, OperateCall } from '../escrow.js';
 import { actorOf } from '../escrow.js';
-import { getGrant } from '../lookUp.js';
 import { sha256Hex } from '../records/digests.js';
 import type { ErrorCode } from '../records/errors.js';
 import { EscrowError } from '../records/errors.js';
@@ -14,32 +13,31 @@ import { CameToNothing } from '../ledger/act.js';
 import type { DecryptMechanism, Mechanism, SignMechanism } from '../records/mechanisms.js';
 import { DIGEST_BYTES, MECHANISMS, signs } from '../records/mechanisms.js';
 import type { Claim } from '../ports/journal.js';
-import type { Subject } from '../../log/entry/entry.js';
 import type { DecryptInput } from '../ports/token.js';
-import { msUntilLeft, usesLeft } from '../records/rate.js';
 import { loggedFor } from '../rules/rules.js';
-import { checkLive, endOf, subjectOf } from '../rules/liveGrant.js';
+import { endOf } from '../rules/liveGrant.js';
+import { type NamedGrant, usableGrant } from './usableGrant.js';
 
 /** A use of a key on its owner's behalf. */
-interface UseOrder {
-  readonly grant: GrantId;
+type UseOrder = NamedGrant & {
   readonly mechanism: Mechanism;
   /** What the use is for, in the app's words; it stands in the log. */
   readonly context?: string;
-}
+};
 
 /** What an app wants signed: messages, or digests where the grant allows them. */
-export interface SignOrder extends UseOrder {
+export type SignOrder = UseOrder & {
   readonly inputs: { readonly kind: 'message' | 'digest'; readonly items: readonly Uint8Array[] };
-}
+};
 
 /** What an app wants decrypted. */
-export interface DecryptOrder extends UseOrder {
+export type DecryptOrder = UseOrder & {
   readonly inputs: readonly DecryptInput[];
-}
+};
 
 /** Results in the order of the inputs, and the uses that were left when this act had taken its own. */
 export interface Used {
+  readonly grant: GrantId;
   readonly outputs: readonly Uint8Array[];
   readonly remaining: number;
 }
@@ -55,15 +53,14 @@ export interface Used {
  */
 export function signWithGrant(escrow: Escrow, call: OperateCall, order: SignOrder): Promise<Recorded<Used>> {
   const { mechanism, inputs } = order;
-  const usable = usableGrants(escrow, call, order.grant);
+  const usable = usableGrant(escrow, call, { ...order, operation: 'sign', input: inputs.kind });
   return escrow.ledger.perform({
     act: 'grant.sign',
     actor: actorOf(call),
     decide: async (about) => {
       const grant = await usable(inputs.items.length, about);
       if (!signs(mechanism)) throw new EscrowError('operation-not-granted');
-      checkCovered(grant, 'sign', mechanism);
-      if (inputs.kind === 'digest') checkDigests(grant, mechanism, inputs.items);
+      if (inputs.kind === 'digest') checkDigests(mechanism, inputs.items);
       return {
         detail: { mechanism, input: inputs.kind, inputs: inputs.items.map(sha256Hex), ...contextOf(order) },
         claims: [countUses(escrow, grant.id, inputs.items.length)],
@@ -91,14 +88,13 @@ export function decryptWithGrant(
   order: DecryptOrder,
 ): Promise<Recorded<Used>> {
   const { mechanism, inputs } = order;
-  const usable = usableGrants(escrow, call, order.grant);
+  const usable = usableGrant(escrow, call, { ...order, operation: 'decrypt' });
   return escrow.ledger.perform({
     act: 'grant.decrypt',
     actor: actorOf(call),
     decide: async (about) => {
       const grant = await usable(inputs.length, about);
       if (signs(mechanism)) throw new EscrowError('operation-not-granted');
-      checkCovered(grant, 'decrypt', mechanism);
       const name: DecryptMechanism = mechanism;
       return {
         detail: {
@@ -122,63 +118,9 @@ export function decryptWithGrant(
   });
 }
 
-/**
- * Looks for a grant that has so many uses left: among those at hand and, when what was claimed by that did not hold, or it is not
- * there, in its record.
- */
-function usableGrants(
-  escrow: Escrow,
-  call: OperateCall,
-  id: GrantId,
-): (uses: number, about: (subject: Subject) => void) => Promise<Grant> {
-  let isTried = false;
-  return async (uses, about) => {
-    about({ grant: id });
-    const found = isTried ? undefined : escrow.grants.atHand(escrow, id);
-    isTried = true;
-    const now = escrow.clock.now();
-    // nothing is refused for a pace that was read some time ago
-    const known = found === undefined || usesLeftNow(found, now) < uses ? undefined : found;
-    const grant = known ?? (await getGrant(escrow, id));
-    about(subjectOf(grant));
-    if (grant.scope.app !== call.caller.id) throw new EscrowError('forbidden');
-    checkLive(grant, now);
-    if (known === undefined) await escrow.grants.check(escrow, grant);
-    if (now < grant.startsAt) throw new EscrowError('grant-not-started');
-    const left = grant.scope.maxUses - grant.used;
-    if (uses > left)
-      throw new EscrowError('grant-exhausted', `The grant has ${left} uses left; ${uses} were asked for.`);
-    checkRate(grant, uses, now);
-    return grant;
-  };
-}
-
-/** How many uses the grant's rate leaves now. */
-function usesLeftNow({ scope: { rate }, recent }: Grant, now: Date): number {
-  return rate === undefined ? Infinity : usesLeft(rate, recent, now);
-}
-
-function checkRate(grant: Grant, uses: number, now: Date): void {
-  const { scope, recent } = grant;
-  const { rate } = scope;
-  const left = usesLeftNow(grant, now);
-  if (rate === undefined || uses <= left) return;
-  throw new EscrowError(
-    'grant-rate-exceeded',
-    `The grant allows ${rate.uses} uses in ${rate.perMs / 1000} seconds, of which ${left} are left now; ${uses} were asked for.`,
-    { retryAfterMs: msUntilLeft(rate, recent, uses, now) },
-  );
-}
-
-function checkCovered(grant: Grant, operation: 'sign' | 'decrypt', mechanism: Mechanism): void {
-  if (!grant.scope.operations.includes(operation) || !grant.scope.mechanisms.includes(mechanism)) {
-    throw new EscrowError('operation-not-granted');
-  }
-}
-
-function checkDigests(grant: Grant, mechanism: SignMechanism, digests: readonly Uint8Array[]): void {
+function checkDigests(mechanism: SignMechanism, digests: readonly Uint8Array[]): void {
   const { digest } = MECHANISMS[mechanism];
-  if (grant.scope.input !== 'digest' || digest === undefined) throw new EscrowError('operation-not-granted');
+  if (digest === undefined) throw new EscrowError('operation-not-granted');
   if (digests.some((item) => item.length !== DIGEST_BYTES[digest])) {
     throw new EscrowError(
       'request-malformed',
@@ -214,7 +156,7 @@ async function use(
     detail: { uses: outputs.length, ...contextOf(order) },
     digest: sha256Hex(Buffer.concat(outputs)),
     changes: [],
-    answer: { outputs, remaining: usesLeft },
+    answer: { grant: grant.id, outputs, remaining: usesLeft },
   };
 }
 

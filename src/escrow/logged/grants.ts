@@ -25,6 +25,8 @@ export interface SavedGrant {
 /** The running grants of the log, and how much of each was used. */
 export class LoggedGrants {
   readonly #running = new Map<string, Running>();
+  /** Their ids, by the app and what it may call the key: its id, or its label. */
+  readonly #named = new Map<string, Set<string>>();
   readonly #ends = new Agenda();
   readonly #usedUp = new Set<string>();
   readonly #uncertified = new Set<string>();
@@ -55,8 +57,13 @@ export class LoggedGrants {
     return [...this.#running.keys()];
   }
 
+  /** Those by which an app may use a key that it calls by its id, or by its label. */
+  named(app: string, name: string): readonly string[] {
+    return [...(this.#named.get(nameOf(app, name)) ?? [])];
+  }
+
   /** Takes the outcome of an activation: each key of the request has become a grant. */
-  made(entry: Entry, { owner, keys, scope, specs }: RequestFacts): void {
+  made(entry: Entry, { owner, keys, scope, specs, labels }: RequestFacts): void {
     const { subject, detail } = entry;
     const { app, maxUses, startsAt, expiresAt, certificate } = detail;
     if (scope === undefined || scope.app !== app || typeof maxUses !== 'number') return;
@@ -76,7 +83,8 @@ export class LoggedGrants {
     for (const [key, grant] of Object.entries(grantsOf(entry))) {
       if (!keys.includes(key) || typeof grant !== 'string' || this.#running.has(grant)) continue;
       const pace = scope.rate === undefined ? undefined : new Pace(scope.rate, TOLERANCE_MS);
-      this.#put(grant, { facts: { ...terms, key, spec: specs.get(key) }, pace });
+      const facts = { ...terms, key, spec: specs.get(key), label: labels.get(key) };
+      this.#put(grant, { facts, pace });
     }
   }
 
@@ -103,12 +111,19 @@ export class LoggedGrants {
   #put(id: string, grant: Running): void {
     const { expiresAtMs, used, maxUses, certificate } = grant.facts;
     this.#running.set(id, grant);
+    for (const name of namesOf(grant)) this.#named.set(name, (this.#named.get(name) ?? new Set()).add(id));
     this.#ends.set(id, expiresAtMs);
     if (used >= maxUses) this.#usedUp.add(id);
     if (certificate === undefined) this.#uncertified.add(id);
   }
 
   #end(id: string): void {
+    const grant = this.#running.get(id);
+    for (const name of grant === undefined ? [] : namesOf(grant)) {
+      const ids = this.#named.get(name);
+      ids?.delete(id);
+      if (ids?.size === 0) this.#named.delete(name);
+    }
     this.#running.delete(id);
     this.#ends.delete(id);
     this.#usedUp.delete(id);
@@ -138,6 +153,15 @@ export class LoggedGrants {
     if (uses < 1 || facts.used > facts.maxUses) return 'grant-exhausted';
     return isInPace ? undefined : 'grant-rate-exceeded';
   }
+}
+
+/** An app has no space in its id. */
+function nameOf(app: string, name: string): string {
+  return `${app} ${name}`;
+}
+
+function namesOf({ facts: { key, label, scope } }: Running): readonly string[] {
+  return (label === undefined || label === '' ? [key] : [key, label]).map((name) => nameOf(scope.app, name));
 }
 
 /** Which grant came of which key; one for one key, before requests could be for several. */

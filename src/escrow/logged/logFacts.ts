@@ -39,6 +39,8 @@ export interface RequestFacts {
   readonly isSuperseded: boolean;
   /** What each key is, where the request says so. */
   readonly specs: ReadonlyMap<string, string>;
+  /** By key. Empty for requests that did not say it. */
+  readonly labels: ReadonlyMap<string, string>;
 }
 
 /** Whom keys are to be sealed to. */
@@ -89,6 +91,8 @@ export interface GrantFacts {
   readonly scope: ScopeFacts;
   /** Undefined for those of requests that did not say it. */
   readonly spec: string | undefined;
+  /** The label of its key; likewise. */
+  readonly label: string | undefined;
   readonly maxUses: number;
   readonly startsAtMs: number;
   readonly expiresAtMs: number;
@@ -199,6 +203,8 @@ export interface LogFacts {
   /** What time and uses have made due. */
   readonly due: DueFacts;
   grant(id: string): GrantFacts | undefined;
+  /** The ids of those that have not ended by which an app may use a key, which it calls by its id or by its label. */
+  grantsNamed(app: string, name: string): readonly string[];
   /** The ids of all that have not ended. */
   runningGrantIds(): readonly string[];
   /** Undefined when it can be used no more. */

@@ -140,6 +140,10 @@ export class LogState implements LogFacts {
     return this.#grants.get(id);
   }
 
+  grantsNamed(app: string, name: string): readonly string[] {
+    return this.#grants.named(app, name);
+  }
+
   runningGrantIds(): readonly string[] {
     return this.#grants.ids();
   }

@@ -186,16 +186,21 @@ function filed({ subject, detail }: Entry, { digest }: Entry): RequestFacts {
     expiresAtMs: instantOf(detail['expiresAt']) ?? Infinity,
     holdsUntilMs: undefined,
     releasableAtMs: undefined,
-    specs: new Map(
-      Object.entries(membersOf(detail['descriptions'])).map(([key, one]) => [
-        key,
-        textOf(membersOf(one)['spec']),
-      ]),
-    ),
+    specs: describedAs(detail, 'spec'),
+    labels: describedAs(detail, 'label'),
     scope: detail['purpose'] === 'operate' ? scopeOf(detail['scope']) : undefined,
     reseal: detail['purpose'] === 'reseal' ? resealOf(detail['plan']) : undefined,
     isSuperseded: false,
   };
+}
+
+/** What a request says of each of its keys. */
+function describedAs(
+  { descriptions }: Entry['detail'],
+  member: 'spec' | 'label',
+): ReadonlyMap<string, string> {
+  const described = Object.entries(membersOf(descriptions));
+  return new Map(described.map(([key, one]) => [key, textOf(membersOf(one)[member])]));
 }
 
 function resealOf(plan: Json | undefined): RequestFacts['reseal'] {

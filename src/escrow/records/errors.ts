@@ -98,6 +98,7 @@ export const ERROR_CODES = {
   'veto-not-allowed': 'The rule of this key gives its owner no veto.',
   // grants
   'grant-unknown': 'There is no such grant.',
+  'key-ambiguous': 'More than one key is called so.',
   'grant-expired': 'The grant has expired.',
   'grant-not-started': 'The time of the grant has not begun.',
   'grant-revoked': 'The grant has been revoked.',

@@ -1,9 +1,14 @@
+import type { z } from 'zod';
+
+import type { Escrow, OperateCall } from '../../escrow/escrow.js';
 import { grantStatusAt } from '../../escrow/records/grant.js';
-import { decryptWithGrant, signWithGrant } from '../../escrow/acts/useGrant.js';
+import { type Used, decryptWithGrant, signWithGrant } from '../../escrow/acts/useGrant.js';
+import type { NamedGrant } from '../../escrow/acts/usableGrant.js';
 import { revokeGrant } from '../../escrow/acts/revokeGrant.js';
 import { listGrants, viewGrant } from '../../escrow/reads/grants.js';
 import type { Acted, GrantReply, PlaintextsReply, SignaturesReply } from '../../api/replies.js';
 import { grantReply, outputsReply, pageReply } from '../replies.js';
+import type { decryptOrder, signOrder } from '../../api/orders.js';
 import { ROUTES } from '../../api/routes.js';
 import { type Route, act, use, view } from '../route.js';
 
@@ -49,26 +54,55 @@ export const grantRoutes: readonly Route[] = [
     ...ROUTES.sign,
     summary: 'Signs a batch of messages or digests on the owner’s behalf; one use each.',
     problems: OF_USES,
-    run: async (escrow, call, { path, body }): Promise<Acted<SignaturesReply>> => {
-      const { mechanism, context } = body;
-      const inputs =
-        'digests' in body
-          ? ({ kind: 'digest', items: body.digests } as const)
-          : ({ kind: 'message', items: body.messages } as const);
-      const order = { grant: path.grant, mechanism, inputs, ...(context === undefined ? {} : { context }) };
-      const { answer, index } = await signWithGrant(escrow, call, order);
-      return { result: { signatures: outputsReply(answer), remaining: answer.remaining }, entry: index };
-    },
+    run: (escrow, call, { path, body }) => sign(escrow, call, path, body),
   }),
   use({
     ...ROUTES.decrypt,
     summary: 'Decrypts a batch of ciphertexts on the owner’s behalf; one use each.',
     problems: [...OF_USES, 'ciphertext-invalid'],
-    run: async (escrow, call, { path, body }): Promise<Acted<PlaintextsReply>> => {
-      const { ciphertexts: inputs, ...rest } = body;
-      const order = { grant: path.grant, ...rest, inputs };
-      const { answer, index } = await decryptWithGrant(escrow, call, order);
-      return { result: { plaintexts: outputsReply(answer), remaining: answer.remaining }, entry: index };
-    },
+    run: (escrow, call, { path, body }) => decrypt(escrow, call, path, body),
+  }),
+  use({
+    ...ROUTES.signWithKey,
+    summary:
+      'Signs under whichever grant of the caller allows it with this key; of two, the one that ends first.',
+    problems: [...OF_USES, 'key-ambiguous'],
+    run: (escrow, call, { path, body }) => sign(escrow, call, path, body),
+  }),
+  use({
+    ...ROUTES.decryptWithKey,
+    summary:
+      'Decrypts under whichever grant of the caller allows it with this key; of two, the one that ends first.',
+    problems: [...OF_USES, 'ciphertext-invalid', 'key-ambiguous'],
+    run: (escrow, call, { path, body }) => decrypt(escrow, call, path, body),
   }),
 ];
+
+async function sign(
+  escrow: Escrow,
+  call: OperateCall,
+  by: NamedGrant,
+  { mechanism, context, ...given }: z.output<typeof signOrder>,
+): Promise<Acted<SignaturesReply>> {
+  const inputs =
+    'digests' in given
+      ? ({ kind: 'digest', items: given.digests } as const)
+      : ({ kind: 'message', items: given.messages } as const);
+  const order = { ...by, mechanism, inputs, ...(context === undefined ? {} : { context }) };
+  const { answer, index } = await signWithGrant(escrow, call, order);
+  return { result: { signatures: outputsReply(answer), ...leftOf(answer) }, entry: index };
+}
+
+async function decrypt(
+  escrow: Escrow,
+  call: OperateCall,
+  by: NamedGrant,
+  { ciphertexts: inputs, ...rest }: z.output<typeof decryptOrder>,
+): Promise<Acted<PlaintextsReply>> {
+  const { answer, index } = await decryptWithGrant(escrow, call, { ...by, ...rest, inputs });
+  return { result: { plaintexts: outputsReply(answer), ...leftOf(answer) }, entry: index };
+}
+
+function leftOf({ grant, remaining }: Used): { readonly grant: string; readonly remaining: number } {
+  return { grant, remaining };
+}

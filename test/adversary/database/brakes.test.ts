@@ -100,6 +100,7 @@ function bound({ facts }: SymbolicWorld): SymbolicWorld['facts'] {
     openRequestIds: () => facts.openRequestIds(),
     keptRelease: (id) => facts.keptRelease(id),
     due: facts.due,
+    grantsNamed: (app, name) => facts.grantsNamed(app, name),
     runningGrantIds: () => facts.runningGrantIds(),
     importPair: (id) => facts.importPair(id),
     importPairIds: () => facts.importPairIds(),

@@ -263,6 +263,7 @@ function believingRows(world: SymbolicWorld): LogFacts {
         owner,
         scope,
         spec: undefined,
+        label: undefined,
         maxUses: scope.maxUses,
         used: uses,
         certificate,

@@ -409,8 +409,9 @@ function rowsAsFacts(world: SymbolicWorld): LogFacts {
     const row = grants.get(id);
     if (row?.status !== 'active') return undefined;
     const { recovery, key, owner, spec, scope, startsAt, expiresAt, used } = row;
-    const of = { recovery, key, owner, spec, scope, maxUses: scope.maxUses, used, certificate: 'any' };
-    return { ...of, startsAtMs: startsAt.getTime(), expiresAtMs: expiresAt.getTime() };
+    const of = { recovery, key, owner, spec, label: undefined, scope, certificate: 'any' };
+    const times = { startsAtMs: startsAt.getTime(), expiresAtMs: expiresAt.getTime() };
+    return { ...of, ...times, maxUses: scope.maxUses, used };
   };
   const keptRelease = (id: string): ReleaseFacts | undefined => {
     const row = recoveries.get(id);

@@ -86,6 +86,7 @@ const unasked = (facts: LogFacts): LogFacts => ({
   openRequestIds: () => facts.openRequestIds(),
   keptRelease: (id) => facts.keptRelease(id),
   due: facts.due,
+  grantsNamed: (app, name) => facts.grantsNamed(app, name),
   runningGrantIds: () => facts.runningGrantIds(),
   importPair: (id) => facts.importPair(id),
   importPairIds: () => facts.importPairIds(),

@@ -267,7 +267,7 @@ describe('a use of the token, by a database that says it has recorded the attemp
           ...{ openAttempt: attempted, creation: none, secondary: () => undefined },
           ...{ keptRelease: none, due: new LogState().due },
           ...{ openRequestIds: nobody },
-          ...{ runningGrantIds: nobody, openAttempts: nobody },
+          ...{ grantsNamed: nobody, runningGrantIds: nobody, openAttempts: nobody },
           ...{ importPair: () => undefined, importPairIds: nobody },
         },
         through: () => Promise.resolve(),

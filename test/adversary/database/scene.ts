@@ -239,6 +239,7 @@ export function recordsAsFacts({ facts: logged, recoveries, deposits, policy }: 
     openRequestIds: () => [...recoveries.keys()],
     keptRelease: (id) => logged.keptRelease(id),
     due: logged.due,
+    grantsNamed: (app, name) => logged.grantsNamed(app, name),
     runningGrantIds: () => logged.runningGrantIds(),
     importPair: (id) => logged.importPair(id),
     importPairIds: () => logged.importPairIds(),
@@ -307,6 +308,7 @@ function asFacts({
     reseal: undefined,
     isSuperseded: false,
     specs: new Map(),
+    labels: new Map(),
   };
 }
 

@@ -94,6 +94,7 @@ const believing: Asks = (facts) => ({
   openRequestIds: () => facts.openRequestIds(),
   keptRelease: (id) => facts.keptRelease(id),
   due: facts.due,
+  grantsNamed: (app, name) => facts.grantsNamed(app, name),
   runningGrantIds: () => facts.runningGrantIds(),
   importPair: (id) => facts.importPair(id),
   importPairIds: () => facts.importPairIds(),

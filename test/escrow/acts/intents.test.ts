@@ -239,6 +239,7 @@ describe('the database decides nothing about intents', () => {
       openRequestIds: () => facts.openRequestIds(),
       keptRelease: (id) => facts.keptRelease(id),
       due: facts.due,
+      grantsNamed: (app, name) => facts.grantsNamed(app, name),
       runningGrantIds: () => facts.runningGrantIds(),
       importPair: (id) => facts.importPair(id),
       importPairIds: () => facts.importPairIds(),
