@@ -208,6 +208,19 @@ function repliesBy(reading: Reading) {
     purposes: list(purposeCoverage, 2),
   });
 
+  /** RFC 7517; `kid` is its RFC 7638 thumbprint. */
+  const jwk = object({
+    ...{ kty: text(8), kid: text(64), use: z.enum(['sig', 'enc']) },
+    ...{ crv: z.exactOptional(text(16)), x: z.exactOptional(binary), y: z.exactOptional(binary) },
+    ...{ n: z.exactOptional(binary), e: z.exactOptional(binary) },
+  });
+
+  /** The public half of a key; none of a symmetric one. `der` is its SubjectPublicKeyInfo. */
+  const publicKey = object({
+    ...{ key: id('key'), label: text(200), spec, use },
+    half: z.exactOptional(object({ jwk, pem, der: binary })),
+  });
+
   const key = object({
     key: id('key'),
     owner: principal,
@@ -604,6 +617,7 @@ function repliesBy(reading: Reading) {
       signersNeeded: count,
       losses: newer(losses),
     }),
+    publicKey,
     /** By this version of the policy; servers of before do not say so. */
     warnings: object({ warnings: list(sentence, MAX_QUORUM_SETS), policyVersion: newer(count) }),
     appliedPolicy,
@@ -764,6 +778,8 @@ export type PlaintextsReply = Reply<'plaintexts'>;
 export type PolicyReply = Reply<'policy'>;
 /** Who would be chosen, and why; see `Explanation` in src/escrow/rules/explain.ts. */
 export type ChoiceReply = Reply<'choice'>;
+/** The public half of a key. */
+export type PublicKeyReply = Reply<'publicKey'>;
 /** What administrators would sign, once the document may follow the policy in force. */
 export type PolicyPlanReply = Reply<'policyPlan'>;
 /** What a new policy is weighed against. */

@@ -122,6 +122,15 @@ export const ROUTES = named({
     parameters: orders.keyPath,
     reply: 'key',
   },
+  getPublicKey: {
+    method: 'GET',
+    path: '/v1/keys/:key/public-key',
+    act: 'key.read',
+    roles: EVERYONE,
+    parameters: orders.namedKeyPath,
+    takesCertificate: true,
+    reply: 'publicKey',
+  },
   listCoverage: {
     method: 'GET',
     path: '/v1/coverage',
@@ -302,6 +311,7 @@ export const ROUTES = named({
     act: 'grant.read',
     roles: EVERYONE,
     query: orders.pageQuery,
+    takesCertificate: true,
     reply: 'grantPage',
   },
   getGrant: {
@@ -310,6 +320,7 @@ export const ROUTES = named({
     act: 'grant.read',
     roles: EVERYONE,
     parameters: orders.grantPath,
+    takesCertificate: true,
     reply: 'grant',
   },
   revokeGrant: {

@@ -12,6 +12,13 @@ const ASKED: readonly ApiRoute[] = Object.values<ApiRoute>(ROUTES).filter(
 /** Acts that are recorded with a client certificate in place of a signed request, where the policy binds one to the app. */
 export const ACTS_BY_CERTIFICATE = actsOf(({ takesCertificate }) => takesCertificate === true);
 
+/** Reads that an app may be refused by such a certificate; nothing else is recorded of a read. */
+export const READS_BY_CERTIFICATE: ReadonlySet<string> = new Set(
+  Object.values<ApiRoute>(ROUTES).flatMap(({ act, takesCertificate }) =>
+    takesCertificate === true && act?.endsWith('.read') === true ? [act] : [],
+  ),
+);
+
 /** Acts that are never recorded without a caller's signed request, but for {@link ACTS_BY_CERTIFICATE}. */
 export const ACTS_OF_CALLERS = actsOf(({ isAlsoDoneByDaemon }) => isAlsoDoneByDaemon !== true);
 

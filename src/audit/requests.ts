@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Entry } from '../log/entry/entry.js';
 import { standsAlone } from '../log/export/actPairing.js';
 import type { Objection } from '../log/export/verifier.js';
-import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS } from './askedActs.js';
+import { actFits, ACTS_BY_CERTIFICATE, ACTS_OF_CALLERS, READS_BY_CERTIFICATE } from './askedActs.js';
 import { type DirectoryInForce, TOLERANCE_MS } from './directoryInForce.js';
 import { clamped, DigestTable } from './digestTable.js';
 import { type ParsedJws, jwsHolds, parseJws } from '../jose/jws.js';
@@ -78,11 +78,12 @@ export class RequestEvidence {
   }
 
   /**
-   * Without a signature an app may only use its grants, and only by a certificate of its own. A use is recorded in the
+   * Without a signature an app may only use its grants and read of them, and only by a certificate of its own. A use is recorded in the
    * transaction that finds the certificate bound; a refusal may come just after the policy has changed.
    */
   #checkCertificate({ act, actor, phase, time }: Entry, certificate: string): Objection | undefined {
-    if (!ACTS_BY_CERTIFICATE.has(act))
+    const isOpen = ACTS_BY_CERTIFICATE.has(act) || (phase === 'denied' && READS_BY_CERTIFICATE.has(act));
+    if (!isOpen)
       return { invented: `${act} by ${actor} with a certificate in place of a signed request` };
     const isBound =
       phase === 'attempted'

@@ -36,6 +36,8 @@ export async function collect<T>(
 /** What a list of the server's is to show. */
 export interface List<T> {
   readonly busy: string;
+  /** False where a client certificate will do. */
+  readonly signsAll?: false;
   readonly page: (client: EscrowClient, query: PageQuery) => Promise<PageReply<T>>;
   readonly wanted?: (item: T) => boolean;
   /** Said when there is nothing. */
@@ -48,7 +50,7 @@ export interface List<T> {
 /** A command that shows `--limit` items of a list as a table, and says when there are more. */
 export async function listed<T>(session: Session, given: CommandArguments, list: List<T>): Promise<Result> {
   const limit = given.count('limit');
-  const { client } = await session.connect();
+  const { client } = await session.connect(list.signsAll === undefined ? {} : { signsAll: list.signsAll });
   const { items, hasMore } = await session.busy(list.busy, () =>
     collect((query) => list.page(client, query), limit, list.wanted),
   );

@@ -43,6 +43,7 @@ import type {
   PlaintextsReply,
   PolicyPlanReply,
   PolicyReply,
+  PublicKeyReply,
   RecoveryReply,
   RedeliveryReply,
   ReleasedKeysReply,
@@ -107,7 +108,17 @@ export interface EscrowClientParts extends Signing {
 /** The calls that need nothing but a client certificate, and those that are public. */
 export type CertifiedClient = Pick<
   EscrowClient,
-  'sign' | 'decrypt' | 'server' | 'isReady' | 'checkpoint' | 'close'
+  | 'sign'
+  | 'decrypt'
+  | 'signWithKey'
+  | 'decryptWithKey'
+  | 'grants'
+  | 'grant'
+  | 'publicKey'
+  | 'server'
+  | 'isReady'
+  | 'checkpoint'
+  | 'close'
 >;
 
 /**
@@ -247,6 +258,11 @@ export class EscrowClient {
 
   key(key: string): Promise<KeyReply> {
     return this.#ask(ROUTES.getKey, { path: { key } });
+  }
+
+  /** The public half of a key; an app names it by id or label, while a grant of its own for it runs. */
+  publicKey(key: string): Promise<PublicKeyReply> {
+    return this.#ask(ROUTES.getPublicKey, { path: { key } });
   }
 
   /** Keys with the quorums that could bring them back now: all, or an owner's own. */

@@ -58,7 +58,7 @@ export interface Call {
 
 /**
  * A call without a signature, of an app that has proven in TLS that it has the key of a certificate which the policy
- * binds to it. Enough to sign and decrypt under grants; no other use case takes one.
+ * binds to it. Enough to sign and decrypt under grants, and to read of these; no other use case takes one.
  */
 export interface CertifiedCall {
   readonly caller: Principal;
@@ -70,7 +70,7 @@ export interface CertifiedCall {
   readonly certificate: string;
 }
 
-/** A call to use a grant, either way. */
+/** A call of an app, either way. */
 export type OperateCall = Call | CertifiedCall;
 
 /** A call of somebody known; `caller` and `policy` follow `known`. */

@@ -1,4 +1,4 @@
-import type { Call, CertifiedCall, Escrow, OperateCall } from '../escrow/escrow.js';
+import type { CertifiedCall, Escrow, OperateCall } from '../escrow/escrow.js';
 import { callOf } from '../escrow/escrow.js';
 import { findByCertificate, findByKey } from '../escrow/directory.js';
 import { KnownCaller } from '../escrow/ledger/knownCaller.js';
@@ -96,10 +96,9 @@ export async function answerCaller(
     const isNamed = findByCertificate(escrow.directory.last, certificate.thumbprint) !== undefined;
     // TLS has proven that it is theirs
     const found = await authenticate(door, arriving, { isNamed, isProven: isNamed }, certify);
-    return limit(door, open, arriving, found.call.caller, async (incoming) => {
-      const { call, act } = await authorise(escrow, open, incoming, found);
-      return act(escrow, call);
-    });
+    return limit(door, open, arriving, found.call.caller, (incoming) =>
+      answerKnown(escrow, open, incoming, found),
+    );
   }
   const { claimed } = shown;
   const isNamed = findByKey(escrow.directory.last, claimed.kid) !== undefined;
@@ -110,13 +109,21 @@ export async function answerCaller(
   arriving.connection.provenKey = claimed.kid;
   return limit(door, route, arriving, signed.call.caller, async (incoming) => {
     const trust = { logKey: escrow.logKey, now: escrow.clock.now() };
-    const found = checkRequest(signed, incoming.received, trust);
-    if (!route.access.isLedgered) await renew(escrow, found.call);
-    const { call, act } = await authorise(escrow, route, incoming, found);
-    return route.access.isLedgered
-      ? act(escrow, call)
-      : readOnce(escrow, route, call, incoming, () => act(escrow, call));
+    return answerKnown(escrow, route, incoming, checkRequest(signed, incoming.received, trust));
   });
+}
+
+async function answerKnown<C extends OperateCall>(
+  escrow: Escrow,
+  route: RouteFor<C>,
+  incoming: Incoming,
+  found: Known<C>,
+): Promise<Reply> {
+  if (!route.access.isLedgered) await renew(escrow, found.call);
+  const { call, act } = await authorise(escrow, route, incoming, found);
+  return route.access.isLedgered
+    ? act(escrow, call)
+    : readOnce(escrow, route, call, incoming, () => act(escrow, call));
 }
 
 /** By a clock that is off, what a request asks for would be refused for reasons that do not hold, or shown as it is not. */
@@ -134,7 +141,7 @@ function shownBy(route: SignedRoute | OperateRoute, { head, certificate }: Arriv
   if (route.takesCertificate) return { certificate: shown, route };
   throw new EscrowError(
     'request-unsigned',
-    'A client certificate is enough to sign and to decrypt under a grant; everything else is asked for with a signed request.',
+    'A client certificate is enough to sign and to decrypt under a grant, and to look at grants and public keys; everything else is asked for with a signed request.',
   );
 }
 
@@ -285,18 +292,19 @@ function checkIdempotencyKey({ takesIdempotencyKey }: Access, { received }: Inco
 }
 
 /**
- * Reads, and answers only when the request is new. In that order, because a refusal that is recorded uses the request
+ * Reads, and answers only when the request is new; TLS has seen to that where there is none. In that order, because a refusal that is recorded uses the request
  * up by itself; reading twice changes nothing.
  */
 async function readOnce(
   escrow: Escrow,
   route: KnownRoute,
-  call: Call,
+  call: OperateCall,
   incoming: Incoming,
   run: () => Promise<Reply>,
 ): Promise<Reply> {
   try {
     const reply = await run();
+    if (call.request === undefined) return reply;
     const { kid, jti, expiresAt } = call.request;
     if (await escrow.store.seeOnce({ kid, jti, expiresAt })) return reply;
     throw new EscrowError('request-replayed');

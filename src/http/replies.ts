@@ -53,19 +53,13 @@ import type {
 } from '../api/replies.js';
 import { BIRTHS } from '../escrow/records/creation.js';
 import { decodeEntry } from '../log/entry/entry.js';
-import { encodeBase64 } from '../log/note/base64.js';
+import { spkiPem } from './publicKey.js';
 import { formatDuration } from '../policy/durations.js';
 
 /*
  * From the core's records to src/api/replies.ts: field by field, so that nothing goes out that was not written down
  * here. Members without a value are absent.
  */
-
-/** SubjectPublicKeyInfo PEM (RFC 7468 section 13). */
-export function spkiPem(der: Uint8Array): string {
-  const lines = encodeBase64(der).match(/.{1,64}/g) ?? [];
-  return ['-----BEGIN PUBLIC KEY-----', ...lines, '-----END PUBLIC KEY-----', ''].join('\n');
-}
 
 /** A page, each item as `reply` has it. */
 export function pageReply<T, W>(page: Page<T>, reply: (item: T) => W): PageReply<W> {

@@ -78,7 +78,7 @@ export interface SignedRoute extends RouteForm {
   readonly prepare: (carried: RawInput) => (escrow: Escrow, call: Call) => Promise<Reply>;
 }
 
-/** One row for the use of grants: signed, or on a connection with a client certificate that is bound to an app. */
+/** One row for grants and their use: signed, or on a connection with a client certificate that is bound to an app. */
 export interface OperateRoute extends RouteForm {
   readonly access: Access;
   readonly takesCertificate: true;
@@ -197,6 +197,31 @@ export function view<N extends ReplyName, P = Empty, Q = Empty, B = undefined>(
     prepare: (carried) => {
       const given = read(row, carried);
       return async (escrow, call) => ({ status: 200, json: await row.run(escrow, call, given) });
+    },
+  };
+}
+
+/** A route that only reads what an app may see by its client certificate as well: recorded only when it is refused. */
+export function viewByApp<N extends ReplyName, P = Empty, Q = Empty>(
+  row: Row<P, Q, undefined, N> & {
+    readonly act: Extract<Act, `${string}.read`>;
+    readonly roles: readonly ApiRole[];
+    readonly takesCertificate: true;
+    readonly run: (
+      escrow: Escrow,
+      call: OperateCall,
+      given: RouteInput<P, Q, undefined>,
+    ) => Promise<Answer<N>>;
+  },
+): OperateRoute {
+  const { run, ...rest } = row;
+  const problems = [...row.problems, 'certificate-expired'] as const;
+  return {
+    ...view<N, P, Q>({ ...rest, problems, run }),
+    takesCertificate: row.takesCertificate,
+    prepare: (carried) => {
+      const given = read(row, carried);
+      return async (escrow, call) => ({ status: 200, json: await run(escrow, call, given) });
     },
   };
 }

@@ -1,7 +1,7 @@
 import { EscrowError } from '../../src/escrow/records/errors.js';
 import type { PrincipalId } from '../../src/escrow/records/ids.js';
 import { parsePolicy } from '../../src/http/policyDocument.js';
-import { spkiPem } from '../../src/http/replies.js';
+import { spkiPem } from '../../src/http/publicKey.js';
 import { encodeEntry } from '../../src/log/entry/entry.js';
 import type { Answer } from './apiClient.js';
 import { problemCode } from './apiClient.js';

@@ -28,7 +28,7 @@ describe('a request over the wire', () => {
   test('is performed, and answered with the index of its entry', async () => {
     const answer = await running.client.call(mailer, 'POST', SIGN, signing);
     expect(answer.json).toEqual({
-      result: { signatures: [Buffer.from('signature').toString('base64url')], remaining: 9 },
+      result: { signatures: [Buffer.from('signature').toString('base64url')], remaining: 9, grant: GRANT },
       entry: 1,
     });
     expect(recorded()).toEqual(['grant.sign attempted mailer', 'grant.sign done mailer']);

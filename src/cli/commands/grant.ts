@@ -1,6 +1,7 @@
 import { revokeProven } from '../../client/ends.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
+import { CLIENT_CERTIFICATE } from '../clientCertificate.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { idOf } from '../ids.js';
 import type { Session } from '../session.js';
@@ -12,7 +13,7 @@ export const grantCommands: readonly CommandRow[] = [
   {
     usage: 'list',
     summary: 'lists the grants that you may see, newest first',
-    options: [{ flags: '--limit <n>', about: 'how many', default: '50' }],
+    options: [{ flags: '--limit <n>', about: 'how many', default: '50' }, ...CLIENT_CERTIFICATE],
     examples: ['grant list --as ~/.escrowd'],
     run: list,
   },
@@ -37,6 +38,7 @@ export const grantCommands: readonly CommandRow[] = [
 function list(session: Session, given: CommandArguments): Promise<Result> {
   return listed(session, given, {
     busy: 'listing grants',
+    signsAll: false,
     page: (client, query) => client.grants(query),
     none: 'No grants.',
     columns: [

@@ -10,6 +10,7 @@ import {
 import type { KeyReply } from '../../api/replies.js';
 import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
+import { CLIENT_CERTIFICATE } from '../clientCertificate.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, withOutputs, writePublic } from '../files/outputs.js';
@@ -23,6 +24,9 @@ import { liveInWords, openedInWords, quorumsInWords, termsInWords, unableInWords
 export const USES = OPERATIONS;
 /** How a key can be written. */
 export const KEY_FORMATS = ['pem', 'jwk', 'raw'] as const;
+
+/** How a public key can be written. */
+const PUBLIC_FORMS = ['pem', 'jwk', 'jwks', 'der'] as const;
 
 export const keyCommands: readonly CommandRow[] = [
   {
@@ -62,6 +66,21 @@ export const keyCommands: readonly CommandRow[] = [
     ],
     examples: ['key show key_0123456789abcdef0123456789abcdef --public-key-out olga.pem'],
     run: show,
+  },
+  {
+    usage: 'public <key>',
+    summary: 'the public half of a key, in the form that a program takes',
+    about:
+      'For an app as well, while a grant of its own for the key runs; it may name the key by its label. jwks is a JWK set of this one\n' +
+      'key (RFC 7517), der its SubjectPublicKeyInfo, as bytes.',
+    options: [
+      { flags: '--form <form>', about: 'how', choices: PUBLIC_FORMS, default: 'pem' },
+      { flags: '--out <file>', about: 'where it goes (default: standard output)' },
+      FORCE,
+      ...CLIENT_CERTIFICATE,
+    ],
+    examples: ['key public invoices-2026 --form jwk', 'key public KEY --form der --out invoices.spki'],
+    run: publicHalf,
   },
   {
     usage: 'copy <key>',
@@ -143,6 +162,23 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
     ],
     next: `when the owner is away: escrowctl recovery request ${key.key} --help`,
   };
+}
+
+async function publicHalf(session: Session, given: CommandArguments): Promise<Result> {
+  const form = given.oneOf('form', PUBLIC_FORMS) ?? 'pem';
+  const out = given.find('out');
+  const { client } = await session.connect({ signsAll: false });
+  const name = given.argument(0);
+  const { half, ...of } = await session.busy('asking for the public key', () => client.publicKey(name));
+  if (half === undefined) throw new UsageError(`${of.key} has no public half: it is symmetric`);
+  const { pem, jwk } = half;
+  const der = Buffer.from(half.der, 'base64url');
+  const text = form === 'pem' ? ended(pem) : `${JSON.stringify(form === 'jwks' ? { keys: [jwk] } : jwk)}\n`;
+  const content = form === 'der' ? der : Buffer.from(text);
+  const json = { ...of, ...half };
+  if (out === undefined) return given.flag('json') ? { json, lines: [] } : { json, lines: [], raw: content };
+  await withOutputs(session, given, [{ path: out, isSecret: false }], (outputs) => outputs.write([content]));
+  return { json: { ...json, out }, lines: [`The public key of ${of.key} is in ${out}.`] };
 }
 
 async function copy(session: Session, given: CommandArguments): Promise<Result> {

@@ -9,6 +9,7 @@ import { codeOf } from '../../system/errors.js';
 import { quoted } from '../../escrow/records/freeText.js';
 import { type Mechanism, MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
+import { CLIENT_CERTIFICATE } from '../clientCertificate.js';
 import { UsageError } from '../failures.js';
 import { FORCE, type Outputs, withOutputs } from '../files/outputs.js';
 import type { CommandArguments } from '../commandArguments.js';
@@ -17,15 +18,6 @@ import type { Session } from '../session.js';
 const SIGNING = MECHANISM_NAMES.filter(signs);
 const DECRYPTING = MECHANISM_NAMES.filter((name) => !signs(name));
 const FORMATS = ['jose', 'der'] as const;
-
-/** For an app that the policy binds to a client certificate. */
-const CERTIFICATE: readonly OptionRow[] = [
-  {
-    flags: '--client-cert <file>',
-    about: 'ask by this TLS client certificate, not by a signed request (ESCROWCTL_CLIENT_CERT)',
-  },
-  { flags: '--client-key <file>', about: 'the key of the client certificate (ESCROWCTL_CLIENT_KEY)' },
-];
 
 /** Either of them. */
 const NAMED_GRANT: readonly OptionRow[] = [
@@ -58,7 +50,7 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--out <file>', about: 'where the signature goes (- for standard output, as bytes)' },
       CONTEXT,
       FORCE,
-      ...CERTIFICATE,
+      ...CLIENT_CERTIFICATE,
     ],
     examples: [
       'sign letter.txt --grant GRANT --mechanism ES256 --format der --out letter.sig --context "invoice 4711"',
@@ -80,7 +72,7 @@ export const useCommands: readonly CommandRow[] = [
       { flags: '--out <file>', about: 'where the plaintext goes (default: standard output)' },
       CONTEXT,
       FORCE,
-      ...CERTIFICATE,
+      ...CLIENT_CERTIFICATE,
     ],
     examples: ['decrypt session-key.bin --grant GRANT --mechanism RSA-OAEP --out session-key'],
     run: decrypt,

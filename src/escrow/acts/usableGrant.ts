@@ -4,10 +4,11 @@ import type { GrantFacts } from '../logged/logFacts.js';
 import { getGrant } from '../lookUp.js';
 import { EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
-import { type GrantId, idsOf, parseId } from '../records/ids.js';
+import { type GrantId, parseId } from '../records/ids.js';
 import type { Mechanism } from '../records/mechanisms.js';
 import { msUntilLeft, usesLeft } from '../records/rate.js';
 import { checkLive, subjectOf } from '../rules/liveGrant.js';
+import { grantsNamed } from '../rules/namedGrants.js';
 
 /**
  * How an app names the grant of a use: by its id; or by the key, that is by its id or its label, and then it is whichever of the
@@ -70,24 +71,12 @@ export function usableGrant(
 
 /** The running grants by which an app may use a key so, the one that ends first before the others. */
 async function grantsFor(
-  { followed }: Escrow,
+  escrow: Escrow,
   { caller }: OperateCall,
   use: IntendedUse,
   name: string,
 ): Promise<readonly GrantId[]> {
-  const isKeyId = parseId('KeyId', name) !== undefined;
-  const running = (): readonly (GrantFacts & { readonly id: GrantId })[] =>
-    idsOf('GrantId', followed.facts.grantsNamed(caller.id, name)).flatMap((id) => {
-      const facts = followed.facts.grant(id);
-      // a label may look like the id of another key
-      return facts === undefined || (isKeyId && facts.key !== name) ? [] : [{ ...facts, id }];
-    });
-  // another daemon may have made it just now
-  if (running().length === 0) await followed.caughtUp();
-  const found = running();
-  const keys = [...new Set(found.map(({ key }) => key))].sort();
-  if (keys.length > 1)
-    throw new EscrowError('key-ambiguous', `${keys.length} keys have this label: ${keys.join(', ')}.`);
+  const found = await grantsNamed(escrow, caller.id, name);
   const allowing = found.filter(({ scope }) => covers(scope, use));
   if (found.length > 0 && allowing.length === 0) throw new EscrowError('operation-not-granted');
   return allowing.sort((a, b) => a.expiresAtMs - b.expiresAtMs || (a.id < b.id ? -1 : 1)).map(({ id }) => id);

@@ -3,7 +3,8 @@ import { getDeposit } from '../lookUp.js';
 import type { PageRequest, Page } from '../ports/store.js';
 import { type Deposit, isDepositaryOf } from '../records/deposit.js';
 import { EscrowError } from '../records/errors.js';
-import type { KeyId } from '../records/ids.js';
+import { type KeyId, parseId } from '../records/ids.js';
+import { grantsNamed } from '../rules/namedGrants.js';
 import { seesAll } from '../records/principals.js';
 
 /** A key: for its owner, its depositaries, administrators and auditors. Throws `key-unknown`, `forbidden`. */
@@ -13,6 +14,24 @@ export async function viewKey(escrow: Escrow, call: Pick<Call, 'caller'>, id: Ke
   if (!seesAll(call.caller) && deposit.owner !== call.caller.id && !isDepositary)
     throw new EscrowError('forbidden');
   return deposit;
+}
+
+/**
+ * A key, for the sake of its public half: for those of {@link viewKey}, and for an app by its id or label while a grant of the app's
+ * own for it runs. Throws `key-unknown`, `key-ambiguous`, `forbidden`.
+ */
+export async function viewPublicKey(
+  escrow: Escrow,
+  call: Pick<Call, 'caller'>,
+  name: string,
+): Promise<Deposit> {
+  const [grant] = await grantsNamed(escrow, call.caller.id, name);
+  const granted = parseId('KeyId', grant?.key ?? '');
+  if (granted !== undefined) return getDeposit(escrow, granted);
+  const key = parseId('KeyId', name);
+  // who has no grant learns nothing of labels
+  if (key === undefined) throw new EscrowError('forbidden');
+  return viewKey(escrow, call, key);
 }
 
 /** The keys that the caller may see: all, or their own and those they hold shares of. */

@@ -10,7 +10,7 @@ import type { Acted, GrantReply, PlaintextsReply, SignaturesReply } from '../../
 import { grantReply, outputsReply, pageReply } from '../replies.js';
 import type { decryptOrder, signOrder } from '../../api/orders.js';
 import { ROUTES } from '../../api/routes.js';
-import { type Route, act, use, view } from '../route.js';
+import { type Route, act, use, viewByApp } from '../route.js';
 
 /** What can be wrong with the grant that is named. */
 const OF_ENDED = ['grant-unknown', 'grant-revoked', 'grant-expired', 'grant-exhausted'] as const;
@@ -24,14 +24,14 @@ const OF_USES = [
 
 /** Grants, and the use of keys on their owners' behalf. */
 export const grantRoutes: readonly Route[] = [
-  view({
+  viewByApp({
     ...ROUTES.listGrants,
     summary: 'Grants that the caller has a part in, newest first.',
     problems: [],
     run: async (escrow, call, { query }) =>
       pageReply(await listGrants(escrow, call, query), ({ grant, status }) => grantReply(grant, status)),
   }),
-  view({
+  viewByApp({
     ...ROUTES.getGrant,
     summary: 'A grant.',
     problems: ['grant-unknown'],

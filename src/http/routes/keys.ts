@@ -1,9 +1,10 @@
 import { generateKey } from '../../escrow/acts/generateKey.js';
 import { listCoverage, standingNow } from '../../escrow/reads/coverage.js';
-import { listKeys, viewKey } from '../../escrow/reads/keys.js';
+import { listKeys, viewKey, viewPublicKey } from '../../escrow/reads/keys.js';
+import { publicKeyReply } from '../publicKey.js';
 import { coveragePageReply, keyReply, pageReply } from '../replies.js';
 import { ROUTES } from '../../api/routes.js';
-import { type Route, act, view } from '../route.js';
+import { type Route, act, view, viewByApp } from '../route.js';
 
 /** Keys, which are born deposited. */
 export const keyRoutes: readonly Route[] = [
@@ -45,6 +46,12 @@ export const keyRoutes: readonly Route[] = [
       const deposit = await viewKey(escrow, call, path.key);
       return keyReply(deposit, call.caller.id, await standingNow(escrow));
     },
+  }),
+  viewByApp({
+    ...ROUTES.getPublicKey,
+    summary: 'The public half of a key: to an app by id or label, while a grant of its own for the key runs.',
+    problems: ['key-unknown', 'key-ambiguous'],
+    run: async (escrow, call, { path }) => publicKeyReply(await viewPublicKey(escrow, call, path.key)),
   }),
   view({
     ...ROUTES.listCoverage,
