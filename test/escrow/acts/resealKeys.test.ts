@@ -111,7 +111,9 @@ test.each(Object.entries(DAMAGED).filter(([, { verb }]) => verb !== 'wrapUnderKe
   'finds damage while the old deposit is still the newest, and is done when there is none: %s',
   async (_what, row) => {
     const recovery = await due(world, key, 'reseal');
-    await expectDamageFound(world, 'recovery.reseal', row, () => reseal(recovery));
+    // here there is a link of a third before the copies
+    const here = row.nth > 2 ? ({ ...row, nth: row.nth + 1 } as typeof row) : row;
+    await expectDamageFound(world, 'recovery.reseal', here, () => reseal(recovery));
     expect(generations()).toEqual([1, 1]);
     await reseal(recovery);
     expect(generations()).toEqual([2, 2]);
