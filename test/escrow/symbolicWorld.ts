@@ -289,6 +289,28 @@ function symbolicToken(
       Promise.resolve(boxed({ to: secretOf(x), inside: secretOf(key) })),
     sealUnder: (key: InFlight, inner: Uint8Array, aad: Uint8Array) =>
       Promise.resolve(boxed({ to: secretOf(key), inside: Buffer.from(inner).toString(), aad: hex(aad) })),
+    proveSealed: (
+      key: InFlight,
+      { inner, aad, outer }: Record<'inner' | 'aad' | 'outer', Uint8Array>,
+    ): unknown =>
+      Promise.resolve(
+        opened(outer, secretOf(key), hex(aad)) === Buffer.from(inner).toString()
+          ? { opened: undefined }
+          : { refused: true },
+      ),
+    proveWrapped: ({
+      wrapped,
+      purpose,
+      made,
+    }: {
+      wrapped: { sealed: Uint8Array };
+      purpose: string;
+      made?: InFlight;
+    }) => {
+      const inside = opened(wrapped.sealed, `kek:${purpose}`);
+      const isIt = made === undefined || inside === secretOf(made);
+      return answer(isIt ? inside : undefined, () => undefined);
+    },
     createTransport: (id: string) =>
       Promise.resolve({ publicKey: Buffer.from([...transports.add(id)].at(-1) ?? '') }),
     destroyTransport: (id: string) => Promise.resolve(void transports.delete(id)),

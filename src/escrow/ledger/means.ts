@@ -1,6 +1,9 @@
 import type { TokenVerbs } from '../ports/token.js';
 import { TAKING_AWAY as NAMES } from '../records/takingAway.js';
 
+/** What shows that a key comes back, before its record says that it is deposited. */
+const PROVING = ['proveWrapped', 'proveSealed', 'unwrapLayer', 'openUnder'] as const;
+
 /**
  * The table of means: every act that escrowd knows, and the token verbs it is lent. A use case holds no verb
  * itself, so an act that is not logged cannot be written. Acts without verbs change records only, and are done while the
@@ -17,6 +20,7 @@ export const MEANS = {
     'wrapToDepositary',
     'wrapToServerFor',
     'sealUnder',
+    ...PROVING,
     'generateTransferKey',
     'wrapToOwner',
     'wrapUnderTransfer',
@@ -32,6 +36,7 @@ export const MEANS = {
     'wrapToDepositary',
     'wrapToServerFor',
     'sealUnder',
+    ...PROVING,
     'generateTransferKey',
     'wrapToOwner',
     'wrapUnderTransfer',
@@ -69,6 +74,8 @@ export const MEANS = {
     'wrapToDepositary',
     'wrapToServerFor',
     'sealUnder',
+    'proveSealed',
+    'proveWrapped',
   ],
   'grant.sign': ['sign'],
   'grant.decrypt': ['decrypt'],

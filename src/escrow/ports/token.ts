@@ -85,6 +85,14 @@ export interface TokenVerbs {
     inner: Sealed<Opener>,
     aad: Uint8Array,
   ): Promise<Sealed<By>>;
+  /**
+   * Whether `outer` opens under this key to `inner`: sealed once more in the same way it is the same. `refused`: it does not. The key
+   * that seals opens nothing.
+   */
+  proveSealed<By extends 'share-key' | 'layer-key'>(
+    key: Held<By>,
+    order: { readonly inner: Sealed<Opener>; readonly aad: Uint8Array; readonly outer: Sealed<By> },
+  ): Promise<Opened<void>>;
   /** Makes X: AES-256 in flight, wraps user keys, and may be wrapped itself. */
   generateTransferKey(to: 'depositary' | 'owner'): Promise<Held<'transfer-key'>>;
   /** RSA-OAEP of X under an owner's registered delivery key (DER SubjectPublicKeyInfo). */
@@ -147,6 +155,25 @@ export interface TokenVerbs {
     readonly use: KeyUse;
     readonly to: string;
   }): Promise<Opened<Wrapped>>;
+
+  /**
+   * Whether what lies under a key-encryption key comes out of it as the key that it is said to be, and for an asymmetric key or a secret is
+   * the one that is known: it is used once, by the one use that it may have, over what can be nothing else. In the token, and
+   * within this call: nothing of it is in flight when it resolves, and nothing that it made is told. Of an AES key nothing is known. `made`:
+   * the key in flight that was wrapped, which must be the same. `refused`: it is not. Throws `token-object-missing` when the token does
+   * not hold that key-encryption key.
+   */
+  proveWrapped(order: {
+    readonly wrapped: Wrapped;
+    readonly purpose: Purpose;
+    readonly spec: KeySpec;
+    readonly use: KeyUse;
+    /** DER SubjectPublicKeyInfo. */
+    readonly publicKey?: Uint8Array | undefined;
+    /** Of a secret alone. */
+    readonly checkValue?: Uint8Array | undefined;
+    readonly made?: Held<'user-key'>;
+  }): Promise<Opened<void>>;
 
   /** Makes a one-time RSA-3072 pair to import one key under, as token objects. Returns its DER SubjectPublicKeyInfo. */
   createImportPair(id: ImportId): Promise<{ readonly publicKey: Uint8Array }>;

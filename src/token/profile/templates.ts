@@ -183,6 +183,23 @@ export function transferKey(to: 'depositary' | 'owner', kwp: number): Template {
   );
 }
 
+/**
+ * A key in flight by which a key for release comes to the one use that proves it: what its key-encryption key brings out has none. Under
+ * this one nothing comes out that goes anywhere.
+ */
+export function provingKey(kwp: number): Template {
+  return fixed(
+    ...SECRET_AES,
+    ...AES_256,
+    ...IN_FLIGHT,
+    ...GUARDED,
+    ...extractable(false),
+    ...only(SECRET_USES, 'wrap', 'unwrap'),
+    ...allowing(kwp),
+    ...nested(pkcs11.CKA_UNWRAP_TEMPLATE, fixed(...IN_FLIGHT, ...GUARDED, ...extractable(false))),
+  );
+}
+
 /** An owner's delivery key, in flight, to wrap X. */
 export function deliveryKey(
   key: { readonly modulus: Buffer; readonly exponent: Buffer },

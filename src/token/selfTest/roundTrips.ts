@@ -21,6 +21,7 @@ import {
 import type { DecryptMechanism, Mechanism } from '../../escrow/records/mechanisms.js';
 import { mechanismsFor, signs } from '../../escrow/records/mechanisms.js';
 import type { Opened, Wrapped } from '../../escrow/ports/token.js';
+import type { Purpose } from '../../escrow/records/policy.js';
 import { sealed } from '../../escrow/records/sealing/sealed.js';
 import { GCM } from '../profile/mechanisms.js';
 import type { OpenToken } from '../service/openToken.js';
@@ -180,7 +181,7 @@ async function reply(token: OpenToken): Promise<void> {
   });
 }
 
-/** generateShareKey, generateLayerKey, wrapToDepositary, wrapToServerFor, sealUnder, unwrapLayer, openUnder. */
+/** generateShareKey, generateLayerKey, wrapToDepositary, wrapToServerFor, sealUnder, proveSealed, unwrapLayer, openUnder. */
 async function depositaryTrip(token: OpenToken): Promise<RoundTrip> {
   const trip = 'a share goes to a depositary, a layer to the server and back';
   const [first] = await token.enrolled();
@@ -191,6 +192,7 @@ async function depositaryTrip(token: OpenToken): Promise<RoundTrip> {
     'wrapToDepositary',
     'wrapToServerFor',
     'sealUnder',
+    'proveSealed',
     'unwrapLayer',
     'openUnder',
   ] as const;
@@ -200,6 +202,7 @@ async function depositaryTrip(token: OpenToken): Promise<RoundTrip> {
       const made = await lent.generateLayerKey();
       const inner = sealed('kek', randomBytes(64));
       const layer = await lent.sealUnder(made, inner, AAD);
+      opened(await lent.proveSealed(made, { inner, aad: AAD, outer: layer }));
       const linked = await lent.wrapToServerFor(made, first.id);
       const pair = { depositary: first.id, version: linked.version };
       const back = opened(await lent.unwrapLayer(pair, linked.sealed));
@@ -222,13 +225,14 @@ interface Deposited {
 }
 
 /**
- * generateUserKey, wrapUnderKek, unwrapForRelease, generateTransferKey, wrapToOwner, wrapUnderTransfer: makes a key,
+ * generateUserKey, wrapUnderKek, proveWrapped, unwrapForRelease, generateTransferKey, wrapToOwner, wrapUnderTransfer: makes a key,
  * deposits it, and has its release sent to `owner`.
  */
 async function deposited(token: OpenToken, spec: GeneratedSpec, owner: KeyPair): Promise<Deposited> {
   const verbs = [
     'generateUserKey',
     'wrapUnderKek',
+    'proveWrapped',
     'unwrapForRelease',
     'generateTransferKey',
     'wrapToOwner',
@@ -238,10 +242,13 @@ async function deposited(token: OpenToken, spec: GeneratedSpec, owner: KeyPair):
   const made = await token.lend(verbs, async (lent) => {
     const { key, publicKey } = await lent.generateUserKey(spec);
     const forGrant: Partial<Record<Operation, Wrapped>> = {};
-    for (const use of KEY_SPECS[spec].uses)
-      forGrant[use] = await lent.wrapUnderKek(key, 'operate', { spec, use });
-    const use = KEY_SPECS[spec].uses[0];
-    const wrapped = await lent.wrapUnderKek(key, 'release', { spec, use });
+    const wrappedFor = async (purpose: Purpose, use: Operation): Promise<Wrapped> => {
+      const wrapped = await lent.wrapUnderKek(key, purpose, { spec, use });
+      opened(await lent.proveWrapped({ wrapped, purpose, spec, use, publicKey, made: key }));
+      return wrapped;
+    };
+    for (const use of KEY_SPECS[spec].uses) forGrant[use] = await wrappedFor('operate', use);
+    const wrapped = await wrappedFor('release', KEY_SPECS[spec].uses[0]);
     const back = opened(await lent.unwrapForRelease({ wrapped, spec }));
     const transfer = await lent.generateTransferKey('owner');
     const transferKey = await lent.wrapToOwner(transfer, deliveryKey);

@@ -24,7 +24,7 @@ const KWP = 'id-aes256-wrap-pad';
 const KEY_BYTES = 32;
 
 /**
- * createImportPair, unwrapSecret, wrapUnderKek, unwrapForRelease, generateTransferKey, wrapToOwner, wrapUnderTransfer,
+ * createImportPair, unwrapSecret, wrapUnderKek, proveWrapped, unwrapForRelease, generateTransferKey, wrapToOwner, wrapUnderTransfer,
  * destroyImportPair: a secret of the longest frame goes in, is proven, and comes out as it was. It was made for this.
  */
 export async function secretTrip(
@@ -43,6 +43,7 @@ export async function secretTrip(
     'destroyImportPair',
     'unwrapSecret',
     'wrapUnderKek',
+    'proveWrapped',
     'unwrapForRelease',
     'generateTransferKey',
     'wrapToOwner',
@@ -60,6 +61,8 @@ export async function secretTrip(
       if (!('opened' in taken) || !taken.opened.isClaimed) throw new Error('the secret was not taken');
       const of = { spec: 'secret', use: 'keep' } as const;
       const kept = await lent.wrapUnderKek(taken.opened.key, 'release', of);
+      const order = { wrapped: kept, purpose: 'release', ...of, checkValue, made: taken.opened.key } as const;
+      if ('refused' in (await lent.proveWrapped(order))) throw new Error('the secret did not come back');
       const back = await lent.unwrapForRelease({ wrapped: kept, spec: 'secret' });
       if (!('opened' in back)) throw new Error('the token refused its own ciphertext');
       const transfer = await lent.generateTransferKey('owner');

@@ -31,6 +31,7 @@ import { operateVerbs } from '../verbs/operate.js';
 import { provingVerbs } from '../verbs/proving.js';
 import { recoveryVerbs } from '../verbs/recovery.js';
 import { rotationVerbs } from '../verbs/rotation.js';
+import { wrappedVerbs } from '../verbs/provingWrapped.js';
 import type { OpenParts } from '../objects/openParts.js';
 
 /** Which token is opened, with which PIN, and how long its users wait. */
@@ -330,6 +331,7 @@ const FAMILIES: {
   wrapToDepositary: depositVerbs,
   wrapToServerFor: depositVerbs,
   sealUnder: depositVerbs,
+  proveSealed: depositVerbs,
   generateTransferKey: depositVerbs,
   wrapToOwner: depositVerbs,
   wrapUnderTransfer: depositVerbs,
@@ -343,6 +345,7 @@ const FAMILIES: {
   destroyGrant: recoveryVerbs,
   unwrapForRelease: recoveryVerbs,
   rewrap: rotationVerbs,
+  proveWrapped: wrappedVerbs,
   createImportPair: importVerbs,
   destroyImportPair: importVerbs,
   unwrapImported: importVerbs,

@@ -27,6 +27,7 @@ export type DepositVerbs = Pick<
   | 'wrapToDepositary'
   | 'wrapToServerFor'
   | 'sealUnder'
+  | 'proveSealed'
   | 'generateTransferKey'
   | 'wrapToOwner'
   | 'wrapUnderTransfer'
@@ -44,6 +45,25 @@ export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
     );
   const wrap = (mechanism: Mechanism, wrapping: Handle, key: Handle): Promise<Buffer> =>
     wrapKey(parts, loan, mechanism, { wrapping, key });
+  const seal = (
+    key: Held<'share-key' | 'layer-key'>,
+    inner: Uint8Array,
+    aad: Uint8Array,
+    iv: Buffer,
+  ): Promise<Buffer> => {
+    const handle = loan.handleOf(key);
+    return loan.step((session) => {
+      driver.C_EncryptInit(session, mechanisms.gcm(iv, Buffer.from(aad)), handle);
+      const room = Buffer.alloc(inner.length + GCM.tagBytes);
+      const copy = Buffer.from(inner);
+      try {
+        return Buffer.concat([iv, driver.C_Encrypt(session, copy, room)]);
+      } finally {
+        // it may be the key under its key-encryption key
+        copy.fill(0);
+      }
+    });
+  };
   return {
     generateUserKey: async (spec) => {
       if (!parts.profile.keySpecs.includes(spec)) throw new EscrowError('key-spec-unsupported');
@@ -87,14 +107,15 @@ export function depositVerbs(parts: OpenParts, loan: Loan): DepositVerbs {
       aad: Uint8Array,
     ) => {
       requireBytes(inner, 'ciphertext to seal');
-      const handle = loan.handleOf(key);
-      const iv = randomBytes(GCM.ivBytes);
-      return loan.step((session) => {
-        driver.C_EncryptInit(session, mechanisms.gcm(iv, Buffer.from(aad)), handle);
-        const room = Buffer.alloc(inner.length + GCM.tagBytes);
-        const body = driver.C_Encrypt(session, Buffer.from(inner), room);
-        return sealed(key.held, Buffer.concat([iv, body]));
-      });
+      return sealed(key.held, await seal(key, inner, aad, randomBytes(GCM.ivBytes)));
+    },
+
+    // under the same IV the same comes out (SP 800-38D section 7.1), and it is what was sealed before: nothing new is seen of it
+    proveSealed: async (key, { inner, aad, outer }) => {
+      if (outer.length !== GCM.ivBytes + inner.length + GCM.tagBytes) return { refused: true };
+      requireBytes(inner, 'ciphertext to seal');
+      const again = await seal(key, inner, aad, Buffer.from(outer.subarray(0, GCM.ivBytes)));
+      return again.equals(outer) ? { opened: undefined } : { refused: true };
     },
 
     generateTransferKey: async (to) => loan.hold('transfer-key', await generate(transferKey(to, kwpNumber))),
@@ -150,9 +171,14 @@ function wrapKey(
   mechanism: Mechanism,
   { wrapping, key }: { readonly wrapping: Handle; readonly key: Handle },
 ): Promise<Buffer> {
-  return loan.step((session) =>
-    Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, Buffer.alloc(WRAPPED_KEY_ROOM))),
-  );
+  return loan.step((session) => {
+    const room = Buffer.alloc(WRAPPED_KEY_ROOM);
+    try {
+      return Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, room));
+    } finally {
+      room.fill(0);
+    }
+  });
 }
 
 type pkcs11Template = Parameters<OpenParts['driver']['C_GenerateKey']>[2];

@@ -1,22 +1,15 @@
-import { constants, createHash, publicEncrypt, randomBytes, verify } from 'node:crypto';
 import type { Handle } from 'pkcs11js';
 import { EscrowError } from '../../escrow/records/errors.js';
 import type { ImportId } from '../../escrow/records/ids.js';
-import {
-  type ImportableSpec,
-  KEY_SPECS,
-  CHECK_VALUE_BYTES,
-  SECRET_CHECK_TEXT,
-} from '../../escrow/records/keySpecs.js';
+import type { ImportableSpec } from '../../escrow/records/keySpecs.js';
 import type { TokenVerbs } from '../../escrow/ports/token.js';
-import { sameBytes } from '../../log/tree/merkle.js';
 import { CKR, readFault } from '../cryptoki/faults.js';
-import { readSpki } from '../cryptoki/spki.js';
 import { objectNames } from '../objects/objectNames.js';
 import type { OpenParts } from '../objects/openParts.js';
 import { OtherKey, unwrapChecked } from '../objects/unwrapChecked.js';
 import { TOKEN_RSA } from '../profile/templateParts.js';
 import { grantKey, importingKey, userInFlight } from '../profile/templates.js';
+import { type KnownKey, isKnownKey, proofOf } from './keyProofs.js';
 import { fitsKeyWrap } from './limits.js';
 import type { Loan } from './loan.js';
 import { type OneTimePair, destroyPair, makeOneTimePair } from './oneTimePairs.js';
@@ -65,7 +58,7 @@ export function importVerbs(parts: OpenParts, loan: Loan): ImportVerbs {
       ),
     );
     // the key that is kept has no use, and gets none: the same ciphertext once more has the one that proves it
-    const { use, mechanism } = PROOFS[KEY_SPECS[spec].kind];
+    const { use, mechanism } = proofOf(spec, false);
     const into = grantKey(undefined, spec, use, [mechanisms.number(mechanism)]);
     const proving = await loan.step((session) => unwrapChecked(parts, session, { ...under, into }));
     loan.discardLater(proving);
@@ -82,6 +75,19 @@ export function importVerbs(parts: OpenParts, loan: Loan): ImportVerbs {
     );
   };
 
+  const isProven = async (
+    pair: ImportId,
+    key: Handle,
+    spec: ImportableSpec | 'secret',
+    known: KnownKey,
+  ): Promise<boolean> => {
+    const of = { spec, proof: proofOf(spec, false), known, text: `escrowd import proof\n${pair}\n` };
+    const proof = await openedOrRefused(parts, () =>
+      loan.step((session) => isKnownKey(parts, session, key, of)),
+    );
+    return 'opened' in proof && proof.opened;
+  };
+
   return {
     createImportPair: (id) => makeOneTimePair(parts, loan, importPairOf(id)),
     destroyImportPair: (id) => destroyPair(parts, importPairOf(id)),
@@ -90,8 +96,10 @@ export function importVerbs(parts: OpenParts, loan: Loan): ImportVerbs {
       const unwrapped = await openBoth(order);
       if ('refused' in unwrapped) return unwrapped;
       const { key, proving } = unwrapped.opened;
-      const proof = await openedOrRefused(parts, () => prove(parts, loan, proving, order));
-      return { opened: { key, isClaimed: 'opened' in proof && proof.opened } };
+      const { spec, claimed } = order;
+      return {
+        opened: { key, isClaimed: await isProven(order.pair, proving, spec, { publicKey: claimed }) },
+      };
     },
 
     unwrapSecret: async ({ pair, wrapped, checkValue }) => {
@@ -99,8 +107,7 @@ export function importVerbs(parts: OpenParts, loan: Loan): ImportVerbs {
       const unwrapped = await openBoth({ pair, wrapped, spec: 'secret' });
       if ('refused' in unwrapped) return unwrapped;
       const { key, proving } = unwrapped.opened;
-      const proof = await openedOrRefused(parts, () => checkValueOf(parts, loan, proving));
-      return { opened: { key, isClaimed: 'opened' in proof && sameBytes(proof.opened, checkValue) } };
+      return { opened: { key, isClaimed: await isProven(pair, proving, 'secret', { checkValue }) } };
     },
   };
 }
@@ -118,55 +125,4 @@ async function blamingContent<T>(parts: OpenParts, unwrapping: Promise<T>): Prom
     await parts.health.check();
     throw new EscrowError('token-unavailable', undefined, { cause: new OtherKey(fault.name) });
   }
-}
-
-/**
- * How a key of each kind is proven. Where it can decrypt it need not sign: what it signs is there for as long as anybody keeps it.
- */
-const PROOFS = {
-  RSA: { use: 'decrypt', mechanism: 'rsaOaep' },
-  EC: { use: 'sign', mechanism: 'ecdsa' },
-  SECRET: { use: 'sign', mechanism: 'sha256Hmac' },
-} as const;
-
-/** HMAC-SHA-256 of a fixed text under a secret in its frame. */
-function checkValueOf({ driver, mechanisms }: OpenParts, loan: Loan, key: Handle): Promise<Buffer> {
-  return loan.step((session) => {
-    driver.C_SignInit(session, mechanisms.plain('sha256Hmac'), key);
-    return Buffer.from(
-      driver.C_Sign(session, Buffer.from(SECRET_CHECK_TEXT), Buffer.alloc(CHECK_VALUE_BYTES)),
-    );
-  });
-}
-
-const CHALLENGE_BYTES = 32;
-
-/** Whether this key is the private half of what is claimed. Nothing that it makes leaves the process. */
-async function prove(
-  parts: OpenParts,
-  loan: Loan,
-  key: Handle,
-  { spec, claimed, pair }: Parameters<ImportVerbs['unwrapImported']>[0],
-): Promise<boolean> {
-  const { driver, mechanisms, profile } = parts;
-  const publicKey = readSpki(claimed);
-  if (publicKey === undefined) return false;
-  const row = KEY_SPECS[spec];
-  if ('modulusBits' in row) {
-    const challenge = randomBytes(CHALLENGE_BYTES);
-    const oaepHash = profile.oaep === 'RSA-OAEP' ? 'sha1' : 'sha256';
-    const padding = constants.RSA_PKCS1_OAEP_PADDING;
-    const sent = publicEncrypt({ key: publicKey, oaepHash, padding }, challenge);
-    return loan.step((session) => {
-      driver.C_DecryptInit(session, mechanisms.oaep(), key);
-      return driver.C_Decrypt(session, sent, Buffer.alloc(row.modulusBits / 8)).equals(challenge);
-    });
-  }
-  const text = Buffer.from(`escrowd import proof\n${pair}\n`);
-  const digest = createHash('sha256').update(text).digest();
-  const signature = await loan.step((session) => {
-    driver.C_SignInit(session, mechanisms.plain('ecdsa'), key);
-    return Buffer.from(driver.C_Sign(session, digest, Buffer.alloc(2 * row.orderBytes)));
-  });
-  return verify('sha256', text, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature);
 }

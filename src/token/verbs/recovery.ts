@@ -77,7 +77,13 @@ export function recoveryVerbs(parts: OpenParts, loan: Loan): RecoveryVerbs {
       return openedOrRefused(parts, async () => {
         const opened = await loan.step((session) => {
           driver.C_DecryptInit(session, mechanisms.gcm(iv, Buffer.from(aad)), handle);
-          return Buffer.from(driver.C_Decrypt(session, body, Buffer.alloc(body.length)));
+          const room = Buffer.alloc(body.length);
+          try {
+            return Buffer.from(driver.C_Decrypt(session, body, room));
+          } finally {
+            // it may be the key under its key-encryption key
+            room.fill(0);
+          }
         });
         return sealed(inner, opened);
       });

@@ -4,7 +4,7 @@ import { createHistogram } from 'node:perf_hooks';
 import pkcs11, { type Handle } from 'pkcs11js';
 import { Dialect } from '../../../src/token/profile/dialect.js';
 import { readProfile } from '../../../src/token/profile/profile.js';
-import { sealingKey, userPair } from '../../../src/token/profile/templates.js';
+import { grantKey, openingKey, sealingKey, userPair } from '../../../src/token/profile/templates.js';
 import { findAll } from '../../../src/token/objects/objects.js';
 import { SOFTHSM_PROFILE_FILE } from '../../support/softhsm.js';
 import { DEPOSITARIES } from '../../support/system.js';
@@ -13,7 +13,8 @@ import { openBareToken, type TokenPlace } from './token.js';
 
 /*
  * What a deposit of an EC key asks of the token, by plain pkcs11js and nothing else: a pair, its wrapped form, and for each of
- * three depositaries two keys, two wraps and a sealed link; for each two of them two layers. Each line that comes is for how
+ * three depositaries two keys, two wraps and a sealed link; for each two of them two layers. And each once more to see that it
+ * opens: the wrapped form, which signs, each link, each layer key by the server's private key, and each layer by that. Each line that comes is for how
  * many seconds that is measured.
  */
 const {
@@ -28,10 +29,14 @@ const kek = found(pkcs11.CKO_SECRET_KEY, 'kek:operate:sign:v1');
 const recipients = DEPOSITARIES.map((id) => ({
   depositary: found(pkcs11.CKO_PUBLIC_KEY, `depositary:${id}`),
   serverFor: found(pkcs11.CKO_PUBLIC_KEY, `server-for:${id}`, `server-for:${id}:v1`),
+  server: found(pkcs11.CKO_PRIVATE_KEY, `server-for:${id}`, `server-for:${id}:v1`),
 }));
 const pair = dialect.pair(userPair('ec-p256', mechanisms.number('keyWrapWithPadding')));
 const layer = dialect.template(sealingKey(mechanisms.number('aesGcm')));
+const opener = dialect.unwrapping(openingKey(mechanisms.number('aesGcm')));
+const signer = dialect.unwrapping(grantKey(undefined, 'ec-p256', 'sign', [mechanisms.number('ecdsa')]));
 const aad = randomBytes(32);
+const digest = randomBytes(32);
 
 say('ready');
 for await (const line of createInterface({ input: process.stdin })) {
@@ -60,17 +65,27 @@ function deposit(): void {
   );
   driver.C_GetAttributeValue(session, user.publicKey, [{ type: pkcs11.CKA_EC_POINT }]);
   const wrapped = wrap(kwp, kek, user.privateKey);
-  const layers = recipients.map(({ depositary, serverFor }) => {
+  wrap(kwp, kek, user.privateKey);
+  const proving = driver.C_UnwrapKey(session, kwp, kek, wrapped, signer);
+  driver.C_SignInit(session, mechanisms.plain('ecdsa'), proving);
+  driver.C_Sign(session, digest, Buffer.alloc(64));
+  const layers = recipients.map(({ depositary, serverFor, server }) => {
     const share = driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), layer);
     const own = driver.C_GenerateKey(session, mechanisms.plain('aesKeyGen'), layer);
     wrap(mechanisms.oaep(), depositary, share);
-    seal(share, wrap(mechanisms.oaep(), serverFor, own));
-    return { share, own };
+    const linked = wrap(mechanisms.oaep(), serverFor, own);
+    for (let times = 0; times < 2; times += 1) seal(share, linked);
+    const back = driver.C_UnwrapKey(session, mechanisms.oaep(), server, linked, opener);
+    return { share, own, back };
   });
-  layers.forEach(({ own: outer }, at) => {
-    for (const { own: inner } of layers.slice(at + 1)) seal(outer, seal(inner, wrapped));
+  layers.forEach((outer, at) => {
+    for (const inner of layers.slice(at + 1)) {
+      const within = open(outer.back, seal(outer.own, seal(inner.own, wrapped)));
+      open(inner.back, within);
+    }
   });
-  const made = [user.publicKey, user.privateKey, ...layers.flatMap(({ share, own }) => [share, own])];
+  const made = [user.publicKey, user.privateKey, proving];
+  for (const { share, own, back } of layers) made.push(share, own, back);
   for (const object of made) driver.C_DestroyObject(session, object);
 }
 
@@ -79,8 +94,14 @@ function wrap(mechanism: Parameters<typeof driver.C_WrapKey>[1], under: Handle, 
 }
 
 function seal(key: Handle, inner: Buffer): Buffer {
-  driver.C_EncryptInit(session, mechanisms.gcm(randomBytes(12), aad), key);
-  return Buffer.from(driver.C_Encrypt(session, inner, Buffer.alloc(inner.length + 16)));
+  const iv = randomBytes(12);
+  driver.C_EncryptInit(session, mechanisms.gcm(iv, aad), key);
+  return Buffer.concat([iv, driver.C_Encrypt(session, inner, Buffer.alloc(inner.length + 16))]);
+}
+
+function open(key: Handle, outer: Buffer): Buffer {
+  driver.C_DecryptInit(session, mechanisms.gcm(outer.subarray(0, 12), aad), key);
+  return Buffer.from(driver.C_Decrypt(session, outer.subarray(12), Buffer.alloc(outer.length)));
 }
 
 /** The object under one of these labels. */

@@ -96,3 +96,61 @@ export async function expectNothingLeftAt(
   await expectFailedAt(world, act, verb, call);
   expect(records(world)).toBe(then);
 }
+
+/** Each thing that the token makes for a deposit and that can be damaged unseen: which call of which verb makes it, and what is said of it. */
+export const DAMAGED = {
+  'the key under its key-encryption key': { verb: 'wrapUnderKek', nth: 1, said: /the key under kek:/ },
+  'the layer key to the server': {
+    verb: 'wrapToServerFor',
+    nth: 1,
+    said: /the copy sealed for|the layer of/,
+  },
+  'the link of the first': { verb: 'sealUnder', nth: 1, said: /the link of dana/ },
+  'the link of the second': { verb: 'sealUnder', nth: 2, said: /the link of dave/ },
+  'the inner layer of a sealed copy': {
+    verb: 'sealUnder',
+    nth: 3,
+    said: /the copy sealed for dana and dave/,
+  },
+  'the outer layer of a sealed copy': {
+    verb: 'sealUnder',
+    nth: 4,
+    said: /the copy sealed for dana and dave/,
+  },
+} as const;
+
+/** What the token answers to this call is of something else; and that comes to nothing, of which nothing is left. */
+export async function expectDamageFound(
+  world: SymbolicWorld,
+  act: Act,
+  { verb, nth, said }: (typeof DAMAGED)[keyof typeof DAMAGED],
+  call: () => Promise<unknown>,
+): Promise<void> {
+  const then = records(world);
+  const { [verb]: real = () => undefined } = world.verbs;
+  let calls = 0;
+  world.verbs[verb] = async (...given) => {
+    const made = (await real(...given)) as Uint8Array | { readonly sealed: Uint8Array };
+    calls += 1;
+    if (calls !== nth) return made;
+    const spoilt = (bytes: Uint8Array): Uint8Array =>
+      Buffer.from(
+        Buffer.from(bytes)
+          .toString()
+          .replace(/"inside":"./, '"inside":"~'),
+      );
+    return 'sealed' in made ? { ...made, sealed: spoilt(made.sealed) } : spoilt(made);
+  };
+  try {
+    const { entries } = await during(world, act, () =>
+      expect(call()).rejects.toMatchObject({
+        code: 'token-unavailable',
+        detail: expect.stringMatching(said) as unknown,
+      }),
+    );
+    expect(entries).toMatchObject([{ phase: 'attempted' }, { phase: 'failed', error: 'token-unavailable' }]);
+  } finally {
+    world.verbs[verb] = real;
+  }
+  expect(records(world)).toBe(then);
+}

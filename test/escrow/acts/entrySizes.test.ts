@@ -103,7 +103,9 @@ function escrowOf(people: number): {
       get: (_target, verb) => (): unknown => {
         lent.push(String(verb));
         if (verb === 'generateUserKey') return Promise.resolve({ key: bytes, publicKey: bytes });
-        if (verb === 'wrapUnderKek') return Promise.resolve({ sealed: bytes, kek: 'k'.repeat(64) });
+        if (verb === 'wrapUnderKek')
+          return Promise.resolve({ sealed: Buffer.from(bytes), kek: 'k'.repeat(64) });
+        if (PROVING.has(String(verb))) return Promise.resolve({ opened: Buffer.from(bytes) });
         if (verb === 'wrapToServerFor') return Promise.resolve({ sealed: bytes, version: 999_999_999 });
         return Promise.resolve(bytes);
       },
@@ -148,6 +150,9 @@ function order({ escrow, policy }: { readonly escrow: Escrow; readonly policy: P
     deliver: false,
   });
 }
+
+/** Verbs that open again what was made. */
+const PROVING = new Set(['proveWrapped', 'proveSealed', 'unwrapLayer', 'openUnder']);
 
 const lengthOf = (entry: Entry): number => encodeEntry(entry).length;
 

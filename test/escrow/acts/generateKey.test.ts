@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../../src/escrow/records/errors.js';
 import type { PrincipalId } from '../../../src/escrow/records/ids.js';
 import { callIn, callOf, policyOf, worldOf } from '../symbolicPeople.js';
 import type { SymbolicWorld } from '../symbolicWorld.js';
-import { expectDone, expectNothingLeftAt, expectRefused } from './actCases.js';
+import { DAMAGED, expectDamageFound, expectDone, expectNothingLeftAt, expectRefused } from './actCases.js';
 
 const ORDER: KeyOrder = {
   ...{ owner: 'olga' as PrincipalId, spec: 'rsa-2048', use: 'sign', label: 'letters', deliver: false },
@@ -101,10 +101,15 @@ test.each(['ann', 'olga'])('makes one deposit, which its entries are about, for 
 
 test.each([
   ...['generateUserKey', 'wrapUnderKek', 'generateShareKey', 'generateLayerKey', 'wrapToServerFor'],
-  ...['wrapToDepositary', 'sealUnder'],
+  ...['wrapToDepositary', 'sealUnder', 'proveWrapped', 'proveSealed', 'unwrapLayer', 'openUnder'],
 ])('leaves no deposit when the token goes at %s', async (verb) => {
   const { world } = await worldOf({});
   await expectNothingLeftAt(world, 'key.generate', verb, () =>
     generateKey(world.escrow, callOf('ann'), ORDER),
   );
+});
+
+test.each(Object.entries(DAMAGED))('finds damage before there is a deposit: %s', async (_what, row) => {
+  const { world } = await worldOf({});
+  await expectDamageFound(world, 'key.generate', row, () => generateKey(world.escrow, callOf('ann'), ORDER));
 });

@@ -12,7 +12,7 @@ import { sealed } from '../../../src/escrow/records/sealing/sealed.js';
 import { callIn, HOUR_MS, MINUTE_MS, policyOf, worldOf } from '../symbolicPeople.js';
 import type { SymbolicWorld } from '../symbolicWorld.js';
 import { LOG_KEY, ORIGIN, strayLongAgo, wrappedTo } from '../symbolicWorld.js';
-import { expectDone, expectRefused } from './actCases.js';
+import { DAMAGED, expectDamageFound, expectDone, expectRefused } from './actCases.js';
 
 const SECRET = 'the private key of olga';
 
@@ -246,4 +246,19 @@ test('so many import keys stand at once, of one person and of all; one that was 
 test('where no rule allows imports there are no import keys', async () => {
   const { world } = await worldOf({});
   await expectRefused(world, 'import.prepare', 'import-not-allowed', () => prepared(world));
+});
+
+test.each(Object.entries(DAMAGED))('finds damage before there is a deposit: %s', async (_what, row) => {
+  const world = await importing();
+  const pair = await prepared(world);
+  const deposits = [...world.deposits.keys()];
+  await expectDamageFound(world, 'key.import', row, async () => {
+    try {
+      await importing1(world, orderOf(pair));
+    } finally {
+      // the attempt has used it up, and it is put back for the records to be compared
+      world.device.imports.add(pair.id);
+    }
+  });
+  expect([...world.deposits.keys()]).toEqual(deposits);
 });

@@ -20,7 +20,7 @@ import {
 } from '../../adversary/database/scene.js';
 import { type SymbolicWorld, ORIGIN } from '../symbolicWorld.js';
 import { entriesOf } from '../../adversary/database/loggedActs.js';
-import { expectDone, expectNothingLeftAt, expectRefused } from './actCases.js';
+import { DAMAGED, expectDamageFound, expectDone, expectNothingLeftAt, expectRefused } from './actCases.js';
 
 let world: SymbolicWorld;
 let key: KeyId;
@@ -97,12 +97,35 @@ test.each([
   'wrapToDepositary',
   'wrapToServerFor',
   'sealUnder',
+  'proveWrapped',
+  'proveSealed',
 ])('while the token cannot %s nothing changes, and it is done when it can', async (verb) => {
   const recovery = await due(world, key, 'reseal');
   await expectNothingLeftAt(world, 'recovery.reseal', verb, () => reseal(recovery));
   expect(generations()).toEqual([1, 1]);
   await reseal(recovery);
   expect(generations()).toEqual([2, 2]);
+});
+
+test.each(Object.entries(DAMAGED).filter(([, { verb }]) => verb !== 'wrapUnderKek'))(
+  'finds damage while the old deposit is still the newest, and is done when there is none: %s',
+  async (_what, row) => {
+    const recovery = await due(world, key, 'reseal');
+    // here there is a link of a third before the copies
+    const here = row.nth > 2 ? ({ ...row, nth: row.nth + 1 } as typeof row) : row;
+    await expectDamageFound(world, 'recovery.reseal', here, () => reseal(recovery));
+    expect(generations()).toEqual([1, 1]);
+    await reseal(recovery);
+    expect(generations()).toEqual([2, 2]);
+  },
+);
+
+test('what comes out and is not the key ends the request, and is not sealed anew as if it were', async () => {
+  const recovery = await due(world, key, 'reseal');
+  world.verbs['proveWrapped'] = () => Promise.resolve({ refused: true });
+  expect(await outcomeOf(reseal(recovery))).toBe('recovery-failed');
+  expect(generations()).toEqual([1, 1]);
+  expect(world.recoveries.get(recovery.id)?.state).toMatchObject({ status: 'failed' });
 });
 
 test('a layer that does not open ends the request, and the deposit is what it was', async () => {

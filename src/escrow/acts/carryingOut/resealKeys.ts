@@ -41,8 +41,9 @@ interface Replacement {
 
 /**
  * Seals approved keys anew, all of them or none: the quorum's layers are peeled off, down to each key under its key-encryption key,
- * and put on again for the people of the plan, with fresh secrets. Where the plan has that one rotated, the key goes under the new
- * one in between, in one call of the token; else no key is unwrapped. The daemon does so by itself when
+ * and put on again for the people of the plan, with fresh secrets. In between the key shows by its own use that it is the key, and goes
+ * under a new key-encryption key where the plan has that one rotated: each in one call of the token, and nothing of it is in flight
+ * after. The daemon does so by itself when
  * the last approval arrives, or the delay is over; this is for when that was cut short. When another policy is in force than the
  * request names, the request ends.
  *
@@ -169,9 +170,10 @@ async function sealAnew(
     const binding = { version: 2, generation: generationOf(before) + 1, token: escrow.tokenId } as const;
     const sealed: SealedPurpose[] = [];
     for (const key of keys.filter(({ deposit }) => deposit === before)) {
-      const wrapped = await rotated(lent, asked.plan, key, await bringBack(lent, request, key));
+      const wrapped = await proven(lent, key, await bringBack(lent, request, key));
+      const under = await rotated(lent, asked.plan, key, wrapped);
       const of = layersFor({ ...before, binding }, key.sealed.purpose, { quorums, recipients: depositaries });
-      sealed.push(await sealPurpose(of, escrow, lent, wrapped, { quorums, depositaries }));
+      sealed.push(await sealPurpose(of, escrow, lent, under, { quorums, depositaries }));
     }
     const rule = {
       name: asked.plan.rule,
@@ -191,6 +193,17 @@ async function sealAnew(
   return replacements;
 }
 
+/** It is the key, by its own use: what is no longer, or never was, ends the request, and is not sealed anew as if it were. */
+async function proven(
+  lent: Pick<LentFor<'recovery.reseal'>, 'proveWrapped'>,
+  { deposit: { key, spec, use, publicKey, checkValue }, sealed: { purpose } }: CompleteKey,
+  wrapped: Wrapped,
+): Promise<Wrapped> {
+  const order = { wrapped, purpose, spec, use, publicKey, checkValue };
+  opened(await held('key', key, lent.proveWrapped(order)), 'key', key);
+  return wrapped;
+}
+
 /** A key under the key-encryption key that was planned for it. */
 async function rotated(
   lent: Pick<LentFor<'recovery.reseal'>, 'rewrap'>,
@@ -200,7 +213,11 @@ async function rotated(
 ): Promise<Wrapped> {
   const to = plannedKek(plan, wrapped.kek, { purpose, spec, use });
   if (to === wrapped.kek) return wrapped;
-  return opened(await held('key', key, lent.rewrap({ wrapped, purpose, spec, use, to })), 'key', key);
+  try {
+    return opened(await held('key', key, lent.rewrap({ wrapped, purpose, spec, use, to })), 'key', key);
+  } finally {
+    wrapped.sealed.fill(0);
+  }
 }
 
 /** That was planned with, and is what people approved. */

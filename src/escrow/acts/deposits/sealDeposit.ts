@@ -13,6 +13,7 @@ import { PURPOSES } from '../../records/policy.js';
 import type { Quorum } from '../../records/quorum.js';
 import type { Held, Opener, Sealed } from '../../records/sealing/sealed.js';
 import type { DepositPlan, KeyOrder } from './planDeposit.js';
+import { type MadeLink, proveMade, proveSealing } from './proveDeposit.js';
 
 /** A key in flight, and where it was born. */
 export interface UserKey {
@@ -28,7 +29,14 @@ type Lent = Omit<LentFor<'key.generate'>, 'generateUserKey'>;
 /** What sealing takes, of whatever is ciphertext already. */
 type LentToSeal = Pick<
   Lent,
-  'generateShareKey' | 'generateLayerKey' | 'wrapToServerFor' | 'wrapToDepositary' | 'sealUnder'
+  | 'generateShareKey'
+  | 'generateLayerKey'
+  | 'wrapToServerFor'
+  | 'wrapToDepositary'
+  | 'sealUnder'
+  | 'proveSealed'
+  | 'unwrapLayer'
+  | 'openUnder'
 >;
 
 /** By depositary: the end of the chain of hashes that drills of their share show (base64url); empty with very many of them. */
@@ -66,6 +74,7 @@ export async function sealDeposit(
     if (rule[purpose] === undefined) continue;
     const of = layersFor(common, purpose, { quorums: plan.quorums, recipients: plan.depositaries });
     const wrapped = await lent.wrapUnderKek(key, purpose, { spec, use });
+    await proveMade(lent, key, wrapped, { ...common, purpose });
     sealed.push(await sealPurpose(of, escrow, lent, wrapped, plan));
   }
   const ownersCopy = plan.deliveryKey === undefined ? undefined : await copyFor(lent, key, plan.deliveryKey);
@@ -97,12 +106,30 @@ function drillFact(end: string | undefined): Detail {
   return end === undefined ? {} : { drill: end };
 }
 
-/** Seals a key, under its KEK, for one purpose: a share and a link for each depositary, and a sealed copy for each quorum. */
+/**
+ * Seals a key, under its KEK, for one purpose: a share and a link for each depositary, and a sealed copy for each quorum; and has the
+ * token open each link and each copy once. The key under its KEK is overwritten, whatever comes of it: whoever has it and the PIN needs no depositary.
+ * @throws EscrowError `token-unavailable`, when one does not open
+ */
 export async function sealPurpose(
   of: Layers,
   escrow: Pick<Escrow, 'token'>,
   lent: LentToSeal,
-  { sealed: wrapped, kek }: Wrapped,
+  wrapped: Wrapped,
+  plan: Pick<DepositPlan, 'quorums' | 'depositaries'>,
+): Promise<SealedPurpose> {
+  try {
+    return await sealAndProve(of, escrow, lent, wrapped, plan);
+  } finally {
+    wrapped.sealed.fill(0);
+  }
+}
+
+async function sealAndProve(
+  of: Layers,
+  escrow: Pick<Escrow, 'token'>,
+  lent: LentToSeal,
+  wrapped: Wrapped,
   plan: Pick<DepositPlan, 'quorums' | 'depositaries'>,
 ): Promise<SealedPurpose> {
   const { purpose } = of;
@@ -110,6 +137,7 @@ export async function sealPurpose(
   const isChained = plan.depositaries.length <= MAX_CHAINED;
   const layers = new Map<PrincipalId, Held<'layer-key'>>();
   const shares: Share[] = [];
+  const links: MadeLink[] = [];
   for (const recipient of plan.depositaries) {
     const { id: depositary, fingerprint } = recipient;
     const r = await lent.generateShareKey();
@@ -118,21 +146,19 @@ export async function sealPurpose(
     const linked = await lent.wrapToServerFor(l, depositary);
     const place = layerContext(of, { depositary });
     if (isChained) drills[depositary] = base64url(chainEnd(linked.sealed));
-    shares.push({
-      depositary,
-      recipient: fingerprint,
-      share: await lent.wrapToDepositary(r, recipient),
-      link: await lent.sealUnder(r, linked.sealed, place),
-      serverFor: linked.version,
-    });
+    const share = await lent.wrapToDepositary(r, recipient);
+    const link = await lent.sealUnder(r, linked.sealed, place);
+    shares.push({ depositary, recipient: fingerprint, share, link, serverFor: linked.version });
+    links.push({ depositary, shareKey: r, layer: linked, link });
   }
   const quorums: SealedQuorum[] = [];
   for (const members of plan.quorums) {
     const place = layerContext(of, { quorum: members });
-    quorums.push({ members, sealed: await sealFor(lent, wrapped, members, layers, place) });
+    quorums.push({ members, sealed: await sealFor(lent, wrapped.sealed, members, layers, place) });
   }
+  await proveSealing(lent, of, wrapped, { links, quorums });
   const mechanisms = { wrap: 'RFC5649', oaep: escrow.token.abilities.oaep, seal: 'A256GCM' } as const;
-  return { purpose: { purpose, kek, mechanisms, shares, quorums }, drills };
+  return { purpose: { purpose, kek: wrapped.kek, mechanisms, shares, quorums }, drills };
 }
 
 /** One layer for each member; the first member's is the outermost. */
