@@ -11,17 +11,25 @@ import { configSchema } from './configSchema.js';
 import { readText } from './start/namedFiles.js';
 import { withPaths } from './notificationsConfig.js';
 import { credentialFaults, credentialOf } from './start/pinCredential.js';
-import { databaseFaults, databaseUrlsOf, type Environment } from './start/environment.js';
+import {
+  databaseFaults,
+  databaseUrlsOf,
+  type Environment,
+  type FileNamed,
+  filesNamedIn,
+} from './start/environment.js';
 import type { Fault } from './start/fault.js';
 
 /**
  * What the daemon runs with. Paths are absolute: in the file they are relative to the file itself. Lengths of time
  * are in milliseconds. `databaseUrl` comes from the environment (DATABASE_URL) and takes the place of the private
- * cluster in `database.directory`; `databaseOwnerUrl` (DATABASE_OWNER_URL) is the role that may change the schema.
+ * cluster in `database.directory`; `databaseOwnerUrl` (DATABASE_OWNER_URL) is the role that may change the schema;
+ * `environmentFiles` are those that the environment names.
  */
 export type Config = z.output<typeof configSchema> & {
   readonly databaseUrl: string | undefined;
   readonly databaseOwnerUrl: string | undefined;
+  readonly environmentFiles: readonly FileNamed[];
   readonly searchPath: string | undefined;
 };
 
@@ -76,6 +84,7 @@ export function readConfig(file: string, environment: Environment): Config {
     witnesses: config.witnesses.map((each) => (each.ca === undefined ? each : { ...each, ca: at(each.ca) })),
     notifications: withPaths(config.notifications, at),
     ...databaseUrlsOf(environment),
+    environmentFiles: filesNamedIn(environment),
     searchPath: environment['PATH'],
   };
 }

@@ -56,6 +56,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof LogDamaged) return EXIT_CODES.logDamaged.code;
   if (OF_DATABASE.some((kind) => error instanceof kind)) return EXIT_CODES.database.code;
   if (error instanceof EscrowError && error.code === 'store-unavailable') return EXIT_CODES.database.code;
-  if (error instanceof EscrowError && error.code === 'token-unavailable') return EXIT_CODES.token.code;
+  if (error instanceof EscrowError && (error.code === 'token-unavailable' || error.code === 'token-full'))
+    return EXIT_CODES.token.code;
   return EXIT_CODES.unexpected.code;
 }

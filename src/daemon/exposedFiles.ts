@@ -1,4 +1,4 @@
-import { readlinkSync, statSync } from 'node:fs';
+import { lstatSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 
 import { type Config, profileFile } from './config.js';
@@ -20,27 +20,43 @@ interface OwnFile {
   readonly isSecret?: true;
   /** Who must not be able to write it; group and others, if nothing else is said. */
   readonly writable?: number;
+  /** It may belong to whom PostgreSQL runs as, who is not root: what is above it may not. */
+  readonly hasOwnUser?: boolean;
 }
+
+/** Whom files may belong to besides root, and what is known of a path. */
+export interface Looking {
+  readonly user: number | undefined;
+  /** `mode` is of what the path leads to, `uid` of the path itself, a link too. Undefined when there is nothing. */
+  readonly look: (path: string) => { readonly mode: number; readonly uid: number } | undefined;
+}
+
+const SYSTEM: Looking = { user: process.geteuid?.(), look: lookAt };
 
 /**
  * Finds files that others could change: whoever can write the configuration, a key, a pin or the data directory, or put another in
- * its place, says what the daemon does. So each of them, and every directory above it, must be writable by its owner only (a
- * sticky directory, such as /tmp, aside), also those that a symbolic link leads through; a group may write the data directory, as volumes have it, for what lies in it is its
+ * its place, says what the daemon does. So each of them, and every directory above it, must belong to this user or to root, who
+ * alone may write it (a sticky directory, such as /tmp, aside), also those that a symbolic link leads through; a group may write the data directory, as volumes have it, for what lies in it is its
  * owner's alone; the TLS key is not readable by everybody. The PIN and other secrets of one line are
  * looked at where they are read ({@link readSecretFile}). What is not there is not looked at. Nothing is checked on Windows.
  */
-export function exposedFiles(config: Config, configFile: string): readonly Fault[] {
+export function exposedFiles(
+  config: Config,
+  configFile: string,
+  given: Partial<Looking> = {},
+): readonly Fault[] {
   if (process.platform === 'win32') return [];
-  return ownFiles(config, configFile).flatMap((file) => exposureOf(file) ?? []);
+  const looking = { ...SYSTEM, ...given };
+  return ownFiles(config, configFile, looking).flatMap((file) => exposureOf(file, looking) ?? []);
 }
 
 /** @throws ConfigError naming each of {@link exposedFiles}, and the command that mends it */
-export function refuseExposedFiles(config: Config, configFile: string): void {
-  const exposed = exposedFiles(config, configFile);
+export function refuseExposedFiles(config: Config, configFile: string, given: Partial<Looking> = {}): void {
+  const exposed = exposedFiles(config, configFile, given);
   if (exposed.length > 0) throw new ConfigError(exposed);
 }
 
-function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
+function ownFiles(config: Config, configFile: string, { user }: Looking): readonly OwnFile[] {
   const { tls, token, administrators, database, databaseUrl, witnesses, notifications } = config;
   const { webhooks, smtp } = notifications;
   const named = (name: string, ...paths: readonly (string | undefined)[]): readonly OwnFile[] =>
@@ -62,7 +78,12 @@ function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
       isFile(value) ? named(`token.environment.${name}`, value) : [],
     ),
     ...(databaseUrl === undefined
-      ? [{ name: 'database.directory', path: database.directory, writable: WRITABLE_BY_ALL }]
+      ? [
+          {
+            ...{ name: 'database.directory', path: database.directory },
+            ...{ writable: WRITABLE_BY_ALL, hasOwnUser: user === 0 },
+          },
+        ]
       : []),
     ...(databaseUrl === undefined ? named('database.binaries', database.binaries) : []),
     ...named('witnesses.ca', ...witnesses.map(({ ca }) => ca)),
@@ -70,6 +91,7 @@ function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
     ...named('notifications.webhooks.secretFiles', ...webhooks.flatMap(({ secretFiles }) => secretFiles)),
     ...named('notifications.smtp.ca', smtp?.ca),
     ...named('notifications.smtp.credentials.passwordFile', smtp?.credentials?.passwordFile),
+    ...config.environmentFiles,
   ];
 }
 
@@ -78,9 +100,9 @@ function isFile(value: string): boolean {
   return isAbsolute(value) && statSync(value, { throwIfNoEntry: false })?.isFile() === true;
 }
 
-function exposureOf(file: OwnFile): Fault | undefined {
+function exposureOf(file: OwnFile, looking: Looking): Fault | undefined {
   for (const path of waysTo(resolve(file.path))) {
-    const exposure = exposureAt({ ...file, path });
+    const exposure = exposureAt({ ...file, path }, looking);
     if (exposure !== undefined) return exposure;
   }
   return undefined;
@@ -116,20 +138,26 @@ function targetOf(path: string): string | undefined {
   }
 }
 
-function exposureAt({ name, path, isSecret, writable = WRITABLE }: OwnFile): Fault | undefined {
+function exposureAt(file: OwnFile, looking: Looking): Fault | undefined {
+  const { name, path, isSecret, writable = WRITABLE, hasOwnUser = false } = file;
   for (let at = path, isFile = true; ; at = dirname(at), isFile = false) {
-    const mode = modeOf(at);
-    if (mode === undefined && isFile) return undefined;
-    const isSticky = !isFile && ((mode ?? 0) & STICKY) !== 0;
-    if (((mode ?? 0) & writable) !== 0 && !isSticky) {
-      const where = isFile ? '' : `, and ${path} lies in it`;
+    const found = looking.look(at);
+    if (found === undefined && isFile) return undefined;
+    const { mode, uid } = found ?? { mode: 0, uid: 0 };
+    const where = isFile ? '' : `, and ${path} lies in it`;
+    if ((mode & writable) !== 0 && (isFile || (mode & STICKY) === 0))
       return {
         where: name,
         what: `${at} can be written by others than its owner${where}`,
         do: `see who has, then: chmod go-w ${at}`,
       };
-    }
-    if (isFile && isSecret === true && ((mode ?? 0) & READABLE_BY_ALL) !== 0)
+    if (uid !== 0 && uid !== looking.user && !(isFile && hasOwnUser))
+      return {
+        where: name,
+        what: `${at} belongs to another user (${uid}), who can change it${where}`,
+        do: `see what is in it, then: chown -h ${looking.user ?? 0} ${at}`,
+      };
+    if (isFile && isSecret === true && (mode & READABLE_BY_ALL) !== 0)
       return {
         where: name,
         what: `${at} can be read by everybody`,
@@ -139,10 +167,9 @@ function exposureAt({ name, path, isSecret, writable = WRITABLE }: OwnFile): Fau
   }
 }
 
-/** Of what the path leads to; undefined when there is nothing. */
-function modeOf(path: string): number | undefined {
+function lookAt(path: string): ReturnType<Looking['look']> {
   try {
-    return statSync(path).mode;
+    return { mode: statSync(path).mode, uid: lstatSync(path).uid };
   } catch {
     return undefined; // whoever reads it says so
   }

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { type Config, profileFile } from './config.js';
 import { allOf, ConfigError } from './start/configError.js';
 import { readSecretFile, readText } from './start/namedFiles.js';
+import { tokenIsFull } from './start/tokenPlace.js';
 import type { Certifier, CheckpointSigner } from '../escrow/ports/signers.js';
 import { vkeyFor } from '../log/note/noteKey.js';
 import { messageOf } from '../system/errors.js';
@@ -145,7 +146,10 @@ export async function openProvenToken(
       });
     if (!profile.dataObjects)
       log.warn('the token remembers nothing of the log: an old copy of the database is not noticed at start');
-    const token = superviseToken(first, { open, probeMs, waitMs, recycleAfterObjects, log: lines });
+    const token = superviseToken(first, {
+      ...{ open, probeMs, waitMs, recycleAfterObjects, log: lines },
+      isFull: tokenIsFull(config, profile),
+    });
     return { token, signer: signerOf(token, config.origin), certifier: certifierOf(token), unenforced };
   } catch (error) {
     await first.close();

@@ -1,5 +1,7 @@
 import {
   chmodSync,
+  lchownSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   renameSync,
@@ -16,7 +18,7 @@ import { stringify } from 'yaml';
 import { readConfig } from '../../src/daemon/config.js';
 import { testWitness } from '../log/witnessKeys.js';
 import { ConfigError } from '../../src/daemon/start/configError.js';
-import { refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
+import { type Looking, refuseExposedFiles } from '../../src/daemon/exposedFiles.js';
 
 /** All that the configuration names, but for the database's directory and its programs. */
 const FILES = [
@@ -71,9 +73,21 @@ afterAll(() => {
   rmSync(top, { recursive: true });
 });
 
-const check = (environment: Readonly<Record<string, string>> = {}): void => {
-  refuseExposedFiles(readConfig(configFile, environment), configFile);
+const check = (environment: Readonly<Record<string, string>> = {}, looking?: Looking): void => {
+  refuseExposedFiles(readConfig(configFile, environment), configFile, looking);
 };
+
+const DAEMON = 4_000;
+const OTHER = 4_001;
+/** The system, were everything here the user's of the daemon, but for one path. */
+const owned = (path?: string, uid = OTHER, user = DAEMON): Looking => ({
+  user,
+  look: (at) => {
+    const stats = statSync(at, { throwIfNoEntry: false });
+    if (stats === undefined) return undefined;
+    return { mode: stats.mode, uid: at === path ? uid : at.startsWith(top) ? user : 0 };
+  },
+});
 
 const places: readonly (readonly [string, () => string])[] = [
   ...['escrowd.yaml', ...FILES, 'bin'].map((name) => [name, () => join(directory, name)] as const),
@@ -94,6 +108,75 @@ describe.each(places)('%s', (_name, path) => {
     chmodSync(path(), mode);
     check();
   });
+
+  test('keeps it from starting while it belongs to another user, who is not root', () => {
+    check({}, owned());
+    check({}, owned(path(), 0));
+    const refused = (): void => {
+      check({}, owned(path()));
+    };
+    expect(refused).toThrow(ConfigError);
+    expect(refused).toThrow(`${path()} belongs to another user (${OTHER}), who can change it`);
+    expect(refused).toThrow(`chown -h ${DAEMON} ${path()}`);
+  });
+});
+
+describe('what the environment names', () => {
+  const at = (name: string): string => join(directory, `db.${name}`);
+  const url = (names: readonly string[]): string =>
+    `postgresql://escrowd@db.test/escrowd?sslmode=verify-full&${names.map((name) => `${name}=${at(name)}`).join('&')}`;
+  const TLS = ['sslrootcert', 'sslcert', 'sslkey'];
+  const environment = (): Record<string, string> => ({
+    DATABASE_URL: url(TLS),
+    DATABASE_OWNER_URL: url(['sslrootcert']),
+    PGPASSFILE: at('passwords'),
+    NODE_EXTRA_CA_CERTS: at('cas'),
+  });
+  beforeAll(() => {
+    for (const name of [...TLS, 'passwords', 'cas']) writeFileSync(at(name), 'x', { mode: 0o600 });
+  });
+
+  test.each([...TLS, 'passwords', 'cas'])(
+    '%s: neither others can write it, nor does it belong to them',
+    (name) => {
+      check(environment());
+      check(environment(), owned());
+      expect(() => {
+        check(environment(), owned(at(name)));
+      }).toThrow(`${at(name)} belongs to another user`);
+      chmodSync(at(name), 0o620);
+      expect(() => {
+        check(environment());
+      }).toThrow(`chmod go-w ${at(name)}`);
+      chmodSync(at(name), 0o600);
+    },
+  );
+});
+
+test('the data directory may belong to whom PostgreSQL runs as where the daemon is root; what is above it may not', () => {
+  const data = join(directory, 'data');
+  check({}, owned(data, OTHER, 0));
+  expect(() => {
+    check({}, owned(data));
+  }).toThrow(`database.directory: ${data} belongs to another user`);
+  expect(() => {
+    check({}, owned(directory, OTHER, 0));
+  }).toThrow(`${directory} belongs to another user`);
+});
+
+test('a link that belongs to another user can be made to lead elsewhere by them', () => {
+  const key = join(directory, 'server.key');
+  const elsewhere = join(top, 'etc', 'k');
+  renameSync(key, elsewhere);
+  symlinkSync(elsewhere, key);
+  check();
+  if (process.geteuid?.() === 0) {
+    lchownSync(key, OTHER, OTHER);
+    expect(lstatSync(key).uid).toBe(OTHER);
+    expect(check).toThrow(`tls.key: ${key} belongs to another user (${OTHER})`);
+  }
+  rmSync(key);
+  renameSync(elsewhere, key);
 });
 
 test('a TLS key that everybody can read keeps it from starting; a group may, as some systems have it', () => {

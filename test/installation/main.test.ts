@@ -123,7 +123,7 @@ describe('an installation that is made', () => {
   it('is what the daemon reads, and finds closed to others', () => {
     const file = join(directory, 'escrowd.yaml');
     const config = readConfig(file, { CREDENTIALS_DIRECTORY: '/run/credentials/escrowd.service' });
-    refuseExposedFiles(config, file);
+    refuseExposedFiles(config, file, { user: statSync(directory).uid });
     expect(config).toMatchObject({
       origin: 'escrow.test/log',
       listen: { host: '127.0.0.1', port: 8443 },

@@ -38,6 +38,34 @@ export function databaseUrlsOf(environment: Environment): {
   return { databaseUrl: given('DATABASE_URL'), databaseOwnerUrl: given('DATABASE_OWNER_URL') };
 }
 
+/** A file that is named somewhere, and where. */
+export interface FileNamed {
+  readonly name: string;
+  readonly path: string;
+  readonly isSecret?: true;
+}
+
+/** The files that decide who is believed as the database, and as whom the daemon comes to it. */
+export function filesNamedIn(environment: Environment): readonly FileNamed[] {
+  const { databaseUrl, databaseOwnerUrl } = databaseUrlsOf(environment);
+  const file = (name: string, path: string | null | undefined, isSecret?: true): readonly FileNamed[] =>
+    path === null || path === undefined || path === '' ? [] : [{ name, path, ...(isSecret && { isSecret }) }];
+  const ofUrl = (name: string, url: string | undefined): readonly FileNamed[] => {
+    const query = new URLSearchParams(/\?(.*)$/s.exec(url ?? '')?.[1]);
+    return [
+      ...file(`${name} (sslrootcert)`, query.get('sslrootcert')),
+      ...file(`${name} (sslcert)`, query.get('sslcert')),
+      ...file(`${name} (sslkey)`, query.get('sslkey'), true),
+    ];
+  };
+  return [
+    ...file('NODE_EXTRA_CA_CERTS', environment['NODE_EXTRA_CA_CERTS']),
+    ...(databaseUrl === undefined ? [] : file('PGPASSFILE', environment['PGPASSFILE'])),
+    ...ofUrl('DATABASE_URL', databaseUrl),
+    ...ofUrl('DATABASE_OWNER_URL', databaseOwnerUrl),
+  ];
+}
+
 /** Which variables of the driver are set. */
 export function driverVariablesIn(environment: Environment): readonly string[] {
   return DRIVER_VARIABLES.filter((name) => (environment[name] ?? '') !== '');

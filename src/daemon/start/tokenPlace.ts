@@ -1,4 +1,5 @@
 import type { Config } from '../config.js';
+import { isFull } from '../../system/diskRoom.js';
 import { cautionsOf, type FileSystem, placeOf, UnusablePlace } from '../../system/place.js';
 import { findModule } from '../../token/cryptoki/module.js';
 import { softHsmTokens } from '../../token/cryptoki/softHsmFiles.js';
@@ -30,6 +31,20 @@ export function lookAtTokenPlace(
   // which of several it is, its label alone says
   if (tokens.length === 1 && faults.length > 0) throw new ConfigError(faults.map(({ fault }) => fault));
   return seen.map(({ fault }) => fault);
+}
+
+/** Whether a token whose objects are files cannot write any more, asked anew each time; never of other tokens. */
+export function tokenIsFull(
+  { token: { module, environment, allowSpy } }: Pick<Config, 'token'>,
+  profile: TokenProfile,
+): () => boolean {
+  return () => {
+    const path = moduleOf(profile, module, allowSpy);
+    return (
+      path !== undefined &&
+      softHsmTokens(path, { ...process.env, ...environment }).some((directory) => isFull(directory))
+    );
+  };
 }
 
 function lookAt(

@@ -141,6 +141,20 @@ function codeOf(fault: Fault | undefined): ErrorCode {
   return fault.code === CKR.CKR_DEVICE_MEMORY ? 'token-full' : 'token-unavailable';
 }
 
+/** Answers of a token that keeps its objects in files when it cannot write them, among other things: SoftHSM 2.6 has no other words. */
+const UNWRITTEN_FAULTS: ReadonlySet<number> = new Set([
+  CKR.CKR_GENERAL_ERROR,
+  CKR.CKR_FUNCTION_FAILED,
+  CKR.CKR_OBJECT_HANDLE_INVALID,
+]);
+
+/** Whether `token-unavailable` may mean that there is no room: what keeps the objects must tell. */
+export function mayBeFull(error: unknown): boolean {
+  if (!(error instanceof EscrowError) || error.code !== 'token-unavailable') return false;
+  const fault = readFault(error);
+  return fault !== undefined && UNWRITTEN_FAULTS.has(fault.code);
+}
+
 /** Why a token cannot be put into service. */
 export type NotReadyReason =
   | 'module-missing'

@@ -3,7 +3,7 @@ import type { Token, TokenAbilities, TokenVerbs } from '../../escrow/ports/token
 import type { Anchor, Anchoring } from '../../log/anchor.js';
 import { backOffMs } from '../../system/backOff.js';
 import { Admission } from './admission.js';
-import { TokenNotReady } from '../cryptoki/faults.js';
+import { mayBeFull, TokenNotReady } from '../cryptoki/faults.js';
 import type { OpenToken, TokenGeneration } from './openToken.js';
 import { type TokenLog, SessionsBusy } from '../cryptoki/sessions.js';
 import { BackOff, InterruptiblePause } from './interruptiblePause.js';
@@ -18,6 +18,8 @@ export interface Supervision {
   /** After how many objects made the token is opened anew, to give back what it has leaked; 0: never. */
   readonly recycleAfterObjects: number;
   readonly log: TokenLog;
+  /** Whether what keeps the token's objects has no room, as far as that can be seen. */
+  readonly isFull?: () => boolean;
 }
 
 /** A token that is watched, and opened anew by itself. */
@@ -169,7 +171,9 @@ class Supervisor implements SupervisedToken {
       return await this.#admission.enter(this.#supervision.waitMs, () => work(this.#inService()));
     } catch (error) {
       if (isAboutTheToken(error)) this.#wakeable.wake();
-      throw error;
+      throw mayBeFull(error) && this.#supervision.isFull?.() === true
+        ? new EscrowError('token-full', undefined, { cause: error })
+        : error;
     }
   }
 
