@@ -210,7 +210,7 @@ function repliesBy(reading: Reading) {
 
   /** RFC 7517; `kid` is its RFC 7638 thumbprint. */
   const jwk = object({
-    ...{ kty: text(8), kid: text(64), use: z.enum(['sig', 'enc']) },
+    ...{ kty: text(8), kid: text(64), use: oneOf(['sig', 'enc']) },
     ...{ crv: z.exactOptional(text(16)), x: z.exactOptional(binary), y: z.exactOptional(binary) },
     ...{ n: z.exactOptional(binary), e: z.exactOptional(binary) },
   });

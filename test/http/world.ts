@@ -4,7 +4,13 @@ import { releasedDigest } from '../../src/escrow/checks/checkedRelease.js';
 import type { Escrow } from '../../src/escrow/escrow.js';
 import { attestationPayload } from '../../src/escrow/rules/attestation.js';
 import type { Deposit } from '../../src/escrow/records/deposit.js';
-import { askedAsJson, depositDigest, requestHash, sha256Hex } from '../../src/escrow/records/digests.js';
+import {
+  askedAsJson,
+  descriptionsAsJson,
+  depositDigest,
+  requestHash,
+  sha256Hex,
+} from '../../src/escrow/records/digests.js';
 import { Directory } from '../../src/escrow/directory.js';
 import type { Grant } from '../../src/escrow/records/grant.js';
 import { CheckedGrants } from '../../src/escrow/rules/checkedGrant.js';
@@ -62,7 +68,10 @@ const DEPOSITED: Omit<Deposit, 'digest'> = {
   label: 'mail',
   spec: 'ec-p256',
   use: 'sign',
-  publicKey: bytes('a DER SubjectPublicKeyInfo, for all that this test knows'),
+  publicKey: Buffer.from(
+    'MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==',
+    'base64',
+  ),
   createdAt: NOW,
   binding: { version: 2, generation: 1, token: '78'.repeat(32) },
   rule: { name: 'finance', policyVersion: 1, policyHash: 'cd'.repeat(32) },
@@ -247,7 +256,15 @@ function logged({ id: grant, scope: granted, startsAt, expiresAt }: Grant): read
       'recovery.request',
       `act_${id}`,
       { recovery: id, keys, owner },
-      { attempted: { requestHash: hash, purpose: 'operate', scope }, digest: sha256Hex(attestation) },
+      {
+        attempted: {
+          requestHash: hash,
+          purpose: 'operate',
+          scope,
+          descriptions: descriptionsAsJson([DEPOSIT]),
+        },
+        digest: sha256Hex(attestation),
+      },
     );
   const activation = {
     app: granted.app,
