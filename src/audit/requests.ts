@@ -83,8 +83,7 @@ export class RequestEvidence {
    */
   #checkCertificate({ act, actor, phase, time }: Entry, certificate: string): Objection | undefined {
     const isOpen = ACTS_BY_CERTIFICATE.has(act) || (phase === 'denied' && READS_BY_CERTIFICATE.has(act));
-    if (!isOpen)
-      return { invented: `${act} by ${actor} with a certificate in place of a signed request` };
+    if (!isOpen) return { invented: `${act} by ${actor} with a certificate in place of a signed request` };
     const isBound =
       phase === 'attempted'
         ? this.#directory.binds(certificate, actor)
