@@ -15,7 +15,8 @@ import { ecSpki, readSpki, rsaNumbers } from '../cryptoki/spki.js';
 import { deliveryKey, sealingKey, transferKey, userPair, userSecret } from '../profile/templates.js';
 import { type SoughtKey, forgetTrustedKey, trustedKey } from '../objects/depositaries.js';
 import type { OpenParts } from '../objects/openParts.js';
-import { requireBytes, WRAPPED_KEY_ROOM } from './limits.js';
+import { requireBytes } from './limits.js';
+import { wrapOnce } from './wrapping.js';
 
 /** The verbs that make keys and put them away, for a deposit and for the way out to a depositary or owner. */
 export type DepositVerbs = Pick<
@@ -169,16 +170,9 @@ function wrapKey(
   { driver }: OpenParts,
   loan: Loan,
   mechanism: Mechanism,
-  { wrapping, key }: { readonly wrapping: Handle; readonly key: Handle },
+  keys: { readonly wrapping: Handle; readonly key: Handle },
 ): Promise<Buffer> {
-  return loan.step((session) => {
-    const room = Buffer.alloc(WRAPPED_KEY_ROOM);
-    try {
-      return Buffer.from(driver.C_WrapKey(session, mechanism, wrapping, key, room));
-    } finally {
-      room.fill(0);
-    }
-  });
+  return loan.step((session) => wrapOnce(driver, session, mechanism, keys));
 }
 
 type pkcs11Template = Parameters<OpenParts['driver']['C_GenerateKey']>[2];

@@ -6,7 +6,8 @@ import type { OpenParts } from '../objects/openParts.js';
 import { unwrapChecked } from '../objects/unwrapChecked.js';
 import { grantKey, provingKey, userInFlight } from '../profile/templates.js';
 import { isKnownKey, proofOf } from './keyProofs.js';
-import { fitsKeyWrap, WRAPPED_KEY_ROOM } from './limits.js';
+import { fitsKeyWrap } from './limits.js';
+import { isSameAs, wrapOnce } from './wrapping.js';
 import type { Loan } from './loan.js';
 import { confirmedBy, kekMissing, openedOrRefused } from './recovery.js';
 
@@ -30,8 +31,8 @@ export function wrappedVerbs(parts: OpenParts, loan: Loan): WrappedVerbs {
       const original = made && loan.handleOf(made);
 
       const isProven = (session: Handle, kek: Handle, flying: Handle[]): boolean => {
-        const wrap = (under: Handle, key: Handle): Buffer =>
-          Buffer.from(driver.C_WrapKey(session, mechanism, under, key, Buffer.alloc(WRAPPED_KEY_ROOM)));
+        const wrap = (wrapping: Handle, key: Handle): Buffer =>
+          wrapOnce(driver, session, mechanism, { wrapping, key });
         const unwrap = (by: Handle, ciphertext: Uint8Array, template: typeof into): Handle => {
           const order = { mechanism, with: by, wrapped: ciphertext, into: template, spec };
           const key = unwrapChecked(parts, session, order);
@@ -39,7 +40,7 @@ export function wrappedVerbs(parts: OpenParts, loan: Loan): WrappedVerbs {
           return key;
         };
         // RFC 5649 has no randomness: the same key under the same key is the same bytes
-        if (original !== undefined && !wrap(kek, original).equals(wrapped.sealed)) return false;
+        if (original !== undefined && !isSameAs(wrapped.sealed, wrap(kek, original))) return false;
         const of = { spec, proof, known, text: TEXT };
         if (purpose === 'operate') {
           return isKnownKey(parts, session, unwrap(kek, wrapped.sealed, into), of);

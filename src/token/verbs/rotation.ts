@@ -12,7 +12,8 @@ import { userInFlight } from '../profile/templates.js';
 import { type ObjectName, objectNames } from '../objects/objectNames.js';
 import type { OpenParts } from '../objects/openParts.js';
 import { unwrapChecked } from '../objects/unwrapChecked.js';
-import { fitsKeyWrap, WRAPPED_KEY_ROOM } from './limits.js';
+import { fitsKeyWrap } from './limits.js';
+import { isSameAs, wrapOnce } from './wrapping.js';
 import type { Loan } from './loan.js';
 import { confirmedBy, kekMissing, openedOrRefused } from './recovery.js';
 
@@ -62,14 +63,16 @@ export function rotationVerbs(parts: OpenParts, loan: Loan): RotationVerbs {
               made.push(key);
               return key;
             };
-            const wrap = (under: Handle, key: Handle): Buffer =>
-              Buffer.from(driver.C_WrapKey(session, mechanism, under, key, Buffer.alloc(WRAPPED_KEY_ROOM)));
+            const wrap = (wrapping: Handle, key: Handle): Buffer =>
+              wrapOnce(driver, session, mechanism, { wrapping, key });
             try {
               const key = unwrap(handles.out, wrapped.sealed);
               const under = notOfCiphertext(() => {
                 const made = wrap(handles.to, key);
-                const again = wrap(handles.from, unwrap(handles.back, made));
-                if (again.equals(wrap(handles.from, key))) return made;
+                const before = wrap(handles.from, key);
+                const isSame = isSameAs(before, wrap(handles.from, unwrap(handles.back, made)));
+                before.fill(0);
+                if (isSame) return made;
                 throw new Error('a key came out of its new key-encryption key as another one');
               });
               return { sealed: sealed('kek', under), kek: to };

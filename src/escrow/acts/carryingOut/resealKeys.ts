@@ -19,7 +19,7 @@ import { plannedKek } from '../../rules/kekRotation.js';
 import type { AskedKey } from '../../rules/requestTerms.js';
 import type { CheckedRequest } from '../../checks/checkedRequest.js';
 import { requirePlanned, unlessPolicyOrKeysChange } from '../deposits/planReseal.js';
-import { type DrillEnds, type SealedPurpose, sealPurpose } from '../deposits/sealDeposit.js';
+import { type DrillEnds, type SealedPurpose, overwritten, sealPurpose } from '../deposits/sealDeposit.js';
 import {
   type ReadRequest,
   bringBack,
@@ -170,10 +170,14 @@ async function sealAnew(
     const binding = { version: 2, generation: generationOf(before) + 1, token: escrow.tokenId } as const;
     const sealed: SealedPurpose[] = [];
     for (const key of keys.filter(({ deposit }) => deposit === before)) {
-      const wrapped = await proven(lent, key, await bringBack(lent, request, key));
-      const under = await rotated(lent, asked.plan, key, wrapped);
       const of = layersFor({ ...before, binding }, key.sealed.purpose, { quorums, recipients: depositaries });
-      sealed.push(await sealPurpose(of, escrow, lent, under, { quorums, depositaries }));
+      const wrapped = await bringBack(lent, request, key);
+      const made = await overwritten(wrapped, async () => {
+        await prove(lent, key, wrapped);
+        const under = await rotated(lent, asked.plan, key, wrapped);
+        return overwritten(under, () => sealPurpose(of, escrow, lent, under, { quorums, depositaries }));
+      });
+      sealed.push(made);
     }
     const rule = {
       name: asked.plan.rule,
@@ -194,14 +198,13 @@ async function sealAnew(
 }
 
 /** It is the key, by its own use: what is no longer, or never was, ends the request, and is not sealed anew as if it were. */
-async function proven(
+async function prove(
   lent: Pick<LentFor<'recovery.reseal'>, 'proveWrapped'>,
   { deposit: { key, spec, use, publicKey, checkValue }, sealed: { purpose } }: CompleteKey,
   wrapped: Wrapped,
-): Promise<Wrapped> {
+): Promise<void> {
   const order = { wrapped, purpose, spec, use, publicKey, checkValue };
   opened(await held('key', key, lent.proveWrapped(order)), 'key', key);
-  return wrapped;
 }
 
 /** A key under the key-encryption key that was planned for it. */
@@ -213,11 +216,7 @@ async function rotated(
 ): Promise<Wrapped> {
   const to = plannedKek(plan, wrapped.kek, { purpose, spec, use });
   if (to === wrapped.kek) return wrapped;
-  try {
-    return opened(await held('key', key, lent.rewrap({ wrapped, purpose, spec, use, to })), 'key', key);
-  } finally {
-    wrapped.sealed.fill(0);
-  }
+  return opened(await held('key', key, lent.rewrap({ wrapped, purpose, spec, use, to })), 'key', key);
 }
 
 /** That was planned with, and is what people approved. */

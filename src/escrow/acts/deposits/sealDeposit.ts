@@ -74,8 +74,11 @@ export async function sealDeposit(
     if (rule[purpose] === undefined) continue;
     const of = layersFor(common, purpose, { quorums: plan.quorums, recipients: plan.depositaries });
     const wrapped = await lent.wrapUnderKek(key, purpose, { spec, use });
-    await proveMade(lent, key, wrapped, { ...common, purpose });
-    sealed.push(await sealPurpose(of, escrow, lent, wrapped, plan));
+    const made = await overwritten(wrapped, async () => {
+      await proveMade(lent, key, wrapped, { ...common, purpose });
+      return sealPurpose(of, escrow, lent, wrapped, plan);
+    });
+    sealed.push(made);
   }
   const ownersCopy = plan.deliveryKey === undefined ? undefined : await copyFor(lent, key, plan.deliveryKey);
   const deposit = { ...common, purposes: sealed.map(({ purpose }) => purpose), ownersCopy };
@@ -106,26 +109,21 @@ function drillFact(end: string | undefined): Detail {
   return end === undefined ? {} : { drill: end };
 }
 
-/**
- * Seals a key, under its KEK, for one purpose: a share and a link for each depositary, and a sealed copy for each quorum; and has the
- * token open each link and each copy once. The key under its KEK is overwritten, whatever comes of it: whoever has it and the PIN needs no depositary.
- * @throws EscrowError `token-unavailable`, when one does not open
- */
-export async function sealPurpose(
-  of: Layers,
-  escrow: Pick<Escrow, 'token'>,
-  lent: LentToSeal,
-  wrapped: Wrapped,
-  plan: Pick<DepositPlan, 'quorums' | 'depositaries'>,
-): Promise<SealedPurpose> {
+/** Overwrites a key under its KEK once `work` is over, whatever came of it: whoever has it and the PIN needs no depositary. */
+export async function overwritten<T>({ sealed }: Wrapped, work: () => Promise<T>): Promise<T> {
   try {
-    return await sealAndProve(of, escrow, lent, wrapped, plan);
+    return await work();
   } finally {
-    wrapped.sealed.fill(0);
+    sealed.fill(0);
   }
 }
 
-async function sealAndProve(
+/**
+ * Seals a key, under its KEK, for one purpose: a share and a link for each depositary, and a sealed copy for each quorum; and has the
+ * token open each link and each copy once.
+ * @throws EscrowError `token-unavailable`, when one does not open
+ */
+export async function sealPurpose(
   of: Layers,
   escrow: Pick<Escrow, 'token'>,
   lent: LentToSeal,
