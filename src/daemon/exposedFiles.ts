@@ -20,8 +20,6 @@ interface OwnFile {
   readonly isSecret?: true;
   /** Who must not be able to write it; group and others, if nothing else is said. */
   readonly writable?: number;
-  /** It may belong to whom PostgreSQL runs as, who is not root: what is above it may not. */
-  readonly hasOwnUser?: boolean;
 }
 
 /** Whom files may belong to besides root, and what is known of a path. */
@@ -36,7 +34,8 @@ const SYSTEM: Looking = { user: process.geteuid?.(), look: lookAt };
 /**
  * Finds files that others could change: whoever can write the configuration, a key, a pin or the data directory, or put another in
  * its place, says what the daemon does. So each of them, and every directory above it, must belong to this user or to root, who
- * alone may write it (a sticky directory, such as /tmp, aside), also those that a symbolic link leads through; a group may write the data directory, as volumes have it, for what lies in it is its
+ * alone may write it (a sticky directory, such as /tmp, aside), also those that a symbolic link leads through. Root is given files of
+ * others by who may become root, as by sudo: for it their owners are not looked at; a group may write the data directory, as volumes have it, for what lies in it is its
  * owner's alone; the TLS key is not readable by everybody. The PIN and other secrets of one line are
  * looked at where they are read ({@link readSecretFile}). What is not there is not looked at. Nothing is checked on Windows.
  */
@@ -47,7 +46,7 @@ export function exposedFiles(
 ): readonly Fault[] {
   if (process.platform === 'win32') return [];
   const looking = { ...SYSTEM, ...given };
-  return ownFiles(config, configFile, looking).flatMap((file) => exposureOf(file, looking) ?? []);
+  return ownFiles(config, configFile).flatMap((file) => exposureOf(file, looking) ?? []);
 }
 
 /** @throws ConfigError naming each of {@link exposedFiles}, and the command that mends it */
@@ -56,7 +55,7 @@ export function refuseExposedFiles(config: Config, configFile: string, given: Pa
   if (exposed.length > 0) throw new ConfigError(exposed);
 }
 
-function ownFiles(config: Config, configFile: string, { user }: Looking): readonly OwnFile[] {
+function ownFiles(config: Config, configFile: string): readonly OwnFile[] {
   const { tls, token, administrators, database, databaseUrl, witnesses, notifications } = config;
   const { webhooks, smtp } = notifications;
   const named = (name: string, ...paths: readonly (string | undefined)[]): readonly OwnFile[] =>
@@ -78,12 +77,7 @@ function ownFiles(config: Config, configFile: string, { user }: Looking): readon
       isFile(value) ? named(`token.environment.${name}`, value) : [],
     ),
     ...(databaseUrl === undefined
-      ? [
-          {
-            ...{ name: 'database.directory', path: database.directory },
-            ...{ writable: WRITABLE_BY_ALL, hasOwnUser: user === 0 },
-          },
-        ]
+      ? [{ name: 'database.directory', path: database.directory, writable: WRITABLE_BY_ALL }]
       : []),
     ...(databaseUrl === undefined ? named('database.binaries', database.binaries) : []),
     ...named('witnesses.ca', ...witnesses.map(({ ca }) => ca)),
@@ -139,7 +133,7 @@ function targetOf(path: string): string | undefined {
 }
 
 function exposureAt(file: OwnFile, looking: Looking): Fault | undefined {
-  const { name, path, isSecret, writable = WRITABLE, hasOwnUser = false } = file;
+  const { name, path, isSecret, writable = WRITABLE } = file;
   for (let at = path, isFile = true; ; at = dirname(at), isFile = false) {
     const found = looking.look(at);
     if (found === undefined && isFile) return undefined;
@@ -151,7 +145,7 @@ function exposureAt(file: OwnFile, looking: Looking): Fault | undefined {
         what: `${at} can be written by others than its owner${where}`,
         do: `see who has, then: chmod go-w ${at}`,
       };
-    if (uid !== 0 && uid !== looking.user && !(isFile && hasOwnUser))
+    if (looking.user !== 0 && uid !== 0 && uid !== looking.user)
       return {
         where: name,
         what: `${at} belongs to another user (${uid}), who can change it${where}`,

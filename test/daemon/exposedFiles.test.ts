@@ -153,15 +153,13 @@ describe('what the environment names', () => {
   );
 });
 
-test('the data directory may belong to whom PostgreSQL runs as where the daemon is root; what is above it may not', () => {
-  const data = join(directory, 'data');
-  check({}, owned(data, OTHER, 0));
-  expect(() => {
-    check({}, owned(data));
-  }).toThrow(`database.directory: ${data} belongs to another user`);
-  expect(() => {
-    check({}, owned(directory, OTHER, 0));
-  }).toThrow(`${directory} belongs to another user`);
+test('root may be given files of others, as by sudo; nobody else may', () => {
+  for (const path of [directory, join(directory, 'data'), configFile]) {
+    check({}, owned(path, OTHER, 0));
+    expect(() => {
+      check({}, owned(path));
+    }).toThrow(`${path} belongs to another user`);
+  }
 });
 
 test('a link that belongs to another user can be made to lead elsewhere by them', () => {
@@ -173,7 +171,9 @@ test('a link that belongs to another user can be made to lead elsewhere by them'
   if (process.geteuid?.() === 0) {
     lchownSync(key, OTHER, OTHER);
     expect(lstatSync(key).uid).toBe(OTHER);
-    expect(check).toThrow(`tls.key: ${key} belongs to another user (${OTHER})`);
+    expect(() => {
+      check({}, { ...owned(), look: (at) => ({ mode: 0o600, uid: lstatSync(at).uid }) });
+    }).toThrow(`tls.key: ${key} belongs to another user (${OTHER})`);
   }
   rmSync(key);
   renameSync(elsewhere, key);

@@ -243,7 +243,7 @@ describe('a key that its rule lets out', () => {
   test('decrypts on behalf of its owner', async () => {
     const grant = await granted(system, key, { operations: ['decrypt'], mechanisms: ['RSA-OAEP'] });
     const { result } = await system.client('app').decrypt(grant.grant, encrypted());
-    expect(result).toEqual({ plaintexts: [text], remaining: 9 });
+    expect(result).toEqual({ grant: grant.grant, plaintexts: [text], remaining: 9 });
     await system.client('owner').revoke(grant.grant, 'back again');
   });
 
