@@ -265,11 +265,14 @@ describe('an app that was known by its client certificate', () => {
   };
   const other = 'B'.repeat(42).concat('A');
 
-  test('is believed as far as its grants go, and counted apart', async () => {
-    const { verdict, requests } = await verdictOn(await sampleEntries({ more: [denied()] }));
-    expect(verdict).toMatchObject({ ok: true });
-    expect(requests).toEqual({ verified: 3, certified: 1, unknown: 0, together: 0 });
-  });
+  test.each(['grant.sign', 'grant.read', 'key.read'])(
+    'is believed as far as its grants go, and counted apart: %s',
+    async (act) => {
+      const { verdict, requests } = await verdictOn(await sampleEntries({ more: [denied({ act })] }));
+      expect(verdict).toMatchObject({ ok: true });
+      expect(requests).toEqual({ verified: 3, certified: 1, unknown: 0, together: 0 });
+    },
+  );
 
   test.each<[string, RegExp, Entry]>([
     [
@@ -280,7 +283,8 @@ describe('an app that was known by its client certificate', () => {
     ['in a refusal, by a certificate not its own', /not one of mailer/, denied({ certificate: other })],
     ['when it is another principal', /certificate is not one of dana/, attempted({ actor: 'dana' })],
     ['for another act', /grant.revoke by mailer with a certificate/, attempted({ act: 'grant.revoke' })],
-    ['for reading', /grant.read by mailer with a certificate/, denied({ act: 'grant.read' })],
+    ['for reading else', /recovery.read by mailer with a certificate/, denied({ act: 'recovery.read' })],
+    ['for a read that was begun', /grant.read by mailer with a cert/, attempted({ act: 'grant.read' })],
     ['under a grant that was not made', /under a grant that was not made/, attempted()],
   ])('is refused %s', async (_name, reason, entry) => {
     const more = entry.phase === 'denied' ? [entry] : ended(entry);
