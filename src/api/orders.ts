@@ -317,12 +317,12 @@ export const keyPath = z.strictObject({ key: keyId });
 export const importPath = z.strictObject({ import: importId });
 export const recoveryPath = z.strictObject({ recovery: recoveryId });
 export const grantPath = z.strictObject({ grant: grantId });
-/** A key by its id, or by its label where that has no other characters than a path may have here; never `.` or `..` (RFC 3986 section 5.2.4). */
+/** A key by its id, or by its label where that has no other characters than a path may have here; it begins with no dot, for `.` and `..` are no names there (RFC 3986 section 5.2.4). */
 export const namedKeyPath = z.strictObject({
   key: z
     .string()
     .max(200)
-    .regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]+$/),
+    .regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*$/),
 });
 
 /** Levels and tiles as C2SP tlog-tiles spells them: read where the tile is looked for. */

@@ -153,7 +153,7 @@ function grantOf(given: CommandArguments): { readonly grant: string } | { readon
   if (!named.success)
     throw new UsageError(
       `${quoted(key ?? '')} cannot name a key here`,
-      'a label of letters, digits, dot, hyphen and underscore, or the id of the key',
+      'a label of letters, digits, hyphen, underscore and dots, though none at its beginning, or the id of the key',
     );
   return named.data;
 }
