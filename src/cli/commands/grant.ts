@@ -1,7 +1,7 @@
 import { revokeProven } from '../../client/ends.js';
 import { facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
-import { CLIENT_CERTIFICATE } from '../clientCertificate.js';
+import { CLIENT_CERTIFICATE } from './use.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { idOf } from '../ids.js';
 import type { Session } from '../session.js';

@@ -10,7 +10,7 @@ import {
 import type { KeyReply } from '../../api/replies.js';
 import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
-import { CLIENT_CERTIFICATE } from '../clientCertificate.js';
+import { CLIENT_CERTIFICATE } from './use.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, withOutputs, writePublic } from '../files/outputs.js';

@@ -9,7 +9,6 @@ import { codeOf } from '../../system/errors.js';
 import { quoted } from '../../escrow/records/freeText.js';
 import { type Mechanism, MECHANISM_NAMES, MECHANISMS, signs } from '../../escrow/records/mechanisms.js';
 import type { CommandRow, OptionRow, Result } from '../command.js';
-import { CLIENT_CERTIFICATE } from '../clientCertificate.js';
 import { UsageError } from '../failures.js';
 import { FORCE, type Outputs, withOutputs } from '../files/outputs.js';
 import type { CommandArguments } from '../commandArguments.js';
@@ -18,6 +17,15 @@ import type { Session } from '../session.js';
 const SIGNING = MECHANISM_NAMES.filter(signs);
 const DECRYPTING = MECHANISM_NAMES.filter((name) => !signs(name));
 const FORMATS = ['jose', 'der'] as const;
+
+/** For an app that the policy binds to a client certificate. */
+export const CLIENT_CERTIFICATE: readonly OptionRow[] = [
+  {
+    flags: '--client-cert <file>',
+    about: 'ask by this TLS client certificate, not by a signed request (ESCROWCTL_CLIENT_CERT)',
+  },
+  { flags: '--client-key <file>', about: 'the key of the client certificate (ESCROWCTL_CLIENT_KEY)' },
+];
 
 /** Either of them. */
 const NAMED_GRANT: readonly OptionRow[] = [

@@ -16,7 +16,7 @@ import type { Claim } from '../ports/journal.js';
 import type { DecryptInput } from '../ports/token.js';
 import { loggedFor } from '../rules/rules.js';
 import { endOf } from '../rules/liveGrant.js';
-import { type NamedGrant, usableGrant } from './usableGrant.js';
+import { type NamedGrant, usableGrant } from '../checks/usableGrant.js';
 
 /** A use of a key on its owner's behalf. */
 type UseOrder = NamedGrant & {

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Escrow, OperateCall } from '../../escrow/escrow.js';
 import { grantStatusAt } from '../../escrow/records/grant.js';
 import { type Used, decryptWithGrant, signWithGrant } from '../../escrow/acts/useGrant.js';
-import type { NamedGrant } from '../../escrow/acts/usableGrant.js';
+import type { NamedGrant } from '../../escrow/checks/usableGrant.js';
 import { revokeGrant } from '../../escrow/acts/revokeGrant.js';
 import { listGrants, viewGrant } from '../../escrow/reads/grants.js';
 import type { Acted, GrantReply, PlaintextsReply, SignaturesReply } from '../../api/replies.js';
