@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
 import { readBounded } from '../../system/boundedFile.js';
+import { trustedUsers } from '../../system/users.js';
 import { IdentityError } from '../errors.js';
 
 /** Group and others may write. */
@@ -12,7 +13,7 @@ const STICKY = 0o1000;
 /**
  * Reads a file that says whom and what to believe. Who could write it, or put another in its place, could say so instead: so the
  * file and every directory above it must be writable by their owner only (a sticky directory, such as /tmp, aside), who is
- * this user or root. As ssh has it with `StrictModes`; on Windows nothing is checked.
+ * one of {@link trustedUsers}. As ssh has it with `StrictModes`; on Windows nothing is checked.
  *
  * @throws IdentityError `identity-exposed`; an error with a `code` when the file cannot be read
  */
@@ -24,7 +25,7 @@ export async function readTrustedFile(path: string): Promise<Buffer> {
 /** @throws IdentityError `identity-exposed`; an error with a `code` when there is no such file */
 export async function refuseExposed(path: string): Promise<void> {
   if (process.platform === 'win32') return;
-  const users = new Set([0, process.geteuid?.()]);
+  const users = trustedUsers();
   for (let at = resolve(path), isFile = true; ; at = dirname(at), isFile = false) {
     const { mode, uid } = await stat(at);
     const isSafe = (mode & WRITABLE) === 0 || (!isFile && (mode & STICKY) !== 0);
