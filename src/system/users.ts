@@ -1,6 +1,6 @@
 /**
  * Whom files may belong to that say what to do or believe: root, the user of this process, and of one that runs as root by sudo(8)
- * whoever called that: they may become root.
+ * whoever called that: they choose what root is to read.
  */
 export function trustedUsers(
   user = process.geteuid?.(),

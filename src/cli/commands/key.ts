@@ -10,7 +10,7 @@ import {
 import type { KeyReply } from '../../api/replies.js';
 import { cellOf, facts } from '../columns.js';
 import type { CommandRow, Result } from '../command.js';
-import { CLIENT_CERTIFICATE } from './use.js';
+import { CLIENT_CERTIFICATE, namedKey } from './use.js';
 import { UsageError } from '../failures.js';
 import type { CommandArguments } from '../commandArguments.js';
 import { FORCE, withOutputs, writePublic } from '../files/outputs.js';
@@ -167,8 +167,8 @@ async function show(session: Session, given: CommandArguments): Promise<Result> 
 async function publicHalf(session: Session, given: CommandArguments): Promise<Result> {
   const form = given.oneOf('form', PUBLIC_FORMS) ?? 'pem';
   const out = given.find('out');
+  const { key: name } = namedKey(given.argument(0));
   const { client } = await session.connect({ signsAll: false });
-  const name = given.argument(0);
   const { half, ...of } = await session.busy('asking for the public key', () => client.publicKey(name));
   if (half === undefined) throw new UsageError(`${of.key} has no public half: it is symmetric`);
   const { pem, jwk } = half;

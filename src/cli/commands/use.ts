@@ -148,7 +148,7 @@ async function decrypt(session: Session, given: CommandArguments): Promise<Resul
   });
 }
 
-/** @throws UsageError unless one of the two is there, and where a label cannot stand in a path */
+/** @throws UsageError unless one of the two is there; as {@link namedKey} */
 function grantOf(given: CommandArguments): { readonly grant: string } | { readonly key: string } {
   const [grant, key] = [given.find('grant'), given.find('key')];
   if ((grant === undefined) === (key === undefined))
@@ -156,14 +156,17 @@ function grantOf(given: CommandArguments): { readonly grant: string } | { readon
       grant === undefined ? 'by which grant?' : '--grant and --key say the same: give one of them',
       '--grant GRANT, or --key KEY for whichever of your grants for that key allows it',
     );
-  if (grant !== undefined) return { grant };
+  return grant === undefined ? namedKey(key ?? '') : { grant };
+}
+
+/** @throws UsageError where a label cannot stand in a path */
+export function namedKey(key: string): { readonly key: string } {
   const named = namedKeyPath.safeParse({ key });
-  if (!named.success)
-    throw new UsageError(
-      `${quoted(key ?? '')} cannot name a key here`,
-      'a label of letters, digits, hyphen, underscore and dots, though none at its beginning, or the id of the key',
-    );
-  return named.data;
+  if (named.success) return named.data;
+  throw new UsageError(
+    `${quoted(key)} cannot name a key here`,
+    'a label of letters, digits, hyphen, underscore and dots, though none at its beginning, or the id of the key',
+  );
 }
 
 /** By which it was; older servers do not say. */

@@ -2,7 +2,7 @@ import type { Subject } from '../../log/entry/entry.js';
 import type { Escrow, OperateCall } from '../escrow.js';
 import type { GrantFacts } from '../logged/logFacts.js';
 import { getGrant } from '../lookUp.js';
-import { EscrowError } from '../records/errors.js';
+import { type ErrorCode, EscrowError } from '../records/errors.js';
 import type { Grant } from '../records/grant.js';
 import { type GrantId, parseId } from '../records/ids.js';
 import type { Mechanism } from '../records/mechanisms.js';
@@ -47,36 +47,74 @@ export function usableGrant(
     }
     const key = parseId('KeyId', use.key);
     if (key !== undefined) about({ key });
-    const refused: { readonly error: unknown; readonly subject: Subject }[] = [];
-    for (const id of await grantsFor(escrow, call, use, use.key)) {
-      let subject: Subject = {};
-      const tell = (found: Subject): void => {
-        subject = found;
-      };
-      try {
-        const grant = await checkedFor(escrow, call, { ...use, uses }, { id, from }, tell);
-        about(subject);
-        return grant;
-      } catch (error) {
-        refused.push({ error, subject });
-      }
+    const pick = (): Promise<Grant> => firstFor(escrow, call, { ...use, uses }, from, about);
+    try {
+      return await pick();
+    } catch (error) {
+      if (!isOfItsLimits(error)) throw error;
+      // another daemon may have made the next one just now
+      await escrow.followed.caughtUp();
+      return pick();
     }
-    const [first] = refused;
-    if (first === undefined)
-      throw new EscrowError('grant-unknown', 'No grant of yours for this key is running.');
-    about(first.subject);
-    throw first.error;
   };
 }
 
-/** The running grants by which an app may use a key so, the one that ends first before the others. */
-async function grantsFor(
+/** What a grant does not allow, or not any more, and another of the same key may. */
+const OF_ITS_LIMITS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'grant-unknown',
+  'grant-revoked',
+  'grant-expired',
+  'grant-exhausted',
+  'grant-not-started',
+  'grant-rate-exceeded',
+  'operation-not-granted',
+]);
+
+function isOfItsLimits(error: unknown): boolean {
+  return error instanceof EscrowError && OF_ITS_LIMITS.has(error.code);
+}
+
+/** The first of the grants that {@link grantsFor} has which allows this; when none does, why the first of all does not. */
+async function firstFor(
   escrow: Escrow,
+  call: OperateCall,
+  use: IntendedUse & { readonly key: string; readonly uses: number },
+  from: 'at hand' | 'its record',
+  about: (subject: Subject) => void,
+): Promise<Grant> {
+  const refused: { readonly error: unknown; readonly subject: Subject }[] = [];
+  for (const id of grantsFor(escrow, call, use)) {
+    let subject: Subject = { grant: id };
+    const tell = (found: Subject): void => {
+      subject = found;
+    };
+    try {
+      const grant = await checkedFor(escrow, call, use, { id, from }, tell);
+      about(subject);
+      return grant;
+    } catch (error) {
+      // what is wrong with a record is said, whatever other grants there are
+      if (!isOfItsLimits(error)) {
+        about(subject);
+        throw error;
+      }
+      refused.push({ error, subject });
+    }
+  }
+  const [first] = refused;
+  if (first === undefined)
+    throw new EscrowError('grant-unknown', 'No grant of yours for this key is running.');
+  about(first.subject);
+  throw first.error;
+}
+
+/** The running grants by which an app may use a key so, the one that ends first before the others. */
+function grantsFor(
+  { followed }: Escrow,
   { caller }: OperateCall,
-  use: IntendedUse,
-  name: string,
-): Promise<readonly GrantId[]> {
-  const found = await grantsNamed(escrow, caller.id, name);
+  use: IntendedUse & { readonly key: string },
+): readonly GrantId[] {
+  const found = grantsNamed(followed.facts, caller.id, use.key);
   const allowing = found.filter(({ scope }) => covers(scope, use));
   if (found.length > 0 && allowing.length === 0) throw new EscrowError('operation-not-granted');
   return allowing.sort((a, b) => a.expiresAtMs - b.expiresAtMs || (a.id < b.id ? -1 : 1)).map(({ id }) => id);

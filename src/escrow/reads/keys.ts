@@ -25,8 +25,11 @@ export async function viewPublicKey(
   call: Pick<Call, 'caller'>,
   name: string,
 ): Promise<Deposit> {
-  const [grant] = await grantsNamed(escrow, call.caller.id, name);
-  const granted = parseId('KeyId', grant?.key ?? '');
+  const { followed } = escrow;
+  const named = (): string | undefined => grantsNamed(followed.facts, call.caller.id, name)[0]?.key;
+  // another daemon may have made a grant just now
+  if (named() === undefined) await followed.caughtUp();
+  const granted = parseId('KeyId', named() ?? '');
   if (granted !== undefined) return getDeposit(escrow, granted);
   const key = parseId('KeyId', name);
   // who has no grant learns nothing of labels
